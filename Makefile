@@ -1,0 +1,76 @@
+# Every routine command. Each target sets up what it needs in .venv; CI calls only these.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SETUP := $(VENV)/.installed
+# Tools keep their caches inside the clone.
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help setup rehearse test check plan snapshot migrate reconcile rollback bench faults clean fmt lint types docs-check lock
+
+help: ## show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(SETUP): requirements.lock pyproject.toml
+	@echo "installing into $(VENV) (once; about a minute)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "q2v needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: $(SETUP) ## install everything into .venv
+
+rehearse: $(SETUP) ## the whole move, into a local stand-in: move, prove, roll back, move again
+	@$(BIN)/q2v rehearse $(ARGS)
+
+test: $(SETUP) ## the test suite; T=path K=pattern for a part of it
+	@$(BIN)/python -m pytest $(if $(T),$(T),tests) $(if $(K),-k '$(K)') -q
+
+check: lint types docs-check test ## all that CI asks for
+
+lint: $(SETUP) ## format, lint rules, import layers
+	@$(BIN)/ruff format --check --quiet . || { echo "run: make fmt"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/lint-imports --no-cache
+
+types: $(SETUP) ## mypy, strict
+	@$(BIN)/mypy
+
+docs-check: $(SETUP) ## README, RUNBOOK and formats against the code
+	@$(BIN)/python -m pytest tests/docs -q
+
+fmt: $(SETUP) ## format and fix
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+plan: $(SETUP) ## read both sides, write nothing: what would move, what cannot, how long
+	@$(BIN)/q2v plan $(ARGS)
+
+snapshot: $(SETUP) ## the configured collection into sealed Parquet
+	@$(BIN)/q2v snapshot $(ARGS)
+
+migrate: $(SETUP) ## the newest snapshot into the configured target
+	@$(BIN)/q2v migrate $(ARGS)
+
+reconcile: $(SETUP) ## compare source, snapshot and target; writes to neither store
+	@$(BIN)/q2v reconcile $(ARGS)
+
+rollback: $(SETUP) ## show what a rollback would undo; ARGS=--execute does it
+	@$(BIN)/q2v rollback $(ARGS)
+
+bench: $(SETUP) ## encode, snapshot and upload against their floors
+	@$(BIN)/python -m benchmarks.quick
+
+faults: $(SETUP) ## the tests of the fault matrix, alone
+	@$(BIN)/python -m pytest tests -q -m fault
+
+clean: ## remove everything that make made; snapshots stay
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist rehearsal *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+lock: $(SETUP) ## pin every dependency with its hashes, after a change in pyproject.toml
+	@$(BIN)/python -m venv --clear .venv/lock && .venv/lock/bin/pip install --quiet uv
+	@.venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -o requirements.lock pyproject.toml

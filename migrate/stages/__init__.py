@@ -1,0 +1,1 @@
+"""The stages of a migration, one `run()` each, returning a report."""

@@ -1,0 +1,1 @@
+"""Compare the stores, say what differs, and undo a run."""

@@ -1,0 +1,1 @@
+"""The specification, runnable; the folders mirror the tree they test."""
