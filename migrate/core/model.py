@@ -1,0 +1,201 @@
+"""The records of both sides: points, pages of points, vectors, KV entries.
+
+Hot paths work on whole pages: one float32 matrix and one list of payloads per page. `PointId` and
+`Vector` describe one record each and are made only where a single record is looked at.
+"""
+
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType
+
+import numpy as np
+import numpy.typing as npt
+
+VectorId = NewType("VectorId", str)  # 1..64 bytes of UTF-8 in the target
+MutationId = NewType("MutationId", str)  # a UUID; carries no order
+Float32Matrix = npt.NDArray[np.float32]  # shape (rows, dimensions), C-contiguous
+
+UINT64_MAX = 2**64 - 1
+UUID_MAX = 2**128 - 1
+
+
+class PointIdType(StrEnum):
+    """The two kinds of id a Qdrant server accepts (contract/qdrant section 1)."""
+
+    UINT64 = "uint64"
+    UUID = "uuid"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PointId:
+    """A point id in the source's own order: all integers ascending, then all UUIDs ascending."""
+
+    rank: int  # 0 for an integer, 1 for a UUID
+    number: int  # u64, or the UUID's 128 bits
+
+    @classmethod
+    def parse(cls, raw: object) -> "PointId":
+        """Take what a client returns: int, `uuid.UUID` or any UUID spelling.
+
+        Raises ValueError for anything else; a bool is not an integer here.
+        """
+        match raw:
+            case bool():
+                pass
+            case int() if 0 <= raw <= UINT64_MAX:
+                return cls(0, raw)
+            case uuid.UUID():
+                return cls(1, raw.int)
+            case str():
+                return cls(1, uuid.UUID(raw).int)
+            case _:
+                pass
+        raise ValueError(f"not a point id: {raw!r}; a u64 or a UUID was expected")
+
+    @classmethod
+    def from_text(cls, text: str, id_type: str) -> "PointId":
+        """The inverse of (`text`, `id_type`), as written in a snapshot."""
+        if PointIdType(id_type) is PointIdType.UINT64:
+            return cls.parse(int(text))
+        return cls.parse(text)
+
+    @property
+    def id_type(self) -> PointIdType:
+        """Which of the two kinds."""
+        return PointIdType.UUID if self.rank else PointIdType.UINT64
+
+    @property
+    def text(self) -> str:
+        """Canonical spelling: decimal, or lower-case hyphenated UUID."""
+        return str(uuid.UUID(int=self.number)) if self.rank else str(self.number)
+
+    @property
+    def wire(self) -> int | str:
+        """The form the Qdrant API takes."""
+        return self.text if self.rank else self.number
+
+    def successor(self) -> "PointId | None":
+        """The next possible id, None after the last one; it need not exist in the source."""
+        if self.rank == 0:
+            return PointId(0, self.number + 1) if self.number < UINT64_MAX else PointId(1, 0)
+        return PointId(1, self.number + 1) if self.number < UUID_MAX else None
+
+
+class VectorKind(StrEnum):
+    """What one vector name of a collection holds."""
+
+    DENSE = "dense"
+    MULTI = "multi"
+    SPARSE = "sparse"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorSpec:
+    """One vector name of a collection."""
+
+    name: str  # "" for the unnamed vector
+    kind: VectorKind
+    dimensions: int | None  # None for sparse
+    distance: str | None  # Cosine, Euclid, Dot, Manhattan; None for sparse
+    datatype: str  # float32, float16, uint8, turbo4, ...: decides what "equal" can mean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """A source collection as its server describes it."""
+
+    name: str
+    vectors: tuple[VectorSpec, ...]  # sorted by name
+    config: dict[str, object]  # the server's own answer, verbatim
+    server: str  # product and version, for the record
+    warnings: tuple[str, ...] = ()  # states that make a read unsafe to trust, in words
+
+
+@dataclass(frozen=True, slots=True)
+class DenseColumn:
+    """One dense vector name over a page."""
+
+    values: Float32Matrix  # shape (rows, dimensions); zeros where absent
+    present: npt.NDArray[np.bool_]  # shape (rows,)
+
+
+@dataclass(frozen=True, slots=True)
+class MultiColumn:
+    """One multivector name over a page."""
+
+    rows: tuple[Float32Matrix | None, ...]  # shape (k, dimensions) each; None = absent
+
+
+@dataclass(frozen=True, slots=True)
+class SparseColumn:
+    """One sparse vector name over a page."""
+
+    # (indices, values) of equal length, indices ascending; None = absent, empty is not absent
+    rows: tuple[tuple[npt.NDArray[np.uint32], npt.NDArray[np.float32]] | None, ...]
+
+
+VectorColumn = DenseColumn | MultiColumn | SparseColumn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Some points in id order, column by column. May be empty."""
+
+    ids: tuple[PointId, ...]
+    payloads: tuple[bytes, ...]  # canonical JSON objects (core/canonical.py), b"{}" without payload
+    vectors: dict[str, VectorColumn]  # one column for every vector name of the collection
+    # What the source sent for a vector that does not fit its declared shape (wrong length, null
+    # inside): canonical JSON {"<vector name>": <as received>}; None for the regular rows.
+    irregular: tuple[bytes | None, ...]
+
+    def __len__(self) -> int:
+        """Number of points."""
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vector:
+    """One record of the target vector index."""
+
+    id: VectorId
+    values: npt.NDArray[np.float32]  # shape (dimensions,)
+    namespace: str | None
+    metadata: dict[str, object] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KvEntry:
+    """One KV pair as it is, or as it shall be."""
+
+    key: str
+    value: bytes
+    metadata: object | None = None  # any JSON, at most 1,024 bytes
+    expiration: int | None = None  # Unix seconds; None = kept for ever
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorIndex:
+    """A target vector index as its service describes it."""
+
+    name: str
+    dimensions: int
+    metric: str  # cosine, euclidean, dot-product
+    created_on: str  # tells a re-created index from the planned one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexProgress:
+    """The service's `info` of a vector index: a hint when to look, never a proof."""
+
+    vector_count: int | None  # lags, overshoots
+    processed_mutation: MutationId | None
+    processed_at: str | None  # RFC 3339, up to nine fractional digits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The target took a write; it is not visible yet."""
+
+    mutation_id: MutationId
+    server_date: str | None  # the answer's Date header: the service's own clock

@@ -1,0 +1,144 @@
+"""Every failure raised on purpose, with its exit code and the operator's next step.
+
+    MigrationError
+    |- UsageError                 2   settings or arguments are wrong
+    |- QuarantineExceededError    3   more points cannot move than the run allows
+    |- PreconditionError          5   the stores are not as the plan needs them
+    |- TargetRefusedError         5   the target refused a request; the same bytes are never retried
+    |- AccessError                6   token, permission or TLS trust
+    |- RemoteUnavailableError     7   no answer within the retry budget; running again is safe
+    |- BudgetExhaustedError       8   deadline, rate budget or stop file; running again is safe
+    |- LocalStorageError          9   disk full, read-only, I/O error
+    |- ArtefactDamagedError      10   a file is not what its digest says
+    |- RunLockedError            11   another process works on the same folder
+    |- ForeignStateError         12   state of another plan, account, index or format
+    `- IndeterminateError        13   not everything could be read, or writes did not settle
+"""
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """Exit codes of `q2v`; RUNBOOK.md tabulates them and a test keeps both equal."""
+
+    meaning: str
+    run_again: str
+
+    def __new__(cls, value: int, meaning: str, run_again: str) -> "ExitCode":
+        """Attach the runbook's two sentences to the number."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        member.run_again = run_again
+        return member
+
+    DONE = 0, "done; for reconcile: no drift at the stated coverage", "yes"
+    INTERNAL = 1, "internal error: a bug in q2v", "yes, and report it"
+    USAGE = 2, "usage or configuration", "after the fix"
+    QUARANTINED = 3, "finished or stopped with quarantined points that are not waived", "yes"
+    DRIFT = 4, "drift found, or rollback conflicts left", "yes"
+    PRECONDITION = 5, "a precondition failed", "after a decision"
+    ACCESS = 6, "authentication, permission or TLS trust", "with a good token or trust store"
+    UNAVAILABLE = 7, "remote unavailable, retry budget used up", "yes, resumes"
+    BUDGET = 8, "deadline or rate budget used up, or stop file seen", "yes, resumes"
+    LOCAL_IO = 9, "local input or output failed", "after the fix, resumes"
+    DAMAGED = 10, "an artefact is damaged", "no: investigate"
+    LOCKED = 11, "another run holds the lock", "later"
+    FOREIGN = 12, "state of another plan, account, index or format", "no: right folder or new plan"
+    INDETERMINATE = 13, "could not read everything, or writes did not settle", "yes"
+    INTERRUPTED = 130, "stopped by SIGINT after a flush", "yes, resumes"
+    TERMINATED = 143, "stopped by SIGTERM after a flush", "yes, resumes"
+
+
+class MigrationError(Exception):
+    """Base of every failure we raise on purpose; anything else is a bug.
+
+    `remedy` is one sentence the operator can act on without reading the code.
+    """
+
+    exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL
+
+    def __init__(self, what: str, *, remedy: str) -> None:
+        super().__init__(what)
+        self.remedy = remedy
+
+
+class UsageError(MigrationError):
+    """Settings or arguments are missing, contradictory or ill-formed."""
+
+    exit_code = ExitCode.USAGE
+
+
+class QuarantineExceededError(MigrationError):
+    """More points are quarantined than the run allows."""
+
+    exit_code = ExitCode.QUARANTINED
+
+
+class PreconditionError(MigrationError):
+    """A store is not as the plan needs it; a human has to decide."""
+
+    exit_code = ExitCode.PRECONDITION
+
+
+class TargetRefusedError(MigrationError):
+    """The target refused a request; sending the same bytes again cannot help.
+
+    `status` is the HTTP status, `code` the first error code of the answer (None without one).
+    """
+
+    exit_code = ExitCode.PRECONDITION
+
+    def __init__(self, what: str, *, remedy: str, status: int, code: int | None) -> None:
+        super().__init__(what, remedy=remedy)
+        self.status = status
+        self.code = code
+
+
+class AccessError(MigrationError):
+    """Token unknown, permission missing, or the peer's certificate is not trusted."""
+
+    exit_code = ExitCode.ACCESS
+
+
+class RemoteUnavailableError(MigrationError):
+    """A remote store gave no usable answer within the retry budget; retrying is safe."""
+
+    exit_code = ExitCode.UNAVAILABLE
+
+
+class BudgetExhaustedError(MigrationError):
+    """The time or request budget of the window is used up."""
+
+    exit_code = ExitCode.BUDGET
+
+
+class LocalStorageError(MigrationError):
+    """The local disk refused: full, read-only, or broken."""
+
+    exit_code = ExitCode.LOCAL_IO
+
+
+class ArtefactDamagedError(MigrationError):
+    """A file of ours does not match its digest; nothing of it is used."""
+
+    exit_code = ExitCode.DAMAGED
+
+
+class RunLockedError(MigrationError):
+    """Another process holds the lock of the same folder."""
+
+    exit_code = ExitCode.LOCKED
+
+
+class ForeignStateError(MigrationError):
+    """The state found belongs to another plan, account, index or file format."""
+
+    exit_code = ExitCode.FOREIGN
+
+
+class IndeterminateError(MigrationError):
+    """Something could not be read, or writes did not settle in time: no verdict."""
+
+    exit_code = ExitCode.INDETERMINATE

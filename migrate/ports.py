@@ -1,0 +1,143 @@
+"""What the stages need from the outside world; `adapters/` provides it, the tests swap it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+from migrate.core.model import (
+    Accepted,
+    Collection,
+    IndexProgress,
+    KvEntry,
+    Page,
+    PointId,
+    Vector,
+    VectorId,
+    VectorIndex,
+)
+
+
+class Clock(Protocol):
+    """Time, from one place: durations by `monotonic_s`, stamps for people by `wall_s`."""
+
+    def wall_s(self) -> float:
+        """Seconds since 1970-01-01 UTC; may jump."""
+
+    def monotonic_s(self) -> float:
+        """Seconds since an arbitrary start; never runs backwards."""
+
+    def wait(self, seconds: float) -> None:
+        """Return after `seconds` have passed."""
+
+
+class Progress(Protocol):
+    """Tells the person at the keyboard what is going on; never decides anything."""
+
+    def start(self, what: str, *, total: int | None, unit: str) -> None:
+        """A new piece of work of `total` units; ends the one before."""
+
+    def advance(self, count: int) -> None:
+        """`count` more units are done."""
+
+    def say(self, text: str) -> None:
+        """One line worth reading: why we wait, what was found."""
+
+
+class PointSource(Protocol):
+    """A Qdrant collection, read only, seen as one ascending sequence of ids.
+
+    Reading is by seek: a start id need not exist. Nothing is promised about writes that happen
+    meanwhile; the stages find them by a second pass. Every method raises AccessError,
+    PreconditionError (no such collection) or RemoteUnavailableError after its own retries.
+    """
+
+    def identity(self) -> dict[str, str]:
+        """Where the collection lives, without secrets: goes into manifests and fingerprints."""
+
+    def read_collection(self) -> Collection:
+        """The collection's description as it is now."""
+
+    def count_points(self) -> int:
+        """The exact count of visible points, never an estimate."""
+
+    def read_ids(self, start: PointId | None, *, limit: int) -> Sequence[PointId]:
+        """At most `limit` ids >= `start` (None: from the first), ascending; empty only at the end."""
+
+    def read_points(self, start: PointId | None, *, limit: int) -> Page:
+        """At most `limit` whole points >= `start`, ascending by id; empty only at the end.
+
+        Fewer than `limit` is normal and means nothing: the adapter may ask for less when the
+        server refuses big pages.
+        """
+
+    def close(self) -> None:
+        """Let go of connections and locks; harmless when repeated."""
+
+
+class VectorTarget(Protocol):
+    """A Vectorize index. Writes return when *accepted*, which is not yet visible to readers.
+
+    Every method raises AccessError, TargetRefusedError (never retry the same bytes) or
+    RemoteUnavailableError (after its own retries; repeating is safe for all of them).
+    """
+
+    def identity(self) -> dict[str, str]:
+        """Host, account fingerprint and index name, without secrets."""
+
+    def read_index(self) -> VectorIndex | None:
+        """The index, None when there is none of this name."""
+
+    def create_index(self, *, dimensions: int, metric: str) -> VectorIndex:
+        """Create it; an existing one of the same name is refused by the service."""
+
+    def read_metadata_indexes(self) -> dict[str, str]:
+        """Property name -> type in lower case, as this read shows them (may lag)."""
+
+    def create_metadata_index(self, property_name: str, index_type: str) -> None:
+        """Ask for one; visible some seconds later. Repeating is harmless."""
+
+    def read_progress(self) -> IndexProgress:
+        """How far the service says it is."""
+
+    def upsert(self, body: Sequence[bytes]) -> Accepted:
+        """Send one upload: the NDJSON lines in pieces, each line ended by a newline."""
+
+    def delete(self, ids: Sequence[VectorId]) -> Accepted:
+        """Remove at most 100 ids; ids that do not exist are no error."""
+
+    def fetch(self, ids: Sequence[VectorId]) -> dict[VectorId, Vector]:
+        """The visible records among at most 20 distinct ids; the absent ones are left out."""
+
+    def list_ids(self) -> Iterator[list[VectorId]]:
+        """One walk over one listing snapshot, page by page, in no particular order.
+
+        Raises IndeterminateError when the walk breaks or does not add up to its own total:
+        pages already given out are then void, start again with a fresh walk.
+        """
+
+
+class KvTarget(Protocol):
+    """A Workers KV namespace. Reads may be stale for a minute or more, absences included."""
+
+    def identity(self) -> dict[str, str]:
+        """Host, account fingerprint and namespace id, without secrets."""
+
+    def write(self, entries: Sequence[KvEntry]) -> list[str]:
+        """Overwrite the entries in one request; returns the keys that did *not* succeed.
+
+        At most 10,000 entries with distinct keys and 100 MB. `expiration` is absolute.
+        """
+
+    def delete(self, keys: Sequence[str]) -> list[str]:
+        """Remove at most 10,000 keys; returns those that did not succeed."""
+
+    def list_keys(self, prefix: str) -> Iterator[KvEntry]:
+        """Every key under `prefix` with metadata and expiry, `value` left empty.
+
+        Raises IndeterminateError when the listing cannot be brought to its end.
+        """
+
+    def read(self, keys: Iterable[str]) -> dict[str, KvEntry]:
+        """The present entries among the keys (any number), value and metadata as this read shows.
+
+        `expiration` is not part of this answer; `list_keys` tells it.
+        """
