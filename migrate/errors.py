@@ -1,18 +1,18 @@
 """Every failure raised on purpose, with its exit code and the operator's next step.
 
-    MigrationError
-    |- UsageError                 2   settings or arguments are wrong
-    |- QuarantineExceededError    3   more points cannot move than the run allows
-    |- PreconditionError          5   the stores are not as the plan needs them
-    |- TargetRefusedError         5   the target refused a request; the same bytes are never retried
-    |- AccessError                6   token, permission or TLS trust
-    |- RemoteUnavailableError     7   no answer within the retry budget; running again is safe
-    |- BudgetExhaustedError       8   deadline, rate budget or stop file; running again is safe
-    |- LocalStorageError          9   disk full, read-only, I/O error
-    |- ArtefactDamagedError      10   a file is not what its digest says
-    |- RunLockedError            11   another process works on the same folder
-    |- ForeignStateError         12   state of another plan, account, index or format
-    `- IndeterminateError        13   not everything could be read, or writes did not settle
+MigrationError
+|- UsageError                 2   settings or arguments are wrong
+|- QuarantineExceededError    3   more points cannot move than the run allows
+|- PreconditionError          5   the stores are not as the plan needs them
+|- TargetRefusedError         5   the target refused a request; the same bytes are never retried
+|- AccessError                6   token, permission or TLS trust
+|- RemoteUnavailableError     7   no answer within the retry budget; running again is safe
+|- BudgetExhaustedError       8   deadline, rate budget or stop file; running again is safe
+|- LocalStorageError          9   disk full, read-only, I/O error
+|- ArtefactDamagedError      10   a file is not what its digest says
+|- RunLockedError            11   another process works on the same folder
+|- ForeignStateError         12   state of another plan, account, index or format
+`- IndeterminateError        13   not everything could be read, or writes did not settle
 """
 
 from enum import IntEnum

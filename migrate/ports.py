@@ -60,7 +60,7 @@ class PointSource(Protocol):
         """The exact count of visible points, never an estimate."""
 
     def read_ids(self, start: PointId | None, *, limit: int) -> Sequence[PointId]:
-        """At most `limit` ids >= `start` (None: from the first), ascending; empty only at the end."""
+        """At most `limit` ids >= `start` (None: the first), ascending; empty only at the end."""
 
     def read_points(self, start: PointId | None, *, limit: int) -> Page:
         """At most `limit` whole points >= `start`, ascending by id; empty only at the end.
