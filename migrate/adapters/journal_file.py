@@ -1,0 +1,86 @@
+"""An append-only journal on disk: every entry durable before the call returns."""
+
+import os
+from pathlib import Path
+
+from migrate.adapters.durable import FILE_MODE, local_io, sync_folder
+from migrate.core.journal import CHAIN_START, Chain, Entry, decode_line, encode_line
+from migrate.errors import ArtefactDamagedError
+
+
+class JournalFile:
+    """One journal. The caller holds the folder's lock.
+
+    A last line without its newline is the trace of a cut write: it is dropped when the journal is
+    opened for appending and `torn_tail` says so. Anything else that does not fit the chain raises
+    ArtefactDamagedError. After a failed append the object refuses further use: what reached the
+    disk is then unknown, and only reading it anew can tell.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.torn_tail = False
+        self._broken = False
+        self._handle: int | None = None
+        self.entries, self._chain, self._size = _read(path)
+        if path.exists() and path.stat().st_size > self._size:
+            self.torn_tail = True
+
+    def append(self, entry: Entry) -> None:
+        """Add one entry; returns when it is durable. Raises LocalStorageError."""
+        assert not self._broken, "a journal that failed once is opened anew before it is used"
+        line, chain = encode_line(entry, self._chain)
+        self._broken = True
+        with local_io("appending to", self.path):
+            handle = self._open()
+            _write_all(handle, line)
+            os.fsync(handle)
+        self._broken = False
+        self._chain = chain
+        self._size += len(line)
+        self.entries.append(entry)
+
+    def _open(self) -> int:
+        if self._handle is None:
+            created = not self.path.exists()
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+            handle = os.open(self.path, flags, FILE_MODE)
+            os.ftruncate(handle, self._size)  # drops a torn tail
+            if created:
+                sync_folder(self.path.parent)
+            self._handle = handle
+        return self._handle
+
+    def close(self) -> None:
+        """Let go of the file; harmless when repeated."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+def _write_all(handle: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(handle, content) :]
+
+
+def _read(path: Path) -> tuple[list[Entry], Chain, int]:
+    """The intact entries, the chain after them, and their size in bytes."""
+    if not path.exists():
+        return [], CHAIN_START, 0
+    with local_io("reading", path):
+        content = path.read_bytes()
+    entries: list[Entry] = []
+    chain, size = CHAIN_START, 0
+    *lines, _tail = content.split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        try:
+            entry, chain = decode_line(line, chain)
+        except ValueError as error:
+            raise ArtefactDamagedError(
+                f"{path}, line {number}: {error}",
+                remedy="the journal was changed after it was written: restore the file from a copy "
+                "of the run folder; do not go on with this run",
+            ) from error
+        entries.append(entry)
+        size += len(line) + 1
+    return entries, chain, size

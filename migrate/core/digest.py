@@ -1,0 +1,157 @@
+"""Digests: one SHA-256 per record in canonical form, and one over a whole set.
+
+A record's fields are typed and length-prefixed, so no two different records give the same input
+to the hash. Values are little-endian float32 with -0.0 made +0.0. The digest does not depend on
+pages, parts, platform or key order.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from migrate.core.canonical import decode_json, encode_canonical_json
+from migrate.core.model import (
+    DenseColumn,
+    Float32Matrix,
+    MultiColumn,
+    Page,
+    SparseColumn,
+    VectorColumn,
+)
+
+DIGEST_BYTES = 32
+# Of all finite float32, one value (and its negative) comes out one step higher after text ->
+# double -> float32 (PERFORMANCE section A: exhaustive check). Both spellings count as equal.
+_TWICE_ROUNDED_FROM = np.uint32(0x15AE43FD)
+_TWICE_ROUNDED_TO = np.uint32(0x15AE43FE)
+_SIGN = np.uint32(0x80000000)
+_EXACT_INTEGER_MAX = 2**53
+
+
+def _field(tag: bytes, content: bytes) -> bytes:
+    return tag + struct.pack("<Q", len(content)) + content
+
+
+def digest_points(page: Page) -> list[bytes]:
+    """One digest per point of the page: id, payload and every vector, absent ones included."""
+    names = sorted(page.vectors)
+    columns = [(name.encode(), _unsigned_zeros(page.vectors[name])) for name in names]
+    digests = []
+    for position, point_id in enumerate(page.ids):
+        digest = hashlib.sha256(b"q2v point 1\n")
+        digest.update(_field(b"i", f"{point_id.id_type}:{point_id.text}".encode()))
+        digest.update(_field(b"p", page.payloads[position]))
+        for name, column in columns:
+            digest.update(_field(b"n", name))
+            digest.update(_encode_vector(column, position))
+        irregular = page.irregular[position]
+        if irregular is not None:
+            digest.update(_field(b"x", irregular))
+        digests.append(digest.digest())
+    return digests
+
+
+def _unsigned_zeros(column: VectorColumn) -> VectorColumn:
+    if isinstance(column, DenseColumn):
+        return DenseColumn(column.values + np.float32(0), column.present)
+    return column
+
+
+def _encode_vector(column: VectorColumn, position: int) -> bytes:
+    """One vector of one point: kind, shape, bytes; a kind of its own for absent."""
+    match column:
+        case DenseColumn():
+            if not column.present[position]:
+                return b"-"
+            return _field(b"d", column.values[position].tobytes())
+        case MultiColumn():
+            rows = column.rows[position]
+            if rows is None:
+                return b"-"
+            shape = struct.pack("<QQ", *rows.shape)
+            return _field(b"m", shape + (rows + np.float32(0)).tobytes())
+        case SparseColumn():
+            pair = column.rows[position]
+            if pair is None:
+                return b"-"
+            indices, values = pair
+            return _field(b"s", indices.tobytes()) + _field(
+                b"v", (values + np.float32(0)).tobytes()
+            )
+
+
+def canonical_values(values: Float32Matrix) -> Float32Matrix:
+    """A copy in which values that the text form cannot tell apart have the same bits."""
+    plain = np.ascontiguousarray(values + np.float32(0), dtype=np.float32)
+    bits = plain.view(np.uint32)
+    bits[bits == _TWICE_ROUNDED_TO] = _TWICE_ROUNDED_FROM
+    bits[bits == (_TWICE_ROUNDED_TO | _SIGN)] = _TWICE_ROUNDED_FROM | _SIGN
+    return plain
+
+
+def canonical_metadata(metadata: dict[str, object] | None) -> bytes:
+    """Metadata as text that does not depend on how a number was spelt: 1.0 counts as 1.
+
+    No metadata and empty metadata are the same, as they are in the service.
+    """
+    return encode_canonical_json(_plain_numbers(metadata or {}))
+
+
+def _plain_numbers(value: object) -> object:
+    match value:
+        case float() if value.is_integer() and abs(value) <= _EXACT_INTEGER_MAX:
+            return int(value)
+        case dict():
+            return {key: _plain_numbers(inner) for key, inner in value.items()}
+        case list():
+            return [_plain_numbers(inner) for inner in value]
+        case _:
+            return value
+
+
+def digest_vectors(
+    ids: Sequence[str], values: Float32Matrix, metadata: Sequence[bytes]
+) -> list[bytes]:
+    """One digest per vector of the target: id, values, metadata (JSON text, as sent)."""
+    plain = canonical_values(values)
+    return [
+        _digest_vector(vector_id, plain[position].tobytes(), _metadata_text(metadata[position]))
+        for position, vector_id in enumerate(ids)
+    ]
+
+
+def _metadata_text(text: bytes) -> bytes:
+    fields = decode_json(text)
+    assert isinstance(fields, dict), "metadata is an object"
+    return canonical_metadata(fields)
+
+
+def _digest_vector(vector_id: str, values: bytes, metadata: bytes) -> bytes:
+    digest = hashlib.sha256(b"q2v vector 1\n")
+    digest.update(_field(b"i", vector_id.encode()))
+    digest.update(_field(b"v", values))
+    digest.update(_field(b"m", metadata))
+    return digest.digest()
+
+
+class SetDigest:
+    """SHA-256 over the digests of a set in id order, taken in piece by piece."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256(b"q2v set 1\n")
+        self.count = 0
+
+    def add(self, digests: Iterable[bytes]) -> None:
+        """The next records' digests, in id order."""
+        for digest in digests:
+            assert len(digest) == DIGEST_BYTES
+            self._hash.update(digest)
+            self.count += 1
+
+    def hexdigest(self) -> str:
+        """The digest of everything added so far, with its count."""
+        final = self._hash.copy()
+        final.update(struct.pack("<Q", self.count))
+        return final.hexdigest()

@@ -1,0 +1,263 @@
+"""What a journal says: entry kinds, the chain that ties them, and the state they fold to.
+
+The journal only grows. State is `fold_run(entries)` and is never stored anywhere else.
+Pure: reading and appending lines is `adapters/journal_file.py`.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NewType
+
+import orjson
+
+from migrate.core.canonical import encode_canonical_json
+
+Entry = dict[str, object]  # always holds "type"
+Chain = NewType("Chain", str)  # hex SHA-256 over all lines so far
+CHAIN_START = Chain(hashlib.sha256(b"q2v journal 1\n").hexdigest())
+_CHAIN_SUFFIX_BYTES = len(',"chain":"') + 64 + len('"}')
+
+
+def encode_line(entry: Entry, previous: Chain) -> tuple[bytes, Chain]:
+    """The entry's line, newline included, and the chain after it.
+
+    The line is one JSON object whose last member, `chain`, is SHA-256 over the previous chain and
+    the bytes of the line before `,"chain"`. Changing, dropping or swapping lines breaks it.
+    """
+    body = encode_canonical_json(entry)[:-1]
+    chain = Chain(hashlib.sha256(previous.encode() + body).hexdigest())
+    return body + b',"chain":"' + chain.encode() + b'"}\n', chain
+
+
+def decode_line(line: bytes, previous: Chain) -> tuple[Entry, Chain]:
+    """The inverse of `encode_line`; `line` without its newline.
+
+    Raises ValueError when the line is not the one that was written after `previous`.
+    """
+    body = line[:-_CHAIN_SUFFIX_BYTES]
+    chain = Chain(hashlib.sha256(previous.encode() + body).hexdigest())
+    if line != body + b',"chain":"' + chain.encode() + b'"}':
+        raise ValueError("the line does not continue the chain of the lines before it")
+    entry = orjson.loads(body + b"}")
+    if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
+        raise ValueError("the line is no journal entry")
+    return entry, chain
+
+
+class Kind(StrEnum):
+    """Entry types of a run's journal, in the order in which a run writes them."""
+
+    RUN_OPENED = "run_opened"  # run_id, plan_sha256
+    PRE_IMAGE_PART = "pre_image_part"  # name, rows, sha256
+    PRE_IMAGES_SEALED = "pre_images_sealed"  # vectors_present, kv_present, existing_elsewhere
+    ROUND_OPENED = "round_opened"  # ordinal, kind: full|repair, vectors, names, sha256
+    INTENT = "intent"  # round, store, batch, first, end, count, bytes, sha256
+    ACK = "ack"  # round, store, batch, mutation_id, server_date
+    VECTORS_PROCESSED = "vectors_processed"  # round, evidence
+    ROUND_COMPLETED = "round_completed"  # round
+    ROLLBACK_OPENED = "rollback_opened"  # manifest_sha256
+    ROLLBACK_COMPLETED = "rollback_completed"  # conflicts
+
+
+class Store(StrEnum):
+    """Where a batch goes; the batches of each store are numbered from 0 in each round."""
+
+    VECTORS = "vectors"
+    KV = "kv"
+    COUNTER = "counter"
+
+
+@dataclass(slots=True, kw_only=True)
+class BatchRecord:
+    """One batch as the journal knows it; `first` and `end` count rows, or KV entries."""
+
+    ordinal: int
+    first: int
+    end: int
+    count: int
+    body_bytes: int
+    sha256: str
+    acknowledged: bool = False
+    mutation_id: str | None = None  # vectors only
+    server_date: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class RoundState:
+    """One round of writes over the target: the full one first, repairs after it."""
+
+    ordinal: int
+    kind: str  # full | repair
+    batches: dict[Store, list[BatchRecord]] = field(
+        default_factory=lambda: {store: [] for store in Store}
+    )
+    processed: bool = False
+    completed: bool = False
+
+    def acknowledged(self, store: Store) -> int:
+        """Vectors (or KV entries) in acknowledged batches."""
+        return sum(batch.count for batch in self.batches[store] if batch.acknowledged)
+
+
+@dataclass(slots=True, kw_only=True)
+class RunState:
+    """Everything a run knows about itself after its last entry."""
+
+    run_id: str | None = None
+    plan_sha256: str | None = None
+    pre_image_parts: dict[str, tuple[int, str]] = field(default_factory=dict)  # name -> rows, sha
+    pre_images: Entry | None = None  # the sealing entry
+    rounds: list[RoundState] = field(default_factory=list)
+    rollback_opened: bool = False
+    rollback_completed: bool = False
+    rollback_conflicts: int = 0
+
+    @property
+    def completed(self) -> bool:
+        """The last round has written everything, counter included."""
+        return bool(self.rounds) and self.rounds[-1].completed
+
+    @property
+    def phase(self) -> str:
+        """One word for people: where the run stands."""
+        if self.rollback_opened:
+            return "rolled back" if self.rollback_completed else "rolling back"
+        if self.pre_images is None:
+            return "capturing pre-images"
+        if self.completed:
+            return "completed"
+        if self.rounds and self.rounds[-1].processed:
+            return "writing the KV index"
+        return "uploading"
+
+    def vectors_written(self) -> list[BatchRecord]:
+        """Every vector batch that may have reached the target, in doubt or acknowledged."""
+        return [batch for round_ in self.rounds for batch in round_.batches[Store.VECTORS]]
+
+    def kv_written(self) -> bool:
+        """Whether any KV write may have reached the target."""
+        return any(
+            round_.batches[Store.KV] or round_.batches[Store.COUNTER] for round_ in self.rounds
+        )
+
+
+def fold_run(entries: Iterable[Entry]) -> RunState:
+    """The state after these entries.
+
+    Raises ValueError for an entry type this version does not know or that cannot follow the
+    ones before it: the journal then belongs to another version, or to a bug.
+    """
+    state = RunState()
+    for entry in entries:
+        _APPLY[Kind(_text(entry, "type"))](state, entry)
+    return state
+
+
+def _run_opened(state: RunState, entry: Entry) -> None:
+    if state.run_id is not None:
+        raise ValueError("a run is opened once")
+    state.run_id = _text(entry, "run_id")
+    state.plan_sha256 = _text(entry, "plan_sha256")
+
+
+def _pre_image_part(state: RunState, entry: Entry) -> None:
+    state.pre_image_parts[_text(entry, "name")] = (_int(entry, "rows"), _text(entry, "sha256"))
+
+
+def _pre_images_sealed(state: RunState, entry: Entry) -> None:
+    state.pre_images = entry
+
+
+def _round_opened(state: RunState, entry: Entry) -> None:
+    if _int(entry, "ordinal") != len(state.rounds):
+        raise ValueError("rounds are numbered without gaps")
+    if state.rounds and not state.rounds[-1].completed:
+        raise ValueError("a round is opened after the one before is completed")
+    state.rounds.append(RoundState(ordinal=len(state.rounds), kind=_text(entry, "kind")))
+
+
+def _intent(state: RunState, entry: Entry) -> None:
+    batches = _round(state, entry).batches[Store(_text(entry, "store"))]
+    record = BatchRecord(
+        ordinal=_int(entry, "batch"),
+        first=_int(entry, "first"),
+        end=_int(entry, "end"),
+        count=_int(entry, "count"),
+        body_bytes=_int(entry, "bytes"),
+        sha256=_text(entry, "sha256"),
+    )
+    if record.ordinal != len(batches):
+        raise ValueError("a batch has one intent, and batches are numbered without gaps")
+    batches.append(record)
+
+
+def _ack(state: RunState, entry: Entry) -> None:
+    batches = _round(state, entry).batches[Store(_text(entry, "store"))]
+    ordinal = _int(entry, "batch")
+    if ordinal >= len(batches) or batches[ordinal].acknowledged:
+        raise ValueError("a batch is acknowledged once, after its intent")
+    batch = batches[ordinal]
+    batch.acknowledged = True
+    batch.mutation_id = _optional_text(entry, "mutation_id")
+    batch.server_date = _optional_text(entry, "server_date")
+
+
+def _vectors_processed(state: RunState, entry: Entry) -> None:
+    _round(state, entry).processed = True
+
+
+def _round_completed(state: RunState, entry: Entry) -> None:
+    _round(state, entry).completed = True
+
+
+def _rollback_opened(state: RunState, _entry: Entry) -> None:
+    state.rollback_opened = True
+    state.rollback_completed = False
+
+
+def _rollback_completed(state: RunState, entry: Entry) -> None:
+    state.rollback_completed = True
+    state.rollback_conflicts = _int(entry, "conflicts")
+
+
+_APPLY = {
+    Kind.RUN_OPENED: _run_opened,
+    Kind.PRE_IMAGE_PART: _pre_image_part,
+    Kind.PRE_IMAGES_SEALED: _pre_images_sealed,
+    Kind.ROUND_OPENED: _round_opened,
+    Kind.INTENT: _intent,
+    Kind.ACK: _ack,
+    Kind.VECTORS_PROCESSED: _vectors_processed,
+    Kind.ROUND_COMPLETED: _round_completed,
+    Kind.ROLLBACK_OPENED: _rollback_opened,
+    Kind.ROLLBACK_COMPLETED: _rollback_completed,
+}
+
+
+def _round(state: RunState, entry: Entry) -> RoundState:
+    ordinal = _int(entry, "round")
+    if ordinal != len(state.rounds) - 1:
+        raise ValueError("only the last round is worked on")
+    return state.rounds[ordinal]
+
+
+def _text(entry: Entry, key: str) -> str:
+    match entry.get(key):
+        case str() as value:
+            return value
+        case _:
+            raise ValueError(f"journal entry without a text {key!r}")
+
+
+def _optional_text(entry: Entry, key: str) -> str | None:
+    return None if entry.get(key) is None else _text(entry, key)
+
+
+def _int(entry: Entry, key: str) -> int:
+    match entry.get(key):
+        case int() as value:
+            return value
+        case _:
+            raise ValueError(f"journal entry without an integer {key!r}")

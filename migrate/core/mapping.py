@@ -1,0 +1,348 @@
+"""Turn a point's payload into a vector's id and metadata, or say why that cannot be.
+
+Nothing is coerced, cut or dropped in silence: a point either maps exactly, or maps with a
+declared change that is counted (`Change`), or is quarantined with one reason.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from migrate.core.canonical import decode_json, encode_canonical_json
+from migrate.core.limits import (
+    KV_KEY_BYTES_MAX,
+    METADATA_BYTES_MAX,
+    VECTOR_ID_BYTES_MAX,
+)
+from migrate.core.model import PointId, VectorId
+
+# A double holds every integer up to here; beyond, the target may give back another number.
+EXACT_INTEGER_MAX = 2**53
+HASH_HEX_LENGTH = 64  # SHA-256, as the sync service writes it
+_FIELD = re.compile(r"\{([^{}]*)\}")
+_PLAIN_KEY = re.compile(r"\S+")
+POINT_ID_FIELD = "point_id"
+
+
+class Reason(StrEnum):
+    """Why a point is quarantined; FAULTS section 6 names them."""
+
+    VECTOR_MISSING = "vector_missing"
+    DIM_MISMATCH = "dim_mismatch"
+    NON_FINITE = "non_finite"
+    ZERO_VECTOR = "zero_vector"
+    FIELD_MISSING = "field_missing"
+    FIELD_TYPE = "field_type"
+    FIELD_RANGE = "field_range"
+    DUPLICATE = "duplicate"
+    ID_CONFLICT = "id_conflict"
+    ID_TOO_LONG = "id_too_long"
+    METADATA_TOO_LARGE = "metadata_too_large"
+    BAD_KEY = "bad_key"
+    UNREPRESENTABLE = "unrepresentable"
+    INVALID_UNICODE = "invalid_unicode"
+    KV_KEY = "kv_key"
+    KV_VALUE = "kv_value"
+
+
+class Change(StrEnum):
+    """A declared difference between payload and metadata; the snapshot keeps the original."""
+
+    NULL_LEFT_OUT = "null_left_out"
+    TRUNCATED = "truncated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingRules:
+    """How payload becomes id, metadata and KV key; frozen into the plan."""
+
+    id_template: str  # fields in braces, or {point_id}
+    group_key: str  # payload field naming the file; "" = no KV file index
+    order_key: str  # payload field with the chunk's number; "" = unordered
+    hash_key: str  # payload field with the chunk's SHA-256 in hex; "" = not required
+    key_template: str  # KV key of a file; holds {<group_key>}
+    nulls: Literal["quarantine", "leave_out"]
+    truncate_field: str | None  # cut this text field when metadata is too large; None = quarantine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mapped:
+    """What one payload becomes."""
+
+    vector_id: VectorId
+    group: str | None  # the file; None without a KV file index
+    order: int  # the chunk's number within the file; 0 without an order key
+    metadata: bytes  # compact canonical JSON, at most 10,240 bytes
+    changes: tuple[tuple[Change, str], ...] = ()  # with the field each applies to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """Why one point stays behind. `detail` shows the shape of the value, never its content."""
+
+    reason: Reason
+    field: str
+    detail: str
+
+
+class _RefusedError(Exception):
+    """Carries a `Quarantined` out of the checks; never leaves this module."""
+
+    def __init__(self, reason: Reason, field: str, detail: str) -> None:
+        super().__init__(detail)
+        self.outcome = Quarantined(reason=reason, field=field, detail=detail)
+
+
+def template_fields(template: str) -> tuple[str, ...]:
+    """The field names in braces, in order."""
+    return tuple(_FIELD.findall(template))
+
+
+def map_payload(point_id: PointId, payload: bytes, rules: MappingRules) -> Mapped | Quarantined:
+    """Map one payload (canonical JSON object) by the rules.
+
+    Checks, in this order: fields the rules need, keys and values the target can hold, id, KV
+    key, size. The first failing check gives the reason.
+    """
+    try:
+        return _map(point_id, payload, rules)
+    except _RefusedError as refusal:
+        return refusal.outcome
+
+
+def _map(point_id: PointId, payload: bytes, rules: MappingRules) -> Mapped:
+    fields = _parse(payload)
+    group = _group(fields, rules)
+    order = _order(fields, rules)
+    _check_hash(fields, rules)
+    changes: list[tuple[Change, str]] = []
+    kept = _representable(fields, rules, changes)
+    vector_id = _vector_id(point_id, fields, rules)
+    if group is not None:
+        _check_kv_key(encode_kv_key(group, rules))
+    # The payload is canonical already: unless a field fell out, its bytes are the metadata.
+    metadata = payload if kept is fields else _encode(kept)
+    if len(metadata) > METADATA_BYTES_MAX:
+        metadata = _truncated(kept, len(metadata), rules, changes)
+    return Mapped(
+        vector_id=vector_id, group=group, order=order, metadata=metadata, changes=tuple(changes)
+    )
+
+
+def _parse(payload: bytes) -> dict[str, object]:
+    try:
+        fields = decode_json(payload)
+    except ValueError as error:
+        raise _RefusedError(Reason.UNREPRESENTABLE, "", f"payload is no JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise _RefusedError(Reason.UNREPRESENTABLE, "", f"payload is a {type(fields).__name__}")
+    return fields
+
+
+def _required(fields: dict[str, object], key: str) -> object:
+    value = fields.get(key)
+    if value is None:
+        found = "null" if key in fields else "absent"
+        raise _RefusedError(Reason.FIELD_MISSING, key, f"{found}, a value was expected")
+    return value
+
+
+def _group(fields: dict[str, object], rules: MappingRules) -> str | None:
+    if not rules.group_key:
+        return None
+    value = _required(fields, rules.group_key)
+    if not isinstance(value, str):
+        raise _RefusedError(
+            Reason.FIELD_TYPE, rules.group_key, f"{_shape(value)}, text was expected"
+        )
+    if not value:
+        raise _RefusedError(Reason.FIELD_RANGE, rules.group_key, "empty text")
+    _check_unicode(value, rules.group_key)
+    return value
+
+
+def _order(fields: dict[str, object], rules: MappingRules) -> int:
+    if not rules.order_key:
+        return 0
+    value = _required(fields, rules.order_key)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _RefusedError(
+            Reason.FIELD_TYPE, rules.order_key, f"{_shape(value)}, an integer was expected"
+        )
+    if not 0 <= value <= EXACT_INTEGER_MAX:
+        raise _RefusedError(Reason.FIELD_RANGE, rules.order_key, "outside 0..2^53")
+    return value
+
+
+def _check_hash(fields: dict[str, object], rules: MappingRules) -> None:
+    if not rules.hash_key:
+        return
+    value = _required(fields, rules.hash_key)
+    if not isinstance(value, str):
+        raise _RefusedError(
+            Reason.FIELD_TYPE, rules.hash_key, f"{_shape(value)}, text was expected"
+        )
+    if len(value) != HASH_HEX_LENGTH or not set(value) <= set("0123456789abcdefABCDEF"):
+        raise _RefusedError(
+            Reason.FIELD_RANGE,
+            rules.hash_key,
+            f"text of {len(value)} characters, {HASH_HEX_LENGTH} hex digits were expected",
+        )
+
+
+def _representable(
+    fields: dict[str, object], rules: MappingRules, changes: list[tuple[Change, str]]
+) -> dict[str, object]:
+    """The fields as metadata can hold them; the same object when none had to go."""
+    nulls = [key for key, value in fields.items() if value is None]
+    if nulls and rules.nulls == "quarantine":
+        raise _RefusedError(Reason.UNREPRESENTABLE, nulls[0], "null")
+    for key, value in fields.items():
+        _check_key(key, key)
+        _check_value(value, key, depth=0)
+    if not nulls:
+        return fields
+    changes.extend((Change.NULL_LEFT_OUT, key) for key in nulls)
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _check_key(key: str, path: str) -> None:
+    _check_unicode(key, path)
+    if not key or "." in key or '"' in key or key.startswith("$"):
+        raise _RefusedError(
+            Reason.BAD_KEY, path, 'keys must not be empty, hold . or ", or start with $'
+        )
+
+
+def _check_value(value: object, path: str, *, depth: int) -> None:
+    """Strings, exact numbers, booleans, lists of strings; objects of these, one level down."""
+    match value:
+        case str():
+            _check_unicode(value, path)
+        case int() if abs(value) > EXACT_INTEGER_MAX:
+            raise _RefusedError(Reason.UNREPRESENTABLE, path, "integer beyond 2^53")
+        case bool() | int() | float():
+            pass
+        case list():
+            _check_list(value, path)
+        case dict() if depth == 0:
+            for key, inner in value.items():
+                _check_key(key, f"{path}.{key}")
+                _check_value(inner, f"{path}.{key}", depth=1)
+        case None if depth == 0:
+            pass  # answered by the rule for nulls
+        case _:
+            raise _RefusedError(Reason.UNREPRESENTABLE, path, _shape(value))
+
+
+def _check_list(values: list[object], path: str) -> None:
+    for value in values:
+        if not isinstance(value, str):
+            raise _RefusedError(Reason.UNREPRESENTABLE, path, f"list holding {_shape(value)}")
+        _check_unicode(value, path)
+
+
+def _check_unicode(text: str, path: str) -> None:
+    if text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        shown = path.encode("ascii", "backslashreplace").decode()
+        raise _RefusedError(
+            Reason.INVALID_UNICODE, shown, f"lone surrogate at character {error.start}"
+        ) from error
+
+
+def _vector_id(point_id: PointId, fields: dict[str, object], rules: MappingRules) -> VectorId:
+    text = _FIELD.sub(lambda match: _id_part(match[1], point_id, fields), rules.id_template)
+    size = len(text.encode())
+    if not 1 <= size <= VECTOR_ID_BYTES_MAX:
+        raise _RefusedError(
+            Reason.ID_TOO_LONG, "id", f"{size} bytes, 1 to {VECTOR_ID_BYTES_MAX} are possible"
+        )
+    return VectorId(text)
+
+
+def _id_part(name: str, point_id: PointId, fields: dict[str, object]) -> str:
+    if name == POINT_ID_FIELD:
+        return point_id.text
+    value = _required(fields, name)
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise _RefusedError(
+            Reason.FIELD_TYPE, name, f"{_shape(value)}, text or an integer was expected"
+        )
+    if isinstance(value, str):
+        _check_unicode(value, name)
+    return str(value)
+
+
+def encode_kv_key(group: str, rules: MappingRules) -> str:
+    """The KV key of a file."""
+    return rules.key_template.replace(f"{{{rules.group_key}}}", group)
+
+
+def _check_kv_key(key: str) -> None:
+    size = len(key.encode())
+    if size > KV_KEY_BYTES_MAX:
+        raise _RefusedError(Reason.KV_KEY, "kv_key", f"{size} bytes, at most {KV_KEY_BYTES_MAX}")
+    if key in {".", ".."} or not key.isprintable() or not _PLAIN_KEY.fullmatch(key):
+        raise _RefusedError(Reason.KV_KEY, "kv_key", "'.', '..', white space or control characters")
+
+
+def _encode(fields: dict[str, object]) -> bytes:
+    return encode_canonical_json(fields)
+
+
+def _truncated(
+    fields: dict[str, object],
+    size: int,
+    rules: MappingRules,
+    changes: list[tuple[Change, str]],
+) -> bytes:
+    """Cut the declared text field at a character until the metadata fits, or refuse."""
+    too_large = _RefusedError(
+        Reason.METADATA_TOO_LARGE, "", f"{size} bytes, at most {METADATA_BYTES_MAX}"
+    )
+    field = rules.truncate_field
+    text = fields.get(field) if field is not None else None
+    if field is None or not isinstance(text, str):
+        raise too_large
+    keep_min, keep_max = 0, len(text)  # the longest prefix that fits, by bisection
+    best: bytes | None = None
+    while keep_min <= keep_max:
+        keep = (keep_min + keep_max) // 2
+        metadata = _encode({**fields, field: text[:keep]})
+        if len(metadata) <= METADATA_BYTES_MAX:
+            best, keep_min = metadata, keep + 1
+        else:
+            keep_max = keep - 1
+    if best is None:
+        raise too_large
+    changes.append((Change.TRUNCATED, field))
+    return best
+
+
+_SHAPES: dict[type, str] = {
+    type(None): "null",
+    bool: "boolean",
+    int: "integer",
+    float: "number with a fraction",
+    str: "text of {} characters",
+    list: "list of {}",
+    dict: "object below one level",
+}
+
+
+def _shape(value: object) -> str:
+    """What a JSON value looks like, without showing it."""
+    size = len(value) if isinstance(value, str | list) else 0
+    return _SHAPES[type(value)].format(size)
+
+
+def changed_fields(mapped: Mapped) -> Iterator[str]:
+    """`change:field` for every declared change, as the plan counts them."""
+    for change, field in mapped.changes:
+        yield f"{change}:{field}"
