@@ -41,9 +41,11 @@ def decode_line(line: bytes, previous: Chain) -> tuple[Entry, Chain]:
     if line != body + b',"chain":"' + chain.encode() + b'"}':
         raise ValueError("the line does not continue the chain of the lines before it")
     entry = orjson.loads(body + b"}")
-    if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
-        raise ValueError("the line is no journal entry")
-    return entry, chain
+    match entry:
+        case {"type": str()}:
+            return entry, chain
+        case _:
+            raise ValueError("the line is no journal entry")
 
 
 class Kind(StrEnum):

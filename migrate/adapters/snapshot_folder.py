@@ -1,0 +1,124 @@
+"""Snapshots on disk: find them, open sealed ones, read their rows."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from migrate.adapters.durable import file_sha256, local_io
+from migrate.adapters.snapshot_parquet import SnapshotRows, read_part
+from migrate.core.manifest import SnapshotManifest, damaged, decode_manifest
+from migrate.core.pages import take_rows
+from migrate.errors import UsageError
+
+MANIFEST = "manifest.json"
+PARTS = "parts"
+RUNS = "runs"
+JOURNAL = "journal.jsonl"
+MANIFEST_BYTES_MAX = 256 * 1024 * 1024
+
+
+def part_path(folder: Path, ordinal: int) -> Path:
+    """Where a part lies."""
+    return folder / PARTS / f"part-{ordinal:05d}.parquet"
+
+
+class Snapshot:
+    """A sealed snapshot: immutable, every part checked against the manifest before it is read."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read the manifest. Raises UsageError when the folder holds none."""
+        path = folder / MANIFEST
+        if not path.is_file():
+            raise UsageError(
+                f"{folder}: no sealed snapshot ({MANIFEST} is missing)",
+                remedy="run `q2v snapshot` to its end, or name another folder",
+            )
+        with local_io("reading", path):
+            if path.stat().st_size > MANIFEST_BYTES_MAX:
+                raise damaged(str(path), f"larger than {MANIFEST_BYTES_MAX} bytes")
+            content = path.read_bytes()
+        self.folder = folder
+        self.manifest: SnapshotManifest = decode_manifest(content, where=str(path))
+
+    @property
+    def runs(self) -> Path:
+        """The folder of the runs of this snapshot."""
+        return self.folder / RUNS
+
+    def read(
+        self, *, with_vectors: Sequence[str], first_row: int = 0, end_row: int | None = None
+    ) -> Iterator[SnapshotRows]:
+        """Rows `first_row` .. `end_row` - 1 in order, with the named vectors.
+
+        Parts outside the range are not opened. Raises ArtefactDamagedError for a part that is
+        missing, cut, swapped or changed.
+        """
+        end = self.manifest.points if end_row is None else end_row
+        row = 0
+        for part in self.manifest.parts:
+            part_start, row = row, row + part.rows
+            if part.rows == 0 or row <= first_row or part_start >= end:
+                continue
+            path = part_path(self.folder, part.ordinal)
+            if not path.is_file():
+                raise damaged(str(path), "the part is missing")
+            for rows in read_part(
+                path,
+                part,
+                self.manifest.vectors,
+                with_vectors=with_vectors,
+                first_row=part_start,
+            ):
+                cut = _cut(rows, first_row, end)
+                if cut is not None:
+                    yield cut
+
+    def verify_files(self) -> Iterator[int]:
+        """Check every part's bytes; yields each part's size as it passes.
+
+        Raises ArtefactDamagedError naming the part and its ids.
+        """
+        for part in self.manifest.parts:
+            path = part_path(self.folder, part.ordinal)
+            if not path.is_file():
+                raise damaged(str(path), "the part is missing")
+            size, sha256 = file_sha256(path)
+            if (size, sha256) != (part.bytes, part.sha256):
+                raise damaged(
+                    str(path),
+                    f"points {part.first_id} to {part.last_id}: {size} B with sha256 {sha256}, "
+                    f"the manifest says {part.bytes} B with {part.sha256}",
+                )
+            yield size
+
+    def unknown_files(self) -> list[str]:
+        """Files that the manifest does not name; they are never read."""
+        known = {part_path(self.folder, part.ordinal) for part in self.manifest.parts}
+        return sorted(
+            str(path.relative_to(self.folder))
+            for path in (self.folder / PARTS).iterdir()
+            if path not in known
+        )
+
+
+def _cut(rows: SnapshotRows, first_row: int, end_row: int) -> SnapshotRows | None:
+    start = max(0, first_row - rows.first_row)
+    end = min(len(rows.page), end_row - rows.first_row)
+    if start >= end:
+        return None
+    return SnapshotRows(
+        rows.first_row + start, take_rows(rows.page, start, end), rows.digests[start:end]
+    )
+
+
+def sealed_folders(directory: Path) -> list[Path]:
+    """Sealed snapshots under a folder, oldest first (ids start with their time)."""
+    return sorted(path.parent for path in directory.glob(f"*/{MANIFEST}"))
+
+
+def unsealed_folders(directory: Path) -> list[Path]:
+    """Snapshots that were begun and not sealed, oldest first."""
+    return sorted(
+        path.parent
+        for path in directory.glob(f"*/{JOURNAL}")
+        if not (path.parent / MANIFEST).exists()
+    )

@@ -1,0 +1,147 @@
+"""The manifest of a snapshot: its parts with counts and digests, and what it was taken from.
+
+`content_root` covers what was copied (same collection, same root); `sha256` covers the whole
+manifest, times included. Both are checked before anything else of the snapshot is believed.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from migrate.core.canonical import decode_json, encode_canonical_json
+from migrate.core.model import VectorKind, VectorSpec
+from migrate.errors import ArtefactDamagedError, ForeignStateError
+
+SNAPSHOT_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartRecord:
+    """One Parquet file of a snapshot."""
+
+    ordinal: int  # 0-based; the file is parts/part-<ordinal>.parquet
+    rows: int
+    bytes: int  # size of the file
+    sha256: str  # of the file
+    first_id: str
+    last_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotManifest:
+    """Everything a reader needs to know before it opens a part."""
+
+    snapshot_id: str
+    tool: str  # name and version that wrote it
+    source: dict[str, str]  # where it was read, without secrets
+    collection: str
+    server: str
+    config: dict[str, object]  # the server's own description, verbatim
+    vectors: tuple[VectorSpec, ...]
+    points: int
+    parts: tuple[PartRecord, ...]
+    set_digest: str  # over all point digests in id order
+    count_start: int  # exact count of the source before the first page
+    count_end: int  # and after the second reading
+    second_reading: str  # digest | ids: what the second reading compared
+    started_at: str  # RFC 3339
+    sealed_at: str
+    parent: str | None = None  # content root of the snapshot this one is a difference to
+
+    @property
+    def content_root(self) -> str:
+        """SHA-256 over what was copied: the same for every copy of the same points."""
+        content = {
+            "format": SNAPSHOT_FORMAT,
+            "vectors": [asdict(spec) for spec in self.vectors],
+            "points": self.points,
+            "parts": [asdict(part) for part in self.parts],
+            "set_digest": self.set_digest,
+            "parent": self.parent,
+        }
+        return hashlib.sha256(encode_canonical_json(content)).hexdigest()
+
+    def spec(self, name: str) -> VectorSpec | None:
+        """The vector of this name, None when the collection has none."""
+        return next((spec for spec in self.vectors if spec.name == name), None)
+
+
+def encode_manifest(manifest: SnapshotManifest) -> bytes:
+    """The file's content: one JSON object, sealed by its own digest."""
+    fields = {
+        "format": SNAPSHOT_FORMAT,
+        **asdict(manifest),
+        "content_root": manifest.content_root,
+    }
+    return seal_json(fields)
+
+
+def seal_json(fields: dict[str, object]) -> bytes:
+    """JSON with a member `sha256` over everything else, in canonical form."""
+    digest = hashlib.sha256(encode_canonical_json(fields)).hexdigest()
+    return encode_canonical_json({**fields, "sha256": digest}) + b"\n"
+
+
+def unseal_json(content: bytes, *, where: str, format_version: int) -> dict[str, object]:
+    """The fields of a sealed JSON file, without `sha256`.
+
+    Raises ForeignStateError for another format version, ArtefactDamagedError when the file does
+    not match its own digest.
+    """
+    try:
+        fields = decode_json(content)
+    except ValueError as error:
+        raise damaged(where, "it is no JSON") from error
+    if not isinstance(fields, dict):
+        raise damaged(where, "it is no JSON object")
+    version = fields.get("format")
+    if version != format_version:
+        raise ForeignStateError(
+            f"{where}: format version {version!r}, this q2v reads {format_version}",
+            remedy="use the q2v that wrote it",
+        )
+    digest = fields.pop("sha256", None)
+    if digest != hashlib.sha256(encode_canonical_json(fields)).hexdigest():
+        raise damaged(where, "it does not match its own digest")
+    return fields
+
+
+def decode_manifest(content: bytes, *, where: str) -> SnapshotManifest:
+    """The inverse of `encode_manifest`; raises as `unseal_json` does."""
+    fields = unseal_json(content, where=where, format_version=SNAPSHOT_FORMAT)
+    root = fields.pop("content_root", None)
+    fields.pop("format")
+    try:
+        manifest = _manifest(fields)
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged(where, f"a field is missing or of another type ({error})") from error
+    if root != manifest.content_root:
+        raise damaged(where, "its content root does not match its parts")
+    return manifest
+
+
+def _manifest(fields: dict[str, object]) -> SnapshotManifest:
+    vectors = tuple(
+        VectorSpec(**{**spec, "kind": VectorKind(spec["kind"])})
+        for spec in _objects(fields, "vectors")
+    )
+    parts = tuple(PartRecord(**part) for part in _objects(fields, "parts"))
+    # The file's digest vouches for the types of the remaining members.
+    rest: dict[str, Any] = {k: v for k, v in fields.items() if k not in {"vectors", "parts"}}
+    return SnapshotManifest(vectors=vectors, parts=parts, **rest)
+
+
+def _objects(fields: dict[str, object], key: str) -> Iterable[dict[str, Any]]:
+    match fields[key]:
+        case list() as values if all(isinstance(value, dict) for value in values):
+            return values
+        case _:
+            raise ValueError(f"{key} is no list of objects")
+
+
+def damaged(where: str, why: str) -> ArtefactDamagedError:
+    """The one error for a file of ours that cannot be trusted."""
+    return ArtefactDamagedError(
+        f"{where}: {why}", remedy="restore the file from a copy, or take a new snapshot"
+    )

@@ -1,0 +1,34 @@
+"""Cut pages: the rows between two positions, the rows before an id."""
+
+from bisect import bisect_left
+
+from migrate.core.model import DenseColumn, MultiColumn, Page, PointId, SparseColumn, VectorColumn
+
+
+def take_rows(page: Page, start: int, end: int) -> Page:
+    """The rows at positions `start` .. `end` - 1."""
+    if start == 0 and end >= len(page):
+        return page
+    return Page(
+        ids=page.ids[start:end],
+        payloads=page.payloads[start:end],
+        vectors={name: _take(column, start, end) for name, column in page.vectors.items()},
+        irregular=page.irregular[start:end],
+    )
+
+
+def _take(column: VectorColumn, start: int, end: int) -> VectorColumn:
+    match column:
+        case DenseColumn():
+            return DenseColumn(column.values[start:end], column.present[start:end])
+        case MultiColumn():
+            return MultiColumn(column.rows[start:end])
+        case SparseColumn():
+            return SparseColumn(column.rows[start:end])
+
+
+def take_before(page: Page, stop: PointId | None) -> Page:
+    """The rows with an id below `stop`; all of them for None."""
+    if stop is None:
+        return page
+    return take_rows(page, 0, bisect_left(page.ids, stop))

@@ -1,0 +1,77 @@
+"""What the journal of an unsealed snapshot says: the ranges to read and the parts that are there.
+
+The ids are counted first and cut into ranges of equal row counts. A range is a unit of work of
+its own: whoever reads it, in pages of whatever size, writes the same part.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from migrate.core.journal import Entry
+from migrate.core.manifest import PartRecord
+from migrate.core.model import PointId, VectorKind, VectorSpec
+
+OPENED = "snapshot_opened"  # source, collection, vectors, starts, points, count_start, started_at
+PART_SEALED = "part_sealed"  # the fields of PartRecord, and ids_digest; a later one replaces
+# Part files of about 64 MiB of raw data: a kill costs at most that much reading again, and
+# 1,000 parts make a collection of 5 million points at 3,072 dimensions.
+PART_BYTES = 64 * 1024 * 1024
+_PAYLOAD_BYTES_GUESS = 1024
+_PART_ROWS_STEP = 1000
+_PART_ROWS_MAX = 100_000
+
+
+def part_rows(vectors: Iterable[VectorSpec]) -> int:
+    """Rows per part: a multiple of 1,000 that depends on the collection's shape alone."""
+    floats = sum(spec.dimensions or 0 for spec in vectors if spec.kind is not VectorKind.SPARSE)
+    rows = PART_BYTES // (4 * floats + _PAYLOAD_BYTES_GUESS)
+    return min(_PART_ROWS_MAX, max(_PART_ROWS_STEP, rows // _PART_ROWS_STEP * _PART_ROWS_STEP))
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The ids of one part: `start` <= id < `stop`; None = open at that end."""
+
+    ordinal: int
+    start: PointId | None
+    stop: PointId | None
+
+
+@dataclass(slots=True)
+class SnapshotState:
+    """An unsealed snapshot after its last journal entry."""
+
+    opened: Entry | None = None
+    parts: dict[int, PartRecord] = field(default_factory=dict)
+
+    def ranges(self) -> list[Range]:
+        """Every range of the snapshot; together they cover all possible ids once."""
+        assert self.opened is not None
+        starts = self.opened["starts"]
+        assert isinstance(starts, list)
+        bounds: list[PointId | None] = [
+            PointId.from_text(text, id_type) for text, id_type in starts[1:]
+        ]
+        return [
+            Range(ordinal, start, stop)
+            for ordinal, (start, stop) in enumerate(
+                zip([None, *bounds], [*bounds, None], strict=True)
+            )
+        ]
+
+
+def fold_snapshot(entries: Iterable[Entry]) -> SnapshotState:
+    """The state after these entries. Raises ValueError for an entry that cannot be there."""
+    state = SnapshotState()
+    for entry in entries:
+        match entry["type"]:
+            case "snapshot_opened" if state.opened is None:
+                state.opened = entry
+            case "part_sealed" if state.opened is not None:
+                fields: dict[str, Any] = {key: entry[key] for key in PartRecord.__slots__}
+                part = PartRecord(**fields)
+                state.parts[part.ordinal] = part
+            case other:
+                raise ValueError(f"a snapshot journal holds no {other!r} here")
+    return state
