@@ -1,0 +1,50 @@
+"""Every number of the services, once, with its unit, its source and the date of the source.
+
+Sources are the pages of the provider's documentation: V-LIM = vectorize/platform/limits
+(2026-08-05), A-LIM = fundamentals/api/reference/limits (2026-04-20), KV-LIM = kv/platform/limits,
+KV-WRITE = kv/api/write-key-value-pairs, V-PRICE = vectorize/platform/pricing (2026-04-21).
+"Observed" = reported by third parties against the live service; good evidence, no promise.
+"""
+
+# The account: A-LIM. Every request of every token of the same user counts, Vectorize and KV alike.
+REQUESTS_PER_WINDOW_MAX = 1200
+REQUEST_WINDOW_S = 300
+BLOCK_S = 300  # after exceeding it, all calls of the next five minutes answer 429
+RETRY_AFTER_S_MAX = 600  # longer than this is the operator's decision, not ours
+
+# A vector index: V-LIM.
+DIMENSIONS_MAX = 1536
+DIMENSIONS_MIN = 32  # observed 2026: "range [32, 1536]"; the schema says 1
+VECTOR_ID_BYTES_MAX = 64  # UTF-8, not characters
+METADATA_BYTES_MAX = 10_240  # compact JSON
+METADATA_INDEXES_MAX = 10
+INDEXED_STRING_BYTES_MAX = 64  # longer strings are indexed by their first 64 bytes
+INDEX_NAME_BYTES_MAX = 64
+VECTORS_PER_INDEX_MAX = 20_000_000  # 2026-08-05; 10 million and 5 million in earlier texts
+
+# Requests to a vector index.
+VECTORS_PER_UPLOAD_MAX = 5_000  # V-LIM, over HTTP
+UPLOAD_BYTES_MAX = 100_000_000  # V-LIM "100 MB"; the smaller of the two readings
+FETCH_IDS_MAX = 20  # observed by many up to 2026-10, code 40007
+DELETE_IDS_MAX = 100  # measured 2026-09-14, code 40007
+LIST_IDS_MAX = 1_000  # V-LIM
+
+# Workers KV: KV-LIM, KV-WRITE.
+KV_KEY_BYTES_MAX = 512
+KV_VALUE_BYTES_MAX = 25 * 1024 * 1024
+KV_METADATA_BYTES_MAX = 1_024
+KV_TTL_S_MIN = 60
+KV_PAIRS_PER_WRITE_MAX = 10_000
+KV_WRITE_BYTES_MAX = 100_000_000
+KV_KEYS_PER_DELETE_MAX = 10_000
+KV_READ_KEYS_MAX = 100
+KV_LIST_KEYS_MAX = 1_000
+KV_LIST_KEYS_MIN = 10  # a smaller limit is refused
+
+# Prices: V-PRICE and the KV part of workers/platform/pricing, both 2026.
+PRICES_AS_OF = "2026-04-21"
+INCLUDED_STORED_DIMENSIONS = 10_000_000
+USD_PER_STORED_DIMENSION = 0.05 / 100_000_000  # per month
+FREE_STORED_DIMENSIONS = 5_000_000
+INCLUDED_KV_WRITES = 1_000_000  # per month
+USD_PER_KV_WRITE = 5.00 / 1_000_000

@@ -1,0 +1,99 @@
+"""The plan of a run: every decision, frozen before the first write."""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from migrate.core.canonical import encode_canonical_json
+from migrate.core.manifest import damaged, seal_json, unseal_json
+from migrate.core.mapping import MappingRules
+from migrate.core.model import VectorIndex
+from migrate.core.values import ValueRules
+
+PLAN_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteRules:
+    """How the target is written; frozen, because batches are cut by it."""
+
+    vectors_per_upload: int
+    body_bytes: int  # per upload
+    counter_key: str
+    ttl_s: int | None  # of KV entries; None = kept for ever
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan:
+    """What a run moves, from where, to where, by which rules."""
+
+    run_id: str
+    tool: str
+    created_at: str  # RFC 3339
+    snapshot_id: str
+    content_root: str
+    points: int
+    vectors: int  # points that move
+    files: int  # KV entries of the file index
+    quarantined: dict[str, int]  # reason -> points
+    quarantine_sha256: str
+    waived: tuple[str, ...]  # reasons that do not count as a failure
+    changes: dict[str, int]  # declared changes of metadata -> points
+    into_non_empty: bool
+    vector_target: dict[str, str]  # identity, without secrets
+    kv_target: dict[str, str]
+    index: VectorIndex
+    mapping: MappingRules
+    values: ValueRules
+    writes: WriteRules
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over everything that decides what is written where.
+
+        Two runs with equal fingerprints would write the same bytes to the same place.
+        """
+        decided = {
+            "content_root": self.content_root,
+            "vector_target": self.vector_target,
+            "kv_target": self.kv_target,
+            "index": asdict(self.index),
+            "mapping": asdict(self.mapping),
+            "values": asdict(self.values),
+            "writes": asdict(self.writes),
+            "quarantine": self.quarantine_sha256,
+        }
+        return hashlib.sha256(encode_canonical_json(decided)).hexdigest()
+
+    @property
+    def unwaived(self) -> int:
+        """Quarantined points whose reason nobody has waived."""
+        return sum(n for reason, n in self.quarantined.items() if reason not in self.waived)
+
+
+def encode_plan(plan: RunPlan) -> bytes:
+    """The content of plan.json, sealed by its own digest."""
+    return seal_json({"format": PLAN_FORMAT, **asdict(plan), "fingerprint": plan.fingerprint})
+
+
+def decode_plan(content: bytes, *, where: str) -> RunPlan:
+    """The inverse of `encode_plan`; raises as `unseal_json` does."""
+    fields: dict[str, Any] = unseal_json(content, where=where, format_version=PLAN_FORMAT)
+    fields.pop("format")
+    fingerprint = fields.pop("fingerprint", None)
+    try:
+        plan = RunPlan(
+            **{
+                **fields,
+                "waived": tuple(fields["waived"]),
+                "index": VectorIndex(**fields["index"]),
+                "mapping": MappingRules(**fields["mapping"]),
+                "values": ValueRules(**fields["values"]),
+                "writes": WriteRules(**fields["writes"]),
+            }
+        )
+    except (KeyError, TypeError) as error:
+        raise damaged(where, f"a field is missing or of another type ({error})") from error
+    if plan.fingerprint != fingerprint:
+        raise damaged(where, "its fingerprint does not match its decisions")
+    return plan

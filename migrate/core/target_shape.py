@@ -1,0 +1,101 @@
+"""Decide which vector of a collection moves, and into what shape; refuse what cannot be."""
+
+from collections.abc import Sequence
+
+from migrate.core.limits import DIMENSIONS_MAX, DIMENSIONS_MIN
+from migrate.core.model import VectorIndex, VectorKind, VectorSpec
+from migrate.core.values import Reduce, ValueRules
+from migrate.errors import PreconditionError
+
+METRICS = {"Cosine": "cosine", "Euclid": "euclidean", "Dot": "dot-product"}
+EXACT_DATATYPE = "float32"
+
+
+def choose_values(
+    vectors: Sequence[VectorSpec],
+    *,
+    vector_name: str,
+    dimensions: int | None,
+    reduce: Reduce,
+    allow_cast: bool,
+) -> ValueRules:
+    """The rules by which values move; `dimensions` None means the source's own.
+
+    Raises PreconditionError when the collection has no such dense vector, when the target has no
+    such metric, or when the values would not fit: nothing is cut without being asked for.
+    """
+    spec = _chosen(vectors, vector_name)
+    assert spec.dimensions is not None
+    metric = METRICS.get(spec.distance or "")
+    if metric is None:
+        raise PreconditionError(
+            f"vector '{spec.name}' is compared by {spec.distance}, the target knows "
+            f"{', '.join(sorted(METRICS.values()))}",
+            remedy="re-embed into a collection with one of these metrics",
+        )
+    if spec.datatype != EXACT_DATATYPE and not allow_cast:
+        raise PreconditionError(
+            f"vector '{spec.name}' is stored as {spec.datatype}, the target stores {EXACT_DATATYPE}",
+            remedy="pass --allow-cast to move the stored values as float32",
+        )
+    _check_dimensions(spec.dimensions, dimensions, reduce)
+    return ValueRules(
+        vector_name=spec.name,
+        source_dimensions=spec.dimensions,
+        dimensions=dimensions if dimensions is not None else spec.dimensions,
+        reduce=reduce,
+        metric=metric,
+    )
+
+
+def _chosen(vectors: Sequence[VectorSpec], vector_name: str) -> VectorSpec:
+    dense = [spec for spec in vectors if spec.kind is VectorKind.DENSE]
+    names = ", ".join(f"'{spec.name}' ({spec.kind})" for spec in vectors) or "none"
+    chosen = next((spec for spec in dense if spec.name == vector_name), None)
+    if chosen is None:
+        raise PreconditionError(
+            f"the collection has no dense vector '{vector_name}'; it has: {names}",
+            remedy="name one with source.vector_name (Q2V_VECTOR_NAME); sparse and multi vectors "
+            "have no counterpart in the target",
+        )
+    return chosen
+
+
+def _check_dimensions(found: int, wanted: int | None, reduce: Reduce) -> None:
+    target = found if wanted is None else wanted
+    if target > DIMENSIONS_MAX:
+        raise PreconditionError(
+            f"the source has {found} dimensions, the target takes at most {DIMENSIONS_MAX}",
+            remedy=f'set mapping.dimensions = {DIMENSIONS_MAX} and mapping.reduce = "matryoshka" '
+            "(keeps the first values and renormalises: right only for models trained for it, such "
+            "as text-embedding-3-*), or re-embed with a model of fewer dimensions",
+        )
+    if target < DIMENSIONS_MIN:
+        raise PreconditionError(
+            f"{target} dimensions, the target takes at least {DIMENSIONS_MIN}",
+            remedy="re-embed with a model of more dimensions",
+        )
+    if target > found:
+        raise PreconditionError(
+            f"the source has {found} dimensions, mapping.dimensions asks for {target}",
+            remedy=f"set mapping.dimensions to {found} or less",
+        )
+    if target < found and reduce == "none":
+        raise PreconditionError(
+            f"the source has {found} dimensions, mapping.dimensions asks for {target}, "
+            'and mapping.reduce is "none": nothing is cut silently',
+            remedy='set mapping.reduce = "matryoshka" (right only for models trained for it, such '
+            "as text-embedding-3-*), or re-embed",
+        )
+
+
+def check_index(index: VectorIndex, rules: ValueRules) -> None:
+    """Raises PreconditionError unless the vector index takes these values as they are."""
+    found = (index.dimensions, index.metric)
+    expected = (rules.dimensions, rules.metric)
+    if found != expected:
+        raise PreconditionError(
+            f"vector index '{index.name}' has {found[0]} dimensions and metric {found[1]}, "
+            f"the plan needs {expected[0]} and {expected[1]}",
+            remedy="use a fresh index name (q2v provision creates it), or change the mapping",
+        )
