@@ -81,6 +81,4 @@ def estimate(
 def _usd_per_month(stored_dimensions: int, files: int) -> float:
     stored = max(0, stored_dimensions - limits.INCLUDED_STORED_DIMENSIONS)
     writes = max(0, files + 1 - limits.INCLUDED_KV_WRITES)
-    return (
-        stored * limits.USD_PER_STORED_DIMENSION + writes * limits.USD_PER_KV_WRITE
-    )
+    return stored * limits.USD_PER_STORED_DIMENSION + writes * limits.USD_PER_KV_WRITE

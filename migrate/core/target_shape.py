@@ -35,7 +35,8 @@ def choose_values(
         )
     if spec.datatype != EXACT_DATATYPE and not allow_cast:
         raise PreconditionError(
-            f"vector '{spec.name}' is stored as {spec.datatype}, the target stores {EXACT_DATATYPE}",
+            f"vector '{spec.name}' is stored as {spec.datatype}, "
+            f"the target stores {EXACT_DATATYPE}",
             remedy="pass --allow-cast to move the stored values as float32",
         )
     _check_dimensions(spec.dimensions, dimensions, reduce)

@@ -1,0 +1,214 @@
+"""All target ids of a run with their file and order: whole-set questions in bounded memory."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import duckdb
+import pyarrow as pa
+
+from migrate.adapters.durable import local_io, make_folder
+from migrate.core.model import VectorId
+
+MEMORY_LIMIT = "200MB"  # beyond it duckdb spills to disk; its RSS stays within 1.3 of the limit
+_FETCH_ROWS = 10_000
+_SCHEMA = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("vector_id", pa.string()),
+        ("file", pa.string()),
+        ("position", pa.int64()),
+        ("content", pa.binary()),
+        ("point", pa.string()),
+    ]
+)
+
+
+_COLLISIONS = """
+    WITH twice AS (
+        SELECT vector_id, min(row) AS first_row, count(DISTINCT content) = 1 AS identical
+        FROM vectors GROUP BY vector_id HAVING count(*) > 1
+    )
+    SELECT row, vector_id, point, first_row, identical FROM vectors JOIN twice USING (vector_id)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Collision:
+    """A row whose target id another row has too."""
+
+    row: int
+    vector_id: VectorId
+    point: str  # as given to `add`
+    first_row: int  # the lowest row with this id
+    identical: bool  # all rows of this id would write the same vector
+
+    @property
+    def stays(self) -> bool:
+        """Whether this row keeps the id: the first of equals does, of different ones none."""
+        return self.identical and self.row == self.first_row
+
+
+@dataclass(frozen=True, slots=True)
+class FileVectors:
+    """One file of the KV index."""
+
+    file: str
+    vector_ids: tuple[VectorId, ...]  # by the chunk's number, then by id
+
+
+@dataclass(frozen=True, slots=True)
+class FileGap:
+    """A file whose chunk numbers are not 0, 1, 2, ..."""
+
+    file: str
+    vectors: int
+    lowest: int
+    highest: int
+
+
+class IdTable:
+    """A table of (row, target id, file, order, content digest); a context manager.
+
+    Lives in memory up to `MEMORY_LIMIT` and in the `spill` folder beyond it; both are gone at the
+    end, because everything in it is derived from the snapshot.
+    """
+
+    def __init__(self, spill: Path) -> None:
+        make_folder(spill)
+        self._spill = spill
+        self._database = duckdb.connect(
+            ":memory:",
+            config={
+                "memory_limit": MEMORY_LIMIT,
+                "temp_directory": str(spill),
+                "threads": 1,
+                "preserve_insertion_order": False,
+            },
+        )
+        self._database.execute(
+            "CREATE TABLE vectors "
+            "(row BIGINT, vector_id VARCHAR, file VARCHAR, position BIGINT, content BLOB, "
+            "point VARCHAR)"
+        )
+
+    def __enter__(self) -> Self:
+        """The table itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Drop the table and its spill folder."""
+        self._database.close()
+        with local_io("removing", self._spill):
+            shutil.rmtree(self._spill, ignore_errors=True)
+
+    def add(
+        self,
+        *,
+        rows: Sequence[int],
+        vector_ids: Sequence[VectorId],
+        files: Sequence[str | None],
+        positions: Sequence[int],
+        contents: Sequence[bytes] | None = None,
+        points: Sequence[str] | None = None,
+    ) -> None:
+        """Some rows.
+
+        `contents` (digests that tell equal vectors from different ones) and `points` (names of
+        the points) are needed for `collisions` and may be left out otherwise.
+        """
+        if not rows:
+            return
+        columns = [
+            rows,
+            vector_ids,
+            files,
+            positions,
+            contents or [b""] * len(rows),
+            points or [""] * len(rows),
+        ]
+        batch = pa.table(
+            [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)],
+            schema=_SCHEMA,
+        )
+        self._database.register("batch", batch)
+        self._database.execute("INSERT INTO vectors SELECT * FROM batch")
+        self._database.unregister("batch")
+
+    def remove_collisions(self) -> None:
+        """Take out every row that does not keep its id (`Collision.stays`)."""
+        self._database.execute(
+            f"DELETE FROM vectors WHERE row IN (SELECT row FROM ({_COLLISIONS}) "  # noqa: S608 - our own constant
+            "WHERE NOT identical OR row <> first_row)"
+        )
+
+    def remove_file(self, file: str) -> None:
+        """Take out every row of a file."""
+        self._database.execute("DELETE FROM vectors WHERE file = ?", [file])
+
+    def count_vectors(self) -> int:
+        """Rows in the table."""
+        return self._count("SELECT count(*) FROM vectors")
+
+    def count_files(self) -> int:
+        """Distinct files."""
+        return self._count("SELECT count(DISTINCT file) FROM vectors")
+
+    def collisions(self) -> Iterator[Collision]:
+        """Every row whose target id occurs more than once, in row order."""
+        query = f"{_COLLISIONS} ORDER BY row"
+        for row, vector_id, point, first_row, identical in self._rows(query):
+            yield Collision(int(row), VectorId(vector_id), point, int(first_row), bool(identical))
+
+    def files(self) -> Iterator[FileVectors]:
+        """Every file with its vectors, by file name in UTF-8 order; the order never varies."""
+        file: str | None = None
+        held: list[VectorId] = []
+        query = """
+            SELECT file, vector_id FROM vectors WHERE file IS NOT NULL
+            ORDER BY file, position, vector_id
+        """
+        for name, vector_id in self._rows(query):
+            if name != file and file is not None:
+                yield FileVectors(file, tuple(held))
+                held = []
+            file = str(name)
+            held.append(VectorId(str(vector_id)))
+        if file is not None:
+            yield FileVectors(file, tuple(held))
+
+    def rows_of_file(self, file: str) -> list[tuple[int, str]]:
+        """Row and point of every vector of one file, by row."""
+        query = "SELECT row, point FROM vectors WHERE file = ? ORDER BY row"
+        rows = self._database.execute(query, [file]).fetchall()
+        return [(int(row), str(point)) for row, point in rows]
+
+    def gaps(self) -> Iterator[FileGap]:
+        """Files whose chunk numbers have gaps, repeats, or do not start at 0."""
+        query = """
+            SELECT file, count(*) AS vectors, min(position) AS lowest, max(position) AS highest
+            FROM vectors WHERE file IS NOT NULL GROUP BY file
+            HAVING lowest <> 0 OR highest <> vectors - 1 OR count(DISTINCT position) <> vectors
+            ORDER BY file
+        """
+        for file, vectors, lowest, highest in self._rows(query):
+            yield FileGap(str(file), int(vectors), int(lowest), int(highest))
+
+    def _count(self, query: str) -> int:
+        row = self._database.execute(query).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def _rows(self, query: str) -> Iterator[tuple[Any, ...]]:
+        cursor = self._database.cursor()
+        cursor.execute(query)
+        while rows := cursor.fetchmany(_FETCH_ROWS):
+            yield from rows

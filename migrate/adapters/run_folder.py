@@ -1,0 +1,161 @@
+"""One run on disk: its plan, its journal, its quarantine list, its pre-images."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from migrate.adapters.durable import file_sha256, local_io, make_folder, write_durably
+from migrate.adapters.journal_file import JournalFile
+from migrate.adapters.snapshot_folder import JOURNAL, Snapshot
+from migrate.core.canonical import decode_json, encode_canonical_json
+from migrate.core.journal import Kind, RunState, fold_run
+from migrate.core.manifest import damaged
+from migrate.core.mapping import Quarantined, Reason
+from migrate.core.model import PointId
+from migrate.core.run_plan import RunPlan, decode_plan, encode_plan
+from migrate.errors import ForeignStateError, UsageError
+
+PLAN = "plan.json"
+QUARANTINE = "quarantine.jsonl"
+PRE_IMAGES = "pre-images"
+RECONCILE = "reconcile"
+ROLLBACK = "rollback"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantinedPoint:
+    """One line of quarantine.jsonl: a point that stays behind, and why."""
+
+    row: int  # 0-based number in the snapshot
+    point_id: PointId
+    outcome: Quarantined
+
+
+class RunFolder:
+    """An opened run. Everything in it is checked against the plan before it is believed."""
+
+    def __init__(self, path: Path, snapshot: Snapshot) -> None:
+        """Read plan, journal and quarantine list.
+
+        Raises UsageError when there is no run here, ForeignStateError when it belongs to another
+        snapshot, ArtefactDamagedError when a file is not what it was.
+        """
+        plan_path = path / PLAN
+        if not plan_path.is_file():
+            raise UsageError(
+                f"{path}: no run ({PLAN} is missing)", remedy="name a folder under runs/"
+            )
+        with local_io("reading", plan_path):
+            content = plan_path.read_bytes()
+        self.path = path
+        self.snapshot = snapshot
+        self.plan: RunPlan = decode_plan(content, where=str(plan_path))
+        if self.plan.content_root != snapshot.manifest.content_root:
+            raise ForeignStateError(
+                f"{path}: planned for the snapshot with root {self.plan.content_root}, "
+                f"this one has {snapshot.manifest.content_root}",
+                remedy="move the run back under its own snapshot",
+            )
+        self.journal = JournalFile(path / JOURNAL)
+        self._check_opened(file_sha256(plan_path)[1])
+        if file_sha256(path / QUARANTINE)[1] != self.plan.quarantine_sha256:
+            raise damaged(str(path / QUARANTINE), "not the list the plan was made with")
+
+    def _check_opened(self, plan_sha256: str) -> None:
+        state = self.state()
+        if state.run_id is None:  # killed between plan and journal: nothing was written yet
+            self.journal.append(
+                {
+                    "type": Kind.RUN_OPENED.value,
+                    "run_id": self.plan.run_id,
+                    "plan_sha256": plan_sha256,
+                }
+            )
+        elif (state.run_id, state.plan_sha256) != (self.plan.run_id, plan_sha256):
+            raise ForeignStateError(
+                f"{self.path}: the journal belongs to run {state.run_id} with plan "
+                f"{state.plan_sha256}, plan.json is run {self.plan.run_id} with {plan_sha256}",
+                remedy="restore the run folder from a copy",
+            )
+
+    def state(self) -> RunState:
+        """What the journal says now."""
+        try:
+            return fold_run(self.journal.entries)
+        except ValueError as error:
+            raise damaged(str(self.journal.path), str(error)) from error
+
+    def quarantined(self) -> Iterator[QuarantinedPoint]:
+        """The points that stay behind, in row order."""
+        with local_io("reading", self.path / QUARANTINE):
+            lines = (self.path / QUARANTINE).read_bytes().splitlines()
+        for line in lines:
+            yield _decode_quarantined(line, where=str(self.path / QUARANTINE))
+
+    def excluded_rows(self) -> frozenset[int]:
+        """The rows that stay behind."""
+        return frozenset(point.row for point in self.quarantined())
+
+    @property
+    def spill(self) -> Path:
+        """A folder for what does not fit in memory; always safe to delete."""
+        return self.path / ".spill"
+
+    def close(self) -> None:
+        """Let go of the journal."""
+        self.journal.close()
+
+
+def create_run(snapshot: Snapshot, plan: RunPlan, quarantine: bytes) -> RunFolder:
+    """A new run folder; plan.json is written last, so a folder with a plan is whole."""
+    path = snapshot.runs / plan.run_id
+    make_folder(path / PRE_IMAGES)
+    write_durably(path / QUARANTINE, quarantine)
+    write_durably(path / PLAN, encode_plan(plan))
+    return RunFolder(path, snapshot)
+
+
+def new_run_id(snapshot: Snapshot, wall_s: float) -> str:
+    """A name that sorts after all earlier runs of the snapshot."""
+    stamp = datetime.fromtimestamp(wall_s, UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"{len(list(snapshot.runs.glob('*'))):03d}-{stamp}"
+
+
+def run_folders(snapshot: Snapshot) -> list[Path]:
+    """The runs of a snapshot, oldest first."""
+    return sorted(path.parent for path in snapshot.runs.glob(f"*/{PLAN}"))
+
+
+def encode_quarantine(points: Iterable[QuarantinedPoint]) -> bytes:
+    """The content of quarantine.jsonl: one object per point, in row order."""
+    lines = [
+        encode_canonical_json(
+            {
+                "row": point.row,
+                "point_id": point.point_id.text,
+                "point_id_type": point.point_id.id_type.value,
+                **asdict(point.outcome),
+            }
+        )
+        for point in sorted(points, key=lambda point: point.row)
+    ]
+    return b"".join(line + b"\n" for line in lines)
+
+
+def _decode_quarantined(line: bytes, *, where: str) -> QuarantinedPoint:
+    match decode_json(line):
+        case {
+            "row": int() as row,
+            "point_id": str() as text,
+            "point_id_type": str() as id_type,
+            "reason": str() as reason,
+            "field": str() as field,
+            "detail": str() as detail,
+        }:
+            outcome = Quarantined(reason=Reason(reason), field=field, detail=detail)
+            return QuarantinedPoint(
+                row=row, point_id=PointId.from_text(text, id_type), outcome=outcome
+            )
+        case _:
+            raise damaged(where, "a line is no quarantined point")

@@ -1,0 +1,62 @@
+"""The KV index: which keys and values a set of vectors calls for."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import orjson
+
+from migrate.core.mapping import MappingRules, encode_kv_key
+from migrate.core.model import KvEntry, VectorId
+from migrate.core.run_plan import WriteRules
+
+
+def encode_file_value(vector_ids: Sequence[VectorId]) -> bytes:
+    """The value of a file's key: a JSON list of vector ids, in chunk order."""
+    return orjson.dumps(vector_ids)
+
+
+def encode_file_entry(
+    file: str, vector_ids: Sequence[VectorId], mapping: MappingRules, *, expiration: int | None
+) -> KvEntry:
+    """The whole entry of a file; written once, never edited."""
+    return KvEntry(
+        key=encode_kv_key(file, mapping),
+        value=encode_file_value(vector_ids),
+        expiration=expiration,
+    )
+
+
+def encode_counter_entry(vectors: int, writes: WriteRules) -> KvEntry:
+    """The counter: an absolute number, computed by us, never an increment."""
+    return KvEntry(key=writes.counter_key, value=str(vectors).encode())
+
+
+def key_prefix(mapping: MappingRules) -> str:
+    """What all keys of the file index start with, for listing them and nothing else."""
+    return mapping.key_template.partition("{")[0]
+
+
+def split_entries(
+    entries: Iterable[KvEntry], *, pairs_max: int, body_bytes_max: int
+) -> Iterator[list[KvEntry]]:
+    """Group entries, in order, into bulk writes within both limits; never an empty one."""
+    held: list[KvEntry] = []
+    held_bytes = 0
+    for entry in entries:
+        size = entry_bytes(entry)
+        if held and (len(held) == pairs_max or held_bytes + size > body_bytes_max):
+            yield held
+            held, held_bytes = [], 0
+        held.append(entry)
+        held_bytes += size
+    if held:
+        yield held
+
+
+def entry_bytes(entry: KvEntry) -> int:
+    """An upper bound of the entry's share of a bulk body, in bytes.
+
+    The value is JSON text inside JSON: every quote and backslash of it costs one byte more, a
+    control character five more.
+    """
+    framing = 120  # member names, expiration, separators
+    return len(orjson.dumps([entry.key, entry.value.decode("utf-8", "replace")])) + framing

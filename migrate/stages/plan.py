@@ -1,0 +1,187 @@
+"""Look at every point before the first write: what moves, what cannot, and what it will take.
+
+Reads a source or a snapshot page by page and writes nothing to any store. Whatever would make
+the target refuse a vector is found here, over the whole set: an upload with one bad line is
+refused as a whole, and two points with one target id are never in the same page by luck.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from migrate.adapters.id_table import FileGap, IdTable
+from migrate.adapters.run_folder import QuarantinedPoint
+from migrate.core.canonical import decode_json
+from migrate.core.census import Census, CensusPage, quarantine_cap, take_census
+from migrate.core.digest import digest_vectors
+from migrate.core.kv_entries import encode_file_value
+from migrate.core.limits import INDEXED_STRING_BYTES_MAX, KV_VALUE_BYTES_MAX
+from migrate.core.mapping import MappingRules, Quarantined, Reason
+from migrate.core.model import Page, PointId
+from migrate.core.values import ValueRules
+from migrate.errors import QuarantineExceededError
+from migrate.ports import Progress
+
+GAPS_LISTED_MAX = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanFindings:
+    """What the plan found over all points."""
+
+    points: int
+    vectors: int  # points that move
+    files: int
+    metadata_bytes: int  # over all vectors
+    quarantined: dict[str, int]  # reason -> points
+    quarantined_points: tuple[QuarantinedPoint, ...]  # at most cap + 1 of them, in row order
+    quarantine_cap: int
+    changes: dict[str, int]  # declared changes of metadata -> points
+    gaps: tuple[FileGap, ...]  # files whose chunk numbers are not 0, 1, 2, ...; the first 20
+    files_with_gaps: int
+    long_indexed: dict[str, int]  # indexed text field -> values beyond 64 bytes
+
+    def check_quarantine(self) -> None:
+        """Raises QuarantineExceededError when more points stay behind than the run allows."""
+        total = sum(self.quarantined.values())
+        if total > self.quarantine_cap:
+            reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(self.quarantined.items()))
+            raise QuarantineExceededError(
+                f"{total} of {self.points} points cannot move ({reasons}); "
+                f"at most {self.quarantine_cap} may stay behind",
+                remedy="mend them in the source, adapt the mapping, or raise --max-quarantine; "
+                "`q2v plan` lists them; nothing has been written to the target",
+            )
+
+
+def run(
+    pages: Iterable[Page],
+    mapping: MappingRules,
+    values: ValueRules,
+    *,
+    points: int,
+    max_quarantine: int | None,
+    indexed_fields: tuple[str, ...],
+    spill: Path,
+    progress: Progress,
+) -> PlanFindings:
+    """Map every point, then ask the questions that only the whole set can answer.
+
+    `points` is the expected number, for the progress and the quarantine cap. `indexed_fields` are
+    the text fields with a metadata index. `spill` is a folder that this call may fill and empties.
+    """
+    progress.start("checking points", total=points, unit="points")
+    listing = _Listing(quarantine_cap(points, max_quarantine))
+    long_indexed = dict.fromkeys(indexed_fields, 0)
+    census = Census()
+    with IdTable(spill) as table:
+        for page in pages:
+            first_row = census.points
+            result = take_census(census, page, mapping, values)
+            for position, outcome in result.quarantined:
+                listing.add(first_row + position, page.ids[position], outcome)
+            _add_to_table(table, page, first_row, result)
+            _count_long(long_indexed, result)
+            progress.advance(len(page))
+        _quarantine_collisions(table, census, listing)
+        _quarantine_large_files(table, census, listing)
+        gaps = list(table.gaps()) if mapping.order_key else []
+        return PlanFindings(
+            points=census.points,
+            vectors=table.count_vectors(),
+            files=table.count_files(),
+            metadata_bytes=census.metadata_bytes,
+            quarantined={reason.value: n for reason, n in sorted(census.quarantined.items())},
+            quarantined_points=tuple(sorted(listing.points, key=lambda point: point.row)),
+            quarantine_cap=listing.cap,
+            changes=dict(sorted(census.changes.items())),
+            gaps=tuple(gaps[:GAPS_LISTED_MAX]),
+            files_with_gaps=len(gaps),
+            long_indexed={name: n for name, n in long_indexed.items() if n},
+        )
+
+
+class _Listing:
+    """The quarantined points, as many as one may have to read: the counts are elsewhere."""
+
+    def __init__(self, cap: int) -> None:
+        self.cap = cap
+        self.points: list[QuarantinedPoint] = []
+
+    def add(self, row: int, point_id: PointId, outcome: Quarantined) -> None:
+        if len(self.points) <= self.cap:
+            self.points.append(QuarantinedPoint(row=row, point_id=point_id, outcome=outcome))
+
+
+def _add_to_table(table: IdTable, page: Page, first_row: int, result: CensusPage) -> None:
+    positions = [position for position, _ in result.mapped]
+    if not positions:
+        return
+    ids = [one.vector_id for _, one in result.mapped]
+    contents = digest_vectors(
+        ids, result.values[np.array(positions, np.intp)], [one.metadata for _, one in result.mapped]
+    )
+    table.add(
+        rows=[first_row + position for position in positions],
+        vector_ids=ids,
+        files=[one.group for _, one in result.mapped],
+        positions=[one.order for _, one in result.mapped],
+        contents=contents,
+        points=[_encode_point(page.ids[position]) for position in positions],
+    )
+
+
+def _encode_point(point_id: PointId) -> str:
+    return f"{point_id.id_type.value}:{point_id.text}"
+
+
+def _decode_point(text: str) -> PointId:
+    id_type, _, name = text.partition(":")
+    return PointId.from_text(name, id_type)
+
+
+def _count_long(long_indexed: dict[str, int], result: CensusPage) -> None:
+    """Text beyond 64 bytes is indexed by its first 64 bytes only: filters then match more."""
+    for name in long_indexed:
+        for _, one in result.mapped:
+            value = decode_json(one.metadata)
+            text = value.get(name) if isinstance(value, dict) else None
+            if isinstance(text, str) and len(text.encode()) > INDEXED_STRING_BYTES_MAX:
+                long_indexed[name] += 1
+
+
+def _quarantine_collisions(table: IdTable, census: Census, listing: _Listing) -> None:
+    """Points that share a target id: of equal ones the first moves, of different ones none."""
+    for collision in table.collisions():
+        if collision.stays:
+            continue
+        reason = Reason.DUPLICATE if collision.identical else Reason.ID_CONFLICT
+        outcome = Quarantined(
+            reason=reason,
+            field="id",
+            detail=f"target id '{collision.vector_id}', first used by row {collision.first_row}",
+        )
+        census.quarantined[reason] += 1
+        listing.add(collision.row, _decode_point(collision.point), outcome)
+    table.remove_collisions()
+
+
+def _quarantine_large_files(table: IdTable, census: Census, listing: _Listing) -> None:
+    """Files whose list of ids does not fit into one KV value stay behind as a whole."""
+    too_large = [
+        (one.file, size)
+        for one in table.files()
+        if (size := len(encode_file_value(one.vector_ids))) > KV_VALUE_BYTES_MAX
+    ]
+    for file, size in too_large:
+        outcome = Quarantined(
+            reason=Reason.KV_VALUE,
+            field="kv_value",
+            detail=f"the file's list of ids has {size} bytes, at most {KV_VALUE_BYTES_MAX}",
+        )
+        for row, point in table.rows_of_file(file):
+            census.quarantined[Reason.KV_VALUE] += 1
+            listing.add(row, _decode_point(point), outcome)
+        table.remove_file(file)
