@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from migrate.adapters.durable import local_io, make_folder
-from migrate.core.model import VectorId
+from migrate.core.model import KvEntry, VectorId
 
 MEMORY_LIMIT = "200MB"  # beyond it duckdb spills to disk; its RSS stays within 1.3 of the limit
 _FETCH_ROWS = 10_000
@@ -94,6 +94,8 @@ class IdTable:
             "(row BIGINT, vector_id VARCHAR, file VARCHAR, position BIGINT, content BLOB, "
             "point VARCHAR)"
         )
+        self._database.execute("CREATE TABLE listed (vector_id VARCHAR)")
+        self._database.execute("CREATE TABLE listed_keys (key VARCHAR, expiration BIGINT)")
 
     def __enter__(self) -> Self:
         """The table itself."""
@@ -142,6 +144,82 @@ class IdTable:
         self._database.register("batch", batch)
         self._database.execute("INSERT INTO vectors SELECT * FROM batch")
         self._database.unregister("batch")
+
+    def add_listed(self, vector_ids: Sequence[VectorId]) -> None:
+        """Some ids of one listing of the target."""
+        self._insert("listed", {"vector_id": pa.array(vector_ids, pa.string())})
+
+    def clear_listed(self) -> None:
+        """Forget the listing: a walk that broke is void as a whole."""
+        self._database.execute("DELETE FROM listed")
+
+    def add_listed_keys(self, entries: Sequence[KvEntry]) -> None:
+        """Some keys of one listing of the KV namespace, with their expiry."""
+        self._insert(
+            "listed_keys",
+            {
+                "key": pa.array([entry.key for entry in entries], pa.string()),
+                "expiration": pa.array([entry.expiration for entry in entries], pa.int64()),
+            },
+        )
+
+    def clear_listed_keys(self) -> None:
+        """Forget the listing of keys."""
+        self._database.execute("DELETE FROM listed_keys")
+
+    def _insert(self, table: str, columns: dict[str, pa.Array]) -> None:
+        batch = pa.table(columns)
+        if len(batch):
+            self._database.register("batch", batch)
+            self._database.execute(f"INSERT INTO {table} SELECT * FROM batch")  # noqa: S608 - our own names
+            self._database.unregister("batch")
+
+    def count_listed(self) -> int:
+        """Ids in the listing."""
+        return self._count("SELECT count(*) FROM listed")
+
+    def present_rows(self, first_row: int, end_row: int) -> frozenset[int]:
+        """The rows in a range whose id the target lists."""
+        query = (
+            "SELECT row FROM vectors SEMI JOIN listed USING (vector_id) WHERE row BETWEEN ? AND ?"
+        )
+        rows = self._database.execute(query, [first_row, end_row - 1]).fetchall()
+        return frozenset(int(row) for (row,) in rows)
+
+    def missing(self) -> Iterator[tuple[int, VectorId]]:
+        """Row and id of every vector that the target does not list, in row order."""
+        query = "SELECT row, vector_id FROM vectors ANTI JOIN listed USING (vector_id) ORDER BY row"
+        for row, vector_id in self._rows(query):
+            yield int(row), VectorId(vector_id)
+
+    def elsewhere(self) -> Iterator[VectorId]:
+        """Every listed id that is none of ours, in order."""
+        query = (
+            "SELECT vector_id FROM listed ANTI JOIN vectors USING (vector_id) ORDER BY vector_id"
+        )
+        for (vector_id,) in self._rows(query):
+            yield VectorId(vector_id)
+
+    def keys_elsewhere(self, key_template: str, group_field: str) -> Iterator[str]:
+        """Every listed key that belongs to none of our files, in order."""
+        query = """
+            SELECT key FROM listed_keys
+            WHERE key NOT IN (
+                SELECT replace($template, $field, file) FROM vectors WHERE file IS NOT NULL
+            )
+            ORDER BY key
+        """
+        cursor = self._database.cursor()
+        cursor.execute(query, {"template": key_template, "field": f"{{{group_field}}}"})
+        while rows := cursor.fetchmany(_FETCH_ROWS):
+            for (key,) in rows:
+                yield str(key)
+
+    def keys_expiring(self) -> Iterator[str]:
+        """Every listed key that the service will delete by itself one day."""
+        query = "SELECT key FROM listed_keys WHERE expiration IS NOT NULL ORDER BY key"
+        for (key,) in self._rows(query):
+            yield str(key)
 
     def remove_collisions(self) -> None:
         """Take out every row that does not keep its id (`Collision.stays`)."""

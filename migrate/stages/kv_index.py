@@ -1,0 +1,199 @@
+"""Write the KV index and the counter: whole values, once, after the vectors are processed."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from migrate.adapters.id_table import IdTable
+from migrate.adapters.run_folder import RunFolder
+from migrate.adapters.stop_signs import StopSigns
+from migrate.core.canonical import encode_canonical_json
+from migrate.core.estimate import KV_PAIRS_PER_WRITE
+from migrate.core.journal import Kind, RoundState, Store
+from migrate.core.kv_entries import encode_counter_entry, encode_file_entry, split_entries
+from migrate.core.manifest import damaged
+from migrate.core.model import KvEntry
+from migrate.errors import RemoteUnavailableError
+from migrate.ports import Clock, KvTarget, Progress
+from migrate.stages.mapped import fill_id_table
+
+BODY_BYTES_MAX = 40_000_000  # as for uploads; the service takes 100 MB
+WRITE_ATTEMPTS_MAX = 6
+RETRY_WAIT_S = 2.0  # a key takes one write per second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KvIndexReport:
+    """What the KV namespace now holds of this run."""
+
+    entries: int  # files written in this round
+    counter: int
+
+
+def run(
+    run_: RunFolder,
+    target: KvTarget,
+    *,
+    only: frozenset[str] | None,
+    stop: StopSigns,
+    clock: Clock,
+    progress: Progress,
+) -> KvIndexReport:
+    """Write the file index of the open round, then the counter, then complete the round.
+
+    `only` limits a repair round to these keys; None means every file. Goes on where an earlier
+    call ended. Raises RemoteUnavailableError when keys keep failing.
+    """
+    round_ = run_.state().rounds[-1]
+    counter = counter_value(run_)
+    if not round_.completed:
+        assert round_.processed, "a KV entry is only written for vectors that are processed"
+        progress.start("writing the KV index", total=run_.plan.files, unit="files")
+        with IdTable(run_.spill) as table:
+            fill_id_table(table, run_.snapshot, run_.plan.mapping, run_.excluded_rows())
+            entries = expected_entries(run_, table)
+            wanted = (entry for entry in entries if only is None or entry.key in only)
+            batches = split_entries(
+                wanted, pairs_max=KV_PAIRS_PER_WRITE, body_bytes_max=BODY_BYTES_MAX
+            )
+            _write_batches(
+                run_,
+                target,
+                round_,
+                Store.KV,
+                batches=batches,
+                stop=stop,
+                clock=clock,
+                progress=progress,
+            )
+        last = iter([[encode_counter_entry(counter, run_.plan.writes)]])
+        _write_batches(
+            run_,
+            target,
+            round_,
+            Store.COUNTER,
+            batches=last,
+            stop=stop,
+            clock=clock,
+            progress=progress,
+        )
+        run_.journal.append({"type": Kind.ROUND_COMPLETED.value, "round": round_.ordinal})
+    entries_written = run_.state().rounds[-1].acknowledged(Store.KV)
+    return KvIndexReport(entries=entries_written, counter=counter)
+
+
+def expected_entries(run_: RunFolder, table: IdTable) -> Iterator[KvEntry]:
+    """Every entry of the file index, in the order of the file names."""
+    expiration = None
+    if run_.plan.writes.ttl_s is not None:
+        created = datetime.fromisoformat(run_.plan.created_at)
+        expiration = int(created.timestamp()) + run_.plan.writes.ttl_s
+    for file in table.files():
+        yield encode_file_entry(
+            file.file, file.vector_ids, run_.plan.mapping, expiration=expiration
+        )
+
+
+def counter_value(run_: RunFolder) -> int:
+    """Vectors in the index after the run: ours, and what was there and stays."""
+    sealed = run_.state().pre_images
+    assert sealed is not None
+    elsewhere = sealed["vectors_elsewhere"]
+    assert isinstance(elsewhere, int)
+    return run_.plan.vectors + elsewhere
+
+
+def _digest(entries: Sequence[KvEntry]) -> str:
+    digest = hashlib.sha256()
+    for entry in entries:
+        line = [entry.key, entry.value.decode(), entry.expiration]
+        digest.update(encode_canonical_json(line) + b"\n")
+    return digest.hexdigest()
+
+
+def _write_batches(
+    run_: RunFolder,
+    target: KvTarget,
+    round_: RoundState,
+    store: Store,
+    *,
+    batches: Iterator[list[KvEntry]],
+    stop: StopSigns,
+    clock: Clock,
+    progress: Progress,
+) -> None:
+    """Intent, write, ack for each batch; batches with an ack are passed over."""
+    known = round_.batches[store]
+    first = 0
+    for ordinal, entries in enumerate(batches):
+        sha256 = _digest(entries)
+        if ordinal < len(known) and known[ordinal].sha256 != sha256:
+            raise damaged(
+                str(run_.path), f"{store} batch {ordinal} is not what its intent says any more"
+            )
+        if ordinal >= len(known) or not known[ordinal].acknowledged:
+            stop.check()
+            if ordinal >= len(known):
+                _append_intent(
+                    run_,
+                    round_,
+                    store,
+                    ordinal=ordinal,
+                    first=first,
+                    entries=entries,
+                    sha256=sha256,
+                )
+            _write(target, entries, clock, progress)
+            run_.journal.append(
+                {
+                    "type": Kind.ACK.value,
+                    "round": round_.ordinal,
+                    "store": store.value,
+                    "batch": ordinal,
+                }
+            )
+        first += len(entries)
+        progress.advance(len(entries))
+
+
+def _append_intent(
+    run_: RunFolder,
+    round_: RoundState,
+    store: Store,
+    *,
+    ordinal: int,
+    first: int,
+    entries: Sequence[KvEntry],
+    sha256: str,
+) -> None:
+    run_.journal.append(
+        {
+            "type": Kind.INTENT.value,
+            "round": round_.ordinal,
+            "store": store.value,
+            "batch": ordinal,
+            "first": first,
+            "end": first + len(entries),
+            "count": len(entries),
+            "bytes": sum(len(entry.value) for entry in entries),
+            "sha256": sha256,
+        }
+    )
+
+
+def _write(target: KvTarget, entries: Sequence[KvEntry], clock: Clock, progress: Progress) -> None:
+    """One bulk write, then exactly the keys that did not succeed, until all did."""
+    wanted = list(entries)
+    for attempt in range(WRITE_ATTEMPTS_MAX):
+        if attempt:
+            progress.say(f"{len(wanted)} keys did not succeed: writing exactly those again")
+            clock.wait(RETRY_WAIT_S * 2 ** (attempt - 1))
+        failed = set(target.write(wanted))
+        wanted = [entry for entry in wanted if entry.key in failed]
+        if not wanted:
+            return
+    raise RemoteUnavailableError(
+        f"{len(wanted)} KV keys failed {WRITE_ATTEMPTS_MAX} times, among them '{wanted[0].key}'",
+        remedy="run the same command again: the same values are written again",
+    )

@@ -1,0 +1,235 @@
+"""Keep what the target holds before the first write, so that every write can be taken back.
+
+Ids are listed first (1,000 a request); only the ones already present are read (20 a request).
+Nothing is written to the target here.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from migrate.adapters.durable import file_sha256
+from migrate.adapters.id_table import IdTable
+from migrate.adapters.pre_image_files import (
+    EXISTING_FILE,
+    KV_FILE,
+    KvPreImage,
+    VectorPreImage,
+    part_name,
+    write_existing_ids,
+    write_kv_pre_images,
+    write_vector_pre_images,
+)
+from migrate.adapters.run_folder import PRE_IMAGES, RunFolder
+from migrate.core.journal import Entry, Kind
+from migrate.core.kv_entries import key_prefix
+from migrate.core.limits import FETCH_IDS_MAX
+from migrate.core.mapping import encode_kv_key
+from migrate.core.model import KvEntry, Vector, VectorId
+from migrate.errors import IndeterminateError, PreconditionError
+from migrate.ports import Clock, KvTarget, Progress, VectorTarget
+from migrate.stages.listing import list_keys, list_vectors
+from migrate.stages.mapped import fill_id_table, read_mapped
+
+PART_VECTORS = 20_000
+FETCH_ATTEMPTS_MAX = 5  # a listed id may be missing from one read and there in the next
+FETCH_WAIT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreImageReport:
+    """What the target held before the run."""
+
+    vectors_present: int  # of the ids this run writes
+    vectors_elsewhere: int  # other ids in the index
+    kv_present: int  # of the keys this run writes, counter included
+    kv_elsewhere: int  # other keys under the prefix
+
+
+def run(
+    run_: RunFolder,
+    vector_target: VectorTarget,
+    kv_target: KvTarget,
+    *,
+    clock: Clock,
+    progress: Progress,
+) -> PreImageReport:
+    """Capture the pre-image of every id and key the run will write; goes on after a kill.
+
+    Raises PreconditionError when the target is not empty and the plan does not allow that.
+    """
+    state = run_.state()
+    if state.pre_images is None:
+        _capture(run_, vector_target, kv_target, clock=clock, progress=progress)
+        state = run_.state()
+    assert state.pre_images is not None
+    return _report(state.pre_images)
+
+
+def _report(entry: Entry) -> PreImageReport:
+    return PreImageReport(
+        vectors_present=_count(entry, "vectors_present"),
+        vectors_elsewhere=_count(entry, "vectors_elsewhere"),
+        kv_present=_count(entry, "kv_present"),
+        kv_elsewhere=_count(entry, "kv_elsewhere"),
+    )
+
+
+def _count(entry: Entry, key: str) -> int:
+    value = entry[key]
+    assert isinstance(value, int)
+    return value
+
+
+def _capture(
+    run_: RunFolder,
+    vector_target: VectorTarget,
+    kv_target: KvTarget,
+    *,
+    clock: Clock,
+    progress: Progress,
+) -> None:
+    with IdTable(run_.spill) as table:
+        fill_id_table(table, run_.snapshot, run_.plan.mapping, run_.excluded_rows())
+        listed = list_vectors(table, vector_target, clock=clock, progress=progress)
+        keys = _listed_keys(run_, kv_target, clock=clock, progress=progress)
+        if listed and not run_.plan.into_non_empty:
+            raise PreconditionError(
+                f"vector index '{run_.plan.index.name}' is not empty: it lists {listed} vectors",
+                remedy="migrate into a fresh index and cut over by changing the binding, or pass "
+                "--into-non-empty: what is overwritten is kept and can be put back",
+            )
+        present = _capture_vectors(run_, table, vector_target, clock=clock, progress=progress)
+        elsewhere = list(table.elsewhere())
+        _journal_part(run_, EXISTING_FILE, len(elsewhere), _write_existing(run_, elsewhere))
+        kv = list(_kv_pre_images(run_, table, keys, kv_target))
+        _journal_part(
+            run_, KV_FILE, len(kv), write_kv_pre_images(run_.path / PRE_IMAGES / KV_FILE, kv)
+        )
+    run_.journal.append(
+        {
+            "type": Kind.PRE_IMAGES_SEALED.value,
+            "vectors_present": present,
+            "vectors_elsewhere": len(elsewhere),
+            "kv_present": sum(record.former is not None for record in kv),
+            "kv_elsewhere": sum(not record.ours for record in kv),
+        }
+    )
+
+
+def _write_existing(run_: RunFolder, elsewhere: list[VectorId]) -> str:
+    return write_existing_ids(run_.path / PRE_IMAGES / EXISTING_FILE, elsewhere)
+
+
+def _journal_part(run_: RunFolder, name: str, rows: int, sha256: str) -> None:
+    run_.journal.append(
+        {"type": Kind.PRE_IMAGE_PART.value, "name": name, "rows": rows, "sha256": sha256}
+    )
+
+
+def _capture_vectors(
+    run_: RunFolder,
+    table: IdTable,
+    target: VectorTarget,
+    *,
+    clock: Clock,
+    progress: Progress,
+) -> int:
+    """Part by part in row order; parts that an earlier, killed attempt kept are not read again."""
+    progress.start("keeping pre-images", total=run_.plan.vectors, unit="vectors")
+    kept = run_.state().pre_image_parts
+    present = 0
+    for ordinal, vectors in enumerate(_chunks(run_)):
+        here = table.present_rows(vectors[0][0], vectors[-1][0] + 1)
+        present += len(here)
+        path = run_.path / PRE_IMAGES / part_name(ordinal)
+        if path.name not in kept or file_sha256(path)[1] != kept[path.name][1]:
+            former = fetch_all(
+                target, [vector_id for row, vector_id in vectors if row in here], clock=clock
+            )
+            records = [
+                VectorPreImage(row=row, vector_id=vector_id, former=former.get(vector_id))
+                for row, vector_id in vectors
+            ]
+            _journal_part(run_, path.name, len(records), write_vector_pre_images(path, records))
+        progress.advance(len(vectors))
+    return present
+
+
+def _chunks(run_: RunFolder) -> Iterator[list[tuple[int, VectorId]]]:
+    """(row, id) of every vector of the run, in row order, a part at a time."""
+    vectors = (
+        pair
+        for rows in read_mapped(run_.snapshot, run_.plan.mapping, None, run_.excluded_rows())
+        for pair in zip(rows.rows, rows.ids, strict=True)
+    )
+    while chunk := list(islice(vectors, PART_VECTORS)):
+        yield chunk
+
+
+def fetch_all(
+    target: VectorTarget, vector_ids: list[VectorId], *, clock: Clock
+) -> dict[VectorId, Vector]:
+    """Every one of these listed vectors. Raises IndeterminateError when one cannot be read.
+
+    Reads may be stale, so an id that is listed and not given out is asked for again.
+    """
+    found: dict[VectorId, Vector] = {}
+    wanted = vector_ids
+    for _ in range(FETCH_ATTEMPTS_MAX):
+        for start in range(0, len(wanted), FETCH_IDS_MAX):
+            found.update(target.fetch(wanted[start : start + FETCH_IDS_MAX]))
+        wanted = [vector_id for vector_id in wanted if vector_id not in found]
+        if not wanted:
+            return found
+        clock.wait(FETCH_WAIT_S)
+    raise IndeterminateError(
+        f"{len(wanted)} listed vectors cannot be read, among them '{wanted[0]}'",
+        remedy="stop other writers to the index, then run the same command again",
+    )
+
+
+def _listed_keys(
+    run_: RunFolder, target: KvTarget, *, clock: Clock, progress: Progress
+) -> dict[str, KvEntry]:
+    """What the namespace lists under our prefix, and the counter."""
+    plan = run_.plan
+    counter = plan.writes.counter_key
+    entries = list_keys(target, key_prefix(plan.mapping), clock=clock, progress=progress)
+    listed = {entry.key: entry for entry in entries}
+    for entry in list_keys(target, counter, clock=clock, progress=progress):
+        if entry.key == counter:
+            listed[counter] = entry
+    return listed
+
+
+def _kv_pre_images(
+    run_: RunFolder, table: IdTable, listed: dict[str, KvEntry], target: KvTarget
+) -> Iterator[KvPreImage]:
+    """Every key of ours, the counter too, then the keys under our prefix that are not ours.
+
+    Only keys that the listing shows are read: reading an absent key makes the service remember
+    the absence for a minute and more (contract 5.5).
+    """
+    plan = run_.plan
+    ours = [encode_kv_key(file.file, plan.mapping) for file in table.files()]
+    ours.append(plan.writes.counter_key)
+    values = target.read([key for key in ours if key in listed])
+    for key in ours:
+        yield KvPreImage(key=key, ours=True, former=_former(key, values, listed))
+    for key in sorted(listed.keys() - set(ours)):
+        yield KvPreImage(key=key, ours=False, former=None)
+
+
+def _former(key: str, values: dict[str, KvEntry], listed: dict[str, KvEntry]) -> KvEntry | None:
+    value = values.get(key)
+    if value is None:
+        if key in listed:
+            raise IndeterminateError(
+                f"KV key '{key}' is listed and cannot be read",
+                remedy="wait a minute (KV is eventually consistent), then run the command again",
+            )
+        return None
+    return KvEntry(
+        key=key, value=value.value, metadata=value.metadata, expiration=listed[key].expiration
+    )

@@ -1,0 +1,135 @@
+"""Wait until accepted vectors are processed, by effect and never by a counter.
+
+The service's watermark may jump past ours or show somebody else's mutation, and its vector count
+lags: both only tell when looking is worth a request. What decides is reading some of the written
+vectors back, twice in a row (contract/cloudflare 4.2).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+import numpy as np
+
+from migrate.core.digest import canonical_metadata, digest_vectors
+from migrate.core.limits import FETCH_IDS_MAX
+from migrate.core.model import IndexProgress, Vector, VectorId
+from migrate.errors import IndeterminateError
+from migrate.ports import Clock, Progress, VectorTarget
+
+SERVER_TIME_MARGIN = timedelta(seconds=30)
+AGREEING_READS = 2
+# Without a telling watermark, every n-th poll reads back all the same: the watermark may never
+# show us.
+READ_BACK_EVERY_POLLS = 3
+SECONDS_PER_VECTOR = 60 / 100_000  # the time limit grows with what has to be processed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettleRules:
+    """How long to wait, and how often to ask."""
+
+    timeout_s: float
+    poll_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastWrite:
+    """The write that has to be processed; all earlier ones are processed before it."""
+
+    mutation_id: str | None
+    server_date: str | None  # HTTP date of its answer
+    vectors: int  # written in all, for the time limit
+
+
+def digest_vector(vector: Vector) -> bytes:
+    """The digest of a vector as read back, comparable with the digest of what was sent."""
+    metadata = canonical_metadata(vector.metadata)
+    return digest_vectors([vector.id], vector.values.reshape(1, -1), [metadata])[0]
+
+
+def wait_until_processed(
+    target: VectorTarget,
+    last: LastWrite,
+    expected: Mapping[VectorId, bytes | None],
+    rules: SettleRules,
+    *,
+    clock: Clock,
+    progress: Progress,
+) -> str:
+    """Return, in words, what proved that the writes are processed.
+
+    `expected` holds at most 20 ids with the digest each must read back as, None for absent.
+    Raises IndeterminateError after the time limit; that is neither success nor failure of a write.
+    """
+    assert 0 < len(expected) <= FETCH_IDS_MAX
+    limit_s = rules.timeout_s + last.vectors * SECONDS_PER_VECTOR
+    deadline = clock.monotonic_s() + limit_s
+    agreeing = polls = 0
+    progress.start("waiting until processed", total=None, unit="polls")
+    while clock.monotonic_s() <= deadline:
+        passed = _watermark_passed(target.read_progress(), last)
+        if passed or polls % READ_BACK_EVERY_POLLS == READ_BACK_EVERY_POLLS - 1:
+            agreeing = agreeing + 1 if _reads_back(target, expected) else 0
+        if agreeing >= AGREEING_READS:
+            hint = "the watermark passed and" if passed else "no watermark told, but"
+            return f"{hint} {len(expected)} vectors read back as written, {agreeing} times in a row"
+        polls += 1
+        progress.advance(1)
+        clock.wait(rules.poll_s)
+    raise IndeterminateError(
+        f"the last write (mutation {last.mutation_id}) is not visible after {limit_s:.0f} s; "
+        "it may still be processed",
+        remedy="run the same command again: it goes on waiting and sends nothing twice",
+    )
+
+
+def _watermark_passed(progress: IndexProgress, last: LastWrite) -> bool:
+    if progress.processed_mutation is not None and progress.processed_mutation == last.mutation_id:
+        return True
+    processed = _parse_rfc3339(progress.processed_at)
+    accepted = _parse_http_date(last.server_date)
+    if processed is None or accepted is None:
+        return False
+    return processed > accepted + SERVER_TIME_MARGIN
+
+
+def _parse_rfc3339(text: str | None) -> datetime | None:
+    """Tolerant of nine fractional digits, which datetime does not read."""
+    if text is None:
+        return None
+    head, _, tail = text.replace("Z", "+00:00").partition(".")
+    zone = tail[tail.find("+") :] if "+" in tail else ""
+    try:
+        parsed = datetime.fromisoformat(head + zone)
+    except ValueError:
+        return None
+    return parsed if parsed.tzinfo is not None else None
+
+
+def _parse_http_date(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return parsedate_to_datetime(text)
+    except ValueError:
+        return None
+
+
+def _reads_back(target: VectorTarget, expected: Mapping[VectorId, bytes | None]) -> bool:
+    found = target.fetch(list(expected))
+    return all(_same(found.get(vector_id), digest) for vector_id, digest in expected.items())
+
+
+def _same(vector: Vector | None, digest: bytes | None) -> bool:
+    if vector is None or digest is None:
+        return vector is None and digest is None
+    return digest_vector(vector) == digest
+
+
+def spread(count: int, chosen_max: int) -> Sequence[int]:
+    """At most `chosen_max` ordinals out of 0 .. count - 1, evenly spread, the ends included."""
+    if count <= chosen_max:
+        return range(count)
+    return sorted({int(x) for x in np.linspace(0, count - 1, chosen_max).round()})
