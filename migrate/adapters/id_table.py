@@ -186,6 +186,12 @@ class IdTable:
         rows = self._database.execute(query, [first_row, end_row - 1]).fetchall()
         return frozenset(int(row) for (row,) in rows)
 
+    def listed_vectors(self) -> Iterator[tuple[int, VectorId]]:
+        """Row and id of every vector of ours that the target lists, in row order."""
+        query = "SELECT row, vector_id FROM vectors SEMI JOIN listed USING (vector_id) ORDER BY row"
+        for row, vector_id in self._rows(query):
+            yield int(row), VectorId(vector_id)
+
     def missing(self) -> Iterator[tuple[int, VectorId]]:
         """Row and id of every vector that the target does not list, in row order."""
         query = "SELECT row, vector_id FROM vectors ANTI JOIN listed USING (vector_id) ORDER BY row"

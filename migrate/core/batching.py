@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from migrate.core.model import Float32Matrix, VectorId
+from migrate.core.model import Float32Matrix, Vector, VectorId
 from migrate.errors import PreconditionError
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
@@ -51,6 +51,16 @@ def encode_line(vector_id: VectorId, values: Float32Matrix, metadata: bytes) -> 
     (PERFORMANCE section A). It would write NaN as null: `map_values` has refused those rows.
     """
     record = {"id": vector_id, "values": values, "metadata": orjson.Fragment(metadata)}
+    return orjson.dumps(record, option=_OPTIONS)
+
+
+def encode_vector(vector: Vector) -> bytes:
+    """One upload line that puts a vector back as it was read, namespace included."""
+    record: dict[str, object] = {"id": vector.id, "values": vector.values}
+    if vector.namespace is not None:
+        record["namespace"] = vector.namespace
+    if vector.metadata is not None:
+        record["metadata"] = vector.metadata
     return orjson.dumps(record, option=_OPTIONS)
 
 

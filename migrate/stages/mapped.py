@@ -38,25 +38,28 @@ def read_mapped(
     *,
     first_row: int = 0,
     end_row: int | None = None,
+    only_rows: AbstractSet[int] | None = None,
 ) -> Iterator[MappedRows]:
     """Rows `first_row` .. `end_row` - 1 in target form, without the `excluded` ones.
 
-    `values` None leaves the values unread: ids, files and metadata only. The plan has found every
-    row that does not map, so one that fails here is a bug of ours.
+    `values` None leaves the values unread: ids, files and metadata only. `only_rows` picks single
+    rows. The plan has found every row that does not map, so one that fails here is a bug of ours.
     """
     names = () if values is None else (values.vector_name,)
     for rows in snapshot.read(with_vectors=names, first_row=first_row, end_row=end_row):
-        yield _map_rows(rows, mapping, values, excluded)
+        kept = [
+            position
+            for position, row in enumerate(range(rows.first_row, rows.first_row + len(rows.page)))
+            if row not in excluded and (only_rows is None or row in only_rows)
+        ]
+        if kept:
+            yield _map_rows(rows, kept, mapping, values)
 
 
 def _map_rows(
-    rows: SnapshotRows,
-    mapping: MappingRules,
-    values: ValueRules | None,
-    excluded: AbstractSet[int],
+    rows: SnapshotRows, kept: list[int], mapping: MappingRules, values: ValueRules | None
 ) -> MappedRows:
     page = rows.page
-    kept = [position for position in range(len(page)) if rows.first_row + position not in excluded]
     mapped = [_mapped(page.ids[at], page.payloads[at], mapping) for at in kept]
     matrix = None
     if values is not None:

@@ -52,7 +52,7 @@ def run(
         progress.advance(round_.acknowledged(Store.VECTORS))
         _send_in_doubt(run_, target, round_, only=only, stop=stop, progress=progress)
         _send_rest(run_, target, only, stop, progress)
-        evidence = _settle(run_, target, only, rules, clock=clock, progress=progress)
+        evidence = _settle(run_, target, rules, clock=clock, progress=progress)
         run_.journal.append(
             {
                 "type": Kind.VECTORS_PROCESSED.value,
@@ -208,7 +208,6 @@ def _send(
 def _settle(
     run_: RunFolder,
     target: VectorTarget,
-    only: frozenset[VectorId] | None,
     rules: SettleRules,
     *,
     clock: Clock,
@@ -222,13 +221,11 @@ def _settle(
         server_date=batches[-1].server_date,
         vectors=sum(batch.count for batch in batches),
     )
-    expected = _expected(run_, only, batches)
+    expected = _expected(run_, batches)
     return wait_until_processed(target, last, expected, rules, clock=clock, progress=progress)
 
 
-def _expected(
-    run_: RunFolder, only: frozenset[VectorId] | None, batches: list[BatchRecord]
-) -> dict[VectorId, bytes | None]:
+def _expected(run_: RunFolder, batches: list[BatchRecord]) -> dict[VectorId, bytes | None]:
     """Digests of the last vectors of up to 19 batches, and of the first of the last batch.
 
     Batches are processed in the order in which they were accepted, so the last batch proves the
@@ -237,16 +234,10 @@ def _expected(
     rows = {batches[ordinal].end - 1 for ordinal in spread(len(batches), FETCH_IDS_MAX - 1)}
     rows.add(batches[-1].first)
     expected: dict[VectorId, bytes | None] = {}
-    for row in sorted(rows):
-        for mapped in read_mapped(
-            run_.snapshot,
-            run_.plan.mapping,
-            run_.plan.values,
-            run_.excluded_rows(),
-            first_row=row,
-            end_row=row + 1,
-        ):
-            assert mapped.values is not None
-            digests = digest_vectors(mapped.ids, mapped.values, mapped.metadata)
-            expected.update(zip(mapped.ids, digests, strict=True))
+    for mapped in read_mapped(
+        run_.snapshot, run_.plan.mapping, run_.plan.values, run_.excluded_rows(), only_rows=rows
+    ):
+        assert mapped.values is not None
+        digests = digest_vectors(mapped.ids, mapped.values, mapped.metadata)
+        expected.update(zip(mapped.ids, digests, strict=True))
     return expected

@@ -1,0 +1,189 @@
+"""The rollback manifest: what undoing a run restores and deletes, and what it cannot undo."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from migrate.adapters.durable import file_sha256, make_folder, write_durably
+from migrate.adapters.pre_image_files import (
+    KV_FILE,
+    KvPreImage,
+    VectorPreImage,
+    part_name,
+    read_kv_pre_images,
+    read_vector_pre_images,
+)
+from migrate.adapters.run_folder import PRE_IMAGES, ROLLBACK, RunFolder
+from migrate.core.estimate import estimate
+from migrate.core.manifest import damaged, seal_json, unseal_json
+from migrate.errors import PreconditionError
+
+ROLLBACK_FORMAT = 1
+MANIFEST = "manifest.json"
+
+CANNOT_UNDO = (
+    "writes by others after this run: ids and keys they changed are kept and listed as conflicts",
+    "writes the new side accepted after the cutover: they are not carried back into Qdrant",
+    "KV entries whose former expiry has passed, or is less than 60 s away: they stay deleted",
+    "the index, its metadata indexes and the KV namespace themselves: `wrangler` deletes those",
+    "the time at which a record was last modified",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A file that belongs to the manifest."""
+
+    path: str  # below the run's folder
+    rows: int
+    sha256: str
+    holds: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackManifest:
+    """Everything needed to undo a run, with the records themselves in the attachments."""
+
+    run_id: str
+    plan_fingerprint: str
+    vector_target: dict[str, str]
+    kv_target: dict[str, str]
+    index: str
+    vectors_created: int  # absent before: to be deleted
+    vectors_overwritten: int  # present before: to be restored
+    kv_created: int
+    kv_overwritten: int
+    counter_key: str
+    counter_former: str | None  # None = absent before
+    attachments: tuple[Attachment, ...]
+    requests: int
+    minutes: float  # at the request budget of limits.requests_per_5min
+    cannot_undo: tuple[str, ...]
+    commands_before: tuple[tuple[str, ...], ...]  # argv lists
+    commands_after: tuple[tuple[str, ...], ...]
+
+
+def read_vectors(run: RunFolder) -> Iterator[VectorPreImage]:
+    """The pre-image of every vector of the run, in row order."""
+    kept = run.state().pre_image_parts
+    ordinal = 0
+    while (name := part_name(ordinal)) in kept:
+        yield from read_vector_pre_images(run.path / PRE_IMAGES / name, kept[name][1])
+        ordinal += 1
+
+
+def read_kv(run: RunFolder) -> list[KvPreImage]:
+    """The pre-image of every key the run writes, the counter last."""
+    sha256 = run.state().pre_image_parts[KV_FILE][1]
+    records = read_kv_pre_images(run.path / PRE_IMAGES / KV_FILE, sha256)
+    return [record for record in records if record.ours]
+
+
+def build_manifest(run: RunFolder, *, requests_per_5min: int) -> RollbackManifest:
+    """The manifest of a run, from its plan, its journal and its pre-images.
+
+    Raises PreconditionError while the pre-images are not complete: nothing was written then.
+    """
+    state = run.state()
+    if state.pre_images is None:
+        raise PreconditionError(
+            f"run {run.plan.run_id} has no complete pre-images: it has written nothing yet",
+            remedy="there is nothing to roll back; `q2v migrate` goes on",
+        )
+    present = int(str(state.pre_images["vectors_present"]))
+    kv = read_kv(run)
+    counter = next(record for record in kv if record.key == run.plan.writes.counter_key)
+    kv_present = sum(record.former is not None for record in kv)
+    figures = estimate(
+        vectors=run.plan.vectors,
+        files=run.plan.files,
+        dimensions=run.plan.values.dimensions,
+        metadata_bytes=0,
+        vectors_per_upload=run.plan.writes.vectors_per_upload,
+        body_bytes=run.plan.writes.body_bytes,
+        requests_per_5min=requests_per_5min,
+    )
+    return RollbackManifest(
+        run_id=run.plan.run_id,
+        plan_fingerprint=run.plan.fingerprint,
+        vector_target=run.plan.vector_target,
+        kv_target=run.plan.kv_target,
+        index=run.plan.index.name,
+        vectors_created=run.plan.vectors - present,
+        vectors_overwritten=present,
+        kv_created=len(kv) - kv_present,
+        kv_overwritten=kv_present,
+        counter_key=counter.key,
+        counter_former=None if counter.former is None else counter.former.value.decode(),
+        attachments=tuple(
+            Attachment(
+                path=f"{PRE_IMAGES}/{name}",
+                rows=rows,
+                sha256=sha256,
+                holds=_holds(name),
+            )
+            for name, (rows, sha256) in sorted(state.pre_image_parts.items())
+        ),
+        requests=figures.rollback_requests,
+        minutes=figures.rollback_minutes,
+        cannot_undo=CANNOT_UNDO,
+        commands_before=_commands_before(run),
+        commands_after=_commands_after(run),
+    )
+
+
+def _holds(name: str) -> str:
+    if name == KV_FILE:
+        return "every KV key written, with its former value, metadata and expiry, or absent"
+    if name.startswith("part-"):
+        return "every vector id written, with its former content, or absent (created by the run)"
+    return "vector ids that were in the index and are not touched by the run"
+
+
+def _commands_before(run: RunFolder) -> tuple[tuple[str, ...], ...]:
+    """Readers go back to Qdrant first, and the state is looked at; all of it by hand."""
+    name = run.plan.index.name
+    return (
+        ("wrangler", "deployments", "list"),
+        ("wrangler", "rollback", "--message=q2v: readers back to Qdrant", "--yes"),
+        ("wrangler", "vectorize", "info", "--json", "--", name),
+    )
+
+
+def _commands_after(run: RunFolder) -> tuple[tuple[str, ...], ...]:
+    name = run.plan.index.name
+    namespace = run.plan.kv_target.get("namespace_id", "")
+    return (
+        ("wrangler", "vectorize", "list-vectors", "--count=1000", "--json", "--", name),
+        (
+            "wrangler",
+            "kv",
+            "key",
+            "list",
+            f"--namespace-id={namespace}",
+            f"--prefix={run.plan.writes.counter_key}",
+            "--remote",
+        ),
+    )
+
+
+def write_manifest(run: RunFolder, manifest: RollbackManifest) -> tuple[str, str]:
+    """Write rollback/manifest.json durably; returns its path and SHA-256."""
+    folder = run.path / ROLLBACK
+    make_folder(folder)
+    content = seal_json({"format": ROLLBACK_FORMAT, **asdict(manifest)})
+    return str(folder / MANIFEST), write_durably(folder / MANIFEST, content)
+
+
+def check_manifest(run: RunFolder, manifest: RollbackManifest) -> None:
+    """Raises ArtefactDamagedError when an attachment is missing or not what it was."""
+    for attachment in manifest.attachments:
+        path = run.path / attachment.path
+        if not path.is_file() or file_sha256(path)[1] != attachment.sha256:
+            raise damaged(str(path), f"its sha256 is not {attachment.sha256}: cannot roll back")
+
+
+def read_manifest(run: RunFolder) -> dict[str, Any]:
+    """The fields of rollback/manifest.json; raises as `unseal_json` does."""
+    path = run.path / ROLLBACK / MANIFEST
+    return unseal_json(path.read_bytes(), where=str(path), format_version=ROLLBACK_FORMAT)

@@ -1,0 +1,39 @@
+"""Choose rows for a content check and say what the check proves. Pure and seeded."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+RULE_OF_THREE = 3.0  # no mismatch in n draws: with 95 % confidence fewer than 3/n of all differ
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """How much of the contents was compared."""
+
+    contents: str  # "full" | "sampled"
+    checked: int  # vectors whose content was compared
+    vectors: int
+    seed: int | None  # of the sample
+
+    @property
+    def bound(self) -> float:
+        """Upper bound, at 95 % confidence, of the share of differing vectors if none was found."""
+        if self.contents == "full" or self.vectors == 0:
+            return 0.0
+        return min(1.0, RULE_OF_THREE / self.checked) if self.checked else 1.0
+
+
+def choose_rows(points: int, excluded: Iterable[int], *, sample: int, seed: int) -> frozenset[int]:
+    """`sample` rows out of 0 .. points - 1 without the excluded ones, the same for one seed."""
+    left_out = frozenset(excluded)
+    chosen: set[int] = set()
+    available = points - len(left_out)
+    generator = random.Random(seed)  # noqa: S311 - a reproducible sample, no secret
+    if sample >= available:
+        return frozenset(row for row in range(points) if row not in left_out)
+    while len(chosen) < sample:
+        row = generator.randrange(points)
+        if row not in left_out:
+            chosen.add(row)
+    return frozenset(chosen)
