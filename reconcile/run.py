@@ -132,9 +132,9 @@ def _read_target(
     vector_target: VectorTarget,
     kv_target: KvTarget,
     findings: _Findings,
+    *,
     only_rows: frozenset[int] | None,
     rules: ReconcileRules,
-    *,
     clock: Clock,
     progress: Progress,
 ) -> None:
