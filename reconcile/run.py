@@ -91,8 +91,8 @@ def run(
             vector_target,
             kv_target,
             findings,
-            only_rows,
-            rules,
+            only_rows=only_rows,
+            rules=rules,
             clock=clock,
             progress=progress,
         )
