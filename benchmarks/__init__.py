@@ -1,0 +1,1 @@
+"""Scripts that print one table; results are quoted with machine, date and data size."""
