@@ -1,0 +1,138 @@
+"""`q2v migrate`: bring a snapshot into the target, go on with it, or repair what drifted."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from migrate.adapters.durable import FolderLock
+from migrate.errors import UsageError
+from q2v import wiring
+from q2v.options import folder_option, json_option, settings_options, yes_option
+from q2v.progress import open_progress
+from q2v.render import format_duration, render
+from q2v.settings import Settings
+from q2v.steps import moving
+from q2v.steps.find import find_snapshot
+from q2v.steps.planning import Choices
+
+
+@click.command("migrate")
+@click.argument("snapshot", required=False, type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Do everything but write to the target.")
+@click.option(
+    "--into-non-empty",
+    is_flag=True,
+    help="Write into an index that holds vectors; what is overwritten is kept.",
+)
+@click.option("--allow-cast", is_flag=True, help="Move uint8 or float16 values as float32.")
+@click.option("--allow-empty", is_flag=True, help="Migrate an empty snapshot.")
+@click.option(
+    "--waive",
+    multiple=True,
+    metavar="REASON",
+    help="Quarantined points of this reason do not count as a failure. May be repeated.",
+)
+@yes_option
+@folder_option
+@json_option
+@settings_options("source", "target", "mapping", "limits")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    snapshot: Path | None,
+    dry_run: bool,
+    into_non_empty: bool,
+    allow_cast: bool,
+    allow_empty: bool,
+    waive: tuple[str, ...],
+    yes: bool,
+    folder: Path,
+    as_json: bool,
+    settings: Settings,
+) -> None:
+    """Write SNAPSHOT (default: the newest) to the configured target.
+
+    Pre-images first, then vectors, then the KV index and the counter. Run again after any kill:
+    it goes on. Run again after a reconcile that found drift: it repairs.
+    """
+    choices = Choices(
+        allow_cast=allow_cast,
+        allow_empty=allow_empty,
+        into_non_empty=into_non_empty,
+        waived=tuple(sorted(set(waive))),
+    )
+    clock = wiring.system_clock()
+    with (
+        open_progress(sys.stderr, clock) as progress,
+        wiring.open_target(settings, folder, clock=clock, progress=progress) as target,
+        FolderLock(folder),
+    ):
+        report = moving.migrate(
+            find_snapshot(folder, snapshot),
+            target,
+            settings,
+            choices,
+            folder,
+            confirm=lambda name: _confirm(name, sure=yes or target.is_local),
+            dry_run=dry_run,
+            clock=clock,
+            progress=progress,
+        )
+    show(report, as_json=as_json)
+    ctx.exit(report.exit_code)
+
+
+def _confirm(index_name: str, *, sure: bool) -> None:
+    """Ask for the index's name to be typed. Raises UsageError when it is not."""
+    if sure:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"writing to vector index '{index_name}' needs a confirmation, and nobody is there",
+            remedy="pass --yes",
+        )
+    typed = click.prompt(f"Type the name of the vector index to write to ({index_name})", err=True)
+    if typed != index_name:
+        raise UsageError(f"typed '{typed}', not '{index_name}'", remedy="nothing was written")
+
+
+def show(report: moving.MigrateReport, *, as_json: bool) -> None:
+    """The report as JSON or as lines."""
+    quarantined = sum(report.quarantined.values())
+    render(
+        {
+            "run_id": report.run_id,
+            "path": report.path,
+            "snapshot_id": report.snapshot_id,
+            "points": report.points,
+            "acknowledged": report.acknowledged,
+            "quarantined": quarantined,
+            "quarantined_reasons": report.quarantined,
+            "requests": report.requests,
+            "mutations": report.mutations,
+            "kv_entries": report.kv_entries,
+            "counter": report.counter,
+            "seconds": report.seconds,
+            "round": report.round,
+            "evidence": report.evidence,
+            "dry_run": report.dry_run,
+            "exit_code": int(report.exit_code),
+        },
+        [
+            ("run", report.run_id),
+            ("path", report.path),
+            ("points", report.points),
+            ("acknowledged", report.acknowledged),
+            ("quarantined", quarantined),
+            ("KV entries", report.kv_entries),
+            ("counter", report.counter),
+            ("requests", report.requests),
+            ("round", report.round),
+            ("evidence", report.evidence),
+            ("took", format_duration(report.seconds)),
+        ],
+        as_json=as_json,
+        notes=["", "next: q2v migrate" if report.dry_run else "next: q2v reconcile"],
+    )

@@ -1,0 +1,179 @@
+"""`q2v plan`: what would move, what cannot, and what it takes; writes to no store."""
+
+import sys
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from migrate.adapters.durable import FolderLock
+from migrate.core.limits import PRICES_AS_OF
+from q2v import wiring
+from q2v.options import folder_option, json_option, settings_options
+from q2v.progress import open_progress
+from q2v.render import Cell, format_bytes, render
+from q2v.settings import Settings
+from q2v.steps import planning
+from q2v.steps.find import find_snapshot
+from q2v.steps.planning import Choices, PlanResult
+
+QUARANTINED_SHOWN_MAX = 20
+
+
+@click.command("plan")
+@click.argument("snapshot", required=False, type=click.Path(path_type=Path))
+@click.option("--allow-cast", is_flag=True, help="Move uint8 or float16 values as float32.")
+@click.option("--allow-empty", is_flag=True, help="Plan an empty collection.")
+@folder_option
+@json_option
+@settings_options("source", "target", "mapping", "limits", "snapshot")
+def command(
+    *,
+    snapshot: Path | None,
+    allow_cast: bool,
+    allow_empty: bool,
+    folder: Path,
+    as_json: bool,
+    settings: Settings,
+) -> None:
+    """Check every point of the source, or of SNAPSHOT, against every limit of the target.
+
+    Writes nothing to either side. The target is looked at when it is configured.
+    """
+    choices = Choices(allow_cast=allow_cast, allow_empty=allow_empty)
+    clock = wiring.system_clock()
+    with ExitStack() as stack:
+        progress = stack.enter_context(open_progress(sys.stderr, clock))
+        if snapshot is None:
+            source = stack.enter_context(
+                wiring.open_source(settings, clock=clock, progress=progress)
+            )
+            stack.enter_context(FolderLock(folder))
+            values, findings = planning.plan_source(source, settings, choices, folder, progress)
+        else:
+            stack.enter_context(FolderLock(folder))
+            values, findings = planning.plan_snapshot(
+                find_snapshot(folder, snapshot), settings, choices, folder, progress
+            )
+        state = None
+        if settings.target.vector_index is not None and settings.target.api_token is not None:
+            target = stack.enter_context(
+                wiring.open_target(settings, folder, clock=clock, progress=progress)
+            )
+            state = planning.look_at_target(target, settings, values)
+    figures = planning.figure(findings, values, settings)
+    show(PlanResult(values=values, findings=findings, figures=figures, target=state), settings,
+         as_json=as_json)
+    findings.check_quarantine()
+    planning.check_window(figures, settings)
+
+
+def show(result: PlanResult, settings: Settings, *, as_json: bool) -> None:
+    """The plan as JSON or as lines."""
+    render(document(result, settings), rows(result), as_json=as_json,
+           notes=[] if as_json else notes(result, settings))
+
+
+def document(result: PlanResult, settings: Settings) -> dict[str, object]:
+    """The JSON document."""
+    findings = result.findings
+    return {
+        "points": findings.points,
+        "vectors": findings.vectors,
+        "files": findings.files,
+        "quarantined": findings.quarantined,
+        "quarantine_cap": findings.quarantine_cap,
+        "quarantined_points": [
+            {
+                "row": point.row,
+                "point_id": point.point_id.text,
+                "reason": point.outcome.reason.value,
+                "field": point.outcome.field,
+                "detail": point.outcome.detail,
+            }
+            for point in findings.quarantined_points
+        ],
+        "changes": findings.changes,
+        "files_with_gaps": findings.files_with_gaps,
+        "long_indexed": findings.long_indexed,
+        "values": asdict(result.values),
+        "estimate": asdict(result.figures),
+        "prices_as_of": PRICES_AS_OF,
+        "target": None if result.target is None else asdict(result.target),
+        "settings": settings.resolved(),
+    }
+
+
+def rows(result: PlanResult) -> list[tuple[str, Cell]]:
+    """The figures for people."""
+    findings, figures, values = result.findings, result.figures, result.values
+    reduction = (
+        f"{values.source_dimensions} -> {values.dimensions} ({values.reduce})"
+        if values.reduce != "none"
+        else str(values.dimensions)
+    )
+    cells: list[tuple[str, Cell]] = [
+        ("points", findings.points),
+        ("vectors that move", findings.vectors),
+        ("files (KV entries)", findings.files),
+        ("dimensions", f"{reduction}, {values.metric}"),
+    ]
+    cells += [(f"quarantined: {reason}", n) for reason, n in findings.quarantined.items()]
+    cells += [(f"changed: {change}", n) for change, n in findings.changes.items()]
+    return [
+        *cells,
+        ("upload", f"{figures.upload_requests} requests, {format_bytes(figures.upload_bytes)}, "
+                   f"{figures.upload_minutes:.1f} min"),
+        ("full reconcile", f"{figures.list_requests + figures.content_requests} requests, "
+                           f"{figures.reconcile_minutes:.1f} min"),
+        ("rollback, if it came to that", f"{figures.rollback_requests} requests, "
+                                         f"{figures.rollback_minutes:.1f} min"),
+        ("cost", f"{figures.usd_per_month:.2f} USD a month (prices of {PRICES_AS_OF})"),
+    ]
+
+
+def notes(result: PlanResult, settings: Settings) -> list[str]:
+    """What a reader should not miss, then every setting with its origin."""
+    findings, lines = result.findings, [""]
+    if result.values.reduce == "matryoshka":
+        lines.append(
+            f"note: whoever embeds after the cutover must ask for {result.values.dimensions} "
+            "dimensions; the reduction is right only for models trained for it"
+        )
+    if not result.figures.fits_free_plan:
+        lines.append("note: more stored dimensions than the free plan holds: Workers Paid is needed")
+    if findings.files_with_gaps:
+        first = findings.gaps[0]
+        lines.append(
+            f"note: {findings.files_with_gaps} files have gaps or repeats in their chunk numbers, "
+            f"first '{first.file}' ({first.vectors} vectors, numbers {first.lowest} to "
+            f"{first.highest})"
+        )
+    for name, count in findings.long_indexed.items():
+        lines.append(f"note: {count} values of '{name}' are longer than 64 bytes: "
+                     "filters see their first 64 bytes")
+    lines += _target_notes(result)
+    for point in findings.quarantined_points[:QUARANTINED_SHOWN_MAX]:
+        outcome = point.outcome
+        lines.append(f"stays behind: {point.point_id.text}: {outcome.reason} {outcome.field}: "
+                     f"{outcome.detail}")
+    lines.append("")
+    lines += [f"{row.key} = {row.shown}  ({row.origin})" for row in settings.resolved()]
+    return lines
+
+
+def _target_notes(result: PlanResult) -> list[str]:
+    state = result.target
+    if state is None:
+        return ["note: the target is not configured and was not looked at"]
+    if state.index is None:
+        return ["note: the vector index does not exist yet: q2v provision creates it"]
+    lines = []
+    if state.vectors_listed:
+        lines.append("note: the vector index is not empty: migrate wants a fresh one, or "
+                     "--into-non-empty")
+    if state.metadata_indexes_missing:
+        names = ", ".join(state.metadata_indexes_missing)
+        lines.append(f"note: metadata indexes are missing ({names}): q2v provision creates them")
+    return lines

@@ -1,0 +1,101 @@
+"""`q2v reconcile`: source x snapshot x vector index x KV index x counter."""
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+import reconcile.run as reconcile_run
+from migrate.adapters.durable import FolderLock
+from q2v import wiring
+from q2v.options import folder_option, json_option, settings_options
+from q2v.progress import open_progress
+from q2v.render import Cell, render
+from q2v.settings import Settings
+from q2v.steps.find import find_run
+from q2v.steps.same_target import check_same_target
+from reconcile.report import ReconcileReport
+
+
+@click.command("reconcile")
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.option("--full", is_flag=True, help="Read every content back, whatever the size.")
+@click.option(
+    "--seed",
+    type=int,
+    default=reconcile_run.DEFAULT_SEED,
+    show_default=True,
+    help="Seed of the sample.",
+)
+@click.option("--no-source", is_flag=True, help="Leave the source out; the report says so.")
+@folder_option
+@json_option
+@settings_options("source", "target", "limits", "snapshot")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    run: Path | None,
+    full: bool,
+    seed: int,
+    no_source: bool,
+    folder: Path,
+    as_json: bool,
+    settings: Settings,
+) -> None:
+    """Compare everything RUN (default: the newest) should have made of the target with what is.
+
+    Writes to neither store. Ids and counts in full; contents in full up to
+    limits.content_full_max, beyond that a seeded sample with its bound.
+    """
+    clock = wiring.system_clock()
+    with ExitStack() as stack:
+        progress = stack.enter_context(open_progress(sys.stderr, clock))
+        source = None
+        if not no_source:
+            source = stack.enter_context(
+                wiring.open_source(settings, clock=clock, progress=progress)
+            )
+        target = stack.enter_context(
+            wiring.open_target(settings, folder, clock=clock, progress=progress)
+        )
+        stack.enter_context(FolderLock(folder))
+        opened = find_run(folder, run)
+        stack.callback(opened.close)
+        check_same_target(opened, target)
+        report = reconcile_run.run(
+            opened,
+            source,
+            target.vectors,
+            target.kv,
+            wiring.reconcile_rules(settings, full=full, seed=seed),
+            clock=clock,
+            progress=progress,
+        )
+    show(report, as_json=as_json)
+    ctx.exit(report.exit_code)
+
+
+def show(report: ReconcileReport, *, as_json: bool) -> None:
+    """The report as JSON or as lines."""
+    document = report.document()
+    coverage = report.coverage
+    checked = f"{coverage.checked:,} of {coverage.vectors:,} vectors read back"
+    if coverage.contents == "sampled":
+        checked += f" (sampled, seed {coverage.seed}): at most {coverage.bound:.3%} of all differ"
+    cells: list[tuple[str, Cell]] = [
+        ("verdict", report.verdict),
+        ("why", report.why),
+        ("ids", "compared in full"),
+        ("contents", checked),
+    ]
+    cells += [(f"count: {name}", count) for name, count in report.counts.items()]
+    cells += [(f"drift: {name}", count) for name, count in report.drift.items() if count]
+    cells += [("report", str(document["html"])), ("rollback manifest", report.rollback_manifest)]
+    following = {
+        "equal": "next: the cutover is your decision (RUNBOOK: cutover)",
+        "drift": "next: q2v migrate repairs what is ours; extra ids are listed and stay",
+        "indeterminate": "next: q2v reconcile, when everything can be read",
+    }
+    render(document, cells, as_json=as_json, notes=["", following[report.verdict]])

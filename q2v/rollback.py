@@ -1,0 +1,133 @@
+"""`q2v rollback`: show what undoing a run means; with --execute, undo it."""
+
+import shlex
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from migrate.adapters.durable import FolderLock
+from migrate.errors import ExitCode, UsageError
+from q2v import wiring
+from q2v.options import folder_option, json_option, settings_options, yes_option
+from q2v.progress import open_progress
+from q2v.render import Cell, format_duration, render
+from q2v.settings import Settings
+from q2v.steps.find import find_run
+from q2v.steps.same_target import check_same_target
+from reconcile import rollback as undo
+from reconcile.rollback_manifest import build_manifest
+
+
+@click.command("rollback")
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.option("--execute", is_flag=True, help="Undo the run; without it only report.")
+@click.option(
+    "--force",
+    "force_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File of ids and keys to put back although somebody else changed them since.",
+)
+@yes_option
+@folder_option
+@json_option
+@settings_options("target", "limits")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    run: Path | None,
+    execute: bool,
+    force_file: Path | None,
+    yes: bool,
+    folder: Path,
+    as_json: bool,
+    settings: Settings,
+) -> None:
+    """Put the target back to what it was before RUN (default: the newest).
+
+    Without --execute nothing is sent anywhere. Safe to run again after a crash.
+    """
+    clock = wiring.system_clock()
+    forced = frozenset() if force_file is None else frozenset(force_file.read_text().splitlines())
+    with ExitStack() as stack:
+        progress = stack.enter_context(open_progress(sys.stderr, clock))
+        stack.enter_context(FolderLock(folder))
+        opened = find_run(folder, run)
+        stack.callback(opened.close)
+        manifest = build_manifest(opened, requests_per_5min=settings.limits.requests_per_5min)
+        if execute:
+            target = stack.enter_context(
+                wiring.open_target(settings, folder, clock=clock, progress=progress)
+            )
+            check_same_target(opened, target)
+            if not (yes or target.is_local):
+                _confirm(manifest.index)
+            report = undo.execute(
+                opened,
+                manifest,
+                target.vectors,
+                target.kv,
+                forced=forced,
+                rules=wiring.settle_rules(settings),
+                clock=clock,
+                progress=progress,
+            )
+        else:
+            report = undo.preview(opened, manifest)
+    show(report, as_json=as_json)
+    ctx.exit(ExitCode.DRIFT if report.conflicts else ExitCode.DONE)
+
+
+def _confirm(index_name: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("undoing a run needs a confirmation", remedy="pass --yes")
+    typed = click.prompt(f"Type the name of the vector index to undo ({index_name})", err=True)
+    if typed != index_name:
+        raise UsageError(f"typed '{typed}', not '{index_name}'", remedy="nothing was written")
+
+
+def show(report: undo.RollbackReport, *, as_json: bool) -> None:
+    """The report as JSON or as lines."""
+    verb = "" if report.executed else "to be "
+    cells: list[tuple[str, Cell]] = [
+        ("run", report.run_id),
+        ("executed", report.executed),
+        (f"vectors {verb}deleted", report.vectors_deleted),
+        (f"vectors {verb}restored", report.vectors_restored),
+        (f"KV keys {verb}deleted", report.kv_deleted),
+        (f"KV keys {verb}restored", report.kv_restored),
+        ("conflicts kept", len(report.conflicts)),
+        ("manifest", report.manifest),
+    ]
+    notes = [""]
+    if report.already_done:
+        notes.append("this run has been rolled back before; nothing was sent")
+    if not report.executed:
+        cells.append(("takes", f"{report.requests:,} requests, "
+                               f"{format_duration(report.minutes * 60)}"))
+        notes += [f"cannot undo: {line}" for line in report.cannot_undo]
+        notes += [f"before: {shlex.join(argv)}" for argv in report.commands_before]
+        notes += [f"after: {shlex.join(argv)}" for argv in report.commands_after]
+        notes.append("next: q2v rollback --execute")
+    render(_document(report), cells, as_json=as_json, notes=notes)
+
+
+def _document(report: undo.RollbackReport) -> dict[str, object]:
+    return {
+        "run_id": report.run_id,
+        "executed": report.executed,
+        "already_done": report.already_done,
+        "vectors_deleted": report.vectors_deleted,
+        "vectors_restored": report.vectors_restored,
+        "kv_deleted": report.kv_deleted,
+        "kv_restored": report.kv_restored,
+        "conflicts": report.conflicts,
+        "requests": report.requests,
+        "minutes": report.minutes,
+        "manifest": report.manifest,
+        "cannot_undo": report.cannot_undo,
+        "commands_before": report.commands_before,
+        "commands_after": report.commands_after,
+    }

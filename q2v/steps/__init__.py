@@ -1,0 +1,1 @@
+"""Start the stages in their order; commands and the rehearsal share these."""

@@ -1,0 +1,49 @@
+"""Find the snapshot or the run that a command means."""
+
+from pathlib import Path
+
+from migrate.adapters.run_folder import PLAN, RunFolder, run_folders
+from migrate.adapters.snapshot_folder import RUNS, Snapshot, sealed_folders
+from migrate.errors import UsageError
+
+
+def find_snapshot(folder: Path, named: Path | None) -> Snapshot:
+    """The named snapshot, or the newest sealed one under `folder`.
+
+    Raises UsageError when there is none.
+    """
+    if named is not None:
+        return Snapshot(_below(folder, named))
+    sealed = sealed_folders(folder)
+    if not sealed:
+        raise UsageError(
+            f"no sealed snapshot under {folder}",
+            remedy="run `q2v snapshot` first, or name the folder with --dir",
+        )
+    return Snapshot(sealed[-1])
+
+
+def find_run(folder: Path, named: Path | None) -> RunFolder:
+    """The named run, or the newest one of the newest snapshot that has any.
+
+    Raises UsageError when there is none.
+    """
+    if named is not None:
+        path = _below(folder, named)
+        if not (path / PLAN).is_file() and path.parent.name != RUNS:
+            raise UsageError(f"{named}: no run folder", remedy="name a folder .../runs/<run_id>")
+        return RunFolder(path, Snapshot(path.parent.parent))
+    for path in reversed(sealed_folders(folder)):
+        snapshot = Snapshot(path)
+        runs = run_folders(snapshot)
+        if runs:
+            return RunFolder(runs[-1], snapshot)
+    raise UsageError(f"no run under {folder}", remedy="run `q2v migrate` first")
+
+
+def _below(folder: Path, named: Path) -> Path:
+    """A path as typed, or an id of something under `folder`."""
+    if named.exists() or len(named.parts) > 1:
+        return named
+    found = [*folder.glob(f"{named.name}"), *folder.glob(f"*/{RUNS}/{named.name}")]
+    return found[-1] if found else named

@@ -1,0 +1,288 @@
+"""Migrate: choose or plan the run, then pre-images, vectors, KV index, counter."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NoReturn
+
+from migrate.adapters.run_folder import (
+    QuarantinedPoint,
+    RunFolder,
+    create_run,
+    encode_quarantine,
+    new_run_id,
+    run_folders,
+)
+from migrate.adapters.snapshot_folder import Snapshot
+from migrate.adapters.stop_signs import StopSigns
+from migrate.core.journal import Store
+from migrate.core.mapping import Reason
+from migrate.core.run_plan import RunPlan
+from migrate.core.target_shape import check_index
+from migrate.errors import ExitCode, ForeignStateError, PreconditionError, UsageError
+from migrate.ports import Clock, Progress
+from migrate.stages import kv_index, pre_images, upload
+from migrate.stages.rounds import open_round
+from q2v import wiring
+from q2v.settings import Settings
+from q2v.steps.planning import Choices, check_window, figure, plan_snapshot
+from q2v.wiring import Target
+
+Confirm = Callable[[str], None]  # gets the index name; raises UsageError unless confirmed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrateReport:
+    """The result of `q2v migrate`."""
+
+    run_id: str
+    path: str
+    snapshot_id: str
+    points: int
+    acknowledged: int  # points whose vector the target took and has processed
+    quarantined: dict[str, int]
+    unwaived: int
+    requests: int  # of this call, retries included
+    mutations: int  # uploads taken, over all rounds
+    kv_entries: int
+    counter: int
+    seconds: float
+    round: str  # full, repair or none: what this call worked on
+    evidence: str  # what proved that the vectors are processed
+    dry_run: bool = False
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """3 while quarantined points are not waived."""
+        return ExitCode.QUARANTINED if self.unwaived else ExitCode.DONE
+
+
+def migrate(
+    snapshot: Snapshot,
+    target: Target,
+    settings: Settings,
+    choices: Choices,
+    folder: Path,
+    *,
+    confirm: Confirm,
+    dry_run: bool,
+    clock: Clock,
+    progress: Progress,
+) -> MigrateReport:
+    """Bring a snapshot into the target, or go on with it, or repair what drifted.
+
+    The caller holds the lock of `folder`. Whatever is raised, running again goes on.
+    """
+    started = clock.monotonic_s()
+    run = _choose_run(snapshot, target, settings, choices)
+    if run is None:
+        plan, quarantined = _plan(snapshot, target, settings, choices, folder, progress, clock)
+        if dry_run:
+            return _dry_report(plan, snapshot, clock.monotonic_s() - started)
+        confirm(plan.index.name)
+        run = create_run(snapshot, plan, encode_quarantine(quarantined))
+    else:
+        if dry_run:
+            return _dry_report(run.plan, snapshot, clock.monotonic_s() - started)
+        confirm(run.plan.index.name)
+    try:
+        return _write(run, target, settings, started, clock=clock, progress=progress)
+    finally:
+        run.close()
+
+
+def _choose_run(
+    snapshot: Snapshot, target: Target, settings: Settings, choices: Choices
+) -> RunFolder | None:
+    """The run to go on with; None when a new one is due.
+
+    A run that was rolled back, or has written nothing yet and was planned otherwise, is left
+    where it is. Raises ForeignStateError for a half-written run with other decisions.
+    """
+    runs = run_folders(snapshot)
+    if not runs:
+        return None
+    run = RunFolder(runs[-1], snapshot)
+    state = run.state()
+    if state.rollback_completed:
+        return None
+    if state.rollback_opened:
+        raise PreconditionError(
+            f"run {run.plan.run_id} is being rolled back",
+            remedy="run `q2v rollback --execute` to its end first",
+        )
+    different = _differences(run.plan, target, settings)
+    begun = state.pre_images is not None or run.plan.into_non_empty == choices.into_non_empty
+    if begun and not different:
+        return run
+    if state.rounds and not state.completed:
+        raise ForeignStateError(
+            f"run {run.plan.run_id} is half written and was planned with another "
+            f"{', '.join(different)}",
+            remedy="put the former settings back and finish it, or roll it back first",
+        )
+    return None
+
+
+def _differences(plan: RunPlan, target: Target, settings: Settings) -> list[str]:
+    decided = {
+        "mapping": plan.mapping == wiring.mapping_rules(settings),
+        "limits or counter key": plan.writes == wiring.write_rules(settings),
+        "vector index": plan.vector_target == target.vectors.identity(),
+        "KV namespace": plan.kv_target == target.kv.identity(),
+        "vector name": plan.values.vector_name == settings.source.vector_name,
+        "dimensions": settings.mapping.dimensions in {None, plan.values.dimensions},
+        "reduction": plan.values.reduce == settings.mapping.reduce,
+    }
+    return [name for name, same in decided.items() if not same]
+
+
+def _plan(
+    snapshot: Snapshot,
+    target: Target,
+    settings: Settings,
+    choices: Choices,
+    folder: Path,
+    progress: Progress,
+    clock: Clock,
+) -> tuple[RunPlan, tuple[QuarantinedPoint, ...]]:
+    """Freeze every decision. Writes nothing anywhere."""
+    index = target.vectors.read_index()
+    if index is None:
+        _refuse_missing_index(settings)
+    values, findings = plan_snapshot(snapshot, settings, choices, folder, progress)
+    check_index(index, values)
+    findings.check_quarantine()
+    check_window(figure(findings, values, settings), settings)
+    _check_metadata_indexes(target, settings)
+    _check_waived(choices.waived)
+    now = datetime.fromtimestamp(clock.wall_s(), UTC)
+    quarantine = encode_quarantine(findings.quarantined_points)
+    return (
+        RunPlan(
+            run_id=new_run_id(snapshot, clock.wall_s()),
+            tool=wiring.TOOL,
+            created_at=now.isoformat(timespec="seconds"),
+            snapshot_id=snapshot.manifest.snapshot_id,
+            content_root=snapshot.manifest.content_root,
+            points=findings.points,
+            vectors=findings.vectors,
+            files=findings.files,
+            quarantined=findings.quarantined,
+            quarantine_sha256=hashlib.sha256(quarantine).hexdigest(),
+            waived=choices.waived,
+            changes=findings.changes,
+            into_non_empty=choices.into_non_empty,
+            vector_target=target.vectors.identity(),
+            kv_target=target.kv.identity(),
+            index=index,
+            mapping=wiring.mapping_rules(settings),
+            values=values,
+            writes=wiring.write_rules(settings),
+        ),
+        findings.quarantined_points,
+    )
+
+
+def _refuse_missing_index(settings: Settings) -> NoReturn:
+    raise PreconditionError(
+        f"vector index '{settings.target.vector_index}' does not exist",
+        remedy="run `q2v provision` first; migrate never creates one",
+    )
+
+
+def _check_metadata_indexes(target: Target, settings: Settings) -> None:
+    """They have to exist before the first upload: earlier vectors are never filterable."""
+    found = target.vectors.read_metadata_indexes()
+    missing = [
+        name
+        for name, kind in settings.target.metadata_index_types.items()
+        if found.get(name) != kind
+    ]
+    if missing:
+        raise PreconditionError(
+            f"metadata indexes are missing: {', '.join(missing)}",
+            remedy="run `q2v provision`, then try again (they show some seconds after creation)",
+        )
+
+
+def _check_waived(waived: tuple[str, ...]) -> None:
+    unknown = sorted(set(waived) - {reason.value for reason in Reason})
+    if unknown:
+        raise UsageError(
+            f"unknown reason to waive: {', '.join(unknown)}",
+            remedy=f"known are {', '.join(reason.value for reason in Reason)}",
+        )
+
+
+def _dry_report(plan: RunPlan, snapshot: Snapshot, seconds: float) -> MigrateReport:
+    return MigrateReport(
+        run_id=plan.run_id,
+        path=str(snapshot.runs / plan.run_id),
+        snapshot_id=plan.snapshot_id,
+        points=plan.points,
+        acknowledged=0,
+        quarantined=plan.quarantined,
+        unwaived=plan.unwaived,
+        requests=0,
+        mutations=0,
+        kv_entries=0,
+        counter=0,
+        seconds=round(seconds, 3),
+        round="none",
+        evidence="dry run: nothing was written",
+        dry_run=True,
+    )
+
+
+def _write(
+    run: RunFolder,
+    target: Target,
+    settings: Settings,
+    started: float,
+    *,
+    clock: Clock,
+    progress: Progress,
+) -> MigrateReport:
+    plan = run.plan
+    if run.journal.torn_tail:
+        progress.say("the journal's last entry was cut by a kill; it is dropped")
+    requests_before = target.budget.taken
+    pre_images.run(run, target.vectors, target.kv, clock=clock, progress=progress)
+    selection = open_round(run)
+    kind = run.state().rounds[-1].kind if selection is not None else "none"
+    evidence = "nothing was to do: the run is complete and no report says otherwise"
+    if selection is not None:
+        stop = StopSigns(run.path, clock=clock, deadline_s=settings.limits.deadline_s)
+        uploaded = upload.run(
+            run,
+            target.vectors,
+            only=selection.vectors,
+            stop=stop,
+            rules=wiring.settle_rules(settings),
+            clock=clock,
+            progress=progress,
+        )
+        evidence = uploaded.evidence
+        kv_index.run(
+            run, target.kv, only=selection.keys, stop=stop, clock=clock, progress=progress
+        )
+    state = run.state()
+    return MigrateReport(
+        run_id=plan.run_id,
+        path=str(run.path),
+        snapshot_id=plan.snapshot_id,
+        points=plan.points,
+        acknowledged=state.rounds[0].acknowledged(Store.VECTORS),
+        quarantined=plan.quarantined,
+        unwaived=plan.unwaived,
+        requests=target.budget.taken - requests_before,
+        mutations=len(state.vectors_written()),
+        kv_entries=state.rounds[0].acknowledged(Store.KV),
+        counter=kv_index.counter_value(run),
+        seconds=round(clock.monotonic_s() - started, 3),
+        round=kind,
+        evidence=evidence,
+    )

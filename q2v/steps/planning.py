@@ -1,0 +1,171 @@
+"""Plan: read a source or a snapshot point by point, and the target's limits and state."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrate.adapters.snapshot_folder import Snapshot
+from migrate.core.estimate import Estimate, estimate
+from migrate.core.limits import LIST_IDS_MAX
+from migrate.core.model import Page, VectorIndex, VectorSpec
+from migrate.core.target_shape import check_index, choose_values
+from migrate.core.values import ValueRules
+from migrate.errors import PreconditionError
+from migrate.ports import PointSource, Progress
+from migrate.stages import plan
+from migrate.stages.plan import PlanFindings
+from migrate.stages.walk import walk_points
+from q2v import wiring
+from q2v.settings import Settings
+from q2v.wiring import Target
+
+SPILL = ".spill-plan"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What the operator decides about a plan, beyond the settings."""
+
+    allow_cast: bool = False
+    allow_empty: bool = False
+    into_non_empty: bool = False
+    waived: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetState:
+    """What the plan saw of the target."""
+
+    index: VectorIndex | None  # None: to be provisioned
+    vectors_listed: int | None  # on the first page; None without an index
+    metadata_indexes_missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanResult:
+    """Everything `q2v plan` tells."""
+
+    values: ValueRules
+    findings: PlanFindings
+    figures: Estimate
+    target: TargetState | None  # None: not configured, not looked at
+
+
+def plan_source(
+    source: PointSource, settings: Settings, choices: Choices, folder: Path, progress: Progress
+) -> tuple[ValueRules, PlanFindings]:
+    """Check every point of the source as it is now."""
+    collection = source.read_collection()
+    for warning in collection.warnings:
+        progress.say(f"source: {warning}")
+    values = _values(collection.vectors, settings, choices)
+    points = source.count_points()
+    _check_not_empty(points, choices)
+    pages = walk_points(source, None, None, limit=settings.snapshot.page_points)
+    return values, _find(pages, points, values, settings, folder, progress=progress)
+
+
+def plan_snapshot(
+    snapshot: Snapshot, settings: Settings, choices: Choices, folder: Path, progress: Progress
+) -> tuple[ValueRules, PlanFindings]:
+    """Check every point of a snapshot."""
+    values = _values(snapshot.manifest.vectors, settings, choices)
+    points = snapshot.manifest.points
+    _check_not_empty(points, choices)
+    pages = (rows.page for rows in snapshot.read(with_vectors=(values.vector_name,)))
+    return values, _find(pages, points, values, settings, folder, progress=progress)
+
+
+def _values(
+    vectors: tuple[VectorSpec, ...], settings: Settings, choices: Choices
+) -> ValueRules:
+    return choose_values(
+        vectors,
+        vector_name=settings.source.vector_name,
+        dimensions=settings.mapping.dimensions,
+        reduce=settings.mapping.reduce,
+        allow_cast=choices.allow_cast,
+    )
+
+
+def _check_not_empty(points: int, choices: Choices) -> None:
+    if points == 0 and not choices.allow_empty:
+        raise PreconditionError(
+            "there are no points to move",
+            remedy="check source.collection, or pass --allow-empty",
+        )
+
+
+def _find(
+    pages: Iterable[Page],
+    points: int,
+    values: ValueRules,
+    settings: Settings,
+    folder: Path,
+    *,
+    progress: Progress,
+) -> PlanFindings:
+    indexed = settings.target.metadata_index_types
+    return plan.run(
+        pages,
+        wiring.mapping_rules(settings),
+        values,
+        points=points,
+        max_quarantine=settings.limits.max_quarantine,
+        indexed_fields=tuple(name for name, kind in indexed.items() if kind == "string"),
+        spill=folder / SPILL,
+        progress=progress,
+    )
+
+
+def look_at_target(target: Target, settings: Settings, values: ValueRules) -> TargetState:
+    """Whether token, index, namespace and metadata indexes are as the plan needs them.
+
+    Raises AccessError naming a missing scope, PreconditionError for an index of another shape.
+    """
+    index = target.vectors.read_index()
+    target.kv.check_namespace()
+    if index is None:
+        return TargetState(
+            index=None,
+            vectors_listed=None,
+            metadata_indexes_missing=tuple(settings.target.metadata_index_types),
+        )
+    check_index(index, values)
+    listed = next(iter(target.vectors.list_ids()), [])
+    assert len(listed) <= LIST_IDS_MAX
+    found = target.vectors.read_metadata_indexes()
+    missing = tuple(
+        name
+        for name, kind in settings.target.metadata_index_types.items()
+        if found.get(name) != kind
+    )
+    return TargetState(
+        index=index, vectors_listed=len(listed), metadata_indexes_missing=missing
+    )
+
+
+def figure(findings: PlanFindings, values: ValueRules, settings: Settings) -> Estimate:
+    """Requests, bytes, minutes and money for what the plan found."""
+    return estimate(
+        vectors=findings.vectors,
+        files=findings.files,
+        dimensions=values.dimensions,
+        metadata_bytes=findings.metadata_bytes,
+        vectors_per_upload=settings.limits.vectors_per_upload,
+        body_bytes=settings.limits.body_bytes,
+        requests_per_5min=settings.limits.requests_per_5min,
+    )
+
+
+def check_window(figures: Estimate, settings: Settings) -> None:
+    """Raises PreconditionError with the arithmetic when the window is too short for the work."""
+    deadline = settings.limits.deadline_s
+    if deadline is not None and figures.window_minutes * 60 > deadline:
+        raise PreconditionError(
+            f"the window has {deadline / 60:.0f} min (limits.deadline_s), the work takes "
+            f"{figures.window_minutes:.0f}: upload and settling {figures.upload_minutes:.0f}, "
+            f"full reconcile {figures.reconcile_minutes:.0f}; a rollback would take "
+            f"{figures.rollback_minutes:.0f}",
+            remedy="take a longer window, or let reconcile read a sample (limits.content_full_max)",
+        )

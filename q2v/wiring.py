@@ -1,0 +1,193 @@
+"""Pick the adapters that the settings call for; the only place that does."""
+
+import ipaddress
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from migrate.adapters.clock import SystemClock
+from migrate.adapters.http import CloudflareHttp
+from migrate.adapters.kv_namespaces import KvNamespaces
+from migrate.adapters.kv_target import WorkersKvTarget
+from migrate.adapters.qdrant_server import open_server_source
+from migrate.adapters.qdrant_server_source import ServerOptions
+from migrate.adapters.request_budget import RequestBudget
+from migrate.adapters.vectorize_target import VectorizeTarget
+from migrate.core.base_url import BaseUrl, check_base_url
+from migrate.core.mapping import MappingRules
+from migrate.core.run_plan import WriteRules
+from migrate.ports import Clock, PointSource, Progress
+from migrate.stages.settle import SettleRules
+from q2v.secret import load_secret
+from q2v.settings import Settings, check_required
+from reconcile.run import ReconcileRules
+
+TOOL = f"q2v {version('qdrant-to-vectorize')}"
+BUDGET_FOLDER = ".budget"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Both stores of the target behind one client and one request budget."""
+
+    http: CloudflareHttp
+    vectors: VectorizeTarget
+    kv: WorkersKvTarget
+    budget: RequestBudget
+    is_local: bool  # a loopback address: a stand-in
+
+
+def system_clock() -> Clock:
+    """The machine's clock."""
+    return SystemClock()
+
+
+@contextmanager
+def open_source(settings: Settings, *, clock: Clock, progress: Progress) -> Iterator[PointSource]:
+    """The configured collection: an embedded store or a server. Closed at the end.
+
+    Raises UsageError when it is not configured: nothing else takes its place.
+    """
+    check_required(settings, "source.url", "source.collection")
+    assert settings.source.collection is not None
+    source = _source(settings, settings.source.collection, clock, progress)
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+def _source(
+    settings: Settings, collection: str, clock: Clock, progress: Progress
+) -> PointSource:
+    if settings.source.path is not None:
+        # The engine is 14 MB of machine code: loaded only when it is the source.
+        from migrate.adapters.qdrant_edge_source import EdgeSource  # noqa: PLC0415
+
+        return EdgeSource(settings.source.path, collection=collection)
+    assert settings.source.url is not None
+    place = settings.source.api_key
+    key = None if place is None else load_secret(place).reveal()
+    return open_server_source(
+        settings.source.url,
+        collection=collection,
+        api_key=key,
+        transport=settings.source.transport,
+        clock=clock,
+        options=ServerOptions(say=progress.say),
+    )
+
+
+def open_http(
+    settings: Settings, folder: Path, *, clock: Clock, progress: Progress
+) -> tuple[CloudflareHttp, RequestBudget, BaseUrl]:
+    """The one client for the account. The address is checked before the token is read."""
+    check_required(settings, "target.account_id", "target.api_token")
+    base_url = check_base_url(
+        settings.target.api_base_url, allow_other_host=settings.target.allow_other_host
+    )
+    assert settings.target.account_id is not None
+    assert settings.target.api_token is not None
+    token = load_secret(settings.target.api_token).reveal()
+    budget = RequestBudget(
+        folder / BUDGET_FOLDER / "requests",
+        clock=clock,
+        requests_max=settings.limits.requests_per_5min,
+    )
+    http = CloudflareHttp(
+        base_url,
+        settings.target.account_id,
+        token,
+        budget=budget,
+        clock=clock,
+        jitter=random.random,
+        progress=progress,
+    )
+    return http, budget, base_url
+
+
+@contextmanager
+def open_target(
+    settings: Settings, folder: Path, *, clock: Clock, progress: Progress
+) -> Iterator[Target]:
+    """Both stores as configured. Raises UsageError when they are not."""
+    check_required(
+        settings,
+        "target.account_id",
+        "target.api_token",
+        "target.vector_index",
+        "target.kv_namespace_id",
+    )
+    assert settings.target.vector_index is not None
+    assert settings.target.kv_namespace_id is not None
+    http, budget, base_url = open_http(settings, folder, clock=clock, progress=progress)
+    try:
+        yield Target(
+            http,
+            VectorizeTarget(http, settings.target.vector_index),
+            WorkersKvTarget(http, settings.target.kv_namespace_id),
+            budget,
+            is_loopback(base_url.host),
+        )
+    finally:
+        http.close()
+
+
+def open_namespaces(http: CloudflareHttp) -> KvNamespaces:
+    """The account's KV namespaces."""
+    return KvNamespaces(http)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine."""
+    name = host.rpartition(":")[0] if host.count(":") == 1 else host
+    try:
+        return ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
+def mapping_rules(settings: Settings) -> MappingRules:
+    """How payload becomes id, metadata and KV key."""
+    return MappingRules(
+        id_template=settings.mapping.id_template,
+        group_key=settings.mapping.group_key,
+        order_key=settings.mapping.order_key,
+        hash_key=settings.mapping.hash_key,
+        key_template=settings.kv.key_template,
+        nulls=settings.mapping.nulls,
+        truncate_field=settings.mapping.truncate_field,
+    )
+
+
+def write_rules(settings: Settings) -> WriteRules:
+    """How the target is written."""
+    return WriteRules(
+        vectors_per_upload=settings.limits.vectors_per_upload,
+        body_bytes=settings.limits.body_bytes,
+        counter_key=settings.kv.counter_key,
+        ttl_s=settings.kv.ttl_s,
+    )
+
+
+def settle_rules(settings: Settings) -> SettleRules:
+    """How long to wait for processed writes."""
+    return SettleRules(
+        timeout_s=settings.limits.settle_timeout_s, poll_s=settings.limits.poll_s
+    )
+
+
+def reconcile_rules(settings: Settings, *, full: bool, seed: int) -> ReconcileRules:
+    """How much reconcile reads; `full` reads every content whatever the size."""
+    return ReconcileRules(
+        content_full_max=2**63 if full else settings.limits.content_full_max,
+        content_sample=settings.limits.content_sample,
+        seed=seed,
+        pause_s=2 * settings.limits.poll_s,
+        kv_settle_s=settings.limits.kv_settle_s,
+        page_points=settings.snapshot.page_points,
+        requests_per_5min=settings.limits.requests_per_5min,
+    )
