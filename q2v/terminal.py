@@ -15,8 +15,13 @@ def escape_lines(text: str) -> str:
     return "\n".join(map(escape_terminal, text.split("\n")))
 
 
-def write_text(stream: TextIO, text: str) -> None:
-    """Write and flush; characters the stream cannot encode come out escaped."""
+def write_text(stream: TextIO | None, text: str) -> None:
+    """Write and flush; characters the stream cannot encode come out escaped.
+
+    None, which Python gives for a stream that the caller has closed, takes nothing.
+    """
+    if stream is None:
+        return
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()
