@@ -22,6 +22,10 @@ _BASE64_BITS = 6
 _BASE64_CHARACTER = "[A-Za-z0-9+/_-]"
 # A shorter run of base64 is ordinary text more often than a secret.
 _BASE64_LENGTH_MIN = 6
+# Nested escaping multiplies backslashes: four levels deep is as far as texts go, and with a bound
+# a long run of backslashes in the text costs no more than any other.
+_BACKSLASHES_MAX = 16
+_SLASHES = rf"\\{{1,{_BACKSLASHES_MAX}}}"
 _ESCAPES = {
     "\n": "n", "\t": "t", "\r": "r", "\b": "b", "\f": "f",
 }  # fmt: skip
@@ -90,7 +94,16 @@ def _written(text: str) -> str:
 
 def _backslashes(run: str) -> str:
     count = len(run)
-    return rf"(?:\\{{{count},}}+|(?:%5c){{{count}}}|(?:\\++u005c){{{count}}})"
+    escaped = "|".join(_percent(b"\\"))
+    return (
+        rf"(?:\\{{{count},{count * _BACKSLASHES_MAX}}}|(?:{escaped}){{{count}}}"
+        rf"|(?:{_SLASHES}u005c){{{count}}})"
+    )
+
+
+def _percent(content: bytes) -> list[str]:
+    """URL-encoded up to three times over."""
+    return ["".join(f"%{again}{byte:02x}" for byte in content) for again in ("", "25", "2525")]
 
 
 def _character(character: str) -> str:
@@ -99,19 +112,18 @@ def _character(character: str) -> str:
     utf16 = character.encode("utf-16-be", "surrogatepass")
     pairs = [utf16[start : start + 2].hex() for start in range(0, len(utf16), 2)]
     forms = [
-        rf"\\*+{re.escape(character)}",
-        "".join(rf"\\++u{pair}" for pair in pairs),
-        rf"\\++U{ord(character):08x}",
-        "".join(rf"\\++x{byte:02x}" for byte in utf8),
-        "".join(f"%{byte:02x}" for byte in utf8),
-        "".join(f"%25{byte:02x}" for byte in utf8),  # URL-encoded twice
+        rf"(?:{_SLASHES})?{re.escape(character)}",
+        "".join(rf"{_SLASHES}u{pair}" for pair in pairs),
+        rf"{_SLASHES}U{ord(character):08x}",
+        "".join(rf"{_SLASHES}x{byte:02x}" for byte in utf8),
+        *_percent(utf8),
     ]
     if ord(character) <= 0xFF:  # noqa: PLR2004 - the reach of \xNN in repr
-        forms.append(rf"\\++x{ord(character):02x}")
+        forms.append(rf"{_SLASHES}x{ord(character):02x}")
     if character == " ":
         forms.append(r"\+")
     if character in _ESCAPES:
-        forms.append(rf"\\++{_ESCAPES[character]}")
+        forms.append(rf"{_SLASHES}{_ESCAPES[character]}")
     if character in _HTML:
         forms.append(f"&(?:{_HTML[character]});")
     return f"(?:{'|'.join(dict.fromkeys(forms))})"
@@ -125,7 +137,7 @@ def _base64_form(content: bytes, offset: int) -> str | None:
     core = encoded[first:end]
     if len(core) < _BASE64_LENGTH_MIN:
         return None
-    alphabets = {"+": r"\+|-|%2b", "/": r"\\*+/|_|%2f", "-": r"-|\+|%2b", "_": r"_|/|%2f"}
+    alphabets = {"+": r"\+|-|%2b", "/": r"\\{0,16}/|_|%2f"}
     body = "".join(f"(?:{alphabets[c]})" if c in alphabets else c for c in core)
     before = f"{_BASE64_CHARACTER}?" if first else ""
     return f"{before}{body}{_BASE64_CHARACTER}?(?:=|%3d)*+"
@@ -153,8 +165,9 @@ def mask_record(record: logging.LogRecord, masker: Masker) -> None:
         message = f"{record.msg} (arguments do not fit the message)"
     record.msg, record.args = masker.mask(message), ()
     if record.exc_info and record.exc_info[1] is not None:
-        # Formatters use this text instead of formatting the exception themselves.
+        # Formatters use this text; the exception itself is taken from their hands.
         record.exc_text = masker.mask_traceback(record.exc_info[1]).rstrip("\n")
+        record.exc_info = None
     if record.stack_info:
         record.stack_info = masker.mask(record.stack_info)
 

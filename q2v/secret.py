@@ -121,9 +121,9 @@ def _read_file(place: SecretPlace) -> str:
     try:
         handle = os.open(path, flags)
     except (OSError, ValueError) as error:
-        found = "it is a link" if path.is_symlink() else f"cannot open it ({_reason(error)})"
+        found = "it is a link" if path.is_symlink() else f"it cannot be opened ({_reason(error)})"
         raise _refused(place, source, found, expected=expected) from error
-    with os.fdopen(handle, "rb") as file:
+    try:
         # The open handle is checked, not the name: the name may point elsewhere a moment later.
         state = os.fstat(handle)
         mode = stat.S_IMODE(state.st_mode)
@@ -133,11 +133,12 @@ def _read_file(place: SecretPlace) -> str:
             raise _refused(
                 place, source, f"its mode is {mode:04o}", expected=expected, fix=f"chmod 600 {path}"
             )
-        try:
-            content = file.read(SECRET_BYTES_MAX + 1)
-        except OSError as error:
-            found = f"cannot read it ({_reason(error)})"
-            raise _refused(place, source, found, expected=expected) from error
+        content = os.read(handle, SECRET_BYTES_MAX + 1)
+    except OSError as error:
+        found = f"it cannot be read ({_reason(error)})"
+        raise _refused(place, source, found, expected=expected) from error
+    finally:
+        os.close(handle)
     if len(content) > SECRET_BYTES_MAX:
         raise _refused(
             place,
@@ -157,4 +158,6 @@ def _refused(
 ) -> UsageError:
     if fix is None:
         fix = _FILE_REMEDY if place.kind == "file" else f"set {place.place} to the secret alone"
-    return UsageError(f"{place.key} from {source}: {found}, expected {expected}", remedy=fix)
+    return UsageError(
+        f"{place.key} from {source}: found that {found}, expected {expected}", remedy=fix
+    )
