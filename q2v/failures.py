@@ -1,7 +1,7 @@
 """Turn whatever ended a command into two lines on stderr, one JSON document, and an exit code."""
 
 import errno
-import os
+import select
 import signal
 import sys
 from contextlib import suppress
@@ -141,19 +141,9 @@ def is_reader_gone(error: BaseException) -> bool:
     """Whether whoever read our stdout has closed it, as `head` does."""
     if not isinstance(error, BrokenPipeError):
         return False
+    watch = select.poll()
     try:
-        write_text(sys.stdout, "")
-    except BrokenPipeError:
-        return True
-    return False
-
-
-def abandon_broken_output() -> None:
-    """What stdout still holds cannot be written: or else the interpreter tries, and exits 120."""
-    try:
-        write_text(sys.stdout, "")
-    except (OSError, ValueError):
-        with suppress(OSError, ValueError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, sys.stdout.fileno())
-            os.close(nowhere)
+        watch.register(sys.stdout.fileno(), 0)  # errors and hang-ups are told unasked
+    except (AttributeError, OSError, ValueError):
+        return False  # closed, or no file at all
+    return bool(watch.poll(0))

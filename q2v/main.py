@@ -14,6 +14,7 @@ from q2v import failures
 from q2v.invocation import Invocation
 from q2v.logs import PROCESS_MASKER, masked_logging
 from q2v.signals import StopSignals
+from q2v.terminal import write_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,6 @@ class LazyGroup(click.Group):
             code = self._run(words, prog_name or "q2v", invocation)
         except BaseException as error:  # noqa: BLE001 - the last resort has no exceptions
             code = _end(error, invocation, stop, as_json=_asks_for_json(words))
-        failures.abandon_broken_output()
         sys.exit(code)
 
     def _run(self, words: list[str], name: str, invocation: Invocation) -> int:
@@ -120,9 +120,12 @@ class LazyGroup(click.Group):
         try:
             with self.make_context(name, words, obj=invocation) as context:
                 self.invoke(context)
+            code: int = ExitCode.DONE
         except click.exceptions.Exit as end:
-            return end.exit_code
-        return ExitCode.DONE
+            code = end.exit_code
+        # What is still buffered fails here or never: at the interpreter's end nobody is told.
+        write_text(sys.stdout, "")
+        return code
 
 
 def _asks_for_json(words: Sequence[str]) -> bool:
@@ -147,7 +150,7 @@ def _end(
     return failure.exit_code
 
 
-@click.group(cls=LazyGroup, table=COMMANDS)
+@click.group("q2v", cls=LazyGroup, table=COMMANDS)
 @click.version_option(package_name="qdrant-to-vectorize", prog_name="q2v")
 def cli() -> None:
     """Move a Qdrant collection to Cloudflare Vectorize and Workers KV, and prove it."""

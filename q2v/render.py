@@ -103,7 +103,7 @@ def format_bytes(size: int) -> str:
 
 def format_duration(seconds: float) -> str:
     """0.4 s, 59 s, 3 min 20 s, 2 h 5 min, 1 d 3 h."""
-    if seconds < _SECONDS_WITH_FRACTION_MAX:
+    if round(seconds, 1) < _SECONDS_WITH_FRACTION_MAX:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < _MINUTE_S:

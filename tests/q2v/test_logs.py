@@ -77,10 +77,9 @@ def test_a_traceback_shows_no_secret_of_any_exception_in_the_chain(token: str, f
     masker = Masker()
     masker.register(token)
     written = FORMS[form](token)
-    try:
+    with pytest.raises(ExceptionGroup) as group:
         raise_chain(token, written)
-    except ExceptionGroup as group:
-        trace = masker.mask_traceback(group)
+    trace = masker.mask_traceback(group.value)
 
     assert token not in trace
     assert written not in trace
@@ -91,13 +90,12 @@ def test_a_traceback_shows_no_secret_of_any_exception_in_the_chain(token: str, f
 def raise_chain(token: str, written: str) -> None:
     """An exception of every kind of relation, each showing the secret."""
     try:
-        try:
-            raise KeyError(written)
-        except KeyError as error:
-            error.add_note(f"note {token}")
-            raise OSError(5, written, token) from error
-    except OSError as error:
-        raise ExceptionGroup(f"group {written}", [error, ValueError(token)]) from None
+        {}[written]
+    except KeyError as error:
+        error.add_note(f"note {token}")
+        failure = OSError(5, written, token)
+        failure.__cause__ = error
+        raise ExceptionGroup(f"group {written}", [failure, ValueError(token)]) from None
 
 
 @pytest.fixture
@@ -117,14 +115,14 @@ def test_records_of_any_logger_are_masked_for_any_handler(
     logger = logging.getLogger("httpx.of.somebody.else")
 
     try:
-        raise ValueError("-".join(["body", "hunter2hunter2"]))
+        int("-".join(["body", "hunter2hunter2"]))
     except ValueError:
         logger.exception("sent %s", ["hunter2hunter2"])
     logger.warning("two of %s", "hunter2hunter2", stack_info=True)
 
     for text in (stream.getvalue(), caplog.text, repr([r.__dict__ for r in caplog.records])):
         assert "sent ['***']" in text
-        assert "ValueError: body-***" in text
+        assert "ValueError: invalid literal for int() with base 10: 'body-***'" in text
         assert "hunter2" not in text
 
 

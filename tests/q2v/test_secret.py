@@ -170,7 +170,7 @@ def test_the_name_of_a_secrets_file_has_to_be_text(tmp_path: Path) -> None:
 
 def test_no_ordinary_way_of_showing_or_copying_a_secret_works() -> None:
     secret = Secret(TOKEN)
-    assert TOKEN not in f"{secret} {secret!r} {secret:>80} {[secret]} {str(secret)}"
+    assert TOKEN not in f"{secret} {secret!r} {secret:>80} {[secret]} {secret!s}"
     for spread in (copy.copy, copy.deepcopy, pickle.dumps, json.dumps, vars):
         with pytest.raises(TypeError):
             spread(secret)

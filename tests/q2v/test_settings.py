@@ -103,12 +103,12 @@ def test_the_highest_layer_that_gives_a_value_wins_and_is_named(data: st.DataObj
         config = None
         if "file" in values:
             config = write_config(Path(folder), {setting.key: values["file"]})
-        environment = {
-            str(setting.environment): as_text(v) for k, v in values.items() if k == "environment"
-        }
-        typed = {
-            setting.key: v if v is True else as_text(v) for k, v in values.items() if k == "flag"
-        }
+        environment, typed = {}, {}
+        if "environment" in values:
+            environment[str(setting.environment)] = as_text(values["environment"])
+        if "flag" in values:
+            flag = values["flag"]
+            typed[setting.key] = flag if flag is True else as_text(flag)
         settings = load_settings(config=config, environment=environment, flags=typed)
 
     winner = next((layer for layer in reversed(layers) if layer in values), None)
@@ -324,9 +324,9 @@ def test_a_folder_will_do_where_a_server_is_required(tmp_path: Path) -> None:
 
 
 def test_a_misspelt_environment_variable_is_noticed() -> None:
-    assert (("Q2V_DIMENSION", "Q2V_DIMENSIONS"),) == unknown_environment(
-        {"Q2V_DIMENSION": "1536", "Q2V_REDUCE": "none", "HOME": "/"}
-    )
+    found = unknown_environment({"Q2V_DIMENSION": "1536", "Q2V_REDUCE": "none", "HOME": "/"})
+
+    assert found == (("Q2V_DIMENSION", "Q2V_DIMENSIONS"),)
 
 
 def test_every_setting_is_resolved_and_documented_once() -> None:
