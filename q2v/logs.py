@@ -102,8 +102,8 @@ def _backslashes(run: str) -> str:
 
 
 def _percent(content: bytes) -> list[str]:
-    """URL-encoded up to three times over."""
-    return ["".join(f"%{again}{byte:02x}" for byte in content) for again in ("", "25", "2525")]
+    """URL-encoded up to three times over, the longest first."""
+    return ["".join(f"%{again}{byte:02x}" for byte in content) for again in ("2525", "25", "")]
 
 
 def _character(character: str) -> str:
@@ -111,8 +111,7 @@ def _character(character: str) -> str:
     utf8 = character.encode("utf-8", "surrogatepass")
     utf16 = character.encode("utf-16-be", "surrogatepass")
     pairs = [utf16[start : start + 2].hex() for start in range(0, len(utf16), 2)]
-    forms = [
-        rf"(?:{_SLASHES})?{re.escape(character)}",
+    forms = [  # raw last: a % alone would leave the rest of %25 standing
         "".join(rf"{_SLASHES}u{pair}" for pair in pairs),
         rf"{_SLASHES}U{ord(character):08x}",
         "".join(rf"{_SLASHES}x{byte:02x}" for byte in utf8),
@@ -126,6 +125,7 @@ def _character(character: str) -> str:
         forms.append(rf"{_SLASHES}{_ESCAPES[character]}")
     if character in _HTML:
         forms.append(f"&(?:{_HTML[character]});")
+    forms.append(rf"(?:{_SLASHES})?{re.escape(character)}")
     return f"(?:{'|'.join(dict.fromkeys(forms))})"
 
 

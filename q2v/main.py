@@ -13,7 +13,7 @@ from migrate.errors import ExitCode
 from q2v import failures
 from q2v.invocation import Invocation
 from q2v.logs import PROCESS_MASKER, masked_logging
-from q2v.signals import StopSignals
+from q2v.signals import Stopped, StopSignals
 from q2v.terminal import write_text
 
 
@@ -159,4 +159,7 @@ def cli() -> None:
 def main() -> NoReturn:
     """What the installed command calls."""
     with masked_logging(PROCESS_MASKER, sys.stderr), StopSignals() as stop:
-        cli.main(stop=stop)
+        try:
+            cli.main(stop=stop)
+        except Stopped as late:  # while another failure was being told
+            sys.exit(failures.explain_stop(late.number).exit_code)

@@ -20,7 +20,6 @@ from q2v.forms import (
 from q2v.secret import SecretPlace
 
 PUBLIC_API = "https://api.cloudflare.com/client/v4"
-DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +47,7 @@ class SourceSettings:
         environment="QDRANT_API_KEY",
     )
     collection: str | None = declare(
-        None,
-        "Collection to move.",
-        environment="QDRANT_COLLECTION",
-        flag="--collection",
+        None, "Collection to move.", environment="QDRANT_COLLECTION", flag="--collection"
     )
     vector_name: str = declare(
         "",
@@ -61,10 +57,7 @@ class SourceSettings:
         empty=True,
     )
     transport: Literal["auto", "grpc", "rest"] = declare(
-        "auto",
-        "How to talk to the server.",
-        environment="Q2V_TRANSPORT",
-        flag="--transport",
+        "auto", "How to talk to the server.", environment="Q2V_TRANSPORT", flag="--transport"
     )
 
 
@@ -143,9 +136,7 @@ class MappingSettings:
         fits=is_template,
     )
     group_key: str = declare(
-        "file_id",
-        "Payload field that names the file; empty: no KV file index.",
-        empty=True,
+        "file_id", "Payload field that names the file; empty: no KV file index.", empty=True
     )
     order_key: str = declare(
         "chunk_index",
@@ -246,7 +237,7 @@ class LimitSettings:
         "How long to wait until accepted vectors are processed; grows with their number.",
         unit="seconds",
         minimum=0,
-        maximum=DAY_S,
+        maximum=86_400,
     )
     poll_s: float = declare(
         5.0,

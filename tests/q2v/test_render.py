@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from q2v.logs import PROCESS_MASKER
@@ -57,6 +57,7 @@ def test_people_get_aligned_lines_with_readable_numbers(capsys: pytest.CaptureFi
     )
 
 
+@settings(max_examples=40)  # deep documents take long to draw
 @given(st.dictionaries(st.text(), JSON_VALUES))
 def test_a_document_is_one_line_of_ascii_that_reads_back(document: dict[str, object]) -> None:
     text = encode_document(document)

@@ -13,7 +13,7 @@ from q2v.loading import load_settings
 from q2v.logs import Masker
 from q2v.secret import SECRET_BYTES_MAX, Secret, SecretPlace, load_secret
 from q2v.settings import Settings
-from tests.q2v.test_settings import load, refusal, write_config
+from tests.q2v.layers import load, refusal, write_config
 
 TOKEN = "tok-0123456789-hunter2"
 

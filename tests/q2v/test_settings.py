@@ -1,4 +1,4 @@
-"""Settings: which value wins, where it came from, and what is refused in which words."""
+"""Settings: which value wins, and where it came from."""
 
 import json
 import string
@@ -14,6 +14,7 @@ from migrate.errors import UsageError
 from q2v.declaration import Setting
 from q2v.loading import load_settings, unknown_environment
 from q2v.settings import BY_KEY, SETTINGS, Settings, check_required, docs_table
+from tests.q2v.layers import load, refusal, write_config
 
 TEXTS: dict[str, list[str]] = {
     "source.url": ["http://localhost:6333", "https://qdrant.example:6333", "http://[::1]:6333"],
@@ -59,34 +60,6 @@ def native(value: object) -> object:
     )
 
 
-def write_config(folder: Path, values: dict[str, object]) -> Path:
-    """A migration.toml with these dotted keys."""
-    content = "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
-    path = folder / "migration.toml"
-    path.write_text(content)
-    return path
-
-
-def load(
-    tmp_path: Path,
-    values: dict[str, object] | None = None,
-    environment: dict[str, str] | None = None,
-    flags: dict[str, object] | None = None,
-) -> Settings:
-    """Settings from the three layers."""
-    config = write_config(tmp_path, values) if values is not None else None
-    return load_settings(config=config, environment=environment or {}, flags=flags or {})
-
-
-def refusal(error: pytest.ExceptionInfo[UsageError]) -> str:
-    """The whole message; each has to say what was found, what was expected, and what to do."""
-    text = f"{error.value}\n{error.value.remedy}"
-    assert "found" in text
-    assert "expected" in text
-    assert error.value.remedy
-    return text
-
-
 @given(st.data())
 def test_the_highest_layer_that_gives_a_value_wins_and_is_named(data: st.DataObject) -> None:
     """Flag over environment over file over default, for every setting."""
@@ -125,149 +98,10 @@ def test_the_highest_layer_that_gives_a_value_wins_and_is_named(data: st.DataObj
     assert all(settings.value(key) == Settings().value(key) for key in others)
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "expected"),
-    [
-        ("limits.requests_per_5min", True, "a whole number from 1 to 1,200 (requests)"),
-        ("limits.requests_per_5min", 1_201, "a whole number from 1 to 1,200 (requests)"),
-        ("limits.requests_per_5min", 0, "a whole number from 1 to 1,200 (requests)"),
-        ("limits.requests_per_5min", 900.0, "a whole number from 1 to 1,200 (requests)"),
-        ("limits.requests_per_5min", "900", "a whole number from 1 to 1,200 (requests)"),
-        ("limits.poll_s", False, "a number from 0.01 to 300 (seconds)"),
-        ("kv.ttl_s", 59, "a whole number of at least 60 (seconds)"),
-        ("mapping.reduce", "Matryoshka", 'one of "none", "matryoshka"'),
-        ("source.collection", "", "text"),
-        ("source.collection", 7, "text"),
-        ("source.collection", "a\u001bb", "text"),
-        ("target.vector_index", "../other", "letters, digits, - and _, at most 64"),
-        ("target.metadata_indexes", "file_id:string", "a list of texts"),
-        ("target.metadata_indexes", ["file_id:text"], "type string, number or boolean"),
-        ("target.metadata_indexes", ["a:string", "a:number"], "names differ"),
-        ("target.metadata_indexes", [f"a{n}:string" for n in range(11)], "at most 10"),
-        ("mapping.id_template", "file_id", "payload fields in braces"),
-        ("mapping.id_template", "{file_id", "payload fields in braces"),
-        ("mapping.oversize_metadata", "truncate:", '"quarantine" or "truncate:<field>"'),
-        ("kv.key_template", "file:{name}", "{file_id}"),
-    ],
-)
-def test_a_value_that_does_not_fit_is_refused_with_place_finding_and_expectation(
-    tmp_path: Path, key: str, value: object, expected: str
-) -> None:
-    with pytest.raises(UsageError) as error:
-        load(tmp_path, {key: value})
-
-    text = refusal(error)
-    assert key in text
-    assert "migration.toml" in text
-    assert expected in text
-
-
-@pytest.mark.parametrize(
-    "text", ["1e3", "1_000", "nan", "inf", " 5", "٣", "-1", "5.5", "9" * 5_000]
-)
-def test_environment_and_flags_take_plain_numbers_only(tmp_path: Path, text: str) -> None:
-    with pytest.raises(UsageError) as by_environment:
-        load(tmp_path, environment={"Q2V_LIMITS_VECTORS_PER_UPLOAD": text})
-    with pytest.raises(UsageError) as by_flag:
-        load(tmp_path, flags={"limits.max_quarantine": text})
-
-    assert "environment Q2V_LIMITS_VECTORS_PER_UPLOAD" in refusal(by_environment)
-    assert "flag --max-quarantine" in refusal(by_flag)
-
-
-@pytest.mark.parametrize(
-    "setting", [s for s in PLAIN if s.kind in {int, float}], ids=lambda s: s.key
-)
-def test_both_sides_of_every_range_are_kept(tmp_path: Path, setting: Setting) -> None:
-    """The bound itself passes, one beyond it does not."""
-    low, high = setting.declaration.minimum, setting.declaration.maximum
-    assert low is not None
-    edges = [(low, low - 1)] + ([(high, high + 1)] if high is not None else [])
-    for inside, outside in edges:
-        kind = int if float(inside).is_integer() else float
-        settings = load(tmp_path, {setting.key: kind(inside)})
-        with pytest.raises(UsageError) as error:
-            load(tmp_path, {setting.key: kind(outside)})
-
-        assert inside == settings.value(setting.key)
-        assert setting.expected in refusal(error)
-
-
-def test_an_unknown_key_is_refused_and_the_nearest_known_one_named(tmp_path: Path) -> None:
-    with pytest.raises(
-        UsageError, match=r"mapping\.dimension, .* nearest is mapping\.dimensions"
-    ) as error:
-        load(tmp_path, {"mapping.dimension": 1536})
-
-    assert "rename it to mapping.dimensions" in refusal(error)
-
-
-def test_an_unknown_section_is_refused_without_its_value(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"source\.collection") as error:
-        load(tmp_path, {"sorce.collection": "hunter2hunter2"})
-
-    assert "hunter2" not in refusal(error)
-
-
-@pytest.mark.parametrize(
-    ("content", "finding"),
-    [
-        (b"[source\n", "syntax error"),
-        (b"api_token = 'hunter2hunter2'\n", "a single value for api_token"),
-        (b"x = " + b"[" * 100_000, "syntax error"),
-        (b"[limits]\nbody_bytes = " + b"9" * 5_000, "syntax error"),
-        (b"[source]\ncollection = '\xff'\n", "not UTF-8 at offset"),
-        (b"[source.url]\nhost = 'x'\n", "source.url"),
-    ],
-)
-def test_a_broken_file_is_refused_whole(tmp_path: Path, content: bytes, finding: str) -> None:
-    path = tmp_path / "migration.toml"
-    path.write_bytes(content)
-
-    with pytest.raises(UsageError) as error:
-        load_settings(config=path, environment={}, flags={})
-
-    text = refusal(error)
-    assert finding in text
-    assert str(path) in text
-    assert "hunter2" not in text
-
-
-def test_a_file_that_is_missing_or_a_folder_is_refused(tmp_path: Path) -> None:
-    for path, finding in ((tmp_path / "none.toml", "no such file"), (tmp_path, "cannot be read")):
-        with pytest.raises(UsageError) as error:
-            load_settings(config=path, environment={}, flags={})
-
-        assert finding in refusal(error)
-
-
 def test_an_empty_environment_variable_counts_as_not_set(tmp_path: Path) -> None:
     settings = load(tmp_path, {"source.collection": "a"}, {"QDRANT_COLLECTION": ""})
 
     assert settings.source.collection == "a"
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://user:hunter2hunter2@host:6333",
-        "http://hunter2hunter2@host",
-        "https://host/?api_key=hunter2hunter2",
-        "https://host/#hunter2hunter2",
-        "ftp://hunter2hunter2",
-        "http://host:99999/hunter2hunter2",
-        "https://[hunter2hunter2",
-        "https:///hunter2hunter2",
-    ],
-)
-@pytest.mark.parametrize("key", ["source.url", "target.api_base_url"])
-def test_a_url_with_a_secret_or_without_a_host_is_refused_unseen(
-    tmp_path: Path, key: str, url: str
-) -> None:
-    with pytest.raises(UsageError) as error:
-        load(tmp_path, {key: url})
-
-    assert "hunter2" not in refusal(error)
 
 
 def test_server_or_folder_the_higher_layer_chooses(tmp_path: Path) -> None:
@@ -345,3 +179,15 @@ def test_names_of_environment_variables_and_flags_are_unique() -> None:
     assert len(environment) == len(set(environment))
     assert len(flags) == len(set(flags))
     assert not [s.key for s in SETTINGS if s.is_secret and s.flag]
+
+
+def test_what_settings_say_in_one_text_is_read_from_it(tmp_path: Path) -> None:
+    rules: dict[str, object] = {
+        "mapping.oversize_metadata": "truncate:text",
+        "target.metadata_indexes": ["file_id:string", "chunk_index:number"],
+    }
+    settings = load(tmp_path, rules)
+
+    assert settings.mapping.truncate_field == "text"
+    assert Settings().mapping.truncate_field is None
+    assert settings.target.metadata_index_types == {"file_id": "string", "chunk_index": "number"}
