@@ -1,0 +1,165 @@
+"""The command `q2v`: finds its subcommands when they are asked for, and ends with a known code."""
+
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import click
+from typing_extensions import override
+
+from migrate.errors import ExitCode
+from q2v import failures
+from q2v.invocation import Invocation
+from q2v.logs import PROCESS_MASKER, masked_logging
+from q2v.signals import Stopped, StopSignals
+from q2v.terminal import write_text
+
+
+@dataclass(frozen=True, slots=True)
+class LazyCommand:
+    """A command that is imported when it is called."""
+
+    place: str  # "module:attribute"
+    summary: str  # for `q2v --help`, which imports none
+
+
+COMMANDS: dict[str, LazyCommand] = {
+    "plan": LazyCommand(
+        "q2v.plan:command", "Check every point against every limit; write nothing."
+    ),
+    "provision": LazyCommand(
+        "q2v.provision:command", "Create vector index, metadata indexes and KV namespaces."
+    ),
+    "snapshot": LazyCommand(
+        "q2v.snapshot:command", "Read the whole collection into sealed Parquet."
+    ),
+    "migrate": LazyCommand("q2v.migrate:command", "Write a snapshot to the target."),
+    "reconcile": LazyCommand(
+        "q2v.reconcile:command", "Compare source, snapshot and target; write to neither."
+    ),
+    "rollback": LazyCommand(
+        "q2v.rollback:command", "Show what a rollback would undo; with --execute, undo it."
+    ),
+    "status": LazyCommand(
+        "q2v.status:command", "Say where a run stands, and the exact next command."
+    ),
+    "verify": LazyCommand("q2v.verify:command", "Check a snapshot against its own digests."),
+    "rehearse": LazyCommand(
+        "q2v.rehearse:command", "Do all of it, end to end, into a local stand-in."
+    ),
+    "sandbox": LazyCommand(
+        "q2v.sandbox:command", "Serve the stand-in for the target until stopped."
+    ),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is called, and turns every end into an exit code."""
+
+    def __init__(self, *args: Any, table: Mapping[str, LazyCommand], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.table = dict(table)
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the table, which is the order of use."""
+        return list(self.table)
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command; None when there is no such."""
+        entry = self.table.get(cmd_name)
+        if entry is None:
+            return None
+        module, _, attribute = entry.place.partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    @override
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As in `click`, with the nearest name for one that does not exist."""
+        if args[0] not in self.table:
+            raise click.exceptions.NoSuchCommand(args[0], possibilities=self.table, ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    @override
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table itself, so that help imports nothing."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in self.table.items()])
+
+    @override
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        *_: object,
+        stop: StopSignals | None = None,
+        **__: object,
+    ) -> NoReturn:
+        """Run a command and exit. The one place where an error becomes text and exit code.
+
+        `stop` is the guard that watches the signals: a received one decides, whatever else
+        failed on the way out.
+        """
+        words = list(sys.argv[1:] if args is None else args)
+        invocation = Invocation()
+        try:
+            code = self._run(words, prog_name or "q2v", invocation)
+        except BaseException as error:  # noqa: BLE001 - the last resort has no exceptions
+            code = _end(error, invocation, stop, as_json=_asks_for_json(words))
+        sys.exit(code)
+
+    def _run(self, words: list[str], name: str, invocation: Invocation) -> int:
+        """Not `click`'s own `main`: it would answer a broken pipe and ^C with codes of its own."""
+        try:
+            with self.make_context(name, words, obj=invocation) as context:
+                self.invoke(context)
+            code: int = ExitCode.DONE
+        except click.exceptions.Exit as end:
+            code = end.exit_code
+        # What is still buffered fails here or never: at the interpreter's end nobody is told.
+        write_text(sys.stdout, "")
+        return code
+
+
+def _asks_for_json(words: Sequence[str]) -> bool:
+    """Read from the words themselves: the error may be that they could not be parsed."""
+    end = words.index("--") if "--" in words else len(words)
+    return "--json" in words[:end]
+
+
+def _end(
+    error: BaseException, invocation: Invocation, stop: StopSignals | None, *, as_json: bool
+) -> ExitCode:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return ExitCode.USAGE
+    if failures.is_reader_gone(error):
+        return ExitCode.LOCAL_IO
+    if stop is not None and stop.received is not None:
+        failure = failures.explain_stop(stop.received)
+    else:
+        failure = failures.explain(error, folder=invocation.folder)
+    failures.tell(failure, invocation, as_json=as_json)
+    return failure.exit_code
+
+
+@click.group("q2v", cls=LazyGroup, table=COMMANDS)
+@click.version_option(package_name="qdrant-to-vectorize", prog_name="q2v")
+def cli() -> None:
+    """Move a Qdrant collection to Cloudflare Vectorize and Workers KV, and prove it."""
+
+
+def main() -> NoReturn:
+    """What the installed command calls."""
+    with masked_logging(PROCESS_MASKER, sys.stderr), StopSignals() as stop:
+        try:
+            cli.main(stop=stop)
+        except Stopped as late:  # while another failure was being told
+            sys.exit(failures.explain_stop(late.number).exit_code)

@@ -1,0 +1,105 @@
+"""Options that several commands share; the flags of settings come from their declarations."""
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from q2v.config_file import CONFIG_NAME, find_config
+from q2v.declaration import Setting
+from q2v.invocation import DEFAULT_FOLDER, current_invocation
+from q2v.loading import load_settings
+from q2v.settings import SETTINGS
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_PREFIX = "setting_"
+
+
+def _remember_folder(context: click.Context, parameter: click.Parameter, folder: Path) -> Path:
+    current_invocation().folder = folder
+    return folder
+
+
+def folder_option(command: Command) -> Command:
+    """`--dir`, given to the command as `folder`."""
+    return click.option(
+        "--dir",
+        "folder",
+        type=click.Path(path_type=Path),
+        default=DEFAULT_FOLDER,
+        show_default=True,
+        is_eager=True,  # a crash log has to find its folder whatever else is wrong
+        callback=_remember_folder,
+        help="Folder of the snapshots and their runs.",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """`--json`, given to the command as `as_json`."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="One JSON document on stdout, errors included."
+    )(command)
+
+
+def yes_option(command: Command) -> Command:
+    """`--yes`, given to the command as `yes`."""
+    return click.option("--yes", is_flag=True, help="Do not ask for confirmation.")(command)
+
+
+def settings_options(*sections: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--config` and the flags of these sections; the command gets `settings`.
+
+    All settings are resolved, whatever the sections: they only decide which flags there are.
+    """
+    flagged = [each for each in SETTINGS if each.section in sections and each.flag is not None]
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def resolved(*args: Any, config: Path | None, **kwargs: Any) -> Any:
+            flags = {each.key: kwargs.pop(_parameter(each)) for each in flagged}
+            settings = load_settings(
+                config=find_config(config), environment=os.environ, flags=flags
+            )
+            return command(*args, settings=settings, **kwargs)
+
+        decorated: Callable[..., Any] = resolved
+        for setting in reversed(flagged):
+            decorated = _flag(setting)(decorated)
+        return click.option(
+            "--config",
+            type=click.Path(path_type=Path),
+            default=None,
+            help=f"Settings file.  [default: {CONFIG_NAME}, if it exists]",
+        )(decorated)
+
+    return decorate
+
+
+def _parameter(setting: Setting) -> str:
+    return f"{_PREFIX}{setting.section}_{setting.name}"
+
+
+def _flag(setting: Setting) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Text in, text out: the loader checks it like a value of the file, with the same words."""
+    assert setting.flag is not None
+    if setting.kind is bool:
+        return click.option(
+            setting.flag,
+            _parameter(setting),
+            is_flag=True,
+            default=None,
+            help=setting.declaration.doc,
+        )
+    kinds = {int: "NUMBER", float: "NUMBER", Path: "FOLDER"}
+    metavar = f"[{'|'.join(setting.choices)}]" if setting.choices else kinds.get(setting.kind)
+    return click.option(
+        setting.flag,
+        _parameter(setting),
+        default=None,
+        metavar=metavar or "TEXT",
+        help=f"{setting.declaration.doc}  ({setting.key}, {setting.environment})",
+    )

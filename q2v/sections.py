@@ -1,0 +1,299 @@
+"""Every setting, declared once: name, type, unit, default, range and meaning."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from migrate.core import limits
+from q2v.declaration import declare
+from q2v.forms import (
+    NAME_FORM,
+    TRUNCATE,
+    URL_FORM,
+    are_metadata_indexes,
+    is_metadata_index,
+    is_oversize_rule,
+    is_plain_name,
+    is_template,
+    is_url,
+)
+from q2v.secret import SecretPlace
+
+PUBLIC_API = "https://api.cloudflare.com/client/v4"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSettings:
+    """Where the points come from: a server (`url`) or an embedded store (`path`)."""
+
+    url: str | None = declare(
+        None,
+        "Address of the Qdrant server.",
+        environment="QDRANT_URL",
+        flag="--source-url",
+        form=URL_FORM,
+        fits=is_url,
+        shown=False,
+    )
+    path: Path | None = declare(  # noqa: RUF009 - makes a field, shares no value
+        None,
+        "Folder of an embedded Qdrant store, instead of a server.",
+        environment="QDRANT_PATH",
+        flag="--source-path",
+    )
+    api_key: SecretPlace | None = declare(  # noqa: RUF009 - makes a field, shares no value
+        None,
+        "Key of the Qdrant server; a read-only one is enough.",
+        environment="QDRANT_API_KEY",
+    )
+    collection: str | None = declare(
+        None, "Collection to move.", environment="QDRANT_COLLECTION", flag="--collection"
+    )
+    vector_name: str = declare(
+        "",
+        "Which vector of a point moves; needed when the vectors are named.",
+        environment="Q2V_VECTOR_NAME",
+        flag="--vector-name",
+        empty=True,
+    )
+    transport: Literal["auto", "grpc", "rest"] = declare(
+        "auto", "How to talk to the server.", environment="Q2V_TRANSPORT", flag="--transport"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetSettings:
+    """Where the vectors go."""
+
+    account_id: str | None = declare(
+        None,
+        "Cloudflare account.",
+        environment="CLOUDFLARE_ACCOUNT_ID",
+        flag="--account-id",
+        form=NAME_FORM,
+        fits=is_plain_name,
+    )
+    api_token: SecretPlace | None = declare(  # noqa: RUF009 - makes a field, shares no value
+        None,
+        "Cloudflare API token; which rights it needs is in the runbook.",
+        environment="CLOUDFLARE_API_TOKEN",
+    )
+    api_base_url: str = declare(
+        PUBLIC_API,
+        "Address of the Cloudflare API.",
+        environment="CLOUDFLARE_API_BASE_URL",
+        flag="--api-base-url",
+        form=URL_FORM,
+        fits=is_url,
+        shown=False,
+    )
+    allow_other_host: bool = declare(
+        False,
+        "Send the token to a host that is neither the public API nor this machine.",
+        flag="--allow-other-host",
+        flag_only=True,
+    )
+    vector_index: str | None = declare(
+        None,
+        "Vectorize index that gets the vectors.",
+        environment="Q2V_VECTOR_INDEX",
+        flag="--vector-index",
+        form=NAME_FORM,
+        fits=is_plain_name,
+    )
+    kv_namespace_id: str | None = declare(
+        None,
+        "Workers KV namespace that gets the file index and the counter.",
+        environment="Q2V_KV_NAMESPACE_ID",
+        flag="--kv-namespace-id",
+        form=NAME_FORM,
+        fits=is_plain_name,
+    )
+    metadata_indexes: tuple[str, ...] = declare(
+        ("file_id:string",),
+        "Metadata indexes, created before the first upload.",
+        form=f"name:type with type string, number or boolean; "
+        f"names differ, at most {limits.METADATA_INDEXES_MAX}",
+        fits=is_metadata_index,
+        fits_list=are_metadata_indexes,
+    )
+
+    @property
+    def metadata_index_types(self) -> dict[str, str]:
+        """Property name -> type."""
+        return dict(entry.split(":", 1) for entry in self.metadata_indexes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingSettings:
+    """How a point becomes a vector."""
+
+    id_template: str = declare(
+        "{file_id}_{chunk_index}",
+        "Id of a vector, from payload fields; {point_id} is the id in Qdrant.",
+        flag="--id-template",
+        form="text with payload fields in braces, as {file_id}_{chunk_index} or {point_id}",
+        fits=is_template,
+    )
+    group_key: str = declare(
+        "file_id", "Payload field that names the file; empty: no KV file index.", empty=True
+    )
+    order_key: str = declare(
+        "chunk_index",
+        "Payload field with the chunk's number within its file; empty: unordered.",
+        empty=True,
+    )
+    hash_key: str = declare(
+        "chunk_hash",
+        "Payload field with the chunk's SHA-256 in hex; empty: not required.",
+        empty=True,
+    )
+    dimensions: int | None = declare(
+        None,
+        "Values per vector in the target.",
+        environment="Q2V_DIMENSIONS",
+        flag="--dimensions",
+        minimum=1,
+        maximum=65_536,
+        unset="as in the source",
+    )
+    reduce: Literal["none", "matryoshka"] = declare(
+        "none",
+        "How values are reduced to fewer dimensions: matryoshka keeps the first ones and "
+        "renormalises, which is right only for models trained for it.",
+        environment="Q2V_REDUCE",
+        flag="--reduce",
+    )
+    nulls: Literal["quarantine", "leave_out"] = declare(
+        "quarantine",
+        "What to do with a payload field that is null, which metadata cannot hold.",
+        flag="--nulls",
+    )
+    oversize_metadata: str = declare(
+        "quarantine",
+        f"What to do with metadata beyond {limits.METADATA_BYTES_MAX:,} B: quarantine the point, "
+        "or cut one text field.",
+        flag="--oversize-metadata",
+        form='"quarantine" or "truncate:<field>"',
+        fits=is_oversize_rule,
+    )
+
+    @property
+    def truncate_field(self) -> str | None:
+        """The text field that is cut; None: the point is quarantined."""
+        if self.oversize_metadata.startswith(TRUNCATE):
+            return self.oversize_metadata.removeprefix(TRUNCATE)
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KvSettings:
+    """How the KV index is written."""
+
+    key_template: str = declare(
+        "file:{file_id}",
+        "KV key of a file.",
+        form="text with the field of mapping.group_key in braces, as file:{file_id}",
+        fits=is_template,
+    )
+    counter_key: str = declare("_vector_count", "KV key of the vector counter.")
+    ttl_s: int | None = declare(
+        None,
+        "Life of KV entries; with one, entries vanish while the vectors stay.",
+        unit="seconds",
+        minimum=limits.KV_TTL_S_MIN,
+        unset="for ever",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """How much, how fast, how long."""
+
+    requests_per_5min: int = declare(
+        900,
+        "Requests to Vectorize and KV together in any five minutes.",
+        flag="--requests-per-5min",
+        unit="requests",
+        minimum=1,
+        maximum=limits.REQUESTS_PER_WINDOW_MAX,
+    )
+    vectors_per_upload: int = declare(
+        2_500,
+        "Vectors in one upload.",
+        unit="vectors",
+        minimum=1,
+        maximum=limits.VECTORS_PER_UPLOAD_MAX,
+    )
+    body_bytes: int = declare(
+        40_000_000,
+        "Size of one upload.",
+        unit="bytes",
+        minimum=1,
+        maximum=limits.UPLOAD_BYTES_MAX,
+    )
+    settle_timeout_s: float = declare(
+        900.0,
+        "How long to wait until accepted vectors are processed; grows with their number.",
+        unit="seconds",
+        minimum=0,
+        maximum=86_400,
+    )
+    poll_s: float = declare(
+        5.0,
+        "Pause between two looks at what has been processed.",
+        unit="seconds",
+        minimum=0.01,
+        maximum=300,
+    )
+    kv_settle_s: float = declare(
+        90.0,
+        "How long KV may show former values after a write.",
+        unit="seconds",
+        minimum=0,
+        maximum=3_600,
+    )
+    max_quarantine: int | None = declare(
+        None,
+        "Points that may stay behind before the run stops.",
+        flag="--max-quarantine",
+        unit="points",
+        minimum=0,
+        unset="0.1 % of the points, at least 10, at most 1,000",
+    )
+    content_full_max: int = declare(
+        20_000,
+        "Up to this many vectors reconcile reads every content back, beyond it a sample.",
+        flag="--content-full-max",
+        unit="vectors",
+        minimum=0,
+    )
+    content_sample: int = declare(
+        2_400,
+        "Size of that sample, drawn by a recorded seed.",
+        flag="--content-sample",
+        unit="vectors",
+        minimum=1,
+    )
+    deadline_s: float | None = declare(
+        None,
+        "Stop before the next write after this time; the next run goes on there.",
+        flag="--deadline-s",
+        unit="seconds",
+        minimum=1,
+        unset="none",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotSettings:
+    """How the source is read."""
+
+    page_points: int = declare(
+        1_000,
+        "Points asked for in one page.",
+        flag="--page-points",
+        unit="points",
+        minimum=1,
+        maximum=10_000,
+    )

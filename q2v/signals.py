@@ -1,0 +1,52 @@
+"""Turn the first SIGINT or SIGTERM into an exception, so that every `finally` still runs."""
+
+import signal
+from types import FrameType, TracebackType
+from typing import Self
+
+_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(KeyboardInterrupt):
+    """The process was asked to stop.
+
+    A KeyboardInterrupt, because libraries that clean up do it for that one.
+    """
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(f"stopped by {number.name}")
+        self.number = number
+
+
+class StopSignals:
+    """While it lasts, the first signal raises `Stopped` in the main thread, the second kills.
+
+    The second one goes back to the operating system: it works even where no Python code runs
+    any more, and every file is written so that this is harmless.
+    """
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self._former: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> Self:
+        """Take over both signals, also an ignored SIGINT: whoever sends one means it."""
+        for number in _NUMBERS:
+            self._former[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the signals back."""
+        for number, former in self._former.items():
+            signal.signal(number, former)  # type: ignore[arg-type]  # as `signal` gave it
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        for each in _NUMBERS:
+            signal.signal(each, signal.SIG_DFL)
+        self.received = signal.Signals(number)
+        raise Stopped(self.received)

@@ -1,0 +1,211 @@
+"""The command as a process: signals, pipes, and what a start costs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from migrate.errors import ExitCode
+
+HEAVY = ("pyarrow", "numpy", "duckdb", "qdrant_client", "grpc", "httpx", "orjson", "tqdm")
+
+WAITING = """
+    import sys, threading, click
+    from pathlib import Path
+    from q2v import options
+    from q2v.main import LazyCommand, cli, main
+
+    @click.command()
+    @options.folder_option
+    @options.json_option
+    def command(folder: Path, as_json: bool) -> None:
+        try:
+            print("ready", file=sys.stderr, flush=True)
+            threading.Event().wait()
+        finally:
+            print("flushing", file=sys.stderr, flush=True)
+            AFTER
+
+    cli.table["wait"] = LazyCommand("__main__:command", "Wait.")
+    main()
+"""
+
+
+def start(script: str, *words: str) -> subprocess.Popen[str]:
+    """A process of q2v with a throw-away command."""
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and script
+        [sys.executable, "-c", textwrap.dedent(script), *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(process: subprocess.Popen[str], line: str) -> None:
+    """Return when the process has said this on stderr."""
+    assert process.stderr is not None
+    assert process.stderr.readline() == f"{line}\n"
+
+
+@pytest.mark.fault("G12")
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)],
+)
+@pytest.mark.parametrize("after", ["pass", "raise OSError('while flushing')"])
+def test_a_signal_lets_the_command_flush_and_decides_the_code(
+    number: signal.Signals, code: ExitCode, after: str
+) -> None:
+    """Whatever else fails on the way out."""
+    process = start(WAITING.replace("AFTER", after), "wait", "--json")
+    wait_for(process, "ready")
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=20)
+
+    assert process.returncode == code
+    assert stderr.startswith(f"flushing\nq2v: stopped by {number.name}")
+    assert json.loads(stdout)["error"]["exit_code"] == code
+
+
+@pytest.mark.fault("G12")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_stops_now(number: signal.Signals) -> None:
+    process = start(WAITING.replace("AFTER", "threading.Event().wait()"), "wait")
+    wait_for(process, "ready")
+    process.send_signal(signal.SIGTERM)
+    wait_for(process, "flushing")
+    process.send_signal(number)
+    process.communicate(timeout=20)
+
+    assert process.returncode == -number
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = f"""
+        import sys
+        from q2v.main import cli
+        try:
+            cli.main(["--help"])
+        except SystemExit as end:
+            assert end.code == 0
+        print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
+    """
+    process = start(script)
+    stdout, stderr = process.communicate(timeout=20)
+
+    assert stderr == "[]\n"
+    assert "Commands:" in stdout
+
+
+def test_settings_and_options_import_nothing_heavy() -> None:
+    """The help of a command waits for its options only."""
+    process = start(
+        "import sys, q2v.options\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+
+    assert process.communicate(timeout=20)[1] == "[]\n"
+
+
+PRINTING = """
+    import click
+    from q2v.main import LazyCommand, cli, main
+    from q2v.render import write_line
+
+    @click.command()
+    def command() -> None:
+        for _ in range(100_000):
+            write_line("x" * 70)
+
+    cli.table["print"] = LazyCommand("__main__:command", "Print.")
+    main()
+"""
+
+
+def test_a_reader_that_leaves_is_no_reason_to_complain() -> None:
+    process = start(PRINTING, "print")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline().startswith("xxx")
+    process.stdout.close()
+    stderr = process.stderr.read()
+    process.wait(timeout=20)
+    process.stderr.close()
+
+    assert stderr == ""
+    assert process.returncode == ExitCode.LOCAL_IO
+
+
+@pytest.mark.fault("G04")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+@pytest.mark.parametrize(
+    "write", ["write_line('result')", "sys.stdout.write('left in the buffer')"]
+)
+def test_a_full_disk_under_stdout_is_local_io(write: str) -> None:
+    script = f"""
+        import sys, click
+        from q2v.main import LazyCommand, cli, main
+        from q2v.render import write_line
+
+        @click.command()
+        def command() -> None:
+            {write}
+
+        cli.table["print"] = LazyCommand("__main__:command", "Print.")
+        main()
+    """
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(  # noqa: S603 - our own interpreter and script
+            [sys.executable, "-c", textwrap.dedent(script), "print"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert done.returncode == ExitCode.LOCAL_IO
+    assert done.stderr.startswith("q2v: local input or output failed: No space left")
+    assert len(done.stderr.splitlines()) == 2
+
+
+@pytest.mark.fault("X01", "X02")
+def test_a_secret_is_in_no_output_of_a_crash(tmp_path: Path) -> None:
+    """Log, error, traceback and document of a process that knows the secret."""
+    script = """
+        import logging, os, click
+        from pathlib import Path
+        from q2v import options
+        from q2v.main import LazyCommand, cli, main
+        from q2v.secret import load_secret
+        from q2v.settings import Settings
+
+        @click.command()
+        @options.folder_option
+        @options.json_option
+        @options.settings_options("target")
+        def command(folder: Path, as_json: bool, settings: Settings) -> None:
+            token = load_secret(settings.target.api_token).reveal()
+            logging.getLogger("httpx").warning("header %r", {"Authorization": f"Bearer {token}"})
+            raise RuntimeError(f"the service said {token}")
+
+        cli.table["crash"] = LazyCommand("__main__:command", "Crash.")
+        main()
+    """
+    done = subprocess.run(  # noqa: S603 - our own interpreter and script
+        [sys.executable, "-c", textwrap.dedent(script), "crash", "--json", "--dir", tmp_path],
+        env={**os.environ, "CLOUDFLARE_API_TOKEN": "hunter2hunter2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    log = (tmp_path / "q2v-crash-1.log").read_text()
+
+    assert done.returncode == ExitCode.INTERNAL
+    assert "Bearer ***" in done.stderr
+    assert "RuntimeError: the service said ***" in log
+    assert "hunter2" not in done.stdout + done.stderr + log
