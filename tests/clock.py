@@ -23,11 +23,18 @@ class VirtualClock:
         self._monotonic_s += seconds
 
 
-class ImpatientClock(SystemClock):
+class ImpatientClock:
     """Real time for deadlines, but waits only noted: for tests of slow sockets."""
 
     def __init__(self) -> None:
+        self._clock = SystemClock()
         self.waits: list[float] = []
+
+    def wall_s(self) -> float:
+        return self._clock.wall_s()
+
+    def monotonic_s(self) -> float:
+        return self._clock.monotonic_s()
 
     def wait(self, seconds: float) -> None:
         self.waits.append(seconds)

@@ -43,6 +43,10 @@ class PageRefusal(Exception):  # noqa: N818 - answered by asking for less
     """The server, or our cap, will not have a page this big; fewer points may pass."""
 
 
+class CollectionMissing(Exception):  # noqa: N818 - the source turns it into advice
+    """The server does not know the collection."""
+
+
 def quote(text: str, *, secret: str | None) -> str:
     """What a server said, short, on one line, without control characters and without our key."""
     if secret:
@@ -75,7 +79,7 @@ def read_retry_after(
 
 def _seconds(text: str, date: str | None, clock: Clock) -> float | None:
     if text.isascii() and text.isdigit():
-        return float(text) if len(text) < 10 else float("inf")
+        return float(text)
     until = _wall_s(text)
     if until is None:
         return None
