@@ -182,33 +182,35 @@ class ServerSource:
     def _read_page(
         self, size: PageSize, wish: int, fetch: Callable[[int], tuple[Content, int]]
     ) -> Content:
-        def attempt() -> Content:
-            asked = size.points(wish)
-            try:
-                content, answer_bytes = fetch(asked)
-            except PassingFailure as failure:
-                if failure.timed_out:
-                    size.halve(asked)
-                raise
-            except PageRefusal as refusal:
-                if asked == 1:
-                    raise PreconditionError(
-                        f"{refusal}; not even one point can be read",
-                        remedy="raise the server's limits (strict mode, proxy) for this reader",
-                    ) from refusal
-                size.refuse(asked)
-                self._options.say(f"{refusal}; asking for {size.points(wish)} points a page")
-                raise
-            size.learn(len(content), answer_bytes)
-            return content
-
         while True:  # ends: every refusal halves the page, and one point is the last
             try:
-                return self._retry.call(attempt)
+                return self._retry.call(lambda: self._read_once(size, wish, fetch))
             except PageRefusal:
                 continue
             except CollectionMissing as missing:
                 raise self._missing() from missing
+
+    def _read_once(
+        self, size: PageSize, wish: int, fetch: Callable[[int], tuple[Content, int]]
+    ) -> Content:
+        asked = size.points(wish)
+        try:
+            content, answer_bytes = fetch(asked)
+        except PassingFailure as failure:
+            if failure.timed_out:
+                size.halve(asked)
+            raise
+        except PageRefusal as refusal:
+            if asked == 1:
+                raise PreconditionError(
+                    f"{refusal}; not even one point can be read",
+                    remedy="raise the server's limits (strict mode, proxy) for this reader",
+                ) from refusal
+            size.refuse(asked)
+            self._options.say(f"{refusal}; asking for {size.points(wish)} points a page")
+            raise
+        size.learn(len(content), answer_bytes)
+        return content
 
     def _ask(self, fetch: Callable[[], Answer]) -> Answer:
         try:
