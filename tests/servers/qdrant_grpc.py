@@ -249,6 +249,18 @@ def encode_id(point_id: PointId) -> wire.PointId:
 def encode_value(value: object) -> wire.Value:
     """A payload value; integers beyond 64 signed bits become doubles, as on a server."""
     match value:
+        case list():
+            values = [encode_value(inner) for inner in value]
+            return wire.Value(list_value=wire.ListValue(values=values))
+        case dict():
+            fields = {key: encode_value(inner) for key, inner in value.items()}
+            return wire.Value(struct_value=wire.Struct(fields=fields))
+        case _:
+            return _encode_scalar(value)
+
+
+def _encode_scalar(value: object) -> wire.Value:
+    match value:
         case None:
             return wire.Value(null_value=wire.NULL_VALUE)
         case bool():
@@ -257,16 +269,8 @@ def encode_value(value: object) -> wire.Value:
             return wire.Value(integer_value=value)
         case int() | float():
             return wire.Value(double_value=float(value))
-        case str():
-            return wire.Value(string_value=value)
-        case list():
-            values = [encode_value(inner) for inner in value]
-            return wire.Value(list_value=wire.ListValue(values=values))
-        case dict():
-            fields = {key: encode_value(inner) for key, inner in value.items()}
-            return wire.Value(struct_value=wire.Struct(fields=fields))
         case _:
-            raise TypeError(f"no payload value: {value!r}")
+            return wire.Value(string_value=str(value))
 
 
 def _rows(vector: AnyVector) -> list[list[float]] | None:
