@@ -45,7 +45,7 @@ def _parse(body: bytes) -> object:
     try:
         # A parser of its own, because the elements of its last answer live in its memory.
         return simdjson.Parser().parse(body)
-    except ValueError:
+    except (ValueError, RuntimeError):  # RuntimeError: an integer beyond 64 bits
         pass
     try:
         return json.loads(body)

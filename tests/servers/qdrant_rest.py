@@ -131,6 +131,7 @@ class _RefusedError(Exception):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # header and body go out separately; do not wait between
     server: RestServer
 
     @override
@@ -147,10 +148,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.collection.requests.append(f"{self.command} {self.path}")
         self.server.headers.append({key.lower(): value for key, value in self.headers.items()})
         fault = self.server.take_fault(self.path)
-        if isinstance(fault, Hang):
-            self.server.ending.wait(timeout=30)
-            self.close_connection = True
-            return
         if isinstance(fault, Answer):
             self._send(fault.status, fault.body, fault.headers)
             return
@@ -159,6 +156,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_with(self, fault: Fault | None, status: int, body: bytes) -> None:
         match fault:
+            case Hang():
+                self.server.ending.wait(timeout=30)
+                self.close_connection = True
             case Bend():
                 self._send(status, fault.change(body), fault.headers)
             case Cut():
@@ -180,7 +180,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(status, body, {})
 
     def _start(self, status: int, headers: Mapping[str, str]) -> None:
-        self.send_response(status)
+        self.send_response_only(status)
+        if "Date" not in headers:
+            self.send_header("Date", self.date_time_string())
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
