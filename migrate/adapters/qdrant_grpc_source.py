@@ -166,9 +166,10 @@ class GrpcTransport:
     def _judge(self, error: grpc.RpcError) -> Exception:
         """What a status other than OK means for a read."""
         code = error.code()
-        said = quote(error.details() or "", secret=self._api_key)
+        details = error.details() or ""
+        said = quote(details, secret=self._api_key)
         what = f"{self.url} answered {code.name}: {said}"
-        if any(sign in said for sign in DISTRUST):
+        if any(sign in details for sign in DISTRUST):
             return AccessError(
                 f"{self.url}: the server's certificate is not trusted: {said}",
                 remedy="check the host name; name a private authority with SSL_CERT_FILE",
@@ -180,14 +181,14 @@ class GrpcTransport:
         if code is grpc.StatusCode.NOT_FOUND:
             return CollectionMissing(what)
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-            return self._exhausted(error, what, said)
+            return self._exhausted(error, what)
         if code in REFUSED:
-            return _refusal(code, what, said)
+            return _refusal(code, what, details)
         return PassingFailure(what, timed_out=code is grpc.StatusCode.DEADLINE_EXCEEDED)
 
-    def _exhausted(self, error: grpc.RpcError, what: str, said: str) -> Exception:
+    def _exhausted(self, error: grpc.RpcError, what: str) -> Exception:
         """Too big a message and too many requests share one status."""
-        if "larger than max" in said:
+        if "larger than max" in (error.details() or ""):
             return PageRefusal(what)
         trailing = dict(error.trailing_metadata() or ())
         wait_s = read_retry_after(
@@ -196,13 +197,13 @@ class GrpcTransport:
         return PassingFailure(what, wait_s=wait_s, throttled=True)
 
 
-def _refusal(code: grpc.StatusCode, what: str, said: str) -> Exception:
+def _refusal(code: grpc.StatusCode, what: str, details: str) -> Exception:
     """The statuses that no repetition of the same request can change."""
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return PreconditionError(
             what, remedy="this port speaks no Qdrant gRPC: use source.transport = rest"
         )
-    if "limit" in said.lower():
+    if "limit" in details.lower():
         return PageRefusal(what)
     return PreconditionError(
         what, remedy="see what the server says; the same request cannot succeed"

@@ -193,7 +193,7 @@ class RestTransport:
 
     def _translate(self, error: httpx.RequestError) -> Exception:
         text = quote(str(error), secret=self._api_key) or type(error).__name__
-        if "CERTIFICATE_VERIFY_FAILED" in text:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
             return AccessError(
                 f"{self.url}: the server's certificate is not trusted: {text}",
                 remedy="check the host name; name a private authority with SSL_CERT_FILE",

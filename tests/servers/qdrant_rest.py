@@ -167,17 +167,23 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
             case Trickle():
                 self._start(status, {"Content-Length": str(len(body))})
-                for position in range(len(body)):
-                    self.wfile.write(body[position : position + 1])
-                    if self.server.ending.wait(timeout=fault.every_s):
-                        return
+                self._drip(body, fault.every_s)
             case Endless():
                 self._start(status, {"Connection": "close"})
-                self.close_connection = True
-                while not self.server.ending.is_set():
-                    self.wfile.write(b" " * 65536)
+                self._flood()
             case _:
                 self._send(status, body, {})
+
+    def _drip(self, body: bytes, every_s: float) -> None:
+        for position in range(len(body)):
+            self.wfile.write(body[position : position + 1])
+            if self.server.ending.wait(timeout=every_s):
+                return
+
+    def _flood(self) -> None:
+        self.close_connection = True
+        while not self.server.ending.is_set():
+            self.wfile.write(b" " * 65536)
 
     def _start(self, status: int, headers: Mapping[str, str]) -> None:
         self.send_response_only(status)
@@ -198,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
             return refused.status, _pack({"status": {"error": str(refused)}, "time": 0.0})
 
     def _route(self, content: bytes) -> bytes:
-        path = unquote(self.path.partition("?")[0])
+        path = self.path.partition("?")[0]
         if (self.command, path) == ("GET", "/"):
             version = self.server.version
             return _pack({"title": "qdrant - vector search engine", "version": version})
@@ -212,6 +218,7 @@ class _Handler(BaseHTTPRequestHandler):
         if serve is None or not path.startswith("/collections/"):
             collection.writes.append(f"{self.command} {self.path}")
             raise _RefusedError(403, "this server is for reading")
+        name = unquote(name)
         if name != collection.name and rest != "exists":
             raise _RefusedError(404, f"Not found: Collection `{name}` doesn't exist!")
         request = json.loads(content) if content else {}
