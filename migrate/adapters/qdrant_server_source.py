@@ -131,19 +131,24 @@ class ServerSource:
 
     def read_collection(self) -> Collection:
         """The collection's description as it is now."""
-        version = self._ask_if_allowed(self._transport.fetch_version)
-        cluster = self._ask_if_allowed(self._transport.fetch_cluster)
-
-        def describe() -> Collection:
-            info = self._transport.fetch_collection()
-            try:
-                return read_collection(self._name, info, version=version, cluster=cluster)
-            except ValueError as error:
-                raise PassingFailure(f"{self._transport.url}: {error}") from error
-
-        collection = self._ask(describe)
+        info = self._ask(self._fetch_description)
+        collection = read_collection(
+            self._name,
+            info,
+            version=self._ask_if_allowed(self._transport.fetch_version),
+            cluster=self._ask_if_allowed(self._transport.fetch_cluster),
+        )
         self._vectors = collection.vectors
         return collection
+
+    def _fetch_description(self) -> dict[str, object]:
+        """The description, once it can be read: a garbled one is asked for again."""
+        info = self._transport.fetch_collection()
+        try:
+            read_collection(self._name, info, version=None, cluster=None)
+        except ValueError as error:
+            raise PassingFailure(f"{self._transport.url}: {error}") from error
+        return info
 
     def count_points(self) -> int:
         """The exact count of visible points."""

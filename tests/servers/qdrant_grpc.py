@@ -23,7 +23,14 @@ from qdrant_client import grpc as wire
 from typing_extensions import override
 
 from migrate.core.model import PointId
-from tests.servers.qdrant_points import AnyVector, SparseValues, StoredCollection, StoredPoint
+from tests.servers.qdrant_points import (
+    AnyVector,
+    Dense,
+    Multi,
+    SparseValues,
+    StoredCollection,
+    StoredPoint,
+)
 
 NEW_LAYOUT_VERSION = (1, 17)
 READS = {
@@ -273,15 +280,11 @@ def _encode_scalar(value: object) -> wire.Value:
             return wire.Value(string_value=str(value))
 
 
-def _rows(vector: AnyVector) -> list[list[float]] | None:
+def _rows(vector: Dense | Multi) -> list[list[float]] | None:
     """The rows of a multivector, None for a dense one."""
-    if isinstance(vector, SparseValues) or any(isinstance(row, int | float) for row in vector):
+    if not len(vector) or not isinstance(vector[0], Sequence | np.ndarray):
         return None
-    return [[float(value) for value in row] for row in vector if not isinstance(row, int | float)]
-
-
-def _flat(vector: AnyVector) -> list[float]:
-    return [float(value) for value in np.ravel(np.array(vector, dtype=np.float32))]
+    return [np.array(row, dtype=np.float32).tolist() for row in vector]
 
 
 def encode_vector(vector: AnyVector) -> wire.VectorOutput:
@@ -291,7 +294,7 @@ def encode_vector(vector: AnyVector) -> wire.VectorOutput:
         return wire.VectorOutput(sparse=sparse)
     rows = _rows(vector)
     if rows is None:
-        return wire.VectorOutput(dense=wire.DenseVector(data=_flat(vector)))
+        return wire.VectorOutput(dense=wire.DenseVector(data=np.array(vector, dtype=np.float32)))
     multi = wire.MultiDenseVector(vectors=[wire.DenseVector(data=row) for row in rows])
     return wire.VectorOutput(multi_dense=multi)
 
@@ -303,8 +306,8 @@ def encode_vector_flat(vector: AnyVector) -> wire.VectorOutput:
         return wire.VectorOutput(data=vector.values, indices=indices)
     rows = _rows(vector)
     if rows is None:
-        return wire.VectorOutput(data=_flat(vector))
-    return wire.VectorOutput(data=[v for row in rows for v in row], vectors_count=len(rows))
+        return wire.VectorOutput(data=np.array(vector, dtype=np.float32))
+    return wire.VectorOutput(data=[value for row in rows for value in row], vectors_count=len(rows))
 
 
 def encode_info(info: Mapping[str, Any]) -> wire.CollectionInfo:

@@ -1,5 +1,6 @@
 """What the REST source does when the server, the line or the answer is bad. Real sockets."""
 
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -150,6 +151,25 @@ def test_an_answer_without_end_is_cut_off() -> None:
             source.read_points(None, limit=8)
 
     assert server.collection.limits == [8, 4, 2, 1]
+
+
+def test_the_reason_for_every_wait_is_told() -> None:
+    heard: list[str] = []
+    options = ServerOptions(attempts_max=3, say=heard.append)
+    with rest_server(stored()) as server, reading(server, options=options) as source:
+        server.faults.append(Answer(429, headers={"Retry-After": "9"}))
+        source.count_points()
+
+    assert re.search(r"answered 429 .*; waiting 9\.0 s, then attempt 2 of 3", heard[0])
+
+
+@pytest.mark.fault("N08")
+def test_a_description_that_is_none_is_asked_for_again() -> None:
+    with rest_server(stored()) as server, reading(server) as source:
+        server.faults.append(Bend(lambda _: b'{"result":{},"status":"ok"}', path="chunks$"))
+        assert len(source.read_collection().vectors) == 1
+        server.faults.append(Bend(lambda _: b"<html>", path="^/$"))
+        assert source.read_collection().server == "qdrant (version unknown)"
 
 
 @pytest.mark.fault("S03")
