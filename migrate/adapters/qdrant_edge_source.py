@@ -5,7 +5,8 @@ and flushes on closing. Nothing beyond that happens here; points are never touch
 """
 
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from migrate.adapters.qdrant_columns import Floats, Misfit, PageBuilder, Receive
 from migrate.adapters.qdrant_paging import PageSize, check_order, estimate_point_bytes
 from migrate.core.canonical import decode_json, encode_canonical_json
 from migrate.core.model import Collection, Page, PointId
-from migrate.errors import PreconditionError, RunLockedError
+from migrate.errors import LocalStorageError, PreconditionError, RunLockedError
 
 SETTINGS = "edge_config.json"
 LOCAL_MODE_FILES = ("meta.json", "collection")
@@ -76,7 +77,8 @@ class EdgeSource:
         """The exact count."""
         import qdrant_edge  # noqa: PLC0415 - see _load
 
-        return int(self._shard.count(qdrant_edge.CountRequest(exact=True)))
+        with _engine(self._path):
+            return int(self._shard.count(qdrant_edge.CountRequest(exact=True)))
 
     def read_ids(self, start: PointId | None, *, limit: int) -> Sequence[PointId]:
         """At most `limit` ids >= `start`, ascending."""
@@ -113,8 +115,21 @@ class EdgeSource:
             with_payload=whole,
             with_vector=whole,
         )
-        records, _ = self._shard.scroll(request)
+        with _engine(self._path):
+            records, _ = self._shard.scroll(request)
         return cast(list[Any], records)
+
+
+@contextmanager
+def _engine(path: Path) -> Iterator[None]:
+    """Translate what the engine says; it raises bare Exceptions, their text is all there is."""
+    try:
+        yield
+    except Exception as error:
+        raise LocalStorageError(
+            f"the engine cannot read {path}: {error}",
+            remedy="check the disk and the folder, then run the same command again",
+        ) from error
 
 
 def _check_folder(path: Path) -> None:
@@ -139,7 +154,6 @@ def _load(path: Path) -> Any:
     try:
         return qdrant_edge.EdgeShard.load(str(path))
     except Exception as error:
-        # The engine raises bare Exceptions; their text is all there is.
         if "WouldBlock" in str(error):
             raise RunLockedError(
                 f"{path} is open in another process: the engine allows one at a time",

@@ -27,7 +27,7 @@ from migrate.ports import Clock
 ID_BYTES_GUESS = 64  # of one id in an answer without payload and vectors
 NAMES_SHOWN_MAX = 20
 # Reads without a consistency factor come from one replica; factors above 1 drop records that
-# differ between replicas and so hide points (contract/qdrant rule 2).
+# differ between replicas and so hide points.
 CONSISTENCY = "one replica"
 
 # What a least-privileged key or an old server does instead of telling something optional.

@@ -1,6 +1,6 @@
 """One collection in memory, behind both Qdrant test servers: points, rules, and a log.
 
-It follows contract/qdrant: order by id (integers, then UUIDs), `offset` inclusive and free to be
+It keeps the server's rules: order by id (integers, then UUIDs), `offset` inclusive and free to be
 absent, a null cursor whenever a page came back short.
 """
 

@@ -191,6 +191,8 @@ def _fill_server(client: qdrant_client.QdrantClient, collection: StoredCollectio
 
 def _client_vectors(vectors: object) -> object:
     assert isinstance(vectors, dict)
+    if "" in vectors:
+        return vectors[""]
     return {
         name: models.SparseVector(indices=list(vector.indices), values=list(vector.values))
         if isinstance(vector, SparseValues)

@@ -9,7 +9,7 @@ import pytest
 from qdrant_edge import CountRequest, EdgeShard
 
 from migrate.adapters.qdrant_edge_source import EdgeSource
-from migrate.errors import PreconditionError, RunLockedError
+from migrate.errors import LocalStorageError, PreconditionError, RunLockedError
 from tests.migrate.adapters.sources import write_shard
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 
@@ -58,6 +58,15 @@ def test_a_damaged_shard_is_refused_with_the_engines_words(shard: Path) -> None:
 
     with pytest.raises(PreconditionError, match=r"segment\.json"):
         EdgeSource(shard, collection="chunks")
+
+
+def test_what_the_engine_refuses_while_reading_is_an_error_of_ours(shard: Path) -> None:
+    source = EdgeSource(shard, collection="chunks")
+    source.close()
+
+    for read in (source.count_points, lambda: source.read_points(None, limit=1)):
+        with pytest.raises(LocalStorageError, match="the engine cannot read"):
+            read()
 
 
 def test_a_shard_without_settings_file_is_read_all_the_same(shard: Path) -> None:

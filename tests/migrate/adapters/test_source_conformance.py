@@ -8,6 +8,7 @@ import math
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from migrate.core.digest import digest_points
 from migrate.core.model import (
     DenseColumn,
     MultiColumn,
@@ -332,6 +334,20 @@ def test_closing_twice_is_harmless(open_source: Open) -> None:
 
     source.close()
     source.close()
+
+
+def test_every_way_of_reading_gives_the_same_digests(tmp_path: Path) -> None:
+    """So that a snapshot does not depend on the transport it was read over."""
+    found: set[tuple[bytes, ...]] = set()
+    for backend in BACKENDS.values():
+        collection = all_kinds()
+        collection.points[0] = replace(collection.points[0], payload={"b": [1, 1.0], "a": "é"})
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        with backend(collection, folder) as source:
+            found.add(tuple(digest_points(read_all(source))))
+
+    assert len(found) == 1
 
 
 @pytest.mark.fault("S09")
