@@ -1,0 +1,120 @@
+"""Where a Qdrant server is: both its ports, and whether a key may travel there."""
+
+import ipaddress
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+from migrate.errors import UsageError
+
+REST_PORT = 6333
+GRPC_PORT = 6334
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerAddress:
+    """A server's url, taken apart."""
+
+    host: str  # as given, lower case, IPv6 without brackets
+    tls: bool
+    rest_port: int
+    grpc_port: int
+    path: str  # "" or "/prefix" of a reverse proxy; only REST can live below one
+
+    @classmethod
+    def parse(cls, url: str, *, grpc_port: int | None = None) -> "ServerAddress":
+        """Read `http(s)://host[:port][/prefix]`.
+
+        Without a port, or with one of Qdrant's own two, both ports are Qdrant's. Any other port
+        is taken for both protocols unless `grpc_port` names the second: the neighbour of a mapped
+        port may belong to another server. Raises UsageError; the message repeats no credentials.
+        """
+        parts = _split(url)
+        if parts.username is not None or parts.password is not None:
+            raise UsageError(
+                "the source url holds a user name or a password",
+                remedy="take it out of the url; an api key goes into QDRANT_API_KEY",
+            )
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise UsageError(
+                f"the source url is {url!r}, expected http://host[:port] or https://host[:port]",
+                remedy="correct source.url",
+            )
+        given = _port(parts)
+        usual = given in {None, REST_PORT, GRPC_PORT}
+        rest_port = REST_PORT if usual or given is None else given
+        return cls(
+            host=parts.hostname,
+            tls=parts.scheme == "https",
+            rest_port=rest_port,
+            grpc_port=grpc_port or (GRPC_PORT if usual else rest_port),
+            path=parts.path.rstrip("/"),
+        )
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the traffic stays on this machine."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def rest_url(self) -> str:
+        """Base url of the REST API, without a slash at the end."""
+        return f"{self._scheme}://{self._netloc(self.rest_port)}{self.path}"
+
+    @property
+    def grpc_target(self) -> str:
+        """`host:port` of the gRPC API."""
+        return self._netloc(self.grpc_port)
+
+    @property
+    def grpc_url(self) -> str:
+        """The same with its scheme, for the record."""
+        return f"{self._scheme}://{self.grpc_target}"
+
+    @property
+    def _scheme(self) -> str:
+        return "https" if self.tls else "http"
+
+    def _netloc(self, port: int) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{port}"
+
+    def check_key(self, api_key: str | None) -> None:
+        """Raise UsageError for a key that is no header value, or would travel in plain text."""
+        if api_key is None:
+            return
+        if not api_key or not (api_key.isascii() and api_key.isprintable()):
+            raise UsageError(
+                "the source api key is empty or holds characters that no header may hold",
+                remedy="check QDRANT_API_KEY for line ends and stray characters",
+            )
+        if not self.tls and not self.loopback:
+            raise UsageError(
+                f"the api key would travel in plain text to {self.host}",
+                remedy="use an https:// url, or a tunnel that ends on localhost",
+            )
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        # The parser's message may quote the url, and with it a password.
+        raise UsageError("the source url cannot be read", remedy="correct source.url") from None
+
+
+def _port(parts: SplitResult) -> int | None:
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise UsageError(
+            f"the source url names no usable port for host {parts.hostname}",
+            remedy="use a port from 1 to 65535 in source.url",
+        )
+    return port

@@ -1,0 +1,153 @@
+"""Take the points out of a gRPC answer: ids, canonical payloads, float32 vectors.
+
+Both layouts are read: `dense` / `sparse` / `multi_dense` (servers from 1.17) and the older flat
+`data` with `vectors_count` or `indices`.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from qdrant_client.grpc import (
+    PointId as WireId,
+)
+from qdrant_client.grpc import (
+    RetrievedPoint,
+    ScrollResponse,
+    Value,
+    VectorOutput,
+    VectorsOutput,
+)
+
+from migrate.adapters.qdrant_columns import Misfit, PageBuilder, Received
+from migrate.core.canonical import encode_canonical_json
+from migrate.core.model import Page, PointId, VectorKind, VectorSpec
+from migrate.errors import PreconditionError
+
+# gRPC has no unsigned numbers in payloads: the server sends them as doubles, and rounds.
+ROUNDED_MIN = 2.0**63
+ROUNDED_MAX = 2.0**64
+
+
+def encode_id(point_id: PointId) -> WireId:
+    """A point id as the protocol takes it."""
+    return WireId(uuid=point_id.text) if point_id.rank else WireId(num=point_id.number)
+
+
+def decode_ids(answer: ScrollResponse) -> list[PointId]:
+    """The ids of a scroll answer; raises ValueError when one is missing."""
+    _check_end(answer)
+    return [_id(point) for point in answer.result]
+
+
+def decode_points(answer: ScrollResponse, vectors: Sequence[VectorSpec]) -> Page:
+    """The points of a scroll answer.
+
+    Raises ValueError for an answer that is none, and PreconditionError for a payload number
+    that gRPC cannot carry exactly.
+    """
+    _check_end(answer)
+    page = PageBuilder(vectors)
+    kinds = {spec.name: spec.kind for spec in vectors}
+    for point in answer.result:
+        point_id = _id(point)
+        page.add(point_id, _payload(point, point_id), _vectors(point.vectors, kinds))
+    return page.build()
+
+
+def _check_end(answer: ScrollResponse) -> None:
+    if not answer.result and answer.HasField("next_page_offset"):
+        raise ValueError("the answer is an empty page that is not the last")
+
+
+def _id(point: RetrievedPoint) -> PointId:
+    match point.id.WhichOneof("point_id_options"):
+        case "num":
+            return PointId.parse(point.id.num)
+        case "uuid":
+            return PointId.parse(point.id.uuid)
+        case _:
+            raise ValueError("the answer holds a point without id")
+
+
+def _payload(point: RetrievedPoint, point_id: PointId) -> bytes:
+    return encode_canonical_json(
+        {key: _plain(value, point_id, key) for key, value in point.payload.items()}
+    )
+
+
+def _plain(value: Value, point_id: PointId, key: str) -> object:
+    kind = value.WhichOneof("kind")
+    match kind:
+        case None | "null_value":
+            return None
+        case "double_value":
+            return _double(value.double_value, point_id, key)
+        case "struct_value":
+            fields = value.struct_value.fields
+            return {inner: _plain(found, point_id, key) for inner, found in fields.items()}
+        case "list_value":
+            return [_plain(found, point_id, key) for found in value.list_value.values]
+        case _:
+            scalar: object = getattr(value, kind)
+            return scalar
+
+
+def _double(value: float, point_id: PointId, key: str) -> float:
+    if ROUNDED_MIN <= value <= ROUNDED_MAX:
+        raise PreconditionError(
+            f"point {point_id.text}: a number in payload field '{key}' is beyond 2^63, which "
+            "gRPC sends rounded",
+            remedy="read over REST instead: source.transport = rest (Q2V_TRANSPORT)",
+        )
+    return value
+
+
+def _vectors(vectors: VectorsOutput, kinds: Mapping[str, VectorKind]) -> dict[str, Received]:
+    match vectors.WhichOneof("vectors_options"):
+        case "vector":
+            found: Mapping[str, VectorOutput] = {"": vectors.vector}
+        case "vectors":
+            found = vectors.vectors.vectors
+        case _:
+            return {}
+    received = {
+        name: _received(vector, kinds.get(name, VectorKind.DENSE)) for name, vector in found.items()
+    }
+    return {name: vector for name, vector in received.items() if vector is not None}
+
+
+def _received(vector: VectorOutput, kind: VectorKind) -> Received | None:
+    match vector.WhichOneof("vector"):
+        case "dense":
+            return np.array(vector.dense.data, dtype=np.float32)
+        case "sparse":
+            indices = np.array(vector.sparse.indices, dtype=np.uint32)
+            return indices, np.array(vector.sparse.values, dtype=np.float32)
+        case "multi_dense":
+            return _matrix([row.data for row in vector.multi_dense.vectors])
+        case _:
+            return _received_flat(vector, kind)
+
+
+def _matrix(rows: Sequence[Sequence[float]]) -> Received:
+    if len({len(row) for row in rows}) > 1:
+        return Misfit([list(row) for row in rows])
+    return np.array([np.array(row, dtype=np.float32) for row in rows], dtype=np.float32)
+
+
+def _received_flat(vector: VectorOutput, kind: VectorKind) -> Received | None:
+    """The layout before 1.17; a server then also sent an empty message for no vector."""
+    values = np.array(vector.data, dtype=np.float32)
+    if vector.HasField("indices"):
+        return np.array(vector.indices.data, dtype=np.uint32), values
+    if kind is VectorKind.SPARSE:
+        # An empty sparse vector may come without its empty list of indices.
+        return Misfit(values.tolist()) if values.size else (values.astype(np.uint32), values)
+    if not values.size:
+        return None
+    if kind is VectorKind.MULTI or vector.HasField("vectors_count"):
+        count = max(1, vector.vectors_count)
+        if kind is VectorKind.DENSE and count == 1:
+            return values
+        return values.reshape(count, -1) if values.size % count == 0 else Misfit(values.tolist())
+    return values

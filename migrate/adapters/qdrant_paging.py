@@ -1,0 +1,81 @@
+"""How many points to ask for at once, and whether the answer is in order."""
+
+from collections.abc import Sequence
+
+from migrate.core.model import PointId, VectorKind, VectorSpec
+from migrate.errors import ArtefactDamagedError
+
+PAGE_BYTES = 8_000_000  # of one answer: big enough for the link, small enough for every memory
+PAYLOAD_BYTES_GUESS = 1_000  # per point, until the first page tells better
+SPARSE_BYTES_GUESS = 2_000
+MULTI_ROWS_GUESS = 32
+
+
+class PageSize:
+    """The number of points that makes a page of about `bytes_target` bytes.
+
+    It follows the sizes of the answers, goes down when the server refuses or is too slow, and
+    stays below what was refused. Never below 1.
+    """
+
+    def __init__(self, *, point_bytes: int, bytes_target: int = PAGE_BYTES) -> None:
+        self._bytes_target = bytes_target
+        self._points = max(1, bytes_target // point_bytes)
+        self._points_max: int | None = None  # half of what was refused for its size
+
+    def points(self, wish: int) -> int:
+        """How many to ask for when the caller would like `wish`."""
+        return max(1, min(wish, self._points))
+
+    def learn(self, points: int, answer_bytes: int) -> None:
+        """An answer of `points` points had `answer_bytes` bytes."""
+        if not points:
+            return
+        fitting = max(1, self._bytes_target * points // max(1, answer_bytes))
+        grown = self._points + max(1, self._points // 8)
+        ceiling = fitting if self._points_max is None else min(fitting, self._points_max)
+        self._points = min(ceiling, grown)
+
+    def halve(self, asked: int) -> None:
+        """`asked` points were not answered in time; more may be later."""
+        self._points = max(1, asked // 2)
+
+    def refuse(self, asked: int) -> None:
+        """`asked` points are too many for this server, for good."""
+        self._points = self._points_max = max(1, asked // 2)
+
+
+def estimate_point_bytes(vectors: Sequence[VectorSpec], *, value_bytes: int) -> int:
+    """Bytes of one point in an answer that spends `value_bytes` on one float."""
+    total = PAYLOAD_BYTES_GUESS
+    for spec in vectors:
+        if spec.kind is VectorKind.SPARSE or spec.dimensions is None:
+            total += SPARSE_BYTES_GUESS
+        else:
+            rows = MULTI_ROWS_GUESS if spec.kind is VectorKind.MULTI else 1
+            total += rows * spec.dimensions * value_bytes
+    return total
+
+
+def check_order(ids: Sequence[PointId], start: PointId | None, *, where: str) -> None:
+    """Raise ArtefactDamagedError unless the ids rise strictly and none is below `start`.
+
+    Everything downstream rests on this order: a repeated or swapped id would be counted twice
+    or jumped over.
+    """
+    before = None
+    for point_id in ids:
+        if before is None:
+            if start is not None and point_id < start:
+                raise _disorder(where, f"point {point_id.text}, asked to start at {start.text}")
+        elif point_id <= before:
+            raise _disorder(where, f"point {point_id.text} after point {before.text}")
+        before = point_id
+
+
+def _disorder(where: str, what: str) -> ArtefactDamagedError:
+    return ArtefactDamagedError(
+        f"{where} answered out of order: {what}",
+        remedy="do not trust this server's pages: check its version and cluster state "
+        "(`GET /collections/<name>/cluster`), and any proxy between; nothing was sealed",
+    )

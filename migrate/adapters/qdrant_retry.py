@@ -1,0 +1,151 @@
+"""Which failures of a Qdrant server pass, and how long to wait for that."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+
+from migrate.errors import BudgetExhaustedError, RemoteUnavailableError
+from migrate.ports import Clock
+
+Answer = TypeVar("Answer")
+
+RETRY_AFTER_S_MAX = 600.0  # a server that asks for more ends the run; nothing is sent early
+DELAY_S_FIRST = 0.5
+DELAY_S_MAX = 30.0
+# Qdrant refills its budget of reads per minute evenly: without a stated time, whole seconds help.
+THROTTLED_DELAY_S_FIRST = 5.0
+THROTTLED_DELAY_S_MAX = 60.0
+QUOTED_CHARACTERS_MAX = 200
+
+
+class PassingFailure(Exception):  # noqa: N818 - not an error yet: the retry decides
+    """One request failed in a way that may pass; reading is idempotent, so it is sent again."""
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        wait_s: float | None = None,
+        throttled: bool = False,
+        timed_out: bool = False,
+    ) -> None:
+        super().__init__(what)
+        self.wait_s = wait_s  # the server's own wish, honoured in full
+        self.throttled = throttled
+        self.timed_out = timed_out  # a smaller page may be in time
+
+
+class PageRefusal(Exception):  # noqa: N818 - answered by asking for less
+    """The server, or our cap, will not have a page this big; fewer points may pass."""
+
+
+class CollectionMissing(Exception):  # noqa: N818 - the source turns it into advice
+    """The server does not know the collection."""
+
+
+def quote(text: str, *, secret: str | None) -> str:
+    """What a server said, short, on one line, without control characters and without our key."""
+    if secret:
+        text = text.replace(secret, "***")
+    line = "".join(character if character.isprintable() else " " for character in text)
+    line = " ".join(line.split())
+    return line[:QUOTED_CHARACTERS_MAX] + ("..." if len(line) > QUOTED_CHARACTERS_MAX else "")
+
+
+def read_retry_after(
+    text: str | None, *, date: str | None, clock: Clock, who: str = "the source"
+) -> float | None:
+    """Seconds to wait from a Retry-After: whole seconds, or an HTTP date.
+
+    A date is read against the answer's own Date, because the two clocks may differ. None when
+    there is none, or it is garbage, zero or past. Raises BudgetExhaustedError beyond 600 s.
+    """
+    if text is None:
+        return None
+    seconds = _seconds(text.strip(), date, clock)
+    if seconds is None or seconds <= 0:
+        return None
+    if seconds > RETRY_AFTER_S_MAX:
+        raise BudgetExhaustedError(
+            f"{who} asks to wait {seconds:.0f} s; q2v waits at most {RETRY_AFTER_S_MAX:.0f} s",
+            remedy="run the same command again after that time; it goes on where it stopped",
+        )
+    return seconds
+
+
+def _seconds(text: str, date: str | None, clock: Clock) -> float | None:
+    if text.isascii() and text.isdigit():
+        return float(text)
+    until = _wall_s(text)
+    if until is None:
+        return None
+    now = _wall_s(date) if date else None
+    return until - (clock.wall_s() if now is None else now)
+
+
+def _wall_s(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """Sends a read again while its failure may pass, and says why it waits."""
+
+    clock: Clock
+    attempts_max: int  # requests per call, the first one included
+    jitter: random.Random
+    say: Callable[[str], None]
+
+    def call(self, fetch: Callable[[], Answer]) -> Answer:
+        """Return what `fetch` returns.
+
+        Raises RemoteUnavailableError when the last attempt failed too; whatever else `fetch`
+        raises is not repeated.
+        """
+        retrying = Retrying(
+            retry=retry_if_exception_type(PassingFailure),
+            stop=stop_after_attempt(self.attempts_max),
+            wait=self._delay_s,
+            sleep=self.clock.wait,
+            before_sleep=self._tell,
+            reraise=True,
+        )
+        try:
+            return retrying(fetch)
+        except PassingFailure as failure:
+            raise RemoteUnavailableError(
+                f"{failure}; given up after {self.attempts_max} attempts",
+                remedy="see that the source is up and reachable, then run the same command again: "
+                "it goes on where it stopped",
+            ) from failure
+
+    def _delay_s(self, state: RetryCallState) -> float:
+        failure = _failure(state)
+        if failure.wait_s is not None:
+            return failure.wait_s
+        doubled = 2.0 ** (state.attempt_number - 1)
+        if failure.throttled:
+            # Half is certain: a probe sent at once would only be refused again.
+            bound = min(THROTTLED_DELAY_S_MAX, THROTTLED_DELAY_S_FIRST * doubled)
+            return self.jitter.uniform(bound / 2, bound)
+        return self.jitter.uniform(0, min(DELAY_S_MAX, DELAY_S_FIRST * doubled))
+
+    def _tell(self, state: RetryCallState) -> None:
+        assert state.next_action is not None
+        self.say(
+            f"{_failure(state)}; waiting {state.next_action.sleep:.1f} s, then attempt "
+            f"{state.attempt_number + 1} of {self.attempts_max}"
+        )
+
+
+def _failure(state: RetryCallState) -> PassingFailure:
+    failure = state.outcome.exception() if state.outcome else None
+    assert isinstance(failure, PassingFailure)
+    return failure

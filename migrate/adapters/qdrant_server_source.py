@@ -1,0 +1,245 @@
+"""A `PointSource` over a Qdrant server: retries, page sizes and order, whatever the protocol."""
+
+import random
+from collections.abc import Callable, Sequence, Sized
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from migrate.adapters.qdrant_collection import read_collection
+from migrate.adapters.qdrant_paging import PAGE_BYTES, PageSize, check_order, estimate_point_bytes
+from migrate.adapters.qdrant_retry import (
+    CollectionMissing,
+    PageRefusal,
+    PassingFailure,
+    RetryPolicy,
+)
+from migrate.core.model import Collection, Page, PointId, VectorSpec
+from migrate.core.pages import take_rows
+from migrate.errors import (
+    AccessError,
+    PreconditionError,
+    RemoteUnavailableError,
+)
+from migrate.ports import Clock
+
+ID_BYTES_GUESS = 64  # of one id in an answer without payload and vectors
+NAMES_SHOWN_MAX = 20
+# Reads without a consistency factor come from one replica; factors above 1 drop records that
+# differ between replicas and so hide points.
+CONSISTENCY = "one replica"
+
+# What a least-privileged key or an old server does instead of telling something optional.
+UNTOLD = (
+    AccessError,
+    PreconditionError,
+    RemoteUnavailableError,
+    CollectionMissing,
+    PageRefusal,
+)
+
+Answer = TypeVar("Answer")
+Content = TypeVar("Content", bound=Sized)
+
+
+def _keep_quiet(_text: str) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """Bounds of every request to a server, and who hears why we wait."""
+
+    connect_s: float = 10.0
+    read_s: float = 70.0  # silence on the line; the server's own time-out is 60 s and comes first
+    total_s: float = 120.0  # one request, from sending to the last byte
+    body_bytes_max: int = 64 * 1024 * 1024  # of one answer
+    page_bytes: int = PAGE_BYTES  # aimed at
+    attempts_max: int = 7  # per request
+    ca_file: Path | None = None  # PEM of a private authority; None = the usual public ones
+    say: Callable[[str], None] = _keep_quiet
+    # Spreads retries, guards nothing.
+    jitter: random.Random = field(default_factory=random.Random)
+
+
+class Transport(Protocol):
+    """One request each, over one protocol; no retry, no judgement on the order of ids.
+
+    Every method raises PassingFailure, CollectionMissing, AccessError, PreconditionError or
+    BudgetExhaustedError; the two that read pages also PageRefusal.
+    """
+
+    kind: str  # "rest" or "grpc"
+    url: str  # host and port, without secrets
+    value_bytes: int  # what one float costs in an answer, about
+
+    def fetch_version(self) -> str | None:
+        """The server's version, None when the answer does not tell."""
+
+    def fetch_collection(self) -> dict[str, object]:
+        """The collection's description in the shape of the REST API."""
+
+    def fetch_cluster(self) -> dict[str, object]:
+        """Shards and transfers of the collection in the shape of the REST API."""
+
+    def fetch_collection_names(self) -> list[str]:
+        """All collections this key may see."""
+
+    def fetch_count(self) -> int:
+        """The exact number of points."""
+
+    def fetch_ids(self, start: PointId | None, limit: int) -> tuple[Sequence[PointId], int]:
+        """Ids >= `start`, and the bytes of the answer."""
+
+    def fetch_points(
+        self, start: PointId | None, limit: int, vectors: Sequence[VectorSpec]
+    ) -> tuple[Page, int]:
+        """Points >= `start`, and the bytes of the answer."""
+
+    def close(self) -> None:
+        """Let go of connections; harmless when repeated."""
+
+
+class ServerSource:
+    """Reads one collection of a server through a `Transport`; see `ports.PointSource`."""
+
+    def __init__(
+        self, transport: Transport, *, collection: str, clock: Clock, options: ServerOptions
+    ) -> None:
+        self._transport = transport
+        self._name = collection
+        self._options = options
+        self._retry = RetryPolicy(
+            clock=clock,
+            attempts_max=options.attempts_max,
+            jitter=options.jitter,
+            say=options.say,
+        )
+        self._vectors: tuple[VectorSpec, ...] | None = None
+        self._id_page = PageSize(point_bytes=ID_BYTES_GUESS, bytes_target=options.page_bytes)
+        self._point_page: PageSize | None = None
+
+    def identity(self) -> dict[str, str]:
+        """Where the collection lives and how it is read."""
+        return {
+            "url": self._transport.url,
+            "collection": self._name,
+            "transport": self._transport.kind,
+            "consistency": CONSISTENCY,
+        }
+
+    def read_collection(self) -> Collection:
+        """The collection's description as it is now."""
+        info = self._ask(self._fetch_description)
+        collection = read_collection(
+            self._name,
+            info,
+            version=self._ask_if_allowed(self._transport.fetch_version),
+            cluster=self._ask_if_allowed(self._transport.fetch_cluster),
+        )
+        self._vectors = collection.vectors
+        return collection
+
+    def _fetch_description(self) -> dict[str, object]:
+        """The description, once it can be read: a garbled one is asked for again."""
+        info = self._transport.fetch_collection()
+        try:
+            read_collection(self._name, info, version=None, cluster=None)
+        except ValueError as error:
+            raise PassingFailure(f"{self._transport.url}: {error}") from error
+        return info
+
+    def count_points(self) -> int:
+        """The exact count of visible points."""
+        return self._ask(self._transport.fetch_count)
+
+    def read_ids(self, start: PointId | None, *, limit: int) -> Sequence[PointId]:
+        """At most `limit` ids >= `start`, ascending."""
+        ids = self._read_page(
+            self._id_page, limit, lambda asked: self._transport.fetch_ids(start, asked)
+        )
+        check_order(ids, start, where=self._transport.url)
+        return ids[:limit]
+
+    def read_points(self, start: PointId | None, *, limit: int) -> Page:
+        """At most `limit` whole points >= `start`, ascending."""
+        vectors = self._vectors
+        if vectors is None:
+            vectors = self.read_collection().vectors
+        if self._point_page is None:
+            point_bytes = estimate_point_bytes(vectors, value_bytes=self._transport.value_bytes)
+            self._point_page = PageSize(
+                point_bytes=point_bytes, bytes_target=self._options.page_bytes
+            )
+        page = self._read_page(
+            self._point_page,
+            limit,
+            lambda asked: self._transport.fetch_points(start, asked, vectors),
+        )
+        check_order(page.ids, start, where=self._transport.url)
+        return take_rows(page, 0, limit)
+
+    def close(self) -> None:
+        """Let go of connections; harmless when repeated."""
+        self._transport.close()
+
+    def _read_page(
+        self, size: PageSize, wish: int, fetch: Callable[[int], tuple[Content, int]]
+    ) -> Content:
+        while True:  # ends: every refusal halves the page, and one point is the last
+            try:
+                return self._retry.call(lambda: self._read_once(size, wish, fetch))
+            except PageRefusal:
+                continue
+            except CollectionMissing as missing:
+                raise self._missing() from missing
+
+    def _read_once(
+        self, size: PageSize, wish: int, fetch: Callable[[int], tuple[Content, int]]
+    ) -> Content:
+        asked = size.points(wish)
+        try:
+            content, answer_bytes = fetch(asked)
+        except PassingFailure as failure:
+            if failure.timed_out:
+                size.halve(asked)
+            raise
+        except PageRefusal as refusal:
+            if asked == 1:
+                raise PreconditionError(
+                    f"{refusal}; not even one point can be read",
+                    remedy="raise the server's limits (strict mode, proxy) for this reader",
+                ) from refusal
+            size.refuse(asked)
+            self._options.say(f"{refusal}; asking for {size.points(wish)} points a page")
+            raise
+        size.learn(len(content), answer_bytes)
+        return content
+
+    def _ask(self, fetch: Callable[[], Answer]) -> Answer:
+        try:
+            return self._retry.call(fetch)
+        except CollectionMissing as missing:
+            raise self._missing() from missing
+        except PageRefusal as refusal:
+            raise PreconditionError(
+                str(refusal), remedy="see what the server says; the same request cannot succeed"
+            ) from refusal
+
+    def _ask_if_allowed(self, fetch: Callable[[], Answer]) -> Answer | None:
+        """The answer to an optional question, None when there is none."""
+        with suppress(*UNTOLD):
+            return self._retry.call(fetch)
+        return None
+
+    def _missing(self) -> PreconditionError:
+        names: list[str] | None = None
+        with suppress(*UNTOLD):
+            names = sorted(self._retry.call(self._transport.fetch_collection_names))
+        what = f"{self._transport.url} has no collection '{self._name}'"
+        if names is not None:
+            shown = ", ".join(f"'{name}'" for name in names[:NAMES_SHOWN_MAX]) or "none"
+            more = f" and {len(names) - NAMES_SHOWN_MAX} more" * (len(names) > NAMES_SHOWN_MAX)
+            what += f"; it has {shown}{more}"
+        return PreconditionError(what, remedy="correct source.collection (QDRANT_COLLECTION)")

@@ -1,0 +1,111 @@
+"""One collection in memory, behind both Qdrant test servers: points, rules, and a log.
+
+It keeps the server's rules: order by id (integers, then UUIDs), `offset` inclusive and free to be
+absent, a null cursor whenever a page came back short.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from migrate.core.model import PointId
+
+
+@dataclass(frozen=True, slots=True)
+class SparseValues:
+    """A sparse vector as stored."""
+
+    indices: Sequence[int]
+    values: Sequence[float]
+
+
+Dense = Sequence[float]
+Multi = Sequence[Sequence[float]]
+AnyVector = Dense | Multi | SparseValues
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPoint:
+    """A point as stored. `vectors` by name, "" for the unnamed one; {} for a point without any.
+
+    Values are sent as float32; NaN and infinity go over REST as null, as a server does it.
+    """
+
+    id: int | str
+    vectors: Mapping[str, AnyVector] = field(default_factory=dict)
+    payload: Mapping[str, object] | None = None
+
+    @property
+    def key(self) -> PointId:
+        """The id in the server's order."""
+        return PointId.parse(self.id)
+
+
+Points = list[StoredPoint]
+
+
+@dataclass(kw_only=True)
+class StoredCollection:
+    """A collection that a test server serves. Fields may be changed while it is served.
+
+    `vectors` and `sparse_vectors` are the REST API's own params, for example
+    `{"size": 4, "distance": "Dot"}` or `{"a": {...}, "b": {...}}`.
+    """
+
+    name: str = "chunks"
+    points: Points = field(default_factory=list)
+    vectors: dict[str, object] = field(default_factory=dict)
+    sparse_vectors: dict[str, object] = field(default_factory=dict)
+    info: dict[str, object] = field(default_factory=dict)  # merged into the description
+    params: dict[str, object] = field(default_factory=dict)  # merged into config.params
+    cluster: dict[str, object] | None = None  # None: not visible
+    other_names: Sequence[str] = ()  # further collections the server lists
+    max_query_limit: int | None = None  # strict mode: a larger limit is refused
+    # Called before every page is listed; may change `points`, as concurrent writers do.
+    before_page: Callable[["StoredCollection"], None] | None = None
+    # Called on every page about to leave; may drop, repeat or swap points.
+    bend_page: Callable[[Points], Points] | None = None
+    requests: list[str] = field(default_factory=list)  # "POST /path" or "/qdrant.Points/Scroll"
+    limits: list[int] = field(default_factory=list)  # of every scroll, refused ones included
+    writes: list[str] = field(default_factory=list)  # requests that would have changed something
+
+    def scroll(self, offset: PointId | None, limit: int) -> tuple[Points, PointId | None]:
+        """One page and the cursor a server would name."""
+        if self.before_page is not None:
+            self.before_page(self)
+        ordered = sorted(self.points, key=lambda point: point.key)
+        keys = [point.key for point in ordered]
+        first = 0 if offset is None else bisect_left(keys, offset)
+        found = ordered[first : first + limit + 1]
+        page, cursor = found[:limit], found[limit].key if len(found) > limit else None
+        if self.bend_page is not None:
+            page = self.bend_page(page)
+            cursor = None if len(page) < limit else cursor
+        return page, cursor
+
+    def refuses(self, limit: int) -> str | None:
+        """Strict mode's complaint about a page of `limit` points; None when it is allowed."""
+        self.limits.append(limit)
+        if self.max_query_limit is None or limit <= self.max_query_limit:
+            return None
+        return f'Limit exceeded {limit} > {self.max_query_limit} for "limit"'
+
+    def describe(self) -> dict[str, object]:
+        """The `result` of `GET /collections/{name}`."""
+        params: dict[str, object] = {"vectors": self.vectors, "shard_number": 1}
+        if self.sparse_vectors:
+            params["sparse_vectors"] = self.sparse_vectors
+        description: dict[str, object] = {
+            "status": "green",
+            "optimizer_status": "ok",
+            "points_count": len(self.points),
+            "segments_count": 1,
+            "config": {"params": params | self.params, "optimizer_config": {}},
+            "payload_schema": {},
+        }
+        return description | self.info
+
+    @property
+    def names(self) -> list[str]:
+        """All collections the server lists."""
+        return [self.name, *self.other_names]
