@@ -183,7 +183,7 @@ class VectorizeTarget:
             if isinstance(outcome, Refusal) and (fewer := fewer_ids(outcome, len(some))):
                 self._fetch_ids_max = fewer
                 continue
-            found.update(self._http.value_of(GET_BY_IDS, outcome))
+            found |= self._http.value_of(GET_BY_IDS, outcome)
             del waiting[: len(some)]
         return found
 
