@@ -84,19 +84,20 @@ class WorkersKvTarget:
         """Every key under the prefix; complete only when the iterator ends without an error."""
         cursors: set[str] = set()
         first_keys: set[str] = set()
+        cursor: str | None = None
         empty_pages = 0
-        page = self._list_page(prefix, None)
         while empty_pages <= EMPTY_PAGES_MAX:
-            yield from page.entries
-            if page.next_cursor is None:
-                return
-            if page.next_cursor in cursors:
-                raise _broken_listing("it came back to an earlier page")
-            cursors.add(page.next_cursor)
-            page = self._list_page(prefix, page.next_cursor)
+            page = self._list_page(prefix, cursor)
             if page.entries and page.entries[0].key in first_keys:
                 raise _broken_listing("a page came twice")
             first_keys.update(entry.key for entry in page.entries[:1])
+            yield from page.entries
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+            if cursor in cursors:
+                raise _broken_listing("it came back to an earlier page")
+            cursors.add(cursor)
             empty_pages = 0 if page.entries else empty_pages + 1
         raise _broken_listing(f"{empty_pages} empty pages in a row")
 
@@ -150,8 +151,11 @@ class WorkersKvTarget:
         """The exact bytes of one value."""
         request = self._request(READ_VALUE, "GET", "values", key)
         outcome = self._http.exchange(request, _take_body, raw=True)
-        absent = isinstance(outcome, Refusal) and outcome.status == HTTPStatus.NOT_FOUND
-        if absent and isinstance(outcome, Refusal) and outcome.code != NO_KV_NAMESPACE_CODE:
+        if (
+            isinstance(outcome, Refusal)
+            and outcome.status == HTTPStatus.NOT_FOUND
+            and outcome.code != NO_KV_NAMESPACE_CODE
+        ):
             return None
         return self._http.value_of(READ_VALUE, outcome)
 

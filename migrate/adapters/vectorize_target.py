@@ -183,7 +183,8 @@ class VectorizeTarget:
             if isinstance(outcome, Refusal) and (fewer := fewer_ids(outcome, len(some))):
                 self._fetch_ids_max = fewer
                 continue
-            found |= self._http.value_of(GET_BY_IDS, outcome)
+            records = self._http.value_of(GET_BY_IDS, outcome)
+            found.update(records)
             del waiting[: len(some)]
         return found
 
