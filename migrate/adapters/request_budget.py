@@ -149,6 +149,8 @@ class RequestBudget:
                 with local_io("locking", lock):
                     fcntl.flock(handle, fcntl.LOCK_EX)
                 self._refresh(self._path)
+                if self._offset > FILE_BYTES_MAX:
+                    self._rewrite(self._path)
                 yield self._now()
             finally:
                 os.close(handle)
@@ -218,8 +220,6 @@ class RequestBudget:
     def _take_in(self, path: Path, text: str, *, fresh: bool) -> None:
         lines = text.split("\n")
         if fresh:
-            if lines[0] != FORMAT_LINE and FORMAT_LINE.startswith(lines[0]):
-                lines[0] = FORMAT_LINE  # cut in its first line: nothing was counted yet
             if lines[0] != FORMAT_LINE:
                 raise ForeignStateError(
                     f"{path} starts with {lines[0][:40]!a}, not with '{FORMAT_LINE}'",
@@ -235,12 +235,12 @@ class RequestBudget:
         self._window.forget(now.monotonic_s)
 
     def _worth_rewriting(self, text: str, *, fresh: bool) -> bool:
-        """Damage, stamps of another boot, and size are put right by writing the file anew."""
+        """Damage and stamps of another boot are put right by writing the file anew."""
         torn = not text.endswith("\n")
         foreign = fresh and any(
             f" {self._boot} " not in line for line in text.split("\n")[1:] if line
         )
-        return torn or foreign or self._offset > FILE_BYTES_MAX
+        return torn or foreign
 
     def _rewrite(self, path: Path) -> None:
         """Replace the file by the records that still matter, all of this boot."""

@@ -30,6 +30,7 @@ REDIRECTS, CLIENT_ERRORS, SERVER_ERRORS = 300, 400, 500
 
 BACKOFF_S_BASE = 1.0
 BACKOFF_S_MAX = 60.0
+DOUBLINGS_MAX = 6  # beyond it the interval is at its maximum anyway
 
 _DIGITS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _MORE_DIGITS = re.compile(r"[0-9]{10,}", re.ASCII)
@@ -200,7 +201,7 @@ def backoff_s(attempt: int, fraction: float) -> float:
 
     `attempt` counts failed attempts from 1, `fraction` is a random number in [0, 1).
     """
-    return fraction * min(BACKOFF_S_MAX, BACKOFF_S_BASE * 2.0 ** (attempt - 1))
+    return fraction * min(BACKOFF_S_MAX, BACKOFF_S_BASE * 2.0 ** min(attempt - 1, DOUBLINGS_MAX))
 
 
 _RATE_STATE = re.compile(r'"[^"]*"\s*((?:;\s*[a-z]+\s*=\s*[0-9]{1,9}\s*)+)', re.ASCII)

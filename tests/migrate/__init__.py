@@ -1,0 +1,1 @@
+"""Tests of the toolkit, laid out like it."""

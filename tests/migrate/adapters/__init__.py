@@ -1,0 +1,1 @@
+"""Tests of the adapters, over real files and real sockets."""
