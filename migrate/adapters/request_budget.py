@@ -21,6 +21,7 @@ from migrate.core.limits import (
 )
 from migrate.core.request_window import (
     FORMAT_LINE,
+    ROUNDING_S,
     UNKNOWN_BOOT,
     Kind,
     Now,
@@ -124,7 +125,7 @@ class RequestBudget:
         return True
 
     def _check(self, wait: Wait, waited_s: float) -> None:
-        if wait.blocked and wait.seconds > RETRY_AFTER_S_MAX:
+        if wait.blocked and wait.seconds > RETRY_AFTER_S_MAX + ROUNDING_S:
             raise BudgetExhaustedError(
                 f"the service asked for {wait.seconds:.0f} s of silence",
                 remedy=f"run the same command again in {wait.seconds / 60:.0f} minutes: it resumes",

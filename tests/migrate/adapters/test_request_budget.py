@@ -14,6 +14,7 @@ from migrate.adapters.request_budget import FILE_BYTES_MAX, RequestBudget
 from migrate.core.request_window import FORMAT_LINE
 from migrate.errors import BudgetExhaustedError, ForeignStateError, UsageError
 from tests.clock import VirtualClock
+from tests.migrate.adapters.clients import Talker
 
 WINDOW_S = 300.0 - 1e-6  # the true time and the clock add up the same floats in another order
 
@@ -42,22 +43,6 @@ class Machine(VirtualClock):
 
     def boot_id(self) -> str:
         return f"boot-{self.boots}"
-
-
-class Talker:
-    """A `Progress` that remembers what was said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def start(self, what: str, *, total: int | None, unit: str) -> None:
-        raise AssertionError
-
-    def advance(self, count: int) -> None:
-        raise AssertionError
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
 
 
 def open_budget(path: Path | None, machine: Machine, requests_max: int = 5) -> RequestBudget:
