@@ -1,0 +1,319 @@
+"""The one HTTP client of the target: budget, deadlines, retries, and what an answer is worth."""
+
+import hashlib
+import logging
+from collections.abc import Callable
+from typing import TypeVar, assert_never
+
+import httpx
+import tenacity
+
+from migrate.adapters.http_faults import FAULTS, Fault, is_untrusted
+from migrate.adapters.http_wire import ANSWER_BYTES_MAX, HttpLimits, HttpWire
+from migrate.adapters.request_budget import RequestBudget
+from migrate.core.api_request import (
+    Answer,
+    ApiRequest,
+    Operation,
+    Outcome,
+    Oversized,
+    Received,
+    Refusal,
+    UnusableAnswerError,
+    encode_segment,
+    refusal_sentence,
+)
+from migrate.core.base_url import BaseUrl
+from migrate.core.envelope import decode_envelope
+from migrate.core.limits import RETRY_AFTER_S_MAX
+from migrate.core.masking import mask_secrets, printable
+from migrate.core.retry import (
+    AccessDenied,
+    AnswerHead,
+    Blocked,
+    Ok,
+    Redirected,
+    Refused,
+    Retry,
+    backoff_s,
+    judge_answer,
+    parse_ratelimit,
+    refusal_remedy,
+)
+from migrate.errors import (
+    AccessError,
+    BudgetExhaustedError,
+    MigrationError,
+    RemoteUnavailableError,
+    TargetRefusedError,
+    UsageError,
+)
+from migrate.ports import Clock, Progress
+
+T = TypeVar("T")
+
+SHOWN_CHARACTERS_MAX = 200  # of a server's text
+
+# These two log every URL, and ours hold the account id.
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+class _AgainError(Exception):
+    """This attempt failed in a way that another one may mend."""
+
+    def __init__(self, reason: str, *, after_s: float | None = None, blocked: bool = False) -> None:
+        super().__init__(reason)
+        self.after_s = after_s  # the server's wish
+        self.blocked = blocked  # the budget does the waiting
+
+
+class CloudflareHttp:
+    """Requests for one account. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        base_url: BaseUrl,
+        account_id: str,
+        token: str,
+        *,
+        budget: RequestBudget,
+        clock: Clock,
+        jitter: Callable[[], float],
+        progress: Progress | None = None,
+        limits: HttpLimits | None = None,
+    ) -> None:
+        """`jitter` gives random numbers in [0, 1). Raises UsageError for an odd token or id."""
+        _check_secret(token, "CLOUDFLARE_API_TOKEN")
+        _check_secret(account_id, "CLOUDFLARE_ACCOUNT_ID")
+        self._base_url = base_url
+        self._account_id = account_id
+        self._secrets = (token, account_id)
+        self._budget = budget
+        self._clock = clock
+        self._jitter = jitter
+        self._progress = progress
+        self._limits = limits or HttpLimits()
+        self._wire = HttpWire(base_url, token, clock=clock, limits=self._limits)
+
+    def identity(self) -> dict[str, str]:
+        """Host and a fingerprint of the account, for plans and manifests."""
+        digest = hashlib.sha256(f"cloudflare-account:{self._account_id}".encode()).hexdigest()
+        return {"host": self._base_url.host, "account": digest[:16]}
+
+    def account_path(self, *segments: str) -> str:
+        """A path of this account with every character of the segments percent-encoded."""
+        return "/".join(["", "accounts", self._account_id, *map(encode_segment, segments)])
+
+    def send(self, request: ApiRequest, read: Callable[[Answer], T], *, raw: bool = False) -> T:
+        """As `exchange`, for operations with nothing to say to a refusal.
+
+        Raises TargetRefusedError as well; RemoteUnavailableError for an oversized answer.
+        """
+        return self.value_of(request.operation, self.exchange(request, read, raw=raw))
+
+    def value_of(self, operation: Operation, outcome: Outcome[T]) -> T:
+        """The value, or the error for a refusal or an oversized answer nobody has an answer to."""
+        match outcome:
+            case Received():
+                return outcome.value
+            case Refusal():
+                raise self.refused(operation, outcome)
+            case Oversized():
+                raise RemoteUnavailableError(
+                    f"{operation.name}: the answer is larger than {outcome.bytes_max} B",
+                    remedy="check what answers at target.api_base_url, then run again: it resumes",
+                )
+            case _:
+                assert_never(outcome)
+
+    def exchange(
+        self, request: ApiRequest, read: Callable[[Answer], T], *, raw: bool = False
+    ) -> Outcome[T]:
+        """Send until there is an answer that counts, within budget and attempts.
+
+        `read` takes the value out of the answer and raises UnusableAnswerError when it is not
+        there; `raw` says that the body of a success has no envelope. Raises AccessError,
+        RemoteUnavailableError, BudgetExhaustedError, LocalStorageError.
+        """
+        attempts = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(self._limits.attempts_max),
+            wait=self._wait_s,
+            retry=tenacity.retry_if_exception_type(_AgainError),
+            before_sleep=lambda state: self._tell(request.operation, state),
+            sleep=self._clock.wait,
+            reraise=True,
+        )
+        try:
+            for attempt in attempts:
+                with attempt:
+                    number = attempt.retry_state.attempt_number
+                    return self._attempt(request, read, number, raw=raw)
+        except _AgainError as error:
+            raise self._given_up(request.operation, error) from error
+        raise AssertionError("the last attempt returns or raises")
+
+    def refused(self, operation: Operation, refusal: Refusal) -> TargetRefusedError:
+        """The error for a refusal nobody has an answer to."""
+        return TargetRefusedError(
+            refusal_sentence(operation, refusal.status, refusal.code, refusal.text, refusal.ray),
+            remedy=refusal_remedy(refusal.status, refusal.code),
+            status=refusal.status,
+            code=refusal.code,
+        )
+
+    def close(self) -> None:
+        """Let go of the connections; harmless when repeated."""
+        self._wire.close()
+
+    def _attempt(
+        self, request: ApiRequest, read: Callable[[Answer], T], number: int, *, raw: bool
+    ) -> Outcome[T]:
+        """One request, one answer, one decision."""
+        self._budget.acquire(self._progress)
+        response, body = self._send_once(request)
+        if body is None:
+            return Oversized(ANSWER_BYTES_MAX)
+        self._note_ratelimit(response.headers.get("ratelimit"))
+        head = AnswerHead(
+            status=response.status_code,
+            retry_after=response.headers.get("retry-after"),
+            date=response.headers.get("date"),
+            challenged=response.headers.get("cf-mitigated") == "challenge",
+        )
+        envelope = decode_envelope(body)
+        ray = self._shown(response.headers.get("cf-ray", ""))
+        verdict = judge_answer(head, envelope, raw=raw)
+        match verdict:
+            case Ok():
+                answer = Answer(envelope=None if raw else envelope, body=body, date=head.date)
+                return self._take(answer, read, ray)
+            case Refused():
+                text = self._shown(verdict.text or body.decode(errors="replace"))
+                return Refusal(
+                    status=verdict.status, code=verdict.code, text=text, ray=ray, attempts=number
+                )
+            case Retry():
+                raise self._again(verdict.reason, body, ray, after_s=verdict.after_s)
+            case Blocked():
+                self._budget.block(verdict.seconds)
+                raise _AgainError(verdict.reason, blocked=True)
+            case AccessDenied() | Redirected():
+                raise self._hopeless(request.operation, verdict, ray)
+            case _:
+                assert_never(verdict)
+
+    def _send_once(self, request: ApiRequest) -> tuple[httpx.Response, bytes | None]:
+        try:
+            return self._wire.send_once(request)
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
+            raise self._translate(request.operation, error) from error
+
+    def _take(self, answer: Answer, read: Callable[[Answer], T], ray: str) -> Received[T]:
+        """The value, if it is there: a success without its content is none."""
+        try:
+            return Received(value=read(answer))
+        except UnusableAnswerError as error:
+            raise self._again(f"a success, but {error}", answer.body, ray) from error
+
+    def _hopeless(
+        self, operation: Operation, verdict: AccessDenied | Redirected, ray: str
+    ) -> MigrationError:
+        """What no attempt mends."""
+        match verdict:
+            case AccessDenied():
+                text = self._shown(verdict.text)
+                return AccessError(
+                    refusal_sentence(operation, verdict.status, verdict.code, text, ray),
+                    remedy=f"use a token of this account with '{operation.scope}'",
+                )
+            case Redirected():
+                return RemoteUnavailableError(
+                    f"{operation.name}: HTTP {verdict.status} sends us elsewhere; "
+                    "redirects are never followed",
+                    remedy="check target.api_base_url and any proxy, then run again: it resumes",
+                )
+            case _:
+                assert_never(verdict)
+
+    def _translate(self, operation: Operation, error: Exception) -> Exception:
+        """Our error for one of the library's; a misuse of the library stays what it is."""
+        text = self._shown(str(error) or type(error).__name__)
+        if is_untrusted(error):
+            return AccessError(
+                f"{operation.name}: the server's certificate or TLS version is not trusted: {text}",
+                remedy="check the trust store (SSL_CERT_FILE) and the host; nothing was sent",
+            )
+        kind = next(FAULTS[base] for base in type(error).__mro__ if base in FAULTS)
+        match kind:
+            case Fault.TRANSIENT:
+                return _AgainError(f"{type(error).__name__}: {text}")
+            case Fault.BUG:
+                return error
+            case _:
+                assert_never(kind)
+
+    def _again(
+        self, reason: str, body: bytes, ray: str, *, after_s: float | None = None
+    ) -> Exception:
+        """Another attempt, unless the server wants more silence than a run waits for."""
+        start = self._shown(body[: 4 * SHOWN_CHARACTERS_MAX].decode(errors="replace"))
+        reason = f"{reason}; the answer starts with '{start}'" + (f" (cf-ray {ray})" if ray else "")
+        if after_s is not None and after_s > RETRY_AFTER_S_MAX:
+            self._budget.block(after_s)
+            return BudgetExhaustedError(
+                f"{reason}; it asks for {after_s:.0f} s of silence",
+                remedy="run the same command again after that time: it resumes",
+            )
+        return _AgainError(reason, after_s=after_s)
+
+    def _given_up(self, operation: Operation, error: _AgainError) -> Exception:
+        what = (
+            f"{operation.name}: no usable answer in {self._limits.attempts_max} attempts: {error}"
+        )
+        if error.blocked:
+            return BudgetExhaustedError(
+                what, remedy="stop what else uses this account, then run again: it resumes"
+            )
+        return RemoteUnavailableError(what, remedy="run the same command again: it resumes")
+
+    def _wait_s(self, state: tenacity.RetryCallState) -> float:
+        """Full jitter, the server's wish if that is longer, nothing if the budget waits."""
+        assert state.outcome is not None
+        error = state.outcome.exception()
+        assert isinstance(error, _AgainError)
+        if error.blocked:
+            return 0.0
+        return max(error.after_s or 0.0, backoff_s(state.attempt_number, self._jitter()))
+
+    def _tell(self, operation: Operation, state: tenacity.RetryCallState) -> None:
+        if self._progress is None or state.outcome is None:
+            return
+        self._progress.say(
+            f"{operation.name}: attempt {state.attempt_number} of {self._limits.attempts_max} "
+            f"failed: {state.outcome.exception()}"
+        )
+
+    def _note_ratelimit(self, header: str | None) -> None:
+        """The header does not track the five-minute budget (contract 1.2): it only ever shrinks."""
+        state = parse_ratelimit(header)
+        if state is not None and self._budget.note_remaining(*state) and self._progress is not None:
+            left, seconds = state
+            self._progress.say(
+                f"the service leaves {left} requests for {seconds:.0f} s: the account is in use "
+                "elsewhere, slowing down"
+            )
+
+    def _shown(self, text: str) -> str:
+        """A text of others, fit to be read by people: masked first, then escaped and cut."""
+        return printable(mask_secrets(text, self._secrets), characters_max=SHOWN_CHARACTERS_MAX)
+
+
+def _check_secret(value: str, name: str) -> None:
+    """Never repeats the value; httpx would, for a header it cannot encode."""
+    allowed = value.isascii() and value.isprintable() and not any(c in value for c in ' /?#%"\\')
+    if not value or not allowed or value in {".", ".."}:
+        raise UsageError(
+            f"{name} is empty or holds characters that no such value has",
+            remedy=f"copy {name} again, without quotes and line ends",
+        )

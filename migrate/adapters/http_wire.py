@@ -1,0 +1,97 @@
+"""Send one request once, within its deadline: bytes out, status, headers and bytes back."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import httpx
+
+from migrate.adapters.deadline_transport import Deadline, DeadlineTransport
+from migrate.core.api_request import ApiRequest
+from migrate.core.base_url import BaseUrl
+from migrate.ports import Clock
+
+ANSWER_BYTES_MAX = 64 * 1024 * 1024  # FAULTS N10; the largest honest answer is a few MB
+PIECE_BYTES = 256 * 1024  # of an upload, joined from its lines: fewer calls per line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpLimits:
+    """How long one attempt may take, and how many there are."""
+
+    connect_s: float = 10.0
+    read_s: float = 60.0  # without a byte from the server
+    write_s: float = 60.0  # without the server taking a byte
+    total_s: float = 120.0  # for a request without a body
+    upload_bytes_per_s_min: int = 200_000  # a body adds its bytes / this to `total_s`
+    attempts_max: int = 8  # about a minute of waiting in all
+
+
+class HttpWire:
+    """Connections to one base URL. Raises httpx's exceptions; its owner translates them."""
+
+    def __init__(self, base_url: BaseUrl, token: str, *, clock: Clock, limits: HttpLimits) -> None:
+        self._base_url = base_url
+        self._limits = limits
+        self._deadline = Deadline(clock)
+        self._client = httpx.Client(
+            transport=DeadlineTransport(base_url, self._deadline),
+            headers={
+                "Authorization": f"Bearer {token}",
+                "Accept-Encoding": "gzip",
+                "User-Agent": "q2v",
+            },
+            follow_redirects=False,
+            trust_env=False,  # the transport decides about proxies; nothing else is taken over
+            timeout=httpx.Timeout(limits.read_s, connect=limits.connect_s, write=limits.write_s),
+        )
+
+    def send_once(self, request: ApiRequest) -> tuple[httpx.Response, bytes | None]:
+        """Head and body of the answer; the body is None above the cap."""
+        size = sum(map(len, request.body))
+        headers = {} if request.content_type is None else {"Content-Type": request.content_type}
+        if request.body or request.method in {"POST", "PUT"}:
+            headers["Content-Length"] = str(size)
+        outgoing = self._client.build_request(
+            request.method,
+            self._base_url.url + request.path,
+            params=dict(request.query) or None,
+            content=_pieces(request.body) if request.body else None,
+            headers=headers,
+        )
+        total_s = self._limits.total_s + size / self._limits.upload_bytes_per_s_min
+        with self._deadline.within(total_s):
+            response = self._client.send(outgoing, stream=True)
+            try:
+                return response, read_capped(response)
+            finally:
+                response.close()
+
+    def close(self) -> None:
+        """Let go of the connections; harmless when repeated."""
+        self._client.close()
+
+
+def _pieces(body: Sequence[bytes]) -> Iterator[bytes]:
+    """The body again, in pieces worth a system call."""
+    held: list[bytes] = []
+    size = 0
+    for piece in body:
+        held.append(piece)
+        size += len(piece)
+        if size >= PIECE_BYTES:
+            yield b"".join(held)
+            held, size = [], 0
+    if held:
+        yield b"".join(held)
+
+
+def read_capped(response: httpx.Response) -> bytes | None:
+    """The decoded body, None when it does not end before the cap."""
+    held: list[bytes] = []
+    size = 0
+    for piece in response.iter_bytes():
+        size += len(piece)
+        if size > ANSWER_BYTES_MAX:
+            return None
+        held.append(piece)
+    return b"".join(held)

@@ -1,0 +1,73 @@
+"""Find and create the KV namespaces of an account, for provisioning."""
+
+from functools import partial
+
+import orjson
+
+from migrate.adapters.http import CloudflareHttp
+from migrate.core.api_request import JSON, ApiRequest, Operation, Refusal
+from migrate.core.kv_answers import read_namespace, read_namespaces
+from migrate.core.retry import DUPLICATE_NAMESPACE_CODE
+from migrate.errors import IndeterminateError
+
+LIST_NAMESPACES = Operation(name="list KV namespaces", scope="Workers KV Storage: Read")
+CREATE_NAMESPACE = Operation(name="create KV namespace", scope="Workers KV Storage: Edit")
+
+PER_PAGE = 100
+PAGES_MAX = 100  # an account holds 1,000 namespaces (KV-LIM)
+
+
+class WorkersKvNamespaces:
+    """The namespaces of one account."""
+
+    def __init__(self, http: CloudflareHttp) -> None:
+        """Sends nothing."""
+        self._http = http
+        self._path = http.account_path("storage", "kv", "namespaces")
+
+    def find(self, title: str) -> str | None:
+        """The id of the namespace with exactly this title, None after looking at all pages."""
+        for page in range(1, PAGES_MAX + 1):
+            request = ApiRequest(
+                operation=LIST_NAMESPACES,
+                method="GET",
+                path=self._path,
+                query={
+                    "page": str(page),
+                    "per_page": str(PER_PAGE),
+                    "order": "title",
+                    "direction": "asc",
+                },
+            )
+            read = partial(read_namespaces, page=page, per_page=PER_PAGE)
+            listed = self._http.send(request, read)
+            if title in listed.ids_by_title:
+                return listed.ids_by_title[title]
+            if listed.last:
+                return None
+        raise IndeterminateError(
+            f"the account lists more than {PAGES_MAX} pages of KV namespaces",
+            remedy="set target.kv_namespace_id by hand",
+        )
+
+    def create(self, title: str) -> str:
+        """The id of a new namespace; the service refuses a title that is taken."""
+        request = ApiRequest(
+            operation=CREATE_NAMESPACE,
+            method="POST",
+            path=self._path,
+            body=[orjson.dumps({"title": title})],
+            content_type=JSON,
+        )
+        outcome = self._http.exchange(request, read_namespace)
+        if (
+            isinstance(outcome, Refusal)
+            and outcome.code == DUPLICATE_NAMESPACE_CODE
+            and outcome.attempts > 1
+        ):
+            # The answer of an earlier try was lost: the namespace is ours.
+            namespace_id = self.find(title)
+            if namespace_id is not None:
+                return namespace_id
+        _, created_id = self._http.value_of(CREATE_NAMESPACE, outcome)
+        return created_id

@@ -1,0 +1,190 @@
+"""`ports.KvTarget` over the Workers KV REST interface (contract section 5)."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from http import HTTPStatus
+from itertools import islice
+
+import orjson
+
+from migrate.adapters.http import CloudflareHttp
+from migrate.core.api_request import JSON, Answer, ApiRequest, Operation, Oversized, Refusal
+from migrate.core.kv_answers import (
+    KeyPage,
+    encode_bulk_write,
+    needs_raw_reading,
+    read_bulk_result,
+    read_keys,
+    read_values,
+)
+from migrate.core.limits import (
+    KV_KEYS_PER_DELETE_MAX,
+    KV_LIST_KEYS_MAX,
+    KV_PAIRS_PER_WRITE_MAX,
+    KV_READ_KEYS_MAX,
+    KV_WRITE_BYTES_MAX,
+)
+from migrate.core.model import KvEntry
+from migrate.core.retry import NO_KV_NAMESPACE_CODE
+from migrate.errors import IndeterminateError, TargetRefusedError
+
+READ = "Workers KV Storage: Read"
+EDIT = "Workers KV Storage: Edit"
+BULK_WRITE = Operation(name="KV bulk write", scope=EDIT)
+BULK_DELETE = Operation(name="KV bulk delete", scope=EDIT)
+BULK_READ = Operation(name="KV bulk read", scope=READ)
+READ_VALUE = Operation(name="KV read value", scope=READ)
+LIST_KEYS = Operation(name="KV list keys", scope=READ)
+
+EMPTY_PAGES_MAX = 1_000  # in a row; deleted keys leave empty pages behind, but not for ever
+# What an invalid cursor answers is not documented.
+CURSOR_REFUSALS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+
+
+class WorkersKvTarget:
+    """One KV namespace. Safe to use from several threads."""
+
+    def __init__(self, http: CloudflareHttp, namespace_id: str) -> None:
+        """Sends nothing."""
+        self._http = http
+        self._namespace_id = namespace_id
+
+    def identity(self) -> dict[str, str]:
+        """Host, account fingerprint and namespace id, without secrets."""
+        return {**self._http.identity(), "kv_namespace": self._namespace_id}
+
+    def write(self, entries: Sequence[KvEntry]) -> list[str]:
+        """One bulk write; returns the keys that did not succeed.
+
+        A body above the limit is refused here, with status 413 like the service's own.
+        """
+        keys = [entry.key for entry in entries]
+        assert 0 < len(keys) <= KV_PAIRS_PER_WRITE_MAX
+        assert len(set(keys)) == len(keys)
+        body = encode_bulk_write(entries)
+        if len(body) > KV_WRITE_BYTES_MAX:
+            raise TargetRefusedError(
+                f"KV bulk write: {len(body)} B in one request, the target takes "
+                f"{KV_WRITE_BYTES_MAX}; not sent",
+                remedy="write fewer entries at once",
+                status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                code=None,
+            )
+        request = self._request(BULK_WRITE, "PUT", "bulk", body=body)
+        return self._http.send(request, partial(read_bulk_result, sent=keys))
+
+    def delete(self, keys: Sequence[str]) -> list[str]:
+        """One bulk delete; returns the keys that did not succeed."""
+        assert 0 < len(keys) <= KV_KEYS_PER_DELETE_MAX
+        assert len(set(keys)) == len(keys)
+        request = self._request(BULK_DELETE, "POST", "bulk", "delete", body=orjson.dumps(keys))
+        return self._http.send(request, partial(read_bulk_result, sent=keys))
+
+    def list_keys(self, prefix: str) -> Iterator[KvEntry]:
+        """Every key under the prefix; complete only when the iterator ends without an error."""
+        cursors: set[str] = set()
+        first_keys: set[str] = set()
+        cursor: str | None = None
+        empty_pages = 0
+        while empty_pages <= EMPTY_PAGES_MAX:
+            page = self._list_page(prefix, cursor)
+            if page.entries and page.entries[0].key in first_keys:
+                raise _broken_listing("a page came twice")
+            first_keys.update(entry.key for entry in page.entries[:1])
+            yield from page.entries
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+            if cursor in cursors:
+                raise _broken_listing("it came back to an earlier page")
+            cursors.add(cursor)
+            empty_pages = 0 if page.entries else empty_pages + 1
+        raise _broken_listing(f"{empty_pages} empty pages in a row")
+
+    def read(self, keys: Iterable[str]) -> dict[str, KvEntry]:
+        """The present entries, 100 keys a request, fewer where the values are large."""
+        found: dict[str, KvEntry] = {}
+        waiting = iter(dict.fromkeys(keys))
+        while some := list(islice(waiting, KV_READ_KEYS_MAX)):
+            found |= self._read_some(some)
+        return found
+
+    def _list_page(self, prefix: str, cursor: str | None) -> KeyPage:
+        # The prefix goes along each time: the cursor does not carry it.
+        query = {"limit": str(KV_LIST_KEYS_MAX)}
+        query |= {"prefix": prefix} if prefix else {}
+        query |= {"cursor": cursor} if cursor is not None else {}
+        request = self._request(LIST_KEYS, "GET", "keys", query=query)
+        outcome = self._http.exchange(request, partial(read_keys, prefix=prefix))
+        if (
+            isinstance(outcome, Refusal)
+            and cursor is not None
+            and outcome.status in CURSOR_REFUSALS
+            and outcome.code != NO_KV_NAMESPACE_CODE
+        ):
+            error = self._http.refused(LIST_KEYS, outcome)
+            raise _broken_listing(f"its cursor is not taken any more: {error}") from error
+        return self._http.value_of(LIST_KEYS, outcome)
+
+    def _read_some(self, keys: Sequence[str]) -> dict[str, KvEntry]:
+        """At most 100 keys; an answer too large for the service or for us is asked in halves."""
+        body = orjson.dumps({"keys": keys, "type": "text", "withMetadata": True})
+        request = self._request(BULK_READ, "POST", "bulk", "get", body=body)
+        outcome = self._http.exchange(request, partial(read_values, wanted=keys))
+        too_large = isinstance(outcome, Oversized) or (
+            isinstance(outcome, Refusal) and outcome.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        )
+        if too_large and len(keys) > 1:
+            half = len(keys) // 2
+            return self._read_some(keys[:half]) | self._read_some(keys[half:])
+        found = self._http.value_of(BULK_READ, outcome)
+        for key, entry in list(found.items()):
+            if needs_raw_reading(entry):
+                value = self._read_raw(key)
+                if value is None:
+                    del found[key]  # gone since; this read is the later one
+                else:
+                    found[key] = KvEntry(key=key, value=value, metadata=entry.metadata)
+        return found
+
+    def _read_raw(self, key: str) -> bytes | None:
+        """The exact bytes of one value."""
+        request = self._request(READ_VALUE, "GET", "values", key)
+        outcome = self._http.exchange(request, _take_body, raw=True)
+        if (
+            isinstance(outcome, Refusal)
+            and outcome.status == HTTPStatus.NOT_FOUND
+            and outcome.code != NO_KV_NAMESPACE_CODE
+        ):
+            return None
+        return self._http.value_of(READ_VALUE, outcome)
+
+    def _request(
+        self,
+        operation: Operation,
+        method: str,
+        *segments: str,
+        query: dict[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> ApiRequest:
+        return ApiRequest(
+            operation=operation,
+            method=method,
+            path=self._http.account_path(
+                "storage", "kv", "namespaces", self._namespace_id, *segments
+            ),
+            query=query or {},
+            body=() if body is None else (body,),
+            content_type=None if body is None else JSON,
+        )
+
+
+def _take_body(answer: Answer) -> bytes:
+    return answer.body
+
+
+def _broken_listing(why: str) -> IndeterminateError:
+    return IndeterminateError(
+        f"the listing of KV keys is not complete: {why}",
+        remedy="run the same command again: a fresh listing starts from its first page",
+    )

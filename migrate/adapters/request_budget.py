@@ -1,0 +1,258 @@
+"""One request limiter for all that goes to one account, across processes and restarts.
+
+The stamps of the last requests live in a small append-only file; a lock file beside it lets one
+process at a time look and write. Stamps are not fsynced one by one: they survive any crash of
+ours, and after a crash of the machine the reboot takes its own part of the window.
+"""
+
+import errno
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from migrate.adapters.durable import FILE_MODE, local_io, make_folder, write_durably
+from migrate.core.limits import (
+    REQUEST_WINDOW_S,
+    REQUESTS_PER_WINDOW_MAX,
+    RETRY_AFTER_S_MAX,
+)
+from migrate.core.request_window import (
+    FORMAT_LINE,
+    ROUNDING_S,
+    UNKNOWN_BOOT,
+    Kind,
+    Now,
+    Record,
+    RequestWindow,
+    Wait,
+    adopt_record,
+    decode_record,
+    encode_record,
+)
+from migrate.errors import BudgetExhaustedError, ForeignStateError, UsageError
+from migrate.ports import Clock, Progress
+
+REQUESTS_MAX_DEFAULT = 900  # of the account's 1,200: the rest is for dashboards and deploys
+FILE_BYTES_MAX = 256 * 1024  # then the stamps that no longer matter are dropped
+QUIET_WAIT_S = 3.0  # shorter waits need no explanation
+WAIT_PIECE_S = 60.0  # after each piece the file is looked at again: somebody may have been blocked
+WAIT_S_MAX = 3_600.0  # then other processes are taking every free request
+_BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
+
+
+def read_boot_id() -> str:
+    """Names the running boot of this machine; "-" where the system does not tell."""
+    try:
+        return _BOOT_ID_FILE.read_text(encoding="ascii").strip() or UNKNOWN_BOOT
+    except (OSError, ValueError):
+        return UNKNOWN_BOOT
+
+
+class RequestBudget:
+    """At most `requests_max` requests in every sliding 300 s, whoever sends them from here."""
+
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        clock: Clock,
+        requests_max: int = REQUESTS_MAX_DEFAULT,
+        boot_id: Callable[[], str] = read_boot_id,
+    ) -> None:
+        """`path` is one file per account, shared by all processes; None keeps it in memory.
+
+        Raises UsageError for a maximum outside 1..1200, LocalStorageError, ForeignStateError.
+        """
+        if not 0 < requests_max <= REQUESTS_PER_WINDOW_MAX:
+            raise UsageError(
+                f"limits.requests_per_5min is {requests_max}",
+                remedy=f"choose 1 to {REQUESTS_PER_WINDOW_MAX}, what one account may send",
+            )
+        self._path = path
+        self._clock = clock
+        self._boot = boot_id()
+        self._window = RequestWindow(requests_max)
+        self._threads = threading.Lock()
+        self._file_id: tuple[int, int] | None = None  # device and inode of what was read
+        self._offset = 0  # bytes of the file that are in the window already
+        if path is not None:
+            make_folder(path.parent)
+            with self._locked():
+                pass  # a file of another format stops the run here, not in the middle
+
+    def acquire(self, progress: Progress | None = None) -> None:
+        """Wait until a request may leave and count it. Call once per request, retries included.
+
+        Raises BudgetExhaustedError when the service asked for more silence than a run waits for,
+        or when no turn came within an hour; LocalStorageError.
+        """
+        waited_s, told = 0.0, ""
+        while True:
+            with self._locked() as now:
+                wait = self._window.wait(now.monotonic_s)
+                if wait.seconds <= 0:
+                    self._record(Kind.REQUEST, now)
+                    return
+            self._check(wait, waited_s)
+            if progress is not None and wait.seconds > QUIET_WAIT_S and told != wait.reason:
+                progress.say(f"waiting {wait.seconds:.0f} s: {wait.reason}")
+                told = wait.reason
+            piece_s = min(wait.seconds, WAIT_PIECE_S)
+            self._clock.wait(piece_s)
+            waited_s += piece_s
+
+    def block(self, seconds: float) -> None:
+        """Nothing leaves for `seconds`, in any process: the service answered 429."""
+        with self._locked() as now:
+            self._record(Kind.BLOCK, now, seconds=seconds, durable=True)
+
+    def note_remaining(self, left: int, seconds: float) -> bool:
+        """The service said that `left` requests remain for `seconds`; True if that is news.
+
+        Only ever shrinks the budget: the service's numbers do not track its own limit.
+        """
+        seconds = min(seconds, float(REQUEST_WINDOW_S))
+        with self._threads:  # most answers are no news and need no look at the file
+            if not self._window.is_news(left, self._clock.monotonic_s()):
+                return False
+        with self._locked() as now:
+            if not self._window.is_news(left, now.monotonic_s):
+                return False
+            self._record(Kind.LEFT, now, seconds=seconds, count=left)
+        return True
+
+    def _check(self, wait: Wait, waited_s: float) -> None:
+        if wait.blocked and wait.seconds > RETRY_AFTER_S_MAX + ROUNDING_S:
+            raise BudgetExhaustedError(
+                f"the service asked for {wait.seconds:.0f} s of silence",
+                remedy=f"run the same command again in {wait.seconds / 60:.0f} minutes: it resumes",
+            )
+        if waited_s >= WAIT_S_MAX:
+            raise BudgetExhaustedError(
+                f"no request could leave for {waited_s:.0f} s: {wait.reason}",
+                remedy="stop what else uses this account, then run the same command again",
+            )
+
+    @contextmanager
+    def _locked(self) -> Iterator[Now]:
+        """The clocks, read while nobody else looks or writes and the window is up to date."""
+        with self._threads:
+            if self._path is None:
+                yield self._now()
+                return
+            lock = self._path.with_name(self._path.name + ".lock")
+            with local_io("locking", lock):
+                handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, FILE_MODE)
+            try:
+                with local_io("locking", lock):
+                    fcntl.flock(handle, fcntl.LOCK_EX)
+                self._refresh(self._path)
+                if self._offset > FILE_BYTES_MAX:
+                    self._rewrite(self._path)
+                yield self._now()
+            finally:
+                os.close(handle)
+
+    def _now(self) -> Now:
+        return Now(
+            boot=self._boot, monotonic_s=self._clock.monotonic_s(), wall_s=self._clock.wall_s()
+        )
+
+    def _record(
+        self,
+        kind: Kind,
+        now: Now,
+        *,
+        seconds: float = 0.0,
+        count: int = 0,
+        durable: bool = False,
+    ) -> None:
+        """Write first, count after: what cannot be written must not be sent."""
+        record = Record(
+            kind=kind,
+            boot=now.boot,
+            monotonic_s=now.monotonic_s,
+            wall_s=now.wall_s,
+            seconds=seconds,
+            count=count,
+        )
+        if self._path is not None:
+            self._append(self._path, encode_record(record), durable=durable)
+        self._window.add(record)
+
+    def _append(self, path: Path, line: str, *, durable: bool) -> None:
+        data = f"{line}\n".encode()
+        with local_io("writing", path):
+            handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+            try:
+                if os.write(handle, data) != len(data):
+                    self._file_id = None  # a torn line: read and written anew the next time
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                if durable:
+                    os.fsync(handle)
+            finally:
+                os.close(handle)
+        self._offset += len(data)
+
+    def _refresh(self, path: Path) -> None:
+        """Take in what others wrote since; the whole file if it is another one than before."""
+        with local_io("reading", path):
+            try:
+                handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                self._rewrite(path)
+                return
+            with os.fdopen(handle, "rb") as file:
+                found = os.fstat(handle)
+                file_id = (found.st_dev, found.st_ino)
+                fresh = file_id != self._file_id or found.st_size < self._offset
+                if not fresh and found.st_size == self._offset:
+                    return
+                file.seek(0 if fresh else self._offset)
+                text = file.read().decode("ascii", errors="replace")
+        self._take_in(path, text, fresh=fresh)
+        self._file_id, self._offset = file_id, found.st_size
+        if self._worth_rewriting(text, fresh=fresh):
+            self._rewrite(path)
+
+    def _take_in(self, path: Path, text: str, *, fresh: bool) -> None:
+        lines = text.split("\n")
+        if fresh:
+            if lines[0] != FORMAT_LINE:
+                raise ForeignStateError(
+                    f"{path} starts with {lines[0][:40]!a}, not with '{FORMAT_LINE}'",
+                    remedy="use the q2v that wrote it, or remove it after five quiet minutes",
+                )
+            lines = lines[1:]
+            self._window.requests.clear()
+            self._window.rules.clear()
+        now = self._now()
+        for line in lines:
+            if line:
+                self._window.add(adopt_record(decode_record(line, now), now))
+        self._window.forget(now.monotonic_s)
+
+    def _worth_rewriting(self, text: str, *, fresh: bool) -> bool:
+        """Damage and stamps of another boot are put right by writing the file anew."""
+        torn = not text.endswith("\n")
+        foreign = fresh and any(
+            f" {self._boot} " not in line for line in text.split("\n")[1:] if line
+        )
+        return torn or foreign
+
+    def _rewrite(self, path: Path) -> None:
+        """Replace the file by the records that still matter, all of this boot."""
+        now = self._now()
+        self._window.forget(now.monotonic_s)
+        stamps = [
+            Record(kind=Kind.REQUEST, boot=now.boot, monotonic_s=stamp, wall_s=now.wall_s)
+            for stamp in self._window.requests
+        ]
+        lines = [FORMAT_LINE, *map(encode_record, [*stamps, *self._window.rules])]
+        content = "".join(f"{line}\n" for line in lines).encode()
+        write_durably(path, content)
+        found = path.stat()
+        self._file_id, self._offset = (found.st_dev, found.st_ino), len(content)

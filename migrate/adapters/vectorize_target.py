@@ -1,0 +1,264 @@
+"""`ports.VectorTarget` over the Vectorize v2 REST interface (contract sections 2 to 4)."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from http import HTTPStatus
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from migrate.adapters.http import CloudflareHttp
+from migrate.core.api_request import (
+    JSON,
+    NDJSON,
+    ApiRequest,
+    Operation,
+    Refusal,
+)
+from migrate.core.limits import (
+    DELETE_IDS_MAX,
+    FETCH_IDS_MAX,
+    LIST_IDS_MAX,
+    UPLOAD_BYTES_MAX,
+    VECTORS_PER_INDEX_MAX,
+)
+from migrate.core.model import (
+    Accepted,
+    IndexProgress,
+    Vector,
+    VectorId,
+    VectorIndex,
+)
+from migrate.core.retry import DUPLICATE_INDEX_CODE, NO_INDEX_CODES
+from migrate.core.vectorize_answers import (
+    ListedPage,
+    fewer_ids,
+    read_accepted,
+    read_index,
+    read_metadata_indexes,
+    read_page,
+    read_progress,
+    read_vectors,
+)
+from migrate.errors import IndeterminateError, TargetRefusedError
+
+READ = "Vectorize: Read"
+EDIT = "Vectorize: Edit"
+GET_INDEX = Operation(name="get vector index", scope=READ)
+CREATE_INDEX = Operation(name="create vector index", scope=EDIT)
+LIST_METADATA_INDEXES = Operation(name="list metadata indexes", scope=READ)
+CREATE_METADATA_INDEX = Operation(name="create metadata index", scope=EDIT)
+INFO = Operation(name="info of vector index", scope=READ)
+UPSERT = Operation(name="upsert", scope=EDIT)
+DELETE_BY_IDS = Operation(name="delete_by_ids", scope=EDIT)
+GET_BY_IDS = Operation(name="get_by_ids", scope=READ)
+LIST_VECTORS = Operation(name="list vectors", scope=READ)
+
+# What an expired cursor answers is not documented (contract 2.4).
+CURSOR_REFUSALS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+LIST_PAGES_MAX = VECTORS_PER_INDEX_MAX // 100  # ten times what a full index needs
+
+
+class VectorizeTarget:
+    """One vector index. Safe to use from several threads."""
+
+    def __init__(self, http: CloudflareHttp, index_name: str) -> None:
+        """Sends nothing."""
+        self._http = http
+        self._name = index_name
+        # The service may take fewer ids than the documentation says; it then names the number.
+        self._fetch_ids_max = FETCH_IDS_MAX
+        self._delete_ids_max = DELETE_IDS_MAX
+
+    def identity(self) -> dict[str, str]:
+        """Host, account fingerprint and index name, without secrets."""
+        return {**self._http.identity(), "vector_index": self._name}
+
+    def read_index(self) -> VectorIndex | None:
+        """The index; None by error code, since the status of "not found" is not stable."""
+        request = ApiRequest(operation=GET_INDEX, method="GET", path=self._path())
+        outcome = self._http.exchange(request, partial(read_index, name=self._name))
+        if isinstance(outcome, Refusal) and outcome.code in NO_INDEX_CODES:
+            return None
+        return self._http.value_of(GET_INDEX, outcome)
+
+    def create_index(self, *, dimensions: int, metric: str) -> VectorIndex:
+        """Create the index; after a lost answer the index that is there has to be the same."""
+        body = {"name": self._name, "config": {"dimensions": dimensions, "metric": metric}}
+        request = ApiRequest(
+            operation=CREATE_INDEX,
+            method="POST",
+            path=self._http.account_path("vectorize", "v2", "indexes"),
+            body=[orjson.dumps(body)],
+            content_type=JSON,
+        )
+        outcome = self._http.exchange(request, partial(read_index, name=self._name))
+        if (
+            isinstance(outcome, Refusal)
+            and outcome.code == DUPLICATE_INDEX_CODE
+            and outcome.attempts > 1
+        ):
+            index = self.read_index()
+            if index is not None and (index.dimensions, index.metric) == (dimensions, metric):
+                return index
+        return self._http.value_of(CREATE_INDEX, outcome)
+
+    def read_metadata_indexes(self) -> dict[str, str]:
+        """Property name -> type; lower case, since the live service answers `String`."""
+        request = ApiRequest(
+            operation=LIST_METADATA_INDEXES,
+            method="GET",
+            path=self._path("metadata_index", "list"),
+        )
+        return self._http.send(request, read_metadata_indexes)
+
+    def create_metadata_index(self, property_name: str, index_type: str) -> None:
+        """Ask for one; it is a mutation like any other, so it shows up later."""
+        body = {"propertyName": property_name, "indexType": index_type}
+        self._mutate(
+            CREATE_METADATA_INDEX, self._path("metadata_index", "create"), orjson.dumps(body)
+        )
+
+    def read_progress(self) -> IndexProgress:
+        """The service's own numbers; every one of them may be missing."""
+        request = ApiRequest(operation=INFO, method="GET", path=self._path("info"))
+        return self._http.send(request, read_progress)
+
+    def upsert(self, body: Sequence[bytes]) -> Accepted:
+        """Send one upload; one bad line refuses all of it.
+
+        A body above the upload limit is refused here, with status 413 like the service's own.
+        """
+        size = sum(map(len, body))
+        if size > UPLOAD_BYTES_MAX:
+            raise TargetRefusedError(
+                f"upsert: {size} B in one upload, the target takes {UPLOAD_BYTES_MAX}; not sent",
+                remedy="lower limits.upload_bytes, then run again",
+                status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                code=None,
+            )
+        request = ApiRequest(
+            operation=UPSERT,
+            method="POST",
+            path=self._path("upsert"),
+            # The other choice, and perhaps the default, drops bad lines without a word.
+            query={"unparsable-behavior": "error"},
+            body=body,
+            content_type=NDJSON,
+        )
+        return self._http.send(request, read_accepted)
+
+    def delete(self, ids: Sequence[VectorId]) -> Accepted:
+        """Remove the ids, in several requests if the service takes fewer at once.
+
+        The answer is that of the last request: mutations are processed in order.
+        """
+        assert 0 < len(ids) <= DELETE_IDS_MAX
+        accepted: Accepted | None = None
+        waiting = list(ids)
+        while waiting:
+            some = waiting[: self._delete_ids_max]
+            request = self._by_ids(DELETE_BY_IDS, "delete_by_ids", some)
+            outcome = self._http.exchange(request, read_accepted)
+            if isinstance(outcome, Refusal) and (fewer := fewer_ids(outcome, len(some))):
+                self._delete_ids_max = fewer
+                continue
+            accepted = self._http.value_of(DELETE_BY_IDS, outcome)
+            del waiting[: len(some)]
+        assert accepted is not None
+        return accepted
+
+    def fetch(self, ids: Sequence[VectorId]) -> dict[VectorId, Vector]:
+        """The visible records by id; an answer with an id nobody asked for is not believed."""
+        assert len(ids) <= FETCH_IDS_MAX
+        assert len(set(ids)) == len(ids)
+        found: dict[VectorId, Vector] = {}
+        waiting = list(ids)
+        while waiting:
+            some = waiting[: self._fetch_ids_max]
+            request = self._by_ids(GET_BY_IDS, "get_by_ids", some)
+            wanted = frozenset(some)
+            outcome = self._http.exchange(request, partial(read_vectors, wanted=wanted))
+            if isinstance(outcome, Refusal) and (fewer := fewer_ids(outcome, len(some))):
+                self._fetch_ids_max = fewer
+                continue
+            records = self._http.value_of(GET_BY_IDS, outcome)
+            found.update(records)
+            del waiting[: len(some)]
+        return found
+
+    def list_ids(self) -> Iterator[list[VectorId]]:
+        """One walk; complete only when the iterator ends without an error.
+
+        Holds 8 bytes per id to see that none comes twice.
+        """
+        seen: list[npt.NDArray[np.int64]] = []
+        cursors: set[str] = set()
+        first = page = self._list_page(None)
+        for _ in range(LIST_PAGES_MAX):
+            seen.append(np.fromiter(map(hash, page.ids), dtype=np.int64, count=len(page.ids)))
+            if page.ids:
+                yield page.ids
+            if page.next_cursor is None:
+                self._check_walk(np.concatenate(seen), first.total)
+                return
+            if page.next_cursor in cursors:
+                raise self._broken_walk("it came back to an earlier page")
+            cursors.add(page.next_cursor)
+            page = self._list_page(page.next_cursor)
+        raise self._broken_walk(f"it has no end after {LIST_PAGES_MAX} pages")
+
+    def _list_page(self, cursor: str | None) -> ListedPage:
+        request = ApiRequest(
+            operation=LIST_VECTORS,
+            method="GET",
+            path=self._path("list"),
+            # Both are sent each time: a cursor alone is unspecified.
+            query={"count": str(LIST_IDS_MAX)} | ({} if cursor is None else {"cursor": cursor}),
+        )
+        outcome = self._http.exchange(request, read_page)
+        if (
+            isinstance(outcome, Refusal)
+            and cursor is not None
+            and outcome.status in CURSOR_REFUSALS
+            and outcome.code not in NO_INDEX_CODES
+        ):
+            error = self._http.refused(LIST_VECTORS, outcome)
+            raise self._broken_walk(f"its cursor is not taken any more: {error}") from error
+        page = self._http.value_of(LIST_VECTORS, outcome)
+        if page.cut_off:
+            raise self._broken_walk("a page is cut off and names no cursor to go on with")
+        return page
+
+    def _check_walk(self, hashes: npt.NDArray[np.int64], total: int) -> None:
+        """Two ids of one hash are told for a repetition: once in a million full walks."""
+        distinct = len(np.unique(hashes))
+        if distinct != total or len(hashes) != total:
+            raise self._broken_walk(
+                f"it gave {len(hashes)} ids, {distinct} of them distinct, and announced {total}"
+            )
+
+    def _broken_walk(self, why: str) -> IndeterminateError:
+        return IndeterminateError(
+            f"the listing of vector index '{self._name}' is not complete: {why}",
+            remedy="run the same command again: a fresh listing starts from its first page",
+        )
+
+    def _path(self, *segments: str) -> str:
+        return self._http.account_path("vectorize", "v2", "indexes", self._name, *segments)
+
+    def _by_ids(self, operation: Operation, segment: str, ids: Sequence[VectorId]) -> ApiRequest:
+        return ApiRequest(
+            operation=operation,
+            method="POST",
+            path=self._path(segment),
+            body=[orjson.dumps({"ids": ids})],
+            content_type=JSON,
+        )
+
+    def _mutate(self, operation: Operation, path: str, body: bytes) -> Accepted:
+        request = ApiRequest(
+            operation=operation, method="POST", path=path, body=[body], content_type=JSON
+        )
+        return self._http.send(request, read_accepted)

@@ -1,0 +1,55 @@
+"""Read the envelope around every JSON answer of the Cloudflare API (contract 1.1)."""
+
+from dataclasses import dataclass
+
+import orjson
+
+
+@dataclass(frozen=True, slots=True)
+class ApiError:
+    """One entry of `errors`."""
+
+    code: int  # >= 1000
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """An answer that is a JSON object; whether it is a success is another question."""
+
+    success: bool | None  # None when missing or no bool
+    errors: tuple[ApiError, ...]
+    result: object
+    result_info: dict[str, object]
+
+
+def decode_envelope(body: bytes) -> Envelope | None:
+    """Parse the body of an answer; None when it is no JSON object.
+
+    Strict on purpose: a byte order mark, NaN or a lone surrogate makes an answer unusable.
+    """
+    try:
+        decoded = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(decoded, dict):
+        return None
+    success = decoded.get("success")
+    info = decoded.get("result_info")
+    return Envelope(
+        success=success if isinstance(success, bool) else None,
+        errors=_read_errors(decoded.get("errors")),
+        result=decoded.get("result"),
+        result_info=info if isinstance(info, dict) else {},
+    )
+
+
+def _read_errors(raw: object) -> tuple[ApiError, ...]:
+    """Entries without an integer code are left out: they decide nothing."""
+    if not isinstance(raw, list):
+        return ()
+    return tuple(
+        ApiError(code, str(entry.get("message", "")))
+        for entry in raw
+        if isinstance(entry, dict) and isinstance(code := entry.get("code"), int)
+    )

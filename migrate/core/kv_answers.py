@@ -1,0 +1,133 @@
+"""Read what Workers KV answers, and write its bulk bodies (contract section 5); pure."""
+
+import base64
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from migrate.core.answers import member, objects_of, optional_member, result_of, texts_of
+from migrate.core.api_request import Answer, UnusableAnswerError
+from migrate.core.model import KvEntry
+
+REPLACEMENT = "\ufffd"  # what stands where a value was no UTF-8, or where it really says so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPage:
+    """One page of a listing; may be empty although a cursor follows."""
+
+    entries: list[KvEntry]  # without values
+    next_cursor: str | None  # None on the last page
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamespacePage:
+    """One page of the account's namespaces."""
+
+    ids_by_title: dict[str, str]
+    last: bool
+
+
+def encode_bulk_write(entries: Sequence[KvEntry]) -> bytes:
+    """The body of a bulk write: plain keys, values as text, base64 for what is no UTF-8."""
+    return orjson.dumps([_encode_pair(entry) for entry in entries])
+
+
+def _encode_pair(entry: KvEntry) -> dict[str, object]:
+    pair: dict[str, object] = {"key": entry.key}
+    try:
+        pair["value"] = entry.value.decode()
+    except UnicodeDecodeError:
+        pair |= {"value": base64.b64encode(entry.value).decode(), "base64": True}
+    if entry.metadata is not None:
+        pair["metadata"] = entry.metadata
+    if entry.expiration is not None:
+        pair["expiration"] = entry.expiration
+    return pair
+
+
+def read_bulk_result(answer: Answer, sent: Sequence[str]) -> list[str]:
+    """The keys that did not succeed, in the order sent; all of them if the counts do not add up.
+
+    A success is never assumed: without a count of successes the answer is unusable.
+    """
+    record = result_of(answer, dict, "the counts of a bulk request")
+    succeeded = member(record, "successful_key_count", int, "the bulk result")
+    listed = optional_member(record, "unsuccessful_keys", list, "the bulk result") or []
+    failed = set(texts_of(listed, "the unsuccessful keys"))
+    if not failed <= set(sent):
+        raise UnusableAnswerError("with unsuccessful keys that were not sent")
+    if succeeded + len(failed) != len(sent):
+        return list(sent)
+    return [key for key in sent if key in failed]
+
+
+def read_values(answer: Answer, wanted: Collection[str]) -> dict[str, KvEntry]:
+    """The present entries among the keys; every key has to be answered, with null when absent."""
+    record = result_of(answer, dict, "values")
+    values = member(record, "values", dict, "the bulk read")
+    if set(values) != set(wanted):
+        raise UnusableAnswerError("with values for other keys than were asked for")
+    return {key: _read_value(key, value) for key, value in values.items() if value is not None}
+
+
+def _read_value(key: str, value: object) -> KvEntry:
+    if not isinstance(value, dict):
+        raise UnusableAnswerError("with a value without its metadata")
+    text = member(value, "value", str, "a value")
+    return KvEntry(key=key, value=text.encode(), metadata=value.get("metadata"))
+
+
+def needs_raw_reading(entry: KvEntry) -> bool:
+    """Whether the text may have lost bytes on its way."""
+    return REPLACEMENT in entry.value.decode()
+
+
+def read_keys(answer: Answer, prefix: str) -> KeyPage:
+    """One page; a key outside of the prefix makes it unusable."""
+    entries = [
+        KvEntry(
+            key=member(record, "name", str, "a key"),
+            value=b"",
+            metadata=record.get("metadata"),
+            expiration=_read_expiration(record),
+        )
+        for record in objects_of(result_of(answer, list, "a list of keys"), "the keys")
+    ]
+    if not all(entry.key.startswith(prefix) for entry in entries):
+        raise UnusableAnswerError("with keys outside of the prefix")
+    assert answer.envelope is not None
+    cursor = optional_member(answer.envelope.result_info, "cursor", str, "the page")
+    return KeyPage(entries=entries, next_cursor=cursor or None)
+
+
+def _read_expiration(record: dict[str, object]) -> int | None:
+    """Unix seconds; some answers give them as a float."""
+    expiration = record.get("expiration")
+    if isinstance(expiration, float) and expiration.is_integer():
+        return int(expiration)
+    return optional_member(record, "expiration", int, "a key")
+
+
+def read_namespace(answer: Answer) -> tuple[str, str]:
+    """Title and id of one namespace."""
+    return _title_and_id(result_of(answer, dict, "a namespace"))
+
+
+def read_namespaces(answer: Answer, *, page: int, per_page: int) -> NamespacePage:
+    """One page; the last one is told by the number of pages, else by being short."""
+    records = objects_of(result_of(answer, list, "a list of namespaces"), "the namespaces")
+    assert answer.envelope is not None
+    pages = optional_member(answer.envelope.result_info, "total_pages", int, "the page")
+    return NamespacePage(
+        ids_by_title=dict(map(_title_and_id, records)),
+        last=len(records) < per_page if pages is None else page >= pages,
+    )
+
+
+def _title_and_id(record: dict[str, object]) -> tuple[str, str]:
+    return (
+        member(record, "title", str, "the namespace"),
+        member(record, "id", str, "the namespace"),
+    )

@@ -1,0 +1,160 @@
+"""Decide when the next request of an account may leave. Pure: stamps and times in, seconds out.
+
+Ages are measured on the monotonic clock, which starts near 0 with the machine and runs on across
+processes. A stamp of an earlier boot is older than this boot, so the present monotonic time is a
+lower bound of its age whatever the wall clock says; a stamp is never taken for older than it is.
+"""
+
+import re
+from collections import deque
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from migrate.core.limits import REQUEST_WINDOW_S
+
+FORMAT_LINE = "q2v-requests 1"
+UNKNOWN_BOOT = "-"
+_LINE = re.compile(
+    r"(request|block|left) ([0-9A-Za-z-]{1,64}) "
+    r"([0-9]{1,12}\.[0-9]{6}) (-?[0-9]{1,12}\.[0-9]{6}) ([0-9]{1,6}\.[0-9]{3}) ([0-9]{1,9})",
+    re.ASCII,
+)
+ROUNDING_S = 0.001  # added to every wait, so that rounding never sends a moment too early
+
+
+class Kind(StrEnum):
+    """What a record of the window says."""
+
+    REQUEST = "request"  # one request left
+    BLOCK = "block"  # nothing leaves for `seconds`
+    LEFT = "left"  # the server said: `count` more requests within `seconds`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One line of the file."""
+
+    kind: Kind
+    boot: str
+    monotonic_s: float
+    wall_s: float
+    seconds: float = 0.0
+    count: int = 0
+
+    @property
+    def lifetime_s(self) -> float:
+        """How long the record matters."""
+        return float(REQUEST_WINDOW_S) if self.kind is Kind.REQUEST else self.seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Now:
+    """One reading of the clocks."""
+
+    boot: str
+    monotonic_s: float
+    wall_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """`seconds` 0 means: go."""
+
+    seconds: float
+    reason: str = ""
+    blocked: bool = False
+
+
+GO = Wait(0.0)
+
+
+def encode_record(record: Record) -> str:
+    """One line without its end."""
+    return (
+        f"{record.kind} {record.boot} {record.monotonic_s:.6f} {record.wall_s:.6f} "
+        f"{record.seconds:.3f} {record.count}"
+    )
+
+
+def decode_record(line: str, now: Now) -> Record:
+    """The record of a line; a damaged line counts as a request of this very moment."""
+    match = _LINE.fullmatch(line)
+    if match is None:
+        return Record(
+            kind=Kind.REQUEST, boot=now.boot, monotonic_s=now.monotonic_s, wall_s=now.wall_s
+        )
+    kind, boot, monotonic_s, wall_s, seconds, count = match.groups()
+    return Record(
+        kind=Kind(kind),
+        boot=boot,
+        monotonic_s=float(monotonic_s),
+        wall_s=float(wall_s),
+        seconds=float(seconds),
+        count=int(count),
+    )
+
+
+def adopt_record(record: Record, now: Now) -> Record:
+    """The record as one of this boot, of the youngest age that is possible."""
+    if record.boot == now.boot and record.monotonic_s <= now.monotonic_s:
+        return record
+    age_s = min(max(now.wall_s - record.wall_s, 0.0), now.monotonic_s)
+    return replace(record, boot=now.boot, monotonic_s=now.monotonic_s - age_s)
+
+
+@dataclass(slots=True)
+class RequestWindow:
+    """The records that still matter, oldest first; all of the present boot."""
+
+    requests_max: int
+    requests: deque[float] = field(default_factory=deque)  # monotonic seconds, ascending
+    rules: list[Record] = field(default_factory=list)  # blocks and server's words
+
+    def add(self, record: Record) -> None:
+        """Take in one adopted record."""
+        if record.kind is not Kind.REQUEST:
+            self.rules.append(record)
+            return
+        stamp = record.monotonic_s
+        if self.requests and stamp < self.requests[-1]:
+            # Adopted stamps and other processes may come late; order is what `wait` relies on.
+            self.requests = deque(sorted([*self.requests, stamp]))
+        else:
+            self.requests.append(stamp)
+
+    def forget(self, now_s: float) -> None:
+        """Drop what is too old to matter."""
+        while self.requests and now_s - self.requests[0] >= REQUEST_WINDOW_S:
+            self.requests.popleft()
+        self.rules = [rule for rule in self.rules if now_s - rule.monotonic_s < rule.lifetime_s]
+
+    def wait(self, now_s: float) -> Wait:
+        """How long the next request has to wait from `now_s` on."""
+        self.forget(now_s)
+        waits = [self._wait_for_rule(rule, now_s) for rule in self.rules]
+        if len(self.requests) >= self.requests_max:
+            oldest = self.requests[len(self.requests) - self.requests_max]
+            seconds = REQUEST_WINDOW_S - (now_s - oldest) + ROUNDING_S
+            reason = f"{len(self.requests)} requests left in the last {REQUEST_WINDOW_S} s"
+            waits.append(Wait(seconds, reason))
+        return max(waits, key=lambda wait: wait.seconds, default=GO)
+
+    def _wait_for_rule(self, rule: Record, now_s: float) -> Wait:
+        remaining_s = rule.seconds - (now_s - rule.monotonic_s) + ROUNDING_S
+        if rule.kind is Kind.BLOCK:
+            return Wait(remaining_s, "the service blocked the account", blocked=True)
+        if self._left(rule) > 0:
+            return GO
+        return Wait(remaining_s, "the service says that the account has no requests left")
+
+    def _left(self, rule: Record) -> int:
+        # A request stamped at the same instant may be the one that was answered; not counting
+        # on that costs at most one request.
+        sent = sum(1 for stamp in self.requests if stamp > rule.monotonic_s)
+        return rule.count - sent
+
+    def is_news(self, left: int, now_s: float) -> bool:
+        """Whether `left` is less than what the records allow anyway."""
+        self.forget(now_s)
+        allowed = [self._left(rule) for rule in self.rules if rule.kind is Kind.LEFT]
+        return left < min([*allowed, self.requests_max - len(self.requests)])

@@ -1,0 +1,136 @@
+"""Read what Vectorize answers (contract sections 2 and 4); pure, one reader per operation."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from migrate.core.answers import member, objects_of, optional_member, result_of
+from migrate.core.api_request import Answer, Refusal, UnusableAnswerError
+from migrate.core.model import (
+    Accepted,
+    IndexProgress,
+    MutationId,
+    Vector,
+    VectorId,
+    VectorIndex,
+)
+from migrate.core.retry import TOO_MANY_IDS_CODE
+
+_IDS_MAX_IN_TEXT = re.compile(r"max id count is ([0-9]{1,6})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedPage:
+    """One page of a walk over the ids."""
+
+    ids: list[VectorId]
+    next_cursor: str | None  # None on the last page
+    cut_off: bool  # says that more follows, but not where
+    total: int  # of the whole walk
+
+
+def read_index(answer: Answer, name: str) -> VectorIndex:
+    """The index object, which has to be the one asked for."""
+    record = result_of(answer, dict, "an index")
+    config = member(record, "config", dict, "the index")
+    found = member(record, "name", str, "the index")
+    if found != name:
+        raise UnusableAnswerError(f"about index '{found}' instead of '{name}'")
+    return VectorIndex(
+        name=name,
+        dimensions=member(config, "dimensions", int, "the index's config"),
+        metric=member(config, "metric", str, "the index's config").lower(),
+        created_on=optional_member(record, "created_on", str, "the index") or "",
+    )
+
+
+def read_metadata_indexes(answer: Answer) -> dict[str, str]:
+    """Property name -> type in lower case."""
+    record = result_of(answer, dict, "metadata indexes")
+    listed = optional_member(record, "metadataIndexes", list, "the metadata indexes") or []
+    return {
+        member(index, "propertyName", str, "a metadata index"): member(
+            index, "indexType", str, "a metadata index"
+        ).lower()
+        for index in objects_of(listed, "the metadata indexes")
+    }
+
+
+def read_progress(answer: Answer) -> IndexProgress:
+    """Every field may be missing or null."""
+    record = result_of(answer, dict, "the index's progress")
+    mutation = optional_member(record, "processedUpToMutation", str, "the progress")
+    return IndexProgress(
+        vector_count=optional_member(record, "vectorCount", int, "the progress"),
+        processed_mutation=MutationId(mutation) if mutation else None,
+        processed_at=optional_member(record, "processedUpToDatetime", str, "the progress"),
+    )
+
+
+def read_accepted(answer: Answer) -> Accepted:
+    """Without a mutation id nothing was accepted."""
+    record = result_of(answer, dict, "a mutation")
+    mutation = member(record, "mutationId", str, "the mutation")
+    if not mutation:
+        raise UnusableAnswerError("with an empty 'mutationId'")
+    return Accepted(mutation_id=MutationId(mutation), server_date=answer.date)
+
+
+def read_vectors(answer: Answer, wanted: frozenset[VectorId]) -> dict[VectorId, Vector]:
+    """The records by id: order is not promised, absent ones are left out."""
+    found: dict[VectorId, Vector] = {}
+    for record in objects_of(result_of(answer, list, "a list of vectors"), "the vectors"):
+        vector = _read_vector(record)
+        if vector.id not in wanted:
+            raise UnusableAnswerError(f"with vector '{vector.id}', which was not asked for")
+        if vector.id in found:
+            raise UnusableAnswerError(f"with vector '{vector.id}' twice")
+        found[vector.id] = vector
+    return found
+
+
+def _read_vector(record: dict[str, object]) -> Vector:
+    values = member(record, "values", list, "a vector")
+    if not all(isinstance(value, int | float) for value in values):
+        raise UnusableAnswerError("with values that are no numbers")
+    # The text is a float32 written as a double, so this rounding gives back the very float32.
+    with np.errstate(over="ignore"):
+        array = np.asarray(values, dtype=np.float64).astype(np.float32)
+    if not np.isfinite(array).all():
+        raise UnusableAnswerError("with values beyond float32")
+    return Vector(
+        id=VectorId(member(record, "id", str, "a vector")),
+        values=array,
+        # The default namespace comes as null, missing or empty.
+        namespace=optional_member(record, "namespace", str, "a vector") or None,
+        metadata=optional_member(record, "metadata", dict, "a vector"),
+    )
+
+
+def read_page(answer: Answer) -> ListedPage:
+    """One page of the walk; a missing `isTruncated` is an unusable answer, not the end."""
+    record = result_of(answer, dict, "a page of ids")
+    vectors = objects_of(member(record, "vectors", list, "the page"), "the ids")
+    truncated = member(record, "isTruncated", bool, "the page")
+    cursor = optional_member(record, "nextCursor", str, "the page") or None
+    count = optional_member(record, "count", int, "the page")
+    if count is not None and count != len(vectors):
+        raise UnusableAnswerError(f"with {len(vectors)} ids on a page of {count}")
+    return ListedPage(
+        ids=[VectorId(member(vector, "id", str, "an id")) for vector in vectors],
+        next_cursor=cursor if truncated else None,
+        cut_off=truncated and cursor is None,
+        total=member(record, "totalCount", int, "the page"),
+    )
+
+
+def fewer_ids(refusal: Refusal, sent: int) -> int:
+    """How many ids the service takes at once, 0 when the refusal is about something else.
+
+    The number in the message is believed; without one, half of what was sent.
+    """
+    if refusal.code != TOO_MANY_IDS_CODE or sent <= 1:
+        return 0
+    named = _IDS_MAX_IN_TEXT.search(refusal.text)
+    return min(int(named[1]), sent - 1) if named and int(named[1]) > 0 else sent // 2

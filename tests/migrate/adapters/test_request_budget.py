@@ -1,0 +1,240 @@
+"""At most so many requests in every sliding five minutes, whatever happens to us."""
+
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typing_extensions import override
+
+from migrate.adapters.request_budget import FILE_BYTES_MAX, RequestBudget
+from migrate.core.request_window import FORMAT_LINE
+from migrate.errors import BudgetExhaustedError, ForeignStateError, UsageError
+from tests.clock import VirtualClock
+from tests.migrate.adapters.clients import Talker
+
+WINDOW_S = 300.0 - 1e-6  # the true time and the clock add up the same floats in another order
+
+
+class Machine(VirtualClock):
+    """A virtual machine: reboots, wall clocks that jump, and the true time beside them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.true_s = 0.0
+        self.boots = 0
+
+    @override
+    def wait(self, seconds: float) -> None:
+        super().wait(seconds)
+        self.true_s += seconds
+
+    def jump(self, seconds: float) -> None:
+        self._wall_s += seconds
+
+    def reboot(self, seconds: float) -> None:
+        """Off for `seconds`; the monotonic clock starts anew."""
+        self.wait(seconds)
+        self.boots += 1
+        self._monotonic_s = 0.0
+
+    def boot_id(self) -> str:
+        return f"boot-{self.boots}"
+
+
+def open_budget(path: Path | None, machine: Machine, requests_max: int = 5) -> RequestBudget:
+    return RequestBudget(path, clock=machine, requests_max=requests_max, boot_id=machine.boot_id)
+
+
+class TwoProcesses:
+    """Two processes of one machine that send in turns, and the true times of what they sent."""
+
+    def __init__(self, path: Path, requests_max: int) -> None:
+        self.machine = Machine()
+        self.sent: list[float] = []
+        self._silent_until = 0.0
+        self._path = path
+        self._requests_max = requests_max
+        self.reopen(0)
+
+    def send(self, count: float) -> None:
+        for number in range(int(count)):
+            self._budgets[number % 2].acquire()
+            self.sent.append(self.machine.true_s)
+            assert self.machine.true_s >= self._silent_until
+
+    def wait(self, seconds: float) -> None:
+        self.machine.wait(seconds)
+
+    def jump(self, seconds: float) -> None:
+        self.machine.jump(seconds)
+
+    def reopen(self, _: float) -> None:
+        self._budgets = [
+            open_budget(self._path, self.machine, self._requests_max) for _ in range(2)
+        ]
+
+    def reboot(self, seconds: float) -> None:
+        self.machine.reboot(seconds)
+        self.reopen(0)
+
+    def block(self, seconds: float) -> None:
+        self._budgets[1].block(seconds)
+        self._silent_until = max(self._silent_until, self.machine.true_s + seconds)
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just(TwoProcesses.send), st.integers(1, 8)),
+        st.tuples(st.just(TwoProcesses.wait), st.floats(0, 200)),
+        st.tuples(st.just(TwoProcesses.jump), st.floats(-200_000, 200_000)),
+        st.tuples(st.just(TwoProcesses.reopen), st.just(0)),
+        st.tuples(st.just(TwoProcesses.reboot), st.floats(0, 90)),
+        st.tuples(st.just(TwoProcesses.block), st.integers(1, 500)),
+    ),
+    max_size=14,
+)
+
+
+@pytest.mark.fault("G11", "G13", "N02")
+@settings(max_examples=300, deadline=None)
+@given(STEPS, st.integers(1, 5))
+def test_no_sliding_window_ever_holds_more_than_the_maximum(
+    steps: list[tuple[Callable[[TwoProcesses, float], None], float]], requests_max: int
+) -> None:
+    """I9 with two processes, restarts, reboots and jumping wall clocks."""
+    with TemporaryDirectory() as folder:
+        processes = TwoProcesses(Path(folder) / "requests", requests_max)
+        for step, amount in steps:
+            step(processes, amount)
+    sent = processes.sent
+
+    for earlier, later in zip(sent, sent[requests_max:], strict=False):
+        assert later - earlier >= WINDOW_S
+
+
+@pytest.mark.parametrize("torn_bytes", range(1, 40))
+def test_a_torn_last_line_counts_as_a_request(tmp_path: Path, torn_bytes: int) -> None:
+    """A kill within the write of a stamp: the request may have left, so it counts."""
+    machine = Machine()
+    budget = open_budget(tmp_path / "requests", machine, requests_max=3)
+    budget.acquire()
+    machine.wait(100)
+    budget.acquire()
+    path = tmp_path / "requests"
+    path.write_bytes(path.read_bytes()[:-torn_bytes])
+
+    reopened = open_budget(path, machine, requests_max=3)
+    reopened.acquire()
+    assert machine.true_s == 100
+    reopened.acquire()
+
+    assert machine.true_s == pytest.approx(300, abs=0.1)
+
+
+def test_requests_leave_at_once_while_there_is_budget() -> None:
+    machine = Machine()
+    budget = open_budget(None, machine, requests_max=5)
+
+    for _ in range(5):
+        budget.acquire()
+
+    assert machine.waits == []
+
+
+def test_it_says_why_it_waits(tmp_path: Path) -> None:
+    machine, talker = Machine(), Talker()
+    budget = open_budget(tmp_path / "requests", machine, requests_max=1)
+    budget.acquire(talker)
+    assert talker.said == []
+
+    budget.acquire(talker)
+
+    assert talker.said == ["waiting 300 s: 1 requests left in the last 300 s"]
+    assert machine.true_s == pytest.approx(300, abs=0.1)
+
+
+@pytest.mark.fault("N02", "G13")
+def test_a_block_stops_every_process_and_survives_a_restart(tmp_path: Path) -> None:
+    machine = Machine()
+    first, second = (open_budget(tmp_path / "requests", machine) for _ in range(2))
+    first.block(300)
+
+    second.acquire()
+    assert machine.true_s >= 300
+    second.block(200)
+    machine.reboot(0)
+    open_budget(tmp_path / "requests", machine).acquire()
+
+    assert machine.true_s >= 500
+
+
+@pytest.mark.fault("N01")
+def test_more_silence_than_a_run_waits_for_ends_the_run_and_the_next_one_too(
+    tmp_path: Path,
+) -> None:
+    machine = Machine()
+    open_budget(tmp_path / "requests", machine).block(3_600)
+
+    for _ in range(2):
+        with pytest.raises(BudgetExhaustedError, match="silence"):
+            open_budget(tmp_path / "requests", machine).acquire()
+    assert machine.waits == []
+    machine.wait(3_600.1)
+
+    open_budget(tmp_path / "requests", machine).acquire()
+
+
+@pytest.mark.fault("N03")
+def test_the_services_word_shrinks_the_budget_and_never_grows_it() -> None:
+    machine = Machine()
+    budget = open_budget(None, machine, requests_max=100)
+    budget.acquire()
+    assert not budget.note_remaining(1_199, 1)
+
+    assert budget.note_remaining(2, 30)
+    machine.wait(1)
+    budget.acquire()
+    assert not budget.note_remaining(1, 29)
+    budget.acquire()
+    assert machine.true_s == 1
+    budget.acquire()
+
+    assert machine.true_s == pytest.approx(30, abs=0.1)
+
+
+def test_the_file_is_private_and_stays_small(tmp_path: Path) -> None:
+    machine = Machine()
+    path = tmp_path / "state" / "requests"
+    budget = open_budget(path, machine, requests_max=1_200)
+    sizes = []
+    for _ in range(6_000):
+        machine.wait(1)
+        budget.acquire()
+        sizes.append(path.stat().st_size)
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert max(sizes) < FILE_BYTES_MAX + 200
+    assert sizes[-1] < max(sizes)
+
+
+@pytest.mark.fault("G14")
+def test_a_file_of_another_format_is_not_guessed_at(tmp_path: Path) -> None:
+    path = tmp_path / "requests"
+    path.write_text(FORMAT_LINE.replace("1", "2") + "\n")
+
+    with pytest.raises(ForeignStateError):
+        open_budget(path, Machine())
+
+
+@pytest.mark.parametrize("requests_max", [0, -1, 1_201])
+def test_a_maximum_beyond_the_account_is_refused(requests_max: int) -> None:
+    with pytest.raises(UsageError):
+        open_budget(None, Machine(), requests_max)
+
+
+def test_the_last_allowed_maximum_is_taken() -> None:
+    open_budget(None, Machine(), 1_200).acquire()
