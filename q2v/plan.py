@@ -63,16 +63,23 @@ def command(
             )
             state = planning.look_at_target(target, settings, values)
     figures = planning.figure(findings, values, settings)
-    show(PlanResult(values=values, findings=findings, figures=figures, target=state), settings,
-         as_json=as_json)
+    show(
+        PlanResult(values=values, findings=findings, figures=figures, target=state),
+        settings,
+        as_json=as_json,
+    )
     findings.check_quarantine()
     planning.check_window(figures, settings)
 
 
 def show(result: PlanResult, settings: Settings, *, as_json: bool) -> None:
     """The plan as JSON or as lines."""
-    render(document(result, settings), rows(result), as_json=as_json,
-           notes=[] if as_json else notes(result, settings))
+    render(
+        document(result, settings),
+        rows(result),
+        as_json=as_json,
+        notes=[] if as_json else notes(result, settings),
+    )
 
 
 def document(result: PlanResult, settings: Settings) -> dict[str, object]:
@@ -123,12 +130,20 @@ def rows(result: PlanResult) -> list[tuple[str, Cell]]:
     cells += [(f"changed: {change}", n) for change, n in findings.changes.items()]
     return [
         *cells,
-        ("upload", f"{figures.upload_requests} requests, {format_bytes(figures.upload_bytes)}, "
-                   f"{figures.upload_minutes:.1f} min"),
-        ("full reconcile", f"{figures.list_requests + figures.content_requests} requests, "
-                           f"{figures.reconcile_minutes:.1f} min"),
-        ("rollback, if it came to that", f"{figures.rollback_requests} requests, "
-                                         f"{figures.rollback_minutes:.1f} min"),
+        (
+            "upload",
+            f"{figures.upload_requests} requests, {format_bytes(figures.upload_bytes)}, "
+            f"{figures.upload_minutes:.1f} min",
+        ),
+        (
+            "full reconcile",
+            f"{figures.list_requests + figures.content_requests} requests, "
+            f"{figures.reconcile_minutes:.1f} min",
+        ),
+        (
+            "rollback, if it came to that",
+            f"{figures.rollback_requests} requests, {figures.rollback_minutes:.1f} min",
+        ),
         ("cost", f"{figures.usd_per_month:.2f} USD a month (prices of {PRICES_AS_OF})"),
     ]
 
@@ -142,7 +157,9 @@ def notes(result: PlanResult, settings: Settings) -> list[str]:
             "dimensions; the reduction is right only for models trained for it"
         )
     if not result.figures.fits_free_plan:
-        lines.append("note: more stored dimensions than the free plan holds: Workers Paid is needed")
+        lines.append(
+            "note: more stored dimensions than the free plan holds: Workers Paid is needed"
+        )
     if findings.files_with_gaps:
         first = findings.gaps[0]
         lines.append(
@@ -151,13 +168,17 @@ def notes(result: PlanResult, settings: Settings) -> list[str]:
             f"{first.highest})"
         )
     for name, count in findings.long_indexed.items():
-        lines.append(f"note: {count} values of '{name}' are longer than 64 bytes: "
-                     "filters see their first 64 bytes")
+        lines.append(
+            f"note: {count} values of '{name}' are longer than 64 bytes: "
+            "filters see their first 64 bytes"
+        )
     lines += _target_notes(result)
     for point in findings.quarantined_points[:QUARANTINED_SHOWN_MAX]:
         outcome = point.outcome
-        lines.append(f"stays behind: {point.point_id.text}: {outcome.reason} {outcome.field}: "
-                     f"{outcome.detail}")
+        lines.append(
+            f"stays behind: {point.point_id.text}: {outcome.reason} {outcome.field}: "
+            f"{outcome.detail}"
+        )
     lines.append("")
     lines += [f"{row.key} = {row.shown}  ({row.origin})" for row in settings.resolved()]
     return lines
@@ -171,8 +192,9 @@ def _target_notes(result: PlanResult) -> list[str]:
         return ["note: the vector index does not exist yet: q2v provision creates it"]
     lines = []
     if state.vectors_listed:
-        lines.append("note: the vector index is not empty: migrate wants a fresh one, or "
-                     "--into-non-empty")
+        lines.append(
+            "note: the vector index is not empty: migrate wants a fresh one, or --into-non-empty"
+        )
     if state.metadata_indexes_missing:
         names = ", ".join(state.metadata_indexes_missing)
         lines.append(f"note: metadata indexes are missing ({names}): q2v provision creates them")

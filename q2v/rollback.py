@@ -105,8 +105,9 @@ def show(report: undo.RollbackReport, *, as_json: bool) -> None:
     if report.already_done:
         notes.append("this run has been rolled back before; nothing was sent")
     if not report.executed:
-        cells.append(("takes", f"{report.requests:,} requests, "
-                               f"{format_duration(report.minutes * 60)}"))
+        cells.append(
+            ("takes", f"{report.requests:,} requests, {format_duration(report.minutes * 60)}")
+        )
         notes += [f"cannot undo: {line}" for line in report.cannot_undo]
         notes += [f"before: {shlex.join(argv)}" for argv in report.commands_before]
         notes += [f"after: {shlex.join(argv)}" for argv in report.commands_after]

@@ -1,6 +1,5 @@
 """Pick the adapters that the settings call for; the only place that does."""
 
-import ipaddress
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +9,13 @@ from pathlib import Path
 
 from migrate.adapters.clock import SystemClock
 from migrate.adapters.http import CloudflareHttp
-from migrate.adapters.kv_namespaces import KvNamespaces
+from migrate.adapters.kv_namespaces import WorkersKvNamespaces
 from migrate.adapters.kv_target import WorkersKvTarget
 from migrate.adapters.qdrant_server import open_server_source
 from migrate.adapters.qdrant_server_source import ServerOptions
 from migrate.adapters.request_budget import RequestBudget
 from migrate.adapters.vectorize_target import VectorizeTarget
-from migrate.core.base_url import BaseUrl, check_base_url
+from migrate.core.base_url import BaseUrl, parse_base_url
 from migrate.core.mapping import MappingRules
 from migrate.core.run_plan import WriteRules
 from migrate.ports import Clock, PointSource, Progress
@@ -60,9 +59,7 @@ def open_source(settings: Settings, *, clock: Clock, progress: Progress) -> Iter
         source.close()
 
 
-def _source(
-    settings: Settings, collection: str, clock: Clock, progress: Progress
-) -> PointSource:
+def _source(settings: Settings, collection: str, clock: Clock, progress: Progress) -> PointSource:
     if settings.source.path is not None:
         # The engine is 14 MB of machine code: loaded only when it is the source.
         from migrate.adapters.qdrant_edge_source import EdgeSource  # noqa: PLC0415
@@ -86,7 +83,7 @@ def open_http(
 ) -> tuple[CloudflareHttp, RequestBudget, BaseUrl]:
     """The one client for the account. The address is checked before the token is read."""
     check_required(settings, "target.account_id", "target.api_token")
-    base_url = check_base_url(
+    base_url = parse_base_url(
         settings.target.api_base_url, allow_other_host=settings.target.allow_other_host
     )
     assert settings.target.account_id is not None
@@ -130,24 +127,15 @@ def open_target(
             VectorizeTarget(http, settings.target.vector_index),
             WorkersKvTarget(http, settings.target.kv_namespace_id),
             budget,
-            is_loopback(base_url.host),
+            base_url.loopback,
         )
     finally:
         http.close()
 
 
-def open_namespaces(http: CloudflareHttp) -> KvNamespaces:
+def open_namespaces(http: CloudflareHttp) -> WorkersKvNamespaces:
     """The account's KV namespaces."""
-    return KvNamespaces(http)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether the host is this machine."""
-    name = host.rpartition(":")[0] if host.count(":") == 1 else host
-    try:
-        return ipaddress.ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return name == "localhost"
+    return WorkersKvNamespaces(http)
 
 
 def mapping_rules(settings: Settings) -> MappingRules:
@@ -175,9 +163,7 @@ def write_rules(settings: Settings) -> WriteRules:
 
 def settle_rules(settings: Settings) -> SettleRules:
     """How long to wait for processed writes."""
-    return SettleRules(
-        timeout_s=settings.limits.settle_timeout_s, poll_s=settings.limits.poll_s
-    )
+    return SettleRules(timeout_s=settings.limits.settle_timeout_s, poll_s=settings.limits.poll_s)
 
 
 def reconcile_rules(settings: Settings, *, full: bool, seed: int) -> ReconcileRules:

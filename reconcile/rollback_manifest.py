@@ -152,7 +152,7 @@ def _commands_before(run: RunFolder) -> tuple[tuple[str, ...], ...]:
 
 def _commands_after(run: RunFolder) -> tuple[tuple[str, ...], ...]:
     name = run.plan.index.name
-    namespace = run.plan.kv_target.get("namespace_id", "")
+    namespace = run.plan.kv_target["kv_namespace"]
     return (
         ("wrangler", "vectorize", "list-vectors", "--count=1000", "--json", "--", name),
         (

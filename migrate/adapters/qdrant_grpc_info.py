@@ -9,11 +9,11 @@ import re
 from collections.abc import Callable
 from typing import cast
 
-from google.protobuf.descriptor import (  # type: ignore[import-untyped]
+from google.protobuf.descriptor import (
     EnumDescriptor,
     FieldDescriptor,
 )
-from google.protobuf.message import Message  # type: ignore[import-untyped]
+from google.protobuf.message import Message
 
 Json = dict[str, object]
 

@@ -8,7 +8,7 @@ REST port is closed can be read; `qdrant_grpc_info` tells it in REST's shape.
 from collections.abc import Callable, Sequence
 
 import grpc
-from google.protobuf.message import Message  # type: ignore[import-untyped]
+from google.protobuf.message import Message
 from qdrant_client.grpc import (
     CollectionClusterInfoRequest,
     CollectionsStub,

@@ -71,6 +71,7 @@ class RequestBudget:
                 f"limits.requests_per_5min is {requests_max}",
                 remedy=f"choose 1 to {REQUESTS_PER_WINDOW_MAX}, what one account may send",
             )
+        self.taken = 0  # requests let through by this object, for reports
         self._path = path
         self._clock = clock
         self._boot = boot_id()
@@ -95,6 +96,7 @@ class RequestBudget:
                 wait = self._window.wait(now.monotonic_s)
                 if wait.seconds <= 0:
                     self._record(Kind.REQUEST, now)
+                    self.taken += 1
                     return
             self._check(wait, waited_s)
             if progress is not None and wait.seconds > QUIET_WAIT_S and told != wait.reason:

@@ -78,7 +78,9 @@ def migrate(
     started = clock.monotonic_s()
     run = _choose_run(snapshot, target, settings, choices)
     if run is None:
-        plan, quarantined = _plan(snapshot, target, settings, choices, folder, progress, clock)
+        plan, quarantined = _plan(
+            snapshot, target, settings, choices, folder, clock=clock, progress=progress
+        )
         if dry_run:
             return _dry_report(plan, snapshot, clock.monotonic_s() - started)
         confirm(plan.index.name)
@@ -145,8 +147,9 @@ def _plan(
     settings: Settings,
     choices: Choices,
     folder: Path,
-    progress: Progress,
+    *,
     clock: Clock,
+    progress: Progress,
 ) -> tuple[RunPlan, tuple[QuarantinedPoint, ...]]:
     """Freeze every decision. Writes nothing anywhere."""
     index = target.vectors.read_index()
@@ -266,9 +269,7 @@ def _write(
             progress=progress,
         )
         evidence = uploaded.evidence
-        kv_index.run(
-            run, target.kv, only=selection.keys, stop=stop, clock=clock, progress=progress
-        )
+        kv_index.run(run, target.kv, only=selection.keys, stop=stop, clock=clock, progress=progress)
     state = run.state()
     return MigrateReport(
         run_id=plan.run_id,

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from migrate.adapters.access import probe_access
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.estimate import Estimate, estimate
 from migrate.core.limits import LIST_IDS_MAX
@@ -76,9 +77,7 @@ def plan_snapshot(
     return values, _find(pages, points, values, settings, folder, progress=progress)
 
 
-def _values(
-    vectors: tuple[VectorSpec, ...], settings: Settings, choices: Choices
-) -> ValueRules:
+def _values(vectors: tuple[VectorSpec, ...], settings: Settings, choices: Choices) -> ValueRules:
     return choose_values(
         vectors,
         vector_name=settings.source.vector_name,
@@ -123,8 +122,15 @@ def look_at_target(target: Target, settings: Settings, values: ValueRules) -> Ta
 
     Raises AccessError naming a missing scope, PreconditionError for an index of another shape.
     """
+    probe_access(
+        target.http,
+        index_name=settings.target.vector_index,
+        namespace_id=settings.target.kv_namespace_id,
+        write=True,
+    )
     index = target.vectors.read_index()
-    target.kv.check_namespace()
+    # Listing is the one read that does not make KV remember an absence.
+    next(iter(target.kv.list_keys(settings.kv.counter_key)), None)
     if index is None:
         return TargetState(
             index=None,
@@ -140,9 +146,7 @@ def look_at_target(target: Target, settings: Settings, values: ValueRules) -> Ta
         for name, kind in settings.target.metadata_index_types.items()
         if found.get(name) != kind
     )
-    return TargetState(
-        index=index, vectors_listed=len(listed), metadata_indexes_missing=missing
-    )
+    return TargetState(index=index, vectors_listed=len(listed), metadata_indexes_missing=missing)
 
 
 def figure(findings: PlanFindings, values: ValueRules, settings: Settings) -> Estimate:

@@ -1,0 +1,89 @@
+"""`q2v provision`: vector index, metadata indexes and KV namespaces, before the first upload."""
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from q2v import wiring
+from q2v.options import folder_option, json_option, settings_options
+from q2v.progress import open_progress
+from q2v.render import render
+from q2v.settings import Settings
+from q2v.steps import provisioning
+from q2v.steps.provisioning import ProvisionReport
+
+
+@click.command("provision")
+@click.option("--kv-title", help="Title of the KV namespace.  [default: <vector index>-files]")
+@click.option("--allow-cast", is_flag=True, help="Accept uint8 or float16 values as float32.")
+@folder_option
+@json_option
+@settings_options("source", "target", "mapping", "limits")
+def command(
+    *,
+    kv_title: str | None,
+    allow_cast: bool,
+    folder: Path,
+    as_json: bool,
+    settings: Settings,
+) -> None:
+    """Create what the plan needs on the target; what is there already is checked and kept.
+
+    The shape comes from the newest snapshot under --dir, or else from the source itself.
+    """
+    clock = wiring.system_clock()
+    with ExitStack() as stack:
+        progress = stack.enter_context(open_progress(sys.stderr, clock))
+        report = provisioning.provision(
+            settings,
+            folder,
+            kv_title=kv_title,
+            allow_cast=allow_cast,
+            clock=clock,
+            progress=progress,
+        )
+    show(report, as_json=as_json)
+
+
+def show(report: ProvisionReport, *, as_json: bool) -> None:
+    """The report as JSON or as lines."""
+    render(
+        {
+            "vector_index": report.vector_index,
+            "dimensions": report.dimensions,
+            "metric": report.metric,
+            "index_created": report.index_created,
+            "metadata_indexes": report.metadata_indexes,
+            "kv_namespace_id": report.kv_namespace_id,
+            "kv_preview_namespace_id": report.kv_preview_namespace_id,
+            "wrangler_toml": report.wrangler_toml,
+            "wrangler_jsonc": report.wrangler_jsonc,
+            "secret_commands": report.secret_commands,
+        },
+        [
+            (
+                "vector index",
+                f"{report.vector_index} ({report.dimensions}, {report.metric}), "
+                + ("created" if report.index_created else "was there"),
+            ),
+            ("metadata indexes", ", ".join(report.metadata_indexes) or "none"),
+            ("KV namespace", report.kv_namespace_id),
+            ("KV preview namespace", report.kv_preview_namespace_id),
+        ],
+        as_json=as_json,
+        notes=[
+            "",
+            "wrangler.toml:",
+            *report.wrangler_toml.splitlines(),
+            "",
+            "wrangler.jsonc:",
+            *report.wrangler_jsonc.splitlines(),
+            "",
+            "secrets of the Worker (the value is asked for, or read from a pipe):",
+            *report.secret_commands,
+            "",
+            f"next: set Q2V_KV_NAMESPACE_ID={report.kv_namespace_id}, then q2v snapshot",
+        ],
+    )

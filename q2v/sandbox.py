@@ -1,0 +1,49 @@
+"""`q2v sandbox`: serve the stand-in for the target on loopback until stopped."""
+
+from pathlib import Path
+
+import click
+
+from migrate.errors import UsageError
+from sandbox.app import ACCOUNT_ID, API_TOKEN
+from sandbox.profile import PROFILES
+from sandbox.server import serve
+
+
+@click.command("sandbox")
+@click.option("--port", type=click.IntRange(0, 65_535), default=0, help="0 picks a free one.")
+@click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("rehearsal/sandbox"),
+    show_default=True,
+    help="Folder of its data; kept between starts.",
+)
+@click.option("--account-id", default=ACCOUNT_ID, show_default=True)
+@click.option("--token", default=API_TOKEN, show_default=True, help="Any; it guards nothing real.")
+@click.option("--profile", type=click.Choice(sorted(PROFILES)), default="strict", show_default=True)
+@click.option("--fault", metavar="SPEC", help="Misbehave on order; sandbox/README.md lists how.")
+def command(
+    *,
+    port: int,
+    state: Path,
+    account_id: str,
+    token: str,
+    profile: str,
+    fault: str | None,
+) -> None:
+    """Serve a stand-in for Vectorize and Workers KV until stopped.
+
+    The first line on stdout is JSON: base_url, account_id, api_token.
+    """
+    try:
+        serve(
+            state,
+            profile=PROFILES[profile],
+            account_id=account_id,
+            api_token=token,
+            fault=fault,
+            port=port,
+        )
+    except ValueError as error:
+        raise UsageError(str(error), remedy="correct --fault") from error
