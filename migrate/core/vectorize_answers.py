@@ -92,11 +92,16 @@ def read_vectors(answer: Answer, wanted: frozenset[VectorId]) -> dict[VectorId, 
 
 def _read_vector(record: dict[str, object]) -> Vector:
     values = member(record, "values", list, "a vector")
-    if not all(isinstance(value, int | float) for value in values):
+    try:
+        doubles = np.array(values)
+    except ValueError as error:  # lists among the numbers
+        raise UnusableAnswerError("with values that are no numbers") from error
+    # One look at the type instead of one per value: numpy finds a common one for numbers only.
+    if doubles.ndim != 1 or doubles.dtype.kind not in "iuf":
         raise UnusableAnswerError("with values that are no numbers")
     # The text is a float32 written as a double, so this rounding gives back the very float32.
     with np.errstate(over="ignore"):
-        array = np.asarray(values, dtype=np.float64).astype(np.float32)
+        array = doubles.astype(np.float32)
     if not np.isfinite(array).all():
         raise UnusableAnswerError("with values beyond float32")
     return Vector(

@@ -15,7 +15,7 @@ from sandbox.corpus.documents import Document, read_documents
 from sandbox.corpus.embedding import MODEL_DIMENSIONS, embed_texts
 
 COLLECTION = "drive-chunks"
-CHUNKS_MAX = 4_400  # four full read-backs of it stay within the budget of five minutes
+CHUNKS_MAX = 4_100  # four full read-backs of it stay within the budget of five minutes
 CHUNKS_PER_FILE_MAX = 160  # files beyond 20 and beyond 100 chunks matter to the KV index
 PREVIEW_CHARACTERS = 1_000
 _BATCH_POINTS = 512
@@ -43,7 +43,7 @@ class Chunk:
 
 
 def read_chunks(chunks_max: int | None = None) -> list[Chunk]:
-    """The chunks of the corpus, file by file, at most `chunks_max` (default 4,400)."""
+    """The chunks of the corpus, file by file, at most `chunks_max` (default 4,100)."""
     chunks = (chunk for document in _spread(read_documents()) for chunk in _chunks(document))
     return list(islice(chunks, CHUNKS_MAX if chunks_max is None else chunks_max))
 

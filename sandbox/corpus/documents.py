@@ -72,11 +72,22 @@ def _docstrings(content: bytes) -> Iterator[str]:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):
         return  # a file that is broken on purpose has no documentation
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            text = ast.get_docstring(node)
-            if text:
-                yield text if isinstance(node, ast.Module) else f"{node.name}\n{text}"
+    for node in _documented(tree):
+        text = ast.get_docstring(node)
+        if text:
+            yield text if isinstance(node, ast.Module) else f"{node.name}\n{text}"
+
+
+_Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _documented(node: _Documented) -> Iterator[_Documented]:
+    """The module and every class and function in it; bodies of functions are not entered."""
+    yield node
+    if isinstance(node, ast.Module | ast.ClassDef):
+        for inner in node.body:
+            if isinstance(inner, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                yield from _documented(inner)
 
 
 def _document(name: str, path: str, text: str) -> Document:

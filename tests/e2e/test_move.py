@@ -1,0 +1,206 @@
+"""A collection moves, is proven equal, and nothing is left to belief."""
+
+import json
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+
+from tests.e2e.workbench import DIMENSIONS, INDEX, chunk, points, unit_vectors, workbench
+from tests.servers.qdrant_points import StoredPoint
+
+
+def test_every_point_arrives_with_its_bits_and_its_payload(tmp_path: Path) -> None:
+    """float32 survives Qdrant -> Parquet -> NDJSON -> stand-in, bit for bit."""
+    stored = points(150)
+    with workbench(tmp_path, stored) as bench:
+        report = bench.move().document
+
+        found = bench.stored()
+        entries = bench.entries()
+    vectors = unit_vectors(150)
+    assert {f"file-{n // 7:04d}_{n % 7}" for n in range(150)} == set(found)
+    for number, point in enumerate(stored):
+        values, metadata = found[f"file-{number // 7:04d}_{number % 7}"]
+        assert vectors[number].tobytes() == values.tobytes()
+        assert point.payload == metadata
+    assert 150 == report["acknowledged"] == report["counter"] == int(entries["_vector_count"])
+    assert [f"file-0000_{n}" for n in range(7)] == json.loads(entries["file:file-0000"])
+    assert 22 == report["kv_entries"] == len(entries) - 1
+
+
+def test_reconcile_of_an_undisturbed_move_says_equal(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(60)) as bench:
+        bench.move()
+
+        result = bench.run("reconcile")
+
+    document = result.document
+    assert result.exit_code == 0
+    assert document["verdict"] == "equal"
+    assert (document["coverage"]) == {
+        "ids": "full",
+        "contents": "full",
+        "checked": 60,
+        "bound": 0.0,
+        "seed": None,
+    }
+    assert document["counts"] == {
+        "source": 60,
+        "snapshot": 60,
+        "expected": 60,
+        "vector_index": 60,
+        "kv_ids": 60,
+        "kv_counter": 60,
+    }
+    assert not any(document["drift"].values())
+    assert Path(document["report"]).is_file()
+    assert Path(document["html"]).is_file()
+    assert Path(document["rollback_manifest"]).is_file()
+
+
+def test_a_sampled_reconcile_says_so_and_states_its_bound(tmp_path: Path) -> None:
+    settings = {"Q2V_LIMITS_CONTENT_FULL_MAX": "10", "Q2V_LIMITS_CONTENT_SAMPLE": "30"}
+    with workbench(tmp_path, points(60), settings=settings) as bench:
+        bench.move()
+
+        result = bench.run("reconcile", "--seed", "5")
+
+    coverage = result.document["coverage"]
+    assert (
+        coverage["contents"],
+        coverage["checked"],
+        coverage["seed"],
+        coverage["bound"],
+    ) == ("sampled", 30, 5, 0.1)
+    assert result.document["verdict"] == "equal"
+
+
+def test_the_source_is_never_written_to(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(30)) as bench:
+        bench.move()
+        bench.run("reconcile")
+        bench.run("rollback", "--execute")
+
+        assert bench.collection.writes == []
+
+
+def test_every_upload_asks_for_errors_and_stays_within_its_limits(tmp_path: Path) -> None:
+    """Uploads are cut by bytes and by count, whichever comes first."""
+    settings = {"Q2V_LIMITS_BODY_BYTES": "20000", "Q2V_LIMITS_VECTORS_PER_UPLOAD": "25"}
+    with workbench(tmp_path, points(200), settings=settings) as bench:
+        bench.move()
+
+        uploads = [r for r in bench.sandbox.requests if r.path.endswith("/upsert")]
+        expected = 200
+        assert expected == len(bench.stored())
+    assert all("unparsable-behavior=error" in request.query for request in uploads)
+    assert all(request.body_bytes <= 20_000 for request in uploads)
+    assert len(uploads) > 200 / 25
+
+
+def test_five_thousand_vectors_of_full_width_never_make_a_body_over_the_limit(
+    tmp_path: Path,
+) -> None:
+    """5,000 x 1,536 with 1.3 kB of metadata are 103 MB of text: more than one upload takes."""
+    vectors = unit_vectors(5_000, 1_536)
+    stored = [
+        StoredPoint(
+            id=n,
+            vectors={"": vectors[n]},  # type: ignore[dict-item]  # an array serves as a sequence
+            payload=chunk(f"file-{n // 50:03d}", n % 50, more="x" * 1_000),
+        )
+        for n in range(5_000)
+    ]
+    settings = {"Q2V_LIMITS_BODY_BYTES": "95000000", "Q2V_LIMITS_VECTORS_PER_UPLOAD": "5000"}
+    with workbench(tmp_path, stored, dimensions=1_536, settings=settings) as bench:
+        report = bench.move()
+
+        uploads = [r for r in bench.sandbox.requests if r.path.endswith("/upsert")]
+    assert report.exit_code == 0, report.stderr
+    assert [request.status for request in uploads] == [200, 200]
+    assert all(request.body_bytes <= 95_000_000 for request in uploads)
+
+
+def test_the_reduction_keeps_the_first_values_and_renormalises_in_double_precision(
+    tmp_path: Path,
+) -> None:
+    settings = {"Q2V_DIMENSIONS": "32", "Q2V_REDUCE": "matryoshka"}
+    with workbench(tmp_path, points(20), settings=settings) as bench:
+        bench.move()
+
+        found = bench.stored()["file-0000_3"][0]
+    kept = unit_vectors(20)[3, :32].astype(np.float64)
+    assert (kept / np.sqrt((kept * kept).sum())).astype(np.float32).tobytes() == found.tobytes()
+
+
+def test_duckdb_reads_a_part_without_knowing_anything_about_us(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(25)) as bench:
+        bench.run("snapshot")
+        (part,) = bench.folder.glob("*/parts/*.parquet")
+
+    rows = (
+        duckdb.read_parquet(str(part))
+        .project("point_id, point_id_type, len(vector), payload ->> 'file_id'")
+        .fetchall()
+    )
+
+    assert rows[0] == ("0", "uint64", DIMENSIONS, "file-0000")
+    assert len(rows) == 25
+
+
+@pytest.mark.fault("P05")
+def test_an_empty_collection_moves_only_when_asked_for(tmp_path: Path) -> None:
+    with workbench(tmp_path, []) as bench:
+        refused = bench.run("snapshot")
+        taken = bench.run("snapshot", "--allow-empty")
+        moved = bench.run("migrate", "--allow-empty")
+        compared = bench.run("reconcile")
+
+        assert bench.entries()["_vector_count"] == b"0"
+    assert [one.exit_code for one in (refused, taken, moved, compared)] == [5, 0, 0, 0]
+
+
+def test_a_dry_run_writes_nothing_to_the_target(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(10)) as bench:
+        bench.run("snapshot")
+        before = bench.state()
+
+        result = bench.run("migrate", "--dry-run")
+
+        assert before == bench.state()
+        assert bench.uploads() == []
+    assert (result.exit_code, result.document["dry_run"]) == (0, True)
+
+
+def test_plan_tells_the_figures_and_every_setting_with_its_origin(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(50)) as bench:
+        before = bench.state()
+
+        result = bench.run("plan")
+
+        assert before == bench.state()
+    document = result.document
+    assert result.exit_code == 0
+    assert (document["points"], document["vectors"], document["files"]) == (50, 50, 8)
+    origins = {row["key"]: row["origin"] for row in document["settings"]}
+    assert origins["source.url"] == "environment QDRANT_URL"
+    assert origins["mapping.id_template"] == "default"
+    assert document["target"]["index"]["name"] == INDEX
+
+
+def test_status_names_the_next_command_at_every_stage(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(10)) as bench:
+        steps = [bench.run("status").document["next"]]
+        for words in (["snapshot"], ["migrate"], ["reconcile"], ["rollback", "--execute"]):
+            bench.run(*words)
+            steps.append(bench.run("status").document["next"])
+
+    assert steps == [
+        "q2v snapshot",
+        "q2v migrate",
+        "q2v reconcile",
+        "the cutover is your decision (RUNBOOK: cutover)",
+        "q2v migrate",
+    ]
