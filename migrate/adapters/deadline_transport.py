@@ -156,7 +156,7 @@ class DeadlineTransport(httpx.BaseTransport):
         backend = _DeadlineBackend(deadline)
         proxy = None if base_url.loopback else _proxy_of_environment(base_url)
         self._pool = httpcore.ConnectionPool(
-            ssl_context=trusting_context(),
+            ssl_context=trusting_context() if base_url.url.startswith("https:") else None,
             proxy=proxy,
             max_connections=CONNECTIONS_MAX,
             network_backend=backend,
