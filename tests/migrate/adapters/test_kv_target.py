@@ -207,6 +207,24 @@ def test_an_answer_that_is_too_large_is_asked_for_in_halves() -> None:
         assert len(target.read(namespace.values)) == 100
 
 
+def test_a_value_that_is_refused_as_text_is_read_alone() -> None:
+    """Some services refuse the whole bulk read for one value that is no text."""
+    namespace = Namespace({f"k{number}": b"1" for number in range(9)} | {"raw": b"\xff\x00"})
+
+    def script(seen: Seen) -> Step:
+        if "/metadata/" in seen.target:
+            return envelope({"key": "raw"})
+        if seen.method == "POST" and b'"raw"' in seen.body:
+            return failure(400, (10001, "the value of a key is not text"))
+        return namespace(seen)
+
+    with target_of(script) as (_, target):
+        found = target.read([*namespace.values, "absent"])
+
+    assert {key: found_entry.value for key, found_entry in found.items()} == namespace.values
+    assert found["raw"].metadata == {"key": "raw"}
+
+
 @pytest.mark.fault("R08", "N08")
 @pytest.mark.parametrize(
     "values",
