@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -64,9 +64,11 @@ class _DeadlineStream(httpcore.NetworkStream):
 
     @override
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        for start in range(0, len(buffer), WRITE_PIECE_BYTES):
-            piece = buffer[start : start + WRITE_PIECE_BYTES]
-            self._stream.write(piece, self._deadline.cut(timeout, httpcore.WriteTimeout))
+        view = memoryview(buffer)  # slices without copying
+        for start in range(0, len(view), WRITE_PIECE_BYTES):
+            piece = view[start : start + WRITE_PIECE_BYTES]
+            timeout_s = self._deadline.cut(timeout, httpcore.WriteTimeout)
+            self._stream.write(cast("bytes", piece), timeout_s)
 
     @override
     def close(self) -> None:
@@ -156,7 +158,7 @@ class DeadlineTransport(httpx.BaseTransport):
         backend = _DeadlineBackend(deadline)
         proxy = None if base_url.loopback else _proxy_of_environment(base_url)
         self._pool = httpcore.ConnectionPool(
-            ssl_context=trusting_context(),
+            ssl_context=trusting_context() if base_url.url.startswith("https:") else None,
             proxy=proxy,
             max_connections=CONNECTIONS_MAX,
             network_backend=backend,

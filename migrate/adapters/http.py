@@ -3,11 +3,12 @@
 import hashlib
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar, assert_never
 
 import httpx
-import tenacity
 
+from migrate.adapters.http_attempts import AgainError, bounded_attempts
 from migrate.adapters.http_faults import FAULTS, Fault, is_untrusted
 from migrate.adapters.http_wire import ANSWER_BYTES_MAX, HttpLimits, HttpWire
 from migrate.adapters.request_budget import RequestBudget
@@ -35,7 +36,6 @@ from migrate.core.retry import (
     Redirected,
     Refused,
     Retry,
-    backoff_s,
     judge_answer,
     parse_ratelimit,
     refusal_remedy,
@@ -57,15 +57,6 @@ SHOWN_CHARACTERS_MAX = 200  # of a server's text
 # These two log every URL, and ours hold the account id.
 for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)
-
-
-class _AgainError(Exception):
-    """This attempt failed in a way that another one may mend."""
-
-    def __init__(self, reason: str, *, after_s: float | None = None, blocked: bool = False) -> None:
-        super().__init__(reason)
-        self.after_s = after_s  # the server's wish
-        self.blocked = blocked  # the budget does the waiting
 
 
 class CloudflareHttp:
@@ -136,20 +127,18 @@ class CloudflareHttp:
         there; `raw` says that the body of a success has no envelope. Raises AccessError,
         RemoteUnavailableError, BudgetExhaustedError, LocalStorageError.
         """
-        attempts = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(self._limits.attempts_max),
-            wait=self._wait_s,
-            retry=tenacity.retry_if_exception_type(_AgainError),
-            before_sleep=lambda state: self._tell(request.operation, state),
-            sleep=self._clock.wait,
-            reraise=True,
+        attempts = bounded_attempts(
+            self._limits.attempts_max,
+            clock=self._clock,
+            jitter=self._jitter,
+            tell=partial(self._tell, request.operation),
         )
         try:
             for attempt in attempts:
                 with attempt:
                     number = attempt.retry_state.attempt_number
                     return self._attempt(request, read, number, raw=raw)
-        except _AgainError as error:
+        except AgainError as error:
             raise self._given_up(request.operation, error) from error
         raise AssertionError("the last attempt returns or raises")
 
@@ -197,7 +186,7 @@ class CloudflareHttp:
                 raise self._again(verdict.reason, body, ray, after_s=verdict.after_s)
             case Blocked():
                 self._budget.block(verdict.seconds)
-                raise _AgainError(verdict.reason, blocked=True)
+                raise AgainError(verdict.reason, blocked=True)
             case AccessDenied() | Redirected():
                 raise self._hopeless(request.operation, verdict, ray)
             case _:
@@ -247,7 +236,7 @@ class CloudflareHttp:
         kind = next(FAULTS[base] for base in type(error).__mro__ if base in FAULTS)
         match kind:
             case Fault.TRANSIENT:
-                return _AgainError(f"{type(error).__name__}: {text}")
+                return AgainError(f"{type(error).__name__}: {text}")
             case Fault.BUG:
                 return error
             case _:
@@ -265,9 +254,9 @@ class CloudflareHttp:
                 f"{reason}; it asks for {after_s:.0f} s of silence",
                 remedy="run the same command again after that time: it resumes",
             )
-        return _AgainError(reason, after_s=after_s)
+        return AgainError(reason, after_s=after_s)
 
-    def _given_up(self, operation: Operation, error: _AgainError) -> Exception:
+    def _given_up(self, operation: Operation, error: AgainError) -> Exception:
         what = (
             f"{operation.name}: no usable answer in {self._limits.attempts_max} attempts: {error}"
         )
@@ -277,22 +266,10 @@ class CloudflareHttp:
             )
         return RemoteUnavailableError(what, remedy="run the same command again: it resumes")
 
-    def _wait_s(self, state: tenacity.RetryCallState) -> float:
-        """Full jitter, the server's wish if that is longer, nothing if the budget waits."""
-        assert state.outcome is not None
-        error = state.outcome.exception()
-        assert isinstance(error, _AgainError)
-        if error.blocked:
-            return 0.0
-        return max(error.after_s or 0.0, backoff_s(state.attempt_number, self._jitter()))
-
-    def _tell(self, operation: Operation, state: tenacity.RetryCallState) -> None:
-        if self._progress is None or state.outcome is None:
-            return
-        self._progress.say(
-            f"{operation.name}: attempt {state.attempt_number} of {self._limits.attempts_max} "
-            f"failed: {state.outcome.exception()}"
-        )
+    def _tell(self, operation: Operation, attempt: int, error: BaseException) -> None:
+        if self._progress is not None:
+            of = f"attempt {attempt} of {self._limits.attempts_max}"
+            self._progress.say(f"{operation.name}: {of} failed: {error}")
 
     def _note_ratelimit(self, header: str | None) -> None:
         """The header does not track the five-minute budget (contract 1.2): it only ever shrinks."""

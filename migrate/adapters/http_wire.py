@@ -76,6 +76,9 @@ def _pieces(body: Sequence[bytes]) -> Iterator[bytes]:
     held: list[bytes] = []
     size = 0
     for piece in body:
+        if len(piece) >= PIECE_BYTES and not held:
+            yield piece
+            continue
         held.append(piece)
         size += len(piece)
         if size >= PIECE_BYTES:

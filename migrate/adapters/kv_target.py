@@ -15,6 +15,7 @@ from migrate.core.kv_answers import (
     needs_raw_reading,
     read_bulk_result,
     read_keys,
+    read_metadata,
     read_values,
 )
 from migrate.core.limits import (
@@ -34,11 +35,19 @@ BULK_WRITE = Operation(name="KV bulk write", scope=EDIT)
 BULK_DELETE = Operation(name="KV bulk delete", scope=EDIT)
 BULK_READ = Operation(name="KV bulk read", scope=READ)
 READ_VALUE = Operation(name="KV read value", scope=READ)
+READ_METADATA = Operation(name="KV read metadata", scope=READ)
 LIST_KEYS = Operation(name="KV list keys", scope=READ)
 
 EMPTY_PAGES_MAX = 1_000  # in a row; deleted keys leave empty pages behind, but not for ever
 # What an invalid cursor answers is not documented.
 CURSOR_REFUSALS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+BULK_READ_REFUSALS = frozenset(
+    {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+    }
+)
 
 
 class WorkersKvTarget:
@@ -127,14 +136,18 @@ class WorkersKvTarget:
         return self._http.value_of(LIST_KEYS, outcome)
 
     def _read_some(self, keys: Sequence[str]) -> dict[str, KvEntry]:
-        """At most 100 keys; an answer too large for the service or for us is asked in halves."""
+        """At most 100 keys; what cannot be answered in one piece is asked in halves."""
         body = orjson.dumps({"keys": keys, "type": "text", "withMetadata": True})
         request = self._request(BULK_READ, "POST", "bulk", "get", body=body)
         outcome = self._http.exchange(request, partial(read_values, wanted=keys))
-        too_large = isinstance(outcome, Oversized) or (
-            isinstance(outcome, Refusal) and outcome.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        )
-        if too_large and len(keys) > 1:
+        # Too much for one answer, or one value among them that the service will not give as text.
+        if isinstance(outcome, Oversized) or (
+            isinstance(outcome, Refusal)
+            and outcome.status in BULK_READ_REFUSALS
+            and outcome.code != NO_KV_NAMESPACE_CODE
+        ):
+            if len(keys) == 1:
+                return self._read_alone(keys[0])
             half = len(keys) // 2
             return self._read_some(keys[:half]) | self._read_some(keys[half:])
         found = self._http.value_of(BULK_READ, outcome)
@@ -146,6 +159,15 @@ class WorkersKvTarget:
                 else:
                     found[key] = KvEntry(key=key, value=value, metadata=entry.metadata)
         return found
+
+    def _read_alone(self, key: str) -> dict[str, KvEntry]:
+        """Value and metadata of one key by their own endpoints."""
+        value = self._read_raw(key)
+        if value is None:
+            return {}
+        request = self._request(READ_METADATA, "GET", "metadata", key)
+        metadata = self._http.send(request, read_metadata)
+        return {key: KvEntry(key=key, value=value, metadata=metadata)}
 
     def _read_raw(self, key: str) -> bytes | None:
         """The exact bytes of one value."""

@@ -79,6 +79,12 @@ def _read_value(key: str, value: object) -> KvEntry:
     return KvEntry(key=key, value=text.encode(), metadata=value.get("metadata"))
 
 
+def read_metadata(answer: Answer) -> object:
+    """The metadata of one key: any JSON, null without."""
+    assert answer.envelope is not None
+    return answer.envelope.result
+
+
 def needs_raw_reading(entry: KvEntry) -> bool:
     """Whether the text may have lost bytes on its way."""
     return REPLACEMENT in entry.value.decode()

@@ -28,6 +28,7 @@ UPLOAD_BYTES_MAX = 100_000_000  # V-LIM "100 MB"; the smaller of the two reading
 FETCH_IDS_MAX = 20  # observed by many up to 2026-10, code 40007
 DELETE_IDS_MAX = 100  # measured 2026-09-14, code 40007
 LIST_IDS_MAX = 1_000  # V-LIM
+NAMESPACE_BYTES_MAX = 64  # V-LIM
 
 # Workers KV: KV-LIM, KV-WRITE.
 KV_KEY_BYTES_MAX = 512
@@ -40,6 +41,7 @@ KV_KEYS_PER_DELETE_MAX = 10_000
 KV_READ_KEYS_MAX = 100
 KV_LIST_KEYS_MAX = 1_000
 KV_LIST_KEYS_MIN = 10  # a smaller limit is refused
+KV_NAMESPACES_MAX = 1_000  # per account
 
 # Prices: V-PRICE and the KV part of workers/platform/pricing, both 2026.
 PRICES_AS_OF = "2026-04-21"
@@ -48,3 +50,11 @@ USD_PER_STORED_DIMENSION = 0.05 / 100_000_000  # per month
 FREE_STORED_DIMENSIONS = 5_000_000
 INCLUDED_KV_WRITES = 1_000_000  # per month
 USD_PER_KV_WRITE = 5.00 / 1_000_000
+INCLUDED_QUERIED_DIMENSIONS = 50_000_000  # per month: (queries + vectors) * dimensions
+USD_PER_QUERIED_DIMENSION = 0.01 / 1_000_000
+INCLUDED_KV_READS = 10_000_000  # per month and per key, absent ones too
+USD_PER_KV_READ = 0.50 / 1_000_000
+INCLUDED_KV_LISTS = 1_000_000  # per month and per request; deletes are priced like writes
+USD_PER_KV_LIST = 5.00 / 1_000_000
+INCLUDED_KV_STORED_BYTES = 1_000_000_000
+USD_PER_KV_STORED_BYTE = 0.50 / 1_000_000_000  # per month

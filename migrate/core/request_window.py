@@ -96,8 +96,9 @@ def decode_record(line: str, now: Now) -> Record:
 
 def adopt_record(record: Record, now: Now) -> Record:
     """The record as one of this boot, of the youngest age that is possible."""
-    if record.boot == now.boot and record.monotonic_s <= now.monotonic_s:
-        return record
+    # The file holds rounded times, so a stamp of this very moment may seem to lie ahead.
+    if record.boot == now.boot and record.monotonic_s <= now.monotonic_s + ROUNDING_S:
+        return replace(record, monotonic_s=min(record.monotonic_s, now.monotonic_s))
     age_s = min(max(now.wall_s - record.wall_s, 0.0), now.monotonic_s)
     return replace(record, boot=now.boot, monotonic_s=now.monotonic_s - age_s)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 
 TRICKLE_PAUSE_S = 0.02
+POLL_S = 0.05  # how soon a waiting thread sees that the test is over
 HANG_S_MAX = 10.0  # a client that never gives up fails its test, not the whole run
 
 
@@ -97,6 +98,7 @@ class ScriptedServer:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self._open: set[socket.socket] = set()
         self.requests: list[Seen] = []
         self.connections = 0
         scheme = "http" if context is None else "https"
@@ -109,6 +111,9 @@ class ScriptedServer:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        for connection in list(self._open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(timeout=HANG_S_MAX)
 
@@ -130,9 +135,11 @@ class ScriptedServer:
         with suppress(OSError, ConnectionError):
             if self._context is not None:
                 connection = self._context.wrap_socket(connection, server_side=True)
-            connection.settimeout(0.05)
+            self._open.add(connection)
+            connection.settimeout(POLL_S)
             while self._serve_one(connection):
                 pass
+        self._open.discard(connection)
         with suppress(OSError):
             connection.close()
 
@@ -238,7 +245,7 @@ class ScriptedServer:
             connection.sendall(data)
         while step.endless and not self._stop.is_set():
             connection.sendall(step.body)
-        connection.settimeout(0.05)
+        connection.settimeout(POLL_S)
         return length == len(step.body)
 
 

@@ -116,6 +116,20 @@ def test_no_sliding_window_ever_holds_more_than_the_maximum(
         assert later - earlier >= WINDOW_S
 
 
+@pytest.mark.fault("G11")
+def test_a_stamp_rounded_up_by_the_file_is_not_aged_by_the_wall_clock(tmp_path: Path) -> None:
+    """Found by the property above: a stamp half a microsecond ahead was taken for a foreign one."""
+    machine = Machine()
+    first, second = (open_budget(tmp_path / "requests", machine, requests_max=1) for _ in range(2))
+    machine.wait(500.000_000_7)
+    first.acquire()
+    machine.jump(200)
+
+    second.acquire()
+
+    assert machine.true_s >= 500 + WINDOW_S
+
+
 @pytest.mark.parametrize("torn_bytes", range(1, 40))
 def test_a_torn_last_line_counts_as_a_request(tmp_path: Path, torn_bytes: int) -> None:
     """A kill within the write of a stamp: the request may have left, so it counts."""
