@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from sandbox.errors import ServiceError, foreign_account, no_route, unknown_toke
 from sandbox.faults import Faults, parse_faults
 from sandbox.limits import BODY_BYTES_MAX
 from sandbox.messages import Request, Response, edge_page, failure
+from sandbox.ndjson import UploadParser
 from sandbox.profile import INSTANT, Profile
 from sandbox.rate import RequestBudget
 from sandbox.request_log import RequestLog, RequestRecord
@@ -85,8 +87,9 @@ class SandboxApp:
         self._faults = faults
         self._log = log
         self._budget = RequestBudget(profile, clock)
+        self._vectorize = VectorizeRoutes(store, profile, clock)
         self._routes = [
-            *VectorizeRoutes(store, profile, clock).routes(),
+            *self._vectorize.routes(),
             *KvRoutes(store, clock).routes(),
             *token_routes(api_token),
         ]
@@ -100,23 +103,41 @@ class SandboxApp:
         if scope["type"] == "lifespan":
             await _answer_lifespan(receive, send)
             return
-        body, body_bytes = await _read_body(scope, receive)
+        request, body = await self._read(_head(scope), receive)
         if self._faults.delay_s:
             await asyncio.sleep(self._faults.delay_s)
-        request = Request(
-            scope["method"],
-            scope["raw_path"].decode("latin-1"),
-            scope["query_string"].decode("latin-1"),
-            {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
-            body,
-        )
         with self.store.lock:
-            response = self._answer(request, too_large=body_bytes > BODY_BYTES_MAX)
-            self._record(request, response, body_bytes)
+            response = self._answer(request, too_large=body.size > BODY_BYTES_MAX)
+            self._record(request, response, body)
         if response.cut:
             await _cut(scope, receive)
         else:
             await self._send(request, response, send)
+
+    async def _read(self, head: Request, receive: Receive) -> tuple[Request, "_Body"]:
+        """The request with its body: parsed already if it is an upload, else in one piece."""
+        parser = self._early_parser(head)
+        body = _Body(hashed=self._log is not None)
+        kept = bytearray()
+        async for piece in _pieces(receive):
+            body.add(piece)
+            if body.size > BODY_BYTES_MAX:
+                kept.clear()  # read to its end, so that the client hears the answer
+            elif parser is None:
+                kept += piece
+            else:
+                with self.store.lock:
+                    parser.feed(piece)
+        return replace(head, body=kept, upload=parser), body
+
+    def _early_parser(self, head: Request) -> UploadParser | None:
+        if head.headers.get("authorization") != self._authorization:
+            return None
+        with self.store.lock:
+            try:
+                return self._vectorize.early_parser(head)
+            except ServiceError:
+                return None  # the answer will say it
 
     def _answer(self, request: Request, *, too_large: bool) -> Response:
         try:
@@ -153,7 +174,7 @@ class SandboxApp:
             return failure(error)
         return self._faults.replacement(struck) or response
 
-    def _record(self, request: Request, response: Response, body_bytes: int) -> None:
+    def _record(self, request: Request, response: Response, body: "_Body") -> None:
         if self._log is not None:
             self._log.append(
                 RequestRecord(
@@ -161,8 +182,8 @@ class SandboxApp:
                     request.path,
                     request.query,
                     response.status,
-                    body_bytes,
-                    hashlib.sha256(request.body).hexdigest(),
+                    body.size,
+                    body.sha256,
                     self._clock.now(),
                 )
             )
@@ -183,25 +204,43 @@ class SandboxApp:
         await send({"type": "http.response.body", "body": response.body})
 
 
-async def _read_body(scope: Scope, receive: Receive) -> tuple[bytes | bytearray, int]:
-    """The body and its size; one above the limit is read to its end but not kept."""
-    expected = dict(scope["headers"]).get(b"content-length", b"0")
-    body = bytearray()
-    size = int(expected) if expected.isdigit() else 0
-    keep = size <= BODY_BYTES_MAX
-    read = 0
+class _Body:
+    """Size and digest of a body that nobody keeps."""
+
+    def __init__(self, *, hashed: bool) -> None:
+        self.size = 0
+        self._digest = hashlib.sha256() if hashed else None
+
+    def add(self, piece: bytes) -> None:
+        """Count a piece."""
+        self.size += len(piece)
+        if self._digest is not None:
+            self._digest.update(piece)
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal; empty if it was not asked for."""
+        return "" if self._digest is None else self._digest.hexdigest()
+
+
+def _head(scope: Scope) -> Request:
+    return Request(
+        scope["method"],
+        scope["raw_path"].decode("latin-1"),
+        scope["query_string"].decode("latin-1"),
+        {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
+        b"",
+    )
+
+
+async def _pieces(receive: Receive) -> AsyncIterator[bytes]:
     more = True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ConnectionResetError("the client went away before the end of its request")
-        chunk = message.get("body", b"")
-        read += len(chunk)
-        keep = keep and read <= BODY_BYTES_MAX
-        if keep:
-            body += chunk
+        yield message.get("body", b"")
         more = message.get("more_body", False)
-    return (body if keep else b""), read
 
 
 async def _cut(scope: Scope, receive: Receive) -> None:

@@ -27,11 +27,10 @@ CREATE TABLE mutations (
 
 -- Every version of every vector, state `seq` holds the rows with from_seq <= seq < until_seq.
 CREATE TABLE vectors (
-  index_id INTEGER NOT NULL, id TEXT NOT NULL, from_seq INTEGER NOT NULL,
-  until_seq INTEGER NOT NULL, job INTEGER NOT NULL, position INTEGER NOT NULL,
+  row_id INTEGER PRIMARY KEY, index_id INTEGER NOT NULL, id TEXT NOT NULL, from_seq INTEGER NOT NULL,
+  until_seq INTEGER NOT NULL, position INTEGER NOT NULL,
   namespace TEXT, metadata BLOB);
 CREATE UNIQUE INDEX vectors_by_id ON vectors (index_id, id, from_seq);
-CREATE INDEX vectors_by_job ON vectors (index_id, job, id);
 
 CREATE TABLE metadata_indexes (
   index_id INTEGER NOT NULL, property TEXT NOT NULL, type TEXT NOT NULL,

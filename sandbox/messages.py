@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 import orjson
 
 from sandbox.errors import ServiceError, invalid_kv
+from sandbox.ndjson import UploadParser
 
 Result = Any  # what orjson can write
 
@@ -22,6 +23,7 @@ class Request:
     query: str  # as sent
     headers: Mapping[str, str]  # names in lower case
     body: bytes | bytearray
+    upload: UploadParser | None = None  # has read the body as it came in; `body` is empty then
     struck: frozenset[str] = field(default_factory=frozenset)  # faults this one suffers
 
     def suffering(self, struck: frozenset[str]) -> "Request":

@@ -11,6 +11,8 @@ from sandbox.errors import (
 )
 from sandbox.limits import METADATA_BYTES_MAX
 
+_PLAIN = frozenset({str, int, float, bool})
+
 
 def check_metadata(vector_id: str, text: bytes) -> None:
     """Check metadata given as compact JSON of an object. Raises what the service answers.
@@ -24,7 +26,7 @@ def check_metadata(vector_id: str, text: bytes) -> None:
         raise unparsable_upload() from error
     if not isinstance(metadata, dict):
         raise unparsable_upload()
-    _check_object(vector_id, metadata)
+    _check_object(vector_id, metadata, inner=False)
     size = len(text)
     if size > METADATA_BYTES_MAX:
         # The text may spell numbers longer than needed: measure the plain spelling.
@@ -33,27 +35,16 @@ def check_metadata(vector_id: str, text: bytes) -> None:
         raise oversized_metadata(vector_id, size, METADATA_BYTES_MAX)
 
 
-def _check_object(vector_id: str, metadata: Mapping[str, object]) -> None:
+def _check_object(vector_id: str, metadata: Mapping[str, object], *, inner: bool) -> None:
     for key, value in metadata.items():
-        _check_key(vector_id, key)
-        if isinstance(value, dict):
-            for inner_key, inner_value in value.items():
-                _check_key(vector_id, inner_key)
-                _check_plain(inner_value)
-        else:
-            _check_plain(value)
-
-
-def _check_key(vector_id: str, key: str) -> None:
-    if not key or key[0] == "$" or "." in key or '"' in key:
-        raise invalid_metadata_key(vector_id)
-
-
-def _check_plain(value: object) -> None:
-    if isinstance(value, str | int | float):  # a bool is an int
-        return
-    if not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
-        raise unparsable_upload()
+        if not key or key[0] == "$" or "." in key or '"' in key:
+            raise invalid_metadata_key(vector_id)
+        if type(value) in _PLAIN:
+            continue
+        if isinstance(value, dict) and not inner:
+            _check_object(vector_id, value, inner=True)
+        elif not (isinstance(value, list) and all(type(one) is str for one in value)):
+            raise unparsable_upload()
 
 
 def selected(text: bytes, properties: Iterable[str]) -> dict[str, object]:

@@ -1,8 +1,9 @@
 """Reads an upload as fast as it is written; one bad line refuses the whole of it."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import orjson
@@ -26,74 +27,94 @@ from sandbox.metadata import check_metadata
 from sandbox.values_file import FLOAT32
 
 _MEMBERS = frozenset({"id", "values", "namespace", "metadata"})
-_ROWS_PER_FLUSH = 128  # under 1 MB of values: the same warm memory is filled again and again
+_ROWS_PER_BLOCK = 128  # under 1 MB of values: the same warm memory is filled again and again
+
+
+_Line = tuple[str, str | None, bytes | None]  # id, namespace, metadata
 
 
 @dataclass(frozen=True, slots=True)
 class UploadedVector:
-    """One line of an upload, checked; its values are at `row` of what `keep_rows` was given."""
+    """One line of an upload, checked."""
 
     id: str
-    row: int  # 0-based
+    position: int  # of its values in the index's file
     namespace: str | None
     metadata: bytes | None  # compact JSON
 
 
-def parse_upload(
-    body: bytes | bytearray,
-    dimensions: int,
-    *,
-    discard: bool,
-    keep_rows: Callable[[int, NDArray[np.float32]], None],
-) -> list[UploadedVector]:
-    """Every vector of the body, in order.
+class UploadParser:
+    """Takes the body piece by piece, as it arrives: memory stays flat and warm.
 
-    `keep_rows(first_row, rows)` receives the values, block by block; it must copy them.
-    With `discard`, lines that cannot be parsed are left out and nobody is told.
-    Raises ServiceError for the first line the service would refuse.
+    `keep_rows(rows)` receives the values block by block, copies them and returns the position of
+    the first. With `discard`, lines that cannot be parsed are left out and nobody is told.
     """
-    reader = _LineReader(dimensions)
-    vectors: list[UploadedVector] = []
-    block = np.empty((_ROWS_PER_FLUSH, dimensions), FLOAT32)
-    for line in _lines(body):
-        filled = len(vectors) % _ROWS_PER_FLUSH
-        try:
-            vectors.append(reader.read(line, block[filled], row=len(vectors)))
-        except ServiceError as error:
-            if discard and error.code == unparsable_upload().code:
-                continue
-            raise
-        if filled == _ROWS_PER_FLUSH - 1:
-            _flush(block, len(vectors), keep_rows)
-    if len(vectors) > VECTORS_PER_UPLOAD_MAX:
-        raise too_many_vectors(len(vectors), VECTORS_PER_UPLOAD_MAX)
-    if not vectors and not discard:
-        raise unparsable_upload()
-    rest = len(vectors) % _ROWS_PER_FLUSH
-    if rest:
-        _flush(block[:rest], len(vectors), keep_rows)
-    return vectors
 
+    def __init__(
+        self,
+        dimensions: int,
+        *,
+        discard: bool,
+        keep_rows: Callable[[NDArray[np.float32]], int],
+    ) -> None:
+        self._reader = _LineReader(dimensions)
+        self._discard = discard
+        self._keep_rows = keep_rows
+        self._block = np.empty((_ROWS_PER_BLOCK, dimensions), FLOAT32)
+        self._waiting: list[_Line] = []  # rows of the block
+        self._vectors: list[UploadedVector] = []
+        self._unfinished: list[bytes] = []  # pieces of the last line
+        self._refusal: ServiceError | None = None
 
-def _lines(body: bytes | bytearray) -> Iterator[bytes]:
-    """Lines without their newline, blank ones left out; one line is copied at a time."""
-    with memoryview(body) as view:
+    def feed(self, piece: bytes | bytearray) -> None:
+        """Read on. After the first bad line the rest is only let through."""
         start = 0
-        while start < len(body):
-            end = body.find(b"\n", start)
-            end = len(body) if end < 0 else end
-            line = view[start:end].tobytes()
+        while self._refusal is None:
+            end = piece.find(b"\n", start)
+            if end < 0:
+                self._unfinished.append(bytes(piece[start:]))
+                return
+            line = bytes(piece[start:end])
+            if self._unfinished:
+                line = b"".join([*self._unfinished, line])
+                self._unfinished.clear()
+            self._read_line(line)
             start = end + 1
-            if line[:1] == b"{" or line.strip():
-                yield line
 
+    def finish(self) -> list[UploadedVector]:
+        """Every vector, in order. Raises ServiceError for the first line the service refuses."""
+        self._read_line(b"".join(self._unfinished))
+        self._flush()
+        if self._refusal is not None:
+            raise self._refusal
+        if len(self._vectors) > VECTORS_PER_UPLOAD_MAX:
+            raise too_many_vectors(len(self._vectors), VECTORS_PER_UPLOAD_MAX)
+        if not self._vectors and not self._discard:
+            raise unparsable_upload()
+        return self._vectors
 
-def _flush(
-    block: NDArray[np.float32], rows: int, keep_rows: Callable[[int, NDArray[np.float32]], None]
-) -> None:
-    if not np.isfinite(block).all():
-        raise unparsable_upload()
-    keep_rows(rows - len(block), block)
+    def _read_line(self, line: bytes) -> None:
+        if self._refusal is not None or not (line.startswith(b"{") or line.strip()):
+            return
+        try:
+            with np.errstate(over="ignore"):
+                self._waiting.append(self._reader.read(line, self._block[len(self._waiting)]))
+        except ServiceError as error:
+            if not (self._discard and error.code == unparsable_upload().code):
+                self._refusal = error
+            return
+        if len(self._waiting) == _ROWS_PER_BLOCK:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._waiting or self._refusal is not None:
+            return
+        start = self._keep_rows(self._block[: len(self._waiting)])
+        self._vectors += [
+            UploadedVector(vector_id, start + row, namespace, metadata)
+            for row, (vector_id, namespace, metadata) in enumerate(self._waiting)
+        ]
+        self._waiting.clear()
 
 
 class _LineReader:
@@ -103,39 +124,34 @@ class _LineReader:
         self._dimensions = dimensions
         self._parser = simdjson.Parser()
 
-    def read(self, text: bytes, values: NDArray[np.float32], *, row: int) -> UploadedVector:
+    def read(self, text: bytes, values: NDArray[np.float32]) -> _Line:
         """Check one line and fill `values` from it."""
         if not _values_are_flat(text):
-            return self._read_strictly(text, values, row=row)
+            return self._read_strictly(text, values)
         try:
-            return self._read_fast(text, values, row=row)
-        except (ValueError, KeyError, TypeError, RuntimeError):
-            return self._read_strictly(text, values, row=row)
+            return self._read_fast(text, values)
+        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError):
+            return self._read_strictly(text, values)
 
-    def _read_fast(self, text: bytes, values: NDArray[np.float32], *, row: int) -> UploadedVector:
+    def _read_fast(self, text: bytes, values: NDArray[np.float32]) -> _Line:
         document = self._parser.parse(text)
         if not isinstance(document, simdjson.Object):
             raise unparsable_upload()
         # The parser takes no new line while a part of the last one is alive: copy all, keep none.
-        members: dict[str, Any] = {
-            name: value for name, value in document.items() if name in _MEMBERS
-        }
-        known = len(members) == len(document)
-        numbers = np.frombuffer(members["values"].as_buffer(of_type="d"))
-        metadata = members.get("metadata")
-        if isinstance(metadata, simdjson.Object):
-            metadata = cast(bytes, metadata.mini)  # bytes, whatever its stub says
-        elif metadata is not None:
-            known = False
-        vector_id, namespace = members["id"], members.get("namespace")
-        del document, members
+        known = _MEMBERS.issuperset(document.keys())
+        numbers = np.frombuffer(cast(simdjson.Array, document["values"]).as_buffer(of_type="d"))
+        given, metadata = document.get("metadata"), None
+        if isinstance(given, simdjson.Object):
+            metadata = cast(bytes, given.mini)  # bytes, whatever its stub says
+        elif given is not None:
+            raise unparsable_upload()
+        vector_id, namespace = document["id"], document.get("namespace")
+        del document, given
         if not known:
             raise unparsable_upload()
-        return self._checked(vector_id, numbers, namespace, metadata, values, row=row)
+        return self._checked(vector_id, numbers, namespace, metadata, values)
 
-    def _read_strictly(
-        self, text: bytes, values: NDArray[np.float32], *, row: int
-    ) -> UploadedVector:
+    def _read_strictly(self, text: bytes, values: NDArray[np.float32]) -> _Line:
         try:
             record = orjson.loads(text)
             if not isinstance(record, dict) or not _MEMBERS.issuperset(record):
@@ -143,9 +159,7 @@ class _LineReader:
             numbers = _numbers(record["values"])
             metadata = record.get("metadata")
             plain = None if metadata is None else orjson.dumps(metadata)
-            return self._checked(
-                record["id"], numbers, record.get("namespace"), plain, values, row=row
-            )
+            return self._checked(record["id"], numbers, record.get("namespace"), plain, values)
         except (ValueError, KeyError, TypeError) as error:
             raise unparsable_upload() from error
 
@@ -156,9 +170,7 @@ class _LineReader:
         namespace: object,
         metadata: bytes | None,
         values: NDArray[np.float32],
-        *,
-        row: int,
-    ) -> UploadedVector:
+    ) -> _Line:
         if not isinstance(vector_id, str) or not vector_id:
             raise unparsable_upload()
         _check_bytes(vector_id, VECTOR_ID_BYTES_MAX, id_too_long)
@@ -170,9 +182,11 @@ class _LineReader:
             raise wrong_width(vector_id, self._dimensions, len(numbers))
         if metadata is not None:
             check_metadata(vector_id, metadata)
-        with np.errstate(over="ignore"):
-            values[:] = numbers
-        return UploadedVector(vector_id, row, namespace or None, metadata)
+        values[:] = numbers
+        # A number may be finite as double and beyond float32. The sum of squares is a quick look.
+        if not math.isfinite(values.dot(values)) and not np.isfinite(values).all():
+            raise unparsable_upload()
+        return vector_id, namespace or None, metadata
 
 
 def _check_bytes(text: str, size_max: int, refusal: Callable[[int, int], ServiceError]) -> None:
@@ -183,6 +197,8 @@ def _check_bytes(text: str, size_max: int, refusal: Callable[[int, int], Service
 
 def _values_are_flat(text: bytes) -> bool:
     """Whether `values` is surely a plain list: the fast parser would flatten a nested one."""
+    if text.find(b"[", text.find(b"[") + 1) < 0:
+        return True
     name = text.find(b'"values"')
     if name < 0 or text.find(b'"values"', name + 1) >= 0:
         return False

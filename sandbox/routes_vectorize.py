@@ -30,7 +30,7 @@ from sandbox.limits import (
 from sandbox.messages import Request, Response, success
 from sandbox.metadata import selected
 from sandbox.multipart import parse_form
-from sandbox.ndjson import parse_upload
+from sandbox.ndjson import UploadParser
 from sandbox.profile import Profile
 from sandbox.query import Match, nearest
 from sandbox.routing import Route
@@ -41,6 +41,7 @@ from sandbox.vector_store import StoredVector
 
 _PREFIX = "accounts/{account}/vectorize/v2/indexes"
 _OLD_PREFIX = "accounts/{account}/vectorize/indexes"
+NDJSON = "application/x-ndjson"
 _TYPES = ("string", "number", "boolean")
 
 
@@ -131,19 +132,33 @@ class VectorizeRoutes:
 
     def _upload(self, request: Request, name: str, *, replace: bool) -> Response:
         index = self._vectors.indexes.get(name)
-        behaviour = request.parameters.get("unparsable-behavior", "error")
-        if behaviour not in {"error", "discard"}:
+        if request.parameters.get("unparsable-behavior", "error") not in {"error", "discard"}:
             raise invalid_request("unparsable-behavior must be error or discard")
-        body = _ndjson(request)
-        file, start = self._vectors.values_file(index), self._vectors.next_position(index)
-        uploaded = parse_upload(
-            body,
-            index.dimensions,
-            discard=behaviour == "discard",
-            keep_rows=lambda row, rows: file.write(start + row, rows),
-        )
-        mutation_id = self._vectors.write_vectors(index, uploaded, replace=replace)
+        parser = request.upload
+        if parser is None:
+            body = _ndjson(request)
+            parser = self._upload_parser(request, index)
+            parser.feed(body)
+        mutation_id = self._vectors.write_vectors(index, parser.finish(), replace=replace)
         return success({"mutationId": mutation_id})
+
+    def early_parser(self, request: Request) -> UploadParser | None:
+        """For a request whose body is still to come: what can read it as it comes in.
+
+        Only for the raw form; multipart is taken apart when it is complete.
+        """
+        match request.segments:
+            case (_, _, _, _, "vectorize", "v2", "indexes", name, "insert" | "upsert"):
+                if request.method == "POST" and request.content_type == NDJSON:
+                    return self._upload_parser(request, self._vectors.indexes.get(name))
+        return None
+
+    def _upload_parser(self, request: Request, index: VectorIndex) -> UploadParser:
+        return UploadParser(
+            index.dimensions,
+            discard=request.parameters.get("unparsable-behavior") == "discard",
+            keep_rows=lambda rows: self._vectors.keep_rows(index, rows),
+        )
 
     def get_by_ids(self, request: Request, name: str) -> Response:
         """Up to 20 vectors with everything they hold; absent ids are left out."""
@@ -294,7 +309,7 @@ def _object(request: Request) -> dict[str, Any]:
 
 def _ndjson(request: Request) -> bytes | bytearray:
     """The lines of an upload, in either of its two forms."""
-    if request.content_type == "application/x-ndjson":
+    if request.content_type == NDJSON:
         return request.body
     if request.content_type == "multipart/form-data":
         refusal = invalid_request("expected multipart/form-data with a part named vectors")

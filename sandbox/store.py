@@ -65,10 +65,9 @@ class SandboxStore:
             if row.shape != (index.dimensions,):
                 raise ValueError(f"{index_name} takes {index.dimensions} values, got {row.shape}")
             self.vectors.log.commit_all(index.index_id)
-            position = self.vectors.next_position(index)
-            self.vectors.values_file(index).write(position, row.reshape(1, -1))
+            position = self.vectors.keep_rows(index, row.reshape(1, -1))
             text = None if metadata is None else orjson.dumps(metadata)
-            uploaded = UploadedVector(vector_id, 0, namespace, text)
+            uploaded = UploadedVector(vector_id, position, namespace, text)
             self.vectors.write_vectors(index, [uploaded], replace=True)
             self.vectors.log.commit_all(index.index_id)
 

@@ -107,28 +107,35 @@ class VectorStore:
 
     # Writes ---------------------------------------------------------------------------------
 
-    def next_position(self, index: VectorIndex) -> int:
-        """Where the next rows of values go."""
+    def keep_rows(self, index: VectorIndex, rows: NDArray[np.float32]) -> int:
+        """Put rows of values into the file; returns the position of the first.
+
+        Nothing names them yet: `write_vectors` does, or they are lost space.
+        """
+        position = self._next_position(index)
+        self.values_file(index).write(position, rows)
+        self._next_positions[index.index_id] = position + len(rows)
+        return position
+
+    def _next_position(self, index: VectorIndex) -> int:
         position = self._next_positions.get(index.index_id)
         if position is None:
             position = self._database.connection.execute(
                 "SELECT coalesce(max(position) + 1, 0) FROM vectors WHERE index_id = ?",
                 (index.index_id,),
             ).fetchone()[0]
-            self._next_positions[index.index_id] = position
-        return position
+        return int(position)
 
     def write_vectors(
         self, index: VectorIndex, uploaded: Sequence[UploadedVector], *, replace: bool
     ) -> str:
-        """Take an upload whose values were put at `next_position`; returns the mutation id.
+        """Take an upload whose values are in the file already; returns the mutation id.
 
         `replace` tells upsert from insert. Of an id given twice, upsert keeps the last and
         insert the first.
         """
         ordered = uploaded if replace else list(reversed(uploaded))
         by_id = {vector.id: vector for vector in ordered}
-        start = self.next_position(index)
 
         def apply(mutation: Mutation) -> int:
             ids = list(by_id)
@@ -138,18 +145,18 @@ class VectorStore:
                 removed = 0
                 kept = self._live_ids(index, ids)
                 ids = [vector_id for vector_id in ids if vector_id not in kept]
+            ids.sort()
             self._database.connection.executemany(
                 "INSERT INTO vectors "
-                "(index_id, id, from_seq, until_seq, job, position, namespace, metadata) "
-                "VALUES (?,?,?,?,?,?,?,?)",
+                "(index_id, id, from_seq, until_seq, position, namespace, metadata) "
+                "VALUES (?,?,?,?,?,?,?)",
                 (
                     (
                         index.index_id,
                         vector_id,
                         mutation.seq,
                         FOREVER,
-                        mutation.job,
-                        start + by_id[vector_id].row,
+                        by_id[vector_id].position,
                         by_id[vector_id].namespace,
                         by_id[vector_id].metadata,
                     )
@@ -158,9 +165,7 @@ class VectorStore:
             )
             return len(ids) - removed
 
-        mutation_id = self._take(index, len(by_id), apply)
-        self._next_positions[index.index_id] = start + len(uploaded)
-        return mutation_id
+        return self._take(index, len(by_id), apply)
 
     def delete_vectors(self, index: VectorIndex, ids: Iterable[str]) -> str:
         """Take a deletion; ids that do not exist are no error."""
@@ -265,7 +270,7 @@ class VectorStore:
     ) -> tuple[list[int], NDArray[np.int64]]:
         """Row keys and positions of a state, in ascending position; cheap, for exact search."""
         rows = self._database.connection.execute(
-            "SELECT rowid, position FROM vectors WHERE index_id = ? AND from_seq <= ? "
+            "SELECT row_id, position FROM vectors WHERE index_id = ? AND from_seq <= ? "
             "AND until_seq > ? AND (? IS NULL OR namespace = ?) ORDER BY position",
             (index.index_id, seq, seq, namespace, namespace),
         ).fetchall()
@@ -276,7 +281,7 @@ class VectorStore:
     ) -> dict[int, StoredVector]:
         """Vectors by row keys from `positions` of the same state; their positions name them."""
         marks = ",".join("?" * len(keys))
-        found = self._select(f"rowid IN ({marks})", index, seq, keys)
+        found = self._select(f"row_id IN ({marks})", index, seq, keys)
         return {one.position: one for one in found}
 
     def metadata_indexes(self, index: VectorIndex, seq: int) -> list[MetadataIndex]:
@@ -297,19 +302,19 @@ class VectorStore:
     def list_page(self, index: VectorIndex, count: int, cursor: str | None) -> ListPage:
         """A page of ids; the walk shows the state of its first page to the end.
 
-        The order is that of several sorted runs, one per commit job.
+        The order is that of several sorted runs, one per upload.
         """
         if cursor is None:
             last = self.log.visible(index.index_id)
-            walk = _Walk(index.index_id, last.seq, last.vector_count, 0, "", 0.0)
+            walk = _Walk(index.index_id, last.seq, last.vector_count, 0, 0.0)
         else:
             walk = _Walk.decode(cursor)
             if walk.index_id != index.index_id or walk.expires_at <= self._clock.now():
                 raise invalid_cursor()
         rows = self._database.connection.execute(
-            "SELECT job, id FROM vectors WHERE index_id = ? AND (job, id) > (?, ?) "
-            "AND from_seq <= ? AND until_seq > ? ORDER BY job, id LIMIT ?",
-            (index.index_id, walk.job, walk.id, walk.seq, walk.seq, count + 1),
+            "SELECT row_id, id FROM vectors WHERE row_id > ? AND index_id = ? "
+            "AND from_seq <= ? AND until_seq > ? ORDER BY row_id LIMIT ?",
+            (walk.after, index.index_id, walk.seq, walk.seq, count + 1),
         ).fetchall()
         ids = [vector_id for _, vector_id in rows[:count]]
         if len(rows) <= count:
@@ -317,8 +322,8 @@ class VectorStore:
                 ids=ids, total_count=walk.total_count, next_cursor=None, expires_at=None
             )
         expires_at = self._clock.now() + self._profile.list_cursor_life_s
-        job, last_id = rows[count - 1]
-        onward = _Walk(index.index_id, walk.seq, walk.total_count, job, last_id, expires_at)
+        after = rows[count - 1][0]
+        onward = _Walk(index.index_id, walk.seq, walk.total_count, after, expires_at)
         return ListPage(
             ids=ids,
             total_count=walk.total_count,
@@ -329,18 +334,17 @@ class VectorStore:
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """What a list cursor holds: the state, and the last id given."""
+    """What a list cursor holds: the state, and the last row given."""
 
     index_id: int
     seq: int
     total_count: int
-    job: int
-    id: str
+    after: int
     expires_at: float
 
     def encode(self) -> str:
         """An opaque, URL-safe text."""
-        members = (self.index_id, self.seq, self.total_count, self.job, self.id, self.expires_at)
+        members = (self.index_id, self.seq, self.total_count, self.after, self.expires_at)
         return base64.urlsafe_b64encode(orjson.dumps(members)).decode()
 
     @classmethod
@@ -351,7 +355,7 @@ class _Walk:
             walk = cls(*members)
         except (binascii.Error, ValueError, TypeError) as error:
             raise invalid_cursor() from error
-        kinds = (int, int, int, int, str, float)
+        kinds = (int, int, int, int, float)
         if any(type(one) is not kind for one, kind in zip(members, kinds, strict=True)):
             raise invalid_cursor()
         return walk
