@@ -1,0 +1,259 @@
+"""The ASGI app: reads a request to its end, answers it under one lock, keeps the log."""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from dataclasses import replace
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+from sandbox.clock import Clock, SystemClock
+from sandbox.errors import ServiceError, foreign_account, no_route, unknown_token
+from sandbox.faults import Faults, parse_faults
+from sandbox.limits import BODY_BYTES_MAX
+from sandbox.messages import Request, Response, edge_page, failure
+from sandbox.ndjson import UploadParser
+from sandbox.profile import INSTANT, Profile
+from sandbox.rate import RequestBudget
+from sandbox.request_log import RequestLog, RequestRecord
+from sandbox.routes_kv import KvRoutes
+from sandbox.routes_tokens import token_routes
+from sandbox.routes_vectorize import VectorizeRoutes
+from sandbox.routing import find_route
+from sandbox.store import SandboxStore
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+ACCOUNT_ID = "5a4dbc0f5a4dbc0f5a4dbc0f5a4dbc0f"
+API_TOKEN = "q2vSandboxTokenThatOpensNothingElse00000"  # noqa: S105 - opens only the stand-in
+
+CUT_EXTENSION = "sandbox.cut"  # the server's way to tear a connection down
+_ACCOUNT_ID = re.compile(r"[0-9a-f]{32}")
+_KV_PATH = re.compile(r"/client/v4/accounts/[^/]*/storage/kv/")
+
+
+def create_app(
+    state_dir: Path,
+    *,
+    profile: Profile = INSTANT,
+    account_id: str = ACCOUNT_ID,
+    api_token: str = API_TOKEN,
+    fault: str | None = None,
+    clock: Clock | None = None,
+    log: RequestLog | None = None,
+) -> "SandboxApp":
+    """The stand-in as an ASGI app; it holds the state folder until `app.close()`.
+
+    Raises ValueError for an account id or a fault that cannot be, StateFolderError if the folder
+    is in use. Without `log` no request is recorded, which saves hashing every upload.
+    """
+    faults = parse_faults(fault)
+    if not _ACCOUNT_ID.fullmatch(account_id):
+        raise ValueError(f"an account id is 32 hexadecimal digits, not {account_id!r}")
+    clock = clock or SystemClock()
+    return SandboxApp(
+        SandboxStore(state_dir, profile, clock),
+        profile=profile,
+        clock=clock,
+        account_id=account_id,
+        api_token=api_token,
+        faults=faults,
+        log=log,
+    )
+
+
+class SandboxApp:
+    """The stand-in, ready to be served or called in a test."""
+
+    def __init__(
+        self,
+        store: SandboxStore,
+        *,
+        profile: Profile,
+        clock: Clock,
+        account_id: str,
+        api_token: str,
+        faults: Faults,
+        log: RequestLog | None,
+    ) -> None:
+        self.store = store
+        self._clock = clock
+        self._account_id = account_id
+        self._authorization = f"Bearer {api_token}"
+        self._faults = faults
+        self._log = log
+        self._budget = RequestBudget(profile, clock)
+        self._vectorize = VectorizeRoutes(store, profile, clock)
+        self._routes = [
+            *self._vectorize.routes(),
+            *KvRoutes(store, clock).routes(),
+            *token_routes(api_token),
+        ]
+
+    def close(self) -> None:
+        """Release the state folder."""
+        self.store.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection event, as ASGI asks for it."""
+        if scope["type"] == "lifespan":
+            await _answer_lifespan(receive, send)
+            return
+        request, body = await self._read(_head(scope), receive)
+        if self._faults.delay_s:
+            await asyncio.sleep(self._faults.delay_s)
+        with self.store.lock:
+            response = self._answer(request, too_large=body.size > BODY_BYTES_MAX)
+            self._record(request, response, body)
+        if response.cut:
+            await _cut(scope, receive)
+        else:
+            await self._send(request, response, send)
+
+    async def _read(self, head: Request, receive: Receive) -> tuple[Request, "_Body"]:
+        """The request with its body: parsed already if it is an upload, else in one piece."""
+        parser = self._early_parser(head)
+        body = _Body(hashed=self._log is not None)
+        kept = bytearray()
+        async for piece in _pieces(receive):
+            body.add(piece)
+            if body.size > BODY_BYTES_MAX:
+                kept.clear()  # read to its end, so that the client hears the answer
+            elif parser is None:
+                kept += piece
+            else:
+                with self.store.lock:
+                    parser.feed(piece)
+        return replace(head, body=kept, upload=parser), body
+
+    def _early_parser(self, head: Request) -> UploadParser | None:
+        if head.headers.get("authorization") != self._authorization:
+            return None
+        with self.store.lock:
+            try:
+                return self._vectorize.early_parser(head)
+            except ServiceError:
+                return None  # the answer will say it
+
+    def _answer(self, request: Request, *, too_large: bool) -> Response:
+        try:
+            if request.headers.get("authorization") != self._authorization:
+                raise unknown_token()
+            self._budget.take()
+            if too_large:
+                return edge_page(413, "Request Entity Too Large")
+            self._check_account(request)
+            return self._dispatch(request)
+        except ServiceError as error:
+            return failure(error)
+
+    def _check_account(self, request: Request) -> None:
+        match request.segments:
+            case ("client", "v4", "accounts", account_id, *_):
+                if not _ACCOUNT_ID.fullmatch(account_id):
+                    raise no_route()
+                if account_id != self._account_id:
+                    raise foreign_account()
+
+    def _dispatch(self, request: Request) -> Response:
+        route, free = find_route(self._routes, request)
+        struck = self._faults.strike(route.kind)
+        if "429" in struck:
+            self._budget.lock_out()
+            self._budget.take()
+        refusal = self._faults.refusal(struck)
+        if refusal is not None:
+            return refusal
+        try:
+            response = route.answer(request.suffering(struck), *free)
+        except ServiceError as error:
+            return failure(error)
+        return self._faults.replacement(struck) or response
+
+    def _record(self, request: Request, response: Response, body: "_Body") -> None:
+        if self._log is not None:
+            self._log.append(
+                RequestRecord(
+                    request.method,
+                    request.path,
+                    request.query,
+                    response.status,
+                    body.size,
+                    body.sha256,
+                    self._clock.now(),
+                )
+            )
+
+    async def _send(self, request: Request, response: Response, send: Send) -> None:
+        now = self._clock.now()
+        headers = {
+            "content-type": response.content_type,
+            "content-length": str(len(response.body)),
+            "date": formatdate(now, usegmt=True),
+            "cf-ray": hashlib.sha256(f"{now}{request.path}".encode()).hexdigest()[:16] + "-LOC",
+            **response.headers,
+        }
+        if not _KV_PATH.match(request.path):  # KV answers carry none, as observed
+            headers |= self._budget.headers()
+        raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": response.status, "headers": raw})
+        await send({"type": "http.response.body", "body": response.body})
+
+
+class _Body:
+    """Size and digest of a body that nobody keeps."""
+
+    def __init__(self, *, hashed: bool) -> None:
+        self.size = 0
+        self._digest = hashlib.sha256() if hashed else None
+
+    def add(self, piece: bytes) -> None:
+        """Count a piece."""
+        self.size += len(piece)
+        if self._digest is not None:
+            self._digest.update(piece)
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal; empty if it was not asked for."""
+        return "" if self._digest is None else self._digest.hexdigest()
+
+
+def _head(scope: Scope) -> Request:
+    return Request(
+        scope["method"],
+        scope["raw_path"].decode("latin-1"),
+        scope["query_string"].decode("latin-1"),
+        {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
+        b"",
+    )
+
+
+async def _pieces(receive: Receive) -> AsyncIterator[bytes]:
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionResetError("the client went away before the end of its request")
+        yield message.get("body", b"")
+        more = message.get("more_body", False)
+
+
+async def _cut(scope: Scope, receive: Receive) -> None:
+    """Tear the connection down without an answer."""
+    extension = scope.get("extensions", {}).get(CUT_EXTENSION)
+    if extension is None:
+        raise ConnectionResetError("the stand-in cut the connection")
+    extension["tear_down"]()
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _answer_lifespan(receive: Receive, send: Send) -> None:
+    for phase in ("startup", "shutdown"):
+        await receive()
+        await send({"type": f"lifespan.{phase}.complete"})

@@ -1,0 +1,152 @@
+"""Faults on order: a table of what can go wrong, and a counter that makes it repeatable.
+
+    lost-answer:every=7,kv-partial:every=3,429:after=50,slow:ms=200
+
+Each fault counts only the requests it applies to, from 1; `every=7` strikes the 7th, 14th, ...
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sandbox.errors import too_many_vector_writes
+from sandbox.messages import CUT, Response, edge_page, failure
+
+VECTOR_WRITES = frozenset({"vector-write"})
+VECTOR_READS = frozenset({"vector-read"})
+KV_BULK = frozenset({"kv-bulk"})
+WRITES = VECTOR_WRITES | KV_BULK | {"kv-write"}
+ALL = WRITES | VECTOR_READS | {"kv-read", "other"}  # every kind a route can have
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultKind:
+    """One thing that can go wrong.
+
+    At most one of the two answers is given: `refuses` in place of taking the request, `replaces`
+    after it was taken. Both receive how often the fault has struck. A fault with neither is
+    looked up by name where it acts: in the app (429, slow) or a route (Request.struck).
+    """
+
+    does: str
+    parameter: str  # every, after, ms
+    strikes_on: frozenset[str]  # kinds of request
+    refuses: Callable[[int], Response] | None = None
+    replaces: Callable[[int], Response] | None = None
+
+
+def _gateway_timeout(_: int) -> Response:
+    return edge_page(504, "Gateway Time-out")
+
+
+FAULTS: Mapping[str, FaultKind] = {
+    "lost-answer": FaultKind(
+        does="the write is taken; its answer is, in turns, a 504 page or a cut connection",
+        parameter="every",
+        strikes_on=WRITES,
+        replaces=lambda ordinal: _gateway_timeout(ordinal) if ordinal % 2 else CUT,
+    ),
+    "reset": FaultKind(
+        does="the connection is cut and the request not taken",
+        parameter="every",
+        strikes_on=ALL,
+        refuses=lambda _: CUT,
+    ),
+    "html-502": FaultKind(
+        does="a 502 page, and the request is not taken",
+        parameter="every",
+        strikes_on=ALL,
+        refuses=lambda _: edge_page(502, "Bad Gateway"),
+    ),
+    "40041": FaultKind(
+        does="HTTP 400 with code 40041, and the write is not taken",
+        parameter="every",
+        strikes_on=VECTOR_WRITES,
+        refuses=lambda _: failure(too_many_vector_writes()),
+    ),
+    "429": FaultKind(
+        does="after so many requests the budget's lockout begins, once",
+        parameter="after",
+        strikes_on=ALL,
+    ),
+    "stale": FaultKind(
+        does="get_by_ids, query and the list of metadata indexes show the state before the "
+        "last commit",
+        parameter="every",
+        strikes_on=VECTOR_READS,
+    ),
+    "kv-partial": FaultKind(
+        does="every third key of the bulk request is left out and named in unsuccessful_keys",
+        parameter="every",
+        strikes_on=KV_BULK,
+    ),
+    "slow": FaultKind(
+        does="every request waits this long before it is looked at",
+        parameter="ms",
+        strikes_on=ALL,
+    ),
+}
+
+
+class Faults:
+    """The faults in force and how often each was asked about."""
+
+    def __init__(self, numbers: Mapping[str, int]) -> None:
+        self._numbers = dict(numbers)
+        self._asked = dict.fromkeys(numbers, 0)
+
+    @property
+    def delay_s(self) -> float:
+        """How long every request waits."""
+        return self._numbers.get("slow", 0) / 1000
+
+    def strike(self, request_kind: str) -> frozenset[str]:
+        """The names of the faults that this request suffers; counts it."""
+        return frozenset([name for name in self._numbers if self._strikes(name, request_kind)])
+
+    def _strikes(self, name: str, request_kind: str) -> bool:
+        fault, number = FAULTS[name], self._numbers[name]
+        if request_kind not in fault.strikes_on or fault.parameter == "ms":
+            return False
+        self._asked[name] += 1
+        if fault.parameter == "after":
+            return self._asked[name] == number + 1
+        return self._asked[name] % number == 0
+
+    def refusal(self, struck: frozenset[str]) -> Response | None:
+        """The answer given in place of taking the request."""
+        for name in sorted(struck):
+            refuses = FAULTS[name].refuses
+            if refuses is not None:
+                return refuses(self._ordinal(name))
+        return None
+
+    def replacement(self, struck: frozenset[str]) -> Response | None:
+        """The answer given in place of the true one."""
+        for name in sorted(struck):
+            replaces = FAULTS[name].replaces
+            if replaces is not None:
+                return replaces(self._ordinal(name))
+        return None
+
+    def _ordinal(self, name: str) -> int:
+        return self._asked[name] // self._numbers[name]
+
+
+def parse_faults(spec: str | None) -> Faults:
+    """Read a comma-separated list. Raises ValueError naming the known faults."""
+    numbers: dict[str, int] = {}
+    for part in (spec or "").split(",") if spec else []:
+        name, _, setting = part.strip().partition(":")
+        parameter, _, number = setting.partition("=")
+        fault = FAULTS.get(name)
+        if fault is None or parameter != fault.parameter or name in numbers:
+            raise ValueError(f"unknown or repeated fault {part!r}; known: {known_faults()}")
+        if not (number.isascii() and number.isdigit() and int(number) > 0):
+            raise ValueError(f"fault {part!r} needs a whole number above 0 after '{parameter}='")
+        numbers[name] = int(number)
+    return Faults(numbers)
+
+
+def known_faults() -> str:
+    """How each fault is ordered."""
+    return ", ".join(f"{name}:{fault.parameter}=N" for name, fault in FAULTS.items())

@@ -1,0 +1,372 @@
+"""Routes of Vectorize v2: requests into store calls, results into answers."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import orjson
+
+from sandbox.clock import Clock
+from sandbox.errors import (
+    invalid_request,
+    invalid_return_metadata,
+    invalid_top_k,
+    old_api_version,
+    too_many_ids,
+    unknown_content_type,
+    upstream,
+    wrong_query_width,
+)
+from sandbox.filters import parse_filter
+from sandbox.limits import (
+    DELETE_IDS_MAX,
+    GET_IDS_MAX,
+    LIST_COUNT_DEFAULT,
+    LIST_COUNT_MAX,
+    TOP_K_DEFAULT,
+    TOP_K_MAX,
+    TOP_K_WITH_CONTENT_MAX,
+)
+from sandbox.messages import Request, Response, success
+from sandbox.metadata import selected
+from sandbox.multipart import parse_form
+from sandbox.ndjson import UploadParser
+from sandbox.profile import Profile
+from sandbox.query import Match, nearest
+from sandbox.routing import Route
+from sandbox.store import SandboxStore
+from sandbox.values_file import as_float32, widened
+from sandbox.vector_indexes import VectorIndex
+from sandbox.vector_store import StoredVector
+
+_PREFIX = "accounts/{account}/vectorize/v2/indexes"
+_OLD_PREFIX = "accounts/{account}/vectorize/indexes"
+NDJSON = "application/x-ndjson"
+_TYPES = ("string", "number", "boolean")
+
+
+class VectorizeRoutes:
+    """One method per operation."""
+
+    def __init__(self, store: SandboxStore, profile: Profile, clock: Clock) -> None:
+        self._vectors = store.vectors
+        self._profile = profile
+        self._clock = clock
+
+    def routes(self) -> list[Route]:
+        """All of them, and the dead paths of the first version."""
+        index = _PREFIX + "/{name}"
+        write, read = "vector-write", "vector-read"
+        old = [_OLD_PREFIX, _OLD_PREFIX + "/{name}", _OLD_PREFIX + "/{name}/{operation}"]
+        return [
+            Route("POST", _PREFIX, self.create),
+            Route("GET", _PREFIX, self.list_indexes),
+            Route("GET", index, self.get),
+            Route("DELETE", index, self.delete),
+            Route("GET", index + "/info", self.info),
+            Route("POST", index + "/insert", self.insert, write),
+            Route("POST", index + "/upsert", self.upsert, write),
+            Route("POST", index + "/get_by_ids", self.get_by_ids, read),
+            Route("POST", index + "/delete_by_ids", self.delete_by_ids, write),
+            Route("GET", index + "/list", self.list_vectors),
+            Route("POST", index + "/query", self.query, read),
+            Route("POST", index + "/metadata_index/create", self.create_metadata_index, write),
+            Route("GET", index + "/metadata_index/list", self.list_metadata_indexes, read),
+            Route("POST", index + "/metadata_index/delete", self.delete_metadata_index, write),
+            *[
+                Route(method, path, self.old_version)
+                for path in old
+                for method in ("GET", "POST", "PUT", "DELETE")
+            ],
+        ]
+
+    # Indexes --------------------------------------------------------------------------------
+
+    def create(self, request: Request) -> Response:
+        """Create a vector index."""
+        body = _object(request)
+        index = self._vectors.indexes.create(
+            body.get("name"), body.get("description"), body.get("config")
+        )
+        return success(_index_object(index))
+
+    def list_indexes(self, _: Request) -> Response:
+        """All vector indexes."""
+        return success([_index_object(index) for index in self._vectors.indexes.select_all()])
+
+    def get(self, _: Request, name: str) -> Response:
+        """One vector index."""
+        return success(_index_object(self._vectors.indexes.get(name)))
+
+    def delete(self, _: Request, name: str) -> Response:
+        """Delete a vector index with its metadata indexes."""
+        self._vectors.delete_index(name)
+        return success(None)
+
+    def info(self, _: Request, name: str) -> Response:
+        """Counts and watermark."""
+        index = self._vectors.indexes.get(name)
+        watermark = self._vectors.log.watermark(index.index_id)
+        return success(
+            {
+                "dimensions": index.dimensions,
+                "vectorCount": self._vectors.count(index),
+                "processedUpToMutation": watermark and watermark[0],
+                "processedUpToDatetime": watermark and _timestamp(watermark[1], "milliseconds"),
+            }
+        )
+
+    def old_version(self, _: Request, *__: str) -> Response:
+        """The dead first version."""
+        raise old_api_version()
+
+    # Vectors --------------------------------------------------------------------------------
+
+    def insert(self, request: Request, name: str) -> Response:
+        """Add vectors; an id that exists stays as it is."""
+        return self._upload(request, name, replace=False)
+
+    def upsert(self, request: Request, name: str) -> Response:
+        """Add or replace vectors."""
+        return self._upload(request, name, replace=True)
+
+    def _upload(self, request: Request, name: str, *, replace: bool) -> Response:
+        index = self._vectors.indexes.get(name)
+        if request.parameters.get("unparsable-behavior", "error") not in {"error", "discard"}:
+            raise invalid_request("unparsable-behavior must be error or discard")
+        parser = request.upload
+        if parser is None:
+            body = _ndjson(request)
+            parser = self._upload_parser(request, index)
+            parser.feed(body)
+        mutation_id = self._vectors.write_vectors(index, parser.finish(), replace=replace)
+        return success({"mutationId": mutation_id})
+
+    def early_parser(self, request: Request) -> UploadParser | None:
+        """For a request whose body is still to come: what can read it as it comes in.
+
+        Only for the raw form; multipart is taken apart when it is complete.
+        """
+        match request.segments:
+            case (_, _, _, _, "vectorize", "v2", "indexes", name, "insert" | "upsert"):
+                if request.method == "POST" and request.content_type == NDJSON:
+                    return self._upload_parser(request, self._vectors.indexes.get(name))
+        return None
+
+    def _upload_parser(self, request: Request, index: VectorIndex) -> UploadParser:
+        return UploadParser(
+            index.dimensions,
+            discard=request.parameters.get("unparsable-behavior") == "discard",
+            keep_rows=lambda rows: self._vectors.keep_rows(index, rows),
+        )
+
+    def get_by_ids(self, request: Request, name: str) -> Response:
+        """Up to 20 vectors with everything they hold; absent ids are left out."""
+        index = self._vectors.indexes.get(name)
+        ids = _ids(request, GET_IDS_MAX)
+        seq = self._vectors.state(index, "get", force_stale="stale" in request.struck)
+        found = self._vectors.get(index, ids, seq)
+        return success([self._vector_object(index, vector) for vector in found])
+
+    def delete_by_ids(self, request: Request, name: str) -> Response:
+        """Delete up to 100 vectors."""
+        index = self._vectors.indexes.get(name)
+        ids = _ids(request, DELETE_IDS_MAX)
+        return success({"mutationId": self._vectors.delete_vectors(index, ids)})
+
+    def list_vectors(self, request: Request, name: str) -> Response:
+        """A page of ids."""
+        index = self._vectors.indexes.get(name)
+        given = request.parameters.get("count", str(LIST_COUNT_DEFAULT))
+        count = int(given) if given.isascii() and given.isdigit() else 0
+        if not 1 <= count <= LIST_COUNT_MAX:
+            raise invalid_request(f"count must be in the range [1, {LIST_COUNT_MAX}]")
+        page = self._vectors.list_page(index, count, request.parameters.get("cursor"))
+        return success(
+            {
+                "count": len(page.ids),
+                "totalCount": page.total_count,
+                "isTruncated": page.next_cursor is not None,
+                "nextCursor": page.next_cursor,
+                "cursorExpirationTimestamp": page.expires_at
+                and _timestamp(page.expires_at, "nanoseconds"),
+                "vectors": [{"id": vector_id} for vector_id in page.ids],
+            }
+        )
+
+    def _vector_object(
+        self, index: VectorIndex, vector: StoredVector, *, values: bool = True
+    ) -> dict[str, Any]:
+        members: dict[str, Any] = {"id": vector.id}
+        if values:
+            row = self._vectors.values_file(index).read(vector.position)
+            members["values"] = widened(row)
+        if vector.namespace is not None:
+            members["namespace"] = vector.namespace
+        if vector.metadata is not None:
+            members["metadata"] = orjson.Fragment(vector.metadata)
+        return members
+
+    # Query ----------------------------------------------------------------------------------
+
+    def query(self, request: Request, name: str) -> Response:
+        """The nearest vectors to one given by values or by id."""
+        index = self._vectors.indexes.get(name)
+        body = _object(request)
+        return_values = body.get("returnValues", False)
+        return_metadata = body.get("returnMetadata", "none")
+        namespace = body.get("namespace")
+        if not isinstance(return_values, bool) or not isinstance(namespace, str | None):
+            raise invalid_request("returnValues must be a boolean, namespace a string")
+        if return_metadata not in {"none", "indexed", "all"}:
+            raise invalid_return_metadata()
+        seq = self._vectors.state(index, "query", force_stale="stale" in request.struck)
+        matches = nearest(
+            self._vectors,
+            index,
+            self._wanted(index, body, seq),
+            seq=seq,
+            top_k=_top_k(body, with_content=return_values or return_metadata == "all"),
+            namespace=namespace,
+            conditions=parse_filter(body["filter"]) if body.get("filter") is not None else (),
+        )
+        indexed = {one.property for one in self._vectors.metadata_indexes(index, seq)}
+
+        def match_object(match: Match) -> dict[str, Any]:
+            members = self._vector_object(index, match.vector, values=return_values)
+            metadata = members.pop("metadata", None)
+            if return_metadata == "all" and metadata is not None:
+                members["metadata"] = metadata
+            elif return_metadata == "indexed" and match.vector.metadata is not None:
+                members["metadata"] = selected(match.vector.metadata, indexed)
+            return members | {"score": match.score}
+
+        return success({"count": len(matches), "matches": [match_object(one) for one in matches]})
+
+    def _wanted(self, index: VectorIndex, body: dict[str, Any], seq: int) -> Any:
+        values, vector_id = body.get("vector"), body.get("vectorId")
+        if (values is None) == (vector_id is None):
+            raise invalid_request("give either vector or vectorId")
+        if vector_id is not None:
+            found = self._vectors.get(index, [vector_id], seq) if vector_id else []
+            for vector in found:
+                return self._vectors.values_file(index).read(vector.position)
+            raise upstream(40010, f'vector with id="{vector_id}" not found')  # U: code and text
+        if not isinstance(values, list) or any(type(one) not in (int, float) for one in values):
+            raise invalid_request("vector must be a list of numbers")
+        if len(values) != index.dimensions:
+            raise wrong_query_width(index.dimensions, len(values))
+        row = as_float32(values)
+        if not np.isfinite(row).all():
+            raise invalid_request("vector must hold finite numbers")
+        return row
+
+    # Metadata indexes -----------------------------------------------------------------------
+
+    def create_metadata_index(self, request: Request, name: str) -> Response:
+        """Index a property of vectors written from now on."""
+        index = self._vectors.indexes.get(name)
+        body = _object(request)
+        kind = body.get("indexType")
+        if not isinstance(kind, str) or kind.lower() not in _TYPES:
+            raise invalid_request("indexType must be one of " + ", ".join(_TYPES))
+        mutation_id = self._vectors.create_metadata_index(index, _property(body), kind.lower())
+        return success({"mutationId": mutation_id})
+
+    def list_metadata_indexes(self, request: Request, name: str) -> Response:
+        """The metadata indexes; now and then as they were a moment ago."""
+        index = self._vectors.indexes.get(name)
+        purpose, stale = "metadata-indexes", "stale" in request.struck
+        seq = self._vectors.state(index, purpose, force_stale=stale)
+        capitalised = self._profile.capitalised_index_types
+        return success(
+            {
+                "metadataIndexes": [
+                    {
+                        "propertyName": one.property,
+                        "indexType": one.type.capitalize() if capitalised else one.type,
+                    }
+                    for one in self._vectors.metadata_indexes(index, seq)
+                ]
+            }
+        )
+
+    def delete_metadata_index(self, request: Request, name: str) -> Response:
+        """Drop a metadata index."""
+        index = self._vectors.indexes.get(name)
+        name_of_property = _property(_object(request))
+        mutation_id = self._vectors.delete_metadata_index(index, name_of_property)
+        return success({"mutationId": mutation_id})
+
+
+def _object(request: Request) -> dict[str, Any]:
+    refusal = invalid_request("expected a JSON object")
+    body = request.json(refusal)
+    if not isinstance(body, dict):
+        raise refusal
+    return body
+
+
+def _ndjson(request: Request) -> bytes | bytearray:
+    """The lines of an upload, in either of its two forms."""
+    if request.content_type == NDJSON:
+        return request.body
+    if request.content_type == "multipart/form-data":
+        refusal = invalid_request("expected multipart/form-data with a part named vectors")
+        parts = parse_form(request.body, request.headers["content-type"], refusal=refusal)
+        if "vectors" not in parts:
+            raise refusal
+        return parts["vectors"]
+    raise unknown_content_type()
+
+
+def _ids(request: Request, count_max: int) -> list[str]:
+    ids = _object(request).get("ids")
+    if not isinstance(ids, list) or not ids or not all(isinstance(one, str) for one in ids):
+        raise invalid_request("ids must be a non-empty list of strings")
+    if len(ids) > count_max:
+        raise too_many_ids(len(ids), count_max)
+    return ids
+
+
+def _property(body: dict[str, Any]) -> str:
+    name = body.get("propertyName")
+    if not isinstance(name, str) or not all(name.split(".")) or '"' in name or name[0] == "$":
+        raise invalid_request("propertyName is not a metadata key")
+    return name
+
+
+def _top_k(body: dict[str, Any], *, with_content: bool) -> int:
+    top_k = body.get("topK", TOP_K_DEFAULT)
+    if type(top_k) is not int or top_k < 1:
+        raise invalid_top_k("top K must be a whole number of at least 1")
+    if with_content and top_k > TOP_K_WITH_CONTENT_MAX:
+        raise invalid_top_k(
+            f"max top K is {TOP_K_WITH_CONTENT_MAX} when returning values or all metadata, "
+            f"got {top_k}"
+        )
+    if top_k > TOP_K_MAX:
+        raise invalid_top_k(f"max top K is {TOP_K_MAX}, got {top_k}")
+    return top_k
+
+
+def _index_object(index: VectorIndex) -> dict[str, Any]:
+    config: dict[str, Any] = {"dimensions": index.dimensions, "metric": index.metric}
+    if index.preset is not None:
+        config["preset"] = index.preset
+    created_on = _timestamp(index.created_at, "microseconds")
+    return {
+        "name": index.name,
+        "description": index.description,
+        "created_on": created_on,
+        "modified_on": created_on,
+        "config": config,
+    }
+
+
+def _timestamp(at: float, timespec: str) -> str:
+    """Three spellings of one time, as the service writes them in different places."""
+    moment = datetime.fromtimestamp(at, UTC)
+    if timespec == "nanoseconds":
+        return moment.strftime("%Y-%m-%dT%H:%M:%S.%f") + "147+00:00"
+    return moment.isoformat(timespec=timespec).replace("+00:00", "Z")

@@ -1,0 +1,204 @@
+"""Serves the stand-in on loopback: in a thread for tests, or until stopped for the command."""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from sandbox.app import (
+    ACCOUNT_ID,
+    API_TOKEN,
+    CUT_EXTENSION,
+    Receive,
+    SandboxApp,
+    Scope,
+    Send,
+    create_app,
+)
+from sandbox.clock import Clock
+from sandbox.faults import known_faults
+from sandbox.profile import INSTANT, PROFILES, Profile
+from sandbox.request_log import RequestLog, RequestRecord
+from sandbox.store import SandboxStore
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class RunningSandbox:
+    """A stand-in that answers on loopback."""
+
+    base_url: str  # with /client/v4
+    account_id: str
+    api_token: str = field(repr=False)
+    store: SandboxStore = field(repr=False)  # behind the API: no limits, no delays
+    log: RequestLog = field(repr=False)
+
+    @property
+    def requests(self) -> list[RequestRecord]:
+        """Every request so far, oldest first."""
+        return self.log.records()
+
+
+@contextlib.contextmanager
+def running_sandbox(
+    state_dir: Path,
+    *,
+    profile: Profile = INSTANT,
+    account_id: str = ACCOUNT_ID,
+    api_token: str = API_TOKEN,
+    fault: str | None = None,
+    port: int = 0,
+    clock: Clock | None = None,
+) -> Iterator[RunningSandbox]:
+    """Serve from a thread while the block runs; port 0 takes a free one."""
+    log = RequestLog()
+    app = create_app(
+        state_dir,
+        profile=profile,
+        account_id=account_id,
+        api_token=api_token,
+        fault=fault,
+        clock=clock,
+        log=log,
+    )
+    with contextlib.closing(app):
+        server = _ThreadedServer(app, port)
+        with server:
+            yield RunningSandbox(
+                base_url=_base_url(server.port),
+                account_id=account_id,
+                api_token=api_token,
+                store=app.store,
+                log=log,
+            )
+
+
+def serve(
+    state_dir: Path,
+    *,
+    profile: Profile = INSTANT,
+    account_id: str = ACCOUNT_ID,
+    api_token: str = API_TOKEN,
+    fault: str | None = None,
+    port: int = 0,
+) -> None:
+    """Serve until SIGINT or SIGTERM. The first line on stdout tells where and with which token."""
+    app = create_app(
+        state_dir, profile=profile, account_id=account_id, api_token=api_token, fault=fault
+    )
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        with _listening_socket(port) as listener:
+            line = {
+                "base_url": _base_url(listener.getsockname()[1]),
+                "account_id": account_id,
+                "api_token": api_token,
+            }
+            async with _connections(app, listener):
+                print(json.dumps(line), flush=True)  # noqa: T201 - stdout is the result
+                await stop.wait()
+
+    with contextlib.closing(app):
+        asyncio.run(run())
+
+
+def _base_url(port: int) -> str:
+    return f"http://{HOST}:{port}/client/v4"
+
+
+def _listening_socket(port: int) -> socket.socket:
+    return socket.create_server((HOST, port), backlog=256)
+
+
+@contextlib.asynccontextmanager
+async def _connections(app: SandboxApp, listener: socket.socket) -> AsyncIterator[None]:
+    """Accept connections while the block runs, then drop those still open."""
+    config = uvicorn.Config(app, log_config=None, access_log=False, date_header=False)
+    config.load()
+    state = ServerState()
+
+    def protocol() -> HttpToolsProtocol:
+        connection = HttpToolsProtocol(config=config, server_state=state, app_state={})
+
+        async def app_with_cut(scope: Scope, receive: Receive, send: Send) -> None:
+            scope["extensions"] = {CUT_EXTENSION: {"tear_down": connection.transport.abort}}
+            await app(scope, receive, send)
+
+        connection.app = app_with_cut
+        return connection
+
+    server = await asyncio.get_running_loop().create_server(protocol, sock=listener)
+    try:
+        yield
+    finally:
+        server.close()
+        for connection in list(state.connections):
+            connection.transport.abort()
+        await asyncio.gather(*state.tasks, return_exceptions=True)
+
+
+class _ThreadedServer:
+    """Serves from a thread of its own between enter and exit."""
+
+    def __init__(self, app: SandboxApp, port: int) -> None:
+        self._app = app
+        self._listener = _listening_socket(port)
+        self.port: int = self._listener.getsockname()[1]
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="sandbox", daemon=True)
+
+    def __enter__(self) -> None:
+        # The socket listens already: a request sent now waits until the thread accepts it.
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+        self._listener.close()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        async with _connections(self._app, self._listener):
+            await self._stop.wait()
+
+
+def main() -> None:
+    """`python -m sandbox.server`: the command without the rest of the tool."""
+    parser = argparse.ArgumentParser(description="Stand-in for Vectorize and Workers KV.")
+    parser.add_argument("--state", type=Path, required=True, help="folder of its state")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--account-id", default=ACCOUNT_ID)
+    parser.add_argument("--token", default=API_TOKEN)
+    parser.add_argument("--profile", choices=sorted(PROFILES), default="instant")
+    parser.add_argument("--fault", help=f"comma-separated list of {known_faults()}")
+    arguments = parser.parse_args()
+    serve(
+        arguments.state,
+        profile=PROFILES[arguments.profile],
+        account_id=arguments.account_id,
+        api_token=arguments.token,
+        fault=arguments.fault,
+        port=arguments.port,
+    )
+
+
+if __name__ == "__main__":
+    main()
