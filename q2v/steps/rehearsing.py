@@ -47,13 +47,11 @@ EARLIER_OURS, EARLIER_FOREIGN = 20, 10
 PROFILE: Profile = replace(
     STRICT,
     name="rehearsal",
-    commit_interval_s=0.3,
-    commit_delay_s=0.2,
+    commit_delay_s=0.3,
     count_lag_s=1.0,
-    foreign_watermark_after_s=0.5,
-    stale_age_s=0.5,
-    metadata_index_delay_s=0.5,
-    kv_visible_s=0.5,
+    foreign_watermark_after_s=0.3,
+    stale_age_s=0.4,
+    kv_visible_after_s=0.5,
     kv_miss_cached_s=0.5,
 )
 
