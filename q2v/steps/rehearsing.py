@@ -18,6 +18,7 @@ from migrate.adapters.run_folder import RunFolder, run_folders
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.kv_entries import encode_file_value
 from migrate.core.mapping import encode_kv_key
+from migrate.core.model import Float32Matrix
 from migrate.core.target_shape import choose_values
 from migrate.errors import MigrationError, PreconditionError, UsageError
 from migrate.ports import Clock, Progress
@@ -457,16 +458,16 @@ def _plant(story: Story, stage: Stage, snapshot: Snapshot) -> Planted:
         store, namespace = stage.sandbox.store, stage.namespace_id
         rows = _first_rows(stage, snapshot)
         assert rows.values is not None
-        held = {
-            vector_id: (values, meta) for vector_id, values, _, meta in store.read_vectors(INDEX)
-        }
+        held: dict[str, tuple[Float32Matrix, dict[str, object]]] = {}
+        for vector_id, values, _, metadata in store.read_vectors(INDEX):
+            held[vector_id] = (values, metadata if isinstance(metadata, dict) else {})
         ids = rows.ids[-5:]
         for vector_id in ids[:2]:
             store.remove_vector(INDEX, vector_id)
         bent = held[ids[2]][0].copy()
         bent.view(np.uint32)[0] ^= 1  # one bit of one value
         store.put_vector(INDEX, ids[2], bent, held[ids[2]][1])
-        store.put_vector(INDEX, ids[3], held[ids[3]][0], {**(held[ids[3]][1] or {}), "more": True})
+        store.put_vector(INDEX, ids[3], held[ids[3]][0], {**held[ids[3]][1], "more": True})
         store.put_vector(INDEX, "stray", held[ids[4]][0], {"from": "elsewhere"})
         planted = {
             "missing": ids[:2],

@@ -108,7 +108,7 @@ def test_five_thousand_vectors_of_full_width_never_make_a_body_over_the_limit(
     stored = [
         StoredPoint(
             id=n,
-            vectors={"": vectors[n]},  # type: ignore[dict-item]  # an array serves as a sequence
+            vectors={"": vectors[n]},
             payload=chunk(f"file-{n // 50:03d}", n % 50, more="x" * 1_000),
         )
         for n in range(5_000)

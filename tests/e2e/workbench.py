@@ -78,10 +78,11 @@ class Workbench:
 
     def stored(self) -> dict[str, tuple[np.ndarray[Any, Any], dict[str, object] | None]]:
         """What the vector index holds, read behind the API."""
-        return {
-            vector_id: (values, metadata)
-            for vector_id, values, _, metadata in self.sandbox.store.read_vectors(INDEX)
-        }
+        found: dict[str, tuple[np.ndarray[Any, Any], dict[str, object] | None]] = {}
+        for vector_id, values, _, metadata in self.sandbox.store.read_vectors(INDEX):
+            assert metadata is None or isinstance(metadata, dict)
+            found[vector_id] = (values, metadata)
+        return found
 
     def entries(self) -> dict[str, bytes]:
         """What the KV namespace holds, read behind the API."""
