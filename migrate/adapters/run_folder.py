@@ -9,7 +9,7 @@ from migrate.adapters.durable import file_sha256, local_io, make_folder, write_d
 from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.snapshot_folder import JOURNAL, Snapshot
 from migrate.core.canonical import decode_json, encode_canonical_json
-from migrate.core.journal import Kind, RunState, fold_run
+from migrate.core.journal import JOURNAL_FORMAT, Kind, RunState, fold_run
 from migrate.core.manifest import damaged
 from migrate.core.mapping import Quarantined, Reason
 from migrate.core.model import PointId
@@ -68,6 +68,7 @@ class RunFolder:
             self.journal.append(
                 {
                     "type": Kind.RUN_OPENED.value,
+                    "format": JOURNAL_FORMAT,
                     "run_id": self.plan.run_id,
                     "plan_sha256": plan_sha256,
                 }

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from migrate.adapters.durable import durable_file, local_io
 from migrate.core.digest import DIGEST_BYTES
-from migrate.core.manifest import PartRecord, damaged
+from migrate.core.manifest import SNAPSHOT_FORMAT, PartRecord, damaged
 from migrate.core.model import (
     DenseColumn,
     MultiColumn,
@@ -54,7 +54,8 @@ def part_schema(vectors: Sequence[VectorSpec]) -> pa.Schema:
             pa.field("payload", pa.string(), nullable=False),
             pa.field("irregular", pa.string()),
             pa.field("digest", pa.binary(DIGEST_BYTES), nullable=False),
-        ]
+        ],
+        metadata={b"q2v.format": str(SNAPSHOT_FORMAT).encode()},
     )
 
 

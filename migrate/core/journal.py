@@ -13,7 +13,9 @@ from typing import NewType
 import orjson
 
 from migrate.core.canonical import encode_canonical_json
+from migrate.errors import ForeignStateError
 
+JOURNAL_FORMAT = 1
 Entry = dict[str, object]  # always holds "type"
 Chain = NewType("Chain", str)  # hex SHA-256 over all lines so far
 CHAIN_START = Chain(hashlib.sha256(b"q2v journal 1\n").hexdigest())
@@ -51,7 +53,7 @@ def decode_line(line: bytes, previous: Chain) -> tuple[Entry, Chain]:
 class Kind(StrEnum):
     """Entry types of a run's journal, in the order in which a run writes them."""
 
-    RUN_OPENED = "run_opened"  # run_id, plan_sha256
+    RUN_OPENED = "run_opened"  # format, run_id, plan_sha256
     PRE_IMAGE_PART = "pre_image_part"  # name, rows, sha256
     PRE_IMAGES_SEALED = "pre_images_sealed"  # vectors_present, kv_present, existing_elsewhere
     ROUND_OPENED = "round_opened"  # ordinal, kind: full|repair, vectors, names, sha256
@@ -157,7 +159,18 @@ def fold_run(entries: Iterable[Entry]) -> RunState:
     return state
 
 
+def check_format(entry: Entry) -> None:
+    """Raises ForeignStateError unless a journal's first entry has the format we know."""
+    if entry.get("format") != JOURNAL_FORMAT:
+        raise ForeignStateError(
+            f"the journal has format version {entry.get('format')!r}, this q2v reads "
+            f"{JOURNAL_FORMAT}",
+            remedy="use the q2v that wrote it",
+        )
+
+
 def _run_opened(state: RunState, entry: Entry) -> None:
+    check_format(entry)
     if state.run_id is not None:
         raise ValueError("a run is opened once")
     state.run_id = _text(entry, "run_id")

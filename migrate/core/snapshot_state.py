@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from migrate.core.journal import Entry
+from migrate.core.journal import Entry, check_format
 from migrate.core.manifest import PartRecord
 from migrate.core.model import PointId, VectorKind, VectorSpec
 
-OPENED = "snapshot_opened"  # source, collection, vectors, starts, points, count_start, started_at
+OPENED = (
+    "snapshot_opened"  # format, fingerprint, collection, starts, points, count_start, started_at
+)
 PART_SEALED = "part_sealed"  # the fields of PartRecord, and ids_digest; a later one replaces
 # Part files of about 64 MiB of raw data: a kill costs at most that much reading again, and
 # 1,000 parts make a collection of 5 million points at 3,072 dimensions.
@@ -67,6 +69,7 @@ def fold_snapshot(entries: Iterable[Entry]) -> SnapshotState:
     for entry in entries:
         match entry["type"]:
             case "snapshot_opened" if state.opened is None:
+                check_format(entry)
                 state.opened = entry
             case "part_sealed" if state.opened is not None:
                 fields: dict[str, Any] = {key: entry[key] for key in PartRecord.__slots__}

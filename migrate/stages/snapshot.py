@@ -25,6 +25,7 @@ from migrate.adapters.snapshot_folder import (
 from migrate.adapters.snapshot_parquet import read_part, write_part
 from migrate.core.canonical import encode_canonical_json
 from migrate.core.digest import SetDigest, digest_points
+from migrate.core.journal import JOURNAL_FORMAT
 from migrate.core.manifest import PartRecord, SnapshotManifest, damaged, encode_manifest
 from migrate.core.model import Collection, Page, PointId, VectorKind, VectorSpec
 from migrate.core.snapshot_state import (
@@ -138,8 +139,10 @@ def dense_dimensions(vectors: tuple[VectorSpec, ...]) -> int | dict[str, int]:
 
 
 def _fingerprint(source: PointSource, collection: Collection) -> str:
+    # The protocol may differ between two calls (`auto`); the points are the same.
+    place = {key: value for key, value in source.identity().items() if key != "transport"}
     content = {
-        "source": source.identity(),
+        "source": place,
         "collection": collection.name,
         "vectors": [asdict(spec) for spec in collection.vectors],
     }
@@ -175,6 +178,7 @@ def _open(copy: _Copy, clock: Clock, progress: Progress) -> None:
     copy.journal.append(
         {
             "type": OPENED,
+            "format": JOURNAL_FORMAT,
             "fingerprint": _fingerprint(copy.source, copy.collection),
             "collection": copy.collection.name,
             "starts": [[start.text, start.id_type.value] for start in starts],
