@@ -1,0 +1,120 @@
+"""What README, RUNBOOK and the formats say is what the code does."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import click
+import pytest
+
+from migrate.core.journal import Kind
+from migrate.core.manifest import SnapshotManifest
+from migrate.core.mapping import Reason
+from migrate.core.run_plan import RunPlan
+from migrate.errors import ExitCode
+from q2v.main import COMMANDS, cli
+from q2v.settings import docs_table
+from reconcile.rollback_manifest import RollbackManifest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    path
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")]
+    if ".venv" not in path.parts
+)
+_COMMAND = re.compile(r"`(?:\.venv/bin/)?q2v ([a-z-]+)([^`\n]*)`")
+_LINK = re.compile(r"\]\(([^)#]+)(?:#([^)]+))?\)")
+
+
+def _text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def _options(command: str) -> set[str]:
+    context = click.Context(cli)
+    found = cli.get_command(context, command)
+    assert found is not None
+    return {name for parameter in found.params for name in parameter.opts}
+
+
+def _first_cells(text: str, marker: str) -> list[str]:
+    """The backquoted names in the first column of the table after a marker."""
+    table = text.partition(f"<!-- {marker} -->")[2].lstrip("\n").partition("\n\n")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| `")]
+    return [name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_and_flag_that_a_page_names_exists(page: Path) -> None:
+    for name, rest in _COMMAND.findall(page.read_text(encoding="utf-8")):
+        assert name in COMMANDS, f"{page.name} names q2v {name}"
+        known = _options(name)
+        for flag in re.findall(r"--[a-z-]+", rest):
+            assert flag in known, f"{page.name}: q2v {name} has no {flag}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target, _ in _LINK.findall(page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_make_target_that_the_readme_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", _text("Makefile"), flags=re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z-]+)", _text("README.md") + _text("RUNBOOK.md")))
+
+    assert set() == named - targets
+    promised = {"help", "rehearse", "test", "check", "plan", "snapshot", "migrate", "reconcile"}
+    promised |= {"rollback", "bench", "faults", "clean"}
+    assert set() == promised - targets
+
+
+def test_the_runbook_holds_every_stage_and_every_command_of_use() -> None:
+    text = _text("RUNBOOK.md")
+    for name in COMMANDS:
+        if name != "sandbox":
+            assert f"q2v {name}" in text, name
+    for stage in re.findall(r"^## ([a-z]+)$", text, flags=re.MULTILINE):
+        section = text.partition(f"\n## {stage}\n")[2].partition("\n## ")[0]
+        if stage not in {"freeze", "cutover"}:
+            for part in ("Before", "Command", "You see", "Undo"):
+                assert f"**{part}**" in section, f"{stage} lacks {part}"
+
+
+def test_the_runbooks_exit_codes_are_those_of_the_code() -> None:
+    table = _text("RUNBOOK.md").partition("<!-- exit-codes -->")[2]
+    rows = re.findall(r"^\| (\d+) \| (.+) \| (.+) \|$", table, flags=re.MULTILINE)
+
+    assert [(str(int(one)), one.meaning, one.run_again) for one in ExitCode] == rows
+
+
+def test_the_settings_page_is_the_table_of_the_code() -> None:
+    assert _text("docs/settings.md").rstrip().endswith(docs_table().rstrip())
+
+
+@pytest.mark.parametrize(
+    ("record", "added"),
+    [
+        (SnapshotManifest, {"format", "content_root", "sha256"}),
+        (RunPlan, {"format", "fingerprint", "sha256"}),
+        (RollbackManifest, {"format", "sha256"}),
+    ],
+)
+def test_the_formats_page_names_every_field(record: type, added: set[str]) -> None:
+    named = _first_cells(_text("docs/formats.md"), f"fields: {record.__name__}")
+
+    assert {field.name for field in fields(record)} | added == set(named)
+    assert len(named) == len(set(named))
+
+
+def test_the_formats_page_names_every_journal_entry_and_every_reason() -> None:
+    text = _text("docs/formats.md")
+
+    assert [kind.value for kind in Kind] == _first_cells(text, "kinds: run")
+    assert [reason.value for reason in Reason] == _first_cells(text, "reasons")
+
+
+def test_ci_calls_only_the_makefile() -> None:
+    assert "make check" in _text(".ci/run")
+    assert re.search(r"^check:.*\btest\b", _text("Makefile"), flags=re.MULTILINE)

@@ -1,0 +1,208 @@
+"""Killed, stopped, started twice, or cut off: the same command goes on and nothing is lost."""
+
+import os
+import random
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sandbox.profile import INSTANT, STRICT
+from tests.e2e.workbench import Workbench, points, workbench
+
+SMALL_UPLOADS = {"Q2V_LIMITS_VECTORS_PER_UPLOAD": "10"}
+
+
+def _acknowledged(bench: Workbench) -> int:
+    """Uploads with an ack in the journal."""
+    journals = list(bench.folder.glob("*/runs/*/journal.jsonl"))
+    return sum(path.read_text().count('"type":"ack"') for path in journals)
+
+
+def _kill_once_acknowledged(bench: Workbench, uploads: int) -> None:
+    process = bench.start("migrate")
+    while process.poll() is None and _acknowledged(bench) < uploads:
+        pass
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+@pytest.mark.fault("G01", "G09", "U01")
+def test_a_killed_migrate_goes_on_and_sends_nothing_twice_that_was_acknowledged(
+    tmp_path: Path,
+) -> None:
+    profile = replace(INSTANT, name="slow-commits", commit_delay_s=0.2)
+    with workbench(tmp_path, points(400), profile=profile, settings=SMALL_UPLOADS) as bench:
+        bench.run("snapshot")
+        for uploads in (3, 11, 30):
+            _kill_once_acknowledged(bench, uploads)
+
+        finished = bench.run("migrate")
+
+        assert finished.exit_code == 0
+        assert len(bench.stored()) == 400
+        assert bench.run("reconcile").exit_code == 0
+        # Each kill leaves at most one upload in doubt; only those may arrive a second time.
+        repeated = len(bench.uploads()) - len(set(bench.uploads()))
+        assert len(set(bench.uploads())) == 40
+        assert repeated <= 3
+
+
+@pytest.mark.fault("G01")
+def test_kills_at_random_moments_end_in_the_state_of_an_undisturbed_run(tmp_path: Path) -> None:
+    moments = random.Random(20261123)  # noqa: S311 - the same moments every time
+    with workbench(tmp_path / "calm", points(120), settings=SMALL_UPLOADS) as calm:
+        calm.move()
+        expected = (calm.stored().keys(), calm.entries())
+    with workbench(tmp_path / "wild", points(120), settings=SMALL_UPLOADS) as bench:
+        bench.run("snapshot")
+        for _ in range(5):
+            process = bench.start("migrate")
+            try:
+                process.wait(moments.uniform(0.6, 2.0))
+            except Exception:  # noqa: BLE001 - it is still running: that is the point
+                process.send_signal(signal.SIGKILL)
+            process.communicate()
+
+        assert bench.run("migrate").exit_code == 0
+        assert expected == (bench.stored().keys(), bench.entries())
+        assert bench.run("reconcile").exit_code == 0
+
+
+@pytest.mark.fault("N06", "K02")
+@pytest.mark.parametrize("fault", ["lost-answer:every=2", "reset:every=3", "kv-partial:every=2"])
+def test_answers_that_get_lost_after_the_write_cost_nothing(tmp_path: Path, fault: str) -> None:
+    """The write was taken, the answer was not heard: the same bytes again, one effect."""
+    with workbench(tmp_path, points(100), fault=fault, settings=SMALL_UPLOADS) as bench:
+        result = bench.move()
+
+        assert result.exit_code == 0
+        assert len(bench.stored()) == 100
+        assert bench.run("reconcile").exit_code == 0
+
+
+def test_the_strict_stand_in_is_met_with_patience(tmp_path: Path) -> None:
+    """Late commits, foreign watermarks, stale reads, half-failed bulk writes, remembered misses."""
+    profile = replace(
+        STRICT,
+        name="strict, quicker",
+        commit_delay_s=0.3,
+        count_lag_s=2.0,
+        foreign_watermark_rate=1.0,
+        foreign_watermark_after_s=0.0,
+        stale_read_rate=0.3,
+        stale_age_s=0.5,
+        kv_visible_after_s=0.6,
+        kv_miss_cached_s=0.6,
+        kv_write_gap_s=0.1,
+        kv_partial_rate=0.5,
+        kv_empty_page_rate=0.5,
+    )
+    settings = {**SMALL_UPLOADS, "Q2V_LIMITS_POLL_S": "0.3", "Q2V_LIMITS_KV_SETTLE_S": "0.8"}
+    with workbench(tmp_path, points(100), profile=profile, settings=settings) as bench:
+        before = bench.state()
+        assert bench.move().exit_code == 0
+        assert bench.run("reconcile").document["verdict"] == "equal"
+        assert bench.run("rollback", "--execute").exit_code == 0
+        assert before == bench.state()
+
+
+@pytest.mark.fault("G08")
+def test_of_two_at_once_the_second_is_sent_away(tmp_path: Path) -> None:
+    profile = replace(INSTANT, name="slow-commits", commit_delay_s=2.0)
+    with workbench(tmp_path, points(50), profile=profile) as bench:
+        bench.run("snapshot")
+        first = bench.start("migrate")
+        while first.poll() is None and not _acknowledged(bench):
+            pass
+
+        second = bench.run("migrate")
+
+        output, _ = first.communicate()
+        assert first.returncode == 0, output
+    assert second.exit_code == 11
+    assert f"pid {first.pid}" in second.document["error"]["what"]
+
+
+@pytest.mark.fault("G12")
+def test_sigterm_stops_after_a_flush_and_the_run_goes_on(tmp_path: Path) -> None:
+    profile = replace(INSTANT, name="slow-commits", commit_delay_s=3.0)
+    with workbench(tmp_path, points(50), profile=profile) as bench:
+        bench.run("snapshot")
+        process = bench.start("migrate")
+        while process.poll() is None and not _acknowledged(bench):
+            pass
+        process.send_signal(signal.SIGTERM)
+        process.communicate()
+
+        assert process.returncode == 143
+        assert bench.run("migrate").exit_code == 0
+        assert len(bench.uploads()) == 1
+
+
+@pytest.mark.fault("U08")
+def test_a_stop_file_stops_before_the_next_write(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(50), settings=SMALL_UPLOADS) as bench:
+        bench.run("snapshot")
+        _kill_once_acknowledged(bench, 1)
+        (run,) = bench.folder.glob("*/runs/*")
+        (run / "STOP").touch()
+        sent = len(bench.uploads())
+
+        stopped = bench.run("migrate")
+
+        assert len(bench.uploads()) <= sent + 1
+        (run / "STOP").unlink()
+        assert bench.run("migrate").exit_code == 0
+    assert stopped.exit_code == 8
+
+
+@pytest.mark.fault("R07")
+def test_a_target_that_cannot_be_read_is_indeterminate_never_equal(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(50)) as bench:
+        bench.move()
+        bench.environment["QDRANT_URL"] = "http://127.0.0.1:9"
+
+        result = bench.run("reconcile")
+
+    assert result.exit_code == 13
+    assert result.document["verdict"] == "indeterminate"
+    assert result.document["counts"]["vector_index"] is None
+
+
+@pytest.mark.fault("S04")
+def test_a_killed_snapshot_goes_on_and_gives_the_same_bytes(tmp_path: Path) -> None:
+    """Bytes do not depend on page size, kills or restarts."""
+    with workbench(tmp_path / "calm", points(2_500)) as calm:
+        assert calm.run("snapshot").exit_code == 0
+        expected = _part_bytes(calm)
+    for number, page in enumerate((7, 256)):
+        with workbench(tmp_path / f"wild-{number}", points(2_500)) as bench:
+            process = bench.start("snapshot", "--page-points", str(page))
+            while process.poll() is None and len(bench.collection.requests) < 5:
+                pass
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+
+            result = bench.run("snapshot", "--page-points", str(page))
+
+            assert result.exit_code == 0
+            assert expected == _part_bytes(bench)
+
+
+def _part_bytes(bench: Workbench) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(bench.folder.glob("*/parts/*.parquet"))]
+
+
+@pytest.mark.fault("G06")
+def test_a_folder_that_cannot_be_written_stops_before_any_remote_write(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(5)) as bench:
+        bench.folder = tmp_path / "in-the-way"
+        bench.folder.write_text("a file, not a folder")
+
+        result = bench.run("snapshot")
+
+        assert bench.collection.writes == []
+    assert result.exit_code in {2, 9}
+    assert os.path.lexists(bench.folder)
