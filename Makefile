@@ -28,7 +28,7 @@ rehearse: $(SETUP) ## the whole move, into a local stand-in: move, prove, roll b
 	@$(BIN)/q2v rehearse $(ARGS)
 
 test: $(SETUP) ## the test suite; T=path K=pattern for a part of it
-	@$(BIN)/python -m pytest $(if $(T),$(T),tests) $(if $(K),-k '$(K)') -q
+	@$(BIN)/python -m pytest $(if $(T),$(T),tests) $(if $(K),-k '$(K)') -q -n 4 --dist worksteal
 
 check: lint types docs-check test ## all that CI asks for
 

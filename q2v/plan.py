@@ -61,7 +61,7 @@ def command(
             target = stack.enter_context(
                 wiring.open_target(settings, folder, clock=clock, progress=progress)
             )
-            state = planning.look_at_target(target, settings, values)
+            state = planning.look_at_target(target, settings, values, clock=clock)
     figures = planning.figure(findings, values, settings)
     show(
         PlanResult(values=values, findings=findings, figures=figures, target=state),
