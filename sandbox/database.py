@@ -27,8 +27,8 @@ CREATE TABLE mutations (
 
 -- Every version of every vector, state `seq` holds the rows with from_seq <= seq < until_seq.
 CREATE TABLE vectors (
-  row_id INTEGER PRIMARY KEY, index_id INTEGER NOT NULL, id TEXT NOT NULL, from_seq INTEGER NOT NULL,
-  until_seq INTEGER NOT NULL, position INTEGER NOT NULL,
+  row_id INTEGER PRIMARY KEY, index_id INTEGER NOT NULL, id TEXT NOT NULL,
+  from_seq INTEGER NOT NULL, until_seq INTEGER NOT NULL, position INTEGER NOT NULL,
   namespace TEXT, metadata BLOB);
 CREATE UNIQUE INDEX vectors_by_id ON vectors (index_id, id, from_seq);
 

@@ -8,6 +8,7 @@ import orjson
 
 from sandbox.clock import Clock
 from sandbox.errors import (
+    IndexMissingError,
     invalid_request,
     invalid_return_metadata,
     invalid_top_k,
@@ -96,7 +97,10 @@ class VectorizeRoutes:
 
     def get(self, _: Request, name: str) -> Response:
         """One vector index."""
-        return success(_index_object(self._vectors.indexes.get(name)))
+        try:
+            return success(_index_object(self._vectors.indexes.get(name)))
+        except IndexMissingError as error:
+            raise error.on_lookup() from error
 
     def delete(self, _: Request, name: str) -> Response:
         """Delete a vector index with its metadata indexes."""
