@@ -1,4 +1,4 @@
-"""A stand-in on a real socket with a clock that the test moves, and a client that knows its paths."""
+"""A stand-in on a real socket, a clock that the test moves, a client that knows the paths."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence

@@ -57,7 +57,7 @@ def test_another_unparsable_behaviour_is_refused(client: Client) -> None:
 
 
 GOOD_METADATA: list[dict[str, Any]] = [
-    {"text": "é\u2028😀\u0000", "n": -1.5, "b": True, "l": ["a", ""], "o": {"p": {}.get("x", 1)}},
+    {"text": "é\u2028😀\u0000", "n": -1.5, "b": True, "l": ["a", ""], "o": {"p": 1}},
     {"big": 2**53 + 1, "tiny": 5e-324, "empty": [], "brackets": "][", "values": "[1"},
 ]
 
@@ -99,7 +99,7 @@ def test_values_must_fit_the_index(client: Client) -> None:
     answer = client.upsert(json.dumps({"id": "a", "values": [1] * 31}))
 
     assert refusal(answer) == (400, 40012)
-    assert 'invalid vector for id="a", expected 32 dimensions, and got 31' in answer.text
+    assert "expected 32 dimensions, and got 31" in answer.text
 
 
 def test_5000_vectors_pass_and_5001_do_not(client: Client) -> None:

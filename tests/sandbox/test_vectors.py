@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import httpx
 import numpy as np
@@ -37,7 +38,7 @@ def test_float32_survives_the_way_in_and_out(values: list[float]) -> None:
         kept.append(rows.copy())
         return 0
 
-    parser = UploadParser(8, discard=False, keep_rows=keep)
+    parser = UploadParser(8, index_id=1, discard=False, keep_rows=keep)
     parser.feed(orjson.dumps({"id": "a", "values": given_row}, option=orjson.OPT_SERIALIZE_NUMPY))
     parser.finish()
     text = orjson.dumps(widened(kept[0][0]), option=orjson.OPT_SERIALIZE_NUMPY)
@@ -51,7 +52,7 @@ def test_float32_survives_the_way_in_and_out(values: list[float]) -> None:
 @given(st.integers(1, 400), st.integers(0, 3))
 def test_an_upload_reads_the_same_however_it_is_cut(piece_bytes: int, blank_lines: int) -> None:
     body = ("\n" * (blank_lines + 1)).join(line(str(number)) for number in range(3)).encode()
-    parser = UploadParser(DIMENSIONS, discard=False, keep_rows=lambda _: 0)
+    parser = UploadParser(DIMENSIONS, index_id=1, discard=False, keep_rows=lambda _: 0)
     for start in range(0, len(body), piece_bytes):
         parser.feed(body[start : start + piece_bytes])
 
@@ -142,7 +143,7 @@ def test_now_and_then_one_read_is_stale_but_never_two_running(start: Start) -> N
     fresh = [bool(client.get_by_ids("a")) for _ in range(40)]
 
     assert {True, False} == set(fresh)
-    assert all(any(pair) for pair in zip(fresh, fresh[1:], strict=False))
+    assert all(any(pair) for pair in pairwise(fresh))
 
 
 def test_a_walk_shows_its_first_state_to_the_end(client: Client) -> None:
