@@ -8,6 +8,8 @@ import orjson
 
 from sandbox.clock import Clock
 from sandbox.errors import (
+    IndexMissingError,
+    index_deleted,
     invalid_request,
     invalid_return_metadata,
     invalid_top_k,
@@ -96,7 +98,10 @@ class VectorizeRoutes:
 
     def get(self, _: Request, name: str) -> Response:
         """One vector index."""
-        return success(_index_object(self._vectors.indexes.get(name)))
+        try:
+            return success(_index_object(self._vectors.indexes.get(name)))
+        except IndexMissingError as error:
+            raise error.on_lookup() from error
 
     def delete(self, _: Request, name: str) -> Response:
         """Delete a vector index with its metadata indexes."""
@@ -139,6 +144,8 @@ class VectorizeRoutes:
             body = _ndjson(request)
             parser = self._upload_parser(request, index)
             parser.feed(body)
+        if parser.index_id != index.index_id:  # deleted and made anew while the body came in
+            raise index_deleted()
         mutation_id = self._vectors.write_vectors(index, parser.finish(), replace=replace)
         return success({"mutationId": mutation_id})
 
@@ -156,6 +163,7 @@ class VectorizeRoutes:
     def _upload_parser(self, request: Request, index: VectorIndex) -> UploadParser:
         return UploadParser(
             index.dimensions,
+            index_id=index.index_id,
             discard=request.parameters.get("unparsable-behavior") == "discard",
             keep_rows=lambda rows: self._vectors.keep_rows(index, rows),
         )
