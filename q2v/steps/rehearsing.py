@@ -43,6 +43,7 @@ INDEX = "rehearsal"
 TOKEN_VARIABLE = "Q2V_REHEARSAL_TOKEN"  # noqa: S105 - the name of a variable
 SAMPLE = 400
 EARLIER_OURS, EARLIER_FOREIGN = 20, 10
+VECTORS_MIN = 60  # so that what is planted at the end is not what was planted at the start
 
 # All of STRICT's manners, with shorter delays: the whole story fits into a minute.
 PROFILE: Profile = replace(
@@ -153,12 +154,14 @@ def prepare_folder(folder: Path) -> None:
     write_durably(folder / MARKER, b"made by q2v rehearse; removed by the next one\n")
 
 
-def prepare_source(story: Story, folder: Path, *, settings: Settings, live: bool) -> Settings:
+def prepare_source(
+    story: Story, folder: Path, *, settings: Settings, live: bool, chunks: int | None
+) -> Settings:
     """Settings whose source is the corpus, or the operator's own collection (read only)."""
     if live:
         return settings
     with story.step("A source: real text in an embedded Qdrant") as step:
-        report = build_corpus(folder / "source")
+        report = build_corpus(folder / "source", chunks_max=chunks)
         step.lines += [
             f"{format_count(report.files)} files, {format_count(report.chunks)} chunks of the "
             "Python documentation,",
@@ -227,6 +230,11 @@ def _plan(story: Story, stage: Stage) -> Stage:
                 source, settings, Choices(), stage.snapshots, stage.progress
             )
         findings.check_quarantine()
+        if findings.vectors < VECTORS_MIN:
+            raise PreconditionError(
+                f"{findings.vectors} points move, a rehearsal needs {VECTORS_MIN}",
+                remedy="rehearse a larger collection",
+            )
         figures = planning.figure(findings, values, settings)
         step.lines += [
             f"{format_count(findings.vectors)} of {format_count(findings.points)} points move, "
