@@ -47,7 +47,8 @@ class UploadParser:
     """Takes the body piece by piece, as it arrives: memory stays flat and warm.
 
     `index_id` is the index the values go to. `keep_rows(rows)` receives them block by block,
-    copies them and returns the position of the first. With `discard`, lines that cannot be parsed are left out and nobody is told.
+    copies them and returns the position of the first. With `discard`, lines that cannot be parsed
+    are left out and nobody is told.
     """
 
     def __init__(
