@@ -30,7 +30,8 @@ class Outcomes:
         try:
             result = command()
         except Exception as error:  # noqa: BLE001 - whatever a client raises is the outcome
-            said = f"{error} {getattr(error, 'response', None) and error.response.text}"  # type: ignore[attr-defined]
+            response = getattr(error, "response", None)  # falsy for a refusal, so compare to None
+            said = f"{error} {response.text}" if response is not None else str(error)
             if words in said:
                 self._print("refused as expected", name)
             else:

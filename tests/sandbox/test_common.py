@@ -1,11 +1,16 @@
 """Tokens, routes, envelope, rate budget: what both products share."""
 
+import asyncio
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
 
+from sandbox.app import API_TOKEN
 from sandbox.profile import INSTANT, STRICT
+from sandbox.server import create_app
 from tests.sandbox.conftest import Client, Start, refusal
 
 
@@ -93,3 +98,52 @@ def test_every_request_is_on_record_with_the_digest_of_its_body(client: Client) 
     assert record.parameters == {"x": "1"}
     assert record.path.endswith("/docs/get_by_ids")
     assert len(record.body_sha256) == 64
+
+
+ODD_BODIES = [
+    ("POST", "{docs}/query", {"vector": [1] * 32, "returnMetadata": []}),
+    ("POST", "{docs}/query", {"vectorId": {}}),
+    ("POST", "{docs}/query", {"vector": [1] * 32, "filter": {"k": {"$in": [[]]}}}),
+    ("POST", "{docs}/get_by_ids", {"ids": [1]}),
+    ("POST", "{docs}/delete_by_ids", {"ids": None}),
+    ("POST", "{docs}/metadata_index/create", {"propertyName": "", "indexType": "string"}),
+    ("POST", "{docs}/metadata_index/create", {"propertyName": "p", "indexType": []}),
+    ("POST", "{docs}/metadata_index/delete", {"propertyName": "absent"}),
+    ("POST", "{indexes}", {"name": "n", "config": {"preset": {}}}),
+    ("POST", "{indexes}", {"name": "n", "config": {"dimensions": True, "metric": []}}),
+    ("POST", "{indexes}", []),
+    ("GET", "{docs}/list?count=" + "9" * 5_000, None),
+    ("GET", "{docs}/list?count=5&cursor=e30=", None),
+    ("POST", "{namespaces}", {"title": 1}),
+    ("GET", "{kv}/keys?limit=" + "9" * 5_000, None),
+    ("GET", "{kv}/keys?cursor=%F0", None),
+    ("POST", "{kv}/bulk/get", {"keys": ["k"], "type": {}}),
+    ("POST", "{kv}/bulk/get", {"keys": [None]}),
+    ("PUT", "{kv}/bulk", {"key": "k", "value": "v"}),
+    ("PUT", "{kv}/bulk", [{"key": "k", "value": "v", "expiration": 2**63}]),
+    ("PUT", "{kv}/values/k?expiration=" + "9" * 5_000, None),
+    ("POST", "{kv}/bulk/delete", [{"name": []}]),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), ODD_BODIES, ids=lambda part: str(part)[:60])
+def test_odd_requests_are_refused_and_break_nothing(
+    client: Client, method: str, path: str, body: object
+) -> None:
+    url = path.format(**vars(client))
+    answer = client.http.request(method, url, json=body)
+
+    assert refusal(answer)[0] == 400
+
+
+def test_the_app_answers_inside_a_test_without_a_socket(tmp_path: Path) -> None:
+    app = create_app(tmp_path / "state")
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://stand-in") as http:
+            headers = {"authorization": f"Bearer {API_TOKEN}"}
+            return await http.get("/client/v4/user/tokens/verify", headers=headers)
+
+    with closing(app):
+        assert asyncio.run(ask()).json()["result"]["status"] == "active"
