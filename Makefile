@@ -9,7 +9,7 @@ SETUP := $(VENV)/.installed
 # Tools keep their caches inside the clone.
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup rehearse test check plan snapshot migrate reconcile rollback bench faults clean fmt lint types docs-check lock
+.PHONY: bench-memory clients help setup rehearse test check plan snapshot migrate reconcile rollback bench faults clean fmt lint types docs-check lock
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -63,6 +63,12 @@ rollback: $(SETUP) ## show what a rollback would undo; ARGS=--execute does it
 
 bench: $(SETUP) ## encode, snapshot and upload against their floors
 	@$(BIN)/python -m benchmarks.quick
+
+bench-memory: $(SETUP) ## peak memory at 20,000 and at 100,000 points (about ten minutes)
+	@$(BIN)/python -m benchmarks.memory
+
+clients: $(SETUP) ## the official clients against the stand-in; needs npm (about three minutes)
+	@$(BIN)/python -m tests.clients.run
 
 faults: $(SETUP) ## the tests of the fault matrix, alone
 	@$(BIN)/python -m pytest tests -q -m fault
