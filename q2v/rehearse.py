@@ -14,7 +14,7 @@ from q2v.progress import open_progress
 from q2v.render import format_duration, render, write_line
 from q2v.settings import Settings
 from q2v.steps import rehearsing
-from q2v.steps.rehearsing import NotHeldError, Step, Story
+from q2v.steps.story import NotHeldError, Step, Story
 from sandbox.app import API_TOKEN
 
 

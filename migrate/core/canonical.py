@@ -10,7 +10,6 @@ import re
 import orjson
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-JSON_DEPTH_MAX = 200  # orjson itself stops at 254; a payload is never legitimately that deep
 
 
 def encode_canonical_json(value: object) -> bytes:
