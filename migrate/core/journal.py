@@ -211,7 +211,7 @@ def _intent(state: RunState, entry: Entry) -> None:
 def _ack(state: RunState, entry: Entry) -> None:
     batches = _round(state, entry).batches[Store(_text(entry, "store"))]
     ordinal = _int(entry, "batch")
-    if ordinal >= len(batches) or batches[ordinal].acknowledged:
+    if not 0 <= ordinal < len(batches) or batches[ordinal].acknowledged:
         raise ValueError("a batch is acknowledged once, after its intent")
     batch = batches[ordinal]
     batch.acknowledged = True
@@ -253,7 +253,7 @@ _APPLY = {
 
 def _round(state: RunState, entry: Entry) -> RoundState:
     ordinal = _int(entry, "round")
-    if ordinal != len(state.rounds) - 1:
+    if not state.rounds or ordinal != len(state.rounds) - 1:
         raise ValueError("only the last round is worked on")
     return state.rounds[ordinal]
 
@@ -272,7 +272,7 @@ def _optional_text(entry: Entry, key: str) -> str | None:
 
 def _int(entry: Entry, key: str) -> int:
     match entry.get(key):
-        case int() as value:
+        case int() as value if not isinstance(value, bool):
             return value
         case _:
             raise ValueError(f"journal entry without an integer {key!r}")
