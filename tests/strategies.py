@@ -33,7 +33,20 @@ RULES = MappingRules(
 HASH = "0123456789abcdef" * 4
 
 _EDGES = [0, 1, 2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 10**30]
-_TRAPS = ["", "1", "\x00", "\n", "\x1b[31m", '"', "\\", "\u0085", "\u2028", "\u202e", "\ud800", "🙂"]
+_TRAPS = [
+    "",
+    "1",
+    "\x00",
+    "\n",
+    "\x1b[31m",
+    '"',
+    "\\",
+    "\u0085",
+    "\u2028",
+    "\u202e",
+    "\ud800",
+    "🙂",
+]
 
 
 def point_ids() -> st.SearchStrategy[PointId]:
@@ -147,7 +160,9 @@ def multi_columns(draw: st.DrawFn, rows: int, dimensions: int) -> MultiColumn:
 def sparse_columns(draw: st.DrawFn, rows: int) -> SparseColumn:
     """Absent, empty and filled sparse vectors, indices ascending."""
 
-    def pair(indices: set[int]) -> tuple[np.ndarray[tuple[int], np.dtype[np.uint32]], Float32Matrix]:
+    def pair(
+        indices: set[int],
+    ) -> tuple[np.ndarray[tuple[int], np.dtype[np.uint32]], Float32Matrix]:
         values = draw(matrices(1, len(indices)))[0]
         return np.array(sorted(indices), np.uint32), values
 
@@ -156,22 +171,22 @@ def sparse_columns(draw: st.DrawFn, rows: int) -> SparseColumn:
 
 
 SPECS = (
-    VectorSpec(
-        name="", kind=VectorKind.DENSE, dimensions=4, distance="Cosine", datatype="float32"
-    ),
+    VectorSpec(name="", kind=VectorKind.DENSE, dimensions=4, distance="Cosine", datatype="float32"),
     VectorSpec(
         name="colbert", kind=VectorKind.MULTI, dimensions=3, distance="Dot", datatype="float32"
     ),
     VectorSpec(
-        name="words.bm25", kind=VectorKind.SPARSE, dimensions=None, distance=None, datatype="float32"
+        name="words.bm25",
+        kind=VectorKind.SPARSE,
+        dimensions=None,
+        distance=None,
+        datatype="float32",
     ),
 )
 
 
 @st.composite
-def pages(
-    draw: st.DrawFn, *, rows_max: int = 6, specs: Sequence[VectorSpec] = SPECS
-) -> Page:
+def pages(draw: st.DrawFn, *, rows_max: int = 6, specs: Sequence[VectorSpec] = SPECS) -> Page:
     """A page with one column per vector name, ids ascending; some rows irregular."""
     ids = tuple(sorted(draw(st.sets(point_ids(), max_size=rows_max))))
     columns: dict[str, VectorColumn] = {}
