@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
-import orjson
-
-from migrate.core.canonical import encode_canonical_json
+from migrate.core.canonical import decode_json, encode_canonical_json
 from migrate.errors import ForeignStateError
 
 JOURNAL_FORMAT = 1
@@ -42,7 +40,7 @@ def decode_line(line: bytes, previous: Chain) -> tuple[Entry, Chain]:
     chain = Chain(hashlib.sha256(previous.encode() + body).hexdigest())
     if line != body + b',"chain":"' + chain.encode() + b'"}':
         raise ValueError("the line does not continue the chain of the lines before it")
-    entry = orjson.loads(body + b"}")
+    entry = decode_json(body + b"}")
     match entry:
         case {"type": str()}:
             return entry, chain
