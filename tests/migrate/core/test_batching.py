@@ -80,7 +80,7 @@ def test_both_sides_of_the_number_of_bytes() -> None:
     sizes = [[10, 10], [10, 11], [20], [21]]
     found = [split_batches(lines_of(some), vectors_max=9, body_bytes_max=20) for some in sizes]
 
-    assert [1, 2, 1] == [len(list(batches)) for batches in found[:3]]
+    assert [len(list(batches)) for batches in found[:3]] == [1, 2, 1]
     with pytest.raises(PreconditionError, match=r"vector 'v0' \(row 7\): 21 B .* takes 20 B"):
         list(found[3])
 
@@ -90,7 +90,7 @@ def test_the_digest_of_a_batch_is_that_of_its_bytes() -> None:
     whole, *_ = split_batches(lines_of([5, 6, 7]), vectors_max=9, body_bytes_max=99)
     other, *_ = split_batches(lines_of([5, 7, 6]), vectors_max=9, body_bytes_max=99)
 
-    assert 64 == len(whole.sha256())
+    assert len(whole.sha256()) == 64
     assert whole.sha256() != other.sha256()
 
 
@@ -126,7 +126,7 @@ def test_one_value_is_known_to_come_back_one_step_higher() -> None:
     value = np.array([0x15AE43FD], np.uint32).view(np.float32)
     back = read_back(encode_line(VectorId("a"), value, b"{}"))
 
-    assert 0x15AE43FE == int(back.view(np.uint32)[0])
+    assert int(back.view(np.uint32)[0]) == 0x15AE43FE
     assert canonical_values(value[None, :]) == canonical_values(back[None, :])
 
 
@@ -139,7 +139,7 @@ def test_a_vector_is_one_line_and_its_metadata_goes_as_it_is(
     line = encode_line(VectorId(vector_id), np.array([0.5, -1], np.float32), text)
 
     assert line.endswith(b"}\n")
-    assert 1 == line.count(b"\n")
+    assert line.count(b"\n") == 1
     assert b'"metadata":' + text + b"}\n" in line
     assert {"id": vector_id, "values": [0.5, -1], "metadata": metadata} == decode_json(line)
 

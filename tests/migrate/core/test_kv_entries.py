@@ -75,15 +75,15 @@ def test_both_sides_of_the_number_of_bytes() -> None:
     source = [KvEntry(key=str(number), value=b"x" * 50) for number in range(2)]
     both = sum(map(entry_bytes, source))
 
-    assert 1 == len(list(split_entries(source, pairs_max=9, body_bytes_max=both)))
-    assert 2 == len(list(split_entries(source, pairs_max=9, body_bytes_max=both - 1)))
+    assert len(list(split_entries(source, pairs_max=9, body_bytes_max=both))) == 1
+    assert len(list(split_entries(source, pairs_max=9, body_bytes_max=both - 1))) == 2
 
 
 def test_a_file_is_one_key_with_the_list_of_its_ids() -> None:
     ids = [VectorId('a"1'), VectorId("é"), VectorId("a_0")]
     entry = encode_file_entry("b", ids, RULES, expiration=1_800_000_000)
 
-    assert ("file:b", 1_800_000_000) == (entry.key, entry.expiration)
+    assert (entry.key, entry.expiration) == ("file:b", 1_800_000_000)
     assert ids == json.loads(entry.value)
 
 
@@ -92,7 +92,7 @@ def test_the_counter_is_an_absolute_number() -> None:
     entry = encode_counter_entry(5_000_000, WRITES)
 
     assert KvEntry(key="_vector_count", value=b"5000000") == entry
-    assert 5_000_000 == orjson.loads(entry.value)
+    assert orjson.loads(entry.value) == 5_000_000
 
 
 @pytest.mark.fault("K08")

@@ -54,18 +54,18 @@ def test_a_good_payload_maps_to_id_file_order_and_the_same_bytes() -> None:
         order=3,
         metadata=encode_canonical_json({**GOOD, "text": "é"}),
     )
-    assert "file-1_3" == outcome.vector_id
+    assert outcome.vector_id == "file-1_3"
 
 
 def test_without_group_order_and_hash_nothing_is_required() -> None:
     outcome = mapped({}, BY_POINT)
 
-    assert ("7", None, 0, b"{}") == (
+    assert (
         outcome.vector_id,
         outcome.group,
         outcome.order,
         outcome.metadata,
-    )
+    ) == ("7", None, 0, b"{}")
 
 
 @pytest.mark.fault("D04")
@@ -87,7 +87,7 @@ def test_a_text_field_of_another_type(field: str, value: object) -> None:
 @pytest.mark.fault("D04")
 @pytest.mark.parametrize("value", ["1", 1.0, True, False, [1], {}, "", 2.0**60])
 def test_a_chunk_number_that_is_no_integer(value: object) -> None:
-    assert (Reason.FIELD_TYPE, "chunk_index") == reason({**GOOD, "chunk_index": value})
+    assert reason({**GOOD, "chunk_index": value}) == (Reason.FIELD_TYPE, "chunk_index")
 
 
 @pytest.mark.fault("D04")
@@ -95,45 +95,45 @@ def test_the_range_of_a_chunk_number() -> None:
     for number in (0, 1, 2**53):
         assert number == mapped({**GOOD, "chunk_index": number}).order
     for number in (-1, 2**53 + 1, 2**63, 2**64, 10**4000):
-        assert (Reason.FIELD_RANGE, "chunk_index") == reason({**GOOD, "chunk_index": number})
+        assert reason({**GOOD, "chunk_index": number}) == (Reason.FIELD_RANGE, "chunk_index")
 
 
 @pytest.mark.fault("D04")
 @pytest.mark.parametrize("value", ["", "a" * 63, "a" * 65, "g" * 64, "é" * 64, " " + "a" * 63])
 def test_a_hash_that_is_no_sha256_in_hex(value: str) -> None:
-    assert (Reason.FIELD_RANGE, "chunk_hash") == reason({**GOOD, "chunk_hash": value})
+    assert reason({**GOOD, "chunk_hash": value}) == (Reason.FIELD_RANGE, "chunk_hash")
     assert mapped({**GOOD, "chunk_hash": HASH.upper()})
 
 
 @pytest.mark.fault("D04")
 def test_an_empty_file_id() -> None:
-    assert (Reason.FIELD_RANGE, "file_id") == reason({**GOOD, "file_id": ""})
+    assert reason({**GOOD, "file_id": ""}) == (Reason.FIELD_RANGE, "file_id")
 
 
 @pytest.mark.fault("D06")
 @pytest.mark.parametrize("text", ["a" * 64, "é" * 32, "🙂" * 16])
 def test_an_id_of_64_bytes_passes_and_one_more_character_does_not(text: str) -> None:
     assert text == mapped({"name": text}, BY_NAME).vector_id
-    assert (Reason.ID_TOO_LONG, "id") == reason({"name": text + text[0]}, BY_NAME)
+    assert reason({"name": text + text[0]}, BY_NAME) == (Reason.ID_TOO_LONG, "id")
 
 
 @pytest.mark.fault("D06")
 def test_an_empty_id_is_refused() -> None:
-    assert (Reason.ID_TOO_LONG, "id") == reason({"name": ""}, BY_NAME)
+    assert reason({"name": ""}, BY_NAME) == (Reason.ID_TOO_LONG, "id")
 
 
 @pytest.mark.fault("D04")
 def test_the_parts_of_an_id_are_text_or_integers() -> None:
-    assert "-5" == mapped({"name": -5}, BY_NAME).vector_id
+    assert mapped({"name": -5}, BY_NAME).vector_id == "-5"
     for value in (True, 1.0, ["a"], {"a": "b"}):
-        assert (Reason.FIELD_TYPE, "name") == reason({"name": value}, BY_NAME)
-    assert (Reason.FIELD_MISSING, "name") == reason({}, BY_NAME)
+        assert reason({"name": value}, BY_NAME) == (Reason.FIELD_TYPE, "name")
+    assert reason({}, BY_NAME) == (Reason.FIELD_MISSING, "name")
 
 
 def test_braces_in_a_value_are_not_taken_for_a_field() -> None:
-    assert "{other}" == mapped({"name": "{other}", "other": "x"}, BY_NAME).vector_id
-    assert "file:{file_id}" == encode_kv_key("{file_id}", RULES)
-    assert ("file_id", "chunk_index") == template_fields(RULES.id_template)
+    assert mapped({"name": "{other}", "other": "x"}, BY_NAME).vector_id == "{other}"
+    assert encode_kv_key("{file_id}", RULES) == "file:{file_id}"
+    assert template_fields(RULES.id_template) == ("file_id", "chunk_index")
 
 
 @pytest.mark.fault("D07")
@@ -143,9 +143,9 @@ def test_metadata_of_10240_bytes_passes_and_one_more_does_not(unit: str) -> None
     room = 10_240 - len(b'{"pad":"","text":""}')
     fields: dict[str, object] = {"text": unit * (room // size), "pad": "x" * (room % size)}
 
-    assert 10_240 == len(mapped(fields, BY_POINT).metadata)
+    assert len(mapped(fields, BY_POINT).metadata) == 10_240
     more = {**fields, "pad": f"{fields['pad']}x"}
-    assert (Reason.METADATA_TOO_LARGE, "") == reason(more, BY_POINT)
+    assert reason(more, BY_POINT) == (Reason.METADATA_TOO_LARGE, "")
 
 
 @pytest.mark.fault("K05")
@@ -153,7 +153,7 @@ def test_a_kv_key_of_512_bytes_passes_and_one_more_does_not() -> None:
     name = "é" * 253 + "x"  # "file:" and 507 bytes
 
     assert name == mapped({"file_id": name}, BY_FILE).group
-    assert (Reason.KV_KEY, "kv_key") == reason({"file_id": name + "x"}, BY_FILE)
+    assert reason({"file_id": name + "x"}, BY_FILE) == (Reason.KV_KEY, "kv_key")
 
 
 @pytest.mark.fault("K05")
@@ -161,7 +161,7 @@ def test_a_kv_key_of_512_bytes_passes_and_one_more_does_not() -> None:
 def test_kv_keys_that_no_path_or_list_can_carry(name: str) -> None:
     rules = replace(BY_FILE, key_template="{file_id}")
 
-    assert (Reason.KV_KEY, "kv_key") == reason({"file_id": name}, rules)
+    assert reason({"file_id": name}, rules) == (Reason.KV_KEY, "kv_key")
 
 
 @pytest.mark.fault("K05")
@@ -242,7 +242,7 @@ def test_payloads_that_are_no_json_object(payload: bytes) -> None:
     outcome = map_payload(POINT, payload, BY_POINT)
 
     assert isinstance(outcome, Quarantined)
-    assert (Reason.UNREPRESENTABLE, "") == (outcome.reason, outcome.field)
+    assert (outcome.reason, outcome.field) == (Reason.UNREPRESENTABLE, "")
 
 
 @pytest.mark.fault("D09")
@@ -250,10 +250,10 @@ def test_a_null_stays_behind_or_is_left_out_by_rule() -> None:
     fields: dict[str, object] = {"a": None, "b": 1, "c": None}
     outcome = mapped(fields, replace(BY_POINT, nulls="leave_out"))
 
-    assert (Reason.UNREPRESENTABLE, "a") == reason(fields, BY_POINT)
-    assert b'{"b":1}' == outcome.metadata
-    assert ((Change.NULL_LEFT_OUT, "a"), (Change.NULL_LEFT_OUT, "c")) == outcome.changes
-    assert ["null_left_out:a", "null_left_out:c"] == list(changed_fields(outcome))
+    assert reason(fields, BY_POINT) == (Reason.UNREPRESENTABLE, "a")
+    assert outcome.metadata == b'{"b":1}'
+    assert outcome.changes == ((Change.NULL_LEFT_OUT, "a"), (Change.NULL_LEFT_OUT, "c"))
+    assert list(changed_fields(outcome)) == ["null_left_out:a", "null_left_out:c"]
 
 
 @pytest.mark.fault("D10")
@@ -283,8 +283,8 @@ def test_lone_surrogates_cannot_be_sent(fields: dict[str, object], field: str) -
 
 @pytest.mark.fault("D10")
 def test_lone_surrogates_in_ids_and_files() -> None:
-    assert (Reason.INVALID_UNICODE, "file_id") == reason({**GOOD, "file_id": "\ud800"})
-    assert (Reason.FIELD_RANGE, "chunk_hash") == reason({**GOOD, "chunk_hash": "\ud800" * 64})
+    assert reason({**GOOD, "file_id": "\ud800"}) == (Reason.INVALID_UNICODE, "file_id")
+    assert reason({**GOOD, "chunk_hash": "\ud800" * 64}) == (Reason.FIELD_RANGE, "chunk_hash")
 
 
 @pytest.mark.fault("D07")
@@ -299,7 +299,7 @@ def test_truncation_keeps_the_longest_prefix_that_fits_and_says_so(unit: str) ->
     assert {"text": text[:size], "page": 1} == kept
     longer = encode_canonical_json({"text": text[: size + 1], "page": 1})
     assert len(outcome.metadata) <= 10_240 < len(longer)
-    assert ((Change.TRUNCATED, "text"),) == outcome.changes
+    assert outcome.changes == ((Change.TRUNCATED, "text"),)
 
 
 @pytest.mark.fault("D07")
@@ -307,7 +307,7 @@ def test_truncation_touches_nothing_that_fits() -> None:
     rules = replace(BY_POINT, truncate_field="text")
     fits: dict[str, object] = {"text": "x" * (10_240 - len(b'{"text":""}'))}
 
-    assert () == mapped(fits, rules).changes
+    assert mapped(fits, rules).changes == ()
     assert encode_canonical_json(fits) == mapped(fits, rules).metadata
 
 
@@ -323,7 +323,7 @@ def test_truncation_touches_nothing_that_fits() -> None:
 def test_truncation_that_cannot_help_leaves_the_point_behind(fields: dict[str, object]) -> None:
     rules = replace(BY_POINT, truncate_field="text")
 
-    assert (Reason.METADATA_TOO_LARGE, "") == reason(fields, rules)
+    assert reason(fields, rules) == (Reason.METADATA_TOO_LARGE, "")
 
 
 @pytest.mark.fault("X13")
@@ -383,11 +383,11 @@ def test_the_first_failing_check_gives_the_reason() -> None:
     ]
     reasons = [reason(fields)[0] for fields in faults]
 
-    assert [
+    assert reasons == [
         Reason.FIELD_RANGE,
         Reason.FIELD_RANGE,
         Reason.BAD_KEY,
         Reason.ID_TOO_LONG,
         Reason.METADATA_TOO_LARGE,
-    ] == reasons
+    ]
     assert all(len(one) >= len(other) for one, other in pairwise(faults))

@@ -55,7 +55,7 @@ def test_the_successors_at_the_ends() -> None:
     ],
 )
 def test_every_spelling_of_a_uuid_is_one_id(spelling: object) -> None:
-    assert "6ba7b810-9dad-11d1-80b4-00c04fd430c8" == PointId.parse(spelling).text
+    assert PointId.parse(spelling).text == "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
 
 
 @pytest.mark.parametrize("raw", [True, False, -1, UINT64_MAX + 1, 1.0, None, b"1", "1", "", []])

@@ -85,7 +85,7 @@ def test_the_reduction_does_not_depend_on_its_neighbours(seed: int, dimensions: 
 def test_reduced_values_have_unit_length_and_the_same_direction(rows: Float32Matrix) -> None:
     reduced = reduce_values(rows, CUT)
 
-    assert (3, 4) == reduced.shape
+    assert reduced.shape == (3, 4)
     assert np.float32 == reduced.dtype
     for row, unit in zip(rows.astype(np.float64), reduced, strict=True):
         kept = row[:4]
@@ -110,7 +110,7 @@ def test_what_is_not_finite_stays_behind(value: float) -> None:
 
     for rules in (KEEP, CUT):
         found = map_values(page, rules)
-        assert {1: Reason.NON_FINITE} == reasons(page, rules)
+        assert reasons(page, rules) == {1: Reason.NON_FINITE}
         assert np.isfinite(found.values).all()
 
 
@@ -119,12 +119,13 @@ def test_zero_vectors_stay_behind_where_length_matters() -> None:
     zero_head = [0.0, -0.0, 0.0, 0.0, 5.0, 6.0]
     page = page_of([[0.0] * 6, zero_head, [1.0] * 6])
 
-    assert {} == reasons(page, KEEP)
-    assert {0: Reason.ZERO_VECTOR} == reasons(page, replace(KEEP, metric="cosine"))
-    assert {0: Reason.ZERO_VECTOR, 1: Reason.ZERO_VECTOR} == reasons(page, CUT)
-    assert {0: Reason.ZERO_VECTOR, 1: Reason.ZERO_VECTOR} == reasons(
-        page, replace(CUT, metric="euclidean")
-    )
+    assert reasons(page, KEEP) == {}
+    assert reasons(page, replace(KEEP, metric="cosine")) == {0: Reason.ZERO_VECTOR}
+    assert reasons(page, CUT) == {0: Reason.ZERO_VECTOR, 1: Reason.ZERO_VECTOR}
+    assert reasons(page, replace(CUT, metric="euclidean")) == {
+        0: Reason.ZERO_VECTOR,
+        1: Reason.ZERO_VECTOR,
+    }
 
 
 @pytest.mark.fault("D01", "D02")
@@ -136,11 +137,11 @@ def test_missing_and_misshapen_vectors_stay_behind() -> None:
     )
 
     for rules in (KEEP, CUT):
-        assert {
+        assert {row: why for row, why in reasons(page, rules).items() if row != 3} == {
             0: Reason.VECTOR_MISSING,
             1: Reason.DIM_MISMATCH,
             2: Reason.NON_FINITE,
-        } == {row: why for row, why in reasons(page, rules).items() if row != 3}
+        }
 
 
 @pytest.mark.fault("D02")
@@ -151,7 +152,7 @@ def test_the_ends_of_float32_do_not_overflow() -> None:
         np.array([[largest] * 6, [smallest] * 6, [largest, smallest, 0, 0, 0, 0]], np.float32), CUT
     )
 
-    assert [[0.5] * 4, [0.5] * 4, [1, 0, 0, 0]] == reduced.tolist()
+    assert reduced.tolist() == [[0.5] * 4, [0.5] * 4, [1, 0, 0, 0]]
 
 
 def test_an_empty_page_maps_to_nothing() -> None:
