@@ -1,5 +1,6 @@
 """Lines and uploads: every vector once, in order, within both limits, to the bit."""
 
+import itertools
 import json
 import re
 
@@ -62,7 +63,7 @@ def test_a_batch_ends_only_when_the_next_line_does_not_fit(
     """So there are as few uploads as the limits allow."""
     batches = list(split_batches(source, vectors_max=vectors_max, body_bytes_max=body_bytes_max))
 
-    for batch, following in zip(batches, batches[1:], strict=False):
+    for batch, following in itertools.pairwise(batches):
         full = len(batch.lines) == vectors_max
         assert full or batch.body_bytes + len(following.lines[0]) > body_bytes_max
 

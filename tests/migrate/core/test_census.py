@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from migrate.core.canonical import encode_canonical_json
 from migrate.core.census import Census, quarantine_cap, take_census
-from migrate.core.mapping import Mapped, Quarantined, Reason, map_payload
+from migrate.core.mapping import Mapped, Reason, map_payload
 from migrate.core.model import DenseColumn, Page, PointId
 from migrate.core.values import ValueRules
 from tests.strategies import HASH, RULES, payloads
@@ -55,12 +55,13 @@ def test_a_point_with_two_faults_is_counted_for_its_payload() -> None:
     result = take_census(census, page, RULES, VALUES)
     take_census(census, page, RULES, VALUES)
 
-    assert [Reason.FIELD_MISSING, Reason.ZERO_VECTOR] == [
-        one.reason for _, one in result.quarantined
+    assert [one.reason for _, one in result.quarantined] == [
+        Reason.FIELD_MISSING,
+        Reason.ZERO_VECTOR,
     ]
-    assert [2] == [at for at, _ in result.mapped]
-    assert {Reason.FIELD_MISSING: 2, Reason.ZERO_VECTOR: 2} == census.quarantined
-    assert 6 == census.points
+    assert [at for at, _ in result.mapped] == [2]
+    assert census.quarantined == {Reason.FIELD_MISSING: 2, Reason.ZERO_VECTOR: 2}
+    assert census.points == 6
 
 
 def test_declared_changes_are_counted_by_field() -> None:
@@ -70,9 +71,8 @@ def test_declared_changes_are_counted_by_field() -> None:
     take_census(census, page_of([fields, fields], [1, 1]), rules, VALUES)
     outcome = map_payload(PointId(0, 0), encode_canonical_json(fields), rules)
 
-    assert {"null_left_out:a": 2} == census.changes
+    assert census.changes == {"null_left_out:a": 2}
     assert isinstance(outcome, Mapped)
-    assert not isinstance(outcome, Quarantined)
 
 
 @pytest.mark.parametrize(

@@ -30,10 +30,13 @@ from tests.strategies import json_objects, matrices, pages
 TWICE_ROUNDED = np.array([0x15AE43FD, 0x15AE43FE], np.uint32)
 
 
+FIRST = PointId(0, 1)
+
+
 def point(
     column: VectorColumn,
     *,
-    point_id: PointId = PointId(0, 1),
+    point_id: PointId = FIRST,
     payload: bytes = b"{}",
     irregular: bytes | None = None,
 ) -> Page:

@@ -1,5 +1,7 @@
 """The journal: a chain nobody can mend, and a state that is nothing but the sum of its entries."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -291,7 +293,7 @@ def acknowledged(state: RunState) -> set[tuple[int, Store, int]]:
 def test_any_prefix_folds_and_what_is_acknowledged_stays_so(entries: list[Entry]) -> None:
     states = [fold_run(entries[:count]) for count in range(len(entries) + 1)]
 
-    for earlier, later in zip(states, states[1:], strict=False):
+    for earlier, later in itertools.pairwise(states):
         assert acknowledged(earlier) <= acknowledged(later)
     acks = [entry for entry in entries if entry["type"] == Kind.ACK.value]
     assert len(acks) == len(acknowledged(states[-1]))

@@ -122,7 +122,7 @@ def resealed(**changed: object) -> bytes:
     ],
 )
 def test_a_manifest_sealed_again_around_other_parts_is_damaged(changed: dict[str, object]) -> None:
-    with pytest.raises(ArtefactDamagedError, match="content root|missing or of another type"):
+    with pytest.raises(ArtefactDamagedError, match=r"content root|missing or of another type"):
         decode_manifest(resealed(**changed), where="m.json")
 
 

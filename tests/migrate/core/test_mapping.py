@@ -102,7 +102,7 @@ def test_the_range_of_a_chunk_number() -> None:
 @pytest.mark.parametrize("value", ["", "a" * 63, "a" * 65, "g" * 64, "é" * 64, " " + "a" * 63])
 def test_a_hash_that_is_no_sha256_in_hex(value: str) -> None:
     assert reason({**GOOD, "chunk_hash": value}) == (Reason.FIELD_RANGE, "chunk_hash")
-    assert mapped({**GOOD, "chunk_hash": HASH.upper()})
+    assert mapped({**GOOD, "chunk_hash": HASH.upper()}).group == "file-1"
 
 
 @pytest.mark.fault("D04")
@@ -180,7 +180,9 @@ def test_keys_that_the_target_refuses(key: str) -> None:
 @pytest.mark.fault("D08")
 @pytest.mark.parametrize("key", ["a$", "a b", "é", "\n", "'", "_", "-"])
 def test_keys_that_only_look_odd(key: str) -> None:
-    assert mapped({key: 1, "outer": {key: 1}}, BY_POINT)
+    fields: dict[str, object] = {key: 1, "outer": {key: 1}}
+
+    assert mapped(fields, BY_POINT).metadata == encode_canonical_json(fields)
 
 
 @pytest.mark.fault("D09")
@@ -235,8 +237,19 @@ def test_values_that_metadata_cannot_hold(value: object, field: str) -> None:
 @pytest.mark.fault("D09")
 @pytest.mark.parametrize(
     "payload",
-    [b"", b"[]", b"1", b"null", b'"x"', b"{", b'{"a":NaN}', b'{"a":1e999}']
-    + [b'{"a":' + b"9" * 5000 + b"}", b'{"a":' + b"[" * 100_000, b'{"a":"\xff"}'],
+    [
+        b"",
+        b"[]",
+        b"1",
+        b"null",
+        b'"x"',
+        b"{",
+        b'{"a":NaN}',
+        b'{"a":1e999}',
+        b'{"a":' + b"9" * 5000 + b"}",
+        b'{"a":' + b"[" * 100_000,
+        b'{"a":"\xff"}',
+    ],
 )
 def test_payloads_that_are_no_json_object(payload: bytes) -> None:
     outcome = map_payload(POINT, payload, BY_POINT)

@@ -60,7 +60,7 @@ def test_every_spelling_of_a_uuid_is_one_id(spelling: object) -> None:
 
 @pytest.mark.parametrize("raw", [True, False, -1, UINT64_MAX + 1, 1.0, None, b"1", "1", "", []])
 def test_anything_else_is_no_id(raw: object) -> None:
-    with pytest.raises(ValueError, match="point id|UUID"):
+    with pytest.raises(ValueError, match=r"point id|UUID"):
         PointId.parse(raw)
 
 

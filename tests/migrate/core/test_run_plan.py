@@ -16,46 +16,26 @@ DECIDING = [
     replace(PLAN, quarantine_sha256="0" * 64),
     replace(PLAN, vector_target={**PLAN.vector_target, "index": "other"}),
     replace(PLAN, kv_target={**PLAN.kv_target, "namespace": "0" * 32}),
-    *(
-        replace(PLAN, index=replace(PLAN.index, **{name: value}))
-        for name, value in {
-            "name": "x",
-            "dimensions": 1535,
-            "metric": "euclidean",
-            "created_on": "2026-11-01T00:00:00Z",
-        }.items()
-    ),
-    *(
-        replace(PLAN, mapping=replace(PLAN.mapping, **{name: value}))
-        for name, value in {
-            "id_template": "{point_id}",
-            "group_key": "",
-            "order_key": "",
-            "hash_key": "",
-            "key_template": "f:{file_id}",
-            "nulls": "leave_out",
-            "truncate_field": "text",
-        }.items()
-    ),
-    *(
-        replace(PLAN, values=replace(PLAN.values, **{name: value}))
-        for name, value in {
-            "vector_name": "x",
-            "source_dimensions": 3071,
-            "dimensions": 1535,
-            "reduce": "none",
-            "metric": "euclidean",
-        }.items()
-    ),
-    *(
-        replace(PLAN, writes=replace(PLAN.writes, **{name: value}))
-        for name, value in {
-            "vectors_per_upload": 999,
-            "body_bytes": 1,
-            "counter_key": "x",
-            "ttl_s": 60,
-        }.items()
-    ),
+    replace(PLAN, index=replace(PLAN.index, name="x")),
+    replace(PLAN, index=replace(PLAN.index, dimensions=1535)),
+    replace(PLAN, index=replace(PLAN.index, metric="euclidean")),
+    replace(PLAN, index=replace(PLAN.index, created_on="2026-11-01T00:00:00Z")),
+    replace(PLAN, mapping=replace(PLAN.mapping, id_template="{point_id}")),
+    replace(PLAN, mapping=replace(PLAN.mapping, group_key="")),
+    replace(PLAN, mapping=replace(PLAN.mapping, order_key="")),
+    replace(PLAN, mapping=replace(PLAN.mapping, hash_key="")),
+    replace(PLAN, mapping=replace(PLAN.mapping, key_template="f:{file_id}")),
+    replace(PLAN, mapping=replace(PLAN.mapping, nulls="leave_out")),
+    replace(PLAN, mapping=replace(PLAN.mapping, truncate_field="text")),
+    replace(PLAN, values=replace(PLAN.values, vector_name="x")),
+    replace(PLAN, values=replace(PLAN.values, source_dimensions=3071)),
+    replace(PLAN, values=replace(PLAN.values, dimensions=1535)),
+    replace(PLAN, values=replace(PLAN.values, reduce="none")),
+    replace(PLAN, values=replace(PLAN.values, metric="euclidean")),
+    replace(PLAN, writes=replace(PLAN.writes, vectors_per_upload=999)),
+    replace(PLAN, writes=replace(PLAN.writes, body_bytes=1)),
+    replace(PLAN, writes=replace(PLAN.writes, counter_key="x")),
+    replace(PLAN, writes=replace(PLAN.writes, ttl_s=60)),
 ]
 NOT_DECIDING = [
     replace(PLAN, run_id="001-x"),
@@ -104,7 +84,7 @@ def test_a_plan_sealed_again_around_other_decisions_is_damaged(other: RunPlan) -
 def test_a_plan_without_a_field_is_damaged(name: str) -> None:
     fields = unseal_json(CONTENT, where="plan.json", format_version=1)
     del fields[name]
-    with pytest.raises(ArtefactDamagedError, match="missing|fingerprint"):
+    with pytest.raises(ArtefactDamagedError, match=r"missing|fingerprint"):
         decode_plan(seal_json(fields), where="plan.json")
 
 

@@ -43,7 +43,7 @@ def test_every_possible_id_lies_in_exactly_one_range(
     assert max(1, len(starts)) == len(ranges)
     assert list(range(len(ranges))) == [span.ordinal for span in ranges]
     for point_id in starts + others:
-        assert 1 == sum(covers(span, point_id) for span in ranges)
+        assert sum(covers(span, point_id) for span in ranges) == 1
     for span, start in zip(ranges, starts, strict=False):
         assert covers(span, start)
 

@@ -60,7 +60,7 @@ def test_dimensions_that_the_target_takes(dimensions: int) -> None:
 def test_dimensions_that_the_target_refuses(found: int, wanted: int | None, message: str) -> None:
     for reduce in ("none", "matryoshka"):
         with pytest.raises(PreconditionError, match=message) as caught:
-            choose(wide(found), dimensions=wanted, reduce=reduce)  # type: ignore[arg-type]
+            choose(wide(found), dimensions=wanted, reduce=reduce)
         assert caught.value.remedy
 
 
@@ -70,7 +70,7 @@ def test_nothing_is_cut_without_being_asked_for() -> None:
         choose(wide(3072), dimensions=1536)
     rules = choose(wide(3072), dimensions=1536, reduce="matryoshka")
 
-    assert (3072, 1536, "matryoshka") == (rules.source_dimensions, rules.dimensions, rules.reduce)
+    assert (rules.source_dimensions, rules.dimensions, rules.reduce) == (3072, 1536, "matryoshka")
 
 
 @pytest.mark.fault("P01")
@@ -93,10 +93,10 @@ def test_metrics_that_the_target_does_not_know(distance: str | None) -> None:
 def test_one_of_several_vectors_is_chosen_by_name_and_never_guessed() -> None:
     named = [replace(SPEC, name="image"), replace(SPEC, name="text", dimensions=64)]
 
-    assert ("text", 64) == (
+    assert (
         choose(*named, name="text").vector_name,
         choose(*named, name="text").dimensions,
-    )
+    ) == ("text", 64)
     with pytest.raises(PreconditionError, match=r"it has: 'image' \(dense\), 'text' \(dense\)"):
         choose(*named)
 
