@@ -41,11 +41,9 @@ def decode_line(line: bytes, previous: Chain) -> tuple[Entry, Chain]:
     if line != body + b',"chain":"' + chain.encode() + b'"}':
         raise ValueError("the line does not continue the chain of the lines before it")
     entry = decode_json(body + b"}")
-    match entry:
-        case {"type": str()}:
-            return entry, chain
-        case _:
-            raise ValueError("the line is no journal entry")
+    if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
+        raise ValueError("the line is no journal entry")  # noqa: TRY004 - bad data, not a bug
+    return entry, chain
 
 
 class Kind(StrEnum):
