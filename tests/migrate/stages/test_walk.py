@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typing_extensions import override
 
 from migrate.core.model import UINT64_MAX, UUID_MAX, PointId
 from migrate.stages.walk import walk_ids, walk_points
@@ -62,6 +63,7 @@ def test_a_walk_ends_at_the_last_possible_id() -> None:
     class AtTheEnd(MemorySource):
         """Always answers with the last id there can be, as a looping server would."""
 
+        @override
         def read_ids(self, start: PointId | None, *, limit: int) -> list[PointId]:
             return [PointId(1, UUID_MAX)]
 
