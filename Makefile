@@ -9,7 +9,7 @@ SETUP := $(VENV)/.installed
 # Tools keep their caches inside the clone.
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup rehearse test check plan snapshot migrate reconcile rollback bench faults clean fmt lint types docs-check lock
+.PHONY: bench-memory clients help setup rehearse test check plan snapshot migrate reconcile rollback bench faults clean fmt lint types docs-check lock
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -28,7 +28,7 @@ rehearse: $(SETUP) ## the whole move, into a local stand-in: move, prove, roll b
 	@$(BIN)/q2v rehearse $(ARGS)
 
 test: $(SETUP) ## the test suite; T=path K=pattern for a part of it
-	@$(BIN)/python -m pytest $(if $(T),$(T),tests) $(if $(K),-k '$(K)') -q
+	@$(BIN)/python -m pytest $(if $(T),$(T),tests) $(if $(K),-k '$(K)') -q -n 4 --dist worksteal
 
 check: lint types docs-check test ## all that CI asks for
 
@@ -63,6 +63,12 @@ rollback: $(SETUP) ## show what a rollback would undo; ARGS=--execute does it
 
 bench: $(SETUP) ## encode, snapshot and upload against their floors
 	@$(BIN)/python -m benchmarks.quick
+
+bench-memory: $(SETUP) ## peak memory at 20,000 and at 100,000 points (about ten minutes)
+	@$(BIN)/python -m benchmarks.memory
+
+clients: $(SETUP) ## the official clients against the stand-in; needs npm (about three minutes)
+	@$(BIN)/python -m tests.clients.run
 
 faults: $(SETUP) ## the tests of the fault matrix, alone
 	@$(BIN)/python -m pytest tests -q -m fault

@@ -1,5 +1,6 @@
 """`q2v plan`: what would move, what cannot, and what it takes; writes to no store."""
 
+import os
 import sys
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -10,6 +11,7 @@ import click
 from migrate.adapters.durable import FolderLock
 from migrate.core.limits import PRICES_AS_OF
 from q2v import wiring
+from q2v.loading import unknown_environment
 from q2v.options import folder_option, json_option, settings_options
 from q2v.progress import open_progress
 from q2v.render import Cell, format_bytes, render
@@ -61,7 +63,7 @@ def command(
             target = stack.enter_context(
                 wiring.open_target(settings, folder, clock=clock, progress=progress)
             )
-            state = planning.look_at_target(target, settings, values)
+            state = planning.look_at_target(target, settings, values, clock=clock)
     figures = planning.figure(findings, values, settings)
     show(
         PlanResult(values=values, findings=findings, figures=figures, target=state),
@@ -144,7 +146,12 @@ def rows(result: PlanResult) -> list[tuple[str, Cell]]:
             "rollback, if it came to that",
             f"{figures.rollback_requests} requests, {figures.rollback_minutes:.1f} min",
         ),
-        ("cost", f"{figures.usd_per_month:.2f} USD a month (prices of {PRICES_AS_OF})"),
+        (
+            "cost",
+            f"{figures.usd_per_month:.2f} USD a month; should reads count as queries, "
+            f"{figures.usd_reconcile_if_reads_count:.2f} a full reconcile "
+            f"(prices of {PRICES_AS_OF})",
+        ),
     ]
 
 
@@ -173,6 +180,8 @@ def notes(result: PlanResult, settings: Settings) -> list[str]:
             "filters see their first 64 bytes"
         )
     lines += _target_notes(result)
+    for name, nearest in unknown_environment(os.environ):
+        lines.append(f"note: nobody reads the environment variable {name}; meant {nearest}?")
     for point in findings.quarantined_points[:QUARANTINED_SHOWN_MAX]:
         outcome = point.outcome
         lines.append(

@@ -14,7 +14,7 @@ from q2v.progress import open_progress
 from q2v.render import format_duration, render, write_line
 from q2v.settings import Settings
 from q2v.steps import rehearsing
-from q2v.steps.rehearsing import NotHeldError, Step, Story
+from q2v.steps.story import NotHeldError, Step, Story
 from sandbox.app import API_TOKEN
 
 
@@ -30,11 +30,22 @@ from sandbox.app import API_TOKEN
     show_default=True,
     help="Folder of the rehearsal; a former rehearsal in it is removed.",
 )
+@click.option(
+    "--chunks",
+    type=click.IntRange(min=rehearsing.VECTORS_MIN),
+    help="Size of the corpus.  [default: 4,100 chunks]",
+)
 @json_option
 @settings_options("source", "mapping")
 @click.pass_context
 def command(
-    ctx: click.Context, *, live: bool, folder: Path, as_json: bool, settings: Settings
+    ctx: click.Context,
+    *,
+    live: bool,
+    folder: Path,
+    chunks: int | None,
+    as_json: bool,
+    settings: Settings,
 ) -> None:
     """Move, prove, break, repair, roll back and move again, into a local stand-in.
 
@@ -52,7 +63,9 @@ def command(
         settings = replace(settings, mapping=type(settings.mapping)(), kv=type(settings.kv)())
     with open_progress(sys.stderr, clock) as progress:
         try:
-            chosen = rehearsing.prepare_source(story, folder, settings=settings, live=live)
+            chosen = rehearsing.prepare_source(
+                story, folder, settings=settings, live=live, chunks=chunks
+            )
             rehearsing.run(story, folder, chosen, progress=progress)
         except (MigrationError, NotHeldError) as failure:
             error = failure

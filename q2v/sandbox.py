@@ -6,6 +6,7 @@ import click
 
 from migrate.errors import UsageError
 from sandbox.app import ACCOUNT_ID, API_TOKEN
+from sandbox.database import StateFolderError
 from sandbox.profile import PROFILES
 from sandbox.server import serve
 
@@ -46,4 +47,6 @@ def command(
             port=port,
         )
     except ValueError as error:
-        raise UsageError(str(error), remedy="correct --fault") from error
+        raise UsageError(str(error), remedy="correct --fault or --account-id") from error
+    except StateFolderError as error:
+        raise UsageError(str(error), remedy="name another folder with --state") from error

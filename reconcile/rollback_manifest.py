@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from migrate.adapters.durable import file_sha256, make_folder, write_durably
 from migrate.adapters.pre_image_files import (
@@ -15,7 +14,7 @@ from migrate.adapters.pre_image_files import (
 )
 from migrate.adapters.run_folder import PRE_IMAGES, ROLLBACK, RunFolder
 from migrate.core.estimate import estimate
-from migrate.core.manifest import damaged, seal_json, unseal_json
+from migrate.core.manifest import damaged, seal_json
 from migrate.errors import PreconditionError
 
 ROLLBACK_FORMAT = 1
@@ -181,9 +180,3 @@ def check_manifest(run: RunFolder, manifest: RollbackManifest) -> None:
         path = run.path / attachment.path
         if not path.is_file() or file_sha256(path)[1] != attachment.sha256:
             raise damaged(str(path), f"its sha256 is not {attachment.sha256}: cannot roll back")
-
-
-def read_manifest(run: RunFolder) -> dict[str, Any]:
-    """The fields of rollback/manifest.json; raises as `unseal_json` does."""
-    path = run.path / ROLLBACK / MANIFEST
-    return unseal_json(path.read_bytes(), where=str(path), format_version=ROLLBACK_FORMAT)

@@ -55,14 +55,31 @@ def upstream(code: int, text: str) -> ServiceError:
     return ServiceError(400, code, f"vectorize.upstream_error - {text}")
 
 
-def index_not_found() -> ServiceError:
-    """No such vector index. The status is 400: look at the code."""
-    return ServiceError(400, 3000, "vectorize.index.not_found")
+class IndexMissingError(ServiceError):
+    """No vector index of this name: never, or no more.
+
+    Both statuses are on record. Operations on an index answer 400 (O); the lookup of the index
+    itself answers `lookup_status`, which LangChain's client relies on before it creates one (C).
+    Whoever judges by the code is right either way.
+    """
+
+    def __init__(self, code: int, message: str, *, lookup_status: int) -> None:
+        super().__init__(400, code, message)
+        self.lookup_status = lookup_status
+
+    def on_lookup(self) -> ServiceError:
+        """The same refusal as GET of the index answers it."""
+        return ServiceError(self.lookup_status, self.code, self.message)
 
 
-def index_deleted() -> ServiceError:
+def index_not_found() -> IndexMissingError:
+    """No such vector index."""
+    return IndexMissingError(3000, "vectorize.index.not_found", lookup_status=404)
+
+
+def index_deleted() -> IndexMissingError:
     """The name belonged to a vector index that was deleted, and to none since."""
-    return ServiceError(400, 3005, "vectorize.index.deleted")  # U: the status
+    return IndexMissingError(3005, "vectorize.index.deleted", lookup_status=410)
 
 
 def duplicate_index_name() -> ServiceError:

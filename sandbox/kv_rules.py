@@ -16,6 +16,7 @@ from sandbox.limits import (
     KV_VALUE_BYTES_MAX,
 )
 
+_SECONDS_MAX = 10**11  # the year 5138; a number beyond it is a mistake
 _MEMBERS = {"key", "value", "metadata", "expiration", "expiration_ttl", "base64"}
 
 
@@ -69,7 +70,7 @@ def check_metadata(metadata: object) -> bytes | None:
 def check_expiry(expiration: object, ttl: object, *, now: float) -> int | None:
     """The moment an entry ends; the time to live wins over the absolute time."""
     for moment in (expiration, ttl):
-        if moment is not None and type(moment) is not int:
+        if moment is not None and (type(moment) is not int or moment > _SECONDS_MAX):
             raise invalid_kv("expiration and expiration_ttl are whole seconds")
     if isinstance(ttl, int):
         if ttl < KV_TTL_S_MIN:

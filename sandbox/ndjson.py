@@ -46,17 +46,20 @@ class UploadedVector:
 class UploadParser:
     """Takes the body piece by piece, as it arrives: memory stays flat and warm.
 
-    `keep_rows(rows)` receives the values block by block, copies them and returns the position of
-    the first. With `discard`, lines that cannot be parsed are left out and nobody is told.
+    `index_id` is the index the values go to. `keep_rows(rows)` receives them block by block,
+    copies them and returns the position of the first. With `discard`, lines that cannot be parsed
+    are left out and nobody is told.
     """
 
     def __init__(
         self,
         dimensions: int,
         *,
+        index_id: int,
         discard: bool,
         keep_rows: Callable[[NDArray[np.float32]], int],
     ) -> None:
+        self.index_id = index_id
         self._reader = _LineReader(dimensions)
         self._discard = discard
         self._keep_rows = keep_rows

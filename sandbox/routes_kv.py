@@ -30,6 +30,7 @@ from sandbox.routing import Route
 from sandbox.store import SandboxStore
 
 _PREFIX = "accounts/{account}/storage/kv/namespaces"
+_DIGITS_MAX = 12  # no number in a query string is longer
 _BAD_BODY = "could not parse the request body"
 
 
@@ -137,7 +138,7 @@ class KvRoutes:
         if not isinstance(keys, list) or not 0 < len(keys) <= KV_READ_KEYS_MAX:
             raise invalid_kv(f"keys must be a list of 1 to {KV_READ_KEYS_MAX} keys")
         kind, with_metadata = body.get("type", "text"), body.get("withMetadata", False)
-        if kind not in {"text", "json"} or not isinstance(with_metadata, bool):
+        if kind not in ("text", "json") or not isinstance(with_metadata, bool):
             raise invalid_kv("type must be text or json, withMetadata a boolean")
 
         def value_object(key: str) -> Any:
@@ -277,13 +278,14 @@ def _seconds(request: Request, name: str) -> int | None:
     given = request.parameters.get(name)
     if given is None:
         return None
-    if not (given.isascii() and given.isdigit()):
+    if not (given.isascii() and given.isdigit() and len(given) <= _DIGITS_MAX):
         raise invalid_kv(f"{name} is a whole number of seconds")
     return int(given)
 
 
 def _whole_number(request: Request, name: str, default: int, least: int, most: int) -> int:
     given = request.parameters.get(name, str(default))
-    if not (given.isascii() and given.isdigit() and least <= int(given) <= most):
+    number = int(given) if given.isascii() and given.isdigit() and len(given) < _DIGITS_MAX else -1
+    if not least <= number <= most:
         raise invalid_kv(f"{name} must be in the range [{least}, {most}]")
     return int(given)

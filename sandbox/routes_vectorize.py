@@ -3,45 +3,34 @@
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-import orjson
-
 from sandbox.clock import Clock
 from sandbox.errors import (
+    IndexMissingError,
+    index_deleted,
     invalid_request,
-    invalid_return_metadata,
-    invalid_top_k,
     old_api_version,
     too_many_ids,
     unknown_content_type,
-    upstream,
-    wrong_query_width,
 )
-from sandbox.filters import parse_filter
 from sandbox.limits import (
     DELETE_IDS_MAX,
     GET_IDS_MAX,
     LIST_COUNT_DEFAULT,
     LIST_COUNT_MAX,
-    TOP_K_DEFAULT,
-    TOP_K_MAX,
-    TOP_K_WITH_CONTENT_MAX,
 )
 from sandbox.messages import Request, Response, success
-from sandbox.metadata import selected
 from sandbox.multipart import parse_form
 from sandbox.ndjson import UploadParser
 from sandbox.profile import Profile
-from sandbox.query import Match, nearest
+from sandbox.routes_query import QueryRoute, json_object, vector_object
 from sandbox.routing import Route
 from sandbox.store import SandboxStore
-from sandbox.values_file import as_float32, widened
 from sandbox.vector_indexes import VectorIndex
-from sandbox.vector_store import StoredVector
 
 _PREFIX = "accounts/{account}/vectorize/v2/indexes"
 _OLD_PREFIX = "accounts/{account}/vectorize/indexes"
 NDJSON = "application/x-ndjson"
+_COUNTS = frozenset(str(count) for count in range(1, LIST_COUNT_MAX + 1))
 _TYPES = ("string", "number", "boolean")
 
 
@@ -69,7 +58,7 @@ class VectorizeRoutes:
             Route("POST", index + "/get_by_ids", self.get_by_ids, read),
             Route("POST", index + "/delete_by_ids", self.delete_by_ids, write),
             Route("GET", index + "/list", self.list_vectors),
-            Route("POST", index + "/query", self.query, read),
+            Route("POST", index + "/query", QueryRoute(self._vectors).query, read),
             Route("POST", index + "/metadata_index/create", self.create_metadata_index, write),
             Route("GET", index + "/metadata_index/list", self.list_metadata_indexes, read),
             Route("POST", index + "/metadata_index/delete", self.delete_metadata_index, write),
@@ -84,7 +73,7 @@ class VectorizeRoutes:
 
     def create(self, request: Request) -> Response:
         """Create a vector index."""
-        body = _object(request)
+        body = json_object(request)
         index = self._vectors.indexes.create(
             body.get("name"), body.get("description"), body.get("config")
         )
@@ -96,7 +85,10 @@ class VectorizeRoutes:
 
     def get(self, _: Request, name: str) -> Response:
         """One vector index."""
-        return success(_index_object(self._vectors.indexes.get(name)))
+        try:
+            return success(_index_object(self._vectors.indexes.get(name)))
+        except IndexMissingError as error:
+            raise error.on_lookup() from error
 
     def delete(self, _: Request, name: str) -> Response:
         """Delete a vector index with its metadata indexes."""
@@ -139,6 +131,8 @@ class VectorizeRoutes:
             body = _ndjson(request)
             parser = self._upload_parser(request, index)
             parser.feed(body)
+        if parser.index_id != index.index_id:  # deleted and made anew while the body came in
+            raise index_deleted()
         mutation_id = self._vectors.write_vectors(index, parser.finish(), replace=replace)
         return success({"mutationId": mutation_id})
 
@@ -156,6 +150,7 @@ class VectorizeRoutes:
     def _upload_parser(self, request: Request, index: VectorIndex) -> UploadParser:
         return UploadParser(
             index.dimensions,
+            index_id=index.index_id,
             discard=request.parameters.get("unparsable-behavior") == "discard",
             keep_rows=lambda rows: self._vectors.keep_rows(index, rows),
         )
@@ -166,7 +161,7 @@ class VectorizeRoutes:
         ids = _ids(request, GET_IDS_MAX)
         seq = self._vectors.state(index, "get", force_stale="stale" in request.struck)
         found = self._vectors.get(index, ids, seq)
-        return success([self._vector_object(index, vector) for vector in found])
+        return success([vector_object(self._vectors, index, vector) for vector in found])
 
     def delete_by_ids(self, request: Request, name: str) -> Response:
         """Delete up to 100 vectors."""
@@ -178,8 +173,8 @@ class VectorizeRoutes:
         """A page of ids."""
         index = self._vectors.indexes.get(name)
         given = request.parameters.get("count", str(LIST_COUNT_DEFAULT))
-        count = int(given) if given.isascii() and given.isdigit() else 0
-        if not 1 <= count <= LIST_COUNT_MAX:
+        count = int(given) if given in _COUNTS else 0
+        if not count:
             raise invalid_request(f"count must be in the range [1, {LIST_COUNT_MAX}]")
         page = self._vectors.list_page(index, count, request.parameters.get("cursor"))
         return success(
@@ -194,79 +189,12 @@ class VectorizeRoutes:
             }
         )
 
-    def _vector_object(
-        self, index: VectorIndex, vector: StoredVector, *, values: bool = True
-    ) -> dict[str, Any]:
-        members: dict[str, Any] = {"id": vector.id}
-        if values:
-            row = self._vectors.values_file(index).read(vector.position)
-            members["values"] = widened(row)
-        if vector.namespace is not None:
-            members["namespace"] = vector.namespace
-        if vector.metadata is not None:
-            members["metadata"] = orjson.Fragment(vector.metadata)
-        return members
-
-    # Query ----------------------------------------------------------------------------------
-
-    def query(self, request: Request, name: str) -> Response:
-        """The nearest vectors to one given by values or by id."""
-        index = self._vectors.indexes.get(name)
-        body = _object(request)
-        return_values = body.get("returnValues", False)
-        return_metadata = body.get("returnMetadata", "none")
-        namespace = body.get("namespace")
-        if not isinstance(return_values, bool) or not isinstance(namespace, str | None):
-            raise invalid_request("returnValues must be a boolean, namespace a string")
-        if return_metadata not in {"none", "indexed", "all"}:
-            raise invalid_return_metadata()
-        seq = self._vectors.state(index, "query", force_stale="stale" in request.struck)
-        matches = nearest(
-            self._vectors,
-            index,
-            self._wanted(index, body, seq),
-            seq=seq,
-            top_k=_top_k(body, with_content=return_values or return_metadata == "all"),
-            namespace=namespace,
-            conditions=parse_filter(body["filter"]) if body.get("filter") is not None else (),
-        )
-        indexed = {one.property for one in self._vectors.metadata_indexes(index, seq)}
-
-        def match_object(match: Match) -> dict[str, Any]:
-            members = self._vector_object(index, match.vector, values=return_values)
-            metadata = members.pop("metadata", None)
-            if return_metadata == "all" and metadata is not None:
-                members["metadata"] = metadata
-            elif return_metadata == "indexed" and match.vector.metadata is not None:
-                members["metadata"] = selected(match.vector.metadata, indexed)
-            return members | {"score": match.score}
-
-        return success({"count": len(matches), "matches": [match_object(one) for one in matches]})
-
-    def _wanted(self, index: VectorIndex, body: dict[str, Any], seq: int) -> Any:
-        values, vector_id = body.get("vector"), body.get("vectorId")
-        if (values is None) == (vector_id is None):
-            raise invalid_request("give either vector or vectorId")
-        if vector_id is not None:
-            found = self._vectors.get(index, [vector_id], seq) if vector_id else []
-            for vector in found:
-                return self._vectors.values_file(index).read(vector.position)
-            raise upstream(40010, f'vector with id="{vector_id}" not found')  # U: code and text
-        if not isinstance(values, list) or any(type(one) not in (int, float) for one in values):
-            raise invalid_request("vector must be a list of numbers")
-        if len(values) != index.dimensions:
-            raise wrong_query_width(index.dimensions, len(values))
-        row = as_float32(values)
-        if not np.isfinite(row).all():
-            raise invalid_request("vector must hold finite numbers")
-        return row
-
     # Metadata indexes -----------------------------------------------------------------------
 
     def create_metadata_index(self, request: Request, name: str) -> Response:
         """Index a property of vectors written from now on."""
         index = self._vectors.indexes.get(name)
-        body = _object(request)
+        body = json_object(request)
         kind = body.get("indexType")
         if not isinstance(kind, str) or kind.lower() not in _TYPES:
             raise invalid_request("indexType must be one of " + ", ".join(_TYPES))
@@ -294,17 +222,9 @@ class VectorizeRoutes:
     def delete_metadata_index(self, request: Request, name: str) -> Response:
         """Drop a metadata index."""
         index = self._vectors.indexes.get(name)
-        name_of_property = _property(_object(request))
+        name_of_property = _property(json_object(request))
         mutation_id = self._vectors.delete_metadata_index(index, name_of_property)
         return success({"mutationId": mutation_id})
-
-
-def _object(request: Request) -> dict[str, Any]:
-    refusal = invalid_request("expected a JSON object")
-    body = request.json(refusal)
-    if not isinstance(body, dict):
-        raise refusal
-    return body
 
 
 def _ndjson(request: Request) -> bytes | bytearray:
@@ -321,7 +241,7 @@ def _ndjson(request: Request) -> bytes | bytearray:
 
 
 def _ids(request: Request, count_max: int) -> list[str]:
-    ids = _object(request).get("ids")
+    ids = json_object(request).get("ids")
     if not isinstance(ids, list) or not ids or not all(isinstance(one, str) for one in ids):
         raise invalid_request("ids must be a non-empty list of strings")
     if len(ids) > count_max:
@@ -334,20 +254,6 @@ def _property(body: dict[str, Any]) -> str:
     if not isinstance(name, str) or not all(name.split(".")) or '"' in name or name[0] == "$":
         raise invalid_request("propertyName is not a metadata key")
     return name
-
-
-def _top_k(body: dict[str, Any], *, with_content: bool) -> int:
-    top_k = body.get("topK", TOP_K_DEFAULT)
-    if type(top_k) is not int or top_k < 1:
-        raise invalid_top_k("top K must be a whole number of at least 1")
-    if with_content and top_k > TOP_K_WITH_CONTENT_MAX:
-        raise invalid_top_k(
-            f"max top K is {TOP_K_WITH_CONTENT_MAX} when returning values or all metadata, "
-            f"got {top_k}"
-        )
-    if top_k > TOP_K_MAX:
-        raise invalid_top_k(f"max top K is {TOP_K_MAX}, got {top_k}")
-    return top_k
 
 
 def _index_object(index: VectorIndex) -> dict[str, Any]:

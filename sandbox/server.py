@@ -31,6 +31,8 @@ from sandbox.profile import INSTANT, PROFILES, Profile
 from sandbox.request_log import RequestLog, RequestRecord
 from sandbox.store import SandboxStore
 
+__all__ = ["RunningSandbox", "create_app", "running_sandbox", "serve"]
+
 HOST = "127.0.0.1"
 
 

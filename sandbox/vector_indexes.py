@@ -102,7 +102,7 @@ def _checked_config(config: object) -> tuple[int, str, str | None]:
         raise invalid_index_config("config is missing; dimensions and metric belong inside it")
     preset = config.get("preset")
     if preset is not None:
-        if preset not in PRESETS:
+        if not isinstance(preset, str) or preset not in PRESETS:
             raise invalid_index_config("unknown preset")
         return *PRESETS[preset], preset
     dimensions, metric = config.get("dimensions"), config.get("metric")

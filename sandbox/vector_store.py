@@ -1,13 +1,10 @@
 """The vectors of one account: writes through the log, reads of one committed state."""
 
-import base64
-import binascii
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from sandbox.chance import Chance
@@ -20,6 +17,7 @@ from sandbox.ndjson import UploadedVector
 from sandbox.profile import Profile
 from sandbox.values_file import ValuesFile
 from sandbox.vector_indexes import VectorIndex, VectorIndexes
+from sandbox.walk import Walk
 
 _IDS_PER_LOOKUP = 500  # stays below SQLite's bound on parameters
 
@@ -306,9 +304,9 @@ class VectorStore:
         """
         if cursor is None:
             last = self.log.visible(index.index_id)
-            walk = _Walk(index.index_id, last.seq, last.vector_count, 0, 0.0)
+            walk = Walk(index.index_id, last.seq, last.vector_count, 0, 0.0)
         else:
-            walk = _Walk.decode(cursor)
+            walk = Walk.decode(cursor)
             if walk.index_id != index.index_id or walk.expires_at <= self._clock.now():
                 raise invalid_cursor()
         rows = self._database.connection.execute(
@@ -323,39 +321,10 @@ class VectorStore:
             )
         expires_at = self._clock.now() + self._profile.list_cursor_life_s
         after = rows[count - 1][0]
-        onward = _Walk(index.index_id, walk.seq, walk.total_count, after, expires_at)
+        onward = Walk(index.index_id, walk.seq, walk.total_count, after, expires_at)
         return ListPage(
             ids=ids,
             total_count=walk.total_count,
             next_cursor=onward.encode(),
             expires_at=expires_at,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Walk:
-    """What a list cursor holds: the state, and the last row given."""
-
-    index_id: int
-    seq: int
-    total_count: int
-    after: int
-    expires_at: float
-
-    def encode(self) -> str:
-        """An opaque, URL-safe text."""
-        members = (self.index_id, self.seq, self.total_count, self.after, self.expires_at)
-        return base64.urlsafe_b64encode(orjson.dumps(members)).decode()
-
-    @classmethod
-    def decode(cls, cursor: str) -> "_Walk":
-        """Raises ServiceError for anything that `encode` did not write."""
-        try:
-            members = orjson.loads(base64.urlsafe_b64decode(cursor))
-            walk = cls(*members)
-        except (binascii.Error, ValueError, TypeError) as error:
-            raise invalid_cursor() from error
-        kinds = (int, int, int, int, float)
-        if any(type(one) is not kind for one, kind in zip(members, kinds, strict=True)):
-            raise invalid_cursor()
-        return walk

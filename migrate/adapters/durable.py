@@ -95,11 +95,16 @@ def write_durably(path: Path, content: bytes) -> str:
 
 def file_sha256(path: Path) -> tuple[int, str]:
     """Size in bytes and SHA-256 of a file."""
-    digest, size = hashlib.sha256(), 0
     with local_io("reading", path), path.open("rb") as file:
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
-            size += len(block)
+        return hash_open_file(file)
+
+
+def hash_open_file(file: BinaryIO) -> tuple[int, str]:
+    """Size in bytes and SHA-256 of the rest of an open file."""
+    digest, size = hashlib.sha256(), 0
+    while block := file.read(_READ_BYTES):
+        digest.update(block)
+        size += len(block)
     return size, digest.hexdigest()
 
 

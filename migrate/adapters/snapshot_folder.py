@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from migrate.adapters.durable import file_sha256, local_io
+from migrate.adapters.durable import local_io
 from migrate.adapters.snapshot_parquet import SnapshotRows, read_part
 from migrate.core.manifest import SnapshotManifest, damaged, decode_manifest
 from migrate.core.pages import take_rows
@@ -71,24 +71,6 @@ class Snapshot:
                 cut = _cut(rows, first_row, end)
                 if cut is not None:
                     yield cut
-
-    def verify_files(self) -> Iterator[int]:
-        """Check every part's bytes; yields each part's size as it passes.
-
-        Raises ArtefactDamagedError naming the part and its ids.
-        """
-        for part in self.manifest.parts:
-            path = part_path(self.folder, part.ordinal)
-            if not path.is_file():
-                raise damaged(str(path), "the part is missing")
-            size, sha256 = file_sha256(path)
-            if (size, sha256) != (part.bytes, part.sha256):
-                raise damaged(
-                    str(path),
-                    f"points {part.first_id} to {part.last_id}: {size} B with sha256 {sha256}, "
-                    f"the manifest says {part.bytes} B with {part.sha256}",
-                )
-            yield size
 
     def unknown_files(self) -> list[str]:
         """Files that the manifest does not name; they are never read."""

@@ -1,6 +1,5 @@
 """One Parquet part of a snapshot: points in, the same points out, the same bytes every time."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from migrate.adapters.durable import durable_file, local_io
+from migrate.adapters.durable import durable_file, file_sha256, hash_open_file, local_io
 from migrate.core.digest import DIGEST_BYTES
 from migrate.core.manifest import SNAPSHOT_FORMAT, PartRecord, damaged
 from migrate.core.model import (
@@ -28,7 +27,6 @@ from migrate.core.model import (
 # 1,000 rows of 3,072 values are 12 MB: small enough for flat memory, large enough for zstd and
 # for reading at full speed (PERFORMANCE section B: no gain from larger groups).
 ROW_GROUP_ROWS = 1000
-_HASH_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,21 +172,8 @@ def write_part(
         except BaseException:
             writer.abandon()
             raise
-    size, sha256 = _hash(path)
+    size, sha256 = file_sha256(path)
     return writer.rows, size, sha256
-
-
-def _hash(path: Path) -> tuple[int, str]:
-    with local_io("reading", path), path.open("rb") as file:
-        return _hash_file(file)
-
-
-def _hash_file(file: BinaryIO) -> tuple[int, str]:
-    digest, size = hashlib.sha256(), 0
-    while block := file.read(_HASH_BYTES):
-        digest.update(block)
-        size += len(block)
-    return size, digest.hexdigest()
 
 
 def read_part(
@@ -208,7 +193,7 @@ def read_part(
     columns = ["point_id", "point_id_type", "payload", "irregular", "digest"]
     columns += [vector_column(spec.name) for spec in wanted]
     with local_io("reading", path), path.open("rb") as file:
-        if _hash_file(file) != (part.bytes, part.sha256):
+        if hash_open_file(file) != (part.bytes, part.sha256):
             raise damaged(
                 str(path),
                 f"points {part.first_id} to {part.last_id}: not the bytes of the manifest",

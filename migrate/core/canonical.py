@@ -12,7 +12,6 @@ from collections.abc import Iterable
 import orjson
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-JSON_DEPTH_MAX = 200  # orjson itself stops at 254; a payload is never legitimately that deep
 # orjson reads integers beyond 64 bits as doubles, and 1e999 as infinity.
 _ROUNDED_MIN = 2.0**63
 

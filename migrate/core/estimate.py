@@ -30,6 +30,8 @@ class Estimate:
     rollback_minutes: float
     stored_dimensions: int
     usd_per_month: float  # storage and KV writes, paid plan, list prices of limits.PRICES_AS_OF
+    # Whether reading by id counts as a query is not documented: what a full reconcile costs if so.
+    usd_reconcile_if_reads_count: float
     fits_free_plan: bool
 
     @property
@@ -74,6 +76,10 @@ def estimate(
         rollback_minutes=round(rollback / per_minute + SETTLE_MINUTES, 2),
         stored_dimensions=stored,
         usd_per_month=round(_usd_per_month(stored, files), 2),
+        usd_reconcile_if_reads_count=round(
+            max(0, stored - limits.INCLUDED_QUERIED_DIMENSIONS) * limits.USD_PER_QUERIED_DIMENSION,
+            2,
+        ),
         fits_free_plan=stored <= limits.FREE_STORED_DIMENSIONS,
     )
 

@@ -40,7 +40,6 @@ KV_WRITE_BYTES_MAX = 100_000_000
 KV_KEYS_PER_DELETE_MAX = 10_000
 KV_READ_KEYS_MAX = 100
 KV_LIST_KEYS_MAX = 1_000
-KV_LIST_KEYS_MIN = 10  # a smaller limit is refused
 KV_NAMESPACES_MAX = 1_000  # per account
 
 # Prices: V-PRICE and the KV part of workers/platform/pricing, both 2026.
@@ -52,9 +51,3 @@ INCLUDED_KV_WRITES = 1_000_000  # per month
 USD_PER_KV_WRITE = 5.00 / 1_000_000
 INCLUDED_QUERIED_DIMENSIONS = 50_000_000  # per month: (queries + vectors) * dimensions
 USD_PER_QUERIED_DIMENSION = 0.01 / 1_000_000
-INCLUDED_KV_READS = 10_000_000  # per month and per key, absent ones too
-USD_PER_KV_READ = 0.50 / 1_000_000
-INCLUDED_KV_LISTS = 1_000_000  # per month and per request; deletes are priced like writes
-USD_PER_KV_LIST = 5.00 / 1_000_000
-INCLUDED_KV_STORED_BYTES = 1_000_000_000
-USD_PER_KV_STORED_BYTE = 0.50 / 1_000_000_000  # per month

@@ -5,7 +5,6 @@ declared change that is counted (`Change`), or is quarantined with one reason.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -340,9 +339,3 @@ def _shape(value: object) -> str:
     """What a JSON value looks like, without showing it."""
     size = len(value) if isinstance(value, str | list) else 0
     return _SHAPES[type(value)].format(size)
-
-
-def changed_fields(mapped: Mapped) -> Iterator[str]:
-    """`change:field` for every declared change, as the plan counts them."""
-    for change, field in mapped.changes:
-        yield f"{change}:{field}"

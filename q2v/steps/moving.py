@@ -27,7 +27,13 @@ from migrate.stages import kv_index, pre_images, upload
 from migrate.stages.rounds import open_round
 from q2v import wiring
 from q2v.settings import Settings
-from q2v.steps.planning import Choices, check_window, figure, plan_snapshot
+from q2v.steps.planning import (
+    Choices,
+    check_window,
+    figure,
+    missing_metadata_indexes,
+    plan_snapshot,
+)
 from q2v.wiring import Target
 
 Confirm = Callable[[str], None]  # gets the index name; raises UsageError unless confirmed
@@ -159,7 +165,7 @@ def _plan(
     check_index(index, values)
     findings.check_quarantine()
     check_window(figure(findings, values, settings), settings)
-    _check_metadata_indexes(target, settings)
+    _check_metadata_indexes(target, settings, clock)
     _check_waived(choices.waived)
     now = datetime.fromtimestamp(clock.wall_s(), UTC)
     quarantine = encode_quarantine(findings.quarantined_points)
@@ -196,14 +202,9 @@ def _refuse_missing_index(settings: Settings) -> NoReturn:
     )
 
 
-def _check_metadata_indexes(target: Target, settings: Settings) -> None:
+def _check_metadata_indexes(target: Target, settings: Settings, clock: Clock) -> None:
     """They have to exist before the first upload: earlier vectors are never filterable."""
-    found = target.vectors.read_metadata_indexes()
-    missing = [
-        name
-        for name, kind in settings.target.metadata_index_types.items()
-        if found.get(name) != kind
-    ]
+    missing = missing_metadata_indexes(target, settings, clock=clock)
     if missing:
         raise PreconditionError(
             f"metadata indexes are missing: {', '.join(missing)}",

@@ -12,7 +12,7 @@ from migrate.core.model import Page, VectorIndex, VectorSpec
 from migrate.core.target_shape import check_index, choose_values
 from migrate.core.values import ValueRules
 from migrate.errors import PreconditionError
-from migrate.ports import PointSource, Progress
+from migrate.ports import Clock, PointSource, Progress
 from migrate.stages import plan
 from migrate.stages.plan import PlanFindings
 from migrate.stages.walk import walk_points
@@ -21,6 +21,7 @@ from q2v.settings import Settings
 from q2v.wiring import Target
 
 SPILL = ".spill-plan"
+METADATA_INDEX_READS = 4  # seen live: empty, both, one, both (contract 2.6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +118,9 @@ def _find(
     )
 
 
-def look_at_target(target: Target, settings: Settings, values: ValueRules) -> TargetState:
+def look_at_target(
+    target: Target, settings: Settings, values: ValueRules, *, clock: Clock
+) -> TargetState:
     """Whether token, index, namespace and metadata indexes are as the plan needs them.
 
     Raises AccessError naming a missing scope, PreconditionError for an index of another shape.
@@ -140,13 +143,27 @@ def look_at_target(target: Target, settings: Settings, values: ValueRules) -> Ta
     check_index(index, values)
     listed = next(iter(target.vectors.list_ids()), [])
     assert len(listed) <= LIST_IDS_MAX
-    found = target.vectors.read_metadata_indexes()
-    missing = tuple(
-        name
-        for name, kind in settings.target.metadata_index_types.items()
-        if found.get(name) != kind
+    return TargetState(
+        index=index,
+        vectors_listed=len(listed),
+        metadata_indexes_missing=missing_metadata_indexes(target, settings, clock=clock),
     )
-    return TargetState(index=index, vectors_listed=len(listed), metadata_indexes_missing=missing)
+
+
+def missing_metadata_indexes(
+    target: Target, settings: Settings, *, clock: Clock
+) -> tuple[str, ...]:
+    """The wanted metadata indexes that none of several reads shows: one read may be stale."""
+    missing: tuple[str, ...] = tuple(settings.target.metadata_index_types)
+    for attempt in range(METADATA_INDEX_READS):
+        if attempt:
+            clock.wait(settings.limits.poll_s)
+        found = target.vectors.read_metadata_indexes()
+        wanted = settings.target.metadata_index_types
+        missing = tuple(name for name in missing if found.get(name) != wanted[name])
+        if not missing:
+            break
+    return missing
 
 
 def figure(findings: PlanFindings, values: ValueRules, settings: Settings) -> Estimate:

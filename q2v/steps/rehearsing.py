@@ -5,9 +5,7 @@ ends the rehearsal.
 """
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +14,20 @@ import reconcile.run as reconcile_run
 from migrate.adapters.durable import FolderLock, make_folder, write_durably
 from migrate.adapters.run_folder import RunFolder, run_folders
 from migrate.adapters.snapshot_folder import Snapshot
-from migrate.core.kv_entries import encode_file_value
 from migrate.core.mapping import encode_kv_key
-from migrate.core.model import Float32Matrix
 from migrate.core.target_shape import choose_values
-from migrate.errors import MigrationError, PreconditionError, UsageError
-from migrate.ports import Clock, Progress
+from migrate.errors import PreconditionError, UsageError
+from migrate.ports import Progress
 from migrate.stages import snapshot as snapshot_stage
-from migrate.stages.mapped import MappedRows, read_mapped
 from q2v import wiring
 from q2v.render import format_bytes, format_count
 from q2v.secret import SecretPlace
 from q2v.settings import Settings
 from q2v.steps import moving, planning, provisioning
+from q2v.steps.accident import Planted, plant
 from q2v.steps.planning import Choices
+from q2v.steps.scene import INDEX, Scene, first_rows
+from q2v.steps.story import NotHeldError, Step, Story, expect
 from q2v.wiring import Target
 from reconcile import rollback as undo
 from reconcile.report import ReconcileReport
@@ -39,10 +37,10 @@ from sandbox.profile import STRICT, Profile
 from sandbox.server import RunningSandbox, running_sandbox
 
 MARKER = ".q2v-rehearsal"
-INDEX = "rehearsal"
 TOKEN_VARIABLE = "Q2V_REHEARSAL_TOKEN"  # noqa: S105 - the name of a variable
 SAMPLE = 400
 EARLIER_OURS, EARLIER_FOREIGN = 20, 10
+VECTORS_MIN = 60  # so that what is planted at the end is not what was planted at the start
 
 # All of STRICT's manners, with shorter delays: the whole story fits into a minute.
 PROFILE: Profile = replace(
@@ -55,89 +53,6 @@ PROFILE: Profile = replace(
     kv_visible_after_s=0.5,
     kv_miss_cached_s=0.5,
 )
-
-
-@dataclass(slots=True)
-class Step:
-    """One step of the story."""
-
-    title: str
-    held: bool = True
-    lines: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-
-
-@dataclass(slots=True)
-class Story:
-    """What has happened so far; tells every step as it ends."""
-
-    tell: Callable[[Step], None]
-    clock: Clock
-    steps: list[Step] = field(default_factory=list)
-
-    @contextmanager
-    def step(self, title: str) -> Iterator[Step]:
-        """One step; an expectation that fails, or an error, ends the story."""
-        step = Step(title)
-        started = self.clock.monotonic_s()
-        try:
-            yield step
-        except MigrationError as error:
-            step.held = False
-            step.lines += [f"stopped: {error}", f"next: {error.remedy}"]
-            raise
-        except NotHeldError as error:
-            step.held = False
-            step.lines.append(f"did not hold: {error}")
-            raise
-        finally:
-            step.seconds = round(self.clock.monotonic_s() - started, 2)
-            self.steps.append(step)
-            self.tell(step)
-
-
-class NotHeldError(Exception):
-    """A step's expectation was not met."""
-
-
-def expect(holds: bool, what: str) -> None:
-    """Raises NotHeldError unless it is so."""
-    if not holds:
-        raise NotHeldError(what)
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """Where the rehearsal plays: its folder, its stand-in, its clock."""
-
-    folder: Path
-    sandbox: RunningSandbox
-    settings: Settings
-    clock: Clock
-    progress: Progress
-
-    @property
-    def snapshots(self) -> Path:
-        """The rehearsal's own snapshots."""
-        return self.folder / "snapshots"
-
-    @contextmanager
-    def target(self) -> Iterator[Target]:
-        """The stand-in behind the real adapters."""
-        with wiring.open_target(
-            self.settings, self.snapshots, clock=self.clock, progress=self.progress
-        ) as target:
-            yield target
-
-    @property
-    def namespace_id(self) -> str:
-        """The stand-in's KV namespace."""
-        assert self.settings.target.kv_namespace_id is not None
-        return self.settings.target.kv_namespace_id
-
-    def digest(self) -> str:
-        """The whole state of the target, read behind the API."""
-        return self.sandbox.store.state_digest(INDEX, self.namespace_id)
 
 
 def prepare_folder(folder: Path) -> None:
@@ -153,12 +68,14 @@ def prepare_folder(folder: Path) -> None:
     write_durably(folder / MARKER, b"made by q2v rehearse; removed by the next one\n")
 
 
-def prepare_source(story: Story, folder: Path, *, settings: Settings, live: bool) -> Settings:
+def prepare_source(
+    story: Story, folder: Path, *, settings: Settings, live: bool, chunks: int | None
+) -> Settings:
     """Settings whose source is the corpus, or the operator's own collection (read only)."""
     if live:
         return settings
     with story.step("A source: real text in an embedded Qdrant") as step:
-        report = build_corpus(folder / "source")
+        report = build_corpus(folder / "source", chunks_max=chunks)
         step.lines += [
             f"{format_count(report.files)} files, {format_count(report.chunks)} chunks of the "
             "Python documentation,",
@@ -172,20 +89,20 @@ def prepare_source(story: Story, folder: Path, *, settings: Settings, live: bool
 def run(story: Story, folder: Path, settings: Settings, *, progress: Progress) -> None:
     """The story from the plan to the last reconcile, on a source that is ready."""
     with running_sandbox(folder / "target", profile=PROFILE) as sandbox:
-        stage = Stage(folder, sandbox, settings, story.clock, progress)
-        stage = _plan(story, stage)
-        stage = _provision(story, stage)
-        snapshot = _snapshot(story, stage)
-        before = _earlier_trial(story, stage, snapshot)
-        with FolderLock(stage.snapshots):
-            _migrate(story, stage, snapshot, "Migrate: pre-images, vectors, KV index, counter")
-            _reconcile(story, stage, snapshot, "Reconcile: everything, in full", "equal")
-            planted = _plant(story, stage, snapshot)
-            _find(story, stage, snapshot, planted)
-            _repair(story, stage, snapshot, planted)
-            _roll_back(story, stage, snapshot, before)
-            _migrate(story, stage, snapshot, "Migrate again: a new run")
-            _reconcile(story, stage, snapshot, "Reconcile again", "equal")
+        scene = Scene(folder, sandbox, settings, story.clock, progress)
+        scene = _plan(story, scene)
+        scene = _provision(story, scene)
+        snapshot = _snapshot(story, scene)
+        before = _earlier_trial(story, scene, snapshot)
+        with FolderLock(scene.snapshots):
+            _migrate(story, scene, snapshot, "Migrate: pre-images, vectors, KV index, counter")
+            _reconcile(story, scene, snapshot, "Reconcile: everything, in full", "equal")
+            planted = plant(story, scene, snapshot)
+            _find(story, scene, snapshot, planted)
+            _repair(story, scene, snapshot, planted)
+            _roll_back(story, scene, snapshot, before)
+            _migrate(story, scene, snapshot, "Migrate again: a new run")
+            _reconcile(story, scene, snapshot, "Reconcile again", "equal")
 
 
 def rehearsal_settings(settings: Settings, sandbox: RunningSandbox) -> Settings:
@@ -216,17 +133,22 @@ def rehearsal_settings(settings: Settings, sandbox: RunningSandbox) -> Settings:
     return replace(settings, target=target, limits=limits)
 
 
-def _plan(story: Story, stage: Stage) -> Stage:
-    settings = rehearsal_settings(stage.settings, stage.sandbox)
-    stage = replace(stage, settings=settings)
+def _plan(story: Story, scene: Scene) -> Scene:
+    settings = rehearsal_settings(scene.settings, scene.sandbox)
+    scene = replace(scene, settings=settings)
     with story.step("Plan: every point against every limit, nothing written") as step:
-        settings = _with_reduction(stage, step)
-        stage = replace(stage, settings=settings)
-        with wiring.open_source(settings, clock=stage.clock, progress=stage.progress) as source:
+        settings = _with_reduction(scene, step)
+        scene = replace(scene, settings=settings)
+        with wiring.open_source(settings, clock=scene.clock, progress=scene.progress) as source:
             values, findings = planning.plan_source(
-                source, settings, Choices(), stage.snapshots, stage.progress
+                source, settings, Choices(), scene.snapshots, scene.progress
             )
         findings.check_quarantine()
+        if findings.vectors < VECTORS_MIN:
+            raise PreconditionError(
+                f"{findings.vectors} points move, a rehearsal needs {VECTORS_MIN}",
+                remedy="rehearse a larger collection",
+            )
         figures = planning.figure(findings, values, settings)
         step.lines += [
             f"{format_count(findings.vectors)} of {format_count(findings.points)} points move, "
@@ -237,13 +159,13 @@ def _plan(story: Story, stage: Stage) -> Stage:
             f"about {figures.window_minutes:.1f} min at {settings.limits.requests_per_5min} "
             f"requests per 5 min; {figures.usd_per_month:.2f} USD a month",
         ]
-    return stage
+    return scene
 
 
-def _with_reduction(stage: Stage, step: Step) -> Settings:
+def _with_reduction(scene: Scene, step: Step) -> Settings:
     """Show the limit of the target when the source is too wide, and choose the reduction."""
-    settings = stage.settings
-    with wiring.open_source(settings, clock=stage.clock, progress=stage.progress) as source:
+    settings = scene.settings
+    with wiring.open_source(settings, clock=scene.clock, progress=scene.progress) as source:
         vectors = source.read_collection().vectors
     try:
         choose_values(
@@ -266,36 +188,36 @@ def _with_reduction(stage: Stage, step: Step) -> Settings:
     return settings
 
 
-def _provision(story: Story, stage: Stage) -> Stage:
+def _provision(story: Story, scene: Scene) -> Scene:
     with story.step("Provision: index, metadata index, KV namespaces") as step:
         report = provisioning.provision(
-            stage.settings,
-            stage.snapshots,
+            scene.settings,
+            scene.snapshots,
             kv_title=None,
             allow_cast=False,
-            clock=stage.clock,
-            progress=stage.progress,
+            clock=scene.clock,
+            progress=scene.progress,
         )
         step.lines.append(
             f"index '{report.vector_index}' ({report.dimensions}, {report.metric}), metadata "
             f"indexes {', '.join(report.metadata_indexes) or 'none'}, "
             f"KV namespace {report.kv_namespace_id}"
         )
-    target = replace(stage.settings.target, kv_namespace_id=report.kv_namespace_id)
-    return replace(stage, settings=replace(stage.settings, target=target))
+    target = replace(scene.settings.target, kv_namespace_id=report.kv_namespace_id)
+    return replace(scene, settings=replace(scene.settings, target=target))
 
 
-def _snapshot(story: Story, stage: Stage) -> Snapshot:
+def _snapshot(story: Story, scene: Scene) -> Snapshot:
     with (
         story.step("Snapshot: sealed Parquet, read twice") as step,
-        FolderLock(stage.snapshots),
-        wiring.open_source(stage.settings, clock=stage.clock, progress=stage.progress) as source,
+        FolderLock(scene.snapshots),
+        wiring.open_source(scene.settings, clock=scene.clock, progress=scene.progress) as source,
     ):
         options = snapshot_stage.SnapshotOptions(
-            page_points=stage.settings.snapshot.page_points, tool=wiring.TOOL
+            page_points=scene.settings.snapshot.page_points, tool=wiring.TOOL
         )
         report = snapshot_stage.run(
-            source, stage.snapshots, options, clock=stage.clock, progress=stage.progress
+            source, scene.snapshots, options, clock=scene.clock, progress=scene.progress
         )
         step.lines += [
             f"{format_count(report.points)} points in {report.parts} parts, "
@@ -305,39 +227,11 @@ def _snapshot(story: Story, stage: Stage) -> Snapshot:
     return Snapshot(Path(report.path))
 
 
-def _first_rows(stage: Stage, snapshot: Snapshot) -> MappedRows:
-    """Some rows in target form, to plant things beside and over them."""
-    vectors = snapshot.manifest.vectors
-    values = choose_values(
-        vectors,
-        vector_name=stage.settings.source.vector_name,
-        dimensions=stage.settings.mapping.dimensions,
-        reduce=stage.settings.mapping.reduce,
-        allow_cast=False,
-    )
-    return next(
-        read_mapped(
-            snapshot,
-            wiring.mapping_rules(stage.settings),
-            values,
-            _unmappable(stage, snapshot),
-        )
-    )
-
-
-def _unmappable(stage: Stage, snapshot: Snapshot) -> frozenset[int]:
-    """Rows that stay behind, so that nothing is planted over them."""
-    _, findings = planning.plan_snapshot(
-        snapshot, stage.settings, Choices(), stage.snapshots, stage.progress
-    )
-    return frozenset(point.row for point in findings.quarantined_points)
-
-
-def _earlier_trial(story: Story, stage: Stage, snapshot: Snapshot) -> str:
+def _earlier_trial(story: Story, scene: Scene, snapshot: Snapshot) -> str:
     """Somebody else's vectors and entries, some of them under ids that are about to be written."""
     with story.step("What an earlier trial left in the target") as step:
-        rows = _first_rows(stage, snapshot)
-        store, settings = stage.sandbox.store, stage.settings
+        rows = first_rows(scene, snapshot)
+        store, settings = scene.sandbox.store, scene.settings
         assert rows.values is not None
         width = rows.values.shape[1]
         ours = rows.ids[:EARLIER_OURS]
@@ -349,43 +243,43 @@ def _earlier_trial(story: Story, stage: Stage, snapshot: Snapshot) -> str:
         mapping = wiring.mapping_rules(settings)
         if rows.files[0] is not None:
             key = encode_kv_key(rows.files[0], mapping)
-            store.put_kv(stage.namespace_id, key, b'["old"]', {"by": "trial"}, 4_000_000_000)
-        store.put_kv(stage.namespace_id, settings.kv.counter_key, b"30")
+            store.put_kv(scene.namespace_id, key, b'["old"]', {"by": "trial"}, 4_000_000_000)
+        store.put_kv(scene.namespace_id, settings.kv.counter_key, b"30")
         step.lines.append(
             f"{len(ours)} vectors under ids that will be written, {len(foreign)} others, one file "
             "entry, a counter"
         )
-        with stage.target() as target, FolderLock(stage.snapshots):
+        with scene.target() as target, FolderLock(scene.snapshots):
             try:
-                _run_migrate(stage, snapshot, target, Choices())
+                _run_migrate(scene, snapshot, target, Choices())
             except PreconditionError as error:
                 step.lines.append(f"without --into-non-empty: refused. {error}")
             else:
                 raise NotHeldError("a non-empty index was written to without being asked")
-        before = stage.digest()
+        before = scene.digest()
         step.lines.append(f"state of the target: {before[:16]}...")
     return before
 
 
 def _run_migrate(
-    stage: Stage, snapshot: Snapshot, target: Target, choices: Choices
+    scene: Scene, snapshot: Snapshot, target: Target, choices: Choices
 ) -> moving.MigrateReport:
     return moving.migrate(
         snapshot,
         target,
-        stage.settings,
+        scene.settings,
         choices,
-        stage.snapshots,
+        scene.snapshots,
         confirm=lambda _: None,
         dry_run=False,
-        clock=stage.clock,
-        progress=stage.progress,
+        clock=scene.clock,
+        progress=scene.progress,
     )
 
 
-def _migrate(story: Story, stage: Stage, snapshot: Snapshot, title: str) -> moving.MigrateReport:
-    with story.step(title) as step, stage.target() as target:
-        report = _run_migrate(stage, snapshot, target, Choices(into_non_empty=True))
+def _migrate(story: Story, scene: Scene, snapshot: Snapshot, title: str) -> moving.MigrateReport:
+    with story.step(title) as step, scene.target() as target:
+        report = _run_migrate(scene, snapshot, target, Choices(into_non_empty=True))
         step.lines += [
             f"run {report.run_id}: {format_count(report.acknowledged)} vectors, "
             f"{format_count(report.kv_entries)} KV entries, counter {report.counter}, "
@@ -404,15 +298,15 @@ def _newest_run(snapshot: Snapshot) -> RunFolder:
     return RunFolder(run_folders(snapshot)[-1], snapshot)
 
 
-def _run_reconcile(stage: Stage, snapshot: Snapshot, *, sample: bool = False) -> ReconcileReport:
-    settings = stage.settings
+def _run_reconcile(scene: Scene, snapshot: Snapshot, *, sample: bool = False) -> ReconcileReport:
+    settings = scene.settings
     rules = wiring.reconcile_rules(settings, full=False, seed=reconcile_run.DEFAULT_SEED)
     if sample:
         rules = replace(rules, content_full_max=0, content_sample=SAMPLE)
     run_folder = _newest_run(snapshot)
     with (
-        stage.target() as target,
-        wiring.open_source(settings, clock=stage.clock, progress=stage.progress) as source,
+        scene.target() as target,
+        wiring.open_source(settings, clock=scene.clock, progress=scene.progress) as source,
     ):
         report = reconcile_run.run(
             run_folder,
@@ -420,16 +314,16 @@ def _run_reconcile(stage: Stage, snapshot: Snapshot, *, sample: bool = False) ->
             target.vectors,
             target.kv,
             rules,
-            clock=stage.clock,
-            progress=stage.progress,
+            clock=scene.clock,
+            progress=scene.progress,
         )
     run_folder.close()
     return report
 
 
-def _reconcile(story: Story, stage: Stage, snapshot: Snapshot, title: str, verdict: str) -> None:
+def _reconcile(story: Story, scene: Scene, snapshot: Snapshot, title: str, verdict: str) -> None:
     with story.step(title) as step:
-        report = _run_reconcile(stage, snapshot)
+        report = _run_reconcile(scene, snapshot)
         _tell_report(step, report)
         expect(report.verdict == verdict, f"verdict {report.verdict}, {verdict} was expected")
 
@@ -444,62 +338,9 @@ def _tell_report(step: Step, report: ReconcileReport) -> None:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Planted:
-    """What was done to the target behind everybody's back, by class of drift."""
-
-    ids: dict[str, tuple[str, ...]]
-    counter: bool = True
-
-
-def _plant(story: Story, stage: Stage, snapshot: Snapshot) -> Planted:
-    """One or two differences of every class, straight into the stand-in."""
-    with story.step("An accident: differences planted straight into the stand-in") as step:
-        store, namespace = stage.sandbox.store, stage.namespace_id
-        rows = _first_rows(stage, snapshot)
-        assert rows.values is not None
-        held: dict[str, tuple[Float32Matrix, dict[str, object]]] = {}
-        for vector_id, values, _, metadata in store.read_vectors(INDEX):
-            held[vector_id] = (values, metadata if isinstance(metadata, dict) else {})
-        ids = rows.ids[-5:]
-        for vector_id in ids[:2]:
-            store.remove_vector(INDEX, vector_id)
-        bent = held[ids[2]][0].copy()
-        bent.view(np.uint32)[0] ^= 1  # one bit of one value
-        store.put_vector(INDEX, ids[2], bent, held[ids[2]][1])
-        store.put_vector(INDEX, ids[3], held[ids[3]][0], {**held[ids[3]][1], "more": True})
-        store.put_vector(INDEX, "stray", held[ids[4]][0], {"from": "elsewhere"})
-        planted = {
-            "missing": ids[:2],
-            "mismatched": ids[2:4],
-            "extra": ("stray",),
-            "unreadable": (),
-            **_plant_kv(stage, snapshot),
-        }
-        store.put_kv(namespace, stage.settings.kv.counter_key, b"17")
-        step.lines += [f"{name}: {', '.join(some)}" for name, some in planted.items() if some]
-        step.lines.append("counter: set to 17")
-    return Planted(planted)
-
-
-def _plant_kv(stage: Stage, snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
-    store, namespace = stage.sandbox.store, stage.namespace_id
-    mapping = wiring.mapping_rules(stage.settings)
-    if not mapping.group_key:
-        return {"kv_missing": (), "kv_mismatched": (), "kv_extra": ()}
-    rows = _first_rows(stage, snapshot)
-    files = sorted({file for file in rows.files if file is not None})[:2]
-    keys = [encode_kv_key(file, mapping) for file in files]
-    stray = encode_kv_key("stray", mapping)
-    store.remove_kv(namespace, keys[0])
-    store.put_kv(namespace, keys[-1], encode_file_value([rows.ids[0]]))
-    store.put_kv(namespace, stray, b"[]")
-    return {"kv_missing": (keys[0],), "kv_mismatched": (keys[-1],), "kv_extra": (stray,)}
-
-
-def _find(story: Story, stage: Stage, snapshot: Snapshot, planted: Planted) -> None:
+def _find(story: Story, scene: Scene, snapshot: Snapshot, planted: Planted) -> None:
     with story.step("Reconcile finds exactly those") as step:
-        report = _run_reconcile(stage, snapshot)
+        report = _run_reconcile(scene, snapshot)
         _tell_report(step, report)
         for name, ids in planted.ids.items():
             found = set(Path(report.files[name]).read_text().split())
@@ -508,42 +349,42 @@ def _find(story: Story, stage: Stage, snapshot: Snapshot, planted: Planted) -> N
         expect(report.verdict == "drift", f"verdict {report.verdict}")
 
 
-def _repair(story: Story, stage: Stage, snapshot: Snapshot, planted: Planted) -> None:
+def _repair(story: Story, scene: Scene, snapshot: Snapshot, planted: Planted) -> None:
     with story.step("Repair: migrate again; what is extra is its owner's to remove") as step:
         for vector_id in planted.ids["extra"]:
-            stage.sandbox.store.remove_vector(INDEX, vector_id)
+            scene.sandbox.store.remove_vector(INDEX, vector_id)
         for key in planted.ids["kv_extra"]:
-            stage.sandbox.store.remove_kv(stage.namespace_id, key)
-        with stage.target() as target:
-            report = _run_migrate(stage, snapshot, target, Choices(into_non_empty=True))
+            scene.sandbox.store.remove_kv(scene.namespace_id, key)
+        with scene.target() as target:
+            report = _run_migrate(scene, snapshot, target, Choices(into_non_empty=True))
         step.lines.append(
             f"round '{report.round}' of run {report.run_id}, {report.requests} requests"
         )
         expect(report.round == "repair", f"a repair was due, the round is {report.round}")
-        checked = _run_reconcile(stage, snapshot, sample=True)
+        checked = _run_reconcile(scene, snapshot, sample=True)
         _tell_report(step, checked)
         expect(checked.verdict == "equal", f"verdict {checked.verdict}")
 
 
-def _roll_back(story: Story, stage: Stage, snapshot: Snapshot, before: str) -> None:
+def _roll_back(story: Story, scene: Scene, snapshot: Snapshot, before: str) -> None:
     with story.step("Rollback --execute: the target as it was before") as step:
         run_folder = _newest_run(snapshot)
         manifest = build_manifest(
-            run_folder, requests_per_5min=stage.settings.limits.requests_per_5min
+            run_folder, requests_per_5min=scene.settings.limits.requests_per_5min
         )
-        with stage.target() as target:
+        with scene.target() as target:
             report = undo.execute(
                 run_folder,
                 manifest,
                 target.vectors,
                 target.kv,
                 forced=frozenset(),
-                rules=wiring.settle_rules(stage.settings),
-                clock=stage.clock,
-                progress=stage.progress,
+                rules=wiring.settle_rules(scene.settings),
+                clock=scene.clock,
+                progress=scene.progress,
             )
         run_folder.close()
-        after = stage.digest()
+        after = scene.digest()
         step.lines += [
             f"{format_count(report.vectors_deleted)} vectors deleted, {report.vectors_restored} "
             f"restored; {format_count(report.kv_deleted)} KV keys deleted, "

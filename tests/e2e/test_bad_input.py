@@ -218,7 +218,10 @@ def test_several_named_vectors_want_a_choice_and_all_are_kept(tmp_path: Path) ->
         )
         for n in range(4)
     ]
-    sizes = {"a": {"size": 64, "distance": "Cosine"}, "b": {"size": 2, "distance": "Dot"}}
+    sizes: dict[str, object] = {
+        "a": {"size": 64, "distance": "Cosine"},
+        "b": {"size": 2, "distance": "Dot"},
+    }
     collection = StoredCollection(points=stored, vectors=sizes)
     with workbench(tmp_path, []) as bench, rest_server(collection) as server:
         bench.environment.update(QDRANT_URL=server.url, QDRANT_API_KEY="")

@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from migrate.adapters.http import CloudflareHttp
@@ -24,6 +25,8 @@ FAST = HttpLimits(
     upload_bytes_per_s_min=100_000_000,
     attempts_max=ATTEMPTS_MAX,
 )
+# For bodies of 100 MB, which take their time on a machine that is busy with other tests.
+PATIENT = replace(FAST, read_s=20.0, write_s=20.0, total_s=60.0)
 TLS_ASSETS = Path(__file__).parents[2] / "assets" / "tls"
 
 
@@ -80,6 +83,7 @@ def scripted(
     *,
     clock: Clock | None = None,
     progress: Talker | None = None,
+    limits: HttpLimits = FAST,
     requests_max: int = 900,
 ) -> Iterator[tuple[ScriptedServer, CloudflareHttp]]:
     """A server that plays the script and a client of it, on virtual time unless said otherwise."""
@@ -88,6 +92,7 @@ def scripted(
             server.base_url,
             clock=clock or VirtualClock(),
             progress=progress,
+            limits=limits,
             requests_max=requests_max,
         )
         try:

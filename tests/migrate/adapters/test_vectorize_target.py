@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from migrate.adapters.http_wire import HttpLimits
 from migrate.adapters.vectorize_target import VectorizeTarget
 from migrate.core.limits import UPLOAD_BYTES_MAX
 from migrate.core.model import Accepted, IndexProgress, VectorId, VectorIndex
@@ -19,7 +20,7 @@ from migrate.errors import (
     TargetRefusedError,
 )
 from migrate.ports import VectorTarget
-from tests.migrate.adapters.clients import ACCOUNT_ID, ATTEMPTS_MAX, scripted
+from tests.migrate.adapters.clients import ACCOUNT_ID, ATTEMPTS_MAX, FAST, PATIENT, scripted
 from tests.servers.scripted_http import (
     CutAfterRequest,
     Reply,
@@ -44,8 +45,10 @@ EXPECTED_INDEX = VectorIndex(
 
 
 @contextmanager
-def target_of(script: Script) -> Iterator[tuple[ScriptedServer, VectorTarget]]:
-    with scripted(script) as (server, http):
+def target_of(
+    script: Script, *, limits: HttpLimits = FAST
+) -> Iterator[tuple[ScriptedServer, VectorTarget]]:
+    with scripted(script, limits=limits) as (server, http):
         yield server, VectorizeTarget(http, "docs-prod")
 
 
@@ -112,7 +115,8 @@ def test_a_lost_answer_is_followed_by_the_same_upload() -> None:
 @pytest.mark.fault("N17")
 def test_an_upload_above_the_limit_is_not_even_sent() -> None:
     piece = bytes(UPLOAD_BYTES_MAX // 100)
-    with target_of([envelope({"mutationId": MUTATION})]) as (server, target):
+    script = [envelope({"mutationId": MUTATION})]
+    with target_of(script, limits=PATIENT) as (server, target):
         with pytest.raises(TargetRefusedError) as refusal:
             target.upsert([piece] * 100 + [b"x"])
         assert server.requests == []

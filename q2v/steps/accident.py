@@ -1,0 +1,66 @@
+"""The rehearsal's accident: differences of every class, planted straight into the stand-in."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from migrate.adapters.snapshot_folder import Snapshot
+from migrate.core.kv_entries import encode_file_value
+from migrate.core.mapping import encode_kv_key
+from migrate.core.model import Float32Matrix
+from q2v import wiring
+from q2v.steps.scene import INDEX, Scene, first_rows
+from q2v.steps.story import Story
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """What was done to the target behind everybody's back, by class of drift."""
+
+    ids: dict[str, tuple[str, ...]]
+    counter: bool = True
+
+
+def plant(story: Story, scene: Scene, snapshot: Snapshot) -> Planted:
+    """One or two differences of every class, straight into the stand-in."""
+    with story.step("An accident: differences planted straight into the stand-in") as step:
+        store, namespace = scene.sandbox.store, scene.namespace_id
+        rows = first_rows(scene, snapshot)
+        assert rows.values is not None
+        held: dict[str, tuple[Float32Matrix, dict[str, object]]] = {}
+        for vector_id, values, _, metadata in store.read_vectors(INDEX):
+            held[vector_id] = (values, metadata if isinstance(metadata, dict) else {})
+        ids = rows.ids[-5:]
+        for vector_id in ids[:2]:
+            store.remove_vector(INDEX, vector_id)
+        bent = held[ids[2]][0].copy()
+        bent.view(np.uint32)[0] ^= 1  # one bit of one value
+        store.put_vector(INDEX, ids[2], bent, held[ids[2]][1])
+        store.put_vector(INDEX, ids[3], held[ids[3]][0], {**held[ids[3]][1], "more": True})
+        store.put_vector(INDEX, "stray", held[ids[4]][0], {"from": "elsewhere"})
+        planted = {
+            "missing": ids[:2],
+            "mismatched": ids[2:4],
+            "extra": ("stray",),
+            "unreadable": (),
+            **_plant_kv(scene, snapshot),
+        }
+        store.put_kv(namespace, scene.settings.kv.counter_key, b"17")
+        step.lines += [f"{name}: {', '.join(some)}" for name, some in planted.items() if some]
+        step.lines.append("counter: set to 17")
+    return Planted(planted)
+
+
+def _plant_kv(scene: Scene, snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
+    store, namespace = scene.sandbox.store, scene.namespace_id
+    mapping = wiring.mapping_rules(scene.settings)
+    if not mapping.group_key:
+        return {"kv_missing": (), "kv_mismatched": (), "kv_extra": ()}
+    rows = first_rows(scene, snapshot)
+    files = sorted({file for file in rows.files if file is not None})[:2]
+    keys = [encode_kv_key(file, mapping) for file in files]
+    stray = encode_kv_key("stray", mapping)
+    store.remove_kv(namespace, keys[0])
+    store.put_kv(namespace, keys[-1], encode_file_value([rows.ids[0]]))
+    store.put_kv(namespace, stray, b"[]")
+    return {"kv_missing": (keys[0],), "kv_mismatched": (keys[-1],), "kv_extra": (stray,)}

@@ -1,0 +1,81 @@
+"""Where a rehearsal plays: its folder, its stand-in, its settings, its clock."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrate.adapters.snapshot_folder import Snapshot
+from migrate.core.target_shape import choose_values
+from migrate.ports import Clock, Progress
+from migrate.stages.mapped import MappedRows, read_mapped
+from q2v import wiring
+from q2v.settings import Settings
+from q2v.steps import planning
+from q2v.steps.planning import Choices
+from q2v.wiring import Target
+from sandbox.server import RunningSandbox
+
+INDEX = "rehearsal"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Where the rehearsal plays: its folder, its stand-in, its clock."""
+
+    folder: Path
+    sandbox: RunningSandbox
+    settings: Settings
+    clock: Clock
+    progress: Progress
+
+    @property
+    def snapshots(self) -> Path:
+        """The rehearsal's own snapshots."""
+        return self.folder / "snapshots"
+
+    @contextmanager
+    def target(self) -> Iterator[Target]:
+        """The stand-in behind the real adapters."""
+        with wiring.open_target(
+            self.settings, self.snapshots, clock=self.clock, progress=self.progress
+        ) as target:
+            yield target
+
+    @property
+    def namespace_id(self) -> str:
+        """The stand-in's KV namespace."""
+        assert self.settings.target.kv_namespace_id is not None
+        return self.settings.target.kv_namespace_id
+
+    def digest(self) -> str:
+        """The whole state of the target, read behind the API."""
+        return self.sandbox.store.state_digest(INDEX, self.namespace_id)
+
+
+def first_rows(scene: Scene, snapshot: Snapshot) -> MappedRows:
+    """Some rows in target form, to plant things beside and over them."""
+    vectors = snapshot.manifest.vectors
+    values = choose_values(
+        vectors,
+        vector_name=scene.settings.source.vector_name,
+        dimensions=scene.settings.mapping.dimensions,
+        reduce=scene.settings.mapping.reduce,
+        allow_cast=False,
+    )
+    return next(
+        read_mapped(
+            snapshot,
+            wiring.mapping_rules(scene.settings),
+            values,
+            _unmappable(scene, snapshot),
+        )
+    )
+
+
+def _unmappable(scene: Scene, snapshot: Snapshot) -> frozenset[int]:
+    """Rows that stay behind, so that nothing is planted over them."""
+    _, findings = planning.plan_snapshot(
+        snapshot, scene.settings, Choices(), scene.snapshots, scene.progress
+    )
+    return frozenset(point.row for point in findings.quarantined_points)

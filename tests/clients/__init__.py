@@ -1,0 +1,1 @@
+"""Official clients, pointed at the stand-in: does every command they have work or get refused?"""

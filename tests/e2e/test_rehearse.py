@@ -1,0 +1,57 @@
+"""The rehearsal tells a story whose every step held, and touches nothing else."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from q2v.main import cli
+from q2v.steps.rehearsing import MARKER
+from tests.e2e.workbench import chunk, points, unit_vectors, workbench
+from tests.servers.qdrant_points import StoredPoint
+
+
+@pytest.mark.timeout(240)
+def test_a_rehearsal_holds_and_can_be_repeated_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "rehearsal"
+    words = ["rehearse", "--dir", str(folder), "--chunks", "300", "--json"]
+    results = [CliRunner().invoke(cli, words) for _ in range(2)]
+
+    assert [result.exit_code for result in results] == [0, 0], results[0].stdout
+    documents = [json.loads(result.stdout) for result in results]
+    for document in documents:
+        assert document["held"]
+        assert len(document["steps"]) == 13
+    told = [documents[0]["steps"][0]["lines"], documents[1]["steps"][0]["lines"]]
+    assert told[0] == told[1], "the corpus has the same bytes every time"
+    assert [folder] == list(tmp_path.iterdir())
+
+
+def test_a_live_rehearsal_reads_the_configured_collection_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    """Points that cannot move stay behind in the rehearsal as they would in the window."""
+    odd = StoredPoint(id=9_999, vectors={"": unit_vectors(1)[0].tolist()}, payload={"a": 1})
+    plain = [*points(150), odd]
+    with workbench(tmp_path, plain, provision=False) as bench:
+        bench.folder = tmp_path / "rehearsal"
+        sent = len(bench.sandbox.requests)
+
+        result = bench.run("rehearse", "--live")
+
+        assert sent == len(bench.sandbox.requests), "the configured target is left alone"
+        assert bench.collection.writes == []
+    assert result.exit_code == 0, result.stdout
+    assert result.document["held"]
+    assert chunk("file-0000", 0) == plain[0].payload
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+
+    result = CliRunner().invoke(cli, ["rehearse", "--dir", str(tmp_path)])
+
+    assert result.exit_code == 2
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+    assert not (tmp_path / MARKER).exists()
