@@ -1,21 +1,22 @@
 """The id files of a report: one file per class of drift, one id per line, and one combined."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from migrate.adapters.durable import durable_file
-from migrate.core.canonical import encode_canonical_json
 from reconcile.diff import DriftKind
 
 
 def encode_id(text: str) -> str:
     """The id as one line: as it is, or as a JSON string where it could be misread.
 
-    Ids that hold control characters, or start with a quote, would break or fake a line.
+    Ids that hold control characters, or start with a quote, would break or fake a line. The JSON
+    string is plain ASCII: some separators and control characters are legal inside JSON text.
     """
     if text.isprintable() and not text.startswith('"') and text.strip() == text and text:
         return text
-    return encode_canonical_json(text).decode()
+    return json.dumps(text)
 
 
 def write_ids(path: Path, ids: Iterable[str]) -> int:

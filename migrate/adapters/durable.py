@@ -42,6 +42,7 @@ def make_folder(path: Path) -> None:
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         for folder in reversed(missing):
             folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+            folder.chmod(FOLDER_MODE)  # whatever the umask
             sync_folder(folder.parent)
 
 
@@ -57,7 +58,9 @@ def sync_folder(path: Path) -> None:
 def open_new(path: Path) -> BinaryIO:
     """Open a file for writing that does not exist yet; never through a link. Mode 0600."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    return os.fdopen(os.open(path, flags, FILE_MODE), "wb")
+    handle = os.open(path, flags, FILE_MODE)
+    os.fchmod(handle, FILE_MODE)  # whatever the umask
+    return os.fdopen(handle, "wb")
 
 
 @contextmanager
@@ -132,9 +135,15 @@ class FolderLock:
                 f"another q2v works in {self._path.parent}: {holder or 'holder unknown'}",
                 remedy="wait until it has ended, or stop it; nothing has been written here",
             ) from error
-        os.ftruncate(handle, 0)
-        os.write(handle, f"pid {os.getpid()} on {socket.gethostname()}\n".encode())
         self._handle = handle
+        try:
+            with local_io("locking", self._path):
+                os.fchmod(handle, FILE_MODE)
+                os.ftruncate(handle, 0)
+                os.write(handle, f"pid {os.getpid()} on {socket.gethostname()}\n".encode())
+        except BaseException:
+            self._free()
+            raise
         return self
 
     def __exit__(
@@ -144,6 +153,9 @@ class FolderLock:
         trace: TracebackType | None,
     ) -> None:
         """Free the lock."""
+        self._free()
+
+    def _free(self) -> None:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None

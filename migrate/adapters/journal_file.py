@@ -45,6 +45,7 @@ class JournalFile:
             created = not self.path.exists()
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
             handle = os.open(self.path, flags, FILE_MODE)
+            os.fchmod(handle, FILE_MODE)  # whatever the umask
             os.ftruncate(handle, self._size)  # drops a torn tail
             if created:
                 sync_folder(self.path.parent)

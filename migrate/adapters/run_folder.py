@@ -59,8 +59,11 @@ class RunFolder:
             )
         self.journal = JournalFile(path / JOURNAL)
         self._check_opened(file_sha256(plan_path)[1])
-        if file_sha256(path / QUARANTINE)[1] != self.plan.quarantine_sha256:
-            raise damaged(str(path / QUARANTINE), "not the list the plan was made with")
+        quarantine = path / QUARANTINE
+        if not quarantine.is_file():
+            raise damaged(str(quarantine), "the file is missing")
+        if file_sha256(quarantine)[1] != self.plan.quarantine_sha256:
+            raise damaged(str(quarantine), "not the list the plan was made with")
 
     def _check_opened(self, plan_sha256: str) -> None:
         state = self.state()

@@ -1,6 +1,7 @@
 """One Parquet part of a snapshot: points in, the same points out, the same bytes every time."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -114,6 +115,15 @@ class PartWriter:
             self._write_group()
         self._writer.close()
 
+    def abandon(self) -> None:
+        """Let go of a file that will not be finished, while it is still open.
+
+        Otherwise the library tries to end it when it is collected, and complains on stderr.
+        """
+        with suppress(OSError, pa.ArrowException):
+            self._writer.close()
+        self._writer.is_open = False
+
     def _write_group(self) -> None:
         table = pa.Table.from_batches(self._held, self._schema).combine_chunks()
         self._writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
@@ -155,9 +165,13 @@ def write_part(
     """Write one part durably; returns rows, bytes and SHA-256 of the file."""
     with durable_file(path) as file:
         writer = PartWriter(file, vectors)
-        for page, digests in pages:
-            writer.add(page, digests)
-        writer.close()
+        try:
+            for page, digests in pages:
+                writer.add(page, digests)
+            writer.close()
+        except BaseException:
+            writer.abandon()
+            raise
     size, sha256 = file_sha256(path)
     return writer.rows, size, sha256
 

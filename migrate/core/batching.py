@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from migrate.core.canonical import encode_canonical_json
 from migrate.core.model import Float32Matrix, Vector, VectorId
 from migrate.errors import PreconditionError
 
@@ -60,7 +61,8 @@ def encode_vector(vector: Vector) -> bytes:
     if vector.namespace is not None:
         record["namespace"] = vector.namespace
     if vector.metadata is not None:
-        record["metadata"] = vector.metadata
+        # The canonical encoder also takes lone surrogates, which a service may give out.
+        record["metadata"] = orjson.Fragment(encode_canonical_json(vector.metadata))
     return orjson.dumps(record, option=_OPTIONS)
 
 

@@ -5,11 +5,15 @@ surrogates parse, but do not encode) keep their escape, so nothing a source send
 """
 
 import json
+import math
 import re
+from collections.abc import Iterable
 
 import orjson
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# orjson reads integers beyond 64 bits as doubles, and 1e999 as infinity.
+_ROUNDED_MIN = 2.0**63
 
 
 def encode_canonical_json(value: object) -> bytes:
@@ -19,14 +23,18 @@ def encode_canonical_json(value: object) -> bytes:
     Raises ValueError for NaN, infinity, keys that are no strings, or endless nesting.
     """
     try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:
         return _encode_slowly(value)
+    if b"null" in text and any(not math.isfinite(number) for number in _floats(value)):
+        raise ValueError("NaN and infinity are no JSON")  # orjson writes them as null
+    return text
 
 
 def _encode_slowly(value: object) -> bytes:
     """The same text for what orjson refuses: lone surrogates and integers beyond 64 bits."""
     try:
+        _check_keys(value)
         text = json.dumps(
             value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
         )
@@ -35,20 +43,61 @@ def _encode_slowly(value: object) -> bytes:
     return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode()
 
 
+def _check_keys(value: object) -> None:
+    """Refuse what `json` would turn into text by itself: {1: ...} is not {"1": ...}."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"key of type {type(key).__name__}, text was expected")
+            _check_keys(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_keys(inner)
+
+
 def decode_json(text: bytes) -> object:
     """Parse JSON, the strict fast way first, then the tolerant one for lone surrogates.
 
-    Raises ValueError when the text is no JSON, or holds NaN, infinity or an endless nesting.
+    Integers of any size come back exactly. Raises ValueError when the text is no JSON in UTF-8,
+    or holds NaN, infinity, a number beyond the doubles, or an endless nesting.
     """
     try:
-        return orjson.loads(text)
+        value: object = orjson.loads(text)
     except orjson.JSONDecodeError:
-        pass
+        return _decode_slowly(text)
+    if any(abs(number) >= _ROUNDED_MIN for number in _floats(value)):
+        return _decode_slowly(text)
+    return value
+
+
+def _decode_slowly(text: bytes) -> object:
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text.decode(), parse_constant=_refuse, parse_float=_parse_float)
     except RecursionError as error:
         raise ValueError("nested too deeply for JSON") from error
 
 
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
+def _parse_float(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(text)
+
+
+def _refuse(name: str) -> float:
+    raise ValueError(f"{name[:20]} is not JSON")
+
+
+def _floats(value: object) -> list[float]:
+    """Every float in a JSON value; without recursion, because the value may be deep."""
+    found: list[float] = []
+    waiting: list[Iterable[object]] = [(value,)]
+    for several in waiting:  # grows while it is read
+        for one in several:
+            if isinstance(one, str):  # the most frequent kind first: this runs for every payload
+                continue
+            if isinstance(one, float):
+                found.append(one)
+            elif isinstance(one, dict):
+                waiting.append(one.values())
+            elif isinstance(one, (list, tuple)):
+                waiting.append(one)
+    return found

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
-import orjson
-
-from migrate.core.canonical import encode_canonical_json
+from migrate.core.canonical import decode_json, encode_canonical_json
 from migrate.errors import ForeignStateError
 
 JOURNAL_FORMAT = 1
@@ -42,12 +40,10 @@ def decode_line(line: bytes, previous: Chain) -> tuple[Entry, Chain]:
     chain = Chain(hashlib.sha256(previous.encode() + body).hexdigest())
     if line != body + b',"chain":"' + chain.encode() + b'"}':
         raise ValueError("the line does not continue the chain of the lines before it")
-    entry = orjson.loads(body + b"}")
-    match entry:
-        case {"type": str()}:
-            return entry, chain
-        case _:
-            raise ValueError("the line is no journal entry")
+    entry = decode_json(body + b"}")
+    if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
+        raise ValueError("the line is no journal entry")  # noqa: TRY004 - bad data, not a bug
+    return entry, chain
 
 
 class Kind(StrEnum):
@@ -211,7 +207,7 @@ def _intent(state: RunState, entry: Entry) -> None:
 def _ack(state: RunState, entry: Entry) -> None:
     batches = _round(state, entry).batches[Store(_text(entry, "store"))]
     ordinal = _int(entry, "batch")
-    if ordinal >= len(batches) or batches[ordinal].acknowledged:
+    if not 0 <= ordinal < len(batches) or batches[ordinal].acknowledged:
         raise ValueError("a batch is acknowledged once, after its intent")
     batch = batches[ordinal]
     batch.acknowledged = True
@@ -253,7 +249,7 @@ _APPLY = {
 
 def _round(state: RunState, entry: Entry) -> RoundState:
     ordinal = _int(entry, "round")
-    if ordinal != len(state.rounds) - 1:
+    if not state.rounds or ordinal != len(state.rounds) - 1:
         raise ValueError("only the last round is worked on")
     return state.rounds[ordinal]
 
@@ -272,7 +268,7 @@ def _optional_text(entry: Entry, key: str) -> str | None:
 
 def _int(entry: Entry, key: str) -> int:
     match entry.get(key):
-        case int() as value:
+        case int() as value if not isinstance(value, bool):
             return value
         case _:
             raise ValueError(f"journal entry without an integer {key!r}")

@@ -1,5 +1,6 @@
 """The KV index: which keys and values a set of vectors calls for."""
 
+import base64
 from collections.abc import Iterable, Iterator, Sequence
 
 import orjson
@@ -56,7 +57,11 @@ def entry_bytes(entry: KvEntry) -> int:
     """An upper bound of the entry's share of a bulk body, in bytes.
 
     The value is JSON text inside JSON: every quote and backslash of it costs one byte more, a
-    control character five more.
+    control character five more. What is no UTF-8 travels as base64.
     """
     framing = 120  # member names, expiration, separators
-    return len(orjson.dumps([entry.key, entry.value.decode("utf-8", "replace")])) + framing
+    around = len(orjson.dumps([entry.key, entry.metadata])) + framing
+    try:
+        return around + len(orjson.dumps(entry.value.decode()))
+    except UnicodeDecodeError:
+        return around + len(base64.b64encode(entry.value))

@@ -86,8 +86,8 @@ def seal_json(fields: dict[str, object]) -> bytes:
 def unseal_json(content: bytes, *, where: str, format_version: int) -> dict[str, object]:
     """The fields of a sealed JSON file, without `sha256`.
 
-    Raises ForeignStateError for another format version, ArtefactDamagedError when the file does
-    not match its own digest.
+    Raises ForeignStateError for another format version, ArtefactDamagedError when the file is
+    not, byte for byte, what `seal_json` wrote.
     """
     try:
         fields = decode_json(content)
@@ -101,8 +101,8 @@ def unseal_json(content: bytes, *, where: str, format_version: int) -> dict[str,
             f"{where}: format version {version!r}, this q2v reads {format_version}",
             remedy="use the q2v that wrote it",
         )
-    digest = fields.pop("sha256", None)
-    if digest != hashlib.sha256(encode_canonical_json(fields)).hexdigest():
+    fields.pop("sha256", None)
+    if content != seal_json(fields):
         raise damaged(where, "it does not match its own digest")
     return fields
 

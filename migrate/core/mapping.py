@@ -195,12 +195,12 @@ def _representable(
     fields: dict[str, object], rules: MappingRules, changes: list[tuple[Change, str]]
 ) -> dict[str, object]:
     """The fields as metadata can hold them; the same object when none had to go."""
-    nulls = [key for key, value in fields.items() if value is None]
-    if nulls and rules.nulls == "quarantine":
-        raise _RefusedError(Reason.UNREPRESENTABLE, nulls[0], "null")
     for key, value in fields.items():
         _check_key(key, key)
         _check_value(value, key, depth=0)
+    nulls = [key for key, value in fields.items() if value is None]
+    if nulls and rules.nulls == "quarantine":
+        raise _RefusedError(Reason.UNREPRESENTABLE, nulls[0], "null")
     if not nulls:
         return fields
     changes.extend((Change.NULL_LEFT_OUT, key) for key in nulls)

@@ -112,9 +112,10 @@ def _parse_http_date(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return parsedate_to_datetime(text)
+        parsed = parsedate_to_datetime(text)
     except ValueError:
         return None
+    return parsed if parsed.tzinfo is not None else None
 
 
 def _reads_back(target: VectorTarget, expected: Mapping[VectorId, bytes | None]) -> bool:

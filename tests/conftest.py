@@ -1,0 +1,6 @@
+"""Settings for the whole suite: properties give the same verdict on every run."""
+
+from hypothesis import settings
+
+settings.register_profile("ci", derandomize=True, deadline=None, max_examples=60)
+settings.load_profile("ci")

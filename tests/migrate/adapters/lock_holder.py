@@ -1,0 +1,16 @@
+"""A process of its own that takes a folder's lock, says so, and holds it until stdin ends."""
+
+import sys
+from pathlib import Path
+
+from migrate.adapters.durable import FolderLock
+from migrate.errors import RunLockedError
+
+try:
+    with FolderLock(Path(sys.argv[1])):
+        sys.stdout.write("locked\n")
+        sys.stdout.flush()
+        sys.stdin.read()
+except RunLockedError as error:
+    sys.stdout.write(f"refused: {error}\n")
+    sys.exit(error.exit_code)

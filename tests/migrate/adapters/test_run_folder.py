@@ -1,0 +1,238 @@
+"""A run and its snapshot on disk: each tampering raises the error that names it."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from migrate.adapters.durable import write_durably
+from migrate.adapters.journal_file import JournalFile
+from migrate.adapters.run_folder import (
+    QuarantinedPoint,
+    RunFolder,
+    create_run,
+    encode_quarantine,
+    new_run_id,
+    run_folders,
+)
+from migrate.adapters.snapshot_folder import Snapshot, sealed_folders, unsealed_folders
+from migrate.core.journal import JOURNAL_FORMAT
+from migrate.core.mapping import Quarantined, Reason
+from migrate.core.model import PointId
+from migrate.core.run_plan import RunPlan, encode_plan
+from migrate.errors import ArtefactDamagedError, ForeignStateError, MigrationError, UsageError
+from migrate.stages import snapshot as stage
+from tests.clock import VirtualClock
+from tests.migrate.core.records import PLAN
+from tests.servers.memory_source import MemorySource, chunk_payloads
+from tests.silence import Silence
+
+STAY = [
+    QuarantinedPoint(
+        row=7,
+        point_id=PointId(1, 5),
+        outcome=Quarantined(reason=Reason.BAD_KEY, field='a."\n\r\u2028', detail="no"),
+    ),
+    QuarantinedPoint(
+        row=2,
+        point_id=PointId(0, 30),
+        outcome=Quarantined(reason=Reason.ZERO_VECTOR, field="vector ''", detail="zero"),
+    ),
+]
+QUARANTINE = encode_quarantine(STAY)
+
+
+def take(folder: Path, points: int = 9) -> Snapshot:
+    report = stage.run(
+        MemorySource(chunk_payloads(points)),
+        folder,
+        stage.SnapshotOptions(),
+        clock=VirtualClock(),
+        progress=Silence(),
+    )
+    return Snapshot(Path(report.path))
+
+
+def plan_of(snapshot: Snapshot, quarantine_sha256: str) -> RunPlan:
+    return replace(
+        PLAN,
+        snapshot_id=snapshot.manifest.snapshot_id,
+        content_root=snapshot.manifest.content_root,
+        quarantine_sha256=quarantine_sha256,
+    )
+
+
+@pytest.fixture
+def snapshot(tmp_path: Path) -> Snapshot:
+    return take(tmp_path)
+
+
+@pytest.fixture
+def run(snapshot: Snapshot, tmp_path: Path) -> RunFolder:
+    sha256 = write_durably(tmp_path / "list", QUARANTINE)
+    created = create_run(snapshot, plan_of(snapshot, sha256), QUARANTINE)
+    created.close()
+    return created
+
+
+def test_a_run_that_is_opened_again_is_the_same(run: RunFolder) -> None:
+    again = RunFolder(run.path, run.snapshot)
+
+    assert again.plan == run.plan
+    assert (again.state().run_id, again.state().phase) == (PLAN.run_id, "capturing pre-images")
+    assert len(again.journal.entries) == 1
+    assert list(again.quarantined()) == sorted(STAY, key=lambda point: point.row)
+    assert again.excluded_rows() == {2, 7}
+    assert again.spill.parent == run.path
+    assert run_folders(run.snapshot) == [run.path]
+    again.close()
+
+
+@pytest.mark.fault("G01")
+def test_a_run_killed_before_its_journal_is_opened_then(run: RunFolder) -> None:
+    (run.path / "journal.jsonl").unlink()
+    again = RunFolder(run.path, run.snapshot)
+    again.close()
+
+    assert again.state().run_id == PLAN.run_id
+    assert len(JournalFile(run.path / "journal.jsonl").entries) == 1
+
+
+def test_runs_are_named_in_order(run: RunFolder) -> None:
+    assert new_run_id(run.snapshot, 1_800_000_000.0) == "001-20270115T080000Z"
+
+
+def other_plan(run: RunFolder) -> None:
+    plan = replace(run.plan, created_at="2027-01-01T00:00:00+00:00")
+    write_durably(run.path / "plan.json", encode_plan(plan))
+
+
+def other_run(run: RunFolder) -> None:
+    plan = replace(run.plan, run_id="009-x")
+    write_durably(run.path / "plan.json", encode_plan(plan))
+
+
+def flip(path: Path, position: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+
+
+def unknown_entry(run: RunFolder) -> None:
+    journal = JournalFile(run.path / "journal.jsonl")
+    journal.append({"type": "of_a_later_version"})
+    journal.close()
+
+
+def other_format(run: RunFolder) -> None:
+    path = run.path / "journal.jsonl"
+    path.unlink()
+    journal = JournalFile(path)
+    journal.append({"type": "run_opened", "format": JOURNAL_FORMAT + 1})
+    journal.close()
+
+
+TAMPERINGS: list[tuple[str, Callable[[RunFolder], object], type[MigrationError], str]] = [
+    ("plan missing", lambda run: (run.path / "plan.json").unlink(), UsageError, "no run"),
+    ("plan flipped", lambda run: flip(run.path / "plan.json", 400), ArtefactDamagedError, "plan"),
+    ("plan swapped", other_plan, ForeignStateError, "journal belongs to run"),
+    ("run swapped", other_run, ForeignStateError, "journal belongs to run"),
+    (
+        "quarantine missing",
+        lambda run: (run.path / "quarantine.jsonl").unlink(),
+        ArtefactDamagedError,
+        "quarantine.jsonl: the file is missing",
+    ),
+    (
+        "quarantine flipped",
+        lambda run: flip(run.path / "quarantine.jsonl", 5),
+        ArtefactDamagedError,
+        "not the list the plan was made with",
+    ),
+    (
+        "quarantine cut",
+        lambda run: (run.path / "quarantine.jsonl").write_bytes(QUARANTINE[:-20]),
+        ArtefactDamagedError,
+        "not the list the plan was made with",
+    ),
+    (
+        "journal flipped",
+        lambda run: flip(run.path / "journal.jsonl", 9),
+        ArtefactDamagedError,
+        "journal.jsonl, line 1",
+    ),
+    ("journal of tomorrow", unknown_entry, ArtefactDamagedError, "of_a_later_version"),
+    ("journal format", other_format, ForeignStateError, "format version 2"),
+]
+
+
+@pytest.mark.fault("G14", "G15", "G16")
+@pytest.mark.parametrize(
+    ("tamper", "error", "message"),
+    [rest for _, *rest in TAMPERINGS],
+    ids=[name for name, *_ in TAMPERINGS],
+)
+def test_each_tampering_is_named(
+    run: RunFolder,
+    tamper: Callable[[RunFolder], object],
+    error: type[MigrationError],
+    message: str,
+) -> None:
+    tamper(run)
+
+    with pytest.raises(error, match=message) as caught:
+        RunFolder(run.path, run.snapshot)
+    assert caught.value.remedy
+
+
+@pytest.mark.fault("G14")
+def test_a_run_under_another_snapshot_is_foreign(run: RunFolder, tmp_path: Path) -> None:
+    other = take(tmp_path / "other", points=8)
+    moved = other.runs / run.path.name
+    shutil.copytree(run.path, moved)
+
+    with pytest.raises(ForeignStateError, match="planned for the snapshot with root"):
+        RunFolder(moved, other)
+
+
+def test_a_list_with_a_strange_line_is_damage(snapshot: Snapshot, tmp_path: Path) -> None:
+    strange = b'{"row":"1"}\n'
+    sha256 = write_durably(tmp_path / "list", strange)
+    run = create_run(snapshot, plan_of(snapshot, sha256), strange)
+
+    with pytest.raises(ArtefactDamagedError, match="no quarantined point"):
+        list(run.quarantined())
+    run.close()
+
+
+@pytest.mark.fault("G16", "S07")
+def test_a_snapshot_names_the_part_that_is_not_what_it_was(
+    snapshot: Snapshot, tmp_path: Path
+) -> None:
+    part = snapshot.folder / "parts" / "part-00000.parquet"
+    (snapshot.folder / "parts" / "part-00009.parquet").write_bytes(b"of nobody")
+    assert snapshot.unknown_files() == ["parts/part-00009.parquet"]
+    flip(part, 100)
+    with pytest.raises(ArtefactDamagedError, match="points 10 to 90"):
+        list(snapshot.read(with_vectors=()))
+    part.unlink()
+    with pytest.raises(ArtefactDamagedError, match="the part is missing"):
+        list(snapshot.read(with_vectors=()))
+
+
+@pytest.mark.fault("G14", "G15")
+def test_a_manifest_makes_the_snapshot(snapshot: Snapshot, tmp_path: Path) -> None:
+    manifest = snapshot.folder / "manifest.json"
+    assert sealed_folders(tmp_path) == [snapshot.folder]
+    assert unsealed_folders(tmp_path) == []
+    flip(manifest, 50)
+    with pytest.raises((ArtefactDamagedError, ForeignStateError), match=r"manifest\.json"):
+        Snapshot(snapshot.folder)
+    manifest.unlink()
+
+    assert sealed_folders(tmp_path) == []
+    assert unsealed_folders(tmp_path) == [snapshot.folder]
+    with pytest.raises(UsageError, match="no sealed snapshot"):
+        Snapshot(snapshot.folder)

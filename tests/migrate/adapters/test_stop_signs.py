@@ -1,0 +1,35 @@
+"""Reasons to stop before the next write."""
+
+from pathlib import Path
+
+import pytest
+
+from migrate.adapters.stop_signs import STOP_FILE, StopSigns
+from migrate.errors import BudgetExhaustedError, ExitCode
+from tests.clock import VirtualClock
+
+
+@pytest.mark.fault("U08")
+def test_a_stop_file_stops_until_it_is_removed(tmp_path: Path) -> None:
+    signs = StopSigns(tmp_path, clock=VirtualClock(), deadline_s=None)
+    signs.check()
+    (tmp_path / STOP_FILE).touch()
+    with pytest.raises(BudgetExhaustedError, match="stop file") as caught:
+        signs.check()
+    (tmp_path / STOP_FILE).unlink()
+
+    signs.check()
+    assert caught.value.exit_code == ExitCode.BUDGET
+
+
+@pytest.mark.fault("U08", "G11")
+def test_both_sides_of_the_deadline(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    clock.wait(50)
+    signs = StopSigns(tmp_path, clock=clock, deadline_s=100)
+    clock.wait(100)
+    signs.check()
+    clock.wait(0.5)
+
+    with pytest.raises(BudgetExhaustedError, match="deadline_s"):
+        signs.check()

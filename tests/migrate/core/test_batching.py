@@ -1,0 +1,165 @@
+"""Lines and uploads: every vector once, in order, within both limits, to the bit."""
+
+import itertools
+import json
+import re
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from migrate.core.batching import Batch, Line, encode_line, encode_vector, split_batches
+from migrate.core.canonical import decode_json, encode_canonical_json
+from migrate.core.digest import canonical_metadata, canonical_values
+from migrate.core.model import Float32Matrix, Vector, VectorId
+from migrate.errors import PreconditionError
+from tests.strategies import json_objects
+
+
+def lines_of(sizes: list[int]) -> list[Line]:
+    return [
+        Line(row=7 + row, vector_id=VectorId(f"v{row}"), text=b"x" * (size - 1) + b"\n")
+        for row, size in enumerate(sizes)
+    ]
+
+
+def lines() -> st.SearchStrategy[list[Line]]:
+    return st.lists(st.integers(1, 30), max_size=40).map(lines_of)
+
+
+def in_batches(batches: list[Batch]) -> list[Line]:
+    return [
+        Line(row=batch.first_row + at, vector_id=vector_id, text=text)
+        for batch in batches
+        for at, (vector_id, text) in enumerate(zip(batch.vector_ids, batch.lines, strict=True))
+    ]
+
+
+@pytest.mark.fault("N17", "P06")
+@given(lines(), st.integers(1, 5), st.integers(30, 80), st.integers(0, 3))
+def test_batches_hold_every_vector_once_in_order_within_both_limits(
+    source: list[Line], vectors_max: int, body_bytes_max: int, first: int
+) -> None:
+    batches = list(
+        split_batches(
+            source, first_ordinal=first, vectors_max=vectors_max, body_bytes_max=body_bytes_max
+        )
+    )
+
+    assert source == in_batches(batches)
+    assert list(range(first, first + len(batches))) == [batch.ordinal for batch in batches]
+    for batch in batches:
+        assert 1 <= len(batch.lines) <= vectors_max
+        assert len(b"".join(batch.lines)) == batch.body_bytes <= body_bytes_max
+        assert batch.end_row - batch.first_row == len(batch.lines)
+
+
+@given(lines(), st.integers(1, 5), st.integers(30, 80))
+def test_a_batch_ends_only_when_the_next_line_does_not_fit(
+    source: list[Line], vectors_max: int, body_bytes_max: int
+) -> None:
+    """So there are as few uploads as the limits allow."""
+    batches = list(split_batches(source, vectors_max=vectors_max, body_bytes_max=body_bytes_max))
+
+    for batch, following in itertools.pairwise(batches):
+        full = len(batch.lines) == vectors_max
+        assert full or batch.body_bytes + len(following.lines[0]) > body_bytes_max
+
+
+@pytest.mark.fault("P06")
+@pytest.mark.parametrize(("vectors", "batches"), [(0, 0), (1, 1), (4, 1), (5, 2), (8, 2), (9, 3)])
+def test_both_sides_of_the_number_of_vectors(vectors: int, batches: int) -> None:
+    found = list(split_batches(lines_of([5] * vectors), vectors_max=4, body_bytes_max=1000))
+
+    assert batches == len(found)
+
+
+@pytest.mark.fault("N17")
+def test_both_sides_of_the_number_of_bytes() -> None:
+    sizes = [[10, 10], [10, 11], [20], [21]]
+    found = [split_batches(lines_of(some), vectors_max=9, body_bytes_max=20) for some in sizes]
+
+    assert [len(list(batches)) for batches in found[:3]] == [1, 2, 1]
+    with pytest.raises(PreconditionError, match=r"vector 'v0' \(row 7\): 21 B .* takes 20 B"):
+        list(found[3])
+
+
+@pytest.mark.fault("I8")
+def test_the_digest_of_a_batch_is_that_of_its_bytes() -> None:
+    whole, *_ = split_batches(lines_of([5, 6, 7]), vectors_max=9, body_bytes_max=99)
+    other, *_ = split_batches(lines_of([5, 7, 6]), vectors_max=9, body_bytes_max=99)
+
+    assert len(whole.sha256()) == 64
+    assert whole.sha256() != other.sha256()
+
+
+def read_back(line: bytes) -> Float32Matrix:
+    """What a service makes of the text: decimal -> double -> float32."""
+    return np.array(json.loads(line)["values"], np.float64).astype(np.float32)
+
+
+@pytest.mark.fault("S09")
+@given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=64))
+def test_every_finite_float32_survives_its_text(patterns: list[int]) -> None:
+    bits = np.array(patterns, np.uint32).view(np.float32)
+    values = bits[np.isfinite(bits)]
+    line = encode_line(VectorId("a"), values, b"{}")
+
+    expected, found = canonical_values(values[None, :]), canonical_values(read_back(line)[None, :])
+    assert expected.tobytes() == found.tobytes()
+
+
+@pytest.mark.fault("S09")
+def test_a_million_random_bit_patterns_survive_their_text() -> None:
+    bits = np.random.default_rng(9).integers(0, 2**32, 1_000_000, dtype=np.uint32)
+    values = bits.view(np.float32)
+    values = values[np.isfinite(values) & ((bits & 0x7FFFFFFF) != 0x15AE43FD)]
+    text = orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)
+
+    back = np.array(orjson.loads(text), np.float64).astype(np.float32)
+    assert (values + np.float32(0)).tobytes() == (back + np.float32(0)).tobytes()
+
+
+@pytest.mark.fault("S09")
+def test_one_value_is_known_to_come_back_one_step_higher() -> None:
+    value = np.array([0x15AE43FD], np.uint32).view(np.float32)
+    back = read_back(encode_line(VectorId("a"), value, b"{}"))
+
+    assert int(back.view(np.uint32)[0]) == 0x15AE43FE
+    assert canonical_values(value[None, :]) == canonical_values(back[None, :])
+
+
+@pytest.mark.fault("D10")
+@given(st.text(min_size=1, max_size=9), json_objects())
+def test_a_vector_is_one_line_and_its_metadata_goes_as_it_is(
+    vector_id: str, metadata: dict[str, object]
+) -> None:
+    text = encode_canonical_json(metadata)
+    line = encode_line(VectorId(vector_id), np.array([0.5, -1], np.float32), text)
+
+    assert line.endswith(b"}\n")
+    assert line.count(b"\n") == 1
+    assert b'"metadata":' + text + b"}\n" in line
+    assert {"id": vector_id, "values": [0.5, -1], "metadata": metadata} == decode_json(line)
+
+
+@pytest.mark.fault("B02")
+@pytest.mark.parametrize("namespace", [None, "", "team"])
+@pytest.mark.parametrize("metadata", [None, {}, {"a": [1.0, "\ud800", 2**70]}])
+def test_a_vector_is_put_back_as_it_was_read(
+    namespace: str | None, metadata: dict[str, object] | None
+) -> None:
+    values = np.array([0.1, 2], np.float32)
+    line = encode_vector(
+        Vector(id=VectorId("a"), values=values, namespace=namespace, metadata=metadata)
+    )
+
+    record = decode_json(line)
+    assert isinstance(record, dict)
+    assert namespace == record.get("namespace")
+    assert ("metadata" in record) == (metadata is not None)
+    assert canonical_metadata(metadata) == canonical_metadata(record.get("metadata"))
+    assert values.tobytes() == read_back(line).tobytes()
+    assert re.fullmatch(rb"[^\n]*\n", line)

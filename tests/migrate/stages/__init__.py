@@ -1,0 +1,1 @@
+"""Tests of the stages: what each reads, writes and survives."""

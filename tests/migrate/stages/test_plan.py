@@ -1,0 +1,272 @@
+"""The plan finds over the whole set what would make the target refuse a vector."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from migrate.adapters.id_table import FileGap
+from migrate.adapters.snapshot_folder import Snapshot
+from migrate.core.mapping import MappingRules, Reason
+from migrate.core.model import Page, PointId, VectorId
+from migrate.core.pages import take_rows
+from migrate.core.values import ValueRules
+from migrate.errors import ExitCode, QuarantineExceededError
+from migrate.stages import plan, snapshot
+from migrate.stages.mapped import read_mapped
+from migrate.stages.plan import PlanFindings
+from tests.clock import VirtualClock
+from tests.servers.memory_source import MemorySource, chunk_payloads, page_of
+from tests.silence import Silence
+from tests.strategies import HASH, RULES
+
+VALUES = ValueRules(
+    vector_name="", source_dimensions=4, dimensions=4, reduce="none", metric="cosine"
+)
+
+
+def chunk(file: str, number: int, **more: object) -> dict[str, object]:
+    return {"file_id": file, "chunk_index": number, "chunk_hash": HASH, **more}
+
+
+def pages_of(points: dict[int, dict[str, object]], page_points: int) -> Iterator[Page]:
+    page = page_of(points, [PointId(0, number) for number in sorted(points)])
+    for start in range(0, len(page), page_points):
+        yield take_rows(page, start, start + page_points)
+
+
+def find(
+    points: dict[int, dict[str, object]],
+    folder: Path,
+    *,
+    page_points: int = 2,
+    mapping: MappingRules = RULES,
+    max_quarantine: int | None = None,
+    indexed_fields: tuple[str, ...] = (),
+) -> PlanFindings:
+    return plan.run(
+        pages_of(points, page_points),
+        mapping,
+        VALUES,
+        points=len(points),
+        max_quarantine=max_quarantine,
+        indexed_fields=indexed_fields,
+        spill=folder / "spill",
+        progress=Silence(),
+    )
+
+
+def reasons(findings: PlanFindings) -> dict[int, Reason]:
+    return {point.row: point.outcome.reason for point in findings.quarantined_points}
+
+
+def test_good_points_all_move(tmp_path: Path) -> None:
+    findings = find(chunk_payloads(23), tmp_path)
+
+    assert (findings.points, findings.vectors, findings.files) == (23, 23, 5)
+    assert (findings.quarantined, findings.gaps, findings.changes) == ({}, (), {})
+    assert findings.metadata_bytes > 0
+    assert list(tmp_path.iterdir()) == []
+    findings.check_quarantine()
+
+
+def same_values(number: int) -> int:
+    """Ids whose values are equal: 97 and 13 apart."""
+    return 1 + number * 97 * 13
+
+
+@pytest.mark.fault("D05")
+@pytest.mark.parametrize("page_points", [1, 2, 1000])
+def test_of_identical_points_the_first_moves(tmp_path: Path, page_points: int) -> None:
+    points = {same_values(number): chunk("f", 0) for number in range(3)}
+    points[same_values(9)] = chunk("f", 1)
+    findings = find(points, tmp_path, page_points=page_points)
+
+    assert reasons(findings) == {1: Reason.DUPLICATE, 2: Reason.DUPLICATE}
+    assert (findings.vectors, findings.gaps) == (2, ())
+    assert [point.point_id.number for point in findings.quarantined_points] == [
+        same_values(1),
+        same_values(2),
+    ]
+    assert "first used by row 0" in findings.quarantined_points[0].outcome.detail
+
+
+@pytest.mark.fault("D05")
+@pytest.mark.parametrize("page_points", [1, 2, 1000])
+@pytest.mark.parametrize("other", [{"page": 1}, {"chunk_hash": "f" * 64}, {"shift": 1}])
+def test_of_different_points_with_one_id_none_moves(
+    tmp_path: Path, page_points: int, other: dict[str, object]
+) -> None:
+    points = {same_values(number): chunk("f", 0) for number in range(2)}
+    points[same_values(2)] = {**chunk("f", 0), **other}
+    points[same_values(3)] = chunk("f", 1)
+    findings = find(points, tmp_path, page_points=page_points)
+
+    assert reasons(findings) == dict.fromkeys(range(3), Reason.ID_CONFLICT)
+    assert findings.vectors == 1
+    assert findings.gaps == (FileGap("f", 1, 1, 1),)
+
+
+@pytest.mark.fault("D05")
+def test_ids_that_only_look_alike_are_two(tmp_path: Path) -> None:
+    names = ["a", "A", "\u00e9", "e\u0301"]
+    points = {number: chunk(name, 0) for number, name in enumerate(names)}
+
+    assert find(points, tmp_path).vectors == len(names)
+
+
+@pytest.mark.fault("I1", "D05")
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["f", "g", 5]), st.integers(0, 2), st.integers(0, 1)),
+        max_size=12,
+    ),
+    st.integers(1, 5),
+)
+@settings(max_examples=25)
+def test_each_point_moves_or_stays_for_one_reason_whatever_the_pages(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[str | int, int, int]],
+    page_points: int,
+) -> None:
+    points = {
+        same_values(row): {**chunk("", number, shift=shift), "file_id": file}
+        for row, (file, number, shift) in enumerate(rows)
+    }
+    findings = find(points, tmp_path_factory.mktemp("plan"), page_points=page_points)
+    other = find(points, tmp_path_factory.mktemp("plan"), page_points=1000)
+
+    expected: dict[int, Reason] = {}
+    for row, (file, number, shift) in enumerate(rows):
+        alike = [at for at, one in enumerate(rows) if one[:2] == (file, number)]
+        if file == 5:
+            expected[row] = Reason.FIELD_TYPE
+        elif {rows[at][2] for at in alike} != {shift}:
+            expected[row] = Reason.ID_CONFLICT
+        elif row != alike[0]:
+            expected[row] = Reason.DUPLICATE
+    assert findings == other
+    assert reasons(findings) == dict(list(expected.items())[: findings.quarantine_cap + 1])
+    assert findings.vectors + sum(findings.quarantined.values()) == findings.points == len(rows)
+    assert sum(findings.quarantined.values()) == len(expected)
+
+
+@pytest.mark.fault("D12")
+def test_files_with_gaps_and_repeats_are_named(tmp_path: Path) -> None:
+    by_point = MappingRules(
+        id_template="{point_id}",
+        group_key="file_id",
+        order_key="chunk_index",
+        hash_key="",
+        key_template="file:{file_id}",
+        nulls="quarantine",
+        truncate_field=None,
+    )
+    numbers = {"good": [1, 0, 2], "gap": [0, 2], "late": [1, 2], "twice": [0, 1, 1]}
+    points = {
+        number: chunk(file, position)
+        for number, (file, position) in enumerate(
+            (file, position) for file, some in numbers.items() for position in some
+        )
+    }
+    findings = find(points, tmp_path, mapping=by_point)
+
+    assert findings.gaps == (
+        FileGap("gap", 2, 0, 2),
+        FileGap("late", 2, 1, 2),
+        FileGap("twice", 3, 0, 1),
+    )
+    many = {number: chunk(f"f{number:02d}", 1) for number in range(25)}
+    assert (
+        find(many, tmp_path).files_with_gaps,
+        len(find(many, tmp_path).gaps),
+    ) == (25, 20)
+
+
+@pytest.mark.fault("D04")
+@pytest.mark.parametrize(("bad", "cap", "allowed"), [(10, None, True), (11, None, False)])
+def test_the_quarantine_has_a_cap(
+    tmp_path: Path, bad: int, cap: int | None, *, allowed: bool
+) -> None:
+    points = {**chunk_payloads(50), **{1000 + number: chunk("", 0) for number in range(bad)}}
+    findings = find(points, tmp_path, max_quarantine=cap)
+
+    assert findings.quarantined == {"field_range": bad}
+    if allowed:
+        findings.check_quarantine()
+        return
+    with pytest.raises(QuarantineExceededError, match=r"11 of 61 .* \(field_range 11\)") as caught:
+        findings.check_quarantine()
+    assert caught.value.exit_code == ExitCode.QUARANTINED
+
+
+@pytest.mark.parametrize(("cap", "listed"), [(0, 1), (4, 5), (5, 6), (6, 6), (100, 6)])
+def test_the_list_ends_one_after_the_cap_and_the_count_does_not(
+    tmp_path: Path, cap: int, listed: int
+) -> None:
+    findings = find({number: {} for number in range(6)}, tmp_path, max_quarantine=cap)
+
+    assert len(findings.quarantined_points) == listed
+    assert findings.quarantined == {"field_missing": 6}
+    assert findings.quarantine_cap == cap
+
+
+@pytest.mark.fault("U10")
+def test_long_indexed_text_is_counted(tmp_path: Path) -> None:
+    points = {
+        1: chunk("f", 0, tag="x" * 64, other=5),
+        2: chunk("f", 1, tag="x" * 65),
+        3: chunk("f", 2, tag="é" * 33),
+        4: chunk("f", 3),
+    }
+    findings = find(points, tmp_path, indexed_fields=("tag", "other"))
+
+    assert findings.long_indexed == {"tag": 2}
+
+
+@pytest.mark.fault("K06")
+def test_a_file_too_large_for_its_value_stays_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = {
+        **{number: chunk("big", number) for number in range(1, 6)},
+        **{10 + number: chunk("ok", number) for number in range(2)},
+    }
+    exactly = len('["big_1","big_2","big_3","big_4","big_5"]')
+    monkeypatch.setattr(plan, "KV_VALUE_BYTES_MAX", exactly)
+    assert find(points, tmp_path).vectors == 7
+    monkeypatch.setattr(plan, "KV_VALUE_BYTES_MAX", exactly - 1)
+    findings = find(points, tmp_path)
+
+    assert (findings.vectors, findings.files) == (2, 1)
+    assert reasons(findings) == dict.fromkeys(range(5), Reason.KV_VALUE)
+
+
+@pytest.mark.fault("I5")
+def test_what_moves_reads_the_same_in_whatever_pieces(tmp_path: Path) -> None:
+    points = chunk_payloads(23)
+    report = snapshot.run(
+        MemorySource(points),
+        tmp_path,
+        snapshot.SnapshotOptions(),
+        clock=VirtualClock(),
+        progress=Silence(),
+    )
+    taken = Snapshot(Path(report.path))
+    excluded = {3, 22}
+    whole = list(read_mapped(taken, RULES, VALUES, excluded))
+    some = list(read_mapped(taken, RULES, None, excluded, first_row=2, end_row=9))
+    single = list(read_mapped(taken, RULES, VALUES, excluded, only_rows={3, 5}))
+
+    assert [row for rows in whole for row in rows.rows] == [
+        row for row in range(23) if row not in excluded
+    ]
+    assert [row for rows in some for row in rows.rows] == [2, 4, 5, 6, 7, 8]
+    assert all(rows.values is None for rows in some)
+    (one,) = single
+    assert (one.rows, one.ids, one.files, one.positions) == ((5,), ("file-0_1",), ("file-0",), (1,))
+    assert one.values is not None
+    assert one.values.tolist() == page_of(points, [PointId(0, 60)]).vectors[""].values.tolist()  # type: ignore[union-attr]
+    assert VectorId("file-0_1") in {name for rows in whole for name in rows.ids}

@@ -1,0 +1,96 @@
+"""One id per line, whatever the id holds; every line gives its id back."""
+
+import json
+import stat
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconcile.diff import DriftKind
+from reconcile.id_files import encode_id, write_combined, write_ids
+from tests.strategies import texts
+
+TRAPS = [
+    "",
+    " ",
+    " a",
+    "a ",
+    "a b",
+    '"a"',
+    'a"b',
+    "a\nb",
+    "+ a\n- b",
+    "\r",
+    "\t",
+    "\x00",
+    "\x1b[2J",
+    "\x7f",
+    "\x85",
+    "\x9b31m",
+    "\u2028",
+    "\u202egnp",
+    "\ufeff",
+    "\ud800",
+    "é🙂",
+    "-rf",
+    "$(x);`y`",
+]
+
+
+def decode_id(line: str) -> str:
+    """What the documentation tells a reader: a leading quote means a JSON string."""
+    return str(json.loads(line)) if line.startswith('"') else line
+
+
+@pytest.mark.fault("X06", "B06")
+@given(st.lists(texts() | st.sampled_from(TRAPS), max_size=8))
+def test_ids_never_make_or_fake_a_line(ids: list[str]) -> None:
+    """Not even for readers that split at every separator Unicode knows."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "missing.ids")
+        count = write_ids(path, ids)
+        content = path.read_bytes().decode()
+
+    assert count == len(ids)
+    assert content.splitlines() == content.split("\n")[:-1]
+    assert [decode_id(line) for line in content.splitlines()] == ids
+
+
+@pytest.mark.fault("X06", "B06")
+@pytest.mark.parametrize("text", TRAPS, ids=ascii)
+def test_odd_ids_are_printable_and_come_back(text: str) -> None:
+    line = encode_id(text)
+
+    assert line.isprintable()
+    assert line
+    assert decode_id(line) == text
+
+
+@pytest.mark.parametrize("text", ["file-1_0", "é🙂", "a b", 'a"b', "-rf", "{x}"])
+def test_plain_ids_stay_as_they_are(text: str) -> None:
+    assert encode_id(text) == text
+
+
+@pytest.mark.fault("X06")
+@given(
+    st.lists(st.tuples(st.sampled_from(DriftKind), texts() | st.sampled_from(TRAPS)), max_size=6)
+)
+def test_combined_lines_are_a_symbol_and_an_id(drift: list[tuple[DriftKind, str]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "combined")
+        write_combined(path, drift)
+        lines = path.read_bytes().decode().splitlines()
+
+    assert [(line[:2], decode_id(line[2:])) for line in lines] == [
+        (f"{kind.symbol} ", text) for kind, text in drift
+    ]
+
+
+@pytest.mark.fault("X03")
+def test_the_files_are_ours_alone(tmp_path: Path) -> None:
+    write_ids(tmp_path / "ids", ["a"])
+
+    assert stat.S_IMODE((tmp_path / "ids").stat().st_mode) == 0o600

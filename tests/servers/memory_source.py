@@ -1,0 +1,111 @@
+"""A collection in memory: what a source looks like to the stages, with every read counted."""
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from migrate.core.canonical import encode_canonical_json
+from migrate.core.model import (
+    Collection,
+    DenseColumn,
+    Page,
+    PointId,
+    VectorKind,
+    VectorSpec,
+)
+
+DIMENSIONS = 4
+SPEC = VectorSpec(
+    name="", kind=VectorKind.DENSE, dimensions=DIMENSIONS, distance="Cosine", datatype="float32"
+)
+
+
+class SourceFailedError(Exception):
+    """Stands for a kill: nothing of the tool expects it."""
+
+
+class MemorySource:
+    """`ports.PointSource` over a dict; `before_read` may change points, or raise."""
+
+    def __init__(self, points: dict[int, dict[str, object]]) -> None:
+        self.points = dict(points)  # u64 id -> payload; the values follow from both
+        self.before_read: Callable[[int], None] = lambda number: None
+        self.reads: list[tuple[str, PointId | None]] = []  # what was read, from where
+        self.name = "points"
+        self.specs = (SPEC,)
+        self.warnings: tuple[str, ...] = ()
+        self.answer_points_max = 10**9  # a server may give fewer than asked for
+
+    def identity(self) -> dict[str, str]:
+        return {"kind": "memory", "collection": self.name}
+
+    def read_collection(self) -> Collection:
+        self._note("collection", None)
+        return Collection(
+            name=self.name,
+            vectors=self.specs,
+            config={"threshold": 0.2},
+            server="memory 1",
+            warnings=self.warnings,
+        )
+
+    def count_points(self) -> int:
+        self._note("count", None)
+        return len(self.points)
+
+    def read_ids(self, start: PointId | None, *, limit: int) -> Sequence[PointId]:
+        self._note("ids", start)
+        return self._from(start, limit)
+
+    def read_points(self, start: PointId | None, *, limit: int) -> Page:
+        self._note("points", start)
+        return page_of(self.points, self._from(start, min(limit, self.answer_points_max)))
+
+    def close(self) -> None:
+        pass
+
+    def _note(self, what: str, start: PointId | None) -> None:
+        self.before_read(len(self.reads))
+        self.reads.append((what, start))
+
+    def _from(self, start: PointId | None, limit: int) -> list[PointId]:
+        ids = [PointId(0, number) for number in sorted(self.points)]
+        first = 0 if start is None else bisect_left(ids, start)
+        return ids[first : first + limit]
+
+
+def page_of(points: dict[int, dict[str, object]], ids: Sequence[PointId]) -> Page:
+    """The page of these ids."""
+    values = [values_of(point_id.number, points[point_id.number]) for point_id in ids]
+    return Page(
+        ids=tuple(ids),
+        payloads=tuple(encode_canonical_json(points[point_id.number]) for point_id in ids),
+        vectors={
+            "": DenseColumn(
+                np.array(values, np.float32).reshape(len(ids), DIMENSIONS),
+                np.ones(len(ids), np.bool_),
+            )
+        },
+        irregular=(None,) * len(ids),
+    )
+
+
+def values_of(number: int, payload: dict[str, object]) -> list[float]:
+    """Values of a point; `shift` in the payload moves them."""
+    shift = payload.get("shift", 0)
+    assert isinstance(shift, int)
+    return [float(number % 97 + 1), float(number % 13), float(shift), 0.5]
+
+
+def chunk_payloads(count: int, *, files: int = 5) -> dict[int, dict[str, object]]:
+    """Points 10, 20, 30, ... that are chunks of `files` files, in order."""
+    return {
+        10 * number + 10: {
+            "file_id": f"file-{number % files}",
+            "chunk_index": number // files,
+            "chunk_hash": f"{number:064x}",
+            "text": f"text {number}",
+        }
+        for number in range(count)
+    }
