@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.kv_entries import encode_file_value
 from migrate.core.mapping import encode_kv_key
 from migrate.core.model import Float32Matrix
+from migrate.stages.mapped import MappedRows
 from q2v import wiring
-from q2v.steps.scene import INDEX, Scene, first_rows
+from q2v.steps.scene import INDEX, Scene
 from q2v.steps.story import Story
 
 
@@ -21,11 +21,10 @@ class Planted:
     counter: bool = True
 
 
-def plant(story: Story, scene: Scene, snapshot: Snapshot) -> Planted:
+def plant(story: Story, scene: Scene, rows: MappedRows) -> Planted:
     """One or two differences of every class, straight into the stand-in."""
     with story.step("An accident: differences planted straight into the stand-in") as step:
         store, namespace = scene.sandbox.store, scene.namespace_id
-        rows = first_rows(scene, snapshot)
         assert rows.values is not None
         held: dict[str, tuple[Float32Matrix, dict[str, object]]] = {}
         for vector_id, values, _, metadata in store.read_vectors(INDEX):
@@ -43,7 +42,7 @@ def plant(story: Story, scene: Scene, snapshot: Snapshot) -> Planted:
             "mismatched": ids[2:4],
             "extra": ("stray",),
             "unreadable": (),
-            **_plant_kv(scene, snapshot),
+            **_plant_kv(scene, rows),
         }
         store.put_kv(namespace, scene.settings.kv.counter_key, b"17")
         step.lines += [f"{name}: {', '.join(some)}" for name, some in planted.items() if some]
@@ -51,12 +50,11 @@ def plant(story: Story, scene: Scene, snapshot: Snapshot) -> Planted:
     return Planted(planted)
 
 
-def _plant_kv(scene: Scene, snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
+def _plant_kv(scene: Scene, rows: MappedRows) -> dict[str, tuple[str, ...]]:
     store, namespace = scene.sandbox.store, scene.namespace_id
     mapping = wiring.mapping_rules(scene.settings)
     if not mapping.group_key:
         return {"kv_missing": (), "kv_mismatched": (), "kv_extra": ()}
-    rows = first_rows(scene, snapshot)
     files = sorted({file for file in rows.files if file is not None})[:2]
     keys = [encode_kv_key(file, mapping) for file in files]
     stray = encode_kv_key("stray", mapping)

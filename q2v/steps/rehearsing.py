@@ -19,6 +19,7 @@ from migrate.core.target_shape import choose_values
 from migrate.errors import PreconditionError, UsageError
 from migrate.ports import Progress
 from migrate.stages import snapshot as snapshot_stage
+from migrate.stages.mapped import MappedRows
 from q2v import wiring
 from q2v.render import format_bytes, format_count
 from q2v.secret import SecretPlace
@@ -93,11 +94,12 @@ def run(story: Story, folder: Path, settings: Settings, *, progress: Progress) -
         scene = _plan(story, scene)
         scene = _provision(story, scene)
         snapshot = _snapshot(story, scene)
-        before = _earlier_trial(story, scene, snapshot)
+        rows = first_rows(scene, snapshot)
+        before = _earlier_trial(story, scene, snapshot, rows)
         with FolderLock(scene.snapshots):
             _migrate(story, scene, snapshot, "Migrate: pre-images, vectors, KV index, counter")
             _reconcile(story, scene, snapshot, "Reconcile: everything, in full", "equal")
-            planted = plant(story, scene, snapshot)
+            planted = plant(story, scene, rows)
             _find(story, scene, snapshot, planted)
             _repair(story, scene, snapshot, planted)
             _roll_back(story, scene, snapshot, before)
@@ -228,10 +230,9 @@ def _snapshot(story: Story, scene: Scene) -> Snapshot:
     return Snapshot(Path(report.path))
 
 
-def _earlier_trial(story: Story, scene: Scene, snapshot: Snapshot) -> str:
+def _earlier_trial(story: Story, scene: Scene, snapshot: Snapshot, rows: MappedRows) -> str:
     """Somebody else's vectors and entries, some of them under ids that are about to be written."""
     with story.step("What an earlier trial left in the target") as step:
-        rows = first_rows(scene, snapshot)
         store, settings = scene.sandbox.store, scene.settings
         assert rows.values is not None
         width = rows.values.shape[1]
