@@ -29,7 +29,7 @@ from migrate.stages.kv_index import counter_value, expected_entries
 from migrate.stages.listing import list_vectors
 from migrate.stages.mapped import fill_id_table, read_mapped
 from migrate.stages.settle import LastWrite, SettleRules, digest_vector, wait_until_processed
-from reconcile.id_files import write_ids
+from reconcile.id_files import read_ids, write_ids
 from reconcile.rollback_manifest import (
     RollbackManifest,
     check_manifest,
@@ -114,6 +114,7 @@ def execute(
     state = run.state()
     if state.rollback_completed and not (state.rollback_conflicts and forced):
         report.already_done = True
+        report.conflicts = read_ids(run.path / ROLLBACK / CONFLICTS)
         return report
     run.journal.append({"type": Kind.ROLLBACK_OPENED.value, "manifest_sha256": sha256})
     if state.kv_written():

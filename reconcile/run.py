@@ -78,6 +78,11 @@ def run(
             f"run {run_.plan.run_id} is {run_.state().phase}: there is nothing to compare yet",
             remedy="run `q2v migrate` to its end first",
         )
+    if run_.state().rollback_opened:
+        raise PreconditionError(
+            f"run {run_.plan.run_id} is {run_.state().phase}: there is nothing left to compare",
+            remedy="run `q2v migrate` for a new run, or name another one",
+        )
     check_same_index(run_, vector_target)
     coverage, only_rows = _coverage(run_, rules)
     findings = _Findings()

@@ -257,7 +257,7 @@ def _write(
     pre_images.run(run, target.vectors, target.kv, clock=clock, progress=progress)
     selection = open_round(run)
     kind = run.state().rounds[-1].kind if selection is not None else "none"
-    evidence = "nothing was to do: the run is complete and no report says otherwise"
+    evidence = "nothing was to do: the run is complete, and no report names what is ours to write"
     if selection is not None:
         stop = StopSigns(run.path, clock=clock, deadline_s=settings.limits.deadline_s)
         uploaded = upload.run(

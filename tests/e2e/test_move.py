@@ -7,8 +7,11 @@ import duckdb
 import numpy as np
 import pytest
 
+from migrate.adapters.snapshot_folder import Snapshot
+from migrate.core.model import DenseColumn, MultiColumn, SparseColumn
 from tests.e2e.workbench import DIMENSIONS, INDEX, chunk, points, unit_vectors, workbench
-from tests.servers.qdrant_points import StoredPoint
+from tests.servers.qdrant_points import SparseValues, StoredCollection, StoredPoint
+from tests.servers.qdrant_rest import rest_server
 
 
 def test_every_point_arrives_with_its_bits_and_its_payload(tmp_path: Path) -> None:
@@ -148,6 +151,41 @@ def test_duckdb_reads_a_part_without_knowing_anything_about_us(tmp_path: Path) -
 
     assert rows[0] == ("0", "uint64", DIMENSIONS, "file-0000")
     assert len(rows) == 25
+
+
+def test_a_snapshot_keeps_every_kind_of_vector_and_says_what_is_absent(tmp_path: Path) -> None:
+    """Dense, multi and sparse, present, absent and empty: read back from Parquet as served."""
+    params = {
+        "a": {"size": 2, "distance": "Dot"},
+        "m": {"size": 2, "distance": "Dot", "multivector_config": {"comparator": "max_sim"}},
+    }
+    stored = [
+        StoredPoint(
+            1, {"a": [1.5, -0.0], "m": [[1, 2], [3, 4]], "s": SparseValues([3, 9], [1, 2])}
+        ),
+        StoredPoint(2, {"s": SparseValues([], [])}, {"k": None}),
+        StoredPoint("00000000-0000-0000-0000-00000000000a", {"a": [2, 3]}, {"n": 2**64 - 1}),
+    ]
+    collection = StoredCollection(points=stored, vectors=dict(params), sparse_vectors={"s": {}})
+    with workbench(tmp_path, []) as bench, rest_server(collection) as server:
+        bench.environment.update(QDRANT_URL=server.url, QDRANT_API_KEY="")
+        taken = bench.run("snapshot")
+        verified = bench.run("verify")
+        (rows,) = Snapshot(Path(taken.document["path"])).read(with_vectors=("a", "m", "s"))
+
+    dense, multi, sparse = (rows.page.vectors[name] for name in ("a", "m", "s"))
+    assert isinstance(dense, DenseColumn)
+    assert isinstance(multi, MultiColumn)
+    assert isinstance(sparse, SparseColumn)
+    assert dense.present.tolist() == [True, False, True]
+    assert np.signbit(dense.values[0, 1])
+    assert (multi.rows[0].tolist() if multi.rows[0] is not None else None) == [[1, 2], [3, 4]]
+    assert multi.rows[1:] == (None, None)
+    pairs = [None if pair is None else (pair[0].tolist(), pair[1].tolist()) for pair in sparse.rows]
+    assert pairs == [([3, 9], [1, 2]), ([], []), None]
+    assert rows.page.payloads == (b"{}", b'{"k":null}', b'{"n":18446744073709551615}')
+    assert (taken.exit_code, verified.exit_code) == (0, 0)
+    assert [i.text for i in rows.page.ids] == ["1", "2", "00000000-0000-0000-0000-00000000000a"]
 
 
 @pytest.mark.fault("P05")
