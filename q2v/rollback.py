@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from migrate.adapters.durable import FolderLock
+from migrate.adapters.id_files import read_ids
 from migrate.errors import ExitCode, UsageError
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options, yes_option
@@ -50,7 +51,7 @@ def command(
     Without --execute nothing is sent anywhere. Safe to run again after a crash.
     """
     clock = wiring.system_clock()
-    forced = frozenset() if force_file is None else frozenset(force_file.read_text().splitlines())
+    forced = frozenset() if force_file is None else frozenset(read_ids(force_file))
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
         stack.enter_context(FolderLock(folder))

@@ -9,10 +9,10 @@ from typing import Literal
 import jinja2
 
 from migrate.adapters.durable import make_folder, write_durably
+from migrate.adapters.id_files import encode_id, write_ids, write_lines
 from migrate.core.canonical import encode_canonical_json
 from migrate.errors import ExitCode
 from reconcile.diff import DriftKind
-from reconcile.id_files import write_combined, write_ids
 from reconcile.sampling import Coverage
 from reconcile.scan_kv import KvScan
 from reconcile.scan_source import SourceScan
@@ -113,9 +113,14 @@ def write_id_files(
             "mismatched": vectors.mismatched,
             "unreadable": vectors.unreadable,
         }
-        write_combined(
+        # As `rclone check --combined` does.
+        write_lines(
             folder / COMBINED,
-            [(kind, text) for kind in DriftKind for text in classes[kind.value]],
+            (
+                f"{kind.symbol} {encode_id(text)}"
+                for kind in DriftKind
+                for text in classes[kind.value]
+            ),
         )
     if kv is not None:
         classes |= {

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
+from migrate.adapters.id_files import read_ids, write_ids
 from migrate.adapters.id_table import IdTable
 from migrate.adapters.pre_image_files import KvPreImage, VectorPreImage
 from migrate.adapters.run_folder import ROLLBACK, RunFolder
@@ -29,7 +30,6 @@ from migrate.stages.kv_index import counter_value, expected_entries
 from migrate.stages.listing import list_vectors
 from migrate.stages.mapped import fill_id_table, read_mapped
 from migrate.stages.settle import LastWrite, SettleRules, digest_vector, wait_until_processed
-from reconcile.id_files import read_ids, write_ids
 from reconcile.rollback_manifest import (
     RollbackManifest,
     check_manifest,

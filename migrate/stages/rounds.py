@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrate.adapters.durable import local_io
+from migrate.adapters.id_files import read_ids
 from migrate.adapters.run_folder import RECONCILE, RunFolder
 from migrate.core.canonical import decode_json
 from migrate.core.journal import Entry, Kind
@@ -77,26 +78,11 @@ def _selection(run: RunFolder, entry: Entry) -> Selection:
     folder = run.path / RECONCILE / str(entry["report"])
     if _sha256(folder / REPORT) != entry["report_sha256"]:
         raise damaged(str(folder / REPORT), "not the report that the repair was begun with")
-    vectors = _read_ids(folder / "missing.ids") | _read_ids(folder / "mismatched.ids")
-    keys = _read_ids(folder / "kv_missing.ids") | _read_ids(folder / "kv_mismatched.ids")
+    vectors = [*read_ids(folder / "missing.ids"), *read_ids(folder / "mismatched.ids")]
+    keys = [*read_ids(folder / "kv_missing.ids"), *read_ids(folder / "kv_mismatched.ids")]
     return Selection(frozenset(map(VectorId, vectors)), frozenset(keys))
 
 
 def _sha256(path: Path) -> str:
     with local_io("reading", path):
         return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _read_ids(path: Path) -> set[str]:
-    """One id per line; a line that starts with a quote is a JSON string."""
-    with local_io("reading", path):
-        lines = path.read_bytes().decode().split("\n")
-    return {_decode_id(line) for line in lines if line}
-
-
-def _decode_id(line: str) -> str:
-    if not line.startswith('"'):
-        return line
-    text = decode_json(line.encode())
-    assert isinstance(text, str), "an id file holds texts"
-    return text

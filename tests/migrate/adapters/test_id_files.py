@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from migrate.adapters.id_files import encode_id, read_ids, write_ids, write_lines
+from migrate.errors import UsageError
 from reconcile.diff import DriftKind
-from reconcile.id_files import encode_id, write_combined, write_ids
 from tests.strategies import texts
 
 TRAPS = [
@@ -53,10 +54,12 @@ def test_ids_never_make_or_fake_a_line(ids: list[str]) -> None:
         path = Path(folder, "missing.ids")
         count = write_ids(path, ids)
         content = path.read_bytes().decode()
+        again = read_ids(path)
 
     assert count == len(ids)
     assert content.splitlines() == content.split("\n")[:-1]
     assert [decode_id(line) for line in content.splitlines()] == ids
+    assert again == ids
 
 
 @pytest.mark.fault("X06", "B06")
@@ -81,7 +84,7 @@ def test_plain_ids_stay_as_they_are(text: str) -> None:
 def test_combined_lines_are_a_symbol_and_an_id(drift: list[tuple[DriftKind, str]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "combined")
-        write_combined(path, drift)
+        write_lines(path, (f"{kind.symbol} {encode_id(text)}" for kind, text in drift))
         lines = path.read_bytes().decode().splitlines()
 
     assert [(line[:2], decode_id(line[2:])) for line in lines] == [
@@ -94,3 +97,10 @@ def test_the_files_are_ours_alone(tmp_path: Path) -> None:
     write_ids(tmp_path / "ids", ["a"])
 
     assert stat.S_IMODE((tmp_path / "ids").stat().st_mode) == 0o600
+
+
+def test_a_line_that_is_no_id_is_refused_with_its_text(tmp_path: Path) -> None:
+    (tmp_path / "ids").write_text('"half a string\n')
+
+    with pytest.raises(UsageError, match="half a string"):
+        read_ids(tmp_path / "ids")
