@@ -5,6 +5,7 @@ from functools import cache
 
 import numpy as np
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from migrate.core.canonical import encode_canonical_json
 from migrate.core.mapping import MappingRules
@@ -147,9 +148,7 @@ def finite_floats() -> st.SearchStrategy[float]:
 @cache
 def matrices(rows: int, dimensions: int) -> st.SearchStrategy[Float32Matrix]:
     """Finite float32 values, shape (rows, dimensions)."""
-    return st.lists(finite_floats(), min_size=rows * dimensions, max_size=rows * dimensions).map(
-        lambda values: np.array(values, np.float32).reshape(rows, dimensions)
-    )
+    return arrays(np.float32, (rows, dimensions), elements=finite_floats())
 
 
 @st.composite
@@ -197,7 +196,7 @@ SPECS = (
 
 
 @st.composite
-def pages(draw: st.DrawFn, *, rows_max: int = 6, specs: Sequence[VectorSpec] = SPECS) -> Page:
+def pages(draw: st.DrawFn, *, rows_max: int = 4, specs: Sequence[VectorSpec] = SPECS) -> Page:
     """A page with one column per vector name, ids ascending; some rows irregular."""
     ids = tuple(sorted(draw(st.sets(point_ids(), max_size=rows_max))))
     columns: dict[str, VectorColumn] = {}
