@@ -6,8 +6,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.installed
-# Tools keep their caches inside the clone.
+# Nothing is written outside the clone: caches and temporary files stay in it.
 export PYTHONDONTWRITEBYTECODE := 1
+export TMPDIR := $(CURDIR)/build/tmp
+$(shell mkdir -p $(TMPDIR))
 
 .PHONY: bench-memory clients help setup rehearse test check plan snapshot migrate reconcile rollback bench faults clean fmt lint types docs-check lock
 

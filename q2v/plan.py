@@ -60,10 +60,9 @@ def command(
             )
         state = None
         if settings.target.vector_index is not None and settings.target.api_token is not None:
-            target = stack.enter_context(
-                wiring.open_target(settings, folder, clock=clock, progress=progress)
-            )
-            state = planning.look_at_target(target, settings, values, clock=clock)
+            http, _, _ = wiring.open_http(settings, folder, clock=clock, progress=progress)
+            stack.callback(http.close)
+            state = planning.look_at_target(http, settings, values, clock=clock)
     figures = planning.figure(findings, values, settings)
     show(
         PlanResult(values=values, findings=findings, figures=figures, target=state),
@@ -197,9 +196,11 @@ def _target_notes(result: PlanResult) -> list[str]:
     state = result.target
     if state is None:
         return ["note: the target is not configured and was not looked at"]
-    if state.index is None:
-        return ["note: the vector index does not exist yet: q2v provision creates it"]
     lines = []
+    if state.kv_namespace_id is None:
+        lines.append("note: no KV namespace is configured yet: q2v provision creates one")
+    if state.index is None:
+        return [*lines, "note: the vector index does not exist yet: q2v provision creates it"]
     if state.vectors_listed:
         lines.append(
             "note: the vector index is not empty: migrate wants a fresh one, or --into-non-empty"

@@ -17,6 +17,14 @@ from q2v.steps.provisioning import ProvisionReport
 
 @click.command("provision")
 @click.option("--kv-title", help="Title of the KV namespace.  [default: <vector index>-files]")
+@click.option(
+    "--secret",
+    "secrets",
+    multiple=True,
+    default=("OPENAI_API_KEY",),
+    show_default=True,
+    help="Name of a secret of your Worker, for the commands printed. May be repeated.",
+)
 @click.option("--allow-cast", is_flag=True, help="Accept uint8 or float16 values as float32.")
 @folder_option
 @json_option
@@ -24,6 +32,7 @@ from q2v.steps.provisioning import ProvisionReport
 def command(
     *,
     kv_title: str | None,
+    secrets: tuple[str, ...],
     allow_cast: bool,
     folder: Path,
     as_json: bool,
@@ -40,6 +49,7 @@ def command(
             settings,
             folder,
             kv_title=kv_title,
+            secrets=secrets,
             allow_cast=allow_cast,
             clock=clock,
             progress=progress,

@@ -204,7 +204,7 @@ def _refuse_missing_index(settings: Settings) -> NoReturn:
 
 def _check_metadata_indexes(target: Target, settings: Settings, clock: Clock) -> None:
     """They have to exist before the first upload: earlier vectors are never filterable."""
-    missing = missing_metadata_indexes(target, settings, clock=clock)
+    missing = missing_metadata_indexes(target.vectors, settings, clock=clock)
     if missing:
         raise PreconditionError(
             f"metadata indexes are missing: {', '.join(missing)}",

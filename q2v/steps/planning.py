@@ -5,20 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrate.adapters.access import probe_access
+from migrate.adapters.http import CloudflareHttp
+from migrate.adapters.kv_target import WorkersKvTarget
 from migrate.adapters.snapshot_folder import Snapshot
+from migrate.adapters.vectorize_target import VectorizeTarget
 from migrate.core.estimate import Estimate, estimate
-from migrate.core.limits import LIST_IDS_MAX
 from migrate.core.model import Page, VectorIndex, VectorSpec
 from migrate.core.target_shape import check_index, choose_values
 from migrate.core.values import ValueRules
 from migrate.errors import PreconditionError
-from migrate.ports import Clock, PointSource, Progress
+from migrate.ports import Clock, PointSource, Progress, VectorTarget
 from migrate.stages import plan
 from migrate.stages.plan import PlanFindings
 from migrate.stages.walk import walk_points
 from q2v import wiring
 from q2v.settings import Settings
-from q2v.wiring import Target
 
 SPILL = ".spill-plan"
 METADATA_INDEX_READS = 4  # seen live: empty, both, one, both (contract 2.6)
@@ -41,6 +42,7 @@ class TargetState:
     index: VectorIndex | None  # None: to be provisioned
     vectors_listed: int | None  # on the first page; None without an index
     metadata_indexes_missing: tuple[str, ...]
+    kv_namespace_id: str | None  # None: not configured yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,46 +121,47 @@ def _find(
 
 
 def look_at_target(
-    target: Target, settings: Settings, values: ValueRules, *, clock: Clock
+    http: CloudflareHttp, settings: Settings, values: ValueRules, *, clock: Clock
 ) -> TargetState:
     """Whether token, index, namespace and metadata indexes are as the plan needs them.
 
-    Raises AccessError naming a missing scope, PreconditionError for an index of another shape.
+    What is not configured or not provisioned yet is reported, not refused. Raises AccessError
+    naming a missing scope, PreconditionError for an index of another shape.
     """
-    probe_access(
-        target.http,
-        index_name=settings.target.vector_index,
-        namespace_id=settings.target.kv_namespace_id,
-        write=True,
-    )
-    index = target.vectors.read_index()
-    # Listing is the one read that does not make KV remember an absence.
-    next(iter(target.kv.list_keys(settings.kv.counter_key)), None)
+    name, namespace_id = settings.target.vector_index, settings.target.kv_namespace_id
+    assert name is not None
+    probe_access(http, index_name=name, namespace_id=namespace_id, write=True)
+    if namespace_id is not None:
+        # Listing is the one read that does not make KV remember an absence.
+        kv = WorkersKvTarget(http, namespace_id)
+        next(iter(kv.list_keys(settings.kv.counter_key)), None)
+    vectors = VectorizeTarget(http, name)
+    index = vectors.read_index()
     if index is None:
         return TargetState(
             index=None,
             vectors_listed=None,
             metadata_indexes_missing=tuple(settings.target.metadata_index_types),
+            kv_namespace_id=namespace_id,
         )
     check_index(index, values)
-    listed = next(iter(target.vectors.list_ids()), [])
-    assert len(listed) <= LIST_IDS_MAX
     return TargetState(
         index=index,
-        vectors_listed=len(listed),
-        metadata_indexes_missing=missing_metadata_indexes(target, settings, clock=clock),
+        vectors_listed=len(next(iter(vectors.list_ids()), [])),
+        metadata_indexes_missing=missing_metadata_indexes(vectors, settings, clock=clock),
+        kv_namespace_id=namespace_id,
     )
 
 
 def missing_metadata_indexes(
-    target: Target, settings: Settings, *, clock: Clock
+    target: VectorTarget, settings: Settings, *, clock: Clock
 ) -> tuple[str, ...]:
     """The wanted metadata indexes that none of several reads shows: one read may be stale."""
     missing: tuple[str, ...] = tuple(settings.target.metadata_index_types)
     for attempt in range(METADATA_INDEX_READS):
         if attempt:
             clock.wait(settings.limits.poll_s)
-        found = target.vectors.read_metadata_indexes()
+        found = target.read_metadata_indexes()
         wanted = settings.target.metadata_index_types
         missing = tuple(name for name in missing if found.get(name) != wanted[name])
         if not missing:

@@ -1,6 +1,7 @@
 """Create what a migration writes into, and check what is there already."""
 
 import json
+import shlex
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ def provision(
     folder: Path,
     *,
     kv_title: str | None,
+    secrets: tuple[str, ...],
     allow_cast: bool,
     clock: Clock,
     progress: Progress,
@@ -76,7 +78,9 @@ def provision(
         kv_preview_namespace_id=preview_id,
         wrangler_toml=_toml(name, namespace_id, preview_id),
         wrangler_jsonc=_jsonc(name, namespace_id, preview_id),
-        secret_commands=("wrangler secret put OPENAI_API_KEY",),
+        secret_commands=tuple(
+            shlex.join(["wrangler", "secret", "put", "--", name]) for name in secrets
+        ),
     )
 
 

@@ -194,6 +194,7 @@ def _provision(story: Story, scene: Scene) -> Scene:
             scene.settings,
             scene.snapshots,
             kv_title=None,
+            secrets=(),
             allow_cast=False,
             clock=scene.clock,
             progress=scene.progress,

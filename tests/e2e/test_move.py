@@ -190,6 +190,16 @@ def test_plan_tells_the_figures_and_every_setting_with_its_origin(tmp_path: Path
     assert document["target"]["index"]["name"] == INDEX
 
 
+def test_plan_looks_at_a_target_that_is_not_provisioned_yet(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(10), provision=False) as bench:
+        result = bench.run("plan")
+
+    target = result.document["target"]
+    assert result.exit_code == 0
+    assert target["index"] is None
+    assert target["kv_namespace_id"] is None
+
+
 def test_status_names_the_next_command_at_every_stage(tmp_path: Path) -> None:
     with workbench(tmp_path, points(10)) as bench:
         steps = [bench.run("status").document["next"]]
