@@ -1,9 +1,11 @@
 """Hypothesis strategies for the records of both sides, with the traps that real data has."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from migrate.core.canonical import encode_canonical_json
 from migrate.core.mapping import MappingRules
@@ -49,6 +51,7 @@ _TRAPS = [
 ]
 
 
+@cache
 def point_ids() -> st.SearchStrategy[PointId]:
     """Integers and UUIDs, their first and last ones often."""
     integers = st.integers(0, UINT64_MAX) | st.sampled_from([0, 1, UINT64_MAX])
@@ -58,18 +61,21 @@ def point_ids() -> st.SearchStrategy[PointId]:
     )
 
 
+@cache
 def texts() -> st.SearchStrategy[str]:
     """Text with control characters, separators, emoji and lone surrogates."""
     wild = st.text(st.characters(categories=["L", "N", "P", "S", "Z", "Cc", "Cf", "Cs"]))
     return st.sampled_from(_TRAPS) | wild
 
 
+@cache
 def whole_numbers() -> st.SearchStrategy[int]:
     """Integers of any size, the limits of double, i64 and u64 often."""
     edges = st.sampled_from(_EDGES + [-edge for edge in _EDGES])
     return edges | st.integers(-(2**70), 2**70)
 
 
+@cache
 def scalars() -> st.SearchStrategy[object]:
     """JSON values that hold no others; 1, 1.0, "1" and true among them."""
     alike = st.sampled_from([1, 1.0, True, "1", 0, -0.0, False, None])
@@ -77,6 +83,7 @@ def scalars() -> st.SearchStrategy[object]:
     return alike | whole_numbers() | floats | texts()
 
 
+@cache
 def json_values() -> st.SearchStrategy[object]:
     """Any JSON value, nested some levels."""
     return st.recursive(
@@ -86,11 +93,13 @@ def json_values() -> st.SearchStrategy[object]:
     )
 
 
+@cache
 def json_objects() -> st.SearchStrategy[dict[str, object]]:
     """Any JSON object."""
     return st.dictionaries(texts(), json_values(), max_size=5)
 
 
+@cache
 def payloads() -> st.SearchStrategy[dict[str, object]]:
     """Payloads that are nearly what the rules ask for: each part may be right, odd or missing."""
     names = st.sampled_from(["page", "title", "a.b", "$x", 'q"', ""]) | texts()
@@ -113,6 +122,7 @@ def payloads() -> st.SearchStrategy[dict[str, object]]:
     )
 
 
+@cache
 def mapping_rules() -> st.SearchStrategy[MappingRules]:
     """Every combination of rules over the fields of `payloads`."""
     return st.builds(
@@ -129,16 +139,16 @@ def mapping_rules() -> st.SearchStrategy[MappingRules]:
     )
 
 
+@cache
 def finite_floats() -> st.SearchStrategy[float]:
     """Every finite float32, subnormals and both zeros included."""
     return st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
+@cache
 def matrices(rows: int, dimensions: int) -> st.SearchStrategy[Float32Matrix]:
     """Finite float32 values, shape (rows, dimensions)."""
-    return st.lists(finite_floats(), min_size=rows * dimensions, max_size=rows * dimensions).map(
-        lambda values: np.array(values, np.float32).reshape(rows, dimensions)
-    )
+    return arrays(np.float32, (rows, dimensions), elements=finite_floats())
 
 
 @st.composite
@@ -186,7 +196,7 @@ SPECS = (
 
 
 @st.composite
-def pages(draw: st.DrawFn, *, rows_max: int = 6, specs: Sequence[VectorSpec] = SPECS) -> Page:
+def pages(draw: st.DrawFn, *, rows_max: int = 4, specs: Sequence[VectorSpec] = SPECS) -> Page:
     """A page with one column per vector name, ids ascending; some rows irregular."""
     ids = tuple(sorted(draw(st.sets(point_ids(), max_size=rows_max))))
     columns: dict[str, VectorColumn] = {}

@@ -22,6 +22,7 @@ from migrate.adapters.durable import (
     write_durably,
 )
 from migrate.errors import ExitCode, LocalStorageError, RunLockedError
+from tests.migrate.adapters.full_disk import file_size_max
 
 HOLDER = Path(__file__).with_name("lock_holder.py")
 ROOT = Path(__file__).parents[3]
@@ -209,9 +210,29 @@ def test_the_lock_is_free_after_the_work(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault("G04")
-def test_a_lock_that_cannot_be_written_is_a_local_failure(tmp_path: Path) -> None:
-    lock = FolderLock(tmp_path)
+def test_a_lock_that_cannot_be_taken_is_a_local_failure(tmp_path: Path) -> None:
     (tmp_path / ".lock").mkdir()
 
     with pytest.raises(LocalStorageError, match="locking"):
-        lock.__enter__()
+        FolderLock(tmp_path).__enter__()
+
+
+@pytest.mark.fault("G04")
+def test_a_lock_that_cannot_be_written_is_given_back(tmp_path: Path) -> None:
+    with file_size_max(0), pytest.raises(LocalStorageError, match="locking"):
+        FolderLock(tmp_path).__enter__()
+
+    with FolderLock(tmp_path):
+        assert f"pid {os.getpid()}" in (tmp_path / ".lock").read_text()
+
+
+@pytest.mark.fault("G04")
+@pytest.mark.parametrize("room", [0, 1, 99_999])
+def test_a_disk_that_takes_no_more_leaves_the_old_file(tmp_path: Path, room: int) -> None:
+    path = tmp_path / "file"
+    write_durably(path, b"old")
+    with file_size_max(room), pytest.raises(LocalStorageError, match="writing"):
+        write_durably(path, bytes(100_000))
+
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

@@ -112,7 +112,7 @@ def gaps(source: list[Row]) -> list[FileGap]:
 
 @pytest.mark.fault("D05", "D12")
 @given(rows())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_collisions_files_and_gaps(source: list[Row]) -> None:
     with table_of(source) as table:
         assert list(table.collisions()) == collisions(source)
@@ -140,7 +140,7 @@ def test_of_equal_vectors_the_first_stays_and_of_different_ones_none(source: lis
 
 @pytest.mark.fault("R01", "R09")
 @given(rows(), st.lists(st.sampled_from(IDS)), st.integers(0, 5), st.integers(1, 10))
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_what_is_listed_and_what_is_not(
     source: list[Row], listed: list[VectorId], first: int, count: int
 ) -> None:
@@ -171,7 +171,7 @@ def pairs(source: list[Row], wanted: set[VectorId]) -> list[tuple[int, VectorId]
 @given(
     rows(), st.lists(st.sampled_from(FILES[1:]).map("file:{}".format) | st.just("x"), max_size=6)
 )
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_keys_that_belong_to_none_of_our_files(source: list[Row], keys: list[str]) -> None:
     entries = [
         KvEntry(key=key, value=b"", expiration=number if number % 2 else None)

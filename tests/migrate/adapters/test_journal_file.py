@@ -9,6 +9,7 @@ import pytest
 from migrate.adapters.journal_file import JournalFile
 from migrate.core.journal import Entry
 from migrate.errors import ArtefactDamagedError, ExitCode, LocalStorageError
+from tests.migrate.adapters.full_disk import file_size_max
 
 ENTRIES: list[Entry] = [
     {"type": "run_opened", "run_id": "é"},
@@ -126,6 +127,24 @@ def test_a_journal_that_cannot_be_written_is_a_local_failure(tmp_path: Path) -> 
     journal = JournalFile(tmp_path / "missing" / "journal.jsonl")
     with pytest.raises(LocalStorageError, match="appending to"):
         journal.append(ENTRIES[0])
+
+
+@pytest.mark.fault("G03", "G04", "I2")
+@pytest.mark.parametrize("room", [0, 1, 60])
+def test_an_append_that_the_disk_cuts_short_is_a_torn_tail(path: Path, room: int) -> None:
+    """The limit on file sizes stands for a full disk: the first bytes are written, then no more."""
+    size = len(write(path, ENTRIES[:2]))
+    journal = JournalFile(path)
+    with file_size_max(size + room), pytest.raises(LocalStorageError, match="appending to"):
+        journal.append(ENTRIES[2])
+    journal.close()
+    again = JournalFile(path)
+
+    assert path.stat().st_size == size + room
+    assert (again.entries, again.torn_tail) == (ENTRIES[:2], room > 0)
+    again.append(ENTRIES[2])
+    again.close()
+    assert JournalFile(path).entries == ENTRIES
 
 
 @pytest.mark.fault("G04", "G05")

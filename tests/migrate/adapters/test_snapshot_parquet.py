@@ -1,5 +1,6 @@
 """One part of a snapshot: the same points out, the same bytes every time, any damage found."""
 
+import gc
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,7 +26,8 @@ from migrate.core.model import (
     VectorSpec,
 )
 from migrate.core.pages import take_rows
-from migrate.errors import ArtefactDamagedError, ExitCode
+from migrate.errors import ArtefactDamagedError, ExitCode, LocalStorageError
+from tests.migrate.adapters.full_disk import file_size_max
 from tests.strategies import SPECS, pages
 
 ROWS = 2 * ROW_GROUP_ROWS + 345
@@ -212,3 +214,15 @@ def test_a_row_count_that_the_manifest_does_not_know_is_damage(tmp_path: Path) -
     )
     with pytest.raises(ArtefactDamagedError, match="50 rows, 49 expected"):
         read(path, wrong)
+
+
+@pytest.mark.fault("G04", "S06")
+def test_a_disk_that_takes_no_more_leaves_no_part(tmp_path: Path) -> None:
+    page = whole_page()
+    whole = write(tmp_path / "whole", page)
+    for room in (0, 10, 30_000, whole.bytes - 1):
+        with file_size_max(room), pytest.raises(LocalStorageError, match="writing"):
+            write(tmp_path / "part", page)
+        gc.collect()  # a writer that was not let go of would complain here
+
+    assert [path.name for path in tmp_path.iterdir()] == ["whole"]

@@ -125,7 +125,7 @@ def test_ids_that_only_look_alike_are_two(tmp_path: Path) -> None:
     ),
     st.integers(1, 5),
 )
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_each_point_moves_or_stays_for_one_reason_whatever_the_pages(
     tmp_path_factory: pytest.TempPathFactory,
     rows: list[tuple[str | int, int, int]],
