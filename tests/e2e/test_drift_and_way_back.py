@@ -205,13 +205,22 @@ def test_what_somebody_else_changed_since_is_kept_and_listed(tmp_path: Path) -> 
 
         assert {"file-0001_2"} == set(bench.stored())
         assert bench.entries()["file:file-0000"] == b'["theirs"]'
+        told_again = bench.run("rollback", "--execute")
         listed = tmp_path / "mine.ids"
         listed.write_text("file-0001_2\nfile:file-0000\n")
         forced = bench.run("rollback", "--execute", "--force", str(listed))
         assert bench.stored() == {}
         assert bench.entries() == {}
-    assert (kept.exit_code, forced.exit_code) == (4, 0)
+    assert (kept.exit_code, told_again.exit_code, forced.exit_code) == (4, 4, 0)
     assert sorted(kept.document["conflicts"]) == ["file-0001_2", "file:file-0000"]
+
+
+def test_a_run_that_was_rolled_back_is_not_compared(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(20)) as bench:
+        bench.move()
+        bench.run("rollback", "--execute")
+
+        assert bench.run("reconcile").exit_code == 5
 
 
 def test_after_a_rollback_the_same_snapshot_moves_again(tmp_path: Path) -> None:
