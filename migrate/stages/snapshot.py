@@ -6,6 +6,7 @@ the snapshot, so points that were added, changed or deleted meanwhile cannot hid
 """
 
 import hashlib
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -117,6 +118,9 @@ def run(
         manifest = _seal(copy, clock)
     finally:
         journal.close()
+        if not journal.entries:  # nothing was begun: leave nothing behind
+            with local_io("removing", folder):
+                shutil.rmtree(folder)
     return SnapshotReport(
         snapshot_id=manifest.snapshot_id,
         path=str(folder),

@@ -192,6 +192,7 @@ def test_a_snapshot_keeps_every_kind_of_vector_and_says_what_is_absent(tmp_path:
 def test_an_empty_collection_moves_only_when_asked_for(tmp_path: Path) -> None:
     with workbench(tmp_path, []) as bench:
         refused = bench.run("snapshot")
+        assert list(bench.folder.glob("2*")) == [], "a refused snapshot leaves nothing behind"
         taken = bench.run("snapshot", "--allow-empty")
         moved = bench.run("migrate", "--allow-empty")
         compared = bench.run("reconcile")

@@ -255,6 +255,8 @@ def test_every_float32_survives_its_double_text(values: list[float]) -> None:
         [{"id": "a", "values": None}],
         [{"id": "a", "values": [1, None]}],
         [{"id": "a", "values": ["1"]}],
+        [{"id": "a", "values": [1, [2]]}],
+        [{"id": "a", "values": [[1], [2]]}],
         [{"id": "a", "values": [1e39]}],
         [{"values": [1]}],
         ["a"],
