@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from migrate.adapters.durable import folder_names, is_file, read_file
 from migrate.adapters.run_folder import RECONCILE, RunFolder
 from migrate.adapters.snapshot_folder import sealed_folders, unsealed_folders
 from migrate.core.journal import RunState, Store
@@ -12,6 +13,7 @@ from migrate.errors import UsageError
 from q2v.options import folder_option, json_option
 from q2v.render import Cell, render
 from q2v.steps.find import find_run
+from reconcile.report import REPORT
 
 
 @click.command("status")
@@ -84,8 +86,9 @@ def _in_doubt(state: RunState) -> int:
 
 
 def _newest_verdict(run: RunFolder) -> str | None:
-    reports = sorted((run.path / RECONCILE).glob("[0-9]*/report.json"))
-    return str(json.loads(reports[-1].read_bytes())["verdict"]) if reports else None
+    folders = [run.path / RECONCILE / name for name in folder_names(run.path / RECONCILE)]
+    reports = [folder / REPORT for folder in folders if is_file(folder / REPORT)]
+    return str(json.loads(read_file(reports[-1]))["verdict"]) if reports else None
 
 
 def _next(state: RunState, verdict: str | None) -> str:

@@ -8,7 +8,8 @@ from typing import Literal
 
 import jinja2
 
-from migrate.adapters.durable import make_folder, write_durably
+from migrate.adapters.disk import disk
+from migrate.adapters.durable import local_io, make_folder, write_durably
 from migrate.adapters.id_files import encode_id, write_ids, write_lines
 from migrate.core.canonical import encode_canonical_json
 from migrate.errors import ExitCode
@@ -160,5 +161,5 @@ def render_page(report: ReconcileReport) -> str:
 
 
 def _first_lines(path: Path) -> list[str]:
-    with path.open(encoding="utf-8") as file:
-        return [line.rstrip("\n") for line in islice(file, LISTED_ON_PAGE_MAX)]
+    with local_io("reading", path), disk().open_to_read(path) as file:
+        return [line.decode().rstrip("\n") for line in islice(file, LISTED_ON_PAGE_MAX)]

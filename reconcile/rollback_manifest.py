@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from migrate.adapters.durable import file_sha256, make_folder, write_durably
+from migrate.adapters.durable import file_sha256, is_file, make_folder, write_durably
 from migrate.adapters.pre_image_files import (
     KV_FILE,
     KvPreImage,
@@ -178,5 +178,5 @@ def check_manifest(run: RunFolder, manifest: RollbackManifest) -> None:
     """Raises ArtefactDamagedError when an attachment is missing or not what it was."""
     for attachment in manifest.attachments:
         path = run.path / attachment.path
-        if not path.is_file() or file_sha256(path)[1] != attachment.sha256:
+        if not is_file(path) or file_sha256(path)[1] != attachment.sha256:
             raise damaged(str(path), f"its sha256 is not {attachment.sha256}: cannot roll back")

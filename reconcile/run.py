@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from migrate.adapters.durable import folder_names
 from migrate.adapters.id_table import IdTable
 from migrate.adapters.run_folder import RECONCILE, RunFolder
 from migrate.errors import (
@@ -207,7 +208,7 @@ def _conclude(
 
 
 def _next_folder(run_: RunFolder) -> tuple[int, Path]:
-    done = [int(path.name) for path in (run_.path / RECONCILE).glob("[0-9]*")]
+    done = [int(name) for name in folder_names(run_.path / RECONCILE) if name.isdigit()]
     ordinal = max(done, default=0) + 1
     return ordinal, run_.path / RECONCILE / f"{ordinal:03d}"
 

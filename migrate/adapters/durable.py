@@ -1,8 +1,8 @@
 """The only way files come into being: whole and durable, or not at all."""
 
 import errno
-import fcntl
 import hashlib
+import io
 import os
 import socket
 from collections.abc import Iterator
@@ -11,15 +11,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from migrate.adapters.disk import LockedFileError, disk
 from migrate.errors import LocalStorageError, RunLockedError
 
-FILE_MODE = 0o600
-FOLDER_MODE = 0o700
 _READ_BYTES = 1 << 20
 _REMEDIES = {
     errno.ENOSPC: "free some disk space, then run the same command again",
     errno.EROFS: "the file system is read-only: use another --dir",
     errno.EACCES: "make the folder writable for this user, or use another --dir",
+    errno.ELOOP: "a link stands where a file of ours belongs: put the file itself there",
+    errno.ENOLCK: "put --dir on a file system with locks (a local disk)",
 }
 
 
@@ -39,28 +40,17 @@ def local_io(doing: str, path: Path) -> Iterator[None]:
 def make_folder(path: Path) -> None:
     """Create a folder, its parents too, for this user only, durably. Harmless when repeated."""
     with local_io("creating folder", path):
-        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-        for folder in reversed(missing):
-            folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
-            folder.chmod(FOLDER_MODE)  # whatever the umask
-            sync_folder(folder.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Make the folder's entries durable: a rename counts only after this."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        for folder in (*reversed(path.parents), path):
+            if not disk().exists(folder):
+                disk().make_folder(folder)
+            # Also for one that was there: a kill may have come between its making and this.
+            with suppress(PermissionError):  # a foreign parent that may be entered, not read
+                disk().sync_folder(folder.parent)
 
 
 def open_new(path: Path) -> BinaryIO:
     """Open a file for writing that does not exist yet; never through a link. Mode 0600."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    handle = os.open(path, flags, FILE_MODE)
-    os.fchmod(handle, FILE_MODE)  # whatever the umask
-    return os.fdopen(handle, "wb")
+    return io.BufferedWriter(disk().create(path), _READ_BYTES)
 
 
 @contextmanager
@@ -71,18 +61,18 @@ def durable_file(path: Path) -> Iterator[BinaryIO]:
     """
     temporary = path.with_name(f".{path.name}.tmp")
     with local_io("writing", path):
-        temporary.unlink(missing_ok=True)  # of an earlier, killed attempt; the lock is ours
-        file = open_new(temporary)
+        disk().remove(temporary)  # of an earlier, killed attempt; the lock is ours
+        raw = disk().create(temporary)
         try:
-            with file:
+            with io.BufferedWriter(raw, _READ_BYTES) as file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-            sync_folder(path.parent)
+                disk().sync(raw)
+            disk().replace(temporary, path)
+            disk().sync_folder(path.parent)
         except BaseException:
             with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+                disk().remove(temporary)
             raise
 
 
@@ -93,9 +83,20 @@ def write_durably(path: Path, content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def read_file(path: Path, *, bytes_max: int | None = None) -> bytes:
+    """The whole file. Raises LocalStorageError; ValueError when it is larger than `bytes_max`."""
+    with local_io("reading", path), disk().open_to_read(path) as file:
+        if bytes_max is None:
+            return file.read()
+        content = file.read(bytes_max + 1)
+    if len(content) > bytes_max:
+        raise ValueError(f"larger than {bytes_max} bytes")
+    return content
+
+
 def file_sha256(path: Path) -> tuple[int, str]:
     """Size in bytes and SHA-256 of a file."""
-    with local_io("reading", path), path.open("rb") as file:
+    with local_io("reading", path), disk().open_to_read(path) as file:
         return hash_open_file(file)
 
 
@@ -108,39 +109,51 @@ def hash_open_file(file: BinaryIO) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file."""
+    return disk().is_file(path)
+
+
+def folder_names(folder: Path) -> list[str]:
+    """What a folder holds, sorted; nothing when there is no such folder."""
+    with local_io("listing", folder):
+        return disk().names(folder)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file; harmless when repeated."""
+    with local_io("removing", path):
+        disk().remove(path)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all it holds; harmless when repeated."""
+    with local_io("removing", path):
+        disk().remove_folder(path)
+
+
 class FolderLock:
     """At most one process works in a folder. The operating system frees it with the process."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / ".lock"
-        self._handle: int | None = None
+        self._file: io.FileIO | None = None
 
     def __enter__(self) -> Self:
         """Take the lock at once or raise RunLockedError naming the holder."""
         make_folder(self._path.parent)
-        with local_io("locking", self._path):
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-            handle = os.open(self._path, flags, FILE_MODE)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.read(handle, 200).decode(errors="replace").strip()
-            os.close(handle)
-            if error.errno not in {errno.EWOULDBLOCK, errno.EAGAIN}:
-                raise LocalStorageError(
-                    f"locking {self._path}: {error.strerror}",
-                    remedy="put --dir on a file system with locks (a local disk)",
-                ) from error
-            raise RunLockedError(
-                f"another q2v works in {self._path.parent}: {holder or 'holder unknown'}",
-                remedy="wait until it has ended, or stop it; nothing has been written here",
-            ) from error
-        self._handle = handle
         try:
             with local_io("locking", self._path):
-                os.fchmod(handle, FILE_MODE)
-                os.ftruncate(handle, 0)
-                os.write(handle, f"pid {os.getpid()} on {socket.gethostname()}\n".encode())
+                self._file = disk().lock(self._path, wait=False)
+        except LockedFileError as error:
+            raise RunLockedError(
+                f"another q2v works in {self._path.parent}: {error.holder or 'holder unknown'}",
+                remedy="wait until it has ended, or stop it; nothing has been written here",
+            ) from error
+        try:
+            with local_io("locking", self._path):
+                disk().truncate(self._file, 0)
+                self._file.write(f"pid {os.getpid()} on {socket.gethostname()}\n".encode())
         except BaseException:
             self._free()
             raise
@@ -156,6 +169,6 @@ class FolderLock:
         self._free()
 
     def _free(self) -> None:
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None

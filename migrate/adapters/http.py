@@ -73,8 +73,12 @@ class CloudflareHttp:
         jitter: Callable[[], float],
         progress: Progress | None = None,
         limits: HttpLimits | None = None,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """`jitter` gives random numbers in [0, 1). Raises UsageError for an odd token or id."""
+        """`jitter` gives random numbers in [0, 1); `transport` is for tests, as in HttpWire.
+
+        Raises UsageError for an odd token or id.
+        """
         _check_secret(token, "CLOUDFLARE_API_TOKEN")
         _check_secret(account_id, "CLOUDFLARE_ACCOUNT_ID")
         self._base_url = base_url
@@ -85,7 +89,9 @@ class CloudflareHttp:
         self._jitter = jitter
         self._progress = progress
         self._limits = limits or HttpLimits()
-        self._wire = HttpWire(base_url, token, clock=clock, limits=self._limits)
+        self._wire = HttpWire(
+            base_url, token, clock=clock, limits=self._limits, transport=transport
+        )
 
     def identity(self) -> dict[str, str]:
         """Host and a fingerprint of the account, for plans and manifests."""

@@ -29,12 +29,21 @@ class HttpLimits:
 class HttpWire:
     """Connections to one base URL. Raises httpx's exceptions; its owner translates them."""
 
-    def __init__(self, base_url: BaseUrl, token: str, *, clock: Clock, limits: HttpLimits) -> None:
+    def __init__(
+        self,
+        base_url: BaseUrl,
+        token: str,
+        *,
+        clock: Clock,
+        limits: HttpLimits,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """`transport` None opens connections; tests put a network of their own there."""
         self._base_url = base_url
         self._limits = limits
         self._deadline = Deadline(clock)
         self._client = httpx.Client(
-            transport=DeadlineTransport(base_url, self._deadline),
+            transport=transport or DeadlineTransport(base_url, self._deadline),
             headers={
                 "Authorization": f"Bearer {token}",
                 "Accept-Encoding": "gzip",

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from migrate.adapters.durable import durable_file, local_io
+from migrate.adapters.durable import durable_file, read_file
 from migrate.core.canonical import decode_json
 from migrate.errors import UsageError
 
@@ -37,8 +37,7 @@ def write_ids(path: Path, ids: Iterable[str]) -> int:
 
 def read_ids(path: Path) -> list[str]:
     """The inverse of `write_ids`. Raises UsageError for a line that is no id and no JSON string."""
-    with local_io("reading", path):
-        lines = path.read_bytes().decode(errors="replace").split("\n")
+    lines = read_file(path).decode(errors="replace").split("\n")
     return [_decode_id(line, path) for line in lines if line]
 
 

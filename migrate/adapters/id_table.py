@@ -1,6 +1,5 @@
 """All target ids of a run with their file and order: whole-set questions in bounded memory."""
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, Self
 import duckdb
 import pyarrow as pa
 
-from migrate.adapters.durable import local_io, make_folder
+from migrate.adapters.durable import make_folder, remove_folder
 from migrate.core.model import KvEntry, VectorId
 
 MEMORY_LIMIT = "200MB"  # beyond it duckdb spills to disk; its RSS stays within 1.3 of the limit
@@ -109,8 +108,7 @@ class IdTable:
     ) -> None:
         """Drop the table and its spill folder."""
         self._database.close()
-        with local_io("removing", self._spill):
-            shutil.rmtree(self._spill, ignore_errors=True)
+        remove_folder(self._spill)
 
     def add(
         self,

@@ -1,9 +1,10 @@
 """An append-only journal on disk: every entry durable before the call returns."""
 
-import os
+import io
 from pathlib import Path
 
-from migrate.adapters.durable import FILE_MODE, local_io, sync_folder
+from migrate.adapters.disk import disk
+from migrate.adapters.durable import is_file, local_io, read_file
 from migrate.core.journal import CHAIN_START, Chain, Entry, decode_line, encode_line
 from migrate.errors import ArtefactDamagedError
 
@@ -19,12 +20,9 @@ class JournalFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.torn_tail = False
         self._broken = False
-        self._handle: int | None = None
-        self.entries, self._chain, self._size = _read(path)
-        if path.exists() and path.stat().st_size > self._size:
-            self.torn_tail = True
+        self._file: io.FileIO | None = None
+        self.entries, self._chain, self._size, self.torn_tail = _read(path)
 
     def append(self, entry: Entry) -> None:
         """Add one entry; returns when it is durable. Raises LocalStorageError."""
@@ -32,47 +30,42 @@ class JournalFile:
         line, chain = encode_line(entry, self._chain)
         self._broken = True
         with local_io("appending to", self.path):
-            handle = self._open()
-            _write_all(handle, line)
-            os.fsync(handle)
+            file = self._open()
+            _write_all(file, line)
+            disk().sync(file)
         self._broken = False
         self._chain = chain
         self._size += len(line)
         self.entries.append(entry)
 
-    def _open(self) -> int:
-        if self._handle is None:
-            created = not self.path.exists()
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-            handle = os.open(self.path, flags, FILE_MODE)
-            os.fchmod(handle, FILE_MODE)  # whatever the umask
-            os.ftruncate(handle, self._size)  # drops a torn tail
-            if created:
-                sync_folder(self.path.parent)
-            self._handle = handle
-        return self._handle
+    def _open(self) -> io.FileIO:
+        if self._file is None:
+            self._file = disk().open_to_append(self.path)
+            disk().truncate(self._file, self._size)  # drops a torn tail
+            if self._size == 0:  # new, or a kill came before its name was durable
+                disk().sync_folder(self.path.parent)
+        return self._file
 
     def close(self) -> None:
         """Let go of the file; harmless when repeated."""
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
-def _write_all(handle: int, content: bytes) -> None:
+def _write_all(file: io.FileIO, content: bytes) -> None:
     while content:
-        content = content[os.write(handle, content) :]
+        content = content[file.write(content) :]
 
 
-def _read(path: Path) -> tuple[list[Entry], Chain, int]:
-    """The intact entries, the chain after them, and their size in bytes."""
-    if not path.exists():
-        return [], CHAIN_START, 0
-    with local_io("reading", path):
-        content = path.read_bytes()
+def _read(path: Path) -> tuple[list[Entry], Chain, int, bool]:
+    """The intact entries, the chain after them, their size in bytes, and whether a tail is torn."""
+    if not is_file(path):
+        return [], CHAIN_START, 0, False
+    content = read_file(path)
     entries: list[Entry] = []
     chain, size = CHAIN_START, 0
-    *lines, _tail = content.split(b"\n")
+    *lines, tail = content.split(b"\n")
     for number, line in enumerate(lines, start=1):
         try:
             entry, chain = decode_line(line, chain)
@@ -84,4 +77,4 @@ def _read(path: Path) -> tuple[list[Entry], Chain, int]:
             ) from error
         entries.append(entry)
         size += len(line) + 1
-    return entries, chain, size
+    return entries, chain, size, bool(tail)

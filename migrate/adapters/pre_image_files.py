@@ -8,7 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from migrate.adapters.durable import durable_file, file_sha256, local_io
+from migrate.adapters.disk import disk
+from migrate.adapters.durable import (
+    durable_file,
+    file_sha256,
+    hash_open_file,
+    is_file,
+    local_io,
+)
 from migrate.core.canonical import decode_json, encode_canonical_json
 from migrate.core.manifest import damaged
 from migrate.core.model import KvEntry, Vector, VectorId
@@ -148,11 +155,13 @@ def read_existing_ids(path: Path, sha256: str) -> Iterator[VectorId]:
 
 
 def _read(path: Path, sha256: str) -> Iterator[dict[str, object]]:
-    if not path.is_file():
+    if not is_file(path):
         raise damaged(str(path), "the file is missing")
-    if file_sha256(path)[1] != sha256:
-        raise damaged(str(path), f"its sha256 is not {sha256}, as the journal says")
-    with local_io("reading", path), pq.ParquetFile(path) as parquet:
+    with local_io("reading", path), disk().open_to_read(path) as file:
+        if hash_open_file(file)[1] != sha256:
+            raise damaged(str(path), f"its sha256 is not {sha256}, as the journal says")
+        file.seek(0)
+        parquet = pq.ParquetFile(file, pre_buffer=False)
         for batch in parquet.iter_batches(batch_size=_ROW_GROUP_ROWS):
             yield from batch.to_pylist()
 

@@ -6,14 +6,14 @@ ours, and after a crash of the machine the reboot takes its own part of the wind
 """
 
 import errno
-import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from migrate.adapters.durable import FILE_MODE, local_io, make_folder, write_durably
+from migrate.adapters.disk import disk
+from migrate.adapters.durable import is_file, local_io, make_folder, write_durably
 from migrate.core.limits import (
     REQUEST_WINDOW_S,
     REQUESTS_PER_WINDOW_MAX,
@@ -147,16 +147,12 @@ class RequestBudget:
                 return
             lock = self._path.with_name(self._path.name + ".lock")
             with local_io("locking", lock):
-                handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, FILE_MODE)
-            try:
-                with local_io("locking", lock):
-                    fcntl.flock(handle, fcntl.LOCK_EX)
+                held = disk().lock(lock, wait=True)
+            with held:
                 self._refresh(self._path)
                 if self._offset > FILE_BYTES_MAX:
                     self._rewrite(self._path)
                 yield self._now()
-            finally:
-                os.close(handle)
 
     def _now(self) -> Now:
         return Now(
@@ -187,34 +183,27 @@ class RequestBudget:
 
     def _append(self, path: Path, line: str, *, durable: bool) -> None:
         data = f"{line}\n".encode()
-        with local_io("writing", path):
-            handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
-            try:
-                if os.write(handle, data) != len(data):
-                    self._file_id = None  # a torn line: read and written anew the next time
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                if durable:
-                    os.fsync(handle)
-            finally:
-                os.close(handle)
+        with local_io("writing", path), disk().open_to_append(path) as file:
+            if file.write(data) != len(data):
+                self._file_id = None  # a torn line: read and written anew the next time
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if durable:
+                disk().sync(file)
         self._offset += len(data)
 
     def _refresh(self, path: Path) -> None:
         """Take in what others wrote since; the whole file if it is another one than before."""
-        with local_io("reading", path):
-            try:
-                handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-            except FileNotFoundError:
-                self._rewrite(path)
+        if not is_file(path):
+            self._rewrite(path)
+            return
+        with local_io("reading", path), disk().open_to_read(path) as file:
+            found = os.fstat(file.fileno())
+            file_id = (found.st_dev, found.st_ino)
+            fresh = file_id != self._file_id or found.st_size < self._offset
+            if not fresh and found.st_size == self._offset:
                 return
-            with os.fdopen(handle, "rb") as file:
-                found = os.fstat(handle)
-                file_id = (found.st_dev, found.st_ino)
-                fresh = file_id != self._file_id or found.st_size < self._offset
-                if not fresh and found.st_size == self._offset:
-                    return
-                file.seek(0 if fresh else self._offset)
-                text = file.read().decode("ascii", errors="replace")
+            file.seek(0 if fresh else self._offset)
+            text = file.read().decode("ascii", errors="replace")
         self._take_in(path, text, fresh=fresh)
         self._file_id, self._offset = file_id, found.st_size
         if self._worth_rewriting(text, fresh=fresh):
@@ -256,5 +245,6 @@ class RequestBudget:
         lines = [FORMAT_LINE, *map(encode_record, [*stamps, *self._window.rules])]
         content = "".join(f"{line}\n" for line in lines).encode()
         write_durably(path, content)
-        found = path.stat()
+        with local_io("reading", path), disk().open_to_read(path) as file:
+            found = os.fstat(file.fileno())
         self._file_id, self._offset = (found.st_dev, found.st_ino), len(content)

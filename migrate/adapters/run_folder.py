@@ -5,7 +5,14 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from migrate.adapters.durable import file_sha256, local_io, make_folder, write_durably
+from migrate.adapters.durable import (
+    file_sha256,
+    folder_names,
+    is_file,
+    make_folder,
+    read_file,
+    write_durably,
+)
 from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.snapshot_folder import JOURNAL, Snapshot
 from migrate.core.canonical import decode_json, encode_canonical_json
@@ -42,12 +49,11 @@ class RunFolder:
         snapshot, ArtefactDamagedError when a file is not what it was.
         """
         plan_path = path / PLAN
-        if not plan_path.is_file():
+        if not is_file(plan_path):
             raise UsageError(
                 f"{path}: no run ({PLAN} is missing)", remedy="name a folder under runs/"
             )
-        with local_io("reading", plan_path):
-            content = plan_path.read_bytes()
+        content = read_file(plan_path)
         self.path = path
         self.snapshot = snapshot
         self.plan: RunPlan = decode_plan(content, where=str(plan_path))
@@ -60,7 +66,7 @@ class RunFolder:
         self.journal = JournalFile(path / JOURNAL)
         self._check_opened(file_sha256(plan_path)[1])
         quarantine = path / QUARANTINE
-        if not quarantine.is_file():
+        if not is_file(quarantine):
             raise damaged(str(quarantine), "the file is missing")
         if file_sha256(quarantine)[1] != self.plan.quarantine_sha256:
             raise damaged(str(quarantine), "not the list the plan was made with")
@@ -92,9 +98,7 @@ class RunFolder:
 
     def quarantined(self) -> Iterator[QuarantinedPoint]:
         """The points that stay behind, in row order."""
-        with local_io("reading", self.path / QUARANTINE):
-            lines = (self.path / QUARANTINE).read_bytes().splitlines()
-        for line in lines:
+        for line in read_file(self.path / QUARANTINE).splitlines():
             yield _decode_quarantined(line, where=str(self.path / QUARANTINE))
 
     def excluded_rows(self) -> frozenset[int]:
@@ -123,12 +127,13 @@ def create_run(snapshot: Snapshot, plan: RunPlan, quarantine: bytes) -> RunFolde
 def new_run_id(snapshot: Snapshot, wall_s: float) -> str:
     """A name that sorts after all earlier runs of the snapshot."""
     stamp = datetime.fromtimestamp(wall_s, UTC).strftime("%Y%m%dT%H%M%SZ")
-    return f"{len(list(snapshot.runs.glob('*'))):03d}-{stamp}"
+    return f"{len(folder_names(snapshot.runs)):03d}-{stamp}"
 
 
 def run_folders(snapshot: Snapshot) -> list[Path]:
     """The runs of a snapshot, oldest first."""
-    return sorted(path.parent for path in snapshot.runs.glob(f"*/{PLAN}"))
+    runs = (snapshot.runs / name for name in folder_names(snapshot.runs))
+    return [path for path in runs if is_file(path / PLAN)]
 
 
 def encode_quarantine(points: Iterable[QuarantinedPoint]) -> bytes:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from migrate.adapters.durable import local_io
+from migrate.adapters.durable import folder_names, is_file, read_file
 from migrate.adapters.snapshot_parquet import SnapshotRows, read_part
 from migrate.core.manifest import SnapshotManifest, damaged, decode_manifest
 from migrate.core.pages import take_rows
@@ -27,15 +27,15 @@ class Snapshot:
     def __init__(self, folder: Path) -> None:
         """Read the manifest. Raises UsageError when the folder holds none."""
         path = folder / MANIFEST
-        if not path.is_file():
+        if not is_file(path):
             raise UsageError(
                 f"{folder}: no sealed snapshot ({MANIFEST} is missing)",
                 remedy="run `q2v snapshot` to its end, or name another folder",
             )
-        with local_io("reading", path):
-            if path.stat().st_size > MANIFEST_BYTES_MAX:
-                raise damaged(str(path), f"larger than {MANIFEST_BYTES_MAX} bytes")
-            content = path.read_bytes()
+        try:
+            content = read_file(path, bytes_max=MANIFEST_BYTES_MAX)
+        except ValueError as error:
+            raise damaged(str(path), str(error)) from error
         self.folder = folder
         self.manifest: SnapshotManifest = decode_manifest(content, where=str(path))
 
@@ -59,7 +59,7 @@ class Snapshot:
             if part.rows == 0 or row <= first_row or part_start >= end:
                 continue
             path = part_path(self.folder, part.ordinal)
-            if not path.is_file():
+            if not is_file(path):
                 raise damaged(str(path), "the part is missing")
             for rows in read_part(
                 path,
@@ -74,12 +74,10 @@ class Snapshot:
 
     def unknown_files(self) -> list[str]:
         """Files that the manifest does not name; they are never read."""
-        known = {part_path(self.folder, part.ordinal) for part in self.manifest.parts}
-        return sorted(
-            str(path.relative_to(self.folder))
-            for path in (self.folder / PARTS).iterdir()
-            if path not in known
-        )
+        known = {part_path(self.folder, part.ordinal).name for part in self.manifest.parts}
+        return [
+            f"{PARTS}/{name}" for name in folder_names(self.folder / PARTS) if name not in known
+        ]
 
 
 def _cut(rows: SnapshotRows, first_row: int, end_row: int) -> SnapshotRows | None:
@@ -94,13 +92,17 @@ def _cut(rows: SnapshotRows, first_row: int, end_row: int) -> SnapshotRows | Non
 
 def sealed_folders(directory: Path) -> list[Path]:
     """Sealed snapshots under a folder, oldest first (ids start with their time)."""
-    return sorted(path.parent for path in directory.glob(f"*/{MANIFEST}"))
+    return [path for path in _folders(directory) if is_file(path / MANIFEST)]
 
 
 def unsealed_folders(directory: Path) -> list[Path]:
     """Snapshots that were begun and not sealed, oldest first."""
-    return sorted(
-        path.parent
-        for path in directory.glob(f"*/{JOURNAL}")
-        if not (path.parent / MANIFEST).exists()
-    )
+    return [
+        path
+        for path in _folders(directory)
+        if is_file(path / JOURNAL) and not is_file(path / MANIFEST)
+    ]
+
+
+def _folders(directory: Path) -> list[Path]:
+    return [directory / name for name in folder_names(directory)]

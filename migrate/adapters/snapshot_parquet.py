@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from migrate.adapters.disk import disk
 from migrate.adapters.durable import durable_file, file_sha256, hash_open_file, local_io
 from migrate.core.digest import DIGEST_BYTES
 from migrate.core.manifest import SNAPSHOT_FORMAT, PartRecord, damaged
@@ -192,7 +193,7 @@ def read_part(
     wanted = [spec for spec in vectors if spec.name in with_vectors]
     columns = ["point_id", "point_id_type", "payload", "irregular", "digest"]
     columns += [vector_column(spec.name) for spec in wanted]
-    with local_io("reading", path), path.open("rb") as file:
+    with local_io("reading", path), disk().open_to_read(path) as file:
         if hash_open_file(file) != (part.bytes, part.sha256):
             raise damaged(
                 str(path),

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from migrate.adapters.disk import disk
 from migrate.errors import BudgetExhaustedError
 from migrate.ports import Clock
 
@@ -19,7 +20,7 @@ class StopSigns:
 
     def check(self) -> None:
         """Raises BudgetExhaustedError when it is time to stop."""
-        if self._file.exists():
+        if disk().exists(self._file):
             raise BudgetExhaustedError(
                 f"stop file {self._file} found; everything sent so far is journalled",
                 remedy=f"remove {self._file} and run the same command again: it goes on here",

@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrate.adapters.durable import local_io
+from migrate.adapters.durable import folder_names, is_file, read_file
 from migrate.adapters.id_files import read_ids
 from migrate.adapters.run_folder import RECONCILE, RunFolder
 from migrate.core.canonical import decode_json
@@ -61,10 +61,11 @@ def _opening(run: RunFolder, ordinal: int) -> Entry:
 
 def _newest_drift(run: RunFolder) -> Path | None:
     """The newest report's folder, if it says "drift" and names something that we write."""
-    reports = sorted((run.path / RECONCILE).glob(f"[0-9]*/{REPORT}"))
+    folders = [run.path / RECONCILE / name for name in folder_names(run.path / RECONCILE)]
+    reports = [folder / REPORT for folder in folders if is_file(folder / REPORT)]
     if not reports:
         return None
-    match decode_json(reports[-1].read_bytes()):
+    match decode_json(read_file(reports[-1])):
         case {"verdict": "drift", "drift": dict() as drift}:
             ours = ("missing", "mismatched", "kv_missing", "kv_mismatched", "counter")
             return reports[-1].parent if any(drift.get(name) for name in ours) else None
@@ -84,5 +85,4 @@ def _selection(run: RunFolder, entry: Entry) -> Selection:
 
 
 def _sha256(path: Path) -> str:
-    with local_io("reading", path):
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_file(path)).hexdigest()

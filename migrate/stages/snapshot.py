@@ -6,14 +6,22 @@ the snapshot, so points that were added, changed or deleted meanwhile cannot hid
 """
 
 import hashlib
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from migrate.adapters.durable import file_sha256, local_io, make_folder, write_durably
+from migrate.adapters.disk import disk
+from migrate.adapters.durable import (
+    file_sha256,
+    folder_names,
+    is_file,
+    make_folder,
+    remove_file,
+    remove_folder,
+    write_durably,
+)
 from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.snapshot_folder import (
     JOURNAL,
@@ -119,8 +127,7 @@ def run(
     finally:
         journal.close()
         if not journal.entries:  # nothing was begun: leave nothing behind
-            with local_io("removing", folder):
-                shutil.rmtree(folder)
+            remove_folder(folder)
     return SnapshotReport(
         snapshot_id=manifest.snapshot_id,
         path=str(folder),
@@ -164,7 +171,7 @@ def _choose_folder(
             return folder, True
     stamp = datetime.fromtimestamp(clock.wall_s(), UTC).strftime("%Y%m%dT%H%M%SZ")
     ordinal = 0
-    while (folder := directory / f"{stamp}-{fingerprint[:6]}-{ordinal:02d}").exists():
+    while disk().exists(folder := directory / f"{stamp}-{fingerprint[:6]}-{ordinal:02d}"):
         ordinal += 1
     make_folder(folder / PARTS)
     return folder, False
@@ -210,11 +217,10 @@ def _cut_ranges(
 
 def _drop_unsealed_parts(folder: Path, state: SnapshotState) -> None:
     """Remove what a kill left behind: files that no journal entry vouches for."""
-    known = {part_path(folder, ordinal) for ordinal in state.parts}
-    with local_io("clearing", folder / PARTS):
-        for path in sorted((folder / PARTS).iterdir()):
-            if path not in known:
-                path.unlink()
+    known = {part_path(folder, ordinal).name for ordinal in state.parts}
+    for name in folder_names(folder / PARTS):
+        if name not in known:
+            remove_file(folder / PARTS / name)
 
 
 def _write_missing_parts(copy: _Copy, progress: Progress) -> None:
@@ -231,7 +237,7 @@ def _write_missing_parts(copy: _Copy, progress: Progress) -> None:
 def _is_there(folder: Path, part: PartRecord) -> bool:
     """Whether the file is the one the journal means; a kill may have come between the two."""
     path = part_path(folder, part.ordinal)
-    return path.is_file() and file_sha256(path) == (part.bytes, part.sha256)
+    return is_file(path) and file_sha256(path) == (part.bytes, part.sha256)
 
 
 def _write_range(copy: _Copy, span: Range) -> PartRecord:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from migrate.adapters.disk import disk
+from migrate.adapters.durable import folder_names, is_file
 from migrate.adapters.run_folder import PLAN, RunFolder, run_folders
 from migrate.adapters.snapshot_folder import RUNS, Snapshot, sealed_folders
 from migrate.errors import UsageError
@@ -30,7 +32,7 @@ def find_run(folder: Path, named: Path | None) -> RunFolder:
     """
     if named is not None:
         path = _below(folder, named)
-        if not (path / PLAN).is_file() and path.parent.name != RUNS:
+        if not is_file(path / PLAN) and path.parent.name != RUNS:
             raise UsageError(f"{named}: no run folder", remedy="name a folder .../runs/<run_id>")
         return RunFolder(path, Snapshot(path.parent.parent))
     for path in reversed(sealed_folders(folder)):
@@ -43,7 +45,8 @@ def find_run(folder: Path, named: Path | None) -> RunFolder:
 
 def _below(folder: Path, named: Path) -> Path:
     """A path as typed, or an id of something under `folder`."""
-    if named.exists() or len(named.parts) > 1:
+    if disk().exists(named) or len(named.parts) > 1:
         return named
-    found = [*folder.glob(f"{named.name}"), *folder.glob(f"*/{RUNS}/{named.name}")]
+    places = [folder, *(folder / name / RUNS for name in folder_names(folder))]
+    found = [place / named for place in places if disk().exists(place / named)]
     return found[-1] if found else named

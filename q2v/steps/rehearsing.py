@@ -4,14 +4,21 @@ Every step says what it expects and looks whether that is so; the first one that
 ends the rehearsal.
 """
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 import reconcile.run as reconcile_run
-from migrate.adapters.durable import FolderLock, make_folder, write_durably
+from migrate.adapters.durable import (
+    FolderLock,
+    folder_names,
+    is_file,
+    make_folder,
+    read_file,
+    remove_folder,
+    write_durably,
+)
 from migrate.adapters.run_folder import RunFolder, run_folders
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.mapping import encode_kv_key
@@ -58,13 +65,13 @@ PROFILE: Profile = replace(
 
 def prepare_folder(folder: Path) -> None:
     """An empty folder; a former rehearsal's is removed, anybody else's is refused."""
-    if folder.exists() and any(folder.iterdir()):
-        if not (folder / MARKER).is_file():
+    if folder_names(folder):
+        if not is_file(folder / MARKER):
             raise UsageError(
                 f"{folder} holds something else than a rehearsal",
                 remedy="name an empty folder with --dir",
             )
-        shutil.rmtree(folder)
+        remove_folder(folder)
     make_folder(folder)
     write_durably(folder / MARKER, b"made by q2v rehearse; removed by the next one\n")
 
@@ -345,7 +352,7 @@ def _find(story: Story, scene: Scene, snapshot: Snapshot, planted: Planted) -> N
         report = _run_reconcile(scene, snapshot)
         _tell_report(step, report)
         for name, ids in planted.ids.items():
-            found = set(Path(report.files[name]).read_text().split())
+            found = set(read_file(Path(report.files[name])).decode().split())
             expect(found == set(ids), f"{name}: found {sorted(found)}, planted {sorted(ids)}")
         expect(report.drift["counter"] == 1, "the counter was changed")
         expect(report.verdict == "drift", f"verdict {report.verdict}")

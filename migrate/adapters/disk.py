@@ -1,0 +1,137 @@
+"""Every touch of the file system, in one place: nothing else opens, lists, renames or removes.
+
+Tests put another disk in its stead (`use_disk`): one that counts the steps, cuts the run at any
+of them, fills up, fails, or forgets what was not fsynced. `durable.py` builds on it what the rest
+of the tool uses.
+"""
+
+import fcntl
+import io
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+
+
+class Disk:
+    """The machine's file system. Raises OSError as the system does; follows no link to a file."""
+
+    def exists(self, path: Path) -> bool:
+        """Whether there is a file, a folder, or a link that leads to one."""
+        return path.exists()
+
+    def is_file(self, path: Path) -> bool:
+        """Whether there is a file."""
+        return path.is_file()
+
+    def names(self, folder: Path) -> list[str]:
+        """What a folder holds, sorted; nothing when there is no such folder."""
+        try:
+            return sorted(path.name for path in folder.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def open_to_read(self, path: Path) -> BinaryIO:
+        """An open file; hash and parse the same handle, so that nobody changes it in between."""
+        return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
+
+    def create(self, path: Path) -> io.FileIO:
+        """A new file for writing, this user's only whatever the umask; an existing one fails."""
+        return self._open_to_write(path, os.O_CREAT | os.O_EXCL)
+
+    def open_to_append(self, path: Path) -> io.FileIO:
+        """An existing or new file; whatever is written goes to its end."""
+        return self._open_to_write(path, os.O_CREAT | os.O_APPEND)
+
+    def _open_to_write(self, path: Path, flags: int) -> io.FileIO:
+        handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | flags, FILE_MODE)
+        os.fchmod(handle, FILE_MODE)
+        return self.wrap(path, handle)
+
+    def wrap(self, path: Path, handle: int) -> io.FileIO:
+        """The unbuffered file over an open handle."""
+        return io.FileIO(handle, "wb")
+
+    def truncate(self, file: io.FileIO, size: int) -> None:
+        """Cut an open file."""
+        os.ftruncate(file.fileno(), size)
+
+    def sync(self, file: io.FileIO) -> None:
+        """Make what was written to an open file durable."""
+        os.fsync(file.fileno())
+
+    def replace(self, path: Path, new: Path) -> None:
+        """Give a file another name, in place of what had it."""
+        path.replace(new)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file; one that is not there is no error."""
+        path.unlink(missing_ok=True)
+
+    def make_folder(self, path: Path) -> None:
+        """One folder, this user's only whatever the umask; its parent exists."""
+        path.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        path.chmod(FOLDER_MODE)
+
+    def remove_folder(self, path: Path) -> None:
+        """A folder with all it holds; one that is not there is no error."""
+        shutil.rmtree(path, ignore_errors=not path.exists())
+
+    def sync_folder(self, path: Path) -> None:
+        """Make the names in a folder durable: a rename counts only after this."""
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def lock(self, path: Path, *, wait: bool) -> io.FileIO:
+        """The file, locked until it is closed or the process ends, however it ends.
+
+        Without `wait`, one that is locked already raises LockedFileError.
+        """
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, FILE_MODE)
+        file = io.FileIO(handle, "r+b")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            holder = os.read(handle, 200).decode(errors="replace").strip()
+            file.close()
+            raise LockedFileError(holder) from error
+        except OSError:
+            file.close()
+            raise
+        os.fchmod(handle, FILE_MODE)
+        return file
+
+
+class LockedFileError(Exception):
+    """Somebody else holds the lock; `holder` is what they wrote into the file."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(holder)
+        self.holder = holder
+
+
+_current = Disk()
+
+
+def disk() -> Disk:
+    """The disk in use."""
+    return _current
+
+
+@contextmanager
+def use_disk(other: Disk) -> Iterator[None]:
+    """Another disk for all of this process while the block runs; for tests."""
+    global _current  # noqa: PLW0603 - the seam itself
+    before, _current = _current, other
+    try:
+        yield
+    finally:
+        _current = before
