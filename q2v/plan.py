@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from migrate.adapters.durable import FolderLock
+from migrate.adapters.folder_lock import FolderLock
 from migrate.core.limits import PRICES_AS_OF
 from q2v import wiring
 from q2v.loading import unknown_environment

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 import reconcile.run as reconcile_run
-from migrate.adapters.durable import FolderLock
+from migrate.adapters.folder_lock import FolderLock
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options
 from q2v.progress import open_progress

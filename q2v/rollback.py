@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from migrate.adapters.durable import FolderLock
+from migrate.adapters.folder_lock import FolderLock
 from migrate.adapters.id_files import read_ids
 from migrate.errors import ExitCode, UsageError
 from q2v import wiring

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from migrate.adapters.durable import FolderLock
+from migrate.adapters.folder_lock import FolderLock
 from migrate.stages import snapshot as stage
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options

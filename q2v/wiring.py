@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from migrate.adapters.clock import SystemClock
+from migrate.adapters.folder_lock import BUDGET_FOLDER
 from migrate.adapters.http import CloudflareHttp
 from migrate.adapters.kv_namespaces import WorkersKvNamespaces
 from migrate.adapters.kv_target import WorkersKvTarget
@@ -25,7 +26,6 @@ from q2v.settings import Settings, check_required
 from reconcile.run import ReconcileRules
 
 TOOL = f"q2v {version('qdrant-to-vectorize')}"
-BUDGET_FOLDER = ".budget"
 
 
 @dataclass(frozen=True, slots=True)

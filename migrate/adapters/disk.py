@@ -29,6 +29,10 @@ class Disk:
         """Whether there is a file."""
         return path.is_file()
 
+    def is_folder(self, path: Path) -> bool:
+        """Whether there is a folder; a link to one is none of ours."""
+        return path.is_dir() and not path.is_symlink()
+
     def names(self, folder: Path) -> list[str]:
         """What a folder holds, sorted; nothing when there is no such folder."""
         try:

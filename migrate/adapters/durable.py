@@ -3,17 +3,15 @@
 import errno
 import hashlib
 import io
-import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
-from migrate.adapters.disk import LockedFileError, disk
-from migrate.errors import LocalStorageError, RunLockedError
+from migrate.adapters.disk import disk
+from migrate.errors import LocalStorageError
 
+TEMPORARY_SUFFIX = ".q2v-tmp"  # names that nobody else would choose: they are removed unasked
 _READ_BYTES = 1 << 20
 _REMEDIES = {
     errno.ENOSPC: "free some disk space, then run the same command again",
@@ -59,7 +57,7 @@ def durable_file(path: Path) -> Iterator[BinaryIO]:
 
     After an exception or a kill the old file, or none, is there. Raises LocalStorageError.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}{TEMPORARY_SUFFIX}")
     with local_io("writing", path):
         disk().remove(temporary)  # of an earlier, killed attempt; the lock is ours
         raw = disk().create(temporary)
@@ -130,45 +128,3 @@ def remove_folder(path: Path) -> None:
     """Remove a folder with all it holds; harmless when repeated."""
     with local_io("removing", path):
         disk().remove_folder(path)
-
-
-class FolderLock:
-    """At most one process works in a folder. The operating system frees it with the process."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / ".lock"
-        self._file: io.FileIO | None = None
-
-    def __enter__(self) -> Self:
-        """Take the lock at once or raise RunLockedError naming the holder."""
-        make_folder(self._path.parent)
-        try:
-            with local_io("locking", self._path):
-                self._file = disk().lock(self._path, wait=False)
-        except LockedFileError as error:
-            raise RunLockedError(
-                f"another q2v works in {self._path.parent}: {error.holder or 'holder unknown'}",
-                remedy="wait until it has ended, or stop it; nothing has been written here",
-            ) from error
-        try:
-            with local_io("locking", self._path):
-                disk().truncate(self._file, 0)
-                self._file.write(f"pid {os.getpid()} on {socket.gethostname()}\n".encode())
-        except BaseException:
-            self._free()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Free the lock."""
-        self._free()
-
-    def _free(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None

@@ -13,6 +13,7 @@ from migrate.adapters.durable import (
     read_file,
     write_durably,
 )
+from migrate.adapters.folder_lock import SPILL
 from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.snapshot_folder import JOURNAL, Snapshot
 from migrate.core.canonical import decode_json, encode_canonical_json
@@ -108,7 +109,7 @@ class RunFolder:
     @property
     def spill(self) -> Path:
         """A folder for what does not fit in memory; always safe to delete."""
-        return self.path / ".spill"
+        return self.path / SPILL
 
     def close(self) -> None:
         """Let go of the journal."""

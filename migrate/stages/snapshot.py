@@ -63,6 +63,7 @@ class SnapshotOptions:
     page_points: int = 1000  # points asked for per page; the source may give fewer
     second_reading: SecondReading = "digest"
     allow_empty: bool = False
+    part_points: int | None = None  # per part; None: by the size of a point
     tool: str = "q2v"
 
 
@@ -185,7 +186,8 @@ def _open(copy: _Copy, clock: Clock, progress: Progress) -> None:
             f"collection '{copy.collection.name}' holds no points",
             remedy="check the collection's name, or pass --allow-empty",
         )
-    starts, points = _cut_ranges(copy.source, count, part_rows(copy.collection.vectors), progress)
+    rows = copy.options.part_points or part_rows(copy.collection.vectors)
+    starts, points = _cut_ranges(copy.source, count, rows, progress)
     copy.journal.append(
         {
             "type": OPENED,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrate.adapters.access import probe_access
+from migrate.adapters.folder_lock import SPILL
 from migrate.adapters.http import CloudflareHttp
 from migrate.adapters.kv_target import WorkersKvTarget
 from migrate.adapters.snapshot_folder import Snapshot
@@ -21,7 +22,6 @@ from migrate.stages.walk import walk_points
 from q2v import wiring
 from q2v.settings import Settings
 
-SPILL = ".spill-plan"
 METADATA_INDEX_READS = 4  # seen live: empty, both, one, both (contract 2.6)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 import reconcile.run as reconcile_run
 from migrate.adapters.durable import (
-    FolderLock,
     folder_names,
     is_file,
     make_folder,
@@ -19,6 +18,7 @@ from migrate.adapters.durable import (
     remove_folder,
     write_durably,
 )
+from migrate.adapters.folder_lock import FolderLock
 from migrate.adapters.run_folder import RunFolder, run_folders
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.mapping import encode_kv_key

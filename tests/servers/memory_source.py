@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,12 +29,15 @@ class SourceFailedError(Exception):
 class MemorySource:
     """`ports.PointSource` over a dict; `before_read` may change points, or raise."""
 
-    def __init__(self, points: dict[int, dict[str, object]]) -> None:
+    def __init__(
+        self, points: dict[int, dict[str, object]], *, dimensions: int = DIMENSIONS
+    ) -> None:
+        self._dimensions = dimensions
         self.points = dict(points)  # u64 id -> payload; the values follow from both
         self.before_read: Callable[[int], None] = lambda number: None
         self.reads: list[tuple[str, PointId | None]] = []  # what was read, from where
         self.name = "points"
-        self.specs = (SPEC,)
+        self.specs = (replace(SPEC, dimensions=dimensions),)
         self.warnings: tuple[str, ...] = ()
         self.answer_points_max = 10**9  # a server may give fewer than asked for
 
@@ -60,7 +64,8 @@ class MemorySource:
 
     def read_points(self, start: PointId | None, *, limit: int) -> Page:
         self._note("points", start)
-        return page_of(self.points, self._from(start, min(limit, self.answer_points_max)))
+        ids = self._from(start, min(limit, self.answer_points_max))
+        return page_of(self.points, ids, dimensions=self._dimensions)
 
     def close(self) -> None:
         pass
@@ -75,15 +80,19 @@ class MemorySource:
         return ids[first : first + limit]
 
 
-def page_of(points: dict[int, dict[str, object]], ids: Sequence[PointId]) -> Page:
-    """The page of these ids."""
-    values = [values_of(point_id.number, points[point_id.number]) for point_id in ids]
+def page_of(
+    points: dict[int, dict[str, object]], ids: Sequence[PointId], *, dimensions: int = DIMENSIONS
+) -> Page:
+    """The page of these ids; further dimensions are zero."""
+    values = np.zeros((len(ids), dimensions), np.float32)
+    for position, point_id in enumerate(ids):
+        values[position, :DIMENSIONS] = values_of(point_id.number, points[point_id.number])
     return Page(
         ids=tuple(ids),
         payloads=tuple(encode_canonical_json(points[point_id.number]) for point_id in ids),
         vectors={
             "": DenseColumn(
-                np.array(values, np.float32).reshape(len(ids), DIMENSIONS),
+                values,
                 np.ones(len(ids), np.bool_),
             )
         },

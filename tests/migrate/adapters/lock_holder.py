@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from migrate.adapters.durable import FolderLock
+from migrate.adapters.folder_lock import FolderLock
 from migrate.errors import RunLockedError
 
 try:

@@ -13,7 +13,6 @@ import pytest
 
 from migrate.adapters.clock import SystemClock
 from migrate.adapters.durable import (
-    FolderLock,
     durable_file,
     file_sha256,
     local_io,
@@ -21,6 +20,7 @@ from migrate.adapters.durable import (
     open_new,
     write_durably,
 )
+from migrate.adapters.folder_lock import FolderLock
 from migrate.errors import ExitCode, LocalStorageError, RunLockedError
 from tests.migrate.adapters.full_disk import file_size_max
 
@@ -71,7 +71,7 @@ def test_a_file_that_is_not_finished_leaves_the_old_one(
 @pytest.mark.fault("G03")
 def test_the_left_over_of_a_killed_attempt_is_no_obstacle(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    (tmp_path / ".file.tmp").write_bytes(b"left by a kill")
+    (tmp_path / ".file.q2v-tmp").write_bytes(b"left by a kill")
     digest = write_durably(path, b"new")
 
     assert path.read_bytes() == b"new"
@@ -110,7 +110,7 @@ def test_a_folder_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
 def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
-    for name in ("file", ".other.tmp", ".lock"):
+    for name in ("file", ".other.q2v-tmp", ".lock"):
         (tmp_path / name).symlink_to(victim)
 
     write_durably(tmp_path / "file", b"new")

@@ -186,7 +186,7 @@ def test_parts_that_no_entry_vouches_for_are_read_anew(tmp_path: Path) -> None:
     (folder,) = (tmp_path / "run").iterdir()
     part_path(folder, 0).write_bytes(b"torn")
     part_path(folder, 9).write_bytes(b"of nobody")
-    (folder / "parts" / ".part-00003.parquet.tmp").write_bytes(b"half")
+    (folder / "parts" / ".part-00003.parquet.q2v-tmp").write_bytes(b"half")
     source.before_read = lambda number: None
     report = take(source, tmp_path / "run")
 

@@ -1,0 +1,90 @@
+"""One q2v at a time in a folder; whoever comes next clears what a killed one left half-written."""
+
+import io
+import os
+import socket
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from migrate.adapters.disk import LockedFileError, disk
+from migrate.adapters.durable import (
+    TEMPORARY_SUFFIX,
+    folder_names,
+    is_file,
+    local_io,
+    make_folder,
+    remove_file,
+    remove_folder,
+)
+from migrate.adapters.snapshot_folder import JOURNAL
+from migrate.errors import RunLockedError
+
+SPILL = ".spill"  # what did not fit in memory; all of it can be derived again
+BUDGET_FOLDER = ".budget"
+
+
+class FolderLock:
+    """At most one process works in a folder. The operating system frees it with the process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / ".lock"
+        self._file: io.FileIO | None = None
+
+    def __enter__(self) -> Self:
+        """Take the lock at once or raise RunLockedError naming the holder."""
+        make_folder(self._path.parent)
+        try:
+            with local_io("locking", self._path):
+                self._file = disk().lock(self._path, wait=False)
+        except LockedFileError as error:
+            raise RunLockedError(
+                f"another q2v works in {self._path.parent}: {error.holder or 'holder unknown'}",
+                remedy="wait until it has ended, or stop it; nothing has been written here",
+            ) from error
+        try:
+            with local_io("locking", self._path):
+                disk().truncate(self._file, 0)
+                self._file.write(f"pid {os.getpid()} on {socket.gethostname()}\n".encode())
+            clear_left_overs(self._path.parent)
+        except BaseException:
+            self._free()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Free the lock."""
+        self._free()
+
+    def _free(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def clear_left_overs(directory: Path) -> None:
+    """Remove temporary files and spilled tables below a --dir; raises LocalStorageError.
+
+    Looks only into folders that are ours: --dir may be somebody's home.
+    """
+    _clear(directory, deep=False)
+    _clear(directory / BUDGET_FOLDER, deep=False)
+    for name in folder_names(directory):
+        if is_file(directory / name / JOURNAL):
+            _clear(directory / name, deep=True)
+
+
+def _clear(folder: Path, *, deep: bool) -> None:
+    for name in folder_names(folder):
+        path = folder / name
+        if name == SPILL:
+            remove_folder(path)
+        elif name.startswith(".") and name.endswith(TEMPORARY_SUFFIX):
+            remove_file(path)
+        elif deep and disk().is_folder(path):
+            _clear(path, deep=True)

@@ -1,0 +1,97 @@
+"""A network without sockets: the tool's real HTTP client on one side, the stand-in on the other."""
+
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+import httpx
+from typing_extensions import override
+
+from sandbox.app import CUT_EXTENSION, SandboxApp
+from tests.faults.steps import Kind, Steps
+
+# Decides about one request: None lets it pass. Called with the request's number from 1.
+Weather = Callable[[int, httpx.Request], "Trouble | None"]
+
+
+class Trouble:
+    """What the network does to one exchange; the plain one does nothing."""
+
+    def before(self) -> None:
+        """Called before the request reaches the service; may raise an httpx error."""
+
+    def instead(self) -> httpx.Response | None:
+        """An answer in place of the service's, which never sees the request."""
+
+    def after(self, response: httpx.Response) -> httpx.Response:
+        """The answer as it arrives; may raise an httpx error: the service has done its work."""
+        return response
+
+
+class InProcessNetwork(httpx.BaseTransport):
+    """Hands requests to the app in this thread. Every request is a step of the sweep."""
+
+    def __init__(
+        self,
+        app: SandboxApp,
+        steps: Steps,
+        *,
+        unsynced: Callable[[], bool],
+        weather: Weather | None = None,
+    ) -> None:
+        self._app = app
+        self._steps = steps
+        self._unsynced = unsynced
+        self._weather = weather
+        self.requests = 0
+
+    @override
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self._steps.pass_(
+            Kind.SEND, f"{request.method} {request.url.path}", unsynced=self._unsynced()
+        )
+        self.requests += 1
+        trouble = self._weather(self.requests, request) if self._weather else None
+        if trouble is None:
+            return call_app(self._app, request)
+        trouble.before()
+        instead = trouble.instead()
+        return trouble.after(call_app(self._app, request)) if instead is None else instead
+
+
+def call_app(app: SandboxApp, request: httpx.Request) -> httpx.Response:
+    """One exchange with an ASGI app that never waits for anything."""
+    body = request.read()
+    inbox: list[MutableMapping[str, Any]] = [{"type": "http.request", "body": body}]
+    outbox: list[MutableMapping[str, Any]] = []
+    torn: list[bool] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        return inbox.pop() if inbox else {"type": "http.disconnect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        outbox.append(message)
+
+    scope: MutableMapping[str, Any] = {
+        "type": "http",
+        "method": request.method,
+        "raw_path": request.url.raw_path.partition(b"?")[0],
+        "query_string": request.url.query,
+        "headers": [(name.lower(), value) for name, value in request.headers.raw],
+        "extensions": {CUT_EXTENSION: {"tear_down": lambda: torn.append(True)}},
+    }
+    exchange = app(scope, receive, send)
+    try:
+        exchange.send(None)
+    except StopIteration:
+        pass
+    else:
+        raise AssertionError("the stand-in waited for something, which nobody here can give")
+    if torn or not outbox:
+        raise httpx.ReadError("the connection was cut", request=request)
+    head, *rest = outbox
+    return httpx.Response(
+        head["status"],
+        headers=head["headers"],
+        content=b"".join(message.get("body", b"") for message in rest),
+        request=request,
+    )

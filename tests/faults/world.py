@@ -1,0 +1,335 @@
+"""A small world: a collection, the stand-in, a folder on a disk that can fail, and the tool.
+
+Everything of the tool is real, from the stages to the HTTP client and the files on disk; only
+the sockets, the clock and the disk's memory of what was fsynced are ours. Time passes when
+somebody waits.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+import reconcile.run as reconcile_run
+from migrate.adapters.disk import use_disk
+from migrate.adapters.folder_lock import BUDGET_FOLDER, FolderLock
+from migrate.adapters.http import CloudflareHttp
+from migrate.adapters.kv_target import WorkersKvTarget
+from migrate.adapters.request_budget import RequestBudget
+from migrate.adapters.vectorize_target import VectorizeTarget
+from migrate.core.base_url import parse_base_url
+from migrate.core.canonical import decode_json
+from migrate.stages import snapshot as snapshot_stage
+from q2v import wiring
+from q2v.loading import load_settings
+from q2v.settings import Settings
+from q2v.steps import moving
+from q2v.steps.find import find_run, find_snapshot
+from q2v.steps.planning import Choices
+from q2v.wiring import Target
+from reconcile import rollback as undo
+from reconcile.report import ReconcileReport
+from reconcile.rollback_manifest import build_manifest
+from sandbox.app import ACCOUNT_ID, SandboxApp, create_app
+from sandbox.profile import INSTANT, Profile
+from sandbox.request_log import RequestLog, RequestRecord
+from tests.clock import VirtualClock
+from tests.faults.faulty_disk import FaultyDisk
+from tests.faults.network import InProcessNetwork, Weather
+from tests.faults.steps import Fault, KilledError, Steps
+from tests.secrecy import assert_secret_absent
+from tests.servers.memory_source import MemorySource, chunk_payloads
+from tests.silence import Silence
+
+DIMENSIONS = 32  # the fewest that the target takes
+INDEX = "small"
+TOKEN = "world-token-4b7e19c2d8f0a6935e"
+BASE_URL = "http://127.0.0.1:9/client/v4"
+POINTS, FILES, PART_POINTS, BATCH_VECTORS = 40, 5, 15, 12  # 3 parts, 4 uploads
+BOOT_S = 45.0  # from a power cut until the tool can run again
+
+
+class WorldClock(VirtualClock):
+    """Virtual time that the stand-in shares; a reboot starts the monotonic clock anew."""
+
+    def __init__(self, *, elapsed_s: float = 0.0) -> None:
+        super().__init__(wall_s=1_800_000_000.0 + elapsed_s)
+        self._monotonic_s = elapsed_s
+        self.boots = 1
+
+    def now(self) -> float:
+        """The stand-in's word for the time."""
+        return self.wall_s()
+
+    def boot_id(self) -> str:
+        """Names the running boot."""
+        return f"boot-{self.boots}"
+
+    def reboot(self) -> None:
+        """The machine starts anew: `BOOT_S` pass."""
+        self.wait(BOOT_S)
+        self.boots += 1
+        self._monotonic_s = BOOT_S
+
+
+@dataclass(slots=True)
+class World:
+    """One life of everything; copies of its folder make other lives."""
+
+    folder: Path
+    app: SandboxApp
+    log: RequestLog
+    clock: WorldClock
+    source: MemorySource
+    settings: Settings
+    namespace_id: str
+    requests_max: int
+    weather: Weather | None = None
+    steps: Steps = field(default_factory=Steps)
+    progress: Silence = field(default_factory=Silence)
+
+    @property
+    def directory(self) -> Path:
+        """The tool's --dir."""
+        return self.folder / "snapshots"
+
+    @property
+    def requests(self) -> list[RequestRecord]:
+        """Everything the target was asked, oldest first."""
+        return self.log.records()
+
+    # --- what an operator does ---------------------------------------------------------------
+
+    def snapshot(self) -> snapshot_stage.SnapshotReport:
+        """`q2v snapshot`."""
+        options = snapshot_stage.SnapshotOptions(page_points=7, part_points=PART_POINTS)
+        with FolderLock(self.directory):
+            return snapshot_stage.run(
+                self.source, self.directory, options, clock=self.clock, progress=self.progress
+            )
+
+    def migrate(self) -> moving.MigrateReport:
+        """`q2v migrate --into-non-empty`."""
+        with FolderLock(self.directory), self._target() as target:
+            return moving.migrate(
+                find_snapshot(self.directory, None),
+                target,
+                self.settings,
+                Choices(into_non_empty=True),
+                self.directory,
+                confirm=lambda _: None,
+                dry_run=False,
+                clock=self.clock,
+                progress=self.progress,
+            )
+
+    def reconcile(self) -> ReconcileReport:
+        """`q2v reconcile`."""
+        rules = wiring.reconcile_rules(self.settings, full=True, seed=1)
+        with (
+            FolderLock(self.directory),
+            self._target() as target,
+            contextlib.closing(find_run(self.directory, None)) as run,
+        ):
+            return reconcile_run.run(
+                run,
+                self.source,
+                target.vectors,
+                target.kv,
+                rules,
+                clock=self.clock,
+                progress=self.progress,
+            )
+
+    def roll_back(self) -> undo.RollbackReport:
+        """`q2v rollback --execute`."""
+        with (
+            FolderLock(self.directory),
+            self._target() as target,
+            contextlib.closing(find_run(self.directory, None)) as run,
+        ):
+            return undo.execute(
+                run,
+                build_manifest(run, requests_per_5min=self.requests_max),
+                target.vectors,
+                target.kv,
+                forced=frozenset(),
+                rules=wiring.settle_rules(self.settings),
+                clock=self.clock,
+                progress=self.progress,
+            )
+
+    @contextlib.contextmanager
+    def _target(self) -> Iterator[Target]:
+        """What `wiring.open_target` makes, over our network and clock."""
+        budget = RequestBudget(
+            self.directory / BUDGET_FOLDER / "requests",
+            clock=self.clock,
+            requests_max=self.requests_max,
+            boot_id=self.clock.boot_id,
+        )
+        network = InProcessNetwork(
+            self.app, self.steps, unsynced=lambda: self._disk.unsynced, weather=self.weather
+        )
+        http = CloudflareHttp(
+            parse_base_url(BASE_URL),
+            ACCOUNT_ID,
+            TOKEN,
+            budget=budget,
+            clock=self.clock,
+            jitter=lambda: 0.5,
+            progress=self.progress,
+            transport=network,
+        )
+        try:
+            yield Target(
+                http,
+                VectorizeTarget(http, INDEX),
+                WorkersKvTarget(http, self.namespace_id),
+                budget,
+                True,
+            )
+        finally:
+            http.close()
+
+    # --- what the world does -----------------------------------------------------------------
+
+    _disk: FaultyDisk = field(init=False)
+
+    @contextlib.contextmanager
+    def striking(self, fault: Fault, at: int) -> Iterator[Steps]:
+        """One life of the process: `fault` strikes at step `at` (0: never).
+
+        A kill ends the block quietly; power faults leave the disk as the next boot finds it.
+        """
+        self.steps = Steps(strike_at=at, fault=fault)
+        self._disk = FaultyDisk(self.directory, self.steps)
+        with use_disk(self._disk), contextlib.suppress(KilledError):
+            yield self.steps
+        struck = at and len(self.steps.done) >= at
+        if struck and fault in {Fault.POWER_LOST, Fault.BROKEN}:
+            self._disk.cut_power(reordered=False)
+        if struck and fault is Fault.POWER_REORDERED:
+            self._disk.cut_power(reordered=True)
+        if struck and fault in {Fault.POWER_LOST, Fault.POWER_REORDERED, Fault.BROKEN}:
+            self.clock.reboot()
+
+    @contextlib.contextmanager
+    def calm(self) -> Iterator[Steps]:
+        """A life in which nothing strikes."""
+        with self.striking(Fault.KILL, at=0) as steps:
+            yield steps
+
+    # --- what can be seen from outside -------------------------------------------------------
+
+    def state(self) -> str:
+        """Digest of everything the target holds."""
+        return self.app.store.state_digest(INDEX, self.namespace_id)
+
+    def content_root(self) -> str:
+        """What the sealed snapshot holds."""
+        return find_snapshot(self.directory, None).manifest.content_root
+
+    def journal_lines(self) -> list[bytes]:
+        """The newest run's journal as it lies on disk, torn tail included; empty without a run."""
+        paths = sorted(self.directory.glob("*/runs/*/journal.jsonl"))
+        return paths[-1].read_bytes().splitlines(keepends=True) if paths else []
+
+    def acknowledged_uploads(self) -> set[str]:
+        """SHA-256 of the bodies that the journal holds acks for."""
+        intents: dict[tuple[object, object], str] = {}
+        acknowledged: set[str] = set()
+        for line in self.journal_lines():
+            if not line.endswith(b"\n"):
+                continue
+            match decode_json(line):
+                case {"type": "intent", "store": "vectors", "sha256": str(sha256), **entry}:
+                    intents[entry["round"], entry["batch"]] = sha256
+                case {"type": "ack", "store": "vectors", **entry}:
+                    acknowledged.add(intents[entry["round"], entry["batch"]])
+        return acknowledged
+
+    def uploads(self) -> list[str]:
+        """SHA-256 of every upload that reached the target."""
+        return [one.body_sha256 for one in self.requests if one.path.endswith("/upsert")]
+
+    def check_rate(self) -> None:
+        """I9: no sliding window of five minutes holds more requests than the budget."""
+        times = [request.at for request in self.requests]
+        for first, last in zip(times, times[self.requests_max :], strict=False):
+            assert last - first >= 300 - 1e-3, f"{self.requests_max + 1} requests in five minutes"
+
+    def check_secrecy(self) -> None:
+        """I10: no form of the token lies in any file or was said to anybody."""
+        files = [path for path in self.directory.rglob("*") if path.is_file()]
+        assert_secret_absent(TOKEN, files, self.progress.said)
+
+
+def settings() -> Settings:
+    """The settings of every world."""
+    loaded = load_settings(
+        config=None,
+        environment={
+            "Q2V_VECTOR_INDEX": INDEX,
+            "Q2V_LIMITS_VECTORS_PER_UPLOAD": str(BATCH_VECTORS),
+            "Q2V_LIMITS_POLL_S": "1",
+            "Q2V_LIMITS_KV_SETTLE_S": "2",
+            "Q2V_LIMITS_SETTLE_TIMEOUT_S": "60",
+        },
+        flags={},
+    )
+    return replace(loaded, target=replace(loaded.target, metadata_indexes=()))
+
+
+@contextlib.contextmanager
+def open_world(
+    folder: Path,
+    *,
+    points: int = POINTS,
+    profile: Profile = INSTANT,
+    requests_max: int = 1_200,
+    clock: WorldClock | None = None,
+    fault: str | None = None,
+) -> Iterator[World]:
+    """The world that lies in `folder`; an empty one gets a target with somebody's content."""
+    clock = clock or WorldClock()
+    (folder / "snapshots").mkdir(exist_ok=True)
+    log = RequestLog()
+    app = create_app(
+        folder / "target", profile=profile, api_token=TOKEN, clock=clock, log=log, fault=fault
+    )
+    with contextlib.closing(app):
+        namespaces = app.store.kv.namespaces()
+        fresh = not namespaces
+        namespace_id = (
+            app.store.create_kv_namespace("small-files") if fresh else namespaces[0].namespace_id
+        )
+        world = World(
+            folder=folder,
+            app=app,
+            log=log,
+            clock=clock,
+            source=MemorySource(chunk_payloads(points, files=FILES), dimensions=DIMENSIONS),
+            settings=settings(),
+            namespace_id=namespace_id,
+            requests_max=requests_max,
+        )
+        if fresh:
+            _furnish(world)
+        yield world
+
+
+def _furnish(world: World) -> None:
+    """What was there before us: some of our ids with other content, foreign ids, KV entries."""
+    store = world.app.store
+    store.create_vector_index(INDEX, DIMENSIONS, "cosine")
+    for number, vector_id in enumerate(["file-0_0", "file-3_2", "foreign-1", "foreign-2"]):
+        values = np.zeros(DIMENSIONS, np.float32)
+        values[number] = 1.0
+        namespace = "theirs" if number == 1 else None
+        store.put_vector(INDEX, vector_id, values, {"from": "a trial", "n": number}, namespace)
+    store.put_kv(world.namespace_id, "file:file-0", b'["old"]', {"by": "a trial"}, 4_000_000_000)
+    store.put_kv(world.namespace_id, "file:elsewhere", b'["x"]')
+    store.put_kv(world.namespace_id, world.settings.kv.counter_key, b"4")
