@@ -1,6 +1,63 @@
-"""Settings for the whole suite: properties give the same verdict on every run."""
+"""Settings for the whole suite: properties repeat, and every row of the fault matrix is covered."""
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
+
+from tests.fault_matrix import read_rows
 
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("ci")
+
+FAULT, TOLD = "fault", "told"  # names of test properties: a row covered, a line for the summary
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Note the rows that each test names; a name that is no row stops everything."""
+    rows = read_rows()
+    for item in items:
+        for mark in item.iter_markers(FAULT):
+            unknown = set(mark.args) - rows
+            if unknown:
+                raise pytest.UsageError(f"{item.nodeid}: no row {', '.join(sorted(unknown))}")
+            item.user_properties += [(FAULT, row) for row in mark.args]
+
+
+def _properties(reporter: pytest.TerminalReporter, name: str) -> Iterator[str]:
+    """The values of a property over all tests that passed."""
+    for report in reporter.stats.get("passed", []):
+        yield from (str(value) for key, value in report.user_properties if key == name)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """After the whole suite: a row that no passing test covers is a failure."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(session.config, "workerinput") or not _is_whole(session.config):
+        return
+    covered = set(_properties(reporter, FAULT))
+    missing = sorted(read_rows() - covered)
+    if missing and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    reporter.section_lines = [
+        f"fault matrix: {len(covered)} rows covered by passing tests"
+        + (f", not covered: {', '.join(missing)}" if missing else "")
+    ]
+
+
+def _is_whole(config: pytest.Config) -> bool:
+    """Whether nothing was left out by path, name or mark."""
+    return (
+        list(config.args) in ([*config.getini("testpaths")], ["tests"])
+        and not config.option.keyword
+        and not config.option.markexpr
+        and not config.option.collectonly
+    )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the tests have to tell, and how much of the matrix they cover."""
+    told = sorted(set(_properties(terminalreporter, TOLD)))
+    for line in [*told, *getattr(terminalreporter, "section_lines", [])]:
+        terminalreporter.write_line(line)

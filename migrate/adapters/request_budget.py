@@ -2,7 +2,7 @@
 
 The stamps of the last requests live in a small append-only file; a lock file beside it lets one
 process at a time look and write. Stamps are not fsynced one by one: they survive any crash of
-ours, and after a crash of the machine the reboot takes its own part of the window.
+ours, and after a crash of the machine nothing leaves until the boot is five minutes old.
 """
 
 import errno
@@ -242,7 +242,11 @@ class RequestBudget:
             Record(kind=Kind.REQUEST, boot=now.boot, monotonic_s=stamp, wall_s=now.wall_s)
             for stamp in self._window.requests
         ]
-        lines = [FORMAT_LINE, *map(encode_record, [*stamps, *self._window.rules])]
+        boot = Record(
+            kind=Kind.BOOT, boot=now.boot, monotonic_s=now.monotonic_s, wall_s=now.wall_s
+        )
+        rules = [rule for rule in self._window.rules if rule.kind is not Kind.BOOT or rule.seconds]
+        lines = [FORMAT_LINE, *map(encode_record, [boot, *stamps, *rules])]
         content = "".join(f"{line}\n" for line in lines).encode()
         write_durably(path, content)
         with local_io("reading", path), disk().open_to_read(path) as file:

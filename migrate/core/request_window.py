@@ -3,6 +3,8 @@
 Ages are measured on the monotonic clock, which starts near 0 with the machine and runs on across
 processes. A stamp of an earlier boot is older than this boot, so the present monotonic time is a
 lower bound of its age whatever the wall clock says; a stamp is never taken for older than it is.
+A power cut may have taken the last stamps with it: after one, this boot has to be as old as the
+window before anything leaves.
 """
 
 import re
@@ -15,7 +17,7 @@ from migrate.core.limits import REQUEST_WINDOW_S
 FORMAT_LINE = "q2v-requests 1"
 UNKNOWN_BOOT = "-"
 _LINE = re.compile(
-    r"(request|block|left) ([0-9A-Za-z-]{1,64}) "
+    r"(request|block|left|boot) ([0-9A-Za-z-]{1,64}) "
     r"([0-9]{1,12}\.[0-9]{6}) (-?[0-9]{1,12}\.[0-9]{6}) ([0-9]{1,6}\.[0-9]{3}) ([0-9]{1,9})",
     re.ASCII,
 )
@@ -28,6 +30,7 @@ class Kind(StrEnum):
     REQUEST = "request"  # one request left
     BLOCK = "block"  # nothing leaves for `seconds`
     LEFT = "left"  # the server said: `count` more requests within `seconds`
+    BOOT = "boot"  # the file was written in this boot; of another boot: what it sent is uncertain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +47,9 @@ class Record:
     @property
     def lifetime_s(self) -> float:
         """How long the record matters."""
-        return float(REQUEST_WINDOW_S) if self.kind is Kind.REQUEST else self.seconds
+        if self.kind in {Kind.REQUEST, Kind.BOOT}:
+            return float(REQUEST_WINDOW_S)
+        return self.seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +104,9 @@ def adopt_record(record: Record, now: Now) -> Record:
     # The file holds rounded times, so a stamp of this very moment may seem to lie ahead.
     if record.boot == now.boot and record.monotonic_s <= now.monotonic_s + ROUNDING_S:
         return replace(record, monotonic_s=min(record.monotonic_s, now.monotonic_s))
+    if record.kind is Kind.BOOT:
+        # Everything of another boot lies before this one began, at monotonic 0.
+        return replace(record, boot=now.boot, monotonic_s=0.0, seconds=float(REQUEST_WINDOW_S))
     age_s = min(max(now.wall_s - record.wall_s, 0.0), now.monotonic_s)
     return replace(record, boot=now.boot, monotonic_s=now.monotonic_s - age_s)
 
@@ -142,6 +150,10 @@ class RequestWindow:
 
     def _wait_for_rule(self, rule: Record, now_s: float) -> Wait:
         remaining_s = rule.seconds - (now_s - rule.monotonic_s) + ROUNDING_S
+        if rule.kind is Kind.BOOT and not rule.seconds:
+            return GO  # of this very boot
+        if rule.kind is Kind.BOOT:
+            return Wait(remaining_s, "the machine restarted: what it sent before is uncertain")
         if rule.kind is Kind.BLOCK:
             return Wait(remaining_s, "the service blocked the account", blocked=True)
         if self._left(rule) > 0:

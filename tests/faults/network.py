@@ -36,11 +36,14 @@ class InProcessNetwork(httpx.BaseTransport):
         steps: Steps,
         *,
         unsynced: Callable[[], bool],
+        sent: Callable[[], None],
         weather: Weather | None = None,
     ) -> None:
+        """`sent` hears of every request that leaves, whatever becomes of it."""
         self._app = app
         self._steps = steps
         self._unsynced = unsynced
+        self._sent = sent
         self._weather = weather
         self.requests = 0
 
@@ -50,6 +53,7 @@ class InProcessNetwork(httpx.BaseTransport):
             Kind.SEND, f"{request.method} {request.url.path}", unsynced=self._unsynced()
         )
         self.requests += 1
+        self._sent()
         trouble = self._weather(self.requests, request) if self._weather else None
         if trouble is None:
             return call_app(self._app, request)

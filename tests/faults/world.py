@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from typing_extensions import override
 
 import reconcile.run as reconcile_run
 from migrate.adapters.disk import use_disk
@@ -57,11 +58,21 @@ class WorldClock(VirtualClock):
     def __init__(self, *, elapsed_s: float = 0.0) -> None:
         super().__init__(wall_s=1_800_000_000.0 + elapsed_s)
         self._monotonic_s = elapsed_s
+        self._true_s = self._wall_s
         self.boots = 1
 
+    @override
+    def wait(self, seconds: float) -> None:
+        super().wait(seconds)
+        self._true_s += seconds
+
     def now(self) -> float:
-        """The stand-in's word for the time."""
-        return self.wall_s()
+        """The stand-in's clock, which is right."""
+        return self._true_s
+
+    def jump_wall(self, seconds: float) -> None:
+        """Somebody sets this machine's clock."""
+        self._wall_s += seconds
 
     def boot_id(self) -> str:
         """Names the running boot."""
@@ -89,6 +100,7 @@ class World:
     weather: Weather | None = None
     steps: Steps = field(default_factory=Steps)
     progress: Silence = field(default_factory=Silence)
+    sent_at: list[float] = field(default_factory=list)  # true time of every request that left
 
     @property
     def directory(self) -> Path:
@@ -171,7 +183,11 @@ class World:
             boot_id=self.clock.boot_id,
         )
         network = InProcessNetwork(
-            self.app, self.steps, unsynced=lambda: self._disk.unsynced, weather=self.weather
+            self.app,
+            self.steps,
+            unsynced=lambda: self._disk.unsynced,
+            sent=lambda: self.sent_at.append(self.clock.now()),
+            weather=self.weather,
         )
         http = CloudflareHttp(
             parse_base_url(BASE_URL),
@@ -257,8 +273,8 @@ class World:
 
     def check_rate(self) -> None:
         """I9: no sliding window of five minutes holds more requests than the budget."""
-        times = [request.at for request in self.requests]
-        for first, last in zip(times, times[self.requests_max :], strict=False):
+        later = self.sent_at[self.requests_max :]
+        for first, last in zip(self.sent_at, later, strict=False):
             assert last - first >= 300 - 1e-3, f"{self.requests_max + 1} requests in five minutes"
 
     def check_secrecy(self) -> None:
@@ -275,8 +291,8 @@ def settings() -> Settings:
             "Q2V_VECTOR_INDEX": INDEX,
             "Q2V_LIMITS_VECTORS_PER_UPLOAD": str(BATCH_VECTORS),
             "Q2V_LIMITS_POLL_S": "1",
-            "Q2V_LIMITS_KV_SETTLE_S": "2",
-            "Q2V_LIMITS_SETTLE_TIMEOUT_S": "60",
+            "Q2V_LIMITS_KV_SETTLE_S": "15",
+            "Q2V_LIMITS_SETTLE_TIMEOUT_S": "600",
         },
         flags={},
     )

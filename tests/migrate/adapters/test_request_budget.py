@@ -81,6 +81,12 @@ class TwoProcesses:
         self.machine.reboot(seconds)
         self.reopen(0)
 
+    def cut_power(self, share: float) -> None:
+        """The last stamps were not on the disk yet; what `write_durably` wrote was."""
+        lines = self._path.read_bytes().splitlines(keepends=True)
+        self._path.write_bytes(b"".join(lines[: 2 + int(share * len(lines))]))
+        self.reboot(45)
+
     def block(self, seconds: float) -> None:
         self._budgets[1].block(seconds)
         self._silent_until = max(self._silent_until, self.machine.true_s + seconds)
@@ -93,19 +99,20 @@ STEPS = st.lists(
         st.tuples(st.just(TwoProcesses.jump), st.floats(-200_000, 200_000)),
         st.tuples(st.just(TwoProcesses.reopen), st.just(0)),
         st.tuples(st.just(TwoProcesses.reboot), st.floats(0, 90)),
+        st.tuples(st.just(TwoProcesses.cut_power), st.floats(0, 1)),
         st.tuples(st.just(TwoProcesses.block), st.integers(1, 500)),
     ),
     max_size=14,
 )
 
 
-@pytest.mark.fault("G11", "G13", "N02")
+@pytest.mark.fault("G11", "G13", "N02", "G02", "I9")
 @settings(max_examples=300, deadline=None)
 @given(STEPS, st.integers(1, 5))
 def test_no_sliding_window_ever_holds_more_than_the_maximum(
     steps: list[tuple[Callable[[TwoProcesses, float], None], float]], requests_max: int
 ) -> None:
-    """I9 with two processes, restarts, reboots and jumping wall clocks."""
+    """I9 with two processes, restarts, reboots, power cuts and jumping wall clocks."""
     with TemporaryDirectory() as folder:
         processes = TwoProcesses(Path(folder) / "requests", requests_max)
         for step, amount in steps:

@@ -1,0 +1,35 @@
+"""A kill, a power cut, a full or a broken disk at every step: the same command again loses nothing."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.faults.steps import Kind
+from tests.faults.sweep import STAGES, build_bench, check_case, share_of
+
+SLICES = 4  # of each stage, for the workers to share
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.fault(
+    *("G01", "G02", "G03", "G04", "G05", "S06", "U01", "R10", "B01", "B02"),
+    *("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I10", "X02"),
+)
+@pytest.mark.parametrize("part", range(SLICES))
+@pytest.mark.parametrize("name", sorted(STAGES))
+def test_whatever_strikes_at_any_step_the_next_run_ends_as_if_nothing_had_happened(
+    name: str, part: int, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    bench = build_bench(STAGES[name], tmp_path / "bench")
+    steps = bench.truth.steps
+    cases = list(share_of(bench))
+    requests = sum(step.kind is Kind.SEND for step in steps)
+    record_property(
+        "told",
+        f"crash points of {name}: N = {len(steps)} ({requests} requests), {len(cases)} cases",
+    )
+    assert {at for _, at in cases} == set(range(1, len(steps) + 1)), "every step has its case"
+
+    for fault, at in cases[part::SLICES]:
+        check_case(bench, fault, at, tmp_path / "life")
