@@ -1,4 +1,4 @@
-"""A kill, a power cut, a full or a broken disk at every step: the same command again loses nothing."""
+"""Whatever strikes at whatever step: the same command again loses nothing."""
 
 from collections.abc import Callable
 from pathlib import Path
