@@ -44,6 +44,8 @@ class Reason(StrEnum):
     INVALID_UNICODE = "invalid_unicode"
     KV_KEY = "kv_key"
     KV_VALUE = "kv_value"
+    UPLOAD_TOO_LARGE = "upload_too_large"
+    REFUSED = "refused"
 
 
 class Change(StrEnum):

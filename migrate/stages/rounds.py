@@ -10,7 +10,7 @@ from pathlib import Path
 
 from migrate.adapters.durable import local_io
 from migrate.adapters.id_files import read_ids
-from migrate.adapters.run_folder import RECONCILE, RunFolder
+from migrate.adapters.run_folder import RECONCILE, RunFolder, report_folders
 from migrate.core.canonical import decode_json
 from migrate.core.journal import Entry, Kind
 from migrate.core.manifest import damaged
@@ -61,13 +61,13 @@ def _opening(run: RunFolder, ordinal: int) -> Entry:
 
 def _newest_drift(run: RunFolder) -> Path | None:
     """The newest report's folder, if it says "drift" and names something that we write."""
-    reports = sorted((run.path / RECONCILE).glob(f"[0-9]*/{REPORT}"))
+    reports = report_folders(run.path, REPORT)
     if not reports:
         return None
-    match decode_json(reports[-1].read_bytes()):
+    match decode_json((reports[-1] / REPORT).read_bytes()):
         case {"verdict": "drift", "drift": dict() as drift}:
             ours = ("missing", "mismatched", "kv_missing", "kv_mismatched", "counter")
-            return reports[-1].parent if any(drift.get(name) for name in ours) else None
+            return reports[-1] if any(drift.get(name) for name in ours) else None
         case _:
             return None
 
