@@ -51,7 +51,7 @@ class Sender:
         for record in self._run.state().rounds[-1].batches[Store.VECTORS]:
             if record.in_doubt:
                 self._send_again(record)
-        while self._send_until_refused():
+        while self._send_pending():
             pass
 
     def _send_again(self, record: BatchRecord) -> None:
@@ -73,24 +73,32 @@ class Sender:
         self._stop.check()
         self._send_batch(batches[0])
 
-    def _send_until_refused(self) -> bool:
-        """Send pending batches in row order; True when one was refused: then others are pending."""
+    def _send_pending(self) -> bool:
+        """Send pending batches in row order; True when the rest has to be cut in another way.
+
+        That is so after a refusal, and when an ack says that larger uploads are possible: batches
+        follow from the journal, so those after a kill have to be the same.
+        """
         state = self._run.state()
         self._check_refusals(state)
-        round_ = state.rounds[-1]
+        round_, sizes = state.rounds[-1], state.upload_sizes
         ordinal = len(round_.batches[Store.VECTORS])
         for rows in round_.pending.ranges:
-            for batch in self._cut(rows, ordinal, state.upload_sizes.wanted):
+            wanted = None if rows.whole else sizes.wanted
+            for batch in self._cut(rows, ordinal, wanted):
                 self._stop.check()
                 self._append_intent(batch)
                 if not self._send_batch(batch):
+                    return True
+                sizes.note_taken(batch.body_bytes)
+                if not rows.whole and sizes.wanted != wanted:
                     return True
                 ordinal += 1
         return False
 
     def _cut(self, rows: RowRange, ordinal: int, wanted: int | None) -> Iterator[Batch]:
         lines = self._lines(rows.first, min(rows.end, self._run.plan.points))
-        return self._split(lines, ordinal, wanted=None if rows.whole else wanted)
+        return self._split(lines, ordinal, wanted=wanted)
 
     def _split(
         self, lines: Iterator[Line] | list[Line], ordinal: int, *, wanted: int | None
