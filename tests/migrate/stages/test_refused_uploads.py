@@ -184,9 +184,9 @@ def test_a_target_that_takes_nothing_is_found_before_the_collection_is_searched(
     )
 
     for _ in range(2):
-        with pytest.raises(QuarantineExceededError, match="took 0.*no thanks: file-0_2") as caught:
+        with pytest.raises(QuarantineExceededError, match=r"took 0.*no thanks: file-0_2") as caught:
             run.migrate()
-    assert caught.value.exit_code == ExitCode.QUARANTINED
+        assert caught.value.exit_code == ExitCode.QUARANTINED
     assert len(run.vectors.uploads) <= log2(256) + 2 * 11
     assert (run.vectors.stored, run.kv.stored) == ({}, {})
 

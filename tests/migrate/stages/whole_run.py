@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from typing_extensions import override
+
 from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.run_folder import RunFolder, create_run, new_run_id
 from migrate.adapters.snapshot_folder import Snapshot
@@ -45,6 +47,7 @@ class FragileJournal(JournalFile):
 
     seam: Callable[[Entry], None] = staticmethod(lambda entry: None)
 
+    @override
     def append(self, entry: Entry) -> None:
         self.seam(entry)
         super().append(entry)
