@@ -14,6 +14,7 @@ from q2v.render import format_duration, render
 from q2v.settings import Settings
 from q2v.steps import moving
 from q2v.steps.find import find_snapshot
+from q2v.steps.left_behind import refusal_notes
 from q2v.steps.planning import Choices
 
 
@@ -112,6 +113,8 @@ def show(report: moving.MigrateReport, *, as_json: bool) -> None:
             "quarantined_reasons": report.quarantined,
             "requests": report.requests,
             "mutations": report.mutations,
+            "refused_uploads": report.refused_uploads,
+            "refused": report.refused,
             "kv_entries": report.kv_entries,
             "counter": report.counter,
             "seconds": report.seconds,
@@ -129,10 +132,15 @@ def show(report: moving.MigrateReport, *, as_json: bool) -> None:
             ("KV entries", report.kv_entries),
             ("counter", report.counter),
             ("requests", report.requests),
+            ("uploads refused", report.refused_uploads),
             ("round", report.round),
             ("evidence", report.evidence),
             ("took", format_duration(report.seconds)),
         ],
         as_json=as_json,
-        notes=["", "next: q2v migrate" if report.dry_run else "next: q2v reconcile"],
+        notes=[
+            *refusal_notes(report.refused),
+            "",
+            "next: q2v migrate" if report.dry_run else "next: q2v reconcile",
+        ],
     )

@@ -105,6 +105,7 @@ def document(result: PlanResult, settings: Settings) -> dict[str, object]:
         "changes": findings.changes,
         "files_with_gaps": findings.files_with_gaps,
         "long_indexed": findings.long_indexed,
+        "hash_mismatches": findings.hash_mismatches,
         "values": asdict(result.values),
         "estimate": asdict(result.figures),
         "prices_as_of": PRICES_AS_OF,
@@ -177,6 +178,11 @@ def notes(result: PlanResult, settings: Settings) -> list[str]:
         lines.append(
             f"note: {count} values of '{name}' are longer than 64 bytes: "
             "filters see their first 64 bytes"
+        )
+    if findings.hash_mismatches:
+        lines.append(
+            f"note: {findings.hash_mismatches} vectors move with a hash that is not the one of "
+            'their text; mapping.hash_mismatch = "quarantine" leaves such points behind'
         )
     lines += _target_notes(result)
     for name, nearest in unknown_environment(os.environ):

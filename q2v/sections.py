@@ -148,6 +148,15 @@ class MappingSettings:
         "Payload field with the chunk's SHA-256 in hex; empty: not required.",
         empty=True,
     )
+    hash_of: str = declare(
+        "",
+        "Payload field with the text that the hash is of; empty: hashes are not checked.",
+        empty=True,
+    )
+    hash_mismatch: Literal["warn", "quarantine"] = declare(
+        "warn",
+        "What to do with a point whose hash is not that of its text: count it, or leave it behind.",
+    )
     dimensions: int | None = declare(
         None,
         "Values per vector in the target.",

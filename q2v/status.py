@@ -5,15 +5,16 @@ from pathlib import Path
 
 import click
 
-from migrate.adapters.durable import folder_names, is_file, read_file
-from migrate.adapters.run_folder import RECONCILE, RunFolder
+from migrate.adapters.durable import read_file
+from migrate.adapters.run_folder import RunFolder, report_folders
 from migrate.adapters.snapshot_folder import sealed_folders, unsealed_folders
-from migrate.core.journal import RunState, Store
+from migrate.core.journal import RunState
 from migrate.errors import UsageError
+from migrate.stages.rounds import REPORT
 from q2v.options import folder_option, json_option
 from q2v.render import Cell, render
 from q2v.steps.find import find_run
-from reconcile.report import REPORT
+from q2v.steps.left_behind import refusal_notes, refused_points
 
 
 @click.command("status")
@@ -31,9 +32,9 @@ def command(*, run: Path | None, folder: Path, as_json: bool) -> None:
         return
     state = opened.state()
     verdict = _newest_verdict(opened)
-    pending = opened.plan.vectors - (
-        state.rounds[0].acknowledged(Store.VECTORS) if state.rounds else 0
-    )
+    acknowledged = state.vectors_acknowledged()
+    pending = opened.vectors - acknowledged
+    quarantined, refused = opened.quarantined_counts(), refused_points(opened)
     document: dict[str, object] = {
         "run_id": opened.plan.run_id,
         "path": str(opened.path),
@@ -41,8 +42,9 @@ def command(*, run: Path | None, folder: Path, as_json: bool) -> None:
         "phase": state.phase,
         "points": opened.plan.points,
         "pending": pending,
-        "acknowledged": opened.plan.vectors - pending,
-        "quarantined": opened.plan.quarantined,
+        "acknowledged": acknowledged,
+        "quarantined": quarantined,
+        "refused": refused,
         "in_doubt": _in_doubt(state),
         "verdict": verdict,
         "next": _next(state, verdict),
@@ -53,12 +55,13 @@ def command(*, run: Path | None, folder: Path, as_json: bool) -> None:
         ("phase", state.phase),
         ("points", opened.plan.points),
         ("pending", pending),
-        ("acknowledged", opened.plan.vectors - pending),
-        ("quarantined", sum(opened.plan.quarantined.values())),
+        ("acknowledged", acknowledged),
+        ("quarantined", sum(quarantined.values())),
         ("uploads in doubt", _in_doubt(state)),
         ("newest verdict", verdict),
     ]
-    render(document, cells, as_json=as_json, notes=["", f"next: {document['next']}"])
+    notes = [*refusal_notes(refused), "", f"next: {document['next']}"]
+    render(document, cells, as_json=as_json, notes=notes)
     opened.close()
 
 
@@ -78,7 +81,7 @@ def _show_without_run(folder: Path, *, as_json: bool) -> None:
 
 def _in_doubt(state: RunState) -> int:
     return sum(
-        not batch.acknowledged
+        batch.in_doubt
         for round_ in state.rounds
         for batches in round_.batches.values()
         for batch in batches
@@ -86,9 +89,8 @@ def _in_doubt(state: RunState) -> int:
 
 
 def _newest_verdict(run: RunFolder) -> str | None:
-    folders = [run.path / RECONCILE / name for name in folder_names(run.path / RECONCILE)]
-    reports = [folder / REPORT for folder in folders if is_file(folder / REPORT)]
-    return str(json.loads(read_file(reports[-1]))["verdict"]) if reports else None
+    reports = report_folders(run.path, REPORT)
+    return str(json.loads(read_file(reports[-1] / REPORT))["verdict"]) if reports else None
 
 
 def _next(state: RunState, verdict: str | None) -> str:

@@ -148,6 +148,8 @@ def mapping_rules(settings: Settings) -> MappingRules:
         key_template=settings.kv.key_template,
         nulls=settings.mapping.nulls,
         truncate_field=settings.mapping.truncate_field,
+        hash_of=settings.mapping.hash_of,
+        hash_mismatch=settings.mapping.hash_mismatch,
     )
 
 

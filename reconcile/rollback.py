@@ -29,12 +29,12 @@ from migrate.ports import Clock, KvTarget, Progress, VectorTarget
 from migrate.stages.kv_index import counter_value, expected_entries
 from migrate.stages.listing import list_vectors
 from migrate.stages.mapped import fill_id_table, read_mapped
+from migrate.stages.refused import read_pre_images, unwritten_rows
 from migrate.stages.settle import LastWrite, SettleRules, digest_vector, wait_until_processed
 from reconcile.rollback_manifest import (
     RollbackManifest,
     check_manifest,
     read_kv,
-    read_vectors,
     write_manifest,
 )
 
@@ -145,11 +145,7 @@ def _undo_kv(
     """
     records = list(reversed(read_kv(run)))
     progress.start("undoing the KV index", total=len(records), unit="keys")
-    with IdTable(run.spill) as table:
-        fill_id_table(table, run.snapshot, run.plan.mapping, run.excluded_rows())
-        ours = {entry.key: entry.value for entry in expected_entries(run, table)}
-    counter = encode_counter_entry(counter_value(run), run.plan.writes)
-    ours[counter.key] = counter.value
+    ours = _our_values(run)
     pending = iter(records)
     while chunk := list(islice(pending, KV_CHUNK)):
         found = target.read([record.key for record in chunk])
@@ -172,9 +168,31 @@ def _undo_kv(
         progress.advance(len(chunk))
 
 
-def _kv_conflict(record: KvPreImage, found: KvEntry | None, ours: dict[str, bytes]) -> bool:
-    """Whether the key holds neither our value nor the former one."""
-    if found is None or found.value == ours[record.key]:
+def _our_values(run: RunFolder) -> dict[str, set[bytes]]:
+    """Every value that the run may have written to a key.
+
+    There are several where a repair was refused vectors: a file's entry is shorter after it. A
+    file all of whose vectors were refused has none.
+    """
+    ours: dict[str, set[bytes]] = {}
+    seen: set[frozenset[int]] = set()
+    for round_ in run.state().rounds:
+        excluded = run.excluded_rows(until_round=round_.ordinal)
+        if excluded in seen:
+            continue
+        seen.add(excluded)
+        with IdTable(run.spill) as table:
+            fill_id_table(table, run.snapshot, run.plan.mapping, excluded)
+            entries = list(expected_entries(run, table))
+        value = counter_value(run, until_round=round_.ordinal)
+        for entry in [*entries, encode_counter_entry(value, run.plan.writes)]:
+            ours.setdefault(entry.key, set()).add(entry.value)
+    return ours
+
+
+def _kv_conflict(record: KvPreImage, found: KvEntry | None, ours: dict[str, set[bytes]]) -> bool:
+    """Whether the key holds neither a value of ours nor the former one."""
+    if found is None or found.value in ours.get(record.key, ()):
         return False
     return record.former is None or found.value != record.former.value
 
@@ -250,22 +268,28 @@ class _VectorUndo:
     def _touched_records(
         self, touched: list[tuple[int, int]]
     ) -> Iterator[tuple[VectorPreImage, bytes]]:
-        """Pre-image and our digest of every row in a written batch, in row order."""
-        run = self._run
+        """Pre-image and our digest of every row in a written batch, in row order.
+
+        A row that was refused before any write of it was taken is not looked at: no write of
+        ours had an effect there, and putting its former content back might be refused as well.
+        """
+        run, unwritten = self._run, unwritten_rows(self._run)
         first, end = min(start for start, _ in touched), max(stop for _, stop in touched)
-        former = (record for record in read_vectors(run) if first <= record.row < end)
+        former = (record for record in read_pre_images(run) if first <= record.row < end)
         for rows in read_mapped(
             run.snapshot,
             run.plan.mapping,
             run.plan.values,
-            run.excluded_rows(),
+            run.planned_exclusions(),  # the pre-images were taken before anything was refused
             first_row=first,
             end_row=end,
         ):
             assert rows.values is not None
             for digest in digest_vectors(rows.ids, rows.values, rows.metadata):
                 record = next(former)
-                if any(start <= record.row < stop for start, stop in touched):
+                if record.row not in unwritten and any(
+                    start <= record.row < stop for start, stop in touched
+                ):
                     yield record, digest
 
     def _decide(self, record: VectorPreImage, ours: bytes, found: Vector | None) -> None:
@@ -321,12 +345,13 @@ class _VectorUndo:
     def _check_listing(self, rules: SettleRules, *, clock: Clock, progress: Progress) -> None:
         run = self._run
         former = frozenset(
-            record.vector_id for record in read_vectors(run) if record.former is not None
+            record.vector_id for record in read_pre_images(run) if record.former is not None
         )
         kept = former | frozenset(self._report.conflicts)
         left: list[VectorId] = []
         with IdTable(run.spill) as table:
-            fill_id_table(table, run.snapshot, run.plan.mapping, run.excluded_rows())
+            excluded = run.excluded_rows(until_round=0)
+            fill_id_table(table, run.snapshot, run.plan.mapping, excluded)
             for _ in range(KV_ATTEMPTS_MAX):
                 list_vectors(table, self._target, clock=clock, progress=progress)
                 left = [id_ for _, id_ in table.listed_vectors() if id_ not in kept]

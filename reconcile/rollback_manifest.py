@@ -1,21 +1,18 @@
 """The rollback manifest: what undoing a run restores and deletes, and what it cannot undo."""
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from migrate.adapters.durable import file_sha256, is_file, make_folder, write_durably
 from migrate.adapters.pre_image_files import (
     KV_FILE,
     KvPreImage,
-    VectorPreImage,
-    part_name,
     read_kv_pre_images,
-    read_vector_pre_images,
 )
 from migrate.adapters.run_folder import PRE_IMAGES, ROLLBACK, RunFolder
 from migrate.core.estimate import estimate
 from migrate.core.manifest import damaged, seal_json
 from migrate.errors import PreconditionError
+from migrate.stages.refused import former_of_refused, unwritten_rows
 
 ROLLBACK_FORMAT = 1
 MANIFEST = "manifest.json"
@@ -62,15 +59,6 @@ class RollbackManifest:
     commands_after: tuple[tuple[str, ...], ...]
 
 
-def read_vectors(run: RunFolder) -> Iterator[VectorPreImage]:
-    """The pre-image of every vector of the run, in row order."""
-    kept = run.state().pre_image_parts
-    ordinal = 0
-    while (name := part_name(ordinal)) in kept:
-        yield from read_vector_pre_images(run.path / PRE_IMAGES / name, kept[name][1])
-        ordinal += 1
-
-
 def read_kv(run: RunFolder) -> list[KvPreImage]:
     """The pre-image of every key the run writes, the counter last."""
     sha256 = run.state().pre_image_parts[KV_FILE][1]
@@ -89,12 +77,15 @@ def build_manifest(run: RunFolder, *, requests_per_5min: int) -> RollbackManifes
             f"run {run.plan.run_id} has no complete pre-images: it has written nothing yet",
             remedy="there is nothing to roll back; `q2v migrate` goes on",
         )
-    present = int(str(state.pre_images["vectors_present"]))
+    # What was refused before any write of it was taken needs no undoing.
+    untouched, untouched_present = len(unwritten_rows(run)), len(former_of_refused(run))
+    vectors = run.plan.vectors - untouched
+    present = int(str(state.pre_images["vectors_present"])) - untouched_present
     kv = read_kv(run)
     counter = next(record for record in kv if record.key == run.plan.writes.counter_key)
     kv_present = sum(record.former is not None for record in kv)
     figures = estimate(
-        vectors=run.plan.vectors,
+        vectors=vectors,
         files=run.plan.files,
         dimensions=run.plan.values.dimensions,
         metadata_bytes=0,
@@ -108,7 +99,7 @@ def build_manifest(run: RunFolder, *, requests_per_5min: int) -> RollbackManifes
         vector_target=run.plan.vector_target,
         kv_target=run.plan.kv_target,
         index=run.plan.index.name,
-        vectors_created=run.plan.vectors - present,
+        vectors_created=vectors - present,
         vectors_overwritten=present,
         kv_created=len(kv) - kv_present,
         kv_overwritten=kv_present,

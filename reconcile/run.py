@@ -124,7 +124,7 @@ def check_same_index(run_: RunFolder, target: VectorTarget) -> None:
 
 
 def _coverage(run_: RunFolder, rules: ReconcileRules) -> tuple[Coverage, frozenset[int] | None]:
-    vectors = run_.plan.vectors
+    vectors = run_.vectors
     if vectors <= rules.content_full_max:
         return Coverage(contents="full", checked=0, vectors=vectors, seed=None), None
     rows = choose_rows(
@@ -196,8 +196,8 @@ def _conclude(
         counts=_counts(run_, findings),
         drift=drift,
         source_drift=_source_drift(findings.source),
-        quarantined=run_.plan.quarantined,
-        unwaived=run_.plan.unwaived,
+        quarantined=run_.quarantined_counts(),
+        unwaived=run_.unwaived,
         files=files,
         folder=str(folder),
         rollback_manifest=manifest_path,

@@ -58,7 +58,7 @@ def scan_kv(
     `table` holds the run's ids. With differences, looks again after `settle_s`, growing, at most
     three times in all; what is seen last counts.
     """
-    progress.start("reading the KV index", total=run.plan.files, unit="files")
+    progress.start("reading the KV index", total=table.count_files(), unit="files")
     foreign = _foreign_keys(run)
     scan = _look(run, table, target, foreign, clock=clock, progress=progress)
     pause = settle_s

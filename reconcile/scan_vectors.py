@@ -16,6 +16,7 @@ from migrate.core.model import Vector, VectorId
 from migrate.ports import Clock, Progress, VectorTarget
 from migrate.stages.listing import list_vectors
 from migrate.stages.mapped import read_mapped
+from migrate.stages.refused import former_of_refused
 from migrate.stages.settle import digest_vector
 from reconcile.diff import DriftKind, diff_contents
 
@@ -68,7 +69,8 @@ def scan_ids(
 def _existing(run: RunFolder) -> Iterator[VectorId]:
     """Ids that were there before the run and are none of ours: not drift."""
     sha256 = run.state().pre_image_parts[EXISTING_FILE][1]
-    return read_existing_ids(run.path / PRE_IMAGES / EXISTING_FILE, sha256)
+    yield from read_existing_ids(run.path / PRE_IMAGES / EXISTING_FILE, sha256)
+    yield from former_of_refused(run)
 
 
 def _list_once(
@@ -100,7 +102,7 @@ def scan_contents(
     progress: Progress,
 ) -> None:
     """Compare the contents of every listed vector of the run, or of some rows; fills `scan`."""
-    total = run.plan.vectors if only_rows is None else len(only_rows)
+    total = run.vectors if only_rows is None else len(only_rows)
     progress.start("reading vectors back", total=total, unit="vectors")
     suspects: dict[VectorId, bytes] = {}
     kinds: dict[VectorId, DriftKind] = {}

@@ -87,7 +87,8 @@ class SandboxApp:
         self._faults = faults
         self._log = log
         self._budget = RequestBudget(profile, clock)
-        self._vectorize = VectorizeRoutes(store, profile, clock)
+        self._vectorize = VectorizeRoutes(store, profile, clock, refuses_id=faults.refuses_id)
+        self._body_bytes_max = min(BODY_BYTES_MAX, faults.body_bytes_max or BODY_BYTES_MAX)
         self._routes = [
             *self._vectorize.routes(),
             *KvRoutes(store, clock).routes(),
@@ -107,7 +108,7 @@ class SandboxApp:
         if self._faults.delay_s:
             await asyncio.sleep(self._faults.delay_s)
         with self.store.lock:
-            response = self._answer(request, too_large=body.size > BODY_BYTES_MAX)
+            response = self._answer(request, too_large=body.size > self._body_bytes_max)
             self._record(request, response, body)
         if response.cut:
             await _cut(scope, receive)
@@ -121,7 +122,7 @@ class SandboxApp:
         kept = bytearray()
         async for piece in _pieces(receive):
             body.add(piece)
-            if body.size > BODY_BYTES_MAX:
+            if body.size > self._body_bytes_max:
                 kept.clear()  # read to its end, so that the client hears the answer
             elif parser is None:
                 kept += piece

@@ -107,6 +107,11 @@ def unknown_content_type() -> ServiceError:
     return ServiceError(400, 1005, "vectorize.unknown_content_type")
 
 
+def refused_on_order(vector_id: str) -> ServiceError:
+    """A line that is refused because the fault `refuse-ids` says so."""
+    return upstream(40023, f"refused on order, vector {vector_id!r}")
+
+
 def unparsable_upload() -> ServiceError:
     """The parser's catch-all: it names neither the vector nor what is wrong with it."""
     return upstream(

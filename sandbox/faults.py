@@ -3,10 +3,12 @@
     lost-answer:every=7,kv-partial:every=3,429:after=50,slow:ms=200
 
 Each fault counts only the requests it applies to, from 1; `every=7` strikes the 7th, 14th, ...
+Two look at what is sent instead: `refuse-ids:one-in=50` and `413:above=100000`.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from zlib import crc32
 
 from sandbox.errors import too_many_vector_writes
 from sandbox.messages import CUT, Response, edge_page, failure
@@ -24,11 +26,11 @@ class FaultKind:
 
     At most one of the two answers is given: `refuses` in place of taking the request, `replaces`
     after it was taken. Both receive how often the fault has struck. A fault with neither is
-    looked up by name where it acts: in the app (429, slow) or a route (Request.struck).
+    looked up by name where it acts: in the app (429, 413, slow) or a route (Request.struck).
     """
 
     does: str
-    parameter: str  # every, after, ms
+    parameter: str  # every, after, ms, one-in, above
     strikes_on: frozenset[str]  # kinds of request
     refuses: Callable[[int], Response] | None = None
     replaces: Callable[[int], Response] | None = None
@@ -79,6 +81,17 @@ FAULTS: Mapping[str, FaultKind] = {
         parameter="every",
         strikes_on=KV_BULK,
     ),
+    "refuse-ids": FaultKind(
+        does="an upload is refused (HTTP 400, code 40023) while it holds an id whose CRC-32 the "
+        "number divides: always the same ids",
+        parameter="one-in",
+        strikes_on=VECTOR_WRITES,
+    ),
+    "413": FaultKind(
+        does="a body of more bytes is refused by the edge (HTTP 413)",
+        parameter="above",
+        strikes_on=ALL,
+    ),
     "slow": FaultKind(
         does="every request waits this long before it is looked at",
         parameter="ms",
@@ -99,13 +112,24 @@ class Faults:
         """How long every request waits."""
         return self._numbers.get("slow", 0) / 1000
 
+    @property
+    def body_bytes_max(self) -> int | None:
+        """The size beyond which a body is refused; None: as large as the service says."""
+        return self._numbers.get("413")
+
+    def refuses_id(self, vector_id: str) -> bool:
+        """Whether an upload with this id is refused."""
+        number = self._numbers.get("refuse-ids")
+        return number is not None and crc32(vector_id.encode()) % number == 0
+
     def strike(self, request_kind: str) -> frozenset[str]:
         """The names of the faults that this request suffers; counts it."""
         return frozenset([name for name in self._numbers if self._strikes(name, request_kind)])
 
     def _strikes(self, name: str, request_kind: str) -> bool:
         fault, number = FAULTS[name], self._numbers[name]
-        if request_kind not in fault.strikes_on or fault.parameter == "ms":
+        counted = fault.parameter in {"every", "after"}
+        if request_kind not in fault.strikes_on or not counted:
             return False
         self._asked[name] += 1
         if fault.parameter == "after":

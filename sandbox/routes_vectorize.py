@@ -1,5 +1,6 @@
 """Routes of Vectorize v2: requests into store calls, results into answers."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from sandbox.errors import (
     index_deleted,
     invalid_request,
     old_api_version,
+    refused_on_order,
     too_many_ids,
     unknown_content_type,
 )
@@ -37,7 +39,15 @@ _TYPES = ("string", "number", "boolean")
 class VectorizeRoutes:
     """One method per operation."""
 
-    def __init__(self, store: SandboxStore, profile: Profile, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: SandboxStore,
+        profile: Profile,
+        clock: Clock,
+        *,
+        refuses_id: Callable[[str], bool],
+    ) -> None:
+        self._refuses_id = refuses_id
         self._vectors = store.vectors
         self._profile = profile
         self._clock = clock
@@ -133,7 +143,11 @@ class VectorizeRoutes:
             parser.feed(body)
         if parser.index_id != index.index_id:  # deleted and made anew while the body came in
             raise index_deleted()
-        mutation_id = self._vectors.write_vectors(index, parser.finish(), replace=replace)
+        vectors = parser.finish()
+        for vector in vectors:
+            if self._refuses_id(vector.id):
+                raise refused_on_order(vector.id)
+        mutation_id = self._vectors.write_vectors(index, vectors, replace=replace)
         return success({"mutationId": mutation_id})
 
     def early_parser(self, request: Request) -> UploadParser | None:

@@ -22,6 +22,8 @@ _SCHEMA = pa.schema(
         ("position", pa.int64()),
         ("content", pa.binary()),
         ("point", pa.string()),
+        ("metadata_bytes", pa.int64()),
+        ("notes", pa.list_(pa.string())),
     ]
 )
 
@@ -91,7 +93,7 @@ class IdTable:
         self._database.execute(
             "CREATE TABLE vectors "
             "(row BIGINT, vector_id VARCHAR, file VARCHAR, position BIGINT, content BLOB, "
-            "point VARCHAR)"
+            "point VARCHAR, metadata_bytes BIGINT, notes VARCHAR[])"
         )
         self._database.execute("CREATE TABLE listed (vector_id VARCHAR)")
         self._database.execute("CREATE TABLE listed_keys (key VARCHAR, expiration BIGINT)")
@@ -119,11 +121,14 @@ class IdTable:
         positions: Sequence[int],
         contents: Sequence[bytes] | None = None,
         points: Sequence[str] | None = None,
+        metadata_bytes: Sequence[int] | None = None,
+        notes: Sequence[Sequence[str]] | None = None,
     ) -> None:
         """Some rows.
 
         `contents` (digests that tell equal vectors from different ones) and `points` (names of
-        the points) are needed for `collisions` and may be left out otherwise.
+        the points) are needed for `collisions`, `metadata_bytes` and `notes` (words about a row)
+        for the sums over what moves in the end; they may be left out otherwise.
         """
         if not rows:
             return
@@ -134,6 +139,8 @@ class IdTable:
             positions,
             contents or [b""] * len(rows),
             points or [""] * len(rows),
+            metadata_bytes or [0] * len(rows),
+            notes or [()] * len(rows),
         ]
         batch = pa.table(
             [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)],
@@ -243,6 +250,18 @@ class IdTable:
     def count_files(self) -> int:
         """Distinct files."""
         return self._count("SELECT count(DISTINCT file) FROM vectors")
+
+    def sum_metadata_bytes(self) -> int:
+        """Over the rows that are still there."""
+        return self._count("SELECT coalesce(sum(metadata_bytes), 0) FROM vectors")
+
+    def count_notes(self) -> dict[str, int]:
+        """Note -> rows that are still there and have it, by note."""
+        query = """
+            SELECT note, count(*) FROM (SELECT unnest(notes) AS note FROM vectors)
+            GROUP BY note ORDER BY note
+        """
+        return {str(note): int(rows) for note, rows in self._rows(query)}
 
     def collisions(self) -> Iterator[Collision]:
         """Every row whose target id occurs more than once, in row order."""

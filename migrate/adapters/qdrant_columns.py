@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from migrate.core.canonical import encode_canonical_json
+from migrate.core.irregular import encode_irregular
 from migrate.core.model import (
     DenseColumn,
     Float32Matrix,
@@ -47,11 +47,19 @@ class PageBuilder:
         self._irregular: list[bytes | None] = []
         self._rows: dict[str, list[Received | None]] = {name: [] for name in self._specs}
 
-    def add(self, point_id: PointId, payload: bytes, vectors: Mapping[str, Received]) -> None:
+    def add(
+        self,
+        point_id: PointId,
+        payload: bytes,
+        vectors: Mapping[str, Received],
+        *,
+        payload_as_received: str | None = None,
+    ) -> None:
         """Append one point; names missing in `vectors` are absent from it.
 
         A vector that does not fit its declared shape, or whose name the collection does not
-        know, is kept as received in `irregular` and stays absent from its column.
+        know, is kept as received in `irregular` and stays absent from its column. So is the text
+        of a payload that `payload` does not hold all of.
         """
         irregular: dict[str, object] = {}
         for name, spec in self._specs.items():
@@ -64,7 +72,7 @@ class PageBuilder:
             irregular[name] = _as_json(vectors[name])
         self._ids.append(point_id)
         self._payloads.append(payload)
-        self._irregular.append(encode_canonical_json(irregular) if irregular else None)
+        self._irregular.append(encode_irregular(irregular, payload_as_received))
 
     def build(self) -> Page:
         """The page of all rows added."""

@@ -6,7 +6,7 @@ integers beyond 64 bits) goes through the slower standard parser, so that nothin
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 import numpy as np
@@ -18,6 +18,9 @@ from migrate.core.canonical import encode_canonical_json
 from migrate.core.model import Page, PointId, VectorSpec
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# Ends every key of a compact text, and else stands only in text, where both encoders write it
+# alike: so a text and its canonical form count the same unless a key was dropped.
+KEY_END = b'":'
 SPARSE_KEYS = {"indices", "values"}
 UINT32_MAX = 2**32 - 1
 
@@ -31,10 +34,12 @@ def decode_points(body: bytes, vectors: Sequence[VectorSpec]) -> Page:
     """The points of a scroll answer; raises ValueError when it is none."""
     page = PageBuilder(vectors)
     for record in _records(_parse(body)):
+        payload, as_received = _payload(record.get("payload"))
         page.add(
             PointId.parse(record["id"]),
-            _payload(record.get("payload")),
+            payload,
             _vectors(record.get("vector")),
+            payload_as_received=as_received,
         )
     return page.build()
 
@@ -48,7 +53,7 @@ def _parse(body: bytes) -> object:
     except (ValueError, RuntimeError):  # RuntimeError: an integer beyond 64 bits
         pass
     try:
-        return json.loads(body)
+        return json.loads(body, object_pairs_hook=_object)
     except RecursionError as error:
         raise ValueError("nested too deeply for JSON") from error
 
@@ -78,14 +83,62 @@ def _get(value: object, key: str) -> object:
     return cast(Mapping[str, object], value).get(key)
 
 
-def _payload(payload: object) -> bytes:
+def _payload(payload: object) -> tuple[bytes, str | None]:
+    """The payload in canonical form, and its text if a key stands in it twice.
+
+    Of such a key the canonical form holds the last value only, as every JSON parser would.
+    """
     if payload is None:
-        return b"{}"
+        return b"{}", None
     if isinstance(payload, simdjson.Object):
-        payload = orjson.loads(payload.mini)
+        text = cast(bytes, cast(object, payload.mini))  # its declared type, str, is wrong
+        canonical = encode_canonical_json(orjson.loads(text))
+        repeated = text.count(KEY_END) != canonical.count(KEY_END)
+        return canonical, text.decode() if repeated else None
     if not isinstance(payload, dict):
         raise ValueError("a point's payload is no object")  # noqa: TRY004 - bad data, not a bug
-    return encode_canonical_json(payload)
+    canonical = encode_canonical_json(payload)
+    return canonical, _encode_repeated(payload).decode() if _has_repeated(payload) else None
+
+
+class _Repeated(dict[str, object]):
+    """An object in which a key stands twice: the last values, and all pairs in order."""
+
+    def __init__(self, pairs: list[tuple[str, object]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else _Repeated(pairs)
+
+
+def _has_repeated(value: object) -> bool:
+    match value:
+        case _Repeated():
+            return True
+        case dict():
+            return any(map(_has_repeated, value.values()))
+        case list():
+            return any(map(_has_repeated, value))
+        case _:
+            return False
+
+
+def _encode_repeated(value: object) -> bytes:
+    """Canonical JSON, but with every pair of an object that holds a key twice, in its order."""
+    match value:
+        case _Repeated():
+            pairs: Iterable[tuple[str, object]] = value.pairs
+        case dict():
+            pairs = sorted(value.items())
+        case list():
+            return b"[" + b",".join(map(_encode_repeated, value)) + b"]"
+        case _:
+            return encode_canonical_json(value)
+    members = (encode_canonical_json(key) + b":" + _encode_repeated(one) for key, one in pairs)
+    return b"{" + b",".join(members) + b"}"
 
 
 def _vectors(vector: object) -> dict[str, Received]:

@@ -242,9 +242,7 @@ class RequestBudget:
             Record(kind=Kind.REQUEST, boot=now.boot, monotonic_s=stamp, wall_s=now.wall_s)
             for stamp in self._window.requests
         ]
-        boot = Record(
-            kind=Kind.BOOT, boot=now.boot, monotonic_s=now.monotonic_s, wall_s=now.wall_s
-        )
+        boot = Record(kind=Kind.BOOT, boot=now.boot, monotonic_s=now.monotonic_s, wall_s=now.wall_s)
         rules = [rule for rule in self._window.rules if rule.kind is not Kind.BOOT or rule.seconds]
         lines = [FORMAT_LINE, *map(encode_record, [boot, *stamps, *rules])]
         content = "".join(f"{line}\n" for line in lines).encode()

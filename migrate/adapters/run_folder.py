@@ -98,13 +98,53 @@ class RunFolder:
             raise damaged(str(self.journal.path), str(error)) from error
 
     def quarantined(self) -> Iterator[QuarantinedPoint]:
-        """The points that stay behind, in row order."""
+        """The points that the plan left behind, in row order."""
         for line in read_file(self.path / QUARANTINE).splitlines():
             yield _decode_quarantined(line, where=str(self.path / QUARANTINE))
 
-    def excluded_rows(self) -> frozenset[int]:
-        """The rows that stay behind."""
+    def refused(self) -> Iterator[QuarantinedPoint]:
+        """The points whose vector the target refused, in row order, with its answers."""
+        for row, vector in sorted(self.state().refused.items()):
+            rows = next(self.snapshot.read(with_vectors=(), first_row=row, end_row=row + 1))
+            outcome = Quarantined(
+                reason=Reason.REFUSED, field=f"vector {vector.vector_id!r}", detail=vector.text
+            )
+            yield QuarantinedPoint(row=row, point_id=rows.page.ids[0], outcome=outcome)
+
+    def planned_exclusions(self) -> frozenset[int]:
+        """The rows that the plan left behind: pre-images exist for all others."""
         return frozenset(point.row for point in self.quarantined())
+
+    def excluded_rows(self, *, until_round: int | None = None) -> frozenset[int]:
+        """The rows that stay behind: by the plan, or refused by the target since.
+
+        `until_round` leaves out what was refused in later rounds.
+        """
+        state = self.state()
+        last = len(state.rounds) if until_round is None else until_round
+        return self.planned_exclusions() | state.rows_refused(until_round=last)
+
+    @property
+    def vectors(self) -> int:
+        """Points that move, without those the target has refused so far."""
+        return self.plan.vectors - len(self.state().refused)
+
+    def quarantined_counts(self) -> dict[str, int]:
+        """Reason -> points that stay behind, those the target has refused included."""
+        refused = len(self.state().refused)
+        return {**self.plan.quarantined, **({Reason.REFUSED.value: refused} if refused else {})}
+
+    def waive(self, reasons: Iterable[str]) -> None:
+        """Note that these reasons do not count as a failure; refusals come after the plan."""
+        new = set(reasons) - self.state().waived - set(self.plan.waived)
+        if new:
+            self.journal.append({"type": Kind.WAIVED.value, "reasons": sorted(new)})
+
+    @property
+    def unwaived(self) -> int:
+        """Points that stay behind for a reason that nobody has waived."""
+        waived = self.state().waived | set(self.plan.waived)
+        return sum(n for reason, n in self.quarantined_counts().items() if reason not in waived)
 
     @property
     def spill(self) -> Path:
@@ -126,15 +166,33 @@ def create_run(snapshot: Snapshot, plan: RunPlan, quarantine: bytes) -> RunFolde
 
 
 def new_run_id(snapshot: Snapshot, wall_s: float) -> str:
-    """A name that sorts after all earlier runs of the snapshot."""
+    """A name whose number is above that of every earlier run of the snapshot."""
     stamp = datetime.fromtimestamp(wall_s, UTC).strftime("%Y%m%dT%H%M%SZ")
-    return f"{len(folder_names(snapshot.runs)):03d}-{stamp}"
+    number = max((_number(name) for name in folder_names(snapshot.runs)), default=-1) + 1
+    return f"{number:03d}-{stamp}"
 
 
 def run_folders(snapshot: Snapshot) -> list[Path]:
     """The runs of a snapshot, oldest first."""
-    runs = (snapshot.runs / name for name in folder_names(snapshot.runs))
-    return [path for path in runs if is_file(path / PLAN)]
+    return _numbered(snapshot.runs, PLAN)
+
+
+def report_folders(run_path: Path, file: str) -> list[Path]:
+    """The folders of a run's reconcile reports that hold `file`, oldest first."""
+    return _numbered(run_path / RECONCILE, file)
+
+
+def _numbered(folder: Path, file: str) -> list[Path]:
+    """The numbered folders that hold `file`, by number: as text, 1000 would come before 999."""
+    names = [name for name in folder_names(folder) if _number(name) >= 0]
+    paths = [folder / name for name in sorted(names, key=lambda name: (_number(name), name))]
+    return [path for path in paths if is_file(path / file)]
+
+
+def _number(name: str) -> int:
+    """The counter that a folder's name begins with; -1 without one."""
+    head = name.partition("-")[0]
+    return int(head) if head.isascii() and head.isdigit() else -1
 
 
 def encode_quarantine(points: Iterable[QuarantinedPoint]) -> bytes:

@@ -27,10 +27,19 @@ class Batch:
     """The vectors of one upload, in snapshot order."""
 
     ordinal: int  # 0-based; names the batch in the journal
-    first_row: int
-    end_row: int  # one past the last row
+    rows: tuple[int, ...]  # ascending; gaps where points stay behind
     vector_ids: tuple[VectorId, ...]  # never empty
     lines: tuple[bytes, ...]
+
+    @property
+    def first_row(self) -> int:
+        """The first vector's row."""
+        return self.rows[0]
+
+    @property
+    def end_row(self) -> int:
+        """One past the last vector's row."""
+        return self.rows[-1] + 1
 
     @property
     def body_bytes(self) -> int:
@@ -67,16 +76,23 @@ def encode_vector(vector: Vector) -> bytes:
 
 
 def split_batches(
-    lines: Iterable[Line], *, first_ordinal: int = 0, vectors_max: int, body_bytes_max: int
+    lines: Iterable[Line],
+    *,
+    first_ordinal: int = 0,
+    vectors_max: int,
+    body_bytes_max: int,
+    body_bytes_wanted: int | None = None,
 ) -> Iterator[Batch]:
     """Group lines, in order, into as few uploads as the limits allow.
 
     `vectors_max` counts vectors per upload; `body_bytes_max` is bytes of the encoded body,
-    newlines included. Reads `lines` once, holding one batch in memory. Yields batches numbered
+    newlines included. `body_bytes_wanted` is a smaller limit that a run has learned; a line
+    beyond it goes alone. Reads `lines` once, holding one batch in memory. Yields batches numbered
     from `first_ordinal` whose concatenation is the input; never an empty one.
     Raises PreconditionError if one vector alone exceeds `body_bytes_max`.
     """
     ordinal = first_ordinal
+    wanted = min(body_bytes_max, body_bytes_wanted or body_bytes_max)
     held: list[Line] = []
     held_bytes = 0
     for line in lines:
@@ -87,7 +103,7 @@ def split_batches(
                 f"an upload takes {body_bytes_max} B",
                 remedy="raise limits.body_bytes (the service takes 100 MB) or shorten the metadata",
             )
-        if held and (len(held) == vectors_max or held_bytes + size > body_bytes_max):
+        if held and (len(held) == vectors_max or held_bytes + size > wanted):
             yield _batch(ordinal, held)
             ordinal, held, held_bytes = ordinal + 1, [], 0
         held.append(line)
@@ -99,8 +115,7 @@ def split_batches(
 def _batch(ordinal: int, lines: Sequence[Line]) -> Batch:
     return Batch(
         ordinal=ordinal,
-        first_row=lines[0].row,
-        end_row=lines[-1].row + 1,
+        rows=tuple(line.row for line in lines),
         vector_ids=tuple(line.vector_id for line in lines),
         lines=tuple(line.text for line in lines),
     )

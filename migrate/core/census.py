@@ -3,6 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from migrate.core.batching import encode_line
+from migrate.core.irregular import payload_is_irregular
 from migrate.core.mapping import Mapped, MappingRules, Quarantined, Reason, map_payload
 from migrate.core.model import Float32Matrix, Page
 from migrate.core.values import ValueRules, map_values
@@ -10,6 +12,10 @@ from migrate.core.values import ValueRules, map_values
 QUARANTINE_SHARE = 0.001  # FAULTS section 6: 0.1 % of the points, ...
 QUARANTINE_MIN = 10  # ... at least 10, ...
 QUARANTINE_MAX = 1_000  # ... at most 1,000
+
+# Bounds of an upload line: "-1.1754944e-38," for a value; id, escapes and member names beside.
+VALUE_TEXT_BYTES_MAX = 16
+LINE_REST_BYTES_MAX = 512
 
 
 def quarantine_cap(points: int, setting: int | None) -> int:
@@ -24,9 +30,7 @@ class Census:
     """Running counts over the pages of a source or a snapshot."""
 
     points: int = 0
-    metadata_bytes: int = 0  # of the points that map
     quarantined: Counter[Reason] = field(default_factory=Counter)
-    changes: Counter[str] = field(default_factory=Counter)  # "change:field" -> points
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +43,50 @@ class CensusPage:
 
 
 def take_census(
-    census: Census, page: Page, mapping: MappingRules, values: ValueRules
+    census: Census, page: Page, mapping: MappingRules, values: ValueRules, *, body_bytes: int
 ) -> CensusPage:
     """Map a whole page, count it, and say row by row what became of it.
 
-    A point whose payload and values are both bad is counted once, for its payload.
+    A point whose payload and values are both bad is counted once, for its payload. `body_bytes`
+    is what an upload may hold: a line beyond it can never be sent.
     """
     in_target_form = map_values(page, values)
     mapped: list[tuple[int, Mapped]] = []
     quarantined: list[tuple[int, Quarantined]] = []
-    for position, point_id in enumerate(page.ids):
-        outcome = map_payload(point_id, page.payloads[position], mapping)
-        if isinstance(outcome, Mapped) and position in in_target_form.quarantined:
-            outcome = in_target_form.quarantined[position]
+    for position in range(len(page)):
+        outcome = _map_payload(page, position, mapping)
+        if isinstance(outcome, Mapped):
+            outcome = in_target_form.quarantined.get(position, outcome)
+        if isinstance(outcome, Mapped):
+            outcome = _line_fits(outcome, in_target_form.values[position], body_bytes)
         match outcome:
             case Mapped():
                 mapped.append((position, outcome))
-                census.metadata_bytes += len(outcome.metadata)
-                census.changes.update(f"{change}:{name}" for change, name in outcome.changes)
             case Quarantined():
                 quarantined.append((position, outcome))
                 census.quarantined[outcome.reason] += 1
     census.points += len(page)
     return CensusPage(tuple(mapped), tuple(quarantined), in_target_form.values)
+
+
+def _map_payload(page: Page, position: int, mapping: MappingRules) -> Mapped | Quarantined:
+    if payload_is_irregular(page.irregular[position]):
+        return Quarantined(
+            reason=Reason.DUPLICATE_KEY, field="", detail="the payload names a key twice"
+        )
+    return map_payload(page.ids[position], page.payloads[position], mapping)
+
+
+def _line_fits(outcome: Mapped, values: Float32Matrix, body_bytes: int) -> Mapped | Quarantined:
+    """The outcome, unless its upload line alone is more than an upload; encoded only near that."""
+    bound = len(values) * VALUE_TEXT_BYTES_MAX + len(outcome.metadata) + LINE_REST_BYTES_MAX
+    if bound <= body_bytes:
+        return outcome
+    size = len(encode_line(outcome.vector_id, values, outcome.metadata))
+    if size <= body_bytes:
+        return outcome
+    return Quarantined(
+        reason=Reason.UPLOAD_TOO_LARGE,
+        field="",
+        detail=f"{size} B encoded, an upload takes {body_bytes} B (limits.body_bytes)",
+    )

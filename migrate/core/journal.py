@@ -11,6 +11,9 @@ from enum import StrEnum
 from typing import NewType
 
 from migrate.core.canonical import decode_json, encode_canonical_json
+from migrate.core.model import VectorId
+from migrate.core.pending import PendingRows, UploadSizes
+from migrate.core.refusals import RefusedVector
 from migrate.errors import ForeignStateError
 
 JOURNAL_FORMAT = 1
@@ -55,8 +58,10 @@ class Kind(StrEnum):
     ROUND_OPENED = "round_opened"  # ordinal, kind: full|repair, vectors, names, sha256
     INTENT = "intent"  # round, store, batch, first, end, count, bytes, sha256
     ACK = "ack"  # round, store, batch, mutation_id, server_date
+    REFUSED = "refused"  # round, store, batch, status, code, text, and middle or vector_id
     VECTORS_PROCESSED = "vectors_processed"  # round, evidence
     ROUND_COMPLETED = "round_completed"  # round
+    WAIVED = "waived"  # reasons
     ROLLBACK_OPENED = "rollback_opened"  # manifest_sha256
     ROLLBACK_COMPLETED = "rollback_completed"  # conflicts
 
@@ -80,8 +85,14 @@ class BatchRecord:
     body_bytes: int
     sha256: str
     acknowledged: bool = False
+    refused: bool = False  # as a whole, without effect; vectors only
     mutation_id: str | None = None  # vectors only
     server_date: str | None = None
+
+    @property
+    def in_doubt(self) -> bool:
+        """Sent, or about to be, and no answer is known."""
+        return not self.acknowledged and not self.refused
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,6 +104,7 @@ class RoundState:
     batches: dict[Store, list[BatchRecord]] = field(
         default_factory=lambda: {store: [] for store in Store}
     )
+    pending: PendingRows = field(default_factory=PendingRows)
     processed: bool = False
     completed: bool = False
 
@@ -110,6 +122,9 @@ class RunState:
     pre_image_parts: dict[str, tuple[int, str]] = field(default_factory=dict)  # name -> rows, sha
     pre_images: Entry | None = None  # the sealing entry
     rounds: list[RoundState] = field(default_factory=list)
+    refused: dict[int, RefusedVector] = field(default_factory=dict)  # row -> what stays behind
+    upload_sizes: UploadSizes = field(default_factory=UploadSizes)
+    waived: set[str] = field(default_factory=set)  # reasons, beyond those of the plan
     rollback_opened: bool = False
     rollback_completed: bool = False
     rollback_conflicts: int = 0
@@ -133,8 +148,37 @@ class RunState:
         return "uploading"
 
     def vectors_written(self) -> list[BatchRecord]:
-        """Every vector batch that may have reached the target, in doubt or acknowledged."""
-        return [batch for round_ in self.rounds for batch in round_.batches[Store.VECTORS]]
+        """Every vector batch that may have had an effect, in doubt or acknowledged.
+
+        A refused one had none: the service takes an upload as a whole or not at all. Nor had an
+        earlier attempt whose answer was lost, since the same bytes would have been taken again.
+        """
+        return [
+            batch
+            for round_ in self.rounds
+            for batch in round_.batches[Store.VECTORS]
+            if not batch.refused
+        ]
+
+    def vectors_refused(self) -> int:
+        """Vector batches that the target refused: what finding the bad lines has cost."""
+        batches = [batch for round_ in self.rounds for batch in round_.batches[Store.VECTORS]]
+        return sum(batch.refused for batch in batches)
+
+    def vectors_acknowledged(self) -> int:
+        """Vectors that the target took and that still count: the full round's.
+
+        One that a repair wrote was acknowledged before; one that was refused there counts as
+        refused only.
+        """
+        if not self.rounds:
+            return 0
+        later = sum(vector.round > 0 for vector in self.refused.values())
+        return self.rounds[0].acknowledged(Store.VECTORS) - later
+
+    def rows_refused(self, *, until_round: int) -> frozenset[int]:
+        """Rows whose vector was refused in this round or an earlier one."""
+        return frozenset(row for row, one in self.refused.items() if one.round <= until_round)
 
     def kv_written(self) -> bool:
         """Whether any KV write may have reached the target."""
@@ -190,7 +234,8 @@ def _round_opened(state: RunState, entry: Entry) -> None:
 
 
 def _intent(state: RunState, entry: Entry) -> None:
-    batches = _round(state, entry).batches[Store(_text(entry, "store"))]
+    round_, store = _round(state, entry), Store(_text(entry, "store"))
+    batches = round_.batches[store]
     record = BatchRecord(
         ordinal=_int(entry, "batch"),
         first=_int(entry, "first"),
@@ -201,18 +246,56 @@ def _intent(state: RunState, entry: Entry) -> None:
     )
     if record.ordinal != len(batches):
         raise ValueError("a batch has one intent, and batches are numbered without gaps")
+    if store is Store.VECTORS:
+        round_.pending.take(record.first, record.end)
     batches.append(record)
 
 
-def _ack(state: RunState, entry: Entry) -> None:
+def _in_doubt(state: RunState, entry: Entry) -> BatchRecord:
+    """The batch that an answer is about."""
     batches = _round(state, entry).batches[Store(_text(entry, "store"))]
     ordinal = _int(entry, "batch")
-    if not 0 <= ordinal < len(batches) or batches[ordinal].acknowledged:
-        raise ValueError("a batch is acknowledged once, after its intent")
-    batch = batches[ordinal]
+    if not 0 <= ordinal < len(batches) or not batches[ordinal].in_doubt:
+        raise ValueError("a batch is acknowledged or refused once, after its intent")
+    return batches[ordinal]
+
+
+def _ack(state: RunState, entry: Entry) -> None:
+    batch = _in_doubt(state, entry)
     batch.acknowledged = True
     batch.mutation_id = _optional_text(entry, "mutation_id")
     batch.server_date = _optional_text(entry, "server_date")
+    if entry["store"] == Store.VECTORS:
+        state.upload_sizes.note_taken(batch.body_bytes)
+
+
+def _refused(state: RunState, entry: Entry) -> None:
+    """Several vectors are pending again as two halves; a single one stays behind."""
+    if entry.get("store") != Store.VECTORS:
+        raise ValueError("only uploads of vectors are refused in part")
+    batch = _in_doubt(state, entry)
+    round_ = _round(state, entry)
+    text = _text(entry, "text")
+    batch.refused = True
+    state.upload_sizes.note_refused(_int(entry, "status"), batch.body_bytes, batch.count)
+    if batch.count > 1:
+        round_.pending.put_back(batch.first, _int(entry, "middle"), batch.end)
+        return
+    if batch.first in state.refused:
+        raise ValueError(f"the vector of row {batch.first} was refused before")
+    state.refused[batch.first] = RefusedVector(
+        row=batch.first,
+        vector_id=VectorId(_text(entry, "vector_id")),
+        round=round_.ordinal,
+        text=text,
+    )
+
+
+def _waived(state: RunState, entry: Entry) -> None:
+    reasons = entry.get("reasons")
+    if not isinstance(reasons, list) or not all(isinstance(one, str) for one in reasons):
+        raise ValueError("journal entry without a list of texts 'reasons'")
+    state.waived.update(reasons)
 
 
 def _vectors_processed(state: RunState, entry: Entry) -> None:
@@ -240,8 +323,10 @@ _APPLY = {
     Kind.ROUND_OPENED: _round_opened,
     Kind.INTENT: _intent,
     Kind.ACK: _ack,
+    Kind.REFUSED: _refused,
     Kind.VECTORS_PROCESSED: _vectors_processed,
     Kind.ROUND_COMPLETED: _round_completed,
+    Kind.WAIVED: _waived,
     Kind.ROLLBACK_OPENED: _rollback_opened,
     Kind.ROLLBACK_COMPLETED: _rollback_completed,
 }

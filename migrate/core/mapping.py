@@ -4,6 +4,7 @@ Nothing is coerced, cut or dropped in silence: a point either maps exactly, or m
 declared change that is counted (`Change`), or is quarantined with one reason.
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -42,8 +43,12 @@ class Reason(StrEnum):
     BAD_KEY = "bad_key"
     UNREPRESENTABLE = "unrepresentable"
     INVALID_UNICODE = "invalid_unicode"
+    DUPLICATE_KEY = "duplicate_key"
+    HASH_MISMATCH = "hash_mismatch"
     KV_KEY = "kv_key"
     KV_VALUE = "kv_value"
+    UPLOAD_TOO_LARGE = "upload_too_large"
+    REFUSED = "refused"
 
 
 class Change(StrEnum):
@@ -64,6 +69,10 @@ class MappingRules:
     key_template: str  # KV key of a file; holds {<group_key>}
     nulls: Literal["quarantine", "leave_out"]
     truncate_field: str | None  # cut this text field when metadata is too large; None = quarantine
+    hash_of: str = (
+        ""  # payload field with the text that `hash_key` is the hash of; "" = not checked
+    )
+    hash_mismatch: Literal["warn", "quarantine"] = "warn"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +84,7 @@ class Mapped:
     order: int  # the chunk's number within the file; 0 without an order key
     metadata: bytes  # compact canonical JSON, at most 10,240 bytes
     changes: tuple[tuple[Change, str], ...] = ()  # with the field each applies to
+    hash_differs: bool = False  # the text's hash is another one, and the rules say to warn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +125,7 @@ def _map(point_id: PointId, payload: bytes, rules: MappingRules) -> Mapped:
     fields = _parse(payload)
     group = _group(fields, rules)
     order = _order(fields, rules)
-    _check_hash(fields, rules)
+    hash_differs = _check_hash(fields, rules)
     changes: list[tuple[Change, str]] = []
     kept = _representable(fields, rules, changes)
     vector_id = _vector_id(point_id, fields, rules)
@@ -126,7 +136,12 @@ def _map(point_id: PointId, payload: bytes, rules: MappingRules) -> Mapped:
     if len(metadata) > METADATA_BYTES_MAX:
         metadata = _truncated(kept, len(metadata), rules, changes)
     return Mapped(
-        vector_id=vector_id, group=group, order=order, metadata=metadata, changes=tuple(changes)
+        vector_id=vector_id,
+        group=group,
+        order=order,
+        metadata=metadata,
+        changes=tuple(changes),
+        hash_differs=hash_differs,
     )
 
 
@@ -175,9 +190,10 @@ def _order(fields: dict[str, object], rules: MappingRules) -> int:
     return value
 
 
-def _check_hash(fields: dict[str, object], rules: MappingRules) -> None:
+def _check_hash(fields: dict[str, object], rules: MappingRules) -> bool:
+    """Whether the hash is well formed, and another one than the text has."""
     if not rules.hash_key:
-        return
+        return False
     value = _required(fields, rules.hash_key)
     if not isinstance(value, str):
         raise _RefusedError(
@@ -189,6 +205,20 @@ def _check_hash(fields: dict[str, object], rules: MappingRules) -> None:
             rules.hash_key,
             f"text of {len(value)} characters, {HASH_HEX_LENGTH} hex digits were expected",
         )
+    if not rules.hash_of or value.lower() == _text_hash(fields.get(rules.hash_of)):
+        return False
+    if rules.hash_mismatch == "quarantine":
+        raise _RefusedError(
+            Reason.HASH_MISMATCH, rules.hash_key, f"not the SHA-256 of the text in {rules.hash_of}"
+        )
+    return True
+
+
+def _text_hash(text: object) -> str | None:
+    """What the sync service writes: SHA-256 of the UTF-8 text, in hex; None for no text."""
+    if not isinstance(text, str):
+        return None
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def _representable(

@@ -145,8 +145,9 @@ class Page:
     ids: tuple[PointId, ...]
     payloads: tuple[bytes, ...]  # canonical JSON objects (core/canonical.py), b"{}" without payload
     vectors: dict[str, VectorColumn]  # one column for every vector name of the collection
-    # What the source sent for a vector that does not fit its declared shape (wrong length, null
-    # inside): canonical JSON {"<vector name>": <as received>}; None for the regular rows.
+    # What the source sent and no column holds: a vector that does not fit its declared shape
+    # (wrong length, null inside), a payload with a key twice. Written as core/irregular.py says;
+    # None for the regular rows.
     irregular: tuple[bytes | None, ...]
 
     def __len__(self) -> int:

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from migrate.core.irregular import irregular_vectors
 from migrate.core.mapping import Quarantined, Reason
 from migrate.core.model import DenseColumn, Float32Matrix, Page
 
@@ -75,7 +76,7 @@ def _absent_rows(page: Page, column: DenseColumn, rules: ValueRules) -> dict[int
 
 def _absent_row(page: Page, position: int, rules: ValueRules) -> Quarantined:
     """Missing altogether, or there in a shape that the collection does not declare."""
-    irregular = page.irregular[position]
+    irregular = irregular_vectors(page.irregular[position])
     if irregular is None:
         return _quarantined(Reason.VECTOR_MISSING, rules, "the point has no such vector")
     if b"null" in irregular:

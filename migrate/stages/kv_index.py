@@ -17,6 +17,7 @@ from migrate.core.model import KvEntry
 from migrate.errors import RemoteUnavailableError
 from migrate.ports import Clock, KvTarget, Progress
 from migrate.stages.mapped import fill_id_table
+from migrate.stages.refused import former_of_refused, keys_of_refused
 
 BODY_BYTES_MAX = 40_000_000  # as for uploads; the service takes 100 MB
 WRITE_ATTEMPTS_MAX = 6
@@ -42,18 +43,20 @@ def run(
 ) -> KvIndexReport:
     """Write the file index of the open round, then the counter, then complete the round.
 
-    `only` limits a repair round to these keys; None means every file. Goes on where an earlier
+    `only` limits a repair round to these keys, and those of files that lost a vector to a refusal
+    in it; None means every file. Goes on where an earlier
     call ended. Raises RemoteUnavailableError when keys keep failing.
     """
     round_ = run_.state().rounds[-1]
     counter = counter_value(run_)
     if not round_.completed:
         assert round_.processed, "a KV entry is only written for vectors that are processed"
-        progress.start("writing the KV index", total=run_.plan.files, unit="files")
+        keys = None if only is None else only | keys_of_refused(run_, round_.ordinal)
         with IdTable(run_.spill) as table:
             fill_id_table(table, run_.snapshot, run_.plan.mapping, run_.excluded_rows())
+            progress.start("writing the KV index", total=table.count_files(), unit="files")
             entries = expected_entries(run_, table)
-            wanted = (entry for entry in entries if only is None or entry.key in only)
+            wanted = (entry for entry in entries if keys is None or entry.key in keys)
             batches = split_entries(
                 wanted, pairs_max=KV_PAIRS_PER_WRITE, body_bytes_max=BODY_BYTES_MAX
             )
@@ -95,13 +98,18 @@ def expected_entries(run_: RunFolder, table: IdTable) -> Iterator[KvEntry]:
         )
 
 
-def counter_value(run_: RunFolder) -> int:
-    """Vectors in the index after the run: ours, and what was there and stays."""
-    sealed = run_.state().pre_images
-    assert sealed is not None
-    elsewhere = sealed["vectors_elsewhere"]
+def counter_value(run_: RunFolder, *, until_round: int | None = None) -> int:
+    """Vectors in the index after the run: ours, and what was there and stays.
+
+    `until_round` asks for the value before what later rounds were refused.
+    """
+    state = run_.state()
+    assert state.pre_images is not None
+    elsewhere = state.pre_images["vectors_elsewhere"]
     assert isinstance(elsewhere, int)
-    return run_.plan.vectors + elsewhere
+    last = len(state.rounds) if until_round is None else until_round
+    ours = run_.plan.vectors - len(state.rows_refused(until_round=last))
+    return ours + elsewhere + len(former_of_refused(run_))
 
 
 def _digest(entries: Sequence[KvEntry]) -> str:

@@ -18,13 +18,16 @@ from migrate.core.census import Census, CensusPage, quarantine_cap, take_census
 from migrate.core.digest import digest_vectors
 from migrate.core.kv_entries import encode_file_value
 from migrate.core.limits import INDEXED_STRING_BYTES_MAX, KV_VALUE_BYTES_MAX
-from migrate.core.mapping import MappingRules, Quarantined, Reason
+from migrate.core.mapping import Mapped, MappingRules, Quarantined, Reason
 from migrate.core.model import Page, PointId
 from migrate.core.values import ValueRules
 from migrate.errors import QuarantineExceededError
 from migrate.ports import Progress
 
 GAPS_LISTED_MAX = 20
+
+# Notes about a row, which count only if it moves in the end: two of them are followed by a name.
+CHANGED, LONG, HASH_DIFFERS = "changed ", "long ", "hash differs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +37,7 @@ class PlanFindings:
     points: int
     vectors: int  # points that move
     files: int
-    metadata_bytes: int  # over all vectors
+    metadata_bytes: int  # over all vectors; this and all counts below are of what moves
     quarantined: dict[str, int]  # reason -> points
     quarantined_points: tuple[QuarantinedPoint, ...]  # at most cap + 1 of them, in row order
     quarantine_cap: int
@@ -42,6 +45,7 @@ class PlanFindings:
     gaps: tuple[FileGap, ...]  # files whose chunk numbers are not 0, 1, 2, ...; the first 20
     files_with_gaps: int
     long_indexed: dict[str, int]  # indexed text field -> values beyond 64 bytes
+    hash_mismatches: int  # vectors whose text has another hash than they say
 
     def check_quarantine(self) -> None:
         """Raises QuarantineExceededError when more points stay behind than the run allows."""
@@ -63,43 +67,45 @@ def run(
     *,
     points: int,
     max_quarantine: int | None,
+    body_bytes: int,
     indexed_fields: tuple[str, ...],
     spill: Path,
     progress: Progress,
 ) -> PlanFindings:
     """Map every point, then ask the questions that only the whole set can answer.
 
-    `points` is the expected number, for the progress and the quarantine cap. `indexed_fields` are
-    the text fields with a metadata index. `spill` is a folder that this call may fill and empties.
+    `points` is the expected number, for the progress and the quarantine cap. `body_bytes` is what
+    an upload may hold, `indexed_fields` are the text fields with a metadata index. `spill` is a
+    folder that this call may fill and empties.
     """
     progress.start("checking points", total=points, unit="points")
     listing = _Listing(quarantine_cap(points, max_quarantine))
-    long_indexed = dict.fromkeys(indexed_fields, 0)
     census = Census()
     with IdTable(spill) as table:
         for page in pages:
             first_row = census.points
-            result = take_census(census, page, mapping, values)
+            result = take_census(census, page, mapping, values, body_bytes=body_bytes)
             for position, outcome in result.quarantined:
                 listing.add(first_row + position, page.ids[position], outcome)
-            _add_to_table(table, page, first_row, result)
-            _count_long(long_indexed, result)
+            _add_to_table(table, page, first_row, result, indexed_fields)
             progress.advance(len(page))
         _quarantine_collisions(table, census, listing)
         _quarantine_large_files(table, census, listing)
+        notes = table.count_notes()
         gaps = list(table.gaps()) if mapping.order_key else []
         return PlanFindings(
             points=census.points,
             vectors=table.count_vectors(),
             files=table.count_files(),
-            metadata_bytes=census.metadata_bytes,
+            metadata_bytes=table.sum_metadata_bytes(),
             quarantined={reason.value: n for reason, n in sorted(census.quarantined.items())},
             quarantined_points=tuple(sorted(listing.points, key=lambda point: point.row)),
             quarantine_cap=listing.cap,
-            changes=dict(sorted(census.changes.items())),
+            changes=_after(CHANGED, notes),
             gaps=tuple(gaps[:GAPS_LISTED_MAX]),
             files_with_gaps=len(gaps),
-            long_indexed={name: n for name, n in long_indexed.items() if n},
+            long_indexed=_after(LONG, notes),
+            hash_mismatches=notes.get(HASH_DIFFERS, 0),
         )
 
 
@@ -115,7 +121,18 @@ class _Listing:
             self.points.append(QuarantinedPoint(row=row, point_id=point_id, outcome=outcome))
 
 
-def _add_to_table(table: IdTable, page: Page, first_row: int, result: CensusPage) -> None:
+def _after(prefix: str, notes: dict[str, int]) -> dict[str, int]:
+    """Name -> rows, of the notes with this prefix."""
+    return {note.removeprefix(prefix): n for note, n in notes.items() if note.startswith(prefix)}
+
+
+def _add_to_table(
+    table: IdTable,
+    page: Page,
+    first_row: int,
+    result: CensusPage,
+    indexed_fields: tuple[str, ...],
+) -> None:
     positions = [position for position, _ in result.mapped]
     if not positions:
         return
@@ -130,6 +147,8 @@ def _add_to_table(table: IdTable, page: Page, first_row: int, result: CensusPage
         positions=[one.order for _, one in result.mapped],
         contents=contents,
         points=[_encode_point(page.ids[position]) for position in positions],
+        metadata_bytes=[len(one.metadata) for _, one in result.mapped],
+        notes=[_notes(one, indexed_fields) for _, one in result.mapped],
     )
 
 
@@ -142,14 +161,25 @@ def _decode_point(text: str) -> PointId:
     return PointId.from_text(name, id_type)
 
 
-def _count_long(long_indexed: dict[str, int], result: CensusPage) -> None:
+def _notes(one: Mapped, indexed_fields: tuple[str, ...]) -> list[str]:
+    notes = [f"{CHANGED}{change}:{name}" for change, name in one.changes]
+    if one.hash_differs:
+        notes.append(HASH_DIFFERS)
+    return notes + [f"{LONG}{name}" for name in _long_fields(one, indexed_fields)]
+
+
+def _long_fields(one: Mapped, indexed_fields: tuple[str, ...]) -> list[str]:
     """Text beyond 64 bytes is indexed by its first 64 bytes only: filters then match more."""
-    for name in long_indexed:
-        for _, one in result.mapped:
-            value = decode_json(one.metadata)
-            text = value.get(name) if isinstance(value, dict) else None
-            if isinstance(text, str) and len(text.encode()) > INDEXED_STRING_BYTES_MAX:
-                long_indexed[name] += 1
+    if not indexed_fields:
+        return []
+    fields = decode_json(one.metadata)
+    assert isinstance(fields, dict), "metadata is an object"
+    return [
+        name
+        for name in indexed_fields
+        if isinstance(text := fields.get(name), str)
+        and len(text.encode()) > INDEXED_STRING_BYTES_MAX
+    ]
 
 
 def _quarantine_collisions(table: IdTable, census: Census, listing: _Listing) -> None:

@@ -8,9 +8,9 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrate.adapters.durable import folder_names, is_file, read_file
+from migrate.adapters.durable import read_file
 from migrate.adapters.id_files import read_ids
-from migrate.adapters.run_folder import RECONCILE, RunFolder
+from migrate.adapters.run_folder import RECONCILE, RunFolder, report_folders
 from migrate.core.canonical import decode_json
 from migrate.core.journal import Entry, Kind
 from migrate.core.manifest import damaged
@@ -61,14 +61,13 @@ def _opening(run: RunFolder, ordinal: int) -> Entry:
 
 def _newest_drift(run: RunFolder) -> Path | None:
     """The newest report's folder, if it says "drift" and names something that we write."""
-    folders = [run.path / RECONCILE / name for name in folder_names(run.path / RECONCILE)]
-    reports = [folder / REPORT for folder in folders if is_file(folder / REPORT)]
+    reports = report_folders(run.path, REPORT)
     if not reports:
         return None
-    match decode_json(read_file(reports[-1])):
+    match decode_json(read_file(reports[-1] / REPORT)):
         case {"verdict": "drift", "drift": dict() as drift}:
             ours = ("missing", "mismatched", "kv_missing", "kv_mismatched", "counter")
-            return reports[-1].parent if any(drift.get(name) for name in ours) else None
+            return reports[-1] if any(drift.get(name) for name in ours) else None
         case _:
             return None
 

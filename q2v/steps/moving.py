@@ -27,6 +27,7 @@ from migrate.stages import kv_index, pre_images, upload
 from migrate.stages.rounds import open_round
 from q2v import wiring
 from q2v.settings import Settings
+from q2v.steps.left_behind import RefusedPoint, refused_points
 from q2v.steps.planning import (
     Choices,
     check_window,
@@ -52,11 +53,13 @@ class MigrateReport:
     unwaived: int
     requests: int  # of this call, retries included
     mutations: int  # uploads taken, over all rounds
+    refused_uploads: int  # uploads refused, over all rounds: what finding bad vectors has cost
     kv_entries: int
     counter: int
     seconds: float
     round: str  # full, repair or none: what this call worked on
     evidence: str  # what proved that the vectors are processed
+    refused: tuple[RefusedPoint, ...] = ()  # the first of them
     dry_run: bool = False
 
     @property
@@ -95,6 +98,8 @@ def migrate(
         if dry_run:
             return _dry_report(run.plan, snapshot, clock.monotonic_s() - started)
         confirm(run.plan.index.name)
+        _check_waived(choices.waived)
+        run.waive(choices.waived)
     try:
         return _write(run, target, settings, started, clock=clock, progress=progress)
     finally:
@@ -181,6 +186,7 @@ def _plan(
             files=findings.files,
             quarantined=findings.quarantined,
             quarantine_sha256=hashlib.sha256(quarantine).hexdigest(),
+            quarantine_cap=findings.quarantine_cap,
             waived=choices.waived,
             changes=findings.changes,
             into_non_empty=choices.into_non_empty,
@@ -232,6 +238,7 @@ def _dry_report(plan: RunPlan, snapshot: Snapshot, seconds: float) -> MigrateRep
         unwaived=plan.unwaived,
         requests=0,
         mutations=0,
+        refused_uploads=0,
         kv_entries=0,
         counter=0,
         seconds=round(seconds, 3),
@@ -277,14 +284,16 @@ def _write(
         path=str(run.path),
         snapshot_id=plan.snapshot_id,
         points=plan.points,
-        acknowledged=state.rounds[0].acknowledged(Store.VECTORS),
-        quarantined=plan.quarantined,
-        unwaived=plan.unwaived,
+        acknowledged=state.vectors_acknowledged(),
+        quarantined=run.quarantined_counts(),
+        unwaived=run.unwaived,
         requests=target.budget.taken - requests_before,
         mutations=len(state.vectors_written()),
+        refused_uploads=state.vectors_refused(),
         kv_entries=state.rounds[0].acknowledged(Store.KV),
         counter=kv_index.counter_value(run),
         seconds=round(clock.monotonic_s() - started, 3),
         round=kind,
         evidence=evidence,
+        refused=refused_points(run),
     )

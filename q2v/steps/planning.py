@@ -114,6 +114,7 @@ def _find(
         values,
         points=points,
         max_quarantine=settings.limits.max_quarantine,
+        body_bytes=settings.limits.body_bytes,
         indexed_fields=tuple(name for name, kind in indexed.items() if kind == "string"),
         spill=folder / SPILL,
         progress=progress,

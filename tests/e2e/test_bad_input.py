@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typing_extensions import override
 
 from migrate.adapters.snapshot_folder import Snapshot
 from tests.e2e.workbench import (
@@ -113,6 +114,47 @@ def _quarantine(bench: Workbench) -> list[dict[str, Any]]:
 def _snapshot(bench: Workbench) -> Snapshot:
     (manifest,) = bench.folder.glob("*/manifest.json")
     return Snapshot(manifest.parent)
+
+
+class _Twice(dict[str, object]):
+    """A payload that is written with its text twice, differently."""
+
+    @override
+    def items(self) -> list[tuple[str, object]]:  # type: ignore[override]  # json.dumps asks for it
+        return [*super().items(), ("text", "another")]
+
+
+@pytest.mark.fault("D11")
+def test_of_a_key_that_stands_twice_no_value_is_chosen_in_silence(tmp_path: Path) -> None:
+    """The point stays behind, and the snapshot keeps both values."""
+    with workbench(tmp_path, [*points(GOOD), _odd_point(_Twice(chunk("odd", 0)))]) as bench:
+        result = bench.move()
+
+        (entry,) = _quarantine(bench)
+        kept = [
+            row for rows in _snapshot(bench).read(with_vectors=()) for row in rows.page.irregular
+        ]
+        assert bench.run("reconcile").document["verdict"] == "equal"
+    assert (result.exit_code, entry["reason"], entry["point_id"]) == (3, "duplicate_key", "10000")
+    assert kept[-1] is not None
+    assert kept[-1].count(b"another") == kept[-1].count(b"chunk 0 of odd") == 1
+
+
+@pytest.mark.fault("D11")
+@pytest.mark.parametrize(("rule", "stays"), [("warn", False), ("quarantine", True)])
+def test_a_hash_that_is_not_its_texts_counts_or_stays_behind(
+    tmp_path: Path, rule: str, *, stays: bool
+) -> None:
+    odd = _odd_point({**chunk("odd", 0), "text": "edited since"})
+    options = {"Q2V_MAPPING_HASH_OF": "text", "Q2V_MAPPING_HASH_MISMATCH": rule}
+    with workbench(tmp_path, [*points(GOOD), odd], settings=options) as bench:
+        planned = bench.run("plan").document
+        moved = bench.move()
+
+        assert len(bench.stored()) == GOOD + (not stays)
+    assert planned["hash_mismatches"] == (0 if stays else 1)
+    assert planned["quarantined"] == ({"hash_mismatch": 1} if stays else {})
+    assert moved.exit_code == (3 if stays else 0)
 
 
 @pytest.mark.fault("D05")

@@ -94,3 +94,22 @@ def test_faults_combine_and_count_apart(start: Start) -> None:
     answers = [client.upsert(line(str(number))) for number in range(4)]
     assert [answer.status_code for answer in answers] == [200, 200, 400, 502]
     assert refusal(answers[2]) == (400, 40041)
+
+
+def test_refused_ids_are_the_same_every_time_and_refuse_the_whole_upload(start: Start) -> None:
+    client = start(fault="refuse-ids:one-in=3")
+    outcomes = {name: outcome(client, name) for name in map(str, range(12))}
+    bad = next(name for name, status in outcomes.items() if status == 400)
+
+    assert set(outcomes.values()) == {200, 400}
+    assert {name for name, status in outcomes.items() if status == 200} == ids(client)
+    assert refusal(client.upsert(line("fresh-1"), line(bad))) == (400, 40023)
+    assert "fresh-1" not in ids(client)
+
+
+def test_a_lower_limit_of_the_body_is_the_edges(start: Start) -> None:
+    size = len(line("0"))
+    client = start(fault=f"413:above={size}")
+
+    assert [outcome(client, "0"), outcome(client, "00")] == [200, 413]
+    assert ids(client) == {"0"}

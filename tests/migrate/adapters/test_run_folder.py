@@ -15,6 +15,7 @@ from migrate.adapters.run_folder import (
     create_run,
     encode_quarantine,
     new_run_id,
+    report_folders,
     run_folders,
 )
 from migrate.adapters.snapshot_folder import Snapshot, sealed_folders, unsealed_folders
@@ -102,6 +103,29 @@ def test_a_run_killed_before_its_journal_is_opened_then(run: RunFolder) -> None:
 
 def test_runs_are_named_in_order(run: RunFolder) -> None:
     assert new_run_id(run.snapshot, 1_800_000_000.0) == "001-20270115T080000Z"
+
+
+def test_runs_stay_in_order_beyond_a_thousand_and_after_a_removal(run: RunFolder) -> None:
+    """By number, not by text; a number is not given twice because a folder is gone."""
+    for name in ("998-x", "999-x", "1000-x", "not a run"):
+        (run.snapshot.runs / name).mkdir()
+        (run.snapshot.runs / name / "plan.json").touch()
+    (run.snapshot.runs / "not a run" / "plan.json").unlink()
+    shutil.rmtree(run.snapshot.runs / "998-x")
+
+    names = [path.name for path in run_folders(run.snapshot)]
+    assert names == [run.path.name, "999-x", "1000-x"]
+    assert new_run_id(run.snapshot, 1_800_000_000.0) == "1001-20270115T080000Z"
+
+
+def test_the_newest_report_is_the_one_with_the_highest_number(run: RunFolder) -> None:
+    for name in ("001", "999", "1000", "1001"):
+        (run.path / "reconcile" / name).mkdir(parents=True)
+        (run.path / "reconcile" / name / "report.json").touch()
+    (run.path / "reconcile" / "1001" / "report.json").unlink()
+
+    found = report_folders(run.path, "report.json")
+    assert [path.name for path in found] == ["001", "999", "1000"]
 
 
 def other_plan(run: RunFolder) -> None:

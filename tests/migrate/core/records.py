@@ -38,6 +38,7 @@ PLAN = RunPlan(
     files=1,
     quarantined={"bad_key": 1},
     quarantine_sha256="d" * 64,
+    quarantine_cap=10,
     waived=("zero_vector", "bad_key"),
     changes={"null_left_out:page": 2},
     into_non_empty=False,

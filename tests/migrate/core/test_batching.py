@@ -163,3 +163,23 @@ def test_a_vector_is_put_back_as_it_was_read(
     assert canonical_metadata(metadata) == canonical_metadata(record.get("metadata"))
     assert values.tobytes() == read_back(line).tobytes()
     assert re.fullmatch(rb"[^\n]*\n", line)
+
+
+@pytest.mark.fault("N17")
+@given(st.lists(st.integers(1, 30), max_size=20), st.integers(1, 6), st.integers(1, 60))
+def test_a_learned_size_is_kept_where_a_line_allows_it(
+    sizes: list[int], vectors_max: int, wanted: int
+) -> None:
+    """A line beyond it goes alone; nothing is lost or moved."""
+    found = list(
+        split_batches(
+            lines_of(sizes), vectors_max=vectors_max, body_bytes_max=40, body_bytes_wanted=wanted
+        )
+    )
+
+    assert [line for batch in found for line in batch.lines] == [
+        line.text for line in lines_of(sizes)
+    ]
+    for batch in found:
+        assert len(batch.lines) == 1 or batch.body_bytes <= min(wanted, 40)
+        assert len(batch.lines) <= vectors_max

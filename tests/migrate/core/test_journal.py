@@ -61,6 +61,26 @@ def ack(batch: int, *, store: str = "vectors", round_: int = 0) -> Entry:
     }
 
 
+def refused(batch: int, *, round_: int = 0, **more: object) -> Entry:
+    """A refusal of ten vectors, unless told otherwise."""
+    return {
+        "type": "refused",
+        "round": round_,
+        "store": "vectors",
+        "batch": batch,
+        "status": 400,
+        "code": 40023,
+        "text": "no",
+        "middle": 10 * batch + 5,
+        **more,
+    }
+
+
+def single(batch: int, row: int, *, round_: int = 0) -> Entry:
+    """The intent of one vector."""
+    return {**intent(batch, round_=round_), "first": row, "end": row + 1, "count": 1}
+
+
 def of_round(kind: str, round_: int = 0) -> Entry:
     return {"type": kind, "round": round_}
 
@@ -210,6 +230,51 @@ def test_a_batch_in_doubt_counts_as_written_and_not_as_acknowledged() -> None:
     assert not state.kv_written()
 
 
+@pytest.mark.fault("N16", "I1")
+def test_a_refused_batch_is_pending_again_and_a_single_vector_stays_behind() -> None:
+    """Neither counts as written, or as in doubt."""
+    entries = [
+        *HEAD,
+        intent(0),
+        refused(0),
+        single(1, 2),
+        refused(1, vector_id="f_2"),
+        {**intent(2), "first": 5, "end": 10, "count": 5},
+        ack(2),
+    ]
+    states = [fold_run(entries[:count]) for count in range(len(entries) + 1)]
+    last = states[-1]
+
+    assert [(one.first, one.end) for one in states[6].rounds[0].pending.ranges][:2] == [
+        (0, 5),
+        (5, 10),
+    ]
+    assert [(row, one.vector_id, one.round) for row, one in last.refused.items()] == [(2, "f_2", 0)]
+    assert [batch.ordinal for batch in last.vectors_written()] == [2]
+    assert not any(batch.in_doubt for batch in last.rounds[0].batches[Store.VECTORS])
+    assert (last.vectors_refused(), last.vectors_acknowledged()) == (2, 5)
+    assert last.rows_refused(until_round=0) == {2}
+    assert last.upload_sizes.wanted is None
+
+
+@pytest.mark.fault("N17")
+def test_a_413_is_remembered_for_the_rest_of_the_run() -> None:
+    state = fold_run([*HEAD, intent(0), refused(0, status=413, code=None)])
+
+    assert state.upload_sizes.wanted == 99 // 2
+
+
+@pytest.mark.fault("I1")
+def test_a_vector_that_a_repair_was_refused_counts_as_refused_only() -> None:
+    """It was acknowledged before; the sums must not hold it twice."""
+    state = fold_run(
+        [*SECOND_AFTER_TEN, single(0, 3, round_=1), refused(0, round_=1, vector_id="f_3")]
+    )
+
+    assert (state.vectors_acknowledged(), len(state.refused)) == (9, 1)
+    assert [sorted(state.rows_refused(until_round=last)) for last in (0, 1)] == [[], [3]]
+
+
 def test_a_rollback_that_is_opened_again_is_not_completed() -> None:
     state = fold_run([*FULL, FULL[-2]])
 
@@ -217,6 +282,13 @@ def test_a_rollback_that_is_opened_again_is_not_completed() -> None:
 
 
 HEAD = FULL[:4]
+SECOND_AFTER_TEN = [
+    *HEAD,
+    intent(0),
+    ack(0),
+    of_round("round_completed"),
+    round_opened(1),
+]
 SECOND = [*HEAD, of_round("round_completed"), round_opened(1)]
 ILLEGAL: list[tuple[str, list[Entry]]] = [
     ("opened twice", [OPENED, OPENED]),
@@ -240,6 +312,31 @@ ILLEGAL: list[tuple[str, list[Entry]]] = [
     ("ack in another store", [*HEAD, intent(0), ack(0, store="kv")]),
     ("two acks", [*HEAD, intent(0), ack(0), ack(0)]),
     ("mutation id is no text", [*HEAD, intent(0), {**ack(0), "mutation_id": 5}]),
+    ("rows sent twice", [*HEAD, intent(0), {**intent(0), "batch": 1}]),
+    ("refused without intent", [*HEAD, refused(0)]),
+    ("refused after its ack", [*HEAD, intent(0), ack(0), refused(0)]),
+    ("ack after its refusal", [*HEAD, intent(0), refused(0), ack(0)]),
+    ("refused twice", [*HEAD, intent(0), refused(0), refused(0)]),
+    ("refused in the KV store", [*HEAD, intent(0, store="kv"), refused(0, store="kv")]),
+    ("refused without a text", [*HEAD, intent(0), refused(0, text=None)]),
+    ("refused without a middle", [*HEAD, intent(0), refused(0, middle=None)]),
+    ("a middle outside", [*HEAD, intent(0), refused(0, middle=10)]),
+    ("a batch across two halves", [*HEAD, intent(0), refused(0), {**intent(0), "batch": 1}]),
+    ("one vector without its id", [*HEAD, single(0, 3), refused(0)]),
+    (
+        "a vector refused twice",
+        [
+            *HEAD,
+            single(0, 3),
+            refused(0, vector_id="f_3"),
+            of_round("round_completed"),
+            round_opened(1),
+            single(0, 3, round_=1),
+            refused(0, round_=1, vector_id="f_3"),
+        ],
+    ),
+    ("reasons that are no list", [*HEAD, {"type": "waived", "reasons": "refused"}]),
+    ("reasons that are no texts", [*HEAD, {"type": "waived", "reasons": [1]}]),
     ("completed without a round", [OPENED, of_round("round_completed")]),
     ("processed for an old round", [*SECOND, of_round("vectors_processed", 0)]),
 ]

@@ -1,5 +1,6 @@
 """What a payload becomes, and every reason for which it stays behind."""
 
+import hashlib
 import json
 from dataclasses import replace
 from itertools import pairwise
@@ -402,3 +403,44 @@ def test_the_first_failing_check_gives_the_reason() -> None:
         Reason.METADATA_TOO_LARGE,
     ]
     assert all(len(one) >= len(other) for one, other in pairwise(faults))
+
+
+TEXT_HASH = hashlib.sha256("Maß".encode()).hexdigest()
+CHECKED = replace(RULES, hash_of="text")
+
+
+@pytest.mark.fault("D11")
+@pytest.mark.parametrize(
+    ("text", "hash_", "differs"),
+    [
+        ("Maß", TEXT_HASH, False),
+        ("Maß", TEXT_HASH.upper(), False),
+        ("Mass", TEXT_HASH, True),
+        (5, TEXT_HASH, True),
+        (None, TEXT_HASH, True),
+        ("", hashlib.sha256(b"").hexdigest(), False),
+    ],
+)
+def test_a_hash_that_is_not_its_texts_is_told_or_stays_behind(
+    text: object, hash_: str, *, differs: bool
+) -> None:
+    """As the plan's option says; unless it is asked for, nothing is checked."""
+    fields = {**GOOD, "chunk_hash": hash_, "text": text}
+    rules = replace(CHECKED, nulls="leave_out")
+    assert mapped(fields, rules).hash_differs == differs
+    assert not mapped(fields, replace(rules, hash_of="")).hash_differs
+
+    outcome = map_fields(fields, replace(rules, hash_mismatch="quarantine"))
+    if differs:
+        assert isinstance(outcome, Quarantined)
+        assert (outcome.reason, outcome.field) == (Reason.HASH_MISMATCH, "chunk_hash")
+        assert "Mass" not in outcome.detail
+    else:
+        assert outcome == mapped(fields, rules)
+
+
+@pytest.mark.fault("D11", "D10")
+def test_a_lone_surrogate_is_told_as_such_and_not_as_a_wrong_hash() -> None:
+    fields = {**GOOD, "text": "\ud800"}
+
+    assert reason(fields, CHECKED) == (Reason.INVALID_UNICODE, "text")

@@ -27,6 +27,8 @@ DECIDING = [
     replace(PLAN, mapping=replace(PLAN.mapping, key_template="f:{file_id}")),
     replace(PLAN, mapping=replace(PLAN.mapping, nulls="leave_out")),
     replace(PLAN, mapping=replace(PLAN.mapping, truncate_field="text")),
+    replace(PLAN, mapping=replace(PLAN.mapping, hash_of="text")),
+    replace(PLAN, mapping=replace(PLAN.mapping, hash_mismatch="quarantine")),
     replace(PLAN, values=replace(PLAN.values, vector_name="x")),
     replace(PLAN, values=replace(PLAN.values, source_dimensions=3071)),
     replace(PLAN, values=replace(PLAN.values, dimensions=1535)),
@@ -42,6 +44,7 @@ NOT_DECIDING = [
     replace(PLAN, tool="q2v 0.2.0"),
     replace(PLAN, created_at="2027-01-01T00:00:00+00:00"),
     replace(PLAN, waived=()),
+    replace(PLAN, quarantine_cap=11),
     replace(PLAN, points=4, vectors=3, files=2),
 ]
 

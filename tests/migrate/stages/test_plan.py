@@ -1,6 +1,7 @@
 """The plan finds over the whole set what would make the target refuse a vector."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,7 @@ def find(
     page_points: int = 2,
     mapping: MappingRules = RULES,
     max_quarantine: int | None = None,
+    body_bytes: int = 100_000,
     indexed_fields: tuple[str, ...] = (),
 ) -> PlanFindings:
     return plan.run(
@@ -52,6 +54,7 @@ def find(
         VALUES,
         points=len(points),
         max_quarantine=max_quarantine,
+        body_bytes=body_bytes,
         indexed_fields=indexed_fields,
         spill=folder / "spill",
         progress=Silence(),
@@ -224,6 +227,44 @@ def test_long_indexed_text_is_counted(tmp_path: Path) -> None:
     findings = find(points, tmp_path, indexed_fields=("tag", "other"))
 
     assert findings.long_indexed == {"tag": 2}
+
+
+@pytest.mark.fault("P04", "I1")
+@pytest.mark.parametrize("collide", ["duplicate", "id_conflict", "kv_value"])
+def test_the_figures_of_the_plan_are_of_what_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, collide: str
+) -> None:
+    """Bytes, changes, long texts and wrong hashes of points that stay behind are not in them."""
+    rules = replace(RULES, nulls="leave_out", hash_of="text")
+    odd: dict[str, object] = {"tag": "x" * 65, "gone": None, "text": "not what was hashed"}
+    good = {same_values(5): chunk("f", 1, **odd)}
+    alone = find(good, tmp_path, mapping=rules, indexed_fields=("tag",))
+    points = {**good, same_values(0): chunk("a", 0, **odd)}
+    expected = 1
+    if collide == "duplicate":
+        points[same_values(1)] = points[same_values(0)]
+        expected = 2
+    elif collide == "id_conflict":
+        points[same_values(1)] = {**points[same_values(0)], "page": 5}
+    else:
+        points = {**good, same_values(0): chunk("a" * 30, 0, **odd)}
+        monkeypatch.setattr(plan, "KV_VALUE_BYTES_MAX", 20)
+    findings = find(points, tmp_path, mapping=rules, indexed_fields=("tag",))
+
+    assert set(findings.quarantined) == {collide}
+    assert findings.vectors == expected
+    assert findings.metadata_bytes == expected * alone.metadata_bytes
+    assert findings.changes == {"null_left_out:gone": expected}
+    assert findings.long_indexed == {"tag": expected}
+    assert findings.hash_mismatches == expected
+
+
+@pytest.mark.fault("N17")
+def test_a_vector_that_no_upload_holds_stays_behind(tmp_path: Path) -> None:
+    points = {1: chunk("f", 0), 2: chunk("f", 1, text="x" * 2_000)}
+
+    assert find(points, tmp_path, body_bytes=3_000).quarantined == {}
+    assert reasons(find(points, tmp_path, body_bytes=1_000)) == {1: Reason.UPLOAD_TOO_LARGE}
 
 
 @pytest.mark.fault("K06")

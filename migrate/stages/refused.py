@@ -1,0 +1,52 @@
+"""What became of vectors that the target refused: they are not ours to write, nor to expect."""
+
+from collections.abc import Iterator
+
+from migrate.adapters.pre_image_files import VectorPreImage, part_name, read_vector_pre_images
+from migrate.adapters.run_folder import PRE_IMAGES, RunFolder
+from migrate.core.mapping import encode_kv_key
+from migrate.core.model import VectorId
+from migrate.stages.mapped import read_mapped
+
+
+def read_pre_images(run: RunFolder) -> Iterator[VectorPreImage]:
+    """The pre-image of every vector that the plan lets move, in row order."""
+    kept = run.state().pre_image_parts
+    ordinal = 0
+    while (name := part_name(ordinal)) in kept:
+        yield from read_vector_pre_images(run.path / PRE_IMAGES / name, kept[name][1])
+        ordinal += 1
+
+
+def unwritten_rows(run: RunFolder) -> frozenset[int]:
+    """Rows whose vector was refused before any write of it was taken."""
+    return run.state().rows_refused(until_round=0)
+
+
+def former_of_refused(run: RunFolder) -> list[VectorId]:
+    """Ids that the index held before the run and whose new vector was refused: it holds them yet.
+
+    They count as what was there before, as other vectors do that are none of ours.
+    """
+    rows = unwritten_rows(run)
+    if not rows:
+        return []
+    return [
+        record.vector_id
+        for record in read_pre_images(run)
+        if record.row in rows and record.former is not None
+    ]
+
+
+def keys_of_refused(run: RunFolder, round_ordinal: int) -> frozenset[str]:
+    """KV keys of the files that lost a vector in this round: their entries change with it."""
+    rows = {row for row, one in run.state().refused.items() if one.round == round_ordinal}
+    if not rows:
+        return frozenset()
+    mapping, excluded = run.plan.mapping, run.planned_exclusions()
+    return frozenset(
+        encode_kv_key(file, mapping)
+        for mapped in read_mapped(run.snapshot, mapping, None, excluded, only_rows=rows)
+        for file in mapped.files
+        if file is not None
+    )

@@ -1,0 +1,193 @@
+"""One whole run over stores in memory, as `q2v` strings it together, with places to kill it."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from typing_extensions import override
+
+from migrate.adapters.journal_file import JournalFile
+from migrate.adapters.run_folder import RunFolder, create_run, new_run_id
+from migrate.adapters.snapshot_folder import Snapshot
+from migrate.adapters.stop_signs import StopSigns
+from migrate.core.journal import Entry
+from migrate.core.model import VectorId
+from migrate.core.values import ValueRules
+from migrate.stages import kv_index, pre_images, upload
+from migrate.stages import snapshot as stage
+from migrate.stages.rounds import open_round
+from migrate.stages.settle import SettleRules
+from reconcile import rollback
+from reconcile.report import ReconcileReport
+from reconcile.rollback_manifest import build_manifest
+from reconcile.run import ReconcileRules
+from reconcile.run import run as reconcile_run
+from tests.clock import VirtualClock
+from tests.migrate.core.records import PLAN
+from tests.servers.memory_source import MemorySource, chunk_payloads
+from tests.servers.memory_target import INDEX, MemoryKv, MemoryVectors
+from tests.silence import Silence
+from tests.strategies import RULES
+
+RULES_OF_RECONCILE = ReconcileRules(
+    content_full_max=1_000,
+    content_sample=10,
+    seed=1,
+    pause_s=1,
+    kv_settle_s=1,
+    page_points=100,
+    requests_per_5min=900,
+)
+SETTLE = SettleRules(timeout_s=60, poll_s=1)
+
+
+class FragileJournal(JournalFile):
+    """A journal that asks before and after each append; either may be the moment of a kill."""
+
+    seam: Callable[[Entry], None] = staticmethod(lambda entry: None)
+
+    @override
+    def append(self, entry: Entry) -> None:
+        self.seam(entry)
+        super().append(entry)
+        self.seam(entry)
+
+
+def take_snapshot(folder: Path, points: int, *, files: int = 5) -> Snapshot:
+    """A sealed snapshot of points 10, 20, ... in `files` files."""
+    report = stage.run(
+        MemorySource(chunk_payloads(points, files=files)),
+        folder,
+        stage.SnapshotOptions(),
+        clock=VirtualClock(),
+        progress=Silence(),
+    )
+    return Snapshot(Path(report.path))
+
+
+def all_ids(points: int, *, files: int = 5) -> list[VectorId]:
+    """The target ids of such a snapshot, by row."""
+    return [VectorId(f"file-{row % files}_{row // files}") for row in range(points)]
+
+
+@dataclass(slots=True)
+class WholeRun:
+    """A run folder and the two stores; every call opens the folder anew, as a process would."""
+
+    snapshot: Snapshot
+    path: Path
+    vectors: MemoryVectors
+    kv: MemoryKv
+    progress: Silence
+
+    def open(self) -> RunFolder:
+        """The run as the disk has it."""
+        return RunFolder(self.path, self.snapshot)
+
+    def migrate(self, seam: Callable[[Entry], None] = lambda entry: None) -> None:
+        """Bring the run to its end, or to the kill that `seam` raises before or after an append."""
+        run, clock = self.open(), VirtualClock()
+        run.journal.close()
+        journal = FragileJournal(self.path / "journal.jsonl")
+        journal.seam = seam
+        run.journal = journal
+        try:
+            pre_images.run(run, self.vectors, self.kv, clock=clock, progress=self.progress)
+            selection = open_round(run)
+            if selection is None:
+                return
+            stop = StopSigns(run.path, clock=clock, deadline_s=None)
+            upload.run(
+                run,
+                self.vectors,
+                only=selection.vectors,
+                stop=stop,
+                rules=SETTLE,
+                clock=clock,
+                progress=self.progress,
+            )
+            kv_index.run(
+                run, self.kv, only=selection.keys, stop=stop, clock=clock, progress=self.progress
+            )
+        finally:
+            run.close()
+
+    def reconcile(self) -> ReconcileReport:
+        """Compare the stores with the run; the source is left out."""
+        run = self.open()
+        try:
+            return reconcile_run(
+                run,
+                None,
+                self.vectors,
+                self.kv,
+                RULES_OF_RECONCILE,
+                clock=VirtualClock(),
+                progress=self.progress,
+            )
+        finally:
+            run.close()
+
+    def roll_back(self) -> rollback.RollbackReport:
+        """Undo the run."""
+        run = self.open()
+        try:
+            return rollback.execute(
+                run,
+                build_manifest(run, requests_per_5min=900),
+                self.vectors,
+                self.kv,
+                forced=frozenset(),
+                rules=SETTLE,
+                clock=VirtualClock(),
+                progress=self.progress,
+            )
+        finally:
+            run.close()
+
+    def refused(self) -> dict[int, VectorId]:
+        """Row -> id of every vector that stays behind, as the journal tells."""
+        run = self.open()
+        run.close()
+        return {row: one.vector_id for row, one in run.state().refused.items()}
+
+
+def start_run(
+    snapshot: Snapshot,
+    vectors: MemoryVectors,
+    kv: MemoryKv | None = None,
+    *,
+    files: int = 5,
+    vectors_per_upload: int = 8,
+    cap: int | None = None,
+    into_non_empty: bool = False,
+) -> WholeRun:
+    """A planned run of the whole snapshot; `cap` None lets every point stay behind."""
+    points = snapshot.manifest.points
+    plan = replace(
+        PLAN,
+        run_id=new_run_id(snapshot, 1_800_000_000.0),
+        snapshot_id=snapshot.manifest.snapshot_id,
+        content_root=snapshot.manifest.content_root,
+        points=points,
+        vectors=points,
+        files=min(files, points),
+        quarantined={},
+        quarantine_sha256=hashlib.sha256(b"").hexdigest(),
+        quarantine_cap=points if cap is None else cap,
+        waived=(),
+        changes={},
+        into_non_empty=into_non_empty,
+        vector_target=vectors.identity(),
+        kv_target=(kv or MemoryKv()).identity(),
+        index=INDEX,
+        mapping=RULES,
+        values=ValueRules(
+            vector_name="", source_dimensions=4, dimensions=4, reduce="none", metric="cosine"
+        ),
+        writes=replace(PLAN.writes, vectors_per_upload=vectors_per_upload),
+    )
+    run = create_run(snapshot, plan, b"")
+    run.close()
+    return WholeRun(snapshot, run.path, vectors, kv or MemoryKv(), Silence())
