@@ -30,14 +30,15 @@ class KvScan:
     ids: int = 0  # vector ids over all entries of ours that could be read
     counter: int | None = None  # as found; None = absent or no number
     counter_expected: int = 0
+    counter_expires: bool = False  # it would vanish one day while the vectors stay
     missing: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
     mismatched: list[str] = field(default_factory=list)
 
     @property
     def counter_drift(self) -> int:
-        """1 when the counter is not the expected number."""
-        return int(self.counter != self.counter_expected)
+        """1 when the counter is not the expected number, or will not stay."""
+        return int(self.counter != self.counter_expected or self.counter_expires)
 
     def differs(self) -> bool:
         """Whether anything is not as expected."""
@@ -109,7 +110,12 @@ def _look(
         for entry in entries:
             _compare(scan, entry, found.get(entry.key), expires=entry.key in expiring)
         progress.advance(len(entries))
-    scan.counter = _read_counter(target, plan.writes.counter_key)
+    counter_key = plan.writes.counter_key
+    scan.counter = _read_counter(target, counter_key)
+    scan.counter_expires = any(
+        entry.key == counter_key and entry.expiration is not None
+        for entry in list_keys(target, counter_key, clock=clock, progress=progress)
+    )
     return scan
 
 
@@ -141,7 +147,7 @@ def _read_counter(target: KvTarget, key: str) -> int | None:
     entry = target.read([key]).get(key)
     if entry is None:
         return None
-    try:
-        return int(entry.value)
-    except ValueError:
+    # As we write it, and nothing that only Python reads as a number ("4_2", " 42").
+    if not entry.value.isdigit() or str(int(entry.value)).encode() != entry.value:
         return None
+    return int(entry.value)

@@ -40,6 +40,11 @@ class JournalFile:
         self._size += len(line)
         self.entries.append(entry)
 
+    @property
+    def chain(self) -> Chain:
+        """The digest over every entry so far: names this state of the journal."""
+        return self._chain
+
     def _open(self) -> int:
         if self._handle is None:
             created = not self.path.exists()
