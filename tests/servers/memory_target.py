@@ -1,0 +1,139 @@
+"""A vector index and a KV namespace in memory, behind the ports: every call counted."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from migrate.core.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
+from migrate.core.model import (
+    Accepted,
+    IndexProgress,
+    KvEntry,
+    MutationId,
+    Vector,
+    VectorId,
+    VectorIndex,
+)
+
+DATE = "Mon, 23 Nov 2026 12:00:00 GMT"
+
+
+class Calls:
+    """What was asked of the stores; `before` may raise in place of an answer."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+        self.before: Callable[[int, str], None] = lambda number, what: None
+
+    def note(self, what: str) -> None:
+        """One more call; the first has number 0."""
+        self.before(len(self.made), what)
+        self.made.append(what)
+
+    @property
+    def writes(self) -> list[str]:
+        """The calls that change something."""
+        return [what for what in self.made if what in {"upsert", "delete", "kv write", "kv delete"}]
+
+
+class MemoryVectors:
+    """`ports.VectorTarget` over a dict; what is accepted is visible at once."""
+
+    def __init__(self, calls: Calls, *, dimensions: int, page_ids: int = 7) -> None:
+        self.held: dict[VectorId, Vector] = {}
+        self.index: VectorIndex | None = VectorIndex(
+            name="memory", dimensions=dimensions, metric="cosine", created_on="2026-11-23T00:00:00Z"
+        )
+        self.page_ids = page_ids
+        self.withheld: frozenset[str] = frozenset()  # listed, and never given out
+        self._calls = calls
+        self._mutations = 0
+
+    def identity(self) -> dict[str, str]:
+        return {"host": "memory", "vector_index": "memory"}
+
+    def read_index(self) -> VectorIndex | None:
+        return self.index
+
+    def create_index(self, *, dimensions: int, metric: str) -> VectorIndex:
+        raise NotImplementedError
+
+    def read_metadata_indexes(self) -> dict[str, str]:
+        return {}
+
+    def create_metadata_index(self, property_name: str, index_type: str) -> None:
+        raise NotImplementedError
+
+    def read_progress(self) -> IndexProgress:
+        self._calls.note("progress")
+        newest = MutationId(str(self._mutations))
+        return IndexProgress(vector_count=None, processed_mutation=newest, processed_at=None)
+
+    def upsert(self, body: Sequence[bytes]) -> Accepted:
+        self._calls.note("upsert")
+        for line in b"".join(body).splitlines():
+            fields = json.loads(line)
+            vector_id = VectorId(fields["id"])
+            self.held[vector_id] = Vector(
+                id=vector_id,
+                values=np.array(fields["values"], np.float32),
+                namespace=fields.get("namespace"),
+                metadata=fields.get("metadata"),
+            )
+        return self._accepted()
+
+    def delete(self, ids: Sequence[VectorId]) -> Accepted:
+        assert len(ids) <= DELETE_IDS_MAX
+        self._calls.note("delete")
+        for vector_id in ids:
+            self.held.pop(vector_id, None)
+        return self._accepted()
+
+    def _accepted(self) -> Accepted:
+        self._mutations += 1
+        return Accepted(mutation_id=MutationId(str(self._mutations)), server_date=DATE)
+
+    def fetch(self, ids: Sequence[VectorId]) -> dict[VectorId, Vector]:
+        assert len(set(ids)) == len(ids) <= FETCH_IDS_MAX
+        self._calls.note("fetch")
+        return {one: self.held[one] for one in ids if one in self.held and one not in self.withheld}
+
+    def list_ids(self) -> Iterator[list[VectorId]]:
+        ids = sorted(self.held, reverse=True)
+        for start in range(0, max(1, len(ids)), self.page_ids):
+            self._calls.note("list")
+            yield ids[start : start + self.page_ids]
+
+
+class MemoryKv:
+    """`ports.KvTarget` over a dict; no write is partial and no read is stale."""
+
+    def __init__(self, calls: Calls) -> None:
+        self.held: dict[str, KvEntry] = {}
+        self._calls = calls
+
+    def identity(self) -> dict[str, str]:
+        return {"host": "memory", "kv_namespace": "memory"}
+
+    def write(self, entries: Sequence[KvEntry]) -> list[str]:
+        self._calls.note("kv write")
+        self.held |= {entry.key: entry for entry in entries}
+        return []
+
+    def delete(self, keys: Sequence[str]) -> list[str]:
+        self._calls.note("kv delete")
+        for key in keys:
+            self.held.pop(key, None)
+        return []
+
+    def list_keys(self, prefix: str) -> Iterator[KvEntry]:
+        self._calls.note("kv list")
+        for key in sorted(self.held):
+            if key.startswith(prefix):
+                yield replace(self.held[key], value=b"")
+
+    def read(self, keys: Iterable[str]) -> dict[str, KvEntry]:
+        self._calls.note("kv read")
+        return {key: replace(self.held[key], expiration=None) for key in keys if key in self.held}
