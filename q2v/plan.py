@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from migrate.adapters.durable import FolderLock
+from migrate.core.estimate import LONG_ROLLBACK, is_long_rollback
 from migrate.core.limits import PRICES_AS_OF
 from q2v import wiring
 from q2v.loading import unknown_environment
@@ -143,7 +144,8 @@ def rows(result: PlanResult) -> list[tuple[str, Cell]]:
         ),
         (
             "rollback, if it came to that",
-            f"{figures.rollback_requests} requests, {figures.rollback_minutes:.1f} min",
+            f"{figures.rollback_requests} requests, {figures.rollback_minutes:.1f} min "
+            f"({figures.rollback_minutes / 60:.1f} h)",
         ),
         (
             "cost",
@@ -166,6 +168,8 @@ def notes(result: PlanResult, settings: Settings) -> list[str]:
         lines.append(
             "note: more stored dimensions than the free plan holds: Workers Paid is needed"
         )
+    if is_long_rollback(result.figures.rollback_minutes):
+        lines.append(f"note: {LONG_ROLLBACK}")
     if findings.files_with_gaps:
         first = findings.gaps[0]
         lines.append(

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from migrate.adapters.id_table import IdTable
-from migrate.adapters.pre_image_files import KV_FILE, read_kv_pre_images
-from migrate.adapters.run_folder import PRE_IMAGES, RunFolder
+from migrate.adapters.run_folder import RunFolder
 from migrate.core.canonical import decode_json
 from migrate.core.kv_entries import key_prefix
 from migrate.core.limits import KV_READ_KEYS_MAX
@@ -18,6 +17,7 @@ from migrate.core.model import KvEntry
 from migrate.ports import Clock, KvTarget, Progress
 from migrate.stages.kv_index import counter_value, expected_entries
 from migrate.stages.listing import list_keys
+from reconcile.rollback_manifest import read_foreign_keys
 
 LOOKS_MAX = 3
 SETTLE_S_MAX = 180.0  # contract section 9: growing pauses up to three minutes
@@ -60,7 +60,7 @@ def scan_kv(
     three times in all; what is seen last counts.
     """
     progress.start("reading the KV index", total=run.plan.files, unit="files")
-    foreign = _foreign_keys(run)
+    foreign = read_foreign_keys(run)
     scan = _look(run, table, target, foreign, clock=clock, progress=progress)
     pause = settle_s
     for _ in range(LOOKS_MAX - 1):
@@ -73,13 +73,6 @@ def scan_kv(
         if before == scan:
             break
     return scan
-
-
-def _foreign_keys(run: RunFolder) -> frozenset[str]:
-    """Keys under our prefix that were there before the run: not ours, not drift."""
-    sha256 = run.state().pre_image_parts[KV_FILE][1]
-    records = read_kv_pre_images(run.path / PRE_IMAGES / KV_FILE, sha256)
-    return frozenset(record.key for record in records if not record.ours)
 
 
 def _look(

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from migrate.adapters.id_table import IdTable
-from migrate.adapters.pre_image_files import EXISTING_FILE, read_existing_ids
-from migrate.adapters.run_folder import PRE_IMAGES, RunFolder
+from migrate.adapters.run_folder import RunFolder
 from migrate.core.digest import digest_vectors
 from migrate.core.limits import FETCH_IDS_MAX
 from migrate.core.model import Vector, VectorId
@@ -20,6 +19,7 @@ from migrate.stages.settle import digest_vector
 from reconcile.attempt import Kind, Look
 from reconcile.attempt_folder import Attempt
 from reconcile.diff import DriftKind, diff_contents
+from reconcile.rollback_manifest import read_existing
 
 LOOKS_MAX = 4  # how often a difference is looked at before it counts
 REQUESTS_PER_NOTE = 50  # what a kill costs at most, 17 s at the default budget
@@ -58,7 +58,7 @@ def scan_ids(
     With differences, lists again after a pause until two walks in a row say the same.
     """
     progress.start("listing vectors", total=None, unit="walks")
-    existing = frozenset(_existing(run))
+    existing = frozenset(read_existing(run))
     scan = _list_once(table, target, existing, clock=clock, progress=progress)
     for _ in range(LOOKS_MAX - 1):
         if not scan.missing and not scan.extra:
@@ -72,12 +72,6 @@ def scan_ids(
         if (before.missing, before.extra) == (scan.missing, scan.extra):
             break
     return scan
-
-
-def _existing(run: RunFolder) -> Iterator[VectorId]:
-    """Ids that were there before the run and are none of ours: not drift."""
-    sha256 = run.state().pre_image_parts[EXISTING_FILE][1]
-    return read_existing_ids(run.path / PRE_IMAGES / EXISTING_FILE, sha256)
 
 
 def _list_once(

@@ -157,7 +157,9 @@ class Bench:
                 progress=self.progress,
             )
 
-    def rollback(self, *, forced: frozenset[str] = frozenset()) -> RollbackReport:
+    def rollback(
+        self, *, forced: frozenset[str] = frozenset(), leave_later_writes: bool = False
+    ) -> RollbackReport:
         """Undo the run, as a new process does."""
         with self.opened() as run:
             return rollback.execute(
@@ -166,6 +168,7 @@ class Bench:
                 self.vectors,
                 self.kv,
                 forced=forced,
+                leave_later_writes=leave_later_writes,
                 rules=SETTLE_RULES,
                 clock=self.clock,
                 progress=self.progress,
