@@ -138,18 +138,12 @@ def kv_classes(scan: KvScan) -> dict[str, Iterable[str]]:
     }
 
 
-def write_combined(folder: Path, ids: IdScan | None, contents: ContentScan | None) -> None:
+def write_combined(folder: Path, ids: IdScan, contents: ContentScan) -> None:
     """Every vector that differs with its symbol, as `rclone check --combined` does."""
-    classes: dict[str, Iterable[str]] = {} if ids is None else id_classes(ids)
-    if contents is not None:
-        classes |= content_classes(contents)
+    classes = id_classes(ids) | content_classes(contents)
     write_lines(
         folder / COMBINED,
-        (
-            f"{kind.symbol} {encode_id(text)}"
-            for kind in DriftKind
-            for text in classes.get(kind.value, ())
-        ),
+        (f"{kind.symbol} {encode_id(text)}" for kind in DriftKind for text in classes[kind.value]),
     )
 
 

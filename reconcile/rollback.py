@@ -123,7 +123,8 @@ def execute(
         report.conflicts = read_ids(run.path / ROLLBACK / CONFLICTS)
         return report
     written = state.vectors_written()
-    if written:  # else the run has changed nothing that anybody could have built upon
+    # Else the run has changed nothing that anybody could have built upon.
+    if written or state.kv_written():
         later = find_later_writes(run, vector_target, kv_target, clock=clock, progress=progress)
         report.later_writes = len(later)
         report.later_writes_file = write_later_writes(run, later)

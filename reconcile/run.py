@@ -148,7 +148,8 @@ def _conclude(
     with_source: bool,
     clock: Clock,
 ) -> ReconcileReport:
-    write_combined(attempt.path, findings.ids, findings.contents)
+    if findings.ids is not None and findings.contents is not None:
+        write_combined(attempt.path, findings.ids, findings.contents)
     manifest_path, manifest_sha256 = write_manifest(
         run_, build_manifest(run_, requests_per_5min=rules.requests_per_5min)
     )

@@ -74,6 +74,8 @@ def test_a_target_that_fails_at_any_call_is_indeterminate_and_the_report_says_wh
         unread |= {"missing", "extra"} if STORES[what] == "ids" else set()
         assert {name for name, count in report.drift.items() if count is None} == unread
         assert unread.isdisjoint(report.files)
+        combined = Path(report.folder) / "combined.ids"
+        assert combined.exists() == ("mismatched" not in unread), "none is better than half of one"
     assert bench.calls.writes == []
 
 
