@@ -9,7 +9,9 @@ from pathlib import Path
 import click
 
 from migrate.adapters.folder_lock import FolderLock
+from migrate.core.estimate import LONG_ROLLBACK, is_long_rollback
 from migrate.core.limits import PRICES_AS_OF
+from migrate.stages.plan import PlanFindings
 from q2v import wiring
 from q2v.loading import unknown_environment
 from q2v.options import folder_option, json_option, settings_options
@@ -144,7 +146,8 @@ def rows(result: PlanResult) -> list[tuple[str, Cell]]:
         ),
         (
             "rollback, if it came to that",
-            f"{figures.rollback_requests} requests, {figures.rollback_minutes:.1f} min",
+            f"{figures.rollback_requests} requests, {figures.rollback_minutes:.1f} min "
+            f"({figures.rollback_minutes / 60:.1f} h)",
         ),
         (
             "cost",
@@ -167,6 +170,25 @@ def notes(result: PlanResult, settings: Settings) -> list[str]:
         lines.append(
             "note: more stored dimensions than the free plan holds: Workers Paid is needed"
         )
+    if is_long_rollback(result.figures.rollback_minutes):
+        lines.append(f"note: {LONG_ROLLBACK}")
+    lines += _finding_notes(findings)
+    lines += _target_notes(result)
+    for name, nearest in unknown_environment(os.environ):
+        lines.append(f"note: nobody reads the environment variable {name}; meant {nearest}?")
+    for point in findings.quarantined_points[:QUARANTINED_SHOWN_MAX]:
+        outcome = point.outcome
+        lines.append(
+            f"stays behind: {point.point_id.text}: {outcome.reason} {outcome.field}: "
+            f"{outcome.detail}"
+        )
+    lines.append("")
+    lines += [f"{row.key} = {row.shown}  ({row.origin})" for row in settings.resolved()]
+    return lines
+
+
+def _finding_notes(findings: PlanFindings) -> list[str]:
+    lines: list[str] = []
     if findings.files_with_gaps:
         first = findings.gaps[0]
         lines.append(
@@ -184,17 +206,6 @@ def notes(result: PlanResult, settings: Settings) -> list[str]:
             f"note: {findings.hash_mismatches} vectors move with a hash that is not the one of "
             'their text; mapping.hash_mismatch = "quarantine" leaves such points behind'
         )
-    lines += _target_notes(result)
-    for name, nearest in unknown_environment(os.environ):
-        lines.append(f"note: nobody reads the environment variable {name}; meant {nearest}?")
-    for point in findings.quarantined_points[:QUARANTINED_SHOWN_MAX]:
-        outcome = point.outcome
-        lines.append(
-            f"stays behind: {point.point_id.text}: {outcome.reason} {outcome.field}: "
-            f"{outcome.detail}"
-        )
-    lines.append("")
-    lines += [f"{row.key} = {row.shown}  ({row.origin})" for row in settings.resolved()]
     return lines
 
 

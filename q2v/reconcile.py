@@ -29,6 +29,7 @@ from reconcile.report import ReconcileReport
     help="Seed of the sample.",
 )
 @click.option("--no-source", is_flag=True, help="Leave the source out; the report says so.")
+@click.option("--fresh", is_flag=True, help="Go on with no interrupted reconcile: start anew.")
 @folder_option
 @json_option
 @settings_options("source", "target", "limits", "snapshot")
@@ -40,6 +41,7 @@ def command(
     full: bool,
     seed: int,
     no_source: bool,
+    fresh: bool,
     folder: Path,
     as_json: bool,
     settings: Settings,
@@ -47,7 +49,8 @@ def command(
     """Compare everything RUN (default: the newest) should have made of the target with what is.
 
     Writes to neither store. Ids and counts in full; contents in full up to
-    limits.content_full_max, beyond that a seeded sample with its bound.
+    limits.content_full_max, beyond that a seeded sample with its bound. After a kill the same
+    command goes on where it was, for an hour.
     """
     clock = wiring.system_clock()
     with ExitStack() as stack:
@@ -70,6 +73,7 @@ def command(
             target.vectors,
             target.kv,
             wiring.reconcile_rules(settings, full=full, seed=seed),
+            fresh=fresh,
             clock=clock,
             progress=progress,
         )
@@ -90,6 +94,12 @@ def show(report: ReconcileReport, *, as_json: bool) -> None:
         ("ids", "compared in full"),
         ("contents", checked),
     ]
+    if report.unread:
+        cells.append(("not read to its end", ", ".join(report.unread)))
+    if report.resumed:
+        cells.append(("resumed", f"{report.resumed} times, begun {report.started_at}"))
+    if report.abandoned:
+        cells.append(("never finished", ", ".join(report.abandoned)))
     cells += [(f"count: {name}", count) for name, count in report.counts.items()]
     cells += [(f"drift: {name}", count) for name, count in report.drift.items() if count]
     cells += [("report", str(document["html"])), ("rollback manifest", report.rollback_manifest)]

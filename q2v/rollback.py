@@ -9,6 +9,7 @@ import click
 
 from migrate.adapters.folder_lock import FolderLock
 from migrate.adapters.id_files import read_ids
+from migrate.core.estimate import LONG_ROLLBACK, is_long_rollback
 from migrate.errors import ExitCode, UsageError
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options, yes_option
@@ -30,6 +31,11 @@ from reconcile.rollback_manifest import build_manifest
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="File of ids and keys to put back although somebody else changed them since.",
 )
+@click.option(
+    "--leave-later-writes",
+    is_flag=True,
+    help="Undo although the target took new ids or keys since; they stay, and Qdrant lacks them.",
+)
 @yes_option
 @folder_option
 @json_option
@@ -41,6 +47,7 @@ def command(
     run: Path | None,
     execute: bool,
     force_file: Path | None,
+    leave_later_writes: bool,
     yes: bool,
     folder: Path,
     as_json: bool,
@@ -71,6 +78,7 @@ def command(
                 target.vectors,
                 target.kv,
                 forced=forced,
+                leave_later_writes=leave_later_writes,
                 rules=wiring.settle_rules(settings),
                 clock=clock,
                 progress=progress,
@@ -100,15 +108,20 @@ def show(report: undo.RollbackReport, *, as_json: bool) -> None:
         (f"KV keys {verb}deleted", report.kv_deleted),
         (f"KV keys {verb}restored", report.kv_restored),
         ("conflicts kept", len(report.conflicts)),
+        ("later writes left", report.later_writes if report.executed else None),
         ("manifest", report.manifest),
     ]
     notes = [""]
     if report.already_done:
         notes.append("this run has been rolled back before; nothing was sent")
+    if report.later_writes:
+        notes.append(f"not carried back into Qdrant: see {report.later_writes_file}")
     if not report.executed:
         cells.append(
             ("takes", f"{report.requests:,} requests, {format_duration(report.minutes * 60)}")
         )
+        if is_long_rollback(report.minutes):
+            notes.append(LONG_ROLLBACK)
         notes += [f"cannot undo: {line}" for line in report.cannot_undo]
         notes += [f"before: {shlex.join(argv)}" for argv in report.commands_before]
         notes += [f"after: {shlex.join(argv)}" for argv in report.commands_after]
@@ -126,6 +139,8 @@ def _document(report: undo.RollbackReport) -> dict[str, object]:
         "kv_deleted": report.kv_deleted,
         "kv_restored": report.kv_restored,
         "conflicts": report.conflicts,
+        "later_writes": report.later_writes,
+        "later_writes_file": report.later_writes_file,
         "requests": report.requests,
         "minutes": report.minutes,
         "manifest": report.manifest,

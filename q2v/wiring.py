@@ -23,7 +23,7 @@ from migrate.ports import Clock, PointSource, Progress
 from migrate.stages.settle import SettleRules
 from q2v.secret import load_secret
 from q2v.settings import Settings, check_required
-from reconcile.run import ReconcileRules
+from reconcile.reading import ReconcileRules
 
 TOOL = f"q2v {version('qdrant-to-vectorize')}"
 

@@ -9,18 +9,18 @@ from typing import Literal
 import jinja2
 
 from migrate.adapters.disk import disk
-from migrate.adapters.durable import local_io, make_folder, write_durably
-from migrate.adapters.id_files import encode_id, write_ids, write_lines
+from migrate.adapters.durable import local_io, write_durably
+from migrate.adapters.id_files import encode_id, write_lines
 from migrate.core.canonical import encode_canonical_json
 from migrate.errors import ExitCode
+from migrate.stages.rounds import REPORT
 from reconcile.diff import DriftKind
 from reconcile.sampling import Coverage
 from reconcile.scan_kv import KvScan
 from reconcile.scan_source import SourceScan
-from reconcile.scan_vectors import VectorScan
+from reconcile.scan_vectors import ContentScan, IdScan
 
 REPORT_FORMAT = 1
-REPORT = "report.json"
 PAGE = "report.html"
 COMBINED = "combined.ids"
 LISTED_ON_PAGE_MAX = 50
@@ -35,9 +35,13 @@ class ReconcileReport:
     run_id: str
     snapshot_id: str
     ordinal: int  # of the reconcile within the run, from 1
+    started_at: str  # RFC 3339; when the first read began
     at: str  # RFC 3339
+    resumed: int  # how often it was interrupted and taken up again
+    abandoned: tuple[str, ...]  # earlier attempts that were never finished
     verdict: Verdict
     why: str  # the verdict in one sentence
+    unread: tuple[str, ...]  # what was not read to its end: source, ids, contents, kv
     coverage: Coverage
     counts: dict[str, int | None]
     drift: dict[str, int | None]
@@ -64,9 +68,13 @@ class ReconcileReport:
             "format": REPORT_FORMAT,
             "run_id": self.run_id,
             "snapshot_id": self.snapshot_id,
+            "started_at": self.started_at,
             "at": self.at,
+            "resumed": self.resumed,
+            "abandoned": list(self.abandoned),
             "verdict": self.verdict,
             "why": self.why,
+            "unread": list(self.unread),
             "coverage": {
                 "ids": "full",
                 "contents": self.coverage.contents,
@@ -87,13 +95,15 @@ class ReconcileReport:
         }
 
 
-def drift_counts(vectors: VectorScan | None, kv: KvScan | None) -> dict[str, int | None]:
+def drift_counts(
+    ids: IdScan | None, contents: ContentScan | None, kv: KvScan | None
+) -> dict[str, int | None]:
     """The numbers of every class; None for what was not read."""
     return {
-        "missing": None if vectors is None else len(vectors.missing),
-        "extra": None if vectors is None else len(vectors.extra),
-        "mismatched": None if vectors is None else len(vectors.mismatched),
-        "unreadable": None if vectors is None else len(vectors.unreadable),
+        "missing": None if ids is None else len(ids.missing),
+        "extra": None if ids is None else len(ids.extra),
+        "mismatched": None if contents is None else len(contents.mismatched),
+        "unreadable": None if contents is None else len(contents.unreadable),
         "kv_missing": None if kv is None else len(kv.missing),
         "kv_extra": None if kv is None else len(kv.extra),
         "kv_mismatched": None if kv is None else len(kv.mismatched),
@@ -101,50 +111,48 @@ def drift_counts(vectors: VectorScan | None, kv: KvScan | None) -> dict[str, int
     }
 
 
-def write_id_files(
-    folder: Path, source: SourceScan | None, vectors: VectorScan | None, kv: KvScan | None
-) -> dict[str, str]:
-    """One file per class that was read, empty ones included, and the combined one."""
-    make_folder(folder)
-    classes: dict[str, Iterable[str]] = {}
-    if vectors is not None:
-        classes |= {
-            "missing": vectors.missing,
-            "extra": vectors.extra,
-            "mismatched": vectors.mismatched,
-            "unreadable": vectors.unreadable,
-        }
-        # As `rclone check --combined` does.
-        write_lines(
-            folder / COMBINED,
-            (
-                f"{kind.symbol} {encode_id(text)}"
-                for kind in DriftKind
-                for text in classes[kind.value]
-            ),
-        )
-    if kv is not None:
-        classes |= {
-            "kv_missing": kv.missing,
-            "kv_extra": kv.extra,
-            "kv_mismatched": kv.mismatched,
-        }
-    if source is not None:
-        classes |= {
-            "source_added": source.added,
-            "source_changed": source.changed,
-            "source_deleted": source.deleted,
-        }
-    for name, ids in classes.items():
-        write_ids(folder / f"{name}.ids", ids)
-    return {name: str(folder / f"{name}.ids") for name in classes}
+def source_classes(scan: SourceScan) -> dict[str, Iterable[str]]:
+    """The id files of the source: class -> ids."""
+    return {
+        "source_added": scan.added,
+        "source_changed": scan.changed,
+        "source_deleted": scan.deleted,
+    }
 
 
-def write_report(report: ReconcileReport) -> None:
-    """Write the page, then the JSON: a report.json stands for a whole report."""
+def id_classes(scan: IdScan) -> dict[str, Iterable[str]]:
+    """The id files of the listing."""
+    return {"missing": scan.missing, "extra": scan.extra}
+
+
+def content_classes(scan: ContentScan) -> dict[str, Iterable[str]]:
+    """The id files of the contents."""
+    return {"mismatched": scan.mismatched, "unreadable": scan.unreadable}
+
+
+def kv_classes(scan: KvScan) -> dict[str, Iterable[str]]:
+    """The id files of the KV index."""
+    return {
+        "kv_missing": scan.missing,
+        "kv_extra": scan.extra,
+        "kv_mismatched": scan.mismatched,
+    }
+
+
+def write_combined(folder: Path, ids: IdScan, contents: ContentScan) -> None:
+    """Every vector that differs with its symbol, as `rclone check --combined` does."""
+    classes = id_classes(ids) | content_classes(contents)
+    write_lines(
+        folder / COMBINED,
+        (f"{kind.symbol} {encode_id(text)}" for kind in DriftKind for text in classes[kind.value]),
+    )
+
+
+def write_report(report: ReconcileReport) -> str:
+    """Write the page, then the JSON, whose SHA-256 is returned: it stands for a whole report."""
     folder = Path(report.folder)
     write_durably(folder / PAGE, render_page(report).encode())
-    write_durably(folder / REPORT, encode_canonical_json(report.document()) + b"\n")
+    return write_durably(folder / REPORT, encode_canonical_json(report.document()) + b"\n")
 
 
 def render_page(report: ReconcileReport) -> str:

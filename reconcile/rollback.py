@@ -31,6 +31,7 @@ from migrate.stages.listing import list_vectors
 from migrate.stages.mapped import fill_id_table, read_mapped
 from migrate.stages.refused import read_pre_images, unwritten_rows
 from migrate.stages.settle import LastWrite, SettleRules, digest_vector, wait_until_processed
+from reconcile.later_writes import check_consent, find_later_writes, write_later_writes
 from reconcile.rollback_manifest import (
     RollbackManifest,
     check_manifest,
@@ -56,6 +57,8 @@ class RollbackReport:
     kv_deleted: int = 0
     kv_restored: int = 0
     conflicts: list[str] = field(default_factory=list)  # ids and keys that others changed
+    later_writes: int = 0  # ids and keys that the target took since, left where they are
+    later_writes_file: str = ""
     requests: int = 0  # estimate
     minutes: float = 0.0
     manifest: str = ""
@@ -92,6 +95,7 @@ def execute(
     kv_target: KvTarget,
     *,
     forced: frozenset[str],
+    leave_later_writes: bool = False,
     rules: SettleRules,
     clock: Clock,
     progress: Progress,
@@ -99,7 +103,9 @@ def execute(
     """Undo the run. Safe to repeat: after a crash, and after success (then nothing is sent).
 
     `forced` are ids and keys to put back although somebody else changed them. Raises
-    IndeterminateError when the deletions do not become visible in time.
+    PreconditionError, before anything is sent, when the target has taken new ids or keys since
+    the run and `leave_later_writes` does not say that they may stay behind; IndeterminateError
+    when the deletions do not become visible in time.
     """
     check_manifest(run, manifest)
     path, sha256 = write_manifest(run, manifest)
@@ -116,10 +122,16 @@ def execute(
         report.already_done = True
         report.conflicts = read_ids(run.path / ROLLBACK / CONFLICTS)
         return report
+    written = state.vectors_written()
+    # Else the run has changed nothing that anybody could have built upon.
+    if written or state.kv_written():
+        later = find_later_writes(run, vector_target, kv_target, clock=clock, progress=progress)
+        report.later_writes = len(later)
+        report.later_writes_file = write_later_writes(run, later)
+        check_consent(later, report.later_writes_file, consent=leave_later_writes)
     run.journal.append({"type": Kind.ROLLBACK_OPENED.value, "manifest_sha256": sha256})
     if state.kv_written():
         _undo_kv(run, kv_target, report, forced, clock=clock, progress=progress)
-    written = state.vectors_written()
     if written:
         undo = _VectorUndo(run, vector_target, report, forced)
         undo.run(written, progress)
@@ -246,10 +258,11 @@ class _VectorUndo:
         self._last: Accepted | None = None
         # What the last writes must read back as: digest, or None for absent.
         self._witnesses: dict[VectorId, bytes | None] = {}
+        self._touched: list[tuple[int, int]] = []  # rows of written batches: first, end
 
     def run(self, written: list[BatchRecord], progress: Progress) -> None:
         """Compare and undo every vector that may have been written."""
-        touched = [(batch.first, batch.end) for batch in written]
+        touched = self._touched = [(batch.first, batch.end) for batch in written]
         total = sum(batch.count for batch in written)
         progress.start("undoing vectors", total=total, unit="vectors")
         records = self._touched_records(touched)
@@ -287,10 +300,11 @@ class _VectorUndo:
             assert rows.values is not None
             for digest in digest_vectors(rows.ids, rows.values, rows.metadata):
                 record = next(former)
-                if record.row not in unwritten and any(
-                    start <= record.row < stop for start, stop in touched
-                ):
+                if record.row not in unwritten and self._is_touched(record.row):
                     yield record, digest
+
+    def _is_touched(self, row: int) -> bool:
+        return any(start <= row < stop for start, stop in self._touched)
 
     def _decide(self, record: VectorPreImage, ours: bytes, found: Vector | None) -> None:
         """Undo, unless somebody else has written this id since.
@@ -354,7 +368,8 @@ class _VectorUndo:
             fill_id_table(table, run.snapshot, run.plan.mapping, excluded)
             for _ in range(KV_ATTEMPTS_MAX):
                 list_vectors(table, self._target, clock=clock, progress=progress)
-                left = [id_ for _, id_ in table.listed_vectors() if id_ not in kept]
+                listed = table.listed_vectors()
+                left = [id_ for row, id_ in listed if self._is_touched(row) and id_ not in kept]
                 if not left:
                     return
                 clock.wait(rules.poll_s)

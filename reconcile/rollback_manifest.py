@@ -1,16 +1,20 @@
 """The rollback manifest: what undoing a run restores and deletes, and what it cannot undo."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from migrate.adapters.durable import file_sha256, is_file, make_folder, write_durably
 from migrate.adapters.pre_image_files import (
+    EXISTING_FILE,
     KV_FILE,
     KvPreImage,
+    read_existing_ids,
     read_kv_pre_images,
 )
 from migrate.adapters.run_folder import PRE_IMAGES, ROLLBACK, RunFolder
 from migrate.core.estimate import estimate
 from migrate.core.manifest import damaged, seal_json
+from migrate.core.model import KvEntry, VectorId
 from migrate.errors import PreconditionError
 from migrate.stages.refused import former_of_refused, unwritten_rows
 
@@ -66,6 +70,20 @@ def read_kv(run: RunFolder) -> list[KvPreImage]:
     return [record for record in records if record.ours]
 
 
+def read_foreign_keys(run: RunFolder) -> frozenset[str]:
+    """Keys under the run's prefix that were there before it: not ours, not drift."""
+    sha256 = run.state().pre_image_parts[KV_FILE][1]
+    records = read_kv_pre_images(run.path / PRE_IMAGES / KV_FILE, sha256)
+    return frozenset(record.key for record in records if not record.ours)
+
+
+def read_existing(run: RunFolder) -> Iterator[VectorId]:
+    """Ids that were in the index before the run and are none of its own: not drift."""
+    sha256 = run.state().pre_image_parts[EXISTING_FILE][1]
+    yield from read_existing_ids(run.path / PRE_IMAGES / EXISTING_FILE, sha256)
+    yield from former_of_refused(run)
+
+
 def build_manifest(run: RunFolder, *, requests_per_5min: int) -> RollbackManifest:
     """The manifest of a run, from its plan, its journal and its pre-images.
 
@@ -104,7 +122,7 @@ def build_manifest(run: RunFolder, *, requests_per_5min: int) -> RollbackManifes
         kv_created=len(kv) - kv_present,
         kv_overwritten=kv_present,
         counter_key=counter.key,
-        counter_former=None if counter.former is None else counter.former.value.decode(),
+        counter_former=_shown(counter.former),
         attachments=tuple(
             Attachment(
                 path=f"{PRE_IMAGES}/{name}",
@@ -120,6 +138,11 @@ def build_manifest(run: RunFolder, *, requests_per_5min: int) -> RollbackManifes
         commands_before=_commands_before(run),
         commands_after=_commands_after(run),
     )
+
+
+def _shown(former: KvEntry | None) -> str | None:
+    """A value for people: whoever wrote it before us may have written anything."""
+    return None if former is None else former.value.decode(errors="backslashreplace")
 
 
 def _holds(name: str) -> str:

@@ -1,16 +1,16 @@
 """Compare source, snapshot, vector index, KV index and counter; write down what differs.
 
 Writes to neither store. A store that cannot be read to its end gives the verdict
-"indeterminate": never a guess, and never "equal".
+"indeterminate": never a guess, and never "equal". A killed reconcile goes on where it was: what
+it has read is kept in its folder, each step noted when it is durable.
 """
 
+import hashlib
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 
-from migrate.adapters.durable import folder_names
-from migrate.adapters.id_table import IdTable
-from migrate.adapters.run_folder import RECONCILE, RunFolder
+from migrate.adapters.run_folder import RunFolder
+from migrate.core.canonical import encode_canonical_json
 from migrate.errors import (
     BudgetExhaustedError,
     IndeterminateError,
@@ -19,34 +19,27 @@ from migrate.errors import (
     RemoteUnavailableError,
 )
 from migrate.ports import Clock, KvTarget, PointSource, Progress, VectorTarget
-from migrate.stages.mapped import fill_id_table
+from reconcile.attempt import Kind
+from reconcile.attempt_folder import Attempt, open_attempt, stamp
+from reconcile.reading import Reading, ReconcileRules
 from reconcile.report import (
     ReconcileReport,
     Verdict,
+    content_classes,
     drift_counts,
-    write_id_files,
+    id_classes,
+    kv_classes,
+    source_classes,
+    write_combined,
     write_report,
 )
 from reconcile.rollback_manifest import build_manifest, write_manifest
-from reconcile.sampling import Coverage, choose_rows
-from reconcile.scan_kv import KvScan, scan_kv
-from reconcile.scan_source import SourceScan, scan_source
-from reconcile.scan_vectors import VectorScan, scan_contents, scan_ids
+from reconcile.sampling import Coverage
+from reconcile.scan_kv import KvScan
+from reconcile.scan_source import SourceScan
+from reconcile.scan_vectors import ContentScan, IdScan
 
 DEFAULT_SEED = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReconcileRules:
-    """How much is read, and how long a difference has to last before it counts."""
-
-    content_full_max: int  # up to this many vectors every content is compared
-    content_sample: int  # beyond it, this many, chosen by `seed`
-    seed: int
-    pause_s: float  # between two looks at the vector index
-    kv_settle_s: float  # before a difference in KV is looked at again
-    page_points: int
-    requests_per_5min: int
 
 
 @dataclass(slots=True)
@@ -54,9 +47,20 @@ class _Findings:
     """What has been read so far; what stayed None was not."""
 
     source: SourceScan | None = None
-    vectors: VectorScan | None = None
+    ids: IdScan | None = None
+    contents: ContentScan | None = None
     kv: KvScan | None = None
     unread: MigrationError | None = None
+
+    def not_read(self, *, with_source: bool) -> tuple[str, ...]:
+        """What was not read to its end although it should have been."""
+        wanted = {
+            "source": self.source is None and with_source,
+            "ids": self.ids is None,
+            "contents": self.contents is None,
+            "kv": self.kv is None,
+        }
+        return tuple(name for name, unread in wanted.items() if unread)
 
 
 def run(
@@ -66,13 +70,16 @@ def run(
     kv_target: KvTarget,
     rules: ReconcileRules,
     *,
+    fresh: bool = False,
     clock: Clock,
     progress: Progress,
 ) -> ReconcileReport:
     """Read everything, compare, and write report, id files and rollback manifest.
 
-    `source` None leaves the source out, because the operator asked for it (it may be gone).
-    Raises PreconditionError when the run is not complete or the index is another one.
+    Goes on with an attempt that was interrupted less than an hour ago and compares the same
+    things, unless `fresh`. `source` None leaves the source out, because the operator asked for it
+    (it may be gone). Raises PreconditionError when the run is not complete or the index is
+    another one.
     """
     if not run_.state().completed:
         raise PreconditionError(
@@ -85,26 +92,33 @@ def run(
             remedy="run `q2v migrate` for a new run, or name another one",
         )
     check_same_index(run_, vector_target)
-    coverage, only_rows = _coverage(run_, rules)
-    findings = _Findings()
-    try:
-        if source is not None:
-            findings.source = scan_source(
-                source, run_.snapshot, page_points=rules.page_points, progress=progress
-            )
-        _read_target(
-            run_,
-            vector_target,
-            kv_target,
-            findings,
-            only_rows=only_rows,
-            rules=rules,
-            clock=clock,
-            progress=progress,
+    inputs = _inputs(run_, rules, source)
+    attempt = open_attempt(run_, inputs, fresh=fresh, clock=clock, progress=progress)
+    with closing(attempt):
+        reading = Reading(run_, attempt, rules, clock, progress)
+        findings = _Findings()
+        try:
+            if source is not None:
+                findings.source = reading.source(source)
+            findings.ids = reading.ids(vector_target)
+            findings.contents = reading.contents(vector_target, findings.ids)
+            findings.kv = reading.kv(kv_target)
+        except (IndeterminateError, RemoteUnavailableError, BudgetExhaustedError) as error:
+            findings.unread = error
+        return _conclude(
+            run_, attempt, findings, rules, with_source=source is not None, clock=clock
         )
-    except (IndeterminateError, RemoteUnavailableError, BudgetExhaustedError) as error:
-        findings.unread = error
-    return _conclude(run_, findings, coverage, rules, with_source=source is not None, clock=clock)
+
+
+def _inputs(run_: RunFolder, rules: ReconcileRules, source: PointSource | None) -> str:
+    """Digest of what is compared, and how much of it: an attempt with others is another one."""
+    inputs = {
+        "plan": run_.plan.fingerprint,
+        "journal": run_.journal.chain,
+        "coverage": "full" if rules.is_full(run_.vectors) else [rules.content_sample, rules.seed],
+        "source": None if source is None else source.identity(),
+    }
+    return hashlib.sha256(encode_canonical_json(inputs)).hexdigest()
 
 
 def check_same_index(run_: RunFolder, target: VectorTarget) -> None:
@@ -123,102 +137,71 @@ def check_same_index(run_: RunFolder, target: VectorTarget) -> None:
         )
 
 
-def _coverage(run_: RunFolder, rules: ReconcileRules) -> tuple[Coverage, frozenset[int] | None]:
-    vectors = run_.vectors
-    if vectors <= rules.content_full_max:
-        return Coverage(contents="full", checked=0, vectors=vectors, seed=None), None
-    rows = choose_rows(
-        run_.plan.points, run_.excluded_rows(), sample=rules.content_sample, seed=rules.seed
-    )
-    return Coverage(contents="sampled", checked=0, vectors=vectors, seed=rules.seed), rows
-
-
-def _read_target(
-    run_: RunFolder,
-    vector_target: VectorTarget,
-    kv_target: KvTarget,
-    findings: _Findings,
-    *,
-    only_rows: frozenset[int] | None,
-    rules: ReconcileRules,
-    clock: Clock,
-    progress: Progress,
-) -> None:
-    with IdTable(run_.spill) as table:
-        fill_id_table(table, run_.snapshot, run_.plan.mapping, run_.excluded_rows())
-        vectors = scan_ids(
-            run_, table, vector_target, pause_s=rules.pause_s, clock=clock, progress=progress
-        )
-        scan_contents(
-            run_,
-            vectors,
-            vector_target,
-            only_rows=only_rows,
-            pause_s=rules.pause_s,
-            clock=clock,
-            progress=progress,
-        )
-        findings.vectors = vectors
-        findings.kv = scan_kv(
-            run_, table, kv_target, settle_s=rules.kv_settle_s, clock=clock, progress=progress
-        )
-
-
 def _conclude(
     run_: RunFolder,
+    attempt: Attempt,
     findings: _Findings,
-    coverage: Coverage,
     rules: ReconcileRules,
     *,
     with_source: bool,
     clock: Clock,
 ) -> ReconcileReport:
-    ordinal, folder = _next_folder(run_)
-    files = write_id_files(folder, findings.source, findings.vectors, findings.kv)
+    if findings.ids is not None and findings.contents is not None:
+        write_combined(attempt.path, findings.ids, findings.contents)
     manifest_path, manifest_sha256 = write_manifest(
         run_, build_manifest(run_, requests_per_5min=rules.requests_per_5min)
     )
-    drift = drift_counts(findings.vectors, findings.kv)
+    drift = drift_counts(findings.ids, findings.contents, findings.kv)
     verdict, why = _verdict(findings, drift)
+    full = rules.is_full(run_.vectors)
     report = ReconcileReport(
         run_id=run_.plan.run_id,
         snapshot_id=run_.plan.snapshot_id,
-        ordinal=ordinal,
-        at=datetime.fromtimestamp(clock.wall_s(), UTC).isoformat(timespec="seconds"),
+        ordinal=attempt.ordinal,
+        started_at=attempt.opened_at,
+        at=stamp(clock.wall_s()),
+        resumed=attempt.state.resumed,
+        abandoned=attempt.abandoned,
         verdict=verdict,
         why=why if with_source or verdict != "equal" else f"{why}; the source was left out",
+        unread=findings.not_read(with_source=with_source),
         coverage=Coverage(
-            contents=coverage.contents,
-            checked=0 if findings.vectors is None else findings.vectors.checked,
-            vectors=coverage.vectors,
-            seed=coverage.seed,
+            contents="full" if full else "sampled",
+            checked=0 if findings.contents is None else findings.contents.checked,
+            vectors=run_.vectors,
+            seed=None if full else rules.seed,
         ),
         counts=_counts(run_, findings),
         drift=drift,
         source_drift=_source_drift(findings.source),
         quarantined=run_.quarantined_counts(),
         unwaived=run_.unwaived,
-        files=files,
-        folder=str(folder),
+        files={name: str(attempt.id_file(name)) for name in _classes(findings)},
+        folder=str(attempt.path),
         rollback_manifest=manifest_path,
         rollback_sha256=manifest_sha256,
     )
-    write_report(report)
+    report_sha256 = write_report(report)
+    attempt.note(Kind.CONCLUDED, verdict=verdict, report_sha256=report_sha256)
     return report
 
 
-def _next_folder(run_: RunFolder) -> tuple[int, Path]:
-    done = [int(name) for name in folder_names(run_.path / RECONCILE) if name.isdigit()]
-    ordinal = max(done, default=0) + 1
-    return ordinal, run_.path / RECONCILE / f"{ordinal:03d}"
+def _classes(findings: _Findings) -> list[str]:
+    """The classes of drift that have an id file: those that were read, empty ones too."""
+    return [
+        *({} if findings.ids is None else id_classes(findings.ids)),
+        *({} if findings.contents is None else content_classes(findings.contents)),
+        *({} if findings.kv is None else kv_classes(findings.kv)),
+        *({} if findings.source is None else source_classes(findings.source)),
+    ]
 
 
 def _verdict(findings: _Findings, drift: dict[str, int | None]) -> tuple[Verdict, str]:
     if findings.unread is not None:
         return "indeterminate", f"not everything could be read: {findings.unread}"
-    assert findings.vectors is not None
-    if findings.vectors.unreadable:
-        count = len(findings.vectors.unreadable)
+    assert findings.contents is not None
+    if findings.contents.unreadable:
+        count = len(findings.contents.unreadable)
         return "indeterminate", f"{count} listed vectors could not be read back"
     found = {name: count for name, count in drift.items() if count}
     if findings.source is not None and findings.source.moved:
@@ -242,12 +225,12 @@ def _source_drift(source: SourceScan | None) -> dict[str, int] | None:
 
 
 def _counts(run_: RunFolder, findings: _Findings) -> dict[str, int | None]:
-    vectors, kv = findings.vectors, findings.kv
+    ids, kv = findings.ids, findings.kv
     return {
         "source": None if findings.source is None else findings.source.points,
         "snapshot": run_.snapshot.manifest.points,
-        "expected": None if vectors is None else vectors.expected,
-        "vector_index": None if vectors is None else vectors.listed,
+        "expected": None if ids is None else ids.expected,
+        "vector_index": None if ids is None else ids.listed,
         "kv_ids": None if kv is None else kv.ids,
         "kv_counter": None if kv is None else kv.counter,
     }

@@ -19,8 +19,10 @@ class Coverage:
     @property
     def bound(self) -> float:
         """Upper bound, at 95 % confidence, of the share of differing vectors if none was found."""
-        if self.contents == "full" or self.vectors == 0:
+        if self.vectors == 0:
             return 0.0
+        if self.contents == "full":
+            return 0.0 if self.checked else 1.0  # nothing was read back: nothing is known
         return min(1.0, RULE_OF_THREE / self.checked) if self.checked else 1.0
 
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from migrate.adapters.id_table import IdTable
-from migrate.adapters.pre_image_files import KV_FILE, read_kv_pre_images
-from migrate.adapters.run_folder import PRE_IMAGES, RunFolder
+from migrate.adapters.run_folder import RunFolder
 from migrate.core.canonical import decode_json
 from migrate.core.kv_entries import key_prefix
 from migrate.core.limits import KV_READ_KEYS_MAX
@@ -18,6 +17,7 @@ from migrate.core.model import KvEntry
 from migrate.ports import Clock, KvTarget, Progress
 from migrate.stages.kv_index import counter_value, expected_entries
 from migrate.stages.listing import list_keys
+from reconcile.rollback_manifest import read_foreign_keys
 
 LOOKS_MAX = 3
 SETTLE_S_MAX = 180.0  # contract section 9: growing pauses up to three minutes
@@ -30,14 +30,15 @@ class KvScan:
     ids: int = 0  # vector ids over all entries of ours that could be read
     counter: int | None = None  # as found; None = absent or no number
     counter_expected: int = 0
+    counter_expires: bool = False  # it would vanish one day while the vectors stay
     missing: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
     mismatched: list[str] = field(default_factory=list)
 
     @property
     def counter_drift(self) -> int:
-        """1 when the counter is not the expected number."""
-        return int(self.counter != self.counter_expected)
+        """1 when the counter is not the expected number, or will not stay."""
+        return int(self.counter != self.counter_expected or self.counter_expires)
 
     def differs(self) -> bool:
         """Whether anything is not as expected."""
@@ -59,7 +60,7 @@ def scan_kv(
     three times in all; what is seen last counts.
     """
     progress.start("reading the KV index", total=table.count_files(), unit="files")
-    foreign = _foreign_keys(run)
+    foreign = read_foreign_keys(run)
     scan = _look(run, table, target, foreign, clock=clock, progress=progress)
     pause = settle_s
     for _ in range(LOOKS_MAX - 1):
@@ -72,13 +73,6 @@ def scan_kv(
         if before == scan:
             break
     return scan
-
-
-def _foreign_keys(run: RunFolder) -> frozenset[str]:
-    """Keys under our prefix that were there before the run: not ours, not drift."""
-    sha256 = run.state().pre_image_parts[KV_FILE][1]
-    records = read_kv_pre_images(run.path / PRE_IMAGES / KV_FILE, sha256)
-    return frozenset(record.key for record in records if not record.ours)
 
 
 def _look(
@@ -109,7 +103,12 @@ def _look(
         for entry in entries:
             _compare(scan, entry, found.get(entry.key), expires=entry.key in expiring)
         progress.advance(len(entries))
-    scan.counter = _read_counter(target, plan.writes.counter_key)
+    counter_key = plan.writes.counter_key
+    scan.counter = _read_counter(target, counter_key)
+    scan.counter_expires = any(
+        entry.key == counter_key and entry.expiration is not None
+        for entry in list_keys(target, counter_key, clock=clock, progress=progress)
+    )
     return scan
 
 
@@ -141,7 +140,7 @@ def _read_counter(target: KvTarget, key: str) -> int | None:
     entry = target.read([key]).get(key)
     if entry is None:
         return None
-    try:
-        return int(entry.value)
-    except ValueError:
+    # As we write it, and nothing that only Python reads as a number ("4_2", " 42").
+    if not entry.value.isdigit() or str(int(entry.value)).encode() != entry.value:
         return None
+    return int(entry.value)

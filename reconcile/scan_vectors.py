@@ -5,35 +5,43 @@ difference counts only when it is still there on a later look: single reads may 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from migrate.adapters.id_table import IdTable
-from migrate.adapters.pre_image_files import EXISTING_FILE, read_existing_ids
-from migrate.adapters.run_folder import PRE_IMAGES, RunFolder
+from migrate.adapters.run_folder import RunFolder
 from migrate.core.digest import digest_vectors
 from migrate.core.limits import FETCH_IDS_MAX
 from migrate.core.model import Vector, VectorId
 from migrate.ports import Clock, Progress, VectorTarget
 from migrate.stages.listing import list_vectors
 from migrate.stages.mapped import read_mapped
-from migrate.stages.refused import former_of_refused
 from migrate.stages.settle import digest_vector
+from reconcile.attempt import Kind, Look
+from reconcile.attempt_folder import Attempt
 from reconcile.diff import DriftKind, diff_contents
+from reconcile.rollback_manifest import read_existing
 
 LOOKS_MAX = 4  # how often a difference is looked at before it counts
+REQUESTS_PER_NOTE = 50  # what a kill costs at most, 17 s at the default budget
 
 
-@dataclass(slots=True)
-class VectorScan:
-    """What the vector index holds, compared with what it should hold."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdScan:
+    """The ids that the vector index lists, compared with those it should list."""
 
-    listed: int = 0
-    expected: int = 0
-    missing: dict[VectorId, int] = field(default_factory=dict)  # id -> row
-    extra: list[VectorId] = field(default_factory=list)
-    mismatched: list[VectorId] = field(default_factory=list)
-    unreadable: list[VectorId] = field(default_factory=list)
-    checked: int = 0  # vectors whose content was compared
+    listed: int
+    expected: int
+    missing: tuple[str, ...]  # in row order
+    extra: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentScan:
+    """The contents of listed vectors, compared with what they should be."""
+
+    checked: int  # vectors
+    mismatched: tuple[str, ...]  # in row order
+    unreadable: tuple[str, ...]
 
 
 def scan_ids(
@@ -44,13 +52,13 @@ def scan_ids(
     pause_s: float,
     clock: Clock,
     progress: Progress,
-) -> VectorScan:
+) -> IdScan:
     """Compare the listed ids with the expected ones; `table` holds the run's ids.
 
     With differences, lists again after a pause until two walks in a row say the same.
     """
     progress.start("listing vectors", total=None, unit="walks")
-    existing = frozenset(_existing(run))
+    existing = frozenset(read_existing(run))
     scan = _list_once(table, target, existing, clock=clock, progress=progress)
     for _ in range(LOOKS_MAX - 1):
         if not scan.missing and not scan.extra:
@@ -66,13 +74,6 @@ def scan_ids(
     return scan
 
 
-def _existing(run: RunFolder) -> Iterator[VectorId]:
-    """Ids that were there before the run and are none of ours: not drift."""
-    sha256 = run.state().pre_image_parts[EXISTING_FILE][1]
-    yield from read_existing_ids(run.path / PRE_IMAGES / EXISTING_FILE, sha256)
-    yield from former_of_refused(run)
-
-
 def _list_once(
     table: IdTable,
     target: VectorTarget,
@@ -80,90 +81,171 @@ def _list_once(
     *,
     clock: Clock,
     progress: Progress,
-) -> VectorScan:
+) -> IdScan:
     listed = list_vectors(table, target, clock=clock, progress=progress)
     progress.advance(1)
-    return VectorScan(
+    return IdScan(
         listed=listed,
         expected=table.count_vectors() + len(existing),
-        missing={vector_id: row for row, vector_id in table.missing()},
-        extra=[vector_id for vector_id in table.elsewhere() if vector_id not in existing],
+        missing=tuple(vector_id for _, vector_id in table.missing()),
+        extra=tuple(vector_id for vector_id in table.elsewhere() if vector_id not in existing),
     )
 
 
 def scan_contents(
     run: RunFolder,
-    scan: VectorScan,
+    attempt: Attempt,
     target: VectorTarget,
     *,
+    missing: frozenset[str],
     only_rows: frozenset[int] | None,
     pause_s: float,
     clock: Clock,
     progress: Progress,
-) -> None:
-    """Compare the contents of every listed vector of the run, or of some rows; fills `scan`."""
+) -> ContentScan:
+    """Compare the contents of every vector of the run but the `missing`, or of some rows.
+
+    Goes on where the attempt ended. What differs is looked at again, after a pause, until two
+    looks in a row say the same.
+    """
     total = run.vectors if only_rows is None else len(only_rows)
     progress.start("reading vectors back", total=total, unit="vectors")
-    suspects: dict[VectorId, bytes] = {}
-    kinds: dict[VectorId, DriftKind] = {}
-    for expected in _expected(run, only_rows, frozenset(scan.missing)):
-        kinds.update(_compare(target, expected, progress))
-        suspects.update({key: expected[key] for key in expected if key in kinds})
-        scan.checked += len(expected)
-    for _ in range(LOOKS_MAX - 1):
-        if not suspects:
+    rows = only_rows
+    suspects: dict[int, DriftKind] = {}
+    for ordinal in range(LOOKS_MAX):
+        if ordinal and not attempt.look(ordinal).completed:
+            progress.say(f"{len(suspects)} vectors differ at first sight: reading them again")
+            clock.wait(pause_s)
+        look = _look(
+            run, attempt, ordinal, target, only_rows=rows, missing=missing, progress=progress
+        )
+        before, suspects = suspects, look.suspects
+        if not suspects or (ordinal and suspects == before):
             break
-        progress.say(f"{len(suspects)} vectors differ at first sight: reading them again")
-        clock.wait(pause_s)
-        before, kinds = kinds, _compare_all(target, suspects, progress)
-        suspects = {key: digest for key, digest in suspects.items() if key in kinds}
-        if kinds == before:
-            break
-    scan.mismatched = _keys(kinds, DriftKind.MISMATCHED)
-    scan.unreadable = _keys(kinds, DriftKind.UNREADABLE)
+        rows = frozenset(suspects)
+    ids = _ids_of(run, suspects)
+    return ContentScan(
+        checked=attempt.look(0).checked,
+        mismatched=_of_kind(suspects, ids, DriftKind.MISMATCHED),
+        unreadable=_of_kind(suspects, ids, DriftKind.UNREADABLE),
+    )
 
 
-def _keys(kinds: dict[VectorId, DriftKind], kind: DriftKind) -> list[VectorId]:
-    return [key for key, one in kinds.items() if one is kind]
+def _of_kind(
+    suspects: dict[int, DriftKind], ids: dict[int, VectorId], kind: DriftKind
+) -> tuple[str, ...]:
+    return tuple(ids[row] for row in sorted(suspects) if suspects[row] is kind)
+
+
+def _ids_of(run: RunFolder, suspects: dict[int, DriftKind]) -> dict[int, VectorId]:
+    """The ids of some rows."""
+    if not suspects:
+        return {}
+    mapped = read_mapped(
+        run.snapshot,
+        run.plan.mapping,
+        None,
+        run.excluded_rows(),
+        first_row=min(suspects),
+        end_row=max(suspects) + 1,
+        only_rows=frozenset(suspects),
+    )
+    return {
+        row: vector_id
+        for rows in mapped
+        for row, vector_id in zip(rows.rows, rows.ids, strict=True)
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """One vector as it should read back."""
+
+    row: int
+    id: VectorId
+    digest: bytes
+
+
+def _look(
+    run: RunFolder,
+    attempt: Attempt,
+    ordinal: int,
+    target: VectorTarget,
+    *,
+    only_rows: frozenset[int] | None,
+    missing: frozenset[str],
+    progress: Progress,
+) -> Look:
+    """One pass over these rows, from where it stood; noted every few requests."""
+    done = attempt.look(ordinal)
+    progress.advance(done.checked)
+    if done.completed:
+        return done
+    news = Look(end_row=done.end_row)
+    batches = _expected(run, only_rows, missing, first_row=done.end_row)
+    for requests, batch in enumerate(batches, start=1):
+        _compare(target, batch, news)
+        progress.advance(len(batch))
+        if requests % REQUESTS_PER_NOTE == 0:
+            _note(attempt, ordinal, news, completed=False)
+            news = Look(end_row=news.end_row)
+    _note(attempt, ordinal, news, completed=True)
+    return attempt.look(ordinal)
+
+
+def _note(attempt: Attempt, ordinal: int, news: Look, *, completed: bool) -> None:
+    attempt.note(
+        Kind.CONTENTS_READ,
+        look=ordinal,
+        end_row=news.end_row,
+        checked=news.checked,
+        mismatched=news.mismatched,
+        unreadable=news.unreadable,
+        completed=completed,
+    )
+
+
+def _compare(target: VectorTarget, batch: list[_Expected], news: Look) -> None:
+    found = target.fetch([one.id for one in batch])
+    kinds = diff_contents({one.id: one.digest for one in batch}, dict(_digests(found.values())))
+    for one in batch:
+        kind = kinds.get(one.id)
+        if kind is DriftKind.MISMATCHED:
+            news.mismatched.append(one.row)
+        elif kind is not None:
+            news.unreadable.append(one.row)
+    news.end_row = batch[-1].row + 1
+    news.checked += len(batch)
 
 
 def _expected(
-    run: RunFolder, only_rows: frozenset[int] | None, missing: frozenset[VectorId]
-) -> Iterator[dict[VectorId, bytes]]:
-    """Id and digest of what should be there, at most 20 at a time, without the missing ones."""
-    held: dict[VectorId, bytes] = {}
+    run: RunFolder, only_rows: frozenset[int] | None, missing: frozenset[str], *, first_row: int
+) -> Iterator[list[_Expected]]:
+    """What should be there from `first_row` on, at most 20 at a time, without the missing ones."""
+    first, end = first_row, None
+    if only_rows is not None:
+        first = max(first_row, min(only_rows, default=0))
+        end = max(only_rows, default=-1) + 1
+    held: list[_Expected] = []
     for rows in read_mapped(
-        run.snapshot, run.plan.mapping, run.plan.values, run.excluded_rows(), only_rows=only_rows
+        run.snapshot,
+        run.plan.mapping,
+        run.plan.values,
+        run.excluded_rows(),
+        first_row=first,
+        end_row=end,
+        only_rows=only_rows,
     ):
         assert rows.values is not None
         digests = digest_vectors(rows.ids, rows.values, rows.metadata)
-        for vector_id, digest in zip(rows.ids, digests, strict=True):
+        for row, vector_id, digest in zip(rows.rows, rows.ids, digests, strict=True):
             if vector_id not in missing:
-                held[vector_id] = digest
+                held.append(_Expected(row, vector_id, digest))
             if len(held) == FETCH_IDS_MAX:
                 yield held
-                held = {}
+                held = []
     if held:
         yield held
-
-
-def _compare_all(
-    target: VectorTarget, expected: dict[VectorId, bytes], progress: Progress
-) -> dict[VectorId, DriftKind]:
-    kinds: dict[VectorId, DriftKind] = {}
-    keys = list(expected)
-    for start in range(0, len(keys), FETCH_IDS_MAX):
-        some = {key: expected[key] for key in keys[start : start + FETCH_IDS_MAX]}
-        kinds.update(_compare(target, some, progress))
-    return kinds
-
-
-def _compare(
-    target: VectorTarget, expected: dict[VectorId, bytes], progress: Progress
-) -> dict[VectorId, DriftKind]:
-    found = target.fetch(list(expected))
-    progress.advance(len(expected))
-    return diff_contents(expected, dict(_digests(found.values())))
 
 
 def _digests(vectors: Iterable[Vector]) -> Iterator[tuple[VectorId, bytes]]:

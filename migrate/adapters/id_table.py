@@ -304,9 +304,9 @@ class IdTable:
             yield FileGap(str(file), int(vectors), int(lowest), int(highest))
 
     def _count(self, query: str) -> int:
-        row = self._database.execute(query).fetchone()
-        assert row is not None
-        return int(row[0])
+        # Fetched to the end: a half-read result would keep the connection from its next work.
+        [(count,)] = self._database.execute(query).fetchall()
+        return int(count)
 
     def _rows(self, query: str) -> Iterator[tuple[Any, ...]]:
         cursor = self._database.cursor()

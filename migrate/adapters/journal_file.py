@@ -38,6 +38,11 @@ class JournalFile:
         self._size += len(line)
         self.entries.append(entry)
 
+    @property
+    def chain(self) -> Chain:
+        """The digest over every entry so far: names this state of the journal."""
+        return self._chain
+
     def _open(self) -> io.FileIO:
         if self._file is None:
             self._file = disk().open_to_append(self.path)

@@ -10,6 +10,13 @@ TEXT_BYTES_PER_VALUE = 12.51
 LINE_FRAMING_BYTES = 40
 UPLINK_MBIT_PER_S = 100  # the reference line of the estimate; the operator's own may differ
 KV_PAIRS_PER_WRITE = 5_000
+# Beyond it, undoing vector by vector is no way back within a window: 750,000 vectors or so.
+ROLLBACK_HOURS_MAX = 4.0
+LONG_ROLLBACK = (
+    f"a rollback takes more than {ROLLBACK_HOURS_MAX:.0f} h, at 100 deletions a request: move into "
+    "an index and a namespace of their own, and undo by pointing the bindings back at the old "
+    "ones; then delete the new ones whole with wrangler"
+)
 SETTLE_MINUTES = 2.0  # observed 10 s to 2 min until the index has processed (contract 4.1)
 
 
@@ -38,6 +45,11 @@ class Estimate:
     def window_minutes(self) -> float:
         """Upload, settling and full reconcile, one after the other."""
         return self.upload_minutes + self.reconcile_minutes
+
+
+def is_long_rollback(minutes: float) -> bool:
+    """Whether undoing id by id takes longer than anybody should plan for."""
+    return minutes > ROLLBACK_HOURS_MAX * 60
 
 
 def estimate(

@@ -7,8 +7,9 @@ Nothing is written to the target here.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import NoReturn
 
-from migrate.adapters.durable import file_sha256
+from migrate.adapters.durable import file_sha256, is_file
 from migrate.adapters.id_table import IdTable
 from migrate.adapters.pre_image_files import (
     EXISTING_FILE,
@@ -24,6 +25,7 @@ from migrate.adapters.run_folder import PRE_IMAGES, RunFolder
 from migrate.core.journal import Entry, Kind
 from migrate.core.kv_entries import key_prefix
 from migrate.core.limits import FETCH_IDS_MAX
+from migrate.core.manifest import damaged
 from migrate.core.mapping import encode_kv_key
 from migrate.core.model import KvEntry, Vector, VectorId
 from migrate.errors import IndeterminateError, PreconditionError
@@ -56,14 +58,24 @@ def run(
 ) -> PreImageReport:
     """Capture the pre-image of every id and key the run will write; goes on after a kill.
 
-    Raises PreconditionError when the target is not empty and the plan does not allow that.
+    Raises PreconditionError when the target is not empty and the plan does not allow that,
+    ArtefactDamagedError when pre-images kept earlier are gone: without them nothing is written.
     """
     state = run_.state()
     if state.pre_images is None:
         _capture(run_, vector_target, kv_target, clock=clock, progress=progress)
         state = run_.state()
+    else:
+        _check_kept(run_)
     assert state.pre_images is not None
     return _report(state.pre_images)
+
+
+def _check_kept(run_: RunFolder) -> None:
+    for name, (_, sha256) in run_.state().pre_image_parts.items():
+        path = run_.path / PRE_IMAGES / name
+        if not is_file(path) or file_sha256(path)[1] != sha256:
+            raise damaged(str(path), "not the pre-images of the journal: no write could be undone")
 
 
 def _report(entry: Entry) -> PreImageReport:
@@ -93,12 +105,8 @@ def _capture(
         fill_id_table(table, run_.snapshot, run_.plan.mapping, run_.excluded_rows())
         listed = list_vectors(table, vector_target, clock=clock, progress=progress)
         keys = _listed_keys(run_, kv_target, clock=clock, progress=progress)
-        if listed and not run_.plan.into_non_empty:
-            raise PreconditionError(
-                f"vector index '{run_.plan.index.name}' is not empty: it lists {listed} vectors",
-                remedy="migrate into a fresh index and cut over by changing the binding, or pass "
-                "--into-non-empty: what is overwritten is kept and can be put back",
-            )
+        if (listed or keys) and not run_.plan.into_non_empty:
+            _refuse_non_empty(run_, listed, len(keys))
         present = _capture_vectors(run_, table, vector_target, clock=clock, progress=progress)
         elsewhere = list(table.elsewhere())
         _journal_part(run_, EXISTING_FILE, len(elsewhere), _write_existing(run_, elsewhere))
@@ -114,6 +122,20 @@ def _capture(
             "kv_present": sum(record.former is not None for record in kv),
             "kv_elsewhere": sum(not record.ours for record in kv),
         }
+    )
+
+
+def _refuse_non_empty(run_: RunFolder, vectors: int, keys: int) -> NoReturn:
+    found = f"vector index '{run_.plan.index.name}' is not empty: it lists {vectors} vectors"
+    if not vectors:
+        found = (
+            f"KV namespace {run_.plan.kv_target.get('kv_namespace')} is not empty: it lists {keys} "
+            f"keys under '{key_prefix(run_.plan.mapping)}' and '{run_.plan.writes.counter_key}'"
+        )
+    raise PreconditionError(
+        found,
+        remedy="migrate into a fresh index and namespace and cut over by changing the bindings, or "
+        "pass --into-non-empty: what is overwritten is kept and can be put back",
     )
 
 

@@ -14,6 +14,7 @@ from migrate.core.run_plan import RunPlan
 from migrate.errors import ExitCode
 from q2v.main import COMMANDS, cli
 from q2v.settings import docs_table
+from reconcile.attempt import Kind as AttemptKind
 from reconcile.rollback_manifest import RollbackManifest
 
 ROOT = Path(__file__).parents[2]
@@ -112,6 +113,7 @@ def test_the_formats_page_names_every_journal_entry_and_every_reason() -> None:
     text = _text("docs/formats.md")
 
     assert [kind.value for kind in Kind] == _first_cells(text, "kinds: run")
+    assert [kind.value for kind in AttemptKind] == _first_cells(text, "kinds: reconcile")
     assert [reason.value for reason in Reason] == _first_cells(text, "reasons")
 
 

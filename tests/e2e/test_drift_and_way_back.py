@@ -233,3 +233,65 @@ def test_after_a_rollback_the_same_snapshot_moves_again(tmp_path: Path) -> None:
         assert len(bench.stored()) == 20
         assert bench.run("reconcile").exit_code == 0
     assert first["run_id"] != second["run_id"]
+
+
+@pytest.mark.fault("B04")
+def test_a_long_rollback_is_told_with_its_hours_and_a_better_way(tmp_path: Path) -> None:
+    """900 vectors at one request in five minutes: plan and preview ask no store for it."""
+    with workbench(tmp_path, points(900)) as bench:
+        bench.move()
+        del bench.environment["CLOUDFLARE_API_TOKEN"]
+        slow = ("--requests-per-5min", "1")
+
+        told = [
+            bench.run("rollback", *slow, as_json=False).stdout,
+            bench.run("plan", *slow, as_json=False).stdout,
+        ]
+        quick = bench.run("rollback", as_json=False).stdout
+
+    assert "4 h" in told[0]
+    assert ["pointing the bindings back" in text for text in [*told, quick]] == [True, True, False]
+
+
+@pytest.mark.fault("B05")
+def test_what_the_new_side_took_since_stays_behind_only_when_agreed_to(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(20)) as bench:
+        bench.move()
+        _add(bench)
+        _add_an_entry(bench)
+        moved = bench.state()
+
+        refused = bench.run("rollback", "--execute")
+        assert bench.state() == moved
+        agreed = bench.run("rollback", "--execute", "--leave-later-writes")
+
+        assert set(bench.stored()) == {"stray"}
+        assert set(bench.entries()) == {"file:stray"}
+    assert [refused.exit_code, agreed.exit_code] == [5, 0]
+    assert "'stray', 'file:stray'" in refused.document["error"]["what"]
+    named = Path(agreed.document["later_writes_file"]).read_text().splitlines()
+    assert (agreed.document["later_writes"], named) == (2, ["stray", "file:stray"])
+
+
+@pytest.mark.fault("R10")
+def test_a_killed_reconcile_is_no_report_and_goes_on_with_the_same_command(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(42)) as bench:
+        bench.move()
+        run = next(bench.folder.glob("2*/runs/*"))
+        report = Path(bench.run("reconcile").document["report"])
+        # As a kill before the report leaves it: everything read, nothing concluded.
+        lines = (report.parent / "journal.jsonl").read_bytes().splitlines(keepends=True)
+        (report.parent / "journal.jsonl").write_bytes(b"".join(lines[:-1]))
+        report.unlink()
+        asked = len(bench.sandbox.requests)
+
+        status = bench.run("status").document
+        resumed = bench.run("reconcile")
+        fresh = bench.run("reconcile", "--fresh")
+
+        paths = [request.path for request in bench.sandbox.requests[asked:]]
+    assert (status["verdict"], status["next"]) == (None, "q2v reconcile")
+    assert (resumed.exit_code, resumed.document["resumed"]) == (0, 1)
+    assert (fresh.exit_code, fresh.document["resumed"]) == (0, 0)
+    assert sum(path.endswith("/get_by_ids") for path in paths) == 3, "only the fresh one reads"
+    assert sorted(path.name for path in (run / "reconcile").iterdir()) == ["001", "002"]

@@ -168,6 +168,7 @@ class World:
                 target.vectors,
                 target.kv,
                 forced=frozenset(),
+                leave_later_writes=True,
                 rules=wiring.settle_rules(self.settings),
                 clock=self.clock,
                 progress=self.progress,

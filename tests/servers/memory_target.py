@@ -1,11 +1,12 @@
-"""Both target stores in memory: they take, refuse, and note every request; visible at once."""
+"""A vector index and a KV namespace in memory, behind the ports: every call counted."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
-import orjson
 
+from migrate.core.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
 from migrate.core.model import (
     Accepted,
     IndexProgress,
@@ -15,130 +16,124 @@ from migrate.core.model import (
     VectorId,
     VectorIndex,
 )
-from migrate.errors import TargetRefusedError
 
-INDEX = VectorIndex(name="memory", dimensions=4, metric="cosine", created_on="2026-11-01T00:00:00Z")
-
-
-class KilledError(Exception):
-    """Stands for a kill: nothing of the tool expects it."""
+DATE = "Mon, 23 Nov 2026 12:00:00 GMT"
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """One upload as it arrived."""
+class Calls:
+    """What was asked of the stores; `before` may raise in place of an answer."""
 
-    ids: tuple[VectorId, ...]
-    body: bytes
-    taken: bool
+    def __init__(self) -> None:
+        self.made: list[str] = []
+        self.before: Callable[[int, str], None] = lambda number, what: None
+
+    def note(self, what: str) -> None:
+        """One more call; the first has number 0."""
+        self.before(len(self.made), what)
+        self.made.append(what)
+
+    @property
+    def writes(self) -> list[str]:
+        """The calls that change something."""
+        return [what for what in self.made if what in {"upsert", "delete", "kv write", "kv delete"}]
 
 
-@dataclass(slots=True)
 class MemoryVectors:
-    """`ports.VectorTarget` over a dict, with what it refuses."""
+    """`ports.VectorTarget` over a dict; what is accepted is visible at once."""
 
-    bad: frozenset[VectorId] = frozenset()  # one of them refuses the whole upload
-    bytes_max: int | None = None  # hidden limit of a body: 413 beyond it
-    status: int = 400  # of a refused line
-    code: int | None = 40023
-    before: Callable[[], None] = lambda: None  # each may raise: a kill on the way there ...
-    after: Callable[[], None] = lambda: None  # ... or on the way back
-    stored: dict[VectorId, Vector] = field(default_factory=dict)
-    uploads: list[Upload] = field(default_factory=list)
+    def __init__(self, calls: Calls, *, dimensions: int, page_ids: int = 7) -> None:
+        self.held: dict[VectorId, Vector] = {}
+        self.index: VectorIndex | None = VectorIndex(
+            name="memory", dimensions=dimensions, metric="cosine", created_on="2026-11-23T00:00:00Z"
+        )
+        self.page_ids = page_ids
+        self.withheld: frozenset[str] = frozenset()  # listed, and never given out
+        self._calls = calls
+        self._mutations = 0
 
     def identity(self) -> dict[str, str]:
-        return {"host": "memory", "vector_index": INDEX.name}
+        return {"host": "memory", "vector_index": "memory"}
 
     def read_index(self) -> VectorIndex | None:
-        return INDEX
+        return self.index
 
     def create_index(self, *, dimensions: int, metric: str) -> VectorIndex:
-        raise AssertionError("nobody creates one here")
+        raise NotImplementedError
 
     def read_metadata_indexes(self) -> dict[str, str]:
         return {}
 
     def create_metadata_index(self, property_name: str, index_type: str) -> None:
-        raise AssertionError("nobody creates one here")
+        raise NotImplementedError
 
     def read_progress(self) -> IndexProgress:
-        last = MutationId(f"m{len(self.uploads)}")
-        return IndexProgress(
-            vector_count=len(self.stored), processed_mutation=last, processed_at=None
-        )
+        self._calls.note("progress")
+        newest = MutationId(str(self._mutations))
+        return IndexProgress(vector_count=None, processed_mutation=newest, processed_at=None)
 
     def upsert(self, body: Sequence[bytes]) -> Accepted:
-        self.before()
-        vectors = [_vector(line) for line in body]
-        refusal = self._refusal(b"".join(body), vectors)
-        ids = tuple(vector.id for vector in vectors)
-        self.uploads.append(Upload(ids, b"".join(body), refusal is None))
-        if refusal is None:
-            self.stored.update({vector.id: vector for vector in vectors})
-        self.after()
-        if refusal is not None:
-            raise refusal
+        self._calls.note("upsert")
+        for line in b"".join(body).splitlines():
+            fields = json.loads(line)
+            vector_id = VectorId(fields["id"])
+            self.held[vector_id] = Vector(
+                id=vector_id,
+                values=np.array(fields["values"], np.float32),
+                namespace=fields.get("namespace"),
+                metadata=fields.get("metadata"),
+            )
         return self._accepted()
 
-    def _refusal(self, body: bytes, vectors: Sequence[Vector]) -> TargetRefusedError | None:
-        if self.bytes_max is not None and len(body) > self.bytes_max:
-            return _refused("the body is too large", 413, None)
-        bad = [vector.id for vector in vectors if vector.id in self.bad]
-        return _refused(f"no thanks: {bad[0]}", self.status, self.code) if bad else None
-
     def delete(self, ids: Sequence[VectorId]) -> Accepted:
+        assert len(ids) <= DELETE_IDS_MAX
+        self._calls.note("delete")
         for vector_id in ids:
-            self.stored.pop(vector_id, None)
+            self.held.pop(vector_id, None)
         return self._accepted()
 
     def _accepted(self) -> Accepted:
-        return Accepted(mutation_id=MutationId(f"m{len(self.uploads)}"), server_date=None)
+        self._mutations += 1
+        return Accepted(mutation_id=MutationId(str(self._mutations)), server_date=DATE)
 
     def fetch(self, ids: Sequence[VectorId]) -> dict[VectorId, Vector]:
-        return {vector_id: self.stored[vector_id] for vector_id in ids if vector_id in self.stored}
+        assert len(set(ids)) == len(ids) <= FETCH_IDS_MAX
+        self._calls.note("fetch")
+        return {one: self.held[one] for one in ids if one in self.held and one not in self.withheld}
 
     def list_ids(self) -> Iterator[list[VectorId]]:
-        yield list(self.stored)
+        ids = sorted(self.held, reverse=True)
+        for start in range(0, max(1, len(ids)), self.page_ids):
+            self._calls.note("list")
+            yield ids[start : start + self.page_ids]
 
 
-def _vector(line: bytes) -> Vector:
-    record = orjson.loads(line)
-    return Vector(
-        id=VectorId(record["id"]),
-        values=np.array(record["values"], np.float32),
-        namespace=None,
-        metadata=record.get("metadata"),
-    )
-
-
-def _refused(text: str, status: int, code: int | None) -> TargetRefusedError:
-    return TargetRefusedError(
-        f"upsert: HTTP {status}: {text}", remedy="none", status=status, code=code
-    )
-
-
-@dataclass(slots=True)
 class MemoryKv:
-    """`ports.KvTarget` over a dict."""
+    """`ports.KvTarget` over a dict; no write is partial and no read is stale."""
 
-    stored: dict[str, KvEntry] = field(default_factory=dict)
+    def __init__(self, calls: Calls) -> None:
+        self.held: dict[str, KvEntry] = {}
+        self._calls = calls
 
     def identity(self) -> dict[str, str]:
         return {"host": "memory", "kv_namespace": "memory"}
 
     def write(self, entries: Sequence[KvEntry]) -> list[str]:
-        self.stored.update({entry.key: entry for entry in entries})
+        self._calls.note("kv write")
+        self.held |= {entry.key: entry for entry in entries}
         return []
 
     def delete(self, keys: Sequence[str]) -> list[str]:
+        self._calls.note("kv delete")
         for key in keys:
-            self.stored.pop(key, None)
+            self.held.pop(key, None)
         return []
 
     def list_keys(self, prefix: str) -> Iterator[KvEntry]:
-        for key, entry in sorted(self.stored.items()):
+        self._calls.note("kv list")
+        for key in sorted(self.held):
             if key.startswith(prefix):
-                yield replace(entry, value=b"")
+                yield replace(self.held[key], value=b"")
 
     def read(self, keys: Iterable[str]) -> dict[str, KvEntry]:
-        return {key: self.stored[key] for key in keys if key in self.stored}
+        self._calls.note("kv read")
+        return {key: replace(self.held[key], expiration=None) for key in keys if key in self.held}

@@ -190,6 +190,26 @@ def test_a_flipped_bit_is_found_before_the_first_row(
     assert caught.value.exit_code == ExitCode.DAMAGED
 
 
+@pytest.mark.fault("S08")
+def test_a_part_that_is_replaced_while_it_is_read_is_read_as_it_was_checked(tmp_path: Path) -> None:
+    """Hash and parse go through one open file: what lies under the name later is not looked at."""
+    path, other = tmp_path / "part", tmp_path / "other"
+    part = write(path, whole_page(1_500))
+    write(other, whole_page(700))
+    undisturbed = [
+        rows.page.ids for rows in read_part(path, part, SPECS, with_vectors=(), first_row=0)
+    ]
+    reading = read_part(path, part, SPECS, with_vectors=(), first_row=0)
+    first = next(reading)
+
+    other.replace(path)
+
+    assert [first.page.ids, *(rows.page.ids for rows in reading)] == undisturbed
+    assert len(undisturbed) == 2
+    with pytest.raises(ArtefactDamagedError):
+        next(read_part(path, part, SPECS, with_vectors=(), first_row=0))
+
+
 @pytest.mark.fault("S07", "G16")
 def test_cut_extended_and_swapped_files_are_found(tmp_path: Path) -> None:
     path = tmp_path / "part"

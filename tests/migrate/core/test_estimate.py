@@ -2,7 +2,7 @@
 
 import pytest
 
-from migrate.core.estimate import Estimate, estimate
+from migrate.core.estimate import Estimate, estimate, is_long_rollback
 
 
 def of(vectors: int, files: int = 0, *, dimensions: int = 1536) -> Estimate:
@@ -74,3 +74,11 @@ def test_both_sides_of_the_free_plan() -> None:
 def test_kv_writes_beyond_the_included_ones_cost() -> None:
     assert of(0, 999_999).usd_per_month == 0.0
     assert of(0, 1_999_999).usd_per_month == 5.0
+
+
+@pytest.mark.fault("B04")
+def test_a_rollback_beyond_four_hours_is_called_long() -> None:
+    """Four hours at 180 requests a minute, settling aside: 714,000 vectors at 60.5 per 1,000."""
+    assert not is_long_rollback(of(713_000).rollback_minutes)
+    assert is_long_rollback(of(715_000).rollback_minutes)
+    assert not is_long_rollback(240.0)

@@ -17,7 +17,7 @@ from migrate.core.model import Vector, VectorId
 from migrate.core.refusals import OTHER_CODES
 from migrate.errors import ExitCode, QuarantineExceededError, TargetRefusedError
 from tests.migrate.stages.whole_run import WholeRun, all_ids, start_run, take_snapshot
-from tests.servers.memory_target import KilledError, MemoryKv, MemoryVectors
+from tests.servers.refusing_target import KilledError, MemoryKv, MemoryVectors
 
 POINTS = 40
 PER_UPLOAD = 8

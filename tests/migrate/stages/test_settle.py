@@ -129,6 +129,16 @@ def test_a_deletion_is_settled_when_the_vector_is_gone() -> None:
     assert "1 vectors read back" in said
 
 
+@pytest.mark.fault("U05")
+@pytest.mark.parametrize("vector_count", [None, 0, 1, 10**9])
+def test_the_services_count_decides_nothing(vector_count: int | None) -> None:
+    """It lags, overshoots and flaps: neither a wrong one delays nor a right one settles."""
+    said, clock = settle(SlowIndex(replace(OURS, vector_count=vector_count), visible_from=3))
+
+    assert said.startswith("the watermark passed")
+    assert clock.waits == [5] * 3
+
+
 @pytest.mark.parametrize(
     ("count", "chosen"), [(0, []), (1, [0]), (3, [0, 1, 2]), (4, [0, 2, 3]), (101, [0, 50, 100])]
 )

@@ -19,14 +19,14 @@ from migrate.stages import snapshot as stage
 from migrate.stages.rounds import open_round
 from migrate.stages.settle import SettleRules
 from reconcile import rollback
+from reconcile.reading import ReconcileRules
 from reconcile.report import ReconcileReport
 from reconcile.rollback_manifest import build_manifest
-from reconcile.run import ReconcileRules
 from reconcile.run import run as reconcile_run
 from tests.clock import VirtualClock
 from tests.migrate.core.records import PLAN
 from tests.servers.memory_source import MemorySource, chunk_payloads
-from tests.servers.memory_target import INDEX, MemoryKv, MemoryVectors
+from tests.servers.refusing_target import INDEX, MemoryKv, MemoryVectors
 from tests.silence import Silence
 from tests.strategies import RULES
 

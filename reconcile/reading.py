@@ -1,0 +1,181 @@
+"""Read one store after the other; what an interrupted attempt has read whole is not read again."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from migrate.adapters.id_table import IdTable
+from migrate.adapters.run_folder import RunFolder
+from migrate.ports import Clock, KvTarget, PointSource, Progress, VectorTarget
+from migrate.stages.mapped import fill_id_table
+from reconcile.attempt import Kind, integer
+from reconcile.attempt_folder import Attempt
+from reconcile.report import content_classes, id_classes, kv_classes, source_classes
+from reconcile.sampling import choose_rows
+from reconcile.scan_kv import KvScan, scan_kv
+from reconcile.scan_source import SourceScan, scan_source
+from reconcile.scan_vectors import ContentScan, IdScan, scan_contents, scan_ids
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcileRules:
+    """How much is read, and how long a difference has to last before it counts."""
+
+    content_full_max: int  # up to this many vectors every content is compared
+    content_sample: int  # beyond it, this many, chosen by `seed`
+    seed: int
+    pause_s: float  # between two looks at the vector index
+    kv_settle_s: float  # before a difference in KV is looked at again
+    page_points: int
+    requests_per_5min: int
+
+    def is_full(self, vectors: int) -> bool:
+        """Whether every content of so many vectors is compared."""
+        return vectors <= self.content_full_max
+
+
+class Reading:
+    """Reads one store after the other; what an earlier call has read whole is taken from disk."""
+
+    def __init__(
+        self,
+        run_: RunFolder,
+        attempt: Attempt,
+        rules: ReconcileRules,
+        clock: Clock,
+        progress: Progress,
+    ) -> None:
+        self._run = run_
+        self._attempt = attempt
+        self._rules = rules
+        self._clock = clock
+        self._progress = progress
+
+    def source(self, source: PointSource) -> SourceScan:
+        """The source against the snapshot."""
+        scan = _kept_source(self._attempt)
+        if scan is None:
+            scan = scan_source(
+                source,
+                self._run.snapshot,
+                page_points=self._rules.page_points,
+                progress=self._progress,
+            )
+            files = self._attempt.write_classes(source_classes(scan))
+            self._attempt.note(Kind.SOURCE_READ, points=scan.points, files=files)
+        return scan
+
+    def ids(self, target: VectorTarget) -> IdScan:
+        """The listed ids against the run's."""
+        scan = _kept_ids(self._attempt)
+        if scan is None:
+            with self._id_table() as table:
+                scan = scan_ids(
+                    self._run,
+                    table,
+                    target,
+                    pause_s=self._rules.pause_s,
+                    clock=self._clock,
+                    progress=self._progress,
+                )
+            files = self._attempt.write_classes(id_classes(scan))
+            self._attempt.note(
+                Kind.IDS_READ, listed=scan.listed, expected=scan.expected, files=files
+            )
+        return scan
+
+    def contents(self, target: VectorTarget, ids: IdScan) -> ContentScan:
+        """The contents of what is listed, all of it or the sample."""
+        plan, rows = self._run.plan, None
+        if not self._rules.is_full(self._run.vectors):
+            rows = choose_rows(
+                plan.points,
+                self._run.excluded_rows(),
+                sample=self._rules.content_sample,
+                seed=self._rules.seed,
+            )
+        scan = scan_contents(
+            self._run,
+            self._attempt,
+            target,
+            missing=frozenset(ids.missing),
+            only_rows=rows,
+            pause_s=self._rules.pause_s,
+            clock=self._clock,
+            progress=self._progress,
+        )
+        self._attempt.write_classes(content_classes(scan))
+        return scan
+
+    def kv(self, target: KvTarget) -> KvScan:
+        """The KV index and the counter."""
+        scan = _kept_kv(self._attempt)
+        if scan is None:
+            with self._id_table() as table:
+                scan = scan_kv(
+                    self._run,
+                    table,
+                    target,
+                    settle_s=self._rules.kv_settle_s,
+                    clock=self._clock,
+                    progress=self._progress,
+                )
+            files = self._attempt.write_classes(kv_classes(scan))
+            self._attempt.note(
+                Kind.KV_READ,
+                ids=scan.ids,
+                counter=scan.counter,
+                counter_expected=scan.counter_expected,
+                counter_expires=scan.counter_expires,
+                files=files,
+            )
+        return scan
+
+    @contextmanager
+    def _id_table(self) -> Iterator[IdTable]:
+        run_ = self._run
+        with IdTable(run_.spill) as table:
+            fill_id_table(table, run_.snapshot, run_.plan.mapping, run_.excluded_rows())
+            yield table
+
+
+def _kept_source(attempt: Attempt) -> SourceScan | None:
+    """The source; None when it was not read to its end."""
+    entry = attempt.state.source
+    if entry is None:
+        return None
+    return SourceScan(
+        points=integer(entry, "points"),
+        added=tuple(attempt.read_class(entry, "source_added")),
+        changed=tuple(attempt.read_class(entry, "source_changed")),
+        deleted=tuple(attempt.read_class(entry, "source_deleted")),
+    )
+
+
+def _kept_ids(attempt: Attempt) -> IdScan | None:
+    """The one listing that the attempt stands on."""
+    entry = attempt.state.ids
+    if entry is None:
+        return None
+    return IdScan(
+        listed=integer(entry, "listed"),
+        expected=integer(entry, "expected"),
+        missing=tuple(attempt.read_class(entry, "missing")),
+        extra=tuple(attempt.read_class(entry, "extra")),
+    )
+
+
+def _kept_kv(attempt: Attempt) -> KvScan | None:
+    """The KV index and the counter."""
+    entry = attempt.state.kv
+    if entry is None:
+        return None
+    return KvScan(
+        ids=integer(entry, "ids"),
+        counter=None if entry["counter"] is None else integer(entry, "counter"),
+        counter_expected=integer(entry, "counter_expected"),
+        counter_expires=entry["counter_expires"] is True,
+        missing=attempt.read_class(entry, "kv_missing"),
+        extra=attempt.read_class(entry, "kv_extra"),
+        mismatched=attempt.read_class(entry, "kv_mismatched"),
+    )

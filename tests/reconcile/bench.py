@@ -1,0 +1,221 @@
+"""Source and target in memory with a finished move between them: quick to compare again."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from migrate.adapters.run_folder import RunFolder, create_run
+from migrate.adapters.snapshot_folder import Snapshot
+from migrate.adapters.stop_signs import StopSigns
+from migrate.core.model import KvEntry, Vector, VectorId
+from migrate.core.run_plan import RunPlan, WriteRules
+from migrate.core.values import ValueRules
+from migrate.stages import kv_index, pre_images, snapshot, upload
+from migrate.stages.rounds import open_round
+from migrate.stages.settle import SettleRules
+from migrate.stages.snapshot import SnapshotOptions
+from reconcile import rollback
+from reconcile import run as reconcile_run
+from reconcile.reading import ReconcileRules
+from reconcile.report import ReconcileReport
+from reconcile.rollback import RollbackReport
+from reconcile.rollback_manifest import build_manifest
+from tests.clock import VirtualClock
+from tests.servers.memory_source import DIMENSIONS, MemorySource, chunk_payloads
+from tests.servers.memory_target import Calls, MemoryKv, MemoryVectors
+from tests.silence import Silence
+from tests.strategies import RULES
+
+COUNTER = "_vector_count"
+RECONCILE_RULES = ReconcileRules(
+    content_full_max=10**6,
+    content_sample=10,
+    seed=1,
+    pause_s=1,
+    kv_settle_s=1,
+    page_points=1000,
+    requests_per_5min=900,
+)
+SETTLE_RULES = SettleRules(timeout_s=100, poll_s=1)
+Held = tuple[dict[str, tuple[bytes, str | None, dict[str, object] | None]], dict[str, KvEntry]]
+
+
+@dataclass
+class Bench:
+    """Both stores and a folder; `calls` counts and may cut every call to either of them."""
+
+    folder: Path
+    source: MemorySource
+    calls: Calls
+    vectors: MemoryVectors
+    kv: MemoryKv
+    clock: VirtualClock = field(default_factory=VirtualClock)
+    progress: Silence = field(default_factory=Silence)
+    run_path: Path | None = None
+    _snapshot: Snapshot | None = None
+
+    def plan(self, *, into_non_empty: bool = False, vectors_per_upload: int = 10) -> None:
+        """Snapshot and plan; nothing is written to the target."""
+        report = snapshot.run(
+            self.source,
+            self.folder,
+            SnapshotOptions(allow_empty=True),
+            clock=self.clock,
+            progress=self.progress,
+        )
+        self._snapshot = Snapshot(Path(report.path))
+        assert self.vectors.index is not None
+        points = len(self.source.points)
+        plan = RunPlan(
+            run_id="000-bench",
+            tool="bench",
+            created_at="2026-11-23T12:00:00+00:00",
+            snapshot_id=self._snapshot.manifest.snapshot_id,
+            content_root=self._snapshot.manifest.content_root,
+            points=points,
+            vectors=points,
+            files=len({payload["file_id"] for payload in self.source.points.values()}),
+            quarantined={},
+            quarantine_sha256=hashlib.sha256(b"").hexdigest(),
+            waived=(),
+            quarantine_cap=10,
+            changes={},
+            into_non_empty=into_non_empty,
+            vector_target=self.vectors.identity(),
+            kv_target=self.kv.identity(),
+            index=self.vectors.index,
+            mapping=RULES,
+            values=ValueRules(
+                vector_name="",
+                source_dimensions=DIMENSIONS,
+                dimensions=DIMENSIONS,
+                reduce="none",
+                metric="cosine",
+            ),
+            writes=WriteRules(
+                vectors_per_upload=vectors_per_upload,
+                body_bytes=10**6,
+                counter_key=COUNTER,
+                ttl_s=None,
+            ),
+        )
+        run = create_run(self._snapshot, plan, b"")
+        self.run_path = run.path
+        run.close()
+
+    @contextmanager
+    def opened(self) -> Iterator[RunFolder]:
+        """The run as a new process finds it."""
+        assert self._snapshot is not None
+        assert self.run_path is not None
+        run = RunFolder(self.run_path, self._snapshot)
+        try:
+            yield run
+        finally:
+            run.close()
+
+    def apply(self) -> None:
+        """Pre-images, vectors, KV index, counter; goes on where an earlier call ended."""
+        with self.opened() as run:
+            clock, progress = self.clock, self.progress
+            pre_images.run(run, self.vectors, self.kv, clock=clock, progress=progress)
+            selection = open_round(run)
+            if selection is None:
+                return
+            stop = StopSigns(run.path, clock=clock, deadline_s=None)
+            upload.run(
+                run,
+                self.vectors,
+                only=selection.vectors,
+                stop=stop,
+                rules=SETTLE_RULES,
+                clock=clock,
+                progress=progress,
+            )
+            kv_index.run(
+                run, self.kv, only=selection.keys, stop=stop, clock=clock, progress=progress
+            )
+
+    def reconcile(
+        self,
+        rules: ReconcileRules = RECONCILE_RULES,
+        *,
+        fresh: bool = False,
+        with_source: bool = True,
+    ) -> ReconcileReport:
+        """One reconcile, as a new process runs it."""
+        with self.opened() as run:
+            return reconcile_run.run(
+                run,
+                self.source if with_source else None,
+                self.vectors,
+                self.kv,
+                rules,
+                fresh=fresh,
+                clock=self.clock,
+                progress=self.progress,
+            )
+
+    def rollback(
+        self, *, forced: frozenset[str] = frozenset(), leave_later_writes: bool = False
+    ) -> RollbackReport:
+        """Undo the run, as a new process does."""
+        with self.opened() as run:
+            return rollback.execute(
+                run,
+                build_manifest(run, requests_per_5min=900),
+                self.vectors,
+                self.kv,
+                forced=forced,
+                leave_later_writes=leave_later_writes,
+                rules=SETTLE_RULES,
+                clock=self.clock,
+                progress=self.progress,
+            )
+
+    def ids_of(self, report: ReconcileReport) -> dict[str, list[str]]:
+        """Class of drift -> ids, for every class that has any."""
+        found = {
+            name: Path(path).read_text(encoding="utf-8").splitlines()
+            for name, path in report.files.items()
+        }
+        return {name: ids for name, ids in found.items() if ids}
+
+    def held(self) -> Held:
+        """Everything that the target holds, in a form that can be compared."""
+        vectors = {
+            str(vector_id): (vector.values.tobytes(), vector.namespace, vector.metadata)
+            for vector_id, vector in self.vectors.held.items()
+        }
+        return vectors, dict(self.kv.held)
+
+    def put(self, vector: Vector) -> None:
+        """Write a vector past the port."""
+        self.vectors.held[vector.id] = vector
+
+    def vector(self, vector_id: str) -> Vector:
+        """A vector that is there."""
+        return self.vectors.held[VectorId(vector_id)]
+
+
+def make_bench(folder: Path, points: int = 45) -> Bench:
+    """A source of some chunks, and an empty target."""
+    calls = Calls()
+    return Bench(
+        folder=folder,
+        source=MemorySource(chunk_payloads(points)),
+        calls=calls,
+        vectors=MemoryVectors(calls, dimensions=DIMENSIONS),
+        kv=MemoryKv(calls),
+    )
+
+
+def moved_bench(folder: Path, points: int = 45) -> Bench:
+    """The same after a move that nothing disturbed; no call counted yet."""
+    bench = make_bench(folder, points)
+    bench.plan()
+    bench.apply()
+    bench.calls.made.clear()
+    return bench

@@ -1,0 +1,196 @@
+"""Single differences to plant in a finished move, each with the report it has to cause."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, replace
+
+import numpy as np
+import orjson
+
+from migrate.core.model import KvEntry, VectorId
+from tests.reconcile.bench import COUNTER, Bench
+
+FILES = 5
+PER_FILE = 6
+VECTORS = [f"file-{file}_{number}" for file in range(FILES) for number in range(PER_FILE)]
+KEYS = [f"file:file-{file}" for file in range(FILES)]
+
+
+@dataclass(frozen=True)
+class Plant:
+    """A difference: what it does, and the class it is found as."""
+
+    name: str
+    drift: str | None  # None: no difference at all
+    do: Callable[[Bench, str], None]  # gets the id, key or point to work on
+
+
+def payloads() -> dict[int, dict[str, object]]:
+    """Points with a field of every type that metadata knows."""
+    return {
+        10 * (file * PER_FILE + number) + 10: {
+            "file_id": f"file-{file}",
+            "chunk_index": number,
+            "chunk_hash": f"{file * PER_FILE + number:064x}",
+            "one": 1,
+            "half": 0.5,
+            "yes": True,
+            "tags": ["a", "b"],
+            "nested": {"inner": 1},
+            "text": f"text {number} of {file}",
+        }
+        for file in range(FILES)
+        for number in range(PER_FILE)
+    }
+
+
+def _bit(position: int, bit: int) -> Callable[[Bench, str], None]:
+    def do(bench: Bench, vector_id: str) -> None:
+        held = bench.vector(vector_id)
+        values = held.values.copy()
+        values.view(np.uint32)[position] ^= np.uint32(1 << bit)
+        bench.put(replace(held, values=values))
+
+    return do
+
+
+def _metadata(**changed: object) -> Callable[[Bench, str], None]:
+    """Other metadata; a value of None takes the field out."""
+
+    def do(bench: Bench, vector_id: str) -> None:
+        held = bench.vector(vector_id)
+        fields = {**(held.metadata or {}), **changed}
+        bench.put(replace(held, metadata={k: v for k, v in fields.items() if v is not None}))
+
+    return do
+
+
+def _vector(**changed: object) -> Callable[[Bench, str], None]:
+    def do(bench: Bench, vector_id: str) -> None:
+        bench.put(replace(bench.vector(vector_id), **changed))  # type: ignore[arg-type]  # fields by name
+
+    return do
+
+
+def _remove(bench: Bench, vector_id: str) -> None:
+    del bench.vectors.held[VectorId(vector_id)]
+
+
+def _stray(bench: Bench, vector_id: str) -> None:
+    bench.put(replace(bench.vector(vector_id), id=VectorId(f"stray-{vector_id}")))
+
+
+def _entry(change: Callable[[KvEntry], KvEntry]) -> Callable[[Bench, str], None]:
+    def do(bench: Bench, key: str) -> None:
+        bench.kv.held[key] = change(bench.kv.held[key])
+
+    return do
+
+
+def _list(change: Callable[[list[object]], list[object]]) -> Callable[[Bench, str], None]:
+    return _entry(
+        lambda entry: replace(entry, value=orjson.dumps(change(orjson.loads(entry.value))))
+    )
+
+
+def _remove_key(bench: Bench, key: str) -> None:
+    del bench.kv.held[key]
+
+
+def _stray_key(bench: Bench, key: str) -> None:
+    bench.kv.held[f"{key}-stray"] = KvEntry(key=f"{key}-stray", value=b"[]")
+
+
+def _counter(value: bytes, expiration: int | None = None) -> Callable[[Bench, str], None]:
+    def do(bench: Bench, _: str) -> None:
+        bench.kv.held[COUNTER] = KvEntry(key=COUNTER, value=value, expiration=expiration)
+
+    return do
+
+
+def _no_counter(bench: Bench, _: str) -> None:
+    del bench.kv.held[COUNTER]
+
+
+def _source(**changed: object) -> Callable[[Bench, str], None]:
+    def do(bench: Bench, point: str) -> None:
+        bench.source.points[int(point)] = {**bench.source.points[int(point)], **changed}
+
+    return do
+
+
+def _source_delete(bench: Bench, point: str) -> None:
+    del bench.source.points[int(point)]
+
+
+def _source_add(bench: Bench, point: str) -> None:
+    bench.source.points[int(point) + 1] = deepcopy(bench.source.points[int(point)])
+
+
+OF_VECTORS = [
+    Plant("missing", "missing", _remove),
+    Plant("extra", "extra", _stray),
+    *(
+        Plant(f"bit {bit} of value {position}", "mismatched", _bit(position, bit))
+        for position, bit in [(0, 0), (0, 22), (0, 23), (0, 30), (0, 31), (3, 0), (3, 31)]
+    ),
+    Plant("field changed", "mismatched", _metadata(text="other")),
+    Plant("field gone", "mismatched", _metadata(text=None)),
+    Plant("field added", "mismatched", _metadata(more="x")),
+    Plant("no metadata", "mismatched", _vector(metadata=None)),
+    Plant("1 as text", "mismatched", _metadata(one="1")),
+    Plant("1 as true", "mismatched", _metadata(one=True)),
+    Plant("1 as list", "mismatched", _metadata(one=[1])),
+    Plant("1 as 1.5", "mismatched", _metadata(one=1.5)),
+    Plant("true as 1", "mismatched", _metadata(yes=1)),
+    Plant("true as text", "mismatched", _metadata(yes="true")),
+    Plant("half off by one bit", "mismatched", _metadata(half=float(np.nextafter(0.5, 1)))),
+    Plant("list in another order", "mismatched", _metadata(tags=["b", "a"])),
+    Plant("inner 1 as text", "mismatched", _metadata(nested={"inner": "1"})),
+    Plant("another namespace", "mismatched", _vector(namespace="elsewhere")),
+    Plant("1 as 1.0", None, _metadata(one=1.0)),  # one number in JSON, whoever wrote it
+]
+OF_KEYS = [
+    Plant("key missing", "kv_missing", _remove_key),
+    Plant("key extra", "kv_extra", _stray_key),
+    Plant("id gone", "kv_mismatched", _list(lambda ids: ids[1:])),
+    Plant("id twice", "kv_mismatched", _list(lambda ids: [*ids, ids[0]])),
+    Plant("another id", "kv_mismatched", _list(lambda ids: ["other", *ids[1:]])),
+    Plant("another order", "kv_mismatched", _list(lambda ids: ids[::-1])),
+    Plant("no JSON", "kv_mismatched", _entry(lambda entry: replace(entry, value=b"[}"))),
+    Plant("no list", "kv_mismatched", _entry(lambda entry: replace(entry, value=b'{"a":1}'))),
+    Plant("no UTF-8", "kv_mismatched", _entry(lambda entry: replace(entry, value=b"\xff"))),
+    Plant(
+        "expiring", "kv_mismatched", _entry(lambda entry: replace(entry, expiration=4_000_000_000))
+    ),
+]
+OF_COUNTER = [
+    Plant("one too many", "counter", _counter(b"31")),
+    Plant("one too few", "counter", _counter(b"29")),
+    Plant("no counter", "counter", _no_counter),
+    Plant("empty", "counter", _counter(b"")),
+    Plant("a word", "counter", _counter(b"thirty")),
+    Plant("what only Python reads as 30", "counter", _counter(b"3_0")),
+    Plant("with a blank", "counter", _counter(b" 30")),
+    Plant("with a zero", "counter", _counter(b"030")),
+    Plant("a fraction", "counter", _counter(b"30.0")),
+    Plant("other digits", "counter", _counter("\u0663\u0660".encode())),
+    Plant("expiring counter", "counter", _counter(b"30", 4_000_000_000)),
+]
+OF_SOURCE = [
+    Plant("point added", "source_added", _source_add),
+    Plant("point deleted", "source_deleted", _source_delete),
+    Plant("payload changed", "source_changed", _source(text="other")),
+    Plant("payload type changed", "source_changed", _source(one="1")),
+    Plant("payload number spelt otherwise", "source_changed", _source(one=1.0)),
+    Plant("values changed", "source_changed", _source(shift=1)),
+]
+
+
+def found_as(plant: Plant, target: str) -> str:
+    """The id or key that the report has to name."""
+    if plant.drift == "extra":
+        return f"stray-{target}"
+    if plant.drift == "kv_extra":
+        return f"{target}-stray"
+    return str(int(target) + 1) if plant.drift == "source_added" else target

@@ -1,0 +1,248 @@
+"""Reconcile finds exactly what differs: the right class, the right id, and nothing else."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from migrate.core.model import Vector, VectorId
+from migrate.errors import ExitCode
+from reconcile import scan_vectors
+from reconcile.report import ReconcileReport
+from tests.reconcile.bench import RECONCILE_RULES, Bench, make_bench
+from tests.reconcile.plants import (
+    KEYS,
+    OF_COUNTER,
+    OF_KEYS,
+    OF_SOURCE,
+    OF_VECTORS,
+    VECTORS,
+    Plant,
+    found_as,
+    payloads,
+)
+from tests.servers.memory_source import DIMENSIONS
+
+POINTS = [str(number) for number in payloads()]
+TARGETS = {"vector": "file-2_3", "key": "file:file-2", "counter": "", "source": "100"}
+ALL = [
+    *(("vector", plant) for plant in OF_VECTORS),
+    *(("key", plant) for plant in OF_KEYS),
+    *(("counter", plant) for plant in OF_COUNTER),
+    *(("source", plant) for plant in OF_SOURCE),
+]
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """One move for all tests here; each puts back what it has planted."""
+    moved = make_bench(tmp_path_factory.mktemp("exactness"))
+    moved.source.points = payloads()
+    moved.plan()
+    moved.apply()
+    return moved
+
+
+@contextmanager
+def put_back(bench: Bench) -> Iterator[None]:
+    """Source and target are afterwards what they were before."""
+    kept = dict(bench.vectors.held), dict(bench.kv.held), deepcopy(bench.source.points)
+    try:
+        yield
+    finally:
+        bench.vectors.held, bench.kv.held, bench.source.points = kept
+
+
+def assert_exactly(bench: Bench, report: ReconcileReport, found: dict[str, list[str]]) -> None:
+    """The report names this and nothing else, in counts, id files, verdict and exit code."""
+    counter = int("counter" in found)
+    named = {name: sorted(ids) for name, ids in found.items() if name != "counter"}
+    assert {name: sorted(ids) for name, ids in bench.ids_of(report).items()} == named
+    counts = {name: len(named.get(name, [])) for name in report.drift if name != "counter"}
+    assert report.drift == {**counts, "counter": counter}
+    assert report.source_drift == {
+        kind: len(named.get(f"source_{kind}", [])) for kind in ("added", "changed", "deleted")
+    }
+    assert report.verdict == ("drift" if found else "equal")
+    assert report.exit_code == (ExitCode.DRIFT if found else ExitCode.DONE)
+
+
+@pytest.mark.fault("R01", "R09", "I6")
+@pytest.mark.parametrize(("where", "plant"), ALL, ids=lambda one: getattr(one, "name", one))
+def test_one_difference_is_found_as_exactly_that(bench: Bench, where: str, plant: Plant) -> None:
+    target = TARGETS[where]
+    with put_back(bench):
+        plant.do(bench, target)
+
+        report = bench.reconcile()
+
+    found = {} if plant.drift is None else {plant.drift: [found_as(plant, target)]}
+    assert_exactly(bench, report, found)
+
+
+@st.composite
+def plantings(draw: st.DrawFn) -> list[tuple[Plant, str]]:
+    """Some differences, each on an id, key or point of its own."""
+    chosen: list[tuple[Plant, str]] = []
+    for plants, targets in ((OF_VECTORS, VECTORS), (OF_KEYS, KEYS), (OF_SOURCE, POINTS)):
+        some = draw(st.lists(st.sampled_from(targets), unique=True, max_size=5))
+        chosen += [(draw(st.sampled_from(plants)), target) for target in some]
+    chosen += [(plant, "") for plant in draw(st.lists(st.sampled_from(OF_COUNTER), max_size=1))]
+    return chosen
+
+
+@pytest.mark.fault("R01", "R02", "I6")
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(plantings())
+def test_any_differences_are_found_as_exactly_those(
+    bench: Bench, planted: list[tuple[Plant, str]]
+) -> None:
+    found: dict[str, list[str]] = {}
+    with put_back(bench):
+        for plant, target in planted:
+            plant.do(bench, target)
+            if plant.drift is not None:
+                found.setdefault(plant.drift, []).append(found_as(plant, target))
+
+        report = bench.reconcile()
+
+    assert_exactly(bench, report, found)
+
+
+def _swap_values(bench: Bench, one: Vector, other: Vector) -> None:
+    bench.put(replace(one, values=other.values))
+    bench.put(replace(other, values=one.values))
+
+
+def _swap_metadata(bench: Bench, one: Vector, other: Vector) -> None:
+    bench.put(replace(one, metadata=other.metadata))
+    bench.put(replace(other, metadata=one.metadata))
+
+
+def _swap_all(bench: Bench, one: Vector, other: Vector) -> None:
+    bench.put(replace(one, id=other.id))
+    bench.put(replace(other, id=one.id))
+
+
+def _shift_values(bench: Bench, one: Vector, other: Vector) -> None:
+    step = np.eye(1, DIMENSIONS, dtype=np.float32)[0]
+    bench.put(replace(one, values=one.values + step))
+    bench.put(replace(other, values=other.values - step))
+
+
+def _shift_numbers(bench: Bench, one: Vector, other: Vector) -> None:
+    bench.put(replace(one, metadata={**(one.metadata or {}), "one": 2}))
+    bench.put(replace(other, metadata={**(other.metadata or {}), "one": 0}))
+
+
+@pytest.mark.fault("R02")
+@pytest.mark.parametrize(
+    "pair", [_swap_values, _swap_metadata, _swap_all, _shift_values, _shift_numbers]
+)
+def test_two_vectors_whose_differences_cancel_in_a_sum_are_both_found(
+    bench: Bench, pair: object
+) -> None:
+    assert callable(pair)
+    with put_back(bench):
+        pair(bench, bench.vector("file-1_2"), bench.vector("file-3_4"))
+
+        report = bench.reconcile()
+
+    assert_exactly(bench, report, {"mismatched": ["file-1_2", "file-3_4"]})
+
+
+@pytest.mark.fault("R02")
+def test_swapped_and_traded_kv_values_are_both_found(bench: Bench) -> None:
+    held, keys = bench.kv.held, ("file:file-1", "file:file-3")
+    with put_back(bench):
+        one, other = held[keys[0]], held[keys[1]]
+        held |= {
+            one.key: replace(one, value=other.value),
+            other.key: replace(other, value=one.value),
+        }
+        swapped = bench.reconcile()
+        first, second = orjson.loads(one.value), orjson.loads(other.value)
+        first[0], second[0] = second[0], first[0]
+        for entry, ids in ((one, first), (other, second)):
+            held[entry.key] = replace(entry, value=orjson.dumps(ids))
+        traded = bench.reconcile()
+
+    assert_exactly(bench, swapped, {"kv_mismatched": list(keys)})
+    assert_exactly(bench, traded, {"kv_mismatched": list(keys)})
+
+
+@pytest.mark.fault("R02", "R09")
+def test_one_lost_and_one_gained_leave_the_count_right_and_are_both_found(bench: Bench) -> None:
+    with put_back(bench):
+        one = bench.vectors.held.pop(VectorId("file-1_2"))
+        bench.put(replace(one, id=VectorId("stray")))
+        report = bench.reconcile()
+        del bench.kv.held["file:file-1"]
+        bench.kv.held["file:stray"] = replace(bench.kv.held["file:file-0"], key="file:stray")
+        both = bench.reconcile()
+
+    assert report.counts["vector_index"] == report.counts["expected"] == len(VECTORS)
+    found = {"missing": ["file-1_2"], "extra": ["stray"]}
+    assert_exactly(bench, report, found)
+    kv = {"kv_missing": ["file:file-1"], "kv_extra": ["file:stray"]}
+    assert_exactly(bench, both, {**found, **kv})
+
+
+@pytest.mark.fault("R02")
+def test_a_counter_that_agrees_with_a_wrong_number_of_vectors_is_no_excuse(bench: Bench) -> None:
+    with put_back(bench):
+        bench.put(replace(bench.vector("file-1_2"), id=VectorId("stray")))
+        OF_COUNTER[0].do(bench, "")  # counts the stray one
+
+        report = bench.reconcile()
+
+    assert_exactly(bench, report, {"extra": ["stray"], "counter": [""]})
+
+
+@pytest.mark.fault("R03", "I8")
+@pytest.mark.parametrize("page_ids", [1, 29, 30, 31, 1000])
+@pytest.mark.parametrize("page_points", [1, 30, 1000])
+def test_equal_stores_are_equal_whatever_the_pages(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, page_ids: int, page_points: int
+) -> None:
+    monkeypatch.setattr(bench.vectors, "page_ids", page_ids)
+    monkeypatch.setattr(scan_vectors, "REQUESTS_PER_NOTE", 1 if page_ids == 1 else 50)
+
+    report = bench.reconcile(replace(RECONCILE_RULES, page_points=page_points))
+
+    assert_exactly(bench, report, {})
+    assert report.counts == {
+        "source": 30,
+        "snapshot": 30,
+        "expected": 30,
+        "vector_index": 30,
+        "kv_ids": 30,
+        "kv_counter": 30,
+    }
+
+
+@pytest.mark.fault("R09", "K08")
+def test_what_was_there_before_is_no_drift_and_what_came_since_is(tmp_path: Path) -> None:
+    full = make_bench(tmp_path)
+    full.source.points = payloads()
+    foreign = Vector(
+        id=VectorId("theirs"), values=np.ones(DIMENSIONS, np.float32), namespace=None, metadata=None
+    )
+    full.put(foreign)
+    full.plan(into_non_empty=True)
+    full.apply()
+    before = full.reconcile()
+    full.put(replace(foreign, id=VectorId("since")))
+
+    since = full.reconcile()
+
+    assert_exactly(full, before, {})
+    assert before.counts["kv_counter"] == before.counts["vector_index"] == 31
+    assert_exactly(full, since, {"extra": ["since"]})

@@ -1,0 +1,67 @@
+"""Both sides of every batch of the move, its proof and its way back; and one very long file."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import pytest
+
+from migrate.core.kv_entries import encode_file_value
+from migrate.core.limits import DELETE_IDS_MAX, FETCH_IDS_MAX, KV_VALUE_BYTES_MAX
+from migrate.core.model import VectorId
+from tests.reconcile.bench import RECONCILE_RULES, make_bench
+from tests.servers.memory_source import chunk_payloads
+
+PER_UPLOAD = 10
+
+
+@pytest.mark.fault("P05", "P06", "I5", "I7")
+@pytest.mark.parametrize(
+    "points",
+    [
+        0,
+        1,
+        PER_UPLOAD,
+        PER_UPLOAD + 1,
+        FETCH_IDS_MAX,
+        FETCH_IDS_MAX + 1,
+        DELETE_IDS_MAX,
+        DELETE_IDS_MAX + 1,
+    ],
+)
+def test_the_same_path_whatever_the_number_of_points(tmp_path: Path, points: int) -> None:
+    bench = make_bench(tmp_path, points)
+    bench.plan(vectors_per_upload=PER_UPLOAD)
+    bench.apply()
+
+    report = bench.reconcile(replace(RECONCILE_RULES, page_points=PER_UPLOAD))
+
+    assert (report.verdict, report.coverage.checked) == ("equal", points)
+    assert set(report.counts.values()) == {points}
+    assert bench.calls.made.count("upsert") == -(-points // PER_UPLOAD)
+    done = bench.rollback()
+    assert (done.vectors_deleted, bench.held()) == (points, ({}, {}))
+
+
+@pytest.mark.fault("D12", "K06")
+def test_fifty_thousand_chunks_with_the_longest_ids_fit_one_value() -> None:
+    """No second level of keys: a file is one read for whoever deletes it."""
+    ids = [VectorId(f"{number:064d}") for number in range(50_000)]
+
+    assert len(encode_file_value(ids)) < KV_VALUE_BYTES_MAX / 7
+
+
+@pytest.mark.fault("D12")
+def test_one_file_with_all_the_chunks_is_one_entry_in_their_order(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path)
+    bench.source.points = chunk_payloads(1_500, files=1)
+    bench.plan(vectors_per_upload=700)
+    bench.apply()
+
+    assert bench.reconcile().verdict == "equal"
+    ids = orjson.loads(bench.kv.held["file:file-0"].value)
+    assert ids == [f"file-0_{number}" for number in range(1_500)]
+    ids[700], ids[701] = ids[701], ids[700]
+    key = "file:file-0"
+    bench.kv.held[key] = replace(bench.kv.held[key], value=orjson.dumps(ids))
+    assert bench.ids_of(bench.reconcile()) == {"kv_mismatched": [key]}

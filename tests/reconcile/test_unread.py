@@ -1,0 +1,237 @@
+"""Whatever cannot be read to its end makes the verdict "indeterminate", never "equal"."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import pytest
+
+from migrate.core.model import VectorId
+from migrate.errors import (
+    AccessError,
+    BudgetExhaustedError,
+    ExitCode,
+    IndeterminateError,
+    MigrationError,
+    PreconditionError,
+    RemoteUnavailableError,
+)
+from reconcile.report import ReconcileReport
+from tests.reconcile.bench import RECONCILE_RULES, Bench, moved_bench
+
+POINTS = 45  # three fetches; a listing of seven pages
+STORES = {"list": "ids", "fetch": "contents", "kv list": "kv", "kv read": "kv"}
+ORDER = ("source", "ids", "contents", "kv")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return moved_bench(tmp_path, POINTS)
+
+
+def failing_at(wanted: int, *, times: int = 1) -> Callable[[int, str], None]:
+    """Raises in place of this call and of the next ones."""
+
+    def before(number: int, what: str) -> None:
+        if wanted <= number < wanted + times:
+            raise RemoteUnavailableError(f"{what} failed", remedy="try again")
+
+    return before
+
+
+def document(report: ReconcileReport) -> dict[str, object]:
+    """The report as it lies on disk."""
+    found = orjson.loads((Path(report.folder) / "report.json").read_bytes())
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.fault("R07", "I6")
+@pytest.mark.parametrize("drifted", [False, True])
+def test_a_target_that_fails_at_any_call_is_indeterminate_and_the_report_says_what_is_unread(
+    bench: Bench, *, drifted: bool
+) -> None:
+    if drifted:
+        del bench.vectors.held[VectorId("file-0_0")]
+        del bench.kv.held["file:file-1"]
+    bench.reconcile()
+    calls = list(bench.calls.made)
+    assert set(calls) == set(STORES)
+    for number, what in enumerate(calls):
+        bench.calls.made.clear()
+        bench.calls.before = failing_at(number)
+
+        report = bench.reconcile()
+
+        told = document(report)
+        assert (report.verdict, report.exit_code) == ("indeterminate", ExitCode.INDETERMINATE)
+        assert (told["verdict"], told["exit_code"]) == ("indeterminate", 13)
+        assert told["unread"] == list(ORDER[ORDER.index(STORES[what]) :]), what
+        assert f"{what} failed" in str(told["why"])
+        unread = {"kv_missing", "kv_extra", "kv_mismatched", "counter"}
+        unread |= {"mismatched", "unreadable"} if STORES[what] != "kv" else set()
+        unread |= {"missing", "extra"} if STORES[what] == "ids" else set()
+        assert {name for name, count in report.drift.items() if count is None} == unread
+        assert unread.isdisjoint(report.files)
+        combined = Path(report.folder) / "combined.ids"
+        assert combined.exists() == ("mismatched" not in unread), "none is better than half of one"
+    assert bench.calls.writes == []
+
+
+@pytest.mark.fault("R07", "I6")
+def test_a_source_that_fails_at_any_read_is_indeterminate(bench: Bench) -> None:
+    small = replace(RECONCILE_RULES, page_points=7)
+    read = len(bench.source.reads)
+    bench.reconcile(small)
+    reads = len(bench.source.reads) - read
+    assert reads == 8
+    for wanted in range(reads):
+        start = len(bench.source.reads)
+
+        def fail(number: int, at: int = start + wanted) -> None:
+            if number == at:
+                raise RemoteUnavailableError("the source is gone", remedy="try again")
+
+        bench.source.before_read = fail
+        report = bench.reconcile(small)
+
+        assert (report.verdict, report.exit_code) == ("indeterminate", ExitCode.INDETERMINATE)
+        assert (report.unread, report.source_drift) == (ORDER, None)
+        assert report.files == {}
+
+
+@pytest.mark.fault("R07")
+@pytest.mark.parametrize(
+    "error", [RemoteUnavailableError, IndeterminateError, BudgetExhaustedError]
+)
+def test_every_way_of_not_being_able_to_read_is_indeterminate(
+    bench: Bench, error: type[MigrationError]
+) -> None:
+    def fail(_: int, what: str) -> None:
+        if what == "fetch":
+            raise error("no answer", remedy="try again")
+
+    bench.calls.before = fail
+
+    assert bench.reconcile().verdict == "indeterminate"
+
+
+@pytest.mark.fault("R07", "N11")
+@pytest.mark.parametrize("error", [AccessError, PreconditionError])
+def test_what_a_human_has_to_mend_ends_with_its_own_code_and_leaves_no_report(
+    bench: Bench, error: type[MigrationError]
+) -> None:
+    """An expired token: the same command goes on with a good one."""
+
+    def fail(number: int, what: str) -> None:
+        if what == "fetch" and number == 8:
+            raise error("not allowed", remedy="mend it")
+
+    bench.calls.before = fail
+    with pytest.raises(error):
+        bench.reconcile()
+    bench.calls.before = lambda number, what: None
+
+    report = bench.reconcile()
+
+    assert (report.verdict, report.resumed) == ("equal", 1)
+
+
+@pytest.mark.fault("R04", "R07")
+@pytest.mark.parametrize(
+    ("broken_walks", "verdict"), [(1, "equal"), (2, "equal"), (3, "indeterminate")]
+)
+def test_a_walk_that_breaks_is_dropped_as_a_whole_and_begun_anew_three_times(
+    bench: Bench, broken_walks: int, verdict: str
+) -> None:
+    """The fourth page breaks: what the first three gave out is void, not added to."""
+    left = [broken_walks]
+
+    def fail(number: int, what: str) -> None:
+        if what == "list" and left[0] and bench.calls.made[-3:] == ["list"] * 3:
+            left[0] -= 1
+            bench.calls.made.append("broken")
+            raise IndeterminateError("cursor expired", remedy="try again")
+
+    bench.calls.before = fail
+    report = bench.reconcile()
+
+    assert report.verdict == verdict
+    assert report.counts["vector_index"] == (POINTS if verdict == "equal" else None)
+
+
+@pytest.mark.fault("R08", "R07", "I6")
+def test_a_vector_that_is_listed_and_never_given_out_is_unreadable(bench: Bench) -> None:
+    bench.vectors.withheld = frozenset(["file-0_0", "file-3_1"])
+
+    report = bench.reconcile()
+
+    assert (report.verdict, report.exit_code) == ("indeterminate", ExitCode.INDETERMINATE)
+    assert bench.ids_of(report) == {"unreadable": ["file-0_0", "file-3_1"]}
+    assert report.drift["unreadable"] == 2
+
+
+@pytest.mark.fault("R05", "K04", "U04")
+@pytest.mark.parametrize(("stale_reads", "verdict"), [(1, "equal"), (2, "equal"), (3, "drift")])
+def test_a_kv_difference_counts_only_when_it_outlives_the_settling_time(
+    bench: Bench, stale_reads: int, verdict: str
+) -> None:
+    """A stale absence, on the first reads of one key; different from read to read."""
+    key = "file:file-1"
+    late = bench.kv.held.pop(key)
+    old = replace(late, value=b'["former"]')
+    reads = [0]
+
+    def appear(_: int, what: str) -> None:
+        if what != "kv list":
+            return
+        if bench.calls.made[-1] != "kv read":  # the first listing of a look
+            reads[0] += 1
+            bench.kv.held.pop(key, None)
+            if reads[0] > stale_reads:
+                bench.kv.held[key] = late
+            elif reads[0] == 2:
+                bench.kv.held[key] = old
+
+    bench.calls.before = appear
+    report = bench.reconcile()
+
+    assert report.verdict == verdict
+    assert sum(bench.clock.waits[-2:]) >= 1
+
+
+@pytest.mark.fault("R05", "U04")
+def test_a_vector_that_shows_its_former_content_at_first_is_no_drift(bench: Bench) -> None:
+    held = bench.vector("file-2_3")
+    bench.put(replace(held, metadata={"version": "former"}))
+    start = len(bench.clock.waits)
+
+    def settle(_: int, what: str) -> None:
+        if what == "fetch" and len(bench.clock.waits) > start:  # the second look
+            bench.put(held)
+
+    bench.calls.before = settle
+
+    assert bench.reconcile().verdict == "equal"
+    assert bench.clock.waits[start:] == [RECONCILE_RULES.pause_s]
+
+
+@pytest.mark.fault("R06")
+def test_a_sample_never_calls_itself_full(bench: Bench) -> None:
+    sampled = replace(RECONCILE_RULES, content_full_max=POINTS - 1, content_sample=20)
+
+    report, full = bench.reconcile(sampled), bench.reconcile()
+
+    told = document(report)["coverage"]
+    assert told == {"ids": "full", "contents": "sampled", "checked": 20, "bound": 0.15, "seed": 1}
+    assert document(full)["coverage"] == {
+        "ids": "full",
+        "contents": "full",
+        "checked": POINTS,
+        "bound": 0.0,
+        "seed": None,
+    }
+    page = (Path(report.folder) / "report.html").read_text(encoding="utf-8")
+    assert "a sample of 20 of 45 vectors (seed 1)" in page
+    assert "identical" not in page

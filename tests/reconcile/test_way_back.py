@@ -1,0 +1,439 @@
+"""A rollback gives back what was there before, whatever that was, and touches nothing else."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from migrate.core.model import KvEntry, Vector, VectorId
+from migrate.errors import (
+    ArtefactDamagedError,
+    IndeterminateError,
+    PreconditionError,
+    RemoteUnavailableError,
+)
+from migrate.stages import pre_images
+from tests.reconcile.bench import COUNTER, Bench, make_bench
+from tests.servers.memory_source import DIMENSIONS, SourceFailedError
+
+POINTS = 23
+OURS = [f"file-{number % 5}_{number // 5}" for number in range(POINTS)]
+OUR_KEYS = [*(f"file:file-{number}" for number in range(5)), COUNTER]
+THEIR_IDS = ["theirs-1", "theirs-2", "file-9_0"]
+THEIR_KEYS = ["file:theirs", "other", "file:"]
+FAR = 4_000_000_000
+
+texts = st.text(max_size=5)
+metadata_fields: st.SearchStrategy[dict[str, Any] | None] = st.none() | st.dictionaries(
+    st.sampled_from(["old", "n", "tags"]),
+    texts | st.booleans() | st.integers(-5, 5) | st.just(0.5) | st.lists(texts, max_size=2),
+    max_size=3,
+)
+values = st.lists(
+    st.sampled_from([0.0, -0.0, 1.0, -2.5, 1e-45, 3.4e38, 0.1]),
+    min_size=DIMENSIONS,
+    max_size=DIMENSIONS,
+)
+namespaces = st.sampled_from([None, "trial"])
+kv_metadata = st.none() | st.dictionaries(st.sampled_from(["by", "at"]), texts | st.integers(0, 9))
+kv_values = st.binary(max_size=12) | st.sampled_from([b"3", b'["x"]', b"\xff\xfe"])
+
+
+@st.composite
+def vectors(draw: st.DrawFn, names: list[str]) -> dict[VectorId, Vector]:
+    """What an index may hold under some of these ids."""
+    chosen = draw(st.lists(st.sampled_from(names), unique=True, max_size=6))
+    return {
+        VectorId(name): Vector(
+            id=VectorId(name),
+            values=np.array(draw(values), np.float32),
+            namespace=draw(namespaces),
+            metadata=draw(metadata_fields),
+        )
+        for name in chosen
+    }
+
+
+@st.composite
+def entries(draw: st.DrawFn, names: list[str]) -> dict[str, KvEntry]:
+    """What a namespace may hold under some of these keys."""
+    chosen = draw(st.lists(st.sampled_from(names), unique=True, max_size=4))
+    return {
+        name: KvEntry(
+            key=name,
+            value=draw(kv_values),
+            metadata=draw(kv_metadata),
+            expiration=draw(st.sampled_from([None, FAR])),
+        )
+        for name in chosen
+    }
+
+
+def fill(bench: Bench, held: dict[VectorId, Vector], keys: dict[str, KvEntry]) -> None:
+    bench.vectors.held |= held
+    bench.kv.held |= keys
+
+
+@pytest.mark.fault("I7", "B01", "B02", "B05", "K08", "R09")
+@settings(max_examples=20)
+@given(
+    st.tuples(vectors(OURS), vectors(THEIR_IDS)),
+    st.tuples(entries(OUR_KEYS), entries(THEIR_KEYS)),
+    vectors(["since-1", "since-2"]),
+    entries(["file:since", "unrelated", *THEIR_KEYS]),
+)
+def test_undoing_a_run_gives_back_what_was_there_and_keeps_what_others_did_since(
+    held: tuple[dict[VectorId, Vector], ...],
+    keys: tuple[dict[str, KvEntry], ...],
+    held_since: dict[VectorId, Vector],
+    keys_since: dict[str, KvEntry],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        bench = make_bench(Path(folder), POINTS)
+        fill(bench, held[0] | held[1], keys[0] | keys[1])
+        bench.plan(into_non_empty=True)
+        bench.apply()
+        assert set(OURS) <= bench.vectors.held.keys()
+
+        fill(bench, held_since, keys_since)
+        done = bench.rollback(leave_later_writes=True)
+
+        left = bench.held()
+        bench.vectors.held, bench.kv.held = {}, {}
+        fill(bench, held[0] | held[1] | held_since, keys[0] | keys[1] | keys_since)
+        assert left == bench.held()
+        assert (done.vectors_restored, done.kv_restored) == (len(held[0]), len(keys[0]))
+        assert done.conflicts == []
+
+        bench.calls.made.clear()
+        again = bench.rollback()
+        assert (again.already_done, bench.calls.made) == (True, [])
+
+
+@pytest.mark.fault("I7", "B03")
+@settings(max_examples=10)
+@given(vectors(OURS), entries(OUR_KEYS), vectors(OURS), entries(OUR_KEYS))
+def test_what_others_changed_since_is_kept_and_listed_and_only_undone_by_name(
+    held: dict[VectorId, Vector],
+    keys: dict[str, KvEntry],
+    changed: dict[VectorId, Vector],
+    keys_changed: dict[str, KvEntry],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        bench = make_bench(Path(folder), POINTS)
+        fill(bench, held, keys)
+        before = bench.held()
+        bench.plan(into_non_empty=True)
+        bench.apply()
+        theirs = {key: replace(one, metadata={"whose": "theirs"}) for key, one in changed.items()}
+        their_keys = {
+            key: replace(one, value=b"theirs " + one.value) for key, one in keys_changed.items()
+        }
+        fill(bench, theirs, their_keys)
+
+        kept = bench.rollback()
+
+        assert sorted(kept.conflicts) == sorted([*theirs, *their_keys])
+        for key, one in theirs.items():
+            assert bench.vectors.held[key] is one
+        for name, entry in their_keys.items():
+            assert bench.kv.held[name] is entry
+        forced = bench.rollback(forced=frozenset(kept.conflicts))
+        assert forced.conflicts == []
+        assert bench.held() == before
+
+
+def prepared(folder: Path) -> Bench:
+    """A finished move over two ids, a key and a counter that were there; three foreign changes."""
+    bench = make_bench(folder, POINTS)
+    old = Vector(
+        id=VectorId(OURS[1]),
+        values=np.full(DIMENSIONS, 0.5, np.float32),
+        namespace="trial",
+        metadata={"old": True},
+    )
+    fill(
+        bench,
+        {old.id: old, VectorId(OURS[7]): replace(old, id=VectorId(OURS[7]), namespace=None)},
+        {
+            OUR_KEYS[0]: KvEntry(key=OUR_KEYS[0], value=b"[]", metadata={"a": 1}, expiration=FAR),
+            COUNTER: KvEntry(key=COUNTER, value=b"2"),
+        },
+    )
+    bench.plan(into_non_empty=True)
+    bench.apply()
+    bench.put(replace(bench.vector(OURS[4]), metadata={"whose": "theirs"}))
+    bench.kv.held[OUR_KEYS[2]] = replace(bench.kv.held[OUR_KEYS[2]], value=b"theirs")
+    bench.put(replace(old, id=VectorId("since")))
+    bench.calls.made.clear()
+    return bench
+
+
+def no_cut(_: int, __: str) -> None:
+    """Nothing happens."""
+
+
+def kill_before(wanted: int) -> Callable[[int, str], None]:
+    def cut(number: int, _: str) -> None:
+        if number == wanted:
+            raise SourceFailedError
+
+    return cut
+
+
+@pytest.mark.fault("B02", "B03", "I7", "G17")
+def test_killed_before_any_call_a_second_rollback_ends_where_an_undisturbed_one_does(
+    tmp_path: Path,
+) -> None:
+    undisturbed = prepared(tmp_path / "undisturbed")
+    told = undisturbed.rollback(leave_later_writes=True)
+    assert sorted(told.conflicts) == sorted([OURS[4], OUR_KEYS[2]])
+    calls = len(undisturbed.calls.made)
+    assert calls > 12
+    for number in range(calls):
+        bench = prepared(tmp_path / str(number))
+        bench.calls.before = kill_before(number)
+        with suppress(SourceFailedError):
+            bench.rollback(leave_later_writes=True)
+        bench.calls.before = no_cut
+
+        second = bench.rollback(leave_later_writes=True)
+
+        assert bench.held() == undisturbed.held()
+        assert sorted(second.conflicts) == sorted(told.conflicts)
+        bench.calls.made.clear()
+        third = bench.rollback()
+        assert (third.already_done, bench.calls.made) == (True, [])
+        assert sorted(third.conflicts) == sorted(told.conflicts)
+        shutil.rmtree(bench.folder)
+
+
+@pytest.mark.fault("B02", "I7", "U01")
+def test_a_run_that_was_cut_at_any_write_can_be_taken_back(tmp_path: Path) -> None:
+    """Also a batch whose answer never came: it may have been taken."""
+    for number in range(6):
+        bench = make_bench(tmp_path / str(number), POINTS)
+        old = KvEntry(key=OUR_KEYS[1], value=b"old", metadata=[1])
+        fill(bench, {}, {old.key: old})
+        before = bench.held()
+        bench.plan(into_non_empty=True, vectors_per_upload=10)
+
+        def cut(_: int, what: str, bench: Bench = bench, wanted: int = number) -> None:
+            if what in {"upsert", "kv write"} and len(bench.calls.writes) == wanted:
+                raise SourceFailedError
+
+        bench.calls.before = cut
+        with suppress(SourceFailedError):
+            bench.apply()
+        bench.calls.before = no_cut
+
+        bench.rollback()
+
+        assert bench.held() == before
+
+
+@pytest.mark.fault("B02", "B05")
+def test_ids_the_run_never_came_to_write_are_not_waited_for(tmp_path: Path) -> None:
+    """Somebody else has written one meanwhile: it is theirs, and no left-over of ours."""
+    bench = make_bench(tmp_path, POINTS)
+    bench.plan(vectors_per_upload=10)
+
+    def cut(_: int, what: str) -> None:
+        if what == "upsert" and bench.calls.writes:
+            raise SourceFailedError
+
+    bench.calls.before = cut
+    with suppress(SourceFailedError):
+        bench.apply()
+    bench.calls.before = no_cut
+    with bench.opened() as run:
+        end = run.state().vectors_written()[-1].end
+    never_written = Vector(
+        id=VectorId(OURS[-1]), values=np.ones(DIMENSIONS, np.float32), namespace=None, metadata=None
+    )
+    assert end < POINTS or OURS[-1] not in bench.vectors.held
+    fill(bench, {never_written.id: never_written}, {})
+
+    bench.rollback()
+
+    assert list(bench.vectors.held) == [never_written.id]
+
+
+@pytest.mark.fault("B05")
+def test_later_writes_are_named_before_anything_is_sent_and_want_consent(tmp_path: Path) -> None:
+    bench = prepared(tmp_path)
+    bench.kv.held["file:since"] = KvEntry(key="file:since", value=b"[]")
+    before = bench.held()
+
+    with pytest.raises(PreconditionError, match="1 vectors and 1 KV keys") as caught:
+        bench.rollback()
+
+    assert "--leave-later-writes" in caught.value.remedy
+    assert (bench.calls.writes, bench.held()) == ([], before)
+    assert bench.run_path is not None
+    listed = bench.run_path / "rollback" / "later-writes.ids"
+    assert listed.read_text(encoding="utf-8").splitlines() == ["since", "file:since"]
+    done = bench.rollback(leave_later_writes=True)
+    assert done.later_writes == 2
+    assert "since" in bench.vectors.held
+    assert "file:since" in bench.kv.held
+
+
+@pytest.mark.fault("B05", "R07")
+def test_a_target_that_cannot_be_listed_is_not_undone(tmp_path: Path) -> None:
+    """Without the listing nobody knows whether there are later writes."""
+    bench = prepared(tmp_path)
+
+    def fail(_: int, what: str) -> None:
+        if what == "list":
+            raise IndeterminateError("no end", remedy="try again")
+
+    bench.calls.before = fail
+    with pytest.raises(IndeterminateError):
+        bench.rollback(leave_later_writes=True)
+
+    assert bench.calls.writes == []
+
+
+@pytest.mark.fault("B01", "P03")
+def test_nothing_is_written_before_every_pre_image_is_there(tmp_path: Path) -> None:
+    """Cut at any call of the capture, killed or refused: no write, and the next run keeps all."""
+    whole = prepared_for_capture(tmp_path / "whole")
+    with whole.opened() as run:
+        pre_images.run(run, whole.vectors, whole.kv, clock=whole.clock, progress=whole.progress)
+        expected = run.state().pre_image_parts
+    calls = len(whole.calls.made)
+    assert calls >= 5
+    for number in range(calls):
+        for error in (SourceFailedError(), RemoteUnavailableError("gone", remedy="again")):
+            bench = prepared_for_capture(tmp_path / "cut")
+
+            def cut(at: int, _: str, wanted: int = number, error: Exception = error) -> None:
+                if at == wanted:
+                    raise error
+
+            bench.calls.before = cut
+            before = bench.held()
+            with pytest.raises((SourceFailedError, RemoteUnavailableError)):
+                bench.apply()
+            assert (bench.calls.writes, bench.held()) == ([], before)
+            bench.calls.before = no_cut
+            bench.apply()
+            with bench.opened() as run:
+                assert run.state().pre_image_parts == expected
+            bench.rollback()
+            assert bench.held() == before
+            shutil.rmtree(bench.folder)
+
+
+def prepared_for_capture(folder: Path) -> Bench:
+    bench = make_bench(folder, POINTS)
+    old = Vector(
+        id=VectorId(OURS[1]),
+        values=np.full(DIMENSIONS, 0.5, np.float32),
+        namespace=None,
+        metadata={"old": True},
+    )
+    fill(bench, {old.id: old}, {COUNTER: KvEntry(key=COUNTER, value=b"1")})
+    bench.plan(into_non_empty=True)
+    bench.calls.made.clear()
+    return bench
+
+
+@pytest.mark.fault("B01")
+@pytest.mark.parametrize("what", ["vector", "key"])
+def test_a_listed_record_that_cannot_be_read_refuses_the_run(tmp_path: Path, what: str) -> None:
+    bench = prepared_for_capture(tmp_path)
+    if what == "vector":
+        bench.vectors.withheld = frozenset([OURS[1]])
+    else:
+
+        def vanish(_: int, call: str) -> None:
+            if call == "kv read":
+                bench.kv.held.pop(COUNTER)
+
+        bench.calls.before = vanish
+
+    with pytest.raises(IndeterminateError):
+        bench.apply()
+    assert bench.calls.writes == []
+
+
+@pytest.mark.fault("B01", "G16")
+@pytest.mark.parametrize("name", ["part-00000.parquet", "existing.parquet", "kv.parquet"])
+@pytest.mark.parametrize("gone", [True, False])
+def test_without_its_pre_images_a_run_writes_no_more_and_is_not_undone(
+    tmp_path: Path, name: str, *, gone: bool
+) -> None:
+    bench = prepared_for_capture(tmp_path)
+
+    def cut(_: int, what: str) -> None:
+        if what == "upsert" and bench.calls.writes:
+            raise SourceFailedError
+
+    bench.calls.before = cut
+    with suppress(SourceFailedError):
+        bench.apply()
+    bench.calls.before = no_cut
+    writes = list(bench.calls.writes)
+    assert bench.run_path is not None
+    path = bench.run_path / "pre-images" / name
+    if gone:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+
+    for action in (bench.apply, bench.rollback):
+        with pytest.raises(ArtefactDamagedError, match=name):
+            action()
+    assert bench.calls.writes == writes
+
+
+@pytest.mark.fault("P03")
+@pytest.mark.parametrize("key", [OUR_KEYS[0], "file:theirs", COUNTER])
+def test_a_namespace_that_is_not_empty_is_refused_unless_asked_for(
+    tmp_path: Path, key: str
+) -> None:
+    bench = make_bench(tmp_path, POINTS)
+    fill(bench, {}, {key: KvEntry(key=key, value=b"1")})
+    bench.plan()
+
+    with pytest.raises(PreconditionError, match="KV namespace memory is not empty") as caught:
+        bench.apply()
+    assert "--into-non-empty" in caught.value.remedy
+    assert bench.calls.writes == []
+
+
+@pytest.mark.fault("P03", "K08")
+def test_keys_of_others_in_the_namespace_do_not_make_it_ours(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, POINTS)
+    other = KvEntry(key="session:1", value=b"1")
+    fill(bench, {}, {other.key: other})
+    bench.plan()
+
+    bench.apply()
+
+    assert bench.kv.held["session:1"] is other
+    assert bench.reconcile().verdict == "equal"
+
+
+@pytest.mark.fault("B01")
+def test_a_counter_that_is_no_text_can_be_shown_and_put_back(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, POINTS)
+    fill(bench, {}, {COUNTER: KvEntry(key=COUNTER, value=b"\xff\x00")})
+    before = bench.held()
+    bench.plan(into_non_empty=True)
+    bench.apply()
+
+    done = bench.rollback()
+
+    assert bench.held() == before
+    assert b"\\xff" in Path(done.manifest).read_bytes()
