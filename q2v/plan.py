@@ -56,7 +56,11 @@ def command(
         else:
             stack.enter_context(FolderLock(folder))
             values, findings = planning.plan_snapshot(
-                find_snapshot(folder, snapshot), settings, choices, folder, progress
+                find_snapshot(folder, snapshot, wiring.seal_key(settings)),
+                settings,
+                choices,
+                folder,
+                progress,
             )
         state = None
         if settings.target.vector_index is not None and settings.target.api_token is not None:

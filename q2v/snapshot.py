@@ -44,6 +44,7 @@ def command(
         second_reading=second_reading,
         allow_empty=allow_empty,
         tool=wiring.TOOL,
+        seal_key=wiring.seal_key(settings),
     )
     with (
         open_progress(sys.stderr, clock) as progress,

@@ -1,27 +1,34 @@
 """`q2v status`: where a run stands, and the exact next command."""
 
-import json
 from pathlib import Path
+from typing import get_args
 
 import click
 
-from migrate.adapters.run_folder import RECONCILE, RunFolder
+from migrate.adapters.bounded import read_json_object
+from migrate.adapters.run_folder import RECONCILE, REPORT_BYTES_MAX, RunFolder
 from migrate.adapters.snapshot_folder import sealed_folders, unsealed_folders
 from migrate.core.journal import RunState, Store
+from migrate.core.manifest import damaged
 from migrate.errors import UsageError
-from q2v.options import folder_option, json_option
+from q2v import wiring
+from q2v.options import folder_option, json_option, settings_options
 from q2v.render import Cell, render
+from q2v.settings import Settings
 from q2v.steps.find import find_run
+from reconcile.report import Verdict
 
 
 @click.command("status")
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @folder_option
 @json_option
-def command(*, run: Path | None, folder: Path, as_json: bool) -> None:
+@settings_options()
+def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings) -> None:
     """Say where RUN (default: the newest) stands. Reads files only; asks no store."""
+    key = wiring.seal_key(settings)
     try:
-        opened = find_run(folder, run)
+        opened = find_run(folder, run, key)
     except UsageError:
         if run is not None:
             raise
@@ -85,7 +92,12 @@ def _in_doubt(state: RunState) -> int:
 
 def _newest_verdict(run: RunFolder) -> str | None:
     reports = sorted((run.path / RECONCILE).glob("[0-9]*/report.json"))
-    return str(json.loads(reports[-1].read_bytes())["verdict"]) if reports else None
+    if not reports:
+        return None
+    verdict = read_json_object(reports[-1], bytes_max=REPORT_BYTES_MAX).get("verdict")
+    if verdict not in get_args(Verdict):
+        raise damaged(str(reports[-1]), "it holds no verdict")
+    return str(verdict)
 
 
 def _next(state: RunState, verdict: str | None) -> str:

@@ -18,6 +18,8 @@ from migrate.adapters.vectorize_target import VectorizeTarget
 from migrate.core.base_url import BaseUrl, parse_base_url
 from migrate.core.mapping import MappingRules
 from migrate.core.run_plan import WriteRules
+from migrate.core.seal_key import SealKey
+from migrate.errors import UsageError
 from migrate.ports import Clock, PointSource, Progress
 from migrate.stages.settle import SettleRules
 from q2v.secret import load_secret
@@ -136,6 +138,23 @@ def open_target(
 def open_namespaces(http: CloudflareHttp) -> WorkersKvNamespaces:
     """The account's KV namespaces."""
     return WorkersKvNamespaces(http)
+
+
+def seal_key(settings: Settings) -> SealKey | None:
+    """The key of manifests and plans; None when none is configured.
+
+    Raises UsageError when the key cannot be read, or is too short to be one.
+    """
+    place = settings.snapshot.hmac_key
+    if place is None:
+        return None
+    try:
+        return SealKey(load_secret(place).reveal())
+    except ValueError as error:
+        raise UsageError(
+            f"{place.key}: found {error}",
+            remedy="make one with: (umask 077; openssl rand -hex 32 > FILE)",
+        ) from error
 
 
 def mapping_rules(settings: Settings) -> MappingRules:

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from migrate.adapters.durable import file_sha256, local_io, make_folder, write_durably
+from migrate.adapters.bounded import read_bounded
+from migrate.adapters.durable import file_sha256, make_folder, write_durably
 from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.snapshot_folder import JOURNAL, Snapshot
 from migrate.core.canonical import decode_json, encode_canonical_json
@@ -21,6 +22,9 @@ QUARANTINE = "quarantine.jsonl"
 PRE_IMAGES = "pre-images"
 RECONCILE = "reconcile"
 ROLLBACK = "rollback"
+PLAN_BYTES_MAX = 4 * 1024 * 1024  # a plan is a few kB
+REPORT_BYTES_MAX = 4 * 1024 * 1024  # counts and paths; ids lie in files beside it
+QUARANTINE_BYTES_MAX = 1024 * 1024 * 1024  # a line is about 200 B, however many may stay behind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,17 +50,9 @@ class RunFolder:
             raise UsageError(
                 f"{path}: no run ({PLAN} is missing)", remedy="name a folder under runs/"
             )
-        with local_io("reading", plan_path):
-            content = plan_path.read_bytes()
         self.path = path
         self.snapshot = snapshot
-        self.plan: RunPlan = decode_plan(content, where=str(plan_path))
-        if self.plan.content_root != snapshot.manifest.content_root:
-            raise ForeignStateError(
-                f"{path}: planned for the snapshot with root {self.plan.content_root}, "
-                f"this one has {snapshot.manifest.content_root}",
-                remedy="move the run back under its own snapshot",
-            )
+        self.plan: RunPlan = _read_plan(plan_path, snapshot)
         self.journal = JournalFile(path / JOURNAL)
         self._check_opened(file_sha256(plan_path)[1])
         quarantine = path / QUARANTINE
@@ -92,9 +88,8 @@ class RunFolder:
 
     def quarantined(self) -> Iterator[QuarantinedPoint]:
         """The points that stay behind, in row order."""
-        with local_io("reading", self.path / QUARANTINE):
-            lines = (self.path / QUARANTINE).read_bytes().splitlines()
-        for line in lines:
+        content = read_bounded(self.path / QUARANTINE, bytes_max=QUARANTINE_BYTES_MAX)
+        for line in content.splitlines():
             yield _decode_quarantined(line, where=str(self.path / QUARANTINE))
 
     def excluded_rows(self) -> frozenset[int]:
@@ -111,12 +106,24 @@ class RunFolder:
         self.journal.close()
 
 
+def _read_plan(path: Path, snapshot: Snapshot) -> RunPlan:
+    content = read_bounded(path, bytes_max=PLAN_BYTES_MAX)
+    plan = decode_plan(content, where=str(path), key=snapshot.key)
+    if plan.content_root != snapshot.manifest.content_root:
+        raise ForeignStateError(
+            f"{path.parent}: planned for the snapshot with root {plan.content_root}, "
+            f"this one has {snapshot.manifest.content_root}",
+            remedy="move the run back under its own snapshot",
+        )
+    return plan
+
+
 def create_run(snapshot: Snapshot, plan: RunPlan, quarantine: bytes) -> RunFolder:
     """A new run folder; plan.json is written last, so a folder with a plan is whole."""
     path = snapshot.runs / plan.run_id
     make_folder(path / PRE_IMAGES)
     write_durably(path / QUARANTINE, quarantine)
-    write_durably(path / PLAN, encode_plan(plan))
+    write_durably(path / PLAN, encode_plan(plan, snapshot.key))
     return RunFolder(path, snapshot)
 
 
@@ -124,6 +131,17 @@ def new_run_id(snapshot: Snapshot, wall_s: float) -> str:
     """A name that sorts after all earlier runs of the snapshot."""
     stamp = datetime.fromtimestamp(wall_s, UTC).strftime("%Y%m%dT%H%M%SZ")
     return f"{len(list(snapshot.runs.glob('*'))):03d}-{stamp}"
+
+
+def check_plans(snapshot: Snapshot) -> int:
+    """Check the plan of every run of the snapshot, HMAC included; returns their number.
+
+    Raises as `RunFolder` does. Writes nothing, unlike opening a run.
+    """
+    folders = run_folders(snapshot)
+    for folder in folders:
+        _read_plan(folder / PLAN, snapshot)
+    return len(folders)
 
 
 def run_folders(snapshot: Snapshot) -> list[Path]:
@@ -148,7 +166,14 @@ def encode_quarantine(points: Iterable[QuarantinedPoint]) -> bytes:
 
 
 def _decode_quarantined(line: bytes, *, where: str) -> QuarantinedPoint:
-    match decode_json(line):
+    try:
+        return _quarantined(decode_json(line))
+    except ValueError as error:
+        raise damaged(where, "a line is no quarantined point") from error
+
+
+def _quarantined(fields: object) -> QuarantinedPoint:
+    match fields:
         case {
             "row": int() as row,
             "point_id": str() as text,
@@ -162,4 +187,4 @@ def _decode_quarantined(line: bytes, *, where: str) -> QuarantinedPoint:
                 row=row, point_id=PointId.from_text(text, id_type), outcome=outcome
             )
         case _:
-            raise damaged(where, "a line is no quarantined point")
+            raise ValueError("a field is missing or of another type")

@@ -8,10 +8,9 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrate.adapters.durable import local_io
+from migrate.adapters.bounded import read_bounded, read_json_object
 from migrate.adapters.id_files import read_ids
-from migrate.adapters.run_folder import RECONCILE, RunFolder
-from migrate.core.canonical import decode_json
+from migrate.adapters.run_folder import RECONCILE, REPORT_BYTES_MAX, RunFolder
 from migrate.core.journal import Entry, Kind
 from migrate.core.manifest import damaged
 from migrate.core.model import VectorId
@@ -64,7 +63,7 @@ def _newest_drift(run: RunFolder) -> Path | None:
     reports = sorted((run.path / RECONCILE).glob(f"[0-9]*/{REPORT}"))
     if not reports:
         return None
-    match decode_json(reports[-1].read_bytes()):
+    match read_json_object(reports[-1], bytes_max=REPORT_BYTES_MAX):
         case {"verdict": "drift", "drift": dict() as drift}:
             ours = ("missing", "mismatched", "kv_missing", "kv_mismatched", "counter")
             return reports[-1].parent if any(drift.get(name) for name in ours) else None
@@ -84,5 +83,4 @@ def _selection(run: RunFolder, entry: Entry) -> Selection:
 
 
 def _sha256(path: Path) -> str:
-    with local_io("reading", path):
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_bounded(path, bytes_max=REPORT_BYTES_MAX)).hexdigest()

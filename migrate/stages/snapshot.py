@@ -29,6 +29,7 @@ from migrate.core.digest import SetDigest, digest_points
 from migrate.core.journal import JOURNAL_FORMAT
 from migrate.core.manifest import PartRecord, SnapshotManifest, damaged, encode_manifest
 from migrate.core.model import Collection, Page, PointId, VectorKind, VectorSpec
+from migrate.core.seal_key import SealKey
 from migrate.core.snapshot_state import (
     OPENED,
     PART_SEALED,
@@ -56,6 +57,7 @@ class SnapshotOptions:
     second_reading: SecondReading = "digest"
     allow_empty: bool = False
     tool: str = "q2v"
+    seal_key: SealKey | None = None  # the manifest carries an HMAC of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -365,8 +367,9 @@ def _seal(copy: _Copy, clock: Clock) -> SnapshotManifest:
         started_at=str(state.opened["started_at"]),
         sealed_at=_stamp(clock),
     )
-    write_durably(copy.folder / MANIFEST, encode_manifest(manifest))
-    return Snapshot(copy.folder).manifest
+    key = copy.options.seal_key
+    write_durably(copy.folder / MANIFEST, encode_manifest(manifest, key))
+    return Snapshot(copy.folder, key).manifest
 
 
 def _stamp(clock: Clock) -> str:
