@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from migrate.adapters.bounded import read_bounded
-from migrate.adapters.snapshot_parquet import SnapshotRows, read_part
+from migrate.adapters.snapshot_parquet import SnapshotRows, read_part, repair_remedy
 from migrate.core.manifest import SnapshotManifest, damaged, decode_manifest
 from migrate.core.pages import take_rows
 from migrate.core.seal_key import SealKey
@@ -71,7 +71,7 @@ class Snapshot:
                 continue
             path = part_path(self.folder, part.ordinal)
             if not path.is_file():
-                raise damaged(str(path), "the part is missing")
+                raise damaged(str(path), "the part is missing", remedy=repair_remedy(part))
             for rows in read_part(
                 path,
                 part,

@@ -192,6 +192,14 @@ def write_part(
     return writer.rows, size, sha256
 
 
+def repair_remedy(part: PartRecord) -> str:
+    """What helps when the file of a part is gone or changed."""
+    return (
+        f"`q2v snapshot --repair-part {part.ordinal}` reads its points from the source again; or "
+        "restore the file from a copy"
+    )
+
+
 def read_part(
     path: Path,
     part: PartRecord,
@@ -219,8 +227,7 @@ def read_part(
             raise damaged(
                 str(path),
                 f"points {part.first_id} to {part.last_id}: not the bytes of the manifest",
-                remedy=f"q2v snapshot --repair-part {part.ordinal} reads these points again; or "
-                "restore the file from a copy",
+                remedy=repair_remedy(part),
             )
         parquet = open_parquet(file, path, shape)
         row = first_row
