@@ -31,6 +31,7 @@ from reconcile.sampling import Coverage, choose_rows
 from reconcile.scan_kv import KvScan, scan_kv
 from reconcile.scan_source import SourceScan, scan_source
 from reconcile.scan_vectors import VectorScan, scan_contents, scan_ids
+from reconcile.statement import write_statement
 
 DEFAULT_SEED = 1
 
@@ -203,6 +204,7 @@ def _conclude(
         rollback_sha256=manifest_sha256,
     )
     write_report(report)
+    write_statement(run_, report)
     return report
 
 

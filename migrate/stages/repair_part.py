@@ -109,8 +109,8 @@ def _write_again(
             raise PreconditionError(
                 f"part {part.ordinal}: the source gives {rows} points from {part.first_id} to "
                 f"{part.last_id} with sha256 {sha256}, sealed were {part.rows} with {part.sha256}",
-                remedy="they have changed since, or another version of q2v sealed them: restore the part from a copy, or take a new "
-                "snapshot; nothing was replaced",
+                remedy="they have changed since, or another version of q2v sealed them: restore "
+                "the part from a copy, or take a new snapshot; nothing was replaced",
             )
         path = part_path(snapshot.folder, part.ordinal)
         with local_io("replacing", path):
