@@ -46,6 +46,16 @@ def make_folder(path: Path) -> None:
             sync_folder(folder.parent)
 
 
+def refuse_links(*folders: Path) -> None:
+    """Raises LocalStorageError when one of these is a link: what we write and clear stays ours."""
+    for folder in folders:
+        if folder.is_symlink():
+            raise LocalStorageError(
+                f"{folder} is a link, a folder was expected",
+                remedy="put the folder itself in its place; q2v never writes through links",
+            )
+
+
 def sync_folder(path: Path) -> None:
     """Make the folder's entries durable: a rename counts only after this."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

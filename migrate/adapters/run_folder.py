@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from migrate.adapters.bounded import read_bounded
-from migrate.adapters.durable import file_sha256, make_folder, write_durably
+from migrate.adapters.durable import file_sha256, make_folder, refuse_links, write_durably
 from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.snapshot_folder import JOURNAL, Snapshot
 from migrate.core.canonical import decode_json, encode_canonical_json
@@ -50,6 +50,7 @@ class RunFolder:
             raise UsageError(
                 f"{path}: no run ({PLAN} is missing)", remedy="name a folder under runs/"
             )
+        refuse_links(path, *(path / name for name in (PRE_IMAGES, RECONCILE, ROLLBACK)))
         self.path = path
         self.snapshot = snapshot
         self.plan: RunPlan = _read_plan(plan_path, snapshot)
@@ -121,6 +122,7 @@ def _read_plan(path: Path, snapshot: Snapshot) -> RunPlan:
 def create_run(snapshot: Snapshot, plan: RunPlan, quarantine: bytes) -> RunFolder:
     """A new run folder; plan.json is written last, so a folder with a plan is whole."""
     path = snapshot.runs / plan.run_id
+    refuse_links(snapshot.runs, path, path / PRE_IMAGES)
     make_folder(path / PRE_IMAGES)
     write_durably(path / QUARANTINE, quarantine)
     write_durably(path / PLAN, encode_plan(plan, snapshot.key))

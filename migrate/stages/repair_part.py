@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from migrate.adapters.durable import file_sha256, local_io, make_folder, sync_folder
+from migrate.adapters.durable import file_sha256, local_io, make_folder, refuse_links, sync_folder
 from migrate.adapters.snapshot_folder import PARTS, Snapshot, part_path
 from migrate.adapters.snapshot_parquet import write_part
 from migrate.core.digest import digest_points
@@ -100,6 +100,7 @@ def _write_again(
     progress: Progress,
 ) -> None:
     folder = snapshot.folder / REPAIR
+    refuse_links(folder, snapshot.folder / PARTS)
     make_folder(folder)
     beside = folder / part_path(snapshot.folder, part.ordinal).name
     try:

@@ -13,7 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from migrate.adapters.durable import file_sha256, local_io, make_folder, write_durably
+from migrate.adapters.durable import (
+    file_sha256,
+    local_io,
+    make_folder,
+    refuse_links,
+    write_durably,
+)
 from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.snapshot_folder import (
     JOURNAL,
@@ -107,6 +113,7 @@ def run(
     for warning in collection.warnings:
         progress.say(f"source: {warning}")
     folder, resumed = _choose_folder(source, collection, directory, clock)
+    refuse_links(folder, folder / PARTS)  # the parts are cleared of what we do not know
     journal = JournalFile(folder / JOURNAL)
     copy = _Copy(
         source=source, collection=collection, folder=folder, journal=journal, options=options
