@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from migrate.adapters.access import verify_token
 from migrate.adapters.clock import SystemClock
 from migrate.adapters.http import CloudflareHttp
 from migrate.adapters.kv_namespaces import WorkersKvNamespaces
@@ -16,6 +17,7 @@ from migrate.adapters.qdrant_server_source import ServerOptions
 from migrate.adapters.request_budget import RequestBudget
 from migrate.adapters.vectorize_target import VectorizeTarget
 from migrate.core.base_url import BaseUrl, parse_base_url
+from migrate.core.credentials import source_key_notes, target_token_notes
 from migrate.core.mapping import MappingRules
 from migrate.core.run_plan import WriteRules
 from migrate.core.seal_key import SealKey
@@ -155,6 +157,24 @@ def seal_key(settings: Settings) -> SealKey | None:
             f"{place.key}: found {error}",
             remedy="make one with: (umask 077; openssl rand -hex 32 > FILE)",
         ) from error
+
+
+def source_credential_notes(settings: Settings) -> tuple[str, ...]:
+    """What the source's key shows of its rights; nothing without one."""
+    place, collection = settings.source.api_key, settings.source.collection
+    if place is None or collection is None or settings.source.path is not None:
+        return ()
+    return source_key_notes(load_secret(place).reveal(), collection)
+
+
+def target_credential_notes(settings: Settings, http: CloudflareHttp) -> tuple[str, ...]:
+    """What the target's token shows, and what the service says of its end. The address is checked.
+
+    Raises AccessError for a token that is not active.
+    """
+    assert settings.target.api_token is not None
+    token = load_secret(settings.target.api_token).reveal()
+    return target_token_notes(token, verify_token(http).expires_on)
 
 
 def mapping_rules(settings: Settings) -> MappingRules:

@@ -181,6 +181,28 @@ def test_a_crash_inside_the_http_client_shows_no_secret(tmp_path: Path) -> None:
                 assert_secret_absent(each, [bench.folder], [done.stdout, done.stderr])
 
 
+@pytest.mark.fault("X13")
+def test_payload_text_is_in_the_stores_and_nowhere_else(tmp_path: Path) -> None:
+    """Not in outputs, logs, reports, lists or plans, of points that move and of those that stay."""
+    marker = "a-sentence-nobody-else-writes"
+    stored = points(12)
+    for position, point in enumerate(stored):
+        point.payload["text"] = f"{marker} {position}"
+    stored[3].payload["chunk_index"] = marker  # ill-typed: stays behind
+    stored[4].payload["nested"] = {"deep": {"deeper": marker}}
+    with workbench(tmp_path, stored) as bench:
+        done = [
+            loudly(bench, *words)
+            for words in (("plan",), ("snapshot",), ("migrate",), ("reconcile",), ("status",))
+        ]
+        written = [path for path in bench.files() if path.suffix != ".parquet"]
+
+        assert [one.returncode for one in done] == [0, 0, 3, 3, 0], done[-1].stderr
+        texts = [text for one in done for text in (one.stdout, one.stderr)]
+        assert any("stays behind" in text for text in texts)
+        assert_secret_absent(marker, written, texts)
+
+
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
 def test_a_secret_from_a_file_is_in_no_command_line_and_no_environment(tmp_path: Path) -> None:
     """Of the process and of every child, as long as it runs."""
