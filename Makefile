@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export TMPDIR := $(CURDIR)/build/tmp
 $(shell mkdir -p $(TMPDIR))
 
-.PHONY: bench-memory clients help setup rehearse test check plan snapshot migrate reconcile rollback bench faults clean fmt lint types docs-check lock
+.PHONY: bench-memory clients help setup rehearse test check plan snapshot migrate reconcile rollback bench faults audit clean fmt lint types docs-check lock
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -32,7 +32,7 @@ rehearse: $(SETUP) ## the whole move, into a local stand-in: move, prove, roll b
 test: $(SETUP) ## the test suite; T=path K=pattern for a part of it
 	@$(BIN)/python -m pytest $(if $(T),$(T),tests) $(if $(K),-k '$(K)') -q -n 4 --dist worksteal
 
-check: lint types docs-check test ## all that CI asks for
+check: lint types docs-check audit test ## all that CI asks for
 
 lint: $(SETUP) ## format, lint rules, import layers
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make fmt"; exit 1; }
@@ -44,6 +44,9 @@ types: $(SETUP) ## mypy, strict
 
 docs-check: $(SETUP) ## README, RUNBOOK and formats against the code
 	@$(BIN)/python -m pytest tests/docs -q
+
+audit: $(SETUP) ## installed against locked, known vulnerabilities, bill of materials
+	@$(BIN)/python -m audit.run
 
 fmt: $(SETUP) ## format and fix
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -8,6 +8,7 @@ from pathlib import Path
 from migrate.errors import UsageError
 
 CONFIG_NAME = "migration.toml"
+CONFIG_BYTES_MAX = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,14 @@ def read_config(path: Path | None) -> ConfigFile:
     if path is None:
         return ConfigFile(name=CONFIG_NAME)
     try:
-        document = tomllib.loads(path.read_bytes().decode())
+        with path.open("rb") as file:
+            content = file.read(CONFIG_BYTES_MAX + 1)
+        if len(content) > CONFIG_BYTES_MAX:
+            raise UsageError(
+                f"{path}: found more than {CONFIG_BYTES_MAX:,} B, expected a settings file",
+                remedy="name the settings file with --config",
+            )
+        document = tomllib.loads(content.decode())
     except FileNotFoundError as error:
         raise UsageError(
             f"--config {path}: found no such file, expected a TOML file",

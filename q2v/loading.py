@@ -9,10 +9,12 @@ from migrate.errors import UsageError
 from q2v.config_file import ConfigFile, read_config
 from q2v.declaration import IllFormedError, Setting, as_path, check_value, found, read_text
 from q2v.forms import template_fields
+from q2v.logs import PROCESS_MASKER
 from q2v.secret import SecretPlace
 from q2v.settings import BY_KEY, SECTIONS, SETTINGS, Layer, Origin, Settings, show_value
 
 _ENVIRONMENT_PREFIX = "Q2V_"
+_MASKED_LENGTH_MIN = 8  # a shorter text is found in ordinary words
 
 
 def load_settings(
@@ -25,6 +27,7 @@ def load_settings(
     environment variable counts as not set. Raises UsageError for anything that does not fit,
     also where a higher layer would have hidden it.
     """
+    _mask_environment(environment)
     file = read_config(config)
     _check_keys(file)
     values: dict[str, object] = {}
@@ -39,6 +42,14 @@ def load_settings(
     settings = Settings(**sections, origins=origins)
     _check_key_template(settings)
     return settings
+
+
+def _mask_environment(environment: Mapping[str, str]) -> None:
+    """A secret that was also pasted into another setting is not shown when that is refused."""
+    for setting in SETTINGS:
+        value = environment.get(setting.environment or "", "").strip()
+        if setting.is_secret and len(value) >= _MASKED_LENGTH_MIN:
+            PROCESS_MASKER.register(value)
 
 
 def _of_section(section: str, values: Mapping[str, object]) -> dict[str, object]:

@@ -71,7 +71,7 @@ def command(
         FolderLock(folder),
     ):
         report = moving.migrate(
-            find_snapshot(folder, snapshot),
+            find_snapshot(folder, snapshot, wiring.seal_key(settings)),
             target,
             settings,
             choices,

@@ -58,16 +58,28 @@ def command(
         else:
             stack.enter_context(FolderLock(folder))
             values, findings = planning.plan_snapshot(
-                find_snapshot(folder, snapshot), settings, choices, folder, progress
+                find_snapshot(folder, snapshot, wiring.seal_key(settings)),
+                settings,
+                choices,
+                folder,
+                progress,
             )
         state = None
+        credentials = wiring.source_credential_notes(settings) if snapshot is None else ()
         if settings.target.vector_index is not None and settings.target.api_token is not None:
             http, _, _ = wiring.open_http(settings, folder, clock=clock, progress=progress)
             stack.callback(http.close)
             state = planning.look_at_target(http, settings, values, clock=clock)
+            credentials += wiring.target_credential_notes(settings, http)
     figures = planning.figure(findings, values, settings)
     show(
-        PlanResult(values=values, findings=findings, figures=figures, target=state),
+        PlanResult(
+            values=values,
+            findings=findings,
+            figures=figures,
+            target=state,
+            credentials=credentials,
+        ),
         settings,
         as_json=as_json,
     )
@@ -112,6 +124,7 @@ def document(result: PlanResult, settings: Settings) -> dict[str, object]:
         "estimate": asdict(result.figures),
         "prices_as_of": PRICES_AS_OF,
         "target": None if result.target is None else asdict(result.target),
+        "credentials": result.credentials,
         "settings": settings.resolved(),
     }
 
@@ -174,6 +187,7 @@ def notes(result: PlanResult, settings: Settings) -> list[str]:
         lines.append(f"note: {LONG_ROLLBACK}")
     lines += _finding_notes(findings)
     lines += _target_notes(result)
+    lines += [f"note: {note}" for note in result.credentials]
     for name, nearest in unknown_environment(os.environ):
         lines.append(f"note: nobody reads the environment variable {name}; meant {nearest}?")
     for point in findings.quarantined_points[:QUARANTINED_SHOWN_MAX]:

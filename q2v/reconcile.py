@@ -64,7 +64,7 @@ def command(
             wiring.open_target(settings, folder, clock=clock, progress=progress)
         )
         stack.enter_context(FolderLock(folder))
-        opened = find_run(folder, run)
+        opened = find_run(folder, run, wiring.seal_key(settings))
         stack.callback(opened.close)
         check_same_target(opened, target)
         report = reconcile_run.run(

@@ -62,7 +62,7 @@ def command(
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
         stack.enter_context(FolderLock(folder))
-        opened = find_run(folder, run)
+        opened = find_run(folder, run, wiring.seal_key(settings))
         stack.callback(opened.close)
         manifest = build_manifest(opened, requests_per_5min=settings.limits.requests_per_5min)
         if execute:

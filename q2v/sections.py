@@ -306,3 +306,8 @@ class SnapshotSettings:
         minimum=1,
         maximum=10_000,
     )
+    hmac_key: SecretPlace | None = declare(  # noqa: RUF009 - makes a field, shares no value
+        None,
+        "Key that manifests and plans are sealed with (HMAC-SHA256) and have to fit, at least 32 "
+        "characters.",
+    )

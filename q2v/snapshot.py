@@ -1,17 +1,21 @@
 """`q2v snapshot`: the whole collection into sealed Parquet."""
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from migrate.adapters.folder_lock import FolderLock
+from migrate.errors import UsageError
+from migrate.stages import repair_part as repair
 from migrate.stages import snapshot as stage
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options
 from q2v.progress import open_progress
 from q2v.render import format_bytes, format_duration, render
 from q2v.settings import Settings
+from q2v.steps.find import find_snapshot
 
 
 @click.command("snapshot")
@@ -23,6 +27,19 @@ from q2v.settings import Settings
     help="What the second reading compares: whole contents, or ids only.",
 )
 @click.option("--allow-empty", is_flag=True, help="Take a snapshot of an empty collection.")
+@click.option(
+    "--repair-part",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Instead: read damaged part N of the newest sealed snapshot again, and put it in place "
+    "only if it has the bytes that were sealed.",
+)
+@click.option(
+    "--of",
+    "repaired",
+    type=click.Path(path_type=Path),
+    help="The snapshot of --repair-part, if it is not the newest.",
+)
 @folder_option
 @json_option
 @settings_options("source", "snapshot")
@@ -30,6 +47,8 @@ def command(
     *,
     second_reading: stage.SecondReading,
     allow_empty: bool,
+    repair_part: int | None,
+    repaired: Path | None,
     folder: Path,
     as_json: bool,
     settings: Settings,
@@ -38,12 +57,20 @@ def command(
 
     Goes on with an unsealed snapshot of the same collection. Writes nothing to Qdrant.
     """
+    if repair_part is not None:
+        _repair(repair_part, repaired, folder, settings, as_json=as_json)
+        return
+    if repaired is not None:
+        raise UsageError(
+            "--of without --repair-part", remedy="pass --repair-part N, or leave --of out"
+        )
     clock = wiring.system_clock()
     options = stage.SnapshotOptions(
         page_points=settings.snapshot.page_points,
         second_reading=second_reading,
         allow_empty=allow_empty,
         tool=wiring.TOOL,
+        seal_key=wiring.seal_key(settings),
     )
     with (
         open_progress(sys.stderr, clock) as progress,
@@ -52,6 +79,35 @@ def command(
     ):
         report = stage.run(source, folder, options, clock=clock, progress=progress)
     show(report, as_json=as_json)
+
+
+def _repair(
+    ordinal: int, named: Path | None, folder: Path, settings: Settings, *, as_json: bool
+) -> None:
+    clock = wiring.system_clock()
+    with (
+        open_progress(sys.stderr, clock) as progress,
+        wiring.open_source(settings, clock=clock, progress=progress) as source,
+        FolderLock(folder),
+    ):
+        report = repair.run(
+            source,
+            find_snapshot(folder, named, wiring.seal_key(settings)),
+            ordinal,
+            page_points=settings.snapshot.page_points,
+            progress=progress,
+        )
+    render(
+        asdict(report),
+        [
+            ("snapshot", report.snapshot_id),
+            ("part", report.path),
+            ("points", report.points),
+            ("repaired", "yes" if report.repaired else "no: it is as it was sealed"),
+        ],
+        as_json=as_json,
+        notes=["", "next: q2v verify"],
+    )
 
 
 def show(report: stage.SnapshotReport, *, as_json: bool) -> None:

@@ -1,30 +1,36 @@
 """`q2v status`: where a run stands, and the exact next command."""
 
-import json
 from pathlib import Path
+from typing import get_args
 
 import click
 
-from migrate.adapters.durable import read_file
-from migrate.adapters.run_folder import RunFolder, report_folders
+from migrate.adapters.bounded import read_json_object
+from migrate.adapters.run_folder import REPORT_BYTES_MAX, RunFolder, report_folders
 from migrate.adapters.snapshot_folder import sealed_folders, unsealed_folders
 from migrate.core.journal import RunState
+from migrate.core.manifest import damaged
 from migrate.errors import UsageError
 from migrate.stages.rounds import REPORT
-from q2v.options import folder_option, json_option
+from q2v import wiring
+from q2v.options import folder_option, json_option, settings_options
 from q2v.render import Cell, render
+from q2v.settings import Settings
 from q2v.steps.find import find_run
 from q2v.steps.left_behind import refusal_notes, refused_points
+from reconcile.report import Verdict
 
 
 @click.command("status")
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @folder_option
 @json_option
-def command(*, run: Path | None, folder: Path, as_json: bool) -> None:
+@settings_options()
+def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings) -> None:
     """Say where RUN (default: the newest) stands. Reads files only; asks no store."""
+    key = wiring.seal_key(settings)
     try:
-        opened = find_run(folder, run)
+        opened = find_run(folder, run, key)
     except UsageError:
         if run is not None:
             raise
@@ -90,7 +96,13 @@ def _in_doubt(state: RunState) -> int:
 
 def _newest_verdict(run: RunFolder) -> str | None:
     reports = report_folders(run.path, REPORT)
-    return str(json.loads(read_file(reports[-1] / REPORT))["verdict"]) if reports else None
+    if not reports:
+        return None
+    report = reports[-1] / REPORT
+    verdict = read_json_object(report, bytes_max=REPORT_BYTES_MAX).get("verdict")
+    if verdict not in get_args(Verdict):
+        raise damaged(str(report), "it holds no verdict")
+    return str(verdict)
 
 
 def _next(state: RunState, verdict: str | None) -> str:

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import click
 
+from migrate.adapters.run_folder import check_plans
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.digest import SetDigest, digest_points
 from migrate.core.manifest import damaged
 from migrate.ports import Progress
 from q2v import wiring
-from q2v.options import folder_option, json_option
+from q2v.options import folder_option, json_option, settings_options
 from q2v.progress import open_progress
 from q2v.render import format_bytes, render
+from q2v.settings import Settings
 from q2v.steps.find import find_snapshot
 
 
@@ -20,15 +22,20 @@ from q2v.steps.find import find_snapshot
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @folder_option
 @json_option
-def command(*, path: Path | None, folder: Path, as_json: bool) -> None:
+@settings_options()
+def command(*, path: Path | None, folder: Path, as_json: bool, settings: Settings) -> None:
     """Check the snapshot at PATH (default: the newest): manifest, bytes, and every point's digest.
+
+    The plans of its runs are checked too; with snapshot.hmac_key all of these have to fit the key.
 
     Reads files only; asks no store.
     """
     clock = wiring.system_clock()
-    snapshot = find_snapshot(folder, path)
+    key = wiring.seal_key(settings)
+    snapshot = find_snapshot(folder, path, key)
     with open_progress(sys.stderr, clock) as progress:
         size = _verify_points(snapshot, progress)
+    plans = check_plans(snapshot)
     unknown = snapshot.unknown_files()
     manifest = snapshot.manifest
     render(
@@ -41,6 +48,8 @@ def command(*, path: Path | None, folder: Path, as_json: bool) -> None:
             "bytes": size,
             "set_digest": manifest.set_digest,
             "content_root": manifest.content_root,
+            "plans": plans,
+            "hmac_checked": key is not None,
             "unknown_files": unknown,
         },
         [
@@ -48,6 +57,8 @@ def command(*, path: Path | None, folder: Path, as_json: bool) -> None:
             ("points", manifest.points),
             ("parts", f"{len(manifest.parts)} ({format_bytes(size)})"),
             ("content root", manifest.content_root),
+            ("plans", plans),
+            ("HMAC", "fits the key" if key is not None else "not checked: no snapshot.hmac_key"),
             ("verdict", "every byte and every digest is as it was sealed"),
         ],
         as_json=as_json,

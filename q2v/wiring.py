@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from migrate.adapters.access import verify_token
 from migrate.adapters.clock import SystemClock
 from migrate.adapters.folder_lock import BUDGET_FOLDER
 from migrate.adapters.http import CloudflareHttp
@@ -17,8 +18,11 @@ from migrate.adapters.qdrant_server_source import ServerOptions
 from migrate.adapters.request_budget import RequestBudget
 from migrate.adapters.vectorize_target import VectorizeTarget
 from migrate.core.base_url import BaseUrl, parse_base_url
+from migrate.core.credentials import source_key_notes, target_token_notes
 from migrate.core.mapping import MappingRules
 from migrate.core.run_plan import WriteRules
+from migrate.core.seal_key import SealKey
+from migrate.errors import UsageError
 from migrate.ports import Clock, PointSource, Progress
 from migrate.stages.settle import SettleRules
 from q2v.secret import load_secret
@@ -136,6 +140,41 @@ def open_target(
 def open_namespaces(http: CloudflareHttp) -> WorkersKvNamespaces:
     """The account's KV namespaces."""
     return WorkersKvNamespaces(http)
+
+
+def seal_key(settings: Settings) -> SealKey | None:
+    """The key of manifests and plans; None when none is configured.
+
+    Raises UsageError when the key cannot be read, or is too short to be one.
+    """
+    place = settings.snapshot.hmac_key
+    if place is None:
+        return None
+    try:
+        return SealKey(load_secret(place).reveal())
+    except ValueError as error:
+        raise UsageError(
+            f"{place.key}: found {error}",
+            remedy="make one with: (umask 077; openssl rand -hex 32 > FILE)",
+        ) from error
+
+
+def source_credential_notes(settings: Settings) -> tuple[str, ...]:
+    """What the source's key shows of its rights; nothing without one."""
+    place, collection = settings.source.api_key, settings.source.collection
+    if place is None or collection is None or settings.source.path is not None:
+        return ()
+    return source_key_notes(load_secret(place).reveal(), collection)
+
+
+def target_credential_notes(settings: Settings, http: CloudflareHttp) -> tuple[str, ...]:
+    """What the target's token shows, and what the service says of its end. The address is checked.
+
+    Raises AccessError for a token that is not active.
+    """
+    assert settings.target.api_token is not None
+    token = load_secret(settings.target.api_token).reveal()
+    return target_token_notes(token, verify_token(http).expires_on)
 
 
 def mapping_rules(settings: Settings) -> MappingRules:

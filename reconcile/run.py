@@ -38,6 +38,7 @@ from reconcile.sampling import Coverage
 from reconcile.scan_kv import KvScan
 from reconcile.scan_source import SourceScan
 from reconcile.scan_vectors import ContentScan, IdScan
+from reconcile.statement import write_statement
 
 DEFAULT_SEED = 1
 
@@ -183,6 +184,7 @@ def _conclude(
     )
     report_sha256 = write_report(report)
     attempt.note(Kind.CONCLUDED, verdict=verdict, report_sha256=report_sha256)
+    write_statement(run_, report)
     return report
 
 

@@ -22,6 +22,9 @@ from reconcile.diff import DriftKind, diff_contents
 from reconcile.rollback_manifest import read_existing
 
 LOOKS_MAX = 4  # how often a difference is looked at before it counts
+# So many can be read again at every look; with more, two looks in a row that agree are enough:
+# a stale read is rare, and many at once are none.
+FEW_SUSPECTS = 1_000
 REQUESTS_PER_NOTE = 50  # what a kill costs at most, 17 s at the default budget
 
 
@@ -105,8 +108,8 @@ def scan_contents(
 ) -> ContentScan:
     """Compare the contents of every vector of the run but the `missing`, or of some rows.
 
-    Goes on where the attempt ended. What differs is looked at again, after a pause, until two
-    looks in a row say the same.
+    Goes on where the attempt ended. What differs is looked at again, after growing pauses: one
+    stale read may be followed by another, so a few differences have to last through every look.
     """
     total = run.vectors if only_rows is None else len(only_rows)
     progress.start("reading vectors back", total=total, unit="vectors")
@@ -115,12 +118,13 @@ def scan_contents(
     for ordinal in range(LOOKS_MAX):
         if ordinal and not attempt.look(ordinal).completed:
             progress.say(f"{len(suspects)} vectors differ at first sight: reading them again")
-            clock.wait(pause_s)
+            clock.wait(pause_s * 2 ** (ordinal - 1))
         look = _look(
             run, attempt, ordinal, target, only_rows=rows, missing=missing, progress=progress
         )
         before, suspects = suspects, look.suspects
-        if not suspects or (ordinal and suspects == before):
+        agreed = ordinal > 0 and suspects == before
+        if not suspects or (agreed and len(suspects) > FEW_SUSPECTS):
             break
         rows = frozenset(suspects)
     ids = _ids_of(run, suspects)

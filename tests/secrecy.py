@@ -1,29 +1,73 @@
-"""Look for a secret, in every form it could take, in files and texts."""
+"""Look for a secret in everything a command left behind, in every form it may have been written."""
 
 import base64
+import functools
 import json
+import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
+
+_CORE_LENGTH_MIN = 6  # of a base64 form; a shorter one is found in any file
 
 
-def forms_of(secret: str) -> tuple[bytes, ...]:
-    """The secret as it is, URL-encoded, in JSON, and in base64 at each of the three alignments."""
-    raw = secret.encode()
-    encoded = {raw, quote(secret, safe="").encode(), json.dumps(secret)[1:-1].encode()}
-    for shift in range(3):
-        text = base64.b64encode(b"\0" * shift + raw)
-        whole = text[(shift * 8 + 5) // 6 : (len(raw) + shift) * 8 // 6]
-        encoded |= {whole, whole.replace(b"+", b"-").replace(b"/", b"_")}
-    return tuple(sorted(encoded))
+def assert_secret_absent(
+    secret: str, paths: Iterable[Path] = (), texts: Iterable[str | bytes] = ()
+) -> None:
+    """No form of the secret is in any file (folders are walked), file name or text.
+
+    Forms: raw, upper and lower case, URL-encoded, base64 at any offset within a longer text,
+    hex, JSON- and `repr`-escaped, HTML-escaped. One pass over each file. The assertion names
+    the place and not the secret.
+    """
+    pattern = _pattern(secret)
+    for path in _files(paths):
+        _assert_absent(pattern, os.fsencode(path), f"the name of {path.name!r}")
+        _assert_absent(pattern, path.read_bytes(), str(path))
+    for ordinal, text in enumerate(texts):
+        content = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
+        _assert_absent(pattern, content, f"text {ordinal}")
 
 
-def assert_secret_absent(secret: str, files: Iterable[Path], texts: Iterable[str]) -> None:
-    """Fails naming the file, or the text's number, that holds a form of the secret."""
-    forms = forms_of(secret)
-    for path in files:
-        content = path.read_bytes() + str(path).encode()
-        assert not any(form in content for form in forms), f"the secret lies in {path}"
-    for number, text in enumerate(texts):
-        content = text.encode(errors="surrogateescape")
-        assert not any(form in content for form in forms), f"the secret is in text {number}"
+def _assert_absent(pattern: re.Pattern[bytes], content: bytes, where: str) -> None:
+    found = pattern.search(content)
+    if found is not None:
+        start = found.start()
+        raise AssertionError(
+            f"a form of the secret is in {where}, at byte {start}, "
+            f"after {content[max(0, start - 60) : start]!r}"
+        )
+
+
+def _files(paths: Iterable[Path]) -> Iterable[Path]:
+    for path in paths:
+        if path.is_dir():
+            yield from (found for found in path.rglob("*") if found.is_file())
+        elif path.is_file():
+            yield path
+
+
+@functools.lru_cache(maxsize=64)
+def _pattern(secret: str) -> re.Pattern[bytes]:
+    forms = {form.encode() for form in _forms(secret)}
+    # Raw and escaped forms in any letter case: %2f and %2F, Bearer TOKEN in capitals.
+    return re.compile(b"|".join(re.escape(form) for form in sorted(forms)), re.IGNORECASE)
+
+
+def _forms(secret: str) -> Iterable[str]:
+    escaped = json.dumps(secret)[1:-1]
+    html = secret
+    for character, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&#34;")):
+        html = html.replace(character, name)
+    content = secret.encode()
+    yield from (secret, escaped, json.dumps(escaped)[1:-1], escaped.replace("/", "\\/"))
+    yield from (repr(secret)[1:-1], html, html.replace("'", "&#39;"), content.hex())
+    yield from (quote(secret), quote(secret, safe=""), quote_plus(secret))
+    yield quote(quote(secret, safe=""), safe="")
+    for offset in range(3):
+        # The characters of base64 that the secret alone decides, wherever it begins.
+        encoded = base64.b64encode(bytes(offset) + content).decode().rstrip("=")
+        core = encoded[(offset * 8 + 5) // 6 : (offset + len(content)) * 8 // 6]
+        if len(core) >= _CORE_LENGTH_MIN:
+            yield from (core, core.replace("+", "-").replace("/", "_"), quote(core, safe=""))

@@ -33,6 +33,10 @@ class Disk:
         """Whether there is a folder; a link to one is none of ours."""
         return path.is_dir() and not path.is_symlink()
 
+    def is_link(self, path: Path) -> bool:
+        """Whether the name is a link, wherever it leads."""
+        return path.is_symlink()
+
     def names(self, folder: Path) -> list[str]:
         """What a folder holds, sorted; nothing when there is no such folder."""
         try:

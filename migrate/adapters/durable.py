@@ -46,6 +46,16 @@ def make_folder(path: Path) -> None:
                 disk().sync_folder(folder.parent)
 
 
+def refuse_links(*folders: Path) -> None:
+    """Raises LocalStorageError when one of these is a link: what we write and clear stays ours."""
+    for folder in folders:
+        if disk().is_link(folder):
+            raise LocalStorageError(
+                f"{folder} is a link, a folder was expected",
+                remedy="put the folder itself in its place; q2v never writes through links",
+            )
+
+
 def open_new(path: Path) -> BinaryIO:
     """Open a file for writing that does not exist yet; never through a link. Mode 0600."""
     return io.BufferedWriter(disk().create(path), _READ_BYTES)
@@ -79,17 +89,6 @@ def write_durably(path: Path, content: bytes) -> str:
     with durable_file(path) as file:
         file.write(content)
     return hashlib.sha256(content).hexdigest()
-
-
-def read_file(path: Path, *, bytes_max: int | None = None) -> bytes:
-    """The whole file. Raises LocalStorageError; ValueError when it is larger than `bytes_max`."""
-    with local_io("reading", path), disk().open_to_read(path) as file:
-        if bytes_max is None:
-            return file.read()
-        content = file.read(bytes_max + 1)
-    if len(content) > bytes_max:
-        raise ValueError(f"larger than {bytes_max} bytes")
-    return content
 
 
 def file_sha256(path: Path) -> tuple[int, str]:

@@ -4,9 +4,13 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from migrate.adapters.durable import durable_file, read_file
+from migrate.adapters.bounded import read_bounded
+from migrate.adapters.durable import durable_file
 from migrate.core.canonical import decode_json
 from migrate.errors import UsageError
+
+ID_FILE_BYTES_MAX = 1024 * 1024 * 1024  # 15 million ids of 64 B
+LINE_CHARACTERS_MAX = 1024 * 1024  # a payload's text may be an id, and escapes multiply it
 
 
 def encode_id(text: str) -> str:
@@ -37,11 +41,17 @@ def write_ids(path: Path, ids: Iterable[str]) -> int:
 
 def read_ids(path: Path) -> list[str]:
     """The inverse of `write_ids`. Raises UsageError for a line that is no id and no JSON string."""
-    lines = read_file(path).decode(errors="replace").split("\n")
+    content = read_bounded(path, bytes_max=ID_FILE_BYTES_MAX)
+    lines = content.decode(errors="replace").split("\n")
     return [_decode_id(line, path) for line in lines if line]
 
 
 def _decode_id(line: str, path: Path) -> str:
+    if len(line) > LINE_CHARACTERS_MAX:
+        raise UsageError(
+            f"{path}: found a line of {len(line):,} characters, expected an id",
+            remedy="write one id per line, as in the id files of a report",
+        )
     if not line.startswith('"'):
         return line
     try:

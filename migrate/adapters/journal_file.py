@@ -3,10 +3,16 @@
 import io
 from pathlib import Path
 
+from migrate.adapters.bounded import read_bounded
 from migrate.adapters.disk import disk
-from migrate.adapters.durable import is_file, local_io, read_file
+from migrate.adapters.durable import is_file, local_io
 from migrate.core.journal import CHAIN_START, Chain, Entry, decode_line, encode_line
 from migrate.errors import ArtefactDamagedError
+
+# Four lines of about 200 B per upload: a million uploads, which are 2.5 billion vectors.
+JOURNAL_BYTES_MAX = 1024 * 1024 * 1024
+
+LINE_BYTES_MAX = 64 * 1024 * 1024  # the ranges of a snapshot: 60 B for each part of 64 MiB
 
 
 class JournalFile:
@@ -63,17 +69,23 @@ def _write_all(file: io.FileIO, content: bytes) -> None:
         content = content[file.write(content) :]
 
 
+def _of_honest_length(line: bytes) -> bytes:
+    if len(line) > LINE_BYTES_MAX:
+        raise ValueError(f"{len(line):,} B in one line, at most {LINE_BYTES_MAX:,} were expected")
+    return line
+
+
 def _read(path: Path) -> tuple[list[Entry], Chain, int, bool]:
     """The intact entries, the chain after them, their size in bytes, and whether a tail is torn."""
     if not is_file(path):
         return [], CHAIN_START, 0, False
-    content = read_file(path)
+    content = read_bounded(path, bytes_max=JOURNAL_BYTES_MAX)
     entries: list[Entry] = []
     chain, size = CHAIN_START, 0
     *lines, tail = content.split(b"\n")
     for number, line in enumerate(lines, start=1):
         try:
-            entry, chain = decode_line(line, chain)
+            entry, chain = decode_line(_of_honest_length(line), chain)
         except ValueError as error:
             raise ArtefactDamagedError(
                 f"{path}, line {number}: {error}",

@@ -1,8 +1,9 @@
 """What the target held before us, on disk: one Parquet row per id and per key, absent ones too."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from migrate.adapters.durable import (
     is_file,
     local_io,
 )
+from migrate.adapters.parquet_guard import ParquetShape, arrow_damage, open_parquet
 from migrate.core.canonical import decode_json, encode_canonical_json
 from migrate.core.manifest import damaged
 from migrate.core.model import KvEntry, Vector, VectorId
@@ -23,6 +25,9 @@ from migrate.core.model import KvEntry, Vector, VectorId
 KV_FILE = "kv.parquet"
 EXISTING_FILE = "existing.parquet"
 _ROW_GROUP_ROWS = 5_000
+_GROUP_BYTES = 64 * 1024 * 1024  # of texts and values; a KV value alone may have 25 MiB
+_Row = Mapping[str, object]
+_Record = TypeVar("_Record")
 _VECTORS = pa.schema(
     [
         ("row", pa.int64()),  # of the point that will overwrite it
@@ -110,74 +115,107 @@ def _encode(value: object | None) -> str | None:
     return None if value is None else encode_canonical_json(value).decode()
 
 
-def _write(path: Path, rows: Sequence[Mapping[str, object]], schema: pa.Schema) -> str:
+def _write(path: Path, rows: Sequence[_Row], schema: pa.Schema) -> str:
     with durable_file(path) as file:
-        table = pa.Table.from_pylist(list(rows), schema)
-        pq.write_table(table, file, compression="zstd", row_group_size=_ROW_GROUP_ROWS)
+        # No dictionaries: they make much out of little, so no reader of ours accepts one.
+        writer = pq.ParquetWriter(
+            file, schema, compression="zstd", use_dictionary=False, write_statistics=False
+        )
+        with writer:
+            for group in _groups(rows):
+                writer.write_table(pa.Table.from_pylist(list(group), schema))
     return file_sha256(path)[1]
+
+
+def _groups(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
+    """The rows in row groups, each small enough to be read whole."""
+    start, size = 0, 0
+    for position, row in enumerate(rows):
+        if position - start == _ROW_GROUP_ROWS or (size and size >= _GROUP_BYTES):
+            yield rows[start:position]
+            start, size = position, 0
+        size += sum(len(value) for value in row.values() if isinstance(value, bytes | str))
+    if start < len(rows):
+        yield rows[start:]
 
 
 def read_vector_pre_images(path: Path, sha256: str) -> Iterator[VectorPreImage]:
     """The records of a part, in row order. Raises ArtefactDamagedError for a changed file."""
-    for row in _read(path, sha256):
-        former = None
-        if row["present"]:
-            former = Vector(
-                id=VectorId(str(row["vector_id"])),
-                values=np.array(row["values"], np.float32),
-                namespace=_optional_text(row["namespace"]),
-                metadata=_decode_object(row["metadata"]),
-            )
-        yield VectorPreImage(
-            row=_int(row["row"]), vector_id=VectorId(str(row["vector_id"])), former=former
+    return _read(path, sha256, _VECTORS, _vector_pre_image)
+
+
+def _vector_pre_image(row: _Row) -> VectorPreImage:
+    vector_id = VectorId(_text(row["vector_id"]))
+    former = None
+    if row["present"]:
+        former = Vector(
+            id=vector_id,
+            values=np.array(row["values"], np.float32),
+            namespace=None if row["namespace"] is None else _text(row["namespace"]),
+            metadata=_decode_object(row["metadata"]),
         )
+    return VectorPreImage(row=_int(row["row"]), vector_id=vector_id, former=former)
 
 
 def read_kv_pre_images(path: Path, sha256: str) -> Iterator[KvPreImage]:
     """The KV records, in key order. Raises ArtefactDamagedError for a changed file."""
-    for row in _read(path, sha256):
-        key, value, metadata = str(row["key"]), row["value"], row["metadata"]
-        former = None
-        if row["present"]:
-            former = KvEntry(
-                key=key,
-                value=value if isinstance(value, bytes) else b"",
-                metadata=None if metadata is None else decode_json(str(metadata).encode()),
-                expiration=None if row["expiration"] is None else _int(row["expiration"]),
-            )
-        yield KvPreImage(key=key, ours=bool(row["ours"]), former=former)
+    return _read(path, sha256, _KV, _kv_pre_image)
+
+
+def _kv_pre_image(row: _Row) -> KvPreImage:
+    key, value, metadata = _text(row["key"]), row["value"], row["metadata"]
+    former = None
+    if row["present"]:
+        former = KvEntry(
+            key=key,
+            value=value if isinstance(value, bytes) else b"",
+            metadata=None if metadata is None else decode_json(_text(metadata).encode()),
+            expiration=None if row["expiration"] is None else _int(row["expiration"]),
+        )
+    return KvPreImage(key=key, ours=bool(row["ours"]), former=former)
 
 
 def read_existing_ids(path: Path, sha256: str) -> Iterator[VectorId]:
     """The ids that were there before and are none of ours."""
-    for row in _read(path, sha256):
-        yield VectorId(str(row["vector_id"]))
+    return _read(path, sha256, _EXISTING, lambda row: VectorId(_text(row["vector_id"])))
 
 
-def _read(path: Path, sha256: str) -> Iterator[dict[str, object]]:
+def _read(
+    path: Path, sha256: str, schema: pa.Schema, decode: Callable[[_Row], _Record]
+) -> Iterator[_Record]:
     if not is_file(path):
         raise damaged(str(path), "the file is missing")
+    shape = ParquetShape(
+        schema=schema, rows=None, group_rows_max=_ROW_GROUP_ROWS, groups_full=False
+    )
     with local_io("reading", path), disk().open_to_read(path) as file:
+        # Hashed and parsed through one open handle, so nobody can change it in between.
         if hash_open_file(file)[1] != sha256:
             raise damaged(str(path), f"its sha256 is not {sha256}, as the journal says")
-        file.seek(0)
-        parquet = pq.ParquetFile(file, pre_buffer=False)
-        for batch in parquet.iter_batches(batch_size=_ROW_GROUP_ROWS):
-            yield from batch.to_pylist()
+        parquet = open_parquet(file, path, shape)
+        for group in range(parquet.num_row_groups):
+            with arrow_damage(path):
+                rows = parquet.read_row_group(group, use_threads=False).to_pylist()
+                records = [decode(row) for row in rows]
+            yield from records
 
 
-def _optional_text(value: object) -> str | None:
-    return None if value is None else str(value)
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text is missing")
+    return value
 
 
 def _int(value: object) -> int:
-    assert isinstance(value, int), "the schema says int64"
+    if not isinstance(value, int):
+        raise TypeError("a number is missing")
     return value
 
 
 def _decode_object(text: object) -> dict[str, object] | None:
     if text is None:
         return None
-    value = decode_json(str(text).encode())
-    assert isinstance(value, dict), "metadata is an object"
+    value = decode_json(_text(text).encode())
+    if not isinstance(value, dict):
+        raise TypeError("metadata that is no object")
     return value

@@ -5,12 +5,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from migrate.adapters.bounded import read_bounded
 from migrate.adapters.durable import (
     file_sha256,
     folder_names,
     is_file,
     make_folder,
-    read_file,
+    refuse_links,
     write_durably,
 )
 from migrate.adapters.folder_lock import SPILL
@@ -29,6 +30,9 @@ QUARANTINE = "quarantine.jsonl"
 PRE_IMAGES = "pre-images"
 RECONCILE = "reconcile"
 ROLLBACK = "rollback"
+PLAN_BYTES_MAX = 4 * 1024 * 1024  # a plan is a few kB
+REPORT_BYTES_MAX = 4 * 1024 * 1024  # counts and paths; ids lie in files beside it
+QUARANTINE_BYTES_MAX = 1024 * 1024 * 1024  # a line is about 200 B, however many may stay behind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,16 +58,10 @@ class RunFolder:
             raise UsageError(
                 f"{path}: no run ({PLAN} is missing)", remedy="name a folder under runs/"
             )
-        content = read_file(plan_path)
+        refuse_links(path, *(path / name for name in (PRE_IMAGES, RECONCILE, ROLLBACK)))
         self.path = path
         self.snapshot = snapshot
-        self.plan: RunPlan = decode_plan(content, where=str(plan_path))
-        if self.plan.content_root != snapshot.manifest.content_root:
-            raise ForeignStateError(
-                f"{path}: planned for the snapshot with root {self.plan.content_root}, "
-                f"this one has {snapshot.manifest.content_root}",
-                remedy="move the run back under its own snapshot",
-            )
+        self.plan: RunPlan = _read_plan(plan_path, snapshot)
         self.journal = JournalFile(path / JOURNAL)
         self._check_opened(file_sha256(plan_path)[1])
         quarantine = path / QUARANTINE
@@ -99,7 +97,8 @@ class RunFolder:
 
     def quarantined(self) -> Iterator[QuarantinedPoint]:
         """The points that the plan left behind, in row order."""
-        for line in read_file(self.path / QUARANTINE).splitlines():
+        content = read_bounded(self.path / QUARANTINE, bytes_max=QUARANTINE_BYTES_MAX)
+        for line in content.splitlines():
             yield _decode_quarantined(line, where=str(self.path / QUARANTINE))
 
     def refused(self) -> Iterator[QuarantinedPoint]:
@@ -156,12 +155,25 @@ class RunFolder:
         self.journal.close()
 
 
+def _read_plan(path: Path, snapshot: Snapshot) -> RunPlan:
+    content = read_bounded(path, bytes_max=PLAN_BYTES_MAX)
+    plan = decode_plan(content, where=str(path), key=snapshot.key)
+    if plan.content_root != snapshot.manifest.content_root:
+        raise ForeignStateError(
+            f"{path.parent}: planned for the snapshot with root {plan.content_root}, "
+            f"this one has {snapshot.manifest.content_root}",
+            remedy="move the run back under its own snapshot",
+        )
+    return plan
+
+
 def create_run(snapshot: Snapshot, plan: RunPlan, quarantine: bytes) -> RunFolder:
     """A new run folder; plan.json is written last, so a folder with a plan is whole."""
     path = snapshot.runs / plan.run_id
+    refuse_links(snapshot.runs, path, path / PRE_IMAGES)
     make_folder(path / PRE_IMAGES)
     write_durably(path / QUARANTINE, quarantine)
-    write_durably(path / PLAN, encode_plan(plan))
+    write_durably(path / PLAN, encode_plan(plan, snapshot.key))
     return RunFolder(path, snapshot)
 
 
@@ -170,6 +182,17 @@ def new_run_id(snapshot: Snapshot, wall_s: float) -> str:
     stamp = datetime.fromtimestamp(wall_s, UTC).strftime("%Y%m%dT%H%M%SZ")
     number = max((_number(name) for name in folder_names(snapshot.runs)), default=-1) + 1
     return f"{number:03d}-{stamp}"
+
+
+def check_plans(snapshot: Snapshot) -> int:
+    """Check the plan of every run of the snapshot, HMAC included; returns their number.
+
+    Raises as `RunFolder` does. Writes nothing, unlike opening a run.
+    """
+    folders = run_folders(snapshot)
+    for folder in folders:
+        _read_plan(folder / PLAN, snapshot)
+    return len(folders)
 
 
 def run_folders(snapshot: Snapshot) -> list[Path]:
@@ -212,7 +235,14 @@ def encode_quarantine(points: Iterable[QuarantinedPoint]) -> bytes:
 
 
 def _decode_quarantined(line: bytes, *, where: str) -> QuarantinedPoint:
-    match decode_json(line):
+    try:
+        return _quarantined(decode_json(line))
+    except ValueError as error:
+        raise damaged(where, "a line is no quarantined point") from error
+
+
+def _quarantined(fields: object) -> QuarantinedPoint:
+    match fields:
         case {
             "row": int() as row,
             "point_id": str() as text,
@@ -226,4 +256,4 @@ def _decode_quarantined(line: bytes, *, where: str) -> QuarantinedPoint:
                 row=row, point_id=PointId.from_text(text, id_type), outcome=outcome
             )
         case _:
-            raise damaged(where, "a line is no quarantined point")
+            raise ValueError("a field is missing or of another type")

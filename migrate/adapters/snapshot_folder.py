@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from migrate.adapters.durable import folder_names, is_file, read_file
-from migrate.adapters.snapshot_parquet import SnapshotRows, read_part
+from migrate.adapters.bounded import read_bounded
+from migrate.adapters.durable import folder_names, is_file
+from migrate.adapters.snapshot_parquet import SnapshotRows, read_part, repair_remedy
 from migrate.core.manifest import SnapshotManifest, damaged, decode_manifest
 from migrate.core.pages import take_rows
+from migrate.core.seal_key import SealKey
 from migrate.errors import UsageError
 
 MANIFEST = "manifest.json"
@@ -24,20 +26,30 @@ def part_path(folder: Path, ordinal: int) -> Path:
 class Snapshot:
     """A sealed snapshot: immutable, every part checked against the manifest before it is read."""
 
-    def __init__(self, folder: Path) -> None:
-        """Read the manifest. Raises UsageError when the folder holds none."""
+    def __init__(self, folder: Path, key: SealKey | None = None) -> None:
+        """Read the manifest; with a key it has to carry the HMAC of that key.
+
+        Raises UsageError when the folder holds no manifest, ArtefactDamagedError when the one it
+        holds is not to be believed.
+        """
         path = folder / MANIFEST
         if not is_file(path):
             raise UsageError(
                 f"{folder}: no sealed snapshot ({MANIFEST} is missing)",
                 remedy="run `q2v snapshot` to its end, or name another folder",
             )
-        try:
-            content = read_file(path, bytes_max=MANIFEST_BYTES_MAX)
-        except ValueError as error:
-            raise damaged(str(path), str(error)) from error
+        content = read_bounded(path, bytes_max=MANIFEST_BYTES_MAX)
         self.folder = folder
-        self.manifest: SnapshotManifest = decode_manifest(content, where=str(path))
+        self.key = key  # its runs are sealed with it too
+        self.manifest: SnapshotManifest = decode_manifest(content, where=str(path), key=key)
+        if key is not None and self.manifest.snapshot_id != folder.resolve().name:
+            # Sealed by us, but for another folder: an older snapshot put in the place of this one.
+            raise damaged(
+                str(path),
+                f"it is the manifest of snapshot {self.manifest.snapshot_id}",
+                remedy=f"name the folder {self.manifest.snapshot_id} again, or restore the "
+                "manifest from a copy",
+            )
 
     @property
     def runs(self) -> Path:
@@ -60,7 +72,7 @@ class Snapshot:
                 continue
             path = part_path(self.folder, part.ordinal)
             if not is_file(path):
-                raise damaged(str(path), "the part is missing")
+                raise damaged(str(path), "the part is missing", remedy=repair_remedy(part))
             for rows in read_part(
                 path,
                 part,

@@ -12,6 +12,12 @@ import pyarrow.parquet as pq
 
 from migrate.adapters.disk import disk
 from migrate.adapters.durable import durable_file, file_sha256, hash_open_file, local_io
+from migrate.adapters.parquet_guard import (
+    GROUP_BYTES_MAX,
+    ParquetShape,
+    arrow_damage,
+    open_parquet,
+)
 from migrate.core.digest import DIGEST_BYTES
 from migrate.core.manifest import SNAPSHOT_FORMAT, PartRecord, damaged
 from migrate.core.model import (
@@ -24,10 +30,13 @@ from migrate.core.model import (
     VectorKind,
     VectorSpec,
 )
+from migrate.errors import PreconditionError
 
 # 1,000 rows of 3,072 values are 12 MB: small enough for flat memory, large enough for zstd and
 # for reading at full speed (PERFORMANCE section B: no gain from larger groups).
 ROW_GROUP_ROWS = 1000
+# Below what a reader accepts, because Parquet adds lengths and levels to the values.
+_WRITTEN_GROUP_BYTES_MAX = GROUP_BYTES_MAX // 8 * 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +136,13 @@ class PartWriter:
 
     def _write_group(self) -> None:
         table = pa.Table.from_batches(self._held, self._schema).combine_chunks()
+        if table.nbytes > _WRITTEN_GROUP_BYTES_MAX:
+            first = table.column("point_id")[0].as_py()
+            raise PreconditionError(
+                f"{len(table)} points from {first} on take {table.nbytes:,} B, at most "
+                f"{_WRITTEN_GROUP_BYTES_MAX:,} are read back at once",
+                remedy="shorten their payloads in the source",
+            )
         self._writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
         self.rows += self._held_rows
         self._held, self._held_rows = [], 0
@@ -177,6 +193,14 @@ def write_part(
     return writer.rows, size, sha256
 
 
+def repair_remedy(part: PartRecord) -> str:
+    """What helps when the file of a part is gone or changed."""
+    return (
+        f"`q2v snapshot --repair-part {part.ordinal}` reads its points from the source again; or "
+        "restore the file from a copy"
+    )
+
+
 def read_part(
     path: Path,
     part: PartRecord,
@@ -188,25 +212,30 @@ def read_part(
     """The rows of a part, one row group at a time; pages hold the named vectors only.
 
     The file is hashed and parsed through one open handle, so nobody can change it in between.
-    Raises ArtefactDamagedError before the first row when it is not the file of the manifest.
+    Raises ArtefactDamagedError before the first row when it is not the file of the manifest, or
+    is, but not in the shape that we write.
     """
+    shape = ParquetShape(
+        schema=part_schema(vectors), rows=part.rows, group_rows_max=ROW_GROUP_ROWS, groups_full=True
+    )
     wanted = [spec for spec in vectors if spec.name in with_vectors]
     columns = ["point_id", "point_id_type", "payload", "irregular", "digest"]
     columns += [vector_column(spec.name) for spec in wanted]
     with local_io("reading", path), disk().open_to_read(path) as file:
-        if hash_open_file(file) != (part.bytes, part.sha256):
+        size = file.seek(0, 2)
+        file.seek(0)
+        if size != part.bytes or hash_open_file(file) != (part.bytes, part.sha256):
             raise damaged(
                 str(path),
                 f"points {part.first_id} to {part.last_id}: not the bytes of the manifest",
+                remedy=repair_remedy(part),
             )
-        file.seek(0)
-        parquet = pq.ParquetFile(file, pre_buffer=False)
-        if parquet.metadata.num_rows != part.rows:
-            raise damaged(str(path), f"{parquet.metadata.num_rows} rows, {part.rows} expected")
+        parquet = open_parquet(file, path, shape)
         row = first_row
         for group in range(parquet.num_row_groups):
-            table = parquet.read_row_group(group, columns=columns, use_threads=False)
-            rows = _decode(table, wanted, row)
+            with arrow_damage(path):
+                table = parquet.read_row_group(group, columns=columns, use_threads=False)
+                rows = _decode(table, wanted, row)
             row += len(rows.page)
             yield rows
 

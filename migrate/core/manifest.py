@@ -2,6 +2,8 @@
 
 `content_root` covers what was copied (same collection, same root); `sha256` covers the whole
 manifest, times included. Both are checked before anything else of the snapshot is believed.
+Digests find damage; whoever can write the file can also write them anew. With a key the file
+carries an HMAC too, which only the holder of the key can write.
 """
 
 import hashlib
@@ -11,6 +13,7 @@ from typing import Any
 
 from migrate.core.canonical import decode_json, encode_canonical_json
 from migrate.core.model import VectorKind, VectorSpec
+from migrate.core.seal_key import SealKey
 from migrate.errors import ArtefactDamagedError, ForeignStateError
 
 SNAPSHOT_FORMAT = 1
@@ -67,27 +70,39 @@ class SnapshotManifest:
         return next((spec for spec in self.vectors if spec.name == name), None)
 
 
-def encode_manifest(manifest: SnapshotManifest) -> bytes:
-    """The file's content: one JSON object, sealed by its own digest."""
+def encode_manifest(manifest: SnapshotManifest, key: SealKey | None = None) -> bytes:
+    """The file's content: one JSON object, sealed by its own digest and, with a key, an HMAC."""
     fields = {
         "format": SNAPSHOT_FORMAT,
         **asdict(manifest),
         "content_root": manifest.content_root,
     }
-    return seal_json(fields)
+    return seal_json(fields, key)
 
 
-def seal_json(fields: dict[str, object]) -> bytes:
-    """JSON with a member `sha256` over everything else, in canonical form."""
+def seal_json(fields: dict[str, object], key: SealKey | None = None) -> bytes:
+    """JSON with a member `sha256` over everything else, in canonical form.
+
+    With a key there is a member `hmac` as well, over everything but these two.
+    """
+    if key is not None:
+        fields = {**fields, "hmac": key.code(encode_canonical_json(fields))}
+    return _with_digest(fields)
+
+
+def _with_digest(fields: dict[str, object]) -> bytes:
     digest = hashlib.sha256(encode_canonical_json(fields)).hexdigest()
     return encode_canonical_json({**fields, "sha256": digest}) + b"\n"
 
 
-def unseal_json(content: bytes, *, where: str, format_version: int) -> dict[str, object]:
-    """The fields of a sealed JSON file, without `sha256`.
+def unseal_json(
+    content: bytes, *, where: str, format_version: int, key: SealKey | None = None
+) -> dict[str, object]:
+    """The fields of a sealed JSON file, without `sha256` and `hmac`.
 
     Raises ForeignStateError for another format version, ArtefactDamagedError when the file is
-    not, byte for byte, what `seal_json` wrote.
+    not, byte for byte, what `seal_json` wrote, or, with a key, was not sealed with this key.
+    Without a key an HMAC is not checked.
     """
     try:
         fields = decode_json(content)
@@ -102,14 +117,33 @@ def unseal_json(content: bytes, *, where: str, format_version: int) -> dict[str,
             remedy="use the q2v that wrote it",
         )
     fields.pop("sha256", None)
-    if content != seal_json(fields):
+    if not _is_as_sealed(content, fields):
         raise damaged(where, "it does not match its own digest")
+    code = fields.pop("hmac", None)
+    if key is not None and not key.fits(encode_canonical_json(fields), code):
+        raise _not_sealed_with(where, code)
     return fields
 
 
-def decode_manifest(content: bytes, *, where: str) -> SnapshotManifest:
+def _is_as_sealed(content: bytes, fields: dict[str, object]) -> bool:
+    try:
+        return content == _with_digest(fields)
+    except ValueError:  # nested deeper than anything we write
+        return False
+
+
+def _not_sealed_with(where: str, code: object) -> ArtefactDamagedError:
+    found = "it carries no HMAC" if code is None else "its HMAC is not that of the configured key"
+    return ArtefactDamagedError(
+        f"{where}: {found}, expected one of the key of snapshot.hmac_key",
+        remedy="if the file was sealed without this key, unset snapshot.hmac_key or take a new "
+        "snapshot; otherwise somebody else wrote it: restore it from a copy",
+    )
+
+
+def decode_manifest(content: bytes, *, where: str, key: SealKey | None = None) -> SnapshotManifest:
     """The inverse of `encode_manifest`; raises as `unseal_json` does."""
-    fields = unseal_json(content, where=where, format_version=SNAPSHOT_FORMAT)
+    fields = unseal_json(content, where=where, format_version=SNAPSHOT_FORMAT, key=key)
     root = fields.pop("content_root", None)
     fields.pop("format")
     try:
@@ -140,8 +174,9 @@ def _objects(fields: dict[str, object], key: str) -> Iterable[dict[str, Any]]:
             raise ValueError(f"{key} is no list of objects")
 
 
-def damaged(where: str, why: str) -> ArtefactDamagedError:
+def damaged(where: str, why: str, *, remedy: str | None = None) -> ArtefactDamagedError:
     """The one error for a file of ours that cannot be trusted."""
     return ArtefactDamagedError(
-        f"{where}: {why}", remedy="restore the file from a copy, or take a new snapshot"
+        f"{where}: {why}",
+        remedy=remedy or "restore the file from a copy, or take a new snapshot",
     )

@@ -8,6 +8,7 @@ from migrate.core.canonical import encode_canonical_json
 from migrate.core.manifest import damaged, seal_json, unseal_json
 from migrate.core.mapping import MappingRules
 from migrate.core.model import VectorIndex
+from migrate.core.seal_key import SealKey
 from migrate.core.values import ValueRules
 
 PLAN_FORMAT = 1
@@ -72,14 +73,15 @@ class RunPlan:
         return sum(n for reason, n in self.quarantined.items() if reason not in self.waived)
 
 
-def encode_plan(plan: RunPlan) -> bytes:
-    """The content of plan.json, sealed by its own digest."""
-    return seal_json({"format": PLAN_FORMAT, **asdict(plan), "fingerprint": plan.fingerprint})
+def encode_plan(plan: RunPlan, key: SealKey | None = None) -> bytes:
+    """The content of plan.json, sealed by its own digest and, with a key, an HMAC."""
+    fields = {"format": PLAN_FORMAT, **asdict(plan), "fingerprint": plan.fingerprint}
+    return seal_json(fields, key)
 
 
-def decode_plan(content: bytes, *, where: str) -> RunPlan:
+def decode_plan(content: bytes, *, where: str, key: SealKey | None = None) -> RunPlan:
     """The inverse of `encode_plan`; raises as `unseal_json` does."""
-    fields: dict[str, Any] = unseal_json(content, where=where, format_version=PLAN_FORMAT)
+    fields: dict[str, Any] = unseal_json(content, where=where, format_version=PLAN_FORMAT, key=key)
     fields.pop("format")
     fingerprint = fields.pop("fingerprint", None)
     try:

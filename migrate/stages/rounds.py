@@ -8,10 +8,9 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrate.adapters.durable import read_file
+from migrate.adapters.bounded import read_bounded, read_json_object
 from migrate.adapters.id_files import read_ids
-from migrate.adapters.run_folder import RECONCILE, RunFolder, report_folders
-from migrate.core.canonical import decode_json
+from migrate.adapters.run_folder import RECONCILE, REPORT_BYTES_MAX, RunFolder, report_folders
 from migrate.core.journal import Entry, Kind
 from migrate.core.manifest import damaged
 from migrate.core.model import VectorId
@@ -64,7 +63,7 @@ def _newest_drift(run: RunFolder) -> Path | None:
     reports = report_folders(run.path, REPORT)
     if not reports:
         return None
-    match decode_json(read_file(reports[-1] / REPORT)):
+    match read_json_object(reports[-1] / REPORT, bytes_max=REPORT_BYTES_MAX):
         case {"verdict": "drift", "drift": dict() as drift}:
             ours = ("missing", "mismatched", "kv_missing", "kv_mismatched", "counter")
             return reports[-1] if any(drift.get(name) for name in ours) else None
@@ -84,4 +83,4 @@ def _selection(run: RunFolder, entry: Entry) -> Selection:
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(read_file(path)).hexdigest()
+    return hashlib.sha256(read_bounded(path, bytes_max=REPORT_BYTES_MAX)).hexdigest()

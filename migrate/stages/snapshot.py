@@ -18,6 +18,7 @@ from migrate.adapters.durable import (
     folder_names,
     is_file,
     make_folder,
+    refuse_links,
     remove_file,
     remove_folder,
     write_durably,
@@ -37,6 +38,7 @@ from migrate.core.digest import SetDigest, digest_points
 from migrate.core.journal import JOURNAL_FORMAT
 from migrate.core.manifest import PartRecord, SnapshotManifest, damaged, encode_manifest
 from migrate.core.model import Collection, Page, PointId, VectorKind, VectorSpec
+from migrate.core.seal_key import SealKey
 from migrate.core.snapshot_state import (
     OPENED,
     PART_SEALED,
@@ -65,6 +67,7 @@ class SnapshotOptions:
     allow_empty: bool = False
     part_points: int | None = None  # per part; None: by the size of a point
     tool: str = "q2v"
+    seal_key: SealKey | None = None  # the manifest carries an HMAC of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +117,7 @@ def run(
     for warning in collection.warnings:
         progress.say(f"source: {warning}")
     folder, resumed = _choose_folder(source, collection, directory, clock)
+    refuse_links(folder, folder / PARTS)  # the parts are cleared of what we do not know
     journal = JournalFile(folder / JOURNAL)
     copy = _Copy(
         source=source, collection=collection, folder=folder, journal=journal, options=options
@@ -373,8 +377,9 @@ def _seal(copy: _Copy, clock: Clock) -> SnapshotManifest:
         started_at=str(state.opened["started_at"]),
         sealed_at=_stamp(clock),
     )
-    write_durably(copy.folder / MANIFEST, encode_manifest(manifest))
-    return Snapshot(copy.folder).manifest
+    key = copy.options.seal_key
+    write_durably(copy.folder / MANIFEST, encode_manifest(manifest, key))
+    return Snapshot(copy.folder, key).manifest
 
 
 def _stamp(clock: Clock) -> str:

@@ -6,26 +6,27 @@ from migrate.adapters.disk import disk
 from migrate.adapters.durable import folder_names, is_file
 from migrate.adapters.run_folder import PLAN, RunFolder, run_folders
 from migrate.adapters.snapshot_folder import RUNS, Snapshot, sealed_folders
+from migrate.core.seal_key import SealKey
 from migrate.errors import UsageError
 
 
-def find_snapshot(folder: Path, named: Path | None) -> Snapshot:
+def find_snapshot(folder: Path, named: Path | None, key: SealKey | None) -> Snapshot:
     """The named snapshot, or the newest sealed one under `folder`.
 
     Raises UsageError when there is none.
     """
     if named is not None:
-        return Snapshot(_below(folder, named))
+        return Snapshot(_below(folder, named), key)
     sealed = sealed_folders(folder)
     if not sealed:
         raise UsageError(
             f"no sealed snapshot under {folder}",
             remedy="run `q2v snapshot` first, or name the folder with --dir",
         )
-    return Snapshot(sealed[-1])
+    return Snapshot(sealed[-1], key)
 
 
-def find_run(folder: Path, named: Path | None) -> RunFolder:
+def find_run(folder: Path, named: Path | None, key: SealKey | None) -> RunFolder:
     """The named run, or the newest one of the newest snapshot that has any.
 
     Raises UsageError when there is none.
@@ -34,9 +35,9 @@ def find_run(folder: Path, named: Path | None) -> RunFolder:
         path = _below(folder, named)
         if not is_file(path / PLAN) and path.parent.name != RUNS:
             raise UsageError(f"{named}: no run folder", remedy="name a folder .../runs/<run_id>")
-        return RunFolder(path, Snapshot(path.parent.parent))
+        return RunFolder(path, Snapshot(path.parent.parent, key))
     for path in reversed(sealed_folders(folder)):
-        snapshot = Snapshot(path)
+        snapshot = Snapshot(path, key)
         runs = run_folders(snapshot)
         if runs:
             return RunFolder(runs[-1], snapshot)

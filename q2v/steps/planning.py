@@ -53,6 +53,7 @@ class PlanResult:
     findings: PlanFindings
     figures: Estimate
     target: TargetState | None  # None: not configured, not looked at
+    credentials: tuple[str, ...] = ()  # what keys and tokens can do beyond their work
 
 
 def plan_source(

@@ -91,7 +91,7 @@ def _values(
     vectors: tuple[VectorSpec, ...]
     sealed = sealed_folders(folder)
     if sealed:
-        vectors = Snapshot(sealed[-1]).manifest.vectors
+        vectors = Snapshot(sealed[-1], wiring.seal_key(settings)).manifest.vectors
     else:
         with wiring.open_source(settings, clock=clock, progress=progress) as source:
             vectors = source.read_collection().vectors

@@ -14,11 +14,11 @@ from migrate.adapters.durable import (
     folder_names,
     is_file,
     make_folder,
-    read_file,
     remove_folder,
     write_durably,
 )
 from migrate.adapters.folder_lock import FolderLock
+from migrate.adapters.id_files import read_ids
 from migrate.adapters.run_folder import RunFolder, run_folders
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.mapping import encode_kv_key
@@ -352,7 +352,7 @@ def _find(story: Story, scene: Scene, snapshot: Snapshot, planted: Planted) -> N
         report = _run_reconcile(scene, snapshot)
         _tell_report(step, report)
         for name, ids in planted.ids.items():
-            found = set(read_file(Path(report.files[name])).decode().split())
+            found = set(read_ids(Path(report.files[name])))
             expect(found == set(ids), f"{name}: found {sorted(found)}, planted {sorted(ids)}")
         expect(report.drift["counter"] == 1, "the counter was changed")
         expect(report.verdict == "drift", f"verdict {report.verdict}")

@@ -97,8 +97,8 @@ def test_the_settings_page_is_the_table_of_the_code() -> None:
 @pytest.mark.parametrize(
     ("record", "added"),
     [
-        (SnapshotManifest, {"format", "content_root", "sha256"}),
-        (RunPlan, {"format", "fingerprint", "sha256"}),
+        (SnapshotManifest, {"format", "content_root", "hmac", "sha256"}),
+        (RunPlan, {"format", "fingerprint", "hmac", "sha256"}),
         (RollbackManifest, {"format", "sha256"}),
     ],
 )

@@ -156,22 +156,24 @@ def workbench(
     fault: str | None = None,
     settings: Mapping[str, str] | None = None,
     provision: bool = True,
+    api_key: str = API_KEY,
+    api_token: str = API_TOKEN,
 ) -> Iterator[Workbench]:
     """Both servers running; the target provisioned unless told otherwise."""
     collection = StoredCollection(points=stored, vectors={"size": dimensions, "distance": distance})
     with (
-        rest_server(collection, api_key=API_KEY) as source,
+        rest_server(collection, api_key=api_key) as source,
         running_sandbox(
-            folder / "target", profile=profile, api_token=API_TOKEN, fault=fault
+            folder / "target", profile=profile, api_token=api_token, fault=fault
         ) as sandbox,
     ):
         environment = {
             "QDRANT_URL": source.url,
-            "QDRANT_API_KEY": API_KEY,
+            "QDRANT_API_KEY": api_key,
             "QDRANT_COLLECTION": collection.name,
             "Q2V_TRANSPORT": "rest",
             "CLOUDFLARE_ACCOUNT_ID": sandbox.account_id,
-            "CLOUDFLARE_API_TOKEN": API_TOKEN,
+            "CLOUDFLARE_API_TOKEN": api_token,
             "CLOUDFLARE_API_BASE_URL": sandbox.base_url,
             "Q2V_VECTOR_INDEX": INDEX,
             "Q2V_LIMITS_POLL_S": "0.05",

@@ -126,7 +126,7 @@ class World:
         """`q2v migrate --into-non-empty`."""
         with FolderLock(self.directory), self._target() as target:
             return moving.migrate(
-                find_snapshot(self.directory, None),
+                find_snapshot(self.directory, None, None),
                 target,
                 self.settings,
                 Choices(into_non_empty=True),
@@ -143,7 +143,7 @@ class World:
         with (
             FolderLock(self.directory),
             self._target() as target,
-            contextlib.closing(find_run(self.directory, None)) as run,
+            contextlib.closing(find_run(self.directory, None, None)) as run,
         ):
             return reconcile_run.run(
                 run,
@@ -160,7 +160,7 @@ class World:
         with (
             FolderLock(self.directory),
             self._target() as target,
-            contextlib.closing(find_run(self.directory, None)) as run,
+            contextlib.closing(find_run(self.directory, None, None)) as run,
         ):
             return undo.execute(
                 run,
@@ -247,7 +247,7 @@ class World:
 
     def content_root(self) -> str:
         """What the sealed snapshot holds."""
-        return find_snapshot(self.directory, None).manifest.content_root
+        return find_snapshot(self.directory, None, None).manifest.content_root
 
     def journal_lines(self) -> list[bytes]:
         """The newest run's journal as it lies on disk, torn tail included; empty without a run."""

@@ -1,0 +1,145 @@
+"""Write one damaged part of a sealed snapshot again, from the source, or change nothing.
+
+The same points give the same bytes, so the check is the part's SHA-256 in the manifest: a part
+that differs in a bit is not the one that was sealed, whatever the reason.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from migrate.adapters.disk import disk
+from migrate.adapters.durable import (
+    file_sha256,
+    is_file,
+    local_io,
+    make_folder,
+    refuse_links,
+    remove_folder,
+)
+from migrate.adapters.snapshot_folder import PARTS, Snapshot, part_path
+from migrate.adapters.snapshot_parquet import write_part
+from migrate.core.digest import digest_points
+from migrate.core.manifest import PartRecord
+from migrate.core.model import Page, PointId
+from migrate.errors import ForeignStateError, PreconditionError, UsageError
+from migrate.ports import PointSource, Progress
+from migrate.stages.walk import walk_points
+
+REPAIR = ".repair"  # below the snapshot; always safe to delete
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairReport:
+    """The result of `q2v snapshot --repair-part`."""
+
+    snapshot_id: str
+    path: str  # of the part
+    ordinal: int
+    points: int
+    repaired: bool  # False: the part was whole
+
+
+def run(
+    source: PointSource,
+    snapshot: Snapshot,
+    ordinal: int,
+    *,
+    page_points: int,
+    progress: Progress,
+) -> RepairReport:
+    """Read the part's ids from the source again; keep the result only if it is the sealed part.
+
+    The caller holds the lock of the snapshots. Raises UsageError when there is no such part,
+    ForeignStateError for another source, PreconditionError when the source no longer holds these
+    points as they were; the part is then as it was before.
+    """
+    part = _part(snapshot, ordinal)
+    path = part_path(snapshot.folder, ordinal)
+    whole = is_file(path) and file_sha256(path) == (part.bytes, part.sha256)
+    if not whole:
+        _check_same_source(source, snapshot)
+        _write_again(source, snapshot, part, page_points=page_points, progress=progress)
+    return RepairReport(
+        snapshot_id=snapshot.manifest.snapshot_id,
+        path=str(path),
+        ordinal=ordinal,
+        points=part.rows,
+        repaired=not whole,
+    )
+
+
+def _part(snapshot: Snapshot, ordinal: int) -> PartRecord:
+    for part in snapshot.manifest.parts:
+        if part.ordinal == ordinal:
+            return part
+    raise UsageError(
+        f"snapshot {snapshot.manifest.snapshot_id} has no part {ordinal}, its parts are 0 to "
+        f"{len(snapshot.manifest.parts) - 1}",
+        remedy="`q2v verify` names the damaged part",
+    )
+
+
+def _check_same_source(source: PointSource, snapshot: Snapshot) -> None:
+    # The protocol may differ between two calls (`auto`); the points are the same.
+    place = {key: value for key, value in source.identity().items() if key != "transport"}
+    sealed = {key: value for key, value in snapshot.manifest.source.items() if key != "transport"}
+    if place != sealed:
+        raise ForeignStateError(
+            f"snapshot {snapshot.manifest.snapshot_id} was read from {sealed}, the settings name "
+            f"{place}",
+            remedy="configure the source of the snapshot",
+        )
+    vectors = source.read_collection().vectors
+    if vectors != snapshot.manifest.vectors:
+        raise PreconditionError(
+            f"the source has vectors {[asdict(spec) for spec in vectors]}, the snapshot "
+            f"{[asdict(spec) for spec in snapshot.manifest.vectors]}",
+            remedy="restore the part from a copy, or take a new snapshot",
+        )
+
+
+def _write_again(
+    source: PointSource,
+    snapshot: Snapshot,
+    part: PartRecord,
+    *,
+    page_points: int,
+    progress: Progress,
+) -> None:
+    folder = snapshot.folder / REPAIR
+    refuse_links(folder, snapshot.folder / PARTS)
+    remove_folder(folder)  # of an earlier, killed attempt
+    make_folder(folder)
+    beside = folder / part_path(snapshot.folder, part.ordinal).name
+    try:
+        pages = _pages(source, part, page_points=page_points, progress=progress)
+        rows, size, sha256 = write_part(beside, pages, snapshot.manifest.vectors)
+        if (rows, size, sha256) != (part.rows, part.bytes, part.sha256):
+            raise PreconditionError(
+                f"part {part.ordinal}: the source gives {rows} points from {part.first_id} to "
+                f"{part.last_id} with sha256 {sha256}, sealed were {part.rows} with {part.sha256}",
+                remedy="they have changed since, or another version of q2v sealed them: restore "
+                "the part from a copy, or take a new snapshot; nothing was replaced",
+            )
+        path = part_path(snapshot.folder, part.ordinal)
+        with local_io("replacing", path):
+            disk().replace(beside, path)
+            disk().sync_folder(snapshot.folder / PARTS)
+    finally:
+        remove_folder(folder)
+
+
+def _pages(
+    source: PointSource, part: PartRecord, *, page_points: int, progress: Progress
+) -> Iterator[tuple[Page, list[bytes]]]:
+    if not part.rows:
+        return
+    progress.start(f"reading part {part.ordinal} again", total=part.rows, unit="points")
+    stop = _point_id(part.last_id).successor()
+    for page in walk_points(source, _point_id(part.first_id), stop, limit=page_points):
+        yield page, digest_points(page)
+        progress.advance(len(page))
+
+
+def _point_id(text: str) -> PointId:
+    return PointId.from_text(text, "uuid" if "-" in text else "uint64")

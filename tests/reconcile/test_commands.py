@@ -1,0 +1,114 @@
+"""Commands that are printed for an operator to paste: a real shell runs them, and only them."""
+
+import json
+import os
+import random
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from migrate.core.run_plan import RunPlan
+from q2v.terminal import escape_terminal
+from reconcile import rollback_manifest
+from tests.migrate.core.records import PLAN
+
+pytestmark = pytest.mark.fault("B06")
+
+HOSTILE = [
+    "-rf", "--config=/etc/passwd", "$(touch canary)", "`touch canary`", "; touch canary",
+    "a && touch canary", "a | touch canary", "> canary", "'", '"', "'; touch canary; '", "\\",
+    '"; touch canary; "', "a\ntouch canary", "a\r\ntouch canary\n", "$HOME", "~", "*", "{a,b}",
+    "!!", "#", "", " ", "\t", "é\u2028", "${x:=$(touch canary)}", "\\'; touch canary #",
+]  # fmt: skip
+PIECES = [
+    "$(", ")", "`", "'", '"', ";", "&", "|", ">", "<", "\\", "\n", " ", "touch canary", "-", "*",
+    "~", "#", "!", "{", "}", "$", "a",
+]  # fmt: skip
+
+
+def hostile_texts() -> list[str]:
+    """Known tricks, and 150 random mixtures of their pieces, the same every time."""
+    generator = random.Random(6)  # noqa: S311 - the same texts every time
+    mixed = ["".join(generator.choices(PIECES, k=generator.randint(1, 8))) for _ in range(150)]
+    return [*HOSTILE, *mixed]
+
+
+def plan_with(text: str) -> RunPlan:
+    return replace(
+        PLAN,
+        index=replace(PLAN.index, name=text),
+        kv_target={**PLAN.kv_target, "kv_namespace": text},
+        writes=replace(PLAN.writes, counter_key=text),
+    )
+
+
+def commands(text: str) -> list[tuple[str, ...]]:
+    """Every command that the tool prints, with the text wherever data goes."""
+    run: Any = SimpleNamespace(plan=plan_with(text))
+    return [
+        *rollback_manifest._commands_before(run),  # noqa: SLF001 - the texts are the interface
+        *rollback_manifest._commands_after(run),  # noqa: SLF001
+        ("wrangler", "secret", "put", "--", text),
+    ]
+
+
+def run_in_bash(lines: list[str], folder: Path) -> list[list[str]]:
+    """The argument lists that a `wrangler` on the path got to see."""
+    tools = folder / "bin"
+    tools.mkdir()
+    log = folder / "argv.jsonl"
+    fake = tools / "wrangler"
+    fake.write_text(
+        f"#!{sys.executable} -S\nimport json, sys\n"
+        f"open({str(log)!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n')\n"
+    )
+    fake.chmod(0o700)
+    work = folder / "work"
+    work.mkdir()
+    done = subprocess.run(  # noqa: S603 - a fake in a folder of our own
+        ["/bin/bash", "-c", "\n".join(lines)],
+        cwd=work,
+        env={"PATH": f"{tools}{os.pathsep}/usr/bin{os.pathsep}/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(work.iterdir()) == []  # nothing was touched, written or redirected
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+@pytest.mark.skipif(not Path("/bin/bash").exists(), reason="needs bash")
+def test_the_shell_sees_exactly_the_arguments_that_were_meant(tmp_path: Path) -> None:
+    """As lists in the JSON document, quoted by whoever pastes them."""
+    meant = [argv for text in hostile_texts()[:60] for argv in commands(text)[2:]]
+    seen = run_in_bash([shlex.join(argv) for argv in meant], tmp_path)
+
+    assert seen == [list(argv[1:]) for argv in meant]
+
+
+@pytest.mark.skipif(not Path("/bin/bash").exists(), reason="needs bash")
+def test_a_command_as_a_terminal_shows_it_has_no_side_effect(tmp_path: Path) -> None:
+    """Control characters are shown escaped, so such a command may name nothing; it runs nothing."""
+    meant = [argv for text in hostile_texts() for argv in (commands(text)[2], commands(text)[-1])]
+    seen = run_in_bash([escape_terminal(shlex.join(argv)) for argv in meant], tmp_path)
+
+    assert [len(argv) for argv in seen] == [len(argv) - 1 for argv in meant]
+    for got, argv in zip(seen, meant, strict=True):
+        if shlex.join(argv).isprintable():
+            assert got == list(argv[1:])
+
+
+def test_no_text_can_become_an_option() -> None:
+    """It stands behind `--`, or is the value of an option in one word with it."""
+    for text in HOSTILE:
+        for argv in commands(text):
+            for position, word in enumerate(argv):
+                if text and word == text:
+                    assert "--" in argv[:position], argv
