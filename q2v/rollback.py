@@ -20,6 +20,7 @@ from q2v.steps.find import find_run
 from q2v.steps.same_target import check_same_target
 from reconcile import rollback as undo
 from reconcile.rollback_manifest import build_manifest
+from reconcile.undo_report import RollbackReport
 
 
 @click.command("rollback")
@@ -79,7 +80,7 @@ def command(
                 target.kv,
                 forced=forced,
                 leave_later_writes=leave_later_writes,
-                rules=wiring.settle_rules(settings),
+                rules=wiring.undo_rules(settings),
                 clock=clock,
                 progress=progress,
             )
@@ -97,7 +98,7 @@ def _confirm(index_name: str) -> None:
         raise UsageError(f"typed '{typed}', not '{index_name}'", remedy="nothing was written")
 
 
-def show(report: undo.RollbackReport, *, as_json: bool) -> None:
+def show(report: RollbackReport, *, as_json: bool) -> None:
     """The report as JSON or as lines."""
     verb = "" if report.executed else "to be "
     cells: list[tuple[str, Cell]] = [
@@ -129,7 +130,7 @@ def show(report: undo.RollbackReport, *, as_json: bool) -> None:
     render(_document(report), cells, as_json=as_json, notes=notes)
 
 
-def _document(report: undo.RollbackReport) -> dict[str, object]:
+def _document(report: RollbackReport) -> dict[str, object]:
     return {
         "run_id": report.run_id,
         "executed": report.executed,

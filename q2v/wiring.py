@@ -28,6 +28,7 @@ from migrate.stages.settle import SettleRules
 from q2v.secret import load_secret
 from q2v.settings import Settings, check_required
 from reconcile.reading import ReconcileRules
+from reconcile.undo_report import UndoRules
 
 TOOL = f"q2v {version('qdrant-to-vectorize')}"
 
@@ -205,6 +206,15 @@ def write_rules(settings: Settings) -> WriteRules:
 def settle_rules(settings: Settings) -> SettleRules:
     """How long to wait for processed writes."""
     return SettleRules(timeout_s=settings.limits.settle_timeout_s, poll_s=settings.limits.poll_s)
+
+
+def undo_rules(settings: Settings) -> UndoRules:
+    """How long a rollback waits, and how often it looks at what others seem to have changed."""
+    return UndoRules(
+        settle=settle_rules(settings),
+        pause_s=2 * settings.limits.poll_s,
+        kv_settle_s=settings.limits.kv_settle_s,
+    )
 
 
 def reconcile_rules(settings: Settings, *, full: bool, seed: int) -> ReconcileRules:

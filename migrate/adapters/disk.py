@@ -37,6 +37,10 @@ class Disk:
         """Whether the name is a link, wherever it leads."""
         return path.is_symlink()
 
+    def real_name(self, folder: Path) -> str:
+        """The folder's own name, whatever leads to it: a link, `.`, `..`."""
+        return folder.resolve().name
+
     def names(self, folder: Path) -> list[str]:
         """What a folder holds, sorted; nothing when there is no such folder."""
         try:

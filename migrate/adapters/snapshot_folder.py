@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from migrate.adapters.bounded import read_bounded
+from migrate.adapters.disk import disk
 from migrate.adapters.durable import folder_names, is_file
 from migrate.adapters.snapshot_parquet import SnapshotRows, read_part, repair_remedy
 from migrate.core.manifest import SnapshotManifest, damaged, decode_manifest
@@ -42,7 +43,7 @@ class Snapshot:
         self.folder = folder
         self.key = key  # its runs are sealed with it too
         self.manifest: SnapshotManifest = decode_manifest(content, where=str(path), key=key)
-        if key is not None and self.manifest.snapshot_id != folder.resolve().name:
+        if key is not None and self.manifest.snapshot_id != disk().real_name(folder):
             # Sealed by us, but for another folder: an older snapshot put in the place of this one.
             raise damaged(
                 str(path),

@@ -388,7 +388,7 @@ def _roll_back(story: Story, scene: Scene, snapshot: Snapshot, before: str) -> N
                 target.vectors,
                 target.kv,
                 forced=frozenset(),
-                rules=wiring.settle_rules(scene.settings),
+                rules=wiring.undo_rules(scene.settings),
                 clock=scene.clock,
                 progress=scene.progress,
             )

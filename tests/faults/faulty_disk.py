@@ -39,6 +39,7 @@ class FaultyDisk(Disk):
         self._prefix = f"{root}/"
         self._steps = steps
         self._full = False
+        self._open_files: list[_FaultyFile] = []
         self._names: dict[Path, Names] = {}
         self._durable_names: dict[Path, Names] = {}
         for folder, folders, files in os.walk(root):
@@ -86,6 +87,13 @@ class FaultyDisk(Disk):
             if node is None:
                 self._collect(folder / name, survivors, kept)
 
+    def close_files(self) -> list[str]:
+        """What the system does when a process ends; named are the files that were still open."""
+        left = [file for file in self._open_files if not file.closed]
+        for file in left:
+            file.close()
+        return [str(file.path) for file in left]
+
     # --- the seam ----------------------------------------------------------------------------
 
     def _is_ours(self, path: Path) -> bool:
@@ -132,7 +140,9 @@ class FaultyDisk(Disk):
     def wrap(self, path: Path, handle: int) -> io.FileIO:
         if not self._is_ours(path):
             return super().wrap(path, handle)
-        return _FaultyFile(self, path, handle)
+        file = _FaultyFile(self, path, handle)
+        self._open_files.append(file)
+        return file
 
     def write(self, file: "_FaultyFile", data: bytes) -> int:
         """What a write to one of our files does."""

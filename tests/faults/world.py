@@ -33,6 +33,7 @@ from q2v.wiring import Target
 from reconcile import rollback as undo
 from reconcile.report import ReconcileReport
 from reconcile.rollback_manifest import build_manifest
+from reconcile.undo_report import RollbackReport
 from sandbox.app import ACCOUNT_ID, SandboxApp, create_app
 from sandbox.profile import INSTANT, Profile
 from sandbox.request_log import RequestLog, RequestRecord
@@ -155,7 +156,7 @@ class World:
                 progress=self.progress,
             )
 
-    def roll_back(self) -> undo.RollbackReport:
+    def roll_back(self) -> RollbackReport:
         """`q2v rollback --execute`."""
         with (
             FolderLock(self.directory),
@@ -169,7 +170,7 @@ class World:
                 target.kv,
                 forced=frozenset(),
                 leave_later_writes=True,
-                rules=wiring.settle_rules(self.settings),
+                rules=wiring.undo_rules(self.settings),
                 clock=self.clock,
                 progress=self.progress,
             )
@@ -223,8 +224,12 @@ class World:
         """
         self.steps = Steps(strike_at=at, fault=fault)
         self._disk = FaultyDisk(self.directory, self.steps)
-        with use_disk(self._disk), contextlib.suppress(KilledError):
-            yield self.steps
+        try:
+            with use_disk(self._disk), contextlib.suppress(KilledError):
+                yield self.steps
+        finally:
+            left_open = self._disk.close_files()
+        assert not left_open or self.steps.dead, f"left open: {left_open}"
         struck = at and len(self.steps.done) >= at
         if struck and fault in {Fault.POWER_LOST, Fault.BROKEN}:
             self._disk.cut_power(reordered=False)

@@ -20,8 +20,8 @@ from reconcile import rollback
 from reconcile import run as reconcile_run
 from reconcile.reading import ReconcileRules
 from reconcile.report import ReconcileReport
-from reconcile.rollback import RollbackReport
 from reconcile.rollback_manifest import build_manifest
+from reconcile.undo_report import RollbackReport, UndoRules
 from tests.clock import VirtualClock
 from tests.servers.memory_source import DIMENSIONS, MemorySource, chunk_payloads
 from tests.servers.memory_target import Calls, MemoryKv, MemoryVectors
@@ -39,6 +39,7 @@ RECONCILE_RULES = ReconcileRules(
     requests_per_5min=900,
 )
 SETTLE_RULES = SettleRules(timeout_s=100, poll_s=1)
+UNDO_RULES = UndoRules(settle=SETTLE_RULES, pause_s=1, kv_settle_s=1)
 Held = tuple[dict[str, tuple[bytes, str | None, dict[str, object] | None]], dict[str, KvEntry]]
 
 
@@ -170,7 +171,7 @@ class Bench:
                 self.kv,
                 forced=forced,
                 leave_later_writes=leave_later_writes,
-                rules=SETTLE_RULES,
+                rules=UNDO_RULES,
                 clock=self.clock,
                 progress=self.progress,
             )

@@ -21,6 +21,7 @@ from migrate.errors import (
     RemoteUnavailableError,
 )
 from migrate.stages import pre_images
+from reconcile.undo_report import LOOKS_MAX
 from tests.reconcile.bench import COUNTER, Bench, make_bench
 from tests.servers.memory_source import DIMENSIONS, SourceFailedError
 
@@ -149,6 +150,22 @@ def test_what_others_changed_since_is_kept_and_listed_and_only_undone_by_name(
         forced = bench.rollback(forced=frozenset(kept.conflicts))
         assert forced.conflicts == []
         assert bench.held() == before
+
+
+@pytest.mark.fault("I7", "K04")
+def test_an_older_state_that_a_read_shows_is_no_change_by_others(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, POINTS)
+    before = bench.held()
+    bench.plan()
+    bench.apply()
+    one, key = bench.vector(OURS[4]), OUR_KEYS[2]
+    bench.vectors.stale[one.id] = [replace(one, metadata={"at": "a trial"})] * (LOOKS_MAX - 1)
+    bench.kv.stale[key] = [replace(bench.kv.held[key], value=b"a trial's")]
+
+    done = bench.rollback()
+
+    assert done.conflicts == []
+    assert bench.held() == before
 
 
 def prepared(folder: Path) -> Bench:

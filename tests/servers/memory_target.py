@@ -48,6 +48,7 @@ class MemoryVectors:
         )
         self.page_ids = page_ids
         self.withheld: frozenset[str] = frozenset()  # listed, and never given out
+        self.stale: dict[VectorId, list[Vector]] = {}  # what the next reads of an id show
         self._calls = calls
         self._mutations = 0
 
@@ -98,7 +99,9 @@ class MemoryVectors:
     def fetch(self, ids: Sequence[VectorId]) -> dict[VectorId, Vector]:
         assert len(set(ids)) == len(ids) <= FETCH_IDS_MAX
         self._calls.note("fetch")
-        return {one: self.held[one] for one in ids if one in self.held and one not in self.withheld}
+        shown = {one: self.stale[one].pop() for one in ids if self.stale.get(one)}
+        held = {one: self.held[one] for one in ids if one in self.held and one not in self.withheld}
+        return held | shown
 
     def list_ids(self) -> Iterator[list[VectorId]]:
         ids = sorted(self.held, reverse=True)
@@ -108,10 +111,11 @@ class MemoryVectors:
 
 
 class MemoryKv:
-    """`ports.KvTarget` over a dict; no write is partial and no read is stale."""
+    """`ports.KvTarget` over a dict; no write is partial."""
 
     def __init__(self, calls: Calls) -> None:
         self.held: dict[str, KvEntry] = {}
+        self.stale: dict[str, list[KvEntry]] = {}  # what the next reads of a key show
         self._calls = calls
 
     def identity(self) -> dict[str, str]:
@@ -136,4 +140,7 @@ class MemoryKv:
 
     def read(self, keys: Iterable[str]) -> dict[str, KvEntry]:
         self._calls.note("kv read")
-        return {key: replace(self.held[key], expiration=None) for key in keys if key in self.held}
+        wanted = list(keys)
+        shown = {key: self.stale[key].pop() for key in wanted if self.stale.get(key)}
+        held = {key: replace(self.held[key], expiration=None) for key in wanted if key in self.held}
+        return held | shown

@@ -23,6 +23,7 @@ from reconcile.reading import ReconcileRules
 from reconcile.report import ReconcileReport
 from reconcile.rollback_manifest import build_manifest
 from reconcile.run import run as reconcile_run
+from reconcile.undo_report import RollbackReport, UndoRules
 from tests.clock import VirtualClock
 from tests.migrate.core.records import PLAN
 from tests.servers.memory_source import MemorySource, chunk_payloads
@@ -129,7 +130,7 @@ class WholeRun:
         finally:
             run.close()
 
-    def roll_back(self) -> rollback.RollbackReport:
+    def roll_back(self) -> RollbackReport:
         """Undo the run."""
         run = self.open()
         try:
@@ -139,7 +140,7 @@ class WholeRun:
                 self.vectors,
                 self.kv,
                 forced=frozenset(),
-                rules=SETTLE,
+                rules=UndoRules(settle=SETTLE, pause_s=1, kv_settle_s=1),
                 clock=VirtualClock(),
                 progress=self.progress,
             )

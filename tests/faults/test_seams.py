@@ -1,0 +1,108 @@
+"""Files, clock, randomness and network each have one way in, so that a test can stand there."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PACKAGES = ("migrate", "reconcile", "q2v")
+
+# Methods of Path (and of open files' owners) that touch a disk, whatever the object is called.
+TOUCHES_DISK = {
+    *("open", "read_bytes", "read_text", "write_bytes", "write_text", "touch", "unlink", "rmdir"),
+    *("mkdir", "rename", "symlink_to", "hardlink_to", "chmod", "iterdir", "glob", "rglob", "stat"),
+    *("lstat", "exists", "is_file", "is_dir", "is_symlink", "resolve", "samefile"),
+}
+MODULES = {
+    "files": {"shutil", "tempfile", "fcntl", "fileinput", "mmap"},
+    "clock": {"time", "sched"},
+    "randomness": {"random", "secrets"},
+    "network": {"socket", "ssl", "http", "httpx", "httpcore", "urllib.request", "grpc"},
+}
+# Who may, and why.
+ALLOWED = {
+    "files": {
+        "migrate/adapters/disk.py": "the seam",
+        "migrate/adapters/qdrant_edge_source.py": "looks at the store of another program",
+        "migrate/adapters/qdrant_grpc_source.py": "a trust store that the operator names",
+        "migrate/adapters/request_budget.py": "the kernel's name of this boot",
+        "q2v/config_file.py": "the operator's own file, read before anything is ours",
+        "q2v/secret.py": "opens secrets under stricter rules than any file of ours",
+    },
+    "clock": {"migrate/adapters/clock.py": "the seam"},
+    "randomness": {
+        "q2v/wiring.py": "picks the jitter that the HTTP client is given",
+        "migrate/adapters/qdrant_retry.py": "a type; the generator is given",
+        "migrate/adapters/qdrant_server_source.py": "the default of an option",
+        "reconcile/sampling.py": "seeded: the same sample every time",
+    },
+    "network": {
+        "migrate/adapters/deadline_transport.py": "the seam of the target",
+        "migrate/adapters/http_wire.py": "the seam of the target, given to all above it",
+        "migrate/adapters/http.py": "names the library's errors",
+        "migrate/adapters/http_faults.py": "names the library's errors",
+        "migrate/adapters/folder_lock.py": "the name of this host, for the lock's holder",
+    },
+}
+SOURCE_ADAPTERS = "migrate/adapters/qdrant_"  # the source's own clients, one shell each
+
+
+def _modules() -> Iterator[tuple[str, ast.Module]]:
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = path.relative_to(ROOT).as_posix()
+            yield name, ast.parse(path.read_text(encoding="utf-8"), filename=name)
+
+
+def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.lineno, node.module
+
+
+def _disk_calls(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Calls like `path.exists()`; those of the seam itself (`disk().exists(...)`) are its use."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="open")):
+                yield node.lineno, "open"
+            case ast.Call(func=ast.Attribute(value=owner, attr=name)) if name in TOUCHES_DISK:
+                match owner:
+                    case ast.Call(func=ast.Name(id="disk")):
+                        continue
+                    case ast.Name(id="os") if name != "open":
+                        continue
+                yield node.lineno, name
+
+
+@pytest.mark.parametrize("seam", MODULES)
+def test_one_module_each_is_the_way_in(seam: str) -> None:
+    found = {
+        f"{name}:{line} imports {module}"
+        for name, tree in _modules()
+        for line, module in _imports(tree)
+        if (module in MODULES[seam] or module.partition(".")[0] in MODULES[seam])
+        and name not in ALLOWED[seam]
+        and not (seam == "network" and name.startswith(SOURCE_ADAPTERS))
+        and module not in {"urllib.parse", "http"}
+    }
+    assert not found
+
+
+def test_nothing_but_the_disk_touches_a_file() -> None:
+    found = {
+        f"{name}:{line} calls {call}"
+        for name, tree in _modules()
+        for line, call in _disk_calls(tree)
+        if name not in ALLOWED["files"]
+    }
+    assert not found
+
+
+def test_the_list_of_exceptions_names_no_module_that_is_gone() -> None:
+    names = {name for allowed in ALLOWED.values() for name in allowed}
+    assert {name for name in names if not (ROOT / name).is_file()} == set()
