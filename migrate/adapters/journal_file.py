@@ -35,11 +35,15 @@ class JournalFile:
         assert not self._broken, "a journal that failed once is opened anew before it is used"
         line, chain = encode_line(entry, self._chain)
         self._broken = True
-        with local_io("appending to", self.path):
-            file = self._open()
-            _write_all(file, line)
-            disk().sync(file)
-        self._broken = False
+        try:
+            with local_io("appending to", self.path):
+                file = self._open()
+                _write_all(file, line)
+                disk().sync(file)
+            self._broken = False
+        finally:
+            if self._broken:
+                self.close()
         self._chain = chain
         self._size += len(line)
         self.entries.append(entry)

@@ -62,13 +62,13 @@ class RunFolder:
         self.path = path
         self.snapshot = snapshot
         self.plan: RunPlan = _read_plan(plan_path, snapshot)
-        self.journal = JournalFile(path / JOURNAL)
-        self._check_opened(file_sha256(plan_path)[1])
         quarantine = path / QUARANTINE
         if not is_file(quarantine):
             raise damaged(str(quarantine), "the file is missing")
         if file_sha256(quarantine)[1] != self.plan.quarantine_sha256:
             raise damaged(str(quarantine), "not the list the plan was made with")
+        self.journal = JournalFile(path / JOURNAL)
+        self._check_opened(file_sha256(plan_path)[1])
 
     def _check_opened(self, plan_sha256: str) -> None:
         state = self.state()
