@@ -147,7 +147,10 @@ def table(canaries: Sequence[Canary]) -> str:
         f"| {canary.name} | {canary.effect} | `{canary.file}` | `{canary.test.split('::')[1]}` |"
         for canary in canaries
     ]
-    head = ["| bug | what it would do in production | planted in | caught by |", "|---|---|---|---|"]
+    head = [
+        "| bug | what it would do in production | planted in | caught by |",
+        "|---|---|---|---|",
+    ]
     return "\n".join([*head, *rows])
 
 

@@ -21,8 +21,7 @@ OF_THE_DISK = (
         file=f"{ADAPTERS}/journal_file.py",
         old=code(4, "disk().sync(file)"),
         new="",
-        test=f"{TESTS}/adapters/test_power_cut.py"
-        "::test_every_appended_entry_outlives_a_power_cut",
+        test=f"{TESTS}/adapters/test_power_cut.py::test_every_appended_entry_outlives_a_power_cut",
     ),
     Canary(
         name="torn-tail-kept",
@@ -34,12 +33,13 @@ OF_THE_DISK = (
         "::test_appending_after_a_torn_tail_goes_on_as_if_it_had_never_been",
     ),
     Canary(
-        name="damaged-part-believed",
-        effect="a flipped bit on disk becomes a vector of the target",
+        name="exchanged-part-believed",
+        effect="a sound part of another snapshot is moved in place of the right one",
         file=f"{ADAPTERS}/snapshot_parquet.py",
         old="if size != part.bytes or hash_open_file(file) != (part.bytes, part.sha256):",
         new="if size != part.bytes:",
-        test=f"{TESTS}/stages/test_repair_part.py::test_a_damaged_part_comes_back_bit_for_bit",
+        test=f"{TESTS}/adapters/test_snapshot_parquet.py"
+        "::test_another_sound_part_of_the_same_size_is_found",
     ),
     Canary(
         name="link-followed",
@@ -85,8 +85,7 @@ OF_THE_MOVE = (
         file=f"{ADAPTERS}/id_table.py",
         old="count(DISTINCT content) = 1 AS identical",
         new="count(*) > 1 AS identical",
-        test=f"{TESTS}/stages/test_plan.py"
-        "::test_of_different_points_with_one_id_none_moves",
+        test=f"{TESTS}/stages/test_plan.py::test_of_different_points_with_one_id_none_moves",
     ),
     Canary(
         name="in-doubt-taken-for-sent",
@@ -137,8 +136,7 @@ OF_THE_MOVE = (
         file=f"{ADAPTERS}/http.py",
         old="self._secrets = (token, account_id)",
         new="self._secrets = (token,)",
-        test=f"{TESTS}/adapters/test_http.py"
-        "::test_neither_token_nor_account_gets_into_a_message",
+        test=f"{TESTS}/adapters/test_http.py::test_neither_token_nor_account_gets_into_a_message",
     ),
 )
 
@@ -149,8 +147,7 @@ OF_THE_PROOF = (
         file="reconcile/scan_kv.py",
         old="if expires or ids is None or ids != _ids(entry.value):",
         new="if expires or ids is None or len(ids) != len(_ids(entry.value) or ()):",
-        test="tests/reconcile/test_exactness.py"
-        "::test_swapped_and_traded_kv_values_are_both_found",
+        test="tests/reconcile/test_exactness.py::test_swapped_and_traded_kv_values_are_both_found",
     ),
     Canary(
         name="unread-is-equal",
@@ -188,8 +185,8 @@ OF_THE_WAY_BACK = (
         file="reconcile/undo_vectors.py",
         old="return digest_vector(found) not in {ours, former}",
         new="return digest_vector(found) not in {ours, former} and bool(found.namespace)",
-        test="tests/reconcile/test_way_back.py"
-        "::test_what_others_changed_since_is_kept_and_listed_and_only_undone_by_name",
+        test="tests/e2e/test_drift_and_way_back.py"
+        "::test_what_somebody_else_changed_since_is_kept_and_listed",
     ),
     Canary(
         name="later-writes-ignored",

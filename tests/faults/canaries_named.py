@@ -41,8 +41,7 @@ NAMED = (
         file=f"{STAGES}/walk.py",
         old="while len(page := source.read_points(start, limit=limit)):",
         new="while len(page := source.read_points(start, limit=limit)) == limit:",
-        test=f"{TESTS}/stages/test_walk.py"
-        "::test_every_point_between_start_and_stop_is_seen_once",
+        test=f"{TESTS}/stages/test_walk.py::test_every_point_between_start_and_stop_is_seen_once",
     ),
     Canary(
         name="increment-counter",
