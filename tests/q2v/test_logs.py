@@ -128,6 +128,18 @@ def test_records_of_any_logger_are_masked_for_any_handler(
         assert "hunter2" not in text
 
 
+@pytest.mark.fault("X02")
+def test_every_header_of_a_debug_log_is_masked(logged: tuple[Masker, io.StringIO]) -> None:
+    """The target's token and the source's key may stand in one line."""
+    masker, stream = logged
+    headers = [(b"Authorization", b"Bearer hunter2hunter2"), (b"api-key", b"hunter3hunter3")]
+    for secret in ("hunter2hunter2", "hunter3hunter3"):
+        masker.register(secret)
+    logging.getLogger("httpcore.http11").warning("send_request_headers %r", headers)
+
+    assert "(b'Authorization', b'Bearer ***'), (b'api-key', b'***')" in stream.getvalue()
+
+
 def test_a_message_whose_arguments_do_not_fit_is_logged_without_them(
     logged: tuple[Masker, io.StringIO],
 ) -> None:

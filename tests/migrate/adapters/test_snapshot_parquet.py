@@ -3,6 +3,7 @@
 import gc
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -221,6 +222,22 @@ def test_cut_extended_and_swapped_files_are_found(tmp_path: Path) -> None:
         path.write_bytes(wrong)
         with pytest.raises(ArtefactDamagedError, match="not the bytes of the manifest"):
             read(path, part)
+    with pytest.raises(ArtefactDamagedError, match="not the bytes of the manifest"):
+        read(other, part)
+
+
+@pytest.mark.fault("S07", "G16", "X09")
+def test_another_sound_part_of_the_same_size_is_found(tmp_path: Path) -> None:
+    """Nothing but the manifest's digest tells: its own checksums, rows and schema all fit."""
+    path, other = tmp_path / "part", tmp_path / "other"
+    page = whole_page(50)
+    dense = page.vectors[""]
+    assert isinstance(dense, DenseColumn)
+    negated = replace(page, vectors={**page.vectors, "": replace(dense, values=-dense.values)})
+    part, sound = write(path, page), write(other, negated)
+    assert (part.rows, part.bytes) == (sound.rows, sound.bytes)
+    assert len(read(other, sound)) == 1
+
     with pytest.raises(ArtefactDamagedError, match="not the bytes of the manifest"):
         read(other, part)
 

@@ -164,6 +164,18 @@ def test_any_flipped_bit_of_a_value_shows_unless_the_text_cannot_tell(
         }
 
 
+@pytest.mark.fault("R02")
+@given(matrices(1, 4), st.permutations(range(4)))
+def test_values_that_change_places_show_although_their_sum_stays(
+    values: Float32Matrix, order: list[int]
+) -> None:
+    plain = canonical_values(values)
+    moved = plain[:, order]
+    digests = [digest_vectors(["a"], matrix, [b"{}"]) for matrix in (plain, moved)]
+
+    assert (digests[0] == digests[1]) == (plain.tobytes() == moved.tobytes())
+
+
 @pytest.mark.fault("S09")
 @pytest.mark.parametrize("sign", [0, 0x80000000])
 def test_the_one_value_that_text_rounds_twice_counts_as_equal(sign: int) -> None:

@@ -1,0 +1,150 @@
+"""The bugs that the fault matrix names: no release goes out while one of them passes unseen."""
+
+from tests.faults.canary import Canary, code
+
+STAGES, CORE, ADAPTERS = "migrate/stages", "migrate/core", "migrate/adapters"
+TESTS = "tests/migrate"
+
+NAMED = (
+    Canary(
+        name="ack-before-answer",
+        effect="a kill between ack and answer: vectors that never arrived count as moved",
+        file=f"{STAGES}/sending.py",
+        old=code(
+            4,
+            "self._append_intent(batch)",
+            "if not self._send_batch(batch):",
+            "    return True",
+        ),
+        new=code(
+            4,
+            "self._append_intent(batch)",
+            "answer = {'mutation_id': None, 'server_date': None}",
+            "self._run.journal.append({**self._entry(Kind.ACK, batch), **answer})",
+            "self._target.upsert(batch.lines)",
+        ),
+        test=f"{TESTS}/stages/test_write_order.py"
+        "::test_only_what_the_target_has_taken_is_acknowledged",
+    ),
+    Canary(
+        name="no-directory-fsync",
+        effect="a power cut takes a file back that was reported as sealed",
+        file=f"{ADAPTERS}/durable.py",
+        old=code(3, "disk().sync_folder(path.parent)"),
+        new="",
+        test=f"{TESTS}/adapters/test_power_cut.py"
+        "::test_a_written_file_outlives_a_power_cut_with_name_and_content",
+    ),
+    Canary(
+        name="skip-last-page",
+        effect="the last points of the collection are not copied: a short page passes for the end",
+        file=f"{STAGES}/walk.py",
+        old="while len(page := source.read_points(start, limit=limit)):",
+        new="while len(page := source.read_points(start, limit=limit)) == limit:",
+        test=f"{TESTS}/stages/test_walk.py::test_every_point_between_start_and_stop_is_seen_once",
+    ),
+    Canary(
+        name="increment-counter",
+        effect="the counter adds to what it finds: it is wrong after every repetition",
+        file=f"{STAGES}/kv_index.py",
+        old=code(2, "last = iter([[encode_counter_entry(counter, run_.plan.writes)]])"),
+        new=code(
+            2,
+            "held = target.read([run_.plan.writes.counter_key]).values()",
+            "total = sum(int(entry.value) for entry in held) + run_.plan.vectors",
+            "last = iter([[encode_counter_entry(total, run_.plan.writes)]])",
+        ),
+        test="tests/reconcile/test_exactness.py"
+        "::test_what_was_there_before_is_no_drift_and_what_came_since_is",
+    ),
+    Canary(
+        name="success-false-accepted",
+        effect="HTTP 200 with success: false counts as taken: an upload is lost without a word",
+        file=f"{CORE}/retry.py",
+        old=code(1, "if envelope.success is not True:"),
+        new=code(1, "if envelope.success is None:"),
+        test=f"{TESTS}/core/test_retry.py::test_codes_decide_before_statuses",
+    ),
+    Canary(
+        name="wait-by-equality",
+        effect="the watermark jumps past ours and the run waits until its time limit",
+        file=f"{STAGES}/settle.py",
+        old=code(
+            2,
+            "passed = _watermark_passed(target.read_progress(), last)",
+            "if passed or polls % READ_BACK_EVERY_POLLS == READ_BACK_EVERY_POLLS - 1:",
+        ),
+        new=code(
+            2,
+            "passed = target.read_progress().processed_mutation == last.mutation_id",
+            "if passed:",
+        ),
+        test=f"{TESTS}/stages/test_settle.py"
+        "::test_a_later_watermark_of_the_service_counts_and_no_other",
+    ),
+    Canary(
+        name="retry-401",
+        effect="a wrong token is sent again and again until the account is blocked",
+        file=f"{CORE}/retry.py",
+        old="return AccessDenied(head.status, *_first(errors, ACCESS_CODES))",
+        new='return Retry(f"HTTP {head.status}", None)',
+        test=f"{TESTS}/adapters/test_http.py"
+        "::test_a_token_that_is_not_taken_stops_at_once_and_names_the_permission",
+    ),
+    Canary(
+        name="bisect-on-5xx",
+        effect="a failing server is taken for bad vectors: an outage becomes a quarantine",
+        file=f"{CORE}/refusals.py",
+        old="return status in CONTENT_STATUSES and code not in OTHER_CODES",
+        new="return (status in CONTENT_STATUSES or status >= 500) and code not in OTHER_CODES",
+        test=f"{TESTS}/stages/test_refused_uploads.py"
+        "::test_a_refusal_that_no_smaller_upload_would_mend_stops_the_run",
+    ),
+    Canary(
+        name="truncate-id-by-characters",
+        effect="long ids are cut: beyond ASCII still too long, and two files share one id",
+        file=f"{CORE}/mapping.py",
+        old=code(1, "size = len(text.encode())"),
+        new=code(1, "text = text[:VECTOR_ID_BYTES_MAX]", "size = len(text)"),
+        test=f"{TESTS}/core/test_mapping.py"
+        "::test_an_id_of_64_bytes_passes_and_one_more_character_does_not",
+    ),
+    Canary(
+        name="ignore-unsuccessful-keys",
+        effect="files whose KV entry was refused inside a 200 are missing from the index",
+        file=f"{CORE}/kv_answers.py",
+        old=code(
+            1,
+            "if succeeded + len(failed) != len(sent):",
+            "    return list(sent)",
+            "return [key for key in sent if key in failed]",
+        ),
+        new=code(1, "assert succeeded <= len(sent)", "return []"),
+        test=f"{TESTS}/adapters/test_kv_target.py::test_a_success_is_never_assumed",
+    ),
+    Canary(
+        name="sum-only-hash",
+        effect="values that changed places within a vector pass for equal",
+        file=f"{CORE}/digest.py",
+        old="plain[position].tobytes()",
+        new="plain[position].sum().tobytes()",
+        test=f"{TESTS}/core/test_digest.py"
+        "::test_values_that_change_places_show_although_their_sum_stays",
+    ),
+    Canary(
+        name="mask-only-one-header",
+        effect="the token is masked in logs, the source's key in the next header is not",
+        file="q2v/logs.py",
+        old="for pattern in tuple(self._patterns.values()):",
+        new="for pattern in tuple(self._patterns.values())[:1]:",
+        test="tests/q2v/test_logs.py::test_every_header_of_a_debug_log_is_masked",
+    ),
+    Canary(
+        name="sampled-shown-as-full",
+        effect="a report of a sample claims that every content was compared",
+        file="reconcile/run.py",
+        old='contents="full" if full else "sampled",',
+        new='contents="full",',
+        test="tests/reconcile/test_unread.py::test_a_sample_never_calls_itself_full",
+    ),
+)
