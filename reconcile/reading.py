@@ -1,7 +1,6 @@
 """Read one store after the other; what an interrupted attempt has read whole is not read again."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from migrate.adapters.id_table import IdTable
@@ -50,6 +49,12 @@ class Reading:
         self._rules = rules
         self._clock = clock
         self._progress = progress
+        self._held = ExitStack()
+        self._filled: IdTable | None = None
+
+    def close(self) -> None:
+        """Let go of the table of ids."""
+        self._held.close()
 
     def source(self, source: PointSource) -> SourceScan:
         """The source against the snapshot."""
@@ -69,15 +74,14 @@ class Reading:
         """The listed ids against the run's."""
         scan = _kept_ids(self._attempt)
         if scan is None:
-            with self._id_table() as table:
-                scan = scan_ids(
-                    self._run,
-                    table,
-                    target,
-                    pause_s=self._rules.pause_s,
-                    clock=self._clock,
-                    progress=self._progress,
-                )
+            scan = scan_ids(
+                self._run,
+                self._table(),
+                target,
+                pause_s=self._rules.pause_s,
+                clock=self._clock,
+                progress=self._progress,
+            )
             files = self._attempt.write_classes(id_classes(scan))
             self._attempt.note(
                 Kind.IDS_READ, listed=scan.listed, expected=scan.expected, files=files
@@ -111,15 +115,14 @@ class Reading:
         """The KV index and the counter."""
         scan = _kept_kv(self._attempt)
         if scan is None:
-            with self._id_table() as table:
-                scan = scan_kv(
-                    self._run,
-                    table,
-                    target,
-                    settle_s=self._rules.kv_settle_s,
-                    clock=self._clock,
-                    progress=self._progress,
-                )
+            scan = scan_kv(
+                self._run,
+                self._table(),
+                target,
+                settle_s=self._rules.kv_settle_s,
+                clock=self._clock,
+                progress=self._progress,
+            )
             files = self._attempt.write_classes(kv_classes(scan))
             self._attempt.note(
                 Kind.KV_READ,
@@ -131,12 +134,13 @@ class Reading:
             )
         return scan
 
-    @contextmanager
-    def _id_table(self) -> Iterator[IdTable]:
-        run_ = self._run
-        with IdTable(run_.spill) as table:
+    def _table(self) -> IdTable:
+        if self._filled is None:
+            run_ = self._run
+            table = self._held.enter_context(IdTable(run_.spill))
             fill_id_table(table, run_.snapshot, run_.plan.mapping, run_.excluded_rows())
-            yield table
+            self._filled = table
+        return self._filled
 
 
 def _kept_source(attempt: Attempt) -> SourceScan | None:

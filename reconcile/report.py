@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -157,15 +158,18 @@ def write_report(report: ReconcileReport) -> str:
 
 def render_page(report: ReconcileReport) -> str:
     """The page: everything from data is escaped; no script, nothing from outside."""
+    shown = {name: _first_lines(Path(path)) for name, path in report.files.items()}
+    return _template().render(report=report, document=report.document(), shown=shown)
+
+
+@cache
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("reconcile", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
-    shown = {name: _first_lines(Path(path)) for name, path in report.files.items()}
-    return environment.get_template("report.html.jinja").render(
-        report=report, document=report.document(), shown=shown
-    )
+    return environment.get_template("report.html.jinja")
 
 
 def _first_lines(path: Path) -> list[str]:

@@ -40,6 +40,7 @@ class FaultyDisk(Disk):
         self._steps = steps
         self._full = False
         self._open_files: list[_FaultyFile] = []
+        self._unsynced: bool | None = None  # None: something has changed since anybody asked
         self._names: dict[Path, Names] = {}
         self._durable_names: dict[Path, Names] = {}
         for folder, folders, files in os.walk(root):
@@ -56,11 +57,13 @@ class FaultyDisk(Disk):
     @property
     def unsynced(self) -> bool:
         """Whether a power cut at this moment would lose anything."""
-        return self._names != self._durable_names or any(
-            node is not None and not node.clean
-            for names in self._names.values()
-            for node in names.values()
-        )
+        if self._unsynced is None:
+            self._unsynced = self._names != self._durable_names or any(
+                node is not None and not node.clean
+                for names in self._names.values()
+                for node in names.values()
+            )
+        return self._unsynced
 
     def cut_power(self, *, reordered: bool) -> None:
         """Put the folder into the state that the next boot finds.
@@ -103,8 +106,10 @@ class FaultyDisk(Disk):
     def _step(self, kind: Kind, path: Path) -> Fault | None:
         if not self._is_ours(path):
             return None
-        name = str(path.relative_to(self._root))
-        fault = self._steps.pass_(kind, name, unsynced=self.unsynced)
+        unsynced = self.unsynced
+        if kind is not Kind.READ:
+            self._unsynced = None
+        fault = self._steps.pass_(kind, str(path)[len(self._prefix) :], unsynced=unsynced)
         if fault in TORN:
             return fault
         if fault is Fault.BROKEN:

@@ -39,6 +39,7 @@ from sandbox.profile import INSTANT, Profile
 from sandbox.request_log import RequestLog, RequestRecord
 from tests.clock import VirtualClock
 from tests.faults.faulty_disk import FaultyDisk
+from tests.faults.kept_databases import kept_databases
 from tests.faults.network import InProcessNetwork, Weather
 from tests.faults.steps import Fault, KilledError, Steps
 from tests.secrecy import assert_secret_absent
@@ -322,7 +323,7 @@ def open_world(
     app = create_app(
         folder / "target", profile=profile, api_token=TOKEN, clock=clock, log=log, fault=fault
     )
-    with contextlib.closing(app):
+    with contextlib.closing(app), kept_databases():
         namespaces = app.store.kv.namespaces()
         fresh = not namespaces
         namespace_id = (

@@ -1,0 +1,47 @@
+"""Tables of ids without the 20 CPU ms that each new database takes: thousands are opened here.
+
+Every table still has a database to itself while it lives; only an emptied one is used again. The
+real opening and its spilling are the business of `tests/migrate/adapters/test_id_table.py`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+from unittest import mock
+
+import duckdb
+
+from migrate.adapters import id_table
+
+_EMPTY: list[duckdb.DuckDBPyConnection] = []
+
+
+class _Kept:
+    """A database that is emptied where another would be closed."""
+
+    def __init__(self, database: duckdb.DuckDBPyConnection) -> None:
+        self._database = database
+
+    def __getattr__(self, name: str) -> object:
+        """What the database itself does."""
+        return getattr(self._database, name)
+
+    def close(self) -> None:
+        tables = self._database.execute("SELECT table_name FROM duckdb_tables()").fetchall()
+        for (name,) in tables:
+            self._database.execute(f'DROP TABLE "{name}"')
+        _EMPTY.append(self._database)
+
+
+def _open(spill: Path) -> duckdb.DuckDBPyConnection:
+    assert spill.is_dir()
+    database = _EMPTY.pop() if _EMPTY else duckdb.connect(":memory:", config={"threads": 1})
+    return cast("duckdb.DuckDBPyConnection", _Kept(database))
+
+
+@contextmanager
+def kept_databases() -> Iterator[None]:
+    """Inside, tables of ids come from here."""
+    with mock.patch.object(id_table, "open_database", _open):
+        yield
