@@ -118,9 +118,11 @@ class Operator(RuleBasedStateMachine):
     def roll_back_on_a_bad_machine(self, fault: Fault, at: int) -> None:
         if self._phase() not in NOTHING_WRITTEN:
             self._type_on_a_bad_machine(self.world.roll_back, fault, at)
-            if self._phase() == "rolled back":
+            phase = self._phase()
+            if phase == "rolled back":
                 assert contents(self.world) == self.before | self.foreign
-            self.moved = {}
+            if phase in {"rolling back", "rolled back"}:
+                self.moved = {}
 
     # --- what others do ----------------------------------------------------------------------
 
