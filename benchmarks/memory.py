@@ -11,7 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.served import DIMENSIONS, TEXT_REPEATED
+
 SIZES = (20_000, 100_000)
+COMMANDS = ("snapshot", "migrate", "reconcile")
 SCRATCH = Path("build") / "memory"
 PEAK_MB_MAX = 600
 GROWTH_MAX = 0.1
@@ -20,15 +23,14 @@ GROWTH_MAX = 0.1
 @contextmanager
 def serving(*words: str) -> Iterator[str]:
     """A server process; gives its first line."""
-    process = subprocess.Popen(  # noqa: S603 - our own commands
+    with subprocess.Popen(  # noqa: S603 - our own commands
         [sys.executable, "-m", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline()
-    finally:
-        process.terminate()
-        process.wait()
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline()
+        finally:
+            process.terminate()
 
 
 def run(words: Sequence[str], environment: Mapping[str, str]) -> tuple[dict[str, object], int]:
@@ -41,7 +43,8 @@ def run(words: Sequence[str], environment: Mapping[str, str]) -> tuple[dict[str,
         text=True,
     )
     assert process.stdout is not None
-    output = process.stdout.read()
+    with process.stdout:
+        output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     document = json.loads(output)
@@ -54,11 +57,19 @@ def _peak_mb(usage: resource.struct_rusage) -> int:
     return usage.ru_maxrss // 1024  # Linux gives KiB
 
 
-def measure(size: int, folder: Path) -> dict[str, int]:
-    """Peak MB of both commands for one size; prints a line each."""
+def measure(
+    size: int,
+    folder: Path,
+    *,
+    dimensions: int = DIMENSIONS,
+    reduced: int = 1_536,
+    text_repeated: int = TEXT_REPEATED,
+    settings: Mapping[str, str] | None = None,
+) -> dict[str, int]:
+    """Peak MB of each command for one size; prints a line each."""
     peaks = {}
     with (
-        serving("benchmarks.served", str(size)) as url,
+        serving("benchmarks.served", str(size), str(dimensions), str(text_repeated)) as url,
         serving("sandbox.server", "--state", str(folder / "target")) as line,
     ):
         target = json.loads(line)
@@ -70,14 +81,16 @@ def measure(size: int, folder: Path) -> dict[str, int]:
             "CLOUDFLARE_API_TOKEN": target["api_token"],
             "CLOUDFLARE_API_BASE_URL": target["base_url"],
             "Q2V_VECTOR_INDEX": "bench",
-            "Q2V_DIMENSIONS": "1536",
+            "Q2V_DIMENSIONS": str(reduced),
             "Q2V_REDUCE": "matryoshka",
-            "Q2V_LIMITS_POLL_S": "0.5",
+            "Q2V_LIMITS_POLL_S": "0.1",
+            **(settings or {}),
+            "Q2V_LIMITS_CONTENT_FULL_MAX": "0",  # the budget would let 20,000 take five minutes
         }
         where = ["--dir", str(folder / "snapshots")]
         made, _ = run(["provision", *where], environment)
         environment["Q2V_KV_NAMESPACE_ID"] = str(made["kv_namespace_id"])
-        for name in ("snapshot", "migrate"):
+        for name in COMMANDS:
             started = time.monotonic()  # noqa: TID251 - a benchmark looks at the clock
             _, peaks[name] = run([name, *where], environment)
             seconds = time.monotonic() - started  # noqa: TID251 - as above

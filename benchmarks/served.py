@@ -14,12 +14,14 @@ from tests.servers.qdrant_points import Points, StoredCollection, StoredPoint
 DIMENSIONS = 3_072
 POOL = 1_000  # different vectors; the rest repeats them
 CHUNKS_PER_FILE = 12
-TEXT = "wörter, die etwas bedeuten könnten; " * 30  # about 1.1 kB
+TEXT = "wörter, die etwas bedeuten könnten; "
+TEXT_REPEATED = 30  # about 1.1 kB
 
 
-def _pool() -> Float32Matrix:
-    values = np.random.default_rng(1).standard_normal((POOL, DIMENSIONS)).astype(np.float32)
-    return values / np.linalg.norm(values, axis=1, keepdims=True)
+def _pool(dimensions: int) -> Float32Matrix:
+    values = np.random.default_rng(1).standard_normal((POOL, dimensions)).astype(np.float32)
+    normalised: Float32Matrix = values / np.linalg.norm(values, axis=1, keepdims=True)
+    return normalised
 
 
 @dataclass(kw_only=True)
@@ -27,7 +29,12 @@ class MadeCollection(StoredCollection):
     """`size` points with integer ids; none of them is kept."""
 
     size: int
-    pool: Float32Matrix = field(default_factory=_pool)
+    dimensions: int = DIMENSIONS
+    text_repeated: int = TEXT_REPEATED
+    pool: Float32Matrix = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pool = _pool(self.dimensions)
 
     @override
     def scroll(self, offset: PointId | None, limit: int) -> tuple[Points, PointId | None]:
@@ -46,16 +53,18 @@ class MadeCollection(StoredCollection):
             "chunk_index": index,
             "chunk_hash": hashlib.sha256(f"{file_id}_{index}".encode()).hexdigest(),
             "last_modified": "2026-11-01T12:00:00Z",
-            "text": TEXT,
+            "text": TEXT * self.text_repeated,
         }
-        return StoredPoint(number, {"": self.pool[number % POOL]}, payload)  # type: ignore[dict-item]  # an array serves as a sequence
+        return StoredPoint(number, {"": self.pool[number % POOL]}, payload)
 
 
 def main() -> None:
     """Serve until the input ends; the first line on stdout is the address."""
-    size = int(sys.argv[1])
-    vectors: dict[str, object] = {"size": DIMENSIONS, "distance": "Cosine"}
-    collection = MadeCollection(size=size, vectors=vectors)
+    size, dimensions, text_repeated = map(int, sys.argv[1:])
+    vectors: dict[str, object] = {"size": dimensions, "distance": "Cosine"}
+    collection = MadeCollection(
+        size=size, dimensions=dimensions, text_repeated=text_repeated, vectors=vectors
+    )
     collection.points = range(size)  # type: ignore[assignment]  # only ever counted
     with grpc_server(collection) as server:
         sys.stdout.write(f"{server.url}\n")
