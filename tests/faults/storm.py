@@ -47,7 +47,9 @@ class Rates:
     throttled: float = 0.0
 
 
-class _LostRequest(Trouble):
+class LostRequest(Trouble):
+    """The request never reaches the service."""
+
     def __init__(self, kind: type[httpx.TransportError]) -> None:
         self._kind = kind
 
@@ -56,7 +58,9 @@ class _LostRequest(Trouble):
         raise self._kind("lost on the way")
 
 
-class _LostAnswer(Trouble):
+class LostAnswer(Trouble):
+    """The service has done its work; nobody hears of it."""
+
     def __init__(self, kind: type[httpx.TransportError]) -> None:
         self._kind = kind
 
@@ -65,7 +69,9 @@ class _LostAnswer(Trouble):
         raise self._kind("the answer was lost")
 
 
-class _Instead(Trouble):
+class Instead(Trouble):
+    """An answer that the service has not given."""
+
     def __init__(self, response: httpx.Response) -> None:
         self._response = response
 
@@ -74,7 +80,9 @@ class _Instead(Trouble):
         return self._response
 
 
-class _Garbled(Trouble):
+class Garbled(Trouble):
+    """The service's answer, changed on the way."""
+
     def __init__(self, garble: Callable[[bytes], bytes]) -> None:
         self._garble = garble
 
@@ -119,9 +127,9 @@ class Storm:
         luck, rates = self.chance.random(), self.rates
         for rate, make in (
             (rates.lost_before, self._lose),
-            (rates.lost_after, lambda _: _LostAnswer(self.chance.choice(LOST_AFTER))),
+            (rates.lost_after, lambda _: LostAnswer(self.chance.choice(LOST_AFTER))),
             (rates.server_error, lambda _: self._server_error()),
-            (rates.garbage, lambda _: _Garbled(self.chance.choice(GARBAGE))),
+            (rates.garbage, lambda _: Garbled(self.chance.choice(GARBAGE))),
             (rates.throttled, lambda _: self._throttle()),
         ):
             if luck < rate:
@@ -133,12 +141,12 @@ class Storm:
         request.read()
         if request.method in {"POST", "PUT"} and self.chance.random() < self.rates.late:
             self._late.append(request)
-        return _LostRequest(self.chance.choice(LOST_BEFORE))
+        return LostRequest(self.chance.choice(LOST_BEFORE))
 
     def _server_error(self) -> Trouble:
         status = self.chance.choice(SERVER_ERRORS)
         page = f"<html><title>{status}</title></html>"
-        return _Instead(httpx.Response(status, headers={"content-type": "text/html"}, text=page))
+        return Instead(httpx.Response(status, headers={"content-type": "text/html"}, text=page))
 
     def _throttle(self) -> Trouble:
         """429 in one of its forms."""
@@ -159,4 +167,4 @@ class Storm:
                 seconds = 300
         self._silent_until = now + seconds
         body = b'{"success":false,"errors":[{"code":10429,"message":"slow down"}],"result":null}'
-        return _Instead(httpx.Response(429, headers=headers, content=body))
+        return Instead(httpx.Response(429, headers=headers, content=body))

@@ -8,9 +8,12 @@ import pytest
 from tests.faults.simulation import Simulation
 
 SEEDS, SLICES = 200, 20
-# Seeds that once found a bug: a power cut that took the last request stamps with it (4, 17, 40);
-# two stale reads a second apart taken for drift (23).
-FOUND_SOMETHING = (4, 17, 23, 40, 55, 63, 79)
+# Seeds among them that once found a bug: a power cut that took the last request stamps with it (4,
+# 17, 40); two stale reads a second apart taken for drift (23); a journal that leaked after a failed
+# append (55, 63, 79); an older state that a read showed taken for somebody else's change (30, 46,
+# 105).
+FOUND_SOMETHING = {4, 17, 23, 30, 40, 46, 55, 63, 79, 105}
+assert max(FOUND_SOMETHING) < SEEDS
 
 
 @pytest.mark.timeout(600)
@@ -26,8 +29,3 @@ def test_every_seed_moves_everything_proves_it_and_takes_it_back(
     for seed in range(part, SEEDS, SLICES):
         Simulation(seed).run(tmp_path / str(seed))
     record_property("told", f"simulation: {SEEDS} seeds")
-
-
-@pytest.mark.parametrize("seed", FOUND_SOMETHING)
-def test_seeds_that_once_found_a_bug(seed: int, tmp_path: Path) -> None:
-    Simulation(seed).run(tmp_path)

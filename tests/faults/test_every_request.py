@@ -1,0 +1,150 @@
+"""One trouble at each request of a migrate in turn: what the tool says, and that it goes on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from migrate.core.canonical import encode_canonical_json
+from migrate.errors import ExitCode, MigrationError
+from tests.faults.network import Trouble, call_app
+from tests.faults.storm import Garbled, Instead, LostAnswer, LostRequest
+from tests.faults.sweep import STAGES, Bench, build_bench
+from tests.faults.world import World
+
+TELLING = "https://elsewhere.example/"
+
+
+def _answer(status: int, **headers: str) -> Callable[[], Trouble]:
+    code = 10_000 if status in {401, 403} else 1
+    errors = [{"code": code, "message": "no"}]
+    body = encode_canonical_json({"success": False, "errors": errors, "result": None})
+    return lambda: Instead(httpx.Response(status, headers=headers, content=body))
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A trouble at one request, and the exit code it must end with; None: it is retried away."""
+
+    trouble: Callable[[], Trouble]
+    exit_code: ExitCode | None = None
+
+
+CASES = {
+    "lost on the way": _Case(lambda: LostRequest(httpx.ConnectError)),
+    "answer lost": _Case(lambda: LostAnswer(httpx.ReadError)),
+    "answer cut short": _Case(lambda: Garbled(lambda body: body[: len(body) // 2])),
+    "a page instead of JSON": _Case(lambda: Garbled(lambda _: b"<html>sorry</html>")),
+    "503": _Case(_answer(503)),
+    "401": _Case(_answer(401), ExitCode.ACCESS),
+    "403": _Case(_answer(403), ExitCode.ACCESS),
+    "302": _Case(_answer(302, location=TELLING), ExitCode.UNAVAILABLE),
+    "307": _Case(_answer(307, location=TELLING), ExitCode.UNAVAILABLE),
+}
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return build_bench(STAGES["migrate"], tmp_path_factory.mktemp("bench"))
+
+
+@pytest.mark.fault("N01", "N02", "N04", "N06", "N11", "N12", "N13")
+@pytest.mark.parametrize("name", list(CASES))
+def test_a_trouble_at_any_request_ends_as_promised_and_the_same_command_goes_on(
+    name: str, bench: Bench, tmp_path: Path
+) -> None:
+    case = CASES[name]
+    requests = sum(step.kind == "send" for step in bench.truth.steps)
+    assert requests > 10
+    for at in range(1, requests + 1):
+        with bench.world(tmp_path / "life") as world:
+            world.weather = lambda number, _, at=at: case.trouble() if number == at else None
+            ended = _migrate(world)
+            assert ended is case.exit_code, f"request {at}: {ended}"
+            sent = len(world.sent_at)
+            assert case.exit_code is None or sent == at, "it asked again"
+            acknowledged, uploads = world.acknowledged_uploads(), len(world.uploads())
+
+            world.weather = None
+            assert _migrate(world) is None
+            assert world.state() == bench.truth.state, f"request {at}"
+            assert not acknowledged & set(world.uploads()[uploads:])
+
+
+@pytest.mark.fault("N07")
+def test_a_first_try_that_arrives_after_the_second_changes_nothing(
+    bench: Bench, tmp_path: Path
+) -> None:
+    requests = sum(step.kind == "send" for step in bench.truth.steps)
+    arrived = 0
+    for at in range(1, requests + 1):
+        with bench.world(tmp_path / "life") as world:
+            late = _lose_first_try(world, at)
+            assert _migrate(world) is None
+            for request in late:
+                call_app(world.app, request)
+            arrived += len(late)
+            assert world.state() == bench.truth.state, f"request {at}"
+    assert arrived > 5, "some of the requests write"
+
+
+@pytest.mark.fault("N07", "R03")
+def test_a_first_try_that_arrives_after_a_correction_is_found_by_the_last_reconcile(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """Nothing can keep it from arriving; it must not go unseen."""
+    sends = [step.name for step in bench.truth.steps if step.kind == "send"]
+    first_upload = 1 + next(at for at, name in enumerate(sends) if name.endswith("/upsert"))
+    with bench.world(tmp_path / "life") as world:
+        late = _lose_first_try(world, first_upload)
+        assert _migrate(world) is None
+        for payload in world.source.points.values():
+            payload["text"] = "corrected"
+            payload["chunk_hash"] = "0" * 64
+        world.weather = None
+        with world.calm():
+            world.clock.wait(5)
+            world.snapshot()
+            world.migrate()
+            assert world.reconcile().verdict == "equal"
+        corrected = world.state()
+
+        [request] = late
+        call_app(world.app, request)
+        assert world.state() != corrected
+
+        with world.calm():
+            report = world.reconcile()
+            assert report.verdict == "drift"
+            drift = {name: count for name, count in report.drift.items() if count}
+            assert drift == {"mismatched": 12}, "the vectors of that upload, and no other"
+            world.migrate()
+            assert world.reconcile().verdict == "equal"
+        assert world.state() == corrected
+
+
+def _lose_first_try(world: World, at: int) -> list[httpx.Request]:
+    """Loses that request where it writes; what is lost is kept, and may arrive one day."""
+    late: list[httpx.Request] = []
+
+    def weather(number: int, request: httpx.Request) -> Trouble | None:
+        writes = request.url.path.endswith(("/upsert", "/bulk")) or request.method == "PUT"
+        if number != at or not writes:
+            return None
+        request.read()
+        late.append(request)
+        return LostRequest(httpx.ReadTimeout)
+
+    world.weather = weather
+    return late
+
+
+def _migrate(world: World) -> ExitCode | None:
+    with world.calm():
+        try:
+            world.migrate()
+        except MigrationError as error:
+            return error.exit_code
+    return None

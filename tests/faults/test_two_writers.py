@@ -1,0 +1,99 @@
+"""Two machines move into one target at once: no lock prevents it, and no report hides it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from reconcile.report import ReconcileReport
+from tests.faults.network import Trouble
+from tests.faults.world import DIMENSIONS, FILES, INDEX, World, open_world
+from tests.servers.memory_source import MemorySource, chunk_payloads
+
+POINTS = 20
+
+
+@pytest.mark.fault("G10", "R09")
+def test_whenever_another_machine_writes_its_vectors_are_named_and_ours_are_there(
+    tmp_path: Path,
+) -> None:
+    """The other one's whole migrate happens just before each request of ours in turn."""
+    at, seen, named = 0, True, 0
+    while seen:
+        at += 1
+        with open_world(_empty(tmp_path / f"ours-{at}"), points=POINTS) as ours:
+            theirs = _another_machine(ours, _empty(tmp_path / f"theirs-{at}"))
+            _take_snapshot(ours)
+            _take_snapshot(theirs)
+            seen = _migrate_with(ours, theirs, at)
+            if not seen:
+                break
+
+            report = _reconcile(ours)
+            held = {vector_id for vector_id, *_ in ours.app.store.read_vectors(INDEX)}
+            our_ids, their_ids = _ids(ours), _ids(theirs)
+            assert held >= our_ids | their_ids, "neither has lost a vector to the other"
+            assert not report.drift["missing"]
+            assert not report.drift["mismatched"]
+            extra = set(Path(report.files["extra"]).read_text().split())
+            # Either they were there before our first write, and count as somebody else's, or
+            # every single one of them is named.
+            assert extra in (set(), their_ids), f"request {at}"
+            assert report.verdict == ("drift" if extra else report.verdict)
+            named += bool(extra)
+
+            # The counter is one number for both: whoever wrote it last, the other one sees it.
+            assert _reconcile(theirs).verdict == "drift", f"request {at}"
+    assert named > 5, "most moments lie after our look at what was there"
+
+
+def _empty(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def _another_machine(ours: World, folder: Path) -> World:
+    """Another host with another collection, pointed at the same target."""
+    payloads = {
+        number: {**payload, "file_id": f"other-{payload['file_id']}"}
+        for number, payload in chunk_payloads(POINTS, files=FILES).items()
+    }
+    source = MemorySource(payloads, dimensions=DIMENSIONS)
+    (folder / "snapshots").mkdir()
+    return replace(ours, folder=folder, source=source, weather=None, sent_at=[])
+
+
+def _take_snapshot(world: World) -> None:
+    with world.calm():
+        world.snapshot()
+
+
+def _migrate_with(ours: World, theirs: World, at: int) -> bool:
+    """Our migrate, theirs within it; whether there was such a request."""
+    struck = False
+
+    def weather(number: int, _: httpx.Request) -> Trouble | None:
+        nonlocal struck
+        if number == at and not struck:
+            struck = True
+            with theirs.calm():
+                theirs.migrate()
+        return None
+
+    ours.weather = weather
+    with ours.calm():
+        ours.migrate()
+    ours.weather = None
+    return struck
+
+
+def _reconcile(world: World) -> ReconcileReport:
+    with world.calm():
+        return world.reconcile()
+
+
+def _ids(world: World) -> set[str]:
+    return {
+        f"{payload['file_id']}_{payload['chunk_index']}" for payload in world.source.points.values()
+    }
