@@ -75,13 +75,17 @@ bench-memory: $(SETUP) ## peak memory at 20,000 and at 100,000 points (about ten
 clients: $(SETUP) ## the official clients against the stand-in; needs npm (about three minutes)
 	@$(BIN)/python -m tests.clients.run
 
-faults: $(SETUP) ## the tests of the fault matrix, alone
-	@$(BIN)/python -m pytest tests -q -m fault
+SEEDS ?= 2000
+faults: $(SETUP) ## every fault at every step, SEEDS=20000 simulated cutovers, operators, planted bugs (an hour and more)
+	@$(BIN)/python -m tests.faults.sweep
+	@$(BIN)/python -m tests.faults.simulation --seeds $(SEEDS)
+	@$(BIN)/python -m tests.faults.operator
+	@$(BIN)/python -m tests.faults.canaries
 
 clean: ## remove everything that make made; snapshots stay
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist rehearsal *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-lock: $(SETUP) ## pin every dependency with its hashes, after a change in pyproject.toml
-	@$(BIN)/python -m venv --clear .venv/lock && .venv/lock/bin/pip install --quiet uv
-	@.venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -o requirements.lock pyproject.toml
+lock: ## pin every dependency with its hashes, after a change in pyproject.toml
+	@$(PYTHON) -m venv --clear build/lock && build/lock/bin/pip install --quiet uv
+	@build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --no-annotate -o requirements.lock pyproject.toml

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import Distribution
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -18,6 +19,7 @@ class Locked:
 
     name: str  # canonical
     version: str
+    extras: frozenset[str]
     sha256: tuple[str, ...]  # of every file that may be installed for it
     applies: bool  # to this platform and this Python
 
@@ -68,6 +70,7 @@ def _pin(line: str) -> Locked:
     return Locked(
         name=canonicalize_name(requirement.name),
         version=versions[0],
+        extras=frozenset(requirement.extras),
         sha256=hashes,
         applies=requirement.marker is None or requirement.marker.evaluate(),
     )
@@ -94,3 +97,30 @@ def compare(pins: Iterable[Locked], installed: Mapping[str, str]) -> list[str]:
         if found[name] != wanted[name]
     ]
     return complaints
+
+
+def compare_extras(pins: Iterable[Locked], installed: Iterable[Distribution]) -> list[str]:
+    """The extras that some distribution asks for and the lock does not name.
+
+    Without its extra in the lock, `coverage[toml]>=7` is a requirement of its own to the
+    installer: with hashes it installs only as long as the locked version is the newest one.
+    """
+    extras = {pin.name: pin.extras for pin in pins if pin.applies}
+    complaints: set[str] = set()
+    for distribution in installed:
+        name = canonicalize_name(distribution.metadata["Name"])
+        for text in distribution.requires or []:
+            asked = Requirement(text)
+            wanted = asked.extras - extras.get(canonicalize_name(asked.name), frozenset())
+            if wanted and _applies(asked, extras.get(name, frozenset())):
+                complaints.add(
+                    f"{name} asks for {asked.name}[{','.join(sorted(wanted))}]: not locked"
+                )
+    return sorted(complaints)
+
+
+def _applies(asked: Requirement, extras: frozenset[str]) -> bool:
+    """Whether it is asked for here, by a distribution installed with these extras."""
+    return asked.marker is None or any(
+        asked.marker.evaluate({"extra": extra}) for extra in ("", *extras)
+    )

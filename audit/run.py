@@ -9,7 +9,7 @@ import httpx
 from packaging.utils import canonicalize_name
 
 from audit.advisories import Asked, NotAsked, ask
-from audit.lock import NOT_LOCKED, compare, read_lock
+from audit.lock import NOT_LOCKED, compare, compare_extras, read_lock
 from audit.sbom import encode_sbom
 
 LOCK = Path("requirements.lock")
@@ -21,7 +21,11 @@ def main() -> int:
     found = list(distributions())
     installed = {str(canonicalize_name(one.metadata["Name"])): one.version for one in found}
     lock = read_lock(LOCK.read_text(encoding="utf-8"))
-    complaints = [*lock.complaints, *compare(lock.pins, installed)]
+    complaints = [
+        *lock.complaints,
+        *compare(lock.pins, installed),
+        *compare_extras(lock.pins, found),
+    ]
     if not complaints:
         _say(f"lock: {len(lock.pins)} pins with hashes; what is installed is what is locked")
     public = {name: version for name, version in installed.items() if name not in NOT_LOCKED}

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from audit.advisories import Asked, NotAsked, ask
-from audit.lock import compare, read_lock
+from audit.lock import compare, compare_extras, read_lock
 from audit.sbom import encode_sbom
 
 pytestmark = pytest.mark.fault("X11")
@@ -63,6 +63,18 @@ def test_what_differs_from_the_lock_is_named() -> None:
         "more 3 is installed and not locked",
         "gone 1 is locked and not installed",
         "other 2 is installed, 1 is locked",
+    ]
+
+
+def test_an_extra_that_somebody_asks_for_is_locked_with_it() -> None:
+    """Else a fresh install fails on the day on which a newer version appears."""
+    whole = read_lock(LOCK)
+    bare = read_lock(LOCK.replace("coverage[toml]", "coverage"))
+    assert whole.pins != bare.pins
+
+    assert compare_extras(whole.pins, distributions()) == []
+    assert compare_extras(bare.pins, distributions()) == [
+        "pytest-cov asks for coverage[toml]: not locked"
     ]
 
 
