@@ -16,6 +16,10 @@ from q2v.settings import Settings
 from q2v.steps import rehearsing
 from q2v.steps.story import NotHeldError, Step, Story
 from sandbox.app import API_TOKEN
+from sandbox.bad_days import BAD_DAYS
+
+# Everything takes some attempts: with these the whole stays within the budget of five minutes.
+BAD_DAY_CHUNKS = 1_500
 
 
 @click.command("rehearse")
@@ -33,7 +37,13 @@ from sandbox.app import API_TOKEN
 @click.option(
     "--chunks",
     type=click.IntRange(min=rehearsing.VECTORS_MIN),
-    help="Size of the corpus.  [default: 4,100 chunks]",
+    help=f"Size of the corpus.  [default: 4,100 chunks; {BAD_DAY_CHUNKS:,} on a bad day]",
+)
+@click.option(
+    "--fault",
+    "bad_day",
+    type=click.Choice(list(BAD_DAYS)),
+    help="Rehearse a bad day: what goes wrong on each is in sandbox/README.md.",
 )
 @json_option
 @settings_options("source", "mapping")
@@ -44,6 +54,7 @@ def command(
     live: bool,
     folder: Path,
     chunks: int | None,
+    bad_day: str | None,
     as_json: bool,
     settings: Settings,
 ) -> None:
@@ -63,14 +74,16 @@ def command(
         settings = replace(settings, mapping=type(settings.mapping)(), kv=type(settings.kv)())
     with open_progress(sys.stderr, clock) as progress:
         try:
+            if chunks is None and bad_day is not None:
+                chunks = BAD_DAY_CHUNKS
             chosen = rehearsing.prepare_source(
                 story, folder, settings=settings, live=live, chunks=chunks
             )
-            rehearsing.run(story, folder, chosen, progress=progress)
+            rehearsing.run(story, folder, chosen, bad_day=bad_day, progress=progress)
         except (MigrationError, NotHeldError) as failure:
             error = failure
     seconds = clock.monotonic_s() - started
-    _show(story, folder, error, seconds, as_json=as_json)
+    _show(story, folder, error, seconds, bad_day=bad_day, as_json=as_json)
     ctx.exit(_exit_code(error))
 
 
@@ -105,6 +118,7 @@ def _show(
     error: MigrationError | NotHeldError | None,
     seconds: float,
     *,
+    bad_day: str | None,
     as_json: bool,
 ) -> None:
     held = sum(step.held for step in story.steps)
@@ -116,6 +130,7 @@ def _show(
     render(
         {
             "held": error is None,
+            "bad_day": bad_day,
             "folder": folder,
             "seconds": round(seconds, 2),
             "steps": [

@@ -6,6 +6,7 @@ import click
 
 from migrate.errors import UsageError
 from sandbox.app import ACCOUNT_ID, API_TOKEN
+from sandbox.bad_days import BAD_DAYS
 from sandbox.database import StateFolderError
 from sandbox.profile import PROFILES
 from sandbox.server import serve
@@ -23,7 +24,11 @@ from sandbox.server import serve
 @click.option("--account-id", default=ACCOUNT_ID, show_default=True)
 @click.option("--token", default=API_TOKEN, show_default=True, help="Any; it guards nothing real.")
 @click.option("--profile", type=click.Choice(sorted(PROFILES)), default="strict", show_default=True)
-@click.option("--fault", metavar="SPEC", help="Misbehave on order; sandbox/README.md lists how.")
+@click.option(
+    "--fault",
+    metavar="SPEC",
+    help=f"Misbehave: {', '.join(BAD_DAYS)}, or single faults; sandbox/README.md lists them.",
+)
 def command(
     *,
     port: int,

@@ -9,9 +9,10 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
+from sandbox.bad_days import expect_bad_days
 from sandbox.clock import Clock, SystemClock
 from sandbox.errors import ServiceError, foreign_account, no_route, unknown_token
-from sandbox.faults import Faults, parse_faults
+from sandbox.faults import LOCKOUTS, Faults, parse_faults
 from sandbox.limits import BODY_BYTES_MAX
 from sandbox.messages import Request, Response, edge_page, failure
 from sandbox.ndjson import UploadParser
@@ -48,10 +49,13 @@ def create_app(
 ) -> "SandboxApp":
     """The stand-in as an ASGI app; it holds the state folder until `app.close()`.
 
-    Raises ValueError for an account id or a fault that cannot be, StateFolderError if the folder
-    is in use. Without `log` no request is recorded, which saves hashing every upload.
+    `fault` is an order list (`faults`), in which names of bad days (`bad_days`) may stand; those
+    change the profile as well. Raises ValueError for an account id or a fault that cannot be,
+    StateFolderError if the folder is in use. Without `log` no request is recorded, which saves
+    hashing every upload.
     """
-    faults = parse_faults(fault)
+    order, profile = expect_bad_days(fault, profile)
+    faults = parse_faults(order)
     if not _ACCOUNT_ID.fullmatch(account_id):
         raise ValueError(f"an account id is 32 hexadecimal digits, not {account_id!r}")
     clock = clock or SystemClock()
@@ -95,6 +99,13 @@ class SandboxApp:
             *token_routes(api_token),
         ]
 
+    def struck(self) -> dict[str, int]:
+        """How often each ordered fault has struck, and how many reads were stale."""
+        with self.store.lock:
+            stale = self._faults.struck["stale"] + self.store.vectors.stale_reads
+            struck = {**self._faults.struck, "stale": stale}
+        return {name: count for name, count in sorted(struck.items()) if count}
+
     def close(self) -> None:
         """Release the state folder."""
         self.store.close()
@@ -105,8 +116,9 @@ class SandboxApp:
             await _answer_lifespan(receive, send)
             return
         request, body = await self._read(_head(scope), receive)
-        if self._faults.delay_s:
-            await asyncio.sleep(self._faults.delay_s)
+        delay_s = self._faults.delay()
+        if delay_s:
+            await asyncio.sleep(delay_s)
         with self.store.lock:
             response = self._answer(request, too_large=body.size > self._body_bytes_max)
             self._record(request, response, body)
@@ -163,7 +175,7 @@ class SandboxApp:
     def _dispatch(self, request: Request) -> Response:
         route, free = find_route(self._routes, request)
         struck = self._faults.strike(route.kind)
-        if "429" in struck:
+        if struck & LOCKOUTS:
             self._budget.lock_out()
             self._budget.take()
         refusal = self._faults.refusal(struck)
@@ -173,7 +185,7 @@ class SandboxApp:
             response = route.answer(request.suffering(struck), *free)
         except ServiceError as error:
             return failure(error)
-        return self._faults.replacement(struck) or response
+        return self._faults.replacement(struck, response)
 
     def _record(self, request: Request, response: Response, body: "_Body") -> None:
         if self._log is not None:

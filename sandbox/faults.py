@@ -6,8 +6,9 @@ Each fault counts only the requests it applies to, from 1; `every=7` strikes the
 Two look at what is sent instead: `refuse-ids:one-in=50` and `413:above=100000`.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 from sandbox.errors import too_many_vector_writes
@@ -18,6 +19,7 @@ VECTOR_READS = frozenset({"vector-read"})
 KV_BULK = frozenset({"kv-bulk"})
 WRITES = VECTOR_WRITES | KV_BULK | {"kv-write"}
 ALL = WRITES | VECTOR_READS | {"kv-read", "other"}  # every kind a route can have
+LOCKOUTS = frozenset({"429", "throttled"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,19 +27,35 @@ class FaultKind:
     """One thing that can go wrong.
 
     At most one of the two answers is given: `refuses` in place of taking the request, `replaces`
-    after it was taken. Both receive how often the fault has struck. A fault with neither is
-    looked up by name where it acts: in the app (429, 413, slow) or a route (Request.struck).
+    in place of the true answer after it was taken. Both receive how often the fault has struck. A
+    fault with neither is looked up by name where it acts: in the app (429, throttled, 413, slow)
+    or a route (Request.struck).
     """
 
     does: str
     parameter: str  # every, after, ms, one-in, above
     strikes_on: frozenset[str]  # kinds of request
     refuses: Callable[[int], Response] | None = None
-    replaces: Callable[[int], Response] | None = None
+    replaces: Callable[[int, Response], Response] | None = None
 
 
-def _gateway_timeout(_: int) -> Response:
-    return edge_page(504, "Gateway Time-out")
+def _lost(ordinal: int, _: Response) -> Response:
+    return edge_page(504, "Gateway Time-out") if ordinal % 2 else CUT
+
+
+# Each is a success by its status, and none says so.
+_GARBLERS: tuple[Callable[[bytes], bytes], ...] = (
+    lambda body: body[: len(body) // 2],
+    lambda _: b"",
+    lambda _: b"<html><title>Just a moment...</title></html>",
+    lambda _: b"null",
+    lambda _: b'{"success": "yes", "errors": {}, "result": 17}',
+    lambda body: b"\xef\xbb\xbf" + body[:-1],
+)
+
+
+def _garbled(ordinal: int, response: Response) -> Response:
+    return replace(response, body=_GARBLERS[ordinal % len(_GARBLERS)](response.body))
 
 
 FAULTS: Mapping[str, FaultKind] = {
@@ -45,7 +63,14 @@ FAULTS: Mapping[str, FaultKind] = {
         does="the write is taken; its answer is, in turns, a 504 page or a cut connection",
         parameter="every",
         strikes_on=WRITES,
-        replaces=lambda ordinal: _gateway_timeout(ordinal) if ordinal % 2 else CUT,
+        replaces=_lost,
+    ),
+    "garbled": FaultKind(
+        does="the request is taken; its answer is, in turns, cut short, empty, a page with status "
+        "200, null, JSON of other types, or behind a byte order mark",
+        parameter="every",
+        strikes_on=WRITES | VECTOR_READS | {"other"},  # a KV value is any bytes: nobody could tell
+        replaces=_garbled,
     ),
     "reset": FaultKind(
         does="the connection is cut and the request not taken",
@@ -68,6 +93,11 @@ FAULTS: Mapping[str, FaultKind] = {
     "429": FaultKind(
         does="after so many requests the budget's lockout begins, once",
         parameter="after",
+        strikes_on=ALL,
+    ),
+    "throttled": FaultKind(
+        does="the budget's lockout begins, again and again",
+        parameter="every",
         strikes_on=ALL,
     ),
     "stale": FaultKind(
@@ -106,11 +136,14 @@ class Faults:
     def __init__(self, numbers: Mapping[str, int]) -> None:
         self._numbers = dict(numbers)
         self._asked = dict.fromkeys(numbers, 0)
+        self.struck: Counter[str] = Counter()  # by name, for whoever asks how bad it was
 
-    @property
-    def delay_s(self) -> float:
-        """How long every request waits."""
-        return self._numbers.get("slow", 0) / 1000
+    def delay(self) -> float:
+        """How many seconds this request waits; counts it."""
+        if "slow" not in self._numbers:
+            return 0.0
+        self.struck["slow"] += 1
+        return self._numbers["slow"] / 1000
 
     @property
     def body_bytes_max(self) -> int | None:
@@ -124,7 +157,9 @@ class Faults:
 
     def strike(self, request_kind: str) -> frozenset[str]:
         """The names of the faults that this request suffers; counts it."""
-        return frozenset([name for name in self._numbers if self._strikes(name, request_kind)])
+        struck = frozenset([name for name in self._numbers if self._strikes(name, request_kind)])
+        self.struck.update(struck)
+        return struck
 
     def _strikes(self, name: str, request_kind: str) -> bool:
         fault, number = FAULTS[name], self._numbers[name]
@@ -144,13 +179,13 @@ class Faults:
                 return refuses(self._ordinal(name))
         return None
 
-    def replacement(self, struck: frozenset[str]) -> Response | None:
-        """The answer given in place of the true one."""
+    def replacement(self, struck: frozenset[str], response: Response) -> Response:
+        """The answer given for the true one; itself where nothing comes between."""
         for name in sorted(struck):
             replaces = FAULTS[name].replaces
             if replaces is not None:
-                return replaces(self._ordinal(name))
-        return None
+                return replaces(self._ordinal(name), response)
+        return response
 
     def _ordinal(self, name: str) -> int:
         return self._asked[name] // self._numbers[name]
@@ -172,5 +207,5 @@ def parse_faults(spec: str | None) -> Faults:
 
 
 def known_faults() -> str:
-    """How each fault is ordered."""
+    """How each single fault is ordered."""
     return ", ".join(f"{name}:{fault.parameter}=N" for name, fault in FAULTS.items())

@@ -7,7 +7,7 @@ import json
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from sandbox.app import (
     Send,
     create_app,
 )
+from sandbox.bad_days import BAD_DAYS
 from sandbox.clock import Clock
 from sandbox.faults import known_faults
 from sandbox.profile import INSTANT, PROFILES, Profile
@@ -45,6 +46,7 @@ class RunningSandbox:
     api_token: str = field(repr=False)
     store: SandboxStore = field(repr=False)  # behind the API: no limits, no delays
     log: RequestLog = field(repr=False)
+    struck: Callable[[], dict[str, int]] = field(repr=False)  # how often each fault has struck
 
     @property
     def requests(self) -> list[RequestRecord]:
@@ -83,6 +85,7 @@ def running_sandbox(
                 api_token=api_token,
                 store=app.store,
                 log=log,
+                struck=app.struck,
             )
 
 
@@ -196,7 +199,9 @@ def main() -> None:
     parser.add_argument("--account-id", default=ACCOUNT_ID)
     parser.add_argument("--token", default=API_TOKEN)
     parser.add_argument("--profile", choices=sorted(PROFILES), default="instant")
-    parser.add_argument("--fault", help=f"comma-separated list of {known_faults()}")
+    parser.add_argument(
+        "--fault", help=f"{', '.join(BAD_DAYS)}, or a comma-separated list of {known_faults()}"
+    )
     arguments = parser.parse_args()
     serve(
         arguments.state,

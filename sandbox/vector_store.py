@@ -64,6 +64,7 @@ class VectorStore:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._files: dict[int, ValuesFile] = {}
         self._next_positions: dict[int, int] = {}
+        self.stale_reads = 0  # by the profile's habit, for whoever asks how bad it was
         self.indexes = VectorIndexes(database.connection, clock)
         self.log = MutationLog(database.connection, profile, clock)
         self._remove_orphans()
@@ -230,6 +231,7 @@ class VectorStore:
         if force_stale:
             return self.log.before_last_job(index.index_id).seq
         stale = self._chance.strikes(purpose, self._profile.stale_read_rate)
+        self.stale_reads += stale
         age_s = self._profile.stale_age_s if stale else 0.0
         return self.log.visible(index.index_id, age_s=age_s).seq
 

@@ -47,6 +47,7 @@ def plant(story: Story, scene: Scene, rows: MappedRows) -> Planted:
         store.put_kv(namespace, scene.settings.kv.counter_key, b"17")
         step.lines += [f"{name}: {', '.join(some)}" for name, some in planted.items() if some]
         step.lines.append("counter: set to 17")
+        scene.clock.wait(scene.settled_s)  # until then a read may show what was before
     return Planted(planted)
 
 
@@ -58,7 +59,9 @@ def _plant_kv(scene: Scene, rows: MappedRows) -> dict[str, tuple[str, ...]]:
     files = sorted({file for file in rows.files if file is not None})[:2]
     keys = [encode_kv_key(file, mapping) for file in files]
     stray = encode_kv_key("stray", mapping)
-    store.remove_kv(namespace, keys[0])
-    store.put_kv(namespace, keys[-1], encode_file_value([rows.ids[0]]))
+    removed, bent = tuple(keys[:-1]), keys[-1]  # of a single file only its entry's value suffers
+    for key in removed:
+        store.remove_kv(namespace, key)
+    store.put_kv(namespace, bent, encode_file_value([rows.ids[0]]))
     store.put_kv(namespace, stray, b"[]")
-    return {"kv_missing": (keys[0],), "kv_mismatched": (keys[-1],), "kv_extra": (stray,)}
+    return {"kv_missing": removed, "kv_mismatched": (bent,), "kv_extra": (stray,)}

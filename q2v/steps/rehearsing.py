@@ -4,6 +4,7 @@ Every step says what it expects and looks whether that is so; the first one that
 ends the rehearsal.
 """
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from q2v.secret import SecretPlace
 from q2v.settings import Settings
 from q2v.steps import moving, planning, provisioning
 from q2v.steps.accident import Planted, plant
+from q2v.steps.crashing import Acknowledged, kill_some
 from q2v.steps.planning import Choices
 from q2v.steps.scene import INDEX, Scene, first_rows
 from q2v.steps.story import NotHeldError, Step, Story, expect
@@ -40,6 +42,8 @@ from q2v.wiring import Target
 from reconcile import rollback as undo
 from reconcile.report import ReconcileReport
 from reconcile.rollback_manifest import build_manifest
+from reconcile.undo_report import RollbackReport
+from sandbox.bad_days import BAD_DAYS
 from sandbox.corpus import COLLECTION, build_corpus
 from sandbox.profile import STRICT, Profile
 from sandbox.server import RunningSandbox, running_sandbox
@@ -61,6 +65,7 @@ PROFILE: Profile = replace(
     kv_visible_after_s=0.5,
     kv_miss_cached_s=0.5,
 )
+SETTLED_S = 1.0  # after this long every read shows what was written
 
 
 def prepare_folder(folder: Path) -> None:
@@ -94,28 +99,56 @@ def prepare_source(
     return replace(settings, source=source)
 
 
-def run(story: Story, folder: Path, settings: Settings, *, progress: Progress) -> None:
-    """The story from the plan to the last reconcile, on a source that is ready."""
-    with running_sandbox(folder / "target", profile=PROFILE) as sandbox:
-        scene = Scene(folder, sandbox, settings, story.clock, progress)
+def run(
+    story: Story, folder: Path, settings: Settings, *, bad_day: str | None, progress: Progress
+) -> None:
+    """The story from the plan to the last reconcile, on a source that is ready.
+
+    `bad_day` is one of `sandbox.bad_days.BAD_DAYS`; None is a good one.
+    """
+    with running_sandbox(folder / "target", profile=PROFILE, fault=bad_day) as sandbox:
+        delays = 1.0 if bad_day is None else BAD_DAYS[bad_day].delays
+        scene = Scene(
+            folder,
+            sandbox,
+            rehearsal_settings(settings, sandbox, delays=delays),
+            story.clock,
+            progress,
+            settled_s=delays * SETTLED_S,
+            kills=bad_day == "crashy",
+        )
         scene = _plan(story, scene)
         scene = _provision(story, scene)
         snapshot = _snapshot(story, scene)
         rows = first_rows(scene, snapshot)
         before = _earlier_trial(story, scene, snapshot, rows)
-        with FolderLock(scene.snapshots):
-            _migrate(story, scene, snapshot, "Migrate: pre-images, vectors, KV index, counter")
-            _reconcile(story, scene, snapshot, "Reconcile: everything, in full", "equal")
-            planted = plant(story, scene, rows)
-            _find(story, scene, snapshot, planted)
-            _repair(story, scene, snapshot, planted)
-            _roll_back(story, scene, snapshot, before)
-            _migrate(story, scene, snapshot, "Migrate again: a new run")
-            _reconcile(story, scene, snapshot, "Reconcile again", "equal")
+        _migrate(story, scene, snapshot, "Migrate: pre-images, vectors, KV index, counter")
+        _reconcile(story, scene, snapshot, "Reconcile: everything, in full", "equal")
+        planted = plant(story, scene, rows)
+        _find(story, scene, snapshot, planted)
+        _repair(story, scene, snapshot, planted)
+        _roll_back(story, scene, snapshot, before)
+        _migrate(story, scene, snapshot, "Migrate again: a new run")
+        _reconcile(story, scene, snapshot, "Reconcile again", "equal")
+        if bad_day is not None:
+            _tell_of_day(story, sandbox, bad_day)
 
 
-def rehearsal_settings(settings: Settings, sandbox: RunningSandbox) -> Settings:
-    """The settings with the stand-in as their target, and its shorter delays."""
+def _tell_of_day(story: Story, sandbox: RunningSandbox, bad_day: str) -> None:
+    """How bad it was; a day without a single trouble has rehearsed nothing."""
+    with story.step(f"How bad the day was: {bad_day}") as step:
+        step.lines.append(BAD_DAYS[bad_day].does)
+        struck = sandbox.struck()
+        if struck:
+            step.lines.append(
+                f"in {format_count(len(sandbox.requests))} requests: "
+                + ", ".join(f"{name} {format_count(count)}" for name, count in struck.items())
+            )
+        expect(bool(struck), "nothing has gone wrong: the corpus is too small")
+
+
+def rehearsal_settings(settings: Settings, sandbox: RunningSandbox, *, delays: float) -> Settings:
+    """The settings with the stand-in as their target, and patience for its delays."""
     target = replace(
         settings.target,
         account_id=sandbox.account_id,
@@ -134,8 +167,8 @@ def rehearsal_settings(settings: Settings, sandbox: RunningSandbox) -> Settings:
         settings.limits,
         requests_per_5min=1_200,
         poll_s=0.3,
-        kv_settle_s=1.0,
-        settle_timeout_s=60.0,
+        kv_settle_s=SETTLED_S * delays,
+        settle_timeout_s=60.0 * delays,
         content_full_max=2**40,
         deadline_s=None,
     )
@@ -143,8 +176,6 @@ def rehearsal_settings(settings: Settings, sandbox: RunningSandbox) -> Settings:
 
 
 def _plan(story: Story, scene: Scene) -> Scene:
-    settings = rehearsal_settings(scene.settings, scene.sandbox)
-    scene = replace(scene, settings=settings)
     with story.step("Plan: every point against every limit, nothing written") as step:
         settings = _with_reduction(scene, step)
         scene = replace(scene, settings=settings)
@@ -218,23 +249,29 @@ def _provision(story: Story, scene: Scene) -> Scene:
 
 
 def _snapshot(story: Story, scene: Scene) -> Snapshot:
-    with (
-        story.step("Snapshot: sealed Parquet, read twice") as step,
-        FolderLock(scene.snapshots),
-        wiring.open_source(scene.settings, clock=scene.clock, progress=scene.progress) as source,
-    ):
-        options = snapshot_stage.SnapshotOptions(
-            page_points=scene.settings.snapshot.page_points, tool=wiring.TOOL
-        )
-        report = snapshot_stage.run(
-            source, scene.snapshots, options, clock=scene.clock, progress=scene.progress
-        )
+    with story.step("Snapshot: sealed Parquet, read twice") as step:
+        kill_some(scene, step, "snapshot")
+        report = _run_snapshot(scene)
         step.lines += [
             f"{format_count(report.points)} points in {report.parts} parts, "
             f"{format_bytes(report.bytes)}, content root {report.content_root[:16]}...",
             f"in {report.path}",
         ]
     return Snapshot(Path(report.path))
+
+
+def _run_snapshot(scene: Scene) -> snapshot_stage.SnapshotReport:
+    """What is sealed already is the result: a killed one may have been killed after its end."""
+    with (
+        FolderLock(scene.snapshots),
+        wiring.open_source(scene.settings, clock=scene.clock, progress=scene.progress) as source,
+    ):
+        options = snapshot_stage.SnapshotOptions(
+            page_points=scene.settings.snapshot.page_points, tool=wiring.TOOL
+        )
+        return snapshot_stage.run(
+            source, scene.snapshots, options, clock=scene.clock, progress=scene.progress
+        )
 
 
 def _earlier_trial(story: Story, scene: Scene, snapshot: Snapshot, rows: MappedRows) -> str:
@@ -258,7 +295,7 @@ def _earlier_trial(story: Story, scene: Scene, snapshot: Snapshot, rows: MappedR
             f"{len(ours)} vectors under ids that will be written, {len(foreign)} others, one file "
             "entry, a counter"
         )
-        with scene.target() as target, FolderLock(scene.snapshots):
+        with scene.target() as target:
             try:
                 _run_migrate(scene, snapshot, target, Choices())
             except PreconditionError as error:
@@ -273,22 +310,26 @@ def _earlier_trial(story: Story, scene: Scene, snapshot: Snapshot, rows: MappedR
 def _run_migrate(
     scene: Scene, snapshot: Snapshot, target: Target, choices: Choices
 ) -> moving.MigrateReport:
-    return moving.migrate(
-        snapshot,
-        target,
-        scene.settings,
-        choices,
-        scene.snapshots,
-        confirm=lambda _: None,
-        dry_run=False,
-        clock=scene.clock,
-        progress=scene.progress,
-    )
+    with FolderLock(scene.snapshots):
+        return moving.migrate(
+            snapshot,
+            target,
+            scene.settings,
+            choices,
+            scene.snapshots,
+            confirm=lambda _: None,
+            dry_run=False,
+            clock=scene.clock,
+            progress=scene.progress,
+        )
 
 
 def _migrate(story: Story, scene: Scene, snapshot: Snapshot, title: str) -> moving.MigrateReport:
     with story.step(title) as step, scene.target() as target:
+        kill_some(scene, step, "migrate", "--into-non-empty")
+        acknowledged = Acknowledged(scene, snapshot)
         report = _run_migrate(scene, snapshot, target, Choices(into_non_empty=True))
+        acknowledged.check_not_sent_again(step)
         step.lines += [
             f"run {report.run_id}: {format_count(report.acknowledged)} vectors, "
             f"{format_count(report.kv_entries)} KV entries, counter {report.counter}, "
@@ -312,12 +353,13 @@ def _run_reconcile(scene: Scene, snapshot: Snapshot, *, sample: bool = False) ->
     rules = wiring.reconcile_rules(settings, full=False, seed=reconcile_run.DEFAULT_SEED)
     if sample:
         rules = replace(rules, content_full_max=0, content_sample=SAMPLE)
-    run_folder = _newest_run(snapshot)
     with (
+        FolderLock(scene.snapshots),
+        closing(_newest_run(snapshot)) as run_folder,
         scene.target() as target,
         wiring.open_source(settings, clock=scene.clock, progress=scene.progress) as source,
     ):
-        report = reconcile_run.run(
+        return reconcile_run.run(
             run_folder,
             source,
             target.vectors,
@@ -326,12 +368,11 @@ def _run_reconcile(scene: Scene, snapshot: Snapshot, *, sample: bool = False) ->
             clock=scene.clock,
             progress=scene.progress,
         )
-    run_folder.close()
-    return report
 
 
 def _reconcile(story: Story, scene: Scene, snapshot: Snapshot, title: str, verdict: str) -> None:
     with story.step(title) as step:
+        kill_some(scene, step, "reconcile")
         report = _run_reconcile(scene, snapshot)
         _tell_report(step, report)
         expect(report.verdict == verdict, f"verdict {report.verdict}, {verdict} was expected")
@@ -377,22 +418,8 @@ def _repair(story: Story, scene: Scene, snapshot: Snapshot, planted: Planted) ->
 
 def _roll_back(story: Story, scene: Scene, snapshot: Snapshot, before: str) -> None:
     with story.step("Rollback --execute: the target as it was before") as step:
-        run_folder = _newest_run(snapshot)
-        manifest = build_manifest(
-            run_folder, requests_per_5min=scene.settings.limits.requests_per_5min
-        )
-        with scene.target() as target:
-            report = undo.execute(
-                run_folder,
-                manifest,
-                target.vectors,
-                target.kv,
-                forced=frozenset(),
-                rules=wiring.undo_rules(scene.settings),
-                clock=scene.clock,
-                progress=scene.progress,
-            )
-        run_folder.close()
+        kill_some(scene, step, "rollback", "--execute")
+        report = _run_rollback(scene, snapshot)
         after = scene.digest()
         step.lines += [
             f"{format_count(report.vectors_deleted)} vectors deleted, {report.vectors_restored} "
@@ -403,3 +430,22 @@ def _roll_back(story: Story, scene: Scene, snapshot: Snapshot, before: str) -> N
         ]
         expect(not report.conflicts, f"conflicts: {report.conflicts[:5]}")
         expect(after == before, "the target is not what it was before")
+
+
+def _run_rollback(scene: Scene, snapshot: Snapshot) -> RollbackReport:
+    settings = scene.settings
+    with (
+        FolderLock(scene.snapshots),
+        closing(_newest_run(snapshot)) as run_folder,
+        scene.target() as target,
+    ):
+        return undo.execute(
+            run_folder,
+            build_manifest(run_folder, requests_per_5min=settings.limits.requests_per_5min),
+            target.vectors,
+            target.kv,
+            forced=frozenset(),
+            rules=wiring.undo_rules(settings),
+            clock=scene.clock,
+            progress=scene.progress,
+        )

@@ -28,6 +28,8 @@ class Scene:
     settings: Settings
     clock: Clock
     progress: Progress
+    settled_s: float  # after this long every read shows what was written
+    kills: bool = False  # commands are killed some times before they come to their end
 
     @property
     def snapshots(self) -> Path:

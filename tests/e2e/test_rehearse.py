@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from q2v.main import cli
 from q2v.steps.rehearsing import MARKER
+from sandbox.bad_days import BAD_DAYS
 from tests.e2e.workbench import chunk, points, unit_vectors, workbench
 from tests.servers.qdrant_points import StoredPoint
 
@@ -26,6 +27,23 @@ def test_a_rehearsal_holds_and_can_be_repeated_at_once(tmp_path: Path) -> None:
     told = [documents[0]["steps"][0]["lines"], documents[1]["steps"][0]["lines"]]
     assert told[0] == told[1], "the corpus has the same bytes every time"
     assert [folder] == list(tmp_path.iterdir())
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.fault("G01", "N01", "N04", "N06", "N08", "K01", "K04", "U04")
+@pytest.mark.parametrize("bad_day", list(BAD_DAYS))
+def test_a_bad_day_can_be_rehearsed_and_every_step_holds(tmp_path: Path, bad_day: str) -> None:
+    words = ["rehearse", "--fault", bad_day, "--chunks", "100", "--json"]
+
+    result = CliRunner().invoke(cli, [*words, "--dir", str(tmp_path / "rehearsal")])
+
+    assert result.exit_code == 0, result.stdout
+    document = json.loads(result.stdout)
+    assert (document["held"], document["bad_day"]) == (True, bad_day)
+    assert len(document["steps"]) == 14
+    lines = [line for step in document["steps"] for line in step["lines"]]
+    assert any("requests: " in line for line in lines), "it says how bad the day was"
+    assert any(line.startswith("killed ") for line in lines) == (bad_day == "crashy")
 
 
 def test_a_live_rehearsal_reads_the_configured_collection_and_nothing_else(

@@ -1,14 +1,18 @@
 """The crash-point sweep: every fault at every step of every stage, then the same command again.
 
+Pairs strike a second time, in the life that should have mended the first.
+
 `python -m tests.faults.sweep` runs all of it and prints N; with `--stage`, `--fault` and `--step`
-it replays one case.
+it replays one case, with `--then-fault` and `--then-step` a pair.
 """
 
+import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -20,6 +24,7 @@ from tests.faults.steps import NO_SPACE, Fault, Kind, Step
 from tests.faults.world import World, WorldClock, open_world
 
 REPLAY = "python -m tests.faults.sweep --stage '{}' --fault {} --step {}"
+REPLAY_PAIR = f"{REPLAY} --then-fault {{}} --then-step {{}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +157,14 @@ def build_bench(stage: Stage, folder: Path) -> Bench:
     return Bench(stage, template, elapsed_s, truth)
 
 
+Case = tuple[Fault, int]  # what strikes, and at which step
+
+
 def check_case(bench: Bench, fault: Fault, at: int, folder: Path) -> None:
     """One life with the fault at that step, the next one without; raises AssertionError."""
     try:
         with bench.world(folder) as world:
-            _live(world, bench.stage, fault, at)
+            _live(world, bench.stage.act, fault, at)
             _check_at_once(world, bench.truth)
             _live_on(world, bench)
     except (AssertionError, MigrationError) as error:
@@ -164,28 +172,47 @@ def check_case(bench: Bench, fault: Fault, at: int, folder: Path) -> None:
         raise AssertionError(f"{error}\n  at {bench.truth.steps[at - 1]}: {replay}") from error
 
 
-def _live(world: World, stage: Stage, fault: Fault, at: int) -> None:
-    """The stage with the fault in it. What is raised on purpose must be the disk's fault."""
+def check_pair(bench: Bench, first: Case, second: Case, folder: Path) -> None:
+    """Two lives with a fault each, the third without; raises AssertionError.
+
+    The second life may end before its step: then nothing strikes in it.
+    """
+    try:
+        with bench.world(folder) as world:
+            _live(world, bench.stage.act, *first)
+            _check_at_once(world, bench.truth)
+            kept = _whole_lines(world)
+            _live(world, bench.stage.undo or bench.stage.act, *second)
+            expect(_whole_lines(world)[: len(kept)] == kept, "I2: the journal has changed")
+            _check_references(world)
+            world.check_secrecy()
+            _live_on(world, bench)
+    except (AssertionError, MigrationError) as error:
+        (one, at), (other, then) = first, second
+        replay = REPLAY_PAIR.format(bench.stage.name, one.name, at, other.name, then)
+        raise AssertionError(f"{error}\n  {replay}") from error
+
+
+def _live(world: World, act: Callable[[World], object], fault: Fault, at: int) -> None:
+    """A command with the fault in it. What is raised on purpose must be the disk's fault."""
+    acknowledged, uploads = world.acknowledged_uploads(), len(world.uploads())
     error: MigrationError | None = None
     with world.striking(fault, at):
         try:
-            stage.act(world)
+            act(world)
         except MigrationError as raised:
             error = raised
     if error is not None:
         expect(error.exit_code is ExitCode.LOCAL_IO, f"exit {error.exit_code}, not 9: {error}")
         expect(fault in NO_SPACE or fault is Fault.BROKEN, f"{fault} became {error}")
         expect(fault is Fault.BROKEN or not temporary_files(world), "G04: temporary files left")
+    again = acknowledged & set(world.uploads()[uploads:])
+    expect(not again, f"I3: acknowledged uploads sent again: {again}")
 
 
 def _live_on(world: World, bench: Bench) -> None:
     """The same command again, or the one that undoes, on a disk that works."""
-    acknowledged = world.acknowledged_uploads()
-    uploads = len(world.uploads())
-    with world.calm():
-        (bench.stage.undo or bench.stage.act)(world)
-    again = acknowledged & set(world.uploads()[uploads:])
-    expect(not again, f"I3: acknowledged uploads sent again: {again}")
+    _live(world, bench.stage.undo or bench.stage.act, Fault.KILL, at=0)
     bench.stage.check(world, bench.truth)
     world.check_rate()
     world.check_secrecy()
@@ -204,8 +231,7 @@ def temporary_files(world: World) -> list[Path]:
 
 def _check_at_once(world: World, truth: Truth) -> None:
     """What holds before anybody has repaired anything."""
-    lines = world.journal_lines()
-    whole = [line for line in lines if line.endswith(b"\n")]
+    lines, whole = world.journal_lines(), _whole_lines(world)
     expect(whole == truth.journal[: len(whole)], "I2: no prefix of an undisturbed journal")
     if lines != whole:
         torn_well = truth.journal[len(whole)].startswith(lines[-1])
@@ -215,6 +241,10 @@ def _check_at_once(world: World, truth: Truth) -> None:
             pass  # I4: whatever a manifest names is there and verifies
     _check_references(world)
     world.check_secrecy()
+
+
+def _whole_lines(world: World) -> list[bytes]:
+    return [line for line in world.journal_lines() if line.endswith(b"\n")]
 
 
 def _check_references(world: World) -> None:
@@ -252,36 +282,76 @@ def all_of(bench: Bench) -> Iterator[tuple[Fault, int]]:
             yield fault, at
 
 
+def pairs_of(bench: Bench, count: int, seed: int) -> Iterator[tuple[Case, Case]]:
+    """So many pairs by chance, every first step as likely as another."""
+    chance = random.Random(f"{seed}/{bench.stage.name}")  # noqa: S311 - the same every time
+    steps = bench.truth.steps
+    struck = [at for at, step in enumerate(steps, start=1) if faults_at(step)]
+    for _ in range(count):
+        at = chance.choice(struck)
+        first = chance.choice(faults_at(steps[at - 1])), at
+        yield first, (chance.choice(list(Fault)), chance.randint(1, len(steps)))
+
+
+FAULT_NAMES = click.Choice([fault.name for fault in Fault])
+
+
 @click.command()
 @click.option("--stage", "stage_name", type=click.Choice(list(STAGES)), help="Only this stage.")
-@click.option(
-    "--fault", type=click.Choice([fault.name for fault in Fault]), help="Only this fault."
-)
+@click.option("--fault", type=FAULT_NAMES, help="Only this fault.")
 @click.option("--step", type=int, help="Only this step.")
-def main(stage_name: str | None, fault: str | None, step: int | None) -> None:
+@click.option("--then-fault", type=FAULT_NAMES, help="Only this pair, with --then-step.")
+@click.option("--then-step", type=int, default=0, help="The step of the second life.")
+@click.option("--pairs", type=int, default=500, show_default=True, help="Pairs of each stage.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Which pairs.")
+def main(
+    *,
+    stage_name: str | None,
+    fault: str | None,
+    step: int | None,
+    then_fault: str | None,
+    then_step: int,
+    pairs: int,
+    seed: int,
+) -> None:
     """Sweep; print N, the cases and the failures."""
     failures = 0
     for stage in [STAGES[stage_name]] if stage_name else STAGES.values():
-        with tempfile.TemporaryDirectory() as folder:
-            bench = build_bench(stage, Path(folder))
-            cases = [
-                (one, at)
-                for one, at in all_of(bench)
-                if fault in (None, one.name) and step in (None, at)
-            ]
-            for one, at in cases:
-                try:
-                    check_case(bench, one, at, Path(folder) / "life")
-                except AssertionError as error:
-                    failures += 1
-                    click.echo(error)
-                    shutil.rmtree(Path(folder) / "life", ignore_errors=True)
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            bench = build_bench(stage, folder)
+            checks: list[Callable[[Path], None]] = []
+            if then_fault is not None and fault is not None and step is not None:
+                pair = (Fault[fault], step), (Fault[then_fault], then_step)
+                checks.append(partial(check_pair, bench, *pair))
+            else:
+                checks += [
+                    partial(check_case, bench, one, at)
+                    for one, at in all_of(bench)
+                    if fault in (None, one.name) and step in (None, at)
+                ]
+                if fault is None and step is None:
+                    some = pairs_of(bench, pairs, seed)
+                    checks += [partial(check_pair, bench, *pair) for pair in some]
+            failures += _count_failures(checks, folder / "life")
         sends = sum(one.kind is Kind.SEND for one in bench.truth.steps)
         click.echo(
             f"{stage.name}: N = {len(bench.truth.steps)} steps ({sends} requests), "
-            f"{len(cases)} cases"
+            f"{len(checks)} cases"
         )
     raise SystemExit(bool(failures))
+
+
+def _count_failures(checks: list[Callable[[Path], None]], folder: Path) -> int:
+    failures = 0
+    for check in checks:
+        try:
+            check(folder)
+        except AssertionError as error:
+            failures += 1
+            click.echo(error)
+            shutil.rmtree(folder, ignore_errors=True)
+    return failures
 
 
 if __name__ == "__main__":

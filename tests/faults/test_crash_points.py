@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.faults.steps import Kind
-from tests.faults.sweep import STAGES, build_bench, check_case, share_of
+from tests.faults.sweep import STAGES, build_bench, check_case, check_pair, pairs_of, share_of
 
 SLICES = 4  # of each stage, for the workers to share
+PAIRS = 40  # of each stage; `make faults` takes 500
 
 
 @pytest.mark.timeout(600)
@@ -33,3 +34,14 @@ def test_whatever_strikes_at_any_step_the_next_run_ends_as_if_nothing_had_happen
 
     for fault, at in cases[part::SLICES]:
         check_case(bench, fault, at, tmp_path / "life")
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.fault("G01", "G02", "G17", "B02", "I2", "I3", "I5", "I7", "I10")
+@pytest.mark.parametrize("name", sorted(STAGES))
+def test_a_second_strike_in_the_life_that_mends_the_first_loses_nothing(
+    name: str, tmp_path: Path
+) -> None:
+    bench = build_bench(STAGES[name], tmp_path / "bench")
+    for first, second in pairs_of(bench, PAIRS, seed=0):
+        check_pair(bench, first, second, tmp_path / "life")

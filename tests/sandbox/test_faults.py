@@ -71,6 +71,33 @@ def test_429_locks_out_for_the_whole_time(start: Start) -> None:
     assert client.http.get(client.indexes).status_code == 200
 
 
+def test_throttled_locks_out_again_and_again(start: Start) -> None:
+    client = start(fault="throttled:every=2")
+
+    for _ in range(2):
+        outcomes = [client.http.get(client.indexes).status_code for _ in range(3)]
+        client.clock.advance(300)
+        assert outcomes == [200, 429, 429]
+    assert client.sandbox.struck() == {"throttled": 2}
+
+
+def test_a_garbled_answer_leaves_the_write_taken_and_never_says_so(start: Start) -> None:
+    client = start(fault="garbled:every=1")
+    seen = set()
+    for number in range(12):
+        answer = client.upsert(line(str(number)))
+        assert answer.status_code == 200
+        seen.add(answer.content[:20])
+        try:
+            document = answer.json()
+        except ValueError:
+            continue
+        assert not isinstance(document, dict) or document["success"] is not True
+
+    assert len(seen) == 6, "in six ways, in turns"
+    assert ids(client) == set(map(str, range(12)))
+
+
 def test_stale_shows_the_state_before_the_last_commit(start: Start) -> None:
     client = start(fault="stale:every=2")
     client.result(client.upsert(line("a", 1.0)))

@@ -1,0 +1,67 @@
+"""A crashy day: a command is killed in the middle, some times, before it comes to its end."""
+
+from contextlib import closing
+
+from migrate.adapters.run_folder import RunFolder, run_folders
+from migrate.adapters.snapshot_folder import Snapshot
+from migrate.core.journal import Store
+from q2v.render import format_count
+from q2v.steps.child import kill_within
+from q2v.steps.scene import Scene
+from q2v.steps.story import Step, expect
+
+# After so long at work: the first one mostly in the planning, the later ones in the writing.
+KILLED_AFTER_S = (0.1, 0.5, 1.2)
+
+
+def kill_some(scene: Scene, step: Step, *words: str) -> None:
+    """On a crashy day: start `q2v WORDS` as often as `KILLED_AFTER_S` says, and kill it."""
+    if not scene.kills:
+        return
+    killed: list[str] = []
+    for after_s in KILLED_AFTER_S:
+        if kill_within(
+            words,
+            scene.settings,
+            scene.snapshots,
+            scene.folder / "migration.toml",
+            after_s=after_s,
+            clock=scene.clock,
+        ):
+            killed.append(f"{after_s} s")
+    step.lines.append(
+        f"killed {len(killed)} of {len(KILLED_AFTER_S)} times"
+        + (f", {', '.join(killed)} after it had begun; then started again" if killed else "")
+    )
+
+
+class Acknowledged:
+    """The uploads that a run has acknowledged at one moment: they must never be sent again."""
+
+    def __init__(self, scene: Scene, snapshot: Snapshot) -> None:
+        """Look into the newest run's journal, and at what the stand-in has received so far."""
+        self._scene = scene
+        self._received = len(scene.sandbox.requests)
+        self._sha256: set[str] = set()
+        for path in run_folders(snapshot)[-1:]:
+            with closing(RunFolder(path, snapshot)) as run:
+                state = run.state()
+                # A run that was taken back is followed by a new one, which sends all of it.
+                for round_ in () if state.rollback_completed else state.rounds:
+                    batches = round_.batches[Store.VECTORS]
+                    self._sha256 |= {batch.sha256 for batch in batches if batch.acknowledged}
+
+    def check_not_sent_again(self, step: Step) -> None:
+        """Say how many uploads were kept; raises NotHeldError if one was sent again."""
+        sent = {
+            request.body_sha256
+            for request in self._scene.sandbox.requests[self._received :]
+            if request.path.endswith("/upsert")
+        }
+        again = self._sha256 & sent
+        expect(not again, f"{len(again)} acknowledged uploads were sent again")
+        if self._scene.kills and self._sha256:
+            step.lines.append(
+                f"{format_count(len(self._sha256))} uploads were acknowledged before the last "
+                "start, 0 of them were sent again"
+            )
