@@ -4,6 +4,7 @@ Every table still has a database to itself while it lives; only an emptied one i
 real opening and its spilling are the business of `tests/migrate/adapters/test_id_table.py`.
 """
 
+import atexit
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ import duckdb
 from migrate.adapters import id_table
 
 _EMPTY: list[duckdb.DuckDBPyConnection] = []
+atexit.register(_EMPTY.clear)  # the library complains of those that outlive the interpreter
 
 
 class _Kept:

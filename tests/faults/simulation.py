@@ -21,7 +21,7 @@ import numpy as np
 from migrate.errors import ExitCode, MigrationError
 from reconcile.report import ReconcileReport
 from sandbox.profile import STRICT, Profile
-from tests.faults.steps import NO_SPACE, Fault
+from tests.faults.steps import NO_SPACE, Fault, Steps
 from tests.faults.storm import Rates, Storm
 from tests.faults.world import INDEX, World, open_world
 
@@ -128,13 +128,13 @@ class Simulation:
         storm = Storm(self._rates(), self._chance, world.app, world.clock)
         world.weather = storm
         for _ in range(self._chance.randint(0, STORMY_LIVES_MAX)):
-            self._stormy_life(world, command)
+            storm.forgive_unheard(self._stormy_life(world, command))
         storm.pass_by()
         self.outcome.troubles += storm.troubles
         self._clear(world, command)
         world.weather = None
 
-    def _stormy_life(self, world: World, command: Callable[[], object]) -> None:
+    def _stormy_life(self, world: World, command: Callable[[], object]) -> Steps:
         chance = self._chance
         fault = chance.choice(list(Fault))
         at = chance.randint(1, 200) if chance.random() < 0.5 else 0
@@ -155,6 +155,7 @@ class Simulation:
             if error.exit_code is ExitCode.LOCAL_IO:
                 assert fault in NO_SPACE or fault is Fault.BROKEN, f"{fault} became {error}"
         self._check(world, acknowledged, uploads)
+        return steps
 
     def _check(self, world: World, acknowledged: set[str], uploads: int) -> None:
         """The invariants that hold at every instant."""

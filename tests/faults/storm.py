@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from sandbox.app import SandboxApp
 from tests.faults.network import Trouble, call_app
+from tests.faults.steps import Kind, Steps
 from tests.faults.world import WorldClock
 
 LOST_BEFORE: tuple[type[httpx.TransportError], ...] = (
@@ -105,6 +106,7 @@ class Storm:
     troubles: int = 0
     _late: list[httpx.Request] = field(default_factory=list)
     _silent_until: float = 0.0
+    _throttled_last: bool = False  # the newest request was answered with 429
 
     def __call__(self, number: int, request: httpx.Request) -> Trouble | None:
         """What happens to this request."""
@@ -112,9 +114,21 @@ class Storm:
         assert now >= self._silent_until - 1e-3, "a request before the time a 429 had stated"
         if self._late and self.chance.random() < 0.5:
             call_app(self.app, self._late.pop(0))
+        self._throttled_last = False
         trouble = self._draw(request)
         self.troubles += trouble is not None
         return trouble
+
+    def forgive_unheard(self, steps: Steps) -> None:
+        """A process that was struck before it could note a 429 cannot tell the next one of it."""
+        if not self._throttled_last or not 0 < steps.strike_at <= len(steps.done):
+            return
+        for step in reversed(steps.done[: steps.strike_at - 1]):
+            if step.kind is Kind.SEND:
+                self._silent_until = 0.0
+                return
+            if step.kind is Kind.WRITE:
+                return  # it was noted
 
     def pass_by(self) -> None:
         """The weather clears; what was still under way arrives."""
@@ -166,5 +180,6 @@ class Storm:
             case _:
                 seconds = 300
         self._silent_until = now + seconds
+        self._throttled_last = True
         body = b'{"success":false,"errors":[{"code":10429,"message":"slow down"}],"result":null}'
         return Instead(httpx.Response(429, headers=headers, content=body))

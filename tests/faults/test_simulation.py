@@ -7,13 +7,14 @@ import pytest
 
 from tests.faults.simulation import Simulation
 
-SEEDS, SLICES = 200, 20
-# Seeds among them that once found a bug: a power cut that took the last request stamps with it (4,
-# 17, 40); two stale reads a second apart taken for drift (23); a journal that leaked after a failed
-# append (55, 63, 79); an older state that a read showed taken for somebody else's change (30, 46,
-# 105).
-FOUND_SOMETHING = {4, 17, 23, 30, 40, 46, 55, 63, 79, 105}
-assert max(FOUND_SOMETHING) < SEEDS
+# Seeds that once found a bug: a power cut that took the last request stamps with it (4, 17, 40); two
+# stale reads a second apart taken for drift (23); a journal that leaked after a failed append (55,
+# 63, 79); an older state that a read showed taken for somebody else's change (30, 46, 105). One
+# found an error of the simulation: it expected silence of a process that nobody could tell of a 429
+# (215).
+FOUND_SOMETHING = {4, 17, 23, 30, 40, 46, 55, 63, 79, 105, 215}
+SEEDS = sorted({*range(200), *FOUND_SOMETHING})
+SLICES = 20
 
 
 @pytest.mark.timeout(600)
@@ -26,6 +27,6 @@ assert max(FOUND_SOMETHING) < SEEDS
 def test_every_seed_moves_everything_proves_it_and_takes_it_back(
     part: int, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    for seed in range(part, SEEDS, SLICES):
+    for seed in SEEDS[part::SLICES]:
         Simulation(seed).run(tmp_path / str(seed))
-    record_property("told", f"simulation: {SEEDS} seeds")
+    record_property("told", f"simulation: {len(SEEDS)} seeds")
