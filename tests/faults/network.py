@@ -36,7 +36,7 @@ class InProcessNetwork(httpx.BaseTransport):
         steps: Steps,
         *,
         unsynced: Callable[[], bool],
-        sent: Callable[[], None],
+        sent: Callable[[httpx.Request], None],
         weather: Weather | None = None,
     ) -> None:
         """`sent` hears of every request that leaves, whatever becomes of it."""
@@ -53,7 +53,7 @@ class InProcessNetwork(httpx.BaseTransport):
             Kind.SEND, f"{request.method} {request.url.path}", unsynced=self._unsynced()
         )
         self.requests += 1
-        self._sent()
+        self._sent(request)
         trouble = self._weather(self.requests, request) if self._weather else None
         if trouble is None:
             return call_app(self._app, request)

@@ -216,7 +216,7 @@ class Operator(RuleBasedStateMachine):
         return None
 
     def _type_on_a_bad_machine(self, command: Callable[[], Any], fault: Fault, at: int) -> None:
-        acknowledged, sent = self.world.acknowledged_uploads(), len(self.world.uploads())
+        acknowledged, sent = self.world.acknowledged_uploads(), len(self.world.sent_uploads)
         anew = self.found or self._phase() == "rolled back"  # a repair, or another run
         failed: MigrationError | None = None
         with self.world.striking(fault, at):
@@ -227,7 +227,7 @@ class Operator(RuleBasedStateMachine):
         if failed is not None:
             assert failed.exit_code is ExitCode.LOCAL_IO, failed
             assert fault in NO_SPACE or fault is Fault.BROKEN, f"{fault} became {failed}"
-        again = acknowledged & set(self.world.uploads()[sent:])
+        again = acknowledged & set(self.world.sent_uploads[sent:])
         assert anew or not again, "an acknowledged upload was sent again"
 
 

@@ -139,7 +139,7 @@ class Simulation:
         fault = chance.choice(list(Fault))
         at = chance.randint(1, 200) if chance.random() < 0.5 else 0
         world.clock.jump_wall(chance.choice([0.0, 0.0, DAY_S, -DAY_S, 3600.0]))
-        acknowledged, uploads = world.acknowledged_uploads(), len(world.uploads())
+        acknowledged, uploads = world.acknowledged_uploads(), len(world.sent_uploads)
         self.outcome.lives += 1
         error: MigrationError | None = None
         with world.striking(fault, at) as steps:
@@ -159,7 +159,7 @@ class Simulation:
 
     def _check(self, world: World, acknowledged: set[str], uploads: int) -> None:
         """The invariants that hold at every instant."""
-        again = acknowledged & set(world.uploads()[uploads:])
+        again = acknowledged & set(world.sent_uploads[uploads:])
         assert not again, "I3: an acknowledged upload was sent again"
         world.check_rate()
         world.check_secrecy()

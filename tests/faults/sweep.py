@@ -195,7 +195,7 @@ def check_pair(bench: Bench, first: Case, second: Case, folder: Path) -> None:
 
 def _live(world: World, act: Callable[[World], object], fault: Fault, at: int) -> None:
     """A command with the fault in it. What is raised on purpose must be the disk's fault."""
-    acknowledged, uploads = world.acknowledged_uploads(), len(world.uploads())
+    acknowledged, uploads = world.acknowledged_uploads(), len(world.sent_uploads)
     error: MigrationError | None = None
     with world.striking(fault, at):
         try:
@@ -206,7 +206,7 @@ def _live(world: World, act: Callable[[World], object], fault: Fault, at: int) -
         expect(error.exit_code is ExitCode.LOCAL_IO, f"exit {error.exit_code}, not 9: {error}")
         expect(fault in NO_SPACE or fault is Fault.BROKEN, f"{fault} became {error}")
         expect(fault is Fault.BROKEN or not temporary_files(world), "G04: temporary files left")
-    again = acknowledged & set(world.uploads()[uploads:])
+    again = acknowledged & set(world.sent_uploads[uploads:])
     expect(not again, f"I3: acknowledged uploads sent again: {again}")
 
 

@@ -65,12 +65,12 @@ def test_a_trouble_at_any_request_ends_as_promised_and_the_same_command_goes_on(
             assert ended is case.exit_code, f"request {at}: {ended}"
             sent = len(world.sent_at)
             assert case.exit_code is None or sent == at, "it asked again"
-            acknowledged, uploads = world.acknowledged_uploads(), len(world.uploads())
+            acknowledged, uploads = world.acknowledged_uploads(), len(world.sent_uploads)
 
             world.weather = None
             assert _migrate(world) is None
             assert world.state() == bench.truth.state, f"request {at}"
-            assert not acknowledged & set(world.uploads()[uploads:])
+            assert not acknowledged & set(world.sent_uploads[uploads:])
 
 
 @pytest.mark.fault("N07")

@@ -61,7 +61,7 @@ def _another_machine(ours: World, folder: Path) -> World:
     }
     source = MemorySource(payloads, dimensions=DIMENSIONS)
     (folder / "snapshots").mkdir()
-    return replace(ours, folder=folder, source=source, weather=None, sent_at=[])
+    return replace(ours, folder=folder, source=source, weather=None, sent_at=[], sent_uploads=[])
 
 
 def _take_snapshot(world: World) -> None:

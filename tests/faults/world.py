@@ -6,10 +6,12 @@ somebody waits.
 """
 
 import contextlib
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import httpx
 import numpy as np
 from typing_extensions import override
 
@@ -103,6 +105,7 @@ class World:
     steps: Steps = field(default_factory=Steps)
     progress: Silence = field(default_factory=Silence)
     sent_at: list[float] = field(default_factory=list)  # true time of every request that left
+    sent_uploads: list[str] = field(default_factory=list)  # SHA-256 of every upload that left
 
     @property
     def directory(self) -> Path:
@@ -189,7 +192,7 @@ class World:
             self.app,
             self.steps,
             unsynced=lambda: self._disk.unsynced,
-            sent=lambda: self.sent_at.append(self.clock.now()),
+            sent=self._note_sent,
             weather=self.weather,
         )
         http = CloudflareHttp(
@@ -212,6 +215,11 @@ class World:
             )
         finally:
             http.close()
+
+    def _note_sent(self, request: httpx.Request) -> None:
+        self.sent_at.append(self.clock.now())
+        if request.url.path.endswith("/upsert"):
+            self.sent_uploads.append(hashlib.sha256(request.read()).hexdigest())
 
     # --- what the world does -----------------------------------------------------------------
 
@@ -273,10 +281,6 @@ class World:
                 case {"type": "ack", "store": "vectors", **entry}:
                     acknowledged.add(intents[entry["round"], entry["batch"]])
         return acknowledged
-
-    def uploads(self) -> list[str]:
-        """SHA-256 of every upload that reached the target."""
-        return [one.body_sha256 for one in self.requests if one.path.endswith("/upsert")]
 
     def check_rate(self) -> None:
         """I9: no sliding window of five minutes holds more requests than the budget."""
