@@ -24,6 +24,12 @@ from sandbox.server import serve
 @click.option("--token", default=API_TOKEN, show_default=True, help="Any; it guards nothing real.")
 @click.option("--profile", type=click.Choice(sorted(PROFILES)), default="strict", show_default=True)
 @click.option("--fault", metavar="SPEC", help="Misbehave on order; sandbox/README.md lists how.")
+@click.option(
+    "--log",
+    "log_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File that gets one JSON line per request.",
+)
 def command(
     *,
     port: int,
@@ -32,6 +38,7 @@ def command(
     token: str,
     profile: str,
     fault: str | None,
+    log_path: Path | None,
 ) -> None:
     """Serve a stand-in for Vectorize and Workers KV until stopped.
 
@@ -45,6 +52,7 @@ def command(
             api_token=token,
             fault=fault,
             port=port,
+            log_path=log_path,
         )
     except ValueError as error:
         raise UsageError(str(error), remedy="correct --fault or --account-id") from error
