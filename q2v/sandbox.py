@@ -7,7 +7,7 @@ import click
 from migrate.errors import UsageError
 from sandbox.app import ACCOUNT_ID, API_TOKEN
 from sandbox.database import StateFolderError
-from sandbox.profile import PROFILES
+from sandbox.profile import PROFILES, with_budget
 from sandbox.server import serve
 
 
@@ -25,6 +25,12 @@ from sandbox.server import serve
 @click.option("--profile", type=click.Choice(sorted(PROFILES)), default="strict", show_default=True)
 @click.option("--fault", metavar="SPEC", help="Misbehave on order; sandbox/README.md lists how.")
 @click.option(
+    "--requests-per-5min",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Answer so many in five minutes, not the 1,200 of the service.",
+)
+@click.option(
     "--log",
     "log_path",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -38,6 +44,7 @@ def command(
     token: str,
     profile: str,
     fault: str | None,
+    requests_per_5min: int | None,
     log_path: Path | None,
 ) -> None:
     """Serve a stand-in for Vectorize and Workers KV until stopped.
@@ -47,7 +54,7 @@ def command(
     try:
         serve(
             state,
-            profile=PROFILES[profile],
+            profile=with_budget(PROFILES[profile], requests_per_5min),
             account_id=account_id,
             api_token=token,
             fault=fault,

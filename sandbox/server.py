@@ -27,7 +27,7 @@ from sandbox.app import (
 )
 from sandbox.clock import Clock
 from sandbox.faults import known_faults
-from sandbox.profile import INSTANT, PROFILES, Profile
+from sandbox.profile import INSTANT, PROFILES, Profile, with_budget
 from sandbox.request_log import RequestLog, RequestLogFile, RequestRecord
 from sandbox.store import SandboxStore
 
@@ -211,11 +211,12 @@ def main() -> None:
     parser.add_argument("--token", default=API_TOKEN)
     parser.add_argument("--profile", choices=sorted(PROFILES), default="instant")
     parser.add_argument("--fault", help=f"comma-separated list of {known_faults()}")
+    parser.add_argument("--requests-per-5min", type=int, help="instead of the profile's budget")
     parser.add_argument("--log", type=Path, help="file that gets one JSON line per request")
     arguments = parser.parse_args()
     serve(
         arguments.state,
-        profile=PROFILES[arguments.profile],
+        profile=with_budget(PROFILES[arguments.profile], arguments.requests_per_5min),
         account_id=arguments.account_id,
         api_token=arguments.token,
         fault=arguments.fault,
