@@ -102,28 +102,36 @@ class Site:
     # --- the tool ----------------------------------------------------------------------------
 
     def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
-        """A command as a process of its own; what it says goes to `said.txt`."""
-        with (self.folder / "said.txt").open("w", encoding="utf-8") as said:
+        """A command as a process of its own; what it says goes to two files."""
+        with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
             return subprocess.Popen(  # noqa: S603 - our own command
                 [*_Q2V, *words, "--dir", str(self.directory), "--json"],
                 cwd=REPOSITORY,
                 env={**os.environ, **self._environment(), **environment},
-                stdout=said,
-                stderr=subprocess.STDOUT,
+                stdout=stdout,
+                stderr=stderr,
                 text=True,
             )
 
     def run(self, *words: str, **environment: str) -> str:
-        """A command that is left alone and has to succeed; returns what it said."""
+        """A command that is left alone and has to succeed; returns its stdout."""
         return self.check(self.start(*words, **environment))
 
     def check(self, process: subprocess.Popen[str]) -> str:
-        """Wait for a command that has to succeed; returns what it said."""
+        """Wait for a command that has to succeed; returns its stdout."""
         while self.wait(process, 0.05):
             pass
-        said = (self.folder / "said.txt").read_text(encoding="utf-8")
+        said = self._stderr.read_text(encoding="utf-8")
         assert process.returncode == 0, f"{process.args!r} ended with {process.returncode}: {said}"
-        return said
+        return self._stdout.read_text(encoding="utf-8")
+
+    @property
+    def _stdout(self) -> Path:
+        return self.folder / "stdout.txt"
+
+    @property
+    def _stderr(self) -> Path:
+        return self.folder / "stderr.txt"
 
     def _environment(self) -> dict[str, str]:
         return {
