@@ -20,7 +20,7 @@ from migrate.core.request_window import FORMAT_LINE
 from q2v.settings import Settings
 from sandbox.app import ACCOUNT_ID, API_TOKEN
 from sandbox.clock import SystemClock
-from sandbox.profile import INSTANT
+from sandbox.profile import PROFILES
 from sandbox.store import SandboxStore
 from tests.e2e.lines import GrowingLines
 
@@ -35,6 +35,7 @@ class Site:
     """A --dir and a target's state, both in one folder; copies of it make other sites."""
 
     folder: Path
+    profile: str = "instant"  # of the stand-in
     namespace_id: str = ""
     base_url: str = ""  # of the stand-in that is being served
     requests: GrowingLines = field(init=False)  # the stand-in's log
@@ -56,12 +57,12 @@ class Site:
     def copy(self, folder: Path) -> "Site":
         """Another site with the same past; its stand-in is not running."""
         shutil.copytree(self.folder, folder)
-        return Site(folder, namespace_id=self.namespace_id)
+        return Site(folder, self.profile, self.namespace_id)
 
     @contextmanager
     def serving(self) -> Iterator[None]:
         """A `q2v sandbox` process while the block runs."""
-        words = ["sandbox", "--profile", "instant", "--state", str(self.state)]
+        words = ["sandbox", "--profile", self.profile, "--state", str(self.state)]
         words += ["--log", str(self.requests.path), "--requests-per-5min", "1000000"]
         with subprocess.Popen(  # noqa: S603 - our own command
             [*_Q2V, *words],
@@ -142,7 +143,7 @@ class Site:
             "Q2V_KV_NAMESPACE_ID": self.namespace_id,
             "Q2V_LIMITS_VECTORS_PER_UPLOAD": str(UPLOAD_VECTORS),
             "Q2V_LIMITS_POLL_S": "0.2",
-            "Q2V_LIMITS_KV_SETTLE_S": "0.2",
+            "Q2V_LIMITS_KV_SETTLE_S": str(PROFILES[self.profile].kv_visible_after_s + 0.2),
             "Q2V_LIMITS_REQUESTS_PER_5MIN": "1200",
         }
 
@@ -150,10 +151,10 @@ class Site:
 _Q2V = (sys.executable, "-m", "q2v")
 
 
-def build_site(folder: Path, points: int) -> Site:
+def build_site(folder: Path, points: int, profile: str) -> Site:
     """A sealed snapshot of so many points, and a target that holds somebody's content."""
     folder.mkdir(parents=True)
-    site = Site(folder)
+    site = Site(folder, profile)
     with serving("benchmarks.served", str(points), str(DIMENSIONS), "0") as url:
         source = {
             "QDRANT_URL": url.strip(),
@@ -170,7 +171,7 @@ def build_site(folder: Path, points: int) -> Site:
 def _furnish(site: Site, points: int) -> None:
     """What was there before us: some of our ids with other content, foreign ids, KV entries."""
     last_file = f"file-{(points - 1) // 12:07d}"
-    with closing(SandboxStore(site.state, INSTANT, SystemClock())) as store:
+    with closing(SandboxStore(site.state, PROFILES[site.profile], SystemClock())) as store:
         ids = ["file-0000000_0", f"{last_file}_0", "foreign-1", "foreign-2"]
         for number, vector_id in enumerate(ids):
             values = np.zeros(DIMENSIONS, np.float32)
