@@ -116,7 +116,8 @@ class Site:
 
     def run(self, *words: str, **environment: str) -> str:
         """A command that is left alone and has to succeed; returns its stdout."""
-        return self.check(self.start(*words, **environment))
+        with ended_at_last(self.start(*words, **environment)) as process:
+            return self.check(process)
 
     def check(self, process: subprocess.Popen[str]) -> str:
         """Wait for a command that has to succeed; returns its stdout."""
@@ -189,3 +190,13 @@ def was_killed(process: subprocess.Popen[str]) -> bool:
     """Kill a process that may have ended by itself; whether the kill struck it alive."""
     process.kill()
     return process.wait() == -signal.SIGKILL
+
+
+@contextmanager
+def ended_at_last(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that does not outlive the block, whatever fails in it."""
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()

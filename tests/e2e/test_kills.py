@@ -74,7 +74,7 @@ def test_what_was_in_doubt_may_come_again_and_is_counted() -> None:
 
     ledger.look(RUN, before + _journal(("ack", 1)), _uploads(0, 1, 1), migrating=True)
 
-    assert (ledger.uploads, ledger.repeats) == (3, 1)
+    assert (ledger.uploads, ledger.repeats, ledger.acknowledged) == (3, 1, 2)
 
 
 def test_what_was_acknowledged_may_not() -> None:
@@ -103,6 +103,16 @@ def test_nor_a_kv_write_once_it_was_acknowledged() -> None:
 
     with pytest.raises(AssertionError, match="KV"):
         ledger.look(RUN, journal, [written, written, written], migrating=True)
+
+
+def test_a_kv_write_in_doubt_may_arrive_late_and_again() -> None:
+    intent = json.dumps({"type": "intent", "round": 0, "store": "kv", "batch": 0}).encode() + b"\n"
+    written: Entry = {"method": "PUT", "path": "/kv/bulk", "status": 200, "body_sha256": ""}
+    ledger = _ledger(intent, [])
+
+    ledger.look(RUN, intent, [written] * 3, migrating=True)
+    with pytest.raises(AssertionError, match="KV"):
+        ledger.look(RUN, intent, [written] * 7, migrating=True)
 
 
 @pytest.mark.parametrize(
