@@ -76,11 +76,12 @@ clients: $(SETUP) ## the official clients against the stand-in; needs npm (about
 	@$(BIN)/python -m tests.clients.run
 
 SEEDS ?= 2000
-faults: $(SETUP) ## every fault at every step, SEEDS=20000 simulated cutovers, operators, planted bugs (an hour and more)
+faults: $(SETUP) ## every fault at every step, SEEDS=20000 simulated cutovers, operators, planted bugs, fifty kills (an hour and more)
 	@$(BIN)/python -m tests.faults.sweep
 	@$(BIN)/python -m tests.faults.simulation --seeds $(SEEDS)
 	@$(BIN)/python -m tests.faults.operator
 	@$(BIN)/python -m tests.faults.canaries
+	@$(BIN)/python -m tests.e2e.kills
 
 clean: ## remove everything that make made; snapshots stay
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist rehearsal *.egg-info

@@ -8,7 +8,7 @@ from migrate.errors import UsageError
 from sandbox.app import ACCOUNT_ID, API_TOKEN
 from sandbox.bad_days import BAD_DAYS
 from sandbox.database import StateFolderError
-from sandbox.profile import PROFILES
+from sandbox.profile import PROFILES, with_budget
 from sandbox.server import serve
 
 
@@ -29,6 +29,18 @@ from sandbox.server import serve
     metavar="SPEC",
     help=f"Misbehave: {', '.join(BAD_DAYS)}, or single faults; sandbox/README.md lists them.",
 )
+@click.option(
+    "--requests-per-5min",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Answer so many in five minutes, not the 1,200 of the service.",
+)
+@click.option(
+    "--log",
+    "log_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File that gets one JSON line per request.",
+)
 def command(
     *,
     port: int,
@@ -37,6 +49,8 @@ def command(
     token: str,
     profile: str,
     fault: str | None,
+    requests_per_5min: int | None,
+    log_path: Path | None,
 ) -> None:
     """Serve a stand-in for Vectorize and Workers KV until stopped.
 
@@ -45,11 +59,12 @@ def command(
     try:
         serve(
             state,
-            profile=PROFILES[profile],
+            profile=with_budget(PROFILES[profile], requests_per_5min),
             account_id=account_id,
             api_token=token,
             fault=fault,
             port=port,
+            log_path=log_path,
         )
     except ValueError as error:
         raise UsageError(str(error), remedy="correct --fault or --account-id") from error

@@ -18,7 +18,7 @@ from sandbox.messages import Request, Response, edge_page, failure
 from sandbox.ndjson import UploadParser
 from sandbox.profile import INSTANT, Profile
 from sandbox.rate import RequestBudget
-from sandbox.request_log import RequestLog, RequestRecord
+from sandbox.request_log import RequestRecord, RequestSink
 from sandbox.routes_kv import KvRoutes
 from sandbox.routes_tokens import token_routes
 from sandbox.routes_vectorize import VectorizeRoutes
@@ -45,7 +45,7 @@ def create_app(
     api_token: str = API_TOKEN,
     fault: str | None = None,
     clock: Clock | None = None,
-    log: RequestLog | None = None,
+    log: RequestSink | None = None,
 ) -> "SandboxApp":
     """The stand-in as an ASGI app; it holds the state folder until `app.close()`.
 
@@ -82,7 +82,7 @@ class SandboxApp:
         account_id: str,
         api_token: str,
         faults: Faults,
-        log: RequestLog | None,
+        log: RequestSink | None,
     ) -> None:
         self.store = store
         self._clock = clock

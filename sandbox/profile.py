@@ -1,6 +1,6 @@
 """How the stand-in behaves: every delay, rate and habit as a field, and the two named sets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,3 +62,10 @@ STRICT = Profile(
 )
 
 PROFILES = {profile.name: profile for profile in (INSTANT, STRICT)}
+
+
+def with_budget(profile: Profile, requests_per_5min: int | None) -> Profile:
+    """The profile with another budget of the token; None keeps its own."""
+    if requests_per_5min is None:
+        return profile
+    return replace(profile, requests_per_5min=requests_per_5min)

@@ -1,9 +1,14 @@
 """What came in: one record per request, for tests that count, compare and look at the wire."""
 
+import os
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Protocol
 from urllib.parse import parse_qsl
+
+import orjson
 
 RECORDS_MAX = 100_000  # the oldest are dropped
 
@@ -26,6 +31,13 @@ class RequestRecord:
         return dict(parse_qsl(self.query, keep_blank_values=True))
 
 
+class RequestSink(Protocol):
+    """Takes a record before its request is answered."""
+
+    def append(self, record: RequestRecord) -> None:
+        """Add one."""
+
+
 class RequestLog:
     """The newest records, oldest first."""
 
@@ -39,3 +51,22 @@ class RequestLog:
     def records(self) -> list[RequestRecord]:
         """A copy of all that are kept."""
         return list(self._records)
+
+
+class RequestLogFile:
+    """One JSON line per record, added to a file that only its owner reads.
+
+    A line is there before its request is answered, so whoever has an answer finds its line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises OSError when the file cannot be opened."""
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def append(self, record: RequestRecord) -> None:
+        """Add one line, in one write."""
+        os.write(self._file, orjson.dumps(asdict(record), option=orjson.OPT_APPEND_NEWLINE))
+
+    def close(self) -> None:
+        """Release the file."""
+        os.close(self._file)

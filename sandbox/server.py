@@ -28,8 +28,8 @@ from sandbox.app import (
 from sandbox.bad_days import BAD_DAYS
 from sandbox.clock import Clock
 from sandbox.faults import known_faults
-from sandbox.profile import INSTANT, PROFILES, Profile
-from sandbox.request_log import RequestLog, RequestRecord
+from sandbox.profile import INSTANT, PROFILES, Profile, with_budget
+from sandbox.request_log import RequestLog, RequestLogFile, RequestRecord
 from sandbox.store import SandboxStore
 
 __all__ = ["RunningSandbox", "create_app", "running_sandbox", "serve"]
@@ -97,28 +97,42 @@ def serve(
     api_token: str = API_TOKEN,
     fault: str | None = None,
     port: int = 0,
+    log_path: Path | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM. The first line on stdout tells where and with which token."""
-    app = create_app(
-        state_dir, profile=profile, account_id=account_id, api_token=api_token, fault=fault
-    )
+    """Serve until SIGINT or SIGTERM. The first line on stdout tells where and with which token.
 
-    async def run() -> None:
-        stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        with _listening_socket(port) as listener:
-            line = {
-                "base_url": _base_url(listener.getsockname()[1]),
-                "account_id": account_id,
-                "api_token": api_token,
-            }
-            async with _connections(app, listener):
-                print(json.dumps(line), flush=True)  # noqa: T201 - stdout is the result
-                await stop.wait()
+    `log_path` names a file that gets one line per request. Raises as `create_app`, and OSError
+    when that file cannot be opened.
+    """
+    with contextlib.ExitStack() as stack:
+        log = None
+        if log_path is not None:
+            log = stack.enter_context(contextlib.closing(RequestLogFile(log_path)))
+        app = create_app(
+            state_dir,
+            profile=profile,
+            account_id=account_id,
+            api_token=api_token,
+            fault=fault,
+            log=log,
+        )
+        stack.enter_context(contextlib.closing(app))
+        asyncio.run(_serve_until_stopped(app, port, account_id, api_token))
 
-    with contextlib.closing(app):
-        asyncio.run(run())
+
+async def _serve_until_stopped(app: SandboxApp, port: int, account_id: str, api_token: str) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    with _listening_socket(port) as listener:
+        line = {
+            "base_url": _base_url(listener.getsockname()[1]),
+            "account_id": account_id,
+            "api_token": api_token,
+        }
+        async with _connections(app, listener):
+            print(json.dumps(line), flush=True)  # noqa: T201 - stdout is the result
+            await stop.wait()
 
 
 def _base_url(port: int) -> str:
@@ -202,14 +216,17 @@ def main() -> None:
     parser.add_argument(
         "--fault", help=f"{', '.join(BAD_DAYS)}, or a comma-separated list of {known_faults()}"
     )
+    parser.add_argument("--requests-per-5min", type=int, help="instead of the profile's budget")
+    parser.add_argument("--log", type=Path, help="file that gets one JSON line per request")
     arguments = parser.parse_args()
     serve(
         arguments.state,
-        profile=PROFILES[arguments.profile],
+        profile=with_budget(PROFILES[arguments.profile], arguments.requests_per_5min),
         account_id=arguments.account_id,
         api_token=arguments.token,
         fault=arguments.fault,
         port=arguments.port,
+        log_path=arguments.log,
     )
 
 

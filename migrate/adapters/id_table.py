@@ -1,6 +1,7 @@
 """All target ids of a run with their file and order: whole-set questions in bounded memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -11,9 +12,11 @@ import pyarrow as pa
 
 from migrate.adapters.durable import make_folder, remove_folder
 from migrate.core.model import KvEntry, VectorId
+from migrate.errors import LocalStorageError
 
 MEMORY_LIMIT = "200MB"  # beyond it duckdb spills to disk; its RSS stays within 1.3 of the limit
 _FETCH_ROWS = 10_000
+Parameters = Sequence[object] | Mapping[str, object] | None
 _SCHEMA = pa.schema(
     [
         ("row", pa.int64()),
@@ -84,6 +87,22 @@ def open_database(spill: Path) -> duckdb.DuckDBPyConnection:
     )
 
 
+@contextmanager
+def _spilling(spill: Path) -> Iterator[None]:
+    """Translate what the library says when it cannot spill; other errors are bugs of ours.
+
+    The same full disk is one of three to it, by where it strikes: out of memory (there is no
+    place to offload to), a failed commit, or fatal (in a checkpoint of its own).
+    """
+    try:
+        yield
+    except (duckdb.OperationalError, duckdb.FatalException) as error:
+        raise LocalStorageError(
+            f"spilling ids to {spill}: {str(error).splitlines()[0]}",
+            remedy="free some disk space, then run the same command again",
+        ) from error
+
+
 class IdTable:
     """A table of (row, target id, file, order, content digest); a context manager.
 
@@ -92,16 +111,17 @@ class IdTable:
     """
 
     def __init__(self, spill: Path) -> None:
+        """Like every other method, raises LocalStorageError when there is no room to spill."""
         make_folder(spill)
         self._spill = spill
         self._database = open_database(spill)
-        self._database.execute(
+        self._execute(
             "CREATE TABLE vectors "
             "(row BIGINT, vector_id VARCHAR, file VARCHAR, position BIGINT, content BLOB, "
             "point VARCHAR, metadata_bytes BIGINT, notes VARCHAR[])"
         )
-        self._database.execute("CREATE TABLE listed (vector_id VARCHAR)")
-        self._database.execute("CREATE TABLE listed_keys (key VARCHAR, expiration BIGINT)")
+        self._execute("CREATE TABLE listed (vector_id VARCHAR)")
+        self._execute("CREATE TABLE listed_keys (key VARCHAR, expiration BIGINT)")
 
     def __enter__(self) -> Self:
         """The table itself."""
@@ -151,38 +171,25 @@ class IdTable:
             [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)],
             schema=_SCHEMA,
         )
-        self._database.register("batch", batch)
-        self._database.execute("INSERT INTO vectors SELECT * FROM batch")
-        self._database.unregister("batch")
+        self._insert("vectors", batch)
 
     def add_listed(self, vector_ids: Sequence[VectorId]) -> None:
         """Some ids of one listing of the target."""
-        self._insert("listed", {"vector_id": pa.array(vector_ids, pa.string())})
+        self._insert("listed", pa.table({"vector_id": pa.array(vector_ids, pa.string())}))
 
     def clear_listed(self) -> None:
         """Forget the listing: a walk that broke is void as a whole."""
-        self._database.execute("DELETE FROM listed")
+        self._execute("DELETE FROM listed")
 
     def add_listed_keys(self, entries: Sequence[KvEntry]) -> None:
         """Some keys of one listing of the KV namespace, with their expiry."""
-        self._insert(
-            "listed_keys",
-            {
-                "key": pa.array([entry.key for entry in entries], pa.string()),
-                "expiration": pa.array([entry.expiration for entry in entries], pa.int64()),
-            },
-        )
+        keys = pa.array([entry.key for entry in entries], pa.string())
+        expirations = pa.array([entry.expiration for entry in entries], pa.int64())
+        self._insert("listed_keys", pa.table({"key": keys, "expiration": expirations}))
 
     def clear_listed_keys(self) -> None:
         """Forget the listing of keys."""
-        self._database.execute("DELETE FROM listed_keys")
-
-    def _insert(self, table: str, columns: dict[str, pa.Array]) -> None:
-        batch = pa.table(columns)
-        if len(batch):
-            self._database.register("batch", batch)
-            self._database.execute(f"INSERT INTO {table} SELECT * FROM batch")  # noqa: S608 - our own names
-            self._database.unregister("batch")
+        self._execute("DELETE FROM listed_keys")
 
     def count_listed(self) -> int:
         """Ids in the listing."""
@@ -193,7 +200,7 @@ class IdTable:
         query = (
             "SELECT row FROM vectors SEMI JOIN listed USING (vector_id) WHERE row BETWEEN ? AND ?"
         )
-        rows = self._database.execute(query, [first_row, end_row - 1]).fetchall()
+        rows = self._execute(query, [first_row, end_row - 1])
         return frozenset(int(row) for (row,) in rows)
 
     def listed_vectors(self) -> Iterator[tuple[int, VectorId]]:
@@ -225,11 +232,9 @@ class IdTable:
             )
             ORDER BY key
         """
-        cursor = self._database.cursor()
-        cursor.execute(query, {"template": key_template, "field": f"{{{group_field}}}"})
-        while rows := cursor.fetchmany(_FETCH_ROWS):
-            for (key,) in rows:
-                yield str(key)
+        parameters = {"template": key_template, "field": f"{{{group_field}}}"}
+        for (key,) in self._rows(query, parameters):
+            yield str(key)
 
     def keys_expiring(self) -> Iterator[str]:
         """Every listed key that the service will delete by itself one day."""
@@ -239,14 +244,14 @@ class IdTable:
 
     def remove_collisions(self) -> None:
         """Take out every row that does not keep its id (`Collision.stays`)."""
-        self._database.execute(
+        self._execute(
             f"DELETE FROM vectors WHERE row IN (SELECT row FROM ({_COLLISIONS}) "  # noqa: S608 - our own constant
             "WHERE NOT identical OR row <> first_row)"
         )
 
     def remove_file(self, file: str) -> None:
         """Take out every row of a file."""
-        self._database.execute("DELETE FROM vectors WHERE file = ?", [file])
+        self._execute("DELETE FROM vectors WHERE file = ?", [file])
 
     def count_vectors(self) -> int:
         """Rows in the table."""
@@ -294,7 +299,7 @@ class IdTable:
     def rows_of_file(self, file: str) -> list[tuple[int, str]]:
         """Row and point of every vector of one file, by row."""
         query = "SELECT row, point FROM vectors WHERE file = ? ORDER BY row"
-        rows = self._database.execute(query, [file]).fetchall()
+        rows = self._execute(query, [file])
         return [(int(row), str(point)) for row, point in rows]
 
     def gaps(self) -> Iterator[FileGap]:
@@ -309,12 +314,24 @@ class IdTable:
             yield FileGap(str(file), int(vectors), int(lowest), int(highest))
 
     def _count(self, query: str) -> int:
-        # Fetched to the end: a half-read result would keep the connection from its next work.
-        [(count,)] = self._database.execute(query).fetchall()
+        [(count,)] = self._execute(query)
         return int(count)
 
-    def _rows(self, query: str) -> Iterator[tuple[Any, ...]]:
-        cursor = self._database.cursor()
-        cursor.execute(query)
-        while rows := cursor.fetchmany(_FETCH_ROWS):
-            yield from rows
+    def _insert(self, table: str, batch: pa.Table) -> None:
+        if len(batch):
+            self._database.register("batch", batch)
+            self._execute(f"INSERT INTO {table} SELECT * FROM batch")  # noqa: S608 - our own names
+            self._database.unregister("batch")
+
+    def _execute(self, query: str, parameters: Parameters = None) -> list[tuple[Any, ...]]:
+        """All rows: a half-read result would keep the connection from its next work."""
+        with _spilling(self._spill):
+            return self._database.execute(query, parameters).fetchall()
+
+    def _rows(self, query: str, parameters: Parameters = None) -> Iterator[tuple[Any, ...]]:
+        """Rows as they are asked for, while the table is used for other questions."""
+        with _spilling(self._spill):
+            cursor = self._database.cursor()
+            cursor.execute(query, parameters)
+            while rows := cursor.fetchmany(_FETCH_ROWS):
+                yield from rows

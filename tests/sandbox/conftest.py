@@ -1,8 +1,10 @@
 """A stand-in on a real socket, a clock that the test moves, a client that knows the paths."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,23 @@ from sandbox.clock import ManualClock
 from sandbox.profile import INSTANT, Profile
 from sandbox.server import RunningSandbox, running_sandbox
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 DIMENSIONS = 32
 NDJSON = {"content-type": "application/x-ndjson"}
+
+
+@contextmanager
+def served(state: Path, *options: str) -> Any:
+    """The stand-in as a process of its own; gives the process and what its first line said."""
+    command = [sys.executable, "-m", "sandbox.server", "--state", str(state), *options]
+    with subprocess.Popen(  # noqa: S603 - our own program, no shell
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield process, json.loads(process.stdout.readline())
+        finally:
+            process.kill()
 
 
 def line(vector_id: str, first: float = 0.5, **members: object) -> str:

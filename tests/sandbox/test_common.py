@@ -11,7 +11,7 @@ import pytest
 from sandbox.app import API_TOKEN
 from sandbox.profile import INSTANT, STRICT
 from sandbox.server import create_app
-from tests.sandbox.conftest import Client, Start, refusal
+from tests.sandbox.conftest import Client, Start, refusal, served
 
 
 def test_a_missing_or_unknown_token_answers_401(client: Client) -> None:
@@ -65,6 +65,15 @@ def test_the_budget_is_shared_and_its_lockout_refuses_everything(
     assert refusal(client.http.get(client.indexes)) == (429, 10429)
     client.clock.advance(1)
     assert client.http.get(client.indexes).status_code == 200
+
+
+def test_the_budget_can_be_set_from_outside(tmp_path: Path) -> None:
+    with served(tmp_path / "state", "--requests-per-5min", "2") as (_, told):
+        url = f"{told['base_url']}/user/tokens/verify"
+        headers = {"authorization": f"Bearer {told['api_token']}"}
+        statuses = [httpx.get(url, headers=headers).status_code for _ in range(3)]
+
+    assert statuses == [200, 200, 429]
 
 
 def test_the_window_slides(start: Start) -> None:

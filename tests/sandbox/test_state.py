@@ -1,14 +1,10 @@
 """State on disk: private, held by one process, the same after a kill at any instant."""
 
-import json
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -18,23 +14,7 @@ from sandbox.database import StateFolderError
 from sandbox.profile import INSTANT, STRICT
 from sandbox.server import create_app, running_sandbox
 from sandbox.store import SandboxStore
-from tests.sandbox.conftest import DIMENSIONS, NDJSON, Client, line
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-@contextmanager
-def served(state: Path, *options: str) -> Any:
-    """The stand-in as a process of its own; gives the process and what its first line said."""
-    command = [sys.executable, "-m", "sandbox.server", "--state", str(state), *options]
-    with subprocess.Popen(  # noqa: S603 - our own program, no shell
-        command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        try:
-            yield process, json.loads(process.stdout.readline())
-        finally:
-            process.kill()
+from tests.sandbox.conftest import DIMENSIONS, NDJSON, Client, line, served
 
 
 def test_a_kill_loses_nothing_that_was_accepted(tmp_path: Path) -> None:

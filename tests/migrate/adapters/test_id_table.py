@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrate.adapters.id_table import Collision, FileGap, FileVectors, IdTable
+from migrate.adapters.id_table import Collision, FileGap, FileVectors, IdTable, open_database
 from migrate.core.model import KvEntry, VectorId
+from migrate.errors import LocalStorageError
 
 
 @dataclass(frozen=True)
@@ -213,3 +215,42 @@ def test_a_file_of_fifty_thousand_chunks(tmp_path: Path) -> None:
 
         assert list(table.gaps()) == []
         assert file.vector_ids == tuple(f"v{number:06d}" for number in reversed(numbers))
+
+
+@pytest.mark.fault("G04")
+@pytest.mark.parametrize("memory_mb", [4, 6, 8, 12, 16, 24, 32])
+def test_no_room_to_spill_is_a_failure_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory_mb: int
+) -> None:
+    """The library has several words for it; none of them is a bug of ours."""
+
+    def open_small(spill: Path) -> duckdb.DuckDBPyConnection:
+        database = open_database(spill)
+        database.execute(f"SET memory_limit = '{memory_mb}MB'")
+        database.execute("SET max_temp_directory_size = '1MB'")
+        return database
+
+    monkeypatch.setattr("migrate.adapters.id_table.open_database", open_small)
+    with pytest.raises(LocalStorageError) as raised, IdTable(tmp_path / "spill") as table:
+        _fill(table, vectors=1_000_000)
+
+    assert str(tmp_path / "spill") in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert "free some disk space" in raised.value.remedy
+    assert not (tmp_path / "spill").exists()
+
+
+def _fill(table: IdTable, *, vectors: int) -> None:
+    for first in range(0, vectors, 2_000):
+        rows = range(first, first + 2_000)
+        table.add(
+            rows=rows,
+            vector_ids=[VectorId(f"file-{row:020d}") for row in rows],
+            files=[f"file-{row // 7:020d}" for row in rows],
+            positions=[row % 7 for row in rows],
+        )
+
+
+def test_a_statement_that_is_wrong_stays_a_bug(tmp_path: Path) -> None:
+    with pytest.raises(duckdb.ProgrammingError), IdTable(tmp_path / "spill") as table:
+        table._count("SELECT nonsense")  # noqa: SLF001 - no public way to be wrong
