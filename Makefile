@@ -6,8 +6,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.installed
-# Nothing is written outside the clone: caches and temporary files stay in it.
-export PYTHONDONTWRITEBYTECODE := 1
+# Nothing is written outside the clone: caches and temporary files stay in it. Bytecode is kept, also
+# where the environment says otherwise: the tests start many processes.
+export PYTHONDONTWRITEBYTECODE :=
 export TMPDIR := $(CURDIR)/build/tmp
 $(shell mkdir -p $(TMPDIR))
 
@@ -30,7 +31,7 @@ rehearse: $(SETUP) ## the whole move, into a local stand-in: move, prove, roll b
 	@$(BIN)/q2v rehearse $(ARGS)
 
 test: $(SETUP) ## the test suite; T=path K=pattern for a part of it
-	@$(BIN)/python -m pytest $(if $(T),$(T),tests) $(if $(K),-k '$(K)') -q -n 4 --dist worksteal
+	@$(BIN)/python -m pytest $(if $(T),$(T),tests) $(if $(K),-k '$(K)') -q -n 6 --dist worksteal
 
 check: lint types docs-check audit test ## all that CI asks for
 

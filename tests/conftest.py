@@ -1,5 +1,6 @@
 """Settings for the whole suite: properties repeat, and every row of the fault matrix is covered."""
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -22,6 +23,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if unknown:
                 raise pytest.UsageError(f"{item.nodeid}: no row {', '.join(sorted(unknown))}")
             item.user_properties += [(FAULT, row) for row in mark.args]
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of collected tests stay as they are: no later garbage collection walks them."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Libraries complain at the end of a process of what nobody has freed."""
+    gc.unfreeze()
 
 
 def _properties(reporter: pytest.TerminalReporter, name: str) -> Iterator[str]:

@@ -10,8 +10,8 @@ from q2v.steps.child import kill_within
 from q2v.steps.scene import Scene
 from q2v.steps.story import Step, expect
 
-# After so long at work: the first one mostly in the planning, the later ones in the writing.
-KILLED_AFTER_S = (0.1, 0.5, 1.2)
+# After so long at work: the first one mostly in the planning, the second in the writing.
+KILLED_AFTER_S = (0.1, 0.8)
 
 
 def kill_some(scene: Scene, step: Step, *words: str) -> None:

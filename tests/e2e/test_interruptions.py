@@ -1,7 +1,6 @@
 """Killed, stopped, started twice, or cut off: the same command goes on and nothing is lost."""
 
 import os
-import random
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -47,27 +46,6 @@ def test_a_killed_migrate_goes_on_and_sends_nothing_twice_that_was_acknowledged(
         repeated = len(bench.uploads()) - len(set(bench.uploads()))
         assert len(set(bench.uploads())) == 40
         assert repeated <= 3
-
-
-@pytest.mark.fault("G01")
-def test_kills_at_random_moments_end_in_the_state_of_an_undisturbed_run(tmp_path: Path) -> None:
-    moments = random.Random(20261123)  # noqa: S311 - the same moments every time
-    with workbench(tmp_path / "calm", points(120), settings=SMALL_UPLOADS) as calm:
-        calm.move()
-        expected = (calm.stored().keys(), calm.entries())
-    with workbench(tmp_path / "wild", points(120), settings=SMALL_UPLOADS) as bench:
-        bench.run("snapshot")
-        for _ in range(5):
-            process = bench.start("migrate")
-            try:
-                process.wait(moments.uniform(0.6, 2.0))
-            except Exception:  # noqa: BLE001 - it is still running: that is the point
-                process.send_signal(signal.SIGKILL)
-            process.communicate()
-
-        assert bench.run("migrate").exit_code == 0
-        assert expected == (bench.stored().keys(), bench.entries())
-        assert bench.run("reconcile").exit_code == 0
 
 
 @pytest.mark.fault("N06", "K02")
@@ -174,11 +152,11 @@ def test_a_target_that_cannot_be_read_is_indeterminate_never_equal(tmp_path: Pat
 @pytest.mark.fault("S04")
 def test_a_killed_snapshot_goes_on_and_gives_the_same_bytes(tmp_path: Path) -> None:
     """Bytes do not depend on page size, kills or restarts."""
-    with workbench(tmp_path / "calm", points(2_500)) as calm:
+    with workbench(tmp_path / "calm", points(1_500)) as calm:
         assert calm.run("snapshot").exit_code == 0
         expected = _part_bytes(calm)
     for number, page in enumerate((7, 256)):
-        with workbench(tmp_path / f"wild-{number}", points(2_500)) as bench:
+        with workbench(tmp_path / f"wild-{number}", points(1_500)) as bench:
             process = bench.start("snapshot", "--page-points", str(page))
             while process.poll() is None and len(bench.collection.requests) < 5:
                 pass

@@ -16,7 +16,7 @@ from tests.servers.qdrant_points import StoredPoint
 @pytest.mark.timeout(240)
 def test_a_rehearsal_holds_and_can_be_repeated_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "rehearsal"
-    words = ["rehearse", "--dir", str(folder), "--chunks", "300", "--json"]
+    words = ["rehearse", "--dir", str(folder), "--chunks", "150", "--json"]
     results = [CliRunner().invoke(cli, words) for _ in range(2)]
 
     assert [result.exit_code for result in results] == [0, 0], results[0].stdout

@@ -264,18 +264,23 @@ def faults_at(step: Step) -> list[Fault]:
     return [fault for fault in Fault if step.takes(fault)]
 
 
-def share_of(bench: Bench) -> Iterator[tuple[Fault, int]]:
-    """The cases of `make check`: a kill at every step, and one other fault, in turns."""
+def share_of(bench: Bench) -> Iterator[Case]:
+    """The cases of `make check`: at every step one fault, every second time a kill.
+
+    A migrate that is undone takes its even steps only; the odd ones are struck when it goes on.
+    """
     for at, step in enumerate(bench.truth.steps, start=1):
-        possible = faults_at(step)
-        if Fault.KILL in possible:
-            yield Fault.KILL, at
-        others = [fault for fault in possible if fault is not Fault.KILL]
-        if others:
-            yield others[at % len(others)], at
+        kill, others = step.takes(Fault.KILL), [f for f in faults_at(step) if f is not Fault.KILL]
+        if bench.stage.act is not World.migrate:
+            kill = kill and at % 2 == 0
+        elif (at % 2 == 0) != (bench.stage.undo is not None):
+            continue
+        else:
+            kill = kill and at // 2 % 2 == 0
+        yield (Fault.KILL if kill or not others else others[at // 2 % len(others)]), at
 
 
-def all_of(bench: Bench) -> Iterator[tuple[Fault, int]]:
+def all_of(bench: Bench) -> Iterator[Case]:
     """Every fault at every step."""
     for at, step in enumerate(bench.truth.steps, start=1):
         for fault in faults_at(step):
