@@ -15,7 +15,10 @@ FAULT, TOLD = "fault", "told"  # names of test properties: a row covered, a line
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Note the rows that each test names; a name that is no row stops everything."""
+    """Note the rows that each test names; a name that is no row stops everything.
+
+    Tests that mostly wait come first: the others fill their pauses.
+    """
     rows = read_rows()
     for item in items:
         for mark in item.iter_markers(FAULT):
@@ -23,6 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if unknown:
                 raise pytest.UsageError(f"{item.nodeid}: no row {', '.join(sorted(unknown))}")
             item.user_properties += [(FAULT, row) for row in mark.args]
+    items.sort(key=lambda item: item.get_closest_marker("early") is None)
 
 
 def pytest_collection_finish() -> None:

@@ -29,6 +29,7 @@ def test_a_rehearsal_holds_and_can_be_repeated_at_once(tmp_path: Path) -> None:
     assert [folder] == list(tmp_path.iterdir())
 
 
+@pytest.mark.early
 @pytest.mark.timeout(300)
 @pytest.mark.fault("G01", "N01", "N04", "N06", "N08", "K01", "K04", "U04")
 @pytest.mark.parametrize("bad_day", list(BAD_DAYS))

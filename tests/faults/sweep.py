@@ -10,7 +10,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,9 @@ import click
 import orjson
 
 from migrate.adapters.snapshot_folder import Snapshot, sealed_folders
-from migrate.errors import ExitCode, MigrationError
+from migrate.core.journal import Store
+from migrate.errors import ExitCode, MigrationError, UsageError
+from q2v.steps.find import find_run
 from tests.faults.steps import NO_SPACE, Fault, Kind, Step
 from tests.faults.world import World, WorldClock, open_world
 
@@ -184,6 +186,7 @@ def check_pair(bench: Bench, first: Case, second: Case, folder: Path) -> None:
             kept = _whole_lines(world)
             _live(world, bench.stage.undo or bench.stage.act, *second)
             expect(_whole_lines(world)[: len(kept)] == kept, "I2: the journal has changed")
+            _check_partition(world)
             _check_references(world)
             world.check_secrecy()
             _live_on(world, bench)
@@ -239,8 +242,32 @@ def _check_at_once(world: World, truth: Truth) -> None:
     for folder in sealed_folders(world.directory):
         for _ in Snapshot(folder).read(with_vectors=()):
             pass  # I4: whatever a manifest names is there and verifies
+    _check_partition(world)
     _check_references(world)
     world.check_secrecy()
+
+
+def _check_partition(world: World) -> None:
+    """I1: every point is in exactly one of pending, in doubt, acknowledged, left behind."""
+    try:
+        run = find_run(world.directory, None, None)
+    except UsageError:
+        return  # no run yet
+    with closing(run):
+        state, left_behind = run.state(), run.excluded_rows()
+    if not state.rounds:
+        return
+    spans = [(one.first, one.end) for one in state.rounds[0].pending.ranges]
+    spans += [
+        (one.first, one.end) for one in state.rounds[0].batches[Store.VECTORS] if not one.refused
+    ]
+    points = run.plan.points
+    rows = [row for first, end in spans for row in range(first, min(end, points))]
+    moving = sorted(row for row in rows if row not in left_behind)
+    expect(
+        moving == sorted(set(range(points)) - left_behind),
+        f"I1: no partition of {points} points: {spans}, left behind {sorted(left_behind)}",
+    )
 
 
 def _whole_lines(world: World) -> list[bytes]:
