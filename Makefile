@@ -38,7 +38,7 @@ check: lint types docs-check audit test ## all that CI asks for
 lint: $(SETUP) ## format, lint rules, import layers
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make fmt"; exit 1; }
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/lint-imports --no-cache > $(TMPDIR)/layers || { cat $(TMPDIR)/layers; exit 1; }
 
 types: $(SETUP) ## mypy, strict
 	@$(BIN)/mypy
