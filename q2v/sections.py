@@ -306,6 +306,14 @@ class SnapshotSettings:
         minimum=1,
         maximum=10_000,
     )
+    readers: int = declare(
+        2,
+        "Ranges of ids that are read at once from a server.",
+        flag="--readers",
+        unit="readers",
+        minimum=1,
+        maximum=16,
+    )
     hmac_key: SecretPlace | None = declare(  # noqa: RUF009 - makes a field, shares no value
         None,
         "Key that manifests and plans are sealed with (HMAC-SHA256) and have to fit, at least 32 "

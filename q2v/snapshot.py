@@ -67,6 +67,7 @@ def command(
     clock = wiring.system_clock()
     options = stage.SnapshotOptions(
         page_points=settings.snapshot.page_points,
+        readers=wiring.source_readers(settings),
         second_reading=second_reading,
         allow_empty=allow_empty,
         tool=wiring.TOOL,

@@ -64,6 +64,11 @@ def open_source(settings: Settings, *, clock: Clock, progress: Progress) -> Iter
         source.close()
 
 
+def source_readers(settings: Settings) -> int:
+    """How many readers the source takes at once; an embedded store is read by one."""
+    return settings.snapshot.readers if settings.source.path is None else 1
+
+
 def _source(settings: Settings, collection: str, clock: Clock, progress: Progress) -> PointSource:
     if settings.source.path is not None:
         # The engine is 14 MB of machine code: loaded only when it is the source.

@@ -1,12 +1,15 @@
 """Take the points out of a gRPC answer: ids, canonical payloads, float32 vectors.
 
 Both layouts are read: `dense` / `sparse` / `multi_dense` (servers from 1.17) and the older flat
-`data` with `vectors_count` or `indices`.
+`data` with `vectors_count` or `indices`. Pages of dense vectors alone go the fast way of
+`qdrant_grpc_packed`.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from google.protobuf.message import DecodeError, Message
 from qdrant_client.grpc import (
     PointId as WireId,
 )
@@ -19,6 +22,7 @@ from qdrant_client.grpc import (
 )
 
 from migrate.adapters.qdrant_columns import Misfit, PageBuilder, Received
+from migrate.adapters.qdrant_grpc_packed import packed_columns, packed_scroll_response
 from migrate.core.canonical import encode_canonical_json
 from migrate.core.model import Page, PointId, VectorKind, VectorSpec
 from migrate.errors import PreconditionError
@@ -33,19 +37,32 @@ def encode_id(point_id: PointId) -> WireId:
     return WireId(uuid=point_id.text) if point_id.rank else WireId(num=point_id.number)
 
 
-def decode_ids(answer: ScrollResponse) -> list[PointId]:
-    """The ids of a scroll answer; raises ValueError when one is missing."""
-    _check_end(answer)
-    return [_id(point) for point in answer.result]
+def decode_ids(answer: bytes) -> list[PointId]:
+    """The ids of a serialized scroll answer; raises ValueError when it is none."""
+    return [_id(point) for point in _parse(ScrollResponse, answer).result]
 
 
-def decode_points(answer: ScrollResponse, vectors: Sequence[VectorSpec]) -> Page:
-    """The points of a scroll answer.
+def decode_points(answer: bytes, vectors: Sequence[VectorSpec]) -> Page:
+    """The points of a serialized scroll answer.
 
     Raises ValueError for an answer that is none, and PreconditionError for a payload number
     that gRPC cannot carry exactly.
     """
-    _check_end(answer)
+    points = _parse(packed_scroll_response(), answer).result
+    columns = packed_columns(points, vectors)
+    if columns is None:
+        return _decode_each(_parse(ScrollResponse, answer), vectors)
+    ids = tuple(map(_id, points))
+    return Page(
+        ids=ids,
+        payloads=tuple(map(_payload, points, ids)),
+        vectors=dict(columns),
+        irregular=(None,) * len(ids),
+    )
+
+
+def _decode_each(answer: ScrollResponse, vectors: Sequence[VectorSpec]) -> Page:
+    """Vector by vector: any kind, and what fits no column."""
     page = PageBuilder(vectors)
     kinds = {spec.name: spec.kind for spec in vectors}
     for point in answer.result:
@@ -54,9 +71,15 @@ def decode_points(answer: ScrollResponse, vectors: Sequence[VectorSpec]) -> Page
     return page.build()
 
 
-def _check_end(answer: ScrollResponse) -> None:
-    if not answer.result and answer.HasField("next_page_offset"):
+def _parse(kind: type[Message], answer: bytes) -> Any:
+    """The message; ValueError when it is none, or claims more after an empty page."""
+    try:
+        message: Any = kind.FromString(answer)
+    except DecodeError as error:
+        raise ValueError(f"the answer is no message: {error}") from error
+    if not message.result and message.HasField("next_page_offset"):
         raise ValueError("the answer is an empty page that is not the last")
+    return message
 
 
 def _id(point: RetrievedPoint) -> PointId:

@@ -6,6 +6,7 @@ REST port is closed can be read; `qdrant_grpc_info` tells it in REST's shape.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import grpc
 from google.protobuf.message import Message
@@ -19,7 +20,6 @@ from qdrant_client.grpc import (
     PointsStub,
     QdrantStub,
     ScrollPoints,
-    ScrollResponse,
     WithPayloadSelector,
     WithVectorsSelector,
 )
@@ -40,6 +40,7 @@ from migrate.errors import AccessError, PreconditionError
 from migrate.ports import Clock
 
 VALUE_BYTES = 4
+SCROLL = "/qdrant.Points/Scroll"
 LIMIT_MAX = 2**32 - 1
 DISTRUST = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed")
 REFUSED = {
@@ -98,6 +99,10 @@ class GrpcTransport:
         self._points = PointsStub(self._channel)  # type: ignore[no-untyped-call]
         self._collections = CollectionsStub(self._channel)  # type: ignore[no-untyped-call]
         self._server = QdrantStub(self._channel)  # type: ignore[no-untyped-call]
+        # Without the stub's deserializer: `qdrant_grpc_records` parses the bytes.
+        self._fetch_scroll = self._channel.unary_unary(
+            SCROLL, request_serializer=ScrollPoints.SerializeToString
+        )
 
     def fetch_version(self) -> str | None:
         """`Qdrant.HealthCheck`, which needs no key."""
@@ -128,7 +133,7 @@ class GrpcTransport:
         """`Points.Scroll` for ids alone."""
         answer = self._scroll(start, limit, whole=False)
         try:
-            return decode_ids(answer), answer.ByteSize()
+            return decode_ids(answer), len(answer)
         except ValueError as error:
             raise PassingFailure(f"{self.url}: {error}") from error
 
@@ -138,7 +143,7 @@ class GrpcTransport:
         """`Points.Scroll` for whole points."""
         answer = self._scroll(start, limit, whole=True)
         try:
-            return decode_points(answer, vectors), answer.ByteSize()
+            return decode_points(answer, vectors), len(answer)
         except ValueError as error:
             raise PassingFailure(f"{self.url}: {error}") from error
 
@@ -146,7 +151,7 @@ class GrpcTransport:
         """Close the channel; harmless when repeated."""
         self._channel.close()
 
-    def _scroll(self, start: PointId | None, limit: int, *, whole: bool) -> ScrollResponse:
+    def _scroll(self, start: PointId | None, limit: int, *, whole: bool) -> bytes:
         request = ScrollPoints(
             collection_name=self._collection,
             limit=min(limit, LIMIT_MAX),
@@ -154,10 +159,10 @@ class GrpcTransport:
             with_payload=WithPayloadSelector(enable=whole),
             with_vectors=WithVectorsSelector(enable=whole),
         )
-        answer: ScrollResponse = self._send(self._points.Scroll, request)
+        answer: bytes = self._send(self._fetch_scroll, request)
         return answer
 
-    def _send(self, method: Callable[..., Message], request: Message) -> Message:
+    def _send(self, method: Callable[..., Message], request: Message) -> Any:
         try:
             return method(request, timeout=self._options.total_s, metadata=self._metadata)
         except grpc.RpcError as error:

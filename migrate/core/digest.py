@@ -31,21 +31,25 @@ _EXACT_INTEGER_MAX = 2**53
 
 
 def _field(tag: bytes, content: bytes) -> bytes:
-    return tag + struct.pack("<Q", len(content)) + content
+    return _head(tag, len(content)) + content
+
+
+def _head(tag: bytes, content_bytes: int) -> bytes:
+    return tag + struct.pack("<Q", content_bytes)
 
 
 def digest_points(page: Page) -> list[bytes]:
     """One digest per point of the page: id, payload and every vector, absent ones included."""
-    names = sorted(page.vectors)
-    columns = [(name.encode(), _unsigned_zeros(page.vectors[name])) for name in names]
+    columns = [_Column(name, page.vectors[name]) for name in sorted(page.vectors)]
     digests = []
     for position, point_id in enumerate(page.ids):
-        digest = hashlib.sha256(b"q2v point 1\n")
-        digest.update(_field(b"i", f"{point_id.id_type}:{point_id.text}".encode()))
-        digest.update(_field(b"p", page.payloads[position]))
-        for name, column in columns:
-            digest.update(_field(b"n", name))
-            digest.update(_encode_vector(column, position))
+        digest = hashlib.sha256(
+            b"q2v point 1\n"
+            + _field(b"i", f"{point_id.id_type}:{point_id.text}".encode())
+            + _field(b"p", page.payloads[position])
+        )
+        for column in columns:
+            column.add(digest, position)
         irregular = page.irregular[position]
         if irregular is not None:
             digest.update(_field(b"x", irregular))
@@ -53,19 +57,43 @@ def digest_points(page: Page) -> list[bytes]:
     return digests
 
 
-def _unsigned_zeros(column: VectorColumn) -> VectorColumn:
-    if isinstance(column, DenseColumn):
-        return DenseColumn(column.values + np.float32(0), column.present)
-    return column
+class _Column:
+    """Feeds the vectors of one name to digests: name, kind, shape, bytes; a kind for absent."""
 
+    def __init__(self, name: str, column: VectorColumn) -> None:
+        self._name = _field(b"n", name.encode())
+        self._column = column
+        self._bytes = memoryview(b"")  # of a dense column, row after row
+        self._row_bytes = 0
+        if isinstance(column, DenseColumn):
+            values = _unsigned_zeros(column.values)
+            self._row_bytes = values.itemsize * values.shape[1]
+            self._bytes = values.reshape(-1).data.cast("B")
 
-def _encode_vector(column: VectorColumn, position: int) -> bytes:
-    """One vector of one point: kind, shape, bytes; a kind of its own for absent."""
-    match column:
-        case DenseColumn():
+    def add(self, digest: "hashlib._Hash", position: int) -> None:
+        """The vector of one point."""
+        column = self._column
+        if isinstance(column, DenseColumn):
             if not column.present[position]:
-                return b"-"
-            return _field(b"d", column.values[position].tobytes())
+                digest.update(self._name + b"-")
+                return
+            start = position * self._row_bytes
+            digest.update(self._name + _head(b"d", self._row_bytes))
+            digest.update(self._bytes[start : start + self._row_bytes])  # not copied
+        else:
+            digest.update(self._name + _encode_vector(column, position))
+
+
+def _unsigned_zeros(values: Float32Matrix) -> Float32Matrix:
+    """The values, contiguous, with +0.0 for -0.0; a copy only where there is one."""
+    values = np.ascontiguousarray(values)
+    negative = values.view(np.uint32) == _SIGN
+    return values + np.float32(0) if negative.any() else values
+
+
+def _encode_vector(column: MultiColumn | SparseColumn, position: int) -> bytes:
+    """One multi or sparse vector: kind, shape, bytes; a kind of its own for absent."""
+    match column:
         case MultiColumn():
             rows = column.rows[position]
             if rows is None:

@@ -8,6 +8,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Literal
 
 from migrate.core.canonical import decode_json, encode_canonical_json
@@ -21,8 +22,10 @@ from migrate.core.model import PointId, VectorId
 # A double holds every integer up to here; beyond, the target may give back another number.
 EXACT_INTEGER_MAX = 2**53
 HASH_HEX_LENGTH = 64  # SHA-256, as the sync service writes it
+_HASH = re.compile(f"[0-9a-fA-F]{{{HASH_HEX_LENGTH}}}")
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _PLAIN_KEY = re.compile(r"\S+")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
 POINT_ID_FIELD = "point_id"
 
 
@@ -107,6 +110,13 @@ class _RefusedError(Exception):
 def template_fields(template: str) -> tuple[str, ...]:
     """The field names in braces, in order."""
     return tuple(_FIELD.findall(template))
+
+
+@lru_cache(maxsize=16)  # one template a run, asked for with every point
+def _template_parts(template: str) -> tuple[list[str], list[str]]:
+    """The texts around the fields, one more than fields; and the fields' names."""
+    parts = _FIELD.split(template)
+    return parts[::2], parts[1::2]
 
 
 def map_payload(point_id: PointId, payload: bytes, rules: MappingRules) -> Mapped | Quarantined:
@@ -199,7 +209,7 @@ def _check_hash(fields: dict[str, object], rules: MappingRules) -> bool:
         raise _RefusedError(
             Reason.FIELD_TYPE, rules.hash_key, f"{_shape(value)}, text was expected"
         )
-    if len(value) != HASH_HEX_LENGTH or not set(value) <= set("0123456789abcdefABCDEF"):
+    if not _HASH.fullmatch(value):
         raise _RefusedError(
             Reason.FIELD_RANGE,
             rules.hash_key,
@@ -225,10 +235,13 @@ def _representable(
     fields: dict[str, object], rules: MappingRules, changes: list[tuple[Change, str]]
 ) -> dict[str, object]:
     """The fields as metadata can hold them; the same object when none had to go."""
+    nulls = []
     for key, value in fields.items():
         _check_key(key, key)
-        _check_value(value, key, depth=0)
-    nulls = [key for key, value in fields.items() if value is None]
+        if value is None:
+            nulls.append(key)  # answered by the rule for nulls
+        else:
+            _check_value(value, key, depth=0)
     if nulls and rules.nulls == "quarantine":
         raise _RefusedError(Reason.UNREPRESENTABLE, nulls[0], "null")
     if not nulls:
@@ -238,11 +251,18 @@ def _representable(
 
 
 def _check_key(key: str, path: str) -> None:
+    if _is_plain_key(key):
+        return
     _check_unicode(key, path)
     if not key or "." in key or '"' in key or key.startswith("$"):
         raise _RefusedError(
             Reason.BAD_KEY, path, 'keys must not be empty, hold . or ", or start with $'
         )
+
+
+@lru_cache(maxsize=1024)  # the same few keys in every payload
+def _is_plain_key(key: str) -> bool:
+    return _PLAIN_NAME.fullmatch(key) is not None
 
 
 def _check_value(value: object, path: str, *, depth: int) -> None:
@@ -260,8 +280,6 @@ def _check_value(value: object, path: str, *, depth: int) -> None:
             for key, inner in value.items():
                 _check_key(key, f"{path}.{key}")
                 _check_value(inner, f"{path}.{key}", depth=1)
-        case None if depth == 0:
-            pass  # answered by the rule for nulls
         case _:
             raise _RefusedError(Reason.UNREPRESENTABLE, path, _shape(value))
 
@@ -286,7 +304,10 @@ def _check_unicode(text: str, path: str) -> None:
 
 
 def _vector_id(point_id: PointId, fields: dict[str, object], rules: MappingRules) -> VectorId:
-    text = _FIELD.sub(lambda match: _id_part(match[1], point_id, fields), rules.id_template)
+    literals, names = _template_parts(rules.id_template)
+    text = literals[0]
+    for name, literal in zip(names, literals[1:], strict=True):
+        text += _id_part(name, point_id, fields) + literal
     size = len(text.encode())
     if not 1 <= size <= VECTOR_ID_BYTES_MAX:
         raise _RefusedError(

@@ -46,7 +46,10 @@ def map_values(page: Page, rules: ValueRules) -> MappedValues:
     for position in np.flatnonzero(column.present & ~finite):
         quarantined[int(position)] = _quarantined(Reason.NON_FINITE, rules, "NaN or infinity")
     usable = column.present & finite
-    values = reduce_values(np.where(usable[:, None], column.values, np.float32(0)), rules)
+    plain = column.values  # copied only when a row of it must not be used
+    if not usable.all():
+        plain = np.where(usable[:, None], plain, np.float32(0))
+    values = reduce_values(plain, rules)
     if rules.metric == "cosine" or rules.reduce == "matryoshka":
         for position in np.flatnonzero(usable & ~values.any(axis=1)):
             quarantined[int(position)] = _quarantined(

@@ -6,9 +6,10 @@ the snapshot, so points that were added, changed or deleted meanwhile cannot hid
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +24,7 @@ from migrate.adapters.durable import (
     remove_folder,
     write_durably,
 )
+from migrate.adapters.in_order import map_in_order
 from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.snapshot_folder import (
     JOURNAL,
@@ -66,6 +68,7 @@ class SnapshotOptions:
     second_reading: SecondReading = "digest"
     allow_empty: bool = False
     part_points: int | None = None  # per part; None: by the size of a point
+    readers: int = 1  # ranges that are read at once
     tool: str = "q2v"
     seal_key: SealKey | None = None  # the manifest carries an HMAC of it
 
@@ -233,11 +236,14 @@ def _write_missing_parts(copy: _Copy, progress: Progress) -> None:
     state = fold_snapshot(copy.journal.entries)
     assert state.opened is not None
     progress.start("reading points", total=int(str(state.opened["points"])), unit="points")
+    missing = []
     for span in state.ranges():
         part = state.parts.get(span.ordinal)
         if part is None or not _is_there(copy.folder, part):
-            part = _write_range(copy, span)
-        progress.advance(part.rows)
+            missing.append(span)
+        else:
+            progress.advance(part.rows)
+    _write_ranges(copy, missing, progress)
 
 
 def _is_there(folder: Path, part: PartRecord) -> bool:
@@ -246,12 +252,25 @@ def _is_there(folder: Path, part: PartRecord) -> bool:
     return is_file(path) and file_sha256(path) == (part.bytes, part.sha256)
 
 
-def _write_range(copy: _Copy, span: Range) -> PartRecord:
-    """Read one range into its part; the journal entry makes it count."""
+def _write_ranges(copy: _Copy, spans: Iterable[Range], progress: Progress) -> None:
+    """Read ranges into their parts; the journal entry makes each count.
+
+    While one reader waits for an answer or decodes it, another writes: the Parquet writer and
+    the hashes run outside of Python's lock.
+    """
+    work = partial(_write_range, copy)
+    with map_in_order(work, spans, width=copy.options.readers) as parts:
+        for part in parts:
+            copy.journal.append({"type": PART_SEALED, **asdict(part)})
+            progress.advance(part.rows)
+
+
+def _write_range(copy: _Copy, span: Range, go_on: Callable[[], None]) -> PartRecord:
     ends: list[str] = []
 
     def pages() -> Iterator[tuple[Page, list[bytes]]]:
         for page in walk_points(copy.source, span.start, span.stop, limit=copy.options.page_points):
+            go_on()
             if not ends:
                 ends.append(page.ids[0].text)
             ends[1:] = [page.ids[-1].text]
@@ -259,7 +278,7 @@ def _write_range(copy: _Copy, span: Range) -> PartRecord:
 
     path = part_path(copy.folder, span.ordinal)
     rows, size, sha256 = write_part(path, pages(), copy.collection.vectors)
-    part = PartRecord(
+    return PartRecord(
         ordinal=span.ordinal,
         rows=rows,
         bytes=size,
@@ -267,8 +286,6 @@ def _write_range(copy: _Copy, span: Range) -> PartRecord:
         first_id=ends[0] if ends else "",
         last_id=ends[-1] if ends else "",
     )
-    copy.journal.append({"type": PART_SEALED, **asdict(part)})
-    return part
 
 
 def _read_again(copy: _Copy, progress: Progress) -> None:
@@ -279,13 +296,16 @@ def _read_again(copy: _Copy, progress: Progress) -> None:
         total = sum(part.rows for part in state.parts.values())
         progress.start("reading again", total=total, unit="points")
         changed = []
-        for span in state.ranges():
-            part = state.parts[span.ordinal]
-            differing = _changed_ids(copy, part, span)
-            if differing:
-                changed += differing
-                _write_range(copy, span)
-            progress.advance(part.rows)
+        moved: list[Range] = []
+        work = partial(_changed_ids, copy, state.parts)
+        with map_in_order(work, state.ranges(), width=copy.options.readers) as differing:
+            for span, ids in zip(state.ranges(), differing, strict=True):
+                if ids:
+                    changed += ids
+                    moved.append(span)
+                else:
+                    progress.advance(state.parts[span.ordinal].rows)
+        _write_ranges(copy, moved, progress)
         if not changed:
             return
         progress.say(f"{len(changed)} points changed while they were read; reading once more")
@@ -297,12 +317,15 @@ def _read_again(copy: _Copy, progress: Progress) -> None:
     )
 
 
-def _changed_ids(copy: _Copy, part: PartRecord, span: Range) -> list[str]:
+def _changed_ids(
+    copy: _Copy, parts: Mapping[int, PartRecord], span: Range, go_on: Callable[[], None]
+) -> list[str]:
     """The ids of a range that were added, changed or deleted since its part was written."""
-    written = _written_digests(copy, part)
+    written = _written_digests(copy, parts[span.ordinal])
     differing: list[str] = []
     if copy.options.second_reading == "digest":
         for page in walk_points(copy.source, span.start, span.stop, limit=copy.options.page_points):
+            go_on()
             for point_id, digest in zip(page.ids, digest_points(page), strict=True):
                 if written.pop(point_id, None) != digest:
                     differing.append(point_id.text)

@@ -267,7 +267,9 @@ def _run_snapshot(scene: Scene) -> snapshot_stage.SnapshotReport:
         wiring.open_source(scene.settings, clock=scene.clock, progress=scene.progress) as source,
     ):
         options = snapshot_stage.SnapshotOptions(
-            page_points=scene.settings.snapshot.page_points, tool=wiring.TOOL
+            page_points=scene.settings.snapshot.page_points,
+            readers=wiring.source_readers(scene.settings),
+            tool=wiring.TOOL,
         )
         return snapshot_stage.run(
             source, scene.snapshots, options, clock=scene.clock, progress=scene.progress
