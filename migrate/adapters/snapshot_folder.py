@@ -1,6 +1,7 @@
 """Snapshots on disk: find them, open sealed ones, read their rows."""
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from migrate.adapters.bounded import read_bounded
@@ -57,12 +58,17 @@ class Snapshot:
         """The folder of the runs of this snapshot."""
         return self.folder / RUNS
 
+    def part_starts(self) -> list[int]:
+        """The first row of every part."""
+        return list(accumulate((part.rows for part in self.manifest.parts[:-1]), initial=0))
+
     def read(
         self, *, with_vectors: Sequence[str], first_row: int = 0, end_row: int | None = None
     ) -> Iterator[SnapshotRows]:
         """Rows `first_row` .. `end_row` - 1 in order, with the named vectors.
 
-        Parts outside the range are not opened. Raises ArtefactDamagedError for a part that is
+        Parts outside the range are not opened, and of a part only what holds the range is decoded.
+        Raises ArtefactDamagedError for a part that is
         missing, cut, swapped or changed.
         """
         end = self.manifest.points if end_row is None else end_row
@@ -80,10 +86,9 @@ class Snapshot:
                 self.manifest.vectors,
                 with_vectors=with_vectors,
                 first_row=part_start,
+                wanted=range(first_row, end),
             ):
-                cut = _cut(rows, first_row, end)
-                if cut is not None:
-                    yield cut
+                yield _cut(rows, first_row, end)
 
     def unknown_files(self) -> list[str]:
         """Files that the manifest does not name; they are never read."""
@@ -93,11 +98,11 @@ class Snapshot:
         ]
 
 
-def _cut(rows: SnapshotRows, first_row: int, end_row: int) -> SnapshotRows | None:
+def _cut(rows: SnapshotRows, first_row: int, end_row: int) -> SnapshotRows:
     start = max(0, first_row - rows.first_row)
     end = min(len(rows.page), end_row - rows.first_row)
-    if start >= end:
-        return None
+    if (start, end) == (0, len(rows.page)):
+        return rows
     return SnapshotRows(
         rows.first_row + start, take_rows(rows.page, start, end), rows.digests[start:end]
     )

@@ -208,8 +208,12 @@ def read_part(
     *,
     with_vectors: Sequence[str],
     first_row: int,
+    wanted: range | None = None,
 ) -> Iterator[SnapshotRows]:
     """The rows of a part, one row group at a time; pages hold the named vectors only.
+
+    `first_row` is the number of the part's first row. Row groups without a row in `wanted` are
+    passed over; None wants all.
 
     The file is hashed and parsed through one open handle, so nobody can change it in between.
     Raises ArtefactDamagedError before the first row when it is not the file of the manifest, or
@@ -218,9 +222,9 @@ def read_part(
     shape = ParquetShape(
         schema=part_schema(vectors), rows=part.rows, group_rows_max=ROW_GROUP_ROWS, groups_full=True
     )
-    wanted = [spec for spec in vectors if spec.name in with_vectors]
+    specs = [spec for spec in vectors if spec.name in with_vectors]
     columns = ["point_id", "point_id_type", "payload", "irregular", "digest"]
-    columns += [vector_column(spec.name) for spec in wanted]
+    columns += [vector_column(spec.name) for spec in specs]
     with local_io("reading", path), disk().open_to_read(path) as file:
         size = file.seek(0, 2)
         file.seek(0)
@@ -231,12 +235,13 @@ def read_part(
                 remedy=repair_remedy(part),
             )
         parquet = open_parquet(file, path, shape)
-        row = first_row
         for group in range(parquet.num_row_groups):
+            row, end = first_row + group * ROW_GROUP_ROWS, first_row + (group + 1) * ROW_GROUP_ROWS
+            if wanted is not None and (end <= wanted.start or row >= wanted.stop):
+                continue
             with arrow_damage(path):
                 table = parquet.read_row_group(group, columns=columns, use_threads=False)
-                rows = _decode(table, wanted, row)
-            row += len(rows.page)
+                rows = _decode(table, specs, row)
             yield rows
 
 

@@ -1,7 +1,7 @@
 """Write vectors as NDJSON lines and group the lines into uploads."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -23,35 +23,16 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """The vectors of one upload, in snapshot order."""
+class Upload:
+    """What a journal says of one upload; its lines may be in another process."""
 
-    ordinal: int  # 0-based; names the batch in the journal
-    rows: tuple[int, ...]  # ascending; gaps where points stay behind
-    vector_ids: tuple[VectorId, ...]  # never empty
-    lines: tuple[bytes, ...]
-
-    @property
-    def first_row(self) -> int:
-        """The first vector's row."""
-        return self.rows[0]
-
-    @property
-    def end_row(self) -> int:
-        """One past the last vector's row."""
-        return self.rows[-1] + 1
-
-    @property
-    def body_bytes(self) -> int:
-        """Size of the encoded body, newlines included."""
-        return sum(map(len, self.lines))
-
-    def sha256(self) -> str:
-        """Digest of the exact bytes that are sent."""
-        digest = hashlib.sha256()
-        for line in self.lines:
-            digest.update(line)
-        return digest.hexdigest()
+    first_row: int  # of the first vector
+    middle_row: int  # of the vector at which a refused upload is cut in two
+    end_row: int  # one past the last vector's row
+    vectors: int  # at least 1
+    body_bytes: int  # of the encoded body, newlines included
+    sha256: str  # of the exact bytes that are sent, in hex
+    vector_id: VectorId  # of the first vector
 
 
 def encode_line(vector_id: VectorId, values: Float32Matrix, metadata: bytes) -> bytes:
@@ -75,47 +56,53 @@ def encode_vector(vector: Vector) -> bytes:
     return orjson.dumps(record, option=_OPTIONS)
 
 
-def split_batches(
+def take_lines(
     lines: Iterable[Line],
     *,
-    first_ordinal: int = 0,
     vectors_max: int,
     body_bytes_max: int,
     body_bytes_wanted: int | None = None,
-) -> Iterator[Batch]:
-    """Group lines, in order, into as few uploads as the limits allow.
+) -> list[Line]:
+    """The lines of the next upload: as many, in order, as the limits allow.
 
     `vectors_max` counts vectors per upload; `body_bytes_max` is bytes of the encoded body,
     newlines included. `body_bytes_wanted` is a smaller limit that a run has learned; a line
-    beyond it goes alone. Reads `lines` once, holding one batch in memory. Yields batches numbered
-    from `first_ordinal` whose concatenation is the input; never an empty one.
+    beyond it goes alone. Reads at most one line more than it returns. Empty when there is none.
     Raises PreconditionError if one vector alone exceeds `body_bytes_max`.
     """
-    ordinal = first_ordinal
     wanted = min(body_bytes_max, body_bytes_wanted or body_bytes_max)
-    held: list[Line] = []
-    held_bytes = 0
+    taken: list[Line] = []
+    taken_bytes = 0
     for line in lines:
         size = len(line.text)
         if size > body_bytes_max:
+            if taken:
+                break  # they go first; this line will be the first of the next upload
             raise PreconditionError(
                 f"vector '{line.vector_id}' (row {line.row}): {size} B encoded, "
                 f"an upload takes {body_bytes_max} B",
                 remedy="raise limits.body_bytes (the service takes 100 MB) or shorten the metadata",
             )
-        if held and (len(held) == vectors_max or held_bytes + size > wanted):
-            yield _batch(ordinal, held)
-            ordinal, held, held_bytes = ordinal + 1, [], 0
-        held.append(line)
-        held_bytes += size
-    if held:
-        yield _batch(ordinal, held)
+        if taken and taken_bytes + size > wanted:
+            break
+        taken.append(line)
+        taken_bytes += size
+        if len(taken) == vectors_max:
+            break
+    return taken
 
 
-def _batch(ordinal: int, lines: Sequence[Line]) -> Batch:
-    return Batch(
-        ordinal=ordinal,
-        rows=tuple(line.row for line in lines),
-        vector_ids=tuple(line.vector_id for line in lines),
-        lines=tuple(line.text for line in lines),
+def describe_upload(lines: Sequence[Line]) -> Upload:
+    """What the journal keeps of an upload of these lines; there is at least one."""
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line.text)
+    return Upload(
+        first_row=lines[0].row,
+        middle_row=lines[len(lines) // 2].row,
+        end_row=lines[-1].row + 1,
+        vectors=len(lines),
+        body_bytes=sum(len(line.text) for line in lines),
+        sha256=digest.hexdigest(),
+        vector_id=lines[0].vector_id,
     )

@@ -56,7 +56,7 @@ class Kind(StrEnum):
     PRE_IMAGE_PART = "pre_image_part"  # name, rows, sha256
     PRE_IMAGES_SEALED = "pre_images_sealed"  # vectors_present, kv_present, existing_elsewhere
     ROUND_OPENED = "round_opened"  # ordinal, kind: full|repair, vectors, names, sha256
-    INTENT = "intent"  # round, store, batch, first, end, count, bytes, sha256
+    INTENT = "intent"  # round, store, batch, first, end, count, bytes, sha256; vectors also start
     ACK = "ack"  # round, store, batch, mutation_id, server_date
     REFUSED = "refused"  # round, store, batch, status, code, text, and middle or vector_id
     VECTORS_PROCESSED = "vectors_processed"  # round, evidence
@@ -105,6 +105,8 @@ class RoundState:
         default_factory=lambda: {store: [] for store in Store}
     )
     pending: PendingRows = field(default_factory=PendingRows)
+    # Uploads in the order of their acks: with several in flight not that of their intents.
+    taken: list[BatchRecord] = field(default_factory=list)
     processed: bool = False
     completed: bool = False
 
@@ -247,7 +249,7 @@ def _intent(state: RunState, entry: Entry) -> None:
     if record.ordinal != len(batches):
         raise ValueError("a batch has one intent, and batches are numbered without gaps")
     if store is Store.VECTORS:
-        round_.pending.take(record.first, record.end)
+        round_.pending.take(_int(entry, "start"), record.end)
     batches.append(record)
 
 
@@ -266,6 +268,7 @@ def _ack(state: RunState, entry: Entry) -> None:
     batch.mutation_id = _optional_text(entry, "mutation_id")
     batch.server_date = _optional_text(entry, "server_date")
     if entry["store"] == Store.VECTORS:
+        _round(state, entry).taken.append(batch)
         state.upload_sizes.note_taken(batch.body_bytes)
 
 

@@ -25,6 +25,7 @@ VECTORS_PER_INDEX_MAX = 20_000_000  # 2026-08-05; 10 million and 5 million in ea
 # Requests to a vector index.
 VECTORS_PER_UPLOAD_MAX = 5_000  # V-LIM, over HTTP
 UPLOAD_BYTES_MAX = 100_000_000  # V-LIM "100 MB"; the smaller of the two readings
+UPLOADS_IN_FLIGHT_MAX = 8  # ours: so many are proven by reading back one vector of each
 FETCH_IDS_MAX = 20  # observed by many up to 2026-10, code 40007
 DELETE_IDS_MAX = 100  # measured 2026-09-14, code 40007
 LIST_IDS_MAX = 1_000  # V-LIM

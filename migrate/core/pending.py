@@ -1,10 +1,11 @@
 """Which rows of a round are still to be sent, and what refusals have taught about sizes.
 
-A round starts with all rows pending. A batch is cut from the front of the first range. A batch
-that was refused comes back as its two halves, which are sent whole: only so can a batch as large
-as before be taken once its one bad line has been found.
+A round starts with all rows pending. Each worker cuts its batches from the front of a range of its
+own. A batch that was refused comes back as its two halves, which are sent whole: only so can a
+batch as large as before be taken once its one bad line has been found.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -26,19 +27,19 @@ class PendingRows:
 
     ranges: list[RowRange] = field(default_factory=lambda: [RowRange(0, ROWS_END)])
 
-    def take(self, first: int, end: int) -> None:
-        """A batch of the rows between these two has its intent.
+    def take(self, start: int, end: int) -> None:
+        """The rows `start` .. `end` - 1 were looked through: what is to be sent has its intent.
 
-        Ranges before it held nothing to send. Raises ValueError when the batch is not cut from
-        one range: its rows were sent before, or belong to two halves.
+        Raises ValueError when they are not pending as one range: some were sent before, or
+        belong to two halves.
         """
-        while self.ranges and self.ranges[0].end <= first:
-            self.ranges.pop(0)
-        if not (self.ranges and self.ranges[0].first <= first < end <= self.ranges[0].end):
-            raise ValueError(f"rows {first} to {end - 1} are not pending as one range")
-        cut = self.ranges.pop(0)
-        if not cut.whole and end < cut.end:
-            self.ranges.insert(0, RowRange(end, cut.end))
+        found = [one for one in self.ranges if one.first <= start < end <= one.end]
+        if not found:
+            raise ValueError(f"rows {start} to {end - 1} are not pending as one range")
+        (cut,) = found  # they do not overlap
+        left = [] if cut.whole else [RowRange(cut.first, start), RowRange(end, cut.end)]
+        at = self.ranges.index(cut)
+        self.ranges[at : at + 1] = [one for one in left if one.first < one.end]
 
     def put_back(self, first: int, middle: int, end: int) -> None:
         """A batch was refused: both halves are pending again."""
@@ -46,6 +47,40 @@ class PendingRows:
             raise ValueError(f"row {middle} does not part rows {first} to {end - 1}")
         self.ranges += [RowRange(first, middle, whole=True), RowRange(middle, end, whole=True)]
         self.ranges.sort(key=lambda one: one.first)
+
+
+def share_out(
+    ranges: Sequence[RowRange], *, rows: int, workers: int, starts: Sequence[int]
+) -> list[list[RowRange]]:
+    """The pending ranges among workers, in row order, each about as many of the first `rows` rows.
+
+    A range is cut only at one of `starts` (the first rows of a snapshot's parts): a part is then
+    read by one worker, but for those that were cut before. Halves of a refused batch stay whole.
+    Workers left without rows have an empty list, or none.
+    """
+    shares: list[list[RowRange]] = [[]]
+    total = sum(max(0, min(one.end, rows) - one.first) for one in ranges)
+    given = 0
+    for one in ranges:
+        waiting = RowRange(one.first, min(one.end, rows), whole=one.whole)
+        while waiting.first < waiting.end:
+            wanted = -(-total * len(shares) // workers) - given  # what the share at hand lacks
+            cut = waiting.end
+            if len(shares) < workers and not one.whole:
+                cut = _nearest(starts, waiting.first + wanted, waiting)
+            shares[-1].append(RowRange(waiting.first, cut, whole=one.whole))
+            given += cut - waiting.first
+            full = cut < waiting.end or given * workers >= total * len(shares)
+            waiting = RowRange(cut, waiting.end, whole=one.whole)
+            if full and len(shares) < workers:
+                shares.append([])
+    return shares
+
+
+def _nearest(starts: Sequence[int], row: int, within: RowRange) -> int:
+    """The start that is nearest to a row, or the range's end if no start lies inside."""
+    inside = [start for start in starts if within.first < start < within.end]
+    return min([*inside, within.end], key=lambda start: abs(start - row))
 
 
 @dataclass(slots=True)

@@ -1,24 +1,26 @@
-"""Send the pending rows of a round as batches: intent, request, then ack or refusal.
+"""Send the pending rows of a round as uploads: intent, request, then ack or refusal.
 
-One bad line refuses a whole upload, so a refused batch is sent again as two halves, and so on
-down to the vectors that the target refuses alone: those stay behind with its answer. One bad
-vector in a batch of n costs about 2 log2(n) requests. What is left to send follows from the
-journal alone; after a kill the same batches are cut again.
+Each worker has a share of the rows and one upload in flight; one journal knows of all. One bad
+line refuses a whole upload, so a refused one is sent again as two halves, and so on down to the
+vectors that the target refuses alone: those stay behind with its answer. One bad vector in an
+upload of n costs about 2 log2(n) requests. What is left to send follows from the journal alone.
 """
 
-from collections.abc import Iterator
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 from migrate.adapters.run_folder import RunFolder
 from migrate.adapters.stop_signs import StopSigns
-from migrate.core.batching import Batch, Line, encode_line, split_batches
-from migrate.core.journal import BatchRecord, Entry, Kind, RunState, Store
+from migrate.core.batching import Upload
+from migrate.core.journal import BatchRecord, Entry, Kind, Store
 from migrate.core.manifest import damaged
-from migrate.core.model import VectorId
-from migrate.core.pending import RowRange
+from migrate.core.pending import RowRange, UploadSizes, share_out
 from migrate.core.refusals import concerns_content, refusals_max
 from migrate.errors import QuarantineExceededError, TargetRefusedError
-from migrate.ports import Progress, VectorTarget
-from migrate.stages.mapped import MappedRows, read_mapped
+from migrate.ports import Progress
+from migrate.stages.uploading import UploadWorker
 
 
 class Sender:
@@ -27,43 +29,86 @@ class Sender:
     def __init__(
         self,
         run: RunFolder,
-        target: VectorTarget,
+        workers: Sequence[UploadWorker],
         *,
-        only: frozenset[VectorId] | None,
         stop: StopSigns,
         progress: Progress,
     ) -> None:
-        """`only` limits a repair round to these ids; None means every vector of the run."""
+        """With one worker nothing starts a thread."""
         self._run = run
-        self._target = target
-        self._only = only
+        self._workers = workers
         self._stop = stop
         self._progress = progress
-        self._held: tuple[Line, ...] = ()  # of the refused batch that is being searched
         self._round = run.state().rounds[-1].ordinal
+        self._lock = threading.Lock()  # held for the journal and for what follows from it
+        self._sizes = UploadSizes()
+        self._ordinal = 0
+        self._ending = False  # a worker has failed: the others end what they have in flight
 
     def send(self) -> None:
         """Return when every pending vector is acknowledged, or refused alone.
 
         Raises QuarantineExceededError when more are refused than the run allows, and whatever
-        the target raises for reasons that no smaller upload would mend.
+        a worker raises for reasons that no smaller upload would mend.
         """
         for record in self._run.state().rounds[-1].batches[Store.VECTORS]:
             if record.in_doubt:
                 self._send_again(record)
-        while self._send_pending():
-            pass
+        state = self._run.state()
+        self._sizes, round_ = state.upload_sizes, state.rounds[-1]
+        self._ordinal = len(round_.batches[Store.VECTORS])
+        self._check_refusals()
+        shares = share_out(
+            round_.pending.ranges,
+            rows=self._run.plan.points,
+            workers=len(self._workers),
+            starts=self._run.snapshot.part_starts(),
+        )
+        if len(shares) == 1:
+            self._work(self._workers[0], deque(shares[0]))
+        else:
+            self._work_together(shares)
+
+    def _work_together(self, shares: Sequence[Sequence[RowRange]]) -> None:
+        """Every worker its share; the first failure ends all, and is raised."""
+        with ThreadPoolExecutor(len(shares)) as threads:
+            jobs = [
+                threads.submit(self._work, worker, deque(share))
+                for worker, share in zip(self._workers, shares, strict=False)
+            ]
+            try:
+                wait(jobs, return_when=FIRST_EXCEPTION)
+            finally:
+                self._ending = True
+        for job in jobs:
+            job.result()
+
+    def _work(self, worker: UploadWorker, todo: deque[RowRange]) -> None:
+        """Send all rows of `todo`, from its front; the halves of what is refused go there too."""
+        while todo and not self._ending:
+            rows = todo.popleft()
+            upload = worker.cut(rows, None if rows.whole else self._sizes.wanted)
+            if upload is None:
+                continue
+            self._stop.check()
+            ordinal = self._append_intent(rows.first, upload)
+            if not rows.whole and upload.end_row < rows.end:
+                todo.appendleft(RowRange(upload.end_row, rows.end))
+            if not self._send_upload(worker, ordinal, upload) and upload.vectors > 1:
+                middle = upload.middle_row
+                todo.appendleft(RowRange(middle, upload.end_row, whole=True))
+                todo.appendleft(RowRange(upload.first_row, middle, whole=True))
 
     def _send_again(self, record: BatchRecord) -> None:
-        """A batch that may or may not have arrived: the same bytes once more.
+        """An upload that may or may not have arrived: the same bytes once more.
 
         If they are refused now, the first attempt had no effect either: the service takes or
         refuses an upload as a whole, by its bytes.
         """
         self._progress.say(f"upload {record.ordinal} is in doubt: sending the same bytes again")
-        lines = list(self._read_lines(record.first, record.end))
-        batches = list(self._split(lines, record.ordinal, wanted=None))
-        if len(batches) != 1 or batches[0].sha256() != record.sha256:
+        worker = self._workers[0]
+        upload = worker.cut(RowRange(record.first, record.end, whole=True), None)
+        if upload is None or upload.sha256 != record.sha256:
             raise damaged(
                 str(self._run.path),
                 f"upload {record.ordinal} (rows {record.first} to {record.end - 1}) does not "
@@ -71,147 +116,86 @@ class Sender:
                 "it",
             )
         self._stop.check()
-        self._send_batch(batches[0])
+        self._send_upload(worker, record.ordinal, upload)
 
-    def _send_pending(self) -> bool:
-        """Send pending batches in row order; True when the rest has to be cut in another way.
-
-        That is so after a refusal, and when an ack says that larger uploads are possible: batches
-        follow from the journal, so those after a kill have to be the same.
-        """
-        state = self._run.state()
-        self._check_refusals(state)
-        round_, sizes = state.rounds[-1], state.upload_sizes
-        ordinal = len(round_.batches[Store.VECTORS])
-        for rows in round_.pending.ranges:
-            wanted = None if rows.whole else sizes.wanted
-            for batch in self._cut(rows, ordinal, wanted):
-                self._stop.check()
-                self._append_intent(batch)
-                if not self._send_batch(batch):
-                    return True
-                sizes.note_taken(batch.body_bytes)
-                if not rows.whole and sizes.wanted != wanted:
-                    return True
-                ordinal += 1
-        return False
-
-    def _cut(self, rows: RowRange, ordinal: int, wanted: int | None) -> Iterator[Batch]:
-        lines = self._lines(rows.first, min(rows.end, self._run.plan.points))
-        return self._split(lines, ordinal, wanted=wanted)
-
-    def _split(
-        self, lines: Iterator[Line] | list[Line], ordinal: int, *, wanted: int | None
-    ) -> Iterator[Batch]:
-        writes = self._run.plan.writes
-        return split_batches(
-            lines,
-            first_ordinal=ordinal,
-            vectors_max=writes.vectors_per_upload,
-            body_bytes_max=writes.body_bytes,
-            body_bytes_wanted=wanted,
-        )
-
-    def _lines(self, first_row: int, end_row: int) -> Iterator[Line]:
-        """The upload lines of some rows, out of the batch at hand or else of the snapshot."""
-        held = self._held
-        if held and held[0].row <= first_row < end_row <= held[-1].row + 1:
-            return (line for line in held if first_row <= line.row < end_row)
-        return self._read_lines(first_row, end_row)
-
-    def _read_lines(self, first_row: int, end_row: int) -> Iterator[Line]:
-        """Encoded from the snapshot: the same bytes every time."""
-        run = self._run
-        for rows in read_mapped(
-            run.snapshot,
-            run.plan.mapping,
-            run.plan.values,
-            run.excluded_rows(),
-            first_row=first_row,
-            end_row=end_row,
-        ):
-            yield from self._encode_rows(rows)
-
-    def _encode_rows(self, rows: MappedRows) -> Iterator[Line]:
-        assert rows.values is not None
-        for position, vector_id in enumerate(rows.ids):
-            if self._only is None or vector_id in self._only:
-                text = encode_line(vector_id, rows.values[position], rows.metadata[position])
-                yield Line(row=rows.rows[position], vector_id=vector_id, text=text)
-
-    def _hold(self, batch: Batch) -> None:
-        """Keep a refused batch's lines: its halves are cut from them without reading anew."""
-        if self._held and self._held[0].row <= batch.first_row <= self._held[-1].row:
-            return
-        self._held = tuple(
-            Line(row=row, vector_id=vector_id, text=text)
-            for row, vector_id, text in zip(batch.rows, batch.vector_ids, batch.lines, strict=True)
-        )
-
-    def _append_intent(self, batch: Batch) -> None:
-        entry = self._entry(Kind.INTENT, batch)
-        self._run.journal.append(
-            {
-                **entry,
-                "first": batch.first_row,
-                "end": batch.end_row,
-                "count": len(batch.vector_ids),
-                "bytes": batch.body_bytes,
-                "sha256": batch.sha256(),
-            }
-        )
-
-    def _send_batch(self, batch: Batch) -> bool:
+    def _send_upload(self, worker: UploadWorker, ordinal: int, upload: Upload) -> bool:
         """Send once and journal the answer; False when the target refused these bytes."""
         try:
-            accepted = self._target.upsert(batch.lines)
+            accepted = worker.send()
         except TargetRefusedError as error:
             if not concerns_content(error.status, error.code):
                 raise
-            self._append_refusal(batch, error)
-            self._hold(batch)
+            self._append_refusal(ordinal, upload, error)
             return False
-        self._run.journal.append(
-            {
-                **self._entry(Kind.ACK, batch),
-                "mutation_id": accepted.mutation_id,
-                "server_date": accepted.server_date,
-            }
-        )
-        self._progress.advance(len(batch.vector_ids))
+        with self._lock:
+            self._run.journal.append(
+                {
+                    **self._entry(Kind.ACK, ordinal),
+                    "mutation_id": accepted.mutation_id,
+                    "server_date": accepted.server_date,
+                }
+            )
+            self._sizes.note_taken(upload.body_bytes)
+        self._progress.advance(upload.vectors)
         return True
 
-    def _append_refusal(self, batch: Batch, error: TargetRefusedError) -> None:
-        count = len(batch.vector_ids)
+    def _append_intent(self, start: int, upload: Upload) -> int:
+        """Journal the upload before it leaves; returns its number."""
+        with self._lock:
+            ordinal = self._ordinal
+            self._run.journal.append(
+                {
+                    **self._entry(Kind.INTENT, ordinal),
+                    "start": start,
+                    "first": upload.first_row,
+                    "end": upload.end_row,
+                    "count": upload.vectors,
+                    "bytes": upload.body_bytes,
+                    "sha256": upload.sha256,
+                }
+            )
+            self._ordinal += 1
+        return ordinal
+
+    def _append_refusal(self, ordinal: int, upload: Upload, error: TargetRefusedError) -> None:
         entry = {
-            **self._entry(Kind.REFUSED, batch),
+            **self._entry(Kind.REFUSED, ordinal),
             "status": error.status,
             "code": error.code,
             "text": str(error),
         }
-        if count > 1:
-            self._run.journal.append({**entry, "middle": batch.rows[count // 2]})
-            self._progress.say(
-                f"upload {batch.ordinal} of {count} vectors is refused: {error}; sending its halves"
+        if upload.vectors > 1:
+            told = (
+                f"upload {ordinal} of {upload.vectors} vectors is refused: {error}; "
+                "sending its halves"
             )
-            return
-        (vector_id,) = batch.vector_ids
-        self._run.journal.append({**entry, "vector_id": vector_id})
-        self._progress.advance(1)
-        self._progress.say(
-            f"vector '{vector_id}' (row {batch.first_row}) is refused and stays behind: {error}"
-        )
+            entry["middle"] = upload.middle_row
+        else:
+            told = (
+                f"vector '{upload.vector_id}' (row {upload.first_row}) is refused and stays "
+                f"behind: {error}"
+            )
+            entry["vector_id"] = upload.vector_id
+        with self._lock:
+            self._run.journal.append(entry)
+            self._sizes.note_refused(error.status, upload.body_bytes, upload.vectors)
+        if upload.vectors == 1:
+            self._progress.advance(1)
+        self._progress.say(told)
+        self._check_refusals()
 
-    def _entry(self, kind: Kind, batch: Batch) -> Entry:
+    def _entry(self, kind: Kind, ordinal: int) -> Entry:
         return {
             "type": kind.value,
             "round": self._round,
             "store": Store.VECTORS.value,
-            "batch": batch.ordinal,
+            "batch": ordinal,
         }
 
-    def _check_refusals(self, state: RunState) -> None:
+    def _check_refusals(self) -> None:
         """Raises QuarantineExceededError when too many vectors were refused."""
+        with self._lock:
+            state = self._run.state()
         plan, refused = self._run.plan, len(state.refused)
         planned = sum(plan.quarantined.values())
         acknowledged = state.rounds[0].acknowledged(Store.VECTORS)

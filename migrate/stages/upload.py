@@ -5,18 +5,20 @@ makes harmless. A batch with an ack is never sent again; one that was refused is
 vectors at fault (`sending`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from migrate.adapters.run_folder import RunFolder
 from migrate.adapters.stop_signs import StopSigns
 from migrate.core.digest import digest_vectors
 from migrate.core.journal import BatchRecord, Kind, Store
-from migrate.core.limits import FETCH_IDS_MAX
+from migrate.core.limits import FETCH_IDS_MAX, UPLOADS_IN_FLIGHT_MAX
 from migrate.core.model import VectorId
 from migrate.ports import Clock, Progress, VectorTarget
 from migrate.stages.mapped import read_mapped
 from migrate.stages.sending import Sender
 from migrate.stages.settle import LastWrite, SettleRules, spread, wait_until_processed
+from migrate.stages.uploading import Uploader, UploadWorker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,7 @@ def run(
     target: VectorTarget,
     *,
     only: frozenset[VectorId] | None,
+    workers: Sequence[UploadWorker] = (),
     stop: StopSigns,
     rules: SettleRules,
     clock: Clock,
@@ -42,15 +45,18 @@ def run(
 ) -> UploadReport:
     """Upload the vectors of the open round and wait until they are processed.
 
-    `only` limits a repair round to these ids; None means every vector of the run. Goes on where
-    an earlier call ended. Raises QuarantineExceededError when the target refuses too many.
+    `only` limits a repair round to these ids; None means every vector of the run. Without
+    `workers` (a full round only) the uploads leave one by one from here. Goes on where an earlier
+    call ended. Raises QuarantineExceededError when the target refuses too many.
     """
     round_ = run_.state().rounds[-1]
     if not round_.processed:
         total = run_.plan.vectors if only is None else len(only)
         progress.start("uploading", total=total, unit="vectors")
         progress.advance(round_.acknowledged(Store.VECTORS) + _refused(run_, round_.ordinal))
-        Sender(run_, target, only=only, stop=stop, progress=progress).send()
+        assert only is None or not workers, "workers of other processes send all vectors"
+        alone = Uploader(run_.snapshot, run_.plan, target, excluded=run_.excluded_rows(), only=only)
+        Sender(run_, workers or [alone], stop=stop, progress=progress).send()
         evidence = _settle(run_, target, rules, clock=clock, progress=progress)
         run_.journal.append(
             {
@@ -70,9 +76,8 @@ def run(
 
 
 def _taken(run_: RunFolder) -> list[BatchRecord]:
-    """The acknowledged batches of the open round, in the order in which they were sent."""
-    batches = run_.state().rounds[-1].batches[Store.VECTORS]
-    return [batch for batch in batches if batch.acknowledged]
+    """The acknowledged batches of the open round, in the order of their acks."""
+    return run_.state().rounds[-1].taken
 
 
 def _refused(run_: RunFolder, round_ordinal: int) -> int:
@@ -109,10 +114,12 @@ def _settle(
 def _expected(run_: RunFolder, batches: list[BatchRecord]) -> dict[VectorId, bytes | None]:
     """Digests of the last vectors of up to 19 batches, and of the first of the last batch.
 
-    Batches are processed in the order in which they were accepted, so the last batch proves the
-    others; one of each is looked at all the same.
+    Batches are processed in the order in which they were accepted, so the last ones prove the
+    others: as many as may have been in flight at once. Some of the others are looked at as well.
     """
-    rows = {batches[ordinal].end - 1 for ordinal in spread(len(batches), FETCH_IDS_MAX - 1)}
+    certain = max(0, len(batches) - UPLOADS_IN_FLIGHT_MAX)
+    some = spread(certain, FETCH_IDS_MAX - 1 - UPLOADS_IN_FLIGHT_MAX)
+    rows = {batches[at].end - 1 for at in [*some, *range(certain, len(batches))]}
     rows.add(batches[-1].first)
     expected: dict[VectorId, bytes | None] = {}
     for mapped in read_mapped(

@@ -1,5 +1,6 @@
 """Lines and uploads: every vector once, in order, within both limits, to the bit."""
 
+import hashlib
 import itertools
 import json
 import re
@@ -10,7 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.batching import Batch, Line, encode_line, encode_vector, split_batches
+from migrate.core.batching import (
+    Line,
+    describe_upload,
+    encode_line,
+    encode_vector,
+    take_lines,
+)
 from migrate.core.canonical import decode_json, encode_canonical_json
 from migrate.core.digest import canonical_metadata, canonical_values
 from migrate.core.model import Float32Matrix, Vector, VectorId
@@ -20,8 +27,8 @@ from tests.strategies import json_objects
 
 def lines_of(sizes: list[int]) -> list[Line]:
     return [
-        Line(row=7 + row, vector_id=VectorId(f"v{row}"), text=b"x" * (size - 1) + b"\n")
-        for row, size in enumerate(sizes)
+        Line(row=7 + row, vector_id=VectorId(f"v{row}"), text=b"x" * (length - 1) + b"\n")
+        for row, length in enumerate(sizes)
     ]
 
 
@@ -29,70 +36,86 @@ def lines() -> st.SearchStrategy[list[Line]]:
     return st.lists(st.integers(1, 30), max_size=40).map(lines_of)
 
 
-def in_batches(batches: list[Batch]) -> list[Line]:
-    return [
-        Line(row=batch.first_row + at, vector_id=vector_id, text=text)
-        for batch in batches
-        for at, (vector_id, text) in enumerate(zip(batch.vector_ids, batch.lines, strict=True))
-    ]
+def split(
+    source: list[Line], *, vectors_max: int, body_bytes_max: int, wanted: int | None = None
+) -> list[list[Line]]:
+    """One upload after the other, until nothing is left."""
+    left, uploads = source, []
+    while left:
+        taken = take_lines(
+            iter(left),
+            vectors_max=vectors_max,
+            body_bytes_max=body_bytes_max,
+            body_bytes_wanted=wanted,
+        )
+        uploads.append(taken)
+        left = left[len(taken) :]
+    return uploads
+
+
+def size(upload: list[Line]) -> int:
+    return sum(len(line.text) for line in upload)
 
 
 @pytest.mark.fault("N17", "P06")
-@given(lines(), st.integers(1, 5), st.integers(30, 80), st.integers(0, 3))
-def test_batches_hold_every_vector_once_in_order_within_both_limits(
-    source: list[Line], vectors_max: int, body_bytes_max: int, first: int
+@given(lines(), st.integers(1, 5), st.integers(30, 80))
+def test_uploads_hold_every_vector_once_in_order_within_both_limits(
+    source: list[Line], vectors_max: int, body_bytes_max: int
 ) -> None:
-    batches = list(
-        split_batches(
-            source, first_ordinal=first, vectors_max=vectors_max, body_bytes_max=body_bytes_max
-        )
-    )
+    uploads = split(source, vectors_max=vectors_max, body_bytes_max=body_bytes_max)
 
-    assert source == in_batches(batches)
-    assert list(range(first, first + len(batches))) == [batch.ordinal for batch in batches]
-    for batch in batches:
-        assert 1 <= len(batch.lines) <= vectors_max
-        assert len(b"".join(batch.lines)) == batch.body_bytes <= body_bytes_max
-        assert batch.end_row - batch.first_row == len(batch.lines)
+    assert source == list(itertools.chain(*uploads))
+    for upload in uploads:
+        assert 1 <= len(upload) <= vectors_max
+        assert size(upload) <= body_bytes_max
 
 
 @given(lines(), st.integers(1, 5), st.integers(30, 80))
-def test_a_batch_ends_only_when_the_next_line_does_not_fit(
+def test_an_upload_ends_only_when_the_next_line_does_not_fit(
     source: list[Line], vectors_max: int, body_bytes_max: int
 ) -> None:
     """So there are as few uploads as the limits allow."""
-    batches = list(split_batches(source, vectors_max=vectors_max, body_bytes_max=body_bytes_max))
+    uploads = split(source, vectors_max=vectors_max, body_bytes_max=body_bytes_max)
 
-    for batch, following in itertools.pairwise(batches):
-        full = len(batch.lines) == vectors_max
-        assert full or batch.body_bytes + len(following.lines[0]) > body_bytes_max
+    for upload, following in itertools.pairwise(uploads):
+        full = len(upload) == vectors_max
+        assert full or size(upload) + len(following[0].text) > body_bytes_max
 
 
 @pytest.mark.fault("P06")
-@pytest.mark.parametrize(("vectors", "batches"), [(0, 0), (1, 1), (4, 1), (5, 2), (8, 2), (9, 3)])
-def test_both_sides_of_the_number_of_vectors(vectors: int, batches: int) -> None:
-    found = list(split_batches(lines_of([5] * vectors), vectors_max=4, body_bytes_max=1000))
+@pytest.mark.parametrize(("vectors", "uploads"), [(0, 0), (1, 1), (4, 1), (5, 2), (8, 2), (9, 3)])
+def test_both_sides_of_the_number_of_vectors(vectors: int, uploads: int) -> None:
+    found = split(lines_of([5] * vectors), vectors_max=4, body_bytes_max=1000)
 
-    assert batches == len(found)
+    assert uploads == len(found)
 
 
 @pytest.mark.fault("N17")
 def test_both_sides_of_the_number_of_bytes() -> None:
-    sizes = [[10, 10], [10, 11], [20], [21]]
-    found = [split_batches(lines_of(some), vectors_max=9, body_bytes_max=20) for some in sizes]
+    sizes = [[10, 10], [10, 11], [20]]
+    found = [split(lines_of(some), vectors_max=9, body_bytes_max=20) for some in sizes]
 
-    assert [len(list(batches)) for batches in found[:3]] == [1, 2, 1]
+    assert [len(uploads) for uploads in found] == [1, 2, 1]
     with pytest.raises(PreconditionError, match=r"vector 'v0' \(row 7\): 21 B .* takes 20 B"):
-        list(found[3])
+        take_lines(lines_of([21]), vectors_max=9, body_bytes_max=20)
+
+
+@pytest.mark.fault("P06")
+def test_what_comes_before_a_line_that_is_too_long_is_sent_before_the_run_stops() -> None:
+    first = lines_of([10, 21])
+
+    assert take_lines(first, vectors_max=9, body_bytes_max=20) == first[:1]
 
 
 @pytest.mark.fault("I8")
-def test_the_digest_of_a_batch_is_that_of_its_bytes() -> None:
-    whole, *_ = split_batches(lines_of([5, 6, 7]), vectors_max=9, body_bytes_max=99)
-    other, *_ = split_batches(lines_of([5, 7, 6]), vectors_max=9, body_bytes_max=99)
+def test_an_upload_is_described_by_its_rows_and_its_very_bytes() -> None:
+    upload = describe_upload(lines_of([5, 6, 7]))
+    other = describe_upload(lines_of([5, 7, 6]))
 
-    assert len(whole.sha256()) == 64
-    assert whole.sha256() != other.sha256()
+    assert (upload.first_row, upload.middle_row, upload.end_row) == (7, 8, 10)
+    assert (upload.vectors, upload.body_bytes, upload.vector_id) == (3, 18, "v0")
+    body = b"xxxx\nxxxxx\nxxxxxx\n"
+    assert upload.sha256 == hashlib.sha256(body).hexdigest() != other.sha256
 
 
 def read_back(line: bytes) -> Float32Matrix:
@@ -171,15 +194,9 @@ def test_a_learned_size_is_kept_where_a_line_allows_it(
     sizes: list[int], vectors_max: int, wanted: int
 ) -> None:
     """A line beyond it goes alone; nothing is lost or moved."""
-    found = list(
-        split_batches(
-            lines_of(sizes), vectors_max=vectors_max, body_bytes_max=40, body_bytes_wanted=wanted
-        )
-    )
+    found = split(lines_of(sizes), vectors_max=vectors_max, body_bytes_max=40, wanted=wanted)
 
-    assert [line for batch in found for line in batch.lines] == [
-        line.text for line in lines_of(sizes)
-    ]
-    for batch in found:
-        assert len(batch.lines) == 1 or batch.body_bytes <= min(wanted, 40)
-        assert len(batch.lines) <= vectors_max
+    assert list(itertools.chain(*found)) == lines_of(sizes)
+    for upload in found:
+        assert len(upload) == 1 or size(upload) <= min(wanted, 40)
+        assert len(upload) <= vectors_max

@@ -42,6 +42,7 @@ def intent(batch: int, *, store: str = "vectors", round_: int = 0) -> Entry:
         "round": round_,
         "store": store,
         "batch": batch,
+        "start": 10 * batch,
         "first": 10 * batch,
         "end": 10 * batch + 10,
         "count": 10 - batch % 2,
@@ -78,7 +79,7 @@ def refused(batch: int, *, round_: int = 0, **more: object) -> Entry:
 
 def single(batch: int, row: int, *, round_: int = 0) -> Entry:
     """The intent of one vector."""
-    return {**intent(batch, round_=round_), "first": row, "end": row + 1, "count": 1}
+    return {**intent(batch, round_=round_), "start": row, "first": row, "end": row + 1, "count": 1}
 
 
 def of_round(kind: str, round_: int = 0) -> Entry:
@@ -239,7 +240,7 @@ def test_a_refused_batch_is_pending_again_and_a_single_vector_stays_behind() -> 
         refused(0),
         single(1, 2),
         refused(1, vector_id="f_2"),
-        {**intent(2), "first": 5, "end": 10, "count": 5},
+        {**intent(2), "start": 5, "first": 5, "end": 10, "count": 5},
         ack(2),
     ]
     states = [fold_run(entries[:count]) for count in range(len(entries) + 1)]
