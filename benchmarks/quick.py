@@ -15,7 +15,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from migrate.adapters.snapshot_parquet import ROW_GROUP_ROWS, PartWriter, part_schema
+from migrate.adapters.snapshot_columns import ROW_GROUP_ROWS, part_schema
+from migrate.adapters.snapshot_parquet import PartWriter
 from migrate.core.batching import encode_line
 from migrate.core.digest import digest_points
 from migrate.core.model import (

@@ -1,75 +1,91 @@
-"""Serve a Qdrant collection that exists nowhere: its points are made as they are asked for."""
+"""Serve a Qdrant collection that exists nowhere, over gRPC, faster than it can be read."""
 
-import hashlib
 import sys
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
-import numpy as np
-from typing_extensions import override
+import grpc
+from qdrant_client import grpc as wire
 
-from migrate.core.model import Float32Matrix, PointId
-from tests.servers.qdrant_grpc import grpc_server
-from tests.servers.qdrant_points import Points, StoredCollection, StoredPoint
+from benchmarks.made import FIRST_ID, Points
 
-DIMENSIONS = 3_072
-POOL = 1_000  # different vectors; the rest repeats them
-CHUNKS_PER_FILE = 12
-TEXT = "wörter, die etwas bedeuten könnten; "
-TEXT_REPEATED = 30  # about 1.1 kB
+ANSWER_BYTES_MAX = 64 * 1024 * 1024
 
 
-def _pool(dimensions: int) -> Float32Matrix:
-    values = np.random.default_rng(1).standard_normal((POOL, dimensions)).astype(np.float32)
-    normalised: Float32Matrix = values / np.linalg.norm(values, axis=1, keepdims=True)
-    return normalised
+class _Served:
+    """The methods that a reader calls."""
+
+    def __init__(self, points: Points) -> None:
+        self._points = points
+
+    def scroll(self, request: Any, _context: Any) -> bytes:
+        start = 0
+        if request.HasField("offset"):
+            uuid = request.offset.WhichOneof("point_id_options") == "uuid"
+            start = self._points.size if uuid else max(0, request.offset.num - FIRST_ID)
+        return self._points.scroll(start, request.limit, whole=request.with_vectors.enable)
+
+    def count(self, _request: Any, _context: Any) -> bytes:
+        result = wire.CountResult(count=self._points.size)
+        return bytes(wire.CountResponse(result=result).SerializeToString())
+
+    def describe(self, _request: Any, _context: Any) -> bytes:
+        info = wire.CollectionInfo(
+            status=wire.CollectionStatus.Green,
+            optimizer_status=wire.OptimizerStatus(ok=True),
+            points_count=self._points.size,
+        )
+        params = info.config.params
+        params.shard_number = 1
+        params.vectors_config.params.size = self._points.dimensions
+        params.vectors_config.params.distance = wire.Distance.Cosine
+        return bytes(wire.GetCollectionInfoResponse(result=info).SerializeToString())
+
+    def cluster(self, _request: Any, _context: Any) -> bytes:
+        return b""
+
+    def health(self, _request: Any, _context: Any) -> bytes:
+        reply = wire.HealthCheckReply(title="made points", version="1.19.0")
+        return bytes(reply.SerializeToString())
 
 
-@dataclass(kw_only=True)
-class MadeCollection(StoredCollection):
-    """`size` points with integer ids; none of them is kept."""
-
-    size: int
-    dimensions: int = DIMENSIONS
-    text_repeated: int = TEXT_REPEATED
-    pool: Float32Matrix = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.pool = _pool(self.dimensions)
-
-    @override
-    def scroll(self, offset: PointId | None, limit: int) -> tuple[Points, PointId | None]:
-        """One page, made now."""
-        first = 0 if offset is None else offset.number if offset.rank == 0 else self.size
-        end = min(self.size, first + limit)
-        cursor = PointId(0, end) if end < self.size else None
-        return [self._point(number) for number in range(first, end)], cursor
-
-    def _point(self, number: int) -> StoredPoint:
-        file_id, index = f"file-{number // CHUNKS_PER_FILE:07d}", number % CHUNKS_PER_FILE
-        payload = {
-            "file_id": file_id,
-            "file_name": f"{file_id}.txt",
-            "file_path": f"/drive/{file_id}.txt",
-            "chunk_index": index,
-            "chunk_hash": hashlib.sha256(f"{file_id}_{index}".encode()).hexdigest(),
-            "last_modified": "2026-11-01T12:00:00Z",
-            "text": TEXT * self.text_repeated,
+def start_server(points: Points) -> tuple[grpc.Server, int]:
+    """A started server on a free port of this machine, and the port."""
+    served = _Served(points)
+    services: dict[str, dict[str, tuple[Any, Any]]] = {
+        "qdrant.Points": {
+            "Scroll": (served.scroll, wire.ScrollPoints),
+            "Count": (served.count, wire.CountPoints),
+        },
+        "qdrant.Collections": {
+            "Get": (served.describe, wire.GetCollectionInfoRequest),
+            "CollectionClusterInfo": (served.cluster, wire.CollectionClusterInfoRequest),
+        },
+        "qdrant.Qdrant": {"HealthCheck": (served.health, wire.HealthCheckRequest)},
+    }
+    options = [("grpc.so_reuseport", 0), ("grpc.max_send_message_length", ANSWER_BYTES_MAX)]
+    server = grpc.server(ThreadPoolExecutor(max_workers=4), options=options)
+    for service, methods in services.items():
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(
+                method, request_deserializer=request.FromString
+            )
+            for name, (method, request) in methods.items()
         }
-        return StoredPoint(number, {"": self.pool[number % POOL]}, payload)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    return server, port
 
 
 def main() -> None:
     """Serve until the input ends; the first line on stdout is the address."""
     size, dimensions, text_repeated = map(int, sys.argv[1:])
-    vectors: dict[str, object] = {"size": dimensions, "distance": "Cosine"}
-    collection = MadeCollection(
-        size=size, dimensions=dimensions, text_repeated=text_repeated, vectors=vectors
-    )
-    collection.points = range(size)  # type: ignore[assignment]  # only ever counted
-    with grpc_server(collection) as server:
-        sys.stdout.write(f"{server.url}\n")
-        sys.stdout.flush()
-        sys.stdin.read()
+    server, port = start_server(Points(size, dimensions, text_repeated))
+    sys.stdout.write(f"http://127.0.0.1:{port}\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+    server.stop(grace=None).wait()
 
 
 if __name__ == "__main__":

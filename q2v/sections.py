@@ -241,6 +241,13 @@ class LimitSettings:
         minimum=1,
         maximum=limits.UPLOAD_BYTES_MAX,
     )
+    uploads_in_flight: int = declare(
+        2,
+        "Uploads that are made and sent at once, each by a process of its own.",
+        unit="uploads",
+        minimum=1,
+        maximum=limits.UPLOADS_IN_FLIGHT_MAX,
+    )
     settle_timeout_s: float = declare(
         900.0,
         "How long to wait until accepted vectors are processed; grows with their number.",

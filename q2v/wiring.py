@@ -104,16 +104,31 @@ def open_http(
         clock=clock,
         requests_max=settings.limits.requests_per_5min,
     )
-    http = CloudflareHttp(
+    http = make_http(
+        base_url, settings.target.account_id, token, budget=budget, clock=clock, progress=progress
+    )
+    return http, budget, base_url
+
+
+def make_http(
+    base_url: BaseUrl,
+    account_id: str,
+    token: str,
+    *,
+    budget: RequestBudget,
+    clock: Clock,
+    progress: Progress,
+) -> CloudflareHttp:
+    """The client for an account; every process that sends has one, and they share the budget."""
+    return CloudflareHttp(
         base_url,
-        settings.target.account_id,
+        account_id,
         token,
         budget=budget,
         clock=clock,
         jitter=random.random,
         progress=progress,
     )
-    return http, budget, base_url
 
 
 @contextmanager

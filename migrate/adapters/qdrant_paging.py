@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from migrate.core.model import PointId, VectorKind, VectorSpec
 from migrate.errors import ArtefactDamagedError
 
-PAGE_BYTES = 8_000_000  # of one answer: big enough for the link, small enough for every memory
+# Of one answer: 300 points of 3,072 values. Twice as much is no faster over a local link, and takes
+# 15 MB more for each reader.
+PAGE_BYTES = 4_000_000
 PAYLOAD_BYTES_GUESS = 1_000  # per point, until the first page tells better
 SPARSE_BYTES_GUESS = 2_000
 MULTI_ROWS_GUESS = 32

@@ -61,7 +61,7 @@ class RunFolder:
         refuse_links(path, *(path / name for name in (PRE_IMAGES, RECONCILE, ROLLBACK)))
         self.path = path
         self.snapshot = snapshot
-        self.plan: RunPlan = _read_plan(plan_path, snapshot)
+        self.plan: RunPlan = read_plan(plan_path, snapshot)
         quarantine = path / QUARANTINE
         if not is_file(quarantine):
             raise damaged(str(quarantine), "the file is missing")
@@ -155,7 +155,8 @@ class RunFolder:
         self.journal.close()
 
 
-def _read_plan(path: Path, snapshot: Snapshot) -> RunPlan:
+def read_plan(path: Path, snapshot: Snapshot) -> RunPlan:
+    """The plan of a run of this snapshot, its HMAC checked; raises as `RunFolder`."""
     content = read_bounded(path, bytes_max=PLAN_BYTES_MAX)
     plan = decode_plan(content, where=str(path), key=snapshot.key)
     if plan.content_root != snapshot.manifest.content_root:
@@ -191,7 +192,7 @@ def check_plans(snapshot: Snapshot) -> int:
     """
     folders = run_folders(snapshot)
     for folder in folders:
-        _read_plan(folder / PLAN, snapshot)
+        read_plan(folder / PLAN, snapshot)
     return len(folders)
 
 

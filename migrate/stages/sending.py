@@ -78,6 +78,10 @@ class Sender:
             ]
             try:
                 wait(jobs, return_when=FIRST_EXCEPTION)
+            except BaseException:  # somebody wants us to stop: not after the uploads in flight
+                for worker in self._workers:
+                    worker.give_up()
+                raise
             finally:
                 self._ending = True
         for job in jobs:

@@ -32,6 +32,9 @@ class UploadWorker(Protocol):
     def send(self) -> Accepted:
         """Send what was cut. Raises as `VectorTarget.upsert`."""
 
+    def give_up(self) -> None:
+        """Called by another thread: end at once, if that is possible, whatever is in flight."""
+
 
 class Uploader:
     """The worker itself."""
@@ -72,6 +75,9 @@ class Uploader:
     def send(self) -> Accepted:
         """See UploadWorker."""
         return self._target.upsert([line.text for line in self._upload])
+
+    def give_up(self) -> None:
+        """See UploadWorker: what this process sends is interrupted with it."""
 
     def _read(self, first: int, end: int) -> Iterator[Line]:
         """The lines of these rows: what is at hand, then the snapshot's."""

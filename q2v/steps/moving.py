@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +36,7 @@ from q2v.steps.planning import (
     missing_metadata_indexes,
     plan_snapshot,
 )
+from q2v.steps.upload_process import UploadProcess, open_upload_workers
 from q2v.wiring import Target
 
 Confirm = Callable[[str], None]  # gets the index name; raises UsageError unless confirmed
@@ -101,7 +103,7 @@ def migrate(
         _check_waived(choices.waived)
         run.waive(choices.waived)
     try:
-        return _write(run, target, settings, started, clock=clock, progress=progress)
+        return _write(run, target, settings, folder, started, clock=clock, progress=progress)
     finally:
         run.close()
 
@@ -252,6 +254,7 @@ def _write(
     run: RunFolder,
     target: Target,
     settings: Settings,
+    folder: Path,
     started: float,
     *,
     clock: Clock,
@@ -260,22 +263,30 @@ def _write(
     plan = run.plan
     if run.journal.torn_tail:
         progress.say("the journal's last entry was cut by a kill; it is dropped")
-    requests_before = target.budget.taken
+    requests = -target.budget.taken
     pre_images.run(run, target.vectors, target.kv, clock=clock, progress=progress)
     selection = open_round(run)
     kind = run.state().rounds[-1].kind if selection is not None else "none"
     evidence = "nothing was to do: the run is complete, and no report names what is ours to write"
     if selection is not None:
         stop = StopSigns(run.path, clock=clock, deadline_s=settings.limits.deadline_s)
-        uploaded = upload.run(
-            run,
-            target.vectors,
-            only=selection.vectors,
-            stop=stop,
-            rules=wiring.settle_rules(settings),
-            clock=clock,
-            progress=progress,
-        )
+        with ExitStack() as stack:
+            workers: list[UploadProcess] = []
+            if selection.vectors is None:
+                workers = stack.enter_context(
+                    open_upload_workers(run, settings, folder, progress=progress)
+                )
+            uploaded = upload.run(
+                run,
+                target.vectors,
+                only=selection.vectors,
+                workers=workers,
+                stop=stop,
+                rules=wiring.settle_rules(settings),
+                clock=clock,
+                progress=progress,
+            )
+            requests += sum(worker.requests for worker in workers)
         evidence = uploaded.evidence
         kv_index.run(run, target.kv, only=selection.keys, stop=stop, clock=clock, progress=progress)
     state = run.state()
@@ -287,7 +298,7 @@ def _write(
         acknowledged=state.vectors_acknowledged(),
         quarantined=run.quarantined_counts(),
         unwaived=run.unwaived,
-        requests=target.budget.taken - requests_before,
+        requests=requests + target.budget.taken,
         mutations=len(state.vectors_written()),
         refused_uploads=state.vectors_refused(),
         kv_entries=state.rounds[0].acknowledged(Store.KV),

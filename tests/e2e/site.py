@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.memory import serving
+from benchmarks.commands import serving
 from migrate.adapters.folder_lock import BUDGET_FOLDER
 from migrate.core.request_window import FORMAT_LINE
 from q2v.settings import Settings

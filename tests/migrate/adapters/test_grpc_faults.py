@@ -135,7 +135,8 @@ def test_a_page_beyond_the_librarys_own_bound_of_4_mb_is_read() -> None:
     vectors: dict[str, object] = {"size": 3072, "distance": "Dot"}
     points = [StoredPoint(n, {"": [0.5] * 3072}) for n in range(400)]
     collection = StoredCollection(vectors=vectors, points=points)
-    with grpc_server(collection) as server, reading(server) as source:
+    large = ServerOptions(page_bytes=8_000_000)
+    with grpc_server(collection) as server, reading(server, options=large) as source:
         page = source.read_points(None, limit=400)
 
     assert len(page) == 400

@@ -23,7 +23,8 @@ from migrate.adapters.pre_image_files import (
     write_existing_ids,
     write_kv_pre_images,
 )
-from migrate.adapters.snapshot_parquet import PartWriter, part_schema, read_part
+from migrate.adapters.snapshot_columns import RowGroup, part_schema
+from migrate.adapters.snapshot_parquet import PartWriter, read_part
 from migrate.core.manifest import PartRecord
 from migrate.core.model import KvEntry, VectorId, VectorKind, VectorSpec
 from migrate.errors import ArtefactDamagedError, ExitCode, PreconditionError
@@ -89,29 +90,29 @@ def refused(path: Path, count: int, why: str) -> None:
 
 def test_a_part_written_by_hand_in_our_shape_is_read(tmp_path: Path) -> None:
     """Otherwise the refusals below would prove nothing."""
-    pq.write_table(rows(1500), tmp_path / "part", row_group_size=1000, **OPTIONS)
+    pq.write_table(rows(750), tmp_path / "part", row_group_size=500, **OPTIONS)
 
-    read(tmp_path / "part", 1500)
+    read(tmp_path / "part", 750)
 
 
 def test_a_column_that_decompresses_beyond_the_cap_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Much more than the memory it is refused in, from a file of a few kB."""
-    size = 2 * MEMORY_MAX // 1000
-    zeros = pa.py_buffer(np.zeros(1000 * size, np.uint8))
+    size = 2 * MEMORY_MAX // 500
+    zeros = pa.py_buffer(np.zeros(500 * size, np.uint8))
     offsets = pa.py_buffer(np.arange(1001, dtype=np.int32) * np.int32(size))
-    payload = pa.Array.from_buffers(pa.string(), 1000, [None, offsets, zeros])
-    table = rows(1000, payload=payload).cast(SCHEMA)
+    payload = pa.Array.from_buffers(pa.string(), 500, [None, offsets, zeros])
+    table = rows(500, payload=payload).cast(SCHEMA)
     path = tmp_path / "part"
     pq.write_table(table, path, write_statistics=False, **OPTIONS)
     assert path.stat().st_size < MEMORY_MAX // 100
     total = pq.read_metadata(path).row_group(0).total_byte_size
 
     monkeypatch.setattr(parquet_guard, "GROUP_BYTES_MAX", total)
-    read(path, 1000)
+    read(path, 500)
     monkeypatch.setattr(parquet_guard, "GROUP_BYTES_MAX", total - 1)
-    refused(path, 1000, f"row group 0 of {total:,} B, at most {total - 1:,}")
+    refused(path, 500, f"row group 0 of {total:,} B, at most {total - 1:,}")
 
 
 def tampered(path: Path, change: Callable[[bytes], bytes]) -> None:
@@ -133,7 +134,7 @@ def zigzag(number: int) -> bytes:
 def test_a_page_that_is_larger_than_the_footer_says_is_refused(tmp_path: Path) -> None:
     """Arrow would allocate what the page asks for."""
     path = tmp_path / "part"
-    pq.write_table(rows(1000), path, **OPTIONS)
+    pq.write_table(rows(500), path, **OPTIONS)
     chunk = pq.read_metadata(path).row_group(0).column(0)
     pages = path.read_bytes()[chunk.data_page_offset :]
     start = chunk.data_page_offset
@@ -148,29 +149,29 @@ def test_a_page_that_is_larger_than_the_footer_says_is_refused(tmp_path: Path) -
     place = start + len(header)
     tampered(path, lambda was: was[:place] + zigzag(larger) + was[place + len(zigzag(size)) :])
 
-    refused(path, 1000, r"column 'point_id' of row group 0: pages of 1,000 values in")
+    refused(path, 500, r"column 'point_id' of row group 0: pages of 500 values in")
 
 
 def test_row_counts_are_those_of_the_manifest_and_of_our_row_groups(tmp_path: Path) -> None:
     path = tmp_path / "part"
-    pq.write_table(rows(1500), path, row_group_size=1000, **OPTIONS)
-    refused(path, 1499, "1500 rows, 1499 expected")
-    pq.write_table(rows(1500), path, row_group_size=1500, **OPTIONS)
-    refused(path, 1500, "a row group of 1,500 rows, at most 1,000")
-    pq.write_table(rows(1500), path, row_group_size=999, **OPTIONS)
-    refused(path, 1500, "not full")
+    pq.write_table(rows(750), path, row_group_size=500, **OPTIONS)
+    refused(path, 749, "750 rows, 749 expected")
+    pq.write_table(rows(750), path, row_group_size=750, **OPTIONS)
+    refused(path, 750, "a row group of 750 rows, at most 500")
+    pq.write_table(rows(750), path, row_group_size=499, **OPTIONS)
+    refused(path, 750, "not full")
 
 
 def test_row_counts_that_the_footer_makes_up_are_refused(tmp_path: Path) -> None:
-    """Every 1,000 in the footer says 8,191: of rows, of row groups, of values."""
+    """Every 500 in the footer says 8,191: of rows, of row groups, of values."""
     path = tmp_path / "part"
-    pq.write_table(rows(1000), path, **OPTIONS)
+    pq.write_table(rows(500), path, **OPTIONS)
     length = int.from_bytes(path.read_bytes()[-8:-4], "little") + 8
-    assert len(zigzag(1000)) == len(zigzag(8191))
-    tampered(path, lambda was: was[:-length] + was[-length:].replace(zigzag(1000), zigzag(8191)))
+    assert len(zigzag(500)) == len(zigzag(8191))
+    tampered(path, lambda was: was[:-length] + was[-length:].replace(zigzag(500), zigzag(8191)))
 
-    refused(path, 1000, "8191 rows, 1000 expected")
-    refused(path, 8191, "a row group of 8,191 rows, at most 1,000")
+    refused(path, 500, "8191 rows, 500 expected")
+    refused(path, 8191, "a row group of 8,191 rows, at most 500")
 
 
 @pytest.mark.parametrize(
@@ -247,10 +248,10 @@ def test_an_extension_type_is_refused_before_it_is_loaded(tmp_path: Path) -> Non
 def test_a_dictionary_is_refused(tmp_path: Path) -> None:
     """One text of a megabyte, a thousand times, in a file of a few kB."""
     path = tmp_path / "part"
-    table = rows(1000, payload=pa.array(["x" * 10_000] * 1000)).cast(SCHEMA)
+    table = rows(500, payload=pa.array(["x" * 10_000] * 500)).cast(SCHEMA)
     pq.write_table(table, path, compression="zstd", use_dictionary=["payload"])
 
-    refused(path, 1000, "column 'payload' of row group 0: encodings")
+    refused(path, 500, "column 'payload' of row group 0: encodings")
 
 
 @pytest.mark.parametrize(
@@ -439,9 +440,10 @@ def test_what_could_not_be_read_back_is_not_written(
     """Both sides of the limit of the writer, which is below that of the reader."""
     page = whole_page(10)
     with (tmp_path / "part").open("wb") as file:
+        group = RowGroup(SPECS)
+        group.add(page, [bytes(32)] * 10, 0)
+        table_bytes = group.take().nbytes
         writer = PartWriter(file, SPECS)
-        batch = writer._encode(page, [bytes(32)] * 10)  # noqa: SLF001 - its size is the limit
-        table_bytes = pa.Table.from_batches([batch]).combine_chunks().nbytes
         monkeypatch.setattr(snapshot_parquet, "_WRITTEN_GROUP_BYTES_MAX", table_bytes)
         writer.add(page, [bytes(32)] * 10)
         writer.close()

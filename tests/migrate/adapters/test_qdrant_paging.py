@@ -14,7 +14,7 @@ def spec(kind: VectorKind, dimensions: int | None) -> VectorSpec:
 def test_the_first_page_fits_the_dimensions() -> None:
     dense = estimate_point_bytes([spec(VectorKind.DENSE, 3072)], value_bytes=4)
 
-    assert 500 < PageSize(point_bytes=dense).points(1_000_000) < 700
+    assert 250 < PageSize(point_bytes=dense).points(1_000_000) < 350
 
 
 def test_a_wish_is_never_exceeded() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from typing_extensions import override
 
@@ -82,9 +82,11 @@ class TwoProcesses:
         self.reopen(0)
 
     def cut_power(self, share: float) -> None:
-        """The last stamps were not on the disk yet; what `write_durably` wrote was."""
+        """The last stamps were not on the disk yet; what `write_durably` wrote and blocks were."""
         lines = self._path.read_bytes().splitlines(keepends=True)
-        self._path.write_bytes(b"".join(lines[: 2 + int(share * len(lines))]))
+        blocks = [number for number, line in enumerate(lines) if line.startswith(b"block")]
+        durable = max([1, *blocks]) + 1
+        self._path.write_bytes(b"".join(lines[: max(durable, 2 + int(share * len(lines)))]))
         self.reboot(45)
 
     def block(self, seconds: float) -> None:
@@ -109,6 +111,7 @@ STEPS = st.lists(
 @pytest.mark.fault("G11", "G13", "N02", "G02", "I9")
 @settings(max_examples=300, deadline=None)
 @given(STEPS, st.integers(1, 5))
+@example([(TwoProcesses.block, 346), (TwoProcesses.cut_power, 0.0), (TwoProcesses.send, 1)], 1)
 def test_no_sliding_window_ever_holds_more_than_the_maximum(
     steps: list[tuple[Callable[[TwoProcesses, float], None], float]], requests_max: int
 ) -> None:

@@ -1,0 +1,129 @@
+"""Run whole commands of q2v as processes of their own, against servers of this folder."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import sink
+from benchmarks.made import DIMENSIONS, REDUCED, TEXT_REPEATED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What one command has said and cost; its own upload workers included."""
+
+    document: dict[str, object]
+    wall_s: float
+    cpu_s: float
+    peak_mb: int  # of its largest process
+
+    def number(self, name: str) -> int:
+        """A whole number of the document."""
+        value = self.document[name]
+        assert isinstance(value, int)
+        return value
+
+
+@contextmanager
+def serving(*words: str) -> Iterator[str]:
+    """A server process; gives its first line."""
+    with subprocess.Popen(  # noqa: S603 - our own commands
+        [sys.executable, "-m", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline()
+        finally:
+            process.terminate()
+
+
+def run(words: Sequence[str], environment: Mapping[str, str]) -> Run:
+    """Run q2v; raises SystemExit when it does not end with 0."""
+    started = time.monotonic()  # noqa: TID251 - a benchmark looks at the clock
+    with tempfile.TemporaryFile("w+") as told:
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            [sys.executable, "-m", "q2v", *words, "--json"],
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=told,
+            text=True,
+        )
+        assert process.stdout is not None
+        with process.stdout:
+            output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)  # with the processes that it has waited for
+        process.returncode = os.waitstatus_to_exitcode(status)
+        wall_s = time.monotonic() - started  # noqa: TID251 - as above
+        if process.returncode:
+            told.seek(0)
+            raise SystemExit(f"q2v {words[0]}: {process.returncode}: {output}\n{told.read()}")
+    return Run(
+        document=json.loads(output),
+        wall_s=wall_s,
+        cpu_s=usage.ru_utime + usage.ru_stime,
+        peak_mb=usage.ru_maxrss // 1024,  # Linux gives KiB
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a collection of made points moves: servers that run, settings, a folder."""
+
+    environment: dict[str, str]
+    folder: Path
+
+    def run(self, name: str, *words: str) -> Run:
+        """One command."""
+        return run([name, *words, "--dir", str(self.folder / "snapshots")], self.environment)
+
+
+@contextmanager
+def place(
+    size: int,
+    folder: Path,
+    *,
+    dimensions: int = DIMENSIONS,
+    reduced: int = REDUCED,
+    text_repeated: int = TEXT_REPEATED,
+    settings: Mapping[str, str] | None = None,
+    into_sink: bool = False,
+) -> Iterator[Place]:
+    """Serve `size` points, and a target: the sandbox, or the sink that keeps nothing."""
+    made = [str(size), str(dimensions), str(text_repeated)]
+    with ExitStack() as servers:
+        url = servers.enter_context(serving("benchmarks.served", *made)).strip()
+        if into_sink:
+            line = servers.enter_context(serving("benchmarks.sink", *made, str(reduced)))
+            target = sink.credentials(line.strip())
+        else:
+            state = str(folder / "target")
+            line = servers.enter_context(serving("sandbox.server", "--state", state))
+            target = json.loads(line)
+        environment = {
+            "QDRANT_URL": url,
+            "QDRANT_COLLECTION": "chunks",
+            "Q2V_TRANSPORT": "grpc",
+            "CLOUDFLARE_ACCOUNT_ID": target["account_id"],
+            "CLOUDFLARE_API_TOKEN": target["api_token"],
+            "CLOUDFLARE_API_BASE_URL": target["base_url"],
+            "Q2V_VECTOR_INDEX": sink.INDEX,
+            "Q2V_DIMENSIONS": str(reduced),
+            "Q2V_REDUCE": "matryoshka" if reduced < dimensions else "none",
+            "Q2V_LIMITS_POLL_S": "0.1",
+            "Q2V_LIMITS_CONTENT_FULL_MAX": "0",  # the budget would let 20,000 take five minutes
+            **(settings or {}),
+        }
+        found = Place(environment=environment, folder=folder)
+        if into_sink:
+            environment["Q2V_KV_NAMESPACE_ID"] = sink.NAMESPACE
+        else:
+            document = found.run("provision").document
+            environment["Q2V_KV_NAMESPACE_ID"] = str(document["kv_namespace_id"])
+        yield found

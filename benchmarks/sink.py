@@ -1,0 +1,137 @@
+"""A target that throws every upload away as fast as a socket gives it, and lies about it.
+
+What it is asked to give back it makes anew (`made`), so that `q2v migrate` runs to its end. It
+shows how fast a sender is; whether what was sent is right, the sandbox and its tests show.
+"""
+
+import json
+import socket
+import sys
+import threading
+from collections import Counter
+from urllib.parse import urlsplit
+
+from benchmarks.made import Points
+
+BUFFER_BYTES = 1024 * 1024
+HEAD_BYTES_MAX = 64 * 1024
+ACCOUNT = "0123456789abcdef0123456789abcdef"
+TOKEN = "sink-token-0123456789-0123456789-0123456789"  # noqa: S105 - of nothing
+INDEX = "bench"
+NAMESPACE = "fedcba9876543210fedcba9876543210"
+
+
+def credentials(base_url: str) -> dict[str, str]:
+    """What a client has to be told."""
+    return {"account_id": ACCOUNT, "api_token": TOKEN, "base_url": base_url}
+
+
+class Sink:
+    """Counts what came in; safe for several connections."""
+
+    def __init__(self, points: Points, reduced: int) -> None:
+        self._points = points
+        self._reduced = reduced
+        self._lock = threading.Lock()
+        self.requests: Counter[str] = Counter()
+        self.body_bytes: Counter[str] = Counter()
+
+    def serve(self, listener: socket.socket) -> None:
+        """Accept connections for ever, a thread each."""
+        while True:
+            connection, _ = listener.accept()
+            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
+
+    def _talk(self, connection: socket.socket) -> None:
+        buffer = bytearray(BUFFER_BYTES)
+        with connection:
+            while (head := _read_head(connection)) is not None:
+                line, headers, rest = head
+                method, target, _ = line.split(" ")
+                path = urlsplit(target).path.rpartition("/")[2]
+                left = int(headers.get("content-length", "0")) - len(rest)
+                kept = rest
+                with self._lock:
+                    self.requests[path] += 1
+                    self.body_bytes[path] += left + len(rest)
+                while left > 0:
+                    got = connection.recv_into(buffer, min(left, BUFFER_BYTES))
+                    if not got:
+                        return
+                    left -= got
+                    if path != "upsert":
+                        kept += buffer[:got]
+                answer = self._answer(method, path, kept)
+                connection.sendall(
+                    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                    b"Content-Length: %d\r\n\r\n" % len(answer) + answer
+                )
+
+    def _answer(self, method: str, path: str, body: bytes) -> bytes:
+        match path:
+            case "counts":
+                with self._lock:
+                    result: object = {"requests": self.requests, "body_bytes": self.body_bytes}
+            case "get_by_ids":
+                records = [
+                    self._points.stored(one, self._reduced) for one in json.loads(body)["ids"]
+                ]
+                joined = b",".join(records)
+                return b'{"success":true,"errors":[],"messages":[],"result":[%b]}' % joined
+            case "list" if method == "GET":
+                result = {
+                    "count": 0, "totalCount": 0, "isTruncated": False, "nextCursor": None,
+                    "cursorExpirationTimestamp": None, "vectors": [],
+                    "metadataIndexes": [{"propertyName": "file_id", "indexType": "String"}],
+                }  # fmt: skip
+            case "keys":
+                empty = {"count": 0, "cursor": ""}
+                return _envelope([], result_info=empty)
+            case "info":
+                result = {"vectorCount": 0, "dimensions": self._reduced}
+            case "bulk":
+                keys = len(json.loads(body))
+                result = {"successful_key_count": keys, "unsuccessful_keys": []}
+            case "upsert":
+                result = {"mutationId": "01234567-89ab-cdef-0123-456789abcdef"}
+            case _:
+                result = {
+                    "name": INDEX, "description": "", "created_on": "2026-11-01T00:00:00Z",
+                    "modified_on": "2026-11-01T00:00:00Z",
+                    "config": {"dimensions": self._reduced, "metric": "cosine"},
+                }  # fmt: skip
+        return _envelope(result)
+
+
+def _envelope(result: object, **more: object) -> bytes:
+    document = {"success": True, "errors": [], "messages": [], "result": result, **more}
+    return json.dumps(document).encode()
+
+
+def _read_head(connection: socket.socket) -> tuple[str, dict[str, str], bytes] | None:
+    """Request line, headers in lower case, and what came behind them; None at the end."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = connection.recv(HEAD_BYTES_MAX)
+        if not piece:
+            return None
+        data += piece
+    head, _, rest = data.partition(b"\r\n\r\n")
+    line, *fields = head.decode("latin-1").split("\r\n")
+    pairs = (field.partition(":") for field in fields)
+    return line, {name.lower(): value.strip() for name, _, value in pairs}, rest
+
+
+def main() -> None:
+    """Serve until the input ends; the first line on stdout is the address."""
+    size, dimensions, text_repeated, reduced = map(int, sys.argv[1:])
+    sink = Sink(Points(size, dimensions, text_repeated), reduced)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=sink.serve, args=(listener,), daemon=True).start()
+        sys.stdout.write(f"http://127.0.0.1:{listener.getsockname()[1]}/client/v4\n")
+        sys.stdout.flush()
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()

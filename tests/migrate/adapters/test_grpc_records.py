@@ -1,0 +1,148 @@
+"""The fast way out of a gRPC answer gives what the slow way gives, or leaves the answer to it."""
+
+import struct
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from qdrant_client import grpc as wire
+
+from migrate.adapters import qdrant_grpc_records as records
+from migrate.adapters.qdrant_columns import Floats
+from migrate.adapters.qdrant_grpc_packed import packed_columns, packed_scroll_response
+from migrate.adapters.qdrant_grpc_records import decode_points
+from migrate.core.model import DenseColumn, Page, VectorKind, VectorSpec
+from tests.servers.qdrant_grpc import encode_vector, encode_vector_flat
+
+DIMENSIONS = 3
+SPECS = [
+    VectorSpec(name=name, kind=VectorKind.DENSE, dimensions=3, distance="Dot", datatype="float32")
+    for name in ("a", "b")
+]
+BITS = st.integers(0, 2**32 - 1)
+ROWS = st.lists(BITS, min_size=DIMENSIONS, max_size=DIMENSIONS).map(
+    lambda bits: np.array(bits, np.uint32).view(np.float32)
+)
+POINTS = st.lists(
+    st.dictionaries(st.sampled_from(["a", "b"]), ROWS), min_size=1, max_size=6
+)  # name -> values of each point
+
+
+def serialized(points: Sequence[dict[str, bytes]]) -> bytes:
+    """A scroll answer; the vectors of each point as serialized `VectorOutput` by name."""
+    answer = b""
+    for number, vectors in enumerate(points):
+        record = wire.RetrievedPoint(id=wire.PointId(num=number))
+        record.payload["n"].integer_value = number
+        named = b"".join(
+            field(1, field(1, name.encode()) + field(2, vector)) for name, vector in vectors.items()
+        )
+        whole = record.SerializeToString() + field(4, field(2, named))
+        answer += field(2, whole)
+    return answer
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A field with a length, as the protocol's encoding has it."""
+    size, length = len(content), b""
+    while size > 127:
+        length += bytes([size & 127 | 128])
+        size >>= 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + content
+
+
+def is_fast(answer: bytes, specs: Sequence[VectorSpec] = SPECS) -> bool:
+    parsed = packed_scroll_response().FromString(answer)
+    return packed_columns(parsed.result, specs) is not None
+
+
+def slow_page(answer: bytes) -> Page:
+    return records._decode_each(wire.ScrollResponse.FromString(answer), SPECS)  # noqa: SLF001 - the other way
+
+
+def same(one: Page, other: Page) -> bool:
+    """To the bit: NaN equals itself, -0.0 is not 0.0."""
+    for name in ("a", "b"):
+        left, right = one.vectors[name], other.vectors[name]
+        assert isinstance(left, DenseColumn)
+        assert isinstance(right, DenseColumn)
+        if left.values.tobytes() != right.values.tobytes() or any(left.present != right.present):
+            return False
+    return (one.ids, one.payloads, one.irregular) == (other.ids, other.payloads, other.irregular)
+
+
+@pytest.mark.fault("S01")
+@pytest.mark.parametrize("encode", [encode_vector, encode_vector_flat])
+@given(POINTS)
+def test_both_layouts_give_the_same_bits_either_way(
+    encode: Callable[[Floats], wire.VectorOutput], points: list[dict[str, Floats]]
+) -> None:
+    answer = serialized(
+        [{name: encode(row).SerializeToString() for name, row in one.items()} for one in points]
+    )
+
+    assert is_fast(answer)
+    assert same(decode_points(answer, SPECS), slow_page(answer))
+
+
+@given(ROWS, st.integers(0, DIMENSIONS))
+def test_values_that_come_in_two_pieces_are_put_together(row: Floats, cut: int) -> None:
+    """A sender may cut a packed field anywhere between two values."""
+    pieces = row.tobytes()[: 4 * cut], row.tobytes()[4 * cut :]
+    dense = b"".join(field(1, piece) for piece in pieces)
+    answer = serialized([{"a": b"\xaa\x06" + field(1, dense)[1:]}])
+
+    assert is_fast(answer)
+    assert same(decode_points(answer, SPECS), slow_page(answer))
+
+
+@given(ROWS)
+def test_values_that_come_one_by_one_are_read_the_slow_way(row: Floats) -> None:
+    dense = b"".join(b"\x0d" + struct.pack("<f", value) for value in row)
+    answer = serialized([{"a": b"\xaa\x06" + field(1, dense)[1:]}])
+
+    assert not is_fast(answer)
+    page = decode_points(answer, SPECS)
+    column = page.vectors["a"]
+    assert isinstance(column, DenseColumn)
+    assert column.present.all()
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [
+        wire.VectorOutput(dense=wire.DenseVector(data=[1, 2])),  # too short
+        wire.VectorOutput(dense=wire.DenseVector(data=[1, 2, 3, 4])),
+        wire.VectorOutput(data=[]),  # what an old server sends for no vector
+        wire.VectorOutput(data=[1, 2, 3], vectors_count=1),
+        wire.VectorOutput(sparse=wire.SparseVector(values=[1], indices=[7])),
+        wire.VectorOutput(
+            multi_dense=wire.MultiDenseVector(vectors=[wire.DenseVector(data=[1, 2, 3])])
+        ),
+    ],
+)
+def test_one_vector_of_another_kind_sends_the_page_the_slow_way(vector: wire.VectorOutput) -> None:
+    good = wire.VectorOutput(dense=wire.DenseVector(data=[1, 2, 3])).SerializeToString()
+    answer = serialized([{"a": good}, {"a": vector.SerializeToString(), "b": good}])
+
+    assert not is_fast(answer)
+    assert same(decode_points(answer, SPECS), slow_page(answer))
+
+
+def test_a_name_that_the_collection_does_not_know_is_not_lost() -> None:
+    good = wire.VectorOutput(dense=wire.DenseVector(data=[1, 2, 3])).SerializeToString()
+    page = decode_points(serialized([{"a": good, "c": good}]), SPECS)
+
+    (irregular,) = page.irregular
+    assert irregular is not None
+    assert b'"c":[1.0,2.0,3.0]' in irregular
+
+
+def test_a_collection_with_other_kinds_of_vectors_goes_the_slow_way() -> None:
+    sparse = VectorSpec(
+        name="s", kind=VectorKind.SPARSE, dimensions=None, distance=None, datatype="float32"
+    )
+
+    assert not is_fast(serialized([{}]), [*SPECS, sparse])
