@@ -1,12 +1,12 @@
 """Snapshots on disk: find them, open sealed ones, read their rows."""
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
 from pathlib import Path
 
 from migrate.adapters.bounded import read_bounded
 from migrate.adapters.disk import disk
 from migrate.adapters.durable import folder_names, is_file
+from migrate.adapters.snapshot_columns import ROW_GROUP_ROWS
 from migrate.adapters.snapshot_parquet import SnapshotRows, read_part, repair_remedy
 from migrate.core.manifest import SnapshotManifest, damaged, decode_manifest
 from migrate.core.pages import take_rows
@@ -58,9 +58,14 @@ class Snapshot:
         """The folder of the runs of this snapshot."""
         return self.folder / RUNS
 
-    def part_starts(self) -> list[int]:
-        """The first row of every part."""
-        return list(accumulate((part.rows for part in self.manifest.parts[:-1]), initial=0))
+    def group_starts(self) -> list[int]:
+        """The first row of every row group: what is cut there is decoded once."""
+        starts: list[int] = []
+        first = 0
+        for part in self.manifest.parts:
+            starts += range(first, first + part.rows, ROW_GROUP_ROWS)
+            first += part.rows
+        return starts
 
     def read(
         self, *, with_vectors: Sequence[str], first_row: int = 0, end_row: int | None = None

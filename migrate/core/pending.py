@@ -54,8 +54,8 @@ def share_out(
 ) -> list[list[RowRange]]:
     """The pending ranges among workers, in row order, each about as many of the first `rows` rows.
 
-    A range is cut only at one of `starts` (the first rows of a snapshot's parts): a part is then
-    read by one worker, but for those that were cut before. Halves of a refused batch stay whole.
+    A range is cut only at one of `starts` (the first rows of a snapshot's row groups), so that no
+    two workers decode the same rows. Halves of a refused batch stay whole.
     Workers left without rows have an empty list, or none.
     """
     shares: list[list[RowRange]] = [[]]

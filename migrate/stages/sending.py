@@ -62,7 +62,7 @@ class Sender:
             round_.pending.ranges,
             rows=self._run.plan.points,
             workers=len(self._workers),
-            starts=self._run.snapshot.part_starts(),
+            starts=self._run.snapshot.group_starts(),
         )
         if len(shares) == 1:
             self._work(self._workers[0], deque(shares[0]))

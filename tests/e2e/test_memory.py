@@ -17,7 +17,11 @@ from tests.e2e.workbench import Workbench, points, workbench
 SIZE = 600
 TEXT_REPEATED = 250  # a payload of 9 kB: six thousand points held at once would be 54 MB
 # What is held at a time is less than the smaller collection, or that one would not fill it.
-SETTINGS = {"Q2V_SNAPSHOT_PAGE_POINTS": "100", "Q2V_LIMITS_VECTORS_PER_UPLOAD": "200"}
+SETTINGS = {
+    "Q2V_SNAPSHOT_PAGE_POINTS": "100",
+    "Q2V_SNAPSHOT_READERS": "1",  # the smaller collection has one part only
+    "Q2V_LIMITS_VECTORS_PER_UPLOAD": "200",
+}
 GROWTH_MAX = 1.2  # FAULTS row G07
 
 
