@@ -99,6 +99,7 @@ def open_http(
         clock=clock,
         requests_max=settings.limits.requests_per_5min,
     )
+    progress.watch(budget)
     http = CloudflareHttp(
         base_url,
         settings.target.account_id,

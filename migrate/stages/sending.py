@@ -178,7 +178,7 @@ class Sender:
                 "server_date": accepted.server_date,
             }
         )
-        self._progress.advance(len(batch.vector_ids))
+        self._progress.advance(len(batch.vector_ids), bytes_=batch.body_bytes)
         return True
 
     def _append_refusal(self, batch: Batch, error: TargetRefusedError) -> None:

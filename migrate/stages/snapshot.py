@@ -237,7 +237,9 @@ def _write_missing_parts(copy: _Copy, progress: Progress) -> None:
         part = state.parts.get(span.ordinal)
         if part is None or not _is_there(copy.folder, part):
             part = _write_range(copy, span)
-        progress.advance(part.rows)
+        progress.advance(
+            part.rows, bytes_=part.bytes, earlier=part is state.parts.get(span.ordinal)
+        )
 
 
 def _is_there(folder: Path, part: PartRecord) -> bool:
