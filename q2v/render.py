@@ -14,7 +14,7 @@ _UNIT = 1_000
 _BYTE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 _SECONDS_WITH_FRACTION_MAX = 10
-_MINUTES_SHOWN_MAX = 60
+_TENS_SHOWN_MAX_S = 180
 
 Cell = str | int | float | None
 
@@ -103,11 +103,11 @@ def format_bytes(size: int) -> str:
 
 
 def format_about(seconds: float) -> str:
-    """What an estimate is worth: 40 s, 4 min, 2 h 5 min."""
-    minutes = round(seconds / _MINUTE_S)
+    """What an estimate is worth: 40 s, 1 min 20 s, 4 min, 2 h 5 min."""
     if round(seconds) < _MINUTE_S:
         return f"{round(seconds)} s"
-    return f"{minutes} min" if minutes < _MINUTES_SHOWN_MAX else format_duration(60 * minutes)
+    step_s = 10 if seconds < _TENS_SHOWN_MAX_S else _MINUTE_S
+    return format_duration(step_s * round(seconds / step_s)).replace(" min 0 s", " min")
 
 
 def format_duration(seconds: float) -> str:

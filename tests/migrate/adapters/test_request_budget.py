@@ -174,8 +174,49 @@ def test_it_says_why_it_waits(tmp_path: Path) -> None:
 
     budget.acquire(talker)
 
-    assert talker.said == ["waiting 300 s: 1 requests left in the last 300 s"]
+    # The wall clock of the machine began at 22:13:20.
+    assert talker.said == ["waiting 300 s, until 22:18:20 UTC: 1 requests left in the last 300 s"]
     assert machine.true_s == pytest.approx(300, abs=0.1)
+
+
+def test_however_many_wait_for_one_moment_it_says_so_once() -> None:
+    machine, talker = Machine(), Talker()
+    budget = open_budget(None, machine, requests_max=3)
+    for _ in range(9):
+        budget.acquire(talker)
+
+    assert [line.partition(":")[0] for line in talker.said] == [
+        "waiting 300 s, until 22",
+        "waiting 300 s, until 22",
+    ]
+
+
+def test_it_knows_how_long_it_held_requests_back() -> None:
+    machine = Machine()
+    budget = open_budget(None, machine, requests_max=2)
+    for _ in range(5):
+        budget.acquire()
+        machine.wait(10)
+
+    assert budget.held_s() == pytest.approx(2 * (300 - 20), abs=0.1)
+
+
+def test_it_tells_how_long_requests_will_take_those_in_flight_among_them() -> None:
+    machine = Machine()
+    budget = open_budget(None, machine, requests_max=3)
+    budget.acquire()
+    budget.acquire()
+    machine.wait(100)
+    budget.release()
+
+    # One is in flight and one may leave at once; the next two follow the first two.
+    assert budget.left_s(1, 10.0) == 10
+    assert budget.left_s(2, 10.0) == pytest.approx(10, abs=0.1)
+    assert budget.left_s(3, 10.0) == pytest.approx(200 + 10, abs=0.1)
+    assert budget.left_s(5, 10.0) == pytest.approx(300 + 10, abs=0.1)
+    budget.block(250)
+    assert budget.left_s(2, 10.0) == pytest.approx(250 + 10, abs=0.1)
+    assert budget.left_s(5, 10.0) == pytest.approx(550 + 10, abs=0.1)
 
 
 @pytest.mark.fault("N02", "G13")
