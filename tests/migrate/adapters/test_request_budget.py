@@ -1,7 +1,9 @@
 """At most so many requests in every sliding five minutes, whatever happens to us."""
 
 import stat
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -189,6 +191,34 @@ def test_however_many_wait_for_one_moment_it_says_so_once() -> None:
         "waiting 300 s, until 22",
         "waiting 300 s, until 22",
     ]
+
+
+class Together(VirtualClock):
+    """Two threads wait at the same time, for one and the same stretch of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._both = threading.Barrier(2, timeout=30)
+
+    @override
+    def wait(self, seconds: float) -> None:
+        if self._both.wait() == 0:
+            super().wait(seconds)
+        self._both.wait()
+
+
+def test_threads_that_wait_together_say_and_count_it_once() -> None:
+    clock, talker = Together(), Talker()
+    budget = RequestBudget(None, clock=clock, requests_max=2)
+    budget.acquire()
+    budget.acquire()
+
+    with ThreadPoolExecutor(2) as pool:
+        for waiting in [pool.submit(budget.acquire, talker) for _ in range(2)]:
+            waiting.result()
+
+    assert budget.held_s() == clock.monotonic_s() == pytest.approx(300, abs=0.1)
+    assert len(talker.said) == 1
 
 
 def test_it_knows_how_long_it_held_requests_back() -> None:
