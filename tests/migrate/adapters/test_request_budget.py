@@ -84,9 +84,13 @@ class TwoProcesses:
         self.reopen(0)
 
     def cut_power(self, share: float) -> None:
-        """The last stamps were not on the disk yet; what `write_durably` wrote was."""
+        """The last stamps were not on the disk yet; what was written durably, blocks too, was."""
         lines = self._path.read_bytes().splitlines(keepends=True)
-        self._path.write_bytes(b"".join(lines[: 2 + int(share * len(lines))]))
+        durable = max(
+            [2, *(number for number, line in enumerate(lines, 1) if line.startswith(b"block"))]
+        )
+        kept = durable + int(share * (len(lines) - durable))
+        self._path.write_bytes(b"".join(lines[:kept]))
         self.reboot(45)
 
     def block(self, seconds: float) -> None:
