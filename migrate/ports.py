@@ -29,14 +29,36 @@ class Clock(Protocol):
         """Return after `seconds` have passed."""
 
 
+class Limiter(Protocol):
+    """What holds requests back: `adapters/request_budget.py`, asked for how long it will."""
+
+    def held_s(self) -> float:
+        """Seconds, so far, in which a request had to wait for its turn."""
+
+    def left_s(self, requests: int, request_s: float) -> float:
+        """Seconds until so many requests are answered, those in flight among them.
+
+        `request_s` passes per request that may leave, measured over all in flight.
+        """
+
+
 class Progress(Protocol):
-    """Tells the person at the keyboard what is going on; never decides anything."""
+    """Tells the person at the keyboard what is going on and how long it takes; decides nothing."""
 
-    def start(self, what: str, *, total: int | None, unit: str) -> None:
-        """A new piece of work of `total` units; ends the one before."""
+    def start(self, what: str, *, total: int | None, unit: str, requests: int = 0) -> None:
+        """A new piece of work of `total` units; ends the one before.
 
-    def advance(self, count: int) -> None:
-        """`count` more units are done."""
+        All of it takes `requests` out of the request budget, evenly over the units.
+        """
+
+    def advance(self, count: int, *, bytes_: int = 0, earlier: bool = False) -> None:
+        """`count` more units are done, and `bytes_` were moved for it.
+
+        `earlier`: by a former command, so it tells nothing of the pace of this one.
+        """
+
+    def watch(self, limiter: Limiter) -> None:
+        """Requests wait for their turn at `limiter` from now on."""
 
     def say(self, text: str) -> None:
         """One line worth reading: why we wait, what was found."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from migrate.adapters.folder_lock import FolderLock
-from migrate.core.estimate import LONG_ROLLBACK, is_long_rollback
+from migrate.core.estimate import LINE_MBIT_PER_S, LONG_ROLLBACK, is_long_rollback
 from migrate.core.limits import PRICES_AS_OF
 from migrate.stages.plan import PlanFindings
 from q2v import wiring
@@ -64,14 +64,15 @@ def command(
                 folder,
                 progress,
             )
-        state = None
+        state, request_s = None, None
         credentials = wiring.source_credential_notes(settings) if snapshot is None else ()
         if settings.target.vector_index is not None and settings.target.api_token is not None:
             http, _, _ = wiring.open_http(settings, folder, clock=clock, progress=progress)
             stack.callback(http.close)
             state = planning.look_at_target(http, settings, values, clock=clock)
             credentials += wiring.target_credential_notes(settings, http)
-    figures = planning.figure(findings, values, settings)
+            request_s = http.median_answer_s()
+    figures = planning.figure(findings, values, settings, request_s=request_s)
     show(
         PlanResult(
             values=values,
@@ -155,7 +156,8 @@ def rows(result: PlanResult) -> list[tuple[str, Cell]]:
         (
             "full reconcile",
             f"{figures.list_requests + figures.content_requests} requests, "
-            f"{figures.reconcile_minutes:.1f} min",
+            f"{figures.reconcile_minutes:.1f} min ({figures.content_minutes:.1f} of them for the "
+            "contents)",
         ),
         (
             "rollback, if it came to that",
@@ -185,6 +187,7 @@ def notes(result: PlanResult, settings: Settings) -> list[str]:
         )
     if is_long_rollback(result.figures.rollback_minutes):
         lines.append(f"note: {LONG_ROLLBACK}")
+    lines.append(_pace_note(result, settings))
     lines += _finding_notes(findings)
     lines += _target_notes(result)
     lines += [f"note: {note}" for note in result.credentials]
@@ -199,6 +202,16 @@ def notes(result: PlanResult, settings: Settings) -> list[str]:
     lines.append("")
     lines += [f"{row.key} = {row.shown}  ({row.origin})" for row in settings.resolved()]
     return lines
+
+
+def _pace_note(result: PlanResult, settings: Settings) -> str:
+    """What the minutes rest on."""
+    origin = "assumed" if result.target is None else "measured just now"
+    return (
+        f"note: minutes at {result.figures.request_s:.2f} s a request ({origin}), a line of "
+        f"{LINE_MBIT_PER_S} Mbit/s, and {settings.limits.requests_per_5min} requests in any five "
+        "minutes: those leave at once, the next when they are five minutes old"
+    )
 
 
 def _finding_notes(findings: PlanFindings) -> list[str]:

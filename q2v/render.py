@@ -14,6 +14,7 @@ _UNIT = 1_000
 _BYTE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 _SECONDS_WITH_FRACTION_MAX = 10
+_TENS_SHOWN_MAX_S = 180
 
 Cell = str | int | float | None
 
@@ -99,6 +100,14 @@ def format_bytes(size: int) -> str:
             break
         value, unit = value / _UNIT, larger
     return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def format_about(seconds: float) -> str:
+    """What an estimate is worth: 40 s, 1 min 20 s, 4 min, 2 h 5 min."""
+    if round(seconds) < _MINUTE_S:
+        return f"{round(seconds)} s"
+    step_s = 10 if seconds < _TENS_SHOWN_MAX_S else _MINUTE_S
+    return format_duration(step_s * round(seconds / step_s)).replace(" min 0 s", " min")
 
 
 def format_duration(seconds: float) -> str:

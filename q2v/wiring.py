@@ -104,6 +104,7 @@ def open_http(
         clock=clock,
         requests_max=settings.limits.requests_per_5min,
     )
+    progress.watch(budget)
     http = make_http(
         base_url, settings.target.account_id, token, budget=budget, clock=clock, progress=progress
     )

@@ -41,12 +41,12 @@ def find_later_writes(
     Lists, and reads no content: a minute per 100,000 vectors. What somebody changed under an id
     of ours is found later, when each is compared, and kept as a conflict.
     """
-    progress.start("looking for later writes", total=None, unit="walks")
+    progress.say("looking for later writes")
     plan, existing = run.plan, frozenset(read_existing(run))
     known = read_foreign_keys(run) | {plan.writes.counter_key}
     with IdTable(run.spill) as table:
         fill_id_table(table, run.snapshot, plan.mapping, run.excluded_rows(until_round=0))
-        list_vectors(table, vector_target, clock=clock, progress=progress)
+        list_vectors(table, vector_target, expected=plan.vectors, clock=clock, progress=progress)
         keys = list_keys(kv_target, key_prefix(plan.mapping), clock=clock, progress=progress)
         table.add_listed_keys(keys)
         elsewhere = table.keys_elsewhere(plan.mapping.key_template, plan.mapping.group_key)

@@ -14,6 +14,7 @@ from migrate.core.canonical import decode_json
 from migrate.core.kv_entries import key_prefix
 from migrate.core.limits import KV_READ_KEYS_MAX
 from migrate.core.model import KvEntry
+from migrate.core.request_counts import kv_compare_requests
 from migrate.ports import Clock, KvTarget, Progress
 from migrate.stages.kv_index import counter_value, expected_entries
 from migrate.stages.listing import list_keys
@@ -59,7 +60,9 @@ def scan_kv(
     `table` holds the run's ids. With differences, looks again after `settle_s`, growing, at most
     three times in all; what is seen last counts.
     """
-    progress.start("reading the KV index", total=table.count_files(), unit="files")
+    files = table.count_files()
+    requests = kv_compare_requests(files)
+    progress.start("reading the KV index", total=files, unit="files", requests=requests)
     foreign = read_foreign_keys(run)
     scan = _look(run, table, target, foreign, clock=clock, progress=progress)
     pause = settle_s

@@ -12,6 +12,7 @@ from migrate.adapters.run_folder import RunFolder
 from migrate.core.digest import digest_vectors
 from migrate.core.limits import FETCH_IDS_MAX
 from migrate.core.model import Vector, VectorId
+from migrate.core.request_counts import fetch_requests
 from migrate.ports import Clock, Progress, VectorTarget
 from migrate.stages.listing import list_vectors
 from migrate.stages.mapped import read_mapped
@@ -60,7 +61,6 @@ def scan_ids(
 
     With differences, lists again after a pause until two walks in a row say the same.
     """
-    progress.start("listing vectors", total=None, unit="walks")
     existing = frozenset(read_existing(run))
     scan = _list_once(table, target, existing, clock=clock, progress=progress)
     for _ in range(LOOKS_MAX - 1):
@@ -85,11 +85,11 @@ def _list_once(
     clock: Clock,
     progress: Progress,
 ) -> IdScan:
-    listed = list_vectors(table, target, clock=clock, progress=progress)
-    progress.advance(1)
+    expected = table.count_vectors() + len(existing)
+    listed = list_vectors(table, target, expected=expected, clock=clock, progress=progress)
     return IdScan(
         listed=listed,
-        expected=table.count_vectors() + len(existing),
+        expected=expected,
         missing=tuple(vector_id for _, vector_id in table.missing()),
         extra=tuple(vector_id for vector_id in table.elsewhere() if vector_id not in existing),
     )
@@ -112,7 +112,8 @@ def scan_contents(
     stale read may be followed by another, so a few differences have to last through every look.
     """
     total = run.vectors if only_rows is None else len(only_rows)
-    progress.start("reading vectors back", total=total, unit="vectors")
+    requests = fetch_requests(total)
+    progress.start("reading vectors back", total=total, unit="vectors", requests=requests)
     rows = only_rows
     suspects: dict[int, DriftKind] = {}
     for ordinal in range(LOOKS_MAX):
@@ -182,7 +183,7 @@ def _look(
 ) -> Look:
     """One pass over these rows, from where it stood; noted every few requests."""
     done = attempt.look(ordinal)
-    progress.advance(done.checked)
+    progress.advance(done.checked, earlier=True)
     if done.completed:
         return done
     news = Look(end_row=done.end_row)

@@ -10,6 +10,7 @@ from migrate.adapters.run_folder import RunFolder
 from migrate.core.kv_entries import encode_counter_entry
 from migrate.core.limits import KV_KEYS_PER_DELETE_MAX, KV_TTL_S_MIN
 from migrate.core.model import KvEntry
+from migrate.core.request_counts import KV_KEYS_PER_UNDO, undo_kv_requests
 from migrate.errors import RemoteUnavailableError
 from migrate.ports import Clock, KvTarget, Progress
 from migrate.stages.kv_index import counter_value, expected_entries
@@ -17,7 +18,6 @@ from migrate.stages.mapped import fill_id_table
 from reconcile.rollback_manifest import read_kv
 from reconcile.undo_report import FEW_SUSPECTS, LOOKS_MAX, RollbackReport, UndoRules
 
-KV_CHUNK = 1_000
 KV_ATTEMPTS_MAX = 6
 KV_RETRY_WAIT_S = 2.0
 
@@ -39,7 +39,12 @@ def undo_kv(
     """
     undo = _KvUndo(run, target, report, forced, clock=clock)
     records = list(reversed(read_kv(run)))
-    progress.start("undoing the KV index", total=len(records), unit="keys")
+    progress.start(
+        "undoing the KV index",
+        total=len(records),
+        unit="keys",
+        requests=undo_kv_requests(len(records)),
+    )
     suspects = undo.pass_over(records, advance=progress.advance)
     pause = rules.kv_settle_s
     for _ in range(LOOKS_MAX - 1):
@@ -78,7 +83,7 @@ class _KvUndo:
         """Undo these keys; returned are the ones that read as somebody else's."""
         suspects: list[KvPreImage] = []
         pending = iter(records)
-        while chunk := list(islice(pending, KV_CHUNK)):
+        while chunk := list(islice(pending, KV_KEYS_PER_UNDO)):
             found = self._target.read([record.key for record in chunk])
             mine: list[KvPreImage] = []
             for record in chunk:

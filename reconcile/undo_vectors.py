@@ -11,6 +11,7 @@ from migrate.core.digest import digest_vectors
 from migrate.core.journal import BatchRecord
 from migrate.core.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
 from migrate.core.model import Accepted, Vector, VectorId
+from migrate.core.request_counts import undo_vector_requests
 from migrate.errors import IndeterminateError
 from migrate.ports import Clock, Progress, VectorTarget
 from migrate.stages.listing import list_vectors
@@ -59,7 +60,12 @@ class VectorUndo:
         """
         touched = self._touched = [(batch.first, batch.end) for batch in written]
         total = sum(batch.count for batch in written)
-        self._progress.start("undoing vectors", total=total, unit="vectors")
+        self._progress.start(
+            "undoing vectors",
+            total=total,
+            unit="vectors",
+            requests=undo_vector_requests(total),
+        )
         suspects = self._pass_over(self._touched_records(touched), advance=self._progress.advance)
         pause = self._rules.pause_s
         for _ in range(LOOKS_MAX - 1):
@@ -194,7 +200,13 @@ class VectorUndo:
             excluded = run.excluded_rows(until_round=0)
             fill_id_table(table, run.snapshot, run.plan.mapping, excluded)
             for _ in range(LISTINGS_MAX):
-                list_vectors(table, self._target, clock=self._clock, progress=self._progress)
+                list_vectors(
+                    table,
+                    self._target,
+                    expected=None,
+                    clock=self._clock,
+                    progress=self._progress,
+                )
                 listed = table.listed_vectors()
                 left = [id_ for row, id_ in listed if self._is_touched(row) and id_ not in kept]
                 if not left:

@@ -1,5 +1,7 @@
 """A progress display for tests that look at something else."""
 
+from migrate.ports import Limiter
+
 
 class Silence:
     """`ports.Progress` that shows nothing and remembers what was said."""
@@ -7,10 +9,13 @@ class Silence:
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def start(self, what: str, *, total: int | None, unit: str) -> None:
+    def start(self, what: str, *, total: int | None, unit: str, requests: int = 0) -> None:
         pass
 
-    def advance(self, count: int) -> None:
+    def advance(self, count: int, *, bytes_: int = 0, earlier: bool = False) -> None:
+        pass
+
+    def watch(self, limiter: Limiter) -> None:
         pass
 
     def say(self, text: str) -> None:

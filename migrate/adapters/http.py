@@ -2,8 +2,10 @@
 
 import hashlib
 import logging
+from collections import deque
 from collections.abc import Callable
 from functools import partial
+from statistics import median
 from typing import TypeVar, assert_never
 
 import httpx
@@ -53,6 +55,7 @@ from migrate.ports import Clock, Progress
 T = TypeVar("T")
 
 SHOWN_CHARACTERS_MAX = 200  # of a server's text
+ANSWERS_TIMED_MAX = 100  # the last ones
 
 # These two log every URL, and ours hold the account id.
 for _name in ("httpx", "httpcore"):
@@ -89,6 +92,7 @@ class CloudflareHttp:
         self._jitter = jitter
         self._progress = progress
         self._limits = limits or HttpLimits()
+        self._answers_s: deque[float] = deque(maxlen=ANSWERS_TIMED_MAX)
         self._wire = HttpWire(
             base_url, token, clock=clock, limits=self._limits, transport=transport
         )
@@ -157,6 +161,10 @@ class CloudflareHttp:
             code=refusal.code,
         )
 
+    def median_answer_s(self) -> float | None:
+        """Seconds between a request and the end of its answer; None before the first."""
+        return median(list(self._answers_s)) if self._answers_s else None
+
     def close(self) -> None:
         """Let go of the connections; harmless when repeated."""
         self._wire.close()
@@ -165,7 +173,6 @@ class CloudflareHttp:
         self, request: ApiRequest, read: Callable[[Answer], T], number: int, *, raw: bool
     ) -> Outcome[T]:
         """One request, one answer, one decision."""
-        self._budget.acquire(self._progress)
         response, body = self._send_once(request)
         if body is None:
             return Oversized(ANSWER_BYTES_MAX)
@@ -199,10 +206,16 @@ class CloudflareHttp:
                 assert_never(verdict)
 
     def _send_once(self, request: ApiRequest) -> tuple[httpx.Response, bytes | None]:
+        self._budget.acquire(self._progress)
+        departed_s = self._clock.monotonic_s()
         try:
-            return self._wire.send_once(request)
+            answer = self._wire.send_once(request)
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
             raise self._translate(request.operation, error) from error
+        finally:
+            self._budget.release()
+        self._answers_s.append(self._clock.monotonic_s() - departed_s)
+        return answer
 
     def _take(self, answer: Answer, read: Callable[[Answer], T], ray: str) -> Received[T]:
         """The value, if it is there: a success without its content is none."""

@@ -10,10 +10,12 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from migrate.adapters.disk import disk
 from migrate.adapters.durable import is_file, local_io, make_folder, write_durably
+from migrate.core.forecast import ROUNDING_S, last_answer_s
 from migrate.core.limits import (
     REQUEST_WINDOW_S,
     REQUESTS_PER_WINDOW_MAX,
@@ -21,7 +23,6 @@ from migrate.core.limits import (
 )
 from migrate.core.request_window import (
     FORMAT_LINE,
-    ROUNDING_S,
     UNKNOWN_BOOT,
     Kind,
     Now,
@@ -79,6 +80,10 @@ class RequestBudget:
         self._threads = threading.Lock()
         self._file_id: tuple[int, int] | None = None  # device and inode of what was read
         self._offset = 0  # bytes of the file that are in the window already
+        self._in_flight = 0  # left and not answered yet
+        self._holding = 0  # callers that wait for their turn
+        self._held_since_s = self._held_s = 0.0
+        self._told_until_s = 0.0
         if path is not None:
             make_folder(path.parent)
             with self._locked():
@@ -87,24 +92,60 @@ class RequestBudget:
     def acquire(self, progress: Progress | None = None) -> None:
         """Wait until a request may leave and count it. Call once per request, retries included.
 
-        Raises BudgetExhaustedError when the service asked for more silence than a run waits for,
-        or when no turn came within an hour; LocalStorageError.
+        `release` when its answer is there, or none will come. Raises BudgetExhaustedError when the
+        service asked for more silence than a run waits for, or when no turn came within an hour;
+        LocalStorageError.
         """
-        waited_s, told = 0.0, ""
+        waited_s = 0.0
         while True:
             with self._locked() as now:
                 wait = self._window.wait(now.monotonic_s)
                 if wait.seconds <= 0:
                     self._record(Kind.REQUEST, now)
                     self.taken += 1
+                    self._in_flight += 1
                     return
             self._check(wait, waited_s)
-            if progress is not None and wait.seconds > QUIET_WAIT_S and told != wait.reason:
-                progress.say(f"waiting {wait.seconds:.0f} s: {wait.reason}")
-                told = wait.reason
+            if progress is not None:
+                self._tell(wait, progress)
             piece_s = min(wait.seconds, WAIT_PIECE_S)
-            self._clock.wait(piece_s)
+            with self._holding_back():
+                self._clock.wait(piece_s)
             waited_s += piece_s
+            if progress is not None:
+                progress.advance(0)  # minutes without an answer: time for a word
+
+    def release(self) -> None:
+        """A request that had its turn is answered, or failed."""
+        with self._threads:
+            self._in_flight -= 1
+
+    def held_s(self) -> float:
+        """Seconds, so far, in which a request had to wait for its turn; several count once."""
+        with self._threads:
+            since_s = self._clock.monotonic_s() - self._held_since_s if self._holding else 0.0
+            return self._held_s + since_s
+
+    def left_s(self, requests: int, request_s: float) -> float:
+        """Seconds until so many requests are answered, those in flight among them.
+
+        `request_s` passes per request that may leave, measured over all in flight. What other
+        processes have sent counts as of the last look at the file.
+        """
+        with self._threads:
+            now_s = self._clock.monotonic_s()
+            to_come = requests - self._in_flight
+            if to_come <= 0:
+                return requests * request_s
+            return (
+                last_answer_s(
+                    self._window.holds(now_s),
+                    requests=to_come,
+                    requests_max=self._window.requests_max,
+                    request_s=request_s,
+                )
+                - now_s
+            )
 
     def block(self, seconds: float) -> None:
         """Nothing leaves for `seconds`, in any process: the service answered 429."""
@@ -125,6 +166,31 @@ class RequestBudget:
                 return False
             self._record(Kind.LEFT, now, seconds=seconds, count=left)
         return True
+
+    @contextmanager
+    def _holding_back(self) -> Iterator[None]:
+        """Count the time, but not twice when several wait together."""
+        with self._threads:
+            if not self._holding:
+                self._held_since_s = self._clock.monotonic_s()
+            self._holding += 1
+        try:
+            yield
+        finally:
+            with self._threads:
+                self._holding -= 1
+                if not self._holding:
+                    self._held_s += self._clock.monotonic_s() - self._held_since_s
+
+    def _tell(self, wait: Wait, progress: Progress) -> None:
+        """One line per wait, however many wait for the same moment."""
+        with self._threads:
+            until_s = self._clock.monotonic_s() + wait.seconds
+            if wait.seconds <= QUIET_WAIT_S or until_s <= self._told_until_s + QUIET_WAIT_S:
+                return
+            self._told_until_s = until_s
+            end = datetime.fromtimestamp(self._clock.wall_s() + wait.seconds, UTC)
+        progress.say(f"waiting {wait.seconds:.0f} s, until {end:%H:%M:%S} UTC: {wait.reason}")
 
     def _check(self, wait: Wait, waited_s: float) -> None:
         if wait.blocked and wait.seconds > RETRY_AFTER_S_MAX + ROUNDING_S:

@@ -1,16 +1,18 @@
 """What a migration costs before it starts: requests, bytes, minutes, money."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from math import ceil
 
-from migrate.core import limits
+from migrate.core import limits, request_counts
+from migrate.core.forecast import duration_s
 
-# Shortest float32 text of a unit vector, comma included (PERFORMANCE section A).
-TEXT_BYTES_PER_VALUE = 12.51
-LINE_FRAMING_BYTES = 40
-UPLINK_MBIT_PER_S = 100  # the reference line of the estimate; the operator's own may differ
-KV_PAIRS_PER_WRITE = 5_000
-# Beyond it, undoing vector by vector is no way back within a window: 750,000 vectors or so.
+LINE_MBIT_PER_S = 100  # the reference line, either way; the operator's own may differ
+# The provider names no time; its REST API goes through few central places (D1 changelog,
+# 2025-05-30). Assumed where none was measured; small answers, for large ones the line counts too.
+REQUEST_S = 0.3
+# Answers give float32 as the text of a double: unit vectors of 384 and 1,536 dimensions.
+ANSWER_BYTES_PER_VALUE = 21.3
+# Beyond it, undoing vector by vector is no way back within a window: 700,000 vectors or so.
 ROLLBACK_HOURS_MAX = 4.0
 LONG_ROLLBACK = (
     f"a rollback takes more than {ROLLBACK_HOURS_MAX:.0f} h, at 100 deletions a request: move into "
@@ -31,10 +33,13 @@ class Estimate:
     list_requests: int  # one walk over all ids
     content_requests: int  # reading every vector back, 20 a request
     kv_requests: int
-    upload_minutes: float  # the slower of uplink and request budget, plus settling
-    reconcile_minutes: float  # ids and all contents, at the request budget
+    upload_minutes: float  # uploads, settling, KV index
+    list_minutes: float  # one walk over all ids
+    content_minutes: float  # reading every vector back
+    reconcile_minutes: float  # ids, all contents and the KV index; reading the source comes on top
     rollback_requests: int
     rollback_minutes: float
+    request_s: float  # one small request and its answer: measured, or REQUEST_S
     stored_dimensions: int
     usd_per_month: float  # storage and KV writes, paid plan, list prices of limits.PRICES_AS_OF
     # Whether reading by id counts as a query is not documented: what a full reconcile costs if so.
@@ -61,31 +66,58 @@ def estimate(
     vectors_per_upload: int,
     body_bytes: int,
     requests_per_5min: int,
+    request_s: float = REQUEST_S,
+    uploads_in_flight: int = 1,
+    reads_in_flight: int = 1,
 ) -> Estimate:
-    """Arithmetic over counts; `metadata_bytes` is the sum over all vectors."""
-    line_bytes = vectors * (dimensions * TEXT_BYTES_PER_VALUE + LINE_FRAMING_BYTES)
-    upload_bytes = ceil(line_bytes) + metadata_bytes
-    uploads = max(ceil(upload_bytes / body_bytes), ceil(vectors / vectors_per_upload))
-    lists = max(1, ceil(vectors / limits.LIST_IDS_MAX))
-    contents = ceil(vectors / limits.FETCH_IDS_MAX)
-    kv = ceil(files / KV_PAIRS_PER_WRITE) + 1
-    kv_reads = ceil(files / limits.KV_LIST_KEYS_MAX) + ceil(files / limits.KV_READ_KEYS_MAX)
-    rollback = contents + ceil(vectors / limits.DELETE_IDS_MAX) + kv
-    per_minute = requests_per_5min / 5
-    uplink = upload_bytes * 8 / (UPLINK_MBIT_PER_S * 1_000_000) / 60
+    """Arithmetic over counts; `metadata_bytes` is the sum over all vectors.
+
+    Minutes are those of the limiter (`forecast`), each piece begun when nothing was sent for five
+    minutes, at `request_s` a request and LINE_MBIT_PER_S.
+    """
+    upload_bytes = request_counts.upload_bytes(vectors, dimensions, metadata_bytes)
+    uploads = _Work(
+        request_counts.upload_requests(
+            vectors, upload_bytes, per_upload=vectors_per_upload, body_bytes=body_bytes
+        ),
+        upload_bytes,
+        in_flight=uploads_in_flight,
+    )
+    lists = _Work(request_counts.list_requests(vectors))
+    contents = _Work(
+        request_counts.fetch_requests(vectors),
+        round(vectors * dimensions * ANSWER_BYTES_PER_VALUE) + metadata_bytes,
+        in_flight=reads_in_flight,
+    )
+    kv = _Work(request_counts.kv_write_requests(files))
+    kv_compare = _Work(request_counts.kv_compare_requests(files))
+    rollback = (
+        *(lists, _Work(request_counts.kv_list_requests(files))),  # what was written since
+        _Work(request_counts.undo_kv_requests(files + 1)),
+        _Work(request_counts.undo_vector_requests(vectors), contents.bytes),
+        _Work(1),  # listing what is left
+    )
+
+    def minutes(*works: _Work, settle_minutes: float = 0.0) -> float:
+        seconds = _seconds(works, requests_per_5min=requests_per_5min, request_s=request_s)
+        return round(seconds / 60 + settle_minutes, 2)
+
     stored = vectors * dimensions
     return Estimate(
         vectors=vectors,
         files=files,
         upload_bytes=upload_bytes,
-        upload_requests=uploads,
-        list_requests=lists,
-        content_requests=contents,
-        kv_requests=kv,
-        upload_minutes=round(max(uplink, (uploads + kv) / per_minute) + SETTLE_MINUTES, 2),
-        reconcile_minutes=round((lists + contents + kv_reads) / per_minute, 2),
-        rollback_requests=rollback,
-        rollback_minutes=round(rollback / per_minute + SETTLE_MINUTES, 2),
+        upload_requests=uploads.requests,
+        list_requests=lists.requests,
+        content_requests=contents.requests,
+        kv_requests=kv.requests,
+        upload_minutes=minutes(uploads, kv, settle_minutes=SETTLE_MINUTES),
+        list_minutes=minutes(lists),
+        content_minutes=minutes(contents),
+        reconcile_minutes=minutes(lists, contents, kv_compare),
+        rollback_requests=sum(work.requests for work in rollback),
+        rollback_minutes=minutes(*rollback, settle_minutes=SETTLE_MINUTES),
+        request_s=request_s,
         stored_dimensions=stored,
         usd_per_month=round(_usd_per_month(stored, files), 2),
         usd_reconcile_if_reads_count=round(
@@ -93,6 +125,32 @@ def estimate(
             2,
         ),
         fits_free_plan=stored <= limits.FREE_STORED_DIMENSIONS,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Requests of one kind, one after the other or some of them together."""
+
+    requests: int
+    bytes: int = 0  # of all bodies or answers, where the line is felt
+    in_flight: int = 1
+
+    def seconds(self, request_s: float) -> float:
+        """With nothing holding it back: those in flight share the line, not the waiting."""
+        line_s = self.bytes * 8 / (LINE_MBIT_PER_S * 1_000_000)
+        return max(line_s, (self.requests * request_s + line_s) / self.in_flight)
+
+
+def _seconds(works: Iterable[_Work], *, requests_per_5min: int, request_s: float) -> float:
+    """One kind after the other, at the mean time of a request over all of them."""
+    some = [work for work in works if work.requests]
+    requests = sum(work.requests for work in some)
+    unlimited_s = sum(work.seconds(request_s) for work in some)
+    return duration_s(
+        requests=requests,
+        requests_max=requests_per_5min,
+        request_s=unlimited_s / max(1, requests),
     )
 
 

@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from migrate.core.forecast import ROUNDING_S, Hold
 from migrate.core.limits import REQUEST_WINDOW_S
 
 FORMAT_LINE = "q2v-requests 1"
@@ -21,7 +22,6 @@ _LINE = re.compile(
     r"([0-9]{1,12}\.[0-9]{6}) (-?[0-9]{1,12}\.[0-9]{6}) ([0-9]{1,6}\.[0-9]{3}) ([0-9]{1,9})",
     re.ASCII,
 )
-ROUNDING_S = 0.001  # added to every wait, so that rounding never sends a moment too early
 
 
 class Kind(StrEnum):
@@ -147,6 +147,28 @@ class RequestWindow:
             reason = f"{len(self.requests)} requests left in the last {REQUEST_WINDOW_S} s"
             waits.append(Wait(seconds, reason))
         return max(waits, key=lambda wait: wait.seconds, default=GO)
+
+    def holds(self, now_s: float) -> list[Hold]:
+        """What the next requests have to wait for, for `forecast.last_answer_s`.
+
+        The first is the present moment; a rule or a stamp that holds nothing back has none.
+        """
+        self.forget(now_s)
+        holds = [Hold(1, now_s)]
+        for rule in self.rules:
+            if rule.kind is Kind.LEFT:
+                number = max(1, self._left(rule) + 1)
+                holds.append(Hold(number, rule.monotonic_s + rule.seconds + ROUNDING_S))
+            else:
+                holds.append(Hold(1, now_s + self._wait_for_rule(rule, now_s).seconds))
+        # The budget may be smaller than it was when the stamps were made: only the last count.
+        stamps = list(self.requests)[-self.requests_max :]
+        first = self.requests_max - len(stamps) + 1
+        holds += [
+            Hold(number, stamp + REQUEST_WINDOW_S + ROUNDING_S)
+            for number, stamp in enumerate(stamps, start=first)
+        ]
+        return holds
 
     def _wait_for_rule(self, rule: Record, now_s: float) -> Wait:
         remaining_s = rule.seconds - (now_s - rule.monotonic_s) + ROUNDING_S

@@ -9,11 +9,11 @@ from migrate.adapters.id_table import IdTable
 from migrate.adapters.run_folder import RunFolder
 from migrate.adapters.stop_signs import StopSigns
 from migrate.core.canonical import encode_canonical_json
-from migrate.core.estimate import KV_PAIRS_PER_WRITE
 from migrate.core.journal import Kind, RoundState, Store
 from migrate.core.kv_entries import encode_counter_entry, encode_file_entry, split_entries
 from migrate.core.manifest import damaged
 from migrate.core.model import KvEntry
+from migrate.core.request_counts import KV_PAIRS_PER_WRITE, kv_write_requests
 from migrate.errors import RemoteUnavailableError
 from migrate.ports import Clock, KvTarget, Progress
 from migrate.stages.mapped import fill_id_table
@@ -54,7 +54,13 @@ def run(
         keys = None if only is None else only | keys_of_refused(run_, round_.ordinal)
         with IdTable(run_.spill) as table:
             fill_id_table(table, run_.snapshot, run_.plan.mapping, run_.excluded_rows())
-            progress.start("writing the KV index", total=table.count_files(), unit="files")
+            files = table.count_files()
+            progress.start(
+                "writing the KV index",
+                total=files,
+                unit="files",
+                requests=kv_write_requests(files),
+            )
             entries = expected_entries(run_, table)
             wanted = (entry for entry in entries if keys is None or entry.key in keys)
             batches = split_entries(
@@ -140,7 +146,8 @@ def _write_batches(
             raise damaged(
                 str(run_.path), f"{store} batch {ordinal} is not what its intent says any more"
             )
-        if ordinal >= len(known) or not known[ordinal].acknowledged:
+        acknowledged = ordinal < len(known) and known[ordinal].acknowledged
+        if not acknowledged:
             stop.check()
             if ordinal >= len(known):
                 _append_intent(
@@ -162,7 +169,7 @@ def _write_batches(
                 }
             )
         first += len(entries)
-        progress.advance(len(entries))
+        progress.advance(len(entries), earlier=acknowledged)
 
 
 def _append_intent(

@@ -28,6 +28,7 @@ from migrate.core.limits import FETCH_IDS_MAX
 from migrate.core.manifest import damaged
 from migrate.core.mapping import encode_kv_key
 from migrate.core.model import KvEntry, Vector, VectorId
+from migrate.core.request_counts import fetch_requests
 from migrate.errors import IndeterminateError, PreconditionError
 from migrate.ports import Clock, KvTarget, Progress, VectorTarget
 from migrate.stages.listing import list_keys, list_vectors
@@ -103,12 +104,14 @@ def _capture(
 ) -> None:
     with IdTable(run_.spill) as table:
         fill_id_table(table, run_.snapshot, run_.plan.mapping, run_.excluded_rows())
-        listed = list_vectors(table, vector_target, clock=clock, progress=progress)
+        listed = list_vectors(table, vector_target, expected=None, clock=clock, progress=progress)
         keys = _listed_keys(run_, kv_target, clock=clock, progress=progress)
         if (listed or keys) and not run_.plan.into_non_empty:
             _refuse_non_empty(run_, listed, len(keys))
-        present = _capture_vectors(run_, table, vector_target, clock=clock, progress=progress)
         elsewhere = list(table.elsewhere())
+        present = _capture_vectors(
+            run_, table, vector_target, listed - len(elsewhere), clock=clock, progress=progress
+        )
         _journal_part(run_, EXISTING_FILE, len(elsewhere), _write_existing(run_, elsewhere))
         kv = list(_kv_pre_images(run_, table, keys, kv_target))
         _journal_part(
@@ -153,12 +156,17 @@ def _capture_vectors(
     run_: RunFolder,
     table: IdTable,
     target: VectorTarget,
+    to_read: int,
     *,
     clock: Clock,
     progress: Progress,
 ) -> int:
-    """Part by part in row order; parts that an earlier, killed attempt kept are not read again."""
-    progress.start("keeping pre-images", total=run_.plan.vectors, unit="vectors")
+    """Part by part in row order; parts that an earlier, killed attempt kept are not read again.
+
+    Progress counts the `to_read` vectors that the target holds: the others take no time.
+    """
+    requests = fetch_requests(to_read)
+    progress.start("keeping pre-images", total=to_read, unit="vectors", requests=requests)
     kept = run_.state().pre_image_parts
     present = 0
     for ordinal, vectors in enumerate(_chunks(run_)):
@@ -167,14 +175,18 @@ def _capture_vectors(
         path = run_.path / PRE_IMAGES / part_name(ordinal)
         if path.name not in kept or file_sha256(path)[1] != kept[path.name][1]:
             former = fetch_all(
-                target, [vector_id for row, vector_id in vectors if row in here], clock=clock
+                target,
+                [vector_id for row, vector_id in vectors if row in here],
+                clock=clock,
+                progress=progress,
             )
             records = [
                 VectorPreImage(row=row, vector_id=vector_id, former=former.get(vector_id))
                 for row, vector_id in vectors
             ]
             _journal_part(run_, path.name, len(records), write_vector_pre_images(path, records))
-        progress.advance(len(vectors))
+        else:
+            progress.advance(len(here), earlier=True)
     return present
 
 
@@ -190,7 +202,7 @@ def _chunks(run_: RunFolder) -> Iterator[list[tuple[int, VectorId]]]:
 
 
 def fetch_all(
-    target: VectorTarget, vector_ids: list[VectorId], *, clock: Clock
+    target: VectorTarget, vector_ids: list[VectorId], *, clock: Clock, progress: Progress
 ) -> dict[VectorId, Vector]:
     """Every one of these listed vectors. Raises IndeterminateError when one cannot be read.
 
@@ -200,7 +212,9 @@ def fetch_all(
     wanted = vector_ids
     for _ in range(FETCH_ATTEMPTS_MAX):
         for start in range(0, len(wanted), FETCH_IDS_MAX):
-            found.update(target.fetch(wanted[start : start + FETCH_IDS_MAX]))
+            some = target.fetch(wanted[start : start + FETCH_IDS_MAX])
+            found.update(some)
+            progress.advance(len(some))
         wanted = [vector_id for vector_id in wanted if vector_id not in found]
         if not wanted:
             return found

@@ -140,7 +140,7 @@ class Sender:
                 }
             )
             self._sizes.note_taken(upload.body_bytes)
-        self._progress.advance(upload.vectors)
+        self._progress.advance(upload.vectors, bytes_=upload.body_bytes)
         return True
 
     def _append_intent(self, start: int, upload: Upload) -> int:

@@ -242,7 +242,7 @@ def _write_missing_parts(copy: _Copy, progress: Progress) -> None:
         if part is None or not _is_there(copy.folder, part):
             missing.append(span)
         else:
-            progress.advance(part.rows)
+            progress.advance(part.rows, bytes_=part.bytes, earlier=True)
     _write_ranges(copy, missing, progress)
 
 
@@ -262,7 +262,7 @@ def _write_ranges(copy: _Copy, spans: Iterable[Range], progress: Progress) -> No
     with map_in_order(work, spans, width=copy.options.readers) as parts:
         for part in parts:
             copy.journal.append({"type": PART_SEALED, **asdict(part)})
-            progress.advance(part.rows)
+            progress.advance(part.rows, bytes_=part.bytes)
 
 
 def _write_range(copy: _Copy, span: Range, go_on: Callable[[], None]) -> PartRecord:

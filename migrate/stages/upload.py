@@ -14,6 +14,7 @@ from migrate.core.digest import digest_vectors
 from migrate.core.journal import BatchRecord, Kind, Store
 from migrate.core.limits import FETCH_IDS_MAX, UPLOADS_IN_FLIGHT_MAX
 from migrate.core.model import VectorId
+from migrate.core.request_counts import upload_bytes, upload_requests
 from migrate.ports import Clock, Progress, VectorTarget
 from migrate.stages.mapped import read_mapped
 from migrate.stages.sending import Sender
@@ -52,8 +53,9 @@ def run(
     round_ = run_.state().rounds[-1]
     if not round_.processed:
         total = run_.plan.vectors if only is None else len(only)
-        progress.start("uploading", total=total, unit="vectors")
-        progress.advance(round_.acknowledged(Store.VECTORS) + _refused(run_, round_.ordinal))
+        progress.start("uploading", total=total, unit="vectors", requests=_requests(run_, total))
+        done = round_.acknowledged(Store.VECTORS) + _refused(run_, round_.ordinal)
+        progress.advance(done, earlier=True)
         assert only is None or not workers, "workers of other processes send all vectors"
         alone = Uploader(run_.snapshot, run_.plan, target, excluded=run_.excluded_rows(), only=only)
         Sender(run_, workers or [alone], stop=stop, progress=progress).send()
@@ -72,6 +74,17 @@ def run(
         bytes=sum(batch.body_bytes for batch in batches),
         refused=_refused(run_, round_.ordinal),
         evidence=_evidence(run_, round_.ordinal),
+    )
+
+
+def _requests(run_: RunFolder, vectors: int) -> int:
+    """At least so many; the plan does not keep how much metadata there is."""
+    writes = run_.plan.writes
+    return upload_requests(
+        vectors,
+        upload_bytes(vectors, run_.plan.values.dimensions, metadata_bytes=0),
+        per_upload=writes.vectors_per_upload,
+        body_bytes=writes.body_bytes,
     )
 
 

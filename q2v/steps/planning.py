@@ -10,7 +10,7 @@ from migrate.adapters.http import CloudflareHttp
 from migrate.adapters.kv_target import WorkersKvTarget
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.vectorize_target import VectorizeTarget
-from migrate.core.estimate import Estimate, estimate
+from migrate.core.estimate import REQUEST_S, Estimate, estimate
 from migrate.core.model import Page, VectorIndex, VectorSpec
 from migrate.core.target_shape import check_index, choose_values
 from migrate.core.values import ValueRules
@@ -171,8 +171,17 @@ def missing_metadata_indexes(
     return missing
 
 
-def figure(findings: PlanFindings, values: ValueRules, settings: Settings) -> Estimate:
-    """Requests, bytes, minutes and money for what the plan found."""
+def figure(
+    findings: PlanFindings,
+    values: ValueRules,
+    settings: Settings,
+    *,
+    request_s: float | None = None,
+) -> Estimate:
+    """Requests, bytes, minutes and money for what the plan found.
+
+    `request_s` was measured between a small request and its answer; None = the one assumed.
+    """
     return estimate(
         vectors=findings.vectors,
         files=findings.files,
@@ -181,6 +190,8 @@ def figure(findings: PlanFindings, values: ValueRules, settings: Settings) -> Es
         vectors_per_upload=settings.limits.vectors_per_upload,
         body_bytes=settings.limits.body_bytes,
         requests_per_5min=settings.limits.requests_per_5min,
+        request_s=REQUEST_S if request_s is None else request_s,
+        uploads_in_flight=settings.limits.uploads_in_flight,
     )
 
 

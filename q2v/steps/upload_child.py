@@ -24,7 +24,7 @@ from migrate.core.base_url import parse_base_url
 from migrate.core.pending import RowRange
 from migrate.core.seal_key import SealKey
 from migrate.errors import MigrationError, TargetRefusedError
-from migrate.ports import Clock
+from migrate.ports import Clock, Limiter
 from migrate.stages.uploading import Uploader
 from q2v import wiring
 from q2v.logs import PROCESS_MASKER, masked_logging
@@ -48,13 +48,16 @@ class UploadJob:
 
 
 class _Telling:
-    """Progress of a worker: only what is worth a line."""
+    """Progress of a worker: only what is worth a line; the process that counts is the other one."""
 
-    def start(self, what: str, *, total: int | None, unit: str) -> None:
-        """The process that counts is the other one."""
+    def start(self, what: str, *, total: int | None, unit: str, requests: int = 0) -> None:
+        """Not counted here."""
 
-    def advance(self, count: int) -> None:
-        """As for `start`."""
+    def advance(self, count: int, *, bytes_: int = 0, earlier: bool = False) -> None:
+        """Not counted here."""
+
+    def watch(self, limiter: Limiter) -> None:
+        """Not counted here."""
 
     def say(self, text: str) -> None:
         """Pass the line on."""

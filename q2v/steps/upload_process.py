@@ -17,9 +17,9 @@ from migrate import errors
 from migrate.adapters.folder_lock import BUDGET_FOLDER
 from migrate.adapters.run_folder import PLAN, RunFolder
 from migrate.core.batching import Upload
-from migrate.core.estimate import TEXT_BYTES_PER_VALUE
 from migrate.core.model import Accepted
 from migrate.core.pending import RowRange
+from migrate.core.request_counts import upload_bytes
 from migrate.errors import LocalStorageError, MigrationError
 from migrate.ports import Progress
 from q2v.secret import load_secret
@@ -52,7 +52,7 @@ def _bytes_left(run: RunFolder) -> int:
         max(0, min(one.end, run.plan.points) - one.first)
         for one in run.state().rounds[-1].pending.ranges
     )
-    return int(rows * run.plan.values.dimensions * TEXT_BYTES_PER_VALUE)
+    return upload_bytes(rows, run.plan.values.dimensions, metadata_bytes=0)
 
 
 def _job(run: RunFolder, settings: Settings, folder: Path) -> UploadJob:

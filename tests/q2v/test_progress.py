@@ -7,6 +7,7 @@ import threading
 import pytest
 from typing_extensions import override
 
+from migrate.adapters.request_budget import RequestBudget
 from migrate.ports import Progress
 from q2v.logs import PROCESS_MASKER
 from q2v.progress import PlainProgress, TerminalProgress, open_progress
@@ -47,10 +48,73 @@ def test_a_pipe_gets_a_line_at_the_start_and_one_a_minute() -> None:
 
     assert stream.getvalue() == (
         "uploading: 10,000 vectors\n"
-        "uploading: 600 of 10,000 vectors (6%), 10.0 vectors/s, about 15 min 40 s left\n"
-        "uploading: 1,200 of 10,000 vectors (12%), 10.0 vectors/s, about 14 min 40 s left\n"
-        "uploading: 1,800 of 10,000 vectors (18%), 10.0 vectors/s, about 13 min 40 s left\n"
+        "uploading: 600 of 10,000 vectors (6%), 10.0 vectors/s, about 16 min left\n"
+        "uploading: 1,200 of 10,000 vectors (12%), 10.0 vectors/s, about 15 min left\n"
+        "uploading: 1,800 of 10,000 vectors (18%), 10.0 vectors/s, about 14 min left\n"
     )
+
+
+def test_where_bytes_are_moved_their_pace_is_told_too() -> None:
+    stream, clock = io.StringIO(), HandClock()
+    progress = PlainProgress(stream, clock)
+
+    progress.start("uploading", total=10_000, unit="vectors")
+    for _ in range(6):
+        clock.wait(10)
+        progress.advance(100, bytes_=21_000_000)
+
+    assert stream.getvalue().endswith("10.0 vectors/s, 2.1 MB/s, about 16 min left\n")
+
+
+def test_what_a_former_command_did_tells_no_pace() -> None:
+    stream, clock = io.StringIO(), HandClock()
+    progress = PlainProgress(stream, clock)
+
+    progress.start("uploading", total=10_000, unit="vectors")
+    progress.advance(9_000, bytes_=9_000, earlier=True)
+    clock.wait(60)
+    progress.advance(60)
+
+    assert stream.getvalue().endswith(
+        "uploading: 9,060 of 10,000 vectors (91%), 1.0 vectors/s, about 16 min left\n"
+    )
+
+
+def test_the_time_in_which_the_limiter_holds_us_back_is_no_pace_but_comes_on_top() -> None:
+    """A budget of 6: all of them in a minute, then four minutes of silence, and so on."""
+    stream, clock = io.StringIO(), HandClock()
+    progress = PlainProgress(stream, clock)
+    budget = RequestBudget(None, clock=clock, requests_max=6)
+    progress.watch(budget)
+
+    progress.start("reading back", total=360, unit="vectors", requests=18)
+    for _ in range(7):
+        budget.acquire(progress)
+        clock.wait(10)
+        budget.release()
+        progress.advance(20)
+
+    assert stream.getvalue().splitlines() == [
+        "reading back: 360 vectors",
+        "reading back: 120 of 360 vectors (33%), 2.0 vectors/s, about 10 min left",
+        "waiting 240 s, until 00:21:40 UTC: 6 requests left in the last 300 s",
+        "reading back: 120 of 360 vectors (33%), 2.0 vectors/s, about 9 min left",
+        "reading back: 120 of 360 vectors (33%), 2.0 vectors/s, about 8 min left",
+        "reading back: 120 of 360 vectors (33%), 2.0 vectors/s, about 7 min left",
+        "reading back: 120 of 360 vectors (33%), 2.0 vectors/s, about 6 min left",
+    ]
+
+
+def test_the_bar_tells_the_same_as_the_lines() -> None:
+    terminal, stream, clock = Terminal(), io.StringIO(), HandClock()
+    for progress in (PlainProgress(stream, clock), TerminalProgress(terminal, clock)):
+        progress.start("uploading", total=10_000, unit="vectors")
+        clock.wait(60)
+        progress.advance(600, bytes_=21_000_000)
+
+    words = "10.0 vectors/s, 350.0 kB/s, about 16 min left"
+    assert stream.getvalue().endswith(f" (6%), {words}\n")
+    assert words in terminal.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -78,7 +142,7 @@ def test_a_total_that_is_unknown_reached_or_wrong_is_no_trouble(
 def test_what_is_said_comes_at_once_as_one_safe_line() -> None:
     stream, terminal = io.StringIO(), Terminal()
     PROCESS_MASKER.register("hunter2progress")
-    for progress in (PlainProgress(stream, HandClock()), TerminalProgress(terminal)):
+    for progress in (PlainProgress(stream, HandClock()), TerminalProgress(terminal, HandClock())):
         progress.say("waiting \x1b[2J\nfor hunter2progress")
 
     assert stream.getvalue() == terminal.getvalue() == "waiting \\x1b[2J\\nfor ***\n"

@@ -10,7 +10,7 @@ from migrate.adapters.http import CloudflareHttp
 from migrate.adapters.http_wire import HttpLimits
 from migrate.adapters.request_budget import RequestBudget
 from migrate.core.base_url import parse_base_url
-from migrate.ports import Clock
+from migrate.ports import Clock, Limiter
 from tests.clock import ImpatientClock, VirtualClock
 from tests.servers.scripted_http import Script, ScriptedServer, running_script
 
@@ -36,10 +36,13 @@ class Talker:
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def start(self, what: str, *, total: int | None, unit: str) -> None:
+    def start(self, what: str, *, total: int | None, unit: str, requests: int = 0) -> None:
         raise AssertionError
 
-    def advance(self, count: int) -> None:
+    def advance(self, count: int, *, bytes_: int = 0, earlier: bool = False) -> None:
+        assert count == 0  # a client knows of no units; after a long wait it lets a line appear
+
+    def watch(self, limiter: Limiter) -> None:
         raise AssertionError
 
     def say(self, text: str) -> None:

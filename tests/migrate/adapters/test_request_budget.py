@@ -1,7 +1,9 @@
 """At most so many requests in every sliding five minutes, whatever happens to us."""
 
 import stat
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -82,11 +84,13 @@ class TwoProcesses:
         self.reopen(0)
 
     def cut_power(self, share: float) -> None:
-        """The last stamps were not on the disk yet; what `write_durably` wrote and blocks were."""
+        """The last stamps were not on the disk yet; what was written durably, blocks too, was."""
         lines = self._path.read_bytes().splitlines(keepends=True)
-        blocks = [number for number, line in enumerate(lines) if line.startswith(b"block")]
-        durable = max([1, *blocks]) + 1
-        self._path.write_bytes(b"".join(lines[: max(durable, 2 + int(share * len(lines)))]))
+        durable = max(
+            [2, *(number for number, line in enumerate(lines, 1) if line.startswith(b"block"))]
+        )
+        kept = durable + int(share * (len(lines) - durable))
+        self._path.write_bytes(b"".join(lines[:kept]))
         self.reboot(45)
 
     def block(self, seconds: float) -> None:
@@ -177,8 +181,77 @@ def test_it_says_why_it_waits(tmp_path: Path) -> None:
 
     budget.acquire(talker)
 
-    assert talker.said == ["waiting 300 s: 1 requests left in the last 300 s"]
+    # The wall clock of the machine began at 22:13:20.
+    assert talker.said == ["waiting 300 s, until 22:18:20 UTC: 1 requests left in the last 300 s"]
     assert machine.true_s == pytest.approx(300, abs=0.1)
+
+
+def test_however_many_wait_for_one_moment_it_says_so_once() -> None:
+    machine, talker = Machine(), Talker()
+    budget = open_budget(None, machine, requests_max=3)
+    for _ in range(9):
+        budget.acquire(talker)
+
+    assert [line.partition(":")[0] for line in talker.said] == [
+        "waiting 300 s, until 22",
+        "waiting 300 s, until 22",
+    ]
+
+
+class Together(VirtualClock):
+    """Two threads wait at the same time, for one and the same stretch of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._both = threading.Barrier(2, timeout=30)
+
+    @override
+    def wait(self, seconds: float) -> None:
+        if self._both.wait() == 0:
+            super().wait(seconds)
+        self._both.wait()
+
+
+def test_threads_that_wait_together_say_and_count_it_once() -> None:
+    clock, talker = Together(), Talker()
+    budget = RequestBudget(None, clock=clock, requests_max=2)
+    budget.acquire()
+    budget.acquire()
+
+    with ThreadPoolExecutor(2) as pool:
+        for waiting in [pool.submit(budget.acquire, talker) for _ in range(2)]:
+            waiting.result()
+
+    assert budget.held_s() == clock.monotonic_s() == pytest.approx(300, abs=0.1)
+    assert len(talker.said) == 1
+
+
+def test_it_knows_how_long_it_held_requests_back() -> None:
+    machine = Machine()
+    budget = open_budget(None, machine, requests_max=2)
+    for _ in range(5):
+        budget.acquire()
+        machine.wait(10)
+
+    assert budget.held_s() == pytest.approx(2 * (300 - 20), abs=0.1)
+
+
+def test_it_tells_how_long_requests_will_take_those_in_flight_among_them() -> None:
+    machine = Machine()
+    budget = open_budget(None, machine, requests_max=3)
+    budget.acquire()
+    budget.acquire()
+    machine.wait(100)
+    budget.release()
+
+    # One is in flight and one may leave at once; the next two follow the first two.
+    assert budget.left_s(1, 10.0) == 10
+    assert budget.left_s(2, 10.0) == pytest.approx(10, abs=0.1)
+    assert budget.left_s(3, 10.0) == pytest.approx(200 + 10, abs=0.1)
+    assert budget.left_s(5, 10.0) == pytest.approx(300 + 10, abs=0.1)
+    budget.block(250)
+    assert budget.left_s(2, 10.0) == pytest.approx(250 + 10, abs=0.1)
+    assert budget.left_s(5, 10.0) == pytest.approx(550 + 10, abs=0.1)
 
 
 @pytest.mark.fault("N02", "G13")

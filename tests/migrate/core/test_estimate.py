@@ -28,10 +28,20 @@ def test_one_hundred_thousand_vectors_by_hand() -> None:
         found.content_requests,
         found.kv_requests,
     ) == (100, 100, 5_000, 2)
-    assert found.rollback_requests == 5_000 + 1_000 + 2
-    assert found.rollback_minutes == pytest.approx(6_002 / 180 + 2, abs=0.01)
-    assert found.reconcile_minutes == pytest.approx((100 + 5_000 + 5 + 50) / 180, abs=0.01)
-    assert found.upload_minutes == pytest.approx(found.upload_bytes * 8 / 1e8 / 60 + 2, abs=0.01)
+    # 20 answers of 1,536 values and 500 B take 0.053 s of the line; a request waits 0.3 s.
+    fetch_s = 0.3 + 20 * (1536 * 21.3 + 500) * 8 / 1e8
+    # 5,000 = 5 budgets and 500: five times five minutes, or all at their own pace.
+    assert found.content_minutes == pytest.approx(5_000 * fetch_s / 60, abs=0.01)
+    assert found.list_minutes == pytest.approx(100 * 0.3 / 60, abs=0.01)
+    others_s = (100 + 5 + 50 + 2) * 0.3
+    assert found.reconcile_minutes == pytest.approx((5_000 * fetch_s + others_s) / 60, abs=0.01)
+    assert found.rollback_requests == 100 + 5 + 51 + 6 + 6_000 + 1
+    # The mean request takes less than a third of a second: the limiter decides.
+    mean_s = (5_000 * fetch_s + (6_163 - 5_000) * 0.3) / 6_163
+    assert mean_s > 300 / 900
+    assert found.rollback_minutes == pytest.approx(6_163 * mean_s / 60 + 2, abs=0.01)
+    line_s = found.upload_bytes * 8 / 1e8
+    assert found.upload_minutes == pytest.approx((line_s + 102 * 0.3) / 60 + 2, abs=0.01)
     assert found.window_minutes == found.upload_minutes + found.reconcile_minutes
     assert found.stored_dimensions == 153_600_000
     assert found.usd_per_month == 0.07
@@ -76,9 +86,41 @@ def test_kv_writes_beyond_the_included_ones_cost() -> None:
     assert of(0, 1_999_999).usd_per_month == 5.0
 
 
+def test_narrow_vectors_are_read_back_as_the_limiter_lets_them() -> None:
+    """5,000 reads of 32 dimensions: five times a whole budget in five minutes, then 500 reads."""
+    found = of(100_000, dimensions=32)
+
+    fetch_s = 0.3 + 20 * (32 * 21.3 + 500) * 8 / 1e8
+    assert found.content_minutes == pytest.approx((5 * 300 + 500 * fetch_s) / 60, abs=0.01)
+
+
+def test_several_in_flight_share_the_line_and_not_the_waiting() -> None:
+    def with_in_flight(count: int) -> Estimate:
+        return estimate(
+            vectors=10_000,
+            files=0,
+            dimensions=1536,
+            metadata_bytes=0,
+            vectors_per_upload=1000,
+            body_bytes=40_000_000,
+            requests_per_5min=1200,
+            request_s=3.0,
+            uploads_in_flight=count,
+            reads_in_flight=count,
+        )
+
+    upload_line_s = with_in_flight(1).upload_bytes * 8 / 1e8
+    content_line_s = 10_000 * 1536 * 21.3 * 8 / 1e8
+    for count, contents_s in ((1, 1_500 + content_line_s), (4, (1_500 + content_line_s) / 4)):
+        found = with_in_flight(count)
+        uploads_s = max(upload_line_s, (10 * 3 + upload_line_s) / count)
+        assert found.content_minutes == pytest.approx(contents_s / 60, abs=0.01)
+        assert found.upload_minutes == pytest.approx((uploads_s + 3) / 60 + 2, abs=0.01)
+
+
 @pytest.mark.fault("B04")
 def test_a_rollback_beyond_four_hours_is_called_long() -> None:
-    """Four hours at 180 requests a minute, settling aside: 714,000 vectors at 60.5 per 1,000."""
-    assert not is_long_rollback(of(713_000).rollback_minutes)
-    assert is_long_rollback(of(715_000).rollback_minutes)
+    """At a third of a second and a little more per request, 61 requests per 1,000 vectors."""
+    assert not is_long_rollback(of(675_000).rollback_minutes)
+    assert is_long_rollback(of(690_000).rollback_minutes)
     assert not is_long_rollback(240.0)
