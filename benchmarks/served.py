@@ -35,6 +35,12 @@ class _Served:
             optimizer_status=wire.OptimizerStatus(ok=True),
             points_count=self._points.size,
         )
+        hnsw, optimizer = info.config.hnsw_config, info.config.optimizer_config
+        hnsw.m, hnsw.ef_construct, hnsw.full_scan_threshold = 16, 100, 10_000
+        optimizer.deleted_threshold, optimizer.vacuum_min_vector_number = 0.2, 1_000
+        optimizer.default_segment_number = optimizer.flush_interval_sec = 1
+        info.config.wal_config.wal_capacity_mb = 32
+        info.config.wal_config.wal_segments_ahead = 0
         params = info.config.params
         params.shard_number = 1
         params.vectors_config.params.size = self._points.dimensions

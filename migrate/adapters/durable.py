@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from typing_extensions import Buffer, override
+
 from migrate.adapters.disk import disk
 from migrate.errors import LocalStorageError
 
@@ -62,7 +64,7 @@ def open_new(path: Path) -> BinaryIO:
 
 
 @contextmanager
-def durable_file(path: Path) -> Iterator[BinaryIO]:
+def durable_file(path: Path) -> Iterator["HashedFile"]:
     """Write `path` whole: a temporary file beside it takes its place only after fsync.
 
     After an exception or a kill the old file, or none, is there. Raises LocalStorageError.
@@ -72,7 +74,7 @@ def durable_file(path: Path) -> Iterator[BinaryIO]:
         disk().remove(temporary)  # of an earlier, killed attempt; the lock is ours
         raw = disk().create(temporary)
         try:
-            with io.BufferedWriter(raw, _READ_BYTES) as file:
+            with HashedFile(raw, _READ_BYTES) as file:
                 yield file
                 file.flush()
                 disk().sync(raw)
@@ -84,11 +86,33 @@ def durable_file(path: Path) -> Iterator[BinaryIO]:
             raise
 
 
+class HashedFile(io.BufferedWriter):
+    """A file that is written from its start to its end, and hashed on the way."""
+
+    def __init__(self, raw: io.FileIO, buffer_size: int) -> None:
+        super().__init__(raw, buffer_size)
+        self._digest = hashlib.sha256()
+        self.bytes = 0
+
+    @override
+    def write(self, content: Buffer, /) -> int:
+        """All of the content."""
+        self._digest.update(content)
+        written = super().write(content)
+        self.bytes += written
+        return written
+
+    @property
+    def sha256(self) -> str:
+        """Of all that was written, in hex."""
+        return self._digest.hexdigest()
+
+
 def write_durably(path: Path, content: bytes) -> str:
     """Write the file whole and durable; returns the SHA-256 of the content."""
     with durable_file(path) as file:
         file.write(content)
-    return hashlib.sha256(content).hexdigest()
+    return file.sha256
 
 
 def file_sha256(path: Path) -> tuple[int, str]:

@@ -101,6 +101,9 @@ def _payload(point: RetrievedPoint, point_id: PointId) -> bytes:
 def _plain(value: Value, point_id: PointId, key: str) -> object:
     kind = value.WhichOneof("kind")
     match kind:
+        case "string_value":  # most are
+            text: object = value.string_value
+            return text
         case None | "null_value":
             return None
         case "double_value":

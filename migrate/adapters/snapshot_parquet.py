@@ -1,7 +1,7 @@
 """One Parquet part of a snapshot: points in, the same points out, the same bytes every time."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from migrate.adapters.disk import disk
-from migrate.adapters.durable import durable_file, file_sha256, hash_open_file, local_io
+from migrate.adapters.durable import durable_file, hash_open_file, local_io
 from migrate.adapters.parquet_guard import (
     GROUP_BYTES_MAX,
     ParquetShape,
@@ -20,12 +20,13 @@ from migrate.adapters.parquet_guard import (
 from migrate.adapters.snapshot_columns import (
     ROW_GROUP_ROWS,
     RowGroup,
+    decode_ids,
     decode_rows,
     part_schema,
     vector_column,
 )
 from migrate.core.manifest import PartRecord, damaged
-from migrate.core.model import Page, VectorKind, VectorSpec
+from migrate.core.model import Page, PointId, VectorKind, VectorSpec
 from migrate.errors import PreconditionError
 
 # Below what a reader accepts, because Parquet adds lengths and levels to the values.
@@ -107,8 +108,7 @@ def write_part(
         except BaseException:
             writer.abandon()
             raise
-    size, sha256 = file_sha256(path)
-    return writer.rows, size, sha256
+    return writer.rows, file.bytes, file.sha256
 
 
 def repair_remedy(part: PartRecord) -> str:
@@ -137,22 +137,10 @@ def read_part(
     Raises ArtefactDamagedError before the first row when it is not the file of the manifest, or
     is, but not in the shape that we write.
     """
-    shape = ParquetShape(
-        schema=part_schema(vectors), rows=part.rows, group_rows_max=ROW_GROUP_ROWS, groups_full=True
-    )
     specs = [spec for spec in vectors if spec.name in with_vectors]
     columns = ["point_id", "point_id_type", "payload", "irregular", "digest"]
     columns += [vector_column(spec.name) for spec in specs]
-    with local_io("reading", path), disk().open_to_read(path) as file:
-        size = file.seek(0, 2)
-        file.seek(0)
-        if size != part.bytes or hash_open_file(file) != (part.bytes, part.sha256):
-            raise damaged(
-                str(path),
-                f"points {part.first_id} to {part.last_id}: not the bytes of the manifest",
-                remedy=repair_remedy(part),
-            )
-        parquet = open_parquet(file, path, shape)
+    with _open_part(path, part, vectors, check_bytes=True) as parquet:
         for group in range(parquet.num_row_groups):
             row, end = first_row + group * ROW_GROUP_ROWS, first_row + (group + 1) * ROW_GROUP_ROWS
             if wanted is not None and (end <= wanted.start or row >= wanted.stop):
@@ -161,3 +149,42 @@ def read_part(
                 table = parquet.read_row_group(group, columns=columns, use_threads=False)
                 page, digests = decode_rows(table, specs)
             yield SnapshotRows(row, page, digests)
+
+
+def read_digests(
+    path: Path, part: PartRecord, vectors: Sequence[VectorSpec], *, check_bytes: bool
+) -> Iterator[tuple[tuple[PointId, ...], tuple[bytes, ...]]]:
+    """Id and digest of every row of a part, one row group at a time.
+
+    `check_bytes` as in `read_part`; without it only the shape is looked at, which is enough for
+    a part that is compared with its source anyway.
+    """
+    columns = ["point_id", "point_id_type", "digest"]
+    with _open_part(path, part, vectors, check_bytes=check_bytes) as parquet:
+        for group in range(parquet.num_row_groups):
+            with arrow_damage(path):
+                table = parquet.read_row_group(group, columns=columns, use_threads=False)
+                ids, digests = decode_ids(table), tuple(table.column("digest").to_pylist())
+            yield ids, digests
+
+
+@contextmanager
+def _open_part(
+    path: Path, part: PartRecord, vectors: Sequence[VectorSpec], *, check_bytes: bool
+) -> Iterator[pq.ParquetFile]:
+    shape = ParquetShape(
+        schema=part_schema(vectors), rows=part.rows, group_rows_max=ROW_GROUP_ROWS, groups_full=True
+    )
+    with local_io("reading", path), disk().open_to_read(path) as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        wrong = size != part.bytes
+        if not wrong and check_bytes:
+            wrong = hash_open_file(file) != (part.bytes, part.sha256)
+        if wrong:
+            raise damaged(
+                str(path),
+                f"points {part.first_id} to {part.last_id}: not the bytes of the manifest",
+                remedy=repair_remedy(part),
+            )
+        yield open_parquet(file, path, shape)

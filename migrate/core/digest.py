@@ -17,6 +17,7 @@ from migrate.core.model import (
     Float32Matrix,
     MultiColumn,
     Page,
+    PointId,
     SparseColumn,
     VectorColumn,
 )
@@ -45,7 +46,7 @@ def digest_points(page: Page) -> list[bytes]:
     for position, point_id in enumerate(page.ids):
         digest = hashlib.sha256(
             b"q2v point 1\n"
-            + _field(b"i", f"{point_id.id_type}:{point_id.text}".encode())
+            + _field(b"i", _point_name(point_id))
             + _field(b"p", page.payloads[position])
         )
         for column in columns:
@@ -55,6 +56,10 @@ def digest_points(page: Page) -> list[bytes]:
             digest.update(_field(b"x", irregular))
         digests.append(digest.digest())
     return digests
+
+
+def _point_name(point_id: PointId) -> bytes:
+    return b"uuid:" + point_id.text.encode() if point_id.rank else b"uint64:%d" % point_id.number
 
 
 class _Column:

@@ -237,8 +237,11 @@ def _representable(
     """The fields as metadata can hold them; the same object when none had to go."""
     nulls = []
     for key, value in fields.items():
-        _check_key(key, key)
-        if value is None:
+        if not _is_plain_key(key):
+            _check_key(key, key)
+        if isinstance(value, str):  # most are: this runs for every payload
+            _check_unicode(value, key)
+        elif value is None:
             nulls.append(key)  # answered by the rule for nulls
         else:
             _check_value(value, key, depth=0)
@@ -251,8 +254,6 @@ def _representable(
 
 
 def _check_key(key: str, path: str) -> None:
-    if _is_plain_key(key):
-        return
     _check_unicode(key, path)
     if not key or "." in key or '"' in key or key.startswith("$"):
         raise _RefusedError(

@@ -56,9 +56,13 @@ class PointId:
     @classmethod
     def from_text(cls, text: str, id_type: str) -> "PointId":
         """The inverse of (`text`, `id_type`), as written in a snapshot."""
-        if PointIdType(id_type) is PointIdType.UINT64:
-            return cls.parse(int(text))
-        return cls.parse(text)
+        match id_type:  # compared as text: this runs for every row that is read
+            case "uint64":
+                return cls.parse(int(text))
+            case "uuid":
+                return cls.parse(text)
+            case _:
+                raise ValueError(f"not a type of point id: {id_type!r}")
 
     @property
     def id_type(self) -> PointIdType:

@@ -34,7 +34,7 @@ from migrate.adapters.snapshot_folder import (
     part_path,
     unsealed_folders,
 )
-from migrate.adapters.snapshot_parquet import read_part, write_part
+from migrate.adapters.snapshot_parquet import read_digests, write_part
 from migrate.core.canonical import encode_canonical_json
 from migrate.core.digest import SetDigest, digest_points
 from migrate.core.journal import JOURNAL_FORMAT
@@ -349,19 +349,15 @@ def _ids_between(source: PointSource, span: Range) -> Iterator[PointId]:
 
 
 def _written_digests(copy: _Copy, part: PartRecord) -> dict[PointId, bytes]:
-    """Id and digest of every row of a part; a few thousand, so a dict is fine."""
-    rows = read_part(
-        part_path(copy.folder, part.ordinal),
-        part,
-        copy.collection.vectors,
-        with_vectors=(),
-        first_row=0,
-    )
-    return {
-        point_id: digest
-        for piece in rows
-        for point_id, digest in zip(piece.page.ids, piece.digests, strict=True)
-    }
+    """Id and digest of every row of a part; a few thousand, so a dict is fine.
+
+    The part's own bytes are checked when it is sealed: here it is compared with the source.
+    """
+    written: dict[PointId, bytes] = {}
+    path = part_path(copy.folder, part.ordinal)
+    for ids, digests in read_digests(path, part, copy.collection.vectors, check_bytes=False):
+        written.update(zip(ids, digests, strict=True))
+    return written
 
 
 def _seal(copy: _Copy, clock: Clock) -> SnapshotManifest:
@@ -380,9 +376,11 @@ def _seal(copy: _Copy, clock: Clock) -> SnapshotManifest:
         )
     set_digest = SetDigest()
     for part in parts:
-        set_digest.add(_written_digests(copy, part).values())
+        path = part_path(copy.folder, part.ordinal)
+        for _, digests in read_digests(path, part, copy.collection.vectors, check_bytes=True):
+            set_digest.add(digests)
     if set_digest.count != points:
-        raise damaged(str(copy.folder), f"{set_digest.count} distinct ids in {points} rows")
+        raise damaged(str(copy.folder), f"{set_digest.count} digests in {points} rows")
     manifest = SnapshotManifest(
         snapshot_id=copy.folder.name,
         tool=copy.options.tool,

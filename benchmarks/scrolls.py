@@ -1,0 +1,199 @@
+"""Reading a collection over the wire: ours, the bare protocol, and the client's own scroll."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import grpc
+import numpy as np
+from qdrant_client import QdrantClient
+from qdrant_client import grpc as wire
+from qdrant_to_parquet.exporter import export_collection
+
+from benchmarks.commands import serving
+from benchmarks.made import FIRST_ID, Points
+from benchmarks.measure import Demand, Line, cpu_ms, faster_line, ratio_line
+from benchmarks.silence import Silence
+from benchmarks.steps import Steps
+from migrate.adapters.clock import SystemClock
+from migrate.adapters.qdrant_grpc_packed import packed_scroll_response
+from migrate.adapters.qdrant_server import open_server_source
+from migrate.adapters.qdrant_server_source import ServerSource
+from migrate.stages.snapshot import SnapshotOptions
+from migrate.stages.snapshot import run as take_snapshot
+from migrate.stages.walk import walk_points
+
+PAGE_POINTS = 250
+COLLECTION = "chunks"
+
+
+class Scrolls:
+    """Readers of one served collection of `ROWS` points."""
+
+    def __init__(self, grpc_url: str, rest_url: str, rows: int) -> None:
+        self._rows = rows
+        self._grpc_url, self._rest_url = grpc_url, rest_url
+        port = urlsplit(grpc_url).port
+        self._address = f"127.0.0.1:{port}"
+        self._grpc_client = QdrantClient(
+            host="127.0.0.1", grpc_port=port, prefer_grpc=True, check_compatibility=False
+        )
+        self._rest_client = QdrantClient(url=rest_url, check_compatibility=False)
+        options = [("grpc.max_receive_message_length", 64 * 1024 * 1024)]
+        self._channel = grpc.insecure_channel(self._address, options=options)
+        self._scroll = self._channel.unary_unary(
+            "/qdrant.Points/Scroll", request_serializer=wire.ScrollPoints.SerializeToString
+        )
+
+    def source(self, transport: str) -> ServerSource:
+        """Ours."""
+        return open_server_source(
+            self._grpc_url if transport == "grpc" else self._rest_url,
+            collection=COLLECTION,
+            api_key=None,
+            transport=transport,
+            clock=SystemClock(),
+        )
+
+    def ours(self, transport: str) -> Callable[[], object]:
+        """All points as pages of float32 and canonical payloads."""
+        source = self.source(transport)
+
+        def read() -> None:
+            pages = walk_points(source, None, None, limit=PAGE_POINTS)
+            assert sum(map(len, pages)) == self._rows
+
+        return read
+
+    def by_client(self, client: QdrantClient) -> None:
+        """All points as records of the client, vectors as lists of float."""
+        offset, read = None, 0
+        while read < self._rows:
+            records, offset = client.scroll(
+                COLLECTION,
+                limit=PAGE_POINTS,
+                offset=offset,
+                with_payload=True,
+                with_vectors=True,
+            )
+            read += len(records)
+
+    def by_grpc_client(self) -> None:
+        """Over gRPC."""
+        self.by_client(self._grpc_client)
+
+    def by_rest_client(self) -> None:
+        """Over REST."""
+        self.by_client(self._rest_client)
+
+    def floor(self) -> None:
+        """The stub, values as bytes, payloads as dicts; no page is checked for anything."""
+        kind = packed_scroll_response()
+        for start in range(0, self._rows, PAGE_POINTS):
+            request = wire.ScrollPoints(
+                collection_name=COLLECTION,
+                limit=PAGE_POINTS,
+                offset=wire.PointId(num=FIRST_ID + start),
+                with_payload=wire.WithPayloadSelector(enable=True),
+                with_vectors=wire.WithVectorsSelector(enable=True),
+            )
+            answer = kind.FromString(self._scroll(request))
+            for point in answer.result:  # type: ignore[attr-defined]
+                np.frombuffer(point.vectors.vector.dense.data[0], np.float32)
+                {
+                    key: value.string_value or value.integer_value
+                    for key, value in point.payload.items()
+                }
+
+    def export(self, folder: Path) -> None:
+        """The peer tool."""
+        client = self._grpc_client
+        with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
+            export_collection(
+                client, COLLECTION, folder / "peer.parquet", progress=False, restart=True
+            )
+
+
+@contextmanager
+def scrolls(rows: int) -> Iterator[Scrolls]:
+    """Readers of a collection that is served over both protocols."""
+    made = [str(rows), str(Points(1).dimensions), str(Points(1).text_repeated)]
+    with (
+        serving("benchmarks.served", *made) as grpc_url,
+        serving("benchmarks.served_rest", *made) as rest_url,
+    ):
+        yield Scrolls(grpc_url.strip(), rest_url.strip(), rows)
+
+
+def scroll_lines(there: Scrolls) -> Iterator[Line]:
+    """CPU of this process for all points; the servers are other processes."""
+    grpc_, floor, client, rest, rest_client = cpu_ms(
+        there.ours("grpc"),
+        there.floor,
+        there.by_grpc_client,
+        there.ours("rest"),
+        there.by_rest_client,
+    )
+    yield ratio_line("scroll over gRPC", grpc_, "stub, bytes, dict", floor, Demand())
+    yield faster_line(
+        "scroll over gRPC, against the client's gRPC", grpc_, "QdrantClient.scroll, gRPC", client,
+        Demand(at_least=5),
+    )  # fmt: skip
+    yield faster_line(
+        "scroll over gRPC, against the client's REST", grpc_, "QdrantClient.scroll, REST",
+        rest_client, Demand(at_least=6),
+    )  # fmt: skip
+    yield faster_line(
+        "scroll over REST, against the client's REST", rest, "QdrantClient.scroll, REST",
+        rest_client, Demand(),
+    )  # fmt: skip
+
+
+def snapshot_lines(there: Scrolls, steps: Steps, folder: Path) -> Iterator[Line]:
+    """The whole stage against the sum of its floors, by CPU; and the peer that does less."""
+    source = there.source("grpc")
+    count = iter(range(1_000))
+
+    def take(second_reading: str, readers: int = 1) -> Callable[[], object]:
+        options = SnapshotOptions(second_reading=second_reading, readers=readers)  # type: ignore[arg-type]
+
+        def call() -> None:
+            take_snapshot(
+                source,
+                folder / f"s{next(count)}",
+                options,
+                clock=SystemClock(),
+                progress=Silence(),
+            )
+
+        return call
+
+    def write_floor() -> None:
+        with (folder / "floor").open("wb") as file:
+            steps.write_floor(file)
+            file.flush()
+            os.fsync(file.fileno())
+
+    once, twice, scroll, digest, write, peer = cpu_ms(
+        take("ids"),
+        take("digest"),
+        there.floor,
+        steps.digest_floor,
+        write_floor,
+        lambda: there.export(folder),
+    )
+    floors = "scroll + sha256 + Parquet + fsync"
+    yield ratio_line(
+        "snapshot over gRPC, second reading of ids", once, floors, scroll + digest + write,
+        Demand(at_most=1.3),
+    )  # fmt: skip
+    yield ratio_line(
+        "snapshot over gRPC, everything read twice", twice, f"{floors}, read twice",
+        2 * (scroll + digest) + write, Demand(at_most=1.3),
+    )  # fmt: skip
+    yield faster_line(
+        "snapshot, against qdrant-to-parquet", once, "qdrant-to-parquet, one worker", peer,
+        Demand(),
+    )  # fmt: skip
