@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 from migrate.adapters.disk import disk
 from migrate.adapters.durable import (
     durable_file,
-    file_sha256,
     hash_open_file,
     is_file,
     local_io,
@@ -124,7 +123,7 @@ def _write(path: Path, rows: Sequence[_Row], schema: pa.Schema) -> str:
         with writer:
             for group in _groups(rows):
                 writer.write_table(pa.Table.from_pylist(list(group), schema))
-    return file_sha256(path)[1]
+    return file.sha256
 
 
 def _groups(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
