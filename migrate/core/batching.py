@@ -1,7 +1,7 @@
 """Write vectors as NDJSON lines and group the lines into uploads."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import orjson
@@ -10,6 +10,7 @@ from migrate.core.canonical import encode_canonical_json
 from migrate.core.model import Float32Matrix, Vector, VectorId
 from migrate.errors import PreconditionError
 
+PIECE_BYTES = 256 * 1024  # fits a core's cache: larger ones are sent no faster
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 
 
@@ -35,6 +36,14 @@ class Upload:
     vector_id: VectorId  # of the first vector
 
 
+@dataclass(frozen=True, slots=True)
+class EncodedUpload:
+    """An upload and its body, in pieces worth a system call each."""
+
+    upload: Upload
+    body: list[bytes]
+
+
 def encode_line(vector_id: VectorId, values: Float32Matrix, metadata: bytes) -> bytes:
     """One upload line. `values` is one row of a contiguous float32 matrix, shape (dimensions,).
 
@@ -56,53 +65,77 @@ def encode_vector(vector: Vector) -> bytes:
     return orjson.dumps(record, option=_OPTIONS)
 
 
-def take_lines(
+def build_upload(
     lines: Iterable[Line],
     *,
     vectors_max: int,
     body_bytes_max: int,
     body_bytes_wanted: int | None = None,
-) -> list[Line]:
-    """The lines of the next upload: as many, in order, as the limits allow.
+) -> tuple[EncodedUpload | None, Line | None]:
+    """The next upload: as many lines, in order, as the limits allow; and the line after them.
 
     `vectors_max` counts vectors per upload; `body_bytes_max` is bytes of the encoded body,
     newlines included. `body_bytes_wanted` is a smaller limit that a run has learned; a line
-    beyond it goes alone. Reads at most one line more than it returns. Empty when there is none.
-    Raises PreconditionError if one vector alone exceeds `body_bytes_max`.
+    beyond it goes alone. Reads at most one line more than it takes: that one is given back. None
+    when there is no line. Raises PreconditionError if one vector alone exceeds `body_bytes_max`.
     """
     wanted = min(body_bytes_max, body_bytes_wanted or body_bytes_max)
-    taken: list[Line] = []
-    taken_bytes = 0
+    body = _Body()
     for line in lines:
         size = len(line.text)
+        if body.rows and body.bytes + size > wanted:
+            return body.close(), line
         if size > body_bytes_max:
-            if taken:
-                break  # they go first; this line will be the first of the next upload
             raise PreconditionError(
                 f"vector '{line.vector_id}' (row {line.row}): {size} B encoded, "
                 f"an upload takes {body_bytes_max} B",
                 remedy="raise limits.body_bytes (the service takes 100 MB) or shorten the metadata",
             )
-        if taken and taken_bytes + size > wanted:
-            break
-        taken.append(line)
-        taken_bytes += size
-        if len(taken) == vectors_max:
-            break
-    return taken
+        body.add(line)
+        if len(body.rows) == vectors_max:
+            return body.close(), None
+    return (body.close() if body.rows else None), None
 
 
-def describe_upload(lines: Sequence[Line]) -> Upload:
-    """What the journal keeps of an upload of these lines; there is at least one."""
-    digest = hashlib.sha256()
-    for line in lines:
-        digest.update(line.text)
-    return Upload(
-        first_row=lines[0].row,
-        middle_row=lines[len(lines) // 2].row,
-        end_row=lines[-1].row + 1,
-        vectors=len(lines),
-        body_bytes=sum(len(line.text) for line in lines),
-        sha256=digest.hexdigest(),
-        vector_id=lines[0].vector_id,
-    )
+class _Body:
+    """An upload under construction: its lines are joined and hashed while the cache holds them."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.bytes = 0
+        self._vector_id = VectorId("")
+        self._digest = hashlib.sha256()
+        self._pieces: list[bytes] = []
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+
+    def add(self, line: Line) -> None:
+        if not self.rows:
+            self._vector_id = line.vector_id
+        self.rows.append(line.row)
+        self.bytes += len(line.text)
+        self._held.append(line.text)
+        self._held_bytes += len(line.text)
+        if self._held_bytes >= PIECE_BYTES:
+            self._join()
+
+    def _join(self) -> None:
+        piece = b"".join(self._held)
+        self._digest.update(piece)
+        self._pieces.append(piece)
+        self._held, self._held_bytes = [], 0
+
+    def close(self) -> EncodedUpload:
+        if self._held:
+            self._join()
+        rows = self.rows
+        upload = Upload(
+            first_row=rows[0],
+            middle_row=rows[len(rows) // 2],
+            end_row=rows[-1] + 1,
+            vectors=len(rows),
+            body_bytes=self.bytes,
+            sha256=self._digest.hexdigest(),
+            vector_id=self._vector_id,
+        )
+        return EncodedUpload(upload, self._pieces)

@@ -1,16 +1,16 @@
 """Cut, encode and send uploads: what one worker does, in this process or in one of its own.
 
-A worker holds one upload in memory, as lines. They are read anew only when they are no longer
-the ones at hand: a refused upload's halves are cut from the lines that were sent.
+A worker holds one upload in memory, and goes on in the snapshot where it ended. The halves of a
+refused upload are read and encoded anew.
 """
 
-from collections import deque
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from itertools import chain
 from typing import Protocol
 
 from migrate.adapters.snapshot_folder import Snapshot
-from migrate.core.batching import Line, Upload, describe_upload, encode_line, take_lines
+from migrate.core.batching import Line, Upload, build_upload, encode_line
 from migrate.core.model import Accepted, VectorId
 from migrate.core.pending import RowRange
 from migrate.core.run_plan import RunPlan
@@ -26,7 +26,7 @@ class UploadWorker(Protocol):
     def cut(self, rows: RowRange, body_bytes_wanted: int | None) -> Upload | None:
         """Make ready the next upload out of these rows, from their front; None: nothing moves.
 
-        `body_bytes_wanted` as in `take_lines`. Raises whatever reading the snapshot raises.
+        `body_bytes_wanted` as in `build_upload`. Raises whatever reading the snapshot raises.
         """
 
     def send(self) -> Accepted:
@@ -56,48 +56,36 @@ class Uploader:
         self._target = target
         self._excluded = excluded
         self._only = only
-        self._lines: deque[Line] = deque()  # encoded, none left out from `_first` to `_next`
-        self._stream: Iterator[Line] = iter(())  # goes on at `_next`
-        self._first = self._next = self._stream_end = 0
-        self._upload: list[Line] = []
+        self._lines: Iterator[Line] = iter(())  # of the rows from `_next` to `_end`
+        self._next = self._end = 0
+        self._body: list[bytes] = []
 
     def cut(self, rows: RowRange, body_bytes_wanted: int | None) -> Upload | None:
         """See UploadWorker."""
+        self._body = []  # let go of the former one first
         end = min(rows.end, self._plan.points)
-        self._upload = take_lines(
-            self._read(rows.first, end),
+        if rows.first != self._next or end != self._end:
+            self._lines, self._end = self._encode(rows.first, end), end
+        built, after = build_upload(
+            self._lines,
             vectors_max=self._plan.writes.vectors_per_upload,
             body_bytes_max=self._plan.writes.body_bytes,
             body_bytes_wanted=body_bytes_wanted,
         )
-        return describe_upload(self._upload) if self._upload else None
+        if after is not None:
+            self._lines = chain([after], self._lines)
+        if built is None:
+            self._next = end
+            return None
+        self._body, self._next = built.body, built.upload.end_row
+        return built.upload
 
     def send(self) -> Accepted:
         """See UploadWorker."""
-        return self._target.upsert([line.text for line in self._upload])
+        return self._target.upsert(self._body)
 
     def give_up(self) -> None:
         """See UploadWorker: what this process sends is interrupted with it."""
-
-    def _read(self, first: int, end: int) -> Iterator[Line]:
-        """The lines of these rows: what is at hand, then the snapshot's."""
-        if not (self._first <= first <= self._next and end <= self._stream_end):
-            self._lines.clear()
-            self._stream, self._stream_end = self._encode(first, end), end
-            self._next = first
-        self._first = first
-        while self._lines and self._lines[0].row < first:
-            self._lines.popleft()
-        for line in tuple(self._lines):
-            if line.row >= end:
-                return
-            yield line
-        for line in self._stream:
-            self._lines.append(line)
-            self._next = line.row + 1
-            if line.row >= end:
-                return
-            yield line
 
     def _encode(self, first: int, end: int) -> Iterator[Line]:
         """Encoded from the snapshot: the same bytes every time."""

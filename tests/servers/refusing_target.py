@@ -69,7 +69,7 @@ class MemoryVectors:
 
     def upsert(self, body: Sequence[bytes]) -> Accepted:
         self.before()
-        vectors = [_vector(line) for line in body]
+        vectors = [_vector(line) for line in b"".join(body).splitlines()]
         refusal = self._refusal(b"".join(body), vectors)
         ids = tuple(vector.id for vector in vectors)
         self.uploads.append(Upload(ids, b"".join(body), refusal is None))

@@ -12,7 +12,7 @@ import pytest
 from migrate.adapters.deadline_transport import trusting_context
 from migrate.adapters.http import CloudflareHttp
 from migrate.adapters.http_faults import FAULTS
-from migrate.adapters.http_wire import ANSWER_BYTES_MAX, PIECE_BYTES, HttpLimits
+from migrate.adapters.http_wire import ANSWER_BYTES_MAX, HttpLimits
 from migrate.adapters.request_budget import RequestBudget
 from migrate.core.api_request import (
     NDJSON,
@@ -25,6 +25,7 @@ from migrate.core.api_request import (
     UnusableAnswerError,
 )
 from migrate.core.base_url import parse_base_url
+from migrate.core.batching import PIECE_BYTES
 from migrate.errors import (
     AccessError,
     BudgetExhaustedError,

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrate.core.batching import (
+    PIECE_BYTES,
+    EncodedUpload,
     Line,
-    describe_upload,
+    build_upload,
     encode_line,
     encode_vector,
-    take_lines,
 )
 from migrate.core.canonical import decode_json, encode_canonical_json
 from migrate.core.digest import canonical_metadata, canonical_values
@@ -38,23 +39,30 @@ def lines() -> st.SearchStrategy[list[Line]]:
 
 def split(
     source: list[Line], *, vectors_max: int, body_bytes_max: int, wanted: int | None = None
-) -> list[list[Line]]:
+) -> list[EncodedUpload]:
     """One upload after the other, until nothing is left."""
-    left, uploads = source, []
-    while left:
-        taken = take_lines(
-            iter(left),
+    left = iter(source)
+    uploads: list[EncodedUpload] = []
+    while True:
+        built, after = build_upload(
+            left,
             vectors_max=vectors_max,
             body_bytes_max=body_bytes_max,
             body_bytes_wanted=wanted,
         )
-        uploads.append(taken)
-        left = left[len(taken) :]
-    return uploads
+        if built is None:
+            assert after is None
+            return uploads
+        uploads.append(built)
+        left = left if after is None else itertools.chain([after], left)
 
 
-def size(upload: list[Line]) -> int:
-    return sum(len(line.text) for line in upload)
+def text(lines: list[Line]) -> bytes:
+    return b"".join(line.text for line in lines)
+
+
+def bodies(uploads: list[EncodedUpload]) -> list[bytes]:
+    return [b"".join(one.body) for one in uploads]
 
 
 @pytest.mark.fault("N17", "P06")
@@ -64,10 +72,12 @@ def test_uploads_hold_every_vector_once_in_order_within_both_limits(
 ) -> None:
     uploads = split(source, vectors_max=vectors_max, body_bytes_max=body_bytes_max)
 
-    assert source == list(itertools.chain(*uploads))
-    for upload in uploads:
-        assert 1 <= len(upload) <= vectors_max
-        assert size(upload) <= body_bytes_max
+    assert text(source) == b"".join(bodies(uploads))
+    rows = itertools.chain(*(range(one.upload.first_row, one.upload.end_row) for one in uploads))
+    assert [line.row for line in source] == list(rows)
+    for one, body in zip(uploads, bodies(uploads), strict=True):
+        assert 1 <= one.upload.vectors <= vectors_max
+        assert len(body) == one.upload.body_bytes <= body_bytes_max
 
 
 @given(lines(), st.integers(1, 5), st.integers(30, 80))
@@ -77,9 +87,10 @@ def test_an_upload_ends_only_when_the_next_line_does_not_fit(
     """So there are as few uploads as the limits allow."""
     uploads = split(source, vectors_max=vectors_max, body_bytes_max=body_bytes_max)
 
-    for upload, following in itertools.pairwise(uploads):
-        full = len(upload) == vectors_max
-        assert full or size(upload) + len(following[0].text) > body_bytes_max
+    for one, following in itertools.pairwise(uploads):
+        full = one.upload.vectors == vectors_max
+        first = next(line for line in source if line.row == following.upload.first_row)
+        assert full or one.upload.body_bytes + len(first.text) > body_bytes_max
 
 
 @pytest.mark.fault("P06")
@@ -97,25 +108,38 @@ def test_both_sides_of_the_number_of_bytes() -> None:
 
     assert [len(uploads) for uploads in found] == [1, 2, 1]
     with pytest.raises(PreconditionError, match=r"vector 'v0' \(row 7\): 21 B .* takes 20 B"):
-        take_lines(lines_of([21]), vectors_max=9, body_bytes_max=20)
+        split(lines_of([21]), vectors_max=9, body_bytes_max=20)
 
 
 @pytest.mark.fault("P06")
 def test_what_comes_before_a_line_that_is_too_long_is_sent_before_the_run_stops() -> None:
-    first = lines_of([10, 21])
+    source = lines_of([10, 21])
+    built, after = build_upload(iter(source), vectors_max=9, body_bytes_max=20)
 
-    assert take_lines(first, vectors_max=9, body_bytes_max=20) == first[:1]
+    assert built is not None
+    assert (bodies([built]), after) == ([source[0].text], source[1])
 
 
 @pytest.mark.fault("I8")
 def test_an_upload_is_described_by_its_rows_and_its_very_bytes() -> None:
-    upload = describe_upload(lines_of([5, 6, 7]))
-    other = describe_upload(lines_of([5, 7, 6]))
+    (found,) = split(lines_of([5, 6, 7]), vectors_max=9, body_bytes_max=99)
+    (other,) = split(lines_of([5, 7, 6]), vectors_max=9, body_bytes_max=99)
 
+    upload = found.upload
     assert (upload.first_row, upload.middle_row, upload.end_row) == (7, 8, 10)
     assert (upload.vectors, upload.body_bytes, upload.vector_id) == (3, 18, "v0")
     body = b"xxxx\nxxxxx\nxxxxxx\n"
-    assert upload.sha256 == hashlib.sha256(body).hexdigest() != other.sha256
+    assert upload.sha256 == hashlib.sha256(body).hexdigest() != other.upload.sha256
+
+
+def test_a_body_is_in_pieces_of_whole_lines_and_of_bounded_size() -> None:
+    source = lines_of([PIECE_BYTES // 3] * 10)
+    (found,) = split(source, vectors_max=99, body_bytes_max=10 * PIECE_BYTES)
+
+    assert text(source) == b"".join(found.body)
+    assert all(piece.endswith(b"\n") for piece in found.body)
+    assert all(len(piece) >= PIECE_BYTES for piece in found.body[:-1])
+    assert all(len(piece) < 2 * PIECE_BYTES for piece in found.body)
 
 
 def read_back(line: bytes) -> Float32Matrix:
@@ -159,12 +183,12 @@ def test_one_value_is_known_to_come_back_one_step_higher() -> None:
 def test_a_vector_is_one_line_and_its_metadata_goes_as_it_is(
     vector_id: str, metadata: dict[str, object]
 ) -> None:
-    text = encode_canonical_json(metadata)
-    line = encode_line(VectorId(vector_id), np.array([0.5, -1], np.float32), text)
+    encoded = encode_canonical_json(metadata)
+    line = encode_line(VectorId(vector_id), np.array([0.5, -1], np.float32), encoded)
 
     assert line.endswith(b"}\n")
     assert line.count(b"\n") == 1
-    assert b'"metadata":' + text + b"}\n" in line
+    assert b'"metadata":' + encoded + b"}\n" in line
     assert {"id": vector_id, "values": [0.5, -1], "metadata": metadata} == decode_json(line)
 
 
@@ -196,7 +220,7 @@ def test_a_learned_size_is_kept_where_a_line_allows_it(
     """A line beyond it goes alone; nothing is lost or moved."""
     found = split(lines_of(sizes), vectors_max=vectors_max, body_bytes_max=40, wanted=wanted)
 
-    assert list(itertools.chain(*found)) == lines_of(sizes)
-    for upload in found:
-        assert len(upload) == 1 or size(upload) <= min(wanted, 40)
-        assert len(upload) <= vectors_max
+    assert b"".join(bodies(found)) == text(lines_of(sizes))
+    for one in found:
+        assert one.upload.vectors == 1 or one.upload.body_bytes <= min(wanted, 40)
+        assert one.upload.vectors <= vectors_max
