@@ -170,18 +170,12 @@ def snapshot_lines(there: Scrolls, steps: Steps, folder: Path) -> Iterator[Line]
 
         return call
 
-    def write_floor() -> None:
-        with (folder / "floor").open("wb") as file:
-            steps.write_floor(file)
-            file.flush()
-            os.fsync(file.fileno())
-
     once, twice, scroll, digest, write, peer = cpu_ms(
         take("ids"),
         take("digest"),
         there.floor,
         steps.digest_floor,
-        write_floor,
+        lambda: steps.write_to(folder / "floor"),
         lambda: there.export(folder),
     )
     floors = "scroll + sha256 + Parquet + fsync"

@@ -3,8 +3,10 @@
 import hashlib
 import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import orjson
@@ -159,7 +161,14 @@ class Steps:
             writer.add(page, digests)
         writer.close()
 
-    def write_floor(self, file: io.BytesIO | None = None) -> None:
+    def write_to(self, path: Path) -> None:
+        """The floor on a disk: the file is durable at the end."""
+        with path.open("wb") as file:
+            self.write_floor(file)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def write_floor(self, file: BinaryIO | None = None) -> None:
         """The same columns and encodings, a group at a time, and nothing else."""
         schema = part_schema([self.spec])
         with pq.ParquetWriter(

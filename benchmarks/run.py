@@ -1,0 +1,96 @@
+"""`make bench` and `make bench-full`: every demand of speed and size, measured in one run."""
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks import diff, scrolls, steps, uploads, whole
+from benchmarks.measure import HEAD, Line
+
+SCRATCH = (
+    Path("build") / "bench"
+)  # in the clone, and git ignores it: a small /tmp would not hold it
+RESULTS = Path("benchmarks") / "RESULTS.md"
+QUICK_POINTS = 20_000
+FULL_POINTS = (100_000, 1_000_000)
+SECOND_PROCESS_POINTS = 30_000
+
+
+def main() -> None:
+    """Print the table; with --write keep it, with date and machine, in RESULTS.md."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true", help="100,000 and 1,000,000 points too")
+    parser.add_argument("--write", action="store_true", help=f"put the table into {RESULTS}")
+    choice = parser.parse_args()
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    told: list[str] = []
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as scratch:
+        for text in _table(Path(scratch), full=choice.full):
+            told.append(text)
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
+    if choice.write:
+        _write(told, full=choice.full)
+
+
+def _table(folder: Path, *, full: bool) -> Iterator[str]:
+    yield HEAD
+    yield from map(str, _step_lines(folder))
+    yield from map(str, _command_lines(folder))
+    yield from _moves(folder, FULL_POINTS if full else (QUICK_POINTS,))
+    if full:
+        yield from map(str, diff.lines(folder))
+
+
+def _step_lines(folder: Path) -> Iterator[Line]:
+    rows = steps.Steps(folder)
+    yield from rows.lines()
+    with scrolls.scrolls(steps.ROWS) as readers:
+        yield from scrolls.scroll_lines(readers)
+        yield from scrolls.snapshot_lines(readers, rows, folder)
+    with uploads.uploads(rows) as senders:
+        yield from uploads.upload_lines(senders)
+
+
+def _command_lines(folder: Path) -> Iterator[Line]:
+    yield whole.start_line()
+    yield whole.second_process_line(SECOND_PROCESS_POINTS, folder)
+
+
+def _moves(folder: Path, sizes: Iterable[int]) -> Iterator[str]:
+    floors = whole.floors_s(folder)
+    small = whole.move(whole.EMPTY, folder)
+    moved = []
+    for size in sizes:
+        one = whole.move(size, folder)
+        moved.append(one)
+        yield ""
+        yield from whole.facts(one)
+        yield from map(str, whole.pipeline_lines(one, floors))
+        yield str(whole.request_line(one))
+    yield ""
+    yield from map(str, whole.memory_lines(small, *moved))
+
+
+def _write(told: list[str], *, full: bool) -> None:
+    """Replace the part of RESULTS.md that this kind of run writes."""
+    kind = "make bench-full" if full else "make bench"
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
+    begin, end = f"<!-- {kind} -->\n", f"<!-- end of {kind} -->\n"
+    section = (
+        f"{begin}## `{kind}`\n\n{datetime.now(UTC):%Y-%m-%d}, {machine}, Python "  # noqa: TID251 - the date of a measurement
+        f"{platform.python_version()}\n\n```\n" + "\n".join(told) + f"\n```\n\n{end}"
+    )
+    text = RESULTS.read_text(encoding="utf-8")
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    RESULTS.write_text(before + section + after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
