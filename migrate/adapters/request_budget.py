@@ -14,6 +14,7 @@ from pathlib import Path
 
 from migrate.adapters.disk import disk
 from migrate.adapters.durable import is_file, local_io, make_folder, write_durably
+from migrate.adapters.in_flight import check_wanted, wait_while_wanted
 from migrate.core.limits import (
     REQUEST_WINDOW_S,
     REQUESTS_PER_WINDOW_MAX,
@@ -79,6 +80,7 @@ class RequestBudget:
         self._threads = threading.Lock()
         self._file_id: tuple[int, int] | None = None  # device and inode of what was read
         self._offset = 0  # bytes of the file that are in the window already
+        self._told_until_s = 0.0  # the end of the longest wait that somebody was told of
         if path is not None:
             make_folder(path.parent)
             with self._locked():
@@ -90,8 +92,9 @@ class RequestBudget:
         Raises BudgetExhaustedError when the service asked for more silence than a run waits for,
         or when no turn came within an hour; LocalStorageError.
         """
-        waited_s, told = 0.0, ""
+        waited_s = 0.0
         while True:
+            check_wanted()
             with self._locked() as now:
                 wait = self._window.wait(now.monotonic_s)
                 if wait.seconds <= 0:
@@ -99,11 +102,10 @@ class RequestBudget:
                     self.taken += 1
                     return
             self._check(wait, waited_s)
-            if progress is not None and wait.seconds > QUIET_WAIT_S and told != wait.reason:
+            if progress is not None and self._is_worth_telling(wait):
                 progress.say(f"waiting {wait.seconds:.0f} s: {wait.reason}")
-                told = wait.reason
             piece_s = min(wait.seconds, WAIT_PIECE_S)
-            self._clock.wait(piece_s)
+            wait_while_wanted(self._clock, piece_s)
             waited_s += piece_s
 
     def block(self, seconds: float) -> None:
@@ -124,6 +126,18 @@ class RequestBudget:
             if not self._window.is_news(left, now.monotonic_s):
                 return False
             self._record(Kind.LEFT, now, seconds=seconds, count=left)
+        return True
+
+    def _is_worth_telling(self, wait: Wait) -> bool:
+        """Whether the wait is long, and none that was told of lasts as long.
+
+        Several threads may be waiting for the same thing.
+        """
+        until_s = self._clock.monotonic_s() + wait.seconds
+        with self._threads:
+            if wait.seconds <= QUIET_WAIT_S or until_s <= self._told_until_s + QUIET_WAIT_S:
+                return False
+            self._told_until_s = until_s
         return True
 
     def _check(self, wait: Wait, waited_s: float) -> None:
