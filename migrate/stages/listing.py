@@ -1,33 +1,44 @@
 """Take one complete listing of the target, starting over when a walk breaks."""
 
-from migrate.adapters.id_table import IdTable
+from contextlib import closing
+
+from migrate.adapters.in_flight import ahead
+from migrate.adapters.listed_ids import ListedIds
 from migrate.core.model import KvEntry
 from migrate.errors import IndeterminateError
 from migrate.ports import Clock, KvTarget, Progress, VectorTarget
 
 WALKS_MAX = 3  # FAULTS K07, R04: then the verdict is "could not tell"
 RETRY_WAIT_S = 5.0
+PAGES_AHEAD_MAX = 64  # of 1,000 ids; what storing the former ones takes is seconds at most
 
 
-def list_vectors(table: IdTable, target: VectorTarget, *, clock: Clock, progress: Progress) -> int:
-    """All ids of one walk into the table; returns their number.
+def list_vectors(
+    listed: ListedIds,
+    target: VectorTarget,
+    *,
+    reads_in_flight: int,
+    clock: Clock,
+    progress: Progress,
+) -> int:
+    """All ids of one walk into `listed`; returns their number.
 
-    A walk that breaks is dropped as a whole: pages of two walks never mix. Raises
-    IndeterminateError when no walk comes to its end.
+    With more than one read in flight a thread asks for the next pages while the former ones are
+    stored; a walk goes from page to page, so that more would not help. One that breaks is dropped
+    as a whole: pages of two walks never mix. Raises IndeterminateError when no walk comes to its
+    end.
     """
     for attempt in range(1, WALKS_MAX + 1):
-        table.clear_listed()
+        held_max = PAGES_AHEAD_MAX if reads_in_flight > 1 else 1
         try:
-            for ids in target.list_ids():
-                table.add_listed(ids)
+            with closing(ahead(iter(target.list_ids()), held_max=held_max)) as pages:
+                return listed.replace(pages)
         except IndeterminateError as error:
             if attempt == WALKS_MAX:
                 raise
             progress.say(f"listing starts over: {error}")
             clock.wait(RETRY_WAIT_S)
-        else:
-            break
-    return table.count_listed()
+    raise AssertionError("the last walk returns or raises")
 
 
 def list_keys(target: KvTarget, prefix: str, *, clock: Clock, progress: Progress) -> list[KvEntry]:
