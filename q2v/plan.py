@@ -57,13 +57,9 @@ def command(
             values, findings = planning.plan_source(source, settings, choices, folder, progress)
         else:
             stack.enter_context(FolderLock(folder))
-            values, findings = planning.plan_snapshot(
-                find_snapshot(folder, snapshot, wiring.seal_key(settings)),
-                settings,
-                choices,
-                folder,
-                progress,
-            )
+            found = find_snapshot(folder, snapshot, wiring.seal_key(settings))
+            with planning.open_id_table(folder) as table:
+                values, findings = planning.plan_snapshot(found, settings, choices, table, progress)
         state, request_s = None, None
         credentials = wiring.source_credential_notes(settings) if snapshot is None else ()
         if settings.target.vector_index is not None and settings.target.api_token is not None:

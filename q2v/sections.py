@@ -291,6 +291,13 @@ class LimitSettings:
         unit="vectors",
         minimum=1,
     )
+    reads_in_flight: int = declare(
+        8,
+        "Requests that read vectors at once; the request budget holds for all of them together.",
+        unit="requests",
+        minimum=1,
+        maximum=limits.READS_IN_FLIGHT_MAX,
+    )
     deadline_s: float | None = declare(
         None,
         "Stop before the next write after this time; the next run goes on there.",

@@ -235,6 +235,7 @@ def undo_rules(settings: Settings) -> UndoRules:
         settle=settle_rules(settings),
         pause_s=2 * settings.limits.poll_s,
         kv_settle_s=settings.limits.kv_settle_s,
+        reads_in_flight=settings.limits.reads_in_flight,
     )
 
 
@@ -248,4 +249,5 @@ def reconcile_rules(settings: Settings, *, full: bool, seed: int) -> ReconcileRu
         kv_settle_s=settings.limits.kv_settle_s,
         page_points=settings.snapshot.page_points,
         requests_per_5min=settings.limits.requests_per_5min,
+        reads_in_flight=settings.limits.reads_in_flight,
     )

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from migrate.adapters.id_files import write_ids
-from migrate.adapters.id_table import IdTable
+from migrate.adapters.listed_ids import ID_COLUMNS, ListedIds
 from migrate.adapters.run_folder import ROLLBACK, RunFolder
 from migrate.core.kv_entries import key_prefix
 from migrate.errors import PreconditionError
 from migrate.ports import Clock, KvTarget, Progress, VectorTarget
 from migrate.stages.listing import list_keys, list_vectors
-from migrate.stages.mapped import fill_id_table
+from migrate.stages.run_files import open_files
 from reconcile.rollback_manifest import read_existing, read_foreign_keys
 
 LATER_WRITES = "later-writes.ids"
@@ -33,6 +33,7 @@ def find_later_writes(
     vector_target: VectorTarget,
     kv_target: KvTarget,
     *,
+    reads_in_flight: int,
     clock: Clock,
     progress: Progress,
 ) -> LaterWrites:
@@ -44,16 +45,23 @@ def find_later_writes(
     progress.say("looking for later writes")
     plan, existing = run.plan, frozenset(read_existing(run))
     known = read_foreign_keys(run) | {plan.writes.counter_key}
-    with IdTable(run.spill) as table:
-        fill_id_table(table, run.snapshot, plan.mapping, run.excluded_rows(until_round=0))
-        list_vectors(table, vector_target, expected=plan.vectors, clock=clock, progress=progress)
-        keys = list_keys(kv_target, key_prefix(plan.mapping), clock=clock, progress=progress)
-        table.add_listed_keys(keys)
-        elsewhere = table.keys_elsewhere(plan.mapping.key_template, plan.mapping.group_key)
-        return LaterWrites(
-            vectors=tuple(one for one in table.elsewhere() if one not in existing),
-            keys=tuple(key for key in elsewhere if key not in known),
+    refused = run.refused_rows(until_round=0)
+    with ListedIds(run.spill) as listed:
+        list_vectors(
+            listed,
+            vector_target,
+            expected=plan.vectors,
+            reads_in_flight=reads_in_flight,
+            clock=clock,
+            progress=progress,
         )
+        listed.compare(run.targets(ID_COLUMNS, excluded=refused))
+        vectors = tuple(one for one in listed.elsewhere() if one not in existing)
+    with open_files(run, until_round=0) as files:
+        keys = list_keys(kv_target, key_prefix(plan.mapping), clock=clock, progress=progress)
+        files.add_listed_keys(keys)
+        elsewhere = files.keys_elsewhere(plan.mapping.key_template, plan.mapping.group_key)
+        return LaterWrites(vectors, tuple(key for key in elsewhere if key not in known))
 
 
 def write_later_writes(run: RunFolder, later: LaterWrites) -> str:

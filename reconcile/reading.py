@@ -1,12 +1,10 @@
 """Read one store after the other; what an interrupted attempt has read whole is not read again."""
 
-from contextlib import ExitStack
 from dataclasses import dataclass
 
-from migrate.adapters.id_table import IdTable
 from migrate.adapters.run_folder import RunFolder
 from migrate.ports import Clock, KvTarget, PointSource, Progress, VectorTarget
-from migrate.stages.mapped import fill_id_table
+from migrate.stages.run_files import open_files
 from reconcile.attempt import Kind, integer
 from reconcile.attempt_folder import Attempt
 from reconcile.report import content_classes, id_classes, kv_classes, source_classes
@@ -27,6 +25,7 @@ class ReconcileRules:
     kv_settle_s: float  # before a difference in KV is looked at again
     page_points: int
     requests_per_5min: int
+    reads_in_flight: int  # requests that read vectors at once; 1 starts no thread
 
     def is_full(self, vectors: int) -> bool:
         """Whether every content of so many vectors is compared."""
@@ -49,12 +48,6 @@ class Reading:
         self._rules = rules
         self._clock = clock
         self._progress = progress
-        self._held = ExitStack()
-        self._filled: IdTable | None = None
-
-    def close(self) -> None:
-        """Let go of the table of ids."""
-        self._held.close()
 
     def source(self, source: PointSource) -> SourceScan:
         """The source against the snapshot."""
@@ -76,9 +69,9 @@ class Reading:
         if scan is None:
             scan = scan_ids(
                 self._run,
-                self._table(),
                 target,
                 pause_s=self._rules.pause_s,
+                reads_in_flight=self._rules.reads_in_flight,
                 clock=self._clock,
                 progress=self._progress,
             )
@@ -105,6 +98,7 @@ class Reading:
             missing=frozenset(ids.missing),
             only_rows=rows,
             pause_s=self._rules.pause_s,
+            reads_in_flight=self._rules.reads_in_flight,
             clock=self._clock,
             progress=self._progress,
         )
@@ -115,14 +109,15 @@ class Reading:
         """The KV index and the counter."""
         scan = _kept_kv(self._attempt)
         if scan is None:
-            scan = scan_kv(
-                self._run,
-                self._table(),
-                target,
-                settle_s=self._rules.kv_settle_s,
-                clock=self._clock,
-                progress=self._progress,
-            )
+            with open_files(self._run) as table:
+                scan = scan_kv(
+                    self._run,
+                    table,
+                    target,
+                    settle_s=self._rules.kv_settle_s,
+                    clock=self._clock,
+                    progress=self._progress,
+                )
             files = self._attempt.write_classes(kv_classes(scan))
             self._attempt.note(
                 Kind.KV_READ,
@@ -133,14 +128,6 @@ class Reading:
                 files=files,
             )
         return scan
-
-    def _table(self) -> IdTable:
-        if self._filled is None:
-            run_ = self._run
-            table = self._held.enter_context(IdTable(run_.spill))
-            fill_id_table(table, run_.snapshot, run_.plan.mapping, run_.excluded_rows())
-            self._filled = table
-        return self._filled
 
 
 def _kept_source(attempt: Attempt) -> SourceScan | None:

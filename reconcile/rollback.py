@@ -75,7 +75,14 @@ def execute(
     written = state.vectors_written()
     # Else the run has changed nothing that anybody could have built upon.
     if written or state.kv_written():
-        later = find_later_writes(run, vector_target, kv_target, clock=clock, progress=progress)
+        later = find_later_writes(
+            run,
+            vector_target,
+            kv_target,
+            reads_in_flight=rules.reads_in_flight,
+            clock=clock,
+            progress=progress,
+        )
         report.later_writes = len(later)
         report.later_writes_file = write_later_writes(run, later)
         check_consent(later, report.later_writes_file, consent=leave_later_writes)

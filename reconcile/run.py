@@ -95,10 +95,8 @@ def run(
     check_same_index(run_, vector_target)
     inputs = _inputs(run_, rules, source)
     attempt = open_attempt(run_, inputs, fresh=fresh, clock=clock, progress=progress)
-    with (
-        closing(attempt),
-        closing(Reading(run_, attempt, rules, clock, progress)) as reading,
-    ):
+    reading = Reading(run_, attempt, rules, clock, progress)
+    with closing(attempt):
         findings = _Findings()
         try:
             if source is not None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from migrate.adapters.id_table import IdTable
+from migrate.adapters.file_table import FileTable
 from migrate.adapters.run_folder import RunFolder
 from migrate.core.canonical import decode_json
 from migrate.core.kv_entries import key_prefix
@@ -48,7 +48,7 @@ class KvScan:
 
 def scan_kv(
     run: RunFolder,
-    table: IdTable,
+    table: FileTable,
     target: KvTarget,
     *,
     settle_s: float,
@@ -57,7 +57,7 @@ def scan_kv(
 ) -> KvScan:
     """Compare every key and value under the run's prefix, and the counter.
 
-    `table` holds the run's ids. With differences, looks again after `settle_s`, growing, at most
+    `table` holds the run's files. With differences, looks again after `settle_s`, growing, at most
     three times in all; what is seen last counts.
     """
     files = table.count_files()
@@ -80,7 +80,7 @@ def scan_kv(
 
 def _look(
     run: RunFolder,
-    table: IdTable,
+    table: FileTable,
     target: KvTarget,
     foreign: frozenset[str],
     *,

@@ -5,17 +5,17 @@ difference counts only when it is still there on a later look: single reads may 
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
-from migrate.adapters.id_table import IdTable
+from migrate.adapters.in_flight import in_order
+from migrate.adapters.listed_ids import ID_COLUMNS, ListedIds
 from migrate.adapters.run_folder import RunFolder
-from migrate.core.digest import digest_vectors
 from migrate.core.limits import FETCH_IDS_MAX
 from migrate.core.model import Vector, VectorId
 from migrate.core.request_counts import fetch_requests
 from migrate.ports import Clock, Progress, VectorTarget
 from migrate.stages.listing import list_vectors
-from migrate.stages.mapped import read_mapped
 from migrate.stages.settle import digest_vector
 from reconcile.attempt import Kind, Look
 from reconcile.attempt_folder import Attempt
@@ -50,49 +50,51 @@ class ContentScan:
 
 def scan_ids(
     run: RunFolder,
-    table: IdTable,
     target: VectorTarget,
     *,
     pause_s: float,
+    reads_in_flight: int,
     clock: Clock,
     progress: Progress,
 ) -> IdScan:
-    """Compare the listed ids with the expected ones; `table` holds the run's ids.
+    """Compare the listed ids with the expected ones.
 
     With differences, lists again after a pause until two walks in a row say the same.
     """
     existing = frozenset(read_existing(run))
-    scan = _list_once(table, target, existing, clock=clock, progress=progress)
-    for _ in range(LOOKS_MAX - 1):
-        if not scan.missing and not scan.extra:
-            break
-        progress.say(
-            f"{len(scan.missing)} vectors missing, {len(scan.extra)} extra at first sight: "
-            f"listing again in {pause_s:.0f} s"
+
+    def list_once() -> IdScan:
+        expected = run.vectors + len(existing)
+        count = list_vectors(
+            listed,
+            target,
+            expected=expected,
+            reads_in_flight=reads_in_flight,
+            clock=clock,
+            progress=progress,
         )
-        clock.wait(pause_s)
-        before, scan = scan, _list_once(table, target, existing, clock=clock, progress=progress)
-        if (before.missing, before.extra) == (scan.missing, scan.extra):
-            break
+        listed.compare(run.targets(ID_COLUMNS, excluded=run.refused_rows()))
+        return IdScan(
+            listed=count,
+            expected=expected,
+            missing=tuple(vector_id for _, vector_id in listed.missing()),
+            extra=tuple(one for one in listed.elsewhere() if one not in existing),
+        )
+
+    with ListedIds(run.spill) as listed:
+        scan = list_once()
+        for _ in range(LOOKS_MAX - 1):
+            if not scan.missing and not scan.extra:
+                break
+            progress.say(
+                f"{len(scan.missing)} vectors missing, {len(scan.extra)} extra at first sight: "
+                f"listing again in {pause_s:.0f} s"
+            )
+            clock.wait(pause_s)
+            before, scan = scan, list_once()
+            if (before.missing, before.extra) == (scan.missing, scan.extra):
+                break
     return scan
-
-
-def _list_once(
-    table: IdTable,
-    target: VectorTarget,
-    existing: frozenset[VectorId],
-    *,
-    clock: Clock,
-    progress: Progress,
-) -> IdScan:
-    expected = table.count_vectors() + len(existing)
-    listed = list_vectors(table, target, expected=expected, clock=clock, progress=progress)
-    return IdScan(
-        listed=listed,
-        expected=expected,
-        missing=tuple(vector_id for _, vector_id in table.missing()),
-        extra=tuple(vector_id for vector_id in table.elsewhere() if vector_id not in existing),
-    )
 
 
 def scan_contents(
@@ -103,6 +105,7 @@ def scan_contents(
     missing: frozenset[str],
     only_rows: frozenset[int] | None,
     pause_s: float,
+    reads_in_flight: int,
     clock: Clock,
     progress: Progress,
 ) -> ContentScan:
@@ -121,7 +124,14 @@ def scan_contents(
             progress.say(f"{len(suspects)} vectors differ at first sight: reading them again")
             clock.wait(pause_s * 2 ** (ordinal - 1))
         look = _look(
-            run, attempt, ordinal, target, only_rows=rows, missing=missing, progress=progress
+            run,
+            attempt,
+            ordinal,
+            target,
+            only_rows=rows,
+            missing=missing,
+            reads_in_flight=reads_in_flight,
+            progress=progress,
         )
         before, suspects = suspects, look.suspects
         agreed = ordinal > 0 and suspects == before
@@ -146,19 +156,10 @@ def _ids_of(run: RunFolder, suspects: dict[int, DriftKind]) -> dict[int, VectorI
     """The ids of some rows."""
     if not suspects:
         return {}
-    mapped = read_mapped(
-        run.snapshot,
-        run.plan.mapping,
-        None,
-        run.excluded_rows(),
-        first_row=min(suspects),
-        end_row=max(suspects) + 1,
-        only_rows=frozenset(suspects),
-    )
     return {
-        row: vector_id
-        for rows in mapped
-        for row, vector_id in zip(rows.rows, rows.ids, strict=True)
+        row: VectorId(vector_id)
+        for batch in run.targets(ID_COLUMNS, only=suspects.keys())
+        for row, vector_id in zip(*(column.to_pylist() for column in batch.columns), strict=True)
     }
 
 
@@ -179,21 +180,31 @@ def _look(
     *,
     only_rows: frozenset[int] | None,
     missing: frozenset[str],
+    reads_in_flight: int,
     progress: Progress,
 ) -> Look:
-    """One pass over these rows, from where it stood; noted every few requests."""
+    """One pass over these rows, from where it stood; noted every few requests.
+
+    Several requests may be under way; their answers are taken in row order, so that a note
+    stands for every row below it.
+    """
     done = attempt.look(ordinal)
     progress.advance(done.checked, earlier=True)
     if done.completed:
         return done
     news = Look(end_row=done.end_row)
     batches = _expected(run, only_rows, missing, first_row=done.end_row)
-    for requests, batch in enumerate(batches, start=1):
-        _compare(target, batch, news)
-        progress.advance(len(batch))
-        if requests % REQUESTS_PER_NOTE == 0:
-            _note(attempt, ordinal, news, completed=False)
-            news = Look(end_row=news.end_row)
+
+    def fetch(batch: list[_Expected]) -> dict[VectorId, Vector]:
+        return target.fetch([one.id for one in batch])
+
+    with closing(in_order(fetch, batches, width=reads_in_flight)) as answers:
+        for requests, (batch, found) in enumerate(answers, start=1):
+            _compare(batch, found, news)
+            progress.advance(len(batch))
+            if requests % REQUESTS_PER_NOTE == 0:
+                _note(attempt, ordinal, news, completed=False)
+                news = Look(end_row=news.end_row)
     _note(attempt, ordinal, news, completed=True)
     return attempt.look(ordinal)
 
@@ -210,8 +221,7 @@ def _note(attempt: Attempt, ordinal: int, news: Look, *, completed: bool) -> Non
     )
 
 
-def _compare(target: VectorTarget, batch: list[_Expected], news: Look) -> None:
-    found = target.fetch([one.id for one in batch])
+def _compare(batch: list[_Expected], found: dict[VectorId, Vector], news: Look) -> None:
     kinds = diff_contents({one.id: one.digest for one in batch}, dict(_digests(found.values())))
     for one in batch:
         kind = kinds.get(one.id)
@@ -227,25 +237,17 @@ def _expected(
     run: RunFolder, only_rows: frozenset[int] | None, missing: frozenset[str], *, first_row: int
 ) -> Iterator[list[_Expected]]:
     """What should be there from `first_row` on, at most 20 at a time, without the missing ones."""
-    first, end = first_row, None
-    if only_rows is not None:
-        first = max(first_row, min(only_rows, default=0))
-        end = max(only_rows, default=-1) + 1
     held: list[_Expected] = []
-    for rows in read_mapped(
-        run.snapshot,
-        run.plan.mapping,
-        run.plan.values,
-        run.excluded_rows(),
-        first_row=first,
-        end_row=end,
-        only_rows=only_rows,
+    for batch in run.targets(
+        ["row", "vector_id", "digest"],
+        first_row=first_row,
+        only=only_rows,
+        excluded=run.refused_rows(),
     ):
-        assert rows.values is not None
-        digests = digest_vectors(rows.ids, rows.values, rows.metadata)
-        for row, vector_id, digest in zip(rows.rows, rows.ids, digests, strict=True):
+        columns = (column.to_pylist() for column in batch.columns)
+        for row, vector_id, digest in zip(*columns, strict=True):
             if vector_id not in missing:
-                held.append(_Expected(row, vector_id, digest))
+                held.append(_Expected(row, VectorId(vector_id), digest))
             if len(held) == FETCH_IDS_MAX:
                 yield held
                 held = []

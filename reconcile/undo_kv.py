@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from migrate.adapters.id_table import IdTable
 from migrate.adapters.pre_image_files import KvPreImage
 from migrate.adapters.run_folder import RunFolder
 from migrate.core.kv_entries import encode_counter_entry
@@ -14,7 +13,7 @@ from migrate.core.request_counts import KV_KEYS_PER_UNDO, undo_kv_requests
 from migrate.errors import RemoteUnavailableError
 from migrate.ports import Clock, KvTarget, Progress
 from migrate.stages.kv_index import counter_value, expected_entries
-from migrate.stages.mapped import fill_id_table
+from migrate.stages.run_files import open_files
 from reconcile.rollback_manifest import read_kv
 from reconcile.undo_report import FEW_SUSPECTS, LOOKS_MAX, RollbackReport, UndoRules
 
@@ -119,13 +118,12 @@ def _our_values(run: RunFolder) -> dict[str, set[bytes]]:
     ours: dict[str, set[bytes]] = {}
     seen: set[frozenset[int]] = set()
     for round_ in run.state().rounds:
-        excluded = run.excluded_rows(until_round=round_.ordinal)
-        if excluded in seen:
+        refused = run.refused_rows(until_round=round_.ordinal)
+        if refused in seen:
             continue
-        seen.add(excluded)
-        with IdTable(run.spill) as table:
-            fill_id_table(table, run.snapshot, run.plan.mapping, excluded)
-            entries = list(expected_entries(run, table))
+        seen.add(refused)
+        with open_files(run, until_round=round_.ordinal) as files:
+            entries = list(expected_entries(run, files))
         value = counter_value(run, until_round=round_.ordinal)
         for entry in [*entries, encode_counter_entry(value, run.plan.writes)]:
             ours.setdefault(entry.key, set()).add(entry.value)

@@ -1,13 +1,14 @@
 """Put the vectors of a run back to what they were, and see that they are."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from itertools import islice
 
-from migrate.adapters.id_table import IdTable
+from migrate.adapters.in_flight import in_order
+from migrate.adapters.listed_ids import ID_COLUMNS, ListedIds
 from migrate.adapters.pre_image_files import VectorPreImage
 from migrate.adapters.run_folder import RunFolder
 from migrate.core.batching import encode_vector
-from migrate.core.digest import digest_vectors
 from migrate.core.journal import BatchRecord
 from migrate.core.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
 from migrate.core.model import Accepted, Vector, VectorId
@@ -15,12 +16,12 @@ from migrate.core.request_counts import undo_vector_requests
 from migrate.errors import IndeterminateError
 from migrate.ports import Clock, Progress, VectorTarget
 from migrate.stages.listing import list_vectors
-from migrate.stages.mapped import fill_id_table, read_mapped
 from migrate.stages.refused import read_pre_images, unwritten_rows
 from migrate.stages.settle import LastWrite, digest_vector, wait_until_processed
 from reconcile.undo_report import FEW_SUSPECTS, LOOKS_MAX, RollbackReport, UndoRules
 
 LISTINGS_MAX = 6  # a listing may still show what a read no longer finds
+_Compared = tuple[VectorPreImage, bytes]  # what was there before, and the digest of ours
 
 
 class VectorUndo:
@@ -82,32 +83,33 @@ class VectorUndo:
 
     def _pass_over(
         self,
-        records: Iterable[tuple[VectorPreImage, bytes]],
+        records: Iterable[_Compared],
         *,
         advance: Callable[[int], None] = lambda _: None,
-    ) -> list[tuple[VectorPreImage, bytes]]:
+    ) -> list[_Compared]:
         """Undo these; returned are the ones that read as somebody else's."""
-        suspects: list[tuple[VectorPreImage, bytes]] = []
-        pending = iter(records)
-        while chunk := list(islice(pending, FETCH_IDS_MAX)):
-            found = self._target.fetch([record.vector_id for record, _ in chunk])
-            for record, ours in chunk:
-                if self._is_foreign(record, ours, found.get(record.vector_id)):
-                    suspects.append((record, ours))
-                else:
-                    self._undo(record)
-            if len(self._deletes) >= DELETE_IDS_MAX:
-                self._send_deletes()
-            if len(self._restores) >= DELETE_IDS_MAX:
-                self._send_restores()
-            advance(len(chunk))
+        suspects: list[_Compared] = []
+        reads = in_order(self._fetch, _chunks(records), width=self._rules.reads_in_flight)
+        with closing(reads):
+            for chunk, found in reads:
+                for record, ours in chunk:
+                    if self._is_foreign(record, ours, found.get(record.vector_id)):
+                        suspects.append((record, ours))
+                    else:
+                        self._undo(record)
+                if len(self._deletes) >= DELETE_IDS_MAX:
+                    self._send_deletes()
+                if len(self._restores) >= DELETE_IDS_MAX:
+                    self._send_restores()
+                advance(len(chunk))
         self._send_restores()
         self._send_deletes()
         return suspects
 
-    def _touched_records(
-        self, touched: list[tuple[int, int]]
-    ) -> Iterator[tuple[VectorPreImage, bytes]]:
+    def _fetch(self, chunk: list[_Compared]) -> dict[VectorId, Vector]:
+        return self._target.fetch([record.vector_id for record, _ in chunk])
+
+    def _touched_records(self, touched: list[tuple[int, int]]) -> Iterator[_Compared]:
         """Pre-image and our digest of every row in a written batch, in row order.
 
         A row that was refused before any write of it was taken is not looked at: no write of
@@ -116,17 +118,12 @@ class VectorUndo:
         run, unwritten = self._run, unwritten_rows(self._run)
         first, end = min(start for start, _ in touched), max(stop for _, stop in touched)
         former = (record for record in read_pre_images(run) if first <= record.row < end)
-        for rows in read_mapped(
-            run.snapshot,
-            run.plan.mapping,
-            run.plan.values,
-            run.planned_exclusions(),  # the pre-images were taken before anything was refused
-            first_row=first,
-            end_row=end,
-        ):
-            assert rows.values is not None
-            for digest in digest_vectors(rows.ids, rows.values, rows.metadata):
+        # The pre-images were taken before anything was refused: nothing is excluded here.
+        for batch in run.targets(["row", "digest"], first_row=first, end_row=end):
+            columns = (column.to_pylist() for column in batch.columns)
+            for row, digest in zip(*columns, strict=True):
                 record = next(former)
+                assert record.row == row, "both are of the plan's rows, in their order"
                 if record.row not in unwritten and self._is_touched(record.row):
                     yield record, digest
 
@@ -196,19 +193,19 @@ class VectorUndo:
         )
         kept = former | frozenset(self._report.conflicts)
         left: list[VectorId] = []
-        with IdTable(run.spill) as table:
-            excluded = run.excluded_rows(until_round=0)
-            fill_id_table(table, run.snapshot, run.plan.mapping, excluded)
+        with ListedIds(run.spill) as listed:
             for _ in range(LISTINGS_MAX):
                 list_vectors(
-                    table,
+                    listed,
                     self._target,
                     expected=None,
+                    reads_in_flight=self._rules.reads_in_flight,
                     clock=self._clock,
                     progress=self._progress,
                 )
-                listed = table.listed_vectors()
-                left = [id_ for row, id_ in listed if self._is_touched(row) and id_ not in kept]
+                listed.match(run.targets(ID_COLUMNS, excluded=unwritten_rows(run)))
+                present = listed.present()
+                left = [id_ for row, id_ in present if self._is_touched(row) and id_ not in kept]
                 if not left:
                     return
                 self._clock.wait(self._rules.settle.poll_s)
@@ -216,3 +213,9 @@ class VectorUndo:
             f"{len(left)} deleted vectors are still listed, among them '{left[0]}'",
             remedy="run the same command again: it goes on where this one ended",
         )
+
+
+def _chunks(records: Iterable[_Compared]) -> Iterator[list[_Compared]]:
+    pending = iter(records)
+    while chunk := list(islice(pending, FETCH_IDS_MAX)):
+        yield chunk

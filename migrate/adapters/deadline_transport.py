@@ -18,10 +18,11 @@ import httpx
 from typing_extensions import override
 
 from migrate.core.base_url import BaseUrl
+from migrate.core.limits import READS_IN_FLIGHT_MAX
 from migrate.ports import Clock
 
 WRITE_PIECE_BYTES = 256 * 1024  # between two pieces the deadline is looked at
-CONNECTIONS_MAX = 8
+CONNECTIONS_MAX = READS_IN_FLIGHT_MAX  # so that none of them waits for a connection
 
 
 class Deadline:

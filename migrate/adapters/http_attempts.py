@@ -1,9 +1,11 @@
 """How often a request is tried, and how long to wait in between."""
 
 from collections.abc import Callable
+from functools import partial
 
 import tenacity
 
+from migrate.adapters.in_flight import wait_while_wanted
 from migrate.core.retry import backoff_s
 from migrate.ports import Clock
 
@@ -41,7 +43,7 @@ def bounded_attempts(
         wait=wait_s,
         retry=tenacity.retry_if_exception_type(AgainError),
         before_sleep=lambda state: tell(state.attempt_number, _error_of(state)),
-        sleep=clock.wait,
+        sleep=partial(wait_while_wanted, clock),
         reraise=True,
     )
 

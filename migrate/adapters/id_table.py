@@ -1,22 +1,16 @@
-"""All target ids of a run with their file and order: whole-set questions in bounded memory."""
+"""All points of a plan with their target id, file and order: whole-set questions before a run."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
-import duckdb
 import pyarrow as pa
 
-from migrate.adapters.durable import make_folder, remove_folder
-from migrate.core.model import KvEntry, VectorId
-from migrate.errors import LocalStorageError
+from migrate.adapters.file_table import FILE_COUNT, FILES, FileVectors, group_files
+from migrate.adapters.spilling import SpillingDatabase
+from migrate.core.model import VectorId
 
-MEMORY_LIMIT = "200MB"  # beyond it duckdb spills to disk; its RSS stays within 1.3 of the limit
-_FETCH_ROWS = 10_000
-Parameters = Sequence[object] | Mapping[str, object] | None
+_EXPORT_ROWS = 50_000
 _SCHEMA = pa.schema(
     [
         ("row", pa.int64()),
@@ -57,14 +51,6 @@ class Collision:
 
 
 @dataclass(frozen=True, slots=True)
-class FileVectors:
-    """One file of the KV index."""
-
-    file: str
-    vector_ids: tuple[VectorId, ...]  # by the chunk's number, then by id
-
-
-@dataclass(frozen=True, slots=True)
 class FileGap:
     """A file whose chunk numbers are not 0, 1, 2, ..."""
 
@@ -74,68 +60,15 @@ class FileGap:
     highest: int
 
 
-def open_database(spill: Path) -> duckdb.DuckDBPyConnection:
-    """An empty database in memory that spills into a folder; opening it takes about 20 CPU ms."""
-    return duckdb.connect(
-        ":memory:",
-        config={
-            "memory_limit": MEMORY_LIMIT,
-            "temp_directory": str(spill),
-            "threads": 1,
-            "preserve_insertion_order": False,
-        },
-    )
-
-
-@contextmanager
-def _spilling(spill: Path) -> Iterator[None]:
-    """Translate what the library says when it cannot spill; other errors are bugs of ours.
-
-    The same full disk is one of three to it, by where it strikes: out of memory (there is no
-    place to offload to), a failed commit, or fatal (in a checkpoint of its own).
-    """
-    try:
-        yield
-    except (duckdb.OperationalError, duckdb.FatalException) as error:
-        raise LocalStorageError(
-            f"spilling ids to {spill}: {str(error).splitlines()[0]}",
-            remedy="free some disk space, then run the same command again",
-        ) from error
-
-
-class IdTable:
-    """A table of (row, target id, file, order, content digest); a context manager.
-
-    Lives in memory up to `MEMORY_LIMIT` and in the `spill` folder beyond it; both are gone at the
-    end, because everything in it is derived from the snapshot.
-    """
+class IdTable(SpillingDatabase):
+    """A table of (row, target id, file, order, content digest)."""
 
     def __init__(self, spill: Path) -> None:
-        """Like every other method, raises LocalStorageError when there is no room to spill."""
-        make_folder(spill)
-        self._spill = spill
-        self._database = open_database(spill)
-        self._execute(
-            "CREATE TABLE vectors "
-            "(row BIGINT, vector_id VARCHAR, file VARCHAR, position BIGINT, content BLOB, "
-            "point VARCHAR, metadata_bytes BIGINT, notes VARCHAR[])"
+        super().__init__(
+            spill,
+            "vectors (row BIGINT, vector_id VARCHAR, file VARCHAR, position BIGINT, content BLOB, "
+            "point VARCHAR, metadata_bytes BIGINT, notes VARCHAR[])",
         )
-        self._execute("CREATE TABLE listed (vector_id VARCHAR)")
-        self._execute("CREATE TABLE listed_keys (key VARCHAR, expiration BIGINT)")
-
-    def __enter__(self) -> Self:
-        """The table itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Drop the table and its spill folder."""
-        self._database.close()
-        remove_folder(self._spill)
 
     def add(
         self,
@@ -173,75 +106,6 @@ class IdTable:
         )
         self._insert("vectors", batch)
 
-    def add_listed(self, vector_ids: Sequence[VectorId]) -> None:
-        """Some ids of one listing of the target."""
-        self._insert("listed", pa.table({"vector_id": pa.array(vector_ids, pa.string())}))
-
-    def clear_listed(self) -> None:
-        """Forget the listing: a walk that broke is void as a whole."""
-        self._execute("DELETE FROM listed")
-
-    def add_listed_keys(self, entries: Sequence[KvEntry]) -> None:
-        """Some keys of one listing of the KV namespace, with their expiry."""
-        keys = pa.array([entry.key for entry in entries], pa.string())
-        expirations = pa.array([entry.expiration for entry in entries], pa.int64())
-        self._insert("listed_keys", pa.table({"key": keys, "expiration": expirations}))
-
-    def clear_listed_keys(self) -> None:
-        """Forget the listing of keys."""
-        self._execute("DELETE FROM listed_keys")
-
-    def count_listed(self) -> int:
-        """Ids in the listing."""
-        return self._count("SELECT count(*) FROM listed")
-
-    def present_rows(self, first_row: int, end_row: int) -> frozenset[int]:
-        """The rows in a range whose id the target lists."""
-        query = (
-            "SELECT row FROM vectors SEMI JOIN listed USING (vector_id) WHERE row BETWEEN ? AND ?"
-        )
-        rows = self._execute(query, [first_row, end_row - 1])
-        return frozenset(int(row) for (row,) in rows)
-
-    def listed_vectors(self) -> Iterator[tuple[int, VectorId]]:
-        """Row and id of every vector of ours that the target lists, in row order."""
-        query = "SELECT row, vector_id FROM vectors SEMI JOIN listed USING (vector_id) ORDER BY row"
-        for row, vector_id in self._rows(query):
-            yield int(row), VectorId(vector_id)
-
-    def missing(self) -> Iterator[tuple[int, VectorId]]:
-        """Row and id of every vector that the target does not list, in row order."""
-        query = "SELECT row, vector_id FROM vectors ANTI JOIN listed USING (vector_id) ORDER BY row"
-        for row, vector_id in self._rows(query):
-            yield int(row), VectorId(vector_id)
-
-    def elsewhere(self) -> Iterator[VectorId]:
-        """Every listed id that is none of ours, in order."""
-        query = (
-            "SELECT vector_id FROM listed ANTI JOIN vectors USING (vector_id) ORDER BY vector_id"
-        )
-        for (vector_id,) in self._rows(query):
-            yield VectorId(vector_id)
-
-    def keys_elsewhere(self, key_template: str, group_field: str) -> Iterator[str]:
-        """Every listed key that belongs to none of our files, in order."""
-        query = """
-            SELECT key FROM listed_keys
-            WHERE key NOT IN (
-                SELECT replace($template, $field, file) FROM vectors WHERE file IS NOT NULL
-            )
-            ORDER BY key
-        """
-        parameters = {"template": key_template, "field": f"{{{group_field}}}"}
-        for (key,) in self._rows(query, parameters):
-            yield str(key)
-
-    def keys_expiring(self) -> Iterator[str]:
-        """Every listed key that the service will delete by itself one day."""
-        query = "SELECT key FROM listed_keys WHERE expiration IS NOT NULL ORDER BY key"
-        for (key,) in self._rows(query):
-            yield str(key)
-
     def remove_collisions(self) -> None:
         """Take out every row that does not keep its id (`Collision.stays`)."""
         self._execute(
@@ -259,7 +123,7 @@ class IdTable:
 
     def count_files(self) -> int:
         """Distinct files."""
-        return self._count("SELECT count(DISTINCT file) FROM vectors")
+        return self._count(FILE_COUNT)
 
     def sum_metadata_bytes(self) -> int:
         """Over the rows that are still there."""
@@ -281,20 +145,7 @@ class IdTable:
 
     def files(self) -> Iterator[FileVectors]:
         """Every file with its vectors, by file name in UTF-8 order; the order never varies."""
-        file: str | None = None
-        held: list[VectorId] = []
-        query = """
-            SELECT file, vector_id FROM vectors WHERE file IS NOT NULL
-            ORDER BY file, position, vector_id
-        """
-        for name, vector_id in self._rows(query):
-            if name != file and file is not None:
-                yield FileVectors(file, tuple(held))
-                held = []
-            file = str(name)
-            held.append(VectorId(str(vector_id)))
-        if file is not None:
-            yield FileVectors(file, tuple(held))
+        return group_files(self._rows(FILES))
 
     def rows_of_file(self, file: str) -> list[tuple[int, str]]:
         """Row and point of every vector of one file, by row."""
@@ -313,25 +164,15 @@ class IdTable:
         for file, vectors, lowest, highest in self._rows(query):
             yield FileGap(str(file), int(vectors), int(lowest), int(highest))
 
-    def _count(self, query: str) -> int:
-        [(count,)] = self._execute(query)
-        return int(count)
+    def targets(self) -> Iterator[pa.Table]:
+        """What is left, in row order: row, vector_id, file, position, digest (the contents).
 
-    def _insert(self, table: str, batch: pa.Table) -> None:
-        if len(batch):
-            self._database.register("batch", batch)
-            self._execute(f"INSERT INTO {table} SELECT * FROM batch")  # noqa: S608 - our own names
-            self._database.unregister("batch")
-
-    def _execute(self, query: str, parameters: Parameters = None) -> list[tuple[Any, ...]]:
-        """All rows: a half-read result would keep the connection from its next work."""
-        with _spilling(self._spill):
-            return self._database.execute(query, parameters).fetchall()
-
-    def _rows(self, query: str, parameters: Parameters = None) -> Iterator[tuple[Any, ...]]:
-        """Rows as they are asked for, while the table is used for other questions."""
-        with _spilling(self._spill):
-            cursor = self._database.cursor()
-            cursor.execute(query, parameters)
-            while rows := cursor.fetchmany(_FETCH_ROWS):
-                yield from rows
+        Range by range of rows: each is sorted in memory, however many there are.
+        """
+        end = self._count("SELECT coalesce(max(row) + 1, 0) FROM vectors")
+        for first in range(0, end, _EXPORT_ROWS):
+            yield self._arrow(
+                "SELECT row, vector_id, file, position, content AS digest FROM vectors "
+                "WHERE row BETWEEN ? AND ? ORDER BY row",
+                [first, first + _EXPORT_ROWS - 1],
+            )

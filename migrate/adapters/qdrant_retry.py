@@ -4,10 +4,12 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
+from migrate.adapters.in_flight import wait_while_wanted
 from migrate.errors import BudgetExhaustedError, RemoteUnavailableError
 from migrate.ports import Clock
 
@@ -113,7 +115,7 @@ class RetryPolicy:
             retry=retry_if_exception_type(PassingFailure),
             stop=stop_after_attempt(self.attempts_max),
             wait=self._delay_s,
-            sleep=self.clock.wait,
+            sleep=partial(wait_while_wanted, self.clock),
             before_sleep=self._tell,
             reraise=True,
         )

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from migrate.adapters.disk import disk
 from migrate.adapters.durable import is_file, local_io, make_folder, write_durably
+from migrate.adapters.in_flight import check_wanted, wait_while_wanted
 from migrate.core.forecast import ROUNDING_S, last_answer_s
 from migrate.core.limits import (
     REQUEST_WINDOW_S,
@@ -98,6 +99,7 @@ class RequestBudget:
         """
         waited_s = 0.0
         while True:
+            check_wanted()
             with self._locked() as now:
                 wait = self._window.wait(now.monotonic_s)
                 if wait.seconds <= 0:
@@ -110,7 +112,7 @@ class RequestBudget:
                 self._tell(wait, progress)
             piece_s = min(wait.seconds, WAIT_PIECE_S)
             with self._holding_back():
-                self._clock.wait(piece_s)
+                wait_while_wanted(self._clock, piece_s)
             waited_s += piece_s
             if progress is not None:
                 progress.advance(0)  # minutes without an answer: time for a word

@@ -1,9 +1,12 @@
 """One run on disk: its plan, its journal, its quarantine list, its pre-images."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+
+import pyarrow as pa
 
 from migrate.adapters.bounded import read_bounded
 from migrate.adapters.durable import (
@@ -17,6 +20,7 @@ from migrate.adapters.durable import (
 from migrate.adapters.folder_lock import SPILL
 from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.snapshot_folder import JOURNAL, Snapshot
+from migrate.adapters.target_table import Selection, read_targets, write_targets
 from migrate.core.canonical import decode_json, encode_canonical_json
 from migrate.core.journal import JOURNAL_FORMAT, Kind, RunState, fold_run
 from migrate.core.manifest import damaged
@@ -27,6 +31,7 @@ from migrate.errors import ForeignStateError, UsageError
 
 PLAN = "plan.json"
 QUARANTINE = "quarantine.jsonl"
+TARGETS = "targets.parquet"
 PRE_IMAGES = "pre-images"
 RECONCILE = "reconcile"
 ROLLBACK = "rollback"
@@ -119,9 +124,30 @@ class RunFolder:
 
         `until_round` leaves out what was refused in later rounds.
         """
+        return self.planned_exclusions() | self.refused_rows(until_round=until_round)
+
+    def refused_rows(self, *, until_round: int | None = None) -> frozenset[int]:
+        """The rows that the target refused since the plan; `until_round` as above."""
         state = self.state()
         last = len(state.rounds) if until_round is None else until_round
-        return self.planned_exclusions() | state.rows_refused(until_round=last)
+        return state.rows_refused(until_round=last)
+
+    def targets(
+        self,
+        columns: Sequence[str],
+        *,
+        excluded: AbstractSet[int] = frozenset(),
+        first_row: int = 0,
+        end_row: int | None = None,
+        only: AbstractSet[int] | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """What the plan's moving rows become (`TARGETS_SCHEMA` has the columns), in row order.
+
+        What the plan left behind is not among them; what was refused since is, unless `excluded`.
+        Raises ArtefactDamagedError when the file is not the one of the plan.
+        """
+        selection = Selection(first_row=first_row, end_row=end_row, only=only, excluded=excluded)
+        return read_targets(self.path / TARGETS, self.plan.targets, columns, selection)
 
     @property
     def vectors(self) -> int:
@@ -168,14 +194,21 @@ def read_plan(path: Path, snapshot: Snapshot) -> RunPlan:
     return plan
 
 
-def create_run(snapshot: Snapshot, plan: RunPlan, quarantine: bytes) -> RunFolder:
-    """A new run folder; plan.json is written last, so a folder with a plan is whole."""
+def create_run(
+    snapshot: Snapshot, plan: RunPlan, quarantine: bytes, targets: Iterable[pa.Table]
+) -> Path:
+    """Make a new run folder; plan.json is written last, so a folder with a plan is whole.
+
+    `targets` say what every moving row becomes, in row order; the plan of the run names their
+    file. Returns the folder's path.
+    """
     path = snapshot.runs / plan.run_id
     refuse_links(snapshot.runs, path, path / PRE_IMAGES)
     make_folder(path / PRE_IMAGES)
     write_durably(path / QUARANTINE, quarantine)
-    write_durably(path / PLAN, encode_plan(plan, snapshot.key))
-    return RunFolder(path, snapshot)
+    planned = replace(plan, targets=write_targets(path / TARGETS, targets))
+    write_durably(path / PLAN, encode_plan(planned, snapshot.key))
+    return path
 
 
 def new_run_id(snapshot: Snapshot, wall_s: float) -> str:

@@ -42,6 +42,16 @@ class SnapshotRows:
     digests: tuple[bytes, ...]
 
 
+def abandon_writer(writer: pq.ParquetWriter) -> None:
+    """Let go of a Parquet file that will not be finished, while it is still open.
+
+    Otherwise the library tries to end it when it is collected, and complains on stderr.
+    """
+    with suppress(OSError, pa.ArrowException):
+        writer.close()
+    writer.is_open = False
+
+
 class PartWriter:
     """Writes one part in row groups of fixed size, however the points arrive."""
 
@@ -74,13 +84,8 @@ class PartWriter:
         self._writer.close()
 
     def abandon(self) -> None:
-        """Let go of a file that will not be finished, while it is still open.
-
-        Otherwise the library tries to end it when it is collected, and complains on stderr.
-        """
-        with suppress(OSError, pa.ArrowException):
-            self._writer.close()
-        self._writer.is_open = False
+        """Let go of a file that will not be finished, while it is still open."""
+        abandon_writer(self._writer)
 
     def _write_group(self) -> None:
         batch = self._group.take()

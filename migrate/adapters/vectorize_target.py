@@ -1,5 +1,6 @@
 """`ports.VectorTarget` over the Vectorize v2 REST interface (contract sections 2 to 4)."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
 from http import HTTPStatus
@@ -70,6 +71,7 @@ class VectorizeTarget:
         # The service may take fewer ids than the documentation says; it then names the number.
         self._fetch_ids_max = FETCH_IDS_MAX
         self._delete_ids_max = DELETE_IDS_MAX
+        self._lock = threading.Lock()  # around both
 
     def identity(self) -> dict[str, str]:
         """Host, account fingerprint and index name, without secrets."""
@@ -162,7 +164,8 @@ class VectorizeTarget:
             request = self._by_ids(DELETE_BY_IDS, "delete_by_ids", some)
             outcome = self._http.exchange(request, read_accepted)
             if isinstance(outcome, Refusal) and (fewer := fewer_ids(outcome, len(some))):
-                self._delete_ids_max = fewer
+                with self._lock:
+                    self._delete_ids_max = min(self._delete_ids_max, fewer)
                 continue
             accepted = self._http.value_of(DELETE_BY_IDS, outcome)
             del waiting[: len(some)]
@@ -181,7 +184,9 @@ class VectorizeTarget:
             wanted = frozenset(some)
             outcome = self._http.exchange(request, partial(read_vectors, wanted=wanted))
             if isinstance(outcome, Refusal) and (fewer := fewer_ids(outcome, len(some))):
-                self._fetch_ids_max = fewer
+                # Only ever less: answers of several threads arrive in any order.
+                with self._lock:
+                    self._fetch_ids_max = min(self._fetch_ids_max, fewer)
                 continue
             records = self._http.value_of(GET_BY_IDS, outcome)
             found.update(records)

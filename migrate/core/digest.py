@@ -156,6 +156,13 @@ def digest_vectors(
 
 
 def _metadata_text(text: bytes) -> bytes:
+    """The canonical text of metadata that is canonical JSON already, but for how numbers are spelt.
+
+    Only a fraction of nothing makes a difference, and is written with these two characters;
+    exponents begin beyond the exact integers.
+    """
+    if b".0" not in text:
+        return text
     fields = decode_json(text)
     assert isinstance(fields, dict), "metadata is an object"
     return canonical_metadata(fields)

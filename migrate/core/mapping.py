@@ -6,7 +6,8 @@ declared change that is counted (`Change`), or is quarantined with one reason.
 
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from typing import Literal
@@ -88,6 +89,8 @@ class Mapped:
     metadata: bytes  # compact canonical JSON, at most 10,240 bytes
     changes: tuple[tuple[Change, str], ...] = ()  # with the field each applies to
     hash_differs: bool = False  # the text's hash is another one, and the rules say to warn
+    # The payload, parsed: of what is unchanged nobody has to parse the metadata again.
+    fields: Mapping[str, object] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +155,7 @@ def _map(point_id: PointId, payload: bytes, rules: MappingRules) -> Mapped:
         metadata=metadata,
         changes=tuple(changes),
         hash_differs=hash_differs,
+        fields=fields,
     )
 
 

@@ -11,7 +11,7 @@ from migrate.core.model import VectorIndex
 from migrate.core.seal_key import SealKey
 from migrate.core.values import ValueRules
 
-PLAN_FORMAT = 1
+PLAN_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,18 @@ class WriteRules:
     body_bytes: int  # per upload
     counter_key: str
     ttl_s: int | None  # of KV entries; None = kept for ever
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetsFile:
+    """The file that says what every moving row becomes."""
+
+    rows: int
+    bytes: int
+    sha256: str
+
+
+NO_TARGETS = TargetsFile(rows=0, bytes=0, sha256="")  # of a plan that is no run yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +60,7 @@ class RunPlan:
     mapping: MappingRules
     values: ValueRules
     writes: WriteRules
+    targets: TargetsFile  # what every moving row becomes
 
     @property
     def fingerprint(self) -> str:
@@ -64,6 +77,7 @@ class RunPlan:
             "values": asdict(self.values),
             "writes": asdict(self.writes),
             "quarantine": self.quarantine_sha256,
+            "targets": self.targets.sha256,
         }
         return hashlib.sha256(encode_canonical_json(decided)).hexdigest()
 
@@ -93,6 +107,7 @@ def decode_plan(content: bytes, *, where: str, key: SealKey | None = None) -> Ru
                 "mapping": MappingRules(**fields["mapping"]),
                 "values": ValueRules(**fields["values"]),
                 "writes": WriteRules(**fields["writes"]),
+                "targets": TargetsFile(**fields["targets"]),
             }
         )
     except (KeyError, TypeError) as error:

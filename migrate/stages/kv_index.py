@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from migrate.adapters.id_table import IdTable
+from migrate.adapters.file_table import FileTable
 from migrate.adapters.run_folder import RunFolder
 from migrate.adapters.stop_signs import StopSigns
 from migrate.core.canonical import encode_canonical_json
@@ -16,8 +16,8 @@ from migrate.core.model import KvEntry
 from migrate.core.request_counts import KV_PAIRS_PER_WRITE, kv_write_requests
 from migrate.errors import RemoteUnavailableError
 from migrate.ports import Clock, KvTarget, Progress
-from migrate.stages.mapped import fill_id_table
 from migrate.stages.refused import former_of_refused, keys_of_refused
+from migrate.stages.run_files import open_files
 
 BODY_BYTES_MAX = 40_000_000  # as for uploads; the service takes 100 MB
 WRITE_ATTEMPTS_MAX = 6
@@ -52,8 +52,7 @@ def run(
     if not round_.completed:
         assert round_.processed, "a KV entry is only written for vectors that are processed"
         keys = None if only is None else only | keys_of_refused(run_, round_.ordinal)
-        with IdTable(run_.spill) as table:
-            fill_id_table(table, run_.snapshot, run_.plan.mapping, run_.excluded_rows())
+        with open_files(run_) as table:
             files = table.count_files()
             progress.start(
                 "writing the KV index",
@@ -92,7 +91,7 @@ def run(
     return KvIndexReport(entries=entries_written, counter=counter)
 
 
-def expected_entries(run_: RunFolder, table: IdTable) -> Iterator[KvEntry]:
+def expected_entries(run_: RunFolder, table: FileTable) -> Iterator[KvEntry]:
     """Every entry of the file index, in the order of the file names."""
     expiration = None
     if run_.plan.writes.ttl_s is not None:

@@ -1,31 +1,38 @@
 """Take one complete listing of the target, starting over when a walk breaks."""
 
-from migrate.adapters.id_table import IdTable
-from migrate.core.model import KvEntry
+from collections.abc import Iterator
+from contextlib import closing
+
+from migrate.adapters.in_flight import ahead
+from migrate.adapters.listed_ids import ListedIds
+from migrate.core.model import KvEntry, VectorId
 from migrate.core.request_counts import list_requests
 from migrate.errors import IndeterminateError
 from migrate.ports import Clock, KvTarget, Progress, VectorTarget
 
 WALKS_MAX = 3  # FAULTS K07, R04: then the verdict is "could not tell"
 RETRY_WAIT_S = 5.0
+PAGES_AHEAD_MAX = 64  # of 1,000 ids; what storing the former ones takes is seconds at most
 
 
 def list_vectors(
-    table: IdTable,
+    listed: ListedIds,
     target: VectorTarget,
     *,
     expected: int | None,
+    reads_in_flight: int,
     clock: Clock,
     progress: Progress,
 ) -> int:
-    """All ids of one walk into the table; returns their number.
+    """All ids of one walk into `listed`; returns their number.
 
-    `expected` of them are likely to be there, for the progress; None = nobody knows. A walk that
-    breaks is dropped as a whole: pages of two walks never mix. Raises IndeterminateError when no
-    walk comes to its end.
+    `expected` of them are likely to be there, for the progress; None = nobody knows. With more
+    than one read in flight a thread asks for the next pages while the former ones are stored; a
+    walk goes from page to page, so that more would not help. One that breaks is dropped as a
+    whole: pages of two walks never mix. Raises IndeterminateError when no walk comes to its end.
     """
+    held_max = PAGES_AHEAD_MAX if reads_in_flight > 1 else 1
     for attempt in range(1, WALKS_MAX + 1):
-        table.clear_listed()
         progress.start(
             "listing vectors",
             total=expected,
@@ -33,17 +40,20 @@ def list_vectors(
             requests=0 if expected is None else list_requests(expected),
         )
         try:
-            for ids in target.list_ids():
-                table.add_listed(ids)
-                progress.advance(len(ids))
+            with closing(ahead(iter(target.list_ids()), held_max=held_max)) as pages:
+                return listed.replace(_counted(pages, progress))
         except IndeterminateError as error:
             if attempt == WALKS_MAX:
                 raise
             progress.say(f"listing starts over: {error}")
             clock.wait(RETRY_WAIT_S)
-        else:
-            break
-    return table.count_listed()
+    raise AssertionError("the last walk returns or raises")
+
+
+def _counted(pages: Iterator[list[VectorId]], progress: Progress) -> Iterator[list[VectorId]]:
+    for ids in pages:
+        yield ids
+        progress.advance(len(ids))
 
 
 def list_keys(target: KvTarget, prefix: str, *, clock: Clock, progress: Progress) -> list[KvEntry]:

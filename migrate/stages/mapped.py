@@ -1,7 +1,7 @@
-"""Read a snapshot in target form: the one place where rows become vectors.
+"""Read a snapshot in target form, values and metadata included: what an upload is made of.
 
-Plan, pre-images, upload, KV index, reconcile and rollback all read through here, so that they
-cannot disagree on what a point becomes.
+The plan has mapped every row before, and keeps what the other stages need of it in the run's
+`targets.parquet`.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from migrate.adapters.id_table import IdTable
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.snapshot_parquet import SnapshotRows
 from migrate.core.mapping import Mapped, MappingRules, map_payload
@@ -27,44 +26,40 @@ class MappedRows:
     files: tuple[str | None, ...]
     positions: tuple[int, ...]  # the chunk's number within its file
     metadata: tuple[bytes, ...]  # compact canonical JSON
-    values: Float32Matrix | None  # shape (len(rows), dimensions); None when not asked for
+    values: Float32Matrix  # shape (len(rows), dimensions)
 
 
 def read_mapped(
     snapshot: Snapshot,
     mapping: MappingRules,
-    values: ValueRules | None,
+    values: ValueRules,
     excluded: AbstractSet[int],
     *,
     first_row: int = 0,
     end_row: int | None = None,
-    only_rows: AbstractSet[int] | None = None,
 ) -> Iterator[MappedRows]:
     """Rows `first_row` .. `end_row` - 1 in target form, without the `excluded` ones.
 
-    `values` None leaves the values unread: ids, files and metadata only. `only_rows` picks single
-    rows. The plan has found every row that does not map, so one that fails here is a bug of ours.
+    The plan has found every row that does not map, so one that fails here is a bug of ours.
     """
-    names = () if values is None else (values.vector_name,)
+    names = (values.vector_name,)
     for rows in snapshot.read(with_vectors=names, first_row=first_row, end_row=end_row):
         kept = [
             position
             for position, row in enumerate(range(rows.first_row, rows.first_row + len(rows.page)))
-            if row not in excluded and (only_rows is None or row in only_rows)
+            if row not in excluded
         ]
         if kept:
             yield _map_rows(rows, kept, mapping, values)
 
 
 def _map_rows(
-    rows: SnapshotRows, kept: list[int], mapping: MappingRules, values: ValueRules | None
+    rows: SnapshotRows, kept: list[int], mapping: MappingRules, values: ValueRules
 ) -> MappedRows:
     page = rows.page
     mapped = [_mapped(page.ids[at], page.payloads[at], mapping) for at in kept]
-    matrix = None
-    if values is not None:
-        whole = map_values(page, values).values
-        matrix = whole if len(kept) == len(page) else whole[np.array(kept, np.intp)]
+    whole = map_values(page, values).values
+    matrix = whole if len(kept) == len(page) else whole[np.array(kept, np.intp)]
     return MappedRows(
         rows=tuple(rows.first_row + position for position in kept),
         ids=tuple(one.vector_id for one in mapped),
@@ -79,11 +74,3 @@ def _mapped(point_id: PointId, payload: bytes, mapping: MappingRules) -> Mapped:
     outcome = map_payload(point_id, payload, mapping)
     assert isinstance(outcome, Mapped), f"the plan let {point_id} pass: {outcome}"
     return outcome
-
-
-def fill_id_table(
-    table: IdTable, snapshot: Snapshot, mapping: MappingRules, excluded: AbstractSet[int]
-) -> None:
-    """All target ids of a snapshot with their files, ready for whole-set questions."""
-    for rows in read_mapped(snapshot, mapping, None, excluded):
-        table.add(rows=rows.rows, vector_ids=rows.ids, files=rows.files, positions=rows.positions)

@@ -7,7 +7,6 @@ refused as a whole, and two points with one target id are never in the same page
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -69,44 +68,43 @@ def run(
     max_quarantine: int | None,
     body_bytes: int,
     indexed_fields: tuple[str, ...],
-    spill: Path,
+    table: IdTable,
     progress: Progress,
 ) -> PlanFindings:
     """Map every point, then ask the questions that only the whole set can answer.
 
     `points` is the expected number, for the progress and the quarantine cap. `body_bytes` is what
-    an upload may hold, `indexed_fields` are the text fields with a metadata index. `spill` is a
-    folder that this call may fill and empties.
+    an upload may hold, `indexed_fields` are the text fields with a metadata index. `table` is empty
+    and holds in the end what moves.
     """
     progress.start("checking points", total=points, unit="points")
     listing = _Listing(quarantine_cap(points, max_quarantine))
     census = Census()
-    with IdTable(spill) as table:
-        for page in pages:
-            first_row = census.points
-            result = take_census(census, page, mapping, values, body_bytes=body_bytes)
-            for position, outcome in result.quarantined:
-                listing.add(first_row + position, page.ids[position], outcome)
-            _add_to_table(table, page, first_row, result, indexed_fields)
-            progress.advance(len(page))
-        _quarantine_collisions(table, census, listing)
-        _quarantine_large_files(table, census, listing)
-        notes = table.count_notes()
-        gaps = list(table.gaps()) if mapping.order_key else []
-        return PlanFindings(
-            points=census.points,
-            vectors=table.count_vectors(),
-            files=table.count_files(),
-            metadata_bytes=table.sum_metadata_bytes(),
-            quarantined={reason.value: n for reason, n in sorted(census.quarantined.items())},
-            quarantined_points=tuple(sorted(listing.points, key=lambda point: point.row)),
-            quarantine_cap=listing.cap,
-            changes=_after(CHANGED, notes),
-            gaps=tuple(gaps[:GAPS_LISTED_MAX]),
-            files_with_gaps=len(gaps),
-            long_indexed=_after(LONG, notes),
-            hash_mismatches=notes.get(HASH_DIFFERS, 0),
-        )
+    for page in pages:
+        first_row = census.points
+        result = take_census(census, page, mapping, values, body_bytes=body_bytes)
+        for position, outcome in result.quarantined:
+            listing.add(first_row + position, page.ids[position], outcome)
+        _add_to_table(table, page, first_row, result, indexed_fields)
+        progress.advance(len(page))
+    _quarantine_collisions(table, census, listing)
+    _quarantine_large_files(table, census, listing)
+    notes = table.count_notes()
+    gaps = list(table.gaps()) if mapping.order_key else []
+    return PlanFindings(
+        points=census.points,
+        vectors=table.count_vectors(),
+        files=table.count_files(),
+        metadata_bytes=table.sum_metadata_bytes(),
+        quarantined={reason.value: n for reason, n in sorted(census.quarantined.items())},
+        quarantined_points=tuple(sorted(listing.points, key=lambda point: point.row)),
+        quarantine_cap=listing.cap,
+        changes=_after(CHANGED, notes),
+        gaps=tuple(gaps[:GAPS_LISTED_MAX]),
+        files_with_gaps=len(gaps),
+        long_indexed=_after(LONG, notes),
+        hash_mismatches=notes.get(HASH_DIFFERS, 0),
+    )
 
 
 class _Listing:
@@ -172,7 +170,7 @@ def _long_fields(one: Mapped, indexed_fields: tuple[str, ...]) -> list[str]:
     """Text beyond 64 bytes is indexed by its first 64 bytes only: filters then match more."""
     if not indexed_fields:
         return []
-    fields = decode_json(one.metadata)
+    fields = decode_json(one.metadata) if one.changes else one.fields
     assert isinstance(fields, dict), "metadata is an object"
     return [
         name

@@ -5,12 +5,15 @@ Nothing is written to the target here.
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import NoReturn
 
 from migrate.adapters.durable import file_sha256, is_file
-from migrate.adapters.id_table import IdTable
+from migrate.adapters.file_table import FileTable
+from migrate.adapters.in_flight import in_order
+from migrate.adapters.listed_ids import ID_COLUMNS, ListedIds
 from migrate.adapters.pre_image_files import (
     EXISTING_FILE,
     KV_FILE,
@@ -32,7 +35,7 @@ from migrate.core.request_counts import fetch_requests
 from migrate.errors import IndeterminateError, PreconditionError
 from migrate.ports import Clock, KvTarget, Progress, VectorTarget
 from migrate.stages.listing import list_keys, list_vectors
-from migrate.stages.mapped import fill_id_table, read_mapped
+from migrate.stages.run_files import open_files
 
 PART_VECTORS = 20_000
 FETCH_ATTEMPTS_MAX = 5  # a listed id may be missing from one read and there in the next
@@ -54,17 +57,26 @@ def run(
     vector_target: VectorTarget,
     kv_target: KvTarget,
     *,
+    reads_in_flight: int,
     clock: Clock,
     progress: Progress,
 ) -> PreImageReport:
     """Capture the pre-image of every id and key the run will write; goes on after a kill.
 
+    At most `reads_in_flight` vectors are asked for at once, 20 in a request.
     Raises PreconditionError when the target is not empty and the plan does not allow that,
     ArtefactDamagedError when pre-images kept earlier are gone: without them nothing is written.
     """
     state = run_.state()
     if state.pre_images is None:
-        _capture(run_, vector_target, kv_target, clock=clock, progress=progress)
+        _capture(
+            run_,
+            vector_target,
+            kv_target,
+            reads_in_flight=reads_in_flight,
+            clock=clock,
+            progress=progress,
+        )
         state = run_.state()
     else:
         _check_kept(run_)
@@ -99,24 +111,37 @@ def _capture(
     vector_target: VectorTarget,
     kv_target: KvTarget,
     *,
+    reads_in_flight: int,
     clock: Clock,
     progress: Progress,
 ) -> None:
-    with IdTable(run_.spill) as table:
-        fill_id_table(table, run_.snapshot, run_.plan.mapping, run_.excluded_rows())
-        listed = list_vectors(table, vector_target, expected=None, clock=clock, progress=progress)
+    with ListedIds(run_.spill) as listed:
+        count = list_vectors(
+            listed,
+            vector_target,
+            expected=None,
+            reads_in_flight=reads_in_flight,
+            clock=clock,
+            progress=progress,
+        )
         keys = _listed_keys(run_, kv_target, clock=clock, progress=progress)
-        if (listed or keys) and not run_.plan.into_non_empty:
-            _refuse_non_empty(run_, listed, len(keys))
-        elsewhere = list(table.elsewhere())
+        if (count or keys) and not run_.plan.into_non_empty:
+            _refuse_non_empty(run_, count, len(keys))
+        listed.match(run_.targets(ID_COLUMNS, excluded=run_.refused_rows()))
+        elsewhere = list(listed.elsewhere())
         present = _capture_vectors(
-            run_, table, vector_target, listed - len(elsewhere), clock=clock, progress=progress
+            run_,
+            listed,
+            vector_target,
+            count - len(elsewhere),
+            reads_in_flight=reads_in_flight,
+            clock=clock,
+            progress=progress,
         )
-        _journal_part(run_, EXISTING_FILE, len(elsewhere), _write_existing(run_, elsewhere))
-        kv = list(_kv_pre_images(run_, table, keys, kv_target))
-        _journal_part(
-            run_, KV_FILE, len(kv), write_kv_pre_images(run_.path / PRE_IMAGES / KV_FILE, kv)
-        )
+    _journal_part(run_, EXISTING_FILE, len(elsewhere), _write_existing(run_, elsewhere))
+    with open_files(run_) as files:
+        kv = list(_kv_pre_images(run_, files, keys, kv_target))
+    _journal_part(run_, KV_FILE, len(kv), write_kv_pre_images(run_.path / PRE_IMAGES / KV_FILE, kv))
     run_.journal.append(
         {
             "type": Kind.PRE_IMAGES_SEALED.value,
@@ -154,10 +179,11 @@ def _journal_part(run_: RunFolder, name: str, rows: int, sha256: str) -> None:
 
 def _capture_vectors(
     run_: RunFolder,
-    table: IdTable,
+    listed: ListedIds,
     target: VectorTarget,
     to_read: int,
     *,
+    reads_in_flight: int,
     clock: Clock,
     progress: Progress,
 ) -> int:
@@ -170,13 +196,14 @@ def _capture_vectors(
     kept = run_.state().pre_image_parts
     present = 0
     for ordinal, vectors in enumerate(_chunks(run_)):
-        here = table.present_rows(vectors[0][0], vectors[-1][0] + 1)
+        here = listed.present_rows(vectors[0][0], vectors[-1][0] + 1)
         present += len(here)
         path = run_.path / PRE_IMAGES / part_name(ordinal)
         if path.name not in kept or file_sha256(path)[1] != kept[path.name][1]:
             former = fetch_all(
                 target,
                 [vector_id for row, vector_id in vectors if row in here],
+                reads_in_flight=reads_in_flight,
                 clock=clock,
                 progress=progress,
             )
@@ -193,16 +220,21 @@ def _capture_vectors(
 def _chunks(run_: RunFolder) -> Iterator[list[tuple[int, VectorId]]]:
     """(row, id) of every vector of the run, in row order, a part at a time."""
     vectors = (
-        pair
-        for rows in read_mapped(run_.snapshot, run_.plan.mapping, None, run_.excluded_rows())
-        for pair in zip(rows.rows, rows.ids, strict=True)
+        (row, VectorId(vector_id))
+        for batch in run_.targets(ID_COLUMNS, excluded=run_.refused_rows())
+        for row, vector_id in zip(*(column.to_pylist() for column in batch.columns), strict=True)
     )
     while chunk := list(islice(vectors, PART_VECTORS)):
         yield chunk
 
 
 def fetch_all(
-    target: VectorTarget, vector_ids: list[VectorId], *, clock: Clock, progress: Progress
+    target: VectorTarget,
+    vector_ids: list[VectorId],
+    *,
+    reads_in_flight: int,
+    clock: Clock,
+    progress: Progress,
 ) -> dict[VectorId, Vector]:
     """Every one of these listed vectors. Raises IndeterminateError when one cannot be read.
 
@@ -211,10 +243,11 @@ def fetch_all(
     found: dict[VectorId, Vector] = {}
     wanted = vector_ids
     for _ in range(FETCH_ATTEMPTS_MAX):
-        for start in range(0, len(wanted), FETCH_IDS_MAX):
-            some = target.fetch(wanted[start : start + FETCH_IDS_MAX])
-            found.update(some)
-            progress.advance(len(some))
+        some = (wanted[at : at + FETCH_IDS_MAX] for at in range(0, len(wanted), FETCH_IDS_MAX))
+        with closing(in_order(target.fetch, some, width=reads_in_flight)) as answers:
+            for _, vectors in answers:
+                found.update(vectors)
+                progress.advance(len(vectors))
         wanted = [vector_id for vector_id in wanted if vector_id not in found]
         if not wanted:
             return found
@@ -240,7 +273,7 @@ def _listed_keys(
 
 
 def _kv_pre_images(
-    run_: RunFolder, table: IdTable, listed: dict[str, KvEntry], target: KvTarget
+    run_: RunFolder, files: FileTable, listed: dict[str, KvEntry], target: KvTarget
 ) -> Iterator[KvPreImage]:
     """Every key of ours, the counter too, then the keys under our prefix that are not ours.
 
@@ -248,7 +281,7 @@ def _kv_pre_images(
     the absence for a minute and more (contract 5.5).
     """
     plan = run_.plan
-    ours = [encode_kv_key(file.file, plan.mapping) for file in table.files()]
+    ours = [encode_kv_key(file.file, plan.mapping) for file in files.files()]
     ours.append(plan.writes.counter_key)
     values = target.read([key for key in ours if key in listed])
     for key in ours:

@@ -6,7 +6,6 @@ from migrate.adapters.pre_image_files import VectorPreImage, part_name, read_vec
 from migrate.adapters.run_folder import PRE_IMAGES, RunFolder
 from migrate.core.mapping import encode_kv_key
 from migrate.core.model import VectorId
-from migrate.stages.mapped import read_mapped
 
 
 def read_pre_images(run: RunFolder) -> Iterator[VectorPreImage]:
@@ -43,10 +42,9 @@ def keys_of_refused(run: RunFolder, round_ordinal: int) -> frozenset[str]:
     rows = {row for row, one in run.state().refused.items() if one.round == round_ordinal}
     if not rows:
         return frozenset()
-    mapping, excluded = run.plan.mapping, run.planned_exclusions()
     return frozenset(
-        encode_kv_key(file, mapping)
-        for mapped in read_mapped(run.snapshot, mapping, None, excluded, only_rows=rows)
-        for file in mapped.files
+        encode_kv_key(file, run.plan.mapping)
+        for batch in run.targets(["file"], only=rows)
+        for file in batch.column("file").to_pylist()
         if file is not None
     )

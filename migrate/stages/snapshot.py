@@ -6,12 +6,13 @@ the snapshot, so points that were added, changed or deleted meanwhile cannot hid
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from migrate.adapters.disk import disk
 from migrate.adapters.durable import (
@@ -24,7 +25,7 @@ from migrate.adapters.durable import (
     remove_folder,
     write_durably,
 )
-from migrate.adapters.in_order import map_in_order
+from migrate.adapters.in_flight import check_wanted, in_order
 from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.snapshot_folder import (
     JOURNAL,
@@ -57,6 +58,7 @@ ID_PAGE_POINTS = 10_000  # ids alone are cheap: 20,000 took 0.1 s (contract/qdra
 READINGS_MAX = 4  # second readings before a moving source is given up
 LISTED_IDS_MAX = 20
 
+Result = TypeVar("Result")
 SecondReading = Literal["digest", "ids"]
 
 
@@ -259,18 +261,25 @@ def _write_ranges(copy: _Copy, spans: Iterable[Range], progress: Progress) -> No
     the hashes run outside of Python's lock.
     """
     work = partial(_write_range, copy)
-    with map_in_order(work, spans, width=copy.options.readers) as parts:
-        for part in parts:
+    with closing(_in_order(work, spans, copy.options.readers)) as parts:
+        for _, part in parts:
             copy.journal.append({"type": PART_SEALED, **asdict(part)})
             progress.advance(part.rows, bytes_=part.bytes)
 
 
-def _write_range(copy: _Copy, span: Range, go_on: Callable[[], None]) -> PartRecord:
+def _in_order(
+    work: Callable[[Range], Result], spans: Iterable[Range], readers: int
+) -> Generator[tuple[Range, Result], None, None]:
+    """One range for each reader, and one more for who is done before the one whose turn it is."""
+    return in_order(work, spans, width=2 * readers - 1, threads=readers)
+
+
+def _write_range(copy: _Copy, span: Range) -> PartRecord:
     ends: list[str] = []
 
     def pages() -> Iterator[tuple[Page, list[bytes]]]:
         for page in walk_points(copy.source, span.start, span.stop, limit=copy.options.page_points):
-            go_on()
+            check_wanted()
             if not ends:
                 ends.append(page.ids[0].text)
             ends[1:] = [page.ids[-1].text]
@@ -298,8 +307,8 @@ def _read_again(copy: _Copy, progress: Progress) -> None:
         changed = []
         moved: list[Range] = []
         work = partial(_changed_ids, copy, state.parts)
-        with map_in_order(work, state.ranges(), width=copy.options.readers) as differing:
-            for span, ids in zip(state.ranges(), differing, strict=True):
+        with closing(_in_order(work, state.ranges(), copy.options.readers)) as differing:
+            for span, ids in differing:
                 if ids:
                     changed += ids
                     moved.append(span)
@@ -317,15 +326,13 @@ def _read_again(copy: _Copy, progress: Progress) -> None:
     )
 
 
-def _changed_ids(
-    copy: _Copy, parts: Mapping[int, PartRecord], span: Range, go_on: Callable[[], None]
-) -> list[str]:
+def _changed_ids(copy: _Copy, parts: Mapping[int, PartRecord], span: Range) -> list[str]:
     """The ids of a range that were added, changed or deleted since its part was written."""
     written = _written_digests(copy, parts[span.ordinal])
     differing: list[str] = []
     if copy.options.second_reading == "digest":
         for page in walk_points(copy.source, span.start, span.stop, limit=copy.options.page_points):
-            go_on()
+            check_wanted()
             for point_id, digest in zip(page.ids, digest_points(page), strict=True):
                 if written.pop(point_id, None) != digest:
                     differing.append(point_id.text)

@@ -10,13 +10,11 @@ from dataclasses import dataclass
 
 from migrate.adapters.run_folder import RunFolder
 from migrate.adapters.stop_signs import StopSigns
-from migrate.core.digest import digest_vectors
 from migrate.core.journal import BatchRecord, Kind, Store
 from migrate.core.limits import FETCH_IDS_MAX, UPLOADS_IN_FLIGHT_MAX
 from migrate.core.model import VectorId
 from migrate.core.request_counts import upload_bytes, upload_requests
 from migrate.ports import Clock, Progress, VectorTarget
-from migrate.stages.mapped import read_mapped
 from migrate.stages.sending import Sender
 from migrate.stages.settle import LastWrite, SettleRules, spread, wait_until_processed
 from migrate.stages.uploading import Uploader, UploadWorker
@@ -135,10 +133,7 @@ def _expected(run_: RunFolder, batches: list[BatchRecord]) -> dict[VectorId, byt
     rows = {batches[at].end - 1 for at in [*some, *range(certain, len(batches))]}
     rows.add(batches[-1].first)
     expected: dict[VectorId, bytes | None] = {}
-    for mapped in read_mapped(
-        run_.snapshot, run_.plan.mapping, run_.plan.values, run_.excluded_rows(), only_rows=rows
-    ):
-        assert mapped.values is not None
-        digests = digest_vectors(mapped.ids, mapped.values, mapped.metadata)
-        expected.update(zip(mapped.ids, digests, strict=True))
+    for batch in run_.targets(["vector_id", "digest"], only=rows, excluded=run_.refused_rows()):
+        ids = map(VectorId, batch.column("vector_id").to_pylist())
+        expected.update(zip(ids, batch.column("digest").to_pylist(), strict=True))
     return expected

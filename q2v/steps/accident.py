@@ -25,7 +25,6 @@ def plant(story: Story, scene: Scene, rows: MappedRows) -> Planted:
     """One or two differences of every class, straight into the stand-in."""
     with story.step("An accident: differences planted straight into the stand-in") as step:
         store, namespace = scene.sandbox.store, scene.namespace_id
-        assert rows.values is not None
         held: dict[str, tuple[Float32Matrix, dict[str, object]]] = {}
         for vector_id, values, _, metadata in store.read_vectors(INDEX):
             held[vector_id] = (values, metadata if isinstance(metadata, dict) else {})

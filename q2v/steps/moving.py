@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
+from migrate.adapters.id_table import IdTable
 from migrate.adapters.run_folder import (
     QuarantinedPoint,
     RunFolder,
@@ -20,7 +21,7 @@ from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.stop_signs import StopSigns
 from migrate.core.journal import Store
 from migrate.core.mapping import Reason
-from migrate.core.run_plan import RunPlan
+from migrate.core.run_plan import NO_TARGETS, RunPlan
 from migrate.core.target_shape import check_index
 from migrate.errors import ExitCode, ForeignStateError, PreconditionError, UsageError
 from migrate.ports import Clock, Progress
@@ -34,6 +35,7 @@ from q2v.steps.planning import (
     check_window,
     figure,
     missing_metadata_indexes,
+    open_id_table,
     plan_snapshot,
 )
 from q2v.steps.upload_process import UploadProcess, open_upload_workers
@@ -89,13 +91,15 @@ def migrate(
     started = clock.monotonic_s()
     run = _choose_run(snapshot, target, settings, choices)
     if run is None:
-        plan, quarantined = _plan(
-            snapshot, target, settings, choices, folder, clock=clock, progress=progress
-        )
-        if dry_run:
-            return _dry_report(plan, snapshot, clock.monotonic_s() - started)
-        confirm(plan.index.name)
-        run = create_run(snapshot, plan, encode_quarantine(quarantined))
+        with open_id_table(folder) as table:
+            plan, quarantined = _plan(
+                snapshot, target, settings, choices, table, clock=clock, progress=progress
+            )
+            if dry_run:
+                return _dry_report(plan, snapshot, clock.monotonic_s() - started)
+            confirm(plan.index.name)
+            path = create_run(snapshot, plan, encode_quarantine(quarantined), table.targets())
+        run = RunFolder(path, snapshot)
     else:
         if dry_run:
             return _dry_report(run.plan, snapshot, clock.monotonic_s() - started)
@@ -159,16 +163,16 @@ def _plan(
     target: Target,
     settings: Settings,
     choices: Choices,
-    folder: Path,
+    table: IdTable,
     *,
     clock: Clock,
     progress: Progress,
 ) -> tuple[RunPlan, tuple[QuarantinedPoint, ...]]:
-    """Freeze every decision. Writes nothing anywhere."""
+    """Freeze every decision; `table` then holds what moves. Writes nothing anywhere."""
     index = target.vectors.read_index()
     if index is None:
         _refuse_missing_index(settings)
-    values, findings = plan_snapshot(snapshot, settings, choices, folder, progress)
+    values, findings = plan_snapshot(snapshot, settings, choices, table, progress)
     check_index(index, values)
     findings.check_quarantine()
     check_window(figure(findings, values, settings), settings)
@@ -198,6 +202,7 @@ def _plan(
             mapping=wiring.mapping_rules(settings),
             values=values,
             writes=wiring.write_rules(settings),
+            targets=NO_TARGETS,
         ),
         findings.quarantined_points,
     )
@@ -264,7 +269,14 @@ def _write(
     if run.journal.torn_tail:
         progress.say("the journal's last entry was cut by a kill; it is dropped")
     requests = -target.budget.taken
-    pre_images.run(run, target.vectors, target.kv, clock=clock, progress=progress)
+    pre_images.run(
+        run,
+        target.vectors,
+        target.kv,
+        reads_in_flight=settings.limits.reads_in_flight,
+        clock=clock,
+        progress=progress,
+    )
     selection = open_round(run)
     kind = run.state().rounds[-1].kind if selection is not None else "none"
     evidence = "nothing was to do: the run is complete, and no report names what is ours to write"

@@ -1,12 +1,15 @@
 """Plan: read a source or a snapshot point by point, and the target's limits and state."""
 
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from migrate.adapters.access import probe_access
 from migrate.adapters.folder_lock import SPILL
 from migrate.adapters.http import CloudflareHttp
+from migrate.adapters.id_table import IdTable
+from migrate.adapters.in_flight import ahead
 from migrate.adapters.kv_target import WorkersKvTarget
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.vectorize_target import VectorizeTarget
@@ -59,7 +62,7 @@ class PlanResult:
 def plan_source(
     source: PointSource, settings: Settings, choices: Choices, folder: Path, progress: Progress
 ) -> tuple[ValueRules, PlanFindings]:
-    """Check every point of the source as it is now."""
+    """Check every point of the source as it is now; ids spill into `folder`."""
     collection = source.read_collection()
     for warning in collection.warnings:
         progress.say(f"source: {warning}")
@@ -67,18 +70,27 @@ def plan_source(
     points = source.count_points()
     _check_not_empty(points, choices)
     pages = walk_points(source, None, None, limit=settings.snapshot.page_points)
-    return values, _find(pages, points, values, settings, folder, progress=progress)
+    with open_id_table(folder) as table:
+        return values, _find(pages, points, values, settings, table, progress=progress)
 
 
 def plan_snapshot(
-    snapshot: Snapshot, settings: Settings, choices: Choices, folder: Path, progress: Progress
+    snapshot: Snapshot, settings: Settings, choices: Choices, table: IdTable, progress: Progress
 ) -> tuple[ValueRules, PlanFindings]:
-    """Check every point of a snapshot."""
+    """Check every point of a snapshot; the empty `table` then holds what moves."""
     values = _values(snapshot.manifest.vectors, settings, choices)
     points = snapshot.manifest.points
     _check_not_empty(points, choices)
     pages = (rows.page for rows in snapshot.read(with_vectors=(values.vector_name,)))
-    return values, _find(pages, points, values, settings, folder, progress=progress)
+    # Hashing and decoding a part run outside of Python's lock, so a second core can do it.
+    held_max = min(2, settings.limits.reads_in_flight)
+    with closing(ahead(pages, held_max=held_max)) as drawn:
+        return values, _find(drawn, points, values, settings, table, progress=progress)
+
+
+def open_id_table(folder: Path) -> IdTable:
+    """The table that a plan fills; what does not fit in memory goes to `folder`."""
+    return IdTable(folder / SPILL)
 
 
 def _values(vectors: tuple[VectorSpec, ...], settings: Settings, choices: Choices) -> ValueRules:
@@ -104,7 +116,7 @@ def _find(
     points: int,
     values: ValueRules,
     settings: Settings,
-    folder: Path,
+    table: IdTable,
     *,
     progress: Progress,
 ) -> PlanFindings:
@@ -117,7 +129,7 @@ def _find(
         max_quarantine=settings.limits.max_quarantine,
         body_bytes=settings.limits.body_bytes,
         indexed_fields=tuple(name for name, kind in indexed.items() if kind == "string"),
-        spill=folder / SPILL,
+        table=table,
         progress=progress,
     )
 
@@ -192,6 +204,7 @@ def figure(
         requests_per_5min=settings.limits.requests_per_5min,
         request_s=REQUEST_S if request_s is None else request_s,
         uploads_in_flight=settings.limits.uploads_in_flight,
+        reads_in_flight=settings.limits.reads_in_flight,
     )
 
 

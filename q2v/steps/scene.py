@@ -77,7 +77,8 @@ def first_rows(scene: Scene, snapshot: Snapshot) -> MappedRows:
 
 def _unmappable(scene: Scene, snapshot: Snapshot) -> frozenset[int]:
     """Rows that stay behind, so that nothing is planted over them."""
-    _, findings = planning.plan_snapshot(
-        snapshot, scene.settings, Choices(), scene.snapshots, scene.progress
-    )
+    with planning.open_id_table(scene.snapshots) as table:
+        _, findings = planning.plan_snapshot(
+            snapshot, scene.settings, Choices(), table, scene.progress
+        )
     return frozenset(point.row for point in findings.quarantined_points)

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from migrate.adapters.snapshot_folder import Snapshot
-from migrate.core.model import DenseColumn, MultiColumn, SparseColumn
+from migrate.core.digest import canonical_metadata, digest_vectors
+from migrate.core.model import DenseColumn, MultiColumn, SparseColumn, VectorId
 from tests.e2e.workbench import DIMENSIONS, INDEX, chunk, points, unit_vectors, workbench
 from tests.servers.qdrant_points import SparseValues, StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import rest_server
@@ -210,7 +212,33 @@ def test_a_dry_run_writes_nothing_to_the_target(tmp_path: Path) -> None:
 
         assert before == bench.state()
         assert bench.uploads() == []
+        assert not [path for path in bench.folder.rglob("*") if path.parent.name == "runs"]
     assert (result.exit_code, result.document["dry_run"]) == (0, True)
+
+
+@pytest.mark.parametrize("width", ["1", "32"])
+def test_the_plans_digests_are_those_of_what_the_target_holds(tmp_path: Path, width: str) -> None:
+    """Mapped once: what targets.parquet says is what can be read back, however wide one reads."""
+    settings = {"Q2V_LIMITS_READS_IN_FLIGHT": width}
+    with workbench(tmp_path, points(90), settings=settings) as bench:
+        bench.move()
+        found = bench.stored()
+        compared = bench.run("reconcile")
+        (path,) = bench.folder.glob("2*/runs/*/targets.parquet")
+        rows = [tuple(row.values()) for row in pq.read_table(path).to_pylist()]
+        undone = bench.run("rollback", "--execute")
+
+        assert bench.stored() == {}
+    assert (compared.exit_code, undone.exit_code) == (0, 0)
+    assert [row for row, *_ in rows] == list(range(90))
+    assert {vector_id: digest for _, vector_id, _, _, digest in rows} == {
+        vector_id: digest_vectors([VectorId(vector_id)], values.reshape(1, -1), [metadata])[0]
+        for vector_id, (values, fields) in found.items()
+        for metadata in [canonical_metadata(fields)]
+    }
+    assert {(file, position) for _, _, file, position, _ in rows} == {
+        (f"file-{number // 7:04d}", number % 7) for number in range(90)
+    }
 
 
 def test_plan_tells_the_figures_and_every_setting_with_its_origin(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ OF_THE_MOVE = (
     Canary(
         name="kv-order-lost",
         effect="the chunks of a file are put together in the order of their ids: 10 before 2",
-        file=f"{ADAPTERS}/id_table.py",
+        file=f"{ADAPTERS}/file_table.py",
         old="ORDER BY file, position, vector_id",
         new="ORDER BY file, vector_id",
         test=f"{TESTS}/adapters/test_id_table.py::test_a_file_of_fifty_thousand_chunks",
@@ -192,8 +192,8 @@ OF_THE_WAY_BACK = (
         name="later-writes-ignored",
         effect="a rollback leaves what the new side took behind, without a word",
         file="reconcile/later_writes.py",
-        old="vectors=tuple(one for one in table.elsewhere() if one not in existing),",
-        new="vectors=(),",
+        old="vectors = tuple(one for one in listed.elsewhere() if one not in existing)",
+        new="vectors = ()",
         test="tests/reconcile/test_way_back.py"
         "::test_later_writes_are_named_before_anything_is_sent_and_want_consent",
     ),

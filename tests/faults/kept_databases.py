@@ -1,7 +1,7 @@
-"""Tables of ids without the 20 CPU ms that each new database takes: thousands are opened here.
+"""Databases of ids without the 20 CPU ms that each new database takes: thousands are opened here.
 
 Every table still has a database to itself while it lives; only an emptied one is used again. The
-real opening and its spilling are the business of `tests/migrate/adapters/test_id_table.py`.
+real opening and its spilling are the business of `tests/migrate/adapters/test_spilling.py`.
 """
 
 import atexit
@@ -13,7 +13,7 @@ from unittest import mock
 
 import duckdb
 
-from migrate.adapters import id_table
+from migrate.adapters import spilling
 
 _EMPTY: list[duckdb.DuckDBPyConnection] = []
 atexit.register(_EMPTY.clear)  # the library complains of those that outlive the interpreter
@@ -36,8 +36,9 @@ class _Kept:
         _EMPTY.append(self._database)
 
 
-def _open(spill: Path) -> duckdb.DuckDBPyConnection:
+def _open(spill: Path, memory_mb: int) -> duckdb.DuckDBPyConnection:
     assert spill.is_dir()
+    assert memory_mb
     database = _EMPTY.pop() if _EMPTY else duckdb.connect(":memory:", config={"threads": 1})
     return cast("duckdb.DuckDBPyConnection", _Kept(database))
 
@@ -45,5 +46,5 @@ def _open(spill: Path) -> duckdb.DuckDBPyConnection:
 @contextmanager
 def kept_databases() -> Iterator[None]:
     """Inside, tables of ids come from here."""
-    with mock.patch.object(id_table, "open_database", _open):
+    with mock.patch.object(spilling, "open_database", _open):
         yield

@@ -304,6 +304,7 @@ def settings() -> Settings:
             "Q2V_LIMITS_POLL_S": "1",
             "Q2V_LIMITS_KV_SETTLE_S": "15",
             "Q2V_LIMITS_SETTLE_TIMEOUT_S": "600",
+            "Q2V_LIMITS_READS_IN_FLIGHT": "1",  # no threads: the same life every time
         },
         flags={},
     )

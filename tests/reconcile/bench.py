@@ -10,7 +10,7 @@ from migrate.adapters.run_folder import RunFolder, create_run
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.stop_signs import StopSigns
 from migrate.core.model import KvEntry, Vector, VectorId
-from migrate.core.run_plan import RunPlan, WriteRules
+from migrate.core.run_plan import NO_TARGETS, RunPlan, WriteRules
 from migrate.core.values import ValueRules
 from migrate.stages import kv_index, pre_images, snapshot, upload
 from migrate.stages.rounds import open_round
@@ -27,6 +27,7 @@ from tests.servers.memory_source import DIMENSIONS, MemorySource, chunk_payloads
 from tests.servers.memory_target import Calls, MemoryKv, MemoryVectors
 from tests.silence import Silence
 from tests.strategies import RULES
+from tests.targets import targets_of
 
 COUNTER = "_vector_count"
 RECONCILE_RULES = ReconcileRules(
@@ -37,9 +38,10 @@ RECONCILE_RULES = ReconcileRules(
     kv_settle_s=1,
     page_points=1000,
     requests_per_5min=900,
+    reads_in_flight=1,
 )
 SETTLE_RULES = SettleRules(timeout_s=100, poll_s=1)
-UNDO_RULES = UndoRules(settle=SETTLE_RULES, pause_s=1, kv_settle_s=1)
+UNDO_RULES = UndoRules(settle=SETTLE_RULES, pause_s=1, kv_settle_s=1, reads_in_flight=1)
 Held = tuple[dict[str, tuple[bytes, str | None, dict[str, object] | None]], dict[str, KvEntry]]
 
 
@@ -101,10 +103,10 @@ class Bench:
                 counter_key=COUNTER,
                 ttl_s=None,
             ),
+            targets=NO_TARGETS,
         )
-        run = create_run(self._snapshot, plan, b"")
-        self.run_path = run.path
-        run.close()
+        targets = targets_of(self._snapshot, plan.mapping, plan.values)
+        self.run_path = create_run(self._snapshot, plan, b"", targets)
 
     @contextmanager
     def opened(self) -> Iterator[RunFolder]:
@@ -121,7 +123,9 @@ class Bench:
         """Pre-images, vectors, KV index, counter; goes on where an earlier call ended."""
         with self.opened() as run:
             clock, progress = self.clock, self.progress
-            pre_images.run(run, self.vectors, self.kv, clock=clock, progress=progress)
+            pre_images.run(
+                run, self.vectors, self.kv, reads_in_flight=1, clock=clock, progress=progress
+            )
             selection = open_round(run)
             if selection is None:
                 return

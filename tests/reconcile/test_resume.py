@@ -1,7 +1,8 @@
 """A killed reconcile goes on where it was; what it read before counts for an hour, no longer."""
 
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from migrate.core.journal import CHAIN_START, encode_line
-from migrate.core.model import VectorId
+from migrate.core.model import Vector, VectorId
 from migrate.errors import ArtefactDamagedError, ExitCode, ForeignStateError
 from reconcile import scan_vectors
 from reconcile.attempt import IDLE_S_MAX
@@ -264,3 +265,50 @@ def test_the_journal_of_another_version_is_refused(bench: Bench) -> None:
 
     with pytest.raises(ForeignStateError, match="99"):
         bench.reconcile()
+
+
+@pytest.mark.fault("R10", "G01")
+@pytest.mark.parametrize("failing", [0, 1, 4, 9])
+def test_with_several_reads_under_way_a_note_stands_for_every_row_below_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    """Answers come in any order; what a cut leaves behind is as if they had come one by one."""
+    monkeypatch.setattr(scan_vectors, "REQUESTS_PER_NOTE", 2)
+    bench = moved_bench(tmp_path, 200)  # ten fetches
+    plant(bench)
+    wide = replace(RECONCILE_RULES, reads_in_flight=4)
+    undisturbed = bench.reconcile(wide)
+    told, found = undisturbed.document(), bench.ids_of(undisturbed)
+    whole, fetched, lock = bench.vectors.fetch, [], threading.Lock()
+    of_fetch = [VectorId(f"file-{row % 5}_{row // 5}") for row in range(1, 200, 20)]
+
+    def fetch(ids: Sequence[VectorId]) -> dict[VectorId, Vector]:
+        with lock:
+            fetched.append(ids[0])
+        if of_fetch[failing] in ids:
+            raise SourceFailedError
+        return whole(ids)
+
+    threads = threading.active_count()
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.vectors, "fetch", fetch)
+        with pytest.raises(SourceFailedError):
+            bench.reconcile(wide)
+    assert threading.active_count() == threads
+    assert len(fetched) <= failing + 4
+    noted = [
+        entry["end_row"]
+        for entry in map(json.loads, journal(bench, "002").read_bytes().splitlines())
+        if entry["type"] == "contents_read"
+    ]
+    assert noted == sorted(noted)
+    assert all(end <= 20 * failing + 20 for end in noted)
+
+    report = bench.reconcile(wide)
+
+    document = report.document()
+    assert report.resumed == 1
+    assert bench.ids_of(report) == found
+    assert {key: document[key] for key in told.keys() - LATER - {"ordinal"}} == {
+        key: told[key] for key in told.keys() - LATER - {"ordinal"}
+    }

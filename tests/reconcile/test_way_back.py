@@ -325,7 +325,14 @@ def test_nothing_is_written_before_every_pre_image_is_there(tmp_path: Path) -> N
     """Cut at any call of the capture, killed or refused: no write, and the next run keeps all."""
     whole = prepared_for_capture(tmp_path / "whole")
     with whole.opened() as run:
-        pre_images.run(run, whole.vectors, whole.kv, clock=whole.clock, progress=whole.progress)
+        pre_images.run(
+            run,
+            whole.vectors,
+            whole.kv,
+            reads_in_flight=1,
+            clock=whole.clock,
+            progress=whole.progress,
+        )
         expected = run.state().pre_image_parts
     calls = len(whole.calls.made)
     assert calls >= 5

@@ -112,9 +112,8 @@ def test_a_linked_journal_or_lock_is_refused(tmp_path: Path, victim: Path) -> No
 
 def run_of(folder: Path) -> RunFolder:
     snapshot = Snapshot(Path(take(MemorySource(chunk_payloads(5)), folder).path))
-    return create_run(
-        snapshot, plan_of(snapshot, hashlib.sha256(QUARANTINE).hexdigest()), QUARANTINE
-    )
+    plan = plan_of(snapshot, hashlib.sha256(QUARANTINE).hexdigest())
+    return RunFolder(create_run(snapshot, plan, QUARANTINE, []), snapshot)
 
 
 def linked_run(run: RunFolder, victim: Path) -> None:

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import ClassVar
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from typing_extensions import override
 
+from migrate.adapters.clock import SystemClock
 from migrate.adapters.request_budget import FILE_BYTES_MAX, RequestBudget
 from migrate.core.request_window import FORMAT_LINE
 from migrate.errors import BudgetExhaustedError, ForeignStateError, UsageError
@@ -335,3 +337,39 @@ def test_a_maximum_beyond_the_account_is_refused(requests_max: int) -> None:
 
 def test_the_last_allowed_maximum_is_taken() -> None:
     open_budget(None, Machine(), 1_200).acquire()
+
+
+@pytest.mark.fault("I9")
+def test_threads_of_one_process_share_one_count(tmp_path: Path) -> None:
+    budget = RequestBudget(tmp_path / "requests", clock=SystemClock(), requests_max=200)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: budget.acquire(), range(160)))
+    stamps = (tmp_path / "requests").read_text(encoding="ascii").splitlines()[2:]
+
+    assert budget.taken == 160
+    assert sum(line.startswith("request ") for line in stamps) == 160
+
+
+def test_what_several_wait_for_is_told_once(tmp_path: Path) -> None:
+    """Another one begins to wait while the first does; a later wait is news again."""
+    talker = Talker()
+
+    class Shared(Machine):
+        others: ClassVar[list[str]] = ["another"]
+
+        @override
+        def wait(self, seconds: float) -> None:
+            if self.others:
+                self.others.pop()
+                budget.acquire(talker)
+            super().wait(seconds)
+
+    budget = open_budget(tmp_path / "requests", Shared(), 2)
+    for _ in range(2):
+        budget.acquire()
+
+    budget.acquire(talker)
+    budget.acquire(talker)
+
+    told = [text.partition(",")[0] for text in talker.said]
+    assert told == ["waiting 300 s", "waiting 240 s"]

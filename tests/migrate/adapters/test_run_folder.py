@@ -73,7 +73,7 @@ def snapshot(tmp_path: Path) -> Snapshot:
 @pytest.fixture
 def run(snapshot: Snapshot, tmp_path: Path) -> RunFolder:
     sha256 = write_durably(tmp_path / "list", QUARANTINE)
-    created = create_run(snapshot, plan_of(snapshot, sha256), QUARANTINE)
+    created = RunFolder(create_run(snapshot, plan_of(snapshot, sha256), QUARANTINE, []), snapshot)
     created.close()
     return created
 
@@ -224,7 +224,7 @@ def test_a_run_under_another_snapshot_is_foreign(run: RunFolder, tmp_path: Path)
 def test_a_list_with_a_strange_line_is_damage(snapshot: Snapshot, tmp_path: Path) -> None:
     strange = b'{"row":"1"}\n'
     sha256 = write_durably(tmp_path / "list", strange)
-    run = create_run(snapshot, plan_of(snapshot, sha256), strange)
+    run = RunFolder(create_run(snapshot, plan_of(snapshot, sha256), strange, []), snapshot)
 
     with pytest.raises(ArtefactDamagedError, match="no quarantined point"):
         list(run.quarantined())

@@ -1,6 +1,8 @@
 """The vector index over real sockets: what is sent, and what is believed of the answers."""
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -10,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrate.adapters.http_wire import HttpLimits
+from migrate.adapters.in_flight import in_order
 from migrate.adapters.vectorize_target import VectorizeTarget
-from migrate.core.limits import UPLOAD_BYTES_MAX
+from migrate.core.limits import READS_IN_FLIGHT_MAX, UPLOAD_BYTES_MAX
 from migrate.core.model import Accepted, IndexProgress, VectorId, VectorIndex
 from migrate.errors import (
     AccessError,
@@ -304,6 +307,52 @@ def test_a_lower_cap_of_the_service_is_learnt(ids_max: int, text: str) -> None:
         target.fetch(ids(*names))
 
     assert len(server.requests) - first_requests == first_requests - refused
+
+
+@pytest.mark.fault("R08")
+def test_a_cap_that_one_thread_learnt_is_not_raised_by_a_late_answer_to_another() -> None:
+    names = ids(*(f"v{number}" for number in range(20)))
+    asking, learnt = threading.Event(), threading.Event()
+    sizes: list[int] = []
+
+    def script(seen: Seen) -> Step:
+        asked = orjson.loads(seen.body)["ids"]
+        sizes.append(len(asked))
+        if len(sizes) == 1:  # of the other thread: answered late, and with less to go by
+            asking.set()
+            assert learnt.wait(10)
+            return failure(400, (40007, "too many ids"))
+        if len(asked) > 5:
+            return failure(400, (40007, "too many ids in payload; max id count is 5, got 20"))
+        return envelope([record(name, 1) for name in asked])
+
+    with target_of(script, limits=PATIENT) as (_, target), ThreadPoolExecutor(1) as other:
+        late = other.submit(target.fetch, names)
+        assert asking.wait(10)
+        assert set(target.fetch(names)) == set(names)
+        learnt.set()
+        assert set(late.result(10)) == set(names)
+
+    assert sizes == [20, 20] + [5] * 8
+
+
+@pytest.mark.fault("I9")
+def test_many_threads_share_one_budget_and_one_client() -> None:
+    """As many requests under way as the widest setting allows, each counted once."""
+    width = READS_IN_FLIGHT_MAX
+    together = threading.Barrier(width, timeout=10)
+
+    def script(seen: Seen) -> Step:
+        together.wait()
+        return envelope([record(name, 1) for name in orjson.loads(seen.body)["ids"]])
+
+    with scripted(script, limits=PATIENT) as (server, http):
+        target = VectorizeTarget(http, "docs-prod")
+        batches = [ids(f"v{number}") for number in range(3 * width)]
+        found = list(in_order(target.fetch, batches, width=width))
+
+    assert [set(answer) for _, answer in found] == [set(batch) for batch in batches]
+    assert len(server.requests) == 3 * width
 
 
 @pytest.mark.fault("R08")

@@ -2,7 +2,7 @@
 
 from migrate.core.manifest import PartRecord, SnapshotManifest
 from migrate.core.model import VectorIndex
-from migrate.core.run_plan import RunPlan, WriteRules
+from migrate.core.run_plan import RunPlan, TargetsFile, WriteRules
 from migrate.core.values import ValueRules
 from tests.strategies import RULES, SPECS
 
@@ -58,4 +58,5 @@ PLAN = RunPlan(
     writes=WriteRules(
         vectors_per_upload=1000, body_bytes=40_000_000, counter_key="_vector_count", ttl_s=None
     ),
+    targets=TargetsFile(rows=2, bytes=2_000, sha256="e" * 64),
 )

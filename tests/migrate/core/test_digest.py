@@ -239,3 +239,19 @@ def test_a_set_digest_depends_on_members_and_order_and_not_on_pieces(
     assert of(digests) == of(digests[:cut], digests[cut:])
     assert (digests == list(shuffled)) == (of(digests) == of(list(shuffled)))
     assert of(digests) != of([*digests, bytes(32)])
+
+
+@pytest.mark.fault("S09")
+@given(
+    json_objects() | st.dictionaries(st.text(max_size=3), st.floats(allow_nan=False), max_size=4)
+)
+def test_metadata_that_is_canonical_but_for_its_numbers_is_digested_alike(
+    metadata: dict[str, object],
+) -> None:
+    """Most texts need no second look: only a fraction of nothing can be spelt in two ways."""
+    values = np.zeros((1, 2), np.float32)
+    text = encode_canonical_json(metadata)
+
+    assert digest_vectors(["a"], values, [text]) == digest_vectors(
+        ["a"], values, [canonical_metadata(metadata)]
+    )

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from migrate.core.manifest import seal_json, unseal_json
-from migrate.core.run_plan import RunPlan, decode_plan, encode_plan
+from migrate.core.run_plan import PLAN_FORMAT, RunPlan, decode_plan, encode_plan
 from migrate.errors import ArtefactDamagedError, ForeignStateError
 from tests.migrate.core.records import PLAN
 
@@ -77,7 +77,7 @@ def test_any_changed_byte_is_found() -> None:
 @pytest.mark.fault("X09")
 @pytest.mark.parametrize("other", DECIDING[:5])
 def test_a_plan_sealed_again_around_other_decisions_is_damaged(other: RunPlan) -> None:
-    fields = unseal_json(encode_plan(other), where="plan.json", format_version=1)
+    fields = unseal_json(encode_plan(other), where="plan.json", format_version=PLAN_FORMAT)
     content = seal_json({**fields, "fingerprint": PLAN.fingerprint})
     with pytest.raises(ArtefactDamagedError, match="fingerprint"):
         decode_plan(content, where="plan.json")
@@ -85,7 +85,7 @@ def test_a_plan_sealed_again_around_other_decisions_is_damaged(other: RunPlan) -
 
 @pytest.mark.parametrize("name", ["index", "waived", "writes", "points", "fingerprint"])
 def test_a_plan_without_a_field_is_damaged(name: str) -> None:
-    fields = unseal_json(CONTENT, where="plan.json", format_version=1)
+    fields = unseal_json(CONTENT, where="plan.json", format_version=PLAN_FORMAT)
     del fields[name]
     with pytest.raises(ArtefactDamagedError, match=r"missing|fingerprint"):
         decode_plan(seal_json(fields), where="plan.json")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrate.adapters.id_table import FileGap
+from migrate.adapters.id_table import FileGap, IdTable
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.mapping import MappingRules, Reason
 from migrate.core.model import Page, PointId, VectorId
@@ -48,17 +48,18 @@ def find(
     body_bytes: int = 100_000,
     indexed_fields: tuple[str, ...] = (),
 ) -> PlanFindings:
-    return plan.run(
-        pages_of(points, page_points),
-        mapping,
-        VALUES,
-        points=len(points),
-        max_quarantine=max_quarantine,
-        body_bytes=body_bytes,
-        indexed_fields=indexed_fields,
-        spill=folder / "spill",
-        progress=Silence(),
-    )
+    with IdTable(folder / "spill") as table:
+        return plan.run(
+            pages_of(points, page_points),
+            mapping,
+            VALUES,
+            points=len(points),
+            max_quarantine=max_quarantine,
+            body_bytes=body_bytes,
+            indexed_fields=indexed_fields,
+            table=table,
+            progress=Silence(),
+        )
 
 
 def reasons(findings: PlanFindings) -> dict[int, Reason]:
@@ -110,6 +111,34 @@ def test_of_different_points_with_one_id_none_moves(
     assert reasons(findings) == dict.fromkeys(range(3), Reason.ID_CONFLICT)
     assert findings.vectors == 1
     assert findings.gaps == (FileGap("f", 1, 1, 1),)
+
+
+@pytest.mark.fault("D05", "I5")
+def test_the_table_holds_what_moves_in_the_end_and_nothing_else(tmp_path: Path) -> None:
+    points = {same_values(number): chunk("f", 0) for number in range(2)}  # the first moves
+    points |= {same_values(2 + n): {**chunk("g", 0), "page": n} for n in range(2)}  # none does
+    points |= {same_values(4): {"file_id": "h"}, same_values(5): chunk("h", 3)}
+    with IdTable(tmp_path / "spill") as table:
+        findings = plan.run(
+            pages_of(points, 2),
+            RULES,
+            VALUES,
+            points=len(points),
+            max_quarantine=None,
+            body_bytes=100_000,
+            indexed_fields=(),
+            table=table,
+            progress=Silence(),
+        )
+        left = [row for some in table.targets() for row in some.to_pylist()]
+
+    assert [(row["row"], row["vector_id"], row["file"], row["position"]) for row in left] == [
+        (0, "f_0", "f", 0),
+        (5, "h_3", "h", 3),
+    ]
+    assert findings.vectors == len(left)
+    assert len({row["digest"] for row in left}) == len(left)
+    assert {len(row["digest"]) for row in left} == {32}
 
 
 @pytest.mark.fault("D05")
@@ -298,16 +327,14 @@ def test_what_moves_reads_the_same_in_whatever_pieces(tmp_path: Path) -> None:
     taken = Snapshot(Path(report.path))
     excluded = {3, 22}
     whole = list(read_mapped(taken, RULES, VALUES, excluded))
-    some = list(read_mapped(taken, RULES, None, excluded, first_row=2, end_row=9))
-    single = list(read_mapped(taken, RULES, VALUES, excluded, only_rows={3, 5}))
+    some = list(read_mapped(taken, RULES, VALUES, excluded, first_row=2, end_row=9))
+    single = list(read_mapped(taken, RULES, VALUES, excluded, first_row=5, end_row=6))
 
     assert [row for rows in whole for row in rows.rows] == [
         row for row in range(23) if row not in excluded
     ]
     assert [row for rows in some for row in rows.rows] == [2, 4, 5, 6, 7, 8]
-    assert all(rows.values is None for rows in some)
     (one,) = single
     assert (one.rows, one.ids, one.files, one.positions) == ((5,), ("file-0_1",), ("file-0",), (1,))
-    assert one.values is not None
     assert one.values.tolist() == page_of(points, [PointId(0, 60)]).vectors[""].values.tolist()  # type: ignore[union-attr]
     assert VectorId("file-0_1") in {name for rows in whole for name in rows.ids}

@@ -30,6 +30,7 @@ from tests.servers.memory_source import MemorySource, chunk_payloads
 from tests.servers.refusing_target import INDEX, MemoryKv, MemoryVectors
 from tests.silence import Silence
 from tests.strategies import RULES
+from tests.targets import targets_of
 
 RULES_OF_RECONCILE = ReconcileRules(
     content_full_max=1_000,
@@ -39,6 +40,7 @@ RULES_OF_RECONCILE = ReconcileRules(
     kv_settle_s=1,
     page_points=100,
     requests_per_5min=900,
+    reads_in_flight=1,
 )
 SETTLE = SettleRules(timeout_s=60, poll_s=1)
 
@@ -94,7 +96,9 @@ class WholeRun:
         journal.seam = seam
         run.journal = journal
         try:
-            pre_images.run(run, self.vectors, self.kv, clock=clock, progress=self.progress)
+            pre_images.run(
+                run, self.vectors, self.kv, reads_in_flight=1, clock=clock, progress=self.progress
+            )
             selection = open_round(run)
             if selection is None:
                 return
@@ -140,7 +144,7 @@ class WholeRun:
                 self.vectors,
                 self.kv,
                 forced=frozenset(),
-                rules=UndoRules(settle=SETTLE, pause_s=1, kv_settle_s=1),
+                rules=UndoRules(settle=SETTLE, pause_s=1, kv_settle_s=1, reads_in_flight=1),
                 clock=VirtualClock(),
                 progress=self.progress,
             )
@@ -189,6 +193,5 @@ def start_run(
         ),
         writes=replace(PLAN.writes, vectors_per_upload=vectors_per_upload),
     )
-    run = create_run(snapshot, plan, b"")
-    run.close()
-    return WholeRun(snapshot, run.path, vectors, kv or MemoryKv(), Silence())
+    path = create_run(snapshot, plan, b"", targets_of(snapshot, plan.mapping, plan.values))
+    return WholeRun(snapshot, path, vectors, kv or MemoryKv(), Silence())

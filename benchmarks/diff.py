@@ -1,0 +1,139 @@
+"""Compare ten million listed ids with what a run has put there: rows, CPU seconds, peak memory.
+
+As reconcile does it: the run's ids from its targets.parquet, the listing page by page. The data is
+made on the fly in build/; the comparison runs in a process of its own, since peak memory only
+ever grows. `python -m benchmarks.diff [VECTORS]`.
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow as pa
+
+from migrate.adapters.listed_ids import ID_COLUMNS, ListedIds
+from migrate.adapters.target_table import (
+    ROW_GROUP_ROWS,
+    TARGETS_SCHEMA,
+    Selection,
+    read_targets,
+    write_targets,
+)
+from migrate.core.model import VectorId
+from migrate.core.run_plan import TargetsFile
+
+VECTORS = 10_000_000
+PAGE_IDS = 1_000
+APART = 1_000  # one of so many is missing on each side
+STRIDE = 7_368_787  # a prime: the listing has an order of its own
+CPU_S_MAX, PEAK_MB_MAX = 12.0, 800  # for 10,000,000
+DISK_BYTES_PER_VECTOR = 300  # the file, and what duckdb spills
+SCRATCH = Path("build") / "diff"
+
+
+def vector_id(number: int) -> VectorId:
+    """45 bytes: a file's id and the number of a chunk."""
+    return VectorId(f"{number * 2_654_435_761 % 2**64:016x}-{number // 7:016x}_{number:011d}")
+
+
+def tables(vectors: int) -> Iterator[pa.Table]:
+    """What the run's rows become; ids from 0 on."""
+    for first in range(0, vectors, ROW_GROUP_ROWS):
+        rows = range(first, min(vectors, first + ROW_GROUP_ROWS))
+        columns: list[list[object]] = [
+            list(rows),
+            [vector_id(row) for row in rows],
+            [f"{row // 7:016x}" for row in rows],
+            [row % 7 for row in rows],
+            [hashlib.sha256(row.to_bytes(8, "big")).digest() for row in rows],
+        ]
+        yield pa.table(
+            [pa.array(one, field.type) for one, field in zip(columns, TARGETS_SCHEMA, strict=True)],
+            schema=TARGETS_SCHEMA,
+        )
+
+
+class Listing:
+    """The listing, page by page; counts what making it up has cost."""
+
+    def __init__(self, vectors: int) -> None:
+        self.cpu_s = 0.0
+        self._vectors = vectors
+
+    def pages(self) -> Iterator[list[VectorId]]:
+        """Ids from `vectors / APART` on, so many too, in an order of their own."""
+        first, count = self._vectors // APART, self._vectors
+        for start in range(0, count, PAGE_IDS):
+            before = time.process_time()
+            positions = range(start, min(count, start + PAGE_IDS))
+            page = [vector_id(first + position * STRIDE % count) for position in positions]
+            self.cpu_s += time.process_time() - before
+            yield page
+
+
+def compare(folder: Path, expected: TargetsFile) -> dict[str, float]:
+    """One comparison, as `reconcile/scan_vectors.py` makes it."""
+    before = time.process_time()
+    listing = Listing(expected.rows)
+    with ListedIds(folder / "spill") as listed:
+        count = listed.replace(listing.pages())
+        listed.compare(read_targets(folder / "targets.parquet", expected, ID_COLUMNS, Selection()))
+        missing = sum(1 for _ in listed.missing())
+        extra = sum(1 for _ in listed.elsewhere())
+    cpu_s = time.process_time() - before - listing.cpu_s
+    assert count == expected.rows
+    assert missing == extra == expected.rows // APART, (missing, extra)
+    return {"cpu_s": cpu_s, "peak_mb": _peak_mb()}
+
+
+def _peak_mb() -> int:
+    """Of this process: `ru_maxrss` would be inherited from a fat parent."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) // 1024
+    raise AssertionError("Linux tells it")
+
+
+def measure(vectors: int, folder: Path) -> dict[str, float]:
+    """Make the data, then compare in a process of its own."""
+    expected = write_targets(folder / "targets.parquet", tables(vectors))
+    words = [sys.executable, "-m", "benchmarks.diff", "--in", str(folder)]
+    done = subprocess.run(  # noqa: S603 - our own command
+        [*words, json.dumps(asdict(expected))], stdout=subprocess.PIPE, check=True, text=True
+    )
+    found: dict[str, float] = json.loads(done.stdout)
+    return {**found, "file_mb": expected.bytes / 1e6}
+
+
+def main() -> None:
+    """Print one line; the demands are for ten million."""
+    if sys.argv[1:2] == ["--in"]:
+        folder, expected = Path(sys.argv[2]), TargetsFile(**json.loads(sys.argv[3]))
+        sys.stdout.write(json.dumps(compare(folder, expected)))
+        return
+    vectors = int(sys.argv[1]) if len(sys.argv) > 1 else VECTORS
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    needed, free = vectors * DISK_BYTES_PER_VECTOR, shutil.disk_usage(SCRATCH).free
+    if free < needed:
+        raise SystemExit(f"{needed / 1e9:.1f} GB of disk are needed, {free / 1e9:.1f} are free")
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
+        found = measure(vectors, Path(folder))
+    holds = found["cpu_s"] <= CPU_S_MAX and found["peak_mb"] <= PEAK_MB_MAX
+    sys.stdout.write(
+        f"diff of {vectors:,} ids with {vectors // APART:,} missing on each side: "
+        f"{found['cpu_s']:.1f} CPU s, peak {found['peak_mb']:.0f} MB, "
+        f"targets.parquet {found['file_mb']:.0f} MB: {'holds' if holds else 'DOES NOT HOLD'}\n"
+    )
+    if not holds:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""The files of a run with their vectors, and the listed KV keys: what the KV index is made of."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from migrate.adapters.spilling import SpillingDatabase
+from migrate.core.model import KvEntry, VectorId
+
+FILE_COLUMNS = ("vector_id", "file", "position")
+
+# The order never varies: by file name in UTF-8 order, by the chunk's number, then by id.
+FILES = """
+    SELECT file, vector_id FROM vectors WHERE file IS NOT NULL
+    ORDER BY file, position, vector_id
+"""
+FILE_COUNT = "SELECT count(DISTINCT file) FROM vectors"
+
+
+@dataclass(frozen=True, slots=True)
+class FileVectors:
+    """One file of the KV index."""
+
+    file: str
+    vector_ids: tuple[VectorId, ...]  # by the chunk's number, then by id
+
+
+def group_files(rows: Iterable[tuple[Any, ...]]) -> Iterator[FileVectors]:
+    """Every file with its vectors, out of what `FILES` gives."""
+    file: str | None = None
+    held: list[VectorId] = []
+    for name, vector_id in rows:
+        if name != file and file is not None:
+            yield FileVectors(file, tuple(held))
+            held = []
+        file = str(name)
+        held.append(VectorId(str(vector_id)))
+    if file is not None:
+        yield FileVectors(file, tuple(held))
+
+
+class FileTable(SpillingDatabase):
+    """Which vectors each file has, and which keys the KV namespace lists."""
+
+    def __init__(self, spill: Path, targets: Iterable[pa.RecordBatch]) -> None:
+        """`targets` have the columns `FILE_COLUMNS`. Raises what reading them raises."""
+        super().__init__(
+            spill,
+            "vectors (vector_id VARCHAR, file VARCHAR, position BIGINT)",
+            "listed_keys (key VARCHAR, expiration BIGINT)",
+        )
+        try:
+            for batch in targets:
+                self._insert("vectors", batch)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+
+    def files(self) -> Iterator[FileVectors]:
+        """Every file with its vectors, by file name in UTF-8 order; the order never varies."""
+        return group_files(self._rows(FILES))
+
+    def count_files(self) -> int:
+        """Distinct files."""
+        return self._count(FILE_COUNT)
+
+    def add_listed_keys(self, entries: Sequence[KvEntry]) -> None:
+        """Some keys of one listing of the KV namespace, with their expiry."""
+        keys = pa.array([entry.key for entry in entries], pa.string())
+        expirations = pa.array([entry.expiration for entry in entries], pa.int64())
+        self._insert("listed_keys", pa.table({"key": keys, "expiration": expirations}))
+
+    def clear_listed_keys(self) -> None:
+        """Forget the listing of keys."""
+        self._execute("DELETE FROM listed_keys")
+
+    def keys_elsewhere(self, key_template: str, group_field: str) -> Iterator[str]:
+        """Every listed key that belongs to none of our files, in order."""
+        query = """
+            SELECT key FROM listed_keys
+            WHERE key NOT IN (
+                SELECT replace($template, $field, file) FROM vectors WHERE file IS NOT NULL
+            )
+            ORDER BY key
+        """
+        parameters = {"template": key_template, "field": f"{{{group_field}}}"}
+        for (key,) in self._rows(query, parameters):
+            yield str(key)
+
+    def keys_expiring(self) -> Iterator[str]:
+        """Every listed key that the service will delete by itself one day."""
+        query = "SELECT key FROM listed_keys WHERE expiration IS NOT NULL ORDER BY key"
+        for (key,) in self._rows(query):
+            yield str(key)

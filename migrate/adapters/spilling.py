@@ -1,0 +1,137 @@
+"""A database in memory that spills to disk: the ground under every question about a whole set."""
+
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import duckdb
+import pyarrow as pa
+
+from migrate.adapters.durable import make_folder, remove_folder
+from migrate.errors import LocalStorageError
+
+MEMORY_MB = 200  # beyond it duckdb spills to disk; its RSS stays within 1.3 of the limit
+_FETCH_ROWS = 10_000
+Parameters = Sequence[object] | Mapping[str, object] | None
+
+
+def open_database(spill: Path, memory_mb: int = MEMORY_MB) -> duckdb.DuckDBPyConnection:
+    """An empty database in memory that spills into a folder; opening it takes about 20 CPU ms."""
+    return duckdb.connect(
+        ":memory:",
+        config={
+            "memory_limit": f"{memory_mb}MB",
+            "temp_directory": str(spill),
+            "threads": 1,
+            "preserve_insertion_order": False,
+        },
+    )
+
+
+class SpillingDatabase:
+    """Some tables of a run; a context manager.
+
+    Lives in memory up to `memory_mb` and in the `spill` folder beyond it; both are gone at the end,
+    because everything in it is derived from the snapshot or read from the target.
+    """
+
+    def __init__(self, spill: Path, *tables: str, memory_mb: int = MEMORY_MB) -> None:
+        """`tables`: name and columns of each. One database at a time has the folder.
+
+        Like every other method, raises LocalStorageError when there is no room to spill.
+        """
+        make_folder(spill)
+        self._spill = spill
+        self._database = open_database(spill, memory_mb)
+        for table in tables:
+            self._execute(f"CREATE TABLE {table}")
+
+    def __enter__(self) -> Self:
+        """The tables themselves."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Drop the tables and their spill folder."""
+        self._database.close()
+        remove_folder(self._spill)
+
+    def _insert(self, table: str, rows: pa.Table | pa.RecordBatch) -> None:
+        """Rows whose columns are named as the table's; those that they lack stay null."""
+        if len(rows):
+            self._database.register("given", rows)
+            self._execute(f"INSERT INTO {table} BY NAME SELECT * FROM given")  # noqa: S608 - our own names
+            self._database.unregister("given")
+
+    def _execute(self, query: str, parameters: Parameters = None) -> list[tuple[Any, ...]]:
+        """All rows: a half-read result would keep the connection from its next work."""
+        with _spilling(self._spill):
+            return self._database.execute(query, parameters).fetchall()
+
+    def _execute_over(
+        self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, query: str
+    ) -> list[tuple[Any, ...]]:
+        """As `_execute`, for a query that reads `given` once: it passes by and is not stored.
+
+        What `batches` raises is raised here; the library would say that a stream failed.
+        """
+        raised: list[BaseException] = []
+
+        def passing() -> Generator[pa.RecordBatch, None, None]:
+            try:
+                yield from batches
+            except BaseException as error:
+                raised.append(error)
+                raise
+
+        stream = passing()
+        given = pa.RecordBatchReader.from_batches(schema, stream)
+        self._database.register("given", given)
+        try:
+            return self._execute(query)
+        except Exception:
+            if raised:
+                raise raised.pop() from None  # not kept: it holds on to this frame
+            raise
+        finally:
+            self._database.unregister("given")
+            stream.close()  # with what it reads from, also when the library did not read to the end
+
+    def _count(self, query: str) -> int:
+        [(count,)] = self._execute(query)
+        return int(count)
+
+    def _rows(self, query: str, parameters: Parameters = None) -> Iterator[tuple[Any, ...]]:
+        """Rows as they are asked for, while the tables are used for other questions."""
+        with _spilling(self._spill):
+            cursor = self._database.cursor()
+            cursor.execute(query, parameters)
+            while rows := cursor.fetchmany(_FETCH_ROWS):
+                yield from rows
+
+    def _arrow(self, query: str, parameters: Parameters) -> pa.Table:
+        """All rows of a query with a small answer, without an object per row."""
+        with _spilling(self._spill):
+            return self._database.sql(query, params=parameters).to_arrow_table()
+
+
+@contextmanager
+def _spilling(spill: Path) -> Iterator[None]:
+    """Translate what the library says when it cannot spill; other errors are bugs of ours.
+
+    The same full disk is one of three to it, by where it strikes: out of memory (there is no
+    place to offload to), a failed commit, or fatal (in a checkpoint of its own).
+    """
+    try:
+        yield
+    except (duckdb.OperationalError, duckdb.FatalException) as error:
+        raise LocalStorageError(
+            f"spilling ids to {spill}: {str(error).splitlines()[0]}",
+            remedy="free some disk space, then run the same command again",
+        ) from error

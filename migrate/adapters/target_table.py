@@ -1,0 +1,161 @@
+"""What every moving row becomes, mapped once: targets.parquet of a run, written with its plan.
+
+Holds ids, files, positions and digests, and neither values nor metadata: those are mapped anew
+when they are sent. Both ways a row group at a time, without an object per row.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from migrate.adapters.disk import disk
+from migrate.adapters.durable import durable_file, file_sha256, hash_open_file, is_file, local_io
+from migrate.adapters.parquet_guard import ParquetShape, arrow_damage, open_parquet
+from migrate.adapters.snapshot_parquet import abandon_writer
+from migrate.core.digest import DIGEST_BYTES
+from migrate.core.manifest import damaged
+from migrate.core.run_plan import TargetsFile
+
+TARGETS_FORMAT = 1
+# About 6 MB of them decoded: few enough to hold, enough for one statement of a database.
+ROW_GROUP_ROWS = 50_000
+TARGETS_SCHEMA = pa.schema(
+    [
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("vector_id", pa.string(), nullable=False),
+        pa.field("file", pa.string()),  # null: the point belongs to no file
+        pa.field("position", pa.int64(), nullable=False),  # of the chunk within its file
+        pa.field("digest", pa.binary(DIGEST_BYTES), nullable=False),  # as `digest_vectors` gives it
+    ],
+    metadata={b"q2v.format": str(TARGETS_FORMAT).encode()},
+)
+_REMEDY = (
+    "restore the file from a copy; without one, `q2v migrate` cannot go on with this run, nor can "
+    "it be compared or rolled back"
+)
+
+
+def write_targets(path: Path, tables: Iterable[pa.Table]) -> TargetsFile:
+    """Write what moves, in row order, durably. `tables` have the columns of the schema."""
+    with durable_file(path) as file:
+        rows = _write(file, tables)
+    size, sha256 = file_sha256(path)
+    return TargetsFile(rows=rows, bytes=size, sha256=sha256)
+
+
+def _write(file: BinaryIO, tables: Iterable[pa.Table]) -> int:
+    writer = pq.ParquetWriter(
+        file,
+        TARGETS_SCHEMA,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=False,  # they make much out of little, so no reader of ours accepts one
+        write_statistics=["row"],
+    )
+    rows = 0
+    try:
+        for group in _groups(tables):
+            writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
+            rows += len(group)
+        writer.close()
+    except BaseException:
+        abandon_writer(writer)
+        raise
+    return rows
+
+
+def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in full row groups; the last one may be smaller."""
+    held: list[pa.Table] = []
+    held_rows = 0
+    for table in tables:
+        rest = table.select(TARGETS_SCHEMA.names).cast(TARGETS_SCHEMA)
+        while held_rows + len(rest) >= ROW_GROUP_ROWS:
+            piece = rest.slice(0, ROW_GROUP_ROWS - held_rows)
+            yield pa.concat_tables([*held, piece]).combine_chunks()
+            rest = rest.slice(len(piece))
+            held, held_rows = [], 0
+        held.append(rest)
+        held_rows += len(rest)
+    if held_rows:
+        yield pa.concat_tables(held).combine_chunks()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which rows are wanted; by default all."""
+
+    first_row: int = 0
+    end_row: int | None = None
+    only: AbstractSet[int] | None = None
+    excluded: AbstractSet[int] = frozenset()
+
+    def may_touch(self, group: pq.RowGroupMetaData) -> bool:
+        """Whether a row group can hold a wanted row, by its statistics."""
+        lowest, highest = _bounds(group)
+        if highest < self.first_row or (self.end_row is not None and lowest >= self.end_row):
+            return False
+        return self.only is None or any(lowest <= row <= highest for row in self.only)
+
+    def take(self, table: pa.Table) -> pa.Table:
+        """The wanted rows of a table that has the column `row`."""
+        row = table.column("row")
+        if self.first_row > 0:
+            table = table.filter(pc.greater_equal(row, self.first_row))
+        if self.end_row is not None:
+            table = table.filter(pc.less(table.column("row"), self.end_row))
+        if self.only is not None:
+            table = table.filter(pc.is_in(table.column("row"), _values(self.only)))
+        if self.excluded:
+            table = table.filter(pc.invert(pc.is_in(table.column("row"), _values(self.excluded))))
+        return table
+
+
+def _values(rows: AbstractSet[int]) -> pa.Array:
+    return pa.array(sorted(rows), pa.int64())
+
+
+def _bounds(group: pq.RowGroupMetaData) -> tuple[int, int]:
+    statistics = group.column(0).statistics
+    if statistics is None or not statistics.has_min_max:
+        raise ValueError("a row group without its lowest and highest row")
+    return statistics.min, statistics.max
+
+
+def read_targets(
+    path: Path, expected: TargetsFile, columns: Sequence[str], selection: Selection
+) -> Iterator[pa.RecordBatch]:
+    """These columns of the wanted rows, in row order; empty batches are left out.
+
+    The file is hashed and parsed through one open handle, so nobody can change it in between.
+    Raises ArtefactDamagedError before the first row when it is not the file of the plan.
+    """
+    if not is_file(path):
+        raise damaged(str(path), "the file is missing", remedy=_REMEDY)
+    shape = ParquetShape(
+        schema=TARGETS_SCHEMA,
+        rows=expected.rows,
+        group_rows_max=ROW_GROUP_ROWS,
+        groups_full=True,
+    )
+    with local_io("reading", path), disk().open_to_read(path) as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        if size != expected.bytes or hash_open_file(file) != (expected.bytes, expected.sha256):
+            raise damaged(str(path), "not the bytes that the plan names", remedy=_REMEDY)
+        parquet = open_parquet(file, path, shape)
+        names = list(dict.fromkeys(["row", *columns]))  # the selection is by row
+        for group in range(parquet.num_row_groups):
+            with arrow_damage(path):
+                if not selection.may_touch(parquet.metadata.row_group(group)):
+                    continue
+                table = parquet.read_row_group(group, columns=names, use_threads=False)
+                taken = selection.take(table).select(list(columns))
+                batches = taken.combine_chunks().to_batches()
+            yield from (batch.replace_schema_metadata(None) for batch in batches if len(batch))

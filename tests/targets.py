@@ -1,0 +1,32 @@
+"""What a plan keeps of every moving row, made from a snapshot as the upload reads it."""
+
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+
+import pyarrow as pa
+
+from migrate.adapters.snapshot_folder import Snapshot
+from migrate.adapters.target_table import TARGETS_SCHEMA
+from migrate.core.digest import digest_vectors
+from migrate.core.mapping import MappingRules
+from migrate.core.values import ValueRules
+from migrate.stages.mapped import read_mapped
+
+
+def targets_of(
+    snapshot: Snapshot,
+    mapping: MappingRules,
+    values: ValueRules,
+    excluded: AbstractSet[int] = frozenset(),
+) -> Iterator[pa.Table]:
+    """What `create_run` takes."""
+    for rows in read_mapped(snapshot, mapping, values, excluded):
+        digests = digest_vectors(rows.ids, rows.values, rows.metadata)
+        columns = [rows.rows, rows.ids, rows.files, rows.positions, digests]
+        yield pa.table(
+            [
+                pa.array(column, field.type)
+                for column, field in zip(columns, TARGETS_SCHEMA, strict=True)
+            ],
+            schema=TARGETS_SCHEMA,
+        )
