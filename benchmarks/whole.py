@@ -23,8 +23,7 @@ from benchmarks.steps import ROWS, Steps
 from benchmarks.uploads import uploads
 from migrate.adapters.run_folder import PLAN
 from migrate.core.pending import RowRange
-from q2v.steps.upload_child import UploadJob
-from q2v.steps.upload_process import UploadProcess
+from q2v.steps.uploaders import UploadJob, UploadProcess
 
 SNAPSHOT_BYTES_PER_POINT = 11_500  # at 3,072 dimensions and 1.3 kB of payload
 EMPTY = 10  # points of a collection whose commands need no memory for points

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import click
@@ -10,12 +11,14 @@ from migrate.adapters.folder_lock import FolderLock
 from migrate.errors import UsageError
 from migrate.stages import repair_part as repair
 from migrate.stages import snapshot as stage
+from migrate.stages.reading import SecondReading
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options
 from q2v.progress import open_progress
 from q2v.render import format_bytes, format_duration, render
 from q2v.settings import Settings
 from q2v.steps.find import find_snapshot
+from q2v.steps.readers import open_readers
 
 
 @click.command("snapshot")
@@ -45,7 +48,7 @@ from q2v.steps.find import find_snapshot
 @settings_options("source", "snapshot")
 def command(
     *,
-    second_reading: stage.SecondReading,
+    second_reading: SecondReading,
     allow_empty: bool,
     repair_part: int | None,
     repaired: Path | None,
@@ -78,7 +81,16 @@ def command(
         wiring.open_source(settings, clock=clock, progress=progress) as source,
         FolderLock(folder),
     ):
-        report = stage.run(source, folder, options, clock=clock, progress=progress)
+        report = stage.run(
+            source,
+            folder,
+            options,
+            open_readers=partial(
+                open_readers, settings=settings, options=options, progress=progress
+            ),
+            clock=clock,
+            progress=progress,
+        )
     show(report, as_json=as_json)
 
 

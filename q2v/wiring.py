@@ -13,7 +13,7 @@ from migrate.adapters.folder_lock import BUDGET_FOLDER
 from migrate.adapters.http import CloudflareHttp
 from migrate.adapters.kv_namespaces import WorkersKvNamespaces
 from migrate.adapters.kv_target import WorkersKvTarget
-from migrate.adapters.qdrant_server import open_server_source
+from migrate.adapters.qdrant_server import TransportChoice, open_server_source
 from migrate.adapters.qdrant_server_source import ServerOptions
 from migrate.adapters.request_budget import RequestBudget
 from migrate.adapters.vectorize_target import VectorizeTarget
@@ -78,11 +78,31 @@ def _source(settings: Settings, collection: str, clock: Clock, progress: Progres
     assert settings.source.url is not None
     place = settings.source.api_key
     key = None if place is None else load_secret(place).reveal()
-    return open_server_source(
+    return open_server(
         settings.source.url,
         collection=collection,
         api_key=key,
         transport=settings.source.transport,
+        clock=clock,
+        progress=progress,
+    )
+
+
+def open_server(
+    url: str,
+    *,
+    collection: str,
+    api_key: str | None,
+    transport: TransportChoice,
+    clock: Clock,
+    progress: Progress,
+) -> PointSource:
+    """A collection of a server; every process that reads opens one."""
+    return open_server_source(
+        url,
+        collection=collection,
+        api_key=api_key,
+        transport=transport,
         clock=clock,
         options=ServerOptions(say=progress.say),
     )

@@ -70,22 +70,34 @@ class _Group(Generic[Item, Result]):
             self.stopped.set()
             raise
 
-    def take(self, future: Future[Result]) -> Result:
-        """The result. Raises what stopped the group, also in place of a call that it cut short."""
+    def take_first(self, pending: deque[tuple[Item, Future[Result]]]) -> tuple[Item, Result]:
+        """The oldest call with its result, taken out of `pending` once it is there.
+
+        Raises what stopped the group, also in place of a call that it cut short.
+        """
+        item, future = pending[0]
         try:
-            return future.result()
+            result = future.result()
         except NotWantedError:
             assert self._first is not None, "only an error stops calls that are still taken"
             raise self._first from None
+        pending.popleft()
+        return item, result
 
 
 def in_order(
-    work: Callable[[Item], Result], items: Iterable[Item], *, width: int, threads: int | None = None
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    width: int,
+    threads: int | None = None,
+    on_stop: Callable[[], None] | None = None,
 ) -> Generator[tuple[Item, Result], None, None]:
     """Each item with its result, in the order of the items, up to `width` of them ahead.
 
     Items are drawn in the caller's thread; `threads` of them (`width` if not given) are worked on
     at once. Results that are there before a call fails are still given. Close it to leave early.
+    `on_stop` is called when calls that are still under way are not wanted any more.
     """
     if width == 1:
         for item in items:
@@ -100,13 +112,13 @@ def in_order(
                 break
             pending.append((item, pool.submit(group.run, item)))
             if len(pending) >= width:
-                first, future = pending.popleft()
-                yield first, group.take(future)
+                yield group.take_first(pending)
         while pending:
-            first, future = pending.popleft()
-            yield first, group.take(future)
+            yield group.take_first(pending)
     finally:
         group.stopped.set()
+        if on_stop is not None and any(not future.done() for _, future in pending):
+            on_stop()
         pool.shutdown(wait=True, cancel_futures=True)
 
 

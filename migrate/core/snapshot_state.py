@@ -26,9 +26,14 @@ _PART_ROWS_MAX = 100_000
 
 def part_rows(vectors: Iterable[VectorSpec]) -> int:
     """Rows per part: a multiple of 1,000 that depends on the collection's shape alone."""
-    floats = sum(spec.dimensions or 0 for spec in vectors if spec.kind is not VectorKind.SPARSE)
-    rows = PART_BYTES // (4 * floats + _PAYLOAD_BYTES_GUESS)
+    rows = PART_BYTES // point_bytes(vectors)
     return min(_PART_ROWS_MAX, max(_PART_ROWS_STEP, rows // _PART_ROWS_STEP * _PART_ROWS_STEP))
+
+
+def point_bytes(vectors: Iterable[VectorSpec]) -> int:
+    """About what one point takes: its values, and a guess at its payload."""
+    floats = sum(spec.dimensions or 0 for spec in vectors if spec.kind is not VectorKind.SPARSE)
+    return 4 * floats + _PAYLOAD_BYTES_GUESS
 
 
 @dataclass(frozen=True, slots=True)

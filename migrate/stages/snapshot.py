@@ -6,13 +6,14 @@ the snapshot, so points that were added, changed or deleted meanwhile cannot hid
 """
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from queue import SimpleQueue
+from typing import TypeVar
 
 from migrate.adapters.disk import disk
 from migrate.adapters.durable import (
@@ -25,7 +26,7 @@ from migrate.adapters.durable import (
     remove_folder,
     write_durably,
 )
-from migrate.adapters.in_flight import check_wanted, in_order
+from migrate.adapters.in_flight import in_order
 from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.snapshot_folder import (
     JOURNAL,
@@ -35,12 +36,12 @@ from migrate.adapters.snapshot_folder import (
     part_path,
     unsealed_folders,
 )
-from migrate.adapters.snapshot_parquet import read_digests, write_part
+from migrate.adapters.snapshot_parquet import read_digests
 from migrate.core.canonical import encode_canonical_json
-from migrate.core.digest import SetDigest, digest_points
+from migrate.core.digest import SetDigest
 from migrate.core.journal import JOURNAL_FORMAT
 from migrate.core.manifest import PartRecord, SnapshotManifest, damaged, encode_manifest
-from migrate.core.model import Collection, Page, PointId, VectorKind, VectorSpec
+from migrate.core.model import Collection, PointId, VectorKind, VectorSpec
 from migrate.core.seal_key import SealKey
 from migrate.core.snapshot_state import (
     OPENED,
@@ -52,14 +53,23 @@ from migrate.core.snapshot_state import (
 )
 from migrate.errors import PreconditionError
 from migrate.ports import Clock, PointSource, Progress
-from migrate.stages.walk import walk_ids, walk_points
+from migrate.stages.reading import ID_PAGE_POINTS, PartReader, RangeReader, SecondReading
+from migrate.stages.walk import walk_ids
 
-ID_PAGE_POINTS = 10_000  # ids alone are cheap: 20,000 took 0.1 s (contract/qdrant 3.2)
 READINGS_MAX = 4  # second readings before a moving source is given up
 LISTED_IDS_MAX = 20
 
 Result = TypeVar("Result")
-SecondReading = Literal["digest", "ids"]
+OpenReaders = Callable[
+    [Path, tuple[VectorSpec, ...], int], AbstractContextManager[Sequence[RangeReader]]
+]
+
+
+def no_readers(
+    _folder: Path, _vectors: tuple[VectorSpec, ...], _points: int
+) -> AbstractContextManager[Sequence[RangeReader]]:
+    """None but those of the stage."""
+    return nullcontext(())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,10 +118,14 @@ def run(
     directory: Path,
     options: SnapshotOptions,
     *,
+    open_readers: OpenReaders = no_readers,
     clock: Clock,
     progress: Progress,
 ) -> SnapshotReport:
     """Take, or go on taking, a snapshot of the source under `directory`.
+
+    `open_readers` gives the readers for a snapshot's folder, its vectors and number of points;
+    when it gives none, `options.readers` threads read here.
 
     The caller holds the lock of `directory`. Raises PreconditionError for an empty collection
     (unless allowed) and for a source that keeps changing; whatever is raised, running again goes
@@ -131,8 +145,10 @@ def run(
         if not journal.entries:
             _open(copy, clock, progress)
         _drop_unsealed_parts(folder, fold_snapshot(journal.entries))
-        _write_missing_parts(copy, progress)
-        _read_again(copy, progress)
+        with open_readers(folder, collection.vectors, _points(journal)) as processes:
+            readers = _Readers(processes or [_reader(copy)] * options.readers)
+            _write_missing_parts(copy, readers, progress)
+            _read_again(copy, readers, progress)
         manifest = _seal(copy, clock)
     finally:
         journal.close()
@@ -234,10 +250,26 @@ def _drop_unsealed_parts(folder: Path, state: SnapshotState) -> None:
             remove_file(folder / PARTS / name)
 
 
-def _write_missing_parts(copy: _Copy, progress: Progress) -> None:
+def _points(journal: JournalFile) -> int:
+    """How many there are, as counted when the snapshot was begun."""
+    opened = fold_snapshot(journal.entries).opened
+    assert opened is not None
+    return int(str(opened["points"]))
+
+
+def _reader(copy: _Copy) -> PartReader:
+    return PartReader(
+        copy.source,
+        copy.folder,
+        copy.collection.vectors,
+        page_points=copy.options.page_points,
+        second_reading=copy.options.second_reading,
+    )
+
+
+def _write_missing_parts(copy: _Copy, readers: "_Readers", progress: Progress) -> None:
     state = fold_snapshot(copy.journal.entries)
-    assert state.opened is not None
-    progress.start("reading points", total=int(str(state.opened["points"])), unit="points")
+    progress.start("reading points", total=_points(copy.journal), unit="points")
     missing = []
     for span in state.ranges():
         part = state.parts.get(span.ordinal)
@@ -245,7 +277,7 @@ def _write_missing_parts(copy: _Copy, progress: Progress) -> None:
             missing.append(span)
         else:
             progress.advance(part.rows, bytes_=part.bytes, earlier=True)
-    _write_ranges(copy, missing, progress)
+    _write_ranges(copy, readers, missing, progress)
 
 
 def _is_there(folder: Path, part: PartRecord) -> bool:
@@ -254,50 +286,47 @@ def _is_there(folder: Path, part: PartRecord) -> bool:
     return is_file(path) and file_sha256(path) == (part.bytes, part.sha256)
 
 
-def _write_ranges(copy: _Copy, spans: Iterable[Range], progress: Progress) -> None:
-    """Read ranges into their parts; the journal entry makes each count.
-
-    While one reader waits for an answer or decodes it, another writes: the Parquet writer and
-    the hashes run outside of Python's lock.
-    """
-    work = partial(_write_range, copy)
-    with closing(_in_order(work, spans, copy.options.readers)) as parts:
+def _write_ranges(
+    copy: _Copy, readers: "_Readers", spans: Iterable[Range], progress: Progress
+) -> None:
+    """Read ranges into their parts; the journal entry makes each count."""
+    with closing(readers.each(lambda reader, span: reader.write(span), spans)) as parts:
         for _, part in parts:
             copy.journal.append({"type": PART_SEALED, **asdict(part)})
             progress.advance(part.rows, bytes_=part.bytes)
 
 
-def _in_order(
-    work: Callable[[Range], Result], spans: Iterable[Range], readers: int
-) -> Generator[tuple[Range, Result], None, None]:
-    """One range for each reader, and one more for who is done before the one whose turn it is."""
-    return in_order(work, spans, width=2 * readers - 1, threads=readers)
+class _Readers:
+    """The readers of one snapshot, each at work on one range."""
+
+    def __init__(self, readers: Sequence[RangeReader]) -> None:
+        self._readers = readers
+        self._idle: SimpleQueue[RangeReader] = SimpleQueue()
+        for reader in readers:
+            self._idle.put(reader)
+
+    def each(
+        self, work: Callable[[RangeReader, Range], Result], spans: Iterable[Range]
+    ) -> Generator[tuple[Range, Result], None, None]:
+        """The work of every range, in order, done by whichever reader is free."""
+
+        def by_any(span: Range) -> Result:
+            reader = self._idle.get()
+            try:
+                return work(reader, span)
+            finally:
+                self._idle.put(reader)
+
+        # One range for each, and one more for who is done before the one whose turn it is.
+        count = len(self._readers)
+        return in_order(by_any, spans, width=2 * count - 1, threads=count, on_stop=self._give_up)
+
+    def _give_up(self) -> None:
+        for reader in self._readers:
+            reader.give_up()
 
 
-def _write_range(copy: _Copy, span: Range) -> PartRecord:
-    ends: list[str] = []
-
-    def pages() -> Iterator[tuple[Page, list[bytes]]]:
-        for page in walk_points(copy.source, span.start, span.stop, limit=copy.options.page_points):
-            check_wanted()
-            if not ends:
-                ends.append(page.ids[0].text)
-            ends[1:] = [page.ids[-1].text]
-            yield page, digest_points(page)
-
-    path = part_path(copy.folder, span.ordinal)
-    rows, size, sha256 = write_part(path, pages(), copy.collection.vectors)
-    return PartRecord(
-        ordinal=span.ordinal,
-        rows=rows,
-        bytes=size,
-        sha256=sha256,
-        first_id=ends[0] if ends else "",
-        last_id=ends[-1] if ends else "",
-    )
-
-
-def _read_again(copy: _Copy, progress: Progress) -> None:
+def _read_again(copy: _Copy, readers: "_Readers", progress: Progress) -> None:
     """Read everything again until a whole reading finds nothing changed."""
     changed: list[str] = []
     for _ in range(READINGS_MAX):
@@ -306,15 +335,15 @@ def _read_again(copy: _Copy, progress: Progress) -> None:
         progress.start("reading again", total=total, unit="points")
         changed = []
         moved: list[Range] = []
-        work = partial(_changed_ids, copy, state.parts)
-        with closing(_in_order(work, state.ranges(), copy.options.readers)) as differing:
+        work = partial(_changed_ids, state.parts)
+        with closing(readers.each(work, state.ranges())) as differing:
             for span, ids in differing:
                 if ids:
                     changed += ids
                     moved.append(span)
                 else:
                     progress.advance(state.parts[span.ordinal].rows)
-        _write_ranges(copy, moved, progress)
+        _write_ranges(copy, readers, moved, progress)
         if not changed:
             return
         progress.say(f"{len(changed)} points changed while they were read; reading once more")
@@ -326,45 +355,8 @@ def _read_again(copy: _Copy, progress: Progress) -> None:
     )
 
 
-def _changed_ids(copy: _Copy, parts: Mapping[int, PartRecord], span: Range) -> list[str]:
-    """The ids of a range that were added, changed or deleted since its part was written."""
-    written = _written_digests(copy, parts[span.ordinal])
-    differing: list[str] = []
-    if copy.options.second_reading == "digest":
-        for page in walk_points(copy.source, span.start, span.stop, limit=copy.options.page_points):
-            check_wanted()
-            for point_id, digest in zip(page.ids, digest_points(page), strict=True):
-                if written.pop(point_id, None) != digest:
-                    differing.append(point_id.text)
-    else:
-        for point_id in _ids_between(copy.source, span):
-            if written.pop(point_id, None) is None:
-                differing.append(point_id.text)
-    return differing + [point_id.text for point_id in written]
-
-
-def _ids_between(source: PointSource, span: Range) -> Iterator[PointId]:
-    start = span.start
-    while ids := source.read_ids(start, limit=ID_PAGE_POINTS):
-        for point_id in ids:
-            if span.stop is not None and point_id >= span.stop:
-                return
-            yield point_id
-        start = ids[-1].successor()
-        if start is None:
-            return
-
-
-def _written_digests(copy: _Copy, part: PartRecord) -> dict[PointId, bytes]:
-    """Id and digest of every row of a part; a few thousand, so a dict is fine.
-
-    The part's own bytes are checked when it is sealed: here it is compared with the source.
-    """
-    written: dict[PointId, bytes] = {}
-    path = part_path(copy.folder, part.ordinal)
-    for ids, digests in read_digests(path, part, copy.collection.vectors, check_bytes=False):
-        written.update(zip(ids, digests, strict=True))
-    return written
+def _changed_ids(parts: Mapping[int, PartRecord], reader: RangeReader, span: Range) -> list[str]:
+    return reader.changed_ids(span, parts[span.ordinal])
 
 
 def _seal(copy: _Copy, clock: Clock) -> SnapshotManifest:

@@ -38,7 +38,7 @@ from q2v.steps.planning import (
     open_id_table,
     plan_snapshot,
 )
-from q2v.steps.upload_process import UploadProcess, open_upload_workers
+from q2v.steps.uploaders import UploadProcess, open_uploaders
 from q2v.wiring import Target
 
 Confirm = Callable[[str], None]  # gets the index name; raises UsageError unless confirmed
@@ -286,7 +286,7 @@ def _write(
             workers: list[UploadProcess] = []
             if selection.vectors is None:
                 workers = stack.enter_context(
-                    open_upload_workers(run, settings, folder, progress=progress)
+                    open_uploaders(run, settings, folder, progress=progress)
                 )
             uploaded = upload.run(
                 run,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from q2v.steps import upload_process
+from q2v.steps import worker_process
 from sandbox.profile import INSTANT
 from tests.e2e.ledger import acknowledged_uploads
 from tests.e2e.workbench import Workbench, points, workbench
@@ -19,14 +19,14 @@ from tests.e2e.workbench import Workbench, points, workbench
 COUNT = 1_200  # three row groups: there is something to share
 SETTINGS = {"Q2V_LIMITS_VECTORS_PER_UPLOAD": "40", "Q2V_LIMITS_UPLOADS_IN_FLIGHT": "3"}
 SLOW = replace(INSTANT, name="slow-commits", commit_delay_s=1.0)
-EVEN_FOR_LITTLE = "import q2v.steps.upload_process as p; p.WORKER_BYTES_MIN = 1; "
+EVEN_FOR_LITTLE = "import q2v.steps.worker_process as p; p.WORKER_BYTES_MIN = 1; "
 MIGRATE = EVEN_FOR_LITTLE + "import q2v.main; q2v.main.main()"
 
 
 @pytest.fixture(autouse=True)
 def _worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers are started for as little as a test moves."""
-    monkeypatch.setattr(upload_process, "WORKER_BYTES_MIN", 1)
+    monkeypatch.setattr(worker_process, "WORKER_BYTES_MIN", 1)
 
 
 @contextmanager
@@ -141,7 +141,7 @@ def test_a_worker_that_is_killed_ends_the_run_and_the_next_one_goes_on(tmp_path:
             output, _ = process.communicate()
 
         assert process.returncode == 9, output
-        assert "an upload worker ended with status -9" in output
+        assert "a worker process ended with status -9" in output
         check_end(bench)
 
 

@@ -1,0 +1,126 @@
+"""Readers of a snapshot in processes of their own: each takes one range of ids after the other."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from migrate.adapters.qdrant_server import TransportChoice
+from migrate.core.manifest import PartRecord
+from migrate.core.model import PointId, VectorKind, VectorSpec
+from migrate.core.snapshot_state import Range, point_bytes
+from migrate.ports import Progress
+from migrate.stages.reading import PartReader, SecondReading
+from migrate.stages.snapshot import SnapshotOptions
+from q2v import wiring
+from q2v.secret import load_secret
+from q2v.settings import Settings
+from q2v.steps.worker_child import Answerer, Telling
+from q2v.steps.worker_process import WorkerProcess, workers_for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadJob:
+    """Everything a reader has to know."""
+
+    folder: str  # of the snapshot
+    vectors: list[dict[str, Any]]  # the collection's, as when the snapshot was begun
+    url: str
+    collection: str
+    api_key: str | None
+    transport: TransportChoice
+    page_points: int
+    second_reading: SecondReading
+
+
+@contextmanager
+def open_readers(
+    folder: Path,
+    vectors: tuple[VectorSpec, ...],
+    points: int,
+    *,
+    settings: Settings,
+    options: SnapshotOptions,
+    progress: Progress,
+) -> "Iterator[list[ReaderProcess]]":
+    """The readers for so many points; none where one process does it all, or only one can."""
+    count = workers_for(points * point_bytes(vectors), options.readers)
+    with ExitStack() as readers:
+        job = _job(settings, options, folder, vectors) if count else None
+        yield [readers.enter_context(ReaderProcess(job, progress)) for _ in range(count) if job]
+
+
+def _job(
+    settings: Settings, options: SnapshotOptions, folder: Path, vectors: tuple[VectorSpec, ...]
+) -> ReadJob:
+    source = settings.source
+    assert source.url is not None, "an embedded store has one reader"
+    assert source.collection is not None
+    return ReadJob(
+        folder=str(folder),
+        vectors=[asdict(spec) for spec in vectors],
+        url=source.url,
+        collection=source.collection,
+        api_key=None if source.api_key is None else load_secret(source.api_key).reveal(),
+        transport=source.transport,
+        page_points=options.page_points,
+        second_reading=options.second_reading,
+    )
+
+
+class ReaderProcess(WorkerProcess):
+    """A reader in another process; see `migrate.stages.reading.RangeReader`."""
+
+    def __init__(self, job: ReadJob, progress: Progress) -> None:
+        super().__init__("read", asdict(job), [job.api_key or ""], progress)
+
+    def write(self, span: Range) -> PartRecord:
+        """See RangeReader."""
+        return PartRecord(**self.ask(span=_encode_range(span))["part"])
+
+    def changed_ids(self, span: Range, part: PartRecord) -> list[str]:
+        """See RangeReader."""
+        ids: list[str] = self.ask(span=_encode_range(span), part=asdict(part))["changed"]
+        return ids
+
+
+def open_worker(details: Mapping[str, Any]) -> Answerer:
+    """The other side, in the reader's process."""
+    job = ReadJob(**details)
+    vectors = tuple(VectorSpec(**{**one, "kind": VectorKind(one["kind"])}) for one in job.vectors)
+    source = wiring.open_server(
+        job.url,
+        collection=job.collection,
+        api_key=job.api_key,
+        transport=job.transport,
+        clock=wiring.system_clock(),
+        progress=Telling(),
+    )
+    reader = PartReader(
+        source,
+        Path(job.folder),
+        vectors,
+        page_points=job.page_points,
+        second_reading=job.second_reading,
+    )
+
+    def answer(question: Mapping[str, Any]) -> dict[str, object]:
+        span = _decode_range(question["span"])
+        if "part" in question:
+            return {"changed": reader.changed_ids(span, PartRecord(**question["part"]))}
+        return {"part": asdict(reader.write(span))}
+
+    return answer
+
+
+def _encode_range(span: Range) -> list[Any]:
+    bounds = (span.start, span.stop)
+    ids = [None if one is None else [one.text, one.id_type.value] for one in bounds]
+    return [span.ordinal, *ids]
+
+
+def _decode_range(parts: list[Any]) -> Range:
+    ordinal, *bounds = parts
+    start, stop = (None if one is None else PointId.from_text(*one) for one in bounds)
+    return Range(ordinal, start, stop)
