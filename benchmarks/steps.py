@@ -21,7 +21,7 @@ from migrate.adapters.snapshot_parquet import PartWriter, read_part, write_part
 from migrate.core.batching import encode_line
 from migrate.core.digest import digest_points
 from migrate.core.manifest import PartRecord
-from migrate.core.mapping import Mapped, MappingRules, map_payload
+from migrate.core.mapping import MappingRules, map_again
 from migrate.core.model import DenseColumn, Float32Matrix, Page, VectorId, VectorKind, VectorSpec
 from migrate.core.values import ValueRules, map_values, reduce_values
 
@@ -150,9 +150,8 @@ class Steps:
             for at, (point_id, payload) in enumerate(
                 zip(rows.page.ids, rows.page.payloads, strict=True)
             ):
-                mapped = map_payload(point_id, payload, RULES)
-                assert isinstance(mapped, Mapped)
-                encode_line(mapped.vector_id, values[at], mapped.metadata)
+                vector_id, _, _, metadata = map_again(point_id, payload, RULES)
+                encode_line(vector_id, values[at], metadata)
 
     def write(self) -> None:
         """Ours: pages into a part."""

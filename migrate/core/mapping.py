@@ -134,6 +134,25 @@ def map_payload(point_id: PointId, payload: bytes, rules: MappingRules) -> Mappe
         return refusal.outcome
 
 
+def map_again(
+    point_id: PointId, payload: bytes, rules: MappingRules
+) -> tuple[VectorId, str | None, int, bytes]:
+    """Id, group, order and metadata of a payload that `map_payload` has let pass, in half the time.
+
+    What was checked then is not checked again. Payloads that may not be their own metadata, for a
+    null or for their size, go the whole way.
+    """
+    if b"null" in payload or len(payload) > METADATA_BYTES_MAX:
+        mapped = map_payload(point_id, payload, rules)
+        assert isinstance(mapped, Mapped), f"the plan let {point_id} pass: {mapped}"
+        return mapped.vector_id, mapped.group, mapped.order, mapped.metadata
+    fields = _parse(payload)
+    group, order = fields.get(rules.group_key), fields.get(rules.order_key, 0)
+    assert group is None or isinstance(group, str), f"the plan let {point_id} pass"
+    assert isinstance(order, int), f"the plan let {point_id} pass"
+    return _vector_id(point_id, fields, rules), group, order, payload
+
+
 def _map(point_id: PointId, payload: bytes, rules: MappingRules) -> Mapped:
     fields = _parse(payload)
     group = _group(fields, rules)

@@ -12,8 +12,8 @@ import numpy as np
 
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.snapshot_parquet import SnapshotRows
-from migrate.core.mapping import Mapped, MappingRules, map_payload
-from migrate.core.model import Float32Matrix, PointId, VectorId
+from migrate.core.mapping import MappingRules, map_again
+from migrate.core.model import Float32Matrix, VectorId
 from migrate.core.values import ValueRules, map_values
 
 
@@ -57,20 +57,15 @@ def _map_rows(
     rows: SnapshotRows, kept: list[int], mapping: MappingRules, values: ValueRules
 ) -> MappedRows:
     page = rows.page
-    mapped = [_mapped(page.ids[at], page.payloads[at], mapping) for at in kept]
+    mapped = [map_again(page.ids[at], page.payloads[at], mapping) for at in kept]
+    ids, files, positions, metadata = zip(*mapped, strict=True)
     whole = map_values(page, values).values
     matrix = whole if len(kept) == len(page) else whole[np.array(kept, np.intp)]
     return MappedRows(
         rows=tuple(rows.first_row + position for position in kept),
-        ids=tuple(one.vector_id for one in mapped),
-        files=tuple(one.group for one in mapped),
-        positions=tuple(one.order for one in mapped),
-        metadata=tuple(one.metadata for one in mapped),
+        ids=ids,
+        files=files,
+        positions=positions,
+        metadata=metadata,
         values=matrix,
     )
-
-
-def _mapped(point_id: PointId, payload: bytes, mapping: MappingRules) -> Mapped:
-    outcome = map_payload(point_id, payload, mapping)
-    assert isinstance(outcome, Mapped), f"the plan let {point_id} pass: {outcome}"
-    return outcome

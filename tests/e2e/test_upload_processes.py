@@ -14,6 +14,7 @@ import pytest
 from q2v.steps import worker_process
 from sandbox.profile import INSTANT
 from tests.e2e.ledger import acknowledged_uploads
+from tests.e2e.processes import is_running, started_by
 from tests.e2e.workbench import Workbench, points, workbench
 
 COUNT = 1_200  # three row groups: there is something to share
@@ -52,26 +53,6 @@ def acknowledged(bench: Workbench) -> set[str]:
     """Digests of the uploads that the journal holds acks for."""
     journals = list(bench.folder.glob("*/runs/*/journal.jsonl"))
     return acknowledged_uploads(journals[0].read_bytes().splitlines()[:-1]) if journals else set()
-
-
-def workers_of(pid: int) -> list[int]:
-    """Processes that this one has started and that still run."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
-        except OSError:  # it ended while we looked
-            continue
-        if int(parent) == pid and state != "Z":
-            found.append(int(stat.parent.name))
-    return found
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def check_end(bench: Workbench) -> None:
@@ -118,7 +99,7 @@ def test_when_q2v_is_killed_its_workers_end_and_the_next_one_goes_on(tmp_path: P
     with workbench(tmp_path, points(COUNT), settings=SETTINGS) as bench:
         bench.run("snapshot")
         with migrating(bench) as process:
-            workers = workers_of(process.pid)
+            workers = started_by(process.pid)
             process.kill()
             process.wait()
             before, sent_before = acknowledged(bench), len(bench.uploads())
@@ -137,7 +118,7 @@ def test_a_worker_that_is_killed_ends_the_run_and_the_next_one_goes_on(tmp_path:
     with workbench(tmp_path, points(COUNT), settings=SETTINGS) as bench:
         bench.run("snapshot")
         with migrating(bench) as process:
-            os.kill(workers_of(process.pid)[0], signal.SIGKILL)
+            os.kill(started_by(process.pid)[0], signal.SIGKILL)
             output, _ = process.communicate()
 
         assert process.returncode == 9, output
@@ -150,7 +131,7 @@ def test_sigterm_does_not_wait_for_what_is_in_flight(tmp_path: Path) -> None:
     with workbench(tmp_path, points(COUNT), profile=SLOW, settings=SETTINGS) as bench:
         bench.run("snapshot")
         with migrating(bench) as process:
-            workers = workers_of(process.pid)
+            workers = started_by(process.pid)
             process.send_signal(signal.SIGTERM)
             process.communicate()
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import replace
 from itertools import pairwise
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from migrate.core.mapping import (
     Quarantined,
     Reason,
     encode_kv_key,
+    map_again,
     map_payload,
     template_fields,
 )
@@ -444,3 +446,30 @@ def test_a_lone_surrogate_is_told_as_such_and_not_as_a_wrong_hash() -> None:
     fields = {**GOOD, "text": "\ud800"}
 
     assert reason(fields, CHECKED) == (Reason.INVALID_UNICODE, "text")
+
+
+@pytest.mark.fault("I8")
+@given(point_ids(), payloads() | json_objects(), mapping_rules())
+def test_what_was_let_pass_maps_again_to_the_same(
+    point_id: PointId, fields: dict[str, object], rules: MappingRules
+) -> None:
+    """Whatever the upload makes of a payload is what the plan has made of it."""
+    payload = encode_canonical_json(fields)
+    outcome = map_payload(point_id, payload, rules)
+    if isinstance(outcome, Mapped):
+        again = map_again(point_id, payload, rules)
+        assert again == (outcome.vector_id, outcome.group, outcome.order, outcome.metadata)
+
+
+@pytest.mark.parametrize("nulls", ["quarantine", "leave_out"])
+@pytest.mark.parametrize("text", ["x", "null", "x" * 10_300])
+def test_nulls_and_large_texts_map_again_to_the_same(
+    nulls: Literal["quarantine", "leave_out"], text: str
+) -> None:
+    rules = replace(RULES, nulls=nulls, truncate_field="text")
+    for note in (None, "here"):
+        payload = encode_canonical_json({**GOOD, "text": text, "note": note})
+        outcome = map_payload(PointId(0, 1), payload, rules)
+        if isinstance(outcome, Mapped):
+            again = map_again(PointId(0, 1), payload, rules)
+            assert again == (outcome.vector_id, outcome.group, outcome.order, outcome.metadata)
