@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export TMPDIR := $(CURDIR)/build/tmp
 $(shell mkdir -p $(TMPDIR))
 
-.PHONY: bench-memory clients help setup rehearse test check plan snapshot migrate reconcile rollback bench faults audit clean fmt lint types docs-check lock
+.PHONY: bench-full clients help setup rehearse test check plan snapshot migrate reconcile rollback bench faults audit clean fmt lint types docs-check lock
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -67,11 +67,11 @@ reconcile: $(SETUP) ## compare source, snapshot and target; writes to neither st
 rollback: $(SETUP) ## show what a rollback would undo; ARGS=--execute does it
 	@$(BIN)/q2v rollback $(ARGS)
 
-bench: $(SETUP) ## encode, snapshot and upload against their floors
-	@$(BIN)/python -m benchmarks.quick
+bench: $(SETUP) ## speed and size against their floors, in one table (about five minutes)
+	@$(BIN)/python -m benchmarks.run $(ARGS)
 
-bench-memory: $(SETUP) ## peak memory at 20,000 and at 100,000 points (about ten minutes)
-	@$(BIN)/python -m benchmarks.memory
+bench-full: $(SETUP) ## the same with 100,000 and 1,000,000 points and a diff of 10,000,000 (15 GB of disk)
+	@$(BIN)/python -m benchmarks.run --full $(ARGS)
 
 clients: $(SETUP) ## the official clients against the stand-in; needs npm (about three minutes)
 	@$(BIN)/python -m tests.clients.run

@@ -14,6 +14,8 @@ from pathlib import Path
 from benchmarks import sink
 from benchmarks.made import DIMENSIONS, REDUCED, TEXT_REPEATED
 
+_LAUNCH = (sys.executable, "-m", "benchmarks.launch")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -21,6 +23,7 @@ class Run:
 
     document: dict[str, object]
     wall_s: float
+    phases_s: dict[str, float]  # what it said it was doing -> how long
     cpu_s: float
     peak_mb: int  # of its largest process
 
@@ -46,30 +49,40 @@ def serving(*words: str) -> Iterator[str]:
 
 def run(words: Sequence[str], environment: Mapping[str, str]) -> Run:
     """Run q2v; raises SystemExit when it does not end with 0."""
-    started = time.monotonic()  # noqa: TID251 - a benchmark looks at the clock
-    with tempfile.TemporaryFile("w+") as told:
-        process = subprocess.Popen(  # noqa: S603 - our own command
-            [sys.executable, "-m", "q2v", *words, "--json"],
-            env={**os.environ, **environment},
-            stdout=subprocess.PIPE,
-            stderr=told,
-            text=True,
-        )
-        assert process.stdout is not None
-        with process.stdout:
-            output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)  # with the processes that it has waited for
-        process.returncode = os.waitstatus_to_exitcode(status)
+    phases: dict[str, float] = {}
+    told: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        figures, output = Path(folder) / "figures", Path(folder) / "output"
+        started = at = time.monotonic()  # noqa: TID251 - a benchmark looks at the clock
+        with (
+            output.open("w") as out,
+            subprocess.Popen(  # noqa: S603 - our own commands
+                [*_LAUNCH, str(figures), sys.executable, "-m", "q2v", *words, "--json"],
+                env={**os.environ, **environment},
+                stdout=out,
+                stderr=subprocess.PIPE,
+                text=True,
+            ) as process,
+        ):
+            assert process.stderr is not None
+            phase = "start"
+            for line in process.stderr:
+                told.append(line)
+                now = time.monotonic()  # noqa: TID251 - as above
+                phases[phase] = phases.get(phase, 0.0) + now - at
+                phase, at = line.partition(":")[0].strip(), now
         wall_s = time.monotonic() - started  # noqa: TID251 - as above
+        phases[phase] = phases.get(phase, 0.0) + started + wall_s - at
         if process.returncode:
-            told.seek(0)
-            raise SystemExit(f"q2v {words[0]}: {process.returncode}: {output}\n{told.read()}")
-    return Run(
-        document=json.loads(output),
-        wall_s=wall_s,
-        cpu_s=usage.ru_utime + usage.ru_stime,
-        peak_mb=usage.ru_maxrss // 1024,  # Linux gives KiB
-    )
+            raise SystemExit(
+                f"q2v {words[0]}: {process.returncode}: {output.read_text()}\n{''.join(told)}"
+            )
+        return Run(
+            document=json.loads(output.read_text()),
+            wall_s=wall_s,
+            phases_s=phases,
+            **json.loads(figures.read_text()),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,7 +37,7 @@ from q2v.steps.planning import (
     open_id_table,
     plan_snapshot,
 )
-from q2v.steps.uploaders import UploadProcess, open_uploaders
+from q2v.steps.uploaders import open_uploaders
 from q2v.wiring import Target
 
 Confirm = Callable[[str], None]  # gets the index name; raises UsageError unless confirmed
@@ -269,26 +268,22 @@ def _write(
     if run.journal.torn_tail:
         progress.say("the journal's last entry was cut by a kill; it is dropped")
     requests = -target.budget.taken
-    pre_images.run(
-        run,
-        target.vectors,
-        target.kv,
-        reads_in_flight=settings.limits.reads_in_flight,
-        clock=clock,
-        progress=progress,
-    )
-    selection = open_round(run)
-    kind = run.state().rounds[-1].kind if selection is not None else "none"
     evidence = "nothing was to do: the run is complete, and no report names what is ours to write"
-    if selection is not None:
+    # Started before they are needed: they load their libraries while the target is listed.
+    with open_uploaders(run, settings, folder, progress=progress) as workers:
+        pre_images.run(
+            run,
+            target.vectors,
+            target.kv,
+            reads_in_flight=settings.limits.reads_in_flight,
+            clock=clock,
+            progress=progress,
+        )
+        selection = open_round(run)
+        kind = run.state().rounds[-1].kind if selection is not None else "none"
         stop = StopSigns(run.path, clock=clock, deadline_s=settings.limits.deadline_s)
-        with ExitStack() as stack:
-            workers: list[UploadProcess] = []
-            if selection.vectors is None:
-                workers = stack.enter_context(
-                    open_uploaders(run, settings, folder, progress=progress)
-                )
-            uploaded = upload.run(
+        if selection is not None:
+            evidence = upload.run(
                 run,
                 target.vectors,
                 only=selection.vectors,
@@ -297,9 +292,9 @@ def _write(
                 rules=wiring.settle_rules(settings),
                 clock=clock,
                 progress=progress,
-            )
-            requests += sum(worker.requests for worker in workers)
-        evidence = uploaded.evidence
+            ).evidence
+        requests += sum(worker.requests for worker in workers)
+    if selection is not None:
         kv_index.run(run, target.kv, only=selection.keys, stop=stop, clock=clock, progress=progress)
     state = run.state()
     return MigrateReport(

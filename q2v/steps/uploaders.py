@@ -14,7 +14,7 @@ from migrate.adapters.vectorize_target import VectorizeTarget
 from migrate.core.base_url import parse_base_url
 from migrate.core.batching import Upload
 from migrate.core.model import Accepted
-from migrate.core.pending import RowRange
+from migrate.core.pending import PendingRows, RowRange
 from migrate.core.request_counts import upload_bytes
 from migrate.core.seal_key import SealKey
 from migrate.ports import Progress
@@ -47,7 +47,7 @@ class UploadJob:
 def open_uploaders(
     run: RunFolder, settings: Settings, folder: Path, *, progress: Progress
 ) -> "Iterator[list[UploadProcess]]":
-    """The workers for what the open round has left to send; none where one process does it all."""
+    """The workers for what a full round has left to send; none where one process does it all."""
     count = workers_for(_bytes_left(run), settings.limits.uploads_in_flight)
     with ExitStack() as workers:
         job = _job(run, settings, folder) if count else None
@@ -55,11 +55,12 @@ def open_uploaders(
 
 
 def _bytes_left(run: RunFolder) -> int:
-    """About how much is left to send, by the text of the values alone."""
-    rows = sum(
-        max(0, min(one.end, run.plan.points) - one.first)
-        for one in run.state().rounds[-1].pending.ranges
-    )
+    """About how much a full round has left to send, by the text of the values alone."""
+    state, points = run.state(), run.plan.points
+    if state.completed or len(state.rounds) > 1:
+        return 0  # a repair is a few vectors, and one process finds them
+    pending = state.rounds[-1].pending if state.rounds else PendingRows()
+    rows = sum(max(0, min(one.end, points) - one.first) for one in pending.ranges)
     return upload_bytes(rows, run.plan.values.dimensions, metadata_bytes=0)
 
 

@@ -13,10 +13,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from migrate.errors import MigrationError, TargetRefusedError
 from migrate.ports import Limiter
+from q2v.garbage import leave_out_what_is_loaded
 from q2v.logs import PROCESS_MASKER, masked_logging
 
 # What a worker can do: the module whose `open_worker` makes it out of its job.
@@ -48,10 +50,12 @@ def main() -> None:
     questions: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(questions,), daemon=True).start()
     job = json.loads(questions.get())
+    task = importlib.import_module(TASKS[job["task"]])
+    leave_out_what_is_loaded()
     for secret in job["secrets"]:
         PROCESS_MASKER.register(secret)
     with masked_logging(PROCESS_MASKER, sys.stderr):
-        _answer_all(job, questions)
+        _answer_all(partial(task.open_worker, job["details"]), questions)
 
 
 def _listen(questions: "queue.SimpleQueue[bytes]") -> None:
@@ -60,13 +64,13 @@ def _listen(questions: "queue.SimpleQueue[bytes]") -> None:
     os._exit(0)
 
 
-def _answer_all(job: Mapping[str, Any], questions: "queue.SimpleQueue[bytes]") -> None:
+def _answer_all(open_worker: Callable[[], Answerer], questions: "queue.SimpleQueue[bytes]") -> None:
     answer: Answerer | None = None
     while True:
         question = json.loads(questions.get())
         try:
             if answer is None:  # with a question to answer, so that an error has somebody to tell
-                answer = importlib.import_module(TASKS[job["task"]]).open_worker(job["details"])
+                answer = open_worker()
             _tell(answer(question))
         except MigrationError as error:
             _tell({"failed": _describe(error)})

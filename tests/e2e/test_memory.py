@@ -14,8 +14,8 @@ import pytest
 from benchmarks.commands import place
 from tests.e2e.workbench import Workbench, points, workbench
 
-SIZE = 600
-TEXT_REPEATED = 250  # a payload of 9 kB: six thousand points held at once would be 54 MB
+SIZE = 3_000
+TEXT_REPEATED = 100  # a payload of 4 kB: thirty thousand held at once would be 120 MB
 # What is held at a time is less than the smaller collection, or that one would not fill it.
 SETTINGS = {
     "Q2V_SNAPSHOT_PAGE_POINTS": "100",
