@@ -82,6 +82,21 @@ class Points:
         rows = self._rows(numbers) if whole else self._bare_rows(numbers)
         return b"".join([rows.data, self._cursor(end)])
 
+    @staticmethod
+    def decode(answer: bytes) -> list[tuple[int, dict[str, object], list[float]]]:
+        """Number, payload and values of each point of an answer, by the protocol's own messages."""
+        return [
+            (
+                point.id.num - FIRST_ID,
+                {
+                    key: getattr(value, value.WhichOneof("kind"))
+                    for key, value in point.payload.items()
+                },
+                list(point.vectors.vector.dense.data),
+            )
+            for point in wire.ScrollResponse.FromString(answer).result
+        ]
+
     def _cursor(self, end: int) -> bytes:
         if end == self.size:
             return b""

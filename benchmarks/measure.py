@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from typing_extensions import override
+
 ROUNDS = 5
 
 
@@ -21,6 +23,7 @@ class Demand:
             return False
         return self.at_least is None or value >= self.at_least * (1 - slack)
 
+    @override
     def __str__(self) -> str:
         """As in the table of the demands."""
         if self.at_most is not None:
@@ -40,6 +43,7 @@ class Line:
     figure: float  # what is demanded of: mostly the ratio of the two
     demand: Demand
 
+    @override
     def __str__(self) -> str:
         """One row."""
         theirs = "" if self.theirs is None else f"{self.theirs:,.2f}"

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import closing, contextmanager, redirect_stderr
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,12 +14,12 @@ from qdrant_to_parquet.exporter import export_collection
 
 from benchmarks.commands import serving
 from benchmarks.made import FIRST_ID, Points
-from benchmarks.measure import Demand, Line, cpu_ms, faster_line, ratio_line
+from benchmarks.measure import ROUNDS, Demand, Line, cpu_ms, faster_line, ratio_line
 from benchmarks.silence import Silence
 from benchmarks.steps import Steps
 from migrate.adapters.clock import SystemClock
 from migrate.adapters.qdrant_grpc_packed import packed_scroll_response
-from migrate.adapters.qdrant_server import open_server_source
+from migrate.adapters.qdrant_server import TransportChoice, open_server_source
 from migrate.adapters.qdrant_server_source import ServerSource
 from migrate.stages.snapshot import SnapshotOptions
 from migrate.stages.snapshot import run as take_snapshot
@@ -34,8 +34,9 @@ class Scrolls:
 
     def __init__(self, grpc_url: str, rest_url: str, rows: int) -> None:
         self._rows = rows
+        self._sources: list[ServerSource] = []
         self._grpc_url, self._rest_url = grpc_url, rest_url
-        port = urlsplit(grpc_url).port
+        port = urlsplit(grpc_url).port or 0
         self._address = f"127.0.0.1:{port}"
         self._grpc_client = QdrantClient(
             host="127.0.0.1", grpc_port=port, prefer_grpc=True, check_compatibility=False
@@ -47,17 +48,27 @@ class Scrolls:
             "/qdrant.Points/Scroll", request_serializer=wire.ScrollPoints.SerializeToString
         )
 
-    def source(self, transport: str) -> ServerSource:
-        """Ours."""
-        return open_server_source(
+    def close(self) -> None:
+        """Let go of all connections."""
+        self._channel.close()
+        self._grpc_client.close()
+        self._rest_client.close()
+        for source in self._sources:
+            source.close()
+
+    def source(self, transport: TransportChoice) -> ServerSource:
+        """Ours; closed with the others."""
+        source = open_server_source(
             self._grpc_url if transport == "grpc" else self._rest_url,
             collection=COLLECTION,
             api_key=None,
             transport=transport,
             clock=SystemClock(),
         )
+        self._sources.append(source)
+        return source
 
-    def ours(self, transport: str) -> Callable[[], object]:
+    def ours(self, transport: TransportChoice) -> Callable[[], object]:
         """All points as pages of float32 and canonical payloads."""
         source = self.source(transport)
 
@@ -100,7 +111,7 @@ class Scrolls:
                 with_vectors=wire.WithVectorsSelector(enable=True),
             )
             answer = kind.FromString(self._scroll(request))
-            for point in answer.result:  # type: ignore[attr-defined]
+            for point in answer.result:
                 np.frombuffer(point.vectors.vector.dense.data[0], np.float32)
                 {
                     key: value.string_value or value.integer_value
@@ -124,10 +135,12 @@ def scrolls(rows: int) -> Iterator[Scrolls]:
         serving("benchmarks.served", *made) as grpc_url,
         serving("benchmarks.served_rest", *made) as rest_url,
     ):
-        yield Scrolls(grpc_url.strip(), rest_url.strip(), rows)
+        there = Scrolls(grpc_url.strip(), rest_url.strip(), rows)
+        with closing(there):
+            yield there
 
 
-def scroll_lines(there: Scrolls) -> Iterator[Line]:
+def scroll_lines(there: Scrolls, *, rounds: int = ROUNDS) -> Iterator[Line]:
     """CPU of this process for all points; the servers are other processes."""
     grpc_, floor, client, rest, rest_client = cpu_ms(
         there.ours("grpc"),
@@ -135,6 +148,7 @@ def scroll_lines(there: Scrolls) -> Iterator[Line]:
         there.by_grpc_client,
         there.ours("rest"),
         there.by_rest_client,
+        rounds=rounds,
     )
     yield ratio_line("scroll over gRPC", grpc_, "stub, bytes, dict", floor, Demand())
     yield faster_line(
@@ -151,7 +165,9 @@ def scroll_lines(there: Scrolls) -> Iterator[Line]:
     )  # fmt: skip
 
 
-def snapshot_lines(there: Scrolls, steps: Steps, folder: Path) -> Iterator[Line]:
+def snapshot_lines(
+    there: Scrolls, steps: Steps, folder: Path, *, rounds: int = ROUNDS
+) -> Iterator[Line]:
     """The whole stage against the sum of its floors, by CPU; and the peer that does less."""
     source = there.source("grpc")
     count = iter(range(1_000))
@@ -177,6 +193,7 @@ def snapshot_lines(there: Scrolls, steps: Steps, folder: Path) -> Iterator[Line]
         steps.digest_floor,
         lambda: steps.write_to(folder / "floor"),
         lambda: there.export(folder),
+        rounds=rounds,
     )
     floors = "scroll + sha256 + Parquet + fsync"
     yield ratio_line(

@@ -1,0 +1,89 @@
+"""Each hot step against its floor, in one process and in turn: no figure here is a time.
+
+The demands are those of `make bench`, which measures longer and on a quiet machine. Here they have
+slack: whoever runs the checks does other things meanwhile.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from benchmarks import whole
+from benchmarks.made import Points
+from benchmarks.measure import Line
+from benchmarks.scrolls import scroll_lines, scrolls, snapshot_lines
+from benchmarks.steps import Steps
+
+ROWS = 1_000
+SLACK = 0.5
+POINTS = 4_000  # more than any page, row group or part holds
+HEAVY = {"numpy", "pyarrow", "duckdb", "grpc", "qdrant_client", "httpx", "pydantic", "orjson"}
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory: pytest.TempPathFactory) -> Steps:
+    return Steps(tmp_path_factory.mktemp("steps"), ROWS)
+
+
+def check(lines: Iterable[Line]) -> None:
+    """Every line that demands something, with slack."""
+    for line in lines:
+        assert line.demand.holds(line.figure, slack=SLACK), str(line)
+
+
+def test_encoding_costs_little_more_than_formatting_the_numbers(steps: Steps) -> None:
+    check(steps.encode_lines())
+
+
+def test_a_value_takes_no_more_text_than_it_needs(steps: Steps) -> None:
+    (line,) = (line for line in steps.encode_lines() if line.unit == "B")
+
+    assert line.demand.holds(line.figure), str(line)
+
+
+def test_scrolls_and_snapshots_keep_their_distance(steps: Steps, tmp_path: Path) -> None:
+    """From the client's own scroll, and from a tool that writes Parquet and checks less."""
+    with scrolls(ROWS) as there:
+        check(scroll_lines(there, rounds=3))
+        once, _, peer = snapshot_lines(there, steps, tmp_path, rounds=3)
+
+    assert once.figure < 2 * (1 + SLACK), str(once)
+    assert peer.figure > 2, str(peer)
+
+
+def test_memory_beyond_that_of_next_to_nothing_is_within_the_demands(tmp_path: Path) -> None:
+    small, moved = whole.move(whole.EMPTY, tmp_path), whole.move(POINTS, tmp_path)
+
+    for line in [*whole.memory_lines(small, moved), whole.request_line(moved)]:
+        assert line.demand.holds(line.figure), str(line)
+
+
+def test_help_loads_none_of_the_libraries_that_take_long() -> None:
+    program = (
+        "import sys, contextlib\n"
+        "from q2v.main import cli\n"
+        "with contextlib.suppress(SystemExit):\n"
+        "    cli.main(['--help'])\n"
+        f"print(sorted({HEAVY} & set(sys.modules)))"
+    )
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert "snapshot" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_made_points_are_what_a_server_would_send() -> None:
+    """The benchmarks' source puts answers together from bytes: they have to be true ones."""
+    points = Points(2_345, dimensions=96)
+    found = points.decode(points.scroll(995, 1_100, whole=True))
+
+    assert [number for number, _, _ in found] == list(range(995, 995 + 1_100))
+    for number, payload, values in found:
+        assert payload == points.payload(number)
+        assert values == points.pool[number % len(points.pool)].tolist()
+        assert points.number(points.vector_id(number)) == number
