@@ -183,10 +183,7 @@ def _open_part(
     with local_io("reading", path), disk().open_to_read(path) as file:
         size = file.seek(0, 2)
         file.seek(0)
-        wrong = size != part.bytes
-        if not wrong and check_bytes:
-            wrong = hash_open_file(file) != (part.bytes, part.sha256)
-        if wrong:
+        if size != part.bytes or (check_bytes and hash_open_file(file)[1] != part.sha256):
             raise damaged(
                 str(path),
                 f"points {part.first_id} to {part.last_id}: not the bytes of the manifest",

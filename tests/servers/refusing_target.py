@@ -45,6 +45,7 @@ class MemoryVectors:
     after: Callable[[], None] = lambda: None  # ... or on the way back
     stored: dict[VectorId, Vector] = field(default_factory=dict)
     uploads: list[Upload] = field(default_factory=list)
+    fetched: set[VectorId] = field(default_factory=set)
 
     def identity(self) -> dict[str, str]:
         return {"host": "memory", "vector_index": INDEX.name}
@@ -95,6 +96,7 @@ class MemoryVectors:
         return Accepted(mutation_id=MutationId(f"m{len(self.uploads)}"), server_date=None)
 
     def fetch(self, ids: Sequence[VectorId]) -> dict[VectorId, Vector]:
+        self.fetched.update(ids)
         return {vector_id: self.stored[vector_id] for vector_id in ids if vector_id in self.stored}
 
     def list_ids(self) -> Iterator[list[VectorId]]:

@@ -18,6 +18,7 @@ from migrate.stages import kv_index, pre_images, upload
 from migrate.stages import snapshot as stage
 from migrate.stages.rounds import open_round
 from migrate.stages.settle import SettleRules
+from migrate.stages.uploading import Uploader
 from reconcile import rollback
 from reconcile.reading import ReconcileRules
 from reconcile.report import ReconcileReport
@@ -83,6 +84,7 @@ class WholeRun:
     vectors: MemoryVectors
     kv: MemoryKv
     progress: Silence
+    workers: int = 1  # threads that upload
 
     def open(self) -> RunFolder:
         """The run as the disk has it."""
@@ -107,6 +109,7 @@ class WholeRun:
                 run,
                 self.vectors,
                 only=selection.vectors,
+                workers=self._several(run) if self.workers > 1 else (),
                 stop=stop,
                 rules=SETTLE,
                 clock=clock,
@@ -117,6 +120,12 @@ class WholeRun:
             )
         finally:
             run.close()
+
+    def _several(self, run: RunFolder) -> list[Uploader]:
+        return [
+            Uploader(run.snapshot, run.plan, self.vectors, excluded=run.excluded_rows())
+            for _ in range(self.workers)
+        ]
 
     def reconcile(self) -> ReconcileReport:
         """Compare the stores with the run; the source is left out."""
