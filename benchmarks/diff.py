@@ -19,7 +19,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from benchmarks.measure import Demand, Line
-from migrate.adapters.listed_ids import ID_COLUMNS, ListedIds
+from migrate.adapters.listed_ids import ID_COLUMNS, MEMORY_MB, ListedIds
 from migrate.adapters.target_table import (
     ROW_GROUP_ROWS,
     TARGETS_SCHEMA,
@@ -117,7 +117,7 @@ def lines(folder: Path, vectors: int = VECTORS) -> Iterator[Line]:
     """CPU and memory of one comparison; the demands are for ten million."""
     check_disk(folder, vectors)
     found = measure(vectors, folder)
-    what = f"{vectors // APART:,} missing on each side, limit of duckdb 200 MB"
+    what = f"{vectors // APART:,} missing on each side, duckdb's limit {MEMORY_MB} MB"
     yield Line(
         name=f"diff of {vectors:,} ids, CPU",
         ours=found["cpu_s"],

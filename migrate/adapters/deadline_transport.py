@@ -21,7 +21,7 @@ from migrate.core.base_url import BaseUrl
 from migrate.core.limits import READS_IN_FLIGHT_MAX
 from migrate.ports import Clock
 
-WRITE_PIECE_BYTES = 256 * 1024  # between two pieces the deadline is looked at
+WRITE_PIECE_BYTES = 1024 * 1024  # between two pieces the deadline is looked at
 CONNECTIONS_MAX = READS_IN_FLIGHT_MAX  # so that none of them waits for a connection
 
 

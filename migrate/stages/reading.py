@@ -4,11 +4,12 @@ A range is a unit of work of its own (decision 0001): whoever reads it, in this 
 of its own, writes the same bytes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from queue import SimpleQueue
+from typing import Literal, Protocol, TypeVar
 
-from migrate.adapters.in_flight import check_wanted
+from migrate.adapters.in_flight import check_wanted, in_order
 from migrate.adapters.snapshot_folder import part_path
 from migrate.adapters.snapshot_parquet import read_digests, write_part
 from migrate.core.digest import digest_points
@@ -21,6 +22,7 @@ from migrate.stages.walk import walk_points
 ID_PAGE_POINTS = 10_000  # ids alone are cheap: 20,000 took 0.1 s (contract/qdrant 3.2)
 
 SecondReading = Literal["digest", "ids"]
+Result = TypeVar("Result")
 
 
 class RangeReader(Protocol):
@@ -122,3 +124,34 @@ class PartReader:
         for ids, digests in read_digests(path, part, self._vectors, check_bytes=False):
             written.update(zip(ids, digests, strict=True))
         return written
+
+
+class Readers:
+    """The readers of one snapshot, each at work on one range."""
+
+    def __init__(self, readers: Sequence[RangeReader]) -> None:
+        """At least one."""
+        self._readers = readers
+        self._idle: SimpleQueue[RangeReader] = SimpleQueue()
+        for reader in readers:
+            self._idle.put(reader)
+
+    def each(
+        self, work: Callable[[RangeReader, Range], Result], spans: Iterable[Range]
+    ) -> Generator[tuple[Range, Result], None, None]:
+        """The work of every range, in order, done by whichever reader is free."""
+
+        def by_any(span: Range) -> Result:
+            reader = self._idle.get()
+            try:
+                return work(reader, span)
+            finally:
+                self._idle.put(reader)
+
+        # One range for each, and one more for who is done before the one whose turn it is.
+        count = len(self._readers)
+        return in_order(by_any, spans, width=2 * count - 1, threads=count, on_stop=self._give_up)
+
+    def _give_up(self) -> None:
+        for reader in self._readers:
+            reader.give_up()

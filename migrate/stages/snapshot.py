@@ -6,14 +6,12 @@ the snapshot, so points that were added, changed or deleted meanwhile cannot hid
 """
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
-from typing import TypeVar
 
 from migrate.adapters.disk import disk
 from migrate.adapters.durable import (
@@ -26,7 +24,6 @@ from migrate.adapters.durable import (
     remove_folder,
     write_durably,
 )
-from migrate.adapters.in_flight import in_order
 from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.snapshot_folder import (
     JOURNAL,
@@ -53,13 +50,18 @@ from migrate.core.snapshot_state import (
 )
 from migrate.errors import PreconditionError
 from migrate.ports import Clock, PointSource, Progress
-from migrate.stages.reading import ID_PAGE_POINTS, PartReader, RangeReader, SecondReading
+from migrate.stages.reading import (
+    ID_PAGE_POINTS,
+    PartReader,
+    RangeReader,
+    Readers,
+    SecondReading,
+)
 from migrate.stages.walk import walk_ids
 
 READINGS_MAX = 4  # second readings before a moving source is given up
 LISTED_IDS_MAX = 20
 
-Result = TypeVar("Result")
 OpenReaders = Callable[
     [Path, tuple[VectorSpec, ...], int], AbstractContextManager[Sequence[RangeReader]]
 ]
@@ -146,7 +148,7 @@ def run(
             _open(copy, clock, progress)
         _drop_unsealed_parts(folder, fold_snapshot(journal.entries))
         with open_readers(folder, collection.vectors, _points(journal)) as processes:
-            readers = _Readers(processes or [_reader(copy)] * options.readers)
+            readers = Readers(processes or [_reader(copy)] * options.readers)
             _write_missing_parts(copy, readers, progress)
             _read_again(copy, readers, progress)
         manifest = _seal(copy, clock)
@@ -267,7 +269,7 @@ def _reader(copy: _Copy) -> PartReader:
     )
 
 
-def _write_missing_parts(copy: _Copy, readers: "_Readers", progress: Progress) -> None:
+def _write_missing_parts(copy: _Copy, readers: Readers, progress: Progress) -> None:
     state = fold_snapshot(copy.journal.entries)
     progress.start("reading points", total=_points(copy.journal), unit="points")
     missing = []
@@ -287,7 +289,7 @@ def _is_there(folder: Path, part: PartRecord) -> bool:
 
 
 def _write_ranges(
-    copy: _Copy, readers: "_Readers", spans: Iterable[Range], progress: Progress
+    copy: _Copy, readers: Readers, spans: Iterable[Range], progress: Progress
 ) -> None:
     """Read ranges into their parts; the journal entry makes each count."""
     with closing(readers.each(lambda reader, span: reader.write(span), spans)) as parts:
@@ -296,37 +298,7 @@ def _write_ranges(
             progress.advance(part.rows, bytes_=part.bytes)
 
 
-class _Readers:
-    """The readers of one snapshot, each at work on one range."""
-
-    def __init__(self, readers: Sequence[RangeReader]) -> None:
-        self._readers = readers
-        self._idle: SimpleQueue[RangeReader] = SimpleQueue()
-        for reader in readers:
-            self._idle.put(reader)
-
-    def each(
-        self, work: Callable[[RangeReader, Range], Result], spans: Iterable[Range]
-    ) -> Generator[tuple[Range, Result], None, None]:
-        """The work of every range, in order, done by whichever reader is free."""
-
-        def by_any(span: Range) -> Result:
-            reader = self._idle.get()
-            try:
-                return work(reader, span)
-            finally:
-                self._idle.put(reader)
-
-        # One range for each, and one more for who is done before the one whose turn it is.
-        count = len(self._readers)
-        return in_order(by_any, spans, width=2 * count - 1, threads=count, on_stop=self._give_up)
-
-    def _give_up(self) -> None:
-        for reader in self._readers:
-            reader.give_up()
-
-
-def _read_again(copy: _Copy, readers: "_Readers", progress: Progress) -> None:
+def _read_again(copy: _Copy, readers: Readers, progress: Progress) -> None:
     """Read everything again until a whole reading finds nothing changed."""
     changed: list[str] = []
     for _ in range(READINGS_MAX):
