@@ -83,7 +83,7 @@ OF_THE_MOVE = (
         name="first-of-different-points-moves",
         effect="of two points with one target id one is lost, and the counts still add up",
         file=f"{ADAPTERS}/id_table.py",
-        old="count(DISTINCT content) = 1 AS identical",
+        old="min(content) = max(content) AS identical",
         new="count(*) > 1 AS identical",
         test=f"{TESTS}/stages/test_plan.py::test_of_different_points_with_one_id_none_moves",
     ),
