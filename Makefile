@@ -7,8 +7,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.installed
 # Nothing is written outside the clone: caches and temporary files stay in it. Bytecode is kept, also
-# where the environment says otherwise: the tests start many processes.
+# where the environment says otherwise: the tests start many processes. Output is buffered, as it is
+# for whoever calls q2v.
 export PYTHONDONTWRITEBYTECODE :=
+export PYTHONUNBUFFERED :=
 export TMPDIR := $(CURDIR)/build/tmp
 $(shell mkdir -p $(TMPDIR))
 

@@ -1,6 +1,7 @@
 """The command `q2v`: finds its subcommands when they are asked for, and ends with a known code."""
 
 import importlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -162,4 +163,20 @@ def main() -> NoReturn:
         try:
             cli.main(stop=stop)
         except Stopped as late:  # while another failure was being told
-            sys.exit(failures.explain_stop(late.number).exit_code)
+            _leave(failures.explain_stop(late.number).exit_code)
+        except SystemExit as end:
+            _leave(end.code)
+
+
+def _leave(code: object) -> NoReturn:
+    """End the process. What stdout could not take is still in its buffer, and was told of.
+
+    The interpreter would try again on its way out, complain in words of its own, and change the
+    exit code.
+    """
+    if isinstance(code, int) and sys.stdout is not None:
+        try:
+            sys.stdout.flush()
+        except (OSError, ValueError):
+            os._exit(code)
+    sys.exit(code)  # type: ignore[arg-type]  # as `cli.main` gave it
