@@ -58,7 +58,7 @@ def command(
         else:
             stack.enter_context(FolderLock(folder))
             found = find_snapshot(folder, snapshot, wiring.seal_key(settings))
-            with planning.open_id_table(folder) as table:
+            with planning.open_id_table(folder, found.manifest.points) as table:
                 values, findings = planning.plan_snapshot(found, settings, choices, table, progress)
         state, request_s = None, None
         credentials = wiring.source_credential_notes(settings) if snapshot is None else ()

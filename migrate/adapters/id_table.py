@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from migrate.adapters.file_table import FILE_COUNT, FILES, FileVectors, group_files
-from migrate.adapters.spilling import SpillingDatabase
+from migrate.adapters.spilling import MEMORY_MB, SpillingDatabase
 from migrate.core.model import VectorId
 
 _EXPORT_ROWS = 50_000
@@ -27,6 +27,8 @@ _SCHEMA = pa.schema(
 )
 
 
+# At ten million rows 60 MB were too little to sort them, 120 enough; a full index has 20 million.
+ROWS_PER_MB = 50_000
 # Without count(DISTINCT content): its states do not spill, and at ten million ids 100 MB were not
 # enough for them.
 _COLLISIONS = """
@@ -67,11 +69,13 @@ class FileGap:
 class IdTable(SpillingDatabase):
     """A table of (row, target id, file, order, content digest)."""
 
-    def __init__(self, spill: Path) -> None:
+    def __init__(self, spill: Path, *, rows: int = 0) -> None:
+        """`rows` is about how many there will be: sorting very many takes more than a few."""
         super().__init__(
             spill,
             "vectors (row BIGINT, vector_id VARCHAR, file VARCHAR, position BIGINT, content BLOB, "
             "point VARCHAR, metadata_bytes BIGINT, notes VARCHAR[])",
+            memory_mb=max(MEMORY_MB, rows // ROWS_PER_MB),
         )
 
     def add(

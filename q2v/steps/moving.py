@@ -90,7 +90,7 @@ def migrate(
     started = clock.monotonic_s()
     run = _choose_run(snapshot, target, settings, choices)
     if run is None:
-        with open_id_table(folder) as table:
+        with open_id_table(folder, snapshot.manifest.points) as table:
             plan, quarantined = _plan(
                 snapshot, target, settings, choices, table, clock=clock, progress=progress
             )

@@ -70,7 +70,7 @@ def plan_source(
     points = source.count_points()
     _check_not_empty(points, choices)
     pages = walk_points(source, None, None, limit=settings.snapshot.page_points)
-    with open_id_table(folder) as table:
+    with open_id_table(folder, points) as table:
         return values, _find(pages, points, values, settings, table, progress=progress)
 
 
@@ -88,9 +88,9 @@ def plan_snapshot(
         return values, _find(drawn, points, values, settings, table, progress=progress)
 
 
-def open_id_table(folder: Path) -> IdTable:
+def open_id_table(folder: Path, points: int) -> IdTable:
     """The table that a plan fills; what does not fit in memory goes to `folder`."""
-    return IdTable(folder / SPILL)
+    return IdTable(folder / SPILL, rows=points)
 
 
 def _values(vectors: tuple[VectorSpec, ...], settings: Settings, choices: Choices) -> ValueRules:
