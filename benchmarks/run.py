@@ -52,7 +52,9 @@ def _step_lines(folder: Path) -> Iterator[Line]:
     yield from rows.lines()
     with scrolls.scrolls(steps.ROWS) as readers:
         yield from scrolls.scroll_lines(readers)
-        yield from scrolls.snapshot_lines(readers, rows, folder)
+    with scrolls.scrolls(scrolls.SNAPSHOT_ROWS) as readers:
+        whole_rows = steps.Steps(folder, scrolls.SNAPSHOT_ROWS)
+        yield from scrolls.snapshot_lines(readers, whole_rows, folder)
     with uploads.uploads(rows) as senders:
         yield from uploads.upload_lines(senders)
 

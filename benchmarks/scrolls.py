@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, redirect_stderr
 from pathlib import Path
+from shutil import rmtree
 from urllib.parse import urlsplit
 
 import grpc
@@ -21,12 +22,14 @@ from migrate.adapters.clock import SystemClock
 from migrate.adapters.qdrant_grpc_packed import packed_scroll_response
 from migrate.adapters.qdrant_server import TransportChoice, open_server_source
 from migrate.adapters.qdrant_server_source import ServerSource
+from migrate.stages.reading import SecondReading
 from migrate.stages.snapshot import SnapshotOptions
 from migrate.stages.snapshot import run as take_snapshot
 from migrate.stages.walk import walk_points
 
 PAGE_POINTS = 250
 COLLECTION = "chunks"
+SNAPSHOT_ROWS = 12_000  # three parts
 
 
 class Scrolls:
@@ -170,19 +173,15 @@ def snapshot_lines(
 ) -> Iterator[Line]:
     """The whole stage against the sum of its floors, by CPU; and the peer that does less."""
     source = there.source("grpc")
-    count = iter(range(1_000))
 
-    def take(second_reading: str, readers: int = 1) -> Callable[[], object]:
-        options = SnapshotOptions(second_reading=second_reading, readers=readers)  # type: ignore[arg-type]
+    def take(second_reading: SecondReading) -> Callable[[], object]:
+        place = folder / second_reading
+        options = SnapshotOptions(second_reading=second_reading)
 
         def call() -> None:
-            take_snapshot(
-                source,
-                folder / f"s{next(count)}",
-                options,
-                clock=SystemClock(),
-                progress=Silence(),
-            )
+            # The floor and the peer write over their former file, so its memory is used again.
+            rmtree(place, ignore_errors=True)
+            take_snapshot(source, place, options, clock=SystemClock(), progress=Silence())
 
         return call
 

@@ -80,7 +80,7 @@ def _verify_points(snapshot: Snapshot, progress: Progress) -> int:
                 if digest != kept
             )
             raise damaged(str(snapshot.folder), f"point {bad.text} does not match its digest")
-        whole.add(digests)
+        whole.add(b"".join(digests))
         progress.advance(len(rows.page))
     if whole.hexdigest() != snapshot.manifest.set_digest:
         raise damaged(str(snapshot.folder), "the set digest is not that of the manifest")

@@ -15,6 +15,7 @@ from migrate.errors import LocalStorageError
 
 TEMPORARY_SUFFIX = ".q2v-tmp"  # names that nobody else would choose: they are removed unasked
 _READ_BYTES = 1 << 20
+_GATHERED_BYTES = 1 << 16  # of small writes; what is longer goes to the file without a copy
 _REMEDIES = {
     errno.ENOSPC: "free some disk space, then run the same command again",
     errno.EROFS: "the file system is read-only: use another --dir",
@@ -60,7 +61,7 @@ def refuse_links(*folders: Path) -> None:
 
 def open_new(path: Path) -> BinaryIO:
     """Open a file for writing that does not exist yet; never through a link. Mode 0600."""
-    return io.BufferedWriter(disk().create(path), _READ_BYTES)
+    return io.BufferedWriter(disk().create(path), _GATHERED_BYTES)
 
 
 @contextmanager
@@ -74,7 +75,7 @@ def durable_file(path: Path) -> Iterator["HashedFile"]:
         disk().remove(temporary)  # of an earlier, killed attempt; the lock is ours
         raw = disk().create(temporary)
         try:
-            with HashedFile(raw, _READ_BYTES) as file:
+            with HashedFile(raw, _GATHERED_BYTES) as file:
                 yield file
                 file.flush()
                 disk().sync(raw)

@@ -83,18 +83,26 @@ def _parse(kind: type[Message], answer: bytes) -> Any:
 
 
 def _id(point: RetrievedPoint) -> PointId:
-    match point.id.WhichOneof("point_id_options"):
+    wire = point.id
+    if number := wire.num:  # a u64 by declaration; what is 0 here is looked at closely
+        return PointId(0, number)
+    match wire.WhichOneof("point_id_options"):
         case "num":
-            return PointId.parse(point.id.num)
+            return PointId(0, 0)
         case "uuid":
-            return PointId.parse(point.id.uuid)
+            return PointId.parse(wire.uuid)
         case _:
             raise ValueError("the answer holds a point without id")
 
 
 def _payload(point: RetrievedPoint, point_id: PointId) -> bytes:
+    fields = point.payload
     return encode_canonical_json(
-        {key: _plain(value, point_id, key) for key, value in point.payload.items()}
+        {
+            # Most are text, and only text can be some: what is empty here is looked at closely.
+            key: (value := fields[key]).string_value or _plain(value, point_id, key)
+            for key in fields
+        }
     )
 
 

@@ -163,7 +163,13 @@ class _DenseRows:
 def decode_rows(table: pa.Table, vectors: Sequence[VectorSpec]) -> tuple[Page, tuple[bytes, ...]]:
     """A page of rows as read, with the columns of the named vectors only, and their digests."""
     page = Page(
-        ids=decode_ids(table),
+        ids=tuple(
+            map(
+                PointId.from_text,
+                table.column("point_id").to_pylist(),
+                table.column("point_id_type").to_pylist(),
+            )
+        ),
         payloads=tuple(table.column("payload").cast(pa.binary()).to_pylist()),
         vectors={
             spec.name: _decode_column(table.column(vector_column(spec.name)), spec)
@@ -172,13 +178,6 @@ def decode_rows(table: pa.Table, vectors: Sequence[VectorSpec]) -> tuple[Page, t
         irregular=tuple(table.column("irregular").cast(pa.binary()).to_pylist()),
     )
     return page, tuple(table.column("digest").to_pylist())
-
-
-def decode_ids(table: pa.Table) -> tuple[PointId, ...]:
-    """The ids of rows as read."""
-    texts = table.column("point_id").to_pylist()
-    types = table.column("point_id_type").to_pylist()
-    return tuple(map(PointId.from_text, texts, types))
 
 
 def _decode_column(column: pa.ChunkedArray, spec: VectorSpec) -> VectorColumn:

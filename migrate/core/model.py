@@ -7,7 +7,7 @@ Hot paths work on whole pages: one float32 matrix and one list of payloads per p
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NewType
+from typing import NamedTuple, NewType
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +27,11 @@ class PointIdType(StrEnum):
     UUID = "uuid"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class PointId:
-    """A point id in the source's own order: all integers ascending, then all UUIDs ascending."""
+class PointId(NamedTuple):
+    """A point id in the source's own order: all integers ascending, then all UUIDs ascending.
+
+    A tuple, because every point costs several of them, and comparisons in plenty.
+    """
 
     rank: int  # 0 for an integer, 1 for a UUID
     number: int  # u64, or the UUID's 128 bits

@@ -15,7 +15,7 @@ from migrate.core.model import PointId, VectorKind, VectorSpec
 OPENED = (
     "snapshot_opened"  # format, fingerprint, collection, starts, points, count_start, started_at
 )
-PART_SEALED = "part_sealed"  # the fields of PartRecord, and ids_digest; a later one replaces
+PART_SEALED = "part_sealed"  # the fields of PartRecord; a later one replaces
 # Part files of about 64 MiB of raw data: a kill costs at most that much reading again, and
 # 1,000 parts make a collection of 5 million points at 3,072 dimensions.
 PART_BYTES = 64 * 1024 * 1024

@@ -4,7 +4,9 @@ A range is a unit of work of its own (decision 0001): whoever reads it, in this 
 of its own, writes the same bytes.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Literal, Protocol, TypeVar
@@ -14,8 +16,8 @@ from migrate.adapters.snapshot_folder import part_path
 from migrate.adapters.snapshot_parquet import read_digests, write_part
 from migrate.core.digest import digest_points
 from migrate.core.manifest import PartRecord
-from migrate.core.model import Page, PointId, VectorSpec
-from migrate.core.snapshot_state import Range
+from migrate.core.model import Page, VectorSpec
+from migrate.core.snapshot_state import Range, part_rows
 from migrate.ports import PointSource
 from migrate.stages.walk import walk_points
 
@@ -25,14 +27,22 @@ SecondReading = Literal["digest", "ids"]
 Result = TypeVar("Result")
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A part beside its range as the source has it now."""
+
+    differing: list[str]  # ids that were added, changed or deleted since the part was written
+    digests: bytes  # of the part's rows in id order, DIGEST_BYTES each
+
+
 class RangeReader(Protocol):
     """Reads one range at a time. Raises whatever the source or the disk raises."""
 
     def write(self, span: Range) -> PartRecord:
         """Read the range into its part, durably."""
 
-    def changed_ids(self, span: Range, part: PartRecord) -> list[str]:
-        """The ids of the range that were added, changed or deleted since its part was written."""
+    def compare(self, span: Range, part: PartRecord) -> "Comparison":
+        """Read the range again, and its part: what differs."""
 
     def give_up(self) -> None:
         """Called by another thread: end at once, if that is possible, whatever is under way."""
@@ -62,7 +72,7 @@ class PartReader:
         ends: list[str] = []
 
         def pages() -> Iterator[tuple[Page, list[bytes]]]:
-            for page in self._pages(span):
+            for page in self._pages(span, part_rows(self._vectors)):
                 if not ends:
                     ends.append(page.ids[0].text)
                 ends[1:] = [page.ids[-1].text]
@@ -79,51 +89,57 @@ class PartReader:
             last_id=ends[-1] if ends else "",
         )
 
-    def changed_ids(self, span: Range, part: PartRecord) -> list[str]:
+    def compare(self, span: Range, part: PartRecord) -> Comparison:
         """See RangeReader."""
         written = self._written_digests(part)
-        differing: list[str] = []
         if self._second_reading == "digest":
-            for page in self._pages(span):
-                for point_id, digest in zip(page.ids, digest_points(page), strict=True):
-                    if written.pop(point_id, None) != digest:
-                        differing.append(point_id.text)
+            found = self._found_digests(span, part)
         else:
-            for point_id in self._ids(span):
-                if written.pop(point_id, None) is None:
-                    differing.append(point_id.text)
-        return differing + [point_id.text for point_id in written]
+            found = {text: written.get(text, b"") for text in self._found_ids(span, part)}
+        differing = [text for text, digest in found.items() if written.get(text) != digest]
+        differing += [text for text in written if text not in found]
+        return Comparison(differing, b"".join(written.values()))
 
     def give_up(self) -> None:
         """See RangeReader: its threads look by themselves whether they are still wanted."""
 
-    def _pages(self, span: Range) -> Iterator[Page]:
-        for page in walk_points(self._source, span.start, span.stop, limit=self._page_points):
+    def _pages(self, span: Range, expected: int) -> Iterator[Page]:
+        pages = walk_points(
+            self._source, span.start, span.stop, limit=self._page_points, expected=expected
+        )
+        for page in pages:
             check_wanted()
             yield page
 
-    def _ids(self, span: Range) -> Iterator[PointId]:
+    def _found_digests(self, span: Range, part: PartRecord) -> dict[str, bytes]:
+        """Id and digest of every point of a range."""
+        return {
+            point_id.text: digest
+            for page in self._pages(span, part.rows)
+            for point_id, digest in zip(page.ids, digest_points(page), strict=True)
+        }
+
+    def _found_ids(self, span: Range, part: PartRecord) -> Iterator[str]:
+        """Every id of a range."""
+        limit = min(ID_PAGE_POINTS, part.rows + 1)  # one more shows that they are all
         start = span.start
-        while ids := self._source.read_ids(start, limit=ID_PAGE_POINTS):
+        while ids := self._source.read_ids(start, limit=limit):
             check_wanted()
-            for point_id in ids:
-                if span.stop is not None and point_id >= span.stop:
-                    return
-                yield point_id
+            end = len(ids) if span.stop is None else bisect_left(ids, span.stop)
+            for point_id in ids[:end]:
+                yield point_id.text
             start = ids[-1].successor()
-            if start is None:
+            if end < len(ids) or start is None:
                 return
 
-    def _written_digests(self, part: PartRecord) -> dict[PointId, bytes]:
-        """Id and digest of every row of a part; a few thousand, so a dict is fine.
-
-        The part's own bytes are checked when it is sealed: here it is compared with the source.
-        """
-        written: dict[PointId, bytes] = {}
+    def _written_digests(self, part: PartRecord) -> dict[str, bytes]:
+        """Id and digest of every row of a part; a few thousand, so a dict is fine."""
         path = part_path(self._folder, part.ordinal)
-        for ids, digests in read_digests(path, part, self._vectors, check_bytes=False):
-            written.update(zip(ids, digests, strict=True))
-        return written
+        return {
+            text: digest
+            for rows in read_digests(path, part, self._vectors)
+            for text, digest in zip(*rows, strict=True)
+        }
 
 
 class Readers:

@@ -136,7 +136,8 @@ def _pages(
         return
     progress.start(f"reading part {part.ordinal} again", total=part.rows, unit="points")
     stop = _point_id(part.last_id).successor()
-    for page in walk_points(source, _point_id(part.first_id), stop, limit=page_points):
+    start = _point_id(part.first_id)
+    for page in walk_points(source, start, stop, limit=page_points, expected=part.rows):
         yield page, digest_points(page)
         progress.advance(len(page))
 

@@ -33,7 +33,6 @@ from migrate.adapters.snapshot_folder import (
     part_path,
     unsealed_folders,
 )
-from migrate.adapters.snapshot_parquet import read_digests
 from migrate.core.canonical import encode_canonical_json
 from migrate.core.digest import SetDigest
 from migrate.core.journal import JOURNAL_FORMAT
@@ -52,6 +51,7 @@ from migrate.errors import PreconditionError
 from migrate.ports import Clock, PointSource, Progress
 from migrate.stages.reading import (
     ID_PAGE_POINTS,
+    Comparison,
     PartReader,
     RangeReader,
     Readers,
@@ -150,8 +150,8 @@ def run(
         with open_readers(folder, collection.vectors, _points(journal)) as processes:
             readers = Readers(processes or [_reader(copy)] * options.readers)
             _write_missing_parts(copy, readers, progress)
-            _read_again(copy, readers, progress)
-        manifest = _seal(copy, clock)
+            set_digest = _read_again(copy, readers, progress)
+        manifest = _seal(copy, set_digest, clock)
     finally:
         journal.close()
         if not journal.entries:  # nothing was begun: leave nothing behind
@@ -298,40 +298,42 @@ def _write_ranges(
             progress.advance(part.rows, bytes_=part.bytes)
 
 
-def _read_again(copy: _Copy, readers: Readers, progress: Progress) -> None:
-    """Read everything again until a whole reading finds nothing changed."""
-    changed: list[str] = []
+def _read_again(copy: _Copy, readers: Readers, progress: Progress) -> SetDigest:
+    """Read everything again until a whole reading finds nothing changed; the digest of it all."""
+    differing: list[str] = []
     for _ in range(READINGS_MAX):
         state = fold_snapshot(copy.journal.entries)
         total = sum(part.rows for part in state.parts.values())
         progress.start("reading again", total=total, unit="points")
-        changed = []
+        set_digest = SetDigest()
+        differing = []
         moved: list[Range] = []
-        work = partial(_changed_ids, state.parts)
-        with closing(readers.each(work, state.ranges())) as differing:
-            for span, ids in differing:
-                if ids:
-                    changed += ids
+        work = partial(_compare, state.parts)
+        with closing(readers.each(work, state.ranges())) as comparisons:
+            for span, comparison in comparisons:
+                set_digest.add(comparison.digests)
+                if comparison.differing:
+                    differing += comparison.differing
                     moved.append(span)
                 else:
                     progress.advance(state.parts[span.ordinal].rows)
         _write_ranges(copy, readers, moved, progress)
-        if not changed:
-            return
-        progress.say(f"{len(changed)} points changed while they were read; reading once more")
-    shown = ", ".join(changed[:LISTED_IDS_MAX])
+        if not differing:
+            return set_digest
+        progress.say(f"{len(differing)} points changed while they were read; reading once more")
+    shown = ", ".join(differing[:LISTED_IDS_MAX])
     raise PreconditionError(
-        f"the source keeps changing: after {READINGS_MAX} readings still {len(changed)} points "
+        f"the source keeps changing: after {READINGS_MAX} readings still {len(differing)} points "
         f"differ, among them {shown}",
         remedy="stop the writers (RUNBOOK: freeze), then run `q2v snapshot` again: it goes on here",
     )
 
 
-def _changed_ids(parts: Mapping[int, PartRecord], reader: RangeReader, span: Range) -> list[str]:
-    return reader.changed_ids(span, parts[span.ordinal])
+def _compare(parts: Mapping[int, PartRecord], reader: RangeReader, span: Range) -> Comparison:
+    return reader.compare(span, parts[span.ordinal])
 
 
-def _seal(copy: _Copy, clock: Clock) -> SnapshotManifest:
+def _seal(copy: _Copy, set_digest: SetDigest, clock: Clock) -> SnapshotManifest:
     """Last checks against the source, then the manifest: from here on the snapshot exists."""
     state = fold_snapshot(copy.journal.entries)
     assert state.opened is not None
@@ -345,11 +347,6 @@ def _seal(copy: _Copy, clock: Clock) -> SnapshotManifest:
             + ("" if now.vectors == copy.collection.vectors else " and has other vectors"),
             remedy="stop the writers (RUNBOOK: freeze), then run `q2v snapshot` again",
         )
-    set_digest = SetDigest()
-    for part in parts:
-        path = part_path(copy.folder, part.ordinal)
-        for _, digests in read_digests(path, part, copy.collection.vectors, check_bytes=True):
-            set_digest.add(digests)
     if set_digest.count != points:
         raise damaged(str(copy.folder), f"{set_digest.count} digests in {points} rows")
     manifest = SnapshotManifest(

@@ -22,10 +22,21 @@ def walk_ids(source: PointSource, *, limit: int) -> Iterator[list[PointId]]:
 
 
 def walk_points(
-    source: PointSource, start: PointId | None, stop: PointId | None, *, limit: int
+    source: PointSource,
+    start: PointId | None,
+    stop: PointId | None,
+    *,
+    limit: int,
+    expected: int | None = None,
 ) -> Iterator[Page]:
-    """Every point with `start` <= id < `stop`, ascending, each once; None leaves an end open."""
-    while len(page := source.read_points(start, limit=limit)):
+    """Every point with `start` <= id < `stop`, ascending, each once; None leaves an end open.
+
+    `expected` is how many there should be: then the last page is not asked for more than shows
+    that they are all, which saves half a page of reading. A wrong guess costs nothing else.
+    """
+    left = expected or 0
+    while len(page := source.read_points(start, limit=min(limit, left + 1) if left else limit)):
+        left = max(0, left - len(page))
         wanted = take_before(page, stop)
         if len(wanted):
             yield wanted

@@ -1,5 +1,6 @@
 """Readers of a snapshot in processes of their own: each takes one range of ids after the other."""
 
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -11,7 +12,7 @@ from migrate.core.manifest import PartRecord
 from migrate.core.model import PointId, VectorKind, VectorSpec
 from migrate.core.snapshot_state import Range, point_bytes
 from migrate.ports import Progress
-from migrate.stages.reading import PartReader, SecondReading
+from migrate.stages.reading import Comparison, PartReader, SecondReading
 from migrate.stages.snapshot import SnapshotOptions
 from q2v import wiring
 from q2v.secret import load_secret
@@ -79,10 +80,10 @@ class ReaderProcess(WorkerProcess):
         """See RangeReader."""
         return PartRecord(**self.ask(span=_encode_range(span))["part"])
 
-    def changed_ids(self, span: Range, part: PartRecord) -> list[str]:
+    def compare(self, span: Range, part: PartRecord) -> Comparison:
         """See RangeReader."""
-        ids: list[str] = self.ask(span=_encode_range(span), part=asdict(part))["changed"]
-        return ids
+        answer = self.ask(span=_encode_range(span), part=asdict(part))
+        return Comparison(answer["differing"], b64decode(answer["digests"]))
 
 
 def open_worker(details: Mapping[str, Any]) -> Answerer:
@@ -108,7 +109,9 @@ def open_worker(details: Mapping[str, Any]) -> Answerer:
     def answer(question: Mapping[str, Any]) -> dict[str, object]:
         span = _decode_range(question["span"])
         if "part" in question:
-            return {"changed": reader.changed_ids(span, PartRecord(**question["part"]))}
+            found = reader.compare(span, PartRecord(**question["part"]))
+            digests = b64encode(found.digests).decode()
+            return {"differing": found.differing, "digests": digests}
         return {"part": asdict(reader.write(span))}
 
     return answer
