@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import BinaryIO
 
-HEADER_BYTES_MAX = 64 * 1024
+HEADER_BYTES_MAX = 4 * 1024  # ours have 20 to 200: at most two ids stand in them
 _DATA_PAGE, _DATA_PAGE_V2 = 0, 3
 _DATA_HEADER = {_DATA_PAGE: 5, _DATA_PAGE_V2: 8}  # type of page -> field that holds its header
 _ENCODING_FIELD = {_DATA_PAGE: 2, _DATA_PAGE_V2: 4}
 _DEPTH_MAX = 8
 _VARINT_BYTES_MAX = 10
+_CUT_OFF = "a page header that does not end"
 
 
 class _Kind(IntEnum):
@@ -132,12 +133,17 @@ class _CompactReader:
                 raise ValueError(f"a page header with a field of type {kind}")
 
     def _byte(self) -> int:
-        return self._take(1)[0]
+        try:
+            byte = self._content[self.position]
+        except IndexError:
+            raise ValueError(_CUT_OFF) from None
+        self.position += 1
+        return byte
 
     def _take(self, count: int) -> bytes:
         taken = self._content[self.position : self.position + count]
         if len(taken) != count:
-            raise ValueError("a page header that does not end")
+            raise ValueError(_CUT_OFF)
         self.position += count
         return taken
 

@@ -110,7 +110,7 @@ class RowGroup:
         """The rows gathered. Valid until the next `add`: its dense values are not a copy."""
         columns = [
             pa.array([point_id.text for point_id in self._ids], pa.string()),
-            pa.array([point_id.id_type.value for point_id in self._ids], pa.string()),
+            pa.array([point_id.id_type for point_id in self._ids], pa.string()),
             *(self._encode(spec) for spec in self._vectors),
             pa.array(self._payloads, pa.binary()).cast(pa.string()),
             pa.array(self._irregular, pa.binary()).cast(pa.string()),

@@ -69,25 +69,28 @@ class _Column:
     def __init__(self, name: str, column: VectorColumn) -> None:
         self._name = _field(b"n", name.encode())
         self._column = column
+        self._dense_head = b""
+        self._present: list[bool] = []
         self._bytes = memoryview(b"")  # of a dense column, row after row
         self._row_bytes = 0
         if isinstance(column, DenseColumn):
             values = _unsigned_zeros(column.values)
             self._row_bytes = values.itemsize * values.shape[1]
+            self._dense_head = self._name + _head(b"d", self._row_bytes)
+            self._present = column.present.tolist()
             self._bytes = values.reshape(-1).data.cast("B")
 
     def add(self, digest: "hashlib._Hash", position: int) -> None:
         """The vector of one point."""
         column = self._column
-        if isinstance(column, DenseColumn):
-            if not column.present[position]:
-                digest.update(self._name + b"-")
-                return
+        if not isinstance(column, DenseColumn):
+            digest.update(self._name + _encode_vector(column, position))
+        elif self._present[position]:
+            digest.update(self._dense_head)
             start = position * self._row_bytes
-            digest.update(self._name + _head(b"d", self._row_bytes))
             digest.update(self._bytes[start : start + self._row_bytes])  # not copied
         else:
-            digest.update(self._name + _encode_vector(column, position))
+            digest.update(self._name + b"-")
 
 
 def _unsigned_zeros(values: Float32Matrix) -> Float32Matrix:
