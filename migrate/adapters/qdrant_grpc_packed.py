@@ -16,8 +16,8 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorP
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from qdrant_client.grpc import ScrollResponse
 
+from migrate.adapters.qdrant_messages import wire
 from migrate.core.model import DenseColumn, VectorKind, VectorSpec
 
 # `dense` holds the values since 1.17, `data` before. Both stay repeated: a sender may cut a packed
@@ -30,9 +30,9 @@ VALUE_BYTES = 4
 def packed_scroll_response() -> type[Message]:
     """The class of a scroll answer with the values of dense vectors as `repeated bytes`."""
     pool = DescriptorPool()
-    _add_file(pool, ScrollResponse.DESCRIPTOR.file, set())
+    _add_file(pool, wire.ScrollResponse.DESCRIPTOR.file, set())
     found: type[Message] = GetMessageClass(
-        pool.FindMessageTypeByName(ScrollResponse.DESCRIPTOR.full_name)
+        pool.FindMessageTypeByName(wire.ScrollResponse.DESCRIPTOR.full_name)
     )
     return found
 

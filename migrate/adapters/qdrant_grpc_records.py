@@ -10,19 +10,10 @@ from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError, Message
-from qdrant_client.grpc import (
-    PointId as WireId,
-)
-from qdrant_client.grpc import (
-    RetrievedPoint,
-    ScrollResponse,
-    Value,
-    VectorOutput,
-    VectorsOutput,
-)
 
 from migrate.adapters.qdrant_columns import Misfit, PageBuilder, Received
 from migrate.adapters.qdrant_grpc_packed import packed_columns, packed_scroll_response
+from migrate.adapters.qdrant_messages import wire
 from migrate.core.canonical import encode_canonical_json
 from migrate.core.model import Page, PointId, VectorKind, VectorSpec
 from migrate.errors import PreconditionError
@@ -32,14 +23,14 @@ ROUNDED_MIN = 2.0**63
 ROUNDED_MAX = 2.0**64
 
 
-def encode_id(point_id: PointId) -> WireId:
+def encode_id(point_id: PointId) -> wire.PointId:
     """A point id as the protocol takes it."""
-    return WireId(uuid=point_id.text) if point_id.rank else WireId(num=point_id.number)
+    return wire.PointId(uuid=point_id.text) if point_id.rank else wire.PointId(num=point_id.number)
 
 
 def decode_ids(answer: bytes) -> list[PointId]:
     """The ids of a serialized scroll answer; raises ValueError when it is none."""
-    return [_id(point) for point in _parse(ScrollResponse, answer).result]
+    return [_id(point) for point in _parse(wire.ScrollResponse, answer).result]
 
 
 def decode_points(answer: bytes, vectors: Sequence[VectorSpec]) -> Page:
@@ -51,7 +42,7 @@ def decode_points(answer: bytes, vectors: Sequence[VectorSpec]) -> Page:
     points = _parse(packed_scroll_response(), answer).result
     columns = packed_columns(points, vectors)
     if columns is None:
-        return _decode_each(_parse(ScrollResponse, answer), vectors)
+        return _decode_each(_parse(wire.ScrollResponse, answer), vectors)
     ids = tuple(map(_id, points))
     return Page(
         ids=ids,
@@ -61,7 +52,7 @@ def decode_points(answer: bytes, vectors: Sequence[VectorSpec]) -> Page:
     )
 
 
-def _decode_each(answer: ScrollResponse, vectors: Sequence[VectorSpec]) -> Page:
+def _decode_each(answer: wire.ScrollResponse, vectors: Sequence[VectorSpec]) -> Page:
     """Vector by vector: any kind, and what fits no column."""
     page = PageBuilder(vectors)
     kinds = {spec.name: spec.kind for spec in vectors}
@@ -82,20 +73,20 @@ def _parse(kind: type[Message], answer: bytes) -> Any:
     return message
 
 
-def _id(point: RetrievedPoint) -> PointId:
-    wire = point.id
-    if number := wire.num:  # a u64 by declaration; what is 0 here is looked at closely
+def _id(point: wire.RetrievedPoint) -> PointId:
+    found = point.id
+    if number := found.num:  # a u64 by declaration; what is 0 here is looked at closely
         return PointId(0, number)
-    match wire.WhichOneof("point_id_options"):
+    match found.WhichOneof("point_id_options"):
         case "num":
             return PointId(0, 0)
         case "uuid":
-            return PointId.parse(wire.uuid)
+            return PointId.parse(found.uuid)
         case _:
             raise ValueError("the answer holds a point without id")
 
 
-def _payload(point: RetrievedPoint, point_id: PointId) -> bytes:
+def _payload(point: wire.RetrievedPoint, point_id: PointId) -> bytes:
     fields = point.payload
     return encode_canonical_json(
         {
@@ -106,7 +97,7 @@ def _payload(point: RetrievedPoint, point_id: PointId) -> bytes:
     )
 
 
-def _plain(value: Value, point_id: PointId, key: str) -> object:
+def _plain(value: wire.Value, point_id: PointId, key: str) -> object:
     kind = value.WhichOneof("kind")
     match kind:
         case "string_value":  # most are
@@ -136,10 +127,10 @@ def _double(value: float, point_id: PointId, key: str) -> float:
     return value
 
 
-def _vectors(vectors: VectorsOutput, kinds: Mapping[str, VectorKind]) -> dict[str, Received]:
+def _vectors(vectors: wire.VectorsOutput, kinds: Mapping[str, VectorKind]) -> dict[str, Received]:
     match vectors.WhichOneof("vectors_options"):
         case "vector":
-            found: Mapping[str, VectorOutput] = {"": vectors.vector}
+            found: Mapping[str, wire.VectorOutput] = {"": vectors.vector}
         case "vectors":
             found = vectors.vectors.vectors
         case _:
@@ -150,7 +141,7 @@ def _vectors(vectors: VectorsOutput, kinds: Mapping[str, VectorKind]) -> dict[st
     return {name: vector for name, vector in received.items() if vector is not None}
 
 
-def _received(vector: VectorOutput, kind: VectorKind) -> Received | None:
+def _received(vector: wire.VectorOutput, kind: VectorKind) -> Received | None:
     match vector.WhichOneof("vector"):
         case "dense":
             return np.array(vector.dense.data, dtype=np.float32)
@@ -169,7 +160,7 @@ def _matrix(rows: Sequence[Sequence[float]]) -> Received:
     return np.array([np.array(row, dtype=np.float32) for row in rows], dtype=np.float32)
 
 
-def _received_flat(vector: VectorOutput, kind: VectorKind) -> Received | None:
+def _received_flat(vector: wire.VectorOutput, kind: VectorKind) -> Received | None:
     """The layout before 1.17; a server then also sent an empty message for no vector."""
     values = np.array(vector.data, dtype=np.float32)
     if vector.HasField("indices"):

@@ -10,23 +10,11 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import Message
-from qdrant_client.grpc import (
-    CollectionClusterInfoRequest,
-    CollectionsStub,
-    CountPoints,
-    GetCollectionInfoRequest,
-    HealthCheckRequest,
-    ListCollectionsRequest,
-    PointsStub,
-    QdrantStub,
-    ScrollPoints,
-    WithPayloadSelector,
-    WithVectorsSelector,
-)
 
 from migrate.adapters.qdrant_address import ServerAddress
 from migrate.adapters.qdrant_grpc_info import describe
 from migrate.adapters.qdrant_grpc_records import decode_ids, decode_points, encode_id
+from migrate.adapters.qdrant_messages import wire
 from migrate.adapters.qdrant_retry import (
     CollectionMissing,
     PageRefusal,
@@ -96,37 +84,37 @@ class GrpcTransport:
         if api_key is not None:
             self._metadata.append(("api-key", api_key))
         self._channel = _open_channel(address, options)
-        self._points = PointsStub(self._channel)  # type: ignore[no-untyped-call]
-        self._collections = CollectionsStub(self._channel)  # type: ignore[no-untyped-call]
-        self._server = QdrantStub(self._channel)  # type: ignore[no-untyped-call]
+        self._points = wire.PointsStub(self._channel)  # type: ignore[no-untyped-call]
+        self._collections = wire.CollectionsStub(self._channel)  # type: ignore[no-untyped-call]
+        self._server = wire.QdrantStub(self._channel)  # type: ignore[no-untyped-call]
         # Without the stub's deserializer: `qdrant_grpc_records` parses the bytes.
         self._fetch_scroll = self._channel.unary_unary(
-            SCROLL, request_serializer=ScrollPoints.SerializeToString
+            SCROLL, request_serializer=wire.ScrollPoints.SerializeToString
         )
 
     def fetch_version(self) -> str | None:
         """`Qdrant.HealthCheck`, which needs no key."""
-        answer = self._send(self._server.HealthCheck, HealthCheckRequest())
+        answer = self._send(self._server.HealthCheck, wire.HealthCheckRequest())
         return answer.version or None
 
     def fetch_collection(self) -> dict[str, object]:
         """`Collections.Get`."""
-        request = GetCollectionInfoRequest(collection_name=self._collection)
+        request = wire.GetCollectionInfoRequest(collection_name=self._collection)
         return describe(self._send(self._collections.Get, request).result)
 
     def fetch_cluster(self) -> dict[str, object]:
         """`Collections.CollectionClusterInfo`."""
-        request = CollectionClusterInfoRequest(collection_name=self._collection)
+        request = wire.CollectionClusterInfoRequest(collection_name=self._collection)
         return describe(self._send(self._collections.CollectionClusterInfo, request))
 
     def fetch_collection_names(self) -> list[str]:
         """`Collections.List`."""
-        answer = self._send(self._collections.List, ListCollectionsRequest())
+        answer = self._send(self._collections.List, wire.ListCollectionsRequest())
         return [entry.name for entry in answer.collections]
 
     def fetch_count(self) -> int:
         """`Points.Count`, exact."""
-        request = CountPoints(collection_name=self._collection, exact=True)
+        request = wire.CountPoints(collection_name=self._collection, exact=True)
         return int(self._send(self._points.Count, request).result.count)
 
     def fetch_ids(self, start: PointId | None, limit: int) -> tuple[Sequence[PointId], int]:
@@ -152,12 +140,12 @@ class GrpcTransport:
         self._channel.close()
 
     def _scroll(self, start: PointId | None, limit: int, *, whole: bool) -> bytes:
-        request = ScrollPoints(
+        request = wire.ScrollPoints(
             collection_name=self._collection,
             limit=min(limit, LIMIT_MAX),
             offset=encode_id(start) if start is not None else None,
-            with_payload=WithPayloadSelector(enable=whole),
-            with_vectors=WithVectorsSelector(enable=whole),
+            with_payload=wire.WithPayloadSelector(enable=whole),
+            with_vectors=wire.WithVectorsSelector(enable=whole),
         )
         answer: bytes = self._send(self._fetch_scroll, request)
         return answer

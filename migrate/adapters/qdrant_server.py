@@ -37,7 +37,7 @@ def open_server_source(
         raise UsageError(f"'{collection}' is no collection name", remedy="set source.collection")
     options = options or ServerOptions()
     if transport != "rest" and not (transport == "auto" and address.path):
-        # The stubs and the client around them take a second to import: only when needed.
+        # The stubs and the library below them take a while to import: only when needed.
         from migrate.adapters.qdrant_grpc_source import GrpcSource  # noqa: PLC0415
 
         source = GrpcSource(

@@ -144,10 +144,12 @@ def run(
         source=source, collection=collection, folder=folder, journal=journal, options=options
     )
     try:
-        if not journal.entries:
-            _open(copy, clock, progress)
-        _drop_unsealed_parts(folder, fold_snapshot(journal.entries))
-        with open_readers(folder, collection.vectors, _points(journal)) as processes:
+        points = _points(journal) if journal.entries else _count(copy)
+        # Opened before they are needed: they load their libraries while the ids are counted.
+        with open_readers(folder, collection.vectors, points) as processes:
+            if not journal.entries:
+                _open(copy, points, clock, progress)
+            _drop_unsealed_parts(folder, fold_snapshot(journal.entries))
             readers = Readers(processes or [_reader(copy)] * options.readers)
             _write_missing_parts(copy, readers, progress)
             set_digest = _read_again(copy, readers, progress)
@@ -205,14 +207,19 @@ def _choose_folder(
     return folder, False
 
 
-def _open(copy: _Copy, clock: Clock, progress: Progress) -> None:
-    """Count the ids, cut them into ranges, and write both down before the first part."""
+def _count(copy: _Copy) -> int:
+    """How many points the source counts, before anything is read."""
     count = copy.source.count_points()
     if count == 0 and not copy.options.allow_empty:
         raise PreconditionError(
             f"collection '{copy.collection.name}' holds no points",
             remedy="check the collection's name, or pass --allow-empty",
         )
+    return count
+
+
+def _open(copy: _Copy, count: int, clock: Clock, progress: Progress) -> None:
+    """Count the ids, cut them into ranges, and write both down before the first part."""
     rows = copy.options.part_points or part_rows(copy.collection.vectors)
     starts, points = _cut_ranges(copy.source, count, rows, progress)
     copy.journal.append(

@@ -35,7 +35,11 @@ def walk_points(
     that they are all, which saves half a page of reading. A wrong guess costs nothing else.
     """
     left = expected or 0
-    while len(page := source.read_points(start, limit=min(limit, left + 1) if left else limit)):
+    while True:
+        asked = min(limit, left + 1) if left else limit
+        page = source.read_points(start, limit=asked)
+        if not len(page):
+            return
         left = max(0, left - len(page))
         wanted = take_before(page, stop)
         if len(wanted):

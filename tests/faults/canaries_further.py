@@ -74,8 +74,8 @@ OF_THE_MOVE = (
         name="second-reading-compares-ids-only",
         effect="points that changed while they were read are sealed with their former content",
         file=f"{STAGES}/reading.py",
-        old="if written.pop(point_id, None) != digest:",
-        new="if written.pop(point_id, None) is None:",
+        old="for text, digest in found.items() if written.get(text) != digest",
+        new="for text in found if text not in written",
         test=f"{TESTS}/stages/test_snapshot.py"
         "::test_points_that_change_during_the_snapshot_are_found",
     ),

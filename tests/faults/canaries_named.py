@@ -35,8 +35,8 @@ NAMED = (
         name="skip-last-page",
         effect="the last points of the collection are not copied: a short page passes for the end",
         file=f"{STAGES}/walk.py",
-        old="while len(page := source.read_points(start, limit=limit)):",
-        new="while len(page := source.read_points(start, limit=limit)) == limit:",
+        old="if not len(page):",
+        new="if len(page) < asked:",
         test=f"{TESTS}/stages/test_walk.py::test_every_point_between_start_and_stop_is_seen_once",
     ),
     Canary(

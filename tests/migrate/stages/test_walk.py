@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typing_extensions import override
 
-from migrate.core.model import UINT64_MAX, UUID_MAX, PointId
+from migrate.core.model import UINT64_MAX, UUID_MAX, Page, PointId
 from migrate.stages.walk import walk_ids, walk_points
 from tests.servers.memory_source import MemorySource
 
@@ -32,21 +32,27 @@ def test_every_id_is_seen_once_in_order(found: set[int], limit: int) -> None:
 @pytest.mark.fault("S02", "P06")
 @given(
     numbers,
-    st.none() | st.integers(0, 60),
-    st.none() | st.integers(0, 60),
+    st.tuples(st.none() | st.integers(0, 60), st.none() | st.integers(0, 60)),
     st.integers(1, 7),
     st.integers(1, 4),
+    st.none() | st.integers(0, 30),
 )
 def test_every_point_between_start_and_stop_is_seen_once(
-    found: set[int], start: int | None, stop: int | None, limit: int, answer_points_max: int
+    found: set[int],
+    bounds: tuple[int | None, int | None],
+    limit: int,
+    answer_points_max: int,
+    expected: int | None,
 ) -> None:
-    """A page that comes back short is not the end."""
+    """A page that comes back short is not the end, and how many were expected changes nothing."""
+    start, stop = bounds
     pages = list(
         walk_points(
             source_of(found, answer_points_max),
             None if start is None else PointId(0, start),
             None if stop is None else PointId(0, stop),
             limit=limit,
+            expected=expected,
         )
     )
 
@@ -77,3 +83,30 @@ def test_each_read_starts_right_after_the_one_before() -> None:
 
     assert starts == [None, PointId(0, 11), PointId(0, 31), PointId(0, 41)]
     assert all(one < other for one, other in pairwise(starts[1:]) if one and other)
+
+
+@pytest.mark.parametrize(
+    ("expected", "asked"),
+    [
+        (None, [6, 6]),
+        (8, [6, 3]),  # 6 and 2, and the first one behind them
+        (3, [4, 6]),  # more came than expected: whole pages again
+    ],
+)
+def test_the_last_page_of_a_range_is_asked_for_no_more_than_its_rest(
+    expected: int | None, asked: list[int]
+) -> None:
+    class Noting(MemorySource):
+        """Keeps how many points each read asked for."""
+
+        @override
+        def read_points(self, start: PointId | None, *, limit: int) -> Page:
+            limits.append(limit)
+            return super().read_points(start, limit=limit)
+
+    limits: list[int] = []
+    source = Noting({number: {} for number in range(20)})
+    pages = list(walk_points(source, None, PointId(0, 8), limit=6, expected=expected))
+
+    assert sum(map(len, pages)) == 8
+    assert limits == asked
