@@ -1,6 +1,7 @@
 """`make bench` and `make bench-full`: every demand of speed and size, measured in one run."""
 
 import argparse
+import gc
 import os
 import platform
 import sys
@@ -36,6 +37,7 @@ def main() -> None:
             told.append(text)
             sys.stdout.write(f"{text}\n")
             sys.stdout.flush()
+    gc.unfreeze()  # or duckdb's binding tells of everything that it cannot let go at the end
     if choice.write:
         _write(told, full=choice.full)
 

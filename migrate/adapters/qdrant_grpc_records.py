@@ -39,7 +39,7 @@ def decode_points(answer: bytes, vectors: Sequence[VectorSpec]) -> Page:
     Raises ValueError for an answer that is none, and PreconditionError for a payload number
     that gRPC cannot carry exactly.
     """
-    points = _parse(packed_scroll_response(), answer).result
+    points = list(_parse(packed_scroll_response(), answer).result)  # gone over three times
     columns = packed_columns(points, vectors)
     if columns is None:
         return _decode_each(_parse(wire.ScrollResponse, answer), vectors)
