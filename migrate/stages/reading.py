@@ -41,7 +41,7 @@ class RangeReader(Protocol):
     def write(self, span: Range) -> PartRecord:
         """Read the range into its part, durably."""
 
-    def compare(self, span: Range, part: PartRecord) -> "Comparison":
+    def compare(self, span: Range, part: PartRecord) -> Comparison:
         """Read the range again, and its part: what differs."""
 
     def give_up(self) -> None:
