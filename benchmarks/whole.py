@@ -29,6 +29,7 @@ SNAPSHOT_BYTES_PER_POINT = 11_500  # at 3,072 dimensions and 1.3 kB of payload
 EMPTY = 10  # points of a collection whose commands need no memory for points
 BODY_BYTES = 40_000_000  # the default of limits.body_bytes
 START_S_MAX = 0.25
+DEMANDED_POINTS = 100_000  # with fewer, the start of the workers is much of the time
 SHOWN_S_MIN = 0.1  # of a phase
 QUIET = {"Q2V_LIMITS_REQUESTS_PER_5MIN": "1200"}
 
@@ -119,11 +120,11 @@ def pipeline_lines(moved: Moved, floors: Mapping[str, float]) -> Iterator[Line]:
     once = sum(floors.values()) * moved.size
     pipeline = moved.snapshot.phases_s["reading points"] + moved.migrate.phases_s["uploading"]
     points = f"{moved.size:,} points"
+    demand = Demand(at_most=0.9) if moved.size >= DEMANDED_POINTS else Demand()
     floor = "sum of the floors on one core"
     yield ratio_line(
-        f"read, write, read back, encode, send {points}", pipeline, floor, once,
-        Demand(at_most=0.9), unit="s",
-    )  # fmt: skip
+        f"read, write, read back, encode, send {points}", pipeline, floor, once, demand, unit="s"
+    )
     yield ratio_line(
         f"both commands whole, {points}", moved.wall_s, floor, once, Demand(), unit="s"
     )
