@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,8 +18,9 @@ SCRATCH = (
     Path("build") / "bench"
 )  # in the clone, and git ignores it: a small /tmp would not hold it
 RESULTS = Path("benchmarks") / "RESULTS.md"
-QUICK_POINTS = 20_000
-FULL_POINTS = (100_000, 1_000_000)
+# Points -> how often they are moved. The move that has a demand is told by the median of its time.
+QUICK_MOVES = {20_000: 1}
+FULL_MOVES = {whole.DEMANDED_POINTS: 3, 1_000_000: 1}
 SECOND_PROCESS_POINTS = 60_000  # a worker's start is then a fifth of its time
 
 
@@ -46,7 +47,7 @@ def _table(folder: Path, *, full: bool) -> Iterator[str]:
     yield HEAD
     yield from map(str, _step_lines(folder))
     yield from map(str, _command_lines(folder))
-    yield from _moves(folder, FULL_POINTS if full else (QUICK_POINTS,))
+    yield from _moves(folder, FULL_MOVES if full else QUICK_MOVES)
     if full:
         yield from map(str, diff.lines(folder))
 
@@ -68,12 +69,11 @@ def _command_lines(folder: Path) -> Iterator[Line]:
     yield whole.second_process_line(SECOND_PROCESS_POINTS, folder)
 
 
-def _moves(folder: Path, sizes: Iterable[int]) -> Iterator[str]:
-    floors = whole.floors_s(folder)
+def _moves(folder: Path, times: Mapping[int, int]) -> Iterator[str]:
     small = whole.move(whole.EMPTY, folder)
     moved = []
-    for size in sizes:
-        one = whole.move(size, folder)
+    for size, rounds in times.items():
+        one, floors = whole.median_move(size, folder, rounds=rounds)
         moved.append(one)
         yield ""
         yield from whole.facts(one)

@@ -30,7 +30,8 @@ from migrate.stages.walk import walk_points
 
 PAGE_POINTS = 250
 COLLECTION = "chunks"
-SNAPSHOT_ROWS = 20_000  # four parts
+SNAPSHOT_ROWS = 10_000  # two parts
+SNAPSHOT_ROUNDS = 25  # one differs by a seventh from the next on a shared machine
 PEER_ROUNDS = 3  # it takes five times as long
 
 
@@ -187,7 +188,7 @@ def scroll_lines(there: Scrolls, *, rounds: int = ROUNDS) -> Iterator[Line]:
 
 
 def snapshot_lines(
-    there: Scrolls, steps: Steps, folder: Path, *, rounds: int = ROUNDS
+    there: Scrolls, steps: Steps, folder: Path, *, rounds: int = SNAPSHOT_ROUNDS
 ) -> Iterator[Line]:
     """The whole stage against the sum of its floors, by CPU; and the peer that does less."""
     source = there.source("grpc")
@@ -217,7 +218,7 @@ def snapshot_lines(
         return call
 
     once, once_floor, twice, twice_floor = cpu_ms(
-        take("ids"), floor("ids"), take("digest"), floor("digest"), rounds=2 * rounds - 1
+        take("ids"), floor("ids"), take("digest"), floor("digest"), rounds=rounds
     )
     (peer,) = cpu_ms(lambda: there.export(folder), rounds=min(rounds, PEER_ROUNDS))
     floors = "scroll + sha256 + Parquet + fsync"

@@ -6,7 +6,7 @@ the sizes that the footer and every page header declare.
 """
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +55,13 @@ def arrow_damage(path: Path) -> Iterator[None]:
         raise damaged(str(path), f"its content cannot be decoded ({error})") from error
 
 
-def open_parquet(file: BinaryIO, path: Path, shape: ParquetShape) -> pq.ParquetFile:
+def open_parquet(
+    file: BinaryIO, path: Path, shape: ParquetShape, *, columns: Collection[str] | None = None
+) -> pq.ParquetFile:
     """The reader of an open file that has this shape. `path` is for messages.
+
+    `columns` names those without inner ones that will be read, if no other will: the pages of
+    the rest are not looked at.
 
     Raises ArtefactDamagedError for any other, in memory that its footer fits in.
     """
@@ -67,7 +72,7 @@ def open_parquet(file: BinaryIO, path: Path, shape: ParquetShape) -> pq.ParquetF
         _check_schema(parquet, shape.schema)
         _check_rows(parquet.metadata, shape)
         for ordinal in range(parquet.num_row_groups):
-            _check_group(file, parquet.metadata.row_group(ordinal), ordinal, size)
+            _check_group(file, parquet.metadata.row_group(ordinal), ordinal, size, columns)
     except ValueError as error:
         raise damaged(str(path), f"no file that q2v wrote: {error}") from error
     return parquet
@@ -134,12 +139,20 @@ def _check_rows(metadata: pq.FileMetaData, shape: ParquetShape) -> None:
         raise ValueError("a row group that is not full")
 
 
-def _check_group(file: BinaryIO, group: pq.RowGroupMetaData, ordinal: int, file_bytes: int) -> None:
+def _check_group(
+    file: BinaryIO,
+    group: pq.RowGroupMetaData,
+    ordinal: int,
+    file_bytes: int,
+    columns: Collection[str] | None,
+) -> None:
     chunks = [group.column(column) for column in range(group.num_columns)]
     total = sum(chunk.total_uncompressed_size for chunk in chunks)
     if not 0 <= total <= GROUP_BYTES_MAX:
         raise ValueError(f"row group {ordinal} of {total:,} B, at most {GROUP_BYTES_MAX:,}")
     for chunk in chunks:
+        if columns is not None and chunk.path_in_schema not in columns:
+            continue
         try:
             _check_chunk(file, chunk, group.num_rows, file_bytes)
         except ValueError as error:

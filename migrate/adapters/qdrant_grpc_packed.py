@@ -6,7 +6,7 @@ values as bytes, and numpy takes whole pages of them. What does not fit (sparse,
 sent one by one, another length) is left to the messages as they are: `packed_columns` is None.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -55,7 +55,7 @@ def _add_file(pool: DescriptorPool, file: FileDescriptor, added: set[str]) -> No
 
 
 def packed_columns(
-    points: Iterable[Any], vectors: Sequence[VectorSpec]
+    points: Sequence[Any], vectors: Sequence[VectorSpec]
 ) -> dict[str, DenseColumn] | None:
     """A column for every vector name out of points of the packed class.
 
@@ -63,6 +63,12 @@ def packed_columns(
     """
     if any(spec.kind is not VectorKind.DENSE for spec in vectors):
         return None
+    column = _unnamed_column(points, vectors)
+    return {"": column} if column is not None else _columns(points, vectors)
+
+
+def _columns(points: Sequence[Any], vectors: Sequence[VectorSpec]) -> dict[str, DenseColumn] | None:
+    """However the vectors are called and sent."""
     sizes = {spec.name: VALUE_BYTES * (spec.dimensions or 0) for spec in vectors}
     rows: dict[str, list[bytes]] = {name: [] for name in sizes}
     absent: dict[str, list[int]] = {name: [] for name in sizes}
@@ -84,6 +90,22 @@ def packed_columns(
         spec.name: _column(rows[spec.name], absent[spec.name], spec.dimensions or 0)
         for spec in vectors
     }
+
+
+def _unnamed_column(points: Sequence[Any], vectors: Sequence[VectorSpec]) -> DenseColumn | None:
+    """The vectors of a collection with one and no name, each sent whole and as since 1.17.
+
+    Most are, so they are taken without asking of which kind they are: of any other, nothing is
+    found here. None then, for a closer look.
+    """
+    if [spec.name for spec in vectors] != [""]:
+        return None
+    dimensions = vectors[0].dimensions or 0
+    found = [point.vectors.vector.dense.data for point in points]
+    rows = [pieces[0] for pieces in found if len(pieces) == 1]
+    if len(rows) < len(points) or any(len(row) != VALUE_BYTES * dimensions for row in rows):
+        return None
+    return _column(rows, (), dimensions)
 
 
 def _named(vectors: Any) -> Mapping[str, Any]:

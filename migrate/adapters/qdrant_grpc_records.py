@@ -5,7 +5,8 @@ Both layouts are read: `dense` / `sparse` / `multi_dense` (servers from 1.17) an
 `qdrant_grpc_packed`.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from google.protobuf.message import DecodeError, Message
 from migrate.adapters.qdrant_columns import Misfit, PageBuilder, Received
 from migrate.adapters.qdrant_grpc_packed import packed_columns, packed_scroll_response
 from migrate.adapters.qdrant_messages import wire
-from migrate.core.canonical import encode_canonical_json
+from migrate.core.canonical import encode_finite_json
 from migrate.core.model import Page, PointId, VectorKind, VectorSpec
 from migrate.errors import PreconditionError
 
@@ -30,7 +31,7 @@ def encode_id(point_id: PointId) -> wire.PointId:
 
 def decode_ids(answer: bytes) -> list[PointId]:
     """The ids of a serialized scroll answer; raises ValueError when it is none."""
-    return [_id(point) for point in _parse(wire.ScrollResponse, answer).result]
+    return _ids(_parse(wire.ScrollResponse, answer).result)
 
 
 def decode_points(answer: bytes, vectors: Sequence[VectorSpec]) -> Page:
@@ -43,9 +44,9 @@ def decode_points(answer: bytes, vectors: Sequence[VectorSpec]) -> Page:
     columns = packed_columns(points, vectors)
     if columns is None:
         return _decode_each(_parse(wire.ScrollResponse, answer), vectors)
-    ids = tuple(map(_id, points))
+    ids = _ids(points)
     return Page(
-        ids=ids,
+        ids=tuple(ids),
         payloads=tuple(map(_payload, points, ids)),
         vectors=dict(columns),
         irregular=(None,) * len(ids),
@@ -73,13 +74,16 @@ def _parse(kind: type[Message], answer: bytes) -> Any:
     return message
 
 
+def _ids(points: Iterable[wire.RetrievedPoint]) -> list[PointId]:
+    # A u64 by declaration; what is 0 here is looked at closely.
+    return [PointId(0, number) if (number := point.id.num) else _id(point) for point in points]
+
+
 def _id(point: wire.RetrievedPoint) -> PointId:
     found = point.id
-    if number := found.num:  # a u64 by declaration; what is 0 here is looked at closely
-        return PointId(0, number)
     match found.WhichOneof("point_id_options"):
         case "num":
-            return PointId(0, 0)
+            return PointId(0, found.num)
         case "uuid":
             return PointId.parse(found.uuid)
         case _:
@@ -88,7 +92,7 @@ def _id(point: wire.RetrievedPoint) -> PointId:
 
 def _payload(point: wire.RetrievedPoint, point_id: PointId) -> bytes:
     fields = point.payload
-    return encode_canonical_json(
+    return encode_finite_json(
         {
             # Most are text, and only text can be some: what is empty here is looked at closely.
             key: (value := fields[key]).string_value or _plain(value, point_id, key)
@@ -124,6 +128,8 @@ def _double(value: float, point_id: PointId, key: str) -> float:
             "gRPC sends rounded",
             remedy="read over REST instead: source.transport = rest (Q2V_TRANSPORT)",
         )
+    if not math.isfinite(value):  # the last look at it before it is text
+        raise ValueError(f"point {point_id.text}: {value} in payload field '{key}' is no JSON")
     return value
 
 

@@ -1,6 +1,6 @@
 """One Parquet part of a snapshot: points in, the same points out, the same bytes every time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,19 +167,23 @@ def read_digests(
     The file's size and shape are looked at, not its SHA-256: for parts whose bytes were hashed by
     the same process, while it wrote or when it found them.
     """
-    with _open_part(path, part, vectors, check_bytes=False) as parquet:
+    columns = ["point_id", "digest"]
+    with _open_part(path, part, vectors, check_bytes=False, columns=columns) as parquet:
         for group in range(parquet.num_row_groups):
             with arrow_damage(path):
-                table = parquet.read_row_group(
-                    group, columns=["point_id", "digest"], use_threads=False
-                )
+                table = parquet.read_row_group(group, columns=columns, use_threads=False)
                 texts, digests = (column.to_pylist() for column in table.columns)
             yield texts, digests
 
 
 @contextmanager
 def _open_part(
-    path: Path, part: PartRecord, vectors: Sequence[VectorSpec], *, check_bytes: bool
+    path: Path,
+    part: PartRecord,
+    vectors: Sequence[VectorSpec],
+    *,
+    check_bytes: bool,
+    columns: Collection[str] | None = None,
 ) -> Iterator[pq.ParquetFile]:
     shape = ParquetShape(
         schema=part_schema(vectors), rows=part.rows, group_rows_max=ROW_GROUP_ROWS, groups_full=True
@@ -193,4 +197,4 @@ def _open_part(
                 f"points {part.first_id} to {part.last_id}: not the bytes of the manifest",
                 remedy=repair_remedy(part),
             )
-        yield open_parquet(file, path, shape)
+        yield open_parquet(file, path, shape, columns=columns)

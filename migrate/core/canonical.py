@@ -23,13 +23,18 @@ def encode_canonical_json(value: object) -> bytes:
     Integers of any size are written in full; 1 and 1.0 stay different.
     Raises ValueError for NaN, infinity, keys that are no strings, or endless nesting.
     """
-    try:
-        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    except orjson.JSONEncodeError:
-        return _encode_slowly(value)
+    text = encode_finite_json(value)
     if _NULL(text) and any(not math.isfinite(number) for number in _floats(value)):
         raise ValueError("NaN and infinity are no JSON")  # orjson writes them as null
     return text
+
+
+def encode_finite_json(value: object) -> bytes:
+    """The same text for a value of which the caller knows that its numbers are finite."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        return _encode_slowly(value)
 
 
 def _encode_slowly(value: object) -> bytes:

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ SPECS = [
     VectorSpec(name=name, kind=VectorKind.DENSE, dimensions=3, distance="Dot", datatype="float32")
     for name in ("a", "b")
 ]
+UNNAMED = [replace(SPECS[0], name="")]
 BITS = st.integers(0, 2**32 - 1)
 ROWS = st.lists(BITS, min_size=DIMENSIONS, max_size=DIMENSIONS).map(
     lambda bits: np.array(bits, np.uint32).view(np.float32)
@@ -58,14 +60,15 @@ def is_fast(answer: bytes, specs: Sequence[VectorSpec] = SPECS) -> bool:
     return packed_columns(parsed.result, specs) is not None
 
 
-def slow_page(answer: bytes) -> Page:
-    return records._decode_each(wire.ScrollResponse.FromString(answer), SPECS)  # noqa: SLF001 - the other way
+def slow_page(answer: bytes, specs: Sequence[VectorSpec] = SPECS) -> Page:
+    return records._decode_each(wire.ScrollResponse.FromString(answer), specs)  # noqa: SLF001 - the other way
 
 
 def same(one: Page, other: Page) -> bool:
     """To the bit: NaN equals itself, -0.0 is not 0.0."""
-    for name in ("a", "b"):
-        left, right = one.vectors[name], other.vectors[name]
+    assert one.vectors.keys() == other.vectors.keys()
+    for name, left in one.vectors.items():
+        right = other.vectors[name]
         assert isinstance(left, DenseColumn)
         assert isinstance(right, DenseColumn)
         if left.values.tobytes() != right.values.tobytes() or any(left.present != right.present):
@@ -85,6 +88,71 @@ def test_both_layouts_give_the_same_bits_either_way(
 
     assert is_fast(answer)
     assert same(decode_points(answer, SPECS), slow_page(answer))
+
+
+@st.composite
+def unnamed_vectors(draw: st.DrawFn) -> wire.VectorsOutput:
+    """What the points of a collection with one vector without name may send for it."""
+    row = draw(ROWS).tolist()
+    return draw(
+        st.sampled_from(
+            [
+                wire.VectorsOutput(),
+                wire.VectorsOutput(vector=encode_vector(row)),
+                wire.VectorsOutput(vector=encode_vector_flat(row)),
+                wire.VectorsOutput(vector=encode_vector(row[1:])),
+                wire.VectorsOutput(vector=wire.VectorOutput()),
+                wire.VectorsOutput(
+                    vectors=wire.NamedVectorsOutput(vectors={"a": encode_vector(row)})
+                ),
+                wire.VectorsOutput(
+                    vector=wire.VectorOutput(sparse=wire.SparseVector(values=[1], indices=[7]))
+                ),
+            ]
+        )
+    )
+
+
+@given(st.lists(unnamed_vectors(), min_size=1, max_size=4))
+def test_a_vector_without_name_is_read_as_the_slow_way_reads_it(
+    vectors: list[wire.VectorsOutput],
+) -> None:
+    """Whatever is sent for it, beside whatever is sent for the points around it."""
+    points = [
+        wire.RetrievedPoint(id=wire.PointId(num=number), vectors=one)
+        for number, one in enumerate(vectors)
+    ]
+    answer = wire.ScrollResponse(result=points).SerializeToString()
+
+    assert same(decode_points(answer, UNNAMED), slow_page(answer, UNNAMED))
+
+
+def test_pages_of_one_whole_vector_without_name_go_the_fast_way() -> None:
+    points = [
+        wire.RetrievedPoint(
+            id=wire.PointId(num=number),
+            vectors=wire.VectorsOutput(vector=encode_vector([0.5] * DIMENSIONS)),
+        )
+        for number in range(3)
+    ]
+
+    assert is_fast(wire.ScrollResponse(result=points).SerializeToString(), UNNAMED)
+
+
+@pytest.mark.fault("D02")
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_a_payload_number_that_json_cannot_say_is_refused_with_its_point(number: float) -> None:
+    """JSON writes none, so an answer with one is garbled: not null, not left out."""
+    for value in (
+        wire.Value(double_value=number),
+        wire.Value(list_value=wire.ListValue(values=[wire.Value(double_value=number)])),
+        wire.Value(struct_value=wire.Struct(fields={"a": wire.Value(double_value=number)})),
+    ):
+        point = wire.RetrievedPoint(id=wire.PointId(num=7), payload={"page": value})
+        answer = wire.ScrollResponse(result=[point]).SerializeToString()
+
+        with pytest.raises(ValueError, match=f"point 7: {number} in payload field 'page'"):
+            decode_points(answer, UNNAMED)
 
 
 @given(ROWS, st.integers(0, DIMENSIONS))

@@ -24,7 +24,7 @@ from migrate.adapters.pre_image_files import (
     write_kv_pre_images,
 )
 from migrate.adapters.snapshot_columns import RowGroup, part_schema
-from migrate.adapters.snapshot_parquet import PartWriter, read_part
+from migrate.adapters.snapshot_parquet import PartWriter, read_digests, read_part
 from migrate.core.manifest import PartRecord
 from migrate.core.model import KvEntry, VectorId, VectorKind, VectorSpec
 from migrate.errors import ArtefactDamagedError, ExitCode, PreconditionError
@@ -131,11 +131,10 @@ def zigzag(number: int) -> bytes:
     return found + bytes([value])
 
 
-def test_a_page_that_is_larger_than_the_footer_says_is_refused(tmp_path: Path) -> None:
-    """Arrow would allocate what the page asks for."""
-    path = tmp_path / "part"
+def part_with_a_larger_page(path: Path, *, column: int) -> None:
+    """A page of this column says that it takes more than the footer says."""
     pq.write_table(rows(500), path, **OPTIONS)
-    chunk = pq.read_metadata(path).row_group(0).column(0)
+    chunk = pq.read_metadata(path).row_group(0).column(column)
     pages = path.read_bytes()[chunk.data_page_offset :]
     start = chunk.data_page_offset
     # A page header begins with the page's type and its two sizes.
@@ -149,7 +148,28 @@ def test_a_page_that_is_larger_than_the_footer_says_is_refused(tmp_path: Path) -
     place = start + len(header)
     tampered(path, lambda was: was[:place] + zigzag(larger) + was[place + len(zigzag(size)) :])
 
+
+def test_a_page_that_is_larger_than_the_footer_says_is_refused(tmp_path: Path) -> None:
+    """Arrow would allocate what the page asks for."""
+    path = tmp_path / "part"
+    part_with_a_larger_page(path, column=0)
+
     refused(path, 500, r"column 'point_id' of row group 0: pages of 500 values in")
+    with pytest.raises(ArtefactDamagedError, match="column 'point_id'"):
+        list(read_digests(path, record(path, 500), [SPEC]))
+
+
+def test_the_digests_of_a_part_are_read_without_a_look_at_its_other_columns(
+    tmp_path: Path,
+) -> None:
+    """Nothing of them is decoded; whoever reads them looks at them."""
+    path = tmp_path / "part"
+    part_with_a_larger_page(path, column=3)
+
+    ((texts, digests),) = read_digests(path, record(path, 500), [SPEC])
+    assert texts == [str(number) for number in range(500)]
+    assert digests == [bytes(32)] * 500
+    refused(path, 500, r"column 'payload' of row group 0: pages of 500 values in")
 
 
 def test_row_counts_are_those_of_the_manifest_and_of_our_row_groups(tmp_path: Path) -> None:
