@@ -321,7 +321,7 @@ class SnapshotSettings:
         maximum=10_000,
     )
     readers: int = declare(
-        2,
+        3,  # on two cores, while one waits for the disk or the source, the others have them
         "Ranges of ids that are read at once from a server.",
         flag="--readers",
         unit="readers",
