@@ -1,12 +1,14 @@
 """How a process of q2v's own treats memory while it moves points."""
 
-import ctypes
 import gc
-from contextlib import suppress
 
-# Of glibc's malloc.h. A page of points and what is made of it are buffers of some MB each.
-_M_TRIM_THRESHOLD, _TRIM_BYTES = -1, 2**30
-_M_MMAP_THRESHOLD, _MMAP_BYTES = -3, 32 * 1024 * 1024  # the most that it takes
+# For a process that is started with it: what buffers of some MB leave behind goes to the next ones,
+# not to the system and back. Memory that the system gives anew is cleared and mapped 4 kB at a
+# time: without that a move takes 7 % less time. Read by glibc (mallopt(3)), and by nothing else.
+KEEP_FREED_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 1024 * 1024),  # the most that it takes
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+}
 
 
 def leave_out_what_is_loaded() -> None:
@@ -17,15 +19,3 @@ def leave_out_what_is_loaded() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-def keep_freed_memory() -> None:
-    """What buffers leave behind goes to the next ones, not to the system and back.
-
-    Memory that the system gives anew is cleared and mapped 4 kB at a time: without that a move
-    takes 7 % less time. Where the C library is another one than glibc, nothing is changed.
-    """
-    with suppress(AttributeError, OSError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)

@@ -19,7 +19,7 @@ from typing import Any
 from migrate.errors import MigrationError, TargetRefusedError
 from migrate.ports import Limiter
 from q2v.logs import PROCESS_MASKER, masked_logging
-from q2v.memory import keep_freed_memory, leave_out_what_is_loaded
+from q2v.memory import leave_out_what_is_loaded
 
 # What a worker can do: the module whose `open_worker` makes it out of its job.
 TASKS = {"upload": "q2v.steps.uploaders", "read": "q2v.steps.readers"}
@@ -52,7 +52,6 @@ def main() -> None:
     job = json.loads(questions.get())
     task = importlib.import_module(TASKS[job["task"]])
     leave_out_what_is_loaded()
-    keep_freed_memory()
     for secret in job["secrets"]:
         PROCESS_MASKER.register(secret)
     with masked_logging(PROCESS_MASKER, sys.stderr):

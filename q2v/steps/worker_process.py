@@ -5,6 +5,7 @@ process. Between the processes go row numbers, ids and answers, never points or 
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any, Self
 from migrate import errors
 from migrate.errors import LocalStorageError, MigrationError
 from migrate.ports import Progress
+from q2v.memory import KEEP_FREED_MEMORY
 
 # Starting a worker takes as long as moving so much: with less for each, one process is done sooner.
 WORKER_BYTES_MIN = 200_000_000
@@ -36,6 +38,7 @@ class WorkerProcess:
         self._progress = progress
         self._process = subprocess.Popen(
             [sys.executable, "-m", "q2v.steps.worker_child"],
+            env={**KEEP_FREED_MEMORY, **os.environ},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
