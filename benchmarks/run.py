@@ -33,6 +33,8 @@ def main() -> None:
     if not KEEP_FREED_MEMORY.items() <= os.environ.items():  # as q2v starts its workers
         words = [sys.executable, "-m", "benchmarks.run", *sys.argv[1:]]
         os.execve(words[0], words, {**os.environ, **KEEP_FREED_MEMORY})  # noqa: S606 - ourselves
+    for name in KEEP_FREED_MEMORY:
+        del os.environ[name]  # commands are started as by an operator
     SCRATCH.mkdir(parents=True, exist_ok=True)
     leave_out_what_is_loaded()  # as the processes do whose steps are measured here
     told: list[str] = []
