@@ -1,0 +1,130 @@
+"""Files that an older version of q2v wrote, and the target that belongs to them."""
+
+import base64
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from click.testing import CliRunner
+
+from q2v.main import cli
+from sandbox.app import API_TOKEN
+from sandbox.clock import SystemClock
+from sandbox.profile import INSTANT
+from sandbox.server import RunningSandbox, running_sandbox
+from sandbox.store import SandboxStore
+from tests.e2e.workbench import Result
+
+ASSETS = Path(__file__).parents[1] / "assets" / "written-by-2026-11-28"
+Target = dict[str, Any]  # target.json
+
+
+@dataclass(frozen=True, slots=True)
+class OlderRun:
+    """A run folder of an older version beside a served target of the same state."""
+
+    directory: Path  # --dir
+    run: Path
+    sandbox: RunningSandbox
+    environment: dict[str, str]
+
+    def q2v(self, *words: str) -> Result:
+        """Run a command of today on it, in this process."""
+        arguments = [*words, "--dir", str(self.directory), "--json"]
+        result = CliRunner().invoke(cli, arguments, env=self.environment)
+        return Result(result.exit_code, result.stdout, result.stderr)
+
+    def target(self) -> tuple[dict[str, object], dict[str, object]]:
+        """What the target holds now: vectors by id, KV entries by key."""
+        index = self.environment["Q2V_VECTOR_INDEX"]
+        namespace = self.environment["Q2V_KV_NAMESPACE_ID"]
+        vectors = self.sandbox.store.read_vectors(index)
+        entries = self.sandbox.store.read_kv(namespace)
+        return (
+            {i: (values.tobytes(), space, metadata) for i, values, space, metadata in vectors},
+            {key: (value, metadata, expiry) for key, value, metadata, expiry in entries},
+        )
+
+    def uploads(self) -> list[str]:
+        """The body digest of every upload that reached the target."""
+        return [r.body_sha256 for r in self.sandbox.requests if r.path.endswith("/upsert")]
+
+    def journal(self) -> list[dict[str, Any]]:
+        """The entries of the run's journal."""
+        return [json.loads(line) for line in (self.run / "journal.jsonl").read_text().splitlines()]
+
+
+def read_target(name: str) -> tuple[dict[str, object], dict[str, object]]:
+    """The content of a target file of the assets, in the form of `OlderRun.target`."""
+    held = json.loads((ASSETS / name).read_text(encoding="utf-8"))
+    return (
+        {
+            v["id"]: (base64.b64decode(v["values"]), v["namespace"], v["metadata"])
+            for v in held["vectors"]
+        },
+        {e["key"]: (e["value"].encode(), e["metadata"], e["expiration"]) for e in held["kv"]},
+    )
+
+
+@contextmanager
+def older_run(folder: Path, name: str) -> Iterator[OlderRun]:
+    """The run `name` of the assets, copied to `folder`, and its target served."""
+    held = json.loads((ASSETS / "runs" / name / "target.json").read_text(encoding="utf-8"))
+    directory = folder / "snapshots"
+    manifest = json.loads((ASSETS / "snapshot" / "manifest.json").read_text(encoding="utf-8"))
+    plan = json.loads((ASSETS / "runs" / name / "run" / "plan.json").read_text(encoding="utf-8"))
+    snapshot = directory / manifest["snapshot_id"]
+    run = snapshot / "runs" / plan["run_id"]
+    shutil.copytree(ASSETS / "snapshot", snapshot)
+    shutil.copytree(ASSETS / "runs" / name / "run", run)
+    state = folder / "target"
+    _build(state, held)
+    with running_sandbox(state, account_id=held["account_id"]) as sandbox:
+        environment = {
+            "CLOUDFLARE_ACCOUNT_ID": held["account_id"],
+            "CLOUDFLARE_API_TOKEN": API_TOKEN,
+            "CLOUDFLARE_API_BASE_URL": sandbox.base_url,
+            "Q2V_VECTOR_INDEX": held["vector_index"]["name"],
+            "Q2V_KV_NAMESPACE_ID": held["kv_namespace_id"],
+            "Q2V_LIMITS_VECTORS_PER_UPLOAD": "6",
+            "Q2V_LIMITS_POLL_S": "0.05",
+            "Q2V_LIMITS_KV_SETTLE_S": "0.05",
+            "Q2V_LIMITS_REQUESTS_PER_5MIN": "1200",
+        }
+        yield OlderRun(directory, run, sandbox, environment)
+
+
+def _build(state: Path, held: Target) -> None:
+    """A state folder of the sandbox with this content; creation time and namespace id included."""
+    index = held["vector_index"]
+    with closing(SandboxStore(state, INSTANT, SystemClock())) as store:
+        store.create_vector_index(index["name"], index["dimensions"], index["metric"])
+        namespace = store.create_kv_namespace("older")
+        store.vectors.create_metadata_index(
+            store.vectors.indexes.get(index["name"]), "file_id", "string"
+        )
+        for v in held["vectors"]:
+            values = np.frombuffer(base64.b64decode(v["values"]), "<f4")
+            store.put_vector(index["name"], v["id"], values, v["metadata"], v["namespace"])
+        for entry in held["kv"]:
+            store.put_kv(
+                namespace,
+                entry["key"],
+                entry["value"].encode(),
+                entry["metadata"],
+                entry["expiration"],
+            )
+    with closing(sqlite3.connect(state / "state.sqlite3")) as database, database:
+        # Plans name both; the sandbox draws them when it creates an index or a namespace.
+        database.execute("UPDATE vector_indexes SET created_at = ?", (index["created_at"],))
+        for table in ("kv_namespaces", "kv_entries"):
+            database.execute(
+                f"UPDATE {table} SET namespace_id = ?",  # noqa: S608 - constants
+                (held["kv_namespace_id"],),
+            )
