@@ -10,6 +10,7 @@ from migrate.errors import UsageError
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options, yes_option
 from q2v.progress import open_progress
+from q2v.reads import READS
 from q2v.render import format_duration, render
 from q2v.settings import Settings
 from q2v.steps import moving
@@ -37,7 +38,7 @@ from q2v.steps.planning import Choices
 @yes_option
 @folder_option
 @json_option
-@settings_options("source", "target", "mapping", "limits")
+@settings_options(*READS["migrate"])
 @click.pass_context
 def command(
     ctx: click.Context,

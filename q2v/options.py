@@ -2,17 +2,18 @@
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from migrate.errors import UsageError
 from q2v.config_file import CONFIG_NAME, find_config
 from q2v.declaration import Setting
 from q2v.invocation import DEFAULT_FOLDER, current_invocation
 from q2v.loading import load_settings
-from q2v.settings import SETTINGS
+from q2v.settings import BY_KEY, SETTINGS, Layer, Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -50,12 +51,15 @@ def yes_option(command: Command) -> Command:
     return click.option("--yes", is_flag=True, help="Do not ask for confirmation.")(command)
 
 
-def settings_options(*sections: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """`--config` and the flags of these sections; the command gets `settings`.
+def settings_options(*keys: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--config` and the flags of these settings; the command gets `settings`.
 
-    All settings are resolved, whatever the sections: they only decide which flags there are.
+    A command names what it reads (`q2v.reads.READS`). All settings are resolved, whatever the
+    keys: they only decide which flags there are.
     """
-    flagged = [each for each in SETTINGS if each.section in sections and each.flag is not None]
+    unknown = set(keys) - set(BY_KEY)
+    assert not unknown, f"no such settings: {sorted(unknown)}"
+    flagged = [each for each in SETTINGS if each.key in keys and each.flag is not None]
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
@@ -77,6 +81,19 @@ def settings_options(*sections: str) -> Callable[[Callable[..., Any]], Callable[
         )(decorated)
 
     return decorate
+
+
+def refuse_flags(settings: Settings, keys: Iterable[str], *, why: str) -> None:
+    """Raises UsageError when one of these settings was given by its flag: it would do nothing.
+
+    From the environment or the file it is ignored: one migration has one file.
+    """
+    typed = [BY_KEY[key].flag for key in keys if settings.origin(key).layer is Layer.FLAG]
+    if typed:
+        raise UsageError(
+            f"{', '.join(map(str, typed))}: this has no effect {why}",
+            remedy="leave it out",
+        )
 
 
 def _parameter(setting: Setting) -> str:

@@ -14,8 +14,9 @@ from migrate.core.limits import PRICES_AS_OF
 from migrate.stages.plan import PlanFindings
 from q2v import wiring
 from q2v.loading import unknown_environment
-from q2v.options import folder_option, json_option, settings_options
+from q2v.options import folder_option, json_option, refuse_flags, settings_options
 from q2v.progress import open_progress
+from q2v.reads import READS, SOURCE
 from q2v.render import Cell, format_bytes, render
 from q2v.settings import Settings
 from q2v.steps import planning
@@ -31,7 +32,7 @@ QUARANTINED_SHOWN_MAX = 20
 @click.option("--allow-empty", is_flag=True, help="Plan an empty collection.")
 @folder_option
 @json_option
-@settings_options("source", "target", "mapping", "limits", "snapshot")
+@settings_options(*READS["plan"])
 def command(
     *,
     snapshot: Path | None,
@@ -45,6 +46,9 @@ def command(
 
     Writes nothing to either side. The target is looked at when it is configured.
     """
+    if snapshot is not None:
+        why = "with SNAPSHOT: the source is not read"
+        refuse_flags(settings, (*SOURCE, "snapshot.page_points"), why=why)
     choices = Choices(allow_cast=allow_cast, allow_empty=allow_empty)
     clock = wiring.system_clock()
     with ExitStack() as stack:

@@ -9,6 +9,7 @@ import click
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options
 from q2v.progress import open_progress
+from q2v.reads import READS
 from q2v.render import render
 from q2v.settings import Settings
 from q2v.steps import provisioning
@@ -28,7 +29,7 @@ from q2v.steps.provisioning import ProvisionReport
 @click.option("--allow-cast", is_flag=True, help="Accept uint8 or float16 values as float32.")
 @folder_option
 @json_option
-@settings_options("source", "target", "mapping", "limits")
+@settings_options(*READS["provision"])
 def command(
     *,
     kv_title: str | None,

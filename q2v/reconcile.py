@@ -9,8 +9,9 @@ import click
 import reconcile.run as reconcile_run
 from migrate.adapters.folder_lock import FolderLock
 from q2v import wiring
-from q2v.options import folder_option, json_option, settings_options
+from q2v.options import folder_option, json_option, refuse_flags, settings_options
 from q2v.progress import open_progress
+from q2v.reads import READS, SOURCE
 from q2v.render import Cell, render
 from q2v.settings import Settings
 from q2v.steps.find import find_run
@@ -32,7 +33,7 @@ from reconcile.report import ReconcileReport
 @click.option("--fresh", is_flag=True, help="Go on with no interrupted reconcile: start anew.")
 @folder_option
 @json_option
-@settings_options("source", "target", "limits", "snapshot")
+@settings_options(*READS["reconcile"])
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -52,6 +53,11 @@ def command(
     limits.content_full_max, beyond that a seeded sample with its bound. After a kill the same
     command goes on where it was, for an hour.
     """
+    if no_source:
+        refuse_flags(settings, (*SOURCE, "snapshot.page_points"), why="with --no-source")
+    if full:
+        samples = ("limits.content_full_max", "limits.content_sample")
+        refuse_flags(settings, samples, why="with --full: every content is read")
     clock = wiring.system_clock()
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))

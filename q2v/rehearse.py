@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
-from migrate.errors import ExitCode, MigrationError
+from migrate.errors import ExitCode, MigrationError, UsageError
 from q2v import wiring
-from q2v.options import json_option, settings_options
+from q2v.options import json_option, refuse_flags, settings_options
 from q2v.progress import open_progress
+from q2v.reads import READS
 from q2v.render import format_duration, render, write_line
 from q2v.settings import Settings
 from q2v.steps import rehearsing
@@ -20,6 +21,9 @@ from sandbox.bad_days import BAD_DAYS
 
 # Everything takes some attempts: with these the whole stays within the budget of five minutes.
 BAD_DAY_CHUNKS = 1_500
+CORPUS_HAS_ITS_OWN = [
+    key for key in READS["rehearse"] if key.split(".")[0] in {"source", "mapping"}
+]
 
 
 @click.command("rehearse")
@@ -46,7 +50,7 @@ BAD_DAY_CHUNKS = 1_500
     help="Rehearse a bad day: what goes wrong on each is in sandbox/README.md.",
 )
 @json_option
-@settings_options("source", "mapping")
+@settings_options(*READS["rehearse"])
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -63,6 +67,13 @@ def command(
     The source is an embedded Qdrant with real text, or with --live the configured collection.
     Exit code 0 means that every step held.
     """
+    if live and chunks is not None:
+        raise UsageError(
+            "--chunks has no effect with --live: the collection has the size that it has",
+            remedy="leave out --chunks or --live",
+        )
+    if not live:
+        refuse_flags(settings, CORPUS_HAS_ITS_OWN, why="without --live: the corpus has its own")
     # The stand-in's token travels like a real one: through the environment, never a flag.
     os.environ[rehearsing.TOKEN_VARIABLE] = API_TOKEN
     clock = wiring.system_clock()
@@ -71,7 +82,12 @@ def command(
     error: MigrationError | NotHeldError | None = None
     started = clock.monotonic_s()
     if not live:
-        settings = replace(settings, mapping=type(settings.mapping)(), kv=type(settings.kv)())
+        settings = replace(
+            settings,
+            source=type(settings.source)(),
+            mapping=type(settings.mapping)(),
+            kv=type(settings.kv)(),
+        )
     with open_progress(sys.stderr, clock) as progress:
         try:
             if chunks is None and bad_day is not None:

@@ -14,6 +14,7 @@ from migrate.errors import ExitCode, UsageError
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options, yes_option
 from q2v.progress import open_progress
+from q2v.reads import READS
 from q2v.render import Cell, format_duration, render
 from q2v.settings import Settings
 from q2v.steps.find import find_run
@@ -40,7 +41,7 @@ from reconcile.undo_report import RollbackReport
 @yes_option
 @folder_option
 @json_option
-@settings_options("target", "limits")
+@settings_options(*READS["rollback"])
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -58,6 +59,8 @@ def command(
 
     Without --execute nothing is sent anywhere. Safe to run again after a crash.
     """
+    if not execute:
+        _refuse_without_execute(force_file, leave_later_writes=leave_later_writes)
     clock = wiring.system_clock()
     forced = frozenset() if force_file is None else frozenset(read_ids(force_file))
     with ExitStack() as stack:
@@ -88,6 +91,16 @@ def command(
             report = undo.preview(opened, manifest)
     show(report, as_json=as_json)
     ctx.exit(ExitCode.DRIFT if report.conflicts else ExitCode.DONE)
+
+
+def _refuse_without_execute(force_file: Path | None, *, leave_later_writes: bool) -> None:
+    """A preview sends nothing, so neither says anything about it."""
+    given = {"--force": force_file is not None, "--leave-later-writes": leave_later_writes}
+    for flag in [flag for flag, is_given in given.items() if is_given]:
+        raise UsageError(
+            f"{flag}: this has no effect without --execute",
+            remedy=f"leave it out, or pass --execute: `q2v rollback --execute {flag} ...`",
+        )
 
 
 def _confirm(index_name: str) -> None:

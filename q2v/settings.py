@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from migrate.errors import UsageError
 from q2v.declaration import Setting, section_settings
+from q2v.reads import READS
 from q2v.secret import SecretPlace
 from q2v.sections import (
     KvSettings,
@@ -160,7 +161,10 @@ def show_value(setting: Setting, value: object) -> str:
 
 def docs_table() -> str:
     """All settings as a Markdown table; the documentation holds exactly these lines."""
-    lines = ["| toml | environment | flag | default | meaning |", "|---|---|---|---|---|"]
+    lines = [
+        "| toml | environment | flag | default | meaning | read by |",
+        "|---|---|---|---|---|---|",
+    ]
     lines += [f"| {' | '.join(cells)} |" for cells in map(_docs_cells, SETTINGS)]
     return "\n".join(lines) + "\n"
 
@@ -179,6 +183,7 @@ def _docs_cells(setting: Setting) -> tuple[str, ...]:
         f"`{setting.flag}`" if setting.flag else "-",
         show_value(setting, setting.default),
         meaning,
+        ", ".join(command for command, keys in READS.items() if setting.key in keys),
     )
 
 

@@ -13,8 +13,9 @@ from migrate.stages import repair_part as repair
 from migrate.stages import snapshot as stage
 from migrate.stages.reading import SecondReading
 from q2v import wiring
-from q2v.options import folder_option, json_option, settings_options
+from q2v.options import folder_option, json_option, refuse_flags, settings_options
 from q2v.progress import open_progress
+from q2v.reads import READS
 from q2v.render import format_bytes, format_duration, render
 from q2v.settings import Settings
 from q2v.steps.find import find_snapshot
@@ -45,7 +46,7 @@ from q2v.steps.readers import open_readers
 )
 @folder_option
 @json_option
-@settings_options("source", "snapshot")
+@settings_options(*READS["snapshot"])
 def command(
     *,
     second_reading: SecondReading,
@@ -61,6 +62,7 @@ def command(
     Goes on with an unsealed snapshot of the same collection. Writes nothing to Qdrant.
     """
     if repair_part is not None:
+        _refuse_with_repair(settings)
         _repair(repair_part, repaired, folder, settings, as_json=as_json)
         return
     if repaired is not None:
@@ -92,6 +94,16 @@ def command(
             progress=progress,
         )
     show(report, as_json=as_json)
+
+
+def _refuse_with_repair(settings: Settings) -> None:
+    """A repair reads one part again, once, and puts nothing else in place."""
+    why = "with --repair-part"
+    refuse_flags(settings, ("snapshot.readers",), why=why)
+    context = click.get_current_context()
+    for name, flag in (("second_reading", "--second-reading"), ("allow_empty", "--allow-empty")):
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise UsageError(f"{flag}: this has no effect {why}", remedy="leave it out")
 
 
 def _repair(

@@ -14,6 +14,7 @@ from migrate.errors import UsageError
 from migrate.stages.rounds import REPORT
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options
+from q2v.reads import READS
 from q2v.render import Cell, render
 from q2v.settings import Settings
 from q2v.steps.find import find_run
@@ -25,7 +26,7 @@ from reconcile.report import Verdict
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @folder_option
 @json_option
-@settings_options()
+@settings_options(*READS["status"])
 def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings) -> None:
     """Say where RUN (default: the newest) stands. Reads files only; asks no store."""
     key = wiring.seal_key(settings)

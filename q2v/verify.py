@@ -13,6 +13,7 @@ from migrate.ports import Progress
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options
 from q2v.progress import open_progress
+from q2v.reads import READS
 from q2v.render import format_bytes, render
 from q2v.settings import Settings
 from q2v.steps.find import find_snapshot
@@ -22,7 +23,7 @@ from q2v.steps.find import find_snapshot
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @folder_option
 @json_option
-@settings_options()
+@settings_options(*READS["verify"])
 def command(*, path: Path | None, folder: Path, as_json: bool, settings: Settings) -> None:
     """Check the snapshot at PATH (default: the newest): manifest, bytes, and every point's digest.
 

@@ -12,13 +12,15 @@ from migrate.errors import UsageError
 from q2v import options
 from q2v.settings import SETTINGS, Settings
 
+KEYS = [setting.key for setting in SETTINGS if setting.section not in {"kv", "snapshot"}]
+
 
 @click.command()
 @click.argument("snapshot", required=False)
 @options.folder_option
 @options.json_option
 @options.yes_option
-@options.settings_options("source", "target", "mapping", "limits")
+@options.settings_options(*KEYS)
 @click.pass_context
 def show(
     context: click.Context,

@@ -187,7 +187,7 @@ def test_a_secret_is_in_no_output_of_a_crash(tmp_path: Path) -> None:
         @click.command()
         @options.folder_option
         @options.json_option
-        @options.settings_options("target")
+        @options.settings_options("target.api_token")
         def command(folder: Path, as_json: bool, settings: Settings) -> None:
             token = load_secret(settings.target.api_token).reveal()
             logging.getLogger("httpx").warning("header %r", {"Authorization": f"Bearer {token}"})

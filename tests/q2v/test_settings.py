@@ -168,7 +168,7 @@ def test_every_setting_is_resolved_and_documented_once() -> None:
     table = docs_table().splitlines()
 
     assert len(SETTINGS) == len(set(keys)) == len(table) - 2
-    assert all(line.count(" | ") == 4 for line in table[:1] + table[2:])
+    assert all(line.count(" | ") == 5 for line in table[:1] + table[2:])
     assert json.loads(json.dumps([row.value for row in Settings().resolved()])) is not None
 
 
