@@ -1,5 +1,6 @@
 """Read migration.toml into dotted names; what they mean is decided elsewhere."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from migrate.errors import UsageError
 
 CONFIG_NAME = "migration.toml"
 CONFIG_BYTES_MAX = 1024 * 1024
+_DIGITS_MAX = 4_000  # Python reads no number of 4,301 digits, and then does not say which one
+_LONG_NUMBER = re.compile(rb"(?m)^[ \t]*([A-Za-z0-9_.-]{1,64})[ \t]*=[ \t]*[+-]?[0-9_]{4000}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,7 @@ def read_config(path: Path | None) -> ConfigFile:
     """Read the file; None is an empty one. Raises UsageError when it cannot be understood."""
     if path is None:
         return ConfigFile(name=CONFIG_NAME)
+    content = b""
     try:
         with path.open("rb") as file:
             content = file.read(CONFIG_BYTES_MAX + 1)
@@ -55,6 +59,13 @@ def read_config(path: Path | None) -> ConfigFile:
             remedy="save the file as UTF-8",
         ) from error
     except (ValueError, RecursionError) as error:
+        long_number = _LONG_NUMBER.search(content)
+        if long_number is not None:
+            raise UsageError(
+                f"{path}: found a number of more than {_DIGITS_MAX} digits for "
+                f"{long_number[1].decode()}, expected a shorter one",
+                remedy="correct that line",
+            ) from error
         raise UsageError(
             f"{path}: found a syntax error, expected TOML: {error}",
             remedy="correct that line; texts need quotes, tables a [section] line",

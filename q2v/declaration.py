@@ -1,7 +1,6 @@
 """What a setting is: its names, its type and range, and how text becomes its value."""
 
 import json
-import math
 import re
 import types
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from q2v.secret import SecretPlace
 
 _FOUND_LENGTH_MAX = 60
+_NUMBER_BITS_SHOWN_MAX = 200  # 2^200 has 61 digits; Python prints no number of 4,301 digits
 _METADATA_KEY = "q2v"
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,18})?")
@@ -34,7 +34,7 @@ class Declaration:
     flag: str | None = None  # None: no flag
     flag_only: bool = False  # never from file or environment
     unit: str = ""
-    minimum: float | None = None
+    minimum: float | None = None  # every number has both
     maximum: float | None = None
     empty: bool = False  # whether empty text is a value
     unset: str = "not set"  # what None means, for people
@@ -95,10 +95,7 @@ class Setting:
         return _KINDS_IN_WORDS.get(self.kind, "{form}").format(form=form or "text")
 
     def _range(self) -> str:
-        low, high = self.declaration.minimum, self.declaration.maximum
-        if high is None:
-            return f"of at least {low:,}"
-        return f"from {low:,} to {high:,}"
+        return f"from {self.declaration.minimum:,} to {self.declaration.maximum:,}"
 
 
 class IllFormedError(Exception):
@@ -164,8 +161,10 @@ def _number(setting: Setting, value: float) -> tuple[object, bool]:
     if setting.kind not in {int, float} or (setting.kind is int and isinstance(value, float)):
         return value, False
     low, high = setting.declaration.minimum, setting.declaration.maximum
-    inside = (low is None or value >= low) and (high is None or value <= high)
-    return setting.kind(value) if inside else value, inside and math.isfinite(value)
+    assert low is not None, "every number has both bounds"
+    assert high is not None, "every number has both bounds"
+    inside = low <= value <= high  # also false for what is not a number
+    return setting.kind(value) if inside else value, inside
 
 
 def _text_fits(setting: Setting, value: str) -> bool:
@@ -202,6 +201,8 @@ def show_found(value: object) -> str:
     match value:
         case Mapping():
             return "a table"
+        case int() if value.bit_length() > _NUMBER_BITS_SHOWN_MAX:
+            text = f"a number of more than {_FOUND_LENGTH_MAX} digits"
         case bool() | int() | float() | str() | list():
             text = json.dumps(value, default=str)
         case _:

@@ -5,12 +5,26 @@ import re
 from urllib.parse import urlsplit
 
 from migrate.core import limits
+from migrate.core.kv_keys import key_fault
 
 # These become parts of a URL's path, so nothing that could leave their place in it.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 URL_FORM = "an http or https URL without user name, password, query or fragment"
 NAME_FORM = "letters, digits, - and _, at most 64"
-_METADATA_INDEX = re.compile(r"[^:]+:(string|number|boolean)")
+COLLECTION_FORM = "text without /, of at most 255 bytes, and not . or .."
+FIELD_FORM = 'a payload field: no . or " in it, no $ in front, no blanks around it'
+ID_TEMPLATE_FORM = (
+    "text with payload fields in braces, as {file_id}_{chunk_index} or {point_id}; no blanks "
+    f"inside the braces, and an id of at most {limits.VECTOR_ID_BYTES_MAX} bytes"
+)
+KEY_TEMPLATE_FORM = (
+    "text with the field of mapping.group_key in braces, as file:{file_id}; no white space, and a "
+    f"key of at most {limits.KV_KEY_BYTES_MAX} bytes"
+)
+KEY_FORM = f"a KV key: 1 to {limits.KV_KEY_BYTES_MAX} bytes, no white space, and not . or .."
+_COLLECTION_BYTES_MAX = 255  # Qdrant's own limit for a name
+_METADATA_INDEX = re.compile(r"([^:]+):(string|number|boolean)")
+_INDEXED_NAME_CHARACTERS_MAX = 512  # of a filter's key
 _FIELD = re.compile(r"\{([^{}]+)\}")
 TRUNCATE = "truncate:"
 
@@ -45,20 +59,60 @@ def template_fields(template: str) -> tuple[str, ...]:
     return tuple(_FIELD.findall(template))
 
 
-def is_template(text: str) -> bool:
+def is_collection(text: str) -> bool:
+    """Whether Qdrant can have a collection of this name, and a URL can hold it."""
+    return text not in {".", ".."} and "/" not in text and _fits(text, _COLLECTION_BYTES_MAX)
+
+
+def is_field(text: str) -> bool:
+    """Whether metadata can hold a field of this name: a point with another one never moves."""
+    return not (set(text) & set('."') or text.startswith("$") or text != text.strip())
+
+
+def is_id_template(text: str) -> bool:
+    """Whether it names at least one field, and some id that comes of it fits."""
+    fields = template_fields(text)
+    # Every field gives a byte at least.
+    return _is_template(text) and _fits(_literals(text), limits.VECTOR_ID_BYTES_MAX - len(fields))
+
+
+def is_key_template(text: str) -> bool:
+    """Whether it names at least one field, and some key that comes of it fits."""
+    return _is_template(text) and key_fault(_FIELD.sub("x", text)) is None
+
+
+def is_key(text: str) -> bool:
+    """Whether the service takes it as a KV key."""
+    return key_fault(text) is None
+
+
+def _is_template(text: str) -> bool:
     """Whether it names at least one field, and every brace belongs to one."""
-    rest = _FIELD.sub("", text)
-    return rest != text and not set(rest) & set("{}")
+    fields = template_fields(text)
+    return bool(fields) and not set(_literals(text)) & set("{}") and all(map(is_field, fields))
+
+
+def _literals(template: str) -> str:
+    """What stands around the fields."""
+    return _FIELD.sub("", template)
+
+
+def _fits(text: str, bytes_max: int) -> bool:
+    return len(text.encode(errors="surrogatepass")) <= bytes_max
 
 
 def is_oversize_rule(text: str) -> bool:
     """Whether it is "quarantine", or "truncate:" with a field."""
-    return text == "quarantine" or (text.startswith(TRUNCATE) and text != TRUNCATE)
+    field = text.removeprefix(TRUNCATE)
+    return text == "quarantine" or (text.startswith(TRUNCATE) and bool(field) and is_field(field))
 
 
 def is_metadata_index(text: str) -> bool:
-    """Whether it is a name and a type the target knows."""
-    return _METADATA_INDEX.fullmatch(text) is not None
+    """Whether it is a name and a type the target knows; a dot in a name reaches into an object."""
+    found = _METADATA_INDEX.fullmatch(text)
+    if found is None or len(found[1]) > _INDEXED_NAME_CHARACTERS_MAX:
+        return False
+    return all(part and is_field(part) for part in found[1].split("."))
 
 
 def are_metadata_indexes(texts: tuple[str, ...]) -> bool:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from migrate.errors import UsageError
+from q2v.agreement import check_agreement
 from q2v.config_file import ConfigFile, read_config
 from q2v.declaration import IllFormedError, Setting, as_path, check_value, found, read_text
-from q2v.forms import template_fields
 from q2v.logs import PROCESS_MASKER
 from q2v.secret import SecretPlace
 from q2v.settings import BY_KEY, SECTIONS, SETTINGS, Layer, Origin, Settings, show_value
@@ -40,7 +40,7 @@ def load_settings(
         name: kind(**_of_section(name, values)) for name, kind in SECTIONS.items()
     }
     settings = Settings(**sections, origins=origins)
-    _check_key_template(settings)
+    check_agreement(settings)
     return settings
 
 
@@ -179,18 +179,6 @@ def _choose_source(values: dict[str, object], origins: dict[str, Origin]) -> Non
     loser, winner = ("source.url", path) if url.layer < path.layer else ("source.path", url)
     values[loser] = None
     origins[loser] = Origin(winner.layer, f"set aside by {winner}")
-
-
-def _check_key_template(settings: Settings) -> None:
-    """Without the file's own field every file would get the same KV key."""
-    group = settings.mapping.group_key
-    template = settings.kv.key_template
-    if group and template_fields(template) != (group,):
-        raise UsageError(
-            f'kv.key_template from {settings.origin("kv.key_template")}: found "{template}", '
-            f"expected the field of mapping.group_key in braces, {{{group}}}, and no other",
-            remedy=f'set kv.key_template = "file:{{{group}}}" or similar',
-        )
 
 
 def unknown_environment(environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -13,6 +13,7 @@ from migrate.core.estimate import LINE_MBIT_PER_S, LONG_ROLLBACK, is_long_rollba
 from migrate.core.limits import PRICES_AS_OF
 from migrate.stages.plan import PlanFindings
 from q2v import wiring
+from q2v.agreement import idle_settings
 from q2v.loading import unknown_environment
 from q2v.options import folder_option, json_option, refuse_flags, settings_options
 from q2v.progress import open_progress
@@ -85,6 +86,7 @@ def command(
         as_json=as_json,
     )
     findings.check_quarantine()
+    findings.check_counter_key(settings.kv.counter_key)
     planning.check_window(figures, settings)
 
 
@@ -121,6 +123,7 @@ def document(result: PlanResult, settings: Settings) -> dict[str, object]:
         "files_with_gaps": findings.files_with_gaps,
         "long_indexed": findings.long_indexed,
         "hash_mismatches": findings.hash_mismatches,
+        "counter_file": findings.counter_file,
         "values": asdict(result.values),
         "estimate": asdict(result.figures),
         "prices_as_of": PRICES_AS_OF,
@@ -191,6 +194,7 @@ def notes(result: PlanResult, settings: Settings) -> list[str]:
     lines += _finding_notes(findings)
     lines += _target_notes(result)
     lines += [f"note: {note}" for note in result.credentials]
+    lines += [f"note: {note}" for note in idle_settings(settings)]
     for name, nearest in unknown_environment(os.environ):
         lines.append(f"note: nobody reads the environment variable {name}; meant {nearest}?")
     for point in findings.quarantined_points[:QUARANTINED_SHOWN_MAX]:

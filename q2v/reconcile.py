@@ -18,13 +18,15 @@ from q2v.steps.find import find_run
 from q2v.steps.same_target import check_same_target
 from reconcile.report import ReconcileReport
 
+SEED_MAX = 2**53  # every JSON reader keeps integers up to here exactly
+
 
 @click.command("reconcile")
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--full", is_flag=True, help="Read every content back, whatever the size.")
 @click.option(
     "--seed",
-    type=int,
+    type=click.IntRange(-SEED_MAX, SEED_MAX),
     default=reconcile_run.DEFAULT_SEED,
     show_default=True,
     help="Seed of the sample.",

@@ -7,14 +7,23 @@ from typing import Literal
 from migrate.core import limits
 from q2v.declaration import declare
 from q2v.forms import (
+    COLLECTION_FORM,
+    FIELD_FORM,
+    ID_TEMPLATE_FORM,
+    KEY_FORM,
+    KEY_TEMPLATE_FORM,
     NAME_FORM,
     TRUNCATE,
     URL_FORM,
     are_metadata_indexes,
+    is_collection,
+    is_field,
+    is_id_template,
+    is_key,
+    is_key_template,
     is_metadata_index,
     is_oversize_rule,
     is_plain_name,
-    is_template,
     is_url,
 )
 from q2v.secret import SecretPlace
@@ -47,7 +56,12 @@ class SourceSettings:
         environment="QDRANT_API_KEY",
     )
     collection: str | None = declare(
-        None, "Collection to move.", environment="QDRANT_COLLECTION", flag="--collection"
+        None,
+        "Collection to move.",
+        environment="QDRANT_COLLECTION",
+        flag="--collection",
+        form=COLLECTION_FORM,
+        fits=is_collection,
     )
     vector_name: str = declare(
         "",
@@ -132,26 +146,36 @@ class MappingSettings:
         "{file_id}_{chunk_index}",
         "Id of a vector, from payload fields; {point_id} is the id in Qdrant.",
         flag="--id-template",
-        form="text with payload fields in braces, as {file_id}_{chunk_index} or {point_id}",
-        fits=is_template,
+        form=ID_TEMPLATE_FORM,
+        fits=is_id_template,
     )
     group_key: str = declare(
-        "file_id", "Payload field that names the file; empty: no KV file index.", empty=True
+        "file_id",
+        "Payload field that names the file; empty: no KV file index.",
+        empty=True,
+        form=FIELD_FORM,
+        fits=is_field,
     )
     order_key: str = declare(
         "chunk_index",
         "Payload field with the chunk's number within its file; empty: unordered.",
         empty=True,
+        form=FIELD_FORM,
+        fits=is_field,
     )
     hash_key: str = declare(
         "chunk_hash",
         "Payload field with the chunk's SHA-256 in hex; empty: not required.",
         empty=True,
+        form=FIELD_FORM,
+        fits=is_field,
     )
     hash_of: str = declare(
         "",
         "Payload field with the text that the hash is of; empty: hashes are not checked.",
         empty=True,
+        form=FIELD_FORM,
+        fits=is_field,
     )
     hash_mismatch: Literal["warn", "quarantine"] = declare(
         "warn",
@@ -162,8 +186,8 @@ class MappingSettings:
         "Values per vector in the target.",
         environment="Q2V_DIMENSIONS",
         flag="--dimensions",
-        minimum=1,
-        maximum=65_536,
+        minimum=limits.DIMENSIONS_MIN,
+        maximum=limits.DIMENSIONS_MAX,
         unset="as in the source",
     )
     reduce: Literal["none", "matryoshka"] = declare(
@@ -183,7 +207,7 @@ class MappingSettings:
         f"What to do with metadata beyond {limits.METADATA_BYTES_MAX:,} B: quarantine the point, "
         "or cut one text field.",
         flag="--oversize-metadata",
-        form='"quarantine" or "truncate:<field>"',
+        form=f'"quarantine" or "truncate:<field>" with {FIELD_FORM}',
         fits=is_oversize_rule,
     )
 
@@ -202,15 +226,22 @@ class KvSettings:
     key_template: str = declare(
         "file:{file_id}",
         "KV key of a file.",
-        form="text with the field of mapping.group_key in braces, as file:{file_id}",
-        fits=is_template,
+        form=KEY_TEMPLATE_FORM,
+        fits=is_key_template,
     )
-    counter_key: str = declare("_vector_count", "KV key of the vector counter.")
+    counter_key: str = declare(
+        "_vector_count",
+        "KV key of the counter: the number of all vectors in the index after the run, those that "
+        "were there before included.",
+        form=KEY_FORM,
+        fits=is_key,
+    )
     ttl_s: int | None = declare(
         None,
         "Life of KV entries; with one, entries vanish while the vectors stay.",
         unit="seconds",
         minimum=limits.KV_TTL_S_MIN,
+        maximum=limits.KV_TTL_S_MAX,
         unset="for ever",
     )
 
@@ -238,7 +269,7 @@ class LimitSettings:
         40_000_000,
         "Size of one upload.",
         unit="bytes",
-        minimum=1,
+        minimum=limits.UPLOAD_BYTES_MIN,
         maximum=limits.UPLOAD_BYTES_MAX,
     )
     uploads_in_flight: int = declare(
@@ -275,6 +306,7 @@ class LimitSettings:
         flag="--max-quarantine",
         unit="points",
         minimum=0,
+        maximum=limits.SETTING_COUNT_MAX,
         unset="0.1 % of the points, at least 10, at most 1,000",
     )
     content_full_max: int = declare(
@@ -283,6 +315,7 @@ class LimitSettings:
         flag="--content-full-max",
         unit="vectors",
         minimum=0,
+        maximum=limits.SETTING_COUNT_MAX,
     )
     content_sample: int = declare(
         2_400,
@@ -290,6 +323,7 @@ class LimitSettings:
         flag="--content-sample",
         unit="vectors",
         minimum=1,
+        maximum=limits.SETTING_COUNT_MAX,
     )
     reads_in_flight: int = declare(
         8,
@@ -304,6 +338,7 @@ class LimitSettings:
         flag="--deadline-s",
         unit="seconds",
         minimum=1,
+        maximum=limits.DEADLINE_S_MAX,
         unset="none",
     )
 

@@ -37,7 +37,8 @@ def undo_kv(
     absolute. What reads as somebody else's may be stale too: it is read again before it counts.
     """
     undo = _KvUndo(run, target, report, forced, clock=clock)
-    records = list(reversed(read_kv(run)))
+    # A run of an earlier version may have planned the counter's key as the key of a file too.
+    records = list({record.key: record for record in reversed(read_kv(run))}.values())
     progress.start(
         "undoing the KV index",
         total=len(records),

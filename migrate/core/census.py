@@ -16,6 +16,7 @@ QUARANTINE_MAX = 1_000  # ... at most 1,000
 # Bounds of an upload line: "-1.1754944e-38," for a value; id, escapes and member names beside.
 VALUE_TEXT_BYTES_MAX = 16
 LINE_REST_BYTES_MAX = 512
+SHORTEST_LINE_REST = len('{"id":"x","values":[]}')
 
 
 def quarantine_cap(points: int, setting: int | None) -> int:
@@ -23,6 +24,11 @@ def quarantine_cap(points: int, setting: int | None) -> int:
     if setting is not None:
         return setting
     return min(QUARANTINE_MAX, max(QUARANTINE_MIN, int(points * QUARANTINE_SHARE)))
+
+
+def shortest_line_bytes(dimensions: int) -> int:
+    """What a vector's upload line has at least: a digit and a comma or newline for each value."""
+    return 2 * dimensions + SHORTEST_LINE_REST
 
 
 @dataclass(slots=True)

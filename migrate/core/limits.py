@@ -25,6 +25,7 @@ VECTORS_PER_INDEX_MAX = 20_000_000  # 2026-08-05; 10 million and 5 million in ea
 # Requests to a vector index.
 VECTORS_PER_UPLOAD_MAX = 5_000  # V-LIM, over HTTP
 UPLOAD_BYTES_MAX = 100_000_000  # V-LIM "100 MB"; the smaller of the two readings
+UPLOAD_BYTES_MIN = 86  # ours: the shortest line that 32 values can make
 UPLOADS_IN_FLIGHT_MAX = 8  # ours: so many are proven by reading back one vector of each
 FETCH_IDS_MAX = 20  # observed by many up to 2026-10, code 40007
 DELETE_IDS_MAX = 100  # measured 2026-09-14, code 40007
@@ -35,11 +36,16 @@ NAMESPACE_BYTES_MAX = 64  # V-LIM
 # the request budget lets pass.
 READS_IN_FLIGHT_MAX = 32
 
+# Settings for which no service has a limit. Our own: beyond any use, and exact in JSON.
+SETTING_COUNT_MAX = 1_000_000_000_000
+DEADLINE_S_MAX = 31_536_000  # a year
+
 # Workers KV: KV-LIM, KV-WRITE.
 KV_KEY_BYTES_MAX = 512
 KV_VALUE_BYTES_MAX = 25 * 1024 * 1024
 KV_METADATA_BYTES_MAX = 1_024
 KV_TTL_S_MIN = 60
+KV_TTL_S_MAX = 3_153_600_000  # ours: a hundred years; the service documents no maximum
 KV_PAIRS_PER_WRITE_MAX = 10_000
 KV_WRITE_BYTES_MAX = 100_000_000
 KV_KEYS_PER_DELETE_MAX = 10_000

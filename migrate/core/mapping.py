@@ -13,11 +13,8 @@ from functools import lru_cache
 from typing import Literal
 
 from migrate.core.canonical import decode_json, encode_canonical_json
-from migrate.core.limits import (
-    KV_KEY_BYTES_MAX,
-    METADATA_BYTES_MAX,
-    VECTOR_ID_BYTES_MAX,
-)
+from migrate.core.kv_keys import encode_key, key_fault
+from migrate.core.limits import METADATA_BYTES_MAX, VECTOR_ID_BYTES_MAX
 from migrate.core.model import PointId, VectorId
 
 # A double holds every integer up to here; beyond, the target may give back another number.
@@ -25,7 +22,6 @@ EXACT_INTEGER_MAX = 2**53
 HASH_HEX_LENGTH = 64  # SHA-256, as the sync service writes it
 _HASH = re.compile(f"[0-9a-fA-F]{{{HASH_HEX_LENGTH}}}")
 _FIELD = re.compile(r"\{([^{}]*)\}")
-_PLAIN_KEY = re.compile(r"\S+")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
 POINT_ID_FIELD = "point_id"
 
@@ -355,15 +351,13 @@ def _id_part(name: str, point_id: PointId, fields: dict[str, object]) -> str:
 
 def encode_kv_key(group: str, rules: MappingRules) -> str:
     """The KV key of a file."""
-    return rules.key_template.replace(f"{{{rules.group_key}}}", group)
+    return encode_key(rules.key_template, rules.group_key, group)
 
 
 def _check_kv_key(key: str) -> None:
-    size = len(key.encode())
-    if size > KV_KEY_BYTES_MAX:
-        raise _RefusedError(Reason.KV_KEY, "kv_key", f"{size} bytes, at most {KV_KEY_BYTES_MAX}")
-    if key in {".", ".."} or not key.isprintable() or not _PLAIN_KEY.fullmatch(key):
-        raise _RefusedError(Reason.KV_KEY, "kv_key", "'.', '..', white space or control characters")
+    fault = key_fault(key)
+    if fault is not None:
+        raise _RefusedError(Reason.KV_KEY, "kv_key", fault)
 
 
 def _encode(fields: dict[str, object]) -> bytes:

@@ -16,11 +16,12 @@ from migrate.core.canonical import decode_json
 from migrate.core.census import Census, CensusPage, quarantine_cap, take_census
 from migrate.core.digest import digest_vectors
 from migrate.core.kv_entries import encode_file_value
+from migrate.core.kv_keys import group_of_key
 from migrate.core.limits import INDEXED_STRING_BYTES_MAX, KV_VALUE_BYTES_MAX
 from migrate.core.mapping import Mapped, MappingRules, Quarantined, Reason
 from migrate.core.model import Page, PointId
 from migrate.core.values import ValueRules
-from migrate.errors import QuarantineExceededError
+from migrate.errors import PreconditionError, QuarantineExceededError
 from migrate.ports import Progress
 
 GAPS_LISTED_MAX = 20
@@ -45,17 +46,31 @@ class PlanFindings:
     files_with_gaps: int
     long_indexed: dict[str, int]  # indexed text field -> values beyond 64 bytes
     hash_mismatches: int  # vectors whose text has another hash than they say
+    counter_file: str | None = None  # the file that gets the counter's key
 
     def check_quarantine(self) -> None:
         """Raises QuarantineExceededError when more points stay behind than the run allows."""
         total = sum(self.quarantined.values())
         if total > self.quarantine_cap:
             reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(self.quarantined.items()))
+            larger = ""
+            if self.quarantined.get(Reason.UPLOAD_TOO_LARGE):
+                larger = "raise limits.body_bytes for upload_too_large; "
             raise QuarantineExceededError(
                 f"{total} of {self.points} points cannot move ({reasons}); "
                 f"at most {self.quarantine_cap} may stay behind",
-                remedy="mend them in the source, adapt the mapping, or raise --max-quarantine; "
-                "`q2v plan` lists them; nothing has been written to the target",
+                remedy=f"{larger}mend them in the source, adapt the mapping, or raise "
+                "--max-quarantine; `q2v plan` lists them; nothing has been written to the target",
+            )
+
+    def check_counter_key(self, counter_key: str) -> None:
+        """Raises PreconditionError when the counter would overwrite the entry of a file."""
+        if self.counter_file is not None:
+            raise PreconditionError(
+                f"the file '{self.counter_file}' gets the KV key '{counter_key}', which is the "
+                "key of the vector counter (kv.counter_key): one would overwrite the other",
+                remedy="set kv.counter_key to a key that no file gets, as _vector_count, or change "
+                "kv.key_template; nothing has been written to the target",
             )
 
 
@@ -68,14 +83,15 @@ def run(
     max_quarantine: int | None,
     body_bytes: int,
     indexed_fields: tuple[str, ...],
+    counter_key: str,
     table: IdTable,
     progress: Progress,
 ) -> PlanFindings:
     """Map every point, then ask the questions that only the whole set can answer.
 
     `points` is the expected number, for the progress and the quarantine cap. `body_bytes` is what
-    an upload may hold, `indexed_fields` are the text fields with a metadata index. `table` is empty
-    and holds in the end what moves.
+    an upload may hold, `indexed_fields` are the text fields with a metadata index, `counter_key` is
+    the KV key that no file may get. `table` is empty and holds in the end what moves.
     """
     progress.start("checking points", total=points, unit="points")
     listing = _Listing(quarantine_cap(points, max_quarantine))
@@ -104,7 +120,16 @@ def run(
         files_with_gaps=len(gaps),
         long_indexed=_after(LONG, notes),
         hash_mismatches=notes.get(HASH_DIFFERS, 0),
+        counter_file=_counter_file(table, mapping, counter_key),
     )
+
+
+def _counter_file(table: IdTable, mapping: MappingRules, counter_key: str) -> str | None:
+    """The file among those that move whose key is the counter's."""
+    if not mapping.group_key:
+        return None
+    file = group_of_key(mapping.key_template, mapping.group_key, counter_key)
+    return file if file is not None and table.rows_of_file(file) else None
 
 
 class _Listing:

@@ -174,6 +174,7 @@ def _plan(
     values, findings = plan_snapshot(snapshot, settings, choices, table, progress)
     check_index(index, values)
     findings.check_quarantine()
+    findings.check_counter_key(settings.kv.counter_key)
     check_window(figure(findings, values, settings), settings)
     _check_metadata_indexes(target, settings, clock)
     _check_waived(choices.waived)

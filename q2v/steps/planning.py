@@ -13,11 +13,12 @@ from migrate.adapters.in_flight import ahead
 from migrate.adapters.kv_target import WorkersKvTarget
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.vectorize_target import VectorizeTarget
+from migrate.core.census import shortest_line_bytes
 from migrate.core.estimate import REQUEST_S, Estimate, estimate
 from migrate.core.model import Page, VectorIndex, VectorSpec
 from migrate.core.target_shape import check_index, choose_values
 from migrate.core.values import ValueRules
-from migrate.errors import PreconditionError
+from migrate.errors import PreconditionError, UsageError
 from migrate.ports import Clock, PointSource, Progress, VectorTarget
 from migrate.stages import plan
 from migrate.stages.plan import PlanFindings
@@ -94,13 +95,27 @@ def open_id_table(folder: Path, points: int) -> IdTable:
 
 
 def _values(vectors: tuple[VectorSpec, ...], settings: Settings, choices: Choices) -> ValueRules:
-    return choose_values(
+    values = choose_values(
         vectors,
         vector_name=settings.source.vector_name,
         dimensions=settings.mapping.dimensions,
         reduce=settings.mapping.reduce,
         allow_cast=choices.allow_cast,
     )
+    _check_body_bytes(values, settings)
+    return values
+
+
+def _check_body_bytes(values: ValueRules, settings: Settings) -> None:
+    """Raises UsageError when not a single vector would fit into an upload."""
+    shortest = shortest_line_bytes(values.dimensions)
+    if settings.limits.body_bytes < shortest:
+        raise UsageError(
+            f"limits.body_bytes from {settings.origin('limits.body_bytes')}: found "
+            f"{settings.limits.body_bytes:,} bytes, expected room for one vector: "
+            f"{values.dimensions} values take at least {shortest:,} bytes",
+            remedy="raise limits.body_bytes, or remove it (default: 40,000,000 bytes)",
+        )
 
 
 def _check_not_empty(points: int, choices: Choices) -> None:
@@ -129,6 +144,7 @@ def _find(
         max_quarantine=settings.limits.max_quarantine,
         body_bytes=settings.limits.body_bytes,
         indexed_fields=tuple(name for name, kind in indexed.items() if kind == "string"),
+        counter_key=settings.kv.counter_key,
         table=table,
         progress=progress,
     )

@@ -445,3 +445,34 @@ def test_no_secret_and_no_open_file_is_left_behind(tmp_path: Path) -> None:
             assert folder.stat().st_mode & 0o777 == 0o700, folder
     for output in outputs:
         assert API_TOKEN not in output.stdout + output.stderr
+
+
+@pytest.mark.fault("F20")
+def test_a_counter_key_that_a_file_gets_ends_in_5_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    settings = {"Q2V_KV_COUNTER_KEY": "file:file-0001"}
+    with workbench(tmp_path, points(GOOD), settings=settings) as bench:
+        planned = bench.run("plan")
+        moved = bench.move()
+        stored, entries = bench.stored(), bench.entries()
+        bench.environment["Q2V_KV_COUNTER_KEY"] = "files"
+        again = bench.run("migrate")
+
+    assert (planned.exit_code, moved.exit_code) == (5, 5)
+    assert "kv.counter_key" in moved.stderr
+    assert "file-0001" in moved.stderr
+    assert (stored, entries) == ({}, {})
+    assert again.exit_code == 0
+
+
+@pytest.mark.fault("F20")
+def test_uploads_too_small_for_a_single_vector_end_in_2_before_any_point_is_read(
+    tmp_path: Path,
+) -> None:
+    settings = {"Q2V_LIMITS_BODY_BYTES": str(2 * DIMENSIONS)}
+    with workbench(tmp_path, points(GOOD), settings=settings) as bench:
+        planned = bench.run("plan")
+
+    assert planned.exit_code == 2
+    assert "limits.body_bytes" in planned.stderr

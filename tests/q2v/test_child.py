@@ -49,9 +49,9 @@ def _toml(value: object) -> str:
 
 @given(st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1))
 def test_any_text_survives_the_file(text: str) -> None:
-    settings = load_settings(config=None, environment={"QDRANT_COLLECTION": text}, flags={})
+    settings = load_settings(config=None, environment={"Q2V_VECTOR_NAME": text}, flags={})
 
-    assert settings_from(encode_config(settings), {}).source.collection == text
+    assert settings_from(encode_config(settings), {}).source.vector_name == text
 
 
 def test_a_secret_travels_by_environment_and_other_settings_stay_at_home(

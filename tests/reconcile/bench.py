@@ -59,7 +59,13 @@ class Bench:
     run_path: Path | None = None
     _snapshot: Snapshot | None = None
 
-    def plan(self, *, into_non_empty: bool = False, vectors_per_upload: int = 10) -> None:
+    def plan(
+        self,
+        *,
+        into_non_empty: bool = False,
+        vectors_per_upload: int = 10,
+        counter_key: str = COUNTER,
+    ) -> None:
         """Snapshot and plan; nothing is written to the target."""
         report = snapshot.run(
             self.source,
@@ -100,7 +106,7 @@ class Bench:
             writes=WriteRules(
                 vectors_per_upload=vectors_per_upload,
                 body_bytes=10**6,
-                counter_key=COUNTER,
+                counter_key=counter_key,
                 ttl_s=None,
             ),
             targets=NO_TARGETS,

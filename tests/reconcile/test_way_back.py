@@ -461,3 +461,22 @@ def test_a_counter_that_is_no_text_can_be_shown_and_put_back(tmp_path: Path) -> 
 
     assert bench.held() == before
     assert b"\\xff" in Path(done.manifest).read_bytes()
+
+
+@pytest.mark.fault("F20", "I7")
+@pytest.mark.parametrize("former", [None, b'["theirs"]'])
+def test_a_run_whose_counter_overwrote_a_file_can_be_taken_back(
+    tmp_path: Path, former: bytes | None
+) -> None:
+    """Earlier versions planned such runs; plan refuses them now."""
+    key = "file:file-1"
+    bench = make_bench(tmp_path, POINTS)
+    if former is not None:
+        bench.kv.held[key] = KvEntry(key=key, value=former)
+    before = bench.held()
+    bench.plan(counter_key=key, into_non_empty=True)
+    bench.apply()
+    report = bench.rollback()
+
+    assert report.conflicts == []
+    assert bench.held() == before

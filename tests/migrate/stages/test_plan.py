@@ -14,7 +14,7 @@ from migrate.core.mapping import MappingRules, Reason
 from migrate.core.model import Page, PointId, VectorId
 from migrate.core.pages import take_rows
 from migrate.core.values import ValueRules
-from migrate.errors import ExitCode, QuarantineExceededError
+from migrate.errors import ExitCode, PreconditionError, QuarantineExceededError
 from migrate.stages import plan, snapshot
 from migrate.stages.mapped import read_mapped
 from migrate.stages.plan import PlanFindings
@@ -47,6 +47,7 @@ def find(
     max_quarantine: int | None = None,
     body_bytes: int = 100_000,
     indexed_fields: tuple[str, ...] = (),
+    counter_key: str = "_vector_count",
 ) -> PlanFindings:
     with IdTable(folder / "spill") as table:
         return plan.run(
@@ -57,6 +58,7 @@ def find(
             max_quarantine=max_quarantine,
             body_bytes=body_bytes,
             indexed_fields=indexed_fields,
+            counter_key=counter_key,
             table=table,
             progress=Silence(),
         )
@@ -127,6 +129,7 @@ def test_the_table_holds_what_moves_in_the_end_and_nothing_else(tmp_path: Path) 
             max_quarantine=None,
             body_bytes=100_000,
             indexed_fields=(),
+            counter_key="_vector_count",
             table=table,
             progress=Silence(),
         )
@@ -338,3 +341,38 @@ def test_what_moves_reads_the_same_in_whatever_pieces(tmp_path: Path) -> None:
     assert (one.rows, one.ids, one.files, one.positions) == ((5,), ("file-0_1",), ("file-0",), (1,))
     assert one.values.tolist() == page_of(points, [PointId(0, 60)]).vectors[""].values.tolist()  # type: ignore[union-attr]
     assert VectorId("file-0_1") in {name for rows in whole for name in rows.ids}
+
+
+@pytest.mark.fault("F20")
+@pytest.mark.parametrize(
+    ("template", "counter_key", "collides"),
+    [
+        ("file:{file_id}", "file:b", "b"),
+        ("{file_id}", "b", "b"),
+        ("{file_id}:ids", "b:ids", "b"),
+        ("file:{file_id}", "file:c", None),  # only points that stay behind have this file
+        ("file:{file_id}", "file:", None),
+        ("file:{file_id}", "_vector_count", None),
+        ("xx{file_id}xx", "xxx", None),
+    ],
+)
+def test_a_file_with_the_key_of_the_counter_is_found_over_all_files(
+    tmp_path: Path, template: str, counter_key: str, collides: str | None
+) -> None:
+    points = {0: chunk("a", 0), 1: chunk("b", 0), 2: {**chunk("c", 0), "chunk_hash": "no"}}
+    rules = replace(RULES, key_template=template)
+    findings = find(points, tmp_path, mapping=rules, counter_key=counter_key)
+
+    assert findings.counter_file == collides
+    if collides is None:
+        findings.check_counter_key(counter_key)
+    else:
+        with pytest.raises(PreconditionError, match=r"'b'.*kv\.counter_key"):
+            findings.check_counter_key(counter_key)
+
+
+@pytest.mark.fault("F20")
+def test_without_a_file_index_no_file_has_a_key(tmp_path: Path) -> None:
+    rules = replace(RULES, group_key="")
+
+    assert find({0: chunk("b", 0)}, tmp_path, mapping=rules, counter_key="b").counter_file is None
