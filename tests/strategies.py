@@ -100,6 +100,15 @@ def json_objects() -> st.SearchStrategy[dict[str, object]]:
 
 
 @cache
+def metadata_objects() -> st.SearchStrategy[dict[str, object]]:
+    """JSON objects whose integers are exact as doubles, which is all that the mapping lets pass."""
+    exact = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
+    one = exact | st.sampled_from([True, "1", -0.0, 1.5e17, None]) | texts()
+    nested = st.lists(one, max_size=4) | st.dictionaries(texts(), one, max_size=4)
+    return st.dictionaries(texts(), one | nested, max_size=5)
+
+
+@cache
 def payloads() -> st.SearchStrategy[dict[str, object]]:
     """Payloads that are nearly what the rules ask for: each part may be right, odd or missing."""
     names = st.sampled_from(["page", "title", "a.b", "$x", 'q"', ""]) | texts()

@@ -6,6 +6,7 @@ pages, parts, platform or key order.
 """
 
 import hashlib
+import math
 import struct
 from collections.abc import Sequence
 
@@ -129,23 +130,42 @@ def canonical_values(values: Float32Matrix) -> Float32Matrix:
 
 
 def canonical_metadata(metadata: dict[str, object] | None) -> bytes:
-    """Metadata as text that does not depend on how a number was spelt: 1.0 counts as 1.
+    """Metadata as text in which equal numbers are spelt alike: 1.0 counts as 1.
 
     No metadata and empty metadata are the same, as they are in the service.
     """
-    return encode_canonical_json(_plain_numbers(metadata or {}))
+    return encode_canonical_json(plain_numbers(metadata or {}))
 
 
-def _plain_numbers(value: object) -> object:
+def plain_numbers(value: object) -> object:
+    """The JSON value with one spelling for each number, so that numbers compare by value.
+
+    The service keeps a number as a double and may print it in another way: 1.5e17 as
+    150000000000000000, 2**60 as 1152921504606847000. Whole numbers up to 2**53 become integers,
+    larger ones the double they stand for. Text, booleans and null stay as they are.
+    """
     match value:
-        case float() if value.is_integer() and abs(value) <= _EXACT_INTEGER_MAX:
+        case bool():
+            return value
+        case int() | float() if abs(value) > _EXACT_INTEGER_MAX:
+            return _as_double(value)
+        case float() if value.is_integer():
             return int(value)
         case dict():
-            return {key: _plain_numbers(inner) for key, inner in value.items()}
+            return {key: plain_numbers(inner) for key, inner in value.items()}
         case list():
-            return [_plain_numbers(inner) for inner in value]
+            return [plain_numbers(inner) for inner in value]
         case _:
             return value
+
+
+def _as_double(value: float) -> object:
+    """The nearest double; for a number beyond all doubles a text that no other value has."""
+    try:
+        double = float(value)
+    except OverflowError:
+        double = math.inf if value > 0 else -math.inf
+    return double if math.isfinite(double) else {"": f"{double} as a number"}
 
 
 def digest_vectors(
@@ -162,8 +182,8 @@ def digest_vectors(
 def _metadata_text(text: bytes) -> bytes:
     """The canonical text of metadata that is canonical JSON already, but for how numbers are spelt.
 
-    Only a fraction of nothing makes a difference, and is written with these two characters;
-    exponents begin beyond the exact integers.
+    Only a fraction of nothing makes a difference, and is written with these two characters:
+    exponents begin beyond the exact integers, and the mapping lets no integer beyond them pass.
     """
     if b".0" not in text:
         return text

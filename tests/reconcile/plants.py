@@ -34,6 +34,7 @@ def payloads() -> dict[int, dict[str, object]]:
             "chunk_hash": f"{file * PER_FILE + number:064x}",
             "one": 1,
             "half": 0.5,
+            "far": 1.5e17,
             "yes": True,
             "tags": ["a", "b"],
             "nested": {"inner": 1},
@@ -148,7 +149,10 @@ OF_VECTORS = [
     Plant("list in another order", "mismatched", _metadata(tags=["b", "a"])),
     Plant("inner 1 as text", "mismatched", _metadata(nested={"inner": "1"})),
     Plant("another namespace", "mismatched", _vector(namespace="elsewhere")),
+    Plant("1.5e17 as text", "mismatched", _metadata(far="1.5e17")),
+    Plant("1.5e17 off by one double", "mismatched", _metadata(far=150000000000000032)),
     Plant("1 as 1.0", None, _metadata(one=1.0)),  # one number in JSON, whoever wrote it
+    Plant("1.5e17 as an integer", None, _metadata(far=150000000000000000)),
 ]
 OF_KEYS = [
     Plant("key missing", "kv_missing", _remove_key),

@@ -168,6 +168,51 @@ def test_an_older_state_that_a_read_shows_is_no_change_by_others(tmp_path: Path)
     assert bench.held() == before
 
 
+def respelt(value: Any) -> Any:
+    """The JSON value as a service may print it: every whole number another way."""
+    match value:
+        case bool():
+            return value
+        case float() if value.is_integer():
+            return int(value)
+        case int() if abs(value) <= 2**53:
+            return float(value)
+        case dict():
+            return {key: respelt(inner) for key, inner in value.items()}
+        case list():
+            return [respelt(inner) for inner in value]
+        case _:
+            return value
+
+
+@pytest.mark.fault("F08", "I7", "R03")
+def test_a_target_that_spells_numbers_its_own_way_is_equal_and_gives_everything_back(
+    tmp_path: Path,
+) -> None:
+    """In settling, reconcile and rollback, for what we wrote and for what was there before."""
+    bench = make_bench(tmp_path, POINTS)
+    for number, payload in enumerate(bench.source.points.values()):
+        payload |= {"far": 1.5e17 + number * 2**20, "whole": 3.0, "list": 2, "deep": {"n": 1e300}}
+    old = Vector(
+        id=VectorId(OURS[1]),
+        values=np.full(DIMENSIONS, 0.5, np.float32),
+        namespace=None,
+        metadata={"far": 1.5e17, "one": 1},
+    )
+    fill(bench, {old.id: old}, {})
+    before = bench.held()
+    bench.vectors.spelt = lambda vector: replace(vector, metadata=respelt(vector.metadata))
+    bench.plan(into_non_empty=True)
+    bench.apply()
+
+    report = bench.reconcile()
+    done = bench.rollback()
+
+    assert (report.verdict, report.drift["mismatched"]) == ("equal", 0)
+    assert done.conflicts == []
+    assert bench.held() == before
+
+
 def prepared(folder: Path) -> Bench:
     """A finished move over two ids, a key and a counter that were there; three foreign changes."""
     bench = make_bench(folder, POINTS)

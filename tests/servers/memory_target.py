@@ -49,6 +49,7 @@ class MemoryVectors:
         self.page_ids = page_ids
         self.withheld: frozenset[str] = frozenset()  # listed, and never given out
         self.stale: dict[VectorId, list[Vector]] = {}  # what the next reads of an id show
+        self.spelt: Callable[[Vector], Vector] = lambda vector: vector  # how a record is given out
         self._calls = calls
         self._mutations = 0
 
@@ -100,7 +101,8 @@ class MemoryVectors:
         assert len(set(ids)) == len(ids) <= FETCH_IDS_MAX
         self._calls.note("fetch")
         shown = {one: self.stale[one].pop() for one in ids if self.stale.get(one)}
-        held = {one: self.held[one] for one in ids if one in self.held and one not in self.withheld}
+        given = [one for one in ids if one in self.held and one not in self.withheld]
+        held = {one: self.spelt(self.held[one]) for one in given}
         return held | shown
 
     def list_ids(self) -> Iterator[list[VectorId]]:

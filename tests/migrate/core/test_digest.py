@@ -1,8 +1,10 @@
 """Digests: one difference, however small, is another digest; the way there does not matter."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +27,7 @@ from migrate.core.model import (
     VectorColumn,
 )
 from migrate.core.pages import take_rows
-from tests.strategies import json_objects, matrices, pages
+from tests.strategies import matrices, metadata_objects, pages
 
 TWICE_ROUNDED = np.array([0x15AE43FD, 0x15AE43FE], np.uint32)
 
@@ -209,7 +211,52 @@ def test_how_a_number_was_spelt_does_not_show_but_its_type_does() -> None:
     assert canonical_metadata(None) == canonical_metadata({}) == b"{}"
 
 
-@given(json_objects())
+SPELT_ALIKE = Path("tests/cases/08-spelling-of-numbers/alike.jsonl")
+
+
+def spelt_alike() -> list[bytes]:
+    """One JSON list per line: one number in every spelling that a service may print."""
+    return (Path(__file__).parents[3] / SPELT_ALIKE).read_bytes().splitlines()
+
+
+@pytest.mark.fault("F08", "R01")
+@pytest.mark.parametrize("line", spelt_alike(), ids=bytes.decode)
+def test_one_number_in_many_spellings_is_one_number(line: bytes) -> None:
+    values = np.zeros((1, 2), np.float32)
+    ours, *respelt = orjson.loads(line)
+    sent = digest_vectors(
+        ["a"], values, [encode_canonical_json({"n": ours, "deep": {"n": [ours]}})]
+    )
+
+    for number in respelt:
+        text = canonical_metadata({"n": number, "deep": {"n": [number]}})
+        assert sent == digest_vectors(["a"], values, [text])
+
+
+@pytest.mark.fault("F08", "R01")
+@given(st.floats(allow_nan=False, allow_infinity=False), st.data())
+def test_any_double_compares_by_value_and_its_neighbour_differs(
+    number: float, data: st.DataObject
+) -> None:
+    spellings = [number, *([int(number)] if number.is_integer() else [])]
+    respelt = data.draw(st.sampled_from(spellings))
+    neighbour = float(np.nextafter(number, data.draw(st.sampled_from([-np.inf, np.inf]))))
+
+    assert canonical_metadata({"n": number}) == canonical_metadata({"n": respelt})
+    if np.isfinite(neighbour):
+        assert canonical_metadata({"n": number}) != canonical_metadata({"n": neighbour})
+
+
+@pytest.mark.fault("F08")
+def test_a_number_beyond_all_doubles_is_compared_and_equals_nothing_of_ours() -> None:
+    """A JSON reader makes infinity of 1e999, and of an integer of 400 digits as well."""
+    texts = [canonical_metadata({"n": n}) for n in (np.inf, 10**400, -np.inf, -(10**400), 1e308)]
+
+    assert texts[0] == texts[1] != texts[2] == texts[3]
+    assert len(set(texts)) == 3
+
+
+@given(metadata_objects())
 def test_the_digest_of_metadata_does_not_depend_on_key_order(metadata: dict[str, object]) -> None:
     shuffled = dict(reversed(list(metadata.items())))
     values = np.ones((1, 2), np.float32)
@@ -242,12 +289,7 @@ def test_a_set_digest_depends_on_members_and_order_and_not_on_pieces(
 
 
 @pytest.mark.fault("S09")
-@given(
-    json_objects()
-    | st.dictionaries(
-        st.text(max_size=3), st.floats(allow_nan=False, allow_infinity=False), max_size=4
-    )
-)
+@given(metadata_objects())
 def test_metadata_that_is_canonical_but_for_its_numbers_is_digested_alike(
     metadata: dict[str, object],
 ) -> None:
