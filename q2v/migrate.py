@@ -17,6 +17,8 @@ from q2v.steps import moving
 from q2v.steps.find import find_snapshot
 from q2v.steps.left_behind import refusal_notes
 from q2v.steps.planning import Choices
+from q2v.steps.route import Route, configured_target, route_from_snapshot
+from q2v.steps.same_target import check_collection
 
 
 @click.command("migrate")
@@ -71,8 +73,12 @@ def command(
         wiring.open_target(settings, folder, clock=clock, progress=progress) as target,
         FolderLock(folder),
     ):
+        found = find_snapshot(folder, snapshot, wiring.seal_key(settings))
+        check_collection(found, settings)
+        route = route_from_snapshot(found, configured_target(settings), clock)
+        progress.say(route.sentence())
         report = moving.migrate(
-            find_snapshot(folder, snapshot, wiring.seal_key(settings)),
+            found,
             target,
             settings,
             choices,
@@ -82,7 +88,7 @@ def command(
             clock=clock,
             progress=progress,
         )
-    show(report, as_json=as_json)
+    show(report, route, as_json=as_json)
     ctx.exit(report.exit_code)
 
 
@@ -100,7 +106,7 @@ def _confirm(index_name: str, *, sure: bool) -> None:
         raise UsageError(f"typed '{typed}', not '{index_name}'", remedy="nothing was written")
 
 
-def show(report: moving.MigrateReport, *, as_json: bool) -> None:
+def show(report: moving.MigrateReport, route: Route, *, as_json: bool) -> None:
     """The report as JSON or as lines."""
     quarantined = sum(report.quarantined.values())
     render(
@@ -108,6 +114,7 @@ def show(report: moving.MigrateReport, *, as_json: bool) -> None:
             "run_id": report.run_id,
             "path": report.path,
             "snapshot_id": report.snapshot_id,
+            "route": route.document(),
             "points": report.points,
             "acknowledged": report.acknowledged,
             "quarantined": quarantined,
@@ -127,6 +134,7 @@ def show(report: moving.MigrateReport, *, as_json: bool) -> None:
         [
             ("run", report.run_id),
             ("path", report.path),
+            *route.cells(),
             ("points", report.points),
             ("acknowledged", report.acknowledged),
             ("quarantined", quarantined),

@@ -23,6 +23,8 @@ from q2v.settings import Settings
 from q2v.steps import planning
 from q2v.steps.find import find_snapshot
 from q2v.steps.planning import Choices, PlanResult
+from q2v.steps.route import configured_target, route_from_snapshot, route_from_source
+from q2v.steps.same_target import check_collection
 
 QUARANTINED_SHOWN_MAX = 20
 
@@ -59,10 +61,13 @@ def command(
                 wiring.open_source(settings, clock=clock, progress=progress)
             )
             stack.enter_context(FolderLock(folder))
+            route = route_from_source(source.identity(), settings)
             values, findings = planning.plan_source(source, settings, choices, folder, progress)
         else:
             stack.enter_context(FolderLock(folder))
             found = find_snapshot(folder, snapshot, wiring.seal_key(settings))
+            check_collection(found, settings)
+            route = route_from_snapshot(found, configured_target(settings), clock)
             with planning.open_id_table(folder, found.manifest.points) as table:
                 values, findings = planning.plan_snapshot(found, settings, choices, table, progress)
         state, request_s = None, None
@@ -76,6 +81,7 @@ def command(
     figures = planning.figure(findings, values, settings, request_s=request_s)
     show(
         PlanResult(
+            route=route,
             values=values,
             findings=findings,
             figures=figures,
@@ -104,6 +110,7 @@ def document(result: PlanResult, settings: Settings) -> dict[str, object]:
     """The JSON document."""
     findings = result.findings
     return {
+        "route": result.route.document(),
         "points": findings.points,
         "vectors": findings.vectors,
         "files": findings.files,
@@ -142,6 +149,7 @@ def rows(result: PlanResult) -> list[tuple[str, Cell]]:
         else str(values.dimensions)
     )
     cells: list[tuple[str, Cell]] = [
+        *result.route.cells(),
         ("points", findings.points),
         ("vectors that move", findings.vectors),
         ("files (KV entries)", findings.files),

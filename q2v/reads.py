@@ -59,7 +59,14 @@ READS: dict[str, tuple[str, ...]] = {
         *_SEAL,
     ),
     "snapshot": (*SOURCE, "snapshot.page_points", "snapshot.readers", *_SEAL),
-    "migrate": (*_TARGET, *_PLANNING, "kv.ttl_s", "limits.settle_timeout_s", *_SEAL),
+    "migrate": (
+        "source.collection",
+        *_TARGET,
+        *_PLANNING,
+        "kv.ttl_s",
+        "limits.settle_timeout_s",
+        *_SEAL,
+    ),
     "reconcile": (
         *SOURCE,
         *_TARGET,

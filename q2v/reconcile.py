@@ -15,7 +15,8 @@ from q2v.reads import READS, SOURCE
 from q2v.render import Cell, render
 from q2v.settings import Settings
 from q2v.steps.find import find_run
-from q2v.steps.same_target import check_same_target
+from q2v.steps.route import Route, planned_target, route_from_snapshot
+from q2v.steps.same_target import check_collection, check_same_target
 from reconcile.report import ReconcileReport
 
 SEED_MAX = 2**53  # every JSON reader keeps integers up to here exactly
@@ -74,6 +75,7 @@ def command(
         stack.enter_context(FolderLock(folder))
         opened = find_run(folder, run, wiring.seal_key(settings))
         stack.callback(opened.close)
+        check_collection(opened.snapshot, settings)
         check_same_target(opened, target)
         report = reconcile_run.run(
             opened,
@@ -85,11 +87,12 @@ def command(
             clock=clock,
             progress=progress,
         )
-    show(report, as_json=as_json)
+        route = route_from_snapshot(opened.snapshot, planned_target(opened), clock)
+    show(report, route, as_json=as_json)
     ctx.exit(report.exit_code)
 
 
-def show(report: ReconcileReport, *, as_json: bool) -> None:
+def show(report: ReconcileReport, route: Route, *, as_json: bool) -> None:
     """The report as JSON or as lines."""
     document = report.document()
     coverage = report.coverage
@@ -97,6 +100,8 @@ def show(report: ReconcileReport, *, as_json: bool) -> None:
     if coverage.contents == "sampled":
         checked += f" (sampled, seed {coverage.seed}): at most {coverage.bound:.3%} of all differ"
     cells: list[tuple[str, Cell]] = [
+        ("run", report.run_id),
+        *route.cells(),
         ("verdict", report.verdict),
         ("why", report.why),
         ("ids", "compared in full"),

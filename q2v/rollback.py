@@ -18,7 +18,8 @@ from q2v.reads import READS
 from q2v.render import Cell, format_duration, render
 from q2v.settings import Settings
 from q2v.steps.find import find_run
-from q2v.steps.same_target import check_same_target
+from q2v.steps.route import Route, planned_target, route_from_snapshot
+from q2v.steps.same_target import check_named_target, check_same_target
 from reconcile import rollback as undo
 from reconcile.rollback_manifest import build_manifest
 from reconcile.undo_report import RollbackReport
@@ -57,12 +58,14 @@ def command(
 ) -> None:
     """Put the target back to what it was before RUN (default: the newest).
 
-    Without --execute nothing is sent anywhere. Safe to run again after a crash.
+    Without --execute nothing is sent anywhere; the run's target is compared with the settings.
+    Safe to run again after a crash.
     """
     if not execute:
         _refuse_without_execute(force_file, leave_later_writes=leave_later_writes)
     clock = wiring.system_clock()
     forced = frozenset() if force_file is None else frozenset(read_ids(force_file))
+    not_compared: tuple[str, ...] = ()
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
         stack.enter_context(FolderLock(folder))
@@ -88,8 +91,10 @@ def command(
                 progress=progress,
             )
         else:
+            not_compared = check_named_target(opened, settings)
             report = undo.preview(opened, manifest)
-    show(report, as_json=as_json)
+        route = route_from_snapshot(opened.snapshot, planned_target(opened), clock)
+    show(report, route, not_compared, as_json=as_json)
     ctx.exit(ExitCode.DRIFT if report.conflicts else ExitCode.DONE)
 
 
@@ -111,11 +116,14 @@ def _confirm(index_name: str) -> None:
         raise UsageError(f"typed '{typed}', not '{index_name}'", remedy="nothing was written")
 
 
-def show(report: RollbackReport, *, as_json: bool) -> None:
+def show(
+    report: RollbackReport, route: Route, not_compared: tuple[str, ...], *, as_json: bool
+) -> None:
     """The report as JSON or as lines."""
     verb = "" if report.executed else "to be "
     cells: list[tuple[str, Cell]] = [
         ("run", report.run_id),
+        *route.cells(),
         ("executed", report.executed),
         (f"vectors {verb}deleted", report.vectors_deleted),
         (f"vectors {verb}restored", report.vectors_restored),
@@ -136,11 +144,14 @@ def show(report: RollbackReport, *, as_json: bool) -> None:
         )
         if is_long_rollback(report.minutes):
             notes.append(LONG_ROLLBACK)
+        if not_compared:
+            names = ", ".join(not_compared)
+            notes.append(f"not compared, because the settings do not name it: {names}")
         notes += [f"cannot undo: {line}" for line in report.cannot_undo]
         notes += [f"before: {shlex.join(argv)}" for argv in report.commands_before]
         notes += [f"after: {shlex.join(argv)}" for argv in report.commands_after]
         notes.append("next: q2v rollback --execute")
-    render(_document(report), cells, as_json=as_json, notes=notes)
+    render({**_document(report), "route": route.document()}, cells, as_json=as_json, notes=notes)
 
 
 def _document(report: RollbackReport) -> dict[str, object]:

@@ -20,6 +20,7 @@ from q2v.render import format_bytes, format_duration, render
 from q2v.settings import Settings
 from q2v.steps.find import find_snapshot
 from q2v.steps.readers import open_readers
+from q2v.steps.same_target import check_collection
 
 
 @click.command("snapshot")
@@ -115,9 +116,11 @@ def _repair(
         wiring.open_source(settings, clock=clock, progress=progress) as source,
         FolderLock(folder),
     ):
+        snapshot = find_snapshot(folder, named, wiring.seal_key(settings))
+        check_collection(snapshot, settings)
         report = repair.run(
             source,
-            find_snapshot(folder, named, wiring.seal_key(settings)),
+            snapshot,
             ordinal,
             page_points=settings.snapshot.page_points,
             progress=progress,

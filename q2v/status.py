@@ -19,6 +19,7 @@ from q2v.render import Cell, render
 from q2v.settings import Settings
 from q2v.steps.find import find_run
 from q2v.steps.left_behind import refusal_notes, refused_points
+from q2v.steps.route import planned_target, route_from_snapshot
 from reconcile.report import Verdict
 
 
@@ -42,10 +43,12 @@ def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings
     acknowledged = state.vectors_acknowledged()
     pending = opened.vectors - acknowledged
     quarantined, refused = opened.quarantined_counts(), refused_points(opened)
+    route = route_from_snapshot(opened.snapshot, planned_target(opened), wiring.system_clock())
     document: dict[str, object] = {
         "run_id": opened.plan.run_id,
         "path": str(opened.path),
         "snapshot_id": opened.plan.snapshot_id,
+        "route": route.document(),
         "phase": state.phase,
         "points": opened.plan.points,
         "pending": pending,
@@ -59,6 +62,7 @@ def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings
     cells: list[tuple[str, Cell]] = [
         ("run", opened.plan.run_id),
         ("path", str(opened.path)),
+        *route.cells(),
         ("phase", state.phase),
         ("points", opened.plan.points),
         ("pending", pending),

@@ -1,6 +1,5 @@
 """The one HTTP client of the target: budget, deadlines, retries, and what an answer is worth."""
 
-import hashlib
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from migrate.core.api_request import (
     encode_segment,
     refusal_sentence,
 )
-from migrate.core.base_url import BaseUrl
+from migrate.core.base_url import BaseUrl, account_fingerprint
 from migrate.core.envelope import decode_envelope
 from migrate.core.limits import RETRY_AFTER_S_MAX
 from migrate.core.masking import mask_secrets, printable
@@ -99,8 +98,7 @@ class CloudflareHttp:
 
     def identity(self) -> dict[str, str]:
         """Host and a fingerprint of the account, for plans and manifests."""
-        digest = hashlib.sha256(f"cloudflare-account:{self._account_id}".encode()).hexdigest()
-        return {"host": self._base_url.host, "account": digest[:16]}
+        return {"host": self._base_url.host, "account": account_fingerprint(self._account_id)}
 
     def account_path(self, *segments: str) -> str:
         """A path of this account with every character of the segments percent-encoded."""

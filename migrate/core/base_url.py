@@ -1,5 +1,6 @@
 """Decide whether an address may be given the token, before the token is even loaded."""
 
+import hashlib
 import ipaddress
 import re
 from dataclasses import dataclass
@@ -59,6 +60,11 @@ def parse_base_url(text: str, *, allow_other_host: bool = False) -> BaseUrl:
     if not (loopback or public or allow_other_host):
         raise _refused(text, f"'{host}' is neither {PUBLIC_HOST} nor this machine")
     return BaseUrl(url=match[0].rstrip("/"), host=host, loopback=loopback)
+
+
+def account_fingerprint(account_id: str) -> str:
+    """What plans and manifests hold in the place of the account's id."""
+    return hashlib.sha256(f"cloudflare-account:{account_id}".encode()).hexdigest()[:16]
 
 
 def _is_loopback(host: str) -> bool:

@@ -14,7 +14,6 @@ from migrate.adapters.run_folder import (
     create_run,
     encode_quarantine,
     new_run_id,
-    run_folders,
 )
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.stop_signs import StopSigns
@@ -22,12 +21,13 @@ from migrate.core.journal import Store
 from migrate.core.mapping import Reason
 from migrate.core.run_plan import NO_TARGETS, RunPlan
 from migrate.core.target_shape import check_index
-from migrate.errors import ExitCode, ForeignStateError, PreconditionError, UsageError
+from migrate.errors import ExitCode, PreconditionError, UsageError
 from migrate.ports import Clock, Progress
 from migrate.stages import kv_index, pre_images, upload
 from migrate.stages.rounds import open_round
 from q2v import wiring
 from q2v.settings import Settings
+from q2v.steps.choosing import choose_run
 from q2v.steps.left_behind import RefusedPoint, refused_points
 from q2v.steps.planning import (
     Choices,
@@ -88,7 +88,7 @@ def migrate(
     The caller holds the lock of `folder`. Whatever is raised, running again goes on.
     """
     started = clock.monotonic_s()
-    run = _choose_run(snapshot, target, settings, choices)
+    run = choose_run(snapshot, target, settings, choices)
     if run is None:
         with open_id_table(folder, snapshot.manifest.points) as table:
             plan, quarantined = _plan(
@@ -109,52 +109,6 @@ def migrate(
         return _write(run, target, settings, folder, started, clock=clock, progress=progress)
     finally:
         run.close()
-
-
-def _choose_run(
-    snapshot: Snapshot, target: Target, settings: Settings, choices: Choices
-) -> RunFolder | None:
-    """The run to go on with; None when a new one is due.
-
-    A run that was rolled back, or has written nothing yet and was planned otherwise, is left
-    where it is. Raises ForeignStateError for a half-written run with other decisions.
-    """
-    runs = run_folders(snapshot)
-    if not runs:
-        return None
-    run = RunFolder(runs[-1], snapshot)
-    state = run.state()
-    if state.rollback_completed:
-        return None
-    if state.rollback_opened:
-        raise PreconditionError(
-            f"run {run.plan.run_id} is being rolled back",
-            remedy="run `q2v rollback --execute` to its end first",
-        )
-    different = _differences(run.plan, target, settings)
-    begun = state.pre_images is not None or run.plan.into_non_empty == choices.into_non_empty
-    if begun and not different:
-        return run
-    if state.rounds and not state.completed:
-        raise ForeignStateError(
-            f"run {run.plan.run_id} is half written and was planned with another "
-            f"{', '.join(different)}",
-            remedy="put the former settings back and finish it, or roll it back first",
-        )
-    return None
-
-
-def _differences(plan: RunPlan, target: Target, settings: Settings) -> list[str]:
-    decided = {
-        "mapping": plan.mapping == wiring.mapping_rules(settings),
-        "limits or counter key": plan.writes == wiring.write_rules(settings),
-        "vector index": plan.vector_target == target.vectors.identity(),
-        "KV namespace": plan.kv_target == target.kv.identity(),
-        "vector name": plan.values.vector_name == settings.source.vector_name,
-        "dimensions": settings.mapping.dimensions in {None, plan.values.dimensions},
-        "reduction": plan.values.reduce == settings.mapping.reduce,
-    }
-    return [name for name, same in decided.items() if not same]
 
 
 def _plan(

@@ -25,6 +25,7 @@ from migrate.stages.plan import PlanFindings
 from migrate.stages.walk import walk_points
 from q2v import wiring
 from q2v.settings import Settings
+from q2v.steps.route import Route
 
 METADATA_INDEX_READS = 4  # seen live: empty, both, one, both (contract 2.6)
 
@@ -53,6 +54,7 @@ class TargetState:
 class PlanResult:
     """Everything `q2v plan` tells."""
 
+    route: Route
     values: ValueRules
     findings: PlanFindings
     figures: Estimate

@@ -17,6 +17,7 @@ from migrate.errors import IndeterminateError, PreconditionError
 from migrate.ports import Clock, Progress
 from q2v import wiring
 from q2v.settings import Settings, check_required
+from q2v.steps.same_target import check_collection
 
 AGREEING_READS = 3  # the list of metadata indexes is neither immediate nor monotonic
 INDEX_NAME_BINDING, KV_BINDING = "VECTORIZE", "FILE_INDEX"
@@ -91,7 +92,9 @@ def _values(
     vectors: tuple[VectorSpec, ...]
     sealed = sealed_folders(folder)
     if sealed:
-        vectors = Snapshot(sealed[-1], wiring.seal_key(settings)).manifest.vectors
+        snapshot = Snapshot(sealed[-1], wiring.seal_key(settings))
+        check_collection(snapshot, settings)
+        vectors = snapshot.manifest.vectors
     else:
         with wiring.open_source(settings, clock=clock, progress=progress) as source:
             vectors = source.read_collection().vectors

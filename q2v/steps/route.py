@@ -1,0 +1,127 @@
+"""From where to where: the source, the snapshot and the target of a command, each by its name."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from migrate.adapters.run_folder import RunFolder
+from migrate.adapters.snapshot_folder import Snapshot
+from migrate.core.base_url import account_fingerprint, parse_base_url
+from migrate.ports import Clock
+from q2v.render import Cell, format_duration
+from q2v.settings import Settings
+
+NOT_CONFIGURED = "not configured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """The target by name; None = not configured. Holds no secret."""
+
+    host: str | None
+    account: str | None  # fingerprint
+    vector_index: str | None
+    kv_namespace: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """What is read, and where it goes."""
+
+    collection: str
+    source: str  # address or folder, without secrets
+    snapshot_id: str | None  # None: the source as it is now
+    sealed_at: str | None  # RFC 3339
+    age_s: float | None  # of the snapshot, by the wall clock
+    target: Destination
+
+    def document(self) -> dict[str, object]:
+        """For JSON."""
+        return asdict(self)
+
+    def cells(self) -> list[tuple[str, Cell]]:
+        """The first lines for people."""
+        target = self.target
+        where = NOT_CONFIGURED
+        if target.vector_index is not None:
+            where = f"{target.vector_index} (account {target.account} at {target.host})"
+        return [
+            ("source", f"collection '{self.collection}' at {self.source}"),
+            *([("snapshot", f"{self.snapshot_id}, {self._age()}")] if self.snapshot_id else []),
+            ("vector index", where),
+            ("KV namespace", target.kv_namespace or NOT_CONFIGURED),
+        ]
+
+    def sentence(self) -> str:
+        """One line, before anything is written."""
+        return (
+            f"snapshot {self.snapshot_id} of collection '{self.collection}' ({self._age()}) into "
+            f"vector index '{self.target.vector_index}' and KV namespace "
+            f"{self.target.kv_namespace} of account {self.target.account} at {self.target.host}"
+        )
+
+    def _age(self) -> str:
+        return "of unknown age" if self.age_s is None else f"{format_duration(self.age_s)} old"
+
+
+def route_from_source(identity: Mapping[str, str], settings: Settings) -> Route:
+    """The source as it is now, to the configured target."""
+    return Route(
+        collection=identity["collection"],
+        source=_place(identity),
+        snapshot_id=None,
+        sealed_at=None,
+        age_s=None,
+        target=configured_target(settings),
+    )
+
+
+def route_from_snapshot(snapshot: Snapshot, target: Destination, clock: Clock) -> Route:
+    """A snapshot, to a target."""
+    manifest = snapshot.manifest
+    return Route(
+        collection=manifest.collection,
+        source=_place(manifest.source),
+        snapshot_id=manifest.snapshot_id,
+        sealed_at=manifest.sealed_at,
+        age_s=_age_s(manifest.sealed_at, clock),
+        target=target,
+    )
+
+
+def planned_target(run: RunFolder) -> Destination:
+    """The target that a run writes to."""
+    vectors, kv = run.plan.vector_target, run.plan.kv_target
+    return Destination(
+        host=vectors["host"],
+        account=vectors["account"],
+        vector_index=vectors["vector_index"],
+        kv_namespace=kv["kv_namespace"],
+    )
+
+
+def configured_target(settings: Settings) -> Destination:
+    """The target that the settings name, as far as they do. No token is read."""
+    target = settings.target
+    url = parse_base_url(target.api_base_url, allow_other_host=target.allow_other_host)
+    account = target.account_id
+    return Destination(
+        host=url.host,
+        account=None if account is None else account_fingerprint(account),
+        vector_index=target.vector_index,
+        kv_namespace=target.kv_namespace_id,
+    )
+
+
+def _place(identity: Mapping[str, str]) -> str:
+    return identity.get("url") or identity.get("path") or "an unknown place"
+
+
+def _age_s(sealed_at: str, clock: Clock) -> float | None:
+    """None when the stamp is no time, or lies ahead: a clock has been set back since."""
+    try:
+        sealed = datetime.fromisoformat(sealed_at)
+    except ValueError:
+        return None
+    age_s = clock.wall_s() - sealed.replace(tzinfo=sealed.tzinfo or UTC).timestamp()
+    return age_s if age_s >= 0 else None
