@@ -91,8 +91,7 @@ class SandboxApp:
         self._faults = faults
         self._log = log
         self._budget = RequestBudget(profile, clock)
-        self._vectorize = VectorizeRoutes(store, profile, clock, refuses_id=faults.refuses_id)
-        self._body_bytes_max = min(BODY_BYTES_MAX, faults.body_bytes_max or BODY_BYTES_MAX)
+        self._vectorize = VectorizeRoutes(store, profile, clock, refuses_id=self._refuses_id)
         self._routes = [
             *self._vectorize.routes(),
             *KvRoutes(store, clock).routes(),
@@ -105,6 +104,22 @@ class SandboxApp:
             stale = self._faults.struck["stale"] + self.store.vectors.stale_reads
             struck = {**self._faults.struck, "stale": stale}
         return {name: count for name, count in sorted(struck.items()) if count}
+
+    def order(self, fault: str | None) -> None:
+        """These faults from now on, in place of those in force; None: none.
+
+        Raises ValueError for a fault that cannot be, names of bad days among them.
+        """
+        faults = parse_faults(fault)
+        with self.store.lock:
+            self._faults = faults
+
+    def _refuses_id(self, vector_id: str) -> bool:
+        return self._faults.refuses_id(vector_id)
+
+    @property
+    def _body_bytes_max(self) -> int:
+        return min(BODY_BYTES_MAX, self._faults.body_bytes_max or BODY_BYTES_MAX)
 
     def close(self) -> None:
         """Release the state folder."""

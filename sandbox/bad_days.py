@@ -31,7 +31,7 @@ BAD_DAYS: Mapping[str, BadDay] = {
         does="answers get lost after the write was taken, or arrive garbled; connections break; "
         "the edge answers in the service's place; bulk writes succeed in part",
         faults="lost-answer:every=3,garbled:every=23,reset:every=31,html-502:every=37,"
-        "40041:every=5,kv-partial:every=2",
+        "foreign:every=29,40041:every=5,kv-partial:every=2",
     ),
     "ratelimited": BadDay(
         does="somebody else uses the account: every 40 requests a lockout of some seconds, "

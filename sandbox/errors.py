@@ -47,6 +47,16 @@ def throttled(code: int, *, headers: Mapping[str, str]) -> ServiceError:
     return ServiceError(429, code, text, headers=headers)
 
 
+def invalid_headers() -> ServiceError:
+    """The Authorization header has not the form of a token (observed with HTTP 400)."""
+    return ServiceError(400, 6003, "Invalid request headers")
+
+
+def foreign_address() -> ServiceError:
+    """The token's IP filter does not hold the address of the caller (observed with HTTP 400)."""
+    return ServiceError(400, 9109, "Cannot use the access token from location: 203.0.113.7")
+
+
 # Vectorize --------------------------------------------------------------------------------------
 
 
@@ -192,6 +202,16 @@ def too_many_vector_writes() -> ServiceError:
     return upstream(40041, "Too Many Requests")
 
 
+def vector_quota_reached() -> ServiceError:
+    """A quota of the account; the same code is on record for a query's option."""
+    return upstream(40026, "quota exceeded for this account")  # U: the text
+
+
+def unknown_refusal() -> ServiceError:
+    """A refusal under a code that is documented nowhere."""
+    return upstream(49999, "request could not be processed")
+
+
 def invalid_request(text: str) -> ServiceError:
     """A request body or parameter outside its schema."""
     return ServiceError(400, 1000, f"vectorize.bad_request - {text}")  # U
@@ -228,3 +248,9 @@ def invalid_kv(text: str, *, status: int = 400) -> ServiceError:
 def too_many_kv_writes() -> ServiceError:
     """The same key twice within a second."""
     return ServiceError(429, 10429, "too many writes to the same key; at most one per second")  # U
+
+
+def kv_day_used_up() -> ServiceError:
+    """The free plan's daily limit of KV writes."""
+    text = "your account has reached its daily limit of KV put operations"  # U: the text
+    return ServiceError(429, 10048, text)

@@ -11,8 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from zlib import crc32
 
-from sandbox.errors import too_many_vector_writes
+from sandbox.errors import (
+    ServiceError,
+    foreign_address,
+    invalid_headers,
+    kv_day_used_up,
+    too_many_vector_writes,
+    unknown_refusal,
+    vector_quota_reached,
+)
 from sandbox.messages import CUT, Response, edge_page, failure
+from sandbox.others_answers import page_of_others
 
 VECTOR_WRITES = frozenset({"vector-write"})
 VECTOR_READS = frozenset({"vector-read"})
@@ -58,6 +67,16 @@ def _garbled(ordinal: int, response: Response) -> Response:
     return replace(response, body=_GARBLERS[ordinal % len(_GARBLERS)](response.body))
 
 
+def _refusal(does: str, error: Callable[[], ServiceError], on: frozenset[str]) -> FaultKind:
+    """A refusal of the service for a reason that no part of the request would mend."""
+    return FaultKind(
+        does=f"{does}, and the request is not taken",
+        parameter="every",
+        strikes_on=on,
+        refuses=lambda _: failure(error()),
+    )
+
+
 FAULTS: Mapping[str, FaultKind] = {
     "lost-answer": FaultKind(
         does="the write is taken; its answer is, in turns, a 504 page or a cut connection",
@@ -89,6 +108,29 @@ FAULTS: Mapping[str, FaultKind] = {
         parameter="every",
         strikes_on=VECTOR_WRITES,
         refuses=lambda _: failure(too_many_vector_writes()),
+    ),
+    "foreign": FaultKind(
+        does="in turns, pages of others: an edge's 1010 and 1020, a proxy's 400, 404 and 407, "
+        "login pages with status 200 and 401, another server's JSON, 511, 522; the request is not "
+        "taken",
+        parameter="every",
+        strikes_on=ALL,
+        refuses=page_of_others,
+    ),
+    "6003": _refusal(
+        "HTTP 400 with code 6003, the token has not the form of one", invalid_headers, ALL
+    ),
+    "9109": _refusal(
+        "HTTP 400 with code 9109, the token may not be used from here", foreign_address, ALL
+    ),
+    "40026": _refusal(
+        "HTTP 400 with code 40026, a quota of the account", vector_quota_reached, VECTOR_WRITES
+    ),
+    "49999": _refusal(
+        "HTTP 400 with a code that is documented nowhere", unknown_refusal, VECTOR_WRITES
+    ),
+    "10048": _refusal(
+        "HTTP 429 with code 10048, the daily limit of KV", kv_day_used_up, KV_BULK | {"kv-write"}
     ),
     "429": FaultKind(
         does="after so many requests the budget's lockout begins, once",

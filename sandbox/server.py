@@ -47,6 +47,7 @@ class RunningSandbox:
     store: SandboxStore = field(repr=False)  # behind the API: no limits, no delays
     log: RequestLog = field(repr=False)
     struck: Callable[[], dict[str, int]] = field(repr=False)  # how often each fault has struck
+    order: Callable[[str | None], None] = field(repr=False)  # other faults, from now on
 
     @property
     def requests(self) -> list[RequestRecord]:
@@ -86,6 +87,7 @@ def running_sandbox(
                 store=app.store,
                 log=log,
                 struck=app.struck,
+                order=app.order,
             )
 
 

@@ -10,9 +10,11 @@ from typing import TypeVar, assert_never
 import httpx
 
 from migrate.adapters.http_attempts import AgainError, bounded_attempts
+from migrate.adapters.http_errors import AnswerErrors
 from migrate.adapters.http_faults import FAULTS, Fault, is_untrusted
 from migrate.adapters.http_wire import ANSWER_BYTES_MAX, HttpLimits, HttpWire
 from migrate.adapters.request_budget import RequestBudget
+from migrate.core.answer_words import is_page, words_of
 from migrate.core.api_request import (
     Answer,
     ApiRequest,
@@ -27,13 +29,12 @@ from migrate.core.api_request import (
 )
 from migrate.core.base_url import BaseUrl, account_fingerprint
 from migrate.core.envelope import decode_envelope
-from migrate.core.limits import RETRY_AFTER_S_MAX
-from migrate.core.masking import mask_secrets, printable
 from migrate.core.retry import (
     AccessDenied,
     AnswerHead,
     Blocked,
     Ok,
+    QuotaReached,
     Redirected,
     Refused,
     Retry,
@@ -44,7 +45,6 @@ from migrate.core.retry import (
 from migrate.errors import (
     AccessError,
     BudgetExhaustedError,
-    MigrationError,
     RemoteUnavailableError,
     TargetRefusedError,
     UsageError,
@@ -53,7 +53,6 @@ from migrate.ports import Clock, Progress
 
 T = TypeVar("T")
 
-SHOWN_CHARACTERS_MAX = 200  # of a server's text
 ANSWERS_TIMED_MAX = 100  # the last ones
 
 # These two log every URL, and ours hold the account id.
@@ -85,7 +84,7 @@ class CloudflareHttp:
         _check_secret(account_id, "CLOUDFLARE_ACCOUNT_ID")
         self._base_url = base_url
         self._account_id = account_id
-        self._secrets = (token, account_id)
+        self._errors = AnswerErrors((token, account_id))
         self._budget = budget
         self._clock = clock
         self._jitter = jitter
@@ -141,13 +140,16 @@ class CloudflareHttp:
             jitter=self._jitter,
             tell=partial(self._tell, request.operation),
         )
+        blocks_s: list[float] = []
         try:
             for attempt in attempts:
                 with attempt:
                     number = attempt.retry_state.attempt_number
-                    return self._attempt(request, read, number, raw=raw)
+                    return self._attempt(request, read, number, blocks_s, raw=raw)
         except AgainError as error:
-            raise self._given_up(request.operation, error) from error
+            raise self._errors.given_up(
+                request.operation, error, self._limits.attempts_max
+            ) from error
         raise AssertionError("the last attempt returns or raises")
 
     def refused(self, operation: Operation, refusal: Refusal) -> TargetRefusedError:
@@ -168,9 +170,15 @@ class CloudflareHttp:
         self._wire.close()
 
     def _attempt(
-        self, request: ApiRequest, read: Callable[[Answer], T], number: int, *, raw: bool
+        self,
+        request: ApiRequest,
+        read: Callable[[Answer], T],
+        number: int,
+        blocks_s: list[float],
+        *,
+        raw: bool,
     ) -> Outcome[T]:
-        """One request, one answer, one decision."""
+        """One request, one answer, one decision; `blocks_s` are the blocks so far, in seconds."""
         response, body = self._send_once(request)
         if body is None:
             return Oversized(ANSWER_BYTES_MAX)
@@ -180,26 +188,30 @@ class CloudflareHttp:
             retry_after=response.headers.get("retry-after"),
             date=response.headers.get("date"),
             challenged=response.headers.get("cf-mitigated") == "challenge",
+            page=is_page(response.headers.get("content-type")),
         )
         envelope = decode_envelope(body)
-        ray = self._shown(response.headers.get("cf-ray", ""))
+        ray = self._errors.shown(response.headers.get("cf-ray", ""))
         verdict = judge_answer(head, envelope, raw=raw)
         match verdict:
             case Ok():
                 answer = Answer(envelope=None if raw else envelope, body=body, date=head.date)
                 return self._take(answer, read, ray)
             case Refused():
-                text = self._shown(verdict.text or body.decode(errors="replace"))
+                text = self._errors.shown(verdict.text or words_of(body))
                 return Refusal(
                     status=verdict.status, code=verdict.code, text=text, ray=ray, attempts=number
                 )
             case Retry():
-                raise self._again(verdict.reason, body, ray, after_s=verdict.after_s)
+                raise self._again(verdict, body, ray)
             case Blocked():
                 self._budget.block(verdict.seconds)
-                raise AgainError(verdict.reason, blocked=True)
-            case AccessDenied() | Redirected():
-                raise self._hopeless(request.operation, verdict, ray)
+                blocks_s.append(verdict.seconds)
+                raise self._errors.blocked(
+                    request.operation, verdict, body, silence_s=sum(blocks_s)
+                )
+            case AccessDenied() | QuotaReached() | Redirected():
+                raise self._errors.hopeless(request.operation, verdict, ray)
             case _:
                 assert_never(verdict)
 
@@ -220,31 +232,19 @@ class CloudflareHttp:
         try:
             return Received(value=read(answer))
         except UnusableAnswerError as error:
-            raise self._again(f"a success, but {error}", answer.body, ray) from error
+            verdict = Retry(f"a success, but {error}", None)
+            raise self._again(verdict, answer.body, ray) from error
 
-    def _hopeless(
-        self, operation: Operation, verdict: AccessDenied | Redirected, ray: str
-    ) -> MigrationError:
-        """What no attempt mends."""
-        match verdict:
-            case AccessDenied():
-                text = self._shown(verdict.text)
-                return AccessError(
-                    refusal_sentence(operation, verdict.status, verdict.code, text, ray),
-                    remedy=f"use a token of this account with '{operation.scope}'",
-                )
-            case Redirected():
-                return RemoteUnavailableError(
-                    f"{operation.name}: HTTP {verdict.status} sends us elsewhere; "
-                    "redirects are never followed",
-                    remedy="check target.api_base_url and any proxy, then run again: it resumes",
-                )
-            case _:
-                assert_never(verdict)
+    def _again(self, verdict: Retry, body: bytes, ray: str) -> Exception:
+        """Another attempt, or the end of the run's patience, which then holds for the account."""
+        error = self._errors.again(verdict, body, ray)
+        if isinstance(error, BudgetExhaustedError) and verdict.after_s is not None:
+            self._budget.block(verdict.after_s)
+        return error
 
     def _translate(self, operation: Operation, error: Exception) -> Exception:
         """Our error for one of the library's; a misuse of the library stays what it is."""
-        text = self._shown(str(error) or type(error).__name__)
+        text = self._errors.shown(str(error) or type(error).__name__)
         if is_untrusted(error):
             return AccessError(
                 f"{operation.name}: the server's certificate or TLS version is not trusted: {text}",
@@ -258,30 +258,6 @@ class CloudflareHttp:
                 return error
             case _:
                 assert_never(kind)
-
-    def _again(
-        self, reason: str, body: bytes, ray: str, *, after_s: float | None = None
-    ) -> Exception:
-        """Another attempt, unless the server wants more silence than a run waits for."""
-        start = self._shown(body[: 4 * SHOWN_CHARACTERS_MAX].decode(errors="replace"))
-        reason = f"{reason}; the answer starts with '{start}'" + (f" (cf-ray {ray})" if ray else "")
-        if after_s is not None and after_s > RETRY_AFTER_S_MAX:
-            self._budget.block(after_s)
-            return BudgetExhaustedError(
-                f"{reason}; it asks for {after_s:.0f} s of silence",
-                remedy="run the same command again after that time: it resumes",
-            )
-        return AgainError(reason, after_s=after_s)
-
-    def _given_up(self, operation: Operation, error: AgainError) -> Exception:
-        what = (
-            f"{operation.name}: no usable answer in {self._limits.attempts_max} attempts: {error}"
-        )
-        if error.blocked:
-            return BudgetExhaustedError(
-                what, remedy="stop what else uses this account, then run again: it resumes"
-            )
-        return RemoteUnavailableError(what, remedy="run the same command again: it resumes")
 
     def _tell(self, operation: Operation, attempt: int, error: BaseException) -> None:
         if self._progress is not None:
@@ -297,10 +273,6 @@ class CloudflareHttp:
                 f"the service leaves {left} requests for {seconds:.0f} s: the account is in use "
                 "elsewhere, slowing down"
             )
-
-    def _shown(self, text: str) -> str:
-        """A text of others, fit to be read by people: masked first, then escaped and cut."""
-        return printable(mask_secrets(text, self._secrets), characters_max=SHOWN_CHARACTERS_MAX)
 
 
 def _check_secret(value: str, name: str) -> None:

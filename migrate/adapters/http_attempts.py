@@ -13,10 +13,18 @@ from migrate.ports import Clock
 class AgainError(Exception):
     """This attempt failed in a way that another one may mend; never leaves the client."""
 
-    def __init__(self, reason: str, *, after_s: float | None = None, blocked: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        after_s: float | None = None,
+        blocked: bool = False,
+        foreign: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.after_s = after_s  # the server's wish
         self.blocked = blocked  # the request budget does the waiting
+        self.foreign = foreign  # what answered is not the service
 
 
 def bounded_attempts(

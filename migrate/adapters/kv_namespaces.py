@@ -5,9 +5,9 @@ from functools import partial
 import orjson
 
 from migrate.adapters.http import CloudflareHttp
+from migrate.core.api_codes import DUPLICATE_NAMESPACE_CODE
 from migrate.core.api_request import JSON, ApiRequest, Operation, Refusal
 from migrate.core.kv_answers import read_namespace, read_namespaces
-from migrate.core.retry import DUPLICATE_NAMESPACE_CODE
 from migrate.errors import IndeterminateError
 
 LIST_NAMESPACES = Operation(name="list KV namespaces", scope="Workers KV Storage: Read")

@@ -8,6 +8,7 @@ from itertools import islice
 import orjson
 
 from migrate.adapters.http import CloudflareHttp
+from migrate.core.api_codes import NO_KV_NAMESPACE_CODE
 from migrate.core.api_request import JSON, Answer, ApiRequest, Operation, Oversized, Refusal
 from migrate.core.kv_answers import (
     KeyPage,
@@ -26,7 +27,6 @@ from migrate.core.limits import (
     KV_WRITE_BYTES_MAX,
 )
 from migrate.core.model import KvEntry
-from migrate.core.retry import NO_KV_NAMESPACE_CODE
 from migrate.errors import IndeterminateError, TargetRefusedError
 
 READ = "Workers KV Storage: Read"

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import orjson
 
 from migrate.adapters.http import CloudflareHttp
+from migrate.core.api_codes import DUPLICATE_INDEX_CODE, NO_INDEX_CODES
 from migrate.core.api_request import (
     JSON,
     NDJSON,
@@ -31,7 +32,6 @@ from migrate.core.model import (
     VectorId,
     VectorIndex,
 )
-from migrate.core.retry import DUPLICATE_INDEX_CODE, NO_INDEX_CODES
 from migrate.core.vectorize_answers import (
     ListedPage,
     fewer_ids,
@@ -136,7 +136,7 @@ class VectorizeTarget:
         if size > UPLOAD_BYTES_MAX:
             raise TargetRefusedError(
                 f"upsert: {size} B in one upload, the target takes {UPLOAD_BYTES_MAX}; not sent",
-                remedy="lower limits.upload_bytes, then run again",
+                remedy="set limits.body_bytes to 100000000 or less, then run q2v migrate",
                 status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 code=None,
             )

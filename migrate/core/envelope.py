@@ -19,8 +19,17 @@ class Envelope:
 
     success: bool | None  # None when missing or no bool
     errors: tuple[ApiError, ...]
+    errors_listed: bool  # whether `errors` is a list at all
     result: object
     result_info: dict[str, object]
+
+    @property
+    def is_service_form(self) -> bool:
+        """Whether it has the two members of every answer of the API, a refusal included.
+
+        A proxy, an edge page or another server answers in other forms, JSON among them.
+        """
+        return self.success is not None and self.errors_listed
 
 
 def decode_envelope(body: bytes) -> Envelope | None:
@@ -39,6 +48,7 @@ def decode_envelope(body: bytes) -> Envelope | None:
     return Envelope(
         success=success if isinstance(success, bool) else None,
         errors=_read_errors(decoded.get("errors")),
+        errors_listed=isinstance(decoded.get("errors"), list),
         result=decoded.get("result"),
         result_info=info if isinstance(info, dict) else {},
     )

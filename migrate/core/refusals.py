@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from migrate.core.api_codes import CODES, Concern
 from migrate.core.census import QUARANTINE_MIN, quarantine_cap
 from migrate.core.model import VectorId
-from migrate.core.retry import NO_INDEX_CODES, NO_ROUTE_CODE, WRITE_RATE_CODE
 
 # FAULTS N16: only these three can be about a line of the body.
 CONTENT_STATUSES = frozenset(
@@ -16,7 +16,9 @@ CONTENT_STATUSES = frozenset(
     }
 )
 # They come with status 400 too, and no part of the body would fare better.
-OTHER_CODES = NO_INDEX_CODES | {NO_ROUTE_CODE, WRITE_RATE_CODE}
+OTHER_CODES = frozenset(
+    known.code for known in CODES.values() if known.concern is not Concern.CONTENT
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,12 @@
 """Judge an answer of the target: take it, send again, wait, or stop. Pure decisions.
 
+An answer counts as the service's only in the service's form (`Envelope.is_service_form`): what a
+proxy, an edge or a login page answers in its place says nothing about token, index or vectors, and
+the request is sent again. Two statuses count in any form: 429, since silence is never wrong, and
+413, since a body that is too large for anything on the way has to become smaller.
+
 Codes decide before statuses: the service answers "no such index" with 400 and code 3000, and its
-write rate limit with 400 and code 40041 (contract 1.3, 1.4, 2.1, 3.2, 5.6).
+write rate limit with 400 and code 40041 (`core/api_codes.py` has all of them).
 """
 
 import re
@@ -10,18 +15,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
+from migrate.core.api_codes import Concern, concern_of, names_quota, remedy_of
 from migrate.core.envelope import ApiError, Envelope
 from migrate.core.limits import BLOCK_S
-
-ACCESS_CODES = frozenset({9106, 10000})  # observed; wrangler treats both alike
-NO_ROUTE_CODE = 7003  # no such route, or a malformed account id
-GLOBAL_BLOCK_CODES = frozenset({971, 10429})  # observed 2026: the account's request budget
-WRITE_RATE_CODE = 40041  # observed 2026: Vectorize's own write rate, with any status
-NO_INDEX_CODES = frozenset({3000, 3005})  # not found, deleted
-DUPLICATE_INDEX_CODE = 3002
-TOO_MANY_IDS_CODE = 40007
-NO_KV_NAMESPACE_CODE = 10013
-DUPLICATE_NAMESPACE_CODE = 10014
 
 RETRY_AFTER_S_TOP = 86_400.0  # larger numbers mean the same: not today
 
@@ -44,6 +40,7 @@ class AnswerHead:
     retry_after: str | None = None
     date: str | None = None
     challenged: bool = False  # `cf-mitigated: challenge`: the edge wants a browser
+    page: bool = False  # the content type is that of a page for people
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +52,9 @@ class Ok:
 class Retry:
     """Send the same bytes again, not before `after_s` seconds if the server named them."""
 
-    reason: str
+    reason: str  # may hold a sentence of the server: not masked
     after_s: float | None
+    foreign: bool = False  # the answer has not the form of the service's
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,17 @@ class Blocked:
     """The whole account has to be silent for this long."""
 
     seconds: float
-    reason: str
+    reason: str  # with the service's code and sentence if it gave them: not masked
+    names_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaReached:
+    """A daily or account limit that some minutes of silence do not lift."""
+
+    status: int
+    code: int | None
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,81 +100,116 @@ class Redirected:
     status: int
 
 
-Verdict = Ok | Retry | Blocked | Refused | AccessDenied | Redirected
+Verdict = Ok | Retry | Blocked | QuotaReached | Refused | AccessDenied | Redirected
 
 
 def judge_answer(head: AnswerHead, envelope: Envelope | None, *, raw: bool = False) -> Verdict:
     """The one place where a status and codes become a decision.
 
     `envelope` is None when the body is no JSON object. `raw` says that a success of this
-    operation has no envelope (KV values).
+    operation has no envelope (KV values); a page for people is no such success.
     """
-    if raw and head.status == HTTPStatus.OK:
+    if raw and head.status == HTTPStatus.OK and not head.page:
         return Ok()
-    errors = envelope.errors if envelope is not None else ()
-    if envelope is not None and envelope.success is True and not errors and head.status < REDIRECTS:
-        return Ok()
-    by_code = _judge_codes(head, errors)
-    return by_code if by_code is not None else _judge_status(head, envelope)
+    if envelope is not None and envelope.success is True and not envelope.errors:
+        if head.status < REDIRECTS:
+            return Ok()
+    elif envelope is not None and envelope.is_service_form:
+        by_code = _judge_codes(head, envelope.errors)
+        if by_code is not None:
+            return by_code
+    return _judge_status(head, envelope)
 
 
 def _judge_codes(head: AnswerHead, errors: tuple[ApiError, ...]) -> Verdict | None:
     """What the error codes alone decide; None leaves it to the status."""
-    codes = {error.code for error in errors}
-    if codes & ACCESS_CODES:
-        return AccessDenied(head.status, *_first(errors, ACCESS_CODES))
-    if WRITE_RATE_CODE in codes:
+    by_concern: dict[Concern, ApiError] = {}
+    for error in errors:
+        concern = _concern(head, error)
+        if concern is not None:
+            by_concern.setdefault(concern, error)
+    if found := by_concern.get(Concern.ACCESS):
+        return AccessDenied(head.status, found.code, found.message)
+    if found := by_concern.get(Concern.QUOTA):
+        return QuotaReached(head.status, found.code, found.message)
+    if found := by_concern.get(Concern.WRITE_RATE):
         return Retry(
-            f"HTTP {head.status}, code {WRITE_RATE_CODE}: writes come too fast for the index",
+            f"{_answered(head, found)}: writes come too fast for the index",
             parse_retry_after(head.retry_after, date=head.date),
         )
-    if codes & GLOBAL_BLOCK_CODES:
-        return _blocked(head, f"code {min(codes & GLOBAL_BLOCK_CODES)}")
-    if NO_ROUTE_CODE in codes:
-        return Refused(head.status, *_first(errors, frozenset({NO_ROUTE_CODE})))
+    if found := by_concern.get(Concern.BUDGET):
+        return _blocked(head, found)
+    if (found := by_concern.get(Concern.REQUEST)) and head.status < SERVER_ERRORS:
+        return Refused(head.status, found.code, found.message)
     return None
 
 
+def _concern(head: AnswerHead, error: ApiError) -> Concern | None:
+    """What an error is about; a sentence counts only where it cannot be an echo of our content."""
+    known = concern_of(error.code, error.message)
+    limited = head.status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.PAYMENT_REQUIRED}
+    if limited and known in {None, Concern.BUDGET} and names_quota(error.message):
+        return Concern.QUOTA
+    return known
+
+
 def _judge_status(head: AnswerHead, envelope: Envelope | None) -> Verdict:
+    error = envelope.errors[0] if envelope is not None and envelope.errors else None
     if head.status == HTTPStatus.TOO_MANY_REQUESTS:
-        return _blocked(head, "HTTP 429")
-    if head.status == HTTPStatus.REQUEST_TIMEOUT or head.status >= SERVER_ERRORS or head.challenged:
-        reason = f"HTTP {head.status}" + (" (the edge asks for a browser)" * head.challenged)
-        return Retry(reason, parse_retry_after(head.retry_after, date=head.date))
+        return _blocked(head, error)
     if REDIRECTS <= head.status < CLIENT_ERRORS:
         return Redirected(head.status)
-    errors = envelope.errors if envelope is not None else ()
-    code, text = _first(errors, None)
+    if head.status < REDIRECTS:
+        return _judge_success(head, envelope)
+    reason = _why_again(head, envelope)
+    if reason is not None:
+        foreign = envelope is None or not envelope.is_service_form
+        after_s = parse_retry_after(head.retry_after, date=head.date)
+        return Retry(reason, after_s, foreign=foreign)
+    code, text = (None, "") if error is None else (error.code, error.message)
     if head.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return AccessDenied(head.status, code, text)
-    if head.status >= CLIENT_ERRORS or code is not None:
-        return Refused(head.status, code, text)
-    return _judge_success(head, envelope)
+    return Refused(head.status, code, text)
+
+
+def _why_again(head: AnswerHead, envelope: Envelope | None) -> str | None:
+    """Why a failure says nothing about the request; None when it is the service's own."""
+    if head.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return None
+    if head.status == HTTPStatus.REQUEST_TIMEOUT or head.status >= SERVER_ERRORS:
+        return f"HTTP {head.status}"
+    if head.challenged:
+        return f"HTTP {head.status} (the edge asks for a browser)"
+    if envelope is None or not envelope.is_service_form or envelope.success:
+        return f"HTTP {head.status}, not in the form of the service"
+    return None
 
 
 def _judge_success(head: AnswerHead, envelope: Envelope | None) -> Verdict:
-    """A 2xx without any error code is not yet a success."""
+    """A 2xx that is not a success: a refusal if it has a code, else no answer at all."""
     if envelope is None:
-        return Retry(f"HTTP {head.status} with a body that is no JSON object", None)
-    if envelope.success is not True:
-        return Retry(f"HTTP {head.status} without 'success': true and without an error code", None)
-    return Ok()
+        reason = f"HTTP {head.status} with a body that is no JSON object"
+        return Retry(reason, None, foreign=True)
+    if envelope.errors and envelope.is_service_form:
+        return Refused(head.status, envelope.errors[0].code, envelope.errors[0].message)
+    reason = f"HTTP {head.status} without 'success': true and without an error code"
+    return Retry(reason, None, foreign=not envelope.is_service_form)
 
 
-def _blocked(head: AnswerHead, what: str) -> Blocked:
+def _blocked(head: AnswerHead, error: ApiError | None) -> Blocked:
     """Without a usable Retry-After the documented block of the account applies (A-LIM)."""
+    what = _answered(head, error)
     seconds = parse_retry_after(head.retry_after, date=head.date)
     if seconds is None:
-        return Blocked(BLOCK_S, f"{what} without a usable Retry-After")
-    return Blocked(seconds, f"{what} with Retry-After {seconds:.0f} s")
+        return Blocked(BLOCK_S, f"{what}, without a usable Retry-After", error is not None)
+    return Blocked(seconds, f"{what}, with Retry-After {seconds:.0f} s", error is not None)
 
 
-def _first(errors: tuple[ApiError, ...], wanted: frozenset[int] | None) -> tuple[int | None, str]:
-    """Code and message of the first error among `wanted`, None = any."""
-    for error in errors:
-        if wanted is None or error.code in wanted:
-            return error.code, error.message
-    return None, ""
+def _answered(head: AnswerHead, error: ApiError | None) -> str:
+    """Status, code and sentence of an answer."""
+    if error is None:
+        return f"HTTP {head.status}"
+    return f"HTTP {head.status}, code {error.code}, '{error.message}'"
 
 
 def parse_retry_after(text: str | None, *, date: str | None) -> float | None:
@@ -217,20 +260,22 @@ def parse_ratelimit(text: str | None) -> tuple[int, float] | None:
     return min(states) if states else None
 
 
-_REMEDIES = {
-    NO_ROUTE_CODE: "check CLOUDFLARE_ACCOUNT_ID and target.api_base_url",
-    DUPLICATE_INDEX_CODE: "choose another target.vector_index, or use the existing one",
-    NO_KV_NAMESPACE_CODE: "check target.kv_namespace_id, or run q2v provision",
-    DUPLICATE_NAMESPACE_CODE: "choose another namespace title, or use the existing one",
-    40012: "plan again: the index has other dimensions than the upload",
-    40016: "shorten the metadata in the mapping, then plan again",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "lower limits.upload_bytes, then run again",
-}
-
-
 def refusal_remedy(status: int, code: int | None) -> str:
     """The operator's next step after a refusal."""
-    if code in NO_INDEX_CODES:
-        return "check target.vector_index, or run q2v provision; an index is never made on the way"
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return "check what stands on the way to the service: it takes no body of this size"
     fallback = "compare the message with the provider's documentation; nothing was retried"
-    return _REMEDIES.get(code if code is not None else status, fallback)
+    return remedy_of(code) or fallback
+
+
+def access_remedy(code: int | None, scope: str) -> str:
+    """The operator's next step after a refusal of the token; `scope` is what the request needs."""
+    return remedy_of(code) or f"use a token of this account with '{scope}'"
+
+
+def quota_remedy(code: int | None) -> str:
+    """The operator's next step when a daily or account limit is reached."""
+    return remedy_of(code) or (
+        "wait until the limit is lifted (daily ones: 00:00 UTC) or change the account's plan, then "
+        "run the same command again: it resumes"
+    )

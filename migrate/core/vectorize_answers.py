@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from migrate.core.answers import member, objects_of, optional_member, result_of
+from migrate.core.api_codes import TOO_MANY_IDS_CODE
 from migrate.core.api_request import Answer, Refusal, UnusableAnswerError
 from migrate.core.model import (
     Accepted,
@@ -15,7 +16,6 @@ from migrate.core.model import (
     VectorId,
     VectorIndex,
 )
-from migrate.core.retry import TOO_MANY_IDS_CODE
 
 _IDS_MAX_IN_TEXT = re.compile(r"max id count is ([0-9]{1,6})", re.ASCII)
 

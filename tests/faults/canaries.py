@@ -17,12 +17,13 @@ from pathlib import Path
 import click
 import pytest
 
+from tests.faults.canaries_answers import OF_THE_ANSWERS
 from tests.faults.canaries_comparison import OF_COMPARISON
 from tests.faults.canaries_further import FURTHER
 from tests.faults.canaries_named import NAMED
 from tests.faults.canary import Canary
 
-CANARIES = (*NAMED, *FURTHER, *OF_COMPARISON)
+CANARIES = (*NAMED, *FURTHER, *OF_COMPARISON, *OF_THE_ANSWERS)
 ROOT = Path(__file__).parents[2]
 TREE = ("migrate", "reconcile", "q2v", "sandbox", "tests", "docs", "pyproject.toml")
 TIMEOUT_S = 180  # of one pytest; the slowest named test takes about ten seconds

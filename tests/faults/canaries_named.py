@@ -82,7 +82,7 @@ NAMED = (
         name="retry-401",
         effect="a wrong token is sent again and again until the account is blocked",
         file=f"{CORE}/retry.py",
-        old="return AccessDenied(head.status, *_first(errors, ACCESS_CODES))",
+        old="return AccessDenied(head.status, found.code, found.message)",
         new='return Retry(f"HTTP {head.status}", None)',
         test=f"{TESTS}/adapters/test_http.py"
         "::test_a_token_that_is_not_taken_stops_at_once_and_names_the_permission",

@@ -45,7 +45,16 @@ def test_a_lost_answer_leaves_the_write_taken(start: Start) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "expected"),
-    [("html-502:every=2", {502}), ("40041:every=2", {400}), ("429:after=1", {429})],
+    [
+        ("html-502:every=2", {502}),
+        ("40041:every=2", {400}),
+        ("429:after=1", {429}),
+        ("foreign:every=2", {403}),
+        ("6003:every=2", {400}),
+        ("9109:every=2", {400}),
+        ("40026:every=2", {400}),
+        ("49999:every=2", {400}),
+    ],
 )
 def test_these_faults_leave_the_write_untaken(start: Start, fault: str, expected: set[int]) -> None:
     client = start(fault=fault)

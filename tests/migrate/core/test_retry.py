@@ -17,6 +17,7 @@ from migrate.core.retry import (
     AnswerHead,
     Blocked,
     Ok,
+    QuotaReached,
     Redirected,
     Refused,
     Retry,
@@ -59,10 +60,24 @@ CASES: list[tuple[int, bytes, type[Verdict]]] = [
     (429, failed(40041), Retry),
     (400, failed(40023), Refused),
     (400, failed(99999), Refused),
-    (400, HTML, Refused),
+    *[(status, HTML, Retry) for status in (400, 401, 403, 404, 407, 409, 410, 422, 451, 511)],
+    *[(status, b"error code: 1010", Retry) for status in (400, 403, 404)],
+    (404, b'{"error": "not found"}', Retry),
+    (403, b'{"success": false, "message": "forbidden"}', Retry),
+    (200, b'{"errors": [{"code": 40012}]}', Retry),
+    (400, b'{"success": true, "errors": []}', Retry),
+    (400, b'{"success": false, "errors": []}', Refused),
+    (403, b'{"success": false, "errors": []}', AccessDenied),
+    (400, failed(6003), AccessDenied),
+    (400, failed(9109), AccessDenied),
+    (400, failed(10000), AccessDenied),
+    (400, failed(40026), QuotaReached),
+    (429, failed(10048), QuotaReached),
+    (400, failed(10048), QuotaReached),
+    (500, failed(3000), Retry),
     (401, failed(10000), AccessDenied),
     (400, failed(9106), AccessDenied),
-    (401, b"", AccessDenied),
+    (401, b"", Retry),
     (403, failed(10000), AccessDenied),
     (403, failed(7003, 7000), Refused),
     (404, failed(7003), Refused),
@@ -97,6 +112,8 @@ def test_only_a_2xx_that_says_success_is_one(status: int, body: bytes) -> None:
 
 def test_a_raw_body_counts_by_its_status_alone() -> None:
     assert judge_answer(AnswerHead(status=200), None, raw=True) == Ok()
+    assert isinstance(judge_answer(AnswerHead(status=200, page=True), None, raw=True), Retry)
+    assert isinstance(judge_answer(AnswerHead(status=404), None, raw=True), Retry)
     assert isinstance(
         judge_answer(AnswerHead(status=404), decode_envelope(failed(10009)), raw=True), Refused
     )
@@ -112,6 +129,40 @@ def test_the_refusal_keeps_the_deciding_code_and_text() -> None:
     judged = judge_answer(AnswerHead(status=403), decode_envelope(failed(7000, 7003)))
 
     assert judged == Refused(403, 7003, "text of 7003")
+
+
+@pytest.mark.fault("F07")
+@pytest.mark.parametrize(
+    ("code", "text", "kind"),
+    [
+        (10048, "free usage limit exceeded", QuotaReached),
+        (12345, "KV PUT: daily limit reached", QuotaReached),
+        (10429, "limit exceeded for today, upgrade your plan", QuotaReached),
+        (971, "Please wait and consider throttling your request speed", Blocked),
+        (12345, "slow down", Blocked),
+    ],
+)
+def test_the_code_or_the_sentence_of_a_429_tells_a_quota(
+    code: int, text: str, kind: type[Verdict]
+) -> None:
+    body = orjson.dumps({"success": False, "errors": [{"code": code, "message": text}]})
+    judged = judge_answer(AnswerHead(status=429), decode_envelope(body))
+
+    assert isinstance(judged, kind)
+    assert str(code) in str(judged)
+    assert text in str(judged)
+
+
+@pytest.mark.fault("F05")
+def test_a_line_that_speaks_of_a_day_is_no_quota() -> None:
+    """A refusal of content may repeat the content."""
+    text = "invalid metadata 'daily quota report, today'"
+    for code in (40018, 49_999):
+        body = orjson.dumps({"success": False, "errors": [{"code": code, "message": text}]})
+
+        assert judge_answer(AnswerHead(status=400), decode_envelope(body)) == Refused(
+            400, code, text
+        )
 
 
 @pytest.mark.fault("N01", "N02")
@@ -200,5 +251,5 @@ def test_the_ratelimit_header_tells_the_strictest_state(
 
 def test_every_refusal_has_a_next_step() -> None:
     assert "provision" in refusal_remedy(400, 3000)
-    assert "limits.upload_bytes" in refusal_remedy(413, None)
+    assert "takes no body of this size" in refusal_remedy(413, None)
     assert refusal_remedy(418, 99)

@@ -1,0 +1,192 @@
+"""The error codes of the Cloudflare API that q2v knows: what each concerns and what to do about it.
+
+One table, so that the client, the upload and the texts agree. A code decides before the HTTP
+status, because the service sends refusals of a token, a quota or an index with status 400 too.
+Sources: the sections of the API contract that docs/decisions/0020 names; "observed" means reported
+by third parties against the live service.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Concern(StrEnum):
+    """What a refusal with a code is about."""
+
+    ACCESS = "access"  # the token, or the address it is used from: exit 6
+    QUOTA = "quota"  # a daily or an account limit: exit 8 at once
+    BUDGET = "budget"  # the account's requests in five minutes: silence, then again
+    WRITE_RATE = "write rate"  # writes follow each other too fast: again, later
+    CONTENT = "content"  # one line of an upload: halved down to that vector
+    REQUEST = "request"  # the request, or what it names: no part of it would be taken
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCode:
+    """One code of the table."""
+
+    code: int
+    concern: Concern
+    meaning: str
+    source: str
+    remedy: str = ""  # what the operator can do; "" where the concern says enough
+
+
+_TABLE = (
+    KnownCode(971, Concern.BUDGET, "too many requests for the account", "observed 2026"),
+    KnownCode(10429, Concern.BUDGET, "too many requests for the account", "observed 2026"),
+    KnownCode(
+        1005,
+        Concern.REQUEST,
+        "the content type of an upload is not known",
+        "observed",
+        "check what stands between this machine and the service: the content type was changed",
+    ),
+    KnownCode(
+        1010,
+        Concern.REQUEST,
+        "the index belongs to another version of the API",
+        "observed",
+        "create another index with q2v provision: this one is of the first API version",
+    ),
+    KnownCode(
+        3000,
+        Concern.REQUEST,
+        "the index does not exist",
+        "observed 2026",
+        "check target.vector_index, or run q2v provision; migrate never creates an index",
+    ),
+    KnownCode(
+        3002,
+        Concern.REQUEST,
+        "an index of this name exists",
+        "observed 2026",
+        "choose another target.vector_index, or use the existing one",
+    ),
+    KnownCode(
+        3005,
+        Concern.REQUEST,
+        "the index was deleted",
+        "observed 2026",
+        "check target.vector_index, or run q2v provision; migrate never creates an index",
+    ),
+    KnownCode(
+        6003,
+        Concern.ACCESS,
+        "the request headers are not valid: the token has not the form of one",
+        "observed 2016 to 2025, HTTP 400, with 6103 or 6111 in its error chain",
+        "copy the API token again: CLOUDFLARE_API_TOKEN does not have the form of a token",
+    ),
+    KnownCode(
+        7003,
+        Concern.REQUEST,
+        "no such route, or the account id is malformed",
+        "schema example; observed",
+        "check CLOUDFLARE_ACCOUNT_ID and target.api_base_url",
+    ),
+    KnownCode(9106, Concern.ACCESS, "authentication failed", "wrangler 4.125.0"),
+    KnownCode(
+        9109,
+        Concern.ACCESS,
+        "the token may not be used from this address, or not for this resource",
+        "observed, HTTP 400 and 403",
+        "allow the address of this machine in the token's client IP address filter, or use "
+        "another token: this one may not be used from here",
+    ),
+    KnownCode(10000, Concern.ACCESS, "authentication failed", "observed"),
+    KnownCode(10009, Concern.REQUEST, "the KV key does not exist", "observed"),
+    KnownCode(
+        10013,
+        Concern.REQUEST,
+        "the KV namespace does not exist",
+        "observed",
+        "check target.kv_namespace_id, or run q2v provision",
+    ),
+    KnownCode(
+        10014,
+        Concern.REQUEST,
+        "a KV namespace of this title exists",
+        "observed",
+        "choose another namespace title, or use the existing one",
+    ),
+    KnownCode(
+        10048,
+        Concern.QUOTA,
+        "the daily limit of Workers KV is used up",
+        "observed 2026",
+        "wait until 00:00 UTC or change the account's plan, then run the same command again: it "
+        "resumes",
+    ),
+    KnownCode(40006, Concern.REQUEST, "a query vector of another width", "observed"),
+    KnownCode(40007, Concern.REQUEST, "too many ids in one request", "observed 2026"),
+    KnownCode(40008, Concern.CONTENT, "a vector id is too long", "observed"),
+    KnownCode(40009, Concern.CONTENT, "a vector's namespace is too long", "observed"),
+    KnownCode(
+        40012,
+        Concern.CONTENT,
+        "a vector's values have another width than the index",
+        "observed",
+        "plan again: the index has other dimensions than the upload",
+    ),
+    KnownCode(
+        40016,
+        Concern.CONTENT,
+        "a vector's metadata is too large",
+        "observed 2026",
+        "shorten the metadata in the mapping, then plan again",
+    ),
+    KnownCode(40018, Concern.CONTENT, "a metadata key is not valid", "observed"),
+    KnownCode(40023, Concern.CONTENT, "a line of the upload is not readable", "observed 2026"),
+    KnownCode(40025, Concern.REQUEST, "topK of a query is too large", "observed 2026"),
+    KnownCode(
+        40026,
+        Concern.QUOTA,
+        "a quota of the account; on a query: returnMetadata is not valid",
+        "observed 2026",
+        "free some of the account's quota or change its plan, then run the same command again: it "
+        "resumes",
+    ),
+    KnownCode(40041, Concern.WRITE_RATE, "writes to the index are too fast", "observed 2026"),
+)
+CODES = {known.code: known for known in _TABLE}
+
+NO_INDEX_CODES = frozenset({3000, 3005})
+DUPLICATE_INDEX_CODE = 3002
+TOO_MANY_IDS_CODE = 40007
+KEY_NOT_FOUND_CODE = 10009
+NO_KV_NAMESPACE_CODE = 10013
+DUPLICATE_NAMESPACE_CODE = 10014
+WRITE_RATE_CODE = 40041
+
+# The words of a limit that five minutes of silence do not lift.
+_QUOTA_WORDS = re.compile(
+    r"\b(?:quota|daily|per day|for (?:the|this) day|today|monthly|per month|upgrade"
+    r"|free (?:usage|tier|plan))\b",
+    re.IGNORECASE,
+)
+_QUERY_OPTION = "returnMetadata"  # 40026 on a query names the option that is not valid
+
+
+def concern_of(code: int, message: str = "") -> Concern | None:
+    """What a refusal is about; None for a code that the table does not know.
+
+    `message` is the service's sentence: it tells the two meanings of 40026 apart.
+    """
+    known = CODES.get(code)
+    if known is None:
+        return None
+    if known.concern is Concern.QUOTA and _QUERY_OPTION in message:
+        return Concern.REQUEST
+    return known.concern
+
+
+def names_quota(message: str) -> bool:
+    """Whether a sentence speaks of a daily, monthly or account quota."""
+    return _QUOTA_WORDS.search(message) is not None
+
+
+def remedy_of(code: int | None) -> str:
+    """The operator's next step by the code; "" where the table has none."""
+    known = CODES.get(code) if code is not None else None
+    return known.remedy if known is not None else ""

@@ -1,0 +1,36 @@
+"""Planted bugs in what an answer of the target is taken for."""
+
+from tests.faults.canary import Canary, code
+
+CORE, STAGES, ADAPTERS = "migrate/core", "migrate/stages", "migrate/adapters"
+TESTS = "tests/migrate"
+
+OF_THE_ANSWERS = (
+    Canary(
+        name="page-taken-for-a-refusal",
+        effect="an edge page refuses healthy vectors for good",
+        file=f"{CORE}/retry.py",
+        old="if envelope is None or not envelope.is_service_form or envelope.success:",
+        new="if envelope is not None and envelope.success:",
+        test=f"{TESTS}/adapters/test_anothers_answers.py"
+        "::test_it_is_retried_and_then_unavailable_with_its_own_words",
+    ),
+    Canary(
+        name="page-taken-for-a-value",
+        effect="a login page becomes the pre-image of a KV entry",
+        file=f"{CORE}/retry.py",
+        old="if raw and head.status == HTTPStatus.OK and not head.page:",
+        new="if raw and head.status == HTTPStatus.OK:",
+        test=f"{TESTS}/adapters/test_anothers_answers.py"
+        "::test_no_page_is_an_absent_index_an_absent_key_or_a_value",
+    ),
+    Canary(
+        name="quota-waited-for",
+        effect="a daily limit costs half an hour of silence before anybody reads of it",
+        file=f"{CORE}/retry.py",
+        old=code(1, "if found := by_concern.get(Concern.QUOTA):"),
+        new=code(1, "if (found := by_concern.get(Concern.QUOTA)) and head.status != 429:"),
+        test=f"{TESTS}/adapters/test_anothers_answers.py"
+        "::test_a_quota_ends_the_run_at_once_with_code_and_sentence",
+    ),
+)
