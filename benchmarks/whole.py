@@ -219,6 +219,7 @@ def _job(there: Place) -> UploadJob:
         account_id=sink.ACCOUNT,
         api_token=sink.TOKEN,
         vector_index=sink.INDEX,
+        ca_file=None,
         budget=str(there.folder / "budget" / "requests"),
         requests_per_5min=1_200,
         seal_key=None,

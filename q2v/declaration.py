@@ -20,7 +20,6 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,18})?")
 _KINDS_IN_WORDS: dict[type, str] = {
     bool: "true or false",
     tuple: "a list of texts, each {form}",
-    Path: "the path of a folder",
     SecretPlace: "the path of a file, mode 0600 or stricter",
 }
 
@@ -92,6 +91,8 @@ class Setting:
             unit = f" ({self.declaration.unit})" if self.declaration.unit else ""
             return f"{number} {self._range()}{unit}"
         form = self.declaration.form
+        if self.kind is Path:
+            return f"the path of {form or 'a folder'}"
         return _KINDS_IN_WORDS.get(self.kind, "{form}").format(form=form or "text")
 
     def _range(self) -> str:

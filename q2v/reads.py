@@ -12,12 +12,15 @@ SOURCE = (
     "source.api_key",
     "source.collection",
     "source.transport",
+    "source.compression",
+    "tls.ca_file",
 )
 _ACCOUNT = (
     "target.account_id",
     "target.api_token",
     "target.api_base_url",
     "target.allow_other_host",
+    "tls.ca_file",
     "limits.requests_per_5min",
 )
 _TARGET = (*_ACCOUNT, "target.vector_index", "target.kv_namespace_id")

@@ -73,6 +73,11 @@ class SourceSettings:
     transport: Literal["auto", "grpc", "rest"] = declare(
         "auto", "How to talk to the server.", environment="Q2V_TRANSPORT", flag="--transport"
     )
+    compression: Literal["identity", "gzip"] = declare(
+        "identity",
+        "What the server's answers are packed with: identity is not at all; gzip is for a slow "
+        "line, and costs the server several times the work.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,6 +345,18 @@ class LimitSettings:
         minimum=1,
         maximum=limits.DEADLINE_S_MAX,
         unset="none",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsSettings:
+    """Whom encrypted connections trust: to Qdrant over either protocol, and to Cloudflare."""
+
+    ca_file: Path | None = declare(  # noqa: RUF009 - makes a field, shares no value
+        None,
+        "PEM file of authorities that are trusted besides the usual ones, by every connection. "
+        "The usual ones are those of SSL_CERT_FILE or SSL_CERT_DIR, else the public ones.",
+        form="a PEM file",
     )
 
 

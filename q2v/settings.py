@@ -22,6 +22,7 @@ from q2v.sections import (
     SnapshotSettings,
     SourceSettings,
     TargetSettings,
+    TlsSettings,
 )
 from q2v.terminal import write_text
 
@@ -32,6 +33,7 @@ SECTIONS: dict[str, type] = {
     "kv": KvSettings,
     "limits": LimitSettings,
     "snapshot": SnapshotSettings,
+    "tls": TlsSettings,
 }
 SETTINGS: tuple[Setting, ...] = tuple(
     setting for name, kind in SECTIONS.items() for setting in section_settings(name, kind)
@@ -84,6 +86,7 @@ class Settings:
     kv: KvSettings = field(default_factory=KvSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     snapshot: SnapshotSettings = field(default_factory=SnapshotSettings)
+    tls: TlsSettings = field(default_factory=TlsSettings)
     origins: Mapping[str, Origin] = field(default_factory=dict)  # those that are not defaults
 
     def value(self, key: str) -> object:

@@ -14,7 +14,7 @@ from migrate.adapters.http import CloudflareHttp
 from migrate.adapters.kv_namespaces import WorkersKvNamespaces
 from migrate.adapters.kv_target import WorkersKvTarget
 from migrate.adapters.qdrant_server import TransportChoice, open_server_source
-from migrate.adapters.qdrant_server_source import ServerOptions
+from migrate.adapters.qdrant_server_source import Compression, ServerOptions
 from migrate.adapters.request_budget import RequestBudget
 from migrate.adapters.vectorize_target import VectorizeTarget
 from migrate.core.base_url import BaseUrl, parse_base_url
@@ -83,6 +83,8 @@ def _source(settings: Settings, collection: str, clock: Clock, progress: Progres
         collection=collection,
         api_key=key,
         transport=settings.source.transport,
+        compression=settings.source.compression,
+        ca_file=settings.tls.ca_file,
         clock=clock,
         progress=progress,
     )
@@ -94,6 +96,8 @@ def open_server(
     collection: str,
     api_key: str | None,
     transport: TransportChoice,
+    compression: Compression,
+    ca_file: Path | None,
     clock: Clock,
     progress: Progress,
 ) -> PointSource:
@@ -104,7 +108,7 @@ def open_server(
         api_key=api_key,
         transport=transport,
         clock=clock,
-        options=ServerOptions(say=progress.say),
+        options=ServerOptions(say=progress.say, compression=compression, ca_file=ca_file),
     )
 
 
@@ -126,7 +130,13 @@ def open_http(
     )
     progress.watch(budget)
     http = make_http(
-        base_url, settings.target.account_id, token, budget=budget, clock=clock, progress=progress
+        base_url,
+        settings.target.account_id,
+        token,
+        ca_file=settings.tls.ca_file,
+        budget=budget,
+        clock=clock,
+        progress=progress,
     )
     return http, budget, base_url
 
@@ -136,6 +146,7 @@ def make_http(
     account_id: str,
     token: str,
     *,
+    ca_file: Path | None,
     budget: RequestBudget,
     clock: Clock,
     progress: Progress,
@@ -145,6 +156,7 @@ def make_http(
         base_url,
         account_id,
         token,
+        ca_file=ca_file,
         budget=budget,
         clock=clock,
         jitter=random.random,

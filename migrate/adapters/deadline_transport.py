@@ -1,15 +1,18 @@
 """An httpx transport whose every attempt has a deadline, whatever the peer does.
 
-The library's own time-outs start anew with each byte, so a peer that sends one byte per second
-would hold us for ever. Here no socket call waits past the deadline of the attempt.
+The library's own time-outs start again with each byte, so a peer that sends one byte per second
+would hold an attempt for ever. Here no socket call waits past the deadline of the attempt:
+connecting, the TLS handshake, the request, the answer's head and its body share one deadline.
 """
 
+import socket
 import ssl
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Self, cast
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -17,11 +20,13 @@ import httpcore
 import httpx
 from typing_extensions import override
 
-from migrate.core.base_url import BaseUrl
+from migrate.adapters.trust import trusting_context
 from migrate.core.limits import READS_IN_FLIGHT_MAX
+from migrate.errors import UsageError
 from migrate.ports import Clock
 
-WRITE_PIECE_BYTES = 1024 * 1024  # between two pieces the deadline is looked at
+# Between two pieces the deadline is checked; one piece is one or two system calls.
+WRITE_PIECE_BYTES = 64 * 1024
 CONNECTIONS_MAX = READS_IN_FLIGHT_MAX  # so that none of them waits for a connection
 
 
@@ -107,128 +112,100 @@ class _DeadlineBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        stream = self._backend.connect_tcp(
-            host,
-            port,
-            timeout=self._deadline.cut(timeout, httpcore.ConnectTimeout),
-            local_address=local_address,
-            socket_options=socket_options,
-        )
-        return _DeadlineStream(stream, self._deadline)
+        """Try each address of the host; the library would give every one the whole time-out."""
+        failure: Exception = httpcore.ConnectError(f"no address of {host}")
+        for address in _addresses(host, port):
+            timeout_s = self._deadline.cut(timeout, httpcore.ConnectTimeout)
+            try:
+                stream = self._backend.connect_tcp(
+                    address,
+                    port,
+                    timeout=timeout_s,
+                    local_address=local_address,
+                    socket_options=socket_options,
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+                continue
+            return _DeadlineStream(stream, self._deadline)
+        raise failure
 
 
-@contextmanager
-def _as_httpx_errors(request: httpx.Request) -> Iterator[None]:
-    """The two libraries name their exceptions alike; httpx's are the ones we translate."""
+def _addresses(host: str, port: int) -> list[str]:
     try:
-        yield
-    except (
-        httpcore.TimeoutException,
-        httpcore.NetworkError,
-        httpcore.ProtocolError,
-        httpcore.ProxyError,
-        httpcore.UnsupportedProtocol,
-    ) as error:
-        kind: type[httpx.RequestError] = getattr(httpx, type(error).__name__)
-        raise kind(str(error), request=request) from error
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise httpcore.ConnectError(str(error)) from error
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-class _Body(httpx.SyncByteStream):
-    """The body of an answer, as it comes."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """Where requests go, as far as the connection depends on it."""
 
-    def __init__(self, response: httpcore.Response, request: httpx.Request) -> None:
-        self._response = response
-        self._request = request
-
-    @override
-    def __iter__(self) -> Iterator[bytes]:
-        with _as_httpx_errors(self._request):
-            yield from self._response.iter_stream()
-
-    @override
-    def close(self) -> None:
-        with _as_httpx_errors(self._request):
-            self._response.close()
+    host: str
+    tls: bool
+    loopback: bool
+    ca_file: Path | None = None  # PEM of further authorities to trust
 
 
-class DeadlineTransport(httpx.BaseTransport):
+class DeadlineTransport(httpx.HTTPTransport):
     """Connections to one host, kept between requests, HTTP/1.1, with verified TLS."""
 
-    def __init__(self, base_url: BaseUrl, deadline: Deadline) -> None:
-        """Proxies of the environment are used for every host but this machine."""
-        backend = _DeadlineBackend(deadline)
-        proxy = None if base_url.loopback else _proxy_of_environment(base_url)
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=trusting_context() if base_url.url.startswith("https:") else None,
-            proxy=proxy,
-            max_connections=CONNECTIONS_MAX,
-            network_backend=backend,
+    def __init__(self, line: Line, deadline: Deadline, *, keep_idle_s: float | None = None) -> None:
+        """A connection that was idle for `keep_idle_s` is not used again; None = no bound.
+
+        A proxy of the environment is used for https alone, and for every host but this machine.
+        Raises UsageError for a proxy or a trust store that cannot be used.
+        """
+        context = (
+            trusting_context(line.ca_file)
+            if line.tls
+            else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no one; never asked
         )
-
-    @override
-    def __enter__(self) -> Self:
-        return self
-
-    @override
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        self.close()
-
-    @override
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request; the answer's body is read later, by who reads the response."""
-        assert isinstance(request.stream, httpx.SyncByteStream)
-        wire = httpcore.Request(
-            method=request.method.encode("ascii"),
-            url=httpcore.URL(
-                scheme=request.url.raw_scheme,
-                host=request.url.raw_host,
-                port=request.url.port,
-                target=request.url.raw_path,
-            ),
-            headers=request.headers.raw,
-            content=request.stream,
-            extensions=request.extensions,
+        super().__init__(
+            verify=context,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=CONNECTIONS_MAX, keepalive_expiry=keep_idle_s),
+            proxy=_proxy(line, context),
         )
-        with _as_httpx_errors(request):
-            response = self._pool.handle_request(wire)
-        return httpx.Response(
-            status_code=response.status,
-            headers=response.headers,
-            stream=_Body(response, request),
-            extensions=response.extensions,
-        )
-
-    @override
-    def close(self) -> None:
-        """Let go of all connections."""
-        self._pool.close()
+        # httpx has no public way to give a network backend. Checked with httpx 0.28.1; the tests
+        # of rows N10 and F14 fail should this ever have no effect.
+        self._pool._network_backend = _DeadlineBackend(deadline)  # noqa: SLF001
 
 
-def trusting_context() -> ssl.SSLContext:
-    """TLS 1.2 or newer, certificate and host name verified; there is no switch for less.
+def find_proxy(line: Line) -> str | None:
+    """The address of the proxy for this line, from HTTPS_PROXY, ALL_PROXY and NO_PROXY.
 
-    Trusts the bundled authorities, or those of SSL_CERT_FILE / SSL_CERT_DIR.
+    What goes in plain text is never shown to a proxy. May hold a password.
     """
-    context = httpx.create_ssl_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    assert context.verify_mode is ssl.CERT_REQUIRED
-    assert context.check_hostname
-    return context
-
-
-def _proxy_of_environment(base_url: BaseUrl) -> httpcore.Proxy | None:
-    """HTTPS_PROXY and NO_PROXY; the tunnel is TLS from end to end, the proxy sees no token."""
-    address = getproxies().get("https") or getproxies().get("all")
-    if not address or proxy_bypass(base_url.host):
+    if line.loopback or not line.tls:
         return None
-    parts = urlsplit(address if "://" in address else f"http://{address}")
+    address = getproxies().get("https") or getproxies().get("all")
+    if not address or proxy_bypass(line.host):
+        return None
+    return address if "://" in address else f"http://{address}"
+
+
+def _proxy(line: Line, context: ssl.SSLContext) -> httpx.Proxy | None:
+    """The tunnel through the proxy is TLS from end to end: the proxy sees no token."""
+    address = find_proxy(line)
+    if address is None:
+        return None
+    parts = urlsplit(address)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise UsageError(
+            "HTTPS_PROXY (or ALL_PROXY) names a proxy that q2v cannot use, expected "
+            "http://host:port or https://host:port",
+            remedy=f"correct the variable, or add {line.host} to NO_PROXY to connect without it",
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     port = f":{parts.port}" if parts.port else ""
     auth = None
     if parts.username is not None:
         auth = (unquote(parts.username), unquote(parts.password or ""))
-    return httpcore.Proxy(url=f"{parts.scheme}://{parts.hostname}{port}", auth=auth)
+    return httpx.Proxy(
+        f"{parts.scheme}://{host}{port}",
+        auth=auth,
+        ssl_context=context if parts.scheme == "https" else None,
+    )

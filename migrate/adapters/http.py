@@ -4,6 +4,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import TypeVar, assert_never
 
@@ -14,6 +15,7 @@ from migrate.adapters.http_errors import AnswerErrors
 from migrate.adapters.http_faults import FAULTS, Fault, is_untrusted
 from migrate.adapters.http_wire import ANSWER_BYTES_MAX, HttpLimits, HttpWire
 from migrate.adapters.request_budget import RequestBudget
+from migrate.adapters.trust import distrust_remedy
 from migrate.core.answer_words import is_page, words_of
 from migrate.core.api_request import (
     Answer,
@@ -74,9 +76,10 @@ class CloudflareHttp:
         jitter: Callable[[], float],
         progress: Progress | None = None,
         limits: HttpLimits | None = None,
+        ca_file: Path | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """`jitter` gives random numbers in [0, 1); `transport` is for tests, as in HttpWire.
+        """`jitter` gives random numbers in [0, 1); `ca_file` and `transport` are as in HttpWire.
 
         Raises UsageError for an odd token or id.
         """
@@ -92,7 +95,12 @@ class CloudflareHttp:
         self._limits = limits or HttpLimits()
         self._answers_s: deque[float] = deque(maxlen=ANSWERS_TIMED_MAX)
         self._wire = HttpWire(
-            base_url, token, clock=clock, limits=self._limits, transport=transport
+            base_url,
+            token,
+            clock=clock,
+            limits=self._limits,
+            ca_file=ca_file,
+            transport=transport,
         )
 
     def identity(self) -> dict[str, str]:
@@ -248,7 +256,7 @@ class CloudflareHttp:
         if is_untrusted(error):
             return AccessError(
                 f"{operation.name}: the server's certificate or TLS version is not trusted: {text}",
-                remedy="check the trust store (SSL_CERT_FILE) and the host; nothing was sent",
+                remedy=f"{distrust_remedy(self._base_url.host)}; nothing was sent",
             )
         kind = next(FAULTS[base] for base in type(error).__mro__ if base in FAULTS)
         match kind:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 
-from migrate.adapters.deadline_transport import Deadline, DeadlineTransport
+from migrate.adapters.deadline_transport import Deadline, DeadlineTransport, Line
 from migrate.core.api_request import ApiRequest
 from migrate.core.base_url import BaseUrl
 from migrate.core.batching import PIECE_BYTES
@@ -36,14 +37,24 @@ class HttpWire:
         *,
         clock: Clock,
         limits: HttpLimits,
+        ca_file: Path | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """`transport` None opens connections; tests put a network of their own there."""
+        """`transport` None opens connections; tests put a network of their own there.
+
+        `ca_file` holds further authorities to trust. Raises UsageError when it cannot be used.
+        """
         self._base_url = base_url
         self._limits = limits
         self._deadline = Deadline(clock)
+        line = Line(
+            host=base_url.host,
+            tls=base_url.url.startswith("https:"),
+            loopback=base_url.loopback,
+            ca_file=ca_file,
+        )
         self._client = httpx.Client(
-            transport=transport or DeadlineTransport(base_url, self._deadline),
+            transport=transport or DeadlineTransport(line, self._deadline),
             headers={
                 "Authorization": f"Bearer {token}",
                 "Accept-Encoding": "gzip",
@@ -76,7 +87,7 @@ class HttpWire:
                 response.close()
 
     def close(self) -> None:
-        """Let go of the connections; harmless when repeated."""
+        """Close the connections; harmless when repeated."""
         self._client.close()
 
 

@@ -2,8 +2,10 @@
 
 import ipaddress
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from migrate.adapters.deadline_transport import Line
 from migrate.errors import UsageError
 
 REST_PORT = 6333
@@ -74,6 +76,10 @@ class ServerAddress:
     def grpc_url(self) -> str:
         """The same with its scheme, for the record."""
         return f"{self._scheme}://{self.grpc_target}"
+
+    def line(self, ca_file: Path | None) -> Line:
+        """What a connection to this server depends on; `ca_file` names further authorities."""
+        return Line(host=self.host, tls=self.tls, loopback=self.loopback, ca_file=ca_file)
 
     @property
     def _scheme(self) -> str:

@@ -23,11 +23,14 @@ from migrate.adapters.qdrant_retry import (
     read_retry_after,
 )
 from migrate.adapters.qdrant_server_source import ServerOptions, ServerSource
+from migrate.adapters.trust import distrust_remedy, read_authorities
 from migrate.core.model import Page, PointId, VectorSpec
 from migrate.errors import AccessError, PreconditionError
 from migrate.ports import Clock
 
 VALUE_BYTES = 4
+# One bit for each algorithm that is announced (grpc_compression_algorithm): 0 identity, 2 gzip.
+ANNOUNCED = {"identity": 0b001, "gzip": 0b101}
 SCROLL = "/qdrant.Points/Scroll"
 LIMIT_MAX = 2**32 - 1
 DISTRUST = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed")
@@ -76,6 +79,7 @@ class GrpcTransport:
     ) -> None:
         address.check_key(api_key)
         self.url = address.grpc_url
+        self._host = address.host
         self._collection = collection
         self._clock = clock
         self._options = options
@@ -165,7 +169,7 @@ class GrpcTransport:
         if any(sign in details for sign in DISTRUST):
             return AccessError(
                 f"{self.url}: the server's certificate is not trusted: {said}",
-                remedy="check the host name; name a private authority with SSL_CERT_FILE",
+                remedy=distrust_remedy(self._host),
             )
         if code in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}:
             return AccessError(
@@ -213,11 +217,12 @@ def _open_channel(address: ServerAddress, options: ServerOptions) -> grpc.Channe
         ("grpc.min_reconnect_backoff_ms", int(options.connect_s * 1000)),
         ("grpc.max_reconnect_backoff_ms", 1000),
         ("grpc.enable_retries", 0),
+        ("grpc.compression_enabled_algorithms_bitset", ANNOUNCED[options.compression]),
         # A proxy named in the environment must not see what goes in plain text.
-        ("grpc.enable_http_proxy", int(address.tls)),
+        ("grpc.enable_http_proxy", int(address.tls and not address.loopback)),
     ]
     if not address.tls:
         return grpc.insecure_channel(address.grpc_target, options=settings)
-    roots = options.ca_file.read_bytes() if options.ca_file is not None else None
+    roots = read_authorities(options.ca_file)  # the library's own list knows no SSL_CERT_FILE
     credentials = grpc.ssl_channel_credentials(root_certificates=roots)
     return grpc.secure_channel(address.grpc_target, credentials, options=settings)

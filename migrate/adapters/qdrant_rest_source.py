@@ -1,6 +1,5 @@
 """Read a Qdrant collection over REST, with one HTTP client of bounded patience."""
 
-import ssl
 from collections.abc import Mapping, Sequence
 from typing import cast
 from urllib.parse import quote as quote_path
@@ -8,6 +7,7 @@ from urllib.parse import quote as quote_path
 import httpx
 import orjson
 
+from migrate.adapters.deadline_transport import Deadline, DeadlineTransport
 from migrate.adapters.qdrant_address import ServerAddress
 from migrate.adapters.qdrant_rest_records import decode_ids, decode_points
 from migrate.adapters.qdrant_retry import (
@@ -18,6 +18,7 @@ from migrate.adapters.qdrant_retry import (
     read_retry_after,
 )
 from migrate.adapters.qdrant_server_source import ServerOptions, ServerSource
+from migrate.adapters.trust import distrust_remedy
 from migrate.core.canonical import decode_json
 from migrate.core.model import Page, PointId, VectorSpec
 from migrate.errors import AccessError, PreconditionError, RemoteUnavailableError, UsageError
@@ -67,8 +68,11 @@ class RestTransport:
         self._clock = clock
         self._options = options
         self._api_key = api_key
+        self._host = address.host
+        self._deadline = Deadline(clock)
+        line = address.line(options.ca_file)
         headers = {
-            "Accept-Encoding": "identity",  # inflating costs more than a local link saves
+            "Accept-Encoding": options.compression,
             "x-qdrant-route-affinity": f"q2v-{options.jitter.getrandbits(64):016x}",
         }
         if api_key is not None:
@@ -78,11 +82,9 @@ class RestTransport:
                 base_url=self.url,
                 headers=headers,
                 timeout=httpx.Timeout(options.read_s, connect=options.connect_s),
-                limits=httpx.Limits(keepalive_expiry=KEEP_IDLE_S),
+                transport=DeadlineTransport(line, self._deadline, keep_idle_s=KEEP_IDLE_S),
                 follow_redirects=False,
-                verify=_trust(options),
-                # A proxy named in the environment must not see what goes in plain text.
-                trust_env=address.tls,
+                trust_env=False,  # the transport decides about proxies
             )
         except httpx.InvalidURL as error:
             raise UsageError(f"{self.url}: {error}", remedy="correct source.url") from error
@@ -164,17 +166,19 @@ class RestTransport:
         """One exchange within the total deadline; only a 200 comes back."""
         content = orjson.dumps(request) if request is not None else None
         headers = {"Content-Type": "application/json"} if request is not None else None
-        deadline_s = self._clock.monotonic_s() + self._options.total_s
         try:
-            with self._client.stream(method, path, content=content, headers=headers) as response:
-                body = self._read_body(response, deadline_s)
+            with (
+                self._deadline.within(self._options.total_s),
+                self._client.stream(method, path, content=content, headers=headers) as response,
+            ):
+                body = self._read_body(response)
         except httpx.RequestError as error:
             raise self._translate(error) from error
         if response.status_code != httpx.codes.OK:
             raise self._judge(response, body)
         return body
 
-    def _read_body(self, response: httpx.Response, deadline_s: float) -> bytes:
+    def _read_body(self, response: httpx.Response) -> bytes:
         pieces = []
         size = 0
         for piece in response.iter_bytes():
@@ -184,11 +188,6 @@ class RestTransport:
                 raise PageRefusal(
                     f"{self.url} answers with more than {self._options.body_bytes_max} bytes"
                 )
-            if self._clock.monotonic_s() > deadline_s:
-                raise PassingFailure(
-                    f"{self.url} did not finish its answer in {self._options.total_s:g} s",
-                    timed_out=True,
-                )
         return b"".join(pieces)
 
     def _translate(self, error: httpx.RequestError) -> Exception:
@@ -196,7 +195,7 @@ class RestTransport:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             return AccessError(
                 f"{self.url}: the server's certificate is not trusted: {text}",
-                remedy="check the host name; name a private authority with SSL_CERT_FILE",
+                remedy=distrust_remedy(self._host),
             )
         if isinstance(error, httpx.TimeoutException):
             slow = not isinstance(error, httpx.ConnectTimeout)
@@ -258,11 +257,3 @@ def _json_object(body: bytes) -> dict[str, object]:
     if not isinstance(answer, dict):
         raise ValueError("the answer is no JSON object")  # noqa: TRY004 - bad data, not a bug
     return answer
-
-
-def _trust(options: ServerOptions) -> ssl.SSLContext | bool:
-    if options.ca_file is None:
-        return True
-    context = ssl.create_default_context(cafile=options.ca_file)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence, Sized
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from migrate.adapters.qdrant_collection import read_collection
 from migrate.adapters.qdrant_paging import PAGE_BYTES, PageSize, check_order, estimate_point_bytes
@@ -39,6 +39,7 @@ UNTOLD = (
     PageRefusal,
 )
 
+Compression = Literal["identity", "gzip"]
 Answer = TypeVar("Answer")
 Content = TypeVar("Content", bound=Sized)
 
@@ -57,7 +58,10 @@ class ServerOptions:
     body_bytes_max: int = 64 * 1024 * 1024  # of one answer
     page_bytes: int = PAGE_BYTES  # aimed at
     attempts_max: int = 7  # per request
-    ca_file: Path | None = None  # PEM of a private authority; None = the usual public ones
+    ca_file: Path | None = None  # PEM of authorities that are trusted besides the usual ones
+    # What answers may be packed with. A real server packs whatever the client announces, and then
+    # spends most of its time on packing floats, which hardly shrink.
+    compression: Compression = "identity"
     say: Callable[[str], None] = _keep_quiet
     # Spreads retries, guards nothing.
     jitter: random.Random = field(default_factory=random.Random)

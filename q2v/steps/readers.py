@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from migrate.adapters.qdrant_server import TransportChoice
+from migrate.adapters.qdrant_server_source import Compression
 from migrate.core.manifest import PartRecord
 from migrate.core.model import PointId, VectorKind, VectorSpec
 from migrate.core.snapshot_state import Range, point_bytes
@@ -31,6 +32,8 @@ class ReadJob:
     collection: str
     api_key: str | None
     transport: TransportChoice
+    compression: Compression
+    ca_file: str | None
     page_points: int
     second_reading: SecondReading
 
@@ -65,6 +68,8 @@ def _job(
         collection=source.collection,
         api_key=None if source.api_key is None else load_secret(source.api_key).reveal(),
         transport=source.transport,
+        compression=source.compression,
+        ca_file=None if settings.tls.ca_file is None else str(settings.tls.ca_file),
         page_points=options.page_points,
         second_reading=options.second_reading,
     )
@@ -95,6 +100,8 @@ def open_worker(details: Mapping[str, Any]) -> Answerer:
         collection=job.collection,
         api_key=job.api_key,
         transport=job.transport,
+        compression=job.compression,
+        ca_file=None if job.ca_file is None else Path(job.ca_file),
         clock=wiring.system_clock(),
         progress=Telling(),
     )

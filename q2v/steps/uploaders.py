@@ -38,6 +38,7 @@ class UploadJob:
     account_id: str
     api_token: str
     vector_index: str
+    ca_file: str | None
     budget: str  # file of the limiter, shared by all processes
     requests_per_5min: int
     seal_key: str | None
@@ -78,6 +79,7 @@ def _job(run: RunFolder, settings: Settings, folder: Path) -> UploadJob:
         account_id=target.account_id,
         api_token=load_secret(target.api_token).reveal(),
         vector_index=target.vector_index,
+        ca_file=None if settings.tls.ca_file is None else str(settings.tls.ca_file),
         budget=str(folder / BUDGET_FOLDER / "requests"),
         requests_per_5min=settings.limits.requests_per_5min,
         seal_key=None if key is None else load_secret(key).reveal(),
@@ -114,6 +116,7 @@ def open_worker(details: Mapping[str, Any]) -> Answerer:
         parse_base_url(job.api_base_url, allow_other_host=job.allow_other_host),
         job.account_id,
         job.api_token,
+        ca_file=None if job.ca_file is None else Path(job.ca_file),
         budget=budget,
         clock=clock,
         progress=Telling(),

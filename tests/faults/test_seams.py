@@ -26,7 +26,7 @@ ALLOWED = {
     "files": {
         "migrate/adapters/disk.py": "the seam",
         "migrate/adapters/qdrant_edge_source.py": "looks at the store of another program",
-        "migrate/adapters/qdrant_grpc_source.py": "a trust store that the operator names",
+        "migrate/adapters/trust.py": "a trust store that the operator names",
         "migrate/adapters/request_budget.py": "the kernel's name of this boot",
         "q2v/config_file.py": "the operator's own file, read before anything is ours",
         "q2v/secret.py": "opens secrets under stricter rules than any file of ours",
@@ -39,7 +39,8 @@ ALLOWED = {
         "reconcile/sampling.py": "seeded: the same sample every time",
     },
     "network": {
-        "migrate/adapters/deadline_transport.py": "the seam of the target",
+        "migrate/adapters/deadline_transport.py": "the seam of both services",
+        "migrate/adapters/trust.py": "the authorities that TLS trusts",
         "migrate/adapters/http_wire.py": "the seam of the target, given to all above it",
         "migrate/adapters/http.py": "names the library's errors",
         "migrate/adapters/http_faults.py": "names the library's errors",

@@ -65,6 +65,7 @@ def connect(
     limits: HttpLimits = FAST,
     requests_max: int = 900,
     allow_other_host: bool = False,
+    ca_file: Path | None = None,
 ) -> CloudflareHttp:
     """A client with a budget of its own in memory."""
     clock = clock or ImpatientClock()
@@ -77,6 +78,7 @@ def connect(
         jitter=lambda: jitter,
         progress=progress,
         limits=limits,
+        ca_file=ca_file,
     )
 
 

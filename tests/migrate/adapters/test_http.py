@@ -9,11 +9,11 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from migrate.adapters.deadline_transport import trusting_context
 from migrate.adapters.http import CloudflareHttp
 from migrate.adapters.http_faults import FAULTS
 from migrate.adapters.http_wire import ANSWER_BYTES_MAX, HttpLimits
 from migrate.adapters.request_budget import RequestBudget
+from migrate.adapters.trust import trusting_context
 from migrate.core.api_request import (
     NDJSON,
     Answer,

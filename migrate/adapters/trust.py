@@ -1,0 +1,109 @@
+"""Whose certificates are trusted: one list of authorities for every TLS connection.
+
+gRPC brings a list of its own and knows neither SSL_CERT_FILE nor SSL_CERT_DIR. Here the list is
+read once, and both TLS libraries are given the same certificates.
+"""
+
+import os
+import re
+import ssl
+from pathlib import Path
+
+import certifi
+
+from migrate.errors import UsageError
+
+CERT_FILE, CERT_DIR = "SSL_CERT_FILE", "SSL_CERT_DIR"  # as OpenSSL and most tools name them
+SETTING = "tls.ca_file"
+FILE_BYTES_MAX = 16 * 1024 * 1024  # the list of all public authorities has 0.3 MB
+
+# What else a PEM file may hold (keys, comments) is left out: a key has no place in a trust list.
+_CERTIFICATE = re.compile(
+    rb"-----BEGIN CERTIFICATE-----\r?\n[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----"
+)
+
+
+def read_authorities(ca_file: Path | None = None) -> bytes:
+    """The certificates of all trusted authorities as PEM.
+
+    These are the authorities of SSL_CERT_FILE; else those of SSL_CERT_DIR; else the public ones
+    that certifi ships. The authorities in `ca_file` are trusted as well. Raises UsageError for a
+    file that cannot be read or holds no certificate.
+    """
+    named_file, named_folder = os.environ.get(CERT_FILE), os.environ.get(CERT_DIR)
+    if named_file:
+        found = _read(Path(named_file), CERT_FILE)
+    elif named_folder:
+        found = _read_folder(Path(named_folder))
+    else:
+        found = _read(Path(certifi.where()), "the list of public authorities (certifi)")
+    if ca_file is not None:
+        found += _read(ca_file, SETTING)
+    return b"\n".join(found) + b"\n"
+
+
+def trusting_context(ca_file: Path | None = None) -> ssl.SSLContext:
+    """TLS 1.2 or newer, certificate and host name verified; there is no switch for less."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    authorities = read_authorities(ca_file).decode("ascii")
+    try:
+        context.load_verify_locations(cadata=authorities)
+    except ssl.SSLError as error:
+        raise _refused(_named(ca_file), f"a certificate that cannot be read ({error})") from error
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    return context
+
+
+def distrust_remedy(host: str) -> str:
+    """What an operator can do about a certificate that is not trusted."""
+    return (
+        f"check that {host} is the right host; if its certificate is of a private authority, set "
+        f"{SETTING} (Q2V_TLS_CA_FILE) to the PEM file of that authority"
+    )
+
+
+def _named(ca_file: Path | None) -> str:
+    named = [name for name in (CERT_FILE, CERT_DIR) if os.environ.get(name)][:1]
+    return " or ".join([*named, *([] if ca_file is None else [f"{SETTING} ({ca_file})"])])
+
+
+def _read(path: Path, named_by: str) -> list[bytes]:
+    try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for without end
+            raise _refused(f"{named_by} ({path})", "no regular file")
+        with path.open("rb") as file:
+            content = file.read(FILE_BYTES_MAX)
+    except OSError as error:
+        raise _refused(
+            f"{named_by} ({path})", f"a file that cannot be read ({error.strerror})"
+        ) from error
+    found = _CERTIFICATE.findall(content)
+    if not found:
+        raise _refused(f"{named_by} ({path})", "no certificate in it")
+    return list(found)
+
+
+def _read_folder(folder: Path) -> list[bytes]:
+    """Every certificate of the folder; two links to one file count once."""
+    found: dict[bytes, None] = {}
+    try:
+        files = sorted(path for path in folder.iterdir() if path.is_file())
+        for path in files:
+            with path.open("rb") as file:
+                found |= dict.fromkeys(_CERTIFICATE.findall(file.read(FILE_BYTES_MAX)))
+    except OSError as error:
+        raise _refused(
+            f"{CERT_DIR} ({folder})", f"a folder that cannot be read ({error.strerror})"
+        ) from error
+    if not found:
+        raise _refused(f"{CERT_DIR} ({folder})", "no certificate in it")
+    return list(found)
+
+
+def _refused(place: str, what: str) -> UsageError:
+    return UsageError(
+        f"{place}: found {what}, expected certificates of authorities in PEM form",
+        remedy=f"correct {place.partition(' ')[0]}, or unset it to trust the public authorities",
+    )
