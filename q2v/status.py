@@ -11,7 +11,7 @@ from migrate.adapters.snapshot_folder import sealed_folders, unsealed_folders
 from migrate.core.journal import RunState
 from migrate.core.manifest import damaged
 from migrate.errors import UsageError
-from migrate.stages.rounds import REPORT
+from migrate.stages.drift_report import REPORT
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options
 from q2v.reads import READS

@@ -137,6 +137,8 @@ def why_not_resumed(state: AttemptState, inputs: str, now: Moment) -> str | None
     """Why this attempt cannot be taken up; None when it can."""
     if state.inputs is None or state.last_at is None:
         return "it had not begun to read"
+    if state.concluded:
+        return "it was concluded, and its report is gone"
     if state.inputs != inputs:
         return "it compares something else: another plan, journal, coverage, seed or source"
     if state.idle_s + idle_s(state.last_at, now) > IDLE_S_MAX:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from migrate.adapters.durable import file_sha256, folder_names, is_file, make_folder
-from migrate.adapters.id_files import read_ids, write_ids
+from migrate.adapters.id_files import read_checked_ids, write_ids
 from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.run_folder import RECONCILE, RunFolder
 from migrate.adapters.snapshot_folder import JOURNAL
@@ -17,7 +17,7 @@ from migrate.core.journal import JOURNAL_FORMAT, Entry
 from migrate.core.manifest import damaged
 from migrate.errors import ArtefactDamagedError
 from migrate.ports import Clock, Progress
-from migrate.stages.rounds import REPORT
+from migrate.stages.drift_report import REPORT, IdSums
 from reconcile.attempt import (
     AttemptState,
     Kind,
@@ -26,6 +26,11 @@ from reconcile.attempt import (
     apply_entry,
     fold_attempt,
     why_not_resumed,
+)
+
+_REMEDY = (
+    "nothing of this unfinished reconcile is believed; find out what changed the file, then "
+    "`q2v reconcile --fresh` reads everything again"
 )
 
 
@@ -40,6 +45,7 @@ class Attempt:
         self._journal = journal
         self._clock = clock
         self._state = fold_attempt(journal.entries)
+        self._sums: IdSums = {}
 
     @property
     def ordinal(self) -> int:
@@ -80,20 +86,22 @@ class Attempt:
 
         The files hold every id, however many: a repair writes exactly what they name.
         """
-        files: dict[str, list[object]] = {}
         for name, ids in classes.items():
             count = write_ids(self.id_file(name), ids)
-            files[name] = [count, file_sha256(self.id_file(name))[1]]
-        return files
+            self._sums[name] = count, file_sha256(self.id_file(name))[1]
+        return {name: list(self._sums[name]) for name in classes}
 
     def read_class(self, entry: Entry, name: str) -> list[str]:
         """The ids of a class that an entry names. Raises ArtefactDamagedError for other bytes."""
         path = self.id_file(name)
         files = entry.get("files")
         assert isinstance(files, dict), "written by `write_classes`"
-        if not is_file(path) or file_sha256(path)[1] != files[name][1]:
-            raise damaged(str(path), "not the id file that the reconcile's journal names")
-        return read_ids(path)
+        self._sums[name] = count, sha256 = files[name]
+        return read_checked_ids(path, count, sha256, remedy=_REMEDY)
+
+    def sums(self, names: Iterable[str]) -> IdSums:
+        """Number of ids and SHA-256 of these classes' files, which this process wrote or read."""
+        return {name: self._sums[name] for name in names}
 
     def id_file(self, name: str) -> Path:
         """The file of a class of drift."""
@@ -143,8 +151,7 @@ def _open_journal(path: Path) -> JournalFile:
     except ArtefactDamagedError as error:
         raise ArtefactDamagedError(
             str(error),
-            remedy="nothing of this unfinished reconcile is believed; find out what changed the "
-            "file, then `q2v reconcile --fresh` reads everything anew",
+            remedy=_REMEDY,
         ) from error
 
 

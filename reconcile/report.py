@@ -12,16 +12,16 @@ import jinja2
 from migrate.adapters.disk import disk
 from migrate.adapters.durable import local_io, write_durably
 from migrate.adapters.id_files import encode_id, write_lines
-from migrate.core.canonical import encode_canonical_json
+from migrate.core.manifest import seal_json
+from migrate.core.seal_key import SealKey
 from migrate.errors import ExitCode
-from migrate.stages.rounds import REPORT
+from migrate.stages.drift_report import REPORT, REPORT_FORMAT, IdSums
 from reconcile.diff import DriftKind
 from reconcile.sampling import Coverage
 from reconcile.scan_kv import KvScan
 from reconcile.scan_source import SourceScan
 from reconcile.scan_vectors import ContentScan, IdScan
 
-REPORT_FORMAT = 1
 PAGE = "report.html"
 COMBINED = "combined.ids"
 LISTED_ON_PAGE_MAX = 50
@@ -50,6 +50,7 @@ class ReconcileReport:
     quarantined: dict[str, int]
     unwaived: int
     files: dict[str, str]  # class of drift -> id file
+    id_files: IdSums  # class of drift -> number of ids, SHA-256 of the file
     folder: str
     rollback_manifest: str | None
     rollback_sha256: str | None
@@ -64,11 +65,12 @@ class ReconcileReport:
         return ExitCode.QUARANTINED if self.unwaived else ExitCode.DONE
 
     def document(self) -> dict[str, object]:
-        """The JSON document of `q2v reconcile --json`, and the content of report.json."""
+        """The JSON document of `q2v reconcile --json`; report.json holds it with its seal."""
         return {
             "format": REPORT_FORMAT,
             "run_id": self.run_id,
             "snapshot_id": self.snapshot_id,
+            "ordinal": self.ordinal,
             "started_at": self.started_at,
             "at": self.at,
             "resumed": self.resumed,
@@ -88,6 +90,7 @@ class ReconcileReport:
             "source_drift": self.source_drift,
             "quarantined": self.quarantined,
             "files": self.files,
+            "id_files": {name: list(one) for name, one in self.id_files.items()},
             "report": str(Path(self.folder) / REPORT),
             "html": str(Path(self.folder) / PAGE),
             "rollback_manifest": self.rollback_manifest,
@@ -149,11 +152,14 @@ def write_combined(folder: Path, ids: IdScan, contents: ContentScan) -> None:
     )
 
 
-def write_report(report: ReconcileReport) -> str:
-    """Write the page, then the JSON, whose SHA-256 is returned: it stands for a whole report."""
+def write_report(report: ReconcileReport, key: SealKey | None) -> str:
+    """Write the page, then the JSON, whose SHA-256 is returned: it stands for a whole report.
+
+    A repair goes by the JSON, so it is sealed: with its own digest and, with a key, an HMAC.
+    """
     folder = Path(report.folder)
     write_durably(folder / PAGE, render_page(report).encode())
-    return write_durably(folder / REPORT, encode_canonical_json(report.document()) + b"\n")
+    return write_durably(folder / REPORT, seal_json(report.document(), key))
 
 
 def render_page(report: ReconcileReport) -> str:

@@ -4,7 +4,8 @@ Every id and key is compared before it is touched. What holds neither our conten
 one was changed by somebody else since: it is kept, listed, and only forced by name.
 """
 
-from migrate.adapters.id_files import read_ids, write_ids
+from migrate.adapters.durable import file_sha256, is_file
+from migrate.adapters.id_files import read_checked_ids, read_ids, write_ids
 from migrate.adapters.run_folder import ROLLBACK, RunFolder
 from migrate.core.journal import Kind
 from migrate.ports import Clock, KvTarget, Progress, VectorTarget
@@ -70,7 +71,7 @@ def execute(
     state = run.state()
     if state.rollback_completed and not (state.rollback_conflicts and forced):
         report.already_done = True
-        report.conflicts = read_ids(run.path / ROLLBACK / CONFLICTS)
+        report.conflicts = _kept_conflicts(run)
         return report
     written = state.vectors_written()
     # Else the run has changed nothing that anybody could have built upon.
@@ -92,6 +93,28 @@ def execute(
     if written:
         undo = VectorUndo(run, vector_target, report, forced, rules, clock=clock, progress=progress)
         undo.run(written)
-    write_ids(run.path / ROLLBACK / CONFLICTS, report.conflicts)
-    run.journal.append({"type": Kind.ROLLBACK_COMPLETED.value, "conflicts": len(report.conflicts)})
+    path_of_conflicts = run.path / ROLLBACK / CONFLICTS
+    count = write_ids(path_of_conflicts, report.conflicts)
+    run.journal.append(
+        {
+            "type": Kind.ROLLBACK_COMPLETED.value,
+            "conflicts": count,
+            "conflicts_sha256": file_sha256(path_of_conflicts)[1],
+        }
+    )
     return report
+
+
+def _kept_conflicts(run: RunFolder) -> list[str]:
+    """The conflicts of a completed rollback; a journal of an earlier version has no sum of them."""
+    path = run.path / ROLLBACK / CONFLICTS
+    completed = [e for e in run.journal.entries if e["type"] == Kind.ROLLBACK_COMPLETED]
+    sha256 = completed[-1].get("conflicts_sha256")
+    if sha256 is None and is_file(path):
+        return read_ids(path)
+    return read_checked_ids(
+        path,
+        run.state().rollback_conflicts,
+        str(sha256),
+        remedy="restore the file from a copy; nothing has been sent",
+    )

@@ -189,7 +189,8 @@ def write_manifest(run: RunFolder, manifest: RollbackManifest) -> tuple[str, str
 
 
 def check_manifest(run: RunFolder, manifest: RollbackManifest) -> None:
-    """Raises ArtefactDamagedError when an attachment is missing or not what it was."""
+    """Raises ArtefactDamagedError when an attachment or targets.parquet is not what it was."""
+    run.check_targets()
     for attachment in manifest.attachments:
         path = run.path / attachment.path
         if not is_file(path) or file_sha256(path)[1] != attachment.sha256:

@@ -155,6 +155,7 @@ def _conclude(
     drift = drift_counts(findings.ids, findings.contents, findings.kv)
     verdict, why = _verdict(findings, drift)
     full = rules.is_full(run_.vectors)
+    classes = _classes(findings)
     report = ReconcileReport(
         run_id=run_.plan.run_id,
         snapshot_id=run_.plan.snapshot_id,
@@ -177,12 +178,13 @@ def _conclude(
         source_drift=_source_drift(findings.source),
         quarantined=run_.quarantined_counts(),
         unwaived=run_.unwaived,
-        files={name: str(attempt.id_file(name)) for name in _classes(findings)},
+        files={name: str(attempt.id_file(name)) for name in classes},
+        id_files=attempt.sums(classes),
         folder=str(attempt.path),
         rollback_manifest=manifest_path,
         rollback_sha256=manifest_sha256,
     )
-    report_sha256 = write_report(report)
+    report_sha256 = write_report(report, run_.snapshot.key)
     attempt.note(Kind.CONCLUDED, verdict=verdict, report_sha256=report_sha256)
     write_statement(run_, report)
     return report

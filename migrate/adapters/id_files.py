@@ -1,12 +1,14 @@
 """Files of ids, one per line, that no id can break or fake."""
 
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from migrate.adapters.bounded import read_bounded
-from migrate.adapters.durable import durable_file
+from migrate.adapters.durable import durable_file, is_file
 from migrate.core.canonical import decode_json
+from migrate.core.manifest import damaged
 from migrate.errors import UsageError
 
 ID_FILE_BYTES_MAX = 1024 * 1024 * 1024  # 15 million ids of 64 B
@@ -41,7 +43,26 @@ def write_ids(path: Path, ids: Iterable[str]) -> int:
 
 def read_ids(path: Path) -> list[str]:
     """The inverse of `write_ids`. Raises UsageError for a line that is no id and no JSON string."""
+    return _decode_ids(read_bounded(path, bytes_max=ID_FILE_BYTES_MAX), path)
+
+
+def read_checked_ids(path: Path, count: int, sha256: str, *, remedy: str) -> list[str]:
+    """The ids of a file of ours, hashed before they are decoded.
+
+    Raises ArtefactDamagedError when the file is missing, or is not the one with this sum.
+    """
+    if not is_file(path):
+        raise damaged(str(path), "the file is missing", remedy=remedy)
     content = read_bounded(path, bytes_max=ID_FILE_BYTES_MAX)
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise damaged(str(path), f"its sha256 is {found}, expected {sha256}", remedy=remedy)
+    ids = _decode_ids(content, path)
+    assert len(ids) == count, "the sum and the number were taken of the same file"
+    return ids
+
+
+def _decode_ids(content: bytes, path: Path) -> list[str]:
     lines = content.decode(errors="replace").split("\n")
     return [_decode_id(line, path) for line in lines if line]
 

@@ -1,5 +1,6 @@
 """One run on disk: its plan, its journal, its quarantine list, its pre-images."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from migrate.adapters.bounded import read_bounded
+from migrate.adapters.disk import disk
 from migrate.adapters.durable import (
     file_sha256,
     folder_names,
@@ -20,7 +22,12 @@ from migrate.adapters.durable import (
 from migrate.adapters.folder_lock import SPILL
 from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.snapshot_folder import JOURNAL, Snapshot
-from migrate.adapters.target_table import Selection, read_targets, write_targets
+from migrate.adapters.target_table import (
+    Selection,
+    check_targets,
+    read_targets,
+    write_targets,
+)
 from migrate.core.canonical import decode_json, encode_canonical_json
 from migrate.core.journal import JOURNAL_FORMAT, Kind, RunState, fold_run
 from migrate.core.manifest import damaged
@@ -78,6 +85,13 @@ class RunFolder:
     def _check_opened(self, plan_sha256: str) -> None:
         state = self.state()
         if state.run_id is None:  # killed between plan and journal: nothing was written yet
+            if folder_names(self.path / PRE_IMAGES):
+                raise damaged(
+                    str(self.journal.path),
+                    "the journal is missing or empty, and the run has pre-images",
+                    remedy="restore the file from a copy of the run folder; do not go on with this "
+                    "run: without its journal q2v does not know what it has written",
+                )
             self.journal.append(
                 {
                     "type": Kind.RUN_OPENED.value,
@@ -102,9 +116,12 @@ class RunFolder:
 
     def quarantined(self) -> Iterator[QuarantinedPoint]:
         """The points that the plan left behind, in row order."""
-        content = read_bounded(self.path / QUARANTINE, bytes_max=QUARANTINE_BYTES_MAX)
+        path = self.path / QUARANTINE
+        content = read_bounded(path, bytes_max=QUARANTINE_BYTES_MAX)
+        if hashlib.sha256(content).hexdigest() != self.plan.quarantine_sha256:
+            raise damaged(str(path), "not the list the plan was made with")
         for line in content.splitlines():
-            yield _decode_quarantined(line, where=str(self.path / QUARANTINE))
+            yield _decode_quarantined(line, where=str(path))
 
     def refused(self) -> Iterator[QuarantinedPoint]:
         """The points whose vector the target refused, in row order, with its answers."""
@@ -149,6 +166,10 @@ class RunFolder:
         selection = Selection(first_row=first_row, end_row=end_row, only=only, excluded=excluded)
         return read_targets(self.path / TARGETS, self.plan.targets, columns, selection)
 
+    def check_targets(self) -> None:
+        """Raises ArtefactDamagedError when targets.parquet is not the file of the plan."""
+        check_targets(self.path / TARGETS, self.plan.targets)
+
     @property
     def vectors(self) -> int:
         """Points that move, without those the target has refused so far."""
@@ -190,6 +211,13 @@ def read_plan(path: Path, snapshot: Snapshot) -> RunPlan:
             f"{path.parent}: planned for the snapshot with root {plan.content_root}, "
             f"this one has {snapshot.manifest.content_root}",
             remedy="move the run back under its own snapshot",
+        )
+    named = (snapshot.manifest.snapshot_id, disk().real_name(path.parent))
+    if (plan.snapshot_id, plan.run_id) != named:
+        raise ForeignStateError(
+            f"{path}: the plan of run {plan.run_id} of snapshot {plan.snapshot_id}, expected that "
+            f"of run {named[1]} of snapshot {named[0]}",
+            remedy="give the folder its name again and move it back under its own snapshot",
         )
     return plan
 

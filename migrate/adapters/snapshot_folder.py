@@ -44,8 +44,8 @@ class Snapshot:
         self.folder = folder
         self.key = key  # its runs are sealed with it too
         self.manifest: SnapshotManifest = decode_manifest(content, where=str(path), key=key)
-        if key is not None and self.manifest.snapshot_id != disk().real_name(folder):
-            # Sealed by us, but for another folder: an older snapshot put in the place of this one.
+        if self.manifest.snapshot_id != disk().real_name(folder):
+            # Sealed, but for another folder: an older snapshot put in the place of this one.
             raise damaged(
                 str(path),
                 f"it is the manifest of snapshot {self.manifest.snapshot_id}",

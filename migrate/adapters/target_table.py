@@ -128,6 +128,14 @@ def _bounds(group: pq.RowGroupMetaData) -> tuple[int, int]:
     return statistics.min, statistics.max
 
 
+def check_targets(path: Path, expected: TargetsFile) -> None:
+    """Raises ArtefactDamagedError when it is not the file of the plan."""
+    if not is_file(path):
+        raise damaged(str(path), "the file is missing", remedy=_REMEDY)
+    if file_sha256(path) != (expected.bytes, expected.sha256):
+        raise damaged(str(path), "not the bytes that the plan names", remedy=_REMEDY)
+
+
 def read_targets(
     path: Path, expected: TargetsFile, columns: Sequence[str], selection: Selection
 ) -> Iterator[pa.RecordBatch]:

@@ -1,22 +1,26 @@
 """Open the next round of writes: the full one first, then repairs of what a report found.
 
 A repair writes what the newest reconcile report names as missing or different, and nothing else.
-What is extra is not ours and stays (decision 0003).
+What is extra is not ours and stays (decision 0003). Every file that decides about the round is
+checked here, before its first write.
 """
 
-import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
-from migrate.adapters.bounded import read_bounded, read_json_object
-from migrate.adapters.id_files import read_ids
-from migrate.adapters.run_folder import RECONCILE, REPORT_BYTES_MAX, RunFolder, report_folders
+from migrate.adapters.run_folder import RECONCILE, RunFolder
 from migrate.core.journal import Entry, Kind
-from migrate.core.manifest import damaged
 from migrate.core.model import VectorId
+from migrate.stages.checked_files import check_parts
+from migrate.stages.drift_report import (
+    KEY_CLASSES,
+    VECTOR_CLASSES,
+    DriftReport,
+    find_newest_report,
+    read_report,
+    read_report_ids,
+)
 
 FULL, REPAIR = "full", "repair"
-REPORT = "report.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +31,31 @@ class Selection:
     keys: frozenset[str] | None
 
 
-def open_round(run: RunFolder) -> Selection | None:
-    """The round to work on, opened in the journal if it was not; None when nothing is to do."""
+def open_round(run: RunFolder, *, snapshot_read: bool = False) -> Selection | None:
+    """The round to work on, opened in the journal if it was not; None when nothing is to do.
+
+    Before a round is returned, what decides about its writes is checked: targets.parquet, the
+    report with its id files, and the parts of the snapshot that are still to be sent, unless
+    this process has read the whole snapshot (`snapshot_read`). Raises ArtefactDamagedError.
+    """
     state = run.state()
     if not state.rounds:
+        run.check_targets()
+        if not snapshot_read:
+            check_parts(run, None)
         run.journal.append({"type": Kind.ROUND_OPENED.value, "ordinal": 0, "kind": FULL})
         return Selection(None, None)
     if not state.rounds[-1].completed:
-        return _selection(run, _opening(run, state.rounds[-1].ordinal))
+        run.check_targets()
+        selection = _selection(run, _opening(run, state.rounds[-1].ordinal))
+        check_parts(run, state.rounds[-1])
+        return selection
     report = _newest_drift(run)
-    if report is None or any(entry.get("report") == report.name for entry in run.journal.entries):
+    if report is None:
         return None
-    entry: Entry = {
-        "type": Kind.ROUND_OPENED.value,
-        "ordinal": len(state.rounds),
-        "kind": REPAIR,
-        "report": report.name,
-        "report_sha256": _sha256(report / REPORT),
-    }
-    selection = _selection(run, entry)
+    run.check_targets()
+    entry, selection = _repair(run, report, len(state.rounds))
+    check_parts(run, None)
     run.journal.append(entry)
     return selection
 
@@ -58,29 +68,37 @@ def _opening(run: RunFolder, ordinal: int) -> Entry:
     )
 
 
-def _newest_drift(run: RunFolder) -> Path | None:
-    """The newest report's folder, if it says "drift" and names something that we write."""
-    reports = report_folders(run.path, REPORT)
-    if not reports:
+def _newest_drift(run: RunFolder) -> DriftReport | None:
+    """The newest report, if it says "drift", names something of ours and was not repaired yet."""
+    folder = find_newest_report(run)
+    if folder is None or any(entry.get("report") == folder.name for entry in run.journal.entries):
         return None
-    match read_json_object(reports[-1] / REPORT, bytes_max=REPORT_BYTES_MAX):
-        case {"verdict": "drift", "drift": dict() as drift}:
-            ours = ("missing", "mismatched", "kv_missing", "kv_mismatched", "counter")
-            return reports[-1] if any(drift.get(name) for name in ours) else None
-        case _:
-            return None
+    report = read_report(run, folder)
+    return report if report.names_our_drift else None
+
+
+def _repair(run: RunFolder, report: DriftReport, ordinal: int) -> tuple[Entry, Selection]:
+    """The entry that opens a repair, with the sums of what it goes by."""
+    ids = {name: read_report_ids(run, report, name) for name in (*VECTOR_CLASSES, *KEY_CLASSES)}
+    entry: Entry = {
+        "type": Kind.ROUND_OPENED.value,
+        "ordinal": ordinal,
+        "kind": REPAIR,
+        "report": report.folder.name,
+        "report_sha256": report.sha256,
+    }
+    return entry, _of_classes(ids)
+
+
+def _of_classes(ids: dict[str, list[str]]) -> Selection:
+    vectors = frozenset(VectorId(one) for name in VECTOR_CLASSES for one in ids[name])
+    return Selection(vectors, frozenset(one for name in KEY_CLASSES for one in ids[name]))
 
 
 def _selection(run: RunFolder, entry: Entry) -> Selection:
+    """What an opened round writes: for a repair what its report named, checked again."""
     if entry["kind"] == FULL:
         return Selection(None, None)
     folder = run.path / RECONCILE / str(entry["report"])
-    if _sha256(folder / REPORT) != entry["report_sha256"]:
-        raise damaged(str(folder / REPORT), "not the report that the repair was begun with")
-    vectors = [*read_ids(folder / "missing.ids"), *read_ids(folder / "mismatched.ids")]
-    keys = [*read_ids(folder / "kv_missing.ids"), *read_ids(folder / "kv_mismatched.ids")]
-    return Selection(frozenset(map(VectorId, vectors)), frozenset(keys))
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(read_bounded(path, bytes_max=REPORT_BYTES_MAX)).hexdigest()
+    report = read_report(run, folder, entry["report_sha256"])
+    return _repair(run, report, 0)[1]

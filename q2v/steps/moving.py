@@ -98,15 +98,25 @@ def migrate(
                 return _dry_report(plan, snapshot, clock.monotonic_s() - started)
             confirm(plan.index.name)
             path = create_run(snapshot, plan, encode_quarantine(quarantined), table.targets())
-        run = RunFolder(path, snapshot)
+        run, snapshot_read = RunFolder(path, snapshot), True
     else:
+        snapshot_read = False
         if dry_run:
             return _dry_report(run.plan, snapshot, clock.monotonic_s() - started)
         confirm(run.plan.index.name)
         _check_waived(choices.waived)
         run.waive(choices.waived)
     try:
-        return _write(run, target, settings, folder, started, clock=clock, progress=progress)
+        return _write(
+            run,
+            target,
+            settings,
+            folder,
+            started,
+            snapshot_read=snapshot_read,
+            clock=clock,
+            progress=progress,
+        )
     finally:
         run.close()
 
@@ -216,6 +226,7 @@ def _write(
     folder: Path,
     started: float,
     *,
+    snapshot_read: bool,
     clock: Clock,
     progress: Progress,
 ) -> MigrateReport:
@@ -234,7 +245,7 @@ def _write(
             clock=clock,
             progress=progress,
         )
-        selection = open_round(run)
+        selection = open_round(run, snapshot_read=snapshot_read)
         kind = run.state().rounds[-1].kind if selection is not None else "none"
         stop = StopSigns(run.path, clock=clock, deadline_s=settings.limits.deadline_s)
         if selection is not None:

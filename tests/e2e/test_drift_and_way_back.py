@@ -295,3 +295,42 @@ def test_a_killed_reconcile_is_no_report_and_goes_on_with_the_same_command(tmp_p
     assert (fresh.exit_code, fresh.document["resumed"]) == (0, 0)
     assert sum(path.endswith("/get_by_ids") for path in paths) == 3, "only the fresh one reads"
     assert sorted(path.name for path in (run / "reconcile").iterdir()) == ["001", "002"]
+
+
+def _say_equal(report: Path) -> None:
+    report.write_bytes(report.read_bytes().replace(b'"verdict":"drift"', b'"verdict":"equal"'))
+
+
+def _name_another(report: Path) -> None:
+    report.with_name("missing.ids").write_text("file-0000_0\n")
+
+
+def _lose_the_list(report: Path) -> None:
+    report.with_name("missing.ids").unlink()
+
+
+def _flip_a_bit_of_targets(report: Path) -> None:
+    path = report.parents[2] / "targets.parquet"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.fault("F19")
+@pytest.mark.parametrize(
+    "tamper", [_say_equal, _name_another, _lose_the_list, _flip_a_bit_of_targets]
+)
+def test_a_changed_file_stops_a_repair_before_its_first_write(
+    tmp_path: Path, tamper: object
+) -> None:
+    assert callable(tamper)
+    with workbench(tmp_path, points(42)) as bench:
+        bench.move()
+        _remove(bench)
+        tamper(Path(bench.run("reconcile").document["report"]))
+        before, uploads = bench.state(), bench.uploads()
+
+        refused = bench.run("migrate")
+
+        assert (refused.exit_code, refused.document["error"]["what"][:1]) == (10, "/")
+        assert (before, uploads) == (bench.state(), bench.uploads())

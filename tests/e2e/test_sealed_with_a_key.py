@@ -1,5 +1,6 @@
 """With snapshot.hmac_key, what somebody else wrote into the folder is not believed."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from migrate.core.journal import CHAIN_START, encode_line
 from migrate.core.manifest import seal_json
 from tests.e2e.workbench import Workbench, points, workbench
 
@@ -94,6 +96,34 @@ def test_an_older_snapshot_put_in_place_of_a_newer_one_is_refused(bench: Workben
     refused = bench.run("verify", str(newer))
     assert refused.exit_code == 10
     assert older.name in refused.document["error"]["what"]
+
+
+@pytest.mark.fault("F19")
+def test_a_report_that_was_written_again_without_the_key_orders_no_repair(
+    bench: Workbench,
+) -> None:
+    """With its journal: every digest fits, the HMAC does not."""
+    report = Path(bench.run("reconcile").document["report"])
+    fields = json.loads(report.read_bytes())
+    del fields["sha256"]
+    fields |= {"verdict": "drift", "drift": {**fields["drift"], "missing": 1}}
+    report.write_bytes(seal_json(fields))
+    journal = report.with_name("journal.jsonl")
+    lines, chain = journal.read_bytes().splitlines(), CHAIN_START
+    with journal.open("wb") as file:
+        for line in lines:
+            entry = {name: one for name, one in json.loads(line).items() if name != "chain"}
+            if entry["type"] == "reconcile_concluded":
+                entry["report_sha256"] = hashlib.sha256(report.read_bytes()).hexdigest()
+            encoded, chain = encode_line(entry, chain)
+            file.write(encoded)
+    before = bench.state()
+
+    refused = bench.run("migrate")
+
+    assert refused.exit_code == 10
+    assert "HMAC" in refused.document["error"]["what"]
+    assert before == bench.state()
 
 
 @pytest.mark.fault("X01")

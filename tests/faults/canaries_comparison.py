@@ -12,4 +12,22 @@ OF_COMPARISON = (
         test="tests/reconcile/test_way_back.py"
         "::test_a_target_that_spells_numbers_its_own_way_is_equal_and_gives_everything_back",
     ),
+    Canary(
+        name="report-believed",
+        effect="an edited report makes a repair write other vectors, or none, with exit 0",
+        file="migrate/stages/drift_report.py",
+        old=code(1, "if found != (sha256 or _concluded_with(journal, path)):"),
+        new=code(1, "if not found:"),
+        test="tests/e2e/test_drift_and_way_back.py"
+        "::test_a_changed_file_stops_a_repair_before_its_first_write",
+    ),
+    Canary(
+        name="parts-checked-when-sent",
+        effect="a damaged part is found after the parts in front of it were written",
+        file="migrate/stages/checked_files.py",
+        old=code(1, "if file_sha256(path) != (part.bytes, part.sha256):"),
+        new=code(1, "if file_sha256(path)[0] != part.bytes:"),
+        test="tests/reconcile/test_believed_files.py"
+        "::test_a_damaged_part_is_found_before_the_parts_in_front_of_it_are_sent",
+    ),
 )

@@ -65,12 +65,13 @@ class Bench:
         into_non_empty: bool = False,
         vectors_per_upload: int = 10,
         counter_key: str = COUNTER,
+        part_points: int | None = None,
     ) -> None:
         """Snapshot and plan; nothing is written to the target."""
         report = snapshot.run(
             self.source,
             self.folder,
-            SnapshotOptions(allow_empty=True),
+            SnapshotOptions(allow_empty=True, part_points=part_points),
             clock=self.clock,
             progress=self.progress,
         )
@@ -119,7 +120,7 @@ class Bench:
         """The run as a new process finds it."""
         assert self._snapshot is not None
         assert self.run_path is not None
-        run = RunFolder(self.run_path, self._snapshot)
+        run = RunFolder(self.run_path, Snapshot(self._snapshot.folder))
         try:
             yield run
         finally:

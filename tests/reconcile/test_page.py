@@ -77,6 +77,7 @@ def page(texts: list[str], folder: Path) -> str:
         unwaived=4,
         files={first: str(folder / "missing.ids")},
         folder=first,
+        id_files={},
         rollback_manifest=first,
         rollback_sha256=None,
     )

@@ -162,7 +162,7 @@ TAMPERINGS: list[tuple[str, Callable[[RunFolder], object], type[MigrationError],
     ("plan missing", lambda run: (run.path / "plan.json").unlink(), UsageError, "no run"),
     ("plan flipped", lambda run: flip(run.path / "plan.json", 400), ArtefactDamagedError, "plan"),
     ("plan swapped", other_plan, ForeignStateError, "journal belongs to run"),
-    ("run swapped", other_run, ForeignStateError, "journal belongs to run"),
+    ("run swapped", other_run, ForeignStateError, "the plan of run 009-x of snapshot"),
     (
         "quarantine missing",
         lambda run: (run.path / "quarantine.jsonl").unlink(),
@@ -260,3 +260,23 @@ def test_a_manifest_makes_the_snapshot(snapshot: Snapshot, tmp_path: Path) -> No
     assert unsealed_folders(tmp_path) == [snapshot.folder]
     with pytest.raises(UsageError, match="no sealed snapshot"):
         Snapshot(snapshot.folder)
+
+
+@pytest.mark.fault("F19", "G14")
+def test_a_plan_is_believed_in_its_own_folder_only(run: RunFolder) -> None:
+    """A copy of a run beside it, and a copy of its plan in the place of another run's."""
+    beside = run.path.with_name("001-copy")
+    shutil.copytree(run.path, beside)
+
+    with pytest.raises(ForeignStateError, match="expected that of run 001-copy of snapshot"):
+        RunFolder(beside, run.snapshot)
+
+
+@pytest.mark.fault("F19")
+def test_a_manifest_is_believed_in_its_own_folder_only(snapshot: Snapshot) -> None:
+    """Without a key as well: the id inside decides which snapshot it is."""
+    moved = snapshot.folder.with_name("20991231T000000Z-000000-00")
+    shutil.copytree(snapshot.folder, moved)
+
+    with pytest.raises(ArtefactDamagedError, match=snapshot.manifest.snapshot_id):
+        Snapshot(moved)

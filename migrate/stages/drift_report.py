@@ -1,0 +1,215 @@
+"""A reconcile report as the order for a repair: every byte is checked before it is believed.
+
+The reconcile's journal ends with the sum of `report.json`, and the report names the sums of its id
+files. A report of format 1 does not: there the journal has the sums of some id files, and the rows
+of the vectors that differ.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrate.adapters.bounded import read_bounded
+from migrate.adapters.durable import folder_names, is_file
+from migrate.adapters.id_files import read_checked_ids, read_ids
+from migrate.adapters.journal_file import JournalFile
+from migrate.adapters.listed_ids import ID_COLUMNS
+from migrate.adapters.run_folder import RECONCILE, REPORT_BYTES_MAX, RunFolder
+from migrate.adapters.snapshot_folder import JOURNAL
+from migrate.core.canonical import decode_json
+from migrate.core.journal import Entry
+from migrate.core.manifest import damaged, unseal_json
+from migrate.errors import PreconditionError
+
+REPORT = "report.json"
+REPORT_FORMAT = 2
+UNSEALED_FORMAT = 1  # without sums of the id files, and without a seal
+CONCLUDED = "reconcile_concluded"  # the last entry of a finished reconcile's journal
+# The classes of drift that a repair writes.
+VECTOR_CLASSES = ("missing", "mismatched")
+KEY_CLASSES = ("kv_missing", "kv_mismatched")
+IdSums = dict[str, tuple[int, str]]  # class of drift -> number of ids, SHA-256 of its file
+_REMEDY = (
+    "find out what changed the file, then run `q2v reconcile` again: a repair goes by the newest "
+    "report; nothing has been written to the target"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftReport:
+    """A finished report that has been checked, its id files not yet."""
+
+    folder: Path
+    sha256: str  # of report.json
+    verdict: str
+    drift: dict[str, object]  # class -> number of ids
+    sums: IdSums
+    mismatched_rows: frozenset[int] | None  # of format 1: the journal has these instead of a sum
+
+    @property
+    def names_our_drift(self) -> bool:
+        """Whether it calls for a repair."""
+        classes = (*VECTOR_CLASSES, *KEY_CLASSES, "counter")
+        return self.verdict == "drift" and any(self.drift.get(name) for name in classes)
+
+
+def find_newest_report(run: RunFolder) -> Path | None:
+    """The folder of the newest finished reconcile; None when there is none.
+
+    Raises ArtefactDamagedError when that reconcile was concluded and its report is gone.
+    """
+    names = [name for name in folder_names(run.path / RECONCILE) if name.isdigit()]
+    for name in sorted(names, key=int, reverse=True):
+        folder = run.path / RECONCILE / name
+        if is_file(folder / REPORT):
+            return folder
+        if _conclusion(JournalFile(folder / JOURNAL)) is not None:
+            raise damaged(
+                str(folder / REPORT),
+                "the report is missing, and the reconcile's journal says that it was written",
+                remedy=_REMEDY,
+            )
+    return None
+
+
+def read_report(run: RunFolder, folder: Path, sha256: object = None) -> DriftReport:
+    """The report in this folder, checked against `sha256`, else against the reconcile's journal.
+
+    Raises ArtefactDamagedError when it is not what that reconcile wrote, PreconditionError when
+    the reconcile was killed before it was concluded.
+    """
+    path = folder / REPORT
+    if not is_file(path):
+        raise damaged(str(path), "the report is missing", remedy=_REMEDY)
+    journal = JournalFile(folder / JOURNAL)
+    if not journal.entries:
+        raise damaged(str(journal.path), "the reconcile's journal is missing", remedy=_REMEDY)
+    content = read_bounded(path, bytes_max=REPORT_BYTES_MAX)
+    found = hashlib.sha256(content).hexdigest()
+    if found != (sha256 or _concluded_with(journal, path)):
+        raise damaged(str(path), "not the report that the journal names", remedy=_REMEDY)
+    fields = _fields(run, content, path)
+    _check_belongs(run, folder, fields)
+    drift = fields.get("drift")
+    if not isinstance(drift, dict):
+        raise damaged(str(path), "it holds no numbers of drift", remedy=_REMEDY)
+    old = fields["format"] == UNSEALED_FORMAT
+    return DriftReport(
+        folder=folder,
+        sha256=found,
+        verdict=str(fields.get("verdict")),
+        drift=drift,
+        sums=_sums_of_journal(journal.entries) if old else _sums(fields.get("id_files"), path),
+        mismatched_rows=_mismatched_rows(journal.entries) if old else None,
+    )
+
+
+def read_report_ids(run: RunFolder, report: DriftReport, name: str) -> list[str]:
+    """The ids of a class of drift; raises ArtefactDamagedError for a file of another sum."""
+    path = report.folder / f"{name}.ids"
+    if name == "mismatched" and report.mismatched_rows is not None:
+        ids = _ids_of_rows(run, report.mismatched_rows)
+        if not is_file(path) or read_ids(path) != ids:
+            raise damaged(str(path), "not the vectors that the journal names", remedy=_REMEDY)
+        return ids
+    if name not in report.sums:
+        raise damaged(str(path), "the report does not name this id file", remedy=_REMEDY)
+    return read_checked_ids(path, *report.sums[name], remedy=_REMEDY)
+
+
+def _concluded_with(journal: JournalFile, path: Path) -> object:
+    """The sum of the report by the last entry of the reconcile's journal."""
+    conclusion = _conclusion(journal)
+    if conclusion is None:
+        raise PreconditionError(
+            f"{path}: the reconcile was interrupted before it was concluded",
+            remedy="run `q2v reconcile` again, then `q2v migrate`",
+        )
+    return conclusion.get("report_sha256")
+
+
+def _check_belongs(run: RunFolder, folder: Path, fields: dict[str, object]) -> None:
+    """Raises ArtefactDamagedError for a report that was copied from another run or reconcile."""
+    expected = (run.plan.run_id, run.plan.snapshot_id, int(folder.name))
+    found = (fields.get("run_id"), fields.get("snapshot_id"), fields.get("ordinal", expected[2]))
+    if found != expected:
+        raise damaged(
+            str(folder / REPORT),
+            f"it is reconcile {found[2]} of run {found[0]} of snapshot {found[1]}, expected "
+            f"reconcile {expected[2]} of run {expected[0]} of snapshot {expected[1]}",
+            remedy=_REMEDY,
+        )
+
+
+def _fields(run: RunFolder, content: bytes, path: Path) -> dict[str, object]:
+    """The members of a report of either format; a configured key accepts only sealed ones."""
+    key = run.snapshot.key
+    fields = decode_json(content)  # its sum is in the journal, so it is what was written
+    if isinstance(fields, dict) and fields.get("format") == UNSEALED_FORMAT and key is None:
+        return fields
+    if isinstance(fields, dict) and fields.get("format") == UNSEALED_FORMAT:
+        raise damaged(
+            str(path),
+            "it carries no HMAC, expected one of the key of snapshot.hmac_key: reports of format "
+            f"{UNSEALED_FORMAT} have none",
+            remedy="run `q2v reconcile` again, then `q2v migrate`; nothing has been written to the "
+            "target",
+        )
+    return unseal_json(content, where=str(path), format_version=REPORT_FORMAT, key=key)
+
+
+def _conclusion(journal: JournalFile) -> Entry | None:
+    last = journal.entries[-1] if journal.entries else {}
+    return last if last.get("type") == CONCLUDED else None
+
+
+def _sums(value: object, path: Path) -> IdSums:
+    match value:
+        case dict() as files:
+            found = {str(name): _sum(one) for name, one in files.items()}
+            if None not in found.values():
+                return {name: one for name, one in found.items() if one is not None}
+        case _:
+            pass
+    raise damaged(str(path), "it names no sums of its id files", remedy=_REMEDY)
+
+
+def _sum(value: object) -> tuple[int, str] | None:
+    match value:
+        case [int() as count, str() as sha256]:
+            return count, sha256
+        case _:
+            return None
+
+
+def _sums_of_journal(entries: list[Entry]) -> IdSums:
+    """The sums that a reconcile of format 1 noted when it had read a store."""
+    sums: IdSums = {}
+    for entry in entries:
+        files = entry.get("files")
+        if isinstance(files, dict):
+            found = {str(name): _sum(one) for name, one in files.items()}
+            sums |= {name: one for name, one in found.items() if one is not None}
+    return sums
+
+
+def _mismatched_rows(entries: list[Entry]) -> frozenset[int]:
+    """The rows that differed at the last look: that is what `mismatched.ids` was written from."""
+    looks = [entry for entry in entries if entry["type"] == "contents_read"]
+    last = looks[-1]["look"] if looks else None
+    rows: set[int] = set()
+    for entry in looks:
+        found = entry["mismatched"]
+        if entry["look"] == last and isinstance(found, list):
+            rows.update(found)
+    return frozenset(rows)
+
+
+def _ids_of_rows(run: RunFolder, rows: frozenset[int]) -> list[str]:
+    if not rows:
+        return []
+    return [
+        str(vector_id)
+        for batch in run.targets(ID_COLUMNS, only=rows)
+        for vector_id in batch.column("vector_id").to_pylist()
+    ]
