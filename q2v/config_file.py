@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from migrate.adapters.disk import disk
 from migrate.errors import UsageError
 
 CONFIG_NAME = "migration.toml"
@@ -34,7 +35,7 @@ def read_config(path: Path | None) -> ConfigFile:
         return ConfigFile(name=CONFIG_NAME)
     content = b""
     try:
-        with path.open("rb") as file:
+        with disk().open_to_read(path, follow_links=True) as file:
             content = file.read(CONFIG_BYTES_MAX + 1)
         if len(content) > CONFIG_BYTES_MAX:
             raise UsageError(

@@ -13,6 +13,7 @@ import click
 from migrate.errors import ExitCode, MigrationError
 from q2v.invocation import Invocation
 from q2v.logs import PROCESS_MASKER
+from q2v.memory import MEMORY_REMEDY, is_memory_short
 from q2v.render import encode_document
 from q2v.signals import Stopped
 from q2v.terminal import escape_lines, escape_terminal, write_text
@@ -43,6 +44,12 @@ def explain(error: BaseException, *, folder: Path) -> Failure:
             return _explain_usage(error)
         case KeyboardInterrupt() | click.Abort():
             return _explain_abort(error)
+        case _ if is_memory_short(error):
+            return Failure(
+                exit_code=ExitCode.LOCAL_IO,
+                what="the system gives this process no more memory",
+                remedy=MEMORY_REMEDY,
+            )
         case OSError():
             return _explain_disk(error)
         case _:

@@ -14,6 +14,7 @@ from migrate.errors import ExitCode
 from q2v import failures
 from q2v.invocation import Invocation
 from q2v.logs import PROCESS_MASKER, masked_logging
+from q2v.memory import check_address_space
 from q2v.signals import Stopped, StopSignals
 from q2v.terminal import write_text
 
@@ -120,6 +121,7 @@ class LazyGroup(click.Group):
         """Not `click`'s own `main`: it would answer a broken pipe and ^C with codes of its own."""
         try:
             with self.make_context(name, words, obj=invocation) as context:
+                check_address_space()
                 self.invoke(context)
             code: int = ExitCode.DONE
         except click.exceptions.Exit as end:

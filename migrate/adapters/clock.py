@@ -1,5 +1,6 @@
 """The machine's clock: the one place that reads time and waits."""
 
+import select
 import time
 
 
@@ -15,6 +16,10 @@ class SystemClock:
         return time.monotonic()
 
     def wait(self, seconds: float) -> None:
-        """Sleep; nothing to wait for returns at once."""
+        """Sleep; nothing to wait for returns at once.
+
+        `select` waits for a duration. `time.sleep` waits until a moment, which fails or lasts for
+        ever where a tool that changes the wall clock for a process changes that moment as well.
+        """
         if seconds > 0:
-            time.sleep(seconds)
+            select.select((), (), (), seconds)

@@ -5,10 +5,12 @@ of them, fills up, fails, or forgets what was not fsynced. `durable.py` builds o
 of the tool uses.
 """
 
+import errno
 import fcntl
 import io
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +21,11 @@ FOLDER_MODE = 0o700
 
 
 class Disk:
-    """The machine's file system. Raises OSError as the system does; follows no link to a file."""
+    """The machine's file system. Raises OSError as the system does; follows no link to a file.
+
+    What is opened is a regular file: a named pipe would make the command wait for ever, a device
+    has no end. Anything else raises NotRegularError.
+    """
 
     def exists(self, path: Path) -> bool:
         """Whether there is a file, a folder, or a link that leads to one."""
@@ -48,9 +54,12 @@ class Disk:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
-    def open_to_read(self, path: Path) -> BinaryIO:
-        """An open file; hash and parse the same handle, so that nobody changes it in between."""
-        return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
+    def open_to_read(self, path: Path, *, follow_links: bool = False) -> BinaryIO:
+        """An open file; hash and parse the same handle: the file may change in between.
+
+        `follow_links` is for files of the operator, such as migration.toml.
+        """
+        return os.fdopen(_open_regular(path, os.O_RDONLY, follow_links=follow_links), "rb")
 
     def create(self, path: Path) -> io.FileIO:
         """A new file for writing, this user's only whatever the umask; an existing one fails."""
@@ -61,7 +70,7 @@ class Disk:
         return self._open_to_write(path, os.O_CREAT | os.O_APPEND)
 
     def _open_to_write(self, path: Path, flags: int) -> io.FileIO:
-        handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | flags, FILE_MODE)
+        handle = _open_regular(path, os.O_WRONLY | flags)
         os.fchmod(handle, FILE_MODE)
         return self.wrap(path, handle)
 
@@ -107,7 +116,7 @@ class Disk:
 
         Without `wait`, one that is locked already raises LockedFileError.
         """
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, FILE_MODE)
+        handle = _open_regular(path, os.O_RDWR | os.O_CREAT)
         file = io.FileIO(handle, "r+b")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -120,6 +129,32 @@ class Disk:
             raise
         os.fchmod(handle, FILE_MODE)
         return file
+
+
+class NotRegularError(OSError):
+    """A pipe, a device, a socket or a folder has the name of a file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(errno.EINVAL, "it is not a regular file", str(path))
+
+
+def _open_regular(path: Path, flags: int, *, follow_links: bool = False) -> int:
+    """A handle on a regular file, which never waits for the other end of a pipe.
+
+    Without O_NONBLOCK the opening of a named pipe lasts until another process opens it as well.
+    The handle is checked, not the name: the name may lead elsewhere a moment later.
+    """
+    try:
+        flags |= os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow_links else os.O_NOFOLLOW)
+        handle = os.open(path, flags, FILE_MODE)
+    except OSError as error:
+        if error.errno in {errno.ENXIO, errno.EISDIR, errno.ENODEV}:
+            raise NotRegularError(path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise NotRegularError(path)
+    return handle
 
 
 class LockedFileError(Exception):

@@ -21,6 +21,7 @@ _REMEDIES = {
     errno.EROFS: "the file system is read-only: use another --dir",
     errno.EACCES: "make the folder writable for this user, or use another --dir",
     errno.ELOOP: "a link stands where a file of ours belongs: put the file itself there",
+    errno.EINVAL: "put a regular file in its place, or remove it",
     errno.ENOLCK: "put --dir on a file system with locks (a local disk)",
 }
 

@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from migrate.errors import MigrationError, TargetRefusedError
+from migrate.errors import LocalStorageError, MigrationError, TargetRefusedError
 from migrate.ports import Limiter
 from q2v.logs import PROCESS_MASKER, masked_logging
-from q2v.memory import leave_out_what_is_loaded
+from q2v.memory import MEMORY_REMEDY, is_memory_short, leave_out_what_is_loaded
 
 # What a worker can do: the module whose `open_worker` makes it out of its job.
 TASKS = {"upload": "q2v.steps.uploaders", "read": "q2v.steps.readers"}
@@ -75,6 +75,10 @@ def _answer_all(open_worker: Callable[[], Answerer], questions: "queue.SimpleQue
         except MigrationError as error:
             _tell({"failed": _describe(error)})
         except Exception as error:  # noqa: BLE001 - a bug, told by the process that people watch
+            if is_memory_short(error):
+                short = "the system gives a worker process no more memory"
+                _tell({"failed": _describe(LocalStorageError(short, remedy=MEMORY_REMEDY))})
+                continue
             _tell({"bug": f"{type(error).__name__}: {error}"})
 
 

@@ -122,9 +122,9 @@ class FaultyDisk(Disk):
         return fault
 
     @override
-    def open_to_read(self, path: Path) -> BinaryIO:
+    def open_to_read(self, path: Path, *, follow_links: bool = False) -> BinaryIO:
         self._step(Kind.READ, path)
-        return super().open_to_read(path)
+        return super().open_to_read(path, follow_links=follow_links)
 
     @override
     def create(self, path: Path) -> io.FileIO:
