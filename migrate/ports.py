@@ -143,6 +143,12 @@ class KvTarget(Protocol):
     def identity(self) -> dict[str, str]:
         """Host, account fingerprint and namespace id, without secrets."""
 
+    def service_wall_s(self) -> float | None:
+        """The service's own clock now, seconds since 1970; None before an answer has told it.
+
+        Expiry is judged by this clock: ours may be wrong by a day or by years.
+        """
+
     def write(self, entries: Sequence[KvEntry]) -> list[str]:
         """Overwrite the entries in one request; returns the keys that did *not* succeed.
 

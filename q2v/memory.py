@@ -18,7 +18,7 @@ KEEP_FREED_MEMORY = {
 # Address space, not memory in use: each thread reserves 64 MB for its allocator, each library its
 # tables. Measured with `ulimit -v`, 3,000 points: below 1.5 GB commands fail at random places, some
 # of them inside libraries that abort the process; from 2 GB on all of them succeed.
-ADDRESS_SPACE_BYTES_MIN = 2 * 1024**3
+ADDRESS_SPACE_BYTES_MIN = 2_000_000_000
 MEMORY_REMEDY = "free memory or raise its limit, then run the same command again: it resumes"
 _NO_MEMORY_TEXTS = (
     "can't start new thread",  # RuntimeError of `threading`

@@ -5,7 +5,6 @@ it, it is unfinished: taken up again, or left as it is and named as abandoned.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 
 from migrate.adapters.durable import file_sha256, folder_names, is_file, make_folder
@@ -15,6 +14,7 @@ from migrate.adapters.run_folder import RECONCILE, RunFolder
 from migrate.adapters.snapshot_folder import JOURNAL
 from migrate.core.journal import JOURNAL_FORMAT, Entry
 from migrate.core.manifest import damaged
+from migrate.core.stamps import iso_stamp
 from migrate.errors import ArtefactDamagedError
 from migrate.ports import Clock, Progress
 from migrate.stages.drift_report import REPORT, IdSums
@@ -61,7 +61,7 @@ class Attempt:
     def opened_at(self) -> str:
         """When the first of its reads began, RFC 3339."""
         assert self._state.opened_at is not None
-        return stamp(self._state.opened_at.wall_s)
+        return iso_stamp(self._state.opened_at.wall_s)
 
     def look(self, ordinal: int) -> Look:
         """One look at the contents as far as it came; an empty one if it has not begun."""
@@ -169,8 +169,3 @@ def _names(folders: list[Path]) -> tuple[str, ...]:
 
 def _now(clock: Clock) -> Moment:
     return Moment(round(clock.wall_s(), 3), round(clock.monotonic_s(), 3))
-
-
-def stamp(wall_s: float) -> str:
-    """A moment for people, RFC 3339."""
-    return datetime.fromtimestamp(wall_s, UTC).isoformat(timespec="seconds")

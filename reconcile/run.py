@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from migrate.adapters.run_folder import RunFolder
 from migrate.core.canonical import encode_canonical_json
+from migrate.core.stamps import iso_stamp
 from migrate.errors import (
     BudgetExhaustedError,
     IndeterminateError,
@@ -20,7 +21,7 @@ from migrate.errors import (
 )
 from migrate.ports import Clock, KvTarget, PointSource, Progress, VectorTarget
 from reconcile.attempt import Kind
-from reconcile.attempt_folder import Attempt, open_attempt, stamp
+from reconcile.attempt_folder import Attempt, open_attempt
 from reconcile.reading import Reading, ReconcileRules
 from reconcile.report import (
     ReconcileReport,
@@ -161,7 +162,7 @@ def _conclude(
         snapshot_id=run_.plan.snapshot_id,
         ordinal=attempt.ordinal,
         started_at=attempt.opened_at,
-        at=stamp(clock.wall_s()),
+        at=iso_stamp(clock.wall_s()),
         resumed=attempt.state.resumed,
         abandoned=attempt.abandoned,
         verdict=verdict,

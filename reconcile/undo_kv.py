@@ -98,7 +98,7 @@ class _KvUndo:
         restored: list[KvEntry] = []
         deleted: list[str] = []
         for record in records:
-            if record.former is None or _expired(record.former, self._clock):
+            if record.former is None or self._is_expired(record.former):
                 deleted.append(record.key)
             else:
                 restored.append(record.former)
@@ -108,6 +108,14 @@ class _KvUndo:
             _repeat(self._target.delete, some, lambda key: key, clock=self._clock)
         self._report.kv_restored += len(restored)
         self._report.kv_deleted += len(deleted)
+
+    def _is_expired(self, entry: KvEntry) -> bool:
+        """Whether the service would not take the entry any more, by its own clock."""
+        if entry.expiration is None:
+            return False
+        service_s = self._target.service_wall_s()
+        now_s = self._clock.wall_s() if service_s is None else service_s
+        return entry.expiration < now_s + KV_TTL_S_MIN
 
 
 def _our_values(run: RunFolder) -> dict[str, set[bytes]]:
@@ -136,10 +144,6 @@ def _is_foreign(record: KvPreImage, found: KvEntry | None, ours: dict[str, set[b
     if found is None or found.value in ours.get(record.key, ()):
         return False
     return record.former is None or found.value != record.former.value
-
-
-def _expired(entry: KvEntry, clock: Clock) -> bool:
-    return entry.expiration is not None and entry.expiration < clock.wall_s() + KV_TTL_S_MIN
 
 
 Item = TypeVar("Item")

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from typing_extensions import Buffer, override
 
-from migrate.adapters.disk import disk
+from migrate.adapters.disk import NotRegularError, disk
 from migrate.errors import LocalStorageError
 
 TEMPORARY_SUFFIX = ".q2v-tmp"  # names that nobody else would choose: they are removed unasked
@@ -133,8 +133,17 @@ def hash_open_file(file: BinaryIO) -> tuple[int, str]:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file."""
-    return disk().is_file(path)
+    """Whether there is such a file.
+
+    Raises LocalStorageError for a pipe, a device, a socket or a folder of that name: taken for
+    "no file", it would make the tool begin again.
+    """
+    if disk().is_file(path):
+        return True
+    if disk().exists(path):
+        with local_io("reading", path):
+            raise NotRegularError(path)
+    return False
 
 
 def folder_names(folder: Path) -> list[str]:

@@ -44,6 +44,7 @@ from migrate.core.retry import (
     parse_ratelimit,
     refusal_remedy,
 )
+from migrate.core.stamps import parse_http_date
 from migrate.errors import (
     AccessError,
     BudgetExhaustedError,
@@ -93,6 +94,7 @@ class CloudflareHttp:
         self._jitter = jitter
         self._progress = progress
         self._limits = limits or HttpLimits()
+        self._service_ahead_s: float | None = None  # of our monotonic clock
         self._answers_s: deque[float] = deque(maxlen=ANSWERS_TIMED_MAX)
         self._wire = HttpWire(
             base_url,
@@ -102,6 +104,12 @@ class CloudflareHttp:
             ca_file=ca_file,
             transport=transport,
         )
+
+    def service_wall_s(self) -> float | None:
+        """The service's own clock now, seconds since 1970; None before an answer has told it."""
+        if self._service_ahead_s is None:
+            return None
+        return self._clock.monotonic_s() + self._service_ahead_s
 
     def identity(self) -> dict[str, str]:
         """Host and a fingerprint of the account, for plans and manifests."""
@@ -191,6 +199,7 @@ class CloudflareHttp:
         if body is None:
             return Oversized(ANSWER_BYTES_MAX)
         self._note_ratelimit(response.headers.get("ratelimit"))
+        self._note_date(response.headers.get("date"))
         head = AnswerHead(
             status=response.status_code,
             retry_after=response.headers.get("retry-after"),
@@ -271,6 +280,11 @@ class CloudflareHttp:
         if self._progress is not None:
             of = f"attempt {attempt} of {self._limits.attempts_max}"
             self._progress.say(f"{operation.name}: {of} failed: {error}")
+
+    def _note_date(self, header: str | None) -> None:
+        date_s = parse_http_date(header)
+        if date_s is not None:
+            self._service_ahead_s = date_s - self._clock.monotonic_s()
 
     def _note_ratelimit(self, header: str | None) -> None:
         """The header does not track the five-minute budget (contract 1.2): it only ever shrinks."""

@@ -62,6 +62,10 @@ class WorkersKvTarget:
         """Host, account fingerprint and namespace id, without secrets."""
         return {**self._http.identity(), "kv_namespace": self._namespace_id}
 
+    def service_wall_s(self) -> float | None:
+        """The service's own clock, as its last answer told it."""
+        return self._http.service_wall_s()
+
     def write(self, entries: Sequence[KvEntry]) -> list[str]:
         """One bulk write; returns the keys that did not succeed.
 

@@ -10,7 +10,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 from migrate.adapters.disk import disk
@@ -34,6 +33,7 @@ from migrate.core.request_window import (
     decode_record,
     encode_record,
 )
+from migrate.core.stamps import clock_stamp
 from migrate.errors import BudgetExhaustedError, ForeignStateError, UsageError
 from migrate.ports import Clock, Progress
 
@@ -191,8 +191,8 @@ class RequestBudget:
             if wait.seconds <= QUIET_WAIT_S or until_s <= self._told_until_s + QUIET_WAIT_S:
                 return
             self._told_until_s = until_s
-            end = datetime.fromtimestamp(self._clock.wall_s() + wait.seconds, UTC)
-        progress.say(f"waiting {wait.seconds:.0f} s, until {end:%H:%M:%S} UTC: {wait.reason}")
+            end = clock_stamp(self._clock.wall_s() + wait.seconds)
+        progress.say(f"waiting {wait.seconds:.0f} s, until {end} UTC: {wait.reason}")
 
     def _check(self, wait: Wait, waited_s: float) -> None:
         if wait.blocked and wait.seconds > RETRY_AFTER_S_MAX + ROUNDING_S:

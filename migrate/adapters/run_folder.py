@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -34,6 +33,7 @@ from migrate.core.manifest import damaged
 from migrate.core.mapping import Quarantined, Reason
 from migrate.core.model import PointId
 from migrate.core.run_plan import RunPlan, decode_plan, encode_plan
+from migrate.core.stamps import name_stamp
 from migrate.errors import ForeignStateError, UsageError
 
 PLAN = "plan.json"
@@ -241,9 +241,8 @@ def create_run(
 
 def new_run_id(snapshot: Snapshot, wall_s: float) -> str:
     """A name whose number is above that of every earlier run of the snapshot."""
-    stamp = datetime.fromtimestamp(wall_s, UTC).strftime("%Y%m%dT%H%M%SZ")
     number = max((_number(name) for name in folder_names(snapshot.runs)), default=-1) + 1
-    return f"{number:03d}-{stamp}"
+    return f"{number:03d}-{name_stamp(wall_s)}"
 
 
 def check_plans(snapshot: Snapshot) -> int:

@@ -127,5 +127,11 @@ def unsealed_folders(directory: Path) -> list[Path]:
     ]
 
 
+def newest_stamp(directory: Path) -> str:
+    """The latest stamp that a snapshot's name starts with; "" before the first snapshot."""
+    folders = [*sealed_folders(directory), *unsealed_folders(directory)]
+    return max((path.name.partition("-")[0] for path in folders), default="")
+
+
 def _folders(directory: Path) -> list[Path]:
     return [directory / name for name in folder_names(directory)]

@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from migrate.adapters.snapshot_folder import (
     MANIFEST,
     PARTS,
     Snapshot,
+    newest_stamp,
     part_path,
     unsealed_folders,
 )
@@ -47,6 +47,7 @@ from migrate.core.snapshot_state import (
     fold_snapshot,
     part_rows,
 )
+from migrate.core.stamps import iso_stamp, name_stamp
 from migrate.errors import PreconditionError
 from migrate.ports import Clock, PointSource, Progress
 from migrate.stages.reading import (
@@ -199,7 +200,7 @@ def _choose_folder(
         opened = fold_snapshot(JournalFile(folder / JOURNAL).entries).opened
         if opened is not None and opened["fingerprint"] == fingerprint:
             return folder, True
-    stamp = datetime.fromtimestamp(clock.wall_s(), UTC).strftime("%Y%m%dT%H%M%SZ")
+    stamp = name_stamp(clock.wall_s(), after=newest_stamp(directory))
     ordinal = 0
     while disk().exists(folder := directory / f"{stamp}-{fingerprint[:6]}-{ordinal:02d}"):
         ordinal += 1
@@ -379,4 +380,4 @@ def _seal(copy: _Copy, set_digest: SetDigest, clock: Clock) -> SnapshotManifest:
 
 
 def _stamp(clock: Clock) -> str:
-    return datetime.fromtimestamp(clock.wall_s(), UTC).isoformat(timespec="seconds")
+    return iso_stamp(clock.wall_s())

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +19,7 @@ from migrate.adapters.stop_signs import StopSigns
 from migrate.core.journal import Store
 from migrate.core.mapping import Reason
 from migrate.core.run_plan import NO_TARGETS, RunPlan
+from migrate.core.stamps import iso_stamp
 from migrate.core.target_shape import check_index
 from migrate.errors import ExitCode, PreconditionError, UsageError
 from migrate.ports import Clock, Progress
@@ -142,13 +142,12 @@ def _plan(
     check_window(figure(findings, values, settings), settings)
     _check_metadata_indexes(target, settings, clock)
     _check_waived(choices.waived)
-    now = datetime.fromtimestamp(clock.wall_s(), UTC)
     quarantine = encode_quarantine(findings.quarantined_points)
     return (
         RunPlan(
             run_id=new_run_id(snapshot, clock.wall_s()),
             tool=wiring.TOOL,
-            created_at=now.isoformat(timespec="seconds"),
+            created_at=iso_stamp(clock.wall_s()),
             snapshot_id=snapshot.manifest.snapshot_id,
             content_root=snapshot.manifest.content_root,
             points=findings.points,

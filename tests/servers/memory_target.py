@@ -123,6 +123,9 @@ class MemoryKv:
     def identity(self) -> dict[str, str]:
         return {"host": "memory", "kv_namespace": "memory"}
 
+    def service_wall_s(self) -> float | None:
+        return None
+
     def write(self, entries: Sequence[KvEntry]) -> list[str]:
         self._calls.note("kv write")
         self.held |= {entry.key: entry for entry in entries}

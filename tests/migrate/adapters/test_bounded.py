@@ -39,9 +39,9 @@ def test_a_byte_more_is_damage(tmp_path: Path, size: int) -> None:
         read_bounded(path, bytes_max=10)
 
 
-def test_an_endless_device_is_damage(tmp_path: Path) -> None:
-    """Its size says nothing: reading has to end by itself."""
-    with pytest.raises(ArtefactDamagedError, match="larger than 10 B"):
+def test_an_endless_device_is_refused(tmp_path: Path) -> None:
+    """Its size says nothing, so it is not opened as a file at all."""
+    with pytest.raises(LocalStorageError, match="/dev/zero: it is not a regular file"):
         read_bounded(Path("/dev/zero"), bytes_max=10)
     with pytest.raises(LocalStorageError):
         read_bounded(tmp_path / "none", bytes_max=10)

@@ -1,0 +1,50 @@
+"""Moments in the forms that people and names need. Pure: the clock is read elsewhere."""
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+# What four digits of a year can say; a clock that is further off still gives a stamp.
+_WALL_S_MIN, _WALL_S_MAX = -62_135_596_800, 253_402_300_799  # 0001-01-01, 9999-12-31
+_NAME = "%Y%m%dT%H%M%SZ"
+
+
+def name_stamp(wall_s: float, *, after: str = "") -> str:
+    """A UTC moment as names of folders carry it: 20261129T013323Z, sorted as time goes.
+
+    `after` is the newest stamp in use. The result is later than it even when the clock has been
+    set back: names order what was made, they do not prove when.
+    """
+    moment = _moment(wall_s)
+    try:
+        newest = datetime.strptime(after, _NAME).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return _text(moment)
+    return _text(max(moment, _moment(newest + 1)))
+
+
+def iso_stamp(wall_s: float) -> str:
+    """A UTC moment for files and reports: 2026-11-29T01:33:23+00:00."""
+    return _moment(wall_s).isoformat(timespec="seconds")
+
+
+def clock_stamp(wall_s: float) -> str:
+    """The time of day in UTC for messages: 01:33:23."""
+    return f"{_moment(wall_s):%H:%M:%S}"
+
+
+def parse_http_date(text: str | None) -> float | None:
+    """Seconds since 1970 of a Date header; None when it is missing or unreadable."""
+    try:
+        parsed = parsedate_to_datetime(text or "")
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _moment(wall_s: float) -> datetime:
+    return datetime.fromtimestamp(min(max(wall_s, _WALL_S_MIN), _WALL_S_MAX), UTC)
+
+
+def _text(moment: datetime) -> str:
+    # `strftime` leaves out the leading zeros of a year below 1000 on some systems.
+    return f"{moment.year:04d}{moment:%m%dT%H%M%SZ}"
