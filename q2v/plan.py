@@ -58,7 +58,7 @@ def command(
         progress = stack.enter_context(open_progress(sys.stderr, clock))
         if snapshot is None:
             source = stack.enter_context(
-                wiring.open_source(settings, clock=clock, progress=progress)
+                wiring.open_source(settings, folder, clock=clock, progress=progress)
             )
             stack.enter_context(FolderLock(folder))
             route = route_from_source(source.identity(), settings)

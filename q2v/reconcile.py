@@ -67,7 +67,7 @@ def command(
         source = None
         if not no_source:
             source = stack.enter_context(
-                wiring.open_source(settings, clock=clock, progress=progress)
+                wiring.open_source(settings, folder, clock=clock, progress=progress)
             )
         target = stack.enter_context(
             wiring.open_target(settings, folder, clock=clock, progress=progress)

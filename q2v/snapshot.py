@@ -81,7 +81,7 @@ def command(
     )
     with (
         open_progress(sys.stderr, clock) as progress,
-        wiring.open_source(settings, clock=clock, progress=progress) as source,
+        wiring.open_source(settings, folder, clock=clock, progress=progress) as source,
         FolderLock(folder),
     ):
         report = stage.run(
@@ -113,7 +113,7 @@ def _repair(
     clock = wiring.system_clock()
     with (
         open_progress(sys.stderr, clock) as progress,
-        wiring.open_source(settings, clock=clock, progress=progress) as source,
+        wiring.open_source(settings, folder, clock=clock, progress=progress) as source,
         FolderLock(folder),
     ):
         snapshot = find_snapshot(folder, named, wiring.seal_key(settings))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from migrate.adapters.access import verify_token
 from migrate.adapters.clock import SystemClock
-from migrate.adapters.folder_lock import BUDGET_FOLDER
+from migrate.adapters.folder_lock import BUDGET_FOLDER, SOURCE_COPIES
 from migrate.adapters.http import CloudflareHttp
 from migrate.adapters.kv_namespaces import WorkersKvNamespaces
 from migrate.adapters.kv_target import WorkersKvTarget
@@ -50,14 +50,17 @@ def system_clock() -> Clock:
 
 
 @contextmanager
-def open_source(settings: Settings, *, clock: Clock, progress: Progress) -> Iterator[PointSource]:
-    """The configured collection: an embedded store or a server. Closed at the end.
+def open_source(
+    settings: Settings, folder: Path, *, clock: Clock, progress: Progress
+) -> Iterator[PointSource]:
+    """The configured collection: a folder or a server. Closed at the end.
 
-    Raises UsageError when it is not configured: nothing else takes its place.
+    A folder is read from a copy below `folder`, the --dir. Raises UsageError when it is not
+    configured: nothing else takes its place.
     """
     check_required(settings, "source.url", "source.collection")
     assert settings.source.collection is not None
-    source = _source(settings, settings.source.collection, clock, progress)
+    source = _source(settings, settings.source.collection, folder, clock, progress)
     try:
         yield source
     finally:
@@ -69,12 +72,16 @@ def source_readers(settings: Settings) -> int:
     return settings.snapshot.readers if settings.source.path is None else 1
 
 
-def _source(settings: Settings, collection: str, clock: Clock, progress: Progress) -> PointSource:
+def _source(
+    settings: Settings, collection: str, folder: Path, clock: Clock, progress: Progress
+) -> PointSource:
     if settings.source.path is not None:
         # The engine is 14 MB of machine code: loaded only when it is the source.
         from migrate.adapters.qdrant_edge_source import EdgeSource  # noqa: PLC0415
 
-        return EdgeSource(settings.source.path, collection=collection)
+        return EdgeSource(
+            settings.source.path, collection=collection, copies=folder / SOURCE_COPIES
+        )
     assert settings.source.url is not None
     place = settings.source.api_key
     key = None if place is None else load_secret(place).reveal()

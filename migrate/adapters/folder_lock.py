@@ -22,6 +22,7 @@ from migrate.errors import RunLockedError
 
 SPILL = ".spill"  # what did not fit in memory; all of it can be derived again
 BUDGET_FOLDER = ".budget"
+SOURCE_COPIES = ".source"  # of a store that is read from its folder
 
 
 class FolderLock:

@@ -5,7 +5,7 @@ Only what is needed is read; unknown fields stay in `config`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from migrate.core.model import Collection, VectorKind, VectorSpec
@@ -31,11 +31,7 @@ def read_collection(
     config = _object(info.get("config"), "config")
     params = _object(config.get("params"), "config.params")
     if str(params.get("sharding_method") or "auto").lower() == "custom":
-        raise PreconditionError(
-            f"collection '{name}' uses custom sharding: one id may live under several shard keys, "
-            "and reading all shards shows only one of those points",
-            remedy="copy each shard key into a collection of its own, then move those",
-        )
+        raise custom_sharding(name)
     return Collection(
         name=name,
         vectors=read_vector_specs(params),
@@ -47,6 +43,16 @@ def read_collection(
             *_queue_warnings(info, config),
             *_cluster_warnings(cluster),
         ),
+    )
+
+
+def custom_sharding(name: str, shard_keys: Sequence[str] = ()) -> PreconditionError:
+    """The one error for a collection with shard keys; those that are known are in words."""
+    known = f"; its shard keys: {', '.join(shard_keys)}" if shard_keys else ""
+    return PreconditionError(
+        f"collection '{name}' uses custom sharding: one id may live under several shard keys, "
+        f"and reading all shards shows only one of those points{known}",
+        remedy="copy each shard key into a collection of its own, then move those",
     )
 
 

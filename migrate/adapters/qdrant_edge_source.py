@@ -1,48 +1,59 @@
-"""Read an embedded Qdrant: the folder of one shard, through the engine's own storage code.
+"""Read a collection from its folder: every shard of it, through the engine's own storage code.
 
-Opening a shard is not free of writes: the engine replays its journal, rewrites its settings file
-and flushes on closing. Nothing beyond that happens here; points are never touched.
+The engine opens copies (`qdrant_store_copy`), so the folder itself is only read.
 """
 
-import importlib.metadata
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from heapq import merge
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from migrate.adapters.durable import local_io
-from migrate.adapters.qdrant_collection import read_vector_specs
+from migrate.adapters.qdrant_collection import Json, read_vector_specs
 from migrate.adapters.qdrant_columns import Floats, Misfit, PageBuilder, Received, count_bytes
+from migrate.adapters.qdrant_edge_shard import EdgeShard, engine_version
+from migrate.adapters.qdrant_folder import EMBEDDED_CONFIG, StoredCollection, find_collection
 from migrate.adapters.qdrant_paging import PageSize, check_order, estimate_point_bytes
+from migrate.adapters.qdrant_store_copy import copied
 from migrate.core.canonical import decode_json, encode_canonical_json
-from migrate.core.model import Collection, Page, PointId
-from migrate.errors import LocalStorageError, PreconditionError, RunLockedError
+from migrate.core.model import Collection, Page, PointId, ShardCount
+from migrate.errors import PreconditionError
 
-SETTINGS = "edge_config.json"
-LOCAL_MODE_FILES = ("meta.json", "collection")
 VALUE_BYTES = 4
 ID_LIMIT_MAX = 100_000  # ids of one answer; bounds the memory of a careless caller
-PACKAGE = "qdrant-edge-py"
 
 
 class EdgeSource:
-    """`ports.PointSource` over a shard folder; holds the shard's lock until `close`.
+    """`ports.PointSource` over a folder; holds the locks of its shards until `close`.
 
-    A shard knows no collection name, so `collection` is believed. Raises PreconditionError for a
-    folder that holds no shard, RunLockedError when another process has it open.
+    The folder is an embedded store, or a server's folder of one collection, all of whose shards
+    are read as one. An embedded store knows no collection name, so `collection` is believed.
+    Raises PreconditionError for a folder that does not hold a whole collection, RunLockedError
+    when another process has it open.
     """
 
-    def __init__(self, path: Path, *, collection: str) -> None:
-        _check_folder(path)
+    def __init__(self, path: Path, *, collection: str, copies: Path | None = None) -> None:
+        """`copies` is where the copy that is read is put; None: the system's temporary folder."""
         self._path = path
         self._name = collection
-        self._shard = _load(path)
-        self._vectors = self.read_collection().vectors
-        self._page_size = PageSize(
-            point_bytes=estimate_point_bytes(self._vectors, value_bytes=VALUE_BYTES)
-        )
+        self._stored = find_collection(path)
+        with ExitStack() as stack:
+            originals = [shard.path for shard in self._stored.shards]
+            self._copies = stack.enter_context(copied(originals, copies))
+            self._shards: list[EdgeShard] = []
+            for copy, original in zip(self._copies, originals, strict=True):
+                self._shards.append(EdgeShard(copy, original))
+                stack.callback(self._shards[-1].close)
+            self._vectors = self.read_collection().vectors
+            self._page_size = PageSize(
+                point_bytes=estimate_point_bytes(self._vectors, value_bytes=VALUE_BYTES)
+            )
+            self._opened = stack.pop_all()
 
     def identity(self) -> dict[str, str]:
         """The folder and the name the operator gave the collection."""
@@ -53,117 +64,102 @@ class EdgeSource:
         }
 
     def read_collection(self) -> Collection:
-        """The shard's own settings, in the place REST has them."""
-        settings_path = self._path / SETTINGS
-        with local_io("reading", settings_path):
-            text = settings_path.read_bytes()
+        """The collection's own settings, in the place REST has them."""
+        config = self._stored.config
         try:
-            settings = cast(dict[str, object], decode_json(text))
-            vectors = read_vector_specs(settings)
+            params = self._engine_settings() if config is None else cast(Json, config["params"])
+            vectors = read_vector_specs(params)
         except (ValueError, AttributeError) as error:
             raise PreconditionError(
-                f"{settings_path} does not describe a shard: {error}",
-                remedy="open the folder with the qdrant-edge-py version that wrote it",
+                f"{self._path} does not describe a collection: {error}",
+                remedy="open the folder with the program and version that wrote it",
             ) from error
+        shards = tuple(
+            ShardCount(number=folder.number, points=shard.count())
+            for folder, shard in zip(self._stored.shards, self._shards, strict=True)
+            if folder.number is not None
+        )
         return Collection(
             name=self._name,
             vectors=vectors,
-            config={"config": {"params": settings}},
-            server=f"qdrant-edge {importlib.metadata.version(PACKAGE)}",
-            warnings=_warnings(settings),
+            config={"config": {"params": params} if config is None else dict(config)},
+            server=f"qdrant-edge {engine_version()}",
+            warnings=(*self._stored.warnings, *_warnings(self._name, self._stored, params)),
+            shards=shards,
         )
 
-    def count_points(self) -> int:
-        """The exact count."""
-        import qdrant_edge  # noqa: PLC0415 - see _load
+    def _engine_settings(self) -> Json:
+        """What the engine wrote into the copy: an embedded store has no other description."""
+        settings_path = self._copies[0] / EMBEDDED_CONFIG
+        with local_io("reading", settings_path):
+            return cast(Json, decode_json(settings_path.read_bytes()))
 
-        with _engine(self._path):
-            return int(self._shard.count(qdrant_edge.CountRequest(exact=True)))
+    def count_points(self) -> int:
+        """The exact count over all shards."""
+        return sum(shard.count() for shard in self._shards)
 
     def read_ids(self, start: PointId | None, *, limit: int) -> Sequence[PointId]:
         """At most `limit` ids >= `start`, ascending."""
-        records = self._scroll(start, min(limit, ID_LIMIT_MAX), whole=False)
-        ids = [PointId.parse(record.id) for record in records]
-        check_order(ids, start, where=str(self._path))
-        return ids
+        return [point_id for point_id, _ in self._merged_ids(start, min(limit, ID_LIMIT_MAX))]
 
     def read_points(self, start: PointId | None, *, limit: int) -> Page:
         """At most `limit` whole points >= `start`, ascending."""
-        records = self._scroll(start, self._page_size.points(limit), whole=True)
         builder = PageBuilder(self._vectors)
-        for record in records:
+        ids = []
+        for point_id, record in self._records(start, self._page_size.points(limit)):
+            ids.append(point_id)
             builder.add(
-                PointId.parse(record.id),
-                encode_canonical_json(record.payload or {}),
-                _read_vectors(record.vector),
+                point_id, encode_canonical_json(record.payload or {}), _read_vectors(record.vector)
             )
+        check_order(ids, start, where=str(self._path))
         page = builder.build()
-        check_order(page.ids, start, where=str(self._path))
         self._page_size.learn(len(page), count_bytes(page))
         return page
 
     def close(self) -> None:
-        """Give the shard back; harmless when repeated."""
-        self._shard.close()
+        """Give the shards back and remove their copies; harmless when repeated."""
+        self._opened.close()
 
-    def _scroll(self, start: PointId | None, limit: int, *, whole: bool) -> list[Any]:
-        import qdrant_edge  # noqa: PLC0415 - see _load
+    def _merged_ids(self, start: PointId | None, limit: int) -> list[tuple[PointId, int]]:
+        """The next ids over all shards, each with the shard it is in. Raises for one in two."""
+        listed = []
+        for position, shard in enumerate(self._shards):
+            ids = shard.ids(start, limit)
+            check_order(ids, start, where=str(self._stored.shards[position].path))
+            listed.append([(point_id, position) for point_id in ids])
+        merged = list(merge(*listed))
+        for (point_id, position), (following, other) in pairwise(merged[: limit + 1]):
+            if point_id == following:
+                raise self._in_two_shards(point_id, position, other)
+        return merged[:limit]
 
-        request = qdrant_edge.ScrollRequest(
-            offset=start.wire if start is not None else None,
-            limit=limit,
-            with_payload=whole,
-            with_vector=whole,
+    def _in_two_shards(self, point_id: PointId, one: int, other: int) -> PreconditionError:
+        numbers = [self._stored.shards[position].number for position in (one, other)]
+        return PreconditionError(
+            f"point {point_id.text} is in shard {numbers[0]} and in shard {numbers[1]} of "
+            f"{self._path}: which of the two is the point cannot be seen, most likely after a "
+            "resharding that did not end",
+            remedy="start the server on this folder and let it finish, then read it with "
+            "source.url",
         )
-        with _engine(self._path):
-            records, _ = self._shard.scroll(request)
-        return cast(list[Any], records)
 
+    def _records(self, start: PointId | None, limit: int) -> list[tuple[PointId, Any]]:
+        """The next records over all shards, in order. Several shards are asked for ids first.
 
-@contextmanager
-def _engine(path: Path) -> Iterator[None]:
-    """Translate what the engine says; it raises bare Exceptions, their text is all there is."""
-    try:
-        yield
-    except Exception as error:
-        raise LocalStorageError(
-            f"the engine cannot read {path}: {error}",
-            remedy="check the disk and the folder, then run the same command again",
-        ) from error
-
-
-def _check_folder(path: Path) -> None:
-    """Look before loading: the engine makes folders in a place that holds no shard."""
-    with local_io("looking for a shard in", path):
-        if any(path.glob("segments/*/segment.json")):
-            return
-        local_mode = all((path / name).exists() for name in LOCAL_MODE_FILES)
-    raise PreconditionError(
-        f"{path} holds no Qdrant shard (no segments/*/segment.json)"
-        + ("; it was written by the Python client's local mode" * local_mode),
-        remedy="start a Qdrant server and set source.url"
-        if local_mode
-        else "set source.path to the folder that holds `segments`",
-    )
-
-
-def _load(path: Path) -> Any:
-    """Open the shard. The engine is imported here, so that other sources do not pay for it."""
-    import qdrant_edge  # noqa: PLC0415
-
-    try:
-        return qdrant_edge.EdgeShard.load(str(path))
-    except Exception as error:
-        if "WouldBlock" in str(error):
-            raise RunLockedError(
-                f"{path} is open in another process: the engine allows one at a time",
-                remedy="close the program that uses this embedded store, then run again",
-            ) from error
-        raise PreconditionError(
-            f"the engine cannot open {path}: {error}",
-            remedy="check that the folder is writable, whole and not from a server before 1.16 "
-            "(its storage format is no longer read)",
-        ) from error
+        Otherwise each would read a whole page of vectors, and all but one page be thrown away.
+        """
+        if len(self._shards) == 1:
+            found = self._shards[0].records(start, limit)
+        else:
+            ids = self._merged_ids(start, limit)
+            wanted = Counter(position for _, position in ids)
+            found = [
+                record
+                for position, points in wanted.items()
+                for record in self._shards[position].records(start, points)
+            ]
+        records = [(PointId.parse(record.id), record) for record in found]
+        return sorted(records, key=lambda one: one[0]) if len(self._shards) > 1 else records
 
 
 def _read_vectors(vector: object) -> dict[str, Received]:
@@ -183,8 +179,13 @@ def _received(vector: Any) -> Received:
     return values
 
 
-def _warnings(settings: dict[str, object]) -> tuple[str, ...]:
-    optimizers = settings.get("optimizers")
+def _warnings(name: str, stored: StoredCollection, params: Json) -> list[str]:
+    warnings = []
+    if stored.name is not None and stored.name != name:
+        warnings.append(f"the folder is that of collection '{stored.name}', not of '{name}'")
+    optimizers = (
+        params.get("optimizers") if stored.config is None else stored.config.get("optimizer_config")
+    )
     if isinstance(optimizers, dict) and optimizers.get("prevent_unoptimized"):
-        return ("prevent_unoptimized is on: points written lately may be invisible",)
-    return ()
+        warnings.append("prevent_unoptimized is on: points written lately may be invisible")
+    return warnings

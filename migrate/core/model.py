@@ -123,6 +123,14 @@ class VectorSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShardCount:
+    """One shard of a collection, shown to be among those that are read."""
+
+    number: int  # as the collection numbers it, from 0
+    points: int | None  # the exact count in it; None where the server does not count by shard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Collection:
     """A source collection as its server describes it."""
 
@@ -131,6 +139,12 @@ class Collection:
     config: dict[str, object]  # the server's own answer, verbatim
     server: str  # product and version, for the record
     warnings: tuple[str, ...] = ()  # states that make a read unsafe to trust, in words
+    shards: tuple[ShardCount, ...] = ()  # all of them, by number; empty where nothing tells
+    # Points that exist and that neither pages nor counts show, in words: while there are any, a
+    # read is not the whole collection.
+    hidden: tuple[str, ...] = ()
+    # Why the count and the pages of this collection may disagree for good, in words.
+    suspects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

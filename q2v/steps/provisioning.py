@@ -96,7 +96,7 @@ def _values(
         check_collection(snapshot, settings)
         vectors = snapshot.manifest.vectors
     else:
-        with wiring.open_source(settings, clock=clock, progress=progress) as source:
+        with wiring.open_source(settings, folder, clock=clock, progress=progress) as source:
             vectors = source.read_collection().vectors
     return choose_values(
         vectors,

@@ -179,7 +179,9 @@ def _plan(story: Story, scene: Scene) -> Scene:
     with story.step("Plan: every point against every limit, nothing written") as step:
         settings = _with_reduction(scene, step)
         scene = replace(scene, settings=settings)
-        with wiring.open_source(settings, clock=scene.clock, progress=scene.progress) as source:
+        with wiring.open_source(
+            settings, scene.snapshots, clock=scene.clock, progress=scene.progress
+        ) as source:
             values, findings = planning.plan_source(
                 source, settings, Choices(), scene.snapshots, scene.progress
             )
@@ -205,7 +207,9 @@ def _plan(story: Story, scene: Scene) -> Scene:
 def _with_reduction(scene: Scene, step: Step) -> Settings:
     """Show the limit of the target when the source is too wide, and choose the reduction."""
     settings = scene.settings
-    with wiring.open_source(settings, clock=scene.clock, progress=scene.progress) as source:
+    with wiring.open_source(
+        settings, scene.snapshots, clock=scene.clock, progress=scene.progress
+    ) as source:
         vectors = source.read_collection().vectors
     try:
         choose_values(
@@ -264,7 +268,9 @@ def _run_snapshot(scene: Scene) -> snapshot_stage.SnapshotReport:
     """What is sealed already is the result: a killed one may have been killed after its end."""
     with (
         FolderLock(scene.snapshots),
-        wiring.open_source(scene.settings, clock=scene.clock, progress=scene.progress) as source,
+        wiring.open_source(
+            scene.settings, scene.snapshots, clock=scene.clock, progress=scene.progress
+        ) as source,
     ):
         options = snapshot_stage.SnapshotOptions(
             page_points=scene.settings.snapshot.page_points,
@@ -359,7 +365,9 @@ def _run_reconcile(scene: Scene, snapshot: Snapshot, *, sample: bool = False) ->
         FolderLock(scene.snapshots),
         closing(_newest_run(snapshot)) as run_folder,
         scene.target() as target,
-        wiring.open_source(settings, clock=scene.clock, progress=scene.progress) as source,
+        wiring.open_source(
+            settings, scene.snapshots, clock=scene.clock, progress=scene.progress
+        ) as source,
     ):
         return reconcile_run.run(
             run_folder,

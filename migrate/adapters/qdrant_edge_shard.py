@@ -1,0 +1,91 @@
+"""One shard of an embedded Qdrant, open in the engine."""
+
+import importlib.metadata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from migrate.core.model import PointId
+from migrate.errors import LocalStorageError, PreconditionError, RunLockedError
+
+PACKAGE = "qdrant-edge-py"
+
+
+def engine_version() -> str:
+    """The version of the engine in use."""
+    return importlib.metadata.version(PACKAGE)
+
+
+class EdgeShard:
+    """A copy of a shard, held by the engine until `close`. Errors name the original folder."""
+
+    def __init__(self, copy: Path, original: Path) -> None:
+        """Raises PreconditionError when the engine cannot open it."""
+        self._copy = copy
+        self._original = original
+        self._shard = self._load()
+
+    def _load(self) -> Any:
+        """Open the shard. The engine is imported here, so that other sources do not pay for it."""
+        import qdrant_edge  # noqa: PLC0415
+
+        try:
+            return qdrant_edge.EdgeShard.load(str(self._copy))
+        except Exception as error:
+            if "WouldBlock" in str(error):
+                raise RunLockedError(
+                    f"{self._original}: the copy of this shard is open in another process",
+                    remedy="end the other process, then run the same command again",
+                ) from error
+            raise PreconditionError(
+                f"the engine cannot open {self._original}: {self._said(error)}",
+                remedy="check that the folder is whole and not from a server before 1.16 "
+                "(its storage format is no longer read)",
+            ) from error
+
+    def count(self) -> int:
+        """The exact count."""
+        import qdrant_edge  # noqa: PLC0415 - see _load
+
+        with self._reading():
+            return int(self._shard.count(qdrant_edge.CountRequest(exact=True)))
+
+    def ids(self, start: PointId | None, limit: int) -> Sequence[PointId]:
+        """At most `limit` ids >= `start`, as the engine orders them."""
+        return [PointId.parse(record.id) for record in self._scroll(start, limit, whole=False)]
+
+    def records(self, start: PointId | None, limit: int) -> list[Any]:
+        """At most `limit` of the engine's records with payload and vectors, ids >= `start`."""
+        return self._scroll(start, limit, whole=True)
+
+    def close(self) -> None:
+        """Give the shard back; harmless when repeated."""
+        self._shard.close()
+
+    def _scroll(self, start: PointId | None, limit: int, *, whole: bool) -> list[Any]:
+        import qdrant_edge  # noqa: PLC0415 - see _load
+
+        request = qdrant_edge.ScrollRequest(
+            offset=start.wire if start is not None else None,
+            limit=limit,
+            with_payload=whole,
+            with_vector=whole,
+        )
+        with self._reading():
+            records, _ = self._shard.scroll(request)
+        return cast(list[Any], records)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Translate what the engine says; it raises bare Exceptions, their text is all there is."""
+        try:
+            yield
+        except Exception as error:
+            raise LocalStorageError(
+                f"the engine cannot read {self._original}: {self._said(error)}",
+                remedy="check the disk and the folder, then run the same command again",
+            ) from error
+
+    def _said(self, error: Exception) -> str:
+        return str(error).replace(str(self._copy), str(self._original))

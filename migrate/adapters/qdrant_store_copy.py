@@ -1,0 +1,202 @@
+"""Copy the folder of a shard before the engine opens it, and keep its writer out meanwhile.
+
+Opening a shard is not free of writes: the engine replays the journal, rewrites its settings file
+and flushes on closing, and an engine newer than the writer may change the format for good. So it
+opens a copy, and the original is only read. The copy has the holes of the original.
+"""
+
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from migrate.adapters.disk import LockedFileError, disk
+from migrate.adapters.durable import local_io, make_folder
+from migrate.errors import LocalStorageError, PreconditionError, RunLockedError
+
+JOURNAL = "wal"  # the engine and a server lock this folder as long as a shard is open
+COPY_PREFIX = "copy-"
+COPY_LOCK = "lock"
+BLOCK_BYTES = 1 << 20
+ALLOCATION_BYTES = 512  # the unit of `st_blocks`
+FOLDERS_DEEP_MAX = 20
+
+
+@contextmanager
+def copied(shards: Sequence[Path], copies: Path | None) -> Iterator[list[Path]]:
+    """A copy of each shard, until the block ends; its writer cannot open a shard meanwhile.
+
+    `copies` is the folder for them, None the system's for temporary files. Raises RunLockedError
+    when a shard is open in another process, LocalStorageError when there is no room.
+    """
+    with ExitStack() as stack:
+        for shard in shards:
+            stack.enter_context(_locked(shard))
+        folder = stack.enter_context(_own_folder(copies))
+        before = [list(_files(shard, FOLDERS_DEEP_MAX)) for shard in shards]
+        _check_room([file for files in before for file in files], folder)
+        targets = [folder / str(position) for position in range(len(shards))]
+        for shard, target in zip(shards, targets, strict=True):
+            with local_io("copying", shard):
+                _copy_folder(shard, target)
+        if before != [list(_files(shard, FOLDERS_DEEP_MAX)) for shard in shards]:
+            raise PreconditionError(
+                f"{shards[0].parent} changed while it was copied, though no shard was open",
+                remedy="stop the program that writes there, then run the same command again",
+            )
+        yield targets
+
+
+@contextmanager
+def _locked(shard: Path) -> Iterator[None]:
+    """Hold the shard's own lock, as the engine would; a shard without journal has none."""
+    journal = shard / JOURNAL
+    if not journal.is_dir():
+        yield
+        return
+    with local_io("locking", journal):
+        handle = os.open(journal, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with local_io("locking", journal):
+            _lock(handle, shard)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, shard: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RunLockedError(
+            f"{shard} is open in another process: the engine allows one at a time",
+            remedy="close the program that uses this embedded store, or stop the Qdrant server, "
+            "then run again; a running server is read with source.url",
+        ) from error
+    except OSError as error:
+        if error.errno in {errno.EBADF, errno.ENOLCK, errno.ENOTSUP}:
+            raise LocalStorageError(
+                f"{shard} is on a file system without locks: whether a server has it open cannot "
+                "be seen",
+                remedy="copy the folder to a local disk and set source.path to the copy",
+            ) from error
+        raise
+
+
+@contextmanager
+def _own_folder(copies: Path | None) -> Iterator[Path]:
+    """A new folder, removed at the end; those of killed processes are removed first."""
+    if copies is not None:
+        make_folder(copies)
+        _remove_abandoned(copies)
+    with local_io("creating a folder in", copies or Path(tempfile.gettempdir())):
+        folder = Path(tempfile.mkdtemp(prefix=COPY_PREFIX, dir=copies))
+    try:
+        with local_io("locking", folder), disk().lock(folder / COPY_LOCK, wait=False):
+            yield folder
+    finally:
+        with local_io("removing", folder):
+            disk().remove_folder(folder)
+
+
+def _remove_abandoned(copies: Path) -> None:
+    """Remove the copies whose process is gone; one in use is left alone."""
+    for name in disk().names(copies):
+        lock = copies / name / COPY_LOCK
+        if name.startswith(COPY_PREFIX) and disk().is_file(lock):
+            with (
+                suppress(LockedFileError),
+                local_io("removing", lock.parent),
+                disk().lock(lock, wait=False),
+            ):
+                disk().remove_folder(lock.parent)
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file of a shard. Two that are equal show that nothing was written in between."""
+
+    path: Path
+    bytes: int
+    written_ns: int
+    allocated_bytes: int = field(compare=False)  # may change without a write
+
+
+def _files(folder: Path, deep: int) -> Iterator[_File]:
+    """Every file below a folder, by name."""
+    if deep == 0:
+        raise PreconditionError(
+            f"{folder} lies {FOLDERS_DEEP_MAX} folders deep in a shard",
+            remedy="look for a link that leads back into its own folder",
+        )
+    with local_io("reading", folder):
+        for path in sorted(folder.iterdir()):
+            if path.is_dir():
+                yield from _files(path, deep - 1)
+                continue
+            if not path.is_file():
+                raise PreconditionError(
+                    f"{path} is neither a file nor a folder; a shard holds nothing else",
+                    remedy="take it out of the folder of the shard",
+                )
+            state = path.stat()
+            allocated_bytes = state.st_blocks * ALLOCATION_BYTES
+            yield _File(path, state.st_size, state.st_mtime_ns, allocated_bytes)
+
+
+def _check_room(files: Sequence[_File], folder: Path) -> None:
+    needed = sum(file.allocated_bytes for file in files)
+    with local_io("looking for room in", folder):
+        free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise LocalStorageError(
+            f"the store is read from a copy of {needed:,} bytes, and {folder.parent} has {free:,} "
+            "free",
+            remedy="free some disk space, or use a --dir on a larger disk",
+        )
+
+
+def _copy_folder(source: Path, target: Path) -> None:
+    target.mkdir(mode=0o700)
+    for path in sorted(source.iterdir()):
+        if path.is_dir():
+            _copy_folder(path, target / path.name)
+        else:
+            _copy_file(path, target / path.name)
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    """The bytes of a file; a hole stays a hole. A kill may leave half of it: nothing is kept."""
+    with source.open("rb") as read, disk().create(target) as write:
+        size = os.fstat(read.fileno()).st_size
+        write.truncate(size)
+        for start, end in _data(read.fileno(), size):
+            _copy_range(read.fileno(), write.fileno(), start, end)
+
+
+def _data(handle: int, size: int) -> Iterator[tuple[int, int]]:
+    """The stretches of a file that are no holes."""
+    start = 0
+    while start < size:
+        try:
+            start = os.lseek(handle, start, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole up to the end
+                return
+            raise
+        end = os.lseek(handle, start, os.SEEK_HOLE)
+        yield start, end
+        start = end
+
+
+def _copy_range(read: int, write: int, start: int, end: int) -> None:
+    while start < end:
+        block = os.pread(read, min(BLOCK_BYTES, end - start), start)
+        if not block:  # shorter than it was: the signatures will differ
+            return
+        start += os.pwrite(write, block, start)
