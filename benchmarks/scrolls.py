@@ -23,7 +23,8 @@ from migrate.adapters.clock import SystemClock
 from migrate.adapters.qdrant_grpc_packed import packed_scroll_response
 from migrate.adapters.qdrant_server import TransportChoice, open_server_source
 from migrate.adapters.qdrant_server_source import ServerSource
-from migrate.stages.reading import ID_PAGE_POINTS, SecondReading
+from migrate.stages.counting import ID_PAGE_POINTS
+from migrate.stages.reading import SecondReading
 from migrate.stages.snapshot import SnapshotOptions
 from migrate.stages.snapshot import run as take_snapshot
 from migrate.stages.walk import walk_points

@@ -62,7 +62,9 @@ def command(
             )
             stack.enter_context(FolderLock(folder))
             route = route_from_source(source.identity(), settings)
-            values, findings = planning.plan_source(source, settings, choices, folder, progress)
+            values, findings = planning.plan_source(
+                source, settings, choices, folder, clock=clock, progress=progress
+            )
         else:
             stack.enter_context(FolderLock(folder))
             found = find_snapshot(folder, snapshot, wiring.seal_key(settings))

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from migrate.adapters.run_folder import RunFolder
+from migrate.core.agreement import Reading as Counted
 from migrate.ports import Clock, KvTarget, PointSource, Progress, VectorTarget
+from migrate.stages.counting import check_counted
 from migrate.stages.run_files import open_files
 from reconcile.attempt import Kind, integer
 from reconcile.attempt_folder import Attempt
@@ -59,9 +61,22 @@ class Reading:
                 page_points=self._rules.page_points,
                 progress=self._progress,
             )
+            self._check_source_count(source, scan.points)
             files = self._attempt.write_classes(source_classes(scan))
             self._attempt.note(Kind.SOURCE_READ, points=scan.points, files=files)
         return scan
+
+    def _check_source_count(self, source: PointSource, points: int) -> None:
+        """Raises PreconditionError when the source counts points that no page shows."""
+        count = source.count_points()
+        if count != points:
+            check_counted(
+                source,
+                source.read_collection(),
+                Counted(count, points),
+                self._clock,
+                self._progress,
+            )
 
     def ids(self, target: VectorTarget) -> IdScan:
         """The listed ids against the run's."""

@@ -8,6 +8,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+from migrate.adapters.qdrant_shards import (
+    disagreement_suspects,
+    readable_shards,
+    shard_warnings,
+)
 from migrate.core.model import Collection, VectorKind, VectorSpec
 from migrate.errors import PreconditionError
 
@@ -26,7 +31,8 @@ def read_collection(
     """Describe collection `name` from `GET /collections/{name}` and, where visible, `.../cluster`.
 
     `version` is the server's own word, None when it does not tell. Raises PreconditionError for
-    custom sharding, ValueError when `info` is no description of a collection.
+    custom sharding and for shards that cannot be read, ValueError when `info` is no description of
+    a collection.
     """
     config = _object(info.get("config"), "config")
     params = _object(config.get("params"), "config.params")
@@ -41,8 +47,11 @@ def read_collection(
             *_version_warnings(version, params),
             *_state_warnings(info),
             *_queue_warnings(info, config),
-            *_cluster_warnings(cluster),
+            *shard_warnings(cluster),
         ),
+        shards=readable_shards(name, params, cluster),
+        hidden=_hidden(info),
+        suspects=disagreement_suspects(params, info, cluster),
     )
 
 
@@ -116,6 +125,18 @@ def _version_warnings(version: str | None, params: Json) -> list[str]:
     return warnings
 
 
+def _hidden(info: Json) -> tuple[str, ...]:
+    """Points that neither pages nor counts show, in words."""
+    queue = info.get("update_queue")
+    if not isinstance(queue, Mapping):
+        return ()
+    kinds = (
+        ("length", "writes that are acknowledged and not visible yet"),
+        ("deferred_points", "points that stay invisible until they are optimized"),
+    )
+    return tuple(f"{queue[key]} {what}" for key, what in kinds if queue.get(key))
+
+
 def _state_warnings(info: Json) -> list[str]:
     warnings = []
     status = str(info.get("status") or "unknown").lower()
@@ -146,25 +167,6 @@ def _queue_warnings(info: Json, config: Json) -> list[str]:
         warnings.append(
             "prevent_unoptimized is on: points written lately stay invisible until optimized"
         )
-    return warnings
-
-
-def _cluster_warnings(cluster: Json | None) -> list[str]:
-    if cluster is None:
-        return []
-    warnings = []
-    for key, what in (
-        ("shard_transfers", "shard transfers"),
-        ("resharding_operations", "resharding operations"),
-    ):
-        running = _list(cluster.get(key))
-        if running:
-            warnings.append(f"{len(running)} {what} are running: counts and pages may be off")
-    shards = _list(cluster.get("local_shards")) + _list(cluster.get("remote_shards"))
-    states = {str(shard.get("state")) for shard in shards if isinstance(shard, Mapping)}
-    idle = sorted(states - {"Active", "None"})
-    if idle:
-        warnings.append(f"some shard replicas are not active: {', '.join(idle)}")
     return warnings
 
 

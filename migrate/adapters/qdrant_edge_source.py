@@ -86,6 +86,7 @@ class EdgeSource:
             server=f"qdrant-edge {engine_version()}",
             warnings=(*self._stored.warnings, *_warnings(self._name, self._stored, params)),
             shards=shards,
+            suspects=("points that lie in several segments of one shard",),
         )
 
     def _engine_settings(self) -> Json:

@@ -12,6 +12,7 @@ from typing import cast
 
 from migrate.adapters.durable import local_io
 from migrate.adapters.qdrant_collection import Json, custom_sharding
+from migrate.adapters.qdrant_shards import READABLE
 from migrate.core.canonical import decode_json
 from migrate.errors import PreconditionError
 
@@ -23,8 +24,6 @@ SHARD_KEYS = "shard_key_mapping.json"
 EMBEDDED_CONFIG = "edge_config.json"  # what the embedded engine writes and a server does not
 COLLECTIONS = "collections"
 LOCAL_MODE_FILES = ("meta.json", "collection")
-# The states in which a server reads a replica itself; in the others some points may be missing.
-READABLE = ("Active", "ActiveRead", "ReshardingScaleDown")
 NAMES_SHOWN_MAX = 20
 
 

@@ -3,9 +3,9 @@
 import random
 from collections.abc import Callable, Sequence, Sized
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, cast
 
 from migrate.adapters.qdrant_collection import read_collection
 from migrate.adapters.qdrant_paging import PAGE_BYTES, PageSize, check_order, estimate_point_bytes
@@ -15,6 +15,7 @@ from migrate.adapters.qdrant_retry import (
     PassingFailure,
     RetryPolicy,
 )
+from migrate.adapters.qdrant_shards import Json, unseen_cluster
 from migrate.core.model import Collection, Page, PointId, VectorSpec
 from migrate.core.pages import take_rows
 from migrate.errors import (
@@ -136,14 +137,13 @@ class ServerSource:
     def read_collection(self) -> Collection:
         """The collection's description as it is now."""
         info = self._ask(self._fetch_description)
-        collection = read_collection(
-            self._name,
-            info,
-            version=self._ask_if_allowed(self._transport.fetch_version),
-            cluster=self._ask_if_allowed(self._transport.fetch_cluster),
-        )
+        version = self._ask_if_allowed(self._transport.fetch_version)
+        cluster = self._ask_if_allowed(self._transport.fetch_cluster)
+        collection = read_collection(self._name, info, version=version, cluster=cluster)
         self._vectors = collection.vectors
-        return collection
+        params = cast(Json, cast(Json, info["config"])["params"])  # `read_collection` has seen them
+        unseen = unseen_cluster(params, cluster)
+        return replace(collection, warnings=(*collection.warnings, *unseen))
 
     def _fetch_description(self) -> dict[str, object]:
         """The description, once it can be read: a garbled one is asked for again."""

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from migrate.core.canonical import decode_json, encode_canonical_json
-from migrate.core.model import VectorKind, VectorSpec
+from migrate.core.model import ShardCount, VectorKind, VectorSpec
 from migrate.core.seal_key import SealKey
 from migrate.errors import ArtefactDamagedError, ForeignStateError
 
@@ -51,6 +51,8 @@ class SnapshotManifest:
     started_at: str  # RFC 3339
     sealed_at: str
     parent: str | None = None  # content root of the snapshot this one is a difference to
+    # All shards of the collection, as they were when it was sealed; empty where nothing tells.
+    shards: tuple[ShardCount, ...] = ()
 
     @property
     def content_root(self) -> str:
@@ -77,6 +79,8 @@ def encode_manifest(manifest: SnapshotManifest, key: SealKey | None = None) -> b
         **asdict(manifest),
         "content_root": manifest.content_root,
     }
+    if not manifest.shards:
+        fields.pop("shards")
     return seal_json(fields, key)
 
 
@@ -161,9 +165,12 @@ def _manifest(fields: dict[str, object]) -> SnapshotManifest:
         for spec in _objects(fields, "vectors")
     )
     parts = tuple(PartRecord(**part) for part in _objects(fields, "parts"))
+    shards = tuple(ShardCount(**shard) for shard in _objects({"shards": [], **fields}, "shards"))
     # The file's digest vouches for the types of the remaining members.
-    rest: dict[str, Any] = {k: v for k, v in fields.items() if k not in {"vectors", "parts"}}
-    return SnapshotManifest(vectors=vectors, parts=parts, **rest)
+    rest: dict[str, Any] = {
+        k: v for k, v in fields.items() if k not in {"vectors", "parts", "shards"}
+    }
+    return SnapshotManifest(vectors=vectors, parts=parts, shards=shards, **rest)
 
 
 def _objects(fields: dict[str, object], key: str) -> Iterable[dict[str, Any]]:

@@ -33,6 +33,7 @@ from migrate.adapters.snapshot_folder import (
     part_path,
     unsealed_folders,
 )
+from migrate.core.agreement import Reading
 from migrate.core.canonical import encode_canonical_json
 from migrate.core.digest import SetDigest
 from migrate.core.journal import JOURNAL_FORMAT
@@ -50,8 +51,15 @@ from migrate.core.snapshot_state import (
 from migrate.core.stamps import iso_stamp, name_stamp
 from migrate.errors import PreconditionError
 from migrate.ports import Clock, PointSource, Progress
-from migrate.stages.reading import (
+from migrate.stages.counting import (
+    FREEZE,
     ID_PAGE_POINTS,
+    check_counted,
+    check_hidden,
+    disagreement,
+    read_again,
+)
+from migrate.stages.reading import (
     Comparison,
     PartReader,
     RangeReader,
@@ -154,7 +162,7 @@ def run(
             readers = Readers(processes or [_reader(copy)] * options.readers)
             _write_missing_parts(copy, readers, progress)
             set_digest = _read_again(copy, readers, progress)
-        manifest = _seal(copy, set_digest, clock)
+        manifest = _seal(copy, set_digest, clock, progress)
     finally:
         journal.close()
         if not journal.entries:  # nothing was begun: leave nothing behind
@@ -223,6 +231,7 @@ def _open(copy: _Copy, count: int, clock: Clock, progress: Progress) -> None:
     """Count the ids, cut them into ranges, and write both down before the first part."""
     rows = copy.options.part_points or part_rows(copy.collection.vectors)
     starts, points = _cut_ranges(copy.source, count, rows, progress)
+    check_counted(copy.source, copy.collection, Reading(count, points), clock, progress)
     copy.journal.append(
         {
             "type": OPENED,
@@ -332,16 +341,23 @@ def _read_again(copy: _Copy, readers: Readers, progress: Progress) -> SetDigest:
     shown = ", ".join(differing[:LISTED_IDS_MAX])
     raise PreconditionError(
         f"the source keeps changing: after {READINGS_MAX} readings still {len(differing)} points "
-        f"differ, among them {shown}",
+        f"differ, among them {shown}" + _if_frozen(copy.collection),
         remedy="stop the writers (RUNBOOK: freeze), then run `q2v snapshot` again: it goes on here",
     )
+
+
+def _if_frozen(collection: Collection) -> str:
+    """What else than writers makes two readings differ; nothing where nothing tells."""
+    if not collection.suspects:
+        return ""
+    return f"; if nothing writes, the likely cause is {' or '.join(collection.suspects)}"
 
 
 def _compare(parts: Mapping[int, PartRecord], reader: RangeReader, span: Range) -> Comparison:
     return reader.compare(span, parts[span.ordinal])
 
 
-def _seal(copy: _Copy, set_digest: SetDigest, clock: Clock) -> SnapshotManifest:
+def _seal(copy: _Copy, set_digest: SetDigest, clock: Clock, progress: Progress) -> SnapshotManifest:
     """Last checks against the source, then the manifest: from here on the snapshot exists."""
     state = fold_snapshot(copy.journal.entries)
     assert state.opened is not None
@@ -349,12 +365,16 @@ def _seal(copy: _Copy, set_digest: SetDigest, clock: Clock) -> SnapshotManifest:
     points = sum(part.rows for part in parts)
     count_end = copy.source.count_points()
     now = copy.source.read_collection()
-    if count_end != points or now.vectors != copy.collection.vectors:
+    if now.vectors != copy.collection.vectors:
         raise PreconditionError(
-            f"the source moved: {points} points were read twice, it now counts {count_end}"
-            + ("" if now.vectors == copy.collection.vectors else " and has other vectors"),
-            remedy="stop the writers (RUNBOOK: freeze), then run `q2v snapshot` again",
+            f"the source moved: {points} points were read twice, it now counts {count_end} and "
+            "has other vectors",
+            remedy=FREEZE,
         )
+    if count_end != points:
+        readings = read_again(copy.source, Reading(count_end, points), clock, progress)
+        raise disagreement(now, readings)
+    check_hidden(now)
     if set_digest.count != points:
         raise damaged(str(copy.folder), f"{set_digest.count} digests in {points} rows")
     manifest = SnapshotManifest(
@@ -373,6 +393,7 @@ def _seal(copy: _Copy, set_digest: SetDigest, clock: Clock) -> SnapshotManifest:
         second_reading=copy.options.second_reading,
         started_at=str(state.opened["started_at"]),
         sealed_at=_stamp(clock),
+        shards=now.shards,
     )
     key = copy.options.seal_key
     write_durably(copy.folder / MANIFEST, encode_manifest(manifest, key))

@@ -13,6 +13,7 @@ from migrate.adapters.in_flight import ahead
 from migrate.adapters.kv_target import WorkersKvTarget
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.vectorize_target import VectorizeTarget
+from migrate.core.agreement import Reading
 from migrate.core.census import shortest_line_bytes
 from migrate.core.estimate import REQUEST_S, Estimate, estimate
 from migrate.core.model import Page, VectorIndex, VectorSpec
@@ -21,6 +22,7 @@ from migrate.core.values import ValueRules
 from migrate.errors import PreconditionError, UsageError
 from migrate.ports import Clock, PointSource, Progress, VectorTarget
 from migrate.stages import plan
+from migrate.stages.counting import check_counted
 from migrate.stages.plan import PlanFindings
 from migrate.stages.walk import walk_points
 from q2v import wiring
@@ -63,9 +65,18 @@ class PlanResult:
 
 
 def plan_source(
-    source: PointSource, settings: Settings, choices: Choices, folder: Path, progress: Progress
+    source: PointSource,
+    settings: Settings,
+    choices: Choices,
+    folder: Path,
+    *,
+    clock: Clock,
+    progress: Progress,
 ) -> tuple[ValueRules, PlanFindings]:
-    """Check every point of the source as it is now; ids spill into `folder`."""
+    """Check every point of the source as it is now; ids spill into `folder`.
+
+    Raises PreconditionError when the source's count and its pages disagree for good.
+    """
     collection = source.read_collection()
     for warning in collection.warnings:
         progress.say(f"source: {warning}")
@@ -74,7 +85,9 @@ def plan_source(
     _check_not_empty(points, choices)
     pages = walk_points(source, None, None, limit=settings.snapshot.page_points)
     with open_id_table(folder, points) as table:
-        return values, _find(pages, points, values, settings, table, progress=progress)
+        findings = _find(pages, points, values, settings, table, progress=progress)
+    check_counted(source, collection, Reading(points, findings.points), clock, progress)
+    return values, findings
 
 
 def plan_snapshot(

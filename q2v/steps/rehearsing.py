@@ -183,7 +183,12 @@ def _plan(story: Story, scene: Scene) -> Scene:
             settings, scene.snapshots, clock=scene.clock, progress=scene.progress
         ) as source:
             values, findings = planning.plan_source(
-                source, settings, Choices(), scene.snapshots, scene.progress
+                source,
+                settings,
+                Choices(),
+                scene.snapshots,
+                clock=scene.clock,
+                progress=scene.progress,
             )
         findings.check_quarantine()
         if findings.vectors < VECTORS_MIN:

@@ -21,9 +21,10 @@ from tests.faults.canaries_answers import OF_THE_ANSWERS
 from tests.faults.canaries_comparison import OF_COMPARISON
 from tests.faults.canaries_further import FURTHER
 from tests.faults.canaries_named import NAMED
+from tests.faults.canaries_source import OF_THE_SOURCE
 from tests.faults.canary import Canary
 
-CANARIES = (*NAMED, *FURTHER, *OF_COMPARISON, *OF_THE_ANSWERS)
+CANARIES = (*NAMED, *FURTHER, *OF_COMPARISON, *OF_THE_ANSWERS, *OF_THE_SOURCE)
 ROOT = Path(__file__).parents[2]
 TREE = ("migrate", "reconcile", "q2v", "sandbox", "tests", "docs", "pyproject.toml")
 TIMEOUT_S = 180  # of one pytest; the slowest named test takes about ten seconds

@@ -25,7 +25,9 @@ MODULES = {
 ALLOWED = {
     "files": {
         "migrate/adapters/disk.py": "the seam",
-        "migrate/adapters/qdrant_edge_source.py": "looks at the store of another program",
+        "migrate/adapters/qdrant_edge_source.py": "reads what the engine wrote into a copy",
+        "migrate/adapters/qdrant_folder.py": "looks at the store of another program",
+        "migrate/adapters/qdrant_store_copy.py": "copies the store of another program",
         "migrate/adapters/trust.py": "a trust store that the operator names",
         "migrate/adapters/request_budget.py": "the kernel's name of this boot",
         "q2v/config_file.py": "the operator's own file, read before anything is ours",

@@ -194,8 +194,26 @@ class _Collections(wire.CollectionsServicer):
         transfers = cluster.get("shard_transfers", [])
         assert isinstance(transfers, list)
         return wire.CollectionClusterInfoResponse(
-            shard_transfers=[wire.ShardTransferInfo(**transfer) for transfer in transfers]
+            shard_transfers=[wire.ShardTransferInfo(**transfer) for transfer in transfers],
+            local_shards=[
+                wire.LocalShardInfo(shard_id=shard["shard_id"], state=_state(shard))
+                for shard in _shards(cluster, "local_shards")
+            ],
+            remote_shards=[
+                wire.RemoteShardInfo(shard_id=shard["shard_id"], peer_id=2, state=_state(shard))
+                for shard in _shards(cluster, "remote_shards")
+            ],
         )
+
+
+def _shards(cluster: Mapping[str, object], key: str) -> list[dict[str, Any]]:
+    shards = cluster.get(key, [])
+    assert isinstance(shards, list)
+    return shards
+
+
+def _state(shard: Mapping[str, object]) -> Any:
+    return wire.ReplicaState.Value(str(shard["state"]))
 
 
 class _Points(wire.PointsServicer):

@@ -163,7 +163,7 @@ WARNINGS: dict[str, tuple[Mapping[str, object], Mapping[str, object], str]] = {
     "own warning": ({"warnings": [{"message": "low disk"}]}, {}, "the server warns: low disk"),
     "transfer": ({}, {"shard_transfers": [{"shard_id": 1}]}, "1 shard transfers are running"),
     "resharding": ({}, {"resharding_operations": [{}]}, "1 resharding operations are running"),
-    "replica": ({}, {"local_shards": [{"state": "Dead"}]}, "not active: Dead"),
+    "replica": ({}, {"remote_shards": [{"state": "Dead"}]}, "not active: Dead"),
 }
 
 

@@ -1,0 +1,40 @@
+"""What repeated readings of a count and of the pages say when the two disagree."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The source's exact count, and how many ids its pages held right after."""
+
+    count: int
+    ids: int
+
+
+class Agreement(Enum):
+    """What a row of readings shows."""
+
+    PERMANENT = auto()  # the same two numbers every time: no writer does that
+    ALTERNATING = auto()  # numbers that went and came back: several answer, each another number
+    MOVING = auto()  # anything else: somebody writes, or wrote
+
+
+def judge(readings: Sequence[Reading]) -> Agreement:
+    """Judge readings in the order in which they were made; the first one disagreed."""
+    first = readings[0]
+    assert first.count != first.ids, "nothing to judge"
+    if len(readings) > 1 and set(readings) == {first}:
+        return Agreement.PERMANENT
+    counts = [reading.count for reading in readings]
+    ids = [reading.ids for reading in readings]
+    if _comes_back(counts) or _comes_back(ids):
+        return Agreement.ALTERNATING
+    return Agreement.MOVING
+
+
+def _comes_back(numbers: Sequence[int]) -> bool:
+    """Whether a number is left and seen again later."""
+    changes = [number for at, number in enumerate(numbers) if at == 0 or numbers[at - 1] != number]
+    return len(set(changes)) < len(changes)

@@ -1,0 +1,33 @@
+"""Bugs that take a part of a source for the whole, or a point for another one."""
+
+from tests.faults.canary import Canary, code
+
+OF_THE_SOURCE = (
+    Canary(
+        name="one-shard-is-the-collection",
+        effect="one shard of a server's folder is sealed as the whole collection",
+        file="migrate/adapters/qdrant_folder.py",
+        old="    if len(found.shards) > 1:\n",
+        new="    if not found.shards:\n",
+        test="tests/migrate/adapters/test_collection_folder.py"
+        "::test_one_shard_of_several_is_refused_with_the_folder_to_set",
+    ),
+    Canary(
+        name="hidden-points-sealed",
+        effect="points that are acknowledged and not visible yet are missing from a sealed snapshot",
+        file="migrate/stages/snapshot.py",
+        old=code(1, "check_hidden(now)"),
+        new="",
+        test="tests/migrate/stages/test_counting.py"
+        "::test_hidden_points_keep_a_snapshot_from_being_sealed",
+    ),
+    Canary(
+        name="count-believed-once",
+        effect="replicas that differ are called writers, and the operator freezes what is frozen",
+        file="migrate/core/agreement.py",
+        old="    if len(readings) > 1 and set(readings) == {first}:\n",
+        new="    if len(readings) > 9 and set(readings) == {first}:\n",
+        test="tests/migrate/stages/test_counting.py"
+        "::test_a_count_that_never_agrees_is_refused_before_anything_is_read",
+    ),
+)
