@@ -46,8 +46,8 @@ class SourceSettings:
     )
     path: Path | None = declare(  # noqa: RUF009 - makes a field, shares no value
         None,
-        "Folder of an embedded Qdrant store, or a stopped server's folder collections/NAME, instead "
-        "of a running server. It is read from a copy under --dir.",
+        "Folder of an embedded Qdrant store, or a stopped server's folder collections/NAME, "
+        "instead of a running server. It is read from a copy under --dir.",
         environment="QDRANT_PATH",
         flag="--source-path",
     )

@@ -14,7 +14,7 @@ OF_THE_SOURCE = (
     ),
     Canary(
         name="hidden-points-sealed",
-        effect="points that are acknowledged and not visible yet are missing from a sealed snapshot",
+        effect="points that are acknowledged and not visible are missing from a sealed snapshot",
         file="migrate/stages/snapshot.py",
         old=code(1, "check_hidden(now)"),
         new="",
