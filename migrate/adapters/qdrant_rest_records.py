@@ -6,15 +6,17 @@ integers beyond 64 bits) goes through the slower standard parser, so that nothin
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 import simdjson
 
 from migrate.adapters.qdrant_columns import Floats, Misfit, PageBuilder, Received, Sparse
 from migrate.core.canonical import encode_canonical_json
+from migrate.core.float_text import may_be_twice_rounded, read_float32
 from migrate.core.model import Page, PointId, VectorSpec
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -24,6 +26,9 @@ KEY_END = b'":'
 SPARSE_KEYS = {"indices", "values"}
 UINT32_MAX = 2**32 - 1
 
+Doubles = npt.NDArray[np.float64]
+Cast = Callable[[Doubles], Floats]
+
 
 def decode_ids(body: bytes) -> list[PointId]:
     """The ids of a scroll answer; raises ValueError when it is none."""
@@ -32,13 +37,20 @@ def decode_ids(body: bytes) -> list[PointId]:
 
 def decode_points(body: bytes, vectors: Sequence[VectorSpec]) -> Page:
     """The points of a scroll answer; raises ValueError when it is none."""
+    page = _decode_points(body, vectors, _to_float32)
+    if may_be_twice_rounded(page):  # one look at a whole page; true for next to none
+        page = _decode_points(body, vectors, read_float32)
+    return page
+
+
+def _decode_points(body: bytes, vectors: Sequence[VectorSpec], cast_values: Cast) -> Page:
     page = PageBuilder(vectors)
     for record in _records(_parse(body)):
         payload, as_received = _payload(record.get("payload"))
         page.add(
             PointId.parse(record["id"]),
             payload,
-            _vectors(record.get("vector")),
+            _vectors(record.get("vector"), cast_values),
             payload_as_received=as_received,
         )
     return page.build()
@@ -141,34 +153,41 @@ def _encode_repeated(value: object) -> bytes:
     return b"{" + b",".join(members) + b"}"
 
 
-def _vectors(vector: object) -> dict[str, Received]:
+def _vectors(vector: object, cast_values: Cast) -> dict[str, Received]:
     if vector is None:
         return {}
     if not isinstance(vector, simdjson.Object | dict):
-        return {"": _received(vector)}
+        return {"": _received(vector, cast_values)}
     return {
-        name: _received(found)
+        name: _received(found, cast_values)
         for name, found in cast(Mapping[str, object], vector).items()
         if found is not None
     }
 
 
-def _received(vector: object) -> Received:
+def _received(vector: object, cast_values: Cast) -> Received:
     found: Floats | Sparse | None
     if isinstance(vector, simdjson.Array | list):
-        found = _matrix(vector) if len(vector) and _is_list(vector[0]) else _floats(vector)
+        rows = len(vector) and _is_list(vector[0])
+        found = _matrix(vector, cast_values) if rows else _floats(vector, cast_values)
     elif isinstance(vector, simdjson.Object | dict):
-        found = _sparse(cast(Mapping[str, object], vector))
+        found = _sparse(cast(Mapping[str, object], vector), cast_values)
     else:
         found = None
     return Misfit(_plain(vector)) if found is None else found
+
+
+def _to_float32(doubles: Doubles) -> Floats:
+    """As `read_float32`, for values among which the one it knows is not."""
+    with np.errstate(over="ignore"):  # beyond float32 becomes infinity, which mapping reports
+        return doubles.astype(np.float32)
 
 
 def _is_list(value: object) -> bool:
     return isinstance(value, simdjson.Array | list)
 
 
-def _floats(values: object) -> Floats | None:
+def _floats(values: object, cast_values: Cast) -> Floats | None:
     """One row of numbers as float32; None when anything else is among them."""
     if isinstance(values, simdjson.Array):
         try:
@@ -179,23 +198,22 @@ def _floats(values: object) -> Floats | None:
         doubles = np.array(values, dtype=np.float64)
     else:
         return None
-    with np.errstate(over="ignore"):  # beyond float32 becomes infinity, which mapping reports
-        return doubles.astype(np.float32)
+    return cast_values(doubles)
 
 
-def _matrix(rows: Sequence[object]) -> Floats | None:
+def _matrix(rows: Sequence[object], cast_values: Cast) -> Floats | None:
     """Rows of equal length; None when they are not."""
-    found = [_floats(row) if _is_list(row) else None for row in rows]
+    found = [_floats(row, cast_values) if _is_list(row) else None for row in rows]
     lengths = {None if row is None else len(row) for row in found}
     if len(lengths) != 1 or None in lengths:
         return None
     return np.stack(cast(list[Floats], found))
 
 
-def _sparse(vector: Mapping[str, object]) -> Sparse | None:
+def _sparse(vector: Mapping[str, object], cast_values: Cast) -> Sparse | None:
     if set(vector) != SPARSE_KEYS:
         return None
-    values = _floats(vector["values"])
+    values = _floats(vector["values"], cast_values)
     indices = _plain(vector["indices"])
     if values is None or not isinstance(indices, list):
         return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import orjson
 
 from migrate.core.canonical import encode_canonical_json
+from migrate.core.float_text import encode_exactly, has_twice_rounded
 from migrate.core.model import Float32Matrix, Vector, VectorId
 from migrate.errors import PreconditionError
 
@@ -44,19 +45,29 @@ class EncodedUpload:
     body: list[bytes]
 
 
-def encode_line(vector_id: VectorId, values: Float32Matrix, metadata: bytes) -> bytes:
+def encode_line(
+    vector_id: VectorId, values: Float32Matrix, metadata: bytes, *, shortest: bool = False
+) -> bytes:
     """One upload line. `values` is one row of a contiguous float32 matrix, shape (dimensions,).
 
     orjson writes the shortest text that gives back the same float32, straight from the array
-    (PERFORMANCE section A). It would write NaN as null: `map_values` has refused those rows.
+    (PERFORMANCE section A), but for the one value that `float_text` knows. `shortest` says that
+    the caller has looked: none of them is among the values. NaN would be written as null:
+    `map_values` has refused those rows.
     """
-    record = {"id": vector_id, "values": values, "metadata": orjson.Fragment(metadata)}
+    text = values if shortest else _values(values)
+    record = {"id": vector_id, "values": text, "metadata": orjson.Fragment(metadata)}
     return orjson.dumps(record, option=_OPTIONS)
+
+
+def _values(values: Float32Matrix) -> Float32Matrix | orjson.Fragment:
+    """What orjson shall write for the values."""
+    return orjson.Fragment(encode_exactly(values)) if has_twice_rounded(values) else values
 
 
 def encode_vector(vector: Vector) -> bytes:
     """One upload line that puts a vector back as it was read, namespace included."""
-    record: dict[str, object] = {"id": vector.id, "values": vector.values}
+    record: dict[str, object] = {"id": vector.id, "values": _values(vector.values)}
     if vector.namespace is not None:
         record["namespace"] = vector.namespace
     if vector.metadata is not None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from migrate.core.canonical import decode_json, encode_canonical_json
+from migrate.core.float_text import NEIGHBOUR, SIGN, TWICE_ROUNDED
 from migrate.core.model import (
     DenseColumn,
     Float32Matrix,
@@ -24,11 +25,6 @@ from migrate.core.model import (
 )
 
 DIGEST_BYTES = 32
-# Of all finite float32, one value (and its negative) comes out one step higher after text ->
-# double -> float32 (PERFORMANCE section A: exhaustive check). Both spellings count as equal.
-_TWICE_ROUNDED_FROM = np.uint32(0x15AE43FD)
-_TWICE_ROUNDED_TO = np.uint32(0x15AE43FE)
-_SIGN = np.uint32(0x80000000)
 _EXACT_INTEGER_MAX = 2**53
 _u64 = struct.Struct("<Q").pack
 
@@ -121,11 +117,15 @@ def _encode_vector(column: MultiColumn | SparseColumn, position: int) -> bytes:
 
 
 def canonical_values(values: Float32Matrix) -> Float32Matrix:
-    """A copy in which values that the text form cannot tell apart have the same bits."""
+    """A copy in which values that count as equal have the same bits: both zeros, and two others.
+
+    The two are those of `float_text`: earlier versions wrote the one in a text that services read
+    as the other, and their runs are still compared, repaired and rolled back.
+    """
     plain = np.ascontiguousarray(values + np.float32(0), dtype=np.float32)
     bits = plain.view(np.uint32)
-    bits[bits == _TWICE_ROUNDED_TO] = _TWICE_ROUNDED_FROM
-    bits[bits == (_TWICE_ROUNDED_TO | _SIGN)] = _TWICE_ROUNDED_FROM | _SIGN
+    bits[bits == NEIGHBOUR] = TWICE_ROUNDED
+    bits[bits == (NEIGHBOUR | SIGN)] = TWICE_ROUNDED | SIGN
     return plain
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from migrate.core.answers import member, objects_of, optional_member, result_of
 from migrate.core.api_codes import TOO_MANY_IDS_CODE
 from migrate.core.api_request import Answer, Refusal, UnusableAnswerError
+from migrate.core.float_text import read_float32
 from migrate.core.model import (
     Accepted,
     IndexProgress,
@@ -99,9 +100,8 @@ def _read_vector(record: dict[str, object]) -> Vector:
     # One look at the type instead of one per value: numpy finds a common one for numbers only.
     if doubles.ndim != 1 or doubles.dtype.kind not in "iuf":
         raise UnusableAnswerError("with values that are no numbers")
-    # The text is a float32 written as a double, so this rounding gives back the very float32.
-    with np.errstate(over="ignore"):
-        array = doubles.astype(np.float32)
+    # The text is a float32, written as a double or in short, so its very bits come back.
+    array = read_float32(doubles.astype(np.float64))
     if not np.isfinite(array).all():
         raise UnusableAnswerError("with values beyond float32")
     return Vector(

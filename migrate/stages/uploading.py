@@ -11,6 +11,7 @@ from typing import Protocol
 
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.batching import Line, Upload, build_upload, encode_line
+from migrate.core.float_text import has_twice_rounded
 from migrate.core.model import Accepted, VectorId
 from migrate.core.pending import RowRange
 from migrate.core.run_plan import RunPlan
@@ -101,7 +102,13 @@ class Uploader:
 
     def _encode_rows(self, rows: MappedRows) -> Iterator[Line]:
         assert rows.values is not None
+        shortest = not has_twice_rounded(rows.values)  # one look at all rows
         for position, vector_id in enumerate(rows.ids):
             if self._only is None or vector_id in self._only:
-                text = encode_line(vector_id, rows.values[position], rows.metadata[position])
+                text = encode_line(
+                    vector_id,
+                    rows.values[position],
+                    rows.metadata[position],
+                    shortest=shortest,
+                )
                 yield Line(row=rows.rows[position], vector_id=vector_id, text=text)

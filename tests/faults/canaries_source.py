@@ -30,4 +30,13 @@ OF_THE_SOURCE = (
         test="tests/migrate/stages/test_counting.py"
         "::test_a_count_that_never_agrees_is_refused_before_anything_is_read",
     ),
+    Canary(
+        name="shortest-text-for-all",
+        effect="one float32 and its negative arrive as their neighbours",
+        file="migrate/core/batching.py",
+        old="    text = values if shortest else _values(values)\n",
+        new="    text = values\n",
+        test="tests/migrate/core/test_batching.py"
+        "::test_the_one_value_and_its_neighbours_survive_in_any_company",
+    ),
 )

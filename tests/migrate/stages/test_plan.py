@@ -2,16 +2,20 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrate.adapters.id_table import FileGap, IdTable
 from migrate.adapters.snapshot_folder import Snapshot
+from migrate.core.canonical import encode_canonical_json
+from migrate.core.digest import digest_vectors
 from migrate.core.mapping import MappingRules, Reason
-from migrate.core.model import Page, PointId, VectorId
+from migrate.core.model import DenseColumn, Page, PointId, VectorId
 from migrate.core.pages import take_rows
 from migrate.core.values import ValueRules
 from migrate.errors import ExitCode, PreconditionError, QuarantineExceededError
@@ -113,6 +117,55 @@ def test_of_different_points_with_one_id_none_moves(
     assert reasons(findings) == dict.fromkeys(range(3), Reason.ID_CONFLICT)
     assert findings.vectors == 1
     assert findings.gaps == (FileGap("f", 1, 1, 1),)
+
+
+NUMBERS = [0.0, -0.0, 1.5, 7.038530691851209e-26, 7.038531308148791e-26]
+FIELDS = [0, 0.0, -0.0, 1, "0"]
+
+
+@pytest.mark.fault("D05", "F24")
+def test_what_digests_call_equal_is_no_conflict(tmp_path: Path) -> None:
+    """One rule for both: the sign of a zero is no difference, in values and in metadata."""
+    ones = list(product(NUMBERS, FIELDS))
+    pairs = list(product(ones, ones))  # two points each, with one target id
+    rows = [(id_, *one) for id_, pair in enumerate(pairs) for one in pair]
+    values = np.full((len(rows), 4), 0.5, np.float32)
+    values[:, 1] = [number for _, number, _ in rows]
+    payloads = [encode_canonical_json(chunk("f", id_, n=field)) for id_, _, field in rows]
+    page = Page(
+        ids=tuple(PointId(0, row) for row in range(len(rows))),
+        payloads=tuple(payloads),
+        vectors={"": DenseColumn(values, np.ones(len(rows), np.bool_))},
+        irregular=(None,) * len(rows),
+    )
+    digests = digest_vectors([f"f_{id_}" for id_, _, _ in rows], values, payloads)
+    with IdTable(tmp_path / "spill") as table:
+        findings = plan.run(
+            [page],
+            RULES,
+            VALUES,
+            points=len(rows),
+            max_quarantine=len(rows),
+            body_bytes=100_000,
+            indexed_fields=(),
+            counter_key="_vector_count",
+            table=table,
+            progress=Silence(),
+        )
+
+    found = reasons(findings)
+    for id_, ((number, field), (other_number, other_field)) in enumerate(pairs):
+        first, second = 2 * id_, 2 * id_ + 1
+        equal = digests[first] == digests[second]
+        assert equal == (same(number, other_number) and same(field, other_field))
+        assert (found.get(first), found.get(second)) == (
+            (None, Reason.DUPLICATE) if equal else (Reason.ID_CONFLICT, Reason.ID_CONFLICT)
+        )
+
+
+def same(one: object, other: object) -> bool:
+    """As numbers are; the two that text could not tell apart count as one."""
+    return one == other or {one, other} == set(NUMBERS[-2:])
 
 
 @pytest.mark.fault("D05", "I5")

@@ -1,0 +1,77 @@
+"""The text of float32 values: the shortest one, but for the one value that it does not bring back.
+
+A reader takes the text for a double and rounds that to float32. Over all 2^32 bit patterns this
+gives back the same bits with one exception, and its negative: the double of its shortest text lies
+in the middle between it and its neighbour, and the middle is rounded to the even one
+(`python -m tests.migrate.core.every_float32` tries them all). With 16 digits it comes back.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from migrate.core.model import (
+    DenseColumn,
+    Float32Matrix,
+    MultiColumn,
+    Page,
+    SparseColumn,
+    VectorColumn,
+)
+
+TWICE_ROUNDED = np.uint32(0x15AE43FD)  # the bits of the one value, without its sign
+NEIGHBOUR = np.uint32(0x15AE43FE)  # what its shortest text is read as
+SIGN = np.uint32(0x80000000)
+_SIZE = np.uint32(0x7FFFFFFF)
+_SHORTEST, _EXACT = b"7.038531e-26", b"7.038530691851209e-26"
+_SHORTEST_READ = float(_SHORTEST)
+
+
+def has_twice_rounded(values: Float32Matrix) -> bool:
+    """Whether the one value or its negative is among contiguous values of any shape."""
+    return _holds(values, TWICE_ROUNDED)
+
+
+def _holds(values: npt.NDArray[np.float32], bits: np.uint32) -> bool:
+    return bool(((values.view(np.uint32) & _SIZE) == bits).any())
+
+
+def encode_exactly(values: Float32Matrix) -> bytes:
+    """The values of one vector as a JSON list that every reader brings back bit by bit."""
+    text = orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)
+    # No other float32 has a shortest text that ends in this one: a digit stands before the point.
+    return text.replace(_SHORTEST, _EXACT)
+
+
+def may_be_twice_rounded(page: Page) -> bool:
+    """Whether the neighbour is on a page: its text may have been that of the one value."""
+    return any(
+        _holds(values, NEIGHBOUR) for column in page.vectors.values() for values in _values(column)
+    )
+
+
+def _values(column: VectorColumn) -> Sequence[npt.NDArray[np.float32]]:
+    match column:
+        case DenseColumn():
+            return [column.values]
+        case MultiColumn():
+            return [row for row in column.rows if row is not None]
+        case SparseColumn():
+            return [row[1] for row in column.rows if row is not None]
+
+
+def read_float32(doubles: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Doubles read from text as float32; whoever wrote the shortest text meant the one value.
+
+    What is beyond float32 becomes infinity.
+    """
+    with np.errstate(over="ignore"):
+        values = doubles.astype(np.float32)
+    bits = values.view(np.uint32)
+    found = (bits & _SIZE) == NEIGHBOUR
+    if found.any():
+        # The neighbour's own texts are other doubles: no float32 lies in the middle of two.
+        bits[found & (np.abs(doubles) == _SHORTEST_READ)] -= np.uint32(1)
+    return values
