@@ -1,15 +1,20 @@
-"""The ASGI app: reads a request to its end, answers it under one lock, keeps the log."""
+"""The ASGI app: reads a request to its end, answers it, keeps the log.
+
+The state is touched under one lock, and only from the event loop. Requests that are answered at
+once hold it to their end; the others take `steps`.
+"""
 
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 from sandbox.bad_days import expect_bad_days
+from sandbox.body import Body, Receive, pieces
 from sandbox.clock import Clock, SystemClock
 from sandbox.errors import ServiceError, foreign_account, no_route, unknown_token
 from sandbox.faults import LOCKOUTS, Faults, parse_faults
@@ -20,13 +25,14 @@ from sandbox.profile import INSTANT, Profile
 from sandbox.rate import RequestBudget
 from sandbox.request_log import RequestRecord, RequestSink
 from sandbox.routes_kv import KvRoutes
+from sandbox.routes_kv_namespaces import KvNamespaceRoutes
 from sandbox.routes_tokens import token_routes
 from sandbox.routes_vectorize import VectorizeRoutes
 from sandbox.routing import find_route
+from sandbox.steps import Steps, take_steps
 from sandbox.store import SandboxStore
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 ACCOUNT_ID = "5a4dbc0f5a4dbc0f5a4dbc0f5a4dbc0f"
@@ -94,6 +100,7 @@ class SandboxApp:
         self._vectorize = VectorizeRoutes(store, profile, clock, refuses_id=self._refuses_id)
         self._routes = [
             *self._vectorize.routes(),
+            *KvNamespaceRoutes(store).routes(),
             *KvRoutes(store, clock).routes(),
             *token_routes(api_token),
         ]
@@ -135,28 +142,44 @@ class SandboxApp:
         if delay_s:
             await asyncio.sleep(delay_s)
         with self.store.lock:
-            response = self._answer(request, too_large=body.size > self._body_bytes_max)
+            answer = self._answer(request, too_large=body.too_large)
+        response = answer if isinstance(answer, Response) else await self._finish(answer)
+        with self.store.lock:
             self._record(request, response, body)
         if response.cut:
             await _cut(scope, receive)
         else:
             await self._send(request, response, send)
 
-    async def _read(self, head: Request, receive: Receive) -> tuple[Request, "_Body"]:
+    async def _read(self, head: Request, receive: Receive) -> tuple[Request, Body]:
         """The request with its body: parsed already if it is an upload, else in one piece."""
         parser = self._early_parser(head)
-        body = _Body(hashed=self._log is not None)
+        body = Body(bytes_max=self._bytes_max(head), hashed=self._log is not None)
         kept = bytearray()
-        async for piece in _pieces(receive):
+        async for piece in pieces(receive):
             body.add(piece)
-            if body.size > self._body_bytes_max:
+            if body.too_large:
                 kept.clear()  # read to its end, so that the client hears the answer
             elif parser is None:
                 kept += piece
             else:
-                with self.store.lock:
-                    parser.feed(piece)
+                await self._feed(parser, piece)
         return replace(head, body=kept, upload=parser), body
+
+    def _bytes_max(self, head: Request) -> int:
+        try:
+            return min(self._body_bytes_max, find_route(self._routes, head)[0].body_bytes_max)
+        except ServiceError:
+            return self._body_bytes_max  # the answer will say it
+
+    async def _feed(self, parser: UploadParser, piece: bytes) -> None:
+        """Read on in an upload, and let others in after each group of lines."""
+        steps = parser.feed_in_steps(piece)
+        while True:
+            with self.store.lock:
+                if next(steps, True):
+                    return
+            await asyncio.sleep(0)
 
     def _early_parser(self, head: Request) -> UploadParser | None:
         if head.headers.get("authorization") != self._authorization:
@@ -167,7 +190,7 @@ class SandboxApp:
             except ServiceError:
                 return None  # the answer will say it
 
-    def _answer(self, request: Request, *, too_large: bool) -> Response:
+    def _answer(self, request: Request, *, too_large: bool) -> "Response | _Unfinished":
         try:
             if request.headers.get("authorization") != self._authorization:
                 raise unknown_token()
@@ -187,7 +210,7 @@ class SandboxApp:
                 if account_id != self._account_id:
                     raise foreign_account()
 
-    def _dispatch(self, request: Request) -> Response:
+    def _dispatch(self, request: Request) -> "Response | _Unfinished":
         route, free = find_route(self._routes, request)
         struck = self._faults.strike(route.kind)
         if struck & LOCKOUTS:
@@ -197,12 +220,22 @@ class SandboxApp:
         if refusal is not None:
             return refusal
         try:
-            response = route.answer(request.suffering(struck), *free)
+            answer = route.answer(request.suffering(struck), *free)
         except ServiceError as error:
             return failure(error)
-        return self._faults.replacement(struck, response)
+        if isinstance(answer, Response):
+            return self._faults.replacement(struck, answer)
+        return _Unfinished(answer, struck)
 
-    def _record(self, request: Request, response: Response, body: "_Body") -> None:
+    async def _finish(self, begun: "_Unfinished") -> Response:
+        try:
+            response = await take_steps(begun.steps, self.store.lock)
+        except ServiceError as error:
+            return failure(error)
+        with self.store.lock:
+            return self._faults.replacement(begun.struck, response)
+
+    def _record(self, request: Request, response: Response, body: Body) -> None:
         if self._log is not None:
             self._log.append(
                 RequestRecord(
@@ -232,23 +265,12 @@ class SandboxApp:
         await send({"type": "http.response.body", "body": response.body})
 
 
-class _Body:
-    """Size and digest of a body that nobody keeps."""
+@dataclass(frozen=True, slots=True)
+class _Unfinished:
+    """A request that is answered in steps, with the faults it suffers."""
 
-    def __init__(self, *, hashed: bool) -> None:
-        self.size = 0
-        self._digest = hashlib.sha256() if hashed else None
-
-    def add(self, piece: bytes) -> None:
-        """Count a piece."""
-        self.size += len(piece)
-        if self._digest is not None:
-            self._digest.update(piece)
-
-    @property
-    def sha256(self) -> str:
-        """Hexadecimal; empty if it was not asked for."""
-        return "" if self._digest is None else self._digest.hexdigest()
+    steps: Steps
+    struck: frozenset[str]
 
 
 def _head(scope: Scope) -> Request:
@@ -259,16 +281,6 @@ def _head(scope: Scope) -> Request:
         {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
         b"",
     )
-
-
-async def _pieces(receive: Receive) -> AsyncIterator[bytes]:
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ConnectionResetError("the client went away before the end of its request")
-        yield message.get("body", b"")
-        more = message.get("more_body", False)
 
 
 async def _cut(scope: Scope, receive: Receive) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FOREVER = 2**62  # `until_seq` of a row that nothing has replaced or removed
 
 _TABLES = """
@@ -46,6 +46,23 @@ CREATE TABLE kv_entries (
 CREATE INDEX kv_entries_by_key ON kv_entries (namespace_id, key, seq);
 """
 
+# What each format has beyond the one before it.
+_ADDED = {
+    2: """
+ALTER TABLE kv_namespaces ADD COLUMN jurisdiction TEXT;
+ALTER TABLE kv_namespaces ADD COLUMN mode TEXT;
+
+-- Workers: an upload or a change of a secret makes a version, a deployment gives it traffic.
+-- `secrets` is JSON, name -> the number of the change that set it. The values are not kept.
+CREATE TABLE script_versions (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, version_id TEXT NOT NULL UNIQUE, script TEXT NOT NULL,
+  created_at REAL NOT NULL, source TEXT NOT NULL, message TEXT, secrets TEXT NOT NULL);
+CREATE TABLE script_deployments (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, deployment_id TEXT NOT NULL UNIQUE, script TEXT NOT NULL,
+  created_at REAL NOT NULL, source TEXT NOT NULL, message TEXT, versions TEXT NOT NULL)
+""",
+}
+
 
 class StateFolderError(Exception):
     """The state folder cannot be used: held by another process, or of another format."""
@@ -70,10 +87,12 @@ class Database:
 
     def _prepare(self) -> None:
         version = self.connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
+        if 0 <= version < FORMAT_VERSION:
+            added = [_ADDED[one] for one in range(max(version, 1) + 1, FORMAT_VERSION + 1)]
             with self.transaction():
-                for statement in _TABLES.split(";"):
-                    self.connection.execute(statement)
+                for tables in [*([_TABLES] if version == 0 else []), *added]:
+                    for statement in tables.split(";"):
+                        self.connection.execute(statement)
                 self.connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
         elif version != FORMAT_VERSION:
             self.close()
@@ -81,6 +100,13 @@ class Database:
                 f"{self.folder} holds state of format {version}, this is format {FORMAT_VERSION}; "
                 "name another folder"
             )
+
+    def connect(self) -> sqlite3.Connection:
+        """One more connection, for reads of another thread beside the writes of this one."""
+        path = self.folder / "state.sqlite3"
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA query_only = ON")
+        return connection
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

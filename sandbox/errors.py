@@ -245,6 +245,11 @@ def invalid_kv(text: str, *, status: int = 400) -> ServiceError:
     return ServiceError(status, 10001, text)
 
 
+def too_many_namespace_writes() -> ServiceError:
+    """Two writes to one namespace of KV Instant within a second."""
+    return ServiceError(429, 10429, "too many writes to the namespace; at most one per second")  # U
+
+
 def too_many_kv_writes() -> ServiceError:
     """The same key twice within a second."""
     return ServiceError(429, 10429, "too many writes to the same key; at most one per second")  # U

@@ -14,7 +14,7 @@ from sandbox.limits import (
     INDEXED_STRING_BYTES_MAX,
 )
 from sandbox.metadata import look_up
-from sandbox.vector_store import MetadataIndex, StoredVector
+from sandbox.vector_reader import MetadataIndex, StoredVector
 
 _ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
     "$lt": operator.lt,

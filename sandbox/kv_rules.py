@@ -9,6 +9,8 @@ import orjson
 
 from sandbox.errors import invalid_kv
 from sandbox.limits import (
+    KV_INSTANT_KEY_BYTES_MAX,
+    KV_INSTANT_VALUE_BYTES_MAX,
     KV_KEY_BYTES_MAX,
     KV_METADATA_BYTES_MAX,
     KV_PAIRS_MAX,
@@ -30,7 +32,33 @@ class KvPair:
     expiration: int | None = None  # Unix seconds
 
 
-def check_key(key: object) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KvLimits:
+    """What one entry of a namespace may be."""
+
+    key_bytes_max: int = KV_KEY_BYTES_MAX
+    value_bytes_max: int = KV_VALUE_BYTES_MAX
+    metadata: bool = True
+
+
+ORDINARY = KvLimits()
+KV_INSTANT = KvLimits(
+    key_bytes_max=KV_INSTANT_KEY_BYTES_MAX,
+    value_bytes_max=KV_INSTANT_VALUE_BYTES_MAX,
+    metadata=False,
+)
+
+
+def check_pair(pair: KvPair, limits: KvLimits) -> KvPair:
+    """The pair. Raises ServiceError for one that its namespace does not take."""
+    check_key(pair.key, limits.key_bytes_max)
+    check_value(pair.value, limits.value_bytes_max)
+    if pair.metadata is not None and not limits.metadata:
+        raise invalid_kv("metadata is not supported by namespaces of mode instant")
+    return pair
+
+
+def check_key(key: object, bytes_max: int = KV_KEY_BYTES_MAX) -> str:
     """The key. Raises ServiceError for one that KV does not take."""
     if not isinstance(key, str) or key in {"", ".", ".."}:
         raise invalid_kv("key must be a non-empty string other than '.' and '..'")
@@ -38,16 +66,16 @@ def check_key(key: object) -> str:
         size = len(key.encode())
     except UnicodeEncodeError as error:
         raise invalid_kv("key is not valid Unicode") from error
-    if size > KV_KEY_BYTES_MAX:
-        text = f"UTF-8 encoded length of {size} exceeds key length limit of {KV_KEY_BYTES_MAX}"
+    if size > bytes_max:
+        text = f"UTF-8 encoded length of {size} exceeds key length limit of {bytes_max}"
         raise invalid_kv(text, status=414)
     return key
 
 
-def check_value(value: bytes) -> bytes:
-    """The value. Raises ServiceError above 25 MiB."""
-    if len(value) > KV_VALUE_BYTES_MAX:
-        text = f"value length of {len(value)} exceeds limit of {KV_VALUE_BYTES_MAX}"
+def check_value(value: bytes, bytes_max: int = KV_VALUE_BYTES_MAX) -> bytes:
+    """The value. Raises ServiceError above 25 MiB, or above the limit of its namespace."""
+    if len(value) > bytes_max:
+        text = f"value length of {len(value)} exceeds limit of {bytes_max}"
         raise invalid_kv(text, status=413)
     return value
 
@@ -117,7 +145,7 @@ def _pair(member: object, *, now: float) -> KvPair:
         raise invalid_kv("expected objects with key, value, metadata, expiration, base64")
     return KvPair(
         key=check_key(member.get("key")),
-        value=check_value(_value(member)),
+        value=_value(member),
         metadata=check_metadata(member.get("metadata")),
         expiration=check_expiry(member.get("expiration"), member.get("expiration_ttl"), now=now),
     )

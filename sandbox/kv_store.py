@@ -1,42 +1,31 @@
-"""Workers KV: namespaces, and entries whose changes readers see late."""
+"""The entries of Workers KV, whose changes readers see late."""
 
 import base64
 import binascii
-import hashlib
-import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sandbox.chance import Chance
 from sandbox.clock import Clock
 from sandbox.database import Database
-from sandbox.errors import (
-    duplicate_title,
-    invalid_kv,
-    namespace_not_found,
-    too_many_kv_writes,
-)
+from sandbox.errors import invalid_kv, too_many_kv_writes, too_many_namespace_writes
+from sandbox.kv_namespaces import KvNamespaces
 from sandbox.kv_rules import KvPair
-from sandbox.limits import KV_NAMESPACES_MAX, KV_TITLE_BYTES_MAX
+from sandbox.limits import KV_INSTANT_KEYS_MAX, KV_KEY_BYTES_MAX
 from sandbox.profile import Profile
 
 # The newest version that readers see, per key; `removed` and expired ones are sorted out after.
 _VISIBLE = (
-    "SELECT key, value, metadata, expiration FROM kv_entries AS entry "
+    "SELECT key, {value}, metadata, expiration FROM kv_entries AS entry "
     "WHERE namespace_id = :namespace AND {condition} "
     "AND value IS NOT NULL AND (expiration IS NULL OR expiration > :now) "
     "AND seq = (SELECT max(seq) FROM kv_entries AS other WHERE other.namespace_id = :namespace "
     "AND other.key = entry.key AND other.visible_at <= :now) "
-    "ORDER BY key"
+    "ORDER BY key LIMIT :limit"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class KvNamespace:
-    """One KV namespace."""
-
-    namespace_id: str
-    title: str
+_LAST_CHARACTER = "\U0010ffff"
+_BEYOND = _LAST_CHARACTER * (KV_KEY_BYTES_MAX // 4)  # sorts after whatever may follow a prefix
+ENTRIES_PER_REMOVAL = 500  # values of 25 MiB and their pages are freed with them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,61 +44,29 @@ class KvStore:
         self._profile = profile
         self._clock = clock
         self._chance = Chance(profile.seed)
+        self.namespaces = KvNamespaces(database, clock)
         # A cache, not state: a restart forgets it. (namespace, key) -> end of the cached miss
         self._misses: dict[tuple[str, str], float] = {}
+        while self.remove_orphans():
+            pass
 
-    # Namespaces -----------------------------------------------------------------------------
-
-    def create_namespace(self, title: object) -> KvNamespace:
-        """Create. Raises ServiceError for a bad or a used title."""
-        title = _checked_title(title)
-        count = len(self.namespaces())
-        if count >= KV_NAMESPACES_MAX:
-            raise invalid_kv(f"at most {KV_NAMESPACES_MAX} namespaces per account")
-        seed = f"{title}/{self._clock.now()}/{count}"
-        namespace = KvNamespace(hashlib.sha256(seed.encode()).hexdigest()[:32], title)
-        self._write_namespace(
-            "INSERT INTO kv_namespaces (title, namespace_id) VALUES (?, ?)", namespace
+    def remove_orphans(self) -> bool:
+        """Drop some entries of deleted namespaces; False when none are left."""
+        # One look-up per namespace that has entries, and none per entry.
+        found = self._database.connection.execute(
+            "WITH RECURSIVE held (id) AS (SELECT min(namespace_id) FROM kv_entries UNION ALL "
+            "SELECT (SELECT min(namespace_id) FROM kv_entries WHERE namespace_id > id) FROM held "
+            "WHERE id IS NOT NULL) SELECT id FROM held WHERE id IS NOT NULL "
+            "AND id NOT IN (SELECT namespace_id FROM kv_namespaces) LIMIT 1"
+        ).fetchone()
+        if found is None:
+            return False
+        self._database.connection.execute(
+            "DELETE FROM kv_entries WHERE seq IN "
+            "(SELECT seq FROM kv_entries WHERE namespace_id = ? LIMIT ?)",
+            (found[0], ENTRIES_PER_REMOVAL),
         )
-        return namespace
-
-    def rename_namespace(self, namespace_id: str, title: object) -> KvNamespace:
-        """Rename. Raises ServiceError for a bad or a used title."""
-        namespace = KvNamespace(self.namespace(namespace_id).namespace_id, _checked_title(title))
-        self._write_namespace(
-            "UPDATE kv_namespaces SET title = ? WHERE namespace_id = ?", namespace
-        )
-        return namespace
-
-    def _write_namespace(self, statement: str, namespace: KvNamespace) -> None:
-        try:
-            self._database.connection.execute(statement, (namespace.title, namespace.namespace_id))
-        except sqlite3.IntegrityError as error:
-            raise duplicate_title() from error
-
-    def delete_namespace(self, namespace_id: str) -> None:
-        """Forget a namespace and all it holds."""
-        self.namespace(namespace_id)
-        with self._database.transaction() as connection:
-            for table in ("kv_entries", "kv_namespaces"):
-                connection.execute(
-                    f"DELETE FROM {table} WHERE namespace_id = ?",  # noqa: S608 - a constant
-                    (namespace_id,),
-                )
-
-    def namespace(self, namespace_id: str) -> KvNamespace:
-        """The namespace of this id. Raises ServiceError without one."""
-        for namespace in self.namespaces():
-            if namespace.namespace_id == namespace_id:
-                return namespace
-        raise namespace_not_found()
-
-    def namespaces(self) -> list[KvNamespace]:
-        """All of them, by id."""
-        rows = self._database.connection.execute(
-            "SELECT namespace_id, title FROM kv_namespaces ORDER BY namespace_id"
-        )
-        return [KvNamespace(*row) for row in rows]
+        return True
 
     # Writes ---------------------------------------------------------------------------------
 
@@ -117,6 +74,7 @@ class KvStore:
         """Take one entry. Raises ServiceError if the key was written a moment ago."""
         if self._too_soon(namespace_id, pair.key):
             raise too_many_kv_writes()
+        self.check_instant(namespace_id, [pair.key])
         with self._database.transaction():
             self._append(namespace_id, pair.key, pair, self._profile.kv_visible_after_s)
 
@@ -124,20 +82,30 @@ class KvStore:
         """Take a removal; a key that does not exist is no error."""
         if self._too_soon(namespace_id, key):
             raise too_many_kv_writes()
+        self.check_instant(namespace_id, [])
         with self._database.transaction():
             self._append(namespace_id, key, None, self._profile.kv_visible_after_s)
 
-    def write_bulk(
-        self, namespace_id: str, pairs: Iterable[tuple[str, KvPair | None]], *, partial: bool
-    ) -> list[str]:
-        """Take many entries (None removes); returns the keys that were left out.
+    def partial_by_chance(self) -> bool:
+        """Whether the next bulk request leaves some keys out."""
+        return self._chance.strikes("partial", self._profile.kv_partial_rate)
 
-        Left out are keys written a moment ago and, with `partial` or by chance, every third one.
+    def write_some(
+        self,
+        namespace_id: str,
+        pairs: Sequence[tuple[str, KvPair | None]],
+        *,
+        first: int,
+        partial: bool,
+    ) -> list[str]:
+        """Take a group of a bulk request (None removes); returns the keys that were left out.
+
+        `first` is the ordinal of the group's first pair in the request. Left out are keys written
+        a moment ago and, with `partial`, every third one of the request.
         """
-        partial |= self._chance.strikes("partial", self._profile.kv_partial_rate)
         left_out: list[str] = []
         with self._database.transaction():
-            for ordinal, (key, pair) in enumerate(pairs):
+            for ordinal, (key, pair) in enumerate(pairs, first):
                 if (partial and ordinal % 3 == 0) or self._too_soon(namespace_id, key):
                     left_out.append(key)
                 else:
@@ -146,7 +114,7 @@ class KvStore:
 
     def plant(self, namespace_id: str, key: str, pair: KvPair | None) -> None:
         """Change an entry so that every reader sees it at once."""
-        self.namespace(namespace_id)
+        self.namespaces.get(namespace_id)
         with self._database.transaction():
             self._append(namespace_id, key, pair, 0.0)
         self._misses.pop((namespace_id, key), None)
@@ -160,6 +128,23 @@ class KvStore:
         ).fetchone()
         gap_s = self._profile.kv_write_gap_s
         return row[0] is not None and self._clock.now() - float(row[0]) < gap_s
+
+    def check_instant(self, namespace_id: str, written: Sequence[str]) -> None:
+        """What KV Instant adds: a write a second and 10,000 keys, both for the whole namespace.
+
+        `written` are the keys that the request would write. Raises ServiceError.
+        """
+        if not self.namespaces.get(namespace_id).is_instant:
+            return
+        last = self._database.connection.execute(
+            "SELECT max(written_at) FROM kv_entries WHERE namespace_id = ?", (namespace_id,)
+        ).fetchone()[0]
+        if last is not None and self._clock.now() - last < self._profile.kv_write_gap_s:
+            raise too_many_namespace_writes()
+        held = {pair.key for pair in self._visible(namespace_id, "1", {}, values=False)}
+        count = len(held.union(written))
+        if written and count > KV_INSTANT_KEYS_MAX:
+            raise invalid_kv(f"at most {KV_INSTANT_KEYS_MAX} keys in the namespace, got {count}")
 
     def _append(self, namespace_id: str, key: str, pair: KvPair | None, delay_s: float) -> None:
         """Add a version, and drop those that no reader can see any more."""
@@ -198,16 +183,22 @@ class KvStore:
         return self._visible(namespace_id, "1", {})
 
     def list_page(self, namespace_id: str, *, prefix: str, limit: int, cursor: str) -> KeyPage:
-        """A page of keys in UTF-8 order; now and then an empty one that still has a cursor."""
+        """A page of keys in UTF-8 order; now and then an empty one that still has a cursor.
+
+        A namespace of KV Instant lists all keys in one page.
+        """
         after, was_empty = _decoded(cursor) if cursor else ("", False)
-        if not was_empty and self._chance.strikes("empty-page", self._profile.kv_empty_page_rate):
+        if self.namespaces.get(namespace_id).is_instant:
+            limit = KV_INSTANT_KEYS_MAX
+        elif not was_empty and self._chance.strikes("empty-page", self._profile.kv_empty_page_rate):
             return KeyPage(entries=[], cursor=_encoded(after, was_empty=True))
         found = list(
             self._visible(
                 namespace_id,
-                "key > :after AND substr(key, 1, :prefix_characters) = :prefix",
-                {"after": after, "prefix": prefix, "prefix_characters": len(prefix)},
+                "key > :after AND key >= :prefix AND key <= :beyond",
+                {"after": after, "prefix": prefix, "beyond": prefix + _BEYOND},
                 limit + 1,
+                values=False,
             )
         )
         more = len(found) > limit
@@ -217,20 +208,20 @@ class KvStore:
         )
 
     def _visible(
-        self, namespace_id: str, condition: str, values: dict[str, str | int], limit: int = -1
+        self,
+        namespace_id: str,
+        condition: str,
+        parameters: dict[str, str | int],
+        limit: int = -1,
+        *,
+        values: bool = True,
     ) -> Iterator[KvPair]:
         rows = self._database.connection.execute(
-            _VISIBLE.format(condition=condition) + " LIMIT :limit",
-            {"namespace": namespace_id, "now": self._clock.now(), "limit": limit, **values},
+            _VISIBLE.format(condition=condition, value="value" if values else "x''"),
+            {"namespace": namespace_id, "now": self._clock.now(), "limit": limit, **parameters},
         )
         for key, value, metadata, expiration in rows:
             yield KvPair(key=key, value=value, metadata=metadata, expiration=expiration)
-
-
-def _checked_title(title: object) -> str:
-    if not isinstance(title, str) or not 0 < len(title.encode()) <= KV_TITLE_BYTES_MAX:
-        raise invalid_kv(f"title must be a string of 1 to {KV_TITLE_BYTES_MAX} bytes")
-    return title
 
 
 def _encoded(after: str, *, was_empty: bool) -> str:

@@ -12,6 +12,7 @@ from sandbox.errors import ServiceError, invalid_kv
 from sandbox.ndjson import UploadParser
 
 Result = Any  # what orjson can write
+_DIGITS_MAX = 12  # no number in a query string is longer
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,15 @@ class Response:
 
 
 CUT = Response(0, b"", cut=True)
+
+
+def whole_number(request: Request, name: str, default: int, least: int, most: int) -> int:
+    """A parameter of the query, within its range. Raises ServiceError outside of it."""
+    given = request.parameters.get(name, str(default))
+    number = int(given) if given.isascii() and given.isdigit() and len(given) < _DIGITS_MAX else -1
+    if not least <= number <= most:
+        raise invalid_kv(f"{name} must be in the range [{least}, {most}]")
+    return int(given)
 
 
 def success(result: Result, **members: Result) -> Response:

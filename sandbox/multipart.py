@@ -5,6 +5,9 @@ from email.message import Message
 
 from sandbox.errors import ServiceError
 
+_PARTS_MAX = 100  # no client sends more than two
+_HEAD_BYTES_MAX = 8_192  # of one part
+
 
 def parse_form(
     body: bytes | bytearray, content_type: str, *, refusal: ServiceError
@@ -16,13 +19,15 @@ def parse_form(
     delimiter = b"--" + boundary.encode("latin-1")
     parts: dict[str, bytes] = {}
     start = body.find(delimiter)
-    while start >= 0:
+    for _ in range(_PARTS_MAX):
+        if start < 0:
+            break
         start += len(delimiter)
         if body[start : start + 2] == b"--":
             return parts
         end = body.find(b"\r\n" + delimiter, start)
         head_end = body.find(b"\r\n\r\n", start, end)
-        if end < 0 or head_end < 0:
+        if end < 0 or not 0 <= head_end - start <= _HEAD_BYTES_MAX:
             break
         name = _part_name(bytes(body[start:head_end]))
         if name is not None:

@@ -1,7 +1,8 @@
 """Reads an upload as fast as it is written; one bad line refuses the whole of it."""
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -19,6 +20,7 @@ from sandbox.errors import (
     wrong_width,
 )
 from sandbox.limits import (
+    LINE_BYTES_MAX,
     VECTOR_ID_BYTES_MAX,
     VECTOR_NAMESPACE_BYTES_MAX,
     VECTORS_PER_UPLOAD_MAX,
@@ -28,7 +30,8 @@ from sandbox.values_file import FLOAT32
 
 _MEMBERS = frozenset({"id", "values", "namespace", "metadata"})
 _ROWS_PER_BLOCK = 128  # under 1 MB of values: the same warm memory is filled again and again
-
+_LINES_PER_STEP = 256  # at most about 50 ms, with 1536 values a line
+_BLANK = re.compile(rb"\s*")  # also many lines of it, in one call
 
 _Line = tuple[str, str | None, bytes | None]  # id, namespace, metadata
 
@@ -67,26 +70,51 @@ class UploadParser:
         self._waiting: list[_Line] = []  # rows of the block
         self._vectors: list[UploadedVector] = []
         self._unfinished: list[bytes] = []  # pieces of the last line
+        self._unfinished_bytes = 0
         self._refusal: ServiceError | None = None
 
     def feed(self, piece: bytes | bytearray) -> None:
         """Read on. After the first bad line the rest is only let through."""
-        start = 0
+        for _ in self.feed_in_steps(piece):
+            pass
+
+    def feed_in_steps(self, piece: bytes | bytearray) -> Iterator[None]:
+        """The same, with a pause for other work after each group of lines."""
+        start = lines = 0
         while self._refusal is None:
+            if not self._unfinished:
+                blank = _BLANK.match(piece, start)
+                start = start if blank is None else blank.end()
             end = piece.find(b"\n", start)
             if end < 0:
-                self._unfinished.append(bytes(piece[start:]))
+                self._keep_unfinished(piece, start)
                 return
-            line = bytes(piece[start:end])
-            if self._unfinished:
-                line = b"".join([*self._unfinished, line])
-                self._unfinished.clear()
-            self._read_line(line)
+            self._read_line(self._finished(bytes(piece[start:end])))
             start = end + 1
+            lines += 1
+            if lines % _LINES_PER_STEP == 0:
+                yield
+
+    def _keep_unfinished(self, piece: bytes | bytearray, start: int) -> None:
+        """Keep the beginning of a line; of one that is too long, only as much as shows that."""
+        room = LINE_BYTES_MAX + 1 - self._unfinished_bytes
+        kept = bytes(piece[start : start + room])
+        if kept:
+            self._unfinished.append(kept)
+            self._unfinished_bytes += len(kept)
+
+    def _finished(self, end: bytes) -> bytes:
+        """The whole line."""
+        if not self._unfinished:
+            return end
+        line = b"".join([*self._unfinished, end])
+        self._unfinished.clear()
+        self._unfinished_bytes = 0
+        return line
 
     def finish(self) -> list[UploadedVector]:
         """Every vector, in order. Raises ServiceError for the first line the service refuses."""
-        self._read_line(b"".join(self._unfinished))
+        self._read_line(self._finished(b""))
         self._flush()
         if self._refusal is not None:
             raise self._refusal
@@ -100,6 +128,8 @@ class UploadParser:
         if self._refusal is not None or not (line.startswith(b"{") or line.strip()):
             return
         try:
+            if len(line) > LINE_BYTES_MAX:
+                raise unparsable_upload()
             with np.errstate(over="ignore"):
                 self._waiting.append(self._reader.read(line, self._block[len(self._waiting)]))
         except ServiceError as error:
@@ -176,7 +206,7 @@ class _LineReader:
     ) -> _Line:
         if not isinstance(vector_id, str) or not vector_id:
             raise unparsable_upload()
-        _check_bytes(vector_id, VECTOR_ID_BYTES_MAX, id_too_long)
+        check_id(vector_id)
         if namespace is not None:
             if not isinstance(namespace, str):
                 raise unparsable_upload()
@@ -190,6 +220,11 @@ class _LineReader:
         if not math.isfinite(values.dot(values)) and not np.isfinite(values).all():
             raise unparsable_upload()
         return vector_id, namespace or None, metadata
+
+
+def check_id(vector_id: str) -> None:
+    """Raises ServiceError for a vector id beyond 64 bytes."""
+    _check_bytes(vector_id, VECTOR_ID_BYTES_MAX, id_too_long)
 
 
 def _check_bytes(text: str, size_max: int, refusal: Callable[[int, int], ServiceError]) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sandbox.filters import Condition, matches
 from sandbox.vector_indexes import VectorIndex
-from sandbox.vector_store import StoredVector, VectorStore
+from sandbox.vector_reader import SearchView, StoredVector
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Match:
 
 
 def nearest(
-    store: VectorStore,
+    view: SearchView,
     index: VectorIndex,
     wanted: NDArray[np.float32],
     *,
@@ -31,44 +31,44 @@ def nearest(
 ) -> list[Match]:
     """The `top_k` nearest vectors of the state, nearest first; equal scores by position."""
     if conditions:
-        candidates = list(_filtered(store, index, seq, namespace, conditions))
+        candidates = list(_filtered(view, index, seq, namespace, conditions))
         positions = np.array([one.position for one in candidates], np.int64)
-        distances = _distances(store, index, wanted, positions)
+        distances = _distances(view, index, wanted, positions)
         return [
             Match(candidates[place], _score(index, distances[place]))
             for place in _smallest(distances, top_k)
         ]
-    keys, positions = store.positions(index, seq, namespace)
-    distances = _distances(store, index, wanted, positions)
+    keys, positions = view.positions(index, seq, namespace)
+    distances = _distances(view, index, wanted, positions)
     places = _smallest(distances, top_k)
-    found = store.by_row_keys(index, [keys[place] for place in places], seq)
+    found = view.by_row_keys(index, [keys[place] for place in places], seq)
     return [
         Match(found[int(positions[place])], _score(index, distances[place])) for place in places
     ]
 
 
 def _filtered(
-    store: VectorStore,
+    view: SearchView,
     index: VectorIndex,
     seq: int,
     namespace: str | None,
     conditions: Sequence[Condition],
 ) -> Iterator[StoredVector]:
-    indexes = {one.property: one for one in store.metadata_indexes(index, seq)}
-    for vector in store.all(index, seq, order="position"):
+    indexes = {one.property: one for one in view.metadata_indexes(index, seq)}
+    for vector in view.all(index, seq, order="position"):
         if namespace in {None, vector.namespace} and matches(vector, conditions, indexes):
             yield vector
 
 
 def _distances(
-    store: VectorStore,
+    view: SearchView,
     index: VectorIndex,
     wanted: NDArray[np.float32],
     positions: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Smaller is nearer, in every metric."""
     distances = np.empty(len(positions))
-    for places, rows in store.values_file(index).read_blocks(positions):
+    for places, rows in view.values.read_blocks(positions):
         if index.metric == "euclidean":
             distances[places] = np.linalg.norm(rows - wanted, axis=1)
             continue

@@ -1,6 +1,6 @@
-"""Routes of Workers KV: requests into store calls, results into answers."""
+"""Routes of KV entries: requests into store calls, results into answers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -8,30 +8,34 @@ import orjson
 from sandbox.clock import Clock
 from sandbox.errors import invalid_kv, key_not_found
 from sandbox.kv_rules import (
+    KV_INSTANT,
+    ORDINARY,
+    KvLimits,
     KvPair,
     check_expiry,
     check_key,
     check_metadata,
-    check_value,
+    check_pair,
     parse_keys,
     parse_pairs,
 )
-from sandbox.kv_store import KvNamespace
 from sandbox.limits import (
+    BODY_BYTES_MAX,
     KV_LIST_LIMIT_MAX,
     KV_LIST_LIMIT_MIN,
-    KV_NAMESPACES_PER_PAGE_DEFAULT,
-    KV_NAMESPACES_PER_PAGE_MAX,
+    KV_READ_BYTES_MAX,
     KV_READ_KEYS_MAX,
 )
-from sandbox.messages import Request, Response, success
+from sandbox.messages import Request, Response, success, whole_number
 from sandbox.multipart import parse_form
+from sandbox.routes_kv_namespaces import BAD_BODY, NAMESPACE
 from sandbox.routing import Route
+from sandbox.steps import THREAD_BYTES_MIN, Steps
 from sandbox.store import SandboxStore
 
-_PREFIX = "accounts/{account}/storage/kv/namespaces"
 _DIGITS_MAX = 12  # no number in a query string is longer
-_BAD_BODY = "could not parse the request body"
+_GROUP_BYTES_MAX = 2_000_000  # of a bulk write, taken at once: a few milliseconds
+_GROUP_PAIRS_MAX = 100
 
 
 class KvRoutes:
@@ -43,86 +47,58 @@ class KvRoutes:
 
     def routes(self) -> list[Route]:
         """All of them."""
-        namespace = _PREFIX + "/{namespace}"
-        value, write, bulk, read = namespace + "/values/{key}", "kv-write", "kv-bulk", "kv-read"
+        namespace, value = NAMESPACE, NAMESPACE + "/values/{key}"
+        write, bulk, read, large = "kv-write", "kv-bulk", "kv-read", BODY_BYTES_MAX
         return [
-            Route("POST", _PREFIX, self.create),
-            Route("GET", _PREFIX, self.list_namespaces),
-            Route("GET", namespace, self.get),
-            Route("PUT", namespace, self.rename),
-            Route("DELETE", namespace, self.delete),
-            Route("PUT", namespace + "/bulk", self.write_bulk, bulk),
-            Route("DELETE", namespace + "/bulk", self.delete_bulk, bulk),
-            Route("POST", namespace + "/bulk/delete", self.delete_bulk, bulk),
+            Route("PUT", namespace + "/bulk", self.write_bulk, bulk, large),
+            Route("DELETE", namespace + "/bulk", self.delete_bulk, bulk, large),
+            Route("POST", namespace + "/bulk/delete", self.delete_bulk, bulk, large),
             Route("POST", namespace + "/bulk/get", self.read_bulk, read),
             Route("GET", namespace + "/keys", self.list_keys, read),
             Route("GET", value, self.read_value, read),
-            Route("PUT", value, self.write_value, write),
+            Route("PUT", value, self.write_value, write, large),
             Route("DELETE", value, self.delete_value, write),
             Route("GET", namespace + "/metadata/{key}", self.read_metadata, read),
         ]
 
-    # Namespaces -----------------------------------------------------------------------------
-
-    def create(self, request: Request) -> Response:
-        """Create a KV namespace; answers 200, not 201."""
-        return success(_namespace_object(self._kv.create_namespace(_title(request))))
-
-    def list_namespaces(self, request: Request) -> Response:
-        """A page of namespaces."""
-        page = _whole_number(request, "page", 1, 1, 1_000_000)
-        per_page = _whole_number(
-            request, "per_page", KV_NAMESPACES_PER_PAGE_DEFAULT, 1, KV_NAMESPACES_PER_PAGE_MAX
-        )
-        namespaces = _ordered(
-            self._kv.namespaces(),
-            request.parameters.get("order", "id"),
-            request.parameters.get("direction", "asc"),
-        )
-        shown = namespaces[(page - 1) * per_page : page * per_page]
-        return success(
-            [_namespace_object(one) for one in shown],
-            result_info={
-                "count": len(shown),
-                "page": page,
-                "per_page": per_page,
-                "total_count": len(namespaces),
-                "total_pages": -(-len(namespaces) // per_page),
-            },
-        )
-
-    def get(self, _: Request, namespace_id: str) -> Response:
-        """One namespace."""
-        return success(_namespace_object(self._kv.namespace(namespace_id)))
-
-    def rename(self, request: Request, namespace_id: str) -> Response:
-        """Give a namespace another title."""
-        namespace = self._kv.rename_namespace(namespace_id, _title(request))
-        return success(_namespace_object(namespace))
-
-    def delete(self, _: Request, namespace_id: str) -> Response:
-        """Delete a namespace with its entries."""
-        self._kv.delete_namespace(namespace_id)
-        return success(None)
-
     # Bulk -----------------------------------------------------------------------------------
 
-    def write_bulk(self, request: Request, namespace_id: str) -> Response:
+    def write_bulk(self, request: Request, namespace_id: str) -> Steps:
         """Write up to 10,000 entries; some may be left out and named."""
-        pairs = parse_pairs(request.body, now=self._clock.now())
-        return self._bulk(request, namespace_id, [(pair.key, pair) for pair in pairs])
+        now = self._clock.now()
 
-    def delete_bulk(self, request: Request, namespace_id: str) -> Response:
+        def parse() -> list[tuple[str, KvPair | None]]:
+            return [(pair.key, pair) for pair in parse_pairs(request.body, now=now)]
+
+        return self._bulk(request, namespace_id, parse)
+
+    def delete_bulk(self, request: Request, namespace_id: str) -> Steps:
         """Delete up to 10,000 keys; some may be left out and named."""
-        keys = dict.fromkeys(parse_keys(request.body))
-        return self._bulk(request, namespace_id, [(key, None) for key in keys])
+
+        def parse() -> list[tuple[str, KvPair | None]]:
+            return [(key, None) for key in dict.fromkeys(parse_keys(request.body))]
+
+        return self._bulk(request, namespace_id, parse)
 
     def _bulk(
-        self, request: Request, namespace_id: str, pairs: Sequence[tuple[str, KvPair | None]]
-    ) -> Response:
-        self._kv.namespace(namespace_id)
-        partial = "kv-partial" in request.struck
-        left_out = self._kv.write_bulk(namespace_id, pairs, partial=partial)
+        self,
+        request: Request,
+        namespace_id: str,
+        parse: Callable[[], Sequence[tuple[str, KvPair | None]]],
+    ) -> Steps:
+        """Take the pairs group by group: a kill in between leaves the request half taken."""
+        pairs = (yield parse) if len(request.body) >= THREAD_BYTES_MIN else parse()
+        limits = self._limits(namespace_id)
+        written = [check_pair(pair, limits).key for _, pair in pairs if pair is not None]
+        self._kv.check_instant(namespace_id, written)
+        partial = self._kv.partial_by_chance() or "kv-partial" in request.struck
+        left_out: list[str] = []
+        for first, end in _groups(pairs):
+            if first:
+                yield None
+            left_out += self._kv.write_some(
+                namespace_id, pairs[first:end], first=first, partial=partial
+            )
         return success(
             {
                 "successful_key_count": len(pairs) - len(left_out),
@@ -132,8 +108,8 @@ class KvRoutes:
 
     def read_bulk(self, request: Request, namespace_id: str) -> Response:
         """Read up to 100 values; null for an absent one."""
-        self._kv.namespace(namespace_id)
-        body = request.json(invalid_kv(_BAD_BODY))
+        self._kv.namespaces.get(namespace_id)
+        body = request.json(invalid_kv(BAD_BODY))
         keys = body.get("keys") if isinstance(body, dict) else None
         if not isinstance(keys, list) or not 0 < len(keys) <= KV_READ_KEYS_MAX:
             raise invalid_kv(f"keys must be a list of 1 to {KV_READ_KEYS_MAX} keys")
@@ -141,10 +117,16 @@ class KvRoutes:
         if kind not in ("text", "json") or not isinstance(with_metadata, bool):
             raise invalid_kv("type must be text or json, withMetadata a boolean")
 
+        total = 0
+
         def value_object(key: str) -> Any:
+            nonlocal total
             pair = self._kv.read(namespace_id, key)
             if pair is None:
                 return None
+            total += len(pair.value)
+            if total > KV_READ_BYTES_MAX:
+                raise invalid_kv("Total size of request exceeds the limit of 25MB", status=413)
             value = _value_object(pair, kind)
             if not with_metadata:
                 return value
@@ -158,8 +140,8 @@ class KvRoutes:
 
     def list_keys(self, request: Request, namespace_id: str) -> Response:
         """A page of keys; it may be empty and still not the last."""
-        self._kv.namespace(namespace_id)
-        limit = _whole_number(
+        self._kv.namespaces.get(namespace_id)
+        limit = whole_number(
             request, "limit", KV_LIST_LIMIT_MAX, KV_LIST_LIMIT_MIN, KV_LIST_LIMIT_MAX
         )
         page = self._kv.list_page(
@@ -181,11 +163,11 @@ class KvRoutes:
 
     def write_value(self, request: Request, namespace_id: str, key: str) -> Response:
         """Write one entry: the raw body, or multipart with `value` and `metadata`."""
-        self._kv.namespace(namespace_id)
+        limits = self._limits(namespace_id)
         value, metadata = _value_and_metadata(request)
         pair = KvPair(
             key=check_key(key),
-            value=check_value(value),
+            value=value,
             metadata=check_metadata(metadata),
             expiration=check_expiry(
                 _seconds(request, "expiration"),
@@ -193,12 +175,12 @@ class KvRoutes:
                 now=self._clock.now(),
             ),
         )
-        self._kv.write(namespace_id, pair)
+        self._kv.write(namespace_id, check_pair(pair, limits))
         return success(None)
 
     def delete_value(self, _: Request, namespace_id: str, key: str) -> Response:
         """Delete one entry; absent is no error."""
-        self._kv.namespace(namespace_id)
+        self._kv.namespaces.get(namespace_id)
         self._kv.remove(namespace_id, check_key(key))
         return success(None)
 
@@ -206,35 +188,26 @@ class KvRoutes:
         """The entry's metadata, null without any."""
         return success(_fragment(self._pair(namespace_id, key).metadata))
 
+    def _limits(self, namespace_id: str) -> KvLimits:
+        return KV_INSTANT if self._kv.namespaces.get(namespace_id).is_instant else ORDINARY
+
     def _pair(self, namespace_id: str, key: str) -> KvPair:
-        self._kv.namespace(namespace_id)
+        self._kv.namespaces.get(namespace_id)
         pair = self._kv.read(namespace_id, check_key(key))
         if pair is None:
             raise key_not_found()
         return pair
 
 
-def _namespace_object(namespace: KvNamespace) -> dict[str, Any]:
-    return {
-        "id": namespace.namespace_id,
-        "title": namespace.title,
-        "supports_url_encoding": True,
-    }
-
-
-def _ordered(namespaces: Iterable[KvNamespace], order: str, direction: str) -> list[KvNamespace]:
-    if order not in {"id", "title"} or direction not in {"asc", "desc"}:
-        raise invalid_kv("order must be id or title, direction asc or desc")
-    return sorted(
-        namespaces,
-        key=lambda one: one.title if order == "title" else one.namespace_id,
-        reverse=direction == "desc",
-    )
-
-
-def _title(request: Request) -> Any:
-    body = request.json(invalid_kv(_BAD_BODY))
-    return body.get("title") if isinstance(body, dict) else None
+def _groups(pairs: Sequence[tuple[str, KvPair | None]]) -> Iterator[tuple[int, int]]:
+    """Where each group begins and ends: few pairs, and few bytes where values are large."""
+    first = size = 0
+    for end, (_, pair) in enumerate(pairs):
+        size += 0 if pair is None else len(pair.value)
+        if end > first and (end - first == _GROUP_PAIRS_MAX or size > _GROUP_BYTES_MAX):
+            yield first, end
+            first, size = end, 0 if pair is None else len(pair.value)
+    yield first, len(pairs)
 
 
 def _key_object(pair: KvPair) -> dict[str, Any]:
@@ -280,12 +253,4 @@ def _seconds(request: Request, name: str) -> int | None:
         return None
     if not (given.isascii() and given.isdigit() and len(given) <= _DIGITS_MAX):
         raise invalid_kv(f"{name} is a whole number of seconds")
-    return int(given)
-
-
-def _whole_number(request: Request, name: str, default: int, least: int, most: int) -> int:
-    given = request.parameters.get(name, str(default))
-    number = int(given) if given.isascii() and given.isdigit() and len(given) < _DIGITS_MAX else -1
-    if not least <= number <= most:
-        raise invalid_kv(f"{name} must be in the range [{least}, {most}]")
     return int(given)

@@ -1,5 +1,8 @@
 """The query route: what may be asked, and how matches are answered."""
 
+import contextlib
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,12 +18,17 @@ from sandbox.errors import (
 )
 from sandbox.filters import parse_filter
 from sandbox.limits import TOP_K_DEFAULT, TOP_K_MAX, TOP_K_WITH_CONTENT_MAX
-from sandbox.messages import Request, Response, success
+from sandbox.messages import Request, success
 from sandbox.metadata import selected
+from sandbox.ndjson import check_id
 from sandbox.query import Match, nearest
-from sandbox.values_file import as_float32, widened
+from sandbox.steps import Steps
+from sandbox.values_file import ValuesFile, as_float32, widened
 from sandbox.vector_indexes import VectorIndex
-from sandbox.vector_store import StoredVector, VectorStore
+from sandbox.vector_reader import SearchView, StoredVector
+from sandbox.vector_store import VectorStore
+
+_VALUES_AT_ONCE_MAX = 2_000_000  # 8 MB: a search among more of them runs in a thread
 
 
 class QueryRoute:
@@ -29,45 +37,39 @@ class QueryRoute:
     def __init__(self, vectors: VectorStore) -> None:
         self._vectors = vectors
 
-    def query(self, request: Request, name: str) -> Response:
-        """The nearest vectors to one given by values or by id."""
+    def query(self, request: Request, name: str) -> Steps:
+        """The nearest vectors to one given by values or by id; among many, found in a thread."""
         index = self._vectors.indexes.get(name)
         body = json_object(request)
-        return_values = body.get("returnValues", False)
-        return_metadata = body.get("returnMetadata", "none")
-        namespace = body.get("namespace")
-        if not isinstance(return_values, bool) or not isinstance(namespace, str | None):
-            raise invalid_request("returnValues must be a boolean, namespace a string")
-        if return_metadata not in ("none", "indexed", "all"):
-            raise invalid_return_metadata()
+        wishes = _wishes(body)
         seq = self._vectors.state(index, "query", force_stale="stale" in request.struck)
-        matches = nearest(
-            self._vectors,
-            index,
-            self._wanted(index, body, seq),
-            seq=seq,
-            top_k=_top_k(body, with_content=return_values or return_metadata == "all"),
-            namespace=namespace,
-            conditions=parse_filter(body["filter"]) if body.get("filter") is not None else (),
-        )
+        wanted = self._wanted(index, body, seq)
+        top_k = _top_k(body, with_content=wishes.values or wishes.metadata == "all")
+        conditions = parse_filter(body["filter"]) if body.get("filter") is not None else ()
         indexed = {one.property for one in self._vectors.metadata_indexes(index, seq)}
-
-        def match_object(match: Match) -> dict[str, Any]:
-            members = vector_object(self._vectors, index, match.vector, values=return_values)
-            metadata = members.pop("metadata", None)
-            if return_metadata == "all" and metadata is not None:
-                members["metadata"] = metadata
-            elif return_metadata == "indexed" and match.vector.metadata is not None:
-                members["metadata"] = selected(match.vector.metadata, indexed)
-            return members | {"score": match.score}
-
-        return success({"count": len(matches), "matches": [match_object(one) for one in matches]})
+        count = self._vectors.log.visible(index.index_id).vector_count
+        with contextlib.closing(self._vectors.open_view(index)) as view:
+            search = partial(
+                nearest,
+                view,
+                index,
+                wanted,
+                seq=seq,
+                top_k=top_k,
+                namespace=wishes.namespace,
+                conditions=conditions,
+            )
+            large = count * index.dimensions > _VALUES_AT_ONCE_MAX
+            matches: list[Match] = (yield search) if large else search()
+            found = [_match_object(view, match, wishes, indexed) for match in matches]
+        return success({"count": len(found), "matches": found})
 
     def _wanted(self, index: VectorIndex, body: dict[str, Any], seq: int) -> NDArray[np.float32]:
         values, vector_id = body.get("vector"), body.get("vectorId")
         if (values is None) == (vector_id is None):
             raise invalid_request("give either vector or vectorId")
         if isinstance(vector_id, str):
+            check_id(vector_id)
             found = self._vectors.get(index, [vector_id], seq)
             for vector in found:
                 return self._vectors.values_file(index).read(vector.position)
@@ -82,6 +84,38 @@ class QueryRoute:
         return row
 
 
+@dataclass(frozen=True, slots=True)
+class _Wishes:
+    """What a match is to hold, and where it may lie."""
+
+    values: bool
+    metadata: str  # none, indexed, all
+    namespace: str | None
+
+
+def _wishes(body: dict[str, Any]) -> _Wishes:
+    values = body.get("returnValues", False)
+    metadata = body.get("returnMetadata", "none")
+    namespace = body.get("namespace")
+    if not isinstance(values, bool) or not isinstance(namespace, str | None):
+        raise invalid_request("returnValues must be a boolean, namespace a string")
+    if metadata not in ("none", "indexed", "all"):
+        raise invalid_return_metadata()
+    return _Wishes(values, metadata, namespace)
+
+
+def _match_object(
+    view: SearchView, match: Match, wishes: _Wishes, indexed: set[str]
+) -> dict[str, Any]:
+    members = vector_object(view.values if wishes.values else None, match.vector)
+    metadata = members.pop("metadata", None)
+    if wishes.metadata == "all" and metadata is not None:
+        members["metadata"] = metadata
+    elif wishes.metadata == "indexed" and match.vector.metadata is not None:
+        members["metadata"] = selected(match.vector.metadata, indexed)
+    return members | {"score": match.score}
+
+
 def json_object(request: Request) -> dict[str, Any]:
     """The body as a JSON object. Raises ServiceError if it is none."""
     refusal = invalid_request("expected a JSON object")
@@ -91,14 +125,11 @@ def json_object(request: Request) -> dict[str, Any]:
     return body
 
 
-def vector_object(
-    store: VectorStore, index: VectorIndex, vector: StoredVector, *, values: bool = True
-) -> dict[str, Any]:
-    """A vector as reads and queries answer it, with everything it holds or without its values."""
+def vector_object(file: ValuesFile | None, vector: StoredVector) -> dict[str, Any]:
+    """A vector as reads and queries answer it; without a file, without its values."""
     members: dict[str, Any] = {"id": vector.id}
-    if values:
-        row = store.values_file(index).read(vector.position)
-        members["values"] = widened(row)
+    if file is not None:
+        members["values"] = widened(file.read(vector.position))
     if vector.namespace is not None:
         members["namespace"] = vector.namespace
     if vector.metadata is not None:
@@ -110,11 +141,7 @@ def _top_k(body: dict[str, Any], *, with_content: bool) -> int:
     top_k = body.get("topK", TOP_K_DEFAULT)
     if type(top_k) is not int or top_k < 1:
         raise invalid_top_k("top K must be a whole number of at least 1")
-    if with_content and top_k > TOP_K_WITH_CONTENT_MAX:
-        raise invalid_top_k(
-            f"max top K is {TOP_K_WITH_CONTENT_MAX} when returning values or all metadata, "
-            f"got {top_k}"
-        )
-    if top_k > TOP_K_MAX:
-        raise invalid_top_k(f"max top K is {TOP_K_MAX}, got {top_k}")
+    top_k_max = TOP_K_WITH_CONTENT_MAX if with_content else TOP_K_MAX
+    if top_k > top_k_max:
+        raise invalid_top_k(f"max top K is {top_k_max}, but got {top_k}")
     return top_k

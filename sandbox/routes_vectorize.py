@@ -15,6 +15,7 @@ from sandbox.errors import (
     unknown_content_type,
 )
 from sandbox.limits import (
+    BODY_BYTES_MAX,
     DELETE_IDS_MAX,
     GET_IDS_MAX,
     LIST_COUNT_DEFAULT,
@@ -22,10 +23,11 @@ from sandbox.limits import (
 )
 from sandbox.messages import Request, Response, success
 from sandbox.multipart import parse_form
-from sandbox.ndjson import UploadParser
+from sandbox.ndjson import UploadParser, check_id
 from sandbox.profile import Profile
 from sandbox.routes_query import QueryRoute, json_object, vector_object
 from sandbox.routing import Route
+from sandbox.steps import Steps
 from sandbox.store import SandboxStore
 from sandbox.vector_indexes import VectorIndex
 
@@ -63,8 +65,8 @@ class VectorizeRoutes:
             Route("GET", index, self.get),
             Route("DELETE", index, self.delete),
             Route("GET", index + "/info", self.info),
-            Route("POST", index + "/insert", self.insert, write),
-            Route("POST", index + "/upsert", self.upsert, write),
+            Route("POST", index + "/insert", self.insert, write, BODY_BYTES_MAX),
+            Route("POST", index + "/upsert", self.upsert, write, BODY_BYTES_MAX),
             Route("POST", index + "/get_by_ids", self.get_by_ids, read),
             Route("POST", index + "/delete_by_ids", self.delete_by_ids, write),
             Route("GET", index + "/list", self.list_vectors),
@@ -100,9 +102,11 @@ class VectorizeRoutes:
         except IndexMissingError as error:
             raise error.on_lookup() from error
 
-    def delete(self, _: Request, name: str) -> Response:
+    def delete(self, _: Request, name: str) -> Steps:
         """Delete a vector index with its metadata indexes."""
-        self._vectors.delete_index(name)
+        index = self._vectors.delete_index(name)
+        while self._vectors.remove_some(index):
+            yield None
         return success(None)
 
     def info(self, _: Request, name: str) -> Response:
@@ -124,15 +128,15 @@ class VectorizeRoutes:
 
     # Vectors --------------------------------------------------------------------------------
 
-    def insert(self, request: Request, name: str) -> Response:
+    def insert(self, request: Request, name: str) -> Steps:
         """Add vectors; an id that exists stays as it is."""
         return self._upload(request, name, replace=False)
 
-    def upsert(self, request: Request, name: str) -> Response:
+    def upsert(self, request: Request, name: str) -> Steps:
         """Add or replace vectors."""
         return self._upload(request, name, replace=True)
 
-    def _upload(self, request: Request, name: str, *, replace: bool) -> Response:
+    def _upload(self, request: Request, name: str, *, replace: bool) -> Steps:
         index = self._vectors.indexes.get(name)
         if request.parameters.get("unparsable-behavior", "error") not in {"error", "discard"}:
             raise invalid_request("unparsable-behavior must be error or discard")
@@ -140,7 +144,9 @@ class VectorizeRoutes:
         if parser is None:
             body = _ndjson(request)
             parser = self._upload_parser(request, index)
-            parser.feed(body)
+            for _ in parser.feed_in_steps(body):
+                yield None
+            index = self._vectors.indexes.get(name)
         if parser.index_id != index.index_id:  # deleted and made anew while the body came in
             raise index_deleted()
         vectors = parser.finish()
@@ -175,7 +181,8 @@ class VectorizeRoutes:
         ids = _ids(request, GET_IDS_MAX)
         seq = self._vectors.state(index, "get", force_stale="stale" in request.struck)
         found = self._vectors.get(index, ids, seq)
-        return success([vector_object(self._vectors, index, vector) for vector in found])
+        file = self._vectors.values_file(index)
+        return success([vector_object(file, vector) for vector in found])
 
     def delete_by_ids(self, request: Request, name: str) -> Response:
         """Delete up to 100 vectors."""
@@ -260,6 +267,8 @@ def _ids(request: Request, count_max: int) -> list[str]:
         raise invalid_request("ids must be a non-empty list of strings")
     if len(ids) > count_max:
         raise too_many_ids(len(ids), count_max)
+    for vector_id in ids:
+        check_id(vector_id)
     return ids
 
 

@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sandbox.errors import no_route
-from sandbox.messages import Request, Response
+from sandbox.limits import JSON_BYTES_MAX
+from sandbox.messages import Request
+from sandbox.steps import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +18,9 @@ class Route:
 
     method: str
     path: str  # below /client/v4/
-    answer: Callable[..., Response]
+    answer: Callable[..., Answer]
     kind: str = "other"  # what faults choose by; see faults.py
+    body_bytes_max: int = JSON_BYTES_MAX
 
     def match(self, method: str, segments: Sequence[str]) -> list[str] | None:
         """The free parts, None if the request is not for this route."""

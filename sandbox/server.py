@@ -19,13 +19,13 @@ from sandbox.app import (
     ACCOUNT_ID,
     API_TOKEN,
     CUT_EXTENSION,
-    Receive,
     SandboxApp,
     Scope,
     Send,
     create_app,
 )
 from sandbox.bad_days import BAD_DAYS
+from sandbox.body import Receive
 from sandbox.clock import Clock
 from sandbox.faults import known_faults
 from sandbox.profile import INSTANT, PROFILES, Profile, with_budget

@@ -48,7 +48,7 @@ class SandboxStore:
     def create_kv_namespace(self, title: str) -> str:
         """Create a KV namespace; returns its id."""
         with self.lock:
-            return self.kv.create_namespace(title).namespace_id
+            return self.kv.namespaces.create(title).namespace_id
 
     def put_vector(
         self,

@@ -78,8 +78,8 @@ class VectorIndexes:
         return self._select("deleted_at IS NULL AND ?", 1)
 
     def delete(self, index: VectorIndex) -> None:
-        """Forget the index and all it holds."""
-        for table in ("vectors", "mutations", "metadata_indexes"):
+        """Forget the index and all it holds; its vectors lose only their index."""
+        for table in ("mutations", "metadata_indexes"):
             self._connection.execute(
                 f"DELETE FROM {table} WHERE index_id = ?",  # noqa: S608 - a constant
                 (index.index_id,),
@@ -108,7 +108,7 @@ def _checked_config(config: object) -> tuple[int, str, str | None]:
     dimensions, metric = config.get("dimensions"), config.get("metric")
     if type(dimensions) is not int or not DIMENSIONS_MIN <= dimensions <= DIMENSIONS_MAX:
         raise invalid_index_config(
-            f"dimensions must be in the range [{DIMENSIONS_MIN}, {DIMENSIONS_MAX}]"
+            f"Dimensions must be in range: [{DIMENSIONS_MIN}, {DIMENSIONS_MAX}]"
         )
     if metric not in METRICS:
         raise invalid_index_config("metric must be one of " + ", ".join(METRICS))

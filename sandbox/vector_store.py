@@ -1,6 +1,6 @@
 """The vectors of one account: writes through the log, reads of one committed state."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,29 +17,10 @@ from sandbox.ndjson import UploadedVector
 from sandbox.profile import Profile
 from sandbox.values_file import ValuesFile
 from sandbox.vector_indexes import VectorIndex, VectorIndexes
+from sandbox.vector_reader import SearchView, VectorReader
 from sandbox.walk import Walk
 
-_IDS_PER_LOOKUP = 500  # stays below SQLite's bound on parameters
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredVector:
-    """A vector as one state holds it; its values stay in the file until asked for."""
-
-    id: str
-    position: int
-    namespace: str | None
-    metadata: bytes | None  # compact JSON
-    written_seq: int  # the write it comes from
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetadataIndex:
-    """A property that filters can use, on vectors written after it."""
-
-    property: str
-    type: str  # string, number, boolean
-    from_seq: int
+_ROWS_PER_REMOVAL = 2_000  # a few milliseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +33,11 @@ class ListPage:
     expires_at: float | None
 
 
-class VectorStore:
+class VectorStore(VectorReader):
     """Reads take a `seq`: the state to look at, from `state()`. The caller holds the lock."""
 
     def __init__(self, database: Database, profile: Profile, clock: Clock) -> None:
+        super().__init__(database.connection)
         self._database = database
         self._profile = profile
         self._clock = clock
@@ -71,8 +53,11 @@ class VectorStore:
 
     # Indexes --------------------------------------------------------------------------------
 
-    def delete_index(self, name: str) -> None:
-        """Forget an index; its file goes last, so a kill in between leaves only an orphan."""
+    def delete_index(self, name: str) -> VectorIndex:
+        """Forget an index; its file goes last, so a kill in between leaves only an orphan.
+
+        Its vectors take space until `remove_some` has dropped them all.
+        """
         index = self.indexes.get(name)
         with self._database.transaction():
             self.indexes.delete(index)
@@ -81,6 +66,21 @@ class VectorStore:
             file.close()
         self._next_positions.pop(index.index_id, None)
         self._values_path(index.index_id).unlink(missing_ok=True)
+        return index
+
+    def remove_some(self, index: VectorIndex) -> bool:
+        """Drop some vectors of a deleted index; False when none are left."""
+        dropped = self._database.connection.execute(
+            "DELETE FROM vectors WHERE row_id IN "
+            "(SELECT row_id FROM vectors WHERE index_id = ? LIMIT ?)",
+            (index.index_id, _ROWS_PER_REMOVAL),
+        )
+        return dropped.rowcount == _ROWS_PER_REMOVAL
+
+    def open_view(self, index: VectorIndex) -> SearchView:
+        """For a search beside other requests; the caller closes it."""
+        values = ValuesFile(self._values_path(index.index_id), index.dimensions)
+        return SearchView(self._database.connect(), values)
 
     def values_file(self, index: VectorIndex) -> ValuesFile:
         """Where the index keeps its values."""
@@ -99,6 +99,10 @@ class VectorStore:
         return self._folder / f"{index_id}.f32"
 
     def _remove_orphans(self) -> None:
+        self._database.connection.execute(
+            "DELETE FROM vectors WHERE index_id IN "
+            "(SELECT index_id FROM vector_indexes WHERE deleted_at IS NOT NULL)"
+        )
         known = {f"{index.index_id}.f32" for index in self.indexes.select_all()}
         for path in self._folder.iterdir():
             if path.name not in known:
@@ -234,64 +238,6 @@ class VectorStore:
         self.stale_reads += stale
         age_s = self._profile.stale_age_s if stale else 0.0
         return self.log.visible(index.index_id, age_s=age_s).seq
-
-    def get(self, index: VectorIndex, ids: Sequence[str], seq: int) -> list[StoredVector]:
-        """The vectors of these ids that the state holds, in no promised order."""
-        found: list[StoredVector] = []
-        for start in range(0, len(ids), _IDS_PER_LOOKUP):
-            some = ids[start : start + _IDS_PER_LOOKUP]
-            marks = ",".join("?" * len(some))
-            found += self._select(f"id IN ({marks})", index, seq, some)
-        return found
-
-    def all(self, index: VectorIndex, seq: int, *, order: str = "id") -> Iterator[StoredVector]:
-        """Every vector of a state, by `id` or by `position`."""
-        return self._select(f"1 ORDER BY {order}", index, seq, ())
-
-    def _select(
-        self, condition: str, index: VectorIndex, seq: int, values: Sequence[object]
-    ) -> Iterator[StoredVector]:
-        rows = self._database.connection.execute(
-            "SELECT id, position, namespace, metadata, from_seq FROM vectors "  # noqa: S608 - constants
-            f"WHERE index_id = ? AND from_seq <= ? AND until_seq > ? AND {condition}",
-            (index.index_id, seq, seq, *values),
-        )
-        for vector_id, position, namespace, metadata, written_seq in rows:
-            yield StoredVector(
-                id=vector_id,
-                position=position,
-                namespace=namespace,
-                metadata=metadata,
-                written_seq=written_seq,
-            )
-
-    def positions(
-        self, index: VectorIndex, seq: int, namespace: str | None
-    ) -> tuple[list[int], NDArray[np.int64]]:
-        """Row keys and positions of a state, in ascending position; cheap, for exact search."""
-        rows = self._database.connection.execute(
-            "SELECT row_id, position FROM vectors WHERE index_id = ? AND from_seq <= ? "
-            "AND until_seq > ? AND (? IS NULL OR namespace = ?) ORDER BY position",
-            (index.index_id, seq, seq, namespace, namespace),
-        ).fetchall()
-        return [row[0] for row in rows], np.array([row[1] for row in rows], np.int64)
-
-    def by_row_keys(
-        self, index: VectorIndex, keys: Sequence[int], seq: int
-    ) -> dict[int, StoredVector]:
-        """Vectors by row keys from `positions` of the same state; their positions name them."""
-        marks = ",".join("?" * len(keys))
-        found = self._select(f"row_id IN ({marks})", index, seq, keys)
-        return {one.position: one for one in found}
-
-    def metadata_indexes(self, index: VectorIndex, seq: int) -> list[MetadataIndex]:
-        """The metadata indexes of a state."""
-        rows = self._database.connection.execute(
-            "SELECT property, type, from_seq FROM metadata_indexes "
-            "WHERE index_id = ? AND from_seq <= ? AND until_seq > ? ORDER BY from_seq",
-            (index.index_id, seq, seq),
-        )
-        return [MetadataIndex(property=name, type=kind, from_seq=at) for name, kind, at in rows]
 
     def count(self, index: VectorIndex) -> int:
         """`vectorCount`, behind the watermark by the profile's lag."""

@@ -329,7 +329,7 @@ def open_world(
         folder / "target", profile=profile, api_token=TOKEN, clock=clock, log=log, fault=fault
     )
     with contextlib.closing(app), kept_databases():
-        namespaces = app.store.kv.namespaces()
+        namespaces = app.store.kv.namespaces.select_all()
         fresh = not namespaces
         namespace_id = (
             app.store.create_kv_namespace("small-files") if fresh else namespaces[0].namespace_id
