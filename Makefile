@@ -6,6 +6,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.installed
+# The real wrangler, which the tests run; without npm those tests fail and say so.
+CLIENTS := tests/clients
+WRANGLER := $(CLIENTS)/node_modules/.installed
 # Nothing is written outside the clone: caches and temporary files stay in it. Bytecode is kept, also
 # where the environment says otherwise: the tests start many processes. Output is buffered, as it is
 # for whoever calls q2v.
@@ -27,12 +30,23 @@ $(SETUP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps --no-build-isolation --editable .
 	@touch $@
 
+$(WRANGLER): $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
+	@if command -v npm > /dev/null; then \
+		echo "installing wrangler into $(CLIENTS)/node_modules (once; about half a minute)"; \
+		cd $(CLIENTS) && npm_config_cache=$(TMPDIR)/npm npm_config_update_notifier=false \
+			npm ci --ignore-scripts --no-fund --no-audit --loglevel=error > $(TMPDIR)/npm.log 2>&1 \
+			|| { cat $(TMPDIR)/npm.log; exit 1; }; \
+		rm -rf $(TMPDIR)/npm; touch node_modules/.installed; \
+	else \
+		echo "npm was not found: the tests of printed commands will fail; install Node.js with npm"; \
+	fi
+
 setup: $(SETUP) ## install everything into .venv
 
 rehearse: $(SETUP) ## the whole move, into a local stand-in: move, prove, roll back, move again
 	@$(BIN)/q2v rehearse $(ARGS)
 
-test: $(SETUP) ## the test suite; T=path K=pattern for a part of it
+test: $(SETUP) $(WRANGLER) ## the test suite; T=path K=pattern for a part of it
 	@$(BIN)/python -m pytest $(if $(T),$(T),tests) $(if $(K),-k '$(K)') -q -n 6 --dist worksteal
 
 check: lint types docs-check audit test ## all that CI asks for
@@ -75,7 +89,7 @@ bench: $(SETUP) ## speed and size against their floors, in one table (about five
 bench-full: $(SETUP) ## the same with 100,000 and 1,000,000 points and a diff of 10,000,000 (15 GB of disk)
 	@$(BIN)/python -m benchmarks.run --full $(ARGS)
 
-clients: $(SETUP) ## the official clients against the stand-in; needs npm (about three minutes)
+clients: $(SETUP) $(WRANGLER) ## the official clients against the stand-in; needs npm (about three minutes)
 	@$(BIN)/python -m tests.clients.run
 
 SEEDS ?= 2000
@@ -87,7 +101,7 @@ faults: $(SETUP) ## every fault at every step, SEEDS=20000 simulated cutovers, o
 	@$(BIN)/python -m tests.e2e.kills
 
 clean: ## remove everything that make made; snapshots stay
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist rehearsal *.egg-info
+	@rm -rf $(VENV) $(CLIENTS)/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist rehearsal *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 lock: ## pin every dependency with its hashes, after a change in pyproject.toml

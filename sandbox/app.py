@@ -7,16 +7,14 @@ once hold it to their end; the others take `steps`.
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from pathlib import Path
-from typing import Any
 
+from sandbox.asgi import Body, Receive, Scope, Send, answer_lifespan, cut, pieces
 from sandbox.bad_days import expect_bad_days
-from sandbox.body import Body, Receive, pieces
 from sandbox.clock import Clock, SystemClock
-from sandbox.errors import ServiceError, foreign_account, no_route, unknown_token
+from sandbox.errors import ServiceError, foreign_account, no_route
 from sandbox.faults import LOCKOUTS, Faults, parse_faults
 from sandbox.limits import BODY_BYTES_MAX
 from sandbox.messages import Request, Response, edge_page, failure
@@ -24,21 +22,19 @@ from sandbox.ndjson import UploadParser
 from sandbox.profile import INSTANT, Profile
 from sandbox.rate import RequestBudget
 from sandbox.request_log import RequestRecord, RequestSink
+from sandbox.routes_accounts import AccountRoutes
 from sandbox.routes_kv import KvRoutes
 from sandbox.routes_kv_namespaces import KvNamespaceRoutes
-from sandbox.routes_tokens import token_routes
+from sandbox.routes_scripts import ScriptRoutes
+from sandbox.routes_tokens import check_authorization, token_routes
 from sandbox.routes_vectorize import VectorizeRoutes
 from sandbox.routing import find_route
 from sandbox.steps import Steps, take_steps
 from sandbox.store import SandboxStore
 
-Scope = MutableMapping[str, Any]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
 ACCOUNT_ID = "5a4dbc0f5a4dbc0f5a4dbc0f5a4dbc0f"
 API_TOKEN = "q2vSandboxTokenThatOpensNothingElse00000"  # noqa: S105 - opens only the stand-in
 
-CUT_EXTENSION = "sandbox.cut"  # the server's way to tear a connection down
 _ACCOUNT_ID = re.compile(r"[0-9a-f]{32}")
 _KV_PATH = re.compile(r"/client/v4/accounts/[^/]*/storage/kv/")
 
@@ -103,6 +99,8 @@ class SandboxApp:
             *KvNamespaceRoutes(store).routes(),
             *KvRoutes(store, clock).routes(),
             *token_routes(api_token),
+            *AccountRoutes(account_id, api_token).routes(),
+            *ScriptRoutes(store).routes(),
         ]
 
     def struck(self) -> dict[str, int]:
@@ -135,7 +133,7 @@ class SandboxApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection event, as ASGI asks for it."""
         if scope["type"] == "lifespan":
-            await _answer_lifespan(receive, send)
+            await answer_lifespan(receive, send)
             return
         request, body = await self._read(_head(scope), receive)
         delay_s = self._faults.delay()
@@ -147,7 +145,7 @@ class SandboxApp:
         with self.store.lock:
             self._record(request, response, body)
         if response.cut:
-            await _cut(scope, receive)
+            await cut(scope, receive)
         else:
             await self._send(request, response, send)
 
@@ -192,8 +190,7 @@ class SandboxApp:
 
     def _answer(self, request: Request, *, too_large: bool) -> "Response | _Unfinished":
         try:
-            if request.headers.get("authorization") != self._authorization:
-                raise unknown_token()
+            check_authorization(request.headers.get("authorization", ""), self._authorization)
             self._budget.take()
             if too_large:
                 return edge_page(413, "Request Entity Too Large")
@@ -281,19 +278,3 @@ def _head(scope: Scope) -> Request:
         {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
         b"",
     )
-
-
-async def _cut(scope: Scope, receive: Receive) -> None:
-    """Tear the connection down without an answer."""
-    extension = scope.get("extensions", {}).get(CUT_EXTENSION)
-    if extension is None:
-        raise ConnectionResetError("the stand-in cut the connection")
-    extension["tear_down"]()
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _answer_lifespan(receive: Receive, send: Send) -> None:
-    for phase in ("startup", "shutdown"):
-        await receive()
-        await send({"type": f"lifespan.{phase}.complete"})

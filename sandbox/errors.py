@@ -1,6 +1,6 @@
 """Refusals in the service's words: HTTP status, code, message. U marks numbers we chose."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 class ServiceError(Exception):
@@ -259,3 +259,32 @@ def kv_day_used_up() -> ServiceError:
     """The free plan's daily limit of KV writes."""
     text = "your account has reached its daily limit of KV put operations"  # U: the text
     return ServiceError(429, 10048, text)
+
+
+# Workers ----------------------------------------------------------------------------------------
+
+
+def no_user() -> ServiceError:
+    """A token of an account, where a user is asked for."""
+    return ServiceError(403, 9109, "Valid user-level authentication not found")  # C: the code
+
+
+def script_not_found() -> ServiceError:
+    """No Worker of this name."""
+    return ServiceError(404, 10007, "This Worker does not exist on your account.")  # C: the code
+
+
+def version_not_found() -> ServiceError:
+    """No version of this id."""
+    return ServiceError(404, 10222, "This version does not exist.")  # U
+
+
+def invalid_script_request(text: str) -> ServiceError:
+    """A request about a Worker outside its schema."""
+    return ServiceError(400, 10021, text)  # U
+
+
+def secrets_changed(names: Sequence[str]) -> ServiceError:
+    """A former version would run with other secrets than it was made with; `force` allows it."""
+    text = f"The following secrets have changed: {', '.join(names)}"
+    return ServiceError(400, 10220, text)  # C: code and text, which wrangler takes apart

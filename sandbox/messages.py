@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
@@ -80,6 +81,14 @@ def whole_number(request: Request, name: str, default: int, least: int, most: in
     if not least <= number <= most:
         raise invalid_kv(f"{name} must be in the range [{least}, {most}]")
     return int(given)
+
+
+def timestamp(at: float, timespec: str) -> str:
+    """Three spellings of one time, as the service writes them in different places."""
+    moment = datetime.fromtimestamp(at, UTC)
+    if timespec == "nanoseconds":
+        return moment.strftime("%Y-%m-%dT%H:%M:%S.%f") + "147+00:00"
+    return moment.isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def success(result: Result, **members: Result) -> Response:

@@ -1,12 +1,22 @@
 """Routes that tell whether a token is good."""
 
 import hashlib
+import re
 
-from sandbox.errors import wrong_token_kind
+from sandbox.errors import invalid_headers, unknown_token, wrong_token_kind
 from sandbox.messages import Request, Response, success
 from sandbox.routing import Route
 
 USER_PREFIX, ACCOUNT_PREFIX = "cfut_", "cfat_"
+_FORM = re.compile(r"Bearer [\w.~+/=-]+", re.ASCII)
+
+
+def check_authorization(given: str, expected: str) -> None:
+    """Raises ServiceError unless the header holds the token; an empty one stands for none."""
+    if given and not _FORM.fullmatch(given):
+        raise invalid_headers()
+    if given != expected:
+        raise unknown_token()
 
 
 def token_routes(api_token: str) -> list[Route]:

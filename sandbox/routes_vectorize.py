@@ -1,7 +1,6 @@
 """Routes of Vectorize v2: requests into store calls, results into answers."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from sandbox.clock import Clock
@@ -21,7 +20,7 @@ from sandbox.limits import (
     LIST_COUNT_DEFAULT,
     LIST_COUNT_MAX,
 )
-from sandbox.messages import Request, Response, success
+from sandbox.messages import Request, Response, success, timestamp
 from sandbox.multipart import parse_form
 from sandbox.ndjson import UploadParser, check_id
 from sandbox.profile import Profile
@@ -118,7 +117,7 @@ class VectorizeRoutes:
                 "dimensions": index.dimensions,
                 "vectorCount": self._vectors.count(index),
                 "processedUpToMutation": watermark and watermark[0],
-                "processedUpToDatetime": watermark and _timestamp(watermark[1], "milliseconds"),
+                "processedUpToDatetime": watermark and timestamp(watermark[1], "milliseconds"),
             }
         )
 
@@ -205,7 +204,7 @@ class VectorizeRoutes:
                 "isTruncated": page.next_cursor is not None,
                 "nextCursor": page.next_cursor,
                 "cursorExpirationTimestamp": page.expires_at
-                and _timestamp(page.expires_at, "nanoseconds"),
+                and timestamp(page.expires_at, "nanoseconds"),
                 "vectors": [{"id": vector_id} for vector_id in page.ids],
             }
         )
@@ -283,7 +282,7 @@ def _index_object(index: VectorIndex) -> dict[str, Any]:
     config: dict[str, Any] = {"dimensions": index.dimensions, "metric": index.metric}
     if index.preset is not None:
         config["preset"] = index.preset
-    created_on = _timestamp(index.created_at, "microseconds")
+    created_on = timestamp(index.created_at, "microseconds")
     return {
         "name": index.name,
         "description": index.description,
@@ -291,11 +290,3 @@ def _index_object(index: VectorIndex) -> dict[str, Any]:
         "modified_on": created_on,
         "config": config,
     }
-
-
-def _timestamp(at: float, timespec: str) -> str:
-    """Three spellings of one time, as the service writes them in different places."""
-    moment = datetime.fromtimestamp(at, UTC)
-    if timespec == "nanoseconds":
-        return moment.strftime("%Y-%m-%dT%H:%M:%S.%f") + "147+00:00"
-    return moment.isoformat(timespec=timespec).replace("+00:00", "Z")

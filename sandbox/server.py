@@ -15,17 +15,9 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from sandbox.app import (
-    ACCOUNT_ID,
-    API_TOKEN,
-    CUT_EXTENSION,
-    SandboxApp,
-    Scope,
-    Send,
-    create_app,
-)
+from sandbox.app import ACCOUNT_ID, API_TOKEN, SandboxApp, create_app
+from sandbox.asgi import CUT_EXTENSION, Receive, Scope, Send
 from sandbox.bad_days import BAD_DAYS
-from sandbox.body import Receive
 from sandbox.clock import Clock
 from sandbox.faults import known_faults
 from sandbox.profile import INSTANT, PROFILES, Profile, with_budget

@@ -15,6 +15,7 @@ from sandbox.kv_rules import KvPair, check_metadata
 from sandbox.kv_store import KvStore
 from sandbox.ndjson import UploadedVector
 from sandbox.profile import Profile
+from sandbox.scripts import Scripts
 from sandbox.values_file import as_float32
 from sandbox.vector_store import VectorStore
 
@@ -32,6 +33,7 @@ class SandboxStore:
         self.lock = threading.RLock()
         self.vectors = VectorStore(self._database, profile, clock)
         self.kv = KvStore(self._database, profile, clock)
+        self.scripts = Scripts(self._database, clock)
 
     def close(self) -> None:
         """Release the state folder."""

@@ -6,7 +6,8 @@ from typing import Any
 import httpx
 from typing_extensions import override
 
-from sandbox.app import CUT_EXTENSION, SandboxApp
+from sandbox.app import SandboxApp
+from sandbox.asgi import CUT_EXTENSION
 from tests.faults.steps import Kind, Steps
 
 # Decides about one request: None lets it pass. Called with the request's number from 1.

@@ -21,6 +21,15 @@ def test_a_missing_or_unknown_token_answers_401(client: Client) -> None:
     assert (401, 10000) == refusal(without) == refusal(unknown)
 
 
+@pytest.mark.fault("F18")
+@pytest.mark.parametrize("header", ["Bearer", "Basic x", "Bearer a b", 'Bearer "x"', "x"])
+def test_a_header_that_holds_no_token_answers_6003(client: Client, header: str) -> None:
+    answer = client.http.get(client.indexes, headers={"authorization": header})
+
+    assert refusal(answer) == (400, 6003)
+    assert answer.json()["errors"][0]["message"] == "Invalid request headers"
+
+
 def test_another_account_answers_403_and_a_malformed_one_7003(client: Client) -> None:
     other = client.http.get(f"/accounts/{'0' * 32}/vectorize/v2/indexes")
     malformed = client.http.get("/accounts/me/vectorize/v2/indexes")

@@ -148,6 +148,39 @@ def test_what_a_query_may_not_ask(client: Client, body: dict[str, Any], code: in
     assert (400, code) == refusal(client.query(**{"vector": WANTED, **body}))
 
 
+@pytest.mark.fault("F18")
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ({"topK": 60, "returnValues": True}, "max top K is 50, but got 60"),
+        ({"topK": 51, "returnMetadata": "all"}, "max top K is 50, but got 51"),
+        ({"topK": 101}, "max top K is 100, but got 101"),
+    ],
+)
+def test_the_limit_of_top_k_is_told_in_the_service_s_words(
+    client: Client, body: dict[str, Any], text: str
+) -> None:
+    answer = client.query(**{"vector": WANTED, **body})
+
+    assert answer.json()["errors"][0]["message"] == f"vectorize.upstream_error - {text}"
+
+
+@pytest.mark.fault("F18")
+def test_ids_beyond_64_bytes_answer_40008_wherever_they_stand(client: Client) -> None:
+    beyond = "ä" * 32 + "b"
+    text = "vectorize.upstream_error - id too long; max is 64 bytes, got 65 bytes"
+    answers = [
+        client.http.post(f"{client.docs}/get_by_ids", json={"ids": ["a", beyond]}),
+        client.delete_by_ids([beyond]),
+        client.query(vectorId=beyond),
+        client.upsert(line(beyond)),
+    ]
+
+    assert {refusal(answer) for answer in answers} == {(400, 40008)}
+    assert {answer.json()["errors"][0]["message"] for answer in answers} == {text}
+    assert client.get_by_ids("ä" * 32) == []
+
+
 @pytest.mark.parametrize(
     "body",
     [

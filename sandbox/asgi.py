@@ -1,10 +1,14 @@
-"""The body of a request as it comes in: its pieces, its size and its digest."""
+"""What ASGI asks of the app: bodies that come in pieces, lifespan, connections torn down."""
 
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
+Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+CUT_EXTENSION = "sandbox.cut"  # the server's way to tear a connection down
 
 
 class Body:
@@ -41,3 +45,20 @@ async def pieces(receive: Receive) -> AsyncIterator[bytes]:
             raise ConnectionResetError("the client went away before the end of its request")
         yield message.get("body", b"")
         more = message.get("more_body", False)
+
+
+async def cut(scope: Scope, receive: Receive) -> None:
+    """Tear the connection down without an answer."""
+    extension = scope.get("extensions", {}).get(CUT_EXTENSION)
+    if extension is None:
+        raise ConnectionResetError("the stand-in cut the connection")
+    extension["tear_down"]()
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def answer_lifespan(receive: Receive, send: Send) -> None:
+    """Agree to begin and to end."""
+    for phase in ("startup", "shutdown"):
+        await receive()
+        await send({"type": f"lifespan.{phase}.complete"})
