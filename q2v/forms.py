@@ -11,6 +11,11 @@ from migrate.core.kv_keys import key_fault
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 URL_FORM = "an http or https URL without user name, password, query or fragment"
 NAME_FORM = "letters, digits, - and _, at most 64"
+# wrangler takes the name of an index as a word of its own and would read a dash as an option.
+_INDEX_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+INDEX_NAME_FORM = f"{NAME_FORM}, a letter first"
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+VARIABLE_NAME_FORM = "the name of a variable: letters, digits and _, no digit first"
 COLLECTION_FORM = "text without /, of at most 255 bytes, and not . or .."
 FIELD_FORM = 'a payload field: no . or " in it, no $ in front, no blanks around it'
 ID_TEMPLATE_FORM = (
@@ -32,6 +37,16 @@ TRUNCATE = "truncate:"
 def is_plain_name(text: str) -> bool:
     """Whether it can be a part of a URL's path without changing it."""
     return _PLAIN_NAME.fullmatch(text) is not None
+
+
+def is_index_name(text: str) -> bool:
+    """Whether it can also be a word of its own in a command line, never taken for an option."""
+    return _INDEX_NAME.fullmatch(text) is not None
+
+
+def is_variable_name(text: str) -> bool:
+    """Whether a Worker's code can use it as the name of a binding."""
+    return _VARIABLE_NAME.fullmatch(text) is not None
 
 
 def is_url(text: str) -> bool:

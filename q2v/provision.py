@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from q2v import wiring
+from q2v.forms import VARIABLE_NAME_FORM, is_variable_name
 from q2v.options import folder_option, json_option, settings_options
 from q2v.progress import open_progress
 from q2v.reads import READS
@@ -16,12 +17,21 @@ from q2v.steps import provisioning
 from q2v.steps.provisioning import ProvisionReport
 
 
+def _check_names(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Raises BadParameter for a name that wrangler would read as something else."""
+    for name in names:
+        if not is_variable_name(name):
+            raise click.BadParameter(f"{name!r} is not {VARIABLE_NAME_FORM}")
+    return names
+
+
 @click.command("provision")
 @click.option("--kv-title", help="Title of the KV namespace.  [default: <vector index>-files]")
 @click.option(
     "--secret",
     "secrets",
     multiple=True,
+    callback=_check_names,
     default=("OPENAI_API_KEY",),
     show_default=True,
     help="Name of a secret of your Worker, for the commands printed. May be repeated.",
@@ -92,7 +102,8 @@ def show(report: ProvisionReport, *, as_json: bool) -> None:
             "wrangler.jsonc:",
             *report.wrangler_jsonc.splitlines(),
             "",
-            "secrets of the Worker (the value is asked for, or read from a pipe):",
+            "secrets of the Worker, to be run in its folder, where wrangler finds its name (the",
+            "value is asked for, or read from a pipe):",
             *report.secret_commands,
             "",
             f"next: set Q2V_KV_NAMESPACE_ID={report.kv_namespace_id}, then q2v snapshot",

@@ -148,6 +148,7 @@ def show(
             names = ", ".join(not_compared)
             notes.append(f"not compared, because the settings do not name it: {names}")
         notes += [f"cannot undo: {line}" for line in report.cannot_undo]
+        notes.append("wrangler finds the Worker in its folder; run the commands there")
         notes += [f"before: {shlex.join(argv)}" for argv in report.commands_before]
         notes += [f"after: {shlex.join(argv)}" for argv in report.commands_after]
         notes.append("next: q2v rollback --execute")

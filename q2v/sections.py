@@ -10,6 +10,7 @@ from q2v.forms import (
     COLLECTION_FORM,
     FIELD_FORM,
     ID_TEMPLATE_FORM,
+    INDEX_NAME_FORM,
     KEY_FORM,
     KEY_TEMPLATE_FORM,
     NAME_FORM,
@@ -19,6 +20,7 @@ from q2v.forms import (
     is_collection,
     is_field,
     is_id_template,
+    is_index_name,
     is_key,
     is_key_template,
     is_metadata_index,
@@ -118,8 +120,8 @@ class TargetSettings:
         "Vectorize index that gets the vectors.",
         environment="Q2V_VECTOR_INDEX",
         flag="--vector-index",
-        form=NAME_FORM,
-        fits=is_plain_name,
+        form=INDEX_NAME_FORM,
+        fits=is_index_name,
     )
     kv_namespace_id: str | None = declare(
         None,

@@ -154,20 +154,18 @@ def _holds(name: str) -> str:
 
 
 def _commands_before(run: RunFolder) -> tuple[tuple[str, ...], ...]:
-    """Readers go back to Qdrant first, and the state is looked at; all of it by hand."""
-    name = run.plan.index.name
+    """The first two have to run in the folder of the Worker, whose configuration names it."""
     return (
         ("wrangler", "deployments", "list"),
         ("wrangler", "rollback", "--message=q2v: readers back to Qdrant", "--yes"),
-        ("wrangler", "vectorize", "info", "--json", "--", name),
+        *_about_index(run, "info", "--json"),
     )
 
 
 def _commands_after(run: RunFolder) -> tuple[tuple[str, ...], ...]:
-    name = run.plan.index.name
     namespace = run.plan.kv_target["kv_namespace"]
     return (
-        ("wrangler", "vectorize", "list-vectors", "--count=1000", "--json", "--", name),
+        *_about_index(run, "list-vectors", "--count=1000", "--json"),
         (
             "wrangler",
             "kv",
@@ -178,6 +176,18 @@ def _commands_after(run: RunFolder) -> tuple[tuple[str, ...], ...]:
             "--remote",
         ),
     )
+
+
+def _about_index(run: RunFolder, verb: str, *options: str) -> tuple[tuple[str, ...], ...]:
+    """One command, or none for a name that wrangler would take for an option.
+
+    Settings refuse such a name. Plans of earlier versions may hold one, and `--` does not help:
+    wrangler drops the names behind it.
+    """
+    name = run.plan.index.name
+    if not (name[:1].isascii() and name[:1].isalnum()):
+        return ()
+    return (("wrangler", "vectorize", verb, name, *options),)
 
 
 def write_manifest(run: RunFolder, manifest: RollbackManifest) -> tuple[str, str]:

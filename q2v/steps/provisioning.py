@@ -79,9 +79,7 @@ def provision(
         kv_preview_namespace_id=preview_id,
         wrangler_toml=_toml(name, namespace_id, preview_id),
         wrangler_jsonc=_jsonc(name, namespace_id, preview_id),
-        secret_commands=tuple(
-            shlex.join(["wrangler", "secret", "put", "--", name]) for name in secrets
-        ),
+        secret_commands=tuple(shlex.join(["wrangler", "secret", "put", name]) for name in secrets),
     )
 
 

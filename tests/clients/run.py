@@ -1,7 +1,7 @@
 """Install the official clients into `.clients/` and try all they have.
 
 `python -m tests.clients.run` prints one line per command: ok, refused as expected, or FAILED;
-exit 1 on any failure. Needs npm.
+exit 1 on any failure. Needs npm, and wrangler as `make clients` installs it.
 """
 
 import os
@@ -14,11 +14,12 @@ from pathlib import Path
 from sandbox.server import running_sandbox
 from tests.clients import wrangler
 from tests.clients.outcome import Outcomes
+from tests.clients.real_wrangler import write_wrangler
 
 HERE = Path(__file__).resolve().parent
 CLIENTS = HERE.parents[1] / ".clients"
 PYTHON_PACKAGES = ("cloudflare==5.9.0", "langchain-cloudflare")
-NPM_PACKAGES = ("wrangler", "cloudflare")
+NPM_PACKAGES = ("cloudflare",)
 
 
 def main() -> int:
@@ -64,7 +65,7 @@ def _check_wrangler() -> int:
         folder = Path(folder_name)
         outcomes = Outcomes("wrangler")
         command = wrangler.Wrangler(
-            CLIENTS / "node_modules" / ".bin" / "wrangler",
+            write_wrangler(folder / "bin"),
             folder,
             _environment(folder, sandbox.base_url, sandbox.account_id, sandbox.api_token),
         )

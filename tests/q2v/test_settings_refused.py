@@ -50,6 +50,25 @@ def test_a_value_that_does_not_fit_is_refused_with_place_finding_and_expectation
     assert expected in text
 
 
+@pytest.mark.fault("F16")
+@pytest.mark.parametrize("name", ["-docs", "--help", "_docs", "1docs", "9", "ädocs", "d" * 65])
+def test_an_index_that_wrangler_could_not_name_is_refused_at_once(
+    tmp_path: Path, name: str
+) -> None:
+    """Wrangler takes the name as a word of its own: a dash would make it an option."""
+    with pytest.raises(UsageError) as by_file:
+        load(tmp_path, {"target.vector_index": name})
+    with pytest.raises(UsageError) as by_environment:
+        load(tmp_path, environment={"Q2V_VECTOR_INDEX": name})
+    with pytest.raises(UsageError) as by_flag:
+        load(tmp_path, flags={"target.vector_index": name})
+
+    for error in (by_file, by_environment, by_flag):
+        assert "target.vector_index" in refusal(error)
+        assert "a letter first" in refusal(error)
+    assert load(tmp_path, {"target.vector_index": "D" * 64}).target.vector_index == "D" * 64
+
+
 @pytest.mark.parametrize(
     "text", ["1e3", "1_000", "nan", "inf", " 5", "٣", "-1", "5.5", "9" * 5_000]
 )

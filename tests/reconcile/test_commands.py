@@ -1,4 +1,7 @@
-"""Commands that are printed for an operator to paste: a real shell runs them, and only them."""
+"""Commands that are printed for an operator to paste: a real shell runs them, and only them.
+
+What wrangler makes of them is the business of tests/clients/test_printed_commands.py.
+"""
 
 import json
 import os
@@ -54,7 +57,6 @@ def commands(text: str) -> list[tuple[str, ...]]:
     return [
         *rollback_manifest._commands_before(run),  # noqa: SLF001 - the texts are the interface
         *rollback_manifest._commands_after(run),  # noqa: SLF001
-        ("wrangler", "secret", "put", "--", text),
     ]
 
 
@@ -88,6 +90,7 @@ def run_in_bash(lines: list[str], folder: Path) -> list[list[str]]:
 def test_the_shell_sees_exactly_the_arguments_that_were_meant(tmp_path: Path) -> None:
     """As lists in the JSON document, quoted by whoever pastes them."""
     meant = [argv for text in hostile_texts()[:60] for argv in commands(text)[2:]]
+    meant += [argv for text in ("docs", "a-b_C9") for argv in commands(text)]
     seen = run_in_bash([shlex.join(argv) for argv in meant], tmp_path)
 
     assert seen == [list(argv[1:]) for argv in meant]
@@ -96,7 +99,7 @@ def test_the_shell_sees_exactly_the_arguments_that_were_meant(tmp_path: Path) ->
 @pytest.mark.skipif(not Path("/bin/bash").exists(), reason="needs bash")
 def test_a_command_as_a_terminal_shows_it_has_no_side_effect(tmp_path: Path) -> None:
     """Control characters are shown escaped, so such a command may name nothing; it runs nothing."""
-    meant = [argv for text in hostile_texts() for argv in (commands(text)[2], commands(text)[-1])]
+    meant = [argv for text in hostile_texts() for argv in commands(text)[2:]]
     seen = run_in_bash([escape_terminal(shlex.join(argv)) for argv in meant], tmp_path)
 
     assert [len(argv) for argv in seen] == [len(argv) - 1 for argv in meant]
@@ -106,9 +109,22 @@ def test_a_command_as_a_terminal_shows_it_has_no_side_effect(tmp_path: Path) -> 
 
 
 def test_no_text_can_become_an_option() -> None:
-    """It stands behind `--`, or is the value of an option in one word with it."""
+    """It is the value of an option in one word with it, or begins with a letter or a digit."""
     for text in HOSTILE:
         for argv in commands(text):
-            for position, word in enumerate(argv):
-                if text and word == text:
-                    assert "--" in argv[:position], argv
+            assert text not in argv or text[0].isalnum(), argv
+
+
+@pytest.mark.fault("F16")
+def test_nothing_stands_behind_two_dashes() -> None:
+    """Wrangler drops it there."""
+    for text in ("docs", *HOSTILE):
+        assert all("--" not in argv for argv in commands(text))
+
+
+@pytest.mark.fault("F16")
+@pytest.mark.parametrize(("name", "count"), [("docs", 2), ("3d-docs", 2), ("-docs", 0), ("", 0)])
+def test_an_index_of_an_earlier_plan_is_named_only_where_it_is_no_option(
+    name: str, count: int
+) -> None:
+    assert sum(argv[1:2] == ("vectorize",) for argv in commands(name)) == count

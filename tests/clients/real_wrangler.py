@@ -1,0 +1,102 @@
+"""The real wrangler, as an operator runs it: a line in a shell, in a folder, with a token."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.server import RunningSandbox
+
+MODULES = Path(__file__).parent / "node_modules"
+PROGRAM = MODULES / "wrangler" / "bin" / "wrangler.js"
+_ARCHITECTURES = {"x86_64": "x64", "aarch64": "arm64"}
+_TIMEOUT_S = 300  # a start takes two seconds, on a busy machine many more
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a line."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+class Shell:
+    """A shell whose `wrangler` is the real one; all it writes is below `folder`."""
+
+    def __init__(self, folder: Path, sandbox: RunningSandbox) -> None:
+        tools = folder / "bin"
+        write_wrangler(tools)
+        self._folder = folder
+        self._environment = {
+            "PATH": f"{tools}{os.pathsep}/usr/bin{os.pathsep}/bin",
+            "HOME": str(folder / "home"),
+            "XDG_CONFIG_HOME": str(folder / "home"),
+            "TMPDIR": str(folder),
+            "CI": "1",
+            "WRANGLER_SEND_METRICS": "false",
+            "CLOUDFLARE_API_BASE_URL": sandbox.base_url,
+            "CLOUDFLARE_API_TOKEN": sandbox.api_token,
+            "CLOUDFLARE_ACCOUNT_ID": sandbox.account_id,
+        }
+
+    def run(
+        self, line: str, *, within: Path | None = None, stdin: str = "", **environment: str
+    ) -> Outcome:
+        """One line, as it is pasted; an environment variable set to nothing is left out."""
+        variables = {**self._environment, **environment}
+        done = subprocess.run(  # noqa: S603 - the line is what is tested
+            ["/bin/bash", "-c", line],
+            cwd=within or self._folder,
+            env={name: value for name, value in variables.items() if value},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def write_wrangler(folder: Path) -> Path:
+    """A program `wrangler` in a new folder, which starts the installed one."""
+    node, script = _node(), _program()
+    folder.mkdir(parents=True)
+    program = folder / "wrangler"
+    program.write_text(f'#!/bin/sh\nexec "{node}" "{script}" "$@"\n')
+    program.chmod(0o700)
+    return program
+
+
+def _program() -> Path:
+    assert PROGRAM.is_file(), (
+        "wrangler is not installed: run `make tests/clients/node_modules/.installed`, which needs "
+        "npm; without npm, install Node.js first"
+    )
+    return PROGRAM
+
+
+def _node() -> Path:
+    """The Node.js that is installed with wrangler, or else the machine's own."""
+    architecture = _ARCHITECTURES.get(platform.machine(), "")
+    pinned = MODULES / f"node-linux-{architecture}" / "bin" / "node"
+    found = pinned if pinned.is_file() else Path(shutil.which("node") or "")
+    assert found.is_file(), "no Node.js: install one of version 22.12 or newer"
+    return found
+
+
+def as_worker(folder: Path, name: str, file: str, bindings: str) -> Path:
+    """A Worker's folder with these bindings in its configuration."""
+    folder.mkdir(parents=True)
+    (folder / "worker.js").write_text("export default { fetch() { return new Response('') } }\n")
+    members = {"name": name, "main": "worker.js", "compatibility_date": "2026-11-01"}
+    if file == "wrangler.jsonc":
+        text = json.dumps({**members, **json.loads(bindings)})
+    else:
+        text = "".join(f'{member} = "{value}"\n' for member, value in members.items()) + bindings
+    (folder / file).write_text(text)
+    return folder

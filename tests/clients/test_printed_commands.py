@@ -1,0 +1,185 @@
+"""Every command line that q2v or its documents print for wrangler, run by the real wrangler."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from click.testing import CliRunner
+
+from q2v.main import cli
+from reconcile import rollback_manifest
+from tests.clients.real_wrangler import Outcome, Shell, as_worker
+from tests.e2e.older_files import OlderRun, older_run
+from tests.migrate.core.records import PLAN
+
+pytestmark = [pytest.mark.fault("F16"), pytest.mark.fault("B06")]
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+WORKER = "reader"
+AT_ONCE = 2  # each start of wrangler keeps a core busy
+IN_BACKTICKS = re.compile(r"`(wrangler [^`]+)`")
+
+
+@pytest.fixture(scope="module")
+def moved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OlderRun]:
+    """A finished run and its target, which is being served."""
+    with older_run(tmp_path_factory.mktemp("moved"), "complete-and-equal") as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def shell(moved: OlderRun, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    return Shell(tmp_path_factory.mktemp("shell"), moved.sandbox)
+
+
+def run_all(shell: Shell, lines: list[str], **options: Any) -> list[Outcome]:
+    """Each line, some at a time; all have to succeed."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        outcomes = list(pool.map(lambda line: shell.run(line, **options), lines))
+    for line, outcome in zip(lines, outcomes, strict=True):
+        assert outcome.exit_code == 0, f"{line}\n{outcome.stdout}\n{outcome.stderr}"
+    return outcomes
+
+
+def test_what_provision_prints(moved: OlderRun, shell: Shell, tmp_path: Path) -> None:
+    """The bindings are taken by wrangler in both spellings, and the secrets end at the Worker."""
+    names = ("OPENAI_API_KEY", "_other2")
+    options = [word for name in names for word in ("--secret", name)]
+    printed = moved.q2v("provision", *options)
+    assert printed.exit_code == 0, printed.stderr
+    document = printed.document
+    folders = [
+        as_worker(tmp_path / "toml", WORKER, "wrangler.toml", document["wrangler_toml"]),
+        as_worker(tmp_path / "jsonc", WORKER, "wrangler.jsonc", document["wrangler_jsonc"]),
+    ]
+    moved.sandbox.store.scripts.upload(WORKER)
+    for line, folder in zip(document["secret_commands"], folders, strict=True):
+        outcome = shell.run(line, within=folder, stdin="the value\n")
+        assert outcome.exit_code == 0, outcome
+        assert "WARNING" not in outcome.stdout + outcome.stderr, outcome
+
+    assert moved.sandbox.store.scripts.secrets(WORKER) == sorted(names)
+
+
+@pytest.mark.parametrize("name", ["-rf", "--name=x", "a b", "1x", "", "é", "A;B", "A\n"])
+def test_a_secret_that_wrangler_could_not_name_is_refused(moved: OlderRun, name: str) -> None:
+    before = len(moved.sandbox.requests)
+    refused = moved.q2v("provision", f"--secret={name}")
+
+    assert refused.exit_code == 2
+    assert "--secret" in refused.stderr
+    assert len(moved.sandbox.requests) == before
+
+
+def preview_lines(moved: OlderRun) -> dict[str, list[str]]:
+    """What stands behind `before:` and `after:` in the preview of a rollback."""
+    words = ["rollback", str(moved.run), "--dir", str(moved.directory)]
+    shown = CliRunner().invoke(cli, words, env=moved.environment)
+    assert shown.exit_code == 0, shown.stderr
+    lines = shown.stdout.splitlines()
+    return {
+        when: [line.removeprefix(f"{when}: ") for line in lines if line.startswith(f"{when}: ")]
+        for when in ("before", "after")
+    }
+
+
+def test_what_a_rollback_prints(moved: OlderRun, shell: Shell, tmp_path: Path) -> None:
+    """The manifest, the JSON and the preview hold the same lines, and each does what it says."""
+    document = moved.q2v("rollback", str(moved.run)).document
+    lines = preview_lines(moved)
+    manifest = json.loads((moved.run / "rollback" / "manifest.json").read_text())
+    for when in ("before", "after"):
+        argvs = [shlex.split(line) for line in lines[when]]
+        assert argvs == document[f"commands_{when}"] == manifest[f"commands_{when}"]
+    scripts = moved.sandbox.store.scripts
+    former = scripts.upload(WORKER)
+    scripts.upload(WORKER)
+    folder = as_worker(tmp_path / "worker", WORKER, "wrangler.toml", "")
+
+    deployments, rollback, info = run_all(shell, lines["before"][:1], within=folder) + run_all(
+        shell, lines["before"][1:], within=folder
+    )
+    listed, counter = run_all(shell, lines["after"], within=folder)
+
+    assert former.version_id in deployments.stdout
+    assert former.version_id in rollback.stdout
+    newest = scripts.deployments(WORKER)[0]
+    assert newest.versions == {former.version_id: 100}
+    assert newest.message == "q2v: readers back to Qdrant"
+    vectors, entries = moved.target()
+    assert json.loads(info.stdout)["vectorCount"] == len(vectors)
+    assert {one["id"] for one in json.loads(listed.stdout)["vectors"]} == set(vectors)
+    assert [one["name"] for one in json.loads(counter.stdout)] == [manifest["counter_key"]]
+    assert manifest["counter_key"] in entries
+
+
+def test_the_account_is_found_without_its_id(moved: OlderRun, shell: Shell) -> None:
+    """Wrangler asks the service which accounts the token reaches."""
+    line = preview_lines(moved)["before"][-1]
+    outcome = shell.run(line, CLOUDFLARE_ACCOUNT_ID="")
+
+    assert outcome.exit_code == 0, outcome
+    assert {record.path for record in moved.sandbox.requests} >= {
+        "/client/v4/accounts",
+        "/client/v4/memberships",
+    }
+
+
+def test_a_name_behind_two_dashes_is_dropped(moved: OlderRun, shell: Shell) -> None:
+    """Why no printed command has them: were this to change, the names would be free again."""
+    index = moved.environment["Q2V_VECTOR_INDEX"]
+    outcome = shell.run(f"wrangler vectorize info --json -- {index}")
+
+    assert outcome.exit_code != 0
+    assert "Not enough non-option arguments" in outcome.stdout + outcome.stderr
+
+
+COUNTER_KEYS = ['"quoted"', "-rf $(touch canary)' a&c=d/é%41"]
+
+
+def test_a_counter_key_arrives_as_it_is(moved: OlderRun, shell: Shell) -> None:
+    """Whatever a shell and wrangler's own parser read into its characters."""
+    lines = []
+    for key in COUNTER_KEYS:
+        plan = replace(PLAN, writes=replace(PLAN.writes, counter_key=key))
+        namespace = {"kv_namespace": moved.environment["Q2V_KV_NAMESPACE_ID"]}
+        run: Any = SimpleNamespace(plan=replace(plan, kv_target=namespace))
+        lines.append(shlex.join(rollback_manifest._commands_after(run)[-1]))  # noqa: SLF001 - the text is the interface
+    run_all(shell, lines)
+
+    queries = [record.query for record in moved.sandbox.requests if record.path.endswith("/keys")]
+    asked = [parse_qs(query).get("prefix", [""])[0] for query in queries]
+    assert sorted(COUNTER_KEYS) == sorted(set(asked) & set(COUNTER_KEYS))
+
+
+def documented_commands() -> list[str]:
+    """Every wrangler command in the documents for operators."""
+    documents = [REPOSITORY / "RUNBOOK.md", REPOSITORY / "README.md"]
+    documents += sorted((REPOSITORY / "docs").glob("*.md"))
+    texts = (document.read_text(encoding="utf-8").replace("\n", " ") for document in documents)
+    return sorted({" ".join(line.split()) for text in texts for line in IN_BACKTICKS.findall(text)})
+
+
+def test_what_the_documents_say(moved: OlderRun, shell: Shell) -> None:
+    """On an index and a namespace of their own, in the order in which they can be run."""
+    store = moved.sandbox.store
+    store.create_vector_index("spare", 32, "cosine")
+    store.put_vector("spare", "-an id", [1.0] * 32)
+    namespace = store.create_kv_namespace("spare")
+    commands = documented_commands()
+    assert len(commands) >= 3
+    commands.sort(key=lambda line: line.startswith("wrangler vectorize delete "))  # last
+    for command in commands:
+        line = command.replace("NAME", "spare").replace("ID", namespace)
+        run_all(shell, [line.replace("VECTOR", "'-an id'")])
+
+    assert "spare" not in {index.name for index in store.vectors.indexes.select_all()}
+    assert namespace not in {one.namespace_id for one in store.kv.namespaces.select_all()}
