@@ -2,6 +2,7 @@
 
 import base64
 import logging
+import os
 import re
 import sys
 import threading
@@ -170,6 +171,14 @@ def mask_record(record: logging.LogRecord, masker: Masker) -> None:
         record.exc_info = None
     if record.stack_info:
         record.stack_info = masker.mask(record.stack_info)
+
+
+def silence_libraries() -> None:
+    """C libraries write past every mask; gRPC is told to write nothing, unless the operator asks.
+
+    Read when the library starts, so before that. Processes that are started later inherit it.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing_extensions import override
 from migrate.errors import ExitCode
 from q2v import failures
 from q2v.invocation import Invocation
-from q2v.logs import PROCESS_MASKER, masked_logging
+from q2v.logs import PROCESS_MASKER, masked_logging, silence_libraries
 from q2v.memory import check_address_space
 from q2v.signals import Stopped, StopSignals
 from q2v.terminal import write_text
@@ -161,6 +161,7 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """What the installed command calls."""
+    silence_libraries()
     with masked_logging(PROCESS_MASKER, sys.stderr), StopSignals() as stop:
         try:
             cli.main(stop=stop)

@@ -12,7 +12,7 @@ import httpx
 
 from migrate.adapters.http_attempts import AgainError, bounded_attempts
 from migrate.adapters.http_errors import AnswerErrors
-from migrate.adapters.http_faults import FAULTS, Fault, is_untrusted
+from migrate.adapters.http_faults import FAULTS, Fault, is_untrusted, speaks_no_tls
 from migrate.adapters.http_wire import ANSWER_BYTES_MAX, HttpLimits, HttpWire
 from migrate.adapters.request_budget import RequestBudget
 from migrate.adapters.trust import distrust_remedy
@@ -262,6 +262,11 @@ class CloudflareHttp:
     def _translate(self, operation: Operation, error: Exception) -> Exception:
         """Our error for one of the library's; a misuse of the library stays what it is."""
         text = self._errors.shown(str(error) or type(error).__name__)
+        if speaks_no_tls(error):
+            return UsageError(
+                f"{operation.name}: {self._base_url.host} does not speak TLS at this port: {text}",
+                remedy="check scheme and port of target.api_base_url; nothing was sent",
+            )
         if is_untrusted(error):
             return AccessError(
                 f"{operation.name}: the server's certificate or TLS version is not trusted: {text}",

@@ -46,6 +46,26 @@ FAULTS: dict[type[BaseException], Fault] = {
 }
 
 
+# How TLS libraries name an answer that is none of TLS; newer ones have the last two.
+_NO_TLS = {
+    "WRONG_VERSION_NUMBER",
+    "HTTP_REQUEST",
+    "HTTPS_PROXY_REQUEST",
+    "PACKET_LENGTH_TOO_LONG",
+    "RECORD_LAYER_FAILURE",
+}
+
+
+def speaks_no_tls(error: BaseException) -> bool:
+    """Whether the peer answered a TLS handshake with something that is no TLS."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS:
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
 def is_untrusted(error: BaseException) -> bool:
     """Whether TLS found the peer not to be who it should be, or offering too old a protocol.
 

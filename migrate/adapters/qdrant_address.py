@@ -20,6 +20,7 @@ class ServerAddress:
     tls: bool
     rest_port: int
     grpc_port: int
+    port_given: bool  # whether the url names a port
     path: str  # "" or "/prefix" of a reverse proxy; only REST can live below one
 
     @classmethod
@@ -49,6 +50,7 @@ class ServerAddress:
             tls=parts.scheme == "https",
             rest_port=rest_port,
             grpc_port=grpc_port or (GRPC_PORT if usual else rest_port),
+            port_given=given is not None,
             path=parts.path.rstrip("/"),
         )
 
@@ -77,6 +79,18 @@ class ServerAddress:
         """The same with its scheme, for the record."""
         return f"{self._scheme}://{self.grpc_target}"
 
+    @property
+    def port_hint(self) -> str | None:
+        """What to do when nothing answers at a port that the url does not name; None if it does."""
+        if self.port_given:
+            return None
+        usual = f"{self._scheme}://{self._host}:{443 if self.tls else 80}{self.path}"
+        return (
+            f"source.url names no port, so Qdrant's own are used ({self.rest_port} for REST, "
+            f"{self.grpc_port} for gRPC), as by Qdrant's clients; if a proxy serves it at the "
+            f"usual port, write {usual}"
+        )
+
     def line(self, ca_file: Path | None) -> Line:
         """What a connection to this server depends on; `ca_file` names further authorities."""
         return Line(host=self.host, tls=self.tls, loopback=self.loopback, ca_file=ca_file)
@@ -85,9 +99,12 @@ class ServerAddress:
     def _scheme(self) -> str:
         return "https" if self.tls else "http"
 
+    @property
+    def _host(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
+
     def _netloc(self, port: int) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{port}"
+        return f"{self._host}:{port}"
 
     def check_key(self, api_key: str | None) -> None:
         """Raise UsageError for a key that is no header value, or would travel in plain text."""

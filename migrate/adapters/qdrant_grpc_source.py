@@ -5,6 +5,7 @@ decoding. The collection's description comes over gRPC too (`Collections.Get`), 
 REST port is closed can be read; `qdrant_grpc_info` tells it in REST's shape.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,11 +13,14 @@ import grpc
 from google.protobuf.message import Message
 
 from migrate.adapters.qdrant_address import ServerAddress
+from migrate.adapters.qdrant_first_contact import FirstContact
 from migrate.adapters.qdrant_grpc_info import describe
 from migrate.adapters.qdrant_grpc_records import decode_ids, decode_points, encode_id
 from migrate.adapters.qdrant_messages import wire
+from migrate.adapters.qdrant_port import Spoken
 from migrate.adapters.qdrant_retry import (
     CollectionMissing,
+    ForeignAnswer,
     PageRefusal,
     PassingFailure,
     quote,
@@ -33,6 +37,9 @@ VALUE_BYTES = 4
 ANNOUNCED = {"identity": 0b001, "gzip": 0b101}
 SCROLL = "/qdrant.Points/Scroll"
 LIMIT_MAX = 2**32 - 1
+# How the library tells that an answer had no gRPC status: a page, of which it shows no more.
+HTTP_STATUS = re.compile(r"http2 header with status: (\d{3})", re.IGNORECASE)
+WITHOUT_STATUS = ("No status received", "Data frame with END_STREAM flag received")
 DISTRUST = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed")
 REFUSED = {
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -87,6 +94,7 @@ class GrpcTransport:
         self._metadata = [("x-qdrant-route-affinity", f"q2v-{options.jitter.getrandbits(64):016x}")]
         if api_key is not None:
             self._metadata.append(("api-key", api_key))
+        self._contact = FirstContact(address, address.grpc_port, Spoken.HTTP2, options)
         self._channel = _open_channel(address, options)
         self._points = wire.PointsStub(self._channel)  # type: ignore[no-untyped-call]
         self._collections = wire.CollectionsStub(self._channel)  # type: ignore[no-untyped-call]
@@ -156,9 +164,15 @@ class GrpcTransport:
 
     def _send(self, method: Callable[..., Message], request: Message) -> Any:
         try:
-            return method(request, timeout=self._options.total_s, metadata=self._metadata)
+            answer = method(request, timeout=self._options.total_s, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise self._judge(error) from error
+            page = _read_page(error.details() or "")
+            if page is not None:
+                what = f"something that is no Qdrant answered for {self.url}: {page}"
+                raise self._contact.judge(ForeignAnswer(what)) from error
+            raise self._contact.judge(self._judge(error)) from error
+        self._contact.answered()
+        return answer
 
     def _judge(self, error: grpc.RpcError) -> Exception:
         """What a status other than OK means for a read."""
@@ -194,11 +208,23 @@ class GrpcTransport:
         return PassingFailure(what, wait_s=wait_s, throttled=True)
 
 
+def _read_page(details: str) -> str | None:
+    """What is known of an answer that is no gRPC; None for one that is."""
+    status = HTTP_STATUS.search(details)
+    if status is not None:
+        return f"HTTP {status[1]} without a gRPC status, as a proxy answers"
+    if any(sign in details for sign in WITHOUT_STATUS):
+        return "an answer without a gRPC status, as a proxy or a login page gives it"
+    return None
+
+
 def _refusal(code: grpc.StatusCode, what: str, details: str) -> Exception:
     """The statuses that no repetition of the same request can change."""
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return PreconditionError(
-            what, remedy="this port speaks no Qdrant gRPC: use source.transport = rest"
+            what,
+            remedy="the server at this port speaks gRPC, but not Qdrant's: correct host and port "
+            'in source.url, or set source.transport = "rest"',
         )
     if "limit" in details.lower():
         return PageRefusal(what)

@@ -9,9 +9,13 @@ import orjson
 
 from migrate.adapters.deadline_transport import Deadline, DeadlineTransport
 from migrate.adapters.qdrant_address import ServerAddress
+from migrate.adapters.qdrant_answer import is_result, read_error, show_words
+from migrate.adapters.qdrant_first_contact import FirstContact
+from migrate.adapters.qdrant_port import Spoken
 from migrate.adapters.qdrant_rest_records import decode_ids, decode_points
 from migrate.adapters.qdrant_retry import (
     CollectionMissing,
+    ForeignAnswer,
     PageRefusal,
     PassingFailure,
     quote,
@@ -70,6 +74,7 @@ class RestTransport:
         self._api_key = api_key
         self._host = address.host
         self._deadline = Deadline(clock)
+        self._contact = FirstContact(address, address.rest_port, Spoken.HTTP, options)
         line = address.line(options.ca_file)
         headers = {
             "Accept-Encoding": options.compression,
@@ -92,7 +97,7 @@ class RestTransport:
     def fetch_version(self) -> str | None:
         """The version in `GET /`, which needs no key."""
         try:
-            version = _json_object(self._send("GET", "/")).get("version")
+            version = _json_object(self._send("GET", "/", formed=False)).get("version")
         except ValueError:  # a proxy may have a page of its own there
             return None
         return version if isinstance(version, str) else None
@@ -159,11 +164,21 @@ class RestTransport:
         return cast(dict[str, object], result)
 
     def _garbled(self, body: bytes, error: ValueError) -> PassingFailure:
-        begin = quote(body[:400].decode(errors="replace"), secret=self._api_key)
-        return PassingFailure(f"{self.url} answered what is no Qdrant answer ({error}): {begin!r}")
+        said = show_words(body, self._api_key)
+        return ForeignAnswer(f"{self.url} answered what is no Qdrant answer ({error}): '{said}'")
 
-    def _send(self, method: str, path: str, request: Mapping[str, object] | None = None) -> bytes:
-        """One exchange within the total deadline; only a 200 comes back."""
+    def _send(
+        self,
+        method: str,
+        path: str,
+        request: Mapping[str, object] | None = None,
+        *,
+        formed: bool = True,
+    ) -> bytes:
+        """One exchange within the total deadline; only a 200 in Qdrant's form comes back.
+
+        `formed` False takes a 200 of any form.
+        """
         content = orjson.dumps(request) if request is not None else None
         headers = {"Content-Type": "application/json"} if request is not None else None
         try:
@@ -173,9 +188,12 @@ class RestTransport:
             ):
                 body = self._read_body(response)
         except httpx.RequestError as error:
-            raise self._translate(error) from error
+            raise self._contact.judge(self._translate(error)) from error
         if response.status_code != httpx.codes.OK:
-            raise self._judge(response, body)
+            raise self._contact.judge(self._judge(response, body))
+        if formed and not is_result(body):
+            raise self._garbled(body, ValueError("no result, status and time in it"))
+        self._contact.answered()
         return body
 
     def _read_body(self, response: httpx.Response) -> bytes:
@@ -205,20 +223,43 @@ class RestTransport:
     def _judge(self, response: httpx.Response, body: bytes) -> Exception:
         """What a status other than 200 means for a read."""
         status = response.status_code
-        said = _said(body, self._api_key)
+        error = read_error(status, body)
+        said = show_words(body if error is None else error.encode(), self._api_key)
         what = f"{self.url} answered {status} to {response.request.url.path}: {said}"
+        failure: type[PassingFailure] = PassingFailure
+        if error is None:
+            failure = ForeignAnswer
+            what = f"{self._stranger(response)} answered {status} for {self.url}: '{said}'"
         if status == httpx.codes.TOO_MANY_REQUESTS:
             wait_s = read_retry_after(
                 response.headers.get("Retry-After"),
                 date=response.headers.get("Date"),
                 clock=self._clock,
             )
-            return PassingFailure(what, wait_s=wait_s, throttled=True)
+            return failure(what, wait_s=wait_s, throttled=True)
         if status == httpx.codes.REQUEST_TIMEOUT or status >= httpx.codes.INTERNAL_SERVER_ERROR:
-            return PassingFailure(what, timed_out=status in {408, 504, 524})
+            return failure(what, timed_out=status in {408, 504, 524})
         if response.is_success:
-            return PassingFailure(what)
+            return failure(what)
+        if response.is_redirect:
+            return self._redirected(response)
+        if error is None:
+            return ForeignAnswer(what)
         return _refusal(status, what, said)
+
+    def _stranger(self, response: httpx.Response) -> str:
+        """What answered in Qdrant's place, by its own name if it gives one."""
+        name = quote(response.headers.get("Server", ""), secret=self._api_key)
+        return "something that is no Qdrant" + f" (it calls itself '{name}')" * bool(name)
+
+    def _redirected(self, response: httpx.Response) -> Exception:
+        """Where to, without what may be secret in the address."""
+        target = quote(response.headers.get("Location", "").partition("?")[0], secret=self._api_key)
+        return RemoteUnavailableError(
+            f"{self.url} answered {response.status_code} and names another address: '{target}'",
+            remedy="q2v follows no redirects, lest the key travel on: put the final address "
+            "into source.url; if it is a login page, ask for a way to Qdrant without one",
+        )
 
 
 def _refusal(status: int, what: str, said: str) -> Exception:
@@ -227,29 +268,11 @@ def _refusal(status: int, what: str, said: str) -> Exception:
         return AccessError(what, remedy="set QDRANT_API_KEY to a key that may read this collection")
     if status == httpx.codes.NOT_FOUND:
         return CollectionMissing(what)
-    if status < httpx.codes.BAD_REQUEST:
-        return RemoteUnavailableError(
-            what,
-            remedy="q2v follows no redirects, lest the key travel on: put the final address "
-            "into source.url",
-        )
     if status in {400, 422} and "limit" in said.lower():
         return PageRefusal(what)
     return PreconditionError(
         what, remedy="see what the server says; the same request cannot succeed"
     )
-
-
-def _said(body: bytes, secret: str | None) -> str:
-    """The server's own words: Qdrant's `status.error`, or the start of the body."""
-    with_error: object = None
-    try:
-        status = _json_object(body).get("status")
-        with_error = status.get("error") if isinstance(status, dict) else None
-    except ValueError:
-        pass
-    text = with_error if isinstance(with_error, str) else body[:400].decode(errors="replace")
-    return quote(text, secret=secret)
 
 
 def _json_object(body: bytes) -> dict[str, object]:

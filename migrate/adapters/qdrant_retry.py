@@ -34,11 +34,34 @@ class PassingFailure(Exception):  # noqa: N818 - not an error yet: the retry dec
         wait_s: float | None = None,
         throttled: bool = False,
         timed_out: bool = False,
+        remedy: str | None = None,
     ) -> None:
         super().__init__(what)
+        self.remedy = remedy  # what to do when it does not pass; None = the usual advice
         self.wait_s = wait_s  # the server's own wish, honoured in full
         self.throttled = throttled
         self.timed_out = timed_out  # a smaller page may be in time
+
+
+class ForeignAnswer(PassingFailure):
+    """Something answered in Qdrant's place: a proxy, an edge, a login page."""
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        wait_s: float | None = None,
+        throttled: bool = False,
+        timed_out: bool = False,
+    ) -> None:
+        super().__init__(
+            what,
+            wait_s=wait_s,
+            throttled=throttled,
+            timed_out=timed_out,
+            remedy="check source.url, and what stands between q2v and Qdrant (proxy, login page, "
+            "firewall); then run the same command again: it goes on where it stopped",
+        )
 
 
 class PageRefusal(Exception):  # noqa: N818 - answered by asking for less
@@ -124,7 +147,8 @@ class RetryPolicy:
         except PassingFailure as failure:
             raise RemoteUnavailableError(
                 f"{failure}; given up after {self.attempts_max} attempts",
-                remedy="see that the source is up and reachable, then run the same command again: "
+                remedy=failure.remedy
+                or "see that the source is up and reachable, then run the same command again: "
                 "it goes on where it stopped",
             ) from failure
 

@@ -11,6 +11,7 @@ from migrate.adapters.qdrant_collection import read_collection
 from migrate.adapters.qdrant_paging import PAGE_BYTES, PageSize, check_order, estimate_point_bytes
 from migrate.adapters.qdrant_retry import (
     CollectionMissing,
+    ForeignAnswer,
     PageRefusal,
     PassingFailure,
     RetryPolicy,
@@ -232,9 +233,12 @@ class ServerSource:
             ) from refusal
 
     def _ask_if_allowed(self, fetch: Callable[[], Answer]) -> Answer | None:
-        """The answer to an optional question, None when there is none."""
+        """The answer to an optional question, None when there is none.
+
+        A proxy that lets only some questions through answers the others itself, always.
+        """
         with suppress(*UNTOLD):
-            return self._retry.call(fetch)
+            return self._retry.call(lambda: _unless_foreign(fetch))
         return None
 
     def _missing(self) -> PreconditionError:
@@ -247,3 +251,10 @@ class ServerSource:
             more = f" and {len(names) - NAMES_SHOWN_MAX} more" * (len(names) > NAMES_SHOWN_MAX)
             what += f"; it has {shown}{more}"
         return PreconditionError(what, remedy="correct source.collection (QDRANT_COLLECTION)")
+
+
+def _unless_foreign(fetch: Callable[[], Answer]) -> Answer | None:
+    try:
+        return fetch()
+    except ForeignAnswer:
+        return None

@@ -18,7 +18,7 @@ from typing import Any
 
 from migrate.errors import LocalStorageError, MigrationError, TargetRefusedError
 from migrate.ports import Limiter
-from q2v.logs import PROCESS_MASKER, masked_logging
+from q2v.logs import PROCESS_MASKER, masked_logging, silence_libraries
 from q2v.memory import MEMORY_REMEDY, is_memory_short, leave_out_what_is_loaded
 
 # What a worker can do: the module whose `open_worker` makes it out of its job.
@@ -45,6 +45,7 @@ class Telling:
 
 def main() -> None:
     """Answer questions until there are no more."""
+    silence_libraries()
     for number in (signal.SIGINT, signal.SIGTERM):  # the terminal sends them to all of us
         signal.signal(number, signal.SIG_IGN)
     questions: queue.SimpleQueue[bytes] = queue.SimpleQueue()

@@ -33,4 +33,13 @@ OF_THE_ANSWERS = (
         test=f"{TESTS}/adapters/test_anothers_answers.py"
         "::test_a_quota_ends_the_run_at_once_with_code_and_sentence",
     ),
+    Canary(
+        name="proxy-404-believed",
+        effect="a proxy that is down for a minute makes the run end: Qdrant has no such collection",
+        file="migrate/adapters/qdrant_rest_source.py",
+        old=code(2, "if error is None:", "    return ForeignAnswer(what)"),
+        new="",
+        test="tests/migrate/adapters/test_foreign_answers.py"
+        "::test_a_proxys_404_is_not_taken_for_a_missing_collection",
+    ),
 )

@@ -442,6 +442,20 @@ def test_an_untrusted_certificate_stops_at_once(
     assert clock.waits == []
 
 
+@pytest.mark.fault("F25")
+def test_https_to_a_port_without_tls_is_a_wrong_address() -> None:
+    """No matter of trust, and not repeated: only a correction of the address can help."""
+    clock = VirtualClock()
+    with running_script([GOOD]) as server:
+        http = connect(server.base_url.replace("http:", "https:"), clock=clock)
+        with pytest.raises(UsageError, match="does not speak TLS") as caught:
+            http.send(GET, whole)
+        http.close()
+
+    assert "target.api_base_url" in caught.value.remedy
+    assert clock.waits == []
+
+
 @pytest.mark.fault("X07")
 def test_a_certificate_of_a_trusted_authority_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(TLS_ASSETS / "authority.pem"))

@@ -83,15 +83,17 @@ PASSING: dict[str, Fault] = {
     "empty body": Bend(lambda _: b""),
     "html": Bend(lambda _: b"<html><body>maintenance</body></html>"),
     "byte order mark": Bend(lambda body: b"\xef\xbb\xbf" + body),
-    "wrong type": Bend(lambda _: b'{"result":[],"status":"ok"}'),
-    "no points": Bend(lambda _: b'{"result":{"points":null},"status":"ok"}'),
-    "point without id": Bend(lambda _: b'{"result":{"points":[{"payload":{}}]}}'),
+    "wrong type": Bend(lambda _: b'{"result":[],"status":"ok","time":0}'),
+    "no points": Bend(lambda _: b'{"result":{"points":null},"status":"ok","time":0}'),
+    "point without id": Bend(
+        lambda _: b'{"result":{"points":[{"payload":{}}]},"status":"ok","time":0}'
+    ),
     "id of no kind": Bend(lambda body: body.replace(b'"id":0', b'"id":"zero"')),
     "payload of no kind": Bend(lambda body: body.replace(b'{"n": 0}', b"[0]")),
     "invalid utf-8": Bend(lambda body: body.replace(b'"n"', b'"\xff"')),
     "broken gzip": Bend(lambda body: body, headers={"Content-Encoding": "gzip"}),
     "empty page before the end": Bend(
-        lambda _: b'{"result":{"points":[],"next_page_offset":7},"status":"ok"}'
+        lambda _: b'{"result":{"points":[],"next_page_offset":7},"status":"ok","time":0}'
     ),
     "no content": Answer(204, body=b""),
 }
@@ -166,7 +168,9 @@ def test_the_reason_for_every_wait_is_told() -> None:
 @pytest.mark.fault("N08")
 def test_a_description_that_is_none_is_asked_for_again() -> None:
     with rest_server(stored()) as server, reading(server) as source:
-        server.faults.append(Bend(lambda _: b'{"result":{},"status":"ok"}', path="chunks$"))
+        server.faults.append(
+            Bend(lambda _: b'{"result":{},"status":"ok","time":0}', path="chunks$")
+        )
         assert len(source.read_collection().vectors) == 1
         server.faults.append(Bend(lambda _: b"<html>", path="^/$"))
         assert source.read_collection().server == "qdrant (version unknown)"
@@ -357,7 +361,7 @@ def test_nobody_listening_ends_within_the_attempts() -> None:
 @pytest.mark.fault("N05")
 def test_a_connection_reset_by_the_server_is_tried_again() -> None:
     """The first connection is dropped before a byte is answered, the second one serves."""
-    body = b'{"result":{"count":5},"status":"ok"}'
+    body = b'{"result":{"count":5},"status":"ok","time":0}'
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
