@@ -34,15 +34,28 @@ class Run:
         return value
 
 
+def cpu_ticks(pid: int) -> int:
+    """CPU that a running process has used, in the kernel's ticks (proc(5): utime and stime)."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
 @contextmanager
 def serving(*words: str) -> Iterator[str]:
     """A server process; gives its first line."""
+    with serving_process(*words) as (line, _):
+        yield line
+
+
+@contextmanager
+def serving_process(*words: str) -> Iterator[tuple[str, int]]:
+    """A server process; gives its first line and its process id."""
     with subprocess.Popen(  # noqa: S603 - our own commands
         [sys.executable, "-m", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         try:
-            yield process.stdout.readline()
+            yield process.stdout.readline(), process.pid
         finally:
             process.terminate()
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import diff, scrolls, steps, uploads, whole
+from benchmarks import diff, packing, scrolls, steps, uploads, whole
 from benchmarks.measure import HEAD, Line
 from q2v.memory import KEEP_FREED_MEMORY, leave_out_what_is_loaded
 
@@ -62,6 +62,7 @@ def _step_lines(folder: Path) -> Iterator[Line]:
     yield from rows.lines()
     with scrolls.scrolls(steps.ROWS) as readers:
         yield from scrolls.scroll_lines(readers)
+    yield from packing.packing_lines(steps.ROWS)
     with scrolls.scrolls(scrolls.SNAPSHOT_ROWS) as readers:
         whole_rows = steps.Steps(folder, scrolls.SNAPSHOT_ROWS)
         yield from scrolls.snapshot_lines(readers, whole_rows, folder)

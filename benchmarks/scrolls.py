@@ -30,6 +30,8 @@ from migrate.stages.snapshot import run as take_snapshot
 from migrate.stages.walk import walk_points
 
 PAGE_POINTS = 250
+# Peers and floors are compared for what they do with an answer, not for what they unpack.
+UNPACKED = ("grpc.compression_enabled_algorithms_bitset", 1)
 COLLECTION = "chunks"
 SNAPSHOT_ROWS = 10_000  # two parts
 SNAPSHOT_ROUNDS = 13  # one differs by a seventh from the next on a shared machine
@@ -46,10 +48,16 @@ class Scrolls:
         port = urlsplit(grpc_url).port or 0
         self._address = f"127.0.0.1:{port}"
         self._grpc_client = QdrantClient(
-            host="127.0.0.1", grpc_port=port, prefer_grpc=True, check_compatibility=False
+            host="127.0.0.1",
+            grpc_port=port,
+            prefer_grpc=True,
+            check_compatibility=False,
+            grpc_options=dict([UNPACKED]),
         )
-        self._rest_client = QdrantClient(url=rest_url, check_compatibility=False)
-        options = [("grpc.max_receive_message_length", 64 * 1024 * 1024)]
+        self._rest_client = QdrantClient(
+            url=rest_url, check_compatibility=False, headers={"Accept-Encoding": "identity"}
+        )
+        options = [("grpc.max_receive_message_length", 64 * 1024 * 1024), UNPACKED]
         self._channel = grpc.insecure_channel(self._address, options=options)
         self._scroll = self._channel.unary_unary(
             "/qdrant.Points/Scroll", request_serializer=wire.ScrollPoints.SerializeToString

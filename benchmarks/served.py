@@ -69,7 +69,11 @@ def start_server(points: Points) -> tuple[grpc.Server, int]:
         },
         "qdrant.Qdrant": {"HealthCheck": (served.health, wire.HealthCheckRequest)},
     }
-    options = [("grpc.so_reuseport", 0), ("grpc.max_send_message_length", ANSWER_BYTES_MAX)]
+    options = [
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_send_message_length", ANSWER_BYTES_MAX),
+        ("grpc.default_compression_level", 2),  # for clients that offer gzip, as a real server
+    ]
     server = grpc.server(ThreadPoolExecutor(max_workers=4), options=options)
     for service, methods in services.items():
         handlers = {

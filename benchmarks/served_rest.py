@@ -1,5 +1,6 @@
 """Serve the made points over REST: only what a scroll asks for, each answer encoded once."""
 
+import gzip
 import json
 import sys
 from functools import lru_cache
@@ -57,6 +58,8 @@ def main() -> None:
 
         def _send(self, body: bytes) -> None:
             self.send_response(200)
+            encoding, body = _packed(body, self.headers.get("Accept-Encoding", ""))
+            self.send_header("Content-Encoding", encoding)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -70,6 +73,13 @@ def main() -> None:
         sys.stdout.flush()
         server.daemon_threads = True
         server.serve_forever()
+
+
+def _packed(body: bytes, offered: str) -> tuple[str, bytes]:
+    """Like a real server: packed for every client that offers gzip."""
+    if "gzip" not in offered:
+        return "identity", body
+    return "gzip", gzip.compress(body, compresslevel=1)
 
 
 def _answer(result: object) -> bytes:

@@ -62,6 +62,7 @@ def command(
             )
             stack.enter_context(FolderLock(folder))
             route = route_from_source(source.identity(), settings)
+            reading = planning.describe_reading(source.identity(), settings)
             values, findings = planning.plan_source(
                 source, settings, choices, folder, clock=clock, progress=progress
             )
@@ -72,6 +73,7 @@ def command(
             route = route_from_snapshot(found, configured_target(settings), clock)
             with planning.open_id_table(folder, found.manifest.points) as table:
                 values, findings = planning.plan_snapshot(found, settings, choices, table, progress)
+            reading = None
         state, request_s = None, None
         credentials = wiring.source_credential_notes(settings) if snapshot is None else ()
         if settings.target.vector_index is not None and settings.target.api_token is not None:
@@ -89,6 +91,7 @@ def command(
             figures=figures,
             target=state,
             credentials=credentials,
+            reading=reading,
         ),
         settings,
         as_json=as_json,
@@ -113,6 +116,7 @@ def document(result: PlanResult, settings: Settings) -> dict[str, object]:
     findings = result.findings
     return {
         "route": result.route.document(),
+        "reading": None if result.reading is None else asdict(result.reading),
         "points": findings.points,
         "vectors": findings.vectors,
         "files": findings.files,
@@ -152,6 +156,7 @@ def rows(result: PlanResult) -> list[tuple[str, Cell]]:
     )
     cells: list[tuple[str, Cell]] = [
         *result.route.cells(),
+        *([] if result.reading is None else [("read over", result.reading.words())]),
         ("points", findings.points),
         ("vectors that move", findings.vectors),
         ("files (KV entries)", findings.files),

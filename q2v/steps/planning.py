@@ -1,6 +1,6 @@
 """Plan: read a source or a snapshot point by point, and the target's limits and state."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +62,28 @@ class PlanResult:
     figures: Estimate
     target: TargetState | None  # None: not configured, not looked at
     credentials: tuple[str, ...] = ()  # what keys and tokens can do beyond their work
+    reading: "Transfer | None" = None  # None: no server is read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """How points come from a server."""
+
+    transport: str
+    compression: str
+
+    def words(self) -> str:
+        """For people."""
+        packed = "not packed" if self.compression == "identity" else f"packed ({self.compression})"
+        return f"{self.transport}, answers {packed}"
+
+
+def describe_reading(identity: Mapping[str, str], settings: Settings) -> Transfer | None:
+    """The protocol in use and how answers travel; None for an embedded store."""
+    transport = identity.get("transport")
+    if settings.source.url is None or transport is None:
+        return None
+    return Transfer(transport=transport, compression=settings.source.compression)
 
 
 def plan_source(

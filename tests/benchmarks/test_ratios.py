@@ -14,6 +14,7 @@ import pytest
 from benchmarks import whole
 from benchmarks.made import Points
 from benchmarks.measure import Line
+from benchmarks.packing import packing_lines
 from benchmarks.scrolls import scroll_lines, scrolls, snapshot_lines
 from benchmarks.steps import Steps
 
@@ -52,6 +53,11 @@ def test_scrolls_and_snapshots_keep_their_distance(steps: Steps, tmp_path: Path)
 
     check(ours)
     assert peer.figure > 2, str(peer)
+
+
+@pytest.mark.fault("F26")
+def test_a_server_that_is_offered_gzip_works_several_times_as_much() -> None:
+    check(packing_lines(ROWS, rounds=1))
 
 
 def test_memory_beyond_that_of_next_to_nothing_is_within_the_demands(tmp_path: Path) -> None:

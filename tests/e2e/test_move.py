@@ -257,6 +257,17 @@ def test_plan_tells_the_figures_and_every_setting_with_its_origin(tmp_path: Path
     assert document["target"]["index"]["name"] == INDEX
 
 
+@pytest.mark.fault("F26")
+def test_plan_says_how_the_source_is_read(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(5)) as bench:
+        plain = bench.run("plan").document["reading"]
+        bench.environment["Q2V_SOURCE_COMPRESSION"] = "gzip"
+        packed = bench.run("plan").document["reading"]
+
+    assert plain == {"transport": "rest", "compression": "identity"}
+    assert packed == {"transport": "rest", "compression": "gzip"}
+
+
 def test_plan_looks_at_a_target_that_is_not_provisioned_yet(tmp_path: Path) -> None:
     with workbench(tmp_path, points(10), provision=False) as bench:
         result = bench.run("plan")

@@ -382,7 +382,10 @@ def grpc_server(
     served = GrpcServer(collection, version, api_key)
     with ThreadPoolExecutor(max_workers=4) as threads:
         server = grpc.server(
-            threads, interceptors=(_Gate(served),), options=[("grpc.so_reuseport", 0), *options]
+            threads,
+            interceptors=(_Gate(served),),
+            # Packed for clients that offer it, as by a real server.
+            options=[("grpc.so_reuseport", 0), ("grpc.default_compression_level", 2), *options],
         )
         wire.add_QdrantServicer_to_server(_Qdrant(served), server)  # type: ignore[no-untyped-call]
         wire.add_CollectionsServicer_to_server(  # type: ignore[no-untyped-call]

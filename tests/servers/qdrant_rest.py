@@ -5,9 +5,11 @@
         ... read from server.url ...
     assert collection.writes == []
 
-Faults are taken one per request, in order; a `times` above 1 repeats one.
+Faults are taken one per request, in order; a `times` above 1 repeats one. Like a real server it
+packs its answers when the client offers gzip; a fault's answer goes out as it is.
 """
 
+import gzip
 import json
 import re
 import ssl
@@ -175,6 +177,9 @@ class _Handler(BaseHTTPRequestHandler):
             case Endless():
                 self._start(status, {"Connection": "close"})
                 self._flood()
+            case _ if "gzip" in self.headers.get("Accept-Encoding", ""):
+                packed = gzip.compress(body, compresslevel=1)
+                self._send(status, packed, {"Content-Encoding": "gzip"})
             case _:
                 self._send(status, body, {})
 
