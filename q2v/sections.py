@@ -207,7 +207,9 @@ class MappingSettings:
     )
     nulls: Literal["quarantine", "leave_out"] = declare(
         "quarantine",
-        "What to do with a payload field that is null, which metadata cannot hold.",
+        "What to do with a payload field that is null, which metadata cannot hold: quarantine the "
+        "point, or leave the field out. A null inside an object or a list is not reached: it "
+        "quarantines the point with either value.",
         flag="--nulls",
     )
     oversize_metadata: str = declare(

@@ -80,7 +80,10 @@ def _source(
         from migrate.adapters.qdrant_edge_source import EdgeSource  # noqa: PLC0415
 
         return EdgeSource(
-            settings.source.path, collection=collection, copies=folder / SOURCE_COPIES
+            settings.source.path,
+            collection=collection,
+            copies=folder / SOURCE_COPIES,
+            say=progress.say,
         )
     assert settings.source.url is not None
     place = settings.source.api_key

@@ -4,7 +4,7 @@ The engine opens copies (`qdrant_store_copy`), so the folder itself is only read
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from heapq import merge
 from itertools import pairwise
@@ -37,14 +37,24 @@ class EdgeSource:
     when another process has it open.
     """
 
-    def __init__(self, path: Path, *, collection: str, copies: Path | None = None) -> None:
-        """`copies` is where the copy that is read is put; None: the system's temporary folder."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        collection: str,
+        copies: Path | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`copies` is where the copy that is read is put; None: the system's temporary folder.
+
+        `say` takes a line about a copy that takes a while.
+        """
         self._path = path
         self._name = collection
         self._stored = find_collection(path)
         with ExitStack() as stack:
             originals = [shard.path for shard in self._stored.shards]
-            self._copies = stack.enter_context(copied(originals, copies))
+            self._copies = stack.enter_context(copied(originals, copies, say))
             self._shards: list[EdgeShard] = []
             for copy, original in zip(self._copies, originals, strict=True):
                 self._shards.append(EdgeShard(copy, original))

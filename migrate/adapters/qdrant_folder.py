@@ -75,10 +75,11 @@ def _holds_shard(path: Path) -> bool:
 
 def _around(path: Path) -> StoredCollection:
     """The collection of a shard's folder: the shard alone, if it is all of it."""
-    home = path.resolve()
-    config = _read_config(home.parent) if home.name.isdigit() else None
-    if config is not None:
-        return _only_shard(path, int(home.name), home.parent, config)
+    # A link may stand in the collection's folder for a shard on another disk, or lead to a shard.
+    for home in (path.absolute(), path.resolve()):
+        config = _read_config(home.parent) if home.name.isdigit() else None
+        if config is not None:
+            return _only_shard(path, int(home.name), home.parent, config)
     if any((path / name).is_file() for name in (SHARD_CONFIG, REPLICA_STATE)):
         raise PreconditionError(
             f"{path} is one shard of a server's collection, and no {CONFIG} beside it tells how "

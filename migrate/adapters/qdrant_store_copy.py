@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,10 +25,13 @@ COPY_LOCK = "lock"
 BLOCK_BYTES = 1 << 20
 ALLOCATION_BYTES = 512  # the unit of `st_blocks`
 FOLDERS_DEEP_MAX = 20
+SAID_BYTES_MIN = 100_000_000  # a copy of less is made in no time
 
 
 @contextmanager
-def copied(shards: Sequence[Path], copies: Path | None) -> Iterator[list[Path]]:
+def copied(
+    shards: Sequence[Path], copies: Path | None, say: Callable[[str], None]
+) -> Iterator[list[Path]]:
     """A copy of each shard, until the block ends; its writer cannot open a shard meanwhile.
 
     `copies` is the folder for them, None the system's for temporary files. Raises RunLockedError
@@ -39,7 +42,10 @@ def copied(shards: Sequence[Path], copies: Path | None) -> Iterator[list[Path]]:
             stack.enter_context(_locked(shard))
         folder = stack.enter_context(_own_folder(copies))
         before = [list(_files(shard, FOLDERS_DEEP_MAX)) for shard in shards]
-        _check_room([file for files in before for file in files], folder)
+        needed = sum(file.allocated_bytes for files in before for file in files)
+        _check_room(needed, folder)
+        if needed >= SAID_BYTES_MIN:
+            say(f"copying the store of {needed:,} bytes to {folder.parent}: it is read from there")
         targets = [folder / str(position) for position in range(len(shards))]
         for shard, target in zip(shards, targets, strict=True):
             with local_io("copying", shard):
@@ -149,8 +155,7 @@ def _files(folder: Path, deep: int) -> Iterator[_File]:
             yield _File(path, state.st_size, state.st_mtime_ns, allocated_bytes)
 
 
-def _check_room(files: Sequence[_File], folder: Path) -> None:
-    needed = sum(file.allocated_bytes for file in files)
+def _check_room(needed: int, folder: Path) -> None:
     with local_io("looking for room in", folder):
         free = shutil.disk_usage(folder).free
     if needed > free:

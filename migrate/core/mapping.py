@@ -24,6 +24,8 @@ _HASH = re.compile(f"[0-9a-fA-F]{{{HASH_HEX_LENGTH}}}")
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
 POINT_ID_FIELD = "point_id"
+_NULL = 'null; mapping.nulls = "leave_out" leaves the field out'
+_UNREACHED = "which mapping.nulls does not reach"
 
 
 class Reason(StrEnum):
@@ -67,7 +69,7 @@ class MappingRules:
     order_key: str  # payload field with the chunk's number; "" = unordered
     hash_key: str  # payload field with the chunk's SHA-256 in hex; "" = not required
     key_template: str  # KV key of a file; holds {<group_key>}
-    nulls: Literal["quarantine", "leave_out"]
+    nulls: Literal["quarantine", "leave_out"]  # of the payload's own fields, not of inner ones
     truncate_field: str | None  # cut this text field when metadata is too large; None = quarantine
     hash_of: str = (
         ""  # payload field with the text that `hash_key` is the hash of; "" = not checked
@@ -265,7 +267,7 @@ def _representable(
         else:
             _check_value(value, key, depth=0)
     if nulls and rules.nulls == "quarantine":
-        raise _RefusedError(Reason.UNREPRESENTABLE, nulls[0], "null")
+        raise _RefusedError(Reason.UNREPRESENTABLE, nulls[0], _NULL)
     if not nulls:
         return fields
     changes.extend((Change.NULL_LEFT_OUT, key) for key in nulls)
@@ -300,6 +302,10 @@ def _check_value(value: object, path: str, *, depth: int) -> None:
             for key, inner in value.items():
                 _check_key(key, f"{path}.{key}")
                 _check_value(inner, f"{path}.{key}", depth=1)
+        case None:
+            raise _RefusedError(
+                Reason.UNREPRESENTABLE, path, f"null inside an object, {_UNREACHED}"
+            )
         case _:
             raise _RefusedError(Reason.UNREPRESENTABLE, path, _shape(value))
 
@@ -307,7 +313,8 @@ def _check_value(value: object, path: str, *, depth: int) -> None:
 def _check_list(values: list[object], path: str) -> None:
     for value in values:
         if not isinstance(value, str):
-            raise _RefusedError(Reason.UNREPRESENTABLE, path, f"list holding {_shape(value)}")
+            why = f", {_UNREACHED}" if value is None else ""
+            raise _RefusedError(Reason.UNREPRESENTABLE, path, f"list holding {_shape(value)}{why}")
         _check_unicode(value, path)
 
 
@@ -406,5 +413,7 @@ _SHAPES: dict[type, str] = {
 
 def _shape(value: object) -> str:
     """What a JSON value looks like, without showing it."""
+    if isinstance(value, float) and value.is_integer():
+        return "whole number in decimal form (as 3.0)"
     size = len(value) if isinstance(value, str | list) else 0
     return _SHAPES[type(value)].format(size)

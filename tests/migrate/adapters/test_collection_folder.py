@@ -112,6 +112,15 @@ def test_a_link_to_one_shard_is_refused_like_the_shard(folder: Path, tmp_path: P
 
 
 @pytest.mark.fault("F01")
+def test_a_shard_on_another_disk_belongs_to_its_collection(folder: Path, tmp_path: Path) -> None:
+    (folder / "1").rename(tmp_path / "elsewhere")
+    (folder / "1").symlink_to(tmp_path / "elsewhere")
+
+    assert "is shard 1 of collection 'docs'" in str(refused(folder / "1"))
+    assert len(contents(folder)) == POINTS
+
+
+@pytest.mark.fault("F01")
 def test_the_only_shard_of_a_collection_is_read(tmp_path: Path) -> None:
     folder = write_collection(tmp_path / "storage", stored(), shards=1)
 
@@ -343,6 +352,16 @@ def test_the_copy_of_a_killed_process_is_removed_by_the_next(folder: Path, tmp_p
 
     assert abandoned != current
     assert list(copies.iterdir()) == []
+
+
+@pytest.mark.fault("F01")
+def test_a_copy_that_takes_a_while_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("migrate.adapters.qdrant_store_copy.SAID_BYTES_MIN", 1000)
+    said: list[str] = []
+    with closing(EdgeSource(folder, collection="docs", say=said.append)):
+        (line,) = said
+
+    assert line.startswith("copying the store of ")
 
 
 @pytest.mark.fault("F01", "G12")

@@ -270,6 +270,42 @@ def test_a_null_stays_behind_or_is_left_out_by_rule() -> None:
     assert outcome.changes == ((Change.NULL_LEFT_OUT, "a"), (Change.NULL_LEFT_OUT, "c"))
 
 
+def detail(fields: dict[str, object], rules: MappingRules = BY_POINT) -> str:
+    outcome = map_fields(fields, rules)
+    assert isinstance(outcome, Quarantined), outcome
+    return outcome.detail
+
+
+@pytest.mark.fault("D09", "F10")
+@pytest.mark.parametrize("nulls", ["quarantine", "leave_out"])
+def test_a_null_says_how_deep_the_rule_for_nulls_reaches(
+    nulls: Literal["quarantine", "leave_out"],
+) -> None:
+    rules = replace(BY_POINT, nulls=nulls)
+
+    for inner in ({"b": None}, ["x", None]):
+        assert detail({"a": inner}, rules).endswith("null, which mapping.nulls does not reach") or (
+            detail({"a": inner}, rules)
+            == "null inside an object, which mapping.nulls does not reach"
+        )
+    assert detail({"a": None}) == 'null; mapping.nulls = "leave_out" leaves the field out'
+
+
+@pytest.mark.fault("D04", "F10")
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        (3.0, "whole number in decimal form (as 3.0), an integer was expected"),
+        (-0.0, "whole number in decimal form (as 3.0), an integer was expected"),
+        (1e300, "whole number in decimal form (as 3.0), an integer was expected"),
+        (3.5, "number with a fraction, an integer was expected"),
+    ],
+)
+def test_a_whole_number_is_not_called_a_fraction(number: float, shown: str) -> None:
+    assert detail({**GOOD, "chunk_index": number}, RULES) == shown
+    assert shown.partition(",")[0] in detail({"a": [number]})
+
+
 @pytest.mark.fault("D10")
 @pytest.mark.parametrize("text", ["\x00", "\n", "\u2028", "\u202e", "🙂", "\x1b[31m", "\x7f"])
 def test_odd_text_is_kept_exactly(text: str) -> None:
