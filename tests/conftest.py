@@ -5,11 +5,18 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.fault_matrix import read_rows
 
-settings.register_profile("ci", derandomize=True, deadline=None, max_examples=50)
+# How long an example takes says how busy the machine is, and nothing about the rule.
+settings.register_profile(
+    "ci",
+    derandomize=True,
+    deadline=None,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("ci")
 
 FAULT, TOLD = "fault", "told"  # names of test properties: a row covered, a line for the summary

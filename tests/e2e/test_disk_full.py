@@ -221,7 +221,6 @@ def _as_a_process(bench: Workbench, words: list[str]) -> Result:
     return Result(process.returncode, stdout, stderr)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.fault("G04")
 def test_a_full_tmpfs_loses_nothing_and_with_room_it_goes_on(
     tmp_path: Path, record_property: Callable[[str, object], None]
@@ -288,7 +287,6 @@ def _limited(bytes_max: int) -> RunCommand:
     return run
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.fault("G04")
 def test_a_limit_on_the_size_of_files_loses_nothing_either(
     tmp_path: Path, record_property: Callable[[str, object], None]

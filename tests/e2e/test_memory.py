@@ -25,7 +25,6 @@ SETTINGS = {
 GROWTH_MAX = 1.2  # FAULTS row G07
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.fault("G07")
 def test_peak_memory_is_the_same_for_ten_times_the_points(tmp_path: Path) -> None:
     small, large = (_peaks(size, tmp_path / str(size)) for size in (SIZE, 10 * SIZE))

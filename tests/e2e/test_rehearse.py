@@ -13,7 +13,6 @@ from tests.e2e.workbench import chunk, points, unit_vectors, workbench
 from tests.servers.qdrant_points import StoredPoint
 
 
-@pytest.mark.timeout(240)
 def test_a_rehearsal_holds_and_can_be_repeated_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "rehearsal"
     words = ["rehearse", "--dir", str(folder), "--chunks", "150", "--json"]
@@ -30,7 +29,6 @@ def test_a_rehearsal_holds_and_can_be_repeated_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.early
-@pytest.mark.timeout(300)
 @pytest.mark.fault("G01", "N01", "N04", "N06", "N08", "K01", "K04", "U04")
 @pytest.mark.parametrize("bad_day", list(BAD_DAYS))
 def test_a_bad_day_can_be_rehearsed_and_every_step_holds(tmp_path: Path, bad_day: str) -> None:

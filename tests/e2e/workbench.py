@@ -178,7 +178,7 @@ def workbench(
             "Q2V_VECTOR_INDEX": INDEX,
             "Q2V_LIMITS_POLL_S": "0.05",
             "Q2V_LIMITS_KV_SETTLE_S": "0.05",
-            "Q2V_LIMITS_SETTLE_TIMEOUT_S": "30",
+            "Q2V_LIMITS_SETTLE_TIMEOUT_S": "600",
             "Q2V_LIMITS_REQUESTS_PER_5MIN": "1200",
             **(settings or {}),
         }

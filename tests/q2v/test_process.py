@@ -65,7 +65,7 @@ def test_a_signal_lets_the_command_flush_and_decides_the_code(
     process = start(WAITING.replace("AFTER", after), "wait", "--json")
     wait_for(process, "ready")
     process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=20)
+    stdout, stderr = process.communicate(timeout=300)
 
     assert process.returncode == code
     assert stderr.startswith(f"flushing\nq2v: stopped by {number.name}")
@@ -80,7 +80,7 @@ def test_a_second_signal_stops_now(number: signal.Signals) -> None:
     process.send_signal(signal.SIGTERM)
     wait_for(process, "flushing")
     process.send_signal(number)
-    process.communicate(timeout=20)
+    process.communicate(timeout=300)
 
     assert process.returncode == -number
 
@@ -96,7 +96,7 @@ def test_help_imports_nothing_heavy() -> None:
         print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
     """
     process = start(script)
-    stdout, stderr = process.communicate(timeout=20)
+    stdout, stderr = process.communicate(timeout=300)
 
     assert stderr == "[]\n"
     assert "Commands:" in stdout
@@ -109,7 +109,7 @@ def test_settings_and_options_import_nothing_heavy() -> None:
         f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
     )
 
-    assert process.communicate(timeout=20)[1] == "[]\n"
+    assert process.communicate(timeout=300)[1] == "[]\n"
 
 
 PRINTING = """
@@ -134,7 +134,7 @@ def test_a_reader_that_leaves_is_no_reason_to_complain() -> None:
     assert process.stdout.readline().startswith("xxx")
     process.stdout.close()
     stderr = process.stderr.read()
-    process.wait(timeout=20)
+    process.wait(timeout=300)
     process.stderr.close()
 
     assert stderr == ""

@@ -99,7 +99,10 @@ def plantings(draw: st.DrawFn) -> list[tuple[Plant, str]]:
 
 
 @pytest.mark.fault("R01", "R02", "I6")
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(plantings())
 def test_any_differences_are_found_as_exactly_those(
     bench: Bench, planted: list[tuple[Plant, str]]

@@ -49,7 +49,7 @@ class Client:
         self.http = httpx.Client(
             base_url=sandbox.base_url,
             headers={"authorization": f"Bearer {sandbox.api_token}"},
-            timeout=30,
+            timeout=300,
         )
         account = f"/accounts/{sandbox.account_id}"
         self.indexes = f"{account}/vectorize/v2/indexes"

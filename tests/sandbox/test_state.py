@@ -72,7 +72,7 @@ def test_a_signal_ends_it_with_exit_code_0(tmp_path: Path, number: signal.Signal
         assert told["base_url"].endswith("/client/v4")
         process.send_signal(number)
 
-        assert process.wait(10) == 0
+        assert process.wait(300) == 0
 
 
 def test_files_and_folders_are_private(client: Client, tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ class _Gate(grpc.ServerInterceptor):  # type: ignore[misc]
             case _:
 
                 def stall(_request: bytes, _context: Any) -> bytes:
-                    self._server.ending.wait(timeout=30)
+                    self._server.ending.wait(timeout=600)
                     return b""
 
                 return grpc.unary_unary_rpc_method_handler(stall)

@@ -163,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_with(self, fault: Fault | None, status: int, body: bytes) -> None:
         match fault:
             case Hang():
-                self.server.ending.wait(timeout=30)
+                self.server.ending.wait(timeout=600)
                 self.close_connection = True
             case Bend():
                 self._send(status, fault.change(body), fault.headers)

@@ -156,7 +156,10 @@ NAMES = [
 
 @pytest.mark.fault("X04")
 @given(name=st.sampled_from(NAMES) | st.text(max_size=40))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=30,
+)
 def test_no_name_of_a_collection_becomes_part_of_a_path(tmp_path: Path, name: str) -> None:
     """Nor does any id or payload: names come from counters, times and digests."""
     directory = tmp_path / "snapshots"

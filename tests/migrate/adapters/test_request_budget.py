@@ -205,7 +205,7 @@ class Together(VirtualClock):
 
     def __init__(self) -> None:
         super().__init__()
-        self._both = threading.Barrier(2, timeout=30)
+        self._both = threading.Barrier(2, timeout=300)
 
     @override
     def wait(self, seconds: float) -> None:

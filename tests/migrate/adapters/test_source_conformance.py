@@ -358,7 +358,9 @@ def test_every_way_of_reading_gives_the_same_digests(tmp_path: Path) -> None:
 @pytest.mark.fault("S09")
 @pytest.mark.parametrize("name", ["rest", "grpc-1.16", "grpc-1.19"])
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(bits=st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=40))
 def test_any_finite_float32_survives_the_wire(name: str, bits: list[int], tmp_path: Path) -> None:
