@@ -13,6 +13,7 @@ class Invocation:
     """One call of q2v; filled in while the command runs."""
 
     folder: Path = DEFAULT_FOLDER  # of --dir: a crash log goes there
+    config: Path | None = None  # of --config: the next command is printed with it
     document_written: bool = False  # with --json there is exactly one
 
 

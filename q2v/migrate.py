@@ -15,6 +15,7 @@ from q2v.render import format_duration, render
 from q2v.settings import Settings
 from q2v.steps import moving
 from q2v.steps.find import find_snapshot
+from q2v.steps.following import Following, following_snapshot
 from q2v.steps.left_behind import refusal_notes
 from q2v.steps.planning import Choices
 from q2v.steps.route import Route, configured_target, route_from_snapshot
@@ -88,7 +89,8 @@ def command(
             clock=clock,
             progress=progress,
         )
-    show(report, route, as_json=as_json)
+        following = following_snapshot(found, settings)
+    show(report, route, following, as_json=as_json)
     ctx.exit(report.exit_code)
 
 
@@ -106,7 +108,9 @@ def _confirm(index_name: str, *, sure: bool) -> None:
         raise UsageError(f"typed '{typed}', not '{index_name}'", remedy="nothing was written")
 
 
-def show(report: moving.MigrateReport, route: Route, *, as_json: bool) -> None:
+def show(
+    report: moving.MigrateReport, route: Route, following: Following, *, as_json: bool
+) -> None:
     """The report as JSON or as lines."""
     quarantined = sum(report.quarantined.values())
     render(
@@ -130,6 +134,7 @@ def show(report: moving.MigrateReport, route: Route, *, as_json: bool) -> None:
             "evidence": report.evidence,
             "dry_run": report.dry_run,
             "exit_code": int(report.exit_code),
+            **following.document(),
         },
         [
             ("run", report.run_id),
@@ -147,9 +152,5 @@ def show(report: moving.MigrateReport, route: Route, *, as_json: bool) -> None:
             ("took", format_duration(report.seconds)),
         ],
         as_json=as_json,
-        notes=[
-            *refusal_notes(report.refused),
-            "",
-            "next: q2v migrate" if report.dry_run else "next: q2v reconcile",
-        ],
+        notes=[*refusal_notes(report.refused), *following.notes()],
     )

@@ -2,12 +2,14 @@
 
 import functools
 import os
+import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from migrate.adapters.snapshot_folder import snapshot_around
 from migrate.errors import UsageError
 from q2v.config_file import CONFIG_NAME, find_config
 from q2v.declaration import Setting
@@ -22,6 +24,13 @@ _PREFIX = "setting_"
 
 def _remember_folder(context: click.Context, parameter: click.Parameter, folder: Path) -> Path:
     current_invocation().folder = folder
+    owner = snapshot_around(folder)
+    if owner is not None:
+        raise UsageError(
+            f"--dir {folder}: found a snapshot or a part of one, expected the folder that holds "
+            "the snapshots",
+            remedy=f"pass --dir {shlex.quote(str(owner.parent))}",
+        )
     return folder
 
 
@@ -64,6 +73,7 @@ def settings_options(*keys: str) -> Callable[[Callable[..., Any]], Callable[...,
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
         def resolved(*args: Any, config: Path | None, **kwargs: Any) -> Any:
+            current_invocation().config = config
             flags = {each.key: kwargs.pop(_parameter(each)) for each in flagged}
             settings = load_settings(
                 config=find_config(config), environment=os.environ, flags=flags

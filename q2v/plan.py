@@ -9,8 +9,10 @@ from pathlib import Path
 import click
 
 from migrate.adapters.folder_lock import FolderLock
-from migrate.core.estimate import LINE_MBIT_PER_S, LONG_ROLLBACK, is_long_rollback
+from migrate.adapters.snapshot_folder import Snapshot
+from migrate.core.estimate import LINE_MBIT_PER_S, LONG_ROLLBACK, Estimate, is_long_rollback
 from migrate.core.limits import PRICES_AS_OF
+from migrate.errors import MigrationError
 from migrate.stages.plan import PlanFindings
 from q2v import wiring
 from q2v.agreement import idle_settings
@@ -22,6 +24,7 @@ from q2v.render import Cell, format_bytes, render
 from q2v.settings import Settings
 from q2v.steps import planning
 from q2v.steps.find import find_snapshot
+from q2v.steps.following import Following, following_here, following_snapshot
 from q2v.steps.planning import Choices, PlanResult
 from q2v.steps.route import configured_target, route_from_snapshot, route_from_source
 from q2v.steps.same_target import check_collection
@@ -56,6 +59,7 @@ def command(
     clock = wiring.system_clock()
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
+        found: Snapshot | None = None
         if snapshot is None:
             source = stack.enter_context(
                 wiring.open_source(settings, folder, clock=clock, progress=progress)
@@ -82,7 +86,14 @@ def command(
             state = planning.look_at_target(http, settings, values, clock=clock)
             credentials += wiring.target_credential_notes(settings, http)
             request_s = http.median_answer_s()
+        is_ready = None if state is None else state.is_ready
+        following = (
+            following_here(folder, settings, wiring.seal_key(settings), provisioned=is_ready)
+            if found is None
+            else following_snapshot(found, settings, provisioned=is_ready)
+        )
     figures = planning.figure(findings, values, settings, request_s=request_s)
+    failure = _find_failure(findings, figures, settings)
     show(
         PlanResult(
             route=route,
@@ -94,20 +105,37 @@ def command(
             reading=reading,
         ),
         settings,
+        None if failure is not None else following,  # the failure says what comes next
         as_json=as_json,
     )
-    findings.check_quarantine()
-    findings.check_counter_key(settings.kv.counter_key)
-    planning.check_window(figures, settings)
+    if failure is not None:
+        raise failure
 
 
-def show(result: PlanResult, settings: Settings, *, as_json: bool) -> None:
+def _find_failure(
+    findings: PlanFindings, figures: Estimate, settings: Settings
+) -> MigrationError | None:
+    """What makes a migrate with these findings stop before its first write; None for nothing."""
+    try:
+        findings.check_quarantine()
+        findings.check_counter_key(settings.kv.counter_key)
+        planning.check_window(figures, settings)
+    except MigrationError as failure:
+        return failure
+    return None
+
+
+def show(
+    result: PlanResult, settings: Settings, following: Following | None, *, as_json: bool
+) -> None:
     """The plan as JSON or as lines."""
+    members: dict[str, object] = {} if following is None else following.document()
+    last = [] if following is None else following.notes()
     render(
-        document(result, settings),
+        {**document(result, settings), **members},
         rows(result),
         as_json=as_json,
-        notes=[] if as_json else notes(result, settings),
+        notes=[] if as_json else [*notes(result, settings), *last],
     )
 
 

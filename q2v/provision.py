@@ -14,6 +14,7 @@ from q2v.reads import READS
 from q2v.render import render
 from q2v.settings import Settings
 from q2v.steps import provisioning
+from q2v.steps.following import Following, following_here
 from q2v.steps.provisioning import ProvisionReport
 
 
@@ -65,11 +66,17 @@ def command(
             clock=clock,
             progress=progress,
         )
-    show(report, as_json=as_json)
+        key = wiring.seal_key(settings)
+        following = following_here(folder, settings, key, provisioned=True)
+    is_named = settings.target.kv_namespace_id == report.kv_namespace_id
+    show(report, following, is_named=is_named, as_json=as_json)
 
 
-def show(report: ProvisionReport, *, as_json: bool) -> None:
-    """The report as JSON or as lines."""
+def show(report: ProvisionReport, following: Following, *, is_named: bool, as_json: bool) -> None:
+    """The report as JSON or as lines; `is_named`: the settings name the namespace already."""
+    then = following.text
+    if not is_named:
+        then = f"set Q2V_KV_NAMESPACE_ID={report.kv_namespace_id}, then {then}"
     render(
         {
             "vector_index": report.vector_index,
@@ -82,6 +89,7 @@ def show(report: ProvisionReport, *, as_json: bool) -> None:
             "wrangler_toml": report.wrangler_toml,
             "wrangler_jsonc": report.wrangler_jsonc,
             "secret_commands": report.secret_commands,
+            **following.document(),
         },
         [
             (
@@ -106,6 +114,6 @@ def show(report: ProvisionReport, *, as_json: bool) -> None:
             "value is asked for, or read from a pipe):",
             *report.secret_commands,
             "",
-            f"next: set Q2V_KV_NAMESPACE_ID={report.kv_namespace_id}, then q2v snapshot",
+            f"next: {then}",
         ],
     )

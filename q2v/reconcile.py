@@ -15,6 +15,7 @@ from q2v.reads import READS, SOURCE
 from q2v.render import Cell, render
 from q2v.settings import Settings
 from q2v.steps.find import find_run
+from q2v.steps.following import Following, following_run
 from q2v.steps.route import Route, planned_target, route_from_snapshot
 from q2v.steps.same_target import check_collection, check_same_target
 from reconcile.report import ReconcileReport
@@ -88,13 +89,14 @@ def command(
             progress=progress,
         )
         route = route_from_snapshot(opened.snapshot, planned_target(opened), clock)
-    show(report, route, as_json=as_json)
+        following = following_run(opened, settings)
+    show(report, route, following, as_json=as_json)
     ctx.exit(report.exit_code)
 
 
-def show(report: ReconcileReport, route: Route, *, as_json: bool) -> None:
+def show(report: ReconcileReport, route: Route, following: Following, *, as_json: bool) -> None:
     """The report as JSON or as lines."""
-    document = report.document()
+    document = {**report.document(), "route": route.document()}
     coverage = report.coverage
     checked = f"{coverage.checked:,} of {coverage.vectors:,} vectors read back"
     if coverage.contents == "sampled":
@@ -116,9 +118,5 @@ def show(report: ReconcileReport, route: Route, *, as_json: bool) -> None:
     cells += [(f"count: {name}", count) for name, count in report.counts.items()]
     cells += [(f"drift: {name}", count) for name, count in report.drift.items() if count]
     cells += [("report", str(document["html"])), ("rollback manifest", report.rollback_manifest)]
-    following = {
-        "equal": "next: the cutover is your decision (RUNBOOK: cutover)",
-        "drift": "next: q2v migrate repairs what is ours; extra ids are listed and stay",
-        "indeterminate": "next: q2v reconcile, when everything can be read",
-    }
-    render(document, cells, as_json=as_json, notes=["", following[report.verdict]])
+    document |= following.document()
+    render(document, cells, as_json=as_json, notes=following.notes())

@@ -10,6 +10,7 @@ import click
 from migrate.adapters.folder_lock import FolderLock
 from migrate.adapters.id_files import read_ids
 from migrate.core.estimate import LONG_ROLLBACK, is_long_rollback
+from migrate.core.next_step import Situation
 from migrate.errors import ExitCode, UsageError
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options, yes_option
@@ -18,6 +19,7 @@ from q2v.reads import READS
 from q2v.render import Cell, format_duration, render
 from q2v.settings import Settings
 from q2v.steps.find import find_run
+from q2v.steps.following import Following, following_run, typed_again
 from q2v.steps.route import Route, planned_target, route_from_snapshot
 from q2v.steps.same_target import check_named_target, check_same_target
 from reconcile import rollback as undo
@@ -94,7 +96,9 @@ def command(
             not_compared = check_named_target(opened, settings)
             report = undo.preview(opened, manifest)
         route = route_from_snapshot(opened.snapshot, planned_target(opened), clock)
-    show(report, route, not_compared, as_json=as_json)
+        following = following_run(opened, settings)
+        undo_argv = typed_again(opened, Situation.ROLLING_BACK, settings)
+    show(report, route, following, undo_argv, not_compared, as_json=as_json)
     ctx.exit(ExitCode.DRIFT if report.conflicts else ExitCode.DONE)
 
 
@@ -117,7 +121,13 @@ def _confirm(index_name: str) -> None:
 
 
 def show(
-    report: RollbackReport, route: Route, not_compared: tuple[str, ...], *, as_json: bool
+    report: RollbackReport,
+    route: Route,
+    following: Following,
+    undo_argv: tuple[str, ...],
+    not_compared: tuple[str, ...],
+    *,
+    as_json: bool,
 ) -> None:
     """The report as JSON or as lines."""
     verb = "" if report.executed else "to be "
@@ -139,6 +149,7 @@ def show(
     if report.later_writes:
         notes.append(f"not carried back into Qdrant: see {report.later_writes_file}")
     if not report.executed:
+        notes.append(f"to undo it: {shlex.join(undo_argv)}")
         cells.append(
             ("takes", f"{report.requests:,} requests, {format_duration(report.minutes * 60)}")
         )
@@ -151,8 +162,8 @@ def show(
         notes.append("wrangler finds the Worker in its folder; run the commands there")
         notes += [f"before: {shlex.join(argv)}" for argv in report.commands_before]
         notes += [f"after: {shlex.join(argv)}" for argv in report.commands_after]
-        notes.append("next: q2v rollback --execute")
-    render({**_document(report), "route": route.document()}, cells, as_json=as_json, notes=notes)
+    document = {**_document(report), "route": route.document(), **following.document()}
+    render(document, cells, as_json=as_json, notes=[*notes, *following.notes()])
 
 
 def _document(report: RollbackReport) -> dict[str, object]:

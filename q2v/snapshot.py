@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from migrate.adapters.folder_lock import FolderLock
+from migrate.adapters.snapshot_folder import Snapshot
 from migrate.errors import UsageError
 from migrate.stages import repair_part as repair
 from migrate.stages import snapshot as stage
@@ -19,6 +20,7 @@ from q2v.reads import READS
 from q2v.render import format_bytes, format_duration, render
 from q2v.settings import Settings
 from q2v.steps.find import find_snapshot
+from q2v.steps.following import Following, following_snapshot
 from q2v.steps.readers import open_readers
 from q2v.steps.same_target import check_collection
 
@@ -94,7 +96,9 @@ def command(
             clock=clock,
             progress=progress,
         )
-    show(report, as_json=as_json)
+        sealed = Snapshot(Path(report.path), options.seal_key)
+        following = following_snapshot(sealed, settings)
+    show(report, following, as_json=as_json)
 
 
 def _refuse_with_repair(settings: Settings) -> None:
@@ -138,7 +142,7 @@ def _repair(
     )
 
 
-def show(report: stage.SnapshotReport, *, as_json: bool) -> None:
+def show(report: stage.SnapshotReport, following: Following, *, as_json: bool) -> None:
     """The report as JSON or as lines."""
     render(
         {
@@ -153,6 +157,7 @@ def show(report: stage.SnapshotReport, *, as_json: bool) -> None:
             "seconds": report.seconds,
             "resumed": report.resumed,
             "warnings": report.warnings,
+            **following.document(),
         },
         [
             ("snapshot", report.snapshot_id + (" (resumed)" if report.resumed else "")),
@@ -164,5 +169,5 @@ def show(report: stage.SnapshotReport, *, as_json: bool) -> None:
             ("took", format_duration(report.seconds)),
         ],
         as_json=as_json,
-        notes=["", "next: q2v migrate"],
+        notes=following.notes(),
     )

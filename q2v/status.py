@@ -18,9 +18,12 @@ from q2v.reads import READS
 from q2v.render import Cell, render
 from q2v.settings import Settings
 from q2v.steps.find import find_run
+from q2v.steps.following import Following, following_folder, following_run
 from q2v.steps.left_behind import refusal_notes, refused_points
 from q2v.steps.route import planned_target, route_from_snapshot
 from reconcile.report import Verdict
+
+_ELSEWHERE = "no snapshot here: if there is one in another folder, name that folder with --dir"
 
 
 @click.command("status")
@@ -32,14 +35,15 @@ def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings
     """Say where RUN (default: the newest) stands. Reads files only; asks no store."""
     key = wiring.seal_key(settings)
     try:
-        opened = find_run(folder, run, key)
+        opened = find_run(folder, run, key, read_only=True)
     except UsageError:
         if run is not None:
             raise
-        _show_without_run(folder, as_json=as_json)
+        _show_without_run(folder, following_folder(folder, settings, key), as_json=as_json)
         return
     state = opened.state()
     verdict = _newest_verdict(opened)
+    following = following_run(opened, settings)
     acknowledged = state.vectors_acknowledged()
     pending = opened.vectors - acknowledged
     quarantined, refused = opened.quarantined_counts(), refused_points(opened)
@@ -57,7 +61,7 @@ def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings
         "refused": refused,
         "in_doubt": _in_doubt(state),
         "verdict": verdict,
-        "next": _next(state, verdict),
+        **following.document(),
     }
     cells: list[tuple[str, Cell]] = [
         ("run", opened.plan.run_id),
@@ -71,22 +75,31 @@ def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings
         ("uploads in doubt", _in_doubt(state)),
         ("newest verdict", verdict),
     ]
-    notes = [*refusal_notes(refused), "", f"next: {document['next']}"]
+    notes = [*refusal_notes(refused), *following.notes()]
     render(document, cells, as_json=as_json, notes=notes)
     opened.close()
 
 
-def _show_without_run(folder: Path, *, as_json: bool) -> None:
+def _show_without_run(folder: Path, following: Following, *, as_json: bool) -> None:
     """Before the first run: is there a snapshot?"""
     sealed, unsealed = sealed_folders(folder), unsealed_folders(folder)
-    following = "q2v migrate" if sealed else "q2v snapshot"
     newest = str((sealed or unsealed)[-1]) if sealed or unsealed else None
     phase = "sealed" if sealed else "snapshot begun" if unsealed else "nothing yet"
+    place = str(folder.absolute())
     render(
-        {"run_id": None, "snapshot": newest, "phase": phase, "next": following},
-        [("snapshot", newest), ("phase", phase)],
+        {
+            "run_id": None,
+            "folder": place,
+            "snapshot": newest,
+            "phase": phase,
+            **following.document(),
+        },
+        [("folder", place), ("snapshot", newest), ("phase", phase)],
         as_json=as_json,
-        notes=["", f"next: {following}"],
+        notes=[
+            *([] if newest else ["", _ELSEWHERE]),
+            *following.notes(),
+        ],
     )
 
 
@@ -108,17 +121,3 @@ def _newest_verdict(run: RunFolder) -> str | None:
     if verdict not in get_args(Verdict):
         raise damaged(str(report), "it holds no verdict")
     return str(verdict)
-
-
-def _next(state: RunState, verdict: str | None) -> str:
-    if state.rollback_opened:
-        return "q2v migrate" if state.rollback_completed else "q2v rollback --execute"
-    if not state.completed:
-        return "q2v migrate"
-    following = {
-        None: "q2v reconcile",
-        "equal": "the cutover is your decision (RUNBOOK: cutover)",
-        "drift": "q2v migrate, then q2v reconcile",
-        "indeterminate": "q2v reconcile",
-    }
-    return following[verdict]

@@ -17,6 +17,7 @@ from q2v.reads import READS
 from q2v.render import format_bytes, render
 from q2v.settings import Settings
 from q2v.steps.find import find_snapshot
+from q2v.steps.following import following_snapshot
 
 
 @click.command("verify")
@@ -39,6 +40,7 @@ def command(*, path: Path | None, folder: Path, as_json: bool, settings: Setting
     plans = check_plans(snapshot)
     unknown = snapshot.unknown_files()
     manifest = snapshot.manifest
+    following = following_snapshot(snapshot, settings)
     render(
         {
             "snapshot_id": manifest.snapshot_id,
@@ -52,6 +54,7 @@ def command(*, path: Path | None, folder: Path, as_json: bool, settings: Setting
             "plans": plans,
             "hmac_checked": key is not None,
             "unknown_files": unknown,
+            **following.document(),
         },
         [
             ("snapshot", manifest.snapshot_id),
@@ -63,7 +66,10 @@ def command(*, path: Path | None, folder: Path, as_json: bool, settings: Setting
             ("verdict", "every byte and every digest is as it was sealed"),
         ],
         as_json=as_json,
-        notes=[f"warning: {name} is not part of the snapshot and is ignored" for name in unknown],
+        notes=[
+            *(f"warning: {name} is not part of the snapshot and is ignored" for name in unknown),
+            *following.notes(),
+        ],
     )
 
 

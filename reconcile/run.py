@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from migrate.adapters.run_folder import RunFolder
 from migrate.core.canonical import encode_canonical_json
+from migrate.core.next_step import next_step, position_of
 from migrate.core.stamps import iso_stamp
 from migrate.errors import (
     BudgetExhaustedError,
@@ -83,15 +84,11 @@ def run(
     (it may be gone). Raises PreconditionError when the run is not complete or the index is
     another one.
     """
-    if not run_.state().completed:
+    state = run_.state()
+    if not state.completed or state.rollback_opened:
         raise PreconditionError(
-            f"run {run_.plan.run_id} is {run_.state().phase}: there is nothing to compare yet",
-            remedy="run `q2v migrate` to its end first",
-        )
-    if run_.state().rollback_opened:
-        raise PreconditionError(
-            f"run {run_.plan.run_id} is {run_.state().phase}: there is nothing left to compare",
-            remedy="run `q2v migrate` for a new run, or name another one",
+            f"run {run_.plan.run_id} is {state.phase}: there is nothing to compare",
+            remedy=f"{next_step(position_of(state)).remedy}; or name another run",
         )
     check_same_index(run_, vector_target)
     inputs = _inputs(run_, rules, source)

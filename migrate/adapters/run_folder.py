@@ -59,8 +59,8 @@ class QuarantinedPoint:
 class RunFolder:
     """An opened run. Everything in it is checked against the plan before it is believed."""
 
-    def __init__(self, path: Path, snapshot: Snapshot) -> None:
-        """Read plan, journal and quarantine list.
+    def __init__(self, path: Path, snapshot: Snapshot, *, read_only: bool = False) -> None:
+        """Read plan, journal and quarantine list; `read_only` for who holds no lock.
 
         Raises UsageError when there is no run here, ForeignStateError when it belongs to another
         snapshot, ArtefactDamagedError when a file is not what it was.
@@ -80,9 +80,9 @@ class RunFolder:
         if file_sha256(quarantine)[1] != self.plan.quarantine_sha256:
             raise damaged(str(quarantine), "not the list the plan was made with")
         self.journal = JournalFile(path / JOURNAL)
-        self._check_opened(file_sha256(plan_path)[1])
+        self._check_opened(file_sha256(plan_path)[1], read_only=read_only)
 
-    def _check_opened(self, plan_sha256: str) -> None:
+    def _check_opened(self, plan_sha256: str, *, read_only: bool) -> None:
         state = self.state()
         if state.run_id is None:  # killed between plan and journal: nothing was written yet
             if folder_names(self.path / PRE_IMAGES):
@@ -92,6 +92,8 @@ class RunFolder:
                     remedy="restore the file from a copy of the run folder; do not go on with this "
                     "run: without its journal q2v does not know what it has written",
                 )
+            if read_only:
+                return
             self.journal.append(
                 {
                     "type": Kind.RUN_OPENED.value,

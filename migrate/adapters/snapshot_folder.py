@@ -17,6 +17,7 @@ MANIFEST = "manifest.json"
 PARTS = "parts"
 RUNS = "runs"
 JOURNAL = "journal.jsonl"
+_DEPTH_MAX = 4  # of a folder in a snapshot: runs/<run_id>/reconcile/<n>
 MANIFEST_BYTES_MAX = 256 * 1024 * 1024
 
 
@@ -131,6 +132,15 @@ def newest_stamp(directory: Path) -> str:
     """The latest stamp that a snapshot's name starts with; "" before the first snapshot."""
     folders = [*sealed_folders(directory), *unsealed_folders(directory)]
     return max((path.name.partition("-")[0] for path in folders), default="")
+
+
+def snapshot_around(folder: Path) -> Path | None:
+    """The snapshot that this folder is, or lies in; None for a folder of snapshots."""
+    for path in (folder, *folder.absolute().parents[:_DEPTH_MAX]):
+        begun_or_sealed = is_file(path / MANIFEST) or is_file(path / JOURNAL)
+        if begun_or_sealed and disk().exists(path / PARTS):
+            return path
+    return None
 
 
 def _folders(directory: Path) -> list[Path]:

@@ -19,6 +19,7 @@ from migrate.adapters.snapshot_folder import JOURNAL
 from migrate.core.canonical import decode_json
 from migrate.core.journal import Entry
 from migrate.core.manifest import damaged, unseal_json
+from migrate.core.next_step import REPAIRED
 from migrate.errors import PreconditionError
 
 REPORT = "report.json"
@@ -49,8 +50,7 @@ class DriftReport:
     @property
     def names_our_drift(self) -> bool:
         """Whether it calls for a repair."""
-        classes = (*VECTOR_CLASSES, *KEY_CLASSES, "counter")
-        return self.verdict == "drift" and any(self.drift.get(name) for name in classes)
+        return self.verdict == "drift" and any(self.drift.get(name) for name in REPAIRED)
 
 
 def find_newest_report(run: RunFolder) -> Path | None:

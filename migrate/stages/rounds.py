@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from migrate.adapters.run_folder import RECONCILE, RunFolder
 from migrate.core.journal import Entry, Kind
 from migrate.core.model import VectorId
+from migrate.core.next_step import REPAIR
 from migrate.stages.checked_files import check_parts
 from migrate.stages.drift_report import (
     KEY_CLASSES,
@@ -20,7 +21,7 @@ from migrate.stages.drift_report import (
     read_report_ids,
 )
 
-FULL, REPAIR = "full", "repair"
+FULL = "full"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 from migrate.adapters.run_folder import RunFolder, run_folders
 from migrate.adapters.snapshot_folder import Snapshot
+from migrate.core.next_step import Situation
 from migrate.core.run_plan import RunPlan
 from migrate.errors import ForeignStateError, PreconditionError
 from q2v import wiring
@@ -30,7 +31,7 @@ def choose_run(
     if state.rollback_opened:
         raise PreconditionError(
             f"run {run.plan.run_id} is being rolled back",
-            remedy="run `q2v rollback --execute` to its end first",
+            remedy=f"{Situation.ROLLING_BACK.remedy} to its end first",
         )
     different = _differences(run.plan, target, settings)
     begun = state.pre_images is not None or run.plan.into_non_empty == choices.into_non_empty

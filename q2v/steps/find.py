@@ -26,8 +26,12 @@ def find_snapshot(folder: Path, named: Path | None, key: SealKey | None) -> Snap
     return Snapshot(sealed[-1], key)
 
 
-def find_run(folder: Path, named: Path | None, key: SealKey | None) -> RunFolder:
+def find_run(
+    folder: Path, named: Path | None, key: SealKey | None, *, read_only: bool = False
+) -> RunFolder:
     """The named run, or the newest one of the newest snapshot that has any.
+
+    `read_only` for a command that does not hold the folder's lock.
 
     Raises UsageError when there is none.
     """
@@ -35,13 +39,15 @@ def find_run(folder: Path, named: Path | None, key: SealKey | None) -> RunFolder
         path = _below(folder, named)
         if not is_file(path / PLAN) and path.parent.name != RUNS:
             raise UsageError(f"{named}: no run folder", remedy="name a folder .../runs/<run_id>")
-        return RunFolder(path, Snapshot(path.parent.parent, key))
+        return RunFolder(path, Snapshot(path.parent.parent, key), read_only=read_only)
     for path in reversed(sealed_folders(folder)):
         snapshot = Snapshot(path, key)
         runs = run_folders(snapshot)
         if runs:
-            return RunFolder(runs[-1], snapshot)
-    raise UsageError(f"no run under {folder}", remedy="run `q2v migrate` first")
+            return RunFolder(runs[-1], snapshot, read_only=read_only)
+    raise UsageError(
+        f"no run under {folder}", remedy="run `q2v migrate` first, or name the folder with --dir"
+    )
 
 
 def _below(folder: Path, named: Path) -> Path:

@@ -51,6 +51,12 @@ class TargetState:
     metadata_indexes_missing: tuple[str, ...]
     kv_namespace_id: str | None  # None: not configured yet
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether nothing is left to provision."""
+        missing = self.index is None or self.kv_namespace_id is None
+        return not missing and not self.metadata_indexes_missing
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanResult:

@@ -10,6 +10,7 @@ import pytest
 from migrate.core.journal import Kind
 from migrate.core.manifest import SnapshotManifest
 from migrate.core.mapping import Reason
+from migrate.core.next_step import runbook_table
 from migrate.core.run_plan import RunPlan
 from migrate.errors import ExitCode
 from q2v.main import COMMANDS, cli
@@ -88,6 +89,13 @@ def test_the_runbooks_exit_codes_are_those_of_the_code() -> None:
     rows = re.findall(r"^\| (\d+) \| (.+) \| (.+) \|$", table, flags=re.MULTILINE)
 
     assert [(str(int(one)), one.meaning, one.run_again) for one in ExitCode] == rows
+
+
+@pytest.mark.fault("F11")
+def test_the_runbooks_next_steps_are_those_of_the_code() -> None:
+    table = _text("RUNBOOK.md").partition("<!-- next-steps -->\n")[2]
+
+    assert runbook_table() == table.partition("<!-- /next-steps -->")[0]
 
 
 def test_the_settings_page_is_the_table_of_the_code() -> None:

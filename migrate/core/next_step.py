@@ -1,0 +1,219 @@
+"""From where a migration stands to its next step. Pure, and the only place that decides it.
+
+Every command that prints `next:` asks `next_step`; RUNBOOK.md holds the same table. A step is a
+command that changes where the migration stands, or a decision of the operator. There is no circle
+of commands that all end with exit code 0: `tests/migrate/core/test_next_step.py` walks through
+every position.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+
+from migrate.core.journal import RunState
+
+# The classes of drift that a repair writes; all others belong to somebody who decides.
+REPAIR = "repair"  # the kind of a round
+REPAIRED = ("missing", "mismatched", "kv_missing", "kv_mismatched", "counter")
+
+
+class Sealing(StrEnum):
+    """How far a snapshot came."""
+
+    NONE = "none"
+    BEGUN = "begun"
+    SEALED = "sealed"
+
+
+class Reached(StrEnum):
+    """How far a run came."""
+
+    BEGUN = "begun"  # planned, or half written
+    COMPLETE = "complete"
+    ROLLING_BACK = "rolling back"
+    ROLLED_BACK = "rolled back"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What the newest reconcile found, if nothing was written since."""
+
+    verdict: str  # equal | drift | indeterminate
+    source_moved: bool = False  # the source differs from the snapshot
+    repairable: bool = False  # something that the run wrote is missing or different
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """Where a migration stands, as its files say."""
+
+    newest: Sealing = Sealing.NONE  # the newest snapshot, if it is newer than that of the run
+    run: Reached | None = None  # None: no run
+    provisioned: bool | None = None  # None: the target was not asked
+    superseded: bool = False  # a newer run of the same collection exists
+    conflicts: bool = False  # the rollback kept what others had changed
+    reconcile_begun: bool = False  # a reconcile was interrupted after the last write
+    finding: Finding | None = None  # None: not compared since the last write
+    repaired: bool = False  # the last thing that the run wrote was a repair
+    unwaived: bool = False  # points stay behind for a reason that was not accepted
+
+
+class Situation(Enum):
+    """What a position amounts to, the command that follows, and why; no command: a decision."""
+
+    words: tuple[str, ...]
+    means: str
+    advice: str  # of a decision; "" where the command says it all
+
+    def __init__(self, command: str, means: str, advice: str = "") -> None:
+        self.words = tuple(command.split())
+        self.means = means
+        self.advice = advice
+
+    NO_SNAPSHOT = "snapshot", "there is no snapshot in this folder"
+    NOT_PROVISIONED = "provision", "the vector index, a metadata index or the namespace is missing"
+    SNAPSHOT_BEGUN = (
+        "snapshot",
+        "the newest snapshot is not sealed (to give it up, delete its folder)",
+    )
+    SNAPSHOT_SEALED = "migrate", "the newest snapshot is sealed and no run has moved it"
+    RUN_BEGUN = "migrate", "the run is not complete"
+    WRITTEN = "reconcile", "the run is complete and was not compared since its last write"
+    RECONCILE_BEGUN = "reconcile", "a reconcile was interrupted"
+    INDETERMINATE = "reconcile", "the newest reconcile could not read everything"
+    DRIFT = "migrate", "something that the run wrote is missing or different; a repair writes it"
+    DRIFT_AGAIN = (
+        "",
+        "a repair did not last: the reconcile after it found drift again",
+        "find what else writes to the target and take its token away; then `q2v migrate` repairs",
+    )
+    SOURCE_MOVED = (
+        "",
+        "the source is not what the snapshot holds: it was written to, or it is another source",
+        "stop the writers and check source.url and source.collection; then take a new snapshot "
+        "with `q2v snapshot` and migrate it into a fresh index and namespace",
+    )
+    OTHERS = (
+        "",
+        "the target holds ids or keys that the run did not write, or that others have changed",
+        "read the report's id files; remove what is not wanted, then `q2v reconcile`; or accept "
+        "it: q2v neither deletes nor changes it",
+    )
+    QUARANTINED = (
+        "",
+        "everything else is equal, and points stay behind for reasons that were not accepted",
+        "accept a reason with `q2v migrate --waive REASON`, then `q2v reconcile`; or mend the "
+        "points in the source and start with a new snapshot",
+    )
+    EQUAL = (
+        "",
+        "what was compared is equal, at the coverage that the report states",
+        "the cutover is your decision (RUNBOOK: cutover)",
+    )
+    ROLLING_BACK = "rollback --execute", "a rollback was begun and is not complete"
+    CONFLICTS = (
+        "",
+        "the run is rolled back; what others had changed was kept",
+        "read rollback/conflicts.ids; `q2v rollback --execute --force FILE` puts back what FILE "
+        "names; `q2v migrate --into-non-empty` moves the snapshot again, as a new run",
+    )
+    ROLLED_BACK = (
+        "",
+        "the run is rolled back",
+        "`q2v migrate` moves the snapshot again, as a new run",
+    )
+    SUPERSEDED = "status", "a newer run of the same collection exists"
+
+    @property
+    def decides(self) -> bool:
+        """Whether the operator has to decide something."""
+        return not self.words
+
+    @property
+    def remedy(self) -> str:
+        """The same, as the advice of an error."""
+        return self.advice or f"run `q2v {' '.join(self.words)}`"
+
+    @property
+    def text(self) -> str:
+        """The command, or the decision, without the folder."""
+        return self.advice or f"q2v {' '.join(self.words)}"
+
+
+def next_step(position: Position) -> Situation:
+    """The situation, and with it the next step."""
+    if position.run is Reached.ROLLING_BACK:
+        return Situation.ROLLING_BACK
+    if position.run is not None and position.superseded:
+        return Situation.SUPERSEDED
+    if position.run is Reached.BEGUN:
+        return Situation.RUN_BEGUN
+    if position.run is None or position.newest is not Sealing.NONE:
+        return _before_a_run(position)
+    if position.run is Reached.ROLLED_BACK:
+        return Situation.CONFLICTS if position.conflicts else Situation.ROLLED_BACK
+    return _after_a_run(position)
+
+
+def position_of(state: RunState) -> Position:
+    """The part of a position that a run's journal tells."""
+    if state.rollback_opened:
+        reached = Reached.ROLLED_BACK if state.rollback_completed else Reached.ROLLING_BACK
+    else:
+        reached = Reached.COMPLETE if state.completed else Reached.BEGUN
+    return Position(
+        run=reached,
+        conflicts=state.rollback_conflicts > 0,
+        repaired=bool(state.rounds) and state.rounds[-1].kind == REPAIR,
+    )
+
+
+def _before_a_run(position: Position) -> Situation:
+    if position.provisioned is False:
+        return Situation.NOT_PROVISIONED
+    return {
+        Sealing.NONE: Situation.NO_SNAPSHOT,
+        Sealing.BEGUN: Situation.SNAPSHOT_BEGUN,
+        Sealing.SEALED: Situation.SNAPSHOT_SEALED,
+    }[position.newest]
+
+
+def _after_a_run(position: Position) -> Situation:
+    finding = position.finding
+    if position.reconcile_begun:
+        return Situation.RECONCILE_BEGUN
+    if finding is None:
+        return Situation.WRITTEN
+    if finding.verdict == "indeterminate":
+        return Situation.INDETERMINATE
+    if finding.verdict == "equal":
+        return Situation.QUARANTINED if position.unwaived else Situation.EQUAL
+    return _of_drift(finding, repaired=position.repaired)
+
+
+def _of_drift(finding: Finding, *, repaired: bool) -> Situation:
+    if finding.source_moved:
+        return Situation.SOURCE_MOVED
+    if not finding.repairable:
+        return Situation.OTHERS
+    return Situation.DRIFT_AGAIN if repaired else Situation.DRIFT
+
+
+def read_finding(report: Mapping[str, object]) -> Finding | None:
+    """What a report.json says; None when it is no report."""
+    match report:
+        case {"verdict": str() as verdict, "drift": dict() as drift}:
+            moved = report.get("source_drift")
+            return Finding(
+                verdict=verdict,
+                source_moved=isinstance(moved, dict) and any(moved.values()),
+                repairable=any(drift.get(name) for name in REPAIRED),
+            )
+        case _:
+            return None
+
+
+def runbook_table() -> str:
+    """The lines of RUNBOOK.md's table, which a test compares."""
+    rows = [f"| {each.means} | {each.advice or f'`{each.text}`'} |" for each in Situation]
+    return "\n".join(["| where it stands | what comes next |", "|---|---|", *rows]) + "\n"

@@ -1,0 +1,256 @@
+"""Where a folder and its run stand, read from their files, and the next step as it is typed."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from migrate.adapters.bounded import read_json_object
+from migrate.adapters.durable import file_sha256, folder_names, is_file
+from migrate.adapters.journal_file import JournalFile
+from migrate.adapters.run_folder import RECONCILE, REPORT_BYTES_MAX, RunFolder, run_folders
+from migrate.adapters.snapshot_folder import (
+    JOURNAL,
+    RUNS,
+    Snapshot,
+    sealed_folders,
+    unsealed_folders,
+)
+from migrate.core.next_step import (
+    Finding,
+    Position,
+    Sealing,
+    Situation,
+    next_step,
+    position_of,
+    read_finding,
+)
+from migrate.core.seal_key import SealKey
+from migrate.errors import MigrationError
+from migrate.stages.drift_report import REPORT
+from q2v.invocation import DEFAULT_FOLDER, current_invocation
+from q2v.reads import READS
+from q2v.settings import BY_KEY, Layer, Settings
+from reconcile.statement import STATEMENT
+
+_COMMAND = re.compile(r"`(q2v [^`]+)`")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Following:
+    """What comes next."""
+
+    situation: Situation
+    argv: tuple[str, ...]  # empty when a decision comes first
+    text: str  # the command or the decision, complete with its folder
+
+    def document(self) -> dict[str, object]:
+        """The members of a JSON document."""
+        return {
+            "situation": self.situation.name.lower(),
+            "next": self.text,
+            "next_argv": list(self.argv) or None,
+        }
+
+    def notes(self) -> list[str]:
+        """The last lines for people."""
+        return ["", f"now: {self.situation.means}", f"next: {self.text}"]
+
+
+def following_folder(
+    folder: Path, settings: Settings, key: SealKey | None, *, provisioned: bool | None = None
+) -> Following:
+    """What comes next in a folder where no run is meant: its newest snapshot counts."""
+    newest, sealed = _newest(folder, None, settings.source.collection, key)
+    situation = next_step(Position(newest=newest, provisioned=provisioned))
+    named = []
+    if sealed is not None and sealed != _last(sealed_folders(folder)):
+        named = [sealed]  # the newest one is of another collection
+    is_moved = situation is Situation.SNAPSHOT_SEALED
+    return _following(situation, folder, settings, named if is_moved else [])
+
+
+def following_here(
+    folder: Path, settings: Settings, key: SealKey | None, *, provisioned: bool | None = None
+) -> Following:
+    """What comes next for the newest run in a folder, or else for the folder."""
+    path = _newest_run(folder)
+    if path is None:
+        return following_folder(folder, settings, key, provisioned=provisioned)
+    with closing(RunFolder(path, Snapshot(path.parent.parent, key), read_only=True)) as run:
+        return following_run(run, settings)
+
+
+def following_snapshot(
+    snapshot: Snapshot, settings: Settings, *, provisioned: bool | None = None
+) -> Following:
+    """What comes next for a snapshot: for its newest run, or else its first."""
+    folder, runs = snapshot.folder.parent, run_folders(snapshot)
+    if runs:
+        with closing(RunFolder(runs[-1], snapshot, read_only=True)) as run:
+            return following_run(run, settings)
+    situation = next_step(Position(newest=Sealing.SEALED, provisioned=provisioned))
+    named = [] if snapshot.folder == _last(sealed_folders(folder)) else [snapshot.folder]
+    return _following(situation, folder, settings, named)
+
+
+def following_run(run: RunFolder, settings: Settings) -> Following:
+    """What comes next for a run."""
+    folder, manifest = run.snapshot.folder.parent, run.snapshot.manifest
+    newest, sealed = _newest(folder, run.snapshot.folder, manifest.collection, run.snapshot.key)
+    later_runs = [path for path in run_folders(run.snapshot) if path.name > run.path.name]
+    if sealed is not None and run_folders(Snapshot(sealed, run.snapshot.key)):
+        later_runs.append(sealed)
+    position = replace(
+        position_of(run.state()),
+        newest=newest,
+        superseded=bool(later_runs),
+        reconcile_begun=_reconcile_begun(run),
+        finding=_finding(run),
+        unwaived=run.unwaived > 0,
+    )
+    situation = next_step(position)
+    return _following(situation, folder, settings, _named(situation, run, folder, sealed))
+
+
+def typed_again(run: RunFolder, situation: Situation, settings: Settings) -> tuple[str, ...]:
+    """The command of a situation for this run, whatever the run's own situation is."""
+    folder = run.snapshot.folder.parent
+    named = _named(situation, run, folder, None)
+    return _following(situation, folder, settings, named).argv
+
+
+def _named(situation: Situation, run: RunFolder, folder: Path, sealed: Path | None) -> list[Path]:
+    """The snapshot or run that the command has to name, because it is not the one it would take."""
+    if situation is Situation.SNAPSHOT_SEALED:
+        wanted, taken = sealed, _last(sealed_folders(folder))
+    elif situation.words[:1] == ("migrate",):
+        wanted, taken = run.snapshot.folder, _last(sealed_folders(folder))
+    elif situation.words[:1] in {("reconcile",), ("rollback",)}:
+        wanted, taken = run.path, _newest_run(folder)
+    else:
+        return []
+    return [] if wanted is None or wanted == taken else [wanted]
+
+
+def _last(folders: list[Path]) -> Path | None:
+    return folders[-1] if folders else None
+
+
+def _newest_run(folder: Path) -> Path | None:
+    """The run that a command without RUN takes."""
+    for path in reversed(sealed_folders(folder)):
+        with suppress(MigrationError):
+            runs = run_folders(Snapshot(path))
+            if runs:
+                return runs[-1]
+    return None
+
+
+def _newest(
+    folder: Path, than: Path | None, collection: str | None, key: SealKey | None
+) -> tuple[Sealing, Path | None]:
+    """The newest snapshot of a collection that is newer than another, and its folder if sealed."""
+
+    def counts(path: Path) -> bool:
+        return than is None or path.name > than.name
+
+    begun = [path for path in unsealed_folders(folder) if counts(path)]
+    sealed = [path for path in sealed_folders(folder) if counts(path)]
+    for path in sorted([*begun, *sealed], reverse=True):
+        found = _collection(path, key, sealed=path in sealed)
+        if collection is None or found in {None, collection}:
+            return (Sealing.SEALED, path) if path in sealed else (Sealing.BEGUN, None)
+    return Sealing.NONE, None
+
+
+def _collection(path: Path, key: SealKey | None, *, sealed: bool) -> str | None:
+    """The collection of a snapshot; None when its files cannot be read: its command says why."""
+    with suppress(MigrationError):
+        if sealed:
+            return Snapshot(path, key).manifest.collection
+        entries = JournalFile(path / JOURNAL).entries
+        return str(entries[0]["collection"]) if entries else None
+    return None
+
+
+def _numbers(run: RunFolder) -> list[int]:
+    return sorted(int(name) for name in folder_names(run.path / RECONCILE) if name.isdigit())
+
+
+def _reconcile_begun(run: RunFolder) -> bool:
+    """Whether the newest reconcile has no report."""
+    numbers = _numbers(run)
+    return bool(numbers) and not is_file(_reconcile(run, numbers[-1]) / REPORT)
+
+
+def _reconcile(run: RunFolder, number: int) -> Path:
+    return run.path / RECONCILE / f"{number:03d}"
+
+
+def _finding(run: RunFolder) -> Finding | None:
+    """What the newest report says, if the run's journal is as it was then."""
+    for number in reversed(_numbers(run)):
+        folder = _reconcile(run, number)
+        if is_file(folder / REPORT):
+            if file_sha256(run.path / JOURNAL)[1] not in _journals_compared(run, folder):
+                return None
+            return read_finding(read_json_object(folder / REPORT, bytes_max=REPORT_BYTES_MAX))
+    return None
+
+
+def _journals_compared(run: RunFolder, folder: Path) -> Iterator[object]:
+    """The digest of the run's journal that the statement beside a report names.
+
+    None without a statement: a kill came between the report and it, and the reconcile is repeated.
+    """
+    if not is_file(folder / STATEMENT):
+        return
+    statement = read_json_object(folder / STATEMENT, bytes_max=REPORT_BYTES_MAX)
+    subjects = statement.get("subject")
+    for subject in subjects if isinstance(subjects, list) else []:
+        match subject:
+            case {"name": str() as name, "digest": {"sha256": digest}}:
+                if name == f"{RUNS}/{run.path.name}/{JOURNAL}":
+                    yield digest
+            case _:
+                pass
+
+
+def _following(
+    situation: Situation, folder: Path, settings: Settings, named: list[Path]
+) -> Following:
+    if situation.decides:
+        text = _COMMAND.sub(
+            lambda found: f"`{found[1]}{_tail(found[1].split()[1], folder, settings)}`",
+            situation.advice,
+        )
+        return Following(situation=situation, argv=(), text=text)
+    words = [situation.words[0], *map(str, named), *situation.words[1:]]
+    argv = ("q2v", *words, *_options(words[0], folder, settings))
+    return Following(situation=situation, argv=argv, text=shlex.join(argv))
+
+
+def _tail(command: str, folder: Path, settings: Settings) -> str:
+    options = _options(command, folder, settings)
+    return f" {shlex.join(options)}" if options else ""
+
+
+def _options(command: str, folder: Path, settings: Settings) -> list[str]:
+    """What this command was given, as far as the next one takes it: the same folder and target."""
+    config = current_invocation().config
+    options = [] if folder == DEFAULT_FOLDER else ["--dir", str(folder)]
+    options += [] if config is None else ["--config", str(config)]
+    for key in READS.get(command, ()):
+        setting = BY_KEY[key]
+        if settings.origin(key).layer is Layer.FLAG and setting.flag is not None:
+            value = settings.value(key)
+            options += [setting.flag, *([] if value is True else [_as_typed(value)])]
+    return options
+
+
+def _as_typed(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str).strip('"')

@@ -1,0 +1,225 @@
+"""What is printed after `next:` is run as printed, and leads on until a decision is asked for."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from migrate.adapters.folder_lock import FolderLock
+from migrate.adapters.run_folder import RunFolder
+from migrate.adapters.snapshot_folder import Snapshot
+from migrate.core.journal import Kind
+from migrate.errors import ExitCode
+from q2v import wiring
+from reconcile.attempt_folder import open_attempt
+from tests.e2e.workbench import DIMENSIONS, INDEX, Workbench, points, workbench
+from tests.silence import Silence
+
+COMMANDS_MAX = 8
+
+
+def follow(bench: Workbench) -> tuple[list[str], str]:
+    """Run what `status` says comes next until it is a decision: the commands, the situation."""
+    done: list[str] = []
+    while len(done) < COMMANDS_MAX:
+        status = bench.run("status").document
+        if status["next_argv"] is None:
+            return done, status["situation"]
+        assert status["next_argv"][0] == "q2v"
+        result = bench.run(*status["next_argv"][1:])
+        assert result.exit_code in {0, 3, 4}, result.stderr
+        done.append(status["next_argv"][1])
+        # A command that ends says the same as `status` after it.
+        after = bench.run("status").document
+        assert (after["situation"], after["next"]) == (
+            result.document["situation"],
+            result.document["next"],
+        )
+    pytest.fail(f"no end: {done}")
+
+
+def change_the_source(bench: Workbench) -> None:
+    changed = points(20)[3]
+    assert changed.payload is not None
+    changed.payload["text"] = "changed"  # type: ignore[index]  # a dict, as we made it
+    bench.collection.points[3] = changed
+
+
+def add_a_stray(bench: Workbench) -> None:
+    bench.sandbox.store.put_vector(INDEX, "stray", np.ones(DIMENSIONS, np.float32), {})
+
+
+def remove_one_of_ours(bench: Workbench) -> None:
+    bench.sandbox.store.remove_vector(INDEX, "file-0001_2")
+
+
+def newest_run(bench: Workbench) -> RunFolder:
+    path = max(bench.folder.glob("*/runs/*/plan.json")).parent
+    return RunFolder(path, Snapshot(path.parent.parent))
+
+
+@pytest.fixture(scope="module")
+def moved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
+    """A finished run."""
+    with workbench(tmp_path_factory.mktemp("next"), points(20)) as bench:
+        assert bench.move().exit_code == 0
+        yield bench
+
+
+@pytest.mark.fault("F11")
+def test_from_nothing_to_the_cutover(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(20)) as bench:
+        assert follow(bench) == (["snapshot", "migrate", "reconcile"], "equal")
+
+
+@pytest.mark.fault("F11")
+def test_a_source_that_moved_asks_for_a_new_snapshot_and_that_leads_on(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(20)) as bench:
+        bench.move()
+        change_the_source(bench)
+
+        assert follow(bench) == (["reconcile"], "source_moved")
+        again = bench.run("migrate").document
+        assert (again["round"], again["situation"]) == ("none", "source_moved")
+        assert "q2v snapshot" in again["next"]
+
+        assert bench.run("snapshot").exit_code == 0
+        status = bench.run("status").document
+        assert (status["situation"], status["next_argv"][1]) == ("snapshot_sealed", "migrate")
+
+
+@pytest.mark.fault("F11")
+def test_what_others_added_asks_for_a_decision(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(20)) as bench:
+        bench.move()
+        add_a_stray(bench)
+
+        assert follow(bench) == (["reconcile"], "others")
+        again = bench.run("migrate").document
+        assert (again["round"], again["situation"]) == ("none", "others")
+
+        bench.sandbox.store.remove_vector(INDEX, "stray")
+        assert bench.run("reconcile").document["situation"] == "equal", "the advice works"
+
+
+@pytest.mark.fault("F11")
+def test_a_finished_repair_is_compared_again(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(20)) as bench:
+        bench.move()
+        remove_one_of_ours(bench)
+
+        assert follow(bench) == (["reconcile", "migrate", "reconcile"], "equal")
+
+
+@pytest.mark.fault("F11")
+def test_a_repair_that_did_not_last_asks_who_else_writes(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(20)) as bench:
+        bench.move()
+        remove_one_of_ours(bench)
+        bench.run("reconcile")
+        repaired = bench.run("migrate").document
+        assert (repaired["round"], repaired["situation"]) == ("repair", "written")
+        remove_one_of_ours(bench)
+        bench.run("reconcile")
+
+        assert follow(bench) == ([], "drift_again")
+
+
+@pytest.mark.fault("F11")
+def test_an_interrupted_rollback_is_finished_whatever_is_tried(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(20)) as bench:
+        bench.move()
+        with closing(newest_run(bench)) as run:
+            run.journal.append({"type": Kind.ROLLBACK_OPENED.value, "manifest_sha256": "0" * 64})
+
+        for command in ("migrate", "reconcile"):
+            refused = bench.run(command)
+            assert refused.exit_code == ExitCode.PRECONDITION
+            assert "`q2v rollback --execute`" in refused.document["error"]["next"]
+        assert follow(bench) == (["rollback"], "rolled_back")
+
+        refused = bench.run("reconcile")
+        assert refused.exit_code == ExitCode.PRECONDITION
+        assert "`q2v migrate` moves the snapshot again" in refused.document["error"]["next"]
+        assert bench.run("migrate").exit_code == 0, "the advice works"
+        assert follow(bench) == (["reconcile"], "equal")
+
+
+@pytest.mark.fault("F11")
+def test_an_interrupted_reconcile_comes_before_the_former_verdict(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(20)) as bench:
+        bench.move()
+        assert bench.run("reconcile").document["situation"] == "equal"
+        with closing(newest_run(bench)) as run, FolderLock(bench.folder):
+            open_attempt(
+                run, "interrupted", fresh=True, clock=wiring.system_clock(), progress=Silence()
+            ).close()
+
+        assert bench.run("status").document["situation"] == "reconcile_begun"
+        assert follow(bench) == (["reconcile"], "equal")
+
+
+@pytest.mark.fault("F11")
+def test_a_half_written_run_is_named_when_a_newer_snapshot_lies_beside_it(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(20)) as bench:
+        first = bench.run("snapshot").document["path"]
+        bench.run("migrate")
+        with closing(newest_run(bench)) as run:  # as a kill leaves it: the last entry is missing
+            lines = run.journal.path.read_bytes().splitlines(keepends=True)
+            run.journal.path.write_bytes(b"".join(lines[:-1]))
+        change_the_source(bench)
+        bench.run("snapshot")
+
+        status = bench.run("status", first + "/runs/" + run.path.name).document
+
+        assert status["situation"] == "run_begun"
+        assert status["next_argv"][1:3] == ["migrate", first]
+        assert bench.run(*status["next_argv"][1:]).document["snapshot_id"] in first
+
+
+@pytest.mark.fault("F11")
+@pytest.mark.parametrize("part", ["", "runs", "runs/RUN", "parts"])
+@pytest.mark.parametrize("command", ["status", "snapshot", "migrate", "reconcile", "rollback"])
+def test_a_folder_inside_of_a_snapshot_is_refused_with_the_right_one(
+    command: str, part: str, moved: Workbench
+) -> None:
+    with closing(newest_run(moved)) as run:
+        place = run.snapshot.folder / part.replace("RUN", run.path.name)
+
+    wrong = Workbench(place, moved.collection, moved.source, moved.sandbox, moved.environment)
+    refused = wrong.run(command)
+
+    assert refused.exit_code == ExitCode.USAGE
+    assert refused.document["error"]["next"] == f"pass --dir {moved.folder}"
+
+
+@pytest.mark.fault("F11")
+def test_an_empty_folder_is_named_in_full(tmp_path: Path, moved: Workbench) -> None:
+    wrong = Workbench(
+        tmp_path / "x", moved.collection, moved.source, moved.sandbox, moved.environment
+    )
+
+    shown = wrong.run("status", as_json=False)
+
+    assert shown.exit_code == 0
+    assert f"folder    {tmp_path / 'x'}" in shown.stdout
+    assert "name that folder with --dir" in shown.stdout
+
+
+@pytest.mark.fault("F11")
+def test_the_next_command_has_the_folder_the_file_and_the_flags_of_this_one(
+    tmp_path: Path,
+) -> None:
+    """As far as it takes them: `--max-quarantine` is no flag of reconcile."""
+    config = tmp_path / "my settings.toml"
+    config.write_text("[limits]\nrequests_per_5min = 1000\n")
+    words = ["--config", str(config), "--vector-index", INDEX]
+    with workbench(tmp_path, points(20)) as bench:
+        bench.run("snapshot")
+        moved = bench.run("migrate", *words, "--max-quarantine", "5").document
+
+        expected = ["q2v", "reconcile", "--dir", str(bench.folder), *words]
+        assert expected == moved["next_argv"]
+        assert bench.run(*moved["next_argv"][1:]).document["verdict"] == "equal"
