@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import click
 
-from migrate.adapters.snapshot_folder import snapshot_around
 from migrate.errors import UsageError
 from q2v.config_file import CONFIG_NAME, find_config
 from q2v.declaration import Setting
@@ -23,6 +22,9 @@ _PREFIX = "setting_"
 
 
 def _remember_folder(context: click.Context, parameter: click.Parameter, folder: Path) -> Path:
+    # Here and not above: what asks for the settings alone does not have to load Parquet.
+    from migrate.adapters.snapshot_folder import snapshot_around  # noqa: PLC0415
+
     current_invocation().folder = folder
     owner = snapshot_around(folder)
     if owner is not None:

@@ -285,10 +285,11 @@ def test_status_names_the_next_command_at_every_stage(tmp_path: Path) -> None:
             bench.run(*words)
             steps.append(bench.run("status").document["next"])
 
+    here = f"--dir {bench.folder}"
     assert steps == [
-        "q2v snapshot",
-        "q2v migrate",
-        "q2v reconcile",
+        f"q2v snapshot {here}",
+        f"q2v migrate {here}",
+        f"q2v reconcile {here}",
         "the cutover is your decision (RUNBOOK: cutover)",
-        "q2v migrate",
+        f"`q2v migrate {here}` moves the snapshot again, as a new run",
     ]
