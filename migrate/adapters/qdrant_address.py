@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+import httpx
+
 from migrate.adapters.deadline_transport import Line
 from migrate.errors import UsageError
 
+HOST_SHOWN_MAX = 100
 REST_PORT = 6333
 GRPC_PORT = 6334
 
@@ -42,6 +45,7 @@ class ServerAddress:
                 f"the source url is {url!r}, expected http://host[:port] or https://host[:port]",
                 remedy="correct source.url",
             )
+        _check_host(parts.hostname)
         given = _port(parts)
         usual = given in {None, REST_PORT, GRPC_PORT}
         rest_port = REST_PORT if usual or given is None else given
@@ -128,6 +132,21 @@ def _split(url: str) -> SplitResult:
     except ValueError:
         # The parser's message may quote the url, and with it a password.
         raise UsageError("the source url cannot be read", remedy="correct source.url") from None
+
+
+def _check_host(host: str) -> None:
+    """A name that no resolver and no certificate can have is a slip of the pen."""
+    literal = ":" in host  # IPv6, which may name a zone behind a %
+    try:
+        plain = host.isprintable() and not any(c.isspace() or c in "%\\" for c in host)
+        if literal or (plain and host.encode("idna") and httpx.URL(f"http://{host}").host):
+            return
+    except (UnicodeError, httpx.InvalidURL):
+        pass
+    raise UsageError(
+        f"the source url names the host {host[:HOST_SHOWN_MAX]!a}, which is no host name",
+        remedy="correct source.url",
+    )
 
 
 def _port(parts: SplitResult) -> int | None:

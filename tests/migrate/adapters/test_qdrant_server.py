@@ -73,6 +73,12 @@ def test_grpc_is_not_replaced_when_it_was_asked_for() -> None:
         ("https://x.cloud.example", "https://x.cloud.example:6333", "x.cloud.example:6334"),
         ("https://x.example:443/qdrant/", "https://x.example:443/qdrant", "x.example:443"),
         ("http://[::1]:7000", "http://[::1]:7000", "[::1]:7000"),
+        ("http://a_b:7000", "http://a_b:7000", "a_b:7000"),
+        (
+            "http://m\u00fcnchen.example:7",
+            "http://m\u00fcnchen.example:7",
+            "m\u00fcnchen.example:7",
+        ),
     ],
 )
 def test_a_url_gives_both_ports(url: str, rest_url: str, grpc_target: str) -> None:
@@ -94,6 +100,13 @@ def test_a_url_gives_both_ports(url: str, rest_url: str, grpc_target: str) -> No
         "http://[::1",
         "https://me:s3cret@host:6333",
         "https://s3cret@host",
+        "http://a..b",
+        "http://.",
+        f"http://{'x' * 70}.example:6333",
+        "http://xn--a.example",
+        "http://two words",
+        "http://%20",
+        "http://a\\b",
     ],
 )
 @pytest.mark.fault("X01")

@@ -21,7 +21,7 @@ from tests.clock import VirtualClock
 from tests.servers.qdrant_grpc import grpc_server
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import Answer, Hang, rest_server
-from tests.servers.speakers import speaking
+from tests.servers.speakers import page_or_tls, speaking
 
 CERTIFICATE = Path(__file__).parents[2] / "assets" / "loopback.pem"
 ATTEMPTS_MAX = 7
@@ -172,15 +172,26 @@ def test_a_port_where_nothing_listens_is_tried_to_the_last_attempt(
     assert attempts == ATTEMPTS_MAX
 
 
+PAGE = b"<html><h1>400</h1>The plain HTTP request was sent to HTTPS port</html>"
+
+
 @pytest.mark.fault("F25")
 def test_a_refusal_of_plain_http_is_looked_behind() -> None:
-    """Some servers answer plain HTTP on their TLS port with a page of their own."""
-    page = b"<html><h1>400</h1>The plain HTTP request was sent to HTTPS port</html>"
+    """Common proxies answer plain HTTP on their TLS port with a page of their own."""
+    with page_or_tls(PAGE, CERTIFICATE) as server:
+        error, attempts = failure_of("rest", f"http://127.0.0.1:{server.port}")
+
+    with pytest.raises(UsageError, match=TLS_WANTED):
+        raise error
+    assert attempts == 2
+
+
+@pytest.mark.fault("F25")
+def test_a_refusal_without_tls_behind_it_is_another_answer() -> None:
     with rest_server(stored()) as server:
-        server.faults.append(Answer(400, body=page, path="", times=99))
+        server.faults.append(Answer(400, body=PAGE, path="", times=99))
         error, attempts = failure_of("rest", server.url)
 
-    # This one speaks no TLS: the page is all there is to say, and it is no answer of Qdrant's.
     with pytest.raises(RemoteUnavailableError, match="400 The plain HTTP request was sent"):
         raise error
     assert attempts == ATTEMPTS_MAX
