@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from migrate.adapters.folder_lock import FolderLock
+from migrate.adapters.id_files import read_ids
 from migrate.errors import UsageError
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options, yes_option
@@ -20,6 +21,8 @@ from q2v.steps.left_behind import refusal_notes
 from q2v.steps.planning import Choices
 from q2v.steps.route import Route, configured_target, route_from_snapshot
 from q2v.steps.same_target import check_collection
+
+KEPT_SHOWN_MAX = 10
 
 
 @click.command("migrate")
@@ -38,6 +41,12 @@ from q2v.steps.same_target import check_collection
     metavar="REASON",
     help="Quarantined points of this reason do not count as a failure. May be repeated.",
 )
+@click.option(
+    "--force",
+    "force_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File of ids and keys that a repair overwrites although another writer changed them.",
+)
 @yes_option
 @folder_option
 @json_option
@@ -52,6 +61,7 @@ def command(
     allow_cast: bool,
     allow_empty: bool,
     waive: tuple[str, ...],
+    force_file: Path | None,
     yes: bool,
     folder: Path,
     as_json: bool,
@@ -86,6 +96,7 @@ def command(
             folder,
             confirm=lambda name: _confirm(name, sure=yes or target.is_local),
             dry_run=dry_run,
+            forced=frozenset() if force_file is None else frozenset(read_ids(force_file)),
             clock=clock,
             progress=progress,
         )
@@ -108,6 +119,19 @@ def _confirm(index_name: str, *, sure: bool) -> None:
         raise UsageError(f"typed '{typed}', not '{index_name}'", remedy="nothing was written")
 
 
+def _kept_notes(kept: tuple[str, ...]) -> list[str]:
+    """What a repair has left as another writer made it, and how to overwrite it."""
+    if not kept:
+        return []
+    shown = ", ".join(f"'{one}'" for one in kept[:KEPT_SHOWN_MAX])
+    more = f" and {len(kept) - KEPT_SHOWN_MAX} more" if len(kept) > KEPT_SHOWN_MAX else ""
+    return [
+        f"kept as another writer changed them: {shown}{more}",
+        "the report's differs.jsonl names what differs; put the ids and keys to overwrite into a "
+        "file and run q2v migrate --force FILE",
+    ]
+
+
 def show(
     report: moving.MigrateReport, route: Route, following: Following, *, as_json: bool
 ) -> None:
@@ -127,6 +151,8 @@ def show(
             "mutations": report.mutations,
             "refused_uploads": report.refused_uploads,
             "refused": report.refused,
+            "kept": report.kept[:KEPT_SHOWN_MAX],
+            "kept_count": len(report.kept),
             "kv_entries": report.kv_entries,
             "counter": report.counter,
             "seconds": report.seconds,
@@ -152,5 +178,5 @@ def show(
             ("took", format_duration(report.seconds)),
         ],
         as_json=as_json,
-        notes=[*refusal_notes(report.refused), *following.notes()],
+        notes=[*refusal_notes(report.refused), *_kept_notes(report.kept), *following.notes()],
     )

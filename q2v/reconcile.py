@@ -18,7 +18,10 @@ from q2v.steps.find import find_run
 from q2v.steps.following import Following, following_run
 from q2v.steps.route import Route, planned_target, route_from_snapshot
 from q2v.steps.same_target import check_collection, check_same_target
+from reconcile.naming import named_lines
 from reconcile.report import ReconcileReport
+
+LINES_MAX = 10  # about what differs; the file has all
 
 SEED_MAX = 2**53  # every JSON reader keeps integers up to here exactly
 
@@ -118,5 +121,10 @@ def show(report: ReconcileReport, route: Route, following: Following, *, as_json
     cells += [(f"count: {name}", count) for name, count in report.counts.items()]
     cells += [(f"drift: {name}", count) for name, count in report.drift.items() if count]
     cells += [("report", str(document["html"])), ("rollback manifest", report.rollback_manifest)]
+    lines = [f"differs: {line}" for line in named_lines(report.differs)[:LINES_MAX]]
+    if len(report.differs) > LINES_MAX:
+        lines.append(f"differs: and {len(report.differs) - LINES_MAX} more")
+    if lines:
+        lines.append(f"differs: all in {document['differs_file']}")
     document |= following.document()
-    render(document, cells, as_json=as_json, notes=following.notes())
+    render(document, cells, as_json=as_json, notes=[*lines, *following.notes()])

@@ -23,6 +23,7 @@ from q2v.steps.following import Following, following_run, typed_again
 from q2v.steps.route import Route, planned_target, route_from_snapshot
 from q2v.steps.same_target import check_named_target, check_same_target
 from reconcile import rollback as undo
+from reconcile.naming import first_named, named_lines
 from reconcile.rollback_manifest import build_manifest
 from reconcile.undo_report import RollbackReport
 
@@ -146,6 +147,7 @@ def show(
     notes = [""]
     if report.already_done:
         notes.append("this run has been rolled back before; nothing was sent")
+    notes += [f"kept: {line}" for line in named_lines(report.differs)]
     if report.later_writes:
         notes.append(f"not carried back into Qdrant: see {report.later_writes_file}")
     if not report.executed:
@@ -176,6 +178,8 @@ def _document(report: RollbackReport) -> dict[str, object]:
         "kv_deleted": report.kv_deleted,
         "kv_restored": report.kv_restored,
         "conflicts": report.conflicts,
+        "differs": {one: list(what) for one, what in first_named(report.differs).items()},
+        "differs_file": report.differs_file,
         "later_writes": report.later_writes,
         "later_writes_file": report.later_writes_file,
         "requests": report.requests,

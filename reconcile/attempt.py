@@ -21,8 +21,9 @@ class Kind(StrEnum):
     RESUMED = "reconcile_resumed"
     SOURCE_READ = "source_read"  # points, files
     IDS_READ = "ids_read"  # listed, expected, files
-    CONTENTS_READ = "contents_read"  # look, end_row, checked, mismatched, unreadable, completed
-    KV_READ = "kv_read"  # ids, counter, counter_expected, counter_expires, files
+    # look, end_row, checked, mismatched, unreadable, foreign, completed
+    CONTENTS_READ = "contents_read"
+    KV_READ = "kv_read"  # ids, counter, counter_expected, counter_differs, differs, files
     CONCLUDED = "reconcile_concluded"  # verdict, report_sha256
 
 
@@ -42,6 +43,7 @@ class Look:
     checked: int = 0  # vectors
     mismatched: list[int] = field(default_factory=list)  # rows
     unreadable: list[int] = field(default_factory=list)
+    foreign: list[int] = field(default_factory=list)  # of the mismatched, those in a namespace
     completed: bool = False
 
     @property
@@ -130,6 +132,7 @@ def _contents_read(state: AttemptState, entry: Entry) -> None:
     look.checked += integer(entry, "checked")
     look.mismatched += _rows(entry, "mismatched")
     look.unreadable += _rows(entry, "unreadable")
+    look.foreign += _rows(entry, "foreign")
     look.completed = entry.get("completed") is True
 
 

@@ -9,6 +9,7 @@ from migrate.stages.counting import check_counted
 from migrate.stages.run_files import open_files
 from reconcile.attempt import Kind, integer
 from reconcile.attempt_folder import Attempt
+from reconcile.differences import Differences, Named
 from reconcile.report import content_classes, id_classes, kv_classes, source_classes
 from reconcile.sampling import choose_rows
 from reconcile.scan_kv import KvScan, scan_kv
@@ -139,7 +140,8 @@ class Reading:
                 ids=scan.ids,
                 counter=scan.counter,
                 counter_expected=scan.counter_expected,
-                counter_expires=scan.counter_expires,
+                counter_differs=list(scan.counter_differs),
+                differs={key: list(what) for key, what in scan.differs.items()},
                 files=files,
             )
         return scan
@@ -168,6 +170,7 @@ def _kept_ids(attempt: Attempt) -> IdScan | None:
         expected=integer(entry, "expected"),
         missing=tuple(attempt.read_class(entry, "missing")),
         extra=tuple(attempt.read_class(entry, "extra")),
+        unlisted=tuple(attempt.read_class(entry, "unlisted")),
     )
 
 
@@ -180,8 +183,22 @@ def _kept_kv(attempt: Attempt) -> KvScan | None:
         ids=integer(entry, "ids"),
         counter=None if entry["counter"] is None else integer(entry, "counter"),
         counter_expected=integer(entry, "counter_expected"),
-        counter_expires=entry["counter_expires"] is True,
+        counter_differs=_names(entry["counter_differs"]),
         missing=attempt.read_class(entry, "kv_missing"),
         extra=attempt.read_class(entry, "kv_extra"),
         mismatched=attempt.read_class(entry, "kv_mismatched"),
+        unlisted=attempt.read_class(entry, "kv_unlisted"),
+        unreadable=attempt.read_class(entry, "kv_unreadable"),
+        foreign=attempt.read_class(entry, "kv_foreign"),
+        differs=_named(entry["differs"]),
     )
+
+
+def _named(value: object) -> Named:
+    assert isinstance(value, dict), "written by `Reading.kv`"
+    return {str(key): _names(what) for key, what in value.items()}
+
+
+def _names(value: object) -> Differences:
+    assert isinstance(value, list), "written by `Reading.kv`"
+    return tuple(map(str, value))

@@ -17,6 +17,8 @@ from migrate.core.seal_key import SealKey
 from migrate.errors import ExitCode
 from migrate.stages.drift_report import REPORT, REPORT_FORMAT, IdSums
 from reconcile.diff import DriftKind
+from reconcile.differences import Named
+from reconcile.naming import DIFFERS, first_named, named_lines, write_named
 from reconcile.sampling import Coverage
 from reconcile.scan_kv import KvScan
 from reconcile.scan_source import SourceScan
@@ -50,6 +52,8 @@ class ReconcileReport:
     quarantined: dict[str, int]
     unwaived: int
     files: dict[str, str]  # class of drift -> id file
+    differs: Named  # what differs, of the first 1,000 vectors and keys
+    contradicted: dict[str, int]  # class -> records of which a listing and a read disagree
     id_files: IdSums  # class of drift -> number of ids, SHA-256 of the file
     folder: str
     rollback_manifest: str | None
@@ -88,6 +92,9 @@ class ReconcileReport:
             "counts": self.counts,
             "drift": self.drift,
             "source_drift": self.source_drift,
+            "contradicted": self.contradicted,
+            "differs": {one: list(what) for one, what in first_named(self.differs).items()},
+            "differs_file": str(Path(self.folder) / DIFFERS),
             "quarantined": self.quarantined,
             "files": self.files,
             "id_files": {name: list(one) for name, one in self.id_files.items()},
@@ -126,12 +133,16 @@ def source_classes(scan: SourceScan) -> dict[str, Iterable[str]]:
 
 def id_classes(scan: IdScan) -> dict[str, Iterable[str]]:
     """The id files of the listing."""
-    return {"missing": scan.missing, "extra": scan.extra}
+    return {"missing": scan.missing, "extra": scan.extra, "unlisted": scan.unlisted}
 
 
 def content_classes(scan: ContentScan) -> dict[str, Iterable[str]]:
     """The id files of the contents."""
-    return {"mismatched": scan.mismatched, "unreadable": scan.unreadable}
+    return {
+        "mismatched": scan.mismatched,
+        "unreadable": scan.unreadable,
+        "foreign": scan.foreign,
+    }
 
 
 def kv_classes(scan: KvScan) -> dict[str, Iterable[str]]:
@@ -140,6 +151,9 @@ def kv_classes(scan: KvScan) -> dict[str, Iterable[str]]:
         "kv_missing": scan.missing,
         "kv_extra": scan.extra,
         "kv_mismatched": scan.mismatched,
+        "kv_unlisted": scan.unlisted,
+        "kv_unreadable": scan.unreadable,
+        "kv_foreign": scan.foreign,
     }
 
 
@@ -158,6 +172,7 @@ def write_report(report: ReconcileReport, key: SealKey | None) -> str:
     A repair goes by the JSON, so it is sealed: with its own digest and, with a key, an HMAC.
     """
     folder = Path(report.folder)
+    write_named(folder, report.differs)
     write_durably(folder / PAGE, render_page(report).encode())
     return write_durably(folder / REPORT, seal_json(report.document(), key))
 
@@ -165,7 +180,12 @@ def write_report(report: ReconcileReport, key: SealKey | None) -> str:
 def render_page(report: ReconcileReport) -> str:
     """The page: everything from data is escaped; no script, nothing from outside."""
     shown = {name: _first_lines(Path(path)) for name, path in report.files.items()}
-    return _template().render(report=report, document=report.document(), shown=shown)
+    return _template().render(
+        report=report,
+        document=report.document(),
+        shown=shown,
+        differs=named_lines(report.differs),
+    )
 
 
 @cache

@@ -10,6 +10,7 @@ from migrate.adapters.run_folder import ROLLBACK, RunFolder
 from migrate.core.journal import Kind
 from migrate.ports import Clock, KvTarget, Progress, VectorTarget
 from reconcile.later_writes import check_consent, find_later_writes, write_later_writes
+from reconcile.naming import write_named
 from reconcile.rollback_manifest import RollbackManifest, check_manifest, write_manifest
 from reconcile.undo_kv import undo_kv
 from reconcile.undo_report import RollbackReport, UndoRules
@@ -93,6 +94,7 @@ def execute(
     if written:
         undo = VectorUndo(run, vector_target, report, forced, rules, clock=clock, progress=progress)
         undo.run(written)
+    report.differs_file = write_named(run.path / ROLLBACK, report.differs)
     path_of_conflicts = run.path / ROLLBACK / CONFLICTS
     count = write_ids(path_of_conflicts, report.conflicts)
     run.journal.append(

@@ -23,6 +23,7 @@ from migrate.errors import (
 from migrate.ports import Clock, KvTarget, PointSource, Progress, VectorTarget
 from reconcile.attempt import Kind
 from reconcile.attempt_folder import Attempt, open_attempt
+from reconcile.differences import Named
 from reconcile.reading import Reading, ReconcileRules
 from reconcile.report import (
     ReconcileReport,
@@ -43,6 +44,9 @@ from reconcile.scan_vectors import ContentScan, IdScan
 from reconcile.statement import write_statement
 
 DEFAULT_SEED = 1
+# Namespaces, metadata and expiry of KV entries, ids that a listing leaves out: an attempt that
+# was begun without them is not gone on with.
+COMPARES = 2
 
 
 @dataclass(slots=True)
@@ -114,6 +118,7 @@ def _inputs(run_: RunFolder, rules: ReconcileRules, source: PointSource | None) 
     inputs = {
         "plan": run_.plan.fingerprint,
         "journal": run_.journal.chain,
+        "compares": COMPARES,
         "coverage": "full" if rules.is_full(run_.vectors) else [rules.content_sample, rules.seed],
         "source": None if source is None else source.identity(),
     }
@@ -177,6 +182,8 @@ def _conclude(
         quarantined=run_.quarantined_counts(),
         unwaived=run_.unwaived,
         files={name: str(attempt.id_file(name)) for name in classes},
+        differs=_differs(run_, findings),
+        contradicted=_contradicted(findings),
         id_files=attempt.sums(classes),
         folder=str(attempt.path),
         rollback_manifest=manifest_path,
@@ -205,6 +212,9 @@ def _verdict(findings: _Findings, drift: dict[str, int | None]) -> tuple[Verdict
     if findings.contents.unreadable:
         count = len(findings.contents.unreadable)
         return "indeterminate", f"{count} listed vectors could not be read back"
+    contradicted = {name: count for name, count in _contradicted(findings).items() if count}
+    if contradicted:
+        return "indeterminate", _contradictions(findings, contradicted)
     found = {name: count for name, count in drift.items() if count}
     if findings.source is not None and findings.source.moved:
         source = findings.source
@@ -214,6 +224,39 @@ def _verdict(findings: _Findings, drift: dict[str, int | None]) -> tuple[Verdict
     if found:
         return "drift", ", ".join(f"{name} {count}" for name, count in found.items())
     return "equal", "no drift at the stated coverage"
+
+
+def _contradicted(findings: _Findings) -> dict[str, int]:
+    """Class -> records of which a listing says one thing and a read another."""
+    ids, kv = findings.ids, findings.kv
+    return {
+        "unlisted": 0 if ids is None else len(ids.unlisted),
+        "kv_unlisted": 0 if kv is None else len(kv.unlisted),
+        "kv_unreadable": 0 if kv is None else len(kv.unreadable),
+    }
+
+
+def _contradictions(findings: _Findings, counts: dict[str, int]) -> str:
+    """Both facts, with an example of each class."""
+    assert findings.ids is not None
+    assert findings.kv is not None
+    facts = {
+        "unlisted": ("vectors can be read by id and are not listed", findings.ids.unlisted),
+        "kv_unlisted": ("KV keys can be read and are not listed", findings.kv.unlisted),
+        "kv_unreadable": ("KV keys are listed and read as absent", findings.kv.unreadable),
+    }
+    said = [f"{counts[name]} {facts[name][0]}, among them '{facts[name][1][0]}'" for name in counts]
+    return f"{'; '.join(said)}: the listing and the reads contradict each other"
+
+
+def _differs(run_: RunFolder, findings: _Findings) -> Named:
+    """What differs in vectors and keys; the counter under its own key."""
+    contents = {} if findings.contents is None else findings.contents.differs
+    kv = findings.kv
+    if kv is None:
+        return contents
+    counter = {run_.plan.writes.counter_key: kv.counter_differs} if kv.counter_differs else {}
+    return {**contents, **kv.differs, **counter}
 
 
 def _source_drift(source: SourceScan | None) -> dict[str, int] | None:

@@ -4,7 +4,7 @@ Ids always in full, by one listing walk; contents in full or for a seeded sample
 difference counts only when it is still there on a later look: single reads may be stale.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -16,10 +16,12 @@ from migrate.core.model import Vector, VectorId
 from migrate.core.request_counts import fetch_requests
 from migrate.ports import Clock, Progress, VectorTarget
 from migrate.stages.listing import list_vectors
-from migrate.stages.settle import digest_vector
+from migrate.stages.settle import digest_vector, spread
 from reconcile.attempt import Kind, Look
 from reconcile.attempt_folder import Attempt
 from reconcile.diff import DriftKind, diff_contents
+from reconcile.differences import Named
+from reconcile.naming import name_vector_differences
 from reconcile.rollback_manifest import read_existing
 
 LOOKS_MAX = 4  # how often a difference is looked at before it counts
@@ -37,6 +39,7 @@ class IdScan:
     expected: int
     missing: tuple[str, ...]  # in row order
     extra: tuple[str, ...]
+    unlisted: tuple[str, ...] = ()  # left out by the listing, and given out by id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,8 @@ class ContentScan:
     checked: int  # vectors
     mismatched: tuple[str, ...]  # in row order
     unreadable: tuple[str, ...]
+    foreign: tuple[str, ...]  # of the mismatched, those in a namespace: q2v never writes one
+    differs: Named  # what differs, of the first of the mismatched
 
 
 def scan_ids(
@@ -59,7 +64,8 @@ def scan_ids(
 ) -> IdScan:
     """Compare the listed ids with the expected ones.
 
-    With differences, lists again after a pause until two walks in a row say the same.
+    With differences, lists again after a pause until two walks in a row say the same. Ids that are
+    not listed are asked for, at most 1,000 of them: one that can be read contradicts the listing.
     """
     existing = frozenset(read_existing(run))
 
@@ -74,27 +80,41 @@ def scan_ids(
             progress=progress,
         )
         listed.compare(run.targets(ID_COLUMNS, excluded=run.refused_rows()))
+        missing = [vector_id for _, vector_id in listed.missing()]
+        unlisted = _read_though_unlisted(target, missing)
         return IdScan(
             listed=count,
             expected=expected,
-            missing=tuple(vector_id for _, vector_id in listed.missing()),
+            missing=tuple(one for one in missing if one not in unlisted),
             extra=tuple(one for one in listed.elsewhere() if one not in existing),
+            unlisted=tuple(one for one in missing if one in unlisted),
         )
 
     with ListedIds(run.spill) as listed:
         scan = list_once()
         for _ in range(LOOKS_MAX - 1):
-            if not scan.missing and not scan.extra:
+            if not scan.missing and not scan.extra and not scan.unlisted:
                 break
             progress.say(
-                f"{len(scan.missing)} vectors missing, {len(scan.extra)} extra at first sight: "
-                f"listing again in {pause_s:.0f} s"
+                f"{len(scan.missing)} vectors missing, {len(scan.extra)} extra, "
+                f"{len(scan.unlisted)} readable but not listed at first sight: listing again in "
+                f"{pause_s:.0f} s"
             )
             clock.wait(pause_s)
             before, scan = scan, list_once()
-            if (before.missing, before.extra) == (scan.missing, scan.extra):
+            # A contradiction may be a lagging listing: it is looked at as often as anything is.
+            if not scan.unlisted and (before.missing, before.extra) == (scan.missing, scan.extra):
                 break
     return scan
+
+
+def _read_though_unlisted(target: VectorTarget, missing: list[VectorId]) -> frozenset[str]:
+    """Those of the ids, or of a spread of 1,000 of them, that the target gives out."""
+    asked = [missing[at] for at in spread(len(missing), FEW_SUSPECTS)]
+    found: set[str] = set()
+    for start in range(0, len(asked), FETCH_IDS_MAX):
+        found |= target.fetch(asked[start : start + FETCH_IDS_MAX]).keys()
+    return frozenset(found)
 
 
 def scan_contents(
@@ -119,6 +139,7 @@ def scan_contents(
     progress.start("reading vectors back", total=total, unit="vectors", requests=requests)
     rows = only_rows
     suspects: dict[int, DriftKind] = {}
+    look = Look()
     for ordinal in range(LOOKS_MAX):
         if ordinal and not attempt.look(ordinal).completed:
             progress.say(f"{len(suspects)} vectors differ at first sight: reading them again")
@@ -139,10 +160,14 @@ def scan_contents(
             break
         rows = frozenset(suspects)
     ids = _ids_of(run, suspects)
+    mismatched = [row for row, kind in suspects.items() if kind is DriftKind.MISMATCHED]
+    in_namespace = {} if not suspects else dict.fromkeys(look.foreign, DriftKind.MISMATCHED)
     return ContentScan(
         checked=attempt.look(0).checked,
         mismatched=_of_kind(suspects, ids, DriftKind.MISMATCHED),
         unreadable=_of_kind(suspects, ids, DriftKind.UNREADABLE),
+        foreign=_of_kind(in_namespace, ids, DriftKind.MISMATCHED),
+        differs=name_vector_differences(run, target, mismatched, progress),
     )
 
 
@@ -217,16 +242,20 @@ def _note(attempt: Attempt, ordinal: int, news: Look, *, completed: bool) -> Non
         checked=news.checked,
         mismatched=news.mismatched,
         unreadable=news.unreadable,
+        foreign=news.foreign,
         completed=completed,
     )
 
 
 def _compare(batch: list[_Expected], found: dict[VectorId, Vector], news: Look) -> None:
-    kinds = diff_contents({one.id: one.digest for one in batch}, dict(_digests(found.values())))
+    digests = {vector_id: digest_vector(vector) for vector_id, vector in found.items()}
+    kinds = diff_contents({one.id: one.digest for one in batch}, digests)
     for one in batch:
         kind = kinds.get(one.id)
         if kind is DriftKind.MISMATCHED:
             news.mismatched.append(one.row)
+            if found[one.id].namespace:
+                news.foreign.append(one.row)
         elif kind is not None:
             news.unreadable.append(one.row)
     news.end_row = batch[-1].row + 1
@@ -253,9 +282,3 @@ def _expected(
                 held = []
     if held:
         yield held
-
-
-def _digests(vectors: Iterable[Vector]) -> Iterator[tuple[VectorId, bytes]]:
-    """A vector in a namespace is never one of ours, whatever it holds."""
-    for vector in vectors:
-        yield vector.id, b"other namespace" if vector.namespace else digest_vector(vector)

@@ -1,19 +1,23 @@
 """Put the keys of a run back to what they were: the counter first, then the file entries."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
 
 from migrate.adapters.pre_image_files import KvPreImage
 from migrate.adapters.run_folder import RunFolder
-from migrate.core.kv_entries import encode_counter_entry
+from migrate.core.kv_entries import encode_counter_entry, key_prefix
 from migrate.core.limits import KV_KEYS_PER_DELETE_MAX, KV_TTL_S_MIN
 from migrate.core.model import KvEntry
 from migrate.core.request_counts import KV_KEYS_PER_UNDO, undo_kv_requests
 from migrate.errors import RemoteUnavailableError
 from migrate.ports import Clock, KvTarget, Progress
 from migrate.stages.kv_index import counter_value, expected_entries
+from migrate.stages.listing import list_keys
 from migrate.stages.run_files import open_files
+from reconcile.differences import VALUE, Differences, Named, entry_differences
+from reconcile.naming import NAMED_MAX
 from reconcile.rollback_manifest import read_kv
 from reconcile.undo_report import FEW_SUSPECTS, LOOKS_MAX, RollbackReport, UndoRules
 
@@ -36,7 +40,7 @@ def undo_kv(
     What reads as the former state is written all the same: the read may be stale, the write is
     absolute. What reads as somebody else's may be stale too: it is read again before it counts.
     """
-    undo = _KvUndo(run, target, report, forced, clock=clock)
+    undo = _KvUndo(run, target, report, forced, clock=clock, progress=progress)
     # A run of an earlier version may have planned the counter's key as the key of a file too.
     records = list({record.key: record for record in reversed(read_kv(run))}.values())
     progress.start(
@@ -57,6 +61,7 @@ def undo_kv(
         if before == suspects:
             break
     report.conflicts += [record.key for record in suspects]
+    report.differs |= {record.key: undo.differs[record.key] for record in suspects[:NAMED_MAX]}
 
 
 class _KvUndo:
@@ -70,12 +75,16 @@ class _KvUndo:
         forced: frozenset[str],
         *,
         clock: Clock,
+        progress: Progress,
     ) -> None:
-        self._ours = _our_values(run)
+        self.differs: Named = {}  # what differs in the keys that read as somebody else's
+        self._run = run
+        self._ours = _our_entries(run)
         self._target = target
         self._report = report
         self._forced = forced
         self._clock = clock
+        self._progress = progress
 
     def pass_over(
         self, records: Iterable[KvPreImage], *, advance: Callable[[int], None] = lambda _: None
@@ -83,16 +92,47 @@ class _KvUndo:
         """Undo these keys; returned are the ones that read as somebody else's."""
         suspects: list[KvPreImage] = []
         pending = iter(records)
+        listed = self._listed()
         while chunk := list(islice(pending, KV_KEYS_PER_UNDO)):
-            found = self._target.read([record.key for record in chunk])
+            values = self._target.read([record.key for record in chunk])
             mine: list[KvPreImage] = []
             for record in chunk:
-                foreign = _is_foreign(record, found.get(record.key), self._ours)
-                kept = foreign and record.key not in self._forced
+                what = self._foreign(record, values.get(record.key), listed)
+                self.differs[record.key] = what
+                kept = what and record.key not in self._forced
                 (suspects if kept else mine).append(record)
             self._undo(mine)
             advance(len(chunk))
         return suspects
+
+    def _listed(self) -> dict[str, int | None]:
+        """Every listed key under the prefix, and the counter, with its expiration."""
+        prefixes = (key_prefix(self._run.plan.mapping), self._run.plan.writes.counter_key)
+        return {
+            entry.key: entry.expiration
+            for prefix in prefixes
+            for entry in list_keys(self._target, prefix, clock=self._clock, progress=self._progress)
+        }
+
+    def _foreign(
+        self, record: KvPreImage, value: KvEntry | None, listed: dict[str, int | None]
+    ) -> Differences:
+        """How the key differs from what the run wrote; empty if it holds that, or its former state.
+
+        A key that reads as absent is not foreign. One that the listing leaves out was most likely
+        deleted a moment ago, by an earlier call: only its value and metadata are compared.
+        """
+        if value is None:
+            return ()
+
+        def compare(entry: KvEntry) -> Differences:
+            expiration = listed.get(record.key, entry.expiration)
+            return entry_differences(entry, replace(value, expiration=expiration))
+
+        if record.former is not None and not compare(record.former):
+            return ()
+        # Of several entries that the run may have written the nearest tells most.
+        return min(map(compare, self._ours.get(record.key, ())), key=len, default=(VALUE,))
 
     def _undo(self, records: list[KvPreImage]) -> None:
         restored: list[KvEntry] = []
@@ -118,13 +158,13 @@ class _KvUndo:
         return entry.expiration < now_s + KV_TTL_S_MIN
 
 
-def _our_values(run: RunFolder) -> dict[str, set[bytes]]:
-    """Every value that the run may have written to a key.
+def _our_entries(run: RunFolder) -> dict[str, list[KvEntry]]:
+    """Every entry that the run may have written to a key.
 
     There are several where a repair was refused vectors: a file's entry is shorter after it. A
     file all of whose vectors were refused has none.
     """
-    ours: dict[str, set[bytes]] = {}
+    ours: dict[str, list[KvEntry]] = {}
     seen: set[frozenset[int]] = set()
     for round_ in run.state().rounds:
         refused = run.refused_rows(until_round=round_.ordinal)
@@ -135,15 +175,8 @@ def _our_values(run: RunFolder) -> dict[str, set[bytes]]:
             entries = list(expected_entries(run, files))
         value = counter_value(run, until_round=round_.ordinal)
         for entry in [*entries, encode_counter_entry(value, run.plan.writes)]:
-            ours.setdefault(entry.key, set()).add(entry.value)
+            ours.setdefault(entry.key, []).append(entry)
     return ours
-
-
-def _is_foreign(record: KvPreImage, found: KvEntry | None, ours: dict[str, set[bytes]]) -> bool:
-    """Whether the key holds neither a value of ours nor the former one."""
-    if found is None or found.value in ours.get(record.key, ()):
-        return False
-    return record.former is None or found.value != record.former.value
 
 
 Item = TypeVar("Item")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from migrate.stages.settle import SettleRules
+from reconcile.differences import Named
 
 LOOKS_MAX = 4  # at what reads as somebody else's change, before it counts as one
 FEW_SUSPECTS = 1_000  # so many are looked at again; their former contents are held meanwhile
@@ -20,6 +21,8 @@ class RollbackReport:
     kv_deleted: int = 0
     kv_restored: int = 0
     conflicts: list[str] = field(default_factory=list)  # ids and keys that others changed
+    differs: Named = field(default_factory=dict)  # what differs, of the first of them
+    differs_file: str = ""
     later_writes: int = 0  # ids and keys that the target took since, left where they are
     later_writes_file: str = ""
     requests: int = 0  # estimate

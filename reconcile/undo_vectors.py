@@ -18,6 +18,7 @@ from migrate.ports import Clock, Progress, VectorTarget
 from migrate.stages.listing import list_vectors
 from migrate.stages.refused import read_pre_images, unwritten_rows
 from migrate.stages.settle import LastWrite, digest_vector, wait_until_processed
+from reconcile.naming import name_vector_differences
 from reconcile.undo_report import FEW_SUSPECTS, LOOKS_MAX, RollbackReport, UndoRules
 
 LISTINGS_MAX = 6  # a listing may still show what a read no longer finds
@@ -79,6 +80,10 @@ class VectorUndo:
             pause *= 2
             suspects = self._pass_over(suspects)
         self._report.conflicts += [record.vector_id for record, _ in suspects]
+        rows = [record.row for record, _ in suspects]
+        self._report.differs |= name_vector_differences(
+            self._run, self._target, rows, self._progress
+        )
         self._settle()
 
     def _pass_over(

@@ -89,9 +89,3 @@ class FileTable(SpillingDatabase):
         parameters = {"template": key_template, "field": f"{{{group_field}}}"}
         for (key,) in self._rows(query, parameters):
             yield str(key)
-
-    def keys_expiring(self) -> Iterator[str]:
-        """Every listed key that the service will delete by itself one day."""
-        query = "SELECT key FROM listed_keys WHERE expiration IS NOT NULL ORDER BY key"
-        for (key,) in self._rows(query):
-            yield str(key)

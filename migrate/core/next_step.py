@@ -96,8 +96,8 @@ class Situation(Enum):
     OTHERS = (
         "",
         "the target holds ids or keys that the run did not write, or that others have changed",
-        "read the report's id files; remove what is not wanted, then `q2v reconcile`; or accept "
-        "it: q2v neither deletes nor changes it",
+        "read the report's id files; remove what is not wanted, then `q2v reconcile`; or overwrite "
+        "what FILE names with `q2v migrate --force FILE`; or accept it",
     )
     QUARANTINED = (
         "",
@@ -207,10 +207,22 @@ def read_finding(report: Mapping[str, object]) -> Finding | None:
             return Finding(
                 verdict=verdict,
                 source_moved=isinstance(moved, dict) and any(moved.values()),
-                repairable=any(drift.get(name) for name in REPAIRED),
+                repairable=_count(drift, REPAIRED) > _kept(report.get("id_files")),
             )
         case _:
             return None
+
+
+def _count(drift: Mapping[str, object], classes: tuple[str, ...]) -> int:
+    counts = (drift.get(name) for name in classes)
+    return sum(count for count in counts if isinstance(count, int))
+
+
+def _kept(id_files: object) -> int:
+    """How much of the drift a repair keeps, since only another writer can have done it."""
+    files = id_files if isinstance(id_files, dict) else {}
+    sums = (files.get(name) for name in ("foreign", "kv_foreign"))
+    return sum(one[0] for one in sums if isinstance(one, list) and isinstance(one[0], int))
 
 
 def runbook_table() -> str:

@@ -29,6 +29,8 @@ CONCLUDED = "reconcile_concluded"  # the last entry of a finished reconcile's jo
 # The classes of drift that a repair writes.
 VECTOR_CLASSES = ("missing", "mismatched")
 KEY_CLASSES = ("kv_missing", "kv_mismatched")
+# Of these, what another writer has changed for certain: a repair keeps it unless it is forced.
+FOREIGN_CLASSES = ("foreign", "kv_foreign")
 IdSums = dict[str, tuple[int, str]]  # class of drift -> number of ids, SHA-256 of its file
 _REMEDY = (
     "find out what changed the file, then run `q2v reconcile` again: a repair goes by the newest "
@@ -46,6 +48,11 @@ class DriftReport:
     drift: dict[str, object]  # class -> number of ids
     sums: IdSums
     mismatched_rows: frozenset[int] | None  # of format 1: the journal has these instead of a sum
+
+    @property
+    def foreign_classes(self) -> tuple[str, ...]:
+        """Classes of records with what q2v never writes; a report of format 1 has none."""
+        return tuple(name for name in FOREIGN_CLASSES if name in self.sums)
 
     @property
     def names_our_drift(self) -> bool:

@@ -37,6 +37,7 @@ def run(
     target: KvTarget,
     *,
     only: frozenset[str] | None,
+    kept: frozenset[str] = frozenset(),
     stop: StopSigns,
     clock: Clock,
     progress: Progress,
@@ -44,14 +45,14 @@ def run(
     """Write the file index of the open round, then the counter, then complete the round.
 
     `only` limits a repair round to these keys, and those of files that lost a vector to a refusal
-    in it; None means every file. Goes on where an earlier
-    call ended. Raises RemoteUnavailableError when keys keep failing.
+    in it; None means every file. `kept` keys are left as they are, the counter's too. Goes on
+    where an earlier call ended. Raises RemoteUnavailableError when keys keep failing.
     """
     round_ = run_.state().rounds[-1]
     counter = counter_value(run_)
     if not round_.completed:
         assert round_.processed, "a KV entry is only written for vectors that are processed"
-        keys = None if only is None else only | keys_of_refused(run_, round_.ordinal)
+        keys = None if only is None else (only | keys_of_refused(run_, round_.ordinal)) - kept
         with open_files(run_) as table:
             files = table.count_files()
             progress.start(
@@ -76,16 +77,17 @@ def run(
                 progress=progress,
             )
         last = iter([[encode_counter_entry(counter, run_.plan.writes)]])
-        _write_batches(
-            run_,
-            target,
-            round_,
-            Store.COUNTER,
-            batches=last,
-            stop=stop,
-            clock=clock,
-            progress=progress,
-        )
+        if run_.plan.writes.counter_key not in kept:
+            _write_batches(
+                run_,
+                target,
+                round_,
+                Store.COUNTER,
+                batches=last,
+                stop=stop,
+                clock=clock,
+                progress=progress,
+            )
         run_.journal.append({"type": Kind.ROUND_COMPLETED.value, "round": round_.ordinal})
     entries_written = run_.state().rounds[-1].acknowledged(Store.KV)
     return KvIndexReport(entries=entries_written, counter=counter)

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from migrate.adapters.run_folder import RunFolder
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.snapshot_parquet import SnapshotRows
+from migrate.core.canonical import decode_json
 from migrate.core.mapping import MappingRules, map_again
-from migrate.core.model import Float32Matrix, VectorId
+from migrate.core.model import Float32Matrix, Vector, VectorId
 from migrate.core.values import ValueRules, map_values
 
 
@@ -51,6 +53,36 @@ def read_mapped(
         ]
         if kept:
             yield _map_rows(rows, kept, mapping, values)
+
+
+def read_expected(run: RunFolder, rows: AbstractSet[int]) -> Iterator[tuple[int, Vector]]:
+    """These rows of the run as vectors that the target should hold, in row order.
+
+    Only the parts that hold one of them are read.
+    """
+    plan, first = run.plan, 0
+    for part in run.snapshot.manifest.parts:
+        here = sorted(row for row in rows if first <= row < first + part.rows)
+        first += part.rows
+        if not here:
+            continue
+        others = frozenset(range(here[0], here[-1])) - rows
+        for mapped in read_mapped(
+            run.snapshot,
+            plan.mapping,
+            plan.values,
+            others,
+            first_row=here[0],
+            end_row=here[-1] + 1,
+        ):
+            yield from zip(mapped.rows, _vectors(mapped), strict=True)
+
+
+def _vectors(mapped: MappedRows) -> Iterator[Vector]:
+    for vector_id, values, text in zip(mapped.ids, mapped.values, mapped.metadata, strict=True):
+        metadata = decode_json(text)
+        assert isinstance(metadata, dict), "the mapping made it"
+        yield Vector(id=vector_id, values=values, namespace=None, metadata=metadata)
 
 
 def _map_rows(

@@ -36,6 +36,7 @@ from migrate.errors import IndeterminateError, PreconditionError
 from migrate.ports import Clock, KvTarget, Progress, VectorTarget
 from migrate.stages.listing import list_keys, list_vectors
 from migrate.stages.run_files import open_files
+from migrate.stages.settle import spread
 
 PART_VECTORS = 20_000
 FETCH_ATTEMPTS_MAX = 5  # a listed id may be missing from one read and there in the next
@@ -128,6 +129,7 @@ def _capture(
         if (count or keys) and not run_.plan.into_non_empty:
             _refuse_non_empty(run_, count, len(keys))
         listed.match(run_.targets(ID_COLUMNS, excluded=run_.refused_rows()))
+        _check_unlisted(run_, listed, vector_target)
         elsewhere = list(listed.elsewhere())
         present = _capture_vectors(
             run_,
@@ -151,6 +153,29 @@ def _capture(
             "kv_elsewhere": sum(not record.ours for record in kv),
         }
     )
+
+
+def _check_unlisted(run_: RunFolder, listed: ListedIds, target: VectorTarget) -> None:
+    """Ask for some ids that are not listed: they count as absent, and a rollback deletes them.
+
+    Raises IndeterminateError when one of at most 20, spread over the run, can be read.
+    """
+    rows = frozenset(spread(run_.plan.points, FETCH_IDS_MAX))
+    unlisted = [
+        VectorId(vector_id)
+        for batch in run_.targets(ID_COLUMNS, only=rows)
+        for row, vector_id in zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        if not listed.present_rows(row, row + 1)
+    ]
+    found = sorted(target.fetch(unlisted)) if unlisted else []
+    if found:
+        raise IndeterminateError(
+            f"the listing of vector index '{run_.plan.index.name}' leaves out '{found[0]}', which "
+            f"can be read by its id; {len(found)} of {len(unlisted)} ids that were asked for "
+            "contradict the listing in this way",
+            remedy="wait some minutes and run the same command again: it lists again; nothing has "
+            "been written",
+        )
 
 
 def _refuse_non_empty(run_: RunFolder, vectors: int, keys: int) -> NoReturn:

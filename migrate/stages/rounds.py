@@ -7,6 +7,8 @@ checked here, before its first write.
 
 from dataclasses import dataclass
 
+from migrate.adapters.durable import file_sha256
+from migrate.adapters.id_files import read_checked_ids, write_ids
 from migrate.adapters.run_folder import RECONCILE, RunFolder
 from migrate.core.journal import Entry, Kind
 from migrate.core.model import VectorId
@@ -30,14 +32,19 @@ class Selection:
 
     vectors: frozenset[VectorId] | None
     keys: frozenset[str] | None
+    kept: frozenset[str] = frozenset()  # ids and keys that another writer has changed
 
 
-def open_round(run: RunFolder, *, snapshot_read: bool = False) -> Selection | None:
+def open_round(
+    run: RunFolder, *, snapshot_read: bool = False, forced: frozenset[str] = frozenset()
+) -> Selection | None:
     """The round to work on, opened in the journal if it was not; None when nothing is to do.
 
-    Before a round is returned, what decides about its writes is checked: targets.parquet, the
-    report with its id files, and the parts of the snapshot that are still to be sent, unless
-    this process has read the whole snapshot (`snapshot_read`). Raises ArtefactDamagedError.
+    A repair keeps what another writer has changed since (a namespace, KV metadata, a KV
+    expiration), but for the ids and keys in `forced`. Before a round is returned, what decides
+    about its writes is checked: targets.parquet, the report with its id files, and the parts of
+    the snapshot that are still to be sent, unless this process has read the whole snapshot
+    (`snapshot_read`). Raises ArtefactDamagedError.
     """
     state = run.state()
     if not state.rounds:
@@ -51,12 +58,52 @@ def open_round(run: RunFolder, *, snapshot_read: bool = False) -> Selection | No
         selection = _selection(run, _opening(run, state.rounds[-1].ordinal))
         check_parts(run, state.rounds[-1])
         return selection
-    report = _newest_drift(run)
-    if report is None:
+    return _open_repair(run, forced, ordinal=len(state.rounds))
+
+
+def kept_changes(run: RunFolder) -> list[str]:
+    """Ids and keys that the newest report calls changed by others and that no repair has forced."""
+    folder = find_newest_report(run)
+    if folder is None or not run.state().completed:
+        return []
+    report = read_report(run, folder)
+    if report.verdict != "drift":
+        return []
+    forced = {one for entry in _rounds_of(run, report) for one in _forced_by(run, entry)}
+    return [one for one in _foreign(run, report) if one not in forced]
+
+
+def _open_repair(run: RunFolder, forced: frozenset[str], *, ordinal: int) -> Selection | None:
+    folder = find_newest_report(run)
+    if folder is None:
+        return None
+    report = read_report(run, folder)
+    if not report.names_our_drift:
+        return None
+    earlier = _rounds_of(run, report)
+    done = {one for entry in earlier for one in _forced_by(run, entry)}
+    force = [one for one in _foreign(run, report) if one in forced and one not in done]
+    if earlier and not force:
+        return None
+    entry: Entry = {
+        "type": Kind.ROUND_OPENED.value,
+        "ordinal": ordinal,
+        "kind": REPAIR,
+        "report": report.folder.name,
+        "report_sha256": report.sha256,
+        "only_forced": bool(earlier),
+    }
+    selection = _of_report(run, report, frozenset(force), only_forced=bool(earlier))
+    writes_counter = bool(report.drift.get("counter")) and (
+        run.plan.writes.counter_key not in selection.kept
+    )
+    if not selection.vectors and not selection.keys and not writes_counter:
         return None
     run.check_targets()
-    entry, selection = _repair(run, report, len(state.rounds))
     check_parts(run, None)
+    if force:
+        path = report.folder / f"forced-{ordinal}.ids"
+        entry["forced"] = [write_ids(path, force), file_sha256(path)[1]]
     run.journal.append(entry)
     return selection
 
@@ -69,31 +116,40 @@ def _opening(run: RunFolder, ordinal: int) -> Entry:
     )
 
 
-def _newest_drift(run: RunFolder) -> DriftReport | None:
-    """The newest report, if it says "drift", names something of ours and was not repaired yet."""
-    folder = find_newest_report(run)
-    if folder is None or any(entry.get("report") == folder.name for entry in run.journal.entries):
-        return None
-    report = read_report(run, folder)
-    return report if report.names_our_drift else None
+def _rounds_of(run: RunFolder, report: DriftReport) -> list[Entry]:
+    """The entries of the rounds that went by this report."""
+    return [entry for entry in run.journal.entries if entry.get("report") == report.folder.name]
 
 
-def _repair(run: RunFolder, report: DriftReport, ordinal: int) -> tuple[Entry, Selection]:
-    """The entry that opens a repair, with the sums of what it goes by."""
-    ids = {name: read_report_ids(run, report, name) for name in (*VECTOR_CLASSES, *KEY_CLASSES)}
-    entry: Entry = {
-        "type": Kind.ROUND_OPENED.value,
-        "ordinal": ordinal,
-        "kind": REPAIR,
-        "report": report.folder.name,
-        "report_sha256": report.sha256,
-    }
-    return entry, _of_classes(ids)
+def _foreign(run: RunFolder, report: DriftReport) -> list[str]:
+    """Ids and keys that carry what q2v never writes."""
+    return [one for name in report.foreign_classes for one in read_report_ids(run, report, name)]
 
 
-def _of_classes(ids: dict[str, list[str]]) -> Selection:
-    vectors = frozenset(VectorId(one) for name in VECTOR_CLASSES for one in ids[name])
-    return Selection(vectors, frozenset(one for name in KEY_CLASSES for one in ids[name]))
+def _forced_by(run: RunFolder, entry: Entry) -> list[str]:
+    """What a round overwrites although another writer has changed it."""
+    match entry.get("forced"):
+        case [int() as count, str() as sha256]:
+            folder = run.path / RECONCILE / str(entry["report"])
+            path = folder / f"forced-{entry['ordinal']}.ids"
+            return read_checked_ids(path, count, sha256, remedy="restore the file from a copy")
+        case _:
+            return []
+
+
+def _of_report(
+    run: RunFolder, report: DriftReport, forced: frozenset[str], *, only_forced: bool
+) -> Selection:
+    """What a repair by this report writes, and what it keeps."""
+    foreign = frozenset(_foreign(run, report))
+    kept = foreign - forced
+
+    def wanted(classes: tuple[str, ...]) -> frozenset[str]:
+        ids = {one for name in classes for one in read_report_ids(run, report, name)} - kept
+        return frozenset(ids & forced if only_forced else ids)
+
+    vectors = frozenset(map(VectorId, wanted(VECTOR_CLASSES)))
+    return Selection(vectors, wanted(KEY_CLASSES), kept)
 
 
 def _selection(run: RunFolder, entry: Entry) -> Selection:
@@ -102,4 +158,5 @@ def _selection(run: RunFolder, entry: Entry) -> Selection:
         return Selection(None, None)
     folder = run.path / RECONCILE / str(entry["report"])
     report = read_report(run, folder, entry["report_sha256"])
-    return _repair(run, report, 0)[1]
+    forced = frozenset(_forced_by(run, entry))
+    return _of_report(run, report, forced, only_forced=entry.get("only_forced") is True)

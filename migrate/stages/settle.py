@@ -5,6 +5,7 @@ lags: both only tell when looking is worth a request. What decides is reading so
 vectors back, twice in a row (contract/cloudflare 4.2).
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -44,9 +45,17 @@ class LastWrite:
 
 
 def digest_vector(vector: Vector) -> bytes:
-    """The digest of a vector as read back, comparable with the digest of what was sent."""
+    """The digest of a vector as read back, comparable with the digest of what was sent.
+
+    q2v writes no namespace, so one in a namespace equals nothing that was sent.
+    """
     metadata = canonical_metadata(vector.metadata)
-    return digest_vectors([vector.id], vector.values.reshape(1, -1), [metadata])[0]
+    digest = digest_vectors([vector.id], vector.values.reshape(1, -1), [metadata])[0]
+    if not vector.namespace:
+        return digest
+    return hashlib.sha256(
+        b"q2v vector in a namespace 1\n" + digest + vector.namespace.encode()
+    ).digest()
 
 
 def wait_until_processed(

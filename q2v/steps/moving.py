@@ -24,7 +24,7 @@ from migrate.core.target_shape import check_index
 from migrate.errors import ExitCode, PreconditionError, UsageError
 from migrate.ports import Clock, Progress
 from migrate.stages import kv_index, pre_images, upload
-from migrate.stages.rounds import open_round
+from migrate.stages.rounds import kept_changes, open_round
 from q2v import wiring
 from q2v.settings import Settings
 from q2v.steps.choosing import choose_run
@@ -63,11 +63,14 @@ class MigrateReport:
     round: str  # full, repair or none: what this call worked on
     evidence: str  # what proved that the vectors are processed
     refused: tuple[RefusedPoint, ...] = ()  # the first of them
+    kept: tuple[str, ...] = ()  # ids and keys that another writer has changed, left as they are
     dry_run: bool = False
 
     @property
     def exit_code(self) -> ExitCode:
-        """3 while quarantined points are not waived."""
+        """4 while changes of others are kept, 3 while quarantined points are not waived."""
+        if self.kept:
+            return ExitCode.DRIFT
         return ExitCode.QUARANTINED if self.unwaived else ExitCode.DONE
 
 
@@ -80,12 +83,14 @@ def migrate(
     *,
     confirm: Confirm,
     dry_run: bool,
+    forced: frozenset[str] = frozenset(),
     clock: Clock,
     progress: Progress,
 ) -> MigrateReport:
     """Bring a snapshot into the target, or go on with it, or repair what drifted.
 
-    The caller holds the lock of `folder`. Whatever is raised, running again goes on.
+    A repair keeps what another writer has changed, but for the ids and keys in `forced`. The
+    caller holds the lock of `folder`. Whatever is raised, running again goes on.
     """
     started = clock.monotonic_s()
     run = choose_run(snapshot, target, settings, choices)
@@ -114,6 +119,7 @@ def migrate(
             folder,
             started,
             snapshot_read=snapshot_read,
+            forced=forced,
             clock=clock,
             progress=progress,
         )
@@ -226,6 +232,7 @@ def _write(
     started: float,
     *,
     snapshot_read: bool,
+    forced: frozenset[str],
     clock: Clock,
     progress: Progress,
 ) -> MigrateReport:
@@ -244,7 +251,7 @@ def _write(
             clock=clock,
             progress=progress,
         )
-        selection = open_round(run, snapshot_read=snapshot_read)
+        selection = open_round(run, snapshot_read=snapshot_read, forced=forced)
         kind = run.state().rounds[-1].kind if selection is not None else "none"
         stop = StopSigns(run.path, clock=clock, deadline_s=settings.limits.deadline_s)
         if selection is not None:
@@ -260,7 +267,15 @@ def _write(
             ).evidence
         requests += sum(worker.requests for worker in workers)
     if selection is not None:
-        kv_index.run(run, target.kv, only=selection.keys, stop=stop, clock=clock, progress=progress)
+        kv_index.run(
+            run,
+            target.kv,
+            only=selection.keys,
+            kept=selection.kept,
+            stop=stop,
+            clock=clock,
+            progress=progress,
+        )
     state = run.state()
     return MigrateReport(
         run_id=plan.run_id,
@@ -279,4 +294,5 @@ def _write(
         round=kind,
         evidence=evidence,
         refused=refused_points(run),
+        kept=tuple(kept_changes(run)),
     )

@@ -334,3 +334,53 @@ def test_a_changed_file_stops_a_repair_before_its_first_write(
 
         assert (refused.exit_code, refused.document["error"]["what"][:1]) == (10, "/")
         assert (before, uploads) == (bench.state(), bench.uploads())
+
+
+def _into_a_namespace(bench: Workbench) -> None:
+    values, metadata = bench.stored()["file-0001_2"]
+    bench.sandbox.store.put_vector(INDEX, "file-0001_2", values, metadata, "tenant")
+
+
+def _with_metadata(bench: Workbench) -> None:
+    value = bench.entries()["file:file-0001"]
+    bench.sandbox.store.put_kv(bench.namespace_id, "file:file-0001", value, {"by": "others"})
+
+
+@pytest.mark.fault("F02", "B03")
+@pytest.mark.parametrize(
+    ("change", "where", "differs"),
+    [
+        (_into_a_namespace, "file-0001_2", "namespace"),
+        (_with_metadata, "file:file-0001", "kv metadata"),
+        (_let_an_entry_expire, "file:file-0001", "kv expiration"),
+    ],
+)
+def test_what_another_writer_added_is_named_and_kept_until_it_is_forced(
+    tmp_path: Path, change: object, where: str, differs: str
+) -> None:
+    assert callable(change)
+    force = tmp_path / "overwrite.ids"
+    force.write_text(f"{where}\n")
+    with workbench(tmp_path, points(20)) as bench:
+        bench.move()
+        equal = bench.state()
+        change(bench)
+        theirs = bench.state()
+
+        found = bench.run("reconcile")
+        said = bench.run("reconcile", as_json=False).stdout
+        kept = bench.run("migrate")
+        assert bench.state() == theirs
+        forced = bench.run("migrate", "--force", str(force))
+        assert bench.state() == equal
+        change(bench)
+        undone = bench.run("rollback", "--execute")
+
+        left = {*bench.stored(), *bench.entries()}
+    assert (found.exit_code, found.document["differs"]) == (4, {where: [differs]})
+    assert f"{where}: {differs}" in said
+    assert (kept.exit_code, kept.document["kept"], kept.document["round"]) == (4, [where], "none")
+    assert (forced.exit_code, forced.document["kept"]) == (0, [])
+    assert (undone.exit_code, undone.document["conflicts"]) == (4, [where])
+    assert undone.document["differs"] == {where: [differs]}
+    assert left == {where}

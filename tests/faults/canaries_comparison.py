@@ -13,6 +13,33 @@ OF_COMPARISON = (
         "::test_a_target_that_spells_numbers_its_own_way_is_equal_and_gives_everything_back",
     ),
     Canary(
+        name="namespace-not-compared",
+        effect="a vector that another writer moved into a namespace is deleted by a rollback",
+        file="migrate/stages/settle.py",
+        old=code(1, "if not vector.namespace:"),
+        new=code(1, "if digest:"),
+        test="tests/reconcile/test_changes_of_others.py"
+        "::test_reconcile_names_what_differs_and_rollback_keeps_it",
+    ),
+    Canary(
+        name="kv-expiry-not-compared",
+        effect="an entry that another writer lets expire passes for equal until it is gone",
+        file="reconcile/differences.py",
+        old=code(1, "if not _expire_together(expected.expiration, found.expiration):"),
+        new=code(1, "if _expire_together(expected.expiration, found.expiration) is None:"),
+        test="tests/reconcile/test_changes_of_others.py"
+        "::test_reconcile_names_what_differs_and_rollback_keeps_it",
+    ),
+    Canary(
+        name="unlisted-is-missing",
+        effect="a listing that leaves an id out is drift, and a repair that mends nothing",
+        file="reconcile/scan_vectors.py",
+        old=code(2, "found |= target.fetch(asked[start : start + FETCH_IDS_MAX]).keys()"),
+        new=code(2, "target.fetch(asked[start : start + FETCH_IDS_MAX])"),
+        test="tests/reconcile/test_changes_of_others.py"
+        "::test_a_listing_that_leaves_out_what_can_be_read_is_a_contradiction",
+    ),
+    Canary(
         name="report-believed",
         effect="an edited report makes a repair write other vectors, or none, with exit 0",
         file="migrate/stages/drift_report.py",

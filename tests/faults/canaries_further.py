@@ -153,9 +153,9 @@ OF_THE_PROOF = (
     Canary(
         name="kv-compared-by-length",
         effect="a file whose entry lists the vectors of another one passes for equal",
-        file="reconcile/scan_kv.py",
-        old="if expires or ids is None or ids != _ids(entry.value):",
-        new="if expires or ids is None or len(ids) != len(_ids(entry.value) or ()):",
+        file="reconcile/differences.py",
+        old="if expected.value != found.value:",
+        new="if len(expected.value) != len(found.value):",
         test="tests/reconcile/test_exactness.py::test_swapped_and_traded_kv_values_are_both_found",
     ),
     Canary(

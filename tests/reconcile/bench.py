@@ -13,7 +13,7 @@ from migrate.core.model import KvEntry, Vector, VectorId
 from migrate.core.run_plan import NO_TARGETS, RunPlan, WriteRules
 from migrate.core.values import ValueRules
 from migrate.stages import kv_index, pre_images, snapshot, upload
-from migrate.stages.rounds import open_round
+from migrate.stages.rounds import kept_changes, open_round
 from migrate.stages.settle import SettleRules
 from migrate.stages.snapshot import SnapshotOptions
 from reconcile import rollback
@@ -66,6 +66,7 @@ class Bench:
         vectors_per_upload: int = 10,
         counter_key: str = COUNTER,
         part_points: int | None = None,
+        ttl_s: int | None = None,
     ) -> None:
         """Snapshot and plan; nothing is written to the target."""
         report = snapshot.run(
@@ -108,7 +109,7 @@ class Bench:
                 vectors_per_upload=vectors_per_upload,
                 body_bytes=10**6,
                 counter_key=counter_key,
-                ttl_s=None,
+                ttl_s=ttl_s,
             ),
             targets=NO_TARGETS,
         )
@@ -126,14 +127,14 @@ class Bench:
         finally:
             run.close()
 
-    def apply(self) -> None:
+    def apply(self, *, forced: frozenset[str] = frozenset()) -> None:
         """Pre-images, vectors, KV index, counter; goes on where an earlier call ended."""
         with self.opened() as run:
             clock, progress = self.clock, self.progress
             pre_images.run(
                 run, self.vectors, self.kv, reads_in_flight=1, clock=clock, progress=progress
             )
-            selection = open_round(run)
+            selection = open_round(run, forced=forced)
             if selection is None:
                 return
             stop = StopSigns(run.path, clock=clock, deadline_s=None)
@@ -147,8 +148,19 @@ class Bench:
                 progress=progress,
             )
             kv_index.run(
-                run, self.kv, only=selection.keys, stop=stop, clock=clock, progress=progress
+                run,
+                self.kv,
+                only=selection.keys,
+                kept=selection.kept,
+                stop=stop,
+                clock=clock,
+                progress=progress,
             )
+
+    def kept(self) -> list[str]:
+        """What a repair has left as another writer made it."""
+        with self.opened() as run:
+            return kept_changes(run)
 
     def reconcile(
         self,

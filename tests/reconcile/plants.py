@@ -102,9 +102,13 @@ def _stray_key(bench: Bench, key: str) -> None:
     bench.kv.held[f"{key}-stray"] = KvEntry(key=f"{key}-stray", value=b"[]")
 
 
-def _counter(value: bytes, expiration: int | None = None) -> Callable[[Bench, str], None]:
+def _counter(
+    value: bytes, expiration: int | None = None, metadata: object = None
+) -> Callable[[Bench, str], None]:
     def do(bench: Bench, _: str) -> None:
-        bench.kv.held[COUNTER] = KvEntry(key=COUNTER, value=value, expiration=expiration)
+        bench.kv.held[COUNTER] = KvEntry(
+            key=COUNTER, value=value, expiration=expiration, metadata=metadata
+        )
 
     return do
 
@@ -165,6 +169,12 @@ OF_KEYS = [
     Plant("no list", "kv_mismatched", _entry(lambda entry: replace(entry, value=b'{"a":1}'))),
     Plant("no UTF-8", "kv_mismatched", _entry(lambda entry: replace(entry, value=b"\xff"))),
     Plant(
+        "metadata", "kv_mismatched", _entry(lambda entry: replace(entry, metadata={"by": "others"}))
+    ),
+    Plant(
+        "blanks", "kv_mismatched", _entry(lambda entry: replace(entry, value=entry.value + b" "))
+    ),
+    Plant(
         "expiring", "kv_mismatched", _entry(lambda entry: replace(entry, expiration=4_000_000_000))
     ),
 ]
@@ -180,6 +190,7 @@ OF_COUNTER = [
     Plant("a fraction", "counter", _counter(b"30.0")),
     Plant("other digits", "counter", _counter("\u0663\u0660".encode())),
     Plant("expiring counter", "counter", _counter(b"30", 4_000_000_000)),
+    Plant("counter with metadata", "counter", _counter(b"30", metadata=1)),
 ]
 OF_SOURCE = [
     Plant("point added", "source_added", _source_add),

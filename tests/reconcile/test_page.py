@@ -78,6 +78,8 @@ def page(texts: list[str], folder: Path) -> str:
         files={first: str(folder / "missing.ids")},
         folder=first,
         id_files={},
+        differs={text: (text,) for text in texts},
+        contradicted={first: 5},
         rollback_manifest=first,
         rollback_sha256=None,
     )

@@ -525,3 +525,20 @@ def test_a_run_whose_counter_overwrote_a_file_can_be_taken_back(
 
     assert report.conflicts == []
     assert bench.held() == before
+
+
+@pytest.mark.fault("F10", "B01")
+def test_a_listing_that_leaves_out_a_vector_is_no_pre_image(tmp_path: Path) -> None:
+    """It would count as absent before the run, and the rollback would delete it."""
+    bench = prepared_for_capture(tmp_path)
+    before = bench.held()
+    bench.vectors.left_out = frozenset([OURS[1]])
+
+    with pytest.raises(IndeterminateError, match=OURS[1]):
+        bench.apply()
+
+    assert (bench.calls.writes, bench.held()) == ([], before)
+    bench.vectors.left_out = frozenset()
+    bench.apply()
+    bench.rollback()
+    assert bench.held() == before

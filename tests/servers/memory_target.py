@@ -48,6 +48,7 @@ class MemoryVectors:
         )
         self.page_ids = page_ids
         self.withheld: frozenset[str] = frozenset()  # listed, and never given out
+        self.left_out: frozenset[str] = frozenset()  # there, given out by id, and never listed
         self.stale: dict[VectorId, list[Vector]] = {}  # what the next reads of an id show
         self.spelt: Callable[[Vector], Vector] = lambda vector: vector  # how a record is given out
         self._calls = calls
@@ -106,7 +107,7 @@ class MemoryVectors:
         return held | shown
 
     def list_ids(self) -> Iterator[list[VectorId]]:
-        ids = sorted(self.held, reverse=True)
+        ids = sorted(self.held.keys() - self.left_out, reverse=True)
         for start in range(0, max(1, len(ids)), self.page_ids):
             self._calls.note("list")
             yield ids[start : start + self.page_ids]
@@ -118,6 +119,8 @@ class MemoryKv:
     def __init__(self, calls: Calls) -> None:
         self.held: dict[str, KvEntry] = {}
         self.stale: dict[str, list[KvEntry]] = {}  # what the next reads of a key show
+        self.left_out: frozenset[str] = frozenset()  # there, can be read, and never listed
+        self.withheld: frozenset[str] = frozenset()  # listed, and reads as absent
         self._calls = calls
 
     def identity(self) -> dict[str, str]:
@@ -140,12 +143,12 @@ class MemoryKv:
     def list_keys(self, prefix: str) -> Iterator[KvEntry]:
         self._calls.note("kv list")
         for key in sorted(self.held):
-            if key.startswith(prefix):
+            if key.startswith(prefix) and key not in self.left_out:
                 yield replace(self.held[key], value=b"")
 
     def read(self, keys: Iterable[str]) -> dict[str, KvEntry]:
         self._calls.note("kv read")
-        wanted = list(keys)
+        wanted = [key for key in keys if key not in self.withheld]
         shown = {key: self.stale[key].pop() for key in wanted if self.stale.get(key)}
         held = {key: replace(self.held[key], expiration=None) for key in wanted if key in self.held}
         return held | shown

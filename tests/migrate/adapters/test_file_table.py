@@ -58,4 +58,3 @@ def test_keys_that_belong_to_none_of_our_files(source: list[Row], keys: list[str
         assert list(table.keys_elsewhere("file:{file_id}", "file_id")) == sorted(
             (key for key in keys if key not in ours), key=str.encode
         )
-        assert list(table.keys_expiring()) == sorted(keys[1::2], key=str.encode)

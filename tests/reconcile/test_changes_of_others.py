@@ -1,0 +1,215 @@
+"""What another writer changes is named with what differs, and kept by rollback and repair alike."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+from migrate.core.model import KvEntry, Vector, VectorId
+from reconcile.differences import EXPIRATION_TOLERANCE_S, entry_differences, vector_differences
+from tests.reconcile.bench import COUNTER, Bench, make_bench, moved_bench
+
+pytestmark = pytest.mark.fault("F02", "B03", "R09")
+POINTS = 30
+VECTOR, KEY = "file-2_3", "file:file-2"
+FAR = 4_000_000_000
+
+
+def of_vector(**changed: object) -> Callable[[Bench], None]:
+    def do(bench: Bench) -> None:
+        bench.put(replace(bench.vector(VECTOR), **changed))  # type: ignore[arg-type]  # by name
+
+    return do
+
+
+def of_entry(key: str, **changed: object) -> Callable[[Bench], None]:
+    def do(bench: Bench) -> None:
+        bench.kv.held[key] = replace(bench.kv.held[key], **changed)  # type: ignore[arg-type]
+
+    return do
+
+
+def a_field(bench: Bench) -> None:
+    held = bench.vector(VECTOR)
+    bench.put(replace(held, metadata={**(held.metadata or {}), "text": "theirs", "more": 1}))
+
+
+def a_value(bench: Bench) -> None:
+    held = bench.vector(VECTOR)
+    bench.put(replace(held, values=held.values + np.float32(1), namespace="tenant"))
+
+
+# What only another writer can have done: q2v writes neither namespaces nor metadata nor expiries.
+CERTAIN = [
+    (VECTOR, of_vector(namespace="tenant"), ["namespace"]),
+    (VECTOR, a_value, ["values", "namespace"]),
+    (KEY, of_entry(KEY, metadata={"by": "others"}), ["kv metadata"]),
+    (KEY, of_entry(KEY, expiration=FAR), ["kv expiration"]),
+    (KEY, of_entry(KEY, value=b"[]", metadata=0), ["kv value", "kv metadata"]),
+    (COUNTER, of_entry(COUNTER, metadata="theirs"), ["kv metadata"]),
+    (COUNTER, of_entry(COUNTER, expiration=FAR), ["kv expiration"]),
+]
+# What may as well be damage: a repair puts it right.
+UNCERTAIN = [
+    (VECTOR, a_field, ["metadata.more", "metadata.text"]),
+    (KEY, of_entry(KEY, value=b"[]"), ["kv value"]),
+    (COUNTER, of_entry(COUNTER, value=b"17"), ["kv value"]),
+]
+ALL = [*CERTAIN, *UNCERTAIN]
+
+
+@pytest.mark.parametrize(("where", "change", "differs"), ALL)
+def test_reconcile_names_what_differs_and_rollback_keeps_it(
+    tmp_path: Path, where: str, change: Callable[[Bench], None], differs: list[str]
+) -> None:
+    bench = moved_bench(tmp_path, POINTS)
+    change(bench)
+    theirs = bench.held()
+
+    report = bench.reconcile()
+    kept = bench.rollback()
+
+    assert (report.verdict, report.document()["differs"]) == ("drift", {where: differs})
+    file = Path(str(report.document()["differs_file"])).read_bytes()
+    assert orjson.loads(file) == {"id": where, "differs": differs}
+    assert (kept.conflicts, {one: list(what) for one, what in kept.differs.items()}) == (
+        [where],
+        {where: differs},
+    )
+    left = {**bench.held()[0], **bench.held()[1]}
+    assert left == {where: {**theirs[0], **theirs[1]}[where]}, "nothing else, and as they left it"
+    assert bench.rollback(forced=frozenset([where])).conflicts == []
+    assert bench.held() == ({}, {})
+
+
+@pytest.mark.parametrize(("where", "change", "differs"), CERTAIN)
+def test_a_repair_keeps_what_only_another_writer_can_have_done(
+    tmp_path: Path, where: str, change: Callable[[Bench], None], differs: list[str]
+) -> None:
+    bench = moved_bench(tmp_path, POINTS)
+    equal = bench.held()
+    change(bench)
+    del bench.vectors.held[VectorId("file-0_0")]
+    theirs = {**bench.held()[0], **bench.held()[1]}[where]
+    assert differs
+    bench.reconcile()
+
+    bench.apply()
+
+    assert bench.kept() == [where]
+    assert {**bench.held()[0], **bench.held()[1]}[where] == theirs
+    assert "file-0_0" in bench.vectors.held, "the rest is repaired"
+    bench.calls.made.clear()
+    bench.apply()
+    assert bench.calls.writes == [], "the same report is not repaired from twice"
+    bench.apply(forced=frozenset([where, "another"]))
+    assert (bench.kept(), bench.held()) == ([], equal)
+    assert bench.reconcile().verdict == "equal"
+
+
+@pytest.mark.parametrize(("where", "change", "differs"), UNCERTAIN)
+def test_a_repair_mends_what_may_be_damage(
+    tmp_path: Path, where: str, change: Callable[[Bench], None], differs: list[str]
+) -> None:
+    bench = moved_bench(tmp_path, POINTS)
+    equal = bench.held()
+    change(bench)
+    assert list(bench.reconcile().differs) == [where]
+    assert differs
+
+    bench.apply()
+
+    assert (bench.kept(), bench.held()) == ([], equal)
+
+
+def test_with_a_time_to_live_the_expiry_is_compared_to_within_a_minute(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, POINTS)
+    bench.plan(ttl_s=3_000_000_000)
+    bench.apply()
+    ours = bench.kv.held[KEY]
+    assert ours.expiration is not None
+    verdicts = {}
+    for shift in (0, EXPIRATION_TOLERANCE_S, EXPIRATION_TOLERANCE_S + 1, None):
+        expiration = None if shift is None else ours.expiration + shift
+        bench.kv.held[KEY] = replace(ours, expiration=expiration)
+        verdicts[shift] = bench.reconcile().verdict
+
+    assert list(verdicts.values()) == ["equal", "equal", "drift", "drift"]
+    assert bench.rollback().conflicts == [KEY]
+
+
+def test_what_was_in_a_namespace_before_is_given_back_into_it(tmp_path: Path) -> None:
+    """And what another writer moved out of it since is a conflict."""
+    bench = make_bench(tmp_path, POINTS)
+    old = Vector(
+        id=VectorId(VECTOR), values=np.ones(4, np.float32), namespace="trial", metadata={"old": 1}
+    )
+    bench.put(old)
+    bench.plan(into_non_empty=True)
+    bench.apply()
+    bench.put(replace(old, namespace=None))
+
+    kept = bench.rollback()
+
+    assert kept.conflicts == [VECTOR]
+    assert "metadata.old" in kept.differs[VECTOR]
+
+
+def test_names_are_exact_and_numbers_count_by_value() -> None:
+    entry = KvEntry(key="k", value=b"[]", metadata={"n": 1}, expiration=None)
+    vector = Vector(
+        id=VectorId("a"),
+        values=np.array([1, 0], np.float32),
+        namespace=None,
+        metadata={"a": 1, "b": {"c": True, "d": 1.5e17}, "e": None},
+    )
+    respelt = replace(
+        vector, namespace="", metadata={"a": 1.0, "b": {"c": True, "d": 150000000000000000}}
+    )
+    other = replace(vector, metadata={"a": "1", "b": {"c": 1}, "e": None})
+
+    assert entry_differences(entry, replace(entry, metadata={"n": 1.0})) == ()
+    assert entry_differences(entry, replace(entry, metadata={"n": True})) == ("kv metadata",)
+    assert vector_differences(vector, respelt) == ("metadata.e",)
+    assert vector_differences(vector, other) == ("metadata.a", "metadata.b.c", "metadata.b.d")
+
+
+@pytest.mark.fault("F10", "R04")
+def test_a_listing_that_leaves_out_what_can_be_read_is_a_contradiction(tmp_path: Path) -> None:
+    bench = moved_bench(tmp_path, POINTS)
+    bench.vectors.left_out = frozenset(["file-0_0", VECTOR])
+    del bench.vectors.held[VectorId("file-1_1")]
+    bench.kv.left_out = frozenset([KEY])
+    bench.kv.withheld = frozenset(["file:file-3"])
+    walks = 2
+
+    report = bench.reconcile()
+
+    assert (report.verdict, report.exit_code) == ("indeterminate", 13)
+    assert report.contradicted == {"unlisted": 2, "kv_unlisted": 1, "kv_unreadable": 1}
+    assert report.drift["missing"] == 1, "what cannot be read either is missing"
+    assert "2 vectors can be read by id and are not listed, among them 'file-0_0'" in report.why
+    assert f"1 KV keys can be read and are not listed, among them '{KEY}'" in report.why
+    assert "1 KV keys are listed and read as absent, among them 'file:file-3'" in report.why
+    found = bench.ids_of(report)
+    assert (found["unlisted"], found["missing"]) == (["file-0_0", VECTOR], ["file-1_1"])
+    assert bench.calls.made.count("list") > walks, "listed again before it counts"
+    bench.apply()
+    assert bench.calls.writes == [], "nothing is repaired by evidence that contradicts itself"
+
+
+@pytest.mark.fault("F10", "R05")
+def test_a_listing_that_only_lags_is_no_contradiction(tmp_path: Path) -> None:
+    bench = moved_bench(tmp_path, POINTS)
+    bench.vectors.left_out = frozenset([VECTOR])
+
+    def catch_up(_: int, what: str) -> None:
+        if what == "list" and bench.calls.made.count("fetch"):
+            bench.vectors.left_out = frozenset()
+
+    bench.calls.before = catch_up
+
+    assert bench.reconcile().verdict == "equal"
