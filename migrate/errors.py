@@ -4,6 +4,7 @@ MigrationError
 |- UsageError                 2   settings or arguments are wrong
 |- QuarantineExceededError    3   more points cannot move than the run allows
 |- PreconditionError          5   the stores are not as the plan needs them
+|- UnreadablePointError       5   the source cannot give one point, which is named
 |- TargetRefusedError         5   the target refused a request; the same bytes are never retried
 |- AccessError                6   token, permission or TLS trust
 |- RemoteUnavailableError     7   no answer within the retry budget; running again is safe
@@ -80,6 +81,20 @@ class PreconditionError(MigrationError):
     """A store is not as the plan needs it; a human has to decide."""
 
     exit_code = ExitCode.PRECONDITION
+
+
+class UnreadablePointError(MigrationError):
+    """The source cannot give one point, though it gives its neighbours.
+
+    `point_id` and `point_id_type` are as in a snapshot's columns; a caller may leave the point out.
+    """
+
+    exit_code = ExitCode.PRECONDITION
+
+    def __init__(self, what: str, *, remedy: str, point_id: str, point_id_type: str) -> None:
+        super().__init__(what, remedy=remedy)
+        self.point_id = point_id
+        self.point_id_type = point_id_type
 
 
 class TargetRefusedError(MigrationError):

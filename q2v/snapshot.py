@@ -24,6 +24,8 @@ from q2v.steps.following import Following, following_snapshot
 from q2v.steps.readers import open_readers
 from q2v.steps.same_target import check_collection
 
+SHOWN_MAX = 20  # points that are left out
+
 
 @click.command("snapshot")
 @click.option(
@@ -34,6 +36,12 @@ from q2v.steps.same_target import check_collection
     help="What the second reading compares: whole contents, or ids only.",
 )
 @click.option("--allow-empty", is_flag=True, help="Take a snapshot of an empty collection.")
+@click.option(
+    "--leave-unreadable",
+    is_flag=True,
+    help="Leave out points that the source cannot give: the snapshot holds their ids, the plan "
+    "quarantines them, and the exit code is 3.",
+)
 @click.option(
     "--repair-part",
     type=click.IntRange(min=0),
@@ -50,10 +58,13 @@ from q2v.steps.same_target import check_collection
 @folder_option
 @json_option
 @settings_options(*READS["snapshot"])
+@click.pass_context
 def command(
+    ctx: click.Context,
     *,
     second_reading: SecondReading,
     allow_empty: bool,
+    leave_unreadable: bool,
     repair_part: int | None,
     repaired: Path | None,
     folder: Path,
@@ -78,6 +89,7 @@ def command(
         readers=wiring.source_readers(settings),
         second_reading=second_reading,
         allow_empty=allow_empty,
+        leave_unreadable=leave_unreadable,
         tool=wiring.TOOL,
         seal_key=wiring.seal_key(settings),
     )
@@ -99,6 +111,14 @@ def command(
         sealed = Snapshot(Path(report.path), options.seal_key)
         following = following_snapshot(sealed, settings)
     show(report, following, as_json=as_json)
+    ctx.exit(report.exit_code)
+
+
+_NOT_OF_A_REPAIR = {
+    "second_reading": "--second-reading",
+    "allow_empty": "--allow-empty",
+    "leave_unreadable": "--leave-unreadable",
+}
 
 
 def _refuse_with_repair(settings: Settings) -> None:
@@ -106,7 +126,7 @@ def _refuse_with_repair(settings: Settings) -> None:
     why = "with --repair-part"
     refuse_flags(settings, ("snapshot.readers",), why=why)
     context = click.get_current_context()
-    for name, flag in (("second_reading", "--second-reading"), ("allow_empty", "--allow-empty")):
+    for name, flag in _NOT_OF_A_REPAIR.items():
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             raise UsageError(f"{flag}: this has no effect {why}", remedy="leave it out")
 
@@ -158,16 +178,23 @@ def show(report: stage.SnapshotReport, following: Following, *, as_json: bool) -
             "resumed": report.resumed,
             "warnings": report.warnings,
             **following.document(),
+            "unreadable": len(report.unreadable),
+            "unreadable_points": report.unreadable,
+            "exit_code": int(report.exit_code),
         },
         [
             ("snapshot", report.snapshot_id + (" (resumed)" if report.resumed else "")),
             ("path", report.path),
             ("points", report.points),
+            ("left out as unreadable", len(report.unreadable)),
             ("parts", f"{report.parts} ({format_bytes(report.bytes)})"),
             ("dimensions", str(report.dimensions)),
             ("content root", report.content_root),
             ("took", format_duration(report.seconds)),
         ],
         as_json=as_json,
-        notes=following.notes(),
+        notes=[
+            *(f"left out: point {point} cannot be read" for point in report.unreadable[:SHOWN_MAX]),
+            *following.notes(),
+        ],
     )

@@ -8,6 +8,7 @@ import click
 from migrate.adapters.run_folder import check_plans
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.digest import SetDigest, digest_points
+from migrate.core.irregular import is_unreadable
 from migrate.core.manifest import damaged
 from migrate.ports import Progress
 from q2v import wiring
@@ -47,6 +48,7 @@ def command(*, path: Path | None, folder: Path, as_json: bool, settings: Setting
             "path": str(snapshot.folder),
             "verified": True,
             "points": manifest.points,
+            "unreadable": len(manifest.unreadable),
             "parts": len(manifest.parts),
             "bytes": size,
             "set_digest": manifest.set_digest,
@@ -59,6 +61,7 @@ def command(*, path: Path | None, folder: Path, as_json: bool, settings: Setting
         [
             ("snapshot", manifest.snapshot_id),
             ("points", manifest.points),
+            ("left out as unreadable", len(manifest.unreadable)),
             ("parts", f"{len(manifest.parts)} ({format_bytes(size)})"),
             ("content root", manifest.content_root),
             ("plans", plans),
@@ -78,6 +81,7 @@ def _verify_points(snapshot: Snapshot, progress: Progress) -> int:
     names = [spec.name for spec in snapshot.manifest.vectors]
     progress.start("verifying points", total=snapshot.manifest.points, unit="points")
     whole = SetDigest()
+    unreadable: list[str] = []
     for rows in snapshot.read(with_vectors=names):
         digests = digest_points(rows.page)
         if tuple(digests) != rows.digests:
@@ -88,7 +92,18 @@ def _verify_points(snapshot: Snapshot, progress: Progress) -> int:
             )
             raise damaged(str(snapshot.folder), f"point {bad.text} does not match its digest")
         whole.add(b"".join(digests))
+        unreadable += [
+            point_id.text
+            for point_id, irregular in zip(rows.page.ids, rows.page.irregular, strict=True)
+            if is_unreadable(irregular)
+        ]
         progress.advance(len(rows.page))
     if whole.hexdigest() != snapshot.manifest.set_digest:
         raise damaged(str(snapshot.folder), "the set digest is not that of the manifest")
+    if tuple(unreadable) != snapshot.manifest.unreadable:
+        raise damaged(
+            str(snapshot.folder),
+            f"{len(unreadable)} points are marked as unreadable, the manifest names "
+            f"{len(snapshot.manifest.unreadable)}",
+        )
     return sum(part.bytes for part in snapshot.manifest.parts)

@@ -152,11 +152,15 @@ def _kept_source(attempt: Attempt) -> SourceScan | None:
     entry = attempt.state.source
     if entry is None:
         return None
+    files = entry["files"]
+    # An attempt that an earlier version began has no such file.
+    left = isinstance(files, dict) and "source_unreadable" in files
     return SourceScan(
         points=integer(entry, "points"),
         added=tuple(attempt.read_class(entry, "source_added")),
         changed=tuple(attempt.read_class(entry, "source_changed")),
         deleted=tuple(attempt.read_class(entry, "source_deleted")),
+        unreadable=tuple(attempt.read_class(entry, "source_unreadable")) if left else (),
     )
 
 

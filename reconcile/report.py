@@ -128,6 +128,7 @@ def source_classes(scan: SourceScan) -> dict[str, Iterable[str]]:
         "source_added": scan.added,
         "source_changed": scan.changed,
         "source_deleted": scan.deleted,
+        "source_unreadable": scan.unreadable,
     }
 
 

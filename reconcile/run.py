@@ -62,7 +62,7 @@ class _Findings:
     def not_read(self, *, with_source: bool) -> tuple[str, ...]:
         """What was not read to its end although it should have been."""
         wanted = {
-            "source": self.source is None and with_source,
+            "source": with_source and (self.source is None or bool(self.source.unreadable)),
             "ids": self.ids is None,
             "contents": self.contents is None,
             "kv": self.kv is None,
@@ -168,7 +168,7 @@ def _conclude(
         resumed=attempt.state.resumed,
         abandoned=attempt.abandoned,
         verdict=verdict,
-        why=why if with_source or verdict != "equal" else f"{why}; the source was left out",
+        why=why + _left_out(run_, with_source=with_source) * (verdict == "equal"),
         unread=findings.not_read(with_source=with_source),
         coverage=Coverage(
             contents="full" if full else "sampled",
@@ -206,15 +206,9 @@ def _classes(findings: _Findings) -> list[str]:
 
 
 def _verdict(findings: _Findings, drift: dict[str, int | None]) -> tuple[Verdict, str]:
-    if findings.unread is not None:
-        return "indeterminate", f"not everything could be read: {findings.unread}"
-    assert findings.contents is not None
-    if findings.contents.unreadable:
-        count = len(findings.contents.unreadable)
-        return "indeterminate", f"{count} listed vectors could not be read back"
-    contradicted = {name: count for name, count in _contradicted(findings).items() if count}
-    if contradicted:
-        return "indeterminate", _contradictions(findings, contradicted)
+    unknown = _unknown(findings)
+    if unknown is not None:
+        return "indeterminate", unknown
     found = {name: count for name, count in drift.items() if count}
     if findings.source is not None and findings.source.moved:
         source = findings.source
@@ -224,6 +218,22 @@ def _verdict(findings: _Findings, drift: dict[str, int | None]) -> tuple[Verdict
     if found:
         return "drift", ", ".join(f"{name} {count}" for name, count in found.items())
     return "equal", "no drift at the stated coverage"
+
+
+def _unknown(findings: _Findings) -> str | None:
+    """Why there can be no verdict; None when there can."""
+    if findings.unread is not None:
+        return f"not everything could be read: {findings.unread}"
+    assert findings.contents is not None
+    if findings.contents.unreadable:
+        return f"{len(findings.contents.unreadable)} listed vectors could not be read back"
+    contradicted = {name: count for name, count in _contradicted(findings).items() if count}
+    if contradicted:
+        return _contradictions(findings, contradicted)
+    if findings.source is not None and findings.source.unreadable:
+        ids = findings.source.unreadable
+        return f"the source does not give {len(ids)} points that the snapshot holds, first {ids[0]}"
+    return None
 
 
 def _contradicted(findings: _Findings) -> dict[str, int]:
@@ -257,6 +267,14 @@ def _differs(run_: RunFolder, findings: _Findings) -> Named:
         return contents
     counter = {run_.plan.writes.counter_key: kv.counter_differs} if kv.counter_differs else {}
     return {**contents, **kv.differs, **counter}
+
+
+def _left_out(run_: RunFolder, *, with_source: bool) -> str:
+    """What "equal" does not cover."""
+    unreadable = len(run_.snapshot.manifest.unreadable)
+    return (
+        "" if with_source else "; the source was left out"
+    ) + f"; {unreadable} points that the source could not give are left out" * bool(unreadable)
 
 
 def _source_drift(source: SourceScan | None) -> dict[str, int] | None:

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.digest import digest_points
+from migrate.core.irregular import is_unreadable
+from migrate.core.manifest import UNREADABLE_MAX
 from migrate.core.model import PointId
+from migrate.errors import IndeterminateError
 from migrate.ports import PointSource, Progress
 from migrate.stages.walk import walk_points
 from reconcile.diff import Drift, DriftKind, diff_sorted
@@ -19,6 +22,7 @@ class SourceScan:
     added: tuple[str, ...]  # ids in the source that the snapshot does not hold
     changed: tuple[str, ...]
     deleted: tuple[str, ...]
+    unreadable: tuple[str, ...] = ()  # the snapshot holds them; the source does not give them now
 
     @property
     def moved(self) -> bool:
@@ -29,24 +33,43 @@ class SourceScan:
 def scan_source(
     source: PointSource, snapshot: Snapshot, *, page_points: int, progress: Progress
 ) -> SourceScan:
-    """Compare every point by digest: an update in place changes no count and no id."""
+    """Compare every point by digest: an update in place changes no count and no id.
+
+    A point that neither could be read for the snapshot nor now is no difference; the snapshot's
+    manifest names it. Raises IndeterminateError for too many points that cannot be read.
+    """
     progress.start("reading the source", total=snapshot.manifest.points, unit="points")
     points = 0
+    left: set[str] = set()  # ids that cannot be read now
 
     def now() -> Iterator[tuple[PointId, bytes]]:
         nonlocal points
-        for page in walk_points(source, None, None, limit=page_points):
+        vectors = snapshot.manifest.vectors
+        for page in walk_points(source, None, None, limit=page_points, leave_unreadable=vectors):
             points += len(page)
             progress.advance(len(page))
+            if is_unreadable(page.irregular[0]):  # such a point is a page of its own
+                left.add(page.ids[0].text)
+                _check_left(left)
             yield from zip(page.ids, digest_points(page), strict=True)
 
     drift = list(diff_sorted(_snapshot_digests(snapshot), now()))
+    differing = _texts(drift, DriftKind.MISMATCHED)
     return SourceScan(
         points=points,
         added=_texts(drift, DriftKind.EXTRA),
-        changed=_texts(drift, DriftKind.MISMATCHED),
+        changed=tuple(text for text in differing if text not in left),
         deleted=_texts(drift, DriftKind.MISSING),
+        unreadable=tuple(text for text in differing if text in left),
     )
+
+
+def _check_left(left: set[str]) -> None:
+    if len(left) > UNREADABLE_MAX:
+        raise IndeterminateError(
+            f"more than {UNREADABLE_MAX:,} points of the source cannot be read",
+            remedy="see the server's log and mend it, then run `q2v reconcile` again",
+        )
 
 
 def _snapshot_digests(snapshot: Snapshot) -> Iterator[tuple[PointId, bytes]]:

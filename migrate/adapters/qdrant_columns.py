@@ -54,12 +54,14 @@ class PageBuilder:
         vectors: Mapping[str, Received],
         *,
         payload_as_received: str | None = None,
+        payload_why: str | None = None,
     ) -> None:
         """Append one point; names missing in `vectors` are absent from it.
 
         A vector that does not fit its declared shape, or whose name the collection does not
         know, is kept as received in `irregular` and stays absent from its column. So is the text
-        of a payload that `payload` does not hold all of.
+        of a payload that `payload` does not hold all of; `payload_why` says why JSON libraries
+        refuse it.
         """
         irregular: dict[str, object] = {}
         for name, spec in self._specs.items():
@@ -72,7 +74,7 @@ class PageBuilder:
             irregular[name] = _as_json(vectors[name])
         self._ids.append(point_id)
         self._payloads.append(payload)
-        self._irregular.append(encode_irregular(irregular, payload_as_received))
+        self._irregular.append(encode_irregular(irregular, payload_as_received, payload_why))
 
     def build(self) -> Page:
         """The page of all rows added."""

@@ -59,6 +59,11 @@ class EdgeShard:
         """At most `limit` of the engine's records with payload and vectors, ids >= `start`."""
         return self._scroll(start, limit, whole=True)
 
+    def retrieve(self, point_id: PointId) -> list[Any]:
+        """The engine's record of this one point, looking at no other."""
+        with self._reading():
+            return cast(list[Any], self._shard.retrieve([point_id.wire], True, True))
+
     def close(self) -> None:
         """Give the shard back; harmless when repeated."""
         self._shard.close()

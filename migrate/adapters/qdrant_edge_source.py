@@ -18,11 +18,12 @@ from migrate.adapters.qdrant_collection import Json, read_vector_specs
 from migrate.adapters.qdrant_columns import Floats, Misfit, PageBuilder, Received, count_bytes
 from migrate.adapters.qdrant_edge_shard import EdgeShard, engine_version
 from migrate.adapters.qdrant_folder import EMBEDDED_CONFIG, StoredCollection, find_collection
+from migrate.adapters.qdrant_page_reader import LEAVE_OUT
 from migrate.adapters.qdrant_paging import PageSize, check_order, estimate_point_bytes
 from migrate.adapters.qdrant_store_copy import copied
 from migrate.core.canonical import decode_json, encode_canonical_json
 from migrate.core.model import Collection, Page, PointId, ShardCount
-from migrate.errors import PreconditionError
+from migrate.errors import LocalStorageError, PreconditionError, UnreadablePointError
 
 VALUE_BYTES = 4
 ID_LIMIT_MAX = 100_000  # ids of one answer; bounds the memory of a careless caller
@@ -117,7 +118,7 @@ class EdgeSource:
         """At most `limit` whole points >= `start`, ascending."""
         builder = PageBuilder(self._vectors)
         ids = []
-        for point_id, record in self._records(start, self._page_size.points(limit)):
+        for point_id, record in self._readable(start, self._page_size.points(limit)):
             ids.append(point_id)
             builder.add(
                 point_id, encode_canonical_json(record.payload or {}), _read_vectors(record.vector)
@@ -126,6 +127,38 @@ class EdgeSource:
         page = builder.build()
         self._page_size.learn(len(page), count_bytes(page))
         return page
+
+    def _readable(self, start: PointId | None, limit: int) -> list[tuple[PointId, Any]]:
+        """As `_records`; fewer of them when one further on cannot be read.
+
+        Raises UnreadablePointError for the first one if it alone cannot: the engine decodes a
+        page as a whole, and one damaged payload fails it.
+        """
+        asked = limit
+        while True:  # ends: one point is the last
+            try:
+                return self._records(start, asked)
+            except LocalStorageError as error:
+                if asked == 1:
+                    return self._first_by_id(start, error)
+                asked //= 2
+
+    def _first_by_id(
+        self, start: PointId | None, error: LocalStorageError
+    ) -> list[tuple[PointId, Any]]:
+        """The first point from `start` on by its id: a page of one looks at the next one too."""
+        for point_id, position in self._merged_ids(start, 1):
+            try:
+                found = self._shards[position].retrieve(point_id)
+            except LocalStorageError as alone:
+                raise UnreadablePointError(
+                    f"point {point_id.text}: {alone}",
+                    remedy=f"restore the store from a copy; or leave the point: {LEAVE_OUT}",
+                    point_id=point_id.text,
+                    point_id_type=point_id.id_type.value,
+                ) from alone
+            return [(point_id, record) for record in found]
+        raise error
 
     def close(self) -> None:
         """Give the shards back and remove their copies; harmless when repeated."""

@@ -13,15 +13,16 @@ import numpy as np
 from google.protobuf.message import DecodeError, Message
 
 from migrate.adapters.qdrant_columns import Misfit, PageBuilder, Received
+from migrate.adapters.qdrant_grpc_deep import strip_deep_payloads
 from migrate.adapters.qdrant_grpc_packed import packed_columns, packed_scroll_response
 from migrate.adapters.qdrant_messages import wire
 from migrate.core.canonical import encode_finite_json
 from migrate.core.model import Page, PointId, VectorKind, VectorSpec
-from migrate.errors import PreconditionError
 
 # gRPC has no unsigned numbers in payloads: the server sends them as doubles, and rounds.
 ROUNDED_MIN = 2.0**63
 ROUNDED_MAX = 2.0**64
+NEXT = "next_page_offset"
 
 
 def encode_id(point_id: PointId) -> wire.PointId:
@@ -34,33 +35,99 @@ def decode_ids(answer: bytes) -> list[PointId]:
     return _ids(_parse(wire.ScrollResponse, answer).result)
 
 
+class InexactError(ValueError):
+    """A payload number that gRPC does not carry as the server stores it."""
+
+
 def decode_points(answer: bytes, vectors: Sequence[VectorSpec]) -> Page:
     """The points of a serialized scroll answer.
 
-    Raises ValueError for an answer that is none, and PreconditionError for a payload number
-    that gRPC cannot carry exactly.
+    Raises ValueError for an answer that is none, and for a payload number in doubt.
     """
-    points = list(_parse(packed_scroll_response(), answer).result)  # gone over three times
+    page, doubts = decode_page(answer, vectors)
+    for doubt in doubts.values():
+        raise InexactError(doubt)
+    return page
+
+
+def decode_page(answer: bytes, vectors: Sequence[VectorSpec]) -> tuple[Page, dict[int, str]]:
+    """The points of a serialized scroll answer, and what is in doubt of their payloads.
+
+    The doubts are sentences by position; the payload of a doubtful point is left empty. Raises
+    ValueError for an answer that is none.
+    """
+    parsed, answer, deep = _parse_deep(packed_scroll_response(), answer)
+    points = list(parsed.result)  # gone over three times
+    ids = _ids(points)
+    payloads, doubts = _payloads(points, ids, deep)
     columns = packed_columns(points, vectors)
     if columns is None:
-        return _decode_each(_parse(wire.ScrollResponse, answer), vectors)
-    ids = _ids(points)
-    return Page(
+        return _decode_each(_parse(wire.ScrollResponse, answer), payloads, vectors), doubts
+    page = Page(
         ids=tuple(ids),
-        payloads=tuple(map(_payload, points, ids)),
+        payloads=payloads,
         vectors=dict(columns),
         irregular=(None,) * len(ids),
     )
+    return page, doubts
 
 
-def _decode_each(answer: wire.ScrollResponse, vectors: Sequence[VectorSpec]) -> Page:
+def decode_named(answer: bytes, vectors: Sequence[VectorSpec]) -> tuple[Page, dict[int, str]]:
+    """As `decode_page`, for a serialized answer to a request for certain ids."""
+    message, _, deep = _parse_deep(wire.GetResponse, answer)
+    payloads, doubts = _payloads(message.result, _ids(message.result), deep)
+    return _decode_each(message, payloads, vectors), doubts
+
+
+def _payloads(
+    points: Sequence[wire.RetrievedPoint], ids: Sequence[PointId], deep: Sequence[int]
+) -> tuple[tuple[bytes, ...], dict[int, str]]:
+    """Every payload, and what is in doubt by position; of the `deep` ones there is none."""
+    too_deep = {
+        position: f"point {ids[position].text}: its payload nests deeper than gRPC carries"
+        for position in deep
+    }
+    try:
+        return tuple(map(_payload, points, ids)), too_deep
+    except InexactError:  # at least one: the others are wanted all the same
+        pass
+    payloads: list[bytes] = []
+    doubts = too_deep
+    for position, (point, point_id) in enumerate(zip(points, ids, strict=True)):
+        try:
+            payloads.append(_payload(point, point_id))
+        except InexactError as doubt:
+            payloads.append(b"{}")
+            doubts[position] = str(doubt)
+    return tuple(payloads), doubts
+
+
+def _decode_each(
+    answer: wire.ScrollResponse | wire.GetResponse,
+    payloads: Sequence[bytes],
+    vectors: Sequence[VectorSpec],
+) -> Page:
     """Vector by vector: any kind, and what fits no column."""
     page = PageBuilder(vectors)
     kinds = {spec.name: spec.kind for spec in vectors}
-    for point in answer.result:
-        point_id = _id(point)
-        page.add(point_id, _payload(point, point_id), _vectors(point.vectors, kinds))
+    for point, payload in zip(answer.result, payloads, strict=True):
+        page.add(_id(point), payload, _vectors(point.vectors, kinds))
     return page.build()
+
+
+def _parse_deep(kind: type[Message], answer: bytes) -> tuple[Any, bytes, list[int]]:
+    """The message; the answer it was read from; positions of points that were too deep to read.
+
+    Of those the answer holds no payload any more.
+    """
+    try:
+        return _parse(kind, answer), answer, []
+    except ValueError:
+        # A class of the same message as the client has it: both have the same fields.
+        shallow, deep = strip_deep_payloads(answer, kind)
+        if not deep:
+            raise
+    return _parse(kind, shallow), shallow, deep
 
 
 def _parse(kind: type[Message], answer: bytes) -> Any:
@@ -69,7 +136,7 @@ def _parse(kind: type[Message], answer: bytes) -> Any:
         message: Any = kind.FromString(answer)
     except DecodeError as error:
         raise ValueError(f"the answer is no message: {error}") from error
-    if not message.result and message.HasField("next_page_offset"):
+    if kind is not wire.GetResponse and not message.result and message.HasField(NEXT):
         raise ValueError("the answer is an empty page that is not the last")
     return message
 
@@ -127,13 +194,12 @@ def _plain(value: wire.Value, point_id: PointId, key: str) -> object:
 
 def _double(value: float, point_id: PointId, key: str) -> float:
     if ROUNDED_MIN <= value <= ROUNDED_MAX:
-        raise PreconditionError(
-            f"point {point_id.text}: a number in payload field '{key}' is beyond 2^63, which "
-            "gRPC sends rounded",
-            remedy="read over REST instead: source.transport = rest (Q2V_TRANSPORT)",
+        raise InexactError(
+            f"point {point_id.text}: a number in payload field '{key}' is beyond 2^63, where gRPC "
+            "sends integers rounded"
         )
     if not math.isfinite(value):  # the last look at it before it is text
-        raise ValueError(f"point {point_id.text}: {value} in payload field '{key}' is no JSON")
+        raise InexactError(f"point {point_id.text}: {value} in payload field '{key}' is no JSON")
     return value
 
 

@@ -7,15 +7,16 @@ REST port is closed can be read; `qdrant_grpc_info` tells it in REST's shape.
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.protobuf.message import Message
+from typing_extensions import override
 
 from migrate.adapters.qdrant_address import ServerAddress
 from migrate.adapters.qdrant_first_contact import FirstContact
 from migrate.adapters.qdrant_grpc_info import describe
-from migrate.adapters.qdrant_grpc_records import decode_ids, decode_points, encode_id
+from migrate.adapters.qdrant_grpc_records import decode_ids, decode_named, decode_page, encode_id
 from migrate.adapters.qdrant_messages import wire
 from migrate.adapters.qdrant_port import Spoken
 from migrate.adapters.qdrant_retry import (
@@ -29,22 +30,30 @@ from migrate.adapters.qdrant_retry import (
 from migrate.adapters.qdrant_server_source import ServerOptions, ServerSource
 from migrate.adapters.trust import distrust_remedy, read_authorities
 from migrate.core.model import Page, PointId, VectorSpec
-from migrate.errors import AccessError, PreconditionError
+from migrate.errors import AccessError, PreconditionError, UnreadablePointError
 from migrate.ports import Clock
+
+if TYPE_CHECKING:
+    from migrate.adapters.qdrant_rest_look import RestLook
 
 VALUE_BYTES = 4
 # One bit for each algorithm that is announced (grpc_compression_algorithm): 0 identity, 2 gzip.
 ANNOUNCED = {"identity": 0b001, "gzip": 0b101}
 SCROLL = "/qdrant.Points/Scroll"
+GET = "/qdrant.Points/Get"
 LIMIT_MAX = 2**32 - 1
 # How the library tells that an answer had no gRPC status: a page, of which it shows no more.
 HTTP_STATUS = re.compile(r"http2 header with status: (\d{3})", re.IGNORECASE)
 WITHOUT_STATUS = ("No status received", "Data frame with END_STREAM flag received")
 DISTRUST = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed")
+# A message beyond a bound: of this end, of the server's encoder, or of a proxy between.
+TOO_LARGE = re.compile(r"(?i)message (larger than max|length too large)")
 REFUSED = {
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.NOT_FOUND,
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.FAILED_PRECONDITION,
-    grpc.StatusCode.OUT_OF_RANGE,
     grpc.StatusCode.ALREADY_EXISTS,
     grpc.StatusCode.UNIMPLEMENTED,
 }
@@ -67,6 +76,12 @@ class GrpcSource(ServerSource):
             address, collection=collection, api_key=api_key, clock=clock, options=options
         )
         super().__init__(transport, collection=collection, clock=clock, options=options)
+        self._grpc = transport
+
+    @override
+    def look_elsewhere(self, error: UnreadablePointError, vectors: Sequence[VectorSpec]) -> Page:
+        """The page of one point that gRPC cannot give, read over REST. Raises the error if not."""
+        return self._grpc.rest_look().read_point(error, vectors)
 
 
 class GrpcTransport:
@@ -87,6 +102,8 @@ class GrpcTransport:
         address.check_key(api_key)
         self.url = address.grpc_url
         self._host = address.host
+        self._address = address
+        self._rest_look: RestLook | None = None
         self._collection = collection
         self._clock = clock
         self._options = options
@@ -102,6 +119,9 @@ class GrpcTransport:
         # Without the stub's deserializer: `qdrant_grpc_records` parses the bytes.
         self._fetch_scroll = self._channel.unary_unary(
             SCROLL, request_serializer=wire.ScrollPoints.SerializeToString
+        )
+        self._fetch_points = self._channel.unary_unary(
+            GET, request_serializer=wire.GetPoints.SerializeToString
         )
 
     def fetch_version(self) -> str | None:
@@ -143,13 +163,45 @@ class GrpcTransport:
         """`Points.Scroll` for whole points."""
         answer = self._scroll(start, limit, whole=True)
         try:
-            return decode_points(answer, vectors), len(answer)
+            page, doubts = decode_page(answer, vectors)
         except ValueError as error:
             raise PassingFailure(f"{self.url}: {error}") from error
+        return self.rest_look().amend(page, doubts) if doubts else page, len(answer)
+
+    def fetch_named(self, ids: Sequence[PointId], vectors: Sequence[VectorSpec]) -> Page:
+        """`Points.Get`: these points and no other; absent ones left out."""
+        request = wire.GetPoints(
+            collection_name=self._collection,
+            ids=list(map(encode_id, ids)),
+            with_payload=wire.WithPayloadSelector(enable=True),
+            with_vectors=wire.WithVectorsSelector(enable=bool(vectors)),
+        )
+        answer = self._send(self._fetch_points, request)
+        try:
+            page, doubts = decode_named(answer, vectors)
+        except ValueError as error:
+            raise PassingFailure(f"{self.url}: {error}") from error
+        return self.rest_look().amend(page, doubts) if doubts else page
+
+    def rest_look(self) -> "RestLook":
+        """REST of the same server, for what gRPC cannot carry; opened when it is needed."""
+        if self._rest_look is None:
+            from migrate.adapters.qdrant_rest_look import RestLook  # noqa: PLC0415 - as needed
+
+            self._rest_look = RestLook(
+                self._address,
+                collection=self._collection,
+                api_key=self._api_key,
+                clock=self._clock,
+                options=self._options,
+            )
+        return self._rest_look
 
     def close(self) -> None:
         """Close the channel; harmless when repeated."""
         self._channel.close()
+        if self._rest_look is not None:
+            self._rest_look.close()
 
     def _scroll(self, start: PointId | None, limit: int, *, whole: bool) -> bytes:
         request = wire.ScrollPoints(
@@ -185,22 +237,26 @@ class GrpcTransport:
                 f"{self.url}: the server's certificate is not trusted: {said}",
                 remedy=distrust_remedy(self._host),
             )
-        if code in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}:
-            return AccessError(
-                what, remedy="set QDRANT_API_KEY to a key that may read this collection"
-            )
-        if code is grpc.StatusCode.NOT_FOUND:
-            return CollectionMissing(what)
+        if TOO_LARGE.search(details):
+            return PageRefusal(self._too_large(details, what))
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
             return self._exhausted(error, what)
         if code in REFUSED:
             return _refusal(code, what, details)
         return PassingFailure(what, timed_out=code is grpc.StatusCode.DEADLINE_EXCEEDED)
 
+    def _too_large(self, details: str, what: str) -> str:
+        """Whose bound it was: the library's words at this end of the line carry our own number."""
+        bound = self._options.body_bytes_max
+        if f"vs. {bound})" in details or "ecompressed message larger" in details:
+            return (
+                f"{self.url} answers with more than {bound:,} bytes, the most that q2v itself "
+                f"takes of one answer ({quote(details, secret=self._api_key)})"
+            )
+        return what
+
     def _exhausted(self, error: grpc.RpcError, what: str) -> Exception:
-        """Too big a message and too many requests share one status."""
-        if "larger than max" in (error.details() or ""):
-            return PageRefusal(what)
+        """Too many requests; or, without a time to wait for, whatever else was too much."""
         trailing = dict(error.trailing_metadata() or ())
         wait_s = read_retry_after(
             trailing.get("retry-after"), date=trailing.get("date"), clock=self._clock
@@ -220,6 +276,10 @@ def _read_page(details: str) -> str | None:
 
 def _refusal(code: grpc.StatusCode, what: str, details: str) -> Exception:
     """The statuses that no repetition of the same request can change."""
+    if code in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}:
+        return AccessError(what, remedy="set QDRANT_API_KEY to a key that may read this collection")
+    if code is grpc.StatusCode.NOT_FOUND:
+        return CollectionMissing(what)
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return PreconditionError(
             what,
@@ -227,7 +287,7 @@ def _refusal(code: grpc.StatusCode, what: str, details: str) -> Exception:
             'in source.url, or set source.transport = "rest"',
         )
     if "limit" in details.lower():
-        return PageRefusal(what)
+        return PageRefusal(what, for_good=True)
     return PreconditionError(
         what, remedy="see what the server says; the same request cannot succeed"
     )

@@ -8,6 +8,7 @@ from migrate.errors import ArtefactDamagedError
 # Of one answer: 300 points of 3,072 values. Twice as much is no faster over a local link, and takes
 # 15 MB more for each reader.
 PAGE_BYTES = 4_000_000
+HELD_ANSWERS_MAX = 1_024  # before a size that failed is tried again
 PAYLOAD_BYTES_GUESS = 1_000  # per point, until the first page tells better
 SPARSE_BYTES_GUESS = 2_000
 MULTI_ROWS_GUESS = 32
@@ -16,14 +17,24 @@ MULTI_ROWS_GUESS = 32
 class PageSize:
     """The number of points that makes a page of about `bytes_target` bytes.
 
-    It follows the sizes of the answers, goes down when the server refuses or is too slow, and
-    stays below what was refused. Never below 1.
+    It follows the sizes of the answers, goes down when the server refuses or fails, and stays below
+    what was refused. Never below 1.
     """
 
     def __init__(self, *, point_bytes: int, bytes_target: int = PAGE_BYTES) -> None:
         self._bytes_target = bytes_target
         self._points = max(1, bytes_target // point_bytes)
         self._points_max: int | None = None  # half of what was refused for its size
+        self._before: int | None = None  # the size before failures that shrank it
+        self._doubling = False  # the failures were those of one point: back to `_before`
+        self._answered = True  # since the last failure
+        self._held = 0  # answers until the size may grow
+        self._hold = 0  # how many the next failure costs
+
+    @property
+    def shrunk(self) -> bool:
+        """Whether pages are smaller than they were, because larger ones failed."""
+        return self._before is not None
 
     def points(self, wish: int) -> int:
         """How many to ask for when the caller would like `wish`."""
@@ -34,13 +45,42 @@ class PageSize:
         if not points:
             return
         fitting = max(1, self._bytes_target * points // max(1, answer_bytes))
-        grown = self._points + max(1, self._points // 8)
         ceiling = fitting if self._points_max is None else min(fitting, self._points_max)
-        self._points = min(ceiling, grown)
+        self._points = min(ceiling, self._grown())
+
+    def _grown(self) -> int:
+        self._answered = True
+        if self._before is not None and self._points >= self._before:
+            self._before, self._doubling = None, False
+        if self._before is not None and self._doubling:
+            return min(self._before, 2 * self._points)
+        if self._held:
+            self._held -= 1
+            return self._points
+        return self._points + max(1, self._points // 8)
 
     def halve(self, asked: int) -> None:
-        """`asked` points were not answered in time; more may be later."""
+        """`asked` points failed, where fewer may not; more are asked for again later.
+
+        Each time that happens it takes twice as many answers until the size grows again, so a
+        server that fails beyond some size is not asked for more with every other page.
+        """
+        if self._answered:
+            self._held, self._hold = self._hold, min(HELD_ANSWERS_MAX, max(4, 2 * self._hold))
+        if self._before is None:
+            self._before = self._points
+        self._answered = False
         self._points = max(1, asked // 2)
+
+    def blame_point(self) -> None:
+        """One point was at fault, and the size was not: grow back from 1, by doubling.
+
+        From 1, because the next point may be at fault as well, and is then found at once.
+        """
+        self._held = self._hold = 0
+        if self._before is None:
+            self._before = self._points
+        self._points, self._doubling = 1, True
 
     def refuse(self, asked: int) -> None:
         """`asked` points are too many for this server, for good."""

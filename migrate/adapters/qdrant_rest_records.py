@@ -2,7 +2,9 @@
 
 The text is parsed once by simdjson, which hands out arrays of doubles without a Python object
 per number: five times faster than lists. What it refuses though it is JSON (lone surrogates,
-integers beyond 64 bits) goes through the slower standard parser, so that nothing is changed.
+integers beyond 64 bits) goes through the slower standard parser, so that nothing is changed. What
+that one refuses too (integers of thousands of digits, nesting of a thousand levels) is cut by its
+grammar: then one payload is kept as its text, and the points beside it are read as ever.
 """
 
 import json
@@ -17,12 +19,15 @@ import simdjson
 from migrate.adapters.qdrant_columns import Floats, Misfit, PageBuilder, Received, Sparse
 from migrate.core.canonical import encode_canonical_json
 from migrate.core.float_text import may_be_twice_rounded, read_float32
+from migrate.core.json_text import Raw, RefusedJsonError, read_json, read_outline
 from migrate.core.model import Page, PointId, VectorSpec
+from migrate.core.repeated_keys import encode_repeated, has_repeated, keep_pairs
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # Ends every key of a compact text, and else stands only in text, where both encoders write it
 # alike: so a text and its canonical form count the same unless a key was dropped.
 KEY_END = b'":'
+LEVELS_OF_A_PAGE = 4  # around what a point holds: the answer, its result, the points, the point
 SPARSE_KEYS = {"indices", "values"}
 UINT32_MAX = 2**32 - 1
 
@@ -37,15 +42,41 @@ def decode_ids(body: bytes) -> list[PointId]:
 
 def decode_points(body: bytes, vectors: Sequence[VectorSpec]) -> Page:
     """The points of a scroll answer; raises ValueError when it is none."""
-    page = _decode_points(body, vectors, _to_float32)
+    return _decode(body, vectors, LEVELS_OF_A_PAGE)
+
+
+def decode_named(body: bytes, vectors: Sequence[VectorSpec]) -> Page:
+    """The points of an answer to a request for certain ids; raises ValueError when it is none."""
+    return _decode(body, vectors, LEVELS_OF_A_PAGE - 1)
+
+
+def _decode(body: bytes, vectors: Sequence[VectorSpec], levels: int) -> Page:
+    page = _decode_points(body, vectors, levels, _to_float32)
     if may_be_twice_rounded(page):  # one look at a whole page; true for next to none
-        page = _decode_points(body, vectors, read_float32)
+        page = _decode_points(body, vectors, levels, read_float32)
     return page
 
 
-def _decode_points(body: bytes, vectors: Sequence[VectorSpec], cast_values: Cast) -> Page:
+def _decode_points(
+    body: bytes, vectors: Sequence[VectorSpec], levels: int, cast_values: Cast
+) -> Page:
+    find = _records if levels == LEVELS_OF_A_PAGE else _named_records
+    try:
+        return _decode_whole(find(_parse(body)), vectors, cast_values)
+    except ValueError as refusal:
+        try:
+            outline = read_outline(body.decode(), levels)
+            return _decode_by_grammar(find(outline), vectors, cast_values)
+        except ValueError:
+            raise refusal from None
+
+
+def _decode_whole(
+    records: Iterable[Mapping[str, object]], vectors: Sequence[VectorSpec], cast_values: Cast
+) -> Page:
+    """Every point by the parser that took the answer."""
     page = PageBuilder(vectors)
-    for record in _records(_parse(body)):
+    for record in records:
         payload, as_received = _payload(record.get("payload"))
         page.add(
             PointId.parse(record["id"]),
@@ -54,6 +85,43 @@ def _decode_points(body: bytes, vectors: Sequence[VectorSpec], cast_values: Cast
             payload_as_received=as_received,
         )
     return page.build()
+
+
+def _decode_by_grammar(
+    records: Iterable[Mapping[str, object]], vectors: Sequence[VectorSpec], cast_values: Cast
+) -> Page:
+    """Every point by its own text."""
+    page = PageBuilder(vectors)
+    for record in records:
+        payload, as_received, why = _payload_text(record.get("payload"))
+        page.add(
+            PointId.parse(_value(record["id"])),
+            payload,
+            _vectors(_value(record.get("vector")), cast_values),
+            payload_as_received=as_received,
+            payload_why=why,
+        )
+    return page.build()
+
+
+def _payload_text(payload: object) -> tuple[bytes, str | None, str | None]:
+    """As `_payload`; of one that libraries refuse `{}`, its text, and why."""
+    text = payload.text if isinstance(payload, Raw) else "null"
+    try:
+        canonical, as_received = _payload(read_json(text, keep_pairs))
+    except RefusedJsonError as refusal:
+        if not text.lstrip().startswith("{"):
+            raise
+        return b"{}", text, str(refusal)
+    return canonical, as_received, None
+
+
+def _value(raw: object) -> object:
+    """What stands in an answer beside the payload."""
+    try:
+        return json.loads(raw.text) if isinstance(raw, Raw) else None
+    except RecursionError as error:
+        raise ValueError("nested too deeply for JSON") from error
 
 
 def _parse(body: bytes) -> object:
@@ -65,7 +133,7 @@ def _parse(body: bytes) -> object:
     except (ValueError, RuntimeError):  # RuntimeError: an integer beyond 64 bits
         pass
     try:
-        return json.loads(body, object_pairs_hook=_object)
+        return json.loads(body, object_pairs_hook=keep_pairs)
     except RecursionError as error:
         raise ValueError("nested too deeply for JSON") from error
 
@@ -79,6 +147,18 @@ def _records(answer: object) -> Iterator[Mapping[str, object]]:
     points = cast(Sequence[object], points)
     if not len(points) and _get(result, "next_page_offset") is not None:
         raise ValueError("the answer is an empty page that is not the last")
+    yield from _checked(points)
+
+
+def _named_records(answer: object) -> Iterator[Mapping[str, object]]:
+    """The records of an answer to a request for certain ids."""
+    result = _member(answer, "result")
+    if not _is_list(result):
+        raise ValueError("the answer's result is no list")
+    return _checked(cast(Sequence[object], result))
+
+
+def _checked(points: Sequence[object]) -> Iterator[Mapping[str, object]]:
     for record in points:
         if not isinstance(record, simdjson.Object | dict) or _get(record, "id") is None:
             raise ValueError("the answer holds a point without id")
@@ -110,47 +190,7 @@ def _payload(payload: object) -> tuple[bytes, str | None]:
     if not isinstance(payload, dict):
         raise ValueError("a point's payload is no object")  # noqa: TRY004 - bad data, not a bug
     canonical = encode_canonical_json(payload)
-    return canonical, _encode_repeated(payload).decode() if _has_repeated(payload) else None
-
-
-class _Repeated(dict[str, object]):
-    """An object in which a key stands twice: the last values, and all pairs in order."""
-
-    def __init__(self, pairs: list[tuple[str, object]]) -> None:
-        super().__init__(pairs)
-        self.pairs = pairs
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    return found if len(found) == len(pairs) else _Repeated(pairs)
-
-
-def _has_repeated(value: object) -> bool:
-    match value:
-        case _Repeated():
-            return True
-        case dict():
-            return any(map(_has_repeated, value.values()))
-        case list():
-            return any(map(_has_repeated, value))
-        case _:
-            return False
-
-
-def _encode_repeated(value: object) -> bytes:
-    """Canonical JSON, but with every pair of an object that holds a key twice, in its order."""
-    match value:
-        case _Repeated():
-            pairs: Iterable[tuple[str, object]] = value.pairs
-        case dict():
-            pairs = sorted(value.items())
-        case list():
-            return b"[" + b",".join(map(_encode_repeated, value)) + b"]"
-        case _:
-            return encode_canonical_json(value)
-    members = (encode_canonical_json(key) + b":" + _encode_repeated(one) for key, one in pairs)
-    return b"{" + b",".join(members) + b"}"
+    return canonical, encode_repeated(payload).decode() if has_repeated(payload) else None
 
 
 def _vectors(vector: object, cast_values: Cast) -> dict[str, Received]:

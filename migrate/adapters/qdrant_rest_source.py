@@ -12,7 +12,7 @@ from migrate.adapters.qdrant_address import ServerAddress
 from migrate.adapters.qdrant_answer import is_result, read_error, show_words
 from migrate.adapters.qdrant_first_contact import FirstContact
 from migrate.adapters.qdrant_port import Spoken
-from migrate.adapters.qdrant_rest_records import decode_ids, decode_points
+from migrate.adapters.qdrant_rest_records import decode_ids, decode_named, decode_points
 from migrate.adapters.qdrant_retry import (
     CollectionMissing,
     ForeignAnswer,
@@ -141,6 +141,22 @@ class RestTransport:
         except ValueError as error:
             raise self._garbled(body, error) from error
 
+    def fetch_named(self, ids: Sequence[PointId], vectors: Sequence[VectorSpec]) -> Page:
+        """`POST .../points`: these points and no other, in whatever order; absent ones left out.
+
+        Without `vectors` none are sent.
+        """
+        request = {
+            "ids": [point_id.wire for point_id in ids],
+            "with_payload": True,
+            "with_vector": bool(vectors),
+        }
+        body = self._send("POST", f"{self._path}/points", request)
+        try:
+            return decode_named(body, vectors)
+        except ValueError as error:
+            raise self._garbled(body, error) from error
+
     def close(self) -> None:
         """Close the connections; harmless when repeated."""
         self._client.close()
@@ -204,7 +220,8 @@ class RestTransport:
             size += len(piece)
             if size > self._options.body_bytes_max:
                 raise PageRefusal(
-                    f"{self.url} answers with more than {self._options.body_bytes_max} bytes"
+                    f"{self.url} answers with more than {self._options.body_bytes_max:,} bytes, "
+                    "the most that q2v itself takes of one answer"
                 )
         return b"".join(pieces)
 
@@ -239,12 +256,12 @@ class RestTransport:
             return failure(what, wait_s=wait_s, throttled=True)
         if status == httpx.codes.REQUEST_TIMEOUT or status >= httpx.codes.INTERNAL_SERVER_ERROR:
             return failure(what, timed_out=status in {408, 504, 524})
-        if response.is_success:
-            return failure(what)
         if response.is_redirect:
             return self._redirected(response)
-        if error is None:
-            return ForeignAnswer(what)
+        if status == httpx.codes.REQUEST_ENTITY_TOO_LARGE:  # also as a proxy's own page
+            return PageRefusal(what)
+        if response.is_success or error is None:
+            return failure(what)
         return _refusal(status, what, said)
 
     def _stranger(self, response: httpx.Response) -> str:
@@ -269,7 +286,7 @@ def _refusal(status: int, what: str, said: str) -> Exception:
     if status == httpx.codes.NOT_FOUND:
         return CollectionMissing(what)
     if status in {400, 422} and "limit" in said.lower():
-        return PageRefusal(what)
+        return PageRefusal(what, for_good=True)
     return PreconditionError(
         what, remedy="see what the server says; the same request cannot succeed"
     )

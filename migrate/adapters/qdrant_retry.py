@@ -67,6 +67,19 @@ class ForeignAnswer(PassingFailure):
 class PageRefusal(Exception):  # noqa: N818 - answered by asking for less
     """The server, or our cap, will not have a page this big; fewer points may pass."""
 
+    def __init__(self, what: str, *, for_good: bool = False) -> None:
+        super().__init__(what)
+        self.for_good = for_good  # a limit on the number of points, whatever they hold
+
+
+class PointRefusal(Exception):  # noqa: N818 - answered by asking for the points before it
+    """One point of a page cannot be read as it is; those before and after it may."""
+
+    def __init__(self, what: str, *, position: int, remedy: str | None = None) -> None:
+        super().__init__(what)
+        self.position = position  # in the page that was asked for
+        self.remedy = remedy
+
 
 class CollectionMissing(Exception):  # noqa: N818 - the source turns it into advice
     """The server does not know the collection."""
@@ -137,7 +150,7 @@ class RetryPolicy:
         retrying = Retrying(
             retry=retry_if_exception_type(PassingFailure),
             stop=stop_after_attempt(self.attempts_max),
-            wait=self._delay_s,
+            wait=self._wait_s,
             sleep=partial(wait_while_wanted, self.clock),
             before_sleep=self._tell,
             reraise=True,
@@ -145,18 +158,32 @@ class RetryPolicy:
         try:
             return retrying(fetch)
         except PassingFailure as failure:
-            raise RemoteUnavailableError(
-                f"{failure}; given up after {self.attempts_max} attempts",
-                remedy=failure.remedy
-                or "see that the source is up and reachable, then run the same command again: "
-                "it goes on where it stopped",
-            ) from failure
+            raise self.given_up(failure) from failure
 
-    def _delay_s(self, state: RetryCallState) -> float:
-        failure = _failure(state)
+    def given_up(self, failure: PassingFailure) -> RemoteUnavailableError:
+        """The error after the last attempt."""
+        return RemoteUnavailableError(
+            f"{failure}; given up after {self.attempts_max} attempts",
+            remedy=failure.remedy
+            or "see that the source is up and reachable, then run the same command again: "
+            "it goes on where it stopped",
+        )
+
+    def wait_after(self, failure: PassingFailure, failures: int) -> None:
+        """Wait after so many failures in a row. Raises RemoteUnavailableError after the last."""
+        if failures >= self.attempts_max:
+            raise self.given_up(failure) from failure
+        wait_s = self._delay_s(failure, failures)
+        self._say_why(failure, wait_s, failures)
+        wait_while_wanted(self.clock, wait_s)
+
+    def _wait_s(self, state: RetryCallState) -> float:
+        return self._delay_s(_failure(state), state.attempt_number)
+
+    def _delay_s(self, failure: PassingFailure, failures: int) -> float:
         if failure.wait_s is not None:
             return failure.wait_s
-        doubled = 2.0 ** (state.attempt_number - 1)
+        doubled = 2.0 ** (failures - 1)
         if failure.throttled:
             # Half is certain: a probe sent at once would only be refused again.
             bound = min(THROTTLED_DELAY_S_MAX, THROTTLED_DELAY_S_FIRST * doubled)
@@ -165,9 +192,11 @@ class RetryPolicy:
 
     def _tell(self, state: RetryCallState) -> None:
         assert state.next_action is not None
+        self._say_why(_failure(state), state.next_action.sleep, state.attempt_number)
+
+    def _say_why(self, failure: PassingFailure, wait_s: float, failures: int) -> None:
         self.say(
-            f"{_failure(state)}; waiting {state.next_action.sleep:.1f} s, then attempt "
-            f"{state.attempt_number + 1} of {self.attempts_max}"
+            f"{failure}; waiting {wait_s:.1f} s, then attempt {failures + 1} of {self.attempts_max}"
         )
 
 

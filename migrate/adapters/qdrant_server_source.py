@@ -4,10 +4,12 @@ import random
 from collections.abc import Callable, Sequence, Sized
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar, cast
 
 from migrate.adapters.qdrant_collection import read_collection
+from migrate.adapters.qdrant_page_reader import PageReader
 from migrate.adapters.qdrant_paging import PAGE_BYTES, PageSize, check_order, estimate_point_bytes
 from migrate.adapters.qdrant_retry import (
     CollectionMissing,
@@ -23,6 +25,7 @@ from migrate.errors import (
     AccessError,
     PreconditionError,
     RemoteUnavailableError,
+    UnreadablePointError,
 )
 from migrate.ports import Clock
 
@@ -73,7 +76,7 @@ class Transport(Protocol):
     """One request each, over one protocol; no retry, no judgement on the order of ids.
 
     Every method raises PassingFailure, CollectionMissing, AccessError, PreconditionError or
-    BudgetExhaustedError; the two that read pages also PageRefusal.
+    BudgetExhaustedError; the two that read pages also PageRefusal, and that of points PointRefusal.
     """
 
     kind: str  # "rest" or "grpc"
@@ -103,6 +106,9 @@ class Transport(Protocol):
     ) -> tuple[Page, int]:
         """Points >= `start`, and the bytes of the answer."""
 
+    def fetch_named(self, ids: Sequence[PointId], vectors: Sequence[VectorSpec]) -> Page:
+        """These points and no other; absent ones are left out."""
+
     def close(self) -> None:
         """Let go of connections; harmless when repeated."""
 
@@ -123,6 +129,7 @@ class ServerSource:
             say=options.say,
         )
         self._vectors: tuple[VectorSpec, ...] | None = None
+        self._pages = PageReader(self._retry, self._first_id, where=transport.url)
         self._id_page = PageSize(point_bytes=ID_BYTES_GUESS, bytes_target=options.page_bytes)
         self._point_page: PageSize | None = None
 
@@ -162,7 +169,7 @@ class ServerSource:
     def read_ids(self, start: PointId | None, *, limit: int) -> Sequence[PointId]:
         """At most `limit` ids >= `start`, ascending."""
         ids = self._read_page(
-            self._id_page, limit, lambda asked: self._transport.fetch_ids(start, asked)
+            self._id_page, limit, start, partial(self._transport.fetch_ids, start)
         )
         check_order(ids, start, where=self._transport.url)
         return ids[:limit]
@@ -177,50 +184,44 @@ class ServerSource:
             self._point_page = PageSize(
                 point_bytes=point_bytes, bytes_target=self._options.page_bytes
             )
-        page = self._read_page(
-            self._point_page,
-            limit,
-            lambda asked: self._transport.fetch_points(start, asked, vectors),
-        )
+        try:
+            page = self._read_page(
+                self._point_page,
+                limit,
+                start,
+                lambda asked: self._transport.fetch_points(start, asked, vectors),
+                lambda point_id: self._transport.fetch_named([point_id], vectors),
+            )
+        except UnreadablePointError as error:
+            page = self.look_elsewhere(error, vectors)
         check_order(page.ids, start, where=self._transport.url)
         return take_rows(page, 0, limit)
+
+    def look_elsewhere(self, error: UnreadablePointError, vectors: Sequence[VectorSpec]) -> Page:
+        """The page of one point that this protocol cannot read. Raises the error here."""
+        raise error
 
     def close(self) -> None:
         """Let go of connections; harmless when repeated."""
         self._transport.close()
 
     def _read_page(
-        self, size: PageSize, wish: int, fetch: Callable[[int], tuple[Content, int]]
+        self,
+        size: PageSize,
+        wish: int,
+        start: PointId | None,
+        fetch: Callable[[int], tuple[Content, int]],
+        fetch_alone: Callable[[PointId], Content] | None = None,
     ) -> Content:
-        while True:  # ends: every refusal halves the page, and one point is the last
-            try:
-                return self._retry.call(lambda: self._read_once(size, wish, fetch))
-            except PageRefusal:
-                continue
-            except CollectionMissing as missing:
-                raise self._missing() from missing
-
-    def _read_once(
-        self, size: PageSize, wish: int, fetch: Callable[[int], tuple[Content, int]]
-    ) -> Content:
-        asked = size.points(wish)
         try:
-            content, answer_bytes = fetch(asked)
-        except PassingFailure as failure:
-            if failure.timed_out:
-                size.halve(asked)
-            raise
-        except PageRefusal as refusal:
-            if asked == 1:
-                raise PreconditionError(
-                    f"{refusal}; not even one point can be read",
-                    remedy="raise the server's limits (strict mode, proxy) for this reader",
-                ) from refusal
-            size.refuse(asked)
-            self._options.say(f"{refusal}; asking for {size.points(wish)} points a page")
-            raise
-        size.learn(len(content), answer_bytes)
-        return content
+            return self._pages.read(size, wish, fetch, start, fetch_alone)
+        except CollectionMissing as missing:
+            raise self._missing() from missing
+
+    def _first_id(self, start: PointId | None) -> PointId | None:
+        """One small request: the first id from `start` on."""
+        ids, _ = self._transport.fetch_ids(start, 1)
+        return ids[0] if ids else None
 
     def _ask(self, fetch: Callable[[], Answer]) -> Answer:
         try:

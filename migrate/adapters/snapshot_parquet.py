@@ -161,19 +161,23 @@ def read_part(
 
 def read_digests(
     path: Path, part: PartRecord, vectors: Sequence[VectorSpec]
-) -> Iterator[tuple[list[str], list[bytes]]]:
-    """Id as text and digest of every row of a part, one row group at a time.
+) -> Iterator[tuple[list[str], list[bytes], list[bytes | None]]]:
+    """Id as text, digest and `irregular` of every row of a part, one row group at a time.
 
     The file's size and shape are looked at, not its SHA-256: for parts whose bytes were hashed by
     the same process, while it wrote or when it found them.
     """
-    columns = ["point_id", "digest"]
+    columns = ["point_id", "digest", "irregular"]
     with _open_part(path, part, vectors, check_bytes=False, columns=columns) as parquet:
         for group in range(parquet.num_row_groups):
             with arrow_damage(path):
                 table = parquet.read_row_group(group, columns=columns, use_threads=False)
-                texts, digests = (column.to_pylist() for column in table.columns)
-            yield texts, digests
+                texts, digests, irregular = (
+                    table.column("point_id").to_pylist(),
+                    table.column("digest").to_pylist(),
+                    table.column("irregular").cast(pa.binary()).to_pylist(),
+                )
+            yield texts, digests, irregular
 
 
 @contextmanager

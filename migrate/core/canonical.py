@@ -7,9 +7,12 @@ surrogates parse, but do not encode) keep their escape, so nothing a source send
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import orjson
+
+from migrate.core.json_text import DEPTH_MAX
 
 _NULL = re.compile(b"null").search  # for 1 kB in two thirds of the time of `in`
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -21,7 +24,7 @@ def encode_canonical_json(value: object) -> bytes:
     """The canonical text of a JSON value.
 
     Integers of any size are written in full; 1 and 1.0 stay different.
-    Raises ValueError for NaN, infinity, keys that are no strings, or endless nesting.
+    Raises ValueError for NaN, infinity, keys that are no strings, or more than 989 levels.
     """
     text = encode_finite_json(value)
     if _NULL(text) and any(not math.isfinite(number) for number in _floats(value)):
@@ -38,27 +41,64 @@ def encode_finite_json(value: object) -> bytes:
 
 
 def _encode_slowly(value: object) -> bytes:
-    """The same text for what orjson refuses: lone surrogates and integers beyond 64 bits."""
+    """The same text for what orjson refuses: lone surrogates, large integers, deep nesting.
+
+    Without recursion, so that the depth it takes does not depend on the caller's own.
+    """
+    pieces: list[str] = []
+    waiting: list[object] = [value]  # values still to be written, and texts between them
+    depth = 0
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, _Between):
+            pieces.append(one.text)
+            depth -= one.ends
+        elif isinstance(one, dict | list | tuple):
+            depth += 1
+            if depth > DEPTH_MAX:
+                raise ValueError(f"not a JSON value: more than {DEPTH_MAX} levels")
+            waiting += reversed(_parts(one))
+        else:
+            pieces.append(_encode_single(one))
+    return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", "".join(pieces)).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Between:
+    """Text between two values."""
+
+    text: str
+    ends: int = 0  # 1: a container ends here
+
+
+def _parts(container: Mapping[str, object] | Sequence[object]) -> list[object]:
+    """What stands in an object or a list: the values, and the texts between them."""
+    parts: list[object] = []
+    if isinstance(container, Mapping):
+        _check_keys(container)
+        for key in sorted(container):
+            comma = "," if parts else "{"
+            parts += [_Between(f"{comma}{_encode_single(key)}:"), container[key]]
+        return [*parts, _Between("}" if parts else "{}", ends=1)]
+    for value in container:
+        parts += [_Between("," if parts else "["), value]
+    return [*parts, _Between("]" if parts else "[]", ends=1)]
+
+
+def _encode_single(value: object) -> str:
     try:
-        _check_keys(value)
-        text = json.dumps(
-            value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        )
-    except (TypeError, RecursionError) as error:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except TypeError as error:
         raise ValueError(f"not a JSON value: {error}") from error
-    return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode()
 
 
-def _check_keys(value: object) -> None:
+def _check_keys(container: Mapping[str, object]) -> None:
     """Refuse what `json` would turn into text by itself: {1: ...} is not {"1": ...}."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if not isinstance(key, str):
-                raise TypeError(f"key of type {type(key).__name__}, text was expected")
-            _check_keys(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            _check_keys(inner)
+    for key in container:
+        if not isinstance(key, str):
+            raise ValueError(  # noqa: TRY004 - bad data, not a bug
+                f"not a JSON value: key of type {type(key).__name__}, text was expected"
+            )
 
 
 def decode_json(text: bytes) -> object:

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from migrate.core.batching import encode_line
-from migrate.core.irregular import payload_is_irregular
+from migrate.core.irregular import is_unreadable, payload_is_irregular, refused_why
 from migrate.core.mapping import Mapped, MappingRules, Quarantined, Reason, map_payload
 from migrate.core.model import Float32Matrix, Page
 from migrate.core.values import ValueRules, map_values
@@ -76,11 +76,28 @@ def take_census(
 
 
 def _map_payload(page: Page, position: int, mapping: MappingRules) -> Mapped | Quarantined:
-    if payload_is_irregular(page.irregular[position]):
-        return Quarantined(
-            reason=Reason.DUPLICATE_KEY, field="", detail="the payload names a key twice"
-        )
+    irregular = page.irregular[position]
+    if payload_is_irregular(irregular):
+        return _irregular_payload(irregular)
     return map_payload(page.ids[position], page.payloads[position], mapping)
+
+
+def _irregular_payload(irregular: bytes | None) -> Quarantined:
+    """Why a payload that stands in no column cannot move."""
+    if is_unreadable(irregular):
+        return Quarantined(
+            reason=Reason.UNREADABLE, field="", detail="the source could not give this point"
+        )
+    why = refused_why(irregular)
+    if why is not None:
+        return Quarantined(
+            reason=Reason.UNREPRESENTABLE,
+            field="",
+            detail=f"the payload holds {why}, which JSON libraries refuse",
+        )
+    return Quarantined(
+        reason=Reason.DUPLICATE_KEY, field="", detail="the payload names a key twice"
+    )
 
 
 def _line_fits(outcome: Mapped, values: Float32Matrix, body_bytes: int) -> Mapped | Quarantined:

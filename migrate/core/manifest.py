@@ -17,6 +17,9 @@ from migrate.core.seal_key import SealKey
 from migrate.errors import ArtefactDamagedError, ForeignStateError
 
 SNAPSHOT_FORMAT = 1
+# A snapshot without points that could not be read has format 1, as before they could be left out.
+UNREADABLE_FORMAT = 2
+UNREADABLE_MAX = 1_000  # points that a snapshot may be without
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,17 +56,24 @@ class SnapshotManifest:
     parent: str | None = None  # content root of the snapshot this one is a difference to
     # All shards of the collection, as they were when it was sealed; empty where nothing tells.
     shards: tuple[ShardCount, ...] = ()
+    unreadable: tuple[str, ...] = ()  # ids of points that the source could not give, in id order
+
+    @property
+    def format(self) -> int:
+        """1, or 2 with points left out: an older q2v refuses those instead of believing them."""
+        return UNREADABLE_FORMAT if self.unreadable else SNAPSHOT_FORMAT
 
     @property
     def content_root(self) -> str:
         """SHA-256 over what was copied: the same for every copy of the same points."""
         content = {
-            "format": SNAPSHOT_FORMAT,
+            "format": self.format,
             "vectors": [asdict(spec) for spec in self.vectors],
             "points": self.points,
             "parts": [asdict(part) for part in self.parts],
             "set_digest": self.set_digest,
             "parent": self.parent,
+            **({"unreadable": list(self.unreadable)} if self.unreadable else {}),
         }
         return hashlib.sha256(encode_canonical_json(content)).hexdigest()
 
@@ -75,12 +85,14 @@ class SnapshotManifest:
 def encode_manifest(manifest: SnapshotManifest, key: SealKey | None = None) -> bytes:
     """The file's content: one JSON object, sealed by its own digest and, with a key, an HMAC."""
     fields = {
-        "format": SNAPSHOT_FORMAT,
+        "format": manifest.format,
         **asdict(manifest),
         "content_root": manifest.content_root,
     }
     if not manifest.shards:
         fields.pop("shards")
+    if not manifest.unreadable:
+        del fields["unreadable"]
     return seal_json(fields, key)
 
 
@@ -100,7 +112,11 @@ def _with_digest(fields: dict[str, object]) -> bytes:
 
 
 def unseal_json(
-    content: bytes, *, where: str, format_version: int, key: SealKey | None = None
+    content: bytes,
+    *,
+    where: str,
+    format_version: int | tuple[int, ...],
+    key: SealKey | None = None,
 ) -> dict[str, object]:
     """The fields of a sealed JSON file, without `sha256` and `hmac`.
 
@@ -115,9 +131,10 @@ def unseal_json(
     if not isinstance(fields, dict):
         raise damaged(where, "it is no JSON object")
     version = fields.get("format")
-    if version != format_version:
+    known = format_version if isinstance(format_version, tuple) else (format_version,)
+    if version not in known:
         raise ForeignStateError(
-            f"{where}: format version {version!r}, this q2v reads {format_version}",
+            f"{where}: format version {version!r}, this q2v reads {' and '.join(map(str, known))}",
             remedy="use the q2v that wrote it",
         )
     fields.pop("sha256", None)
@@ -147,13 +164,16 @@ def _not_sealed_with(where: str, code: object) -> ArtefactDamagedError:
 
 def decode_manifest(content: bytes, *, where: str, key: SealKey | None = None) -> SnapshotManifest:
     """The inverse of `encode_manifest`; raises as `unseal_json` does."""
-    fields = unseal_json(content, where=where, format_version=SNAPSHOT_FORMAT, key=key)
+    formats = (SNAPSHOT_FORMAT, UNREADABLE_FORMAT)
+    fields = unseal_json(content, where=where, format_version=formats, key=key)
     root = fields.pop("content_root", None)
-    fields.pop("format")
+    version = fields.pop("format")
     try:
         manifest = _manifest(fields)
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(where, f"a field is missing or of another type ({error})") from error
+    if version != manifest.format:
+        raise damaged(where, f"format {version} with {len(manifest.unreadable)} points left out")
     if root != manifest.content_root:
         raise damaged(where, "its content root does not match its parts")
     return manifest
@@ -167,10 +187,16 @@ def _manifest(fields: dict[str, object]) -> SnapshotManifest:
     parts = tuple(PartRecord(**part) for part in _objects(fields, "parts"))
     shards = tuple(ShardCount(**shard) for shard in _objects({"shards": [], **fields}, "shards"))
     # The file's digest vouches for the types of the remaining members.
-    rest: dict[str, Any] = {
-        k: v for k, v in fields.items() if k not in {"vectors", "parts", "shards"}
-    }
-    return SnapshotManifest(vectors=vectors, parts=parts, shards=shards, **rest)
+    rest: dict[str, Any] = {k: v for k, v in fields.items() if k not in _CONVERTED}
+    unreadable = fields.get("unreadable", [])
+    if not isinstance(unreadable, list):
+        raise ValueError("unreadable is no list")  # noqa: TRY004 - bad data, not a bug
+    return SnapshotManifest(
+        vectors=vectors, parts=parts, shards=shards, unreadable=tuple(unreadable), **rest
+    )
+
+
+_CONVERTED = {"vectors", "parts", "shards", "unreadable"}
 
 
 def _objects(fields: dict[str, object], key: str) -> Iterable[dict[str, Any]]:

@@ -50,6 +50,7 @@ class Reason(StrEnum):
     KV_KEY = "kv_key"
     KV_VALUE = "kv_value"
     UPLOAD_TOO_LARGE = "upload_too_large"
+    UNREADABLE = "unreadable"
     REFUSED = "refused"
 
 

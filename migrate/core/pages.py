@@ -1,8 +1,21 @@
-"""Cut pages: the rows between two positions, the rows before an id."""
+"""Cut pages: the rows between two positions, the rows before an id; a page of one unread point."""
 
 from bisect import bisect_left
+from collections.abc import Sequence
 
-from migrate.core.model import DenseColumn, MultiColumn, Page, PointId, SparseColumn, VectorColumn
+import numpy as np
+
+from migrate.core.irregular import UNREADABLE
+from migrate.core.model import (
+    DenseColumn,
+    MultiColumn,
+    Page,
+    PointId,
+    SparseColumn,
+    VectorColumn,
+    VectorKind,
+    VectorSpec,
+)
 
 
 def take_rows(page: Page, start: int, end: int) -> Page:
@@ -32,3 +45,24 @@ def take_before(page: Page, stop: PointId | None) -> Page:
     if stop is None:
         return page
     return take_rows(page, 0, bisect_left(page.ids, stop))
+
+
+def unreadable_page(point_id: PointId, vectors: Sequence[VectorSpec]) -> Page:
+    """The one row of a point of which nothing but the id can be read."""
+    return Page(
+        ids=(point_id,),
+        payloads=(b"{}",),
+        vectors={spec.name: _absent(spec) for spec in vectors},
+        irregular=(UNREADABLE,),
+    )
+
+
+def _absent(spec: VectorSpec) -> VectorColumn:
+    match spec.kind:
+        case VectorKind.DENSE:
+            zeros = np.zeros((1, spec.dimensions or 0), np.float32)
+            return DenseColumn(zeros, np.zeros(1, np.bool_))
+        case VectorKind.MULTI:
+            return MultiColumn((None,))
+        case VectorKind.SPARSE:
+            return SparseColumn((None,))

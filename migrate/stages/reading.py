@@ -6,7 +6,7 @@ of its own, writes the same bytes.
 
 from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Literal, Protocol, TypeVar
@@ -15,9 +15,11 @@ from migrate.adapters.in_flight import check_wanted, in_order
 from migrate.adapters.snapshot_folder import part_path
 from migrate.adapters.snapshot_parquet import read_digests, write_part
 from migrate.core.digest import digest_points
-from migrate.core.manifest import PartRecord
+from migrate.core.irregular import is_unreadable
+from migrate.core.manifest import UNREADABLE_MAX, PartRecord
 from migrate.core.model import Page, VectorSpec
 from migrate.core.snapshot_state import Range, part_rows
+from migrate.errors import PreconditionError
 from migrate.ports import PointSource
 from migrate.stages.counting import ID_PAGE_POINTS
 from migrate.stages.walk import walk_points
@@ -32,6 +34,7 @@ class Comparison:
 
     differing: list[str]  # ids that were added, changed or deleted since the part was written
     digests: bytes  # of the part's rows in id order, DIGEST_BYTES each
+    unreadable: list[str] = field(default_factory=list)  # ids of the part's marked rows
 
 
 class RangeReader(Protocol):
@@ -58,20 +61,26 @@ class PartReader:
         *,
         page_points: int,
         second_reading: SecondReading,
+        leave_unreadable: bool = False,
     ) -> None:
-        """`folder` is the snapshot's."""
+        """`folder` is the snapshot's. A point that cannot be read raises, or is left as its id."""
         self._source = source
         self._folder = folder
         self._vectors = vectors
         self._page_points = page_points
         self._second_reading = second_reading
+        self._left_with = vectors if leave_unreadable else None
 
     def write(self, span: Range) -> PartRecord:
         """See RangeReader."""
         ends: list[str] = []
+        left = 0
 
         def pages() -> Iterator[tuple[Page, list[bytes]]]:
+            nonlocal left
             for page in self._pages(span, part_rows(self._vectors)):
+                left += sum(map(is_unreadable, page.irregular))
+                check_unreadable(left)
                 if not ends:
                     ends.append(page.ids[0].text)
                 ends[1:] = [page.ids[-1].text]
@@ -90,7 +99,7 @@ class PartReader:
 
     def compare(self, span: Range, part: PartRecord) -> Comparison:
         """See RangeReader."""
-        written = self._written_digests(part)
+        written, unreadable = self._written_digests(part)
         if self._second_reading == "digest":
             found = self._found_digests(span, part)
         else:
@@ -101,14 +110,19 @@ class PartReader:
             )
         differing = [text for text, digest in found.items() if written.get(text) != digest]
         differing += [text for text in written if text not in found]
-        return Comparison(differing, b"".join(written.values()))
+        return Comparison(differing, b"".join(written.values()), unreadable)
 
     def give_up(self) -> None:
         """See RangeReader: its threads look by themselves whether they are still wanted."""
 
     def _pages(self, span: Range, expected: int) -> Iterator[Page]:
         pages = walk_points(
-            self._source, span.start, span.stop, limit=self._page_points, expected=expected
+            self._source,
+            span.start,
+            span.stop,
+            limit=self._page_points,
+            expected=expected,
+            leave_unreadable=self._left_with,
         )
         for page in pages:
             check_wanted()
@@ -134,14 +148,30 @@ class PartReader:
             if end < len(ids) or start is None:
                 return
 
-    def _written_digests(self, part: PartRecord) -> dict[str, bytes]:
-        """Id and digest of every row of a part; a few thousand, so a dict is fine."""
+    def _written_digests(self, part: PartRecord) -> tuple[dict[str, bytes], list[str]]:
+        """Id and digest of every row of a part, and the ids of the marked ones.
+
+        A few thousand rows, so a dict is fine.
+        """
         path = part_path(self._folder, part.ordinal)
-        return {
-            text: digest
-            for rows in read_digests(path, part, self._vectors)
-            for text, digest in zip(*rows, strict=True)
-        }
+        written: dict[str, bytes] = {}
+        unreadable: list[str] = []
+        for texts, digests, irregular in read_digests(path, part, self._vectors):
+            written.update(zip(texts, digests, strict=True))
+            unreadable += [
+                text for text, one in zip(texts, irregular, strict=True) if is_unreadable(one)
+            ]
+        return written, unreadable
+
+
+def check_unreadable(points: int) -> None:
+    """Raises PreconditionError for more points left out than a snapshot may be without."""
+    if points > UNREADABLE_MAX:
+        raise PreconditionError(
+            f"more than {UNREADABLE_MAX:,} points cannot be read from the source",
+            remedy="so many are no single damaged points: see the server's log and mend it, then "
+            "run the same command again",
+        )
 
 
 class Readers:

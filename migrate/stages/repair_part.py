@@ -112,7 +112,7 @@ def _write_again(
     make_folder(folder)
     beside = folder / part_path(snapshot.folder, part.ordinal).name
     try:
-        pages = _pages(source, part, page_points=page_points, progress=progress)
+        pages = _pages(source, part, snapshot, page_points=page_points, progress=progress)
         rows, size, sha256 = write_part(beside, pages, snapshot.manifest.vectors)
         if (rows, size, sha256) != (part.rows, part.bytes, part.sha256):
             raise PreconditionError(
@@ -130,14 +130,27 @@ def _write_again(
 
 
 def _pages(
-    source: PointSource, part: PartRecord, *, page_points: int, progress: Progress
+    source: PointSource,
+    part: PartRecord,
+    snapshot: Snapshot,
+    *,
+    page_points: int,
+    progress: Progress,
 ) -> Iterator[tuple[Page, list[bytes]]]:
     if not part.rows:
         return
     progress.start(f"reading part {part.ordinal} again", total=part.rows, unit="points")
     stop = _point_id(part.last_id).successor()
     start = _point_id(part.first_id)
-    for page in walk_points(source, start, stop, limit=page_points, expected=part.rows):
+    manifest = snapshot.manifest
+    for page in walk_points(
+        source,
+        start,
+        stop,
+        limit=page_points,
+        expected=part.rows,
+        leave_unreadable=manifest.vectors if manifest.unreadable else None,
+    ):
         yield page, digest_points(page)
         progress.advance(len(page))
 

@@ -49,7 +49,7 @@ from migrate.core.snapshot_state import (
     part_rows,
 )
 from migrate.core.stamps import iso_stamp, name_stamp
-from migrate.errors import PreconditionError
+from migrate.errors import ExitCode, PreconditionError
 from migrate.ports import Clock, PointSource, Progress
 from migrate.stages.counting import (
     FREEZE,
@@ -65,6 +65,7 @@ from migrate.stages.reading import (
     RangeReader,
     Readers,
     SecondReading,
+    check_unreadable,
 )
 from migrate.stages.walk import walk_ids
 
@@ -90,6 +91,7 @@ class SnapshotOptions:
     page_points: int = 1000  # points asked for per page; the source may give fewer
     second_reading: SecondReading = "digest"
     allow_empty: bool = False
+    leave_unreadable: bool = False  # a point that the source cannot give is left as its id
     part_points: int | None = None  # per part; None: by the size of a point
     readers: int = 1  # ranges that are read at once
     tool: str = "q2v"
@@ -111,6 +113,12 @@ class SnapshotReport:
     seconds: float
     resumed: bool
     warnings: tuple[str, ...]
+    unreadable: tuple[str, ...]  # ids of the points that are left out
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """3 when points were left out: they are quarantined by every plan of this snapshot."""
+        return ExitCode.QUARANTINED if self.unreadable else ExitCode.DONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +169,8 @@ def run(
             _drop_unsealed_parts(folder, fold_snapshot(journal.entries))
             readers = Readers(processes or [_reader(copy)] * options.readers)
             _write_missing_parts(copy, readers, progress)
-            set_digest = _read_again(copy, readers, progress)
-        manifest = _seal(copy, set_digest, clock, progress)
+            set_digest, unreadable = _read_again(copy, readers, progress)
+        manifest = _seal(copy, set_digest, unreadable, clock, progress)
     finally:
         journal.close()
         if not journal.entries:  # nothing was begun: leave nothing behind
@@ -179,6 +187,7 @@ def run(
         seconds=round(clock.monotonic_s() - started, 3),
         resumed=resumed,
         warnings=collection.warnings,
+        unreadable=manifest.unreadable,
     )
 
 
@@ -283,6 +292,7 @@ def _reader(copy: _Copy) -> PartReader:
         copy.collection.vectors,
         page_points=copy.options.page_points,
         second_reading=copy.options.second_reading,
+        leave_unreadable=copy.options.leave_unreadable,
     )
 
 
@@ -315,8 +325,13 @@ def _write_ranges(
             progress.advance(part.rows, bytes_=part.bytes)
 
 
-def _read_again(copy: _Copy, readers: Readers, progress: Progress) -> SetDigest:
-    """Read everything again until a whole reading finds nothing changed; the digest of it all."""
+def _read_again(
+    copy: _Copy, readers: Readers, progress: Progress
+) -> tuple[SetDigest, tuple[str, ...]]:
+    """Read everything again until a whole reading finds nothing changed.
+
+    Returns the digest of it all, and the ids of the points that are left out.
+    """
     differing: list[str] = []
     for _ in range(READINGS_MAX):
         state = fold_snapshot(copy.journal.entries)
@@ -325,10 +340,13 @@ def _read_again(copy: _Copy, readers: Readers, progress: Progress) -> SetDigest:
         set_digest = SetDigest()
         differing = []
         moved: list[Range] = []
+        unreadable: list[str] = []
         work = partial(_compare, state.parts)
         with closing(readers.each(work, state.ranges())) as comparisons:
             for span, comparison in comparisons:
                 set_digest.add(comparison.digests)
+                unreadable += comparison.unreadable
+                check_unreadable(len(unreadable))
                 if comparison.differing:
                     differing += comparison.differing
                     moved.append(span)
@@ -336,7 +354,7 @@ def _read_again(copy: _Copy, readers: Readers, progress: Progress) -> SetDigest:
                     progress.advance(state.parts[span.ordinal].rows)
         _write_ranges(copy, readers, moved, progress)
         if not differing:
-            return set_digest
+            return set_digest, tuple(unreadable)
         progress.say(f"{len(differing)} points changed while they were read; reading once more")
     shown = ", ".join(differing[:LISTED_IDS_MAX])
     raise PreconditionError(
@@ -357,7 +375,13 @@ def _compare(parts: Mapping[int, PartRecord], reader: RangeReader, span: Range) 
     return reader.compare(span, parts[span.ordinal])
 
 
-def _seal(copy: _Copy, set_digest: SetDigest, clock: Clock, progress: Progress) -> SnapshotManifest:
+def _seal(
+    copy: _Copy,
+    set_digest: SetDigest,
+    unreadable: tuple[str, ...],
+    clock: Clock,
+    progress: Progress,
+) -> SnapshotManifest:
     """Last checks against the source, then the manifest: from here on the snapshot exists."""
     state = fold_snapshot(copy.journal.entries)
     assert state.opened is not None
@@ -394,6 +418,7 @@ def _seal(copy: _Copy, set_digest: SetDigest, clock: Clock, progress: Progress) 
         started_at=str(state.opened["started_at"]),
         sealed_at=_stamp(clock),
         shards=now.shards,
+        unreadable=unreadable,
     )
     key = copy.options.seal_key
     write_durably(copy.folder / MANIFEST, encode_manifest(manifest, key))

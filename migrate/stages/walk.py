@@ -4,10 +4,11 @@ The next start is the successor of the last id read; the end is an empty answer.
 came back short, or a null cursor, means nothing (contract/qdrant rule 1).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from migrate.core.model import Page, PointId
-from migrate.core.pages import take_before
+from migrate.core.model import Page, PointId, VectorSpec
+from migrate.core.pages import take_before, unreadable_page
+from migrate.errors import UnreadablePointError
 from migrate.ports import PointSource
 
 
@@ -28,16 +29,28 @@ def walk_points(
     *,
     limit: int,
     expected: int | None = None,
+    leave_unreadable: Sequence[VectorSpec] | None = None,
 ) -> Iterator[Page]:
     """Every point with `start` <= id < `stop`, ascending, each once; None leaves an end open.
 
     `expected` is how many there should be: then the last page is not asked for more than shows
     that they are all, which saves half a page of reading. A wrong guess costs nothing else.
+
+    A point that the source cannot give ends the walk with its error, unless `leave_unreadable`
+    names the collection's vectors: then it is a row of its own, marked, with nothing but its id.
     """
     left = expected or 0
     while True:
         asked = min(limit, left + 1) if left else limit
-        page = source.read_points(start, limit=asked)
+        try:
+            page = source.read_points(start, limit=asked)
+        except UnreadablePointError as error:
+            point_id = PointId.from_text(error.point_id, error.point_id_type)
+            if stop is not None and point_id >= stop:
+                return  # all before it was read, and it belongs to another range
+            if leave_unreadable is None:
+                raise
+            page = unreadable_page(point_id, leave_unreadable)
         if not len(page):
             return
         left = max(0, left - len(page))

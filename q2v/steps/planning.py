@@ -111,7 +111,13 @@ def plan_source(
     values = _values(collection.vectors, settings, choices)
     points = source.count_points()
     _check_not_empty(points, choices)
-    pages = walk_points(source, None, None, limit=settings.snapshot.page_points)
+    pages = walk_points(
+        source,
+        None,
+        None,
+        limit=settings.snapshot.page_points,
+        leave_unreadable=collection.vectors,  # counted as such: a plan wants the whole list
+    )
     with open_id_table(folder, points) as table:
         findings = _find(pages, points, values, settings, table, progress=progress)
     check_counted(source, collection, Reading(points, findings.points), clock, progress)

@@ -36,6 +36,7 @@ class ReadJob:
     ca_file: str | None
     page_points: int
     second_reading: SecondReading
+    leave_unreadable: bool
 
 
 @contextmanager
@@ -72,6 +73,7 @@ def _job(
         ca_file=None if settings.tls.ca_file is None else str(settings.tls.ca_file),
         page_points=options.page_points,
         second_reading=options.second_reading,
+        leave_unreadable=options.leave_unreadable,
     )
 
 
@@ -88,7 +90,8 @@ class ReaderProcess(WorkerProcess):
     def compare(self, span: Range, part: PartRecord) -> Comparison:
         """See RangeReader."""
         answer = self.ask(span=_encode_range(span), part=asdict(part))
-        return Comparison(answer["differing"], b64decode(answer["digests"]))
+        digests = b64decode(answer["digests"])
+        return Comparison(answer["differing"], digests, answer["unreadable"])
 
 
 def open_worker(details: Mapping[str, Any]) -> Answerer:
@@ -111,6 +114,7 @@ def open_worker(details: Mapping[str, Any]) -> Answerer:
         vectors,
         page_points=job.page_points,
         second_reading=job.second_reading,
+        leave_unreadable=job.leave_unreadable,
     )
 
     def answer(question: Mapping[str, Any]) -> dict[str, object]:
@@ -118,7 +122,11 @@ def open_worker(details: Mapping[str, Any]) -> Answerer:
         if "part" in question:
             found = reader.compare(span, PartRecord(**question["part"]))
             digests = b64encode(found.digests).decode()
-            return {"differing": found.differing, "digests": digests}
+            return {
+                "differing": found.differing,
+                "digests": digests,
+                "unreadable": found.unreadable,
+            }
         return {"part": asdict(reader.write(span))}
 
     return answer

@@ -16,7 +16,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from migrate.errors import LocalStorageError, MigrationError, TargetRefusedError
+from migrate.errors import (
+    LocalStorageError,
+    MigrationError,
+    TargetRefusedError,
+    UnreadablePointError,
+)
 from migrate.ports import Limiter
 from q2v.logs import PROCESS_MASKER, masked_logging, silence_libraries
 from q2v.memory import MEMORY_REMEDY, is_memory_short, leave_out_what_is_loaded
@@ -88,6 +93,8 @@ def _describe(error: MigrationError) -> dict[str, object]:
     described: dict[str, object] = {"kind": kind, "what": what, "remedy": error.remedy}
     if isinstance(error, TargetRefusedError):
         described |= {"status": error.status, "code": error.code}
+    if isinstance(error, UnreadablePointError):
+        described |= {"point_id": error.point_id, "point_id_type": error.point_id_type}
     return described
 
 

@@ -21,10 +21,18 @@ from tests.faults.canaries_answers import OF_THE_ANSWERS
 from tests.faults.canaries_comparison import OF_COMPARISON
 from tests.faults.canaries_further import FURTHER
 from tests.faults.canaries_named import NAMED
+from tests.faults.canaries_reading import OF_THE_READING
 from tests.faults.canaries_source import OF_THE_SOURCE
 from tests.faults.canary import Canary
 
-CANARIES = (*NAMED, *FURTHER, *OF_COMPARISON, *OF_THE_ANSWERS, *OF_THE_SOURCE)
+CANARIES = (
+    *NAMED,
+    *FURTHER,
+    *OF_COMPARISON,
+    *OF_THE_ANSWERS,
+    *OF_THE_SOURCE,
+    *OF_THE_READING,
+)
 ROOT = Path(__file__).parents[2]
 TREE = ("migrate", "reconcile", "q2v", "sandbox", "tests", "docs", "pyproject.toml")
 TIMEOUT_S = 900  # of one pytest; the slowest named test takes ten seconds on an idle machine

@@ -85,6 +85,7 @@ def test_a_worker_process_shows_no_lines_of_the_library(
             ca_file=None,
             page_points=10,
             second_reading="digest",
+            leave_unreadable=False,
         )
         with (
             ReaderProcess(job, Silence()) as reader,

@@ -40,6 +40,7 @@ READS = {
     "/qdrant.Collections/CollectionClusterInfo",
     "/qdrant.Points/Scroll",
     "/qdrant.Points/Count",
+    "/qdrant.Points/Get",
 }
 
 
@@ -82,6 +83,8 @@ class GrpcServer:
         self.scheme = "http"
         self.port = 0
         self.faults: deque[GrpcFault] = deque()
+        # Of a page that `collection.breaks`.
+        self.page_failure: GrpcFault = Abort(grpc.StatusCode.INTERNAL)
         self.metadata: list[Mapping[str, str]] = []  # of every call
         self.ending = threading.Event()
         self._lock = threading.Lock()
@@ -228,6 +231,9 @@ class _Points(wire.PointsServicer):
     @override
     def Scroll(self, request: Any, context: Any) -> wire.ScrollResponse:
         collection = _find(self._server.collection, request.collection_name, context)
+        if collection.is_away():
+            collection.refused += 1
+            self._fail(context)
         complaint = collection.refuses(request.limit)
         if complaint is not None:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, complaint)
@@ -235,20 +241,51 @@ class _Points(wire.PointsServicer):
         if request.HasField("offset"):
             chosen = request.offset.WhichOneof("point_id_options")
             start = PointId.parse(getattr(request.offset, chosen))
-        page, cursor = collection.scroll(start, request.limit)
-        return wire.ScrollResponse(
-            result=[self._record(point, request) for point in page],
-            next_page_offset=encode_id(cursor) if cursor is not None else None,
+        page, cursor, looked_at = collection.scroll_looking_on(start, request.limit)
+        if request.with_payload.enable and collection.breaks(looked_at):
+            self._fail(context)
+        answer = wire.ScrollResponse(
+            next_page_offset=encode_id(cursor) if cursor is not None else None
         )
+        for point in page:
+            self._fill(answer.result.add(), point, request)
+        return answer
 
-    def _record(self, point: StoredPoint, request: Any) -> wire.RetrievedPoint:
-        record = wire.RetrievedPoint(id=encode_id(point.key))
+    @override
+    def Get(self, request: Any, context: Any) -> wire.GetResponse:
+        collection = _find(self._server.collection, request.collection_name, context)
+        ids = [
+            PointId.parse(getattr(raw, raw.WhichOneof("point_id_options"))) for raw in request.ids
+        ]
+        found = collection.retrieve(ids)
+        if collection.is_away():
+            collection.refused += 1
+            self._fail(context)
+        if collection.breaks(found):
+            self._fail(context)
+        answer = wire.GetResponse()
+        for point in found:
+            self._fill(answer.result.add(), point, request)
+        return answer
+
+    def _fail(self, context: Any) -> None:
+        failure = self._server.page_failure
+        if isinstance(failure, Stall):
+            while context.is_active() and not self._server.ending.wait(timeout=0.05):
+                pass  # until the caller gives up, so that its next call finds a thread
+            return
+        assert isinstance(failure, Abort)
+        context.set_trailing_metadata(tuple(failure.trailing.items()))
+        context.abort(failure.code, failure.details)
+
+    def _fill(self, record: wire.RetrievedPoint, point: StoredPoint, request: Any) -> None:
+        """In place: a message that is copied may nest no deeper than one that is read."""
+        record.id.CopyFrom(encode_id(point.key))
         if request.with_payload.enable:
             for key, value in (point.payload or {}).items():
-                record.payload[key].CopyFrom(encode_value(value))
+                fill_value(record.payload[key], value)
         if request.with_vectors.enable:
             record.vectors.CopyFrom(self._vectors(point))
-        return record
 
     def _vectors(self, point: StoredPoint) -> wire.VectorsOutput:
         encode = encode_vector if self._server.new_layout else encode_vector_flat
@@ -271,17 +308,19 @@ def encode_id(point_id: PointId) -> wire.PointId:
     return wire.PointId(uuid=point_id.text) if point_id.rank else wire.PointId(num=point_id.number)
 
 
-def encode_value(value: object) -> wire.Value:
+def fill_value(message: wire.Value, value: object) -> None:
     """A payload value; integers beyond 64 signed bits become doubles, as on a server."""
     match value:
         case list():
-            values = [encode_value(inner) for inner in value]
-            return wire.Value(list_value=wire.ListValue(values=values))
+            message.list_value.SetInParent()
+            for inner in value:
+                fill_value(message.list_value.values.add(), inner)
         case dict():
-            fields = {key: encode_value(inner) for key, inner in value.items()}
-            return wire.Value(struct_value=wire.Struct(fields=fields))
+            message.struct_value.SetInParent()
+            for key, inner in value.items():
+                fill_value(message.struct_value.fields[key], inner)
         case _:
-            return _encode_scalar(value)
+            message.CopyFrom(_encode_scalar(value))
 
 
 def _encode_scalar(value: object) -> wire.Value:

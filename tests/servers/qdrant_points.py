@@ -34,6 +34,7 @@ class StoredPoint:
     id: int | str
     vectors: Mapping[str, AnyVector] = field(default_factory=dict)
     payload: Mapping[str, object] | None = None
+    payload_text: str | None = None  # sent over REST as it is, in place of the payload
 
     @property
     def key(self) -> PointId:
@@ -65,12 +66,29 @@ class StoredCollection:
     before_page: Callable[["StoredCollection"], None] | None = None
     # Called on every page about to leave; may drop, repeat or swap points.
     bend_page: Callable[[Points], Points] | None = None
+    # Whether a page of whole points cannot be sent; the servers say how they then fail.
+    breaks: Callable[[Points], bool] = lambda page: False
+    # Asked at every request for points: whether the server is down for it, and fails it.
+    is_away: Callable[[], bool] = lambda: False
+    refused: int = 0  # requests for points while it was down
     requests: list[str] = field(default_factory=list)  # "POST /path" or "/qdrant.Points/Scroll"
     limits: list[int] = field(default_factory=list)  # of every scroll, refused ones included
     writes: list[str] = field(default_factory=list)  # requests that would have changed something
 
     def scroll(self, offset: PointId | None, limit: int) -> tuple[Points, PointId | None]:
         """One page and the cursor a server would name."""
+        page, cursor, _ = self.scroll_looking_on(offset, limit)
+        return page, cursor
+
+    def retrieve(self, ids: Sequence[PointId]) -> Points:
+        """The points of these ids that there are."""
+        found = {point.key: point for point in self.points}
+        return [found[point_id] for point_id in ids if point_id in found]
+
+    def scroll_looking_on(
+        self, offset: PointId | None, limit: int
+    ) -> tuple[Points, PointId | None, Points]:
+        """Also what the server looked at: one point more, to name the cursor, and it is whole."""
         if self.before_page is not None:
             self.before_page(self)
         ordered = sorted(self.points, key=lambda point: point.key)
@@ -81,7 +99,7 @@ class StoredCollection:
         if self.bend_page is not None:
             page = self.bend_page(page)
             cursor = None if len(page) < limit else cursor
-        return page, cursor
+        return page, cursor, found
 
     def refuses(self, limit: int) -> str | None:
         """Strict mode's complaint about a page of `limit` points; None when it is allowed."""
@@ -105,7 +123,21 @@ class StoredCollection:
         }
         return description | self.info
 
+    def whole_limits(self) -> list[int]:
+        """The limits of the pages that were asked for, without the small questions between."""
+        return [limit for limit in self.limits if limit > 1]
+
     @property
     def names(self) -> list[str]:
         """All collections the server lists."""
         return [self.name, *self.other_names]
+
+
+def larger_than(points: int) -> Callable[[Points], bool]:
+    """Pages of more points break."""
+    return lambda page: len(page) > points
+
+
+def holding(*ids: int | str) -> Callable[[Points], bool]:
+    """Pages with one of these points break."""
+    return lambda page: any(point.id in ids for point in page)

@@ -32,12 +32,14 @@ from typing_extensions import override
 from migrate.core.model import PointId
 from tests.servers.qdrant_points import AnyVector, SparseValues, StoredCollection, StoredPoint
 
+BROKEN = -1  # in place of a status: the page fails as the server was told
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """Applied to requests whose path matches `path`, `times` times."""
 
-    path: str = "/points/"
+    path: str = "/points"
     times: int = 1
 
 
@@ -95,6 +97,7 @@ class RestServer(ThreadingHTTPServer):
         self.api_key = api_key
         self.scheme = "http"
         self.faults: deque[Fault] = deque()
+        self.page_failure: Fault = Answer(500)  # of a page that `collection.breaks`
         self.headers: list[Mapping[str, str]] = []  # of every request, keys in lower case
         self.ending = threading.Event()
         self._lock = threading.Lock()
@@ -135,6 +138,12 @@ class _RefusedError(Exception):
         self.status = status
 
 
+class _BrokenPageError(Exception):
+    def __init__(self, body: bytes) -> None:
+        super().__init__("this page fails")
+        self.body = body  # what would have been sent
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # header and body go out separately; do not wait between
@@ -158,6 +167,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(fault.status, fault.body, fault.headers)
             return
         status, body = self._respond(content)
+        if fault is None and status == BROKEN:
+            fault, status = self.server.page_failure, 200
+        if isinstance(fault, Answer):
+            self._send(fault.status, fault.body, fault.headers)
+            return
         self._send_with(fault, status, body)
 
     def _send_with(self, fault: Fault | None, status: int, body: bytes) -> None:
@@ -209,6 +223,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _respond(self, content: bytes) -> tuple[int, bytes]:
         try:
             return 200, self._route(content)
+        except _BrokenPageError as broken:
+            return BROKEN, broken.body
         except _RefusedError as refused:
             return refused.status, _pack({"status": {"error": str(refused)}, "time": 0.0})
 
@@ -253,6 +269,9 @@ def _count(collection: StoredCollection, _request: Mapping[str, object]) -> byte
 
 
 def _scroll(collection: StoredCollection, request: Mapping[str, object]) -> bytes:
+    if collection.is_away():
+        collection.refused += 1
+        raise _BrokenPageError(b"")
     limit = cast(int, request.get("limit", 10))
     if limit < 1:
         raise _RefusedError(422, "Validation error in JSON body: [limit: value 0 invalid]")
@@ -261,20 +280,36 @@ def _scroll(collection: StoredCollection, request: Mapping[str, object]) -> byte
         raise _RefusedError(400, f"Bad request: {complaint}")
     offset = request.get("offset")
     start = PointId.parse(offset) if offset is not None else None
-    page, cursor = collection.scroll(start, limit)
+    page, cursor, looked_at = collection.scroll_looking_on(start, limit)
     whole = bool(request.get("with_payload", True)), bool(request.get("with_vector", False))
-    return _envelope(
+    body = _envelope(
         {
             "points": [_record(collection, point, *whole) for point in page],
             "next_page_offset": cursor.wire if cursor is not None else None,
         }
     )
+    if any(whole) and collection.breaks(looked_at):
+        raise _BrokenPageError(body)
+    return body
+
+
+def _retrieve(collection: StoredCollection, request: Mapping[str, object]) -> bytes:
+    if collection.is_away():
+        collection.refused += 1
+        raise _BrokenPageError(b"")
+    found = collection.retrieve([PointId.parse(raw) for raw in cast(list[object], request["ids"])])
+    whole = bool(request.get("with_payload", True)), bool(request.get("with_vector", False))
+    body = _envelope([_record(collection, point, *whole) for point in found])
+    if collection.breaks(found):
+        raise _BrokenPageError(body)
+    return body
 
 
 _ROUTES: dict[tuple[str, str], Callable[[StoredCollection, Mapping[str, object]], bytes]] = {
     ("GET", ""): _describe,
     ("GET", "exists"): _exists,
     ("GET", "cluster"): _cluster,
+    ("POST", "points"): _retrieve,
     ("POST", "points/count"): _count,
     ("POST", "points/scroll"): _scroll,
 }
@@ -286,7 +321,8 @@ def _record(
     record: dict[str, object] = {"id": point.key.wire}
     if with_payload:
         # The standard library keeps what orjson refuses: lone surrogates, huge integers.
-        record["payload"] = orjson.Fragment(json.dumps(point.payload or {}))
+        text = point.payload_text
+        record["payload"] = orjson.Fragment(text or json.dumps(point.payload or {}))
     if with_vector:
         unnamed = "size" in collection.vectors and not collection.sparse_vectors
         named = {name: encode_vector(vector) for name, vector in point.vectors.items()}

@@ -9,7 +9,14 @@ import pytest
 from qdrant_edge import CountRequest, EdgeShard
 
 from migrate.adapters.qdrant_edge_source import EdgeSource
-from migrate.errors import LocalStorageError, PreconditionError, RunLockedError
+from migrate.core.irregular import is_unreadable
+from migrate.errors import (
+    LocalStorageError,
+    PreconditionError,
+    RunLockedError,
+    UnreadablePointError,
+)
+from migrate.stages.walk import walk_points
 from tests.migrate.adapters.sources import write_shard
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 
@@ -120,3 +127,31 @@ def test_importing_an_adapter_loads_neither_engine_nor_client(module: str) -> No
     )
 
     assert shown.stdout.strip() == "set()"
+
+
+@pytest.mark.fault("F06")
+def test_one_damaged_payload_is_named_and_the_other_points_are_read(tmp_path: Path) -> None:
+    """The engine fails the whole page for it; one byte of the stored text is no UTF-8 any more."""
+    points = [StoredPoint(n, {"": [1.0, n + 0.5]}, {"word": f"POINT{n:04d}"}) for n in range(40)]
+    path = tmp_path / "shard"
+    write_shard(StoredCollection(vectors={"size": 2, "distance": "Dot"}, points=points), path)
+    (stored,) = path.glob("segments/*/payload_storage/page_0.dat")
+    content = stored.read_bytes()
+    at = content.index(b"POINT0023")
+    with stored.open("r+b") as file:
+        file.seek(at)
+        file.write(b"\xff")
+
+    with closing(EdgeSource(path, collection="chunks")) as source:
+        with pytest.raises(
+            UnreadablePointError, match="point 23: the engine cannot read"
+        ) as caught:
+            for _ in walk_points(source, None, None, limit=100):
+                pass
+        vectors = source.read_collection().vectors
+        pages = walk_points(source, None, None, limit=100, leave_unreadable=vectors)
+        read = [(point_id, page.irregular[0]) for page in pages for point_id in page.ids]
+
+    assert "q2v snapshot --leave-unreadable" in caught.value.remedy
+    assert [point_id.number for point_id, _ in read] == list(range(40))
+    assert [point_id.number for point_id, mark in read if is_unreadable(mark)] == [23]

@@ -61,7 +61,15 @@ def is_fast(answer: bytes, specs: Sequence[VectorSpec] = SPECS) -> bool:
 
 
 def slow_page(answer: bytes, specs: Sequence[VectorSpec] = SPECS) -> Page:
-    return records._decode_each(wire.ScrollResponse.FromString(answer), specs)  # noqa: SLF001 - the other way
+    _, payloads = answer_payloads(answer)
+    parsed = wire.ScrollResponse.FromString(answer)
+    return records._decode_each(parsed, payloads, specs)  # noqa: SLF001 - the other way
+
+
+def answer_payloads(answer: bytes) -> tuple[list[object], list[bytes]]:
+    points = list(wire.ScrollResponse.FromString(answer).result)
+    ids = [records._id(point) for point in points]  # noqa: SLF001 - as above
+    return points, list(records._payloads(points, ids, ())[0])  # noqa: SLF001 - as above
 
 
 def same(one: Page, other: Page) -> bool:

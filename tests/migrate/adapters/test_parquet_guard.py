@@ -166,9 +166,10 @@ def test_the_digests_of_a_part_are_read_without_a_look_at_its_other_columns(
     path = tmp_path / "part"
     part_with_a_larger_page(path, column=3)
 
-    ((texts, digests),) = read_digests(path, record(path, 500), [SPEC])
+    ((texts, digests, irregular),) = read_digests(path, record(path, 500), [SPEC])
     assert texts == [str(number) for number in range(500)]
     assert digests == [bytes(32)] * 500
+    assert irregular == [None] * 500
     refused(path, 500, r"column 'payload' of row group 0: pages of 500 values in")
 
 

@@ -23,6 +23,7 @@ from migrate.errors import (
     MigrationError,
     PreconditionError,
     RemoteUnavailableError,
+    UnreadablePointError,
     UsageError,
 )
 from migrate.ports import Clock
@@ -111,9 +112,13 @@ def test_a_passing_fault_is_read_again(fault: Fault) -> None:
     assert not server.faults
 
 
-@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
+OF_ONE_POINT = {"payload of no kind", "invalid utf-8"}  # an answer with ids alone has no payload
+
+
+@pytest.mark.parametrize("name", sorted(PASSING.keys() - OF_ONE_POINT))
 @pytest.mark.fault("N04", "N05", "N08")
-def test_a_lasting_fault_ends_within_the_attempts(fault: Fault) -> None:
+def test_a_lasting_fault_ends_within_the_attempts(name: str) -> None:
+    fault = PASSING[name]
     clock = VirtualClock()
     with rest_server(stored()) as server, reading(server, clock=clock) as source:
         source.read_collection()
@@ -123,6 +128,18 @@ def test_a_lasting_fault_ends_within_the_attempts(fault: Fault) -> None:
 
     assert len(clock.waits) == ATTEMPTS_MAX - 1
     assert sum("scroll" in request for request in server.collection.requests) == ATTEMPTS_MAX
+
+
+@pytest.mark.parametrize("name", sorted(OF_ONE_POINT))
+@pytest.mark.fault("N08", "F06")
+def test_a_lasting_fault_of_one_point_names_the_point(name: str) -> None:
+    with rest_server(stored()) as server, reading(server) as source:
+        source.read_collection()
+        server.faults.extend([PASSING[name]] * 40)
+        with pytest.raises(UnreadablePointError, match="point 0 cannot be read") as caught:
+            source.read_points(None, limit=10)
+
+    assert "--leave-unreadable" in caught.value.remedy
 
 
 @pytest.mark.parametrize("fault", [Hang(), Trickle(every_s=0.05)], ids=["hang", "trickle"])
@@ -138,8 +155,8 @@ def test_a_slow_answer_is_cut_off_and_read_again(fault: Fault) -> None:
         server.faults.append(fault)
         page = source.read_points(None, limit=1000)
 
-    # What was not answered in time is asked for in half the size.
-    assert server.collection.limits == [1000, 500]
+    # What was not answered in time is asked for in half the size, once one id was answered.
+    assert server.collection.limits == [1000, 1, 500]
     assert len(page) == 50
 
 
@@ -149,10 +166,10 @@ def test_an_answer_without_end_is_cut_off() -> None:
     with rest_server(stored()) as server, reading(server, options=options) as source:
         source.read_collection()
         server.faults.extend([Endless()] * 20)
-        with pytest.raises(PreconditionError, match="not even one point"):
+        with pytest.raises(PreconditionError, match="not even one id can be read"):
             source.read_points(None, limit=8)
 
-    assert server.collection.limits == [8, 4, 2, 1]
+    assert server.collection.limits == [8, 4, 2, 1, 1]
 
 
 def test_the_reason_for_every_wait_is_told() -> None:

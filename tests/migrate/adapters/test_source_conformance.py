@@ -26,7 +26,7 @@ from migrate.core.model import (
     SparseColumn,
     VectorKind,
 )
-from migrate.errors import PreconditionError
+from migrate.errors import UnreadablePointError
 from migrate.ports import PointSource
 from tests.migrate.adapters.sources import BACKENDS, grpc, rest
 from tests.servers.qdrant_points import SparseValues, StoredCollection, StoredPoint
@@ -180,13 +180,13 @@ def test_payloads_come_back_as_they_are(open_source: Open, case: str) -> None:
 def test_unsigned_64_bit_numbers_survive_or_stop_the_reading(
     open_source: Open, backend: str
 ) -> None:
-    """The protocol of gRPC has no such number: reading on would round it."""
+    """The protocol of gRPC has no such number, and here is no REST that could be asked for it."""
     source = open_source(plain([payload_point(1, {"hash": {"inner": [UINT64_MAX]}})]))
 
     if "grpc" in backend:
-        with pytest.raises(PreconditionError, match=r"point 1: .*'hash'.*rounded") as caught:
+        with pytest.raises(UnreadablePointError, match=r"point 1: .*'hash'.*rounded") as caught:
             read_all(source)
-        assert "rest" in caught.value.remedy
+        assert "source.transport = rest" in caught.value.remedy
     else:
         assert read_all(source).payloads[0] == b'{"hash":{"inner":[18446744073709551615]}}'
 

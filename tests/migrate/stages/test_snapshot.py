@@ -5,13 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from migrate.adapters.snapshot_folder import Snapshot, part_path
 from migrate.core.digest import digest_points
-from migrate.core.manifest import SnapshotManifest
-from migrate.core.model import PointId
-from migrate.errors import ExitCode, PreconditionError
+from migrate.core.manifest import UNREADABLE_MAX, SnapshotManifest
+from migrate.core.model import Page, PointId
+from migrate.core.pages import take_rows
+from migrate.errors import ExitCode, PreconditionError, UnreadablePointError
 from migrate.stages import snapshot as stage
+from migrate.stages.reading import SecondReading
 from migrate.stages.snapshot import SnapshotOptions, SnapshotReport
 from tests.clock import VirtualClock
 from tests.servers.memory_source import (
@@ -331,3 +334,60 @@ def test_any_rows_can_be_read_from_a_snapshot(tmp_path: Path, first: int, end: i
     assert [some.first_row + at for some in rows for at in range(len(some.page))] == list(
         range(first, min(end, POINTS))
     )
+
+
+class PartlyUnreadable(MemorySource):
+    """A source that does not give the points of `poisoned`."""
+
+    poisoned: frozenset[int] = frozenset()
+
+    @override
+    def read_points(self, start: PointId | None, *, limit: int) -> Page:
+        page = super().read_points(start, limit=limit)
+        bad = [n for n, point_id in enumerate(page.ids) if point_id.number in self.poisoned]
+        if bad and bad[0] == 0:
+            raise UnreadablePointError(
+                f"point {page.ids[0].text} cannot be read",
+                remedy="leave it out",
+                point_id=page.ids[0].text,
+                point_id_type=page.ids[0].id_type.value,
+            )
+        return take_rows(page, 0, bad[0]) if bad else page
+
+
+@pytest.mark.fault("F06")
+@pytest.mark.parametrize("second_reading", ["digest", "ids"])
+def test_points_left_out_are_rows_with_their_id_and_stand_in_the_manifest(
+    tmp_path: Path, second_reading: SecondReading
+) -> None:
+    options = replace(PLAIN, leave_unreadable=True, second_reading=second_reading)
+    source = PartlyUnreadable(chunk_payloads(POINTS))
+    source.poisoned = frozenset({10, 60, 230})
+
+    report = take(source, tmp_path, options)
+
+    manifest = sealed(report)
+    assert report.unreadable == manifest.unreadable == ("10", "60", "230")
+    assert (report.points, report.exit_code) == (POINTS, ExitCode.QUARANTINED)
+    assert stored(report)[60] == b"{}"
+    assert manifest.format == 2
+    assert b'"unreadable":["10","60","230"]' in (Path(report.path) / "manifest.json").read_bytes()
+
+
+@pytest.mark.fault("F06")
+def test_more_unreadable_points_than_single_ones_stop_the_snapshot(tmp_path: Path) -> None:
+    count = UNREADABLE_MAX + 1
+    source = PartlyUnreadable(chunk_payloads(count))
+    source.poisoned = frozenset(source.points)
+
+    with pytest.raises(PreconditionError, match="more than 1,000 points cannot be read"):
+        take(source, tmp_path, replace(PLAIN, leave_unreadable=True))
+
+
+@pytest.mark.fault("F06")
+def test_a_manifest_without_points_left_out_is_written_as_before(tmp_path: Path) -> None:
+    report = take(MemorySource(chunk_payloads(POINTS)), tmp_path, replace(PLAIN, readers=1))
+
+    content = (Path(report.path) / "manifest.json").read_bytes()
+    assert b"unreadable" not in content
+    assert b'"format":1' in content
