@@ -109,21 +109,14 @@ def test_a_key_that_may_not_see_the_shards_is_told_what_was_not_checked() -> Non
     assert "the server does not show its shards to this key" in warning
 
 
+@pytest.mark.parametrize("transport", ["rest", "grpc"])
 @pytest.mark.fault("F01")
-def test_points_that_no_reading_shows_are_named() -> None:
+def test_points_that_no_reading_shows_are_named(transport: TransportChoice) -> None:
     collection = stored()
     collection.info["update_queue"] = {"length": 2, "deferred_points": 9}
     with (
-        rest_server(collection) as server,
-        closing(
-            open_server_source(
-                server.url,
-                collection="chunks",
-                api_key=None,
-                transport="rest",
-                clock=VirtualClock(),
-            )
-        ) as source,
+        serve(collection, transport) as url,
+        closing(open_three_shards(collection, url, transport)) as source,
     ):
         assert source.read_collection().hidden == (
             "2 writes that are acknowledged and not visible yet",

@@ -29,7 +29,7 @@ def main() -> int:
         values = bits.view(np.float32)
         shortest = orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)
         for one in bits[read_back(shortest) != bits]:
-            click.echo(f"0x{one:08x}: shortest text {values[one - first]}")
+            click.echo(f"0x{one:08x}: shortest text {values[one - first]!s}")
         if has_twice_rounded(values):
             lost += int((read_back(encode_exactly(values)) != bits).sum())
     click.echo(f"{lost} values are lost in the text that q2v writes")
