@@ -47,6 +47,11 @@ KEPT_SHOWN_MAX = 10
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="File of ids and keys that a repair overwrites although another writer changed them.",
 )
+@click.option(
+    "--retry-refused",
+    is_flag=True,
+    help="Send the vectors that the target has refused once more.",
+)
 @yes_option
 @folder_option
 @json_option
@@ -62,6 +67,7 @@ def command(
     allow_empty: bool,
     waive: tuple[str, ...],
     force_file: Path | None,
+    retry_refused: bool,
     yes: bool,
     folder: Path,
     as_json: bool,
@@ -77,6 +83,7 @@ def command(
         allow_empty=allow_empty,
         into_non_empty=into_non_empty,
         waived=tuple(sorted(set(waive))),
+        retry_refused=retry_refused,
     )
     clock = wiring.system_clock()
     with (

@@ -9,7 +9,8 @@ from migrate.core.kv_entries import key_prefix
 from migrate.errors import PreconditionError
 from migrate.ports import Clock, KvTarget, Progress, VectorTarget
 from migrate.stages.listing import list_keys, list_vectors
-from migrate.stages.run_files import open_files
+from migrate.stages.refused import unwritten_rows
+from migrate.stages.run_files import open_files_without
 from reconcile.rollback_manifest import read_existing, read_foreign_keys
 
 LATER_WRITES = "later-writes.ids"
@@ -45,7 +46,7 @@ def find_later_writes(
     progress.say("looking for later writes")
     plan, existing = run.plan, frozenset(read_existing(run))
     known = read_foreign_keys(run) | {plan.writes.counter_key}
-    refused = run.refused_rows(until_round=0)
+    unwritten = unwritten_rows(run)
     with ListedIds(run.spill) as listed:
         list_vectors(
             listed,
@@ -55,9 +56,9 @@ def find_later_writes(
             clock=clock,
             progress=progress,
         )
-        listed.compare(run.targets(ID_COLUMNS, excluded=refused))
+        listed.compare(run.targets(ID_COLUMNS, excluded=unwritten))
         vectors = tuple(one for one in listed.elsewhere() if one not in existing)
-    with open_files(run, until_round=0) as files:
+    with open_files_without(run, unwritten) as files:
         keys = list_keys(kv_target, key_prefix(plan.mapping), clock=clock, progress=progress)
         files.add_listed_keys(keys)
         elsewhere = files.keys_elsewhere(plan.mapping.key_template, plan.mapping.group_key)

@@ -141,15 +141,13 @@ class RunFolder:
     def excluded_rows(self, *, until_round: int | None = None) -> frozenset[int]:
         """The rows that stay behind: by the plan, or refused by the target since.
 
-        `until_round` leaves out what was refused in later rounds.
+        `until_round` asks for those at the end of this round.
         """
         return self.planned_exclusions() | self.refused_rows(until_round=until_round)
 
     def refused_rows(self, *, until_round: int | None = None) -> frozenset[int]:
-        """The rows that the target refused since the plan; `until_round` as above."""
-        state = self.state()
-        last = len(state.rounds) if until_round is None else until_round
-        return state.rows_refused(until_round=last)
+        """The rows that the target refused since the plan; `until_round`: at that round's end."""
+        return self.state().refusals(until_round=until_round).rows
 
     def targets(
         self,

@@ -2,8 +2,7 @@
 
 One table, so that the client, the upload and the texts agree. A code decides before the HTTP
 status, because the service sends refusals of a token, a quota or an index with status 400 too.
-Sources: the sections of the API contract that docs/decisions/0020 names; "observed" means reported
-by third parties against the live service.
+"Observed" as a source means reported by third parties against the live service (decision 0020).
 """
 
 import re

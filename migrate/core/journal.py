@@ -13,10 +13,11 @@ from typing import NewType
 from migrate.core.canonical import decode_json, encode_canonical_json
 from migrate.core.model import VectorId
 from migrate.core.pending import PendingRows, UploadSizes
-from migrate.core.refusals import RefusedVector
+from migrate.core.refusals import Refusals, RefusedVector
 from migrate.errors import ForeignStateError
 
 JOURNAL_FORMAT = 1
+FULL, REPAIR, RETRY = "full", "repair", "retry"  # kinds of rounds
 Entry = dict[str, object]  # always holds "type"
 Chain = NewType("Chain", str)  # hex SHA-256 over all lines so far
 CHAIN_START = Chain(hashlib.sha256(b"q2v journal 1\n").hexdigest())
@@ -55,10 +56,11 @@ class Kind(StrEnum):
     RUN_OPENED = "run_opened"  # format, run_id, plan_sha256
     PRE_IMAGE_PART = "pre_image_part"  # name, rows, sha256
     PRE_IMAGES_SEALED = "pre_images_sealed"  # vectors_present, kv_present, existing_elsewhere
-    ROUND_OPENED = "round_opened"  # ordinal, kind: full|repair, vectors, names, sha256
+    ROUND_OPENED = "round_opened"  # ordinal, kind: full|repair|retry, report and digest, or rows
     INTENT = "intent"  # round, store, batch, first, end, count, bytes, sha256; vectors also start
     ACK = "ack"  # round, store, batch, mutation_id, server_date
     REFUSED = "refused"  # round, store, batch, status, code, text, and middle or vector_id
+    RETRIED = "retried"  # round, rows: refused in this round, and pending again
     VECTORS_PROCESSED = "vectors_processed"  # round, evidence
     ROUND_COMPLETED = "round_completed"  # round
     WAIVED = "waived"  # reasons
@@ -100,13 +102,14 @@ class RoundState:
     """One round of writes over the target: the full one first, repairs after it."""
 
     ordinal: int
-    kind: str  # full | repair
+    kind: str  # full | repair | retry
     batches: dict[Store, list[BatchRecord]] = field(
         default_factory=lambda: {store: [] for store in Store}
     )
     pending: PendingRows = field(default_factory=PendingRows)
     # Uploads in the order of their acks: with several in flight not that of their intents.
     taken: list[BatchRecord] = field(default_factory=list)
+    refused_at_end: Refusals | None = None  # when the next round was opened; None for the last one
     processed: bool = False
     completed: bool = False
 
@@ -125,6 +128,8 @@ class RunState:
     pre_images: Entry | None = None  # the sealing entry
     rounds: list[RoundState] = field(default_factory=list)
     refused: dict[int, RefusedVector] = field(default_factory=dict)  # row -> what stays behind
+    never_taken: set[int] = field(default_factory=set)  # rows refused, and taken in no round
+    taken_on_retry: int = 0  # vectors of the full round that a later round wrote first
     upload_sizes: UploadSizes = field(default_factory=UploadSizes)
     waived: set[str] = field(default_factory=set)  # reasons, beyond those of the plan
     rollback_opened: bool = False
@@ -168,19 +173,24 @@ class RunState:
         return sum(batch.refused for batch in batches)
 
     def vectors_acknowledged(self) -> int:
-        """Vectors that the target took and that still count: the full round's.
+        """Vectors that the target took and that still count: the full round's, and retried ones.
 
         One that a repair wrote was acknowledged before; one that was refused there counts as
         refused only.
         """
         if not self.rounds:
             return 0
-        later = sum(vector.round > 0 for vector in self.refused.values())
-        return self.rounds[0].acknowledged(Store.VECTORS) - later
+        later = sum(vector.written for vector in self.refused.values())
+        return self.rounds[0].acknowledged(Store.VECTORS) + self.taken_on_retry - later
 
-    def rows_refused(self, *, until_round: int) -> frozenset[int]:
-        """Rows whose vector was refused in this round or an earlier one."""
-        return frozenset(row for row, one in self.refused.items() if one.round <= until_round)
+    def refusals(self, *, until_round: int | None = None) -> Refusals:
+        """What was refused when this round ended; None, or the last round: what is refused now."""
+        if until_round is not None and until_round < len(self.rounds):
+            at_end = self.rounds[until_round].refused_at_end
+            if at_end is not None:
+                return at_end
+        unwritten = frozenset(row for row, one in self.refused.items() if not one.written)
+        return Refusals(frozenset(self.refused), unwritten)
 
     def kv_written(self) -> bool:
         """Whether any KV write may have reached the target."""
@@ -232,7 +242,36 @@ def _round_opened(state: RunState, entry: Entry) -> None:
         raise ValueError("rounds are numbered without gaps")
     if state.rounds and not state.rounds[-1].completed:
         raise ValueError("a round is opened after the one before is completed")
-    state.rounds.append(RoundState(ordinal=len(state.rounds), kind=_text(entry, "kind")))
+    if state.rounds:
+        state.rounds[-1].refused_at_end = state.refusals()
+    kind = _text(entry, "kind")
+    state.rounds.append(RoundState(ordinal=len(state.rounds), kind=kind))
+    if kind == RETRY:
+        for row in _rows(entry):
+            _forget_refusal(state, row)
+
+
+def _retried(state: RunState, entry: Entry) -> None:
+    """Vectors refused in the open round are pending again, each as the upload that it was."""
+    round_ = _round(state, entry)
+    if round_.processed:
+        raise ValueError("vectors are sent again before those of the round are processed")
+    alone = {
+        batch.first: batch
+        for batch in round_.batches[Store.VECTORS]
+        if batch.refused and batch.count == 1
+    }
+    for row in _rows(entry):
+        if _forget_refusal(state, row).round != round_.ordinal:
+            raise ValueError(f"the vector of row {row} was refused in an earlier round")
+        round_.pending.put_back_whole(row, alone[row].end)
+
+
+def _forget_refusal(state: RunState, row: int) -> RefusedVector:
+    refused = state.refused.pop(row, None)
+    if refused is None:
+        raise ValueError(f"the vector of row {row} is not refused")
+    return refused
 
 
 def _intent(state: RunState, entry: Entry) -> None:
@@ -268,8 +307,17 @@ def _ack(state: RunState, entry: Entry) -> None:
     batch.mutation_id = _optional_text(entry, "mutation_id")
     batch.server_date = _optional_text(entry, "server_date")
     if entry["store"] == Store.VECTORS:
-        _round(state, entry).taken.append(batch)
+        round_ = _round(state, entry)
+        round_.taken.append(batch)
         state.upload_sizes.note_taken(batch.body_bytes)
+        # A row that is refused now was passed over by this upload, whatever lies around it.
+        first_time = {
+            row
+            for row in state.never_taken - state.refused.keys()
+            if batch.first <= row < batch.end
+        }
+        state.never_taken -= first_time
+        state.taken_on_retry += len(first_time) if round_.ordinal else 0
 
 
 def _refused(state: RunState, entry: Entry) -> None:
@@ -286,10 +334,13 @@ def _refused(state: RunState, entry: Entry) -> None:
         return
     if batch.first in state.refused:
         raise ValueError(f"the vector of row {batch.first} was refused before")
+    if not round_.ordinal:
+        state.never_taken.add(batch.first)
     state.refused[batch.first] = RefusedVector(
         row=batch.first,
         vector_id=VectorId(_text(entry, "vector_id")),
         round=round_.ordinal,
+        written=batch.first not in state.never_taken,
         text=text,
     )
 
@@ -327,6 +378,7 @@ _APPLY = {
     Kind.INTENT: _intent,
     Kind.ACK: _ack,
     Kind.REFUSED: _refused,
+    Kind.RETRIED: _retried,
     Kind.VECTORS_PROCESSED: _vectors_processed,
     Kind.ROUND_COMPLETED: _round_completed,
     Kind.WAIVED: _waived,
@@ -352,6 +404,14 @@ def _text(entry: Entry, key: str) -> str:
 
 def _optional_text(entry: Entry, key: str) -> str | None:
     return None if entry.get(key) is None else _text(entry, key)
+
+
+def _rows(entry: Entry) -> list[int]:
+    match entry.get("rows"):
+        case list() as rows if all(isinstance(row, int) for row in rows):
+            return rows
+        case _:
+            raise ValueError("journal entry without a list of integers 'rows'")
 
 
 def _int(entry: Entry, key: str) -> int:

@@ -48,6 +48,11 @@ class PendingRows:
         self.ranges += [RowRange(first, middle, whole=True), RowRange(middle, end, whole=True)]
         self.ranges.sort(key=lambda one: one.first)
 
+    def put_back_whole(self, first: int, end: int) -> None:
+        """These rows were refused, and are to be sent again as the one upload that they were."""
+        self.ranges.append(RowRange(first, end, whole=True))
+        self.ranges.sort(key=lambda one: one.first)
+
 
 def share_out(
     ranges: Sequence[RowRange], *, rows: int, workers: int, starts: Sequence[int]

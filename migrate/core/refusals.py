@@ -1,6 +1,6 @@
 """Refused uploads: which refusals concern the vectors sent, and how many are too many."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from migrate.core.api_codes import CODES, Concern
@@ -19,6 +19,7 @@ CONTENT_STATUSES = frozenset(
 OTHER_CODES = frozenset(
     known.code for known in CODES.values() if known.concern is not Concern.CONTENT
 )
+SUSPECTS_MAX = 10  # vectors refused one after the other, with no upload taken in between
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,13 +28,77 @@ class RefusedVector:
 
     row: int
     vector_id: VectorId
-    round: int  # in a repair round its former write may have been taken
+    round: int
+    written: bool  # an earlier round's write of it was taken
     text: str  # the target's answer, without secrets
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """The rows that were refused at some moment of a run."""
+
+    rows: frozenset[int]
+    unwritten: frozenset[int]  # of those: no write of them was ever taken
 
 
 def concerns_content(status: int, code: int | None) -> bool:
     """Whether a part of the refused body may be taken where the whole was not."""
     return status in CONTENT_STATUSES and code not in OTHER_CODES
+
+
+def names_a_line(code: int | None) -> bool:
+    """Whether the code itself says that a line of the body is at fault.
+
+    Without such a code (an unknown one, none, a 413 of whatever stands in between) the same answer
+    may be about the whole: a vector is then refused only on evidence (`Suspicion`).
+    """
+    known = CODES.get(code) if code is not None else None
+    return known is not None and known.concern is Concern.CONTENT
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A vector that was refused alone under a code that names no line."""
+
+    ordinal: int  # of its upload
+    row: int
+    end: int
+    sha256: str  # of the bytes that were refused
+    taken: int  # uploads taken by this process when it was refused alone
+    taken_before: int  # and when an upload that held it was first refused
+
+
+@dataclass(slots=True)
+class Suspicion:
+    """What this process knows about refusals under codes that name no line.
+
+    A vector is at fault when it is refused alone, another upload is taken, and it is refused alone
+    again. A service that refuses everything for a while never gives that evidence.
+    """
+
+    taken: int = 0  # uploads taken by this process
+    suspects: list[Suspect] = field(default_factory=list)
+    _refused: list[tuple[int, int, int]] = field(default_factory=list)  # first, end, taken then
+
+    def note_refused(self, first: int, end: int) -> int:
+        """Rows `first` .. `end` - 1 were refused together; what was taken when that began."""
+        holding = [taken for start, stop, taken in self._refused if start <= first and end <= stop]
+        began = min([*holding, self.taken])
+        self._refused.append((first, end, began))
+        return began
+
+    @property
+    def unanswered(self) -> int:
+        """Suspects since whose refusal no upload was taken."""
+        return sum(one.taken == self.taken for one in self.suspects)
+
+    def is_proven(self, suspect: Suspect) -> bool:
+        """Refused alone before and after another upload was taken; ask when it is refused again."""
+        return self.taken > suspect.taken
+
+    def is_likely(self, suspect: Suspect) -> bool:
+        """Another part of an upload that was refused with it was taken."""
+        return self.taken > suspect.taken_before
 
 
 def refusals_max(*, points: int, cap: int, quarantined: int, acknowledged: int) -> int:

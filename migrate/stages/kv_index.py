@@ -9,7 +9,7 @@ from migrate.adapters.file_table import FileTable
 from migrate.adapters.run_folder import RunFolder
 from migrate.adapters.stop_signs import StopSigns
 from migrate.core.canonical import encode_canonical_json
-from migrate.core.journal import Kind, RoundState, Store
+from migrate.core.journal import RETRY, Kind, RoundState, Store
 from migrate.core.kv_entries import encode_counter_entry, encode_file_entry, split_entries
 from migrate.core.manifest import damaged
 from migrate.core.model import KvEntry
@@ -105,18 +105,28 @@ def expected_entries(run_: RunFolder, table: FileTable) -> Iterator[KvEntry]:
         )
 
 
+def entries_written(run_: RunFolder) -> int:
+    """Entries of the file index that the run has written, each counted once."""
+    state = run_.state()
+    first, *later = state.rounds
+    if not any(round_.kind == RETRY for round_ in later):
+        return first.acknowledged(Store.KV)
+    # A retry may have brought files whose vectors had all been refused.
+    with open_files(run_) as table:
+        return table.count_files()
+
+
 def counter_value(run_: RunFolder, *, until_round: int | None = None) -> int:
     """Vectors in the index after the run: ours, and what was there and stays.
 
-    `until_round` asks for the value before what later rounds were refused.
+    `until_round` asks for the value at the end of this round.
     """
     state = run_.state()
     assert state.pre_images is not None
     elsewhere = state.pre_images["vectors_elsewhere"]
     assert isinstance(elsewhere, int)
-    last = len(state.rounds) if until_round is None else until_round
-    ours = run_.plan.vectors - len(state.rows_refused(until_round=last))
-    return ours + elsewhere + len(former_of_refused(run_))
+    ours = run_.plan.vectors - len(state.refusals(until_round=until_round).rows)
+    return ours + elsewhere + len(former_of_refused(run_, until_round=until_round))
 
 
 def _digest(entries: Sequence[KvEntry]) -> str:

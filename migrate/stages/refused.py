@@ -1,6 +1,7 @@
 """What became of vectors that the target refused: they are not ours to write, nor to expect."""
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 from migrate.adapters.pre_image_files import VectorPreImage, part_name, read_vector_pre_images
 from migrate.adapters.run_folder import PRE_IMAGES, RunFolder
@@ -18,16 +19,17 @@ def read_pre_images(run: RunFolder) -> Iterator[VectorPreImage]:
 
 
 def unwritten_rows(run: RunFolder) -> frozenset[int]:
-    """Rows whose vector was refused before any write of it was taken."""
-    return run.state().rows_refused(until_round=0)
+    """Rows whose vector is refused and of which no write was ever taken."""
+    return run.state().refusals().unwritten
 
 
-def former_of_refused(run: RunFolder) -> list[VectorId]:
+def former_of_refused(run: RunFolder, *, until_round: int | None = None) -> list[VectorId]:
     """Ids that the index held before the run and whose new vector was refused: it holds them yet.
 
-    They count as what was there before, as other vectors do that are none of ours.
+    They count as what was there before, as other vectors do that are none of ours. `until_round`
+    asks for those at the end of this round.
     """
-    rows = unwritten_rows(run)
+    rows = run.state().refusals(until_round=until_round).unwritten
     if not rows:
         return []
     return [
@@ -40,6 +42,11 @@ def former_of_refused(run: RunFolder) -> list[VectorId]:
 def keys_of_refused(run: RunFolder, round_ordinal: int) -> frozenset[str]:
     """KV keys of the files that lost a vector in this round: their entries change with it."""
     rows = {row for row, one in run.state().refused.items() if one.round == round_ordinal}
+    return keys_of_rows(run, rows)
+
+
+def keys_of_rows(run: RunFolder, rows: AbstractSet[int]) -> frozenset[str]:
+    """KV keys of the files that these rows belong to."""
     if not rows:
         return frozenset()
     return frozenset(

@@ -1,8 +1,9 @@
 """Open the next round of writes: the full one first, then repairs of what a report found.
 
 A repair writes what the newest reconcile report names as missing or different, and nothing else.
-What is extra is not ours and stays (decision 0003). Every file that decides about the round is
-checked here, before its first write.
+What is extra is not ours and stays (decision 0003). A retry sends the vectors that the target has
+refused once more, when the operator asks for it (decision 0020). Every file that decides about
+the round is checked here, before its first write.
 """
 
 from dataclasses import dataclass
@@ -10,9 +11,8 @@ from dataclasses import dataclass
 from migrate.adapters.durable import file_sha256
 from migrate.adapters.id_files import read_checked_ids, write_ids
 from migrate.adapters.run_folder import RECONCILE, RunFolder
-from migrate.core.journal import Entry, Kind
+from migrate.core.journal import FULL, REPAIR, RETRY, Entry, Kind
 from migrate.core.model import VectorId
-from migrate.core.next_step import REPAIR
 from migrate.stages.checked_files import check_parts
 from migrate.stages.drift_report import (
     KEY_CLASSES,
@@ -22,8 +22,7 @@ from migrate.stages.drift_report import (
     read_report,
     read_report_ids,
 )
-
-FULL = "full"
+from migrate.stages.refused import keys_of_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +34,32 @@ class Selection:
     kept: frozenset[str] = frozenset()  # ids and keys that another writer has changed
 
 
+def void_refusals(run: RunFolder) -> int:
+    """Make the vectors refused in the open round pending again; returns their number.
+
+    0 when no round is open, or its vectors are processed: those wait for a round of their own
+    (`open_round`).
+    """
+    state = run.state()
+    if not state.rounds or state.rounds[-1].processed:
+        return 0
+    ordinal = state.rounds[-1].ordinal
+    rows = sorted(row for row, one in state.refused.items() if one.round == ordinal)
+    if rows:
+        run.journal.append({"type": Kind.RETRIED.value, "round": ordinal, "rows": rows})
+    return len(rows)
+
+
 def open_round(
-    run: RunFolder, *, snapshot_read: bool = False, forced: frozenset[str] = frozenset()
+    run: RunFolder,
+    *,
+    snapshot_read: bool = False,
+    forced: frozenset[str] = frozenset(),
+    retry_refused: bool = False,
 ) -> Selection | None:
     """The round to work on, opened in the journal if it was not; None when nothing is to do.
 
+    With `retry_refused` a run whose rounds are complete gets one for what the target refused.
     A repair keeps what another writer has changed since (a namespace, KV metadata, a KV
     expiration), but for the ids and keys in `forced`. Before a round is returned, what decides
     about its writes is checked: targets.parquet, the report with its id files, and the parts of
@@ -58,6 +78,8 @@ def open_round(
         selection = _selection(run, _opening(run, state.rounds[-1].ordinal))
         check_parts(run, state.rounds[-1])
         return selection
+    if retry_refused:
+        return _open_retry(run) if state.refused else None
     return _open_repair(run, forced, ordinal=len(state.rounds))
 
 
@@ -104,6 +126,22 @@ def _open_repair(run: RunFolder, forced: frozenset[str], *, ordinal: int) -> Sel
     if force:
         path = report.folder / f"forced-{ordinal}.ids"
         entry["forced"] = [write_ids(path, force), file_sha256(path)[1]]
+    run.journal.append(entry)
+    return selection
+
+
+def _open_retry(run: RunFolder) -> Selection:
+    state = run.state()
+    entry: Entry = {
+        "type": Kind.ROUND_OPENED.value,
+        "ordinal": len(state.rounds),
+        "kind": RETRY,
+        "rows": sorted(state.refused),
+        "kept": kept_changes(run),
+    }
+    run.check_targets()
+    selection = _selection(run, entry)
+    check_parts(run, None)
     run.journal.append(entry)
     return selection
 
@@ -156,7 +194,26 @@ def _selection(run: RunFolder, entry: Entry) -> Selection:
     """What an opened round writes: for a repair what its report named, checked again."""
     if entry["kind"] == FULL:
         return Selection(None, None)
+    if entry["kind"] == RETRY:
+        return _of_retry(run, entry)
     folder = run.path / RECONCILE / str(entry["report"])
     report = read_report(run, folder, entry["report_sha256"])
     forced = frozenset(_forced_by(run, entry))
     return _of_report(run, report, forced, only_forced=entry.get("only_forced") is True)
+
+
+def _of_retry(run: RunFolder, entry: Entry) -> Selection:
+    """The vectors of the rows, and the KV entries of their files: they get longer with them.
+
+    What another writer has changed by the newest report stays as it is.
+    """
+    rows_, kept_ = entry["rows"], entry["kept"]
+    assert isinstance(rows_, list)
+    assert isinstance(kept_, list)
+    rows, kept = frozenset(map(int, rows_)), frozenset(map(str, kept_))
+    ids = [
+        VectorId(text)
+        for batch in run.targets(["vector_id"], only=rows)
+        for text in batch.column("vector_id").to_pylist()
+    ]
+    return Selection(frozenset(ids) - kept, keys_of_rows(run, rows) - kept, kept)

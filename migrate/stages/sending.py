@@ -4,6 +4,10 @@ Each worker has a share of the rows and one upload in flight; one journal knows 
 line refuses a whole upload, so a refused one is sent again as two halves, and so on down to the
 vectors that the target refuses alone: those stay behind with its answer. One bad vector in an
 upload of n costs about 2 log2(n) requests. What is left to send follows from the journal alone.
+
+A refusal whose code names no line may be about the whole. A vector that is refused alone with such
+an answer keeps its intent without an answer, is sent once more after all others, and stays behind
+only on evidence (`core/refusals.py`). Without evidence the run stops with the service's words.
 """
 
 import threading
@@ -16,10 +20,20 @@ from migrate.adapters.stop_signs import StopSigns
 from migrate.core.batching import Upload
 from migrate.core.journal import BatchRecord, Entry, Kind, Store
 from migrate.core.manifest import damaged
+from migrate.core.mapping import Reason
+from migrate.core.model import Accepted
 from migrate.core.pending import RowRange, UploadSizes, share_out
-from migrate.core.refusals import concerns_content, refusals_max
-from migrate.errors import QuarantineExceededError, TargetRefusedError
+from migrate.core.refusals import (
+    SUSPECTS_MAX,
+    Suspect,
+    Suspicion,
+    concerns_content,
+    names_a_line,
+    refusals_max,
+)
+from migrate.errors import TargetRefusedError
 from migrate.ports import Progress
+from migrate.stages.refusal_errors import too_many_refused, unexplained_refusals
 from migrate.stages.uploading import UploadWorker
 
 
@@ -33,14 +47,22 @@ class Sender:
         *,
         stop: StopSigns,
         progress: Progress,
+        quarantine_cap: int | None = None,
     ) -> None:
-        """With one worker nothing starts a thread."""
+        """With one worker nothing starts a thread.
+
+        `quarantine_cap` is how many points may stay behind; None: as the plan says.
+        """
         self._run = run
         self._workers = workers
         self._stop = stop
         self._progress = progress
         self._round = run.state().rounds[-1].ordinal
         self._lock = threading.Lock()  # held for the journal and for what follows from it
+        self._cap = run.plan.quarantine_cap if quarantine_cap is None else quarantine_cap
+        waived = run.state().waived | set(run.plan.waived)
+        self._accepts_refusals = Reason.REFUSED.value in waived  # the operator has agreed to them
+        self._suspicion = Suspicion()
         self._sizes = UploadSizes()
         self._ordinal = 0
         self._ending = False  # a worker has failed: the others end what they have in flight
@@ -68,6 +90,7 @@ class Sender:
             self._work(self._workers[0], deque(shares[0]))
         else:
             self._work_together(shares)
+        self._judge_suspects()
 
     def _work_together(self, shares: Sequence[Sequence[RowRange]]) -> None:
         """Every worker its share; the first failure ends all, and is raised."""
@@ -129,8 +152,15 @@ class Sender:
         except TargetRefusedError as error:
             if not concerns_content(error.status, error.code):
                 raise
-            self._append_refusal(ordinal, upload, error)
+            if self._accepts_refusals or names_a_line(error.code):
+                self._append_refusal(ordinal, upload, error)
+            else:
+                self._note_unproven(ordinal, upload, error)
             return False
+        self._append_ack(ordinal, upload, accepted)
+        return True
+
+    def _append_ack(self, ordinal: int, upload: Upload, accepted: Accepted) -> None:
         with self._lock:
             self._run.journal.append(
                 {
@@ -140,8 +170,71 @@ class Sender:
                 }
             )
             self._sizes.note_taken(upload.body_bytes)
+            self._suspicion.taken += 1
         self._progress.advance(upload.vectors, bytes_=upload.body_bytes)
-        return True
+
+    def _note_unproven(self, ordinal: int, upload: Upload, error: TargetRefusedError) -> None:
+        """A refusal that may be about the whole: halves are sent, a vector alone is set aside."""
+        with self._lock:
+            began = self._suspicion.note_refused(upload.first_row, upload.end_row)
+        if upload.vectors > 1:
+            self._append_refusal(ordinal, upload, error)
+            return
+        with self._lock:
+            suspect = Suspect(
+                ordinal=ordinal,
+                row=upload.first_row,
+                end=upload.end_row,
+                sha256=upload.sha256,
+                taken=self._suspicion.taken,
+                taken_before=began,
+            )
+            self._suspicion.suspects.append(suspect)
+            unanswered = self._suspicion.unanswered
+        self._progress.say(
+            f"vector '{upload.vector_id}' (row {upload.first_row}) is refused with an answer that "
+            f"names no vector, and is sent again after the others: {error}"
+        )
+        if unanswered > SUSPECTS_MAX:
+            raise unexplained_refusals(error, unanswered)
+
+    def _judge_suspects(self) -> None:
+        """Send every vector that was set aside once more, when all others have been sent.
+
+        Raises TargetRefusedError when nothing shows that they are at fault themselves.
+        """
+        likely: list[tuple[int, Upload, TargetRefusedError]] = []
+        unexplained: TargetRefusedError | None = None
+        for suspect in self._suspicion.suspects:
+            upload, refusal = self._send_suspect(suspect)
+            if refusal is None:
+                continue
+            if self._suspicion.is_proven(suspect) or names_a_line(refusal.code):
+                self._append_refusal(suspect.ordinal, upload, refusal)
+                continue
+            likely.append((suspect.ordinal, upload, refusal))
+            if not self._suspicion.is_likely(suspect):
+                unexplained = refusal
+        if unexplained is not None:
+            raise unexplained_refusals(unexplained, len(likely))
+        for ordinal, upload, refusal in likely:
+            self._append_refusal(ordinal, upload, refusal)
+
+    def _send_suspect(self, suspect: Suspect) -> tuple[Upload, TargetRefusedError | None]:
+        """The same bytes once more; returns the answer if they are refused again."""
+        worker = self._workers[0]
+        upload = worker.cut(RowRange(suspect.row, suspect.end, whole=True), None)
+        assert upload is not None, "these rows have been cut before"
+        assert upload.sha256 == suspect.sha256
+        self._stop.check()
+        try:
+            accepted = worker.send()
+        except TargetRefusedError as error:
+            if not concerns_content(error.status, error.code):
+                raise
+            return upload, error
+        self._append_ack(suspect.ordinal, upload, accepted)
+        return upload, None
 
     def _append_intent(self, start: int, upload: Upload) -> int:
         """Journal the upload before it leaves; returns its number."""
@@ -200,23 +293,12 @@ class Sender:
         """Raises QuarantineExceededError when too many vectors were refused."""
         with self._lock:
             state = self._run.state()
-        plan, refused = self._run.plan, len(state.refused)
-        planned = sum(plan.quarantined.values())
-        acknowledged = state.rounds[0].acknowledged(Store.VECTORS)
+        plan = self._run.plan
         allowed = refusals_max(
             points=plan.points,
-            cap=plan.quarantine_cap,
-            quarantined=planned,
-            acknowledged=acknowledged,
+            cap=self._cap,
+            quarantined=sum(plan.quarantined.values()),
+            acknowledged=state.vectors_acknowledged(),
         )
-        if refused <= allowed:
-            return
-        last = max(state.refused.values(), key=lambda one: (one.round, one.row))
-        raise QuarantineExceededError(
-            f"the target refused {refused} vectors one by one and took {acknowledged}; {allowed} "
-            f"may stay behind here ({plan.quarantine_cap} in all, {planned} of them by the plan); "
-            f"its last answer, for '{last.vector_id}': {last.text}",
-            remedy="compare the answer with the provider's documentation; `q2v rollback --execute` "
-            "takes back what was taken; then mend the points, the mapping or the index, or set "
-            "--max-quarantine, and run `q2v migrate` for a new run",
-        )
+        if len(state.refused) > allowed:
+            raise too_many_refused(plan, state, cap=self._cap, allowed=allowed)

@@ -37,6 +37,7 @@ def run(
     *,
     only: frozenset[VectorId] | None,
     workers: Sequence[UploadWorker] = (),
+    quarantine_cap: int | None = None,
     stop: StopSigns,
     rules: SettleRules,
     clock: Clock,
@@ -44,9 +45,10 @@ def run(
 ) -> UploadReport:
     """Upload the vectors of the open round and wait until they are processed.
 
-    `only` limits a repair round to these ids; None means every vector of the run. Without
-    `workers` (a full round only) the uploads leave one by one from here. Goes on where an earlier
-    call ended. Raises QuarantineExceededError when the target refuses too many.
+    `only` limits a repair or a retry to these ids; None means every vector of the run. Without
+    `workers` (a full round only) the uploads leave one by one from here. `quarantine_cap` is how
+    many points may stay behind, None as the plan says. Goes on where an earlier call ended.
+    Raises QuarantineExceededError when the target refuses too many.
     """
     round_ = run_.state().rounds[-1]
     if not round_.processed:
@@ -56,7 +58,9 @@ def run(
         progress.advance(done, earlier=True)
         assert only is None or not workers, "workers of other processes send all vectors"
         alone = Uploader(run_.snapshot, run_.plan, target, excluded=run_.excluded_rows(), only=only)
-        Sender(run_, workers or [alone], stop=stop, progress=progress).send()
+        Sender(
+            run_, workers or [alone], stop=stop, progress=progress, quarantine_cap=quarantine_cap
+        ).send()
         evidence = _settle(run_, target, rules, clock=clock, progress=progress)
         run_.journal.append(
             {

@@ -33,9 +33,15 @@ def refused_points(run: RunFolder) -> tuple[RefusedPoint, ...]:
 
 
 def refusal_notes(points: tuple[RefusedPoint, ...]) -> list[str]:
-    """One line for people about each."""
-    return [
+    """One line for people about each, and what can be done about them."""
+    if not points:
+        return []
+    lines = [
         f"refused: point {point.point_id} (row {point.row}, vector '{point.vector_id}'): "
         f"{point.answer}"
         for point in points
     ]
+    advice = (
+        "send them again: q2v migrate --retry-refused; accept them: q2v migrate --waive refused"
+    )
+    return [*lines, advice]

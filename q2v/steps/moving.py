@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,7 +17,6 @@ from migrate.adapters.run_folder import (
 )
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.stop_signs import StopSigns
-from migrate.core.journal import Store
 from migrate.core.mapping import Reason
 from migrate.core.run_plan import NO_TARGETS, RunPlan
 from migrate.core.stamps import iso_stamp
@@ -24,7 +24,7 @@ from migrate.core.target_shape import check_index
 from migrate.errors import ExitCode, PreconditionError, UsageError
 from migrate.ports import Clock, Progress
 from migrate.stages import kv_index, pre_images, upload
-from migrate.stages.rounds import kept_changes, open_round
+from migrate.stages.rounds import kept_changes, open_round, void_refusals
 from q2v import wiring
 from q2v.settings import Settings
 from q2v.steps.choosing import choose_run
@@ -40,6 +40,7 @@ from q2v.steps.planning import (
 from q2v.steps.uploaders import open_uploaders
 from q2v.wiring import Target
 
+NOTHING_TO_DO = "nothing to do: the run is complete and no reconcile report lists repairs"
 Confirm = Callable[[str], None]  # gets the index name; raises UsageError unless confirmed
 
 
@@ -60,7 +61,7 @@ class MigrateReport:
     kv_entries: int
     counter: int
     seconds: float
-    round: str  # full, repair or none: what this call worked on
+    round: str  # full, repair, retry or none: what this call worked on
     evidence: str  # what proved that the vectors are processed
     refused: tuple[RefusedPoint, ...] = ()  # the first of them
     kept: tuple[str, ...] = ()  # ids and keys that another writer has changed, left as they are
@@ -95,6 +96,11 @@ def migrate(
     started = clock.monotonic_s()
     run = choose_run(snapshot, target, settings, choices)
     if run is None:
+        if choices.retry_refused:
+            raise UsageError(
+                "no run of this snapshot has refused vectors that could be sent again",
+                remedy="run `q2v migrate` without --retry-refused",
+            )
         with open_id_table(folder, snapshot.manifest.points) as table:
             plan, quarantined = _plan(
                 snapshot, target, settings, choices, table, clock=clock, progress=progress
@@ -116,10 +122,11 @@ def migrate(
             run,
             target,
             settings,
+            choices,
             folder,
-            started,
             snapshot_read=snapshot_read,
             forced=forced,
+            started_s=started,
             clock=clock,
             progress=progress,
         )
@@ -228,19 +235,82 @@ def _write(
     run: RunFolder,
     target: Target,
     settings: Settings,
+    choices: Choices,
     folder: Path,
-    started: float,
     *,
     snapshot_read: bool,
     forced: frozenset[str],
+    started_s: float,
     clock: Clock,
     progress: Progress,
 ) -> MigrateReport:
-    plan = run.plan
     if run.journal.torn_tail:
         progress.say("the journal's last entry was cut by a kill; it is dropped")
-    requests = -target.budget.taken
-    evidence = "nothing was to do: the run is complete, and no report names what is ours to write"
+    done = _Done("none", NOTHING_TO_DO, -target.budget.taken)
+    if choices.retry_refused:
+        void_refusals(run)
+    state = run.state()
+    waiting = choices.retry_refused and bool(state.refused)
+    work = partial(
+        _work_on_round,
+        run,
+        target,
+        settings,
+        folder,
+        snapshot_read=snapshot_read,
+        forced=forced,
+        clock=clock,
+        progress=progress,
+    )
+    if not state.completed or not choices.retry_refused:
+        done = work(done, retry=False)
+    if waiting:  # those of rounds whose vectors are processed get a round of their own
+        done = work(done, retry=True)
+    state = run.state()
+    return MigrateReport(
+        run_id=run.plan.run_id,
+        path=str(run.path),
+        snapshot_id=run.plan.snapshot_id,
+        points=run.plan.points,
+        acknowledged=state.vectors_acknowledged(),
+        quarantined=run.quarantined_counts(),
+        unwaived=run.unwaived,
+        requests=done.requests + target.budget.taken,
+        mutations=len(state.vectors_written()),
+        refused_uploads=state.vectors_refused(),
+        kv_entries=kv_index.entries_written(run),
+        counter=kv_index.counter_value(run),
+        seconds=round(clock.monotonic_s() - started_s, 3),
+        round=done.kind,
+        evidence=done.evidence,
+        refused=refused_points(run),
+        kept=tuple(kept_changes(run)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What a call has done so far."""
+
+    kind: str  # of the round that was worked on
+    evidence: str
+    requests: int  # of other processes, less what the budget had counted at the start
+
+
+def _work_on_round(
+    run: RunFolder,
+    target: Target,
+    settings: Settings,
+    folder: Path,
+    done: _Done,
+    *,
+    snapshot_read: bool,
+    forced: frozenset[str],
+    retry: bool,
+    clock: Clock,
+    progress: Progress,
+) -> _Done:
+    """Pre-images if they are not complete, then the open or the next round, to its end."""
     # Started before they are needed: they load their libraries while the target is listed.
     with open_uploaders(run, settings, folder, progress=progress) as workers:
         pre_images.run(
@@ -251,48 +321,30 @@ def _write(
             clock=clock,
             progress=progress,
         )
-        selection = open_round(run, snapshot_read=snapshot_read, forced=forced)
-        kind = run.state().rounds[-1].kind if selection is not None else "none"
+        selection = open_round(run, snapshot_read=snapshot_read, forced=forced, retry_refused=retry)
+        if selection is None:
+            return done
+        kind = run.state().rounds[-1].kind
         stop = StopSigns(run.path, clock=clock, deadline_s=settings.limits.deadline_s)
-        if selection is not None:
-            evidence = upload.run(
-                run,
-                target.vectors,
-                only=selection.vectors,
-                workers=workers,
-                stop=stop,
-                rules=wiring.settle_rules(settings),
-                clock=clock,
-                progress=progress,
-            ).evidence
-        requests += sum(worker.requests for worker in workers)
-    if selection is not None:
-        kv_index.run(
+        evidence = upload.run(
             run,
-            target.kv,
-            only=selection.keys,
-            kept=selection.kept,
+            target.vectors,
+            only=selection.vectors,
+            workers=workers,
+            quarantine_cap=settings.limits.max_quarantine,
             stop=stop,
+            rules=wiring.settle_rules(settings),
             clock=clock,
             progress=progress,
-        )
-    state = run.state()
-    return MigrateReport(
-        run_id=plan.run_id,
-        path=str(run.path),
-        snapshot_id=plan.snapshot_id,
-        points=plan.points,
-        acknowledged=state.vectors_acknowledged(),
-        quarantined=run.quarantined_counts(),
-        unwaived=run.unwaived,
-        requests=requests + target.budget.taken,
-        mutations=len(state.vectors_written()),
-        refused_uploads=state.vectors_refused(),
-        kv_entries=state.rounds[0].acknowledged(Store.KV),
-        counter=kv_index.counter_value(run),
-        seconds=round(clock.monotonic_s() - started, 3),
-        round=kind,
-        evidence=evidence,
-        refused=refused_points(run),
-        kept=tuple(kept_changes(run)),
+        ).evidence
+        requests = done.requests + sum(worker.requests for worker in workers)
+    kv_index.run(
+        run,
+        target.kv,
+        only=selection.keys,
+        kept=selection.kept,
+        stop=stop,
+        clock=clock,
+        progress=progress,
     )
+    return _Done(kind, evidence, requests)

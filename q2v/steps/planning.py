@@ -40,6 +40,7 @@ class Choices:
     allow_empty: bool = False
     into_non_empty: bool = False
     waived: tuple[str, ...] = ()
+    retry_refused: bool = False  # send once more what the target has refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

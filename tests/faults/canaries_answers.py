@@ -42,4 +42,22 @@ OF_THE_ANSWERS = (
         test="tests/migrate/adapters/test_foreign_answers.py"
         "::test_a_proxys_404_is_not_taken_for_a_missing_collection",
     ),
+    Canary(
+        name="refused-without-evidence",
+        effect="a service that refuses everything for a while refuses innocent vectors for good",
+        file=f"{STAGES}/sending.py",
+        old="if self._accepts_refusals or names_a_line(error.code):",
+        new="if self._accepts_refusals or error.code != 0:",
+        test=f"{TESTS}/stages/test_refusals_of_the_whole.py"
+        "::test_a_target_that_refuses_all_stops_the_run_and_condemns_no_vector",
+    ),
+    Canary(
+        name="retried-and-forgotten",
+        effect="vectors of a retry that is killed are neither refused nor ever sent",
+        file=f"{CORE}/journal.py",
+        old=code(2, "round_.pending.put_back_whole(row, alone[row].end)"),
+        new=code(2, "assert alone[row].end > row"),
+        test=f"{TESTS}/stages/test_refusals_of_the_whole.py"
+        "::test_each_way_out_of_too_many_refusals_leads_on",
+    ),
 )

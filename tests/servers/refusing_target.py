@@ -41,6 +41,8 @@ class MemoryVectors:
     bytes_max: int | None = None  # hidden limit of a body: 413 beyond it
     status: int = 400  # of a refused line
     code: int | None = 40023
+    refuses_all: Callable[[], bool] = lambda: False  # asked once per upload
+    code_for_all: int | None = 49_999
     before: Callable[[], None] = lambda: None  # each may raise: a kill on the way there ...
     after: Callable[[], None] = lambda: None  # ... or on the way back
     stored: dict[VectorId, Vector] = field(default_factory=dict)
@@ -82,6 +84,8 @@ class MemoryVectors:
         return self._accepted()
 
     def _refusal(self, body: bytes, vectors: Sequence[Vector]) -> TargetRefusedError | None:
+        if self.refuses_all():
+            return _refused("not now", 400, self.code_for_all)
         if self.bytes_max is not None and len(body) > self.bytes_max:
             return _refused("the body is too large", 413, None)
         bad = [vector.id for vector in vectors if vector.id in self.bad]

@@ -20,6 +20,8 @@ from migrate.core.journal import (
     encode_line,
     fold_run,
 )
+from migrate.core.pending import RowRange
+from migrate.core.refusals import Refusals
 from migrate.errors import ForeignStateError
 from tests.strategies import json_objects
 
@@ -254,7 +256,7 @@ def test_a_refused_batch_is_pending_again_and_a_single_vector_stays_behind() -> 
     assert [batch.ordinal for batch in last.vectors_written()] == [2]
     assert not any(batch.in_doubt for batch in last.rounds[0].batches[Store.VECTORS])
     assert (last.vectors_refused(), last.vectors_acknowledged()) == (2, 5)
-    assert last.rows_refused(until_round=0) == {2}
+    assert last.refusals(until_round=0) == Refusals(frozenset({2}), frozenset({2}))
     assert last.upload_sizes.wanted is None
 
 
@@ -273,7 +275,7 @@ def test_a_vector_that_a_repair_was_refused_counts_as_refused_only() -> None:
     )
 
     assert (state.vectors_acknowledged(), len(state.refused)) == (9, 1)
-    assert [sorted(state.rows_refused(until_round=last)) for last in (0, 1)] == [[], [3]]
+    assert [sorted(state.refusals(until_round=last).rows) for last in (0, 1)] == [[], [3]]
 
 
 def test_a_rollback_that_is_opened_again_is_not_completed() -> None:
@@ -404,3 +406,65 @@ def test_no_ack_and_no_intent_counts_twice(entries: list[Entry], data: st.DataOb
     if written:
         with pytest.raises(ValueError, match=r"\w"):
             fold_run([*entries, data.draw(st.sampled_from(written))])
+
+
+def retried(*rows: int, round_: int = 0) -> Entry:
+    return {"type": "retried", "round": round_, "rows": list(rows)}
+
+
+def processed(round_: int = 0) -> list[Entry]:
+    return [
+        {"type": "vectors_processed", "round": round_, "evidence": "read back"},
+        {"type": "round_completed", "round": round_},
+    ]
+
+
+def retry_round(ordinal: int, *rows: int) -> Entry:
+    return {"type": "round_opened", "ordinal": ordinal, "kind": "retry", "rows": list(rows)}
+
+
+REFUSED_ALONE = [*HEAD, single(0, 2), refused(0, vector_id="f_2")]
+
+
+@pytest.mark.fault("F05", "I1")
+def test_a_vector_retried_in_its_round_is_pending_again() -> None:
+    before, state = fold_run(REFUSED_ALONE), fold_run([*REFUSED_ALONE, retried(2)])
+
+    assert (len(before.refused), state.refused) == (1, {})
+    assert RowRange(2, 3, whole=True) in state.rounds[0].pending.ranges
+    taken = fold_run([*REFUSED_ALONE, retried(2), single(1, 2), ack(1)])
+    assert taken.vectors_acknowledged() == 1
+    assert taken.refusals() == Refusals(frozenset(), frozenset())
+
+
+@pytest.mark.fault("F05", "I1")
+def test_a_round_of_retries_counts_what_it_takes_and_what_is_refused_again() -> None:
+    ended = [*REFUSED_ALONE, *processed(), retry_round(1, 2)]
+    again = {**single(0, 2), "round": 1}
+    taken = fold_run([*ended, again, ack(0, round_=1)])
+    refused_again = fold_run([*ended, again, {**refused(0, vector_id="f_2"), "round": 1}])
+
+    assert (taken.vectors_acknowledged(), taken.refused) == (1, {})
+    assert refused_again.vectors_acknowledged() == 0
+    assert refused_again.refusals().unwritten == {2}
+    for state in (taken, refused_again):
+        assert state.refusals(until_round=0).unwritten == {2}
+
+
+@pytest.mark.fault("F05", "G15")
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [retried(3)],
+        [retried(2), retried(2)],
+        [{"type": "retried", "round": 0}],
+        [{"type": "retried", "round": 0, "rows": ["2"]}],
+        [*processed()[:1], retried(2)],
+        [*processed(), retry_round(1, 3)],
+        [*processed(), {"type": "round_opened", "ordinal": 1, "kind": "retry"}],
+        [*processed(), round_opened(1), retried(2, round_=1)],
+    ],
+)
+def test_a_retry_of_what_is_not_refused_there_is_damage(entries: list[Entry]) -> None:
+    with pytest.raises(ValueError, match=r"refused|rows|processed"):
+        fold_run([*REFUSED_ALONE, *entries])

@@ -154,6 +154,15 @@ def test_the_code_or_the_sentence_of_a_429_tells_a_quota(
 
 
 @pytest.mark.fault("F05")
+def test_the_quota_code_on_a_query_is_about_its_option() -> None:
+    text = 'vectorize.upstream_error - returnMetadata: expected value "none", "indexed" or "all"'
+    body = orjson.dumps({"success": False, "errors": [{"code": 40026, "message": text}]})
+
+    judged = judge_answer(AnswerHead(status=400), decode_envelope(body))
+    assert judged == Refused(400, 40026, text)
+
+
+@pytest.mark.fault("F05")
 def test_a_line_that_speaks_of_a_day_is_no_quota() -> None:
     """A refusal of content may repeat the content."""
     text = "invalid metadata 'daily quota report, today'"

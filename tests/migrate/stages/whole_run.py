@@ -16,7 +16,7 @@ from migrate.core.model import VectorId
 from migrate.core.values import ValueRules
 from migrate.stages import kv_index, pre_images, upload
 from migrate.stages import snapshot as stage
-from migrate.stages.rounds import open_round
+from migrate.stages.rounds import Selection, open_round, void_refusals
 from migrate.stages.settle import SettleRules
 from migrate.stages.uploading import Uploader
 from reconcile import rollback
@@ -90,8 +90,17 @@ class WholeRun:
         """The run as the disk has it."""
         return RunFolder(self.path, self.snapshot)
 
-    def migrate(self, seam: Callable[[Entry], None] = lambda entry: None) -> None:
-        """Bring the run to its end, or to the kill that `seam` raises before or after an append."""
+    def migrate(
+        self,
+        seam: Callable[[Entry], None] = lambda entry: None,
+        *,
+        retry_refused: bool = False,
+        cap: int | None = None,
+    ) -> None:
+        """Bring the run to its end, or to the kill that `seam` raises before or after an append.
+
+        `retry_refused` and `cap` stand for --retry-refused and --max-quarantine.
+        """
         run, clock = self.open(), VirtualClock()
         run.journal.close()
         journal = FragileJournal(self.path / "journal.jsonl")
@@ -101,25 +110,37 @@ class WholeRun:
             pre_images.run(
                 run, self.vectors, self.kv, reads_in_flight=1, clock=clock, progress=self.progress
             )
-            selection = open_round(run)
-            if selection is None:
-                return
-            stop = StopSigns(run.path, clock=clock, deadline_s=None)
-            upload.run(
-                run,
-                self.vectors,
-                only=selection.vectors,
-                workers=self._several(run) if self.workers > 1 else (),
-                stop=stop,
-                rules=SETTLE,
-                clock=clock,
-                progress=self.progress,
-            )
-            kv_index.run(
-                run, self.kv, only=selection.keys, stop=stop, clock=clock, progress=self.progress
-            )
+            if retry_refused:
+                void_refusals(run)
+            state = run.state()
+            if not (retry_refused and state.completed):
+                self._write_round(run, open_round(run), clock, cap)
+            if retry_refused and state.refused:
+                self._write_round(run, open_round(run, retry_refused=True), clock, cap)
         finally:
             run.close()
+
+    def _write_round(
+        self, run: RunFolder, selection: Selection | None, clock: VirtualClock, cap: int | None
+    ) -> None:
+        if selection is None:
+            return
+        stop = StopSigns(run.path, clock=clock, deadline_s=None)
+        several = self.workers > 1 and selection.vectors is None
+        upload.run(
+            run,
+            self.vectors,
+            only=selection.vectors,
+            workers=self._several(run) if several else (),
+            quarantine_cap=cap,
+            stop=stop,
+            rules=SETTLE,
+            clock=clock,
+            progress=self.progress,
+        )
+        kv_index.run(
+            run, self.kv, only=selection.keys, stop=stop, clock=clock, progress=self.progress
+        )
 
     def _several(self, run: RunFolder) -> list[Uploader]:
         return [

@@ -1,0 +1,312 @@
+"""A refusal that is about the whole is never held against vectors, and refused ones can be retried.
+
+The codes here name no line of the upload: an unknown one, none at all, or the 413 of something in
+between.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from math import log2
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from migrate.adapters.snapshot_folder import Snapshot
+from migrate.core.api_codes import CODES, Concern
+from migrate.core.journal import Entry
+from migrate.core.model import VectorId
+from migrate.core.refusals import SUSPECTS_MAX
+from migrate.errors import QuarantineExceededError, TargetRefusedError
+from tests.faults.kept_databases import kept_databases
+from tests.migrate.stages.test_refused_uploads import (
+    IDS,
+    POINTS,
+    check_end,
+    former,
+    of_rows,
+    rows_sets,
+)
+from tests.migrate.stages.whole_run import WholeRun, all_ids, start_run, take_snapshot
+from tests.servers.refusing_target import KilledError, MemoryVectors
+
+UNNAMED = [(400, 49_999), (422, 49_999), (400, None), (413, None)]
+
+
+@pytest.fixture(scope="module")
+def taken(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    return take_snapshot(tmp_path_factory.mktemp("whole"), POINTS)
+
+
+def while_counting(first: int, end: int) -> Callable[[], bool]:
+    """True for the requests `first` .. `end` - 1, counted from 0."""
+    counter = itertools.count()
+    return lambda: first <= next(counter) < end
+
+
+@pytest.mark.fault("F05", "N16")
+@pytest.mark.parametrize(("status", "code"), UNNAMED)
+def test_a_target_that_refuses_all_stops_the_run_and_condemns_no_vector(
+    tmp_path: Path, status: int, code: int | None
+) -> None:
+    """It says so soon, with its own words, and the run goes on when it takes uploads again."""
+    taken = take_snapshot(tmp_path, 400)
+    vectors = MemoryVectors(bad=frozenset(all_ids(400)), status=status, code=code)
+    run = start_run(taken, vectors, vectors_per_upload=256)
+    for _ in range(3):
+        with pytest.raises(TargetRefusedError, match="no thanks") as stop:
+            run.migrate()
+        assert "q2v migrate" in stop.value.remedy
+        assert run.refused() == {}
+
+    assert len(vectors.uploads) <= log2(256) + 4 * (SUSPECTS_MAX + 2)
+    vectors.bad = frozenset()
+    run.migrate()
+    assert vectors.stored.keys() == set(all_ids(400))
+    assert run.refused() == {}
+
+
+@pytest.mark.fault("F05", "N16", "I1", "I5")
+@given(
+    first=st.integers(0, 12),
+    length=st.integers(1, 60),
+    per_upload=st.sampled_from([1, 3, 8, 40]),
+    code=st.sampled_from([49_999, None]),
+    workers=st.sampled_from([1, 3]),
+)
+@settings(max_examples=20)
+def test_a_while_of_refusals_costs_uploads_and_no_vector(  # noqa: PLR0917 - drawn
+    taken: Snapshot, first: int, length: int, per_upload: int, code: int | None, workers: int
+) -> None:
+    """Whenever the service begins to refuse everything, and for however long."""
+    vectors = MemoryVectors(refuses_all=while_counting(first, first + length), code_for_all=code)
+    run = start_run(taken, vectors, vectors_per_upload=per_upload)
+    run.workers = workers
+    for _ in range(length + 1):
+        try:
+            run.migrate()
+        except TargetRefusedError:
+            assert run.refused() == {}
+        else:
+            break
+
+    assert run.vectors.stored.keys() == set(IDS)
+    assert run.refused() == {}
+    assert run.kv.stored["_vector_count"].value == str(POINTS).encode()
+
+
+@pytest.mark.fault("F05", "N16", "I1", "I5")
+@given(bad=rows_sets(), case=st.sampled_from(UNNAMED))
+@settings(max_examples=15)
+def test_bad_vectors_are_found_under_a_code_that_names_no_line(
+    taken: Snapshot, bad: frozenset[int], case: tuple[int, int | None]
+) -> None:
+    """On evidence, or else when the operator says that they may stay behind: never another one."""
+    status, code = case
+    run = start_run(taken, MemoryVectors(bad=of_rows(bad), status=status, code=code))
+    try:
+        run.migrate()
+    except TargetRefusedError:
+        assert set(run.refused().values()) <= of_rows(bad)
+        opened = run.open()
+        opened.waive(["refused"])
+        opened.close()
+        run.migrate()
+
+    assert set(run.refused().values()) == of_rows(bad)
+    assert set(run.vectors.stored) == set(IDS) - of_rows(bad)
+
+
+@pytest.mark.fault("F05", "N16")
+@pytest.mark.parametrize("rows", [{0}, {7}, {39}, {32}, {0, 39}, {8, 9, 10}])
+def test_a_few_bad_vectors_among_good_ones_need_no_decision(
+    taken: Snapshot, rows: set[int]
+) -> None:
+    run = start_run(taken, MemoryVectors(bad=of_rows(rows), code=49_999))
+    run.migrate()
+
+    check_end(run, of_rows(rows))
+
+
+@pytest.mark.fault("F05", "N16")
+@pytest.mark.parametrize(
+    "code", [code for code, known in CODES.items() if known.concern is not Concern.CONTENT]
+)
+def test_codes_about_the_whole_are_never_searched(taken: Snapshot, code: int) -> None:
+    vectors = MemoryVectors(refuses_all=lambda: True, code_for_all=code)
+    run = start_run(taken, vectors)
+    with pytest.raises(TargetRefusedError):
+        run.migrate()
+
+    assert len(vectors.uploads) == 1
+    vectors.refuses_all = lambda: False
+    run.migrate()
+    check_end(run, frozenset())
+
+
+@pytest.mark.fault("F05", "N16", "I1", "I5", "I7")
+@given(bad=rows_sets(), again=rows_sets())
+@settings(max_examples=6)
+def test_refused_vectors_are_taken_on_a_retry(
+    taken: Snapshot, bad: frozenset[int], again: frozenset[int]
+) -> None:
+    """All or some of them: what is refused again stays behind, and everything else adds up."""
+    run = start_run(taken, MemoryVectors(bad=of_rows(bad)))
+    run.migrate()
+    uploads = len(run.vectors.uploads)
+    run.vectors.bad = of_rows(again)
+    run.migrate(retry_refused=True)
+
+    left = of_rows(bad & again)
+    check_end(run, left)
+    sent = {vector_id for one in run.vectors.uploads[uploads:] for vector_id in one.ids}
+    assert sent == of_rows(bad)
+    run.vectors.bad = frozenset()
+    run.migrate(retry_refused=True)
+    assert run.vectors.stored.keys() == set(IDS)
+    assert run.kv.stored["_vector_count"].value == str(POINTS).encode()
+    report = run.roll_back()
+    assert (run.vectors.stored, run.kv.stored, report.conflicts) == ({}, {}, [])
+
+
+@pytest.mark.fault("F05", "N16", "I7", "B03")
+def test_a_retry_over_former_content_counts_once_and_rolls_back(taken: Snapshot) -> None:
+    bad = of_rows({4, 11})
+    before = {one: former(one) for one in (IDS[4], IDS[5], VectorId("foreign"))}
+    run = start_run(taken, MemoryVectors(bad=bad, stored=dict(before)), into_non_empty=True)
+    run.migrate()
+    assert run.kv.stored["_vector_count"].value == str(POINTS).encode()
+    run.vectors.bad = of_rows({11})
+    run.migrate(retry_refused=True)
+
+    assert run.kv.stored["_vector_count"].value == str(POINTS - 1 + 1).encode()
+    assert run.reconcile().verdict == "equal"
+    run.vectors.bad = frozenset()
+    run.migrate(retry_refused=True)
+    assert run.kv.stored["_vector_count"].value == str(POINTS + 1).encode()
+    assert run.reconcile().verdict == "equal"
+    run.roll_back()
+    assert run.vectors.stored.keys() == before.keys()
+    assert all(run.vectors.stored[one].metadata == {"a": 1} for one in before)
+    assert run.kv.stored == {}
+
+
+@pytest.mark.fault("F05", "I7")
+def test_a_vector_that_a_repair_lost_is_counted_right_after_its_retry(taken: Snapshot) -> None:
+    """It was taken, lost, refused in the repair, and is taken again."""
+    run = start_run(taken, MemoryVectors())
+    run.migrate()
+    lost = IDS[7]
+    del run.vectors.stored[lost]
+    run.vectors.bad = frozenset({lost})
+    assert run.reconcile().drift["missing"] == 1
+    run.migrate()
+    check_end(run, frozenset({lost}))
+    run.vectors.bad = frozenset()
+    run.migrate(retry_refused=True)
+
+    check_end(run, frozenset())
+    report = run.roll_back()
+    assert (run.vectors.stored, run.kv.stored, report.conflicts) == ({}, {}, [])
+
+
+@pytest.mark.fault("F05")
+def test_a_retry_without_refusals_sends_nothing(taken: Snapshot) -> None:
+    run = start_run(taken, MemoryVectors())
+    run.migrate()
+    sent, entries = len(run.vectors.uploads), len(run.open().journal.entries)
+    run.migrate(retry_refused=True)
+
+    assert (len(run.vectors.uploads), len(run.open().journal.entries)) == (sent, entries)
+
+
+@pytest.mark.fault("F05", "N16", "D04")
+@pytest.mark.parametrize("way", ["retry", "more may stay behind", "roll back"])
+def test_each_way_out_of_too_many_refusals_leads_on(taken: Snapshot, way: str) -> None:
+    """Those that the message names."""
+    bad = of_rows(set(range(20, 26)))
+    run = start_run(taken, MemoryVectors(bad=bad), cap=3)
+    with pytest.raises(QuarantineExceededError):
+        run.migrate()
+    with pytest.raises(QuarantineExceededError) as stop:
+        run.migrate()
+    if way == "retry":
+        assert "--retry-refused" in stop.value.remedy
+        run.vectors.bad = frozenset()
+        run.migrate(retry_refused=True)
+        check_end(run, frozenset())
+    elif way == "more may stay behind":
+        assert "--max-quarantine 4" in stop.value.remedy
+        with pytest.raises(QuarantineExceededError):
+            run.migrate(cap=4)
+        run.migrate(cap=6)
+        check_end(run, bad)
+    else:
+        assert "rollback --execute" in stop.value.remedy
+        run.roll_back()
+        assert (run.vectors.stored, run.kv.stored) == ({}, {})
+
+
+def _kill_number(kill_at: int) -> Callable[[Entry | None], None]:
+    counter = itertools.count()
+
+    def seam(entry: Entry | None) -> None:
+        if next(counter) == kill_at:
+            raise KilledError
+
+    return seam
+
+
+def _kills(taken: Snapshot, stop_early: int | None) -> Iterator[WholeRun]:
+    """A run with refused vectors, killed at every append and request of its retry, one by one."""
+    for kill_at in itertools.count():
+        run = start_run(taken, MemoryVectors(bad=of_rows({3, 5, 6})), cap=stop_early)
+        try:
+            run.migrate()
+        except QuarantineExceededError:
+            assert stop_early is not None
+        run.vectors.bad = of_rows({5})
+        seam = _kill_number(kill_at)
+        run.vectors.before = run.vectors.after = lambda: seam(None)  # noqa: B023 - in this turn
+        try:
+            run.migrate(seam, retry_refused=True)
+        except KilledError:
+            run.vectors.before = run.vectors.after = lambda: None
+            yield run
+        else:
+            return
+
+
+@pytest.mark.fault("F05", "G01", "I2", "I3", "I5", "I7", "U01")
+@pytest.mark.parametrize("stop_early", [None, 1], ids=["after the run", "in its first round"])
+def test_a_kill_at_any_moment_of_a_retry_changes_nothing_of_its_end(
+    tmp_path: Path, stop_early: int | None
+) -> None:
+    taken = take_snapshot(tmp_path, 8)
+    with kept_databases():
+        runs = enumerate(_kills(taken, stop_early), start=1)
+        assert sum(_check_after_kill(run, count, stop_early) for count, run in runs) > 10
+
+
+def _check_after_kill(run: WholeRun, count: int, stop_early: int | None) -> int:
+    """In turns: roll back, go on, or begin the retry again; returns 1."""
+    if count % 3 == 0:
+        run.roll_back()
+        assert (run.vectors.stored, run.kv.stored) == ({}, {})
+        return 1
+    uploads = len(run.vectors.uploads)
+    if count % 3 == 1:
+        with suppress(QuarantineExceededError):  # the kill came before the retry was noted
+            run.migrate()
+    run.migrate(retry_refused=True)
+
+    ids = set(all_ids(8)) - of_rows({5})
+    assert set(run.vectors.stored) == ids
+    assert run.refused() == {5: IDS[5]}
+    assert run.kv.stored["_vector_count"].value == str(len(ids)).encode()
+    sent = [vector for one in run.vectors.uploads[uploads:] for vector in one.ids if one.taken]
+    assert set(sent) <= of_rows({3, 6}) | (ids if stop_early else set())
+    assert len(sent) == len(set(sent))
+    return 1
