@@ -143,8 +143,8 @@ OF_THE_MOVE = (
         name="account-in-messages",
         effect="an error text that goes into a ticket names the account",
         file=f"{ADAPTERS}/http.py",
-        old="self._secrets = (token, account_id)",
-        new="self._secrets = (token,)",
+        old="self._errors = AnswerErrors((token, account_id))",
+        new="self._errors = AnswerErrors((token,))",
         test=f"{TESTS}/adapters/test_http.py::test_neither_token_nor_account_gets_into_a_message",
     ),
 )

@@ -4,15 +4,17 @@ from tests.faults.canary import Canary, code
 
 STAGES, CORE, ADAPTERS = "migrate/stages", "migrate/core", "migrate/adapters"
 TESTS = "tests/migrate"
+SEND_ONCE = '"""Send once and journal the answer; False when the target refused these bytes."""'
 
 NAMED = (
     Canary(
         name="ack-before-answer",
         effect="a kill between ack and answer: vectors that never arrived count as moved",
         file=f"{STAGES}/sending.py",
-        old=code(2, "try:", "    accepted = worker.send()"),
+        old=code(2, SEND_ONCE, "try:", "    accepted = worker.send()"),
         new=code(
             2,
+            SEND_ONCE,
             "try:",
             "    answer = {'mutation_id': None, 'server_date': None}",
             "    self._run.journal.append({**self._entry(Kind.ACK, ordinal), **answer})",
@@ -57,8 +59,8 @@ NAMED = (
         name="success-false-accepted",
         effect="HTTP 200 with success: false counts as taken: an upload is lost without a word",
         file=f"{CORE}/retry.py",
-        old=code(1, "if envelope.success is not True:"),
-        new=code(1, "if envelope.success is None:"),
+        old="if envelope is not None and envelope.success is True and not envelope.errors:",
+        new="if envelope is not None and envelope.success is not None and not envelope.errors:",
         test=f"{TESTS}/core/test_retry.py::test_codes_decide_before_statuses",
     ),
     Canary(
