@@ -17,6 +17,11 @@ export PYTHONUNBUFFERED :=
 export TMPDIR := $(CURDIR)/build/tmp
 $(shell mkdir -p $(TMPDIR))
 
+# make ends with 2 whatever the exit code of the command was; that one is said in words.
+define q2v
+$(BIN)/q2v $(1) $(ARGS) || { code=$$?; $(BIN)/python -m q2v.exit_code $$code; exit $$code; }
+endef
+
 .PHONY: bench-full clients help setup rehearse test check plan snapshot migrate reconcile rollback bench faults audit clean fmt lint types docs-check lock
 
 help: ## show the targets
@@ -44,7 +49,7 @@ $(WRANGLER): $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
 setup: $(SETUP) ## install everything into .venv
 
 rehearse: $(SETUP) ## the whole move, into a local stand-in: move, prove, roll back, move again
-	@$(BIN)/q2v rehearse $(ARGS)
+	@$(call q2v,rehearse)
 
 test: $(SETUP) $(WRANGLER) ## the test suite; T=path K=pattern for a part of it
 	@$(BIN)/python -m pytest $(if $(T),$(T),tests) $(if $(K),-k '$(K)') -q -n 6 --dist worksteal
@@ -69,19 +74,19 @@ fmt: $(SETUP) ## format and fix
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 plan: $(SETUP) ## read both sides, write nothing: what would move, what cannot, how long
-	@$(BIN)/q2v plan $(ARGS)
+	@$(call q2v,plan)
 
 snapshot: $(SETUP) ## the configured collection into sealed Parquet
-	@$(BIN)/q2v snapshot $(ARGS)
+	@$(call q2v,snapshot)
 
 migrate: $(SETUP) ## the newest snapshot into the configured target
-	@$(BIN)/q2v migrate $(ARGS)
+	@$(call q2v,migrate)
 
 reconcile: $(SETUP) ## compare source, snapshot and target; writes to neither store
-	@$(BIN)/q2v reconcile $(ARGS)
+	@$(call q2v,reconcile)
 
 rollback: $(SETUP) ## show what a rollback would undo; ARGS=--execute does it
-	@$(BIN)/q2v rollback $(ARGS)
+	@$(call q2v,rollback)
 
 bench: $(SETUP) ## speed and size against their floors, in one table (about five minutes)
 	@$(BIN)/python -m benchmarks.run $(ARGS)

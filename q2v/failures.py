@@ -19,6 +19,7 @@ from q2v.signals import Stopped
 from q2v.terminal import escape_lines, escape_terminal, write_text
 
 CRASH_LOGS_MAX = 1_000
+_CRASH_LOG = "q2v-crash-{}.log"
 _DISK_REMEDIES = {
     errno.ENOSPC: "free some disk space, then run the same command again",
     errno.EROFS: "the file system is read-only: use another --dir",
@@ -121,13 +122,19 @@ def write_crash_log(folder: Path, text: str) -> Path | None:
     try:
         make_folder(folder)
         for counter in range(1, CRASH_LOGS_MAX + 1):
-            path = folder / f"q2v-crash-{counter}.log"
+            path = folder / _CRASH_LOG.format(counter)
             with suppress(FileExistsError), open_new(path) as file:
                 file.write(text.encode("utf-8", "backslashreplace"))
                 return path
     except (MigrationError, OSError):
         return None
     return None
+
+
+def is_crash_log(name: str) -> bool:
+    """Whether a file of this name is a crash log."""
+    head, tail = _CRASH_LOG.split("{}")
+    return name.startswith(head) and name.endswith(tail)
 
 
 def tell(failure: Failure, invocation: Invocation, *, as_json: bool) -> None:

@@ -38,16 +38,23 @@ def _remember_folder(context: click.Context, parameter: click.Parameter, folder:
 
 def folder_option(command: Command) -> Command:
     """`--dir`, given to the command as `folder`."""
+    return own_folder_option("--dir", DEFAULT_FOLDER, "Folder of the snapshots and their runs.")(
+        command
+    )
+
+
+def own_folder_option(flag: str, default: Path, doc: str) -> Callable[[Command], Command]:
+    """A folder of its own for a command, given to it as `folder`; its crash log goes there too."""
     return click.option(
-        "--dir",
+        flag,
         "folder",
-        type=click.Path(path_type=Path),
-        default=DEFAULT_FOLDER,
+        type=click.Path(file_okay=False, path_type=Path),
+        default=default,
         show_default=True,
         is_eager=True,  # a crash log has to find its folder whatever else is wrong
         callback=_remember_folder,
-        help="Folder of the snapshots and their runs.",
-    )(command)
+        help=doc,
+    )
 
 
 def json_option(command: Command) -> Command:

@@ -257,7 +257,7 @@ def _pace_note(result: PlanResult, settings: Settings) -> str:
     return (
         f"note: minutes at {result.figures.request_s:.2f} s a request ({origin}), a line of "
         f"{LINE_MBIT_PER_S} Mbit/s, and {settings.limits.requests_per_5min} requests in any five "
-        "minutes: those leave at once, the next when they are five minutes old"
+        "minutes: those are sent at once, the next when they are five minutes old"
     )
 
 

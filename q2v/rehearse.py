@@ -9,7 +9,7 @@ import click
 
 from migrate.errors import ExitCode, MigrationError, UsageError
 from q2v import wiring
-from q2v.options import json_option, refuse_flags, settings_options
+from q2v.options import json_option, own_folder_option, refuse_flags, settings_options
 from q2v.progress import open_progress
 from q2v.reads import READS
 from q2v.render import format_duration, render, write_line
@@ -30,13 +30,10 @@ CORPUS_HAS_ITS_OWN = [
 @click.option(
     "--live", is_flag=True, help="Rehearse the configured Qdrant collection, reading only."
 )
-@click.option(
+@own_folder_option(
     "--dir",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("rehearsal"),
-    show_default=True,
-    help="Folder of the rehearsal; a former rehearsal in it is removed.",
+    Path("rehearsal"),
+    "Folder of the rehearsal; a former rehearsal in it is removed.",
 )
 @click.option(
     "--chunks",

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from migrate.errors import UsageError
+from q2v.options import own_folder_option
 from sandbox.app import ACCOUNT_ID, API_TOKEN
 from sandbox.bad_days import BAD_DAYS
 from sandbox.database import StateFolderError
@@ -14,13 +15,7 @@ from sandbox.server import serve
 
 @click.command("sandbox")
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, help="0 picks a free one.")
-@click.option(
-    "--state",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("rehearsal/sandbox"),
-    show_default=True,
-    help="Folder of its data; kept between starts.",
-)
+@own_folder_option("--state", Path("rehearsal/sandbox"), "Folder of its data; kept between starts.")
 @click.option("--account-id", default=ACCOUNT_ID, show_default=True)
 @click.option("--token", default=API_TOKEN, show_default=True, help="Any; it guards nothing real.")
 @click.option("--profile", type=click.Choice(sorted(PROFILES)), default="strict", show_default=True)
@@ -44,7 +39,7 @@ from sandbox.server import serve
 def command(
     *,
     port: int,
-    state: Path,
+    folder: Path,
     account_id: str,
     token: str,
     profile: str,
@@ -58,7 +53,7 @@ def command(
     """
     try:
         serve(
-            state,
+            folder,
             profile=with_budget(PROFILES[profile], requests_per_5min),
             account_id=account_id,
             api_token=token,

@@ -144,7 +144,7 @@ class RequestWindow:
         if len(self.requests) >= self.requests_max:
             oldest = self.requests[len(self.requests) - self.requests_max]
             seconds = REQUEST_WINDOW_S - (now_s - oldest) + ROUNDING_S
-            reason = f"{len(self.requests)} requests left in the last {REQUEST_WINDOW_S} s"
+            reason = f"{len(self.requests)} requests sent in the last {REQUEST_WINDOW_S} s"
             waits.append(Wait(seconds, reason))
         return max(waits, key=lambda wait: wait.seconds, default=GO)
 
@@ -180,7 +180,7 @@ class RequestWindow:
             return Wait(remaining_s, "the service blocked the account", blocked=True)
         if self._left(rule) > 0:
             return GO
-        return Wait(remaining_s, "the service says that the account has no requests left")
+        return Wait(remaining_s, "the service says that the account may send no further request")
 
     def _left(self, rule: Record) -> int:
         # A request stamped at the same instant may be the one that was answered; not counting

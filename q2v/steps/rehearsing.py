@@ -29,6 +29,7 @@ from migrate.ports import Progress
 from migrate.stages import snapshot as snapshot_stage
 from migrate.stages.mapped import MappedRows
 from q2v import wiring
+from q2v.failures import is_crash_log
 from q2v.render import format_bytes, format_count
 from q2v.secret import SecretPlace
 from q2v.settings import Settings
@@ -70,8 +71,10 @@ SETTLED_S = 1.0  # after this long every read shows what was written
 
 def prepare_folder(folder: Path) -> None:
     """An empty folder; a former rehearsal's is removed, anybody else's is refused."""
-    if folder_names(folder):
-        if not is_file(folder / MARKER):
+    names = folder_names(folder)
+    if names:
+        # A rehearsal that failed before its marker was written has left its crash log alone.
+        if not is_file(folder / MARKER) and not all(map(is_crash_log, names)):
             raise UsageError(
                 f"{folder} holds something else than a rehearsal",
                 remedy="name an empty folder with --dir",

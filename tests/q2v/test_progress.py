@@ -97,7 +97,7 @@ def test_the_time_in_which_the_limiter_holds_us_back_is_no_pace_but_comes_on_top
     assert stream.getvalue().splitlines() == [
         "reading back: 360 vectors",
         "reading back: 120 of 360 vectors (33%), 2.0 vectors/s, about 10 min left",
-        "waiting 240 s, until 00:21:40 UTC: 6 requests left in the last 300 s",
+        "waiting 240 s, until 00:21:40 UTC: 6 requests sent in the last 300 s",
         "reading back: 120 of 360 vectors (33%), 2.0 vectors/s, about 9 min left",
         "reading back: 120 of 360 vectors (33%), 2.0 vectors/s, about 8 min left",
         "reading back: 120 of 360 vectors (33%), 2.0 vectors/s, about 7 min left",

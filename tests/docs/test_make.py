@@ -1,0 +1,66 @@
+"""`make X` does what `q2v X` does, and says the exit code that make itself cannot give."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from migrate.errors import ExitCode
+from q2v.exit_code import explain_exit_code
+
+ROOT = Path(__file__).parents[2]
+TARGETS = ("rehearse", "plan", "snapshot", "migrate", "reconcile", "rollback")
+
+
+def make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run make with the programs of a folder in the place of those in .venv/bin."""
+    return subprocess.run(  # noqa: S603 - our own Makefile
+        ["make", "--no-print-directory", "-o", ".venv/.installed", f"BIN={folder}", *words],  # noqa: S607
+        cwd=ROOT,
+        env={**os.environ, "MAKEFLAGS": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def programs(folder: Path, script: str) -> Path:
+    """A folder with this `q2v`, and the Python that runs the tests."""
+    folder.mkdir()
+    (folder / "python").symlink_to(sys.executable)
+    program = folder / "q2v"
+    program.write_text(f"#!/bin/bash\n{script}\n")
+    program.chmod(0o755)
+    return folder
+
+
+@pytest.mark.fault("F15")
+@pytest.mark.parametrize("code", [each for each in ExitCode if each] + [137])
+def test_make_says_the_exit_code_in_words(code: int, tmp_path: Path) -> None:
+    done = make(programs(tmp_path / "bin", f"exit {int(code)}"), "reconcile")
+
+    assert done.returncode == 2, "as make ends for any failure"
+    assert explain_exit_code(code) in done.stderr
+    assert f"exit code {int(code)}: " in done.stderr
+
+
+@pytest.mark.fault("F15")
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_target_passes_its_arguments_on_and_is_quiet_on_success(
+    target: str, tmp_path: Path
+) -> None:
+    done = make(programs(tmp_path / "bin", 'printf "%s|" "$@"'), target, "ARGS=--dir 'a b' --json")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{target}|--dir|a b|--json|"
+
+
+@pytest.mark.fault("F15")
+def test_the_runbook_says_which_exit_code_make_gives() -> None:
+    text = (ROOT / "RUNBOOK.md").read_text(encoding="utf-8")
+
+    assert re.search(r"make ends\s+with 2 for every failure", text)
+    assert '`make X ARGS="..."` and `.venv/bin/q2v X ...` are the same' not in text
