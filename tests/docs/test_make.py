@@ -54,7 +54,8 @@ def test_a_target_passes_its_arguments_on_and_is_quiet_on_success(
 ) -> None:
     done = make(programs(tmp_path / "bin", 'printf "%s|" "$@"'), target, "ARGS=--dir 'a b' --json")
 
-    assert (done.returncode, done.stderr) == (0, "")
+    said = [line for line in done.stderr.splitlines() if not line.startswith("make: Warning")]
+    assert (done.returncode, said) == (0, []), "a clock that jumped is make's own business"
     assert done.stdout == f"{target}|--dir|a b|--json|"
 
 
@@ -62,5 +63,5 @@ def test_a_target_passes_its_arguments_on_and_is_quiet_on_success(
 def test_the_runbook_says_which_exit_code_make_gives() -> None:
     text = (ROOT / "RUNBOOK.md").read_text(encoding="utf-8")
 
-    assert re.search(r"make ends\s+with 2 for every failure", text)
+    assert re.search(r"through\s+make every failure is exit 2", text)
     assert '`make X ARGS="..."` and `.venv/bin/q2v X ...` are the same' not in text
