@@ -63,5 +63,5 @@ def test_a_target_passes_its_arguments_on_and_is_quiet_on_success(
 def test_the_runbook_says_which_exit_code_make_gives() -> None:
     text = (ROOT / "RUNBOOK.md").read_text(encoding="utf-8")
 
-    assert re.search(r"through\s+make every failure is exit 2", text)
+    assert re.search(r"every\s+failure of `make X` is exit 2", text)
     assert '`make X ARGS="..."` and `.venv/bin/q2v X ...` are the same' not in text
