@@ -1,6 +1,6 @@
 """What the stages need from the outside world; `adapters/` provides it, the tests swap it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from migrate.core.model import (
@@ -125,6 +125,14 @@ class VectorTarget(Protocol):
 
     def delete(self, ids: Sequence[VectorId]) -> Accepted:
         """Remove at most 100 ids; ids that do not exist are no error."""
+
+    def find(
+        self, values: Sequence[float], where: Mapping[str, str | float | bool], *, limit: int
+    ) -> list[VectorId]:
+        """At most `limit` (100) ids of the vectors nearest to `values` whose properties are these.
+
+        Only what metadata indexes hold is found; a read may be stale. No order is promised.
+        """
 
     def fetch(self, ids: Sequence[VectorId]) -> dict[VectorId, Vector]:
         """The visible records among at most 20 distinct ids; the absent ones are left out."""

@@ -7,6 +7,7 @@ import click
 
 from migrate.adapters.folder_lock import FolderLock
 from migrate.adapters.id_files import read_ids
+from migrate.core.kv_entries import COUNTER_MEANING
 from migrate.errors import UsageError
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options, yes_option
@@ -177,7 +178,7 @@ def show(
             ("acknowledged", report.acknowledged),
             ("quarantined", quarantined),
             ("KV entries", report.kv_entries),
-            ("counter", report.counter),
+            ("counter", f"{report.counter:,} ({COUNTER_MEANING})"),
             ("requests", report.requests),
             ("uploads refused", report.refused_uploads),
             ("round", report.round),

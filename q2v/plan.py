@@ -11,6 +11,7 @@ import click
 from migrate.adapters.folder_lock import FolderLock
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.estimate import LINE_MBIT_PER_S, LONG_ROLLBACK, Estimate, is_long_rollback
+from migrate.core.kv_entries import COUNTER_MEANING
 from migrate.core.limits import PRICES_AS_OF
 from migrate.errors import MigrationError
 from migrate.stages.plan import PlanFindings
@@ -119,6 +120,7 @@ def _find_failure(
     try:
         findings.check_quarantine()
         findings.check_counter_key(settings.kv.counter_key)
+        planning.check_property_types(findings, settings)
         planning.check_window(figures, settings)
     except MigrationError as failure:
         return failure
@@ -133,7 +135,7 @@ def show(
     last = [] if following is None else following.notes()
     render(
         {**document(result, settings), **members},
-        rows(result),
+        rows(result, settings),
         as_json=as_json,
         notes=[] if as_json else [*notes(result, settings), *last],
     )
@@ -163,6 +165,7 @@ def document(result: PlanResult, settings: Settings) -> dict[str, object]:
         "changes": findings.changes,
         "files_with_gaps": findings.files_with_gaps,
         "long_indexed": findings.long_indexed,
+        "metadata_types": {one.name: one.found for one in findings.property_types},
         "hash_mismatches": findings.hash_mismatches,
         "counter_file": findings.counter_file,
         "values": asdict(result.values),
@@ -174,7 +177,7 @@ def document(result: PlanResult, settings: Settings) -> dict[str, object]:
     }
 
 
-def rows(result: PlanResult) -> list[tuple[str, Cell]]:
+def rows(result: PlanResult, settings: Settings) -> list[tuple[str, Cell]]:
     """The figures for people."""
     findings, figures, values = result.findings, result.figures, result.values
     reduction = (
@@ -189,7 +192,10 @@ def rows(result: PlanResult) -> list[tuple[str, Cell]]:
         ("vectors that move", findings.vectors),
         ("files (KV entries)", findings.files),
         ("dimensions", f"{reduction}, {values.metric}"),
+        (f"counter ({settings.kv.counter_key})", f"will hold the number of {COUNTER_MEANING}"),
     ]
+    if result.target is not None and result.target.kv_namespace is not None:
+        cells.append(("KV namespace", result.target.kv_namespace.in_words()))
     cells += [(f"quarantined: {reason}", n) for reason, n in findings.quarantined.items()]
     cells += [(f"changed: {change}", n) for change, n in findings.changes.items()]
     return [
@@ -275,6 +281,12 @@ def _finding_notes(findings: PlanFindings) -> list[str]:
             f"note: {count} values of '{name}' are longer than 64 bytes: "
             "filters see their first 64 bytes"
         )
+    lines += [
+        f"note: a filter on '{one.name}' finds {one.fitting:,} of {findings.vectors:,} vectors: "
+        f"its metadata index holds values of type {one.declared}, the vectors hold {one.in_words()}"
+        for one in findings.property_types
+        if one.fitting < findings.vectors
+    ]
     if findings.hash_mismatches:
         lines.append(
             f"note: {findings.hash_mismatches} vectors move with a hash that is not the one of "

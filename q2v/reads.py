@@ -40,6 +40,7 @@ _MAPPING = (
 _PLANNING = (
     *_SHAPE,
     *_MAPPING,
+    "target.kv_jurisdiction",
     "target.metadata_indexes",
     "limits.vectors_per_upload",
     "limits.body_bytes",
@@ -56,6 +57,7 @@ READS: dict[str, tuple[str, ...]] = {
         *SOURCE,
         *_TARGET,
         *_SHAPE,
+        "target.kv_jurisdiction",
         "target.metadata_indexes",
         "limits.settle_timeout_s",
         "limits.poll_s",
@@ -73,6 +75,7 @@ READS: dict[str, tuple[str, ...]] = {
     "reconcile": (
         *SOURCE,
         *_TARGET,
+        "target.metadata_indexes",
         "limits.content_full_max",
         "limits.content_sample",
         "limits.poll_s",

@@ -8,6 +8,7 @@ import click
 
 import reconcile.run as reconcile_run
 from migrate.adapters.folder_lock import FolderLock
+from migrate.core.kv_entries import COUNTER_MEANING
 from q2v import wiring
 from q2v.options import folder_option, json_option, refuse_flags, settings_options
 from q2v.progress import open_progress
@@ -86,7 +87,7 @@ def command(
             source,
             target.vectors,
             target.kv,
-            wiring.reconcile_rules(settings, full=full, seed=seed),
+            wiring.reconcile_rules(settings, opened.plan, full=full, seed=seed),
             fresh=fresh,
             clock=clock,
             progress=progress,
@@ -119,8 +120,10 @@ def show(report: ReconcileReport, route: Route, following: Following, *, as_json
     if report.abandoned:
         cells.append(("never finished", ", ".join(report.abandoned)))
     cells += [(f"count: {name}", count) for name, count in report.counts.items()]
+    cells.append(("what kv_counter counts", COUNTER_MEANING))
     cells += [(f"drift: {name}", count) for name, count in report.drift.items() if count]
     cells += [("report", str(document["html"])), ("rollback manifest", report.rollback_manifest)]
+    cells += [("metadata index", one.in_words()) for one in report.metadata_indexes or ()]
     lines = [f"differs: {line}" for line in named_lines(report.differs)[:LINES_MAX]]
     if len(report.differs) > LINES_MAX:
         lines.append(f"differs: and {len(report.differs) - LINES_MAX} more")

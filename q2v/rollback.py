@@ -10,6 +10,7 @@ import click
 from migrate.adapters.folder_lock import FolderLock
 from migrate.adapters.id_files import read_ids
 from migrate.core.estimate import LONG_ROLLBACK, is_long_rollback
+from migrate.core.kv_entries import COUNTER_MEANING
 from migrate.core.next_step import Situation
 from migrate.errors import ExitCode, UsageError
 from q2v import wiring
@@ -24,7 +25,7 @@ from q2v.steps.route import Route, planned_target, route_from_snapshot
 from q2v.steps.same_target import check_named_target, check_same_target
 from reconcile import rollback as undo
 from reconcile.naming import first_named, named_lines
-from reconcile.rollback_manifest import build_manifest
+from reconcile.rollback_manifest import RollbackManifest, build_manifest
 from reconcile.undo_report import RollbackReport
 
 
@@ -99,7 +100,7 @@ def command(
         route = route_from_snapshot(opened.snapshot, planned_target(opened), clock)
         following = following_run(opened, settings)
         undo_argv = typed_again(opened, Situation.ROLLING_BACK, settings)
-    show(report, route, following, undo_argv, not_compared, as_json=as_json)
+    show(report, route, following, undo_argv, not_compared, manifest=manifest, as_json=as_json)
     ctx.exit(ExitCode.DRIFT if report.conflicts else ExitCode.DONE)
 
 
@@ -128,6 +129,7 @@ def show(
     undo_argv: tuple[str, ...],
     not_compared: tuple[str, ...],
     *,
+    manifest: RollbackManifest,
     as_json: bool,
 ) -> None:
     """The report as JSON or as lines."""
@@ -144,6 +146,8 @@ def show(
         ("later writes left", report.later_writes if report.executed else None),
         ("manifest", report.manifest),
     ]
+    former = "absent" if manifest.counter_former is None else manifest.counter_former
+    cells.append((f"counter ({manifest.counter_key})", f"{former} before ({COUNTER_MEANING})"))
     notes = [""]
     if report.already_done:
         notes.append("this run has been rolled back before; nothing was sent")

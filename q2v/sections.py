@@ -131,6 +131,13 @@ class TargetSettings:
         form=NAME_FORM,
         fits=is_plain_name,
     )
+    kv_jurisdiction: Literal["eu", "us", "fedramp"] | None = declare(
+        None,
+        "Where the KV namespaces are stored that provision creates; it never changes afterwards, "
+        "and a namespace of another jurisdiction is refused.",
+        flag="--kv-jurisdiction",
+        unset="anywhere",
+    )
     metadata_indexes: tuple[str, ...] = declare(
         ("file_id:string",),
         "Metadata indexes, created before the first upload.",

@@ -9,9 +9,11 @@ from migrate.adapters.bounded import read_json_object
 from migrate.adapters.run_folder import REPORT_BYTES_MAX, RunFolder, report_folders
 from migrate.adapters.snapshot_folder import sealed_folders, unsealed_folders
 from migrate.core.journal import RunState
+from migrate.core.kv_entries import COUNTER_MEANING
 from migrate.core.manifest import damaged
 from migrate.errors import UsageError
 from migrate.stages.drift_report import REPORT
+from migrate.stages.kv_index import counter_value
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options
 from q2v.reads import READS
@@ -48,6 +50,7 @@ def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings
     pending = opened.vectors - acknowledged
     quarantined, refused = opened.quarantined_counts(), refused_points(opened)
     route = route_from_snapshot(opened.snapshot, planned_target(opened), wiring.system_clock())
+    counter = None if state.pre_images is None else counter_value(opened)
     document: dict[str, object] = {
         "run_id": opened.plan.run_id,
         "path": str(opened.path),
@@ -60,6 +63,7 @@ def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings
         "quarantined": quarantined,
         "refused": refused,
         "in_doubt": _in_doubt(state),
+        "counter": counter,
         "verdict": verdict,
         **following.document(),
     }
@@ -73,6 +77,7 @@ def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings
         ("acknowledged", acknowledged),
         ("quarantined", sum(quarantined.values())),
         ("uploads in doubt", _in_doubt(state)),
+        ("counter when complete", _counter(counter)),
         ("newest verdict", verdict),
     ]
     notes = [*refusal_notes(refused), *following.notes()]
@@ -101,6 +106,11 @@ def _show_without_run(folder: Path, following: Following, *, as_json: bool) -> N
             *following.notes(),
         ],
     )
+
+
+def _counter(counter: int | None) -> str:
+    """The number that the run writes; it depends on what the target held before."""
+    return "not known yet" if counter is None else f"{counter:,} ({COUNTER_MEANING})"
 
 
 def _in_doubt(state: RunState) -> int:

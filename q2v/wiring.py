@@ -20,13 +20,13 @@ from migrate.adapters.vectorize_target import VectorizeTarget
 from migrate.core.base_url import BaseUrl, parse_base_url
 from migrate.core.credentials import source_key_notes, target_token_notes
 from migrate.core.mapping import MappingRules
-from migrate.core.run_plan import WriteRules
+from migrate.core.run_plan import RunPlan, WriteRules
 from migrate.core.seal_key import SealKey
 from migrate.errors import UsageError
 from migrate.ports import Clock, PointSource, Progress
 from migrate.stages.settle import SettleRules
 from q2v.secret import load_secret
-from q2v.settings import Settings, check_required
+from q2v.settings import Layer, Settings, check_required
 from reconcile.reading import ReconcileRules
 from reconcile.undo_report import UndoRules
 
@@ -266,6 +266,19 @@ def write_rules(settings: Settings) -> WriteRules:
     )
 
 
+def wanted_indexes(plan: RunPlan, settings: Settings) -> dict[str, str]:
+    """The metadata indexes that filters on a run's vectors may use: property -> type.
+
+    Those of the plan, and those that the settings name since then. The default of the setting
+    adds nothing to a plan that says which ones there were.
+    """
+    named = settings.target.metadata_index_types
+    if plan.metadata_indexes is None:
+        return named
+    chosen = settings.origin("target.metadata_indexes").layer is not Layer.DEFAULT
+    return (named if chosen else {}) | plan.metadata_indexes
+
+
 def settle_rules(settings: Settings) -> SettleRules:
     """How long to wait for processed writes."""
     return SettleRules(timeout_s=settings.limits.settle_timeout_s, poll_s=settings.limits.poll_s)
@@ -281,7 +294,7 @@ def undo_rules(settings: Settings) -> UndoRules:
     )
 
 
-def reconcile_rules(settings: Settings, *, full: bool, seed: int) -> ReconcileRules:
+def reconcile_rules(settings: Settings, plan: RunPlan, *, full: bool, seed: int) -> ReconcileRules:
     """How much reconcile reads; `full` reads every content whatever the size."""
     return ReconcileRules(
         content_full_max=2**63 if full else settings.limits.content_full_max,
@@ -292,4 +305,5 @@ def reconcile_rules(settings: Settings, *, full: bool, seed: int) -> ReconcileRu
         page_points=settings.snapshot.page_points,
         requests_per_5min=settings.limits.requests_per_5min,
         reads_in_flight=settings.limits.reads_in_flight,
+        metadata_indexes=wanted_indexes(plan, settings),
     )

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     IDS_READ = "ids_read"  # listed, expected, files
     # look, end_row, checked, mismatched, unreadable, foreign, completed
     CONTENTS_READ = "contents_read"
+    METADATA_READ = "metadata_read"  # findings, files
     KV_READ = "kv_read"  # ids, counter, counter_expected, counter_differs, differs, files
     CONCLUDED = "reconcile_concluded"  # verdict, report_sha256
 
@@ -66,6 +67,7 @@ class AttemptState:
     source: Entry | None = None
     ids: Entry | None = None
     looks: list[Look] = field(default_factory=list)
+    metadata: Entry | None = None
     kv: Entry | None = None
     concluded: bool = False
 
@@ -114,6 +116,8 @@ def _store_read(state: AttemptState, kind: Kind, entry: Entry) -> None:
         state.source = entry
     elif kind is Kind.IDS_READ:
         state.ids = entry
+    elif kind is Kind.METADATA_READ:
+        state.metadata = entry
     else:
         assert kind is Kind.KV_READ
         state.kv = entry

@@ -1,18 +1,33 @@
 """Read one store after the other; what an interrupted attempt has read whole is not read again."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from migrate.adapters.run_folder import RunFolder
 from migrate.core.agreement import Reading as Counted
 from migrate.ports import Clock, KvTarget, PointSource, Progress, VectorTarget
 from migrate.stages.counting import check_counted
+from migrate.stages.drift_report import UNFILTERED
 from migrate.stages.run_files import open_files
 from reconcile.attempt import Kind, integer
 from reconcile.attempt_folder import Attempt
 from reconcile.differences import Differences, Named
-from reconcile.report import content_classes, id_classes, kv_classes, source_classes
+from reconcile.report import (
+    content_classes,
+    id_classes,
+    kv_classes,
+    metadata_classes,
+    source_classes,
+)
 from reconcile.sampling import choose_rows
 from reconcile.scan_kv import KvScan, scan_kv
+from reconcile.scan_metadata import (
+    IndexFinding,
+    MetadataScan,
+    ids_to_write_again,
+    scan_metadata,
+)
 from reconcile.scan_source import SourceScan, scan_source
 from reconcile.scan_vectors import ContentScan, IdScan, scan_contents, scan_ids
 
@@ -29,6 +44,8 @@ class ReconcileRules:
     page_points: int
     requests_per_5min: int
     reads_in_flight: int  # requests that read vectors at once; 1 starts no thread
+    # Property -> type of the metadata indexes that filters may use.
+    metadata_indexes: Mapping[str, str] = field(default_factory=dict)
 
     def is_full(self, vectors: int) -> bool:
         """Whether every content of so many vectors is compared."""
@@ -121,6 +138,28 @@ class Reading:
         self._attempt.write_classes(content_classes(scan))
         return scan
 
+    def metadata(self, target: VectorTarget, ids: IdScan, contents: ContentScan) -> MetadataScan:
+        """The metadata indexes, asked by filters with known answers."""
+        scan = _kept_metadata(self._attempt)
+        if scan is None:
+            left_out = frozenset([*ids.missing, *contents.mismatched, *contents.unreadable])
+            scan = scan_metadata(
+                self._run,
+                target,
+                self._rules.metadata_indexes,
+                left_out=left_out,
+                pause_s=self._rules.pause_s,
+                clock=self._clock,
+                progress=self._progress,
+            )
+            # A repair keeps what others have changed, so it has to know all of that.
+            known = self._rules.is_full(self._run.vectors)
+            again = ids_to_write_again(self._run, left_out) if scan.drift and known else ()
+            files = self._attempt.write_classes(metadata_classes(again))
+            findings = [asdict(one) for one in scan.findings]
+            self._attempt.note(Kind.METADATA_READ, findings=findings, files=files)
+        return scan
+
     def kv(self, target: KvTarget) -> KvScan:
         """The KV index and the counter."""
         scan = _kept_kv(self._attempt)
@@ -176,6 +215,15 @@ def _kept_ids(attempt: Attempt) -> IdScan | None:
         extra=tuple(attempt.read_class(entry, "extra")),
         unlisted=tuple(attempt.read_class(entry, "unlisted")),
     )
+
+
+def _kept_metadata(attempt: Attempt) -> MetadataScan | None:
+    """The metadata indexes."""
+    entry: dict[str, Any] | None = attempt.state.metadata
+    if entry is None:
+        return None
+    attempt.read_class(entry, UNFILTERED)  # the report names its sum
+    return MetadataScan(findings=tuple(IndexFinding(**one) for one in entry["findings"]))
 
 
 def _kept_kv(attempt: Attempt) -> KvScan | None:

@@ -1,7 +1,7 @@
 """The result of a reconcile: as JSON, as id files, and as one plain page for people."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -12,15 +12,17 @@ import jinja2
 from migrate.adapters.disk import disk
 from migrate.adapters.durable import local_io, write_durably
 from migrate.adapters.id_files import encode_id, write_lines
+from migrate.core.kv_entries import COUNTER_MEANING
 from migrate.core.manifest import seal_json
 from migrate.core.seal_key import SealKey
 from migrate.errors import ExitCode
-from migrate.stages.drift_report import REPORT, REPORT_FORMAT, IdSums
+from migrate.stages.drift_report import REPORT, REPORT_FORMAT, UNFILTERED, IdSums
 from reconcile.diff import DriftKind
 from reconcile.differences import Named
 from reconcile.naming import DIFFERS, first_named, named_lines, write_named
 from reconcile.sampling import Coverage
 from reconcile.scan_kv import KvScan
+from reconcile.scan_metadata import IndexFinding, MetadataScan
 from reconcile.scan_source import SourceScan
 from reconcile.scan_vectors import ContentScan, IdScan
 
@@ -48,6 +50,7 @@ class ReconcileReport:
     coverage: Coverage
     counts: dict[str, int | None]
     drift: dict[str, int | None]
+    metadata_indexes: tuple[IndexFinding, ...] | None  # None = not read
     source_drift: dict[str, int] | None  # since the snapshot; None = the source was not read
     quarantined: dict[str, int]
     unwaived: int
@@ -91,6 +94,9 @@ class ReconcileReport:
             },
             "counts": self.counts,
             "drift": self.drift,
+            "metadata_indexes": None
+            if self.metadata_indexes is None
+            else [asdict(one) for one in self.metadata_indexes],
             "source_drift": self.source_drift,
             "contradicted": self.contradicted,
             "differs": {one: list(what) for one, what in first_named(self.differs).items()},
@@ -107,7 +113,10 @@ class ReconcileReport:
 
 
 def drift_counts(
-    ids: IdScan | None, contents: ContentScan | None, kv: KvScan | None
+    ids: IdScan | None,
+    contents: ContentScan | None,
+    metadata: MetadataScan | None,
+    kv: KvScan | None,
 ) -> dict[str, int | None]:
     """The numbers of every class; None for what was not read."""
     return {
@@ -115,6 +124,7 @@ def drift_counts(
         "extra": None if ids is None else len(ids.extra),
         "mismatched": None if contents is None else len(contents.mismatched),
         "unreadable": None if contents is None else len(contents.unreadable),
+        "metadata_indexes": None if metadata is None else metadata.drift,
         "kv_missing": None if kv is None else len(kv.missing),
         "kv_extra": None if kv is None else len(kv.extra),
         "kv_mismatched": None if kv is None else len(kv.mismatched),
@@ -144,6 +154,11 @@ def content_classes(scan: ContentScan) -> dict[str, Iterable[str]]:
         "unreadable": scan.unreadable,
         "foreign": scan.foreign,
     }
+
+
+def metadata_classes(again: Iterable[str]) -> dict[str, Iterable[str]]:
+    """The id file of the metadata indexes: the vectors that have to be written again."""
+    return {UNFILTERED: again}
 
 
 def kv_classes(scan: KvScan) -> dict[str, Iterable[str]]:
@@ -186,6 +201,7 @@ def render_page(report: ReconcileReport) -> str:
         document=report.document(),
         shown=shown,
         differs=named_lines(report.differs),
+        counter_meaning=COUNTER_MEANING,
     )
 
 

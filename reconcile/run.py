@@ -32,6 +32,7 @@ from reconcile.report import (
     drift_counts,
     id_classes,
     kv_classes,
+    metadata_classes,
     source_classes,
     write_combined,
     write_report,
@@ -39,6 +40,7 @@ from reconcile.report import (
 from reconcile.rollback_manifest import build_manifest, write_manifest
 from reconcile.sampling import Coverage
 from reconcile.scan_kv import KvScan
+from reconcile.scan_metadata import MetadataScan
 from reconcile.scan_source import SourceScan
 from reconcile.scan_vectors import ContentScan, IdScan
 from reconcile.statement import write_statement
@@ -56,6 +58,7 @@ class _Findings:
     source: SourceScan | None = None
     ids: IdScan | None = None
     contents: ContentScan | None = None
+    metadata: MetadataScan | None = None
     kv: KvScan | None = None
     unread: MigrationError | None = None
 
@@ -65,6 +68,7 @@ class _Findings:
             "source": with_source and (self.source is None or bool(self.source.unreadable)),
             "ids": self.ids is None,
             "contents": self.contents is None,
+            "metadata": self.metadata is None,
             "kv": self.kv is None,
         }
         return tuple(name for name, unread in wanted.items() if unread)
@@ -105,6 +109,7 @@ def run(
                 findings.source = reading.source(source)
             findings.ids = reading.ids(vector_target)
             findings.contents = reading.contents(vector_target, findings.ids)
+            findings.metadata = reading.metadata(vector_target, findings.ids, findings.contents)
             findings.kv = reading.kv(kv_target)
         except (IndeterminateError, RemoteUnavailableError, BudgetExhaustedError) as error:
             findings.unread = error
@@ -115,13 +120,15 @@ def run(
 
 def _inputs(run_: RunFolder, rules: ReconcileRules, source: PointSource | None) -> str:
     """Digest of what is compared, and how much of it: an attempt with others is another one."""
-    inputs = {
+    inputs: dict[str, object] = {
         "plan": run_.plan.fingerprint,
         "journal": run_.journal.chain,
         "compares": COMPARES,
         "coverage": "full" if rules.is_full(run_.vectors) else [rules.content_sample, rules.seed],
         "source": None if source is None else source.identity(),
     }
+    if rules.metadata_indexes:
+        inputs["metadata_indexes"] = dict(rules.metadata_indexes)
     return hashlib.sha256(encode_canonical_json(inputs)).hexdigest()
 
 
@@ -155,7 +162,7 @@ def _conclude(
     manifest_path, manifest_sha256 = write_manifest(
         run_, build_manifest(run_, requests_per_5min=rules.requests_per_5min)
     )
-    drift = drift_counts(findings.ids, findings.contents, findings.kv)
+    drift = drift_counts(findings.ids, findings.contents, findings.metadata, findings.kv)
     verdict, why = _verdict(findings, drift)
     full = rules.is_full(run_.vectors)
     classes = _classes(findings)
@@ -178,6 +185,7 @@ def _conclude(
         ),
         counts=_counts(run_, findings),
         drift=drift,
+        metadata_indexes=None if findings.metadata is None else findings.metadata.findings,
         source_drift=_source_drift(findings.source),
         quarantined=run_.quarantined_counts(),
         unwaived=run_.unwaived,
@@ -200,6 +208,7 @@ def _classes(findings: _Findings) -> list[str]:
     return [
         *({} if findings.ids is None else id_classes(findings.ids)),
         *({} if findings.contents is None else content_classes(findings.contents)),
+        *({} if findings.metadata is None else metadata_classes(())),
         *({} if findings.kv is None else kv_classes(findings.kv)),
         *({} if findings.source is None else source_classes(findings.source)),
     ]

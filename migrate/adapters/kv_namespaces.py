@@ -5,12 +5,14 @@ from functools import partial
 import orjson
 
 from migrate.adapters.http import CloudflareHttp
-from migrate.core.api_codes import DUPLICATE_NAMESPACE_CODE
+from migrate.core.api_codes import DUPLICATE_NAMESPACE_CODE, NO_KV_NAMESPACE_CODE
 from migrate.core.api_request import JSON, ApiRequest, Operation, Refusal
 from migrate.core.kv_answers import read_namespace, read_namespaces
+from migrate.core.kv_namespace import KvNamespace
 from migrate.errors import IndeterminateError
 
 LIST_NAMESPACES = Operation(name="list KV namespaces", scope="Workers KV Storage: Read")
+GET_NAMESPACE = Operation(name="get KV namespace", scope="Workers KV Storage: Read")
 CREATE_NAMESPACE = Operation(name="create KV namespace", scope="Workers KV Storage: Edit")
 
 PER_PAGE = 100
@@ -25,8 +27,18 @@ class WorkersKvNamespaces:
         self._http = http
         self._path = http.account_path("storage", "kv", "namespaces")
 
-    def find(self, title: str) -> str | None:
-        """The id of the namespace with exactly this title, None after looking at all pages."""
+    def read(self, namespace_id: str) -> KvNamespace | None:
+        """The namespace of this id; None without one."""
+        request = ApiRequest(
+            operation=GET_NAMESPACE, method="GET", path=f"{self._path}/{namespace_id}"
+        )
+        outcome = self._http.exchange(request, read_namespace)
+        if isinstance(outcome, Refusal) and outcome.code == NO_KV_NAMESPACE_CODE:
+            return None
+        return self._http.value_of(GET_NAMESPACE, outcome)
+
+    def find(self, title: str) -> KvNamespace | None:
+        """The namespace with exactly this title, None after looking at all pages."""
         for page in range(1, PAGES_MAX + 1):
             request = ApiRequest(
                 operation=LIST_NAMESPACES,
@@ -41,8 +53,9 @@ class WorkersKvNamespaces:
             )
             read = partial(read_namespaces, page=page, per_page=PER_PAGE)
             listed = self._http.send(request, read)
-            if title in listed.ids_by_title:
-                return listed.ids_by_title[title]
+            found = next((one for one in listed.namespaces if one.title == title), None)
+            if found is not None:
+                return found
             if listed.last:
                 return None
         raise IndeterminateError(
@@ -50,13 +63,14 @@ class WorkersKvNamespaces:
             remedy="set target.kv_namespace_id by hand",
         )
 
-    def create(self, title: str) -> str:
-        """The id of a new namespace; the service refuses a title that is taken."""
+    def create(self, title: str, *, jurisdiction: str | None = None) -> KvNamespace:
+        """A new namespace, stored in the jurisdiction; a title that is taken is refused."""
+        body = {"title": title} | ({} if jurisdiction is None else {"jurisdiction": jurisdiction})
         request = ApiRequest(
             operation=CREATE_NAMESPACE,
             method="POST",
             path=self._path,
-            body=[orjson.dumps({"title": title})],
+            body=[orjson.dumps(body)],
             content_type=JSON,
         )
         outcome = self._http.exchange(request, read_namespace)
@@ -66,8 +80,7 @@ class WorkersKvNamespaces:
             and outcome.attempts > 1
         ):
             # The answer of an earlier try was lost: the namespace is ours.
-            namespace_id = self.find(title)
-            if namespace_id is not None:
-                return namespace_id
-        _, created_id = self._http.value_of(CREATE_NAMESPACE, outcome)
-        return created_id
+            namespace = self.find(title)
+            if namespace is not None and namespace.jurisdiction == jurisdiction:
+                return namespace
+        return self._http.value_of(CREATE_NAMESPACE, outcome)

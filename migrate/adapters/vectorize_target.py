@@ -1,7 +1,7 @@
 """`ports.VectorTarget` over the Vectorize v2 REST interface (contract sections 2 to 4)."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 
@@ -22,6 +22,7 @@ from migrate.core.limits import (
     DELETE_IDS_MAX,
     FETCH_IDS_MAX,
     LIST_IDS_MAX,
+    QUERY_IDS_MAX,
     UPLOAD_BYTES_MAX,
     VECTORS_PER_INDEX_MAX,
 )
@@ -37,6 +38,7 @@ from migrate.core.vectorize_answers import (
     fewer_ids,
     read_accepted,
     read_index,
+    read_matches,
     read_metadata_indexes,
     read_page,
     read_progress,
@@ -54,6 +56,7 @@ INFO = Operation(name="info of vector index", scope=READ)
 UPSERT = Operation(name="upsert", scope=EDIT)
 DELETE_BY_IDS = Operation(name="delete_by_ids", scope=EDIT)
 GET_BY_IDS = Operation(name="get_by_ids", scope=READ)
+QUERY = Operation(name="query", scope=READ)
 LIST_VECTORS = Operation(name="list vectors", scope=READ)
 
 # What an expired cursor answers is not documented (contract 2.4).
@@ -192,6 +195,27 @@ class VectorizeTarget:
             found.update(records)
             del waiting[: len(some)]
         return found
+
+    def find(
+        self, values: Sequence[float], where: Mapping[str, str | float | bool], *, limit: int
+    ) -> list[VectorId]:
+        """One query with a filter; asks for ids alone, of which one answer may hold the most."""
+        assert 0 < limit <= QUERY_IDS_MAX
+        body = {
+            "vector": list(values),
+            "topK": limit,
+            "returnValues": False,
+            "returnMetadata": "none",
+            "filter": dict(where),
+        }
+        request = ApiRequest(
+            operation=QUERY,
+            method="POST",
+            path=self._path("query"),
+            body=[orjson.dumps(body)],
+            content_type=JSON,
+        )
+        return self._http.send(request, partial(read_matches, limit=limit))
 
     def list_ids(self) -> Iterator[list[VectorId]]:
         """One walk; complete only when the iterator ends without an error.

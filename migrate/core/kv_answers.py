@@ -8,6 +8,7 @@ import orjson
 
 from migrate.core.answers import member, objects_of, optional_member, result_of, texts_of
 from migrate.core.api_request import Answer, UnusableAnswerError
+from migrate.core.kv_namespace import KvNamespace
 from migrate.core.model import KvEntry
 
 REPLACEMENT = "\ufffd"  # what stands where a value was no UTF-8, or where it really says so
@@ -25,7 +26,7 @@ class KeyPage:
 class NamespacePage:
     """One page of the account's namespaces."""
 
-    ids_by_title: dict[str, str]
+    namespaces: list[KvNamespace]
     last: bool
 
 
@@ -116,9 +117,9 @@ def _read_expiration(record: dict[str, object]) -> int | None:
     return optional_member(record, "expiration", int, "a key")
 
 
-def read_namespace(answer: Answer) -> tuple[str, str]:
-    """Title and id of one namespace."""
-    return _title_and_id(result_of(answer, dict, "a namespace"))
+def read_namespace(answer: Answer) -> KvNamespace:
+    """One namespace."""
+    return _namespace(result_of(answer, dict, "a namespace"))
 
 
 def read_namespaces(answer: Answer, *, page: int, per_page: int) -> NamespacePage:
@@ -127,13 +128,15 @@ def read_namespaces(answer: Answer, *, page: int, per_page: int) -> NamespacePag
     assert answer.envelope is not None
     pages = optional_member(answer.envelope.result_info, "total_pages", int, "the page")
     return NamespacePage(
-        ids_by_title=dict(map(_title_and_id, records)),
+        namespaces=list(map(_namespace, records)),
         last=len(records) < per_page if pages is None else page >= pages,
     )
 
 
-def _title_and_id(record: dict[str, object]) -> tuple[str, str]:
-    return (
-        member(record, "title", str, "the namespace"),
-        member(record, "id", str, "the namespace"),
+def _namespace(record: dict[str, object]) -> KvNamespace:
+    return KvNamespace(
+        namespace_id=member(record, "id", str, "the namespace"),
+        title=member(record, "title", str, "the namespace"),
+        jurisdiction=optional_member(record, "jurisdiction", str, "the namespace") or None,
+        mode=optional_member(record, "mode", str, "the namespace") or None,
     )

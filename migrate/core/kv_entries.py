@@ -9,6 +9,9 @@ from migrate.core.mapping import MappingRules, encode_kv_key
 from migrate.core.model import KvEntry, VectorId
 from migrate.core.run_plan import WriteRules
 
+# What the counter's number is, wherever it is shown.
+COUNTER_MEANING = "all vectors of the index, those of others included"
+
 
 def encode_file_value(vector_ids: Sequence[VectorId]) -> bytes:
     """The value of a file's key: a JSON list of vector ids, in chunk order."""
@@ -27,7 +30,7 @@ def encode_file_entry(
 
 
 def encode_counter_entry(vectors: int, writes: WriteRules) -> KvEntry:
-    """The counter: an absolute number, computed by us, never an increment."""
+    """The counter: an absolute number, computed by us, never an increment (COUNTER_MEANING)."""
     return KvEntry(key=writes.counter_key, value=str(vectors).encode())
 
 

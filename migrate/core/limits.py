@@ -30,6 +30,7 @@ UPLOADS_IN_FLIGHT_MAX = 8  # ours: so many are proven by reading back one vector
 FETCH_IDS_MAX = 20  # observed by many up to 2026-10, code 40007
 DELETE_IDS_MAX = 100  # measured 2026-09-14, code 40007
 LIST_IDS_MAX = 1_000  # V-LIM
+QUERY_IDS_MAX = 100  # V-LIM; 50 with values or all metadata
 NAMESPACE_BYTES_MAX = 64  # V-LIM
 
 # Requests that read vectors at once. Our own: at 32 and 200 ms an answer they are forty times what

@@ -41,6 +41,7 @@ class Finding:
     verdict: str  # equal | drift | indeterminate
     source_moved: bool = False  # the source differs from the snapshot
     repairable: bool = False  # something that the run wrote is missing or different
+    filters_need_full: bool = False  # a repair for filters needs every content compared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +83,11 @@ class Situation(Enum):
     RECONCILE_BEGUN = "reconcile", "a reconcile was interrupted"
     INDETERMINATE = "reconcile", "the newest reconcile could not read everything"
     DRIFT = "migrate", "something that the run wrote is missing or different; a repair writes it"
+    FILTERS = (
+        "reconcile --full",
+        "filters do not find vectors, and the report compared a sample of the contents: a repair "
+        "writes all vectors, so every content has to be compared first",
+    )
     DRIFT_AGAIN = (
         "",
         "a repair did not last: the reconcile after it found drift again",
@@ -194,6 +200,8 @@ def _after_a_run(position: Position) -> Situation:
 def _of_drift(finding: Finding, *, repaired: bool) -> Situation:
     if finding.source_moved:
         return Situation.SOURCE_MOVED
+    if finding.filters_need_full:
+        return Situation.FILTERS
     if not finding.repairable:
         return Situation.OTHERS
     return Situation.DRIFT_AGAIN if repaired else Situation.DRIFT
@@ -204,10 +212,12 @@ def read_finding(report: Mapping[str, object]) -> Finding | None:
     match report:
         case {"verdict": str() as verdict, "drift": dict() as drift}:
             moved = report.get("source_drift")
+            unfiltered = _ids(report.get("id_files"), ("unfiltered",))
             return Finding(
                 verdict=verdict,
                 source_moved=isinstance(moved, dict) and any(moved.values()),
-                repairable=_count(drift, REPAIRED) > _kept(report.get("id_files")),
+                repairable=_count(drift, REPAIRED) + unfiltered > _kept(report.get("id_files")),
+                filters_need_full=bool(drift.get("metadata_indexes")) and not unfiltered,
             )
         case _:
             return None
@@ -220,8 +230,13 @@ def _count(drift: Mapping[str, object], classes: tuple[str, ...]) -> int:
 
 def _kept(id_files: object) -> int:
     """How much of the drift a repair keeps, since only another writer can have done it."""
+    return _ids(id_files, ("foreign", "kv_foreign"))
+
+
+def _ids(id_files: object, classes: tuple[str, ...]) -> int:
+    """How many ids the files of these classes hold."""
     files = id_files if isinstance(id_files, dict) else {}
-    sums = (files.get(name) for name in ("foreign", "kv_foreign"))
+    sums = (files.get(name) for name in classes)
     return sum(one[0] for one in sums if isinstance(one, list) and isinstance(one[0], int))
 
 

@@ -61,6 +61,9 @@ class RunPlan:
     values: ValueRules
     writes: WriteRules
     targets: TargetsFile  # what every moving row becomes
+    # Property -> type of the metadata indexes that were there before the first upload; None in
+    # plans of versions that did not say so. It decides nothing that is written.
+    metadata_indexes: dict[str, str] | None = None
 
     @property
     def fingerprint(self) -> str:

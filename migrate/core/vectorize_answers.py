@@ -130,6 +130,16 @@ def read_page(answer: Answer) -> ListedPage:
     )
 
 
+def read_matches(answer: Answer, limit: int) -> list[VectorId]:
+    """The ids of a query's matches; more than were asked for make the answer unusable."""
+    record = result_of(answer, dict, "the matches of a query")
+    matches = objects_of(member(record, "matches", list, "the query"), "the matches")
+    ids = [VectorId(member(match, "id", str, "a match")) for match in matches]
+    if len(ids) > limit or len(set(ids)) != len(ids):
+        raise UnusableAnswerError(f"with {len(ids)} matches, {len(set(ids))} of them distinct")
+    return ids
+
+
 def fewer_ids(refusal: Refusal, sent: int) -> int:
     """How many ids the service takes at once, 0 when the refusal is about something else.
 

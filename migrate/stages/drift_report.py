@@ -26,8 +26,10 @@ REPORT = "report.json"
 REPORT_FORMAT = 2
 UNSEALED_FORMAT = 1  # without sums of the id files, and without a seal
 CONCLUDED = "reconcile_concluded"  # the last entry of a finished reconcile's journal
+UNFILTERED = "unfiltered"  # vectors that filters do not find until they are written again
+METADATA_INDEXES = "metadata_indexes"  # the number that calls for that
 # The classes of drift that a repair writes.
-VECTOR_CLASSES = ("missing", "mismatched")
+VECTOR_CLASSES = ("missing", "mismatched", UNFILTERED)
 KEY_CLASSES = ("kv_missing", "kv_mismatched")
 # Of these, what another writer has changed for certain: a repair keeps it unless it is forced.
 FOREIGN_CLASSES = ("foreign", "kv_foreign")
@@ -57,7 +59,8 @@ class DriftReport:
     @property
     def names_our_drift(self) -> bool:
         """Whether it calls for a repair."""
-        return self.verdict == "drift" and any(self.drift.get(name) for name in REPAIRED)
+        classes = (*REPAIRED, METADATA_INDEXES)
+        return self.verdict == "drift" and any(self.drift.get(name) for name in classes)
 
 
 def find_newest_report(run: RunFolder) -> Path | None:
@@ -114,6 +117,8 @@ def read_report(run: RunFolder, folder: Path, sha256: object = None) -> DriftRep
 def read_report_ids(run: RunFolder, report: DriftReport, name: str) -> list[str]:
     """The ids of a class of drift; raises ArtefactDamagedError for a file of another sum."""
     path = report.folder / f"{name}.ids"
+    if name == UNFILTERED and METADATA_INDEXES not in report.drift:
+        return []  # a report of a version that asked no filters
     if name == "mismatched" and report.mismatched_rows is not None:
         ids = _ids_of_rows(run, report.mismatched_rows)
         if not is_file(path) or read_ids(path) != ids:

@@ -5,7 +5,7 @@ the target refuse a vector is found here, over the whole set: an upload with one
 refused as a whole, and two points with one target id are never in the same page by luck.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from migrate.core.kv_entries import encode_file_value
 from migrate.core.kv_keys import group_of_key
 from migrate.core.limits import INDEXED_STRING_BYTES_MAX, KV_VALUE_BYTES_MAX
 from migrate.core.mapping import Mapped, MappingRules, Quarantined, Reason
+from migrate.core.metadata_indexes import PropertyTypes, look_up, type_of
 from migrate.core.model import Page, PointId
 from migrate.core.values import ValueRules
 from migrate.errors import PreconditionError, QuarantineExceededError
@@ -28,6 +29,7 @@ GAPS_LISTED_MAX = 20
 
 # Notes about a row, which count only if it moves in the end: two of them are followed by a name.
 CHANGED, LONG, HASH_DIFFERS = "changed ", "long ", "hash differs"
+OTHER_TYPE = "type "  # then the type that was found, a colon, and the property
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,7 @@ class PlanFindings:
     files_with_gaps: int
     long_indexed: dict[str, int]  # indexed text field -> values beyond 64 bytes
     hash_mismatches: int  # vectors whose text has another hash than they say
+    property_types: tuple[PropertyTypes, ...] = ()  # of every declared metadata index
     counter_file: str | None = None  # the file that gets the counter's key
 
     def check_quarantine(self) -> None:
@@ -61,6 +64,26 @@ class PlanFindings:
                 f"at most {self.quarantine_cap} may stay behind",
                 remedy=f"{larger}mend them in the source, adapt the mapping, or raise "
                 "--max-quarantine; `q2v plan` lists them; nothing has been written to the target",
+            )
+
+    def check_property_types(self, *, chosen: bool) -> None:
+        """Raises PreconditionError for a metadata index with which no filter finds anything.
+
+        `chosen`: the operator has declared the indexes. The default index on a property that no
+        vector holds is left alone: it does no harm, and no filter asks for it.
+        """
+        wrong = [
+            one
+            for one in self.property_types
+            if self.vectors and not one.fitting and (chosen or not one.absent)
+        ]
+        if wrong:
+            named = "; ".join(f"{one.name} as {one.declared}: {one.in_words()}" for one in wrong)
+            raise PreconditionError(
+                f"no filter would ever find a vector by these metadata indexes ({named})",
+                remedy="correct the names and types in target.metadata_indexes, then `q2v plan` "
+                "counts again; an index of the wrong type that is there already can be dropped "
+                "with `wrangler vectorize delete-metadata-index`",
             )
 
     def check_counter_key(self, counter_key: str) -> None:
@@ -82,7 +105,7 @@ def run(
     points: int,
     max_quarantine: int | None,
     body_bytes: int,
-    indexed_fields: tuple[str, ...],
+    indexes: Mapping[str, str],
     counter_key: str,
     table: IdTable,
     progress: Progress,
@@ -90,8 +113,8 @@ def run(
     """Map every point, then ask the questions that only the whole set can answer.
 
     `points` is the expected number, for the progress and the quarantine cap. `body_bytes` is what
-    an upload may hold, `indexed_fields` are the text fields with a metadata index, `counter_key` is
-    the KV key that no file may get. `table` is empty and holds in the end what moves.
+    an upload may hold, `indexes` the declared metadata indexes with their types, `counter_key` the
+    KV key that no file may get. `table` is empty and holds in the end what moves.
     """
     progress.start("checking points", total=points, unit="points")
     listing = _Listing(quarantine_cap(points, max_quarantine))
@@ -101,15 +124,16 @@ def run(
         result = take_census(census, page, mapping, values, body_bytes=body_bytes)
         for position, outcome in result.quarantined:
             listing.add(first_row + position, page.ids[position], outcome)
-        _add_to_table(table, page, first_row, result, indexed_fields)
+        _add_to_table(table, page, first_row, result, indexes)
         progress.advance(len(page))
     _quarantine_collisions(table, census, listing)
     _quarantine_large_files(table, census, listing)
     notes = table.count_notes()
     gaps = list(table.gaps()) if mapping.order_key else []
+    vectors = table.count_vectors()
     return PlanFindings(
         points=census.points,
-        vectors=table.count_vectors(),
+        vectors=vectors,
         files=table.count_files(),
         metadata_bytes=table.sum_metadata_bytes(),
         quarantined={reason.value: n for reason, n in sorted(census.quarantined.items())},
@@ -120,6 +144,7 @@ def run(
         files_with_gaps=len(gaps),
         long_indexed=_after(LONG, notes),
         hash_mismatches=notes.get(HASH_DIFFERS, 0),
+        property_types=_property_types(indexes, notes, vectors),
         counter_file=_counter_file(table, mapping, counter_key),
     )
 
@@ -154,7 +179,7 @@ def _add_to_table(
     page: Page,
     first_row: int,
     result: CensusPage,
-    indexed_fields: tuple[str, ...],
+    indexes: Mapping[str, str],
 ) -> None:
     positions = [position for position, _ in result.mapped]
     if not positions:
@@ -171,7 +196,7 @@ def _add_to_table(
         contents=contents,
         points=[_encode_point(page.ids[position]) for position in positions],
         metadata_bytes=[len(one.metadata) for _, one in result.mapped],
-        notes=[_notes(one, indexed_fields) for _, one in result.mapped],
+        notes=[_notes(one, indexes) for _, one in result.mapped],
     )
 
 
@@ -184,25 +209,42 @@ def _decode_point(text: str) -> PointId:
     return PointId.from_text(name, id_type)
 
 
-def _notes(one: Mapped, indexed_fields: tuple[str, ...]) -> list[str]:
+def _notes(one: Mapped, indexes: Mapping[str, str]) -> list[str]:
     notes = [f"{CHANGED}{change}:{name}" for change, name in one.changes]
     if one.hash_differs:
         notes.append(HASH_DIFFERS)
-    return notes + [f"{LONG}{name}" for name in _long_fields(one, indexed_fields)]
-
-
-def _long_fields(one: Mapped, indexed_fields: tuple[str, ...]) -> list[str]:
-    """Text beyond 64 bytes is indexed by its first 64 bytes only: filters then match more."""
-    if not indexed_fields:
-        return []
+    if not indexes:
+        return notes
     fields = decode_json(one.metadata) if one.changes else one.fields
-    assert isinstance(fields, dict), "metadata is an object"
-    return [
-        name
-        for name in indexed_fields
-        if isinstance(text := fields.get(name), str)
-        and len(text.encode()) > INDEXED_STRING_BYTES_MAX
-    ]
+    assert isinstance(fields, Mapping), "metadata is an object"
+    for name, declared in indexes.items():
+        value = look_up(fields, name)
+        found = type_of(value)
+        if found != declared:  # of most there is nothing to note
+            notes.append(f"{OTHER_TYPE}{found}:{name}")
+        elif isinstance(value, str) and len(value.encode()) > INDEXED_STRING_BYTES_MAX:
+            # Indexed by its first 64 bytes only: filters then match more.
+            notes.append(f"{LONG}{name}")
+    return notes
+
+
+def _property_types(
+    indexes: Mapping[str, str], notes: dict[str, int], vectors: int
+) -> tuple[PropertyTypes, ...]:
+    """Type -> vectors for each declared property: what has no note has the declared type."""
+    others: dict[str, dict[str, int]] = {name: {} for name in indexes}
+    for note, count in _after(OTHER_TYPE, notes).items():
+        found, _, name = note.partition(":")
+        others[name][found] = count
+    return tuple(
+        PropertyTypes(name=name, declared=declared, found=_with_declared(declared, other, vectors))
+        for (name, declared), other in zip(indexes.items(), others.values(), strict=True)
+    )
+
+
+def _with_declared(declared: str, other: dict[str, int], vectors: int) -> dict[str, int]:
+    fitting = vectors - sum(other.values())
+    return ({declared: fitting} if fitting else {}) | other
 
 
 def _quarantine_collisions(table: IdTable, census: Census, listing: _Listing) -> None:

@@ -24,6 +24,7 @@ from migrate.core.target_shape import check_index
 from migrate.errors import ExitCode, PreconditionError, UsageError
 from migrate.ports import Clock, Progress
 from migrate.stages import kv_index, pre_images, upload
+from migrate.stages.metadata_indexes import check_metadata_indexes
 from migrate.stages.rounds import kept_changes, open_round, void_refusals
 from q2v import wiring
 from q2v.settings import Settings
@@ -31,11 +32,12 @@ from q2v.steps.choosing import choose_run
 from q2v.steps.left_behind import RefusedPoint, refused_points
 from q2v.steps.planning import (
     Choices,
+    check_property_types,
     check_window,
     figure,
-    missing_metadata_indexes,
     open_id_table,
     plan_snapshot,
+    read_kv_namespace,
 )
 from q2v.steps.uploaders import open_uploaders
 from q2v.wiring import Target
@@ -148,12 +150,21 @@ def _plan(
     index = target.vectors.read_index()
     if index is None:
         _refuse_missing_index(settings)
+    namespace_id = target.kv.identity()["kv_namespace"]
+    jurisdiction = settings.target.kv_jurisdiction
+    read_kv_namespace(wiring.open_namespaces(target.http), namespace_id, jurisdiction)
     values, findings = plan_snapshot(snapshot, settings, choices, table, progress)
     check_index(index, values)
     findings.check_quarantine()
     findings.check_counter_key(settings.kv.counter_key)
+    check_property_types(findings, settings)
     check_window(figure(findings, values, settings), settings)
-    _check_metadata_indexes(target, settings, clock)
+    check_metadata_indexes(
+        target.vectors,
+        settings.target.metadata_index_types,
+        pause_s=settings.limits.poll_s,
+        clock=clock,
+    )
     _check_waived(choices.waived)
     quarantine = encode_quarantine(findings.quarantined_points)
     return (
@@ -179,6 +190,7 @@ def _plan(
             values=values,
             writes=wiring.write_rules(settings),
             targets=NO_TARGETS,
+            metadata_indexes=settings.target.metadata_index_types,
         ),
         findings.quarantined_points,
     )
@@ -191,22 +203,26 @@ def _refuse_missing_index(settings: Settings) -> NoReturn:
     )
 
 
-def _check_metadata_indexes(target: Target, settings: Settings, clock: Clock) -> None:
-    """They have to exist before the first upload: earlier vectors are never filterable."""
-    missing = missing_metadata_indexes(target.vectors, settings, clock=clock)
-    if missing:
-        raise PreconditionError(
-            f"metadata indexes are missing: {', '.join(missing)}",
-            remedy="run `q2v provision`, then try again (they show some seconds after creation)",
-        )
-
-
 def _check_waived(waived: tuple[str, ...]) -> None:
     unknown = sorted(set(waived) - {reason.value for reason in Reason})
     if unknown:
         raise UsageError(
             f"unknown reason to waive: {', '.join(unknown)}",
             remedy=f"known are {', '.join(reason.value for reason in Reason)}",
+        )
+
+
+def _check_before_uploads(run: RunFolder, target: Target, settings: Settings, clock: Clock) -> None:
+    """The metadata indexes may have been dropped since the plan, or the report to repair by.
+
+    Those that the settings name now are wanted too: `q2v reconcile` asks for them as well.
+    """
+    if not run.state().rounds[-1].processed:
+        check_metadata_indexes(
+            target.vectors,
+            wiring.wanted_indexes(run.plan, settings),
+            pause_s=settings.limits.poll_s,
+            clock=clock,
         )
 
 
@@ -326,6 +342,7 @@ def _work_on_round(
             return done
         kind = run.state().rounds[-1].kind
         stop = StopSigns(run.path, clock=clock, deadline_s=settings.limits.deadline_s)
+        _check_before_uploads(run, target, settings, clock)
         evidence = upload.run(
             run,
             target.vectors,

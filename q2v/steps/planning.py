@@ -10,26 +10,27 @@ from migrate.adapters.folder_lock import SPILL
 from migrate.adapters.http import CloudflareHttp
 from migrate.adapters.id_table import IdTable
 from migrate.adapters.in_flight import ahead
+from migrate.adapters.kv_namespaces import WorkersKvNamespaces
 from migrate.adapters.kv_target import WorkersKvTarget
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.vectorize_target import VectorizeTarget
 from migrate.core.agreement import Reading
 from migrate.core.census import shortest_line_bytes
 from migrate.core.estimate import REQUEST_S, Estimate, estimate
+from migrate.core.kv_namespace import KvNamespace, check_namespace
 from migrate.core.model import Page, VectorIndex, VectorSpec
 from migrate.core.target_shape import check_index, choose_values
 from migrate.core.values import ValueRules
 from migrate.errors import PreconditionError, UsageError
-from migrate.ports import Clock, PointSource, Progress, VectorTarget
+from migrate.ports import Clock, PointSource, Progress
 from migrate.stages import plan
 from migrate.stages.counting import check_counted
+from migrate.stages.metadata_indexes import missing_metadata_indexes
 from migrate.stages.plan import PlanFindings
 from migrate.stages.walk import walk_points
 from q2v import wiring
-from q2v.settings import Settings
+from q2v.settings import Layer, Settings
 from q2v.steps.route import Route
-
-METADATA_INDEX_READS = 4  # seen live: empty, both, one, both (contract 2.6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,7 @@ class TargetState:
     vectors_listed: int | None  # on the first page; None without an index
     metadata_indexes_missing: tuple[str, ...]
     kv_namespace_id: str | None  # None: not configured yet
+    kv_namespace: KvNamespace | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -185,7 +187,6 @@ def _find(
     *,
     progress: Progress,
 ) -> PlanFindings:
-    indexed = settings.target.metadata_index_types
     return plan.run(
         pages,
         wiring.mapping_rules(settings),
@@ -193,7 +194,7 @@ def _find(
         points=points,
         max_quarantine=settings.limits.max_quarantine,
         body_bytes=settings.limits.body_bytes,
-        indexed_fields=tuple(name for name, kind in indexed.items() if kind == "string"),
+        indexes=settings.target.metadata_index_types,
         counter_key=settings.kv.counter_key,
         table=table,
         progress=progress,
@@ -211,7 +212,10 @@ def look_at_target(
     name, namespace_id = settings.target.vector_index, settings.target.kv_namespace_id
     assert name is not None
     probe_access(http, index_name=name, namespace_id=namespace_id, write=True)
+    namespace = None
     if namespace_id is not None:
+        jurisdiction = settings.target.kv_jurisdiction
+        namespace = read_kv_namespace(wiring.open_namespaces(http), namespace_id, jurisdiction)
         # Listing is the one read that does not make KV remember an absence.
         kv = WorkersKvTarget(http, namespace_id)
         next(iter(kv.list_keys(settings.kv.counter_key)), None)
@@ -223,30 +227,41 @@ def look_at_target(
             vectors_listed=None,
             metadata_indexes_missing=tuple(settings.target.metadata_index_types),
             kv_namespace_id=namespace_id,
+            kv_namespace=namespace,
         )
     check_index(index, values)
     return TargetState(
         index=index,
         vectors_listed=len(next(iter(vectors.list_ids()), [])),
-        metadata_indexes_missing=missing_metadata_indexes(vectors, settings, clock=clock),
+        metadata_indexes_missing=missing_metadata_indexes(
+            vectors,
+            settings.target.metadata_index_types,
+            pause_s=settings.limits.poll_s,
+            clock=clock,
+        ),
         kv_namespace_id=namespace_id,
+        kv_namespace=namespace,
     )
 
 
-def missing_metadata_indexes(
-    target: VectorTarget, settings: Settings, *, clock: Clock
-) -> tuple[str, ...]:
-    """The wanted metadata indexes that none of several reads shows: one read may be stale."""
-    missing: tuple[str, ...] = tuple(settings.target.metadata_index_types)
-    for attempt in range(METADATA_INDEX_READS):
-        if attempt:
-            clock.wait(settings.limits.poll_s)
-        found = target.read_metadata_indexes()
-        wanted = settings.target.metadata_index_types
-        missing = tuple(name for name in missing if found.get(name) != wanted[name])
-        if not missing:
-            break
-    return missing
+def read_kv_namespace(
+    namespaces: WorkersKvNamespaces, namespace_id: str, jurisdiction: str | None
+) -> KvNamespace:
+    """The configured namespace. Raises PreconditionError when it is absent or cannot be used."""
+    namespace = namespaces.read(namespace_id)
+    if namespace is None:
+        raise PreconditionError(
+            f"KV namespace {namespace_id} (target.kv_namespace_id) does not exist in this account",
+            remedy="correct target.kv_namespace_id, or remove it and run `q2v provision`",
+        )
+    check_namespace(namespace, jurisdiction=jurisdiction)
+    return namespace
+
+
+def check_property_types(findings: PlanFindings, settings: Settings) -> None:
+    """Raises PreconditionError for a declared metadata index that no filter could use."""
+    origin = settings.origin("target.metadata_indexes")
+    findings.check_property_types(chosen=origin.layer is not Layer.DEFAULT)
 
 
 def figure(

@@ -10,16 +10,21 @@ from migrate.adapters.access import probe_access, verify_token
 from migrate.adapters.kv_namespaces import WorkersKvNamespaces
 from migrate.adapters.snapshot_folder import Snapshot, sealed_folders
 from migrate.adapters.vectorize_target import VectorizeTarget
+from migrate.core.kv_namespace import KvNamespace, check_namespace
 from migrate.core.model import VectorSpec
 from migrate.core.target_shape import check_index, choose_values
 from migrate.core.values import ValueRules
-from migrate.errors import IndeterminateError, PreconditionError
+from migrate.errors import IndeterminateError, PreconditionError, UsageError
 from migrate.ports import Clock, Progress
+from migrate.stages.metadata_indexes import read_listed_types
 from q2v import wiring
 from q2v.settings import Settings, check_required
+from q2v.steps.planning import read_kv_namespace
 from q2v.steps.same_target import check_collection
 
 AGREEING_READS = 3  # the list of metadata indexes is neither immediate nor monotonic
+PREVIEW = "-preview"
+TITLE_BYTES_MAX = 512  # of a namespace (kv/platform/limits)
 INDEX_NAME_BINDING, KV_BINDING = "VECTORIZE", "FILE_INDEX"
 
 
@@ -34,9 +39,13 @@ class ProvisionReport:
     metadata_indexes: tuple[str, ...]  # name:type
     kv_namespace_id: str
     kv_preview_namespace_id: str
+    kv_namespace: str  # both in words
+    kv_preview_namespace: str
+    kv_jurisdiction: str | None
     wrangler_toml: str
     wrangler_jsonc: str
     secret_commands: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def provision(
@@ -56,6 +65,8 @@ def provision(
     check_required(settings, "target.vector_index")
     name = settings.target.vector_index
     assert name is not None
+    title = f"{name}-files" if kv_title is None else kv_title
+    _check_title(title)
     values = _values(settings, folder, allow_cast=allow_cast, clock=clock, progress=progress)
     http, _, _ = wiring.open_http(settings, folder, clock=clock, progress=progress)
     with ExitStack() as stack:
@@ -64,22 +75,25 @@ def provision(
         probe_access(http, index_name=name, namespace_id=None)
         vectors = VectorizeTarget(http, name)
         created = _index(vectors, values)
-        _metadata_indexes(vectors, settings, clock=clock, progress=progress)
-        title = kv_title or f"{name}-files"
-        namespaces = wiring.open_namespaces(http)
-        namespace_id = settings.target.kv_namespace_id or _namespace(namespaces, title)
-        preview_id = _namespace(namespaces, f"{title}-preview")
+        late = _metadata_indexes(
+            vectors, settings, new_index=created, clock=clock, progress=progress
+        )
+        namespace, preview = _namespaces(wiring.open_namespaces(http), settings, title)
     return ProvisionReport(
         vector_index=name,
         dimensions=values.dimensions,
         metric=values.metric,
         index_created=created,
         metadata_indexes=settings.target.metadata_indexes,
-        kv_namespace_id=namespace_id,
-        kv_preview_namespace_id=preview_id,
-        wrangler_toml=_toml(name, namespace_id, preview_id),
-        wrangler_jsonc=_jsonc(name, namespace_id, preview_id),
+        kv_namespace_id=namespace.namespace_id,
+        kv_preview_namespace_id=preview.namespace_id,
+        kv_namespace=namespace.in_words(),
+        kv_preview_namespace=preview.in_words(),
+        kv_jurisdiction=namespace.jurisdiction,
+        wrangler_toml=_toml(name, namespace.namespace_id, preview.namespace_id),
+        wrangler_jsonc=_jsonc(name, namespace.namespace_id, preview.namespace_id),
         secret_commands=tuple(shlex.join(["wrangler", "secret", "put", name]) for name in secrets),
+        warnings=tuple(_late_warning(name, one) for one in late),
     )
 
 
@@ -116,18 +130,41 @@ def _index(target: VectorizeTarget, values: ValueRules) -> bool:
 
 
 def _metadata_indexes(
-    target: VectorizeTarget, settings: Settings, *, clock: Clock, progress: Progress
-) -> None:
-    """Ask for the missing ones, then wait until several reads in a row show them all."""
+    target: VectorizeTarget,
+    settings: Settings,
+    *,
+    new_index: bool,
+    clock: Clock,
+    progress: Progress,
+) -> tuple[str, ...]:
+    """Ask for the missing ones, then wait until several reads in a row show them all.
+
+    Returned are those that were created in an index that holds vectors already.
+    """
     wanted = settings.target.metadata_index_types
-    found = target.read_metadata_indexes()
+    listed: dict[str, str | None] = dict.fromkeys(wanted)
+    if not new_index:
+        pause_s = settings.limits.poll_s
+        listed = read_listed_types(target, wanted, pause_s=pause_s, clock=clock)
+    missing = tuple(name for name, kind in listed.items() if kind is None)
+    late = missing if missing and not new_index and _holds_vectors(target) else ()
     for name, kind in wanted.items():
-        if found.get(name) not in {None, kind}:
+        if listed[name] not in {None, kind}:
             raise PreconditionError(
-                f"metadata index '{name}' is a {found[name]}, the settings say {kind}",
-                remedy="use a fresh index, or change target.metadata_indexes",
+                f"metadata index '{name}' is a {listed[name]}, the settings say {kind}",
+                remedy="use a fresh index, or change target.metadata_indexes, or drop it and run "
+                "`q2v provision` again: "
+                + shlex.join(
+                    [
+                        "wrangler",
+                        "vectorize",
+                        "delete-metadata-index",
+                        str(settings.target.vector_index),
+                        f"--property-name={name}",
+                    ]
+                ),
             )
-        if name not in found:
+        if name in missing:
             target.create_metadata_index(name, kind)
     agreeing = 0
     deadline = clock.monotonic_s() + settings.limits.settle_timeout_s
@@ -144,10 +181,53 @@ def _metadata_indexes(
             agreeing = 0
             progress.say("waiting until the metadata indexes are listed")
             clock.wait(settings.limits.poll_s)
+    return late
 
 
-def _namespace(namespaces: WorkersKvNamespaces, title: str) -> str:
-    return namespaces.find(title) or namespaces.create(title)
+def _holds_vectors(target: VectorizeTarget) -> bool:
+    return bool(next(iter(target.list_ids()), []))
+
+
+def _late_warning(index: str, name: str) -> str:
+    return (
+        f"vector index '{index}' held vectors before the metadata index '{name}' was created: a "
+        f"filter on '{name}' does not find those until they are written again. For the vectors of "
+        "a run: q2v reconcile, then q2v migrate. Others: their own writer, or a fresh index"
+    )
+
+
+def _check_title(title: str) -> None:
+    size = len(f"{title}{PREVIEW}".encode())
+    if not title.strip() or not title.isprintable() or size > TITLE_BYTES_MAX:
+        raise UsageError(
+            f"--kv-title: found {size - len(PREVIEW)} bytes, expected printable text of at most "
+            f"{TITLE_BYTES_MAX - len(PREVIEW)} bytes, and not only blanks",
+            remedy="correct --kv-title, or leave it out to use the name of the vector index",
+        )
+
+
+def _namespaces(
+    namespaces: WorkersKvNamespaces, settings: Settings, title: str
+) -> tuple[KvNamespace, KvNamespace]:
+    """The namespace of production and the one for previews, found or created."""
+    jurisdiction = settings.target.kv_jurisdiction
+    namespace_id = settings.target.kv_namespace_id
+    if namespace_id is None:
+        namespace = _namespace(namespaces, title, jurisdiction)
+    else:
+        namespace = read_kv_namespace(namespaces, namespace_id, jurisdiction)
+    return namespace, _namespace(namespaces, f"{title}{PREVIEW}", jurisdiction)
+
+
+def _namespace(
+    namespaces: WorkersKvNamespaces, title: str, jurisdiction: str | None
+) -> KvNamespace:
+    """What is there is checked and kept; both of its choices are made at creation, for ever."""
+    found = namespaces.find(title)
+    if found is None:
+        found = namespaces.create(title, jurisdiction=jurisdiction)
+    check_namespace(found, jurisdiction=jurisdiction)
+    return found
 
 
 def _toml(name: str, namespace_id: str, preview_id: str) -> str:

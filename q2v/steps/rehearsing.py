@@ -366,9 +366,6 @@ def _newest_run(snapshot: Snapshot) -> RunFolder:
 
 def _run_reconcile(scene: Scene, snapshot: Snapshot, *, sample: bool = False) -> ReconcileReport:
     settings = scene.settings
-    rules = wiring.reconcile_rules(settings, full=False, seed=reconcile_run.DEFAULT_SEED)
-    if sample:
-        rules = replace(rules, content_full_max=0, content_sample=SAMPLE)
     with (
         FolderLock(scene.snapshots),
         closing(_newest_run(snapshot)) as run_folder,
@@ -377,6 +374,10 @@ def _run_reconcile(scene: Scene, snapshot: Snapshot, *, sample: bool = False) ->
             settings, scene.snapshots, clock=scene.clock, progress=scene.progress
         ) as source,
     ):
+        seed = reconcile_run.DEFAULT_SEED
+        rules = wiring.reconcile_rules(settings, run_folder.plan, full=False, seed=seed)
+        if sample:
+            rules = replace(rules, content_full_max=0, content_sample=SAMPLE)
         return reconcile_run.run(
             run_folder,
             source,

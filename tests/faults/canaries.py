@@ -20,6 +20,7 @@ import pytest
 from tests.faults.canaries_answers import OF_THE_ANSWERS
 from tests.faults.canaries_comparison import OF_COMPARISON
 from tests.faults.canaries_further import FURTHER
+from tests.faults.canaries_metadata import OF_THE_METADATA
 from tests.faults.canaries_named import NAMED
 from tests.faults.canaries_reading import OF_THE_READING
 from tests.faults.canaries_source import OF_THE_SOURCE
@@ -32,6 +33,7 @@ CANARIES = (
     *OF_THE_ANSWERS,
     *OF_THE_SOURCE,
     *OF_THE_READING,
+    *OF_THE_METADATA,
 )
 ROOT = Path(__file__).parents[2]
 TREE = ("migrate", "reconcile", "q2v", "sandbox", "tests", "docs", "pyproject.toml")

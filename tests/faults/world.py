@@ -144,12 +144,12 @@ class World:
 
     def reconcile(self) -> ReconcileReport:
         """`q2v reconcile`."""
-        rules = wiring.reconcile_rules(self.settings, full=True, seed=1)
         with (
             FolderLock(self.directory),
             self._target() as target,
             contextlib.closing(find_run(self.directory, None, None)) as run,
         ):
+            rules = wiring.reconcile_rules(self.settings, run.plan, full=True, seed=1)
             return reconcile_run.run(
                 run,
                 self.source,

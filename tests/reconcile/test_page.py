@@ -12,6 +12,7 @@ from typing_extensions import override
 from migrate.adapters.id_files import encode_id, write_ids
 from reconcile.report import ReconcileReport, render_page
 from reconcile.sampling import Coverage
+from reconcile.scan_metadata import IndexFinding
 
 pytestmark = pytest.mark.fault("X06")
 
@@ -72,6 +73,12 @@ def page(texts: list[str], folder: Path) -> str:
         coverage=Coverage(contents="full", checked=3, vectors=3, seed=None),
         counts={first: 1, "none": None},
         drift={first: 2},
+        metadata_indexes=(
+            IndexFinding(name=first, declared="string", listed=first, state="other type"),
+            IndexFinding(
+                name=first, declared="string", listed="string", state="refused", refusal=first
+            ),
+        ),
         source_drift={first: 3},
         quarantined={first: 4},
         unwaived=4,

@@ -22,7 +22,7 @@ from tests.reconcile.bench import RECONCILE_RULES, Bench, moved_bench
 
 POINTS = 45  # three fetches; a listing of seven pages
 STORES = {"list": "ids", "fetch": "contents", "kv list": "kv", "kv read": "kv"}
-ORDER = ("source", "ids", "contents", "kv")
+ORDER = ("source", "ids", "contents", "metadata", "kv")
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_target_that_fails_at_any_call_is_indeterminate_and_the_report_says_wh
         assert told["unread"] == list(ORDER[ORDER.index(store) :]), what
         assert f"{what} failed" in str(told["why"])
         unread = {"kv_missing", "kv_extra", "kv_mismatched", "counter"}
-        unread |= {"mismatched", "unreadable"} if store != "kv" else set()
+        unread |= {"mismatched", "unreadable", "metadata_indexes"} if store != "kv" else set()
         unread |= {"missing", "extra"} if store == "ids" else set()
         assert {name for name, count in report.drift.items() if count is None} == unread
         assert unread.isdisjoint(report.files)

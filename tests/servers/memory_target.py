@@ -1,12 +1,13 @@
 """A vector index and a KV namespace in memory, behind the ports: every call counted."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from migrate.core.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
+from migrate.core.metadata_indexes import indexed_value, look_up
 from migrate.core.model import (
     Accepted,
     IndexProgress,
@@ -51,6 +52,10 @@ class MemoryVectors:
         self.left_out: frozenset[str] = frozenset()  # there, given out by id, and never listed
         self.stale: dict[VectorId, list[Vector]] = {}  # what the next reads of an id show
         self.spelt: Callable[[Vector], Vector] = lambda vector: vector  # how a record is given out
+        self.metadata_indexes: dict[str, str] = {}
+        self.stale_lists: list[dict[str, str]] = []  # what the next lists of them show
+        self.stale_answers: list[list[VectorId]] = []  # what the next filters find
+        self.unfiltered: dict[str, set[VectorId]] = {}  # written before the index of a property
         self._calls = calls
         self._mutations = 0
 
@@ -64,10 +69,34 @@ class MemoryVectors:
         raise NotImplementedError
 
     def read_metadata_indexes(self) -> dict[str, str]:
-        return {}
+        self._calls.note("list metadata indexes")
+        return self.stale_lists.pop() if self.stale_lists else dict(self.metadata_indexes)
 
     def create_metadata_index(self, property_name: str, index_type: str) -> None:
-        raise NotImplementedError
+        """What is there already is not in it until it is written again."""
+        self.metadata_indexes[property_name] = index_type
+        self.unfiltered[property_name] = set(self.held)
+
+    def find(
+        self, values: Sequence[float], where: Mapping[str, str | float | bool], *, limit: int
+    ) -> list[VectorId]:
+        self._calls.note("query")
+        assert self.index is not None
+        assert len(values) == self.index.dimensions
+        if self.stale_answers:
+            return self.stale_answers.pop()
+        found = [one for one in self.held.values() if self._is_found(one, where)]
+        found.sort(key=lambda one: -float(one.values @ np.array(values, np.float32)))
+        return [one.id for one in found[:limit]]
+
+    def _is_found(self, vector: Vector, where: Mapping[str, str | float | bool]) -> bool:
+        return all(
+            name in self.metadata_indexes
+            and vector.id not in self.unfiltered.get(name, ())
+            and indexed_value(look_up(vector.metadata or {}, name), self.metadata_indexes[name])
+            == wanted
+            for name, wanted in where.items()
+        )
 
     def read_progress(self) -> IndexProgress:
         self._calls.note("progress")
@@ -79,6 +108,8 @@ class MemoryVectors:
         for line in b"".join(body).splitlines():
             fields = json.loads(line)
             vector_id = VectorId(fields["id"])
+            for earlier in self.unfiltered.values():
+                earlier.discard(vector_id)
             self.held[vector_id] = Vector(
                 id=vector_id,
                 values=np.array(fields["values"], np.float32),

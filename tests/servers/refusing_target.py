@@ -1,6 +1,6 @@
 """Both target stores in memory: they take, refuse, and note every request; visible at once."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -63,6 +63,11 @@ class MemoryVectors:
 
     def create_metadata_index(self, property_name: str, index_type: str) -> None:
         raise AssertionError("nobody creates one here")
+
+    def find(
+        self, values: Sequence[float], where: Mapping[str, str | float | bool], *, limit: int
+    ) -> list[VectorId]:
+        raise AssertionError("no filter is asked here")
 
     def read_progress(self) -> IndexProgress:
         last = MutationId(f"m{len(self.uploads)}")

@@ -4,6 +4,7 @@ import pytest
 
 from migrate.adapters.access import TokenState, probe_access, verify_token
 from migrate.adapters.kv_namespaces import WorkersKvNamespaces
+from migrate.core.kv_namespace import KvNamespace
 from migrate.errors import AccessError, TargetRefusedError
 from tests.migrate.adapters.clients import ACCOUNT_ID, scripted
 from tests.servers.scripted_http import CutAfterRequest, Reply, Seen, Step, envelope, failure
@@ -87,7 +88,8 @@ def test_a_namespace_is_found_on_a_later_page(pages: int | None) -> None:
     full = [f"t{number}" for number in range(100)]
     script = [namespaces_page(*full, pages=pages), namespaces_page("wanted", pages=pages)]
     with scripted(script) as (server, http):
-        assert WorkersKvNamespaces(http).find("wanted") == "id-wanted"
+        found = WorkersKvNamespaces(http).find("wanted")
+    assert found == KvNamespace(namespace_id="id-wanted", title="wanted")
     assert "page=2&per_page=100" in server.requests[1].target
     with scripted(script) as (_, http):
         assert WorkersKvNamespaces(http).find("want") is None
@@ -99,14 +101,43 @@ DUPLICATE = failure(400, (10014, "a namespace with this title already exists"))
 def test_a_namespace_is_created_once() -> None:
     created = envelope({"id": "id-new", "title": "new"})
     with scripted([created]) as (server, http):
-        assert WorkersKvNamespaces(http).create("new") == "id-new"
+        assert WorkersKvNamespaces(http).create("new").namespace_id == "id-new"
     assert server.requests[0].json() == {"title": "new"}
     with scripted([DUPLICATE]) as (_, http), pytest.raises(TargetRefusedError):
         WorkersKvNamespaces(http).create("new")
+
+
+@pytest.mark.fault("F17")
+def test_a_jurisdiction_is_asked_for_at_creation_and_read_back() -> None:
+    created = envelope({"id": "id-new", "title": "new", "jurisdiction": "eu"})
+    with scripted([created]) as (server, http):
+        namespace = WorkersKvNamespaces(http).create("new", jurisdiction="eu")
+
+    assert server.requests[0].json() == {"title": "new", "jurisdiction": "eu"}
+    assert namespace.jurisdiction == "eu"
+
+
+@pytest.mark.fault("F17", "N06")
+def test_a_namespace_of_another_jurisdiction_is_not_told_for_the_one_of_a_lost_try() -> None:
+    other = envelope([{"id": "old", "title": "new", "jurisdiction": "us"}])
+    script: list[Step] = [CutAfterRequest(), DUPLICATE, other]
+    with scripted(script) as (_, http), pytest.raises(TargetRefusedError):
+        WorkersKvNamespaces(http).create("new", jurisdiction="eu")
+
+
+@pytest.mark.fault("F17")
+def test_one_namespace_is_read_with_its_mode() -> None:
+    instant = envelope({"id": "ns1", "title": "t", "jurisdiction": None, "mode": "instant"})
+    with scripted([instant]) as (server, http):
+        found = WorkersKvNamespaces(http).read("ns1")
+    assert found == KvNamespace(namespace_id="ns1", title="t", mode="instant")
+    assert server.requests[0].target.endswith("/storage/kv/namespaces/ns1")
+    with scripted([failure(404, (10013, "namespace not found"))]) as (_, http):
+        assert WorkersKvNamespaces(http).read("ns1") is None
 
 
 @pytest.mark.fault("N06")
 def test_a_namespace_created_by_a_lost_try_is_found() -> None:
     script: list[Step] = [CutAfterRequest(), DUPLICATE, namespaces_page("new", pages=1)]
     with scripted(script) as (_, http):
-        assert WorkersKvNamespaces(http).create("new") == "id-new"
+        assert WorkersKvNamespaces(http).create("new").namespace_id == "id-new"

@@ -273,6 +273,43 @@ def test_an_answer_to_another_question_is_not_believed(result: object) -> None:
         target.fetch(ids("a", "b"))
 
 
+@pytest.mark.fault("F03")
+@pytest.mark.parametrize("wanted", ["f1", 2.5, True], ids=str)
+def test_a_filter_asks_for_ids_alone(wanted: str | float | bool) -> None:
+    matches = {"count": 2, "matches": [{"id": "b", "score": 1.0}, {"id": "a", "score": 0.5}]}
+    with target_of([envelope(matches)]) as (server, target):
+        found = target.find([0.5, -1.0], {"page": wanted}, limit=100)
+
+    assert found == ids("b", "a")
+    assert server.requests[0].target.endswith("/docs-prod/query")
+    assert server.requests[0].json() == {
+        "vector": [0.5, -1.0],
+        "topK": 100,
+        "returnValues": False,
+        "returnMetadata": "none",
+        "filter": {"page": wanted},
+    }
+
+
+@pytest.mark.fault("F03", "N08")
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"matches": [{"id": "a"}, {"id": "a"}]},
+        {"matches": [{"id": "a"}, {"id": "b"}, {"id": "c"}]},
+        {"matches": [{"score": 1}]},
+        {"matches": None},
+        {"count": 0},
+        [],
+        None,
+    ],
+    ids=str,
+)
+def test_matches_that_no_query_of_two_can_have_are_not_believed(result: object) -> None:
+    with target_of([envelope(result)]) as (_, target), pytest.raises(RemoteUnavailableError):
+        target.find([1.0], {"page": 1}, limit=2)
+
+
 def test_nothing_asked_for_costs_no_request() -> None:
     with target_of([envelope([])]) as (server, target):
         assert target.fetch([]) == {}

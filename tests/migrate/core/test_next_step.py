@@ -21,9 +21,9 @@ STEPS_MAX = 12
 FINDINGS = (
     None,
     *(
-        Finding(verdict=verdict, source_moved=moved, repairable=repairable)
-        for verdict, moved, repairable in product(
-            ("equal", "drift", "indeterminate"), (False, True), (False, True)
+        Finding(verdict=verdict, source_moved=moved, repairable=repairable, filters_need_full=full)
+        for verdict, moved, repairable, full in product(
+            ("equal", "drift", "indeterminate"), (False, True), (False, True), (False, True)
         )
     ),
 )

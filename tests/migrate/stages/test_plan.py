@@ -1,6 +1,6 @@
 """The plan finds over the whole set what would make the target refuse a vector."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -50,7 +50,7 @@ def find(
     mapping: MappingRules = RULES,
     max_quarantine: int | None = None,
     body_bytes: int = 100_000,
-    indexed_fields: tuple[str, ...] = (),
+    indexes: Mapping[str, str] | None = None,
     counter_key: str = "_vector_count",
 ) -> PlanFindings:
     with IdTable(folder / "spill") as table:
@@ -61,7 +61,7 @@ def find(
             points=len(points),
             max_quarantine=max_quarantine,
             body_bytes=body_bytes,
-            indexed_fields=indexed_fields,
+            indexes=indexes or {},
             counter_key=counter_key,
             table=table,
             progress=Silence(),
@@ -147,7 +147,7 @@ def test_what_digests_call_equal_is_no_conflict(tmp_path: Path) -> None:
             points=len(rows),
             max_quarantine=len(rows),
             body_bytes=100_000,
-            indexed_fields=(),
+            indexes={},
             counter_key="_vector_count",
             table=table,
             progress=Silence(),
@@ -181,7 +181,7 @@ def test_the_table_holds_what_moves_in_the_end_and_nothing_else(tmp_path: Path) 
             points=len(points),
             max_quarantine=None,
             body_bytes=100_000,
-            indexed_fields=(),
+            indexes={},
             counter_key="_vector_count",
             table=table,
             progress=Silence(),
@@ -309,7 +309,7 @@ def test_long_indexed_text_is_counted(tmp_path: Path) -> None:
         3: chunk("f", 2, tag="é" * 33),
         4: chunk("f", 3),
     }
-    findings = find(points, tmp_path, indexed_fields=("tag", "other"))
+    findings = find(points, tmp_path, indexes={"tag": "string", "other": "string"})
 
     assert findings.long_indexed == {"tag": 2}
 
@@ -323,7 +323,7 @@ def test_the_figures_of_the_plan_are_of_what_moves(
     rules = replace(RULES, nulls="leave_out", hash_of="text")
     odd: dict[str, object] = {"tag": "x" * 65, "gone": None, "text": "not what was hashed"}
     good = {same_values(5): chunk("f", 1, **odd)}
-    alone = find(good, tmp_path, mapping=rules, indexed_fields=("tag",))
+    alone = find(good, tmp_path, mapping=rules, indexes={"tag": "string"})
     points = {**good, same_values(0): chunk("a", 0, **odd)}
     expected = 1
     if collide == "duplicate":
@@ -334,7 +334,7 @@ def test_the_figures_of_the_plan_are_of_what_moves(
     else:
         points = {**good, same_values(0): chunk("a" * 30, 0, **odd)}
         monkeypatch.setattr(plan, "KV_VALUE_BYTES_MAX", 20)
-    findings = find(points, tmp_path, mapping=rules, indexed_fields=("tag",))
+    findings = find(points, tmp_path, mapping=rules, indexes={"tag": "string"})
 
     assert set(findings.quarantined) == {collide}
     assert findings.vectors == expected
@@ -429,3 +429,59 @@ def test_without_a_file_index_no_file_has_a_key(tmp_path: Path) -> None:
     rules = replace(RULES, group_key="")
 
     assert find({0: chunk("b", 0)}, tmp_path, mapping=rules, counter_key="b").counter_file is None
+
+
+@pytest.mark.fault("F03")
+def test_the_types_of_every_declared_property_are_counted_over_what_moves(tmp_path: Path) -> None:
+    owner = {"owner": {"name": "o"}}
+    points = {
+        0: chunk("a", 0, page=1, **owner),
+        1: chunk("a", 1, page="2", ok=True),
+        2: chunk("a", 2, page=2.5, owner="o"),
+        3: chunk("a", 3, page=["3"], ok="true"),
+        4: chunk("a", 4, page=False, **owner),
+        5: {**chunk("a", 5, page="stays"), "chunk_hash": "no"},  # it does not move
+    }
+    indexes = {"page": "number", "ok": "boolean", "owner.name": "string", "no": "string"}
+    findings = find(points, tmp_path, indexes=indexes)
+
+    assert {one.name: one.found for one in findings.property_types} == {
+        "page": {"number": 2, "string": 1, "list or object": 1, "boolean": 1},
+        "ok": {"boolean": 1, "string": 1, "missing": 3},
+        "owner.name": {"string": 2, "missing": 3},
+        "no": {"missing": 5},
+    }
+    assert {one.name: one.declared for one in findings.property_types} == indexes
+
+
+@pytest.mark.fault("F03")
+@pytest.mark.parametrize(
+    ("indexes", "chosen", "refused"),
+    [
+        ({"page": "string"}, False, False),
+        ({"page": "number"}, False, True),  # texts where numbers are declared: no filter finds any
+        ({"page": "boolean", "file_id": "string"}, True, True),
+        ({"mixed": "number"}, True, False),  # some are found: counted, not refused
+        ({"none": "string"}, False, False),  # the default index may be of no use
+        ({"none": "string"}, True, True),  # a name that was typed has to be in some vector
+        ({}, True, False),
+    ],
+)
+def test_an_index_with_which_no_filter_finds_anything_is_refused(
+    tmp_path: Path, indexes: dict[str, str], chosen: bool, refused: bool
+) -> None:
+    points = {number: chunk("a", number, page="7", mixed=(1, "x")[number]) for number in range(2)}
+    findings = find(points, tmp_path, indexes=indexes)
+    if not refused:
+        findings.check_property_types(chosen=chosen)
+        return
+    with pytest.raises(PreconditionError) as error:
+        findings.check_property_types(chosen=chosen)
+
+    assert "string 2" in str(error.value) or "missing 2" in str(error.value)
+    assert "target.metadata_indexes" in error.value.remedy
+
+
+@pytest.mark.fault("F03")
+def test_an_empty_collection_says_nothing_of_types(tmp_path: Path) -> None:
+    find({}, tmp_path, indexes={"page": "number"}).check_property_types(chosen=True)

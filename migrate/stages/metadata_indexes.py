@@ -1,0 +1,55 @@
+"""Look for the declared metadata indexes at the target; one read of their list may be stale."""
+
+from collections.abc import Mapping
+
+from migrate.errors import PreconditionError
+from migrate.ports import Clock, VectorTarget
+
+READS_MAX = 4  # seen live: empty, both, one, both (contract 2.6)
+
+
+def read_listed_types(
+    target: VectorTarget, wanted: Mapping[str, str], *, pause_s: float, clock: Clock
+) -> dict[str, str | None]:
+    """Wanted property -> the type that the target lists; None when it lists no such index.
+
+    One read that shows the wanted type is enough; what is missing or has another type counts only
+    after several reads.
+    """
+    listed: dict[str, str | None] = dict.fromkeys(wanted)
+    for attempt in range(READS_MAX if wanted else 0):
+        if attempt:
+            clock.wait(pause_s)
+        shown = target.read_metadata_indexes()
+        for name, index_type in wanted.items():
+            if listed[name] != index_type:
+                listed[name] = shown.get(name, listed[name])
+        if listed == wanted:
+            break
+    return listed
+
+
+def missing_metadata_indexes(
+    target: VectorTarget, wanted: Mapping[str, str], *, pause_s: float, clock: Clock
+) -> tuple[str, ...]:
+    """The wanted metadata indexes that are not there, or have another type, in words."""
+    listed = read_listed_types(target, wanted, pause_s=pause_s, clock=clock)
+    return tuple(
+        name
+        if listed[name] is None
+        else f"{name} (is a {listed[name]}, {wanted[name]} is declared)"
+        for name in wanted
+        if listed[name] != wanted[name]
+    )
+
+
+def check_metadata_indexes(
+    target: VectorTarget, wanted: Mapping[str, str], *, pause_s: float, clock: Clock
+) -> None:
+    """Raises PreconditionError unless all are there: vectors written earlier are not filterable."""
+    missing = missing_metadata_indexes(target, wanted, pause_s=pause_s, clock=clock)
+    if missing:
+        raise PreconditionError(
+            f"metadata indexes are missing: {', '.join(missing)}",
+            remedy="run `q2v provision`, then try again (they show some seconds after creation)",
+        )
