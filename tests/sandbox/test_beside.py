@@ -198,12 +198,31 @@ def test_a_line_beyond_reason_is_left_out_where_lines_are_discarded() -> None:
     assert [vector.id for vector in parser.finish()] == ["v"]
 
 
-def test_other_bodies_are_limited_to_10_mb(client: Client) -> None:
+def test_other_bodies_are_limited_to_1_mb(client: Client) -> None:
     fits = client.http.post(f"{client.docs}/get_by_ids", content=b" " * JSON_BYTES_MAX)
     beyond = client.http.post(f"{client.docs}/get_by_ids", content=b" " * (JSON_BYTES_MAX + 1))
 
     assert refusal(fits) == (400, 1000)
     assert beyond.status_code == 413
+
+
+@pytest.mark.parametrize(
+    "body", [b"[1" + b",1" * 3_000_000 + b"]", b"[" * 3_000_000, b'[""' + b',""' * 3_000_000 + b"]"]
+)
+def test_a_bulk_request_of_millions_of_values_is_refused_unparsed(
+    client: Client, body: bytes
+) -> None:
+    answer = client.http.put(f"{client.kv}/bulk", content=body)
+
+    assert refusal(answer) == (400, 10001)
+    assert "more than 2000000 values" in answer.text
+
+
+def test_commas_in_texts_are_no_values(client: Client) -> None:
+    value = json.dumps([f'"{n}\\' for n in range(500_000)])
+    client.result(client.write_kv({"key": "k", "value": value}, {"key": "{[,", "value": ""}))
+
+    assert next(iter(client.sandbox.store.read_kv(client.namespace_id)))[1] == value.encode()
 
 
 def test_a_form_of_many_parts_is_refused(client: Client) -> None:
