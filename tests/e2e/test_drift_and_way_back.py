@@ -290,7 +290,7 @@ def test_a_killed_reconcile_is_no_report_and_goes_on_with_the_same_command(tmp_p
         fresh = bench.run("reconcile", "--fresh")
 
         paths = [request.path for request in bench.sandbox.requests[asked:]]
-    assert (status["verdict"], status["next"]) == (None, "q2v reconcile")
+    assert (status["verdict"], status["next_argv"][:2]) == (None, ["q2v", "reconcile"])
     assert (resumed.exit_code, resumed.document["resumed"]) == (0, 1)
     assert (fresh.exit_code, fresh.document["resumed"]) == (0, 0)
     assert sum(path.endswith("/get_by_ids") for path in paths) == 3, "only the fresh one reads"
