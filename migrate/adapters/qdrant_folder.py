@@ -58,6 +58,7 @@ def find_collection(path: Path) -> StoredCollection:
         if config is not None:
             return _whole(path, config)
         _refuse_storage(path)
+        _refuse_shards_alone(path)
         local_mode = all((path / name).exists() for name in LOCAL_MODE_FILES)
     raise PreconditionError(
         f"{path} holds no Qdrant shard (no segments/*/segment.json)"
@@ -77,7 +78,7 @@ def _around(path: Path) -> StoredCollection:
     """The collection of a shard's folder: the shard alone, if it is all of it."""
     # A link may stand in the collection's folder for a shard on another disk, or lead to a shard.
     for home in (path.absolute(), path.resolve()):
-        config = _read_config(home.parent) if home.name.isdigit() else None
+        config = _read_config(home.parent) if _is_number(home.name) else None
         if config is not None:
             return _only_shard(path, int(home.name), home.parent, config)
     if any((path / name).is_file() for name in (SHARD_CONFIG, REPLICA_STATE)):
@@ -142,13 +143,9 @@ def _flaws(path: Path, declared: int) -> list[str]:
         flaw = _shard_flaw(path, number)
         if flaw is not None:
             flaws.append(flaw)
-    extra = [
-        int(folder.name)
-        for folder in path.iterdir()
-        if folder.name.isdigit() and int(folder.name) >= declared and _holds_shard(folder)
-    ]
+    extra = [number for number in _shard_numbers(path) if number >= declared]
     if extra:
-        flaws.append(f"{CONFIG} does not name shard {_numbers(sorted(extra))}")
+        flaws.append(f"{CONFIG} does not name shard {_numbers(extra)}")
     return flaws
 
 
@@ -191,6 +188,30 @@ def _refuse_storage(path: Path) -> None:
             )
 
 
+def _refuse_shards_alone(path: Path) -> None:
+    """Raises PreconditionError for shards without the file that tells how many there are."""
+    numbers = _shard_numbers(path) if path.is_dir() else []
+    if numbers:
+        raise PreconditionError(
+            f"{path} holds shard {_numbers(numbers)} and no {CONFIG} that tells how many shards "
+            "the collection has",
+            remedy="copy the whole folder collections/NAME of a stopped server and set "
+            "source.path to that, or read the running server with source.url",
+        )
+
+
+def _shard_numbers(path: Path) -> list[int]:
+    return sorted(
+        int(inner.name)
+        for inner in path.iterdir()
+        if _is_number(inner.name) and _holds_shard(inner)
+    )
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdigit()
+
+
 def _collection_names(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
@@ -205,7 +226,7 @@ def _read_config(folder: Path) -> Json | None:
         config = _read_json(folder / CONFIG)
     except PreconditionError:
         # Whatever that file is: only beside shards does it decide what is read.
-        if any(inner.name.isdigit() and _holds_shard(inner) for inner in folder.iterdir()):
+        if _shard_numbers(folder):
             raise
         return None
     if isinstance(config, Mapping) and isinstance(config.get("params"), Mapping):

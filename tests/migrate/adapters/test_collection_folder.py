@@ -234,6 +234,13 @@ def test_a_servers_shard_without_its_collection_is_refused(folder: Path, tmp_pat
 
 
 @pytest.mark.fault("F01")
+def test_shards_without_their_description_are_refused_by_number(folder: Path) -> None:
+    (folder / "config.json").unlink()
+
+    assert "holds shard 0, 1, 2 and no config.json" in str(refused(folder))
+
+
+@pytest.mark.fault("F01")
 @pytest.mark.parametrize("text", ["{", "{}", '{"params":{"shard_number":"three"}}'])
 def test_a_description_that_cannot_be_read_is_refused(folder: Path, text: str) -> None:
     (folder / "config.json").write_text(text)
