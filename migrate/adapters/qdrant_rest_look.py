@@ -28,6 +28,7 @@ from migrate.errors import (
     PreconditionError,
     RemoteUnavailableError,
     UnreadablePointError,
+    UsageError,
 )
 from migrate.ports import Clock
 
@@ -35,6 +36,7 @@ TOLD_MAX = 5  # points named one by one
 REMEDY = "let this machine reach the server's REST port, or read over REST: source.transport = rest"
 # What REST may say of a single point; a wait beyond bounds or a stop ends the run as ever.
 NO_HELP = (
+    UsageError,  # the url has gRPC's port, and REST is on another
     AccessError,
     PreconditionError,
     RemoteUnavailableError,
