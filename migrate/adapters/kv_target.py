@@ -1,15 +1,25 @@
 """`ports.KvTarget` over the Workers KV REST interface (contract section 5)."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from http import HTTPStatus
 from itertools import islice
+from typing import TypeVar
 
 import orjson
 
 from migrate.adapters.http import CloudflareHttp
 from migrate.core.api_codes import NO_KV_NAMESPACE_CODE
-from migrate.core.api_request import JSON, Answer, ApiRequest, Operation, Oversized, Refusal
+from migrate.core.api_request import (
+    JSON,
+    Answer,
+    ApiRequest,
+    Operation,
+    Outcome,
+    Oversized,
+    Refusal,
+)
 from migrate.core.kv_answers import (
     KeyPage,
     encode_bulk_write,
@@ -27,8 +37,9 @@ from migrate.core.limits import (
     KV_WRITE_BYTES_MAX,
 )
 from migrate.core.model import KvEntry
-from migrate.errors import IndeterminateError, TargetRefusedError
+from migrate.errors import IndeterminateError
 
+Item = TypeVar("Item")
 READ = "Workers KV Storage: Read"
 EDIT = "Workers KV Storage: Edit"
 BULK_WRITE = Operation(name="KV bulk write", scope=EDIT)
@@ -57,6 +68,8 @@ class WorkersKvTarget:
         """Sends nothing."""
         self._http = http
         self._namespace_id = namespace_id
+        self._bulk_bytes_max = KV_WRITE_BYTES_MAX  # less, once a 413 has said so
+        self._lock = threading.Lock()  # around it
 
     def identity(self) -> dict[str, str]:
         """Host, account fingerprint and namespace id, without secrets."""
@@ -67,31 +80,50 @@ class WorkersKvTarget:
         return self._http.service_wall_s()
 
     def write(self, entries: Sequence[KvEntry]) -> list[str]:
-        """One bulk write; returns the keys that did not succeed.
+        """Write the entries; returns the keys that did not succeed.
 
-        A body above the limit is refused here, with status 413 like the service's own.
+        One bulk write, or several where the service, or something on the way, takes smaller bodies.
         """
         keys = [entry.key for entry in entries]
         assert 0 < len(keys) <= KV_PAIRS_PER_WRITE_MAX
         assert len(set(keys)) == len(keys)
         body = encode_bulk_write(entries)
-        if len(body) > KV_WRITE_BYTES_MAX:
-            raise TargetRefusedError(
-                f"KV bulk write: {len(body)} B in one request, the target takes "
-                f"{KV_WRITE_BYTES_MAX}; not sent",
-                remedy="write fewer entries at once",
-                status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                code=None,
-            )
+        if len(body) > self._bulk_bytes_max and len(entries) > 1:
+            return self._in_halves(self.write, entries)
         request = self._request(BULK_WRITE, "PUT", "bulk", body=body)
-        return self._http.send(request, partial(read_bulk_result, sent=keys))
+        outcome = self._http.exchange(request, partial(read_bulk_result, sent=keys))
+        if self._is_too_large(outcome, len(body)) and len(entries) > 1:
+            return self._in_halves(self.write, entries)
+        return self._http.value_of(BULK_WRITE, outcome)
 
     def delete(self, keys: Sequence[str]) -> list[str]:
-        """One bulk delete; returns the keys that did not succeed."""
+        """Remove the keys; returns those that did not succeed. In pieces as `write`."""
         assert 0 < len(keys) <= KV_KEYS_PER_DELETE_MAX
         assert len(set(keys)) == len(keys)
-        request = self._request(BULK_DELETE, "POST", "bulk", "delete", body=orjson.dumps(keys))
-        return self._http.send(request, partial(read_bulk_result, sent=keys))
+        body = orjson.dumps(keys)
+        if len(body) > self._bulk_bytes_max and len(keys) > 1:
+            return self._in_halves(self.delete, keys)
+        request = self._request(BULK_DELETE, "POST", "bulk", "delete", body=body)
+        outcome = self._http.exchange(request, partial(read_bulk_result, sent=keys))
+        if self._is_too_large(outcome, len(body)) and len(keys) > 1:
+            return self._in_halves(self.delete, keys)
+        return self._http.value_of(BULK_DELETE, outcome)
+
+    def _is_too_large(self, outcome: Outcome[list[str]], body_bytes: int) -> bool:
+        """Whether a bulk body got a 413; further ones are then about half as large."""
+        if not isinstance(outcome, Refusal):
+            return False
+        if outcome.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            return False
+        with self._lock:  # answers of several threads arrive in any order
+            self._bulk_bytes_max = min(self._bulk_bytes_max, max(1, body_bytes // 2))
+        return True
+
+    def _in_halves(
+        self, send: Callable[[Sequence[Item]], list[str]], items: Sequence[Item]
+    ) -> list[str]:
+        half = len(items) // 2
+        return [*send(items[:half]), *send(items[half:])]
 
     def list_keys(self, prefix: str) -> Iterator[KvEntry]:
         """Every key under the prefix; complete only when the iterator ends without an error."""

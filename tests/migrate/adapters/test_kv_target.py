@@ -99,15 +99,65 @@ def test_a_lost_answer_is_followed_by_the_same_values() -> None:
     assert server.requests[0].body_sha256 == server.requests[1].body_sha256
 
 
-@pytest.mark.fault("K06")
-def test_a_bulk_write_above_the_limit_is_not_sent() -> None:
-    with target_of([counts(1)]) as (server, target), pytest.raises(TargetRefusedError) as refusal:
-        target.write(
-            [entry(f"k{number}", bytes(25_000_000).replace(b"\0", b"x")) for number in range(4)]
-        )
+@pytest.mark.fault("K06", "N17", "F09")
+def test_a_bulk_write_above_the_limit_leaves_in_halves() -> None:
+    value = b"x" * 24_000_000
+    entries = [entry(str(number), value) for number in range(5)]
 
-    assert server.requests == []
+    def answer(seen: Seen) -> Reply:
+        body = seen.json()
+        assert isinstance(body, list)
+        return counts(len(body))
+
+    with target_of(answer) as (server, target):
+        assert target.write(entries) == []
+
+    assert [seen.body_bytes < 100_000_000 for seen in server.requests] == [True, True]
+
+
+@pytest.mark.fault("K06", "N17", "F09")
+@given(limit=st.integers(200, 2_000), count=st.integers(1, 60), bad=st.integers(0, 59))
+@settings(max_examples=15)
+def test_bulk_bodies_that_get_a_413_are_halved_and_further_ones_are_smaller(
+    limit: int, count: int, bad: int
+) -> None:
+    """Whoever sends the 413, in whatever form; keys that fail are still told by name."""
+    entries = [entry(f"key-{number:03d}", b"v" * 40) for number in range(count)]
+    stored: list[str] = []
+
+    def answer(seen: Seen) -> Reply:
+        if seen.body_bytes > limit:
+            return Reply(status=413, body=b"<html>Request Entity Too Large</html>")
+        body = seen.json()
+        assert isinstance(body, list)
+        keys = [one["key"] if isinstance(one, dict) else one for one in body]
+        failed = [key for key in keys if key == f"key-{bad:03d}"]
+        stored.extend(key for key in keys if key not in failed)
+        return counts(len(keys) - len(failed), *failed)
+
+    keys = [one.key for one in entries]
+    expected = [key for key in keys if key == f"key-{bad:03d}"]
+    for send, items in (("write", entries), ("delete", keys)):
+        with target_of(answer) as (server, target):
+            stored.clear()
+            assert getattr(target, send)(items) == expected
+            assert stored == [key for key in keys if key not in expected]
+            first = [seen.body_bytes for seen in server.requests]
+            server.requests.clear()
+            getattr(target, send)(items)
+            again = [seen.body_bytes for seen in server.requests]
+        assert max(again) <= max(limit, max(first) // 2 + 1)
+
+
+@pytest.mark.fault("K06", "F09")
+def test_one_entry_that_is_too_large_is_refused_with_an_advice_that_exists() -> None:
+    page = Reply(status=413, body=b"<html>too large</html>")
+    with target_of([page]) as (server, target), pytest.raises(TargetRefusedError) as refusal:
+        target.write([entry("k")])
+
+    assert len(server.requests) == 1
     assert refusal.value.status == 413
+    assert "on the way to the service" in refusal.value.remedy
 
 
 def test_a_bulk_delete_sends_the_keys_as_they_are() -> None:
