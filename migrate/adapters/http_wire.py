@@ -67,7 +67,7 @@ class HttpWire:
 
     def send_once(self, request: ApiRequest) -> tuple[httpx.Response, bytes | None]:
         """Head and body of the answer; the body is None above the cap."""
-        size = sum(map(len, request.body))
+        size = request.body_bytes
         headers = {} if request.content_type is None else {"Content-Type": request.content_type}
         if request.body or request.method in {"POST", "PUT"}:
             headers["Content-Length"] = str(size)
@@ -78,13 +78,16 @@ class HttpWire:
             content=_pieces(request.body) if request.body else None,
             headers=headers,
         )
-        total_s = self._limits.total_s + size / self._limits.upload_bytes_per_s_min
-        with self._deadline.within(total_s):
+        with self._deadline.within(self.total_s(request)):
             response = self._client.send(outgoing, stream=True)
             try:
                 return response, read_capped(response)
             finally:
                 response.close()
+
+    def total_s(self, request: ApiRequest) -> float:
+        """The deadline of one attempt: after that many seconds nothing of it is sent any more."""
+        return self._limits.total_s + request.body_bytes / self._limits.upload_bytes_per_s_min
 
     def close(self) -> None:
         """Close the connections; harmless when repeated."""

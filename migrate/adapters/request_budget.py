@@ -9,7 +9,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from migrate.adapters.disk import disk
@@ -34,7 +34,12 @@ from migrate.core.request_window import (
     encode_record,
 )
 from migrate.core.stamps import clock_stamp
-from migrate.errors import BudgetExhaustedError, ForeignStateError, UsageError
+from migrate.errors import (
+    BudgetExhaustedError,
+    ForeignStateError,
+    LocalStorageError,
+    UsageError,
+)
 from migrate.ports import Clock, Progress
 
 REQUESTS_MAX_DEFAULT = 900  # of the account's 1,200: the rest is for dashboards and deploys
@@ -90,12 +95,13 @@ class RequestBudget:
             with self._locked():
                 pass  # a file of another format stops the run here, not in the middle
 
-    def acquire(self, progress: Progress | None = None) -> None:
+    def acquire(self, progress: Progress | None = None, *, within_s: float = 0.0) -> float:
         """Wait until a request may leave and count it. Call once per request, retries included.
 
-        `release` when its answer is there, or none will come. Raises BudgetExhaustedError when the
-        service asked for more silence than a run waits for, or when no turn came within an hour;
-        LocalStorageError.
+        `within_s` is its deadline: after that it has arrived, or never will. Returns the moment of
+        its departure, on the monotonic clock, for `release`, which is called when its answer is
+        there, or none will come. Raises BudgetExhaustedError when the service asked for more
+        silence than a run waits for, or when no turn came within an hour; LocalStorageError.
         """
         waited_s = 0.0
         while True:
@@ -103,10 +109,10 @@ class RequestBudget:
             with self._locked() as now:
                 wait = self._window.wait(now.monotonic_s)
                 if wait.seconds <= 0:
-                    self._record(Kind.REQUEST, now)
+                    self._record(Kind.REQUEST, now, seconds=within_s)
                     self.taken += 1
                     self._in_flight += 1
-                    return
+                    return now.monotonic_s
             self._check(wait, waited_s)
             if progress is not None:
                 self._tell(wait, progress)
@@ -117,10 +123,31 @@ class RequestBudget:
             if progress is not None:
                 progress.advance(0)  # minutes without an answer: time for a word
 
-    def release(self) -> None:
-        """A request that had its turn is answered, or failed."""
+    def release(self, departed_s: float | None = None) -> None:
+        """A request that had its turn is answered, or failed.
+
+        `departed_s` is what `acquire` returned for it. The answer is noted without the lock, as one
+        short line at the end of the file, and counted when the file is read the next time; where
+        that fails, the request counts until its deadline.
+        """
         with self._threads:
             self._in_flight -= 1
+            if departed_s is None:
+                return
+            now = self._now()
+            record = Record(
+                kind=Kind.ANSWER,
+                boot=now.boot,
+                monotonic_s=now.monotonic_s,
+                wall_s=now.wall_s,
+                seconds=now.monotonic_s - departed_s,
+            )
+            if self._path is None:
+                self._window.add(record)
+                return
+            line = f"{encode_record(record)}\n".encode()
+            with suppress(LocalStorageError, OSError), disk().open_to_append(self._path) as file:
+                file.write(line)
 
     def held_s(self) -> float:
         """Seconds, so far, in which a request had to wait for its turn; several count once."""
@@ -287,6 +314,7 @@ class RequestBudget:
                 )
             lines = lines[1:]
             self._window.requests.clear()
+            self._window.unanswered.clear()
             self._window.rules.clear()
         now = self._now()
         for line in lines:
@@ -312,7 +340,8 @@ class RequestBudget:
         ]
         boot = Record(kind=Kind.BOOT, boot=now.boot, monotonic_s=now.monotonic_s, wall_s=now.wall_s)
         rules = [rule for rule in self._window.rules if rule.kind is not Kind.BOOT or rule.seconds]
-        lines = [FORMAT_LINE, *map(encode_record, [boot, *stamps, *rules])]
+        unanswered = self._window.unanswered
+        lines = [FORMAT_LINE, *map(encode_record, [boot, *stamps, *unanswered, *rules])]
         content = "".join(f"{line}\n" for line in lines).encode()
         write_durably(path, content)
         with local_io("reading", path), disk().open_to_read(path) as file:

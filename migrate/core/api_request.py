@@ -32,6 +32,11 @@ class ApiRequest:
     body: Sequence[bytes] = ()
     content_type: str | None = None
 
+    @property
+    def body_bytes(self) -> int:
+        """The size of the body."""
+        return sum(map(len, self.body))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:

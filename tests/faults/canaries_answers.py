@@ -60,4 +60,13 @@ OF_THE_ANSWERS = (
         test=f"{TESTS}/stages/test_refusals_of_the_whole.py"
         "::test_each_way_out_of_too_many_refusals_leads_on",
     ),
+    Canary(
+        name="counted-by-departure",
+        effect="a slow request leaves the window early: the account gets more than its budget",
+        file=f"{CORE}/request_window.py",
+        old="self._insert(answer.monotonic_s)",
+        new="self._insert(departed_s)",
+        test=f"{TESTS}/adapters/test_request_budget.py"
+        "::test_a_request_counts_until_300_s_after_its_answer",
+    ),
 )

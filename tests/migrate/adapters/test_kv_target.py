@@ -14,7 +14,7 @@ from migrate.adapters.kv_target import EMPTY_PAGES_MAX, WorkersKvTarget
 from migrate.core.model import KvEntry
 from migrate.errors import IndeterminateError, RemoteUnavailableError, TargetRefusedError
 from migrate.ports import KvTarget
-from tests.migrate.adapters.clients import ACCOUNT_ID, ATTEMPTS_MAX, scripted
+from tests.migrate.adapters.clients import ACCOUNT_ID, ATTEMPTS_MAX, PATIENT, scripted
 from tests.servers.scripted_http import Reply, Script, ScriptedServer, Seen, Step, envelope, failure
 
 PREFIX = f"/client/v4/accounts/{ACCOUNT_ID}/storage/kv/namespaces/ns1"
@@ -109,8 +109,8 @@ def test_a_bulk_write_above_the_limit_leaves_in_halves() -> None:
         assert isinstance(body, list)
         return counts(len(body))
 
-    with target_of(answer) as (server, target):
-        assert target.write(entries) == []
+    with scripted(answer, limits=PATIENT) as (server, http):
+        assert WorkersKvTarget(http, "ns1").write(entries) == []
 
     assert [seen.body_bytes < 100_000_000 for seen in server.requests] == [True, True]
 

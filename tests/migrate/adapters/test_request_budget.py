@@ -373,3 +373,74 @@ def test_what_several_wait_for_is_told_once(tmp_path: Path) -> None:
 
     told = [text.partition(",")[0] for text in talker.said]
     assert told == ["waiting 300 s", "waiting 240 s"]
+
+
+@pytest.mark.fault("F21", "I9")
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_request_counts_until_300_s_after_its_answer(tmp_path: Path, *, shared: bool) -> None:
+    """The service counts it when it arrives: that is before the answer, and no sooner."""
+    machine = Machine()
+    budget = open_budget(tmp_path / "requests" if shared else None, machine, 2)
+    first = budget.acquire(within_s=120)
+    machine.wait(40)
+    budget.release(first)
+    second = budget.acquire(within_s=120)
+    budget.release(second)
+
+    budget.acquire(within_s=120)
+    assert 340 <= machine.monotonic_s() < 341
+
+
+@pytest.mark.fault("F21", "G13", "I9")
+@pytest.mark.parametrize("rewritten", [False, True])
+def test_a_request_without_an_answer_counts_to_its_deadline(
+    tmp_path: Path, *, rewritten: bool
+) -> None:
+    """As a kill leaves it; another process reads it, also after the file was written again."""
+    machine, path = Machine(), tmp_path / "requests"
+    open_budget(path, machine, 2).acquire(within_s=120.5)
+    if rewritten:
+        with path.open("ab") as file:
+            file.write(b"a torn line")
+        machine.wait(10)
+        open_budget(path, machine, 2)
+        machine.wait(300)
+        # The torn line counted as a request of its moment, and is over.
+    else:
+        machine.wait(310)
+    budget = open_budget(path, machine, 1)
+    budget.acquire()
+
+    assert 420.5 <= machine.monotonic_s() < 422
+
+
+@pytest.mark.fault("F21")
+def test_answers_of_requests_in_flight_together_are_told_apart(tmp_path: Path) -> None:
+    machine = Machine()
+    budget = open_budget(tmp_path / "requests", machine, 3)
+    departures = []
+    for _ in range(3):
+        departures.append(budget.acquire(within_s=500))
+        machine.wait(10)
+    machine.wait(70)  # 100
+    budget.release(departures[1])
+    machine.wait(100)  # 200
+    budget.release(departures[0])
+    budget.release(departures[2])
+
+    moments = []
+    for _ in range(3):
+        budget.release(budget.acquire(within_s=500))
+        moments.append(machine.monotonic_s())
+    assert [int(moment) for moment in moments] == [400, 500, 500]
+
+
+def test_an_answer_that_cannot_be_noted_does_not_stop_the_run(tmp_path: Path) -> None:
+    machine, path = Machine(), tmp_path / "requests"
+    budget = open_budget(path, machine, 2)
+    departed = budget.acquire(within_s=120)
+    path.unlink()
+    path.mkdir()
+    budget.release(departed)
+
+    assert budget.taken == 1
