@@ -26,6 +26,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 WORKER = "reader"
 AT_ONCE = 2  # each start of wrangler keeps a core busy
 IN_BACKTICKS = re.compile(r"`(wrangler [^`]+)`")
+IN_CAPITALS = re.compile(r"\b[A-Z]{2,}\b")  # what the operator puts in
+DROP = re.compile(r"wrangler vectorize delete-metadata-index .*")
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +79,19 @@ def test_a_secret_that_wrangler_could_not_name_is_refused(moved: OlderRun, name:
     assert refused.exit_code == 2
     assert "--secret" in refused.stderr
     assert len(moved.sandbox.requests) == before
+
+
+def test_what_provision_advises_about_a_metadata_index_of_another_type(tmp_path: Path) -> None:
+    with older_run(tmp_path, "complete-and-equal") as moved:
+        moved.environment["Q2V_TARGET_METADATA_INDEXES"] = "file_id:number"
+        refused = moved.q2v("provision")
+        assert refused.exit_code == 5, refused.stderr
+        advised = DROP.findall(refused.stderr)
+        assert len(advised) == 1, refused.stderr
+        run_all(Shell(tmp_path / "shell", moved.sandbox), advised)
+        done = moved.q2v("provision")
+
+    assert done.exit_code == 0, done.stderr
 
 
 def preview_lines(moved: OlderRun) -> dict[str, list[str]]:
@@ -173,13 +188,14 @@ def test_what_the_documents_say(moved: OlderRun, shell: Shell) -> None:
     store = moved.sandbox.store
     store.create_vector_index("spare", 32, "cosine")
     store.put_vector("spare", "-an id", [1.0] * 32)
+    store.vectors.create_metadata_index(store.vectors.indexes.get("spare"), "f", "string")
     namespace = store.create_kv_namespace("spare")
+    meant = {"NAME": "spare", "ID": namespace, "VECTOR": "'-an id'", "PROPERTY": "f"}
     commands = documented_commands()
     assert len(commands) >= 3
     commands.sort(key=lambda line: line.startswith("wrangler vectorize delete "))  # last
     for command in commands:
-        line = command.replace("NAME", "spare").replace("ID", namespace)
-        run_all(shell, [line.replace("VECTOR", "'-an id'")])
+        run_all(shell, [IN_CAPITALS.sub(lambda word: meant[word[0]], command)])
 
     assert "spare" not in {index.name for index in store.vectors.indexes.select_all()}
     assert namespace not in {one.namespace_id for one in store.kv.namespaces.select_all()}
