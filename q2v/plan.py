@@ -29,6 +29,7 @@ from q2v.steps.following import Following, following_here, following_snapshot
 from q2v.steps.planning import Choices, PlanResult
 from q2v.steps.route import configured_target, route_from_snapshot, route_from_source
 from q2v.steps.same_target import check_collection
+from q2v.steps.window import check_window
 
 QUARANTINED_SHOWN_MAX = 20
 
@@ -121,7 +122,7 @@ def _find_failure(
         findings.check_quarantine()
         findings.check_counter_key(settings.kv.counter_key)
         planning.check_property_types(findings, settings)
-        planning.check_window(figures, settings)
+        check_window(figures, settings)
     except MigrationError as failure:
         return failure
     return None
@@ -210,6 +211,11 @@ def rows(result: PlanResult, settings: Settings) -> list[tuple[str, Cell]]:
             f"{figures.list_requests + figures.content_requests} requests, "
             f"{figures.reconcile_minutes:.1f} min ({figures.content_minutes:.1f} of them for the "
             "contents)",
+        ),
+        (
+            "reconcile by the settings",
+            f"{figures.contents_read:,} of {figures.vectors:,} contents, "
+            f"{figures.planned_reconcile_minutes:.1f} min",
         ),
         (
             "rollback, if it came to that",

@@ -48,6 +48,8 @@ _PLANNING = (
     "limits.reads_in_flight",
     "limits.max_quarantine",
     "limits.deadline_s",
+    "limits.content_full_max",
+    "limits.content_sample",
     "limits.poll_s",
 )
 

@@ -37,6 +37,8 @@ class Estimate:
     list_minutes: float  # one walk over all ids
     content_minutes: float  # reading every vector back
     reconcile_minutes: float  # ids, all contents and the KV index; reading the source comes on top
+    contents_read: int  # vectors whose contents a reconcile reads by the settings: all, or a sample
+    planned_reconcile_minutes: float  # the same with these contents only
     rollback_requests: int
     rollback_minutes: float
     request_s: float  # one small request and its answer: measured, or REQUEST_S
@@ -48,8 +50,8 @@ class Estimate:
 
     @property
     def window_minutes(self) -> float:
-        """Upload, settling and full reconcile, one after the other."""
-        return self.upload_minutes + self.reconcile_minutes
+        """Upload, settling and the reconcile that the settings ask for, one after the other."""
+        return self.upload_minutes + self.planned_reconcile_minutes
 
 
 def is_long_rollback(minutes: float) -> bool:
@@ -69,8 +71,11 @@ def estimate(
     request_s: float = REQUEST_S,
     uploads_in_flight: int = 1,
     reads_in_flight: int = 1,
+    contents_read: int | None = None,
 ) -> Estimate:
     """Arithmetic over counts; `metadata_bytes` is the sum over all vectors.
+
+    `contents_read` is how many vectors the planned reconcile reads back; None = all.
 
     Minutes are those of the limiter (`forecast`), each piece begun when nothing was sent for five
     minutes, at `request_s` a request and LINE_MBIT_PER_S.
@@ -87,6 +92,12 @@ def estimate(
     contents = _Work(
         request_counts.fetch_requests(vectors),
         round(vectors * dimensions * ANSWER_BYTES_PER_VALUE) + metadata_bytes,
+        in_flight=reads_in_flight,
+    )
+    read_back = vectors if contents_read is None else min(contents_read, vectors)
+    planned = _Work(
+        request_counts.fetch_requests(read_back),
+        round(contents.bytes * read_back / max(1, vectors)),
         in_flight=reads_in_flight,
     )
     kv = _Work(request_counts.kv_write_requests(files))
@@ -115,6 +126,8 @@ def estimate(
         list_minutes=minutes(lists),
         content_minutes=minutes(contents),
         reconcile_minutes=minutes(lists, contents, kv_compare),
+        contents_read=read_back,
+        planned_reconcile_minutes=minutes(lists, planned, kv_compare),
         rollback_requests=sum(work.requests for work in rollback),
         rollback_minutes=minutes(*rollback, settle_minutes=SETTLE_MINUTES),
         request_s=request_s,

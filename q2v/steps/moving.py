@@ -33,13 +33,13 @@ from q2v.steps.left_behind import RefusedPoint, refused_points
 from q2v.steps.planning import (
     Choices,
     check_property_types,
-    check_window,
     figure,
     open_id_table,
     plan_snapshot,
     read_kv_namespace,
 )
 from q2v.steps.uploaders import open_uploaders
+from q2v.steps.window import check_window
 from q2v.wiring import Target
 
 NOTHING_TO_DO = "nothing to do: the run is complete and no reconcile report lists repairs"

@@ -286,17 +286,11 @@ def figure(
         request_s=REQUEST_S if request_s is None else request_s,
         uploads_in_flight=settings.limits.uploads_in_flight,
         reads_in_flight=settings.limits.reads_in_flight,
+        contents_read=_contents_read(findings.vectors, settings),
     )
 
 
-def check_window(figures: Estimate, settings: Settings) -> None:
-    """Raises PreconditionError with the arithmetic when the window is too short for the work."""
-    deadline = settings.limits.deadline_s
-    if deadline is not None and figures.window_minutes * 60 > deadline:
-        raise PreconditionError(
-            f"the window has {deadline / 60:.0f} min (limits.deadline_s), the work takes "
-            f"{figures.window_minutes:.0f}: upload and settling {figures.upload_minutes:.0f}, "
-            f"full reconcile {figures.reconcile_minutes:.0f}; a rollback would take "
-            f"{figures.rollback_minutes:.0f}",
-            remedy="take a longer window, or let reconcile read a sample (limits.content_full_max)",
-        )
+def _contents_read(vectors: int, settings: Settings) -> int:
+    """How many contents `q2v reconcile` will read back: all of them, or the sample."""
+    full_max, sample = settings.limits.content_full_max, settings.limits.content_sample
+    return vectors if vectors <= full_max else sample
