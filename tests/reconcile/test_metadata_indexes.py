@@ -11,7 +11,7 @@ from migrate.core.model import Vector, VectorId
 from migrate.core.next_step import read_finding
 from migrate.errors import ExitCode, RemoteUnavailableError, TargetRefusedError
 from reconcile.report import ReconcileReport
-from reconcile.scan_metadata import LOOKS_MAX, State
+from reconcile.scan_metadata import State
 from tests.reconcile.bench import RECONCILE_RULES, Bench, make_bench
 
 INDEXES = {"file_id": "string", "chunk_index": "number", "odd": "boolean"}
@@ -109,7 +109,7 @@ def test_an_index_that_came_in_the_middle_of_the_upload_is_found_wherever_that_w
 def test_stale_lists_and_answers_are_no_drift(tmp_path: Path) -> None:
     bench = _bench(tmp_path)
     bench.vectors.stale_lists = [{}, {"file_id": "string"}, {}]
-    bench.vectors.stale_answers = [[] for _ in range(LOOKS_MAX - 1)]
+    bench.vectors.stale_answers = [[], [], []]
     report = bench.reconcile(RULES)
 
     assert report.verdict == "equal"

@@ -19,7 +19,7 @@ from tests.reconcile.bench import RECONCILE_RULES, Bench, moved_bench
 from tests.servers.memory_source import SourceFailedError
 
 POINTS = 95  # five fetches, the last one of fifteen
-LATER = {"ordinal", "at", "started_at", "resumed", "report", "html", "files"}
+LATER = {"ordinal", "at", "started_at", "resumed", "report", "html", "files", "differs_file"}
 
 
 @pytest.fixture
