@@ -12,11 +12,15 @@ _FORM = re.compile(r"Bearer [\w.~+/=-]+", re.ASCII)
 
 
 def check_authorization(given: str, expected: str) -> None:
-    """Raises ServiceError unless the header holds the token; an empty one stands for none."""
+    """Raises ServiceError unless the header holds the token; an empty one stands for none.
+
+    The token that this stand-in was started with is good, whatever characters it holds.
+    """
+    if given == expected:
+        return
     if given and not _FORM.fullmatch(given):
         raise invalid_headers()
-    if given != expected:
-        raise unknown_token()
+    raise unknown_token()
 
 
 def token_routes(api_token: str) -> list[Route]:
