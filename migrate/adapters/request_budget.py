@@ -284,7 +284,10 @@ class RequestBudget:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if durable:
                 disk().sync(file)
+            end = file.tell()
         self._offset += len(data)
+        if end != self._offset:  # an answer of another process lies before it, not read yet
+            self._file_id = None
 
     def _refresh(self, path: Path) -> None:
         """Take in what others wrote since; the whole file if it is another one than before."""

@@ -1,5 +1,6 @@
 """At most so many requests in every sliding five minutes, whatever happens to us."""
 
+import io
 import stat
 import threading
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from typing_extensions import override
 
 from migrate.adapters.clock import SystemClock
+from migrate.adapters.disk import Disk, use_disk
 from migrate.adapters.request_budget import FILE_BYTES_MAX, RequestBudget
 from migrate.core.request_window import FORMAT_LINE
 from migrate.errors import BudgetExhaustedError, ForeignStateError, UsageError
@@ -444,3 +446,27 @@ def test_an_answer_that_cannot_be_noted_does_not_stop_the_run(tmp_path: Path) ->
     budget.release(departed)
 
     assert budget.taken == 1
+
+
+@pytest.mark.fault("F21", "I9")
+def test_an_answer_that_another_process_notes_in_between_is_not_lost(tmp_path: Path) -> None:
+    """It is written without the lock, just before a line of ours; neither is counted twice."""
+    machine, path = Machine(), tmp_path / "requests"
+    other, budget = open_budget(path, machine, 3), open_budget(path, machine, 3)
+    departed = [other.acquire(within_s=120)]
+
+    class Interrupted(Disk):
+        @override
+        def open_to_append(self, path: Path) -> io.FileIO:
+            if departed:
+                with use_disk(Disk()):
+                    other.release(departed.pop())
+            return super().open_to_append(path)
+
+    with use_disk(Interrupted()):
+        budget.release(budget.acquire(within_s=120))
+    budget.release(budget.acquire(within_s=120))
+    assert machine.monotonic_s() == 0
+
+    budget.acquire(within_s=120)
+    assert 300 <= machine.monotonic_s() < 301
