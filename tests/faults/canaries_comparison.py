@@ -40,10 +40,10 @@ OF_COMPARISON = (
         "::test_a_listing_that_leaves_out_what_can_be_read_is_a_contradiction",
     ),
     Canary(
-        name="report-believed",
-        effect="an edited report makes a repair write other vectors, or none, with exit 0",
-        file="migrate/stages/drift_report.py",
-        old=code(1, "if found != (sha256 or _concluded_with(journal, path)):"),
+        name="id-file-believed",
+        effect="an edited id file makes a repair write other vectors, with exit 0",
+        file="migrate/adapters/id_files.py",
+        old=code(1, "if found != sha256:"),
         new=code(1, "if not found:"),
         test="tests/e2e/test_drift_and_way_back.py"
         "::test_a_changed_file_stops_a_repair_before_its_first_write",

@@ -20,7 +20,7 @@ POINTS = 45
 PART = 16  # three parts
 # Written for people or for other tools. Nothing that q2v does with the target follows from them.
 FOR_PEOPLE = {
-    *("report.html", "statement.json", "combined.ids", "later-writes.ids"),
+    *("report.html", "statement.json", "combined.ids", "differs.jsonl", "later-writes.ids"),
     *("extra.ids", "unreadable.ids", "kv_extra.ids"),
     *("source_added.ids", "source_changed.ids", "source_deleted.ids"),
 }
