@@ -45,8 +45,8 @@ OF_THE_DISK = (
         name="link-followed",
         effect="whoever may plant a link has q2v append to any file of its user",
         file=f"{ADAPTERS}/disk.py",
-        old="os.open(path, os.O_WRONLY | os.O_NOFOLLOW | flags, FILE_MODE)",
-        new="os.open(path, os.O_WRONLY | flags, FILE_MODE)",
+        old="(0 if follow_links else os.O_NOFOLLOW)",
+        new="(0 if follow_links or flags & os.O_WRONLY else os.O_NOFOLLOW)",
         test=f"{TESTS}/adapters/test_planted_links.py::test_a_linked_journal_or_lock_is_refused",
     ),
     Canary(

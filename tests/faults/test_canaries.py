@@ -63,7 +63,7 @@ HARMLESS = Canary(
     name="harmless",
     effect="none",
     file="migrate/core/retry.py",
-    old='    """A 2xx without any error code is not yet a success."""\n',
+    old='    """Status, code and sentence of an answer."""\n',
     new='    """Said in other words."""\n',
     test=BY_NAME["success-false-accepted"].test,
 )
