@@ -37,8 +37,8 @@ OF_THE_ANSWERS = (
         name="proxy-404-believed",
         effect="a proxy that is down for a minute makes the run end: Qdrant has no such collection",
         file="migrate/adapters/qdrant_rest_source.py",
-        old=code(2, "if error is None:", "    return ForeignAnswer(what)"),
-        new="",
+        old=code(2, "if response.is_success or error is None:"),
+        new=code(2, "if response.is_success:"),
         test="tests/migrate/adapters/test_foreign_answers.py"
         "::test_a_proxys_404_is_not_taken_for_a_missing_collection",
     ),
