@@ -67,7 +67,9 @@ def command(
             progress=progress,
         )
         key = wiring.seal_key(settings)
-        following = following_here(folder, settings, key, provisioned=True)
+        following = following_here(
+            folder, settings, key, provisioned=True, index_added=bool(report.warnings)
+        )
     is_named = settings.target.kv_namespace_id == report.kv_namespace_id
     show(report, following, is_named=is_named, as_json=as_json)
 

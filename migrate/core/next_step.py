@@ -42,6 +42,7 @@ class Finding:
     source_moved: bool = False  # the source differs from the snapshot
     repairable: bool = False  # something that the run wrote is missing or different
     filters_need_full: bool = False  # a repair for filters needs every content compared
+    indexes: frozenset[tuple[str, str]] | None = None  # property, type; None: not said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,7 @@ class Position:
     conflicts: bool = False  # the rollback kept what others had changed
     reconcile_begun: bool = False  # a reconcile was interrupted after the last write
     finding: Finding | None = None  # None: not compared since the last write
+    index_added: bool = False  # a metadata index is not in the newest reconcile, or newer
     repaired: bool = False  # the last thing that the run wrote was a repair
     unwaived: bool = False  # points stay behind for a reason that was not accepted
 
@@ -81,6 +83,7 @@ class Situation(Enum):
     RUN_BEGUN = "migrate", "the run is not complete"
     WRITTEN = "reconcile", "the run is complete and was not compared since its last write"
     RECONCILE_BEGUN = "reconcile", "a reconcile was interrupted"
+    INDEX_ADDED = "reconcile", "a metadata index was added after the newest reconcile"
     INDETERMINATE = "reconcile", "the newest reconcile could not read everything"
     DRIFT = "migrate", "something that the run wrote is missing or different; a repair writes it"
     FILTERS = (
@@ -192,6 +195,8 @@ def _after_a_run(position: Position) -> Situation:
         return Situation.WRITTEN
     if finding.verdict == "indeterminate":
         return Situation.INDETERMINATE
+    if finding.verdict == "equal" and position.index_added:
+        return Situation.INDEX_ADDED
     if finding.verdict == "equal":
         return Situation.QUARANTINED if position.unwaived else Situation.EQUAL
     return _of_drift(finding, repaired=position.repaired)
@@ -218,9 +223,20 @@ def read_finding(report: Mapping[str, object]) -> Finding | None:
                 source_moved=isinstance(moved, dict) and any(moved.values()),
                 repairable=_count(drift, REPAIRED) + unfiltered > _kept(report.get("id_files")),
                 filters_need_full=bool(drift.get("metadata_indexes")) and not unfiltered,
+                indexes=_indexes(report.get("metadata_indexes")),
             )
         case _:
             return None
+
+
+def _indexes(found: object) -> frozenset[tuple[str, str]] | None:
+    """The metadata indexes that a report speaks of; None when it does not say."""
+    if not isinstance(found, list):
+        return None
+    both = ((one.get("name"), one.get("declared")) for one in found if isinstance(one, dict))
+    return frozenset(
+        (name, kind) for name, kind in both if isinstance(name, str) and isinstance(kind, str)
+    )
 
 
 def _count(drift: Mapping[str, object], classes: tuple[str, ...]) -> int:

@@ -31,6 +31,7 @@ from migrate.core.next_step import (
 from migrate.core.seal_key import SealKey
 from migrate.errors import MigrationError
 from migrate.stages.drift_report import REPORT
+from q2v import wiring
 from q2v.invocation import DEFAULT_FOLDER, current_invocation
 from q2v.reads import READS
 from q2v.settings import BY_KEY, Layer, Settings
@@ -74,14 +75,22 @@ def following_folder(
 
 
 def following_here(
-    folder: Path, settings: Settings, key: SealKey | None, *, provisioned: bool | None = None
+    folder: Path,
+    settings: Settings,
+    key: SealKey | None,
+    *,
+    provisioned: bool | None = None,
+    index_added: bool = False,
 ) -> Following:
-    """What comes next for the newest run in a folder, or else for the folder."""
+    """What comes next for the newest run in a folder, or else for the folder.
+
+    `index_added`: a metadata index has just been created in an index that holds vectors.
+    """
     path = _newest_run(folder)
     if path is None:
         return following_folder(folder, settings, key, provisioned=provisioned)
     with closing(RunFolder(path, Snapshot(path.parent.parent, key), read_only=True)) as run:
-        return following_run(run, settings)
+        return following_run(run, settings, index_added=index_added)
 
 
 def following_snapshot(
@@ -97,7 +106,7 @@ def following_snapshot(
     return _following(situation, folder, settings, named)
 
 
-def following_run(run: RunFolder, settings: Settings) -> Following:
+def following_run(run: RunFolder, settings: Settings, *, index_added: bool = False) -> Following:
     """What comes next for a run."""
     folder, manifest = run.snapshot.folder.parent, run.snapshot.manifest
     newest, sealed = _newest(folder, run.snapshot.folder, manifest.collection, run.snapshot.key)
@@ -109,7 +118,8 @@ def following_run(run: RunFolder, settings: Settings) -> Following:
         newest=newest,
         superseded=bool(later_runs),
         reconcile_begun=_reconcile_begun(run),
-        finding=_finding(run),
+        finding=(finding := _finding(run)),
+        index_added=index_added or _is_index_unasked(run, finding, settings),
         unwaived=run.unwaived > 0,
     )
     situation = next_step(position)
@@ -200,6 +210,13 @@ def _finding(run: RunFolder) -> Finding | None:
                 return None
             return read_finding(read_json_object(folder / REPORT, bytes_max=REPORT_BYTES_MAX))
     return None
+
+
+def _is_index_unasked(run: RunFolder, finding: Finding | None, settings: Settings) -> bool:
+    """Whether a metadata index is wanted now that the newest report does not speak of."""
+    if finding is None or finding.indexes is None:
+        return False
+    return bool(wiring.wanted_indexes(run.plan, settings).items() - finding.indexes)
 
 
 def _journals_compared(run: RunFolder, folder: Path) -> Iterator[object]:

@@ -41,7 +41,9 @@ def test_an_index_added_after_the_upload_is_warned_of_found_and_filled(tmp_path:
         moved = bench.move()
         before = bench.run("reconcile")
         bench.environment["Q2V_TARGET_METADATA_INDEXES"] = "file_id:string,chunk_index:number"
+        declared = bench.run("status")
         provisioned = bench.run("provision")
+        told = bench.run("status")
         again = bench.run("provision")
         late = _found(bench, {"chunk_index": 0})
         compared = bench.run("reconcile")
@@ -55,6 +57,8 @@ def test_an_index_added_after_the_upload_is_warned_of_found_and_filled(tmp_path:
     assert "'chunk_index'" in warning
     assert "q2v reconcile, then q2v migrate" in warning
     assert again.document["warnings"] == []
+    for shown in (declared, provisioned, told, again):
+        assert shown.document["next_argv"][:2] == ["q2v", "reconcile"]
     assert late == set()
     assert compared.exit_code == 4
     assert compared.document["drift"]["metadata_indexes"] == 1
@@ -115,3 +119,20 @@ def test_texts_where_numbers_are_declared_end_in_5_before_anything_is_written(
         f"wrangler vectorize delete-metadata-index {INDEX} --property-name=last_modified"
         in other_type.stderr
     )
+
+
+@pytest.mark.fault("F03", "F11")
+def test_an_index_that_provision_creates_again_is_compared_before_the_cutover(
+    tmp_path: Path,
+) -> None:
+    with workbench(tmp_path, points(POINTS)) as bench:
+        bench.move()
+        compared = bench.run("reconcile")
+        _call(bench, "metadata_index/delete", {"propertyName": "file_id"})
+        provisioned = bench.run("provision")
+        drift = bench.run("reconcile")
+
+    assert compared.document["verdict"] == "equal"
+    assert provisioned.document["situation"] == "index_added"
+    assert provisioned.document["next_argv"][:2] == ["q2v", "reconcile"]
+    assert (drift.exit_code, drift.document["drift"]["metadata_indexes"]) == (4, 1)

@@ -40,12 +40,13 @@ def positions() -> Iterator[Position]:
         yield replace(common, run=Reached.ROLLING_BACK)
         for conflicts in flags:
             yield replace(common, run=Reached.ROLLED_BACK, conflicts=conflicts)
-        for begun, finding, repaired in product(flags, FINDINGS, flags):
+        for begun, finding, added, repaired in product(flags, FINDINGS, flags, flags):
             yield replace(
                 common,
                 run=Reached.COMPLETE,
                 reconcile_begun=begun,
                 finding=finding,
+                index_added=added,
                 repaired=repaired,
             )
 
@@ -98,7 +99,8 @@ class World:
         if self.unreadable:
             found = replace(found, verdict="indeterminate")
         codes = {"equal": 3 if position.unwaived else 0, "drift": 4, "indeterminate": 13}
-        return replace(position, finding=found, reconcile_begun=False), codes[found.verdict]
+        compared = replace(position, finding=found, reconcile_begun=False, index_added=False)
+        return compared, codes[found.verdict]
 
     def _rollback(self, position: Position) -> tuple[Position, int]:
         kept = self.others_overwrite
