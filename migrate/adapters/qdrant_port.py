@@ -18,11 +18,13 @@ from migrate.core.masking import printable
 
 ANSWER_S = 3.0  # for each question; a server that is slower than that is silent here
 ANSWER_BYTES = 256
+ENOUGH_BYTES = 12  # to tell the protocols apart: "HTTP/1.1 200"; a slow peer may send one at a time
 WORDS_CHARACTERS_MAX = 60
 
 _HTTP_QUESTION = b"GET / HTTP/1.1\r\nHost: %s\r\nUser-Agent: q2v\r\nConnection: close\r\n\r\n"
 # The preface of HTTP/2 and an empty SETTINGS frame.
 _HTTP2_QUESTION = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+_HTTP_START = b"HTTP/1."
 _HTTP_ANSWER = re.compile(rb"HTTP/1\.[01] (\d{3})")
 _HTTP2_FIRST = {4, 7}  # SETTINGS; GOAWAY from a server that takes offence at once
 _FRAME_HEAD_BYTES = 9
@@ -133,12 +135,15 @@ def _ask(connection: socket.socket, question: bytes) -> bytes | None:
     connection.settimeout(ANSWER_S)
     with suppress(OSError):
         connection.sendall(question)
+    answer = b""
     try:
-        return connection.recv(ANSWER_BYTES)
+        while len(answer) < ENOUGH_BYTES and (more := connection.recv(ANSWER_BYTES)):
+            answer += more
     except TimeoutError:
-        return None
+        return answer or None
     except OSError:
-        return b""
+        pass
+    return answer
 
 
 def client_hello(line: Line) -> bytes:
@@ -155,7 +160,7 @@ def classify(answer: bytes | None) -> Found:
     """What the first bytes of an answer show; None stands for silence."""
     if not answer:
         return Found(spoken=Spoken.SILENCE if answer is None else Spoken.CLOSED)
-    if _HTTP_ANSWER.match(answer):
+    if answer.startswith(_HTTP_START) or _HTTP_START.startswith(answer):
         return Found(spoken=Spoken.HTTP)
     if len(answer) > 1 and answer[0] in _TLS_RECORDS and answer[1] == 3:  # noqa: PLR2004 - TLS 1.x
         return Found(spoken=Spoken.TLS)

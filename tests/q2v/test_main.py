@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from typing_extensions import override
 
 from migrate import errors
-from migrate.errors import ExitCode, MigrationError, TargetRefusedError
+from migrate.errors import ExitCode, MigrationError, TargetRefusedError, UnreadablePointError
 from q2v import main as main_module
 from q2v import options
 from q2v.logs import PROCESS_MASKER
@@ -32,6 +32,8 @@ def build(kind: type[MigrationError], what: str) -> MigrationError:
     """An error of the class."""
     if issubclass(kind, TargetRefusedError):
         return kind(what, remedy="do this", status=400, code=None)
+    if issubclass(kind, UnreadablePointError):
+        return kind(what, remedy="do this", point_id="7", point_id_type="int")
     return kind(what, remedy="do this")
 
 
@@ -129,7 +131,7 @@ def test_an_error_of_the_operating_system_is_local_io(tmp_path: Path, number: in
         (click.UsageError("no"), ExitCode.USAGE),
         (click.BadParameter("no"), ExitCode.USAGE),
         (click.FileError("some", "no"), ExitCode.USAGE),
-        (MemoryError(), ExitCode.INTERNAL),
+        (MemoryError(), ExitCode.LOCAL_IO),
         (AssertionError(), ExitCode.INTERNAL),
         (SystemExit(3), ExitCode.INTERNAL),
         (ExceptionGroup("two", [ValueError()]), ExitCode.INTERNAL),
@@ -176,10 +178,10 @@ def test_a_bug_leaves_a_masked_traceback_in_a_private_file(tmp_path: Path) -> No
         assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
-def test_where_no_file_can_be_written_the_traceback_goes_to_stderr(tmp_path: Path) -> None:
-    (tmp_path / "snapshots").write_text("a file, not a folder")
+def test_where_no_file_can_be_written_the_traceback_goes_to_stderr() -> None:
+    group = group_of(raise_it(ZeroDivisionError("bug\x1b[2J")))
 
-    result = run(tmp_path, raise_it(ZeroDivisionError("bug\x1b[2J")), "--json")
+    result = CliRunner().invoke(group, ["try", "--dir", "/proc/no-folder-here", "--json"])
 
     assert result.exit_code == ExitCode.INTERNAL
     assert "ZeroDivisionError: bug\\x1b[2J\n" in result.stderr

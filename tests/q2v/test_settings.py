@@ -41,7 +41,9 @@ def values_of(setting: Setting) -> st.SearchStrategy[Any]:
         low = int(setting.declaration.minimum or 0)
         high = setting.declaration.maximum
         return st.integers(max(low, 1), int(high) if high is not None else 10**9)
-    return st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_size=20)
+    # Some names have to begin with a letter.
+    first, others = string.ascii_letters, string.ascii_letters + string.digits + "_-"
+    return st.builds(str.__add__, st.sampled_from(first), st.text(others, max_size=19))
 
 
 def as_text(value: object) -> str:

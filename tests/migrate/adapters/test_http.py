@@ -57,6 +57,7 @@ from tests.servers.scripted_http import (
     failure,
     running_script,
 )
+from tests.servers.speakers import speaking
 
 READ = Operation(name="read something", scope="Vectorize: Read")
 GET = ApiRequest(operation=READ, method="GET", path="/something")
@@ -446,8 +447,8 @@ def test_an_untrusted_certificate_stops_at_once(
 def test_https_to_a_port_without_tls_is_a_wrong_address() -> None:
     """No matter of trust, and not repeated: only a correction of the address can help."""
     clock = VirtualClock()
-    with running_script([GOOD]) as server:
-        http = connect(server.base_url.replace("http:", "https:"), clock=clock)
+    with speaking(b"HTTP/1.1 400 Bad Request\r\n\r\n") as plain:
+        http = connect(f"https://127.0.0.1:{plain.port}", clock=clock)
         with pytest.raises(UsageError, match="does not speak TLS") as caught:
             http.send(GET, whole)
         http.close()

@@ -242,7 +242,8 @@ def test_a_port_that_the_url_does_not_name_is_explained(transport: str) -> None:
         (b"-ERR wrong number of arguments\r\n", Spoken.OTHER),
         (b"\x00\x00\x12", Spoken.OTHER),
         (b"\n", Spoken.OTHER),
-        (b"HTTP", Spoken.OTHER),
+        (b"HTTP", Spoken.HTTP),
+        (b"HTTQ", Spoken.OTHER),
     ],
 )
 def test_first_bytes_tell_the_protocol(answer: bytes, spoken: Spoken) -> None:
