@@ -73,9 +73,9 @@ class Sink:
                 with self._lock:
                     result: object = {"requests": self.requests, "body_bytes": self.body_bytes}
             case "get_by_ids":
-                records = [
-                    self._points.stored(one, self._reduced) for one in json.loads(body)["ids"]
-                ]
+                # Before the first upload it holds nothing, as its listing says.
+                ids = json.loads(body)["ids"] if self.requests["upsert"] else []
+                records = [self._points.stored(one, self._reduced) for one in ids]
                 joined = b",".join(records)
                 return b'{"success":true,"errors":[],"messages":[],"result":[%b]}' % joined
             case "list" if method == "GET":
@@ -95,12 +95,18 @@ class Sink:
             case "upsert":
                 result = {"mutationId": "01234567-89ab-cdef-0123-456789abcdef"}
             case _:
-                result = {
-                    "name": INDEX, "description": "", "created_on": "2026-11-01T00:00:00Z",
-                    "modified_on": "2026-11-01T00:00:00Z",
-                    "config": {"dimensions": self._reduced, "metric": "cosine"},
-                }  # fmt: skip
+                result = self._describe(path)
         return _envelope(result)
+
+    def _describe(self, path: str) -> dict[str, object]:
+        """The namespace, or the index."""
+        if path == NAMESPACE:
+            return {"id": NAMESPACE, "title": "bench", "supports_url_encoding": True}
+        return {
+            "name": INDEX, "description": "", "created_on": "2026-11-01T00:00:00Z",
+            "modified_on": "2026-11-01T00:00:00Z",
+            "config": {"dimensions": self._reduced, "metric": "cosine"},
+        }  # fmt: skip
 
 
 def _envelope(result: object, **more: object) -> bytes:

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.fault("X12")
 # What the service lets a token with Vectorize: Read and Workers KV Storage: Read do.
 READS = [
     ("GET", r"/vectorize/v2/indexes/[^/]+(/info|/list|/metadata_index/list)?$"),
-    ("POST", r"/vectorize/v2/indexes/[^/]+/get_by_ids$"),
+    ("POST", r"/vectorize/v2/indexes/[^/]+/(get_by_ids|query)$"),
     ("GET", r"/storage/kv/namespaces/[^/]+/(keys|values/.+|metadata/.+)$"),
     ("POST", r"/storage/kv/namespaces/[^/]+/bulk/get$"),
 ]
