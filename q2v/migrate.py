@@ -1,12 +1,14 @@
 """`q2v migrate`: bring a snapshot into the target, go on with it, or repair what drifted."""
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
 
 from migrate.adapters.folder_lock import FolderLock
-from migrate.adapters.id_files import read_ids
+from migrate.adapters.id_files import read_typed_ids
 from migrate.core.kv_entries import COUNTER_MEANING
 from migrate.errors import UsageError
 from q2v import wiring
@@ -17,7 +19,7 @@ from q2v.render import format_duration, render
 from q2v.settings import Settings
 from q2v.steps import moving
 from q2v.steps.find import find_snapshot
-from q2v.steps.following import Following, following_snapshot
+from q2v.steps.following import Following, completed, following_snapshot
 from q2v.steps.left_behind import refusal_notes
 from q2v.steps.planning import Choices
 from q2v.steps.route import Route, configured_target, route_from_snapshot
@@ -104,12 +106,13 @@ def command(
             folder,
             confirm=lambda name: _confirm(name, sure=yes or target.is_local),
             dry_run=dry_run,
-            forced=frozenset() if force_file is None else frozenset(read_ids(force_file)),
+            forced=frozenset() if force_file is None else frozenset(read_typed_ids(force_file)),
             clock=clock,
             progress=progress,
         )
         following = following_snapshot(found, settings)
-    show(report, route, following, as_json=as_json)
+    advise = partial(completed, folder=folder, settings=settings, snapshot=found.folder)
+    show(report, route, following, advise, as_json=as_json)
     ctx.exit(report.exit_code)
 
 
@@ -127,7 +130,7 @@ def _confirm(index_name: str, *, sure: bool) -> None:
         raise UsageError(f"typed '{typed}', not '{index_name}'", remedy="nothing was written")
 
 
-def _kept_notes(kept: tuple[str, ...]) -> list[str]:
+def _kept_notes(kept: tuple[str, ...], advise: Callable[[str], str]) -> list[str]:
     """What a repair has left as another writer made it, and how to overwrite it."""
     if not kept:
         return []
@@ -135,13 +138,20 @@ def _kept_notes(kept: tuple[str, ...]) -> list[str]:
     more = f" and {len(kept) - KEPT_SHOWN_MAX} more" if len(kept) > KEPT_SHOWN_MAX else ""
     return [
         f"kept as another writer changed them: {shown}{more}",
-        "the report's differs.jsonl names what differs; put the ids and keys to overwrite into a "
-        "file and run q2v migrate --force FILE",
+        advise(
+            "the report's differs.jsonl names what differs; put the ids and keys to overwrite "
+            "into a file and run `q2v migrate --force FILE`"
+        ),
     ]
 
 
 def show(
-    report: moving.MigrateReport, route: Route, following: Following, *, as_json: bool
+    report: moving.MigrateReport,
+    route: Route,
+    following: Following,
+    advise: Callable[[str], str],
+    *,
+    as_json: bool,
 ) -> None:
     """The report as JSON or as lines."""
     quarantined = sum(report.quarantined.values())
@@ -186,5 +196,9 @@ def show(
             ("took", format_duration(report.seconds)),
         ],
         as_json=as_json,
-        notes=[*refusal_notes(report.refused), *_kept_notes(report.kept), *following.notes()],
+        notes=[
+            *refusal_notes(report.refused, advise),
+            *_kept_notes(report.kept, advise),
+            *following.notes(),
+        ],
     )

@@ -88,13 +88,14 @@ READS: dict[str, tuple[str, ...]] = {
     ),
     "rollback": (
         *_TARGET,
+        "target.metadata_indexes",
         "limits.settle_timeout_s",
         "limits.poll_s",
         "limits.kv_settle_s",
         "limits.reads_in_flight",
         *_SEAL,
     ),
-    "status": _SEAL,
+    "status": ("target.metadata_indexes", *_SEAL),
     "verify": _SEAL,
     # The rehearsal has a target and delays of its own.
     "rehearse": (

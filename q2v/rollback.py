@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from migrate.adapters.folder_lock import FolderLock
-from migrate.adapters.id_files import read_ids
+from migrate.adapters.id_files import read_typed_ids
 from migrate.core.estimate import LONG_ROLLBACK, is_long_rollback
 from migrate.core.kv_entries import COUNTER_MEANING
 from migrate.core.next_step import Situation
@@ -68,7 +68,7 @@ def command(
     if not execute:
         _refuse_without_execute(force_file, leave_later_writes=leave_later_writes)
     clock = wiring.system_clock()
-    forced = frozenset() if force_file is None else frozenset(read_ids(force_file))
+    forced = frozenset() if force_file is None else frozenset(read_typed_ids(force_file))
     not_compared: tuple[str, ...] = ()
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))

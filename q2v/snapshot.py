@@ -20,7 +20,7 @@ from q2v.reads import READS
 from q2v.render import format_bytes, format_duration, render
 from q2v.settings import Settings
 from q2v.steps.find import find_snapshot
-from q2v.steps.following import Following, following_snapshot
+from q2v.steps.following import Following, completed, following_snapshot
 from q2v.steps.readers import open_readers
 from q2v.steps.same_target import check_collection
 
@@ -149,6 +149,7 @@ def _repair(
             page_points=settings.snapshot.page_points,
             progress=progress,
         )
+    verify = completed("`q2v verify`", folder, settings, snapshot=snapshot.folder).strip("`")
     render(
         asdict(report),
         [
@@ -158,7 +159,7 @@ def _repair(
             ("repaired", "yes" if report.repaired else "no: it is as it was sealed"),
         ],
         as_json=as_json,
-        notes=["", "next: q2v verify"],
+        notes=["", f"next: {verify}"],
     )
 
 

@@ -1,5 +1,6 @@
 """`q2v status`: where a run stands, and the exact next command."""
 
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -20,7 +21,7 @@ from q2v.reads import READS
 from q2v.render import Cell, render
 from q2v.settings import Settings
 from q2v.steps.find import find_run
-from q2v.steps.following import Following, following_folder, following_run
+from q2v.steps.following import Following, completed, following_folder, following_run
 from q2v.steps.left_behind import refusal_notes, refused_points
 from q2v.steps.route import planned_target, route_from_snapshot
 from reconcile.report import Verdict
@@ -80,7 +81,8 @@ def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings
         ("counter when complete", _counter(counter)),
         ("newest verdict", verdict),
     ]
-    notes = [*refusal_notes(refused), *following.notes()]
+    advise = partial(completed, folder=folder, settings=settings, snapshot=opened.snapshot.folder)
+    notes = [*refusal_notes(refused, advise), *following.notes()]
     render(document, cells, as_json=as_json, notes=notes)
     opened.close()
 

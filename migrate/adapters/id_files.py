@@ -46,6 +46,16 @@ def read_ids(path: Path) -> list[str]:
     return _decode_ids(read_bounded(path, bytes_max=ID_FILE_BYTES_MAX), path)
 
 
+def read_typed_ids(path: Path) -> list[str]:
+    """The ids of a file that an operator wrote: also with blanks around them, as editors leave.
+
+    An id that has such characters itself stands there as a JSON string. Raises as `read_ids`.
+    """
+    content = read_bounded(path, bytes_max=ID_FILE_BYTES_MAX)
+    lines = (line.strip("\ufeff \t\r") for line in content.decode(errors="replace").split("\n"))
+    return [_decode_id(line, path) for line in lines if line]
+
+
 def read_checked_ids(path: Path, count: int, sha256: str, *, remedy: str) -> list[str]:
     """The ids of a file of ours, hashed before they are decoded.
 

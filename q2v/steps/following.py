@@ -126,6 +126,24 @@ def following_run(run: RunFolder, settings: Settings, *, index_added: bool = Fal
     return _following(situation, folder, settings, _named(situation, run, folder, sealed))
 
 
+def completed(
+    advice: str, folder: Path, settings: Settings, *, snapshot: Path | None = None
+) -> str:
+    """Advice whose commands, in backquotes, name this folder and the flags of this command.
+
+    `q2v migrate` and `q2v verify` also name `snapshot`, where that is not the one they would take.
+    """
+    other = [] if snapshot in {None, _last(sealed_folders(folder))} else [str(snapshot)]
+
+    def complete(found: re.Match[str]) -> str:
+        words = found[1].split()
+        named = other if words[1] in {"migrate", "verify"} else []
+        options = _options(words[1], folder, settings)
+        return f"`{shlex.join([*words[:2], *named, *words[2:], *options])}`"
+
+    return _COMMAND.sub(complete, advice)
+
+
 def typed_again(run: RunFolder, situation: Situation, settings: Settings) -> tuple[str, ...]:
     """The command of a situation for this run, whatever the run's own situation is."""
     folder = run.snapshot.folder.parent
@@ -241,19 +259,11 @@ def _following(
     situation: Situation, folder: Path, settings: Settings, named: list[Path]
 ) -> Following:
     if situation.decides:
-        text = _COMMAND.sub(
-            lambda found: f"`{found[1]}{_tail(found[1].split()[1], folder, settings)}`",
-            situation.advice,
-        )
+        text = completed(situation.advice, folder, settings)
         return Following(situation=situation, argv=(), text=text)
     words = [situation.words[0], *map(str, named), *situation.words[1:]]
     argv = ("q2v", *words, *_options(words[0], folder, settings))
     return Following(situation=situation, argv=argv, text=shlex.join(argv))
-
-
-def _tail(command: str, folder: Path, settings: Settings) -> str:
-    options = _options(command, folder, settings)
-    return f" {shlex.join(options)}" if options else ""
 
 
 def _options(command: str, folder: Path, settings: Settings) -> list[str]:

@@ -1,11 +1,15 @@
 """Name the points whose vectors the target refused, for the reports of several commands."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
 from migrate.adapters.run_folder import RunFolder
 
 REFUSED_SHOWN_MAX = 20
+ADVICE = (
+    "send them again: `q2v migrate --retry-refused`; accept them: `q2v migrate --waive refused`"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +36,11 @@ def refused_points(run: RunFolder) -> tuple[RefusedPoint, ...]:
     )
 
 
-def refusal_notes(points: tuple[RefusedPoint, ...]) -> list[str]:
-    """One line for people about each, and what can be done about them."""
+def refusal_notes(points: tuple[RefusedPoint, ...], advise: Callable[[str], str]) -> list[str]:
+    """One line for people about each, and what can be done about them.
+
+    `advise` completes the commands of an advice.
+    """
     if not points:
         return []
     lines = [
@@ -41,7 +48,4 @@ def refusal_notes(points: tuple[RefusedPoint, ...]) -> list[str]:
         f"{point.answer}"
         for point in points
     ]
-    advice = (
-        "send them again: q2v migrate --retry-refused; accept them: q2v migrate --waive refused"
-    )
-    return [*lines, advice]
+    return [*lines, advise(ADVICE)]

@@ -107,3 +107,19 @@ def test_a_retry_without_a_run_is_refused(tmp_path: Path) -> None:
 
         assert bench.stored() == {}
     assert ended.exit_code == 2
+
+
+@pytest.mark.fault("F05", "F11")
+def test_the_advice_names_the_folder_and_the_snapshot(tmp_path: Path) -> None:
+    """Run as printed, it does not reach another folder, nor a newer snapshot."""
+    with workbench(tmp_path, points(COUNT), fault=f"refuse-ids:one-in={ONE_IN}") as bench:
+        bench.move()
+        (run,) = bench.folder.glob("*/runs/*")
+        assert bench.run("snapshot").exit_code == 0
+        status = bench.run("status", str(run), as_json=False).stdout
+        migrated = bench.run("migrate", str(run.parent.parent), as_json=False).stdout
+
+    snapshot, options = run.parent.parent, f"--dir {bench.folder}"
+    for shown in (status, migrated):
+        assert f"`q2v migrate {snapshot} --retry-refused {options}`" in shown
+        assert f"`q2v migrate {snapshot} --waive refused {options}`" in shown

@@ -39,6 +39,7 @@ WAYS = (
     ("verify",),
     ("status",),
     ("reconcile",),
+    ("status",),
     ("rollback",),
     ("rollback", "--execute"),
     ("rehearse", "--live"),

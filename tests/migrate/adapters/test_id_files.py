@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.adapters.id_files import encode_id, read_ids, write_ids, write_lines
+from migrate.adapters.id_files import (
+    encode_id,
+    read_ids,
+    read_typed_ids,
+    write_ids,
+    write_lines,
+)
 from migrate.errors import UsageError
 from reconcile.diff import DriftKind
 from tests.strategies import texts
@@ -104,3 +110,18 @@ def test_a_line_that_is_no_id_is_refused_with_its_text(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="half a string"):
         read_ids(tmp_path / "ids")
+
+
+def test_a_file_from_an_editor_names_the_ids_without_what_the_editor_adds(tmp_path: Path) -> None:
+    (tmp_path / "ids").write_bytes(b'\xef\xbb\xbffile-1_0\r\n  file-2_0 \r\n\r\n" a "\r\n')
+
+    assert read_typed_ids(tmp_path / "ids") == ["file-1_0", "file-2_0", " a "]
+
+
+@given(st.lists(texts() | st.sampled_from(TRAPS), max_size=6))
+def test_a_file_that_was_written_here_reads_the_same_as_a_typed_one(ids: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "ids")
+        write_ids(path, ids)
+
+        assert read_typed_ids(path) == read_ids(path) == ids
