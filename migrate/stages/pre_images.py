@@ -187,8 +187,9 @@ def _refuse_non_empty(run_: RunFolder, vectors: int, keys: int) -> NoReturn:
         )
     raise PreconditionError(
         found,
-        remedy="migrate into a fresh index and namespace and cut over by changing the bindings, or "
-        "pass --into-non-empty: what is overwritten is kept and can be put back",
+        remedy="set target.vector_index to a new name, leave target.kv_namespace_id out, run "
+        "`q2v provision`, and cut over by changing the bindings; or pass --into-non-empty: what is "
+        "overwritten is kept and can be put back",
     )
 
 

@@ -223,3 +223,25 @@ def test_the_next_command_has_the_folder_the_file_and_the_flags_of_this_one(
         expected = ["q2v", "reconcile", "--dir", str(bench.folder), *words]
         assert expected == moved["next_argv"]
         assert bench.run(*moved["next_argv"][1:]).document["verdict"] == "equal"
+
+
+@pytest.mark.fault("F09", "F11")
+def test_the_advice_about_a_target_that_is_not_empty_leads_into_a_fresh_one(
+    tmp_path: Path,
+) -> None:
+    with workbench(tmp_path, points(20)) as bench:
+        bench.move()
+        change_the_source(bench)
+        refused = bench.move()
+        bench.environment["Q2V_VECTOR_INDEX"] = "fresh"
+        namespace = bench.environment.pop("Q2V_KV_NAMESPACE_ID")
+        provisioned = bench.run("provision").document["kv_namespace_id"]
+        bench.environment["Q2V_KV_NAMESPACE_ID"] = provisioned
+        moved = bench.run("migrate")
+        compared = bench.run("reconcile")
+
+    assert refused.exit_code == ExitCode.PRECONDITION
+    assert "set target.vector_index to a new name, leave target.kv_namespace_id" in refused.stderr
+    assert provisioned != namespace
+    assert moved.exit_code == ExitCode.DONE
+    assert compared.document["verdict"] == "equal"
