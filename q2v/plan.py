@@ -255,8 +255,7 @@ def notes(result: PlanResult, settings: Settings) -> list[str]:
     for point in findings.quarantined_points[:QUARANTINED_SHOWN_MAX]:
         outcome = point.outcome
         lines.append(
-            f"stays behind: {point.point_id.text}: {outcome.reason} {outcome.field}: "
-            f"{outcome.detail}"
+            f"left out: {point.point_id.text}: {outcome.reason} {outcome.field}: {outcome.detail}"
         )
     lines.append("")
     lines += [f"{row.key} = {row.shown}  ({row.origin})" for row in settings.resolved()]

@@ -319,7 +319,7 @@ class LimitSettings:
     )
     max_quarantine: int | None = declare(
         None,
-        "Points that may stay behind before the run stops.",
+        "Points that may be left out before the run stops.",
         flag="--max-quarantine",
         unit="points",
         minimum=0,

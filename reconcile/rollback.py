@@ -56,7 +56,7 @@ def execute(
 
     `forced` are ids and keys to put back although somebody else changed them. Raises
     PreconditionError, before anything is sent, when the target has taken new ids or keys since
-    the run and `leave_later_writes` does not say that they may stay behind; IndeterminateError
+    the run and `leave_later_writes` does not say that they may be left out; IndeterminateError
     when the deletions do not become visible in time.
     """
     check_manifest(run, manifest)

@@ -77,7 +77,7 @@ class _KvUndo:
         clock: Clock,
         progress: Progress,
     ) -> None:
-        self.differs: Named = {}  # what differs in the keys that read as somebody else's
+        self.differs: Named = {}  # what differs in the keys that another writer changed
         self._run = run
         self._ours = _our_entries(run)
         self._target = target
@@ -89,7 +89,7 @@ class _KvUndo:
     def pass_over(
         self, records: Iterable[KvPreImage], *, advance: Callable[[int], None] = lambda _: None
     ) -> list[KvPreImage]:
-        """Undo these keys; returned are the ones that read as somebody else's."""
+        """Undo these keys; returned are the ones that another writer changed."""
         suspects: list[KvPreImage] = []
         pending = iter(records)
         listed = self._listed()

@@ -57,7 +57,7 @@ def read_typed_ids(path: Path) -> list[str]:
 
 
 def read_checked_ids(path: Path, count: int, sha256: str, *, remedy: str) -> list[str]:
-    """The ids of a file of ours, hashed before they are decoded.
+    """The ids of an id file, hashed before they are decoded.
 
     Raises ArtefactDamagedError when the file is missing, or is not the one with this sum.
     """

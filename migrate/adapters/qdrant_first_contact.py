@@ -14,7 +14,7 @@ from migrate.errors import RemoteUnavailableError, UsageError
 LOOK_FROM_FAILURE = 2  # one failure is an accident; a time-out is looked into at once
 LOOKS_MAX = 3
 SPOKEN = {Spoken.HTTP: "rest", Spoken.HTTP2: "grpc"}  # and the transport that speaks it
-SILENT_ATTEMPTS_MAX = 3  # a port that answers nothing to nobody holds each attempt for long
+SILENT_ATTEMPTS_MAX = 3  # a port that never answers uses up the time-out of each attempt
 
 
 class FirstContact:

@@ -170,7 +170,7 @@ class RetryPolicy:
         )
 
     def wait_after(self, failure: PassingFailure, failures: int) -> None:
-        """Wait after so many failures in a row. Raises RemoteUnavailableError after the last."""
+        """Wait after a row of `failures`. Raises RemoteUnavailableError after the last."""
         if failures >= self.attempts_max:
             raise self.given_up(failure) from failure
         wait_s = self._delay_s(failure, failures)

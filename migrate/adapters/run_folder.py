@@ -44,12 +44,12 @@ RECONCILE = "reconcile"
 ROLLBACK = "rollback"
 PLAN_BYTES_MAX = 4 * 1024 * 1024  # a plan is a few kB
 REPORT_BYTES_MAX = 4 * 1024 * 1024  # counts and paths; ids lie in files beside it
-QUARANTINE_BYTES_MAX = 1024 * 1024 * 1024  # a line is about 200 B, however many may stay behind
+QUARANTINE_BYTES_MAX = 1024 * 1024 * 1024  # a line is about 200 B, however many may be left out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuarantinedPoint:
-    """One line of quarantine.jsonl: a point that stays behind, and why."""
+    """One line of quarantine.jsonl: a point that is left out, and why."""
 
     row: int  # 0-based number in the snapshot
     point_id: PointId
@@ -139,7 +139,7 @@ class RunFolder:
         return frozenset(point.row for point in self.quarantined())
 
     def excluded_rows(self, *, until_round: int | None = None) -> frozenset[int]:
-        """The rows that stay behind: by the plan, or refused by the target since.
+        """The rows that are left out: by the plan, or refused by the target since.
 
         `until_round` asks for those at the end of this round.
         """
@@ -176,7 +176,7 @@ class RunFolder:
         return self.plan.vectors - len(self.state().refused)
 
     def quarantined_counts(self) -> dict[str, int]:
-        """Reason -> points that stay behind, those the target has refused included."""
+        """Reason -> points that are left out, those the target has refused included."""
         refused = len(self.state().refused)
         return {**self.plan.quarantined, **({Reason.REFUSED.value: refused} if refused else {})}
 
@@ -188,7 +188,7 @@ class RunFolder:
 
     @property
     def unwaived(self) -> int:
-        """Points that stay behind for a reason that nobody has waived."""
+        """Points that are left out for a reason that is not waived."""
         waived = self.state().waived | set(self.plan.waived)
         return sum(n for reason, n in self.quarantined_counts().items() if reason not in waived)
 

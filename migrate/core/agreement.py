@@ -18,7 +18,7 @@ class Agreement(Enum):
 
     PERMANENT = auto()  # the same two numbers every time: no writer does that
     ALTERNATING = auto()  # numbers that went and came back: several answer, each another number
-    MOVING = auto()  # anything else: somebody writes, or wrote
+    MOVING = auto()  # anything else: another process writes, or wrote
 
 
 def judge(readings: Sequence[Reading]) -> Agreement:

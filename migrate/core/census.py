@@ -1,4 +1,4 @@
-"""Count what a plan has to know: what moves, what stays behind and why, what gets changed."""
+"""Count what a plan has to know: what moves, what is left out and why, what gets changed."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ SHORTEST_LINE_REST = len('{"id":"x","values":[]}')
 
 
 def quarantine_cap(points: int, setting: int | None) -> int:
-    """How many points may stay behind before the run stops; `setting` overrides the rule."""
+    """How many points may be left out before the run stops; `setting` overrides the rule."""
     if setting is not None:
         return setting
     return min(QUARANTINE_MAX, max(QUARANTINE_MIN, int(points * QUARANTINE_SHARE)))

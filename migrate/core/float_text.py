@@ -63,7 +63,7 @@ def _values(column: VectorColumn) -> Sequence[npt.NDArray[np.float32]]:
 
 
 def read_float32(doubles: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """Doubles read from text as float32; whoever wrote the shortest text meant the one value.
+    """Doubles read from text as float32; the shortest text stands for one value.
 
     What is beyond float32 becomes infinity.
     """

@@ -127,7 +127,7 @@ class RunState:
     pre_image_parts: dict[str, tuple[int, str]] = field(default_factory=dict)  # name -> rows, sha
     pre_images: Entry | None = None  # the sealing entry
     rounds: list[RoundState] = field(default_factory=list)
-    refused: dict[int, RefusedVector] = field(default_factory=dict)  # row -> what stays behind
+    refused: dict[int, RefusedVector] = field(default_factory=dict)  # row -> what is left out
     never_taken: set[int] = field(default_factory=set)  # rows refused, and taken in no round
     taken_on_retry: int = 0  # vectors of the full round that a later round wrote first
     upload_sizes: UploadSizes = field(default_factory=UploadSizes)
@@ -321,7 +321,7 @@ def _ack(state: RunState, entry: Entry) -> None:
 
 
 def _refused(state: RunState, entry: Entry) -> None:
-    """Several vectors are pending again as two halves; a single one stays behind."""
+    """Several vectors are pending again as two halves; a single one is left out."""
     if entry.get("store") != Store.VECTORS:
         raise ValueError("only uploads of vectors are refused in part")
     batch = _in_doubt(state, entry)

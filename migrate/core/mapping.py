@@ -94,7 +94,7 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quarantined:
-    """Why one point stays behind. `detail` shows the shape of the value, never its content."""
+    """Why one point is left out. `detail` shows the shape of the value, never its content."""
 
     reason: Reason
     field: str

@@ -12,7 +12,7 @@ from enum import Enum, StrEnum
 
 from migrate.core.journal import RunState
 
-# The classes of drift that a repair writes; all others belong to somebody who decides.
+# The classes of drift that a repair writes; all others need a decision of the operator.
 REPAIR = "repair"  # the kind of a round
 REPAIRED = ("missing", "mismatched", "kv_missing", "kv_mismatched", "counter")
 
@@ -58,7 +58,7 @@ class Position:
     finding: Finding | None = None  # None: not compared since the last write
     index_added: bool = False  # a metadata index is not in the newest reconcile, or newer
     repaired: bool = False  # the last thing that the run wrote was a repair
-    unwaived: bool = False  # points stay behind for a reason that was not accepted
+    unwaived: bool = False  # points are left out for a reason that was not accepted
 
 
 class Situation(Enum):
@@ -110,7 +110,7 @@ class Situation(Enum):
     )
     QUARANTINED = (
         "",
-        "everything else is equal, and points stay behind for reasons that were not accepted",
+        "everything else is equal, and points are left out for reasons that were not accepted",
         "accept a reason with `q2v migrate --waive REASON`, then `q2v reconcile`; or mend the "
         "points in the source and start with a new snapshot",
     )

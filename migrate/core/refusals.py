@@ -24,7 +24,7 @@ SUSPECTS_MAX = 10  # vectors refused one after the other, with no upload taken i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedVector:
-    """A vector that the target refused alone: it stays behind, as a quarantined point does."""
+    """A vector that the target refused alone: it is left out, as a quarantined point does."""
 
     row: int
     vector_id: VectorId
@@ -104,7 +104,7 @@ class Suspicion:
 def refusals_max(*, points: int, cap: int, quarantined: int, acknowledged: int) -> int:
     """How many vectors the target may refuse before the run stops.
 
-    `cap` is the plan's, for all points that stay behind; `quarantined` of them did before the
+    `cap` is the plan's, for all points that are left out; `quarantined` of them did before the
     first write. A target that takes nothing at all (of another width, say) is to be found before
     a large cap is used up: as long as nothing is acknowledged, 10 refusals are enough, unless the
     operator chose the cap.

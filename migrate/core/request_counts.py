@@ -53,6 +53,6 @@ def kv_compare_requests(files: int) -> int:
 
 
 def undo_kv_requests(keys: int) -> int:
-    """Listing and reading so many keys, and deleting or restoring them."""
+    """Listing and reading this number of keys, and deleting or restoring them."""
     reads = kv_list_requests(keys) + 1 + ceil(keys / limits.KV_READ_KEYS_MAX)
     return reads + ceil(keys / KV_KEYS_PER_UNDO)

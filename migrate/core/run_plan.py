@@ -50,7 +50,7 @@ class RunPlan:
     files: int  # KV entries of the file index
     quarantined: dict[str, int]  # reason -> points
     quarantine_sha256: str
-    quarantine_cap: int  # points that may stay behind, those refused at upload included
+    quarantine_cap: int  # points that may be left out, those refused at upload included
     waived: tuple[str, ...]  # reasons that do not count as a failure
     changes: dict[str, int]  # declared changes of metadata -> points
     into_non_empty: bool

@@ -42,7 +42,7 @@ def check_counted(
 ) -> None:
     """Raises PreconditionError when count and pages disagree for good.
 
-    A source that is being written passes: whoever reads it compares again at the end.
+    A source that is being written passes: the reader compares again at the end.
     """
     if first.count == first.ids:
         return

@@ -52,7 +52,7 @@ class PlanFindings:
     counter_file: str | None = None  # the file that gets the counter's key
 
     def check_quarantine(self) -> None:
-        """Raises QuarantineExceededError when more points stay behind than the run allows."""
+        """Raises QuarantineExceededError when more points are left out than the run allows."""
         total = sum(self.quarantined.values())
         if total > self.quarantine_cap:
             reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(self.quarantined.items()))
@@ -61,7 +61,7 @@ class PlanFindings:
                 larger = "raise limits.body_bytes for upload_too_large; "
             raise QuarantineExceededError(
                 f"{total} of {self.points} points cannot move ({reasons}); "
-                f"at most {self.quarantine_cap} may stay behind",
+                f"at most {self.quarantine_cap} may be left out",
                 remedy=f"{larger}mend them in the source, adapt the mapping, or raise "
                 "--max-quarantine; `q2v plan` lists them; nothing has been written to the target",
             )
@@ -264,7 +264,7 @@ def _quarantine_collisions(table: IdTable, census: Census, listing: _Listing) ->
 
 
 def _quarantine_large_files(table: IdTable, census: Census, listing: _Listing) -> None:
-    """Files whose list of ids does not fit into one KV value stay behind as a whole."""
+    """Files whose list of ids does not fit into one KV value are left out as a whole."""
     too_large = [
         (one.file, size)
         for one in table.files()

@@ -169,8 +169,8 @@ def check_unreadable(points: int) -> None:
     if points > UNREADABLE_MAX:
         raise PreconditionError(
             f"more than {UNREADABLE_MAX:,} points cannot be read from the source",
-            remedy="so many are no single damaged points: see the server's log and mend it, then "
-            "run the same command again",
+            remedy="this number points to a fault of the server: see the server's log and mend it, "
+            "then run the same command again",
         )
 
 

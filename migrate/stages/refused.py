@@ -26,8 +26,8 @@ def unwritten_rows(run: RunFolder) -> frozenset[int]:
 def former_of_refused(run: RunFolder, *, until_round: int | None = None) -> list[VectorId]:
     """Ids that the index held before the run and whose new vector was refused: it holds them yet.
 
-    They count as what was there before, as other vectors do that are none of ours. `until_round`
-    asks for those at the end of this round.
+    They count as what was there before, as do other vectors that this run did not write.
+    `until_round` asks for those at the end of this round.
     """
     rows = run.state().refusals(until_round=until_round).unwritten
     if not rows:

@@ -2,11 +2,11 @@
 
 Each worker has a share of the rows and one upload in flight; one journal knows of all. One bad
 line refuses a whole upload, so a refused one is sent again as two halves, and so on down to the
-vectors that the target refuses alone: those stay behind with its answer. One bad vector in an
+vectors that the target refuses alone: those are left out with its answer. One bad vector in an
 upload of n costs about 2 log2(n) requests. What is left to send follows from the journal alone.
 
 A refusal whose code names no line may be about the whole. A vector that is refused alone with such
-an answer keeps its intent without an answer, is sent once more after all others, and stays behind
+an answer keeps its intent without an answer, is sent once more after all others, and is left out
 only on evidence (`core/refusals.py`). Without evidence the run stops with the service's words.
 """
 
@@ -51,7 +51,7 @@ class Sender:
     ) -> None:
         """With one worker nothing starts a thread.
 
-        `quarantine_cap` is how many points may stay behind; None: as the plan says.
+        `quarantine_cap` is how many points may be left out; None: as the plan says.
         """
         self._run = run
         self._workers = workers

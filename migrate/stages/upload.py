@@ -47,7 +47,7 @@ def run(
 
     `only` limits a repair or a retry to these ids; None means every vector of the run. Without
     `workers` (a full round only) the uploads leave one by one from here. `quarantine_cap` is how
-    many points may stay behind, None as the plan says. Goes on where an earlier call ended.
+    many points may be left out, None as the plan says. Goes on where an earlier call ended.
     Raises QuarantineExceededError when the target refuses too many.
     """
     round_ = run_.state().rounds[-1]

@@ -14,7 +14,7 @@ ADVICE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedPoint:
-    """A point that stays behind because the target refused its vector."""
+    """A point that is left out because the target refused its vector."""
 
     row: int
     point_id: str

@@ -203,7 +203,7 @@ def _plan(story: Story, scene: Scene) -> Scene:
         step.lines += [
             f"{format_count(findings.vectors)} of {format_count(findings.points)} points move, "
             f"into {format_count(findings.files)} files; "
-            f"{sum(findings.quarantined.values())} stay behind",
+            f"{sum(findings.quarantined.values())} are left out",
             f"{figures.upload_requests} uploads, {format_bytes(figures.upload_bytes)}; full "
             f"reconcile {figures.list_requests + figures.content_requests} requests",
             f"about {figures.window_minutes:.1f} min at {settings.limits.requests_per_5min} "

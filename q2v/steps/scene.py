@@ -76,7 +76,7 @@ def first_rows(scene: Scene, snapshot: Snapshot) -> MappedRows:
 
 
 def _unmappable(scene: Scene, snapshot: Snapshot) -> frozenset[int]:
-    """Rows that stay behind, so that nothing is planted over them."""
+    """Rows that are left out, so that nothing is planted over them."""
     with planning.open_id_table(scene.snapshots, snapshot.manifest.points) as table:
         _, findings = planning.plan_snapshot(
             snapshot, scene.settings, Choices(), table, scene.progress

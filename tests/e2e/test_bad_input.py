@@ -126,7 +126,7 @@ class _Twice(dict[str, object]):
 
 @pytest.mark.fault("D11")
 def test_of_a_key_that_stands_twice_no_value_is_chosen_in_silence(tmp_path: Path) -> None:
-    """The point stays behind, and the snapshot keeps both values."""
+    """The point is left out, and the snapshot keeps both values."""
     with workbench(tmp_path, [*points(GOOD), _odd_point(_Twice(chunk("odd", 0)))]) as bench:
         result = bench.move()
 
@@ -219,7 +219,7 @@ def test_too_many_bad_points_stop_the_run_before_the_first_write(tmp_path: Path)
 
         assert before == bench.state()
     assert result.exit_code == 3
-    assert "at most 10 may stay behind" in result.document["error"]["what"]
+    assert "at most 10 may be left out" in result.document["error"]["what"]
 
 
 @pytest.mark.fault("P01")

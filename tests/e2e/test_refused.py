@@ -1,4 +1,4 @@
-"""A service that refuses what the plan let pass: the bad vectors stay behind, the rest moves."""
+"""A service that refuses what the plan let pass: the bad vectors are left out, the rest moves."""
 
 from pathlib import Path
 from typing import Any

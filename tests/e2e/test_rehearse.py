@@ -48,7 +48,7 @@ def test_a_bad_day_can_be_rehearsed_and_every_step_holds(tmp_path: Path, bad_day
 def test_a_live_rehearsal_reads_the_configured_collection_and_nothing_else(
     tmp_path: Path,
 ) -> None:
-    """Points that cannot move stay behind in the rehearsal as they would in the window."""
+    """Points that cannot move are left out in the rehearsal as they would in the window."""
     odd = StoredPoint(id=9_999, vectors={"": unit_vectors(1)[0].tolist()}, payload={"a": 1})
     plain = [*points(150), odd]
     with workbench(tmp_path, plain, provision=False) as bench:

@@ -188,7 +188,7 @@ def test_payload_text_is_in_the_stores_and_nowhere_else(tmp_path: Path) -> None:
     stored = points(12)
     for position, point in enumerate(stored):
         more: dict[str, object] = {"text": f"{marker} {position}"}
-        if position == 3:  # ill-typed: stays behind
+        if position == 3:  # ill-typed: is left out
             more["chunk_index"] = marker
         if position == 4:
             more["nested"] = {"deep": {"deeper": marker}}
@@ -202,7 +202,7 @@ def test_payload_text_is_in_the_stores_and_nowhere_else(tmp_path: Path) -> None:
 
         assert [one.returncode for one in done] == [0, 0, 3, 3, 0], done[-1].stderr
         texts = [text for one in done for text in (one.stdout, one.stderr)]
-        assert any("stays behind" in text for text in texts)
+        assert any("left out: " in text for text in texts)
         assert_secret_absent(marker, written, texts)
 
 

@@ -1,4 +1,4 @@
-"""What a payload becomes, and every reason for which it stays behind."""
+"""What a payload becomes, and every reason for which it is left out."""
 
 import hashlib
 import json

@@ -31,7 +31,7 @@ def test_halves_of_a_refused_batch_come_first_and_go_whole() -> None:
     pending.put_back(0, 4, 10)
     first, second = RowRange(0, 4, whole=True), RowRange(4, 10, whole=True)
     assert pending.ranges == [first, second, RowRange(10, ROWS_END)]
-    pending.take(0, 3)  # row 3 stays behind: nothing of this half is left
+    pending.take(0, 3)  # row 3 is left out: nothing of this half is left
 
     assert pending.ranges == [second, RowRange(10, ROWS_END)]
 

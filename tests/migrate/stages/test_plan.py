@@ -319,7 +319,7 @@ def test_long_indexed_text_is_counted(tmp_path: Path) -> None:
 def test_the_figures_of_the_plan_are_of_what_moves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, collide: str
 ) -> None:
-    """Bytes, changes, long texts and wrong hashes of points that stay behind are not in them."""
+    """Bytes, changes, long texts and wrong hashes of points that are left out are not in them."""
     rules = replace(RULES, nulls="leave_out", hash_of="text")
     odd: dict[str, object] = {"tag": "x" * 65, "gone": None, "text": "not what was hashed"}
     good = {same_values(5): chunk("f", 1, **odd)}
@@ -403,7 +403,7 @@ def test_what_moves_reads_the_same_in_whatever_pieces(tmp_path: Path) -> None:
         ("file:{file_id}", "file:b", "b"),
         ("{file_id}", "b", "b"),
         ("{file_id}:ids", "b:ids", "b"),
-        ("file:{file_id}", "file:c", None),  # only points that stay behind have this file
+        ("file:{file_id}", "file:c", None),  # only points that are left out have this file
         ("file:{file_id}", "file:", None),
         ("file:{file_id}", "_vector_count", None),
         ("xx{file_id}xx", "xxx", None),

@@ -103,7 +103,7 @@ def test_a_while_of_refusals_costs_uploads_and_no_vector(  # noqa: PLR0917 - dra
 def test_bad_vectors_are_found_under_a_code_that_names_no_line(
     taken: Snapshot, bad: frozenset[int], case: tuple[int, int | None]
 ) -> None:
-    """On evidence, or else when the operator says that they may stay behind: never another one."""
+    """On evidence, or else when the operator says that they may be left out: never another one."""
     status, code = case
     run = start_run(taken, MemoryVectors(bad=of_rows(bad), status=status, code=code))
     try:
@@ -152,7 +152,7 @@ def test_codes_about_the_whole_are_never_searched(taken: Snapshot, code: int) ->
 def test_refused_vectors_are_taken_on_a_retry(
     taken: Snapshot, bad: frozenset[int], again: frozenset[int]
 ) -> None:
-    """All or some of them: what is refused again stays behind, and everything else adds up."""
+    """All or some of them: what is refused again is left out, and everything else adds up."""
     run = start_run(taken, MemoryVectors(bad=of_rows(bad)))
     run.migrate()
     uploads = len(run.vectors.uploads)
@@ -223,7 +223,7 @@ def test_a_retry_without_refusals_sends_nothing(taken: Snapshot) -> None:
 
 
 @pytest.mark.fault("F05", "N16", "D04")
-@pytest.mark.parametrize("way", ["retry", "more may stay behind", "roll back"])
+@pytest.mark.parametrize("way", ["retry", "more may be left out", "roll back"])
 def test_each_way_out_of_too_many_refusals_leads_on(taken: Snapshot, way: str) -> None:
     """Those that the message names."""
     bad = of_rows(set(range(20, 26)))
@@ -237,7 +237,7 @@ def test_each_way_out_of_too_many_refusals_leads_on(taken: Snapshot, way: str) -
         run.vectors.bad = frozenset()
         run.migrate(retry_refused=True)
         check_end(run, frozenset())
-    elif way == "more may stay behind":
+    elif way == "more may be left out":
         assert "--max-quarantine 4" in stop.value.remedy
         with pytest.raises(QuarantineExceededError):
             run.migrate(cap=4)

@@ -1,4 +1,4 @@
-"""One bad line refuses a whole upload: the bad vector stays behind, every other one moves."""
+"""One bad line refuses a whole upload: the bad vector is left out, every other one moves."""
 
 import itertools
 import json
@@ -40,7 +40,7 @@ def of_rows(rows: frozenset[int] | set[int]) -> frozenset[VectorId]:
 
 
 def check_end(run: WholeRun, bad: frozenset[VectorId]) -> None:
-    """Every good vector is there, exactly the bad ones stay behind, and all counts add up."""
+    """Every good vector is there, exactly the bad ones are left out, and all counts add up."""
     good = set(IDS) - bad
     opened = run.open()
     opened.close()
@@ -277,7 +277,7 @@ def test_what_an_id_held_before_its_refusal_stays_and_counts(taken: Snapshot) ->
 
 @pytest.mark.fault("N16", "R01", "I7")
 def test_a_repair_that_is_refused_is_told_once_and_not_tried_again(taken: Snapshot) -> None:
-    """The vector is lost, and the target does not take it back: it stays behind from then on."""
+    """The vector is lost, and the target does not take it back: it is left out from then on."""
     run = start_run(taken, MemoryVectors())
     run.migrate()
     lost = IDS[7]

@@ -30,7 +30,7 @@ def started(taken: Snapshot, vectors: MemoryVectors, workers: int) -> WholeRun:
 
 
 def check_end(run: WholeRun, bad: frozenset[VectorId]) -> None:
-    """Every good vector is there and was taken once, exactly the bad ones stay behind."""
+    """Every good vector is there and was taken once, exactly the bad ones are left out."""
     assert set(run.vectors.stored) == set(IDS) - bad
     assert set(run.refused().values()) == bad
     taken_ids = [one.ids for one in run.vectors.uploads if one.taken]

@@ -182,7 +182,7 @@ class WholeRun:
             run.close()
 
     def refused(self) -> dict[int, VectorId]:
-        """Row -> id of every vector that stays behind, as the journal tells."""
+        """Row -> id of every vector that is left out, as the journal tells."""
         run = self.open()
         run.close()
         return {row: one.vector_id for row, one in run.state().refused.items()}
@@ -198,7 +198,7 @@ def start_run(
     cap: int | None = None,
     into_non_empty: bool = False,
 ) -> WholeRun:
-    """A planned run of the whole snapshot; `cap` None lets every point stay behind."""
+    """A planned run of the whole snapshot; `cap` None lets every point be left out."""
     points = snapshot.manifest.points
     plan = replace(
         PLAN,
