@@ -22,7 +22,7 @@ define q2v
 $(BIN)/q2v $(1) $(ARGS) || { code=$$?; $(BIN)/python -m q2v.exit_code $$code; exit $$code; }
 endef
 
-.PHONY: bench-full clients help setup rehearse test check plan snapshot migrate reconcile rollback bench faults audit clean fmt lint types docs-check lock
+.PHONY: bench-full clients help setup rehearse test check plan provision snapshot migrate reconcile rollback status verify sandbox bench faults audit clean fmt lint types docs-check lock
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -76,6 +76,9 @@ fmt: $(SETUP) ## format and fix
 plan: $(SETUP) ## read both sides, write nothing: what would move, what cannot, how long
 	@$(call q2v,plan)
 
+provision: $(SETUP) ## create the vector index, its metadata indexes and the KV namespaces
+	@$(call q2v,provision)
+
 snapshot: $(SETUP) ## the configured collection into sealed Parquet
 	@$(call q2v,snapshot)
 
@@ -87,6 +90,15 @@ reconcile: $(SETUP) ## compare source, snapshot and target; writes to neither st
 
 rollback: $(SETUP) ## show what a rollback would undo; ARGS=--execute does it
 	@$(call q2v,rollback)
+
+status: $(SETUP) ## where a run stands, and the exact next command
+	@$(call q2v,status)
+
+verify: $(SETUP) ## check a snapshot against its own digests
+	@$(call q2v,verify)
+
+sandbox: $(SETUP) ## serve the stand-in for the target until stopped; ARGS="--state DIR"
+	@$(call q2v,sandbox)
 
 bench: $(SETUP) ## speed and size against their floors, in one table (about five minutes)
 	@$(BIN)/python -m benchmarks.run $(ARGS)

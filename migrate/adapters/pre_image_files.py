@@ -23,6 +23,10 @@ from migrate.core.model import KvEntry, Vector, VectorId
 
 KV_FILE = "kv.parquet"
 EXISTING_FILE = "existing.parquet"
+PRE_IMAGES_REMEDY = (
+    "restore the file from a copy; without one, this run can write nothing more and cannot be "
+    "rolled back"
+)
 _ROW_GROUP_ROWS = 5_000
 _GROUP_BYTES = 64 * 1024 * 1024  # of texts and values; a KV value alone may have 25 MiB
 _Row = Mapping[str, object]
@@ -183,14 +187,18 @@ def _read(
     path: Path, sha256: str, schema: pa.Schema, decode: Callable[[_Row], _Record]
 ) -> Iterator[_Record]:
     if not is_file(path):
-        raise damaged(str(path), "the file is missing")
+        raise damaged(str(path), "the file is missing", remedy=PRE_IMAGES_REMEDY)
     shape = ParquetShape(
         schema=schema, rows=None, group_rows_max=_ROW_GROUP_ROWS, groups_full=False
     )
     with local_io("reading", path), disk().open_to_read(path) as file:
         # Hashed and parsed through one open handle, so nobody can change it in between.
         if hash_open_file(file)[1] != sha256:
-            raise damaged(str(path), f"its sha256 is not {sha256}, as the journal says")
+            raise damaged(
+                str(path),
+                f"its sha256 is not {sha256}, as the journal says",
+                remedy=PRE_IMAGES_REMEDY,
+            )
         parquet = open_parquet(file, path, shape)
         for group in range(parquet.num_row_groups):
             with arrow_damage(path):

@@ -19,7 +19,7 @@ import simdjson
 from migrate.adapters.qdrant_columns import Floats, Misfit, PageBuilder, Received, Sparse
 from migrate.core.canonical import encode_canonical_json
 from migrate.core.float_text import may_be_twice_rounded, read_float32
-from migrate.core.json_text import Raw, RefusedJsonError, read_json, read_outline
+from migrate.core.json_text import DIGITS_MAX, Raw, RefusedJsonError, read_json, read_outline
 from migrate.core.model import Page, PointId, VectorSpec
 from migrate.core.repeated_keys import encode_repeated, has_repeated, keep_pairs
 
@@ -134,8 +134,12 @@ def _parse(body: bytes) -> object:
         pass
     try:
         return json.loads(body, object_pairs_hook=keep_pairs)
+    except json.JSONDecodeError:
+        raise
     except RecursionError as error:
         raise ValueError("nested too deeply for JSON") from error
+    except ValueError as error:  # Python's own words name a function that an operator does not have
+        raise ValueError(f"an integer of more than {DIGITS_MAX} digits") from error
 
 
 def _records(answer: object) -> Iterator[Mapping[str, object]]:

@@ -17,6 +17,7 @@ from migrate.adapters.listed_ids import ID_COLUMNS, ListedIds
 from migrate.adapters.pre_image_files import (
     EXISTING_FILE,
     KV_FILE,
+    PRE_IMAGES_REMEDY,
     KvPreImage,
     VectorPreImage,
     part_name,
@@ -89,7 +90,11 @@ def _check_kept(run_: RunFolder) -> None:
     for name, (_, sha256) in run_.state().pre_image_parts.items():
         path = run_.path / PRE_IMAGES / name
         if not is_file(path) or file_sha256(path)[1] != sha256:
-            raise damaged(str(path), "not the pre-images of the journal: no write could be undone")
+            raise damaged(
+                str(path),
+                "not the pre-images of the journal: no write could be undone",
+                remedy=PRE_IMAGES_REMEDY,
+            )
 
 
 def _report(entry: Entry) -> PreImageReport:

@@ -10,9 +10,10 @@ import pytest
 
 from migrate.errors import ExitCode
 from q2v.exit_code import explain_exit_code
+from q2v.main import cli
 
 ROOT = Path(__file__).parents[2]
-TARGETS = ("rehearse", "plan", "snapshot", "migrate", "reconcile", "rollback")
+TARGETS = list(cli.table)
 
 
 def make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

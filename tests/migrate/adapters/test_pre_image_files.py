@@ -141,8 +141,11 @@ def test_a_changed_or_missing_file_is_damage(tmp_path: Path) -> None:
     path.write_bytes(content)
 
     for read in (read_existing_ids, read_vector_pre_images, read_kv_pre_images):
-        with pytest.raises(ArtefactDamagedError, match="as the journal says"):
+        with pytest.raises(ArtefactDamagedError, match="as the journal says") as changed:
             next(read(path, sha256))
-        with pytest.raises(ArtefactDamagedError, match="missing"):
+        with pytest.raises(ArtefactDamagedError, match="missing") as missing:
             next(read(tmp_path / "none", sha256))
+        for caught in (changed, missing):
+            assert "new snapshot" not in caught.value.remedy, "it brings no pre-image back"
+            assert "from a copy" in caught.value.remedy
     assert path.name == "part-00007.parquet"

@@ -105,3 +105,12 @@ def test_what_is_regular_has_no_text(vectors: dict[str, object]) -> None:
     assert (text is None) == (not vectors)
     assert irregular_vectors(text) == text
     assert irregular_vectors(encode_irregular(vectors, "{}")) == text
+
+
+@pytest.mark.fault("F23", "F09")
+def test_an_answer_that_cannot_be_read_beside_a_long_integer_is_explained_in_our_words() -> None:
+    """Python's own words advise a function of Python, which no operator can call."""
+    with pytest.raises(ValueError, match="an integer of more than 4300 digits") as caught:
+        decode('{"a":' + "1" * 4400 + ',"b":NaN}')
+
+    assert "sys." not in str(caught.value)
