@@ -44,7 +44,7 @@ class Route:
         target = self.target
         where = NOT_CONFIGURED
         if target.vector_index is not None:
-            where = f"{target.vector_index} (account {target.account} at {target.host})"
+            where = f"{target.vector_index} (account fingerprint {target.account} at {target.host})"
         return [
             ("source", f"collection '{self.collection}' at {self.source}"),
             *([("snapshot", f"{self.snapshot_id}, {self._age()}")] if self.snapshot_id else []),
@@ -57,7 +57,8 @@ class Route:
         return (
             f"snapshot {self.snapshot_id} of collection '{self.collection}' ({self._age()}) into "
             f"vector index '{self.target.vector_index}' and KV namespace "
-            f"{self.target.kv_namespace} of account {self.target.account} at {self.target.host}"
+            f"{self.target.kv_namespace} of the account with fingerprint "
+            f"{self.target.account} at {self.target.host}"
         )
 
     def _age(self) -> str:

@@ -129,7 +129,8 @@ def test_source_snapshot_and_target_are_named(words: tuple[str, ...], bench: Wor
     assert shown.exit_code in {0, ExitCode.PRECONDITION}, shown.stderr
     assert "collection 'chunks' at " + bench.source.url in shown.stdout
     assert re.search(
-        rf"vector index +{INDEX} \(account [0-9a-f]{{16}} at 127\.0\.0\.1\)", shown.stdout
+        rf"vector index +{INDEX} \(account fingerprint [0-9a-f]{{16}} at 127\.0\.0\.1\)",
+        shown.stdout,
     )
     assert re.search(rf"KV namespace +{bench.namespace_id}", shown.stdout)
     if words != ("plan",):
