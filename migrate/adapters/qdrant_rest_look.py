@@ -70,6 +70,7 @@ class RestLook:
         )
         self._say = options.say
         self._told = 0
+        self._no_rest: UsageError | None = None  # no REST at this address, for good
 
     def amend(self, page: Page, doubts: Mapping[int, str]) -> Page:
         """The page with the payloads of the doubtful positions as REST has them.
@@ -108,7 +109,9 @@ class RestLook:
             patience = replace(
                 self._retry, attempts_max=min(POINT_ATTEMPTS, self._retry.attempts_max)
             )
-            page = patience.call(lambda: self._transport.fetch_named([point_id], vectors))
+            page = self._patiently(
+                patience, lambda: self._transport.fetch_named([point_id], vectors)
+            )
         except NO_HELP as second:
             raise UnreadablePointError(
                 f"{error}; over REST: {second}",
@@ -125,9 +128,18 @@ class RestLook:
         """Close the connections; harmless when repeated."""
         self._transport.close()
 
+    def _patiently(self, patience: RetryPolicy, fetch: Callable[[], Answer]) -> Answer:
+        if self._no_rest is not None:
+            raise UsageError(str(self._no_rest), remedy=self._no_rest.remedy)
+        try:
+            return patience.call(fetch)
+        except UsageError as error:
+            self._no_rest = error
+            raise
+
     def _ask(self, fetch: Callable[[], Answer]) -> Answer:
         try:
-            return self._retry.call(fetch)
+            return self._patiently(self._retry, fetch)
         except RemoteUnavailableError:
             self._retry = replace(self._retry, attempts_max=1)  # the next point waits no more
             raise

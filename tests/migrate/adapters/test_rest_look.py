@@ -159,6 +159,28 @@ def test_where_rest_does_not_answer_the_point_is_named_and_the_rest_can_be_read(
     assert [page.ids[0].number for page in left if page.irregular[0] is not None] == [5]
 
 
+@pytest.mark.fault("F25", "F27")
+def test_a_port_without_rest_is_found_out_once_however_many_points_need_it() -> None:
+    collection = stored(*(odd(n, {"weight": BEYOND}) for n in range(0, 20, 3)))
+    said: list[str] = []
+    with grpc_server(collection) as grpc:
+        source = open_server_source(
+            f"http://127.0.0.1:{grpc.port}",
+            collection="chunks",
+            api_key=None,
+            transport="grpc",
+            grpc_port=grpc.port,
+            clock=VirtualClock(),
+            options=ServerOptions(say=said.append),
+        )
+        with closing(source):
+            vectors = source.read_collection().vectors
+            left = list(walk_points(source, None, None, limit=2, leave_unreadable=vectors))
+
+    assert sum(len(page) for page in left) == 20
+    assert sum("then attempt" in line for line in said) == 1
+
+
 @pytest.mark.fault("F27")
 def test_a_rest_port_that_is_away_for_a_moment_is_waited_for() -> None:
     collection = stored(POINTS["float"])
