@@ -210,7 +210,9 @@ def _numbers(run: RunFolder) -> list[int]:
 
 
 def _reconcile_begun(run: RunFolder) -> bool:
-    """Whether the newest reconcile has no report."""
+    """Whether the newest reconcile has no report; after the begin of a rollback none counts."""
+    if run.state().rollback_opened:
+        return False
     numbers = _numbers(run)
     return bool(numbers) and not is_file(_reconcile(run, numbers[-1]) / REPORT)
 
@@ -220,7 +222,12 @@ def _reconcile(run: RunFolder, number: int) -> Path:
 
 
 def _finding(run: RunFolder) -> Finding | None:
-    """What the newest report says, if the run's journal is as it was then."""
+    """What the newest report says, if the run's journal is as it was then.
+
+    A rollback writes to that journal: after its begin no report counts, and none is opened.
+    """
+    if run.state().rollback_opened:
+        return None
     for number in reversed(_numbers(run)):
         folder = _reconcile(run, number)
         if is_file(folder / REPORT):

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from migrate.errors import ExitCode
 from q2v.main import cli
-from tests.e2e.older_files import older_run
+from tests.e2e.older_files import older_run, read_target
 
 pytestmark = [pytest.mark.fault("F22"), pytest.mark.fault("G06")]
 RUN_FILES = (
@@ -42,6 +42,19 @@ def test_a_named_pipe_in_place_of_a_file_ends_the_command_before_a_write(
         assert ended.exit_code in REFUSED, (ended.exit_code, ended.stderr)
         assert older.target() == before
         assert ended.stderr.strip(), "the operator reads why"
+
+
+def test_a_rollback_reads_no_report_and_says_what_it_undid(tmp_path: Path) -> None:
+    with older_run(tmp_path, "complete-and-equal") as older:
+        report = older.run / "reconcile/002/report.json"
+        report.unlink()
+        os.mkfifo(report)
+
+        undone = older.q2v("rollback", "--execute")
+
+        assert undone.exit_code == 0, undone.stderr
+        assert undone.document["executed"] is True
+        assert read_target("before.json") == older.target()
 
 
 @pytest.mark.parametrize("option", ["--config", "--force"])
