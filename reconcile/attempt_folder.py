@@ -11,9 +11,8 @@ from migrate.adapters.durable import file_sha256, folder_names, is_file, make_fo
 from migrate.adapters.id_files import read_checked_ids, write_ids
 from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.run_folder import RECONCILE, RunFolder
-from migrate.adapters.snapshot_folder import JOURNAL
-from migrate.core.journal import JOURNAL_FORMAT, Entry
-from migrate.core.manifest import damaged
+from migrate.core.journal_lines import JOURNAL, JOURNAL_FORMAT, Entry
+from migrate.core.sealed_json import damaged
 from migrate.core.stamps import iso_stamp
 from migrate.errors import ArtefactDamagedError
 from migrate.ports import Clock, Progress

@@ -17,7 +17,7 @@ from migrate.adapters.durable import (
     remove_file,
     remove_folder,
 )
-from migrate.adapters.snapshot_folder import JOURNAL
+from migrate.core.journal_lines import JOURNAL
 from migrate.errors import RunLockedError
 
 SPILL = ".spill"  # what did not fit in memory; all of it can be derived again

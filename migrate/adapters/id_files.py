@@ -8,7 +8,7 @@ from pathlib import Path
 from migrate.adapters.bounded import read_bounded
 from migrate.adapters.durable import durable_file, is_file
 from migrate.core.canonical import decode_json
-from migrate.core.manifest import damaged
+from migrate.core.sealed_json import damaged
 from migrate.errors import UsageError
 
 ID_FILE_BYTES_MAX = 1024 * 1024 * 1024  # 15 million ids of 64 B

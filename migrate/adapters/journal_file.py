@@ -6,7 +6,7 @@ from pathlib import Path
 from migrate.adapters.bounded import read_bounded
 from migrate.adapters.disk import disk
 from migrate.adapters.durable import is_file, local_io
-from migrate.core.journal import CHAIN_START, Chain, Entry, decode_line, encode_line
+from migrate.core.journal_lines import CHAIN_START, Chain, Entry, decode_line, encode_line
 from migrate.errors import ArtefactDamagedError
 
 # Four lines of about 200 B per upload: a million uploads, which are 2.5 billion vectors.

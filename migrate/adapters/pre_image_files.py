@@ -18,8 +18,8 @@ from migrate.adapters.durable import (
 )
 from migrate.adapters.parquet_guard import ParquetShape, arrow_damage, open_parquet
 from migrate.core.canonical import decode_json, encode_canonical_json
-from migrate.core.manifest import damaged
 from migrate.core.model import KvEntry, Vector, VectorId
+from migrate.core.sealed_json import damaged
 
 KV_FILE = "kv.parquet"
 EXISTING_FILE = "existing.parquet"

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,19 +20,19 @@ from migrate.adapters.durable import (
 )
 from migrate.adapters.folder_lock import SPILL
 from migrate.adapters.journal_file import JournalFile
-from migrate.adapters.snapshot_folder import JOURNAL, Snapshot
+from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.target_table import (
     Selection,
     check_targets,
     read_targets,
     write_targets,
 )
-from migrate.core.canonical import decode_json, encode_canonical_json
-from migrate.core.journal import JOURNAL_FORMAT, Kind, RunState, fold_run
-from migrate.core.manifest import damaged
+from migrate.core.journal import Kind, RunState, fold_run
+from migrate.core.journal_lines import JOURNAL, JOURNAL_FORMAT
 from migrate.core.mapping import Quarantined, Reason
-from migrate.core.model import PointId
+from migrate.core.quarantine import QuarantinedPoint, decode_quarantined
 from migrate.core.run_plan import RunPlan, decode_plan, encode_plan
+from migrate.core.sealed_json import damaged
 from migrate.core.stamps import name_stamp
 from migrate.errors import ForeignStateError, UsageError
 
@@ -45,15 +45,6 @@ ROLLBACK = "rollback"
 PLAN_BYTES_MAX = 4 * 1024 * 1024  # a plan is a few kB
 REPORT_BYTES_MAX = 4 * 1024 * 1024  # counts and paths; ids lie in files beside it
 QUARANTINE_BYTES_MAX = 1024 * 1024 * 1024  # a line is about 200 B, however many may be left out
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuarantinedPoint:
-    """One line of quarantine.jsonl: a point that is left out, and why."""
-
-    row: int  # 0-based number in the snapshot
-    point_id: PointId
-    outcome: Quarantined
 
 
 class RunFolder:
@@ -123,7 +114,7 @@ class RunFolder:
         if hashlib.sha256(content).hexdigest() != self.plan.quarantine_sha256:
             raise damaged(str(path), "not the list the plan was made with")
         for line in content.splitlines():
-            yield _decode_quarantined(line, where=str(path))
+            yield decode_quarantined(line, where=str(path))
 
     def refused(self) -> Iterator[QuarantinedPoint]:
         """The points whose vector the target refused, in row order, with its answers."""
@@ -277,44 +268,3 @@ def _number(name: str) -> int:
     """The counter that a folder's name begins with; -1 without one."""
     head = name.partition("-")[0]
     return int(head) if head.isascii() and head.isdigit() else -1
-
-
-def encode_quarantine(points: Iterable[QuarantinedPoint]) -> bytes:
-    """The content of quarantine.jsonl: one object per point, in row order."""
-    lines = [
-        encode_canonical_json(
-            {
-                "row": point.row,
-                "point_id": point.point_id.text,
-                "point_id_type": point.point_id.id_type.value,
-                **asdict(point.outcome),
-            }
-        )
-        for point in sorted(points, key=lambda point: point.row)
-    ]
-    return b"".join(line + b"\n" for line in lines)
-
-
-def _decode_quarantined(line: bytes, *, where: str) -> QuarantinedPoint:
-    try:
-        return _quarantined(decode_json(line))
-    except ValueError as error:
-        raise damaged(where, "a line is no quarantined point") from error
-
-
-def _quarantined(fields: object) -> QuarantinedPoint:
-    match fields:
-        case {
-            "row": int() as row,
-            "point_id": str() as text,
-            "point_id_type": str() as id_type,
-            "reason": str() as reason,
-            "field": str() as field,
-            "detail": str() as detail,
-        }:
-            outcome = Quarantined(reason=Reason(reason), field=field, detail=detail)
-            return QuarantinedPoint(
-                row=row, point_id=PointId.from_text(text, id_type), outcome=outcome
-            )
-        case _:
-            raise ValueError("a field is missing or of another type")

@@ -8,15 +8,16 @@ from migrate.adapters.disk import disk
 from migrate.adapters.durable import folder_names, is_file
 from migrate.adapters.snapshot_columns import ROW_GROUP_ROWS
 from migrate.adapters.snapshot_parquet import SnapshotRows, read_part, repair_remedy
-from migrate.core.manifest import SnapshotManifest, damaged, decode_manifest
+from migrate.core.journal_lines import JOURNAL
+from migrate.core.manifest import SnapshotManifest, decode_manifest
 from migrate.core.pages import take_rows
 from migrate.core.seal_key import SealKey
+from migrate.core.sealed_json import damaged
 from migrate.errors import UsageError
 
 MANIFEST = "manifest.json"
 PARTS = "parts"
 RUNS = "runs"
-JOURNAL = "journal.jsonl"
 _DEPTH_MAX = 4  # of a folder in a snapshot: runs/<run_id>/reconcile/<n>
 MANIFEST_BYTES_MAX = 256 * 1024 * 1024
 

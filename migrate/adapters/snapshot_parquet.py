@@ -24,8 +24,9 @@ from migrate.adapters.snapshot_columns import (
     part_schema,
     vector_column,
 )
-from migrate.core.manifest import PartRecord, damaged
+from migrate.core.manifest import PartRecord
 from migrate.core.model import Page, VectorKind, VectorSpec
+from migrate.core.sealed_json import damaged
 from migrate.errors import PreconditionError
 
 # Below what a reader accepts, because Parquet adds lengths and levels to the values.

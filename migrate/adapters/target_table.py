@@ -19,8 +19,8 @@ from migrate.adapters.durable import durable_file, file_sha256, hash_open_file, 
 from migrate.adapters.parquet_guard import ParquetShape, arrow_damage, open_parquet
 from migrate.adapters.snapshot_parquet import abandon_writer
 from migrate.core.digest import DIGEST_BYTES
-from migrate.core.manifest import damaged
 from migrate.core.run_plan import TargetsFile
+from migrate.core.sealed_json import damaged
 
 TARGETS_FORMAT = 1
 # About 6 MB of them decoded: few enough to hold, enough for one statement of a database.

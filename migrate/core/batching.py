@@ -8,10 +8,10 @@ import orjson
 
 from migrate.core.canonical import encode_canonical_json
 from migrate.core.float_text import encode_exactly, has_twice_rounded
+from migrate.core.limits import PIECE_BYTES
 from migrate.core.model import Float32Matrix, Vector, VectorId
 from migrate.errors import PreconditionError
 
-PIECE_BYTES = 1024 * 1024  # sent in two thirds of the time that pieces of 256 kB take
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 
 

@@ -4,50 +4,16 @@ The journal only grows. State is `fold_run(entries)` and is never stored anywher
 Pure: reading and appending lines is `adapters/journal_file.py`.
 """
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NewType
 
-from migrate.core.canonical import decode_json, encode_canonical_json
+from migrate.core.journal_lines import Entry, check_format
 from migrate.core.model import VectorId
 from migrate.core.pending import PendingRows, UploadSizes
 from migrate.core.refusals import Refusals, RefusedVector
-from migrate.errors import ForeignStateError
 
-JOURNAL_FORMAT = 1
 FULL, REPAIR, RETRY = "full", "repair", "retry"  # kinds of rounds
-Entry = dict[str, object]  # always holds "type"
-Chain = NewType("Chain", str)  # hex SHA-256 over all lines so far
-CHAIN_START = Chain(hashlib.sha256(b"q2v journal 1\n").hexdigest())
-_CHAIN_SUFFIX_BYTES = len(',"chain":"') + 64 + len('"}')
-
-
-def encode_line(entry: Entry, previous: Chain) -> tuple[bytes, Chain]:
-    """The entry's line, newline included, and the chain after it.
-
-    The line is one JSON object whose last member, `chain`, is SHA-256 over the previous chain and
-    the bytes of the line before `,"chain"`. Changing, dropping or swapping lines breaks it.
-    """
-    body = encode_canonical_json(entry)[:-1]
-    chain = Chain(hashlib.sha256(previous.encode() + body).hexdigest())
-    return body + b',"chain":"' + chain.encode() + b'"}\n', chain
-
-
-def decode_line(line: bytes, previous: Chain) -> tuple[Entry, Chain]:
-    """The inverse of `encode_line`; `line` without its newline.
-
-    Raises ValueError when the line is not the one that was written after `previous`.
-    """
-    body = line[:-_CHAIN_SUFFIX_BYTES]
-    chain = Chain(hashlib.sha256(previous.encode() + body).hexdigest())
-    if line != body + b',"chain":"' + chain.encode() + b'"}':
-        raise ValueError("the line does not continue the chain of the lines before it")
-    entry = decode_json(body + b"}")
-    if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
-        raise ValueError("the line is no journal entry")  # noqa: TRY004 - bad data, not a bug
-    return entry, chain
 
 
 class Kind(StrEnum):
@@ -209,16 +175,6 @@ def fold_run(entries: Iterable[Entry]) -> RunState:
     for entry in entries:
         _APPLY[Kind(_text(entry, "type"))](state, entry)
     return state
-
-
-def check_format(entry: Entry) -> None:
-    """Raises ForeignStateError unless a journal's first entry has the format we know."""
-    if entry.get("format") != JOURNAL_FORMAT:
-        raise ForeignStateError(
-            f"the journal has format version {entry.get('format')!r}, this q2v reads "
-            f"{JOURNAL_FORMAT}",
-            remedy="use the q2v that wrote it",
-        )
 
 
 def _run_opened(state: RunState, entry: Entry) -> None:

@@ -7,7 +7,7 @@ import orjson
 
 from migrate.core.mapping import MappingRules, encode_kv_key
 from migrate.core.model import KvEntry, VectorId
-from migrate.core.run_plan import WriteRules
+from migrate.core.write_rules import WriteRules
 
 # What the counter's number is, wherever it is shown.
 COUNTER_MEANING = "all vectors of the index, those of others included"

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from migrate.core.canonical import decode_json, encode_canonical_json
+from migrate.core.canonical import encode_canonical_json
 from migrate.core.model import ShardCount, VectorKind, VectorSpec
 from migrate.core.seal_key import SealKey
-from migrate.errors import ArtefactDamagedError, ForeignStateError
+from migrate.core.sealed_json import damaged, seal_json, unseal_json
 
 SNAPSHOT_FORMAT = 1
 # A snapshot without points that could not be read has format 1, as before they could be left out.
@@ -96,72 +96,6 @@ def encode_manifest(manifest: SnapshotManifest, key: SealKey | None = None) -> b
     return seal_json(fields, key)
 
 
-def seal_json(fields: dict[str, object], key: SealKey | None = None) -> bytes:
-    """JSON with a member `sha256` over everything else, in canonical form.
-
-    With a key there is a member `hmac` as well, over everything but these two.
-    """
-    if key is not None:
-        fields = {**fields, "hmac": key.code(encode_canonical_json(fields))}
-    return _with_digest(fields)
-
-
-def _with_digest(fields: dict[str, object]) -> bytes:
-    digest = hashlib.sha256(encode_canonical_json(fields)).hexdigest()
-    return encode_canonical_json({**fields, "sha256": digest}) + b"\n"
-
-
-def unseal_json(
-    content: bytes,
-    *,
-    where: str,
-    format_version: int | tuple[int, ...],
-    key: SealKey | None = None,
-) -> dict[str, object]:
-    """The fields of a sealed JSON file, without `sha256` and `hmac`.
-
-    Raises ForeignStateError for another format version, ArtefactDamagedError when the file is
-    not, byte for byte, what `seal_json` wrote, or, with a key, was not sealed with this key.
-    Without a key an HMAC is not checked.
-    """
-    try:
-        fields = decode_json(content)
-    except ValueError as error:
-        raise damaged(where, "it is no JSON") from error
-    if not isinstance(fields, dict):
-        raise damaged(where, "it is no JSON object")
-    version = fields.get("format")
-    known = format_version if isinstance(format_version, tuple) else (format_version,)
-    if version not in known:
-        raise ForeignStateError(
-            f"{where}: format version {version!r}, this q2v reads {' and '.join(map(str, known))}",
-            remedy="use the q2v that wrote it",
-        )
-    fields.pop("sha256", None)
-    if not _is_as_sealed(content, fields):
-        raise damaged(where, "it does not match its own digest")
-    code = fields.pop("hmac", None)
-    if key is not None and not key.fits(encode_canonical_json(fields), code):
-        raise _not_sealed_with(where, code)
-    return fields
-
-
-def _is_as_sealed(content: bytes, fields: dict[str, object]) -> bool:
-    try:
-        return content == _with_digest(fields)
-    except ValueError:  # nested deeper than anything we write
-        return False
-
-
-def _not_sealed_with(where: str, code: object) -> ArtefactDamagedError:
-    found = "it carries no HMAC" if code is None else "its HMAC is not that of the configured key"
-    return ArtefactDamagedError(
-        f"{where}: {found}, expected one of the key of snapshot.hmac_key",
-        remedy="if the file was sealed without this key, unset snapshot.hmac_key or take a new "
-        "snapshot; otherwise somebody else wrote it: restore it from a copy",
-    )
-
-
 def decode_manifest(content: bytes, *, where: str, key: SealKey | None = None) -> SnapshotManifest:
     """The inverse of `encode_manifest`; raises as `unseal_json` does."""
     formats = (SNAPSHOT_FORMAT, UNREADABLE_FORMAT)
@@ -205,11 +139,3 @@ def _objects(fields: dict[str, object], key: str) -> Iterable[dict[str, Any]]:
             return values
         case _:
             raise ValueError(f"{key} is no list of objects")
-
-
-def damaged(where: str, why: str, *, remedy: str | None = None) -> ArtefactDamagedError:
-    """The one error for a file of ours that cannot be trusted."""
-    return ArtefactDamagedError(
-        f"{where}: {why}",
-        remedy=remedy or "restore the file from a copy, or take a new snapshot",
-    )

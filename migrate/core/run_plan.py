@@ -5,23 +5,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from migrate.core.canonical import encode_canonical_json
-from migrate.core.manifest import damaged, seal_json, unseal_json
 from migrate.core.mapping import MappingRules
 from migrate.core.model import VectorIndex
 from migrate.core.seal_key import SealKey
+from migrate.core.sealed_json import damaged, seal_json, unseal_json
 from migrate.core.values import ValueRules
+from migrate.core.write_rules import WriteRules
 
 PLAN_FORMAT = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriteRules:
-    """How the target is written; frozen, because batches are cut by it."""
-
-    vectors_per_upload: int
-    body_bytes: int  # per upload
-    counter_key: str
-    ttl_s: int | None  # of KV entries; None = kept for ever
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

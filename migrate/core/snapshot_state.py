@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from migrate.core.journal import Entry, check_format
+from migrate.core.journal_lines import Entry, check_format
 from migrate.core.manifest import PartRecord
 from migrate.core.model import PointId, VectorKind, VectorSpec
 

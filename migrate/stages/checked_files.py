@@ -9,8 +9,9 @@ from migrate.adapters.run_folder import RunFolder
 from migrate.adapters.snapshot_folder import part_path
 from migrate.adapters.snapshot_parquet import repair_remedy
 from migrate.core.journal import RoundState, Store
-from migrate.core.manifest import PartRecord, damaged
+from migrate.core.manifest import PartRecord
 from migrate.core.pending import RowRange
+from migrate.core.sealed_json import damaged
 
 
 def check_parts(run: RunFolder, round_: RoundState | None) -> None:

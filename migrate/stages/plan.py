@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from migrate.adapters.id_table import FileGap, IdTable
-from migrate.adapters.run_folder import QuarantinedPoint
 from migrate.core.canonical import decode_json
 from migrate.core.census import Census, CensusPage, quarantine_cap, take_census
 from migrate.core.digest import digest_vectors
@@ -21,6 +20,7 @@ from migrate.core.limits import INDEXED_STRING_BYTES_MAX, KV_VALUE_BYTES_MAX
 from migrate.core.mapping import Mapped, MappingRules, Quarantined, Reason
 from migrate.core.metadata_indexes import PropertyTypes, look_up, type_of
 from migrate.core.model import Page, PointId
+from migrate.core.quarantine import QuarantinedPoint
 from migrate.core.values import ValueRules
 from migrate.errors import PreconditionError, QuarantineExceededError
 from migrate.ports import Progress

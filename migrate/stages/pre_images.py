@@ -26,13 +26,14 @@ from migrate.adapters.pre_image_files import (
     write_vector_pre_images,
 )
 from migrate.adapters.run_folder import PRE_IMAGES, RunFolder
-from migrate.core.journal import Entry, Kind
+from migrate.core.journal import Kind
+from migrate.core.journal_lines import Entry
 from migrate.core.kv_entries import key_prefix
 from migrate.core.limits import FETCH_IDS_MAX
-from migrate.core.manifest import damaged
 from migrate.core.mapping import encode_kv_key
 from migrate.core.model import KvEntry, Vector, VectorId
 from migrate.core.request_counts import fetch_requests
+from migrate.core.sealed_json import damaged
 from migrate.errors import IndeterminateError, PreconditionError
 from migrate.ports import Clock, KvTarget, Progress, VectorTarget
 from migrate.stages.listing import list_keys, list_vectors

@@ -18,8 +18,8 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from migrate.adapters.run_folder import RunFolder
 from migrate.adapters.stop_signs import StopSigns
 from migrate.core.batching import Upload
-from migrate.core.journal import BatchRecord, Entry, Kind, Store
-from migrate.core.manifest import damaged
+from migrate.core.journal import BatchRecord, Kind, Store
+from migrate.core.journal_lines import Entry
 from migrate.core.mapping import Reason
 from migrate.core.model import Accepted
 from migrate.core.pending import RowRange, UploadSizes, share_out
@@ -31,6 +31,7 @@ from migrate.core.refusals import (
     names_a_line,
     refusals_max,
 )
+from migrate.core.sealed_json import damaged
 from migrate.errors import TargetRefusedError
 from migrate.ports import Progress
 from migrate.stages.refusal_errors import too_many_refused, unexplained_refusals

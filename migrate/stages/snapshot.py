@@ -25,7 +25,6 @@ from migrate.adapters.durable import (
 )
 from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.snapshot_folder import (
-    JOURNAL,
     MANIFEST,
     PARTS,
     Snapshot,
@@ -36,10 +35,11 @@ from migrate.adapters.snapshot_folder import (
 from migrate.core.agreement import Reading
 from migrate.core.canonical import encode_canonical_json
 from migrate.core.digest import SetDigest
-from migrate.core.journal import JOURNAL_FORMAT
-from migrate.core.manifest import PartRecord, SnapshotManifest, damaged, encode_manifest
+from migrate.core.journal_lines import JOURNAL, JOURNAL_FORMAT
+from migrate.core.manifest import PartRecord, SnapshotManifest, encode_manifest
 from migrate.core.model import Collection, PointId, VectorKind, VectorSpec
 from migrate.core.seal_key import SealKey
+from migrate.core.sealed_json import damaged
 from migrate.core.snapshot_state import (
     OPENED,
     PART_SEALED,

@@ -12,13 +12,8 @@ from migrate.adapters.bounded import read_json_object
 from migrate.adapters.durable import file_sha256, folder_names, is_file
 from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.run_folder import RECONCILE, REPORT_BYTES_MAX, RunFolder, run_folders
-from migrate.adapters.snapshot_folder import (
-    JOURNAL,
-    RUNS,
-    Snapshot,
-    sealed_folders,
-    unsealed_folders,
-)
+from migrate.adapters.snapshot_folder import RUNS, Snapshot, sealed_folders, unsealed_folders
+from migrate.core.journal_lines import JOURNAL
 from migrate.core.next_step import (
     Finding,
     Position,

@@ -8,16 +8,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from migrate.adapters.id_table import IdTable
-from migrate.adapters.run_folder import (
-    QuarantinedPoint,
-    RunFolder,
-    create_run,
-    encode_quarantine,
-    new_run_id,
-)
+from migrate.adapters.run_folder import RunFolder, create_run, new_run_id
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.stop_signs import StopSigns
 from migrate.core.mapping import Reason
+from migrate.core.quarantine import QuarantinedPoint, encode_quarantine
 from migrate.core.run_plan import NO_TARGETS, RunPlan
 from migrate.core.stamps import iso_stamp
 from migrate.core.target_shape import check_index

@@ -10,8 +10,9 @@ from migrate.adapters.run_folder import RunFolder, create_run
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.stop_signs import StopSigns
 from migrate.core.model import KvEntry, Vector, VectorId
-from migrate.core.run_plan import NO_TARGETS, RunPlan, WriteRules
+from migrate.core.run_plan import NO_TARGETS, RunPlan
 from migrate.core.values import ValueRules
+from migrate.core.write_rules import WriteRules
 from migrate.stages import kv_index, pre_images, snapshot, upload
 from migrate.stages.rounds import kept_changes, open_round
 from migrate.stages.settle import SettleRules

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from migrate.core.journal import CHAIN_START, encode_line
+from migrate.core.journal_lines import CHAIN_START, encode_line
 from migrate.core.model import Vector, VectorId
 from migrate.errors import ArtefactDamagedError, ExitCode, ForeignStateError
 from reconcile import scan_vectors

@@ -25,7 +25,7 @@ from migrate.core.api_request import (
     UnusableAnswerError,
 )
 from migrate.core.base_url import parse_base_url
-from migrate.core.batching import PIECE_BYTES
+from migrate.core.limits import PIECE_BYTES
 from migrate.errors import (
     AccessError,
     BudgetExhaustedError,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from migrate.adapters.journal_file import JournalFile
-from migrate.core.journal import Entry
+from migrate.core.journal_lines import Entry
 from migrate.errors import ArtefactDamagedError, ExitCode, LocalStorageError
 from tests.migrate.adapters.full_disk import file_size_max
 

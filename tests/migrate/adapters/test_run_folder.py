@@ -10,18 +10,17 @@ import pytest
 from migrate.adapters.durable import write_durably
 from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.run_folder import (
-    QuarantinedPoint,
     RunFolder,
     create_run,
-    encode_quarantine,
     new_run_id,
     report_folders,
     run_folders,
 )
 from migrate.adapters.snapshot_folder import Snapshot, sealed_folders, unsealed_folders
-from migrate.core.journal import JOURNAL_FORMAT
+from migrate.core.journal_lines import JOURNAL_FORMAT
 from migrate.core.mapping import Quarantined, Reason
 from migrate.core.model import PointId
+from migrate.core.quarantine import QuarantinedPoint, encode_quarantine
 from migrate.core.run_plan import RunPlan, encode_plan
 from migrate.errors import ArtefactDamagedError, ForeignStateError, MigrationError, UsageError
 from migrate.stages import snapshot as stage

@@ -2,8 +2,9 @@
 
 from migrate.core.manifest import PartRecord, SnapshotManifest
 from migrate.core.model import VectorIndex
-from migrate.core.run_plan import RunPlan, TargetsFile, WriteRules
+from migrate.core.run_plan import RunPlan, TargetsFile
 from migrate.core.values import ValueRules
+from migrate.core.write_rules import WriteRules
 from tests.strategies import RULES, SPECS
 
 MANIFEST = SnapshotManifest(

@@ -10,16 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.batching import (
-    PIECE_BYTES,
-    EncodedUpload,
-    Line,
-    build_upload,
-    encode_line,
-    encode_vector,
-)
+from migrate.core.batching import EncodedUpload, Line, build_upload, encode_line, encode_vector
 from migrate.core.canonical import decode_json, encode_canonical_json
 from migrate.core.digest import canonical_metadata
+from migrate.core.limits import PIECE_BYTES
 from migrate.core.model import Float32Matrix, Vector, VectorId
 from migrate.errors import PreconditionError
 from tests.strategies import json_objects

@@ -7,18 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrate.core.canonical import encode_canonical_json
-from migrate.core.journal import (
+from migrate.core.journal import BatchRecord, Kind, RunState, Store, fold_run
+from migrate.core.journal_lines import (
     CHAIN_START,
     JOURNAL_FORMAT,
-    BatchRecord,
     Entry,
-    Kind,
-    RunState,
-    Store,
     check_format,
     decode_line,
     encode_line,
-    fold_run,
 )
 from migrate.core.pending import RowRange
 from migrate.core.refusals import Refusals

@@ -17,7 +17,7 @@ from migrate.core.kv_entries import (
     split_entries,
 )
 from migrate.core.model import KvEntry, VectorId
-from migrate.core.run_plan import WriteRules
+from migrate.core.write_rules import WriteRules
 from tests.strategies import RULES
 
 WRITES = WriteRules(

@@ -12,9 +12,8 @@ from migrate.core.manifest import (
     SnapshotManifest,
     decode_manifest,
     encode_manifest,
-    seal_json,
-    unseal_json,
 )
+from migrate.core.sealed_json import seal_json, unseal_json
 from migrate.errors import ArtefactDamagedError, ForeignStateError
 from tests.migrate.core.records import MANIFEST
 from tests.strategies import json_objects

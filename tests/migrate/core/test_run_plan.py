@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from migrate.core.manifest import seal_json, unseal_json
 from migrate.core.run_plan import PLAN_FORMAT, RunPlan, decode_plan, encode_plan
+from migrate.core.sealed_json import seal_json, unseal_json
 from migrate.errors import ArtefactDamagedError, ForeignStateError
 from tests.migrate.core.records import PLAN
 

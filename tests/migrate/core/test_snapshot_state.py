@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.journal import JOURNAL_FORMAT, Entry
+from migrate.core.journal_lines import JOURNAL_FORMAT, Entry
 from migrate.core.manifest import PartRecord
 from migrate.core.model import PointId, VectorKind, VectorSpec
 from migrate.core.snapshot_state import Range, fold_snapshot, part_rows

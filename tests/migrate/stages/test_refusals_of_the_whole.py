@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.api_codes import CODES, Concern
-from migrate.core.journal import Entry
+from migrate.core.journal_lines import Entry
 from migrate.core.model import VectorId
 from migrate.core.refusals import SUSPECTS_MAX
 from migrate.errors import QuarantineExceededError, TargetRefusedError

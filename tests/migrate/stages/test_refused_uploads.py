@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrate.adapters.snapshot_folder import Snapshot
-from migrate.core.journal import Entry
+from migrate.core.journal_lines import Entry
 from migrate.core.model import Vector, VectorId
 from migrate.core.refusals import OTHER_CODES
 from migrate.errors import ExitCode, QuarantineExceededError, TargetRefusedError

@@ -11,7 +11,7 @@ from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.run_folder import RunFolder, create_run, new_run_id
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.stop_signs import StopSigns
-from migrate.core.journal import Entry
+from migrate.core.journal_lines import Entry
 from migrate.core.model import VectorId
 from migrate.core.values import ValueRules
 from migrate.stages import kv_index, pre_images, upload
