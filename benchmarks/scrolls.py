@@ -25,8 +25,7 @@ from migrate.adapters.qdrant_server import TransportChoice, open_server_source
 from migrate.adapters.qdrant_server_source import ServerSource
 from migrate.stages.counting import ID_PAGE_POINTS
 from migrate.stages.reading import SecondReading
-from migrate.stages.snapshot import SnapshotOptions
-from migrate.stages.snapshot import run as take_snapshot
+from migrate.stages.snapshot import SnapshotOptions, take_snapshot
 from migrate.stages.walk import walk_points
 
 PAGE_POINTS = 250

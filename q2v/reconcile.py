@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-import reconcile.run as reconcile_run
 from migrate.adapters.folder_lock import FolderLock
 from migrate.core.kv_entries import COUNTER_MEANING
 from q2v import wiring
@@ -21,6 +20,7 @@ from q2v.steps.route import Route, planned_target, route_from_snapshot
 from q2v.steps.same_target import check_collection, check_same_target
 from reconcile.naming import named_lines
 from reconcile.report import ReconcileReport
+from reconcile.run import DEFAULT_SEED, compare
 
 LINES_MAX = 10  # about what differs; the file has all
 
@@ -33,7 +33,7 @@ SEED_MAX = 2**53  # every JSON reader keeps integers up to here exactly
 @click.option(
     "--seed",
     type=click.IntRange(-SEED_MAX, SEED_MAX),
-    default=reconcile_run.DEFAULT_SEED,
+    default=DEFAULT_SEED,
     show_default=True,
     help="Seed of the sample.",
 )
@@ -82,7 +82,7 @@ def command(
         stack.callback(opened.close)
         check_collection(opened.snapshot, settings)
         check_same_target(opened, target)
-        report = reconcile_run.run(
+        report = compare(
             opened,
             source,
             target.vectors,

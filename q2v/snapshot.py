@@ -10,9 +10,10 @@ import click
 from migrate.adapters.folder_lock import FolderLock
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.errors import UsageError
-from migrate.stages import repair_part as repair
 from migrate.stages import snapshot as stage
 from migrate.stages.reading import SecondReading
+from migrate.stages.repair_part import repair_part
+from migrate.stages.snapshot import take_snapshot
 from q2v import wiring
 from q2v.options import folder_option, json_option, refuse_flags, settings_options
 from q2v.progress import open_progress
@@ -98,7 +99,7 @@ def command(
         wiring.open_source(settings, folder, clock=clock, progress=progress) as source,
         FolderLock(folder),
     ):
-        report = stage.run(
+        report = take_snapshot(
             source,
             folder,
             options,
@@ -142,7 +143,7 @@ def _repair(
     ):
         snapshot = find_snapshot(folder, named, wiring.seal_key(settings))
         check_collection(snapshot, settings)
-        report = repair.run(
+        report = repair_part(
             source,
             snapshot,
             ordinal,

@@ -74,7 +74,7 @@ class _Findings:
         return tuple(name for name, unread in wanted.items() if unread)
 
 
-def run(
+def compare(
     run_: RunFolder,
     source: PointSource | None,
     vector_target: VectorTarget,

@@ -32,7 +32,7 @@ class KvIndexReport:
     counter: int
 
 
-def run(
+def write_kv_index(
     run_: RunFolder,
     target: KvTarget,
     *,

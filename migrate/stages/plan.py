@@ -97,7 +97,7 @@ class PlanFindings:
             )
 
 
-def run(
+def make_plan(
     pages: Iterable[Page],
     mapping: MappingRules,
     values: ValueRules,

@@ -55,7 +55,7 @@ class PreImageReport:
     kv_elsewhere: int  # other keys under the prefix
 
 
-def run(
+def capture_pre_images(
     run_: RunFolder,
     vector_target: VectorTarget,
     kv_target: KvTarget,

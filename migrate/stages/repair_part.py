@@ -39,7 +39,7 @@ class RepairReport:
     repaired: bool  # False: the part was whole
 
 
-def run(
+def repair_part(
     source: PointSource,
     snapshot: Snapshot,
     ordinal: int,

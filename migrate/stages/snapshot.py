@@ -132,7 +132,7 @@ class _Copy:
     options: SnapshotOptions
 
 
-def run(
+def take_snapshot(
     source: PointSource,
     directory: Path,
     options: SnapshotOptions,

@@ -31,7 +31,7 @@ class UploadReport:
     evidence: str  # what proved that they are processed
 
 
-def run(
+def upload_vectors(
     run_: RunFolder,
     target: VectorTarget,
     *,

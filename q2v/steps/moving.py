@@ -18,9 +18,12 @@ from migrate.core.stamps import iso_stamp
 from migrate.core.target_shape import check_index
 from migrate.errors import ExitCode, PreconditionError, UsageError
 from migrate.ports import Clock, Progress
-from migrate.stages import kv_index, pre_images, upload
+from migrate.stages import kv_index
+from migrate.stages.kv_index import write_kv_index
 from migrate.stages.metadata_indexes import check_metadata_indexes
+from migrate.stages.pre_images import capture_pre_images
 from migrate.stages.rounds import kept_changes, open_round, void_refusals
+from migrate.stages.upload import upload_vectors
 from q2v import wiring
 from q2v.settings import Settings
 from q2v.steps.choosing import choose_run
@@ -324,7 +327,7 @@ def _work_on_round(
     """Pre-images if they are not complete, then the open or the next round, to its end."""
     # Started before they are needed: they load their libraries while the target is listed.
     with open_uploaders(run, settings, folder, progress=progress) as workers:
-        pre_images.run(
+        capture_pre_images(
             run,
             target.vectors,
             target.kv,
@@ -338,7 +341,7 @@ def _work_on_round(
         kind = run.state().rounds[-1].kind
         stop = StopSigns(run.path, clock=clock, deadline_s=settings.limits.deadline_s)
         _check_before_uploads(run, target, settings, clock)
-        evidence = upload.run(
+        evidence = upload_vectors(
             run,
             target.vectors,
             only=selection.vectors,
@@ -350,7 +353,7 @@ def _work_on_round(
             progress=progress,
         ).evidence
         requests = done.requests + sum(worker.requests for worker in workers)
-    kv_index.run(
+    write_kv_index(
         run,
         target.kv,
         only=selection.keys,

@@ -23,10 +23,9 @@ from migrate.core.target_shape import check_index, choose_values
 from migrate.core.values import ValueRules
 from migrate.errors import PreconditionError, UsageError
 from migrate.ports import Clock, PointSource, Progress
-from migrate.stages import plan
 from migrate.stages.counting import check_counted
 from migrate.stages.metadata_indexes import missing_metadata_indexes
-from migrate.stages.plan import PlanFindings
+from migrate.stages.plan import PlanFindings, make_plan
 from migrate.stages.walk import walk_points
 from q2v import wiring
 from q2v.settings import Layer, Settings
@@ -187,7 +186,7 @@ def _find(
     *,
     progress: Progress,
 ) -> PlanFindings:
-    return plan.run(
+    return make_plan(
         pages,
         wiring.mapping_rules(settings),
         values,

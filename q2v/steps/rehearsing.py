@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-import reconcile.run as reconcile_run
 from migrate.adapters.durable import (
     folder_names,
     is_file,
@@ -28,6 +27,7 @@ from migrate.errors import PreconditionError, UsageError
 from migrate.ports import Progress
 from migrate.stages import snapshot as snapshot_stage
 from migrate.stages.mapped import MappedRows
+from migrate.stages.snapshot import take_snapshot
 from q2v import wiring
 from q2v.failures import is_crash_log
 from q2v.render import format_bytes, format_count
@@ -43,6 +43,7 @@ from q2v.wiring import Target
 from reconcile import rollback as undo
 from reconcile.report import ReconcileReport
 from reconcile.rollback_manifest import build_manifest
+from reconcile.run import DEFAULT_SEED, compare
 from reconcile.undo_report import RollbackReport
 from sandbox.bad_days import BAD_DAYS
 from sandbox.corpus import COLLECTION, build_corpus
@@ -285,7 +286,7 @@ def _run_snapshot(scene: Scene) -> snapshot_stage.SnapshotReport:
             readers=wiring.source_readers(scene.settings),
             tool=wiring.TOOL,
         )
-        return snapshot_stage.run(
+        return take_snapshot(
             source, scene.snapshots, options, clock=scene.clock, progress=scene.progress
         )
 
@@ -374,11 +375,11 @@ def _run_reconcile(scene: Scene, snapshot: Snapshot, *, sample: bool = False) ->
             settings, scene.snapshots, clock=scene.clock, progress=scene.progress
         ) as source,
     ):
-        seed = reconcile_run.DEFAULT_SEED
+        seed = DEFAULT_SEED
         rules = wiring.reconcile_rules(settings, run_folder.plan, full=False, seed=seed)
         if sample:
             rules = replace(rules, content_full_max=0, content_sample=SAMPLE)
-        return reconcile_run.run(
+        return compare(
             run_folder,
             source,
             target.vectors,

@@ -15,7 +15,6 @@ import httpx
 import numpy as np
 from typing_extensions import override
 
-import reconcile.run as reconcile_run
 from migrate.adapters.disk import use_disk
 from migrate.adapters.folder_lock import BUDGET_FOLDER, FolderLock
 from migrate.adapters.http import CloudflareHttp
@@ -25,6 +24,7 @@ from migrate.adapters.vectorize_target import VectorizeTarget
 from migrate.core.base_url import parse_base_url
 from migrate.core.canonical import decode_json
 from migrate.stages import snapshot as snapshot_stage
+from migrate.stages.snapshot import take_snapshot
 from q2v import wiring
 from q2v.loading import load_settings
 from q2v.settings import Settings
@@ -35,6 +35,7 @@ from q2v.wiring import Target
 from reconcile import rollback as undo
 from reconcile.report import ReconcileReport
 from reconcile.rollback_manifest import build_manifest
+from reconcile.run import compare
 from reconcile.undo_report import RollbackReport
 from sandbox.app import ACCOUNT_ID, SandboxApp, create_app
 from sandbox.profile import INSTANT, Profile
@@ -123,7 +124,7 @@ class World:
         """`q2v snapshot`."""
         options = snapshot_stage.SnapshotOptions(page_points=7, part_points=PART_POINTS)
         with FolderLock(self.directory):
-            return snapshot_stage.run(
+            return take_snapshot(
                 self.source, self.directory, options, clock=self.clock, progress=self.progress
             )
 
@@ -150,7 +151,7 @@ class World:
             contextlib.closing(find_run(self.directory, None, None)) as run,
         ):
             rules = wiring.reconcile_rules(self.settings, run.plan, full=True, seed=1)
-            return reconcile_run.run(
+            return compare(
                 run,
                 self.source,
                 target.vectors,

@@ -13,15 +13,17 @@ from migrate.core.model import KvEntry, Vector, VectorId
 from migrate.core.run_plan import NO_TARGETS, RunPlan
 from migrate.core.values import ValueRules
 from migrate.core.write_rules import WriteRules
-from migrate.stages import kv_index, pre_images, snapshot, upload
+from migrate.stages.kv_index import write_kv_index
+from migrate.stages.pre_images import capture_pre_images
 from migrate.stages.rounds import kept_changes, open_round
 from migrate.stages.settle import SettleRules
-from migrate.stages.snapshot import SnapshotOptions
+from migrate.stages.snapshot import SnapshotOptions, take_snapshot
+from migrate.stages.upload import upload_vectors
 from reconcile import rollback
-from reconcile import run as reconcile_run
 from reconcile.reading import ReconcileRules
 from reconcile.report import ReconcileReport
 from reconcile.rollback_manifest import build_manifest
+from reconcile.run import compare
 from reconcile.undo_report import RollbackReport, UndoRules
 from tests.clock import VirtualClock
 from tests.servers.memory_source import DIMENSIONS, MemorySource, chunk_payloads
@@ -70,7 +72,7 @@ class Bench:
         ttl_s: int | None = None,
     ) -> None:
         """Snapshot and plan; nothing is written to the target."""
-        report = snapshot.run(
+        report = take_snapshot(
             self.source,
             self.folder,
             SnapshotOptions(allow_empty=True, part_points=part_points),
@@ -132,14 +134,14 @@ class Bench:
         """Pre-images, vectors, KV index, counter; goes on where an earlier call ended."""
         with self.opened() as run:
             clock, progress = self.clock, self.progress
-            pre_images.run(
+            capture_pre_images(
                 run, self.vectors, self.kv, reads_in_flight=1, clock=clock, progress=progress
             )
             selection = open_round(run, forced=forced)
             if selection is None:
                 return
             stop = StopSigns(run.path, clock=clock, deadline_s=None)
-            upload.run(
+            upload_vectors(
                 run,
                 self.vectors,
                 only=selection.vectors,
@@ -148,7 +150,7 @@ class Bench:
                 clock=clock,
                 progress=progress,
             )
-            kv_index.run(
+            write_kv_index(
                 run,
                 self.kv,
                 only=selection.keys,
@@ -172,7 +174,7 @@ class Bench:
     ) -> ReconcileReport:
         """One reconcile, as a new process runs it."""
         with self.opened() as run:
-            return reconcile_run.run(
+            return compare(
                 run,
                 self.source if with_source else None,
                 self.vectors,

@@ -20,7 +20,7 @@ from migrate.errors import (
     PreconditionError,
     RemoteUnavailableError,
 )
-from migrate.stages import pre_images
+from migrate.stages.pre_images import capture_pre_images
 from reconcile.undo_report import LOOKS_MAX
 from tests.reconcile.bench import COUNTER, Bench, make_bench
 from tests.servers.memory_source import DIMENSIONS, SourceFailedError
@@ -370,7 +370,7 @@ def test_nothing_is_written_before_every_pre_image_is_there(tmp_path: Path) -> N
     """Cut at any call of the capture, killed or refused: no write, and the next run keeps all."""
     whole = prepared_for_capture(tmp_path / "whole")
     with whole.opened() as run:
-        pre_images.run(
+        capture_pre_images(
             run,
             whole.vectors,
             whole.kv,

@@ -13,8 +13,7 @@ from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.run_folder import RunFolder, create_run
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.errors import LocalStorageError, MigrationError
-from migrate.stages import snapshot as stage
-from migrate.stages.snapshot import SnapshotOptions, SnapshotReport
+from migrate.stages.snapshot import SnapshotOptions, SnapshotReport, take_snapshot
 from tests.clock import VirtualClock
 from tests.migrate.adapters.test_run_folder import QUARANTINE, plan_of
 from tests.servers.memory_source import MemorySource, SourceFailedError, chunk_payloads
@@ -23,7 +22,7 @@ from tests.silence import Silence
 
 def take(source: MemorySource, folder: Path) -> SnapshotReport:
     options = SnapshotOptions(page_points=2)
-    return stage.run(source, folder, options, clock=VirtualClock(), progress=Silence())
+    return take_snapshot(source, folder, options, clock=VirtualClock(), progress=Silence())
 
 
 def begun(folder: Path) -> tuple[MemorySource, Path]:

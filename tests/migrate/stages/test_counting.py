@@ -10,9 +10,8 @@ from typing_extensions import override
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.model import Collection, PointId, ShardCount
 from migrate.errors import ExitCode, PreconditionError
-from migrate.stages import snapshot as stage
 from migrate.stages.counting import READINGS
-from migrate.stages.snapshot import SnapshotOptions, SnapshotReport
+from migrate.stages.snapshot import SnapshotOptions, SnapshotReport, take_snapshot
 from tests.clock import VirtualClock
 from tests.servers.memory_source import MemorySource, chunk_payloads
 from tests.silence import Silence
@@ -48,7 +47,7 @@ class ReplicatedSource(MemorySource):
 
 def take(source: MemorySource, folder: Path, clock: VirtualClock | None = None) -> SnapshotReport:
     options = SnapshotOptions(page_points=10)
-    return stage.run(source, folder, options, clock=clock or VirtualClock(), progress=Silence())
+    return take_snapshot(source, folder, options, clock=clock or VirtualClock(), progress=Silence())
 
 
 def refusal(source: MemorySource, folder: Path) -> PreconditionError:

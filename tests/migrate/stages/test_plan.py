@@ -21,7 +21,8 @@ from migrate.core.values import ValueRules
 from migrate.errors import ExitCode, PreconditionError, QuarantineExceededError
 from migrate.stages import plan, snapshot
 from migrate.stages.mapped import read_mapped
-from migrate.stages.plan import PlanFindings
+from migrate.stages.plan import PlanFindings, make_plan
+from migrate.stages.snapshot import take_snapshot
 from tests.clock import VirtualClock
 from tests.servers.memory_source import MemorySource, chunk_payloads, page_of
 from tests.silence import Silence
@@ -54,7 +55,7 @@ def find(
     counter_key: str = "_vector_count",
 ) -> PlanFindings:
     with IdTable(folder / "spill") as table:
-        return plan.run(
+        return make_plan(
             pages_of(points, page_points),
             mapping,
             VALUES,
@@ -140,7 +141,7 @@ def test_what_digests_call_equal_is_no_conflict(tmp_path: Path) -> None:
     )
     digests = digest_vectors([f"f_{id_}" for id_, _, _ in rows], values, payloads)
     with IdTable(tmp_path / "spill") as table:
-        findings = plan.run(
+        findings = make_plan(
             [page],
             RULES,
             VALUES,
@@ -174,7 +175,7 @@ def test_the_table_holds_what_moves_in_the_end_and_nothing_else(tmp_path: Path) 
     points |= {same_values(2 + n): {**chunk("g", 0), "page": n} for n in range(2)}  # none does
     points |= {same_values(4): {"file_id": "h"}, same_values(5): chunk("h", 3)}
     with IdTable(tmp_path / "spill") as table:
-        findings = plan.run(
+        findings = make_plan(
             pages_of(points, 2),
             RULES,
             VALUES,
@@ -373,7 +374,7 @@ def test_a_file_too_large_for_its_value_stays_behind(
 @pytest.mark.fault("I5")
 def test_what_moves_reads_the_same_in_whatever_pieces(tmp_path: Path) -> None:
     points = chunk_payloads(23)
-    report = snapshot.run(
+    report = take_snapshot(
         MemorySource(points),
         tmp_path,
         snapshot.SnapshotOptions(),

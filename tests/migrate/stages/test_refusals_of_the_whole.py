@@ -29,7 +29,7 @@ from tests.migrate.stages.test_refused_uploads import (
     of_rows,
     rows_sets,
 )
-from tests.migrate.stages.whole_run import WholeRun, all_ids, start_run, take_snapshot
+from tests.migrate.stages.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
 from tests.servers.refusing_target import KilledError, MemoryVectors
 
 UNNAMED = [(400, 49_999), (422, 49_999), (400, None), (413, None)]
@@ -37,7 +37,7 @@ UNNAMED = [(400, 49_999), (422, 49_999), (400, None), (413, None)]
 
 @pytest.fixture(scope="module")
 def taken(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
-    return take_snapshot(tmp_path_factory.mktemp("whole"), POINTS)
+    return snapshot_of_chunks(tmp_path_factory.mktemp("whole"), POINTS)
 
 
 def while_counting(first: int, end: int) -> Callable[[], bool]:
@@ -52,7 +52,7 @@ def test_a_target_that_refuses_all_stops_the_run_and_condemns_no_vector(
     tmp_path: Path, status: int, code: int | None
 ) -> None:
     """It says so soon, with its own words, and the run goes on when it takes uploads again."""
-    taken = take_snapshot(tmp_path, 400)
+    taken = snapshot_of_chunks(tmp_path, 400)
     vectors = MemoryVectors(bad=frozenset(all_ids(400)), status=status, code=code)
     run = start_run(taken, vectors, vectors_per_upload=256)
     for _ in range(3):
@@ -284,7 +284,7 @@ def _kills(taken: Snapshot, stop_early: int | None) -> Iterator[WholeRun]:
 def test_a_kill_at_any_moment_of_a_retry_changes_nothing_of_its_end(
     tmp_path: Path, stop_early: int | None
 ) -> None:
-    taken = take_snapshot(tmp_path, 8)
+    taken = snapshot_of_chunks(tmp_path, 8)
     with kept_databases():
         runs = enumerate(_kills(taken, stop_early), start=1)
         assert sum(_check_after_kill(run, count, stop_early) for count, run in runs) > 10

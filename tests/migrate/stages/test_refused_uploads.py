@@ -16,7 +16,7 @@ from migrate.core.journal_lines import Entry
 from migrate.core.model import Vector, VectorId
 from migrate.core.refusals import OTHER_CODES
 from migrate.errors import ExitCode, QuarantineExceededError, TargetRefusedError
-from tests.migrate.stages.whole_run import WholeRun, all_ids, start_run, take_snapshot
+from tests.migrate.stages.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
 from tests.servers.refusing_target import KilledError, MemoryKv, MemoryVectors
 
 POINTS = 40
@@ -27,7 +27,7 @@ LINE_BYTES_MAX = 240
 
 @pytest.fixture(scope="module")
 def taken(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
-    return take_snapshot(tmp_path_factory.mktemp("refused"), POINTS)
+    return snapshot_of_chunks(tmp_path_factory.mktemp("refused"), POINTS)
 
 
 def rows_sets() -> st.SearchStrategy[frozenset[int]]:
@@ -153,7 +153,7 @@ def kills(taken: Snapshot, vectors: Callable[[], MemoryVectors]) -> Iterator[Who
 
 @pytest.mark.fault("G01", "I2", "I3", "N16", "U01")
 def test_a_kill_at_any_moment_of_the_search_changes_nothing_of_its_end(tmp_path: Path) -> None:
-    taken = take_snapshot(tmp_path, 20)
+    taken = snapshot_of_chunks(tmp_path, 20)
     bad, limit = of_rows({5, 6}), LINE_BYTES_MAX * 6
     undisturbed = start_run(taken, MemoryVectors(bad=bad, bytes_max=limit))
     undisturbed.migrate()
@@ -178,7 +178,7 @@ def test_a_target_that_takes_nothing_is_found_before_the_collection_is_searched(
     tmp_path: Path,
 ) -> None:
     """As a wrong width would make it: the answer is shown, and asking again sends nothing."""
-    taken = take_snapshot(tmp_path, 400)
+    taken = snapshot_of_chunks(tmp_path, 400)
     run = start_run(
         taken, MemoryVectors(bad=frozenset(all_ids(400))), vectors_per_upload=256, cap=10
     )

@@ -13,10 +13,8 @@ from migrate.errors import (
     PreconditionError,
     UsageError,
 )
-from migrate.stages import repair_part
-from migrate.stages import snapshot as stage
-from migrate.stages.repair_part import RepairReport
-from migrate.stages.snapshot import SnapshotOptions
+from migrate.stages.repair_part import RepairReport, repair_part
+from migrate.stages.snapshot import SnapshotOptions, take_snapshot
 from tests.clock import VirtualClock
 from tests.servers.memory_source import MemorySource, SourceFailedError, chunk_payloads
 from tests.silence import Silence
@@ -35,12 +33,12 @@ def source(monkeypatch: pytest.MonkeyPatch) -> MemorySource:
 @pytest.fixture
 def snapshot(source: MemorySource, tmp_path: Path) -> Snapshot:
     options = SnapshotOptions(page_points=2)
-    report = stage.run(source, tmp_path, options, clock=VirtualClock(), progress=Silence())
+    report = take_snapshot(source, tmp_path, options, clock=VirtualClock(), progress=Silence())
     return Snapshot(Path(report.path))
 
 
 def repair(source: MemorySource, snapshot: Snapshot, ordinal: int, page: int = 3) -> RepairReport:
-    return repair_part.run(source, snapshot, ordinal, page_points=page, progress=Silence())
+    return repair_part(source, snapshot, ordinal, page_points=page, progress=Silence())
 
 
 def content(snapshot: Snapshot) -> dict[str, str]:

@@ -10,7 +10,7 @@ from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.journal import Store
 from migrate.core.limits import UPLOADS_IN_FLIGHT_MAX
 from migrate.core.model import VectorId
-from tests.migrate.stages.whole_run import WholeRun, all_ids, start_run, take_snapshot
+from tests.migrate.stages.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
 from tests.servers.refusing_target import KilledError, MemoryVectors
 
 POINTS = 1_300  # three row groups, so that there are shares
@@ -20,7 +20,7 @@ IDS = all_ids(POINTS)
 
 @pytest.fixture(scope="module")
 def taken(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
-    return take_snapshot(tmp_path_factory.mktemp("several"), POINTS)
+    return snapshot_of_chunks(tmp_path_factory.mktemp("several"), POINTS)
 
 
 def started(taken: Snapshot, vectors: MemoryVectors, workers: int) -> WholeRun:

@@ -13,9 +13,8 @@ from migrate.core.manifest import UNREADABLE_MAX, SnapshotManifest
 from migrate.core.model import Page, PointId
 from migrate.core.pages import take_rows
 from migrate.errors import ExitCode, PreconditionError, UnreadablePointError
-from migrate.stages import snapshot as stage
 from migrate.stages.reading import SecondReading
-from migrate.stages.snapshot import SnapshotOptions, SnapshotReport
+from migrate.stages.snapshot import SnapshotOptions, SnapshotReport, take_snapshot
 from tests.clock import VirtualClock
 from tests.servers.memory_source import (
     SPEC,
@@ -42,7 +41,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def take(source: MemorySource, folder: Path, options: SnapshotOptions = PLAIN) -> SnapshotReport:
-    return stage.run(source, folder, options, clock=VirtualClock(), progress=Silence())
+    return take_snapshot(source, folder, options, clock=VirtualClock(), progress=Silence())
 
 
 def sealed(report: SnapshotReport) -> SnapshotManifest:
@@ -97,7 +96,7 @@ def test_the_report_says_what_was_taken(tmp_path: Path) -> None:
     source = MemorySource(chunk_payloads(POINTS))
     source.warnings = ("yellow",)
     progress = Silence()
-    report = stage.run(source, tmp_path, PLAIN, clock=VirtualClock(), progress=progress)
+    report = take_snapshot(source, tmp_path, PLAIN, clock=VirtualClock(), progress=progress)
     manifest = sealed(report)
 
     assert (report.points, report.parts, report.dimensions) == (POINTS, 5, 4)

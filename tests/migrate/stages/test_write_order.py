@@ -11,7 +11,7 @@ from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.journal import Store
 from migrate.core.model import KvEntry, Vector, VectorId
 from migrate.errors import IndeterminateError
-from tests.migrate.stages.whole_run import WholeRun, all_ids, start_run, take_snapshot
+from tests.migrate.stages.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
 from tests.servers.refusing_target import KilledError, MemoryKv, MemoryVectors
 
 POINTS, PER_UPLOAD = 20, 8  # three uploads
@@ -20,7 +20,7 @@ IDS = set(all_ids(POINTS))
 
 @pytest.fixture(scope="module")
 def taken(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
-    return take_snapshot(tmp_path_factory.mktemp("order"), POINTS)
+    return snapshot_of_chunks(tmp_path_factory.mktemp("order"), POINTS)
 
 
 def acknowledged(run: WholeRun) -> int:
@@ -103,7 +103,7 @@ def test_no_kv_entry_is_written_before_the_vectors_read_back(taken: Snapshot) ->
 def test_the_counter_is_written_after_every_entry(tmp_path: Path) -> None:
     """Whoever sees the counter may believe every entry."""
     kv = OrderedKv()
-    run = start_run(take_snapshot(tmp_path, POINTS), MemoryVectors(), kv)
+    run = start_run(snapshot_of_chunks(tmp_path, POINTS), MemoryVectors(), kv)
     run.migrate()
 
     assert kv.written == [*sorted(f"file:file-{number}" for number in range(5)), "_vector_count"]

@@ -14,16 +14,19 @@ from migrate.adapters.stop_signs import StopSigns
 from migrate.core.journal_lines import Entry
 from migrate.core.model import VectorId
 from migrate.core.values import ValueRules
-from migrate.stages import kv_index, pre_images, upload
 from migrate.stages import snapshot as stage
+from migrate.stages.kv_index import write_kv_index
+from migrate.stages.pre_images import capture_pre_images
 from migrate.stages.rounds import Selection, open_round, void_refusals
 from migrate.stages.settle import SettleRules
+from migrate.stages.snapshot import take_snapshot
+from migrate.stages.upload import upload_vectors
 from migrate.stages.uploading import Uploader
 from reconcile import rollback
 from reconcile.reading import ReconcileRules
 from reconcile.report import ReconcileReport
 from reconcile.rollback_manifest import build_manifest
-from reconcile.run import run as reconcile_run
+from reconcile.run import compare
 from reconcile.undo_report import RollbackReport, UndoRules
 from tests.clock import VirtualClock
 from tests.migrate.core.records import PLAN
@@ -58,9 +61,9 @@ class FragileJournal(JournalFile):
         self.seam(entry)
 
 
-def take_snapshot(folder: Path, points: int, *, files: int = 5) -> Snapshot:
+def snapshot_of_chunks(folder: Path, points: int, *, files: int = 5) -> Snapshot:
     """A sealed snapshot of points 10, 20, ... in `files` files."""
-    report = stage.run(
+    report = take_snapshot(
         MemorySource(chunk_payloads(points, files=files)),
         folder,
         stage.SnapshotOptions(),
@@ -107,7 +110,7 @@ class WholeRun:
         journal.seam = seam
         run.journal = journal
         try:
-            pre_images.run(
+            capture_pre_images(
                 run, self.vectors, self.kv, reads_in_flight=1, clock=clock, progress=self.progress
             )
             if retry_refused:
@@ -127,7 +130,7 @@ class WholeRun:
             return
         stop = StopSigns(run.path, clock=clock, deadline_s=None)
         several = self.workers > 1 and selection.vectors is None
-        upload.run(
+        upload_vectors(
             run,
             self.vectors,
             only=selection.vectors,
@@ -138,7 +141,7 @@ class WholeRun:
             clock=clock,
             progress=self.progress,
         )
-        kv_index.run(
+        write_kv_index(
             run, self.kv, only=selection.keys, stop=stop, clock=clock, progress=self.progress
         )
 
@@ -152,7 +155,7 @@ class WholeRun:
         """Compare the stores with the run; the source is left out."""
         run = self.open()
         try:
-            return reconcile_run(
+            return compare(
                 run,
                 None,
                 self.vectors,
