@@ -23,8 +23,8 @@ from q2v.steps.find import find_run
 from q2v.steps.following import Following, following_run, typed_again
 from q2v.steps.route import Route, planned_target, route_from_snapshot
 from q2v.steps.same_target import check_named_target, check_same_target
-from reconcile import rollback as undo
 from reconcile.naming import first_named, named_lines
+from reconcile.rollback import preview_rollback, roll_back
 from reconcile.rollback_manifest import RollbackManifest, build_manifest
 from reconcile.undo_report import RollbackReport
 
@@ -83,7 +83,7 @@ def command(
             check_same_target(opened, target)
             if not (yes or target.is_local):
                 _confirm(manifest.index)
-            report = undo.execute(
+            report = roll_back(
                 opened,
                 manifest,
                 target.vectors,
@@ -96,7 +96,7 @@ def command(
             )
         else:
             not_compared = check_named_target(opened, settings)
-            report = undo.preview(opened, manifest)
+            report = preview_rollback(opened, manifest)
         route = route_from_snapshot(opened.snapshot, planned_target(opened), clock)
         following = following_run(opened, settings)
         undo_argv = typed_again(opened, Situation.ROLLING_BACK, settings)

@@ -10,10 +10,9 @@ import click
 from migrate.adapters.folder_lock import FolderLock
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.errors import UsageError
-from migrate.stages import snapshot as stage
 from migrate.stages.reading import SecondReading
 from migrate.stages.repair_part import repair_part
-from migrate.stages.snapshot import take_snapshot
+from migrate.stages.snapshot import SnapshotOptions, SnapshotReport, take_snapshot
 from q2v import wiring
 from q2v.options import folder_option, json_option, refuse_flags, settings_options
 from q2v.progress import open_progress
@@ -85,7 +84,7 @@ def command(
             "--of without --repair-part", remedy="pass --repair-part N, or leave --of out"
         )
     clock = wiring.system_clock()
-    options = stage.SnapshotOptions(
+    options = SnapshotOptions(
         page_points=settings.snapshot.page_points,
         readers=wiring.source_readers(settings),
         second_reading=second_reading,
@@ -164,7 +163,7 @@ def _repair(
     )
 
 
-def show(report: stage.SnapshotReport, following: Following, *, as_json: bool) -> None:
+def show(report: SnapshotReport, following: Following, *, as_json: bool) -> None:
     """The report as JSON or as lines."""
     render(
         {

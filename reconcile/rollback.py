@@ -19,7 +19,7 @@ from reconcile.undo_vectors import VectorUndo
 CONFLICTS = "conflicts.ids"
 
 
-def preview(run: RunFolder, manifest: RollbackManifest) -> RollbackReport:
+def preview_rollback(run: RunFolder, manifest: RollbackManifest) -> RollbackReport:
     """What `execute` would do, from the run's own files; asks no store."""
     check_manifest(run, manifest)
     path, _ = write_manifest(run, manifest)
@@ -40,7 +40,7 @@ def preview(run: RunFolder, manifest: RollbackManifest) -> RollbackReport:
     )
 
 
-def execute(
+def roll_back(
     run: RunFolder,
     manifest: RollbackManifest,
     vector_target: VectorTarget,

@@ -25,9 +25,8 @@ from migrate.core.mapping import encode_kv_key
 from migrate.core.target_shape import choose_values
 from migrate.errors import PreconditionError, UsageError
 from migrate.ports import Progress
-from migrate.stages import snapshot as snapshot_stage
 from migrate.stages.mapped import MappedRows
-from migrate.stages.snapshot import take_snapshot
+from migrate.stages.snapshot import SnapshotOptions, SnapshotReport, take_snapshot
 from q2v import wiring
 from q2v.failures import is_crash_log
 from q2v.render import format_bytes, format_count
@@ -40,8 +39,8 @@ from q2v.steps.planning import Choices
 from q2v.steps.scene import INDEX, Scene, first_rows
 from q2v.steps.story import NotHeldError, Step, Story, expect
 from q2v.wiring import Target
-from reconcile import rollback as undo
 from reconcile.report import ReconcileReport
+from reconcile.rollback import roll_back
 from reconcile.rollback_manifest import build_manifest
 from reconcile.run import DEFAULT_SEED, compare
 from reconcile.undo_report import RollbackReport
@@ -273,7 +272,7 @@ def _snapshot(story: Story, scene: Scene) -> Snapshot:
     return Snapshot(Path(report.path))
 
 
-def _run_snapshot(scene: Scene) -> snapshot_stage.SnapshotReport:
+def _run_snapshot(scene: Scene) -> SnapshotReport:
     """What is sealed already is the result: a killed one may have been killed after its end."""
     with (
         FolderLock(scene.snapshots),
@@ -281,7 +280,7 @@ def _run_snapshot(scene: Scene) -> snapshot_stage.SnapshotReport:
             scene.settings, scene.snapshots, clock=scene.clock, progress=scene.progress
         ) as source,
     ):
-        options = snapshot_stage.SnapshotOptions(
+        options = SnapshotOptions(
             page_points=scene.settings.snapshot.page_points,
             readers=wiring.source_readers(scene.settings),
             tool=wiring.TOOL,
@@ -459,7 +458,7 @@ def _run_rollback(scene: Scene, snapshot: Snapshot) -> RollbackReport:
         closing(_newest_run(snapshot)) as run_folder,
         scene.target() as target,
     ):
-        return undo.execute(
+        return roll_back(
             run_folder,
             build_manifest(run_folder, requests_per_5min=settings.limits.requests_per_5min),
             target.vectors,

@@ -23,8 +23,7 @@ from migrate.adapters.request_budget import RequestBudget
 from migrate.adapters.vectorize_target import VectorizeTarget
 from migrate.core.base_url import parse_base_url
 from migrate.core.canonical import decode_json
-from migrate.stages import snapshot as snapshot_stage
-from migrate.stages.snapshot import take_snapshot
+from migrate.stages.snapshot import SnapshotOptions, SnapshotReport, take_snapshot
 from q2v import wiring
 from q2v.loading import load_settings
 from q2v.settings import Settings
@@ -32,8 +31,8 @@ from q2v.steps import moving
 from q2v.steps.find import find_run, find_snapshot
 from q2v.steps.planning import Choices
 from q2v.wiring import Target
-from reconcile import rollback as undo
 from reconcile.report import ReconcileReport
+from reconcile.rollback import roll_back
 from reconcile.rollback_manifest import build_manifest
 from reconcile.run import compare
 from reconcile.undo_report import RollbackReport
@@ -120,9 +119,9 @@ class World:
 
     # --- what an operator does ---------------------------------------------------------------
 
-    def snapshot(self) -> snapshot_stage.SnapshotReport:
+    def snapshot(self) -> SnapshotReport:
         """`q2v snapshot`."""
-        options = snapshot_stage.SnapshotOptions(page_points=7, part_points=PART_POINTS)
+        options = SnapshotOptions(page_points=7, part_points=PART_POINTS)
         with FolderLock(self.directory):
             return take_snapshot(
                 self.source, self.directory, options, clock=self.clock, progress=self.progress
@@ -168,7 +167,7 @@ class World:
             self._target() as target,
             contextlib.closing(find_run(self.directory, None, None)) as run,
         ):
-            return undo.execute(
+            return roll_back(
                 run,
                 build_manifest(run, requests_per_5min=self.requests_max),
                 target.vectors,

@@ -19,9 +19,9 @@ from migrate.stages.rounds import kept_changes, open_round
 from migrate.stages.settle import SettleRules
 from migrate.stages.snapshot import SnapshotOptions, take_snapshot
 from migrate.stages.upload import upload_vectors
-from reconcile import rollback
 from reconcile.reading import ReconcileRules
 from reconcile.report import ReconcileReport
+from reconcile.rollback import roll_back
 from reconcile.rollback_manifest import build_manifest
 from reconcile.run import compare
 from reconcile.undo_report import RollbackReport, UndoRules
@@ -190,7 +190,7 @@ class Bench:
     ) -> RollbackReport:
         """Undo the run, as a new process does."""
         with self.opened() as run:
-            return rollback.execute(
+            return roll_back(
                 run,
                 build_manifest(run, requests_per_5min=900),
                 self.vectors,

@@ -23,8 +23,7 @@ from migrate.core.model import PointId
 from migrate.core.quarantine import QuarantinedPoint, encode_quarantine
 from migrate.core.run_plan import RunPlan, encode_plan
 from migrate.errors import ArtefactDamagedError, ForeignStateError, MigrationError, UsageError
-from migrate.stages import snapshot as stage
-from migrate.stages.snapshot import take_snapshot
+from migrate.stages.snapshot import SnapshotOptions, take_snapshot
 from tests.clock import VirtualClock
 from tests.migrate.core.records import PLAN
 from tests.servers.memory_source import MemorySource, chunk_payloads
@@ -49,7 +48,7 @@ def take(folder: Path, points: int = 9) -> Snapshot:
     report = take_snapshot(
         MemorySource(chunk_payloads(points)),
         folder,
-        stage.SnapshotOptions(),
+        SnapshotOptions(),
         clock=VirtualClock(),
         progress=Silence(),
     )

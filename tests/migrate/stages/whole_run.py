@@ -14,17 +14,16 @@ from migrate.adapters.stop_signs import StopSigns
 from migrate.core.journal_lines import Entry
 from migrate.core.model import VectorId
 from migrate.core.values import ValueRules
-from migrate.stages import snapshot as stage
 from migrate.stages.kv_index import write_kv_index
 from migrate.stages.pre_images import capture_pre_images
 from migrate.stages.rounds import Selection, open_round, void_refusals
 from migrate.stages.settle import SettleRules
-from migrate.stages.snapshot import take_snapshot
+from migrate.stages.snapshot import SnapshotOptions, take_snapshot
 from migrate.stages.upload import upload_vectors
 from migrate.stages.uploading import Uploader
-from reconcile import rollback
 from reconcile.reading import ReconcileRules
 from reconcile.report import ReconcileReport
+from reconcile.rollback import roll_back
 from reconcile.rollback_manifest import build_manifest
 from reconcile.run import compare
 from reconcile.undo_report import RollbackReport, UndoRules
@@ -66,7 +65,7 @@ def snapshot_of_chunks(folder: Path, points: int, *, files: int = 5) -> Snapshot
     report = take_snapshot(
         MemorySource(chunk_payloads(points, files=files)),
         folder,
-        stage.SnapshotOptions(),
+        SnapshotOptions(),
         clock=VirtualClock(),
         progress=Silence(),
     )
@@ -171,7 +170,7 @@ class WholeRun:
         """Undo the run."""
         run = self.open()
         try:
-            return rollback.execute(
+            return roll_back(
                 run,
                 build_manifest(run, requests_per_5min=900),
                 self.vectors,
