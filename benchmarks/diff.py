@@ -28,8 +28,8 @@ from migrate.adapters.target_table import (
     read_targets,
     write_targets,
 )
-from migrate.core.model import VectorId
 from migrate.core.run_plan import TargetsFile
+from migrate.model.records import VectorId
 
 VECTORS = 10_000_000
 ROUNDS = 3

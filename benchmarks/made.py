@@ -15,7 +15,7 @@ import numpy.typing as npt
 import orjson
 from qdrant_client import grpc as wire
 
-from migrate.core.model import Float32Matrix
+from migrate.model.records import Float32Matrix
 
 DIMENSIONS = 3_072
 REDUCED = 1_536

@@ -20,11 +20,11 @@ from migrate.adapters.qdrant_grpc_records import decode_points
 from migrate.adapters.snapshot_columns import ROW_GROUP_ROWS, part_schema
 from migrate.adapters.snapshot_parquet import PartWriter, read_part, write_part
 from migrate.core.batching import encode_line
-from migrate.core.digest import digest_points
 from migrate.core.manifest import PartRecord
 from migrate.core.mapping import MappingRules, map_again
-from migrate.core.model import DenseColumn, Float32Matrix, Page, VectorId, VectorKind, VectorSpec
 from migrate.core.values import ValueRules, map_values, reduce_values
+from migrate.model.digest import digest_points
+from migrate.model.records import DenseColumn, Float32Matrix, Page, VectorId, VectorKind, VectorSpec
 
 ROWS = 4_000
 PAGE_ROWS = 250

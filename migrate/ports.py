@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from migrate.core.model import (
+from migrate.model.records import (
     Accepted,
     Collection,
     IndexProgress,

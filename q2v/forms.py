@@ -4,8 +4,8 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
-from migrate.core import limits
 from migrate.core.kv_keys import key_fault
+from migrate.model import limits
 
 # These become parts of a URL's path, so nothing that could leave their place in it.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -12,8 +12,8 @@ from migrate.adapters.folder_lock import FolderLock
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.estimate import LINE_MBIT_PER_S, LONG_ROLLBACK, Estimate, is_long_rollback
 from migrate.core.kv_entries import COUNTER_MEANING
-from migrate.core.limits import PRICES_AS_OF
 from migrate.errors import MigrationError
+from migrate.model.limits import PRICES_AS_OF
 from migrate.stages.plan import PlanFindings
 from q2v import wiring
 from q2v.agreement import idle_settings

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from migrate.core import limits
+from migrate.model import limits
 from q2v.declaration import declare
 from q2v.forms import (
     COLLECTION_FORM,

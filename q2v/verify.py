@@ -7,9 +7,9 @@ import click
 
 from migrate.adapters.run_folder import check_plans
 from migrate.adapters.snapshot_folder import Snapshot
-from migrate.core.digest import SetDigest, digest_points
-from migrate.core.irregular import is_unreadable
-from migrate.core.sealed_json import damaged
+from migrate.model.digest import SetDigest, digest_points
+from migrate.model.irregular import is_unreadable
+from migrate.model.sealed_json import damaged
 from migrate.ports import Progress
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options

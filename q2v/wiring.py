@@ -21,9 +21,9 @@ from migrate.core.base_url import BaseUrl, parse_base_url
 from migrate.core.credentials import source_key_notes, target_token_notes
 from migrate.core.mapping import MappingRules
 from migrate.core.run_plan import RunPlan
-from migrate.core.seal_key import SealKey
 from migrate.core.write_rules import WriteRules
 from migrate.errors import UsageError
+from migrate.model.hmac_key import SealKey
 from migrate.ports import Clock, PointSource, Progress
 from migrate.stages.settle import SettleRules
 from q2v.secret import load_secret

@@ -12,9 +12,9 @@ from migrate.adapters.id_files import read_checked_ids, write_ids
 from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.run_folder import RECONCILE, RunFolder
 from migrate.core.journal_lines import JOURNAL, JOURNAL_FORMAT, Entry
-from migrate.core.sealed_json import damaged
-from migrate.core.stamps import iso_stamp
 from migrate.errors import ArtefactDamagedError
+from migrate.model.sealed_json import damaged
+from migrate.model.stamps import iso_stamp
 from migrate.ports import Clock, Progress
 from migrate.stages.drift_report import REPORT, IdSums
 from reconcile.attempt import (

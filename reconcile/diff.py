@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 
-from migrate.core.model import VectorId
+from migrate.model.records import VectorId
 
 
 class DriftKind(StrEnum):

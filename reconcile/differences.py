@@ -5,9 +5,9 @@ Fields are named, contents never: the names go into reports and onto terminals.
 
 from collections.abc import Iterator, Mapping
 
-from migrate.core.canonical import encode_canonical_json
-from migrate.core.digest import canonical_values, plain_numbers
-from migrate.core.model import KvEntry, Vector
+from migrate.model.canonical import encode_canonical_json
+from migrate.model.digest import canonical_values, plain_numbers
+from migrate.model.records import KvEntry, Vector
 
 # The service keeps whole seconds, and an expiration is asked for in whole seconds. A minute is the
 # shortest time to live that it takes, so no other writer's expiration hides within one.

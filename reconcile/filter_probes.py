@@ -5,10 +5,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from migrate.adapters.run_folder import RunFolder
-from migrate.core.canonical import decode_json
-from migrate.core.limits import QUERY_IDS_MAX
 from migrate.core.metadata_indexes import Indexed, indexed_value, look_up
-from migrate.core.model import VectorId
+from migrate.model.canonical import decode_json
+from migrate.model.limits import QUERY_IDS_MAX
+from migrate.model.records import VectorId
 from migrate.stages.mapped import MappedRows, read_mapped
 
 WINDOWS = 3  # places of the snapshot that values are taken from

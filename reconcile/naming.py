@@ -6,10 +6,10 @@ from pathlib import Path
 
 from migrate.adapters.durable import write_durably
 from migrate.adapters.run_folder import RunFolder
-from migrate.core.canonical import encode_canonical_json
-from migrate.core.limits import FETCH_IDS_MAX
-from migrate.core.model import Vector, VectorId
 from migrate.errors import ArtefactDamagedError
+from migrate.model.canonical import encode_canonical_json
+from migrate.model.limits import FETCH_IDS_MAX
+from migrate.model.records import Vector, VectorId
 from migrate.ports import Progress, VectorTarget
 from migrate.stages.mapped import read_expected
 from reconcile.differences import Named, vector_differences

@@ -13,9 +13,9 @@ from migrate.adapters.disk import disk
 from migrate.adapters.durable import local_io, write_durably
 from migrate.adapters.id_files import encode_id, write_lines
 from migrate.core.kv_entries import COUNTER_MEANING
-from migrate.core.seal_key import SealKey
-from migrate.core.sealed_json import seal_json
 from migrate.errors import ExitCode
+from migrate.model.hmac_key import SealKey
+from migrate.model.sealed_json import seal_json
 from migrate.stages.drift_report import REPORT, REPORT_FORMAT, UNFILTERED, IdSums
 from reconcile.diff import DriftKind
 from reconcile.differences import Named

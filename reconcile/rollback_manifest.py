@@ -13,9 +13,9 @@ from migrate.adapters.pre_image_files import (
 )
 from migrate.adapters.run_folder import PRE_IMAGES, ROLLBACK, RunFolder
 from migrate.core.estimate import estimate
-from migrate.core.model import KvEntry, VectorId
-from migrate.core.sealed_json import damaged, seal_json
 from migrate.errors import PreconditionError
+from migrate.model.records import KvEntry, VectorId
+from migrate.model.sealed_json import damaged, seal_json
 from migrate.stages.refused import former_of_refused, unwritten_rows
 
 ROLLBACK_FORMAT = 1

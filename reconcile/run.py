@@ -10,9 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from migrate.adapters.run_folder import RunFolder
-from migrate.core.canonical import encode_canonical_json
 from migrate.core.next_step import next_step, position_of
-from migrate.core.stamps import iso_stamp
 from migrate.errors import (
     BudgetExhaustedError,
     IndeterminateError,
@@ -20,6 +18,8 @@ from migrate.errors import (
     PreconditionError,
     RemoteUnavailableError,
 )
+from migrate.model.canonical import encode_canonical_json
+from migrate.model.stamps import iso_stamp
 from migrate.ports import Clock, KvTarget, PointSource, Progress, VectorTarget
 from reconcile.attempt import Kind
 from reconcile.attempt_folder import Attempt, open_attempt

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from migrate.adapters.run_folder import RunFolder
-from migrate.core.limits import QUERY_IDS_MAX
-from migrate.core.model import VectorId
 from migrate.errors import TargetRefusedError
+from migrate.model.limits import QUERY_IDS_MAX
+from migrate.model.records import VectorId
 from migrate.ports import Clock, Progress, VectorTarget
 from migrate.stages.metadata_indexes import read_listed_types
 from reconcile.filter_probes import WINDOWS, Probe, choose_probes

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from migrate.adapters.in_flight import in_order
 from migrate.adapters.listed_ids import ID_COLUMNS, ListedIds
 from migrate.adapters.run_folder import RunFolder
-from migrate.core.limits import FETCH_IDS_MAX
-from migrate.core.model import Vector, VectorId
 from migrate.core.request_counts import fetch_requests
+from migrate.model.limits import FETCH_IDS_MAX
+from migrate.model.records import Vector, VectorId
 from migrate.ports import Clock, Progress, VectorTarget
 from migrate.stages.listing import list_vectors
 from migrate.stages.settle import digest_vector, spread

@@ -8,8 +8,8 @@ from pathlib import Path
 from migrate.adapters.durable import file_sha256, write_durably
 from migrate.adapters.run_folder import PLAN, QUARANTINE, RunFolder
 from migrate.adapters.snapshot_folder import MANIFEST
-from migrate.core.canonical import encode_canonical_json
 from migrate.core.journal_lines import JOURNAL
+from migrate.model.canonical import encode_canonical_json
 from migrate.stages.drift_report import REPORT
 from reconcile.report import PAGE, ReconcileReport
 

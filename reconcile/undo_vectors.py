@@ -10,10 +10,10 @@ from migrate.adapters.pre_image_files import VectorPreImage
 from migrate.adapters.run_folder import RunFolder
 from migrate.core.batching import encode_vector
 from migrate.core.journal import BatchRecord
-from migrate.core.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
-from migrate.core.model import Accepted, Vector, VectorId
 from migrate.core.request_counts import undo_vector_requests
 from migrate.errors import IndeterminateError
+from migrate.model.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
+from migrate.model.records import Accepted, Vector, VectorId
 from migrate.ports import Clock, Progress, VectorTarget
 from migrate.stages.listing import list_vectors
 from migrate.stages.refused import read_pre_images, unwritten_rows

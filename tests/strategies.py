@@ -7,9 +7,9 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from migrate.core.canonical import encode_canonical_json
 from migrate.core.mapping import MappingRules
-from migrate.core.model import (
+from migrate.model.canonical import encode_canonical_json
+from migrate.model.records import (
     UINT64_MAX,
     UUID_MAX,
     DenseColumn,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from migrate.adapters.disk import disk
 from migrate.adapters.durable import local_io
-from migrate.core.canonical import decode_json
-from migrate.core.sealed_json import damaged
+from migrate.model.canonical import decode_json
+from migrate.model.sealed_json import damaged
 
 
 def read_bounded(path: Path, *, bytes_max: int) -> bytes:

@@ -21,8 +21,8 @@ import httpx
 from typing_extensions import override
 
 from migrate.adapters.trust import trusting_context
-from migrate.core.limits import READS_IN_FLIGHT_MAX
 from migrate.errors import UsageError
+from migrate.model.limits import READS_IN_FLIGHT_MAX
 from migrate.ports import Clock
 
 # Between two pieces the deadline is checked; one piece is one or two system calls.

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from migrate.adapters.spilling import SpillingDatabase
-from migrate.core.model import KvEntry, VectorId
+from migrate.model.records import KvEntry, VectorId
 
 FILE_COLUMNS = ("vector_id", "file", "position")
 

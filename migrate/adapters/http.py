@@ -44,7 +44,6 @@ from migrate.core.retry import (
     parse_ratelimit,
     refusal_remedy,
 )
-from migrate.core.stamps import parse_http_date
 from migrate.errors import (
     AccessError,
     BudgetExhaustedError,
@@ -52,6 +51,7 @@ from migrate.errors import (
     TargetRefusedError,
     UsageError,
 )
+from migrate.model.stamps import parse_http_date
 from migrate.ports import Clock, Progress
 
 T = TypeVar("T")

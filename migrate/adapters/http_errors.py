@@ -6,7 +6,6 @@ from typing import assert_never
 from migrate.adapters.http_attempts import AgainError
 from migrate.core.answer_words import words_of
 from migrate.core.api_request import Operation, refusal_sentence
-from migrate.core.limits import RETRY_AFTER_S_MAX
 from migrate.core.masking import mask_secrets, printable
 from migrate.core.retry import (
     AccessDenied,
@@ -23,6 +22,7 @@ from migrate.errors import (
     MigrationError,
     RemoteUnavailableError,
 )
+from migrate.model.limits import RETRY_AFTER_S_MAX
 
 SHOWN_CHARACTERS_MAX = 200  # of a server's text
 REASON_CHARACTERS_MAX = 2 * SHOWN_CHARACTERS_MAX  # ours, with a sentence of the server in it

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from migrate.adapters.bounded import read_bounded
 from migrate.adapters.durable import durable_file, is_file
-from migrate.core.canonical import decode_json
-from migrate.core.sealed_json import damaged
 from migrate.errors import UsageError
+from migrate.model.canonical import decode_json
+from migrate.model.sealed_json import damaged
 
 ID_FILE_BYTES_MAX = 1024 * 1024 * 1024  # 15 million ids of 64 B
 LINE_CHARACTERS_MAX = 1024 * 1024  # a payload's text may be an id, and escapes multiply it

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from migrate.adapters.file_table import FILE_COUNT, FILES, FileVectors, group_files
 from migrate.adapters.spilling import MEMORY_MB, SpillingDatabase
-from migrate.core.model import VectorId
+from migrate.model.records import VectorId
 
 _EXPORT_ROWS = 50_000
 _SCHEMA = pa.schema(

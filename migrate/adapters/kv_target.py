@@ -29,15 +29,15 @@ from migrate.core.kv_answers import (
     read_metadata,
     read_values,
 )
-from migrate.core.limits import (
+from migrate.errors import IndeterminateError
+from migrate.model.limits import (
     KV_KEYS_PER_DELETE_MAX,
     KV_LIST_KEYS_MAX,
     KV_PAIRS_PER_WRITE_MAX,
     KV_READ_KEYS_MAX,
     KV_WRITE_BYTES_MAX,
 )
-from migrate.core.model import KvEntry
-from migrate.errors import IndeterminateError
+from migrate.model.records import KvEntry
 
 Item = TypeVar("Item")
 READ = "Workers KV Storage: Read"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from migrate.adapters.spilling import SpillingDatabase
-from migrate.core.model import VectorId
+from migrate.model.records import VectorId
 
 ID_COLUMNS = ("row", "vector_id")
 _SCHEMA = pa.schema([("row", pa.int64()), ("vector_id", pa.string())])

@@ -17,9 +17,9 @@ from migrate.adapters.durable import (
     local_io,
 )
 from migrate.adapters.parquet_guard import ParquetShape, arrow_damage, open_parquet
-from migrate.core.canonical import decode_json, encode_canonical_json
-from migrate.core.model import KvEntry, Vector, VectorId
-from migrate.core.sealed_json import damaged
+from migrate.model.canonical import decode_json, encode_canonical_json
+from migrate.model.records import KvEntry, Vector, VectorId
+from migrate.model.sealed_json import damaged
 
 KV_FILE = "kv.parquet"
 EXISTING_FILE = "existing.parquet"

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from migrate.adapters.qdrant_retry import quote
 from migrate.core.answer_words import words_of
-from migrate.core.canonical import decode_json
+from migrate.model.canonical import decode_json
 
 EDGE_BYTES = 4096  # of a large answer: what stands around its result
 FORM = ("result", "status", "time")

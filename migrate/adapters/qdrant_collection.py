@@ -13,8 +13,8 @@ from migrate.adapters.qdrant_shards import (
     readable_shards,
     shard_warnings,
 )
-from migrate.core.model import Collection, VectorKind, VectorSpec
 from migrate.errors import PreconditionError
+from migrate.model.records import Collection, VectorKind, VectorSpec
 
 Json = Mapping[str, object]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from migrate.core.irregular import encode_irregular
-from migrate.core.model import (
+from migrate.model.irregular import encode_irregular
+from migrate.model.records import (
     DenseColumn,
     Float32Matrix,
     MultiColumn,

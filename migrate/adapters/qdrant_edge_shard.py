@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from migrate.core.model import PointId
 from migrate.errors import LocalStorageError, PreconditionError, RunLockedError
+from migrate.model.records import PointId
 
 PACKAGE = "qdrant-edge-py"
 

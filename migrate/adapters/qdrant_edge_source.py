@@ -21,9 +21,9 @@ from migrate.adapters.qdrant_folder import EMBEDDED_CONFIG, StoredCollection, fi
 from migrate.adapters.qdrant_page_reader import LEAVE_OUT
 from migrate.adapters.qdrant_paging import PageSize, check_order, estimate_point_bytes
 from migrate.adapters.qdrant_store_copy import copied
-from migrate.core.canonical import decode_json, encode_canonical_json
-from migrate.core.model import Collection, Page, PointId, ShardCount
 from migrate.errors import LocalStorageError, PreconditionError, UnreadablePointError
+from migrate.model.canonical import decode_json, encode_canonical_json
+from migrate.model.records import Collection, Page, PointId, ShardCount
 
 VALUE_BYTES = 4
 ID_LIMIT_MAX = 100_000  # ids of one answer; bounds the memory of a careless caller

@@ -13,8 +13,8 @@ from typing import cast
 from migrate.adapters.durable import local_io
 from migrate.adapters.qdrant_collection import Json, custom_sharding
 from migrate.adapters.qdrant_shards import READABLE
-from migrate.core.canonical import decode_json
 from migrate.errors import PreconditionError
+from migrate.model.canonical import decode_json
 
 CONFIG = "config.json"  # of a collection
 SHARD_CONFIG = "shard_config.json"

@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from migrate.adapters.qdrant_messages import wire
-from migrate.core.model import DenseColumn, VectorKind, VectorSpec
+from migrate.model.records import DenseColumn, VectorKind, VectorSpec
 
 # `dense` holds the values since 1.17, `data` before. Both stay repeated: a sender may cut a packed
 # field into several pieces.

@@ -16,8 +16,8 @@ from migrate.adapters.qdrant_columns import Misfit, PageBuilder, Received
 from migrate.adapters.qdrant_grpc_deep import strip_deep_payloads
 from migrate.adapters.qdrant_grpc_packed import packed_columns, packed_scroll_response
 from migrate.adapters.qdrant_messages import wire
-from migrate.core.canonical import encode_finite_json
-from migrate.core.model import Page, PointId, VectorKind, VectorSpec
+from migrate.model.canonical import encode_finite_json
+from migrate.model.records import Page, PointId, VectorKind, VectorSpec
 
 # gRPC has no unsigned numbers in payloads: the server sends them as doubles, and rounds.
 ROUNDED_MIN = 2.0**63

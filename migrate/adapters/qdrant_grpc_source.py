@@ -29,8 +29,8 @@ from migrate.adapters.qdrant_retry import (
 )
 from migrate.adapters.qdrant_server_source import ServerOptions, ServerSource
 from migrate.adapters.trust import distrust_remedy, read_authorities
-from migrate.core.model import Page, PointId, VectorSpec
 from migrate.errors import AccessError, PreconditionError, UnreadablePointError
+from migrate.model.records import Page, PointId, VectorSpec
 from migrate.ports import Clock
 
 if TYPE_CHECKING:

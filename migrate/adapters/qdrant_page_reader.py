@@ -16,8 +16,8 @@ from typing import TypeVar
 
 from migrate.adapters.qdrant_paging import PageSize
 from migrate.adapters.qdrant_retry import PageRefusal, PassingFailure, PointRefusal, RetryPolicy
-from migrate.core.model import PointId
 from migrate.errors import MigrationError, PreconditionError, UnreadablePointError
+from migrate.model.records import PointId
 
 PAGE_ATTEMPTS = 2  # of a page, before a smaller one is asked for
 POINT_ATTEMPTS = 3  # of one point by its id, before it is given up

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from migrate.core.model import PointId, VectorKind, VectorSpec
 from migrate.errors import ArtefactDamagedError
+from migrate.model.records import PointId, VectorKind, VectorSpec
 
 # Of one answer: 300 points of 3,072 values. Twice as much is no faster over a local link, and takes
 # 15 MB more for each reader.

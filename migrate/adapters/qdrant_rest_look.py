@@ -21,8 +21,6 @@ from migrate.adapters.qdrant_retry import (
     RetryPolicy,
 )
 from migrate.adapters.qdrant_server_source import ServerOptions
-from migrate.core.irregular import with_payload_of
-from migrate.core.model import Page, PointId, VectorSpec
 from migrate.errors import (
     AccessError,
     PreconditionError,
@@ -30,6 +28,8 @@ from migrate.errors import (
     UnreadablePointError,
     UsageError,
 )
+from migrate.model.irregular import with_payload_of
+from migrate.model.records import Page, PointId, VectorSpec
 from migrate.ports import Clock
 
 TOLD_MAX = 5  # points named one by one

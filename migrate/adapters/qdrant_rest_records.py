@@ -17,11 +17,11 @@ import orjson
 import simdjson
 
 from migrate.adapters.qdrant_columns import Floats, Misfit, PageBuilder, Received, Sparse
-from migrate.core.canonical import encode_canonical_json
-from migrate.core.float_text import may_be_twice_rounded, read_float32
-from migrate.core.json_text import DIGITS_MAX, Raw, RefusedJsonError, read_json, read_outline
-from migrate.core.model import Page, PointId, VectorSpec
 from migrate.core.repeated_keys import encode_repeated, has_repeated, keep_pairs
+from migrate.model.canonical import encode_canonical_json
+from migrate.model.float_text import may_be_twice_rounded, read_float32
+from migrate.model.json_text import DIGITS_MAX, Raw, RefusedJsonError, read_json, read_outline
+from migrate.model.records import Page, PointId, VectorSpec
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # Ends every key of a compact text, and else stands only in text, where both encoders write it

@@ -23,9 +23,9 @@ from migrate.adapters.qdrant_retry import (
 )
 from migrate.adapters.qdrant_server_source import ServerOptions, ServerSource
 from migrate.adapters.trust import distrust_remedy
-from migrate.core.canonical import decode_json
-from migrate.core.model import Page, PointId, VectorSpec
 from migrate.errors import AccessError, PreconditionError, RemoteUnavailableError, UsageError
+from migrate.model.canonical import decode_json
+from migrate.model.records import Page, PointId, VectorSpec
 from migrate.ports import Clock
 
 VALUE_BYTES = 12  # shortest decimal of a float32 with its comma, on average

@@ -19,14 +19,14 @@ from migrate.adapters.qdrant_retry import (
     RetryPolicy,
 )
 from migrate.adapters.qdrant_shards import Json, unseen_cluster
-from migrate.core.model import Collection, Page, PointId, VectorSpec
-from migrate.core.pages import take_rows
 from migrate.errors import (
     AccessError,
     PreconditionError,
     RemoteUnavailableError,
     UnreadablePointError,
 )
+from migrate.model.pages import take_rows
+from migrate.model.records import Collection, Page, PointId, VectorSpec
 from migrate.ports import Clock
 
 ID_BYTES_GUESS = 64  # of one id in an answer without payload and vectors

@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from migrate.core.model import ShardCount
 from migrate.errors import PreconditionError
+from migrate.model.records import ShardCount
 
 Json = Mapping[str, object]
 

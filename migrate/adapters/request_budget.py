@@ -16,11 +16,6 @@ from migrate.adapters.disk import disk
 from migrate.adapters.durable import is_file, local_io, make_folder, write_durably
 from migrate.adapters.in_flight import check_wanted, wait_while_wanted
 from migrate.core.forecast import ROUNDING_S, last_answer_s
-from migrate.core.limits import (
-    REQUEST_WINDOW_S,
-    REQUESTS_PER_WINDOW_MAX,
-    RETRY_AFTER_S_MAX,
-)
 from migrate.core.request_window import (
     FORMAT_LINE,
     UNKNOWN_BOOT,
@@ -33,13 +28,18 @@ from migrate.core.request_window import (
     decode_record,
     encode_record,
 )
-from migrate.core.stamps import clock_stamp
 from migrate.errors import (
     BudgetExhaustedError,
     ForeignStateError,
     LocalStorageError,
     UsageError,
 )
+from migrate.model.limits import (
+    REQUEST_WINDOW_S,
+    REQUESTS_PER_WINDOW_MAX,
+    RETRY_AFTER_S_MAX,
+)
+from migrate.model.stamps import clock_stamp
 from migrate.ports import Clock, Progress
 
 REQUESTS_MAX_DEFAULT = 900  # of the account's 1,200: the rest is for dashboards and deploys

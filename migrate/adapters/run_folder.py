@@ -32,9 +32,9 @@ from migrate.core.journal_lines import JOURNAL, JOURNAL_FORMAT
 from migrate.core.mapping import Quarantined, Reason
 from migrate.core.quarantine import QuarantinedPoint, decode_quarantined
 from migrate.core.run_plan import RunPlan, decode_plan, encode_plan
-from migrate.core.sealed_json import damaged
-from migrate.core.stamps import name_stamp
 from migrate.errors import ForeignStateError, UsageError
+from migrate.model.sealed_json import damaged
+from migrate.model.stamps import name_stamp
 
 PLAN = "plan.json"
 QUARANTINE = "quarantine.jsonl"

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from migrate.core.digest import DIGEST_BYTES
 from migrate.core.manifest import SNAPSHOT_FORMAT
-from migrate.core.model import (
+from migrate.model.digest import DIGEST_BYTES
+from migrate.model.records import (
     DenseColumn,
     Float32Matrix,
     MultiColumn,

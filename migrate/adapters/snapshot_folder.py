@@ -10,10 +10,10 @@ from migrate.adapters.snapshot_columns import ROW_GROUP_ROWS
 from migrate.adapters.snapshot_parquet import SnapshotRows, read_part, repair_remedy
 from migrate.core.journal_lines import JOURNAL
 from migrate.core.manifest import SnapshotManifest, decode_manifest
-from migrate.core.pages import take_rows
-from migrate.core.seal_key import SealKey
-from migrate.core.sealed_json import damaged
 from migrate.errors import UsageError
+from migrate.model.hmac_key import SealKey
+from migrate.model.pages import take_rows
+from migrate.model.sealed_json import damaged
 
 MANIFEST = "manifest.json"
 PARTS = "parts"

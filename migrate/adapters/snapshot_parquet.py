@@ -25,9 +25,9 @@ from migrate.adapters.snapshot_columns import (
     vector_column,
 )
 from migrate.core.manifest import PartRecord
-from migrate.core.model import Page, VectorKind, VectorSpec
-from migrate.core.sealed_json import damaged
 from migrate.errors import PreconditionError
+from migrate.model.records import Page, VectorKind, VectorSpec
+from migrate.model.sealed_json import damaged
 
 # Below what a reader accepts, because Parquet adds lengths and levels to the values.
 _WRITTEN_GROUP_BYTES_MAX = GROUP_BYTES_MAX // 8 * 7

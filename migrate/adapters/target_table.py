@@ -18,9 +18,9 @@ from migrate.adapters.disk import disk
 from migrate.adapters.durable import durable_file, file_sha256, hash_open_file, is_file, local_io
 from migrate.adapters.parquet_guard import ParquetShape, arrow_damage, open_parquet
 from migrate.adapters.snapshot_parquet import abandon_writer
-from migrate.core.digest import DIGEST_BYTES
 from migrate.core.run_plan import TargetsFile
-from migrate.core.sealed_json import damaged
+from migrate.model.digest import DIGEST_BYTES
+from migrate.model.sealed_json import damaged
 
 TARGETS_FORMAT = 1
 # About 6 MB of them decoded: few enough to hold, enough for one statement of a database.

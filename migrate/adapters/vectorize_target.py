@@ -18,21 +18,6 @@ from migrate.core.api_request import (
     Operation,
     Refusal,
 )
-from migrate.core.limits import (
-    DELETE_IDS_MAX,
-    FETCH_IDS_MAX,
-    LIST_IDS_MAX,
-    QUERY_IDS_MAX,
-    UPLOAD_BYTES_MAX,
-    VECTORS_PER_INDEX_MAX,
-)
-from migrate.core.model import (
-    Accepted,
-    IndexProgress,
-    Vector,
-    VectorId,
-    VectorIndex,
-)
 from migrate.core.vectorize_answers import (
     ListedPage,
     fewer_ids,
@@ -45,6 +30,21 @@ from migrate.core.vectorize_answers import (
     read_vectors,
 )
 from migrate.errors import IndeterminateError, TargetRefusedError
+from migrate.model.limits import (
+    DELETE_IDS_MAX,
+    FETCH_IDS_MAX,
+    LIST_IDS_MAX,
+    QUERY_IDS_MAX,
+    UPLOAD_BYTES_MAX,
+    VECTORS_PER_INDEX_MAX,
+)
+from migrate.model.records import (
+    Accepted,
+    IndexProgress,
+    Vector,
+    VectorId,
+    VectorIndex,
+)
 
 READ = "Vectorize: Read"
 EDIT = "Vectorize: Edit"

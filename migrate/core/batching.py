@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import orjson
 
-from migrate.core.canonical import encode_canonical_json
-from migrate.core.float_text import encode_exactly, has_twice_rounded
-from migrate.core.limits import PIECE_BYTES
-from migrate.core.model import Float32Matrix, Vector, VectorId
 from migrate.errors import PreconditionError
+from migrate.model.canonical import encode_canonical_json
+from migrate.model.float_text import encode_exactly, has_twice_rounded
+from migrate.model.limits import PIECE_BYTES
+from migrate.model.records import Float32Matrix, Vector, VectorId
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 

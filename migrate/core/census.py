@@ -4,10 +4,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from migrate.core.batching import encode_line
-from migrate.core.irregular import is_unreadable, payload_is_irregular, refused_why
 from migrate.core.mapping import Mapped, MappingRules, Quarantined, Reason, map_payload
-from migrate.core.model import Float32Matrix, Page
 from migrate.core.values import ValueRules, map_values
+from migrate.model.irregular import is_unreadable, payload_is_irregular, refused_why
+from migrate.model.records import Float32Matrix, Page
 
 QUARANTINE_SHARE = 0.001  # FAULTS section 6: 0.1 % of the points, ...
 QUARANTINE_MIN = 10  # ... at least 10, ...

@@ -3,7 +3,7 @@
 import base64
 import binascii
 
-from migrate.core.canonical import decode_json
+from migrate.model.canonical import decode_json
 
 _JWT_PARTS = 3
 _READ = "r"

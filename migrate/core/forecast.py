@@ -8,7 +8,7 @@ counts within a step only.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from migrate.core.limits import REQUEST_WINDOW_S
+from migrate.model.limits import REQUEST_WINDOW_S
 
 ROUNDING_S = 0.001  # added to every wait, so that rounding never sends a moment too early
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from migrate.core.journal_lines import Entry, check_format
-from migrate.core.model import VectorId
 from migrate.core.pending import PendingRows, UploadSizes
 from migrate.core.refusals import Refusals, RefusedVector
+from migrate.model.records import VectorId
 
 FULL, REPAIR, RETRY = "full", "repair", "retry"  # kinds of rounds
 

@@ -3,8 +3,8 @@
 import hashlib
 from typing import NewType
 
-from migrate.core.canonical import decode_json, encode_canonical_json
 from migrate.errors import ForeignStateError
+from migrate.model.canonical import decode_json, encode_canonical_json
 
 JOURNAL_FORMAT = 1
 

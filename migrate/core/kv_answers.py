@@ -9,7 +9,7 @@ import orjson
 from migrate.core.answers import member, objects_of, optional_member, result_of, texts_of
 from migrate.core.api_request import Answer, UnusableAnswerError
 from migrate.core.kv_namespace import KvNamespace
-from migrate.core.model import KvEntry
+from migrate.model.records import KvEntry
 
 REPLACEMENT = "\ufffd"  # what stands where a value was no UTF-8, or where it really says so
 

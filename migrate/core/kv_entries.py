@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import orjson
 
 from migrate.core.mapping import MappingRules, encode_kv_key
-from migrate.core.model import KvEntry, VectorId
 from migrate.core.write_rules import WriteRules
+from migrate.model.records import KvEntry, VectorId
 
 # What the counter's number is, wherever it is shown.
 COUNTER_MEANING = "all vectors of the index, those of others included"

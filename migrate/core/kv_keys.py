@@ -2,7 +2,7 @@
 
 import re
 
-from migrate.core.limits import KV_KEY_BYTES_MAX
+from migrate.model.limits import KV_KEY_BYTES_MAX
 
 _WITHOUT_WHITE_SPACE = re.compile(r"\S+")
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from migrate.core.canonical import encode_canonical_json
-from migrate.core.model import ShardCount, VectorKind, VectorSpec
-from migrate.core.seal_key import SealKey
-from migrate.core.sealed_json import damaged, seal_json, unseal_json
+from migrate.model.canonical import encode_canonical_json
+from migrate.model.hmac_key import SealKey
+from migrate.model.records import ShardCount, VectorKind, VectorSpec
+from migrate.model.sealed_json import damaged, seal_json, unseal_json
 
 SNAPSHOT_FORMAT = 1
 # A snapshot without points that could not be read has format 1, as before they could be left out.

@@ -12,10 +12,10 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Literal
 
-from migrate.core.canonical import decode_json, encode_canonical_json
 from migrate.core.kv_keys import encode_key, key_fault
-from migrate.core.limits import METADATA_BYTES_MAX, VECTOR_ID_BYTES_MAX
-from migrate.core.model import PointId, VectorId
+from migrate.model.canonical import decode_json, encode_canonical_json
+from migrate.model.limits import METADATA_BYTES_MAX, VECTOR_ID_BYTES_MAX
+from migrate.model.records import PointId, VectorId
 
 # A double holds every integer up to here; beyond, the target may give back another number.
 EXACT_INTEGER_MAX = 2**53

@@ -7,7 +7,7 @@ the index's type, and the vector was written after the index was created (contra
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from migrate.core.limits import INDEXED_STRING_BYTES_MAX
+from migrate.model.limits import INDEXED_STRING_BYTES_MAX
 
 MISSING, OTHER = "missing", "list or object"
 Indexed = str | float | bool

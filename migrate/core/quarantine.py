@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from migrate.core.canonical import decode_json, encode_canonical_json
 from migrate.core.mapping import Quarantined, Reason
-from migrate.core.model import PointId
-from migrate.core.sealed_json import damaged
+from migrate.model.canonical import decode_json, encode_canonical_json
+from migrate.model.records import PointId
+from migrate.model.sealed_json import damaged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

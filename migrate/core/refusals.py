@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from migrate.core.api_codes import CODES, Concern
 from migrate.core.census import QUARANTINE_MIN, quarantine_cap
-from migrate.core.model import VectorId
+from migrate.model.records import VectorId
 
 # FAULTS N16: only these three can be about a line of the body.
 CONTENT_STATUSES = frozenset(

@@ -1,6 +1,6 @@
 """JSON objects that hold a key twice: of such a key a dict keeps the last value, and this all."""
 
-from migrate.core.canonical import encode_canonical_json
+from migrate.model.canonical import encode_canonical_json
 
 
 class _Repeated(dict[str, object]):

@@ -2,7 +2,7 @@
 
 from math import ceil
 
-from migrate.core import limits
+from migrate.model import limits
 
 KV_PAIRS_PER_WRITE = 5_000
 KV_KEYS_PER_UNDO = 1_000  # a rollback compares and undoes so many keys at a time

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from migrate.core.forecast import ROUNDING_S, Hold
-from migrate.core.limits import REQUEST_WINDOW_S
+from migrate.model.limits import REQUEST_WINDOW_S
 
 FORMAT_LINE = "q2v-requests 1"
 UNKNOWN_BOOT = "-"

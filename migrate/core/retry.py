@@ -17,7 +17,7 @@ from http import HTTPStatus
 
 from migrate.core.api_codes import Concern, concern_of, names_quota, remedy_of
 from migrate.core.envelope import ApiError, Envelope
-from migrate.core.limits import BLOCK_S
+from migrate.model.limits import BLOCK_S
 
 RETRY_AFTER_S_TOP = 86_400.0  # larger numbers mean the same: not today
 

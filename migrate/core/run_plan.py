@@ -4,13 +4,13 @@ import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from migrate.core.canonical import encode_canonical_json
 from migrate.core.mapping import MappingRules
-from migrate.core.model import VectorIndex
-from migrate.core.seal_key import SealKey
-from migrate.core.sealed_json import damaged, seal_json, unseal_json
 from migrate.core.values import ValueRules
 from migrate.core.write_rules import WriteRules
+from migrate.model.canonical import encode_canonical_json
+from migrate.model.hmac_key import SealKey
+from migrate.model.records import VectorIndex
+from migrate.model.sealed_json import damaged, seal_json, unseal_json
 
 PLAN_FORMAT = 2
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from migrate.core.journal_lines import Entry, check_format
 from migrate.core.manifest import PartRecord
-from migrate.core.model import PointId, VectorKind, VectorSpec
+from migrate.model.records import PointId, VectorKind, VectorSpec
 
 OPENED = (
     "snapshot_opened"  # format, fingerprint, collection, starts, points, count_start, started_at

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from migrate.core.limits import DIMENSIONS_MAX, DIMENSIONS_MIN
-from migrate.core.model import VectorIndex, VectorKind, VectorSpec
 from migrate.core.values import Reduce, ValueRules
 from migrate.errors import PreconditionError
+from migrate.model.limits import DIMENSIONS_MAX, DIMENSIONS_MIN
+from migrate.model.records import VectorIndex, VectorKind, VectorSpec
 
 METRICS = {"Cosine": "cosine", "Euclid": "euclidean", "Dot": "dot-product"}
 EXACT_DATATYPE = "float32"

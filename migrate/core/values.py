@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from migrate.core.irregular import irregular_vectors
 from migrate.core.mapping import Quarantined, Reason
-from migrate.core.model import DenseColumn, Float32Matrix, Page
+from migrate.model.irregular import irregular_vectors
+from migrate.model.records import DenseColumn, Float32Matrix, Page
 
 Reduce = Literal["none", "matryoshka"]
 

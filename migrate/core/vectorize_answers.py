@@ -8,8 +8,8 @@ import numpy as np
 from migrate.core.answers import member, objects_of, optional_member, result_of
 from migrate.core.api_codes import TOO_MANY_IDS_CODE
 from migrate.core.api_request import Answer, Refusal, UnusableAnswerError
-from migrate.core.float_text import read_float32
-from migrate.core.model import (
+from migrate.model.float_text import read_float32
+from migrate.model.records import (
     Accepted,
     IndexProgress,
     MutationId,

@@ -11,7 +11,7 @@ from migrate.adapters.snapshot_parquet import repair_remedy
 from migrate.core.journal import RoundState, Store
 from migrate.core.manifest import PartRecord
 from migrate.core.pending import RowRange
-from migrate.core.sealed_json import damaged
+from migrate.model.sealed_json import damaged
 
 
 def check_parts(run: RunFolder, round_: RoundState | None) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from migrate.adapters.in_flight import wait_while_wanted
 from migrate.core.agreement import Agreement, Reading, judge
-from migrate.core.model import Collection
 from migrate.errors import PreconditionError
+from migrate.model.records import Collection
 from migrate.ports import Clock, PointSource, Progress
 from migrate.stages.walk import walk_ids
 

@@ -15,11 +15,11 @@ from migrate.adapters.id_files import read_checked_ids, read_ids
 from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.listed_ids import ID_COLUMNS
 from migrate.adapters.run_folder import RECONCILE, REPORT_BYTES_MAX, RunFolder
-from migrate.core.canonical import decode_json
 from migrate.core.journal_lines import JOURNAL, Entry
 from migrate.core.next_step import REPAIRED
-from migrate.core.sealed_json import damaged, unseal_json
 from migrate.errors import PreconditionError
+from migrate.model.canonical import decode_json
+from migrate.model.sealed_json import damaged, unseal_json
 
 REPORT = "report.json"
 REPORT_FORMAT = 2

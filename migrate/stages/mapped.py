@@ -13,10 +13,10 @@ import numpy as np
 from migrate.adapters.run_folder import RunFolder
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.snapshot_parquet import SnapshotRows
-from migrate.core.canonical import decode_json
 from migrate.core.mapping import MappingRules, map_again
-from migrate.core.model import Float32Matrix, Vector, VectorId
 from migrate.core.values import ValueRules, map_values
+from migrate.model.canonical import decode_json
+from migrate.model.records import Float32Matrix, Vector, VectorId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,12 +29,12 @@ from migrate.adapters.run_folder import PRE_IMAGES, RunFolder
 from migrate.core.journal import Kind
 from migrate.core.journal_lines import Entry
 from migrate.core.kv_entries import key_prefix
-from migrate.core.limits import FETCH_IDS_MAX
 from migrate.core.mapping import encode_kv_key
-from migrate.core.model import KvEntry, Vector, VectorId
 from migrate.core.request_counts import fetch_requests
-from migrate.core.sealed_json import damaged
 from migrate.errors import IndeterminateError, PreconditionError
+from migrate.model.limits import FETCH_IDS_MAX
+from migrate.model.records import KvEntry, Vector, VectorId
+from migrate.model.sealed_json import damaged
 from migrate.ports import Clock, KvTarget, Progress, VectorTarget
 from migrate.stages.listing import list_keys, list_vectors
 from migrate.stages.run_files import open_files

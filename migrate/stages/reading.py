@@ -14,12 +14,12 @@ from typing import Literal, Protocol, TypeVar
 from migrate.adapters.in_flight import check_wanted, in_order
 from migrate.adapters.snapshot_folder import part_path
 from migrate.adapters.snapshot_parquet import read_digests, write_part
-from migrate.core.digest import digest_points
-from migrate.core.irregular import is_unreadable
 from migrate.core.manifest import UNREADABLE_MAX, PartRecord
-from migrate.core.model import Page, VectorSpec
 from migrate.core.snapshot_state import Range, part_rows
 from migrate.errors import PreconditionError
+from migrate.model.digest import digest_points
+from migrate.model.irregular import is_unreadable
+from migrate.model.records import Page, VectorSpec
 from migrate.ports import PointSource
 from migrate.stages.counting import ID_PAGE_POINTS
 from migrate.stages.walk import walk_points

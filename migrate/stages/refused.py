@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from migrate.adapters.pre_image_files import VectorPreImage, part_name, read_vector_pre_images
 from migrate.adapters.run_folder import PRE_IMAGES, RunFolder
 from migrate.core.mapping import encode_kv_key
-from migrate.core.model import VectorId
+from migrate.model.records import VectorId
 
 
 def read_pre_images(run: RunFolder) -> Iterator[VectorPreImage]:

@@ -18,10 +18,10 @@ from migrate.adapters.durable import (
 )
 from migrate.adapters.snapshot_folder import PARTS, Snapshot, part_path
 from migrate.adapters.snapshot_parquet import write_part
-from migrate.core.digest import digest_points
 from migrate.core.manifest import PartRecord
-from migrate.core.model import Page, PointId
 from migrate.errors import ForeignStateError, PreconditionError, UsageError
+from migrate.model.digest import digest_points
+from migrate.model.records import Page, PointId
 from migrate.ports import PointSource, Progress
 from migrate.stages.walk import walk_points
 

@@ -13,7 +13,7 @@ from migrate.adapters.id_files import read_checked_ids, write_ids
 from migrate.adapters.run_folder import RECONCILE, RunFolder
 from migrate.core.journal import FULL, REPAIR, RETRY, Kind
 from migrate.core.journal_lines import Entry
-from migrate.core.model import VectorId
+from migrate.model.records import VectorId
 from migrate.stages.checked_files import check_parts
 from migrate.stages.drift_report import (
     KEY_CLASSES,

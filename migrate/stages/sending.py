@@ -21,7 +21,6 @@ from migrate.core.batching import Upload
 from migrate.core.journal import BatchRecord, Kind, Store
 from migrate.core.journal_lines import Entry
 from migrate.core.mapping import Reason
-from migrate.core.model import Accepted
 from migrate.core.pending import RowRange, UploadSizes, share_out
 from migrate.core.refusals import (
     SUSPECTS_MAX,
@@ -31,8 +30,9 @@ from migrate.core.refusals import (
     names_a_line,
     refusals_max,
 )
-from migrate.core.sealed_json import damaged
 from migrate.errors import TargetRefusedError
+from migrate.model.records import Accepted
+from migrate.model.sealed_json import damaged
 from migrate.ports import Progress
 from migrate.stages.refusal_errors import too_many_refused, unexplained_refusals
 from migrate.stages.uploading import UploadWorker

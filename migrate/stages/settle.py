@@ -13,10 +13,10 @@ from email.utils import parsedate_to_datetime
 
 import numpy as np
 
-from migrate.core.digest import canonical_metadata, digest_vectors
-from migrate.core.limits import FETCH_IDS_MAX
-from migrate.core.model import IndexProgress, Vector, VectorId
 from migrate.errors import IndeterminateError
+from migrate.model.digest import canonical_metadata, digest_vectors
+from migrate.model.limits import FETCH_IDS_MAX
+from migrate.model.records import IndexProgress, Vector, VectorId
 from migrate.ports import Clock, Progress, VectorTarget
 
 SERVER_TIME_MARGIN = timedelta(seconds=30)

@@ -33,13 +33,8 @@ from migrate.adapters.snapshot_folder import (
     unsealed_folders,
 )
 from migrate.core.agreement import Reading
-from migrate.core.canonical import encode_canonical_json
-from migrate.core.digest import SetDigest
 from migrate.core.journal_lines import JOURNAL, JOURNAL_FORMAT
 from migrate.core.manifest import PartRecord, SnapshotManifest, encode_manifest
-from migrate.core.model import Collection, PointId, VectorKind, VectorSpec
-from migrate.core.seal_key import SealKey
-from migrate.core.sealed_json import damaged
 from migrate.core.snapshot_state import (
     OPENED,
     PART_SEALED,
@@ -48,8 +43,13 @@ from migrate.core.snapshot_state import (
     fold_snapshot,
     part_rows,
 )
-from migrate.core.stamps import iso_stamp, name_stamp
 from migrate.errors import ExitCode, PreconditionError
+from migrate.model.canonical import encode_canonical_json
+from migrate.model.digest import SetDigest
+from migrate.model.hmac_key import SealKey
+from migrate.model.records import Collection, PointId, VectorKind, VectorSpec
+from migrate.model.sealed_json import damaged
+from migrate.model.stamps import iso_stamp, name_stamp
 from migrate.ports import Clock, PointSource, Progress
 from migrate.stages.counting import (
     FREEZE,

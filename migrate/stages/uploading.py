@@ -11,10 +11,10 @@ from typing import Protocol
 
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.batching import Line, Upload, build_upload, encode_line
-from migrate.core.float_text import has_twice_rounded
-from migrate.core.model import Accepted, VectorId
 from migrate.core.pending import RowRange
 from migrate.core.run_plan import RunPlan
+from migrate.model.float_text import has_twice_rounded
+from migrate.model.records import Accepted, VectorId
 from migrate.ports import VectorTarget
 from migrate.stages.mapped import MappedRows, read_mapped
 

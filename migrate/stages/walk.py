@@ -6,9 +6,9 @@ came back short, or a null cursor, means nothing (contract/qdrant rule 1).
 
 from collections.abc import Iterator, Sequence
 
-from migrate.core.model import Page, PointId, VectorSpec
-from migrate.core.pages import take_before, unreadable_page
 from migrate.errors import UnreadablePointError
+from migrate.model.pages import take_before, unreadable_page
+from migrate.model.records import Page, PointId, VectorSpec
 from migrate.ports import PointSource
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from migrate.core.kv_entries import encode_file_value
 from migrate.core.mapping import encode_kv_key
-from migrate.core.model import Float32Matrix
+from migrate.model.records import Float32Matrix
 from migrate.stages.mapped import MappedRows
 from q2v import wiring
 from q2v.steps.scene import INDEX, Scene

@@ -23,8 +23,8 @@ from migrate.core.next_step import (
     position_of,
     read_finding,
 )
-from migrate.core.seal_key import SealKey
 from migrate.errors import MigrationError
+from migrate.model.hmac_key import SealKey
 from migrate.stages.drift_report import REPORT
 from q2v import wiring
 from q2v.invocation import DEFAULT_FOLDER, current_invocation

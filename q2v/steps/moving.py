@@ -14,9 +14,9 @@ from migrate.adapters.stop_signs import StopSigns
 from migrate.core.mapping import Reason
 from migrate.core.quarantine import QuarantinedPoint, encode_quarantine
 from migrate.core.run_plan import NO_TARGETS, RunPlan
-from migrate.core.stamps import iso_stamp
 from migrate.core.target_shape import check_index
 from migrate.errors import ExitCode, PreconditionError, UsageError
+from migrate.model.stamps import iso_stamp
 from migrate.ports import Clock, Progress
 from migrate.stages import kv_index
 from migrate.stages.kv_index import write_kv_index

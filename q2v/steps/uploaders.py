@@ -13,10 +13,10 @@ from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.vectorize_target import VectorizeTarget
 from migrate.core.base_url import parse_base_url
 from migrate.core.batching import Upload
-from migrate.core.model import Accepted
 from migrate.core.pending import PendingRows, RowRange
 from migrate.core.request_counts import upload_bytes
-from migrate.core.seal_key import SealKey
+from migrate.model.hmac_key import SealKey
+from migrate.model.records import Accepted
 from migrate.ports import Progress
 from migrate.stages.uploading import Uploader
 from q2v import wiring

@@ -18,7 +18,7 @@ from q2v.main import cli
 from reconcile import rollback_manifest
 from tests.clients.real_wrangler import Outcome, Shell, as_worker
 from tests.e2e.older_files import OlderRun, older_run
-from tests.migrate.core.records import PLAN
+from tests.migrate.model.records import PLAN
 
 pytestmark = [pytest.mark.fault("F16"), pytest.mark.fault("B06")]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from migrate.core.journal_lines import CHAIN_START, encode_line
-from migrate.core.sealed_json import seal_json
+from migrate.model.sealed_json import seal_json
 from tests.e2e.workbench import Workbench, points, workbench
 
 pytestmark = pytest.mark.fault("X09")

@@ -6,7 +6,7 @@ OF_COMPARISON = (
     Canary(
         name="numbers-compared-by-spelling",
         effect="a float that comes back as an integer is drift for ever, and repaired for ever",
-        file="migrate/core/digest.py",
+        file="migrate/model/digest.py",
         old=code(2, "case int() | float() if abs(value) > _EXACT_INTEGER_MAX:"),
         new=code(2, "case float() if abs(value) > _EXACT_INTEGER_MAX:"),
         test="tests/reconcile/test_way_back.py"

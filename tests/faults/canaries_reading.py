@@ -25,7 +25,7 @@ OF_THE_READING = (
     Canary(
         name="point-left-out-unseen",
         effect="a point that could not be read is sealed as one without payload and vector",
-        file="migrate/core/pages.py",
+        file="migrate/model/pages.py",
         old="irregular=(UNREADABLE,),",
         new="irregular=(None,),",
         test=f"{TESTS}/stages/test_snapshot.py"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from migrate.core.limits import REQUEST_WINDOW_S
+from migrate.model.limits import REQUEST_WINDOW_S
 from sandbox.server import RunningSandbox, running_sandbox
 
 REQUESTS_MAX = 45

@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from migrate.core.canonical import encode_canonical_json
 from migrate.errors import ExitCode, MigrationError
+from migrate.model.canonical import encode_canonical_json
 from tests.faults.network import Trouble, call_app
 from tests.faults.storm import Garbled, Instead, LostAnswer, LostRequest
 from tests.faults.sweep import STAGES, Bench, build_bench

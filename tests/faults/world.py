@@ -22,7 +22,7 @@ from migrate.adapters.kv_target import WorkersKvTarget
 from migrate.adapters.request_budget import RequestBudget
 from migrate.adapters.vectorize_target import VectorizeTarget
 from migrate.core.base_url import parse_base_url
-from migrate.core.canonical import decode_json
+from migrate.model.canonical import decode_json
 from migrate.stages.snapshot import SnapshotOptions, SnapshotReport, take_snapshot
 from q2v import wiring
 from q2v.loading import load_settings

@@ -9,10 +9,10 @@ from pathlib import Path
 from migrate.adapters.run_folder import RunFolder, create_run
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.stop_signs import StopSigns
-from migrate.core.model import KvEntry, Vector, VectorId
 from migrate.core.run_plan import NO_TARGETS, RunPlan
 from migrate.core.values import ValueRules
 from migrate.core.write_rules import WriteRules
+from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.stages.kv_index import write_kv_index
 from migrate.stages.pre_images import capture_pre_images
 from migrate.stages.rounds import kept_changes, open_round

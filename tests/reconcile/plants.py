@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import orjson
 
-from migrate.core.model import KvEntry, VectorId
+from migrate.model.records import KvEntry, VectorId
 from tests.reconcile.bench import COUNTER, Bench
 
 FILES = 5

@@ -10,8 +10,8 @@ from random import Random
 import orjson
 import pytest
 
-from migrate.core.model import KvEntry, VectorId
 from migrate.errors import ArtefactDamagedError, MigrationError, PreconditionError
+from migrate.model.records import KvEntry, VectorId
 from tests.reconcile.bench import COUNTER, Bench, Held, make_bench
 from tests.servers.memory_source import SourceFailedError
 

@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 import pytest
 
-from migrate.core.model import KvEntry, Vector, VectorId
+from migrate.model.records import KvEntry, Vector, VectorId
 from reconcile.differences import EXPIRATION_TOLERANCE_S, entry_differences, vector_differences
 from tests.reconcile.bench import COUNTER, Bench, make_bench, moved_bench
 

@@ -19,7 +19,7 @@ import pytest
 from migrate.core.run_plan import RunPlan
 from q2v.terminal import escape_terminal
 from reconcile import rollback_manifest
-from tests.migrate.core.records import PLAN
+from tests.migrate.model.records import PLAN
 
 pytestmark = pytest.mark.fault("B06")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.model import PointId, VectorId
+from migrate.model.records import PointId, VectorId
 from reconcile.diff import Drift, DriftKind, diff_contents, diff_sorted
 from tests.strategies import point_ids
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from migrate.core.model import Vector, VectorId
 from migrate.errors import ExitCode
+from migrate.model.records import Vector, VectorId
 from reconcile import scan_vectors
 from reconcile.report import ReconcileReport
 from tests.reconcile.bench import COUNTER, RECONCILE_RULES, Bench, make_bench

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from migrate.core.journal_lines import CHAIN_START, encode_line
-from migrate.core.model import Vector, VectorId
 from migrate.errors import ArtefactDamagedError, ExitCode, ForeignStateError
+from migrate.model.records import Vector, VectorId
 from reconcile import scan_vectors
 from reconcile.attempt import IDLE_S_MAX
 from tests.reconcile.bench import RECONCILE_RULES, Bench, moved_bench

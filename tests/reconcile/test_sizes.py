@@ -7,8 +7,8 @@ import orjson
 import pytest
 
 from migrate.core.kv_entries import encode_file_value
-from migrate.core.limits import DELETE_IDS_MAX, FETCH_IDS_MAX, KV_VALUE_BYTES_MAX
-from migrate.core.model import VectorId
+from migrate.model.limits import DELETE_IDS_MAX, FETCH_IDS_MAX, KV_VALUE_BYTES_MAX
+from migrate.model.records import VectorId
 from tests.reconcile.bench import RECONCILE_RULES, make_bench
 from tests.servers.memory_source import chunk_payloads
 

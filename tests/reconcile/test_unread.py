@@ -7,7 +7,6 @@ from pathlib import Path
 import orjson
 import pytest
 
-from migrate.core.model import VectorId
 from migrate.errors import (
     AccessError,
     BudgetExhaustedError,
@@ -17,6 +16,7 @@ from migrate.errors import (
     PreconditionError,
     RemoteUnavailableError,
 )
+from migrate.model.records import VectorId
 from reconcile.report import ReconcileReport
 from tests.reconcile.bench import RECONCILE_RULES, Bench, moved_bench
 

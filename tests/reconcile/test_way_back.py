@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrate.core.model import KvEntry, Vector, VectorId
 from migrate.errors import (
     ArtefactDamagedError,
     IndeterminateError,
     PreconditionError,
     RemoteUnavailableError,
 )
+from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.stages.pre_images import capture_pre_images
 from reconcile.undo_report import LOOKS_MAX
 from tests.reconcile.bench import COUNTER, Bench, make_bench

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from migrate.core.canonical import encode_canonical_json
-from migrate.core.model import (
+from migrate.model.canonical import encode_canonical_json
+from migrate.model.records import (
     Collection,
     DenseColumn,
     Page,

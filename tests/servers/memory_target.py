@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from migrate.core.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
 from migrate.core.metadata_indexes import indexed_value, look_up
-from migrate.core.model import (
+from migrate.model.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
+from migrate.model.records import (
     Accepted,
     IndexProgress,
     KvEntry,

@@ -22,7 +22,7 @@ import numpy as np
 from qdrant_client import grpc as wire
 from typing_extensions import override
 
-from migrate.core.model import PointId
+from migrate.model.records import PointId
 from tests.servers.qdrant_points import (
     AnyVector,
     Dense,

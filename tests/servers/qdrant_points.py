@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from migrate.core.model import PointId
+from migrate.model.records import PointId
 
 
 @dataclass(frozen=True, slots=True)

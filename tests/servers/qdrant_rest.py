@@ -29,7 +29,7 @@ import numpy as np
 import orjson
 from typing_extensions import override
 
-from migrate.core.model import PointId
+from migrate.model.records import PointId
 from tests.servers.qdrant_points import AnyVector, SparseValues, StoredCollection, StoredPoint
 
 BROKEN = -1  # in place of a status: the page fails as the server was told

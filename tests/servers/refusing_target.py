@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import orjson
 
-from migrate.core.model import (
+from migrate.errors import TargetRefusedError
+from migrate.model.records import (
     Accepted,
     IndexProgress,
     KvEntry,
@@ -15,7 +16,6 @@ from migrate.core.model import (
     VectorId,
     VectorIndex,
 )
-from migrate.errors import TargetRefusedError
 
 INDEX = VectorIndex(name="memory", dimensions=4, metric="cosine", created_on="2026-11-01T00:00:00Z")
 

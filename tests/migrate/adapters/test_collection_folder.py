@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from migrate.adapters.qdrant_edge_source import EdgeSource
-from migrate.core.digest import digest_points
-from migrate.core.model import PointId, ShardCount
 from migrate.errors import ExitCode, LocalStorageError, PreconditionError, RunLockedError
+from migrate.model.digest import digest_points
+from migrate.model.records import PointId, ShardCount
 from migrate.stages.walk import walk_ids, walk_points
 from tests.migrate.adapters.sources import write_shard
 from tests.servers.qdrant_points import StoredCollection, StoredPoint

@@ -10,7 +10,7 @@ import pytest
 
 from migrate.adapters.qdrant_server import TransportChoice
 from migrate.adapters.qdrant_server_source import Compression
-from migrate.core.model import Page
+from migrate.model.records import Page
 from q2v import wiring
 from tests.servers.counting_relay import counting_relay
 from tests.servers.qdrant_grpc import grpc_server

@@ -9,13 +9,13 @@ import pytest
 from qdrant_edge import CountRequest, EdgeShard
 
 from migrate.adapters.qdrant_edge_source import EdgeSource
-from migrate.core.irregular import is_unreadable
 from migrate.errors import (
     LocalStorageError,
     PreconditionError,
     RunLockedError,
     UnreadablePointError,
 )
+from migrate.model.irregular import is_unreadable
 from migrate.stages.walk import walk_points
 from tests.migrate.adapters.sources import write_shard
 from tests.servers.qdrant_points import StoredCollection, StoredPoint

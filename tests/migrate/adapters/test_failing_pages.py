@@ -11,9 +11,9 @@ from migrate.adapters.qdrant_address import ServerAddress
 from migrate.adapters.qdrant_grpc_source import GrpcSource
 from migrate.adapters.qdrant_rest_source import RestSource
 from migrate.adapters.qdrant_server_source import ServerOptions, ServerSource
-from migrate.core.model import PointId
-from migrate.core.pages import unreadable_page
 from migrate.errors import RemoteUnavailableError, UnreadablePointError
+from migrate.model.pages import unreadable_page
+from migrate.model.records import PointId
 from migrate.stages.walk import walk_points
 from tests.clock import ImpatientClock, VirtualClock
 from tests.servers.qdrant_grpc import Abort, Stall, grpc_server

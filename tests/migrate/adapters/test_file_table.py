@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrate.adapters.file_table import FILE_COLUMNS, FileTable
-from migrate.core.model import KvEntry
+from migrate.model.records import KvEntry
 from tests.migrate.adapters.test_id_table import FILES, Row, by_file, files, rows
 
 

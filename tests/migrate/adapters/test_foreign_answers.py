@@ -15,13 +15,13 @@ from migrate.adapters.qdrant_answer import is_result, read_error
 from migrate.adapters.qdrant_grpc_source import GrpcSource
 from migrate.adapters.qdrant_rest_source import RestSource
 from migrate.adapters.qdrant_server_source import ServerOptions
-from migrate.core.model import PointId
 from migrate.errors import (
     AccessError,
     MigrationError,
     PreconditionError,
     RemoteUnavailableError,
 )
+from migrate.model.records import PointId
 from tests.clock import VirtualClock
 from tests.servers.http2_pages import Headers, http2_pages
 from tests.servers.qdrant_points import StoredCollection, StoredPoint

@@ -12,7 +12,6 @@ import pytest
 from migrate.adapters.qdrant_address import ServerAddress
 from migrate.adapters.qdrant_grpc_source import GrpcSource
 from migrate.adapters.qdrant_server_source import ServerOptions
-from migrate.core.model import DenseColumn, PointId
 from migrate.errors import (
     AccessError,
     ArtefactDamagedError,
@@ -21,6 +20,7 @@ from migrate.errors import (
     PreconditionError,
     RemoteUnavailableError,
 )
+from migrate.model.records import DenseColumn, PointId
 from tests.clock import VirtualClock
 from tests.servers.qdrant_grpc import Abort, GrpcFault, GrpcServer, Raw, Stall, grpc_server
 from tests.servers.qdrant_points import StoredCollection, StoredPoint

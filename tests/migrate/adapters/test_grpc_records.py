@@ -14,7 +14,7 @@ from migrate.adapters import qdrant_grpc_records as records
 from migrate.adapters.qdrant_columns import Floats
 from migrate.adapters.qdrant_grpc_packed import packed_columns, packed_scroll_response
 from migrate.adapters.qdrant_grpc_records import decode_points
-from migrate.core.model import DenseColumn, Page, VectorKind, VectorSpec
+from migrate.model.records import DenseColumn, Page, VectorKind, VectorSpec
 from tests.servers.qdrant_grpc import encode_vector, encode_vector_flat
 
 DIMENSIONS = 3

@@ -25,7 +25,6 @@ from migrate.core.api_request import (
     UnusableAnswerError,
 )
 from migrate.core.base_url import parse_base_url
-from migrate.core.limits import PIECE_BYTES
 from migrate.errors import (
     AccessError,
     BudgetExhaustedError,
@@ -34,6 +33,7 @@ from migrate.errors import (
     TargetRefusedError,
     UsageError,
 )
+from migrate.model.limits import PIECE_BYTES
 from tests.clock import ImpatientClock, VirtualClock
 from tests.migrate.adapters.clients import (
     ACCOUNT_ID,

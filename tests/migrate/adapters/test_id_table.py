@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from migrate.adapters.file_table import FileVectors
 from migrate.adapters.id_table import Collision, FileGap, IdTable
-from migrate.core.model import VectorId
+from migrate.model.records import VectorId
 
 
 @dataclass(frozen=True)

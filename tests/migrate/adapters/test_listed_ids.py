@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrate.adapters.listed_ids import ID_COLUMNS, ListedIds
-from migrate.core.model import VectorId
+from migrate.model.records import VectorId
 from tests.migrate.adapters.test_id_table import IDS
 
 OURS = st.lists(st.sampled_from(IDS), unique=True)

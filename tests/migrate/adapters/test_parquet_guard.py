@@ -26,8 +26,8 @@ from migrate.adapters.pre_image_files import (
 from migrate.adapters.snapshot_columns import RowGroup, part_schema
 from migrate.adapters.snapshot_parquet import PartWriter, read_digests, read_part
 from migrate.core.manifest import PartRecord
-from migrate.core.model import KvEntry, VectorId, VectorKind, VectorSpec
 from migrate.errors import ArtefactDamagedError, ExitCode, PreconditionError
+from migrate.model.records import KvEntry, VectorId, VectorKind, VectorSpec
 from tests.migrate.adapters.test_snapshot_parquet import pieces, whole_page
 from tests.strategies import SPECS
 

@@ -19,9 +19,9 @@ from migrate.adapters.pre_image_files import (
     write_kv_pre_images,
     write_vector_pre_images,
 )
-from migrate.core.canonical import encode_canonical_json
-from migrate.core.model import KvEntry, Vector, VectorId
 from migrate.errors import ArtefactDamagedError
+from migrate.model.canonical import encode_canonical_json
+from migrate.model.records import KvEntry, Vector, VectorId
 from tests.strategies import finite_floats, json_objects, json_values
 
 ids = st.text(min_size=1, max_size=8).map(VectorId)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrate.adapters.qdrant_paging import PAGE_BYTES, PageSize, estimate_point_bytes
-from migrate.core.model import VectorKind, VectorSpec
+from migrate.model.records import VectorKind, VectorSpec
 
 
 def spec(kind: VectorKind, dimensions: int | None) -> VectorSpec:

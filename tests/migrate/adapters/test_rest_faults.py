@@ -15,7 +15,6 @@ from migrate.adapters.qdrant_address import ServerAddress
 from migrate.adapters.qdrant_rest_source import RestSource
 from migrate.adapters.qdrant_retry import RETRY_AFTER_S_MAX
 from migrate.adapters.qdrant_server_source import ServerOptions
-from migrate.core.model import DenseColumn, PointId
 from migrate.errors import (
     AccessError,
     ArtefactDamagedError,
@@ -26,6 +25,7 @@ from migrate.errors import (
     UnreadablePointError,
     UsageError,
 )
+from migrate.model.records import DenseColumn, PointId
 from migrate.ports import Clock
 from tests.clock import ImpatientClock, VirtualClock
 from tests.servers.qdrant_points import StoredCollection, StoredPoint

@@ -13,10 +13,10 @@ from qdrant_client import grpc as wire
 from migrate.adapters.qdrant_grpc_records import decode_page
 from migrate.adapters.qdrant_server import TransportChoice, open_server_source
 from migrate.adapters.qdrant_server_source import ServerOptions, ServerSource
-from migrate.core.digest import digest_points
-from migrate.core.irregular import refused_why
-from migrate.core.model import Page, PointId, VectorKind, VectorSpec
 from migrate.errors import UnreadablePointError
+from migrate.model.digest import digest_points
+from migrate.model.irregular import refused_why
+from migrate.model.records import Page, PointId, VectorKind, VectorSpec
 from migrate.stages.walk import walk_points
 from tests.clock import VirtualClock
 from tests.servers.qdrant_grpc import fill_value, grpc_server

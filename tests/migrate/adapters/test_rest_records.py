@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from typing_extensions import override
 
 from migrate.adapters.qdrant_rest_records import decode_points
-from migrate.core.canonical import decode_json, encode_canonical_json
-from migrate.core.irregular import encode_irregular, irregular_vectors, payload_is_irregular
-from migrate.core.model import Page, VectorKind, VectorSpec
+from migrate.model.canonical import decode_json, encode_canonical_json
+from migrate.model.irregular import encode_irregular, irregular_vectors, payload_is_irregular
+from migrate.model.records import Page, VectorKind, VectorSpec
 from tests.strategies import json_objects, json_values, texts
 
 SPEC = VectorSpec(

@@ -19,13 +19,13 @@ from migrate.adapters.run_folder import (
 from migrate.adapters.snapshot_folder import Snapshot, sealed_folders, unsealed_folders
 from migrate.core.journal_lines import JOURNAL_FORMAT
 from migrate.core.mapping import Quarantined, Reason
-from migrate.core.model import PointId
 from migrate.core.quarantine import QuarantinedPoint, encode_quarantine
 from migrate.core.run_plan import RunPlan, encode_plan
 from migrate.errors import ArtefactDamagedError, ForeignStateError, MigrationError, UsageError
+from migrate.model.records import PointId
 from migrate.stages.snapshot import SnapshotOptions, take_snapshot
 from tests.clock import VirtualClock
-from tests.migrate.core.records import PLAN
+from tests.migrate.model.records import PLAN
 from tests.servers.memory_source import MemorySource, chunk_payloads
 from tests.silence import Silence
 

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from migrate.adapters.durable import file_sha256
 from migrate.adapters.snapshot_columns import ROW_GROUP_ROWS
 from migrate.adapters.snapshot_parquet import read_part, write_part
-from migrate.core.canonical import encode_canonical_json
-from migrate.core.digest import digest_points
 from migrate.core.manifest import PartRecord
-from migrate.core.model import (
+from migrate.errors import ArtefactDamagedError, ExitCode, LocalStorageError
+from migrate.model.canonical import encode_canonical_json
+from migrate.model.digest import digest_points
+from migrate.model.pages import take_rows
+from migrate.model.records import (
     DenseColumn,
     MultiColumn,
     Page,
@@ -27,8 +29,6 @@ from migrate.core.model import (
     SparseColumn,
     VectorSpec,
 )
-from migrate.core.pages import take_rows
-from migrate.errors import ArtefactDamagedError, ExitCode, LocalStorageError
 from tests.migrate.adapters.full_disk import file_size_max
 from tests.strategies import SPECS, pages
 

@@ -16,8 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from migrate.core.digest import digest_points
-from migrate.core.model import (
+from migrate.errors import UnreadablePointError
+from migrate.model.digest import digest_points
+from migrate.model.records import (
     DenseColumn,
     MultiColumn,
     Page,
@@ -26,7 +27,6 @@ from migrate.core.model import (
     SparseColumn,
     VectorKind,
 )
-from migrate.errors import UnreadablePointError
 from migrate.ports import PointSource
 from tests.migrate.adapters.sources import BACKENDS, grpc, rest
 from tests.servers.qdrant_points import SparseValues, StoredCollection, StoredPoint

@@ -10,8 +10,8 @@ import pytest
 from migrate.adapters.id_table import IdTable
 from migrate.adapters.listed_ids import ID_COLUMNS, ListedIds
 from migrate.adapters.spilling import open_database
-from migrate.core.model import VectorId
 from migrate.errors import LocalStorageError
+from migrate.model.records import VectorId
 
 
 @pytest.mark.fault("G04")

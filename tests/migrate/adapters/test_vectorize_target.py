@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from migrate.adapters.http_wire import HttpLimits
 from migrate.adapters.in_flight import in_order
 from migrate.adapters.vectorize_target import VectorizeTarget
-from migrate.core.limits import READS_IN_FLIGHT_MAX, UPLOAD_BYTES_MAX
-from migrate.core.model import Accepted, IndexProgress, VectorId, VectorIndex
 from migrate.errors import (
     AccessError,
     IndeterminateError,
     RemoteUnavailableError,
     TargetRefusedError,
 )
+from migrate.model.limits import READS_IN_FLIGHT_MAX, UPLOAD_BYTES_MAX
+from migrate.model.records import Accepted, IndexProgress, VectorId, VectorIndex
 from migrate.ports import VectorTarget
 from tests.migrate.adapters.clients import ACCOUNT_ID, ATTEMPTS_MAX, FAST, PATIENT, scripted
 from tests.servers.scripted_http import (

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrate.core.batching import EncodedUpload, Line, build_upload, encode_line, encode_vector
-from migrate.core.canonical import decode_json, encode_canonical_json
-from migrate.core.digest import canonical_metadata
-from migrate.core.limits import PIECE_BYTES
-from migrate.core.model import Float32Matrix, Vector, VectorId
 from migrate.errors import PreconditionError
+from migrate.model.canonical import decode_json, encode_canonical_json
+from migrate.model.digest import canonical_metadata
+from migrate.model.limits import PIECE_BYTES
+from migrate.model.records import Float32Matrix, Vector, VectorId
 from tests.strategies import json_objects
 
 

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrate.core.batching import encode_line
-from migrate.core.canonical import encode_canonical_json
 from migrate.core.census import (
     LINE_REST_BYTES_MAX,
     VALUE_TEXT_BYTES_MAX,
@@ -16,10 +15,11 @@ from migrate.core.census import (
     quarantine_cap,
     take_census,
 )
-from migrate.core.irregular import encode_irregular
 from migrate.core.mapping import Reason
-from migrate.core.model import DenseColumn, Page, PointId, VectorId
 from migrate.core.values import ValueRules
+from migrate.model.canonical import encode_canonical_json
+from migrate.model.irregular import encode_irregular
+from migrate.model.records import DenseColumn, Page, PointId, VectorId
 from tests.strategies import HASH, RULES, finite_floats, payloads
 
 BODY_BYTES = 100_000

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.canonical import encode_canonical_json
 from migrate.core.journal import BatchRecord, Kind, RunState, Store, fold_run
 from migrate.core.journal_lines import (
     CHAIN_START,
@@ -19,6 +18,7 @@ from migrate.core.journal_lines import (
 from migrate.core.pending import RowRange
 from migrate.core.refusals import Refusals
 from migrate.errors import ForeignStateError
+from migrate.model.canonical import encode_canonical_json
 from tests.strategies import json_objects
 
 OPENED: Entry = {

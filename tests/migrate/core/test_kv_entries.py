@@ -16,8 +16,8 @@ from migrate.core.kv_entries import (
     key_prefix,
     split_entries,
 )
-from migrate.core.model import KvEntry, VectorId
 from migrate.core.write_rules import WriteRules
+from migrate.model.records import KvEntry, VectorId
 from tests.strategies import RULES
 
 WRITES = WriteRules(

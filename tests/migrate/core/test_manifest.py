@@ -6,16 +6,16 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from migrate.core.canonical import encode_canonical_json
 from migrate.core.manifest import (
     SNAPSHOT_FORMAT,
     SnapshotManifest,
     decode_manifest,
     encode_manifest,
 )
-from migrate.core.sealed_json import seal_json, unseal_json
 from migrate.errors import ArtefactDamagedError, ForeignStateError
-from tests.migrate.core.records import MANIFEST
+from migrate.model.canonical import encode_canonical_json
+from migrate.model.sealed_json import seal_json, unseal_json
+from tests.migrate.model.records import MANIFEST
 from tests.strategies import json_objects
 
 CONTENT = encode_manifest(MANIFEST)

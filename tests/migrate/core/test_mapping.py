@@ -9,7 +9,6 @@ from typing import Literal
 import pytest
 from hypothesis import given
 
-from migrate.core.canonical import decode_json, encode_canonical_json
 from migrate.core.mapping import (
     Change,
     Mapped,
@@ -21,7 +20,8 @@ from migrate.core.mapping import (
     map_payload,
     template_fields,
 )
-from migrate.core.model import PointId
+from migrate.model.canonical import decode_json, encode_canonical_json
+from migrate.model.records import PointId
 from tests.strategies import HASH, RULES, json_objects, mapping_rules, payloads, point_ids
 
 POINT = PointId(0, 7)

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrate.core.envelope import decode_envelope
-from migrate.core.limits import BLOCK_S
 from migrate.core.retry import (
     BACKOFF_S_MAX,
     RETRY_AFTER_S_TOP,
@@ -28,6 +27,7 @@ from migrate.core.retry import (
     parse_retry_after,
     refusal_remedy,
 )
+from migrate.model.limits import BLOCK_S
 
 DATE = "Mon, 23 Nov 2026 12:00:00 GMT"
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from migrate.core.run_plan import PLAN_FORMAT, RunPlan, decode_plan, encode_plan
-from migrate.core.sealed_json import seal_json, unseal_json
 from migrate.errors import ArtefactDamagedError, ForeignStateError
-from tests.migrate.core.records import PLAN
+from migrate.model.sealed_json import seal_json, unseal_json
+from tests.migrate.model.records import PLAN
 
 CONTENT = encode_plan(PLAN)
 

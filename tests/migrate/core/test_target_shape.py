@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from migrate.core.model import VectorIndex, VectorKind, VectorSpec
 from migrate.core.target_shape import check_index, choose_values
 from migrate.core.values import Reduce, ValueRules
 from migrate.errors import PreconditionError
+from migrate.model.records import VectorIndex, VectorKind, VectorSpec
 
 SPEC = VectorSpec(
     name="", kind=VectorKind.DENSE, dimensions=768, distance="Cosine", datatype="float32"

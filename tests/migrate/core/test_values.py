@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.canonical import encode_canonical_json
 from migrate.core.mapping import Reason
-from migrate.core.model import DenseColumn, Float32Matrix, Page, PointId
 from migrate.core.values import ValueRules, map_values, reduce_values
+from migrate.model.canonical import encode_canonical_json
+from migrate.model.records import DenseColumn, Float32Matrix, Page, PointId
 from tests.strategies import matrices
 
 KEEP = ValueRules(

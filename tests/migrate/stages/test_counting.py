@@ -8,8 +8,8 @@ import pytest
 from typing_extensions import override
 
 from migrate.adapters.snapshot_folder import Snapshot
-from migrate.core.model import Collection, PointId, ShardCount
 from migrate.errors import ExitCode, PreconditionError
+from migrate.model.records import Collection, PointId, ShardCount
 from migrate.stages.counting import READINGS
 from migrate.stages.snapshot import SnapshotOptions, SnapshotReport, take_snapshot
 from tests.clock import VirtualClock

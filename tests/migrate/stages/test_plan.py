@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from migrate.adapters.id_table import FileGap, IdTable
 from migrate.adapters.snapshot_folder import Snapshot
-from migrate.core.canonical import encode_canonical_json
-from migrate.core.digest import digest_vectors
 from migrate.core.mapping import MappingRules, Reason
-from migrate.core.model import DenseColumn, Page, PointId, VectorId
-from migrate.core.pages import take_rows
 from migrate.core.values import ValueRules
 from migrate.errors import ExitCode, PreconditionError, QuarantineExceededError
+from migrate.model.canonical import encode_canonical_json
+from migrate.model.digest import digest_vectors
+from migrate.model.pages import take_rows
+from migrate.model.records import DenseColumn, Page, PointId, VectorId
 from migrate.stages import plan, snapshot
 from migrate.stages.mapped import read_mapped
 from migrate.stages.plan import PlanFindings, make_plan

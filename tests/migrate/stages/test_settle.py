@@ -7,8 +7,8 @@ from typing import cast
 import numpy as np
 import pytest
 
-from migrate.core.model import IndexProgress, MutationId, Vector, VectorId
 from migrate.errors import IndeterminateError
+from migrate.model.records import IndexProgress, MutationId, Vector, VectorId
 from migrate.ports import VectorTarget
 from migrate.stages.settle import (
     LastWrite,

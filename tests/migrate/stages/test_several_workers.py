@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.journal import Store
-from migrate.core.limits import UPLOADS_IN_FLIGHT_MAX
-from migrate.core.model import VectorId
+from migrate.model.limits import UPLOADS_IN_FLIGHT_MAX
+from migrate.model.records import VectorId
 from tests.migrate.stages.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
 from tests.servers.refusing_target import KilledError, MemoryVectors
 

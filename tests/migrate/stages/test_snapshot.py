@@ -8,11 +8,11 @@ import pytest
 from typing_extensions import override
 
 from migrate.adapters.snapshot_folder import Snapshot, part_path
-from migrate.core.digest import digest_points
 from migrate.core.manifest import UNREADABLE_MAX, SnapshotManifest
-from migrate.core.model import Page, PointId
-from migrate.core.pages import take_rows
 from migrate.errors import ExitCode, PreconditionError, UnreadablePointError
+from migrate.model.digest import digest_points
+from migrate.model.pages import take_rows
+from migrate.model.records import Page, PointId
 from migrate.stages.reading import SecondReading
 from migrate.stages.snapshot import SnapshotOptions, SnapshotReport, take_snapshot
 from tests.clock import VirtualClock

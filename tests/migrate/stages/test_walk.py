@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typing_extensions import override
 
-from migrate.core.model import UINT64_MAX, UUID_MAX, Page, PointId
+from migrate.model.records import UINT64_MAX, UUID_MAX, Page, PointId
 from migrate.stages.walk import walk_ids, walk_points
 from tests.servers.memory_source import MemorySource
 

@@ -9,8 +9,8 @@ from typing_extensions import override
 
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.journal import Store
-from migrate.core.model import KvEntry, Vector, VectorId
 from migrate.errors import IndeterminateError
+from migrate.model.records import KvEntry, Vector, VectorId
 from tests.migrate.stages.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
 from tests.servers.refusing_target import KilledError, MemoryKv, MemoryVectors
 

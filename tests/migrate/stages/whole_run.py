@@ -12,8 +12,8 @@ from migrate.adapters.run_folder import RunFolder, create_run, new_run_id
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.stop_signs import StopSigns
 from migrate.core.journal_lines import Entry
-from migrate.core.model import VectorId
 from migrate.core.values import ValueRules
+from migrate.model.records import VectorId
 from migrate.stages.kv_index import write_kv_index
 from migrate.stages.pre_images import capture_pre_images
 from migrate.stages.rounds import Selection, open_round, void_refusals
@@ -28,7 +28,7 @@ from reconcile.rollback_manifest import build_manifest
 from reconcile.run import compare
 from reconcile.undo_report import RollbackReport, UndoRules
 from tests.clock import VirtualClock
-from tests.migrate.core.records import PLAN
+from tests.migrate.model.records import PLAN
 from tests.servers.memory_source import MemorySource, chunk_payloads
 from tests.servers.refusing_target import INDEX, MemoryKv, MemoryVectors
 from tests.silence import Silence

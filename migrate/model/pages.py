@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from migrate.core.irregular import UNREADABLE
-from migrate.core.model import (
+from migrate.model.irregular import UNREADABLE
+from migrate.model.records import (
     DenseColumn,
     MultiColumn,
     Page,

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.digest import digest_points
-from migrate.core.model import Page, PointId
-from migrate.core.pages import take_before, take_rows
+from migrate.model.digest import digest_points
+from migrate.model.pages import take_before, take_rows
+from migrate.model.records import Page, PointId
 from tests.strategies import pages, point_ids
 
 

@@ -3,7 +3,7 @@
 A reader takes the text for a double and rounds that to float32. Over all 2^32 bit patterns this
 gives back the same bits with one exception, and its negative: the double of its shortest text lies
 in the middle between it and its neighbour, and the middle is rounded to the even one
-(`python -m tests.migrate.core.every_float32` tries them all). With 16 digits it comes back.
+(`python -m tests.migrate.model.every_float32` tries them all). With 16 digits it comes back.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from migrate.core.model import (
+from migrate.model.records import (
     DenseColumn,
     Float32Matrix,
     MultiColumn,

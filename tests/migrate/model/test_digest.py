@@ -10,15 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.canonical import encode_canonical_json
-from migrate.core.digest import (
+from migrate.model.canonical import encode_canonical_json
+from migrate.model.digest import (
     SetDigest,
     canonical_metadata,
     canonical_values,
     digest_points,
     digest_vectors,
 )
-from migrate.core.model import (
+from migrate.model.pages import take_rows
+from migrate.model.records import (
     DenseColumn,
     Float32Matrix,
     MultiColumn,
@@ -27,7 +28,6 @@ from migrate.core.model import (
     SparseColumn,
     VectorColumn,
 )
-from migrate.core.pages import take_rows
 from tests.strategies import matrices, metadata_objects, pages
 
 TWICE_ROUNDED = np.array([0x15AE43FD, 0x15AE43FE], np.uint32)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from migrate.core.json_text import DEPTH_MAX
+from migrate.model.json_text import DEPTH_MAX
 
 _NULL = re.compile(b"null").search  # for 1 kB in two thirds of the time of `in`
 _SURROGATE = re.compile("[\ud800-\udfff]")

@@ -10,7 +10,7 @@ Canonical JSON, in one of four forms. Nothing is lost by any of the first three:
 
 from collections.abc import Mapping
 
-from migrate.core.canonical import decode_json, encode_canonical_json
+from migrate.model.canonical import decode_json, encode_canonical_json
 
 _WITH_PAYLOAD = b"["
 _PARTS_WITH_WHY = 3

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.stamps import clock_stamp, iso_stamp, name_stamp, parse_http_date
+from migrate.model.stamps import clock_stamp, iso_stamp, name_stamp, parse_http_date
 
 CLOCKS = st.floats(-1e15, 1e15)
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given
 
-from migrate.core.canonical import decode_json, encode_canonical_json
+from migrate.model.canonical import decode_json, encode_canonical_json
 from tests.strategies import json_values, whole_numbers
 
 

@@ -178,10 +178,12 @@ class Page:
     """Some points in id order, column by column. May be empty."""
 
     ids: tuple[PointId, ...]
-    payloads: tuple[bytes, ...]  # canonical JSON objects (core/canonical.py), b"{}" without payload
+    payloads: tuple[
+        bytes, ...
+    ]  # canonical JSON objects (model/canonical.py), b"{}" without payload
     vectors: dict[str, VectorColumn]  # one column for every vector name of the collection
     # What the source sent and no column holds: a vector that does not fit its declared shape
-    # (wrong length, null inside), a payload with a key twice. Written as core/irregular.py says;
+    # (wrong length, null inside), a payload with a key twice. Written as model/irregular.py says;
     # None for the regular rows.
     irregular: tuple[bytes | None, ...]
 

@@ -2,9 +2,9 @@
 
 import hashlib
 
-from migrate.core.canonical import decode_json, encode_canonical_json
-from migrate.core.seal_key import SealKey
 from migrate.errors import ArtefactDamagedError, ForeignStateError
+from migrate.model.canonical import decode_json, encode_canonical_json
+from migrate.model.hmac_key import SealKey
 
 
 def seal_json(fields: dict[str, object], key: SealKey | None = None) -> bytes:

@@ -1,4 +1,4 @@
-"""Does the text of every float32 bring its bits back? `python -m tests.migrate.core.every_float32`.
+"""Does the text of every float32 bring its bits back? `python -m tests.migrate.model.every_float32`.
 
 Takes some minutes on one core. Prints the bits of each value whose shortest text a reader
 takes for another one, then whether the text that q2v writes brings back all of them.
@@ -10,7 +10,7 @@ import click
 import numpy as np
 import orjson
 
-from migrate.core.float_text import encode_exactly, has_twice_rounded
+from migrate.model.float_text import encode_exactly, has_twice_rounded
 
 AT_ONCE = 1 << 22
 INFINITY = 0x7F800000  # the bits of the first that is no number; the negatives are the same texts

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from migrate.core.canonical import decode_json, encode_canonical_json
-from migrate.core.float_text import NEIGHBOUR, SIGN, TWICE_ROUNDED
-from migrate.core.model import (
+from migrate.model.canonical import decode_json, encode_canonical_json
+from migrate.model.float_text import NEIGHBOUR, SIGN, TWICE_ROUNDED
+from migrate.model.records import (
     DenseColumn,
     Float32Matrix,
     MultiColumn,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.json_text import (
+from migrate.model.json_text import (
     DEPTH_MAX,
     DIGITS_MAX,
     Raw,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.model import UINT64_MAX, UUID_MAX, PointId, PointIdType
+from migrate.model.records import UINT64_MAX, UUID_MAX, PointId, PointIdType
 from tests.strategies import point_ids
 
 
