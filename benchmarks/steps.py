@@ -19,10 +19,10 @@ from migrate.adapters.durable import file_sha256
 from migrate.adapters.qdrant_grpc_records import decode_points
 from migrate.adapters.snapshot_columns import ROW_GROUP_ROWS, part_schema
 from migrate.adapters.snapshot_parquet import PartWriter, read_part, write_part
-from migrate.core.batching import encode_line
 from migrate.core.manifest import PartRecord
-from migrate.core.mapping import MappingRules, map_again
-from migrate.core.values import ValueRules, map_values, reduce_values
+from migrate.mapping.payload import MappingRules, map_again
+from migrate.mapping.upload_body import encode_line
+from migrate.mapping.values import ValueRules, map_values, reduce_values
 from migrate.model.digest import digest_points
 from migrate.model.records import DenseColumn, Float32Matrix, Page, VectorId, VectorKind, VectorSpec
 

@@ -17,7 +17,7 @@ from migrate.adapters.http import CloudflareHttp
 from migrate.adapters.request_budget import RequestBudget
 from migrate.adapters.vectorize_target import VectorizeTarget
 from migrate.core.base_url import parse_base_url
-from migrate.core.batching import Line, build_upload, encode_line
+from migrate.mapping.upload_body import Line, build_upload, encode_line
 
 PEER_ROUNDS = 3
 

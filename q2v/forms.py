@@ -4,7 +4,7 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
-from migrate.core.kv_keys import key_fault
+from migrate.mapping.kv_keys import key_fault
 from migrate.model import limits
 
 # These become parts of a URL's path, so nothing that could leave their place in it.

@@ -10,8 +10,8 @@ from migrate.adapters.bounded import read_json_object
 from migrate.adapters.run_folder import REPORT_BYTES_MAX, RunFolder, report_folders
 from migrate.adapters.snapshot_folder import sealed_folders, unsealed_folders
 from migrate.core.journal import RunState
-from migrate.core.kv_entries import COUNTER_MEANING
 from migrate.errors import UsageError
+from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.model.sealed_json import damaged
 from migrate.stages.drift_report import REPORT
 from migrate.stages.kv_index import counter_value

@@ -19,10 +19,10 @@ from migrate.adapters.request_budget import RequestBudget
 from migrate.adapters.vectorize_target import VectorizeTarget
 from migrate.core.base_url import BaseUrl, parse_base_url
 from migrate.core.credentials import source_key_notes, target_token_notes
-from migrate.core.mapping import MappingRules
 from migrate.core.run_plan import RunPlan
-from migrate.core.write_rules import WriteRules
 from migrate.errors import UsageError
+from migrate.mapping.payload import MappingRules
+from migrate.mapping.write_rules import WriteRules
 from migrate.model.hmac_key import SealKey
 from migrate.ports import Clock, PointSource, Progress
 from migrate.stages.settle import SettleRules

@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from migrate.adapters.run_folder import RunFolder
-from migrate.core.metadata_indexes import Indexed, indexed_value, look_up
+from migrate.mapping.metadata_indexes import Indexed, indexed_value, look_up
 from migrate.model.canonical import decode_json
 from migrate.model.limits import QUERY_IDS_MAX
 from migrate.model.records import VectorId

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from migrate.adapters.id_files import write_ids
 from migrate.adapters.listed_ids import ID_COLUMNS, ListedIds
 from migrate.adapters.run_folder import ROLLBACK, RunFolder
-from migrate.core.kv_entries import key_prefix
 from migrate.errors import PreconditionError
+from migrate.mapping.kv_entries import key_prefix
 from migrate.ports import Clock, KvTarget, Progress, VectorTarget
 from migrate.stages.listing import list_keys, list_vectors
 from migrate.stages.refused import unwritten_rows

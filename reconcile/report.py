@@ -12,8 +12,8 @@ import jinja2
 from migrate.adapters.disk import disk
 from migrate.adapters.durable import local_io, write_durably
 from migrate.adapters.id_files import encode_id, write_lines
-from migrate.core.kv_entries import COUNTER_MEANING
 from migrate.errors import ExitCode
+from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.model.hmac_key import SealKey
 from migrate.model.sealed_json import seal_json
 from migrate.stages.drift_report import REPORT, REPORT_FORMAT, UNFILTERED, IdSums

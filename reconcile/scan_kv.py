@@ -10,8 +10,8 @@ from itertools import islice
 
 from migrate.adapters.file_table import FileTable
 from migrate.adapters.run_folder import RunFolder
-from migrate.core.kv_entries import encode_counter_entry, key_prefix
 from migrate.core.request_counts import kv_compare_requests
+from migrate.mapping.kv_entries import encode_counter_entry, key_prefix
 from migrate.model.canonical import decode_json
 from migrate.model.limits import KV_READ_KEYS_MAX
 from migrate.model.records import KvEntry

@@ -8,10 +8,10 @@ from migrate.adapters.in_flight import in_order
 from migrate.adapters.listed_ids import ID_COLUMNS, ListedIds
 from migrate.adapters.pre_image_files import VectorPreImage
 from migrate.adapters.run_folder import RunFolder
-from migrate.core.batching import encode_vector
 from migrate.core.journal import BatchRecord
 from migrate.core.request_counts import undo_vector_requests
 from migrate.errors import IndeterminateError
+from migrate.mapping.upload_body import encode_vector
 from migrate.model.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
 from migrate.model.records import Accepted, Vector, VectorId
 from migrate.ports import Clock, Progress, VectorTarget

@@ -7,8 +7,8 @@ import pyarrow as pa
 
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.target_table import TARGETS_SCHEMA
-from migrate.core.mapping import MappingRules
-from migrate.core.values import ValueRules
+from migrate.mapping.payload import MappingRules
+from migrate.mapping.values import ValueRules
 from migrate.model.digest import digest_vectors
 from migrate.stages.mapped import read_mapped
 

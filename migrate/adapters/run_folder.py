@@ -29,10 +29,10 @@ from migrate.adapters.target_table import (
 )
 from migrate.core.journal import Kind, RunState, fold_run
 from migrate.core.journal_lines import JOURNAL, JOURNAL_FORMAT
-from migrate.core.mapping import Quarantined, Reason
 from migrate.core.quarantine import QuarantinedPoint, decode_quarantined
 from migrate.core.run_plan import RunPlan, decode_plan, encode_plan
 from migrate.errors import ForeignStateError, UsageError
+from migrate.mapping.payload import Quarantined, Reason
 from migrate.model.sealed_json import damaged
 from migrate.model.stamps import name_stamp
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from migrate.core.mapping import Quarantined, Reason
+from migrate.mapping.payload import Quarantined, Reason
 from migrate.model.canonical import decode_json, encode_canonical_json
 from migrate.model.records import PointId
 from migrate.model.sealed_json import damaged

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from migrate.core.api_codes import CODES, Concern
-from migrate.core.census import QUARANTINE_MIN, quarantine_cap
+from migrate.mapping.statistics import QUARANTINE_MIN, quarantine_cap
 from migrate.model.records import VectorId
 
 # FAULTS N16: only these three can be about a line of the body.

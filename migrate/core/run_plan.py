@@ -4,9 +4,9 @@ import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from migrate.core.mapping import MappingRules
-from migrate.core.values import ValueRules
-from migrate.core.write_rules import WriteRules
+from migrate.mapping.payload import MappingRules
+from migrate.mapping.values import ValueRules
+from migrate.mapping.write_rules import WriteRules
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.hmac_key import SealKey
 from migrate.model.records import VectorIndex

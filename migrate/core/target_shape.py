@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from migrate.core.values import Reduce, ValueRules
 from migrate.errors import PreconditionError
+from migrate.mapping.values import Reduce, ValueRules
 from migrate.model.limits import DIMENSIONS_MAX, DIMENSIONS_MIN
 from migrate.model.records import VectorIndex, VectorKind, VectorSpec
 

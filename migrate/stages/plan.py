@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from migrate.adapters.id_table import FileGap, IdTable
-from migrate.core.census import Census, CensusPage, quarantine_cap, take_census
-from migrate.core.kv_entries import encode_file_value
-from migrate.core.kv_keys import group_of_key
-from migrate.core.mapping import Mapped, MappingRules, Quarantined, Reason
-from migrate.core.metadata_indexes import PropertyTypes, look_up, type_of
 from migrate.core.quarantine import QuarantinedPoint
-from migrate.core.values import ValueRules
 from migrate.errors import PreconditionError, QuarantineExceededError
+from migrate.mapping.kv_entries import encode_file_value
+from migrate.mapping.kv_keys import group_of_key
+from migrate.mapping.metadata_indexes import PropertyTypes, look_up, type_of
+from migrate.mapping.payload import Mapped, MappingRules, Quarantined, Reason
+from migrate.mapping.statistics import Census, CensusPage, quarantine_cap, take_census
+from migrate.mapping.values import ValueRules
 from migrate.model.canonical import decode_json
 from migrate.model.digest import digest_vectors
 from migrate.model.limits import INDEXED_STRING_BYTES_MAX, KV_VALUE_BYTES_MAX

@@ -28,10 +28,10 @@ from migrate.adapters.pre_image_files import (
 from migrate.adapters.run_folder import PRE_IMAGES, RunFolder
 from migrate.core.journal import Kind
 from migrate.core.journal_lines import Entry
-from migrate.core.kv_entries import key_prefix
-from migrate.core.mapping import encode_kv_key
 from migrate.core.request_counts import fetch_requests
 from migrate.errors import IndeterminateError, PreconditionError
+from migrate.mapping.kv_entries import key_prefix
+from migrate.mapping.payload import encode_kv_key
 from migrate.model.limits import FETCH_IDS_MAX
 from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.model.sealed_json import damaged

@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 
 from migrate.adapters.pre_image_files import VectorPreImage, part_name, read_vector_pre_images
 from migrate.adapters.run_folder import PRE_IMAGES, RunFolder
-from migrate.core.mapping import encode_kv_key
+from migrate.mapping.payload import encode_kv_key
 from migrate.model.records import VectorId
 
 

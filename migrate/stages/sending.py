@@ -17,10 +17,8 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 from migrate.adapters.run_folder import RunFolder
 from migrate.adapters.stop_signs import StopSigns
-from migrate.core.batching import Upload
 from migrate.core.journal import BatchRecord, Kind, Store
 from migrate.core.journal_lines import Entry
-from migrate.core.mapping import Reason
 from migrate.core.pending import RowRange, UploadSizes, share_out
 from migrate.core.refusals import (
     SUSPECTS_MAX,
@@ -31,6 +29,8 @@ from migrate.core.refusals import (
     refusals_max,
 )
 from migrate.errors import TargetRefusedError
+from migrate.mapping.payload import Reason
+from migrate.mapping.upload_body import Upload
 from migrate.model.records import Accepted
 from migrate.model.sealed_json import damaged
 from migrate.ports import Progress

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from migrate.core.kv_entries import encode_file_value
-from migrate.core.mapping import encode_kv_key
+from migrate.mapping.kv_entries import encode_file_value
+from migrate.mapping.payload import encode_kv_key
 from migrate.model.records import Float32Matrix
 from migrate.stages.mapped import MappedRows
 from q2v import wiring

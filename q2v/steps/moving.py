@@ -11,11 +11,11 @@ from migrate.adapters.id_table import IdTable
 from migrate.adapters.run_folder import RunFolder, create_run, new_run_id
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.stop_signs import StopSigns
-from migrate.core.mapping import Reason
 from migrate.core.quarantine import QuarantinedPoint, encode_quarantine
 from migrate.core.run_plan import NO_TARGETS, RunPlan
 from migrate.core.target_shape import check_index
 from migrate.errors import ExitCode, PreconditionError, UsageError
+from migrate.mapping.payload import Reason
 from migrate.model.stamps import iso_stamp
 from migrate.ports import Clock, Progress
 from migrate.stages import kv_index

@@ -15,12 +15,12 @@ from migrate.adapters.kv_target import WorkersKvTarget
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.vectorize_target import VectorizeTarget
 from migrate.core.agreement import Reading
-from migrate.core.census import shortest_line_bytes
 from migrate.core.estimate import REQUEST_S, Estimate, estimate
 from migrate.core.kv_namespace import KvNamespace, check_namespace
 from migrate.core.target_shape import check_index, choose_values
-from migrate.core.values import ValueRules
 from migrate.errors import PreconditionError, UsageError
+from migrate.mapping.statistics import shortest_line_bytes
+from migrate.mapping.values import ValueRules
 from migrate.model.records import Page, VectorIndex, VectorSpec
 from migrate.ports import Clock, PointSource, Progress
 from migrate.stages.counting import check_counted

@@ -12,8 +12,8 @@ from migrate.adapters.snapshot_folder import Snapshot, sealed_folders
 from migrate.adapters.vectorize_target import VectorizeTarget
 from migrate.core.kv_namespace import KvNamespace, check_namespace
 from migrate.core.target_shape import check_index, choose_values
-from migrate.core.values import ValueRules
 from migrate.errors import IndeterminateError, PreconditionError, UsageError
+from migrate.mapping.values import ValueRules
 from migrate.model.records import VectorSpec
 from migrate.ports import Clock, Progress
 from migrate.stages.metadata_indexes import read_listed_types

@@ -21,9 +21,9 @@ from migrate.adapters.folder_lock import FolderLock
 from migrate.adapters.id_files import read_ids
 from migrate.adapters.run_folder import RunFolder, run_folders
 from migrate.adapters.snapshot_folder import Snapshot
-from migrate.core.mapping import encode_kv_key
 from migrate.core.target_shape import choose_values
 from migrate.errors import PreconditionError, UsageError
+from migrate.mapping.payload import encode_kv_key
 from migrate.ports import Progress
 from migrate.stages.mapped import MappedRows
 from migrate.stages.snapshot import SnapshotOptions, SnapshotReport, take_snapshot

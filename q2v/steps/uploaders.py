@@ -12,9 +12,9 @@ from migrate.adapters.run_folder import PLAN, RunFolder, read_plan
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.vectorize_target import VectorizeTarget
 from migrate.core.base_url import parse_base_url
-from migrate.core.batching import Upload
 from migrate.core.pending import PendingRows, RowRange
 from migrate.core.request_counts import upload_bytes
+from migrate.mapping.upload_body import Upload
 from migrate.model.hmac_key import SealKey
 from migrate.model.records import Accepted
 from migrate.ports import Progress

@@ -9,10 +9,10 @@ import pytest
 
 from migrate.core.journal import Kind
 from migrate.core.manifest import SnapshotManifest
-from migrate.core.mapping import Reason
 from migrate.core.next_step import runbook_table
 from migrate.core.run_plan import RunPlan
 from migrate.errors import ExitCode
+from migrate.mapping.payload import Reason
 from q2v.main import COMMANDS, cli
 from q2v.settings import docs_table
 from reconcile.attempt import Kind as AttemptKind

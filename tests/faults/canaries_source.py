@@ -33,10 +33,10 @@ OF_THE_SOURCE = (
     Canary(
         name="shortest-text-for-all",
         effect="one float32 and its negative arrive as their neighbours",
-        file="migrate/core/batching.py",
+        file="migrate/mapping/upload_body.py",
         old="    text = values if shortest else _values(values)\n",
         new="    text = values\n",
-        test="tests/migrate/core/test_batching.py"
+        test="tests/migrate/mapping/test_upload_body.py"
         "::test_the_one_value_and_its_neighbours_survive_in_any_company",
     ),
 )

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from migrate.core.values import ValueRules
 from migrate.errors import PreconditionError
+from migrate.mapping.values import ValueRules
 from migrate.stages.plan import PlanFindings
 from q2v.sections import LimitSettings
 from q2v.settings import Settings

@@ -10,8 +10,8 @@ from migrate.adapters.run_folder import RunFolder, create_run
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.stop_signs import StopSigns
 from migrate.core.run_plan import NO_TARGETS, RunPlan
-from migrate.core.values import ValueRules
-from migrate.core.write_rules import WriteRules
+from migrate.mapping.values import ValueRules
+from migrate.mapping.write_rules import WriteRules
 from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.stages.kv_index import write_kv_index
 from migrate.stages.pre_images import capture_pre_images

@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from migrate.core.kv_entries import encode_file_value
+from migrate.mapping.kv_entries import encode_file_value
 from migrate.model.limits import DELETE_IDS_MAX, FETCH_IDS_MAX, KV_VALUE_BYTES_MAX
 from migrate.model.records import VectorId
 from tests.reconcile.bench import RECONCILE_RULES, make_bench

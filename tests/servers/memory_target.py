@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from migrate.core.metadata_indexes import indexed_value, look_up
+from migrate.mapping.metadata_indexes import indexed_value, look_up
 from migrate.model.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
 from migrate.model.records import (
     Accepted,

@@ -18,10 +18,10 @@ from migrate.adapters.run_folder import (
 )
 from migrate.adapters.snapshot_folder import Snapshot, sealed_folders, unsealed_folders
 from migrate.core.journal_lines import JOURNAL_FORMAT
-from migrate.core.mapping import Quarantined, Reason
 from migrate.core.quarantine import QuarantinedPoint, encode_quarantine
 from migrate.core.run_plan import RunPlan, encode_plan
 from migrate.errors import ArtefactDamagedError, ForeignStateError, MigrationError, UsageError
+from migrate.mapping.payload import Quarantined, Reason
 from migrate.model.records import PointId
 from migrate.stages.snapshot import SnapshotOptions, take_snapshot
 from tests.clock import VirtualClock

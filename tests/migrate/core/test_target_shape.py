@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from migrate.core.target_shape import check_index, choose_values
-from migrate.core.values import Reduce, ValueRules
 from migrate.errors import PreconditionError
+from migrate.mapping.values import Reduce, ValueRules
 from migrate.model.records import VectorIndex, VectorKind, VectorSpec
 
 SPEC = VectorSpec(

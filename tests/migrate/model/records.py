@@ -2,8 +2,8 @@
 
 from migrate.core.manifest import PartRecord, SnapshotManifest
 from migrate.core.run_plan import RunPlan, TargetsFile
-from migrate.core.values import ValueRules
-from migrate.core.write_rules import WriteRules
+from migrate.mapping.values import ValueRules
+from migrate.mapping.write_rules import WriteRules
 from migrate.model.records import VectorIndex
 from tests.strategies import RULES, SPECS
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from migrate.adapters.id_table import FileGap, IdTable
 from migrate.adapters.snapshot_folder import Snapshot
-from migrate.core.mapping import MappingRules, Reason
-from migrate.core.values import ValueRules
 from migrate.errors import ExitCode, PreconditionError, QuarantineExceededError
+from migrate.mapping.payload import MappingRules, Reason
+from migrate.mapping.values import ValueRules
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.digest import digest_vectors
 from migrate.model.pages import take_rows

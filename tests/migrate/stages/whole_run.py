@@ -12,7 +12,7 @@ from migrate.adapters.run_folder import RunFolder, create_run, new_run_id
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.stop_signs import StopSigns
 from migrate.core.journal_lines import Entry
-from migrate.core.values import ValueRules
+from migrate.mapping.values import ValueRules
 from migrate.model.records import VectorId
 from migrate.stages.kv_index import write_kv_index
 from migrate.stages.pre_images import capture_pre_images

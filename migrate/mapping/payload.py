@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Literal
 
-from migrate.core.kv_keys import encode_key, key_fault
+from migrate.mapping.kv_keys import encode_key, key_fault
 from migrate.model.canonical import decode_json, encode_canonical_json
 from migrate.model.limits import METADATA_BYTES_MAX, VECTOR_ID_BYTES_MAX
 from migrate.model.records import PointId, VectorId

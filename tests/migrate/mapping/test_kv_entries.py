@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrate.core.kv_answers import encode_bulk_write
-from migrate.core.kv_entries import (
+from migrate.mapping.kv_entries import (
     encode_counter_entry,
     encode_file_entry,
     entry_bytes,
     key_prefix,
     split_entries,
 )
-from migrate.core.write_rules import WriteRules
+from migrate.mapping.write_rules import WriteRules
 from migrate.model.records import KvEntry, VectorId
 from tests.strategies import RULES
 

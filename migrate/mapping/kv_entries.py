@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import orjson
 
-from migrate.core.mapping import MappingRules, encode_kv_key
-from migrate.core.write_rules import WriteRules
+from migrate.mapping.payload import MappingRules, encode_kv_key
+from migrate.mapping.write_rules import WriteRules
 from migrate.model.records import KvEntry, VectorId
 
 # What the counter's number is, wherever it is shown.

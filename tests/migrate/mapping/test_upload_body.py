@@ -10,8 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.batching import EncodedUpload, Line, build_upload, encode_line, encode_vector
 from migrate.errors import PreconditionError
+from migrate.mapping.upload_body import (
+    EncodedUpload,
+    Line,
+    build_upload,
+    encode_line,
+    encode_vector,
+)
 from migrate.model.canonical import decode_json, encode_canonical_json
 from migrate.model.digest import canonical_metadata
 from migrate.model.limits import PIECE_BYTES

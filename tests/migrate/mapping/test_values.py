@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.mapping import Reason
-from migrate.core.values import ValueRules, map_values, reduce_values
+from migrate.mapping.payload import Reason
+from migrate.mapping.values import ValueRules, map_values, reduce_values
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.records import DenseColumn, Float32Matrix, Page, PointId
 from tests.strategies import matrices

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.batching import encode_line
-from migrate.core.census import (
+from migrate.mapping.payload import Reason
+from migrate.mapping.statistics import (
     LINE_REST_BYTES_MAX,
     VALUE_TEXT_BYTES_MAX,
     Census,
     quarantine_cap,
     take_census,
 )
-from migrate.core.mapping import Reason
-from migrate.core.values import ValueRules
+from migrate.mapping.upload_body import encode_line
+from migrate.mapping.values import ValueRules
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.irregular import encode_irregular
 from migrate.model.records import DenseColumn, Page, PointId, VectorId

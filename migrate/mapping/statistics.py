@@ -3,9 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from migrate.core.batching import encode_line
-from migrate.core.mapping import Mapped, MappingRules, Quarantined, Reason, map_payload
-from migrate.core.values import ValueRules, map_values
+from migrate.mapping.payload import Mapped, MappingRules, Quarantined, Reason, map_payload
+from migrate.mapping.upload_body import encode_line
+from migrate.mapping.values import ValueRules, map_values
 from migrate.model.irregular import is_unreadable, payload_is_irregular, refused_why
 from migrate.model.records import Float32Matrix, Page
 

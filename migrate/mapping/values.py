@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from migrate.core.mapping import Quarantined, Reason
+from migrate.mapping.payload import Quarantined, Reason
 from migrate.model.irregular import irregular_vectors
 from migrate.model.records import DenseColumn, Float32Matrix, Page
 

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.metadata_indexes import MISSING, OTHER, cut_text, indexed_value, look_up, type_of
+from migrate.mapping.metadata_indexes import (
+    MISSING,
+    OTHER,
+    cut_text,
+    indexed_value,
+    look_up,
+    type_of,
+)
 from migrate.model.limits import INDEXED_STRING_BYTES_MAX
 
 TYPES = ("string", "number", "boolean")

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 from hypothesis import given
 
-from migrate.core.mapping import (
+from migrate.mapping.payload import (
     Change,
     Mapped,
     MappingRules,
