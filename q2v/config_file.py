@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from migrate.adapters.disk import disk
 from migrate.errors import UsageError
+from migrate.storage.disk import disk
 
 CONFIG_NAME = "migration.toml"
 CONFIG_BYTES_MAX = 1024 * 1024

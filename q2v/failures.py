@@ -117,7 +117,7 @@ def _explain_bug(error: BaseException, folder: Path) -> Failure:
 def write_crash_log(folder: Path, text: str) -> Path | None:
     """Write the text to a new file of mode 0600 in the folder; None when that is not possible."""
     # Here and not above: the way to this place is rare, the start of q2v is not.
-    from migrate.adapters.durable import make_folder, open_new  # noqa: PLC0415
+    from migrate.storage.durable import make_folder, open_new  # noqa: PLC0415
 
     try:
         make_folder(folder)

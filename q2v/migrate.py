@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from migrate.adapters.folder_lock import FolderLock
-from migrate.adapters.id_files import read_typed_ids
 from migrate.errors import UsageError
 from migrate.mapping.kv_entries import COUNTER_MEANING
+from migrate.storage.folder_lock import FolderLock
+from migrate.storage.id_files import read_typed_ids
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options, yes_option
 from q2v.progress import open_progress

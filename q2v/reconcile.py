@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from migrate.adapters.folder_lock import FolderLock
 from migrate.mapping.kv_entries import COUNTER_MEANING
+from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
 from q2v.options import folder_option, json_option, refuse_flags, settings_options
 from q2v.progress import open_progress

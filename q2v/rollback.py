@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from migrate.adapters.folder_lock import FolderLock
-from migrate.adapters.id_files import read_typed_ids
 from migrate.core.estimate import LONG_ROLLBACK, is_long_rollback
 from migrate.core.next_step import Situation
 from migrate.errors import ExitCode, UsageError
 from migrate.mapping.kv_entries import COUNTER_MEANING
+from migrate.storage.folder_lock import FolderLock
+from migrate.storage.id_files import read_typed_ids
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options, yes_option
 from q2v.progress import open_progress

@@ -6,7 +6,6 @@ from typing import get_args
 
 import click
 
-from migrate.adapters.bounded import read_json_object
 from migrate.adapters.run_folder import REPORT_BYTES_MAX, RunFolder, report_folders
 from migrate.adapters.snapshot_folder import sealed_folders, unsealed_folders
 from migrate.core.journal import RunState
@@ -15,6 +14,7 @@ from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.model.sealed_json import damaged
 from migrate.stages.drift_report import REPORT
 from migrate.stages.kv_index import counter_value
+from migrate.storage.limited_read import read_json_object
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options
 from q2v.reads import READS

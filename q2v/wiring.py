@@ -9,7 +9,6 @@ from pathlib import Path
 
 from migrate.adapters.access import verify_token
 from migrate.adapters.clock import SystemClock
-from migrate.adapters.folder_lock import BUDGET_FOLDER, SOURCE_COPIES
 from migrate.adapters.http import CloudflareHttp
 from migrate.adapters.kv_namespaces import WorkersKvNamespaces
 from migrate.adapters.kv_target import WorkersKvTarget
@@ -26,6 +25,7 @@ from migrate.mapping.write_rules import WriteRules
 from migrate.model.hmac_key import SealKey
 from migrate.ports import Clock, PointSource, Progress
 from migrate.stages.settle import SettleRules
+from migrate.storage.folder_lock import BUDGET_FOLDER, SOURCE_COPIES
 from q2v.secret import load_secret
 from q2v.settings import Layer, Settings, check_required
 from reconcile.reading import ReconcileRules

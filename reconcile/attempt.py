@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
 
-from migrate.core.journal_lines import Entry, check_format
+from migrate.storage.journal_lines import Entry, check_format
 from reconcile.diff import DriftKind
 
 # What was read before an interruption still counts, but not for ever: the verdict speaks of now.

@@ -7,16 +7,16 @@ it, it is unfinished: taken up again, or left as it is and named as abandoned.
 from collections.abc import Iterable
 from pathlib import Path
 
-from migrate.adapters.durable import file_sha256, folder_names, is_file, make_folder
-from migrate.adapters.id_files import read_checked_ids, write_ids
-from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.run_folder import RECONCILE, RunFolder
-from migrate.core.journal_lines import JOURNAL, JOURNAL_FORMAT, Entry
 from migrate.errors import ArtefactDamagedError
 from migrate.model.sealed_json import damaged
 from migrate.model.stamps import iso_stamp
 from migrate.ports import Clock, Progress
 from migrate.stages.drift_report import REPORT, IdSums
+from migrate.storage.durable import file_sha256, folder_names, is_file, make_folder
+from migrate.storage.id_files import read_checked_ids, write_ids
+from migrate.storage.journal_file import JournalFile
+from migrate.storage.journal_lines import JOURNAL, JOURNAL_FORMAT, Entry
 from reconcile.attempt import (
     AttemptState,
     Kind,

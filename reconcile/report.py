@@ -9,14 +9,14 @@ from typing import Literal
 
 import jinja2
 
-from migrate.adapters.disk import disk
-from migrate.adapters.durable import local_io, write_durably
-from migrate.adapters.id_files import encode_id, write_lines
 from migrate.errors import ExitCode
 from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.model.hmac_key import SealKey
 from migrate.model.sealed_json import seal_json
 from migrate.stages.drift_report import REPORT, REPORT_FORMAT, UNFILTERED, IdSums
+from migrate.storage.disk import disk
+from migrate.storage.durable import local_io, write_durably
+from migrate.storage.id_files import encode_id, write_lines
 from reconcile.diff import DriftKind
 from reconcile.differences import Named
 from reconcile.naming import DIFFERS, first_named, named_lines, write_named

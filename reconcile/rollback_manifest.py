@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from migrate.adapters.durable import file_sha256, is_file, make_folder, write_durably
 from migrate.adapters.pre_image_files import (
     EXISTING_FILE,
     KV_FILE,
@@ -17,6 +16,7 @@ from migrate.errors import PreconditionError
 from migrate.model.records import KvEntry, VectorId
 from migrate.model.sealed_json import damaged, seal_json
 from migrate.stages.refused import former_of_refused, unwritten_rows
+from migrate.storage.durable import file_sha256, is_file, make_folder, write_durably
 
 ROLLBACK_FORMAT = 1
 MANIFEST = "manifest.json"

@@ -9,17 +9,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from migrate.adapters.disk import disk
-from migrate.adapters.durable import (
+from migrate.model.canonical import decode_json, encode_canonical_json
+from migrate.model.records import KvEntry, Vector, VectorId
+from migrate.model.sealed_json import damaged
+from migrate.storage.disk import disk
+from migrate.storage.durable import (
     durable_file,
     hash_open_file,
     is_file,
     local_io,
 )
-from migrate.adapters.parquet_guard import ParquetShape, arrow_damage, open_parquet
-from migrate.model.canonical import decode_json, encode_canonical_json
-from migrate.model.records import KvEntry, Vector, VectorId
-from migrate.model.sealed_json import damaged
+from migrate.storage.parquet_guard import ParquetShape, arrow_damage, open_parquet
 
 KV_FILE = "kv.parquet"
 EXISTING_FILE = "existing.parquet"

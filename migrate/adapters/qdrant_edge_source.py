@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from migrate.adapters.durable import local_io
 from migrate.adapters.qdrant_collection import Json, read_vector_specs
 from migrate.adapters.qdrant_columns import Floats, Misfit, PageBuilder, Received, count_bytes
 from migrate.adapters.qdrant_edge_shard import EdgeShard, engine_version
@@ -24,6 +23,7 @@ from migrate.adapters.qdrant_store_copy import copied
 from migrate.errors import LocalStorageError, PreconditionError, UnreadablePointError
 from migrate.model.canonical import decode_json, encode_canonical_json
 from migrate.model.records import Collection, Page, PointId, ShardCount
+from migrate.storage.durable import local_io
 
 VALUE_BYTES = 4
 ID_LIMIT_MAX = 100_000  # ids of one answer; bounds the memory of a careless caller

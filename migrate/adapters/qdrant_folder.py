@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from migrate.adapters.durable import local_io
 from migrate.adapters.qdrant_collection import Json, custom_sharding
 from migrate.adapters.qdrant_shards import READABLE
 from migrate.errors import PreconditionError
 from migrate.model.canonical import decode_json
+from migrate.storage.durable import local_io
 
 CONFIG = "config.json"  # of a collection
 SHARD_CONFIG = "shard_config.json"

@@ -15,9 +15,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from migrate.adapters.disk import LockedFileError, disk
-from migrate.adapters.durable import local_io, make_folder
 from migrate.errors import LocalStorageError, PreconditionError, RunLockedError
+from migrate.storage.disk import LockedFileError, disk
+from migrate.storage.durable import local_io, make_folder
 
 JOURNAL = "wal"  # the engine and a server lock this folder as long as a shard is open
 COPY_PREFIX = "copy-"

@@ -8,18 +8,6 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from migrate.adapters.bounded import read_bounded
-from migrate.adapters.disk import disk
-from migrate.adapters.durable import (
-    file_sha256,
-    folder_names,
-    is_file,
-    make_folder,
-    refuse_links,
-    write_durably,
-)
-from migrate.adapters.folder_lock import SPILL
-from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.target_table import (
     Selection,
@@ -28,13 +16,25 @@ from migrate.adapters.target_table import (
     write_targets,
 )
 from migrate.core.journal import Kind, RunState, fold_run
-from migrate.core.journal_lines import JOURNAL, JOURNAL_FORMAT
 from migrate.core.quarantine import QuarantinedPoint, decode_quarantined
 from migrate.core.run_plan import RunPlan, decode_plan, encode_plan
 from migrate.errors import ForeignStateError, UsageError
 from migrate.mapping.payload import Quarantined, Reason
 from migrate.model.sealed_json import damaged
 from migrate.model.stamps import name_stamp
+from migrate.storage.disk import disk
+from migrate.storage.durable import (
+    file_sha256,
+    folder_names,
+    is_file,
+    make_folder,
+    refuse_links,
+    write_durably,
+)
+from migrate.storage.folder_lock import SPILL
+from migrate.storage.journal_file import JournalFile
+from migrate.storage.journal_lines import JOURNAL, JOURNAL_FORMAT
+from migrate.storage.limited_read import read_bounded
 
 PLAN = "plan.json"
 QUARANTINE = "quarantine.jsonl"

@@ -3,17 +3,17 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from migrate.adapters.bounded import read_bounded
-from migrate.adapters.disk import disk
-from migrate.adapters.durable import folder_names, is_file
 from migrate.adapters.snapshot_columns import ROW_GROUP_ROWS
 from migrate.adapters.snapshot_parquet import SnapshotRows, read_part, repair_remedy
-from migrate.core.journal_lines import JOURNAL
 from migrate.core.manifest import SnapshotManifest, decode_manifest
 from migrate.errors import UsageError
 from migrate.model.hmac_key import SealKey
 from migrate.model.pages import take_rows
 from migrate.model.sealed_json import damaged
+from migrate.storage.disk import disk
+from migrate.storage.durable import folder_names, is_file
+from migrate.storage.journal_lines import JOURNAL
+from migrate.storage.limited_read import read_bounded
 
 MANIFEST = "manifest.json"
 PARTS = "parts"

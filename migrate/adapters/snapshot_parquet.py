@@ -9,14 +9,6 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from migrate.adapters.disk import disk
-from migrate.adapters.durable import durable_file, hash_open_file, local_io
-from migrate.adapters.parquet_guard import (
-    GROUP_BYTES_MAX,
-    ParquetShape,
-    arrow_damage,
-    open_parquet,
-)
 from migrate.adapters.snapshot_columns import (
     ROW_GROUP_ROWS,
     RowGroup,
@@ -28,6 +20,14 @@ from migrate.core.manifest import PartRecord
 from migrate.errors import PreconditionError
 from migrate.model.records import Page, VectorKind, VectorSpec
 from migrate.model.sealed_json import damaged
+from migrate.storage.disk import disk
+from migrate.storage.durable import durable_file, hash_open_file, local_io
+from migrate.storage.parquet_guard import (
+    GROUP_BYTES_MAX,
+    ParquetShape,
+    arrow_damage,
+    open_parquet,
+)
 
 # Below what a reader accepts, because Parquet adds lengths and levels to the values.
 _WRITTEN_GROUP_BYTES_MAX = GROUP_BYTES_MAX // 8 * 7

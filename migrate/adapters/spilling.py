@@ -9,8 +9,8 @@ from typing import Any, Self
 import duckdb
 import pyarrow as pa
 
-from migrate.adapters.durable import make_folder, remove_folder
 from migrate.errors import LocalStorageError
+from migrate.storage.durable import make_folder, remove_folder
 
 MEMORY_MB = 60  # beyond it duckdb spills; at a million rows 200 took 100 MB more and no less time
 _FETCH_ROWS = 10_000

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from migrate.adapters.disk import disk
 from migrate.errors import BudgetExhaustedError
 from migrate.ports import Clock
+from migrate.storage.disk import disk
 
 STOP_FILE = "STOP"
 

@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from migrate.adapters.disk import disk
-from migrate.adapters.durable import durable_file, file_sha256, hash_open_file, is_file, local_io
-from migrate.adapters.parquet_guard import ParquetShape, arrow_damage, open_parquet
 from migrate.adapters.snapshot_parquet import abandon_writer
 from migrate.core.run_plan import TargetsFile
 from migrate.model.digest import DIGEST_BYTES
 from migrate.model.sealed_json import damaged
+from migrate.storage.disk import disk
+from migrate.storage.durable import durable_file, file_sha256, hash_open_file, is_file, local_io
+from migrate.storage.parquet_guard import ParquetShape, arrow_damage, open_parquet
 
 TARGETS_FORMAT = 1
 # About 6 MB of them decoded: few enough to hold, enough for one statement of a database.

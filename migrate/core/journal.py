@@ -1,17 +1,17 @@
 """What a journal says: entry kinds, the chain that ties them, and the state they fold to.
 
 The journal only grows. State is `fold_run(entries)` and is never stored anywhere else.
-Pure: reading and appending lines is `adapters/journal_file.py`.
+Pure: reading and appending lines is `storage/journal_file.py`.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from migrate.core.journal_lines import Entry, check_format
 from migrate.core.pending import PendingRows, UploadSizes
 from migrate.core.refusals import Refusals, RefusedVector
 from migrate.model.records import VectorId
+from migrate.storage.journal_lines import Entry, check_format
 
 FULL, REPAIR, RETRY = "full", "repair", "retry"  # kinds of rounds
 

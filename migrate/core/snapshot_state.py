@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from migrate.core.journal_lines import Entry, check_format
 from migrate.core.manifest import PartRecord
 from migrate.model.records import PointId, VectorKind, VectorSpec
+from migrate.storage.journal_lines import Entry, check_format
 
 OPENED = (
     "snapshot_opened"  # format, fingerprint, collection, starts, points, count_start, started_at

@@ -4,7 +4,6 @@ A stage that reads a file checks it as well. That may be after writes have begun
 before them, so that a damaged file leaves the target as it is.
 """
 
-from migrate.adapters.durable import file_sha256, is_file
 from migrate.adapters.run_folder import RunFolder
 from migrate.adapters.snapshot_folder import part_path
 from migrate.adapters.snapshot_parquet import repair_remedy
@@ -12,6 +11,7 @@ from migrate.core.journal import RoundState, Store
 from migrate.core.manifest import PartRecord
 from migrate.core.pending import RowRange
 from migrate.model.sealed_json import damaged
+from migrate.storage.durable import file_sha256, is_file
 
 
 def check_parts(run: RunFolder, round_: RoundState | None) -> None:

@@ -9,17 +9,17 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrate.adapters.bounded import read_bounded
-from migrate.adapters.durable import folder_names, is_file
-from migrate.adapters.id_files import read_checked_ids, read_ids
-from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.listed_ids import ID_COLUMNS
 from migrate.adapters.run_folder import RECONCILE, REPORT_BYTES_MAX, RunFolder
-from migrate.core.journal_lines import JOURNAL, Entry
 from migrate.core.next_step import REPAIRED
 from migrate.errors import PreconditionError
 from migrate.model.canonical import decode_json
 from migrate.model.sealed_json import damaged, unseal_json
+from migrate.storage.durable import folder_names, is_file
+from migrate.storage.id_files import read_checked_ids, read_ids
+from migrate.storage.journal_file import JournalFile
+from migrate.storage.journal_lines import JOURNAL, Entry
+from migrate.storage.limited_read import read_bounded
 
 REPORT = "report.json"
 REPORT_FORMAT = 2

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NoReturn
 
-from migrate.adapters.durable import file_sha256, is_file
 from migrate.adapters.file_table import FileTable
 from migrate.adapters.in_flight import in_order
 from migrate.adapters.listed_ids import ID_COLUMNS, ListedIds
@@ -27,7 +26,6 @@ from migrate.adapters.pre_image_files import (
 )
 from migrate.adapters.run_folder import PRE_IMAGES, RunFolder
 from migrate.core.journal import Kind
-from migrate.core.journal_lines import Entry
 from migrate.core.request_counts import fetch_requests
 from migrate.errors import IndeterminateError, PreconditionError
 from migrate.mapping.kv_entries import key_prefix
@@ -39,6 +37,8 @@ from migrate.ports import Clock, KvTarget, Progress, VectorTarget
 from migrate.stages.listing import list_keys, list_vectors
 from migrate.stages.run_files import open_files
 from migrate.stages.settle import spread
+from migrate.storage.durable import file_sha256, is_file
+from migrate.storage.journal_lines import Entry
 
 PART_VECTORS = 20_000
 FETCH_ATTEMPTS_MAX = 5  # a listed id may be missing from one read and there in the next

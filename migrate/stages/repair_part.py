@@ -7,15 +7,6 @@ that differs in a bit is not the one that was sealed, whatever the reason.
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from migrate.adapters.disk import disk
-from migrate.adapters.durable import (
-    file_sha256,
-    is_file,
-    local_io,
-    make_folder,
-    refuse_links,
-    remove_folder,
-)
 from migrate.adapters.snapshot_folder import PARTS, Snapshot, part_path
 from migrate.adapters.snapshot_parquet import write_part
 from migrate.core.manifest import PartRecord
@@ -24,6 +15,15 @@ from migrate.model.digest import digest_points
 from migrate.model.records import Page, PointId
 from migrate.ports import PointSource, Progress
 from migrate.stages.walk import walk_points
+from migrate.storage.disk import disk
+from migrate.storage.durable import (
+    file_sha256,
+    is_file,
+    local_io,
+    make_folder,
+    refuse_links,
+    remove_folder,
+)
 
 REPAIR = ".repair"  # below the snapshot; always safe to delete
 

@@ -8,11 +8,8 @@ the round is checked here, before its first write.
 
 from dataclasses import dataclass
 
-from migrate.adapters.durable import file_sha256
-from migrate.adapters.id_files import read_checked_ids, write_ids
 from migrate.adapters.run_folder import RECONCILE, RunFolder
 from migrate.core.journal import FULL, REPAIR, RETRY, Kind
-from migrate.core.journal_lines import Entry
 from migrate.model.records import VectorId
 from migrate.stages.checked_files import check_parts
 from migrate.stages.drift_report import (
@@ -24,6 +21,9 @@ from migrate.stages.drift_report import (
     read_report_ids,
 )
 from migrate.stages.refused import keys_of_rows
+from migrate.storage.durable import file_sha256
+from migrate.storage.id_files import read_checked_ids, write_ids
+from migrate.storage.journal_lines import Entry
 
 
 @dataclass(frozen=True, slots=True)

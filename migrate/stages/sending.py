@@ -18,7 +18,6 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from migrate.adapters.run_folder import RunFolder
 from migrate.adapters.stop_signs import StopSigns
 from migrate.core.journal import BatchRecord, Kind, Store
-from migrate.core.journal_lines import Entry
 from migrate.core.pending import RowRange, UploadSizes, share_out
 from migrate.core.refusals import (
     SUSPECTS_MAX,
@@ -36,6 +35,7 @@ from migrate.model.sealed_json import damaged
 from migrate.ports import Progress
 from migrate.stages.refusal_errors import too_many_refused, unexplained_refusals
 from migrate.stages.uploading import UploadWorker
+from migrate.storage.journal_lines import Entry
 
 
 class Sender:

@@ -12,18 +12,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from migrate.adapters.disk import disk
-from migrate.adapters.durable import (
-    file_sha256,
-    folder_names,
-    is_file,
-    make_folder,
-    refuse_links,
-    remove_file,
-    remove_folder,
-    write_durably,
-)
-from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.snapshot_folder import (
     MANIFEST,
     PARTS,
@@ -33,7 +21,6 @@ from migrate.adapters.snapshot_folder import (
     unsealed_folders,
 )
 from migrate.core.agreement import Reading
-from migrate.core.journal_lines import JOURNAL, JOURNAL_FORMAT
 from migrate.core.manifest import PartRecord, SnapshotManifest, encode_manifest
 from migrate.core.snapshot_state import (
     OPENED,
@@ -68,6 +55,19 @@ from migrate.stages.reading import (
     check_unreadable,
 )
 from migrate.stages.walk import walk_ids
+from migrate.storage.disk import disk
+from migrate.storage.durable import (
+    file_sha256,
+    folder_names,
+    is_file,
+    make_folder,
+    refuse_links,
+    remove_file,
+    remove_folder,
+    write_durably,
+)
+from migrate.storage.journal_file import JournalFile
+from migrate.storage.journal_lines import JOURNAL, JOURNAL_FORMAT
 
 READINGS_MAX = 4  # second readings before a moving source is given up
 LISTED_IDS_MAX = 20

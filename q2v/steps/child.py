@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from migrate.adapters.bounded import read_bounded
-from migrate.adapters.durable import is_file, write_durably
 from migrate.ports import Clock
+from migrate.storage.durable import is_file, write_durably
+from migrate.storage.limited_read import read_bounded
 from q2v.declaration import Setting
 from q2v.secret import SecretPlace, load_secret
 from q2v.settings import SETTINGS, Settings

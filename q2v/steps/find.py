@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from migrate.adapters.disk import disk
-from migrate.adapters.durable import folder_names, is_file
 from migrate.adapters.run_folder import PLAN, RunFolder, run_folders
 from migrate.adapters.snapshot_folder import RUNS, Snapshot, sealed_folders
 from migrate.errors import UsageError
 from migrate.model.hmac_key import SealKey
+from migrate.storage.disk import disk
+from migrate.storage.durable import folder_names, is_file
 
 
 def find_snapshot(folder: Path, named: Path | None, key: SealKey | None) -> Snapshot:

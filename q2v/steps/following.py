@@ -8,12 +8,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from migrate.adapters.bounded import read_json_object
-from migrate.adapters.durable import file_sha256, folder_names, is_file
-from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.run_folder import RECONCILE, REPORT_BYTES_MAX, RunFolder, run_folders
 from migrate.adapters.snapshot_folder import RUNS, Snapshot, sealed_folders, unsealed_folders
-from migrate.core.journal_lines import JOURNAL
 from migrate.core.next_step import (
     Finding,
     Position,
@@ -26,6 +22,10 @@ from migrate.core.next_step import (
 from migrate.errors import MigrationError
 from migrate.model.hmac_key import SealKey
 from migrate.stages.drift_report import REPORT
+from migrate.storage.durable import file_sha256, folder_names, is_file
+from migrate.storage.journal_file import JournalFile
+from migrate.storage.journal_lines import JOURNAL
+from migrate.storage.limited_read import read_json_object
 from q2v import wiring
 from q2v.invocation import DEFAULT_FOLDER, current_invocation
 from q2v.reads import READS

@@ -10,15 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from migrate.adapters.durable import (
-    folder_names,
-    is_file,
-    make_folder,
-    remove_folder,
-    write_durably,
-)
-from migrate.adapters.folder_lock import FolderLock
-from migrate.adapters.id_files import read_ids
 from migrate.adapters.run_folder import RunFolder, run_folders
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.target_shape import choose_values
@@ -27,6 +18,15 @@ from migrate.mapping.payload import encode_kv_key
 from migrate.ports import Progress
 from migrate.stages.mapped import MappedRows
 from migrate.stages.snapshot import SnapshotOptions, SnapshotReport, take_snapshot
+from migrate.storage.durable import (
+    folder_names,
+    is_file,
+    make_folder,
+    remove_folder,
+    write_durably,
+)
+from migrate.storage.folder_lock import FolderLock
+from migrate.storage.id_files import read_ids
 from q2v import wiring
 from q2v.failures import is_crash_log
 from q2v.render import format_bytes, format_count

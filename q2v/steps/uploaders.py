@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from migrate.adapters.folder_lock import BUDGET_FOLDER
 from migrate.adapters.request_budget import RequestBudget
 from migrate.adapters.run_folder import PLAN, RunFolder, read_plan
 from migrate.adapters.snapshot_folder import Snapshot
@@ -19,6 +18,7 @@ from migrate.model.hmac_key import SealKey
 from migrate.model.records import Accepted
 from migrate.ports import Progress
 from migrate.stages.uploading import Uploader
+from migrate.storage.folder_lock import BUDGET_FOLDER
 from q2v import wiring
 from q2v.secret import load_secret
 from q2v.settings import Settings

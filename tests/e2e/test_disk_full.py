@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from migrate.adapters.folder_lock import BUDGET_FOLDER
+from migrate.storage.folder_lock import BUDGET_FOLDER
 from tests.e2e.ledger import acknowledged_uploads
 from tests.e2e.target_reader import TargetContent, read_target
 from tests.e2e.workbench import DIMENSIONS, INDEX, Result, Workbench, points, workbench

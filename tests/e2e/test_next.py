@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from migrate.adapters.folder_lock import FolderLock
 from migrate.adapters.run_folder import RunFolder
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.journal import Kind
 from migrate.errors import ExitCode
+from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
 from reconcile.attempt_folder import open_attempt
 from tests.e2e.workbench import DIMENSIONS, INDEX, Workbench, points, workbench

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from migrate.core.journal_lines import CHAIN_START, encode_line
 from migrate.model.sealed_json import seal_json
+from migrate.storage.journal_lines import CHAIN_START, encode_line
 from tests.e2e.workbench import Workbench, points, workbench
 
 pytestmark = pytest.mark.fault("X09")

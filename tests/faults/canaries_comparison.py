@@ -42,7 +42,7 @@ OF_COMPARISON = (
     Canary(
         name="id-file-believed",
         effect="an edited id file makes a repair write other vectors, with exit 0",
-        file="migrate/adapters/id_files.py",
+        file="migrate/storage/id_files.py",
         old=code(1, "if found != sha256:"),
         new=code(1, "if not found:"),
         test="tests/e2e/test_drift_and_way_back.py"

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from typing_extensions import override
 
-from migrate.adapters.disk import Disk
+from migrate.storage.disk import Disk
 from tests.faults.steps import NO_SPACE, TORN, Fault, Kind, Steps
 
 

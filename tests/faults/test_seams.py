@@ -24,7 +24,7 @@ MODULES = {
 # Who may, and why.
 ALLOWED = {
     "files": {
-        "migrate/adapters/disk.py": "the seam",
+        "migrate/storage/disk.py": "the seam",
         "migrate/adapters/qdrant_edge_source.py": "reads what the engine wrote into a copy",
         "migrate/adapters/qdrant_folder.py": "looks at the store of another program",
         "migrate/adapters/qdrant_store_copy.py": "copies the store of another program",
@@ -46,7 +46,7 @@ ALLOWED = {
         "migrate/adapters/http_wire.py": "the seam of the target, given to all above it",
         "migrate/adapters/http.py": "names the library's errors",
         "migrate/adapters/http_faults.py": "names the library's errors",
-        "migrate/adapters/folder_lock.py": "the name of this host, for the lock's holder",
+        "migrate/storage/folder_lock.py": "the name of this host, for the lock's holder",
     },
 }
 SOURCE_ADAPTERS = "migrate/adapters/qdrant_"  # the source's own clients, one shell each

@@ -15,8 +15,6 @@ import httpx
 import numpy as np
 from typing_extensions import override
 
-from migrate.adapters.disk import use_disk
-from migrate.adapters.folder_lock import BUDGET_FOLDER, FolderLock
 from migrate.adapters.http import CloudflareHttp
 from migrate.adapters.kv_target import WorkersKvTarget
 from migrate.adapters.request_budget import RequestBudget
@@ -24,6 +22,8 @@ from migrate.adapters.vectorize_target import VectorizeTarget
 from migrate.core.base_url import parse_base_url
 from migrate.model.canonical import decode_json
 from migrate.stages.snapshot import SnapshotOptions, SnapshotReport, take_snapshot
+from migrate.storage.disk import use_disk
+from migrate.storage.folder_lock import BUDGET_FOLDER, FolderLock
 from q2v import wiring
 from q2v.loading import load_settings
 from q2v.settings import Settings

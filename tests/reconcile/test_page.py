@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typing_extensions import override
 
-from migrate.adapters.id_files import encode_id, write_ids
+from migrate.storage.id_files import encode_id, write_ids
 from reconcile.report import ReconcileReport, render_page
 from reconcile.sampling import Coverage
 from reconcile.scan_metadata import IndexFinding

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from migrate.core.journal_lines import CHAIN_START, encode_line
 from migrate.errors import ArtefactDamagedError, ExitCode, ForeignStateError
 from migrate.model.records import Vector, VectorId
+from migrate.storage.journal_lines import CHAIN_START, encode_line
 from reconcile import scan_vectors
 from reconcile.attempt import IDLE_S_MAX
 from tests.reconcile.bench import RECONCILE_RULES, Bench, moved_bench

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from typing_extensions import override
 
 from migrate.adapters.clock import SystemClock
-from migrate.adapters.disk import Disk, use_disk
 from migrate.adapters.request_budget import FILE_BYTES_MAX, RequestBudget
 from migrate.core.request_window import FORMAT_LINE
 from migrate.errors import BudgetExhaustedError, ForeignStateError, UsageError
+from migrate.storage.disk import Disk, use_disk
 from tests.clock import VirtualClock
 from tests.migrate.adapters.clients import Talker
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from migrate.adapters.durable import write_durably
-from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.run_folder import (
     RunFolder,
     create_run,
@@ -17,13 +15,15 @@ from migrate.adapters.run_folder import (
     run_folders,
 )
 from migrate.adapters.snapshot_folder import Snapshot, sealed_folders, unsealed_folders
-from migrate.core.journal_lines import JOURNAL_FORMAT
 from migrate.core.quarantine import QuarantinedPoint, encode_quarantine
 from migrate.core.run_plan import RunPlan, encode_plan
 from migrate.errors import ArtefactDamagedError, ForeignStateError, MigrationError, UsageError
 from migrate.mapping.payload import Quarantined, Reason
 from migrate.model.records import PointId
 from migrate.stages.snapshot import SnapshotOptions, take_snapshot
+from migrate.storage.durable import write_durably
+from migrate.storage.journal_file import JournalFile
+from migrate.storage.journal_lines import JOURNAL_FORMAT
 from tests.clock import VirtualClock
 from tests.migrate.model.records import PLAN
 from tests.servers.memory_source import MemorySource, chunk_payloads

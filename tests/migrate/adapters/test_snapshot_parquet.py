@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrate.adapters.durable import file_sha256
 from migrate.adapters.snapshot_columns import ROW_GROUP_ROWS
 from migrate.adapters.snapshot_parquet import read_part, write_part
 from migrate.core.manifest import PartRecord
@@ -29,7 +28,8 @@ from migrate.model.records import (
     SparseColumn,
     VectorSpec,
 )
-from tests.migrate.adapters.full_disk import file_size_max
+from migrate.storage.durable import file_sha256
+from tests.migrate.storage.full_disk import file_size_max
 from tests.strategies import SPECS, pages
 
 ROWS = 2 * ROW_GROUP_ROWS + 345

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrate.adapters import target_table
-from migrate.adapters.durable import file_sha256
 from migrate.adapters.target_table import (
     TARGETS_SCHEMA,
     Selection,
@@ -21,6 +20,7 @@ from migrate.adapters.target_table import (
 )
 from migrate.core.run_plan import TargetsFile
 from migrate.errors import ArtefactDamagedError
+from migrate.storage.durable import file_sha256
 
 COLUMNS = TARGETS_SCHEMA.names
 FILE = pa.array(["f", None, "🙂", "a\x00b"], pa.string())

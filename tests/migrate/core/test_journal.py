@@ -7,7 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrate.core.journal import BatchRecord, Kind, RunState, Store, fold_run
-from migrate.core.journal_lines import (
+from migrate.core.pending import RowRange
+from migrate.core.refusals import Refusals
+from migrate.errors import ForeignStateError
+from migrate.model.canonical import encode_canonical_json
+from migrate.storage.journal_lines import (
     CHAIN_START,
     JOURNAL_FORMAT,
     Entry,
@@ -15,10 +19,6 @@ from migrate.core.journal_lines import (
     decode_line,
     encode_line,
 )
-from migrate.core.pending import RowRange
-from migrate.core.refusals import Refusals
-from migrate.errors import ForeignStateError
-from migrate.model.canonical import encode_canonical_json
 from tests.strategies import json_objects
 
 OPENED: Entry = {

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.journal_lines import JOURNAL_FORMAT, Entry
 from migrate.core.manifest import PartRecord
 from migrate.core.snapshot_state import Range, fold_snapshot, part_rows
 from migrate.errors import ForeignStateError
 from migrate.model.records import PointId, VectorKind, VectorSpec
+from migrate.storage.journal_lines import JOURNAL_FORMAT, Entry
 from tests.strategies import point_ids
 
 PART = PartRecord(ordinal=0, rows=2, bytes=10, sha256="a" * 64, first_id="1", last_id="2")

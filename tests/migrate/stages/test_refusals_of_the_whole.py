@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.api_codes import CODES, Concern
-from migrate.core.journal_lines import Entry
 from migrate.core.refusals import SUSPECTS_MAX
 from migrate.errors import QuarantineExceededError, TargetRefusedError
 from migrate.model.records import VectorId
+from migrate.storage.journal_lines import Entry
 from tests.faults.kept_databases import kept_databases
 from tests.migrate.stages.test_refused_uploads import (
     IDS,

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrate.adapters.snapshot_folder import Snapshot
-from migrate.core.journal_lines import Entry
 from migrate.core.refusals import OTHER_CODES
 from migrate.errors import ExitCode, QuarantineExceededError, TargetRefusedError
 from migrate.model.records import Vector, VectorId
+from migrate.storage.journal_lines import Entry
 from tests.migrate.stages.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
 from tests.servers.refusing_target import KilledError, MemoryKv, MemoryVectors
 

@@ -7,11 +7,9 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.run_folder import RunFolder, create_run, new_run_id
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.stop_signs import StopSigns
-from migrate.core.journal_lines import Entry
 from migrate.mapping.values import ValueRules
 from migrate.model.records import VectorId
 from migrate.stages.kv_index import write_kv_index
@@ -21,6 +19,8 @@ from migrate.stages.settle import SettleRules
 from migrate.stages.snapshot import SnapshotOptions, take_snapshot
 from migrate.stages.upload import upload_vectors
 from migrate.stages.uploading import Uploader
+from migrate.storage.journal_file import JournalFile
+from migrate.storage.journal_lines import Entry
 from reconcile.reading import ReconcileRules
 from reconcile.report import ReconcileReport
 from reconcile.rollback import roll_back

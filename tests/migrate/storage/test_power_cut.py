@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from migrate.adapters.disk import use_disk
-from migrate.adapters.durable import make_folder, write_durably
-from migrate.adapters.journal_file import JournalFile
+from migrate.storage.disk import use_disk
+from migrate.storage.durable import make_folder, write_durably
+from migrate.storage.journal_file import JournalFile
 from tests.faults.faulty_disk import FaultyDisk
 from tests.faults.steps import Steps
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from migrate.adapters.clock import SystemClock
-from migrate.adapters.durable import (
+from migrate.errors import ExitCode, LocalStorageError, RunLockedError
+from migrate.storage.durable import (
     durable_file,
     file_sha256,
     local_io,
@@ -20,9 +21,8 @@ from migrate.adapters.durable import (
     open_new,
     write_durably,
 )
-from migrate.adapters.folder_lock import FolderLock
-from migrate.errors import ExitCode, LocalStorageError, RunLockedError
-from tests.migrate.adapters.full_disk import file_size_max
+from migrate.storage.folder_lock import FolderLock
+from tests.migrate.storage.full_disk import file_size_max
 
 HOLDER = Path(__file__).with_name("lock_holder.py")
 ROOT = Path(__file__).parents[3]

@@ -3,11 +3,11 @@
 import io
 from pathlib import Path
 
-from migrate.adapters.bounded import read_bounded
-from migrate.adapters.disk import disk
-from migrate.adapters.durable import is_file, local_io
-from migrate.core.journal_lines import CHAIN_START, Chain, Entry, decode_line, encode_line
 from migrate.errors import ArtefactDamagedError
+from migrate.storage.disk import disk
+from migrate.storage.durable import is_file, local_io
+from migrate.storage.journal_lines import CHAIN_START, Chain, Entry, decode_line, encode_line
+from migrate.storage.limited_read import read_bounded
 
 # Four lines of about 200 B per upload: a million uploads, which are 2.5 billion vectors.
 JOURNAL_BYTES_MAX = 1024 * 1024 * 1024

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from migrate.adapters.journal_file import JournalFile
-from migrate.core.journal_lines import Entry
 from migrate.errors import ArtefactDamagedError, ExitCode, LocalStorageError
-from tests.migrate.adapters.full_disk import file_size_max
+from migrate.storage.journal_file import JournalFile
+from migrate.storage.journal_lines import Entry
+from tests.migrate.storage.full_disk import file_size_max
 
 ENTRIES: list[Entry] = [
     {"type": "run_opened", "run_id": "é"},

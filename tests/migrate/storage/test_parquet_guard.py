@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrate.adapters import parquet_guard, pre_image_files, snapshot_parquet
-from migrate.adapters.durable import file_sha256, hash_open_file
+from migrate.adapters import pre_image_files, snapshot_parquet
 from migrate.adapters.pre_image_files import (
     KvPreImage,
     read_existing_ids,
@@ -28,6 +27,8 @@ from migrate.adapters.snapshot_parquet import PartWriter, read_digests, read_par
 from migrate.core.manifest import PartRecord
 from migrate.errors import ArtefactDamagedError, ExitCode, PreconditionError
 from migrate.model.records import KvEntry, VectorId, VectorKind, VectorSpec
+from migrate.storage import parquet_guard
+from migrate.storage.durable import file_sha256, hash_open_file
 from tests.migrate.adapters.test_snapshot_parquet import pieces, whole_page
 from tests.strategies import SPECS
 

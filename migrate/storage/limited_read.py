@@ -3,10 +3,10 @@
 import io
 from pathlib import Path
 
-from migrate.adapters.disk import disk
-from migrate.adapters.durable import local_io
 from migrate.model.canonical import decode_json
 from migrate.model.sealed_json import damaged
+from migrate.storage.disk import disk
+from migrate.storage.durable import local_io
 
 
 def read_bounded(path: Path, *, bytes_max: int) -> bytes:

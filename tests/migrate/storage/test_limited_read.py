@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from migrate.adapters import journal_file
-from migrate.adapters.bounded import read_bounded, read_json_object
-from migrate.adapters.id_files import LINE_CHARACTERS_MAX, read_ids
-from migrate.adapters.journal_file import JournalFile
 from migrate.errors import ArtefactDamagedError, LocalStorageError, UsageError
+from migrate.storage import journal_file
+from migrate.storage.id_files import LINE_CHARACTERS_MAX, read_ids
+from migrate.storage.journal_file import JournalFile
+from migrate.storage.limited_read import read_bounded, read_json_object
 from q2v.config_file import CONFIG_BYTES_MAX, read_config
 
 pytestmark = pytest.mark.fault("X10")

@@ -5,11 +5,11 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from migrate.adapters.bounded import read_bounded
-from migrate.adapters.durable import durable_file, is_file
 from migrate.errors import UsageError
 from migrate.model.canonical import decode_json
 from migrate.model.sealed_json import damaged
+from migrate.storage.durable import durable_file, is_file
+from migrate.storage.limited_read import read_bounded
 
 ID_FILE_BYTES_MAX = 1024 * 1024 * 1024  # 15 million ids of 64 B
 LINE_CHARACTERS_MAX = 1024 * 1024  # a payload's text may be an id, and escapes multiply it

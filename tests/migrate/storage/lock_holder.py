@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from migrate.adapters.folder_lock import FolderLock
 from migrate.errors import RunLockedError
+from migrate.storage.folder_lock import FolderLock
 
 try:
     with FolderLock(Path(sys.argv[1])):

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.adapters.id_files import (
+from migrate.errors import UsageError
+from migrate.storage.id_files import (
     encode_id,
     read_ids,
     read_typed_ids,
     write_ids,
     write_lines,
 )
-from migrate.errors import UsageError
 from reconcile.diff import DriftKind
 from tests.strategies import texts
 

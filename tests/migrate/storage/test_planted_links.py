@@ -8,12 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from migrate.adapters.folder_lock import FolderLock
-from migrate.adapters.journal_file import JournalFile
 from migrate.adapters.run_folder import RunFolder, create_run
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.errors import LocalStorageError, MigrationError
 from migrate.stages.snapshot import SnapshotOptions, SnapshotReport, take_snapshot
+from migrate.storage.folder_lock import FolderLock
+from migrate.storage.journal_file import JournalFile
 from tests.clock import VirtualClock
 from tests.migrate.adapters.test_run_folder import QUARANTINE, plan_of
 from tests.servers.memory_source import MemorySource, SourceFailedError, chunk_payloads

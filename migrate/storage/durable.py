@@ -10,8 +10,8 @@ from typing import BinaryIO
 
 from typing_extensions import Buffer, override
 
-from migrate.adapters.disk import NotRegularError, disk
 from migrate.errors import LocalStorageError
+from migrate.storage.disk import NotRegularError, disk
 
 TEMPORARY_SUFFIX = ".q2v-tmp"  # names that nobody else would choose: they are removed unasked
 _READ_BYTES = 1 << 20

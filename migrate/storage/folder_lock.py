@@ -7,8 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from migrate.adapters.disk import LockedFileError, disk
-from migrate.adapters.durable import (
+from migrate.errors import RunLockedError
+from migrate.storage.disk import LockedFileError, disk
+from migrate.storage.durable import (
     TEMPORARY_SUFFIX,
     folder_names,
     is_file,
@@ -17,8 +18,7 @@ from migrate.adapters.durable import (
     remove_file,
     remove_folder,
 )
-from migrate.core.journal_lines import JOURNAL
-from migrate.errors import RunLockedError
+from migrate.storage.journal_lines import JOURNAL
 
 SPILL = ".spill"  # what did not fit in memory; all of it can be derived again
 BUDGET_FOLDER = ".budget"

@@ -15,8 +15,8 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from migrate.adapters.parquet_pages import read_pages
 from migrate.model.sealed_json import damaged
+from migrate.storage.parquet_pages import read_pages
 
 # The values of one row group, decoded. 1,000 rows of 65,536 float32 values are a quarter of it.
 GROUP_BYTES_MAX = 1024 * 1024 * 1024
