@@ -20,7 +20,6 @@ from pathlib import Path
 import pyarrow as pa
 
 from benchmarks.measure import Demand, Line
-from migrate.adapters.listed_ids import ID_COLUMNS, MEMORY_MB, ListedIds
 from migrate.adapters.target_table import (
     ROW_GROUP_ROWS,
     TARGETS_SCHEMA,
@@ -30,6 +29,7 @@ from migrate.adapters.target_table import (
 )
 from migrate.core.run_plan import TargetsFile
 from migrate.model.records import VectorId
+from migrate.tables.target_ids import ID_COLUMNS, MEMORY_MB, ListedIds
 
 VECTORS = 10_000_000
 ROUNDS = 3

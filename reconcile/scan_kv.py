@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from migrate.adapters.file_table import FileTable
 from migrate.adapters.run_folder import RunFolder
 from migrate.core.request_counts import kv_compare_requests
 from migrate.mapping.kv_entries import encode_counter_entry, key_prefix
@@ -18,6 +17,7 @@ from migrate.model.records import KvEntry
 from migrate.ports import Clock, KvTarget, Progress
 from migrate.stages.kv_index import counter_value, expected_entries
 from migrate.stages.listing import list_keys
+from migrate.tables.files import FileTable
 from reconcile.differences import OF_OTHERS, VALUE, Differences, Named, entry_differences
 from reconcile.naming import NAMED_MAX
 from reconcile.rollback_manifest import read_foreign_keys

@@ -9,7 +9,6 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrate.adapters.listed_ids import ID_COLUMNS
 from migrate.adapters.run_folder import RECONCILE, REPORT_BYTES_MAX, RunFolder
 from migrate.core.next_step import REPAIRED
 from migrate.errors import PreconditionError
@@ -20,6 +19,7 @@ from migrate.storage.id_files import read_checked_ids, read_ids
 from migrate.storage.journal_file import JournalFile
 from migrate.storage.journal_lines import JOURNAL, Entry
 from migrate.storage.limited_read import read_bounded
+from migrate.tables.target_ids import ID_COLUMNS
 
 REPORT = "report.json"
 REPORT_FORMAT = 2

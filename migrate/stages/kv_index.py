@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from migrate.adapters.file_table import FileTable
 from migrate.adapters.run_folder import RunFolder
 from migrate.adapters.stop_signs import StopSigns
 from migrate.core.journal import RETRY, Kind, RoundState, Store
@@ -18,6 +17,7 @@ from migrate.model.sealed_json import damaged
 from migrate.ports import Clock, KvTarget, Progress
 from migrate.stages.refused import former_of_refused, keys_of_refused
 from migrate.stages.run_files import open_files
+from migrate.tables.files import FileTable
 
 BODY_BYTES_MAX = 40_000_000  # as for uploads; the service takes 100 MB
 WRITE_ATTEMPTS_MAX = 6

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NoReturn
 
-from migrate.adapters.file_table import FileTable
 from migrate.adapters.in_flight import in_order
-from migrate.adapters.listed_ids import ID_COLUMNS, ListedIds
 from migrate.adapters.pre_image_files import (
     EXISTING_FILE,
     KV_FILE,
@@ -39,6 +37,8 @@ from migrate.stages.run_files import open_files
 from migrate.stages.settle import spread
 from migrate.storage.durable import file_sha256, is_file
 from migrate.storage.journal_lines import Entry
+from migrate.tables.files import FileTable
+from migrate.tables.target_ids import ID_COLUMNS, ListedIds
 
 PART_VECTORS = 20_000
 FETCH_ATTEMPTS_MAX = 5  # a listed id may be missing from one read and there in the next

@@ -2,8 +2,8 @@
 
 from collections.abc import Set as AbstractSet
 
-from migrate.adapters.file_table import FILE_COLUMNS, FileTable
 from migrate.adapters.run_folder import RunFolder
+from migrate.tables.files import FILE_COLUMNS, FileTable
 
 
 def open_files(run: RunFolder, *, until_round: int | None = None) -> FileTable:

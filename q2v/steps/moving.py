@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from migrate.adapters.id_table import IdTable
 from migrate.adapters.run_folder import RunFolder, create_run, new_run_id
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.stop_signs import StopSigns
@@ -24,6 +23,7 @@ from migrate.stages.metadata_indexes import check_metadata_indexes
 from migrate.stages.pre_images import capture_pre_images
 from migrate.stages.rounds import kept_changes, open_round, void_refusals
 from migrate.stages.upload import upload_vectors
+from migrate.tables.plan_ids import IdTable
 from q2v import wiring
 from q2v.settings import Settings
 from q2v.steps.choosing import choose_run

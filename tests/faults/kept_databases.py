@@ -1,7 +1,7 @@
 """Databases of ids without the 20 CPU ms that each new database takes: thousands are opened here.
 
 Every table still has a database to itself while it lives; only an emptied one is used again. The
-real opening and its spilling are the business of `tests/migrate/adapters/test_spilling.py`.
+real opening and its spilling are the business of `tests/migrate/tables/test_spill.py`.
 """
 
 import atexit
@@ -13,7 +13,7 @@ from unittest import mock
 
 import duckdb
 
-from migrate.adapters import spilling
+from migrate.tables import spill
 
 _EMPTY: list[duckdb.DuckDBPyConnection] = []
 atexit.register(_EMPTY.clear)  # the library complains of those that outlive the interpreter
@@ -46,5 +46,5 @@ def _open(spill: Path, memory_mb: int) -> duckdb.DuckDBPyConnection:
 @contextmanager
 def kept_databases() -> Iterator[None]:
     """Inside, tables of ids come from here."""
-    with mock.patch.object(spilling, "open_database", _open):
+    with mock.patch.object(spill, "open_database", _open):
         yield

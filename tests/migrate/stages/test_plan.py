@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrate.adapters.id_table import FileGap, IdTable
 from migrate.adapters.snapshot_folder import Snapshot
 from migrate.errors import ExitCode, PreconditionError, QuarantineExceededError
 from migrate.mapping.payload import MappingRules, Reason
@@ -23,6 +22,7 @@ from migrate.stages import plan, snapshot
 from migrate.stages.mapped import read_mapped
 from migrate.stages.plan import PlanFindings, make_plan
 from migrate.stages.snapshot import take_snapshot
+from migrate.tables.plan_ids import FileGap, IdTable
 from tests.clock import VirtualClock
 from tests.servers.memory_source import MemorySource, chunk_payloads, page_of
 from tests.silence import Silence

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrate.adapters.file_table import FileVectors
-from migrate.adapters.id_table import Collision, FileGap, IdTable
 from migrate.model.records import VectorId
+from migrate.tables.files import FileVectors
+from migrate.tables.plan_ids import Collision, FileGap, IdTable
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def test_a_file_of_fifty_thousand_chunks(tmp_path: Path) -> None:
 def test_what_is_left_comes_out_in_row_order(source: list[Row], export_rows: int) -> None:
     gone = {one.row for one in collisions(source) if not one.stays}
     with table_of(source) as table, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("migrate.adapters.id_table._EXPORT_ROWS", export_rows)
+        patch.setattr("migrate.tables.plan_ids._EXPORT_ROWS", export_rows)
         table.remove_collisions()
         found = [row for some in table.targets() for row in some.to_pylist()]
 

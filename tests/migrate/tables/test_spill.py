@@ -7,11 +7,11 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from migrate.adapters.id_table import IdTable
-from migrate.adapters.listed_ids import ID_COLUMNS, ListedIds
-from migrate.adapters.spilling import open_database
 from migrate.errors import LocalStorageError
 from migrate.model.records import VectorId
+from migrate.tables.plan_ids import IdTable
+from migrate.tables.spill import open_database
+from migrate.tables.target_ids import ID_COLUMNS, ListedIds
 
 
 @pytest.mark.fault("G04")
@@ -27,7 +27,7 @@ def test_no_room_to_spill_is_a_failure_of_the_disk(
         database.execute("SET max_temp_directory_size = '1MB'")
         return database
 
-    monkeypatch.setattr("migrate.adapters.spilling.open_database", open_small)
+    monkeypatch.setattr("migrate.tables.spill.open_database", open_small)
     with pytest.raises(LocalStorageError) as raised, IdTable(tmp_path / "spill") as table:
         _fill(table, vectors=1_000_000)
 

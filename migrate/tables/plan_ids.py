@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from migrate.adapters.file_table import FILE_COUNT, FILES, FileVectors, group_files
-from migrate.adapters.spilling import MEMORY_MB, SpillingDatabase
 from migrate.model.records import VectorId
+from migrate.tables.files import FILE_COUNT, FILES, FileVectors, group_files
+from migrate.tables.spill import MEMORY_MB, SpillingDatabase
 
 _EXPORT_ROWS = 50_000
 _SCHEMA = pa.schema(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from migrate.adapters.spilling import SpillingDatabase
 from migrate.model.records import VectorId
+from migrate.tables.spill import SpillingDatabase
 
 ID_COLUMNS = ("row", "vector_id")
 _SCHEMA = pa.schema([("row", pa.int64()), ("vector_id", pa.string())])

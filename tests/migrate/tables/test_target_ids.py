@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrate.adapters.listed_ids import ID_COLUMNS, ListedIds
 from migrate.model.records import VectorId
-from tests.migrate.adapters.test_id_table import IDS
+from migrate.tables.target_ids import ID_COLUMNS, ListedIds
+from tests.migrate.tables.test_plan_ids import IDS
 
 OURS = st.lists(st.sampled_from(IDS), unique=True)
 PAGES = st.lists(st.lists(st.sampled_from(IDS), max_size=3), max_size=5)
@@ -39,7 +39,7 @@ def test_what_is_listed_and_what_is_not(
         ListedIds(Path(folder, "spill")) as listed,
         pytest.MonkeyPatch.context() as patch,
     ):
-        patch.setattr("migrate.adapters.listed_ids._INSERT_IDS", insert_ids)
+        patch.setattr("migrate.tables.target_ids._INSERT_IDS", insert_ids)
         listed.replace([[VectorId("of a former walk")]])
 
         assert listed.replace(pages) == len(listing)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from migrate.adapters.spilling import SpillingDatabase
 from migrate.model.records import KvEntry, VectorId
+from migrate.tables.spill import SpillingDatabase
 
 FILE_COLUMNS = ("vector_id", "file", "position")
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrate.adapters.file_table import FILE_COLUMNS, FileTable
 from migrate.model.records import KvEntry
-from tests.migrate.adapters.test_id_table import FILES, Row, by_file, files, rows
+from migrate.tables.files import FILE_COLUMNS, FileTable
+from tests.migrate.tables.test_plan_ids import FILES, Row, by_file, files, rows
 
 
 def batch_of(source: list[Row]) -> pa.RecordBatch:
