@@ -15,8 +15,6 @@ from migrate.adapters.http_errors import AnswerErrors
 from migrate.adapters.http_faults import FAULTS, Fault, is_untrusted, speaks_no_tls
 from migrate.adapters.http_wire import ANSWER_BYTES_MAX, HttpLimits, HttpWire
 from migrate.adapters.request_budget import RequestBudget
-from migrate.adapters.trust import distrust_remedy
-from migrate.core.answer_words import is_page, words_of
 from migrate.core.api_request import (
     Answer,
     ApiRequest,
@@ -53,6 +51,8 @@ from migrate.errors import (
 )
 from migrate.model.stamps import parse_http_date
 from migrate.ports import Clock, Progress
+from migrate.transport.answer_words import is_page, words_of
+from migrate.transport.trust import distrust_remedy
 
 T = TypeVar("T")
 

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from migrate.adapters.http_attempts import AgainError
-from migrate.core.answer_words import words_of
 from migrate.core.api_request import Operation, refusal_sentence
-from migrate.core.masking import mask_secrets, printable
 from migrate.core.retry import (
     AccessDenied,
     Blocked,
@@ -23,6 +21,8 @@ from migrate.errors import (
     RemoteUnavailableError,
 )
 from migrate.model.limits import RETRY_AFTER_S_MAX
+from migrate.transport.answer_words import words_of
+from migrate.transport.masking import mask_secrets, printable
 
 SHOWN_CHARACTERS_MAX = 200  # of a server's text
 REASON_CHARACTERS_MAX = 2 * SHOWN_CHARACTERS_MAX  # ours, with a sentence of the server in it

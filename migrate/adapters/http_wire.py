@@ -6,11 +6,11 @@ from pathlib import Path
 
 import httpx
 
-from migrate.adapters.deadline_transport import Deadline, DeadlineTransport, Line
 from migrate.core.api_request import ApiRequest
 from migrate.core.base_url import BaseUrl
 from migrate.model.limits import PIECE_BYTES
 from migrate.ports import Clock
+from migrate.transport.deadline import Deadline, DeadlineTransport, Line
 
 ANSWER_BYTES_MAX = 64 * 1024 * 1024  # FAULTS N10; the largest honest answer is a few MB
 

@@ -7,8 +7,8 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
-from migrate.adapters.deadline_transport import Line
 from migrate.errors import UsageError
+from migrate.transport.deadline import Line
 
 HOST_SHOWN_MAX = 100
 REST_PORT = 6333

@@ -8,8 +8,8 @@ import re
 from contextlib import suppress
 
 from migrate.adapters.qdrant_retry import quote
-from migrate.core.answer_words import words_of
 from migrate.model.canonical import decode_json
+from migrate.transport.answer_words import words_of
 
 EDGE_BYTES = 4096  # of a large answer: what stands around its result
 FORM = ("result", "status", "time")

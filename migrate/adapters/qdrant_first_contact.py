@@ -4,12 +4,12 @@ A wrong scheme or port cannot heal, so it is not tried again and again. What can
 server that is away stays a failure that may pass.
 """
 
-from migrate.adapters.deadline_transport import find_proxy
 from migrate.adapters.qdrant_address import ServerAddress
 from migrate.adapters.qdrant_port import Found, Spoken, look_at_port
 from migrate.adapters.qdrant_retry import PassingFailure
 from migrate.adapters.qdrant_server_source import ServerOptions
 from migrate.errors import RemoteUnavailableError, UsageError
+from migrate.transport.deadline import find_proxy
 
 LOOK_FROM_FAILURE = 2  # one failure is an accident; a time-out is looked into at once
 LOOKS_MAX = 3

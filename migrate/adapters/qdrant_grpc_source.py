@@ -28,10 +28,10 @@ from migrate.adapters.qdrant_retry import (
     read_retry_after,
 )
 from migrate.adapters.qdrant_server_source import ServerOptions, ServerSource
-from migrate.adapters.trust import distrust_remedy, read_authorities
 from migrate.errors import AccessError, PreconditionError, UnreadablePointError
 from migrate.model.records import Page, PointId, VectorSpec
 from migrate.ports import Clock
+from migrate.transport.trust import distrust_remedy, read_authorities
 
 if TYPE_CHECKING:
     from migrate.adapters.qdrant_rest_look import RestLook

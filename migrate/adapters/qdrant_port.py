@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from migrate.adapters.deadline_transport import Line
-from migrate.adapters.trust import trusting_context
-from migrate.core.masking import printable
+from migrate.transport.deadline import Line
+from migrate.transport.masking import printable
+from migrate.transport.trust import trusting_context
 
 ANSWER_S = 3.0  # for each question; a server that is slower than that is silent here
 ANSWER_BYTES = 256

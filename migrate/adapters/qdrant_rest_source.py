@@ -7,7 +7,6 @@ from urllib.parse import quote as quote_path
 import httpx
 import orjson
 
-from migrate.adapters.deadline_transport import Deadline, DeadlineTransport
 from migrate.adapters.qdrant_address import ServerAddress
 from migrate.adapters.qdrant_answer import is_result, read_error, show_words
 from migrate.adapters.qdrant_first_contact import FirstContact
@@ -22,11 +21,12 @@ from migrate.adapters.qdrant_retry import (
     read_retry_after,
 )
 from migrate.adapters.qdrant_server_source import ServerOptions, ServerSource
-from migrate.adapters.trust import distrust_remedy
 from migrate.errors import AccessError, PreconditionError, RemoteUnavailableError, UsageError
 from migrate.model.canonical import decode_json
 from migrate.model.records import Page, PointId, VectorSpec
 from migrate.ports import Clock
+from migrate.transport.deadline import Deadline, DeadlineTransport
+from migrate.transport.trust import distrust_remedy
 
 VALUE_BYTES = 12  # shortest decimal of a float32 with its comma, on average
 KEEP_IDLE_S = 4.0  # the server closes idle connections after 5 s

@@ -9,9 +9,9 @@ import pytest
 
 from migrate.adapters.kv_target import WorkersKvTarget
 from migrate.adapters.vectorize_target import VectorizeTarget
-from migrate.core.answer_words import READ_BYTES_MAX, words_of
 from migrate.core.api_request import ApiRequest, Operation
 from migrate.errors import AccessError, BudgetExhaustedError, RemoteUnavailableError
+from migrate.transport.answer_words import READ_BYTES_MAX, words_of
 from tests.clock import VirtualClock
 from tests.migrate.adapters.clients import ACCOUNT_ID, ATTEMPTS_MAX, TOKEN, Talker, scripted
 from tests.servers.scripted_http import Reply, Seen, envelope, failure

@@ -13,7 +13,6 @@ from migrate.adapters.http import CloudflareHttp
 from migrate.adapters.http_faults import FAULTS
 from migrate.adapters.http_wire import ANSWER_BYTES_MAX, HttpLimits
 from migrate.adapters.request_budget import RequestBudget
-from migrate.adapters.trust import trusting_context
 from migrate.core.api_request import (
     NDJSON,
     Answer,
@@ -34,6 +33,7 @@ from migrate.errors import (
     UsageError,
 )
 from migrate.model.limits import PIECE_BYTES
+from migrate.transport.trust import trusting_context
 from tests.clock import ImpatientClock, VirtualClock
 from tests.migrate.adapters.clients import (
     ACCOUNT_ID,

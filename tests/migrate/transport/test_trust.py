@@ -12,9 +12,9 @@ from migrate.adapters.qdrant_address import ServerAddress
 from migrate.adapters.qdrant_grpc_source import GrpcSource
 from migrate.adapters.qdrant_rest_source import RestSource
 from migrate.adapters.qdrant_server_source import ServerOptions
-from migrate.adapters.trust import read_authorities, trusting_context
 from migrate.core.api_request import ApiRequest, Operation
 from migrate.errors import AccessError, UsageError
+from migrate.transport.trust import read_authorities, trusting_context
 from tests.clock import VirtualClock
 from tests.migrate.adapters.clients import connect, server_context
 from tests.servers.qdrant_grpc import grpc_server

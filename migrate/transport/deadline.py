@@ -20,10 +20,10 @@ import httpcore
 import httpx
 from typing_extensions import override
 
-from migrate.adapters.trust import trusting_context
 from migrate.errors import UsageError
 from migrate.model.limits import READS_IN_FLIGHT_MAX
 from migrate.ports import Clock
+from migrate.transport.trust import trusting_context
 
 # Between two pieces the deadline is checked; one piece is one or two system calls.
 WRITE_PIECE_BYTES = 64 * 1024

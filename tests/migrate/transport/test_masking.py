@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.masking import MASK, mask_secrets, printable
+from migrate.transport.masking import MASK, mask_secrets, printable
 
 SECRETS = st.text(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOP0123456789_-.~+=:", min_size=12, max_size=40
