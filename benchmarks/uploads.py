@@ -12,10 +12,10 @@ from benchmarks.commands import serving
 from benchmarks.made import DIMENSIONS, REDUCED, TEXT_REPEATED
 from benchmarks.measure import Demand, cpu_ms, ratio_line, wall_ms
 from benchmarks.steps import Steps
-from migrate.adapters.clock import SystemClock
 from migrate.adapters.http import CloudflareHttp
 from migrate.adapters.request_budget import RequestBudget
 from migrate.adapters.vectorize_target import VectorizeTarget
+from migrate.clock import SystemClock
 from migrate.core.base_url import parse_base_url
 from migrate.mapping.upload_body import Line, build_upload, encode_line
 

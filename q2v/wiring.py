@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from migrate.adapters.access import verify_token
-from migrate.adapters.clock import SystemClock
 from migrate.adapters.http import CloudflareHttp
 from migrate.adapters.kv_namespaces import WorkersKvNamespaces
 from migrate.adapters.kv_target import WorkersKvTarget
@@ -16,6 +15,7 @@ from migrate.adapters.qdrant_server import TransportChoice, open_server_source
 from migrate.adapters.qdrant_server_source import Compression, ServerOptions
 from migrate.adapters.request_budget import RequestBudget
 from migrate.adapters.vectorize_target import VectorizeTarget
+from migrate.clock import SystemClock
 from migrate.core.base_url import BaseUrl, parse_base_url
 from migrate.core.credentials import source_key_notes, target_token_notes
 from migrate.core.run_plan import RunPlan

@@ -1,6 +1,6 @@
 """Clocks for tests: time that passes only when somebody waits for it."""
 
-from migrate.adapters.clock import SystemClock
+from migrate.clock import SystemClock
 
 
 class VirtualClock:

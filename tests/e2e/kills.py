@@ -27,7 +27,7 @@ from pathlib import Path
 
 import click
 
-from migrate.adapters.clock import SystemClock
+from migrate.clock import SystemClock
 from sandbox.profile import PROFILES
 from tests.e2e.ledger import Ledger
 from tests.e2e.lines import GrowingLines

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from migrate.adapters.clock import SystemClock
+from migrate.clock import SystemClock
 from tests.e2e.workbench import INDEX, points, workbench
 
 pytestmark = [pytest.mark.fault("F22"), pytest.mark.fault("G11")]

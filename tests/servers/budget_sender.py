@@ -8,9 +8,9 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from migrate.adapters.clock import SystemClock
 from migrate.adapters.http import CloudflareHttp
 from migrate.adapters.request_budget import RequestBudget
+from migrate.clock import SystemClock
 from migrate.core.api_request import ApiRequest, Operation
 from migrate.core.base_url import parse_base_url
 

@@ -23,10 +23,10 @@ from qdrant_edge import (
     VectorStorageDatatype,
 )
 
-from migrate.adapters.clock import SystemClock
 from migrate.adapters.qdrant_edge_source import EdgeSource
 from migrate.adapters.qdrant_server import TransportChoice, open_server_source
 from migrate.adapters.qdrant_server_source import ServerOptions
+from migrate.clock import SystemClock
 from migrate.ports import PointSource
 from tests.clock import VirtualClock
 from tests.servers.qdrant_grpc import grpc_server

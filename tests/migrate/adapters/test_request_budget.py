@@ -14,8 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from typing_extensions import override
 
-from migrate.adapters.clock import SystemClock
 from migrate.adapters.request_budget import FILE_BYTES_MAX, RequestBudget
+from migrate.clock import SystemClock
 from migrate.core.request_window import FORMAT_LINE
 from migrate.errors import BudgetExhaustedError, ForeignStateError, UsageError
 from migrate.storage.disk import Disk, use_disk

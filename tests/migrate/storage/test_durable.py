@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from migrate.adapters.clock import SystemClock
+from migrate.clock import SystemClock
 from migrate.errors import ExitCode, LocalStorageError, RunLockedError
 from migrate.storage.durable import (
     durable_file,

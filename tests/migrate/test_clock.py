@@ -1,6 +1,6 @@
 """The machine's clock keeps the port's promises."""
 
-from migrate.adapters.clock import SystemClock
+from migrate.clock import SystemClock
 from migrate.ports import Clock
 
 
