@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
-from migrate.adapters.in_flight import in_order
 from migrate.adapters.run_folder import RunFolder
 from migrate.core.request_counts import fetch_requests
 from migrate.model.limits import FETCH_IDS_MAX
@@ -17,6 +16,7 @@ from migrate.ports import Clock, Progress, VectorTarget
 from migrate.stages.listing import list_vectors
 from migrate.stages.settle import digest_vector, spread
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
+from migrate.workers.ordered import in_order
 from reconcile.attempt import Kind, Look
 from reconcile.attempt_folder import Attempt
 from reconcile.diff import DriftKind, diff_contents

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from itertools import islice
 
-from migrate.adapters.in_flight import in_order
 from migrate.adapters.pre_image_files import VectorPreImage
 from migrate.adapters.run_folder import RunFolder
 from migrate.core.journal import BatchRecord
@@ -18,6 +17,7 @@ from migrate.stages.listing import list_vectors
 from migrate.stages.refused import read_pre_images, unwritten_rows
 from migrate.stages.settle import LastWrite, digest_vector, wait_until_processed
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
+from migrate.workers.ordered import in_order
 from reconcile.naming import name_vector_differences
 from reconcile.undo_report import FEW_SUSPECTS, LOOKS_MAX, RollbackReport, UndoRules
 

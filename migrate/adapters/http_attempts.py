@@ -5,9 +5,9 @@ from functools import partial
 
 import tenacity
 
-from migrate.adapters.in_flight import wait_while_wanted
 from migrate.core.retry import backoff_s
 from migrate.ports import Clock
+from migrate.workers.ordered import wait_while_wanted
 
 
 class AgainError(Exception):

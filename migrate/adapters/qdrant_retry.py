@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
-from migrate.adapters.in_flight import wait_while_wanted
 from migrate.errors import BudgetExhaustedError, RemoteUnavailableError
 from migrate.ports import Clock
+from migrate.workers.ordered import wait_while_wanted
 
 Answer = TypeVar("Answer")
 

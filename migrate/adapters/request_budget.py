@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from migrate.adapters.in_flight import check_wanted, wait_while_wanted
 from migrate.core.forecast import ROUNDING_S, last_answer_s
 from migrate.core.request_window import (
     FORMAT_LINE,
@@ -41,6 +40,7 @@ from migrate.model.stamps import clock_stamp
 from migrate.ports import Clock, Progress
 from migrate.storage.disk import disk
 from migrate.storage.durable import is_file, local_io, make_folder, write_durably
+from migrate.workers.ordered import check_wanted, wait_while_wanted
 
 REQUESTS_MAX_DEFAULT = 900  # of the account's 1,200: the rest is for dashboards and deploys
 FILE_BYTES_MAX = 256 * 1024  # then the stamps that no longer matter are dropped

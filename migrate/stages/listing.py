@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from contextlib import closing
 
-from migrate.adapters.in_flight import ahead
 from migrate.core.request_counts import list_requests
 from migrate.errors import IndeterminateError
 from migrate.model.records import KvEntry, VectorId
 from migrate.ports import Clock, KvTarget, Progress, VectorTarget
 from migrate.tables.target_ids import ListedIds
+from migrate.workers.ordered import ahead
 
 WALKS_MAX = 3  # FAULTS K07, R04: then the verdict is "could not tell"
 RETRY_WAIT_S = 5.0

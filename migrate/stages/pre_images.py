@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NoReturn
 
-from migrate.adapters.in_flight import in_order
 from migrate.adapters.pre_image_files import (
     EXISTING_FILE,
     KV_FILE,
@@ -39,6 +38,7 @@ from migrate.storage.durable import file_sha256, is_file
 from migrate.storage.journal_lines import Entry
 from migrate.tables.files import FileTable
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
+from migrate.workers.ordered import in_order
 
 PART_VECTORS = 20_000
 FETCH_ATTEMPTS_MAX = 5  # a listed id may be missing from one read and there in the next

@@ -11,7 +11,6 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Literal, Protocol, TypeVar
 
-from migrate.adapters.in_flight import check_wanted, in_order
 from migrate.adapters.snapshot_folder import part_path
 from migrate.adapters.snapshot_parquet import read_digests, write_part
 from migrate.core.manifest import UNREADABLE_MAX, PartRecord
@@ -23,6 +22,7 @@ from migrate.model.records import Page, VectorSpec
 from migrate.ports import PointSource
 from migrate.stages.counting import ID_PAGE_POINTS
 from migrate.stages.walk import walk_points
+from migrate.workers.ordered import check_wanted, in_order
 
 SecondReading = Literal["digest", "ids"]
 Result = TypeVar("Result")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from migrate.adapters.access import probe_access
 from migrate.adapters.http import CloudflareHttp
-from migrate.adapters.in_flight import ahead
 from migrate.adapters.kv_namespaces import WorkersKvNamespaces
 from migrate.adapters.kv_target import WorkersKvTarget
 from migrate.adapters.snapshot_folder import Snapshot
@@ -27,6 +26,7 @@ from migrate.stages.plan import PlanFindings, make_plan
 from migrate.stages.walk import walk_points
 from migrate.storage.folder_lock import SPILL
 from migrate.tables.plan_ids import IdTable
+from migrate.workers.ordered import ahead
 from q2v import wiring
 from q2v.settings import Layer, Settings
 from q2v.steps.route import Route

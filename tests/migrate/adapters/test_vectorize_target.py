@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrate.adapters.http_wire import HttpLimits
-from migrate.adapters.in_flight import in_order
 from migrate.adapters.vectorize_target import VectorizeTarget
 from migrate.errors import (
     AccessError,
@@ -23,6 +22,7 @@ from migrate.errors import (
 from migrate.model.limits import READS_IN_FLIGHT_MAX, UPLOAD_BYTES_MAX
 from migrate.model.records import Accepted, IndexProgress, VectorId, VectorIndex
 from migrate.ports import VectorTarget
+from migrate.workers.ordered import in_order
 from tests.migrate.adapters.clients import ACCOUNT_ID, ATTEMPTS_MAX, FAST, PATIENT, scripted
 from tests.servers.scripted_http import (
     CutAfterRequest,

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrate.adapters.in_flight import NotWantedError, ahead, check_wanted, in_order
-from migrate.adapters.in_flight import wait_while_wanted as wait_wanted
 from migrate.clock import SystemClock
+from migrate.workers.ordered import NotWantedError, ahead, check_wanted, in_order
+from migrate.workers.ordered import wait_while_wanted as wait_wanted
 from tests.clock import VirtualClock
 
 LONG_S = (

@@ -1,0 +1,1 @@
+"""Work side by side: threads that keep the order, processes that use a second core."""
