@@ -12,11 +12,11 @@ from benchmarks.commands import serving
 from benchmarks.made import DIMENSIONS, REDUCED, TEXT_REPEATED
 from benchmarks.measure import Demand, cpu_ms, ratio_line, wall_ms
 from benchmarks.steps import Steps
-from migrate.adapters.http import CloudflareHttp
-from migrate.adapters.request_budget import RequestBudget
-from migrate.adapters.vectorize_target import VectorizeTarget
 from migrate.clock import SystemClock
-from migrate.core.base_url import parse_base_url
+from migrate.cloudflare.budget.budget import RequestBudget
+from migrate.cloudflare.client.base_url import parse_base_url
+from migrate.cloudflare.client.client import CloudflareHttp
+from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.mapping.upload_body import Line, build_upload, encode_line
 
 PEER_ROUNDS = 3

@@ -30,7 +30,7 @@ class Clock(Protocol):
 
 
 class Limiter(Protocol):
-    """What holds requests back: `adapters/request_budget.py`, asked for how long it will."""
+    """What holds requests back: `cloudflare/budget/budget.py`, asked for how long it will."""
 
     def held_s(self) -> float:
         """Seconds, so far, in which a request had to wait for its turn."""

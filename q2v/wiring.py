@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from migrate.adapters.access import verify_token
-from migrate.adapters.http import CloudflareHttp
-from migrate.adapters.kv_namespaces import WorkersKvNamespaces
-from migrate.adapters.kv_target import WorkersKvTarget
 from migrate.adapters.qdrant_server import TransportChoice, open_server_source
 from migrate.adapters.qdrant_server_source import Compression, ServerOptions
-from migrate.adapters.request_budget import RequestBudget
-from migrate.adapters.vectorize_target import VectorizeTarget
 from migrate.clock import SystemClock
-from migrate.core.base_url import BaseUrl, parse_base_url
-from migrate.core.credentials import source_key_notes, target_token_notes
+from migrate.cloudflare.access import verify_token
+from migrate.cloudflare.budget.budget import RequestBudget
+from migrate.cloudflare.client.base_url import BaseUrl, parse_base_url
+from migrate.cloudflare.client.client import CloudflareHttp
+from migrate.cloudflare.credentials import source_key_notes, target_token_notes
+from migrate.cloudflare.kv import WorkersKvTarget
+from migrate.cloudflare.kv_namespaces import WorkersKvNamespaces
+from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.core.run_plan import RunPlan
 from migrate.errors import UsageError
 from migrate.mapping.payload import MappingRules

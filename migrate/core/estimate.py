@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from migrate.cloudflare.budget.forecast import duration_s
 from migrate.core import request_counts
-from migrate.core.forecast import duration_s
 from migrate.model import limits
 
 LINE_MBIT_PER_S = 100  # the reference line, either way; the operator's own may differ

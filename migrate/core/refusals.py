@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from migrate.core.api_codes import CODES, Concern
+from migrate.cloudflare.client.codes import CODES, Concern
 from migrate.mapping.statistics import QUARANTINE_MIN, quarantine_cap
 from migrate.model.records import VectorId
 

@@ -5,15 +5,15 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrate.adapters.access import probe_access
-from migrate.adapters.http import CloudflareHttp
-from migrate.adapters.kv_namespaces import WorkersKvNamespaces
-from migrate.adapters.kv_target import WorkersKvTarget
 from migrate.adapters.snapshot_folder import Snapshot
-from migrate.adapters.vectorize_target import VectorizeTarget
+from migrate.cloudflare.access import probe_access
+from migrate.cloudflare.client.client import CloudflareHttp
+from migrate.cloudflare.kv import WorkersKvTarget
+from migrate.cloudflare.kv_namespace import KvNamespace, check_namespace
+from migrate.cloudflare.kv_namespaces import WorkersKvNamespaces
+from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.core.agreement import Reading
 from migrate.core.estimate import REQUEST_S, Estimate, estimate
-from migrate.core.kv_namespace import KvNamespace, check_namespace
 from migrate.core.target_shape import check_index, choose_values
 from migrate.errors import PreconditionError, UsageError
 from migrate.mapping.statistics import shortest_line_bytes

@@ -6,11 +6,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrate.adapters.access import probe_access, verify_token
-from migrate.adapters.kv_namespaces import WorkersKvNamespaces
 from migrate.adapters.snapshot_folder import Snapshot, sealed_folders
-from migrate.adapters.vectorize_target import VectorizeTarget
-from migrate.core.kv_namespace import KvNamespace, check_namespace
+from migrate.cloudflare.access import probe_access, verify_token
+from migrate.cloudflare.kv_namespace import KvNamespace, check_namespace
+from migrate.cloudflare.kv_namespaces import WorkersKvNamespaces
+from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.core.target_shape import check_index, choose_values
 from migrate.errors import IndeterminateError, PreconditionError, UsageError
 from migrate.mapping.values import ValueRules

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from migrate.adapters.run_folder import RunFolder
 from migrate.adapters.snapshot_folder import Snapshot
-from migrate.core.base_url import account_fingerprint, parse_base_url
+from migrate.cloudflare.client.base_url import account_fingerprint, parse_base_url
 from migrate.ports import Clock
 from q2v.render import Cell, format_duration
 from q2v.settings import Settings

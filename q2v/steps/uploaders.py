@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from migrate.adapters.request_budget import RequestBudget
 from migrate.adapters.run_folder import PLAN, RunFolder, read_plan
 from migrate.adapters.snapshot_folder import Snapshot
-from migrate.adapters.vectorize_target import VectorizeTarget
-from migrate.core.base_url import parse_base_url
+from migrate.cloudflare.budget.budget import RequestBudget
+from migrate.cloudflare.client.base_url import parse_base_url
+from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.core.pending import PendingRows, RowRange
 from migrate.core.request_counts import upload_bytes
 from migrate.mapping.upload_body import Upload

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.commands import serving
-from migrate.core.request_window import FORMAT_LINE
+from migrate.cloudflare.budget.window import FORMAT_LINE
 from migrate.storage.folder_lock import BUDGET_FOLDER
 from q2v.settings import Settings
 from sandbox.app import ACCOUNT_ID, API_TOKEN

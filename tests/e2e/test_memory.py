@@ -72,7 +72,7 @@ def test_too_few_open_files_are_a_local_failure_and_nothing_is_lost(tmp_path: Pa
 def _run_with_open_files(bench: Workbench, command: str, *, at_most: int) -> tuple[int, str]:
     """A command whose process may not have more files open at once once it runs."""
     program = (
-        "import resource, q2v.main, migrate.adapters.http\n"
+        "import resource, q2v.main, migrate.cloudflare.client.client\n"
         f"resource.setrlimit(resource.RLIMIT_NOFILE, ({at_most}, {at_most}))\n"
         "q2v.main.main()"
     )

@@ -26,7 +26,7 @@ CHARACTERS = string.ascii_letters + string.digits + "+=&<>'$:@!-_.~|{}()[]^`*;,"
 # Every logger there is at debug, and the printing debug switch of the standard library.
 LOUD = """
     import http.client, logging
-    import migrate.adapters.http  # quietens the libraries, so it has to come first
+    import migrate.cloudflare.client.client  # quietens the libraries, so it has to come first
     http.client.HTTPConnection.debuglevel = 1
     for name in ("", "httpx", "httpcore", "urllib3", "grpc", "qdrant_client", "hpack"):
         logging.getLogger(name).setLevel(logging.DEBUG)

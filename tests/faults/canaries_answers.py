@@ -39,7 +39,7 @@ OF_THE_ANSWERS = (
         file="migrate/adapters/qdrant_rest_source.py",
         old=code(2, "if response.is_success or error is None:"),
         new=code(2, "if response.is_success:"),
-        test="tests/migrate/adapters/test_foreign_answers.py"
+        test="tests/migrate/cloudflare/test_foreign_answers.py"
         "::test_a_proxys_404_is_not_taken_for_a_missing_collection",
     ),
     Canary(

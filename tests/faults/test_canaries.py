@@ -62,7 +62,7 @@ def test_a_planted_bug_is_caught_by_its_test_and_the_project_is_left_alone(
 HARMLESS = Canary(
     name="harmless",
     effect="none",
-    file="migrate/core/retry.py",
+    file="migrate/cloudflare/client/verdict.py",
     old='    """Status, code and sentence of an answer."""\n',
     new='    """Said in other words."""\n',
     test=BY_NAME["success-false-accepted"].test,
@@ -80,12 +80,17 @@ def test_what_no_test_sees_has_survived_and_a_broken_module_proves_nothing(
     told = capsys.readouterr().out
     assert f"SURVIVED  harmless: none; {HARMLESS.test} passes" in told
     assert f"UNCLEAR   broken: {HARMLESS.test} did not fail, pytest ended with" in told
-    assert "UNCLEAR   ambiguous: migrate/core/retry.py holds the text to replace" in told
+    assert (
+        "UNCLEAR   ambiguous: migrate/cloudflare/client/verdict.py holds the text to replace"
+        in told
+    )
     assert "0 of 3 canaries caught" in told
 
 
 def test_named_tests_that_fail_without_a_bug_stop_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert not run([replace(HARMLESS, test="tests/migrate/core/test_retry.py::test_of_nobody")])
+    assert not run(
+        [replace(HARMLESS, test="tests/migrate/cloudflare/test_verdict.py::test_of_nobody")]
+    )
     assert capsys.readouterr().out.startswith("without any bug the named tests do not pass")
 
 

@@ -29,7 +29,7 @@ ALLOWED = {
         "migrate/adapters/qdrant_folder.py": "looks at the store of another program",
         "migrate/adapters/qdrant_store_copy.py": "copies the store of another program",
         "migrate/transport/trust.py": "a trust store that the operator names",
-        "migrate/adapters/request_budget.py": "the kernel's name of this boot",
+        "migrate/cloudflare/budget/budget.py": "the kernel's name of this boot",
         "q2v/config_file.py": "the operator's own file, read before anything is ours",
         "q2v/secret.py": "opens secrets under stricter rules than any file of ours",
     },
@@ -43,9 +43,9 @@ ALLOWED = {
     "network": {
         "migrate/transport/deadline.py": "the seam of both services",
         "migrate/transport/trust.py": "the authorities that TLS trusts",
-        "migrate/adapters/http_wire.py": "the seam of the target, given to all above it",
-        "migrate/adapters/http.py": "names the library's errors",
-        "migrate/adapters/http_faults.py": "names the library's errors",
+        "migrate/cloudflare/client/wire.py": "the seam of the target, given to all above it",
+        "migrate/cloudflare/client/client.py": "names the library's errors",
+        "migrate/cloudflare/client/faults.py": "names the library's errors",
         "migrate/storage/folder_lock.py": "the name of this host, for the lock's holder",
     },
 }

@@ -15,11 +15,11 @@ import httpx
 import numpy as np
 from typing_extensions import override
 
-from migrate.adapters.http import CloudflareHttp
-from migrate.adapters.kv_target import WorkersKvTarget
-from migrate.adapters.request_budget import RequestBudget
-from migrate.adapters.vectorize_target import VectorizeTarget
-from migrate.core.base_url import parse_base_url
+from migrate.cloudflare.budget.budget import RequestBudget
+from migrate.cloudflare.client.base_url import parse_base_url
+from migrate.cloudflare.client.client import CloudflareHttp
+from migrate.cloudflare.kv import WorkersKvTarget
+from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.model.canonical import decode_json
 from migrate.stages.snapshot import SnapshotOptions, SnapshotReport, take_snapshot
 from migrate.storage.disk import use_disk

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from typing_extensions import override
 
-from migrate.adapters.request_budget import RequestBudget
+from migrate.cloudflare.budget.budget import RequestBudget
 from migrate.core.estimate import LINE_MBIT_PER_S, SETTLE_MINUTES, Estimate, estimate
 from migrate.ports import Limiter
 from q2v.pace import Pace

@@ -7,7 +7,7 @@ import threading
 import pytest
 from typing_extensions import override
 
-from migrate.adapters.request_budget import RequestBudget
+from migrate.cloudflare.budget.budget import RequestBudget
 from migrate.ports import Progress
 from q2v.logs import PROCESS_MASKER
 from q2v.progress import PlainProgress, TerminalProgress, open_progress

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from migrate.adapters.http import CloudflareHttp
-from migrate.adapters.request_budget import RequestBudget
 from migrate.clock import SystemClock
-from migrate.core.api_request import ApiRequest, Operation
-from migrate.core.base_url import parse_base_url
+from migrate.cloudflare.budget.budget import RequestBudget
+from migrate.cloudflare.client.base_url import parse_base_url
+from migrate.cloudflare.client.client import CloudflareHttp
+from migrate.cloudflare.client.request import ApiRequest, Operation
 
 
 class FastClock(SystemClock):

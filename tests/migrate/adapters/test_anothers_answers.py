@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from migrate.adapters.kv_target import WorkersKvTarget
-from migrate.adapters.vectorize_target import VectorizeTarget
-from migrate.core.api_request import ApiRequest, Operation
+from migrate.cloudflare.client.request import ApiRequest, Operation
+from migrate.cloudflare.kv import WorkersKvTarget
+from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.errors import AccessError, BudgetExhaustedError, RemoteUnavailableError
 from migrate.transport.answer_words import READ_BYTES_MAX, words_of
 from tests.clock import VirtualClock
-from tests.migrate.adapters.clients import ACCOUNT_ID, ATTEMPTS_MAX, TOKEN, Talker, scripted
+from tests.migrate.cloudflare.clients import ACCOUNT_ID, ATTEMPTS_MAX, TOKEN, Talker, scripted
 from tests.servers.scripted_http import Reply, Seen, envelope, failure
 
 CASES = Path(__file__).parents[2] / "cases" / "04-anothers-answer" / "answers.json"

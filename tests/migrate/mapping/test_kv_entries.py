@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.kv_answers import encode_bulk_write
+from migrate.cloudflare.kv_answers import encode_bulk_write
 from migrate.mapping.kv_entries import (
     encode_counter_entry,
     encode_file_entry,

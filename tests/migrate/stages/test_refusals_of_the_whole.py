@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrate.adapters.snapshot_folder import Snapshot
-from migrate.core.api_codes import CODES, Concern
+from migrate.cloudflare.client.codes import CODES, Concern
 from migrate.core.refusals import SUSPECTS_MAX
 from migrate.errors import QuarantineExceededError, TargetRefusedError
 from migrate.model.records import VectorId

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from migrate.adapters.http_wire import HttpLimits
 from migrate.adapters.qdrant_address import ServerAddress
 from migrate.adapters.qdrant_grpc_source import GrpcSource
 from migrate.adapters.qdrant_rest_source import RestSource
 from migrate.adapters.qdrant_server_source import ServerOptions
 from migrate.clock import SystemClock
-from migrate.core.api_request import ApiRequest, Operation
+from migrate.cloudflare.client.request import ApiRequest, Operation
+from migrate.cloudflare.client.wire import HttpLimits
 from migrate.errors import RemoteUnavailableError
-from tests.migrate.adapters.clients import connect
+from tests.migrate.cloudflare.clients import connect
 from tests.servers.dripping import Drip, dripping, hung_port
 
 ASSETS = Path(__file__).parents[2] / "assets"

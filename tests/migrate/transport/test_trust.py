@@ -12,11 +12,11 @@ from migrate.adapters.qdrant_address import ServerAddress
 from migrate.adapters.qdrant_grpc_source import GrpcSource
 from migrate.adapters.qdrant_rest_source import RestSource
 from migrate.adapters.qdrant_server_source import ServerOptions
-from migrate.core.api_request import ApiRequest, Operation
+from migrate.cloudflare.client.request import ApiRequest, Operation
 from migrate.errors import AccessError, UsageError
 from migrate.transport.trust import read_authorities, trusting_context
 from tests.clock import VirtualClock
-from tests.migrate.adapters.clients import connect, server_context
+from tests.migrate.cloudflare.clients import connect, server_context
 from tests.servers.qdrant_grpc import grpc_server
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import rest_server

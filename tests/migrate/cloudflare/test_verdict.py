@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.envelope import decode_envelope
-from migrate.core.retry import (
+from migrate.cloudflare.client.envelope import decode_envelope
+from migrate.cloudflare.client.verdict import (
     BACKOFF_S_MAX,
     RETRY_AFTER_S_TOP,
     AccessDenied,

@@ -4,11 +4,11 @@ from functools import partial
 
 import orjson
 
-from migrate.adapters.http import CloudflareHttp
-from migrate.core.api_codes import DUPLICATE_NAMESPACE_CODE, NO_KV_NAMESPACE_CODE
-from migrate.core.api_request import JSON, ApiRequest, Operation, Refusal
-from migrate.core.kv_answers import read_namespace, read_namespaces
-from migrate.core.kv_namespace import KvNamespace
+from migrate.cloudflare.client.client import CloudflareHttp
+from migrate.cloudflare.client.codes import DUPLICATE_NAMESPACE_CODE, NO_KV_NAMESPACE_CODE
+from migrate.cloudflare.client.request import JSON, ApiRequest, Operation, Refusal
+from migrate.cloudflare.kv_answers import read_namespace, read_namespaces
+from migrate.cloudflare.kv_namespace import KvNamespace
 from migrate.errors import IndeterminateError
 
 LIST_NAMESPACES = Operation(name="list KV namespaces", scope="Workers KV Storage: Read")

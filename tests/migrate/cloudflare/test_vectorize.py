@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrate.adapters.http_wire import HttpLimits
-from migrate.adapters.vectorize_target import VectorizeTarget
+from migrate.cloudflare.client.wire import HttpLimits
+from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.errors import (
     AccessError,
     IndeterminateError,
@@ -23,7 +23,7 @@ from migrate.model.limits import READS_IN_FLIGHT_MAX, UPLOAD_BYTES_MAX
 from migrate.model.records import Accepted, IndexProgress, VectorId, VectorIndex
 from migrate.ports import VectorTarget
 from migrate.workers.ordered import in_order
-from tests.migrate.adapters.clients import ACCOUNT_ID, ATTEMPTS_MAX, FAST, PATIENT, scripted
+from tests.migrate.cloudflare.clients import ACCOUNT_ID, ATTEMPTS_MAX, FAST, PATIENT, scripted
 from tests.servers.scripted_http import (
     CutAfterRequest,
     Reply,

@@ -6,7 +6,7 @@ the request is sent again. Two statuses count in any form: 429, since silence is
 413, since a body that is too large for anything on the way has to become smaller.
 
 Codes decide before statuses: the service answers "no such index" with 400 and code 3000, and its
-write rate limit with 400 and code 40041 (`core/api_codes.py` has all of them).
+write rate limit with 400 and code 40041 (`cloudflare/client/codes.py` has all of them).
 """
 
 import re
@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
-from migrate.core.api_codes import Concern, concern_of, names_quota, remedy_of
-from migrate.core.envelope import ApiError, Envelope
+from migrate.cloudflare.client.codes import Concern, concern_of, names_quota, remedy_of
+from migrate.cloudflare.client.envelope import ApiError, Envelope
 from migrate.model.limits import BLOCK_S
 
 RETRY_AFTER_S_TOP = 86_400.0  # larger numbers mean the same: not today

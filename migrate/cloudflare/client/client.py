@@ -10,12 +10,13 @@ from typing import TypeVar, assert_never
 
 import httpx
 
-from migrate.adapters.http_attempts import AgainError, bounded_attempts
-from migrate.adapters.http_errors import AnswerErrors
-from migrate.adapters.http_faults import FAULTS, Fault, is_untrusted, speaks_no_tls
-from migrate.adapters.http_wire import ANSWER_BYTES_MAX, HttpLimits, HttpWire
-from migrate.adapters.request_budget import RequestBudget
-from migrate.core.api_request import (
+from migrate.cloudflare.budget.budget import RequestBudget
+from migrate.cloudflare.client.attempts import AgainError, bounded_attempts
+from migrate.cloudflare.client.base_url import BaseUrl, account_fingerprint
+from migrate.cloudflare.client.envelope import decode_envelope
+from migrate.cloudflare.client.errors import AnswerErrors
+from migrate.cloudflare.client.faults import FAULTS, Fault, is_untrusted, speaks_no_tls
+from migrate.cloudflare.client.request import (
     Answer,
     ApiRequest,
     Operation,
@@ -27,9 +28,7 @@ from migrate.core.api_request import (
     encode_segment,
     refusal_sentence,
 )
-from migrate.core.base_url import BaseUrl, account_fingerprint
-from migrate.core.envelope import decode_envelope
-from migrate.core.retry import (
+from migrate.cloudflare.client.verdict import (
     AccessDenied,
     AnswerHead,
     Blocked,
@@ -42,6 +41,7 @@ from migrate.core.retry import (
     parse_ratelimit,
     refusal_remedy,
 )
+from migrate.cloudflare.client.wire import ANSWER_BYTES_MAX, HttpLimits, HttpWire
 from migrate.errors import (
     AccessError,
     BudgetExhaustedError,

@@ -2,11 +2,11 @@
 
 import pytest
 
-from migrate.adapters.access import TokenState, probe_access, verify_token
-from migrate.adapters.kv_namespaces import WorkersKvNamespaces
-from migrate.core.kv_namespace import KvNamespace
+from migrate.cloudflare.access import TokenState, probe_access, verify_token
+from migrate.cloudflare.kv_namespace import KvNamespace
+from migrate.cloudflare.kv_namespaces import WorkersKvNamespaces
 from migrate.errors import AccessError, TargetRefusedError
-from tests.migrate.adapters.clients import ACCOUNT_ID, scripted
+from tests.migrate.cloudflare.clients import ACCOUNT_ID, scripted
 from tests.servers.scripted_http import CutAfterRequest, Reply, Seen, Step, envelope, failure
 
 DENIED = failure(403, (10000, "Authentication error"))

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from migrate.adapters.http import CloudflareHttp
-from migrate.core.answers import member, optional_member, result_of
-from migrate.core.api_request import JSON, Answer, ApiRequest, Operation
+from migrate.cloudflare.client.client import CloudflareHttp
+from migrate.cloudflare.client.request import JSON, Answer, ApiRequest, Operation
+from migrate.cloudflare.json_fields import member, optional_member, result_of
 from migrate.errors import AccessError
 
 VERIFY = Operation(name="verify token", scope="any permission: it is not known at all")

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from migrate.adapters.http import CloudflareHttp
-from migrate.adapters.http_faults import FAULTS
-from migrate.adapters.http_wire import ANSWER_BYTES_MAX, HttpLimits
-from migrate.adapters.request_budget import RequestBudget
-from migrate.core.api_request import (
+from migrate.cloudflare.budget.budget import RequestBudget
+from migrate.cloudflare.client.base_url import parse_base_url
+from migrate.cloudflare.client.client import CloudflareHttp
+from migrate.cloudflare.client.faults import FAULTS
+from migrate.cloudflare.client.request import (
     NDJSON,
     Answer,
     ApiRequest,
@@ -23,7 +23,7 @@ from migrate.core.api_request import (
     Refusal,
     UnusableAnswerError,
 )
-from migrate.core.base_url import parse_base_url
+from migrate.cloudflare.client.wire import ANSWER_BYTES_MAX, HttpLimits
 from migrate.errors import (
     AccessError,
     BudgetExhaustedError,
@@ -35,7 +35,7 @@ from migrate.errors import (
 from migrate.model.limits import PIECE_BYTES
 from migrate.transport.trust import trusting_context
 from tests.clock import ImpatientClock, VirtualClock
-from tests.migrate.adapters.clients import (
+from tests.migrate.cloudflare.clients import (
     ACCOUNT_ID,
     ATTEMPTS_MAX,
     FAST,

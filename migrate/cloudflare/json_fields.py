@@ -2,7 +2,7 @@
 
 from typing import TypeVar, cast
 
-from migrate.core.api_request import Answer, UnusableAnswerError
+from migrate.cloudflare.client.request import Answer, UnusableAnswerError
 
 T = TypeVar("T")
 

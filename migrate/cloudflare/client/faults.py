@@ -35,7 +35,7 @@ FAULTS: dict[type[BaseException], Fault] = {
     httpx.UnsupportedProtocol: Fault.BUG,
     httpx.DecodingError: Fault.TRANSIENT,  # broken compression
     httpx.TooManyRedirects: Fault.BUG,  # none is ever followed
-    httpx.HTTPStatusError: Fault.BUG,  # statuses are judged in core/retry.py
+    httpx.HTTPStatusError: Fault.BUG,  # statuses are judged in cloudflare/client/verdict.py
     httpx.InvalidURL: Fault.BUG,
     httpx.CookieConflict: Fault.BUG,
     httpx.StreamError: Fault.BUG,

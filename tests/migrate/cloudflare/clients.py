@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from migrate.adapters.http import CloudflareHttp
-from migrate.adapters.http_wire import HttpLimits
-from migrate.adapters.request_budget import RequestBudget
-from migrate.core.base_url import parse_base_url
+from migrate.cloudflare.budget.budget import RequestBudget
+from migrate.cloudflare.client.base_url import parse_base_url
+from migrate.cloudflare.client.client import CloudflareHttp
+from migrate.cloudflare.client.wire import HttpLimits
 from migrate.ports import Clock, Limiter
 from tests.clock import ImpatientClock, VirtualClock
 from tests.servers.scripted_http import Script, ScriptedServer, running_script

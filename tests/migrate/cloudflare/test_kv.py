@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrate.adapters.kv_target import EMPTY_PAGES_MAX, WorkersKvTarget
+from migrate.cloudflare.kv import EMPTY_PAGES_MAX, WorkersKvTarget
 from migrate.errors import IndeterminateError, RemoteUnavailableError, TargetRefusedError
 from migrate.model.records import KvEntry
 from migrate.ports import KvTarget
-from tests.migrate.adapters.clients import ACCOUNT_ID, ATTEMPTS_MAX, PATIENT, scripted
+from tests.migrate.cloudflare.clients import ACCOUNT_ID, ATTEMPTS_MAX, PATIENT, scripted
 from tests.servers.scripted_http import Reply, Script, ScriptedServer, Seen, Step, envelope, failure
 
 PREFIX = f"/client/v4/accounts/{ACCOUNT_ID}/storage/kv/namespaces/ns1"

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import assert_never
 
-from migrate.adapters.http_attempts import AgainError
-from migrate.core.api_request import Operation, refusal_sentence
-from migrate.core.retry import (
+from migrate.cloudflare.client.attempts import AgainError
+from migrate.cloudflare.client.request import Operation, refusal_sentence
+from migrate.cloudflare.client.verdict import (
     AccessDenied,
     Blocked,
     QuotaReached,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.base_url import PUBLIC_BASE_URL, PUBLIC_HOST, parse_base_url
+from migrate.cloudflare.client.base_url import PUBLIC_BASE_URL, PUBLIC_HOST, parse_base_url
 from migrate.errors import UsageError
 
 pytestmark = pytest.mark.fault("X08")

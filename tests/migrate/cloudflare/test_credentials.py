@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.credentials import source_key_notes, target_token_notes
+from migrate.cloudflare.credentials import source_key_notes, target_token_notes
 
 pytestmark = pytest.mark.fault("X12")
 

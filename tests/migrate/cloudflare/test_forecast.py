@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrate.core.forecast import duration_s, last_answer_s
-from migrate.core.request_window import Kind, Now, Record, RequestWindow, adopt_record
+from migrate.cloudflare.budget.forecast import duration_s, last_answer_s
+from migrate.cloudflare.budget.window import Kind, Now, Record, RequestWindow, adopt_record
 
 NOW_S = 1_000.0
 BOOT = "boot"

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from migrate.core.forecast import ROUNDING_S, last_answer_s
-from migrate.core.request_window import (
+from migrate.cloudflare.budget.forecast import ROUNDING_S, last_answer_s
+from migrate.cloudflare.budget.window import (
     FORMAT_LINE,
     UNKNOWN_BOOT,
     Kind,

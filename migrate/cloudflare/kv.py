@@ -9,9 +9,9 @@ from typing import TypeVar
 
 import orjson
 
-from migrate.adapters.http import CloudflareHttp
-from migrate.core.api_codes import NO_KV_NAMESPACE_CODE
-from migrate.core.api_request import (
+from migrate.cloudflare.client.client import CloudflareHttp
+from migrate.cloudflare.client.codes import NO_KV_NAMESPACE_CODE
+from migrate.cloudflare.client.request import (
     JSON,
     Answer,
     ApiRequest,
@@ -20,7 +20,7 @@ from migrate.core.api_request import (
     Oversized,
     Refusal,
 )
-from migrate.core.kv_answers import (
+from migrate.cloudflare.kv_answers import (
     KeyPage,
     encode_bulk_write,
     needs_raw_reading,

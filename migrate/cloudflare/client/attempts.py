@@ -5,7 +5,7 @@ from functools import partial
 
 import tenacity
 
-from migrate.core.retry import backoff_s
+from migrate.cloudflare.client.verdict import backoff_s
 from migrate.ports import Clock
 from migrate.workers.ordered import wait_while_wanted
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import orjson
 
-from migrate.core.answers import member, objects_of, optional_member, result_of, texts_of
-from migrate.core.api_request import Answer, UnusableAnswerError
-from migrate.core.kv_namespace import KvNamespace
+from migrate.cloudflare.client.request import Answer, UnusableAnswerError
+from migrate.cloudflare.json_fields import member, objects_of, optional_member, result_of, texts_of
+from migrate.cloudflare.kv_namespace import KvNamespace
 from migrate.model.records import KvEntry
 
 REPLACEMENT = "\ufffd"  # what stands where a value was no UTF-8, or where it really says so

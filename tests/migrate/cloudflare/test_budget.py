@@ -14,13 +14,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from typing_extensions import override
 
-from migrate.adapters.request_budget import FILE_BYTES_MAX, RequestBudget
 from migrate.clock import SystemClock
-from migrate.core.request_window import FORMAT_LINE
+from migrate.cloudflare.budget.budget import FILE_BYTES_MAX, RequestBudget
+from migrate.cloudflare.budget.window import FORMAT_LINE
 from migrate.errors import BudgetExhaustedError, ForeignStateError, UsageError
 from migrate.storage.disk import Disk, use_disk
 from tests.clock import VirtualClock
-from tests.migrate.adapters.clients import Talker
+from tests.migrate.cloudflare.clients import Talker
 
 WINDOW_S = 300.0 - 1e-6  # the true time and the clock add up the same floats in another order
 

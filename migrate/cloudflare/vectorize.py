@@ -9,16 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from migrate.adapters.http import CloudflareHttp
-from migrate.core.api_codes import DUPLICATE_INDEX_CODE, NO_INDEX_CODES
-from migrate.core.api_request import (
+from migrate.cloudflare.client.client import CloudflareHttp
+from migrate.cloudflare.client.codes import DUPLICATE_INDEX_CODE, NO_INDEX_CODES
+from migrate.cloudflare.client.request import (
     JSON,
     NDJSON,
     ApiRequest,
     Operation,
     Refusal,
 )
-from migrate.core.vectorize_answers import (
+from migrate.cloudflare.vectorize_answers import (
     ListedPage,
     fewer_ids,
     read_accepted,

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from migrate.core.forecast import ROUNDING_S, Hold
+from migrate.cloudflare.budget.forecast import ROUNDING_S, Hold
 from migrate.model.limits import REQUEST_WINDOW_S
 
 FORMAT_LINE = "q2v-requests 1"

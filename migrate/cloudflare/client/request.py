@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 from urllib.parse import quote
 
-from migrate.core.envelope import Envelope
+from migrate.cloudflare.client.envelope import Envelope
 
 T = TypeVar("T")
 

@@ -1,0 +1,1 @@
+"""Everything about Cloudflare: Vectorize, Workers KV, what a token may do, the request budget."""
