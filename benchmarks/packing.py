@@ -8,9 +8,9 @@ from contextlib import closing
 from benchmarks.commands import cpu_ticks, serving_process
 from benchmarks.made import Points
 from benchmarks.measure import Demand, Line, faster_line
-from migrate.adapters.qdrant_server import TransportChoice, open_server_source
-from migrate.adapters.qdrant_server_source import Compression, ServerOptions
 from migrate.clock import SystemClock
+from migrate.qdrant.server import TransportChoice, open_server_source
+from migrate.qdrant.source import Compression, ServerOptions
 from migrate.stages.walk import walk_points
 
 COLLECTION = "chunks"

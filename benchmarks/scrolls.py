@@ -19,10 +19,10 @@ from benchmarks.made import FIRST_ID, Points
 from benchmarks.measure import ROUNDS, Demand, Line, cpu_ms, faster_line, ratio_line
 from benchmarks.silence import Silence
 from benchmarks.steps import Steps
-from migrate.adapters.qdrant_grpc_packed import packed_scroll_response
-from migrate.adapters.qdrant_server import TransportChoice, open_server_source
-from migrate.adapters.qdrant_server_source import ServerSource
 from migrate.clock import SystemClock
+from migrate.qdrant.grpc.packed import packed_scroll_response
+from migrate.qdrant.server import TransportChoice, open_server_source
+from migrate.qdrant.source import ServerSource
 from migrate.stages.counting import ID_PAGE_POINTS
 from migrate.stages.reading import SecondReading
 from migrate.stages.snapshot import SnapshotOptions, take_snapshot

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from migrate.adapters.qdrant_server import TransportChoice, open_server_source
-from migrate.adapters.qdrant_server_source import Compression, ServerOptions
 from migrate.clock import SystemClock
 from migrate.cloudflare.access import verify_token
 from migrate.cloudflare.budget.budget import RequestBudget
@@ -24,6 +22,8 @@ from migrate.mapping.payload import MappingRules
 from migrate.mapping.write_rules import WriteRules
 from migrate.model.hmac_key import SealKey
 from migrate.ports import Clock, PointSource, Progress
+from migrate.qdrant.server import TransportChoice, open_server_source
+from migrate.qdrant.source import Compression, ServerOptions
 from migrate.stages.settle import SettleRules
 from migrate.storage.folder_lock import BUDGET_FOLDER, SOURCE_COPIES
 from q2v.secret import load_secret
@@ -78,7 +78,7 @@ def _source(
 ) -> PointSource:
     if settings.source.path is not None:
         # The engine is 14 MB of machine code: loaded only when it is the source.
-        from migrate.adapters.qdrant_edge_source import EdgeSource  # noqa: PLC0415
+        from migrate.qdrant.folder.source import EdgeSource  # noqa: PLC0415
 
         return EdgeSource(
             settings.source.path,

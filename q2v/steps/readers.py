@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from migrate.adapters.qdrant_server import TransportChoice
-from migrate.adapters.qdrant_server_source import Compression
 from migrate.core.manifest import PartRecord
 from migrate.core.snapshot_state import Range, point_bytes
 from migrate.model.records import PointId, VectorKind, VectorSpec
 from migrate.ports import Progress
+from migrate.qdrant.server import TransportChoice
+from migrate.qdrant.source import Compression
 from migrate.stages.reading import Comparison, PartReader, SecondReading
 from migrate.stages.snapshot import SnapshotOptions
 from q2v import wiring

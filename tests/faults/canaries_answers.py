@@ -36,7 +36,7 @@ OF_THE_ANSWERS = (
     Canary(
         name="proxy-404-believed",
         effect="a proxy that is down for a minute makes the run end: Qdrant has no such collection",
-        file="migrate/adapters/qdrant_rest_source.py",
+        file="migrate/qdrant/rest/source.py",
         old=code(2, "if response.is_success or error is None:"),
         new=code(2, "if response.is_success:"),
         test="tests/migrate/cloudflare/test_foreign_answers.py"

@@ -6,10 +6,10 @@ OF_THE_SOURCE = (
     Canary(
         name="one-shard-is-the-collection",
         effect="one shard of a server's folder is sealed as the whole collection",
-        file="migrate/adapters/qdrant_folder.py",
+        file="migrate/qdrant/folder/layout.py",
         old="    if len(found.shards) > 1:\n",
         new="    if not found.shards:\n",
-        test="tests/migrate/adapters/test_collection_folder.py"
+        test="tests/migrate/qdrant/test_folder.py"
         "::test_one_shard_of_several_is_refused_with_the_folder_to_set",
     ),
     Canary(

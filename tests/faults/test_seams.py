@@ -25,9 +25,9 @@ MODULES = {
 ALLOWED = {
     "files": {
         "migrate/storage/disk.py": "the seam",
-        "migrate/adapters/qdrant_edge_source.py": "reads what the engine wrote into a copy",
-        "migrate/adapters/qdrant_folder.py": "looks at the store of another program",
-        "migrate/adapters/qdrant_store_copy.py": "copies the store of another program",
+        "migrate/qdrant/folder/source.py": "reads what the engine wrote into a copy",
+        "migrate/qdrant/folder/layout.py": "looks at the store of another program",
+        "migrate/qdrant/folder/copy.py": "copies the store of another program",
         "migrate/transport/trust.py": "a trust store that the operator names",
         "migrate/cloudflare/budget/budget.py": "the kernel's name of this boot",
         "q2v/config_file.py": "the operator's own file, read before anything is ours",
@@ -36,8 +36,8 @@ ALLOWED = {
     "clock": {"migrate/clock.py": "the seam"},
     "randomness": {
         "q2v/wiring.py": "picks the jitter that the HTTP client is given",
-        "migrate/adapters/qdrant_retry.py": "a type; the generator is given",
-        "migrate/adapters/qdrant_server_source.py": "the default of an option",
+        "migrate/qdrant/retry.py": "a type; the generator is given",
+        "migrate/qdrant/source.py": "the default of an option",
         "reconcile/sampling.py": "seeded: the same sample every time",
     },
     "network": {

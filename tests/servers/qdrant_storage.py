@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from tests.migrate.adapters.sources import write_shard
+from tests.migrate.qdrant.sources import write_shard
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 
 PEER = 4711

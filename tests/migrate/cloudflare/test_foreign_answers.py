@@ -10,11 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from migrate.adapters.qdrant_address import ServerAddress
-from migrate.adapters.qdrant_answer import is_result, read_error
-from migrate.adapters.qdrant_grpc_source import GrpcSource
-from migrate.adapters.qdrant_rest_source import RestSource
-from migrate.adapters.qdrant_server_source import ServerOptions
 from migrate.errors import (
     AccessError,
     MigrationError,
@@ -22,6 +17,11 @@ from migrate.errors import (
     RemoteUnavailableError,
 )
 from migrate.model.records import PointId
+from migrate.qdrant.address import ServerAddress
+from migrate.qdrant.grpc.source import GrpcSource
+from migrate.qdrant.rest.answer import is_result, read_error
+from migrate.qdrant.rest.source import RestSource
+from migrate.qdrant.source import ServerOptions
 from tests.clock import VirtualClock
 from tests.servers.http2_pages import Headers, http2_pages
 from tests.servers.qdrant_points import StoredCollection, StoredPoint

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from migrate.adapters.qdrant_address import ServerAddress
-from migrate.adapters.qdrant_grpc_source import GrpcSource
-from migrate.adapters.qdrant_rest_source import RestSource
-from migrate.adapters.qdrant_server_source import ServerOptions
 from migrate.clock import SystemClock
 from migrate.cloudflare.client.request import ApiRequest, Operation
 from migrate.cloudflare.client.wire import HttpLimits
 from migrate.errors import RemoteUnavailableError
+from migrate.qdrant.address import ServerAddress
+from migrate.qdrant.grpc.source import GrpcSource
+from migrate.qdrant.rest.source import RestSource
+from migrate.qdrant.source import ServerOptions
 from tests.migrate.cloudflare.clients import connect
 from tests.servers.dripping import Drip, dripping, hung_port
 

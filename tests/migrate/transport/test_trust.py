@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from migrate.adapters.qdrant_address import ServerAddress
-from migrate.adapters.qdrant_grpc_source import GrpcSource
-from migrate.adapters.qdrant_rest_source import RestSource
-from migrate.adapters.qdrant_server_source import ServerOptions
 from migrate.cloudflare.client.request import ApiRequest, Operation
 from migrate.errors import AccessError, UsageError
+from migrate.qdrant.address import ServerAddress
+from migrate.qdrant.grpc.source import GrpcSource
+from migrate.qdrant.rest.source import RestSource
+from migrate.qdrant.source import ServerOptions
 from migrate.transport.trust import read_authorities, trusting_context
 from tests.clock import VirtualClock
 from tests.migrate.cloudflare.clients import connect, server_context

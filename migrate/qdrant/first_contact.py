@@ -1,0 +1,102 @@
+"""A server that never answered as a Qdrant: is its address wrong, or is it only away?
+
+A wrong scheme or port cannot heal, so it is not tried again and again. What cannot be told from a
+server that is away stays a failure that may pass.
+"""
+
+from migrate.errors import RemoteUnavailableError, UsageError
+from migrate.qdrant.address import ServerAddress
+from migrate.qdrant.port import Found, Spoken, look_at_port
+from migrate.qdrant.retry import PassingFailure
+from migrate.qdrant.source import ServerOptions
+from migrate.transport.deadline import find_proxy
+
+LOOK_FROM_FAILURE = 2  # one failure is an accident; a time-out is looked into at once
+LOOKS_MAX = 3
+SPOKEN = {Spoken.HTTP: "rest", Spoken.HTTP2: "grpc"}  # and the transport that speaks it
+SILENT_ATTEMPTS_MAX = 3  # a port that never answers uses up the time-out of each attempt
+
+
+class FirstContact:
+    """Judges failures until the server has answered as a Qdrant once."""
+
+    def __init__(
+        self, address: ServerAddress, port: int, wanted: Spoken, options: ServerOptions
+    ) -> None:
+        """`wanted` is HTTP for REST and HTTP2 for gRPC."""
+        self._line = address.line(options.ca_file)
+        self._url = address.rest_url if wanted is Spoken.HTTP else address.grpc_url
+        self._port = port
+        self._wanted = wanted
+        self._hint = address.port_hint
+        self._failures = 0
+        self._looks = 0
+        # Through a proxy this would be the wrong door: it stands somewhere else.
+        self._over = find_proxy(self._line) is not None
+
+    def answered(self) -> None:
+        """The server has answered as a Qdrant: from now on its failures are its own."""
+        self._over = True
+
+    def judge(self, failure: Exception) -> Exception:
+        """The failure, or what is wrong with the address."""
+        if not isinstance(failure, PassingFailure):
+            self.answered()
+            return failure
+        if self._over:
+            return failure
+        if failure.remedy is None:
+            failure.remedy = self._hint
+        self._failures += 1
+        early = self._failures < LOOK_FROM_FAILURE and not failure.timed_out
+        if early or self._looks >= LOOKS_MAX:
+            return failure
+        self._looks += 1
+        found = look_at_port(self._line, self._port, self._wanted)
+        if found.spoken is Spoken.SILENCE:
+            return self._silent(failure)
+        wrong = describe_mismatch(found, self._wanted, tls_wanted=self._line.tls)
+        if wrong is None:
+            return failure
+        what, remedy = wrong
+        return UsageError(f"{self._url}: {what}", remedy=remedy)
+
+    def _silent(self, failure: PassingFailure) -> Exception:
+        if self._failures < SILENT_ATTEMPTS_MAX:
+            return failure
+        return RemoteUnavailableError(
+            f"{self._url}: port {self._port} takes connections and answers nothing, neither to "
+            f"HTTP nor to TLS; given up after {self._failures} attempts ({failure})",
+            remedy=self._hint
+            or "check host and port in source.url; if a Qdrant is starting there, run the same "
+            "command again: it goes on where it stopped",
+        )
+
+
+def describe_mismatch(found: Found, wanted: Spoken, *, tls_wanted: bool) -> tuple[str, str] | None:
+    """What is wrong and what to do about it; None when the port speaks as it should, or is away."""
+    answer: tuple[str, str] | None = None
+    if found.spoken is Spoken.OTHER:
+        answer = (
+            f"this port speaks neither HTTP nor TLS; it answers '{found.words}'",
+            "correct host and port in source.url",
+        )
+    elif found.spoken is Spoken.TLS and not tls_wanted:
+        answer = (
+            "this port speaks TLS, and source.url says http://",
+            "write https:// in source.url",
+        )
+    elif found.spoken in SPOKEN and tls_wanted and not found.tls:
+        answer = (
+            "this port does not speak TLS, and source.url says https://; it speaks "
+            f"{found.spoken} in plain text",
+            "name the port that speaks TLS in source.url, or write http:// where the line is "
+            "private (an api key then travels within this machine only)",
+        )
+    elif found.spoken in SPOKEN and found.spoken is not wanted:
+        answer = (
+            f"this port speaks {found.spoken}, expected {wanted}",
+            "name the port of the other protocol in source.url (6333 for REST, 6334 for gRPC, "
+            f'unless they are mapped), or set source.transport = "{SPOKEN[found.spoken]}"',
+        )
+    return answer

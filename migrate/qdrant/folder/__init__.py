@@ -1,0 +1,1 @@
+"""Points of a collection's folder on disk, all its shards."""

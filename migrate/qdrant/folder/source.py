@@ -1,0 +1,235 @@
+"""Read a collection from its folder: every shard of it, through the engine's own storage code.
+
+The engine opens copies (`qdrant_store_copy`), so the folder itself is only read.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from heapq import merge
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from migrate.errors import LocalStorageError, PreconditionError, UnreadablePointError
+from migrate.model.canonical import decode_json, encode_canonical_json
+from migrate.model.records import Collection, Page, PointId, ShardCount
+from migrate.qdrant.collection import Json, read_vector_specs
+from migrate.qdrant.columns import Floats, Misfit, PageBuilder, Received, count_bytes
+from migrate.qdrant.folder.copy import copied
+from migrate.qdrant.folder.layout import EMBEDDED_CONFIG, StoredCollection, find_collection
+from migrate.qdrant.folder.shard import EdgeShard, engine_version
+from migrate.qdrant.page_reader import LEAVE_OUT
+from migrate.qdrant.paging import PageSize, check_order, estimate_point_bytes
+from migrate.storage.durable import local_io
+
+VALUE_BYTES = 4
+ID_LIMIT_MAX = 100_000  # ids of one answer; bounds the memory of a careless caller
+
+
+class EdgeSource:
+    """`ports.PointSource` over a folder; holds the locks of its shards until `close`.
+
+    The folder is an embedded store, or a server's folder of one collection, all of whose shards
+    are read as one. An embedded store knows no collection name, so `collection` is believed.
+    Raises PreconditionError for a folder that does not hold a whole collection, RunLockedError
+    when another process has it open.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        collection: str,
+        copies: Path | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`copies` is where the copy that is read is put; None: the system's temporary folder.
+
+        `say` takes a line about a copy that takes a while.
+        """
+        self._path = path
+        self._name = collection
+        self._stored = find_collection(path)
+        with ExitStack() as stack:
+            originals = [shard.path for shard in self._stored.shards]
+            self._copies = stack.enter_context(copied(originals, copies, say))
+            self._shards: list[EdgeShard] = []
+            for copy, original in zip(self._copies, originals, strict=True):
+                self._shards.append(EdgeShard(copy, original))
+                stack.callback(self._shards[-1].close)
+            self._vectors = self.read_collection().vectors
+            self._page_size = PageSize(
+                point_bytes=estimate_point_bytes(self._vectors, value_bytes=VALUE_BYTES)
+            )
+            self._opened = stack.pop_all()
+
+    def identity(self) -> dict[str, str]:
+        """The folder and the name the operator gave the collection."""
+        return {
+            "path": str(self._path.resolve()),
+            "collection": self._name,
+            "transport": "embedded",
+        }
+
+    def read_collection(self) -> Collection:
+        """The collection's own settings, in the place REST has them."""
+        config = self._stored.config
+        try:
+            params = self._engine_settings() if config is None else cast(Json, config["params"])
+            vectors = read_vector_specs(params)
+        except (ValueError, AttributeError) as error:
+            raise PreconditionError(
+                f"{self._path} does not describe a collection: {error}",
+                remedy="open the folder with the program and version that wrote it",
+            ) from error
+        shards = tuple(
+            ShardCount(number=folder.number, points=shard.count())
+            for folder, shard in zip(self._stored.shards, self._shards, strict=True)
+            if folder.number is not None
+        )
+        return Collection(
+            name=self._name,
+            vectors=vectors,
+            config={"config": {"params": params} if config is None else dict(config)},
+            server=f"qdrant-edge {engine_version()}",
+            warnings=(*self._stored.warnings, *_warnings(self._name, self._stored, params)),
+            shards=shards,
+            suspects=("points that lie in several segments of one shard",),
+        )
+
+    def _engine_settings(self) -> Json:
+        """What the engine wrote into the copy: an embedded store has no other description."""
+        settings_path = self._copies[0] / EMBEDDED_CONFIG
+        with local_io("reading", settings_path):
+            return cast(Json, decode_json(settings_path.read_bytes()))
+
+    def count_points(self) -> int:
+        """The exact count over all shards."""
+        return sum(shard.count() for shard in self._shards)
+
+    def read_ids(self, start: PointId | None, *, limit: int) -> Sequence[PointId]:
+        """At most `limit` ids >= `start`, ascending."""
+        return [point_id for point_id, _ in self._merged_ids(start, min(limit, ID_LIMIT_MAX))]
+
+    def read_points(self, start: PointId | None, *, limit: int) -> Page:
+        """At most `limit` whole points >= `start`, ascending."""
+        builder = PageBuilder(self._vectors)
+        ids = []
+        for point_id, record in self._readable(start, self._page_size.points(limit)):
+            ids.append(point_id)
+            builder.add(
+                point_id, encode_canonical_json(record.payload or {}), _read_vectors(record.vector)
+            )
+        check_order(ids, start, where=str(self._path))
+        page = builder.build()
+        self._page_size.learn(len(page), count_bytes(page))
+        return page
+
+    def _readable(self, start: PointId | None, limit: int) -> list[tuple[PointId, Any]]:
+        """As `_records`; fewer of them when one further on cannot be read.
+
+        Raises UnreadablePointError for the first one if it alone cannot: the engine decodes a
+        page as a whole, and one damaged payload fails it.
+        """
+        asked = limit
+        while True:  # ends: one point is the last
+            try:
+                return self._records(start, asked)
+            except LocalStorageError as error:
+                if asked == 1:
+                    return self._first_by_id(start, error)
+                asked //= 2
+
+    def _first_by_id(
+        self, start: PointId | None, error: LocalStorageError
+    ) -> list[tuple[PointId, Any]]:
+        """The first point from `start` on by its id: a page of one looks at the next one too."""
+        for point_id, position in self._merged_ids(start, 1):
+            try:
+                found = self._shards[position].retrieve(point_id)
+            except LocalStorageError as alone:
+                raise UnreadablePointError(
+                    f"point {point_id.text}: {alone}",
+                    remedy=f"restore the store from a copy; or leave the point: {LEAVE_OUT}",
+                    point_id=point_id.text,
+                    point_id_type=point_id.id_type.value,
+                ) from alone
+            return [(point_id, record) for record in found]
+        raise error
+
+    def close(self) -> None:
+        """Give the shards back and remove their copies; harmless when repeated."""
+        self._opened.close()
+
+    def _merged_ids(self, start: PointId | None, limit: int) -> list[tuple[PointId, int]]:
+        """The next ids over all shards, each with the shard it is in. Raises for one in two."""
+        listed = []
+        for position, shard in enumerate(self._shards):
+            ids = shard.ids(start, limit)
+            check_order(ids, start, where=str(self._stored.shards[position].path))
+            listed.append([(point_id, position) for point_id in ids])
+        merged = list(merge(*listed))
+        for (point_id, position), (following, other) in pairwise(merged[: limit + 1]):
+            if point_id == following:
+                raise self._in_two_shards(point_id, position, other)
+        return merged[:limit]
+
+    def _in_two_shards(self, point_id: PointId, one: int, other: int) -> PreconditionError:
+        numbers = [self._stored.shards[position].number for position in (one, other)]
+        return PreconditionError(
+            f"point {point_id.text} is in shard {numbers[0]} and in shard {numbers[1]} of "
+            f"{self._path}: which of the two is the point cannot be seen, most likely after a "
+            "resharding that did not end",
+            remedy="start the server on this folder and let it finish, then read it with "
+            "source.url",
+        )
+
+    def _records(self, start: PointId | None, limit: int) -> list[tuple[PointId, Any]]:
+        """The next records over all shards, in order. Several shards are asked for ids first.
+
+        Otherwise each would read a whole page of vectors, and all but one page be thrown away.
+        """
+        if len(self._shards) == 1:
+            found = self._shards[0].records(start, limit)
+        else:
+            ids = self._merged_ids(start, limit)
+            wanted = Counter(position for _, position in ids)
+            found = [
+                record
+                for position, points in wanted.items()
+                for record in self._shards[position].records(start, points)
+            ]
+        records = [(PointId.parse(record.id), record) for record in found]
+        return sorted(records, key=lambda one: one[0]) if len(self._shards) > 1 else records
+
+
+def _read_vectors(vector: object) -> dict[str, Received]:
+    if isinstance(vector, dict):
+        return {name: _received(found) for name, found in vector.items()}
+    return {} if vector is None else {"": _received(vector)}
+
+
+def _received(vector: Any) -> Received:
+    if not isinstance(vector, list):
+        indices = np.array(vector.indices, dtype=np.uint32)
+        return indices, np.array(vector.values, dtype=np.float32)
+    try:
+        values: Floats = np.array(vector, dtype=np.float32)
+    except ValueError:  # rows of different lengths
+        return Misfit(vector)
+    return values
+
+
+def _warnings(name: str, stored: StoredCollection, params: Json) -> list[str]:
+    warnings = []
+    if stored.name is not None and stored.name != name:
+        warnings.append(f"the folder is that of collection '{stored.name}', not of '{name}'")
+    optimizers = (
+        params.get("optimizers") if stored.config is None else stored.config.get("optimizer_config")
+    )
+    if isinstance(optimizers, dict) and optimizers.get("prevent_unoptimized"):
+        warnings.append("prevent_unoptimized is on: points written lately may be invisible")
+    return warnings

@@ -1,0 +1,97 @@
+"""Take payloads out of a gRPC answer that nests deeper than messages may.
+
+The library that reads messages allows 100 levels, and a level of a payload takes three. It then
+refuses the whole answer. Here the answer is cut along its fields, which needs no nesting: length by
+length, as protobuf's encoding has them. The points that are too deep lose their payloads, and are
+named, so that everything else of the page is read as ever.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from google.protobuf.message import DecodeError, Message
+
+from migrate.qdrant.grpc.messages import wire
+
+_POINT = wire.RetrievedPoint.DESCRIPTOR.fields_by_name
+_PAYLOAD = _POINT["payload"].number
+_VARINT, _BITS_64, _WITH_LENGTH, _BITS_32 = 0, 1, 2, 5
+_FIXED_BYTES = {_BITS_64: 8, _BITS_32: 4}
+
+
+def strip_deep_payloads(answer: bytes, kind: type[Message]) -> tuple[bytes, list[int]]:
+    """The answer, and the positions of the points in it whose payload was taken out.
+
+    Raises ValueError when it is no message, or deep in another place.
+    """
+    number = kind.DESCRIPTOR.fields_by_name["result"].number
+    pieces: list[bytes] = []
+    stripped: list[int] = []
+    position = 0
+    for field, start, content, end in _read_fields(answer):
+        if field != number:
+            pieces.append(answer[start:end])
+            continue
+        point = answer[content:end]
+        if not _parses(point):
+            point = _without_payload(point)
+            stripped.append(position)
+        pieces += [_encode_varint(number << 3 | _WITH_LENGTH), _encode_varint(len(point)), point]
+        position += 1
+    return b"".join(pieces), stripped
+
+
+def _parses(point: bytes) -> bool:
+    message: Any = wire.RetrievedPoint
+    try:
+        message.FromString(point)
+    except DecodeError:
+        return False
+    return True
+
+
+def _without_payload(point: bytes) -> bytes:
+    kept = [point[start:end] for field, start, _, end in _read_fields(point) if field != _PAYLOAD]
+    return b"".join(kept)
+
+
+def _read_fields(message: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Number, start, start of the content, and end of every field."""
+    at = 0
+    while at < len(message):
+        start = at
+        tag, at = _read_varint(message, at)
+        kind, content = tag & 7, at
+        if kind == _WITH_LENGTH:
+            length, content = _read_varint(message, at)
+            at = content + length
+        elif kind == _VARINT:
+            _, at = _read_varint(message, at)
+        elif kind in _FIXED_BYTES:
+            at += _FIXED_BYTES[kind]
+        else:
+            raise ValueError(f"the answer is no message: field of kind {kind}")
+        if at > len(message):
+            raise ValueError("the answer is no message: it ends within a field")
+        yield tag >> 3, start, content, at
+
+
+def _read_varint(message: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(message):
+            break
+        byte = message[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:  # noqa: PLR2004 - the bit that says that more follows
+            return value, at
+    raise ValueError("the answer is no message: it ends within a number")
+
+
+def _encode_varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 127:  # noqa: PLR2004 - as above
+        encoded.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*encoded, value])

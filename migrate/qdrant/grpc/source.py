@@ -1,0 +1,314 @@
+"""Read a Qdrant collection over gRPC, through the stubs that qdrant-client ships.
+
+The stubs are called directly: the client's own conversion of records costs ten times the
+decoding. The collection's description comes over gRPC too (`Collections.Get`), so a server whose
+REST port is closed can be read; `qdrant_grpc_info` tells it in REST's shape.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from google.protobuf.message import Message
+from typing_extensions import override
+
+from migrate.errors import AccessError, PreconditionError, UnreadablePointError
+from migrate.model.records import Page, PointId, VectorSpec
+from migrate.ports import Clock
+from migrate.qdrant.address import ServerAddress
+from migrate.qdrant.first_contact import FirstContact
+from migrate.qdrant.grpc.info import describe
+from migrate.qdrant.grpc.messages import wire
+from migrate.qdrant.grpc.records import decode_ids, decode_named, decode_page, encode_id
+from migrate.qdrant.port import Spoken
+from migrate.qdrant.retry import (
+    CollectionMissing,
+    ForeignAnswer,
+    PageRefusal,
+    PassingFailure,
+    quote,
+    read_retry_after,
+)
+from migrate.qdrant.source import ServerOptions, ServerSource
+from migrate.transport.trust import distrust_remedy, read_authorities
+
+if TYPE_CHECKING:
+    from migrate.qdrant.rest.single_point import RestLook
+
+VALUE_BYTES = 4
+# One bit for each algorithm that is announced (grpc_compression_algorithm): 0 identity, 2 gzip.
+ANNOUNCED = {"identity": 0b001, "gzip": 0b101}
+SCROLL = "/qdrant.Points/Scroll"
+GET = "/qdrant.Points/Get"
+LIMIT_MAX = 2**32 - 1
+# How the library tells that an answer had no gRPC status: a page, of which it shows no more.
+HTTP_STATUS = re.compile(r"http2 header with status: (\d{3})", re.IGNORECASE)
+WITHOUT_STATUS = ("No status received", "Data frame with END_STREAM flag received")
+DISTRUST = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed")
+# A message beyond a bound: of this end, of the server's encoder, or of a proxy between.
+TOO_LARGE = re.compile(r"(?i)message (larger than max|length too large)")
+REFUSED = {
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.ALREADY_EXISTS,
+    grpc.StatusCode.UNIMPLEMENTED,
+}
+
+
+class GrpcSource(ServerSource):
+    """`ports.PointSource` over gRPC."""
+
+    def __init__(
+        self,
+        address: ServerAddress,
+        *,
+        collection: str,
+        api_key: str | None,
+        clock: Clock,
+        options: ServerOptions | None = None,
+    ) -> None:
+        options = options or ServerOptions()
+        transport = GrpcTransport(
+            address, collection=collection, api_key=api_key, clock=clock, options=options
+        )
+        super().__init__(transport, collection=collection, clock=clock, options=options)
+        self._grpc = transport
+
+    @override
+    def look_elsewhere(self, error: UnreadablePointError, vectors: Sequence[VectorSpec]) -> Page:
+        """The page of one point that gRPC cannot give, read over REST. Raises the error if not."""
+        return self._grpc.rest_look().read_point(error, vectors)
+
+
+class GrpcTransport:
+    """Single requests; see `qdrant_server_source.Transport`."""
+
+    kind = "grpc"
+    value_bytes = VALUE_BYTES
+
+    def __init__(
+        self,
+        address: ServerAddress,
+        *,
+        collection: str,
+        api_key: str | None,
+        clock: Clock,
+        options: ServerOptions,
+    ) -> None:
+        address.check_key(api_key)
+        self.url = address.grpc_url
+        self._host = address.host
+        self._address = address
+        self._rest_look: RestLook | None = None
+        self._collection = collection
+        self._clock = clock
+        self._options = options
+        self._api_key = api_key
+        self._metadata = [("x-qdrant-route-affinity", f"q2v-{options.jitter.getrandbits(64):016x}")]
+        if api_key is not None:
+            self._metadata.append(("api-key", api_key))
+        self._contact = FirstContact(address, address.grpc_port, Spoken.HTTP2, options)
+        self._channel = _open_channel(address, options)
+        self._points = wire.PointsStub(self._channel)  # type: ignore[no-untyped-call]
+        self._collections = wire.CollectionsStub(self._channel)  # type: ignore[no-untyped-call]
+        self._server = wire.QdrantStub(self._channel)  # type: ignore[no-untyped-call]
+        # Without the stub's deserializer: `qdrant_grpc_records` parses the bytes.
+        self._fetch_scroll = self._channel.unary_unary(
+            SCROLL, request_serializer=wire.ScrollPoints.SerializeToString
+        )
+        self._fetch_points = self._channel.unary_unary(
+            GET, request_serializer=wire.GetPoints.SerializeToString
+        )
+
+    def fetch_version(self) -> str | None:
+        """`Qdrant.HealthCheck`, which needs no key."""
+        answer = self._send(self._server.HealthCheck, wire.HealthCheckRequest())
+        return answer.version or None
+
+    def fetch_collection(self) -> dict[str, object]:
+        """`Collections.Get`."""
+        request = wire.GetCollectionInfoRequest(collection_name=self._collection)
+        return describe(self._send(self._collections.Get, request).result)
+
+    def fetch_cluster(self) -> dict[str, object]:
+        """`Collections.CollectionClusterInfo`."""
+        request = wire.CollectionClusterInfoRequest(collection_name=self._collection)
+        return describe(self._send(self._collections.CollectionClusterInfo, request))
+
+    def fetch_collection_names(self) -> list[str]:
+        """`Collections.List`."""
+        answer = self._send(self._collections.List, wire.ListCollectionsRequest())
+        return [entry.name for entry in answer.collections]
+
+    def fetch_count(self) -> int:
+        """`Points.Count`, exact."""
+        request = wire.CountPoints(collection_name=self._collection, exact=True)
+        return int(self._send(self._points.Count, request).result.count)
+
+    def fetch_ids(self, start: PointId | None, limit: int) -> tuple[Sequence[PointId], int]:
+        """`Points.Scroll` for ids alone."""
+        answer = self._scroll(start, limit, whole=False)
+        try:
+            return decode_ids(answer), len(answer)
+        except ValueError as error:
+            raise PassingFailure(f"{self.url}: {error}") from error
+
+    def fetch_points(
+        self, start: PointId | None, limit: int, vectors: Sequence[VectorSpec]
+    ) -> tuple[Page, int]:
+        """`Points.Scroll` for whole points."""
+        answer = self._scroll(start, limit, whole=True)
+        try:
+            page, doubts = decode_page(answer, vectors)
+        except ValueError as error:
+            raise PassingFailure(f"{self.url}: {error}") from error
+        return self.rest_look().amend(page, doubts) if doubts else page, len(answer)
+
+    def fetch_named(self, ids: Sequence[PointId], vectors: Sequence[VectorSpec]) -> Page:
+        """`Points.Get`: these points and no other; absent ones left out."""
+        request = wire.GetPoints(
+            collection_name=self._collection,
+            ids=list(map(encode_id, ids)),
+            with_payload=wire.WithPayloadSelector(enable=True),
+            with_vectors=wire.WithVectorsSelector(enable=bool(vectors)),
+        )
+        answer = self._send(self._fetch_points, request)
+        try:
+            page, doubts = decode_named(answer, vectors)
+        except ValueError as error:
+            raise PassingFailure(f"{self.url}: {error}") from error
+        return self.rest_look().amend(page, doubts) if doubts else page
+
+    def rest_look(self) -> "RestLook":
+        """REST of the same server, for what gRPC cannot carry; opened when it is needed."""
+        if self._rest_look is None:
+            from migrate.qdrant.rest.single_point import RestLook  # noqa: PLC0415 - as needed
+
+            self._rest_look = RestLook(
+                self._address,
+                collection=self._collection,
+                api_key=self._api_key,
+                clock=self._clock,
+                options=self._options,
+            )
+        return self._rest_look
+
+    def close(self) -> None:
+        """Close the channel; harmless when repeated."""
+        self._channel.close()
+        if self._rest_look is not None:
+            self._rest_look.close()
+
+    def _scroll(self, start: PointId | None, limit: int, *, whole: bool) -> bytes:
+        request = wire.ScrollPoints(
+            collection_name=self._collection,
+            limit=min(limit, LIMIT_MAX),
+            offset=encode_id(start) if start is not None else None,
+            with_payload=wire.WithPayloadSelector(enable=whole),
+            with_vectors=wire.WithVectorsSelector(enable=whole),
+        )
+        answer: bytes = self._send(self._fetch_scroll, request)
+        return answer
+
+    def _send(self, method: Callable[..., Message], request: Message) -> Any:
+        try:
+            answer = method(request, timeout=self._options.total_s, metadata=self._metadata)
+        except grpc.RpcError as error:
+            page = _read_page(error.details() or "")
+            if page is not None:
+                what = f"something that is no Qdrant answered for {self.url}: {page}"
+                raise self._contact.judge(ForeignAnswer(what)) from error
+            raise self._contact.judge(self._judge(error)) from error
+        self._contact.answered()
+        return answer
+
+    def _judge(self, error: grpc.RpcError) -> Exception:
+        """What a status other than OK means for a read."""
+        code = error.code()
+        details = error.details() or ""
+        said = quote(details, secret=self._api_key)
+        what = f"{self.url} answered {code.name}: {said}"
+        if any(sign in details for sign in DISTRUST):
+            return AccessError(
+                f"{self.url}: the server's certificate is not trusted: {said}",
+                remedy=distrust_remedy(self._host),
+            )
+        if TOO_LARGE.search(details):
+            return PageRefusal(self._too_large(details, what))
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return self._exhausted(error, what)
+        if code in REFUSED:
+            return _refusal(code, what, details)
+        return PassingFailure(what, timed_out=code is grpc.StatusCode.DEADLINE_EXCEEDED)
+
+    def _too_large(self, details: str, what: str) -> str:
+        """Whose bound it was: the library's words at this end of the line carry our own number."""
+        bound = self._options.body_bytes_max
+        if f"vs. {bound})" in details or "ecompressed message larger" in details:
+            return (
+                f"{self.url} answers with more than {bound:,} bytes, the most that q2v itself "
+                f"takes of one answer ({quote(details, secret=self._api_key)})"
+            )
+        return what
+
+    def _exhausted(self, error: grpc.RpcError, what: str) -> Exception:
+        """Too many requests; or, without a time to wait for, whatever else was too much."""
+        trailing = dict(error.trailing_metadata() or ())
+        wait_s = read_retry_after(
+            trailing.get("retry-after"), date=trailing.get("date"), clock=self._clock
+        )
+        return PassingFailure(what, wait_s=wait_s, throttled=True)
+
+
+def _read_page(details: str) -> str | None:
+    """What is known of an answer that is no gRPC; None for one that is."""
+    status = HTTP_STATUS.search(details)
+    if status is not None:
+        return f"HTTP {status[1]} without a gRPC status, as a proxy answers"
+    if any(sign in details for sign in WITHOUT_STATUS):
+        return "an answer without a gRPC status, as a proxy or a login page gives it"
+    return None
+
+
+def _refusal(code: grpc.StatusCode, what: str, details: str) -> Exception:
+    """The statuses that no repetition of the same request can change."""
+    if code in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}:
+        return AccessError(what, remedy="set QDRANT_API_KEY to a key that may read this collection")
+    if code is grpc.StatusCode.NOT_FOUND:
+        return CollectionMissing(what)
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return PreconditionError(
+            what,
+            remedy="the server at this port speaks gRPC, but not Qdrant's: correct host and port "
+            'in source.url, or set source.transport = "rest"',
+        )
+    if "limit" in details.lower():
+        return PageRefusal(what, for_good=True)
+    return PreconditionError(
+        what, remedy="see what the server says; the same request cannot succeed"
+    )
+
+
+def _open_channel(address: ServerAddress, options: ServerOptions) -> grpc.Channel:
+    settings = [
+        # The library's own bound of 4 MB is less than one page; beyond ours a page is halved.
+        ("grpc.max_receive_message_length", options.body_bytes_max),
+        ("grpc.max_send_message_length", -1),
+        # Our retries pace themselves; a channel that sulks for longer would answer for the server.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", int(options.connect_s * 1000)),
+        ("grpc.max_reconnect_backoff_ms", 1000),
+        ("grpc.enable_retries", 0),
+        ("grpc.compression_enabled_algorithms_bitset", ANNOUNCED[options.compression]),
+        # A proxy named in the environment must not see what goes in plain text.
+        ("grpc.enable_http_proxy", int(address.tls and not address.loopback)),
+    ]
+    if not address.tls:
+        return grpc.insecure_channel(address.grpc_target, options=settings)
+    roots = read_authorities(options.ca_file)  # the library's own list knows no SSL_CERT_FILE
+    credentials = grpc.ssl_channel_credentials(root_certificates=roots)
+    return grpc.secure_channel(address.grpc_target, credentials, options=settings)

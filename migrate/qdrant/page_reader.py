@@ -1,0 +1,227 @@
+"""Read a page that may fail for its size, or for one point in it.
+
+A failure may pass, so it is tried again; it may also come from the page. What tells them apart is
+the smallest question there is, one id: when the server answers that and fails the page, the page is
+halved. When the server does not answer that either, it is down, and the attempts of one request
+are all it gets.
+
+A page of one point is not the end: a server that is asked for one point looks at the next one as
+well, to say where the next page starts. So the point is asked for by its id, and only when that
+fails is it named.
+"""
+
+from collections.abc import Callable, Sized
+from dataclasses import dataclass
+from typing import TypeVar
+
+from migrate.errors import MigrationError, PreconditionError, UnreadablePointError
+from migrate.model.records import PointId
+from migrate.qdrant.paging import PageSize
+from migrate.qdrant.retry import PageRefusal, PassingFailure, PointRefusal, RetryPolicy
+
+PAGE_ATTEMPTS = 2  # of a page, before a smaller one is asked for
+POINT_ATTEMPTS = 3  # of one point by its id, before it is given up
+LEAVE_OUT = "`q2v snapshot --leave-unreadable` takes the rest and lists the point as unreadable"
+
+Content = TypeVar("Content", bound=Sized)
+Fetch = Callable[[int], tuple[Content, int]]  # number of points -> the page, bytes of the answer
+FetchAlone = Callable[[PointId], Content]  # a page of this point, or of none
+
+
+@dataclass(slots=True)
+class _Tries:
+    """How one call has fared so far."""
+
+    suspected: bool  # larger pages failed just now: of this one, one failure is enough
+    failures: int = 0  # in a row, of whatever request; an answer ends it
+    at_this_size: int = 0
+    outage_forgiven: bool = False  # at this size the server was away once
+    points_max: int | None = None  # no larger page in this call
+
+    def enough(self, failure: PassingFailure) -> bool:
+        """Whether this failure makes the page suspect."""
+        if failure.wait_s is not None:
+            return False  # the server says when it will answer
+        self.at_this_size += 1
+        return self.suspected or failure.timed_out or self.at_this_size >= PAGE_ATTEMPTS
+
+    def smaller(self, asked: int) -> None:
+        """Half of `asked` is next, and never more in this call."""
+        self.points_max = asked // 2
+        self.at_this_size, self.outage_forgiven, self.suspected = 0, False, True
+
+
+class _AloneError(Exception):
+    """A page of one point fails; carries what it failed with. Never leaves this module."""
+
+    def __init__(self, point_id: PointId | None, failure: PassingFailure | PageRefusal) -> None:
+        super().__init__(str(failure))
+        self.point_id = point_id  # None: there is none
+        self.failure = failure
+
+
+class PageReader:
+    """Reads pages of one kind; the size is learned over many of them."""
+
+    def __init__(
+        self,
+        retry: RetryPolicy,
+        probe: Callable[[PointId | None], PointId | None],
+        *,
+        where: str,
+    ) -> None:
+        """`probe` asks for the first id from a place on, in one request; None: there is none."""
+        self._retry = retry
+        self._probe = probe
+        self._where = where
+        self._say = retry.say
+
+    def read(
+        self,
+        size: PageSize,
+        wish: int,
+        fetch: Fetch[Content],
+        start: PointId | None,
+        fetch_alone: FetchAlone[Content] | None = None,
+    ) -> Content:
+        """At most `wish` points from `start` on. `size` says how many at once, and learns.
+
+        Without `fetch_alone` the pages hold ids, of which none can be named.
+
+        Raises UnreadablePointError for the first point from `start` on if it cannot be read by
+        its id either, and RemoteUnavailableError when the server is down.
+        """
+        tries = _Tries(size.shrunk)
+        try:
+            while True:  # ends: failures in a row are bounded, and so are the halves of a page
+                asked = size.points(min(wish, tries.points_max or wish))
+                try:
+                    content, answer_bytes = fetch(asked)
+                except PointRefusal as refusal:
+                    if not refusal.position:
+                        raise self._refused(refusal, start) from refusal
+                    tries.points_max = refusal.position
+                except PageRefusal as refusal:
+                    self._refuse(size, asked, refusal, tries, start)
+                except PassingFailure as failure:
+                    self._fail(size, asked, failure, tries, start)
+                else:
+                    size.learn(len(content), answer_bytes)
+                    return content
+        except _AloneError as alone:
+            return self._read_alone(size, alone, fetch_alone)
+
+    def _refuse(
+        self,
+        size: PageSize,
+        asked: int,
+        refusal: PageRefusal,
+        tries: _Tries,
+        start: PointId | None,
+    ) -> None:
+        if asked == 1:
+            raise _AloneError(self._ask_probe(start, tries)[0], refusal) from refusal
+        if refusal.for_good:
+            size.refuse(asked)
+        else:
+            size.halve(asked)
+        tries.smaller(asked)
+        self._say(f"{refusal}; asking for {asked // 2} points a page")
+
+    def _fail(
+        self,
+        size: PageSize,
+        asked: int,
+        failure: PassingFailure,
+        tries: _Tries,
+        start: PointId | None,
+    ) -> None:
+        """Wait, or halve the page. Raises when it is one point, or the server is down."""
+        enough = tries.enough(failure)
+        if not (enough and tries.suspected):
+            tries.failures += 1
+            self._retry.wait_after(failure, tries.failures)
+        if not enough:
+            return
+        first, outage = self._ask_probe(start, tries)
+        if outage and not tries.outage_forgiven:
+            tries.at_this_size, tries.outage_forgiven = 0, True
+        elif asked == 1:
+            raise _AloneError(first, failure) from failure
+        else:
+            if not tries.suspected:
+                self._say(f"{failure}; one id alone was answered: asking for smaller pages")
+            size.halve(asked)
+            tries.smaller(asked)
+
+    def _ask_probe(self, start: PointId | None, tries: _Tries) -> tuple[PointId | None, bool]:
+        """The first id, and whether the server was away when it was asked for."""
+        outage = False
+        while True:  # ends with the attempts
+            try:
+                first = self._probe(start)
+            except PageRefusal as refusal:
+                raise _nothing_left(refusal) from refusal
+            except PassingFailure as failure:
+                outage = True
+                tries.failures += 1
+                self._retry.wait_after(failure, tries.failures)
+            else:
+                tries.failures = 0
+                return first, outage
+
+    def _read_alone(
+        self, size: PageSize, alone: _AloneError, fetch_alone: FetchAlone[Content] | None
+    ) -> Content:
+        """The point by its id, which looks at no other one."""
+        point_id = alone.point_id
+        if point_id is None or fetch_alone is None:  # there is no point to name
+            raise self._not_named(alone.failure) from alone
+        try:
+            content = self._try_alone(point_id, fetch_alone)
+        except PointRefusal as refusal:
+            raise self._named(point_id, str(refusal), refusal.remedy) from refusal
+        except (PassingFailure, PageRefusal) as failure:
+            self._ask_probe(point_id, _Tries(suspected=True))  # raises when the server is down
+            size.blame_point()
+            raise self._named(point_id, str(failure), None) from failure
+        if not len(content):  # it was deleted since its id was read
+            raise self._not_named(alone.failure) from alone
+        return content
+
+    def _try_alone(self, point_id: PointId, fetch_alone: FetchAlone[Content]) -> Content:
+        """What `fetch_alone` gives within its attempts; raises what the last of them raised."""
+        for attempt in range(1, POINT_ATTEMPTS):
+            try:
+                return fetch_alone(point_id)
+            except PassingFailure as failure:
+                self._retry.wait_after(failure, attempt)
+        return fetch_alone(point_id)
+
+    def _not_named(self, failure: PassingFailure | PageRefusal) -> MigrationError:
+        if isinstance(failure, PageRefusal):
+            return _nothing_left(failure)
+        return self._retry.given_up(failure)
+
+    def _refused(self, refusal: PointRefusal, start: PointId | None) -> MigrationError:
+        """The first point from `start` on cannot be read as it is, whatever is tried."""
+        first, _ = self._ask_probe(start, _Tries(suspected=True))
+        if first is None:
+            return _nothing_left(refusal)
+        return self._named(first, str(refusal), refusal.remedy)
+
+    def _named(self, point: PointId, why: str, remedy: str | None) -> UnreadablePointError:
+        advice = remedy or "mend or delete the point in the source"
+        return UnreadablePointError(
+            f"point {point.text} cannot be read from {self._where}, which answers otherwise: {why}",
+            remedy=f"{advice}; or leave it: {LEAVE_OUT}",
+            point_id=point.text,
+            point_id_type=point.id_type.value,
+        )
+
+
+def _nothing_left(refusal: PageRefusal | PointRefusal) -> PreconditionError:
+    return PreconditionError(
+        f"{refusal}; not even one id can be read",
+        remedy="raise the server's limits (strict mode, proxy) for this reader",
+    )

@@ -1,0 +1,275 @@
+"""Take the points out of a REST answer: ids, canonical payloads, float32 vectors.
+
+The text is parsed once by simdjson, which hands out arrays of doubles without a Python object
+per number: five times faster than lists. What it refuses though it is JSON (lone surrogates,
+integers beyond 64 bits) goes through the slower standard parser, so that nothing is changed. What
+that one refuses too (integers of thousands of digits, nesting of a thousand levels) is cut by its
+grammar: then one payload is kept as its text, and the points beside it are read as ever.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import simdjson
+
+from migrate.model.canonical import encode_canonical_json
+from migrate.model.float_text import may_be_twice_rounded, read_float32
+from migrate.model.json_text import DIGITS_MAX, Raw, RefusedJsonError, read_json, read_outline
+from migrate.model.records import Page, PointId, VectorSpec
+from migrate.qdrant.columns import Floats, Misfit, PageBuilder, Received, Sparse
+from migrate.qdrant.rest.repeated_keys import encode_repeated, has_repeated, keep_pairs
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# Ends every key of a compact text, and else stands only in text, where both encoders write it
+# alike: so a text and its canonical form count the same unless a key was dropped.
+KEY_END = b'":'
+LEVELS_OF_A_PAGE = 4  # around what a point holds: the answer, its result, the points, the point
+SPARSE_KEYS = {"indices", "values"}
+UINT32_MAX = 2**32 - 1
+
+Doubles = npt.NDArray[np.float64]
+Cast = Callable[[Doubles], Floats]
+
+
+def decode_ids(body: bytes) -> list[PointId]:
+    """The ids of a scroll answer; raises ValueError when it is none."""
+    return [PointId.parse(record["id"]) for record in _records(_parse(body))]
+
+
+def decode_points(body: bytes, vectors: Sequence[VectorSpec]) -> Page:
+    """The points of a scroll answer; raises ValueError when it is none."""
+    return _decode(body, vectors, LEVELS_OF_A_PAGE)
+
+
+def decode_named(body: bytes, vectors: Sequence[VectorSpec]) -> Page:
+    """The points of an answer to a request for certain ids; raises ValueError when it is none."""
+    return _decode(body, vectors, LEVELS_OF_A_PAGE - 1)
+
+
+def _decode(body: bytes, vectors: Sequence[VectorSpec], levels: int) -> Page:
+    page = _decode_points(body, vectors, levels, _to_float32)
+    if may_be_twice_rounded(page):  # one look at a whole page; true for next to none
+        page = _decode_points(body, vectors, levels, read_float32)
+    return page
+
+
+def _decode_points(
+    body: bytes, vectors: Sequence[VectorSpec], levels: int, cast_values: Cast
+) -> Page:
+    find = _records if levels == LEVELS_OF_A_PAGE else _named_records
+    try:
+        return _decode_whole(find(_parse(body)), vectors, cast_values)
+    except ValueError as refusal:
+        try:
+            outline = read_outline(body.decode(), levels)
+            return _decode_by_grammar(find(outline), vectors, cast_values)
+        except ValueError:
+            raise refusal from None
+
+
+def _decode_whole(
+    records: Iterable[Mapping[str, object]], vectors: Sequence[VectorSpec], cast_values: Cast
+) -> Page:
+    """Every point by the parser that took the answer."""
+    page = PageBuilder(vectors)
+    for record in records:
+        payload, as_received = _payload(record.get("payload"))
+        page.add(
+            PointId.parse(record["id"]),
+            payload,
+            _vectors(record.get("vector"), cast_values),
+            payload_as_received=as_received,
+        )
+    return page.build()
+
+
+def _decode_by_grammar(
+    records: Iterable[Mapping[str, object]], vectors: Sequence[VectorSpec], cast_values: Cast
+) -> Page:
+    """Every point by its own text."""
+    page = PageBuilder(vectors)
+    for record in records:
+        payload, as_received, why = _payload_text(record.get("payload"))
+        page.add(
+            PointId.parse(_value(record["id"])),
+            payload,
+            _vectors(_value(record.get("vector")), cast_values),
+            payload_as_received=as_received,
+            payload_why=why,
+        )
+    return page.build()
+
+
+def _payload_text(payload: object) -> tuple[bytes, str | None, str | None]:
+    """As `_payload`; of one that libraries refuse `{}`, its text, and why."""
+    text = payload.text if isinstance(payload, Raw) else "null"
+    try:
+        canonical, as_received = _payload(read_json(text, keep_pairs))
+    except RefusedJsonError as refusal:
+        if not text.lstrip().startswith("{"):
+            raise
+        return b"{}", text, str(refusal)
+    return canonical, as_received, None
+
+
+def _value(raw: object) -> object:
+    """What stands in an answer beside the payload."""
+    try:
+        return json.loads(raw.text) if isinstance(raw, Raw) else None
+    except RecursionError as error:
+        raise ValueError("nested too deeply for JSON") from error
+
+
+def _parse(body: bytes) -> object:
+    if body.startswith(BYTE_ORDER_MARK):
+        raise ValueError("the answer starts with a byte order mark")
+    try:
+        # A parser of its own, because the elements of its last answer live in its memory.
+        return simdjson.Parser().parse(body)
+    except (ValueError, RuntimeError):  # RuntimeError: an integer beyond 64 bits
+        pass
+    try:
+        return json.loads(body, object_pairs_hook=keep_pairs)
+    except json.JSONDecodeError:
+        raise
+    except RecursionError as error:
+        raise ValueError("nested too deeply for JSON") from error
+    except ValueError as error:  # Python's own words name a function that an operator does not have
+        raise ValueError(f"an integer of more than {DIGITS_MAX} digits") from error
+
+
+def _records(answer: object) -> Iterator[Mapping[str, object]]:
+    """The records; ValueError when the answer has none, or claims more after an empty page."""
+    result = _member(answer, "result")
+    points = _member(result, "points")
+    if not _is_list(points):
+        raise ValueError("the answer's points are no list")
+    points = cast(Sequence[object], points)
+    if not len(points) and _get(result, "next_page_offset") is not None:
+        raise ValueError("the answer is an empty page that is not the last")
+    yield from _checked(points)
+
+
+def _named_records(answer: object) -> Iterator[Mapping[str, object]]:
+    """The records of an answer to a request for certain ids."""
+    result = _member(answer, "result")
+    if not _is_list(result):
+        raise ValueError("the answer's result is no list")
+    return _checked(cast(Sequence[object], result))
+
+
+def _checked(points: Sequence[object]) -> Iterator[Mapping[str, object]]:
+    for record in points:
+        if not isinstance(record, simdjson.Object | dict) or _get(record, "id") is None:
+            raise ValueError("the answer holds a point without id")
+        yield cast(Mapping[str, object], record)
+
+
+def _member(value: object, key: str) -> object:
+    if not isinstance(value, simdjson.Object | dict):
+        raise ValueError(f"no '{key}' in the answer")  # noqa: TRY004 - bad data, not a bug
+    return _get(value, key)
+
+
+def _get(value: object, key: str) -> object:
+    return cast(Mapping[str, object], value).get(key)
+
+
+def _payload(payload: object) -> tuple[bytes, str | None]:
+    """The payload in canonical form, and its text if a key stands in it twice.
+
+    Of such a key the canonical form holds the last value only, as every JSON parser would.
+    """
+    if payload is None:
+        return b"{}", None
+    if isinstance(payload, simdjson.Object):
+        text = cast(bytes, cast(object, payload.mini))  # its declared type, str, is wrong
+        canonical = encode_canonical_json(orjson.loads(text))
+        repeated = text.count(KEY_END) != canonical.count(KEY_END)
+        return canonical, text.decode() if repeated else None
+    if not isinstance(payload, dict):
+        raise ValueError("a point's payload is no object")  # noqa: TRY004 - bad data, not a bug
+    canonical = encode_canonical_json(payload)
+    return canonical, encode_repeated(payload).decode() if has_repeated(payload) else None
+
+
+def _vectors(vector: object, cast_values: Cast) -> dict[str, Received]:
+    if vector is None:
+        return {}
+    if not isinstance(vector, simdjson.Object | dict):
+        return {"": _received(vector, cast_values)}
+    return {
+        name: _received(found, cast_values)
+        for name, found in cast(Mapping[str, object], vector).items()
+        if found is not None
+    }
+
+
+def _received(vector: object, cast_values: Cast) -> Received:
+    found: Floats | Sparse | None
+    if isinstance(vector, simdjson.Array | list):
+        rows = len(vector) and _is_list(vector[0])
+        found = _matrix(vector, cast_values) if rows else _floats(vector, cast_values)
+    elif isinstance(vector, simdjson.Object | dict):
+        found = _sparse(cast(Mapping[str, object], vector), cast_values)
+    else:
+        found = None
+    return Misfit(_plain(vector)) if found is None else found
+
+
+def _to_float32(doubles: Doubles) -> Floats:
+    """As `read_float32`, for values among which the one it knows is not."""
+    with np.errstate(over="ignore"):  # beyond float32 becomes infinity, which mapping reports
+        return doubles.astype(np.float32)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, simdjson.Array | list)
+
+
+def _floats(values: object, cast_values: Cast) -> Floats | None:
+    """One row of numbers as float32; None when anything else is among them."""
+    if isinstance(values, simdjson.Array):
+        try:
+            doubles = np.frombuffer(values.as_buffer(of_type="d"), dtype=np.float64)
+        except TypeError:
+            return None
+    elif isinstance(values, list) and all(type(value) in {int, float} for value in values):
+        doubles = np.array(values, dtype=np.float64)
+    else:
+        return None
+    return cast_values(doubles)
+
+
+def _matrix(rows: Sequence[object], cast_values: Cast) -> Floats | None:
+    """Rows of equal length; None when they are not."""
+    found = [_floats(row, cast_values) if _is_list(row) else None for row in rows]
+    lengths = {None if row is None else len(row) for row in found}
+    if len(lengths) != 1 or None in lengths:
+        return None
+    return np.stack(cast(list[Floats], found))
+
+
+def _sparse(vector: Mapping[str, object], cast_values: Cast) -> Sparse | None:
+    if set(vector) != SPARSE_KEYS:
+        return None
+    values = _floats(vector["values"], cast_values)
+    indices = _plain(vector["indices"])
+    if values is None or not isinstance(indices, list):
+        return None
+    if not all(type(index) is int and 0 <= index <= UINT32_MAX for index in indices):
+        return None
+    return np.array(indices, dtype=np.uint32), values
+
+
+def _plain(value: object) -> object:
+    """The same as Python's own lists and dicts."""
+    if isinstance(value, simdjson.Array):
+        return value.as_list()
+    if isinstance(value, simdjson.Object):
+        return value.as_dict()
+    return value

@@ -1,0 +1,73 @@
+"""Choose the protocol for a Qdrant server: gRPC where it answers, else REST."""
+
+from dataclasses import replace
+from typing import Literal
+
+from migrate.errors import MigrationError, UsageError
+from migrate.ports import Clock
+from migrate.qdrant.address import ServerAddress
+from migrate.qdrant.rest.source import RestSource
+from migrate.qdrant.retry import CollectionMissing, PassingFailure
+from migrate.qdrant.source import ServerOptions, ServerSource
+
+PROBE_S = 5.0
+UNUSABLE_NAMES = {"", ".", ".."}  # these would change the path of a request
+
+TransportChoice = Literal["auto", "grpc", "rest"]
+
+
+def open_server_source(
+    url: str,
+    *,
+    collection: str,
+    api_key: str | None,
+    transport: TransportChoice,
+    clock: Clock,
+    grpc_port: int | None = None,
+    options: ServerOptions | None = None,
+) -> ServerSource:
+    """A source over the protocol asked for; `identity()["transport"]` names the one in use.
+
+    `auto` asks the gRPC port for its health once and takes REST when it does not answer as a
+    Qdrant would. Raises UsageError for a url, key or name that cannot be used.
+    """
+    address = ServerAddress.parse(url, grpc_port=grpc_port)
+    address.check_key(api_key)
+    if collection in UNUSABLE_NAMES:
+        raise UsageError(f"'{collection}' is no collection name", remedy="set source.collection")
+    options = options or ServerOptions()
+    if transport != "rest" and not (transport == "auto" and address.path):
+        # The stubs and the library below them take a while to import: only when needed.
+        from migrate.qdrant.grpc.source import GrpcSource  # noqa: PLC0415
+
+        source = GrpcSource(
+            address, collection=collection, api_key=api_key, clock=clock, options=options
+        )
+        if transport == "grpc" or _answers(address, api_key, clock, options):
+            return source
+        source.close()
+        options.say(f"no gRPC at {address.grpc_target}; reading over REST")
+    return RestSource(address, collection=collection, api_key=api_key, clock=clock, options=options)
+
+
+def _answers(
+    address: ServerAddress, api_key: str | None, clock: Clock, options: ServerOptions
+) -> bool:
+    """Whether a Qdrant answers on the gRPC port. Whatever is wrong there, REST tells it better."""
+    from migrate.qdrant.grpc.source import GrpcTransport  # noqa: PLC0415 - see above
+
+    probe = GrpcTransport(
+        address,
+        collection="",
+        api_key=api_key,
+        clock=clock,
+        options=replace(options, total_s=min(PROBE_S, options.total_s)),
+    )
+    try:
+        probe.fetch_version()
+    except (PassingFailure, MigrationError, CollectionMissing):
+        return False
+    else:
+        return True
+    finally:
+        probe.close()

@@ -1,0 +1,261 @@
+"""A `PointSource` over a Qdrant server: retries, page sizes and order, whatever the protocol."""
+
+import random
+from collections.abc import Callable, Sequence, Sized
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal, Protocol, TypeVar, cast
+
+from migrate.errors import (
+    AccessError,
+    PreconditionError,
+    RemoteUnavailableError,
+    UnreadablePointError,
+)
+from migrate.model.pages import take_rows
+from migrate.model.records import Collection, Page, PointId, VectorSpec
+from migrate.ports import Clock
+from migrate.qdrant.collection import read_collection
+from migrate.qdrant.page_reader import PageReader
+from migrate.qdrant.paging import PAGE_BYTES, PageSize, check_order, estimate_point_bytes
+from migrate.qdrant.retry import (
+    CollectionMissing,
+    ForeignAnswer,
+    PageRefusal,
+    PassingFailure,
+    RetryPolicy,
+)
+from migrate.qdrant.shards import Json, unseen_cluster
+
+ID_BYTES_GUESS = 64  # of one id in an answer without payload and vectors
+NAMES_SHOWN_MAX = 20
+# Reads without a consistency factor come from one replica; factors above 1 drop records that
+# differ between replicas and so hide points.
+CONSISTENCY = "one replica"
+
+# What a least-privileged key or an old server does instead of telling something optional.
+UNTOLD = (
+    AccessError,
+    PreconditionError,
+    RemoteUnavailableError,
+    CollectionMissing,
+    PageRefusal,
+)
+
+Compression = Literal["identity", "gzip"]
+Answer = TypeVar("Answer")
+Content = TypeVar("Content", bound=Sized)
+
+
+def _keep_quiet(_text: str) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """Bounds of every request to a server, and who hears why we wait."""
+
+    connect_s: float = 10.0
+    read_s: float = 70.0  # silence on the line; the server's own time-out is 60 s and comes first
+    total_s: float = 120.0  # one request, from sending to the last byte
+    body_bytes_max: int = 64 * 1024 * 1024  # of one answer
+    page_bytes: int = PAGE_BYTES  # aimed at
+    attempts_max: int = 7  # per request
+    ca_file: Path | None = None  # PEM of authorities that are trusted besides the usual ones
+    # What answers may be packed with. A real server packs whatever the client announces, and then
+    # spends most of its time on packing floats, which hardly shrink.
+    compression: Compression = "identity"
+    say: Callable[[str], None] = _keep_quiet
+    # Spreads retries, guards nothing.
+    jitter: random.Random = field(default_factory=random.Random)
+
+
+class Transport(Protocol):
+    """One request each, over one protocol; no retry, no judgement on the order of ids.
+
+    Every method raises PassingFailure, CollectionMissing, AccessError, PreconditionError or
+    BudgetExhaustedError; the two that read pages also PageRefusal, and that of points PointRefusal.
+    """
+
+    kind: str  # "rest" or "grpc"
+    url: str  # host and port, without secrets
+    value_bytes: int  # what one float costs in an answer, about
+
+    def fetch_version(self) -> str | None:
+        """The server's version, None when the answer does not tell."""
+
+    def fetch_collection(self) -> dict[str, object]:
+        """The collection's description in the shape of the REST API."""
+
+    def fetch_cluster(self) -> dict[str, object]:
+        """Shards and transfers of the collection in the shape of the REST API."""
+
+    def fetch_collection_names(self) -> list[str]:
+        """All collections this key may see."""
+
+    def fetch_count(self) -> int:
+        """The exact number of points."""
+
+    def fetch_ids(self, start: PointId | None, limit: int) -> tuple[Sequence[PointId], int]:
+        """Ids >= `start`, and the bytes of the answer."""
+
+    def fetch_points(
+        self, start: PointId | None, limit: int, vectors: Sequence[VectorSpec]
+    ) -> tuple[Page, int]:
+        """Points >= `start`, and the bytes of the answer."""
+
+    def fetch_named(self, ids: Sequence[PointId], vectors: Sequence[VectorSpec]) -> Page:
+        """These points and no other; absent ones are left out."""
+
+    def close(self) -> None:
+        """Let go of connections; harmless when repeated."""
+
+
+class ServerSource:
+    """Reads one collection of a server through a `Transport`; see `ports.PointSource`."""
+
+    def __init__(
+        self, transport: Transport, *, collection: str, clock: Clock, options: ServerOptions
+    ) -> None:
+        self._transport = transport
+        self._name = collection
+        self._options = options
+        self._retry = RetryPolicy(
+            clock=clock,
+            attempts_max=options.attempts_max,
+            jitter=options.jitter,
+            say=options.say,
+        )
+        self._vectors: tuple[VectorSpec, ...] | None = None
+        self._pages = PageReader(self._retry, self._first_id, where=transport.url)
+        self._id_page = PageSize(point_bytes=ID_BYTES_GUESS, bytes_target=options.page_bytes)
+        self._point_page: PageSize | None = None
+
+    def identity(self) -> dict[str, str]:
+        """Where the collection lives and how it is read."""
+        return {
+            "url": self._transport.url,
+            "collection": self._name,
+            "transport": self._transport.kind,
+            "consistency": CONSISTENCY,
+        }
+
+    def read_collection(self) -> Collection:
+        """The collection's description as it is now."""
+        info = self._ask(self._fetch_description)
+        version = self._ask_if_allowed(self._transport.fetch_version)
+        cluster = self._ask_if_allowed(self._transport.fetch_cluster)
+        collection = read_collection(self._name, info, version=version, cluster=cluster)
+        self._vectors = collection.vectors
+        params = cast(Json, cast(Json, info["config"])["params"])  # `read_collection` has seen them
+        unseen = unseen_cluster(params, cluster)
+        return replace(collection, warnings=(*collection.warnings, *unseen))
+
+    def _fetch_description(self) -> dict[str, object]:
+        """The description, once it can be read: a garbled one is asked for again."""
+        info = self._transport.fetch_collection()
+        try:
+            read_collection(self._name, info, version=None, cluster=None)
+        except ValueError as error:
+            raise PassingFailure(f"{self._transport.url}: {error}") from error
+        return info
+
+    def count_points(self) -> int:
+        """The exact count of visible points."""
+        return self._ask(self._transport.fetch_count)
+
+    def read_ids(self, start: PointId | None, *, limit: int) -> Sequence[PointId]:
+        """At most `limit` ids >= `start`, ascending."""
+        ids = self._read_page(
+            self._id_page, limit, start, partial(self._transport.fetch_ids, start)
+        )
+        check_order(ids, start, where=self._transport.url)
+        return ids[:limit]
+
+    def read_points(self, start: PointId | None, *, limit: int) -> Page:
+        """At most `limit` whole points >= `start`, ascending."""
+        vectors = self._vectors
+        if vectors is None:
+            vectors = self.read_collection().vectors
+        if self._point_page is None:
+            point_bytes = estimate_point_bytes(vectors, value_bytes=self._transport.value_bytes)
+            self._point_page = PageSize(
+                point_bytes=point_bytes, bytes_target=self._options.page_bytes
+            )
+        try:
+            page = self._read_page(
+                self._point_page,
+                limit,
+                start,
+                lambda asked: self._transport.fetch_points(start, asked, vectors),
+                lambda point_id: self._transport.fetch_named([point_id], vectors),
+            )
+        except UnreadablePointError as error:
+            page = self.look_elsewhere(error, vectors)
+        check_order(page.ids, start, where=self._transport.url)
+        return take_rows(page, 0, limit)
+
+    def look_elsewhere(self, error: UnreadablePointError, vectors: Sequence[VectorSpec]) -> Page:
+        """The page of one point that this protocol cannot read. Raises the error here."""
+        raise error
+
+    def close(self) -> None:
+        """Let go of connections; harmless when repeated."""
+        self._transport.close()
+
+    def _read_page(
+        self,
+        size: PageSize,
+        wish: int,
+        start: PointId | None,
+        fetch: Callable[[int], tuple[Content, int]],
+        fetch_alone: Callable[[PointId], Content] | None = None,
+    ) -> Content:
+        try:
+            return self._pages.read(size, wish, fetch, start, fetch_alone)
+        except CollectionMissing as missing:
+            raise self._missing() from missing
+
+    def _first_id(self, start: PointId | None) -> PointId | None:
+        """One small request: the first id from `start` on."""
+        ids, _ = self._transport.fetch_ids(start, 1)
+        return ids[0] if ids else None
+
+    def _ask(self, fetch: Callable[[], Answer]) -> Answer:
+        try:
+            return self._retry.call(fetch)
+        except CollectionMissing as missing:
+            raise self._missing() from missing
+        except PageRefusal as refusal:
+            raise PreconditionError(
+                str(refusal), remedy="see what the server says; the same request cannot succeed"
+            ) from refusal
+
+    def _ask_if_allowed(self, fetch: Callable[[], Answer]) -> Answer | None:
+        """The answer to an optional question, None when there is none.
+
+        A proxy that lets only some questions through answers the others itself, always.
+        """
+        with suppress(*UNTOLD):
+            return self._retry.call(lambda: _unless_foreign(fetch))
+        return None
+
+    def _missing(self) -> PreconditionError:
+        names: list[str] | None = None
+        with suppress(*UNTOLD):
+            names = sorted(self._retry.call(self._transport.fetch_collection_names))
+        what = f"{self._transport.url} has no collection '{self._name}'"
+        if names is not None:
+            shown = ", ".join(f"'{name}'" for name in names[:NAMES_SHOWN_MAX]) or "none"
+            more = f" and {len(names) - NAMES_SHOWN_MAX} more" * (len(names) > NAMES_SHOWN_MAX)
+            what += f"; it has {shown}{more}"
+        return PreconditionError(what, remedy="correct source.collection (QDRANT_COLLECTION)")
+
+
+def _unless_foreign(fetch: Callable[[], Answer]) -> Answer | None:
+    try:
+        return fetch()
+    except ForeignAnswer:
+        return None
