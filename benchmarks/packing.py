@@ -11,7 +11,7 @@ from benchmarks.measure import Demand, Line, faster_line
 from migrate.clock import SystemClock
 from migrate.qdrant.server import TransportChoice, open_server_source
 from migrate.qdrant.source import Compression, ServerOptions
-from migrate.stages.walk import walk_points
+from migrate.snapshot.walk import walk_points
 
 COLLECTION = "chunks"
 PAGE_POINTS = 250

@@ -23,10 +23,10 @@ from migrate.clock import SystemClock
 from migrate.qdrant.grpc.packed import packed_scroll_response
 from migrate.qdrant.server import TransportChoice, open_server_source
 from migrate.qdrant.source import ServerSource
-from migrate.stages.counting import ID_PAGE_POINTS
-from migrate.stages.reading import SecondReading
-from migrate.stages.snapshot import SnapshotOptions, take_snapshot
-from migrate.stages.walk import walk_points
+from migrate.snapshot.counting import ID_PAGE_POINTS
+from migrate.snapshot.ranges import SecondReading
+from migrate.snapshot.take import SnapshotOptions, take_snapshot
+from migrate.snapshot.walk import walk_points
 
 PAGE_POINTS = 250
 # Peers and floors are compared for what they do with an answer, not for what they unpack.

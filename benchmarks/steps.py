@@ -15,15 +15,15 @@ import pyarrow.parquet as pq
 
 from benchmarks.made import POOL, REDUCED, Points
 from benchmarks.measure import Demand, Line, cpu_ms, ratio_line
-from migrate.adapters.snapshot_columns import ROW_GROUP_ROWS, part_schema
-from migrate.adapters.snapshot_parquet import PartWriter, read_part, write_part
-from migrate.core.manifest import PartRecord
 from migrate.mapping.payload import MappingRules, map_again
 from migrate.mapping.upload_body import encode_line
 from migrate.mapping.values import ValueRules, map_values, reduce_values
 from migrate.model.digest import digest_points
 from migrate.model.records import DenseColumn, Float32Matrix, Page, VectorId, VectorKind, VectorSpec
 from migrate.qdrant.grpc.records import decode_points
+from migrate.snapshot.columns import ROW_GROUP_ROWS, part_schema
+from migrate.snapshot.manifest import PartRecord
+from migrate.snapshot.parts import PartWriter, read_part, write_part
 from migrate.storage.durable import file_sha256
 
 ROWS = 4_000

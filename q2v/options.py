@@ -23,7 +23,7 @@ _PREFIX = "setting_"
 
 def _remember_folder(context: click.Context, parameter: click.Parameter, folder: Path) -> Path:
     # Here and not above: what asks for the settings alone does not have to load Parquet.
-    from migrate.adapters.snapshot_folder import snapshot_around  # noqa: PLC0415
+    from migrate.snapshot.folder import snapshot_around  # noqa: PLC0415
 
     current_invocation().folder = folder
     owner = snapshot_around(folder)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from migrate.adapters.snapshot_folder import Snapshot
 from migrate.errors import UsageError
-from migrate.stages.reading import SecondReading
-from migrate.stages.repair_part import repair_part
-from migrate.stages.snapshot import SnapshotOptions, SnapshotReport, take_snapshot
+from migrate.snapshot.folder import Snapshot
+from migrate.snapshot.ranges import SecondReading
+from migrate.snapshot.repair import repair_part
+from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
 from q2v.options import folder_option, json_option, refuse_flags, settings_options

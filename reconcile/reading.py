@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from migrate.adapters.run_folder import RunFolder
-from migrate.core.agreement import Reading as Counted
 from migrate.ports import Clock, KvTarget, PointSource, Progress, VectorTarget
-from migrate.stages.counting import check_counted
+from migrate.snapshot.agreement import Reading as Counted
+from migrate.snapshot.counting import check_counted
 from migrate.stages.drift_report import UNFILTERED
 from migrate.stages.run_files import open_files
 from reconcile.attempt import Kind, integer

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from migrate.adapters.snapshot_folder import Snapshot
-from migrate.core.manifest import UNREADABLE_MAX
 from migrate.errors import IndeterminateError
 from migrate.model.digest import digest_points
 from migrate.model.irregular import is_unreadable
 from migrate.model.records import PointId
 from migrate.ports import PointSource, Progress
-from migrate.stages.walk import walk_points
+from migrate.snapshot.folder import Snapshot
+from migrate.snapshot.manifest import UNREADABLE_MAX
+from migrate.snapshot.walk import walk_points
 from reconcile.diff import Drift, DriftKind, diff_sorted
 
 

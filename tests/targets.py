@@ -5,11 +5,11 @@ from collections.abc import Set as AbstractSet
 
 import pyarrow as pa
 
-from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.target_table import TARGETS_SCHEMA
 from migrate.mapping.payload import MappingRules
 from migrate.mapping.values import ValueRules
 from migrate.model.digest import digest_vectors
+from migrate.snapshot.folder import Snapshot
 from migrate.stages.mapped import read_mapped
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.target_table import (
     Selection,
     check_targets,
@@ -22,6 +21,7 @@ from migrate.errors import ForeignStateError, UsageError
 from migrate.mapping.payload import Quarantined, Reason
 from migrate.model.sealed_json import damaged
 from migrate.model.stamps import name_stamp
+from migrate.snapshot.folder import Snapshot
 from migrate.storage.disk import disk
 from migrate.storage.durable import (
     file_sha256,

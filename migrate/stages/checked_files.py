@@ -5,12 +5,12 @@ before them, so that a damaged file leaves the target as it is.
 """
 
 from migrate.adapters.run_folder import RunFolder
-from migrate.adapters.snapshot_folder import part_path
-from migrate.adapters.snapshot_parquet import repair_remedy
 from migrate.core.journal import RoundState, Store
-from migrate.core.manifest import PartRecord
 from migrate.core.pending import RowRange
 from migrate.model.sealed_json import damaged
+from migrate.snapshot.folder import part_path
+from migrate.snapshot.manifest import PartRecord
+from migrate.snapshot.parts import repair_remedy
 from migrate.storage.durable import file_sha256, is_file
 
 

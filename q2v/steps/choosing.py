@@ -3,10 +3,10 @@
 from dataclasses import asdict
 
 from migrate.adapters.run_folder import RunFolder, run_folders
-from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.next_step import Situation
 from migrate.core.run_plan import RunPlan
 from migrate.errors import ForeignStateError, PreconditionError
+from migrate.snapshot.folder import Snapshot
 from q2v import wiring
 from q2v.settings import Settings
 from q2v.steps.planning import Choices

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from migrate.adapters.run_folder import PLAN, RunFolder, run_folders
-from migrate.adapters.snapshot_folder import RUNS, Snapshot, sealed_folders
 from migrate.errors import UsageError
 from migrate.model.hmac_key import SealKey
+from migrate.snapshot.folder import RUNS, Snapshot, sealed_folders
 from migrate.storage.disk import disk
 from migrate.storage.durable import folder_names, is_file
 

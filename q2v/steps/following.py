@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from migrate.adapters.run_folder import RECONCILE, REPORT_BYTES_MAX, RunFolder, run_folders
-from migrate.adapters.snapshot_folder import RUNS, Snapshot, sealed_folders, unsealed_folders
 from migrate.core.next_step import (
     Finding,
     Position,
@@ -21,6 +20,7 @@ from migrate.core.next_step import (
 )
 from migrate.errors import MigrationError
 from migrate.model.hmac_key import SealKey
+from migrate.snapshot.folder import RUNS, Snapshot, sealed_folders, unsealed_folders
 from migrate.stages.drift_report import REPORT
 from migrate.storage.durable import file_sha256, folder_names, is_file
 from migrate.storage.journal_file import JournalFile

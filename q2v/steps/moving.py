@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NoReturn
 
 from migrate.adapters.run_folder import RunFolder, create_run, new_run_id
-from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.stop_signs import StopSigns
 from migrate.core.quarantine import QuarantinedPoint, encode_quarantine
 from migrate.core.run_plan import NO_TARGETS, RunPlan
@@ -17,6 +16,7 @@ from migrate.errors import ExitCode, PreconditionError, UsageError
 from migrate.mapping.payload import Reason
 from migrate.model.stamps import iso_stamp
 from migrate.ports import Clock, Progress
+from migrate.snapshot.folder import Snapshot
 from migrate.stages import kv_index
 from migrate.stages.kv_index import write_kv_index
 from migrate.stages.metadata_indexes import check_metadata_indexes

@@ -5,14 +5,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrate.adapters.snapshot_folder import Snapshot
 from migrate.cloudflare.access import probe_access
 from migrate.cloudflare.client.client import CloudflareHttp
 from migrate.cloudflare.kv import WorkersKvTarget
 from migrate.cloudflare.kv_namespace import KvNamespace, check_namespace
 from migrate.cloudflare.kv_namespaces import WorkersKvNamespaces
 from migrate.cloudflare.vectorize import VectorizeTarget
-from migrate.core.agreement import Reading
 from migrate.core.estimate import REQUEST_S, Estimate, estimate
 from migrate.core.target_shape import check_index, choose_values
 from migrate.errors import PreconditionError, UsageError
@@ -20,10 +18,12 @@ from migrate.mapping.statistics import shortest_line_bytes
 from migrate.mapping.values import ValueRules
 from migrate.model.records import Page, VectorIndex, VectorSpec
 from migrate.ports import Clock, PointSource, Progress
-from migrate.stages.counting import check_counted
+from migrate.snapshot.agreement import Reading
+from migrate.snapshot.counting import check_counted
+from migrate.snapshot.folder import Snapshot
+from migrate.snapshot.walk import walk_points
 from migrate.stages.metadata_indexes import missing_metadata_indexes
 from migrate.stages.plan import PlanFindings, make_plan
-from migrate.stages.walk import walk_points
 from migrate.storage.folder_lock import SPILL
 from migrate.tables.plan_ids import IdTable
 from migrate.workers.ordered import ahead

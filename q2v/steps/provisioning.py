@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrate.adapters.snapshot_folder import Snapshot, sealed_folders
 from migrate.cloudflare.access import probe_access, verify_token
 from migrate.cloudflare.kv_namespace import KvNamespace, check_namespace
 from migrate.cloudflare.kv_namespaces import WorkersKvNamespaces
@@ -16,6 +15,7 @@ from migrate.errors import IndeterminateError, PreconditionError, UsageError
 from migrate.mapping.values import ValueRules
 from migrate.model.records import VectorSpec
 from migrate.ports import Clock, Progress
+from migrate.snapshot.folder import Snapshot, sealed_folders
 from migrate.stages.metadata_indexes import read_listed_types
 from q2v import wiring
 from q2v.settings import Settings, check_required

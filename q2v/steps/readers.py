@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from migrate.core.manifest import PartRecord
-from migrate.core.snapshot_state import Range, point_bytes
 from migrate.model.records import PointId, VectorKind, VectorSpec
 from migrate.ports import Progress
 from migrate.qdrant.server import TransportChoice
 from migrate.qdrant.source import Compression
-from migrate.stages.reading import Comparison, PartReader, SecondReading
-from migrate.stages.snapshot import SnapshotOptions
+from migrate.snapshot.manifest import PartRecord
+from migrate.snapshot.ranges import Comparison, PartReader, SecondReading
+from migrate.snapshot.state import Range, point_bytes
+from migrate.snapshot.take import SnapshotOptions
 from q2v import wiring
 from q2v.secret import load_secret
 from q2v.settings import Settings
@@ -78,7 +78,7 @@ def _job(
 
 
 class ReaderProcess(WorkerProcess):
-    """A reader in another process; see `migrate.stages.reading.RangeReader`."""
+    """A reader in another process; see `migrate.snapshot.ranges.RangeReader`."""
 
     def __init__(self, job: ReadJob, progress: Progress) -> None:
         super().__init__("read", asdict(job), [job.api_key or ""], progress)

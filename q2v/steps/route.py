@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from migrate.adapters.run_folder import RunFolder
-from migrate.adapters.snapshot_folder import Snapshot
 from migrate.cloudflare.client.base_url import account_fingerprint, parse_base_url
 from migrate.ports import Clock
+from migrate.snapshot.folder import Snapshot
 from q2v.render import Cell, format_duration
 from q2v.settings import Settings
 

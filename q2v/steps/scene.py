@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.target_shape import choose_values
 from migrate.ports import Clock, Progress
+from migrate.snapshot.folder import Snapshot
 from migrate.stages.mapped import MappedRows, read_mapped
 from q2v import wiring
 from q2v.settings import Settings

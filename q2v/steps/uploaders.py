@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from migrate.adapters.run_folder import PLAN, RunFolder, read_plan
-from migrate.adapters.snapshot_folder import Snapshot
 from migrate.cloudflare.budget.budget import RequestBudget
 from migrate.cloudflare.client.base_url import parse_base_url
 from migrate.cloudflare.vectorize import VectorizeTarget
@@ -17,6 +16,7 @@ from migrate.mapping.upload_body import Upload
 from migrate.model.hmac_key import SealKey
 from migrate.model.records import Accepted
 from migrate.ports import Progress
+from migrate.snapshot.folder import Snapshot
 from migrate.stages.uploading import Uploader
 from migrate.storage.folder_lock import BUDGET_FOLDER
 from q2v import wiring

@@ -8,11 +8,11 @@ import click
 import pytest
 
 from migrate.core.journal import Kind
-from migrate.core.manifest import SnapshotManifest
 from migrate.core.next_step import runbook_table
 from migrate.core.run_plan import RunPlan
 from migrate.errors import ExitCode
 from migrate.mapping.payload import Reason
+from migrate.snapshot.manifest import SnapshotManifest
 from q2v.main import COMMANDS, cli
 from q2v.settings import docs_table
 from reconcile.attempt import Kind as AttemptKind

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typing_extensions import override
 
-from migrate.adapters.snapshot_folder import Snapshot
+from migrate.snapshot.folder import Snapshot
 from tests.e2e.workbench import (
     API_TOKEN,
     DIMENSIONS,

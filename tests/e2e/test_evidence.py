@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from migrate.adapters.snapshot_folder import Snapshot
+from migrate.snapshot.folder import Snapshot
 from tests.e2e.workbench import points, workbench
 
 

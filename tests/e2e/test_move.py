@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from migrate.adapters.snapshot_folder import Snapshot
 from migrate.model.digest import canonical_metadata, digest_vectors
 from migrate.model.records import DenseColumn, MultiColumn, SparseColumn, VectorId
+from migrate.snapshot.folder import Snapshot
 from tests.e2e.workbench import DIMENSIONS, INDEX, chunk, points, unit_vectors, workbench
 from tests.servers.qdrant_points import SparseValues, StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import rest_server

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from migrate.adapters.run_folder import RunFolder
-from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.journal import Kind
 from migrate.errors import ExitCode
+from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
 from reconcile.attempt_folder import open_attempt

@@ -16,7 +16,7 @@ def test_reconcile_refuses_a_source_whose_count_its_pages_never_reach(
     def without_one(page: Points) -> Points:
         return [point for point in page if point.id != 7]
 
-    monkeypatch.setattr("migrate.stages.counting.PAUSE_S", 0.0)
+    monkeypatch.setattr("migrate.snapshot.counting.PAUSE_S", 0.0)
     with workbench(tmp_path, points(21)) as bench:
         assert bench.move().exit_code == ExitCode.DONE
         bench.collection.bend_page = without_one

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from migrate.adapters.snapshot_folder import Snapshot
-from migrate.core.manifest import SNAPSHOT_FORMAT, UNREADABLE_FORMAT
+from migrate.snapshot.folder import Snapshot
+from migrate.snapshot.manifest import SNAPSHOT_FORMAT, UNREADABLE_FORMAT
 from tests.e2e.workbench import Workbench, chunk, points, unit_vectors, workbench
 from tests.servers.both_protocols import both_protocols
 from tests.servers.qdrant_grpc import grpc_server
@@ -21,7 +21,7 @@ CASES = Path(__file__).parents[1] / "cases" / "23-payload-that-json-libraries-re
 # Parts of 1,000 points, and readers for as little as a test reads.
 SEVERAL_READERS = (
     "import q2v.steps.worker_process as p; p.WORKER_BYTES_MIN = 1; "
-    "import migrate.core.snapshot_state as s; s.PART_BYTES = 1; "
+    "import migrate.snapshot.state as s; s.PART_BYTES = 1; "
     "import q2v.main; q2v.main.main()"
 )
 

@@ -15,19 +15,19 @@ OF_THE_SOURCE = (
     Canary(
         name="hidden-points-sealed",
         effect="points that are acknowledged and not visible are missing from a sealed snapshot",
-        file="migrate/stages/snapshot.py",
+        file="migrate/snapshot/take.py",
         old=code(1, "check_hidden(now)"),
         new="",
-        test="tests/migrate/stages/test_counting.py"
+        test="tests/migrate/snapshot/test_counting.py"
         "::test_hidden_points_keep_a_snapshot_from_being_sealed",
     ),
     Canary(
         name="count-believed-once",
         effect="replicas that differ are called writers, and the operator freezes what is frozen",
-        file="migrate/core/agreement.py",
+        file="migrate/snapshot/agreement.py",
         old="    if len(readings) > 1 and set(readings) == {first}:\n",
         new="    if len(readings) > 9 and set(readings) == {first}:\n",
-        test="tests/migrate/stages/test_counting.py"
+        test="tests/migrate/snapshot/test_counting.py"
         "::test_a_count_that_never_agrees_is_refused_before_anything_is_read",
     ),
     Canary(

@@ -18,9 +18,9 @@ from pathlib import Path
 import click
 import orjson
 
-from migrate.adapters.snapshot_folder import Snapshot, sealed_folders
 from migrate.core.journal import Store
 from migrate.errors import ExitCode, MigrationError, UsageError
+from migrate.snapshot.folder import Snapshot, sealed_folders
 from q2v.steps.find import find_run
 from tests.faults.steps import NO_SPACE, Fault, Kind, Step
 from tests.faults.world import World, WorldClock, open_world

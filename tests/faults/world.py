@@ -21,7 +21,7 @@ from migrate.cloudflare.client.client import CloudflareHttp
 from migrate.cloudflare.kv import WorkersKvTarget
 from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.model.canonical import decode_json
-from migrate.stages.snapshot import SnapshotOptions, SnapshotReport, take_snapshot
+from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from migrate.storage.disk import use_disk
 from migrate.storage.folder_lock import BUDGET_FOLDER, FolderLock
 from q2v import wiring

@@ -55,7 +55,7 @@ def test_a_server_whose_pages_hold_less_than_it_counts_is_refused(
     def without_the_last(page: Points) -> Points:
         return [point for point in page if int(point.id) < 60]
 
-    monkeypatch.setattr("migrate.stages.counting.PAUSE_S", 0.0)
+    monkeypatch.setattr("migrate.snapshot.counting.PAUSE_S", 0.0)
     collection = stored()
     collection.bend_page = without_the_last
     collection.params["replication_factor"] = 2

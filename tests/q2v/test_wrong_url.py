@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from migrate.core.snapshot_state import Range
 from migrate.errors import UsageError
+from migrate.snapshot.state import Range
 from q2v.steps.readers import ReaderProcess, ReadJob
 from tests.servers.qdrant_grpc import grpc_server
 from tests.servers.qdrant_points import StoredCollection, StoredPoint

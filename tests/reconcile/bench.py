@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from migrate.adapters.run_folder import RunFolder, create_run
-from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.stop_signs import StopSigns
 from migrate.core.run_plan import NO_TARGETS, RunPlan
 from migrate.mapping.values import ValueRules
 from migrate.mapping.write_rules import WriteRules
 from migrate.model.records import KvEntry, Vector, VectorId
+from migrate.snapshot.folder import Snapshot
+from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.stages.kv_index import write_kv_index
 from migrate.stages.pre_images import capture_pre_images
 from migrate.stages.rounds import kept_changes, open_round
 from migrate.stages.settle import SettleRules
-from migrate.stages.snapshot import SnapshotOptions, take_snapshot
 from migrate.stages.upload import upload_vectors
 from reconcile.reading import ReconcileRules
 from reconcile.report import ReconcileReport

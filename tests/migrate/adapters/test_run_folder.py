@@ -14,13 +14,13 @@ from migrate.adapters.run_folder import (
     report_folders,
     run_folders,
 )
-from migrate.adapters.snapshot_folder import Snapshot, sealed_folders, unsealed_folders
 from migrate.core.quarantine import QuarantinedPoint, encode_quarantine
 from migrate.core.run_plan import RunPlan, encode_plan
 from migrate.errors import ArtefactDamagedError, ForeignStateError, MigrationError, UsageError
 from migrate.mapping.payload import Quarantined, Reason
 from migrate.model.records import PointId
-from migrate.stages.snapshot import SnapshotOptions, take_snapshot
+from migrate.snapshot.folder import Snapshot, sealed_folders, unsealed_folders
+from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.storage.durable import write_durably
 from migrate.storage.journal_file import JournalFile
 from migrate.storage.journal_lines import JOURNAL_FORMAT

@@ -1,10 +1,10 @@
 """A manifest and a plan with every field filled, for tests of the sealed files."""
 
-from migrate.core.manifest import PartRecord, SnapshotManifest
 from migrate.core.run_plan import RunPlan, TargetsFile
 from migrate.mapping.values import ValueRules
 from migrate.mapping.write_rules import WriteRules
 from migrate.model.records import VectorIndex
+from migrate.snapshot.manifest import PartRecord, SnapshotManifest
 from tests.strategies import RULES, SPECS
 
 MANIFEST = SnapshotManifest(

@@ -18,7 +18,7 @@ from migrate.errors import ExitCode, LocalStorageError, PreconditionError, RunLo
 from migrate.model.digest import digest_points
 from migrate.model.records import PointId, ShardCount
 from migrate.qdrant.folder.source import EdgeSource
-from migrate.stages.walk import walk_ids, walk_points
+from migrate.snapshot.walk import walk_ids, walk_points
 from tests.migrate.qdrant.sources import write_shard
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 from tests.servers.qdrant_storage import set_replica, write_collection

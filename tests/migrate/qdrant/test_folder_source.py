@@ -16,7 +16,7 @@ from migrate.errors import (
 )
 from migrate.model.irregular import is_unreadable
 from migrate.qdrant.folder.source import EdgeSource
-from migrate.stages.walk import walk_points
+from migrate.snapshot.walk import walk_points
 from tests.migrate.qdrant.sources import write_shard
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 

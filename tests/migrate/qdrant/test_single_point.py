@@ -17,7 +17,7 @@ from migrate.model.records import Page, PointId, VectorKind, VectorSpec
 from migrate.qdrant.grpc.records import decode_page
 from migrate.qdrant.server import TransportChoice, open_server_source
 from migrate.qdrant.source import ServerOptions, ServerSource
-from migrate.stages.walk import walk_points
+from migrate.snapshot.walk import walk_points
 from tests.clock import VirtualClock
 from tests.servers.qdrant_grpc import fill_value, grpc_server
 from tests.servers.qdrant_points import StoredCollection, StoredPoint

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrate.adapters.snapshot_folder import Snapshot
 from migrate.errors import ExitCode, PreconditionError, QuarantineExceededError
 from migrate.mapping.payload import MappingRules, Reason
 from migrate.mapping.values import ValueRules
@@ -18,10 +17,12 @@ from migrate.model.canonical import encode_canonical_json
 from migrate.model.digest import digest_vectors
 from migrate.model.pages import take_rows
 from migrate.model.records import DenseColumn, Page, PointId, VectorId
-from migrate.stages import plan, snapshot
+from migrate.snapshot import take
+from migrate.snapshot.folder import Snapshot
+from migrate.snapshot.take import take_snapshot
+from migrate.stages import plan
 from migrate.stages.mapped import read_mapped
 from migrate.stages.plan import PlanFindings, make_plan
-from migrate.stages.snapshot import take_snapshot
 from migrate.tables.plan_ids import FileGap, IdTable
 from tests.clock import VirtualClock
 from tests.servers.memory_source import MemorySource, chunk_payloads, page_of
@@ -377,7 +378,7 @@ def test_what_moves_reads_the_same_in_whatever_pieces(tmp_path: Path) -> None:
     report = take_snapshot(
         MemorySource(points),
         tmp_path,
-        snapshot.SnapshotOptions(),
+        take.SnapshotOptions(),
         clock=VirtualClock(),
         progress=Silence(),
     )

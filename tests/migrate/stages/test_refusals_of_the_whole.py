@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrate.adapters.snapshot_folder import Snapshot
 from migrate.cloudflare.client.codes import CODES, Concern
 from migrate.core.refusals import SUSPECTS_MAX
 from migrate.errors import QuarantineExceededError, TargetRefusedError
 from migrate.model.records import VectorId
+from migrate.snapshot.folder import Snapshot
 from migrate.storage.journal_lines import Entry
 from tests.faults.kept_databases import kept_databases
 from tests.migrate.stages.test_refused_uploads import (

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from typing_extensions import override
 
-from migrate.adapters.snapshot_folder import Snapshot
 from migrate.core.journal import Store
 from migrate.errors import IndeterminateError
 from migrate.model.records import KvEntry, Vector, VectorId
+from migrate.snapshot.folder import Snapshot
 from tests.migrate.stages.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
 from tests.servers.refusing_target import KilledError, MemoryKv, MemoryVectors
 

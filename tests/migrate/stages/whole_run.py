@@ -8,15 +8,15 @@ from pathlib import Path
 from typing_extensions import override
 
 from migrate.adapters.run_folder import RunFolder, create_run, new_run_id
-from migrate.adapters.snapshot_folder import Snapshot
 from migrate.adapters.stop_signs import StopSigns
 from migrate.mapping.values import ValueRules
 from migrate.model.records import VectorId
+from migrate.snapshot.folder import Snapshot
+from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.stages.kv_index import write_kv_index
 from migrate.stages.pre_images import capture_pre_images
 from migrate.stages.rounds import Selection, open_round, void_refusals
 from migrate.stages.settle import SettleRules
-from migrate.stages.snapshot import SnapshotOptions, take_snapshot
 from migrate.stages.upload import upload_vectors
 from migrate.stages.uploading import Uploader
 from migrate.storage.journal_file import JournalFile

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrate.adapters import pre_image_files, snapshot_parquet
+from migrate.adapters import pre_image_files
 from migrate.adapters.pre_image_files import (
     KvPreImage,
     read_existing_ids,
@@ -22,14 +22,15 @@ from migrate.adapters.pre_image_files import (
     write_existing_ids,
     write_kv_pre_images,
 )
-from migrate.adapters.snapshot_columns import RowGroup, part_schema
-from migrate.adapters.snapshot_parquet import PartWriter, read_digests, read_part
-from migrate.core.manifest import PartRecord
 from migrate.errors import ArtefactDamagedError, ExitCode, PreconditionError
 from migrate.model.records import KvEntry, VectorId, VectorKind, VectorSpec
+from migrate.snapshot import parts
+from migrate.snapshot.columns import RowGroup, part_schema
+from migrate.snapshot.manifest import PartRecord
+from migrate.snapshot.parts import PartWriter, read_digests, read_part
 from migrate.storage import parquet_guard
 from migrate.storage.durable import file_sha256, hash_open_file
-from tests.migrate.adapters.test_snapshot_parquet import pieces, whole_page
+from tests.migrate.snapshot.test_parts import pieces, whole_page
 from tests.strategies import SPECS
 
 pytestmark = pytest.mark.fault("X10")
@@ -336,7 +337,7 @@ def part() -> Iterator[bytes]:
     """The bytes of a part with every kind of vector."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "part")
-        snapshot_parquet.write_part(path, pieces(whole_page(WHOLE), 1000), SPECS)
+        parts.write_part(path, pieces(whole_page(WHOLE), 1000), SPECS)
         yield path.read_bytes()
 
 
@@ -391,7 +392,7 @@ def test_a_part_is_hashed_and_parsed_through_one_open_file(
         other.replace(path)
         return found
 
-    monkeypatch.setattr(snapshot_parquet, "hash_open_file", hash_then_swap)
+    monkeypatch.setattr(parts, "hash_open_file", hash_then_swap)
     (found,) = read_part(path, honest, [SPEC], with_vectors=(), first_row=0)
 
     assert found.page.payloads == (b"{}",) * 10
@@ -466,10 +467,10 @@ def test_what_could_not_be_read_back_is_not_written(
         group.add(page, [bytes(32)] * 10, 0)
         table_bytes = group.take().nbytes
         writer = PartWriter(file, SPECS)
-        monkeypatch.setattr(snapshot_parquet, "_WRITTEN_GROUP_BYTES_MAX", table_bytes)
+        monkeypatch.setattr(parts, "_WRITTEN_GROUP_BYTES_MAX", table_bytes)
         writer.add(page, [bytes(32)] * 10)
         writer.close()
-        monkeypatch.setattr(snapshot_parquet, "_WRITTEN_GROUP_BYTES_MAX", table_bytes - 1)
+        monkeypatch.setattr(parts, "_WRITTEN_GROUP_BYTES_MAX", table_bytes - 1)
         writer = PartWriter(file, SPECS)
         writer.add(page, [bytes(32)] * 10)
         with pytest.raises(PreconditionError, match="10 points from 0 on take"):

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from migrate.adapters.run_folder import RunFolder, create_run
-from migrate.adapters.snapshot_folder import Snapshot
 from migrate.errors import LocalStorageError, MigrationError
-from migrate.stages.snapshot import SnapshotOptions, SnapshotReport, take_snapshot
+from migrate.snapshot.folder import Snapshot
+from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.journal_file import JournalFile
 from tests.clock import VirtualClock

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from typing_extensions import override
 
-from migrate.adapters.snapshot_folder import Snapshot, part_path
-from migrate.core.manifest import UNREADABLE_MAX, SnapshotManifest
 from migrate.errors import ExitCode, PreconditionError, UnreadablePointError
 from migrate.model.digest import digest_points
 from migrate.model.pages import take_rows
 from migrate.model.records import Page, PointId
-from migrate.stages.reading import SecondReading
-from migrate.stages.snapshot import SnapshotOptions, SnapshotReport, take_snapshot
+from migrate.snapshot.folder import Snapshot, part_path
+from migrate.snapshot.manifest import UNREADABLE_MAX, SnapshotManifest
+from migrate.snapshot.ranges import SecondReading
+from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from tests.clock import VirtualClock
 from tests.servers.memory_source import (
     SPEC,
@@ -37,7 +37,7 @@ SECOND_READING = 4 + 15
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Five rows a part instead of 64,000: the number is a constant, its meaning is the same."""
-    monkeypatch.setattr("migrate.core.snapshot_state._PART_ROWS_MAX", PART_ROWS)
+    monkeypatch.setattr("migrate.snapshot.state._PART_ROWS_MAX", PART_ROWS)
 
 
 def take(source: MemorySource, folder: Path, options: SnapshotOptions = PLAIN) -> SnapshotReport:

@@ -13,9 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrate.adapters.snapshot_columns import ROW_GROUP_ROWS
-from migrate.adapters.snapshot_parquet import read_part, write_part
-from migrate.core.manifest import PartRecord
 from migrate.errors import ArtefactDamagedError, ExitCode, LocalStorageError
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.digest import digest_points
@@ -28,6 +25,9 @@ from migrate.model.records import (
     SparseColumn,
     VectorSpec,
 )
+from migrate.snapshot.columns import ROW_GROUP_ROWS
+from migrate.snapshot.manifest import PartRecord
+from migrate.snapshot.parts import read_part, write_part
 from migrate.storage.durable import file_sha256
 from tests.migrate.storage.full_disk import file_size_max
 from tests.strategies import SPECS, pages

@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from migrate.core.manifest import SNAPSHOT_FORMAT
 from migrate.model.digest import DIGEST_BYTES
 from migrate.model.records import (
     DenseColumn,
@@ -21,6 +20,7 @@ from migrate.model.records import (
     VectorKind,
     VectorSpec,
 )
+from migrate.snapshot.manifest import SNAPSHOT_FORMAT
 
 # 500 rows of 3,072 values are 6 MB. Larger groups are neither smaller on disk nor faster to write
 # or to read (PERFORMANCE section B), and take more memory: with 1,000, two readers 25 MB each.

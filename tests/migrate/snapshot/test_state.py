@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.manifest import PartRecord
-from migrate.core.snapshot_state import Range, fold_snapshot, part_rows
 from migrate.errors import ForeignStateError
 from migrate.model.records import PointId, VectorKind, VectorSpec
+from migrate.snapshot.manifest import PartRecord
+from migrate.snapshot.state import Range, fold_snapshot, part_rows
 from migrate.storage.journal_lines import JOURNAL_FORMAT, Entry
 from tests.strategies import point_ids
 

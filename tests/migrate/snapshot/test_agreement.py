@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.agreement import Agreement, Reading, judge
+from migrate.snapshot.agreement import Agreement, Reading, judge
 
 
 @pytest.mark.fault("F01", "F10")

@@ -12,24 +12,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from migrate.adapters.snapshot_folder import (
-    MANIFEST,
-    PARTS,
-    Snapshot,
-    newest_stamp,
-    part_path,
-    unsealed_folders,
-)
-from migrate.core.agreement import Reading
-from migrate.core.manifest import PartRecord, SnapshotManifest, encode_manifest
-from migrate.core.snapshot_state import (
-    OPENED,
-    PART_SEALED,
-    Range,
-    SnapshotState,
-    fold_snapshot,
-    part_rows,
-)
 from migrate.errors import ExitCode, PreconditionError
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.digest import SetDigest
@@ -38,7 +20,8 @@ from migrate.model.records import Collection, PointId, VectorKind, VectorSpec
 from migrate.model.sealed_json import damaged
 from migrate.model.stamps import iso_stamp, name_stamp
 from migrate.ports import Clock, PointSource, Progress
-from migrate.stages.counting import (
+from migrate.snapshot.agreement import Reading
+from migrate.snapshot.counting import (
     FREEZE,
     ID_PAGE_POINTS,
     check_counted,
@@ -46,7 +29,16 @@ from migrate.stages.counting import (
     disagreement,
     read_again,
 )
-from migrate.stages.reading import (
+from migrate.snapshot.folder import (
+    MANIFEST,
+    PARTS,
+    Snapshot,
+    newest_stamp,
+    part_path,
+    unsealed_folders,
+)
+from migrate.snapshot.manifest import PartRecord, SnapshotManifest, encode_manifest
+from migrate.snapshot.ranges import (
     Comparison,
     PartReader,
     RangeReader,
@@ -54,7 +46,15 @@ from migrate.stages.reading import (
     SecondReading,
     check_unreadable,
 )
-from migrate.stages.walk import walk_ids
+from migrate.snapshot.state import (
+    OPENED,
+    PART_SEALED,
+    Range,
+    SnapshotState,
+    fold_snapshot,
+    part_rows,
+)
+from migrate.snapshot.walk import walk_ids
 from migrate.storage.disk import disk
 from migrate.storage.durable import (
     file_sha256,

@@ -9,17 +9,17 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from migrate.adapters.snapshot_columns import (
+from migrate.errors import PreconditionError
+from migrate.model.records import Page, VectorKind, VectorSpec
+from migrate.model.sealed_json import damaged
+from migrate.snapshot.columns import (
     ROW_GROUP_ROWS,
     RowGroup,
     decode_rows,
     part_schema,
     vector_column,
 )
-from migrate.core.manifest import PartRecord
-from migrate.errors import PreconditionError
-from migrate.model.records import Page, VectorKind, VectorSpec
-from migrate.model.sealed_json import damaged
+from migrate.snapshot.manifest import PartRecord
 from migrate.storage.disk import disk
 from migrate.storage.durable import durable_file, hash_open_file, local_io
 from migrate.storage.parquet_guard import (

@@ -11,17 +11,17 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Literal, Protocol, TypeVar
 
-from migrate.adapters.snapshot_folder import part_path
-from migrate.adapters.snapshot_parquet import read_digests, write_part
-from migrate.core.manifest import UNREADABLE_MAX, PartRecord
-from migrate.core.snapshot_state import Range, part_rows
 from migrate.errors import PreconditionError
 from migrate.model.digest import digest_points
 from migrate.model.irregular import is_unreadable
 from migrate.model.records import Page, VectorSpec
 from migrate.ports import PointSource
-from migrate.stages.counting import ID_PAGE_POINTS
-from migrate.stages.walk import walk_points
+from migrate.snapshot.counting import ID_PAGE_POINTS
+from migrate.snapshot.folder import part_path
+from migrate.snapshot.manifest import UNREADABLE_MAX, PartRecord
+from migrate.snapshot.parts import read_digests, write_part
+from migrate.snapshot.state import Range, part_rows
+from migrate.snapshot.walk import walk_points
 from migrate.workers.ordered import check_wanted, in_order
 
 SecondReading = Literal["digest", "ids"]

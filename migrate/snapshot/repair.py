@@ -7,14 +7,14 @@ that differs in a bit is not the one that was sealed, whatever the reason.
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from migrate.adapters.snapshot_folder import PARTS, Snapshot, part_path
-from migrate.adapters.snapshot_parquet import write_part
-from migrate.core.manifest import PartRecord
 from migrate.errors import ForeignStateError, PreconditionError, UsageError
 from migrate.model.digest import digest_points
 from migrate.model.records import Page, PointId
 from migrate.ports import PointSource, Progress
-from migrate.stages.walk import walk_points
+from migrate.snapshot.folder import PARTS, Snapshot, part_path
+from migrate.snapshot.manifest import PartRecord
+from migrate.snapshot.parts import write_part
+from migrate.snapshot.walk import walk_points
 from migrate.storage.disk import disk
 from migrate.storage.durable import (
     file_sha256,

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from migrate.core.manifest import PartRecord
 from migrate.model.records import PointId, VectorKind, VectorSpec
+from migrate.snapshot.manifest import PartRecord
 from migrate.storage.journal_lines import Entry, check_format
 
 OPENED = (

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from typing_extensions import override
 
-from migrate.adapters.snapshot_folder import Snapshot
 from migrate.errors import ExitCode, PreconditionError
 from migrate.model.records import Collection, PointId, ShardCount
-from migrate.stages.counting import READINGS
-from migrate.stages.snapshot import SnapshotOptions, SnapshotReport, take_snapshot
+from migrate.snapshot.counting import READINGS
+from migrate.snapshot.folder import Snapshot
+from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from tests.clock import VirtualClock
 from tests.servers.memory_source import MemorySource, chunk_payloads
 from tests.silence import Silence

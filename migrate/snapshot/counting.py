@@ -7,11 +7,11 @@ freeze will change that.
 
 from collections.abc import Sequence
 
-from migrate.core.agreement import Agreement, Reading, judge
 from migrate.errors import PreconditionError
 from migrate.model.records import Collection
 from migrate.ports import Clock, PointSource, Progress
-from migrate.stages.walk import walk_ids
+from migrate.snapshot.agreement import Agreement, Reading, judge
+from migrate.snapshot.walk import walk_ids
 from migrate.workers.ordered import wait_while_wanted
 
 ID_PAGE_POINTS = 10_000  # ids alone are cheap: 20,000 took 0.1 s (contract/qdrant 3.2)

@@ -6,15 +6,15 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from migrate.core.manifest import (
+from migrate.errors import ArtefactDamagedError, ForeignStateError
+from migrate.model.canonical import encode_canonical_json
+from migrate.model.sealed_json import seal_json, unseal_json
+from migrate.snapshot.manifest import (
     SNAPSHOT_FORMAT,
     SnapshotManifest,
     decode_manifest,
     encode_manifest,
 )
-from migrate.errors import ArtefactDamagedError, ForeignStateError
-from migrate.model.canonical import encode_canonical_json
-from migrate.model.sealed_json import seal_json, unseal_json
 from tests.migrate.model.records import MANIFEST
 from tests.strategies import json_objects
 

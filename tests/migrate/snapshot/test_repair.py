@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from migrate.adapters.snapshot_folder import Snapshot, part_path
 from migrate.errors import (
     ArtefactDamagedError,
     ForeignStateError,
@@ -13,8 +12,9 @@ from migrate.errors import (
     PreconditionError,
     UsageError,
 )
-from migrate.stages.repair_part import RepairReport, repair_part
-from migrate.stages.snapshot import SnapshotOptions, take_snapshot
+from migrate.snapshot.folder import Snapshot, part_path
+from migrate.snapshot.repair import RepairReport, repair_part
+from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from tests.clock import VirtualClock
 from tests.servers.memory_source import MemorySource, SourceFailedError, chunk_payloads
 from tests.silence import Silence
@@ -26,7 +26,7 @@ POINTS = 23  # four parts of five points and one of three
 
 @pytest.fixture
 def source(monkeypatch: pytest.MonkeyPatch) -> MemorySource:
-    monkeypatch.setattr("migrate.core.snapshot_state._PART_ROWS_MAX", 5)
+    monkeypatch.setattr("migrate.snapshot.state._PART_ROWS_MAX", 5)
     return MemorySource(chunk_payloads(POINTS))
 
 

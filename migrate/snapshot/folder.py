@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from migrate.adapters.snapshot_columns import ROW_GROUP_ROWS
-from migrate.adapters.snapshot_parquet import SnapshotRows, read_part, repair_remedy
-from migrate.core.manifest import SnapshotManifest, decode_manifest
 from migrate.errors import UsageError
 from migrate.model.hmac_key import SealKey
 from migrate.model.pages import take_rows
 from migrate.model.sealed_json import damaged
+from migrate.snapshot.columns import ROW_GROUP_ROWS
+from migrate.snapshot.manifest import SnapshotManifest, decode_manifest
+from migrate.snapshot.parts import SnapshotRows, read_part, repair_remedy
 from migrate.storage.disk import disk
 from migrate.storage.durable import folder_names, is_file
 from migrate.storage.journal_lines import JOURNAL
