@@ -27,8 +27,8 @@ from migrate.adapters.target_table import (
     read_targets,
     write_targets,
 )
-from migrate.core.run_plan import TargetsFile
 from migrate.model.records import VectorId
+from migrate.plan.record import TargetsFile
 from migrate.tables.target_ids import ID_COLUMNS, MEMORY_MB, ListedIds
 
 VECTORS = 10_000_000

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from migrate.core.estimate import LINE_MBIT_PER_S, LONG_ROLLBACK, Estimate, is_long_rollback
 from migrate.errors import MigrationError
 from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.model.limits import PRICES_AS_OF
+from migrate.plan.estimate import LINE_MBIT_PER_S, LONG_ROLLBACK, Estimate, is_long_rollback
+from migrate.plan.make import PlanFindings
 from migrate.snapshot.folder import Snapshot
-from migrate.stages.plan import PlanFindings
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
 from q2v.agreement import idle_settings

@@ -16,11 +16,11 @@ from migrate.cloudflare.credentials import source_key_notes, target_token_notes
 from migrate.cloudflare.kv import WorkersKvTarget
 from migrate.cloudflare.kv_namespaces import WorkersKvNamespaces
 from migrate.cloudflare.vectorize import VectorizeTarget
-from migrate.core.run_plan import RunPlan
 from migrate.errors import UsageError
 from migrate.mapping.payload import MappingRules
 from migrate.mapping.write_rules import WriteRules
 from migrate.model.hmac_key import SealKey
+from migrate.plan.record import RunPlan
 from migrate.ports import Clock, PointSource, Progress
 from migrate.qdrant.server import TransportChoice, open_server_source
 from migrate.qdrant.source import Compression, ServerOptions

@@ -11,10 +11,10 @@ from migrate.adapters.pre_image_files import (
     read_kv_pre_images,
 )
 from migrate.adapters.run_folder import PRE_IMAGES, ROLLBACK, RunFolder
-from migrate.core.estimate import estimate
 from migrate.errors import PreconditionError
 from migrate.model.records import KvEntry, VectorId
 from migrate.model.sealed_json import damaged, seal_json
+from migrate.plan.estimate import estimate
 from migrate.stages.refused import former_of_refused, unwritten_rows
 from migrate.storage.durable import file_sha256, is_file, make_folder, write_durably
 

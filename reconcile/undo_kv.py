@@ -7,11 +7,11 @@ from typing import TypeVar
 
 from migrate.adapters.pre_image_files import KvPreImage
 from migrate.adapters.run_folder import RunFolder
-from migrate.core.request_counts import KV_KEYS_PER_UNDO, undo_kv_requests
 from migrate.errors import RemoteUnavailableError
 from migrate.mapping.kv_entries import encode_counter_entry, key_prefix
 from migrate.model.limits import KV_KEYS_PER_DELETE_MAX, KV_TTL_S_MIN
 from migrate.model.records import KvEntry
+from migrate.plan.request_counts import KV_KEYS_PER_UNDO, undo_kv_requests
 from migrate.ports import Clock, KvTarget, Progress
 from migrate.stages.kv_index import counter_value, expected_entries
 from migrate.stages.listing import list_keys

@@ -7,11 +7,11 @@ from itertools import islice
 from migrate.adapters.pre_image_files import VectorPreImage
 from migrate.adapters.run_folder import RunFolder
 from migrate.core.journal import BatchRecord
-from migrate.core.request_counts import undo_vector_requests
 from migrate.errors import IndeterminateError
 from migrate.mapping.upload_body import encode_vector
 from migrate.model.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
 from migrate.model.records import Accepted, Vector, VectorId
+from migrate.plan.request_counts import undo_vector_requests
 from migrate.ports import Clock, Progress, VectorTarget
 from migrate.stages.listing import list_vectors
 from migrate.stages.refused import read_pre_images, unwritten_rows

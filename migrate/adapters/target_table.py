@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from migrate.core.run_plan import TargetsFile
 from migrate.model.digest import DIGEST_BYTES
 from migrate.model.sealed_json import damaged
+from migrate.plan.record import TargetsFile
 from migrate.snapshot.parts import abandon_writer
 from migrate.storage.disk import disk
 from migrate.storage.durable import durable_file, file_sha256, hash_open_file, is_file, local_io

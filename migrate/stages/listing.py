@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import closing
 
-from migrate.core.request_counts import list_requests
 from migrate.errors import IndeterminateError
 from migrate.model.records import KvEntry, VectorId
+from migrate.plan.request_counts import list_requests
 from migrate.ports import Clock, KvTarget, Progress, VectorTarget
 from migrate.tables.target_ids import ListedIds
 from migrate.workers.ordered import ahead

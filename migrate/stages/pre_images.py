@@ -23,13 +23,13 @@ from migrate.adapters.pre_image_files import (
 )
 from migrate.adapters.run_folder import PRE_IMAGES, RunFolder
 from migrate.core.journal import Kind
-from migrate.core.request_counts import fetch_requests
 from migrate.errors import IndeterminateError, PreconditionError
 from migrate.mapping.kv_entries import key_prefix
 from migrate.mapping.payload import encode_kv_key
 from migrate.model.limits import FETCH_IDS_MAX
 from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.model.sealed_json import damaged
+from migrate.plan.request_counts import fetch_requests
 from migrate.ports import Clock, KvTarget, Progress, VectorTarget
 from migrate.stages.listing import list_keys, list_vectors
 from migrate.stages.run_files import open_files

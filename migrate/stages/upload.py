@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from migrate.adapters.run_folder import RunFolder
 from migrate.adapters.stop_signs import StopSigns
 from migrate.core.journal import BatchRecord, Kind, Store
-from migrate.core.request_counts import upload_bytes, upload_requests
 from migrate.model.limits import FETCH_IDS_MAX, UPLOADS_IN_FLIGHT_MAX
 from migrate.model.records import VectorId
+from migrate.plan.request_counts import upload_bytes, upload_requests
 from migrate.ports import Clock, Progress, VectorTarget
 from migrate.stages.sending import Sender
 from migrate.stages.settle import LastWrite, SettleRules, spread, wait_until_processed

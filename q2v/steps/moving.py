@@ -9,17 +9,17 @@ from typing import NoReturn
 
 from migrate.adapters.run_folder import RunFolder, create_run, new_run_id
 from migrate.adapters.stop_signs import StopSigns
-from migrate.core.quarantine import QuarantinedPoint, encode_quarantine
-from migrate.core.run_plan import NO_TARGETS, RunPlan
-from migrate.core.target_shape import check_index
 from migrate.errors import ExitCode, PreconditionError, UsageError
 from migrate.mapping.payload import Reason
 from migrate.model.stamps import iso_stamp
+from migrate.plan.metadata_indexes import check_metadata_indexes
+from migrate.plan.quarantine import QuarantinedPoint, encode_quarantine
+from migrate.plan.record import NO_TARGETS, RunPlan
+from migrate.plan.target_shape import check_index
 from migrate.ports import Clock, Progress
 from migrate.snapshot.folder import Snapshot
 from migrate.stages import kv_index
 from migrate.stages.kv_index import write_kv_index
-from migrate.stages.metadata_indexes import check_metadata_indexes
 from migrate.stages.pre_images import capture_pre_images
 from migrate.stages.rounds import kept_changes, open_round, void_refusals
 from migrate.stages.upload import upload_vectors

@@ -11,19 +11,19 @@ from migrate.cloudflare.kv import WorkersKvTarget
 from migrate.cloudflare.kv_namespace import KvNamespace, check_namespace
 from migrate.cloudflare.kv_namespaces import WorkersKvNamespaces
 from migrate.cloudflare.vectorize import VectorizeTarget
-from migrate.core.estimate import REQUEST_S, Estimate, estimate
-from migrate.core.target_shape import check_index, choose_values
 from migrate.errors import PreconditionError, UsageError
 from migrate.mapping.statistics import shortest_line_bytes
 from migrate.mapping.values import ValueRules
 from migrate.model.records import Page, VectorIndex, VectorSpec
+from migrate.plan.estimate import REQUEST_S, Estimate, estimate
+from migrate.plan.make import PlanFindings, make_plan
+from migrate.plan.metadata_indexes import missing_metadata_indexes
+from migrate.plan.target_shape import check_index, choose_values
 from migrate.ports import Clock, PointSource, Progress
 from migrate.snapshot.agreement import Reading
 from migrate.snapshot.counting import check_counted
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.walk import walk_points
-from migrate.stages.metadata_indexes import missing_metadata_indexes
-from migrate.stages.plan import PlanFindings, make_plan
 from migrate.storage.folder_lock import SPILL
 from migrate.tables.plan_ids import IdTable
 from migrate.workers.ordered import ahead

@@ -10,13 +10,13 @@ from migrate.cloudflare.access import probe_access, verify_token
 from migrate.cloudflare.kv_namespace import KvNamespace, check_namespace
 from migrate.cloudflare.kv_namespaces import WorkersKvNamespaces
 from migrate.cloudflare.vectorize import VectorizeTarget
-from migrate.core.target_shape import check_index, choose_values
 from migrate.errors import IndeterminateError, PreconditionError, UsageError
 from migrate.mapping.values import ValueRules
 from migrate.model.records import VectorSpec
+from migrate.plan.metadata_indexes import read_listed_types
+from migrate.plan.target_shape import check_index, choose_values
 from migrate.ports import Clock, Progress
 from migrate.snapshot.folder import Snapshot, sealed_folders
-from migrate.stages.metadata_indexes import read_listed_types
 from q2v import wiring
 from q2v.settings import Settings, check_required
 from q2v.steps.planning import read_kv_namespace

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrate.core.target_shape import choose_values
+from migrate.plan.target_shape import choose_values
 from migrate.ports import Clock, Progress
 from migrate.snapshot.folder import Snapshot
 from migrate.stages.mapped import MappedRows, read_mapped

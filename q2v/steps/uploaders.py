@@ -11,10 +11,10 @@ from migrate.cloudflare.budget.budget import RequestBudget
 from migrate.cloudflare.client.base_url import parse_base_url
 from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.core.pending import PendingRows, RowRange
-from migrate.core.request_counts import upload_bytes
 from migrate.mapping.upload_body import Upload
 from migrate.model.hmac_key import SealKey
 from migrate.model.records import Accepted
+from migrate.plan.request_counts import upload_bytes
 from migrate.ports import Progress
 from migrate.snapshot.folder import Snapshot
 from migrate.stages.uploading import Uploader

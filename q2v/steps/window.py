@@ -1,7 +1,7 @@
 """Check whether the window holds the work, before the first write."""
 
-from migrate.core.estimate import Estimate
 from migrate.errors import PreconditionError
+from migrate.plan.estimate import Estimate
 from q2v.settings import Settings
 
 _SAMPLE_MINUTES = 5.0  # what reading a sample and the KV index takes at most, one budget's window

@@ -18,7 +18,7 @@ import pytest
 from typing_extensions import override
 
 from migrate.cloudflare.budget.budget import RequestBudget
-from migrate.core.estimate import LINE_MBIT_PER_S, SETTLE_MINUTES, Estimate, estimate
+from migrate.plan.estimate import LINE_MBIT_PER_S, SETTLE_MINUTES, Estimate, estimate
 from migrate.ports import Limiter
 from q2v.pace import Pace
 from q2v.progress import open_progress

@@ -7,7 +7,7 @@ import pytest
 
 from migrate.errors import PreconditionError
 from migrate.mapping.values import ValueRules
-from migrate.stages.plan import PlanFindings
+from migrate.plan.make import PlanFindings
 from q2v.sections import LimitSettings
 from q2v.settings import Settings
 from q2v.steps.planning import figure

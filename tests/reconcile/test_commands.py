@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from migrate.core.run_plan import RunPlan
+from migrate.plan.record import RunPlan
 from q2v.terminal import escape_terminal
 from reconcile import rollback_manifest
 from tests.migrate.model.records import PLAN

@@ -14,11 +14,11 @@ from migrate.adapters.run_folder import (
     report_folders,
     run_folders,
 )
-from migrate.core.quarantine import QuarantinedPoint, encode_quarantine
-from migrate.core.run_plan import RunPlan, encode_plan
 from migrate.errors import ArtefactDamagedError, ForeignStateError, MigrationError, UsageError
 from migrate.mapping.payload import Quarantined, Reason
 from migrate.model.records import PointId
+from migrate.plan.quarantine import QuarantinedPoint, encode_quarantine
+from migrate.plan.record import RunPlan, encode_plan
 from migrate.snapshot.folder import Snapshot, sealed_folders, unsealed_folders
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.storage.durable import write_durably

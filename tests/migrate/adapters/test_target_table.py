@@ -18,8 +18,8 @@ from migrate.adapters.target_table import (
     read_targets,
     write_targets,
 )
-from migrate.core.run_plan import TargetsFile
 from migrate.errors import ArtefactDamagedError
+from migrate.plan.record import TargetsFile
 from migrate.storage.durable import file_sha256
 
 COLUMNS = TARGETS_SCHEMA.names

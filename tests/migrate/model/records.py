@@ -1,9 +1,9 @@
 """A manifest and a plan with every field filled, for tests of the sealed files."""
 
-from migrate.core.run_plan import RunPlan, TargetsFile
 from migrate.mapping.values import ValueRules
 from migrate.mapping.write_rules import WriteRules
 from migrate.model.records import VectorIndex
+from migrate.plan.record import RunPlan, TargetsFile
 from migrate.snapshot.manifest import PartRecord, SnapshotManifest
 from tests.strategies import RULES, SPECS
 

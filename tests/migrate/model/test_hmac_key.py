@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.run_plan import decode_plan, encode_plan
 from migrate.errors import ArtefactDamagedError, ExitCode
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.hmac_key import KEY_LENGTH_MIN, SealKey
 from migrate.model.sealed_json import seal_json, unseal_json
+from migrate.plan.record import decode_plan, encode_plan
 from migrate.snapshot.manifest import decode_manifest, encode_manifest
 from tests.migrate.model.records import MANIFEST, PLAN
 from tests.strategies import json_objects

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from migrate.cloudflare.budget.forecast import duration_s
-from migrate.core import request_counts
 from migrate.model import limits
+from migrate.plan import request_counts
 
 LINE_MBIT_PER_S = 100  # the reference line, either way; the operator's own may differ
 # The provider names no time; its REST API goes through few central places (D1 changelog,

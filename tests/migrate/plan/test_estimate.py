@@ -2,7 +2,7 @@
 
 import pytest
 
-from migrate.core.estimate import Estimate, estimate, is_long_rollback
+from migrate.plan.estimate import Estimate, estimate, is_long_rollback
 
 
 def of(vectors: int, files: int = 0, *, dimensions: int = 1536) -> Estimate:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from migrate.core.quarantine import QuarantinedPoint
 from migrate.errors import PreconditionError, QuarantineExceededError
 from migrate.mapping.kv_entries import encode_file_value
 from migrate.mapping.kv_keys import group_of_key
@@ -22,6 +21,7 @@ from migrate.model.canonical import decode_json
 from migrate.model.digest import digest_vectors
 from migrate.model.limits import INDEXED_STRING_BYTES_MAX, KV_VALUE_BYTES_MAX
 from migrate.model.records import Page, PointId
+from migrate.plan.quarantine import QuarantinedPoint
 from migrate.ports import Progress
 from migrate.tables.plan_ids import FileGap, IdTable
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from migrate.core.target_shape import check_index, choose_values
 from migrate.errors import PreconditionError
 from migrate.mapping.values import Reduce, ValueRules
 from migrate.model.records import VectorIndex, VectorKind, VectorSpec
+from migrate.plan.target_shape import check_index, choose_values
 
 SPEC = VectorSpec(
     name="", kind=VectorKind.DENSE, dimensions=768, distance="Cosine", datatype="float32"

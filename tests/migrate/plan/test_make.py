@@ -17,12 +17,12 @@ from migrate.model.canonical import encode_canonical_json
 from migrate.model.digest import digest_vectors
 from migrate.model.pages import take_rows
 from migrate.model.records import DenseColumn, Page, PointId, VectorId
+from migrate.plan import make
+from migrate.plan.make import PlanFindings, make_plan
 from migrate.snapshot import take
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import take_snapshot
-from migrate.stages import plan
 from migrate.stages.mapped import read_mapped
-from migrate.stages.plan import PlanFindings, make_plan
 from migrate.tables.plan_ids import FileGap, IdTable
 from tests.clock import VirtualClock
 from tests.servers.memory_source import MemorySource, chunk_payloads, page_of
@@ -335,7 +335,7 @@ def test_the_figures_of_the_plan_are_of_what_moves(
         points[same_values(1)] = {**points[same_values(0)], "page": 5}
     else:
         points = {**good, same_values(0): chunk("a" * 30, 0, **odd)}
-        monkeypatch.setattr(plan, "KV_VALUE_BYTES_MAX", 20)
+        monkeypatch.setattr(make, "KV_VALUE_BYTES_MAX", 20)
     findings = find(points, tmp_path, mapping=rules, indexes={"tag": "string"})
 
     assert set(findings.quarantined) == {collide}
@@ -363,9 +363,9 @@ def test_a_file_too_large_for_its_value_stays_behind(
         **{10 + number: chunk("ok", number) for number in range(2)},
     }
     exactly = len('["big_1","big_2","big_3","big_4","big_5"]')
-    monkeypatch.setattr(plan, "KV_VALUE_BYTES_MAX", exactly)
+    monkeypatch.setattr(make, "KV_VALUE_BYTES_MAX", exactly)
     assert find(points, tmp_path).vectors == 7
-    monkeypatch.setattr(plan, "KV_VALUE_BYTES_MAX", exactly - 1)
+    monkeypatch.setattr(make, "KV_VALUE_BYTES_MAX", exactly - 1)
     findings = find(points, tmp_path)
 
     assert (findings.vectors, findings.files) == (2, 1)

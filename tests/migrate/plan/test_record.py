@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from migrate.core.run_plan import PLAN_FORMAT, RunPlan, decode_plan, encode_plan
 from migrate.errors import ArtefactDamagedError, ForeignStateError
 from migrate.model.sealed_json import seal_json, unseal_json
+from migrate.plan.record import PLAN_FORMAT, RunPlan, decode_plan, encode_plan
 from tests.migrate.model.records import PLAN
 
 CONTENT = encode_plan(PLAN)
