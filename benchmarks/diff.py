@@ -20,15 +20,15 @@ from pathlib import Path
 import pyarrow as pa
 
 from benchmarks.measure import Demand, Line
-from migrate.adapters.target_table import (
+from migrate.model.records import VectorId
+from migrate.plan.record import TargetsFile
+from migrate.run.targets import (
     ROW_GROUP_ROWS,
     TARGETS_SCHEMA,
     Selection,
     read_targets,
     write_targets,
 )
-from migrate.model.records import VectorId
-from migrate.plan.record import TargetsFile
 from migrate.tables.target_ids import ID_COLUMNS, MEMORY_MB, ListedIds
 
 VECTORS = 10_000_000

@@ -22,8 +22,8 @@ from benchmarks.scrolls import scrolls
 from benchmarks.silence import Silence
 from benchmarks.steps import ROWS, Steps
 from benchmarks.uploads import uploads
-from migrate.adapters.run_folder import PLAN
-from migrate.core.pending import RowRange
+from migrate.run.folder import PLAN
+from migrate.run.pending import RowRange
 from q2v.steps.uploaders import UploadJob, UploadProcess
 
 SNAPSHOT_BYTES_PER_POINT = 11_500  # at 3,072 dimensions and 1.3 kB of payload

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from migrate.core.next_step import Situation
 from migrate.errors import ExitCode, UsageError
 from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.plan.estimate import LONG_ROLLBACK, is_long_rollback
+from migrate.run.next_step import Situation
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.id_files import read_typed_ids
 from q2v import wiring

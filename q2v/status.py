@@ -6,13 +6,13 @@ from typing import get_args
 
 import click
 
-from migrate.adapters.run_folder import REPORT_BYTES_MAX, RunFolder, report_folders
-from migrate.core.journal import RunState
 from migrate.errors import UsageError
 from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.model.sealed_json import damaged
+from migrate.run.drift_report import REPORT
+from migrate.run.folder import REPORT_BYTES_MAX, RunFolder, report_folders
+from migrate.run.journal import RunState
 from migrate.snapshot.folder import sealed_folders, unsealed_folders
-from migrate.stages.drift_report import REPORT
 from migrate.stages.kv_index import counter_value
 from migrate.storage.limited_read import read_json_object
 from q2v import wiring

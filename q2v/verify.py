@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
-from migrate.adapters.run_folder import check_plans
 from migrate.model.digest import SetDigest, digest_points
 from migrate.model.irregular import is_unreadable
 from migrate.model.sealed_json import damaged
 from migrate.ports import Progress
+from migrate.run.folder import check_plans
 from migrate.snapshot.folder import Snapshot
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options

@@ -7,12 +7,12 @@ it, it is unfinished: taken up again, or left as it is and named as abandoned.
 from collections.abc import Iterable
 from pathlib import Path
 
-from migrate.adapters.run_folder import RECONCILE, RunFolder
 from migrate.errors import ArtefactDamagedError
 from migrate.model.sealed_json import damaged
 from migrate.model.stamps import iso_stamp
 from migrate.ports import Clock, Progress
-from migrate.stages.drift_report import REPORT, IdSums
+from migrate.run.drift_report import REPORT, IdSums
+from migrate.run.folder import RECONCILE, RunFolder
 from migrate.storage.durable import file_sha256, folder_names, is_file, make_folder
 from migrate.storage.id_files import read_checked_ids, write_ids
 from migrate.storage.journal_file import JournalFile

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from migrate.adapters.run_folder import RunFolder
 from migrate.mapping.metadata_indexes import Indexed, indexed_value, look_up
 from migrate.model.canonical import decode_json
 from migrate.model.limits import QUERY_IDS_MAX
 from migrate.model.records import VectorId
+from migrate.run.folder import RunFolder
 from migrate.stages.mapped import MappedRows, read_mapped
 
 WINDOWS = 3  # places of the snapshot that values are taken from

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from migrate.adapters.run_folder import ROLLBACK, RunFolder
 from migrate.errors import PreconditionError
 from migrate.mapping.kv_entries import key_prefix
 from migrate.ports import Clock, KvTarget, Progress, VectorTarget
+from migrate.run.files import open_files_without
+from migrate.run.folder import ROLLBACK, RunFolder
+from migrate.run.refused import unwritten_rows
 from migrate.stages.listing import list_keys, list_vectors
-from migrate.stages.refused import unwritten_rows
-from migrate.stages.run_files import open_files_without
 from migrate.storage.id_files import write_ids
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
 from reconcile.rollback_manifest import read_existing, read_foreign_keys

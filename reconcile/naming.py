@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from migrate.adapters.run_folder import RunFolder
 from migrate.errors import ArtefactDamagedError
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.limits import FETCH_IDS_MAX
 from migrate.model.records import Vector, VectorId
 from migrate.ports import Progress, VectorTarget
+from migrate.run.folder import RunFolder
 from migrate.stages.mapped import read_expected
 from migrate.storage.durable import write_durably
 from reconcile.differences import Named, vector_differences

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from migrate.adapters.run_folder import RunFolder
 from migrate.ports import Clock, KvTarget, PointSource, Progress, VectorTarget
+from migrate.run.drift_report import UNFILTERED
+from migrate.run.files import open_files
+from migrate.run.folder import RunFolder
 from migrate.snapshot.agreement import Reading as Counted
 from migrate.snapshot.counting import check_counted
-from migrate.stages.drift_report import UNFILTERED
-from migrate.stages.run_files import open_files
 from reconcile.attempt import Kind, integer
 from reconcile.attempt_folder import Attempt
 from reconcile.differences import Differences, Named

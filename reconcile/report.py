@@ -13,7 +13,7 @@ from migrate.errors import ExitCode
 from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.model.hmac_key import SealKey
 from migrate.model.sealed_json import seal_json
-from migrate.stages.drift_report import REPORT, REPORT_FORMAT, UNFILTERED, IdSums
+from migrate.run.drift_report import REPORT, REPORT_FORMAT, UNFILTERED, IdSums
 from migrate.storage.disk import disk
 from migrate.storage.durable import local_io, write_durably
 from migrate.storage.id_files import encode_id, write_lines

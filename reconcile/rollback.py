@@ -4,9 +4,9 @@ Every id and key is compared before it is touched. What holds neither our conten
 one was changed by somebody else since: it is kept, listed, and only forced by name.
 """
 
-from migrate.adapters.run_folder import ROLLBACK, RunFolder
-from migrate.core.journal import Kind
 from migrate.ports import Clock, KvTarget, Progress, VectorTarget
+from migrate.run.folder import ROLLBACK, RunFolder
+from migrate.run.journal import Kind
 from migrate.storage.durable import file_sha256, is_file
 from migrate.storage.id_files import read_checked_ids, read_ids, write_ids
 from reconcile.later_writes import check_consent, find_later_writes, write_later_writes

@@ -3,19 +3,19 @@
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from migrate.adapters.pre_image_files import (
+from migrate.errors import PreconditionError
+from migrate.model.records import KvEntry, VectorId
+from migrate.model.sealed_json import damaged, seal_json
+from migrate.plan.estimate import estimate
+from migrate.run.folder import PRE_IMAGES, ROLLBACK, RunFolder
+from migrate.run.pre_image_files import (
     EXISTING_FILE,
     KV_FILE,
     KvPreImage,
     read_existing_ids,
     read_kv_pre_images,
 )
-from migrate.adapters.run_folder import PRE_IMAGES, ROLLBACK, RunFolder
-from migrate.errors import PreconditionError
-from migrate.model.records import KvEntry, VectorId
-from migrate.model.sealed_json import damaged, seal_json
-from migrate.plan.estimate import estimate
-from migrate.stages.refused import former_of_refused, unwritten_rows
+from migrate.run.refused import former_of_refused, unwritten_rows
 from migrate.storage.durable import file_sha256, is_file, make_folder, write_durably
 
 ROLLBACK_FORMAT = 1

@@ -9,8 +9,6 @@ import hashlib
 from contextlib import closing
 from dataclasses import dataclass
 
-from migrate.adapters.run_folder import RunFolder
-from migrate.core.next_step import next_step, position_of
 from migrate.errors import (
     BudgetExhaustedError,
     IndeterminateError,
@@ -21,6 +19,8 @@ from migrate.errors import (
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.stamps import iso_stamp
 from migrate.ports import Clock, KvTarget, PointSource, Progress, VectorTarget
+from migrate.run.folder import RunFolder
+from migrate.run.next_step import next_step, position_of
 from reconcile.attempt import Kind
 from reconcile.attempt_folder import Attempt, open_attempt
 from reconcile.differences import Named

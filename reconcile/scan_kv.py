@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from migrate.adapters.run_folder import RunFolder
 from migrate.mapping.kv_entries import encode_counter_entry, key_prefix
 from migrate.model.canonical import decode_json
 from migrate.model.limits import KV_READ_KEYS_MAX
 from migrate.model.records import KvEntry
 from migrate.plan.request_counts import kv_compare_requests
 from migrate.ports import Clock, KvTarget, Progress
+from migrate.run.folder import RunFolder
 from migrate.stages.kv_index import counter_value, expected_entries
 from migrate.stages.listing import list_keys
 from migrate.tables.files import FileTable

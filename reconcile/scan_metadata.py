@@ -11,12 +11,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Literal
 
-from migrate.adapters.run_folder import RunFolder
 from migrate.errors import TargetRefusedError
 from migrate.model.limits import QUERY_IDS_MAX
 from migrate.model.records import VectorId
 from migrate.plan.metadata_indexes import read_listed_types
 from migrate.ports import Clock, Progress, VectorTarget
+from migrate.run.folder import RunFolder
 from reconcile.filter_probes import WINDOWS, Probe, choose_probes
 
 LOOKS_MAX = 4  # how often a filter is asked before what it does not find counts

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
-from migrate.adapters.run_folder import RunFolder
 from migrate.model.limits import FETCH_IDS_MAX
 from migrate.model.records import Vector, VectorId
 from migrate.plan.request_counts import fetch_requests
 from migrate.ports import Clock, Progress, VectorTarget
+from migrate.run.folder import RunFolder
 from migrate.stages.listing import list_vectors
 from migrate.stages.settle import digest_vector, spread
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds

@@ -5,10 +5,10 @@ A change ticket can hold this one file; whoever has the run folder checks it wit
 
 from pathlib import Path
 
-from migrate.adapters.run_folder import PLAN, QUARANTINE, RunFolder
 from migrate.model.canonical import encode_canonical_json
+from migrate.run.drift_report import REPORT
+from migrate.run.folder import PLAN, QUARANTINE, RunFolder
 from migrate.snapshot.folder import MANIFEST
-from migrate.stages.drift_report import REPORT
 from migrate.storage.durable import file_sha256, write_durably
 from migrate.storage.journal_lines import JOURNAL
 from reconcile.report import PAGE, ReconcileReport

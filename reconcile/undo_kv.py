@@ -5,17 +5,17 @@ from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
 
-from migrate.adapters.pre_image_files import KvPreImage
-from migrate.adapters.run_folder import RunFolder
 from migrate.errors import RemoteUnavailableError
 from migrate.mapping.kv_entries import encode_counter_entry, key_prefix
 from migrate.model.limits import KV_KEYS_PER_DELETE_MAX, KV_TTL_S_MIN
 from migrate.model.records import KvEntry
 from migrate.plan.request_counts import KV_KEYS_PER_UNDO, undo_kv_requests
 from migrate.ports import Clock, KvTarget, Progress
+from migrate.run.files import open_files
+from migrate.run.folder import RunFolder
+from migrate.run.pre_image_files import KvPreImage
 from migrate.stages.kv_index import counter_value, expected_entries
 from migrate.stages.listing import list_keys
-from migrate.stages.run_files import open_files
 from reconcile.differences import VALUE, Differences, Named, entry_differences
 from reconcile.naming import NAMED_MAX
 from reconcile.rollback_manifest import read_kv

@@ -4,17 +4,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from itertools import islice
 
-from migrate.adapters.pre_image_files import VectorPreImage
-from migrate.adapters.run_folder import RunFolder
-from migrate.core.journal import BatchRecord
 from migrate.errors import IndeterminateError
 from migrate.mapping.upload_body import encode_vector
 from migrate.model.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
 from migrate.model.records import Accepted, Vector, VectorId
 from migrate.plan.request_counts import undo_vector_requests
 from migrate.ports import Clock, Progress, VectorTarget
+from migrate.run.folder import RunFolder
+from migrate.run.journal import BatchRecord
+from migrate.run.pre_image_files import VectorPreImage
+from migrate.run.refused import read_pre_images, unwritten_rows
 from migrate.stages.listing import list_vectors
-from migrate.stages.refused import read_pre_images, unwritten_rows
 from migrate.stages.settle import LastWrite, digest_vector, wait_until_processed
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
 from migrate.workers.ordered import in_order

@@ -5,10 +5,10 @@ from collections.abc import Set as AbstractSet
 
 import pyarrow as pa
 
-from migrate.adapters.target_table import TARGETS_SCHEMA
 from migrate.mapping.payload import MappingRules
 from migrate.mapping.values import ValueRules
 from migrate.model.digest import digest_vectors
+from migrate.run.targets import TARGETS_SCHEMA
 from migrate.snapshot.folder import Snapshot
 from migrate.stages.mapped import read_mapped
 

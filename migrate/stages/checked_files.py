@@ -4,10 +4,10 @@ A stage that reads a file checks it as well. That may be after writes have begun
 before them, so that a damaged file leaves the target as it is.
 """
 
-from migrate.adapters.run_folder import RunFolder
-from migrate.core.journal import RoundState, Store
-from migrate.core.pending import RowRange
 from migrate.model.sealed_json import damaged
+from migrate.run.folder import RunFolder
+from migrate.run.journal import RoundState, Store
+from migrate.run.pending import RowRange
 from migrate.snapshot.folder import part_path
 from migrate.snapshot.manifest import PartRecord
 from migrate.snapshot.parts import repair_remedy

@@ -5,9 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from migrate.adapters.run_folder import RunFolder
-from migrate.adapters.stop_signs import StopSigns
-from migrate.core.journal import RETRY, Kind, RoundState, Store
 from migrate.errors import RemoteUnavailableError
 from migrate.mapping.kv_entries import encode_counter_entry, encode_file_entry, split_entries
 from migrate.model.canonical import encode_canonical_json
@@ -15,8 +12,11 @@ from migrate.model.records import KvEntry
 from migrate.model.sealed_json import damaged
 from migrate.plan.request_counts import KV_PAIRS_PER_WRITE, kv_write_requests
 from migrate.ports import Clock, KvTarget, Progress
-from migrate.stages.refused import former_of_refused, keys_of_refused
-from migrate.stages.run_files import open_files
+from migrate.run.files import open_files
+from migrate.run.folder import RunFolder
+from migrate.run.journal import RETRY, Kind, RoundState, Store
+from migrate.run.refused import former_of_refused, keys_of_refused
+from migrate.run.stop_conditions import StopSigns
 from migrate.tables.files import FileTable
 
 BODY_BYTES_MAX = 40_000_000  # as for uploads; the service takes 100 MB

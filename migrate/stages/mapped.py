@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from migrate.adapters.run_folder import RunFolder
 from migrate.mapping.payload import MappingRules, map_again
 from migrate.mapping.values import ValueRules, map_values
 from migrate.model.canonical import decode_json
 from migrate.model.records import Float32Matrix, Vector, VectorId
+from migrate.run.folder import RunFolder
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.parts import SnapshotRows
 

@@ -10,7 +10,18 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NoReturn
 
-from migrate.adapters.pre_image_files import (
+from migrate.errors import IndeterminateError, PreconditionError
+from migrate.mapping.kv_entries import key_prefix
+from migrate.mapping.payload import encode_kv_key
+from migrate.model.limits import FETCH_IDS_MAX
+from migrate.model.records import KvEntry, Vector, VectorId
+from migrate.model.sealed_json import damaged
+from migrate.plan.request_counts import fetch_requests
+from migrate.ports import Clock, KvTarget, Progress, VectorTarget
+from migrate.run.files import open_files
+from migrate.run.folder import PRE_IMAGES, RunFolder
+from migrate.run.journal import Kind
+from migrate.run.pre_image_files import (
     EXISTING_FILE,
     KV_FILE,
     PRE_IMAGES_REMEDY,
@@ -21,18 +32,7 @@ from migrate.adapters.pre_image_files import (
     write_kv_pre_images,
     write_vector_pre_images,
 )
-from migrate.adapters.run_folder import PRE_IMAGES, RunFolder
-from migrate.core.journal import Kind
-from migrate.errors import IndeterminateError, PreconditionError
-from migrate.mapping.kv_entries import key_prefix
-from migrate.mapping.payload import encode_kv_key
-from migrate.model.limits import FETCH_IDS_MAX
-from migrate.model.records import KvEntry, Vector, VectorId
-from migrate.model.sealed_json import damaged
-from migrate.plan.request_counts import fetch_requests
-from migrate.ports import Clock, KvTarget, Progress, VectorTarget
 from migrate.stages.listing import list_keys, list_vectors
-from migrate.stages.run_files import open_files
 from migrate.stages.settle import spread
 from migrate.storage.durable import file_sha256, is_file
 from migrate.storage.journal_lines import Entry

@@ -1,8 +1,8 @@
 """How a run stops for refusals: too many of them, or some that nothing explains."""
 
-from migrate.core.journal import RunState
 from migrate.errors import QuarantineExceededError, TargetRefusedError
 from migrate.plan.record import RunPlan
+from migrate.run.journal import RunState
 
 
 def too_many_refused(

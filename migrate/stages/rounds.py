@@ -8,11 +8,8 @@ the round is checked here, before its first write.
 
 from dataclasses import dataclass
 
-from migrate.adapters.run_folder import RECONCILE, RunFolder
-from migrate.core.journal import FULL, REPAIR, RETRY, Kind
 from migrate.model.records import VectorId
-from migrate.stages.checked_files import check_parts
-from migrate.stages.drift_report import (
+from migrate.run.drift_report import (
     KEY_CLASSES,
     VECTOR_CLASSES,
     DriftReport,
@@ -20,7 +17,10 @@ from migrate.stages.drift_report import (
     read_report,
     read_report_ids,
 )
-from migrate.stages.refused import keys_of_rows
+from migrate.run.folder import RECONCILE, RunFolder
+from migrate.run.journal import FULL, REPAIR, RETRY, Kind
+from migrate.run.refused import keys_of_rows
+from migrate.stages.checked_files import check_parts
 from migrate.storage.durable import file_sha256
 from migrate.storage.id_files import read_checked_ids, write_ids
 from migrate.storage.journal_lines import Entry

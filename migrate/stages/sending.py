@@ -7,7 +7,7 @@ upload of n costs about 2 log2(n) requests. What is left to send follows from th
 
 A refusal whose code names no line may be about the whole. A vector that is refused alone with such
 an answer keeps its intent without an answer, is sent once more after all others, and is left out
-only on evidence (`core/refusals.py`). Without evidence the run stops with the service's words.
+only on evidence (`run/refusals.py`). Without evidence the run stops with the service's words.
 """
 
 import threading
@@ -15,11 +15,16 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
-from migrate.adapters.run_folder import RunFolder
-from migrate.adapters.stop_signs import StopSigns
-from migrate.core.journal import BatchRecord, Kind, Store
-from migrate.core.pending import RowRange, UploadSizes, share_out
-from migrate.core.refusals import (
+from migrate.errors import TargetRefusedError
+from migrate.mapping.payload import Reason
+from migrate.mapping.upload_body import Upload
+from migrate.model.records import Accepted
+from migrate.model.sealed_json import damaged
+from migrate.ports import Progress
+from migrate.run.folder import RunFolder
+from migrate.run.journal import BatchRecord, Kind, Store
+from migrate.run.pending import RowRange, UploadSizes, share_out
+from migrate.run.refusals import (
     SUSPECTS_MAX,
     Suspect,
     Suspicion,
@@ -27,12 +32,7 @@ from migrate.core.refusals import (
     names_a_line,
     refusals_max,
 )
-from migrate.errors import TargetRefusedError
-from migrate.mapping.payload import Reason
-from migrate.mapping.upload_body import Upload
-from migrate.model.records import Accepted
-from migrate.model.sealed_json import damaged
-from migrate.ports import Progress
+from migrate.run.stop_conditions import StopSigns
 from migrate.stages.refusal_errors import too_many_refused, unexplained_refusals
 from migrate.stages.uploading import UploadWorker
 from migrate.storage.journal_lines import Entry

@@ -8,13 +8,13 @@ vectors at fault (`sending`).
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from migrate.adapters.run_folder import RunFolder
-from migrate.adapters.stop_signs import StopSigns
-from migrate.core.journal import BatchRecord, Kind, Store
 from migrate.model.limits import FETCH_IDS_MAX, UPLOADS_IN_FLIGHT_MAX
 from migrate.model.records import VectorId
 from migrate.plan.request_counts import upload_bytes, upload_requests
 from migrate.ports import Clock, Progress, VectorTarget
+from migrate.run.folder import RunFolder
+from migrate.run.journal import BatchRecord, Kind, Store
+from migrate.run.stop_conditions import StopSigns
 from migrate.stages.sending import Sender
 from migrate.stages.settle import LastWrite, SettleRules, spread, wait_until_processed
 from migrate.stages.uploading import Uploader, UploadWorker

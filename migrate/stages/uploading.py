@@ -9,12 +9,12 @@ from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import Protocol
 
-from migrate.core.pending import RowRange
 from migrate.mapping.upload_body import Line, Upload, build_upload, encode_line
 from migrate.model.float_text import has_twice_rounded
 from migrate.model.records import Accepted, VectorId
 from migrate.plan.record import RunPlan
 from migrate.ports import VectorTarget
+from migrate.run.pending import RowRange
 from migrate.snapshot.folder import Snapshot
 from migrate.stages.mapped import MappedRows, read_mapped
 

@@ -2,10 +2,10 @@
 
 from dataclasses import asdict
 
-from migrate.adapters.run_folder import RunFolder, run_folders
-from migrate.core.next_step import Situation
 from migrate.errors import ForeignStateError, PreconditionError
 from migrate.plan.record import RunPlan
+from migrate.run.folder import RunFolder, run_folders
+from migrate.run.next_step import Situation
 from migrate.snapshot.folder import Snapshot
 from q2v import wiring
 from q2v.settings import Settings

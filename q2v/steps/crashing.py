@@ -2,8 +2,8 @@
 
 from contextlib import closing
 
-from migrate.adapters.run_folder import RunFolder, run_folders
-from migrate.core.journal import Store
+from migrate.run.folder import RunFolder, run_folders
+from migrate.run.journal import Store
 from migrate.snapshot.folder import Snapshot
 from q2v.render import format_count
 from q2v.steps.child import kill_within

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from migrate.adapters.run_folder import PLAN, RunFolder, run_folders
 from migrate.errors import UsageError
 from migrate.model.hmac_key import SealKey
+from migrate.run.folder import PLAN, RunFolder, run_folders
 from migrate.snapshot.folder import RUNS, Snapshot, sealed_folders
 from migrate.storage.disk import disk
 from migrate.storage.durable import folder_names, is_file

@@ -8,8 +8,11 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from migrate.adapters.run_folder import RECONCILE, REPORT_BYTES_MAX, RunFolder, run_folders
-from migrate.core.next_step import (
+from migrate.errors import MigrationError
+from migrate.model.hmac_key import SealKey
+from migrate.run.drift_report import REPORT
+from migrate.run.folder import RECONCILE, REPORT_BYTES_MAX, RunFolder, run_folders
+from migrate.run.next_step import (
     Finding,
     Position,
     Sealing,
@@ -18,10 +21,7 @@ from migrate.core.next_step import (
     position_of,
     read_finding,
 )
-from migrate.errors import MigrationError
-from migrate.model.hmac_key import SealKey
 from migrate.snapshot.folder import RUNS, Snapshot, sealed_folders, unsealed_folders
-from migrate.stages.drift_report import REPORT
 from migrate.storage.durable import file_sha256, folder_names, is_file
 from migrate.storage.journal_file import JournalFile
 from migrate.storage.journal_lines import JOURNAL

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
-from migrate.adapters.run_folder import RunFolder
+from migrate.run.folder import RunFolder
 
 REFUSED_SHOWN_MAX = 20
 ADVICE = (

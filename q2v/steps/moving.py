@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from migrate.adapters.run_folder import RunFolder, create_run, new_run_id
-from migrate.adapters.stop_signs import StopSigns
 from migrate.errors import ExitCode, PreconditionError, UsageError
 from migrate.mapping.payload import Reason
 from migrate.model.stamps import iso_stamp
@@ -17,6 +15,8 @@ from migrate.plan.quarantine import QuarantinedPoint, encode_quarantine
 from migrate.plan.record import NO_TARGETS, RunPlan
 from migrate.plan.target_shape import check_index
 from migrate.ports import Clock, Progress
+from migrate.run.folder import RunFolder, create_run, new_run_id
+from migrate.run.stop_conditions import StopSigns
 from migrate.snapshot.folder import Snapshot
 from migrate.stages import kv_index
 from migrate.stages.kv_index import write_kv_index

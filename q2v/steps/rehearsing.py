@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from migrate.adapters.run_folder import RunFolder, run_folders
 from migrate.errors import PreconditionError, UsageError
 from migrate.mapping.payload import encode_kv_key
 from migrate.plan.target_shape import choose_values
 from migrate.ports import Progress
+from migrate.run.folder import RunFolder, run_folders
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from migrate.stages.mapped import MappedRows

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from migrate.adapters.run_folder import RunFolder
 from migrate.cloudflare.client.base_url import account_fingerprint, parse_base_url
 from migrate.ports import Clock
+from migrate.run.folder import RunFolder
 from migrate.snapshot.folder import Snapshot
 from q2v.render import Cell, format_duration
 from q2v.settings import Settings

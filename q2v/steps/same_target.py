@@ -3,8 +3,8 @@
 from contextlib import suppress
 from pathlib import Path
 
-from migrate.adapters.run_folder import RunFolder
 from migrate.errors import ForeignStateError, MigrationError
+from migrate.run.folder import RunFolder
 from migrate.snapshot.folder import Snapshot, sealed_folders
 from q2v.settings import Settings
 from q2v.steps.route import Destination, configured_target, planned_target

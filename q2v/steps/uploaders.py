@@ -6,16 +6,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from migrate.adapters.run_folder import PLAN, RunFolder, read_plan
 from migrate.cloudflare.budget.budget import RequestBudget
 from migrate.cloudflare.client.base_url import parse_base_url
 from migrate.cloudflare.vectorize import VectorizeTarget
-from migrate.core.pending import PendingRows, RowRange
 from migrate.mapping.upload_body import Upload
 from migrate.model.hmac_key import SealKey
 from migrate.model.records import Accepted
 from migrate.plan.request_counts import upload_bytes
 from migrate.ports import Progress
+from migrate.run.folder import PLAN, RunFolder, read_plan
+from migrate.run.pending import PendingRows, RowRange
 from migrate.snapshot.folder import Snapshot
 from migrate.stages.uploading import Uploader
 from migrate.storage.folder_lock import BUDGET_FOLDER

@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 import pytest
 
-from migrate.core.journal import Kind
-from migrate.core.next_step import runbook_table
 from migrate.errors import ExitCode
 from migrate.mapping.payload import Reason
 from migrate.plan.record import RunPlan
+from migrate.run.journal import Kind
+from migrate.run.next_step import runbook_table
 from migrate.snapshot.manifest import SnapshotManifest
 from q2v.main import COMMANDS, cli
 from q2v.settings import docs_table

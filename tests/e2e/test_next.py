@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from migrate.adapters.run_folder import RunFolder
-from migrate.core.journal import Kind
 from migrate.errors import ExitCode
+from migrate.run.folder import RunFolder
+from migrate.run.journal import Kind
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring

@@ -41,7 +41,7 @@ OF_THE_METADATA = (
     Canary(
         name="repair-leaves-the-unfiltered",
         effect="a repair leaves out what filters do not find, and reconcile says so for ever",
-        file="migrate/stages/drift_report.py",
+        file="migrate/run/drift_report.py",
         old='VECTOR_CLASSES = ("missing", "mismatched", UNFILTERED)',
         new='VECTOR_CLASSES = ("missing", "mismatched")',
         test="tests/reconcile/test_metadata_indexes.py"

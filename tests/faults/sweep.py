@@ -18,8 +18,8 @@ from pathlib import Path
 import click
 import orjson
 
-from migrate.core.journal import Store
 from migrate.errors import ExitCode, MigrationError, UsageError
+from migrate.run.journal import Store
 from migrate.snapshot.folder import Snapshot, sealed_folders
 from q2v.steps.find import find_run
 from tests.faults.steps import NO_SPACE, Fault, Kind, Step

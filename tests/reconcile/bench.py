@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from migrate.adapters.run_folder import RunFolder, create_run
-from migrate.adapters.stop_signs import StopSigns
 from migrate.mapping.values import ValueRules
 from migrate.mapping.write_rules import WriteRules
 from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.plan.record import NO_TARGETS, RunPlan
+from migrate.run.folder import RunFolder, create_run
+from migrate.run.stop_conditions import StopSigns
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.stages.kv_index import write_kv_index

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from migrate.core.next_step import read_finding
 from migrate.errors import ExitCode, RemoteUnavailableError, TargetRefusedError
 from migrate.model.limits import QUERY_IDS_MAX
 from migrate.model.records import Vector, VectorId
+from migrate.run.next_step import read_finding
 from reconcile.report import ReconcileReport
 from reconcile.scan_metadata import State
 from tests.reconcile.bench import RECONCILE_RULES, Bench, make_bench

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrate.cloudflare.client.codes import CODES, Concern
-from migrate.core.refusals import SUSPECTS_MAX
 from migrate.errors import QuarantineExceededError, TargetRefusedError
 from migrate.model.records import VectorId
+from migrate.run.refusals import SUSPECTS_MAX
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.journal_lines import Entry
 from tests.faults.kept_databases import kept_databases

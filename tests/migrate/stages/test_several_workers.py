@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrate.core.journal import Store
 from migrate.model.limits import UPLOADS_IN_FLIGHT_MAX
 from migrate.model.records import VectorId
+from migrate.run.journal import Store
 from migrate.snapshot.folder import Snapshot
 from tests.migrate.stages.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
 from tests.servers.refusing_target import KilledError, MemoryVectors

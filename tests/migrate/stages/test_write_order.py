@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from typing_extensions import override
 
-from migrate.core.journal import Store
 from migrate.errors import IndeterminateError
 from migrate.model.records import KvEntry, Vector, VectorId
+from migrate.run.journal import Store
 from migrate.snapshot.folder import Snapshot
 from tests.migrate.stages.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
 from tests.servers.refusing_target import KilledError, MemoryKv, MemoryVectors

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from migrate.adapters.run_folder import RunFolder, create_run, new_run_id
-from migrate.adapters.stop_signs import StopSigns
 from migrate.mapping.values import ValueRules
 from migrate.model.records import VectorId
+from migrate.run.folder import RunFolder, create_run, new_run_id
+from migrate.run.stop_conditions import StopSigns
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.stages.kv_index import write_kv_index

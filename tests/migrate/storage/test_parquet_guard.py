@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrate.adapters import pre_image_files
-from migrate.adapters.pre_image_files import (
+from migrate.errors import ArtefactDamagedError, ExitCode, PreconditionError
+from migrate.model.records import KvEntry, VectorId, VectorKind, VectorSpec
+from migrate.run import pre_image_files
+from migrate.run.pre_image_files import (
     KvPreImage,
     read_existing_ids,
     read_kv_pre_images,
@@ -22,8 +24,6 @@ from migrate.adapters.pre_image_files import (
     write_existing_ids,
     write_kv_pre_images,
 )
-from migrate.errors import ArtefactDamagedError, ExitCode, PreconditionError
-from migrate.model.records import KvEntry, VectorId, VectorKind, VectorSpec
 from migrate.snapshot import parts
 from migrate.snapshot.columns import RowGroup, part_schema
 from migrate.snapshot.manifest import PartRecord

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from migrate.adapters.run_folder import RunFolder, create_run
 from migrate.errors import LocalStorageError, MigrationError
+from migrate.run.folder import RunFolder, create_run
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.journal_file import JournalFile
 from tests.clock import VirtualClock
-from tests.migrate.adapters.test_run_folder import QUARANTINE, plan_of
+from tests.migrate.run.test_folder import QUARANTINE, plan_of
 from tests.servers.memory_source import MemorySource, SourceFailedError, chunk_payloads
 from tests.silence import Silence
 

@@ -9,11 +9,11 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrate.adapters.run_folder import RECONCILE, REPORT_BYTES_MAX, RunFolder
-from migrate.core.next_step import REPAIRED
 from migrate.errors import PreconditionError
 from migrate.model.canonical import decode_json
 from migrate.model.sealed_json import damaged, unseal_json
+from migrate.run.folder import RECONCILE, REPORT_BYTES_MAX, RunFolder
+from migrate.run.next_step import REPAIRED
 from migrate.storage.durable import folder_names, is_file
 from migrate.storage.id_files import read_checked_ids, read_ids
 from migrate.storage.journal_file import JournalFile

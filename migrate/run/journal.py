@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from migrate.core.pending import PendingRows, UploadSizes
-from migrate.core.refusals import Refusals, RefusedVector
 from migrate.model.records import VectorId
+from migrate.run.pending import PendingRows, UploadSizes
+from migrate.run.refusals import Refusals, RefusedVector
 from migrate.storage.journal_lines import Entry, check_format
 
 FULL, REPAIR, RETRY = "full", "repair", "retry"  # kinds of rounds

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from migrate.adapters.target_table import (
-    Selection,
-    check_targets,
-    read_targets,
-    write_targets,
-)
-from migrate.core.journal import Kind, RunState, fold_run
 from migrate.errors import ForeignStateError, UsageError
 from migrate.mapping.payload import Quarantined, Reason
 from migrate.model.sealed_json import damaged
 from migrate.model.stamps import name_stamp
 from migrate.plan.quarantine import QuarantinedPoint, decode_quarantined
 from migrate.plan.record import RunPlan, decode_plan, encode_plan
+from migrate.run.journal import Kind, RunState, fold_run
+from migrate.run.targets import (
+    Selection,
+    check_targets,
+    read_targets,
+    write_targets,
+)
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.disk import disk
 from migrate.storage.durable import (

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
-from migrate.adapters.pre_image_files import VectorPreImage, part_name, read_vector_pre_images
-from migrate.adapters.run_folder import PRE_IMAGES, RunFolder
 from migrate.mapping.payload import encode_kv_key
 from migrate.model.records import VectorId
+from migrate.run.folder import PRE_IMAGES, RunFolder
+from migrate.run.pre_image_files import VectorPreImage, part_name, read_vector_pre_images
 
 
 def read_pre_images(run: RunFolder) -> Iterator[VectorPreImage]:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from migrate.adapters.stop_signs import STOP_FILE, StopSigns
 from migrate.errors import BudgetExhaustedError, ExitCode
+from migrate.run.stop_conditions import STOP_FILE, StopSigns
 from tests.clock import VirtualClock
 
 

@@ -2,7 +2,7 @@
 
 Every command that prints `next:` asks `next_step`; RUNBOOK.md holds the same table. A step is a
 command that changes where the migration stands, or a decision of the operator. There is no circle
-of commands that all end with exit code 0: `tests/migrate/core/test_next_step.py` walks through
+of commands that all end with exit code 0: `tests/migrate/run/test_next_step.py` walks through
 every position.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-from migrate.core.journal import RunState
+from migrate.run.journal import RunState
 
 # The classes of drift that a repair writes; all others need a decision of the operator.
 REPAIR = "repair"  # the kind of a round

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from migrate.adapters.run_folder import (
+from migrate.errors import ArtefactDamagedError, ForeignStateError, MigrationError, UsageError
+from migrate.mapping.payload import Quarantined, Reason
+from migrate.model.records import PointId
+from migrate.plan.quarantine import QuarantinedPoint, encode_quarantine
+from migrate.plan.record import RunPlan, encode_plan
+from migrate.run.folder import (
     RunFolder,
     create_run,
     new_run_id,
     report_folders,
     run_folders,
 )
-from migrate.errors import ArtefactDamagedError, ForeignStateError, MigrationError, UsageError
-from migrate.mapping.payload import Quarantined, Reason
-from migrate.model.records import PointId
-from migrate.plan.quarantine import QuarantinedPoint, encode_quarantine
-from migrate.plan.record import RunPlan, encode_plan
 from migrate.snapshot.folder import Snapshot, sealed_folders, unsealed_folders
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.storage.durable import write_durably

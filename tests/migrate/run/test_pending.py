@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.pending import ROWS_END, PendingRows, RowRange, UploadSizes, share_out
+from migrate.run.pending import ROWS_END, PendingRows, RowRange, UploadSizes, share_out
 
 
 def test_a_round_starts_with_all_rows_and_ends_behind_the_last_batch() -> None:

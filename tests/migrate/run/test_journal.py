@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.core.journal import BatchRecord, Kind, RunState, Store, fold_run
-from migrate.core.pending import RowRange
-from migrate.core.refusals import Refusals
 from migrate.errors import ForeignStateError
 from migrate.model.canonical import encode_canonical_json
+from migrate.run.journal import BatchRecord, Kind, RunState, Store, fold_run
+from migrate.run.pending import RowRange
+from migrate.run.refusals import Refusals
 from migrate.storage.journal_lines import (
     CHAIN_START,
     JOURNAL_FORMAT,

@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrate.adapters.pre_image_files import (
+from migrate.errors import ArtefactDamagedError
+from migrate.model.canonical import encode_canonical_json
+from migrate.model.records import KvEntry, Vector, VectorId
+from migrate.run.pre_image_files import (
     KvPreImage,
     VectorPreImage,
     part_name,
@@ -19,9 +22,6 @@ from migrate.adapters.pre_image_files import (
     write_kv_pre_images,
     write_vector_pre_images,
 )
-from migrate.errors import ArtefactDamagedError
-from migrate.model.canonical import encode_canonical_json
-from migrate.model.records import KvEntry, Vector, VectorId
 from tests.strategies import finite_floats, json_objects, json_values
 
 ids = st.text(min_size=1, max_size=8).map(VectorId)

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrate.adapters import target_table
-from migrate.adapters.target_table import (
+from migrate.errors import ArtefactDamagedError
+from migrate.plan.record import TargetsFile
+from migrate.run import targets
+from migrate.run.targets import (
     TARGETS_SCHEMA,
     Selection,
     read_targets,
     write_targets,
 )
-from migrate.errors import ArtefactDamagedError
-from migrate.plan.record import TargetsFile
 from migrate.storage.durable import file_sha256
 
 COLUMNS = TARGETS_SCHEMA.names
@@ -64,7 +64,7 @@ def test_rows_come_back_as_they_were_in_full_row_groups(
 ) -> None:
     pieces = [table_of(rows[start : start + piece]) for start in range(0, len(rows), piece)]
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(target_table, "ROW_GROUP_ROWS", group_rows)
+        patch.setattr(targets, "ROW_GROUP_ROWS", group_rows)
         path = Path(folder, "targets.parquet")
         written = write_targets(path, [table_of([]), *pieces])
 
@@ -100,7 +100,7 @@ def test_of_the_rows_exactly_the_wanted_ones_come(
     ]
     selection = Selection(first_row=first, end_row=end, only=only, excluded=excluded)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(target_table, "ROW_GROUP_ROWS", 4)
+        patch.setattr(targets, "ROW_GROUP_ROWS", 4)
         path = Path(folder, "targets.parquet")
         written = write_targets(path, [table_of(rows)])
 
@@ -111,7 +111,7 @@ def test_row_groups_without_a_wanted_row_are_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A handful of rows out of ten million costs the hash of the file and a few row groups."""
-    monkeypatch.setattr(target_table, "ROW_GROUP_ROWS", 10)
+    monkeypatch.setattr(targets, "ROW_GROUP_ROWS", 10)
     path = tmp_path / "targets.parquet"
     written = write_targets(path, [table_of(list(range(100)))])
     read: list[int] = []

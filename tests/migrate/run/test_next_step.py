@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from migrate.core.next_step import (
+from migrate.run.next_step import (
     REPAIRED,
     Finding,
     Position,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from migrate.core.refusals import OTHER_CODES, concerns_content, refusals_max
+from migrate.run.refusals import OTHER_CODES, concerns_content, refusals_max
 
 
 @pytest.mark.fault("N16")

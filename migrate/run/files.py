@@ -2,7 +2,7 @@
 
 from collections.abc import Set as AbstractSet
 
-from migrate.adapters.run_folder import RunFolder
+from migrate.run.folder import RunFolder
 from migrate.tables.files import FILE_COLUMNS, FileTable
 
 

@@ -1,1 +1,0 @@
-"""Tests of the adapters, over real files and real sockets."""
