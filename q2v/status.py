@@ -13,8 +13,8 @@ from migrate.run.drift_report import REPORT
 from migrate.run.folder import REPORT_BYTES_MAX, RunFolder, report_folders
 from migrate.run.journal import RunState
 from migrate.snapshot.folder import sealed_folders, unsealed_folders
-from migrate.stages.kv_index import counter_value
 from migrate.storage.limited_read import read_json_object
+from migrate.upload.kv_index import counter_value
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options
 from q2v.reads import READS

@@ -24,8 +24,8 @@ from migrate.plan.record import RunPlan
 from migrate.ports import Clock, PointSource, Progress
 from migrate.qdrant.server import TransportChoice, open_server_source
 from migrate.qdrant.source import Compression, ServerOptions
-from migrate.stages.settle import SettleRules
 from migrate.storage.folder_lock import BUDGET_FOLDER, SOURCE_COPIES
+from migrate.upload.settle import SettleRules
 from q2v.secret import load_secret
 from q2v.settings import Layer, Settings, check_required
 from reconcile.reading import ReconcileRules

@@ -9,7 +9,7 @@ from migrate.model.canonical import decode_json
 from migrate.model.limits import QUERY_IDS_MAX
 from migrate.model.records import VectorId
 from migrate.run.folder import RunFolder
-from migrate.stages.mapped import MappedRows, read_mapped
+from migrate.upload.mapped import MappedRows, read_mapped
 
 WINDOWS = 3  # places of the snapshot that values are taken from
 WINDOW_ROWS = 1_000

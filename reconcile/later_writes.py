@@ -8,9 +8,9 @@ from migrate.ports import Clock, KvTarget, Progress, VectorTarget
 from migrate.run.files import open_files_without
 from migrate.run.folder import ROLLBACK, RunFolder
 from migrate.run.refused import unwritten_rows
-from migrate.stages.listing import list_keys, list_vectors
 from migrate.storage.id_files import write_ids
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
+from migrate.upload.listing import list_keys, list_vectors
 from reconcile.rollback_manifest import read_existing, read_foreign_keys
 
 LATER_WRITES = "later-writes.ids"

@@ -10,8 +10,8 @@ from migrate.model.limits import FETCH_IDS_MAX
 from migrate.model.records import Vector, VectorId
 from migrate.ports import Progress, VectorTarget
 from migrate.run.folder import RunFolder
-from migrate.stages.mapped import read_expected
 from migrate.storage.durable import write_durably
+from migrate.upload.mapped import read_expected
 from reconcile.differences import Named, vector_differences
 
 NAMED_MAX = 1_000  # vectors: 50 requests, and one look at the parts that hold them

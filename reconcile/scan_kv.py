@@ -15,9 +15,9 @@ from migrate.model.records import KvEntry
 from migrate.plan.request_counts import kv_compare_requests
 from migrate.ports import Clock, KvTarget, Progress
 from migrate.run.folder import RunFolder
-from migrate.stages.kv_index import counter_value, expected_entries
-from migrate.stages.listing import list_keys
 from migrate.tables.files import FileTable
+from migrate.upload.kv_index import counter_value, expected_entries
+from migrate.upload.listing import list_keys
 from reconcile.differences import OF_OTHERS, VALUE, Differences, Named, entry_differences
 from reconcile.naming import NAMED_MAX
 from reconcile.rollback_manifest import read_foreign_keys

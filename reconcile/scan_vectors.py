@@ -13,9 +13,9 @@ from migrate.model.records import Vector, VectorId
 from migrate.plan.request_counts import fetch_requests
 from migrate.ports import Clock, Progress, VectorTarget
 from migrate.run.folder import RunFolder
-from migrate.stages.listing import list_vectors
-from migrate.stages.settle import digest_vector, spread
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
+from migrate.upload.listing import list_vectors
+from migrate.upload.settle import digest_vector, spread
 from migrate.workers.ordered import in_order
 from reconcile.attempt import Kind, Look
 from reconcile.attempt_folder import Attempt

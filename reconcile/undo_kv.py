@@ -14,8 +14,8 @@ from migrate.ports import Clock, KvTarget, Progress
 from migrate.run.files import open_files
 from migrate.run.folder import RunFolder
 from migrate.run.pre_image_files import KvPreImage
-from migrate.stages.kv_index import counter_value, expected_entries
-from migrate.stages.listing import list_keys
+from migrate.upload.kv_index import counter_value, expected_entries
+from migrate.upload.listing import list_keys
 from reconcile.differences import VALUE, Differences, Named, entry_differences
 from reconcile.naming import NAMED_MAX
 from reconcile.rollback_manifest import read_kv

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from migrate.stages.settle import SettleRules
+from migrate.upload.settle import SettleRules
 from reconcile.differences import Named
 
 LOOKS_MAX = 4  # at what reads as somebody else's change, before it counts as one

@@ -14,9 +14,9 @@ from migrate.run.folder import RunFolder
 from migrate.run.journal import BatchRecord
 from migrate.run.pre_image_files import VectorPreImage
 from migrate.run.refused import read_pre_images, unwritten_rows
-from migrate.stages.listing import list_vectors
-from migrate.stages.settle import LastWrite, digest_vector, wait_until_processed
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
+from migrate.upload.listing import list_vectors
+from migrate.upload.settle import LastWrite, digest_vector, wait_until_processed
 from migrate.workers.ordered import in_order
 from reconcile.naming import name_vector_differences
 from reconcile.undo_report import FEW_SUSPECTS, LOOKS_MAX, RollbackReport, UndoRules

@@ -10,7 +10,7 @@ from migrate.mapping.values import ValueRules
 from migrate.model.digest import digest_vectors
 from migrate.run.targets import TARGETS_SCHEMA
 from migrate.snapshot.folder import Snapshot
-from migrate.stages.mapped import read_mapped
+from migrate.upload.mapped import read_mapped
 
 
 def targets_of(

@@ -7,7 +7,7 @@ import numpy as np
 from migrate.mapping.kv_entries import encode_file_value
 from migrate.mapping.payload import encode_kv_key
 from migrate.model.records import Float32Matrix
-from migrate.stages.mapped import MappedRows
+from migrate.upload.mapped import MappedRows
 from q2v import wiring
 from q2v.steps.scene import INDEX, Scene
 from q2v.steps.story import Story

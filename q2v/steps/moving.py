@@ -18,12 +18,12 @@ from migrate.ports import Clock, Progress
 from migrate.run.folder import RunFolder, create_run, new_run_id
 from migrate.run.stop_conditions import StopSigns
 from migrate.snapshot.folder import Snapshot
-from migrate.stages import kv_index
-from migrate.stages.kv_index import write_kv_index
-from migrate.stages.pre_images import capture_pre_images
-from migrate.stages.rounds import kept_changes, open_round, void_refusals
-from migrate.stages.upload import upload_vectors
 from migrate.tables.plan_ids import IdTable
+from migrate.upload import kv_index
+from migrate.upload.kv_index import write_kv_index
+from migrate.upload.pre_images import capture_pre_images
+from migrate.upload.rounds import kept_changes, open_round, void_refusals
+from migrate.upload.upload import upload_vectors
 from q2v import wiring
 from q2v.settings import Settings
 from q2v.steps.choosing import choose_run

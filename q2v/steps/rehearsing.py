@@ -17,7 +17,6 @@ from migrate.ports import Progress
 from migrate.run.folder import RunFolder, run_folders
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
-from migrate.stages.mapped import MappedRows
 from migrate.storage.durable import (
     folder_names,
     is_file,
@@ -27,6 +26,7 @@ from migrate.storage.durable import (
 )
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.id_files import read_ids
+from migrate.upload.mapped import MappedRows
 from q2v import wiring
 from q2v.failures import is_crash_log
 from q2v.render import format_bytes, format_count

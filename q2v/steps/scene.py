@@ -8,7 +8,7 @@ from pathlib import Path
 from migrate.plan.target_shape import choose_values
 from migrate.ports import Clock, Progress
 from migrate.snapshot.folder import Snapshot
-from migrate.stages.mapped import MappedRows, read_mapped
+from migrate.upload.mapped import MappedRows, read_mapped
 from q2v import wiring
 from q2v.settings import Settings
 from q2v.steps import planning

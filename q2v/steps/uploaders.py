@@ -17,8 +17,8 @@ from migrate.ports import Progress
 from migrate.run.folder import PLAN, RunFolder, read_plan
 from migrate.run.pending import PendingRows, RowRange
 from migrate.snapshot.folder import Snapshot
-from migrate.stages.uploading import Uploader
 from migrate.storage.folder_lock import BUDGET_FOLDER
+from migrate.upload.share import Uploader
 from q2v import wiring
 from q2v.secret import load_secret
 from q2v.settings import Settings
@@ -87,7 +87,7 @@ def _job(run: RunFolder, settings: Settings, folder: Path) -> UploadJob:
 
 
 class UploadProcess(WorkerProcess):
-    """A worker in another process; see `migrate.stages.uploading.UploadWorker`."""
+    """A worker in another process; see `migrate.upload.share.UploadWorker`."""
 
     def __init__(self, job: UploadJob, progress: Progress) -> None:
         secrets = [job.account_id, job.api_token, job.seal_key or ""]

@@ -15,7 +15,7 @@ OF_COMPARISON = (
     Canary(
         name="namespace-not-compared",
         effect="a vector that another writer moved into a namespace is deleted by a rollback",
-        file="migrate/stages/settle.py",
+        file="migrate/upload/settle.py",
         old=code(1, "if not vector.namespace:"),
         new=code(1, "if digest:"),
         test="tests/reconcile/test_changes_of_others.py"
@@ -51,7 +51,7 @@ OF_COMPARISON = (
     Canary(
         name="parts-checked-when-sent",
         effect="a damaged part is found after the parts in front of it were written",
-        file="migrate/stages/checked_files.py",
+        file="migrate/upload/checked_files.py",
         old=code(1, "if file_sha256(path) != (part.bytes, part.sha256):"),
         new=code(1, "if file_sha256(path)[0] != part.bytes:"),
         test="tests/reconcile/test_believed_files.py"

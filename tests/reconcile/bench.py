@@ -14,11 +14,11 @@ from migrate.run.folder import RunFolder, create_run
 from migrate.run.stop_conditions import StopSigns
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
-from migrate.stages.kv_index import write_kv_index
-from migrate.stages.pre_images import capture_pre_images
-from migrate.stages.rounds import kept_changes, open_round
-from migrate.stages.settle import SettleRules
-from migrate.stages.upload import upload_vectors
+from migrate.upload.kv_index import write_kv_index
+from migrate.upload.pre_images import capture_pre_images
+from migrate.upload.rounds import kept_changes, open_round
+from migrate.upload.settle import SettleRules
+from migrate.upload.upload import upload_vectors
 from reconcile.reading import ReconcileRules
 from reconcile.report import ReconcileReport
 from reconcile.rollback import roll_back

@@ -20,7 +20,7 @@ from migrate.errors import (
     RemoteUnavailableError,
 )
 from migrate.model.records import KvEntry, Vector, VectorId
-from migrate.stages.pre_images import capture_pre_images
+from migrate.upload.pre_images import capture_pre_images
 from reconcile.undo_report import LOOKS_MAX
 from tests.reconcile.bench import COUNTER, Bench, make_bench
 from tests.servers.memory_source import DIMENSIONS, SourceFailedError

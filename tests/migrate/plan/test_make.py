@@ -22,8 +22,8 @@ from migrate.plan.make import PlanFindings, make_plan
 from migrate.snapshot import take
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import take_snapshot
-from migrate.stages.mapped import read_mapped
 from migrate.tables.plan_ids import FileGap, IdTable
+from migrate.upload.mapped import read_mapped
 from tests.clock import VirtualClock
 from tests.servers.memory_source import MemorySource, chunk_payloads, page_of
 from tests.silence import Silence

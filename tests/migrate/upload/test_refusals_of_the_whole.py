@@ -21,7 +21,7 @@ from migrate.run.refusals import SUSPECTS_MAX
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.journal_lines import Entry
 from tests.faults.kept_databases import kept_databases
-from tests.migrate.stages.test_refused_uploads import (
+from tests.migrate.upload.test_refused_uploads import (
     IDS,
     POINTS,
     check_end,
@@ -29,7 +29,7 @@ from tests.migrate.stages.test_refused_uploads import (
     of_rows,
     rows_sets,
 )
-from tests.migrate.stages.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
+from tests.migrate.upload.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
 from tests.servers.refusing_target import KilledError, MemoryVectors
 
 UNNAMED = [(400, 49_999), (422, 49_999), (400, None), (413, None)]

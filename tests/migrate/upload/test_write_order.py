@@ -11,7 +11,7 @@ from migrate.errors import IndeterminateError
 from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.run.journal import Store
 from migrate.snapshot.folder import Snapshot
-from tests.migrate.stages.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
+from tests.migrate.upload.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
 from tests.servers.refusing_target import KilledError, MemoryKv, MemoryVectors
 
 POINTS, PER_UPLOAD = 20, 8  # three uploads

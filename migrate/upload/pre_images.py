@@ -32,12 +32,12 @@ from migrate.run.pre_image_files import (
     write_kv_pre_images,
     write_vector_pre_images,
 )
-from migrate.stages.listing import list_keys, list_vectors
-from migrate.stages.settle import spread
 from migrate.storage.durable import file_sha256, is_file
 from migrate.storage.journal_lines import Entry
 from migrate.tables.files import FileTable
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
+from migrate.upload.listing import list_keys, list_vectors
+from migrate.upload.settle import spread
 from migrate.workers.ordered import in_order
 
 PART_VECTORS = 20_000

@@ -15,9 +15,9 @@ from migrate.ports import Clock, Progress, VectorTarget
 from migrate.run.folder import RunFolder
 from migrate.run.journal import BatchRecord, Kind, Store
 from migrate.run.stop_conditions import StopSigns
-from migrate.stages.sending import Sender
-from migrate.stages.settle import LastWrite, SettleRules, spread, wait_until_processed
-from migrate.stages.uploading import Uploader, UploadWorker
+from migrate.upload.sending import Sender
+from migrate.upload.settle import LastWrite, SettleRules, spread, wait_until_processed
+from migrate.upload.share import Uploader, UploadWorker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

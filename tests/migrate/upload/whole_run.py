@@ -13,14 +13,14 @@ from migrate.run.folder import RunFolder, create_run, new_run_id
 from migrate.run.stop_conditions import StopSigns
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
-from migrate.stages.kv_index import write_kv_index
-from migrate.stages.pre_images import capture_pre_images
-from migrate.stages.rounds import Selection, open_round, void_refusals
-from migrate.stages.settle import SettleRules
-from migrate.stages.upload import upload_vectors
-from migrate.stages.uploading import Uploader
 from migrate.storage.journal_file import JournalFile
 from migrate.storage.journal_lines import Entry
+from migrate.upload.kv_index import write_kv_index
+from migrate.upload.pre_images import capture_pre_images
+from migrate.upload.rounds import Selection, open_round, void_refusals
+from migrate.upload.settle import SettleRules
+from migrate.upload.share import Uploader
+from migrate.upload.upload import upload_vectors
 from reconcile.reading import ReconcileRules
 from reconcile.report import ReconcileReport
 from reconcile.rollback import roll_back

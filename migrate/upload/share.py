@@ -16,7 +16,7 @@ from migrate.plan.record import RunPlan
 from migrate.ports import VectorTarget
 from migrate.run.pending import RowRange
 from migrate.snapshot.folder import Snapshot
-from migrate.stages.mapped import MappedRows, read_mapped
+from migrate.upload.mapped import MappedRows, read_mapped
 
 
 class UploadWorker(Protocol):

@@ -33,9 +33,9 @@ from migrate.run.refusals import (
     refusals_max,
 )
 from migrate.run.stop_conditions import StopSigns
-from migrate.stages.refusal_errors import too_many_refused, unexplained_refusals
-from migrate.stages.uploading import UploadWorker
 from migrate.storage.journal_lines import Entry
+from migrate.upload.refusal_errors import too_many_refused, unexplained_refusals
+from migrate.upload.share import UploadWorker
 
 
 class Sender:

@@ -10,7 +10,7 @@ from migrate.model.limits import UPLOADS_IN_FLIGHT_MAX
 from migrate.model.records import VectorId
 from migrate.run.journal import Store
 from migrate.snapshot.folder import Snapshot
-from tests.migrate.stages.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
+from tests.migrate.upload.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
 from tests.servers.refusing_target import KilledError, MemoryVectors
 
 POINTS = 1_300  # three row groups, so that there are shares

@@ -20,10 +20,10 @@ from migrate.run.drift_report import (
 from migrate.run.folder import RECONCILE, RunFolder
 from migrate.run.journal import FULL, REPAIR, RETRY, Kind
 from migrate.run.refused import keys_of_rows
-from migrate.stages.checked_files import check_parts
 from migrate.storage.durable import file_sha256
 from migrate.storage.id_files import read_checked_ids, write_ids
 from migrate.storage.journal_lines import Entry
+from migrate.upload.checked_files import check_parts
 
 
 @dataclass(frozen=True, slots=True)

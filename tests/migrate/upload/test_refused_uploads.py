@@ -16,7 +16,7 @@ from migrate.model.records import Vector, VectorId
 from migrate.run.refusals import OTHER_CODES
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.journal_lines import Entry
-from tests.migrate.stages.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
+from tests.migrate.upload.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
 from tests.servers.refusing_target import KilledError, MemoryKv, MemoryVectors
 
 POINTS = 40

@@ -10,7 +10,7 @@ import pytest
 from migrate.errors import IndeterminateError
 from migrate.model.records import IndexProgress, MutationId, Vector, VectorId
 from migrate.ports import VectorTarget
-from migrate.stages.settle import (
+from migrate.upload.settle import (
     LastWrite,
     SettleRules,
     digest_vector,

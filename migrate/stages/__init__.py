@@ -1,1 +1,0 @@
-"""The stages of a migration, one `run()` each, returning a report."""

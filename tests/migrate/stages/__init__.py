@@ -1,1 +1,0 @@
-"""Tests of the stages: what each reads, writes and survives."""
