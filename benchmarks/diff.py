@@ -82,7 +82,7 @@ class Listing:
 
 
 def compare(folder: Path, expected: TargetsFile) -> dict[str, float]:
-    """One comparison, as `reconcile/scan_vectors.py` makes it."""
+    """One comparison, as `reconcile/scan/vectors.py` makes it."""
     before = time.process_time()
     listing = Listing(expected.rows)
     with ListedIds(folder / "spill") as listed:

@@ -1,4 +1,7 @@
-"""Plan, snapshot, upload and KV index: stages over ports, a pure core, thin adapters."""
+"""The library: take a snapshot, plan a run, write it to Vectorize and KV, undo it.
+
+One package a subject; imports only point down, as the contract in pyproject.toml says.
+"""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What the stages need from the outside world; `adapters/` provides it, the tests swap it."""
+"""What the stages need from the outside world; `qdrant` and `cloudflare` provide it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol

@@ -8,7 +8,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from q2v.secret import SecretPlace
+from q2v.commands.secret import SecretPlace
 
 _FOUND_LENGTH_MAX = 60
 _NUMBER_BITS_SHOWN_MAX = 200  # 2^200 has 61 digits; Python prints no number of 4,301 digits

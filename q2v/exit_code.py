@@ -3,7 +3,7 @@
 import sys
 
 from migrate.errors import ExitCode
-from q2v.terminal import write_text
+from q2v.output.terminal import write_text
 
 
 def explain_exit_code(code: int) -> str:

@@ -7,10 +7,10 @@ from typing import Any
 
 from migrate.errors import UsageError
 from q2v.agreement import check_agreement
+from q2v.commands.secret import SecretPlace
 from q2v.config_file import ConfigFile, read_config
 from q2v.declaration import IllFormedError, Setting, as_path, check_value, found, read_text
-from q2v.logs import PROCESS_MASKER
-from q2v.secret import SecretPlace
+from q2v.output.logs import PROCESS_MASKER
 from q2v.settings import BY_KEY, SECTIONS, SETTINGS, Layer, Origin, Settings, show_value
 
 _ENVIRONMENT_PREFIX = "Q2V_"

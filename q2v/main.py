@@ -11,12 +11,12 @@ import click
 from typing_extensions import override
 
 from migrate.errors import ExitCode
-from q2v import failures
 from q2v.invocation import Invocation
-from q2v.logs import PROCESS_MASKER, masked_logging, silence_libraries
 from q2v.memory import check_address_space
+from q2v.output import failures
+from q2v.output.logs import PROCESS_MASKER, masked_logging, silence_libraries
+from q2v.output.terminal import write_text
 from q2v.signals import Stopped, StopSignals
-from q2v.terminal import write_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,30 +29,32 @@ class LazyCommand:
 
 COMMANDS: dict[str, LazyCommand] = {
     "plan": LazyCommand(
-        "q2v.plan:command", "Check every point against every limit; write nothing."
+        "q2v.commands.plan:command", "Check every point against every limit; write nothing."
     ),
     "provision": LazyCommand(
-        "q2v.provision:command", "Create vector index, metadata indexes and KV namespaces."
+        "q2v.commands.provision:command", "Create vector index, metadata indexes and KV namespaces."
     ),
     "snapshot": LazyCommand(
-        "q2v.snapshot:command", "Read the whole collection into sealed Parquet."
+        "q2v.commands.snapshot:command", "Read the whole collection into sealed Parquet."
     ),
-    "migrate": LazyCommand("q2v.migrate:command", "Write a snapshot to the target."),
+    "migrate": LazyCommand("q2v.commands.migrate:command", "Write a snapshot to the target."),
     "reconcile": LazyCommand(
-        "q2v.reconcile:command", "Compare source, snapshot and target; write to neither."
+        "q2v.commands.reconcile:command", "Compare source, snapshot and target; write to neither."
     ),
     "rollback": LazyCommand(
-        "q2v.rollback:command", "Show what a rollback would undo; with --execute, undo it."
+        "q2v.commands.rollback:command", "Show what a rollback would undo; with --execute, undo it."
     ),
     "status": LazyCommand(
-        "q2v.status:command", "Say where a run stands, and the exact next command."
+        "q2v.commands.status:command", "Say where a run stands, and the exact next command."
     ),
-    "verify": LazyCommand("q2v.verify:command", "Check a snapshot against its own digests."),
+    "verify": LazyCommand(
+        "q2v.commands.verify:command", "Check a snapshot against its own digests."
+    ),
     "rehearse": LazyCommand(
-        "q2v.rehearse:command", "Do all of it, end to end, into a local stand-in."
+        "q2v.commands.rehearse:command", "Do all of it, end to end, into a local stand-in."
     ),
     "sandbox": LazyCommand(
-        "q2v.sandbox:command", "Serve the stand-in for the target until stopped."
+        "q2v.commands.sandbox:command", "Serve the stand-in for the target until stopped."
     ),
 }
 

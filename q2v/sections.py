@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from migrate.model import limits
+from q2v.commands.secret import SecretPlace
 from q2v.declaration import declare
 from q2v.forms import (
     COLLECTION_FORM,
@@ -28,7 +29,6 @@ from q2v.forms import (
     is_plain_name,
     is_url,
 )
-from q2v.secret import SecretPlace
 
 PUBLIC_API = "https://api.cloudflare.com/client/v4"
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing_extensions import override
 
 from migrate.errors import UsageError
+from q2v.commands.secret import SecretPlace
 from q2v.declaration import Setting, section_settings
+from q2v.output.terminal import write_text
 from q2v.reads import READS
-from q2v.secret import SecretPlace
 from q2v.sections import (
     KvSettings,
     LimitSettings,
@@ -24,7 +25,6 @@ from q2v.sections import (
     TargetSettings,
     TlsSettings,
 )
-from q2v.terminal import write_text
 
 SECTIONS: dict[str, type] = {
     "source": SourceSettings,

@@ -26,10 +26,10 @@ from migrate.qdrant.server import TransportChoice, open_server_source
 from migrate.qdrant.source import Compression, ServerOptions
 from migrate.storage.folder_lock import BUDGET_FOLDER, SOURCE_COPIES
 from migrate.upload.settle import SettleRules
-from q2v.secret import load_secret
+from q2v.commands.secret import load_secret
 from q2v.settings import Layer, Settings, check_required
-from reconcile.reading import ReconcileRules
-from reconcile.undo_report import UndoRules
+from reconcile.rollback.report import UndoRules
+from reconcile.stores import ReconcileRules
 
 TOOL = f"q2v {version('qdrant-to-vectorize')}"
 

@@ -11,26 +11,26 @@ from dataclasses import dataclass, replace
 from email.utils import formatdate
 from pathlib import Path
 
+from sandbox.account.account_routes import AccountRoutes
+from sandbox.account.script_routes import ScriptRoutes
+from sandbox.account.token_routes import check_authorization, token_routes
 from sandbox.asgi import Body, Receive, Scope, Send, answer_lifespan, cut, pieces
-from sandbox.bad_days import expect_bad_days
 from sandbox.clock import Clock, SystemClock
 from sandbox.errors import ServiceError, foreign_account, no_route
-from sandbox.faults import LOCKOUTS, Faults, parse_faults
+from sandbox.faults.faults import LOCKOUTS, Faults, parse_faults
+from sandbox.faults.scenarios import expect_bad_days
+from sandbox.kv.namespace_routes import KvNamespaceRoutes
+from sandbox.kv.routes import KvRoutes
 from sandbox.limits import BODY_BYTES_MAX
 from sandbox.messages import Request, Response, edge_page, failure
-from sandbox.ndjson import UploadParser
 from sandbox.profile import INSTANT, Profile
 from sandbox.rate import RequestBudget
 from sandbox.request_log import RequestRecord, RequestSink
-from sandbox.routes_accounts import AccountRoutes
-from sandbox.routes_kv import KvRoutes
-from sandbox.routes_kv_namespaces import KvNamespaceRoutes
-from sandbox.routes_scripts import ScriptRoutes
-from sandbox.routes_tokens import check_authorization, token_routes
-from sandbox.routes_vectorize import VectorizeRoutes
 from sandbox.routing import find_route
 from sandbox.steps import Steps, take_steps
 from sandbox.store import SandboxStore
+from sandbox.vectorize.ndjson import UploadParser
+from sandbox.vectorize.routes import VectorizeRoutes
 
 ACCOUNT_ID = "5a4dbc0f5a4dbc0f5a4dbc0f5a4dbc0f"
 API_TOKEN = "q2vSandboxTokenThatOpensNothingElse00000"  # noqa: S105 - opens only the stand-in

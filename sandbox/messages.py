@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 import orjson
 
 from sandbox.errors import ServiceError, invalid_kv
-from sandbox.ndjson import UploadParser
+from sandbox.vectorize.ndjson import UploadParser
 
 Result = Any  # what orjson can write
 _DIGITS_MAX = 12  # no number in a query string is longer

@@ -17,9 +17,9 @@ from uvicorn.server import ServerState
 
 from sandbox.app import ACCOUNT_ID, API_TOKEN, SandboxApp, create_app
 from sandbox.asgi import CUT_EXTENSION, Receive, Scope, Send
-from sandbox.bad_days import BAD_DAYS
 from sandbox.clock import Clock
-from sandbox.faults import known_faults
+from sandbox.faults.faults import known_faults
+from sandbox.faults.scenarios import BAD_DAYS
 from sandbox.profile import INSTANT, PROFILES, Profile, with_budget
 from sandbox.request_log import RequestLog, RequestLogFile, RequestRecord
 from sandbox.store import SandboxStore

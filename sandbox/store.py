@@ -9,15 +9,15 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from sandbox.account.scripts import Scripts
 from sandbox.clock import Clock
 from sandbox.database import Database
-from sandbox.kv_rules import KvPair, check_metadata
-from sandbox.kv_store import KvStore
-from sandbox.ndjson import UploadedVector
+from sandbox.kv.rules import KvPair, check_metadata
+from sandbox.kv.store import KvStore
 from sandbox.profile import Profile
-from sandbox.scripts import Scripts
-from sandbox.values_file import as_float32
-from sandbox.vector_store import VectorStore
+from sandbox.vectorize.ndjson import UploadedVector
+from sandbox.vectorize.store import VectorStore
+from sandbox.vectorize.values_file import as_float32
 
 Json = object  # what orjson.loads returns
 

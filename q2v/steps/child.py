@@ -9,8 +9,8 @@ from pathlib import Path
 from migrate.ports import Clock
 from migrate.storage.durable import is_file, write_durably
 from migrate.storage.limited_read import read_bounded
+from q2v.commands.secret import SecretPlace, load_secret
 from q2v.declaration import Setting
-from q2v.secret import SecretPlace, load_secret
 from q2v.settings import SETTINGS, Settings
 
 _LOOK_S = 0.02

@@ -5,7 +5,7 @@ from contextlib import closing
 from migrate.run.folder import RunFolder, run_folders
 from migrate.run.journal import Store
 from migrate.snapshot.folder import Snapshot
-from q2v.render import format_count
+from q2v.output.render import format_count
 from q2v.steps.child import kill_within
 from q2v.steps.scene import Scene
 from q2v.steps.story import Step, expect

@@ -30,7 +30,7 @@ from q2v import wiring
 from q2v.invocation import DEFAULT_FOLDER, current_invocation
 from q2v.reads import READS
 from q2v.settings import BY_KEY, Layer, Settings
-from reconcile.statement import STATEMENT
+from reconcile.report.statement import STATEMENT
 
 _COMMAND = re.compile(r"`(q2v [^`]+)`")
 

@@ -28,9 +28,9 @@ from migrate.storage.folder_lock import FolderLock
 from migrate.storage.id_files import read_ids
 from migrate.upload.mapped import MappedRows
 from q2v import wiring
-from q2v.failures import is_crash_log
-from q2v.render import format_bytes, format_count
-from q2v.secret import SecretPlace
+from q2v.commands.secret import SecretPlace
+from q2v.output.failures import is_crash_log
+from q2v.output.render import format_bytes, format_count
 from q2v.settings import Settings
 from q2v.steps import moving, planning, provisioning
 from q2v.steps.accident import Planted, plant
@@ -39,13 +39,13 @@ from q2v.steps.planning import Choices
 from q2v.steps.scene import INDEX, Scene, first_rows
 from q2v.steps.story import NotHeldError, Step, Story, expect
 from q2v.wiring import Target
-from reconcile.report import ReconcileReport
-from reconcile.rollback import roll_back
-from reconcile.rollback_manifest import build_manifest
-from reconcile.run import DEFAULT_SEED, compare
-from reconcile.undo_report import RollbackReport
-from sandbox.bad_days import BAD_DAYS
+from reconcile.compare import DEFAULT_SEED, compare
+from reconcile.report.report import ReconcileReport
+from reconcile.rollback.manifest import build_manifest
+from reconcile.rollback.report import RollbackReport
+from reconcile.rollback.roll_back import roll_back
 from sandbox.corpus import COLLECTION, build_corpus
+from sandbox.faults.scenarios import BAD_DAYS
 from sandbox.profile import STRICT, Profile
 from sandbox.server import RunningSandbox, running_sandbox
 
@@ -107,7 +107,7 @@ def run(
 ) -> None:
     """The story from the plan to the last reconcile, on a source that is ready.
 
-    `bad_day` is one of `sandbox.bad_days.BAD_DAYS`; None is a good one.
+    `bad_day` is one of `sandbox.faults.scenarios.BAD_DAYS`; None is a good one.
     """
     with running_sandbox(folder / "target", profile=PROFILE, fault=bad_day) as sandbox:
         delays = 1.0 if bad_day is None else BAD_DAYS[bad_day].delays

@@ -8,7 +8,7 @@ from migrate.cloudflare.client.base_url import account_fingerprint, parse_base_u
 from migrate.ports import Clock
 from migrate.run.folder import RunFolder
 from migrate.snapshot.folder import Snapshot
-from q2v.render import Cell, format_duration
+from q2v.output.render import Cell, format_duration
 from q2v.settings import Settings
 
 NOT_CONFIGURED = "not configured"

@@ -23,8 +23,8 @@ from migrate.errors import (
     UnreadablePointError,
 )
 from migrate.ports import Limiter
-from q2v.logs import PROCESS_MASKER, masked_logging, silence_libraries
 from q2v.memory import MEMORY_REMEDY, is_memory_short, leave_out_what_is_loaded
+from q2v.output.logs import PROCESS_MASKER, masked_logging, silence_libraries
 
 # What a worker can do: the module whose `open_worker` makes it out of its job.
 TASKS = {"upload": "q2v.steps.uploaders", "read": "q2v.steps.readers"}

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from q2v.main import cli
-from reconcile import rollback_manifest
+from reconcile.rollback import manifest as rollback_manifest
 from tests.clients.real_wrangler import Outcome, Shell, as_worker
 from tests.e2e.older_files import OlderRun, older_run
 from tests.migrate.model.records import PLAN

@@ -61,7 +61,7 @@ def commands_with(module: Path) -> frozenset[str]:
     """
     if module in reachable(ROOT / "q2v" / "main.py"):
         return frozenset(COMMANDS)
-    places = {name: ROOT / "q2v" / f"{name}.py" for name in COMMANDS}
+    places = {name: ROOT / "q2v" / "commands" / f"{name}.py" for name in COMMANDS}
     found = {name for name, place in places.items() if module in reachable(place)}
     return frozenset(found if found - {"rehearse"} else COMMANDS)
 
@@ -195,7 +195,7 @@ def test_every_name_on_a_page_exists_and_is_read() -> None:
 )
 def test_advice_that_cannot_be_followed_is_found(text: str, fault: str) -> None:
     """The finder itself: each of these is found in a text of `q2v snapshot`."""
-    place = ROOT / "q2v" / "snapshot.py"
+    place = ROOT / "q2v" / "commands" / "snapshot.py"
 
     assert [fault] == faults(Text(place, 1, text), frozenset({"snapshot"}))
 

@@ -15,8 +15,8 @@ from migrate.run.next_step import runbook_table
 from migrate.snapshot.manifest import SnapshotManifest
 from q2v.main import COMMANDS, cli
 from q2v.settings import docs_table
-from reconcile.attempt import Kind as AttemptKind
-from reconcile.rollback_manifest import RollbackManifest
+from reconcile.rollback.manifest import RollbackManifest
+from reconcile.session import Kind as AttemptKind
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(

@@ -13,7 +13,7 @@ from migrate.run.journal import Kind
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
-from reconcile.attempt_folder import open_attempt
+from reconcile.session_folder import open_attempt
 from tests.e2e.workbench import DIMENSIONS, INDEX, Workbench, points, workbench
 from tests.silence import Silence
 

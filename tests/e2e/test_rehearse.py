@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from q2v.main import cli
 from q2v.steps.rehearsing import MARKER
-from sandbox.bad_days import BAD_DAYS
+from sandbox.faults.scenarios import BAD_DAYS
 from tests.e2e.workbench import chunk, points, unit_vectors, workbench
 from tests.servers.qdrant_points import StoredPoint
 

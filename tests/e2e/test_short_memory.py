@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from migrate.errors import ExitCode
-from q2v.failures import explain
 from q2v.memory import ADDRESS_SPACE_BYTES_MIN, is_memory_short
+from q2v.output.failures import explain
 
 pytestmark = pytest.mark.fault("F22")
 HUGE = 1 << 60

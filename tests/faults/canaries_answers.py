@@ -2,35 +2,34 @@
 
 from tests.faults.canary import Canary, code
 
-CORE, STAGES, ADAPTERS = "migrate/core", "migrate/stages", "migrate/adapters"
 TESTS = "tests/migrate"
 
 OF_THE_ANSWERS = (
     Canary(
         name="page-taken-for-a-refusal",
         effect="an edge page refuses healthy vectors for good",
-        file=f"{CORE}/retry.py",
+        file="migrate/cloudflare/client/verdict.py",
         old="if envelope is None or not envelope.is_service_form or envelope.success:",
         new="if envelope is not None and envelope.success:",
-        test=f"{TESTS}/adapters/test_anothers_answers.py"
+        test="tests/migrate/qdrant/test_foreign_answers.py"
         "::test_it_is_retried_and_then_unavailable_with_its_own_words",
     ),
     Canary(
         name="page-taken-for-a-value",
         effect="a login page becomes the pre-image of a KV entry",
-        file=f"{CORE}/retry.py",
+        file="migrate/cloudflare/client/verdict.py",
         old="if raw and head.status == HTTPStatus.OK and not head.page:",
         new="if raw and head.status == HTTPStatus.OK:",
-        test=f"{TESTS}/adapters/test_anothers_answers.py"
+        test="tests/migrate/qdrant/test_foreign_answers.py"
         "::test_no_page_is_an_absent_index_an_absent_key_or_a_value",
     ),
     Canary(
         name="quota-waited-for",
         effect="a daily limit costs half an hour of silence before anybody reads of it",
-        file=f"{CORE}/retry.py",
+        file="migrate/cloudflare/client/verdict.py",
         old=code(1, "if found := by_concern.get(Concern.QUOTA):"),
         new=code(1, "if (found := by_concern.get(Concern.QUOTA)) and head.status != 429:"),
-        test=f"{TESTS}/adapters/test_anothers_answers.py"
+        test="tests/migrate/qdrant/test_foreign_answers.py"
         "::test_a_quota_ends_the_run_at_once_with_code_and_sentence",
     ),
     Canary(
@@ -45,28 +44,28 @@ OF_THE_ANSWERS = (
     Canary(
         name="refused-without-evidence",
         effect="a service that refuses everything for a while refuses innocent vectors for good",
-        file=f"{STAGES}/sending.py",
+        file="migrate/upload/sending.py",
         old="if self._accepts_refusals or names_a_line(error.code):",
         new="if self._accepts_refusals or error.code != 0:",
-        test=f"{TESTS}/stages/test_refusals_of_the_whole.py"
+        test="tests/migrate/upload/test_refusals_of_the_whole.py"
         "::test_a_target_that_refuses_all_stops_the_run_and_condemns_no_vector",
     ),
     Canary(
         name="retried-and-forgotten",
         effect="vectors of a retry that is killed are neither refused nor ever sent",
-        file=f"{CORE}/journal.py",
+        file="migrate/run/journal.py",
         old=code(2, "round_.pending.put_back_whole(row, alone[row].end)"),
         new=code(2, "assert alone[row].end > row"),
-        test=f"{TESTS}/stages/test_refusals_of_the_whole.py"
+        test="tests/migrate/upload/test_refusals_of_the_whole.py"
         "::test_each_way_out_of_too_many_refusals_leads_on",
     ),
     Canary(
         name="counted-by-departure",
         effect="a slow request leaves the window early: the account gets more than its budget",
-        file=f"{CORE}/request_window.py",
+        file="migrate/cloudflare/budget/window.py",
         old="self._insert(answer.monotonic_s)",
         new="self._insert(departed_s)",
-        test=f"{TESTS}/adapters/test_request_budget.py"
+        test="tests/migrate/cloudflare/test_budget.py"
         "::test_a_request_counts_until_300_s_after_its_answer",
     ),
 )

@@ -33,7 +33,7 @@ OF_COMPARISON = (
     Canary(
         name="unlisted-is-missing",
         effect="a listing that leaves an id out is drift, and a repair that mends nothing",
-        file="reconcile/scan_vectors.py",
+        file="reconcile/scan/vectors.py",
         old=code(2, "found |= target.fetch(asked[start : start + FETCH_IDS_MAX]).keys()"),
         new=code(2, "target.fetch(asked[start : start + FETCH_IDS_MAX])"),
         test="tests/reconcile/test_changes_of_others.py"

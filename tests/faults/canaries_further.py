@@ -2,69 +2,68 @@
 
 from tests.faults.canary import Canary, code
 
-STAGES, CORE, ADAPTERS = "migrate/stages", "migrate/core", "migrate/adapters"
 TESTS = "tests/migrate"
 
 OF_THE_DISK = (
     Canary(
         name="no-file-fsync",
         effect="a power cut leaves the name of a sealed file and nothing in it",
-        file=f"{ADAPTERS}/durable.py",
+        file="migrate/storage/durable.py",
         old=code(4, "disk().sync(raw)"),
         new="",
-        test=f"{TESTS}/adapters/test_power_cut.py"
+        test="tests/migrate/storage/test_power_cut.py"
         "::test_a_written_file_outlives_a_power_cut_with_name_and_content",
     ),
     Canary(
         name="no-journal-fsync",
         effect="a power cut forgets what was sent: rollback leaves those vectors in the index",
-        file=f"{ADAPTERS}/journal_file.py",
+        file="migrate/storage/journal_file.py",
         old=code(4, "disk().sync(file)"),
         new="",
-        test=f"{TESTS}/adapters/test_power_cut.py::test_every_appended_entry_outlives_a_power_cut",
+        test="tests/migrate/storage/test_power_cut.py::test_every_appended_entry_outlives_a_power_cut",
     ),
     Canary(
         name="torn-tail-kept",
         effect="after a cut write the next entry continues half a line: the run is lost",
-        file=f"{ADAPTERS}/journal_file.py",
+        file="migrate/storage/journal_file.py",
         old=code(3, "disk().truncate(self._file, self._size)  # drops a torn tail"),
         new="",
-        test=f"{TESTS}/adapters/test_journal_file.py"
+        test="tests/migrate/storage/test_journal_file.py"
         "::test_appending_after_a_torn_tail_goes_on_as_if_it_had_never_been",
     ),
     Canary(
         name="exchanged-part-believed",
         effect="a sound part of another snapshot is moved in place of the right one",
-        file=f"{ADAPTERS}/snapshot_parquet.py",
+        file="migrate/snapshot/parts.py",
         old="if size != part.bytes or (check_bytes and hash_open_file(file)[1] != part.sha256):",
         new="if size != part.bytes:",
-        test=f"{TESTS}/adapters/test_snapshot_parquet.py"
+        test="tests/migrate/snapshot/test_parts.py"
         "::test_another_sound_part_of_the_same_size_is_found",
     ),
     Canary(
         name="link-followed",
         effect="whoever may plant a link has q2v append to any file of its user",
-        file=f"{ADAPTERS}/disk.py",
+        file="migrate/storage/disk.py",
         old="(0 if follow_links else os.O_NOFOLLOW)",
         new="(0 if follow_links or flags & os.O_WRONLY else os.O_NOFOLLOW)",
-        test=f"{TESTS}/adapters/test_planted_links.py::test_a_linked_journal_or_lock_is_refused",
+        test="tests/migrate/storage/test_planted_links.py::test_a_linked_journal_or_lock_is_refused",
     ),
     Canary(
         name="two-workers-at-once",
         effect="a second q2v works in the same folder and both append to one journal",
-        file=f"{ADAPTERS}/disk.py",
+        file="migrate/storage/disk.py",
         old="fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))",
         new="fcntl.flock(handle, fcntl.LOCK_SH | (0 if wait else fcntl.LOCK_NB))",
-        test=f"{TESTS}/adapters/test_durable.py"
+        test="tests/migrate/storage/test_durable.py"
         "::test_a_second_worker_is_refused_at_once_and_told_who_holds_the_lock",
     ),
     Canary(
         name="budget-forgets-at-restart",
         effect="each start sends a full budget at once: the whole account is blocked",
-        file=f"{ADAPTERS}/request_budget.py",
+        file="migrate/cloudflare/budget/budget.py",
         old=code(3, "if line:"),
         new=code(3, "if line and not fresh:"),
-        test=f"{TESTS}/adapters/test_request_budget.py"
+        test="tests/migrate/cloudflare/test_budget.py"
         "::test_a_block_stops_every_process_and_survives_a_restart",
     ),
 )
@@ -73,67 +72,67 @@ OF_THE_MOVE = (
     Canary(
         name="second-reading-compares-ids-only",
         effect="points that changed while they were read are sealed with their former content",
-        file=f"{STAGES}/reading.py",
+        file="migrate/snapshot/ranges.py",
         old="for text, digest in found.items() if written.get(text) != digest",
         new="for text in found if text not in written",
-        test=f"{TESTS}/stages/test_snapshot.py"
+        test="tests/migrate/snapshot/test_take.py"
         "::test_points_that_change_during_the_snapshot_are_found",
     ),
     Canary(
         name="first-of-different-points-moves",
         effect="of two points with one target id one is lost, and the counts still add up",
-        file=f"{ADAPTERS}/id_table.py",
+        file="migrate/tables/plan_ids.py",
         old="min(content) = max(content) AS identical",
         new="count(*) > 1 AS identical",
-        test=f"{TESTS}/stages/test_plan.py::test_of_different_points_with_one_id_none_moves",
+        test="tests/migrate/plan/test_make.py::test_of_different_points_with_one_id_none_moves",
     ),
     Canary(
         name="in-doubt-taken-for-sent",
         effect="an upload that a kill cut off is never sent: its vectors are missing",
-        file=f"{STAGES}/sending.py",
+        file="migrate/upload/sending.py",
         old=code(3, "if record.in_doubt:", "    self._send_again(record)"),
         new=code(3, "self._progress.advance(record.count)"),
-        test=f"{TESTS}/stages/test_write_order.py"
+        test="tests/migrate/upload/test_write_order.py"
         "::test_only_what_the_target_has_taken_is_acknowledged",
     ),
     Canary(
         name="only-the-last-ack-is-proven",
         effect="of uploads in flight together the one accepted last may never be processed",
-        file=f"{STAGES}/upload.py",
+        file="migrate/upload/upload.py",
         old="certain = max(0, len(batches) - UPLOADS_IN_FLIGHT_MAX)",
         new="certain = len(batches) - 1",
-        test=f"{TESTS}/stages/test_several_workers.py"
+        test="tests/migrate/upload/test_several_workers.py"
         "::test_one_vector_of_each_upload_that_may_have_been_in_flight_last_is_read_back",
     ),
     Canary(
         name="kv-before-vectors",
         effect="the file index names vectors that no query finds yet",
-        file=f"{STAGES}/upload.py",
+        file="migrate/upload/upload.py",
         old="evidence = _settle(run_, target, rules, clock=clock, progress=progress)",
         new='evidence = f"accepted by {target.identity()}, {rules}, {clock}"',
-        test=f"{TESTS}/stages/test_write_order.py"
+        test="tests/migrate/upload/test_write_order.py"
         "::test_no_kv_entry_is_written_before_the_vectors_read_back",
     ),
     Canary(
         name="kv-order-lost",
         effect="the chunks of a file are put together in the order of their ids: 10 before 2",
-        file=f"{ADAPTERS}/file_table.py",
+        file="migrate/tables/files.py",
         old="ORDER BY file, position, vector_id",
         new="ORDER BY file, vector_id",
-        test=f"{TESTS}/adapters/test_id_table.py::test_a_file_of_fifty_thousand_chunks",
+        test="tests/migrate/tables/test_plan_ids.py::test_a_file_of_fifty_thousand_chunks",
     ),
     Canary(
         name="redirect-followed",
         effect="a redirect takes the upload to another host",
-        file=f"{ADAPTERS}/http_wire.py",
+        file="migrate/cloudflare/client/wire.py",
         old="follow_redirects=False,",
         new="follow_redirects=True,",
-        test=f"{TESTS}/adapters/test_http.py::test_a_redirect_is_never_followed",
+        test="tests/migrate/cloudflare/test_client.py::test_a_redirect_is_never_followed",
     ),
     Canary(
         name="secret-not-registered",
         effect="nobody knows the token as a secret: tracebacks and logs show it",
-        file="q2v/secret.py",
+        file="q2v/commands/secret.py",
         old="masker.register(text.strip())",
         new="assert masker is not None",
         test="tests/q2v/test_secret.py"
@@ -142,10 +141,10 @@ OF_THE_MOVE = (
     Canary(
         name="account-in-messages",
         effect="an error text that goes into a ticket names the account",
-        file=f"{ADAPTERS}/http.py",
+        file="migrate/cloudflare/client/client.py",
         old="self._errors = AnswerErrors((token, account_id))",
         new="self._errors = AnswerErrors((token,))",
-        test=f"{TESTS}/adapters/test_http.py::test_neither_token_nor_account_gets_into_a_message",
+        test="tests/migrate/cloudflare/test_client.py::test_neither_token_nor_account_gets_into_a_message",
     ),
 )
 
@@ -161,7 +160,7 @@ OF_THE_PROOF = (
     Canary(
         name="unread-is-equal",
         effect="a KV namespace that could not be read to its end passes the proof",
-        file="reconcile/run.py",
+        file="reconcile/compare.py",
         old=code(1, "if findings.unread is not None:"),
         new=code(1, "if findings.unread is not None and findings.contents is None:"),
         test="tests/reconcile/test_unread.py"
@@ -170,7 +169,7 @@ OF_THE_PROOF = (
     Canary(
         name="first-look-counts",
         effect="one stale read is reported as drift, and the cutover is called off",
-        file="reconcile/scan_vectors.py",
+        file="reconcile/scan/vectors.py",
         old=code(0, "LOOKS_MAX = 4  # how often a difference is looked at before it counts"),
         new=code(0, "LOOKS_MAX = 1"),
         test="tests/reconcile/test_unread.py"
@@ -182,16 +181,16 @@ OF_THE_WAY_BACK = (
     Canary(
         name="rollback-deletes-what-was-there",
         effect="a rollback removes vectors that the run had overwritten",
-        file="reconcile/undo_vectors.py",
+        file="reconcile/rollback/vectors.py",
         old=code(2, "if record.former is None:", "    self._deletes.append(record.vector_id)"),
         new=code(2, "if record:", "    self._deletes.append(record.vector_id)"),
-        test=f"{TESTS}/stages/test_refused_uploads.py"
+        test="tests/migrate/upload/test_refused_uploads.py"
         "::test_what_an_id_held_before_its_refusal_stays_and_counts",
     ),
     Canary(
         name="rollback-overwrites-others",
         effect="a rollback throws away what the new side wrote since the move",
-        file="reconcile/undo_vectors.py",
+        file="reconcile/rollback/vectors.py",
         old="return digest_vector(found) not in {ours, former}",
         new="return digest_vector(found) not in {ours, former} and bool(found.namespace)",
         test="tests/e2e/test_drift_and_way_back.py"
@@ -200,7 +199,7 @@ OF_THE_WAY_BACK = (
     Canary(
         name="later-writes-ignored",
         effect="a rollback leaves what the new side took behind, without a word",
-        file="reconcile/later_writes.py",
+        file="reconcile/rollback/later_writes.py",
         old="vectors = tuple(one for one in listed.elsewhere() if one not in existing)",
         new="vectors = ()",
         test="tests/reconcile/test_way_back.py"

@@ -15,7 +15,7 @@ OF_THE_METADATA = (
     Canary(
         name="filter-answers-not-compared",
         effect="an index that came after the vectors passes for a good one: filters find nothing",
-        file="reconcile/scan_metadata.py",
+        file="reconcile/scan/metadata.py",
         old=code(2, "lacking = lacking or (len(shown) < len(probe.ids) and not full)"),
         new="",
         test="tests/reconcile/test_metadata_indexes.py"
@@ -24,7 +24,7 @@ OF_THE_METADATA = (
     Canary(
         name="one-stale-answer-is-enough",
         effect="a single stale answer of a filter is drift, and a repair writes everything again",
-        file="reconcile/scan_metadata.py",
+        file="reconcile/scan/metadata.py",
         old="LOOKS_MAX = 4",
         new="LOOKS_MAX = 1",
         test="tests/reconcile/test_metadata_indexes.py::test_stale_lists_and_answers_are_no_drift",

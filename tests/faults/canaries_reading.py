@@ -2,14 +2,13 @@
 
 from tests.faults.canary import Canary, code
 
-ADAPTERS, TESTS = "migrate/adapters", "tests/migrate"
-FAILING = f"{TESTS}/adapters/test_failing_pages.py"
+FAILING = "tests/migrate/qdrant/test_failing_pages.py"
 
 OF_THE_READING = (
     Canary(
         name="outage-blames-a-point",
         effect="a server that is down for a minute has healthy points left out of the snapshot",
-        file=f"{ADAPTERS}/qdrant_page_reader.py",
+        file="migrate/qdrant/page_reader.py",
         old=code(2, "first, outage = self._ask_probe(start, tries)"),
         new=code(2, "first, outage = start or PointId(0, 0), False"),
         test=f"{FAILING}::test_a_server_that_is_down_is_not_asked_for_ever_smaller_pages",
@@ -17,7 +16,7 @@ OF_THE_READING = (
     Canary(
         name="cut-page-never-halved",
         effect="a page that is too large for the server ends the snapshot as if it were down",
-        file=f"{ADAPTERS}/qdrant_page_reader.py",
+        file="migrate/qdrant/page_reader.py",
         old=code(3, "size.halve(asked)", "tries.smaller(asked)"),
         new=code(3, "raise self._retry.given_up(failure) from failure"),
         test=f"{FAILING}::test_one_point_that_fails_is_named",
@@ -28,13 +27,13 @@ OF_THE_READING = (
         file="migrate/model/pages.py",
         old="irregular=(UNREADABLE,),",
         new="irregular=(None,),",
-        test=f"{TESTS}/stages/test_snapshot.py"
+        test="tests/migrate/snapshot/test_take.py"
         "::test_points_left_out_are_rows_with_their_id_and_stand_in_the_manifest",
     ),
     Canary(
         name="equal-without-a-word",
         effect="reconcile says equal and not that it could not see some points of the source",
-        file="reconcile/run.py",
+        file="reconcile/compare.py",
         old='why=why + _left_out(run_, with_source=with_source) * (verdict == "equal"),',
         new="why=why,",
         test="tests/e2e/test_unreadable_points.py"
@@ -43,19 +42,19 @@ OF_THE_READING = (
     Canary(
         name="rounded-number-believed",
         effect="gRPC's rounded integers are sealed: another number than the source holds",
-        file=f"{ADAPTERS}/qdrant_grpc_records.py",
+        file="migrate/qdrant/grpc/records.py",
         old="if ROUNDED_MIN <= value <= ROUNDED_MAX:",
         new="if ROUNDED_MIN <= value < ROUNDED_MIN:",
-        test=f"{TESTS}/adapters/test_rest_look.py"
+        test="tests/migrate/qdrant/test_single_point.py"
         "::test_a_point_that_grpc_cannot_carry_is_read_over_rest",
     ),
     Canary(
         name="refused-payload-dropped",
         effect="a payload that JSON libraries refuse is gone from the snapshot",
-        file=f"{ADAPTERS}/qdrant_rest_records.py",
+        file="migrate/qdrant/rest/records.py",
         old='return b"{}", text, str(refusal)',
         new='return b"{}", None, None',
-        test=f"{TESTS}/adapters/test_rest_look.py"
+        test="tests/migrate/qdrant/test_single_point.py"
         "::test_a_payload_that_libraries_refuse_is_kept_as_its_text",
     ),
 )

@@ -36,8 +36,8 @@ class _Kept:
         _EMPTY.append(self._database)
 
 
-def _open(spill: Path, memory_mb: int) -> duckdb.DuckDBPyConnection:
-    assert spill.is_dir()
+def _open(folder: Path, memory_mb: int) -> duckdb.DuckDBPyConnection:
+    assert folder.is_dir()
     assert memory_mb
     database = _EMPTY.pop() if _EMPTY else duckdb.connect(":memory:", config={"threads": 1})
     return cast("duckdb.DuckDBPyConnection", _Kept(database))

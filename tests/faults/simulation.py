@@ -19,7 +19,7 @@ import click
 import numpy as np
 
 from migrate.errors import ExitCode, MigrationError
-from reconcile.report import ReconcileReport
+from reconcile.report.report import ReconcileReport
 from sandbox.profile import STRICT, Profile
 from tests.faults.steps import NO_SPACE, Fault, Steps
 from tests.faults.storm import Rates, Storm

@@ -31,7 +31,7 @@ ALLOWED = {
         "migrate/transport/trust.py": "a trust store that the operator names",
         "migrate/cloudflare/budget/budget.py": "the kernel's name of this boot",
         "q2v/config_file.py": "the operator's own file, read before anything is ours",
-        "q2v/secret.py": "opens secrets under stricter rules than any file of ours",
+        "q2v/commands/secret.py": "opens secrets under stricter rules than any file of ours",
     },
     "clock": {"migrate/clock.py": "the seam"},
     "randomness": {
@@ -49,7 +49,7 @@ ALLOWED = {
         "migrate/storage/folder_lock.py": "the name of this host, for the lock's holder",
     },
 }
-SOURCE_ADAPTERS = "migrate/adapters/qdrant_"  # the source's own clients, one shell each
+SOURCE_ADAPTERS = "migrate/qdrant/"  # the source's own clients, one shell each
 
 
 def _modules() -> Iterator[tuple[str, ast.Module]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from reconcile.report import ReconcileReport
+from reconcile.report.report import ReconcileReport
 from tests.faults.network import Trouble
 from tests.faults.world import DIMENSIONS, FILES, INDEX, World, open_world
 from tests.servers.memory_source import MemorySource, chunk_payloads

@@ -31,11 +31,11 @@ from q2v.steps import moving
 from q2v.steps.find import find_run, find_snapshot
 from q2v.steps.planning import Choices
 from q2v.wiring import Target
-from reconcile.report import ReconcileReport
-from reconcile.rollback import roll_back
-from reconcile.rollback_manifest import build_manifest
-from reconcile.run import compare
-from reconcile.undo_report import RollbackReport
+from reconcile.compare import compare
+from reconcile.report.report import ReconcileReport
+from reconcile.rollback.manifest import build_manifest
+from reconcile.rollback.report import RollbackReport
+from reconcile.rollback.roll_back import roll_back
 from sandbox.app import ACCOUNT_ID, SandboxApp, create_app
 from sandbox.profile import INSTANT, Profile
 from sandbox.request_log import RequestLog, RequestRecord

@@ -17,9 +17,9 @@ from migrate import errors
 from migrate.errors import ExitCode, MigrationError, TargetRefusedError, UnreadablePointError
 from q2v import main as main_module
 from q2v import options
-from q2v.logs import PROCESS_MASKER
 from q2v.main import COMMANDS, LazyCommand, LazyGroup
-from q2v.render import render
+from q2v.output.logs import PROCESS_MASKER
+from q2v.output.render import render
 
 CLASSES = [
     kind

@@ -20,8 +20,8 @@ from typing_extensions import override
 from migrate.cloudflare.budget.budget import RequestBudget
 from migrate.plan.estimate import LINE_MBIT_PER_S, SETTLE_MINUTES, Estimate, estimate
 from migrate.ports import Limiter
-from q2v.pace import Pace
-from q2v.progress import open_progress
+from q2v.output.eta import Pace
+from q2v.output.progress import open_progress
 from tests.clock import VirtualClock
 from tests.reconcile.bench import make_bench
 from tests.silence import Silence

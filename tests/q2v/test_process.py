@@ -115,7 +115,7 @@ def test_settings_and_options_import_nothing_heavy() -> None:
 PRINTING = """
     import click
     from q2v.main import LazyCommand, cli, main
-    from q2v.render import write_line
+    from q2v.output.render import write_line
 
     @click.command()
     def command() -> None:
@@ -150,7 +150,7 @@ def test_a_full_disk_under_stdout_is_local_io(write: str) -> None:
     script = f"""
         import sys, click
         from q2v.main import LazyCommand, cli, main
-        from q2v.render import write_line
+        from q2v.output.render import write_line
 
         @click.command()
         def command() -> None:
@@ -181,7 +181,7 @@ def test_a_secret_is_in_no_output_of_a_crash(tmp_path: Path) -> None:
         from pathlib import Path
         from q2v import options
         from q2v.main import LazyCommand, cli, main
-        from q2v.secret import load_secret
+        from q2v.commands.secret import load_secret
         from q2v.settings import Settings
 
         @click.command()

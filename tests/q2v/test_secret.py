@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from migrate.errors import UsageError
+from q2v.commands.secret import SECRET_BYTES_MAX, Secret, SecretPlace, load_secret
 from q2v.loading import load_settings
-from q2v.logs import Masker
-from q2v.secret import SECRET_BYTES_MAX, Secret, SecretPlace, load_secret
+from q2v.output.logs import Masker
 from q2v.settings import Settings
 from tests.q2v.layers import load, refusal, write_config
 

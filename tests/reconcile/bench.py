@@ -19,12 +19,12 @@ from migrate.upload.pre_images import capture_pre_images
 from migrate.upload.rounds import kept_changes, open_round
 from migrate.upload.settle import SettleRules
 from migrate.upload.upload import upload_vectors
-from reconcile.reading import ReconcileRules
-from reconcile.report import ReconcileReport
-from reconcile.rollback import roll_back
-from reconcile.rollback_manifest import build_manifest
-from reconcile.run import compare
-from reconcile.undo_report import RollbackReport, UndoRules
+from reconcile.compare import compare
+from reconcile.report.report import ReconcileReport
+from reconcile.rollback.manifest import build_manifest
+from reconcile.rollback.report import RollbackReport, UndoRules
+from reconcile.rollback.roll_back import roll_back
+from reconcile.stores import ReconcileRules
 from tests.clock import VirtualClock
 from tests.servers.memory_source import DIMENSIONS, MemorySource, chunk_payloads
 from tests.servers.memory_target import Calls, MemoryKv, MemoryVectors

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from migrate.plan.record import RunPlan
-from q2v.terminal import escape_terminal
-from reconcile import rollback_manifest
+from q2v.output.terminal import escape_terminal
+from reconcile.rollback import manifest
 from tests.migrate.model.records import PLAN
 
 pytestmark = pytest.mark.fault("B06")
@@ -55,8 +55,8 @@ def commands(text: str) -> list[tuple[str, ...]]:
     """Every command that the tool prints, with the text wherever data goes."""
     run: Any = SimpleNamespace(plan=plan_with(text))
     return [
-        *rollback_manifest._commands_before(run),  # noqa: SLF001 - the texts are the interface
-        *rollback_manifest._commands_after(run),  # noqa: SLF001
+        *manifest._commands_before(run),  # noqa: SLF001 - the texts are the interface
+        *manifest._commands_after(run),  # noqa: SLF001
     ]
 
 

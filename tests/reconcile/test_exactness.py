@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from migrate.errors import ExitCode
 from migrate.model.records import Vector, VectorId
-from reconcile import scan_vectors
-from reconcile.report import ReconcileReport
+from reconcile.report.report import ReconcileReport
+from reconcile.scan import vectors
 from tests.reconcile.bench import COUNTER, RECONCILE_RULES, Bench, make_bench
 from tests.reconcile.plants import (
     KEYS,
@@ -220,7 +220,7 @@ def test_equal_stores_are_equal_whatever_the_pages(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, page_ids: int, page_points: int
 ) -> None:
     monkeypatch.setattr(bench.vectors, "page_ids", page_ids)
-    monkeypatch.setattr(scan_vectors, "REQUESTS_PER_NOTE", 1 if page_ids == 1 else 50)
+    monkeypatch.setattr(vectors, "REQUESTS_PER_NOTE", 1 if page_ids == 1 else 50)
 
     report = bench.reconcile(replace(RECONCILE_RULES, page_points=page_points))
 

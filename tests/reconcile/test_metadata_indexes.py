@@ -10,8 +10,8 @@ from migrate.errors import ExitCode, RemoteUnavailableError, TargetRefusedError
 from migrate.model.limits import QUERY_IDS_MAX
 from migrate.model.records import Vector, VectorId
 from migrate.run.next_step import read_finding
-from reconcile.report import ReconcileReport
-from reconcile.scan_metadata import State
+from reconcile.report.report import ReconcileReport
+from reconcile.scan.metadata import State
 from tests.reconcile.bench import RECONCILE_RULES, Bench, make_bench
 
 INDEXES = {"file_id": "string", "chunk_index": "number", "odd": "boolean"}

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from typing_extensions import override
 
 from migrate.storage.id_files import encode_id, write_ids
-from reconcile.report import ReconcileReport, render_page
+from reconcile.report.report import ReconcileReport, render_page
 from reconcile.sampling import Coverage
-from reconcile.scan_metadata import IndexFinding
+from reconcile.scan.metadata import IndexFinding
 
 pytestmark = pytest.mark.fault("X06")
 

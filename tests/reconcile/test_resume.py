@@ -13,8 +13,8 @@ import pytest
 from migrate.errors import ArtefactDamagedError, ExitCode, ForeignStateError
 from migrate.model.records import Vector, VectorId
 from migrate.storage.journal_lines import CHAIN_START, encode_line
-from reconcile import scan_vectors
-from reconcile.attempt import IDLE_S_MAX
+from reconcile.scan import vectors
+from reconcile.session import IDLE_S_MAX
 from tests.reconcile.bench import RECONCILE_RULES, Bench, moved_bench
 from tests.servers.memory_source import SourceFailedError
 
@@ -25,7 +25,7 @@ LATER = {"ordinal", "at", "started_at", "resumed", "report", "html", "files", "d
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """A finished move; reconcile notes after every second fetch instead of every 50th."""
-    monkeypatch.setattr(scan_vectors, "REQUESTS_PER_NOTE", 2)
+    monkeypatch.setattr(vectors, "REQUESTS_PER_NOTE", 2)
     return moved_bench(tmp_path, POINTS)
 
 
@@ -274,7 +274,7 @@ def test_with_several_reads_under_way_a_note_stands_for_every_row_below_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
 ) -> None:
     """Answers come in any order; what a cut leaves behind is as if they had come one by one."""
-    monkeypatch.setattr(scan_vectors, "REQUESTS_PER_NOTE", 2)
+    monkeypatch.setattr(vectors, "REQUESTS_PER_NOTE", 2)
     bench = moved_bench(tmp_path, 200)  # ten fetches
     plant(bench)
     wide = replace(RECONCILE_RULES, reads_in_flight=4)

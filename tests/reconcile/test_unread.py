@@ -17,7 +17,7 @@ from migrate.errors import (
     RemoteUnavailableError,
 )
 from migrate.model.records import VectorId
-from reconcile.report import ReconcileReport
+from reconcile.report.report import ReconcileReport
 from tests.reconcile.bench import RECONCILE_RULES, Bench, moved_bench
 
 POINTS = 45  # three fetches; a listing of seven pages

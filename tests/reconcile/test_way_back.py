@@ -21,7 +21,7 @@ from migrate.errors import (
 )
 from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.upload.pre_images import capture_pre_images
-from reconcile.undo_report import LOOKS_MAX
+from reconcile.rollback.report import LOOKS_MAX
 from tests.reconcile.bench import COUNTER, Bench, make_bench
 from tests.servers.memory_source import DIMENSIONS, SourceFailedError
 

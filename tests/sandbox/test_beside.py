@@ -15,7 +15,7 @@ import pytest
 
 from sandbox.errors import ServiceError
 from sandbox.limits import JSON_BYTES_MAX, LINE_BYTES_MAX
-from sandbox.ndjson import UploadedVector, UploadParser
+from sandbox.vectorize.ndjson import UploadedVector, UploadParser
 from tests.sandbox.conftest import DIMENSIONS, Client, line, refusal
 
 pytestmark = pytest.mark.fault("F18")

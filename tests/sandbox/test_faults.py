@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from sandbox.faults import FAULTS, parse_faults
+from sandbox.faults.faults import FAULTS, parse_faults
 from tests.sandbox.conftest import Client, Start, line, refusal
 
 

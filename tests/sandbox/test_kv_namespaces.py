@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from sandbox.clock import ManualClock
-from sandbox.kv_rules import KvPair
+from sandbox.kv.rules import KvPair
 from sandbox.profile import INSTANT, STRICT
 from sandbox.server import running_sandbox
 from sandbox.store import SandboxStore

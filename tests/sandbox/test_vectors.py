@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.ndjson import UploadParser
 from sandbox.profile import INSTANT, STRICT
-from sandbox.values_file import widened
+from sandbox.vectorize.ndjson import UploadParser
+from sandbox.vectorize.values_file import widened
 from tests.sandbox.conftest import DIMENSIONS, Client, Start, line, refusal
 
 CALM = replace(STRICT, stale_read_rate=0.0, foreign_watermark_rate=0.0, count_lag_s=0.0)

@@ -1,7 +1,8 @@
-"""Does the text of every float32 bring its bits back? `python -m tests.migrate.model.every_float32`.
+"""Does the text of every float32 bring its bits back?
 
-Takes some minutes on one core. Prints the bits of each value whose shortest text a reader
-takes for another one, then whether the text that q2v writes brings back all of them.
+Run `python -m tests.migrate.model.every_float32`. It takes some minutes on one core.
+It prints the bits of each value whose shortest text a reader takes for another one, then whether
+the text that q2v writes brings back all of them.
 """
 
 import sys

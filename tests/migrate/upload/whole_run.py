@@ -21,12 +21,12 @@ from migrate.upload.rounds import Selection, open_round, void_refusals
 from migrate.upload.settle import SettleRules
 from migrate.upload.share import Uploader
 from migrate.upload.upload import upload_vectors
-from reconcile.reading import ReconcileRules
-from reconcile.report import ReconcileReport
-from reconcile.rollback import roll_back
-from reconcile.rollback_manifest import build_manifest
-from reconcile.run import compare
-from reconcile.undo_report import RollbackReport, UndoRules
+from reconcile.compare import compare
+from reconcile.report.report import ReconcileReport
+from reconcile.rollback.manifest import build_manifest
+from reconcile.rollback.report import RollbackReport, UndoRules
+from reconcile.rollback.roll_back import roll_back
+from reconcile.stores import ReconcileRules
 from tests.clock import VirtualClock
 from tests.migrate.model.records import PLAN
 from tests.servers.memory_source import MemorySource, chunk_payloads

@@ -1,0 +1,204 @@
+"""`q2v migrate`: bring a snapshot into the target, go on with it, or repair what drifted."""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import click
+
+from migrate.errors import UsageError
+from migrate.mapping.kv_entries import COUNTER_MEANING
+from migrate.storage.folder_lock import FolderLock
+from migrate.storage.id_files import read_typed_ids
+from q2v import wiring
+from q2v.options import folder_option, json_option, settings_options, yes_option
+from q2v.output.progress import open_progress
+from q2v.output.render import format_duration, render
+from q2v.reads import READS
+from q2v.settings import Settings
+from q2v.steps import moving
+from q2v.steps.find import find_snapshot
+from q2v.steps.following import Following, completed, following_snapshot
+from q2v.steps.left_behind import refusal_notes
+from q2v.steps.planning import Choices
+from q2v.steps.route import Route, configured_target, route_from_snapshot
+from q2v.steps.same_target import check_collection
+
+KEPT_SHOWN_MAX = 10
+
+
+@click.command("migrate")
+@click.argument("snapshot", required=False, type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Do everything but write to the target.")
+@click.option(
+    "--into-non-empty",
+    is_flag=True,
+    help="Write into an index that holds vectors; what is overwritten is kept.",
+)
+@click.option("--allow-cast", is_flag=True, help="Move uint8 or float16 values as float32.")
+@click.option("--allow-empty", is_flag=True, help="Migrate an empty snapshot.")
+@click.option(
+    "--waive",
+    multiple=True,
+    metavar="REASON",
+    help="Quarantined points of this reason do not count as a failure. May be repeated.",
+)
+@click.option(
+    "--force",
+    "force_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File of ids and keys that a repair overwrites although another writer changed them.",
+)
+@click.option(
+    "--retry-refused",
+    is_flag=True,
+    help="Send the vectors that the target has refused once more.",
+)
+@yes_option
+@folder_option
+@json_option
+@settings_options(*READS["migrate"])
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    snapshot: Path | None,
+    dry_run: bool,
+    into_non_empty: bool,
+    allow_cast: bool,
+    allow_empty: bool,
+    waive: tuple[str, ...],
+    force_file: Path | None,
+    retry_refused: bool,
+    yes: bool,
+    folder: Path,
+    as_json: bool,
+    settings: Settings,
+) -> None:
+    """Write SNAPSHOT (default: the newest) to the configured target.
+
+    Pre-images first, then vectors, then the KV index and the counter. Run again after any kill:
+    it goes on. Run again after a reconcile that found drift: it repairs.
+    """
+    choices = Choices(
+        allow_cast=allow_cast,
+        allow_empty=allow_empty,
+        into_non_empty=into_non_empty,
+        waived=tuple(sorted(set(waive))),
+        retry_refused=retry_refused,
+    )
+    clock = wiring.system_clock()
+    with (
+        open_progress(sys.stderr, clock) as progress,
+        wiring.open_target(settings, folder, clock=clock, progress=progress) as target,
+        FolderLock(folder),
+    ):
+        found = find_snapshot(folder, snapshot, wiring.seal_key(settings))
+        check_collection(found, settings)
+        route = route_from_snapshot(found, configured_target(settings), clock)
+        progress.say(route.sentence())
+        report = moving.migrate(
+            found,
+            target,
+            settings,
+            choices,
+            folder,
+            confirm=lambda name: _confirm(name, sure=yes or target.is_local),
+            dry_run=dry_run,
+            forced=frozenset() if force_file is None else frozenset(read_typed_ids(force_file)),
+            clock=clock,
+            progress=progress,
+        )
+        following = following_snapshot(found, settings)
+    advise = partial(completed, folder=folder, settings=settings, snapshot=found.folder)
+    show(report, route, following, advise, as_json=as_json)
+    ctx.exit(report.exit_code)
+
+
+def _confirm(index_name: str, *, sure: bool) -> None:
+    """Ask for the index's name to be typed. Raises UsageError when it is not."""
+    if sure:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"writing to vector index '{index_name}' needs a confirmation, and nobody is there",
+            remedy="pass --yes",
+        )
+    typed = click.prompt(f"Type the name of the vector index to write to ({index_name})", err=True)
+    if typed != index_name:
+        raise UsageError(f"typed '{typed}', not '{index_name}'", remedy="nothing was written")
+
+
+def _kept_notes(kept: tuple[str, ...], advise: Callable[[str], str]) -> list[str]:
+    """What a repair has left as another writer made it, and how to overwrite it."""
+    if not kept:
+        return []
+    shown = ", ".join(f"'{one}'" for one in kept[:KEPT_SHOWN_MAX])
+    more = f" and {len(kept) - KEPT_SHOWN_MAX} more" if len(kept) > KEPT_SHOWN_MAX else ""
+    return [
+        f"kept as another writer changed them: {shown}{more}",
+        advise(
+            "the report's differs.jsonl names what differs; put the ids and keys to overwrite "
+            "into a file and run `q2v migrate --force FILE`"
+        ),
+    ]
+
+
+def show(
+    report: moving.MigrateReport,
+    route: Route,
+    following: Following,
+    advise: Callable[[str], str],
+    *,
+    as_json: bool,
+) -> None:
+    """The report as JSON or as lines."""
+    quarantined = sum(report.quarantined.values())
+    render(
+        {
+            "run_id": report.run_id,
+            "path": report.path,
+            "snapshot_id": report.snapshot_id,
+            "route": route.document(),
+            "points": report.points,
+            "acknowledged": report.acknowledged,
+            "quarantined": quarantined,
+            "quarantined_reasons": report.quarantined,
+            "requests": report.requests,
+            "mutations": report.mutations,
+            "refused_uploads": report.refused_uploads,
+            "refused": report.refused,
+            "kept": report.kept[:KEPT_SHOWN_MAX],
+            "kept_count": len(report.kept),
+            "kv_entries": report.kv_entries,
+            "counter": report.counter,
+            "seconds": report.seconds,
+            "round": report.round,
+            "evidence": report.evidence,
+            "dry_run": report.dry_run,
+            "exit_code": int(report.exit_code),
+            **following.document(),
+        },
+        [
+            ("run", report.run_id),
+            ("path", report.path),
+            *route.cells(),
+            ("points", report.points),
+            ("acknowledged", report.acknowledged),
+            ("quarantined", quarantined),
+            ("KV entries", report.kv_entries),
+            ("counter", f"{report.counter:,} ({COUNTER_MEANING})"),
+            ("requests", report.requests),
+            ("uploads refused", report.refused_uploads),
+            ("round", report.round),
+            ("evidence", report.evidence),
+            ("took", format_duration(report.seconds)),
+        ],
+        as_json=as_json,
+        notes=[
+            *refusal_notes(report.refused, advise),
+            *_kept_notes(report.kept, advise),
+            *following.notes(),
+        ],
+    )

@@ -1,0 +1,319 @@
+"""`q2v plan`: what would move, what cannot, and what it takes; writes to no store."""
+
+import os
+import sys
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from migrate.errors import MigrationError
+from migrate.mapping.kv_entries import COUNTER_MEANING
+from migrate.model.limits import PRICES_AS_OF
+from migrate.plan.estimate import LINE_MBIT_PER_S, LONG_ROLLBACK, Estimate, is_long_rollback
+from migrate.plan.make import PlanFindings
+from migrate.snapshot.folder import Snapshot
+from migrate.storage.folder_lock import FolderLock
+from q2v import wiring
+from q2v.agreement import idle_settings
+from q2v.loading import unknown_environment
+from q2v.options import folder_option, json_option, refuse_flags, settings_options
+from q2v.output.progress import open_progress
+from q2v.output.render import Cell, format_bytes, render
+from q2v.reads import READS, SOURCE
+from q2v.settings import Settings
+from q2v.steps import planning
+from q2v.steps.find import find_snapshot
+from q2v.steps.following import Following, following_here, following_snapshot
+from q2v.steps.planning import Choices, PlanResult
+from q2v.steps.route import configured_target, route_from_snapshot, route_from_source
+from q2v.steps.same_target import check_collection
+from q2v.steps.window import check_window
+
+QUARANTINED_SHOWN_MAX = 20
+
+
+@click.command("plan")
+@click.argument("snapshot", required=False, type=click.Path(path_type=Path))
+@click.option("--allow-cast", is_flag=True, help="Move uint8 or float16 values as float32.")
+@click.option("--allow-empty", is_flag=True, help="Plan an empty collection.")
+@folder_option
+@json_option
+@settings_options(*READS["plan"])
+def command(
+    *,
+    snapshot: Path | None,
+    allow_cast: bool,
+    allow_empty: bool,
+    folder: Path,
+    as_json: bool,
+    settings: Settings,
+) -> None:
+    """Check every point of the source, or of SNAPSHOT, against every limit of the target.
+
+    Writes nothing to either side. The target is looked at when it is configured.
+    """
+    if snapshot is not None:
+        why = "with SNAPSHOT: the source is not read"
+        refuse_flags(settings, (*SOURCE, "snapshot.page_points"), why=why)
+    choices = Choices(allow_cast=allow_cast, allow_empty=allow_empty)
+    clock = wiring.system_clock()
+    with ExitStack() as stack:
+        progress = stack.enter_context(open_progress(sys.stderr, clock))
+        found: Snapshot | None = None
+        if snapshot is None:
+            source = stack.enter_context(
+                wiring.open_source(settings, folder, clock=clock, progress=progress)
+            )
+            stack.enter_context(FolderLock(folder))
+            route = route_from_source(source.identity(), settings)
+            reading = planning.describe_reading(source.identity(), settings)
+            values, findings = planning.plan_source(
+                source, settings, choices, folder, clock=clock, progress=progress
+            )
+        else:
+            stack.enter_context(FolderLock(folder))
+            found = find_snapshot(folder, snapshot, wiring.seal_key(settings))
+            check_collection(found, settings)
+            route = route_from_snapshot(found, configured_target(settings), clock)
+            with planning.open_id_table(folder, found.manifest.points) as table:
+                values, findings = planning.plan_snapshot(found, settings, choices, table, progress)
+            reading = None
+        state, request_s = None, None
+        credentials = wiring.source_credential_notes(settings) if snapshot is None else ()
+        if settings.target.vector_index is not None and settings.target.api_token is not None:
+            http, _, _ = wiring.open_http(settings, folder, clock=clock, progress=progress)
+            stack.callback(http.close)
+            state = planning.look_at_target(http, settings, values, clock=clock)
+            credentials += wiring.target_credential_notes(settings, http)
+            request_s = http.median_answer_s()
+        is_ready = None if state is None else state.is_ready
+        following = (
+            following_here(folder, settings, wiring.seal_key(settings), provisioned=is_ready)
+            if found is None
+            else following_snapshot(found, settings, provisioned=is_ready)
+        )
+    figures = planning.figure(findings, values, settings, request_s=request_s)
+    failure = _find_failure(findings, figures, settings)
+    show(
+        PlanResult(
+            route=route,
+            values=values,
+            findings=findings,
+            figures=figures,
+            target=state,
+            credentials=credentials,
+            reading=reading,
+        ),
+        settings,
+        None if failure is not None else following,  # the failure says what comes next
+        as_json=as_json,
+    )
+    if failure is not None:
+        raise failure
+
+
+def _find_failure(
+    findings: PlanFindings, figures: Estimate, settings: Settings
+) -> MigrationError | None:
+    """What makes a migrate with these findings stop before its first write; None for nothing."""
+    try:
+        findings.check_quarantine()
+        findings.check_counter_key(settings.kv.counter_key)
+        planning.check_property_types(findings, settings)
+        check_window(figures, settings)
+    except MigrationError as failure:
+        return failure
+    return None
+
+
+def show(
+    result: PlanResult, settings: Settings, following: Following | None, *, as_json: bool
+) -> None:
+    """The plan as JSON or as lines."""
+    members: dict[str, object] = {} if following is None else following.document()
+    last = [] if following is None else following.notes()
+    render(
+        {**document(result, settings), **members},
+        rows(result, settings),
+        as_json=as_json,
+        notes=[] if as_json else [*notes(result, settings), *last],
+    )
+
+
+def document(result: PlanResult, settings: Settings) -> dict[str, object]:
+    """The JSON document."""
+    findings = result.findings
+    return {
+        "route": result.route.document(),
+        "reading": None if result.reading is None else asdict(result.reading),
+        "points": findings.points,
+        "vectors": findings.vectors,
+        "files": findings.files,
+        "quarantined": findings.quarantined,
+        "quarantine_cap": findings.quarantine_cap,
+        "quarantined_points": [
+            {
+                "row": point.row,
+                "point_id": point.point_id.text,
+                "reason": point.outcome.reason.value,
+                "field": point.outcome.field,
+                "detail": point.outcome.detail,
+            }
+            for point in findings.quarantined_points
+        ],
+        "changes": findings.changes,
+        "files_with_gaps": findings.files_with_gaps,
+        "long_indexed": findings.long_indexed,
+        "metadata_types": {one.name: one.found for one in findings.property_types},
+        "hash_mismatches": findings.hash_mismatches,
+        "counter_file": findings.counter_file,
+        "values": asdict(result.values),
+        "estimate": asdict(result.figures),
+        "prices_as_of": PRICES_AS_OF,
+        "target": None if result.target is None else asdict(result.target),
+        "credentials": result.credentials,
+        "settings": settings.resolved(),
+    }
+
+
+def rows(result: PlanResult, settings: Settings) -> list[tuple[str, Cell]]:
+    """The figures for people."""
+    findings, figures, values = result.findings, result.figures, result.values
+    reduction = (
+        f"{values.source_dimensions} -> {values.dimensions} ({values.reduce})"
+        if values.reduce != "none"
+        else str(values.dimensions)
+    )
+    cells: list[tuple[str, Cell]] = [
+        *result.route.cells(),
+        *([] if result.reading is None else [("read over", result.reading.words())]),
+        ("points", findings.points),
+        ("vectors that move", findings.vectors),
+        ("files (KV entries)", findings.files),
+        ("dimensions", f"{reduction}, {values.metric}"),
+        (f"counter ({settings.kv.counter_key})", f"will hold the number of {COUNTER_MEANING}"),
+    ]
+    if result.target is not None and result.target.kv_namespace is not None:
+        cells.append(("KV namespace", result.target.kv_namespace.in_words()))
+    cells += [(f"quarantined: {reason}", n) for reason, n in findings.quarantined.items()]
+    cells += [(f"changed: {change}", n) for change, n in findings.changes.items()]
+    return [
+        *cells,
+        (
+            "upload",
+            f"{figures.upload_requests} requests, {format_bytes(figures.upload_bytes)}, "
+            f"{figures.upload_minutes:.1f} min",
+        ),
+        (
+            "full reconcile",
+            f"{figures.list_requests + figures.content_requests} requests, "
+            f"{figures.reconcile_minutes:.1f} min ({figures.content_minutes:.1f} of them for the "
+            "contents)",
+        ),
+        (
+            "reconcile by the settings",
+            f"{figures.contents_read:,} of {figures.vectors:,} contents, "
+            f"{figures.planned_reconcile_minutes:.1f} min",
+        ),
+        (
+            "rollback, if it came to that",
+            f"{figures.rollback_requests} requests, {figures.rollback_minutes:.1f} min "
+            f"({figures.rollback_minutes / 60:.1f} h)",
+        ),
+        (
+            "cost",
+            f"{figures.usd_per_month:.2f} USD a month; should reads count as queries, "
+            f"{figures.usd_reconcile_if_reads_count:.2f} a full reconcile "
+            f"(prices of {PRICES_AS_OF})",
+        ),
+    ]
+
+
+def notes(result: PlanResult, settings: Settings) -> list[str]:
+    """What a reader should not miss, then every setting with its origin."""
+    findings, lines = result.findings, [""]
+    if result.values.reduce == "matryoshka":
+        lines.append(
+            f"note: whoever embeds after the cutover must ask for {result.values.dimensions} "
+            "dimensions; the reduction is right only for models trained for it"
+        )
+    if not result.figures.fits_free_plan:
+        lines.append(
+            "note: more stored dimensions than the free plan holds: Workers Paid is needed"
+        )
+    if is_long_rollback(result.figures.rollback_minutes):
+        lines.append(f"note: {LONG_ROLLBACK}")
+    lines.append(_pace_note(result, settings))
+    lines += _finding_notes(findings)
+    lines += _target_notes(result)
+    lines += [f"note: {note}" for note in result.credentials]
+    lines += [f"note: {note}" for note in idle_settings(settings)]
+    for name, nearest in unknown_environment(os.environ):
+        lines.append(f"note: nobody reads the environment variable {name}; meant {nearest}?")
+    for point in findings.quarantined_points[:QUARANTINED_SHOWN_MAX]:
+        outcome = point.outcome
+        lines.append(
+            f"left out: {point.point_id.text}: {outcome.reason} {outcome.field}: {outcome.detail}"
+        )
+    lines.append("")
+    lines += [f"{row.key} = {row.shown}  ({row.origin})" for row in settings.resolved()]
+    return lines
+
+
+def _pace_note(result: PlanResult, settings: Settings) -> str:
+    """What the minutes rest on."""
+    origin = "assumed" if result.target is None else "measured just now"
+    return (
+        f"note: minutes at {result.figures.request_s:.2f} s a request ({origin}), a line of "
+        f"{LINE_MBIT_PER_S} Mbit/s, and {settings.limits.requests_per_5min} requests in any five "
+        "minutes: those are sent at once, the next when they are five minutes old"
+    )
+
+
+def _finding_notes(findings: PlanFindings) -> list[str]:
+    lines: list[str] = []
+    if findings.files_with_gaps:
+        first = findings.gaps[0]
+        lines.append(
+            f"note: {findings.files_with_gaps} files have gaps or repeats in their chunk numbers, "
+            f"first '{first.file}' ({first.vectors} vectors, numbers {first.lowest} to "
+            f"{first.highest})"
+        )
+    for name, count in findings.long_indexed.items():
+        lines.append(
+            f"note: {count} values of '{name}' are longer than 64 bytes: "
+            "filters see their first 64 bytes"
+        )
+    lines += [
+        f"note: a filter on '{one.name}' finds {one.fitting:,} of {findings.vectors:,} vectors: "
+        f"its metadata index holds values of type {one.declared}, the vectors hold {one.in_words()}"
+        for one in findings.property_types
+        if one.fitting < findings.vectors
+    ]
+    if findings.hash_mismatches:
+        lines.append(
+            f"note: {findings.hash_mismatches} vectors move with a hash that is not the one of "
+            'their text; mapping.hash_mismatch = "quarantine" leaves such points behind'
+        )
+    return lines
+
+
+def _target_notes(result: PlanResult) -> list[str]:
+    state = result.target
+    if state is None:
+        return ["note: the target is not configured and was not looked at"]
+    lines = []
+    if state.kv_namespace_id is None:
+        lines.append("note: no KV namespace is configured yet: q2v provision creates one")
+    if state.index is None:
+        return [*lines, "note: the vector index does not exist yet: q2v provision creates it"]
+    if state.vectors_listed:
+        lines.append(
+            "note: the vector index is not empty: migrate wants a fresh one, or --into-non-empty"
+        )
+    if state.metadata_indexes_missing:
+        names = ", ".join(state.metadata_indexes_missing)
+        lines.append(f"note: metadata indexes are missing ({names}): q2v provision creates them")
+    return lines

@@ -1,0 +1,133 @@
+"""`q2v reconcile`: source x snapshot x vector index x KV index x counter."""
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from migrate.mapping.kv_entries import COUNTER_MEANING
+from migrate.storage.folder_lock import FolderLock
+from q2v import wiring
+from q2v.options import folder_option, json_option, refuse_flags, settings_options
+from q2v.output.progress import open_progress
+from q2v.output.render import Cell, render
+from q2v.reads import READS, SOURCE
+from q2v.settings import Settings
+from q2v.steps.find import find_run
+from q2v.steps.following import Following, following_run
+from q2v.steps.route import Route, planned_target, route_from_snapshot
+from q2v.steps.same_target import check_collection, check_same_target
+from reconcile.compare import DEFAULT_SEED, compare
+from reconcile.naming import named_lines
+from reconcile.report.report import ReconcileReport
+
+LINES_MAX = 10  # about what differs; the file has all
+
+SEED_MAX = 2**53  # every JSON reader keeps integers up to here exactly
+
+
+@click.command("reconcile")
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.option("--full", is_flag=True, help="Read every content back, whatever the size.")
+@click.option(
+    "--seed",
+    type=click.IntRange(-SEED_MAX, SEED_MAX),
+    default=DEFAULT_SEED,
+    show_default=True,
+    help="Seed of the sample.",
+)
+@click.option("--no-source", is_flag=True, help="Leave the source out; the report says so.")
+@click.option("--fresh", is_flag=True, help="Go on with no interrupted reconcile: start anew.")
+@folder_option
+@json_option
+@settings_options(*READS["reconcile"])
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    run: Path | None,
+    full: bool,
+    seed: int,
+    no_source: bool,
+    fresh: bool,
+    folder: Path,
+    as_json: bool,
+    settings: Settings,
+) -> None:
+    """Compare everything RUN (default: the newest) should have made of the target with what is.
+
+    Writes to neither store. Ids and counts in full; contents in full up to
+    limits.content_full_max, beyond that a seeded sample with its bound. After a kill the same
+    command goes on where it was, for an hour.
+    """
+    if no_source:
+        refuse_flags(settings, (*SOURCE, "snapshot.page_points"), why="with --no-source")
+    if full:
+        samples = ("limits.content_full_max", "limits.content_sample")
+        refuse_flags(settings, samples, why="with --full: every content is read")
+    clock = wiring.system_clock()
+    with ExitStack() as stack:
+        progress = stack.enter_context(open_progress(sys.stderr, clock))
+        source = None
+        if not no_source:
+            source = stack.enter_context(
+                wiring.open_source(settings, folder, clock=clock, progress=progress)
+            )
+        target = stack.enter_context(
+            wiring.open_target(settings, folder, clock=clock, progress=progress)
+        )
+        stack.enter_context(FolderLock(folder))
+        opened = find_run(folder, run, wiring.seal_key(settings))
+        stack.callback(opened.close)
+        check_collection(opened.snapshot, settings)
+        check_same_target(opened, target)
+        report = compare(
+            opened,
+            source,
+            target.vectors,
+            target.kv,
+            wiring.reconcile_rules(settings, opened.plan, full=full, seed=seed),
+            fresh=fresh,
+            clock=clock,
+            progress=progress,
+        )
+        route = route_from_snapshot(opened.snapshot, planned_target(opened), clock)
+        following = following_run(opened, settings)
+    show(report, route, following, as_json=as_json)
+    ctx.exit(report.exit_code)
+
+
+def show(report: ReconcileReport, route: Route, following: Following, *, as_json: bool) -> None:
+    """The report as JSON or as lines."""
+    document = {**report.document(), "route": route.document()}
+    coverage = report.coverage
+    checked = f"{coverage.checked:,} of {coverage.vectors:,} vectors read back"
+    if coverage.contents == "sampled":
+        checked += f" (sampled, seed {coverage.seed}): at most {coverage.bound:.3%} of all differ"
+    cells: list[tuple[str, Cell]] = [
+        ("run", report.run_id),
+        *route.cells(),
+        ("verdict", report.verdict),
+        ("why", report.why),
+        ("ids", "compared in full"),
+        ("contents", checked),
+    ]
+    if report.unread:
+        cells.append(("not read to its end", ", ".join(report.unread)))
+    if report.resumed:
+        cells.append(("resumed", f"{report.resumed} times, begun {report.started_at}"))
+    if report.abandoned:
+        cells.append(("never finished", ", ".join(report.abandoned)))
+    cells += [(f"count: {name}", count) for name, count in report.counts.items()]
+    cells.append(("what kv_counter counts", COUNTER_MEANING))
+    cells += [(f"drift: {name}", count) for name, count in report.drift.items() if count]
+    cells += [("report", str(document["html"])), ("rollback manifest", report.rollback_manifest)]
+    cells += [("metadata index", one.in_words()) for one in report.metadata_indexes or ()]
+    lines = [f"differs: {line}" for line in named_lines(report.differs)[:LINES_MAX]]
+    if len(report.differs) > LINES_MAX:
+        lines.append(f"differs: and {len(report.differs) - LINES_MAX} more")
+    if lines:
+        lines.append(f"differs: all in {document['differs_file']}")
+    document |= following.document()
+    render(document, cells, as_json=as_json, notes=[*lines, *following.notes()])

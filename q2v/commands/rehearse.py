@@ -1,0 +1,162 @@
+"""`q2v rehearse`: all of it, end to end, into the stand-in."""
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from migrate.errors import ExitCode, MigrationError, UsageError
+from q2v import wiring
+from q2v.options import json_option, own_folder_option, refuse_flags, settings_options
+from q2v.output.progress import open_progress
+from q2v.output.render import format_duration, render, write_line
+from q2v.reads import READS
+from q2v.settings import Settings
+from q2v.steps import rehearsing
+from q2v.steps.story import NotHeldError, Step, Story
+from sandbox.app import API_TOKEN
+from sandbox.faults.scenarios import BAD_DAYS
+
+# Everything takes some attempts: with these the whole stays within the budget of five minutes.
+BAD_DAY_CHUNKS = 1_500
+CORPUS_HAS_ITS_OWN = [
+    key for key in READS["rehearse"] if key.split(".")[0] in {"source", "mapping"}
+]
+
+
+@click.command("rehearse")
+@click.option(
+    "--live", is_flag=True, help="Rehearse the configured Qdrant collection, reading only."
+)
+@own_folder_option(
+    "--dir",
+    Path("rehearsal"),
+    "Folder of the rehearsal; a former rehearsal in it is removed.",
+)
+@click.option(
+    "--chunks",
+    type=click.IntRange(min=rehearsing.VECTORS_MIN),
+    help=f"Size of the corpus.  [default: 4,100 chunks; {BAD_DAY_CHUNKS:,} on a bad day]",
+)
+@click.option(
+    "--fault",
+    "bad_day",
+    type=click.Choice(list(BAD_DAYS)),
+    help="Rehearse a bad day: what goes wrong on each is in sandbox/README.md.",
+)
+@json_option
+@settings_options(*READS["rehearse"])
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    live: bool,
+    folder: Path,
+    chunks: int | None,
+    bad_day: str | None,
+    as_json: bool,
+    settings: Settings,
+) -> None:
+    """Move, prove, break, repair, roll back and move again, into a local stand-in.
+
+    The source is an embedded Qdrant with real text, or with --live the configured collection.
+    Exit code 0 means that every step held.
+    """
+    if live and chunks is not None:
+        raise UsageError(
+            "--chunks has no effect with --live: the collection has the size that it has",
+            remedy="leave out --chunks or --live",
+        )
+    if not live:
+        refuse_flags(settings, CORPUS_HAS_ITS_OWN, why="without --live: the corpus has its own")
+    # The stand-in's token travels like a real one: through the environment, never a flag.
+    os.environ[rehearsing.TOKEN_VARIABLE] = API_TOKEN
+    clock = wiring.system_clock()
+    story = Story(tell=(lambda _: None) if as_json else _Teller().tell, clock=clock)
+    rehearsing.prepare_folder(folder)
+    error: MigrationError | NotHeldError | None = None
+    started = clock.monotonic_s()
+    if not live:
+        settings = replace(
+            settings,
+            source=type(settings.source)(),
+            mapping=type(settings.mapping)(),
+            kv=type(settings.kv)(),
+        )
+    with open_progress(sys.stderr, clock) as progress:
+        try:
+            if chunks is None and bad_day is not None:
+                chunks = BAD_DAY_CHUNKS
+            chosen = rehearsing.prepare_source(
+                story, folder, settings=settings, live=live, chunks=chunks
+            )
+            rehearsing.run(story, folder, chosen, bad_day=bad_day, progress=progress)
+        except (MigrationError, NotHeldError) as failure:
+            error = failure
+    seconds = clock.monotonic_s() - started
+    _show(story, folder, error, seconds, bad_day=bad_day, as_json=as_json)
+    ctx.exit(_exit_code(error))
+
+
+def _exit_code(error: MigrationError | NotHeldError | None) -> ExitCode:
+    match error:
+        case None:
+            return ExitCode.DONE
+        case MigrationError():
+            return error.exit_code
+        case NotHeldError():
+            return ExitCode.DRIFT
+
+
+class _Teller:
+    """Numbers the steps as they are told."""
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def tell(self, step: Step) -> None:
+        """One step on stdout, as it ends."""
+        self._number += 1
+        mark = "ok" if step.held else "FAILED"
+        write_line(f"{self._number:2}. {step.title}  [{mark}, {format_duration(step.seconds)}]")
+        for line in step.lines:
+            write_line(f"    {line}")
+
+
+def _show(
+    story: Story,
+    folder: Path,
+    error: MigrationError | NotHeldError | None,
+    seconds: float,
+    *,
+    bad_day: str | None,
+    as_json: bool,
+) -> None:
+    held = sum(step.held for step in story.steps)
+    notes = ["", f"{held} of {len(story.steps)} steps held, {format_duration(seconds)}"]
+    if error is None:
+        notes.append(f"source, snapshot, runs, reports and the stand-in's data lie in {folder}/")
+    else:
+        notes.append(f"the rehearsal stopped: {error}")
+    render(
+        {
+            "held": error is None,
+            "bad_day": bad_day,
+            "folder": folder,
+            "seconds": round(seconds, 2),
+            "steps": [
+                {
+                    "title": step.title,
+                    "held": step.held,
+                    "seconds": step.seconds,
+                    "lines": step.lines,
+                }
+                for step in story.steps
+            ],
+        },
+        [],
+        as_json=as_json,
+        notes=notes,
+    )

@@ -1,0 +1,195 @@
+"""`q2v rollback`: show what undoing a run means; with --execute, undo it."""
+
+import shlex
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from migrate.errors import ExitCode, UsageError
+from migrate.mapping.kv_entries import COUNTER_MEANING
+from migrate.plan.estimate import LONG_ROLLBACK, is_long_rollback
+from migrate.run.next_step import Situation
+from migrate.storage.folder_lock import FolderLock
+from migrate.storage.id_files import read_typed_ids
+from q2v import wiring
+from q2v.options import folder_option, json_option, settings_options, yes_option
+from q2v.output.progress import open_progress
+from q2v.output.render import Cell, format_duration, render
+from q2v.reads import READS
+from q2v.settings import Settings
+from q2v.steps.find import find_run
+from q2v.steps.following import Following, following_run, typed_again
+from q2v.steps.route import Route, planned_target, route_from_snapshot
+from q2v.steps.same_target import check_named_target, check_same_target
+from reconcile.naming import first_named, named_lines
+from reconcile.rollback.manifest import RollbackManifest, build_manifest
+from reconcile.rollback.report import RollbackReport
+from reconcile.rollback.roll_back import preview_rollback, roll_back
+
+
+@click.command("rollback")
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.option("--execute", is_flag=True, help="Undo the run; without it only report.")
+@click.option(
+    "--force",
+    "force_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File of ids and keys to put back although somebody else changed them since.",
+)
+@click.option(
+    "--leave-later-writes",
+    is_flag=True,
+    help="Undo although the target took new ids or keys since; they stay, and Qdrant lacks them.",
+)
+@yes_option
+@folder_option
+@json_option
+@settings_options(*READS["rollback"])
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    run: Path | None,
+    execute: bool,
+    force_file: Path | None,
+    leave_later_writes: bool,
+    yes: bool,
+    folder: Path,
+    as_json: bool,
+    settings: Settings,
+) -> None:
+    """Put the target back to what it was before RUN (default: the newest).
+
+    Without --execute nothing is sent anywhere; the run's target is compared with the settings.
+    Safe to run again after a crash.
+    """
+    if not execute:
+        _refuse_without_execute(force_file, leave_later_writes=leave_later_writes)
+    clock = wiring.system_clock()
+    forced = frozenset() if force_file is None else frozenset(read_typed_ids(force_file))
+    not_compared: tuple[str, ...] = ()
+    with ExitStack() as stack:
+        progress = stack.enter_context(open_progress(sys.stderr, clock))
+        stack.enter_context(FolderLock(folder))
+        opened = find_run(folder, run, wiring.seal_key(settings))
+        stack.callback(opened.close)
+        manifest = build_manifest(opened, requests_per_5min=settings.limits.requests_per_5min)
+        if execute:
+            target = stack.enter_context(
+                wiring.open_target(settings, folder, clock=clock, progress=progress)
+            )
+            check_same_target(opened, target)
+            if not (yes or target.is_local):
+                _confirm(manifest.index)
+            report = roll_back(
+                opened,
+                manifest,
+                target.vectors,
+                target.kv,
+                forced=forced,
+                leave_later_writes=leave_later_writes,
+                rules=wiring.undo_rules(settings),
+                clock=clock,
+                progress=progress,
+            )
+        else:
+            not_compared = check_named_target(opened, settings)
+            report = preview_rollback(opened, manifest)
+        route = route_from_snapshot(opened.snapshot, planned_target(opened), clock)
+        following = following_run(opened, settings)
+        undo_argv = typed_again(opened, Situation.ROLLING_BACK, settings)
+    show(report, route, following, undo_argv, not_compared, manifest=manifest, as_json=as_json)
+    ctx.exit(ExitCode.DRIFT if report.conflicts else ExitCode.DONE)
+
+
+def _refuse_without_execute(force_file: Path | None, *, leave_later_writes: bool) -> None:
+    """A preview sends nothing, so neither says anything about it."""
+    given = {"--force": force_file is not None, "--leave-later-writes": leave_later_writes}
+    for flag in [flag for flag, is_given in given.items() if is_given]:
+        raise UsageError(
+            f"{flag}: this has no effect without --execute",
+            remedy=f"leave it out, or pass --execute: `q2v rollback --execute {flag} ...`",
+        )
+
+
+def _confirm(index_name: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("undoing a run needs a confirmation", remedy="pass --yes")
+    typed = click.prompt(f"Type the name of the vector index to undo ({index_name})", err=True)
+    if typed != index_name:
+        raise UsageError(f"typed '{typed}', not '{index_name}'", remedy="nothing was written")
+
+
+def show(
+    report: RollbackReport,
+    route: Route,
+    following: Following,
+    undo_argv: tuple[str, ...],
+    not_compared: tuple[str, ...],
+    *,
+    manifest: RollbackManifest,
+    as_json: bool,
+) -> None:
+    """The report as JSON or as lines."""
+    verb = "" if report.executed else "to be "
+    cells: list[tuple[str, Cell]] = [
+        ("run", report.run_id),
+        *route.cells(),
+        ("executed", report.executed),
+        (f"vectors {verb}deleted", report.vectors_deleted),
+        (f"vectors {verb}restored", report.vectors_restored),
+        (f"KV keys {verb}deleted", report.kv_deleted),
+        (f"KV keys {verb}restored", report.kv_restored),
+        ("conflicts kept", len(report.conflicts)),
+        ("later writes left", report.later_writes if report.executed else None),
+        ("manifest", report.manifest),
+    ]
+    former = "absent" if manifest.counter_former is None else manifest.counter_former
+    cells.append((f"counter ({manifest.counter_key})", f"{former} before ({COUNTER_MEANING})"))
+    notes = [""]
+    if report.already_done:
+        notes.append("this run has been rolled back before; nothing was sent")
+    notes += [f"kept: {line}" for line in named_lines(report.differs)]
+    if report.later_writes:
+        notes.append(f"not carried back into Qdrant: see {report.later_writes_file}")
+    if not report.executed:
+        notes.append(f"to undo it: {shlex.join(undo_argv)}")
+        cells.append(
+            ("takes", f"{report.requests:,} requests, {format_duration(report.minutes * 60)}")
+        )
+        if is_long_rollback(report.minutes):
+            notes.append(LONG_ROLLBACK)
+        if not_compared:
+            names = ", ".join(not_compared)
+            notes.append(f"not compared, because the settings do not name it: {names}")
+        notes += [f"cannot undo: {line}" for line in report.cannot_undo]
+        notes.append("wrangler finds the Worker in its folder; run the commands there")
+        notes += [f"before: {shlex.join(argv)}" for argv in report.commands_before]
+        notes += [f"after: {shlex.join(argv)}" for argv in report.commands_after]
+    document = {**_document(report), "route": route.document(), **following.document()}
+    render(document, cells, as_json=as_json, notes=[*notes, *following.notes()])
+
+
+def _document(report: RollbackReport) -> dict[str, object]:
+    return {
+        "run_id": report.run_id,
+        "executed": report.executed,
+        "already_done": report.already_done,
+        "vectors_deleted": report.vectors_deleted,
+        "vectors_restored": report.vectors_restored,
+        "kv_deleted": report.kv_deleted,
+        "kv_restored": report.kv_restored,
+        "conflicts": report.conflicts,
+        "differs": {one: list(what) for one, what in first_named(report.differs).items()},
+        "differs_file": report.differs_file,
+        "later_writes": report.later_writes,
+        "later_writes_file": report.later_writes_file,
+        "requests": report.requests,
+        "minutes": report.minutes,
+        "manifest": report.manifest,
+        "cannot_undo": report.cannot_undo,
+        "commands_before": report.commands_before,
+        "commands_after": report.commands_after,
+    }

@@ -1,0 +1,201 @@
+"""`q2v snapshot`: the whole collection into sealed Parquet."""
+
+import sys
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import click
+
+from migrate.errors import UsageError
+from migrate.snapshot.folder import Snapshot
+from migrate.snapshot.ranges import SecondReading
+from migrate.snapshot.repair import repair_part
+from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
+from migrate.storage.folder_lock import FolderLock
+from q2v import wiring
+from q2v.options import folder_option, json_option, refuse_flags, settings_options
+from q2v.output.progress import open_progress
+from q2v.output.render import format_bytes, format_duration, render
+from q2v.reads import READS
+from q2v.settings import Settings
+from q2v.steps.find import find_snapshot
+from q2v.steps.following import Following, completed, following_snapshot
+from q2v.steps.readers import open_readers
+from q2v.steps.same_target import check_collection
+
+SHOWN_MAX = 20  # points that are left out
+
+
+@click.command("snapshot")
+@click.option(
+    "--second-reading",
+    type=click.Choice(["digest", "ids"]),
+    default="digest",
+    show_default=True,
+    help="What the second reading compares: whole contents, or ids only.",
+)
+@click.option("--allow-empty", is_flag=True, help="Take a snapshot of an empty collection.")
+@click.option(
+    "--leave-unreadable",
+    is_flag=True,
+    help="Leave out points that the source cannot give: the snapshot holds their ids, the plan "
+    "quarantines them, and the exit code is 3.",
+)
+@click.option(
+    "--repair-part",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Instead: read damaged part N of the newest sealed snapshot again, and put it in place "
+    "only if it has the bytes that were sealed.",
+)
+@click.option(
+    "--of",
+    "repaired",
+    type=click.Path(path_type=Path),
+    help="The snapshot of --repair-part, if it is not the newest.",
+)
+@folder_option
+@json_option
+@settings_options(*READS["snapshot"])
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    second_reading: SecondReading,
+    allow_empty: bool,
+    leave_unreadable: bool,
+    repair_part: int | None,
+    repaired: Path | None,
+    folder: Path,
+    as_json: bool,
+    settings: Settings,
+) -> None:
+    """Copy the configured collection into sealed Parquet parts, and read it twice.
+
+    Goes on with an unsealed snapshot of the same collection. Writes nothing to Qdrant.
+    """
+    if repair_part is not None:
+        _refuse_with_repair(settings)
+        _repair(repair_part, repaired, folder, settings, as_json=as_json)
+        return
+    if repaired is not None:
+        raise UsageError(
+            "--of without --repair-part", remedy="pass --repair-part N, or leave --of out"
+        )
+    clock = wiring.system_clock()
+    options = SnapshotOptions(
+        page_points=settings.snapshot.page_points,
+        readers=wiring.source_readers(settings),
+        second_reading=second_reading,
+        allow_empty=allow_empty,
+        leave_unreadable=leave_unreadable,
+        tool=wiring.TOOL,
+        seal_key=wiring.seal_key(settings),
+    )
+    with (
+        open_progress(sys.stderr, clock) as progress,
+        wiring.open_source(settings, folder, clock=clock, progress=progress) as source,
+        FolderLock(folder),
+    ):
+        report = take_snapshot(
+            source,
+            folder,
+            options,
+            open_readers=partial(
+                open_readers, settings=settings, options=options, progress=progress
+            ),
+            clock=clock,
+            progress=progress,
+        )
+        sealed = Snapshot(Path(report.path), options.seal_key)
+        following = following_snapshot(sealed, settings)
+    show(report, following, as_json=as_json)
+    ctx.exit(report.exit_code)
+
+
+_NOT_OF_A_REPAIR = {
+    "second_reading": "--second-reading",
+    "allow_empty": "--allow-empty",
+    "leave_unreadable": "--leave-unreadable",
+}
+
+
+def _refuse_with_repair(settings: Settings) -> None:
+    """A repair reads one part again, once, and puts nothing else in place."""
+    why = "with --repair-part"
+    refuse_flags(settings, ("snapshot.readers",), why=why)
+    context = click.get_current_context()
+    for name, flag in _NOT_OF_A_REPAIR.items():
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise UsageError(f"{flag}: this has no effect {why}", remedy="leave it out")
+
+
+def _repair(
+    ordinal: int, named: Path | None, folder: Path, settings: Settings, *, as_json: bool
+) -> None:
+    clock = wiring.system_clock()
+    with (
+        open_progress(sys.stderr, clock) as progress,
+        wiring.open_source(settings, folder, clock=clock, progress=progress) as source,
+        FolderLock(folder),
+    ):
+        snapshot = find_snapshot(folder, named, wiring.seal_key(settings))
+        check_collection(snapshot, settings)
+        report = repair_part(
+            source,
+            snapshot,
+            ordinal,
+            page_points=settings.snapshot.page_points,
+            progress=progress,
+        )
+    verify = completed("`q2v verify`", folder, settings, snapshot=snapshot.folder).strip("`")
+    render(
+        asdict(report),
+        [
+            ("snapshot", report.snapshot_id),
+            ("part", report.path),
+            ("points", report.points),
+            ("repaired", "yes" if report.repaired else "no: it is as it was sealed"),
+        ],
+        as_json=as_json,
+        notes=["", f"next: {verify}"],
+    )
+
+
+def show(report: SnapshotReport, following: Following, *, as_json: bool) -> None:
+    """The report as JSON or as lines."""
+    render(
+        {
+            "snapshot_id": report.snapshot_id,
+            "path": report.path,
+            "points": report.points,
+            "parts": report.parts,
+            "bytes": report.bytes,
+            "dimensions": report.dimensions,
+            "set_digest": report.set_digest,
+            "content_root": report.content_root,
+            "seconds": report.seconds,
+            "resumed": report.resumed,
+            "warnings": report.warnings,
+            **following.document(),
+            "unreadable": len(report.unreadable),
+            "unreadable_points": report.unreadable,
+            "exit_code": int(report.exit_code),
+        },
+        [
+            ("snapshot", report.snapshot_id + (" (resumed)" if report.resumed else "")),
+            ("path", report.path),
+            ("points", report.points),
+            ("left out as unreadable", len(report.unreadable)),
+            ("parts", f"{report.parts} ({format_bytes(report.bytes)})"),
+            ("dimensions", str(report.dimensions)),
+            ("content root", report.content_root),
+            ("took", format_duration(report.seconds)),
+        ],
+        as_json=as_json,
+        notes=[
+            *(f"left out: point {point} cannot be read" for point in report.unreadable[:SHOWN_MAX]),
+            *following.notes(),
+        ],
+    )

@@ -1,0 +1,135 @@
+"""`q2v status`: where a run stands, and the exact next command."""
+
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from migrate.errors import UsageError
+from migrate.mapping.kv_entries import COUNTER_MEANING
+from migrate.model.sealed_json import damaged
+from migrate.run.drift_report import REPORT
+from migrate.run.folder import REPORT_BYTES_MAX, RunFolder, report_folders
+from migrate.run.journal import RunState
+from migrate.snapshot.folder import sealed_folders, unsealed_folders
+from migrate.storage.limited_read import read_json_object
+from migrate.upload.kv_index import counter_value
+from q2v import wiring
+from q2v.options import folder_option, json_option, settings_options
+from q2v.output.render import Cell, render
+from q2v.reads import READS
+from q2v.settings import Settings
+from q2v.steps.find import find_run
+from q2v.steps.following import Following, completed, following_folder, following_run
+from q2v.steps.left_behind import refusal_notes, refused_points
+from q2v.steps.route import planned_target, route_from_snapshot
+from reconcile.report.report import Verdict
+
+_ELSEWHERE = "no snapshot here: if there is one in another folder, name that folder with --dir"
+
+
+@click.command("status")
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@folder_option
+@json_option
+@settings_options(*READS["status"])
+def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings) -> None:
+    """Say where RUN (default: the newest) stands. Reads files only; asks no store."""
+    key = wiring.seal_key(settings)
+    try:
+        opened = find_run(folder, run, key, read_only=True)
+    except UsageError:
+        if run is not None:
+            raise
+        _show_without_run(folder, following_folder(folder, settings, key), as_json=as_json)
+        return
+    state = opened.state()
+    verdict = _newest_verdict(opened)
+    following = following_run(opened, settings)
+    acknowledged = state.vectors_acknowledged()
+    pending = opened.vectors - acknowledged
+    quarantined, refused = opened.quarantined_counts(), refused_points(opened)
+    route = route_from_snapshot(opened.snapshot, planned_target(opened), wiring.system_clock())
+    counter = None if state.pre_images is None else counter_value(opened)
+    document: dict[str, object] = {
+        "run_id": opened.plan.run_id,
+        "path": str(opened.path),
+        "snapshot_id": opened.plan.snapshot_id,
+        "route": route.document(),
+        "phase": state.phase,
+        "points": opened.plan.points,
+        "pending": pending,
+        "acknowledged": acknowledged,
+        "quarantined": quarantined,
+        "refused": refused,
+        "in_doubt": _in_doubt(state),
+        "counter": counter,
+        "verdict": verdict,
+        **following.document(),
+    }
+    cells: list[tuple[str, Cell]] = [
+        ("run", opened.plan.run_id),
+        ("path", str(opened.path)),
+        *route.cells(),
+        ("phase", state.phase),
+        ("points", opened.plan.points),
+        ("pending", pending),
+        ("acknowledged", acknowledged),
+        ("quarantined", sum(quarantined.values())),
+        ("uploads in doubt", _in_doubt(state)),
+        ("counter when complete", _counter(counter)),
+        ("newest verdict", verdict),
+    ]
+    advise = partial(completed, folder=folder, settings=settings, snapshot=opened.snapshot.folder)
+    notes = [*refusal_notes(refused, advise), *following.notes()]
+    render(document, cells, as_json=as_json, notes=notes)
+    opened.close()
+
+
+def _show_without_run(folder: Path, following: Following, *, as_json: bool) -> None:
+    """Before the first run: is there a snapshot?"""
+    sealed, unsealed = sealed_folders(folder), unsealed_folders(folder)
+    newest = str((sealed or unsealed)[-1]) if sealed or unsealed else None
+    phase = "sealed" if sealed else "snapshot begun" if unsealed else "nothing yet"
+    place = str(folder.absolute())
+    render(
+        {
+            "run_id": None,
+            "folder": place,
+            "snapshot": newest,
+            "phase": phase,
+            **following.document(),
+        },
+        [("folder", place), ("snapshot", newest), ("phase", phase)],
+        as_json=as_json,
+        notes=[
+            *([] if newest else ["", _ELSEWHERE]),
+            *following.notes(),
+        ],
+    )
+
+
+def _counter(counter: int | None) -> str:
+    """The number that the run writes; it depends on what the target held before."""
+    return "not known yet" if counter is None else f"{counter:,} ({COUNTER_MEANING})"
+
+
+def _in_doubt(state: RunState) -> int:
+    return sum(
+        batch.in_doubt
+        for round_ in state.rounds
+        for batches in round_.batches.values()
+        for batch in batches
+    )
+
+
+def _newest_verdict(run: RunFolder) -> str | None:
+    reports = report_folders(run.path, REPORT)
+    if not reports:
+        return None
+    report = reports[-1] / REPORT
+    verdict = read_json_object(report, bytes_max=REPORT_BYTES_MAX).get("verdict")
+    if verdict not in get_args(Verdict):
+        raise damaged(str(report), "it holds no verdict")
+    return str(verdict)

@@ -1,0 +1,163 @@
+"""Turn whatever ended a command into two lines on stderr, one JSON document, and an exit code."""
+
+import errno
+import select
+import signal
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from migrate.errors import ExitCode, MigrationError
+from q2v.invocation import Invocation
+from q2v.memory import MEMORY_REMEDY, is_memory_short
+from q2v.output.logs import PROCESS_MASKER
+from q2v.output.render import encode_document
+from q2v.output.terminal import escape_lines, escape_terminal, write_text
+from q2v.signals import Stopped
+
+CRASH_LOGS_MAX = 1_000
+_CRASH_LOG = "q2v-crash-{}.log"
+_DISK_REMEDIES = {
+    errno.ENOSPC: "free some disk space, then run the same command again",
+    errno.EROFS: "the file system is read-only: use another --dir",
+    errno.EACCES: "make it accessible for this user, or use another --dir",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A failure as it is told."""
+
+    exit_code: ExitCode
+    what: str
+    remedy: str
+
+
+def explain(error: BaseException, *, folder: Path) -> Failure:
+    """What happened, and what to do next. A bug leaves its traceback in a file in `folder`."""
+    match error:
+        case MigrationError():
+            return Failure(exit_code=error.exit_code, what=str(error), remedy=error.remedy)
+        case click.ClickException():
+            return _explain_usage(error)
+        case KeyboardInterrupt() | click.Abort():
+            return _explain_abort(error)
+        case _ if is_memory_short(error):
+            return Failure(
+                exit_code=ExitCode.LOCAL_IO,
+                what="the system gives this process no more memory",
+                remedy=MEMORY_REMEDY,
+            )
+        case OSError():
+            return _explain_disk(error)
+        case _:
+            return _explain_bug(error, folder)
+
+
+def explain_stop(number: signal.Signals) -> Failure:
+    """A signal has ended the command, whatever else failed on the way out."""
+    terminated = number == signal.SIGTERM
+    return Failure(
+        exit_code=ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED,
+        what=f"stopped by {number.name}; everything written so far is safe",
+        remedy="run the same command again: it goes on where this one stopped",
+    )
+
+
+def _explain_abort(error: KeyboardInterrupt | click.Abort) -> Failure:
+    if isinstance(error, Stopped):
+        return explain_stop(error.number)
+    if isinstance(error, KeyboardInterrupt):
+        return explain_stop(signal.SIGINT)
+    return Failure(
+        exit_code=ExitCode.USAGE,
+        what="the question was not answered; nothing has been done",
+        remedy="answer it at a terminal, or pass --yes",
+    )
+
+
+def _explain_usage(error: click.ClickException) -> Failure:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    command = context.command_path if context is not None else "q2v"
+    return Failure(
+        exit_code=ExitCode.USAGE,
+        what=error.format_message(),
+        remedy=f"see {command} --help",
+    )
+
+
+def _explain_disk(error: OSError) -> Failure:
+    where = f" {error.filename}" if error.filename is not None else ""
+    return Failure(
+        exit_code=ExitCode.LOCAL_IO,
+        what=f"local input or output failed:{where} {error.strerror or type(error).__name__}",
+        remedy=_DISK_REMEDIES.get(
+            error.errno or 0, "check disk and file, then run the same command again"
+        ),
+    )
+
+
+def _explain_bug(error: BaseException, folder: Path) -> Failure:
+    trace = PROCESS_MASKER.mask_traceback(error)
+    log = write_crash_log(folder, trace)
+    if log is None:
+        with suppress(OSError):
+            write_text(sys.stderr, escape_lines(trace))
+    place = f"the traceback is in {log}" if log is not None else "the traceback is above"
+    return Failure(
+        exit_code=ExitCode.INTERNAL,
+        what=f"internal error ({type(error).__name__}): a bug in q2v; {place}",
+        remedy="report it with that traceback; running the same command again is safe",
+    )
+
+
+def write_crash_log(folder: Path, text: str) -> Path | None:
+    """Write the text to a new file of mode 0600 in the folder; None when that is not possible."""
+    # Here and not above: the way to this place is rare, the start of q2v is not.
+    from migrate.storage.durable import make_folder, open_new  # noqa: PLC0415
+
+    try:
+        make_folder(folder)
+        for counter in range(1, CRASH_LOGS_MAX + 1):
+            path = folder / _CRASH_LOG.format(counter)
+            with suppress(FileExistsError), open_new(path) as file:
+                file.write(text.encode("utf-8", "backslashreplace"))
+                return path
+    except (MigrationError, OSError):
+        return None
+    return None
+
+
+def is_crash_log(name: str) -> bool:
+    """Whether a file of this name is a crash log."""
+    head, tail = _CRASH_LOG.split("{}")
+    return name.startswith(head) and name.endswith(tail)
+
+
+def tell(failure: Failure, invocation: Invocation, *, as_json: bool) -> None:
+    """Two lines on stderr and, when asked for and none is out yet, the document on stdout.
+
+    Never raises: there is nobody left to tell.
+    """
+    what, remedy = PROCESS_MASKER.mask(failure.what), PROCESS_MASKER.mask(failure.remedy)
+    with suppress(OSError, ValueError):
+        write_text(sys.stderr, f"q2v: {escape_terminal(what)}\nnext: {escape_terminal(remedy)}\n")
+    if as_json and not invocation.document_written:
+        error = {"exit_code": int(failure.exit_code), "what": what, "next": remedy}
+        with suppress(OSError, ValueError):
+            write_text(sys.stdout, encode_document({"error": error}))
+
+
+def is_reader_gone(error: BaseException) -> bool:
+    """Whether whoever read our stdout has closed it, as `head` does."""
+    if not isinstance(error, BrokenPipeError):
+        return False
+    watch = select.poll()
+    try:
+        watch.register(sys.stdout.fileno(), 0)  # errors and hang-ups are told unasked
+    except (AttributeError, OSError, ValueError):
+        return False  # closed, or no file at all
+    return bool(watch.poll(0))

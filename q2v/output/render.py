@@ -1,0 +1,124 @@
+"""Write a command's result to stdout: aligned lines for people, or exactly one JSON document."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+
+from q2v.invocation import current_invocation
+from q2v.output.logs import PROCESS_MASKER
+from q2v.output.terminal import escape_terminal, write_text
+
+_UNIT = 1_000
+_BYTE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
+_SECONDS_WITH_FRACTION_MAX = 10
+_TENS_SHOWN_MAX_S = 180
+
+Cell = str | int | float | None
+
+
+def render(
+    document: Mapping[str, object],
+    rows: Sequence[tuple[str, Cell]],
+    *,
+    as_json: bool,
+    notes: Sequence[str] = (),
+) -> None:
+    """Write the result: `document` as JSON, or `rows` (label and value) with `notes` below.
+
+    Whole numbers get thousands separators; ids and ordinals are therefore passed as text.
+    The document may hold dataclasses, paths and tuples; a secret in it is an error.
+    """
+    if as_json:
+        write_document(document)
+        return
+    width = max((len(label) for label, _ in rows), default=0)
+    for label, cell in rows:
+        write_line(f"{label:<{width}}  {format_cell(cell)}")
+    for note in notes:
+        write_line(note)
+
+
+def write_line(text: str) -> None:
+    """One line on stdout, without secrets or control characters."""
+    write_text(sys.stdout, escape_terminal(PROCESS_MASKER.mask(text)) + "\n")
+
+
+def write_document(document: Mapping[str, object]) -> None:
+    """The one JSON document of a command, on one line of ASCII. A second one is a bug."""
+    invocation = current_invocation()
+    assert not invocation.document_written, "a second JSON document"
+    # Set before the write: after a broken one, another document would not help the reader.
+    text = encode_document(document)
+    invocation.document_written = True
+    write_text(sys.stdout, text)
+
+
+def encode_document(document: Mapping[str, object]) -> str:
+    """The document as text, secrets masked; raises TypeError or ValueError for what is no JSON."""
+    # Through JSON once before masking, so that dataclasses and paths are texts by then.
+    plain = json.loads(json.dumps(document, default=_plain, allow_nan=False))
+    return json.dumps(PROCESS_MASKER.mask_values(plain), allow_nan=False) + "\n"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, PurePath):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {part.name: getattr(value, part.name) for part in dataclasses.fields(value)}
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def format_cell(cell: Cell) -> str:
+    """A value for people; None is a dash."""
+    match cell:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if cell else "no"
+        case int():
+            return format_count(cell)
+        case float():
+            return f"{cell:,.2f}"
+        case _:
+            return cell
+
+
+def format_count(count: int) -> str:
+    """12,345."""
+    return f"{count:,}"
+
+
+def format_bytes(size: int) -> str:
+    """999 B, 1.2 MB: decimal units, as disks and the target's limits are given."""
+    value, unit = float(size), _BYTE_UNITS[0]
+    for larger in _BYTE_UNITS[1:]:
+        # What would be shown as 1000.0 belongs to the next unit.
+        if round(value, 1) < _UNIT:
+            break
+        value, unit = value / _UNIT, larger
+    return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def format_about(seconds: float) -> str:
+    """What an estimate is worth: 40 s, 1 min 20 s, 4 min, 2 h 5 min."""
+    if round(seconds) < _MINUTE_S:
+        return f"{round(seconds)} s"
+    step_s = 10 if seconds < _TENS_SHOWN_MAX_S else _MINUTE_S
+    return format_duration(step_s * round(seconds / step_s)).replace(" min 0 s", " min")
+
+
+def format_duration(seconds: float) -> str:
+    """0.4 s, 59 s, 3 min 20 s, 2 h 5 min, 1 d 3 h."""
+    if round(seconds, 1) < _SECONDS_WITH_FRACTION_MAX:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < _MINUTE_S:
+        return f"{whole} s"
+    if whole < _HOUR_S:
+        return f"{whole // _MINUTE_S} min {whole % _MINUTE_S} s"
+    if whole < _DAY_S:
+        return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S} min"
+    return f"{whole // _DAY_S} d {whole % _DAY_S // _HOUR_S} h"

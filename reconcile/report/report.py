@@ -1,0 +1,220 @@
+"""The result of a reconcile: as JSON, as id files, and as one plain page for people."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import jinja2
+
+from migrate.errors import ExitCode
+from migrate.mapping.kv_entries import COUNTER_MEANING
+from migrate.model.hmac_key import SealKey
+from migrate.model.sealed_json import seal_json
+from migrate.run.drift_report import REPORT, REPORT_FORMAT, UNFILTERED, IdSums
+from migrate.storage.disk import disk
+from migrate.storage.durable import local_io, write_durably
+from migrate.storage.id_files import encode_id, write_lines
+from reconcile.diff import DriftKind
+from reconcile.differences import Named
+from reconcile.naming import DIFFERS, first_named, named_lines, write_named
+from reconcile.sampling import Coverage
+from reconcile.scan.kv import KvScan
+from reconcile.scan.metadata import IndexFinding, MetadataScan
+from reconcile.scan.source import SourceScan
+from reconcile.scan.vectors import ContentScan, IdScan
+
+PAGE = "report.html"
+COMBINED = "combined.ids"
+LISTED_ON_PAGE_MAX = 50
+
+Verdict = Literal["equal", "drift", "indeterminate"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcileReport:
+    """Everything one reconcile found. `None` counts were not read."""
+
+    run_id: str
+    snapshot_id: str
+    ordinal: int  # of the reconcile within the run, from 1
+    started_at: str  # RFC 3339; when the first read began
+    at: str  # RFC 3339
+    resumed: int  # how often it was interrupted and taken up again
+    abandoned: tuple[str, ...]  # earlier attempts that were never finished
+    verdict: Verdict
+    why: str  # the verdict in one sentence
+    unread: tuple[str, ...]  # what was not read to its end: source, ids, contents, kv
+    coverage: Coverage
+    counts: dict[str, int | None]
+    drift: dict[str, int | None]
+    metadata_indexes: tuple[IndexFinding, ...] | None  # None = not read
+    source_drift: dict[str, int] | None  # since the snapshot; None = the source was not read
+    quarantined: dict[str, int]
+    unwaived: int
+    files: dict[str, str]  # class of drift -> id file
+    differs: Named  # what differs, of the first 1,000 vectors and keys
+    contradicted: dict[str, int]  # class -> records of which a listing and a read disagree
+    id_files: IdSums  # class of drift -> number of ids, SHA-256 of the file
+    folder: str
+    rollback_manifest: str | None
+    rollback_sha256: str | None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """13 before 4 before 3 before 0."""
+        if self.verdict == "indeterminate":
+            return ExitCode.INDETERMINATE
+        if self.verdict == "drift":
+            return ExitCode.DRIFT
+        return ExitCode.QUARANTINED if self.unwaived else ExitCode.DONE
+
+    def document(self) -> dict[str, object]:
+        """The JSON document of `q2v reconcile --json`; report.json holds it with its seal."""
+        return {
+            "format": REPORT_FORMAT,
+            "run_id": self.run_id,
+            "snapshot_id": self.snapshot_id,
+            "ordinal": self.ordinal,
+            "started_at": self.started_at,
+            "at": self.at,
+            "resumed": self.resumed,
+            "abandoned": list(self.abandoned),
+            "verdict": self.verdict,
+            "why": self.why,
+            "unread": list(self.unread),
+            "coverage": {
+                "ids": "full",
+                "contents": self.coverage.contents,
+                "checked": self.coverage.checked,
+                "bound": self.coverage.bound,
+                "seed": self.coverage.seed,
+            },
+            "counts": self.counts,
+            "drift": self.drift,
+            "metadata_indexes": None
+            if self.metadata_indexes is None
+            else [asdict(one) for one in self.metadata_indexes],
+            "source_drift": self.source_drift,
+            "contradicted": self.contradicted,
+            "differs": {one: list(what) for one, what in first_named(self.differs).items()},
+            "differs_file": str(Path(self.folder) / DIFFERS),
+            "quarantined": self.quarantined,
+            "files": self.files,
+            "id_files": {name: list(one) for name, one in self.id_files.items()},
+            "report": str(Path(self.folder) / REPORT),
+            "html": str(Path(self.folder) / PAGE),
+            "rollback_manifest": self.rollback_manifest,
+            "rollback_sha256": self.rollback_sha256,
+            "exit_code": int(self.exit_code),
+        }
+
+
+def drift_counts(
+    ids: IdScan | None,
+    contents: ContentScan | None,
+    metadata: MetadataScan | None,
+    kv: KvScan | None,
+) -> dict[str, int | None]:
+    """The numbers of every class; None for what was not read."""
+    return {
+        "missing": None if ids is None else len(ids.missing),
+        "extra": None if ids is None else len(ids.extra),
+        "mismatched": None if contents is None else len(contents.mismatched),
+        "unreadable": None if contents is None else len(contents.unreadable),
+        "metadata_indexes": None if metadata is None else metadata.drift,
+        "kv_missing": None if kv is None else len(kv.missing),
+        "kv_extra": None if kv is None else len(kv.extra),
+        "kv_mismatched": None if kv is None else len(kv.mismatched),
+        "counter": None if kv is None else kv.counter_drift,
+    }
+
+
+def source_classes(scan: SourceScan) -> dict[str, Iterable[str]]:
+    """The id files of the source: class -> ids."""
+    return {
+        "source_added": scan.added,
+        "source_changed": scan.changed,
+        "source_deleted": scan.deleted,
+        "source_unreadable": scan.unreadable,
+    }
+
+
+def id_classes(scan: IdScan) -> dict[str, Iterable[str]]:
+    """The id files of the listing."""
+    return {"missing": scan.missing, "extra": scan.extra, "unlisted": scan.unlisted}
+
+
+def content_classes(scan: ContentScan) -> dict[str, Iterable[str]]:
+    """The id files of the contents."""
+    return {
+        "mismatched": scan.mismatched,
+        "unreadable": scan.unreadable,
+        "foreign": scan.foreign,
+    }
+
+
+def metadata_classes(again: Iterable[str]) -> dict[str, Iterable[str]]:
+    """The id file of the metadata indexes: the vectors that have to be written again."""
+    return {UNFILTERED: again}
+
+
+def kv_classes(scan: KvScan) -> dict[str, Iterable[str]]:
+    """The id files of the KV index."""
+    return {
+        "kv_missing": scan.missing,
+        "kv_extra": scan.extra,
+        "kv_mismatched": scan.mismatched,
+        "kv_unlisted": scan.unlisted,
+        "kv_unreadable": scan.unreadable,
+        "kv_foreign": scan.foreign,
+    }
+
+
+def write_combined(folder: Path, ids: IdScan, contents: ContentScan) -> None:
+    """Every vector that differs with its symbol, as `rclone check --combined` does."""
+    classes = id_classes(ids) | content_classes(contents)
+    write_lines(
+        folder / COMBINED,
+        (f"{kind.symbol} {encode_id(text)}" for kind in DriftKind for text in classes[kind.value]),
+    )
+
+
+def write_report(report: ReconcileReport, key: SealKey | None) -> str:
+    """Write the page, then the JSON, whose SHA-256 is returned: it stands for a whole report.
+
+    A repair goes by the JSON, so it is sealed: with its own digest and, with a key, an HMAC.
+    """
+    folder = Path(report.folder)
+    write_named(folder, report.differs)
+    write_durably(folder / PAGE, render_page(report).encode())
+    return write_durably(folder / REPORT, seal_json(report.document(), key))
+
+
+def render_page(report: ReconcileReport) -> str:
+    """The page: everything from data is escaped; no script, nothing from outside."""
+    shown = {name: _first_lines(Path(path)) for name, path in report.files.items()}
+    return _template().render(
+        report=report,
+        document=report.document(),
+        shown=shown,
+        differs=named_lines(report.differs),
+        counter_meaning=COUNTER_MEANING,
+    )
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("reconcile.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("report.html.jinja")
+
+
+def _first_lines(path: Path) -> list[str]:
+    with local_io("reading", path), disk().open_to_read(path) as file:
+        return [line.decode().rstrip("\n") for line in islice(file, LISTED_ON_PAGE_MAX)]

@@ -1,0 +1,1 @@
+"""Put the target back to what it was before a run: KV first, vectors after."""

@@ -1,0 +1,205 @@
+"""Put the keys of a run back to what they were: the counter first, then the file entries."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import TypeVar
+
+from migrate.errors import RemoteUnavailableError
+from migrate.mapping.kv_entries import encode_counter_entry, key_prefix
+from migrate.model.limits import KV_KEYS_PER_DELETE_MAX, KV_TTL_S_MIN
+from migrate.model.records import KvEntry
+from migrate.plan.request_counts import KV_KEYS_PER_UNDO, undo_kv_requests
+from migrate.ports import Clock, KvTarget, Progress
+from migrate.run.files import open_files
+from migrate.run.folder import RunFolder
+from migrate.run.pre_image_files import KvPreImage
+from migrate.upload.kv_index import counter_value, expected_entries
+from migrate.upload.listing import list_keys
+from reconcile.differences import VALUE, Differences, Named, entry_differences
+from reconcile.naming import NAMED_MAX
+from reconcile.rollback.manifest import read_kv
+from reconcile.rollback.report import FEW_SUSPECTS, LOOKS_MAX, RollbackReport, UndoRules
+
+KV_ATTEMPTS_MAX = 6
+KV_RETRY_WAIT_S = 2.0
+
+
+def undo_kv(
+    run: RunFolder,
+    target: KvTarget,
+    report: RollbackReport,
+    forced: frozenset[str],
+    rules: UndoRules,
+    *,
+    clock: Clock,
+    progress: Progress,
+) -> None:
+    """The counter first, then the file entries: the reverse of how they were written.
+
+    What reads as the former state is written all the same: the read may be stale, the write is
+    absolute. What reads as somebody else's may be stale too: it is read again before it counts.
+    """
+    undo = _KvUndo(run, target, report, forced, clock=clock, progress=progress)
+    # A run of an earlier version may have planned the counter's key as the key of a file too.
+    records = list({record.key: record for record in reversed(read_kv(run))}.values())
+    progress.start(
+        "undoing the KV index",
+        total=len(records),
+        unit="keys",
+        requests=undo_kv_requests(len(records)),
+    )
+    suspects = undo.pass_over(records, advance=progress.advance)
+    pause = rules.kv_settle_s
+    for _ in range(LOOKS_MAX - 1):
+        if not suspects or len(suspects) > FEW_SUSPECTS:
+            break
+        progress.say(f"{len(suspects)} keys read as changed by others: again in {pause:.0f} s")
+        clock.wait(pause)
+        pause *= 2
+        before, suspects = suspects, undo.pass_over(suspects)
+        if before == suspects:
+            break
+    report.conflicts += [record.key for record in suspects]
+    report.differs |= {record.key: undo.differs[record.key] for record in suspects[:NAMED_MAX]}
+
+
+class _KvUndo:
+    """Compares keys with what the run wrote, and undoes those that are still its own."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        target: KvTarget,
+        report: RollbackReport,
+        forced: frozenset[str],
+        *,
+        clock: Clock,
+        progress: Progress,
+    ) -> None:
+        self.differs: Named = {}  # what differs in the keys that another writer changed
+        self._run = run
+        self._ours = _our_entries(run)
+        self._target = target
+        self._report = report
+        self._forced = forced
+        self._clock = clock
+        self._progress = progress
+
+    def pass_over(
+        self, records: Iterable[KvPreImage], *, advance: Callable[[int], None] = lambda _: None
+    ) -> list[KvPreImage]:
+        """Undo these keys; returned are the ones that another writer changed."""
+        suspects: list[KvPreImage] = []
+        pending = iter(records)
+        listed = self._listed()
+        while chunk := list(islice(pending, KV_KEYS_PER_UNDO)):
+            values = self._target.read([record.key for record in chunk])
+            mine: list[KvPreImage] = []
+            for record in chunk:
+                what = self._foreign(record, values.get(record.key), listed)
+                self.differs[record.key] = what
+                kept = what and record.key not in self._forced
+                (suspects if kept else mine).append(record)
+            self._undo(mine)
+            advance(len(chunk))
+        return suspects
+
+    def _listed(self) -> dict[str, int | None]:
+        """Every listed key under the prefix, and the counter, with its expiration."""
+        prefixes = (key_prefix(self._run.plan.mapping), self._run.plan.writes.counter_key)
+        return {
+            entry.key: entry.expiration
+            for prefix in prefixes
+            for entry in list_keys(self._target, prefix, clock=self._clock, progress=self._progress)
+        }
+
+    def _foreign(
+        self, record: KvPreImage, value: KvEntry | None, listed: dict[str, int | None]
+    ) -> Differences:
+        """How the key differs from what the run wrote; empty if it holds that, or its former state.
+
+        A key that reads as absent is not foreign. One that the listing leaves out was most likely
+        deleted a moment ago, by an earlier call: only its value and metadata are compared.
+        """
+        if value is None:
+            return ()
+
+        def compare(entry: KvEntry) -> Differences:
+            expiration = listed.get(record.key, entry.expiration)
+            return entry_differences(entry, replace(value, expiration=expiration))
+
+        if record.former is not None and not compare(record.former):
+            return ()
+        # Of several entries that the run may have written the nearest tells most.
+        return min(map(compare, self._ours.get(record.key, ())), key=len, default=(VALUE,))
+
+    def _undo(self, records: list[KvPreImage]) -> None:
+        restored: list[KvEntry] = []
+        deleted: list[str] = []
+        for record in records:
+            if record.former is None or self._is_expired(record.former):
+                deleted.append(record.key)
+            else:
+                restored.append(record.former)
+        _repeat(self._target.write, restored, lambda entry: entry.key, clock=self._clock)
+        for start in range(0, len(deleted), KV_KEYS_PER_DELETE_MAX):
+            some = deleted[start : start + KV_KEYS_PER_DELETE_MAX]
+            _repeat(self._target.delete, some, lambda key: key, clock=self._clock)
+        self._report.kv_restored += len(restored)
+        self._report.kv_deleted += len(deleted)
+
+    def _is_expired(self, entry: KvEntry) -> bool:
+        """Whether the service would not take the entry any more, by its own clock."""
+        if entry.expiration is None:
+            return False
+        service_s = self._target.service_wall_s()
+        now_s = self._clock.wall_s() if service_s is None else service_s
+        return entry.expiration < now_s + KV_TTL_S_MIN
+
+
+def _our_entries(run: RunFolder) -> dict[str, list[KvEntry]]:
+    """Every entry that the run may have written to a key.
+
+    There are several where a repair was refused vectors: a file's entry is shorter after it. A
+    file all of whose vectors were refused has none.
+    """
+    ours: dict[str, list[KvEntry]] = {}
+    seen: set[frozenset[int]] = set()
+    for round_ in run.state().rounds:
+        refused = run.refused_rows(until_round=round_.ordinal)
+        if refused in seen:
+            continue
+        seen.add(refused)
+        with open_files(run, until_round=round_.ordinal) as files:
+            entries = list(expected_entries(run, files))
+        value = counter_value(run, until_round=round_.ordinal)
+        for entry in [*entries, encode_counter_entry(value, run.plan.writes)]:
+            ours.setdefault(entry.key, []).append(entry)
+    return ours
+
+
+Item = TypeVar("Item")
+
+
+def _repeat(
+    send: Callable[[Sequence[Item]], list[str]],
+    items: Sequence[Item],
+    key: Callable[[Item], str],
+    *,
+    clock: Clock,
+) -> None:
+    """Send, then send exactly what did not succeed, until all did."""
+    wanted = list(items)
+    for attempt in range(KV_ATTEMPTS_MAX):
+        if not wanted:
+            return
+        if attempt:
+            clock.wait(KV_RETRY_WAIT_S * 2 ** (attempt - 1))
+        failed = set(send(wanted))
+        wanted = [item for item in wanted if key(item) in failed]
+    if wanted:
+        raise RemoteUnavailableError(
+            f"{len(wanted)} KV keys failed {KV_ATTEMPTS_MAX} times, among them '{key(wanted[0])}'",
+            remedy="run the same command again: it undoes what is left",
+        )

@@ -1,0 +1,122 @@
+"""Put the target back to what it was before a run: KV first, vectors after.
+
+Every id and key is compared before it is touched. What holds neither our content nor the former
+one was changed by somebody else since: it is kept, listed, and only forced by name.
+"""
+
+from migrate.ports import Clock, KvTarget, Progress, VectorTarget
+from migrate.run.folder import ROLLBACK, RunFolder
+from migrate.run.journal import Kind
+from migrate.storage.durable import file_sha256, is_file
+from migrate.storage.id_files import read_checked_ids, read_ids, write_ids
+from reconcile.naming import write_named
+from reconcile.rollback.kv import undo_kv
+from reconcile.rollback.later_writes import check_consent, find_later_writes, write_later_writes
+from reconcile.rollback.manifest import RollbackManifest, check_manifest, write_manifest
+from reconcile.rollback.report import RollbackReport, UndoRules
+from reconcile.rollback.vectors import VectorUndo
+
+CONFLICTS = "conflicts.ids"
+
+
+def preview_rollback(run: RunFolder, manifest: RollbackManifest) -> RollbackReport:
+    """What `execute` would do, from the run's own files; asks no store."""
+    check_manifest(run, manifest)
+    path, _ = write_manifest(run, manifest)
+    return RollbackReport(
+        run_id=manifest.run_id,
+        executed=False,
+        already_done=run.state().rollback_completed,
+        vectors_deleted=manifest.vectors_created,
+        vectors_restored=manifest.vectors_overwritten,
+        kv_deleted=manifest.kv_created,
+        kv_restored=manifest.kv_overwritten,
+        requests=manifest.requests,
+        minutes=manifest.minutes,
+        manifest=path,
+        cannot_undo=manifest.cannot_undo,
+        commands_before=manifest.commands_before,
+        commands_after=manifest.commands_after,
+    )
+
+
+def roll_back(
+    run: RunFolder,
+    manifest: RollbackManifest,
+    vector_target: VectorTarget,
+    kv_target: KvTarget,
+    *,
+    forced: frozenset[str],
+    leave_later_writes: bool = False,
+    rules: UndoRules,
+    clock: Clock,
+    progress: Progress,
+) -> RollbackReport:
+    """Undo the run. Safe to repeat: after a crash, and after success (then nothing is sent).
+
+    `forced` are ids and keys to put back although somebody else changed them. Raises
+    PreconditionError, before anything is sent, when the target has taken new ids or keys since
+    the run and `leave_later_writes` does not say that they may be left out; IndeterminateError
+    when the deletions do not become visible in time.
+    """
+    check_manifest(run, manifest)
+    path, sha256 = write_manifest(run, manifest)
+    report = RollbackReport(
+        run_id=manifest.run_id,
+        executed=True,
+        manifest=path,
+        cannot_undo=manifest.cannot_undo,
+        commands_before=manifest.commands_before,
+        commands_after=manifest.commands_after,
+    )
+    state = run.state()
+    if state.rollback_completed and not (state.rollback_conflicts and forced):
+        report.already_done = True
+        report.conflicts = _kept_conflicts(run)
+        return report
+    written = state.vectors_written()
+    # Else the run has changed nothing that anybody could have built upon.
+    if written or state.kv_written():
+        later = find_later_writes(
+            run,
+            vector_target,
+            kv_target,
+            reads_in_flight=rules.reads_in_flight,
+            clock=clock,
+            progress=progress,
+        )
+        report.later_writes = len(later)
+        report.later_writes_file = write_later_writes(run, later)
+        check_consent(later, report.later_writes_file, consent=leave_later_writes)
+    run.journal.append({"type": Kind.ROLLBACK_OPENED.value, "manifest_sha256": sha256})
+    if state.kv_written():
+        undo_kv(run, kv_target, report, forced, rules, clock=clock, progress=progress)
+    if written:
+        undo = VectorUndo(run, vector_target, report, forced, rules, clock=clock, progress=progress)
+        undo.run(written)
+    report.differs_file = write_named(run.path / ROLLBACK, report.differs)
+    path_of_conflicts = run.path / ROLLBACK / CONFLICTS
+    count = write_ids(path_of_conflicts, report.conflicts)
+    run.journal.append(
+        {
+            "type": Kind.ROLLBACK_COMPLETED.value,
+            "conflicts": count,
+            "conflicts_sha256": file_sha256(path_of_conflicts)[1],
+        }
+    )
+    return report
+
+
+def _kept_conflicts(run: RunFolder) -> list[str]:
+    """The conflicts of a completed rollback; a journal of an earlier version has no sum of them."""
+    path = run.path / ROLLBACK / CONFLICTS
+    completed = [e for e in run.journal.entries if e["type"] == Kind.ROLLBACK_COMPLETED]
+    sha256 = completed[-1].get("conflicts_sha256")
+    if sha256 is None and is_file(path):
+        return read_ids(path)
+    return read_checked_ids(
+        path,
+        run.state().rollback_conflicts,
+        str(sha256),
+        remedy="restore the file from a copy; nothing has been sent",
+    )

@@ -1,0 +1,1 @@
+"""Read one store whole and compare it with what the run expects there."""

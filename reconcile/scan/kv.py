@@ -1,0 +1,185 @@
+"""Read the KV index and the counter and compare them with what the vectors call for.
+
+KV is eventually consistent, absences included: a difference counts only when it is still there
+after the settling time, on reads of its own.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+from migrate.mapping.kv_entries import encode_counter_entry, key_prefix
+from migrate.model.canonical import decode_json
+from migrate.model.limits import KV_READ_KEYS_MAX
+from migrate.model.records import KvEntry
+from migrate.plan.request_counts import kv_compare_requests
+from migrate.ports import Clock, KvTarget, Progress
+from migrate.run.folder import RunFolder
+from migrate.tables.files import FileTable
+from migrate.upload.kv_index import counter_value, expected_entries
+from migrate.upload.listing import list_keys
+from reconcile.differences import OF_OTHERS, VALUE, Differences, Named, entry_differences
+from reconcile.naming import NAMED_MAX
+from reconcile.rollback.manifest import read_foreign_keys
+
+LOOKS_MAX = 3
+SETTLE_S_MAX = 180.0  # contract section 9: growing pauses up to three minutes
+
+
+@dataclass(slots=True)
+class KvScan:
+    """What the KV namespace holds, compared with what it should hold."""
+
+    ids: int = 0  # vector ids over all entries of ours that could be read
+    counter: int | None = None  # as found; None = absent or no number
+    counter_expected: int = 0
+    counter_differs: Differences = ()
+    missing: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    mismatched: list[str] = field(default_factory=list)
+    unlisted: list[str] = field(default_factory=list)  # can be read, and the listing has no such
+    unreadable: list[str] = field(default_factory=list)  # listed, and reads as absent
+    # Keys, the counter's too, with metadata or an expiration that q2v never writes.
+    foreign: list[str] = field(default_factory=list)
+    differs: Named = field(default_factory=dict)  # what differs, of the first of them
+
+    @property
+    def counter_drift(self) -> int:
+        """1 when the counter is not the expected number, or carries what q2v does not write."""
+        return int(bool(self.counter_differs))
+
+    @property
+    def contradictions(self) -> int:
+        """Keys of which the listing and a read say opposite things."""
+        return len(self.unlisted) + len(self.unreadable)
+
+    def is_equal(self) -> bool:
+        """Whether everything is as expected."""
+        differing = self.missing or self.extra or self.mismatched or self.counter_drift
+        return not differing and not self.contradictions
+
+
+def scan_kv(
+    run: RunFolder,
+    table: FileTable,
+    target: KvTarget,
+    *,
+    settle_s: float,
+    clock: Clock,
+    progress: Progress,
+) -> KvScan:
+    """Compare every key and value under the run's prefix, and the counter.
+
+    `table` holds the run's files. With differences, looks again after `settle_s`, growing, at most
+    three times in all; what is seen last counts.
+    """
+    files = table.count_files()
+    requests = kv_compare_requests(files)
+    progress.start("reading the KV index", total=files, unit="files", requests=requests)
+    foreign = read_foreign_keys(run)
+    scan = _look(run, table, target, foreign, clock=clock, progress=progress)
+    pause = settle_s
+    for _ in range(LOOKS_MAX - 1):
+        if scan.is_equal():
+            break
+        progress.say(f"the KV index differs at first sight: looking again in {pause:.0f} s")
+        clock.wait(pause)
+        pause = min(SETTLE_S_MAX, pause * 2)
+        before, scan = scan, _look(run, table, target, foreign, clock=clock, progress=progress)
+        if before == scan:
+            break
+    return scan
+
+
+def _look(
+    run: RunFolder,
+    table: FileTable,
+    target: KvTarget,
+    foreign: frozenset[str],
+    *,
+    clock: Clock,
+    progress: Progress,
+) -> KvScan:
+    plan = run.plan
+    scan = KvScan(counter_expected=counter_value(run))
+    counter_key = plan.writes.counter_key
+    entries_listed = list_keys(target, key_prefix(plan.mapping), clock=clock, progress=progress)
+    listed = {entry.key: entry.expiration for entry in entries_listed}
+    table.clear_listed_keys()
+    table.add_listed_keys(entries_listed)
+    known = foreign | {counter_key}
+    scan.extra = [
+        key
+        for key in table.keys_elsewhere(plan.mapping.key_template, plan.mapping.group_key)
+        if key not in known
+    ]
+    for entries in _chunks(expected_entries(run, table)):
+        found = target.read([entry.key for entry in entries])
+        for entry in entries:
+            _compare(scan, entry, found.get(entry.key), listed)
+        progress.advance(len(entries))
+    counter = target.read([counter_key]).get(counter_key)
+    listed |= {
+        entry.key: entry.expiration
+        for entry in list_keys(target, counter_key, clock=clock, progress=progress)
+    }
+    _compare_counter(scan, run, counter, listed)
+    return scan
+
+
+def _chunks(entries: Iterator[KvEntry]) -> Iterator[list[KvEntry]]:
+    while chunk := list(islice(entries, KV_READ_KEYS_MAX)):
+        yield chunk
+
+
+Listed = dict[str, int | None]  # key -> expiration
+
+
+def _compare(scan: KvScan, entry: KvEntry, found: KvEntry | None, listed: Listed) -> None:
+    if found is None:
+        (scan.unreadable if entry.key in listed else scan.missing).append(entry.key)
+        return
+    scan.ids += len(_ids(found.value) or ())
+    what = _differences(scan, entry, found, listed)
+    if what:
+        scan.mismatched.append(entry.key)
+
+
+def _compare_counter(scan: KvScan, run: RunFolder, found: KvEntry | None, listed: Listed) -> None:
+    expected = encode_counter_entry(scan.counter_expected, run.plan.writes)
+    if found is None and expected.key in listed:
+        scan.unreadable.append(expected.key)
+    elif found is None:
+        scan.counter_differs = (VALUE,)
+    else:
+        scan.counter = _number(found)
+        scan.counter_differs = _differences(scan, expected, found, listed)
+
+
+def _differences(scan: KvScan, entry: KvEntry, found: KvEntry, listed: Listed) -> Differences:
+    """What differs; a listing that leaves the key out tells nothing of its expiration."""
+    if entry.key not in listed:
+        scan.unlisted.append(entry.key)
+    expiration = listed.get(entry.key, entry.expiration)
+    what = entry_differences(entry, replace(found, expiration=expiration))
+    if what and len(scan.differs) < NAMED_MAX:
+        scan.differs[entry.key] = what
+    if not OF_OTHERS.isdisjoint(what):
+        scan.foreign.append(entry.key)
+    return what
+
+
+def _ids(value: bytes) -> list[object] | None:
+    """The list in a value, None when it holds none."""
+    try:
+        ids = decode_json(value)
+    except ValueError:
+        return None
+    return ids if isinstance(ids, list) else None
+
+
+def _number(entry: KvEntry) -> int | None:
+    # As we write it, and nothing that only Python reads as a number ("4_2", " 42").
+    if not entry.value.isdigit() or str(int(entry.value)).encode() != entry.value:
+        return None
+    return int(entry.value)

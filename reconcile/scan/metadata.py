@@ -1,0 +1,171 @@
+"""Ask whether filters find the vectors: each metadata index by its type, and by known answers.
+
+The service takes a vector into a metadata index only when it is written after the index was
+created, and says nothing of those that it leaves out (contract 2.6). So values are taken from the
+snapshot, from its start, its middle and its end, and a filter has to find the vectors that hold
+them. An id that one answer shows is found; what is missing counts only after several answers.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Literal
+
+from migrate.errors import TargetRefusedError
+from migrate.model.limits import QUERY_IDS_MAX
+from migrate.model.records import VectorId
+from migrate.plan.metadata_indexes import read_listed_types
+from migrate.ports import Clock, Progress, VectorTarget
+from migrate.run.folder import RunFolder
+from reconcile.scan.filter_probes import WINDOWS, Probe, choose_probes
+
+LOOKS_MAX = 4  # how often a filter is asked before what it does not find counts
+
+State = Literal["found", "missing", "other type", "not found", "not asked", "refused"]
+DIFFERENT: frozenset[State] = frozenset({"missing", "other type", "not found"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexFinding:
+    """One metadata index as it should be, and as it is."""
+
+    name: str
+    declared: str  # type
+    listed: str | None  # the type that the target lists; None = no such index
+    state: State
+    asked: int = 0  # vectors that filters on the property have to find
+    found: int = 0  # of those, the ones that they found
+    refusal: str = ""  # what the service said to the query
+
+    @property
+    def differs(self) -> bool:
+        """Whether filters on the property do not find what they should."""
+        return self.state in DIFFERENT
+
+    def in_words(self) -> str:
+        """What the operator has to know."""
+        index = f"metadata index '{self.name}' ({self.declared})"
+        match self.state:
+            case "found":
+                return f"{index}: filters find {self.found} of {self.asked} vectors asked for"
+            case "missing":
+                return (
+                    f"{index} does not exist: a filter on it finds nothing; `q2v provision` "
+                    "creates it, then `q2v migrate` writes the vectors again"
+                )
+            case "other type":
+                return (
+                    f"{index} has type {self.listed}: a filter on it finds nothing; RUNBOOK, "
+                    "'Filters find nothing', has the way out"
+                )
+            case "not found":
+                return (
+                    f"{index}: filters find {self.found} of {self.asked} vectors asked for; the "
+                    "others were written before the index was created"
+                )
+            case "not asked":
+                return f"{index}: no vector holds a value of this type, so no filter was asked"
+            case "refused":
+                return f"{index}: the query was refused: {self.refusal}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataScan:
+    """All metadata indexes that filters may use."""
+
+    findings: tuple[IndexFinding, ...]
+
+    @property
+    def drift(self) -> int:
+        """Metadata indexes with which filters do not find what they should."""
+        return sum(one.differs for one in self.findings)
+
+
+def scan_metadata(
+    run: RunFolder,
+    target: VectorTarget,
+    wanted: Mapping[str, str],
+    *,
+    left_out: AbstractSet[str],
+    pause_s: float,
+    clock: Clock,
+    progress: Progress,
+) -> MetadataScan:
+    """Look at each wanted metadata index (property -> type).
+
+    `left_out` are ids that the index does not hold as they should be: another finding.
+    """
+    if not wanted:
+        return MetadataScan(findings=())
+    requests = 1 + WINDOWS * len(wanted)
+    progress.start("asking filters", total=len(wanted), unit="properties", requests=requests)
+    listed = read_listed_types(target, wanted, pause_s=pause_s, clock=clock)
+    there = {name: kind for name, kind in wanted.items() if listed[name] == kind}
+    probes = choose_probes(run, there, left_out) if there else {}
+
+    def pause(attempt: int) -> None:
+        progress.say(f"a filter does not find all vectors at first sight: asking again ({attempt})")
+        clock.wait(pause_s * 2 ** (attempt - 1))
+
+    findings = []
+    for name, kind in wanted.items():
+        if name in there:
+            finding = _ask(target, name, kind, probes[name], pause)
+        else:
+            state: State = "missing" if listed[name] is None else "other type"
+            finding = IndexFinding(name=name, declared=kind, listed=listed[name], state=state)
+        findings.append(finding)
+        progress.advance(1)
+    return MetadataScan(findings=tuple(findings))
+
+
+def ids_to_write_again(run: RunFolder, left_out: AbstractSet[str]) -> Iterator[str]:
+    """Every vector of the run but those that another class names.
+
+    Writing a vector again is the one way to take it into a metadata index.
+    """
+    for batch in run.targets(["vector_id"], excluded=run.refused_rows()):
+        yield from (one for one in batch.column("vector_id").to_pylist() if one not in left_out)
+
+
+def _ask(
+    target: VectorTarget,
+    name: str,
+    kind: str,
+    probes: Iterable[Probe],
+    pause: Callable[[int], None],
+) -> IndexFinding:
+    asked = found = 0
+    lacking = False
+    for probe in probes:
+        try:
+            shown, full = _find(target, name, probe, pause)
+        except TargetRefusedError as error:
+            return IndexFinding(
+                name=name, declared=kind, listed=kind, state="refused", refusal=str(error)
+            )
+        asked += len(probe.ids)
+        found += len(shown)
+        # An answer that is full may have had no room for the ids asked for.
+        lacking = lacking or (len(shown) < len(probe.ids) and not full)
+    state: State = "not found" if lacking else "found" if asked else "not asked"
+    return IndexFinding(
+        name=name, declared=kind, listed=kind, state=state, asked=asked, found=found
+    )
+
+
+def _find(
+    target: VectorTarget, name: str, probe: Probe, pause: Callable[[int], None]
+) -> tuple[set[VectorId], bool]:
+    """Which of the probe's ids a filter finds, over several answers; whether one was full."""
+    shown: set[VectorId] = set()
+    full = False
+    for attempt in range(LOOKS_MAX):
+        if attempt:
+            pause(attempt)
+        answer = target.find(probe.values, {name: probe.value}, limit=QUERY_IDS_MAX)
+        shown |= set(answer) & set(probe.ids)
+        full = full or len(answer) >= QUERY_IDS_MAX
+        if full or len(shown) == len(probe.ids):
+            break
+    return shown, full

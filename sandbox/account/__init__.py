@@ -1,0 +1,1 @@
+"""The account around both: tokens, accounts, Worker scripts and their secrets."""

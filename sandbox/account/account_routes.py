@@ -1,0 +1,68 @@
+"""Routes that tell whose token it is, and which accounts it reaches."""
+
+from typing import Any
+
+from sandbox.account.script_routes import EMAIL
+from sandbox.account.token_routes import ACCOUNT_PREFIX
+from sandbox.errors import no_user
+from sandbox.messages import Request, Response, success, whole_number
+from sandbox.routing import Route
+
+NAME = "Stand-in"
+_PER_PAGE_DEFAULT, _PER_PAGE_MAX, _PAGE_MAX = 20, 50, 1_000_000
+
+
+class AccountRoutes:
+    """One method per operation. A token of an account belongs to no user."""
+
+    def __init__(self, account_id: str, api_token: str) -> None:
+        self._account = {"id": account_id, "name": NAME, "type": "standard"}
+        self._of_a_user = not api_token.startswith(ACCOUNT_PREFIX)
+
+    def routes(self) -> list[Route]:
+        """All of them."""
+        return [
+            Route("GET", "accounts", self.list_accounts),
+            Route("GET", "accounts/{account}", self.get_account),
+            Route("GET", "memberships", self.list_memberships),
+            Route("GET", "user", self.get_user),
+        ]
+
+    def list_accounts(self, request: Request) -> Response:
+        """The one account."""
+        return _page(request, [self._account])
+
+    def get_account(self, _: Request) -> Response:
+        """The one account; another is refused before."""
+        return success(self._account)
+
+    def list_memberships(self, request: Request) -> Response:
+        """That of the user in the account."""
+        self._check_user()
+        membership = {"id": self._account["id"][::-1], "status": "accepted", "roles": []}
+        return _page(request, [{**membership, "account": self._account}])
+
+    def get_user(self, _: Request) -> Response:
+        """Who the token belongs to."""
+        self._check_user()
+        return success({"id": self._account["id"][::-1], "email": EMAIL})
+
+    def _check_user(self) -> None:
+        if not self._of_a_user:
+            raise no_user()
+
+
+def _page(request: Request, records: list[Any]) -> Response:
+    page = whole_number(request, "page", 1, 1, _PAGE_MAX)
+    per_page = whole_number(request, "per_page", _PER_PAGE_DEFAULT, 1, _PER_PAGE_MAX)
+    shown = records[(page - 1) * per_page : page * per_page]
+    return success(
+        shown,
+        result_info={
+            "page": page,
+            "per_page": per_page,
+            "count": len(shown),
+            "total_count": len(records),
+            "total_pages": 1,
+        },
+    )

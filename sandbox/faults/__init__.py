@@ -1,0 +1,1 @@
+"""Faults on request: single ones, and scenarios that last."""
