@@ -351,7 +351,7 @@ class LimitSettings:
     )
     deadline_s: float | None = declare(
         None,
-        "Stop before the next write after this time; the next run goes on there.",
+        "Stop before the next write after this time; the next run resumes there.",
         flag="--deadline-s",
         unit="seconds",
         minimum=1,
