@@ -68,7 +68,7 @@ docs-check: $(SETUP) ## README, RUNBOOK and formats against the code
 	@$(BIN)/python -m pytest tests/docs -q
 
 audit: $(SETUP) ## installed against locked, known vulnerabilities, bill of materials
-	@$(BIN)/python -m audit.run
+	@$(BIN)/python -m tools.audit.run
 
 fmt: $(SETUP) ## format and fix
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
@@ -118,7 +118,7 @@ faults: $(SETUP) ## every fault at every step, SEEDS=20000 simulated cutovers, o
 	@$(BIN)/python -m tests.e2e.kills
 
 clean: ## remove everything that make made; snapshots stay
-	@rm -rf $(VENV) $(CLIENTS)/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist rehearsal *.egg-info
+	@rm -rf $(VENV) $(CLIENTS)/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 lock: ## pin every dependency with its hashes, after a change in pyproject.toml

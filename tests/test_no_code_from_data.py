@@ -11,7 +11,7 @@ pytestmark = pytest.mark.fault("X05")
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(
     path
-    for name in ("q2v", "migrate", "reconcile", "sandbox", "audit")
+    for name in ("q2v", "migrate", "reconcile", "sandbox", "tools")
     for path in (ROOT / name).rglob("*.py")
 )
 # Modules that start processes or turn bytes into objects and code.

@@ -32,7 +32,7 @@ CORPUS_HAS_ITS_OWN = [
 )
 @own_folder_option(
     "--dir",
-    Path("rehearsal"),
+    Path("build/rehearsal"),
     "Folder of the rehearsal; a former rehearsal in it is removed.",
 )
 @click.option(

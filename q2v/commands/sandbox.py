@@ -15,7 +15,9 @@ from sandbox.server import serve
 
 @click.command("sandbox")
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, help="0 picks a free one.")
-@own_folder_option("--state", Path("rehearsal/sandbox"), "Folder of its data; kept between starts.")
+@own_folder_option(
+    "--state", Path("build/rehearsal/sandbox"), "Folder of its data; kept between starts."
+)
 @click.option("--account-id", default=ACCOUNT_ID, show_default=True)
 @click.option("--token", default=API_TOKEN, show_default=True, help="Any; it guards nothing real.")
 @click.option("--profile", type=click.Choice(sorted(PROFILES)), default="strict", show_default=True)

@@ -7,13 +7,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from audit.advisories import Asked, NotAsked, ask
-from audit.lock import compare, compare_extras, read_lock
-from audit.sbom import encode_sbom
+from tools.audit.advisories import Asked, NotAsked, ask
+from tools.audit.lock import compare, compare_extras, read_lock
+from tools.audit.sbom import encode_sbom
 
 pytestmark = pytest.mark.fault("X11")
 
-LOCK = (Path(__file__).parents[2] / "requirements.lock").read_text(encoding="utf-8")
+LOCK = (Path(__file__).parents[3] / "requirements.lock").read_text(encoding="utf-8")
 SUM = "0" * 64
 
 

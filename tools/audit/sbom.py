@@ -8,7 +8,7 @@ from importlib.metadata import Distribution
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from audit.lock import Locked
+from tools.audit.lock import Locked
 
 PROJECT = "qdrant-to-vectorize"
 _LICENSE_CHARACTERS_MAX = 100  # some put the whole text there

@@ -8,9 +8,9 @@ from typing import assert_never
 import httpx
 from packaging.utils import canonicalize_name
 
-from audit.advisories import Asked, NotAsked, ask
-from audit.lock import NOT_LOCKED, compare, compare_extras, read_lock
-from audit.sbom import encode_sbom
+from tools.audit.advisories import Asked, NotAsked, ask
+from tools.audit.lock import NOT_LOCKED, compare, compare_extras, read_lock
+from tools.audit.sbom import encode_sbom
 
 LOCK = Path("requirements.lock")
 SBOM = Path("build/sbom.json")
