@@ -15,10 +15,10 @@ from migrate.model.sealed_json import damaged
 from migrate.storage.disk import disk
 from migrate.storage.durable import (
     durable_file,
-    hash_open_file,
     is_file,
     local_io,
 )
+from migrate.storage.hashed_file import hash_open_file
 from migrate.storage.parquet_guard import ParquetShape, arrow_damage, open_parquet
 
 KV_FILE = "kv.parquet"

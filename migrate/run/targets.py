@@ -19,7 +19,8 @@ from migrate.model.sealed_json import damaged
 from migrate.plan.record import TargetsFile
 from migrate.snapshot.parts import abandon_writer
 from migrate.storage.disk import disk
-from migrate.storage.durable import durable_file, file_sha256, hash_open_file, is_file, local_io
+from migrate.storage.durable import durable_file, file_sha256, is_file, local_io
+from migrate.storage.hashed_file import hash_open_file
 from migrate.storage.parquet_guard import ParquetShape, arrow_damage, open_parquet
 
 TARGETS_FORMAT = 1

@@ -21,7 +21,8 @@ from migrate.snapshot.columns import (
 )
 from migrate.snapshot.manifest import PartRecord
 from migrate.storage.disk import disk
-from migrate.storage.durable import durable_file, hash_open_file, local_io
+from migrate.storage.durable import durable_file, local_io
+from migrate.storage.hashed_file import hash_open_file
 from migrate.storage.parquet_guard import (
     GROUP_BYTES_MAX,
     ParquetShape,

@@ -1,21 +1,17 @@
 """The only way files come into being: whole and durable, or not at all."""
 
 import errno
-import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from typing_extensions import Buffer, override
-
 from migrate.errors import LocalStorageError
 from migrate.storage.disk import NotRegularError, disk
+from migrate.storage.hashed_file import HashedFile, check_same_bytes, hash_open_file
 
 TEMPORARY_SUFFIX = ".q2v-tmp"  # names that nobody else would choose: they are removed unasked
-_READ_BYTES = 1 << 20
-_GATHERED_BYTES = 1 << 16  # of small writes; what is longer goes to the file without a copy
 _REMEDIES = {
     errno.ENOSPC: "free some disk space, then run the same command again",
     errno.EROFS: "the file system is read-only: use another --dir",
@@ -62,52 +58,36 @@ def refuse_links(*folders: Path) -> None:
 
 def open_new(path: Path) -> BinaryIO:
     """Open a file for writing that does not exist yet; never through a link. Mode 0600."""
-    return io.BufferedWriter(disk().create(path), _GATHERED_BYTES)
+    return io.BufferedWriter(disk().create(path))
 
 
 @contextmanager
-def durable_file(path: Path) -> Iterator["HashedFile"]:
+def durable_file(path: Path, *, replace: bool = True) -> Iterator[HashedFile]:
     """Write `path` whole: a temporary file beside it takes its place only after fsync.
 
-    After an exception or a kill the old file, or none, is there. Raises LocalStorageError.
+    After an exception or a kill the old file, or none, is there. Without `replace` a file that is
+    there already stays: the same bytes are fine, others raise PreconditionError. Raises
+    LocalStorageError.
     """
     temporary = path.with_name(f".{path.name}{TEMPORARY_SUFFIX}")
     with local_io("writing", path):
         disk().remove(temporary)  # of an earlier, killed attempt; the lock is ours
         raw = disk().create(temporary)
         try:
-            with HashedFile(raw, _GATHERED_BYTES) as file:
+            with HashedFile(raw) as file:
                 yield file
                 file.flush()
                 disk().sync(raw)
-            disk().replace(temporary, path)
+            if not replace and disk().exists(path):
+                check_same_bytes(str(path), file, file_sha256(path))
+                disk().remove(temporary)
+            else:
+                disk().replace(temporary, path)
             disk().sync_folder(path.parent)
         except BaseException:
             with suppress(OSError):
                 disk().remove(temporary)
             raise
-
-
-class HashedFile(io.BufferedWriter):
-    """A file that is written from its start to its end, and hashed on the way."""
-
-    def __init__(self, raw: io.FileIO, buffer_size: int) -> None:
-        super().__init__(raw, buffer_size)
-        self._digest = hashlib.sha256()
-        self.bytes = 0
-
-    @override
-    def write(self, content: Buffer, /) -> int:
-        """All of the content."""
-        self._digest.update(content)
-        written = super().write(content)
-        self.bytes += written
-        return written
-
-    @property
-    def sha256(self) -> str:
-        """Of all that was written, in hex."""
-        return self._digest.hexdigest()
 
 
 def write_durably(path: Path, content: bytes) -> str:
@@ -121,15 +101,6 @@ def file_sha256(path: Path) -> tuple[int, str]:
     """Size in bytes and SHA-256 of a file."""
     with local_io("reading", path), disk().open_to_read(path) as file:
         return hash_open_file(file)
-
-
-def hash_open_file(file: BinaryIO) -> tuple[int, str]:
-    """Size in bytes and SHA-256 of the rest of an open file."""
-    digest, size = hashlib.sha256(), 0
-    while block := file.read(_READ_BYTES):
-        digest.update(block)
-        size += len(block)
-    return size, digest.hexdigest()
 
 
 def is_file(path: Path) -> bool:

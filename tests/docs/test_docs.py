@@ -13,6 +13,7 @@ from migrate.plan.record import RunPlan
 from migrate.run.journal import Kind
 from migrate.run.next_step import runbook_table
 from migrate.snapshot.manifest import SnapshotManifest
+from migrate.storage import layout
 from q2v.main import COMMANDS, cli
 from q2v.settings import docs_table
 from reconcile.rollback.manifest import RollbackManifest
@@ -128,3 +129,14 @@ def test_the_formats_page_names_every_journal_entry_and_every_reason() -> None:
 def test_ci_calls_only_the_makefile() -> None:
     assert "make check" in _text(".ci/run")
     assert re.search(r"^check:.*\btest\b", _text("Makefile"), flags=re.MULTILINE)
+
+
+def test_the_formats_show_every_place_that_the_layout_names() -> None:
+    table = _text("docs/formats.md").partition("<!-- places -->\n")[2]
+
+    assert layout.docs_table() + "\n" == table.partition("<!-- /places -->")[0]
+
+
+@pytest.mark.parametrize("place", layout.PLACES, ids=lambda place: place.path)
+def test_the_example_of_a_place_has_the_form_of_its_path(place: layout.Place) -> None:
+    assert layout.find_place(place.example) == place

@@ -29,7 +29,8 @@ from migrate.snapshot.columns import RowGroup, part_schema
 from migrate.snapshot.manifest import PartRecord
 from migrate.snapshot.parts import PartWriter, read_digests, read_part
 from migrate.storage import parquet_guard
-from migrate.storage.durable import file_sha256, hash_open_file
+from migrate.storage.durable import file_sha256
+from migrate.storage.hashed_file import hash_open_file
 from tests.migrate.snapshot.test_parts import pieces, whole_page
 from tests.strategies import SPECS
 

@@ -1,0 +1,192 @@
+"""The storage port: folders of whole files, wherever they lie.
+
+A snapshot and a run are read and written through `Folder` and `WorkFolder`. `LocalFolder`
+(`local_folder.py`) implements both on the local disk. The rules that an implementation keeps are
+in `tests/migrate/storage/test_store_conformance.py`. Decision 0033 says why the port has this
+shape, and how object storage fits it.
+"""
+
+import io
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from typing_extensions import override
+
+from migrate.model.canonical import decode_json
+from migrate.model.sealed_json import damaged
+from migrate.storage.hashed_file import HashedFile, hash_open_file
+
+
+class Folder(Protocol):
+    """A place that holds whole files by name, and further folders by name.
+
+    `str(folder)` is the address that the operator knows: a path, or a URL. It is shown in messages
+    and opens the same folder again. Two objects of one address are equal.
+
+    A file becomes visible under its name whole and durable, or not at all; what is visible never
+    changes in part. Every method raises LocalStorageError when the place cannot do it, and repeats
+    without harm.
+    """
+
+    @property
+    def name(self) -> str:
+        """The last part of the address: the id of a snapshot or a run."""
+
+    @property
+    def parent(self) -> "Folder":
+        """The folder that this one lies in."""
+
+    def file(self, name: str) -> "StoredFile":
+        """The file of this name, whether it is there or not."""
+
+    def child(self, name: str) -> "Folder":
+        """The folder of this name, whether it is there or not."""
+
+    def address(self, name: str) -> str:
+        """Where a file or a folder of this name lies, for messages."""
+
+    def make(self) -> None:
+        """Make the folder and those above it, durably, before its first file is written."""
+
+    def clear(self) -> None:
+        """Remove the folder with everything in it."""
+
+    def refuse_links(self, *children: str) -> None:
+        """Raises LocalStorageError when this folder or one of these children leads elsewhere.
+
+        What q2v writes and clears has to lie inside. A place without links has nothing to check.
+        """
+
+    def names(self) -> list[str]:
+        """The names of files and folders, sorted; an absent folder has none."""
+
+    def has(self, name: str) -> bool:
+        """Whether a file or a folder has this name."""
+
+    def has_file(self, name: str) -> bool:
+        """Whether a file has this name; raises LocalStorageError when something else has it."""
+
+    def open_to_read(self, name: str) -> AbstractContextManager[BinaryIO]:
+        """Open a file: seekable, whole, and the same bytes until it is closed."""
+
+    def open_to_write(self, name: str) -> AbstractContextManager[HashedFile]:
+        """Write a file from start to end; it takes the place of the former one at the end.
+
+        After an exception in the block the former file is there, or none.
+        """
+
+    def open_to_create(self, name: str) -> AbstractContextManager[HashedFile]:
+        """As `open_to_write`, but never in place of other bytes.
+
+        When a file has this name already, the end of the block is harmless if it holds the same
+        bytes, and raises PreconditionError with both digests if not. Of several writers at once
+        one creates the file.
+        """
+
+    def remove(self, name: str) -> None:
+        """Remove a file; an absent one is no error."""
+
+
+class Appender(Protocol):
+    """A file that grows at its end."""
+
+    def append(self, content: bytes) -> None:
+        """Add to the end; returns when it is durable. After an error only `close` may follow."""
+
+    def close(self) -> None:
+        """Close the file; repeats without harm."""
+
+
+class WorkFolder(Folder, Protocol):
+    """A folder in which work goes on: it also has journals and scratch space.
+
+    Always on a local disk, at least in part: an object store cannot append, and libraries that
+    spill write to paths.
+    """
+
+    @property
+    @override
+    def parent(self) -> "WorkFolder": ...
+
+    @override
+    def child(self, name: str) -> "WorkFolder": ...
+
+    def appender(self, name: str, *, size: int) -> Appender:
+        """Open a file to append to it, cut to `size` bytes, at the first append."""
+
+    def scratch(self, name: str) -> Path:
+        """A local path for files that a library writes by itself; everything there is derived."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One file of a folder, by name; it need not be there."""
+
+    folder: Folder
+    name: str
+
+    @override
+    def __str__(self) -> str:
+        """Its address, for messages."""
+        return self.folder.address(self.name)
+
+    def is_there(self) -> bool:
+        """As `Folder.has_file`."""
+        return self.folder.has_file(self.name)
+
+    def open_to_read(self) -> AbstractContextManager[BinaryIO]:
+        """As `Folder.open_to_read`."""
+        return self.folder.open_to_read(self.name)
+
+    def open_to_write(self) -> AbstractContextManager[HashedFile]:
+        """As `Folder.open_to_write`."""
+        return self.folder.open_to_write(self.name)
+
+    def write(self, content: bytes) -> str:
+        """Write the file whole and durable; returns the SHA-256 of the content."""
+        with self.folder.open_to_write(self.name) as file:
+            file.write(content)
+        return file.sha256
+
+    def create(self, content: bytes) -> str:
+        """As `write`, but never in place of other bytes (`Folder.open_to_create`)."""
+        with self.folder.open_to_create(self.name) as file:
+            file.write(content)
+        return file.sha256
+
+    def read(self, *, bytes_max: int) -> bytes:
+        """The content of a file of at most `bytes_max` bytes.
+
+        Raises ArtefactDamagedError for a larger one, before its content is in memory.
+        """
+        with self.open_to_read() as file:
+            size = file.seek(0, io.SEEK_END)
+            file.seek(0)
+            content = file.read(bytes_max + 1) if size <= bytes_max else None
+        if content is None or len(content) > bytes_max:
+            raise damaged(str(self), f"larger than {bytes_max:,} B, which no such file of ours is")
+        return content
+
+    def read_json_object(self, *, bytes_max: int) -> dict[str, object]:
+        """The JSON object in a file of at most `bytes_max` bytes.
+
+        Raises ArtefactDamagedError for anything else: no JSON, endless nesting, endless digits.
+        """
+        try:
+            value = decode_json(self.read(bytes_max=bytes_max))
+        except ValueError as error:
+            raise damaged(str(self), "it is no JSON") from error
+        if not isinstance(value, dict):
+            raise damaged(str(self), "it is no JSON object")
+        return value
+
+    def hash(self) -> tuple[int, str]:
+        """Size in bytes and SHA-256 (hex) of the file."""
+        with self.open_to_read() as file:
+            return hash_open_file(file)
+
+    def remove(self) -> None:
+        """As `Folder.remove`."""
+        self.folder.remove(self.name)

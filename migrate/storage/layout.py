@@ -1,0 +1,161 @@
+"""The name of every file and folder that q2v keeps below --dir, each defined once.
+
+`PLACES` lists them all, each with an example; docs/formats.md shows that list, and a test compares
+both with what a whole migration leaves behind.
+"""
+
+import re
+from dataclasses import dataclass
+
+# Of --dir itself.
+LOCK = ".lock"
+BUDGET = ".budget"
+BUDGET_FILE = "requests"
+SOURCE_COPIES = ".source"  # of a store that is read from its folder
+CRASH_LOG = "q2v-crash-{}.log"
+SPILL = ".spill"  # what did not fit in memory, of --dir or a run; all of it is derived
+
+# Of a snapshot.
+MANIFEST = "manifest.json"  # also the name of the rollback's manifest
+JOURNAL = "journal.jsonl"  # of a snapshot, a run and a reconcile
+PARTS = "parts"
+RUNS = "runs"
+
+# Of a run.
+PLAN = "plan.json"
+QUARANTINE = "quarantine.jsonl"
+TARGETS = "targets.parquet"
+STOP = "STOP"
+PRE_IMAGES = "pre-images"
+KV_PRE_IMAGES = "kv.parquet"
+EXISTING_IDS = "existing.parquet"
+
+# Of a reconcile.
+RECONCILE = "reconcile"
+REPORT = "report.json"
+PAGE = "report.html"
+STATEMENT = "statement.json"
+COMBINED = "combined.ids"
+DIFFERS = "differs.jsonl"  # also of a rollback
+
+# Of a rollback.
+ROLLBACK = "rollback"
+CONFLICTS = "conflicts.ids"
+LATER_WRITES = "later-writes.ids"
+
+
+def part_name(ordinal: int) -> str:
+    """A part of a snapshot's points, or of a run's vector pre-images; `ordinal` from 0."""
+    return f"part-{ordinal:05d}.parquet"
+
+
+def reconcile_name(ordinal: int) -> str:
+    """The folder of a reconcile within its run; `ordinal` from 1."""
+    return f"{ordinal:03d}"
+
+
+def id_file_name(drift_class: str) -> str:
+    """The ids of one class of drift, beside the report."""
+    return f"{drift_class}.ids"
+
+
+def forced_name(round_ordinal: int) -> str:
+    """The ids that the operator forced in a repair, beside the report that it follows."""
+    return f"forced-{round_ordinal}.ids"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file, or a folder with everything in it (its path ends in `/`)."""
+
+    path: str  # below --dir; a word in <> stands for a name that differs
+    example: str
+    holds: str
+
+
+_SNAPSHOT = "20261129T081500Z-7f4c3d-00"
+_RUN = f"{_SNAPSHOT}/{RUNS}/000-20261129T083000Z"
+_RECONCILE = f"{_RUN}/{RECONCILE}/001"
+_SNAPSHOT_PATH = "<snapshot>"
+_RUN_PATH = f"{_SNAPSHOT_PATH}/{RUNS}/<run>"
+_RECONCILE_PATH = f"{_RUN_PATH}/{RECONCILE}/<n>"
+
+
+def _of_snapshot(name: str, holds: str, example: str = "") -> Place:
+    return Place(f"{_SNAPSHOT_PATH}/{name}", f"{_SNAPSHOT}/{example or name}", holds)
+
+
+def _of_run(name: str, holds: str, example: str = "") -> Place:
+    return Place(f"{_RUN_PATH}/{name}", f"{_RUN}/{example or name}", holds)
+
+
+def _of_reconcile(name: str, holds: str, example: str = "") -> Place:
+    return Place(f"{_RECONCILE_PATH}/{name}", f"{_RECONCILE}/{example or name}", holds)
+
+
+PLACES = (
+    Place(LOCK, LOCK, "the process that works in the folder: one at a time"),
+    Place(
+        f"{BUDGET}/{BUDGET_FILE}",
+        f"{BUDGET}/{BUDGET_FILE}",
+        "when requests were sent, for the shared budget; safe to lose after five minutes",
+    ),
+    Place(
+        f"{BUDGET}/{BUDGET_FILE}.lock",
+        f"{BUDGET}/{BUDGET_FILE}.lock",
+        "the process that takes from the budget",
+    ),
+    Place(
+        f"{SOURCE_COPIES}/",
+        f"{SOURCE_COPIES}/copy-0/",
+        "copies of a store read from its folder (`source.path`); removed at the end, or by the "
+        "next command",
+    ),
+    Place(f"{SPILL}/", f"{SPILL}/", "what did not fit in memory; removed at the end"),
+    Place(CRASH_LOG.format("<n>"), CRASH_LOG.format(1), "the traceback of an internal error"),
+    _of_snapshot(JOURNAL, "ranges, and the parts that are written"),
+    _of_snapshot(MANIFEST, "written last: its presence means sealed"),
+    _of_snapshot(f"{PARTS}/part-<n>.parquet", "points", f"{PARTS}/{part_name(0)}"),
+    _of_run(PLAN, "the decisions before the first write; written last of the plan"),
+    _of_run(QUARANTINE, "the points that the plan leaves out, with reasons"),
+    _of_run(TARGETS, "what every moving point becomes"),
+    _of_run(JOURNAL, "what happened in the run"),
+    _of_run(STOP, "put it there to stop before the next write"),
+    _of_run(f"{SPILL}/", "what did not fit in memory; removed at the end"),
+    _of_run(
+        f"{PRE_IMAGES}/part-<n>.parquet",
+        "vectors of the target before the run",
+        f"{PRE_IMAGES}/{part_name(0)}",
+    ),
+    _of_run(f"{PRE_IMAGES}/{EXISTING_IDS}", "ids that the run does not write"),
+    _of_run(f"{PRE_IMAGES}/{KV_PRE_IMAGES}", "KV entries of the target before the run"),
+    _of_reconcile(JOURNAL, "how far the reconcile came"),
+    _of_reconcile(REPORT, "the verdict; written last but the statement"),
+    _of_reconcile(PAGE, "the report for people"),
+    _of_reconcile(STATEMENT, "the evidence: files by digest, and the verdict"),
+    _of_reconcile(COMBINED, "every vector that differs, with its symbol"),
+    _of_reconcile(DIFFERS, "what differs in each"),
+    _of_reconcile("<class>.ids", "the ids of one class of drift", id_file_name("missing")),
+    _of_reconcile("forced-<n>.ids", "the ids forced in repair round n", forced_name(1)),
+    _of_run(f"{ROLLBACK}/{MANIFEST}", "what undoing the run restores and deletes"),
+    _of_run(f"{ROLLBACK}/{CONFLICTS}", "ids and keys that a rollback kept"),
+    _of_run(f"{ROLLBACK}/{DIFFERS}", "what differs in each"),
+    _of_run(f"{ROLLBACK}/{LATER_WRITES}", "ids and keys that the target took since the run"),
+)
+
+
+def find_place(path: str) -> Place | None:
+    """What lies at a path below --dir; the more exact place if two fit, None if none does."""
+    fitting = [one for one in PLACES if re.fullmatch(_pattern(one.path), path)]
+    return max(fitting, key=lambda one: len(_pattern(one.path)), default=None)
+
+
+def _pattern(path: str) -> str:
+    names = re.sub(r"<[a-z]+>", "[^/]+", re.sub(r"[.]", r"\\.", path))
+    return f"{names}.*" if path.endswith("/") else names
+
+
+def docs_table() -> str:
+    """The table of docs/formats.md."""
+    rows = [f"| `{one.path}` | `{one.example}` | {one.holds} |" for one in PLACES]
+    return "\n".join(["| path below `--dir` | example | holds |", "|---|---|---|", *rows])
