@@ -23,6 +23,7 @@ from migrate.clock import SystemClock
 from migrate.qdrant.grpc.packed import packed_scroll_response
 from migrate.qdrant.server import TransportChoice, open_server_source
 from migrate.qdrant.source import ServerSource
+from migrate.runtime import Runtime
 from migrate.snapshot.counting import ID_PAGE_POINTS
 from migrate.snapshot.ranges import SecondReading
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
@@ -208,7 +209,7 @@ def snapshot_lines(
         def call() -> None:
             # The floor and the peer write over their former file, so its memory is used again.
             rmtree(place, ignore_errors=True)
-            take_snapshot(source, place, options, clock=SystemClock(), progress=Silence())
+            take_snapshot(source, place, options, Runtime(clock=SystemClock(), progress=Silence()))
 
         return call
 

@@ -1,6 +1,7 @@
 """What the stages need from the outside world; `qdrant` and `cloudflare` provide it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from migrate.model.records import (
@@ -177,3 +178,11 @@ class KvTarget(Protocol):
 
         `expiration` is not part of this answer; `list_keys` tells it.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Both stores that a run writes."""
+
+    vectors: VectorTarget
+    kv: KvTarget

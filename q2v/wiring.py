@@ -21,7 +21,7 @@ from migrate.mapping.payload import MappingRules
 from migrate.mapping.write_rules import WriteRules
 from migrate.model.hmac_key import SealKey
 from migrate.plan.record import RunPlan
-from migrate.ports import Clock, PointSource, Progress
+from migrate.ports import Clock, PointSource, Progress, Target
 from migrate.qdrant.server import TransportChoice, open_server_source
 from migrate.qdrant.source import Compression, ServerOptions
 from migrate.storage.folder_lock import BUDGET_FOLDER, SOURCE_COPIES
@@ -35,12 +35,10 @@ TOOL = f"q2v {version('qdrant-to-vectorize')}"
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class CloudflareTarget(Target):
     """Both stores of the target behind one client and one request budget."""
 
     http: CloudflareHttp
-    vectors: VectorizeTarget
-    kv: WorkersKvTarget
     budget: RequestBudget
     is_local: bool  # a loopback address: a stand-in
 
@@ -178,7 +176,7 @@ def make_http(
 @contextmanager
 def open_target(
     settings: Settings, folder: Path, *, clock: Clock, progress: Progress
-) -> Iterator[Target]:
+) -> Iterator[CloudflareTarget]:
     """Both stores as configured. Raises UsageError when they are not."""
     check_required(
         settings,
@@ -191,10 +189,10 @@ def open_target(
     assert settings.target.kv_namespace_id is not None
     http, budget, base_url = open_http(settings, folder, clock=clock, progress=progress)
     try:
-        yield Target(
-            http,
+        yield CloudflareTarget(
             VectorizeTarget(http, settings.target.vector_index),
             WorkersKvTarget(http, settings.target.kv_namespace_id),
+            http,
             budget,
             base_url.loopback,
         )
@@ -291,7 +289,6 @@ def undo_rules(settings: Settings) -> UndoRules:
         settle=settle_rules(settings),
         pause_s=2 * settings.limits.poll_s,
         kv_settle_s=settings.limits.kv_settle_s,
-        reads_in_flight=settings.limits.reads_in_flight,
     )
 
 
@@ -305,6 +302,5 @@ def reconcile_rules(settings: Settings, plan: RunPlan, *, full: bool, seed: int)
         kv_settle_s=settings.limits.kv_settle_s,
         page_points=settings.snapshot.page_points,
         requests_per_5min=settings.limits.requests_per_5min,
-        reads_in_flight=settings.limits.reads_in_flight,
         metadata_indexes=wanted_indexes(plan, settings),
     )

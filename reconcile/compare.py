@@ -18,9 +18,10 @@ from migrate.errors import (
 )
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.stamps import iso_stamp
-from migrate.ports import Clock, KvTarget, PointSource, Progress, VectorTarget
+from migrate.ports import Clock, PointSource, Target, VectorTarget
 from migrate.run.folder import RunFolder
 from migrate.run.next_step import next_step, position_of
+from migrate.runtime import Runtime
 from reconcile.differences import Named
 from reconcile.report.report import (
     ReconcileReport,
@@ -77,13 +78,11 @@ class _Findings:
 def compare(
     run_: RunFolder,
     source: PointSource | None,
-    vector_target: VectorTarget,
-    kv_target: KvTarget,
+    target: Target,
     rules: ReconcileRules,
+    runtime: Runtime,
     *,
     fresh: bool = False,
-    clock: Clock,
-    progress: Progress,
 ) -> ReconcileReport:
     """Read everything, compare, and write report, id files and rollback manifest.
 
@@ -98,23 +97,23 @@ def compare(
             f"run {run_.plan.run_id} is {state.phase}: there is nothing to compare",
             remedy=f"{next_step(position_of(state)).remedy}; or name another run",
         )
-    check_same_index(run_, vector_target)
+    check_same_index(run_, target.vectors)
     inputs = _inputs(run_, rules, source)
-    attempt = open_attempt(run_, inputs, fresh=fresh, clock=clock, progress=progress)
-    reading = Reading(run_, attempt, rules, clock, progress)
+    attempt = open_attempt(run_, inputs, runtime, fresh=fresh)
+    reading = Reading(run_, attempt, rules, runtime)
     with closing(attempt):
         findings = _Findings()
         try:
             if source is not None:
                 findings.source = reading.source(source)
-            findings.ids = reading.ids(vector_target)
-            findings.contents = reading.contents(vector_target, findings.ids)
-            findings.metadata = reading.metadata(vector_target, findings.ids, findings.contents)
-            findings.kv = reading.kv(kv_target)
+            findings.ids = reading.ids(target.vectors)
+            findings.contents = reading.contents(target.vectors, findings.ids)
+            findings.metadata = reading.metadata(target.vectors, findings.ids, findings.contents)
+            findings.kv = reading.kv(target.kv)
         except (IndeterminateError, RemoteUnavailableError, BudgetExhaustedError) as error:
             findings.unread = error
         return _conclude(
-            run_, attempt, findings, rules, with_source=source is not None, clock=clock
+            run_, attempt, findings, rules, with_source=source is not None, clock=runtime.clock
         )
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from migrate.errors import ArtefactDamagedError
 from migrate.model.sealed_json import damaged
 from migrate.model.stamps import iso_stamp
-from migrate.ports import Clock, Progress
+from migrate.ports import Clock
 from migrate.run.drift_report import REPORT, IdSums
 from migrate.run.folder import RECONCILE, RunFolder
+from migrate.runtime import Runtime
 from migrate.storage.durable import file_sha256, folder_names, is_file, make_folder
 from migrate.storage.id_files import read_checked_ids, write_ids
 from migrate.storage.journal_file import JournalFile
@@ -111,9 +112,7 @@ class Attempt:
         self._journal.close()
 
 
-def open_attempt(
-    run_: RunFolder, inputs: str, *, fresh: bool, clock: Clock, progress: Progress
-) -> Attempt:
+def open_attempt(run_: RunFolder, inputs: str, runtime: Runtime, *, fresh: bool) -> Attempt:
     """Take up the newest attempt if it is unfinished and still says something; else a new one.
 
     `inputs` is the digest of what is compared, and how. `fresh` looks at no former attempt.
@@ -126,20 +125,24 @@ def open_attempt(
         newest = unfinished[-1]
         journal = _open_journal(newest)
         state = _fold(journal)
-        why_not = why_not_resumed(state, inputs, _now(clock))
+        why_not = why_not_resumed(state, inputs, _now(runtime.clock))
         if why_not is None:
             if journal.torn_tail:
-                progress.say(f"reconcile {newest.name}: its last entry was cut; it is dropped")
-            progress.say(f"going on with reconcile {newest.name}, which was interrupted")
-            attempt = Attempt(newest, journal, _names(unfinished[:-1]), clock)
+                runtime.progress.say(
+                    f"reconcile {newest.name}: its last entry was cut; it is dropped"
+                )
+            runtime.progress.say(f"going on with reconcile {newest.name}, which was interrupted")
+            attempt = Attempt(newest, journal, _names(unfinished[:-1]), runtime.clock)
             attempt.note(Kind.RESUMED)
             return attempt
         journal.close()
-        progress.say(f"reconcile {newest.name} was not finished and is left as it is: {why_not}")
+        runtime.progress.say(
+            f"reconcile {newest.name} was not finished and is left as it is: {why_not}"
+        )
     ordinal = int(folders[-1].name) + 1 if folders else 1
     path = run_.path / RECONCILE / f"{ordinal:03d}"
     make_folder(path)
-    attempt = Attempt(path, JournalFile(path / JOURNAL), _names(unfinished), clock)
+    attempt = Attempt(path, JournalFile(path / JOURNAL), _names(unfinished), runtime.clock)
     attempt.note(Kind.OPENED, format=JOURNAL_FORMAT, inputs=inputs)
     return attempt
 

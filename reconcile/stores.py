@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from migrate.ports import Clock, KvTarget, PointSource, Progress, VectorTarget
+from migrate.ports import KvTarget, PointSource, VectorTarget
 from migrate.run.drift_report import UNFILTERED
 from migrate.run.files import open_files
 from migrate.run.folder import RunFolder
+from migrate.runtime import Runtime
 from migrate.snapshot.agreement import Reading as Counted
 from migrate.snapshot.counting import check_counted
 from reconcile.differences import Differences, Named
@@ -43,7 +44,6 @@ class ReconcileRules:
     kv_settle_s: float  # before a difference in KV is looked at again
     page_points: int
     requests_per_5min: int
-    reads_in_flight: int  # requests that read vectors at once; 1 starts no thread
     # Property -> type of the metadata indexes that filters may use.
     metadata_indexes: Mapping[str, str] = field(default_factory=dict)
 
@@ -60,14 +60,12 @@ class Reading:
         run_: RunFolder,
         attempt: Attempt,
         rules: ReconcileRules,
-        clock: Clock,
-        progress: Progress,
+        runtime: Runtime,
     ) -> None:
         self._run = run_
         self._attempt = attempt
         self._rules = rules
-        self._clock = clock
-        self._progress = progress
+        self._runtime = runtime
 
     def source(self, source: PointSource) -> SourceScan:
         """The source against the snapshot."""
@@ -77,7 +75,7 @@ class Reading:
                 source,
                 self._run.snapshot,
                 page_points=self._rules.page_points,
-                progress=self._progress,
+                progress=self._runtime.progress,
             )
             self._check_source_count(source, scan.points)
             files = self._attempt.write_classes(source_classes(scan))
@@ -92,8 +90,7 @@ class Reading:
                 source,
                 source.read_collection(),
                 Counted(count, points),
-                self._clock,
-                self._progress,
+                self._runtime,
             )
 
     def ids(self, target: VectorTarget) -> IdScan:
@@ -103,10 +100,8 @@ class Reading:
             scan = scan_ids(
                 self._run,
                 target,
+                self._runtime,
                 pause_s=self._rules.pause_s,
-                reads_in_flight=self._rules.reads_in_flight,
-                clock=self._clock,
-                progress=self._progress,
             )
             files = self._attempt.write_classes(id_classes(scan))
             self._attempt.note(
@@ -128,12 +123,10 @@ class Reading:
             self._run,
             self._attempt,
             target,
+            self._runtime,
             missing=frozenset(ids.missing),
             only_rows=rows,
             pause_s=self._rules.pause_s,
-            reads_in_flight=self._rules.reads_in_flight,
-            clock=self._clock,
-            progress=self._progress,
         )
         self._attempt.write_classes(content_classes(scan))
         return scan
@@ -147,10 +140,9 @@ class Reading:
                 self._run,
                 target,
                 self._rules.metadata_indexes,
+                self._runtime,
                 left_out=left_out,
                 pause_s=self._rules.pause_s,
-                clock=self._clock,
-                progress=self._progress,
             )
             # A repair keeps what others have changed, so it has to know all of that.
             known = self._rules.is_full(self._run.vectors)
@@ -169,9 +161,8 @@ class Reading:
                     self._run,
                     table,
                     target,
+                    self._runtime,
                     settle_s=self._rules.kv_settle_s,
-                    clock=self._clock,
-                    progress=self._progress,
                 )
             files = self._attempt.write_classes(kv_classes(scan))
             self._attempt.note(

@@ -2,11 +2,39 @@
 
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from itertools import islice
 
 from migrate.mapping.payload import encode_kv_key
 from migrate.model.records import VectorId
 from migrate.run.folder import PRE_IMAGES, RunFolder
 from migrate.run.pre_image_files import VectorPreImage, part_name, read_vector_pre_images
+
+REFUSED_SHOWN_MAX = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedPoint:
+    """A point that is left out because the target refused its vector."""
+
+    row: int
+    point_id: str
+    vector_id: str
+    answer: str  # the target's, without secrets
+
+
+def refused_points(run: RunFolder) -> tuple[RefusedPoint, ...]:
+    """The first of them, by row; the journal holds all."""
+    vectors = run.state().refused
+    return tuple(
+        RefusedPoint(
+            row=point.row,
+            point_id=point.point_id.text,
+            vector_id=vectors[point.row].vector_id,
+            answer=point.outcome.detail,
+        )
+        for point in islice(run.refused(), REFUSED_SHOWN_MAX)
+    )
 
 
 def read_pre_images(run: RunFolder) -> Iterator[VectorPreImage]:

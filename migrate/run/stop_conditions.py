@@ -9,8 +9,8 @@ from migrate.storage.disk import disk
 STOP_FILE = "STOP"
 
 
-class StopSigns:
-    """Looked at before every write; what has been sent is finished and journalled first."""
+class StopConditions:
+    """Checked before every write; what has been sent is finished and journalled first."""
 
     def __init__(self, folder: Path, *, clock: Clock, deadline_s: float | None) -> None:
         """`deadline_s` counts from now, by the clock that never jumps."""

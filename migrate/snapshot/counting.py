@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from migrate.errors import PreconditionError
 from migrate.model.records import Collection
-from migrate.ports import Clock, PointSource, Progress
+from migrate.ports import PointSource
+from migrate.runtime import Runtime
 from migrate.snapshot.agreement import Agreement, Reading, judge
 from migrate.snapshot.walk import walk_ids
 from migrate.workers.ordered import wait_while_wanted
@@ -20,17 +21,15 @@ PAUSE_S = 2.0  # between two of them
 FREEZE = "stop the writers (RUNBOOK: freeze), then run `q2v snapshot` again"
 
 
-def read_again(
-    source: PointSource, first: Reading, clock: Clock, progress: Progress
-) -> list[Reading]:
+def read_again(source: PointSource, first: Reading, runtime: Runtime) -> list[Reading]:
     """The first reading, which disagreed, and further ones some seconds apart."""
-    progress.say(
+    runtime.progress.say(
         f"the source counts {first.count} points and its pages hold {first.ids}; "
         f"counting {READINGS - 1} times more"
     )
     readings = [first]
     while len(readings) < READINGS:
-        wait_while_wanted(clock, PAUSE_S)
+        wait_while_wanted(runtime.clock, PAUSE_S)
         count = source.count_points()
         ids = sum(len(some) for some in walk_ids(source, limit=ID_PAGE_POINTS))
         readings.append(Reading(count, ids))
@@ -38,7 +37,7 @@ def read_again(
 
 
 def check_counted(
-    source: PointSource, collection: Collection, first: Reading, clock: Clock, progress: Progress
+    source: PointSource, collection: Collection, first: Reading, runtime: Runtime
 ) -> None:
     """Raises PreconditionError when count and pages disagree for good.
 
@@ -46,7 +45,7 @@ def check_counted(
     """
     if first.count == first.ids:
         return
-    readings = read_again(source, first, clock, progress)
+    readings = read_again(source, first, runtime)
     if judge(readings) is Agreement.PERMANENT:
         raise disagreement(collection, readings)
 

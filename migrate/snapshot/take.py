@@ -20,6 +20,7 @@ from migrate.model.records import Collection, PointId, VectorKind, VectorSpec
 from migrate.model.sealed_json import damaged
 from migrate.model.stamps import iso_stamp, name_stamp
 from migrate.ports import Clock, PointSource, Progress
+from migrate.runtime import Runtime
 from migrate.snapshot.agreement import Reading
 from migrate.snapshot.counting import (
     FREEZE,
@@ -136,10 +137,9 @@ def take_snapshot(
     source: PointSource,
     directory: Path,
     options: SnapshotOptions,
+    runtime: Runtime,
     *,
     open_readers: OpenReaders = no_readers,
-    clock: Clock,
-    progress: Progress,
 ) -> SnapshotReport:
     """Take, or go on taking, a snapshot of the source under `directory`.
 
@@ -150,11 +150,11 @@ def take_snapshot(
     (unless allowed) and for a source that keeps changing; whatever is raised, running again goes
     on where this one ended.
     """
-    started = clock.monotonic_s()
+    started = runtime.clock.monotonic_s()
     collection = source.read_collection()
     for warning in collection.warnings:
-        progress.say(f"source: {warning}")
-    folder, resumed = _choose_folder(source, collection, directory, clock)
+        runtime.progress.say(f"source: {warning}")
+    folder, resumed = _choose_folder(source, collection, directory, runtime.clock)
     refuse_links(folder, folder / PARTS)  # the parts are cleared of what we do not know
     journal = JournalFile(folder / JOURNAL)
     copy = _Copy(
@@ -165,12 +165,12 @@ def take_snapshot(
         # Opened before they are needed: they load their libraries while the ids are counted.
         with open_readers(folder, collection.vectors, points) as processes:
             if not journal.entries:
-                _open(copy, points, clock, progress)
+                _open(copy, points, runtime)
             _drop_unsealed_parts(folder, fold_snapshot(journal.entries))
             readers = Readers(processes or [_reader(copy)] * options.readers)
-            _write_missing_parts(copy, readers, progress)
-            set_digest, unreadable = _read_again(copy, readers, progress)
-        manifest = _seal(copy, set_digest, unreadable, clock, progress)
+            _write_missing_parts(copy, readers, runtime.progress)
+            set_digest, unreadable = _read_again(copy, readers, runtime.progress)
+        manifest = _seal(copy, set_digest, unreadable, runtime)
     finally:
         journal.close()
         if not journal.entries:  # nothing was begun: leave nothing behind
@@ -184,7 +184,7 @@ def take_snapshot(
         dimensions=dense_dimensions(manifest.vectors),
         set_digest=manifest.set_digest,
         content_root=manifest.content_root,
-        seconds=round(clock.monotonic_s() - started, 3),
+        seconds=round(runtime.clock.monotonic_s() - started, 3),
         resumed=resumed,
         warnings=collection.warnings,
         unreadable=manifest.unreadable,
@@ -236,11 +236,11 @@ def _count(copy: _Copy) -> int:
     return count
 
 
-def _open(copy: _Copy, count: int, clock: Clock, progress: Progress) -> None:
+def _open(copy: _Copy, count: int, runtime: Runtime) -> None:
     """Count the ids, cut them into ranges, and write both down before the first part."""
     rows = copy.options.part_points or part_rows(copy.collection.vectors)
-    starts, points = _cut_ranges(copy.source, count, rows, progress)
-    check_counted(copy.source, copy.collection, Reading(count, points), clock, progress)
+    starts, points = _cut_ranges(copy.source, count, rows, runtime.progress)
+    check_counted(copy.source, copy.collection, Reading(count, points), runtime)
     copy.journal.append(
         {
             "type": OPENED,
@@ -250,7 +250,7 @@ def _open(copy: _Copy, count: int, clock: Clock, progress: Progress) -> None:
             "starts": [[start.text, start.id_type.value] for start in starts],
             "points": points,
             "count_start": count,
-            "started_at": _stamp(clock),
+            "started_at": _stamp(runtime.clock),
         }
     )
 
@@ -376,11 +376,7 @@ def _compare(parts: Mapping[int, PartRecord], reader: RangeReader, span: Range) 
 
 
 def _seal(
-    copy: _Copy,
-    set_digest: SetDigest,
-    unreadable: tuple[str, ...],
-    clock: Clock,
-    progress: Progress,
+    copy: _Copy, set_digest: SetDigest, unreadable: tuple[str, ...], runtime: Runtime
 ) -> SnapshotManifest:
     """Last checks against the source, then the manifest: from here on the snapshot exists."""
     state = fold_snapshot(copy.journal.entries)
@@ -396,7 +392,7 @@ def _seal(
             remedy=FREEZE,
         )
     if count_end != points:
-        readings = read_again(copy.source, Reading(count_end, points), clock, progress)
+        readings = read_again(copy.source, Reading(count_end, points), runtime)
         raise disagreement(now, readings)
     check_hidden(now)
     if set_digest.count != points:
@@ -416,7 +412,7 @@ def _seal(
         count_end=count_end,
         second_reading=copy.options.second_reading,
         started_at=str(state.opened["started_at"]),
-        sealed_at=_stamp(clock),
+        sealed_at=_stamp(runtime.clock),
         shards=now.shards,
         unreadable=unreadable,
     )

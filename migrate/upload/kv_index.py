@@ -11,12 +11,12 @@ from migrate.model.canonical import encode_canonical_json
 from migrate.model.records import KvEntry
 from migrate.model.sealed_json import damaged
 from migrate.plan.request_counts import KV_PAIRS_PER_WRITE, kv_write_requests
-from migrate.ports import Clock, KvTarget, Progress
+from migrate.ports import KvTarget
 from migrate.run.files import open_files
 from migrate.run.folder import RunFolder
 from migrate.run.journal import RETRY, Kind, RoundState, Store
 from migrate.run.refused import former_of_refused, keys_of_refused
-from migrate.run.stop_conditions import StopSigns
+from migrate.runtime import Runtime
 from migrate.tables.files import FileTable
 
 BODY_BYTES_MAX = 40_000_000  # as for uploads; the service takes 100 MB
@@ -35,12 +35,10 @@ class KvIndexReport:
 def write_kv_index(
     run_: RunFolder,
     target: KvTarget,
+    runtime: Runtime,
     *,
     only: frozenset[str] | None,
     kept: frozenset[str] = frozenset(),
-    stop: StopSigns,
-    clock: Clock,
-    progress: Progress,
 ) -> KvIndexReport:
     """Write the file index of the open round, then the counter, then complete the round.
 
@@ -55,7 +53,7 @@ def write_kv_index(
         keys = None if only is None else (only | keys_of_refused(run_, round_.ordinal)) - kept
         with open_files(run_) as table:
             files = table.count_files()
-            progress.start(
+            runtime.progress.start(
                 "writing the KV index",
                 total=files,
                 unit="files",
@@ -66,28 +64,10 @@ def write_kv_index(
             batches = split_entries(
                 wanted, pairs_max=KV_PAIRS_PER_WRITE, body_bytes_max=BODY_BYTES_MAX
             )
-            _write_batches(
-                run_,
-                target,
-                round_,
-                Store.KV,
-                batches=batches,
-                stop=stop,
-                clock=clock,
-                progress=progress,
-            )
+            _write_batches(run_, target, round_, Store.KV, runtime, batches=batches)
         last = iter([[encode_counter_entry(counter, run_.plan.writes)]])
         if run_.plan.writes.counter_key not in kept:
-            _write_batches(
-                run_,
-                target,
-                round_,
-                Store.COUNTER,
-                batches=last,
-                stop=stop,
-                clock=clock,
-                progress=progress,
-            )
+            _write_batches(run_, target, round_, Store.COUNTER, runtime, batches=last)
         run_.journal.append({"type": Kind.ROUND_COMPLETED.value, "round": round_.ordinal})
     entries_written = run_.state().rounds[-1].acknowledged(Store.KV)
     return KvIndexReport(entries=entries_written, counter=counter)
@@ -142,11 +122,9 @@ def _write_batches(
     target: KvTarget,
     round_: RoundState,
     store: Store,
+    runtime: Runtime,
     *,
     batches: Iterator[list[KvEntry]],
-    stop: StopSigns,
-    clock: Clock,
-    progress: Progress,
 ) -> None:
     """Intent, write, ack for each batch; batches with an ack are passed over."""
     known = round_.batches[store]
@@ -159,7 +137,7 @@ def _write_batches(
             )
         acknowledged = ordinal < len(known) and known[ordinal].acknowledged
         if not acknowledged:
-            stop.check()
+            runtime.stop.check()
             if ordinal >= len(known):
                 _append_intent(
                     run_,
@@ -170,7 +148,7 @@ def _write_batches(
                     entries=entries,
                     sha256=sha256,
                 )
-            _write(target, entries, clock, progress)
+            _write(target, entries, runtime)
             run_.journal.append(
                 {
                     "type": Kind.ACK.value,
@@ -180,7 +158,7 @@ def _write_batches(
                 }
             )
         first += len(entries)
-        progress.advance(len(entries), earlier=acknowledged)
+        runtime.progress.advance(len(entries), earlier=acknowledged)
 
 
 def _append_intent(
@@ -208,13 +186,13 @@ def _append_intent(
     )
 
 
-def _write(target: KvTarget, entries: Sequence[KvEntry], clock: Clock, progress: Progress) -> None:
+def _write(target: KvTarget, entries: Sequence[KvEntry], runtime: Runtime) -> None:
     """One bulk write, then exactly the keys that did not succeed, until all did."""
     wanted = list(entries)
     for attempt in range(WRITE_ATTEMPTS_MAX):
         if attempt:
-            progress.say(f"{len(wanted)} keys did not succeed: writing exactly those again")
-            clock.wait(RETRY_WAIT_S * 2 ** (attempt - 1))
+            runtime.progress.say(f"{len(wanted)} keys did not succeed: writing exactly those again")
+            runtime.clock.wait(RETRY_WAIT_S * 2 ** (attempt - 1))
         failed = set(target.write(wanted))
         wanted = [entry for entry in wanted if entry.key in failed]
         if not wanted:

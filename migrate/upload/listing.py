@@ -6,7 +6,8 @@ from contextlib import closing
 from migrate.errors import IndeterminateError
 from migrate.model.records import KvEntry, VectorId
 from migrate.plan.request_counts import list_requests
-from migrate.ports import Clock, KvTarget, Progress, VectorTarget
+from migrate.ports import KvTarget, Progress, VectorTarget
+from migrate.runtime import Runtime
 from migrate.tables.target_ids import ListedIds
 from migrate.workers.ordered import ahead
 
@@ -16,13 +17,7 @@ PAGES_AHEAD_MAX = 64  # of 1,000 ids; what storing the former ones takes is seco
 
 
 def list_vectors(
-    listed: ListedIds,
-    target: VectorTarget,
-    *,
-    expected: int | None,
-    reads_in_flight: int,
-    clock: Clock,
-    progress: Progress,
+    listed: ListedIds, target: VectorTarget, runtime: Runtime, *, expected: int | None
 ) -> int:
     """All ids of one walk into `listed`; returns their number.
 
@@ -31,9 +26,9 @@ def list_vectors(
     walk goes from page to page, so that more would not help. One that breaks is dropped as a
     whole: pages of two walks never mix. Raises IndeterminateError when no walk comes to its end.
     """
-    held_max = PAGES_AHEAD_MAX if reads_in_flight > 1 else 1
+    held_max = PAGES_AHEAD_MAX if runtime.reads_in_flight > 1 else 1
     for attempt in range(1, WALKS_MAX + 1):
-        progress.start(
+        runtime.progress.start(
             "listing vectors",
             total=expected,
             unit="ids",
@@ -41,12 +36,12 @@ def list_vectors(
         )
         try:
             with closing(ahead(iter(target.list_ids()), held_max=held_max)) as pages:
-                return listed.replace(_counted(pages, progress))
+                return listed.replace(_counted(pages, runtime.progress))
         except IndeterminateError as error:
             if attempt == WALKS_MAX:
                 raise
-            progress.say(f"listing starts over: {error}")
-            clock.wait(RETRY_WAIT_S)
+            runtime.progress.say(f"listing starts over: {error}")
+            runtime.clock.wait(RETRY_WAIT_S)
     raise AssertionError("the last walk returns or raises")
 
 
@@ -56,7 +51,7 @@ def _counted(pages: Iterator[list[VectorId]], progress: Progress) -> Iterator[li
         progress.advance(len(ids))
 
 
-def list_keys(target: KvTarget, prefix: str, *, clock: Clock, progress: Progress) -> list[KvEntry]:
+def list_keys(target: KvTarget, prefix: str, runtime: Runtime) -> list[KvEntry]:
     """All keys under `prefix` of one listing, without values. Raises as `list_vectors`."""
     for attempt in range(1, WALKS_MAX + 1):
         try:
@@ -64,6 +59,6 @@ def list_keys(target: KvTarget, prefix: str, *, clock: Clock, progress: Progress
         except IndeterminateError as error:
             if attempt == WALKS_MAX:
                 raise
-            progress.say(f"listing keys starts over: {error}")
-            clock.wait(RETRY_WAIT_S)
+            runtime.progress.say(f"listing keys starts over: {error}")
+            runtime.clock.wait(RETRY_WAIT_S)
     raise AssertionError("the last walk returns or raises")

@@ -17,7 +17,7 @@ from migrate.model.limits import FETCH_IDS_MAX
 from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.model.sealed_json import damaged
 from migrate.plan.request_counts import fetch_requests
-from migrate.ports import Clock, KvTarget, Progress, VectorTarget
+from migrate.ports import KvTarget, Target, VectorTarget
 from migrate.run.files import open_files
 from migrate.run.folder import PRE_IMAGES, RunFolder
 from migrate.run.journal import Kind
@@ -32,6 +32,7 @@ from migrate.run.pre_image_files import (
     write_kv_pre_images,
     write_vector_pre_images,
 )
+from migrate.runtime import Runtime
 from migrate.storage.durable import file_sha256, is_file
 from migrate.storage.journal_lines import Entry
 from migrate.tables.files import FileTable
@@ -55,31 +56,16 @@ class PreImageReport:
     kv_elsewhere: int  # other keys under the prefix
 
 
-def capture_pre_images(
-    run_: RunFolder,
-    vector_target: VectorTarget,
-    kv_target: KvTarget,
-    *,
-    reads_in_flight: int,
-    clock: Clock,
-    progress: Progress,
-) -> PreImageReport:
+def capture_pre_images(run_: RunFolder, target: Target, runtime: Runtime) -> PreImageReport:
     """Capture the pre-image of every id and key the run will write; goes on after a kill.
 
-    At most `reads_in_flight` vectors are asked for at once, 20 in a request.
+    At most `runtime.reads_in_flight` requests for 20 vectors each are in flight at once.
     Raises PreconditionError when the target is not empty and the plan does not allow that,
     ArtefactDamagedError when pre-images kept earlier are gone: without them nothing is written.
     """
     state = run_.state()
     if state.pre_images is None:
-        _capture(
-            run_,
-            vector_target,
-            kv_target,
-            reads_in_flight=reads_in_flight,
-            clock=clock,
-            progress=progress,
-        )
+        _capture(run_, target, runtime)
         state = run_.state()
     else:
         _check_kept(run_)
@@ -113,42 +99,19 @@ def _count(entry: Entry, key: str) -> int:
     return value
 
 
-def _capture(
-    run_: RunFolder,
-    vector_target: VectorTarget,
-    kv_target: KvTarget,
-    *,
-    reads_in_flight: int,
-    clock: Clock,
-    progress: Progress,
-) -> None:
+def _capture(run_: RunFolder, target: Target, runtime: Runtime) -> None:
     with ListedIds(run_.spill) as listed:
-        count = list_vectors(
-            listed,
-            vector_target,
-            expected=None,
-            reads_in_flight=reads_in_flight,
-            clock=clock,
-            progress=progress,
-        )
-        keys = _listed_keys(run_, kv_target, clock=clock, progress=progress)
+        count = list_vectors(listed, target.vectors, runtime, expected=None)
+        keys = _listed_keys(run_, target.kv, runtime)
         if (count or keys) and not run_.plan.into_non_empty:
             _refuse_non_empty(run_, count, len(keys))
         listed.match(run_.targets(ID_COLUMNS, excluded=run_.refused_rows()))
-        _check_unlisted(run_, listed, vector_target)
+        _check_unlisted(run_, listed, target.vectors)
         elsewhere = list(listed.elsewhere())
-        present = _capture_vectors(
-            run_,
-            listed,
-            vector_target,
-            count - len(elsewhere),
-            reads_in_flight=reads_in_flight,
-            clock=clock,
-            progress=progress,
-        )
+        present = _capture_vectors(run_, listed, target.vectors, count - len(elsewhere), runtime)
     _journal_part(run_, EXISTING_FILE, len(elsewhere), _write_existing(run_, elsewhere))
     with open_files(run_) as files:
-        kv = list(_kv_pre_images(run_, files, keys, kv_target))
+        kv = list(_kv_pre_images(run_, files, keys, target.kv))
     _journal_part(run_, KV_FILE, len(kv), write_kv_pre_images(run_.path / PRE_IMAGES / KV_FILE, kv))
     run_.journal.append(
         {
@@ -210,21 +173,14 @@ def _journal_part(run_: RunFolder, name: str, rows: int, sha256: str) -> None:
 
 
 def _capture_vectors(
-    run_: RunFolder,
-    listed: ListedIds,
-    target: VectorTarget,
-    to_read: int,
-    *,
-    reads_in_flight: int,
-    clock: Clock,
-    progress: Progress,
+    run_: RunFolder, listed: ListedIds, target: VectorTarget, to_read: int, runtime: Runtime
 ) -> int:
     """Part by part in row order; parts that an earlier, killed attempt kept are not read again.
 
     Progress counts the `to_read` vectors that the target holds: the others take no time.
     """
     requests = fetch_requests(to_read)
-    progress.start("keeping pre-images", total=to_read, unit="vectors", requests=requests)
+    runtime.progress.start("keeping pre-images", total=to_read, unit="vectors", requests=requests)
     kept = run_.state().pre_image_parts
     present = 0
     for ordinal, vectors in enumerate(_chunks(run_)):
@@ -233,11 +189,7 @@ def _capture_vectors(
         path = run_.path / PRE_IMAGES / part_name(ordinal)
         if path.name not in kept or file_sha256(path)[1] != kept[path.name][1]:
             former = fetch_all(
-                target,
-                [vector_id for row, vector_id in vectors if row in here],
-                reads_in_flight=reads_in_flight,
-                clock=clock,
-                progress=progress,
+                target, [vector_id for row, vector_id in vectors if row in here], runtime
             )
             records = [
                 VectorPreImage(row=row, vector_id=vector_id, former=former.get(vector_id))
@@ -245,7 +197,7 @@ def _capture_vectors(
             ]
             _journal_part(run_, path.name, len(records), write_vector_pre_images(path, records))
         else:
-            progress.advance(len(here), earlier=True)
+            runtime.progress.advance(len(here), earlier=True)
     return present
 
 
@@ -261,12 +213,7 @@ def _chunks(run_: RunFolder) -> Iterator[list[tuple[int, VectorId]]]:
 
 
 def fetch_all(
-    target: VectorTarget,
-    vector_ids: list[VectorId],
-    *,
-    reads_in_flight: int,
-    clock: Clock,
-    progress: Progress,
+    target: VectorTarget, vector_ids: list[VectorId], runtime: Runtime
 ) -> dict[VectorId, Vector]:
     """Every one of these listed vectors. Raises IndeterminateError when one cannot be read.
 
@@ -276,29 +223,27 @@ def fetch_all(
     wanted = vector_ids
     for _ in range(FETCH_ATTEMPTS_MAX):
         some = (wanted[at : at + FETCH_IDS_MAX] for at in range(0, len(wanted), FETCH_IDS_MAX))
-        with closing(in_order(target.fetch, some, width=reads_in_flight)) as answers:
+        with closing(in_order(target.fetch, some, width=runtime.reads_in_flight)) as answers:
             for _, vectors in answers:
                 found.update(vectors)
-                progress.advance(len(vectors))
+                runtime.progress.advance(len(vectors))
         wanted = [vector_id for vector_id in wanted if vector_id not in found]
         if not wanted:
             return found
-        clock.wait(FETCH_WAIT_S)
+        runtime.clock.wait(FETCH_WAIT_S)
     raise IndeterminateError(
         f"{len(wanted)} listed vectors cannot be read, among them '{wanted[0]}'",
         remedy="stop other writers to the index, then run the same command again",
     )
 
 
-def _listed_keys(
-    run_: RunFolder, target: KvTarget, *, clock: Clock, progress: Progress
-) -> dict[str, KvEntry]:
+def _listed_keys(run_: RunFolder, target: KvTarget, runtime: Runtime) -> dict[str, KvEntry]:
     """What the namespace lists under our prefix, and the counter."""
     plan = run_.plan
     counter = plan.writes.counter_key
-    entries = list_keys(target, key_prefix(plan.mapping), clock=clock, progress=progress)
+    entries = list_keys(target, key_prefix(plan.mapping), runtime)
     listed = {entry.key: entry for entry in entries}
-    for entry in list_keys(target, counter, clock=clock, progress=progress):
+    for entry in list_keys(target, counter, runtime):
         if entry.key == counter:
             listed[counter] = entry
     return listed

@@ -20,7 +20,6 @@ from migrate.mapping.payload import Reason
 from migrate.mapping.upload_body import Upload
 from migrate.model.records import Accepted
 from migrate.model.sealed_json import damaged
-from migrate.ports import Progress
 from migrate.run.folder import RunFolder
 from migrate.run.journal import BatchRecord, Kind, Store
 from migrate.run.pending import RowRange, UploadSizes, share_out
@@ -32,7 +31,7 @@ from migrate.run.refusals import (
     names_a_line,
     refusals_max,
 )
-from migrate.run.stop_conditions import StopSigns
+from migrate.runtime import Runtime
 from migrate.storage.journal_lines import Entry
 from migrate.upload.refusal_errors import too_many_refused, unexplained_refusals
 from migrate.upload.share import UploadWorker
@@ -46,8 +45,7 @@ class Sender:
         run: RunFolder,
         workers: Sequence[UploadWorker],
         *,
-        stop: StopSigns,
-        progress: Progress,
+        runtime: Runtime,
         quarantine_cap: int | None = None,
     ) -> None:
         """With one worker nothing starts a thread.
@@ -56,8 +54,7 @@ class Sender:
         """
         self._run = run
         self._workers = workers
-        self._stop = stop
-        self._progress = progress
+        self._runtime = runtime
         self._round = run.state().rounds[-1].ordinal
         self._lock = threading.Lock()  # held for the journal and for what follows from it
         self._cap = run.plan.quarantine_cap if quarantine_cap is None else quarantine_cap
@@ -118,7 +115,7 @@ class Sender:
             upload = worker.cut(rows, None if rows.whole else self._sizes.wanted)
             if upload is None:
                 continue
-            self._stop.check()
+            self._runtime.stop.check()
             ordinal = self._append_intent(rows.first, upload)
             if not rows.whole and upload.end_row < rows.end:
                 todo.appendleft(RowRange(upload.end_row, rows.end))
@@ -133,7 +130,9 @@ class Sender:
         If they are refused now, the first attempt had no effect either: the service takes or
         refuses an upload as a whole, by its bytes.
         """
-        self._progress.say(f"upload {record.ordinal} is in doubt: sending the same bytes again")
+        self._runtime.progress.say(
+            f"upload {record.ordinal} is in doubt: sending the same bytes again"
+        )
         worker = self._workers[0]
         upload = worker.cut(RowRange(record.first, record.end, whole=True), None)
         if upload is None or upload.sha256 != record.sha256:
@@ -143,7 +142,7 @@ class Sender:
                 "encode to the bytes of its intent; another version of q2v or of a library wrote "
                 "it",
             )
-        self._stop.check()
+        self._runtime.stop.check()
         self._send_upload(worker, record.ordinal, upload)
 
     def _send_upload(self, worker: UploadWorker, ordinal: int, upload: Upload) -> bool:
@@ -172,7 +171,7 @@ class Sender:
             )
             self._sizes.note_taken(upload.body_bytes)
             self._suspicion.taken += 1
-        self._progress.advance(upload.vectors, bytes_=upload.body_bytes)
+        self._runtime.progress.advance(upload.vectors, bytes_=upload.body_bytes)
 
     def _note_unproven(self, ordinal: int, upload: Upload, error: TargetRefusedError) -> None:
         """A refusal that may be about the whole: halves are sent, a vector alone is set aside."""
@@ -192,7 +191,7 @@ class Sender:
             )
             self._suspicion.suspects.append(suspect)
             unanswered = self._suspicion.unanswered
-        self._progress.say(
+        self._runtime.progress.say(
             f"vector '{upload.vector_id}' (row {upload.first_row}) is refused with an answer that "
             f"names no vector, and is sent again after the others: {error}"
         )
@@ -227,7 +226,7 @@ class Sender:
         upload = worker.cut(RowRange(suspect.row, suspect.end, whole=True), None)
         assert upload is not None, "these rows have been cut before"
         assert upload.sha256 == suspect.sha256
-        self._stop.check()
+        self._runtime.stop.check()
         try:
             accepted = worker.send()
         except TargetRefusedError as error:
@@ -278,8 +277,8 @@ class Sender:
             self._run.journal.append(entry)
             self._sizes.note_refused(error.status, upload.body_bytes, upload.vectors)
         if upload.vectors == 1:
-            self._progress.advance(1)
-        self._progress.say(told)
+            self._runtime.progress.advance(1)
+        self._runtime.progress.say(told)
         self._check_refusals()
 
     def _entry(self, kind: Kind, ordinal: int) -> Entry:

@@ -17,7 +17,8 @@ from migrate.errors import IndeterminateError
 from migrate.model.digest import canonical_metadata, digest_vectors
 from migrate.model.limits import FETCH_IDS_MAX
 from migrate.model.records import IndexProgress, Vector, VectorId
-from migrate.ports import Clock, Progress, VectorTarget
+from migrate.ports import VectorTarget
+from migrate.runtime import Runtime
 
 SERVER_TIME_MARGIN = timedelta(seconds=30)
 AGREEING_READS = 2
@@ -63,9 +64,7 @@ def wait_until_processed(
     last: LastWrite,
     expected: Mapping[VectorId, bytes | None],
     rules: SettleRules,
-    *,
-    clock: Clock,
-    progress: Progress,
+    runtime: Runtime,
 ) -> str:
     """Return, in words, what proved that the writes are processed.
 
@@ -74,10 +73,10 @@ def wait_until_processed(
     """
     assert 0 < len(expected) <= FETCH_IDS_MAX
     limit_s = rules.timeout_s + last.vectors * SECONDS_PER_VECTOR
-    deadline = clock.monotonic_s() + limit_s
+    deadline = runtime.clock.monotonic_s() + limit_s
     agreeing = polls = 0
-    progress.start("waiting until processed", total=None, unit="polls")
-    while clock.monotonic_s() <= deadline:
+    runtime.progress.start("waiting until processed", total=None, unit="polls")
+    while runtime.clock.monotonic_s() <= deadline:
         passed = _watermark_passed(target.read_progress(), last)
         if passed or polls % READ_BACK_EVERY_POLLS == READ_BACK_EVERY_POLLS - 1:
             agreeing = agreeing + 1 if _reads_back(target, expected) else 0
@@ -85,8 +84,8 @@ def wait_until_processed(
             hint = "the watermark passed and" if passed else "no watermark told, but"
             return f"{hint} {len(expected)} vectors read back as written, {agreeing} times in a row"
         polls += 1
-        progress.advance(1)
-        clock.wait(rules.poll_s)
+        runtime.progress.advance(1)
+        runtime.clock.wait(rules.poll_s)
     raise IndeterminateError(
         f"the last write (mutation {last.mutation_id}) is not visible after {limit_s:.0f} s; "
         "it may still be processed",

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from migrate.model.limits import FETCH_IDS_MAX, UPLOADS_IN_FLIGHT_MAX
 from migrate.model.records import VectorId
 from migrate.plan.request_counts import upload_bytes, upload_requests
-from migrate.ports import Clock, Progress, VectorTarget
+from migrate.ports import VectorTarget
 from migrate.run.folder import RunFolder
 from migrate.run.journal import BatchRecord, Kind, Store
-from migrate.run.stop_conditions import StopSigns
+from migrate.runtime import Runtime
 from migrate.upload.sending import Sender
 from migrate.upload.settle import LastWrite, SettleRules, spread, wait_until_processed
 from migrate.upload.share import Uploader, UploadWorker
@@ -34,14 +34,12 @@ class UploadReport:
 def upload_vectors(
     run_: RunFolder,
     target: VectorTarget,
+    rules: SettleRules,
+    runtime: Runtime,
     *,
     only: frozenset[VectorId] | None,
     workers: Sequence[UploadWorker] = (),
     quarantine_cap: int | None = None,
-    stop: StopSigns,
-    rules: SettleRules,
-    clock: Clock,
-    progress: Progress,
 ) -> UploadReport:
     """Upload the vectors of the open round and wait until they are processed.
 
@@ -53,15 +51,20 @@ def upload_vectors(
     round_ = run_.state().rounds[-1]
     if not round_.processed:
         total = run_.plan.vectors if only is None else len(only)
-        progress.start("uploading", total=total, unit="vectors", requests=_requests(run_, total))
+        runtime.progress.start(
+            "uploading", total=total, unit="vectors", requests=_requests(run_, total)
+        )
         done = round_.acknowledged(Store.VECTORS) + _refused(run_, round_.ordinal)
-        progress.advance(done, earlier=True)
+        runtime.progress.advance(done, earlier=True)
         assert only is None or not workers, "workers of other processes send all vectors"
         alone = Uploader(run_.snapshot, run_.plan, target, excluded=run_.excluded_rows(), only=only)
         Sender(
-            run_, workers or [alone], stop=stop, progress=progress, quarantine_cap=quarantine_cap
+            run_,
+            workers or [alone],
+            runtime=runtime,
+            quarantine_cap=quarantine_cap,
         ).send()
-        evidence = _settle(run_, target, rules, clock=clock, progress=progress)
+        evidence = _settle(run_, target, rules, runtime)
         run_.journal.append(
             {
                 "type": Kind.VECTORS_PROCESSED.value,
@@ -106,14 +109,7 @@ def _evidence(run_: RunFolder, round_ordinal: int) -> str:
     raise AssertionError("called after the vectors are processed")
 
 
-def _settle(
-    run_: RunFolder,
-    target: VectorTarget,
-    rules: SettleRules,
-    *,
-    clock: Clock,
-    progress: Progress,
-) -> str:
+def _settle(run_: RunFolder, target: VectorTarget, rules: SettleRules, runtime: Runtime) -> str:
     batches = _taken(run_)
     if not batches:
         return "no vectors were written"
@@ -123,7 +119,7 @@ def _settle(
         vectors=sum(batch.count for batch in batches),
     )
     expected = _expected(run_, batches)
-    return wait_until_processed(target, last, expected, rules, clock=clock, progress=progress)
+    return wait_until_processed(target, last, expected, rules, runtime)
 
 
 def _expected(run_: RunFolder, batches: list[BatchRecord]) -> dict[VectorId, bytes | None]:

@@ -11,6 +11,7 @@ from migrate.errors import UsageError
 from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.id_files import read_typed_ids
+from migrate.upload.report import MigrateReport
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options, yes_option
 from q2v.output.progress import open_progress
@@ -146,7 +147,7 @@ def _kept_notes(kept: tuple[str, ...], advise: Callable[[str], str]) -> list[str
 
 
 def show(
-    report: moving.MigrateReport,
+    report: MigrateReport,
     route: Route,
     following: Following,
     advise: Callable[[str], str],

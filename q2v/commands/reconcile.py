@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from migrate.mapping.kv_entries import COUNTER_MEANING
+from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
 from q2v.options import folder_option, json_option, refuse_flags, settings_options
@@ -85,12 +86,12 @@ def command(
         report = compare(
             opened,
             source,
-            target.vectors,
-            target.kv,
+            target,
             wiring.reconcile_rules(settings, opened.plan, full=full, seed=seed),
+            Runtime(
+                clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
+            ),
             fresh=fresh,
-            clock=clock,
-            progress=progress,
         )
         route = route_from_snapshot(opened.snapshot, planned_target(opened), clock)
         following = following_run(opened, settings)

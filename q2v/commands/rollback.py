@@ -11,6 +11,7 @@ from migrate.errors import ExitCode, UsageError
 from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.plan.estimate import LONG_ROLLBACK, is_long_rollback
 from migrate.run.next_step import Situation
+from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.id_files import read_typed_ids
 from q2v import wiring
@@ -86,13 +87,13 @@ def command(
             report = roll_back(
                 opened,
                 manifest,
-                target.vectors,
-                target.kv,
+                target,
+                wiring.undo_rules(settings),
+                Runtime(
+                    clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
+                ),
                 forced=forced,
                 leave_later_writes=leave_later_writes,
-                rules=wiring.undo_rules(settings),
-                clock=clock,
-                progress=progress,
             )
         else:
             not_compared = check_named_target(opened, settings)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from migrate.errors import UsageError
+from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.ranges import SecondReading
 from migrate.snapshot.repair import repair_part
@@ -102,11 +103,10 @@ def command(
             source,
             folder,
             options,
+            Runtime(clock=clock, progress=progress),
             open_readers=partial(
                 open_readers, settings=settings, options=options, progress=progress
             ),
-            clock=clock,
-            progress=progress,
         )
         sealed = Snapshot(Path(report.path), options.seal_key)
         following = following_snapshot(sealed, settings)

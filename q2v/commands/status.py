@@ -12,6 +12,7 @@ from migrate.model.sealed_json import damaged
 from migrate.run.drift_report import REPORT
 from migrate.run.folder import REPORT_BYTES_MAX, RunFolder, report_folders
 from migrate.run.journal import RunState
+from migrate.run.refused import refused_points
 from migrate.snapshot.folder import sealed_folders, unsealed_folders
 from migrate.storage.limited_read import read_json_object
 from migrate.upload.kv_index import counter_value
@@ -22,7 +23,7 @@ from q2v.reads import READS
 from q2v.settings import Settings
 from q2v.steps.find import find_run
 from q2v.steps.following import Following, completed, following_folder, following_run
-from q2v.steps.left_behind import refusal_notes, refused_points
+from q2v.steps.left_behind import refusal_notes
 from q2v.steps.route import planned_target, route_from_snapshot
 from reconcile.report.report import Verdict
 

@@ -4,13 +4,13 @@ from dataclasses import asdict
 
 from migrate.errors import ForeignStateError, PreconditionError
 from migrate.plan.record import RunPlan
+from migrate.ports import Target
 from migrate.run.folder import RunFolder, run_folders
 from migrate.run.next_step import Situation
 from migrate.snapshot.folder import Snapshot
 from q2v import wiring
 from q2v.settings import Settings
 from q2v.steps.planning import Choices
-from q2v.wiring import Target
 
 
 def choose_run(

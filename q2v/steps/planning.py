@@ -20,6 +20,7 @@ from migrate.plan.make import PlanFindings, make_plan
 from migrate.plan.metadata_indexes import missing_metadata_indexes
 from migrate.plan.target_shape import check_index, choose_values
 from migrate.ports import Clock, PointSource, Progress
+from migrate.runtime import Runtime
 from migrate.snapshot.agreement import Reading
 from migrate.snapshot.counting import check_counted
 from migrate.snapshot.folder import Snapshot
@@ -122,7 +123,12 @@ def plan_source(
     )
     with open_id_table(folder, points) as table:
         findings = _find(pages, points, values, settings, table, progress=progress)
-    check_counted(source, collection, Reading(points, findings.points), clock, progress)
+    check_counted(
+        source,
+        collection,
+        Reading(points, findings.points),
+        Runtime(clock=clock, progress=progress),
+    )
     return values, findings
 
 

@@ -27,6 +27,7 @@ from migrate.storage.durable import (
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.id_files import read_ids
 from migrate.upload.mapped import MappedRows
+from migrate.upload.report import MigrateReport
 from q2v import wiring
 from q2v.commands.secret import SecretPlace
 from q2v.output.failures import is_crash_log
@@ -38,7 +39,7 @@ from q2v.steps.crashing import Acknowledged, kill_some
 from q2v.steps.planning import Choices
 from q2v.steps.scene import INDEX, Scene, first_rows
 from q2v.steps.story import NotHeldError, Step, Story, expect
-from q2v.wiring import Target
+from q2v.wiring import CloudflareTarget
 from reconcile.compare import DEFAULT_SEED, compare
 from reconcile.report.report import ReconcileReport
 from reconcile.rollback.manifest import build_manifest
@@ -285,9 +286,7 @@ def _run_snapshot(scene: Scene) -> SnapshotReport:
             readers=wiring.source_readers(scene.settings),
             tool=wiring.TOOL,
         )
-        return take_snapshot(
-            source, scene.snapshots, options, clock=scene.clock, progress=scene.progress
-        )
+        return take_snapshot(source, scene.snapshots, options, scene.runtime)
 
 
 def _earlier_trial(story: Story, scene: Scene, snapshot: Snapshot, rows: MappedRows) -> str:
@@ -324,8 +323,8 @@ def _earlier_trial(story: Story, scene: Scene, snapshot: Snapshot, rows: MappedR
 
 
 def _run_migrate(
-    scene: Scene, snapshot: Snapshot, target: Target, choices: Choices
-) -> moving.MigrateReport:
+    scene: Scene, snapshot: Snapshot, target: CloudflareTarget, choices: Choices
+) -> MigrateReport:
     with FolderLock(scene.snapshots):
         return moving.migrate(
             snapshot,
@@ -340,7 +339,7 @@ def _run_migrate(
         )
 
 
-def _migrate(story: Story, scene: Scene, snapshot: Snapshot, title: str) -> moving.MigrateReport:
+def _migrate(story: Story, scene: Scene, snapshot: Snapshot, title: str) -> MigrateReport:
     with story.step(title) as step, scene.target() as target:
         kill_some(scene, step, "migrate", "--into-non-empty")
         acknowledged = Acknowledged(scene, snapshot)
@@ -381,11 +380,9 @@ def _run_reconcile(scene: Scene, snapshot: Snapshot, *, sample: bool = False) ->
         return compare(
             run_folder,
             source,
-            target.vectors,
-            target.kv,
+            target,
             rules,
-            clock=scene.clock,
-            progress=scene.progress,
+            scene.runtime,
         )
 
 
@@ -461,10 +458,7 @@ def _run_rollback(scene: Scene, snapshot: Snapshot) -> RollbackReport:
         return roll_back(
             run_folder,
             build_manifest(run_folder, requests_per_5min=settings.limits.requests_per_5min),
-            target.vectors,
-            target.kv,
-            forced=frozenset(),
-            rules=wiring.undo_rules(settings),
-            clock=scene.clock,
-            progress=scene.progress,
+            target,
+            wiring.undo_rules(settings),
+            scene.runtime,
         )

@@ -4,11 +4,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from migrate.errors import ForeignStateError, MigrationError
+from migrate.ports import Target
 from migrate.run.folder import RunFolder
 from migrate.snapshot.folder import Snapshot, sealed_folders
 from q2v.settings import Settings
 from q2v.steps.route import Destination, configured_target, planned_target
-from q2v.wiring import Target
 
 _NAMES = {
     "host": "Cloudflare API at",

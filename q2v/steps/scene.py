@@ -7,13 +7,14 @@ from pathlib import Path
 
 from migrate.plan.target_shape import choose_values
 from migrate.ports import Clock, Progress
+from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.upload.mapped import MappedRows, read_mapped
 from q2v import wiring
 from q2v.settings import Settings
 from q2v.steps import planning
 from q2v.steps.planning import Choices
-from q2v.wiring import Target
+from q2v.wiring import CloudflareTarget
 from sandbox.server import RunningSandbox
 
 INDEX = "rehearsal"
@@ -36,8 +37,17 @@ class Scene:
         """The rehearsal's own snapshots."""
         return self.folder / "snapshots"
 
+    @property
+    def runtime(self) -> Runtime:
+        """The clock and the progress, for a stage."""
+        return Runtime(
+            clock=self.clock,
+            progress=self.progress,
+            reads_in_flight=self.settings.limits.reads_in_flight,
+        )
+
     @contextmanager
-    def target(self) -> Iterator[Target]:
+    def target(self) -> Iterator[CloudflareTarget]:
         """The stand-in behind the real adapters."""
         with wiring.open_target(
             self.settings, self.snapshots, clock=self.clock, progress=self.progress

@@ -10,10 +10,11 @@ from migrate.mapping.kv_entries import encode_counter_entry, key_prefix
 from migrate.model.limits import KV_KEYS_PER_DELETE_MAX, KV_TTL_S_MIN
 from migrate.model.records import KvEntry
 from migrate.plan.request_counts import KV_KEYS_PER_UNDO, undo_kv_requests
-from migrate.ports import Clock, KvTarget, Progress
+from migrate.ports import Clock, KvTarget
 from migrate.run.files import open_files
 from migrate.run.folder import RunFolder
 from migrate.run.pre_image_files import KvPreImage
+from migrate.runtime import Runtime
 from migrate.upload.kv_index import counter_value, expected_entries
 from migrate.upload.listing import list_keys
 from reconcile.differences import VALUE, Differences, Named, entry_differences
@@ -29,33 +30,34 @@ def undo_kv(
     run: RunFolder,
     target: KvTarget,
     report: RollbackReport,
-    forced: frozenset[str],
     rules: UndoRules,
+    runtime: Runtime,
     *,
-    clock: Clock,
-    progress: Progress,
+    forced: frozenset[str],
 ) -> None:
     """The counter first, then the file entries: the reverse of how they were written.
 
     What reads as the former state is written all the same: the read may be stale, the write is
     absolute. What reads as somebody else's may be stale too: it is read again before it counts.
     """
-    undo = _KvUndo(run, target, report, forced, clock=clock, progress=progress)
+    undo = _KvUndo(run, target, report, forced, runtime)
     # A run of an earlier version may have planned the counter's key as the key of a file too.
     records = list({record.key: record for record in reversed(read_kv(run))}.values())
-    progress.start(
+    runtime.progress.start(
         "undoing the KV index",
         total=len(records),
         unit="keys",
         requests=undo_kv_requests(len(records)),
     )
-    suspects = undo.pass_over(records, advance=progress.advance)
+    suspects = undo.pass_over(records, advance=runtime.progress.advance)
     pause = rules.kv_settle_s
     for _ in range(LOOKS_MAX - 1):
         if not suspects or len(suspects) > FEW_SUSPECTS:
             break
-        progress.say(f"{len(suspects)} keys read as changed by others: again in {pause:.0f} s")
-        clock.wait(pause)
+        runtime.progress.say(
+            f"{len(suspects)} keys read as changed by others: again in {pause:.0f} s"
+        )
+        runtime.clock.wait(pause)
         pause *= 2
         before, suspects = suspects, undo.pass_over(suspects)
         if before == suspects:
@@ -73,9 +75,7 @@ class _KvUndo:
         target: KvTarget,
         report: RollbackReport,
         forced: frozenset[str],
-        *,
-        clock: Clock,
-        progress: Progress,
+        runtime: Runtime,
     ) -> None:
         self.differs: Named = {}  # what differs in the keys that another writer changed
         self._run = run
@@ -83,8 +83,7 @@ class _KvUndo:
         self._target = target
         self._report = report
         self._forced = forced
-        self._clock = clock
-        self._progress = progress
+        self._runtime = runtime
 
     def pass_over(
         self, records: Iterable[KvPreImage], *, advance: Callable[[int], None] = lambda _: None
@@ -111,7 +110,7 @@ class _KvUndo:
         return {
             entry.key: entry.expiration
             for prefix in prefixes
-            for entry in list_keys(self._target, prefix, clock=self._clock, progress=self._progress)
+            for entry in list_keys(self._target, prefix, self._runtime)
         }
 
     def _foreign(
@@ -142,10 +141,10 @@ class _KvUndo:
                 deleted.append(record.key)
             else:
                 restored.append(record.former)
-        _repeat(self._target.write, restored, lambda entry: entry.key, clock=self._clock)
+        _repeat(self._target.write, restored, lambda entry: entry.key, clock=self._runtime.clock)
         for start in range(0, len(deleted), KV_KEYS_PER_DELETE_MAX):
             some = deleted[start : start + KV_KEYS_PER_DELETE_MAX]
-            _repeat(self._target.delete, some, lambda key: key, clock=self._clock)
+            _repeat(self._target.delete, some, lambda key: key, clock=self._runtime.clock)
         self._report.kv_restored += len(restored)
         self._report.kv_deleted += len(deleted)
 
@@ -154,7 +153,7 @@ class _KvUndo:
         if entry.expiration is None:
             return False
         service_s = self._target.service_wall_s()
-        now_s = self._clock.wall_s() if service_s is None else service_s
+        now_s = self._runtime.clock.wall_s() if service_s is None else service_s
         return entry.expiration < now_s + KV_TTL_S_MIN
 
 

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from migrate.errors import PreconditionError
 from migrate.mapping.kv_entries import key_prefix
-from migrate.ports import Clock, KvTarget, Progress, VectorTarget
+from migrate.ports import Target
 from migrate.run.files import open_files_without
 from migrate.run.folder import ROLLBACK, RunFolder
 from migrate.run.refused import unwritten_rows
+from migrate.runtime import Runtime
 from migrate.storage.id_files import write_ids
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
 from migrate.upload.listing import list_keys, list_vectors
@@ -29,37 +30,22 @@ class LaterWrites:
         return len(self.vectors) + len(self.keys)
 
 
-def find_later_writes(
-    run: RunFolder,
-    vector_target: VectorTarget,
-    kv_target: KvTarget,
-    *,
-    reads_in_flight: int,
-    clock: Clock,
-    progress: Progress,
-) -> LaterWrites:
+def find_later_writes(run: RunFolder, target: Target, runtime: Runtime) -> LaterWrites:
     """List both stores and take away what the run writes and what its pre-images name.
 
     Lists, and reads no content: a minute per 100,000 vectors. What somebody changed under an id
     of ours is found later, when each is compared, and kept as a conflict.
     """
-    progress.say("looking for later writes")
+    runtime.progress.say("looking for later writes")
     plan, existing = run.plan, frozenset(read_existing(run))
     known = read_foreign_keys(run) | {plan.writes.counter_key}
     unwritten = unwritten_rows(run)
     with ListedIds(run.spill) as listed:
-        list_vectors(
-            listed,
-            vector_target,
-            expected=plan.vectors,
-            reads_in_flight=reads_in_flight,
-            clock=clock,
-            progress=progress,
-        )
+        list_vectors(listed, target.vectors, runtime, expected=plan.vectors)
         listed.compare(run.targets(ID_COLUMNS, excluded=unwritten))
         vectors = tuple(one for one in listed.elsewhere() if one not in existing)
     with open_files_without(run, unwritten) as files:
-        keys = list_keys(kv_target, key_prefix(plan.mapping), clock=clock, progress=progress)
+        keys = list_keys(target.kv, key_prefix(plan.mapping), runtime)
         files.add_listed_keys(keys)
         elsewhere = files.keys_elsewhere(plan.mapping.key_template, plan.mapping.group_key)
         return LaterWrites(vectors, tuple(key for key in elsewhere if key not in known))

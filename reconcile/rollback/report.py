@@ -40,4 +40,3 @@ class UndoRules:
     settle: SettleRules
     pause_s: float  # between two looks at vectors; doubles
     kv_settle_s: float  # between two looks at KV keys; doubles
-    reads_in_flight: int  # requests that read vectors at once; 1 starts no thread

@@ -4,9 +4,10 @@ Every id and key is compared before it is touched. What holds neither our conten
 one was changed by somebody else since: it is kept, listed, and only forced by name.
 """
 
-from migrate.ports import Clock, KvTarget, Progress, VectorTarget
+from migrate.ports import Target
 from migrate.run.folder import ROLLBACK, RunFolder
 from migrate.run.journal import Kind
+from migrate.runtime import Runtime
 from migrate.storage.durable import file_sha256, is_file
 from migrate.storage.id_files import read_checked_ids, read_ids, write_ids
 from reconcile.naming import write_named
@@ -43,14 +44,12 @@ def preview_rollback(run: RunFolder, manifest: RollbackManifest) -> RollbackRepo
 def roll_back(
     run: RunFolder,
     manifest: RollbackManifest,
-    vector_target: VectorTarget,
-    kv_target: KvTarget,
-    *,
-    forced: frozenset[str],
-    leave_later_writes: bool = False,
+    target: Target,
     rules: UndoRules,
-    clock: Clock,
-    progress: Progress,
+    runtime: Runtime,
+    *,
+    forced: frozenset[str] = frozenset(),
+    leave_later_writes: bool = False,
 ) -> RollbackReport:
     """Undo the run. Safe to repeat: after a crash, and after success (then nothing is sent).
 
@@ -77,22 +76,15 @@ def roll_back(
     written = state.vectors_written()
     # Else the run has changed nothing that anybody could have built upon.
     if written or state.kv_written():
-        later = find_later_writes(
-            run,
-            vector_target,
-            kv_target,
-            reads_in_flight=rules.reads_in_flight,
-            clock=clock,
-            progress=progress,
-        )
+        later = find_later_writes(run, target, runtime)
         report.later_writes = len(later)
         report.later_writes_file = write_later_writes(run, later)
         check_consent(later, report.later_writes_file, consent=leave_later_writes)
     run.journal.append({"type": Kind.ROLLBACK_OPENED.value, "manifest_sha256": sha256})
     if state.kv_written():
-        undo_kv(run, kv_target, report, forced, rules, clock=clock, progress=progress)
+        undo_kv(run, target.kv, report, rules, runtime, forced=forced)
     if written:
-        undo = VectorUndo(run, vector_target, report, forced, rules, clock=clock, progress=progress)
+        undo = VectorUndo(run, target.vectors, report, rules, runtime, forced=forced)
         undo.run(written)
     report.differs_file = write_named(run.path / ROLLBACK, report.differs)
     path_of_conflicts = run.path / ROLLBACK / CONFLICTS

@@ -9,11 +9,12 @@ from migrate.mapping.upload_body import encode_vector
 from migrate.model.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
 from migrate.model.records import Accepted, Vector, VectorId
 from migrate.plan.request_counts import undo_vector_requests
-from migrate.ports import Clock, Progress, VectorTarget
+from migrate.ports import VectorTarget
 from migrate.run.folder import RunFolder
 from migrate.run.journal import BatchRecord
 from migrate.run.pre_image_files import VectorPreImage
 from migrate.run.refused import read_pre_images, unwritten_rows
+from migrate.runtime import Runtime
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
 from migrate.upload.listing import list_vectors
 from migrate.upload.settle import LastWrite, digest_vector, wait_until_processed
@@ -33,19 +34,17 @@ class VectorUndo:
         run: RunFolder,
         target: VectorTarget,
         report: RollbackReport,
-        forced: frozenset[str],
         rules: UndoRules,
+        runtime: Runtime,
         *,
-        clock: Clock,
-        progress: Progress,
+        forced: frozenset[str],
     ) -> None:
         self._run = run
         self._target = target
         self._report = report
         self._forced = forced
         self._rules = rules
-        self._clock = clock
-        self._progress = progress
+        self._runtime = runtime
         self._deletes: list[VectorId] = []
         self._restores: list[Vector] = []
         self._last: Accepted | None = None
@@ -62,27 +61,29 @@ class VectorUndo:
         """
         touched = self._touched = [(batch.first, batch.end) for batch in written]
         total = sum(batch.count for batch in written)
-        self._progress.start(
+        self._runtime.progress.start(
             "undoing vectors",
             total=total,
             unit="vectors",
             requests=undo_vector_requests(total),
         )
-        suspects = self._pass_over(self._touched_records(touched), advance=self._progress.advance)
+        suspects = self._pass_over(
+            self._touched_records(touched), advance=self._runtime.progress.advance
+        )
         pause = self._rules.pause_s
         for _ in range(LOOKS_MAX - 1):
             if not suspects or len(suspects) > FEW_SUSPECTS:
                 break
-            self._progress.say(
+            self._runtime.progress.say(
                 f"{len(suspects)} vectors read as changed by others: again in {pause:.0f} s"
             )
-            self._clock.wait(pause)
+            self._runtime.clock.wait(pause)
             pause *= 2
             suspects = self._pass_over(suspects)
         self._report.conflicts += [record.vector_id for record, _ in suspects]
         rows = [record.row for record, _ in suspects]
         self._report.differs |= name_vector_differences(
-            self._run, self._target, rows, self._progress
+            self._run, self._target, rows, self._runtime.progress
         )
         self._settle()
 
@@ -94,7 +95,7 @@ class VectorUndo:
     ) -> list[_Compared]:
         """Undo these; returned are the ones that read as somebody else's."""
         suspects: list[_Compared] = []
-        reads = in_order(self._fetch, _chunks(records), width=self._rules.reads_in_flight)
+        reads = in_order(self._fetch, _chunks(records), width=self._runtime.reads_in_flight)
         with closing(reads):
             for chunk, found in reads:
                 for record, ours in chunk:
@@ -186,8 +187,7 @@ class VectorUndo:
             last,
             self._witnesses,
             self._rules.settle,
-            clock=self._clock,
-            progress=self._progress,
+            self._runtime,
         )
         self._check_listing()
 
@@ -203,17 +203,15 @@ class VectorUndo:
                 list_vectors(
                     listed,
                     self._target,
+                    self._runtime,
                     expected=None,
-                    reads_in_flight=self._rules.reads_in_flight,
-                    clock=self._clock,
-                    progress=self._progress,
                 )
                 listed.match(run.targets(ID_COLUMNS, excluded=unwritten_rows(run)))
                 present = listed.present()
                 left = [id_ for row, id_ in present if self._is_touched(row) and id_ not in kept]
                 if not left:
                     return
-                self._clock.wait(self._rules.settle.poll_s)
+                self._runtime.clock.wait(self._rules.settle.poll_s)
         raise IndeterminateError(
             f"{len(left)} deleted vectors are still listed, among them '{left[0]}'",
             remedy="run the same command again: it goes on where this one ended",

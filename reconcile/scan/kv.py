@@ -13,8 +13,9 @@ from migrate.model.canonical import decode_json
 from migrate.model.limits import KV_READ_KEYS_MAX
 from migrate.model.records import KvEntry
 from migrate.plan.request_counts import kv_compare_requests
-from migrate.ports import Clock, KvTarget, Progress
+from migrate.ports import KvTarget
 from migrate.run.folder import RunFolder
+from migrate.runtime import Runtime
 from migrate.tables.files import FileTable
 from migrate.upload.kv_index import counter_value, expected_entries
 from migrate.upload.listing import list_keys
@@ -60,13 +61,7 @@ class KvScan:
 
 
 def scan_kv(
-    run: RunFolder,
-    table: FileTable,
-    target: KvTarget,
-    *,
-    settle_s: float,
-    clock: Clock,
-    progress: Progress,
+    run: RunFolder, table: FileTable, target: KvTarget, runtime: Runtime, *, settle_s: float
 ) -> KvScan:
     """Compare every key and value under the run's prefix, and the counter.
 
@@ -75,35 +70,29 @@ def scan_kv(
     """
     files = table.count_files()
     requests = kv_compare_requests(files)
-    progress.start("reading the KV index", total=files, unit="files", requests=requests)
+    runtime.progress.start("reading the KV index", total=files, unit="files", requests=requests)
     foreign = read_foreign_keys(run)
-    scan = _look(run, table, target, foreign, clock=clock, progress=progress)
+    scan = _look(run, table, target, foreign, runtime)
     pause = settle_s
     for _ in range(LOOKS_MAX - 1):
         if scan.is_equal():
             break
-        progress.say(f"the KV index differs at first sight: looking again in {pause:.0f} s")
-        clock.wait(pause)
+        runtime.progress.say(f"the KV index differs at first sight: looking again in {pause:.0f} s")
+        runtime.clock.wait(pause)
         pause = min(SETTLE_S_MAX, pause * 2)
-        before, scan = scan, _look(run, table, target, foreign, clock=clock, progress=progress)
+        before, scan = scan, _look(run, table, target, foreign, runtime)
         if before == scan:
             break
     return scan
 
 
 def _look(
-    run: RunFolder,
-    table: FileTable,
-    target: KvTarget,
-    foreign: frozenset[str],
-    *,
-    clock: Clock,
-    progress: Progress,
+    run: RunFolder, table: FileTable, target: KvTarget, foreign: frozenset[str], runtime: Runtime
 ) -> KvScan:
     plan = run.plan
     scan = KvScan(counter_expected=counter_value(run))
     counter_key = plan.writes.counter_key
-    entries_listed = list_keys(target, key_prefix(plan.mapping), clock=clock, progress=progress)
+    entries_listed = list_keys(target, key_prefix(plan.mapping), runtime)
     listed = {entry.key: entry.expiration for entry in entries_listed}
     table.clear_listed_keys()
     table.add_listed_keys(entries_listed)
@@ -117,12 +106,9 @@ def _look(
         found = target.read([entry.key for entry in entries])
         for entry in entries:
             _compare(scan, entry, found.get(entry.key), listed)
-        progress.advance(len(entries))
+        runtime.progress.advance(len(entries))
     counter = target.read([counter_key]).get(counter_key)
-    listed |= {
-        entry.key: entry.expiration
-        for entry in list_keys(target, counter_key, clock=clock, progress=progress)
-    }
+    listed |= {entry.key: entry.expiration for entry in list_keys(target, counter_key, runtime)}
     _compare_counter(scan, run, counter, listed)
     return scan
 

@@ -15,8 +15,9 @@ from migrate.errors import TargetRefusedError
 from migrate.model.limits import QUERY_IDS_MAX
 from migrate.model.records import VectorId
 from migrate.plan.metadata_indexes import read_listed_types
-from migrate.ports import Clock, Progress, VectorTarget
+from migrate.ports import VectorTarget
 from migrate.run.folder import RunFolder
+from migrate.runtime import Runtime
 from reconcile.scan.filter_probes import WINDOWS, Probe, choose_probes
 
 LOOKS_MAX = 4  # how often a filter is asked before what it does not find counts
@@ -85,11 +86,10 @@ def scan_metadata(
     run: RunFolder,
     target: VectorTarget,
     wanted: Mapping[str, str],
+    runtime: Runtime,
     *,
     left_out: AbstractSet[str],
     pause_s: float,
-    clock: Clock,
-    progress: Progress,
 ) -> MetadataScan:
     """Look at each wanted metadata index (property -> type).
 
@@ -98,14 +98,18 @@ def scan_metadata(
     if not wanted:
         return MetadataScan(findings=())
     requests = 1 + WINDOWS * len(wanted)
-    progress.start("asking filters", total=len(wanted), unit="properties", requests=requests)
-    listed = read_listed_types(target, wanted, pause_s=pause_s, clock=clock)
+    runtime.progress.start(
+        "asking filters", total=len(wanted), unit="properties", requests=requests
+    )
+    listed = read_listed_types(target, wanted, pause_s=pause_s, clock=runtime.clock)
     there = {name: kind for name, kind in wanted.items() if listed[name] == kind}
     probes = choose_probes(run, there, left_out) if there else {}
 
     def pause(attempt: int) -> None:
-        progress.say(f"a filter does not find all vectors at first sight: asking again ({attempt})")
-        clock.wait(pause_s * 2 ** (attempt - 1))
+        runtime.progress.say(
+            f"a filter does not find all vectors at first sight: asking again ({attempt})"
+        )
+        runtime.clock.wait(pause_s * 2 ** (attempt - 1))
 
     findings = []
     for name, kind in wanted.items():
@@ -115,7 +119,7 @@ def scan_metadata(
             state: State = "missing" if listed[name] is None else "other type"
             finding = IndexFinding(name=name, declared=kind, listed=listed[name], state=state)
         findings.append(finding)
-        progress.advance(1)
+        runtime.progress.advance(1)
     return MetadataScan(findings=tuple(findings))
 
 

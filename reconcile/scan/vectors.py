@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from migrate.model.limits import FETCH_IDS_MAX
 from migrate.model.records import Vector, VectorId
 from migrate.plan.request_counts import fetch_requests
-from migrate.ports import Clock, Progress, VectorTarget
+from migrate.ports import VectorTarget
 from migrate.run.folder import RunFolder
+from migrate.runtime import Runtime
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
 from migrate.upload.listing import list_vectors
 from migrate.upload.settle import digest_vector, spread
@@ -53,15 +54,7 @@ class ContentScan:
     differs: Named  # what differs, of the first of the mismatched
 
 
-def scan_ids(
-    run: RunFolder,
-    target: VectorTarget,
-    *,
-    pause_s: float,
-    reads_in_flight: int,
-    clock: Clock,
-    progress: Progress,
-) -> IdScan:
+def scan_ids(run: RunFolder, target: VectorTarget, runtime: Runtime, *, pause_s: float) -> IdScan:
     """Compare the listed ids with the expected ones.
 
     With differences, lists again after a pause until two walks in a row say the same. Ids that are
@@ -71,14 +64,7 @@ def scan_ids(
 
     def list_once() -> IdScan:
         expected = run.vectors + len(existing)
-        count = list_vectors(
-            listed,
-            target,
-            expected=expected,
-            reads_in_flight=reads_in_flight,
-            clock=clock,
-            progress=progress,
-        )
+        count = list_vectors(listed, target, runtime, expected=expected)
         listed.compare(run.targets(ID_COLUMNS, excluded=run.refused_rows()))
         missing = [vector_id for _, vector_id in listed.missing()]
         unlisted = _read_though_unlisted(target, missing)
@@ -95,12 +81,12 @@ def scan_ids(
         for _ in range(LOOKS_MAX - 1):
             if not scan.missing and not scan.extra and not scan.unlisted:
                 break
-            progress.say(
+            runtime.progress.say(
                 f"{len(scan.missing)} vectors missing, {len(scan.extra)} extra, "
                 f"{len(scan.unlisted)} readable but not listed at first sight: listing again in "
                 f"{pause_s:.0f} s"
             )
-            clock.wait(pause_s)
+            runtime.clock.wait(pause_s)
             before, scan = scan, list_once()
             # A contradiction may be a lagging listing: it is looked at as often as anything is.
             if not scan.unlisted and (before.missing, before.extra) == (scan.missing, scan.extra):
@@ -121,13 +107,11 @@ def scan_contents(
     run: RunFolder,
     attempt: Attempt,
     target: VectorTarget,
+    runtime: Runtime,
     *,
     missing: frozenset[str],
     only_rows: frozenset[int] | None,
     pause_s: float,
-    reads_in_flight: int,
-    clock: Clock,
-    progress: Progress,
 ) -> ContentScan:
     """Compare the contents of every vector of the run but the `missing`, or of some rows.
 
@@ -136,24 +120,17 @@ def scan_contents(
     """
     total = run.vectors if only_rows is None else len(only_rows)
     requests = fetch_requests(total)
-    progress.start("reading vectors back", total=total, unit="vectors", requests=requests)
+    runtime.progress.start("reading vectors back", total=total, unit="vectors", requests=requests)
     rows = only_rows
     suspects: dict[int, DriftKind] = {}
     look = Look()
     for ordinal in range(LOOKS_MAX):
         if ordinal and not attempt.look(ordinal).completed:
-            progress.say(f"{len(suspects)} vectors differ at first sight: reading them again")
-            clock.wait(pause_s * 2 ** (ordinal - 1))
-        look = _look(
-            run,
-            attempt,
-            ordinal,
-            target,
-            only_rows=rows,
-            missing=missing,
-            reads_in_flight=reads_in_flight,
-            progress=progress,
-        )
+            runtime.progress.say(
+                f"{len(suspects)} vectors differ at first sight: reading them again"
+            )
+            runtime.clock.wait(pause_s * 2 ** (ordinal - 1))
+        look = _look(run, attempt, ordinal, target, runtime, only_rows=rows, missing=missing)
         before, suspects = suspects, look.suspects
         agreed = ordinal > 0 and suspects == before
         if not suspects or (agreed and len(suspects) > FEW_SUSPECTS):
@@ -167,7 +144,7 @@ def scan_contents(
         mismatched=_of_kind(suspects, ids, DriftKind.MISMATCHED),
         unreadable=_of_kind(suspects, ids, DriftKind.UNREADABLE),
         foreign=_of_kind(in_namespace, ids, DriftKind.MISMATCHED),
-        differs=name_vector_differences(run, target, mismatched, progress),
+        differs=name_vector_differences(run, target, mismatched, runtime.progress),
     )
 
 
@@ -202,11 +179,10 @@ def _look(
     attempt: Attempt,
     ordinal: int,
     target: VectorTarget,
+    runtime: Runtime,
     *,
     only_rows: frozenset[int] | None,
     missing: frozenset[str],
-    reads_in_flight: int,
-    progress: Progress,
 ) -> Look:
     """One pass over these rows, from where it stood; noted every few requests.
 
@@ -214,7 +190,7 @@ def _look(
     stands for every row below it.
     """
     done = attempt.look(ordinal)
-    progress.advance(done.checked, earlier=True)
+    runtime.progress.advance(done.checked, earlier=True)
     if done.completed:
         return done
     news = Look(end_row=done.end_row)
@@ -223,10 +199,10 @@ def _look(
     def fetch(batch: list[_Expected]) -> dict[VectorId, Vector]:
         return target.fetch([one.id for one in batch])
 
-    with closing(in_order(fetch, batches, width=reads_in_flight)) as answers:
+    with closing(in_order(fetch, batches, width=runtime.reads_in_flight)) as answers:
         for requests, (batch, found) in enumerate(answers, start=1):
             _compare(batch, found, news)
-            progress.advance(len(batch))
+            runtime.progress.advance(len(batch))
             if requests % REQUESTS_PER_NOTE == 0:
                 _note(attempt, ordinal, news, completed=False)
                 news = Look(end_row=news.end_row)

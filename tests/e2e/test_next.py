@@ -10,6 +10,7 @@ import pytest
 from migrate.errors import ExitCode
 from migrate.run.folder import RunFolder
 from migrate.run.journal import Kind
+from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
@@ -154,7 +155,10 @@ def test_an_interrupted_reconcile_comes_before_the_former_verdict(tmp_path: Path
         assert bench.run("reconcile").document["situation"] == "equal"
         with closing(newest_run(bench)) as run, FolderLock(bench.folder):
             open_attempt(
-                run, "interrupted", fresh=True, clock=wiring.system_clock(), progress=Silence()
+                run,
+                "interrupted",
+                Runtime(clock=wiring.system_clock(), progress=Silence()),
+                fresh=True,
             ).close()
 
         assert bench.run("status").document["situation"] == "reconcile_begun"

@@ -108,8 +108,8 @@ OF_THE_MOVE = (
         name="kv-before-vectors",
         effect="the file index names vectors that no query finds yet",
         file="migrate/upload/upload.py",
-        old="evidence = _settle(run_, target, rules, clock=clock, progress=progress)",
-        new='evidence = f"accepted by {target.identity()}, {rules}, {clock}"',
+        old="evidence = _settle(run_, target, rules, runtime)",
+        new='evidence = f"accepted by {target.identity()}, {rules}, {runtime}"',
         test="tests/migrate/upload/test_write_order.py"
         "::test_no_kv_entry_is_written_before_the_vectors_read_back",
     ),

@@ -21,16 +21,18 @@ from migrate.cloudflare.client.client import CloudflareHttp
 from migrate.cloudflare.kv import WorkersKvTarget
 from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.model.canonical import decode_json
+from migrate.runtime import Runtime
 from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from migrate.storage.disk import use_disk
 from migrate.storage.folder_lock import BUDGET_FOLDER, FolderLock
+from migrate.upload.report import MigrateReport
 from q2v import wiring
 from q2v.loading import load_settings
 from q2v.settings import Settings
 from q2v.steps import moving
 from q2v.steps.find import find_run, find_snapshot
 from q2v.steps.planning import Choices
-from q2v.wiring import Target
+from q2v.wiring import CloudflareTarget
 from reconcile.compare import compare
 from reconcile.report.report import ReconcileReport
 from reconcile.rollback.manifest import build_manifest
@@ -124,10 +126,13 @@ class World:
         options = SnapshotOptions(page_points=7, part_points=PART_POINTS)
         with FolderLock(self.directory):
             return take_snapshot(
-                self.source, self.directory, options, clock=self.clock, progress=self.progress
+                self.source,
+                self.directory,
+                options,
+                Runtime(clock=self.clock, progress=self.progress),
             )
 
-    def migrate(self) -> moving.MigrateReport:
+    def migrate(self) -> MigrateReport:
         """`q2v migrate --into-non-empty`."""
         with FolderLock(self.directory), self._target() as target:
             return moving.migrate(
@@ -153,11 +158,9 @@ class World:
             return compare(
                 run,
                 self.source,
-                target.vectors,
-                target.kv,
+                target,
                 rules,
-                clock=self.clock,
-                progress=self.progress,
+                Runtime(clock=self.clock, progress=self.progress),
             )
 
     def roll_back(self) -> RollbackReport:
@@ -170,17 +173,15 @@ class World:
             return roll_back(
                 run,
                 build_manifest(run, requests_per_5min=self.requests_max),
-                target.vectors,
-                target.kv,
+                target,
+                wiring.undo_rules(self.settings),
+                Runtime(clock=self.clock, progress=self.progress),
                 forced=frozenset(),
                 leave_later_writes=True,
-                rules=wiring.undo_rules(self.settings),
-                clock=self.clock,
-                progress=self.progress,
             )
 
     @contextlib.contextmanager
-    def _target(self) -> Iterator[Target]:
+    def _target(self) -> Iterator[CloudflareTarget]:
         """What `wiring.open_target` makes, over our network and clock."""
         budget = RequestBudget(
             self.directory / BUDGET_FOLDER / "requests",
@@ -206,10 +207,10 @@ class World:
             transport=network,
         )
         try:
-            yield Target(
-                http,
+            yield CloudflareTarget(
                 VectorizeTarget(http, INDEX),
                 WorkersKvTarget(http, self.namespace_id),
+                http,
                 budget,
                 True,
             )

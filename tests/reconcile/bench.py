@@ -8,17 +8,16 @@ from pathlib import Path
 
 from migrate.mapping.values import ValueRules
 from migrate.mapping.write_rules import WriteRules
+from migrate.migrate import WriteOptions, migrate
 from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.plan.record import NO_TARGETS, RunPlan
+from migrate.ports import Target
 from migrate.run.folder import RunFolder, create_run
-from migrate.run.stop_conditions import StopSigns
+from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
-from migrate.upload.kv_index import write_kv_index
-from migrate.upload.pre_images import capture_pre_images
-from migrate.upload.rounds import kept_changes, open_round
+from migrate.upload.rounds import kept_changes
 from migrate.upload.settle import SettleRules
-from migrate.upload.upload import upload_vectors
 from reconcile.compare import compare
 from reconcile.report.report import ReconcileReport
 from reconcile.rollback.manifest import build_manifest
@@ -41,10 +40,9 @@ RECONCILE_RULES = ReconcileRules(
     kv_settle_s=1,
     page_points=1000,
     requests_per_5min=900,
-    reads_in_flight=1,
 )
 SETTLE_RULES = SettleRules(timeout_s=100, poll_s=1)
-UNDO_RULES = UndoRules(settle=SETTLE_RULES, pause_s=1, kv_settle_s=1, reads_in_flight=1)
+UNDO_RULES = UndoRules(settle=SETTLE_RULES, pause_s=1, kv_settle_s=1)
 Held = tuple[dict[str, tuple[bytes, str | None, dict[str, object] | None]], dict[str, KvEntry]]
 
 
@@ -59,6 +57,7 @@ class Bench:
     kv: MemoryKv
     clock: VirtualClock = field(default_factory=VirtualClock)
     progress: Silence = field(default_factory=Silence)
+    reads_in_flight: int = 1
     run_path: Path | None = None
     _snapshot: Snapshot | None = None
 
@@ -76,8 +75,7 @@ class Bench:
             self.source,
             self.folder,
             SnapshotOptions(allow_empty=True, part_points=part_points),
-            clock=self.clock,
-            progress=self.progress,
+            self._runtime(),
         )
         self._snapshot = Snapshot(Path(report.path))
         assert self.vectors.index is not None
@@ -133,32 +131,17 @@ class Bench:
     def apply(self, *, forced: frozenset[str] = frozenset()) -> None:
         """Pre-images, vectors, KV index, counter; goes on where an earlier call ended."""
         with self.opened() as run:
-            clock, progress = self.clock, self.progress
-            capture_pre_images(
-                run, self.vectors, self.kv, reads_in_flight=1, clock=clock, progress=progress
-            )
-            selection = open_round(run, forced=forced)
-            if selection is None:
-                return
-            stop = StopSigns(run.path, clock=clock, deadline_s=None)
-            upload_vectors(
+            migrate(
                 run,
-                self.vectors,
-                only=selection.vectors,
-                stop=stop,
-                rules=SETTLE_RULES,
-                clock=clock,
-                progress=progress,
+                Target(self.vectors, self.kv),
+                WriteOptions(settle=SETTLE_RULES, forced=forced),
+                self._runtime(),
             )
-            write_kv_index(
-                run,
-                self.kv,
-                only=selection.keys,
-                kept=selection.kept,
-                stop=stop,
-                clock=clock,
-                progress=progress,
-            )
+
+    def _runtime(self) -> Runtime:
+        return Runtime(
+            clock=self.clock, progress=self.progress, reads_in_flight=self.reads_in_flight
+        )
 
     def kept(self) -> list[str]:
         """What a repair has left as another writer made it."""
@@ -177,12 +160,10 @@ class Bench:
             return compare(
                 run,
                 self.source if with_source else None,
-                self.vectors,
-                self.kv,
+                Target(self.vectors, self.kv),
                 rules,
+                self._runtime(),
                 fresh=fresh,
-                clock=self.clock,
-                progress=self.progress,
             )
 
     def rollback(
@@ -193,13 +174,11 @@ class Bench:
             return roll_back(
                 run,
                 build_manifest(run, requests_per_5min=900),
-                self.vectors,
-                self.kv,
+                Target(self.vectors, self.kv),
+                UNDO_RULES,
+                self._runtime(),
                 forced=forced,
                 leave_later_writes=leave_later_writes,
-                rules=UNDO_RULES,
-                clock=self.clock,
-                progress=self.progress,
             )
 
     def ids_of(self, report: ReconcileReport) -> dict[str, list[str]]:

@@ -277,8 +277,8 @@ def test_with_several_reads_under_way_a_note_stands_for_every_row_below_it(
     monkeypatch.setattr(vectors, "REQUESTS_PER_NOTE", 2)
     bench = moved_bench(tmp_path, 200)  # ten fetches
     plant(bench)
-    wide = replace(RECONCILE_RULES, reads_in_flight=4)
-    undisturbed = bench.reconcile(wide)
+    bench.reads_in_flight = 4
+    undisturbed = bench.reconcile()
     told, found = undisturbed.document(), bench.ids_of(undisturbed)
     whole, fetched, lock = bench.vectors.fetch, [], threading.Lock()
     of_fetch = [VectorId(f"file-{row % 5}_{row // 5}") for row in range(1, 200, 20)]
@@ -294,7 +294,7 @@ def test_with_several_reads_under_way_a_note_stands_for_every_row_below_it(
     with monkeypatch.context() as patch:
         patch.setattr(bench.vectors, "fetch", fetch)
         with pytest.raises(SourceFailedError):
-            bench.reconcile(wide)
+            bench.reconcile()
     assert threading.active_count() == threads
     assert len(fetched) <= failing + 4
     noted = [
@@ -305,7 +305,7 @@ def test_with_several_reads_under_way_a_note_stands_for_every_row_below_it(
     assert noted == sorted(noted)
     assert all(end <= 20 * failing + 20 for end in noted)
 
-    report = bench.reconcile(wide)
+    report = bench.reconcile()
 
     document = report.document()
     assert report.resumed == 1

@@ -20,6 +20,8 @@ from migrate.errors import (
     RemoteUnavailableError,
 )
 from migrate.model.records import KvEntry, Vector, VectorId
+from migrate.ports import Target
+from migrate.runtime import Runtime
 from migrate.upload.pre_images import capture_pre_images
 from reconcile.rollback.report import LOOKS_MAX
 from tests.reconcile.bench import COUNTER, Bench, make_bench
@@ -372,11 +374,8 @@ def test_nothing_is_written_before_every_pre_image_is_there(tmp_path: Path) -> N
     with whole.opened() as run:
         capture_pre_images(
             run,
-            whole.vectors,
-            whole.kv,
-            reads_in_flight=1,
-            clock=whole.clock,
-            progress=whole.progress,
+            Target(whole.vectors, whole.kv),
+            Runtime(clock=whole.clock, progress=whole.progress),
         )
         expected = run.state().pre_image_parts
     calls = len(whole.calls.made)

@@ -19,6 +19,7 @@ from migrate.model.pages import take_rows
 from migrate.model.records import DenseColumn, Page, PointId, VectorId
 from migrate.plan import make
 from migrate.plan.make import PlanFindings, make_plan
+from migrate.runtime import Runtime
 from migrate.snapshot import take
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import take_snapshot
@@ -379,8 +380,7 @@ def test_what_moves_reads_the_same_in_whatever_pieces(tmp_path: Path) -> None:
         MemorySource(points),
         tmp_path,
         take.SnapshotOptions(),
-        clock=VirtualClock(),
-        progress=Silence(),
+        Runtime(clock=VirtualClock(), progress=Silence()),
     )
     taken = Snapshot(Path(report.path))
     excluded = {3, 22}

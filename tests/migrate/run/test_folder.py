@@ -19,6 +19,7 @@ from migrate.run.folder import (
     report_folders,
     run_folders,
 )
+from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot, sealed_folders, unsealed_folders
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.storage.durable import write_durably
@@ -49,8 +50,7 @@ def take(folder: Path, points: int = 9) -> Snapshot:
         MemorySource(chunk_payloads(points)),
         folder,
         SnapshotOptions(),
-        clock=VirtualClock(),
-        progress=Silence(),
+        Runtime(clock=VirtualClock(), progress=Silence()),
     )
     return Snapshot(Path(report.path))
 

@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from migrate.errors import ExitCode, PreconditionError
 from migrate.model.records import Collection, PointId, ShardCount
+from migrate.runtime import Runtime
 from migrate.snapshot.counting import READINGS
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
@@ -47,7 +48,9 @@ class ReplicatedSource(MemorySource):
 
 def take(source: MemorySource, folder: Path, clock: VirtualClock | None = None) -> SnapshotReport:
     options = SnapshotOptions(page_points=10)
-    return take_snapshot(source, folder, options, clock=clock or VirtualClock(), progress=Silence())
+    return take_snapshot(
+        source, folder, options, Runtime(clock=clock or VirtualClock(), progress=Silence())
+    )
 
 
 def refusal(source: MemorySource, folder: Path) -> PreconditionError:

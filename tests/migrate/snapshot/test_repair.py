@@ -12,6 +12,7 @@ from migrate.errors import (
     PreconditionError,
     UsageError,
 )
+from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot, part_path
 from migrate.snapshot.repair import RepairReport, repair_part
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
@@ -33,7 +34,9 @@ def source(monkeypatch: pytest.MonkeyPatch) -> MemorySource:
 @pytest.fixture
 def snapshot(source: MemorySource, tmp_path: Path) -> Snapshot:
     options = SnapshotOptions(page_points=2)
-    report = take_snapshot(source, tmp_path, options, clock=VirtualClock(), progress=Silence())
+    report = take_snapshot(
+        source, tmp_path, options, Runtime(clock=VirtualClock(), progress=Silence())
+    )
     return Snapshot(Path(report.path))
 
 

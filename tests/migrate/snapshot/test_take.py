@@ -11,6 +11,7 @@ from migrate.errors import ExitCode, PreconditionError, UnreadablePointError
 from migrate.model.digest import digest_points
 from migrate.model.pages import take_rows
 from migrate.model.records import Page, PointId
+from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot, part_path
 from migrate.snapshot.manifest import UNREADABLE_MAX, SnapshotManifest
 from migrate.snapshot.ranges import SecondReading
@@ -41,7 +42,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def take(source: MemorySource, folder: Path, options: SnapshotOptions = PLAIN) -> SnapshotReport:
-    return take_snapshot(source, folder, options, clock=VirtualClock(), progress=Silence())
+    return take_snapshot(source, folder, options, Runtime(clock=VirtualClock(), progress=Silence()))
 
 
 def sealed(report: SnapshotReport) -> SnapshotManifest:
@@ -96,7 +97,9 @@ def test_the_report_says_what_was_taken(tmp_path: Path) -> None:
     source = MemorySource(chunk_payloads(POINTS))
     source.warnings = ("yellow",)
     progress = Silence()
-    report = take_snapshot(source, tmp_path, PLAIN, clock=VirtualClock(), progress=progress)
+    report = take_snapshot(
+        source, tmp_path, PLAIN, Runtime(clock=VirtualClock(), progress=progress)
+    )
     manifest = sealed(report)
 
     assert (report.points, report.parts, report.dimensions) == (POINTS, 5, 4)

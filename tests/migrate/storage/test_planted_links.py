@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from migrate.errors import LocalStorageError, MigrationError
 from migrate.run.folder import RunFolder, create_run
+from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from migrate.storage.folder_lock import FolderLock
@@ -22,7 +23,7 @@ from tests.silence import Silence
 
 def take(source: MemorySource, folder: Path) -> SnapshotReport:
     options = SnapshotOptions(page_points=2)
-    return take_snapshot(source, folder, options, clock=VirtualClock(), progress=Silence())
+    return take_snapshot(source, folder, options, Runtime(clock=VirtualClock(), progress=Silence()))
 
 
 def begun(folder: Path) -> tuple[MemorySource, Path]:

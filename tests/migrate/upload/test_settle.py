@@ -10,6 +10,7 @@ import pytest
 from migrate.errors import IndeterminateError
 from migrate.model.records import IndexProgress, MutationId, Vector, VectorId
 from migrate.ports import VectorTarget
+from migrate.runtime import Runtime
 from migrate.upload.settle import (
     LastWrite,
     SettleRules,
@@ -58,8 +59,7 @@ def settle(
         LAST,
         wanted if expected is None else expected,
         RULES,
-        clock=clock,
-        progress=Silence(),
+        Runtime(clock=clock, progress=Silence()),
     )
     return said, clock
 
@@ -104,8 +104,7 @@ def test_an_answer_without_a_usable_date_settles_by_effect(date: str | None) -> 
         replace(LAST, server_date=date),
         {VectorId("a"): digest_vector(WRITTEN)},
         RULES,
-        clock=VirtualClock(),
-        progress=Silence(),
+        Runtime(clock=VirtualClock(), progress=Silence()),
     )
 
     assert said.startswith("no watermark told")

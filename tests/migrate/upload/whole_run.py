@@ -1,26 +1,25 @@
-"""One whole run over stores in memory, as `q2v` strings it together, with places to kill it."""
+"""One whole run over stores in memory, with places to kill it."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from typing_extensions import override
 
 from migrate.mapping.values import ValueRules
+from migrate.migrate import WriteOptions, migrate
 from migrate.model.records import VectorId
+from migrate.ports import Target
 from migrate.run.folder import RunFolder, create_run, new_run_id
-from migrate.run.stop_conditions import StopSigns
+from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.storage.journal_file import JournalFile
 from migrate.storage.journal_lines import Entry
-from migrate.upload.kv_index import write_kv_index
-from migrate.upload.pre_images import capture_pre_images
-from migrate.upload.rounds import Selection, open_round, void_refusals
 from migrate.upload.settle import SettleRules
-from migrate.upload.share import Uploader
-from migrate.upload.upload import upload_vectors
+from migrate.upload.share import Uploader, UploadWorker
 from reconcile.compare import compare
 from reconcile.report.report import ReconcileReport
 from reconcile.rollback.manifest import build_manifest
@@ -43,7 +42,6 @@ RULES_OF_RECONCILE = ReconcileRules(
     kv_settle_s=1,
     page_points=100,
     requests_per_5min=900,
-    reads_in_flight=1,
 )
 SETTLE = SettleRules(timeout_s=60, poll_s=1)
 
@@ -66,8 +64,7 @@ def snapshot_of_chunks(folder: Path, points: int, *, files: int = 5) -> Snapshot
         MemorySource(chunk_payloads(points, files=files)),
         folder,
         SnapshotOptions(),
-        clock=VirtualClock(),
-        progress=Silence(),
+        Runtime(clock=VirtualClock(), progress=Silence()),
     )
     return Snapshot(Path(report.path))
 
@@ -79,7 +76,7 @@ def all_ids(points: int, *, files: int = 5) -> list[VectorId]:
 
 @dataclass(slots=True)
 class WholeRun:
-    """A run folder and the two stores; every call opens the folder anew, as a process would."""
+    """A run folder and the two stores; every call opens the folder again, as a process would."""
 
     snapshot: Snapshot
     path: Path
@@ -108,41 +105,24 @@ class WholeRun:
         journal = FragileJournal(self.path / "journal.jsonl")
         journal.seam = seam
         run.journal = journal
+        runtime = Runtime(clock=clock, progress=self.progress)
+        options = WriteOptions(settle=SETTLE, quarantine_cap=cap, retry_refused=retry_refused)
         try:
-            capture_pre_images(
-                run, self.vectors, self.kv, reads_in_flight=1, clock=clock, progress=self.progress
+            migrate(
+                run,
+                Target(self.vectors, self.kv),
+                options,
+                runtime,
+                open_uploaders=self._open_uploaders,
             )
-            if retry_refused:
-                void_refusals(run)
-            state = run.state()
-            if not (retry_refused and state.completed):
-                self._write_round(run, open_round(run), clock, cap)
-            if retry_refused and state.refused:
-                self._write_round(run, open_round(run, retry_refused=True), clock, cap)
         finally:
             run.close()
 
-    def _write_round(
-        self, run: RunFolder, selection: Selection | None, clock: VirtualClock, cap: int | None
-    ) -> None:
-        if selection is None:
-            return
-        stop = StopSigns(run.path, clock=clock, deadline_s=None)
-        several = self.workers > 1 and selection.vectors is None
-        upload_vectors(
-            run,
-            self.vectors,
-            only=selection.vectors,
-            workers=self._several(run) if several else (),
-            quarantine_cap=cap,
-            stop=stop,
-            rules=SETTLE,
-            clock=clock,
-            progress=self.progress,
-        )
-        write_kv_index(
-            run, self.kv, only=selection.keys, stop=stop, clock=clock, progress=self.progress
-        )
+    def _open_uploaders(self, run: RunFolder) -> AbstractContextManager[Sequence[UploadWorker]]:
+        """Several for a full round, as `q2v` opens processes."""
+        state = run.state()
+        is_full = not state.completed and len(state.rounds) <= 1
+        return nullcontext(self._several(run) if self.workers > 1 and is_full else ())
 
     def _several(self, run: RunFolder) -> list[Uploader]:
         return [
@@ -157,11 +137,9 @@ class WholeRun:
             return compare(
                 run,
                 None,
-                self.vectors,
-                self.kv,
+                Target(self.vectors, self.kv),
                 RULES_OF_RECONCILE,
-                clock=VirtualClock(),
-                progress=self.progress,
+                Runtime(clock=VirtualClock(), progress=self.progress),
             )
         finally:
             run.close()
@@ -173,12 +151,10 @@ class WholeRun:
             return roll_back(
                 run,
                 build_manifest(run, requests_per_5min=900),
-                self.vectors,
-                self.kv,
+                Target(self.vectors, self.kv),
+                UndoRules(settle=SETTLE, pause_s=1, kv_settle_s=1),
+                Runtime(clock=VirtualClock(), progress=self.progress),
                 forced=frozenset(),
-                rules=UndoRules(settle=SETTLE, pause_s=1, kv_settle_s=1, reads_in_flight=1),
-                clock=VirtualClock(),
-                progress=self.progress,
             )
         finally:
             run.close()

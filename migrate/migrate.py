@@ -1,0 +1,128 @@
+"""Write one planned run into its target: the order of the writes, which is the safety argument.
+
+1. The pre-image of every id and key is durable before the first write: each write can be undone.
+2. A round is opened in the journal, after every file that decides about its writes was checked.
+3. An upload is journalled as an intent before it leaves, and acknowledged after its answer. One
+   without an answer is sent again with the same bytes.
+4. A KV entry is written only after its vectors were read back, so a key never names a vector that
+   readers cannot see.
+5. The counter is written last: a reader that finds it finds a complete KV index.
+
+A rollback goes the other way round: keys first, vectors after (`reconcile/rollback`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+
+from migrate.plan.metadata_indexes import check_metadata_indexes
+from migrate.ports import Target
+from migrate.run.folder import RunFolder
+from migrate.run.stop_conditions import StopConditions
+from migrate.runtime import Runtime
+from migrate.upload.kv_index import write_kv_index
+from migrate.upload.pre_images import capture_pre_images
+from migrate.upload.report import NO_ROUND, MigrateReport, RoundReport, report_run
+from migrate.upload.rounds import open_round, void_refusals
+from migrate.upload.settle import SettleRules
+from migrate.upload.share import UploadWorker
+from migrate.upload.upload import upload_vectors
+
+OpenUploaders = Callable[[RunFolder], AbstractContextManager[Sequence[UploadWorker]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteOptions:
+    """How a run is written; what is written, the plan decides."""
+
+    settle: SettleRules
+    quarantine_cap: int | None = None  # points that may be left out; None: as the plan says
+    deadline_s: float | None = None  # no write starts later than this after its round was opened
+    metadata_indexes: Mapping[str, str] = field(default_factory=dict)  # property -> type
+    snapshot_read: bool = False  # this process has read and checked the whole snapshot
+    forced: frozenset[str] = frozenset()  # ids and keys to overwrite although others changed them
+    retry_refused: bool = False  # send what the target has refused once more
+
+
+def in_this_process(_run: RunFolder) -> AbstractContextManager[Sequence[UploadWorker]]:
+    """No other workers: the uploads leave one by one from here."""
+    return nullcontext(())
+
+
+def migrate(
+    run: RunFolder,
+    target: Target,
+    options: WriteOptions,
+    runtime: Runtime,
+    *,
+    open_uploaders: OpenUploaders = in_this_process,
+) -> MigrateReport:
+    """Write the round that is due: the full one, a repair of a report's drift, or a retry.
+
+    The caller holds the lock of the snapshot's folder. Safe to repeat after a crash or an error:
+    the journal says where to continue. Raises PreconditionError, QuarantineExceededError,
+    IndeterminateError, BudgetExhaustedError (deadline, stop file), ArtefactDamagedError, and
+    what the target raises.
+    """
+    if run.journal.torn_tail:
+        runtime.progress.say("the journal's last entry was cut by a kill; it is dropped")
+    if options.retry_refused:
+        void_refusals(run)
+    state = run.state()
+    done = NO_ROUND
+    if not (options.retry_refused and state.completed):
+        first = replace(options, retry_refused=False)
+        done = _write_round(run, target, first, runtime, open_uploaders)
+    if options.retry_refused and state.refused:  # of rounds whose vectors are processed
+        retry = _write_round(run, target, options, runtime, open_uploaders)
+        done = replace(retry, requests=done.requests + retry.requests)
+    return report_run(run, done)
+
+
+def _write_round(
+    run: RunFolder,
+    target: Target,
+    options: WriteOptions,
+    runtime: Runtime,
+    open_uploaders: OpenUploaders,
+) -> RoundReport:
+    """Capture pre-images, open the round, upload, read back, then KV index and counter."""
+    # The uploaders load their libraries while the target is listed.
+    with open_uploaders(run) as workers:
+        capture_pre_images(run, target, runtime)
+        selection = open_round(
+            run,
+            snapshot_read=options.snapshot_read,
+            forced=options.forced,
+            retry_refused=options.retry_refused,
+        )
+        if selection is None:
+            return NO_ROUND
+        stop = StopConditions(run.path, clock=runtime.clock, deadline_s=options.deadline_s)
+        runtime = replace(runtime, stop=stop)
+        _check_metadata_indexes(run, target, options, runtime)
+        uploaded = upload_vectors(
+            run,
+            target.vectors,
+            options.settle,
+            runtime,
+            only=selection.vectors,
+            workers=workers,
+            quarantine_cap=options.quarantine_cap,
+        )
+        requests = sum(worker.requests for worker in workers)
+    write_kv_index(run, target.kv, runtime, only=selection.keys, kept=selection.kept)
+    return RoundReport(run.state().rounds[-1].kind, uploaded.evidence, requests)
+
+
+def _check_metadata_indexes(
+    run: RunFolder, target: Target, options: WriteOptions, runtime: Runtime
+) -> None:
+    """Raises PreconditionError when a metadata index has been dropped since the plan."""
+    if not run.state().rounds[-1].processed:
+        check_metadata_indexes(
+            target.vectors,
+            options.metadata_indexes,
+            pause_s=options.settle.poll_s,
+            clock=runtime.clock,
+        )
