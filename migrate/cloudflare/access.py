@@ -27,7 +27,7 @@ def verify_token(http: CloudflareHttp) -> TokenState:
     try:
         state = _ask(http, "/user/tokens/verify")
     except AccessError:
-        # The first endpoint refuses tokens that belong to an account (contract 1.3).
+        # The first endpoint refuses tokens that belong to an account (docs/services.md, Tokens).
         state = _ask(http, http.account_path("tokens", "verify"))
     if state.status != ACTIVE:
         raise AccessError(

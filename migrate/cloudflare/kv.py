@@ -1,4 +1,4 @@
-"""`ports.KvTarget` over the Workers KV REST interface (contract section 5)."""
+"""`ports.KvTarget` over the Workers KV REST interface (docs/services.md)."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Read what Workers KV answers, and write its bulk bodies (contract section 5); pure."""
+"""Read what Workers KV answers, and write its bulk bodies (docs/services.md); pure."""
 
 import base64
 from collections.abc import Collection, Sequence

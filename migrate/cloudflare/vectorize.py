@@ -1,4 +1,4 @@
-"""`ports.VectorTarget` over the Vectorize v2 REST interface (contract sections 2 to 4)."""
+"""`ports.VectorTarget` over the Vectorize v2 REST interface (docs/services.md)."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,7 +59,7 @@ GET_BY_IDS = Operation(name="get_by_ids", scope=READ)
 QUERY = Operation(name="query", scope=READ)
 LIST_VECTORS = Operation(name="list vectors", scope=READ)
 
-# What an expired cursor answers is not documented (contract 2.4).
+# What an expired cursor answers is not documented (docs/services.md, Vectors).
 CURSOR_REFUSALS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 LIST_PAGES_MAX = VECTORS_PER_INDEX_MAX // 100  # ten times what a full index needs
 

@@ -1,4 +1,4 @@
-"""Read what Vectorize answers (contract sections 2 and 4); pure, one reader per operation."""
+"""Read what Vectorize answers (docs/services.md); pure, one reader per operation."""
 
 import re
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """What a metadata index holds of a vector, and what a filter on it finds; pure.
 
 A filter finds a vector by a property only when the property has a metadata index, the value has
-the index's type, and the vector was written after the index was created (contract 2.5, 2.6).
+the index's type, and the vector was written after the index was created (docs/services.md).
 """
 
 from collections.abc import Mapping

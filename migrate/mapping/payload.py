@@ -29,7 +29,7 @@ _UNREACHED = "which mapping.nulls does not reach"
 
 
 class Reason(StrEnum):
-    """Why a point is quarantined; FAULTS section 6 names them."""
+    """Why a point is quarantined; docs/formats.md explains each."""
 
     VECTOR_MISSING = "vector_missing"
     DIM_MISMATCH = "dim_mismatch"

@@ -51,7 +51,7 @@ def encode_line(
     """One upload line. `values` is one row of a contiguous float32 matrix, shape (dimensions,).
 
     orjson writes the shortest text that gives back the same float32, straight from the array
-    (PERFORMANCE section A), but for the one value that `float_text` knows. `shortest` says that
+    (docs/services.md), but for the one value that `float_text` knows. `shortest` says that
     the caller has looked: none of them is among the values. NaN would be written as null:
     `map_values` has refused those rows.
     """

@@ -2,7 +2,7 @@
 
 `reduce = matryoshka` keeps the first n values and renormalises. It runs in double precision with
 one rounding at the end, so the result does not depend on the order of summation and digests of
-reduced vectors reproduce (PERFORMANCE section F).
+reduced vectors reproduce (docs/services.md).
 """
 
 from dataclasses import dataclass

@@ -23,7 +23,7 @@ UUID_MAX = 2**128 - 1
 
 
 class PointIdType(StrEnum):
-    """The two kinds of id a Qdrant server accepts (contract/qdrant section 1)."""
+    """The two kinds of id a Qdrant server accepts (docs/services.md)."""
 
     UINT64 = "uint64"
     UUID = "uuid"

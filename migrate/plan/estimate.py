@@ -20,7 +20,7 @@ LONG_ROLLBACK = (
     "an index and a namespace of their own, and undo by pointing the bindings back at the old "
     "ones; then delete the new ones whole with wrangler"
 )
-SETTLE_MINUTES = 2.0  # observed 10 s to 2 min until the index has processed (contract 4.1)
+SETTLE_MINUTES = 2.0  # observed 10 s to 2 min until the index has processed (docs/services.md)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

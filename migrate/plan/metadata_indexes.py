@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from migrate.errors import PreconditionError
 from migrate.ports import Clock, VectorTarget
 
-READS_MAX = 4  # seen live: empty, both, one, both (contract 2.6)
+READS_MAX = 4  # seen live: empty, both, one, both (docs/services.md)
 
 
 def read_listed_types(

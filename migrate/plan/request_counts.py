@@ -7,7 +7,7 @@ from migrate.model import limits
 KV_PAIRS_PER_WRITE = 5_000
 KV_KEYS_PER_UNDO = 1_000  # a rollback compares and undoes so many keys at a time
 
-# Shortest float32 text of a unit vector, comma included (PERFORMANCE section A).
+# Shortest float32 text of a unit vector, comma included (docs/services.md).
 TEXT_BYTES_PER_VALUE = 12.51
 LINE_FRAMING_BYTES = 40
 

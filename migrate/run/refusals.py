@@ -7,7 +7,7 @@ from migrate.cloudflare.client.codes import CODES, Concern
 from migrate.mapping.statistics import QUARANTINE_MIN, quarantine_cap
 from migrate.model.records import VectorId
 
-# FAULTS N16: only these three can be about a line of the body.
+# Fault matrix N16: only these three can be about a line of the body.
 CONTENT_STATUSES = frozenset(
     {
         HTTPStatus.BAD_REQUEST,

@@ -23,7 +23,7 @@ from migrate.model.records import (
 from migrate.snapshot.manifest import SNAPSHOT_FORMAT
 
 # 500 rows of 3,072 values are 6 MB. Larger groups are neither smaller on disk nor faster to write
-# or to read (PERFORMANCE section B), and take more memory: with 1,000, two readers 25 MB each.
+# or to read (docs/services.md), and take more memory: with 1,000, two readers 25 MB each.
 ROW_GROUP_ROWS = 500
 
 

@@ -15,7 +15,7 @@ from migrate.snapshot.agreement import Agreement, Reading, judge
 from migrate.snapshot.walk import walk_ids
 from migrate.workers.ordered import wait_while_wanted
 
-ID_PAGE_POINTS = 10_000  # ids alone are cheap: 20,000 took 0.1 s (contract/qdrant 3.2)
+ID_PAGE_POINTS = 10_000  # ids alone are cheap: 20,000 took 0.1 s (docs/services.md)
 READINGS = 4  # of count and ids, the first one included
 PAUSE_S = 2.0  # between two of them
 FREEZE = "stop the writers (RUNBOOK: freeze), then run `q2v snapshot` again"

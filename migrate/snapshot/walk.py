@@ -1,7 +1,7 @@
 """Walk a collection in id order by seeking, so that no server's cursor has to be believed.
 
 The next start is the successor of the last id read; the end is an empty answer. A page that
-came back short, or a null cursor, means nothing (contract/qdrant rule 1).
+came back short, or a null cursor, means nothing (docs/services.md, Qdrant).
 """
 
 from collections.abc import Iterator, Sequence

@@ -11,7 +11,7 @@ from migrate.runtime import Runtime
 from migrate.tables.target_ids import ListedIds
 from migrate.workers.ordered import ahead
 
-WALKS_MAX = 3  # FAULTS K07, R04: then the verdict is "could not tell"
+WALKS_MAX = 3  # fault matrix K07, R04: then the verdict is "could not tell"
 RETRY_WAIT_S = 5.0
 PAGES_AHEAD_MAX = 64  # of 1,000 ids; what storing the former ones takes is seconds at most
 

@@ -255,7 +255,7 @@ def _kv_pre_images(
     """Every key of ours, the counter too, then the keys under our prefix that are not ours.
 
     Only keys that the listing shows are read: reading an absent key makes the service remember
-    the absence for a minute and more (contract 5.5).
+    the absence for a minute and more (docs/services.md).
     """
     plan = run_.plan
     ours = [encode_kv_key(file.file, plan.mapping) for file in files.files()]

@@ -2,7 +2,7 @@
 
 The service's watermark may jump past ours or show somebody else's mutation, and its vector count
 lags: both only tell when looking is worth a request. What decides is reading some of the written
-vectors back, twice in a row (contract/cloudflare 4.2).
+vectors back, twice in a row (docs/services.md, Mutations).
 """
 
 import hashlib

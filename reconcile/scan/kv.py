@@ -24,7 +24,7 @@ from reconcile.naming import NAMED_MAX
 from reconcile.rollback.manifest import read_foreign_keys
 
 LOOKS_MAX = 3
-SETTLE_S_MAX = 180.0  # contract section 9: growing pauses up to three minutes
+SETTLE_S_MAX = 180.0  # docs/services.md, Mutations: growing pauses up to three minutes
 
 
 @dataclass(slots=True)

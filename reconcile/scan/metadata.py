@@ -1,8 +1,8 @@
 """Ask whether filters find the vectors: each metadata index by its type, and by known answers.
 
 The service takes a vector into a metadata index only when it is written after the index was
-created, and says nothing of those that it leaves out (contract 2.6). So values are taken from the
-snapshot, from its start, its middle and its end, and a filter has to find the vectors that hold
+created, and does not report those that it leaves out (docs/services.md). So values are taken from
+the snapshot, from its start, its middle and its end, and a filter has to find the vectors that hold
 them. An id that one answer shows is found; what is missing counts only after several answers.
 """
 

@@ -22,7 +22,7 @@ SETTINGS = {
     "Q2V_SNAPSHOT_READERS": "1",  # the smaller collection has one part only
     "Q2V_LIMITS_VECTORS_PER_UPLOAD": "200",
 }
-GROWTH_MAX = 1.2  # FAULTS row G07
+GROWTH_MAX = 1.2  # fault matrix row G07
 
 
 @pytest.mark.fault("G07")

@@ -291,7 +291,7 @@ class CloudflareHttp:
             self._service_ahead_s = date_s - self._clock.monotonic_s()
 
     def _note_ratelimit(self, header: str | None) -> None:
-        """The header does not track the five-minute budget (contract 1.2): it only ever shrinks."""
+        """Shrink the budget by a header; the header never widens it (docs/services.md)."""
         state = parse_ratelimit(header)
         if state is not None and self._budget.note_remaining(*state) and self._progress is not None:
             left, seconds = state

@@ -1,4 +1,4 @@
-"""Read the envelope around every JSON answer of the Cloudflare API (contract 1.1)."""
+"""Read the envelope around every JSON answer of the Cloudflare API (docs/services.md)."""
 
 from dataclasses import dataclass
 

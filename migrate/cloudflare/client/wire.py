@@ -12,7 +12,7 @@ from migrate.model.limits import PIECE_BYTES
 from migrate.ports import Clock
 from migrate.transport.deadline import Deadline, DeadlineTransport, Line
 
-ANSWER_BYTES_MAX = 64 * 1024 * 1024  # FAULTS N10; the largest honest answer is a few MB
+ANSWER_BYTES_MAX = 64 * 1024 * 1024  # fault matrix N10; the largest valid answer has a few MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
