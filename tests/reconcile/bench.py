@@ -193,17 +193,17 @@ class Bench:
         """Everything that the target holds, in a form that can be compared."""
         vectors = {
             str(vector_id): (vector.values.tobytes(), vector.namespace, vector.metadata)
-            for vector_id, vector in self.vectors.held.items()
+            for vector_id, vector in self.vectors.stored.items()
         }
-        return vectors, dict(self.kv.held)
+        return vectors, dict(self.kv.stored)
 
     def put(self, vector: Vector) -> None:
         """Write a vector past the port."""
-        self.vectors.held[vector.id] = vector
+        self.vectors.stored[vector.id] = vector
 
     def vector(self, vector_id: str) -> Vector:
         """A vector that is there."""
-        return self.vectors.held[VectorId(vector_id)]
+        return self.vectors.stored[VectorId(vector_id)]
 
 
 def make_bench(folder: Path, points: int = 45) -> Bench:
@@ -213,7 +213,7 @@ def make_bench(folder: Path, points: int = 45) -> Bench:
         folder=folder,
         source=MemorySource(chunk_payloads(points)),
         calls=calls,
-        vectors=MemoryVectors(calls, dimensions=DIMENSIONS),
+        vectors=MemoryVectors(calls=calls, dimensions=DIMENSIONS),
         kv=MemoryKv(calls),
     )
 

@@ -74,7 +74,7 @@ def _vector(**changed: object) -> Callable[[Bench, str], None]:
 
 
 def _remove(bench: Bench, vector_id: str) -> None:
-    del bench.vectors.held[VectorId(vector_id)]
+    del bench.vectors.stored[VectorId(vector_id)]
 
 
 def _stray(bench: Bench, vector_id: str) -> None:
@@ -83,7 +83,7 @@ def _stray(bench: Bench, vector_id: str) -> None:
 
 def _entry(change: Callable[[KvEntry], KvEntry]) -> Callable[[Bench, str], None]:
     def do(bench: Bench, key: str) -> None:
-        bench.kv.held[key] = change(bench.kv.held[key])
+        bench.kv.stored[key] = change(bench.kv.stored[key])
 
     return do
 
@@ -95,18 +95,18 @@ def _list(change: Callable[[list[object]], list[object]]) -> Callable[[Bench, st
 
 
 def _remove_key(bench: Bench, key: str) -> None:
-    del bench.kv.held[key]
+    del bench.kv.stored[key]
 
 
 def _stray_key(bench: Bench, key: str) -> None:
-    bench.kv.held[f"{key}-stray"] = KvEntry(key=f"{key}-stray", value=b"[]")
+    bench.kv.stored[f"{key}-stray"] = KvEntry(key=f"{key}-stray", value=b"[]")
 
 
 def _counter(
     value: bytes, expiration: int | None = None, metadata: object = None
 ) -> Callable[[Bench, str], None]:
     def do(bench: Bench, _: str) -> None:
-        bench.kv.held[COUNTER] = KvEntry(
+        bench.kv.stored[COUNTER] = KvEntry(
             key=COUNTER, value=value, expiration=expiration, metadata=metadata
         )
 
@@ -114,7 +114,7 @@ def _counter(
 
 
 def _no_counter(bench: Bench, _: str) -> None:
-    del bench.kv.held[COUNTER]
+    del bench.kv.stored[COUNTER]
 
 
 def _source(**changed: object) -> Callable[[Bench, str], None]:

@@ -35,13 +35,13 @@ def drifted(folder: Path) -> Bench:
     bench = make_bench(folder, POINTS)
     bench.plan(part_points=PART)
     bench.apply()
-    del bench.vectors.held[VectorId("file-0_0")]
+    del bench.vectors.stored[VectorId("file-0_0")]
     held = bench.vector("file-1_1")
     bench.put(replace(held, metadata={**(held.metadata or {}), "text": "bent"}))
     bench.put(replace(held, id=VectorId("stray")))
-    del bench.kv.held["file:file-2"]
-    bench.kv.held["file:file-3"] = KvEntry(key="file:file-3", value=b"[]")
-    bench.kv.held[COUNTER] = KvEntry(key=COUNTER, value=b"17")
+    del bench.kv.stored["file:file-2"]
+    bench.kv.stored["file:file-3"] = KvEntry(key="file:file-3", value=b"[]")
+    bench.kv.stored[COUNTER] = KvEntry(key=COUNTER, value=b"17")
     assert bench.reconcile().verdict == "drift"
     bench.calls.made.clear()
     return bench
@@ -136,14 +136,14 @@ def test_a_flipped_bit_in_any_file_stops_before_the_first_write_or_changes_nothi
 ) -> None:
     random = Random(19)  # noqa: S311 - a repeatable choice
     bench = prepared(tmp_path / "snapshots")
-    kept_target = dict(bench.vectors.held), dict(bench.kv.held)
+    kept_target = dict(bench.vectors.stored), dict(bench.kv.stored)
     kept_files = tmp_path / "kept"
     shutil.copytree(bench.folder, kept_files)
 
     def put_back() -> None:
         shutil.rmtree(bench.folder)
         shutil.copytree(kept_files, bench.folder)
-        bench.vectors.held, bench.kv.held = dict(kept_target[0]), dict(kept_target[1])
+        bench.vectors.stored, bench.kv.stored = dict(kept_target[0]), dict(kept_target[1])
 
     whole = outcome(bench, action)
     assert whole[0] == "done"
@@ -258,7 +258,7 @@ def test_an_interrupted_reconcile_orders_no_repair(tmp_path: Path) -> None:
     assert "q2v reconcile" in caught.value.remedy
     bench.reconcile()
     bench.apply()
-    assert "file-0_0" in bench.vectors.held
+    assert "file-0_0" in bench.vectors.stored
 
 
 def test_a_repair_that_was_killed_goes_by_the_report_that_it_was_begun_with(

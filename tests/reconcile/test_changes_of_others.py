@@ -27,7 +27,7 @@ def of_vector(**changed: object) -> Callable[[Bench], None]:
 
 def of_entry(key: str, **changed: object) -> Callable[[Bench], None]:
     def do(bench: Bench) -> None:
-        bench.kv.held[key] = replace(bench.kv.held[key], **changed)  # type: ignore[arg-type]
+        bench.kv.stored[key] = replace(bench.kv.stored[key], **changed)  # type: ignore[arg-type]
 
     return do
 
@@ -92,7 +92,7 @@ def test_a_repair_keeps_what_only_another_writer_can_have_done(
     bench = moved_bench(tmp_path, POINTS)
     equal = bench.held()
     change(bench)
-    del bench.vectors.held[VectorId("file-0_0")]
+    del bench.vectors.stored[VectorId("file-0_0")]
     theirs = {**bench.held()[0], **bench.held()[1]}[where]
     assert differs
     bench.reconcile()
@@ -101,7 +101,7 @@ def test_a_repair_keeps_what_only_another_writer_can_have_done(
 
     assert bench.kept() == [where]
     assert {**bench.held()[0], **bench.held()[1]}[where] == theirs
-    assert "file-0_0" in bench.vectors.held, "the rest is repaired"
+    assert "file-0_0" in bench.vectors.stored, "the rest is repaired"
     bench.calls.made.clear()
     bench.apply()
     assert bench.calls.writes == [], "the same report is not repaired from twice"
@@ -129,12 +129,12 @@ def test_with_a_time_to_live_the_expiry_is_compared_to_within_a_minute(tmp_path:
     bench = make_bench(tmp_path, POINTS)
     bench.plan(ttl_s=3_000_000_000)
     bench.apply()
-    ours = bench.kv.held[KEY]
+    ours = bench.kv.stored[KEY]
     assert ours.expiration is not None
     verdicts = {}
     for shift in (0, EXPIRATION_TOLERANCE_S, EXPIRATION_TOLERANCE_S + 1, None):
         expiration = None if shift is None else ours.expiration + shift
-        bench.kv.held[KEY] = replace(ours, expiration=expiration)
+        bench.kv.stored[KEY] = replace(ours, expiration=expiration)
         verdicts[shift] = bench.reconcile().verdict
 
     assert list(verdicts.values()) == ["equal", "equal", "drift", "drift"]
@@ -181,7 +181,7 @@ def test_names_are_exact_and_numbers_count_by_value() -> None:
 def test_a_listing_that_leaves_out_what_can_be_read_is_a_contradiction(tmp_path: Path) -> None:
     bench = moved_bench(tmp_path, POINTS)
     bench.vectors.left_out = frozenset(["file-0_0", VECTOR])
-    del bench.vectors.held[VectorId("file-1_1")]
+    del bench.vectors.stored[VectorId("file-1_1")]
     bench.kv.left_out = frozenset([KEY])
     bench.kv.withheld = frozenset(["file:file-3"])
     walks = 2

@@ -53,11 +53,11 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 @contextmanager
 def put_back(bench: Bench) -> Iterator[None]:
     """Source and target are afterwards what they were before."""
-    kept = dict(bench.vectors.held), dict(bench.kv.held), deepcopy(bench.source.points)
+    kept = dict(bench.vectors.stored), dict(bench.kv.stored), deepcopy(bench.source.points)
     try:
         yield
     finally:
-        bench.vectors.held, bench.kv.held, bench.source.points = kept
+        bench.vectors.stored, bench.kv.stored, bench.source.points = kept
 
 
 def assert_exactly(bench: Bench, report: ReconcileReport, found: dict[str, list[str]]) -> None:
@@ -167,7 +167,7 @@ def test_two_vectors_whose_differences_cancel_in_a_sum_are_both_found(
 
 @pytest.mark.fault("R02")
 def test_swapped_and_traded_kv_values_are_both_found(bench: Bench) -> None:
-    held, keys = bench.kv.held, ("file:file-1", "file:file-3")
+    held, keys = bench.kv.stored, ("file:file-1", "file:file-3")
     with put_back(bench):
         one, other = held[keys[0]], held[keys[1]]
         held |= {
@@ -188,11 +188,11 @@ def test_swapped_and_traded_kv_values_are_both_found(bench: Bench) -> None:
 @pytest.mark.fault("R02", "R09")
 def test_one_lost_and_one_gained_leave_the_count_right_and_are_both_found(bench: Bench) -> None:
     with put_back(bench):
-        one = bench.vectors.held.pop(VectorId("file-1_2"))
+        one = bench.vectors.stored.pop(VectorId("file-1_2"))
         bench.put(replace(one, id=VectorId("stray")))
         report = bench.reconcile()
-        del bench.kv.held["file:file-1"]
-        bench.kv.held["file:stray"] = replace(bench.kv.held["file:file-0"], key="file:stray")
+        del bench.kv.stored["file:file-1"]
+        bench.kv.stored["file:stray"] = replace(bench.kv.stored["file:file-0"], key="file:stray")
         both = bench.reconcile()
 
     assert report.counts["vector_index"] == report.counts["expected"] == len(VECTORS)

@@ -85,7 +85,7 @@ def test_an_index_that_filters_cannot_use_is_drift_until_the_vectors_are_written
     assert found.why == "metadata_indexes 1"
     assert _states(found) == {"file_id": "found", "chunk_index": state, "odd": "found"}
     assert ids == {"unfiltered": sorted(ids["unfiltered"], key=ids["unfiltered"].index)}
-    assert set(ids["unfiltered"]) == set(bench.vectors.held)
+    assert set(ids["unfiltered"]) == set(bench.vectors.stored)
     assert repaired.verdict == "equal"
 
 
@@ -141,7 +141,7 @@ def test_missing_and_changed_vectors_are_drift_of_their_own_and_not_asked_for(
     tmp_path: Path,
 ) -> None:
     bench = _bench(tmp_path)
-    del bench.vectors.held[VectorId("file-0_0")]
+    del bench.vectors.stored[VectorId("file-0_0")]
     changed = bench.vector("file-1_0")
     bench.put(replace(changed, metadata={**(changed.metadata or {}), "chunk_index": "0"}))
     report = bench.reconcile(RULES)

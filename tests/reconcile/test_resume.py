@@ -57,12 +57,12 @@ def journal(bench: Bench, name: str = "001") -> Path:
 
 def plant(bench: Bench) -> None:
     """One difference of each kind that several reads have to agree on."""
-    del bench.vectors.held[VectorId("file-0_0")]
+    del bench.vectors.stored[VectorId("file-0_0")]
     bent = bench.vector("file-1_3")
     bench.put(replace(bent, values=bent.values + np.float32(1)))
     late = bench.vector("file-4_18")
     bench.put(replace(late, metadata={**(late.metadata or {}), "chunk_index": "18"}))
-    del bench.kv.held["file:file-2"]
+    del bench.kv.stored["file:file-2"]
 
 
 @pytest.mark.fault("R10", "G01", "I6")
@@ -177,7 +177,7 @@ def test_an_attempt_that_compares_something_else_is_left_and_named(bench: Bench)
 
 @pytest.mark.fault("R10")
 def test_a_repair_in_between_begins_a_new_attempt(bench: Bench) -> None:
-    del bench.vectors.held[VectorId("file-0_0")]
+    del bench.vectors.stored[VectorId("file-0_0")]
     assert bench.reconcile().verdict == "drift"
     kill_at(bench, 17)
     bench.apply()

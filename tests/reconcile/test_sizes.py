@@ -59,9 +59,9 @@ def test_one_file_with_all_the_chunks_is_one_entry_in_their_order(tmp_path: Path
     bench.apply()
 
     assert bench.reconcile().verdict == "equal"
-    ids = orjson.loads(bench.kv.held["file:file-0"].value)
+    ids = orjson.loads(bench.kv.stored["file:file-0"].value)
     assert ids == [f"file-0_{number}" for number in range(1_500)]
     ids[700], ids[701] = ids[701], ids[700]
     key = "file:file-0"
-    bench.kv.held[key] = replace(bench.kv.held[key], value=orjson.dumps(ids))
+    bench.kv.stored[key] = replace(bench.kv.stored[key], value=orjson.dumps(ids))
     assert bench.ids_of(bench.reconcile()) == {"kv_mismatched": [key]}

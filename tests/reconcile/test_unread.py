@@ -53,8 +53,8 @@ def test_a_target_that_fails_at_any_call_is_indeterminate_and_the_report_says_wh
     bench: Bench, *, drifted: bool
 ) -> None:
     if drifted:
-        del bench.vectors.held[VectorId("file-0_0")]
-        del bench.kv.held["file:file-1"]
+        del bench.vectors.stored[VectorId("file-0_0")]
+        del bench.kv.stored["file:file-1"]
     bench.reconcile()
     calls = list(bench.calls.made)
     assert set(calls) == set(STORES)
@@ -182,7 +182,7 @@ def test_a_kv_difference_counts_only_when_it_outlives_the_settling_time(
 ) -> None:
     """A stale absence, on the first reads of one key; different from read to read."""
     key = "file:file-1"
-    late = bench.kv.held.pop(key)
+    late = bench.kv.stored.pop(key)
     old = replace(late, value=b'["former"]')
     reads = [0]
 
@@ -191,11 +191,11 @@ def test_a_kv_difference_counts_only_when_it_outlives_the_settling_time(
             return
         if bench.calls.made[-1] != "kv read":  # the first listing of a look
             reads[0] += 1
-            bench.kv.held.pop(key, None)
+            bench.kv.stored.pop(key, None)
             if reads[0] > stale_reads:
-                bench.kv.held[key] = late
+                bench.kv.stored[key] = late
             elif reads[0] == 2:
-                bench.kv.held[key] = old
+                bench.kv.stored[key] = old
 
     bench.calls.before = appear
     report = bench.reconcile()

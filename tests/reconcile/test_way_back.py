@@ -81,8 +81,8 @@ def entries(draw: st.DrawFn, names: list[str]) -> dict[str, KvEntry]:
 
 
 def fill(bench: Bench, held: dict[VectorId, Vector], keys: dict[str, KvEntry]) -> None:
-    bench.vectors.held |= held
-    bench.kv.held |= keys
+    bench.vectors.stored |= held
+    bench.kv.stored |= keys
 
 
 @pytest.mark.fault("I7", "B01", "B02", "B05", "K08", "R09")
@@ -104,13 +104,13 @@ def test_undoing_a_run_gives_back_what_was_there_and_keeps_what_others_did_since
         fill(bench, held[0] | held[1], keys[0] | keys[1])
         bench.plan(into_non_empty=True)
         bench.apply()
-        assert set(OURS) <= bench.vectors.held.keys()
+        assert set(OURS) <= bench.vectors.stored.keys()
 
         fill(bench, held_since, keys_since)
         done = bench.rollback(leave_later_writes=True)
 
         left = bench.held()
-        bench.vectors.held, bench.kv.held = {}, {}
+        bench.vectors.stored, bench.kv.stored = {}, {}
         fill(bench, held[0] | held[1] | held_since, keys[0] | keys[1] | keys_since)
         assert left == bench.held()
         assert (done.vectors_restored, done.kv_restored) == (len(held[0]), len(keys[0]))
@@ -146,9 +146,9 @@ def test_what_others_changed_since_is_kept_and_listed_and_only_undone_by_name(
 
         assert sorted(kept.conflicts) == sorted([*theirs, *their_keys])
         for key, one in theirs.items():
-            assert bench.vectors.held[key] is one
+            assert bench.vectors.stored[key] is one
         for name, entry in their_keys.items():
-            assert bench.kv.held[name] is entry
+            assert bench.kv.stored[name] is entry
         forced = bench.rollback(forced=frozenset(kept.conflicts))
         assert forced.conflicts == []
         assert bench.held() == before
@@ -162,7 +162,7 @@ def test_an_older_state_that_a_read_shows_is_no_change_by_others(tmp_path: Path)
     bench.apply()
     one, key = bench.vector(OURS[4]), OUR_KEYS[2]
     bench.vectors.stale[one.id] = [replace(one, metadata={"at": "a trial"})] * (LOOKS_MAX - 1)
-    bench.kv.stale[key] = [replace(bench.kv.held[key], value=b"a trial's")]
+    bench.kv.stale[key] = [replace(bench.kv.stored[key], value=b"a trial's")]
 
     done = bench.rollback()
 
@@ -235,7 +235,7 @@ def prepared(folder: Path) -> Bench:
     bench.plan(into_non_empty=True)
     bench.apply()
     bench.put(replace(bench.vector(OURS[4]), metadata={"whose": "theirs"}))
-    bench.kv.held[OUR_KEYS[2]] = replace(bench.kv.held[OUR_KEYS[2]], value=b"theirs")
+    bench.kv.stored[OUR_KEYS[2]] = replace(bench.kv.stored[OUR_KEYS[2]], value=b"theirs")
     bench.put(replace(old, id=VectorId("since")))
     bench.calls.made.clear()
     return bench
@@ -323,18 +323,18 @@ def test_ids_the_run_never_came_to_write_are_not_waited_for(tmp_path: Path) -> N
     never_written = Vector(
         id=VectorId(OURS[-1]), values=np.ones(DIMENSIONS, np.float32), namespace=None, metadata=None
     )
-    assert end < POINTS or OURS[-1] not in bench.vectors.held
+    assert end < POINTS or OURS[-1] not in bench.vectors.stored
     fill(bench, {never_written.id: never_written}, {})
 
     bench.rollback()
 
-    assert list(bench.vectors.held) == [never_written.id]
+    assert list(bench.vectors.stored) == [never_written.id]
 
 
 @pytest.mark.fault("B05")
 def test_later_writes_are_named_before_anything_is_sent_and_want_consent(tmp_path: Path) -> None:
     bench = prepared(tmp_path)
-    bench.kv.held["file:since"] = KvEntry(key="file:since", value=b"[]")
+    bench.kv.stored["file:since"] = KvEntry(key="file:since", value=b"[]")
     before = bench.held()
 
     with pytest.raises(PreconditionError, match="1 vectors and 1 KV keys") as caught:
@@ -347,8 +347,8 @@ def test_later_writes_are_named_before_anything_is_sent_and_want_consent(tmp_pat
     assert listed.read_text(encoding="utf-8").splitlines() == ["since", "file:since"]
     done = bench.rollback(leave_later_writes=True)
     assert done.later_writes == 2
-    assert "since" in bench.vectors.held
-    assert "file:since" in bench.kv.held
+    assert "since" in bench.vectors.stored
+    assert "file:since" in bench.kv.stored
 
 
 @pytest.mark.fault("B05", "R07")
@@ -426,7 +426,7 @@ def test_a_listed_record_that_cannot_be_read_refuses_the_run(tmp_path: Path, wha
 
         def vanish(_: int, call: str) -> None:
             if call == "kv read":
-                bench.kv.held.pop(COUNTER)
+                bench.kv.stored.pop(COUNTER)
 
         bench.calls.before = vanish
 
@@ -489,7 +489,7 @@ def test_keys_of_others_in_the_namespace_do_not_make_it_ours(tmp_path: Path) -> 
 
     bench.apply()
 
-    assert bench.kv.held["session:1"] is other
+    assert bench.kv.stored["session:1"] is other
     assert bench.reconcile().verdict == "equal"
 
 
@@ -516,7 +516,7 @@ def test_a_run_whose_counter_overwrote_a_file_can_be_taken_back(
     key = "file:file-1"
     bench = make_bench(tmp_path, POINTS)
     if former is not None:
-        bench.kv.held[key] = KvEntry(key=key, value=former)
+        bench.kv.stored[key] = KvEntry(key=key, value=former)
     before = bench.held()
     bench.plan(counter_key=key, into_non_empty=True)
     bench.apply()

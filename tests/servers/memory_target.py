@@ -1,11 +1,15 @@
-"""A vector index and a KV namespace in memory, behind the ports: every call counted."""
+"""One fake for each target port, in memory: every call counted, what is written visible at once.
+
+`tests/migrate/cloudflare/test_target_conformance.py` holds both to the adapters over the stand-in.
+"""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from migrate.errors import TargetRefusedError
 from migrate.mapping.metadata_indexes import indexed_value, look_up
 from migrate.model.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
 from migrate.model.records import (
@@ -21,8 +25,12 @@ from migrate.model.records import (
 DATE = "Mon, 23 Nov 2026 12:00:00 GMT"
 
 
+class KilledError(Exception):
+    """Stands for a kill: no code of the tool expects it."""
+
+
 class Calls:
-    """What was asked of the stores; `before` may raise in place of an answer."""
+    """The calls that reached the stores; `before` may raise in place of an answer."""
 
     def __init__(self) -> None:
         self.made: list[str] = []
@@ -39,15 +47,65 @@ class Calls:
         return [what for what in self.made if what in {"upsert", "delete", "kv write", "kv delete"}]
 
 
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One upload as it arrived."""
+
+    ids: tuple[VectorId, ...]
+    body: bytes
+    taken: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class Refusals:
+    """Which uploads the vector index refuses, and with which answer; by default none."""
+
+    bad: frozenset[VectorId] = frozenset()  # one of them refuses the whole upload
+    bytes_max: int | None = None  # hidden limit of a body: 413 beyond it
+    status: int = 400  # of an upload with a bad vector
+    code: int | None = 40023
+    refuses_all: Callable[[], bool] = lambda: False  # called once per upload
+    code_for_all: int | None = 49_999
+
+    def refusal(self, body: bytes, ids: Sequence[VectorId]) -> TargetRefusedError | None:
+        """The error that answers this upload; None: it is taken."""
+        if self.refuses_all():
+            return _refused("not now", 400, self.code_for_all)
+        if self.bytes_max is not None and len(body) > self.bytes_max:
+            return _refused("the body is too large", 413, None)
+        bad = [vector_id for vector_id in ids if vector_id in self.bad]
+        return _refused(f"no thanks: {bad[0]}", self.status, self.code) if bad else None
+
+
+def _refused(text: str, status: int, code: int | None) -> TargetRefusedError:
+    return TargetRefusedError(
+        f"upsert: HTTP {status}: {text}", remedy="none", status=status, code=code
+    )
+
+
 class MemoryVectors:
     """`ports.VectorTarget` over a dict; what is accepted is visible at once."""
 
-    def __init__(self, calls: Calls, *, dimensions: int, page_ids: int = 7) -> None:
-        self.held: dict[VectorId, Vector] = {}
+    def __init__(
+        self,
+        refusals: Refusals | None = None,
+        *,
+        calls: Calls | None = None,
+        dimensions: int = 4,
+        page_ids: int = 7,
+        stored: Mapping[VectorId, Vector] | None = None,
+    ) -> None:
+        """`calls` may be shared with a `MemoryKv`; `stored` is there from the beginning."""
+        self.stored: dict[VectorId, Vector] = dict(stored or {})
         self.index: VectorIndex | None = VectorIndex(
             name="memory", dimensions=dimensions, metric="cosine", created_on="2026-11-23T00:00:00Z"
         )
         self.page_ids = page_ids
+        self.refusals = refusals or Refusals()
+        self.uploads: list[Upload] = []
+        self.fetched: set[VectorId] = set()
+        self.before_upload: Callable[[], None] = lambda: None  # each may raise: a kill before ...
+        self.after_upload: Callable[[], None] = lambda: None  # ... or after the service acted
         self.withheld: frozenset[str] = frozenset()  # listed, and never given out
         self.left_out: frozenset[str] = frozenset()  # there, given out by id, and never listed
         self.stale: dict[VectorId, list[Vector]] = {}  # what the next reads of an id show
@@ -56,7 +114,7 @@ class MemoryVectors:
         self.stale_lists: list[dict[str, str]] = []  # what the next lists of them show
         self.stale_answers: list[list[VectorId]] = []  # what the next filters find
         self.unfiltered: dict[str, set[VectorId]] = {}  # written before the index of a property
-        self._calls = calls
+        self._calls = calls or Calls()
         self._mutations = 0
 
     def identity(self) -> dict[str, str]:
@@ -73,9 +131,9 @@ class MemoryVectors:
         return self.stale_lists.pop() if self.stale_lists else dict(self.metadata_indexes)
 
     def create_metadata_index(self, property_name: str, index_type: str) -> None:
-        """What is there already is not in it until it is written again."""
+        """A vector that is there already is not in it until it is written again."""
         self.metadata_indexes[property_name] = index_type
-        self.unfiltered[property_name] = set(self.held)
+        self.unfiltered[property_name] = set(self.stored)
 
     def find(
         self, values: Sequence[float], where: Mapping[str, str | float | bool], *, limit: int
@@ -85,7 +143,7 @@ class MemoryVectors:
         assert len(values) == self.index.dimensions
         if self.stale_answers:
             return self.stale_answers.pop()
-        found = [one for one in self.held.values() if self._is_found(one, where)]
+        found = [one for one in self.stored.values() if self._is_found(one, where)]
         found.sort(key=lambda one: -float(one.values @ np.array(values, np.float32)))
         return [one.id for one in found[:limit]]
 
@@ -105,24 +163,29 @@ class MemoryVectors:
 
     def upsert(self, body: Sequence[bytes]) -> Accepted:
         self._calls.note("upsert")
-        for line in b"".join(body).splitlines():
-            fields = json.loads(line)
-            vector_id = VectorId(fields["id"])
-            for earlier in self.unfiltered.values():
-                earlier.discard(vector_id)
-            self.held[vector_id] = Vector(
-                id=vector_id,
-                values=np.array(fields["values"], np.float32),
-                namespace=fields.get("namespace"),
-                metadata=fields.get("metadata"),
-            )
+        self.before_upload()
+        whole = b"".join(body)
+        vectors = [_vector(line) for line in whole.splitlines()]
+        ids = tuple(vector.id for vector in vectors)
+        refusal = self.refusals.refusal(whole, ids)
+        self.uploads.append(Upload(ids, whole, refusal is None))
+        if refusal is None:
+            self._store(vectors)
+        self.after_upload()
+        if refusal is not None:
+            raise refusal
         return self._accepted()
+
+    def _store(self, vectors: Sequence[Vector]) -> None:
+        for earlier in self.unfiltered.values():
+            earlier.difference_update(vector.id for vector in vectors)
+        self.stored.update((vector.id, vector) for vector in vectors)
 
     def delete(self, ids: Sequence[VectorId]) -> Accepted:
         assert len(ids) <= DELETE_IDS_MAX
         self._calls.note("delete")
         for vector_id in ids:
-            self.held.pop(vector_id, None)
+            self.stored.pop(vector_id, None)
         return self._accepted()
 
     def _accepted(self) -> Accepted:
@@ -132,27 +195,38 @@ class MemoryVectors:
     def fetch(self, ids: Sequence[VectorId]) -> dict[VectorId, Vector]:
         assert len(set(ids)) == len(ids) <= FETCH_IDS_MAX
         self._calls.note("fetch")
+        self.fetched.update(ids)
         shown = {one: self.stale[one].pop() for one in ids if self.stale.get(one)}
-        given = [one for one in ids if one in self.held and one not in self.withheld]
-        held = {one: self.spelt(self.held[one]) for one in given}
-        return held | shown
+        given = [one for one in ids if one in self.stored and one not in self.withheld]
+        return {one: self.spelt(self.stored[one]) for one in given} | shown
 
     def list_ids(self) -> Iterator[list[VectorId]]:
-        ids = sorted(self.held.keys() - self.left_out, reverse=True)
+        ids = sorted(self.stored.keys() - self.left_out, reverse=True)
         for start in range(0, max(1, len(ids)), self.page_ids):
             self._calls.note("list")
             yield ids[start : start + self.page_ids]
 
 
+def _vector(line: bytes) -> Vector:
+    """A line of an upload as a reader of the index sees it."""
+    fields = json.loads(line)
+    return Vector(
+        id=VectorId(fields["id"]),
+        values=np.array(fields["values"], np.float32),
+        namespace=fields.get("namespace"),
+        metadata=fields.get("metadata"),
+    )
+
+
 class MemoryKv:
     """`ports.KvTarget` over a dict; no write is partial."""
 
-    def __init__(self, calls: Calls) -> None:
-        self.held: dict[str, KvEntry] = {}
+    def __init__(self, calls: Calls | None = None) -> None:
+        self.stored: dict[str, KvEntry] = {}
         self.stale: dict[str, list[KvEntry]] = {}  # what the next reads of a key show
         self.left_out: frozenset[str] = frozenset()  # there, can be read, and never listed
         self.withheld: frozenset[str] = frozenset()  # listed, and reads as absent
-        self._calls = calls
+        self._calls = calls or Calls()
 
     def identity(self) -> dict[str, str]:
         return {"host": "memory", "kv_namespace": "memory"}
@@ -162,24 +236,24 @@ class MemoryKv:
 
     def write(self, entries: Sequence[KvEntry]) -> list[str]:
         self._calls.note("kv write")
-        self.held |= {entry.key: entry for entry in entries}
+        self.stored |= {entry.key: entry for entry in entries}
         return []
 
     def delete(self, keys: Sequence[str]) -> list[str]:
         self._calls.note("kv delete")
         for key in keys:
-            self.held.pop(key, None)
+            self.stored.pop(key, None)
         return []
 
     def list_keys(self, prefix: str) -> Iterator[KvEntry]:
         self._calls.note("kv list")
-        for key in sorted(self.held):
+        for key in sorted(self.stored):
             if key.startswith(prefix) and key not in self.left_out:
-                yield replace(self.held[key], value=b"")
+                yield replace(self.stored[key], value=b"")
 
     def read(self, keys: Iterable[str]) -> dict[str, KvEntry]:
         self._calls.note("kv read")
         wanted = [key for key in keys if key not in self.withheld]
         shown = {key: self.stale[key].pop() for key in wanted if self.stale.get(key)}
-        held = {key: replace(self.held[key], expiration=None) for key in wanted if key in self.held}
-        return held | shown
+        present = [key for key in wanted if key in self.stored]
+        return {key: replace(self.stored[key], expiration=None) for key in present} | shown

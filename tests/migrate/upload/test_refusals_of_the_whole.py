@@ -30,7 +30,7 @@ from tests.migrate.upload.test_refused_uploads import (
     rows_sets,
 )
 from tests.migrate.upload.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
-from tests.servers.refusing_target import KilledError, MemoryVectors
+from tests.servers.memory_target import KilledError, MemoryVectors, Refusals
 
 UNNAMED = [(400, 49_999), (422, 49_999), (400, None), (413, None)]
 
@@ -53,7 +53,7 @@ def test_a_target_that_refuses_all_stops_the_run_and_condemns_no_vector(
 ) -> None:
     """It says so soon, with its own words, and the run goes on when it takes uploads again."""
     taken = snapshot_of_chunks(tmp_path, 400)
-    vectors = MemoryVectors(bad=frozenset(all_ids(400)), status=status, code=code)
+    vectors = MemoryVectors(Refusals(bad=frozenset(all_ids(400)), status=status, code=code))
     run = start_run(taken, vectors, vectors_per_upload=256)
     for _ in range(3):
         with pytest.raises(TargetRefusedError, match="no thanks") as stop:
@@ -62,7 +62,7 @@ def test_a_target_that_refuses_all_stops_the_run_and_condemns_no_vector(
         assert run.refused() == {}
 
     assert len(vectors.uploads) <= log2(256) + 4 * (SUSPECTS_MAX + 2)
-    vectors.bad = frozenset()
+    vectors.refusals.bad = frozenset()
     run.migrate()
     assert vectors.stored.keys() == set(all_ids(400))
     assert run.refused() == {}
@@ -81,7 +81,9 @@ def test_a_while_of_refusals_costs_uploads_and_no_vector(  # noqa: PLR0917 - dra
     taken: Snapshot, first: int, length: int, per_upload: int, code: int | None, workers: int
 ) -> None:
     """Whenever the service begins to refuse everything, and for however long."""
-    vectors = MemoryVectors(refuses_all=while_counting(first, first + length), code_for_all=code)
+    vectors = MemoryVectors(
+        Refusals(refuses_all=while_counting(first, first + length), code_for_all=code)
+    )
     run = start_run(taken, vectors, vectors_per_upload=per_upload)
     run.workers = workers
     for _ in range(length + 1):
@@ -105,7 +107,7 @@ def test_bad_vectors_are_found_under_a_code_that_names_no_line(
 ) -> None:
     """On evidence, or else when the operator says that they may be left out: never another one."""
     status, code = case
-    run = start_run(taken, MemoryVectors(bad=of_rows(bad), status=status, code=code))
+    run = start_run(taken, MemoryVectors(Refusals(bad=of_rows(bad), status=status, code=code)))
     try:
         run.migrate()
     except TargetRefusedError:
@@ -124,7 +126,7 @@ def test_bad_vectors_are_found_under_a_code_that_names_no_line(
 def test_a_few_bad_vectors_among_good_ones_need_no_decision(
     taken: Snapshot, rows: set[int]
 ) -> None:
-    run = start_run(taken, MemoryVectors(bad=of_rows(rows), code=49_999))
+    run = start_run(taken, MemoryVectors(Refusals(bad=of_rows(rows), code=49_999)))
     run.migrate()
 
     check_end(run, of_rows(rows))
@@ -135,13 +137,13 @@ def test_a_few_bad_vectors_among_good_ones_need_no_decision(
     "code", [code for code, known in CODES.items() if known.concern is not Concern.CONTENT]
 )
 def test_codes_about_the_whole_are_never_searched(taken: Snapshot, code: int) -> None:
-    vectors = MemoryVectors(refuses_all=lambda: True, code_for_all=code)
+    vectors = MemoryVectors(Refusals(refuses_all=lambda: True, code_for_all=code))
     run = start_run(taken, vectors)
     with pytest.raises(TargetRefusedError):
         run.migrate()
 
     assert len(vectors.uploads) == 1
-    vectors.refuses_all = lambda: False
+    vectors.refusals.refuses_all = lambda: False
     run.migrate()
     check_end(run, frozenset())
 
@@ -153,17 +155,17 @@ def test_refused_vectors_are_taken_on_a_retry(
     taken: Snapshot, bad: frozenset[int], again: frozenset[int]
 ) -> None:
     """All or some of them: what is refused again is left out, and everything else adds up."""
-    run = start_run(taken, MemoryVectors(bad=of_rows(bad)))
+    run = start_run(taken, MemoryVectors(Refusals(bad=of_rows(bad))))
     run.migrate()
     uploads = len(run.vectors.uploads)
-    run.vectors.bad = of_rows(again)
+    run.vectors.refusals.bad = of_rows(again)
     run.migrate(retry_refused=True)
 
     left = of_rows(bad & again)
     check_end(run, left)
     sent = {vector_id for one in run.vectors.uploads[uploads:] for vector_id in one.ids}
     assert sent == of_rows(bad)
-    run.vectors.bad = frozenset()
+    run.vectors.refusals.bad = frozenset()
     run.migrate(retry_refused=True)
     assert run.vectors.stored.keys() == set(IDS)
     assert run.kv.stored["_vector_count"].value == str(POINTS).encode()
@@ -175,15 +177,15 @@ def test_refused_vectors_are_taken_on_a_retry(
 def test_a_retry_over_former_content_counts_once_and_rolls_back(taken: Snapshot) -> None:
     bad = of_rows({4, 11})
     before = {one: former(one) for one in (IDS[4], IDS[5], VectorId("foreign"))}
-    run = start_run(taken, MemoryVectors(bad=bad, stored=dict(before)), into_non_empty=True)
+    run = start_run(taken, MemoryVectors(Refusals(bad=bad), stored=before), into_non_empty=True)
     run.migrate()
     assert run.kv.stored["_vector_count"].value == str(POINTS).encode()
-    run.vectors.bad = of_rows({11})
+    run.vectors.refusals.bad = of_rows({11})
     run.migrate(retry_refused=True)
 
     assert run.kv.stored["_vector_count"].value == str(POINTS - 1 + 1).encode()
     assert run.reconcile().verdict == "equal"
-    run.vectors.bad = frozenset()
+    run.vectors.refusals.bad = frozenset()
     run.migrate(retry_refused=True)
     assert run.kv.stored["_vector_count"].value == str(POINTS + 1).encode()
     assert run.reconcile().verdict == "equal"
@@ -200,11 +202,11 @@ def test_a_vector_that_a_repair_lost_is_counted_right_after_its_retry(taken: Sna
     run.migrate()
     lost = IDS[7]
     del run.vectors.stored[lost]
-    run.vectors.bad = frozenset({lost})
+    run.vectors.refusals.bad = frozenset({lost})
     assert run.reconcile().drift["missing"] == 1
     run.migrate()
     check_end(run, frozenset({lost}))
-    run.vectors.bad = frozenset()
+    run.vectors.refusals.bad = frozenset()
     run.migrate(retry_refused=True)
 
     check_end(run, frozenset())
@@ -227,14 +229,14 @@ def test_a_retry_without_refusals_sends_nothing(taken: Snapshot) -> None:
 def test_each_way_out_of_too_many_refusals_leads_on(taken: Snapshot, way: str) -> None:
     """Those that the message names."""
     bad = of_rows(set(range(20, 26)))
-    run = start_run(taken, MemoryVectors(bad=bad), cap=3)
+    run = start_run(taken, MemoryVectors(Refusals(bad=bad)), cap=3)
     with pytest.raises(QuarantineExceededError):
         run.migrate()
     with pytest.raises(QuarantineExceededError) as stop:
         run.migrate()
     if way == "retry":
         assert "--retry-refused" in stop.value.remedy
-        run.vectors.bad = frozenset()
+        run.vectors.refusals.bad = frozenset()
         run.migrate(retry_refused=True)
         check_end(run, frozenset())
     elif way == "more may be left out":
@@ -262,18 +264,18 @@ def _kill_number(kill_at: int) -> Callable[[Entry | None], None]:
 def _kills(taken: Snapshot, stop_early: int | None) -> Iterator[WholeRun]:
     """A run with refused vectors, killed at every append and request of its retry, one by one."""
     for kill_at in itertools.count():
-        run = start_run(taken, MemoryVectors(bad=of_rows({3, 5, 6})), cap=stop_early)
+        run = start_run(taken, MemoryVectors(Refusals(bad=of_rows({3, 5, 6}))), cap=stop_early)
         try:
             run.migrate()
         except QuarantineExceededError:
             assert stop_early is not None
-        run.vectors.bad = of_rows({5})
+        run.vectors.refusals.bad = of_rows({5})
         seam = _kill_number(kill_at)
-        run.vectors.before = run.vectors.after = lambda: seam(None)  # noqa: B023 - in this turn
+        run.vectors.before_upload = run.vectors.after_upload = lambda: seam(None)  # noqa: B023 - in this turn
         try:
             run.migrate(seam, retry_refused=True)
         except KilledError:
-            run.vectors.before = run.vectors.after = lambda: None
+            run.vectors.before_upload = run.vectors.after_upload = lambda: None
             yield run
         else:
             return

@@ -17,7 +17,7 @@ from migrate.run.refusals import OTHER_CODES
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.journal_lines import Entry
 from tests.migrate.upload.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
-from tests.servers.refusing_target import KilledError, MemoryKv, MemoryVectors
+from tests.servers.memory_target import KilledError, MemoryKv, MemoryVectors, Refusals
 
 POINTS = 40
 PER_UPLOAD = 8
@@ -68,7 +68,7 @@ def check_end(run: WholeRun, bad: frozenset[VectorId]) -> None:
 def test_exactly_the_bad_vectors_stay_behind_at_a_bounded_price(
     taken: Snapshot, bad: frozenset[int]
 ) -> None:
-    run = start_run(taken, MemoryVectors(bad=of_rows(bad)))
+    run = start_run(taken, MemoryVectors(Refusals(bad=of_rows(bad))))
     run.migrate()
 
     check_end(run, of_rows(bad))
@@ -84,7 +84,7 @@ def test_exactly_the_bad_vectors_stay_behind_at_a_bounded_price(
 def test_a_hidden_limit_of_the_body_costs_some_uploads_and_no_vector(
     taken: Snapshot, bad: frozenset[int], bytes_max: int
 ) -> None:
-    run = start_run(taken, MemoryVectors(bad=of_rows(bad), bytes_max=bytes_max))
+    run = start_run(taken, MemoryVectors(Refusals(bad=of_rows(bad), bytes_max=bytes_max)))
     run.migrate()
 
     check_end(run, of_rows(bad))
@@ -95,7 +95,7 @@ def test_a_hidden_limit_of_the_body_costs_some_uploads_and_no_vector(
 @settings(max_examples=10)
 def test_what_a_413_taught_holds_for_all_further_batches(taken: Snapshot, bytes_max: int) -> None:
     """Only parts of the first batch are ever too large."""
-    run = start_run(taken, MemoryVectors(bytes_max=bytes_max))
+    run = start_run(taken, MemoryVectors(Refusals(bytes_max=bytes_max)))
     run.migrate()
 
     refused = [one for one in run.vectors.uploads if not one.taken]
@@ -109,7 +109,7 @@ def test_one_vector_too_large_for_the_target_stays_behind_and_uploads_stay_large
     taken: Snapshot,
 ) -> None:
     """A 413 that tells of one vector must not make single-vector uploads of all the rest."""
-    vectors = MemoryVectors(bad=of_rows({2}), status=413, code=None)
+    vectors = MemoryVectors(Refusals(bad=of_rows({2}), status=413, code=None))
     run = start_run(taken, vectors)
     run.migrate()
 
@@ -141,11 +141,11 @@ def kills(taken: Snapshot, vectors: Callable[[], MemoryVectors]) -> Iterator[Who
     for kill_at in itertools.count():
         run = start_run(taken, vectors())
         seam = kill_number(kill_at)
-        run.vectors.before = run.vectors.after = lambda: seam(None)  # noqa: B023 - used in this turn
+        run.vectors.before_upload = run.vectors.after_upload = lambda: seam(None)  # noqa: B023 - used in this turn
         try:
             run.migrate(seam)
         except KilledError:
-            run.vectors.before = run.vectors.after = lambda: None
+            run.vectors.before_upload = run.vectors.after_upload = lambda: None
             yield run
         else:
             return
@@ -155,11 +155,11 @@ def kills(taken: Snapshot, vectors: Callable[[], MemoryVectors]) -> Iterator[Who
 def test_a_kill_at_any_moment_of_the_search_changes_nothing_of_its_end(tmp_path: Path) -> None:
     taken = snapshot_of_chunks(tmp_path, 20)
     bad, limit = of_rows({5, 6}), LINE_BYTES_MAX * 6
-    undisturbed = start_run(taken, MemoryVectors(bad=bad, bytes_max=limit))
+    undisturbed = start_run(taken, MemoryVectors(Refusals(bad=bad, bytes_max=limit)))
     undisturbed.migrate()
     bodies = [one.body for one in undisturbed.vectors.uploads]
     count = 0
-    for run in kills(taken, lambda: MemoryVectors(bad=bad, bytes_max=limit)):
+    for run in kills(taken, lambda: MemoryVectors(Refusals(bad=bad, bytes_max=limit))):
         count += 1
         before = len(run.vectors.uploads)
         run.migrate()
@@ -180,7 +180,7 @@ def test_a_target_that_takes_nothing_is_found_before_the_collection_is_searched(
     """As a wrong width would make it: the answer is shown, and asking again sends nothing."""
     taken = snapshot_of_chunks(tmp_path, 400)
     run = start_run(
-        taken, MemoryVectors(bad=frozenset(all_ids(400))), vectors_per_upload=256, cap=10
+        taken, MemoryVectors(Refusals(bad=frozenset(all_ids(400)))), vectors_per_upload=256, cap=10
     )
 
     for _ in range(2):
@@ -196,7 +196,7 @@ def test_a_target_that_takes_nothing_is_found_before_the_collection_is_searched(
 def test_the_cap_of_the_plan_counts_what_the_target_refuses(
     taken: Snapshot, bad: int, cap: int, *, stops: bool
 ) -> None:
-    run = start_run(taken, MemoryVectors(bad=of_rows(set(range(20, 20 + bad)))), cap=cap)
+    run = start_run(taken, MemoryVectors(Refusals(bad=of_rows(set(range(20, 20 + bad))))), cap=cap)
     if not stops:
         run.migrate()
         check_end(run, of_rows(set(range(20, 20 + bad))))
@@ -217,12 +217,12 @@ def test_a_refusal_that_no_smaller_upload_would_mend_stops_the_run(
     taken: Snapshot, status: int, code: int | None
 ) -> None:
     """Above all a lost index (400, code 3000) and too many writes (400, code 40041)."""
-    run = start_run(taken, MemoryVectors(bad=of_rows({9}), status=status, code=code))
+    run = start_run(taken, MemoryVectors(Refusals(bad=of_rows({9}), status=status, code=code)))
     with pytest.raises(TargetRefusedError):
         run.migrate()
 
     assert len(run.vectors.uploads) == 2
-    run.vectors.bad = frozenset()
+    run.vectors.refusals.bad = frozenset()
     run.migrate()
     check_end(run, frozenset())
 
@@ -230,7 +230,7 @@ def test_a_refusal_that_no_smaller_upload_would_mend_stops_the_run(
 @pytest.mark.fault("N16")
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_these_statuses_are_searched(taken: Snapshot, status: int) -> None:
-    run = start_run(taken, MemoryVectors(bad=of_rows({9}), status=status))
+    run = start_run(taken, MemoryVectors(Refusals(bad=of_rows({9}), status=status)))
     run.migrate()
 
     check_end(run, of_rows({9}))
@@ -239,7 +239,7 @@ def test_these_statuses_are_searched(taken: Snapshot, status: int) -> None:
 @pytest.mark.fault("N16", "I7")
 def test_a_file_that_lost_all_its_vectors_has_no_entry_and_rolls_back(taken: Snapshot) -> None:
     bad = frozenset(vector_id for vector_id in IDS if vector_id.startswith("file-3_"))
-    run = start_run(taken, MemoryVectors(bad=bad))
+    run = start_run(taken, MemoryVectors(Refusals(bad=bad)))
     run.migrate()
 
     check_end(run, bad)
@@ -259,7 +259,7 @@ def test_what_an_id_held_before_its_refusal_stays_and_counts(taken: Snapshot) ->
     bad = of_rows({4, 11})
     before = {one: former(one) for one in (IDS[4], IDS[5], VectorId("foreign"))}
     run = start_run(
-        taken, MemoryVectors(bad=bad, stored=dict(before)), MemoryKv(), into_non_empty=True
+        taken, MemoryVectors(Refusals(bad=bad), stored=before), MemoryKv(), into_non_empty=True
     )
     run.migrate()
 
@@ -282,7 +282,7 @@ def test_a_repair_that_is_refused_is_told_once_and_not_tried_again(taken: Snapsh
     run.migrate()
     lost = IDS[7]
     del run.vectors.stored[lost]
-    run.vectors.bad = frozenset({lost})
+    run.vectors.refusals.bad = frozenset({lost})
     assert run.reconcile().drift["missing"] == 1
     run.migrate()
 
@@ -296,7 +296,7 @@ def test_a_repair_that_is_refused_is_told_once_and_not_tried_again(taken: Snapsh
 
 @pytest.mark.fault("N16")
 def test_refused_points_are_named_and_can_be_waived_after_the_plan(taken: Snapshot) -> None:
-    run = start_run(taken, MemoryVectors(bad=of_rows({4})))
+    run = start_run(taken, MemoryVectors(Refusals(bad=of_rows({4}))))
     run.migrate()
     opened = run.open()
     (point,) = opened.refused()

@@ -11,7 +11,7 @@ from migrate.model.records import VectorId
 from migrate.run.journal import Store
 from migrate.snapshot.folder import Snapshot
 from tests.migrate.upload.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
-from tests.servers.refusing_target import KilledError, MemoryVectors
+from tests.servers.memory_target import KilledError, MemoryVectors, Refusals
 
 POINTS = 1_300  # three row groups, so that there are shares
 PER_UPLOAD = 60
@@ -48,7 +48,7 @@ def test_refusals_are_searched_by_whoever_had_them(
     taken: Snapshot, bad: frozenset[int], workers: int
 ) -> None:
     ids = frozenset(IDS[row] for row in bad)
-    run = started(taken, MemoryVectors(bad=ids), workers)
+    run = started(taken, MemoryVectors(Refusals(bad=ids)), workers)
     run.migrate()
 
     check_end(run, ids)
@@ -70,14 +70,14 @@ def test_killed_at_any_upload_and_gone_on_with_by_any_number_of_workers(
             if next(left) <= 0:
                 raise KilledError
 
-        vectors.before, vectors.after = (
+        vectors.before_upload, vectors.after_upload = (
             (strike, lambda: None) if data.draw(st.booleans()) else (lambda: None, strike)
         )
         try:
             run.migrate()
         except KilledError:
             run.workers = data.draw(st.integers(1, 5))
-    vectors.before = vectors.after = lambda: None
+    vectors.before_upload = vectors.after_upload = lambda: None
     acknowledged = _acknowledged(run)
     sent_before = len(vectors.uploads)
     run.migrate()

@@ -12,7 +12,7 @@ from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.run.journal import Store
 from migrate.snapshot.folder import Snapshot
 from tests.migrate.upload.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
-from tests.servers.refusing_target import KilledError, MemoryKv, MemoryVectors
+from tests.servers.memory_target import KilledError, MemoryKv, MemoryVectors
 
 POINTS, PER_UPLOAD = 20, 8  # three uploads
 IDS = set(all_ids(POINTS))
@@ -49,12 +49,12 @@ def test_only_what_the_target_has_taken_is_acknowledged(
 ) -> None:
     """Killed on the way of an upload, there or back: the next run sends what is in doubt."""
     run = start_run(taken, MemoryVectors(), vectors_per_upload=PER_UPLOAD)
-    setattr(run.vectors, way, kill_at(turn))
+    setattr(run.vectors, f"{way}_upload", kill_at(turn))
     with pytest.raises(KilledError):
         run.migrate()
 
     assert acknowledged(run) == turn * PER_UPLOAD <= len(run.vectors.stored)
-    setattr(run.vectors, way, lambda: None)
+    setattr(run.vectors, f"{way}_upload", lambda: None)
     run.migrate()
     assert run.vectors.stored.keys() == IDS
     assert run.reconcile().verdict == "equal"
@@ -69,7 +69,7 @@ class SlowVectors(MemoryVectors):
     @override
     def fetch(self, ids: Sequence[VectorId]) -> dict[VectorId, Vector]:
         self.reads += 1
-        return MemoryVectors.fetch(self, ids) if self.reads >= self.visible_from else {}
+        return super().fetch(ids) if self.reads >= self.visible_from else {}
 
 
 class OrderedKv(MemoryKv):
@@ -82,7 +82,7 @@ class OrderedKv(MemoryKv):
     @override
     def write(self, entries: Sequence[KvEntry]) -> list[str]:
         self.written += [entry.key for entry in entries]
-        return MemoryKv.write(self, entries)
+        return super().write(entries)
 
 
 @pytest.mark.fault("U03", "I4")

@@ -29,7 +29,7 @@ from reconcile.stores import ReconcileRules
 from tests.clock import VirtualClock
 from tests.migrate.model.records import PLAN
 from tests.servers.memory_source import MemorySource, chunk_payloads
-from tests.servers.refusing_target import INDEX, MemoryKv, MemoryVectors
+from tests.servers.memory_target import MemoryKv, MemoryVectors
 from tests.silence import Silence
 from tests.strategies import RULES
 from tests.targets import targets_of
@@ -177,6 +177,7 @@ def start_run(
     into_non_empty: bool = False,
 ) -> WholeRun:
     """A planned run of the whole snapshot; `cap` None lets every point be left out."""
+    assert vectors.index is not None
     points = snapshot.manifest.points
     plan = replace(
         PLAN,
@@ -194,7 +195,7 @@ def start_run(
         into_non_empty=into_non_empty,
         vector_target=vectors.identity(),
         kv_target=(kv or MemoryKv()).identity(),
-        index=INDEX,
+        index=vectors.index,
         mapping=RULES,
         values=ValueRules(
             vector_name="", source_dimensions=4, dimensions=4, reduce="none", metric="cosine"
