@@ -37,14 +37,14 @@ class Limiter(Protocol):
         """Seconds, so far, in which a request had to wait for its turn."""
 
     def left_s(self, requests: int, request_s: float) -> float:
-        """Seconds until so many requests are answered, those in flight among them.
+        """Seconds until `requests` more requests are answered, those in flight included.
 
         `request_s` passes per request that may leave, measured over all in flight.
         """
 
 
 class Progress(Protocol):
-    """Tells the person at the keyboard what is going on and how long it takes; decides nothing."""
+    """Shows the operator what is being done and how long it takes; decides nothing."""
 
     def start(self, what: str, *, total: int | None, unit: str, requests: int = 0) -> None:
         """A new piece of work of `total` units; ends the one before.
@@ -93,7 +93,7 @@ class PointSource(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of connections and locks; harmless when repeated."""
+        """Release connections and locks; harmless when repeated."""
 
 
 class VectorTarget(Protocol):
@@ -153,9 +153,9 @@ class KvTarget(Protocol):
         """Host, account fingerprint and namespace id, without secrets."""
 
     def service_wall_s(self) -> float | None:
-        """The service's own clock now, seconds since 1970; None before an answer has told it.
+        """The service's own clock now, seconds since 1970; None before the first answer.
 
-        Expiry is judged by this clock: ours may be wrong by a day or by years.
+        Expiry is judged by this clock: the local one may be wrong by a day or by years.
         """
 
     def write(self, entries: Sequence[KvEntry]) -> list[str]:
@@ -176,7 +176,7 @@ class KvTarget(Protocol):
     def read(self, keys: Iterable[str]) -> dict[str, KvEntry]:
         """The present entries among the keys (any number), value and metadata as this read shows.
 
-        `expiration` is not part of this answer; `list_keys` tells it.
+        `expiration` is not part of this answer; `list_keys` returns it.
         """
 
 

@@ -1,4 +1,4 @@
-"""The KV index: which keys and values a set of vectors calls for."""
+"""The KV index: the keys and values that belong to a set of vectors."""
 
 import base64
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,7 +9,7 @@ from migrate.mapping.payload import MappingRules, encode_kv_key
 from migrate.mapping.write_rules import WriteRules
 from migrate.model.records import KvEntry, VectorId
 
-# What the counter's number is, wherever it is shown.
+# The meaning of the counter's number, shown beside it.
 COUNTER_MEANING = "all vectors of the index, those of others included"
 
 
@@ -21,7 +21,7 @@ def encode_file_value(vector_ids: Sequence[VectorId]) -> bytes:
 def encode_file_entry(
     file: str, vector_ids: Sequence[VectorId], mapping: MappingRules, *, expiration: int | None
 ) -> KvEntry:
-    """The whole entry of a file; written once, never edited."""
+    """The whole entry of a file; written once, never changed."""
     return KvEntry(
         key=encode_kv_key(file, mapping),
         value=encode_file_value(vector_ids),
@@ -35,7 +35,7 @@ def encode_counter_entry(vectors: int, writes: WriteRules) -> KvEntry:
 
 
 def key_prefix(mapping: MappingRules) -> str:
-    """What all keys of the file index start with, for listing them and nothing else."""
+    """The common prefix of all keys of the file index; used to list them."""
     return mapping.key_template.partition("{")[0]
 
 
@@ -59,8 +59,8 @@ def split_entries(
 def entry_bytes(entry: KvEntry) -> int:
     """An upper bound of the entry's share of a bulk body, in bytes.
 
-    The value is JSON text inside JSON: every quote and backslash of it costs one byte more, a
-    control character five more. What is no UTF-8 travels as base64.
+    The value is JSON text inside JSON: every quote and backslash takes one byte more, a
+    control character five more. Values that are not UTF-8 are sent as base64.
     """
     framing = 120  # member names, expiration, separators
     around = len(orjson.dumps([entry.key, entry.metadata])) + framing

@@ -1,4 +1,4 @@
-"""What a KV key may look like, which key a file gets, and the way back from a key to a file."""
+"""The rule for KV keys: which are valid, the key of a file, and the file of a key."""
 
 import re
 
@@ -8,7 +8,7 @@ _WITHOUT_WHITE_SPACE = re.compile(r"\S+")
 
 
 def key_fault(key: str) -> str | None:
-    """Why the service does not take this key, in words; None when it does."""
+    """Why the service refuses this key, in words; None when it takes it."""
     size = len(key.encode())
     if size > KV_KEY_BYTES_MAX:
         return f"{size} bytes, at most {KV_KEY_BYTES_MAX}"

@@ -1,4 +1,4 @@
-"""What a metadata index holds of a vector, and what a filter on it finds; pure.
+"""What a metadata index holds of a vector, and what a filter on it finds. Pure.
 
 A filter finds a vector by a property only when the property has a metadata index, the value has
 the index's type, and the vector was written after the index was created (docs/services.md).
@@ -65,11 +65,11 @@ def cut_text(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PropertyTypes:
-    """What the vectors that move hold of one declared property."""
+    """Counts of the values that the moving vectors hold for one declared property."""
 
     name: str
     declared: str  # string, number or boolean
-    found: dict[str, int]  # type -> vectors; `missing` and `list or object` are none
+    found: dict[str, int]  # type -> vectors; `missing` and `list or object` are not types
 
     @property
     def fitting(self) -> int:

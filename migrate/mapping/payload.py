@@ -1,6 +1,6 @@
-"""Turn a point's payload into a vector's id and metadata, or say why that cannot be.
+"""Turn a point's payload into a vector's id and metadata, or name the reason why it cannot move.
 
-Nothing is coerced, cut or dropped in silence: a point either maps exactly, or maps with a
+No value is converted, cut or dropped silently: a point either maps exactly, or maps with a
 declared change that is counted (`Change`), or is quarantined with one reason.
 """
 
@@ -87,8 +87,8 @@ class Mapped:
     order: int  # the chunk's number within the file; 0 without an order key
     metadata: bytes  # compact canonical JSON, at most 10,240 bytes
     changes: tuple[tuple[Change, str], ...] = ()  # with the field each applies to
-    hash_differs: bool = False  # the text's hash is another one, and the rules say to warn
-    # The payload, parsed: of what is unchanged nobody has to parse the metadata again.
+    hash_differs: bool = False  # the text has another hash, and the rules say to warn
+    # The parsed payload: unchanged metadata need not be parsed again.
     fields: Mapping[str, object] = field(default_factory=dict, compare=False)
 
 
@@ -136,10 +136,10 @@ def map_payload(point_id: PointId, payload: bytes, rules: MappingRules) -> Mappe
 def map_again(
     point_id: PointId, payload: bytes, rules: MappingRules
 ) -> tuple[VectorId, str | None, int, bytes]:
-    """Id, group, order and metadata of a payload that `map_payload` has let pass, in half the time.
+    """Id, group, order and metadata of a payload that `map_payload` accepted, in half the time.
 
-    What was checked then is not checked again. Payloads that may not be their own metadata, for a
-    null or for their size, go the whole way.
+    Nothing is checked a second time. A payload that may differ from its metadata (a null in it, or
+    its size) is mapped by `map_payload`.
     """
     if b"null" in payload or len(payload) > METADATA_BYTES_MAX:
         mapped = map_payload(point_id, payload, rules)
@@ -162,7 +162,7 @@ def _map(point_id: PointId, payload: bytes, rules: MappingRules) -> Mapped:
     vector_id = _vector_id(point_id, fields, rules)
     if group is not None:
         _check_kv_key(encode_kv_key(group, rules))
-    # The payload is canonical already: unless a field fell out, its bytes are the metadata.
+    # The payload is canonical already: unless a field was left out, its bytes are the metadata.
     metadata = payload if kept is fields else _encode(kept)
     if len(metadata) > METADATA_BYTES_MAX:
         metadata = _truncated(kept, len(metadata), rules, changes)
@@ -223,7 +223,7 @@ def _order(fields: dict[str, object], rules: MappingRules) -> int:
 
 
 def _check_hash(fields: dict[str, object], rules: MappingRules) -> bool:
-    """Whether the hash is well formed, and another one than the text has."""
+    """Whether a well-formed hash differs from the hash of the text."""
     if not rules.hash_key:
         return False
     value = _required(fields, rules.hash_key)
@@ -247,7 +247,7 @@ def _check_hash(fields: dict[str, object], rules: MappingRules) -> bool:
 
 
 def _text_hash(text: object) -> str | None:
-    """What the sync service writes: SHA-256 of the UTF-8 text, in hex; None for no text."""
+    """SHA-256 of the UTF-8 text in hex, as the sync service writes it; None without a text."""
     if not isinstance(text, str):
         return None
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
@@ -256,7 +256,7 @@ def _text_hash(text: object) -> str | None:
 def _representable(
     fields: dict[str, object], rules: MappingRules, changes: list[tuple[Change, str]]
 ) -> dict[str, object]:
-    """The fields as metadata can hold them; the same object when none had to go."""
+    """The fields as metadata can hold them; the same object when none was left out."""
     nulls = []
     for key, value in fields.items():
         if not _is_plain_key(key):
@@ -413,7 +413,7 @@ _SHAPES: dict[type, str] = {
 
 
 def _shape(value: object) -> str:
-    """What a JSON value looks like, without showing it."""
+    """The kind and size of a JSON value, without its content."""
     if isinstance(value, float) and value.is_integer():
         return "whole number in decimal form (as 3.0)"
     size = len(value) if isinstance(value, str | list) else 0

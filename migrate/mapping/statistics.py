@@ -1,4 +1,4 @@
-"""Count what a plan has to know: what moves, what is left out and why, what gets changed."""
+"""The counts of a plan: points that move, points left out with their reason, changes."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ def quarantine_cap(points: int, setting: int | None) -> int:
 
 
 def shortest_line_bytes(dimensions: int) -> int:
-    """What a vector's upload line has at least: a digit and a comma or newline for each value."""
+    """The smallest size of an upload line: a digit and a comma or newline for each value."""
     return 2 * dimensions + SHORTEST_LINE_REST
 
 
@@ -41,7 +41,7 @@ class Census:
 
 @dataclass(frozen=True, slots=True)
 class CensusPage:
-    """What became of one page: the positions that map, and the ones that cannot."""
+    """The outcome of one page: positions that map, and positions that cannot."""
 
     mapped: tuple[tuple[int, Mapped], ...]  # (position in the page, result)
     quarantined: tuple[tuple[int, Quarantined], ...]
@@ -51,7 +51,7 @@ class CensusPage:
 def take_census(
     census: Census, page: Page, mapping: MappingRules, values: ValueRules, *, body_bytes: int
 ) -> CensusPage:
-    """Map a whole page, count it, and say row by row what became of it.
+    """Map a whole page, count it, and return the outcome row by row.
 
     A point whose payload and values are both bad is counted once, for its payload. `body_bytes`
     is what an upload may hold: a line beyond it can never be sent.
@@ -83,7 +83,7 @@ def _map_payload(page: Page, position: int, mapping: MappingRules) -> Mapped | Q
 
 
 def _irregular_payload(irregular: bytes | None) -> Quarantined:
-    """Why a payload that stands in no column cannot move."""
+    """Why a payload that is not in a column cannot move."""
     if is_unreadable(irregular):
         return Quarantined(
             reason=Reason.UNREADABLE, field="", detail="the source could not give this point"
@@ -101,7 +101,7 @@ def _irregular_payload(irregular: bytes | None) -> Quarantined:
 
 
 def _line_fits(outcome: Mapped, values: Float32Matrix, body_bytes: int) -> Mapped | Quarantined:
-    """The outcome, unless its upload line alone is more than an upload; encoded only near that."""
+    """The outcome, unless its upload line exceeds an upload; encoded only when close to that."""
     bound = len(values) * VALUE_TEXT_BYTES_MAX + len(outcome.metadata) + LINE_REST_BYTES_MAX
     if bound <= body_bytes:
         return outcome

@@ -26,7 +26,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """What a journal says of one upload; its lines may be in another process."""
+    """The journal's record of one upload; its lines may be in another process."""
 
     first_row: int  # of the first vector
     middle_row: int  # of the vector at which a refused upload is cut in two
@@ -39,7 +39,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class EncodedUpload:
-    """An upload and its body, in pieces worth a system call each."""
+    """An upload and its body, in pieces of about a megabyte."""
 
     upload: Upload
     body: list[bytes]
@@ -51,8 +51,8 @@ def encode_line(
     """One upload line. `values` is one row of a contiguous float32 matrix, shape (dimensions,).
 
     orjson writes the shortest text that gives back the same float32, straight from the array
-    (docs/services.md), but for the one value that `float_text` knows. `shortest` says that
-    the caller has looked: none of them is among the values. NaN would be written as null:
+    (docs/services.md), except for the value and its negative in `float_text`. `shortest` says that
+    the caller has checked that neither is among the values. NaN would be written as null:
     `map_values` has refused those rows.
     """
     text = values if shortest else _values(values)
@@ -61,7 +61,7 @@ def encode_line(
 
 
 def _values(values: Float32Matrix) -> Float32Matrix | orjson.Fragment:
-    """What orjson shall write for the values."""
+    """The values in the form that orjson encodes exactly."""
     return orjson.Fragment(encode_exactly(values)) if has_twice_rounded(values) else values
 
 
@@ -71,7 +71,7 @@ def encode_vector(vector: Vector) -> bytes:
     if vector.namespace is not None:
         record["namespace"] = vector.namespace
     if vector.metadata is not None:
-        # The canonical encoder also takes lone surrogates, which a service may give out.
+        # The canonical encoder also takes lone surrogates, which a service may return.
         record["metadata"] = orjson.Fragment(encode_canonical_json(vector.metadata))
     return orjson.dumps(record, option=_OPTIONS)
 
@@ -87,7 +87,7 @@ def build_upload(
 
     `vectors_max` counts vectors per upload; `body_bytes_max` is bytes of the encoded body,
     newlines included. `body_bytes_wanted` is a smaller limit that a run has learned; a line
-    beyond it goes alone. Reads at most one line more than it takes: that one is given back. None
+    beyond it is sent alone. Reads at most one line more than it takes and returns that line. None
     when there is no line. Raises PreconditionError if one vector alone exceeds `body_bytes_max`.
     """
     wanted = min(body_bytes_max, body_bytes_wanted or body_bytes_max)

@@ -1,4 +1,4 @@
-"""Bring a page's values to the target's dimensions, and find the rows that cannot go.
+"""Bring a page's values to the target's dimensions, and find the rows that cannot move.
 
 `reduce = matryoshka` keeps the first n values and renormalises. It runs in double precision with
 one rounding at the end, so the result does not depend on the order of summation and digests of
@@ -31,7 +31,7 @@ class ValueRules:
 
 @dataclass(frozen=True, slots=True)
 class MappedValues:
-    """A page's values in target form; rows in `quarantined` hold nothing usable."""
+    """A page's values in target form; rows in `quarantined` are not usable."""
 
     values: Float32Matrix  # shape (rows, dimensions)
     quarantined: dict[int, Quarantined]  # position in the page -> why
@@ -46,7 +46,7 @@ def map_values(page: Page, rules: ValueRules) -> MappedValues:
     for position in np.flatnonzero(column.present & ~finite):
         quarantined[int(position)] = _quarantined(Reason.NON_FINITE, rules, "NaN or infinity")
     usable = column.present & finite
-    plain = column.values  # copied only when a row of it must not be used
+    plain = column.values  # copied only when a row must not be used
     if not usable.all():
         plain = np.where(usable[:, None], plain, np.float32(0))
     values = reduce_values(plain, rules)
@@ -78,7 +78,7 @@ def _absent_rows(page: Page, column: DenseColumn, rules: ValueRules) -> dict[int
 
 
 def _absent_row(page: Page, position: int, rules: ValueRules) -> Quarantined:
-    """Missing altogether, or there in a shape that the collection does not declare."""
+    """Missing, or present in a shape that the collection does not declare."""
     irregular = irregular_vectors(page.irregular[position])
     if irregular is None:
         return _quarantined(Reason.VECTOR_MISSING, rules, "the point has no such vector")

@@ -10,4 +10,4 @@ class WriteRules:
     vectors_per_upload: int
     body_bytes: int  # per upload
     counter_key: str
-    ttl_s: int | None  # of KV entries; None = kept for ever
+    ttl_s: int | None  # of KV entries; None = no expiry

@@ -24,7 +24,7 @@ def encode_canonical_json(value: object) -> bytes:
     """The canonical text of a JSON value.
 
     Integers of any size are written in full; 1 and 1.0 stay different.
-    Raises ValueError for NaN, infinity, keys that are no strings, or more than 989 levels.
+    Raises ValueError for NaN, infinity, keys that are not strings, or more than 989 levels.
     """
     text = encode_finite_json(value)
     if _NULL(text) and any(not math.isfinite(number) for number in _floats(value)):
@@ -33,7 +33,7 @@ def encode_canonical_json(value: object) -> bytes:
 
 
 def encode_finite_json(value: object) -> bytes:
-    """The same text for a value of which the caller knows that its numbers are finite."""
+    """The same text, for a value whose numbers the caller knows to be finite."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:
@@ -43,7 +43,7 @@ def encode_finite_json(value: object) -> bytes:
 def _encode_slowly(value: object) -> bytes:
     """The same text for what orjson refuses: lone surrogates, large integers, deep nesting.
 
-    Without recursion, so that the depth it takes does not depend on the caller's own.
+    Not recursive, so that the depth it accepts does not depend on the depth of the caller.
     """
     pieces: list[str] = []
     waiting: list[object] = [value]  # values still to be written, and texts between them
@@ -72,7 +72,7 @@ class _Between:
 
 
 def _parts(container: Mapping[str, object] | Sequence[object]) -> list[object]:
-    """What stands in an object or a list: the values, and the texts between them."""
+    """The values of an object or a list, and the texts between them."""
     parts: list[object] = []
     if isinstance(container, Mapping):
         _check_keys(container)
@@ -93,7 +93,7 @@ def _encode_single(value: object) -> str:
 
 
 def _check_keys(container: Mapping[str, object]) -> None:
-    """Refuse what `json` would turn into text by itself: {1: ...} is not {"1": ...}."""
+    """Refuse keys that `json` would convert to text: {1: ...} is not {"1": ...}."""
     for key in container:
         if not isinstance(key, str):
             raise ValueError(  # noqa: TRY004 - bad data, not a bug
@@ -104,8 +104,8 @@ def _check_keys(container: Mapping[str, object]) -> None:
 def decode_json(text: bytes) -> object:
     """Parse JSON, the strict fast way first, then the tolerant one for lone surrogates.
 
-    Integers of any size come back exactly. Raises ValueError when the text is no JSON in UTF-8,
-    or holds NaN, infinity, a number beyond the doubles, or an endless nesting.
+    Integers of any size come back exactly. Raises ValueError when the text is not JSON in UTF-8,
+    or holds NaN, infinity, a number beyond the doubles, or unlimited nesting.
     """
     try:
         value: object = orjson.loads(text)

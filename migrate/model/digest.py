@@ -44,7 +44,7 @@ def digest_points(page: Page) -> list[bytes]:
     for position, (point_id, payload) in enumerate(zip(page.ids, page.payloads, strict=True)):
         name = _point_name(point_id)
         digest = hashlib.sha256(
-            # One join, not a call a field: this is done for every point, and again.
+            # One join instead of one call per field: this runs for every point.
             b"".join((b"q2v point 1\ni", _u64(len(name)), name, b"p", _u64(len(payload)), payload))
         )
         for column in columns:
@@ -61,7 +61,7 @@ def _point_name(point_id: PointId) -> bytes:
 
 
 class _Column:
-    """Feeds the vectors of one name to digests: name, kind, shape, bytes; a kind for absent."""
+    """Feed the vectors of one name to digests: name, kind, shape, bytes."""
 
     def __init__(self, name: str, column: VectorColumn) -> None:
         self._name = _field(b"n", name.encode())
@@ -91,14 +91,14 @@ class _Column:
 
 
 def _unsigned_zeros(values: Float32Matrix) -> Float32Matrix:
-    """The values, contiguous, with +0.0 for -0.0; a copy only where there is one."""
+    """The values, contiguous, with +0.0 for -0.0; copied only when there is a -0.0."""
     values = np.ascontiguousarray(values)
     smallest = values.view(np.int32).min(initial=0)  # -0.0 has the sign's bit alone
     return values + np.float32(0) if smallest == np.iinfo(np.int32).min else values
 
 
 def _encode_vector(column: MultiColumn | SparseColumn, position: int) -> bytes:
-    """One multi or sparse vector: kind, shape, bytes; a kind of its own for absent."""
+    """One multi or sparse vector: kind, shape, bytes. Absent has its own kind."""
     match column:
         case MultiColumn():
             rows = column.rows[position]
@@ -119,8 +119,8 @@ def _encode_vector(column: MultiColumn | SparseColumn, position: int) -> bytes:
 def canonical_values(values: Float32Matrix) -> Float32Matrix:
     """A copy in which values that count as equal have the same bits: both zeros, and two others.
 
-    The two are those of `float_text`: earlier versions wrote the one in a text that services read
-    as the other, and their runs are still compared, repaired and rolled back.
+    The two are those of `float_text`: earlier versions wrote the first as a text that services read
+    as the second, and runs of those versions are still compared, repaired and rolled back.
     """
     plain = np.ascontiguousarray(values + np.float32(0), dtype=np.float32)
     bits = plain.view(np.uint32)
@@ -130,7 +130,7 @@ def canonical_values(values: Float32Matrix) -> Float32Matrix:
 
 
 def canonical_metadata(metadata: dict[str, object] | None) -> bytes:
-    """Metadata as text in which equal numbers are spelt alike: 1.0 counts as 1.
+    """Metadata as text in which equal numbers have the same text: 1.0 counts as 1.
 
     No metadata and empty metadata are the same, as they are in the service.
     """
@@ -138,7 +138,7 @@ def canonical_metadata(metadata: dict[str, object] | None) -> bytes:
 
 
 def plain_numbers(value: object) -> object:
-    """The JSON value with one spelling for each number, so that numbers compare by value.
+    """The JSON value with one text for each number, so that numbers compare by value.
 
     The service keeps a number as a double and may print it in another way: 1.5e17 as
     150000000000000000, 2**60 as 1152921504606847000. Whole numbers up to 2**53 become integers,
@@ -160,7 +160,7 @@ def plain_numbers(value: object) -> object:
 
 
 def _as_double(value: float) -> object:
-    """The nearest double; for a number beyond all doubles a text that no other value has."""
+    """The nearest double; for a number beyond all doubles, a text that no other value has."""
     try:
         double = float(value)
     except OverflowError:
@@ -180,10 +180,10 @@ def digest_vectors(
 
 
 def _metadata_text(text: bytes) -> bytes:
-    """The canonical text of metadata that is canonical JSON already, but for how numbers are spelt.
+    """The canonical text of metadata that is canonical JSON already, except for its numbers.
 
-    Only a fraction of nothing makes a difference, and is written with these two characters:
-    exponents begin beyond the exact integers, and the mapping lets no integer beyond them pass.
+    Only a zero fraction (1.0 against 1) differs, and it is written as ".0". Exponents begin beyond
+    the exact integers, and the mapping accepts no integer beyond them.
     """
     if b".0" not in text:
         return text
@@ -201,14 +201,14 @@ def _digest_vector(vector_id: str, values: bytes, metadata: bytes) -> bytes:
 
 
 class SetDigest:
-    """SHA-256 over the digests of a set in id order, taken in piece by piece."""
+    """SHA-256 over the digests of a set in id order, added in pieces."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256(b"q2v set 1\n")
         self.count = 0
 
     def add(self, digests: bytes) -> None:
-        """The next records' digests one after the other, in id order."""
+        """Add the digests of the next records, in id order."""
         count, rest = divmod(len(digests), DIGEST_BYTES)
         assert not rest, "a digest was cut off"
         self._hash.update(digests)

@@ -1,4 +1,4 @@
-"""The key that makes a seal a signature: only who holds it can write a file that passes."""
+"""The key that makes a seal a signature: only its holder can write a file that passes."""
 
 import hashlib
 import hmac
@@ -10,7 +10,7 @@ KEY_LENGTH_MIN = 32  # characters; 64 hex digits are what `openssl rand -hex 32`
 
 
 class SealKey:
-    """An HMAC-SHA256 key. Shows itself nowhere; there is no way to get the key back out."""
+    """An HMAC-SHA256 key. Never shown; the key cannot be read back from it."""
 
     __slots__ = ("_key",)
 
@@ -25,7 +25,7 @@ class SealKey:
         return hmac.new(self._key, content, hashlib.sha256).hexdigest()
 
     def fits(self, content: bytes, code: object) -> bool:
-        """Whether the code is that of the content; takes as long for a wrong one as for a right."""
+        """Whether `code` is the HMAC of the content; compared in constant time."""
         given = code.encode("utf-8", "surrogatepass") if isinstance(code, str) else b""
         return hmac.compare_digest(self.code(content).encode(), given)
 
@@ -36,5 +36,5 @@ class SealKey:
 
     @override
     def __reduce__(self) -> NoReturn:
-        """Refuse pickle and copies: each would spread it unseen."""
+        """Refuse pickling and copying, which would spread the key."""
         raise TypeError("a key is not copied or stored")

@@ -1,4 +1,4 @@
-"""What a source sent and no column of a page can hold: the text of the `irregular` column.
+"""What a source sent and a page has no column for: the text of the `irregular` column.
 
 Canonical JSON, in one of four forms. Nothing is lost by any of the first three:
 
@@ -31,7 +31,7 @@ def encode_irregular(
 
 
 def with_payload_of(irregular: bytes | None, other: bytes | None) -> bytes | None:
-    """The vectors of the one value, and the payload of the other, which holds no vectors."""
+    """Split the vectors from the payload."""
     if other is None:
         return irregular
     vectors = b"{}" if irregular is None else irregular
@@ -44,7 +44,7 @@ def payload_is_irregular(irregular: bytes | None) -> bool:
 
 
 def is_unreadable(irregular: bytes | None) -> bool:
-    """Whether nothing but the id of this point could be read."""
+    """Whether only the id of this point could be read."""
     return irregular == UNREADABLE
 
 
@@ -57,7 +57,7 @@ def refused_why(irregular: bytes | None) -> str | None:
 
 
 def irregular_vectors(irregular: bytes | None) -> bytes | None:
-    """The vectors' part as text; None without any."""
+    """The vectors as text; None when there are none."""
     if irregular is None or not payload_is_irregular(irregular):
         return irregular
     parts = _parts(irregular)

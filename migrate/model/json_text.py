@@ -1,8 +1,8 @@
 """Read JSON text that JSON libraries refuse: any depth, any number of digits. Without recursion.
 
 Three things make a library refuse what the grammar allows: nesting, integers of thousands of
-digits, and numbers beyond the doubles. Here the text is cut by its grammar alone, so one such value
-can be told from the values beside it and from text that is no JSON at all.
+digits, and numbers beyond the doubles. This module splits the text by its grammar alone.
+Such a value is separated from the values beside it, and from text that is not JSON.
 """
 
 import json
@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-# What fits in Python's own parser and encoder, less the frames of a program around them. A bound
-# of our own, because theirs depends on how deep the caller is: the same payload has the same form
-# in every process and thread.
+# What fits in Python's own parser and encoder, less the frames of a program around them. The
+# bound is q2v's own: theirs depends on the depth of the caller, and the same payload has to have
+# the same form in every process and thread.
 DEPTH_MAX = 989
 DIGITS_MAX = 4300  # of an integer; Python refuses longer ones, since they take quadratic time
 
@@ -34,7 +34,7 @@ Pairs = list[tuple[str, object]]
 
 
 class RefusedJsonError(ValueError):
-    """JSON by its grammar, and none that a library would read."""
+    """Valid JSON by its grammar that JSON libraries refuse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def _after_value(open_: list[str]) -> str:
 def read_json(text: str, make_object: Callable[[Pairs], dict[str, object]]) -> object:
     """The value; objects are what `make_object` makes of their pairs.
 
-    Raises RefusedJsonError for what libraries refuse, ValueError for what is no JSON.
+    Raises RefusedJsonError for what libraries refuse, ValueError for text that is not JSON.
     """
     return _Builder(text, make_object, _read_single, levels=DEPTH_MAX, deeper=False).build()
 
@@ -109,13 +109,13 @@ def read_json(text: str, make_object: Callable[[Pairs], dict[str, object]]) -> o
 def read_outline(text: str, levels: int) -> object:
     """The value with its first `levels` levels as lists and dicts, and below them `Raw` text.
 
-    Whatever stands below is looked at for its grammar only. Raises ValueError for no JSON.
+    Text below them is checked for its grammar only. Raises ValueError for text that is not JSON.
     """
     return _Builder(text, dict, Raw, levels=levels, deeper=True).build()
 
 
 class _Builder:
-    """Puts the containers of the first levels together; what is deeper is read as one text."""
+    """Build the containers of the first levels; a deeper value is kept as one text."""
 
     def __init__(
         self,
@@ -126,14 +126,14 @@ class _Builder:
         levels: int,
         deeper: bool,
     ) -> None:
-        """`deeper` False refuses what lies below the levels."""
+        """With `deeper` False, values below the levels are refused."""
         self._text = text
         self._make_object = make_object
         self._read_single = read_single
         self._levels = levels
         self._deeper = deeper
         self._depth = 0
-        self._raw_start = 0  # of the deeper value that is passed over
+        self._raw_start = 0  # of the deeper value that is skipped
         self._open = [_Container("[")]  # the innermost last; the first holds the whole value
 
     def build(self) -> object:
@@ -174,7 +174,7 @@ class _Builder:
 
 @dataclass(frozen=True, slots=True)
 class _Container:
-    """A list or an object whose end has not come yet."""
+    """A list or an object that is not closed yet."""
 
     kind: str  # { or [
     keys: list[str] = field(default_factory=list)

@@ -3,14 +3,14 @@
 Sources are the pages of the provider's documentation: V-LIM = vectorize/platform/limits
 (2026-08-05), A-LIM = fundamentals/api/reference/limits (2026-04-20), KV-LIM = kv/platform/limits,
 KV-WRITE = kv/api/write-key-value-pairs, V-PRICE = vectorize/platform/pricing (2026-04-21).
-"Observed" = reported by third parties against the live service; good evidence, no promise.
+"Observed" = reported by third parties against the live service; good evidence, not a promise.
 """
 
 # The account: A-LIM. Every request of every token of the same user counts, Vectorize and KV alike.
 REQUESTS_PER_WINDOW_MAX = 1200
 REQUEST_WINDOW_S = 300
 BLOCK_S = 300  # after exceeding it, all calls of the next five minutes answer 429
-RETRY_AFTER_S_MAX = 600  # longer than this is the operator's decision, not ours
+RETRY_AFTER_S_MAX = 600  # a longer wait is the operator's decision
 
 # A vector index: V-LIM.
 DIMENSIONS_MAX = 1536
@@ -25,19 +25,19 @@ VECTORS_PER_INDEX_MAX = 20_000_000  # 2026-08-05; 10 million and 5 million in ea
 # Requests to a vector index.
 VECTORS_PER_UPLOAD_MAX = 5_000  # V-LIM, over HTTP
 UPLOAD_BYTES_MAX = 100_000_000  # V-LIM "100 MB"; the smaller of the two readings
-UPLOAD_BYTES_MIN = 86  # ours: the shortest line that 32 values can make
-UPLOADS_IN_FLIGHT_MAX = 8  # ours: so many are proven by reading back one vector of each
+UPLOAD_BYTES_MIN = 86  # q2v's own: the shortest line that 32 values can make
+UPLOADS_IN_FLIGHT_MAX = 8  # q2v's own: one vector of each is read back
 FETCH_IDS_MAX = 20  # observed by many up to 2026-10, code 40007
 DELETE_IDS_MAX = 100  # measured 2026-09-14, code 40007
 LIST_IDS_MAX = 1_000  # V-LIM
 QUERY_IDS_MAX = 100  # V-LIM; 50 with values or all metadata
 NAMESPACE_BYTES_MAX = 64  # V-LIM
 
-# Requests that read vectors at once. Our own: at 32 and 200 ms an answer they are forty times what
-# the request budget lets pass.
+# Requests that read vectors at once. q2v's own: 32 reads at 200 ms each are forty times what
+# the request budget allows.
 READS_IN_FLIGHT_MAX = 32
 
-# Settings for which no service has a limit. Our own: beyond any use, and exact in JSON.
+# Settings for which no service has a limit. q2v's own: beyond any use, and exact in JSON.
 SETTING_COUNT_MAX = 1_000_000_000_000
 DEADLINE_S_MAX = 31_536_000  # a year
 
@@ -46,7 +46,7 @@ KV_KEY_BYTES_MAX = 512
 KV_VALUE_BYTES_MAX = 25 * 1024 * 1024
 KV_METADATA_BYTES_MAX = 1_024
 KV_TTL_S_MIN = 60
-KV_TTL_S_MAX = 3_153_600_000  # ours: a hundred years; the service documents no maximum
+KV_TTL_S_MAX = 3_153_600_000  # q2v's own: a hundred years; the service documents no maximum
 KV_PAIRS_PER_WRITE_MAX = 10_000
 KV_WRITE_BYTES_MAX = 100_000_000
 KV_KEYS_PER_DELETE_MAX = 10_000
@@ -63,5 +63,5 @@ INCLUDED_KV_WRITES = 1_000_000  # per month
 USD_PER_KV_WRITE = 5.00 / 1_000_000
 INCLUDED_QUERIED_DIMENSIONS = 50_000_000  # per month: (queries + vectors) * dimensions
 USD_PER_QUERIED_DIMENSION = 0.01 / 1_000_000
-# A body is encoded and sent in pieces; sent in two thirds of the time that pieces of 256 kB take.
+# A body is encoded and sent in pieces; 256 kB pieces take one and a half times as long.
 PIECE_BYTES = 1024 * 1024

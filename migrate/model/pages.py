@@ -1,4 +1,4 @@
-"""Cut pages: the rows between two positions, the rows before an id; a page of one unread point."""
+"""Cut pages by position or by id; make a page of one unreadable point."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def take_before(page: Page, stop: PointId | None) -> Page:
 
 
 def unreadable_page(point_id: PointId, vectors: Sequence[VectorSpec]) -> Page:
-    """The one row of a point of which nothing but the id can be read."""
+    """A page of one point of which only the id could be read."""
     return Page(
         ids=(point_id,),
         payloads=(b"{}",),

@@ -1,7 +1,7 @@
 """The records of both sides: points, pages of points, vectors, KV entries.
 
 Hot paths work on whole pages: one float32 matrix and one list of payloads per page. `PointId` and
-`Vector` describe one record each and are made only where a single record is looked at.
+`Vector` describe one record each and are created only where a single record is needed.
 """
 
 import uuid
@@ -32,7 +32,7 @@ class PointIdType(StrEnum):
 class PointId(NamedTuple):
     """A point id in the source's own order: all integers ascending, then all UUIDs ascending.
 
-    A tuple, because every point costs several of them, and comparisons in plenty.
+    A tuple: several are created and compared for every point.
     """
 
     rank: int  # 0 for an integer, 1 for a UUID
@@ -59,9 +59,9 @@ class PointId(NamedTuple):
 
     @classmethod
     def from_numbers(cls, numbers: Sequence[int]) -> "list[PointId]":
-        """Integer ids of a whole page, in a quarter of the time that one by one takes.
+        """Integer ids of a whole page; four times as fast as one call per id.
 
-        Raises ValueError when one is no u64.
+        Raises ValueError when an id is not a u64.
         """
         for number in (min(numbers), max(numbers)) if numbers else ():
             cls.parse(number)
@@ -88,7 +88,7 @@ class PointId(NamedTuple):
         """Canonical spelling: decimal, or lower-case hyphenated UUID."""
         if not self.rank:
             return str(self.number)
-        digits = f"{self.number:032x}"  # a `uuid.UUID` of it would take longer than all else here
+        digits = f"{self.number:032x}"  # slower through `uuid.UUID`
         return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
     @property
@@ -104,7 +104,7 @@ class PointId(NamedTuple):
 
 
 class VectorKind(StrEnum):
-    """What one vector name of a collection holds."""
+    """The kind of vector that a vector name of a collection holds."""
 
     DENSE = "dense"
     MULTI = "multi"
@@ -124,7 +124,7 @@ class VectorSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardCount:
-    """One shard of a collection, shown to be among those that are read."""
+    """One shard of a collection that is read."""
 
     number: int  # as the collection numbers it, from 0
     points: int | None  # the exact count in it; None where the server does not count by shard
@@ -139,11 +139,13 @@ class Collection:
     config: dict[str, object]  # the server's own answer, verbatim
     server: str  # product and version, for the record
     warnings: tuple[str, ...] = ()  # states that make a read unsafe to trust, in words
-    shards: tuple[ShardCount, ...] = ()  # all of them, by number; empty where nothing tells
+    shards: tuple[
+        ShardCount, ...
+    ] = ()  # all of them, by number; empty where the source does not show them
     # Points that exist and that neither pages nor counts show, in words: while there are any, a
     # read is not the whole collection.
     hidden: tuple[str, ...] = ()
-    # Why the count and the pages of this collection may disagree for good, in words.
+    # Why the count and the pages of this collection may disagree permanently, in words.
     suspects: tuple[str, ...] = ()
 
 
@@ -204,12 +206,12 @@ class Vector:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KvEntry:
-    """One KV pair as it is, or as it shall be."""
+    """One KV pair: as it was read, or as it is to be written."""
 
     key: str
     value: bytes
     metadata: object | None = None  # any JSON, at most 1,024 bytes
-    expiration: int | None = None  # Unix seconds; None = kept for ever
+    expiration: int | None = None  # Unix seconds; None = no expiry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +221,7 @@ class VectorIndex:
     name: str
     dimensions: int
     metric: str  # cosine, euclidean, dot-product
-    created_on: str  # tells a re-created index from the planned one
+    created_on: str  # distinguishes a re-created index from the planned one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

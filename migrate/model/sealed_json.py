@@ -10,7 +10,7 @@ from migrate.model.hmac_key import SealKey
 def seal_json(fields: dict[str, object], key: SealKey | None = None) -> bytes:
     """JSON with a member `sha256` over everything else, in canonical form.
 
-    With a key there is a member `hmac` as well, over everything but these two.
+    With a key there is a member `hmac` as well, over all other members.
     """
     if key is not None:
         fields = {**fields, "hmac": key.code(encode_canonical_json(fields))}
@@ -60,7 +60,7 @@ def unseal_json(
 def _is_as_sealed(content: bytes, fields: dict[str, object]) -> bool:
     try:
         return content == _with_digest(fields)
-    except ValueError:  # nested deeper than anything we write
+    except ValueError:  # nested deeper than anything q2v writes
         return False
 
 
@@ -74,7 +74,7 @@ def _not_sealed_with(where: str, code: object) -> ArtefactDamagedError:
 
 
 def damaged(where: str, why: str, *, remedy: str | None = None) -> ArtefactDamagedError:
-    """The one error for a file of ours that cannot be trusted."""
+    """The error for a file of q2v that cannot be trusted."""
     return ArtefactDamagedError(
         f"{where}: {why}",
         remedy=remedy or "restore the file from a copy, or take a new snapshot",

@@ -1,18 +1,18 @@
-"""Moments in the forms that people and names need. Pure: the clock is read elsewhere."""
+"""Time stamps for people, file names and HTTP dates. Pure: the clock is read elsewhere."""
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-# What four digits of a year can say; a clock that is further off still gives a stamp.
+# The range of a four-digit year; a clock outside of it still gives a stamp.
 _WALL_S_MIN, _WALL_S_MAX = -62_135_596_800, 253_402_300_799  # 0001-01-01, 9999-12-31
 _NAME = "%Y%m%dT%H%M%SZ"
 
 
 def name_stamp(wall_s: float, *, after: str = "") -> str:
-    """A UTC moment as names of folders carry it: 20261129T013323Z, sorted as time goes.
+    """A UTC time as it appears in folder names: 20261129T013323Z, sorted by time.
 
     `after` is the newest stamp in use. The result is later than it even when the clock has been
-    set back: names order what was made, they do not prove when.
+    set back: names give the order, they do not prove the time.
     """
     moment = _moment(wall_s)
     try:

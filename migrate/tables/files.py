@@ -1,4 +1,4 @@
-"""The files of a run with their vectors, and the listed KV keys: what the KV index is made of."""
+"""The files of a run with their vectors, and the listed KV keys: the input of the KV index."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class FileVectors:
 
 
 def group_files(rows: Iterable[tuple[Any, ...]]) -> Iterator[FileVectors]:
-    """Every file with its vectors, out of what `FILES` gives."""
+    """Every file with its vectors, from the rows of the query `FILES`."""
     file: str | None = None
     held: list[VectorId] = []
     for name, vector_id in rows:
@@ -46,7 +46,7 @@ class FileTable(SpillingDatabase):
     """Which vectors each file has, and which keys the KV namespace lists."""
 
     def __init__(self, spill: Path, targets: Iterable[pa.RecordBatch]) -> None:
-        """`targets` have the columns `FILE_COLUMNS`. Raises what reading them raises."""
+        """`targets` have the columns `FILE_COLUMNS`. Raises the errors of reading them."""
         super().__init__(
             spill,
             "vectors (vector_id VARCHAR, file VARCHAR, position BIGINT)",
@@ -64,7 +64,7 @@ class FileTable(SpillingDatabase):
         return group_files(self._rows(FILES))
 
     def count_files(self) -> int:
-        """Distinct files."""
+        """The number of distinct files."""
         return self._count(FILE_COUNT)
 
     def add_listed_keys(self, entries: Sequence[KvEntry]) -> None:
@@ -78,7 +78,7 @@ class FileTable(SpillingDatabase):
         self._execute("DELETE FROM listed_keys")
 
     def keys_elsewhere(self, key_template: str, group_field: str) -> Iterator[str]:
-        """Every listed key that belongs to none of our files, in order."""
+        """Every listed key that belongs to no file of the run, in order."""
         query = """
             SELECT key FROM listed_keys
             WHERE key NOT IN (

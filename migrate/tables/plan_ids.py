@@ -1,4 +1,4 @@
-"""All points of a plan with their target id, file and order: whole-set questions before a run."""
+"""All points of a plan with target id, file and order, for questions about the whole set."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _SCHEMA = pa.schema(
 )
 
 
-# At ten million rows 60 MB were too little to sort them, 120 enough; a full index has 20 million.
+# 60 MB were too little to sort ten million rows, 120 MB were enough; a full index has 20 million.
 ROWS_PER_MB = 50_000
 # Without count(DISTINCT content): its states do not spill, and at ten million ids 100 MB were not
 # enough for them.
@@ -42,7 +42,7 @@ _COLLISIONS = """
 
 @dataclass(frozen=True, slots=True)
 class Collision:
-    """A row whose target id another row has too."""
+    """A row whose target id another row also has."""
 
     row: int
     vector_id: VectorId
@@ -52,7 +52,7 @@ class Collision:
 
     @property
     def stays(self) -> bool:
-        """Whether this row keeps the id: the first of equals does, of different ones none."""
+        """Whether this row keeps the id: the first of equal rows does."""
         return self.identical and self.row == self.first_row
 
 
@@ -70,7 +70,7 @@ class IdTable(SpillingDatabase):
     """A table of (row, target id, file, order, content digest)."""
 
     def __init__(self, spill: Path, *, rows: int = 0) -> None:
-        """`rows` is about how many there will be: sorting very many takes more than a few."""
+        """`rows` is about how many rows will be added; it sets the memory for sorting."""
         super().__init__(
             spill,
             "vectors (row BIGINT, vector_id VARCHAR, file VARCHAR, position BIGINT, content BLOB, "
@@ -90,11 +90,11 @@ class IdTable(SpillingDatabase):
         metadata_bytes: Sequence[int] | None = None,
         notes: Sequence[Sequence[str]] | None = None,
     ) -> None:
-        """Some rows.
+        """Add some rows.
 
-        `contents` (digests that tell equal vectors from different ones) and `points` (names of
+        `contents` (digests: equal for equal vectors) and `points` (names of
         the points) are needed for `collisions`, `metadata_bytes` and `notes` (words about a row)
-        for the sums over what moves in the end; they may be left out otherwise.
+        for the sums over the rows that move; they may be left out otherwise.
         """
         if not rows:
             return
@@ -126,15 +126,15 @@ class IdTable(SpillingDatabase):
         self._execute("DELETE FROM vectors WHERE file = ?", [file])
 
     def count_vectors(self) -> int:
-        """Rows in the table."""
+        """The number of rows in the table."""
         return self._count("SELECT count(*) FROM vectors")
 
     def count_files(self) -> int:
-        """Distinct files."""
+        """The number of distinct files."""
         return self._count(FILE_COUNT)
 
     def sum_metadata_bytes(self) -> int:
-        """Over the rows that are still there."""
+        """The sum over the rows that are still in the table."""
         return self._count("SELECT coalesce(sum(metadata_bytes), 0) FROM vectors")
 
     def count_notes(self) -> dict[str, int]:
@@ -164,7 +164,7 @@ class IdTable(SpillingDatabase):
     def gaps(self) -> Iterator[FileGap]:
         """Files whose chunk numbers have gaps, repeats, or do not start at 0.
 
-        By sorting, which spills; grouping by file and number takes more memory than there is.
+        By sorting, which spills; grouping by file and number takes more memory than is available.
         """
         query = """
             SELECT file, position FROM vectors WHERE file IS NOT NULL ORDER BY file, position
@@ -175,9 +175,9 @@ class IdTable(SpillingDatabase):
                 yield FileGap(str(file), len(numbers), numbers[0], numbers[-1])
 
     def targets(self) -> Iterator[pa.Table]:
-        """What is left, in row order: row, vector_id, file, position, digest (the contents).
+        """The remaining rows, in row order: row, vector_id, file, position, digest (the contents).
 
-        Range by range of rows: each is sorted in memory, however many there are.
+        Sorted in memory in ranges of rows, whatever the number of rows.
         """
         end = self._count("SELECT coalesce(max(row) + 1, 0) FROM vectors")
         for first in range(0, end, _EXPORT_ROWS):

@@ -1,4 +1,4 @@
-"""A database in memory that spills to disk: the ground under every question about a whole set."""
+"""A database in memory that spills to disk; the base of every table in this package."""
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +12,9 @@ import pyarrow as pa
 from migrate.errors import LocalStorageError
 from migrate.storage.durable import make_folder, remove_folder
 
-MEMORY_MB = 60  # beyond it duckdb spills; at a million rows 200 took 100 MB more and no less time
+MEMORY_MB = (
+    60  # beyond it duckdb spills; with 200 a million rows took 100 MB more and the same time
+)
 _FETCH_ROWS = 10_000
 Parameters = Sequence[object] | Mapping[str, object] | None
 
@@ -33,12 +35,12 @@ def open_database(spill: Path, memory_mb: int = MEMORY_MB) -> duckdb.DuckDBPyCon
 class SpillingDatabase:
     """Some tables of a run; a context manager.
 
-    Lives in memory up to `memory_mb` and in the `spill` folder beyond it; both are gone at the end,
-    because everything in it is derived from the snapshot or read from the target.
+    In memory up to `memory_mb`, beyond it in the `spill` folder. Both are removed at the end:
+    everything in it is derived from the snapshot or read from the target.
     """
 
     def __init__(self, spill: Path, *tables: str, memory_mb: int = MEMORY_MB) -> None:
-        """`tables`: name and columns of each. One database at a time has the folder.
+        """`tables`: name and columns of each. Only one database at a time may use the folder.
 
         Like every other method, raises LocalStorageError when there is no room to spill.
         """
@@ -63,23 +65,23 @@ class SpillingDatabase:
         remove_folder(self._spill)
 
     def _insert(self, table: str, rows: pa.Table | pa.RecordBatch) -> None:
-        """Rows whose columns are named as the table's; those that they lack stay null."""
+        """Insert rows by column name; missing columns are null."""
         if len(rows):
             self._database.register("given", rows)
             self._execute(f"INSERT INTO {table} BY NAME SELECT * FROM given")  # noqa: S608 - our own names
             self._database.unregister("given")
 
     def _execute(self, query: str, parameters: Parameters = None) -> list[tuple[Any, ...]]:
-        """All rows: a half-read result would keep the connection from its next work."""
+        """All rows at once: a half-read result would block the connection."""
         with _spilling(self._spill):
             return self._database.execute(query, parameters).fetchall()
 
     def _execute_over(
         self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, query: str
     ) -> list[tuple[Any, ...]]:
-        """As `_execute`, for a query that reads `given` once: it passes by and is not stored.
+        """As `_execute`, for a query that reads `given` once: it is streamed and not stored.
 
-        What `batches` raises is raised here; the library would say that a stream failed.
+        Errors of `batches` are raised as they are; duckdb alone would report that a stream failed.
         """
         raised: list[BaseException] = []
 
@@ -97,18 +99,18 @@ class SpillingDatabase:
             return self._execute(query)
         except Exception:
             if raised:
-                raise raised.pop() from None  # not kept: it holds on to this frame
+                raise raised.pop() from None  # not kept: it would keep this frame alive
             raise
         finally:
             self._database.unregister("given")
-            stream.close()  # with what it reads from, also when the library did not read to the end
+            stream.close()  # with its source, also when duckdb did not read to the end
 
     def _count(self, query: str) -> int:
         [(count,)] = self._execute(query)
         return int(count)
 
     def _rows(self, query: str, parameters: Parameters = None) -> Iterator[tuple[Any, ...]]:
-        """Rows as they are asked for, while the tables are used for other questions."""
+        """Rows one batch at a time, while other queries use the tables."""
         with _spilling(self._spill):
             cursor = self._database.cursor()
             cursor.execute(query, parameters)
@@ -123,10 +125,10 @@ class SpillingDatabase:
 
 @contextmanager
 def _spilling(spill: Path) -> Iterator[None]:
-    """Translate what the library says when it cannot spill; other errors are bugs of ours.
+    """Translate the errors of a spill that failed; other errors are bugs of q2v.
 
-    The same full disk is one of three to it, by where it strikes: out of memory (there is no
-    place to offload to), a failed commit, or fatal (in a checkpoint of its own).
+    duckdb reports a full disk in three ways: out of memory (no space to offload to), a failed
+    commit, or a fatal error (in a checkpoint).
     """
     try:
         yield

@@ -1,6 +1,6 @@
-"""What the target lists, against what the run has put there: by id, in bounded memory.
+"""The ids that the target lists, compared with the ids of the run, in bounded memory.
 
-The listing is held, the run's own ids pass by: they lie in a file already.
+The listing is stored; the ids of the run are streamed, because they are in a file already.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,25 +13,25 @@ from migrate.tables.spill import SpillingDatabase
 
 ID_COLUMNS = ("row", "vector_id")
 _SCHEMA = pa.schema([("row", pa.int64()), ("vector_id", pa.string())])
-# More than other tables get: the join of ten million ids with as many takes a tenth less time.
+# More than other tables get: a join of ten million ids with ten million takes a tenth less time.
 MEMORY_MB = 400
-_INSERT_IDS = 200_000  # one statement for so many: a page alone is not worth one
+_INSERT_IDS = 200_000  # ids per statement: one statement for each page would be slow
 _LISTED = "listed (vector_id VARCHAR)"
 
 
 class ListedIds(SpillingDatabase):
     """One listing of the target; `compare` or `match` relates it to the run's own ids.
 
-    Ids are compared as what they are, never by a hash of them.
+    Ids are compared themselves, not by a hash.
     """
 
     def __init__(self, spill: Path) -> None:
         super().__init__(spill, _LISTED, memory_mb=MEMORY_MB)
 
     def replace(self, pages: Iterable[Sequence[VectorId]]) -> int:
-        """The pages of one walk in place of what was listed before; returns the number of ids.
+        """Replace the listing by the pages of one walk; return the number of ids.
 
-        Raises what `pages` raises: a walk that broke is void as a whole.
+        Raises the errors of `pages`: a walk that failed is dropped as a whole.
         """
         self._execute(f"CREATE OR REPLACE TABLE {_LISTED}")
         held: list[pa.Array] = []
@@ -77,11 +77,11 @@ class ListedIds(SpillingDatabase):
         return self._ours()
 
     def present(self) -> Iterator[tuple[int, VectorId]]:
-        """After `match`: row and id of every vector of ours that is listed, in row order."""
+        """After `match`: row and id of every vector of the run that is listed, in row order."""
         return self._ours()
 
     def elsewhere(self) -> Iterator[VectorId]:
-        """After either: every listed id that is none of ours, in order."""
+        """After either: every listed id that the run does not have, in order."""
         query = "SELECT vector_id FROM related WHERE row IS NULL ORDER BY vector_id"
         for (vector_id,) in self._rows(query):
             yield VectorId(vector_id)
