@@ -69,7 +69,7 @@ def _not_sealed_with(where: str, code: object) -> ArtefactDamagedError:
     return ArtefactDamagedError(
         f"{where}: {found}, expected one of the key of snapshot.hmac_key",
         remedy="if the file was sealed without this key, unset snapshot.hmac_key or take a new "
-        "snapshot; otherwise somebody else wrote it: restore it from a copy",
+        "snapshot; otherwise another writer changed it: restore it from a copy",
     )
 
 
