@@ -7,27 +7,34 @@ once hold it to their end; the others take `steps`.
 import asyncio
 import hashlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Router, request_response
+from starlette.types import Receive, Scope, Send
 
 from sandbox.account.account_routes import AccountRoutes
 from sandbox.account.script_routes import ScriptRoutes
 from sandbox.account.token_routes import check_authorization, token_routes
-from sandbox.asgi import Body, Receive, Scope, Send, answer_lifespan, cut, pieces
 from sandbox.clock import Clock, SystemClock
 from sandbox.errors import ServiceError, foreign_account, no_route
+from sandbox.exchange.answers import edge_page, failure
+from sandbox.exchange.body import Body
+from sandbox.exchange.operation import Call, Operation
+from sandbox.exchange.paths import ExactRoute, decoded, free_parts
+from sandbox.exchange.request_log import RequestRecord, RequestSink
+from sandbox.exchange.steps import Steps, take_steps
 from sandbox.faults.faults import LOCKOUTS, Faults, parse_faults
 from sandbox.faults.scenarios import expect_bad_days
 from sandbox.kv.namespace_routes import KvNamespaceRoutes
 from sandbox.kv.routes import KvRoutes
 from sandbox.limits import BODY_BYTES_MAX
-from sandbox.messages import Request, Response, edge_page, failure
 from sandbox.profile import INSTANT, Profile
 from sandbox.rate import RequestBudget
-from sandbox.request_log import RequestRecord, RequestSink
-from sandbox.routing import find_route
-from sandbox.steps import Steps, take_steps
 from sandbox.store import SandboxStore
 from sandbox.vectorize.ndjson import UploadParser
 from sandbox.vectorize.routes import VectorizeRoutes
@@ -35,6 +42,8 @@ from sandbox.vectorize.routes import VectorizeRoutes
 ACCOUNT_ID = "5a4dbc0f5a4dbc0f5a4dbc0f5a4dbc0f"
 API_TOKEN = "q2vSandboxTokenThatOpensNothingElse00000"  # noqa: S105 - opens only the stand-in
 
+_PREFIX = "/client/v4/"
+_ACCOUNT_PATH = re.compile(_PREFIX + "accounts/([^/]*)")
 _ACCOUNT_ID = re.compile(r"[0-9a-f]{32}")
 _KV_PATH = re.compile(r"/client/v4/accounts/[^/]*/storage/kv/")
 
@@ -93,15 +102,22 @@ class SandboxApp:
         self._faults = faults
         self._log = log
         self._budget = RequestBudget(profile, clock)
-        self._vectorize = VectorizeRoutes(store, profile, clock, refuses_id=self._refuses_id)
-        self._routes = [
-            *self._vectorize.routes(),
+        operations = [
+            *VectorizeRoutes(store, profile, clock, refuses_id=self._refuses_id).routes(),
             *KvNamespaceRoutes(store).routes(),
             *KvRoutes(store, clock).routes(),
             *token_routes(api_token),
             *AccountRoutes(account_id, api_token).routes(),
             *ScriptRoutes(store).routes(),
         ]
+        self._router = Router(
+            [
+                ExactRoute(each.method, _PREFIX + each.path, partial(self._exchange, each))
+                for each in operations
+            ],
+            redirect_slashes=False,
+            default=request_response(partial(self._exchange, None)),
+        )
 
     def struck(self) -> dict[str, int]:
         """How often each ordered fault has struck, and how many reads were stale."""
@@ -122,53 +138,43 @@ class SandboxApp:
     def _refuses_id(self, vector_id: str) -> bool:
         return self._faults.refuses_id(vector_id)
 
-    @property
-    def _body_bytes_max(self) -> int:
-        return min(BODY_BYTES_MAX, self._faults.body_bytes_max or BODY_BYTES_MAX)
-
     def close(self) -> None:
         """Release the state folder."""
         self.store.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection event, as ASGI asks for it."""
-        if scope["type"] == "lifespan":
-            await answer_lifespan(receive, send)
-            return
-        request, body = await self._read(_head(scope), receive)
+        if scope["type"] == "http":
+            # Routes match the path as sent: an encoded slash in a key separates nothing.
+            scope["path"] = scope["raw_path"].decode("latin-1")
+        await self._router(scope, receive, send)
+
+    async def _exchange(self, operation: Operation | None, request: Request) -> Response:
+        body = await self._read(operation, request)
         delay_s = self._faults.delay()
         if delay_s:
             await asyncio.sleep(delay_s)
         with self.store.lock:
-            answer = self._answer(request, too_large=body.too_large)
+            answer = self._answer(operation, request, body)
         response = answer if isinstance(answer, Response) else await self._finish(answer)
         with self.store.lock:
             self._record(request, response, body)
-        if response.cut:
-            await cut(scope, receive)
-        else:
-            await self._send(request, response, send)
+        response.raw_headers += self._common_headers(request.scope["path"])
+        return response
 
-    async def _read(self, head: Request, receive: Receive) -> tuple[Request, Body]:
-        """The request with its body: parsed already if it is an upload, else in one piece."""
-        parser = self._early_parser(head)
-        body = Body(bytes_max=self._bytes_max(head), hashed=self._log is not None)
-        kept = bytearray()
-        async for piece in pieces(receive):
+    async def _read(self, operation: Operation | None, request: Request) -> Body:
+        """The body: parsed already if it is an upload, else in one piece."""
+        bytes_max = BODY_BYTES_MAX if operation is None else operation.body_bytes_max
+        body = Body(
+            bytes_max=min(bytes_max, self._faults.body_bytes_max or BODY_BYTES_MAX),
+            hashed=self._log is not None,
+            upload=self._open_upload(operation, request),
+        )
+        async for piece in request.stream():
             body.add(piece)
-            if body.too_large:
-                kept.clear()  # read to its end, so that the client hears the answer
-            elif parser is None:
-                kept += piece
-            else:
-                await self._feed(parser, piece)
-        return replace(head, body=kept, upload=parser), body
-
-    def _bytes_max(self, head: Request) -> int:
-        try:
-            return min(self._body_bytes_max, find_route(self._routes, head)[0].body_bytes_max)
-        except ServiceError:
-            return self._body_bytes_max  # the answer will say it
+            if body.upload is not None and not body.too_large:
+                await self._feed(body.upload, piece)
+        return body
 
     async def _feed(self, parser: UploadParser, piece: bytes) -> None:
         """Read on in an upload, and let others in after each group of lines."""
@@ -179,45 +185,52 @@ class SandboxApp:
                     return
             await asyncio.sleep(0)
 
-    def _early_parser(self, head: Request) -> UploadParser | None:
-        if head.headers.get("authorization") != self._authorization:
+    def _open_upload(self, operation: Operation | None, request: Request) -> UploadParser | None:
+        if operation is None or operation.open_upload is None:
+            return None
+        if request.headers.get("authorization") != self._authorization:
             return None
         with self.store.lock:
             try:
-                return self._vectorize.early_parser(head)
+                return operation.open_upload(request, *free_parts(request))
             except ServiceError:
                 return None  # the answer will say it
 
-    def _answer(self, request: Request, *, too_large: bool) -> "Response | _Unfinished":
+    def _answer(
+        self, operation: Operation | None, request: Request, body: Body
+    ) -> "Response | _Unfinished":
         try:
             check_authorization(request.headers.get("authorization", ""), self._authorization)
             self._budget.take()
-            if too_large:
+            if body.too_large:
                 return edge_page(413, "Request Entity Too Large")
-            self._check_account(request)
-            return self._dispatch(request)
+            self._check_path(request.scope["path"])
+            if operation is None:
+                raise no_route()
+            return self._dispatch(operation, request, body)
         except ServiceError as error:
             return failure(error)
 
-    def _check_account(self, request: Request) -> None:
-        match request.segments:
-            case ("client", "v4", "accounts", account_id, *_):
-                if not _ACCOUNT_ID.fullmatch(account_id):
-                    raise no_route()
-                if account_id != self._account_id:
-                    raise foreign_account()
+    def _check_path(self, path: str) -> None:
+        account = _ACCOUNT_PATH.match(decoded(path))
+        if account is not None and not _ACCOUNT_ID.fullmatch(account[1]):
+            raise no_route()
+        if account is not None and account[1] != self._account_id:
+            raise foreign_account()
 
-    def _dispatch(self, request: Request) -> "Response | _Unfinished":
-        route, free = find_route(self._routes, request)
-        struck = self._faults.strike(route.kind)
+    def _dispatch(
+        self, operation: Operation, request: Request, body: Body
+    ) -> "Response | _Unfinished":
+        struck = self._faults.strike(operation.kind)
         if struck & LOCKOUTS:
             self._budget.lock_out()
             self._budget.take()
         refusal = self._faults.refusal(struck)
         if refusal is not None:
             return refusal
+        call = Call(request, body.kept, body.upload, struck)
         try:
-            answer = route.answer(request.suffering(struck), *free)
+            answer = operation.answer(call, *free_parts(request))
         except ServiceError as error:
             return failure(error)
         if isinstance(answer, Response):
@@ -237,29 +250,24 @@ class SandboxApp:
             self._log.append(
                 RequestRecord(
                     request.method,
-                    request.path,
-                    request.query,
-                    response.status,
+                    request.scope["path"],
+                    request.scope["query_string"].decode("latin-1"),
+                    response.status_code,
                     body.size,
                     body.sha256,
                     self._clock.now(),
                 )
             )
 
-    async def _send(self, request: Request, response: Response, send: Send) -> None:
+    def _common_headers(self, path: str) -> list[tuple[bytes, bytes]]:
         now = self._clock.now()
         headers = {
-            "content-type": response.content_type,
-            "content-length": str(len(response.body)),
             "date": formatdate(now, usegmt=True),
-            "cf-ray": hashlib.sha256(f"{now}{request.path}".encode()).hexdigest()[:16] + "-LOC",
-            **response.headers,
+            "cf-ray": hashlib.sha256(f"{now}{path}".encode()).hexdigest()[:16] + "-LOC",
         }
-        if not _KV_PATH.match(request.path):  # KV answers carry none, as observed
+        if not _KV_PATH.match(path):  # KV answers carry none, as observed
             headers |= self._budget.headers()
-        raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": response.status, "headers": raw})
-        await send({"type": "http.response.body", "body": response.body})
+        return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,13 +276,3 @@ class _Unfinished:
 
     steps: Steps
     struck: frozenset[str]
-
-
-def _head(scope: Scope) -> Request:
-    return Request(
-        scope["method"],
-        scope["raw_path"].decode("latin-1"),
-        scope["query_string"].decode("latin-1"),
-        {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
-        b"",
-    )

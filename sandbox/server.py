@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvicorn
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from sandbox.app import ACCOUNT_ID, API_TOKEN, SandboxApp, create_app
-from sandbox.asgi import CUT_EXTENSION, Receive, Scope, Send
 from sandbox.clock import Clock
+from sandbox.exchange.answers import CUT_EXTENSION
+from sandbox.exchange.request_log import RequestLog, RequestLogFile, RequestRecord
 from sandbox.faults.faults import known_faults
 from sandbox.faults.scenarios import BAD_DAYS
 from sandbox.profile import INSTANT, PROFILES, Profile, with_budget
-from sandbox.request_log import RequestLog, RequestLogFile, RequestRecord
 from sandbox.store import SandboxStore
 
 __all__ = ["RunningSandbox", "create_app", "running_sandbox", "serve"]

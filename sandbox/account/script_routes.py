@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from starlette.responses import Response
+
 from sandbox.account.scripts import Deployment, Version
 from sandbox.errors import invalid_script_request
+from sandbox.exchange.answers import success, timestamp
+from sandbox.exchange.operation import Call, Operation
 from sandbox.limits import BODY_BYTES_MAX
-from sandbox.messages import Request, Response, success, timestamp
-from sandbox.routing import Route
 from sandbox.store import SandboxStore
 
 _SCRIPT = "accounts/{account}/workers/scripts/{script}"
@@ -19,74 +21,74 @@ class ScriptRoutes:
     def __init__(self, store: SandboxStore) -> None:
         self._scripts = store.scripts
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Operation]:
         """All of them."""
         secrets, deployments = _SCRIPT + "/secrets", _SCRIPT + "/deployments"
         return [
-            Route("PUT", _SCRIPT, self.upload, body_bytes_max=BODY_BYTES_MAX),
-            Route("GET", secrets, self.list_secrets),
-            Route("PUT", secrets, self.put_secret),
-            Route("DELETE", secrets + "/{secret}", self.delete_secret),
-            Route("GET", _SCRIPT + "/versions", self.list_versions),
-            Route("GET", _SCRIPT + "/versions/{version}", self.get_version),
-            Route("GET", deployments, self.list_deployments),
-            Route("POST", deployments, self.deploy),
+            Operation("PUT", _SCRIPT, self.upload, body_bytes_max=BODY_BYTES_MAX),
+            Operation("GET", secrets, self.list_secrets),
+            Operation("PUT", secrets, self.put_secret),
+            Operation("DELETE", secrets + "/{secret}", self.delete_secret),
+            Operation("GET", _SCRIPT + "/versions", self.list_versions),
+            Operation("GET", _SCRIPT + "/versions/{version}", self.get_version),
+            Operation("GET", deployments, self.list_deployments),
+            Operation("POST", deployments, self.deploy),
         ]
 
-    def upload(self, request: Request, name: str) -> Response:
+    def upload(self, call: Call, name: str) -> Response:
         """Take code, whatever it is: it is never run, and not kept."""
-        if request.content_type != "multipart/form-data":
+        if call.content_type != "multipart/form-data":
             raise invalid_script_request("expected multipart/form-data")
         version = self._scripts.upload(name)
         return success({"id": name, "deployment_id": version.version_id})
 
-    def list_secrets(self, _: Request, name: str) -> Response:
+    def list_secrets(self, _: Call, name: str) -> Response:
         """The names."""
         return success([_secret_object(one) for one in self._scripts.secrets(name)])
 
-    def put_secret(self, request: Request, name: str) -> Response:
+    def put_secret(self, call: Call, name: str) -> Response:
         """Set one; its text is dropped."""
-        body = _object(request)
+        body = _object(call)
         if body.get("type") != "secret_text" or not isinstance(body.get("text"), str):
             raise invalid_script_request("expected name, text and the type secret_text")
         self._scripts.put_secret(name, body.get("name"))
         return success(_secret_object(str(body["name"])))
 
-    def delete_secret(self, _: Request, name: str, secret: str) -> Response:
+    def delete_secret(self, _: Call, name: str, secret: str) -> Response:
         """Forget one."""
         self._scripts.delete_secret(name, secret)
         return success(None)
 
-    def list_versions(self, _: Request, name: str) -> Response:
+    def list_versions(self, _: Call, name: str) -> Response:
         """All versions, newest first."""
         self._scripts.secrets(name)  # refuses an absent Worker
         return success({"items": [_version_object(one) for one in self._scripts.versions(name)]})
 
-    def get_version(self, _: Request, name: str, version_id: str) -> Response:
+    def get_version(self, _: Call, name: str, version_id: str) -> Response:
         """One version."""
         return success(_version_object(self._scripts.version(name, version_id)))
 
-    def list_deployments(self, _: Request, name: str) -> Response:
+    def list_deployments(self, _: Call, name: str) -> Response:
         """The last deployments, newest first."""
         deployments = self._scripts.deployments(name)
         return success({"deployments": [_deployment_object(one) for one in deployments]})
 
-    def deploy(self, request: Request, name: str) -> Response:
+    def deploy(self, call: Call, name: str) -> Response:
         """Give versions their share of the requests."""
-        body = _object(request)
+        body = _object(call)
         message = (body.get("annotations") or {}).get("workers/message")
         deployment = self._scripts.deploy(
             name,
             _shares(body.get("versions")),
             message=None if message is None else str(message),
-            force=request.parameters.get("force") == "true",
+            force=call.parameters.get("force") == "true",
         )
         return success(_deployment_object(deployment))
 
 
-def _object(request: Request) -> dict[str, Any]:
+def _object(call: Call) -> dict[str, Any]:
     refusal = invalid_script_request("could not parse the request body")
-    body = request.json(refusal)
+    body = call.json(refusal)
     if not isinstance(body, dict) or not isinstance(body.get("annotations", {}), dict | None):
         raise refusal
     return body

@@ -3,9 +3,11 @@
 import hashlib
 import re
 
+from starlette.responses import Response
+
 from sandbox.errors import invalid_headers, unknown_token, wrong_token_kind
-from sandbox.messages import Request, Response, success
-from sandbox.routing import Route
+from sandbox.exchange.answers import success
+from sandbox.exchange.operation import Call, Operation
 
 USER_PREFIX, ACCOUNT_PREFIX = "cfut_", "cfat_"
 _FORM = re.compile(r"Bearer [\w.~+/=-]+", re.ASCII)
@@ -23,21 +25,21 @@ def check_authorization(given: str, expected: str) -> None:
     raise unknown_token()
 
 
-def token_routes(api_token: str) -> list[Route]:
+def token_routes(api_token: str) -> list[Operation]:
     """User tokens verify at one path, account tokens at the other, unmarked ones at both."""
     result = {"id": hashlib.sha256(api_token.encode()).hexdigest()[:32], "status": "active"}
 
-    def verify_user_token(_: Request) -> Response:
+    def verify_user_token(_: Call) -> Response:
         if api_token.startswith(ACCOUNT_PREFIX):
             raise wrong_token_kind()
         return success(result)
 
-    def verify_account_token(_: Request) -> Response:
+    def verify_account_token(_: Call) -> Response:
         if api_token.startswith(USER_PREFIX):
             raise wrong_token_kind()
         return success(result)
 
     return [
-        Route("GET", "user/tokens/verify", verify_user_token),
-        Route("GET", "accounts/{account}/tokens/verify", verify_account_token),
+        Operation("GET", "user/tokens/verify", verify_user_token),
+        Operation("GET", "accounts/{account}/tokens/verify", verify_account_token),
     ]

@@ -8,8 +8,10 @@ Two look at what is sent instead: `refuse-ids:one-in=50` and `413:above=100000`.
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from zlib import crc32
+
+from starlette.responses import Response
 
 from sandbox.errors import (
     ServiceError,
@@ -20,8 +22,8 @@ from sandbox.errors import (
     unknown_refusal,
     vector_quota_reached,
 )
+from sandbox.exchange.answers import JSON, Cut, edge_page, failure, page
 from sandbox.faults.foreign_answers import page_of_others
-from sandbox.messages import CUT, Response, edge_page, failure
 
 VECTOR_WRITES = frozenset({"vector-write"})
 VECTOR_READS = frozenset({"vector-read"})
@@ -38,7 +40,7 @@ class FaultKind:
     At most one of the two answers is given: `refuses` in place of taking the request, `replaces`
     in place of the true answer after it was taken. Both receive how often the fault has struck. A
     fault with neither is looked up by name where it acts: in the app (429, throttled, 413, slow)
-    or a route (Request.struck).
+    or a route (Call.struck).
     """
 
     does: str
@@ -49,7 +51,7 @@ class FaultKind:
 
 
 def _lost(ordinal: int, _: Response) -> Response:
-    return edge_page(504, "Gateway Time-out") if ordinal % 2 else CUT
+    return edge_page(504, "Gateway Time-out") if ordinal % 2 else Cut()
 
 
 # Each is a success by its status, and none says so.
@@ -64,7 +66,8 @@ _GARBLERS: tuple[Callable[[bytes], bytes], ...] = (
 
 
 def _garbled(ordinal: int, response: Response) -> Response:
-    return replace(response, body=_GARBLERS[ordinal % len(_GARBLERS)](response.body))
+    body = _GARBLERS[ordinal % len(_GARBLERS)](bytes(response.body))
+    return page(response.status_code, body, response.media_type or JSON)
 
 
 def _refusal(does: str, error: Callable[[], ServiceError], on: frozenset[str]) -> FaultKind:
@@ -95,7 +98,7 @@ FAULTS: Mapping[str, FaultKind] = {
         does="the connection is cut and the request not taken",
         parameter="every",
         strikes_on=ALL,
-        refuses=lambda _: CUT,
+        refuses=lambda _: Cut(),
     ),
     "html-502": FaultKind(
         does="a 502 page, and the request is not taken",

@@ -3,35 +3,41 @@
 None of it has the form of the API. The pages are short renderings of what such programs send.
 """
 
-from sandbox.messages import Response
+from collections.abc import Callable
+from functools import partial
 
-HTML = "text/html; charset=UTF-8"
+from starlette.responses import Response
+
+from sandbox.exchange.answers import HTML, JSON, page
+
 TEXT = "text/plain; charset=UTF-8"
 
 
-def _page(status: int, title: str, text: str) -> Response:
-    page = (
+def _titled(status: int, title: str, text: str) -> Response:
+    html = (
         f"<!DOCTYPE html>\n<html><head><title>{title}</title><style>b{{color:red}}</style></head>"
         f"<body><h1>{title}</h1><p>{text}</p></body></html>\n"
     )
-    return Response(status, page.encode(), HTML)
+    return page(status, html.encode(), HTML)
 
 
 # In this order, over and over.
-PAGES = (
-    Response(403, b"error code: 1010", TEXT),
-    _page(403, "Access denied", "This website is using a security service. Error code: 1020"),
-    _page(404, "404 Not Found", "nginx"),
-    _page(400, "400 Bad Request", "The plain HTTP request was sent to HTTPS port"),
-    _page(407, "Proxy Authentication Required", "Cache Access Denied. squid"),
-    _page(200, "Sign in", "Accept the terms of use to reach the internet."),
-    _page(401, "Authorization Required", "Please sign in to the proxy."),
-    Response(404, b'{"error": "no such service", "path": "/client/v4"}'),
-    _page(511, "Network Authentication Required", "You need to log in."),
-    _page(522, "Connection timed out", "Error 522"),
+PAGES: tuple[Callable[[], Response], ...] = (
+    partial(page, 403, b"error code: 1010", TEXT),
+    partial(
+        _titled, 403, "Access denied", "This website is using a security service. Error code: 1020"
+    ),
+    partial(_titled, 404, "404 Not Found", "nginx"),
+    partial(_titled, 400, "400 Bad Request", "The plain HTTP request was sent to HTTPS port"),
+    partial(_titled, 407, "Proxy Authentication Required", "Cache Access Denied. squid"),
+    partial(_titled, 200, "Sign in", "Accept the terms of use to reach the internet."),
+    partial(_titled, 401, "Authorization Required", "Please sign in to the proxy."),
+    partial(page, 404, b'{"error": "no such service", "path": "/client/v4"}', JSON),
+    partial(_titled, 511, "Network Authentication Required", "You need to log in."),
+    partial(_titled, 522, "Connection timed out", "Error 522"),
 )
 
 
 def page_of_others(ordinal: int) -> Response:
     """The page of this number; they come in turns."""
-    return PAGES[(ordinal - 1) % len(PAGES)]
+    return PAGES[(ordinal - 1) % len(PAGES)]()

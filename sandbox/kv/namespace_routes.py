@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 from typing import Any
 
+from starlette.responses import Response
+
 from sandbox.errors import invalid_kv
+from sandbox.exchange.answers import success
+from sandbox.exchange.operation import Call, Operation
+from sandbox.exchange.steps import Steps
 from sandbox.kv.namespaces import KvNamespace
 from sandbox.limits import KV_NAMESPACES_PER_PAGE_DEFAULT, KV_NAMESPACES_PER_PAGE_MAX
-from sandbox.messages import Request, Response, success, whole_number
-from sandbox.routing import Route
-from sandbox.steps import Steps
 from sandbox.store import SandboxStore
 
 PREFIX = "accounts/{account}/storage/kv/namespaces"
@@ -23,34 +25,34 @@ class KvNamespaceRoutes:
     def __init__(self, store: SandboxStore) -> None:
         self._kv = store.kv
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Operation]:
         """All of them."""
         return [
-            Route("POST", PREFIX, self.create),
-            Route("GET", PREFIX, self.list_namespaces),
-            Route("GET", NAMESPACE, self.get),
-            Route("PUT", NAMESPACE, self.rename),
-            Route("DELETE", NAMESPACE, self.delete),
+            Operation("POST", PREFIX, self.create),
+            Operation("GET", PREFIX, self.list_namespaces),
+            Operation("GET", NAMESPACE, self.get),
+            Operation("PUT", NAMESPACE, self.rename),
+            Operation("DELETE", NAMESPACE, self.delete),
         ]
 
-    def create(self, request: Request) -> Response:
+    def create(self, call: Call) -> Response:
         """Create a KV namespace; answers 200, not 201."""
-        body = _members(request, {"title", "jurisdiction", "mode"})
+        body = _members(call, {"title", "jurisdiction", "mode"})
         namespace = self._kv.namespaces.create(
             body.get("title"), jurisdiction=body.get("jurisdiction"), mode=body.get("mode")
         )
         return success(_namespace_object(namespace))
 
-    def list_namespaces(self, request: Request) -> Response:
+    def list_namespaces(self, call: Call) -> Response:
         """A page of namespaces."""
-        page = whole_number(request, "page", 1, 1, _PAGE_MAX)
-        per_page = whole_number(
-            request, "per_page", KV_NAMESPACES_PER_PAGE_DEFAULT, 1, KV_NAMESPACES_PER_PAGE_MAX
+        page = call.number("page", 1, least=1, most=_PAGE_MAX)
+        per_page = call.number(
+            "per_page", KV_NAMESPACES_PER_PAGE_DEFAULT, least=1, most=KV_NAMESPACES_PER_PAGE_MAX
         )
         namespaces = _ordered(
             self._kv.namespaces.select_all(),
-            request.parameters.get("order", "id"),
-            request.parameters.get("direction", "asc"),
+            call.parameters.get("order", "id"),
+            call.parameters.get("direction", "asc"),
         )
         shown = namespaces[(page - 1) * per_page : page * per_page]
         return success(
@@ -64,18 +66,18 @@ class KvNamespaceRoutes:
             },
         )
 
-    def get(self, _: Request, namespace_id: str) -> Response:
+    def get(self, _: Call, namespace_id: str) -> Response:
         """One namespace."""
         return success(_namespace_object(self._kv.namespaces.get(namespace_id)))
 
-    def rename(self, request: Request, namespace_id: str) -> Response:
+    def rename(self, call: Call, namespace_id: str) -> Response:
         """Give a namespace another title; jurisdiction and mode never change."""
-        body = _members(request, {"title"})
+        body = _members(call, {"title"})
         return success(
             _namespace_object(self._kv.namespaces.rename(namespace_id, body.get("title")))
         )
 
-    def delete(self, _: Request, namespace_id: str) -> Steps:
+    def delete(self, _: Call, namespace_id: str) -> Steps:
         """Delete a namespace with its entries."""
         self._kv.namespaces.delete(namespace_id)
         while self._kv.remove_orphans():
@@ -106,9 +108,9 @@ def _ordered(namespaces: Iterable[KvNamespace], order: str, direction: str) -> l
     )
 
 
-def _members(request: Request, known: set[str]) -> dict[str, Any]:
+def _members(call: Call, known: set[str]) -> dict[str, Any]:
     """The body's members. Raises ServiceError for one that the service does not know."""
-    body = request.json(invalid_kv(BAD_BODY))
+    body = call.json(invalid_kv(BAD_BODY))
     if not isinstance(body, dict):
         raise invalid_kv(BAD_BODY)
     unknown = sorted(body.keys() - known)

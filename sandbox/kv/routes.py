@@ -4,9 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import orjson
+from starlette.responses import Response
 
 from sandbox.clock import Clock
 from sandbox.errors import invalid_kv, key_not_found
+from sandbox.exchange.answers import page, success
+from sandbox.exchange.operation import Call, Operation
+from sandbox.exchange.steps import THREAD_BYTES_MIN, Steps
 from sandbox.kv.namespace_routes import BAD_BODY, NAMESPACE
 from sandbox.kv.rules import (
     KV_INSTANT,
@@ -27,10 +31,6 @@ from sandbox.limits import (
     KV_READ_BYTES_MAX,
     KV_READ_KEYS_MAX,
 )
-from sandbox.messages import Request, Response, success, whole_number
-from sandbox.multipart import parse_form
-from sandbox.routing import Route
-from sandbox.steps import THREAD_BYTES_MIN, Steps
 from sandbox.store import SandboxStore
 
 _DIGITS_MAX = 12  # no number in a query string is longer
@@ -45,53 +45,53 @@ class KvRoutes:
         self._kv = store.kv
         self._clock = clock
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Operation]:
         """All of them."""
         namespace, value = NAMESPACE, NAMESPACE + "/values/{key}"
         write, bulk, read, large = "kv-write", "kv-bulk", "kv-read", BODY_BYTES_MAX
         return [
-            Route("PUT", namespace + "/bulk", self.write_bulk, bulk, large),
-            Route("DELETE", namespace + "/bulk", self.delete_bulk, bulk, large),
-            Route("POST", namespace + "/bulk/delete", self.delete_bulk, bulk, large),
-            Route("POST", namespace + "/bulk/get", self.read_bulk, read),
-            Route("GET", namespace + "/keys", self.list_keys, read),
-            Route("GET", value, self.read_value, read),
-            Route("PUT", value, self.write_value, write, large),
-            Route("DELETE", value, self.delete_value, write),
-            Route("GET", namespace + "/metadata/{key}", self.read_metadata, read),
+            Operation("PUT", namespace + "/bulk", self.write_bulk, bulk, large),
+            Operation("DELETE", namespace + "/bulk", self.delete_bulk, bulk, large),
+            Operation("POST", namespace + "/bulk/delete", self.delete_bulk, bulk, large),
+            Operation("POST", namespace + "/bulk/get", self.read_bulk, read),
+            Operation("GET", namespace + "/keys", self.list_keys, read),
+            Operation("GET", value, self.read_value, read),
+            Operation("PUT", value, self.write_value, write, large),
+            Operation("DELETE", value, self.delete_value, write),
+            Operation("GET", namespace + "/metadata/{key}", self.read_metadata, read),
         ]
 
     # Bulk -----------------------------------------------------------------------------------
 
-    def write_bulk(self, request: Request, namespace_id: str) -> Steps:
+    def write_bulk(self, call: Call, namespace_id: str) -> Steps:
         """Write up to 10,000 entries; some may be left out and named."""
         now = self._clock.now()
 
         def parse() -> list[tuple[str, KvPair | None]]:
-            return [(pair.key, pair) for pair in parse_pairs(request.body, now=now)]
+            return [(pair.key, pair) for pair in parse_pairs(call.body, now=now)]
 
-        return self._bulk(request, namespace_id, parse)
+        return self._bulk(call, namespace_id, parse)
 
-    def delete_bulk(self, request: Request, namespace_id: str) -> Steps:
+    def delete_bulk(self, call: Call, namespace_id: str) -> Steps:
         """Delete up to 10,000 keys; some may be left out and named."""
 
         def parse() -> list[tuple[str, KvPair | None]]:
-            return [(key, None) for key in dict.fromkeys(parse_keys(request.body))]
+            return [(key, None) for key in dict.fromkeys(parse_keys(call.body))]
 
-        return self._bulk(request, namespace_id, parse)
+        return self._bulk(call, namespace_id, parse)
 
     def _bulk(
         self,
-        request: Request,
+        call: Call,
         namespace_id: str,
         parse: Callable[[], Sequence[tuple[str, KvPair | None]]],
     ) -> Steps:
         """Take the pairs group by group: a kill in between leaves the request half taken."""
-        pairs = (yield parse) if len(request.body) >= THREAD_BYTES_MIN else parse()
+        pairs = (yield parse) if len(call.body) >= THREAD_BYTES_MIN else parse()
         limits = self._limits(namespace_id)
         written = [check_pair(pair, limits).key for _, pair in pairs if pair is not None]
         self._kv.check_instant(namespace_id, written)
-        partial = self._kv.partial_by_chance() or "kv-partial" in request.struck
+        partial = self._kv.partial_by_chance() or "kv-partial" in call.struck
         left_out: list[str] = []
         for first, end in _groups(pairs):
             if first:
@@ -106,10 +106,10 @@ class KvRoutes:
             }
         )
 
-    def read_bulk(self, request: Request, namespace_id: str) -> Response:
+    def read_bulk(self, call: Call, namespace_id: str) -> Response:
         """Read up to 100 values; null for an absent one."""
         self._kv.namespaces.get(namespace_id)
-        body = request.json(invalid_kv(BAD_BODY))
+        body = call.json(invalid_kv(BAD_BODY))
         keys = body.get("keys") if isinstance(body, dict) else None
         if not isinstance(keys, list) or not 0 < len(keys) <= KV_READ_KEYS_MAX:
             raise invalid_kv(f"keys must be a list of 1 to {KV_READ_KEYS_MAX} keys")
@@ -138,53 +138,53 @@ class KvRoutes:
 
     # Keys -----------------------------------------------------------------------------------
 
-    def list_keys(self, request: Request, namespace_id: str) -> Response:
+    def list_keys(self, call: Call, namespace_id: str) -> Response:
         """A page of keys; it may be empty and still not the last."""
         self._kv.namespaces.get(namespace_id)
-        limit = whole_number(
-            request, "limit", KV_LIST_LIMIT_MAX, KV_LIST_LIMIT_MIN, KV_LIST_LIMIT_MAX
+        limit = call.number(
+            "limit", KV_LIST_LIMIT_MAX, least=KV_LIST_LIMIT_MIN, most=KV_LIST_LIMIT_MAX
         )
-        page = self._kv.list_page(
+        listed = self._kv.list_page(
             namespace_id,
-            prefix=request.parameters.get("prefix", ""),
+            prefix=call.parameters.get("prefix", ""),
             limit=limit,
-            cursor=request.parameters.get("cursor", ""),
+            cursor=call.parameters.get("cursor", ""),
         )
         return success(
-            [_key_object(pair) for pair in page.entries],
-            result_info={"count": len(page.entries), "cursor": page.cursor},
+            [_key_object(pair) for pair in listed.entries],
+            result_info={"count": len(listed.entries), "cursor": listed.cursor},
         )
 
-    def read_value(self, _: Request, namespace_id: str, key: str) -> Response:
+    def read_value(self, _: Call, namespace_id: str, key: str) -> Response:
         """The raw bytes, in no envelope."""
         pair = self._pair(namespace_id, key)
         headers = {} if pair.expiration is None else {"expiration": str(pair.expiration)}
-        return Response(200, pair.value, "application/octet-stream", headers)
+        return page(200, pair.value, "application/octet-stream", headers=headers)
 
-    def write_value(self, request: Request, namespace_id: str, key: str) -> Response:
+    def write_value(self, call: Call, namespace_id: str, key: str) -> Response:
         """Write one entry: the raw body, or multipart with `value` and `metadata`."""
         limits = self._limits(namespace_id)
-        value, metadata = _value_and_metadata(request)
+        value, metadata = _value_and_metadata(call)
         pair = KvPair(
             key=check_key(key),
             value=value,
             metadata=check_metadata(metadata),
             expiration=check_expiry(
-                _seconds(request, "expiration"),
-                _seconds(request, "expiration_ttl"),
+                _seconds(call, "expiration"),
+                _seconds(call, "expiration_ttl"),
                 now=self._clock.now(),
             ),
         )
         self._kv.write(namespace_id, check_pair(pair, limits))
         return success(None)
 
-    def delete_value(self, _: Request, namespace_id: str, key: str) -> Response:
+    def delete_value(self, _: Call, namespace_id: str, key: str) -> Response:
         """Delete one entry; absent is no error."""
         self._kv.namespaces.get(namespace_id)
         self._kv.remove(namespace_id, check_key(key))
         return success(None)
 
-    def read_metadata(self, _: Request, namespace_id: str, key: str) -> Response:
+    def read_metadata(self, _: Call, namespace_id: str, key: str) -> Response:
         """The entry's metadata, null without any."""
         return success(_fragment(self._pair(namespace_id, key).metadata))
 
@@ -233,11 +233,11 @@ def _fragment(metadata: bytes | None) -> Any:
     return None if metadata is None else orjson.Fragment(metadata)
 
 
-def _value_and_metadata(request: Request) -> tuple[bytes, object]:
-    if request.content_type != "multipart/form-data":
-        return bytes(request.body), None
+def _value_and_metadata(call: Call) -> tuple[bytes, object]:
+    if call.content_type != "multipart/form-data":
+        return bytes(call.body), None
     refusal = invalid_kv("expected multipart/form-data with a part named value")
-    parts = parse_form(request.body, request.headers["content-type"], refusal=refusal)
+    parts = call.form(refusal)
     if "value" not in parts:
         raise refusal
     metadata = parts.get("metadata", b"null")
@@ -247,8 +247,8 @@ def _value_and_metadata(request: Request) -> tuple[bytes, object]:
         raise invalid_kv("metadata is not valid JSON") from error
 
 
-def _seconds(request: Request, name: str) -> int | None:
-    given = request.parameters.get(name)
+def _seconds(call: Call, name: str) -> int | None:
+    given = call.parameters.get(name)
     if given is None:
         return None
     if not (given.isascii() and given.isdigit() and len(given) <= _DIGITS_MAX):

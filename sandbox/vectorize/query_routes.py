@@ -16,9 +16,10 @@ from sandbox.errors import (
     upstream,
     wrong_query_width,
 )
+from sandbox.exchange.answers import success
+from sandbox.exchange.operation import Call
+from sandbox.exchange.steps import Steps
 from sandbox.limits import TOP_K_DEFAULT, TOP_K_MAX, TOP_K_WITH_CONTENT_MAX
-from sandbox.messages import Request, success
-from sandbox.steps import Steps
 from sandbox.vectorize.filters import parse_filter
 from sandbox.vectorize.indexes import VectorIndex
 from sandbox.vectorize.metadata import selected
@@ -37,12 +38,12 @@ class QueryRoute:
     def __init__(self, vectors: VectorStore) -> None:
         self._vectors = vectors
 
-    def query(self, request: Request, name: str) -> Steps:
+    def query(self, call: Call, name: str) -> Steps:
         """The nearest vectors to one given by values or by id; among many, found in a thread."""
         index = self._vectors.indexes.get(name)
-        body = json_object(request)
+        body = json_object(call)
         wishes = _wishes(body)
-        seq = self._vectors.state(index, "query", force_stale="stale" in request.struck)
+        seq = self._vectors.state(index, "query", force_stale="stale" in call.struck)
         wanted = self._wanted(index, body, seq)
         top_k = _top_k(body, with_content=wishes.values or wishes.metadata == "all")
         conditions = parse_filter(body["filter"]) if body.get("filter") is not None else ()
@@ -116,10 +117,10 @@ def _match_object(
     return members | {"score": match.score}
 
 
-def json_object(request: Request) -> dict[str, Any]:
+def json_object(call: Call) -> dict[str, Any]:
     """The body as a JSON object. Raises ServiceError if it is none."""
     refusal = invalid_request("expected a JSON object")
-    body = request.json(refusal)
+    body = call.json(refusal)
     if not isinstance(body, dict):
         raise refusal
     return body

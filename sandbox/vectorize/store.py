@@ -18,7 +18,7 @@ from sandbox.vectorize.mutations import Mutation, MutationLog
 from sandbox.vectorize.ndjson import UploadedVector
 from sandbox.vectorize.reader import SearchView, VectorReader
 from sandbox.vectorize.values_file import ValuesFile
-from sandbox.walk import Walk
+from sandbox.vectorize.walk import Walk
 
 _ROWS_PER_REMOVAL = 2_000  # a few milliseconds
 

@@ -7,7 +7,7 @@ import httpx
 from typing_extensions import override
 
 from sandbox.app import SandboxApp
-from sandbox.asgi import CUT_EXTENSION
+from sandbox.exchange.answers import CUT_EXTENSION
 from tests.faults.steps import Kind, Steps
 
 # Decides about one request: None lets it pass. Called with the request's number from 1.

@@ -39,8 +39,8 @@ from reconcile.rollback.manifest import build_manifest
 from reconcile.rollback.report import RollbackReport
 from reconcile.rollback.roll_back import roll_back
 from sandbox.app import ACCOUNT_ID, SandboxApp, create_app
+from sandbox.exchange.request_log import RequestLog, RequestRecord
 from sandbox.profile import INSTANT, Profile
-from sandbox.request_log import RequestLog, RequestRecord
 from tests.clock import VirtualClock
 from tests.faults.faulty_disk import FaultyDisk
 from tests.faults.kept_databases import kept_databases

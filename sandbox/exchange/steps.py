@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from typing import Any
 
-from sandbox.messages import Response
+from starlette.responses import Response
 
 # A step ends where the generator yields: None to let others in, or a function that is called in a
 # thread, without the lock, and whose result is sent back. What it returns at last is the answer.
