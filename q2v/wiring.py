@@ -19,11 +19,18 @@ from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.errors import UsageError
 from migrate.mapping.payload import MappingRules
 from migrate.mapping.write_rules import WriteRules
+from migrate.migrate import WriteOptions
 from migrate.model.hmac_key import SealKey
+from migrate.plan.estimate import RequestPace
 from migrate.plan.record import RunPlan
+from migrate.plan.rules import PlanRules
+from migrate.plan.window import Window
 from migrate.ports import Clock, PointSource, Progress, Target
+from migrate.provision import ProvisionRules
 from migrate.qdrant.server import TransportChoice, open_server_source
 from migrate.qdrant.source import Compression, ServerOptions
+from migrate.run.choose import check_collection
+from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder_lock import BUDGET_FOLDER, SOURCE_COPIES
 from migrate.upload.settle import SettleRules
 from q2v.commands.secret import load_secret
@@ -265,6 +272,76 @@ def write_rules(settings: Settings) -> WriteRules:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What the operator decides for one call, beyond the settings."""
+
+    allow_cast: bool = False
+    allow_empty: bool = False
+    into_non_empty: bool = False
+    waived: tuple[str, ...] = ()
+    retry_refused: bool = False  # send once more what the target has refused
+    forced: frozenset[str] = frozenset()  # ids and keys that a repair overwrites all the same
+    dry_run: bool = False  # plan, and write nothing
+
+
+def plan_rules(settings: Settings, choices: Choices | None = None) -> PlanRules:
+    """What decides about a run, and about refusing to start it."""
+    choices = choices or Choices()
+    return PlanRules(
+        mapping=mapping_rules(settings),
+        writes=write_rules(settings),
+        vector_name=settings.source.vector_name,
+        dimensions=settings.mapping.dimensions,
+        reduce=settings.mapping.reduce,
+        allow_cast=choices.allow_cast,
+        allow_empty=choices.allow_empty,
+        into_non_empty=choices.into_non_empty,
+        max_quarantine=settings.limits.max_quarantine,
+        waived=choices.waived,
+        metadata_indexes=settings.target.metadata_index_types,
+        indexes_chosen=settings.origin("target.metadata_indexes").layer is not Layer.DEFAULT,
+        kv_jurisdiction=settings.target.kv_jurisdiction,
+        window=window(settings),
+        poll_s=settings.limits.poll_s,
+        tool=TOOL,
+        origins={"limits.body_bytes": str(settings.origin("limits.body_bytes"))},
+    )
+
+
+def window(settings: Settings) -> Window:
+    """How long the work may take, and at what pace it goes."""
+    limits = settings.limits
+    return Window(
+        deadline_s=limits.deadline_s,
+        pace=RequestPace(
+            requests_per_5min=limits.requests_per_5min,
+            uploads_in_flight=limits.uploads_in_flight,
+            reads_in_flight=limits.reads_in_flight,
+        ),
+        content_full_max=limits.content_full_max,
+        content_sample=limits.content_sample,
+    )
+
+
+def provision_rules(settings: Settings, kv_title: str | None) -> ProvisionRules:
+    """What `q2v provision` makes sure of."""
+    check_required(settings, "target.vector_index")
+    return ProvisionRules(
+        metadata_indexes=settings.target.metadata_index_types,
+        kv_title=f"{settings.target.vector_index}-files" if kv_title is None else kv_title,
+        kv_namespace_id=settings.target.kv_namespace_id,
+        kv_jurisdiction=settings.target.kv_jurisdiction,
+        settle=settle_rules(settings),
+    )
+
+
+def check_snapshot_collection(snapshot: Snapshot, settings: Settings) -> None:
+    """Raises ForeignStateError for a snapshot of another collection than the configured one."""
+    origin = str(settings.origin("source.collection"))
+    check_collection(snapshot, settings.source.collection, named_by=origin)
+
+
 def wanted_indexes(plan: RunPlan, settings: Settings) -> dict[str, str]:
     """The metadata indexes that filters on a run's vectors may use: property -> type.
 
@@ -281,6 +358,18 @@ def wanted_indexes(plan: RunPlan, settings: Settings) -> dict[str, str]:
 def settle_rules(settings: Settings) -> SettleRules:
     """How long to wait for processed writes."""
     return SettleRules(timeout_s=settings.limits.settle_timeout_s, poll_s=settings.limits.poll_s)
+
+
+def write_options(settings: Settings, plan: RunPlan, choices: Choices) -> WriteOptions:
+    """How a run by this plan is written."""
+    return WriteOptions(
+        settle=settle_rules(settings),
+        quarantine_cap=settings.limits.max_quarantine,
+        deadline_s=settings.limits.deadline_s,
+        metadata_indexes=wanted_indexes(plan, settings),
+        forced=choices.forced,
+        retry_refused=choices.retry_refused,
+    )
 
 
 def undo_rules(settings: Settings) -> UndoRules:

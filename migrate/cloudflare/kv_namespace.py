@@ -1,6 +1,7 @@
 """What a KV namespace is, and whether a file index can live in it; pure."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from migrate.errors import PreconditionError
 
@@ -55,3 +56,33 @@ def check_namespace(namespace: KvNamespace, *, jurisdiction: str | None) -> None
 
 def _place(jurisdiction: str | None) -> str:
     return f"jurisdiction {jurisdiction}" if jurisdiction else "no jurisdiction"
+
+
+class KvNamespaces(Protocol):
+    """The namespaces of one account; `cloudflare/kv_namespaces.py` provides them.
+
+    Every method raises AccessError or RemoteUnavailableError.
+    """
+
+    def read(self, namespace_id: str) -> KvNamespace | None:
+        """The namespace of this id; None without one."""
+
+    def find(self, title: str) -> KvNamespace | None:
+        """The namespace with exactly this title; None without one."""
+
+    def create(self, title: str, *, jurisdiction: str | None = None) -> KvNamespace:
+        """A new namespace; the service refuses a title that is taken."""
+
+
+def read_kv_namespace(
+    namespaces: KvNamespaces, namespace_id: str, jurisdiction: str | None
+) -> KvNamespace:
+    """The configured namespace. Raises PreconditionError when it is absent or cannot be used."""
+    namespace = namespaces.read(namespace_id)
+    if namespace is None:
+        raise PreconditionError(
+            f"KV namespace {namespace_id} (target.kv_namespace_id) does not exist in this account",
+            remedy="correct target.kv_namespace_id, or remove it and run `q2v provision`",
+        )
+    check_namespace(namespace, jurisdiction=jurisdiction)
+    return namespace

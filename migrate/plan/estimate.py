@@ -55,51 +55,61 @@ class Estimate:
         return self.upload_minutes + self.planned_reconcile_minutes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What is to be written, and how it is cut."""
+
+    vectors: int
+    files: int
+    dimensions: int
+    metadata_bytes: int  # over all vectors
+    vectors_per_upload: int
+    body_bytes: int  # per upload, at most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestPace:
+    """How fast requests may leave and are answered."""
+
+    requests_per_5min: int
+    request_s: float = REQUEST_S  # between a small request and its answer
+    uploads_in_flight: int = 1
+    reads_in_flight: int = 1
+
+
 def is_long_rollback(minutes: float) -> bool:
     """Whether undoing id by id takes longer than anybody should plan for."""
     return minutes > ROLLBACK_HOURS_MAX * 60
 
 
-def estimate(
-    *,
-    vectors: int,
-    files: int,
-    dimensions: int,
-    metadata_bytes: int,
-    vectors_per_upload: int,
-    body_bytes: int,
-    requests_per_5min: int,
-    request_s: float = REQUEST_S,
-    uploads_in_flight: int = 1,
-    reads_in_flight: int = 1,
-    contents_read: int | None = None,
-) -> Estimate:
-    """Arithmetic over counts; `metadata_bytes` is the sum over all vectors.
+def estimate(load: Workload, pace: RequestPace, *, contents_read: int | None = None) -> Estimate:
+    """Arithmetic over counts.
 
     `contents_read` is how many vectors the planned reconcile reads back; None = all.
 
     Minutes are those of the limiter (`forecast`), each piece begun when nothing was sent for five
-    minutes, at `request_s` a request and LINE_MBIT_PER_S.
+    minutes, at `pace.request_s` a request and LINE_MBIT_PER_S.
     """
-    upload_bytes = request_counts.upload_bytes(vectors, dimensions, metadata_bytes)
+    vectors, files = load.vectors, load.files
+    upload_bytes = request_counts.upload_bytes(vectors, load.dimensions, load.metadata_bytes)
     uploads = _Work(
         request_counts.upload_requests(
-            vectors, upload_bytes, per_upload=vectors_per_upload, body_bytes=body_bytes
+            vectors, upload_bytes, per_upload=load.vectors_per_upload, body_bytes=load.body_bytes
         ),
         upload_bytes,
-        in_flight=uploads_in_flight,
+        in_flight=pace.uploads_in_flight,
     )
     lists = _Work(request_counts.list_requests(vectors))
     contents = _Work(
         request_counts.fetch_requests(vectors),
-        round(vectors * dimensions * ANSWER_BYTES_PER_VALUE) + metadata_bytes,
-        in_flight=reads_in_flight,
+        round(vectors * load.dimensions * ANSWER_BYTES_PER_VALUE) + load.metadata_bytes,
+        in_flight=pace.reads_in_flight,
     )
     read_back = vectors if contents_read is None else min(contents_read, vectors)
     planned = _Work(
         request_counts.fetch_requests(read_back),
         round(contents.bytes * read_back / max(1, vectors)),
-        in_flight=reads_in_flight,
+        in_flight=pace.reads_in_flight,
     )
     kv = _Work(request_counts.kv_write_requests(files))
     kv_compare = _Work(request_counts.kv_compare_requests(files))
@@ -111,10 +121,10 @@ def estimate(
     )
 
     def minutes(*works: _Work, settle_minutes: float = 0.0) -> float:
-        seconds = _seconds(works, requests_per_5min=requests_per_5min, request_s=request_s)
+        seconds = _seconds(works, pace)
         return round(seconds / 60 + settle_minutes, 2)
 
-    stored = vectors * dimensions
+    stored = vectors * load.dimensions
     return Estimate(
         vectors=vectors,
         files=files,
@@ -131,7 +141,7 @@ def estimate(
         planned_reconcile_minutes=minutes(lists, planned, kv_compare),
         rollback_requests=sum(work.requests for work in rollback),
         rollback_minutes=minutes(*rollback, settle_minutes=SETTLE_MINUTES),
-        request_s=request_s,
+        request_s=pace.request_s,
         stored_dimensions=stored,
         usd_per_month=round(_usd_per_month(stored, files), 2),
         usd_reconcile_if_reads_count=round(
@@ -156,14 +166,14 @@ class _Work:
         return max(line_s, (self.requests * request_s + line_s) / self.in_flight)
 
 
-def _seconds(works: Iterable[_Work], *, requests_per_5min: int, request_s: float) -> float:
+def _seconds(works: Iterable[_Work], pace: RequestPace) -> float:
     """One kind after the other, at the mean time of a request over all of them."""
     some = [work for work in works if work.requests]
     requests = sum(work.requests for work in some)
-    unlimited_s = sum(work.seconds(request_s) for work in some)
+    unlimited_s = sum(work.seconds(pace.request_s) for work in some)
     return duration_s(
         requests=requests,
-        requests_max=requests_per_5min,
+        requests_max=pace.requests_per_5min,
         request_s=unlimited_s / max(1, requests),
     )
 

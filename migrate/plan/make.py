@@ -6,7 +6,9 @@ refused as a whole, and two points with one target id are never in the same page
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -17,13 +19,23 @@ from migrate.mapping.metadata_indexes import PropertyTypes, look_up, type_of
 from migrate.mapping.payload import Mapped, MappingRules, Quarantined, Reason
 from migrate.mapping.statistics import Census, CensusPage, quarantine_cap, take_census
 from migrate.mapping.values import ValueRules
+from migrate.mapping.write_rules import WriteRules
 from migrate.model.canonical import decode_json
 from migrate.model.digest import digest_vectors
 from migrate.model.limits import INDEXED_STRING_BYTES_MAX, KV_VALUE_BYTES_MAX
 from migrate.model.records import Page, PointId
+from migrate.plan.estimate import Workload
 from migrate.plan.quarantine import QuarantinedPoint
-from migrate.ports import Progress
-from migrate.tables.plan_ids import FileGap, IdTable
+from migrate.plan.rules import PlanRules
+from migrate.ports import PointSource, Progress
+from migrate.runtime import Runtime
+from migrate.snapshot.agreement import Reading
+from migrate.snapshot.counting import check_counted
+from migrate.snapshot.folder import Snapshot
+from migrate.snapshot.walk import walk_points
+from migrate.storage.folder_lock import SPILL
+from migrate.tables.plan_ids import FileGap, IdTable, PlannedRows
+from migrate.workers.ordered import ahead
 
 GAPS_LISTED_MAX = 20
 
@@ -50,6 +62,17 @@ class PlanFindings:
     hash_mismatches: int  # vectors whose text has another hash than they say
     property_types: tuple[PropertyTypes, ...] = ()  # of every declared metadata index
     counter_file: str | None = None  # the file that gets the counter's key
+
+    def load(self, values: ValueRules, writes: WriteRules) -> Workload:
+        """What is to be written, for the estimate."""
+        return Workload(
+            vectors=self.vectors,
+            files=self.files,
+            dimensions=values.dimensions,
+            metadata_bytes=self.metadata_bytes,
+            vectors_per_upload=writes.vectors_per_upload,
+            body_bytes=writes.body_bytes,
+        )
 
     def check_quarantine(self) -> None:
         """Raises QuarantineExceededError when more points are left out than the run allows."""
@@ -97,31 +120,80 @@ class PlanFindings:
             )
 
 
-def make_plan(
+def check_source(
+    source: PointSource, rules: PlanRules, spill: Path, runtime: Runtime, *, page_points: int
+) -> tuple[ValueRules, PlanFindings]:
+    """Check every point of the source as it is now; ids that do not fit in memory go to `spill`.
+
+    Raises PreconditionError when the source's count and its pages disagree for good.
+    """
+    collection = source.read_collection()
+    for warning in collection.warnings:
+        runtime.progress.say(f"source: {warning}")
+    values = rules.choose_values(collection.vectors)
+    points = source.count_points()
+    _check_not_empty(points, rules)
+    pages = walk_points(
+        source,
+        None,
+        None,
+        limit=page_points,
+        leave_unreadable=collection.vectors,  # counted as such: a plan wants the whole list
+    )
+    with open_id_table(spill, points) as table:
+        findings = check_points(pages, values, rules, table, runtime.progress, points=points)
+    check_counted(source, collection, Reading(points, findings.points), runtime)
+    return values, findings
+
+
+def check_snapshot(
+    snapshot: Snapshot, rules: PlanRules, table: IdTable, runtime: Runtime
+) -> tuple[ValueRules, PlanFindings]:
+    """Check every point of a snapshot; the empty `table` then holds what moves."""
+    values = rules.choose_values(snapshot.manifest.vectors)
+    points = snapshot.manifest.points
+    _check_not_empty(points, rules)
+    pages = (rows.page for rows in snapshot.read(with_vectors=(values.vector_name,)))
+    # Hashing and decoding a part run outside of Python's lock, so a second core can do it.
+    held_max = min(2, runtime.reads_in_flight)
+    with closing(ahead(pages, held_max=held_max)) as drawn:
+        return values, check_points(drawn, values, rules, table, runtime.progress, points=points)
+
+
+def open_id_table(folder: Path, points: int) -> IdTable:
+    """The table that a plan fills; what does not fit in memory goes to `folder`."""
+    return IdTable(folder / SPILL, rows=points)
+
+
+def _check_not_empty(points: int, rules: PlanRules) -> None:
+    if points == 0 and not rules.allow_empty:
+        raise PreconditionError(
+            "there are no points to move",
+            remedy="check source.collection, or pass --allow-empty",
+        )
+
+
+def check_points(
     pages: Iterable[Page],
-    mapping: MappingRules,
     values: ValueRules,
-    *,
-    points: int,
-    max_quarantine: int | None,
-    body_bytes: int,
-    indexes: Mapping[str, str],
-    counter_key: str,
+    rules: PlanRules,
     table: IdTable,
     progress: Progress,
+    *,
+    points: int,
 ) -> PlanFindings:
     """Map every point, then ask the questions that only the whole set can answer.
 
-    `points` is the expected number, for the progress and the quarantine cap. `body_bytes` is what
-    an upload may hold, `indexes` the declared metadata indexes with their types, `counter_key` the
-    KV key that no file may get. `table` is empty and holds in the end what moves.
+    `points` is the expected number, for the progress and the quarantine cap. `table` is empty and
+    holds in the end what moves.
     """
+    mapping, indexes = rules.mapping, rules.metadata_indexes
     progress.start("checking points", total=points, unit="points")
-    listing = _Listing(quarantine_cap(points, max_quarantine))
+    listing = _Listing(quarantine_cap(points, rules.max_quarantine))
     census = Census()
     for page in pages:
         first_row = census.points
-        result = take_census(census, page, mapping, values, body_bytes=body_bytes)
+        result = take_census(census, page, mapping, values, body_bytes=rules.writes.body_bytes)
         for position, outcome in result.quarantined:
             listing.add(first_row + position, page.ids[position], outcome)
         _add_to_table(table, page, first_row, result, indexes)
@@ -145,7 +217,7 @@ def make_plan(
         long_indexed=_after(LONG, notes),
         hash_mismatches=notes.get(HASH_DIFFERS, 0),
         property_types=_property_types(indexes, notes, vectors),
-        counter_file=_counter_file(table, mapping, counter_key),
+        counter_file=_counter_file(table, mapping, rules.writes.counter_key),
     )
 
 
@@ -189,14 +261,16 @@ def _add_to_table(
         ids, result.values[np.array(positions, np.intp)], [one.metadata for _, one in result.mapped]
     )
     table.add(
-        rows=[first_row + position for position in positions],
-        vector_ids=ids,
-        files=[one.group for _, one in result.mapped],
-        positions=[one.order for _, one in result.mapped],
-        contents=contents,
-        points=[_encode_point(page.ids[position]) for position in positions],
-        metadata_bytes=[len(one.metadata) for _, one in result.mapped],
-        notes=[_notes(one, indexes) for _, one in result.mapped],
+        PlannedRows(
+            rows=[first_row + position for position in positions],
+            vector_ids=ids,
+            files=[one.group for _, one in result.mapped],
+            positions=[one.order for _, one in result.mapped],
+            contents=contents,
+            points=[_encode_point(page.ids[position]) for position in positions],
+            metadata_bytes=[len(one.metadata) for _, one in result.mapped],
+            notes=[_notes(one, indexes) for _, one in result.mapped],
+        )
     )
 
 

@@ -66,6 +66,20 @@ class FileGap:
     highest: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRows:
+    """Some rows that move, column by column; all columns have one length or are empty."""
+
+    rows: Sequence[int]
+    vector_ids: Sequence[VectorId]
+    files: Sequence[str | None]
+    positions: Sequence[int]  # the chunk's number within its file
+    contents: Sequence[bytes] = ()  # digests: equal for equal vectors; for `collisions`
+    points: Sequence[str] = ()  # names of the points; for `collisions`
+    metadata_bytes: Sequence[int] = ()  # for the sum over what moves in the end
+    notes: Sequence[Sequence[str]] = ()  # words about a row, counted over what moves in the end
+
+
 class IdTable(SpillingDatabase):
     """A table of (row, target id, file, order, content digest)."""
 
@@ -78,35 +92,20 @@ class IdTable(SpillingDatabase):
             memory_mb=max(MEMORY_MB, rows // ROWS_PER_MB),
         )
 
-    def add(
-        self,
-        *,
-        rows: Sequence[int],
-        vector_ids: Sequence[VectorId],
-        files: Sequence[str | None],
-        positions: Sequence[int],
-        contents: Sequence[bytes] | None = None,
-        points: Sequence[str] | None = None,
-        metadata_bytes: Sequence[int] | None = None,
-        notes: Sequence[Sequence[str]] | None = None,
-    ) -> None:
-        """Add some rows.
-
-        `contents` (digests: equal for equal vectors) and `points` (names of
-        the points) are needed for `collisions`, `metadata_bytes` and `notes` (words about a row)
-        for the sums over the rows that move; they may be left out otherwise.
-        """
+    def add(self, planned: PlannedRows) -> None:
+        """Add some rows."""
+        rows = planned.rows
         if not rows:
             return
         columns = [
             rows,
-            vector_ids,
-            files,
-            positions,
-            contents or [b""] * len(rows),
-            points or [""] * len(rows),
-            metadata_bytes or [0] * len(rows),
-            notes or [()] * len(rows),
+            planned.vector_ids,
+            planned.files,
+            planned.positions,
+            planned.contents or [b""] * len(rows),
+            planned.points or [""] * len(rows),
+            planned.metadata_bytes or [0] * len(rows),
+            planned.notes or [()] * len(rows),
         ]
         batch = pa.table(
             [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)],

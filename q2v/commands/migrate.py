@@ -2,29 +2,33 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import click
 
+from migrate.begin import Confirm, begin, confirmed, refuse_without_refused
 from migrate.errors import UsageError
 from migrate.mapping.kv_entries import COUNTER_MEANING
+from migrate.migrate import migrate
+from migrate.run.choose import find_snapshot
+from migrate.runtime import Runtime
+from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.id_files import read_typed_ids
-from migrate.upload.report import MigrateReport
+from migrate.upload.report import MigrateReport, report_dry_run
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options, yes_option
+from q2v.output.following import Following, completed, following_snapshot
 from q2v.output.progress import open_progress
+from q2v.output.refused import refusal_notes
 from q2v.output.render import format_duration, render
+from q2v.output.route import Route, configured_target, route_from_snapshot
 from q2v.reads import READS
 from q2v.settings import Settings
-from q2v.steps import moving
-from q2v.steps.find import find_snapshot
-from q2v.steps.following import Following, completed, following_snapshot
-from q2v.steps.left_behind import refusal_notes
-from q2v.steps.planning import Choices
-from q2v.steps.route import Route, configured_target, route_from_snapshot
-from q2v.steps.same_target import check_collection
+from q2v.steps.uploaders import open_uploaders
 
 KEPT_SHOWN_MAX = 10
 
@@ -82,12 +86,14 @@ def command(
     Pre-images first, then vectors, then the KV index and the counter. Run again after any kill:
     it goes on. Run again after a reconcile that found drift: it repairs.
     """
-    choices = Choices(
+    choices = wiring.Choices(
         allow_cast=allow_cast,
         allow_empty=allow_empty,
         into_non_empty=into_non_empty,
         waived=tuple(sorted(set(waive))),
         retry_refused=retry_refused,
+        forced=frozenset() if force_file is None else frozenset(read_typed_ids(force_file)),
+        dry_run=dry_run,
     )
     clock = wiring.system_clock()
     with (
@@ -96,25 +102,66 @@ def command(
         FolderLock(folder),
     ):
         found = find_snapshot(folder, snapshot, wiring.seal_key(settings))
-        check_collection(found, settings)
+        wiring.check_snapshot_collection(found, settings)
         route = route_from_snapshot(found, configured_target(settings), clock)
         progress.say(route.sentence())
-        report = moving.migrate(
+        report = migrate_snapshot(
             found,
             target,
             settings,
             choices,
-            folder,
+            Runtime(
+                clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
+            ),
+            folder=folder,
             confirm=lambda name: _confirm(name, sure=yes or target.is_local),
-            dry_run=dry_run,
-            forced=frozenset() if force_file is None else frozenset(read_typed_ids(force_file)),
-            clock=clock,
-            progress=progress,
         )
         following = following_snapshot(found, settings)
     advise = partial(completed, folder=folder, settings=settings, snapshot=found.folder)
     show(report, route, following, advise, as_json=as_json)
     ctx.exit(report.exit_code)
+
+
+def migrate_snapshot(
+    snapshot: Snapshot,
+    target: wiring.CloudflareTarget,
+    settings: Settings,
+    choices: wiring.Choices,
+    runtime: Runtime,
+    *,
+    folder: Path,
+    confirm: Confirm = confirmed,
+) -> MigrateReport:
+    """Begin or continue the run that is due, and write it. The caller holds the lock of `folder`.
+
+    Safe to repeat, whatever was raised.
+    """
+    started, sent_before = runtime.clock.monotonic_s(), target.budget.taken
+    rules = wiring.plan_rules(settings, choices)
+    if choices.retry_refused:
+        refuse_without_refused(snapshot, target, rules)
+    begun = begin(
+        snapshot,
+        target,
+        rules,
+        runtime,
+        namespaces=wiring.open_namespaces(target.http),
+        confirm=confirm,
+        dry_run=choices.dry_run,
+    )
+    if begun.run is None:
+        report = report_dry_run(begun.plan, snapshot)
+    else:
+        uploaders = partial(
+            open_uploaders, settings=settings, folder=folder, progress=runtime.progress
+        )
+        options = replace(
+            wiring.write_options(settings, begun.plan, choices), snapshot_read=begun.is_new
+        )
+        with closing(begun.run) as run:
+            report = migrate(run, target, options, runtime, open_uploaders=uploaders)
+        report = replace(report, requests=report.requests + target.budget.taken - sent_before)
+    return replace(report, seconds=round(runtime.clock.monotonic_s() - started, 3))
 
 
 def _confirm(index_name: str, *, sure: bool) -> None:

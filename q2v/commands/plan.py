@@ -2,36 +2,72 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
 
+from migrate.begin import check_findings
 from migrate.errors import MigrationError
 from migrate.mapping.kv_entries import COUNTER_MEANING
+from migrate.mapping.values import ValueRules
 from migrate.model.limits import PRICES_AS_OF
 from migrate.plan.estimate import LINE_MBIT_PER_S, LONG_ROLLBACK, Estimate, is_long_rollback
-from migrate.plan.make import PlanFindings
+from migrate.plan.make import PlanFindings, check_snapshot, check_source, open_id_table
+from migrate.plan.rules import PlanRules
+from migrate.provision import TargetState, read_target_state
+from migrate.run.choose import find_snapshot
+from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
 from q2v.agreement import idle_settings
 from q2v.loading import unknown_environment
 from q2v.options import folder_option, json_option, refuse_flags, settings_options
+from q2v.output.following import Following, following_here, following_snapshot
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, format_bytes, render
+from q2v.output.route import Route, configured_target, route_from_snapshot, route_from_source
 from q2v.reads import READS, SOURCE
 from q2v.settings import Settings
-from q2v.steps import planning
-from q2v.steps.find import find_snapshot
-from q2v.steps.following import Following, following_here, following_snapshot
-from q2v.steps.planning import Choices, PlanResult
-from q2v.steps.route import configured_target, route_from_snapshot, route_from_source
-from q2v.steps.same_target import check_collection
-from q2v.steps.window import check_window
 
 QUARANTINED_SHOWN_MAX = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanResult:
+    """Everything `q2v plan` tells."""
+
+    route: Route
+    values: ValueRules
+    findings: PlanFindings
+    figures: Estimate
+    target: TargetState | None  # None: not configured, not looked at
+    credentials: tuple[str, ...] = ()  # what keys and tokens can do beyond their work
+    reading: "Transfer | None" = None  # None: no server is read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """How points come from a server."""
+
+    transport: str
+    compression: str
+
+    def words(self) -> str:
+        """For people."""
+        packed = "not packed" if self.compression == "identity" else f"packed ({self.compression})"
+        return f"{self.transport}, answers {packed}"
+
+
+def describe_reading(identity: Mapping[str, str], settings: Settings) -> Transfer | None:
+    """The protocol in use and how answers travel; None for an embedded store."""
+    transport = identity.get("transport")
+    if settings.source.url is None or transport is None:
+        return None
+    return Transfer(transport=transport, compression=settings.source.compression)
 
 
 @click.command("plan")
@@ -57,10 +93,14 @@ def command(
     if snapshot is not None:
         why = "with SNAPSHOT: the source is not read"
         refuse_flags(settings, (*SOURCE, "snapshot.page_points"), why=why)
-    choices = Choices(allow_cast=allow_cast, allow_empty=allow_empty)
+    choices = wiring.Choices(allow_cast=allow_cast, allow_empty=allow_empty)
+    rules, window = wiring.plan_rules(settings, choices), wiring.window(settings)
     clock = wiring.system_clock()
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
+        runtime = Runtime(
+            clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
+        )
         found: Snapshot | None = None
         if snapshot is None:
             source = stack.enter_context(
@@ -68,24 +108,31 @@ def command(
             )
             stack.enter_context(FolderLock(folder))
             route = route_from_source(source.identity(), settings)
-            reading = planning.describe_reading(source.identity(), settings)
-            values, findings = planning.plan_source(
-                source, settings, choices, folder, clock=clock, progress=progress
+            reading = describe_reading(source.identity(), settings)
+            values, findings = check_source(
+                source, rules, folder, runtime, page_points=settings.snapshot.page_points
             )
         else:
             stack.enter_context(FolderLock(folder))
             found = find_snapshot(folder, snapshot, wiring.seal_key(settings))
-            check_collection(found, settings)
+            wiring.check_snapshot_collection(found, settings)
             route = route_from_snapshot(found, configured_target(settings), clock)
-            with planning.open_id_table(folder, found.manifest.points) as table:
-                values, findings = planning.plan_snapshot(found, settings, choices, table, progress)
+            with open_id_table(folder, found.manifest.points) as table:
+                values, findings = check_snapshot(found, rules, table, runtime)
             reading = None
         state, request_s = None, None
         credentials = wiring.source_credential_notes(settings) if snapshot is None else ()
         if settings.target.vector_index is not None and settings.target.api_token is not None:
             http, _, _ = wiring.open_http(settings, folder, clock=clock, progress=progress)
             stack.callback(http.close)
-            state = planning.look_at_target(http, settings, values, clock=clock)
+            state = read_target_state(
+                http,
+                values,
+                rules,
+                runtime,
+                name=settings.target.vector_index,
+                namespace_id=settings.target.kv_namespace_id,
+            )
             credentials += wiring.target_credential_notes(settings, http)
             request_s = http.median_answer_s()
         is_ready = None if state is None else state.is_ready
@@ -94,8 +141,8 @@ def command(
             if found is None
             else following_snapshot(found, settings, provisioned=is_ready)
         )
-    figures = planning.figure(findings, values, settings, request_s=request_s)
-    failure = _find_failure(findings, figures, settings)
+    figures = window.estimate(findings.load(values, rules.writes), request_s=request_s)
+    failure = _find_failure(findings, figures, rules)
     show(
         PlanResult(
             route=route,
@@ -115,14 +162,13 @@ def command(
 
 
 def _find_failure(
-    findings: PlanFindings, figures: Estimate, settings: Settings
+    findings: PlanFindings, figures: Estimate, rules: PlanRules
 ) -> MigrationError | None:
     """What makes a migrate with these findings stop before its first write; None for nothing."""
     try:
-        findings.check_quarantine()
-        findings.check_counter_key(settings.kv.counter_key)
-        planning.check_property_types(findings, settings)
-        check_window(figures, settings)
+        check_findings(findings, rules)
+        assert rules.window is not None
+        rules.window.check(figures)
     except MigrationError as failure:
         return failure
     return None

@@ -1,21 +1,27 @@
 """`q2v provision`: vector index, metadata indexes and KV namespaces, before the first upload."""
 
+import shlex
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import click
 
+from migrate.cloudflare.access import probe_access, verify_token
+from migrate.cloudflare.vectorize import VectorizeTarget
+from migrate.mapping.values import ValueRules
+from migrate.plan.target_shape import choose_values
+from migrate.provision import ProvisionReport, check_title, provision
+from migrate.runtime import Runtime
+from migrate.snapshot.folder import Snapshot, sealed_folders
 from q2v import wiring
 from q2v.forms import VARIABLE_NAME_FORM, is_variable_name
 from q2v.options import folder_option, json_option, settings_options
+from q2v.output.following import Following, following_here
 from q2v.output.progress import open_progress
 from q2v.output.render import render
 from q2v.reads import READS
 from q2v.settings import Settings
-from q2v.steps import provisioning
-from q2v.steps.following import Following, following_here
-from q2v.steps.provisioning import ProvisionReport
 
 
 def _check_names(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -57,24 +63,75 @@ def command(
     clock = wiring.system_clock()
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
-        report = provisioning.provision(
-            settings,
-            folder,
-            kv_title=kv_title,
-            secrets=secrets,
-            allow_cast=allow_cast,
-            clock=clock,
-            progress=progress,
-        )
+        runtime = Runtime(clock=clock, progress=progress)
+        choices = wiring.Choices(allow_cast=allow_cast)
+        report = provision_target(settings, folder, choices, runtime, kv_title=kv_title)
         key = wiring.seal_key(settings)
         following = following_here(
             folder, settings, key, provisioned=True, index_added=bool(report.warnings)
         )
     is_named = settings.target.kv_namespace_id == report.kv_namespace_id
-    show(report, following, is_named=is_named, as_json=as_json)
+    commands = tuple(shlex.join(["wrangler", "secret", "put", name]) for name in secrets)
+    show(report, following, commands, is_named=is_named, as_json=as_json)
 
 
-def show(report: ProvisionReport, following: Following, *, is_named: bool, as_json: bool) -> None:
+def provision_target(
+    settings: Settings,
+    folder: Path,
+    choices: wiring.Choices,
+    runtime: Runtime,
+    *,
+    kv_title: str | None = None,
+) -> ProvisionReport:
+    """Create what the settings name, in the shape of the newest snapshot or of the source.
+
+    Raises PreconditionError when an index of the same name has another shape.
+    """
+    rules = wiring.provision_rules(settings, kv_title)
+    check_title(rules.kv_title)
+    values = _values(settings, folder, choices, runtime)
+    clock, progress = runtime.clock, runtime.progress
+    http, _, _ = wiring.open_http(settings, folder, clock=clock, progress=progress)
+    with closing(http):
+        name = settings.target.vector_index
+        assert name is not None
+        verify_token(http)
+        probe_access(http, index_name=name, namespace_id=None)
+        vectors = VectorizeTarget(http, name)
+        return provision(vectors, wiring.open_namespaces(http), values, rules, runtime)
+
+
+def _values(
+    settings: Settings, folder: Path, choices: wiring.Choices, runtime: Runtime
+) -> ValueRules:
+    """The shape of the newest snapshot, or of the source."""
+    sealed = sealed_folders(folder)
+    if sealed:
+        snapshot = Snapshot(sealed[-1], wiring.seal_key(settings))
+        wiring.check_snapshot_collection(snapshot, settings)
+        vectors = snapshot.manifest.vectors
+    else:
+        with wiring.open_source(
+            settings, folder, clock=runtime.clock, progress=runtime.progress
+        ) as source:
+            vectors = source.read_collection().vectors
+    return choose_values(
+        vectors,
+        vector_name=settings.source.vector_name,
+        dimensions=settings.mapping.dimensions,
+        reduce=settings.mapping.reduce,
+        allow_cast=choices.allow_cast,
+    )
+
+
+def show(
+    report: ProvisionReport,
+    following: Following,
+    secret_commands: tuple[str, ...],
+    *,
+    is_named: bool,
+    as_json: bool,
+) -> None:
     """The report as JSON or as lines; `is_named`: the settings name the namespace already."""
     then = following.text
     if not is_named:
@@ -91,7 +148,7 @@ def show(report: ProvisionReport, following: Following, *, is_named: bool, as_js
             "kv_jurisdiction": report.kv_jurisdiction,
             "wrangler_toml": report.wrangler_toml,
             "wrangler_jsonc": report.wrangler_jsonc,
-            "secret_commands": report.secret_commands,
+            "secret_commands": secret_commands,
             "warnings": report.warnings,
             **following.document(),
         },
@@ -117,7 +174,7 @@ def show(report: ProvisionReport, following: Following, *, is_named: bool, as_js
             "",
             "secrets of the Worker, to be run in its folder, where wrangler finds its name (the",
             "value is asked for, or read from a pipe):",
-            *report.secret_commands,
+            *secret_commands,
             "",
             f"next: {then}",
         ],

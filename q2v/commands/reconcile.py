@@ -7,18 +7,17 @@ from pathlib import Path
 import click
 
 from migrate.mapping.kv_entries import COUNTER_MEANING
+from migrate.run.choose import check_same_target, find_run, planned_target
 from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
 from q2v.options import folder_option, json_option, refuse_flags, settings_options
+from q2v.output.following import Following, following_run
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, render
+from q2v.output.route import Route, route_from_snapshot
 from q2v.reads import READS, SOURCE
 from q2v.settings import Settings
-from q2v.steps.find import find_run
-from q2v.steps.following import Following, following_run
-from q2v.steps.route import Route, planned_target, route_from_snapshot
-from q2v.steps.same_target import check_collection, check_same_target
 from reconcile.compare import DEFAULT_SEED, compare
 from reconcile.naming import named_lines
 from reconcile.report.report import ReconcileReport
@@ -81,7 +80,7 @@ def command(
         stack.enter_context(FolderLock(folder))
         opened = find_run(folder, run, wiring.seal_key(settings))
         stack.callback(opened.close)
-        check_collection(opened.snapshot, settings)
+        wiring.check_snapshot_collection(opened.snapshot, settings)
         check_same_target(opened, target)
         report = compare(
             opened,

@@ -8,16 +8,21 @@ from pathlib import Path
 import click
 
 from migrate.errors import ExitCode, MigrationError, UsageError
+from migrate.runtime import Runtime
 from q2v import wiring
+from q2v.commands.rehearsed import TOKEN_VARIABLE, RehearsedTool, rehearsal_settings
 from q2v.options import json_option, own_folder_option, refuse_flags, settings_options
+from q2v.output.failures import is_crash_log
 from q2v.output.progress import open_progress
 from q2v.output.render import format_duration, render, write_line
 from q2v.reads import READS
 from q2v.settings import Settings
-from q2v.steps import rehearsing
-from q2v.steps.story import NotHeldError, Step, Story
+from rehearsal.corpus import COLLECTION
+from rehearsal.script import NotHeldError, Script, Step
+from rehearsal.steps import VECTORS_MIN, build_source, prepare_folder, rehearse
 from sandbox.app import API_TOKEN
 from sandbox.faults.scenarios import BAD_DAYS
+from sandbox.server import RunningSandbox
 
 # Everything takes some attempts: with these the whole stays within the budget of five minutes.
 BAD_DAY_CHUNKS = 1_500
@@ -37,7 +42,7 @@ CORPUS_HAS_ITS_OWN = [
 )
 @click.option(
     "--chunks",
-    type=click.IntRange(min=rehearsing.VECTORS_MIN),
+    type=click.IntRange(min=VECTORS_MIN),
     help=f"Size of the corpus.  [default: 4,100 chunks; {BAD_DAY_CHUNKS:,} on a bad day]",
 )
 @click.option(
@@ -72,10 +77,10 @@ def command(
     if not live:
         refuse_flags(settings, CORPUS_HAS_ITS_OWN, why="without --live: the corpus has its own")
     # The stand-in's token travels like a real one: through the environment, never a flag.
-    os.environ[rehearsing.TOKEN_VARIABLE] = API_TOKEN
+    os.environ[TOKEN_VARIABLE] = API_TOKEN
     clock = wiring.system_clock()
-    story = Story(tell=(lambda _: None) if as_json else _Teller().tell, clock=clock)
-    rehearsing.prepare_folder(folder)
+    script = Script(tell=(lambda _: None) if as_json else _Teller().tell, clock=clock)
+    prepare_folder(folder, is_leftover=is_crash_log)
     error: MigrationError | NotHeldError | None = None
     started = clock.monotonic_s()
     if not live:
@@ -89,14 +94,22 @@ def command(
         try:
             if chunks is None and bad_day is not None:
                 chunks = BAD_DAY_CHUNKS
-            chosen = rehearsing.prepare_source(
-                story, folder, settings=settings, live=live, chunks=chunks
+            if not live:
+                path = build_source(script, folder, chunks=chunks)
+                source = replace(settings.source, url=None, path=path, collection=COLLECTION)
+                settings = replace(settings, source=source)
+
+            def open_tool(sandbox: RunningSandbox, delays: float) -> RehearsedTool:
+                return RehearsedTool(rehearsal_settings(settings, sandbox, delays), folder)
+
+            runtime = Runtime(
+                clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
             )
-            rehearsing.run(story, folder, chosen, bad_day=bad_day, progress=progress)
+            rehearse(script, folder, open_tool, runtime, bad_day=bad_day)
         except (MigrationError, NotHeldError) as failure:
             error = failure
     seconds = clock.monotonic_s() - started
-    _show(story, folder, error, seconds, bad_day=bad_day, as_json=as_json)
+    _show(script, folder, error, seconds, bad_day=bad_day, as_json=as_json)
     ctx.exit(_exit_code(error))
 
 
@@ -126,7 +139,7 @@ class _Teller:
 
 
 def _show(
-    story: Story,
+    script: Script,
     folder: Path,
     error: MigrationError | NotHeldError | None,
     seconds: float,
@@ -134,8 +147,8 @@ def _show(
     bad_day: str | None,
     as_json: bool,
 ) -> None:
-    held = sum(step.held for step in story.steps)
-    notes = ["", f"{held} of {len(story.steps)} steps held, {format_duration(seconds)}"]
+    held = sum(step.held for step in script.steps)
+    notes = ["", f"{held} of {len(script.steps)} steps held, {format_duration(seconds)}"]
     if error is None:
         notes.append(f"source, snapshot, runs, reports and the stand-in's data lie in {folder}/")
     else:
@@ -153,7 +166,7 @@ def _show(
                     "seconds": step.seconds,
                     "lines": step.lines,
                 }
-                for step in story.steps
+                for step in script.steps
             ],
         },
         [],

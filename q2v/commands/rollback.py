@@ -10,20 +10,19 @@ import click
 from migrate.errors import ExitCode, UsageError
 from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.plan.estimate import LONG_ROLLBACK, is_long_rollback
+from migrate.run.choose import check_named_target, check_same_target, find_run, planned_target
 from migrate.run.next_step import Situation
 from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.id_files import read_typed_ids
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options, yes_option
+from q2v.output.following import Following, following_run, typed_again
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, format_duration, render
+from q2v.output.route import Route, configured_target, route_from_snapshot
 from q2v.reads import READS
 from q2v.settings import Settings
-from q2v.steps.find import find_run
-from q2v.steps.following import Following, following_run, typed_again
-from q2v.steps.route import Route, planned_target, route_from_snapshot
-from q2v.steps.same_target import check_named_target, check_same_target
 from reconcile.naming import first_named, named_lines
 from reconcile.rollback.manifest import RollbackManifest, build_manifest
 from reconcile.rollback.report import RollbackReport
@@ -96,7 +95,7 @@ def command(
                 leave_later_writes=leave_later_writes,
             )
         else:
-            not_compared = check_named_target(opened, settings)
+            not_compared = check_named_target(opened, configured_target(settings))
             report = preview_rollback(opened, manifest)
         route = route_from_snapshot(opened.snapshot, planned_target(opened), clock)
         following = following_run(opened, settings)

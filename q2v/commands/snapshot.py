@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from migrate.errors import UsageError
+from migrate.run.choose import find_snapshot
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.ranges import SecondReading
@@ -16,14 +17,12 @@ from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
 from q2v.options import folder_option, json_option, refuse_flags, settings_options
+from q2v.output.following import Following, completed, following_snapshot
 from q2v.output.progress import open_progress
 from q2v.output.render import format_bytes, format_duration, render
 from q2v.reads import READS
 from q2v.settings import Settings
-from q2v.steps.find import find_snapshot
-from q2v.steps.following import Following, completed, following_snapshot
 from q2v.steps.readers import open_readers
-from q2v.steps.same_target import check_collection
 
 SHOWN_MAX = 20  # points that are left out
 
@@ -141,7 +140,7 @@ def _repair(
         FolderLock(folder),
     ):
         snapshot = find_snapshot(folder, named, wiring.seal_key(settings))
-        check_collection(snapshot, settings)
+        wiring.check_snapshot_collection(snapshot, settings)
         report = repair_part(
             source,
             snapshot,

@@ -9,6 +9,7 @@ import click
 from migrate.errors import UsageError
 from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.model.sealed_json import damaged
+from migrate.run.choose import find_run, planned_target
 from migrate.run.drift_report import REPORT
 from migrate.run.folder import REPORT_BYTES_MAX, RunFolder, report_folders
 from migrate.run.journal import RunState
@@ -18,13 +19,12 @@ from migrate.storage.limited_read import read_json_object
 from migrate.upload.kv_index import counter_value
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options
+from q2v.output.following import Following, completed, following_folder, following_run
+from q2v.output.refused import refusal_notes
 from q2v.output.render import Cell, render
+from q2v.output.route import route_from_snapshot
 from q2v.reads import READS
 from q2v.settings import Settings
-from q2v.steps.find import find_run
-from q2v.steps.following import Following, completed, following_folder, following_run
-from q2v.steps.left_behind import refusal_notes
-from q2v.steps.route import planned_target, route_from_snapshot
 from reconcile.report.report import Verdict
 
 _ELSEWHERE = "no snapshot here: if there is one in another folder, name that folder with --dir"

@@ -9,16 +9,16 @@ from migrate.model.digest import SetDigest, digest_points
 from migrate.model.irregular import is_unreadable
 from migrate.model.sealed_json import damaged
 from migrate.ports import Progress
+from migrate.run.choose import find_snapshot
 from migrate.run.folder import check_plans
 from migrate.snapshot.folder import Snapshot
 from q2v import wiring
 from q2v.options import folder_option, json_option, settings_options
+from q2v.output.following import following_snapshot
 from q2v.output.progress import open_progress
 from q2v.output.render import format_bytes, render
 from q2v.reads import READS
 from q2v.settings import Settings
-from q2v.steps.find import find_snapshot
-from q2v.steps.following import following_snapshot
 
 
 @click.command("verify")

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from migrate.errors import PreconditionError
 from migrate.model.records import KvEntry, VectorId
 from migrate.model.sealed_json import damaged, seal_json
-from migrate.plan.estimate import estimate
+from migrate.plan.estimate import RequestPace, Workload, estimate
 from migrate.run.folder import PRE_IMAGES, ROLLBACK, RunFolder
 from migrate.run.pre_image_files import (
     EXISTING_FILE,
@@ -103,13 +103,15 @@ def build_manifest(run: RunFolder, *, requests_per_5min: int) -> RollbackManifes
     counter = next(record for record in kv if record.key == run.plan.writes.counter_key)
     kv_present = sum(record.former is not None for record in kv)
     figures = estimate(
-        vectors=vectors,
-        files=run.plan.files,
-        dimensions=run.plan.values.dimensions,
-        metadata_bytes=0,
-        vectors_per_upload=run.plan.writes.vectors_per_upload,
-        body_bytes=run.plan.writes.body_bytes,
-        requests_per_5min=requests_per_5min,
+        Workload(
+            vectors=vectors,
+            files=run.plan.files,
+            dimensions=run.plan.values.dimensions,
+            metadata_bytes=0,
+            vectors_per_upload=run.plan.writes.vectors_per_upload,
+            body_bytes=run.plan.writes.body_bytes,
+        ),
+        RequestPace(requests_per_5min=requests_per_5min),
     )
     return RollbackManifest(
         run_id=run.plan.run_id,

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from q2v.main import cli
-from q2v.steps.rehearsing import MARKER
+from rehearsal.steps import MARKER
 from sandbox.faults.scenarios import BAD_DAYS
 from tests.e2e.workbench import chunk, points, unit_vectors, workbench
 from tests.servers.qdrant_points import StoredPoint

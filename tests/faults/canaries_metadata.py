@@ -32,7 +32,7 @@ OF_THE_METADATA = (
     Canary(
         name="late-index-without-a-warning",
         effect="provision adds an index to vectors that it will never hold, and says nothing",
-        file="q2v/steps/provisioning.py",
+        file="migrate/provision.py",
         old="late = missing if missing and not new_index and _holds_vectors(target) else ()",
         new="late = ()",
         test="tests/e2e/test_metadata_indexes.py"

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from typing_extensions import override
 
 from migrate.errors import ExitCode, MigrationError
-from q2v.steps.find import find_run
+from migrate.run.choose import find_run
 from tests.faults.steps import NO_SPACE, Fault
 from tests.faults.world import DIMENSIONS, INDEX, World, open_world
 

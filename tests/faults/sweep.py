@@ -19,9 +19,9 @@ import click
 import orjson
 
 from migrate.errors import ExitCode, MigrationError, UsageError
+from migrate.run.choose import find_run
 from migrate.run.journal import Store
 from migrate.snapshot.folder import Snapshot, sealed_folders
-from q2v.steps.find import find_run
 from tests.faults.steps import NO_SPACE, Fault, Kind, Step
 from tests.faults.world import World, WorldClock, open_world
 

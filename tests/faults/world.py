@@ -21,17 +21,16 @@ from migrate.cloudflare.client.client import CloudflareHttp
 from migrate.cloudflare.kv import WorkersKvTarget
 from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.model.canonical import decode_json
+from migrate.run.choose import find_run, find_snapshot
 from migrate.runtime import Runtime
 from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from migrate.storage.disk import use_disk
 from migrate.storage.folder_lock import BUDGET_FOLDER, FolderLock
 from migrate.upload.report import MigrateReport
 from q2v import wiring
+from q2v.commands.migrate import migrate_snapshot
 from q2v.loading import load_settings
 from q2v.settings import Settings
-from q2v.steps import moving
-from q2v.steps.find import find_run, find_snapshot
-from q2v.steps.planning import Choices
 from q2v.wiring import CloudflareTarget
 from reconcile.compare import compare
 from reconcile.report.report import ReconcileReport
@@ -135,16 +134,13 @@ class World:
     def migrate(self) -> MigrateReport:
         """`q2v migrate --into-non-empty`."""
         with FolderLock(self.directory), self._target() as target:
-            return moving.migrate(
+            return migrate_snapshot(
                 find_snapshot(self.directory, None, None),
                 target,
                 self.settings,
-                Choices(into_non_empty=True),
-                self.directory,
-                confirm=lambda _: None,
-                dry_run=False,
-                clock=self.clock,
-                progress=self.progress,
+                wiring.Choices(into_non_empty=True),
+                Runtime(clock=self.clock, progress=self.progress),
+                folder=self.directory,
             )
 
     def reconcile(self) -> ReconcileReport:

@@ -18,7 +18,14 @@ import pytest
 from typing_extensions import override
 
 from migrate.cloudflare.budget.budget import RequestBudget
-from migrate.plan.estimate import LINE_MBIT_PER_S, SETTLE_MINUTES, Estimate, estimate
+from migrate.plan.estimate import (
+    LINE_MBIT_PER_S,
+    SETTLE_MINUTES,
+    Estimate,
+    RequestPace,
+    Workload,
+    estimate,
+)
 from migrate.ports import Limiter
 from q2v.output.eta import Pace
 from q2v.output.progress import open_progress
@@ -160,16 +167,20 @@ def figures(
     in_flight: int = 1,
 ) -> Estimate:
     return estimate(
-        vectors=vectors,
-        files=0,
-        dimensions=dimensions,
-        metadata_bytes=500 * vectors,
-        vectors_per_upload=per_upload,
-        body_bytes=40_000_000,
-        requests_per_5min=requests_max,
-        request_s=request_s,
-        uploads_in_flight=in_flight,
-        reads_in_flight=in_flight,
+        Workload(
+            vectors=vectors,
+            files=0,
+            dimensions=dimensions,
+            metadata_bytes=500 * vectors,
+            vectors_per_upload=per_upload,
+            body_bytes=40_000_000,
+        ),
+        RequestPace(
+            requests_per_5min=requests_max,
+            request_s=request_s,
+            uploads_in_flight=in_flight,
+            reads_in_flight=in_flight,
+        ),
     )
 
 
@@ -382,14 +393,15 @@ def test_the_stages_announce_what_their_work_takes(tmp_path: Path) -> None:
         assert witness.ended_s[what] - witness.begun_s[what] > 1_500
         assert witness.worst(what) <= OFF_MAX, what
     found = estimate(
-        vectors=POINTS,
-        files=5,
-        dimensions=4,
-        metadata_bytes=0,
-        vectors_per_upload=20,
-        body_bytes=10**6,
-        requests_per_5min=BUDGET,
-        request_s=ANSWER_S,
+        Workload(
+            vectors=POINTS,
+            files=5,
+            dimensions=4,
+            metadata_bytes=0,
+            vectors_per_upload=20,
+            body_bytes=10**6,
+        ),
+        RequestPace(requests_per_5min=BUDGET, request_s=ANSWER_S),
     )
     # The stand-in has processed at once what it took: nothing to settle.
     assert found.upload_minutes - SETTLE_MINUTES == pytest.approx(took_min["upload"], rel=OFF_MAX)

@@ -7,11 +7,11 @@ import pytest
 
 from migrate.errors import PreconditionError
 from migrate.mapping.values import ValueRules
+from migrate.plan.estimate import Estimate
 from migrate.plan.make import PlanFindings
+from q2v import wiring
 from q2v.sections import LimitSettings
 from q2v.settings import Settings
-from q2v.steps.planning import figure
-from q2v.steps.window import check_window
 
 VECTORS = 100_000
 SOURCE = ValueRules(
@@ -38,9 +38,19 @@ def settings_with(**limits: float) -> Settings:
     return Settings(limits=replace(LimitSettings(), **limits))  # type: ignore[arg-type]
 
 
+def figure(settings: Settings) -> Estimate:
+    """What the plan figures out for the findings."""
+    return wiring.window(settings).estimate(FINDINGS.load(SOURCE, wiring.write_rules(settings)))
+
+
+def check_window(settings: Settings) -> None:
+    """As before a run's first write."""
+    wiring.window(settings).check(figure(settings))
+
+
 def window_minutes(settings: Settings) -> float:
     """What the window check compares with the deadline."""
-    return figure(FINDINGS, SOURCE, settings).window_minutes
+    return figure(settings).window_minutes
 
 
 @pytest.mark.fault("F09", "P04")
@@ -48,8 +58,8 @@ def test_the_window_check_reads_how_much_reconcile_reads() -> None:
     sampled, full = settings_with(), settings_with(content_full_max=VECTORS)
 
     assert window_minutes(sampled) < window_minutes(full)
-    assert figure(FINDINGS, SOURCE, sampled).contents_read == LimitSettings().content_sample
-    assert figure(FINDINGS, SOURCE, full).contents_read == VECTORS
+    assert figure(sampled).contents_read == LimitSettings().content_sample
+    assert figure(full).contents_read == VECTORS
 
 
 @pytest.mark.fault("F09", "P04")
@@ -60,12 +70,12 @@ def test_the_advice_of_the_window_check_works_when_it_is_followed() -> None:
     tight = settings_with(content_full_max=VECTORS, deadline_s=between)
 
     with pytest.raises(PreconditionError, match=r"limits\.deadline_s") as caught:
-        check_window(figure(FINDINGS, SOURCE, tight), tight)
+        check_window(tight)
 
     advised = re.search(r"limits\.content_full_max below (\d+)", caught.value.remedy)
     assert advised is not None, caught.value.remedy
     followed = settings_with(content_full_max=int(advised[1]) - 1, deadline_s=between)
-    check_window(figure(FINDINGS, SOURCE, followed), followed)
+    check_window(followed)
 
 
 @pytest.mark.fault("F09", "P04")
@@ -75,7 +85,7 @@ def test_a_sample_is_not_advised_where_it_would_not_help() -> None:
         settings_with(content_full_max=VECTORS, deadline_s=60),  # the upload alone is too long
     ):
         with pytest.raises(PreconditionError) as caught:
-            check_window(figure(FINDINGS, SOURCE, settings), settings)
+            check_window(settings)
 
         assert "content_full_max" not in caught.value.remedy
         assert "--deadline-s" in caught.value.remedy

@@ -2,18 +2,20 @@
 
 import pytest
 
-from migrate.plan.estimate import Estimate, estimate, is_long_rollback
+from migrate.plan.estimate import Estimate, RequestPace, Workload, estimate, is_long_rollback
 
 
 def of(vectors: int, files: int = 0, *, dimensions: int = 1536) -> Estimate:
     return estimate(
-        vectors=vectors,
-        files=files,
-        dimensions=dimensions,
-        metadata_bytes=500 * vectors,
-        vectors_per_upload=1000,
-        body_bytes=40_000_000,
-        requests_per_5min=900,
+        Workload(
+            vectors=vectors,
+            files=files,
+            dimensions=dimensions,
+            metadata_bytes=500 * vectors,
+            vectors_per_upload=1000,
+            body_bytes=40_000_000,
+        ),
+        RequestPace(requests_per_5min=900),
     )
 
 
@@ -98,16 +100,20 @@ def test_narrow_vectors_are_read_back_as_the_limiter_lets_them() -> None:
 def test_several_in_flight_share_the_line_and_not_the_waiting() -> None:
     def with_in_flight(count: int) -> Estimate:
         return estimate(
-            vectors=10_000,
-            files=0,
-            dimensions=1536,
-            metadata_bytes=0,
-            vectors_per_upload=1000,
-            body_bytes=40_000_000,
-            requests_per_5min=1200,
-            request_s=3.0,
-            uploads_in_flight=count,
-            reads_in_flight=count,
+            Workload(
+                vectors=10_000,
+                files=0,
+                dimensions=1536,
+                metadata_bytes=0,
+                vectors_per_upload=1000,
+                body_bytes=40_000_000,
+            ),
+            RequestPace(
+                requests_per_5min=1200,
+                request_s=3.0,
+                uploads_in_flight=count,
+                reads_in_flight=count,
+            ),
         )
 
     upload_line_s = with_in_flight(1).upload_bytes * 8 / 1e8

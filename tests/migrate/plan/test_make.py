@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from migrate.errors import ExitCode, PreconditionError, QuarantineExceededError
 from migrate.mapping.payload import MappingRules, Reason
 from migrate.mapping.values import ValueRules
+from migrate.mapping.write_rules import WriteRules
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.digest import digest_vectors
 from migrate.model.pages import take_rows
 from migrate.model.records import DenseColumn, Page, PointId, VectorId
 from migrate.plan import make
-from migrate.plan.make import PlanFindings, make_plan
+from migrate.plan.make import PlanFindings, check_points
+from migrate.plan.rules import PlanRules
 from migrate.runtime import Runtime
 from migrate.snapshot import take
 from migrate.snapshot.folder import Snapshot
@@ -45,6 +47,24 @@ def pages_of(points: dict[int, dict[str, object]], page_points: int) -> Iterator
         yield take_rows(page, start, start + page_points)
 
 
+def rules_of(
+    mapping: MappingRules,
+    *,
+    body_bytes: int = 100_000,
+    max_quarantine: int | None = None,
+    indexes: Mapping[str, str] | None = None,
+    counter_key: str = "_vector_count",
+) -> PlanRules:
+    return PlanRules(
+        mapping=mapping,
+        writes=WriteRules(
+            vectors_per_upload=1_000, body_bytes=body_bytes, counter_key=counter_key, ttl_s=None
+        ),
+        max_quarantine=max_quarantine,
+        metadata_indexes=indexes or {},
+    )
+
+
 def find(
     points: dict[int, dict[str, object]],
     folder: Path,
@@ -57,17 +77,19 @@ def find(
     counter_key: str = "_vector_count",
 ) -> PlanFindings:
     with IdTable(folder / "spill") as table:
-        return make_plan(
+        return check_points(
             pages_of(points, page_points),
-            mapping,
             VALUES,
+            rules_of(
+                mapping,
+                body_bytes=body_bytes,
+                max_quarantine=max_quarantine,
+                indexes=indexes or {},
+                counter_key=counter_key,
+            ),
+            table,
+            Silence(),
             points=len(points),
-            max_quarantine=max_quarantine,
-            body_bytes=body_bytes,
-            indexes=indexes or {},
-            counter_key=counter_key,
-            table=table,
-            progress=Silence(),
         )
 
 
@@ -143,17 +165,19 @@ def test_what_digests_call_equal_is_no_conflict(tmp_path: Path) -> None:
     )
     digests = digest_vectors([f"f_{id_}" for id_, _, _ in rows], values, payloads)
     with IdTable(tmp_path / "spill") as table:
-        findings = make_plan(
+        findings = check_points(
             [page],
-            RULES,
             VALUES,
+            rules_of(
+                RULES,
+                body_bytes=100_000,
+                max_quarantine=len(rows),
+                indexes={},
+                counter_key="_vector_count",
+            ),
+            table,
+            Silence(),
             points=len(rows),
-            max_quarantine=len(rows),
-            body_bytes=100_000,
-            indexes={},
-            counter_key="_vector_count",
-            table=table,
-            progress=Silence(),
         )
 
     found = reasons(findings)
@@ -177,17 +201,19 @@ def test_the_table_holds_what_moves_in_the_end_and_nothing_else(tmp_path: Path) 
     points |= {same_values(2 + n): {**chunk("g", 0), "page": n} for n in range(2)}  # none does
     points |= {same_values(4): {"file_id": "h"}, same_values(5): chunk("h", 3)}
     with IdTable(tmp_path / "spill") as table:
-        findings = make_plan(
+        findings = check_points(
             pages_of(points, 2),
-            RULES,
             VALUES,
+            rules_of(
+                RULES,
+                body_bytes=100_000,
+                max_quarantine=None,
+                indexes={},
+                counter_key="_vector_count",
+            ),
+            table,
+            Silence(),
             points=len(points),
-            max_quarantine=None,
-            body_bytes=100_000,
-            indexes={},
-            counter_key="_vector_count",
-            table=table,
-            progress=Silence(),
         )
         left = [row for some in table.targets() for row in some.to_pylist()]
 

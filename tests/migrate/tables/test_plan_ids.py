@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from migrate.model.records import VectorId
 from migrate.tables.files import FileVectors
-from migrate.tables.plan_ids import Collision, FileGap, IdTable
+from migrate.tables.plan_ids import Collision, FileGap, IdTable, PlannedRows
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,14 @@ def table_of(source: list[Row]) -> Iterator[IdTable]:
             for start in range(0, len(source), 5):
                 some = source[start : start + 5]
                 table.add(
-                    rows=[one.row for one in some],
-                    vector_ids=[one.vector_id for one in some],
-                    files=[one.file for one in some],
-                    positions=[one.position for one in some],
-                    contents=[one.content for one in some],
-                    points=[one.point for one in some],
+                    PlannedRows(
+                        rows=[one.row for one in some],
+                        vector_ids=[one.vector_id for one in some],
+                        files=[one.file for one in some],
+                        positions=[one.position for one in some],
+                        contents=[one.content for one in some],
+                        points=[one.point for one in some],
+                    )
                 )
             yield table
         assert not Path(folder, "spill").exists()
@@ -141,7 +143,11 @@ def test_of_equal_vectors_the_first_stays_and_of_different_ones_none(source: lis
 
 def test_a_file_goes_as_a_whole(tmp_path: Path) -> None:
     with IdTable(tmp_path / "spill") as table:
-        table.add(rows=[0, 1, 2], vector_ids=IDS[:3], files=["f", "g", "f"], positions=[0, 0, 1])
+        table.add(
+            PlannedRows(
+                rows=[0, 1, 2], vector_ids=IDS[:3], files=["f", "g", "f"], positions=[0, 0, 1]
+            )
+        )
         table.remove_file("f")
 
         assert list(table.files()) == [FileVectors("g", (IDS[1],))]
@@ -154,10 +160,12 @@ def test_a_file_of_fifty_thousand_chunks(tmp_path: Path) -> None:
     numbers = range(count)
     with IdTable(tmp_path / "spill") as table:
         table.add(
-            rows=list(numbers),
-            vector_ids=[VectorId(f"v{number:06d}") for number in numbers],
-            files=["f"] * count,
-            positions=[count - 1 - number for number in numbers],
+            PlannedRows(
+                rows=list(numbers),
+                vector_ids=[VectorId(f"v{number:06d}") for number in numbers],
+                files=["f"] * count,
+                positions=[count - 1 - number for number in numbers],
+            )
         )
         (file,) = table.files()
 

@@ -9,7 +9,7 @@ import pytest
 
 from migrate.errors import LocalStorageError
 from migrate.model.records import VectorId
-from migrate.tables.plan_ids import IdTable
+from migrate.tables.plan_ids import IdTable, PlannedRows
 from migrate.tables.spill import open_database
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
 
@@ -41,10 +41,12 @@ def _fill(table: IdTable, *, vectors: int) -> None:
     for first in range(0, vectors, 2_000):
         rows = range(first, first + 2_000)
         table.add(
-            rows=rows,
-            vector_ids=[VectorId(f"file-{row:020d}") for row in rows],
-            files=[f"file-{row // 7:020d}" for row in rows],
-            positions=[row % 7 for row in rows],
+            PlannedRows(
+                rows=rows,
+                vector_ids=[VectorId(f"file-{row:020d}") for row in rows],
+                files=[f"file-{row // 7:020d}" for row in rows],
+                positions=[row % 7 for row in rows],
+            )
         )
 
 

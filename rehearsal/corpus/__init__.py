@@ -8,6 +8,6 @@ them to the width asked for, so neighbours stay neighbours, but the extra width 
 the payload says "synthetic width". The same bytes every time, on one machine and its libraries.
 """
 
-from sandbox.corpus.build import COLLECTION, CorpusReport, build_corpus
+from rehearsal.corpus.build import COLLECTION, CorpusReport, build_corpus
 
 __all__ = ["COLLECTION", "CorpusReport", "build_corpus"]

@@ -1,7 +1,6 @@
 """Fill an embedded Qdrant with the corpus."""
 
 import hashlib
-import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,9 +9,10 @@ from pathlib import Path
 
 import orjson
 
-from sandbox.corpus.chunks import split_chunks
-from sandbox.corpus.documents import Document, read_documents
-from sandbox.corpus.embedding import MODEL_DIMENSIONS, embed_texts
+from migrate.clock import SystemClock
+from rehearsal.corpus.chunks import split_chunks
+from rehearsal.corpus.documents import Document, read_documents
+from rehearsal.corpus.embedding import MODEL_DIMENSIONS, embed_texts
 
 COLLECTION = "drive-chunks"
 CHUNKS_MAX = 4_100  # four full read-backs of it stay within the budget of five minutes
@@ -82,7 +82,7 @@ def build_corpus(
     # The engine is 14 MB of machine code: loaded only when it is needed.
     import qdrant_edge as edge  # noqa: PLC0415
 
-    started = time.monotonic()
+    started = SystemClock().monotonic_s()
     if path.exists() and any(path.iterdir()):
         raise FileExistsError(f"{path} is not empty; remove it to build the corpus anew")
     path.mkdir(parents=True, exist_ok=True)
@@ -107,6 +107,6 @@ def build_corpus(
         files=len({chunk.payload["file_id"] for chunk in chunks}),
         chunks=len(chunks),
         dimensions=dimensions,
-        seconds=round(time.monotonic() - started, 2),
+        seconds=round(SystemClock().monotonic_s() - started, 2),
         content_sha256=digest.hexdigest(),
     )

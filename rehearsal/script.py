@@ -1,4 +1,4 @@
-"""A story of steps, each with an expectation; the first that does not hold ends it."""
+"""A script of steps, each with an expectation; the first that does not hold ends it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from migrate.ports import Clock
 
 @dataclass(slots=True)
 class Step:
-    """One step of the story."""
+    """One step of the script."""
 
     title: str
     held: bool = True
@@ -19,7 +19,7 @@ class Step:
 
 
 @dataclass(slots=True)
-class Story:
+class Script:
     """What has happened so far; tells every step as it ends."""
 
     tell: Callable[[Step], None]
@@ -28,7 +28,7 @@ class Story:
 
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
-        """One step; an expectation that fails, or an error, ends the story."""
+        """One step; an expectation that fails, or an error, ends the script."""
         step = Step(title)
         started = self.clock.monotonic_s()
         try:

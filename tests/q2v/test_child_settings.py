@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from q2v.child_settings import child_environment, encode_config
 from q2v.commands.secret import load_secret
 from q2v.loading import load_settings
 from q2v.settings import SETTINGS, Settings
-from q2v.steps.child import child_environment, encode_config
 from tests.q2v.test_settings import values_of
 
 PLAIN = [

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import qdrant_edge
 
-from sandbox.corpus.build import CHUNKS_MAX, PREVIEW_CHARACTERS, Chunk, build_corpus, read_chunks
-from sandbox.corpus.chunks import CHUNK_CHARACTERS_MAX, split_chunks
-from sandbox.corpus.embedding import embed_texts
+from rehearsal.corpus.build import CHUNKS_MAX, PREVIEW_CHARACTERS, Chunk, build_corpus, read_chunks
+from rehearsal.corpus.chunks import CHUNK_CHARACTERS_MAX, split_chunks
+from rehearsal.corpus.embedding import embed_texts
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_the_engine_gives_back_the_very_values(tmp_path: Path, chunks: list[Chun
 
 def test_two_processes_make_the_same_bytes(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from sandbox.corpus import build_corpus; "
+        "import sys; from pathlib import Path; from rehearsal.corpus import build_corpus; "
         "print(build_corpus(Path(sys.argv[1]), chunks_max=60).content_sha256)"
     )
     digests = {

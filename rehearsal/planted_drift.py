@@ -1,4 +1,4 @@
-"""The rehearsal's accident: differences of every class, planted straight into the stand-in."""
+"""Drift of every class, planted straight into the sandbox."""
 
 from dataclasses import dataclass
 
@@ -8,23 +8,22 @@ from migrate.mapping.kv_entries import encode_file_value
 from migrate.mapping.payload import encode_kv_key
 from migrate.model.records import Float32Matrix
 from migrate.upload.mapped import MappedRows
-from q2v import wiring
-from q2v.steps.scene import INDEX, Scene
-from q2v.steps.story import Story
+from rehearsal.context import INDEX, Context
+from rehearsal.script import Script
 
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """What was done to the target behind everybody's back, by class of drift."""
+    """What was changed in the target without the tool, by class of drift."""
 
     ids: dict[str, tuple[str, ...]]
     counter: bool = True
 
 
-def plant(story: Story, scene: Scene, rows: MappedRows) -> Planted:
+def plant(script: Script, context: Context, rows: MappedRows) -> Planted:
     """One or two differences of every class, straight into the stand-in."""
-    with story.step("An accident: differences planted straight into the stand-in") as step:
-        store, namespace = scene.sandbox.store, scene.namespace_id
+    with script.step("An accident: differences planted straight into the stand-in") as step:
+        store, namespace = context.sandbox.store, context.namespace_id
         held: dict[str, tuple[Float32Matrix, dict[str, object]]] = {}
         for vector_id, values, _, metadata in store.read_vectors(INDEX):
             held[vector_id] = (values, metadata if isinstance(metadata, dict) else {})
@@ -41,18 +40,18 @@ def plant(story: Story, scene: Scene, rows: MappedRows) -> Planted:
             "mismatched": ids[2:4],
             "extra": ("stray",),
             "unreadable": (),
-            **_plant_kv(scene, rows),
+            **_plant_kv(context, rows),
         }
-        store.put_kv(namespace, scene.settings.kv.counter_key, b"17")
+        store.put_kv(namespace, context.tool.plan_rules().writes.counter_key, b"17")
         step.lines += [f"{name}: {', '.join(some)}" for name, some in planted.items() if some]
         step.lines.append("counter: set to 17")
-        scene.clock.wait(scene.settled_s)  # until then a read may show what was before
+        context.clock.wait(context.settled_s)  # until then a read may show what was before
     return Planted(planted)
 
 
-def _plant_kv(scene: Scene, rows: MappedRows) -> dict[str, tuple[str, ...]]:
-    store, namespace = scene.sandbox.store, scene.namespace_id
-    mapping = wiring.mapping_rules(scene.settings)
+def _plant_kv(context: Context, rows: MappedRows) -> dict[str, tuple[str, ...]]:
+    store, namespace = context.sandbox.store, context.namespace_id
+    mapping = context.tool.plan_rules().mapping
     if not mapping.group_key:
         return {"kv_missing": (), "kv_mismatched": (), "kv_extra": ()}
     files = sorted({file for file in rows.files if file is not None})[:2]

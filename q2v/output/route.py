@@ -6,22 +6,12 @@ from datetime import UTC, datetime
 
 from migrate.cloudflare.client.base_url import account_fingerprint, parse_base_url
 from migrate.ports import Clock
-from migrate.run.folder import RunFolder
+from migrate.run.choose import Destination
 from migrate.snapshot.folder import Snapshot
 from q2v.output.render import Cell, format_duration
 from q2v.settings import Settings
 
 NOT_CONFIGURED = "not configured"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Destination:
-    """The target by name; None = not configured. Holds no secret."""
-
-    host: str | None
-    account: str | None  # fingerprint
-    vector_index: str | None
-    kv_namespace: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,17 +77,6 @@ def route_from_snapshot(snapshot: Snapshot, target: Destination, clock: Clock) -
         sealed_at=manifest.sealed_at,
         age_s=_age_s(manifest.sealed_at, clock),
         target=target,
-    )
-
-
-def planned_target(run: RunFolder) -> Destination:
-    """The target that a run writes to."""
-    vectors, kv = run.plan.vector_target, run.plan.kv_target
-    return Destination(
-        host=vectors["host"],
-        account=vectors["account"],
-        vector_index=vectors["vector_index"],
-        kv_namespace=kv["kv_namespace"],
     )
 
 

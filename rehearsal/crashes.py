@@ -5,28 +5,26 @@ from contextlib import closing
 from migrate.run.folder import RunFolder, run_folders
 from migrate.run.journal import Store
 from migrate.snapshot.folder import Snapshot
-from q2v.output.render import format_count
-from q2v.steps.child import kill_within
-from q2v.steps.scene import Scene
-from q2v.steps.story import Step, expect
+from rehearsal.context import Context
+from rehearsal.script import Step, expect
+from rehearsal.subprocess import kill_within
 
 # After so long at work: the first one mostly in the planning, the second in the writing.
 KILLED_AFTER_S = (0.1, 0.8)
 
 
-def kill_some(scene: Scene, step: Step, *words: str) -> None:
+def kill_some(context: Context, step: Step, *words: str) -> None:
     """On a crashy day: start `q2v WORDS` as often as `KILLED_AFTER_S` says, and kill it."""
-    if not scene.kills:
+    if not context.kills:
         return
     killed: list[str] = []
     for after_s in KILLED_AFTER_S:
         if kill_within(
             words,
-            scene.settings,
-            scene.snapshots,
-            scene.folder / "migration.toml",
+            context.snapshots,
+            context.tool.child_settings(),
             after_s=after_s,
-            clock=scene.clock,
+            clock=context.clock,
         ):
             killed.append(f"{after_s} s")
     step.lines.append(
@@ -38,10 +36,10 @@ def kill_some(scene: Scene, step: Step, *words: str) -> None:
 class Acknowledged:
     """The uploads that a run has acknowledged at one moment: they must never be sent again."""
 
-    def __init__(self, scene: Scene, snapshot: Snapshot) -> None:
+    def __init__(self, context: Context, snapshot: Snapshot) -> None:
         """Look into the newest run's journal, and at what the stand-in has received so far."""
-        self._scene = scene
-        self._received = len(scene.sandbox.requests)
+        self._scene = context
+        self._received = len(context.sandbox.requests)
         self._sha256: set[str] = set()
         for path in run_folders(snapshot)[-1:]:
             with closing(RunFolder(path, snapshot)) as run:
@@ -62,6 +60,6 @@ class Acknowledged:
         expect(not again, f"{len(again)} acknowledged uploads were sent again")
         if self._scene.kills and self._sha256:
             step.lines.append(
-                f"{format_count(len(self._sha256))} uploads were acknowledged before the last "
+                f"{len(self._sha256):,} uploads were acknowledged before the last "
                 "start, 0 of them were sent again"
             )

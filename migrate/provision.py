@@ -2,25 +2,29 @@
 
 import json
 import shlex
-from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from migrate.cloudflare.access import probe_access, verify_token
-from migrate.cloudflare.kv_namespace import KvNamespace, check_namespace
+from migrate.cloudflare.access import probe_access
+from migrate.cloudflare.client.client import CloudflareHttp
+from migrate.cloudflare.kv import WorkersKvTarget
+from migrate.cloudflare.kv_namespace import (
+    KvNamespace,
+    KvNamespaces,
+    check_namespace,
+    read_kv_namespace,
+)
 from migrate.cloudflare.kv_namespaces import WorkersKvNamespaces
 from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.errors import IndeterminateError, PreconditionError, UsageError
 from migrate.mapping.values import ValueRules
-from migrate.model.records import VectorSpec
-from migrate.plan.metadata_indexes import read_listed_types
-from migrate.plan.target_shape import check_index, choose_values
-from migrate.ports import Clock, Progress
-from migrate.snapshot.folder import Snapshot, sealed_folders
-from q2v import wiring
-from q2v.settings import Settings, check_required
-from q2v.steps.planning import read_kv_namespace
-from q2v.steps.same_target import check_collection
+from migrate.model.records import VectorIndex
+from migrate.plan.metadata_indexes import missing_metadata_indexes, read_listed_types
+from migrate.plan.rules import PlanRules
+from migrate.plan.target_shape import check_index
+from migrate.ports import VectorTarget
+from migrate.runtime import Runtime
+from migrate.upload.settle import SettleRules
 
 AGREEING_READS = 3  # the list of metadata indexes is neither immediate nor monotonic
 PREVIEW = "-preview"
@@ -44,47 +48,44 @@ class ProvisionReport:
     kv_jurisdiction: str | None
     wrangler_toml: str
     wrangler_jsonc: str
-    secret_commands: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvisionRules:
+    """What is to be there afterwards."""
+
+    metadata_indexes: Mapping[str, str] = field(default_factory=dict)  # property -> type
+    kv_title: str  # of the namespace that is created when no id is given
+    kv_namespace_id: str | None = None
+    kv_jurisdiction: str | None = None
+    settle: SettleRules  # how long to wait until the metadata indexes are listed
+
+
 def provision(
-    settings: Settings,
-    folder: Path,
-    *,
-    kv_title: str | None,
-    secrets: tuple[str, ...],
-    allow_cast: bool,
-    clock: Clock,
-    progress: Progress,
+    vectors: VectorTarget,
+    namespaces: KvNamespaces,
+    values: ValueRules,
+    rules: ProvisionRules,
+    runtime: Runtime,
 ) -> ProvisionReport:
     """Create index, metadata indexes and namespaces where they are missing; safe to repeat.
 
-    Raises PreconditionError when an index of the same name has another shape.
+    Raises PreconditionError when an index of the same name has another shape, UsageError for a
+    title that the service does not take, IndeterminateError when the indexes are not listed in
+    time.
     """
-    check_required(settings, "target.vector_index")
-    name = settings.target.vector_index
-    assert name is not None
-    title = f"{name}-files" if kv_title is None else kv_title
-    _check_title(title)
-    values = _values(settings, folder, allow_cast=allow_cast, clock=clock, progress=progress)
-    http, _, _ = wiring.open_http(settings, folder, clock=clock, progress=progress)
-    with ExitStack() as stack:
-        stack.callback(http.close)
-        verify_token(http)
-        probe_access(http, index_name=name, namespace_id=None)
-        vectors = VectorizeTarget(http, name)
-        created = _index(vectors, values)
-        late = _metadata_indexes(
-            vectors, settings, new_index=created, clock=clock, progress=progress
-        )
-        namespace, preview = _namespaces(wiring.open_namespaces(http), settings, title)
+    check_title(rules.kv_title)
+    name = vectors.identity()["vector_index"]
+    created = _index(vectors, values)
+    late = _metadata_indexes(vectors, rules, runtime, new_index=created)
+    namespace, preview = _namespaces(namespaces, rules)
     return ProvisionReport(
         vector_index=name,
         dimensions=values.dimensions,
         metric=values.metric,
         index_created=created,
-        metadata_indexes=settings.target.metadata_indexes,
+        metadata_indexes=tuple(f"{one}:{kind}" for one, kind in rules.metadata_indexes.items()),
         kv_namespace_id=namespace.namespace_id,
         kv_preview_namespace_id=preview.namespace_id,
         kv_namespace=namespace.in_words(),
@@ -92,34 +93,11 @@ def provision(
         kv_jurisdiction=namespace.jurisdiction,
         wrangler_toml=_toml(name, namespace.namespace_id, preview.namespace_id),
         wrangler_jsonc=_jsonc(name, namespace.namespace_id, preview.namespace_id),
-        secret_commands=tuple(shlex.join(["wrangler", "secret", "put", name]) for name in secrets),
         warnings=tuple(_late_warning(name, one) for one in late),
     )
 
 
-def _values(
-    settings: Settings, folder: Path, *, allow_cast: bool, clock: Clock, progress: Progress
-) -> ValueRules:
-    """The shape of the newest snapshot, or of the source."""
-    vectors: tuple[VectorSpec, ...]
-    sealed = sealed_folders(folder)
-    if sealed:
-        snapshot = Snapshot(sealed[-1], wiring.seal_key(settings))
-        check_collection(snapshot, settings)
-        vectors = snapshot.manifest.vectors
-    else:
-        with wiring.open_source(settings, folder, clock=clock, progress=progress) as source:
-            vectors = source.read_collection().vectors
-    return choose_values(
-        vectors,
-        vector_name=settings.source.vector_name,
-        dimensions=settings.mapping.dimensions,
-        reduce=settings.mapping.reduce,
-        allow_cast=allow_cast,
-    )
-
-
-def _index(target: VectorizeTarget, values: ValueRules) -> bool:
+def _index(target: VectorTarget, values: ValueRules) -> bool:
     """Whether the index had to be created."""
     index = target.read_index()
     created = index is None
@@ -130,22 +108,16 @@ def _index(target: VectorizeTarget, values: ValueRules) -> bool:
 
 
 def _metadata_indexes(
-    target: VectorizeTarget,
-    settings: Settings,
-    *,
-    new_index: bool,
-    clock: Clock,
-    progress: Progress,
+    target: VectorTarget, rules: ProvisionRules, runtime: Runtime, *, new_index: bool
 ) -> tuple[str, ...]:
     """Ask for the missing ones, then wait until several reads in a row show them all.
 
     Returned are those that were created in an index that holds vectors already.
     """
-    wanted = settings.target.metadata_index_types
+    wanted, clock = rules.metadata_indexes, runtime.clock
     listed: dict[str, str | None] = dict.fromkeys(wanted)
     if not new_index:
-        pause_s = settings.limits.poll_s
-        listed = read_listed_types(target, wanted, pause_s=pause_s, clock=clock)
+        listed = read_listed_types(target, wanted, pause_s=rules.settle.poll_s, clock=clock)
     missing = tuple(name for name, kind in listed.items() if kind is None)
     late = missing if missing and not new_index and _holds_vectors(target) else ()
     for name, kind in wanted.items():
@@ -159,7 +131,7 @@ def _metadata_indexes(
                         "wrangler",
                         "vectorize",
                         "delete-metadata-index",
-                        str(settings.target.vector_index),
+                        target.identity()["vector_index"],
                         f"--property-name={name}",
                     ]
                 ),
@@ -167,7 +139,7 @@ def _metadata_indexes(
         if name in missing:
             target.create_metadata_index(name, kind)
     agreeing = 0
-    deadline = clock.monotonic_s() + settings.limits.settle_timeout_s
+    deadline = clock.monotonic_s() + rules.settle.timeout_s
     while agreeing < AGREEING_READS:
         if clock.monotonic_s() > deadline:
             raise IndeterminateError(
@@ -179,12 +151,12 @@ def _metadata_indexes(
             agreeing += 1
         else:
             agreeing = 0
-            progress.say("waiting until the metadata indexes are listed")
-            clock.wait(settings.limits.poll_s)
+            runtime.progress.say("waiting until the metadata indexes are listed")
+            clock.wait(rules.settle.poll_s)
     return late
 
 
-def _holds_vectors(target: VectorizeTarget) -> bool:
+def _holds_vectors(target: VectorTarget) -> bool:
     return bool(next(iter(target.list_ids()), []))
 
 
@@ -196,7 +168,8 @@ def _late_warning(index: str, name: str) -> str:
     )
 
 
-def _check_title(title: str) -> None:
+def check_title(title: str) -> None:
+    """Raises UsageError for a title of a namespace that the service does not take."""
     size = len(f"{title}{PREVIEW}".encode())
     if not title.strip() or not title.isprintable() or size > TITLE_BYTES_MAX:
         raise UsageError(
@@ -206,12 +179,10 @@ def _check_title(title: str) -> None:
         )
 
 
-def _namespaces(
-    namespaces: WorkersKvNamespaces, settings: Settings, title: str
-) -> tuple[KvNamespace, KvNamespace]:
+def _namespaces(namespaces: KvNamespaces, rules: ProvisionRules) -> tuple[KvNamespace, KvNamespace]:
     """The namespace of production and the one for previews, found or created."""
-    jurisdiction = settings.target.kv_jurisdiction
-    namespace_id = settings.target.kv_namespace_id
+    title, jurisdiction = rules.kv_title, rules.kv_jurisdiction
+    namespace_id = rules.kv_namespace_id
     if namespace_id is None:
         namespace = _namespace(namespaces, title, jurisdiction)
     else:
@@ -219,9 +190,7 @@ def _namespaces(
     return namespace, _namespace(namespaces, f"{title}{PREVIEW}", jurisdiction)
 
 
-def _namespace(
-    namespaces: WorkersKvNamespaces, title: str, jurisdiction: str | None
-) -> KvNamespace:
+def _namespace(namespaces: KvNamespaces, title: str, jurisdiction: str | None) -> KvNamespace:
     """What is there is checked and kept; both of its choices are made at creation, for ever."""
     found = namespaces.find(title)
     if found is None:
@@ -244,3 +213,67 @@ def _jsonc(name: str, namespace_id: str, preview_id: str) -> str:
         "kv_namespaces": [{"binding": KV_BINDING, "id": namespace_id, "preview_id": preview_id}],
     }
     return json.dumps(bindings, indent=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetState:
+    """What the plan saw of the target."""
+
+    index: VectorIndex | None  # None: to be provisioned
+    vectors_listed: int | None  # on the first page; None without an index
+    metadata_indexes_missing: tuple[str, ...]
+    kv_namespace_id: str | None  # None: not configured yet
+    kv_namespace: KvNamespace | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether nothing is left to provision."""
+        missing = self.index is None or self.kv_namespace_id is None
+        return not missing and not self.metadata_indexes_missing
+
+
+def read_target_state(
+    http: CloudflareHttp,
+    values: ValueRules,
+    rules: PlanRules,
+    runtime: Runtime,
+    *,
+    name: str,
+    namespace_id: str | None,
+) -> TargetState:
+    """Whether token, index, namespace and metadata indexes are as the plan needs them.
+
+    What is not configured or not provisioned yet is reported, not refused. Raises AccessError
+    naming a missing scope, PreconditionError for an index of another shape.
+    """
+    probe_access(http, index_name=name, namespace_id=namespace_id, write=True)
+    namespace = None
+    if namespace_id is not None:
+        namespaces = WorkersKvNamespaces(http)
+        namespace = read_kv_namespace(namespaces, namespace_id, rules.kv_jurisdiction)
+        # Listing is the one read that does not make KV remember an absence.
+        kv = WorkersKvTarget(http, namespace_id)
+        next(iter(kv.list_keys(rules.writes.counter_key)), None)
+    vectors = VectorizeTarget(http, name)
+    index = vectors.read_index()
+    if index is None:
+        return TargetState(
+            index=None,
+            vectors_listed=None,
+            metadata_indexes_missing=tuple(rules.metadata_indexes),
+            kv_namespace_id=namespace_id,
+            kv_namespace=namespace,
+        )
+    check_index(index, values)
+    return TargetState(
+        index=index,
+        vectors_listed=len(next(iter(vectors.list_ids()), [])),
+        metadata_indexes_missing=missing_metadata_indexes(
+            vectors,
+            rules.metadata_indexes,
+            pause_s=rules.poll_s,
+            clock=runtime.clock,
+        ),
+        kv_namespace_id=namespace_id,
+        kv_namespace=namespace,
+    )

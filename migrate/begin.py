@@ -1,0 +1,170 @@
+"""Begin a move: open the run that is due, or plan a new one and write its plan down.
+
+Nothing is written to the target here. A plan is made from the whole snapshot, checked against the
+target as it is, and frozen in the run's folder before the first write.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from migrate.cloudflare.kv_namespace import KvNamespaces, read_kv_namespace
+from migrate.errors import PreconditionError, UsageError
+from migrate.model.stamps import iso_stamp
+from migrate.plan.make import PlanFindings, check_snapshot, open_id_table
+from migrate.plan.metadata_indexes import check_metadata_indexes
+from migrate.plan.quarantine import encode_quarantine
+from migrate.plan.record import NO_TARGETS, RunPlan
+from migrate.plan.rules import PlanRules, check_waived
+from migrate.plan.target_shape import check_index
+from migrate.ports import Target
+from migrate.run.choose import choose_run
+from migrate.run.folder import RunFolder, create_run, new_run_id
+from migrate.runtime import Runtime
+from migrate.snapshot.folder import Snapshot
+from migrate.tables.plan_ids import IdTable
+
+Confirm = Callable[[str], None]  # gets the name of the vector index; raises UsageError to refuse
+
+
+def confirmed(_index_name: str) -> None:
+    """The caller has decided already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The run to write; with `dry_run` no folder, only its plan."""
+
+    plan: RunPlan
+    run: RunFolder | None
+    is_new: bool  # the whole snapshot has just been read and checked by this process
+
+
+def begin_run(
+    snapshot: Snapshot,
+    target: Target,
+    rules: PlanRules,
+    runtime: Runtime,
+    *,
+    namespaces: KvNamespaces | None = None,
+    confirm: Confirm = confirmed,
+) -> RunFolder:
+    """The run of this snapshot to continue or repair, or a new one; `migrate` writes it.
+
+    The caller holds the lock of the snapshot's folder, and closes the run. Raises
+    PreconditionError, QuarantineExceededError, ForeignStateError, UsageError.
+    """
+    begun = begin(snapshot, target, rules, runtime, namespaces=namespaces, confirm=confirm)
+    assert begun.run is not None
+    return begun.run
+
+
+def begin(
+    snapshot: Snapshot,
+    target: Target,
+    rules: PlanRules,
+    runtime: Runtime,
+    *,
+    namespaces: KvNamespaces | None = None,
+    confirm: Confirm = confirmed,
+    dry_run: bool = False,
+) -> Begun:
+    """As `begin_run`; with `dry_run` no run folder is written and nothing is confirmed.
+
+    With `namespaces` the KV namespace is looked up before the snapshot is read.
+    """
+    run = choose_run(snapshot, target, rules)
+    if run is not None:
+        if dry_run:
+            run.close()
+            return Begun(run.plan, None, is_new=False)
+        confirm(run.plan.index.name)
+        check_waived(rules.waived)
+        run.waive(rules.waived)
+        return Begun(run.plan, run, is_new=False)
+    with open_id_table(snapshot.folder.parent, snapshot.manifest.points) as table:
+        plan, quarantine = make_plan(snapshot, target, rules, table, runtime, namespaces=namespaces)
+        if dry_run:
+            return Begun(plan, None, is_new=True)
+        confirm(plan.index.name)
+        path = create_run(snapshot, plan, quarantine, table.targets())
+    return Begun(plan, RunFolder(path, snapshot), is_new=True)
+
+
+def make_plan(
+    snapshot: Snapshot,
+    target: Target,
+    rules: PlanRules,
+    table: IdTable,
+    runtime: Runtime,
+    *,
+    namespaces: KvNamespaces | None = None,
+) -> tuple[RunPlan, bytes]:
+    """Freeze every decision about a new run; also the content of its quarantine.jsonl.
+
+    The empty `table` then holds what moves. Writes nothing to any store. Raises PreconditionError
+    when the target is not as the plan needs it, QuarantineExceededError, UsageError.
+    """
+    index = target.vectors.read_index()
+    if index is None:
+        name = target.vectors.identity()["vector_index"]
+        raise PreconditionError(
+            f"vector index '{name}' does not exist",
+            remedy="run `q2v provision` first; migrate never creates one",
+        )
+    if namespaces is not None:
+        namespace_id = target.kv.identity()["kv_namespace"]
+        read_kv_namespace(namespaces, namespace_id, rules.kv_jurisdiction)
+    values, findings = check_snapshot(snapshot, rules, table, runtime)
+    check_index(index, values)
+    check_findings(findings, rules)
+    if rules.window is not None:
+        rules.window.check(rules.window.estimate(findings.load(values, rules.writes)))
+    check_metadata_indexes(
+        target.vectors, rules.metadata_indexes, pause_s=rules.poll_s, clock=runtime.clock
+    )
+    check_waived(rules.waived)
+    quarantine = encode_quarantine(findings.quarantined_points)
+    plan = RunPlan(
+        run_id=new_run_id(snapshot, runtime.clock.wall_s()),
+        tool=rules.tool,
+        created_at=iso_stamp(runtime.clock.wall_s()),
+        snapshot_id=snapshot.manifest.snapshot_id,
+        content_root=snapshot.manifest.content_root,
+        points=findings.points,
+        vectors=findings.vectors,
+        files=findings.files,
+        quarantined=findings.quarantined,
+        quarantine_sha256=hashlib.sha256(quarantine).hexdigest(),
+        quarantine_cap=findings.quarantine_cap,
+        waived=rules.waived,
+        changes=findings.changes,
+        into_non_empty=rules.into_non_empty,
+        vector_target=target.vectors.identity(),
+        kv_target=target.kv.identity(),
+        index=index,
+        mapping=rules.mapping,
+        values=values,
+        writes=rules.writes,
+        targets=NO_TARGETS,
+        metadata_indexes=dict(rules.metadata_indexes),
+    )
+    return plan, quarantine
+
+
+def check_findings(findings: PlanFindings, rules: PlanRules) -> None:
+    """Raises what would make a move with these findings pointless or dangerous."""
+    findings.check_quarantine()
+    findings.check_counter_key(rules.writes.counter_key)
+    findings.check_property_types(chosen=rules.indexes_chosen)
+
+
+def refuse_without_refused(snapshot: Snapshot, target: Target, rules: PlanRules) -> None:
+    """Raises UsageError when no run of the snapshot can be retried."""
+    run = choose_run(snapshot, target, rules)
+    if run is None:
+        raise UsageError(
+            "no run of this snapshot has refused vectors that could be sent again",
+            remedy="run `q2v migrate` without --retry-refused",
+        )
+    run.close()

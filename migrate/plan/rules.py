@@ -1,0 +1,70 @@
+"""What the operator decides about a run before any point is read: one frozen record."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from migrate.errors import UsageError
+from migrate.mapping.payload import MappingRules, Reason
+from migrate.mapping.statistics import shortest_line_bytes
+from migrate.mapping.values import Reduce, ValueRules
+from migrate.mapping.write_rules import WriteRules
+from migrate.model.records import VectorSpec
+from migrate.plan.target_shape import choose_values
+from migrate.plan.window import Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRules:
+    """Everything that decides what a run moves, and what makes its plan refuse to start."""
+
+    mapping: MappingRules
+    writes: WriteRules
+    vector_name: str = ""  # of the source's named vectors; "": the unnamed or only one
+    dimensions: int | None = None  # None: the source's own
+    reduce: Reduce = "none"
+    allow_cast: bool = False  # uint8 and float16 values move as float32
+    allow_empty: bool = False  # a collection without points is no error
+    into_non_empty: bool = False  # the target may hold vectors and keys already
+    max_quarantine: int | None = None  # points that may be left out; None: a share of all
+    waived: tuple[str, ...] = ()  # reasons whose quarantined points count as no failure
+    metadata_indexes: Mapping[str, str] = field(default_factory=dict)  # property -> type
+    indexes_chosen: bool = True  # False: they are a default, and may find nothing
+    kv_jurisdiction: str | None = None
+    window: Window | None = None  # None: no limit on how long the work takes
+    poll_s: float = 1.0  # between two reads of a list that may be stale
+    tool: str = "migrate"
+    origins: Mapping[str, str] = field(default_factory=dict)  # setting -> where its value is from
+
+    def choose_values(self, vectors: Sequence[VectorSpec]) -> ValueRules:
+        """The vector that moves, and its shape. Raises PreconditionError, UsageError."""
+        values = choose_values(
+            vectors,
+            vector_name=self.vector_name,
+            dimensions=self.dimensions,
+            reduce=self.reduce,
+            allow_cast=self.allow_cast,
+        )
+        self._check_body_bytes(values)
+        return values
+
+    def _check_body_bytes(self, values: ValueRules) -> None:
+        """Raises UsageError when not a single vector would fit into an upload."""
+        shortest = shortest_line_bytes(values.dimensions)
+        if self.writes.body_bytes < shortest:
+            origin = self.origins.get("limits.body_bytes", "default")
+            raise UsageError(
+                f"limits.body_bytes from {origin}: found {self.writes.body_bytes:,} bytes, "
+                f"expected room for one vector: {values.dimensions} values take at least "
+                f"{shortest:,} bytes",
+                remedy="raise limits.body_bytes, or remove it (default: 40,000,000 bytes)",
+            )
+
+
+def check_waived(waived: Sequence[str]) -> None:
+    """Raises UsageError for a reason that no quarantined point can have."""
+    unknown = sorted(set(waived) - {reason.value for reason in Reason})
+    if unknown:
+        raise UsageError(
+            f"unknown reason to waive: {', '.join(unknown)}",
+            remedy=f"known are {', '.join(reason.value for reason in Reason)}",
+        )

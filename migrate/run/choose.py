@@ -1,0 +1,222 @@
+"""Find the snapshot or the run that is meant, and refuse those that the settings do not mean."""
+
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from migrate.errors import ForeignStateError, MigrationError, PreconditionError, UsageError
+from migrate.model.hmac_key import SealKey
+from migrate.plan.record import RunPlan
+from migrate.plan.rules import PlanRules
+from migrate.ports import Target
+from migrate.run.folder import PLAN, RunFolder, run_folders
+from migrate.run.next_step import Situation
+from migrate.snapshot.folder import RUNS, Snapshot, sealed_folders
+from migrate.storage.disk import disk
+from migrate.storage.durable import folder_names, is_file
+
+_NAMES = {
+    "host": "Cloudflare API at",
+    "account": "account with fingerprint",
+    "vector_index": "vector index",
+    "kv_namespace": "KV namespace",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """The target by name; None = not configured. Holds no secret."""
+
+    host: str | None
+    account: str | None  # fingerprint
+    vector_index: str | None
+    kv_namespace: str | None
+
+
+def find_snapshot(folder: Path, named: Path | None, key: SealKey | None) -> Snapshot:
+    """The named snapshot, or the newest sealed one under `folder`.
+
+    Raises UsageError when there is none.
+    """
+    if named is not None:
+        return Snapshot(_below(folder, named), key)
+    sealed = sealed_folders(folder)
+    if not sealed:
+        raise UsageError(
+            f"no sealed snapshot under {folder}",
+            remedy="run `q2v snapshot` first, or name the folder with --dir",
+        )
+    return Snapshot(sealed[-1], key)
+
+
+def find_run(
+    folder: Path, named: Path | None, key: SealKey | None, *, read_only: bool = False
+) -> RunFolder:
+    """The named run, or the newest one of the newest snapshot that has any.
+
+    `read_only` for a command that does not hold the folder's lock.
+
+    Raises UsageError when there is none.
+    """
+    if named is not None:
+        path = _below(folder, named)
+        if not is_file(path / PLAN) and path.parent.name != RUNS:
+            raise UsageError(f"{named}: no run folder", remedy="name a folder .../runs/<run_id>")
+        return RunFolder(path, Snapshot(path.parent.parent, key), read_only=read_only)
+    for path in reversed(sealed_folders(folder)):
+        snapshot = Snapshot(path, key)
+        runs = run_folders(snapshot)
+        if runs:
+            return RunFolder(runs[-1], snapshot, read_only=read_only)
+    raise UsageError(
+        f"no run under {folder}", remedy="run `q2v migrate` first, or name the folder with --dir"
+    )
+
+
+def _below(folder: Path, named: Path) -> Path:
+    """A path as typed, or an id of something under `folder`."""
+    if disk().exists(named) or len(named.parts) > 1:
+        return named
+    places = [folder, *(folder / name / RUNS for name in folder_names(folder))]
+    found = [place / named for place in places if disk().exists(place / named)]
+    return found[-1] if found else named
+
+
+def choose_run(snapshot: Snapshot, target: Target, rules: PlanRules) -> RunFolder | None:
+    """The run to continue; None when a new one is due.
+
+    A run that was rolled back, or that has written nothing yet and has another plan, stays where
+    it is. Raises ForeignStateError for a half-written run with other decisions.
+    """
+    runs = run_folders(snapshot)
+    if not runs:
+        return None
+    run = RunFolder(runs[-1], snapshot)
+    state = run.state()
+    if state.rollback_completed:
+        return None
+    if state.rollback_opened:
+        raise PreconditionError(
+            f"run {run.plan.run_id} is being rolled back",
+            remedy=f"{Situation.ROLLING_BACK.remedy} to its end first",
+        )
+    different = _differences(run.plan, target, rules)
+    begun = state.pre_images is not None or run.plan.into_non_empty == rules.into_non_empty
+    if begun and not different:
+        return run
+    if state.rounds and not state.completed:
+        raise ForeignStateError(
+            f"run {run.plan.run_id} is half written and was planned otherwise: "
+            f"{'; '.join(different)}",
+            remedy="put the former settings back and finish it, or roll it back first",
+        )
+    return None
+
+
+def _differences(plan: RunPlan, target: Target, rules: PlanRules) -> list[str]:
+    """What was planned otherwise, with both values."""
+    planned, configured = (
+        {**vectors, **kv, **asdict(mapping), **asdict(writes)}
+        for vectors, kv, mapping, writes in (
+            (plan.vector_target, plan.kv_target, plan.mapping, plan.writes),
+            (
+                target.vectors.identity(),
+                target.kv.identity(),
+                rules.mapping,
+                rules.writes,
+            ),
+        )
+    )
+    values = plan.values
+    planned |= {"vector_name": values.vector_name, "reduce": values.reduce}
+    configured |= {
+        "vector_name": rules.vector_name,
+        "reduce": rules.reduce,
+    }
+    if rules.dimensions is not None:
+        planned["dimensions"] = values.dimensions
+        configured["dimensions"] = rules.dimensions
+    return [
+        f"{name} {planned.get(name)!r}, the settings say {configured.get(name)!r}"
+        for name in sorted({*planned, *configured})
+        if planned.get(name) != configured.get(name)
+    ]
+
+
+def planned_target(run: RunFolder) -> Destination:
+    """The target that a run writes to."""
+    vectors, kv = run.plan.vector_target, run.plan.kv_target
+    return Destination(
+        host=vectors["host"],
+        account=vectors["account"],
+        vector_index=vectors["vector_index"],
+        kv_namespace=kv["kv_namespace"],
+    )
+
+
+def check_same_target(run: RunFolder, target: Target) -> None:
+    """Raises ForeignStateError unless account, index and namespace are those of the run."""
+    vectors, kv = target.vectors.identity(), target.kv.identity()
+    _check(
+        run,
+        Destination(
+            host=vectors["host"],
+            account=vectors["account"],
+            vector_index=vectors["vector_index"],
+            kv_namespace=kv["kv_namespace"],
+        ),
+    )
+
+
+def check_named_target(run: RunFolder, configured: Destination) -> tuple[str, ...]:
+    """As `check_same_target`, by the names alone: nothing is sent and no token is read.
+
+    Returns, in words, what `configured` does not name and could not be compared.
+    """
+    _check(run, configured)
+    return tuple(_NAMES[name] for name in _NAMES if getattr(configured, name) is None)
+
+
+def _check(run: RunFolder, configured: Destination) -> None:
+    planned = planned_target(run)
+    different = [
+        f"{words} '{getattr(planned, name)}', the settings name '{getattr(configured, name)}'"
+        for name, words in _NAMES.items()
+        if getattr(configured, name) not in {None, getattr(planned, name)}
+    ]
+    if different:
+        raise ForeignStateError(
+            f"run {run.plan.run_id} was written to {'; '.join(different)}",
+            remedy="configure the target of the run, or name another run",
+        )
+
+
+def check_collection(snapshot: Snapshot, wanted: str | None, *, named_by: str) -> None:
+    """Raises ForeignStateError for a snapshot of another collection than the `wanted` one.
+
+    None accepts every collection. `named_by` says where the name comes from.
+    """
+    found = snapshot.manifest.collection
+    if wanted in {None, found}:
+        return
+    assert wanted is not None
+    fitting = _newest_of(snapshot.folder.parent, wanted, snapshot)
+    way = (
+        f"name the newest snapshot of '{wanted}', {fitting}"
+        if fitting is not None
+        else f"take a snapshot of '{wanted}' with `q2v snapshot`"
+    )
+    raise ForeignStateError(
+        f"snapshot {snapshot.manifest.snapshot_id} is of collection '{found}', source.collection "
+        f"is '{wanted}' ({named_by})",
+        remedy=f"{way}; or set source.collection to '{found}'",
+    )
+
+
+def _newest_of(directory: Path, collection: str, than: Snapshot) -> Path | None:
+    """The newest sealed snapshot of a collection in a folder; damaged ones are passed over."""
+    for path in reversed(sealed_folders(directory)):
+        with suppress(MigrationError):
+            if Snapshot(path, than.key).manifest.collection == collection:
+                return path
+    return None

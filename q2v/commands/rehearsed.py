@@ -1,0 +1,157 @@
+"""The tool as a rehearsal uses it: the operator's settings, pointed at the sandbox."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from migrate.plan.record import RunPlan
+from migrate.plan.rules import PlanRules
+from migrate.ports import PointSource, Target
+from migrate.provision import ProvisionReport
+from migrate.runtime import Runtime
+from migrate.snapshot.folder import Snapshot
+from migrate.storage.folder_lock import FolderLock
+from migrate.upload.report import MigrateReport
+from q2v import wiring
+from q2v.child_settings import child_environment, encode_config
+from q2v.commands.migrate import migrate_snapshot
+from q2v.commands.provision import provision_target
+from q2v.commands.secret import SecretPlace
+from q2v.settings import Settings
+from reconcile.compare import DEFAULT_SEED
+from reconcile.rollback.report import UndoRules
+from reconcile.stores import ReconcileRules
+from rehearsal.context import INDEX
+from rehearsal.steps import SETTLED_S
+from rehearsal.subprocess import ChildSettings
+from sandbox.server import RunningSandbox
+
+TOKEN_VARIABLE = "Q2V_REHEARSAL_TOKEN"  # noqa: S105 - the name of a variable
+
+
+@dataclass(frozen=True, slots=True)
+class RehearsedTool:
+    """See `rehearsal.context.Tool`."""
+
+    settings: Settings
+    folder: Path  # of the rehearsal
+
+    @property
+    def page_points(self) -> int:
+        """See Tool."""
+        return self.settings.snapshot.page_points
+
+    @property
+    def readers(self) -> int:
+        """See Tool."""
+        return wiring.source_readers(self.settings)
+
+    @property
+    def requests_per_5min(self) -> int:
+        """See Tool."""
+        return self.settings.limits.requests_per_5min
+
+    @property
+    def kv_namespace_id(self) -> str:
+        """See Tool."""
+        assert self.settings.target.kv_namespace_id is not None
+        return self.settings.target.kv_namespace_id
+
+    @property
+    def version(self) -> str:
+        """See Tool."""
+        return wiring.TOOL
+
+    @property
+    def _snapshots(self) -> Path:
+        return self.folder / "snapshots"
+
+    def shortened(self) -> "RehearsedTool":
+        """See Tool."""
+        mapping = replace(self.settings.mapping, dimensions=1536, reduce="matryoshka")
+        return replace(self, settings=replace(self.settings, mapping=mapping))
+
+    def with_namespace(self, namespace_id: str) -> "RehearsedTool":
+        """See Tool."""
+        target = replace(self.settings.target, kv_namespace_id=namespace_id)
+        return replace(self, settings=replace(self.settings, target=target))
+
+    def plan_rules(self) -> PlanRules:
+        """See Tool."""
+        return wiring.plan_rules(self.settings)
+
+    def reconcile_rules(self, plan: RunPlan) -> ReconcileRules:
+        """See Tool."""
+        return wiring.reconcile_rules(self.settings, plan, full=False, seed=DEFAULT_SEED)
+
+    def undo_rules(self) -> UndoRules:
+        """See Tool."""
+        return wiring.undo_rules(self.settings)
+
+    @contextmanager
+    def open_source(self, runtime: Runtime) -> Iterator[PointSource]:
+        """See Tool."""
+        with wiring.open_source(
+            self.settings, self._snapshots, clock=runtime.clock, progress=runtime.progress
+        ) as source:
+            yield source
+
+    @contextmanager
+    def open_target(self, runtime: Runtime) -> Iterator[Target]:
+        """See Tool."""
+        with wiring.open_target(
+            self.settings, self._snapshots, clock=runtime.clock, progress=runtime.progress
+        ) as target:
+            yield target
+
+    def provision(self, runtime: Runtime) -> ProvisionReport:
+        """See Tool."""
+        return provision_target(self.settings, self._snapshots, wiring.Choices(), runtime)
+
+    def migrate(
+        self, snapshot: Snapshot, target: Target, runtime: Runtime, *, into_non_empty: bool
+    ) -> MigrateReport:
+        """See Tool."""
+        assert isinstance(target, wiring.CloudflareTarget), "given by `open_target`"
+        choices = wiring.Choices(into_non_empty=into_non_empty)
+        with FolderLock(self._snapshots):
+            return migrate_snapshot(
+                snapshot, target, self.settings, choices, runtime, folder=self._snapshots
+            )
+
+    def child_settings(self) -> ChildSettings:
+        """See Tool."""
+        return ChildSettings(
+            self.folder / "migration.toml",
+            encode_config(self.settings),
+            child_environment(self.settings),
+        )
+
+
+def rehearsal_settings(settings: Settings, sandbox: RunningSandbox, delays: float) -> Settings:
+    """The settings with the sandbox as their target, and patience for its delays."""
+    target = replace(
+        settings.target,
+        account_id=sandbox.account_id,
+        api_token=SecretPlace(
+            key="target.api_token",
+            kind="environment",
+            place=TOKEN_VARIABLE,
+            named_by="the rehearsal",
+        ),
+        api_base_url=sandbox.base_url,
+        allow_other_host=False,
+        vector_index=INDEX,
+        kv_namespace_id=None,
+    )
+    limits = replace(
+        settings.limits,
+        requests_per_5min=1_200,
+        poll_s=0.3,
+        kv_settle_s=SETTLED_S * delays,
+        settle_timeout_s=60.0 * delays,
+        content_full_max=2**40,
+        deadline_s=None,
+    )
+    return replace(settings, target=target, limits=limits)

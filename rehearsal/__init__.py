@@ -1,0 +1,1 @@
+"""The rehearsal: a whole move into the sandbox, with planted drift, crashes and a way back."""

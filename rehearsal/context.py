@@ -1,0 +1,139 @@
+"""Where a rehearsal takes place: its folder, its sandbox, and the tool that is rehearsed."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, Self
+
+from migrate.plan.make import check_snapshot, open_id_table
+from migrate.plan.record import RunPlan
+from migrate.plan.rules import PlanRules
+from migrate.ports import Clock, PointSource, Target
+from migrate.provision import ProvisionReport
+from migrate.runtime import Runtime
+from migrate.snapshot.folder import Snapshot
+from migrate.snapshot.take import SnapshotOptions
+from migrate.upload.mapped import MappedRows, read_mapped
+from migrate.upload.report import MigrateReport
+from reconcile.rollback.report import UndoRules
+from reconcile.stores import ReconcileRules
+from rehearsal.subprocess import ChildSettings
+from sandbox.server import RunningSandbox
+
+INDEX = "rehearsal"
+
+
+class Tool(Protocol):
+    """The tool with the settings of the rehearsal; `q2v/commands/rehearsed.py` provides it.
+
+    Everything it opens or writes is below the rehearsal's own folder.
+    """
+
+    @property
+    def page_points(self) -> int:
+        """Points that a page of the source holds."""
+
+    @property
+    def readers(self) -> int:
+        """Readers that the source takes at once."""
+
+    @property
+    def requests_per_5min(self) -> int:
+        """Requests that leave in five minutes, at most."""
+
+    @property
+    def kv_namespace_id(self) -> str:
+        """The namespace that was provisioned."""
+
+    @property
+    def version(self) -> str:
+        """The tool's name and version."""
+
+    def shortened(self) -> Self:
+        """The same tool, which cuts vectors to 1,536 values."""
+
+    def with_namespace(self, namespace_id: str) -> Self:
+        """The same tool, which writes into this KV namespace."""
+
+    def plan_rules(self) -> PlanRules:
+        """What decides about a run."""
+
+    def reconcile_rules(self, plan: RunPlan) -> ReconcileRules:
+        """How much a reconcile reads."""
+
+    def undo_rules(self) -> UndoRules:
+        """How long a rollback waits."""
+
+    def open_source(self, runtime: Runtime) -> AbstractContextManager[PointSource]:
+        """The collection that is moved; read only."""
+
+    def open_target(self, runtime: Runtime) -> AbstractContextManager[Target]:
+        """The sandbox behind the real adapters."""
+
+    def provision(self, runtime: Runtime) -> ProvisionReport:
+        """Create vector index, metadata indexes and KV namespaces."""
+
+    def migrate(
+        self, snapshot: Snapshot, target: Target, runtime: Runtime, *, into_non_empty: bool
+    ) -> MigrateReport:
+        """Begin or continue the run of a snapshot; `target` is what `open_target` gave."""
+
+    def child_settings(self) -> ChildSettings:
+        """For another process with the same settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Where the rehearsal takes place; `runtime` holds its clock and its progress."""
+
+    folder: Path
+    sandbox: RunningSandbox
+    tool: Tool
+    runtime: Runtime
+    settled_s: float  # after this long every read shows what was written
+    kills: bool = False  # commands are killed some times before they come to their end
+
+    @property
+    def snapshots(self) -> Path:
+        """The rehearsal's own snapshots."""
+        return self.folder / "snapshots"
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the rehearsal."""
+        return self.runtime.clock
+
+    def target(self) -> AbstractContextManager[Target]:
+        """The sandbox behind the real adapters."""
+        return self.tool.open_target(self.runtime)
+
+    @property
+    def namespace_id(self) -> str:
+        """The sandbox's KV namespace."""
+        return self.tool.kv_namespace_id
+
+    @property
+    def snapshot_options(self) -> SnapshotOptions:
+        """How the snapshot is taken."""
+        return SnapshotOptions(
+            page_points=self.tool.page_points, readers=self.tool.readers, tool=self.tool.version
+        )
+
+    def digest(self) -> str:
+        """The whole state of the target, read behind the API."""
+        return self.sandbox.store.state_digest(INDEX, self.namespace_id)
+
+
+def first_rows(context: Context, snapshot: Snapshot) -> MappedRows:
+    """Some rows in target form, to plant things beside and over them."""
+    rules = context.tool.plan_rules()
+    values = rules.choose_values(snapshot.manifest.vectors)
+    unmappable = _unmappable(context, snapshot, rules)
+    return next(read_mapped(snapshot, rules.mapping, values, unmappable))
+
+
+def _unmappable(context: Context, snapshot: Snapshot, rules: PlanRules) -> frozenset[int]:
+    """Rows that are left out, so that nothing is planted over them."""
+    with open_id_table(context.snapshots, snapshot.manifest.points) as table:
+        _, findings = check_snapshot(snapshot, rules, table, context.runtime)
+    return frozenset(point.row for point in findings.quarantined_points)

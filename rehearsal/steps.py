@@ -1,0 +1,377 @@
+"""The rehearsal: the whole move into the stand-in, with an accident, a repair and a way back.
+
+Every step says what it expects and looks whether that is so; the first one that does not hold
+ends the rehearsal.
+"""
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from migrate.errors import PreconditionError, UsageError
+from migrate.mapping.payload import encode_kv_key
+from migrate.plan.make import check_source
+from migrate.run.folder import RunFolder, run_folders
+from migrate.runtime import Runtime
+from migrate.snapshot.folder import Snapshot
+from migrate.snapshot.take import SnapshotReport, take_snapshot
+from migrate.storage.durable import (
+    folder_names,
+    is_file,
+    make_folder,
+    remove_folder,
+    write_durably,
+)
+from migrate.storage.folder_lock import FolderLock
+from migrate.storage.id_files import read_ids
+from migrate.upload.mapped import MappedRows
+from migrate.upload.report import MigrateReport
+from reconcile.compare import compare
+from reconcile.report.report import ReconcileReport
+from reconcile.rollback.manifest import build_manifest
+from reconcile.rollback.report import RollbackReport
+from reconcile.rollback.roll_back import roll_back
+from rehearsal.context import INDEX, Context, Tool, first_rows
+from rehearsal.corpus import build_corpus
+from rehearsal.crashes import Acknowledged, kill_some
+from rehearsal.planted_drift import Planted, plant
+from rehearsal.script import NotHeldError, Script, Step, expect
+from sandbox.faults.scenarios import BAD_DAYS
+from sandbox.profile import STRICT, Profile
+from sandbox.server import RunningSandbox, running_sandbox
+
+MARKER = ".q2v-rehearsal"
+SAMPLE = 400
+EARLIER_OURS, EARLIER_FOREIGN = 20, 10
+VECTORS_MIN = 60  # so that what is planted at the end is not what was planted at the start
+
+# All of STRICT's manners, with shorter delays: the whole script fits into a minute.
+PROFILE: Profile = replace(
+    STRICT,
+    name="rehearsal",
+    commit_delay_s=0.3,
+    count_lag_s=1.0,
+    foreign_watermark_after_s=0.3,
+    stale_age_s=0.4,
+    kv_visible_after_s=0.5,
+    kv_miss_cached_s=0.5,
+)
+SETTLED_S = 1.0  # after this long every read shows what was written
+
+
+def prepare_folder(folder: Path, *, is_leftover: Callable[[str], bool]) -> None:
+    """An empty folder; that of a former rehearsal is removed, any other is refused.
+
+    `is_leftover` accepts the name of a file that a rehearsal which failed early leaves there.
+    Raises UsageError.
+    """
+    names = folder_names(folder)
+    if names:
+        # A rehearsal that failed before its marker was written has left its crash log alone.
+        if not is_file(folder / MARKER) and not all(map(is_leftover, names)):
+            raise UsageError(
+                f"{folder} holds something else than a rehearsal",
+                remedy="name an empty folder with --dir",
+            )
+        remove_folder(folder)
+    make_folder(folder)
+    write_durably(folder / MARKER, b"made by q2v rehearse; removed by the next one\n")
+
+
+def build_source(script: Script, folder: Path, *, chunks: int | None) -> Path:
+    """The corpus in an embedded Qdrant of `chunks` points; returns its folder."""
+    with script.step("A source: real text in an embedded Qdrant") as step:
+        report = build_corpus(folder / "source", chunks_max=chunks)
+        step.lines += [
+            f"{report.files:,} files, {report.chunks:,} chunks of the Python documentation,",
+            f"embedded by wordllama, projected to {report.dimensions} dimensions (synthetic width)",
+            f"content sha256 {report.content_sha256[:16]}...",
+        ]
+    return folder / "source"
+
+
+def rehearse(
+    script: Script,
+    folder: Path,
+    open_tool: Callable[[RunningSandbox, float], Tool],
+    runtime: Runtime,
+    *,
+    bad_day: str | None,
+) -> None:
+    """From the plan to the last reconcile, on a source that is ready.
+
+    `open_tool` gets the sandbox and how many times longer its delays are than on a good day.
+    `bad_day` is one of `sandbox.faults.scenarios.BAD_DAYS`; None is a good one.
+    """
+    with running_sandbox(folder / "target", profile=PROFILE, fault=bad_day) as sandbox:
+        delays = 1.0 if bad_day is None else BAD_DAYS[bad_day].delays
+        context = Context(
+            folder,
+            sandbox,
+            open_tool(sandbox, delays),
+            runtime,
+            settled_s=delays * SETTLED_S,
+            kills=bad_day == "crashy",
+        )
+        context = _plan(script, context)
+        context = _provision(script, context)
+        snapshot = _snapshot(script, context)
+        rows = first_rows(context, snapshot)
+        before = _earlier_trial(script, context, snapshot, rows)
+        _migrate(script, context, snapshot, "Migrate: pre-images, vectors, KV index, counter")
+        _reconcile(script, context, snapshot, "Reconcile: everything, in full", "equal")
+        planted = plant(script, context, rows)
+        _find(script, context, snapshot, planted)
+        _repair(script, context, snapshot, planted)
+        _roll_back(script, context, snapshot, before)
+        _migrate(script, context, snapshot, "Migrate again: a new run")
+        _reconcile(script, context, snapshot, "Reconcile again", "equal")
+        if bad_day is not None:
+            _tell_of_day(script, sandbox, bad_day)
+
+
+def _tell_of_day(script: Script, sandbox: RunningSandbox, bad_day: str) -> None:
+    """How bad it was; a day without a single trouble has rehearsed nothing."""
+    with script.step(f"How bad the day was: {bad_day}") as step:
+        step.lines.append(BAD_DAYS[bad_day].does)
+        struck = sandbox.struck()
+        if struck:
+            step.lines.append(
+                f"in {len(sandbox.requests):,} requests: "
+                + ", ".join(f"{name} {count:,}" for name, count in struck.items())
+            )
+        expect(bool(struck), "nothing has gone wrong: the corpus is too small")
+
+
+def _plan(script: Script, context: Context) -> Context:
+    with script.step("Plan: every point against every limit, nothing written") as step:
+        context = replace(context, tool=_with_reduction(context, step))
+        rules = context.tool.plan_rules()
+        with context.tool.open_source(context.runtime) as source:
+            values, findings = check_source(
+                source,
+                rules,
+                context.snapshots,
+                context.runtime,
+                page_points=context.tool.page_points,
+            )
+        findings.check_quarantine()
+        if findings.vectors < VECTORS_MIN:
+            raise PreconditionError(
+                f"{findings.vectors} points move, a rehearsal needs {VECTORS_MIN}",
+                remedy="rehearse a larger collection",
+            )
+        assert rules.window is not None
+        figures = rules.window.estimate(findings.load(values, rules.writes))
+        step.lines += [
+            f"{findings.vectors:,} of {findings.points:,} points move, into {findings.files:,} "
+            f"files; {sum(findings.quarantined.values())} are left out",
+            f"{figures.upload_requests} uploads, {_megabytes(figures.upload_bytes)}; full "
+            f"reconcile {figures.list_requests + figures.content_requests} requests",
+            f"about {figures.window_minutes:.1f} min at {context.tool.requests_per_5min} "
+            f"requests per 5 min; {figures.usd_per_month:.2f} USD a month",
+        ]
+    return context
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
+def _with_reduction(context: Context, step: Step) -> Tool:
+    """Show the limit of the target when the source is too wide, and choose the reduction."""
+    with context.tool.open_source(context.runtime) as source:
+        vectors = source.read_collection().vectors
+    rules = context.tool.plan_rules()
+    try:
+        rules.choose_values(vectors)
+    except PreconditionError as error:
+        if rules.dimensions is not None:
+            raise
+        step.lines += [
+            f"as it is: refused. {error}",
+            f"  {error.remedy}",
+            "chosen: matryoshka, 1536",
+        ]
+        return context.tool.shortened()
+    return context.tool
+
+
+def _provision(script: Script, context: Context) -> Context:
+    with script.step("Provision: index, metadata index, KV namespaces") as step:
+        report = context.tool.provision(context.runtime)
+        step.lines.append(
+            f"index '{report.vector_index}' ({report.dimensions}, {report.metric}), metadata "
+            f"indexes {', '.join(report.metadata_indexes) or 'none'}, "
+            f"KV namespace {report.kv_namespace_id}"
+        )
+    return replace(context, tool=context.tool.with_namespace(report.kv_namespace_id))
+
+
+def _snapshot(script: Script, context: Context) -> Snapshot:
+    with script.step("Snapshot: sealed Parquet, read twice") as step:
+        kill_some(context, step, "snapshot")
+        report = _run_snapshot(context)
+        step.lines += [
+            f"{report.points:,} points in {report.parts} parts, "
+            f"{_megabytes(report.bytes)}, content root {report.content_root[:16]}...",
+            f"in {report.path}",
+        ]
+    return Snapshot(Path(report.path))
+
+
+def _run_snapshot(context: Context) -> SnapshotReport:
+    """What is sealed already is the result: a killed one may have been killed after its end."""
+    with (
+        FolderLock(context.snapshots),
+        context.tool.open_source(context.runtime) as source,
+    ):
+        return take_snapshot(source, context.snapshots, context.snapshot_options, context.runtime)
+
+
+def _earlier_trial(script: Script, context: Context, snapshot: Snapshot, rows: MappedRows) -> str:
+    """Somebody else's vectors and entries, some of them under ids that are about to be written."""
+    with script.step("What an earlier trial left in the target") as step:
+        store, rules = context.sandbox.store, context.tool.plan_rules()
+        assert rows.values is not None
+        width = rows.values.shape[1]
+        ours = rows.ids[:EARLIER_OURS]
+        foreign = [f"earlier-{number}" for number in range(EARLIER_FOREIGN)]
+        for number, vector_id in enumerate([*ours, *foreign]):
+            values = np.zeros(width, np.float32)
+            values[number % width] = 1.0
+            store.put_vector(INDEX, vector_id, values, {"trial": number}, "trial")
+        mapping = rules.mapping
+        if rows.files[0] is not None:
+            key = encode_kv_key(rows.files[0], mapping)
+            store.put_kv(context.namespace_id, key, b'["old"]', {"by": "trial"}, 4_000_000_000)
+        store.put_kv(context.namespace_id, rules.writes.counter_key, b"30")
+        step.lines.append(
+            f"{len(ours)} vectors under ids that will be written, {len(foreign)} others, one file "
+            "entry, a counter"
+        )
+        with context.target() as target:
+            try:
+                context.tool.migrate(snapshot, target, context.runtime, into_non_empty=False)
+            except PreconditionError as error:
+                step.lines.append(f"without --into-non-empty: refused. {error}")
+            else:
+                raise NotHeldError("a non-empty index was written to without being asked")
+        before = context.digest()
+        step.lines.append(f"state of the target: {before[:16]}...")
+    return before
+
+
+def _migrate(script: Script, context: Context, snapshot: Snapshot, title: str) -> MigrateReport:
+    with script.step(title) as step, context.target() as target:
+        kill_some(context, step, "migrate", "--into-non-empty")
+        acknowledged = Acknowledged(context, snapshot)
+        report = context.tool.migrate(snapshot, target, context.runtime, into_non_empty=True)
+        acknowledged.check_not_sent_again(step)
+        step.lines += [
+            f"run {report.run_id}: {report.acknowledged:,} vectors, "
+            f"{report.kv_entries:,} KV entries, counter {report.counter}, "
+            f"{report.requests} requests",
+            f"processed: {report.evidence}",
+        ]
+        quarantined = sum(report.quarantined.values())
+        expect(
+            report.acknowledged + quarantined == report.points,
+            f"{report.acknowledged} acknowledged and {quarantined} quarantined of {report.points}",
+        )
+    return report
+
+
+def _newest_run(snapshot: Snapshot) -> RunFolder:
+    return RunFolder(run_folders(snapshot)[-1], snapshot)
+
+
+def _run_reconcile(
+    context: Context, snapshot: Snapshot, *, sample: bool = False
+) -> ReconcileReport:
+    with (
+        FolderLock(context.snapshots),
+        closing(_newest_run(snapshot)) as run_folder,
+        context.target() as target,
+        context.tool.open_source(context.runtime) as source,
+    ):
+        rules = context.tool.reconcile_rules(run_folder.plan)
+        if sample:
+            rules = replace(rules, content_full_max=0, content_sample=SAMPLE)
+        return compare(run_folder, source, target, rules, context.runtime)
+
+
+def _reconcile(
+    script: Script, context: Context, snapshot: Snapshot, title: str, verdict: str
+) -> None:
+    with script.step(title) as step:
+        kill_some(context, step, "reconcile")
+        report = _run_reconcile(context, snapshot)
+        _tell_report(step, report)
+        expect(report.verdict == verdict, f"verdict {report.verdict}, {verdict} was expected")
+
+
+def _tell_report(step: Step, report: ReconcileReport) -> None:
+    counts = ", ".join(f"{name} {count}" for name, count in report.counts.items())
+    step.lines += [
+        f"verdict: {report.verdict} ({report.why})",
+        f"contents {report.coverage.contents}, {report.coverage.checked:,} read back; {counts}",
+        f"in {report.folder}",
+    ]
+
+
+def _find(script: Script, context: Context, snapshot: Snapshot, planted: Planted) -> None:
+    with script.step("Reconcile finds exactly those") as step:
+        report = _run_reconcile(context, snapshot)
+        _tell_report(step, report)
+        for name, ids in planted.ids.items():
+            found = set(read_ids(Path(report.files[name])))
+            expect(found == set(ids), f"{name}: found {sorted(found)}, planted {sorted(ids)}")
+        expect(report.drift["counter"] == 1, "the counter was changed")
+        expect(report.verdict == "drift", f"verdict {report.verdict}")
+
+
+def _repair(script: Script, context: Context, snapshot: Snapshot, planted: Planted) -> None:
+    with script.step("Repair: migrate again; what is extra is its owner's to remove") as step:
+        for vector_id in planted.ids["extra"]:
+            context.sandbox.store.remove_vector(INDEX, vector_id)
+        for key in planted.ids["kv_extra"]:
+            context.sandbox.store.remove_kv(context.namespace_id, key)
+        with context.target() as target:
+            report = context.tool.migrate(snapshot, target, context.runtime, into_non_empty=True)
+        step.lines.append(
+            f"round '{report.round}' of run {report.run_id}, {report.requests} requests"
+        )
+        expect(report.round == "repair", f"a repair was due, the round is {report.round}")
+        checked = _run_reconcile(context, snapshot, sample=True)
+        _tell_report(step, checked)
+        expect(checked.verdict == "equal", f"verdict {checked.verdict}")
+
+
+def _roll_back(script: Script, context: Context, snapshot: Snapshot, before: str) -> None:
+    with script.step("Rollback --execute: the target as it was before") as step:
+        kill_some(context, step, "rollback", "--execute")
+        report = _run_rollback(context, snapshot)
+        after = context.digest()
+        step.lines += [
+            f"{report.vectors_deleted:,} vectors deleted, {report.vectors_restored} "
+            f"restored; {report.kv_deleted:,} KV keys deleted, "
+            f"{report.kv_restored} restored; {len(report.conflicts)} conflicts",
+            f"state of the target: {after[:16]}...",
+            f"in {report.manifest}",
+        ]
+        expect(not report.conflicts, f"conflicts: {report.conflicts[:5]}")
+        expect(after == before, "the target is not what it was before")
+
+
+def _run_rollback(context: Context, snapshot: Snapshot) -> RollbackReport:
+    with (
+        FolderLock(context.snapshots),
+        closing(_newest_run(snapshot)) as run_folder,
+        context.target() as target,
+    ):
+        manifest = build_manifest(run_folder, requests_per_5min=context.tool.requests_per_5min)
+        return roll_back(run_folder, manifest, target, context.tool.undo_rules(), context.runtime)

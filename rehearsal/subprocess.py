@@ -1,0 +1,61 @@
+"""Start q2v as a process of its own, and kill it in the middle of its work."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from migrate.ports import Clock
+from migrate.storage.durable import is_file, write_durably
+from migrate.storage.limited_read import read_bounded
+
+_LOOK_S = 0.02
+_LOCK_BYTES_MAX = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSettings:
+    """What another process needs to have the same settings."""
+
+    config: Path  # the file that is written for it
+    content: bytes  # of that file; holds no secret
+    environment: Mapping[str, str] = field(repr=False)  # holds the secrets
+
+
+def kill_within(
+    words: tuple[str, ...],
+    folder: Path,
+    child: ChildSettings,
+    *,
+    after_s: float,
+    clock: Clock,
+) -> bool:
+    """Start `q2v WORDS --dir FOLDER` and kill it `after_s` seconds after it has begun to work.
+
+    It has begun when it holds the folder's lock. Returns False if it ended before the kill.
+    """
+    write_durably(child.config, child.content)
+    with subprocess.Popen(  # noqa: S603 - our own command
+        [sys.executable, "-m", "q2v", *words, "--dir", str(folder), "--config", str(child.config)],
+        env=dict(child.environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            while process.poll() is None and not _holds_lock(folder, process.pid):
+                clock.wait(_LOOK_S)
+            process.wait(after_s)
+        except subprocess.TimeoutExpired:
+            return True
+        finally:
+            process.kill()  # whatever happens here, the process ends with this block
+    return False
+
+
+def _holds_lock(folder: Path, pid: int) -> bool:
+    path = folder / ".lock"
+    return is_file(path) and read_bounded(path, bytes_max=_LOCK_BYTES_MAX).startswith(
+        f"pid {pid} on ".encode()
+    )
