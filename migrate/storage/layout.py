@@ -98,12 +98,18 @@ PLACES = (
     Place(
         f"{BUDGET}/{BUDGET_FILE}",
         f"{BUDGET}/{BUDGET_FILE}",
-        "when requests were sent, for the shared budget; safe to lose after five minutes",
+        "SQLite, format 2: the requests of the last five minutes, for the shared budget; safe to "
+        "lose after five minutes without requests",
+    ),
+    Place(
+        f"{BUDGET}/{BUDGET_FILE}-journal",
+        f"{BUDGET}/{BUDGET_FILE}-journal",
+        "SQLite's own: undoes what a killed process left half written",
     ),
     Place(
         f"{BUDGET}/{BUDGET_FILE}.lock",
         f"{BUDGET}/{BUDGET_FILE}.lock",
-        "the process that takes from the budget",
+        "the process that opens or replaces the budget",
     ),
     Place(
         f"{SOURCE_COPIES}/",

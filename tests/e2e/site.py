@@ -1,10 +1,10 @@
 """One machine with real processes: a `q2v sandbox`, and `q2v` commands that write to it."""
 
-import fcntl
 import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.commands import serving
-from migrate.cloudflare.budget.window import FORMAT_LINE
 from migrate.storage.folder_lock import BUDGET_FOLDER
 from q2v.settings import Settings
 from sandbox.app import ACCOUNT_ID, API_TOKEN
@@ -92,13 +91,11 @@ class Site:
         return process.returncode is None
 
     def _forget_requests(self) -> None:
-        """Let five minutes pass: as after them, no stamp of an earlier request matters."""
-        stamps = self.directory / BUDGET_FOLDER / "requests"
-        new = stamps.with_name("requests.new")
-        new.write_text(f"{FORMAT_LINE}\n", encoding="ascii")
-        with stamps.with_name("requests.lock").open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            new.replace(stamps)
+        """Let five minutes pass: as after them, no earlier request counts."""
+        path = self.directory / BUDGET_FOLDER / "requests"
+        if path.exists():
+            with closing(sqlite3.connect(path, timeout=60)) as connection, connection:
+                connection.execute("DELETE FROM spent WHERE why <> 'boot'")
 
     # --- the tool ----------------------------------------------------------------------------
 

@@ -62,9 +62,9 @@ OF_THE_ANSWERS = (
     Canary(
         name="counted-by-departure",
         effect="a slow request leaves the window early: the account gets more than its budget",
-        file="migrate/cloudflare/budget/window.py",
-        old="self._insert(answer.monotonic_s)",
-        new="self._insert(departed_s)",
+        file="migrate/cloudflare/budget/budget.py",
+        old="self._table.end_early(departure.row_id, now_s + REQUEST_WINDOW_S)",
+        new="self._table.end_early(departure.row_id, departure.at_s + REQUEST_WINDOW_S)",
         test="tests/migrate/cloudflare/test_budget.py"
         "::test_a_request_counts_until_300_s_after_its_answer",
     ),

@@ -60,9 +60,9 @@ OF_THE_DISK = (
     Canary(
         name="budget-forgets-at-restart",
         effect="each start sends a full budget at once: the whole account is blocked",
-        file="migrate/cloudflare/budget/budget.py",
-        old=code(3, "if line:"),
-        new=code(3, "if line and not fresh:"),
+        file="migrate/cloudflare/budget/database.py",
+        old="if not is_file(path):",
+        new="if True:",
         test="tests/migrate/cloudflare/test_budget.py"
         "::test_a_block_stops_every_process_and_survives_a_restart",
     ),

@@ -1,11 +1,12 @@
-"""When the last of many requests is answered, under a limit on every sliding five minutes.
+"""When requests may leave, and when the last of many is answered. Pure: seconds in, seconds out.
 
-The limit is no even pace: a whole budget leaves at once, then nothing until its first request is
-five minutes old. What remains therefore takes steps of five minutes, and the time per request
-counts within a step only.
+A budget of requests in every sliding five minutes is no even rate: a whole budget leaves at once,
+then nothing until its first request is five minutes old. What remains therefore takes steps of five
+minutes, and the time per request counts within a step only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from typing import NamedTuple
 
 from migrate.model.limits import REQUEST_WINDOW_S
@@ -13,11 +14,42 @@ from migrate.model.limits import REQUEST_WINDOW_S
 ROUNDING_S = 0.001  # added to every wait, so that rounding never sends a moment too early
 
 
+class Why(StrEnum):
+    """What takes requests from the budget."""
+
+    REQUEST = "request"  # one that left
+    BLOCK = "block"  # the service blocked the account
+    REMAINING = "remaining"  # the service says that fewer requests remain than we count
+    BOOT = "boot"  # the machine restarted: what it sent before is uncertain
+    REPLACED = "replaced"  # the file could not be read: what it held is uncertain
+
+
+class Spent(NamedTuple):
+    """`cost` requests less may leave until `until_s`."""
+
+    until_s: float  # monotonic
+    cost: int
+    why: Why
+
+
 class Hold(NamedTuple):
     """One of the requests to come cannot leave before a certain time."""
 
     number: int  # 1 = the next request
     until_s: float  # monotonic
+    why: Why | None = None  # None: nothing holds it, the time is the present
+
+
+def holds(spent: Iterable[Spent], *, requests_max: int, now_s: float) -> list[Hold]:
+    """What the next requests have to wait for. The first hold is the present moment.
+
+    `spent` is ordered by `until_s`, the latest first, and holds nothing that is over.
+    """
+    found, used = [Hold(1, now_s)], 0
+    for until_s, cost, why in spent:
+        used += cost
+        found.append(Hold(max(1, requests_max - used + 1), until_s + ROUNDING_S, why))
+    return found
 
 
 def last_answer_s(
@@ -29,10 +61,10 @@ def last_answer_s(
 ) -> float:
     """The monotonic time at which the last of `requests` is answered.
 
-    `holds` are those of `RequestWindow.holds`, the present moment among them; `requests_max` is
-    the budget of a window. `request_s` passes between a request that may leave and its answer;
-    with several in flight it is that time divided by their number, and the result at most one
-    whole time off, for they are taken to leave evenly.
+    `holds` are those of `holds`; `requests_max` is the budget of a window. `request_s` passes
+    between a request that may leave and its answer; with several in flight it is that time divided
+    by their number. The result is then at most one whole time off, because the requests are taken
+    to leave evenly.
 
     A request leaves when its hold has passed, `request_s` after the one before it and a window
     after the one `requests_max` before it, whichever is the latest. So the last one leaves at the
@@ -44,11 +76,11 @@ def last_answer_s(
     # By a step of a whole budget, over the single steps that it stands for.
     gained_s = REQUEST_WINDOW_S + ROUNDING_S - requests_max * request_s
     leaves_s = max(
-        until_s
-        + (requests - number) * request_s
-        + (requests - number) // requests_max * max(0.0, gained_s)
-        for number, until_s in holds
-        if number <= requests
+        hold.until_s
+        + (requests - hold.number) * request_s
+        + (requests - hold.number) // requests_max * max(0.0, gained_s)
+        for hold in holds
+        if hold.number <= requests
     )
     return leaves_s + request_s
 

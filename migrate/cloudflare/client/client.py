@@ -233,14 +233,14 @@ class CloudflareHttp:
                 assert_never(verdict)
 
     def _send_once(self, request: ApiRequest) -> tuple[httpx.Response, bytes | None]:
-        departed_s = self._budget.acquire(self._progress, within_s=self._wire.total_s(request))
+        departure = self._budget.acquire(self._progress, within_s=self._wire.total_s(request))
         try:
             answer = self._wire.send_once(request)
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
             raise self._translate(request.operation, error) from error
         finally:
-            self._budget.release(departed_s)
-        self._answers_s.append(self._clock.monotonic_s() - departed_s)
+            self._budget.release(departure)
+        self._answers_s.append(self._clock.monotonic_s() - departure.at_s)
         return answer
 
     def _take(self, answer: Answer, read: Callable[[Answer], T], ray: str) -> Received[T]:

@@ -1,53 +1,49 @@
 """The closed form says what the limiter does, request by request."""
 
 import heapq
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrate.cloudflare.budget.forecast import duration_s, last_answer_s
-from migrate.cloudflare.budget.window import Kind, Now, Record, RequestWindow, adopt_record
+from migrate.cloudflare.budget.forecast import Spent, Why, duration_s, holds, last_answer_s
 
 NOW_S = 1_000.0
-BOOT = "boot"
 
 
-def record(kind: Kind, monotonic_s: float, *, seconds: float = 0.0, count: int = 0) -> Record:
-    return Record(
-        kind=kind, boot=BOOT, monotonic_s=monotonic_s, wall_s=0.0, seconds=seconds, count=count
-    )
+@dataclass(frozen=True)
+class Window:
+    """What takes requests from a budget of `requests_max` at NOW_S."""
+
+    requests_max: int
+    spent: list[Spent]  # the latest end first
 
 
 @st.composite
-def windows(draw: st.DrawFn) -> RequestWindow:
-    """What may lie behind: more stamps than the budget, blocks, the service's words."""
-    window = RequestWindow(draw(st.integers(1, 7)))
-    for age_s in draw(st.lists(st.floats(0.01, 330), max_size=12)):
-        window.add(record(Kind.REQUEST, NOW_S - age_s))
-    for age_s, seconds in draw(st.lists(st.tuples(st.floats(0, 400), st.integers(0, 600)))):
-        window.add(record(Kind.BLOCK, NOW_S - age_s, seconds=seconds))
-    for age_s, seconds, count in draw(
-        st.lists(st.tuples(st.floats(0.01, 90), st.integers(0, 300), st.integers(0, 9)))
-    ):
-        window.add(record(Kind.LEFT, NOW_S - age_s, seconds=seconds, count=count))
-    if draw(st.booleans()):  # written in another boot: nothing leaves until this one is old enough
-        other = Record(kind=Kind.BOOT, boot="other", monotonic_s=9.0, wall_s=0.0)
-        window.add(adopt_record(other, Now(boot=BOOT, monotonic_s=NOW_S, wall_s=0.0)))
-    return window
+def windows(draw: st.DrawFn) -> Window:
+    """What may lie behind: more requests than the budget, blocks, what the service said, a boot."""
+    ends = st.floats(0.01, 300)
+    spent = [Spent(NOW_S + left_s, 1, Why.REQUEST) for left_s in draw(st.lists(ends, max_size=12))]
+    for left_s in draw(st.lists(st.floats(0.01, 600), max_size=2)):
+        spent.append(Spent(NOW_S + left_s, 1_200, Why.BLOCK))
+    for left_s, cost in draw(st.lists(st.tuples(ends, st.integers(1, 9)), max_size=2)):
+        spent.append(Spent(NOW_S + left_s, cost, Why.REMAINING))
+    if draw(st.booleans()):
+        spent.append(Spent(NOW_S + draw(ends), 1_200, Why.BOOT))
+    return Window(draw(st.integers(1, 7)), sorted(spent, reverse=True))
 
 
-def send_all(
-    window: RequestWindow, *, requests: int, request_s: float, in_flight: int = 1
-) -> float:
-    """Ask the limiter for each request as a client does; when is the last one answered?"""
+def send_all(window: Window, *, requests: int, request_s: float, in_flight: int = 1) -> float:
+    """Send each request as soon as the budget has room for it; when is the last one answered?"""
+    spent = list(window.spent)
     free_s = [NOW_S] * in_flight  # when each of the senders may send again
     last_s = now_s = NOW_S
     for _ in range(requests):
         now_s = max(now_s, heapq.heappop(free_s))
-        while (wait := window.wait(now_s)).seconds > 0:
-            now_s += wait.seconds
-        window.add(record(Kind.REQUEST, now_s))
+        while sum(row.cost for row in spent if row.until_s > now_s) >= window.requests_max:
+            now_s = min(row.until_s for row in spent if row.until_s > now_s)
+        spent.append(Spent(now_s + 300, 1, Why.REQUEST))
         last_s = now_s + request_s
         heapq.heappush(free_s, last_s)
     return last_s
@@ -56,10 +52,10 @@ def send_all(
 @settings(max_examples=500, deadline=None)
 @given(windows(), st.integers(1, 60), st.floats(0, 400))
 def test_one_after_the_other_it_is_what_the_limiter_does(
-    window: RequestWindow, requests: int, request_s: float
+    window: Window, requests: int, request_s: float
 ) -> None:
     found = last_answer_s(
-        window.holds(NOW_S),
+        holds(window.spent, requests_max=window.requests_max, now_s=NOW_S),
         requests=requests,
         requests_max=window.requests_max,
         request_s=request_s,
@@ -73,10 +69,10 @@ def test_one_after_the_other_it_is_what_the_limiter_does(
 @settings(max_examples=300, deadline=None)
 @given(windows(), st.integers(1, 60), st.floats(0, 100), st.integers(2, 6))
 def test_with_several_in_flight_it_is_at_most_one_answer_off(
-    window: RequestWindow, requests: int, request_s: float, in_flight: int
+    window: Window, requests: int, request_s: float, in_flight: int
 ) -> None:
     found = last_answer_s(
-        window.holds(NOW_S),
+        holds(window.spent, requests_max=window.requests_max, now_s=NOW_S),
         requests=requests,
         requests_max=window.requests_max,
         request_s=request_s / in_flight,
