@@ -5,6 +5,7 @@ from email.utils import parsedate_to_datetime
 
 # The range of a four-digit year; a clock outside of it still gives a stamp.
 _WALL_S_MIN, _WALL_S_MAX = -62_135_596_800, 253_402_300_799  # 0001-01-01, 9999-12-31
+RETRY_AFTER_S_TOP = 86_400.0  # a longer wait is treated as 24 h
 _NAME = "%Y%m%dT%H%M%SZ"
 
 
@@ -39,6 +40,27 @@ def parse_http_date(text: str | None) -> float | None:
         return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
+
+
+def parse_retry_after(
+    text: str | None, *, date: str | None, wall_s: float | None = None
+) -> float | None:
+    """Seconds to wait by a Retry-After header, > 0 and at most `RETRY_AFTER_S_TOP`.
+
+    The header holds whole seconds or an HTTP date. A date is read against the answer's own Date
+    header `date`, because the two clocks may differ; without one against `wall_s`. None when the
+    header is missing, unreadable, zero, negative or past.
+    """
+    stripped = (text or "").strip()
+    if stripped.isascii() and stripped.isdigit():
+        seconds = float(stripped)
+    else:
+        until_s, now_s = parse_http_date(stripped), parse_http_date(date)
+        now_s = wall_s if now_s is None else now_s
+        if until_s is None or now_s is None:
+            return None
+        seconds = until_s - now_s
+    return min(seconds, RETRY_AFTER_S_TOP) if seconds > 0 else None
 
 
 def _moment(wall_s: float) -> datetime:

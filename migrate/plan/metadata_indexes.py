@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from migrate.errors import PreconditionError
 from migrate.ports import Clock, VectorTarget
+from migrate.workers.repeat import repeat_until
 
 READS_MAX = 4  # seen live: empty, both, one, both (docs/services.md)
 
@@ -17,16 +18,18 @@ def read_listed_types(
     after several reads.
     """
     listed: dict[str, str | None] = dict.fromkeys(wanted)
-    for attempt in range(READS_MAX if wanted else 0):
-        if attempt:
-            clock.wait(pause_s)
+
+    def read() -> dict[str, str | None]:
         shown = target.read_metadata_indexes()
         for name, index_type in wanted.items():
             if listed[name] != index_type:
                 listed[name] = shown.get(name, listed[name])
-        if listed == wanted:
-            break
-    return listed
+        return listed
+
+    if not wanted:
+        return listed
+    pauses_s = [pause_s] * (READS_MAX - 1)
+    return repeat_until(read, lambda listed: listed == wanted, pauses_s, clock=clock)
 
 
 def missing_metadata_indexes(

@@ -3,15 +3,13 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from functools import partial
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
-
 from migrate.errors import BudgetExhaustedError, RemoteUnavailableError
+from migrate.model.stamps import parse_retry_after
 from migrate.ports import Clock
 from migrate.workers.ordered import wait_while_wanted
+from migrate.workers.repeat import retry_on
 
 Answer = TypeVar("Answer")
 
@@ -102,10 +100,8 @@ def read_retry_after(
     A date is read against the answer's own Date, because the two clocks may differ. None when
     there is none, or it is garbage, zero or past. Raises BudgetExhaustedError beyond 600 s.
     """
-    if text is None:
-        return None
-    seconds = _seconds(text.strip(), date, clock)
-    if seconds is None or seconds <= 0:
+    seconds = parse_retry_after(text, date=date, wall_s=clock.wall_s())
+    if seconds is None:
         return None
     if seconds > RETRY_AFTER_S_MAX:
         raise BudgetExhaustedError(
@@ -113,23 +109,6 @@ def read_retry_after(
             remedy="run the same command again after that time; it goes on where it stopped",
         )
     return seconds
-
-
-def _seconds(text: str, date: str | None, clock: Clock) -> float | None:
-    if text.isascii() and text.isdigit():
-        return float(text)
-    until = _wall_s(text)
-    if until is None:
-        return None
-    now = _wall_s(date) if date else None
-    return until - (clock.wall_s() if now is None else now)
-
-
-def _wall_s(text: str) -> float | None:
-    try:
-        return parsedate_to_datetime(text).timestamp()
-    except (ValueError, OverflowError):
-        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,16 +126,15 @@ class RetryPolicy:
         Raises RemoteUnavailableError when the last attempt failed too; whatever else `fetch`
         raises is not repeated.
         """
-        retrying = Retrying(
-            retry=retry_if_exception_type(PassingFailure),
-            stop=stop_after_attempt(self.attempts_max),
-            wait=self._wait_s,
-            sleep=partial(wait_while_wanted, self.clock),
-            before_sleep=self._tell,
-            reraise=True,
-        )
         try:
-            return retrying(fetch)
+            return retry_on(
+                PassingFailure,
+                fetch,
+                attempts_max=self.attempts_max,
+                wait_s=self._delay_s,
+                clock=self.clock,
+                before_pause=self._say_why,
+            )
         except PassingFailure as failure:
             raise self.given_up(failure) from failure
 
@@ -174,11 +152,8 @@ class RetryPolicy:
         if failures >= self.attempts_max:
             raise self.given_up(failure) from failure
         wait_s = self._delay_s(failure, failures)
-        self._say_why(failure, wait_s, failures)
+        self._say_why(failure, failures, wait_s)
         wait_while_wanted(self.clock, wait_s)
-
-    def _wait_s(self, state: RetryCallState) -> float:
-        return self._delay_s(_failure(state), state.attempt_number)
 
     def _delay_s(self, failure: PassingFailure, failures: int) -> float:
         if failure.wait_s is not None:
@@ -190,17 +165,7 @@ class RetryPolicy:
             return self.jitter.uniform(bound / 2, bound)
         return self.jitter.uniform(0, min(DELAY_S_MAX, DELAY_S_FIRST * doubled))
 
-    def _tell(self, state: RetryCallState) -> None:
-        assert state.next_action is not None
-        self._say_why(_failure(state), state.next_action.sleep, state.attempt_number)
-
-    def _say_why(self, failure: PassingFailure, wait_s: float, failures: int) -> None:
+    def _say_why(self, failure: PassingFailure, failures: int, wait_s: float) -> None:
         self.say(
             f"{failure}; waiting {wait_s:.1f} s, then attempt {failures + 1} of {self.attempts_max}"
         )
-
-
-def _failure(state: RetryCallState) -> PassingFailure:
-    failure = state.outcome.exception() if state.outcome else None
-    assert isinstance(failure, PassingFailure)
-    return failure

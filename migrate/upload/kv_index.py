@@ -1,9 +1,11 @@
 """Write the KV index and the counter: whole values, once, after the vectors are processed."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from migrate.errors import RemoteUnavailableError
 from migrate.mapping.kv_entries import encode_counter_entry, encode_file_entry, split_entries
@@ -11,13 +13,16 @@ from migrate.model.canonical import encode_canonical_json
 from migrate.model.records import KvEntry
 from migrate.model.sealed_json import damaged
 from migrate.plan.request_counts import KV_PAIRS_PER_WRITE, kv_write_requests
-from migrate.ports import KvTarget
+from migrate.ports import Clock, KvTarget
 from migrate.run.files import open_files
 from migrate.run.folder import RunFolder
 from migrate.run.journal import RETRY, Kind, RoundState, Store
 from migrate.run.refused import former_of_refused, keys_of_refused
 from migrate.runtime import Runtime
 from migrate.tables.files import FileTable
+from migrate.workers.repeat import doubling, repeat_until
+
+Item = TypeVar("Item")
 
 BODY_BYTES_MAX = 40_000_000  # as for uploads; the service takes 100 MB
 WRITE_ATTEMPTS_MAX = 6
@@ -188,16 +193,47 @@ def _append_intent(
 
 def _write(target: KvTarget, entries: Sequence[KvEntry], runtime: Runtime) -> None:
     """One bulk write, then exactly the keys that did not succeed, until all did."""
-    wanted = list(entries)
-    for attempt in range(WRITE_ATTEMPTS_MAX):
-        if attempt:
-            runtime.progress.say(f"{len(wanted)} keys did not succeed: writing exactly those again")
-            runtime.clock.wait(RETRY_WAIT_S * 2 ** (attempt - 1))
-        failed = set(target.write(wanted))
-        wanted = [entry for entry in wanted if entry.key in failed]
-        if not wanted:
-            return
-    raise RemoteUnavailableError(
-        f"{len(wanted)} KV keys failed {WRITE_ATTEMPTS_MAX} times, among them '{wanted[0].key}'",
-        remedy="run the same command again: the same values are written again",
+
+    def announce(failed: Sequence[KvEntry]) -> None:
+        runtime.progress.say(f"{len(failed)} keys did not succeed: writing exactly those again")
+
+    failed = send_until_all_succeed(
+        target.write, entries, lambda entry: entry.key, clock=runtime.clock, before_pause=announce
+    )
+    if failed:
+        raise RemoteUnavailableError(
+            f"{len(failed)} KV keys failed {WRITE_ATTEMPTS_MAX} times, among them "
+            f"'{failed[0].key}'",
+            remedy="run the same command again: the same values are written again",
+        )
+
+
+def send_until_all_succeed(
+    send: Callable[[Sequence[Item]], Sequence[str]],
+    items: Sequence[Item],
+    key_of: Callable[[Item], str],
+    *,
+    clock: Clock,
+    before_pause: Callable[[Sequence[Item]], object] = lambda _: None,
+) -> Sequence[Item]:
+    """Send the items, then exactly those that did not succeed; returns those that never did.
+
+    `send` returns the keys that did not succeed. It is called at most WRITE_ATTEMPTS_MAX times.
+    """
+    wanted = list(items)
+
+    def send_wanted() -> list[Item]:
+        nonlocal wanted
+        failed = set(send(wanted))
+        wanted = [item for item in wanted if key_of(item) in failed]
+        return wanted
+
+    if not wanted:
+        return []
+    return repeat_until(
+        send_wanted,
+        operator.not_,
+        doubling(RETRY_WAIT_S, times=WRITE_ATTEMPTS_MAX - 1),
+        clock=clock,
+        before_pause=lambda failed, _: before_pause(failed),
     )

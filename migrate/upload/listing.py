@@ -1,7 +1,8 @@
 """Take one complete listing of the target, starting over when a walk breaks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from typing import TypeVar
 
 from migrate.errors import IndeterminateError
 from migrate.model.records import KvEntry, VectorId
@@ -10,6 +11,9 @@ from migrate.ports import KvTarget, Progress, VectorTarget
 from migrate.runtime import Runtime
 from migrate.tables.target_ids import ListedIds
 from migrate.workers.ordered import ahead
+from migrate.workers.repeat import retry_on
+
+Walked = TypeVar("Walked")
 
 WALKS_MAX = 3  # fault matrix K07, R04: then the verdict is "could not tell"
 RETRY_WAIT_S = 5.0
@@ -27,22 +31,18 @@ def list_vectors(
     whole: pages of two walks never mix. Raises IndeterminateError when no walk comes to its end.
     """
     held_max = PAGES_AHEAD_MAX if runtime.reads_in_flight > 1 else 1
-    for attempt in range(1, WALKS_MAX + 1):
+
+    def walk() -> int:
         runtime.progress.start(
             "listing vectors",
             total=expected,
             unit="ids",
             requests=0 if expected is None else list_requests(expected),
         )
-        try:
-            with closing(ahead(iter(target.list_ids()), held_max=held_max)) as pages:
-                return listed.replace(_counted(pages, runtime.progress))
-        except IndeterminateError as error:
-            if attempt == WALKS_MAX:
-                raise
-            runtime.progress.say(f"listing starts over: {error}")
-            runtime.clock.wait(RETRY_WAIT_S)
-    raise AssertionError("the last walk returns or raises")
+        with closing(ahead(iter(target.list_ids()), held_max=held_max)) as pages:
+            return listed.replace(_counted(pages, runtime.progress))
+
+    return _walk_again("listing", walk, runtime)
 
 
 def _counted(pages: Iterator[list[VectorId]], progress: Progress) -> Iterator[list[VectorId]]:
@@ -53,12 +53,16 @@ def _counted(pages: Iterator[list[VectorId]], progress: Progress) -> Iterator[li
 
 def list_keys(target: KvTarget, prefix: str, runtime: Runtime) -> list[KvEntry]:
     """All keys under `prefix` of one listing, without values. Raises as `list_vectors`."""
-    for attempt in range(1, WALKS_MAX + 1):
-        try:
-            return list(target.list_keys(prefix))
-        except IndeterminateError as error:
-            if attempt == WALKS_MAX:
-                raise
-            runtime.progress.say(f"listing keys starts over: {error}")
-            runtime.clock.wait(RETRY_WAIT_S)
-    raise AssertionError("the last walk returns or raises")
+    return _walk_again("listing keys", lambda: list(target.list_keys(prefix)), runtime)
+
+
+def _walk_again(what: str, walk: Callable[[], Walked], runtime: Runtime) -> Walked:
+    """What a walk returns that comes to its end. Raises IndeterminateError after WALKS_MAX."""
+    return retry_on(
+        IndeterminateError,
+        walk,
+        attempts_max=WALKS_MAX,
+        wait_s=lambda *_: RETRY_WAIT_S,
+        clock=runtime.clock,
+        before_pause=lambda error, *_: runtime.progress.say(f"{what} starts over: {error}"),
+    )

@@ -4,6 +4,7 @@ Ids are listed first (1,000 a request); only the ones already present are read (
 Nothing is written to the target here.
 """
 
+import operator
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ from migrate.tables.target_ids import ID_COLUMNS, ListedIds
 from migrate.upload.listing import list_keys, list_vectors
 from migrate.upload.settle import spread
 from migrate.workers.ordered import in_order
+from migrate.workers.repeat import repeat_until
 
 PART_VECTORS = 20_000
 FETCH_ATTEMPTS_MAX = 5  # a listed id may be missing from one read and there in the next
@@ -220,19 +222,22 @@ def fetch_all(
     Reads may be stale, so an id that is listed and not given out is asked for again.
     """
     found: dict[VectorId, Vector] = {}
-    wanted = vector_ids
-    for _ in range(FETCH_ATTEMPTS_MAX):
+
+    def fetch_absent() -> list[VectorId]:
+        wanted = [vector_id for vector_id in vector_ids if vector_id not in found]
         some = (wanted[at : at + FETCH_IDS_MAX] for at in range(0, len(wanted), FETCH_IDS_MAX))
         with closing(in_order(target.fetch, some, width=runtime.reads_in_flight)) as answers:
             for _, vectors in answers:
                 found.update(vectors)
                 runtime.progress.advance(len(vectors))
-        wanted = [vector_id for vector_id in wanted if vector_id not in found]
-        if not wanted:
-            return found
-        runtime.clock.wait(FETCH_WAIT_S)
+        return [vector_id for vector_id in wanted if vector_id not in found]
+
+    pauses_s = [FETCH_WAIT_S] * (FETCH_ATTEMPTS_MAX - 1)
+    absent = repeat_until(fetch_absent, operator.not_, pauses_s, clock=runtime.clock)
+    if not absent:
+        return found
     raise IndeterminateError(
-        f"{len(wanted)} listed vectors cannot be read, among them '{wanted[0]}'",
+        f"{len(absent)} listed vectors cannot be read, among them '{absent[0]}'",
         remedy="stop other writers to the index, then run the same command again",
     )
 

@@ -8,8 +8,7 @@ vectors back, twice in a row (docs/services.md, Mutations).
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 
 import numpy as np
 
@@ -17,10 +16,12 @@ from migrate.errors import IndeterminateError
 from migrate.model.digest import canonical_metadata, digest_vectors
 from migrate.model.limits import FETCH_IDS_MAX
 from migrate.model.records import IndexProgress, Vector, VectorId
+from migrate.model.stamps import parse_http_date
 from migrate.ports import VectorTarget
 from migrate.runtime import Runtime
+from migrate.workers.repeat import polling, repeat_until
 
-SERVER_TIME_MARGIN = timedelta(seconds=30)
+SERVER_TIME_MARGIN_S = 30.0
 AGREEING_READS = 2
 # Without a telling watermark, every n-th poll reads back all the same: the watermark may never
 # show us.
@@ -73,19 +74,30 @@ def wait_until_processed(
     """
     assert 0 < len(expected) <= FETCH_IDS_MAX
     limit_s = rules.timeout_s + last.vectors * SECONDS_PER_VECTOR
-    deadline = runtime.clock.monotonic_s() + limit_s
     agreeing = polls = 0
+    passed = False
     runtime.progress.start("waiting until processed", total=None, unit="polls")
-    while runtime.clock.monotonic_s() <= deadline:
-        passed = _watermark_passed(target.read_progress(), last)
-        if passed or polls % READ_BACK_EVERY_POLLS == READ_BACK_EVERY_POLLS - 1:
-            agreeing = agreeing + 1 if _reads_back(target, expected) else 0
-        if agreeing >= AGREEING_READS:
-            hint = "the watermark passed and" if passed else "no watermark told, but"
-            return f"{hint} {len(expected)} vectors read back as written, {agreeing} times in a row"
+
+    def poll() -> int:
+        """How many reads in a row have agreed."""
+        nonlocal agreeing, passed, polls
         polls += 1
-        runtime.progress.advance(1)
-        runtime.clock.wait(rules.poll_s)
+        passed = _watermark_passed(target.read_progress(), last)
+        if passed or polls % READ_BACK_EVERY_POLLS == 0:
+            agreeing = agreeing + 1 if _reads_back(target, expected) else 0
+        return agreeing
+
+    deadline_s = runtime.clock.monotonic_s() + limit_s
+    repeat_until(
+        poll,
+        lambda agreeing: agreeing >= AGREEING_READS,
+        polling(rules.poll_s, deadline_s=deadline_s, clock=runtime.clock),
+        clock=runtime.clock,
+        before_pause=lambda *_: runtime.progress.advance(1),
+    )
+    if agreeing >= AGREEING_READS:
+        hint = "the watermark passed and" if passed else "the watermark did not advance, but"
+        return f"{hint} {len(expected)} vectors read back as written, {agreeing} times in a row"
     raise IndeterminateError(
         f"the last write (mutation {last.mutation_id}) is not visible after {limit_s:.0f} s; "
         "it may still be processed",
@@ -97,10 +109,10 @@ def _watermark_passed(progress: IndexProgress, last: LastWrite) -> bool:
     if progress.processed_mutation is not None and progress.processed_mutation == last.mutation_id:
         return True
     processed = _parse_rfc3339(progress.processed_at)
-    accepted = _parse_http_date(last.server_date)
-    if processed is None or accepted is None:
+    accepted_s = parse_http_date(last.server_date)
+    if processed is None or accepted_s is None:
         return False
-    return processed > accepted + SERVER_TIME_MARGIN
+    return processed.timestamp() > accepted_s + SERVER_TIME_MARGIN_S
 
 
 def _parse_rfc3339(text: str | None) -> datetime | None:
@@ -111,16 +123,6 @@ def _parse_rfc3339(text: str | None) -> datetime | None:
     zone = tail[tail.find("+") :] if "+" in tail else ""
     try:
         parsed = datetime.fromisoformat(head + zone)
-    except ValueError:
-        return None
-    return parsed if parsed.tzinfo is not None else None
-
-
-def _parse_http_date(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        parsed = parsedate_to_datetime(text)
     except ValueError:
         return None
     return parsed if parsed.tzinfo is not None else None

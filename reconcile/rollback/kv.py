@@ -10,20 +10,25 @@ from migrate.mapping.kv_entries import encode_counter_entry, key_prefix
 from migrate.model.limits import KV_KEYS_PER_DELETE_MAX, KV_TTL_S_MIN
 from migrate.model.records import KvEntry
 from migrate.plan.request_counts import KV_KEYS_PER_UNDO, undo_kv_requests
-from migrate.ports import Clock, KvTarget
+from migrate.ports import KvTarget
 from migrate.run.files import open_files
 from migrate.run.folder import RunFolder
 from migrate.run.pre_image_files import KvPreImage
 from migrate.runtime import Runtime
-from migrate.upload.kv_index import counter_value, expected_entries
+from migrate.upload.kv_index import (
+    WRITE_ATTEMPTS_MAX,
+    counter_value,
+    expected_entries,
+    send_until_all_succeed,
+)
 from migrate.upload.listing import list_keys
+from migrate.workers.repeat import doubling, refine_until
 from reconcile.differences import VALUE, Differences, Named, entry_differences
 from reconcile.naming import NAMED_MAX
 from reconcile.rollback.manifest import read_kv
 from reconcile.rollback.report import FEW_SUSPECTS, LOOKS_MAX, RollbackReport, UndoRules
 
-KV_ATTEMPTS_MAX = 6
-KV_RETRY_WAIT_S = 2.0
+Item = TypeVar("Item")
 
 
 def undo_kv(
@@ -49,19 +54,16 @@ def undo_kv(
         unit="keys",
         requests=undo_kv_requests(len(records)),
     )
-    suspects = undo.pass_over(records, advance=runtime.progress.advance)
-    pause = rules.kv_settle_s
-    for _ in range(LOOKS_MAX - 1):
-        if not suspects or len(suspects) > FEW_SUSPECTS:
-            break
-        runtime.progress.say(
-            f"{len(suspects)} keys read as changed by others: again in {pause:.0f} s"
-        )
-        runtime.clock.wait(pause)
-        pause *= 2
-        before, suspects = suspects, undo.pass_over(suspects)
-        if before == suspects:
-            break
+    suspects = refine_until(
+        lambda: undo.pass_over(records, advance=runtime.progress.advance),
+        undo.pass_over,
+        lambda before, found: not found or len(found) > FEW_SUSPECTS or found == before,
+        doubling(rules.kv_settle_s, times=LOOKS_MAX - 1),
+        clock=runtime.clock,
+        before_pause=lambda found, pause_s: runtime.progress.say(
+            f"{len(found)} keys read as changed by others: again in {pause_s:.0f} s"
+        ),
+    )
     report.conflicts += [record.key for record in suspects]
     report.differs |= {record.key: undo.differs[record.key] for record in suspects[:NAMED_MAX]}
 
@@ -141,12 +143,26 @@ class _KvUndo:
                 deleted.append(record.key)
             else:
                 restored.append(record.former)
-        _repeat(self._target.write, restored, lambda entry: entry.key, clock=self._runtime.clock)
+        self._send(self._target.write, restored, lambda entry: entry.key)
         for start in range(0, len(deleted), KV_KEYS_PER_DELETE_MAX):
             some = deleted[start : start + KV_KEYS_PER_DELETE_MAX]
-            _repeat(self._target.delete, some, lambda key: key, clock=self._runtime.clock)
+            self._send(self._target.delete, some, lambda key: key)
         self._report.kv_restored += len(restored)
         self._report.kv_deleted += len(deleted)
+
+    def _send(
+        self,
+        send: Callable[[Sequence[Item]], list[str]],
+        items: Sequence[Item],
+        key_of: Callable[[Item], str],
+    ) -> None:
+        failed = send_until_all_succeed(send, items, key_of, clock=self._runtime.clock)
+        if failed:
+            raise RemoteUnavailableError(
+                f"{len(failed)} KV keys failed {WRITE_ATTEMPTS_MAX} times, among them "
+                f"'{key_of(failed[0])}'",
+                remedy="run the same command again: it undoes what is left",
+            )
 
     def _is_expired(self, entry: KvEntry) -> bool:
         """Whether the service would not take the entry any more, by its own clock."""
@@ -176,29 +192,3 @@ def _our_entries(run: RunFolder) -> dict[str, list[KvEntry]]:
         for entry in [*entries, encode_counter_entry(value, run.plan.writes)]:
             ours.setdefault(entry.key, []).append(entry)
     return ours
-
-
-Item = TypeVar("Item")
-
-
-def _repeat(
-    send: Callable[[Sequence[Item]], list[str]],
-    items: Sequence[Item],
-    key: Callable[[Item], str],
-    *,
-    clock: Clock,
-) -> None:
-    """Send, then send exactly what did not succeed, until all did."""
-    wanted = list(items)
-    for attempt in range(KV_ATTEMPTS_MAX):
-        if not wanted:
-            return
-        if attempt:
-            clock.wait(KV_RETRY_WAIT_S * 2 ** (attempt - 1))
-        failed = set(send(wanted))
-        wanted = [item for item in wanted if key(item) in failed]
-    if wanted:
-        raise RemoteUnavailableError(
-            f"{len(wanted)} KV keys failed {KV_ATTEMPTS_MAX} times, among them '{key(wanted[0])}'",
-            remedy="run the same command again: it undoes what is left",
-        )

@@ -1,5 +1,6 @@
 """Put the vectors of a run back to what they were, and see that they are."""
 
+import operator
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from itertools import islice
@@ -19,6 +20,7 @@ from migrate.tables.target_ids import ID_COLUMNS, ListedIds
 from migrate.upload.listing import list_vectors
 from migrate.upload.settle import LastWrite, digest_vector, wait_until_processed
 from migrate.workers.ordered import in_order
+from migrate.workers.repeat import doubling, refine_until, repeat_until
 from reconcile.naming import name_vector_differences
 from reconcile.rollback.report import FEW_SUSPECTS, LOOKS_MAX, RollbackReport, UndoRules
 
@@ -67,19 +69,18 @@ class VectorUndo:
             unit="vectors",
             requests=undo_vector_requests(total),
         )
-        suspects = self._pass_over(
-            self._touched_records(touched), advance=self._runtime.progress.advance
+        suspects = refine_until(
+            lambda: self._pass_over(
+                self._touched_records(touched), advance=self._runtime.progress.advance
+            ),
+            self._pass_over,
+            lambda _, found: not found or len(found) > FEW_SUSPECTS,
+            doubling(self._rules.pause_s, times=LOOKS_MAX - 1),
+            clock=self._runtime.clock,
+            before_pause=lambda found, pause_s: self._runtime.progress.say(
+                f"{len(found)} vectors read as changed by others: again in {pause_s:.0f} s"
+            ),
         )
-        pause = self._rules.pause_s
-        for _ in range(LOOKS_MAX - 1):
-            if not suspects or len(suspects) > FEW_SUSPECTS:
-                break
-            self._runtime.progress.say(
-                f"{len(suspects)} vectors read as changed by others: again in {pause:.0f} s"
-            )
-            self._runtime.clock.wait(pause)
-            pause *= 2
-            suspects = self._pass_over(suspects)
         self._report.conflicts += [record.vector_id for record, _ in suspects]
         rows = [record.row for record, _ in suspects]
         self._report.differs |= name_vector_differences(
@@ -197,25 +198,28 @@ class VectorUndo:
             record.vector_id for record in read_pre_images(run) if record.former is not None
         )
         kept = former | frozenset(self._report.conflicts)
-        left: list[VectorId] = []
+
+        def list_deleted(listed: ListedIds) -> list[VectorId]:
+            list_vectors(
+                listed,
+                self._target,
+                self._runtime,
+                expected=None,
+            )
+            listed.match(run.targets(ID_COLUMNS, excluded=unwritten_rows(run)))
+            present = listed.present()
+            return [id_ for row, id_ in present if self._is_touched(row) and id_ not in kept]
+
+        pauses_s = [self._rules.settle.poll_s] * (LISTINGS_MAX - 1)
         with ListedIds(run.spill) as listed:
-            for _ in range(LISTINGS_MAX):
-                list_vectors(
-                    listed,
-                    self._target,
-                    self._runtime,
-                    expected=None,
-                )
-                listed.match(run.targets(ID_COLUMNS, excluded=unwritten_rows(run)))
-                present = listed.present()
-                left = [id_ for row, id_ in present if self._is_touched(row) and id_ not in kept]
-                if not left:
-                    return
-                self._runtime.clock.wait(self._rules.settle.poll_s)
-        raise IndeterminateError(
-            f"{len(left)} deleted vectors are still listed, among them '{left[0]}'",
-            remedy="run the same command again: it goes on where this one ended",
-        )
+            shown = repeat_until(
+                lambda: list_deleted(listed), operator.not_, pauses_s, clock=self._runtime.clock
+            )
+        if shown:
+            raise IndeterminateError(
+                f"{len(shown)} deleted vectors are still listed, among them '{shown[0]}'",
+                remedy="run the same command again: it resumes where this one ended",
+            )
 
 
 def _chunks(records: Iterable[_Compared]) -> Iterator[list[_Compared]]:

@@ -19,6 +19,7 @@ from migrate.runtime import Runtime
 from migrate.tables.files import FileTable
 from migrate.upload.kv_index import counter_value, expected_entries
 from migrate.upload.listing import list_keys
+from migrate.workers.repeat import doubling, refine_until
 from reconcile.differences import OF_OTHERS, VALUE, Differences, Named, entry_differences
 from reconcile.naming import NAMED_MAX
 from reconcile.rollback.manifest import read_foreign_keys
@@ -72,18 +73,20 @@ def scan_kv(
     requests = kv_compare_requests(files)
     runtime.progress.start("reading the KV index", total=files, unit="files", requests=requests)
     foreign = read_foreign_keys(run)
-    scan = _look(run, table, target, foreign, runtime)
-    pause = settle_s
-    for _ in range(LOOKS_MAX - 1):
-        if scan.is_equal():
-            break
-        runtime.progress.say(f"the KV index differs at first sight: looking again in {pause:.0f} s")
-        runtime.clock.wait(pause)
-        pause = min(SETTLE_S_MAX, pause * 2)
-        before, scan = scan, _look(run, table, target, foreign, runtime)
-        if before == scan:
-            break
-    return scan
+
+    def look() -> KvScan:
+        return _look(run, table, target, foreign, runtime)
+
+    return refine_until(
+        look,
+        lambda _: look(),
+        lambda before, scan: scan.is_equal() or scan == before,
+        doubling(settle_s, times=LOOKS_MAX - 1, max_s=SETTLE_S_MAX),
+        clock=runtime.clock,
+        before_pause=lambda _, pause_s: runtime.progress.say(
+            f"the KV index differs in the first reading: reading it again in {pause_s:.0f} s"
+        ),
+    )
 
 
 def _look(

@@ -18,6 +18,7 @@ from migrate.plan.metadata_indexes import read_listed_types
 from migrate.ports import VectorTarget
 from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
+from migrate.workers.repeat import doubling, repeat_until
 from reconcile.scan.filter_probes import WINDOWS, Probe, choose_probes
 
 LOOKS_MAX = 4  # how often a filter is asked before what it does not find counts
@@ -105,16 +106,21 @@ def scan_metadata(
     there = {name: kind for name, kind in wanted.items() if listed[name] == kind}
     probes = choose_probes(run, there, left_out) if there else {}
 
-    def pause(attempt: int) -> None:
-        runtime.progress.say(
-            f"a filter does not find all vectors at first sight: asking again ({attempt})"
+    def repeat(ask: Callable[[], bool]) -> None:
+        repeat_until(
+            ask,
+            bool,
+            doubling(pause_s, times=LOOKS_MAX - 1),
+            clock=runtime.clock,
+            before_pause=lambda _, pause_s: runtime.progress.say(
+                f"a filter does not find all vectors yet: asking again in {pause_s:.0f} s"
+            ),
         )
-        runtime.clock.wait(pause_s * 2 ** (attempt - 1))
 
     findings = []
     for name, kind in wanted.items():
         if name in there:
-            finding = _ask(target, name, kind, probes[name], pause)
+            finding = _ask(target, name, kind, probes[name], repeat)
         else:
             state: State = "missing" if listed[name] is None else "other type"
             finding = IndexFinding(name=name, declared=kind, listed=listed[name], state=state)
@@ -137,13 +143,13 @@ def _ask(
     name: str,
     kind: str,
     probes: Iterable[Probe],
-    pause: Callable[[int], None],
+    repeat: Callable[[Callable[[], bool]], None],
 ) -> IndexFinding:
     asked = found = 0
     lacking = False
     for probe in probes:
         try:
-            shown, full = _find(target, name, probe, pause)
+            shown, full = _find(target, name, probe, repeat)
         except TargetRefusedError as error:
             return IndexFinding(
                 name=name, declared=kind, listed=kind, state="refused", refusal=str(error)
@@ -159,17 +165,18 @@ def _ask(
 
 
 def _find(
-    target: VectorTarget, name: str, probe: Probe, pause: Callable[[int], None]
+    target: VectorTarget, name: str, probe: Probe, repeat: Callable[[Callable[[], bool]], None]
 ) -> tuple[set[VectorId], bool]:
     """Which of the probe's ids a filter finds, over several answers; whether one was full."""
     shown: set[VectorId] = set()
     full = False
-    for attempt in range(LOOKS_MAX):
-        if attempt:
-            pause(attempt)
+
+    def ask() -> bool:
+        nonlocal full
         answer = target.find(probe.values, {name: probe.value}, limit=QUERY_IDS_MAX)
-        shown |= set(answer) & set(probe.ids)
+        shown.update(set(answer) & set(probe.ids))
         full = full or len(answer) >= QUERY_IDS_MAX
-        if full or len(shown) == len(probe.ids):
-            break
+        return full or len(shown) == len(probe.ids)
+
+    repeat(ask)
     return shown, full

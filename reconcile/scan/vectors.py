@@ -18,6 +18,7 @@ from migrate.tables.target_ids import ID_COLUMNS, ListedIds
 from migrate.upload.listing import list_vectors
 from migrate.upload.settle import digest_vector, spread
 from migrate.workers.ordered import in_order
+from migrate.workers.repeat import refine_until
 from reconcile.diff import DriftKind, diff_contents
 from reconcile.differences import Named
 from reconcile.naming import name_vector_differences
@@ -77,21 +78,30 @@ def scan_ids(run: RunFolder, target: VectorTarget, runtime: Runtime, *, pause_s:
         )
 
     with ListedIds(run.spill) as listed:
-        scan = list_once()
-        for _ in range(LOOKS_MAX - 1):
-            if not scan.missing and not scan.extra and not scan.unlisted:
-                break
-            runtime.progress.say(
+        return refine_until(
+            list_once,
+            lambda _: list_once(),
+            _is_settled,
+            [pause_s] * (LOOKS_MAX - 1),
+            clock=runtime.clock,
+            before_pause=lambda scan, _: runtime.progress.say(
                 f"{len(scan.missing)} vectors missing, {len(scan.extra)} extra, "
-                f"{len(scan.unlisted)} readable but not listed at first sight: listing again in "
-                f"{pause_s:.0f} s"
-            )
-            runtime.clock.wait(pause_s)
-            before, scan = scan, list_once()
-            # A contradiction may be a lagging listing: it is looked at as often as anything is.
-            if not scan.unlisted and (before.missing, before.extra) == (scan.missing, scan.extra):
-                break
-    return scan
+                f"{len(scan.unlisted)} readable but not listed in the first listing: listing again "
+                f"in {pause_s:.0f} s"
+            ),
+        )
+
+
+def _is_settled(before: IdScan | None, scan: IdScan) -> bool:
+    """Whether another listing is not needed: nothing differs, or two in a row agree.
+
+    An id that can be read and is not listed may be a lagging listing, so every listing is taken.
+    """
+    if scan.unlisted:
+        return False
+    if not scan.missing and not scan.extra:
+        return True
+    return before is not None and (before.missing, before.extra) == (scan.missing, scan.extra)
 
 
 def _read_though_unlisted(target: VectorTarget, missing: list[VectorId]) -> frozenset[str]:

@@ -69,7 +69,7 @@ NAMED = (
         old=code(
             2,
             "passed = _watermark_passed(target.read_progress(), last)",
-            "if passed or polls % READ_BACK_EVERY_POLLS == READ_BACK_EVERY_POLLS - 1:",
+            "if passed or polls % READ_BACK_EVERY_POLLS == 0:",
         ),
         new=code(
             2,

@@ -1,5 +1,6 @@
 """The one HTTP client of the target: budget, deadlines, retries, and what an answer is worth."""
 
+import itertools
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import TypeVar, assert_never
 import httpx
 
 from migrate.cloudflare.budget.budget import RequestBudget
-from migrate.cloudflare.client.attempts import AgainError, bounded_attempts
+from migrate.cloudflare.client.attempts import RetryableError
 from migrate.cloudflare.client.base_url import BaseUrl, account_fingerprint
 from migrate.cloudflare.client.envelope import decode_envelope
 from migrate.cloudflare.client.errors import AnswerErrors
@@ -37,6 +38,7 @@ from migrate.cloudflare.client.verdict import (
     Redirected,
     Refused,
     Retry,
+    backoff_s,
     judge_answer,
     parse_ratelimit,
     refusal_remedy,
@@ -53,6 +55,7 @@ from migrate.model.stamps import parse_http_date
 from migrate.ports import Clock, Progress
 from migrate.transport.answer_words import is_page, words_of
 from migrate.transport.trust import distrust_remedy
+from migrate.workers.repeat import retry_on
 
 T = TypeVar("T")
 
@@ -150,23 +153,21 @@ class CloudflareHttp:
         there; `raw` says that the body of a success has no envelope. Raises AccessError,
         RemoteUnavailableError, BudgetExhaustedError, LocalStorageError.
         """
-        attempts = bounded_attempts(
-            self._limits.attempts_max,
-            clock=self._clock,
-            jitter=self._jitter,
-            tell=partial(self._tell, request.operation),
-        )
+        attempts = itertools.count(1)
         blocks_s: list[float] = []
         try:
-            for attempt in attempts:
-                with attempt:
-                    number = attempt.retry_state.attempt_number
-                    return self._attempt(request, read, number, blocks_s, raw=raw)
-        except AgainError as error:
+            return retry_on(
+                RetryableError,
+                lambda: self._attempt(request, read, next(attempts), blocks_s, raw=raw),
+                attempts_max=self._limits.attempts_max,
+                wait_s=self._wait_s,
+                clock=self._clock,
+                before_pause=partial(self._tell, request.operation),
+            )
+        except RetryableError as error:
             raise self._errors.given_up(
                 request.operation, error, self._limits.attempts_max
             ) from error
-        raise AssertionError("the last attempt returns or raises")
 
     def refused(self, operation: Operation, refusal: Refusal) -> TargetRefusedError:
         """The error for a refusal nobody has an answer to."""
@@ -274,13 +275,19 @@ class CloudflareHttp:
         kind = next(FAULTS[base] for base in type(error).__mro__ if base in FAULTS)
         match kind:
             case Fault.TRANSIENT:
-                return AgainError(f"{type(error).__name__}: {text}")
+                return RetryableError(f"{type(error).__name__}: {text}")
             case Fault.BUG:
                 return error
             case _:
                 assert_never(kind)
 
-    def _tell(self, operation: Operation, attempt: int, error: BaseException) -> None:
+    def _wait_s(self, error: RetryableError, attempt: int) -> float:
+        """Full jitter, or what the service asks for if that is longer."""
+        if error.blocked:
+            return 0.0  # the request budget waits
+        return max(error.after_s or 0.0, backoff_s(attempt, self._jitter()))
+
+    def _tell(self, operation: Operation, error: RetryableError, attempt: int, _: float) -> None:
         if self._progress is not None:
             of = f"attempt {attempt} of {self._limits.attempts_max}"
             self._progress.say(f"{operation.name}: {of} failed: {error}")

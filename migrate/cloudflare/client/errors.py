@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import assert_never
 
-from migrate.cloudflare.client.attempts import AgainError
+from migrate.cloudflare.client.attempts import RetryableError
 from migrate.cloudflare.client.request import Operation, refusal_sentence
 from migrate.cloudflare.client.verdict import (
     AccessDenied,
@@ -75,7 +75,7 @@ class AnswerErrors:
         if not verdict.names_error:
             reason += self._words(body)
         if silence_s <= RETRY_AFTER_S_MAX:
-            return AgainError(reason, blocked=True)
+            return RetryableError(reason, blocked=True)
         return BudgetExhaustedError(
             f"{operation.name}: {reason}; it asks for {silence_s:.0f} s of silence in all, and a "
             f"run waits at most {RETRY_AFTER_S_MAX} s for one request",
@@ -92,9 +92,11 @@ class AnswerErrors:
                 f"{reason}; it asks for {verdict.after_s:.0f} s of silence",
                 remedy="run the same command again after that time: it resumes",
             )
-        return AgainError(reason, after_s=verdict.after_s, foreign=verdict.foreign)
+        return RetryableError(reason, after_s=verdict.after_s, foreign=verdict.foreign)
 
-    def given_up(self, operation: Operation, error: AgainError, attempts: int) -> MigrationError:
+    def given_up(
+        self, operation: Operation, error: RetryableError, attempts: int
+    ) -> MigrationError:
         """The error after the last attempt."""
         what = f"{operation.name}: no usable answer in {attempts} attempts: {error}"
         if error.blocked:

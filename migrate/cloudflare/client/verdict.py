@@ -11,15 +11,12 @@ write rate limit with 400 and code 40041 (`cloudflare/client/codes.py` has all o
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 from migrate.cloudflare.client.codes import Concern, concern_of, names_quota, remedy_of
 from migrate.cloudflare.client.envelope import ApiError, Envelope
 from migrate.model.limits import BLOCK_S
-
-RETRY_AFTER_S_TOP = 86_400.0  # larger numbers mean the same: not today
+from migrate.model.stamps import parse_retry_after
 
 # The first status of each class.
 REDIRECTS, CLIENT_ERRORS, SERVER_ERRORS = 300, 400, 500
@@ -27,9 +24,6 @@ REDIRECTS, CLIENT_ERRORS, SERVER_ERRORS = 300, 400, 500
 BACKOFF_S_BASE = 1.0
 BACKOFF_S_MAX = 60.0
 DOUBLINGS_MAX = 6  # beyond it the interval is at its maximum anyway
-
-_DIGITS = re.compile(r"[0-9]{1,9}", re.ASCII)
-_MORE_DIGITS = re.compile(r"[0-9]{10,}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,33 +204,6 @@ def _answered(head: AnswerHead, error: ApiError | None) -> str:
     if error is None:
         return f"HTTP {head.status}"
     return f"HTTP {head.status}, code {error.code}, '{error.message}'"
-
-
-def parse_retry_after(text: str | None, *, date: str | None) -> float | None:
-    """Seconds to wait, > 0 and at most `RETRY_AFTER_S_TOP`; None when missing or not usable.
-
-    A date is read against the answer's own Date header `date`, never against our clock. Zero,
-    negative and unreadable values are None: the caller then waits what the documentation says.
-    """
-    stripped = (text or "").strip()
-    if _MORE_DIGITS.fullmatch(stripped):
-        return RETRY_AFTER_S_TOP
-    if _DIGITS.fullmatch(stripped):
-        seconds = float(stripped)
-    else:
-        until, now = _parse_http_date(stripped), _parse_http_date(date)
-        if until is None or now is None:
-            return None
-        seconds = (until - now).total_seconds()
-    return min(seconds, RETRY_AFTER_S_TOP) if seconds > 0 else None
-
-
-def _parse_http_date(text: str | None) -> datetime | None:
-    try:
-        parsed = parsedate_to_datetime(text or "")
-    except (ValueError, OverflowError):
-        return None
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed
 
 
 def backoff_s(attempt: int, fraction: float) -> float:

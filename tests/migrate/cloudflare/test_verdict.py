@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from migrate.cloudflare.client.envelope import decode_envelope
 from migrate.cloudflare.client.verdict import (
     BACKOFF_S_MAX,
-    RETRY_AFTER_S_TOP,
     AccessDenied,
     AnswerHead,
     Blocked,
@@ -24,10 +23,10 @@ from migrate.cloudflare.client.verdict import (
     backoff_s,
     judge_answer,
     parse_ratelimit,
-    parse_retry_after,
     refusal_remedy,
 )
 from migrate.model.limits import BLOCK_S
+from migrate.model.stamps import RETRY_AFTER_S_TOP, parse_retry_after
 
 DATE = "Mon, 23 Nov 2026 12:00:00 GMT"
 
