@@ -4,9 +4,8 @@ import json
 import os
 from pathlib import Path
 
-from q2v.commands.secret import SecretPlace, load_secret
-from q2v.declaration import Setting
-from q2v.settings import SETTINGS, Settings
+from q2v.secret_files import SecretPlace, load_secret
+from q2v.settings import SETTINGS, Setting, Settings
 
 
 def encode_config(settings: Settings) -> bytes:
@@ -26,13 +25,13 @@ def encode_config(settings: Settings) -> bytes:
 def _encode_setting(setting: Setting, value: object) -> str | None:
     match value:
         case SecretPlace(kind="file", place=place):
-            return f"{setting.name}_file = {_encode_value(place)}"
+            return f"{setting.field}_file = {_encode_value(place)}"
         case SecretPlace() | None:
             return None
-        case _ if value == setting.default or setting.declaration.flag_only:
+        case _ if value == setting.default or not setting.file_key:
             return None
         case _:
-            return f"{setting.name} = {_encode_value(value)}"
+            return f"{setting.field} = {_encode_value(value)}"
 
 
 def _encode_value(value: object) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 from typing_extensions import override
 
 from migrate.errors import ExitCode
@@ -92,6 +93,16 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     @override
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands of the table, and the group's own options; imports none."""
+        commands = [
+            CompletionItem(name, help=entry.summary)
+            for name, entry in self.table.items()
+            if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
+
+    @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table itself, so that help imports nothing."""
         with formatter.section("Commands"):
@@ -111,10 +122,12 @@ class LazyGroup(click.Group):
         `stop` is the guard that watches the signals: a received one decides, whatever else
         failed on the way out.
         """
+        name = prog_name or "q2v"
+        self._main_shell_completion({}, name)  # ends the process when a shell asks
         words = list(sys.argv[1:] if args is None else args)
         invocation = Invocation()
         try:
-            code = self._run(words, prog_name or "q2v", invocation)
+            code = self._run(words, name, invocation)
         except BaseException as error:  # noqa: BLE001 - the last resort has no exceptions
             code = _end(error, invocation, stop, as_json=_asks_for_json(words))
         sys.exit(code)
@@ -155,7 +168,12 @@ def _end(
     return failure.exit_code
 
 
-@click.group("q2v", cls=LazyGroup, table=COMMANDS)
+@click.group(
+    "q2v",
+    cls=LazyGroup,
+    table=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="qdrant-to-vectorize", prog_name="q2v")
 def cli() -> None:
     """Move a Qdrant collection to Cloudflare Vectorize and Workers KV, and prove it."""

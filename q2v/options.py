@@ -1,7 +1,5 @@
-"""Options that several commands share; the flags of settings come from their declarations."""
+"""Options that several commands share, and groups of settings that they take together."""
 
-import functools
-import os
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,18 +8,53 @@ from typing import Any, TypeVar
 import click
 
 from migrate.errors import UsageError
-from q2v.config_file import CONFIG_NAME, find_config
-from q2v.declaration import Setting
 from q2v.invocation import DEFAULT_FOLDER, current_invocation
-from q2v.loading import load_settings
-from q2v.settings import BY_KEY, SETTINGS, Layer, Settings
+from q2v.settings import BY_KEY, SETTINGS, Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_PREFIX = "setting_"
+# For `takes`. `tests/q2v/test_reads.py` runs every command and compares what it really reads with
+# what it takes, in both directions.
+SEAL = "snapshot.hmac_key"
+SHAPE = ("source.vector_name", "mapping.dimensions", "mapping.reduce")
+SOURCE = (
+    *(each.key for each in SETTINGS if each.section == "source" and each.key not in SHAPE),
+    "tls.ca_file",
+)
+TARGET = (
+    "target.account_id",
+    "target.api_token",
+    "target.api_base_url",
+    "target.allow_other_host",
+    "target.vector_index",
+    "target.kv_namespace_id",
+    "tls.ca_file",
+    "limits.requests_per_5min",
+)
+MAPPING = (
+    *(each.key for each in SETTINGS if each.section == "mapping" and each.key not in SHAPE),
+    "kv.key_template",
+    "kv.counter_key",
+)
+UPLOADS = ("limits.vectors_per_upload", "limits.body_bytes", "limits.uploads_in_flight")
+CONTENTS = ("limits.content_full_max", "limits.content_sample")
+PLANNING = (
+    *SHAPE,
+    *MAPPING,
+    *UPLOADS,
+    *CONTENTS,
+    "target.kv_jurisdiction",
+    "target.metadata_indexes",
+    "limits.reads_in_flight",
+    "limits.max_quarantine",
+    "limits.deadline_s",
+    "limits.poll_s",
+)
 
 
 def _remember_folder(context: click.Context, parameter: click.Parameter, folder: Path) -> Path:
+    if context.resilient_parsing:  # a shell asks for completions
+        return folder
     # Here and not above: what asks for the settings alone does not have to load Parquet.
     from migrate.snapshot.folder import snapshot_around  # noqa: PLC0415
 
@@ -69,73 +102,14 @@ def yes_option(command: Command) -> Command:
     return click.option("--yes", is_flag=True, help="Do not ask for confirmation.")(command)
 
 
-def settings_options(*keys: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """`--config` and the flags of these settings; the command gets `settings`.
-
-    A command names what it reads (`q2v.reads.READS`). All settings are resolved, whatever the
-    keys: they only decide which flags there are.
-    """
-    unknown = set(keys) - set(BY_KEY)
-    assert not unknown, f"no such settings: {sorted(unknown)}"
-    flagged = [each for each in SETTINGS if each.key in keys and each.flag is not None]
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(command)
-        def resolved(*args: Any, config: Path | None, **kwargs: Any) -> Any:
-            current_invocation().config = config
-            flags = {each.key: kwargs.pop(_parameter(each)) for each in flagged}
-            settings = load_settings(
-                config=find_config(config), environment=os.environ, flags=flags
-            )
-            return command(*args, settings=settings, **kwargs)
-
-        decorated: Callable[..., Any] = resolved
-        for setting in reversed(flagged):
-            decorated = _flag(setting)(decorated)
-        return click.option(
-            "--config",
-            type=click.Path(path_type=Path),
-            default=None,
-            help=f"Settings file.  [default: {CONFIG_NAME}, if it exists]",
-        )(decorated)
-
-    return decorate
-
-
 def refuse_flags(settings: Settings, keys: Iterable[str], *, why: str) -> None:
     """Raises UsageError when one of these settings was given by its flag: it would do nothing.
 
     From the environment or the file it is ignored: one migration has one file.
     """
-    typed = [BY_KEY[key].flag for key in keys if settings.origin(key).layer is Layer.FLAG]
+    typed = [BY_KEY[key].flag for key in keys if settings.is_typed(key)]
     if typed:
         raise UsageError(
             f"{', '.join(map(str, typed))}: this has no effect {why}",
             remedy="leave it out",
         )
-
-
-def _parameter(setting: Setting) -> str:
-    return f"{_PREFIX}{setting.section}_{setting.name}"
-
-
-def _flag(setting: Setting) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Text in, text out: the loader checks it like a value of the file, with the same words."""
-    assert setting.flag is not None
-    if setting.kind is bool:
-        return click.option(
-            setting.flag,
-            _parameter(setting),
-            is_flag=True,
-            default=None,
-            help=setting.declaration.doc,
-        )
-    kinds = {int: "NUMBER", float: "NUMBER", Path: "FOLDER"}
-    metavar = f"[{'|'.join(setting.choices)}]" if setting.choices else kinds.get(setting.kind)
-    return click.option(
-        setting.flag,
-        _parameter(setting),
-        default=None,
-        metavar=metavar or "TEXT",
-        help=f"{setting.declaration.doc}  ({setting.key}, {setting.environment})",
-    )

@@ -18,6 +18,7 @@ from migrate.cloudflare.kv_namespaces import WorkersKvNamespaces
 from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.errors import UsageError
 from migrate.mapping.payload import MappingRules
+from migrate.mapping.value_rules import truncated_field
 from migrate.mapping.write_rules import WriteRules
 from migrate.migrate import WriteOptions
 from migrate.model.hmac_key import SealKey
@@ -33,8 +34,8 @@ from migrate.run.choose import check_collection
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder_lock import BUDGET_FOLDER, SOURCE_COPIES
 from migrate.upload.settle import SettleRules
-from q2v.commands.secret import load_secret
-from q2v.settings import Layer, Settings, check_required
+from q2v.secret_files import load_secret
+from q2v.settings import Settings, check_required
 from reconcile.rollback.report import UndoRules
 from reconcile.stores import ReconcileRules
 
@@ -256,7 +257,7 @@ def mapping_rules(settings: Settings) -> MappingRules:
         hash_key=settings.mapping.hash_key,
         key_template=settings.kv.key_template,
         nulls=settings.mapping.nulls,
-        truncate_field=settings.mapping.truncate_field,
+        truncate_field=truncated_field(settings.mapping.oversize_metadata),
         hash_of=settings.mapping.hash_of,
         hash_mismatch=settings.mapping.hash_mismatch,
     )
@@ -300,12 +301,12 @@ def plan_rules(settings: Settings, choices: Choices | None = None) -> PlanRules:
         max_quarantine=settings.limits.max_quarantine,
         waived=choices.waived,
         metadata_indexes=settings.target.metadata_index_types,
-        indexes_chosen=settings.origin("target.metadata_indexes").layer is not Layer.DEFAULT,
+        indexes_chosen=not settings.is_default("target.metadata_indexes"),
         kv_jurisdiction=settings.target.kv_jurisdiction,
         window=window(settings),
         poll_s=settings.limits.poll_s,
         tool=TOOL,
-        origins={"limits.body_bytes": str(settings.origin("limits.body_bytes"))},
+        origins={"limits.body_bytes": settings.origin("limits.body_bytes")},
     )
 
 
@@ -351,8 +352,8 @@ def wanted_indexes(plan: RunPlan, settings: Settings) -> dict[str, str]:
     named = settings.target.metadata_index_types
     if plan.metadata_indexes is None:
         return named
-    chosen = settings.origin("target.metadata_indexes").layer is not Layer.DEFAULT
-    return (named if chosen else {}) | plan.metadata_indexes
+    is_default = settings.is_default("target.metadata_indexes")
+    return ({} if is_default else named) | plan.metadata_indexes
 
 
 def settle_rules(settings: Settings) -> SettleRules:

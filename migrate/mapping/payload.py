@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Literal
 
 from migrate.mapping.kv_keys import encode_key, key_fault
+from migrate.mapping.value_rules import FIELD_IN_BRACES
 from migrate.model.canonical import decode_json, encode_canonical_json
 from migrate.model.limits import METADATA_BYTES_MAX, VECTOR_ID_BYTES_MAX
 from migrate.model.records import PointId, VectorId
@@ -21,7 +22,6 @@ from migrate.model.records import PointId, VectorId
 EXACT_INTEGER_MAX = 2**53
 HASH_HEX_LENGTH = 64  # SHA-256, as the sync service writes it
 _HASH = re.compile(f"[0-9a-fA-F]{{{HASH_HEX_LENGTH}}}")
-_FIELD = re.compile(r"\{([^{}]*)\}")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
 POINT_ID_FIELD = "point_id"
 _NULL = 'null; mapping.nulls = "leave_out" leaves the field out'
@@ -109,15 +109,10 @@ class _RefusedError(Exception):
         self.outcome = Quarantined(reason=reason, field=field, detail=detail)
 
 
-def template_fields(template: str) -> tuple[str, ...]:
-    """The field names in braces, in order."""
-    return tuple(_FIELD.findall(template))
-
-
 @lru_cache(maxsize=16)  # one template a run, asked for with every point
 def _template_parts(template: str) -> tuple[list[str], list[str]]:
     """The texts around the fields, one more than fields; and the fields' names."""
-    parts = _FIELD.split(template)
+    parts = FIELD_IN_BRACES.split(template)
     return parts[::2], parts[1::2]
 
 

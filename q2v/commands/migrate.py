@@ -20,19 +20,19 @@ from migrate.storage.folder_lock import FolderLock
 from migrate.storage.id_files import read_typed_ids
 from migrate.upload.report import MigrateReport, report_dry_run
 from q2v import wiring
-from q2v.options import folder_option, json_option, settings_options, yes_option
+from q2v.options import PLANNING, SEAL, TARGET, folder_option, json_option, yes_option
 from q2v.output.following import Following, completed, following_snapshot
 from q2v.output.progress import open_progress
 from q2v.output.refused import refusal_notes
 from q2v.output.render import format_duration, render
 from q2v.output.route import Route, configured_target, route_from_snapshot
-from q2v.reads import READS
-from q2v.settings import Settings
+from q2v.settings import Settings, takes
 from q2v.steps.uploaders import open_uploaders
 
 KEPT_SHOWN_MAX = 10
 
 
+@takes("source.collection", *TARGET, *PLANNING, "kv.ttl_s", "limits.settle_timeout_s", SEAL)
 @click.command("migrate")
 @click.argument("snapshot", required=False, type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Do everything but write to the target.")
@@ -63,7 +63,6 @@ KEPT_SHOWN_MAX = 10
 @yes_option
 @folder_option
 @json_option
-@settings_options(*READS["migrate"])
 @click.pass_context
 def command(
     ctx: click.Context,

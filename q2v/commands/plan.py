@@ -1,6 +1,5 @@
 """`q2v plan`: what would move, what cannot, and what it takes; writes to no store."""
 
-import os
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -23,15 +22,14 @@ from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
-from q2v.agreement import idle_settings
-from q2v.loading import unknown_environment
-from q2v.options import folder_option, json_option, refuse_flags, settings_options
+from q2v.options import PLANNING, SEAL, SOURCE, TARGET, folder_option, json_option, refuse_flags
 from q2v.output.following import Following, following_here, following_snapshot
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, format_bytes, render
 from q2v.output.route import Route, configured_target, route_from_snapshot, route_from_source
-from q2v.reads import READS, SOURCE
-from q2v.settings import Settings
+from q2v.settings import Settings, takes
+from q2v.settings.agreement import idle_settings
+from q2v.settings.loading import shown_settings, unknown_environment
 
 QUARANTINED_SHOWN_MAX = 20
 
@@ -70,18 +68,20 @@ def describe_reading(identity: Mapping[str, str], settings: Settings) -> Transfe
     return Transfer(transport=transport, compression=settings.source.compression)
 
 
+@takes(*SOURCE, *TARGET, *PLANNING, "snapshot.page_points", SEAL)
 @click.command("plan")
 @click.argument("snapshot", required=False, type=click.Path(path_type=Path))
 @click.option("--allow-cast", is_flag=True, help="Move uint8 or float16 values as float32.")
 @click.option("--allow-empty", is_flag=True, help="Plan an empty collection.")
+@click.option("--show-settings", is_flag=True, help="Show the settings with default values too.")
 @folder_option
 @json_option
-@settings_options(*READS["plan"])
 def command(
     *,
     snapshot: Path | None,
     allow_cast: bool,
     allow_empty: bool,
+    show_settings: bool,
     folder: Path,
     as_json: bool,
     settings: Settings,
@@ -155,6 +155,7 @@ def command(
         ),
         settings,
         None if failure is not None else following,  # the failure says what comes next
+        show_settings=show_settings,
         as_json=as_json,
     )
     if failure is not None:
@@ -175,7 +176,12 @@ def _find_failure(
 
 
 def show(
-    result: PlanResult, settings: Settings, following: Following | None, *, as_json: bool
+    result: PlanResult,
+    settings: Settings,
+    following: Following | None,
+    *,
+    show_settings: bool,
+    as_json: bool,
 ) -> None:
     """The plan as JSON or as lines."""
     members: dict[str, object] = {} if following is None else following.document()
@@ -184,7 +190,7 @@ def show(
         {**document(result, settings), **members},
         rows(result, settings),
         as_json=as_json,
-        notes=[] if as_json else [*notes(result, settings), *last],
+        notes=[] if as_json else [*notes(result, settings, show_settings=show_settings), *last],
     )
 
 
@@ -220,7 +226,7 @@ def document(result: PlanResult, settings: Settings) -> dict[str, object]:
         "prices_as_of": PRICES_AS_OF,
         "target": None if result.target is None else asdict(result.target),
         "credentials": result.credentials,
-        "settings": settings.resolved(),
+        "settings": shown_settings(settings),
     }
 
 
@@ -277,8 +283,8 @@ def rows(result: PlanResult, settings: Settings) -> list[tuple[str, Cell]]:
     ]
 
 
-def notes(result: PlanResult, settings: Settings) -> list[str]:
-    """What a reader should not miss, then every setting with its origin."""
+def notes(result: PlanResult, settings: Settings, *, show_settings: bool) -> list[str]:
+    """What a reader should not miss, then the settings with their origins."""
     findings, lines = result.findings, [""]
     if result.values.reduce == "matryoshka":
         lines.append(
@@ -296,15 +302,21 @@ def notes(result: PlanResult, settings: Settings) -> list[str]:
     lines += _target_notes(result)
     lines += [f"note: {note}" for note in result.credentials]
     lines += [f"note: {note}" for note in idle_settings(settings)]
-    for name, nearest in unknown_environment(os.environ):
-        lines.append(f"note: nobody reads the environment variable {name}; meant {nearest}?")
+    lines += [
+        f"note: unknown environment variable {name} ignored; did you mean {nearest}?"
+        for name, nearest in unknown_environment()
+    ]
     for point in findings.quarantined_points[:QUARANTINED_SHOWN_MAX]:
         outcome = point.outcome
         lines.append(
             f"left out: {point.point_id.text}: {outcome.reason} {outcome.field}: {outcome.detail}"
         )
     lines.append("")
-    lines += [f"{row.key} = {row.shown}  ({row.origin})" for row in settings.resolved()]
+    for row in shown_settings(settings):
+        if show_settings or not settings.is_default(str(row["key"])):
+            lines.append(f"{row['key']} = {row['shown']}  ({row['origin']})")
+    if not show_settings:
+        lines.append("all other settings have their defaults (--show-settings shows them)")
     return lines
 
 

@@ -9,29 +9,38 @@ import click
 
 from migrate.cloudflare.access import probe_access, verify_token
 from migrate.cloudflare.vectorize import VectorizeTarget
+from migrate.mapping.value_rules import VARIABLE_NAME
 from migrate.mapping.values import ValueRules
 from migrate.plan.target_shape import choose_values
 from migrate.provision import ProvisionReport, check_title, provision
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot, sealed_folders
 from q2v import wiring
-from q2v.forms import VARIABLE_NAME_FORM, is_variable_name
-from q2v.options import folder_option, json_option, settings_options
+from q2v.options import SEAL, SHAPE, SOURCE, TARGET, folder_option, json_option
 from q2v.output.following import Following, following_here
 from q2v.output.progress import open_progress
 from q2v.output.render import render
-from q2v.reads import READS
-from q2v.settings import Settings
+from q2v.settings import Settings, takes
 
 
 def _check_names(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
     """Raises BadParameter for a name that wrangler would read as something else."""
     for name in names:
-        if not is_variable_name(name):
-            raise click.BadParameter(f"{name!r} is not {VARIABLE_NAME_FORM}")
+        if VARIABLE_NAME.read(name) is None:
+            raise click.BadParameter(f"{name!r} is not {VARIABLE_NAME.expected}")
     return names
 
 
+@takes(
+    *SOURCE,
+    *TARGET,
+    *SHAPE,
+    "target.kv_jurisdiction",
+    "target.metadata_indexes",
+    "limits.settle_timeout_s",
+    "limits.poll_s",
+    SEAL,
+)
 @click.command("provision")
 @click.option("--kv-title", help="Title of the KV namespace.  [default: <vector index>-files]")
 @click.option(
@@ -46,7 +55,6 @@ def _check_names(_: click.Context, __: click.Parameter, names: tuple[str, ...]) 
 @click.option("--allow-cast", is_flag=True, help="Accept uint8 or float16 values as float32.")
 @folder_option
 @json_option
-@settings_options(*READS["provision"])
 def command(
     *,
     kv_title: str | None,

@@ -11,13 +11,12 @@ from migrate.run.choose import check_same_target, find_run, planned_target
 from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
-from q2v.options import folder_option, json_option, refuse_flags, settings_options
+from q2v.options import CONTENTS, SEAL, SOURCE, TARGET, folder_option, json_option, refuse_flags
 from q2v.output.following import Following, following_run
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, render
 from q2v.output.route import Route, route_from_snapshot
-from q2v.reads import READS, SOURCE
-from q2v.settings import Settings
+from q2v.settings import Settings, takes
 from reconcile.compare import DEFAULT_SEED, compare
 from reconcile.naming import named_lines
 from reconcile.report.report import ReconcileReport
@@ -27,6 +26,17 @@ LINES_MAX = 10  # about what differs; the file has all
 SEED_MAX = 2**53  # every JSON reader keeps integers up to here exactly
 
 
+@takes(
+    *SOURCE,
+    *TARGET,
+    *CONTENTS,
+    "target.metadata_indexes",
+    "limits.poll_s",
+    "limits.kv_settle_s",
+    "limits.reads_in_flight",
+    "snapshot.page_points",
+    SEAL,
+)
 @click.command("reconcile")
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--full", is_flag=True, help="Read every content back, whatever the size.")
@@ -41,7 +51,6 @@ SEED_MAX = 2**53  # every JSON reader keeps integers up to here exactly
 @click.option("--fresh", is_flag=True, help="Go on with no interrupted reconcile: start anew.")
 @folder_option
 @json_option
-@settings_options(*READS["reconcile"])
 @click.pass_context
 def command(
     ctx: click.Context,

@@ -11,12 +11,19 @@ from migrate.errors import ExitCode, MigrationError, UsageError
 from migrate.runtime import Runtime
 from q2v import wiring
 from q2v.commands.rehearsed import TOKEN_VARIABLE, RehearsedTool, rehearsal_settings
-from q2v.options import json_option, own_folder_option, refuse_flags, settings_options
+from q2v.options import (
+    MAPPING,
+    SHAPE,
+    SOURCE,
+    UPLOADS,
+    json_option,
+    own_folder_option,
+    refuse_flags,
+)
 from q2v.output.failures import is_crash_log
 from q2v.output.progress import open_progress
 from q2v.output.render import format_duration, render, write_line
-from q2v.reads import READS
-from q2v.settings import Settings
+from q2v.settings import Settings, takes
 from rehearsal.corpus import COLLECTION
 from rehearsal.script import NotHeldError, Script, Step
 from rehearsal.steps import VECTORS_MIN, build_source, prepare_folder, rehearse
@@ -27,10 +34,21 @@ from sandbox.server import RunningSandbox
 # Everything takes some attempts: with these the whole stays within the budget of five minutes.
 BAD_DAY_CHUNKS = 1_500
 CORPUS_HAS_ITS_OWN = [
-    key for key in READS["rehearse"] if key.split(".")[0] in {"source", "mapping"}
+    key for key in (*SOURCE, *SHAPE, *MAPPING) if key.startswith(("source.", "mapping."))
 ]
 
 
+@takes(
+    *SOURCE,
+    *SHAPE,
+    *MAPPING,
+    *UPLOADS,
+    "kv.ttl_s",
+    "target.metadata_indexes",
+    "limits.reads_in_flight",
+    "limits.max_quarantine",
+    "snapshot.page_points",
+)
 @click.command("rehearse")
 @click.option(
     "--live", is_flag=True, help="Rehearse the configured Qdrant collection, reading only."
@@ -52,7 +70,6 @@ CORPUS_HAS_ITS_OWN = [
     help="Rehearse a bad day: what goes wrong on each is in sandbox/README.md.",
 )
 @json_option
-@settings_options(*READS["rehearse"])
 @click.pass_context
 def command(
     ctx: click.Context,

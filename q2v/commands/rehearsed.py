@@ -17,7 +17,7 @@ from q2v import wiring
 from q2v.child_settings import child_environment, encode_config
 from q2v.commands.migrate import migrate_snapshot
 from q2v.commands.provision import provision_target
-from q2v.commands.secret import SecretPlace
+from q2v.secret_files import SecretPlace
 from q2v.settings import Settings
 from reconcile.compare import DEFAULT_SEED
 from reconcile.rollback.report import UndoRules

@@ -16,19 +16,27 @@ from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.id_files import read_typed_ids
 from q2v import wiring
-from q2v.options import folder_option, json_option, settings_options, yes_option
+from q2v.options import SEAL, TARGET, folder_option, json_option, yes_option
 from q2v.output.following import Following, following_run, typed_again
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, format_duration, render
 from q2v.output.route import Route, configured_target, route_from_snapshot
-from q2v.reads import READS
-from q2v.settings import Settings
+from q2v.settings import Settings, takes
 from reconcile.naming import first_named, named_lines
 from reconcile.rollback.manifest import RollbackManifest, build_manifest
 from reconcile.rollback.report import RollbackReport
 from reconcile.rollback.roll_back import preview_rollback, roll_back
 
 
+@takes(
+    *TARGET,
+    "target.metadata_indexes",
+    "limits.settle_timeout_s",
+    "limits.poll_s",
+    "limits.kv_settle_s",
+    "limits.reads_in_flight",
+    SEAL,
+)
 @click.command("rollback")
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--execute", is_flag=True, help="Undo the run; without it only report.")
@@ -46,7 +54,6 @@ from reconcile.rollback.roll_back import preview_rollback, roll_back
 @yes_option
 @folder_option
 @json_option
-@settings_options(*READS["rollback"])
 @click.pass_context
 def command(
     ctx: click.Context,

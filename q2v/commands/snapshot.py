@@ -16,17 +16,17 @@ from migrate.snapshot.repair import repair_part
 from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
-from q2v.options import folder_option, json_option, refuse_flags, settings_options
+from q2v.options import SEAL, SOURCE, folder_option, json_option, refuse_flags
 from q2v.output.following import Following, completed, following_snapshot
 from q2v.output.progress import open_progress
 from q2v.output.render import format_bytes, format_duration, render
-from q2v.reads import READS
-from q2v.settings import Settings
+from q2v.settings import Settings, takes
 from q2v.steps.readers import open_readers
 
 SHOWN_MAX = 20  # points that are left out
 
 
+@takes(*SOURCE, "snapshot.page_points", "snapshot.readers", SEAL)
 @click.command("snapshot")
 @click.option(
     "--second-reading",
@@ -57,7 +57,6 @@ SHOWN_MAX = 20  # points that are left out
 )
 @folder_option
 @json_option
-@settings_options(*READS["snapshot"])
 @click.pass_context
 def command(
     ctx: click.Context,

@@ -18,23 +18,22 @@ from migrate.snapshot.folder import sealed_folders, unsealed_folders
 from migrate.storage.limited_read import read_json_object
 from migrate.upload.kv_index import counter_value
 from q2v import wiring
-from q2v.options import folder_option, json_option, settings_options
+from q2v.options import SEAL, folder_option, json_option
 from q2v.output.following import Following, completed, following_folder, following_run
 from q2v.output.refused import refusal_notes
 from q2v.output.render import Cell, render
 from q2v.output.route import route_from_snapshot
-from q2v.reads import READS
-from q2v.settings import Settings
+from q2v.settings import Settings, takes
 from reconcile.report.report import Verdict
 
 _ELSEWHERE = "no snapshot here: if there is one in another folder, name that folder with --dir"
 
 
+@takes("target.metadata_indexes", SEAL)
 @click.command("status")
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @folder_option
 @json_option
-@settings_options(*READS["status"])
 def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings) -> None:
     """Say where RUN (default: the newest) stands. Reads files only; asks no store."""
     key = wiring.seal_key(settings)

@@ -13,19 +13,18 @@ from migrate.run.choose import find_snapshot
 from migrate.run.folder import check_plans
 from migrate.snapshot.folder import Snapshot
 from q2v import wiring
-from q2v.options import folder_option, json_option, settings_options
+from q2v.options import SEAL, folder_option, json_option
 from q2v.output.following import following_snapshot
 from q2v.output.progress import open_progress
 from q2v.output.render import format_bytes, render
-from q2v.reads import READS
-from q2v.settings import Settings
+from q2v.settings import Settings, takes
 
 
+@takes(SEAL)
 @click.command("verify")
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @folder_option
 @json_option
-@settings_options(*READS["verify"])
 def command(*, path: Path | None, folder: Path, as_json: bool, settings: Settings) -> None:
     """Check the snapshot at PATH (default: the newest): manifest, bytes, and every point's digest.
 

@@ -28,8 +28,7 @@ from migrate.storage.journal_lines import JOURNAL
 from migrate.storage.limited_read import read_json_object
 from q2v import wiring
 from q2v.invocation import DEFAULT_FOLDER, current_invocation
-from q2v.reads import READS
-from q2v.settings import BY_KEY, Layer, Settings
+from q2v.settings import Settings, taken_by
 from reconcile.report.statement import STATEMENT
 
 _COMMAND = re.compile(r"`(q2v [^`]+)`")
@@ -273,10 +272,9 @@ def _options(command: str, folder: Path, settings: Settings) -> list[str]:
     config = current_invocation().config
     options = [] if folder == DEFAULT_FOLDER else ["--dir", str(folder)]
     options += [] if config is None else ["--config", str(config)]
-    for key in READS.get(command, ()):
-        setting = BY_KEY[key]
-        if settings.origin(key).layer is Layer.FLAG and setting.flag is not None:
-            value = settings.value(key)
+    for setting in taken_by(command):
+        if settings.is_typed(setting.key) and setting.flag is not None:
+            value = settings.value(setting.key)
             options += [setting.flag, *([] if value is True else [_as_typed(value)])]
     return options
 

@@ -15,6 +15,8 @@ _BYTE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 _SECONDS_WITH_FRACTION_MAX = 10
 _TENS_SHOWN_MAX_S = 180
+_FOUND_LENGTH_MAX = 60
+_NUMBER_BITS_SHOWN_MAX = 200  # 2^200 has 61 digits; Python prints no number of 4,301 digits
 
 Cell = str | int | float | None
 
@@ -84,6 +86,20 @@ def format_cell(cell: Cell) -> str:
             return f"{cell:,.2f}"
         case _:
             return cell
+
+
+def format_found(value: object) -> str:
+    """A refused value in the notation of JSON and TOML, cut to a readable length."""
+    match value:
+        case Mapping():
+            return "a table"
+        case int() if value.bit_length() > _NUMBER_BITS_SHOWN_MAX:
+            return f"a number of more than {_FOUND_LENGTH_MAX} digits"
+        case bool() | int() | float() | str() | list():
+            text = json.dumps(value, default=str)
+        case _:
+            text = str(value)
+    return text if len(text) <= _FOUND_LENGTH_MAX else f"{text[:_FOUND_LENGTH_MAX]}..."
 
 
 def format_count(count: int) -> str:

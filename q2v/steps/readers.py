@@ -16,7 +16,7 @@ from migrate.snapshot.ranges import Comparison, PartReader, SecondReading
 from migrate.snapshot.state import Range, point_bytes
 from migrate.snapshot.take import SnapshotOptions
 from q2v import wiring
-from q2v.commands.secret import load_secret
+from q2v.secret_files import load_secret
 from q2v.settings import Settings
 from q2v.steps.worker_child import Answerer, Telling
 from q2v.steps.worker_process import WorkerProcess, workers_for

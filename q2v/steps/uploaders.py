@@ -20,7 +20,7 @@ from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder_lock import BUDGET_FOLDER
 from migrate.upload.share import Uploader
 from q2v import wiring
-from q2v.commands.secret import load_secret
+from q2v.secret_files import load_secret
 from q2v.settings import Settings
 from q2v.steps.worker_child import Answerer, Telling
 from q2v.steps.worker_process import WorkerProcess, workers_for

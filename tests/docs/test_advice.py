@@ -9,7 +9,6 @@ import click
 import pytest
 
 from q2v.main import COMMANDS, cli
-from q2v.reads import READS
 from q2v.settings import BY_KEY, SETTINGS
 from tests.docs.named import (
     COMMAND,
@@ -23,10 +22,11 @@ from tests.docs.named import (
     modules,
     reachable,
 )
+from tests.docs.settings_table import TAKEN
 
 # Flags of other programs stand in a command of theirs; the real ones run them in other tests.
 OF_OTHERS = re.compile(r"`?\b(?:wrangler|rclone|python -m|ARGS=)[^`]*")
-BY_CLICK = {"--help", "--version"}
+BY_CLICK = {"--help", "-h", "--version"}
 OURS_INSIDE = {"Q2V_REHEARSAL_TOKEN"}  # the rehearsal sets it for itself
 FILES = {"kv.parquet", "limits.py"}  # have the form of a setting's name
 # As a message or a page writes it -> the setting.
@@ -115,7 +115,7 @@ def faults_of_settings(text: Text, commands: frozenset[str]) -> Iterator[str]:
             continue
         if key not in KEYS:
             yield f"{key} is no setting"
-        elif not any(KEYS[key] in READS.get(each, ()) for each in commands):
+        elif not any(KEYS[key] in TAKEN.get(each, ()) for each in commands):
             yield f"{key} is read by none of {sorted(commands)}"
 
 

@@ -15,9 +15,9 @@ from migrate.run.next_step import runbook_table
 from migrate.snapshot.manifest import SnapshotManifest
 from migrate.storage import layout
 from q2v.main import COMMANDS, cli
-from q2v.settings import docs_table
 from reconcile.rollback.manifest import RollbackManifest
 from reconcile.session import Kind as AttemptKind
+from tests.docs.settings_table import docs_table
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(

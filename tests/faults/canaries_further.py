@@ -132,7 +132,7 @@ OF_THE_MOVE = (
     Canary(
         name="secret-not-registered",
         effect="nobody knows the token as a secret: tracebacks and logs show it",
-        file="q2v/commands/secret.py",
+        file="q2v/secret_files.py",
         old="masker.register(text.strip())",
         new="assert masker is not None",
         test="tests/q2v/test_secret.py"

@@ -8,7 +8,7 @@ somebody waits.
 import contextlib
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -29,8 +29,8 @@ from migrate.storage.folder_lock import BUDGET_FOLDER, FolderLock
 from migrate.upload.report import MigrateReport
 from q2v import wiring
 from q2v.commands.migrate import migrate_snapshot
-from q2v.loading import load_settings
 from q2v.settings import Settings
+from q2v.settings.sections import LimitSettings, TargetSettings
 from q2v.wiring import CloudflareTarget
 from reconcile.compare import compare
 from reconcile.report.report import ReconcileReport
@@ -293,19 +293,16 @@ class World:
 
 def settings() -> Settings:
     """The settings of every world."""
-    loaded = load_settings(
-        config=None,
-        environment={
-            "Q2V_VECTOR_INDEX": INDEX,
-            "Q2V_LIMITS_VECTORS_PER_UPLOAD": str(BATCH_VECTORS),
-            "Q2V_LIMITS_POLL_S": "1",
-            "Q2V_LIMITS_KV_SETTLE_S": "15",
-            "Q2V_LIMITS_SETTLE_TIMEOUT_S": "600",
-            "Q2V_LIMITS_READS_IN_FLIGHT": "1",  # no threads: the same life every time
-        },
-        flags={},
+    return Settings(
+        target=TargetSettings(vector_index=INDEX, metadata_indexes=()),
+        limits=LimitSettings(
+            vectors_per_upload=BATCH_VECTORS,
+            poll_s=1.0,
+            kv_settle_s=15.0,
+            settle_timeout_s=600.0,
+            reads_in_flight=1,  # no threads: the same life every time
+        ),
     )
-    return replace(loaded, target=replace(loaded.target, metadata_indexes=()))
 
 
 @contextlib.contextmanager

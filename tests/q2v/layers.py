@@ -1,13 +1,41 @@
 """Settings from a file, the environment and flags, as the tests give them."""
 
 import json
+import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from unittest.mock import patch
 
+import click
 import pytest
 
 from migrate.errors import UsageError
-from q2v.loading import load_settings
-from q2v.settings import Settings
+from q2v.settings import BY_KEY, Setting, Settings, takes
+
+
+@takes(*BY_KEY)
+@click.command()
+def capture(settings: Settings) -> Settings:
+    """A command that takes every setting."""
+    return settings
+
+
+def load_settings(
+    *, config: Path | None, environment: Mapping[str, str], flags: Mapping[str, object]
+) -> Settings:
+    """What a command with these flags gets, with this environment and no other.
+
+    `flags` maps dotted names to what is typed; True is a flag without a value. Without `config`
+    there must be no migration.toml in the working directory.
+    """
+    words = [] if config is None else ["--config", str(config)]
+    for key, value in flags.items():
+        words += [str(BY_KEY[key].flag), *([] if value is True else [str(value)])]
+    with patch.dict(os.environ, environment, clear=True):
+        settings = capture.main(words, standalone_mode=False)
+    assert isinstance(settings, Settings)
+    return settings
 
 
 def write_config(folder: Path, values: dict[str, object]) -> Path:
@@ -27,6 +55,15 @@ def load(
     """Settings from the three layers."""
     config = write_config(tmp_path, values) if values is not None else None
     return load_settings(config=config, environment=environment or {}, flags=flags or {})
+
+
+def bounds(setting: Setting) -> tuple[float, float] | None:
+    """The bounds of a number, both included; None for what is no number."""
+    found = re.search(r"number from (\S+) to (\S+)", setting.rule.expected)
+    if found is None:
+        return None
+    low, high = (float(bound.replace(",", "")) for bound in found.groups())
+    return low, high
 
 
 def refusal(error: pytest.ExceptionInfo[UsageError]) -> str:

@@ -8,26 +8,25 @@ from typing import Any
 
 import pytest
 
-from q2v import options
-from q2v.loading import load_settings
-from q2v.settings import SECTIONS, Settings
+from q2v.settings import SECTIONS, Settings, loading
 
-# `replace` copies every field, `resolved` shows every setting: neither makes use of a value.
-_COPIES = ("dataclasses", "q2v.settings")
+# `replace` copies every field, `shown_settings` shows every setting: neither uses a value.
+_COPIES = ("dataclasses", "q2v.settings.sections")
 
 
 @contextmanager
 def recorded_reads() -> Iterator[set[str]]:
     """The dotted names of all settings that commands of this process read meanwhile."""
     reads: set[str] = set()
+    make_settings = loading.make_settings
 
-    def load(**layers: Any) -> Settings:
-        settings = load_settings(**layers)
+    def make(values: dict[str, Any]) -> Settings:
+        settings = make_settings(values)
         sections = {name: _recorded(name, getattr(settings, name), reads) for name in SECTIONS}
         return replace(settings, **sections)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(options, "load_settings", load)
+        patch.setattr(loading, "make_settings", make)
         yield reads
 
 

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from q2v.child_settings import child_environment, encode_config
-from q2v.commands.secret import load_secret
-from q2v.loading import load_settings
+from q2v.secret_files import load_secret
 from q2v.settings import SETTINGS, Settings
+from tests.q2v.layers import load_settings
 from tests.q2v.test_settings import values_of
 
 PLAIN = [
     setting
     for setting in SETTINGS
-    if not setting.is_secret and not setting.declaration.flag_only and setting.key != "source.url"
+    if not setting.is_secret and setting.file_key and setting.key != "source.url"
 ]
 TOKEN = "child-token-77d0c1b2e3f4a596"
 

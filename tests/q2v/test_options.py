@@ -10,17 +10,18 @@ from click.testing import CliRunner
 
 from migrate.errors import UsageError
 from q2v import options
-from q2v.settings import SETTINGS, Settings
+from q2v.settings import SETTINGS, Settings, takes
+from q2v.settings.loading import shown_settings
 
 KEYS = [setting.key for setting in SETTINGS if setting.section not in {"kv", "snapshot"}]
 
 
+@takes(*KEYS)
 @click.command()
 @click.argument("snapshot", required=False)
 @options.folder_option
 @options.json_option
 @options.yes_option
-@options.settings_options(*KEYS)
 @click.pass_context
 def show(
     context: click.Context,
@@ -33,8 +34,8 @@ def show(
 ) -> None:
     """Show what arrived."""
     click.echo(f"{snapshot} {folder} {as_json} {yes} {context.info_name}")
-    for row in settings.resolved():
-        click.echo(f"{row.key}={row.shown} ({row.origin})")
+    for row in shown_settings(settings):
+        click.echo(f"{row['key']}={row['shown']} ({row['origin']})")
 
 
 def shown(*words: str, environment: dict[str, str] | None = None) -> list[str]:
@@ -108,7 +109,7 @@ def test_the_help_names_every_flag_and_none_for_a_secret() -> None:
     for setting in SETTINGS:
         if setting.flag is not None and setting.section not in {"kv", "snapshot"}:
             assert setting.flag in text
-            assert setting.declaration.doc in text
+            assert setting.meaning in text
     assert "token " not in text.replace("token to a host", "").lower()
     assert "--api-key" not in text
     assert "--page-points" not in text

@@ -105,7 +105,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_settings_and_options_import_nothing_heavy() -> None:
     """The help of a command waits for its options only."""
     process = start(
-        "import sys, q2v.options\n"
+        "import sys, q2v.options, q2v.settings\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
     )
 
@@ -181,13 +181,13 @@ def test_a_secret_is_in_no_output_of_a_crash(tmp_path: Path) -> None:
         from pathlib import Path
         from q2v import options
         from q2v.main import LazyCommand, cli, main
-        from q2v.commands.secret import load_secret
-        from q2v.settings import Settings
+        from q2v.secret_files import load_secret
+        from q2v.settings import Settings, takes
 
+        @takes("target.api_token")
         @click.command()
         @options.folder_option
         @options.json_option
-        @options.settings_options("target.api_token")
         def command(folder: Path, as_json: bool, settings: Settings) -> None:
             token = load_secret(settings.target.api_token).reveal()
             logging.getLogger("httpx").warning("header %r", {"Authorization": f"Bearer {token}"})

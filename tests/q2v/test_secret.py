@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from migrate.errors import UsageError
-from q2v.commands.secret import SECRET_BYTES_MAX, Secret, SecretPlace, load_secret
-from q2v.loading import load_settings
 from q2v.output.logs import Masker
+from q2v.secret_files import SECRET_BYTES_MAX, Secret, SecretPlace, load_secret
 from q2v.settings import Settings
-from tests.q2v.layers import load, refusal, write_config
+from q2v.settings.loading import shown_settings
+from tests.q2v.layers import load, load_settings, refusal, write_config
 
 TOKEN = "tok-0123456789-hunter2"
 
@@ -35,8 +35,8 @@ def place_of(path: Path) -> SecretPlace:
 
 def shown(settings: Settings) -> str:
     """Everything a command could print of its settings."""
-    rows = settings.resolved()
-    return f"{settings!r} {settings} {rows!r} {json.dumps([row.value for row in rows])}"
+    rows = shown_settings(settings)
+    return f"{settings!r} {settings} {rows!r} {json.dumps(rows)}"
 
 
 @pytest.mark.fault("X01")

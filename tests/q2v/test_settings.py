@@ -1,20 +1,23 @@
 """Settings: which value wins, and where it came from."""
 
 import json
+import os
 import string
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from migrate.errors import UsageError
-from q2v.declaration import Setting
-from q2v.loading import load_settings, unknown_environment
-from q2v.settings import BY_KEY, SETTINGS, Settings, check_required, docs_table
-from tests.q2v.layers import load, refusal, write_config
+from migrate.mapping.value_rules import truncated_field
+from q2v.settings import BY_KEY, SETTINGS, Setting, Settings, check_required
+from q2v.settings.loading import shown_settings, unknown_environment
+from tests.docs.settings_table import docs_table
+from tests.q2v.layers import bounds, load, load_settings, refusal, write_config
 
 TEXTS: dict[str, list[str]] = {
     "source.url": ["http://localhost:6333", "https://qdrant.example:6333", "http://[::1]:6333"],
@@ -30,17 +33,17 @@ PLAIN = [setting for setting in SETTINGS if not setting.is_secret]
 
 def values_of(setting: Setting) -> st.SearchStrategy[Any]:
     """Values of a setting as a TOML file would give them."""
-    if setting.kind is bool:
+    if setting.is_flag:
         return st.just(True)
-    if setting.choices:
-        return st.sampled_from(setting.choices)
+    if setting.rule.words:
+        return st.sampled_from(setting.rule.words)
     if setting.key in TEXTS:
         texts = st.sampled_from(TEXTS[setting.key])
-        return st.lists(texts, min_size=1, unique=True) if setting.kind is tuple else texts
-    if setting.kind in {int, float}:
-        low = int(setting.declaration.minimum or 0)
-        high = setting.declaration.maximum
-        return st.integers(max(low, 1), int(high) if high is not None else 10**9)
+        return st.lists(texts, min_size=1, unique=True) if setting.rule.native is list else texts
+    found = bounds(setting)
+    if found is not None:
+        low, high = found
+        return st.integers(max(int(low), 1), int(high))
     # Some names have to begin with a letter.
     first, others = string.ascii_letters, string.ascii_letters + string.digits + "_-"
     return st.builds(str.__add__, st.sampled_from(first), st.text(others, max_size=19))
@@ -67,7 +70,7 @@ def test_the_highest_layer_that_gives_a_value_wins_and_is_named(data: st.DataObj
     """Flag over environment over file over default, for every setting."""
     setting = data.draw(st.sampled_from(PLAIN))
     layers = ["file", "environment", "flag"]
-    if setting.declaration.flag_only:
+    if setting.is_flag:
         layers = ["flag"]
     elif setting.flag is None:
         layers.remove("flag")
@@ -160,18 +163,20 @@ def test_a_folder_will_do_where_a_server_is_required(tmp_path: Path) -> None:
 
 
 def test_a_misspelt_environment_variable_is_noticed() -> None:
-    found = unknown_environment({"Q2V_DIMENSION": "1536", "Q2V_REDUCE": "none", "HOME": "/"})
-
-    assert found == (("Q2V_DIMENSION", "Q2V_DIMENSIONS"),)
+    given = {"Q2V_DIMENSION": "1536", "Q2V_REDUCE": "none", "HOME": "/"}
+    with patch.dict(os.environ, given, clear=True):
+        assert unknown_environment() == [("Q2V_DIMENSION", "Q2V_DIMENSIONS")]
 
 
 def test_every_setting_is_resolved_and_documented_once() -> None:
-    keys = [row.key for row in Settings().resolved()]
+    rows = shown_settings(Settings())
+    keys = [row["key"] for row in rows]
     table = docs_table().splitlines()
 
     assert len(SETTINGS) == len(set(keys)) == len(table) - 2
     assert all(line.count(" | ") == 5 for line in table[:1] + table[2:])
-    assert json.loads(json.dumps([row.value for row in Settings().resolved()])) is not None
+    assert json.loads(json.dumps([row["value"] for row in rows])) is not None
+    assert all(setting.meaning.endswith(".") for setting in SETTINGS)
 
 
 def test_names_of_environment_variables_and_flags_are_unique() -> None:
@@ -190,6 +195,6 @@ def test_what_settings_say_in_one_text_is_read_from_it(tmp_path: Path) -> None:
     }
     settings = load(tmp_path, rules)
 
-    assert settings.mapping.truncate_field == "text"
-    assert Settings().mapping.truncate_field is None
+    assert truncated_field(settings.mapping.oversize_metadata) == "text"
+    assert truncated_field(Settings().mapping.oversize_metadata) is None
     assert settings.target.metadata_index_types == {"file_id": "string", "chunk_index": "number"}

@@ -5,12 +5,10 @@ from pathlib import Path
 import pytest
 
 from migrate.errors import UsageError
-from q2v.declaration import Setting
-from q2v.loading import load_settings
-from q2v.settings import SETTINGS
-from tests.q2v.layers import load, refusal
+from q2v.settings import SETTINGS, Setting
+from tests.q2v.layers import bounds, load, load_settings, refusal
 
-NUMBERS = [setting for setting in SETTINGS if setting.kind in {int, float}]
+NUMBERS = [setting for setting in SETTINGS if bounds(setting) is not None]
 
 
 @pytest.mark.parametrize(
@@ -85,9 +83,9 @@ def test_environment_and_flags_take_plain_numbers_only(tmp_path: Path, text: str
 @pytest.mark.parametrize("setting", NUMBERS, ids=lambda setting: setting.key)
 def test_both_sides_of_every_range_are_kept(tmp_path: Path, setting: Setting) -> None:
     """The bound itself passes, one beyond it does not."""
-    low, high = setting.declaration.minimum, setting.declaration.maximum
-    assert low is not None
-    assert high is not None
+    found = bounds(setting)
+    assert found is not None
+    low, high = found
     for inside, outside in [(low, low - 1), (high, high + 1)]:
         kind = int if float(inside).is_integer() else float
         settings = load(tmp_path, {setting.key: kind(inside)})
@@ -95,7 +93,7 @@ def test_both_sides_of_every_range_are_kept(tmp_path: Path, setting: Setting) ->
             load(tmp_path, {setting.key: kind(outside)})
 
         assert inside == settings.value(setting.key)
-        assert setting.expected in refusal(error)
+        assert setting.rule.expected in refusal(error)
 
 
 def test_an_unknown_key_is_refused_and_the_nearest_known_one_named(tmp_path: Path) -> None:

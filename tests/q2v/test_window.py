@@ -10,8 +10,8 @@ from migrate.mapping.values import ValueRules
 from migrate.plan.estimate import Estimate
 from migrate.plan.make import PlanFindings
 from q2v import wiring
-from q2v.sections import LimitSettings
 from q2v.settings import Settings
+from q2v.settings.sections import LimitSettings
 
 VECTORS = 100_000
 SOURCE = ValueRules(

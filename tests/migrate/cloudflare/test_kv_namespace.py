@@ -49,4 +49,4 @@ def test_an_ordinary_namespace_says_where_it_is_stored() -> None:
 
 
 def test_the_setting_offers_every_jurisdiction() -> None:
-    assert BY_KEY["target.kv_jurisdiction"].choices == JURISDICTIONS
+    assert BY_KEY["target.kv_jurisdiction"].rule.words == JURISDICTIONS

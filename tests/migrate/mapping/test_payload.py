@@ -18,8 +18,8 @@ from migrate.mapping.payload import (
     encode_kv_key,
     map_again,
     map_payload,
-    template_fields,
 )
+from migrate.mapping.value_rules import template_fields
 from migrate.model.canonical import decode_json, encode_canonical_json
 from migrate.model.records import PointId
 from tests.strategies import HASH, RULES, json_objects, mapping_rules, payloads, point_ids

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from q2v.commands.secret import Secret
 from q2v.output.logs import PROCESS_MASKER
 from q2v.output.render import encode_document, format_bytes, format_duration, render
 from q2v.output.terminal import escape_lines, escape_terminal, write_text
+from q2v.secret_files import Secret
 
 JSON_VALUES = st.recursive(
     st.none()

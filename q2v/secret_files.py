@@ -16,6 +16,7 @@ from q2v.output.logs import PROCESS_MASKER, Masker
 
 SECRET_BYTES_MAX = 16_384  # of a secret's file; a token is far shorter
 _ALLOWED_MODE = 0o600
+_MASKED_LENGTH_MIN = 8  # a shorter text is found in ordinary words
 # What an HTTP header takes without complaint. A library that refuses the header would show it.
 _ONE_WORD = re.compile(r"[\x21-\x7e]+")
 _FILE_REMEDY = "create it with: (umask 077; cat > FILE), paste the secret as its only line"
@@ -80,6 +81,30 @@ class SecretPlace:
         return f"set (from the file named by {self.named_by})"
 
 
+def find_secret(key: str, variable: str) -> SecretPlace | None:
+    """Where the environment says that a secret is: in `variable`, or in the file of its _FILE.
+
+    None when neither is set. Registers the secret of `variable` with the masker: it may have been
+    pasted into another setting, which is shown when it is refused.
+    Raises UsageError when both are set.
+    """
+    value, file = os.environ.get(variable, ""), os.environ.get(f"{variable}_FILE", "")
+    if len(value.strip()) >= _MASKED_LENGTH_MIN:
+        PROCESS_MASKER.register(value.strip())
+    if value and file:
+        raise UsageError(
+            f"{key}: found both {variable} and {variable}_FILE in the environment, expected one",
+            remedy=f"unset {variable}, and keep the secret in the file",
+        )
+    if value:
+        named_by = f"environment {variable}"
+        return SecretPlace(key=key, kind="environment", place=variable, named_by=named_by)
+    if file:
+        named_by = f"environment {variable}_FILE"
+        return SecretPlace(key=key, kind="file", place=file, named_by=named_by)
+    return None
+
+
 def load_secret(
     place: SecretPlace,
     *,
@@ -113,7 +138,8 @@ def load_secret(
 
 
 def _read_file(place: SecretPlace) -> str:
-    path = Path(place.place)
+    in_home = place.place.startswith("~/")
+    path = Path.home() / place.place[2:] if in_home else Path(place.place)
     source = f"file {path} (named by {place.named_by})"
     expected = "a regular file, mode 0600 or stricter, not a link"
     # Without O_NONBLOCK a named pipe would hold us for ever before we can refuse it.

@@ -1,0 +1,200 @@
+"""What the values that an operator chooses have to be: numbers, names, templates, URLs; pure.
+
+A value that is refused here could never move a point, or would change the request that holds it.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, get_args
+from urllib.parse import urlsplit
+
+from migrate.mapping.kv_keys import key_fault
+from migrate.model import limits
+
+FIELD_IN_BRACES = re.compile(r"\{([^{}]+)\}")
+_DIGITS = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,18})?")
+_METADATA_INDEX = re.compile(r"([^:]+):(string|number|boolean)")
+_INDEXED_NAME_CHARACTERS_MAX = 512  # of a filter's key
+_COLLECTION_BYTES_MAX = 255  # Qdrant's own limit for a name
+_TRUNCATE = "truncate:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What a value has to be.
+
+    `read` takes a text or a value of one of the types `native` (never a bool for a number). It
+    returns the value in its final type, and None for one that does not fit.
+    """
+
+    expected: str  # in words
+    read: Callable[[Any], Any]
+    native: type | tuple[type, ...] = str
+    words: tuple[str, ...] = ()  # the only ones that fit; empty: no such list
+    unit: str = ""
+    may_hold_secret: bool = False  # a value that does not fit is then not repeated
+
+
+def text(expected: str, fits: Callable[[str], object], *, may_hold_secret: bool = False) -> Rule:
+    """Printable text: a line end or an escape sequence comes from copying and is never meant."""
+
+    def read(value: str) -> str | None:
+        return value if value.isprintable() and fits(value) else None
+
+    return Rule(expected=expected, read=read, may_hold_secret=may_hold_secret)
+
+
+def one_of(literal: Any) -> Rule:
+    """One of the words of a Literal."""
+    words = get_args(literal)
+    expected = "one of " + ", ".join(f'"{word}"' for word in words)
+    return Rule(
+        expected=expected, read=lambda value: value if value in words else None, words=words
+    )
+
+
+def number(kind: type[int | float], low: float, high: float, unit: str = "") -> Rule:
+    """A number in a range, both bounds included; as text in plain decimal digits."""
+
+    def read(value: str | float) -> float | None:
+        if isinstance(value, str):
+            digits = _DIGITS.fullmatch(value)
+            if digits is None or (kind is int and digits[1]):
+                return None
+            value = kind(value)
+        return kind(value) if low <= value <= high else None
+
+    words = "a whole number" if kind is int else "a number"
+    expected = f"{words} from {low:,} to {high:,}" + (f" ({unit})" if unit else "")
+    return Rule(
+        expected=expected, read=read, native=int if kind is int else (int, float), unit=unit
+    )
+
+
+def template_fields(template: str) -> tuple[str, ...]:
+    """The field names in braces, in order."""
+    return tuple(FIELD_IN_BRACES.findall(template))
+
+
+def truncated_field(oversize_rule: str) -> str | None:
+    """The text field that "truncate:<field>" cuts; None for "quarantine"."""
+    cuts = oversize_rule.startswith(_TRUNCATE)
+    return oversize_rule.removeprefix(_TRUNCATE) if cuts else None
+
+
+def _is_field(name: str) -> bool:
+    """Whether metadata can hold a field of this name: a point with another one never moves."""
+    is_forbidden = set(name) & set('."') or name.startswith("$") or name != name.strip()
+    return bool(name) and not is_forbidden
+
+
+def _is_template(template: str) -> bool:
+    """Whether it names at least one field, and every brace belongs to one."""
+    fields = template_fields(template)
+    around = FIELD_IN_BRACES.sub("", template)
+    return bool(fields) and not set(around) & set("{}") and all(map(_is_field, fields))
+
+
+def _is_id_template(template: str) -> bool:
+    """Whether some id that is made from the template fits."""
+    shortest = FIELD_IN_BRACES.sub("x", template)  # a field gives a byte at least
+    return _is_template(template) and len(shortest.encode()) <= limits.VECTOR_ID_BYTES_MAX
+
+
+def _is_key_template(template: str) -> bool:
+    """Whether some key that is made from the template fits."""
+    return _is_template(template) and key_fault(FIELD_IN_BRACES.sub("x", template)) is None
+
+
+def _is_oversize_rule(rule: str) -> bool:
+    field = truncated_field(rule)
+    return rule == "quarantine" if field is None else _is_field(field)
+
+
+def _read_metadata_indexes(entries: list[object]) -> tuple[str, ...] | None:
+    texts = tuple(entry for entry in entries if isinstance(entry, str) and entry.isprintable())
+    names = {entry.partition(":")[0] for entry in texts}
+    is_possible = len(names) == len(entries) <= limits.METADATA_INDEXES_MAX
+    return texts if is_possible and all(map(_is_metadata_index, texts)) else None
+
+
+def _is_metadata_index(entry: str) -> bool:
+    """Whether it is a name and a type the target knows; a dot in a name reaches into an object."""
+    found = _METADATA_INDEX.fullmatch(entry)
+    if found is None or len(found[1]) > _INDEXED_NAME_CHARACTERS_MAX:
+        return False
+    return all(map(_is_field, found[1].split(".")))
+
+
+def _is_collection(name: str) -> bool:
+    """Whether Qdrant can have a collection of this name, and a URL can hold it."""
+    is_path = "/" in name or name in {"", ".", ".."}
+    return not is_path and len(name.encode()) <= _COLLECTION_BYTES_MAX
+
+
+def _is_url(url: str) -> bool:
+    """Whether it is http or https with a host, and holds no user name or password.
+
+    Which hosts may get the token is decided later; this keeps passwords out of every place that
+    shows a URL.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port  # raises for one that is no port
+        host = parts.hostname or ""
+        if ":" in host:
+            ipaddress.IPv6Address(host.partition("%")[0])
+    except ValueError:
+        return False
+    if parts.scheme not in {"http", "https"} or not host or port == 0:
+        return False
+    # Spaces and backslashes are read differently by different libraries.
+    return "@" not in parts.netloc and not set(url) & set(" \\?#")
+
+
+_NAME_FORM = "letters, digits, - and _, at most 64"
+_FIELD_FORM = 'a payload field: no . or " in it, no $ in front, no blanks around it'
+
+ANY_TEXT = text("text", str.isprintable)
+URL = text(
+    "an http or https URL without user name, password, query or fragment",
+    _is_url,
+    may_hold_secret=True,
+)
+COLLECTION = text(
+    f"text without /, of at most {_COLLECTION_BYTES_MAX} bytes, and not . or ..", _is_collection
+)
+# A name becomes a part of a URL's path: it holds no character that could change the path.
+NAME = text(_NAME_FORM, re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch)
+# wrangler takes the name of an index as a word of its own and would read a dash as an option.
+INDEX_NAME = text(
+    f"{_NAME_FORM}, a letter first", re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}").fullmatch
+)
+VARIABLE_NAME = text(
+    "the name of a variable: letters, digits and _, no digit first",
+    re.compile(r"[A-Za-z_][A-Za-z0-9_]*").fullmatch,
+)
+FIELD_OR_NONE = text(_FIELD_FORM, lambda name: not name or _is_field(name))
+ID_TEMPLATE = text(
+    "text with payload fields in braces, as {file_id}_{chunk_index} or {point_id}; no blanks "
+    f"inside the braces, and an id of at most {limits.VECTOR_ID_BYTES_MAX} bytes",
+    _is_id_template,
+)
+KEY_TEMPLATE = text(
+    "text with the field of mapping.group_key in braces, as file:{file_id}; no white space, and a "
+    f"key of at most {limits.KV_KEY_BYTES_MAX} bytes",
+    _is_key_template,
+)
+KEY = text(
+    f"a KV key: 1 to {limits.KV_KEY_BYTES_MAX} bytes, no white space, and not . or ..",
+    lambda key: key_fault(key) is None,
+)
+OVERSIZE_RULE = text(f'"quarantine" or "truncate:<field>" with {_FIELD_FORM}', _is_oversize_rule)
+METADATA_INDEXES = Rule(
+    expected="a list of texts, each name:type with type string, number or boolean; names differ, "
+    f"at most {limits.METADATA_INDEXES_MAX}",
+    read=_read_metadata_indexes,
+    native=list,
+)
