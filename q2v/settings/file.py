@@ -13,6 +13,12 @@ _DIGITS_MAX = 4_000  # Python reads no number of 4,301 digits, and then does not
 _LONG_NUMBER = re.compile(rb"(?m)^[ \t]*([A-Za-z0-9_.-]{1,64})[ \t]*=[ \t]*[+-]?[0-9_]{4000}")
 
 
+def find_config(named: Path | None) -> Path | None:
+    """The named file, or else the usual one if it exists."""
+    usual = Path(CONFIG_NAME)
+    return named if named is not None else usual if usual.exists() else None
+
+
 def read_config(path: Path) -> dict[str, object]:
     """The values of the file by dotted name, as "source.url".
 

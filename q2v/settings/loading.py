@@ -20,7 +20,7 @@ from q2v.invocation import current_invocation
 from q2v.output.render import format_found
 from q2v.secret_files import SecretPlace, find_secret
 from q2v.settings.agreement import check_agreement
-from q2v.settings.file import CONFIG_NAME, read_config
+from q2v.settings.file import CONFIG_NAME, find_config, read_config
 from q2v.settings.sections import MEANINGS, SECRET, SECTIONS, SWITCH, Settings
 
 _FILE = "q2v.settings.file"  # in the context: the name of the file that was read
@@ -190,12 +190,13 @@ def taken_by(command: str) -> list[Setting]:
 def _read_file(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
     """Put the values of the file, all of them checked, where click looks for defaults."""
     current_invocation().config = path
-    if ctx.resilient_parsing or (path is None and not Path(CONFIG_NAME).exists()):
+    found = find_config(path)
+    if ctx.resilient_parsing or found is None:
         return
-    name = str(path or CONFIG_NAME)
-    ctx.meta[_FILE], ctx.default_map = name, {}
+    name, ctx.default_map = str(found), {}
+    ctx.meta[_FILE] = name
     by_file_key = {setting.file_key: setting for setting in SETTINGS}
-    for key, value in read_config(Path(name)).items():
+    for key, value in read_config(found).items():
         if key not in by_file_key:
             raise _unknown_key(key, name)
         setting = by_file_key[key]
