@@ -3,13 +3,12 @@
 What wrangler makes of them is the business of tests/clients/test_printed_commands.py.
 """
 
-import json
 import os
 import random
 import shlex
 import subprocess
-import sys
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -61,29 +60,23 @@ def commands(text: str) -> list[tuple[str, ...]]:
 
 
 def run_in_bash(lines: list[str], folder: Path) -> list[list[str]]:
-    """The argument lists that a `wrangler` on the path got to see."""
-    tools = folder / "bin"
-    tools.mkdir()
-    log = folder / "argv.jsonl"
-    fake = tools / "wrangler"
-    fake.write_text(
-        f"#!{sys.executable} -S\nimport json, sys\n"
-        f"open({str(log)!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n')\n"
-    )
-    fake.chmod(0o700)
-    work = folder / "work"
+    """The argument lists that `wrangler`, a function of the same shell, is called with."""
+    log, work = folder / "calls", folder / "work"
     work.mkdir()
-    done = subprocess.run(  # noqa: S603 - a fake in a folder of our own
-        ["/bin/bash", "-c", "\n".join(lines)],
+    # Their number, then each of them; a NUL, which none can hold, ends each.
+    wrangler = f'wrangler() {{ printf \'%s\\0\' "$#" "$@" >> {shlex.quote(str(log))}; }}'
+    done = subprocess.run(  # noqa: S603 - a shell in a folder of the test
+        ["/bin/bash", "-c", "\n".join([wrangler, *lines])],
         cwd=work,
-        env={"PATH": f"{tools}{os.pathsep}/usr/bin{os.pathsep}/bin"},
+        env={"PATH": f"/usr/bin{os.pathsep}/bin"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert list(work.iterdir()) == []  # nothing was touched, written or redirected
-    return [json.loads(line) for line in log.read_text().splitlines()]
+    words = iter(log.read_bytes().decode().removesuffix("\0").split("\0"))
+    return [list(islice(words, int(count))) for count in words]
 
 
 @pytest.mark.skipif(not Path("/bin/bash").exists(), reason="needs bash")
