@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ LONG_ID = "f" * 62  # "_0" makes 64 bytes
 
 
 def _odd_point(payload: object, values: object = None) -> StoredPoint:
-    """One point beside twenty good ones."""
+    """One point beside twenty good ones; tests that need several give each an id of its own."""
     vector = unit_vectors(1)[0].tolist() if values is None else values
     vectors = {} if values == "absent" else {"": vector}
     return StoredPoint(id=10_000, vectors=vectors, payload=payload)  # type: ignore[arg-type]  # odd on purpose
@@ -84,26 +85,31 @@ QUARANTINED: dict[str, tuple[StoredPoint, str]] = {
 
 
 @pytest.mark.fault("D01", "D02", "D03", "D04", "D06", "D07", "D08", "D09", "D10")
-@pytest.mark.parametrize(("odd", "reason"), QUARANTINED.values(), ids=QUARANTINED)
-def test_a_point_that_cannot_move_stays_behind_with_its_reason(
-    tmp_path: Path, odd: StoredPoint, reason: str
-) -> None:
-    """The run goes on, ends with exit 3, and the snapshot keeps the point whole."""
-    with workbench(tmp_path, [*points(GOOD), odd]) as bench:
-        result = bench.move()
+def test_points_that_cannot_move_are_quarantined_each_with_its_reason(tmp_path: Path) -> None:
+    """One move with a point of every kind: exit 3, and the snapshot keeps the points whole."""
+    odd = {
+        str(number): (replace(point, id=number), reason)
+        for number, (point, reason) in enumerate(QUARANTINED.values(), start=10_000)
+    }
+    stored = [*points(GOOD), *(point for point, _ in odd.values())]
+    with workbench(tmp_path, stored) as bench:
+        assert bench.run("snapshot").exit_code == 0
+        result = bench.run("migrate", "--max-quarantine", str(len(stored)))
 
         listed = _quarantine(bench)
         compared = bench.run("reconcile")
-        stored = bench.stored()
-    conflict = reason == "id_conflict"
-    assert [reason] * (2 if conflict else 1) == [entry["reason"] for entry in listed]
-    assert "10000" in {entry["point_id"] for entry in listed}
+        held = bench.stored()
+    expected = {point_id: reason for point_id, (_, reason) in odd.items()}
+    expected["3"] = "id_conflict"  # neither of the two that claim one id is preferred
+    assert {entry["point_id"]: entry["reason"] for entry in listed} == expected
+    assert len(listed) == len(expected)
     assert 3 == result.exit_code == compared.exit_code
     document = result.document
-    assert document["points"] == document["acknowledged"] + document["quarantined"] == GOOD + 1
-    assert GOOD - conflict == len(stored)
+    assert document["quarantined"] == len(odd) + 1
+    assert document["points"] == document["acknowledged"] + document["quarantined"] == len(stored)
+    assert GOOD - 1 == len(held)
     assert compared.document["verdict"] == "equal"
-    assert _snapshot(bench).manifest.points == GOOD + 1
+    assert _snapshot(bench).manifest.points == len(stored)
 
 
 def _quarantine(bench: Workbench) -> list[dict[str, Any]]:
