@@ -51,10 +51,15 @@ setup: $(SETUP) ## install everything into .venv
 rehearse: $(SETUP) ## the whole move, into a local stand-in: move, prove, roll back, move again
 	@$(call q2v,rehearse)
 
-test: $(SETUP) $(WRANGLER) ## the test suite; T=path K=pattern for a part of it
-	@$(BIN)/python -m pytest $(if $(T),$(T),tests) $(if $(K),-k '$(K)') -q -n 6 --dist worksteal
+PYTEST := $(BIN)/python -m pytest -q -n 4 --dist worksteal
 
-check: lint types docs-check audit test ## all that CI asks for
+test: $(SETUP) $(WRANGLER) ## the tests but for the slow ones; T=path K=pattern for all of a part
+	@$(PYTEST) $(if $(T),$(T),tests) $(if $(K),-k '$(K)') $(if $(T)$(K),,-m 'not slow and not search')
+
+test-all: $(SETUP) $(WRANGLER) ## every test but for those of make faults; the fault matrix is complete
+	@$(PYTEST) tests -m 'not search'
+
+check: lint types audit test-all ## all that CI asks for, the checks of the documentation among it
 
 lint: $(SETUP) ## format, lint rules, import layers
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make fmt"; exit 1; }
@@ -116,6 +121,7 @@ faults: $(SETUP) ## every fault at every step, SEEDS=20000 simulated cutovers, o
 	@$(BIN)/python -m tests.faults.operator
 	@$(BIN)/python -m tests.faults.canaries
 	@$(BIN)/python -m tests.e2e.kills
+	@$(BIN)/python -m pytest tests -q -m search
 
 clean: ## remove everything that make made; snapshots stay
 	@rm -rf $(VENV) $(CLIENTS)/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist *.egg-info

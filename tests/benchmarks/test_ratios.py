@@ -1,7 +1,7 @@
 """Each hot step against its floor, in one process and in turn: no figure here is a time.
 
 The demands are those of `make bench`, which measures longer and on a quiet machine. Here they have
-slack: whoever runs the checks does other things meanwhile.
+slack. `make faults` runs those that measure; `make check` runs the rest.
 """
 
 import subprocess
@@ -35,16 +35,19 @@ def check(lines: Iterable[Line]) -> None:
         assert line.demand.holds(line.figure, slack=SLACK), str(line)
 
 
+@pytest.mark.search
 def test_encoding_costs_little_more_than_formatting_the_numbers(steps: Steps) -> None:
     check(steps.encode_lines())
 
 
+@pytest.mark.slow
 def test_a_value_takes_no_more_text_than_it_needs(steps: Steps) -> None:
     (line,) = (line for line in steps.encode_lines() if line.unit == "B")
 
     assert line.demand.holds(line.figure), str(line)
 
 
+@pytest.mark.search
 def test_scrolls_and_snapshots_keep_their_distance(steps: Steps, tmp_path: Path) -> None:
     """From the client's own scroll, and from a tool that writes Parquet and checks less."""
     with scrolls(ROWS) as there:
@@ -55,11 +58,13 @@ def test_scrolls_and_snapshots_keep_their_distance(steps: Steps, tmp_path: Path)
     assert peer.figure > 2, str(peer)
 
 
+@pytest.mark.search
 @pytest.mark.fault("F26")
 def test_a_server_that_is_offered_gzip_works_several_times_as_much() -> None:
     check(packing_lines(ROWS, rounds=1))
 
 
+@pytest.mark.search
 def test_memory_beyond_that_of_next_to_nothing_is_within_the_demands(tmp_path: Path) -> None:
     small, moved = whole.move(whole.EMPTY, tmp_path), whole.move(POINTS, tmp_path)
 

@@ -51,6 +51,7 @@ def run_all(shell: Shell, lines: list[str], **options: Any) -> list[Outcome]:
     return outcomes
 
 
+@pytest.mark.slow
 def test_what_provision_prints(moved: OlderRun, shell: Shell, tmp_path: Path) -> None:
     """The bindings are taken by wrangler in both spellings, and the secrets end at the Worker."""
     names = ("OPENAI_API_KEY", "_other2")
@@ -81,6 +82,7 @@ def test_a_secret_that_wrangler_could_not_name_is_refused(moved: OlderRun, name:
     assert len(moved.sandbox.requests) == before
 
 
+@pytest.mark.slow
 def test_what_provision_advises_about_a_metadata_index_of_another_type(tmp_path: Path) -> None:
     with older_run(tmp_path, "complete-and-equal") as moved:
         moved.environment["Q2V_TARGET_METADATA_INDEXES"] = "file_id:number"
@@ -106,6 +108,7 @@ def preview_lines(moved: OlderRun) -> dict[str, list[str]]:
     }
 
 
+@pytest.mark.slow
 def test_what_a_rollback_prints(moved: OlderRun, shell: Shell, tmp_path: Path) -> None:
     """The manifest, the JSON and the preview hold the same lines, and each does what it says."""
     document = moved.q2v("rollback", str(moved.run)).document
@@ -136,6 +139,7 @@ def test_what_a_rollback_prints(moved: OlderRun, shell: Shell, tmp_path: Path) -
     assert manifest["counter_key"] in entries
 
 
+@pytest.mark.slow
 def test_the_account_is_found_without_its_id(moved: OlderRun, shell: Shell) -> None:
     """Wrangler asks the service which accounts the token reaches."""
     line = preview_lines(moved)["before"][-1]
@@ -148,6 +152,7 @@ def test_the_account_is_found_without_its_id(moved: OlderRun, shell: Shell) -> N
     }
 
 
+@pytest.mark.slow
 def test_a_name_behind_two_dashes_is_dropped(moved: OlderRun, shell: Shell) -> None:
     """Why no printed command has them: were this to change, the names would be free again."""
     index = moved.environment["Q2V_VECTOR_INDEX"]
@@ -160,6 +165,7 @@ def test_a_name_behind_two_dashes_is_dropped(moved: OlderRun, shell: Shell) -> N
 COUNTER_KEYS = ['"quoted"', "-rf $(touch canary)' a&c=d/é%41"]
 
 
+@pytest.mark.slow
 def test_a_counter_key_arrives_as_it_is(moved: OlderRun, shell: Shell) -> None:
     """Whatever a shell and wrangler's own parser read into its characters."""
     lines = []
@@ -183,6 +189,7 @@ def documented_commands() -> list[str]:
     return sorted({" ".join(line.split()) for text in texts for line in IN_BACKTICKS.findall(text)})
 
 
+@pytest.mark.slow
 def test_what_the_documents_say(moved: OlderRun, shell: Shell) -> None:
     """On an index and a namespace of their own, in the order in which they can be run."""
     store = moved.sandbox.store

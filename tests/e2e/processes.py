@@ -1,6 +1,26 @@
-"""Look at the machine's processes."""
+"""Look at the machine's processes, and wait for them without keeping a core busy."""
 
+import subprocess
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+LOOK_S = 0.005  # between two looks: short beside an upload
+
+
+def wait_until(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
+    """Return when `reached` says so, or when the process has ended."""
+    while process.poll() is None and not reached():
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(LOOK_S)
+
+
+def wait_for_end(pids: list[int]) -> None:
+    """Return when none of these processes runs; a test that hangs here has found one."""
+    pause = threading.Event()
+    while any(map(is_running, pids)):
+        pause.wait(LOOK_S)
 
 
 def started_by(pid: int) -> list[int]:

@@ -107,7 +107,7 @@ def test_points_that_cannot_move_are_quarantined_each_with_its_reason(tmp_path: 
     document = result.document
     assert document["quarantined"] == len(odd) + 1
     assert document["points"] == document["acknowledged"] + document["quarantined"] == len(stored)
-    assert GOOD - 1 == len(held)
+    assert len(held) == GOOD - 1
     assert compared.document["verdict"] == "equal"
     assert _snapshot(bench).manifest.points == len(stored)
 

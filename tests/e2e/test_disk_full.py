@@ -24,7 +24,8 @@ from tests.e2e.ledger import acknowledged_uploads
 from tests.e2e.target_reader import TargetContent, read_target
 from tests.e2e.workbench import DIMENSIONS, INDEX, Result, Workbench, points, workbench
 
-LEVELS, SEED = 10, 20261125
+LEVELS, SEED = 5, 20261125
+LEVELS_OF_SEARCH, SEED_OF_SEARCH = 20, 1
 REAL_PROCESSES = 2  # of the levels on a tmpfs; in the others the commands run within this process
 LEVELS_TOO = 2  # of the limit on the size of files, where the tmpfs has done the work
 POINTS = 300
@@ -85,7 +86,7 @@ class Undisturbed:
 def living(folder: Path, directory: Path) -> Iterator[Life]:
     """A life with its --dir in `directory`; its target holds somebody's content."""
     settings = {"Q2V_LIMITS_VECTORS_PER_UPLOAD": "10"}
-    with workbench(folder, points(POINTS), settings=settings) as bench:
+    with workbench(folder, points(POINTS), settings=settings, own_databases=True) as bench:
         for number, vector_id in enumerate(("file-0000_0", "foreign")):
             values = [1.0, *[float(number)] * (DIMENSIONS - 1)]
             bench.sandbox.store.put_vector(INDEX, vector_id, values, {"from": "a trial"})
@@ -221,12 +222,20 @@ def _as_a_process(bench: Workbench, words: list[str]) -> Result:
     return Result(process.returncode, stdout, stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("G04")
+@pytest.mark.parametrize(
+    ("levels", "seed"),
+    [
+        (LEVELS, SEED),
+        pytest.param(LEVELS_OF_SEARCH, SEED_OF_SEARCH, marks=pytest.mark.search),
+    ],
+)
 def test_a_full_tmpfs_loses_nothing_and_with_room_it_goes_on(
-    tmp_path: Path, record_property: Callable[[str, object], None]
+    tmp_path: Path, levels: int, seed: int, record_property: Callable[[str, object], None]
 ) -> None:
-    """Ten levels drawn from a seed, at each of them every command."""
-    chance = random.Random(SEED)  # noqa: S311 - the same levels every time
+    """Levels drawn from a seed, at each of them every command."""
+    chance = random.Random(seed)  # noqa: S311 - the same levels every time
     struck: Counter[str] = Counter()
     disk = tmp_path / "disk"
     with contextlib.ExitStack() as stack:
@@ -236,7 +245,7 @@ def test_a_full_tmpfs_loses_nothing_and_with_room_it_goes_on(
             pytest.skip(f"{error}; the limit on the size of files has to do")
         truth = live_undisturbed(tmp_path / "calm", disk / "calm")
         shutil.rmtree(disk / "calm")
-        for level in range(LEVELS):
+        for level in range(levels):
             run = _as_a_process if level < REAL_PROCESSES else _within
 
             def scarcity(
@@ -249,8 +258,8 @@ def test_a_full_tmpfs_loses_nothing_and_with_room_it_goes_on(
                 struck.update(live_struck(life, truth, scarcity))
             shutil.rmtree(disk / f"level-{level}")
 
-    assert struck.total() > LEVELS * len(COMMANDS) / 2
-    _tell(record_property, f"a real tmpfs, {LEVELS} fill levels", struck)
+    assert struck.total() > levels * len(COMMANDS) / 2
+    _tell(record_property, f"a real tmpfs, {levels} fill levels", struck)
 
 
 def _tell(record_property: Callable[[str, object], None], how: str, struck: Counter[str]) -> None:
@@ -287,6 +296,7 @@ def _limited(bytes_max: int) -> RunCommand:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.fault("G04")
 def test_a_limit_on_the_size_of_files_loses_nothing_either(
     tmp_path: Path, record_property: Callable[[str, object], None]

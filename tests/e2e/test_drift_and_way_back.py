@@ -55,6 +55,7 @@ def _count_wrong(bench: Workbench) -> None:
     bench.sandbox.store.put_kv(bench.namespace_id, "_vector_count", b"41")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("R01")
 @pytest.mark.parametrize(
     ("change", "drift", "found"),
@@ -316,6 +317,7 @@ def _flip_a_bit_of_targets(report: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F19")
 @pytest.mark.parametrize(
     "tamper", [_say_equal, _name_another, _lose_the_list, _flip_a_bit_of_targets]
@@ -346,6 +348,7 @@ def _with_metadata(bench: Workbench) -> None:
     bench.sandbox.store.put_kv(bench.namespace_id, "file:file-0001", value, {"by": "others"})
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F02", "B03")
 @pytest.mark.parametrize(
     ("change", "where", "differs"),

@@ -30,6 +30,7 @@ def rows() -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
     return values
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F24", "S09")
 def test_every_bit_pattern_moves_exactly_and_is_proven_equal(tmp_path: Path) -> None:
     values = rows()

@@ -3,11 +3,13 @@
 import os
 import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from sandbox.profile import INSTANT, STRICT
+from tests.e2e.processes import wait_until
 from tests.e2e.workbench import Workbench, points, workbench
 
 SMALL_UPLOADS = {"Q2V_LIMITS_VECTORS_PER_UPLOAD": "10"}
@@ -21,12 +23,12 @@ def _acknowledged(bench: Workbench) -> int:
 
 def _kill_once_acknowledged(bench: Workbench, uploads: int) -> None:
     process = bench.start("migrate")
-    while process.poll() is None and _acknowledged(bench) < uploads:
-        pass
+    wait_until(process, lambda: _acknowledged(bench) >= uploads)
     process.send_signal(signal.SIGKILL)
     process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.fault("G01", "G09", "U01")
 def test_a_killed_migrate_goes_on_and_sends_nothing_twice_that_was_acknowledged(
     tmp_path: Path,
@@ -60,6 +62,7 @@ def test_answers_that_get_lost_after_the_write_cost_nothing(tmp_path: Path, faul
         assert bench.run("reconcile").exit_code == 0
 
 
+@pytest.mark.slow
 def test_the_strict_stand_in_is_met_with_patience(tmp_path: Path) -> None:
     """Late commits, foreign watermarks, stale reads, half-failed bulk writes, remembered misses."""
     profile = replace(
@@ -86,14 +89,14 @@ def test_the_strict_stand_in_is_met_with_patience(tmp_path: Path) -> None:
         assert before == bench.state()
 
 
+@pytest.mark.slow
 @pytest.mark.fault("G08")
 def test_of_two_at_once_the_second_is_sent_away(tmp_path: Path) -> None:
     profile = replace(INSTANT, name="slow-commits", commit_delay_s=2.0)
     with workbench(tmp_path, points(50), profile=profile) as bench:
         bench.run("snapshot")
         first = bench.start("migrate")
-        while first.poll() is None and not _acknowledged(bench):
-            pass
+        wait_until(first, lambda: _acknowledged(bench) > 0)
 
         second = bench.run("migrate")
 
@@ -103,14 +106,14 @@ def test_of_two_at_once_the_second_is_sent_away(tmp_path: Path) -> None:
     assert f"pid {first.pid}" in second.document["error"]["what"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("G12")
 def test_sigterm_stops_after_a_flush_and_the_run_goes_on(tmp_path: Path) -> None:
     profile = replace(INSTANT, name="slow-commits", commit_delay_s=3.0)
     with workbench(tmp_path, points(50), profile=profile) as bench:
         bench.run("snapshot")
         process = bench.start("migrate")
-        while process.poll() is None and not _acknowledged(bench):
-            pass
+        wait_until(process, lambda: _acknowledged(bench) > 0)
         process.send_signal(signal.SIGTERM)
         process.communicate()
 
@@ -119,6 +122,7 @@ def test_sigterm_stops_after_a_flush_and_the_run_goes_on(tmp_path: Path) -> None
         assert len(bench.uploads()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.fault("U08")
 def test_a_stop_file_stops_before_the_next_write(tmp_path: Path) -> None:
     with workbench(tmp_path, points(50), settings=SMALL_UPLOADS) as bench:
@@ -149,6 +153,7 @@ def test_a_target_that_cannot_be_read_is_indeterminate_never_equal(tmp_path: Pat
     assert result.document["counts"]["vector_index"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.fault("S04")
 def test_a_killed_snapshot_goes_on_and_gives_the_same_bytes(tmp_path: Path) -> None:
     """Bytes do not depend on page size, kills or restarts."""
@@ -158,8 +163,7 @@ def test_a_killed_snapshot_goes_on_and_gives_the_same_bytes(tmp_path: Path) -> N
     for number, page in enumerate((7, 256)):
         with workbench(tmp_path / f"wild-{number}", points(1_500)) as bench:
             process = bench.start("snapshot", "--page-points", str(page))
-            while process.poll() is None and len(bench.collection.requests) < 5:
-                pass
+            wait_until(process, partial(_has_read, bench))
             process.send_signal(signal.SIGKILL)
             process.communicate()
 
@@ -167,6 +171,10 @@ def test_a_killed_snapshot_goes_on_and_gives_the_same_bytes(tmp_path: Path) -> N
 
             assert result.exit_code == 0
             assert expected == _part_bytes(bench)
+
+
+def _has_read(bench: Workbench) -> bool:
+    return len(bench.collection.requests) >= 5
 
 
 def _part_bytes(bench: Workbench) -> list[bytes]:

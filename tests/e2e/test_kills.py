@@ -16,6 +16,7 @@ from tests.e2e.watch import Entry, Phase
 KILLS, POINTS, SEED = 12, 6_000, 20
 
 
+@pytest.mark.slow
 @pytest.mark.fault("G01", "G09", "U01", "I2", "I3", "I5", "I7")
 def test_killed_at_random_moments_it_ends_byte_for_byte_as_if_nothing_had_happened(
     tmp_path: Path, record_property: Callable[[str, object], None]

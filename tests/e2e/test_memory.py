@@ -25,6 +25,7 @@ SETTINGS = {
 GROWTH_MAX = 1.2  # fault matrix row G07
 
 
+@pytest.mark.slow
 @pytest.mark.fault("G07")
 def test_peak_memory_is_the_same_for_ten_times_the_points(tmp_path: Path) -> None:
     small, large = (_peaks(size, tmp_path / str(size)) for size in (SIZE, 10 * SIZE))
@@ -46,6 +47,7 @@ def _peaks(size: int, folder: Path) -> dict[str, int]:
         return {name: there.run(name).peak_mb for name in ("snapshot", "migrate", "reconcile")}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("G07")
 def test_few_open_files_are_enough_for_many_parts_and_uploads(tmp_path: Path) -> None:
     with workbench(
@@ -57,6 +59,7 @@ def test_few_open_files_are_enough_for_many_parts_and_uploads(tmp_path: Path) ->
         assert len(bench.stored()) == 300
 
 
+@pytest.mark.slow
 @pytest.mark.fault("G07")
 def test_too_few_open_files_are_a_local_failure_and_nothing_is_lost(tmp_path: Path) -> None:
     """However few they are: an exit code of the table, and with enough of them it goes on."""

@@ -105,6 +105,7 @@ def test_every_upload_asks_for_errors_and_stays_within_its_limits(tmp_path: Path
     assert len(uploads) > 200 / 25
 
 
+@pytest.mark.slow
 def test_five_thousand_vectors_of_full_width_never_make_a_body_over_the_limit(
     tmp_path: Path,
 ) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import is_running, started_by
+from tests.e2e.processes import is_running, started_by, wait_for_end, wait_until
 from tests.e2e.workbench import Workbench, points, workbench
 
+pytestmark = pytest.mark.slow
 COUNT = 5_000
 READERS = 3
 # Parts of 1,000 points, and readers for as little as a test reads.
@@ -35,8 +36,7 @@ def reading(bench: Workbench, *, readers: int = READERS) -> Iterator[subprocess.
         text=True,
     )
     try:
-        while process.poll() is None and not _sealed_parts(bench):
-            pass
+        wait_until(process, lambda: bool(_sealed_parts(bench)))
         yield process
     finally:
         process.kill()
@@ -84,8 +84,7 @@ def test_when_q2v_is_killed_its_readers_end_and_the_next_one_goes_on(
             readers = started_by(process.pid)
             process.kill()
             process.wait()
-            while any(map(is_running, readers)):  # or the test hangs
-                pass
+            wait_for_end(readers)
 
         assert len(readers) == READERS
         assert finish(bench) == undisturbed

@@ -12,7 +12,15 @@ from sandbox.faults.scenarios import BAD_DAYS
 from tests.e2e.workbench import chunk, points, unit_vectors, workbench
 from tests.servers.qdrant_points import StoredPoint
 
+# `make check` rehearses one of them, `make faults` all.
+OF_EACH_CHECK = "flaky"
+DAYS = [
+    pytest.param(name, marks=() if name == OF_EACH_CHECK else pytest.mark.search)
+    for name in BAD_DAYS
+]
 
+
+@pytest.mark.slow
 def test_a_rehearsal_holds_and_can_be_repeated_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "rehearsal"
     words = ["rehearse", "--dir", str(folder), "--chunks", "150", "--json"]
@@ -28,9 +36,10 @@ def test_a_rehearsal_holds_and_can_be_repeated_at_once(tmp_path: Path) -> None:
     assert [folder] == list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.early
 @pytest.mark.fault("G01", "N01", "N04", "N06", "N08", "K01", "K04", "U04")
-@pytest.mark.parametrize("bad_day", list(BAD_DAYS))
+@pytest.mark.parametrize("bad_day", DAYS)
 def test_a_bad_day_can_be_rehearsed_and_every_step_holds(tmp_path: Path, bad_day: str) -> None:
     words = ["rehearse", "--fault", bad_day, "--chunks", "100", "--json"]
 
@@ -45,6 +54,7 @@ def test_a_bad_day_can_be_rehearsed_and_every_step_holds(tmp_path: Path, bad_day
     assert any(line.startswith("killed ") for line in lines) == (bad_day == "crashy")
 
 
+@pytest.mark.slow
 def test_a_live_rehearsal_reads_the_configured_collection_and_nothing_else(
     tmp_path: Path,
 ) -> None:

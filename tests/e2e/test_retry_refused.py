@@ -15,6 +15,7 @@ ONE_IN = 5
 BAD = {name for name in IDS if crc32(name.encode()) % ONE_IN == 0}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F05", "N16", "I5", "I7")
 def test_refused_vectors_are_sent_again_on_request(tmp_path: Path) -> None:
     fault = f"refuse-ids:one-in={ONE_IN}"

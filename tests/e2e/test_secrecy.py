@@ -59,6 +59,7 @@ def loudly(bench: Workbench, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", "ab")
 def test_a_whole_move_and_its_way_back_show_no_secret(tmp_path: Path, seed: str) -> None:
     with bench_of(tmp_path, seed) as (bench, secrets):
@@ -206,6 +207,7 @@ def test_payload_text_is_in_the_stores_and_nowhere_else(tmp_path: Path) -> None:
         assert_secret_absent(marker, written, texts)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
 def test_a_secret_from_a_file_is_in_no_command_line_and_no_environment(tmp_path: Path) -> None:
     """Of the process and of every child, as long as it runs."""

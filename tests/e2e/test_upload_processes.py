@@ -14,9 +14,10 @@ import pytest
 from q2v.steps import worker_process
 from sandbox.profile import INSTANT
 from tests.e2e.ledger import acknowledged_uploads
-from tests.e2e.processes import is_running, started_by
+from tests.e2e.processes import is_running, started_by, wait_for_end, wait_until
 from tests.e2e.workbench import Workbench, points, workbench
 
+pytestmark = pytest.mark.slow
 COUNT = 1_200  # three row groups: there is something to share
 SETTINGS = {"Q2V_LIMITS_VECTORS_PER_UPLOAD": "40", "Q2V_LIMITS_UPLOADS_IN_FLIGHT": "3"}
 SLOW = replace(INSTANT, name="slow-commits", commit_delay_s=1.0)
@@ -41,8 +42,7 @@ def migrating(bench: Workbench) -> Iterator[subprocess.Popen[str]]:
         text=True,
     )
     try:
-        while process.poll() is None and len(acknowledged(bench)) < 4:
-            pass
+        wait_until(process, lambda: len(acknowledged(bench)) >= 4)
         yield process
     finally:
         process.kill()
@@ -103,8 +103,7 @@ def test_when_q2v_is_killed_its_workers_end_and_the_next_one_goes_on(tmp_path: P
             process.kill()
             process.wait()
             before, sent_before = acknowledged(bench), len(bench.uploads())
-            while any(map(is_running, workers)):  # or the test hangs
-                pass
+            wait_for_end(workers)
 
         check_end(bench)
         assert len(workers) == 3

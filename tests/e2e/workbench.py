@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from q2v.main import cli
 from sandbox.profile import INSTANT, Profile
 from sandbox.server import RunningSandbox, running_sandbox
+from tests.faults.kept_databases import kept_databases
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import RestServer, rest_server
 
@@ -158,10 +159,15 @@ def workbench(
     provision: bool = True,
     api_key: str = API_KEY,
     api_token: str = API_TOKEN,
+    own_databases: bool = False,
 ) -> Iterator[Workbench]:
-    """Both servers running; the target provisioned unless told otherwise."""
+    """Both servers running; the target provisioned unless told otherwise.
+
+    Commands within this process use emptied databases again unless `own_databases` is set.
+    """
     collection = StoredCollection(points=stored, vectors={"size": dimensions, "distance": distance})
     with (
+        nullcontext() if own_databases else kept_databases(),
         rest_server(collection, api_key=api_key) as source,
         running_sandbox(
             folder / "target", profile=profile, api_token=api_token, fault=fault

@@ -45,6 +45,7 @@ def test_a_canary_fits_the_code_as_it_is(canary: Canary) -> None:
     assert {canary.file.partition("/")[0], path.partition("/")[0]} <= set(TREE)
 
 
+@pytest.mark.slow
 def test_a_planted_bug_is_caught_by_its_test_and_the_project_is_left_alone(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -69,6 +70,7 @@ HARMLESS = Canary(
 )
 
 
+@pytest.mark.slow
 def test_what_no_test_sees_has_survived_and_a_broken_module_proves_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

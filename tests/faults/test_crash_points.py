@@ -13,6 +13,7 @@ SLICES = 4  # of each stage, for the workers to share
 PAIRS = 16  # of each stage; `make faults` takes 500
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.fault(
     *("G01", "G02", "G03", "G04", "G05", "S06", "U01", "R10", "B01", "B02"),
@@ -47,6 +48,7 @@ def test_every_step_of_every_command_is_struck(tmp_path: Path) -> None:
     assert struck == {act: set(range(1, count + 1)) for act, count in steps.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.fault("G01", "G02", "G17", "B02", "I2", "I3", "I5", "I7", "I10")
 @pytest.mark.parametrize("name", sorted(STAGES))

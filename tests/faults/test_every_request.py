@@ -50,6 +50,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return build_bench(STAGES["migrate"], tmp_path_factory.mktemp("bench"))
 
 
+@pytest.mark.slow
 @pytest.mark.fault("N01", "N02", "N04", "N06", "N11", "N12", "N13")
 @pytest.mark.parametrize("name", list(CASES))
 def test_a_trouble_at_any_request_ends_as_promised_and_the_same_command_goes_on(
@@ -73,6 +74,7 @@ def test_a_trouble_at_any_request_ends_as_promised_and_the_same_command_goes_on(
             assert not acknowledged & set(world.sent_uploads[uploads:])
 
 
+@pytest.mark.slow
 @pytest.mark.fault("N07")
 def test_a_first_try_that_arrives_after_the_second_changes_nothing(
     bench: Bench, tmp_path: Path

@@ -27,6 +27,7 @@ SCRIPT = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F15")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_crash_log_lies_in_the_commands_folder(command: str, tmp_path: Path) -> None:

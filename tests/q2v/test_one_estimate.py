@@ -291,6 +291,7 @@ CASES: dict[str, tuple[Work, float]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("terminal", [False, True], ids=["lines", "bar"])
 @pytest.mark.parametrize("name", CASES)
 def test_the_end_that_is_shown_is_the_one_that_comes(name: str, *, terminal: bool) -> None:

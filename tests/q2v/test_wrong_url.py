@@ -45,6 +45,7 @@ def snapshot(url: str, transport: str, folder: Path) -> tuple[int, dict[str, obj
     return ended.returncode, json.loads(ended.stdout), ended.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F25")
 @pytest.mark.parametrize("transport", ["grpc", "rest", "auto"])
 def test_https_to_a_plain_port_is_exit_2_without_lines_of_the_library(

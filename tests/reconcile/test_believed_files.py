@@ -126,6 +126,7 @@ def undo(bench: Bench) -> object:
     return bench.rollback(leave_later_writes=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prepared", "action"),
     [(drifted, repair), (half_written, repair), (drifted, undo), (half_written, undo)],
@@ -204,6 +205,7 @@ def lose(name: str) -> Callable[[Path], None]:
     return do
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "tamper",
     [

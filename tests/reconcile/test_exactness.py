@@ -102,6 +102,7 @@ def plantings(draw: st.DrawFn) -> list[tuple[Plant, str]]:
     return chosen
 
 
+@pytest.mark.slow
 @pytest.mark.fault("R01", "R02", "I6")
 @settings(
     max_examples=25,

@@ -65,6 +65,7 @@ def plant(bench: Bench) -> None:
     del bench.kv.stored["file:file-2"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("R10", "G01", "I6")
 @pytest.mark.parametrize("change", [lambda bench: None, plant], ids=["equal", "drifted"])
 def test_killed_at_any_call_it_goes_on_and_says_what_an_undisturbed_one_says(

@@ -47,6 +47,7 @@ def document(report: ReconcileReport) -> dict[str, object]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.fault("R07", "I6")
 @pytest.mark.parametrize("drifted", [False, True])
 def test_a_target_that_fails_at_any_call_is_indeterminate_and_the_report_says_what_is_unread(

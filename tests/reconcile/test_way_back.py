@@ -85,6 +85,7 @@ def fill(bench: Bench, held: dict[VectorId, Vector], keys: dict[str, KvEntry]) -
     bench.kv.stored |= keys
 
 
+@pytest.mark.slow
 @pytest.mark.fault("I7", "B01", "B02", "B05", "K08", "R09")
 @settings(max_examples=20)
 @given(
@@ -121,6 +122,7 @@ def test_undoing_a_run_gives_back_what_was_there_and_keeps_what_others_did_since
         assert (again.already_done, bench.calls.made) == (True, [])
 
 
+@pytest.mark.slow
 @pytest.mark.fault("I7", "B03")
 @settings(max_examples=10)
 @given(vectors(OURS), entries(OUR_KEYS), vectors(OURS), entries(OUR_KEYS))
@@ -187,6 +189,7 @@ def respelt(value: Any) -> Any:
             return value
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F08", "I7", "R03")
 def test_a_target_that_spells_numbers_its_own_way_is_equal_and_gives_everything_back(
     tmp_path: Path,
@@ -253,6 +256,7 @@ def kill_before(wanted: int) -> Callable[[int, str], None]:
     return cut
 
 
+@pytest.mark.slow
 @pytest.mark.fault("B02", "B03", "I7", "G17")
 def test_killed_before_any_call_a_second_rollback_ends_where_an_undisturbed_one_does(
     tmp_path: Path,
@@ -280,6 +284,7 @@ def test_killed_before_any_call_a_second_rollback_ends_where_an_undisturbed_one_
         shutil.rmtree(bench.folder)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("B02", "I7", "U01")
 def test_a_run_that_was_cut_at_any_write_can_be_taken_back(tmp_path: Path) -> None:
     """Also a batch whose answer never came: it may have been taken."""
@@ -367,6 +372,7 @@ def test_a_target_that_cannot_be_listed_is_not_undone(tmp_path: Path) -> None:
     assert bench.calls.writes == []
 
 
+@pytest.mark.slow
 @pytest.mark.fault("B01", "P03")
 def test_nothing_is_written_before_every_pre_image_is_there(tmp_path: Path) -> None:
     """Cut at any call of the capture, killed or refused: no write, and the next run keeps all."""

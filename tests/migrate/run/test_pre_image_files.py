@@ -54,6 +54,7 @@ def comparable(record: VectorPreImage) -> tuple[object, ...]:
     return record.row, record.vector_id, former.id, values, former.namespace, metadata
 
 
+@pytest.mark.slow
 @pytest.mark.fault("B01", "S09")
 @given(vector_pre_images())
 @settings(max_examples=30)

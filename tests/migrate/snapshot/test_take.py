@@ -376,6 +376,7 @@ def test_points_left_out_are_rows_with_their_id_and_stand_in_the_manifest(
     assert b'"unreadable":["10","60","230"]' in (Path(report.path) / "manifest.json").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F06")
 def test_more_unreadable_points_than_single_ones_stop_the_snapshot(tmp_path: Path) -> None:
     count = UNREADABLE_MAX + 1

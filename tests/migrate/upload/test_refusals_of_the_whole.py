@@ -68,6 +68,7 @@ def test_a_target_that_refuses_all_stops_the_run_and_condemns_no_vector(
     assert run.refused() == {}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F05", "N16", "I1", "I5")
 @given(
     first=st.integers(0, 12),
@@ -99,6 +100,7 @@ def test_a_while_of_refusals_costs_uploads_and_no_vector(  # noqa: PLR0917 - dra
     assert run.kv.stored["_vector_count"].value == str(POINTS).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F05", "N16", "I1", "I5")
 @given(bad=rows_sets(), case=st.sampled_from(UNNAMED))
 @settings(max_examples=15)
@@ -148,6 +150,7 @@ def test_codes_about_the_whole_are_never_searched(taken: Snapshot, code: int) ->
     check_end(run, frozenset())
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F05", "N16", "I1", "I5", "I7")
 @given(bad=rows_sets(), again=rows_sets())
 @settings(max_examples=6)
@@ -281,6 +284,7 @@ def _kills(taken: Snapshot, stop_early: int | None) -> Iterator[WholeRun]:
             return
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F05", "G01", "I2", "I3", "I5", "I7", "U01")
 @pytest.mark.parametrize("stop_early", [None, 1], ids=["after the run", "in its first round"])
 def test_a_kill_at_any_moment_of_a_retry_changes_nothing_of_its_end(

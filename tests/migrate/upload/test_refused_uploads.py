@@ -62,6 +62,7 @@ def check_end(run: WholeRun, bad: frozenset[VectorId]) -> None:
     assert report.exit_code == (ExitCode.QUARANTINED if bad else ExitCode.DONE)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("N16", "I1", "I5")
 @given(bad=rows_sets())
 @settings(max_examples=20)
@@ -78,6 +79,7 @@ def test_exactly_the_bad_vectors_stay_behind_at_a_bounded_price(
     assert len(set(itertools.chain(*taken_ids))) == sum(map(len, taken_ids))
 
 
+@pytest.mark.slow
 @pytest.mark.fault("N17")
 @given(bad=rows_sets(), bytes_max=st.integers(LINE_BYTES_MAX, LINE_BYTES_MAX * 9))
 @settings(max_examples=15)
@@ -90,6 +92,7 @@ def test_a_hidden_limit_of_the_body_costs_some_uploads_and_no_vector(
     check_end(run, of_rows(bad))
 
 
+@pytest.mark.slow
 @pytest.mark.fault("N17")
 @given(bytes_max=st.integers(LINE_BYTES_MAX, LINE_BYTES_MAX * 9))
 @settings(max_examples=10)
@@ -151,6 +154,7 @@ def kills(taken: Snapshot, vectors: Callable[[], MemoryVectors]) -> Iterator[Who
             return
 
 
+@pytest.mark.slow
 @pytest.mark.fault("G01", "I2", "I3", "N16", "U01")
 def test_a_kill_at_any_moment_of_the_search_changes_nothing_of_its_end(tmp_path: Path) -> None:
     taken = snapshot_of_chunks(tmp_path, 20)

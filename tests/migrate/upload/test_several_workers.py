@@ -38,6 +38,7 @@ def check_end(run: WholeRun, bad: frozenset[VectorId]) -> None:
     assert run.reconcile().verdict == "equal"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("N16", "I1", "I3")
 @given(
     bad=st.frozensets(st.sampled_from(range(POINTS)), max_size=4),
@@ -54,6 +55,7 @@ def test_refusals_are_searched_by_whoever_had_them(
     check_end(run, ids)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("U01", "I1", "I3")
 @given(data=st.data(), workers=st.integers(2, 5), kills=st.lists(st.integers(0, 12), max_size=4))
 @settings(max_examples=5)

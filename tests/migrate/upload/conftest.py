@@ -1,0 +1,13 @@
+"""Tests of this folder use emptied databases again: they open hundreds of runs."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.kept_databases import kept_databases
+
+
+@pytest.fixture(autouse=True)
+def _databases() -> Iterator[None]:
+    with kept_databases():
+        yield
