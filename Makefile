@@ -22,17 +22,17 @@ define q2v
 $(BIN)/q2v $(1) $(ARGS) || { code=$$?; $(BIN)/python -m q2v.exit_code $$code; exit $$code; }
 endef
 
-.PHONY: bench-full clients help setup rehearse test check plan provision snapshot migrate reconcile rollback status verify sandbox bench faults audit clean fmt lint types docs-check lock
+.PHONY: bench-full clients dist help setup rehearse test check plan provision snapshot migrate reconcile rollback status verify sandbox bench faults audit clean fmt lint types docs-check lock
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-$(SETUP): requirements.lock pyproject.toml
+$(SETUP): requirements.lock pyproject.toml rehearsal/pyproject.toml
 	@echo "installing into $(VENV) (once; about a minute)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "q2v needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11"; exit 2; }
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps --no-build-isolation --editable . --editable ./rehearsal
 	@touch $@
 
 $(WRANGLER): $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
@@ -123,10 +123,17 @@ faults: $(SETUP) ## every fault at every step, SEEDS=20000 simulated cutovers, o
 	@$(BIN)/python -m tests.e2e.kills
 	@$(BIN)/python -m pytest tests -q -m search
 
+# The same bytes for the same commit: every time in a wheel is that of the commit.
+dist: $(SETUP) ## both wheels, into dist/
+	@rm -rf dist build/lib build/bdist.* rehearsal/build
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2> /dev/null || echo 315532800) \
+		$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-cache-dir --no-deps --no-build-isolation -w dist . ./rehearsal
+	@ls dist
+
 clean: ## remove everything that make made; snapshots stay
-	@rm -rf $(VENV) $(CLIENTS)/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist *.egg-info
+	@rm -rf $(VENV) $(CLIENTS)/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist rehearsal/build *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 lock: ## pin every dependency with its hashes, after a change in pyproject.toml
 	@$(PYTHON) -m venv --clear build/lock && build/lock/bin/pip install --quiet uv
-	@build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --no-annotate -o requirements.lock pyproject.toml
+	@build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links --no-emit-package qdrant-to-vectorize --no-emit-package qdrant-to-vectorize-rehearsal --no-header --no-annotate -o requirements.lock pyproject.toml

@@ -11,13 +11,16 @@ import click
 from click.shell_completion import CompletionItem
 from typing_extensions import override
 
-from migrate.errors import ExitCode
+from migrate.errors import ExitCode, UsageError
 from q2v.invocation import Invocation
 from q2v.memory import check_address_space
 from q2v.output import failures
 from q2v.output.logs import PROCESS_MASKER, masked_logging, silence_libraries
 from q2v.output.terminal import write_text
 from q2v.signals import Stopped, StopSignals
+from q2v.version import DISTRIBUTION, describe_version
+
+OWN_PACKAGES = frozenset({"q2v", "migrate", "reconcile"})  # always installed with q2v
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class LazyCommand:
 
     place: str  # "module:attribute"
     summary: str  # for `q2v --help`, which imports none
+    extra: str = ""  # the optional part of the installation that it needs
 
 
 COMMANDS: dict[str, LazyCommand] = {
@@ -52,10 +56,14 @@ COMMANDS: dict[str, LazyCommand] = {
         "q2v.commands.verify:command", "Check a snapshot against its own digests."
     ),
     "rehearse": LazyCommand(
-        "q2v.commands.rehearse:command", "Do all of it, end to end, into a local stand-in."
+        "q2v.commands.rehearse:command",
+        "Do all of it, end to end, into a local stand-in.",
+        "rehearsal",
     ),
     "sandbox": LazyCommand(
-        "q2v.commands.sandbox:command", "Serve the stand-in for the target until stopped."
+        "q2v.commands.sandbox:command",
+        "Serve the stand-in for the target until stopped.",
+        "rehearsal",
     ),
 }
 
@@ -78,10 +86,18 @@ class LazyGroup(click.Group):
         entry = self.table.get(cmd_name)
         if entry is None:
             return None
-        module, _, attribute = entry.place.partition(":")
-        command = getattr(importlib.import_module(module), attribute)
-        assert isinstance(command, click.Command)
-        return command
+        try:
+            return _import_command(entry.place)
+        except ModuleNotFoundError as error:
+            if not entry.extra or (error.name or "").partition(".")[0] in OWN_PACKAGES:
+                raise
+            if ctx.resilient_parsing:
+                return None  # a shell asks for completions of a command that is not installed
+            raise UsageError(
+                f"q2v {cmd_name} is not installed: it is in the extra {entry.extra!r} "
+                f"({error.name} was not found)",
+                remedy=f"run: pip install '{DISTRIBUTION}[{entry.extra}]'",
+            ) from error
 
     @override
     def resolve_command(
@@ -146,6 +162,13 @@ class LazyGroup(click.Group):
         return code
 
 
+def _import_command(place: str) -> click.Command:
+    module, _, attribute = place.partition(":")
+    command = getattr(importlib.import_module(module), attribute)
+    assert isinstance(command, click.Command)
+    return command
+
+
 def _asks_for_json(words: Sequence[str]) -> bool:
     """Read from the words themselves: the error may be that they could not be parsed."""
     end = words.index("--") if "--" in words else len(words)
@@ -168,13 +191,26 @@ def _end(
     return failure.exit_code
 
 
+def _show_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        click.echo(describe_version())
+        ctx.exit()
+
+
 @click.group(
     "q2v",
     cls=LazyGroup,
     table=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(package_name="qdrant-to-vectorize", prog_name="q2v")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and the commit it was built from, and exit.",
+)
 def cli() -> None:
     """Move a Qdrant collection to Cloudflare Vectorize and Workers KV, and prove it."""
 

@@ -9,8 +9,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})(?=\s|$)")
-# The installer itself, and the project: neither is a dependency.
-NOT_LOCKED = frozenset({"pip", "qdrant-to-vectorize"})
+# The installer itself, and the project with its extra: none is a dependency.
+NOT_LOCKED = frozenset({"pip", "qdrant-to-vectorize", "qdrant-to-vectorize-rehearsal"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""What pip installs: the wheels of the project."""
