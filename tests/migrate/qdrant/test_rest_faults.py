@@ -1,20 +1,19 @@
-"""What the REST source does when the server, the line or the answer is bad. Real sockets."""
+"""What only the REST source does when the server, the line or the answer is bad. Real sockets.
+
+What holds for both protocols is in `test_faults.py`.
+"""
 
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from email.utils import formatdate
-from pathlib import Path
 
 import httpx
 import pytest
 
 from migrate.errors import (
     AccessError,
-    ArtefactDamagedError,
-    BudgetExhaustedError,
     MigrationError,
     PreconditionError,
     RemoteUnavailableError,
@@ -25,14 +24,13 @@ from migrate.model.records import DenseColumn, PointId
 from migrate.ports import Clock
 from migrate.qdrant.address import ServerAddress
 from migrate.qdrant.rest.source import RestSource
-from migrate.qdrant.retry import RETRY_AFTER_S_MAX
 from migrate.qdrant.source import ServerOptions
 from tests.clock import ImpatientClock, VirtualClock
+from tests.migrate.qdrant.test_faults import KEY, OF_ONE_POINT, QUICK, REST, stored
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import (
     Answer,
     Bend,
-    Cut,
     Endless,
     Fault,
     Hang,
@@ -40,18 +38,6 @@ from tests.servers.qdrant_rest import (
     Trickle,
     rest_server,
 )
-
-KEY = "s3cret-key-0123456789"
-ATTEMPTS_MAX = 4
-QUICK = ServerOptions(attempts_max=ATTEMPTS_MAX)
-ASSETS = Path(__file__).parents[2] / "assets"
-
-
-def stored(count: int = 3) -> StoredCollection:
-    return StoredCollection(
-        vectors={"size": 2, "distance": "Dot"},
-        points=[StoredPoint(n, {"": [0.1, n + 0.5]}, {"n": n}) for n in range(count)],
-    )
 
 
 @contextmanager
@@ -75,67 +61,12 @@ def reading(
         yield source
 
 
-PASSING: dict[str, Fault] = {
-    **{f"status {code}": Answer(code) for code in (408, 500, 502, 503, 504, 520, 524, 526)},
-    "status 429": Answer(429),
-    "cut before the body": Cut(0),
-    "cut within the body": Cut(20),
-    "truncated json": Bend(lambda body: body[: len(body) // 2]),
-    "empty body": Bend(lambda _: b""),
-    "html": Bend(lambda _: b"<html><body>maintenance</body></html>"),
-    "byte order mark": Bend(lambda body: b"\xef\xbb\xbf" + body),
-    "wrong type": Bend(lambda _: b'{"result":[],"status":"ok","time":0}'),
-    "no points": Bend(lambda _: b'{"result":{"points":null},"status":"ok","time":0}'),
-    "point without id": Bend(
-        lambda _: b'{"result":{"points":[{"payload":{}}]},"status":"ok","time":0}'
-    ),
-    "id of no kind": Bend(lambda body: body.replace(b'"id":0', b'"id":"zero"')),
-    "payload of no kind": Bend(lambda body: body.replace(b'{"n": 0}', b"[0]")),
-    "invalid utf-8": Bend(lambda body: body.replace(b'"n"', b'"\xff"')),
-    "broken gzip": Bend(lambda body: body, headers={"Content-Encoding": "gzip"}),
-    "empty page before the end": Bend(
-        lambda _: b'{"result":{"points":[],"next_page_offset":7},"status":"ok","time":0}'
-    ),
-    "no content": Answer(204, body=b""),
-}
-
-
-@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
-@pytest.mark.fault("N04", "N05", "N08", "S04")
-def test_a_passing_fault_is_read_again(fault: Fault) -> None:
-    with rest_server(stored()) as server, reading(server) as source:
-        source.read_collection()
-        server.faults.append(fault)
-        page = source.read_points(None, limit=10)
-
-    assert [point.key for point in stored().points] == list(page.ids)
-    assert not server.faults
-
-
-OF_ONE_POINT = {"payload of no kind", "invalid utf-8"}  # an answer with ids alone has no payload
-
-
-@pytest.mark.parametrize("name", sorted(PASSING.keys() - OF_ONE_POINT))
-@pytest.mark.fault("N04", "N05", "N08")
-def test_a_lasting_fault_ends_within_the_attempts(name: str) -> None:
-    fault = PASSING[name]
-    clock = VirtualClock()
-    with rest_server(stored()) as server, reading(server, clock=clock) as source:
-        source.read_collection()
-        server.faults.extend([fault] * 20)
-        with pytest.raises(RemoteUnavailableError, match="given up after 4 attempts"):
-            source.read_points(None, limit=10)
-
-    assert len(clock.waits) == ATTEMPTS_MAX - 1
-    assert sum("scroll" in request for request in server.collection.requests) == ATTEMPTS_MAX
-
-
 @pytest.mark.parametrize("name", sorted(OF_ONE_POINT))
 @pytest.mark.fault("N08", "F06")
 def test_a_lasting_fault_of_one_point_names_the_point(name: str) -> None:
     with rest_server(stored()) as server, reading(server) as source:
         source.read_collection()
-        server.faults.extend([PASSING[name]] * 40)
+        server.faults.extend([REST.passing[name]] * 40)
         with pytest.raises(UnreadablePointError, match="point 0 cannot be read") as caught:
             source.read_points(None, limit=10)
 
@@ -204,22 +135,6 @@ def test_an_answer_beyond_the_cap_is_asked_for_in_halves() -> None:
 
 
 @pytest.mark.fault("S03")
-def test_a_limit_of_strict_mode_is_found_and_remembered() -> None:
-    collection = stored(40)
-    collection.max_query_limit = 6
-    heard: list[str] = []
-    options = ServerOptions(attempts_max=1, say=heard.append)
-    with rest_server(collection) as server, reading(server, options=options) as source:
-        ids = source.read_ids(None, limit=40)
-        first = source.read_points(None, limit=40)
-        again = source.read_points(first.ids[-1].successor(), limit=40)
-
-    assert (len(ids), len(first), len(again)) == (5, 5, 5)
-    assert collection.limits == [40, 20, 10, 5] * 2 + [5]
-    assert "Limit exceeded 40 > 6" in heard[0]
-
-
-@pytest.mark.fault("S03")
 def test_another_refusal_carries_the_servers_words_and_is_not_repeated() -> None:
     body = b'{"status":{"error":"Bad request: Index required but not found"},"time":0}'
     with rest_server(stored()) as server, reading(server) as source:
@@ -231,71 +146,6 @@ def test_another_refusal_carries_the_servers_words_and_is_not_repeated() -> None
     assert sum("scroll" in request for request in server.collection.requests) == 1
 
 
-RETRY_AFTER: dict[str, tuple[dict[str, str], float]] = {
-    "seconds": ({"Retry-After": "17"}, 17.0),
-    "the most": ({"Retry-After": "600"}, 600.0),
-    "date": (
-        {
-            "Date": formatdate(1_000_000, usegmt=True),
-            "Retry-After": formatdate(1_000_042, usegmt=True),
-        },
-        42.0,
-    ),
-}
-
-
-@pytest.mark.parametrize("case", RETRY_AFTER)
-@pytest.mark.fault("N01")
-def test_a_stated_wait_is_honoured_in_full(case: str) -> None:
-    headers, wait_s = RETRY_AFTER[case]
-    clock = VirtualClock()
-    with rest_server(stored()) as server, reading(server, clock=clock) as source:
-        server.faults.append(Answer(429, headers=headers))
-        assert source.count_points() == 3
-
-    assert [wait_s] == clock.waits
-
-
-@pytest.mark.parametrize("text", ["0", "-5", "soon", "", "1.5", formatdate(1, usegmt=True)])
-@pytest.mark.fault("N01", "N02")
-def test_a_useless_wait_becomes_our_own_back_off(text: str) -> None:
-    clock = VirtualClock()
-    with rest_server(stored()) as server, reading(server, clock=clock) as source:
-        server.faults.extend([Answer(429, headers={"Retry-After": text}), Answer(429)])
-        source.count_points()
-
-    first, second = clock.waits
-    assert 2.5 <= first <= 5
-    assert 5 <= second <= 10
-
-
-@pytest.mark.parametrize(
-    "text", ["601", "9" * 30, formatdate(1_700_000_000 + 700, usegmt=True)], ids=str
-)
-@pytest.mark.fault("N01")
-def test_a_wait_beyond_the_bound_stops_the_run(text: str) -> None:
-    clock = VirtualClock()
-    date = {"Date": formatdate(1_700_000_000, usegmt=True)}
-    with rest_server(stored()) as server, reading(server, clock=clock) as source:
-        server.faults.append(Answer(429, headers={"Retry-After": text, **date}))
-        with pytest.raises(BudgetExhaustedError, match=f"at most {RETRY_AFTER_S_MAX:.0f} s"):
-            source.count_points()
-
-    assert clock.waits == []
-
-
-@pytest.mark.fault("N11", "X01")
-def test_a_wrong_key_stops_at_once_and_is_not_told() -> None:
-    with rest_server(stored(), api_key="the right one") as server:
-        for method in ("read_collection", "count_points"):
-            with reading(server, api_key=KEY) as source:
-                with pytest.raises(AccessError, match="401") as caught:
-                    getattr(source, method)()
-                assert KEY not in repr(caught.value) + caught.value.remedy + repr(source)
-
-    assert sum("count" in request for request in server.collection.requests) == 1
-
-
 @pytest.mark.fault("X01")
 def test_a_key_that_the_server_repeats_is_masked() -> None:
     body = b'{"status":{"error":"Invalid key ' + KEY.encode() + b'"}}'
@@ -305,18 +155,13 @@ def test_a_key_that_the_server_repeats_is_masked() -> None:
             source.count_points()
 
 
-@pytest.mark.fault("X01", "X12")
-def test_the_key_travels_in_its_header_only() -> None:
-    with rest_server(stored(), api_key=KEY) as server, reading(server, api_key=KEY) as source:
+@pytest.mark.fault("X12")
+def test_answers_are_asked_for_unpacked() -> None:
+    with rest_server(stored()) as server, reading(server) as source:
         source.read_collection()
         source.read_points(None, limit=5)
 
-    assert {KEY} == {headers["api-key"] for headers in server.headers}
-    assert all(KEY not in request for request in server.collection.requests)
-    assert KEY not in str(source.identity())
     assert {"identity"} == {headers["accept-encoding"] for headers in server.headers}
-    assert len({headers["x-qdrant-route-affinity"] for headers in server.headers}) == 1
-    assert server.collection.writes == []
 
 
 @pytest.mark.fault("N13")
@@ -329,50 +174,6 @@ def test_a_redirect_is_not_followed() -> None:
 
         assert other.collection.requests == []
         assert len(server.collection.requests) == 1
-
-
-@pytest.mark.parametrize("certificate", ["loopback.pem", "elsewhere.pem"])
-@pytest.mark.fault("N15", "X07")
-def test_an_untrusted_certificate_stops_at_once(certificate: str) -> None:
-    trusted = ASSETS / "elsewhere.pem" if certificate == "elsewhere.pem" else None
-    clock = VirtualClock()
-    with (
-        rest_server(stored(), certificate=ASSETS / certificate) as server,
-        reading(server, clock=clock, options=ServerOptions(ca_file=trusted)) as source,
-        pytest.raises(AccessError, match="certificate is not trusted"),
-    ):
-        source.count_points()
-
-    assert clock.waits == []
-
-
-@pytest.mark.fault("X07")
-def test_a_private_authority_can_be_named() -> None:
-    certificate = ASSETS / "loopback.pem"
-    options = ServerOptions(ca_file=certificate)
-    with (
-        rest_server(stored(), certificate=certificate, api_key=KEY) as server,
-        reading(server, options=options, api_key=KEY) as source,
-    ):
-        assert source.count_points() == 3
-        assert source.identity()["url"].startswith("https://127.0.0.1:")
-
-
-@pytest.mark.fault("N14")
-def test_nobody_listening_ends_within_the_attempts() -> None:
-    clock = VirtualClock()
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    address = ServerAddress.parse(f"http://127.0.0.1:{port}")
-    with (
-        closing(
-            RestSource(address, collection="c", api_key=None, clock=clock, options=QUICK)
-        ) as source,
-        pytest.raises(RemoteUnavailableError, match="cannot be reached"),
-    ):
-        source.count_points()
-
-    assert len(clock.waits) == ATTEMPTS_MAX - 1
 
 
 @pytest.mark.fault("N05")
@@ -397,38 +198,6 @@ def test_a_connection_reset_by_the_server_is_tried_again() -> None:
         ) as source:
             assert source.count_points() == 5
         thread.join()
-
-
-def test_a_wrong_name_lists_the_collections_there_are() -> None:
-    collection = stored()
-    collection.other_names = ["archive"]
-    with rest_server(collection) as server, reading(server, collection="chunk") as source:
-        for read in (source.read_collection, source.count_points):
-            with pytest.raises(PreconditionError, match="it has 'archive', 'chunks'"):
-                read()
-
-
-def swap(points: list[StoredPoint]) -> list[StoredPoint]:
-    return [points[1], points[0], *points[2:]]
-
-
-DISORDER: dict[str, Callable[[list[StoredPoint]], list[StoredPoint]]] = {
-    "repeat": lambda points: [points[0], *points],
-    "swap": swap,
-    "from the start again": lambda points: stored(30).points[: len(points)],
-}
-
-
-@pytest.mark.parametrize("case", DISORDER)
-@pytest.mark.parametrize("method", ["read_ids", "read_points"])
-@pytest.mark.fault("S02")
-def test_an_answer_out_of_order_names_both_ids(case: str, method: str) -> None:
-    collection = stored(30)
-    with rest_server(collection) as server, reading(server) as source:
-        source.read_collection()
-        collection.bend_page = DISORDER[case]
-        with pytest.raises(ArtefactDamagedError, match=r"point \d+.*(after point|start at) \d+"):
-            getattr(source, method)(PointId(0, 10), limit=10)
 
 
 @pytest.mark.fault("S02")
@@ -516,19 +285,6 @@ def test_values_beyond_float32_become_infinite_and_are_left_to_the_mapping() -> 
 
     assert isinstance(column, DenseColumn)
     assert [float("inf"), float("inf")] == column.values[1].tolist()
-
-
-def test_custom_sharding_is_refused_with_a_way_out() -> None:
-    collection = stored()
-    collection.params["sharding_method"] = "custom"
-    with (
-        rest_server(collection) as server,
-        reading(server) as source,
-        pytest.raises(PreconditionError, match="custom sharding") as caught,
-    ):
-        source.read_collection()
-
-    assert "each shard key" in caught.value.remedy
 
 
 def test_fields_of_newer_servers_disturb_nothing() -> None:
