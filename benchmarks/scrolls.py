@@ -28,6 +28,7 @@ from migrate.snapshot.counting import ID_PAGE_POINTS
 from migrate.snapshot.ranges import SecondReading
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.snapshot.walk import walk_points
+from migrate.storage.local_folder import LocalFolder
 
 PAGE_POINTS = 250
 # Peers and floors are compared for what they do with an answer, not for what they unpack.
@@ -209,7 +210,12 @@ def snapshot_lines(
         def call() -> None:
             # The floor and the peer write over their former file, so its memory is used again.
             rmtree(place, ignore_errors=True)
-            take_snapshot(source, place, options, Runtime(clock=SystemClock(), progress=Silence()))
+            take_snapshot(
+                source,
+                LocalFolder(place),
+                options,
+                Runtime(clock=SystemClock(), progress=Silence()),
+            )
 
         return call
 

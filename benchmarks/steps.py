@@ -24,7 +24,7 @@ from migrate.qdrant.grpc.records import decode_points
 from migrate.snapshot.columns import ROW_GROUP_ROWS, part_schema
 from migrate.snapshot.manifest import PartRecord
 from migrate.snapshot.parts import PartWriter, read_part, write_part
-from migrate.storage.durable import file_sha256
+from migrate.storage.local_folder import local_file
 
 ROWS = 4_000
 PAGE_ROWS = 250
@@ -70,9 +70,10 @@ class Steps:
             [VectorId(points.vector_id(number)) for number in range(start, start + PAGE_ROWS)]
             for start in range(0, rows, PAGE_ROWS)
         ]
-        self._path = folder / "part-00000.parquet"
+        self._file = local_file(folder / "part-00000.parquet")
         pairs = zip(self.pages, self.digests, strict=True)
-        written, size, sha256 = write_part(self._path, pairs, [self.spec])
+        with self._file.open_to_write() as file:
+            written, size, sha256 = write_part(file, pairs, [self.spec])
         self._part = PartRecord(
             ordinal=0, rows=written, bytes=size, sha256=sha256, first_id="", last_id=""
         )
@@ -89,7 +90,7 @@ class Steps:
     def encode_lines(self) -> Iterator[Line]:
         """Lines of text from values, and from the Parquet part."""
         encode, whole, check, raw = cpu_ms(
-            self.encode, self.read_and_encode, lambda: file_sha256(self._path), self.encode_floor
+            self.encode, self.read_and_encode, self._file.hash, self.encode_floor
         )
         floor = f"orjson raw, pages of {PAGE_ROWS}"
         yield ratio_line("encode 1536", encode, floor, raw, Demand(at_most=1.2))
@@ -149,7 +150,7 @@ class Steps:
 
     def read_and_encode(self) -> None:
         """Ours: the part checked and read, payloads mapped, values reduced, lines encoded."""
-        for rows in read_part(self._path, self._part, [self.spec], with_vectors=("",), first_row=0):
+        for rows in read_part(self._file, self._part, [self.spec], with_vectors=("",), first_row=0):
             values = map_values(rows.page, self.rules).values
             for at, (point_id, payload) in enumerate(
                 zip(rows.page.ids, rows.page.payloads, strict=True)
@@ -212,7 +213,7 @@ class Steps:
 
     def read_floor(self) -> None:
         """The part's values and payloads, decoded by the library and not looked at."""
-        file = pq.ParquetFile(self._path)
+        file = pq.ParquetFile(str(self._file))
         for group in range(file.num_row_groups):
             file.read_row_group(group, columns=["vector", "payload"], use_threads=False)
 

@@ -22,8 +22,8 @@ from benchmarks.scrolls import scrolls
 from benchmarks.silence import Silence
 from benchmarks.steps import ROWS, Steps
 from benchmarks.uploads import uploads
-from migrate.run.folder import PLAN
 from migrate.run.pending import RowRange
+from migrate.storage.layout import PLAN
 from q2v.steps.uploaders import UploadJob, UploadProcess
 
 SNAPSHOT_BYTES_PER_POINT = 11_500  # at 3,072 dimensions and 1.3 kB of payload
@@ -212,7 +212,7 @@ def _job(there: Place) -> UploadJob:
     (plan,) = (there.folder / "snapshots").glob(f"*/runs/*/{PLAN}")
     return UploadJob(
         snapshot=str(plan.parents[2]),
-        plan=str(plan),
+        run=str(plan.parent),
         excluded=[],
         api_base_url=there.environment["CLOUDFLARE_API_BASE_URL"],
         allow_other_host=False,

@@ -87,8 +87,8 @@ def begin(
         if dry_run:
             return Begun(plan, None, is_new=True)
         confirm(plan.index.name)
-        path = create_run(snapshot, plan, quarantine, table.targets())
-    return Begun(plan, RunFolder(path, snapshot), is_new=True)
+        folder = create_run(snapshot, plan, quarantine, table.targets())
+    return Begun(plan, RunFolder(folder, snapshot), is_new=True)
 
 
 def make_plan(

@@ -98,7 +98,7 @@ def _write_round(
         )
         if selection is None:
             return NO_ROUND
-        stop = StopConditions(run.path, clock=runtime.clock, deadline_s=options.deadline_s)
+        stop = StopConditions(run.folder, clock=runtime.clock, deadline_s=options.deadline_s)
         runtime = replace(runtime, stop=stop)
         _check_metadata_indexes(run, target, options, runtime)
         uploaded = upload_vectors(

@@ -57,9 +57,10 @@ def _remember_folder(context: click.Context, parameter: click.Parameter, folder:
         return folder
     # Here and not above: what asks for the settings alone does not have to load Parquet.
     from migrate.snapshot.folder import snapshot_around  # noqa: PLC0415
+    from migrate.storage.local_folder import LocalFolder  # noqa: PLC0415
 
     current_invocation().folder = folder
-    owner = snapshot_around(folder)
+    owner = snapshot_around(LocalFolder(folder.absolute()))
     if owner is not None:
         raise UsageError(
             f"--dir {folder}: found a snapshot or a part of one, expected the folder that holds "

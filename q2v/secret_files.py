@@ -12,8 +12,7 @@ from typing import Literal, NoReturn
 from typing_extensions import override
 
 from migrate.errors import UsageError
-from migrate.transport.masking import Masker
-from q2v.output.logs import PROCESS_MASKER
+from q2v.output.logs import PROCESS_MASKER, Masker
 
 SECRET_BYTES_MAX = 16_384  # of a secret's file; a token is far shorter
 _ALLOWED_MODE = 0o600

@@ -30,9 +30,11 @@ from migrate.ports import Clock, PointSource, Progress, Target
 from migrate.provision import ProvisionRules
 from migrate.qdrant.server import TransportChoice, open_server_source
 from migrate.qdrant.source import Compression, ServerOptions
-from migrate.run.choose import check_collection
+from migrate.run.choose import check_collection, find_by_id
 from migrate.snapshot.folder import Snapshot
-from migrate.storage.folder_lock import BUDGET_FOLDER, SOURCE_COPIES
+from migrate.storage.folder import WorkFolder
+from migrate.storage.layout import BUDGET, BUDGET_FILE, SOURCE_COPIES
+from migrate.storage.local_folder import LocalFolder
 from migrate.upload.settle import SettleRules
 from q2v.secret_files import load_secret
 from q2v.settings import Settings, check_required
@@ -51,6 +53,26 @@ class CloudflareTarget(Target):
     is_local: bool  # a loopback address: a stand-in
 
 
+def open_folder(address: Path | str) -> LocalFolder:
+    """The folder at a path that the operator named, or at the address of another folder."""
+    return LocalFolder(Path(address))
+
+
+def open_named(directory: WorkFolder, named: Path | None) -> WorkFolder | None:
+    """The folder at a path as typed, or the snapshot or run of that id in `directory`."""
+    if named is None:
+        return None
+    typed = open_folder(named)
+    if len(named.parts) > 1 or typed.parent.has(named.name):
+        return typed
+    return find_by_id(directory, str(named)) or typed
+
+
+def budget_file(folder: LocalFolder) -> Path:
+    """The file of the request budget that all commands of a --dir share."""
+    return folder.path / BUDGET / BUDGET_FILE
+
+
 def system_clock() -> Clock:
     """The machine's clock."""
     return SystemClock()
@@ -58,7 +80,7 @@ def system_clock() -> Clock:
 
 @contextmanager
 def open_source(
-    settings: Settings, folder: Path, *, clock: Clock, progress: Progress
+    settings: Settings, folder: LocalFolder, *, clock: Clock, progress: Progress
 ) -> Iterator[PointSource]:
     """The configured collection: a folder or a server. Closed at the end.
 
@@ -80,7 +102,7 @@ def source_readers(settings: Settings) -> int:
 
 
 def _source(
-    settings: Settings, collection: str, folder: Path, clock: Clock, progress: Progress
+    settings: Settings, collection: str, folder: LocalFolder, clock: Clock, progress: Progress
 ) -> PointSource:
     if settings.source.path is not None:
         # The engine is 14 MB of machine code: loaded only when it is the source.
@@ -89,7 +111,7 @@ def _source(
         return EdgeSource(
             settings.source.path,
             collection=collection,
-            copies=folder / SOURCE_COPIES,
+            copies=folder.path / SOURCE_COPIES,
             say=progress.say,
         )
     assert settings.source.url is not None
@@ -130,7 +152,7 @@ def open_server(
 
 
 def open_http(
-    settings: Settings, folder: Path, *, clock: Clock, progress: Progress
+    settings: Settings, folder: LocalFolder, *, clock: Clock, progress: Progress
 ) -> tuple[CloudflareHttp, RequestBudget, BaseUrl]:
     """The one client for the account. The address is checked before the token is read."""
     check_required(settings, "target.account_id", "target.api_token")
@@ -141,7 +163,7 @@ def open_http(
     assert settings.target.api_token is not None
     token = load_secret(settings.target.api_token).reveal()
     budget = RequestBudget(
-        folder / BUDGET_FOLDER / "requests",
+        budget_file(folder),
         clock=clock,
         requests_max=settings.limits.requests_per_5min,
     )
@@ -183,7 +205,7 @@ def make_http(
 
 @contextmanager
 def open_target(
-    settings: Settings, folder: Path, *, clock: Clock, progress: Progress
+    settings: Settings, folder: LocalFolder, *, clock: Clock, progress: Progress
 ) -> Iterator[CloudflareTarget]:
     """Both stores as configured. Raises UsageError when they are not."""
     check_required(

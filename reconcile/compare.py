@@ -157,7 +157,7 @@ def _conclude(
     clock: Clock,
 ) -> ReconcileReport:
     if findings.ids is not None and findings.contents is not None:
-        write_combined(attempt.path, findings.ids, findings.contents)
+        write_combined(attempt.folder, findings.ids, findings.contents)
     manifest_path, manifest_sha256 = write_manifest(
         run_, build_manifest(run_, requests_per_5min=rules.requests_per_5min)
     )
@@ -188,11 +188,11 @@ def _conclude(
         source_drift=_source_drift(findings.source),
         quarantined=run_.quarantined_counts(),
         unwaived=run_.unwaived,
-        files={name: str(attempt.id_file(name)) for name in classes},
+        files={name: attempt.id_file(name) for name in classes},
         differs=_differs(run_, findings),
         contradicted=_contradicted(findings),
         id_files=attempt.sums(classes),
-        folder=str(attempt.path),
+        folder=attempt.folder,
         rollback_manifest=manifest_path,
         rollback_sha256=manifest_sha256,
     )

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from itertools import islice
-from pathlib import Path
 
 from migrate.errors import ArtefactDamagedError
 from migrate.model.canonical import encode_canonical_json
@@ -10,12 +9,12 @@ from migrate.model.limits import FETCH_IDS_MAX
 from migrate.model.records import Vector, VectorId
 from migrate.ports import Progress, VectorTarget
 from migrate.run.folder import RunFolder
-from migrate.storage.durable import write_durably
+from migrate.storage.folder import Folder
+from migrate.storage.layout import DIFFERS
 from migrate.upload.mapped import read_expected
 from reconcile.differences import Named, vector_differences
 
 NAMED_MAX = 1_000  # vectors: 50 requests, and one look at the parts that hold them
-DIFFERS = "differs.jsonl"
 SHOWN_MAX = 50
 
 
@@ -49,13 +48,13 @@ def _named(expected: Sequence[Vector], found: dict[VectorId, Vector]) -> Named:
     return {vector_id: what for vector_id, what in named.items() if what}
 
 
-def write_named(folder: Path, named: Named) -> str:
-    """Write differs.jsonl, one object per id or key, durably; returns its path."""
+def write_named(folder: Folder, named: Named) -> str:
+    """Write differs.jsonl, one object per id or key, durably; returns its address."""
     lines = [
         encode_canonical_json({"id": one, "differs": list(what)}) for one, what in named.items()
     ]
-    write_durably(folder / DIFFERS, b"".join(line + b"\n" for line in lines))
-    return str(folder / DIFFERS)
+    folder.file(DIFFERS).write(b"".join(line + b"\n" for line in lines))
+    return folder.address(DIFFERS)
 
 
 def first_named(named: Named) -> Named:

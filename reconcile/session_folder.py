@@ -1,23 +1,23 @@
-"""One reconcile on disk: its journal and its id files, so that a killed one can go on.
+"""The folder of one reconcile: its journal and its id files, so that a killed one can go on.
 
 `reconcile/<n>/` is a finished attempt when it holds report.json, which is written last. Without
 it, it is unfinished: taken up again, or left as it is and named as abandoned.
 """
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from migrate.errors import ArtefactDamagedError
 from migrate.model.sealed_json import damaged
 from migrate.model.stamps import iso_stamp
 from migrate.ports import Clock
-from migrate.run.drift_report import REPORT, IdSums
-from migrate.run.folder import RECONCILE, RunFolder
+from migrate.run.drift_report import IdSums
+from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
-from migrate.storage.durable import file_sha256, folder_names, is_file, make_folder
+from migrate.storage.folder import StoredFile, WorkFolder
 from migrate.storage.id_files import read_checked_ids, write_ids
 from migrate.storage.journal_file import JournalFile
-from migrate.storage.journal_lines import JOURNAL, JOURNAL_FORMAT, Entry
+from migrate.storage.journal_lines import JOURNAL_FORMAT, Entry
+from migrate.storage.layout import REPORT, id_file_name, reconcile_name
 from reconcile.session import (
     AttemptState,
     Kind,
@@ -38,9 +38,9 @@ class Attempt:
     """An attempt that is being worked on. The caller holds the folder's lock."""
 
     def __init__(
-        self, path: Path, journal: JournalFile, abandoned: tuple[str, ...], clock: Clock
+        self, folder: WorkFolder, journal: JournalFile, abandoned: tuple[str, ...], clock: Clock
     ) -> None:
-        self.path = path
+        self.folder = folder
         self.abandoned = abandoned  # names of unfinished attempts that are left as they are
         self._journal = journal
         self._clock = clock
@@ -50,7 +50,7 @@ class Attempt:
     @property
     def ordinal(self) -> int:
         """The number of the reconcile within the run, from 1."""
-        return int(self.path.name)
+        return int(self.folder.name)
 
     @property
     def state(self) -> AttemptState:
@@ -87,28 +87,26 @@ class Attempt:
         The files hold every id, however many: a repair writes exactly what they name.
         """
         for name, ids in classes.items():
-            count = write_ids(self.id_file(name), ids)
-            self._sums[name] = count, file_sha256(self.id_file(name))[1]
+            self._sums[name] = write_ids(self.id_file(name), ids)
         return {name: list(self._sums[name]) for name in classes}
 
     def read_class(self, entry: Entry, name: str) -> list[str]:
         """The ids of a class that an entry names. Raises ArtefactDamagedError for other bytes."""
-        path = self.id_file(name)
         files = entry.get("files")
         assert isinstance(files, dict), "written by `write_classes`"
         self._sums[name] = count, sha256 = files[name]
-        return read_checked_ids(path, count, sha256, remedy=_REMEDY)
+        return read_checked_ids(self.id_file(name), count, sha256, remedy=_REMEDY)
 
     def sums(self, names: Iterable[str]) -> IdSums:
         """Number of ids and SHA-256 of these classes' files, which this process wrote or read."""
         return {name: self._sums[name] for name in names}
 
-    def id_file(self, name: str) -> Path:
+    def id_file(self, name: str) -> StoredFile:
         """The file of a class of drift."""
-        return self.path / f"{name}.ids"
+        return self.folder.file(id_file_name(name))
 
     def close(self) -> None:
-        """Let go of the journal."""
+        """Close the journal."""
         self._journal.close()
 
 
@@ -118,9 +116,9 @@ def open_attempt(run_: RunFolder, inputs: str, runtime: Runtime, *, fresh: bool)
     `inputs` is the digest of what is compared, and how. `fresh` looks at no former attempt.
     Raises ArtefactDamagedError when the journal to go on with is damaged.
     """
-    numbers = sorted(int(name) for name in folder_names(run_.path / RECONCILE) if name.isdigit())
-    folders = [run_.path / RECONCILE / f"{number:03d}" for number in numbers]
-    unfinished = [path for path in folders if not is_file(path / REPORT)]
+    numbers = sorted(int(name) for name in run_.reconciles.names() if name.isdigit())
+    folders = [run_.reconciles.child(reconcile_name(number)) for number in numbers]
+    unfinished = [folder for folder in folders if not folder.has_file(REPORT)]
     if not fresh and unfinished and unfinished[-1] == folders[-1]:
         newest = unfinished[-1]
         journal = _open_journal(newest)
@@ -140,16 +138,16 @@ def open_attempt(run_: RunFolder, inputs: str, runtime: Runtime, *, fresh: bool)
             f"reconcile {newest.name} was not finished and is left as it is: {why_not}"
         )
     ordinal = int(folders[-1].name) + 1 if folders else 1
-    path = run_.path / RECONCILE / f"{ordinal:03d}"
-    make_folder(path)
-    attempt = Attempt(path, JournalFile(path / JOURNAL), _names(unfinished), runtime.clock)
+    folder = run_.reconciles.child(reconcile_name(ordinal))
+    folder.make()
+    attempt = Attempt(folder, JournalFile(folder), _names(unfinished), runtime.clock)
     attempt.note(Kind.OPENED, format=JOURNAL_FORMAT, inputs=inputs)
     return attempt
 
 
-def _open_journal(path: Path) -> JournalFile:
+def _open_journal(folder: WorkFolder) -> JournalFile:
     try:
-        return JournalFile(path / JOURNAL)
+        return JournalFile(folder)
     except ArtefactDamagedError as error:
         raise ArtefactDamagedError(
             str(error),
@@ -162,11 +160,11 @@ def _fold(journal: JournalFile) -> AttemptState:
         return fold_attempt(journal.entries)
     except (ValueError, KeyError) as error:
         journal.close()
-        raise damaged(str(journal.path), str(error)) from error
+        raise damaged(str(journal.file), str(error)) from error
 
 
-def _names(folders: list[Path]) -> tuple[str, ...]:
-    return tuple(path.name for path in folders)
+def _names(folders: list[WorkFolder]) -> tuple[str, ...]:
+    return tuple(folder.name for folder in folders)
 
 
 def _now(clock: Clock) -> Moment:

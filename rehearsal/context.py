@@ -13,6 +13,7 @@ from migrate.provision import ProvisionReport
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions
+from migrate.storage.local_folder import LocalFolder
 from migrate.upload.mapped import MappedRows, read_mapped
 from migrate.upload.report import MigrateReport
 from reconcile.rollback.report import UndoRules
@@ -94,9 +95,9 @@ class Context:
     kills: bool = False  # commands are killed some times before they come to their end
 
     @property
-    def snapshots(self) -> Path:
+    def snapshots(self) -> LocalFolder:
         """The rehearsal's own snapshots."""
-        return self.folder / "snapshots"
+        return LocalFolder(self.folder / "snapshots")
 
     @property
     def clock(self) -> Clock:

@@ -21,7 +21,7 @@ def kill_some(context: Context, step: Step, *words: str) -> None:
     for after_s in KILLED_AFTER_S:
         if kill_within(
             words,
-            context.snapshots,
+            context.snapshots.path,
             context.tool.child_settings(),
             after_s=after_s,
             clock=context.clock,
@@ -41,8 +41,8 @@ class Acknowledged:
         self._scene = context
         self._received = len(context.sandbox.requests)
         self._sha256: set[str] = set()
-        for path in run_folders(snapshot)[-1:]:
-            with closing(RunFolder(path, snapshot)) as run:
+        for folder in run_folders(snapshot)[-1:]:
+            with closing(RunFolder(folder, snapshot)) as run:
                 state = run.state()
                 # A run that was taken back is followed by a new one, which sends all of it.
                 for round_ in () if state.rollback_completed else state.rounds:

@@ -27,6 +27,7 @@ from migrate.storage.durable import (
 )
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.id_files import read_ids
+from migrate.storage.local_folder import LocalFolder
 from migrate.upload.mapped import MappedRows
 from migrate.upload.report import MigrateReport
 from reconcile.compare import compare
@@ -220,7 +221,7 @@ def _snapshot(script: Script, context: Context) -> Snapshot:
             f"{_megabytes(report.bytes)}, content root {report.content_root[:16]}...",
             f"in {report.path}",
         ]
-    return Snapshot(Path(report.path))
+    return Snapshot(LocalFolder(Path(report.path)))
 
 
 def _run_snapshot(context: Context) -> SnapshotReport:
@@ -328,7 +329,7 @@ def _find(script: Script, context: Context, snapshot: Snapshot, planted: Planted
         report = _run_reconcile(context, snapshot)
         _tell_report(step, report)
         for name, ids in planted.ids.items():
-            found = set(read_ids(Path(report.files[name])))
+            found = set(read_ids(report.files[name]))
             expect(found == set(ids), f"{name}: found {sorted(found)}, planted {sorted(ids)}")
         expect(report.drift["counter"] == 1, "the counter was changed")
         expect(report.verdict == "drift", f"verdict {report.verdict}")

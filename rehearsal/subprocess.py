@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from migrate.ports import Clock
-from migrate.storage.durable import is_file, write_durably
-from migrate.storage.limited_read import read_bounded
+from migrate.storage.layout import LOCK
+from migrate.storage.local_folder import local_file
 
 _LOOK_S = 0.02
 _LOCK_BYTES_MAX = 1_000
@@ -35,7 +35,7 @@ def kill_within(
 
     It has begun when it holds the folder's lock. Returns False if it ended before the kill.
     """
-    write_durably(child.config, child.content)
+    local_file(child.config).write(child.content)
     with subprocess.Popen(  # noqa: S603 - our own command
         [sys.executable, "-m", "q2v", *words, "--dir", str(folder), "--config", str(child.config)],
         env=dict(child.environment),
@@ -55,7 +55,6 @@ def kill_within(
 
 
 def _holds_lock(folder: Path, pid: int) -> bool:
-    path = folder / ".lock"
-    return is_file(path) and read_bounded(path, bytes_max=_LOCK_BYTES_MAX).startswith(
-        f"pid {pid} on ".encode()
-    )
+    lock = local_file(folder / LOCK)
+    holder = f"pid {pid} on ".encode()
+    return lock.is_there() and lock.read(bytes_max=_LOCK_BYTES_MAX).startswith(holder)

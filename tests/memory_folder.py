@@ -157,7 +157,7 @@ class MemoryFolder:
         self._memory.files[self.address(name)] = before + content
 
 
-def memory_folder(scratch: Path) -> MemoryFolder:
+def memory_folder(scratch: Path = Path()) -> MemoryFolder:
     """An empty folder, already made; libraries that need a path write below `scratch`."""
     folder = MemoryFolder("memory:/dir", _Memory(scratch=scratch))
     folder.make()

@@ -8,7 +8,6 @@ refused as a whole, and two points with one target id are never in the same page
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -33,7 +32,8 @@ from migrate.snapshot.agreement import Reading
 from migrate.snapshot.counting import check_counted
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.walk import walk_points
-from migrate.storage.folder_lock import SPILL
+from migrate.storage.folder import WorkFolder
+from migrate.storage.layout import SPILL
 from migrate.tables.plan_ids import FileGap, IdTable, PlannedRows
 from migrate.workers.ordered import ahead
 
@@ -121,7 +121,7 @@ class PlanFindings:
 
 
 def check_source(
-    source: PointSource, rules: PlanRules, spill: Path, runtime: Runtime, *, page_points: int
+    source: PointSource, rules: PlanRules, folder: WorkFolder, runtime: Runtime, *, page_points: int
 ) -> tuple[ValueRules, PlanFindings]:
     """Check every point of the source as it is now; ids that do not fit in memory go to `spill`.
 
@@ -140,7 +140,7 @@ def check_source(
         limit=page_points,
         leave_unreadable=collection.vectors,  # counted as such: a plan wants the whole list
     )
-    with open_id_table(spill, points) as table:
+    with open_id_table(folder, points) as table:
         findings = check_points(pages, values, rules, table, runtime.progress, points=points)
     check_counted(source, collection, Reading(points, findings.points), runtime)
     return values, findings
@@ -160,9 +160,9 @@ def check_snapshot(
         return values, check_points(drawn, values, rules, table, runtime.progress, points=points)
 
 
-def open_id_table(folder: Path, points: int) -> IdTable:
+def open_id_table(folder: WorkFolder, points: int) -> IdTable:
     """The table that a plan fills; what does not fit in memory goes to `folder`."""
-    return IdTable(folder / SPILL, rows=points)
+    return IdTable(folder.scratch(SPILL), rows=points)
 
 
 def _check_not_empty(points: int, rules: PlanRules) -> None:

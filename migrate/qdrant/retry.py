@@ -8,7 +8,6 @@ from typing import TypeVar
 from migrate.errors import BudgetExhaustedError, RemoteUnavailableError
 from migrate.model.stamps import parse_retry_after
 from migrate.ports import Clock
-from migrate.transport.masking import Masker, printable
 from migrate.workers.ordered import wait_while_wanted
 from migrate.workers.repeat import retry_on
 
@@ -84,10 +83,13 @@ class CollectionMissing(Exception):  # noqa: N818 - the source turns it into adv
     """The server does not know the collection."""
 
 
-def quote(text: str, masker: Masker) -> str:
-    """What a server said, short, on one line, without control characters and without the key."""
-    line = " ".join(masker.mask(text).split())
-    return printable(line, characters_max=QUOTED_CHARACTERS_MAX)
+def quote(text: str, *, secret: str | None) -> str:
+    """What a server said, short, on one line, without control characters and without our key."""
+    if secret:
+        text = text.replace(secret, "***")
+    line = "".join(character if character.isprintable() else " " for character in text)
+    line = " ".join(line.split())
+    return line[:QUOTED_CHARACTERS_MAX] + ("..." if len(line) > QUOTED_CHARACTERS_MAX else "")
 
 
 def read_retry_after(

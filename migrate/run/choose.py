@@ -2,18 +2,17 @@
 
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from migrate.errors import ForeignStateError, MigrationError, PreconditionError, UsageError
 from migrate.model.hmac_key import SealKey
 from migrate.plan.record import RunPlan
 from migrate.plan.rules import PlanRules
 from migrate.ports import Target
-from migrate.run.folder import PLAN, RunFolder, run_folders
+from migrate.run.folder import RunFolder, run_folders
 from migrate.run.next_step import Situation
-from migrate.snapshot.folder import RUNS, Snapshot, sealed_folders
-from migrate.storage.disk import disk
-from migrate.storage.durable import folder_names, is_file
+from migrate.snapshot.folder import Snapshot, sealed_folders
+from migrate.storage.folder import WorkFolder
+from migrate.storage.layout import PLAN, RUNS
 
 _NAMES = {
     "host": "Cloudflare API at",
@@ -33,24 +32,24 @@ class Destination:
     kv_namespace: str | None
 
 
-def find_snapshot(folder: Path, named: Path | None, key: SealKey | None) -> Snapshot:
-    """The named snapshot, or the newest sealed one under `folder`.
+def find_snapshot(directory: WorkFolder, named: WorkFolder | None, key: SealKey | None) -> Snapshot:
+    """The named snapshot, or the newest sealed one in `directory`.
 
     Raises UsageError when there is none.
     """
     if named is not None:
-        return Snapshot(_below(folder, named), key)
-    sealed = sealed_folders(folder)
+        return Snapshot(named, key)
+    sealed = sealed_folders(directory)
     if not sealed:
         raise UsageError(
-            f"no sealed snapshot under {folder}",
+            f"no sealed snapshot under {directory}",
             remedy="run `q2v snapshot` first, or name the folder with --dir",
         )
     return Snapshot(sealed[-1], key)
 
 
 def find_run(
-    folder: Path, named: Path | None, key: SealKey | None, *, read_only: bool = False
+    directory: WorkFolder, named: WorkFolder | None, key: SealKey | None, *, read_only: bool = False
 ) -> RunFolder:
     """The named run, or the newest one of the newest snapshot that has any.
 
@@ -59,27 +58,24 @@ def find_run(
     Raises UsageError when there is none.
     """
     if named is not None:
-        path = _below(folder, named)
-        if not is_file(path / PLAN) and path.parent.name != RUNS:
+        if not named.has_file(PLAN) and named.parent.name != RUNS:
             raise UsageError(f"{named}: no run folder", remedy="name a folder .../runs/<run_id>")
-        return RunFolder(path, Snapshot(path.parent.parent, key), read_only=read_only)
-    for path in reversed(sealed_folders(folder)):
-        snapshot = Snapshot(path, key)
+        return RunFolder(named, Snapshot(named.parent.parent, key), read_only=read_only)
+    for folder in reversed(sealed_folders(directory)):
+        snapshot = Snapshot(folder, key)
         runs = run_folders(snapshot)
         if runs:
             return RunFolder(runs[-1], snapshot, read_only=read_only)
     raise UsageError(
-        f"no run under {folder}", remedy="run `q2v migrate` first, or name the folder with --dir"
+        f"no run under {directory}", remedy="run `q2v migrate` first, or name the folder with --dir"
     )
 
 
-def _below(folder: Path, named: Path) -> Path:
-    """A path as typed, or an id of something under `folder`."""
-    if disk().exists(named) or len(named.parts) > 1:
-        return named
-    places = [folder, *(folder / name / RUNS for name in folder_names(folder))]
-    found = [place / named for place in places if disk().exists(place / named)]
-    return found[-1] if found else named
+def find_by_id(directory: WorkFolder, name: str) -> WorkFolder | None:
+    """The snapshot or the run of this id in `directory`; None when there is none."""
+    places = [directory, *(directory.child(one).child(RUNS) for one in directory.names())]
+    found = [place.child(name) for place in places if place.has(name)]
+    return found[-1] if found else None
 
 
 def choose_run(snapshot: Snapshot, target: Target, rules: PlanRules) -> RunFolder | None:
@@ -213,10 +209,10 @@ def check_collection(snapshot: Snapshot, wanted: str | None, *, named_by: str) -
     )
 
 
-def _newest_of(directory: Path, collection: str, than: Snapshot) -> Path | None:
+def _newest_of(directory: WorkFolder, collection: str, than: Snapshot) -> WorkFolder | None:
     """The newest sealed snapshot of a collection in a folder; damaged ones are passed over."""
-    for path in reversed(sealed_folders(directory)):
+    for folder in reversed(sealed_folders(directory)):
         with suppress(MigrationError):
-            if Snapshot(path, than.key).manifest.collection == collection:
-                return path
+            if Snapshot(folder, than.key).manifest.collection == collection:
+                return folder
     return None

@@ -7,21 +7,19 @@ of the vectors that differ.
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 from migrate.errors import PreconditionError
 from migrate.model.canonical import decode_json
 from migrate.model.sealed_json import damaged, unseal_json
-from migrate.run.folder import RECONCILE, REPORT_BYTES_MAX, RunFolder
+from migrate.run.folder import REPORT_BYTES_MAX, RunFolder
 from migrate.run.next_step import REPAIRED
-from migrate.storage.durable import folder_names, is_file
+from migrate.storage.folder import StoredFile, WorkFolder
 from migrate.storage.id_files import read_checked_ids, read_ids
 from migrate.storage.journal_file import JournalFile
-from migrate.storage.journal_lines import JOURNAL, Entry
-from migrate.storage.limited_read import read_bounded
+from migrate.storage.journal_lines import Entry
+from migrate.storage.layout import REPORT, id_file_name
 from migrate.tables.target_ids import ID_COLUMNS
 
-REPORT = "report.json"
 REPORT_FORMAT = 2
 UNSEALED_FORMAT = 1  # without sums of the id files, and without a seal
 CONCLUDED = "reconcile_concluded"  # the last entry of a finished reconcile's journal
@@ -43,7 +41,7 @@ _REMEDY = (
 class DriftReport:
     """A finished report that has been checked, its id files not yet."""
 
-    folder: Path
+    folder: WorkFolder
     sha256: str  # of report.json
     verdict: str
     drift: dict[str, object]  # class -> number of ids
@@ -62,97 +60,97 @@ class DriftReport:
         return self.verdict == "drift" and any(self.drift.get(name) for name in classes)
 
 
-def find_newest_report(run: RunFolder) -> Path | None:
+def find_newest_report(run: RunFolder) -> WorkFolder | None:
     """The folder of the newest finished reconcile; None when there is none.
 
     Raises ArtefactDamagedError when that reconcile was concluded and its report is gone.
     """
-    names = [name for name in folder_names(run.path / RECONCILE) if name.isdigit()]
+    names = [name for name in run.reconciles.names() if name.isdigit()]
     for name in sorted(names, key=int, reverse=True):
-        folder = run.path / RECONCILE / name
-        if is_file(folder / REPORT):
+        folder = run.reconciles.child(name)
+        if folder.has_file(REPORT):
             return folder
-        if _conclusion(JournalFile(folder / JOURNAL)) is not None:
+        if _conclusion(JournalFile(folder)) is not None:
             raise damaged(
-                str(folder / REPORT),
+                folder.address(REPORT),
                 "the report is missing, and the reconcile's journal says that it was written",
                 remedy=_REMEDY,
             )
     return None
 
 
-def read_report(run: RunFolder, folder: Path, sha256: object = None) -> DriftReport:
+def read_report(run: RunFolder, folder: WorkFolder, sha256: object = None) -> DriftReport:
     """The report in this folder, checked against `sha256`, else against the reconcile's journal.
 
     Raises ArtefactDamagedError when it is not what that reconcile wrote, PreconditionError when
     the reconcile was killed before it was concluded.
     """
-    path = folder / REPORT
-    if not is_file(path):
-        raise damaged(str(path), "the report is missing", remedy=_REMEDY)
-    journal = JournalFile(folder / JOURNAL)
+    file = folder.file(REPORT)
+    if not file.is_there():
+        raise damaged(str(file), "the report is missing", remedy=_REMEDY)
+    journal = JournalFile(folder)
     if not journal.entries:
-        raise damaged(str(journal.path), "the reconcile's journal is missing", remedy=_REMEDY)
-    content = read_bounded(path, bytes_max=REPORT_BYTES_MAX)
+        raise damaged(str(journal.file), "the reconcile's journal is missing", remedy=_REMEDY)
+    content = file.read(bytes_max=REPORT_BYTES_MAX)
     found = hashlib.sha256(content).hexdigest()
-    if found != (sha256 or _concluded_with(journal, path)):
-        raise damaged(str(path), "not the report that the journal names", remedy=_REMEDY)
-    fields = _fields(run, content, path)
+    if found != (sha256 or _concluded_with(journal, file)):
+        raise damaged(str(file), "not the report that the journal names", remedy=_REMEDY)
+    fields = _fields(run, content, str(file))
     _check_belongs(run, folder, fields)
     drift = fields.get("drift")
     if not isinstance(drift, dict):
-        raise damaged(str(path), "it holds no numbers of drift", remedy=_REMEDY)
+        raise damaged(str(file), "it holds no numbers of drift", remedy=_REMEDY)
     old = fields["format"] == UNSEALED_FORMAT
     return DriftReport(
         folder=folder,
         sha256=found,
         verdict=str(fields.get("verdict")),
         drift=drift,
-        sums=_sums_of_journal(journal.entries) if old else _sums(fields.get("id_files"), path),
+        sums=_sums_of_journal(journal.entries) if old else _sums(fields.get("id_files"), str(file)),
         mismatched_rows=_mismatched_rows(journal.entries) if old else None,
     )
 
 
 def read_report_ids(run: RunFolder, report: DriftReport, name: str) -> list[str]:
     """The ids of a class of drift; raises ArtefactDamagedError for a file of another sum."""
-    path = report.folder / f"{name}.ids"
+    file = report.folder.file(id_file_name(name))
     if name == UNFILTERED and METADATA_INDEXES not in report.drift:
         return []  # a report of a version that asked no filters
     if name == "mismatched" and report.mismatched_rows is not None:
         ids = _ids_of_rows(run, report.mismatched_rows)
-        if not is_file(path) or read_ids(path) != ids:
-            raise damaged(str(path), "not the vectors that the journal names", remedy=_REMEDY)
+        if not file.is_there() or read_ids(file) != ids:
+            raise damaged(str(file), "not the vectors that the journal names", remedy=_REMEDY)
         return ids
     if name not in report.sums:
-        raise damaged(str(path), "the report does not name this id file", remedy=_REMEDY)
-    return read_checked_ids(path, *report.sums[name], remedy=_REMEDY)
+        raise damaged(str(file), "the report does not name this id file", remedy=_REMEDY)
+    return read_checked_ids(file, *report.sums[name], remedy=_REMEDY)
 
 
-def _concluded_with(journal: JournalFile, path: Path) -> object:
+def _concluded_with(journal: JournalFile, report: StoredFile) -> object:
     """The sum of the report by the last entry of the reconcile's journal."""
     conclusion = _conclusion(journal)
     if conclusion is None:
         raise PreconditionError(
-            f"{path}: the reconcile was interrupted before it was concluded",
+            f"{report}: the reconcile was interrupted before it was concluded",
             remedy="run `q2v reconcile` again, then `q2v migrate`",
         )
     return conclusion.get("report_sha256")
 
 
-def _check_belongs(run: RunFolder, folder: Path, fields: dict[str, object]) -> None:
+def _check_belongs(run: RunFolder, folder: WorkFolder, fields: dict[str, object]) -> None:
     """Raises ArtefactDamagedError for a report that was copied from another run or reconcile."""
     expected = (run.plan.run_id, run.plan.snapshot_id, int(folder.name))
     found = (fields.get("run_id"), fields.get("snapshot_id"), fields.get("ordinal", expected[2]))
     if found != expected:
         raise damaged(
-            str(folder / REPORT),
+            folder.address(REPORT),
             f"it is reconcile {found[2]} of run {found[0]} of snapshot {found[1]}, expected "
             f"reconcile {expected[2]} of run {expected[0]} of snapshot {expected[1]}",
             remedy=_REMEDY,
         )
 
 
-def _fields(run: RunFolder, content: bytes, path: Path) -> dict[str, object]:
+def _fields(run: RunFolder, content: bytes, where: str) -> dict[str, object]:
     """The members of a report of either format; a configured key accepts only sealed ones."""
     key = run.snapshot.key
     fields = decode_json(content)  # its sum is in the journal, so it is what was written
@@ -160,13 +158,13 @@ def _fields(run: RunFolder, content: bytes, path: Path) -> dict[str, object]:
         return fields
     if isinstance(fields, dict) and fields.get("format") == UNSEALED_FORMAT:
         raise damaged(
-            str(path),
+            where,
             "it carries no HMAC, expected one of the key of snapshot.hmac_key: reports of format "
             f"{UNSEALED_FORMAT} have none",
             remedy="run `q2v reconcile` again, then `q2v migrate`; nothing has been written to the "
             "target",
         )
-    return unseal_json(content, where=str(path), format_version=REPORT_FORMAT, key=key)
+    return unseal_json(content, where=where, format_version=REPORT_FORMAT, key=key)
 
 
 def _conclusion(journal: JournalFile) -> Entry | None:
@@ -174,7 +172,7 @@ def _conclusion(journal: JournalFile) -> Entry | None:
     return last if last.get("type") == CONCLUDED else None
 
 
-def _sums(value: object, path: Path) -> IdSums:
+def _sums(value: object, where: str) -> IdSums:
     match value:
         case dict() as files:
             found = {str(name): _sum(one) for name, one in files.items()}
@@ -182,7 +180,7 @@ def _sums(value: object, path: Path) -> IdSums:
                 return {name: one for name, one in found.items() if one is not None}
         case _:
             pass
-    raise damaged(str(path), "it names no sums of its id files", remedy=_REMEDY)
+    raise damaged(where, "it names no sums of its id files", remedy=_REMEDY)
 
 
 def _sum(value: object) -> tuple[int, str] | None:

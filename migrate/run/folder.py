@@ -1,4 +1,4 @@
-"""One run on disk: its plan, its journal, its quarantine list, its pre-images."""
+"""The folder of one run: its plan, its journal, its quarantine list, its pre-images."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,26 +22,19 @@ from migrate.run.targets import (
     write_targets,
 )
 from migrate.snapshot.folder import Snapshot
-from migrate.storage.disk import disk
-from migrate.storage.durable import (
-    file_sha256,
-    folder_names,
-    is_file,
-    make_folder,
-    refuse_links,
-    write_durably,
-)
-from migrate.storage.folder_lock import SPILL
+from migrate.storage.folder import Folder, WorkFolder
 from migrate.storage.journal_file import JournalFile
-from migrate.storage.journal_lines import JOURNAL, JOURNAL_FORMAT
-from migrate.storage.limited_read import read_bounded
+from migrate.storage.journal_lines import JOURNAL_FORMAT
+from migrate.storage.layout import (
+    PLAN,
+    PRE_IMAGES,
+    QUARANTINE,
+    RECONCILE,
+    ROLLBACK,
+    SPILL,
+    TARGETS,
+)
 
-PLAN = "plan.json"
-QUARANTINE = "quarantine.jsonl"
-TARGETS = "targets.parquet"
-PRE_IMAGES = "pre-images"
-RECONCILE = "reconcile"
-ROLLBACK = "rollback"
 PLAN_BYTES_MAX = 4 * 1024 * 1024  # a plan is a few kB
 REPORT_BYTES_MAX = 4 * 1024 * 1024  # counts and paths; ids lie in files beside it
 QUARANTINE_BYTES_MAX = 1024 * 1024 * 1024  # a line is about 200 B, however many may be left out
@@ -50,35 +43,34 @@ QUARANTINE_BYTES_MAX = 1024 * 1024 * 1024  # a line is about 200 B, however many
 class RunFolder:
     """An opened run. Everything in it is checked against the plan before it is believed."""
 
-    def __init__(self, path: Path, snapshot: Snapshot, *, read_only: bool = False) -> None:
-        """Read plan, journal and quarantine list; `read_only` for who holds no lock.
+    def __init__(self, folder: WorkFolder, snapshot: Snapshot, *, read_only: bool = False) -> None:
+        """Read plan, journal and quarantine list; `read_only` for a caller without the lock.
 
         Raises UsageError when there is no run here, ForeignStateError when it belongs to another
         snapshot, ArtefactDamagedError when a file is not what it was.
         """
-        plan_path = path / PLAN
-        if not is_file(plan_path):
+        if not folder.has_file(PLAN):
             raise UsageError(
-                f"{path}: no run ({PLAN} is missing)", remedy="name a folder under runs/"
+                f"{folder}: no run ({PLAN} is missing)", remedy="name a folder under runs/"
             )
-        refuse_links(path, *(path / name for name in (PRE_IMAGES, RECONCILE, ROLLBACK)))
-        self.path = path
+        folder.refuse_links(PRE_IMAGES, RECONCILE, ROLLBACK)
+        self.folder = folder
         self.snapshot = snapshot
-        self.plan: RunPlan = read_plan(plan_path, snapshot)
-        quarantine = path / QUARANTINE
-        if not is_file(quarantine):
+        self.plan: RunPlan = read_plan(folder, snapshot)
+        quarantine = folder.file(QUARANTINE)
+        if not quarantine.is_there():
             raise damaged(str(quarantine), "the file is missing")
-        if file_sha256(quarantine)[1] != self.plan.quarantine_sha256:
+        if quarantine.hash()[1] != self.plan.quarantine_sha256:
             raise damaged(str(quarantine), "not the list the plan was made with")
-        self.journal = JournalFile(path / JOURNAL)
-        self._check_opened(file_sha256(plan_path)[1], read_only=read_only)
+        self.journal = JournalFile(folder)
+        self._check_opened(folder.file(PLAN).hash()[1], read_only=read_only)
 
     def _check_opened(self, plan_sha256: str, *, read_only: bool) -> None:
         state = self.state()
         if state.run_id is None:  # killed between plan and journal: nothing was written yet
-            if folder_names(self.path / PRE_IMAGES):
+            if self.pre_images.names():
                 raise damaged(
-                    str(self.journal.path),
+                    str(self.journal.file),
                     "the journal is missing or empty, and the run has pre-images",
                     remedy="restore the file from a copy of the run folder; do not go on with this "
                     "run: without its journal q2v does not know what it has written",
@@ -95,7 +87,7 @@ class RunFolder:
             )
         elif (state.run_id, state.plan_sha256) != (self.plan.run_id, plan_sha256):
             raise ForeignStateError(
-                f"{self.path}: the journal belongs to run {state.run_id} with plan "
+                f"{self.folder}: the journal belongs to run {state.run_id} with plan "
                 f"{state.plan_sha256}, plan.json is run {self.plan.run_id} with {plan_sha256}",
                 remedy="restore the run folder from a copy",
             )
@@ -105,16 +97,16 @@ class RunFolder:
         try:
             return fold_run(self.journal.entries)
         except ValueError as error:
-            raise damaged(str(self.journal.path), str(error)) from error
+            raise damaged(str(self.journal.file), str(error)) from error
 
     def quarantined(self) -> Iterator[QuarantinedPoint]:
         """The points that the plan left behind, in row order."""
-        path = self.path / QUARANTINE
-        content = read_bounded(path, bytes_max=QUARANTINE_BYTES_MAX)
+        file = self.folder.file(QUARANTINE)
+        content = file.read(bytes_max=QUARANTINE_BYTES_MAX)
         if hashlib.sha256(content).hexdigest() != self.plan.quarantine_sha256:
-            raise damaged(str(path), "not the list the plan was made with")
+            raise damaged(str(file), "not the list the plan was made with")
         for line in content.splitlines():
-            yield decode_quarantined(line, where=str(path))
+            yield decode_quarantined(line, where=str(file))
 
     def refused(self) -> Iterator[QuarantinedPoint]:
         """The points whose vector the target refused, in row order, with its answers."""
@@ -155,11 +147,11 @@ class RunFolder:
         Raises ArtefactDamagedError when the file is not the one of the plan.
         """
         selection = Selection(first_row=first_row, end_row=end_row, only=only, excluded=excluded)
-        return read_targets(self.path / TARGETS, self.plan.targets, columns, selection)
+        return read_targets(self.folder.file(TARGETS), self.plan.targets, columns, selection)
 
     def check_targets(self) -> None:
         """Raises ArtefactDamagedError when targets.parquet is not the file of the plan."""
-        check_targets(self.path / TARGETS, self.plan.targets)
+        check_targets(self.folder.file(TARGETS), self.plan.targets)
 
     @property
     def vectors(self) -> int:
@@ -185,28 +177,44 @@ class RunFolder:
 
     @property
     def spill(self) -> Path:
-        """A folder for what does not fit in memory; always safe to delete."""
-        return self.path / SPILL
+        """A local folder for what does not fit in memory; always safe to delete."""
+        return self.folder.scratch(SPILL)
+
+    @property
+    def pre_images(self) -> Folder:
+        """The folder of what the target held before the run."""
+        return self.folder.child(PRE_IMAGES)
+
+    @property
+    def reconciles(self) -> WorkFolder:
+        """The folder of the run's reconciles, each a numbered folder."""
+        return self.folder.child(RECONCILE)
+
+    @property
+    def rollback(self) -> Folder:
+        """The folder of the run's rollback."""
+        return self.folder.child(ROLLBACK)
 
     def close(self) -> None:
-        """Let go of the journal."""
+        """Close the journal."""
         self.journal.close()
 
 
-def read_plan(path: Path, snapshot: Snapshot) -> RunPlan:
-    """The plan of a run of this snapshot, its HMAC checked; raises as `RunFolder`."""
-    content = read_bounded(path, bytes_max=PLAN_BYTES_MAX)
-    plan = decode_plan(content, where=str(path), key=snapshot.key)
+def read_plan(folder: Folder, snapshot: Snapshot) -> RunPlan:
+    """The plan in the folder of a run of this snapshot, its HMAC checked; raises as `RunFolder`."""
+    file = folder.file(PLAN)
+    content = file.read(bytes_max=PLAN_BYTES_MAX)
+    plan = decode_plan(content, where=str(file), key=snapshot.key)
     if plan.content_root != snapshot.manifest.content_root:
         raise ForeignStateError(
-            f"{path.parent}: planned for the snapshot with root {plan.content_root}, "
+            f"{folder}: planned for the snapshot with root {plan.content_root}, "
             f"this one has {snapshot.manifest.content_root}",
             remedy="move the run back under its own snapshot",
         )
-    named = (snapshot.manifest.snapshot_id, disk().real_name(path.parent))
+    named = (snapshot.manifest.snapshot_id, folder.name)
     if (plan.snapshot_id, plan.run_id) != named:
         raise ForeignStateError(
-            f"{path}: the plan of run {plan.run_id} of snapshot {plan.snapshot_id}, expected that "
+            f"{file}: the plan of run {plan.run_id} of snapshot {plan.snapshot_id}, expected that "
             f"of run {named[1]} of snapshot {named[0]}",
             remedy="give the folder its name again and move it back under its own snapshot",
         )
@@ -215,24 +223,25 @@ def read_plan(path: Path, snapshot: Snapshot) -> RunPlan:
 
 def create_run(
     snapshot: Snapshot, plan: RunPlan, quarantine: bytes, targets: Iterable[pa.Table]
-) -> Path:
+) -> WorkFolder:
     """Make a new run folder; plan.json is written last, so a folder with a plan is whole.
 
     `targets` say what every moving row becomes, in row order; the plan of the run names their
-    file. Returns the folder's path.
+    file. Returns the folder.
     """
-    path = snapshot.runs / plan.run_id
-    refuse_links(snapshot.runs, path, path / PRE_IMAGES)
-    make_folder(path / PRE_IMAGES)
-    write_durably(path / QUARANTINE, quarantine)
-    planned = replace(plan, targets=write_targets(path / TARGETS, targets))
-    write_durably(path / PLAN, encode_plan(planned, snapshot.key))
-    return path
+    snapshot.runs.refuse_links()
+    folder = snapshot.runs.child(plan.run_id)
+    folder.refuse_links(PRE_IMAGES)
+    folder.child(PRE_IMAGES).make()
+    folder.file(QUARANTINE).write(quarantine)
+    planned = replace(plan, targets=write_targets(folder.file(TARGETS), targets))
+    folder.file(PLAN).write(encode_plan(planned, snapshot.key))
+    return folder
 
 
 def new_run_id(snapshot: Snapshot, wall_s: float) -> str:
     """A name whose number is above that of every earlier run of the snapshot."""
-    number = max((_number(name) for name in folder_names(snapshot.runs)), default=-1) + 1
+    number = max((_number(name) for name in snapshot.runs.names()), default=-1) + 1
     return f"{number:03d}-{name_stamp(wall_s)}"
 
 
@@ -243,25 +252,25 @@ def check_plans(snapshot: Snapshot) -> int:
     """
     folders = run_folders(snapshot)
     for folder in folders:
-        read_plan(folder / PLAN, snapshot)
+        read_plan(folder, snapshot)
     return len(folders)
 
 
-def run_folders(snapshot: Snapshot) -> list[Path]:
+def run_folders(snapshot: Snapshot) -> list[WorkFolder]:
     """The runs of a snapshot, oldest first."""
     return _numbered(snapshot.runs, PLAN)
 
 
-def report_folders(run_path: Path, file: str) -> list[Path]:
+def report_folders(run: RunFolder, file: str) -> list[WorkFolder]:
     """The folders of a run's reconcile reports that hold `file`, oldest first."""
-    return _numbered(run_path / RECONCILE, file)
+    return _numbered(run.reconciles, file)
 
 
-def _numbered(folder: Path, file: str) -> list[Path]:
+def _numbered(within: WorkFolder, file: str) -> list[WorkFolder]:
     """The numbered folders that hold `file`, by number: as text, 1000 would come before 999."""
-    names = [name for name in folder_names(folder) if _number(name) >= 0]
-    paths = [folder / name for name in sorted(names, key=lambda name: (_number(name), name))]
-    return [path for path in paths if is_file(path / file)]
+    names = [name for name in within.names() if _number(name) >= 0]
+    numbered = sorted(names, key=lambda name: (_number(name), name))
+    return [within.child(name) for name in numbered if within.child(name).has_file(file)]
 
 
 def _number(name: str) -> int:

@@ -1,8 +1,7 @@
-"""What the target held before us, on disk: one Parquet row per id and per key, absent ones too."""
+"""What the target held before the run: a Parquet row per id and per key, absent ones too."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -12,17 +11,10 @@ import pyarrow.parquet as pq
 from migrate.model.canonical import decode_json, encode_canonical_json
 from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.model.sealed_json import damaged
-from migrate.storage.disk import disk
-from migrate.storage.durable import (
-    durable_file,
-    is_file,
-    local_io,
-)
+from migrate.storage.folder import StoredFile
 from migrate.storage.hashed_file import hash_open_file
 from migrate.storage.parquet_guard import ParquetShape, arrow_damage, open_parquet
 
-KV_FILE = "kv.parquet"
-EXISTING_FILE = "existing.parquet"
 PRE_IMAGES_REMEDY = (
     "restore the file from a copy; without one, this run can write nothing more and cannot be "
     "rolled back"
@@ -72,12 +64,7 @@ class KvPreImage:
     former: KvEntry | None  # None = absent, or not ours and not read
 
 
-def part_name(ordinal: int) -> str:
-    """The file of a part of vector pre-images."""
-    return f"part-{ordinal:05d}.parquet"
-
-
-def write_vector_pre_images(path: Path, records: Sequence[VectorPreImage]) -> str:
+def write_vector_pre_images(stored: StoredFile, records: Sequence[VectorPreImage]) -> str:
     """Write one part durably; returns its SHA-256."""
     rows = [
         {
@@ -90,10 +77,10 @@ def write_vector_pre_images(path: Path, records: Sequence[VectorPreImage]) -> st
         }
         for record in records
     ]
-    return _write(path, rows, _VECTORS)
+    return _write(stored, rows, _VECTORS)
 
 
-def write_kv_pre_images(path: Path, records: Iterable[KvPreImage]) -> str:
+def write_kv_pre_images(stored: StoredFile, records: Iterable[KvPreImage]) -> str:
     """Write the KV pre-images durably; returns the SHA-256."""
     rows = [
         {
@@ -106,20 +93,20 @@ def write_kv_pre_images(path: Path, records: Iterable[KvPreImage]) -> str:
         }
         for record in records
     ]
-    return _write(path, rows, _KV)
+    return _write(stored, rows, _KV)
 
 
-def write_existing_ids(path: Path, vector_ids: Iterable[VectorId]) -> str:
+def write_existing_ids(stored: StoredFile, vector_ids: Iterable[VectorId]) -> str:
     """Write down the ids that were in the target and are none of ours; returns the SHA-256."""
-    return _write(path, [{"vector_id": vector_id} for vector_id in vector_ids], _EXISTING)
+    return _write(stored, [{"vector_id": vector_id} for vector_id in vector_ids], _EXISTING)
 
 
 def _encode(value: object | None) -> str | None:
     return None if value is None else encode_canonical_json(value).decode()
 
 
-def _write(path: Path, rows: Sequence[_Row], schema: pa.Schema) -> str:
-    with durable_file(path) as file:
+def _write(stored: StoredFile, rows: Sequence[_Row], schema: pa.Schema) -> str:
+    with stored.open_to_write() as file:
         # No dictionaries: they make much out of little, so no reader of ours accepts one.
         writer = pq.ParquetWriter(
             file, schema, compression="zstd", use_dictionary=False, write_statistics=False
@@ -142,9 +129,9 @@ def _groups(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
         yield rows[start:]
 
 
-def read_vector_pre_images(path: Path, sha256: str) -> Iterator[VectorPreImage]:
+def read_vector_pre_images(stored: StoredFile, sha256: str) -> Iterator[VectorPreImage]:
     """The records of a part, in row order. Raises ArtefactDamagedError for a changed file."""
-    return _read(path, sha256, _VECTORS, _vector_pre_image)
+    return _read(stored, sha256, _VECTORS, _vector_pre_image)
 
 
 def _vector_pre_image(row: _Row) -> VectorPreImage:
@@ -160,9 +147,9 @@ def _vector_pre_image(row: _Row) -> VectorPreImage:
     return VectorPreImage(row=_int(row["row"]), vector_id=vector_id, former=former)
 
 
-def read_kv_pre_images(path: Path, sha256: str) -> Iterator[KvPreImage]:
+def read_kv_pre_images(stored: StoredFile, sha256: str) -> Iterator[KvPreImage]:
     """The KV records, in key order. Raises ArtefactDamagedError for a changed file."""
-    return _read(path, sha256, _KV, _kv_pre_image)
+    return _read(stored, sha256, _KV, _kv_pre_image)
 
 
 def _kv_pre_image(row: _Row) -> KvPreImage:
@@ -178,30 +165,30 @@ def _kv_pre_image(row: _Row) -> KvPreImage:
     return KvPreImage(key=key, ours=bool(row["ours"]), former=former)
 
 
-def read_existing_ids(path: Path, sha256: str) -> Iterator[VectorId]:
+def read_existing_ids(stored: StoredFile, sha256: str) -> Iterator[VectorId]:
     """The ids that were there before and are none of ours."""
-    return _read(path, sha256, _EXISTING, lambda row: VectorId(_text(row["vector_id"])))
+    return _read(stored, sha256, _EXISTING, lambda row: VectorId(_text(row["vector_id"])))
 
 
 def _read(
-    path: Path, sha256: str, schema: pa.Schema, decode: Callable[[_Row], _Record]
+    stored: StoredFile, sha256: str, schema: pa.Schema, decode: Callable[[_Row], _Record]
 ) -> Iterator[_Record]:
-    if not is_file(path):
-        raise damaged(str(path), "the file is missing", remedy=PRE_IMAGES_REMEDY)
+    if not stored.is_there():
+        raise damaged(str(stored), "the file is missing", remedy=PRE_IMAGES_REMEDY)
     shape = ParquetShape(
         schema=schema, rows=None, group_rows_max=_ROW_GROUP_ROWS, groups_full=False
     )
-    with local_io("reading", path), disk().open_to_read(path) as file:
-        # Hashed and parsed through one open handle, so nobody can change it in between.
+    with stored.open_to_read() as file:
+        # Hashed and parsed through one open handle, so that it is the same file.
         if hash_open_file(file)[1] != sha256:
             raise damaged(
-                str(path),
+                str(stored),
                 f"its sha256 is not {sha256}, as the journal says",
                 remedy=PRE_IMAGES_REMEDY,
             )
-        parquet = open_parquet(file, path, shape)
+        parquet = open_parquet(file, str(stored), shape)
         for group in range(parquet.num_row_groups):
-            with arrow_damage(path):
+            with arrow_damage(str(stored)):
                 rows = parquet.read_row_group(group, use_threads=False).to_pylist()
                 records = [decode(row) for row in rows]
             yield from records

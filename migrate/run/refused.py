@@ -7,8 +7,9 @@ from itertools import islice
 
 from migrate.mapping.payload import encode_kv_key
 from migrate.model.records import VectorId
-from migrate.run.folder import PRE_IMAGES, RunFolder
-from migrate.run.pre_image_files import VectorPreImage, part_name, read_vector_pre_images
+from migrate.run.folder import RunFolder
+from migrate.run.pre_image_files import VectorPreImage, read_vector_pre_images
+from migrate.storage.layout import part_name
 
 REFUSED_SHOWN_MAX = 20
 
@@ -42,7 +43,7 @@ def read_pre_images(run: RunFolder) -> Iterator[VectorPreImage]:
     kept = run.state().pre_image_parts
     ordinal = 0
     while (name := part_name(ordinal)) in kept:
-        yield from read_vector_pre_images(run.path / PRE_IMAGES / name, kept[name][1])
+        yield from read_vector_pre_images(run.pre_images.file(name), kept[name][1])
         ordinal += 1
 
 

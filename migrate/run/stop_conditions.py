@@ -1,29 +1,27 @@
 """Reasons to stop before the next write: a file the operator puts down, or the window's end."""
 
-from pathlib import Path
-
 from migrate.errors import BudgetExhaustedError
 from migrate.ports import Clock
-from migrate.storage.disk import disk
-
-STOP_FILE = "STOP"
+from migrate.storage.folder import Folder
+from migrate.storage.layout import STOP
 
 
 class StopConditions:
     """Checked before every write; what has been sent is finished and journalled first."""
 
-    def __init__(self, folder: Path, *, clock: Clock, deadline_s: float | None) -> None:
+    def __init__(self, folder: Folder, *, clock: Clock, deadline_s: float | None) -> None:
         """`deadline_s` counts from now, by the clock that never jumps."""
-        self._file = folder / STOP_FILE
+        self._folder = folder
         self._clock = clock
         self._deadline = None if deadline_s is None else clock.monotonic_s() + deadline_s
 
     def check(self) -> None:
         """Raises BudgetExhaustedError when it is time to stop."""
-        if disk().exists(self._file):
+        if self._folder.has(STOP):
+            address = self._folder.address(STOP)
             raise BudgetExhaustedError(
-                f"stop file {self._file} found; everything sent so far is journalled",
-                remedy=f"remove {self._file} and run the same command again: it goes on here",
+                f"stop file {address} found; everything sent so far is journalled",
+                remedy=f"remove {address} and run the same command again: it goes on here",
             )
         if self._deadline is not None and self._clock.monotonic_s() > self._deadline:
             raise BudgetExhaustedError(

@@ -7,7 +7,6 @@ when they are sent. Both ways a row group at a time, without an object per row.
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -18,8 +17,7 @@ from migrate.model.digest import DIGEST_BYTES
 from migrate.model.sealed_json import damaged
 from migrate.plan.record import TargetsFile
 from migrate.snapshot.parts import abandon_writer
-from migrate.storage.disk import disk
-from migrate.storage.durable import durable_file, file_sha256, is_file, local_io
+from migrate.storage.folder import StoredFile
 from migrate.storage.hashed_file import hash_open_file
 from migrate.storage.parquet_guard import ParquetShape, arrow_damage, open_parquet
 
@@ -42,12 +40,11 @@ _REMEDY = (
 )
 
 
-def write_targets(path: Path, tables: Iterable[pa.Table]) -> TargetsFile:
+def write_targets(stored: StoredFile, tables: Iterable[pa.Table]) -> TargetsFile:
     """Write what moves, in row order, durably. `tables` have the columns of the schema."""
-    with durable_file(path) as file:
+    with stored.open_to_write() as file:
         rows = _write(file, tables)
-    size, sha256 = file_sha256(path)
-    return TargetsFile(rows=rows, bytes=size, sha256=sha256)
+    return TargetsFile(rows=rows, bytes=file.bytes, sha256=file.sha256)
 
 
 def _write(file: BinaryIO, tables: Iterable[pa.Table]) -> int:
@@ -129,39 +126,39 @@ def _bounds(group: pq.RowGroupMetaData) -> tuple[int, int]:
     return statistics.min, statistics.max
 
 
-def check_targets(path: Path, expected: TargetsFile) -> None:
+def check_targets(stored: StoredFile, expected: TargetsFile) -> None:
     """Raises ArtefactDamagedError when it is not the file of the plan."""
-    if not is_file(path):
-        raise damaged(str(path), "the file is missing", remedy=_REMEDY)
-    if file_sha256(path) != (expected.bytes, expected.sha256):
-        raise damaged(str(path), "not the bytes that the plan names", remedy=_REMEDY)
+    if not stored.is_there():
+        raise damaged(str(stored), "the file is missing", remedy=_REMEDY)
+    if stored.hash() != (expected.bytes, expected.sha256):
+        raise damaged(str(stored), "not the bytes that the plan names", remedy=_REMEDY)
 
 
 def read_targets(
-    path: Path, expected: TargetsFile, columns: Sequence[str], selection: Selection
+    stored: StoredFile, expected: TargetsFile, columns: Sequence[str], selection: Selection
 ) -> Iterator[pa.RecordBatch]:
     """These columns of the wanted rows, in row order; empty batches are left out.
 
-    The file is hashed and parsed through one open handle, so nobody can change it in between.
+    The file is hashed and parsed through one open handle, so that it is the same file.
     Raises ArtefactDamagedError before the first row when it is not the file of the plan.
     """
-    if not is_file(path):
-        raise damaged(str(path), "the file is missing", remedy=_REMEDY)
+    if not stored.is_there():
+        raise damaged(str(stored), "the file is missing", remedy=_REMEDY)
     shape = ParquetShape(
         schema=TARGETS_SCHEMA,
         rows=expected.rows,
         group_rows_max=ROW_GROUP_ROWS,
         groups_full=True,
     )
-    with local_io("reading", path), disk().open_to_read(path) as file:
+    with stored.open_to_read() as file:
         size = file.seek(0, 2)
         file.seek(0)
         if size != expected.bytes or hash_open_file(file) != (expected.bytes, expected.sha256):
-            raise damaged(str(path), "not the bytes that the plan names", remedy=_REMEDY)
-        parquet = open_parquet(file, path, shape)
+            raise damaged(str(stored), "not the bytes that the plan names", remedy=_REMEDY)
+        parquet = open_parquet(file, str(stored), shape)
         names = list(dict.fromkeys(["row", *columns]))  # the selection is by row
         for group in range(parquet.num_row_groups):
-            with arrow_damage(path):
+            with arrow_damage(str(stored)):
                 if not selection.may_touch(parquet.metadata.row_group(group)):
                     continue
                 table = parquet.read_row_group(group, columns=names, use_threads=False)

@@ -1,7 +1,6 @@
-"""Snapshots on disk: find them, open sealed ones, read their rows."""
+"""Snapshots in a folder: find them, open sealed ones, read their rows."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from migrate.errors import UsageError
 from migrate.model.hmac_key import SealKey
@@ -10,55 +9,50 @@ from migrate.model.sealed_json import damaged
 from migrate.snapshot.columns import ROW_GROUP_ROWS
 from migrate.snapshot.manifest import SnapshotManifest, decode_manifest
 from migrate.snapshot.parts import SnapshotRows, read_part, repair_remedy
-from migrate.storage.disk import disk
-from migrate.storage.durable import folder_names, is_file
-from migrate.storage.journal_lines import JOURNAL
-from migrate.storage.limited_read import read_bounded
+from migrate.storage.folder import Folder, StoredFile, WorkFolder
+from migrate.storage.layout import JOURNAL, MANIFEST, PARTS, RUNS, part_name
 
-MANIFEST = "manifest.json"
-PARTS = "parts"
-RUNS = "runs"
 _DEPTH_MAX = 4  # of a folder in a snapshot: runs/<run_id>/reconcile/<n>
 MANIFEST_BYTES_MAX = 256 * 1024 * 1024
 
 
-def part_path(folder: Path, ordinal: int) -> Path:
-    """Where a part lies."""
-    return folder / PARTS / f"part-{ordinal:05d}.parquet"
+def part_file(folder: Folder, ordinal: int) -> StoredFile:
+    """The file of a part, in the folder of a snapshot."""
+    return folder.child(PARTS).file(part_name(ordinal))
 
 
 class Snapshot:
     """A sealed snapshot: immutable, every part checked against the manifest before it is read."""
 
-    def __init__(self, folder: Path, key: SealKey | None = None) -> None:
+    def __init__(self, folder: WorkFolder, key: SealKey | None = None) -> None:
         """Read the manifest; with a key it has to carry the HMAC of that key.
 
         Raises UsageError when the folder holds no manifest, ArtefactDamagedError when the one it
         holds is not to be believed.
         """
-        path = folder / MANIFEST
-        if not is_file(path):
+        file = folder.file(MANIFEST)
+        if not file.is_there():
             raise UsageError(
                 f"{folder}: no sealed snapshot ({MANIFEST} is missing)",
                 remedy="run `q2v snapshot` to its end, or name another folder",
             )
-        content = read_bounded(path, bytes_max=MANIFEST_BYTES_MAX)
+        content = file.read(bytes_max=MANIFEST_BYTES_MAX)
         self.folder = folder
         self.key = key  # its runs are sealed with it too
-        self.manifest: SnapshotManifest = decode_manifest(content, where=str(path), key=key)
-        if self.manifest.snapshot_id != disk().real_name(folder):
+        self.manifest: SnapshotManifest = decode_manifest(content, where=str(file), key=key)
+        if self.manifest.snapshot_id != folder.name:
             # Sealed, but for another folder: an older snapshot put in the place of this one.
             raise damaged(
-                str(path),
+                str(file),
                 f"it is the manifest of snapshot {self.manifest.snapshot_id}",
                 remedy=f"name the folder {self.manifest.snapshot_id} again, or restore the "
                 "manifest from a copy",
             )
 
     @property
-    def runs(self) -> Path:
+    def runs(self) -> WorkFolder:
         """The folder of the runs of this snapshot."""
-        return self.folder / RUNS
+        return self.folder.child(RUNS)
 
     def group_starts(self) -> list[int]:
         """The first row of every row group: what is cut there is decoded once."""
@@ -84,11 +78,11 @@ class Snapshot:
             part_start, row = row, row + part.rows
             if part.rows == 0 or row <= first_row or part_start >= end:
                 continue
-            path = part_path(self.folder, part.ordinal)
-            if not is_file(path):
-                raise damaged(str(path), "the part is missing", remedy=repair_remedy(part))
+            file = part_file(self.folder, part.ordinal)
+            if not file.is_there():
+                raise damaged(str(file), "the part is missing", remedy=repair_remedy(part))
             for rows in read_part(
-                path,
+                file,
                 part,
                 self.manifest.vectors,
                 with_vectors=with_vectors,
@@ -99,10 +93,9 @@ class Snapshot:
 
     def unknown_files(self) -> list[str]:
         """Files that the manifest does not name; they are never read."""
-        known = {part_path(self.folder, part.ordinal).name for part in self.manifest.parts}
-        return [
-            f"{PARTS}/{name}" for name in folder_names(self.folder / PARTS) if name not in known
-        ]
+        known = {part_name(part.ordinal) for part in self.manifest.parts}
+        held = self.folder.child(PARTS).names()
+        return [f"{PARTS}/{name}" for name in held if name not in known]
 
 
 def _cut(rows: SnapshotRows, first_row: int, end_row: int) -> SnapshotRows:
@@ -115,34 +108,35 @@ def _cut(rows: SnapshotRows, first_row: int, end_row: int) -> SnapshotRows:
     )
 
 
-def sealed_folders(directory: Path) -> list[Path]:
-    """Sealed snapshots under a folder, oldest first (ids start with their time)."""
-    return [path for path in _folders(directory) if is_file(path / MANIFEST)]
+def sealed_folders(directory: WorkFolder) -> list[WorkFolder]:
+    """Sealed snapshots in a folder, oldest first (ids start with their time)."""
+    return [folder for folder in _folders(directory) if folder.has_file(MANIFEST)]
 
 
-def unsealed_folders(directory: Path) -> list[Path]:
+def unsealed_folders(directory: WorkFolder) -> list[WorkFolder]:
     """Snapshots that were begun and not sealed, oldest first."""
     return [
-        path
-        for path in _folders(directory)
-        if is_file(path / JOURNAL) and not is_file(path / MANIFEST)
+        folder
+        for folder in _folders(directory)
+        if folder.has_file(JOURNAL) and not folder.has_file(MANIFEST)
     ]
 
 
-def newest_stamp(directory: Path) -> str:
+def newest_stamp(directory: WorkFolder) -> str:
     """The latest stamp that a snapshot's name starts with; "" before the first snapshot."""
     folders = [*sealed_folders(directory), *unsealed_folders(directory)]
-    return max((path.name.partition("-")[0] for path in folders), default="")
+    return max((folder.name.partition("-")[0] for folder in folders), default="")
 
 
-def snapshot_around(folder: Path) -> Path | None:
+def snapshot_around(folder: Folder) -> Folder | None:
     """The snapshot that this folder is, or lies in; None for a folder of snapshots."""
-    for path in (folder, *folder.absolute().parents[:_DEPTH_MAX]):
-        begun_or_sealed = is_file(path / MANIFEST) or is_file(path / JOURNAL)
-        if begun_or_sealed and disk().exists(path / PARTS):
-            return path
+    for _ in range(_DEPTH_MAX + 1):
+        begun_or_sealed = folder.has_file(MANIFEST) or folder.has_file(JOURNAL)
+        if begun_or_sealed and folder.has(PARTS):
+            return folder
+        folder = folder.parent
     return None
 
 
-def _folders(directory: Path) -> list[Path]:
-    return [directory / name for name in folder_names(directory)]
+def _folders(directory: WorkFolder) -> list[WorkFolder]:
+    return [directory.child(name) for name in directory.names()]

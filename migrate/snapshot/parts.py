@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -20,9 +19,8 @@ from migrate.snapshot.columns import (
     vector_column,
 )
 from migrate.snapshot.manifest import PartRecord
-from migrate.storage.disk import disk
-from migrate.storage.durable import durable_file, local_io
-from migrate.storage.hashed_file import hash_open_file
+from migrate.storage.folder import StoredFile
+from migrate.storage.hashed_file import HashedFile, hash_open_file
 from migrate.storage.parquet_guard import (
     GROUP_BYTES_MAX,
     ParquetShape,
@@ -106,18 +104,17 @@ class PartWriter:
 
 
 def write_part(
-    path: Path, pages: Iterator[tuple[Page, list[bytes]]], vectors: Sequence[VectorSpec]
+    file: HashedFile, pages: Iterator[tuple[Page, list[bytes]]], vectors: Sequence[VectorSpec]
 ) -> tuple[int, int, str]:
-    """Write one part durably; returns rows, bytes and SHA-256 of the file."""
-    with durable_file(path) as file:
-        writer = PartWriter(file, vectors)
-        try:
-            for page, digests in pages:
-                writer.add(page, digests)
-            writer.close()
-        except BaseException:
-            writer.abandon()
-            raise
+    """Write the points into an open file; returns rows, bytes and SHA-256 of the part."""
+    writer = PartWriter(file, vectors)
+    try:
+        for page, digests in pages:
+            writer.add(page, digests)
+        writer.close()
+    except BaseException:
+        writer.abandon()
+        raise
     return writer.rows, file.bytes, file.sha256
 
 
@@ -130,7 +127,7 @@ def repair_remedy(part: PartRecord) -> str:
 
 
 def read_part(
-    path: Path,
+    file: StoredFile,
     part: PartRecord,
     vectors: Sequence[VectorSpec],
     *,
@@ -143,26 +140,26 @@ def read_part(
     `first_row` is the number of the part's first row. Row groups without a row in `wanted` are
     passed over; None wants all.
 
-    The file is hashed and parsed through one open handle, so nobody can change it in between.
+    The file is hashed and parsed through one open handle, so that it is the same file.
     Raises ArtefactDamagedError before the first row when it is not the file of the manifest, or
     is, but not in the shape that we write.
     """
     specs = [spec for spec in vectors if spec.name in with_vectors]
     columns = ["point_id", "point_id_type", "payload", "irregular", "digest"]
     columns += [vector_column(spec.name) for spec in specs]
-    with _open_part(path, part, vectors, check_bytes=True) as parquet:
+    with _open_part(file, part, vectors, check_bytes=True) as parquet:
         for group in range(parquet.num_row_groups):
             row, end = first_row + group * ROW_GROUP_ROWS, first_row + (group + 1) * ROW_GROUP_ROWS
             if wanted is not None and (end <= wanted.start or row >= wanted.stop):
                 continue
-            with arrow_damage(path):
+            with arrow_damage(str(file)):
                 table = parquet.read_row_group(group, columns=columns, use_threads=False)
                 page, digests = decode_rows(table, specs)
             yield SnapshotRows(row, page, digests)
 
 
 def read_digests(
-    path: Path, part: PartRecord, vectors: Sequence[VectorSpec]
+    file: StoredFile, part: PartRecord, vectors: Sequence[VectorSpec]
 ) -> Iterator[tuple[list[str], list[bytes], list[bytes | None]]]:
     """Id as text, digest and `irregular` of every row of a part, one row group at a time.
 
@@ -170,9 +167,9 @@ def read_digests(
     the same process, while it wrote or when it found them.
     """
     columns = ["point_id", "digest", "irregular"]
-    with _open_part(path, part, vectors, check_bytes=False, columns=columns) as parquet:
+    with _open_part(file, part, vectors, check_bytes=False, columns=columns) as parquet:
         for group in range(parquet.num_row_groups):
-            with arrow_damage(path):
+            with arrow_damage(str(file)):
                 table = parquet.read_row_group(group, columns=columns, use_threads=False)
                 texts, digests, irregular = (
                     table.column("point_id").to_pylist(),
@@ -184,7 +181,7 @@ def read_digests(
 
 @contextmanager
 def _open_part(
-    path: Path,
+    stored: StoredFile,
     part: PartRecord,
     vectors: Sequence[VectorSpec],
     *,
@@ -194,13 +191,13 @@ def _open_part(
     shape = ParquetShape(
         schema=part_schema(vectors), rows=part.rows, group_rows_max=ROW_GROUP_ROWS, groups_full=True
     )
-    with local_io("reading", path), disk().open_to_read(path) as file:
+    with stored.open_to_read() as file:
         size = file.seek(0, 2)
         file.seek(0)
         if size != part.bytes or (check_bytes and hash_open_file(file)[1] != part.sha256):
             raise damaged(
-                str(path),
+                str(stored),
                 f"points {part.first_id} to {part.last_id}: not the bytes of the manifest",
                 remedy=repair_remedy(part),
             )
-        yield open_parquet(file, path, shape, columns=columns)
+        yield open_parquet(file, str(stored), shape, columns=columns)

@@ -7,7 +7,6 @@ of its own, writes the same bytes.
 from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Literal, Protocol, TypeVar
 
@@ -17,11 +16,12 @@ from migrate.model.irregular import is_unreadable
 from migrate.model.records import Page, VectorSpec
 from migrate.ports import PointSource
 from migrate.snapshot.counting import ID_PAGE_POINTS
-from migrate.snapshot.folder import part_path
+from migrate.snapshot.folder import part_file
 from migrate.snapshot.manifest import UNREADABLE_MAX, PartRecord
 from migrate.snapshot.parts import read_digests, write_part
 from migrate.snapshot.state import Range, part_rows
 from migrate.snapshot.walk import walk_points
+from migrate.storage.folder import Folder
 from migrate.workers.ordered import check_wanted, in_order
 
 SecondReading = Literal["digest", "ids"]
@@ -56,7 +56,7 @@ class PartReader:
     def __init__(
         self,
         source: PointSource,
-        folder: Path,
+        folder: Folder,
         vectors: tuple[VectorSpec, ...],
         *,
         page_points: int,
@@ -86,8 +86,8 @@ class PartReader:
                 ends[1:] = [page.ids[-1].text]
                 yield page, digest_points(page)
 
-        path = part_path(self._folder, span.ordinal)
-        rows, size, sha256 = write_part(path, pages(), self._vectors)
+        with part_file(self._folder, span.ordinal).open_to_write() as file:
+            rows, size, sha256 = write_part(file, pages(), self._vectors)
         return PartRecord(
             ordinal=span.ordinal,
             rows=rows,
@@ -153,10 +153,10 @@ class PartReader:
 
         A few thousand rows, so a dict is fine.
         """
-        path = part_path(self._folder, part.ordinal)
+        file = part_file(self._folder, part.ordinal)
         written: dict[str, bytes] = {}
         unreadable: list[str] = []
-        for texts, digests, irregular in read_digests(path, part, self._vectors):
+        for texts, digests, irregular in read_digests(file, part, self._vectors):
             written.update(zip(texts, digests, strict=True))
             unreadable += [
                 text for text, one in zip(texts, irregular, strict=True) if is_unreadable(one)

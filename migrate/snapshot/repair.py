@@ -11,21 +11,11 @@ from migrate.errors import ForeignStateError, PreconditionError, UsageError
 from migrate.model.digest import digest_points
 from migrate.model.records import Page, PointId
 from migrate.ports import PointSource, Progress
-from migrate.snapshot.folder import PARTS, Snapshot, part_path
+from migrate.snapshot.folder import Snapshot, part_file
 from migrate.snapshot.manifest import PartRecord
 from migrate.snapshot.parts import write_part
 from migrate.snapshot.walk import walk_points
-from migrate.storage.disk import disk
-from migrate.storage.durable import (
-    file_sha256,
-    is_file,
-    local_io,
-    make_folder,
-    refuse_links,
-    remove_folder,
-)
-
-REPAIR = ".repair"  # below the snapshot; always safe to delete
+from migrate.storage.layout import PARTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +44,14 @@ def repair_part(
     points as they were; the part is then as it was before.
     """
     part = _part(snapshot, ordinal)
-    path = part_path(snapshot.folder, ordinal)
-    whole = is_file(path) and file_sha256(path) == (part.bytes, part.sha256)
+    file = part_file(snapshot.folder, ordinal)
+    whole = file.is_there() and file.hash() == (part.bytes, part.sha256)
     if not whole:
         _check_same_source(source, snapshot)
         _write_again(source, snapshot, part, page_points=page_points, progress=progress)
     return RepairReport(
         snapshot_id=snapshot.manifest.snapshot_id,
-        path=str(path),
+        path=str(file),
         ordinal=ordinal,
         points=part.rows,
         repaired=not whole,
@@ -106,14 +96,11 @@ def _write_again(
     page_points: int,
     progress: Progress,
 ) -> None:
-    folder = snapshot.folder / REPAIR
-    refuse_links(folder, snapshot.folder / PARTS)
-    remove_folder(folder)  # of an earlier, killed attempt
-    make_folder(folder)
-    beside = folder / part_path(snapshot.folder, part.ordinal).name
-    try:
-        pages = _pages(source, part, snapshot, page_points=page_points, progress=progress)
-        rows, size, sha256 = write_part(beside, pages, snapshot.manifest.vectors)
+    """Raises before the part is replaced when the points give other bytes."""
+    snapshot.folder.child(PARTS).refuse_links()
+    pages = _pages(source, part, snapshot, page_points=page_points, progress=progress)
+    with part_file(snapshot.folder, part.ordinal).open_to_write() as file:
+        rows, size, sha256 = write_part(file, pages, snapshot.manifest.vectors)
         if (rows, size, sha256) != (part.rows, part.bytes, part.sha256):
             raise PreconditionError(
                 f"part {part.ordinal}: the source gives {rows} points from {part.first_id} to "
@@ -121,12 +108,6 @@ def _write_again(
                 remedy="they have changed since, or another version of q2v sealed them: restore "
                 "the part from a copy, or take a new snapshot; nothing was replaced",
             )
-        path = part_path(snapshot.folder, part.ordinal)
-        with local_io("replacing", path):
-            disk().replace(beside, path)
-            disk().sync_folder(snapshot.folder / PARTS)
-    finally:
-        remove_folder(folder)
 
 
 def _pages(

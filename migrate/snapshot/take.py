@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 
 from migrate.errors import ExitCode, PreconditionError
 from migrate.model.canonical import encode_canonical_json
@@ -30,14 +29,7 @@ from migrate.snapshot.counting import (
     disagreement,
     read_again,
 )
-from migrate.snapshot.folder import (
-    MANIFEST,
-    PARTS,
-    Snapshot,
-    newest_stamp,
-    part_path,
-    unsealed_folders,
-)
+from migrate.snapshot.folder import Snapshot, newest_stamp, part_file, unsealed_folders
 from migrate.snapshot.manifest import PartRecord, SnapshotManifest, encode_manifest
 from migrate.snapshot.ranges import (
     Comparison,
@@ -56,30 +48,21 @@ from migrate.snapshot.state import (
     part_rows,
 )
 from migrate.snapshot.walk import walk_ids
-from migrate.storage.disk import disk
-from migrate.storage.durable import (
-    file_sha256,
-    folder_names,
-    is_file,
-    make_folder,
-    refuse_links,
-    remove_file,
-    remove_folder,
-    write_durably,
-)
+from migrate.storage.folder import Folder, WorkFolder
 from migrate.storage.journal_file import JournalFile
-from migrate.storage.journal_lines import JOURNAL, JOURNAL_FORMAT
+from migrate.storage.journal_lines import JOURNAL_FORMAT
+from migrate.storage.layout import MANIFEST, PARTS, part_name
 
 READINGS_MAX = 4  # second readings before a moving source is given up
 LISTED_IDS_MAX = 20
 
 OpenReaders = Callable[
-    [Path, tuple[VectorSpec, ...], int], AbstractContextManager[Sequence[RangeReader]]
+    [Folder, tuple[VectorSpec, ...], int], AbstractContextManager[Sequence[RangeReader]]
 ]
 
 
 def no_readers(
-    _folder: Path, _vectors: tuple[VectorSpec, ...], _points: int
+    _folder: Folder, _vectors: tuple[VectorSpec, ...], _points: int
 ) -> AbstractContextManager[Sequence[RangeReader]]:
     """None but those of the stage."""
     return nullcontext(())
@@ -128,14 +111,14 @@ class _Copy:
 
     source: PointSource
     collection: Collection
-    folder: Path
+    folder: WorkFolder
     journal: JournalFile
     options: SnapshotOptions
 
 
 def take_snapshot(
     source: PointSource,
-    directory: Path,
+    directory: WorkFolder,
     options: SnapshotOptions,
     runtime: Runtime,
     *,
@@ -155,8 +138,8 @@ def take_snapshot(
     for warning in collection.warnings:
         runtime.progress.say(f"source: {warning}")
     folder, resumed = _choose_folder(source, collection, directory, runtime.clock)
-    refuse_links(folder, folder / PARTS)  # the parts are cleared of what we do not know
-    journal = JournalFile(folder / JOURNAL)
+    folder.refuse_links(PARTS)  # parts that the journal does not name are removed
+    journal = JournalFile(folder)
     copy = _Copy(
         source=source, collection=collection, folder=folder, journal=journal, options=options
     )
@@ -174,7 +157,7 @@ def take_snapshot(
     finally:
         journal.close()
         if not journal.entries:  # nothing was begun: leave nothing behind
-            remove_folder(folder)
+            folder.clear()
     return SnapshotReport(
         snapshot_id=manifest.snapshot_id,
         path=str(folder),
@@ -209,19 +192,20 @@ def _fingerprint(source: PointSource, collection: Collection) -> str:
 
 
 def _choose_folder(
-    source: PointSource, collection: Collection, directory: Path, clock: Clock
-) -> tuple[Path, bool]:
+    source: PointSource, collection: Collection, directory: WorkFolder, clock: Clock
+) -> tuple[WorkFolder, bool]:
     """The newest unsealed snapshot of the same source, or a new folder."""
     fingerprint = _fingerprint(source, collection)
     for folder in reversed(unsealed_folders(directory)):
-        opened = fold_snapshot(JournalFile(folder / JOURNAL).entries).opened
+        opened = fold_snapshot(JournalFile(folder).entries).opened
         if opened is not None and opened["fingerprint"] == fingerprint:
             return folder, True
     stamp = name_stamp(clock.wall_s(), after=newest_stamp(directory))
     ordinal = 0
-    while disk().exists(folder := directory / f"{stamp}-{fingerprint[:6]}-{ordinal:02d}"):
+    while directory.has(name := f"{stamp}-{fingerprint[:6]}-{ordinal:02d}"):
         ordinal += 1
-    make_folder(folder / PARTS)
+    folder = directory.child(name)
+    folder.child(PARTS).make()
     return folder, False
 
 
@@ -270,12 +254,13 @@ def _cut_ranges(
     return starts, points
 
 
-def _drop_unsealed_parts(folder: Path, state: SnapshotState) -> None:
+def _drop_unsealed_parts(folder: Folder, state: SnapshotState) -> None:
     """Remove what a kill left behind: files that no journal entry vouches for."""
-    known = {part_path(folder, ordinal).name for ordinal in state.parts}
-    for name in folder_names(folder / PARTS):
+    known = {part_name(ordinal) for ordinal in state.parts}
+    parts = folder.child(PARTS)
+    for name in parts.names():
         if name not in known:
-            remove_file(folder / PARTS / name)
+            parts.remove(name)
 
 
 def _points(journal: JournalFile) -> int:
@@ -309,10 +294,10 @@ def _write_missing_parts(copy: _Copy, readers: Readers, progress: Progress) -> N
     _write_ranges(copy, readers, missing, progress)
 
 
-def _is_there(folder: Path, part: PartRecord) -> bool:
+def _is_there(folder: Folder, part: PartRecord) -> bool:
     """Whether the file is the one the journal means; a kill may have come between the two."""
-    path = part_path(folder, part.ordinal)
-    return is_file(path) and file_sha256(path) == (part.bytes, part.sha256)
+    file = part_file(folder, part.ordinal)
+    return file.is_there() and file.hash() == (part.bytes, part.sha256)
 
 
 def _write_ranges(
@@ -417,7 +402,7 @@ def _seal(
         unreadable=unreadable,
     )
     key = copy.options.seal_key
-    write_durably(copy.folder / MANIFEST, encode_manifest(manifest, key))
+    copy.folder.file(MANIFEST).create(encode_manifest(manifest, key))
     return Snapshot(copy.folder, key).manifest
 
 

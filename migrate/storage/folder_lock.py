@@ -1,4 +1,4 @@
-"""One q2v at a time in a folder; whoever comes next clears what a killed one left half-written."""
+"""One q2v at a time in a folder; the next one removes what a killed one left half-written."""
 
 import io
 import os
@@ -18,18 +18,17 @@ from migrate.storage.durable import (
     remove_file,
     remove_folder,
 )
-from migrate.storage.journal_lines import JOURNAL
+from migrate.storage.layout import BUDGET, JOURNAL, LOCK, SPILL
+from migrate.storage.local_folder import LocalFolder
 
-SPILL = ".spill"  # what did not fit in memory; all of it can be derived again
-BUDGET_FOLDER = ".budget"
-SOURCE_COPIES = ".source"  # of a store that is read from its folder
+_REPAIR = ".repair"  # a part that earlier versions were reading again when they were killed
 
 
 class FolderLock:
     """At most one process works in a folder. The operating system frees it with the process."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / ".lock"
+    def __init__(self, folder: LocalFolder) -> None:
+        self._path = folder.path / LOCK
         self._file: io.FileIO | None = None
 
     def __enter__(self) -> Self:
@@ -71,10 +70,10 @@ class FolderLock:
 def clear_left_overs(directory: Path) -> None:
     """Remove temporary files and spilled tables below a --dir; raises LocalStorageError.
 
-    Looks only into folders that are ours: --dir may be somebody's home.
+    Looks only into snapshots and the budget: --dir may be a home directory.
     """
     _clear(directory, deep=False)
-    _clear(directory / BUDGET_FOLDER, deep=False)
+    _clear(directory / BUDGET, deep=False)
     for name in folder_names(directory):
         if is_file(directory / name / JOURNAL):
             _clear(directory / name, deep=True)
@@ -83,7 +82,7 @@ def clear_left_overs(directory: Path) -> None:
 def _clear(folder: Path, *, deep: bool) -> None:
     for name in folder_names(folder):
         path = folder / name
-        if name == SPILL:
+        if name in {SPILL, _REPAIR}:
             remove_folder(path)
         elif name.startswith(".") and name.endswith(TEMPORARY_SUFFIX):
             remove_file(path)

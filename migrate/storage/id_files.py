@@ -3,13 +3,11 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from pathlib import Path
 
 from migrate.errors import UsageError
 from migrate.model.canonical import decode_json
 from migrate.model.sealed_json import damaged
-from migrate.storage.durable import durable_file, is_file
-from migrate.storage.limited_read import read_bounded
+from migrate.storage.folder import StoredFile
 
 ID_FILE_BYTES_MAX = 1024 * 1024 * 1024  # 15 million ids of 64 B
 LINE_CHARACTERS_MAX = 1024 * 1024  # a payload's text may be an id, and escapes multiply it
@@ -26,61 +24,61 @@ def encode_id(text: str) -> str:
     return json.dumps(text)
 
 
-def write_lines(path: Path, lines: Iterable[str]) -> int:
-    """Write the lines durably; returns their number."""
+def write_lines(file: StoredFile, lines: Iterable[str]) -> tuple[int, str]:
+    """Write the lines durably; returns their number and the SHA-256 of the file."""
     count = 0
-    with durable_file(path) as file:
+    with file.open_to_write() as out:
         for line in lines:
-            file.write(line.encode() + b"\n")
+            out.write(line.encode() + b"\n")
             count += 1
-    return count
+    return count, out.sha256
 
 
-def write_ids(path: Path, ids: Iterable[str]) -> int:
-    """Write one id per line, durably; returns their number."""
-    return write_lines(path, map(encode_id, ids))
+def write_ids(file: StoredFile, ids: Iterable[str]) -> tuple[int, str]:
+    """Write one id per line, durably; returns their number and the SHA-256 of the file."""
+    return write_lines(file, map(encode_id, ids))
 
 
-def read_ids(path: Path) -> list[str]:
+def read_ids(file: StoredFile) -> list[str]:
     """The inverse of `write_ids`. Raises UsageError for a line that is no id and no JSON string."""
-    return _decode_ids(read_bounded(path, bytes_max=ID_FILE_BYTES_MAX), path)
+    return _decode_ids(file.read(bytes_max=ID_FILE_BYTES_MAX), file)
 
 
-def read_typed_ids(path: Path) -> list[str]:
+def read_typed_ids(file: StoredFile) -> list[str]:
     """The ids of a file that an operator wrote: also with blanks around them, as editors leave.
 
     An id that has such characters itself stands there as a JSON string. Raises as `read_ids`.
     """
-    content = read_bounded(path, bytes_max=ID_FILE_BYTES_MAX)
+    content = file.read(bytes_max=ID_FILE_BYTES_MAX)
     lines = (line.strip("\ufeff \t\r") for line in content.decode(errors="replace").split("\n"))
-    return [_decode_id(line, path) for line in lines if line]
+    return [_decode_id(line, file) for line in lines if line]
 
 
-def read_checked_ids(path: Path, count: int, sha256: str, *, remedy: str) -> list[str]:
+def read_checked_ids(file: StoredFile, count: int, sha256: str, *, remedy: str) -> list[str]:
     """The ids of an id file, hashed before they are decoded.
 
     Raises ArtefactDamagedError when the file is missing, or is not the one with this sum.
     """
-    if not is_file(path):
-        raise damaged(str(path), "the file is missing", remedy=remedy)
-    content = read_bounded(path, bytes_max=ID_FILE_BYTES_MAX)
+    if not file.is_there():
+        raise damaged(str(file), "the file is missing", remedy=remedy)
+    content = file.read(bytes_max=ID_FILE_BYTES_MAX)
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
-        raise damaged(str(path), f"its sha256 is {found}, expected {sha256}", remedy=remedy)
-    ids = _decode_ids(content, path)
+        raise damaged(str(file), f"its sha256 is {found}, expected {sha256}", remedy=remedy)
+    ids = _decode_ids(content, file)
     assert len(ids) == count, "the sum and the number were taken of the same file"
     return ids
 
 
-def _decode_ids(content: bytes, path: Path) -> list[str]:
+def _decode_ids(content: bytes, file: StoredFile) -> list[str]:
     lines = content.decode(errors="replace").split("\n")
-    return [_decode_id(line, path) for line in lines if line]
+    return [_decode_id(line, file) for line in lines if line]
 
 
-def _decode_id(line: str, path: Path) -> str:
+def _decode_id(line: str, file: StoredFile) -> str:
     if len(line) > LINE_CHARACTERS_MAX:
         raise UsageError(
-            f"{path}: found a line of {len(line):,} characters, expected an id",
+            f"{file}: found a line of {len(line):,} characters, expected an id",
             remedy="write one id per line, as in the id files of a report",
         )
     if not line.startswith('"'):
@@ -91,7 +89,7 @@ def _decode_id(line: str, path: Path) -> str:
         text = None
     if not isinstance(text, str):
         raise UsageError(
-            f"{path}: found {line[:80]!r}, expected an id or a JSON string",
+            f"{file}: found {line[:80]!r}, expected an id or a JSON string",
             remedy="write one id per line, as in the id files of a report",
         )
     return text

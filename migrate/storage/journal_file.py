@@ -1,13 +1,9 @@
-"""An append-only journal on disk: every entry durable before the call returns."""
-
-import io
-from pathlib import Path
+"""An append-only journal: every entry durable before the call returns."""
 
 from migrate.errors import ArtefactDamagedError
-from migrate.storage.disk import disk
-from migrate.storage.durable import is_file, local_io
+from migrate.storage.folder import Appender, StoredFile, WorkFolder
 from migrate.storage.journal_lines import CHAIN_START, Chain, Entry, decode_line, encode_line
-from migrate.storage.limited_read import read_bounded
+from migrate.storage.layout import JOURNAL
 
 # Four lines of about 200 B per upload: a million uploads, which are 2.5 billion vectors.
 JOURNAL_BYTES_MAX = 1024 * 1024 * 1024
@@ -16,19 +12,21 @@ LINE_BYTES_MAX = 64 * 1024 * 1024  # the ranges of a snapshot: 60 B for each par
 
 
 class JournalFile:
-    """One journal. The caller holds the folder's lock.
+    """The journal of a folder. The caller holds the lock of --dir.
 
     A last line without its newline is the trace of a cut write: it is dropped when the journal is
     opened for appending and `torn_tail` says so. Anything else that does not fit the chain raises
     ArtefactDamagedError. After a failed append the object refuses further use: what reached the
-    disk is then unknown, and only reading it anew can tell.
+    disk is then unknown, and only opening the journal again can tell.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, folder: WorkFolder, name: str = JOURNAL) -> None:
+        """Read the journal, if there is one; `name` is for tests."""
+        self.file = folder.file(name)
+        self._folder = folder
         self._broken = False
-        self._file: io.FileIO | None = None
-        self.entries, self._chain, self._size, self.torn_tail = _read(path)
+        self._appender: Appender | None = None
+        self.entries, self._chain, self._size, self.torn_tail = _read(self.file)
 
     def append(self, entry: Entry) -> None:
         """Add one entry; returns when it is durable. Raises LocalStorageError."""
@@ -36,10 +34,9 @@ class JournalFile:
         line, chain = encode_line(entry, self._chain)
         self._broken = True
         try:
-            with local_io("appending to", self.path):
-                file = self._open()
-                _write_all(file, line)
-                disk().sync(file)
+            if self._appender is None:
+                self._appender = self._folder.appender(self.file.name, size=self._size)
+            self._appender.append(line)
             self._broken = False
         finally:
             if self._broken:
@@ -53,24 +50,11 @@ class JournalFile:
         """The digest over every entry so far: names this state of the journal."""
         return self._chain
 
-    def _open(self) -> io.FileIO:
-        if self._file is None:
-            self._file = disk().open_to_append(self.path)
-            disk().truncate(self._file, self._size)  # drops a torn tail
-            if self._size == 0:  # new, or a kill came before its name was durable
-                disk().sync_folder(self.path.parent)
-        return self._file
-
     def close(self) -> None:
-        """Let go of the file; harmless when repeated."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-
-def _write_all(file: io.FileIO, content: bytes) -> None:
-    while content:
-        content = content[file.write(content) :]
+        """Close the file; repeats without harm."""
+        if self._appender is not None:
+            self._appender.close()
+            self._appender = None
 
 
 def _of_honest_length(line: bytes) -> bytes:
@@ -79,11 +63,11 @@ def _of_honest_length(line: bytes) -> bytes:
     return line
 
 
-def _read(path: Path) -> tuple[list[Entry], Chain, int, bool]:
+def _read(file: StoredFile) -> tuple[list[Entry], Chain, int, bool]:
     """The intact entries, the chain after them, their size in bytes, and whether a tail is torn."""
-    if not is_file(path):
+    if not file.is_there():
         return [], CHAIN_START, 0, False
-    content = read_bounded(path, bytes_max=JOURNAL_BYTES_MAX)
+    content = file.read(bytes_max=JOURNAL_BYTES_MAX)
     entries: list[Entry] = []
     chain, size = CHAIN_START, 0
     *lines, tail = content.split(b"\n")
@@ -92,7 +76,7 @@ def _read(path: Path) -> tuple[list[Entry], Chain, int, bool]:
             entry, chain = decode_line(_of_honest_length(line), chain)
         except ValueError as error:
             raise ArtefactDamagedError(
-                f"{path}, line {number}: {error}",
+                f"{file}, line {number}: {error}",
                 remedy="the journal was changed after it was written: restore the file from a copy "
                 "of the run folder; do not go on with this run",
             ) from error

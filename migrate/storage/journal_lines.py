@@ -55,6 +55,3 @@ def check_format(entry: Entry) -> None:
             f"{JOURNAL_FORMAT}",
             remedy="use the q2v that wrote it",
         )
-
-
-JOURNAL = "journal.jsonl"

@@ -9,7 +9,6 @@ import base64
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -43,22 +42,22 @@ class ParquetShape:
 
 
 @contextmanager
-def arrow_damage(path: Path) -> Iterator[None]:
+def arrow_damage(where: str) -> Iterator[None]:
     """Translate what Arrow says about bytes it cannot decode; errors of the disk pass."""
     try:
         yield
     except (pa.ArrowException, ValueError, TypeError) as error:
-        raise damaged(str(path), f"its content cannot be decoded ({error})") from error
+        raise damaged(where, f"its content cannot be decoded ({error})") from error
     except OSError as error:
         if error.errno is not None:
             raise
-        raise damaged(str(path), f"its content cannot be decoded ({error})") from error
+        raise damaged(where, f"its content cannot be decoded ({error})") from error
 
 
 def open_parquet(
-    file: BinaryIO, path: Path, shape: ParquetShape, *, columns: Collection[str] | None = None
+    file: BinaryIO, where: str, shape: ParquetShape, *, columns: Collection[str] | None = None
 ) -> pq.ParquetFile:
-    """The reader of an open file that has this shape. `path` is for messages.
+    """The reader of an open file that has this shape. `where` is for messages.
 
     `columns` names those without inner ones that will be read, if no other will: the pages of
     the rest are not looked at.
@@ -67,14 +66,14 @@ def open_parquet(
     """
     try:
         size = _check_footer(file)
-        with arrow_damage(path):
+        with arrow_damage(where):
             parquet = pq.ParquetFile(file, pre_buffer=False)
         _check_schema(parquet, shape.schema)
         _check_rows(parquet.metadata, shape)
         for ordinal in range(parquet.num_row_groups):
             _check_group(file, parquet.metadata.row_group(ordinal), ordinal, size, columns)
     except ValueError as error:
-        raise damaged(str(path), f"no file that q2v wrote: {error}") from error
+        raise damaged(where, f"no file that q2v wrote: {error}") from error
     return parquet
 
 

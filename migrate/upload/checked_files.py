@@ -8,10 +8,9 @@ from migrate.model.sealed_json import damaged
 from migrate.run.folder import RunFolder
 from migrate.run.journal import RoundState, Store
 from migrate.run.pending import RowRange
-from migrate.snapshot.folder import part_path
+from migrate.snapshot.folder import part_file
 from migrate.snapshot.manifest import PartRecord
 from migrate.snapshot.parts import repair_remedy
-from migrate.storage.durable import file_sha256, is_file
 
 
 def check_parts(run: RunFolder, round_: RoundState | None) -> None:
@@ -44,9 +43,9 @@ def _parts(run: RunFolder) -> list[tuple[PartRecord, int, int]]:
 
 
 def _check_part(run: RunFolder, part: PartRecord) -> None:
-    path = part_path(run.snapshot.folder, part.ordinal)
-    if not is_file(path):
-        raise damaged(str(path), "the part is missing", remedy=repair_remedy(part))
-    if file_sha256(path) != (part.bytes, part.sha256):
+    file = part_file(run.snapshot.folder, part.ordinal)
+    if not file.is_there():
+        raise damaged(str(file), "the part is missing", remedy=repair_remedy(part))
+    if file.hash() != (part.bytes, part.sha256):
         why = "not the bytes that the manifest names"
-        raise damaged(str(path), why, remedy=repair_remedy(part))
+        raise damaged(str(file), why, remedy=repair_remedy(part))

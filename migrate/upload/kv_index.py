@@ -138,7 +138,7 @@ def _write_batches(
         sha256 = _digest(entries)
         if ordinal < len(known) and known[ordinal].sha256 != sha256:
             raise damaged(
-                str(run_.path), f"{store} batch {ordinal} is not what its intent says any more"
+                str(run_.folder), f"{store} batch {ordinal} is not what its intent says any more"
             )
         acknowledged = ordinal < len(known) and known[ordinal].acknowledged
         if not acknowledged:

@@ -20,22 +20,19 @@ from migrate.model.sealed_json import damaged
 from migrate.plan.request_counts import fetch_requests
 from migrate.ports import KvTarget, Target, VectorTarget
 from migrate.run.files import open_files
-from migrate.run.folder import PRE_IMAGES, RunFolder
+from migrate.run.folder import RunFolder
 from migrate.run.journal import Kind
 from migrate.run.pre_image_files import (
-    EXISTING_FILE,
-    KV_FILE,
     PRE_IMAGES_REMEDY,
     KvPreImage,
     VectorPreImage,
-    part_name,
     write_existing_ids,
     write_kv_pre_images,
     write_vector_pre_images,
 )
 from migrate.runtime import Runtime
-from migrate.storage.durable import file_sha256, is_file
 from migrate.storage.journal_lines import Entry
+from migrate.storage.layout import EXISTING_IDS, KV_PRE_IMAGES, part_name
 from migrate.tables.files import FileTable
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
 from migrate.upload.listing import list_keys, list_vectors
@@ -77,10 +74,10 @@ def capture_pre_images(run_: RunFolder, target: Target, runtime: Runtime) -> Pre
 
 def _check_kept(run_: RunFolder) -> None:
     for name, (_, sha256) in run_.state().pre_image_parts.items():
-        path = run_.path / PRE_IMAGES / name
-        if not is_file(path) or file_sha256(path)[1] != sha256:
+        file = run_.pre_images.file(name)
+        if not file.is_there() or file.hash()[1] != sha256:
             raise damaged(
-                str(path),
+                str(file),
                 "not the pre-images of the journal: no write could be undone",
                 remedy=PRE_IMAGES_REMEDY,
             )
@@ -111,10 +108,11 @@ def _capture(run_: RunFolder, target: Target, runtime: Runtime) -> None:
         _check_unlisted(run_, listed, target.vectors)
         elsewhere = list(listed.elsewhere())
         present = _capture_vectors(run_, listed, target.vectors, count - len(elsewhere), runtime)
-    _journal_part(run_, EXISTING_FILE, len(elsewhere), _write_existing(run_, elsewhere))
+    _journal_part(run_, EXISTING_IDS, len(elsewhere), _write_existing(run_, elsewhere))
     with open_files(run_) as files:
         kv = list(_kv_pre_images(run_, files, keys, target.kv))
-    _journal_part(run_, KV_FILE, len(kv), write_kv_pre_images(run_.path / PRE_IMAGES / KV_FILE, kv))
+    kv_sha256 = write_kv_pre_images(run_.pre_images.file(KV_PRE_IMAGES), kv)
+    _journal_part(run_, KV_PRE_IMAGES, len(kv), kv_sha256)
     run_.journal.append(
         {
             "type": Kind.PRE_IMAGES_SEALED.value,
@@ -165,7 +163,7 @@ def _refuse_non_empty(run_: RunFolder, vectors: int, keys: int) -> NoReturn:
 
 
 def _write_existing(run_: RunFolder, elsewhere: list[VectorId]) -> str:
-    return write_existing_ids(run_.path / PRE_IMAGES / EXISTING_FILE, elsewhere)
+    return write_existing_ids(run_.pre_images.file(EXISTING_IDS), elsewhere)
 
 
 def _journal_part(run_: RunFolder, name: str, rows: int, sha256: str) -> None:
@@ -188,8 +186,8 @@ def _capture_vectors(
     for ordinal, vectors in enumerate(_chunks(run_)):
         here = listed.present_rows(vectors[0][0], vectors[-1][0] + 1)
         present += len(here)
-        path = run_.path / PRE_IMAGES / part_name(ordinal)
-        if path.name not in kept or file_sha256(path)[1] != kept[path.name][1]:
+        file = run_.pre_images.file(part_name(ordinal))
+        if file.name not in kept or file.hash()[1] != kept[file.name][1]:
             former = fetch_all(
                 target, [vector_id for row, vector_id in vectors if row in here], runtime
             )
@@ -197,7 +195,7 @@ def _capture_vectors(
                 VectorPreImage(row=row, vector_id=vector_id, former=former.get(vector_id))
                 for row, vector_id in vectors
             ]
-            _journal_part(run_, path.name, len(records), write_vector_pre_images(path, records))
+            _journal_part(run_, file.name, len(records), write_vector_pre_images(file, records))
         else:
             runtime.progress.advance(len(here), earlier=True)
     return present

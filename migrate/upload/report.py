@@ -61,7 +61,7 @@ def report_run(run: RunFolder, done: RoundReport) -> MigrateReport:
     state = run.state()
     return MigrateReport(
         run_id=run.plan.run_id,
-        path=str(run.path),
+        path=str(run.folder),
         snapshot_id=run.plan.snapshot_id,
         points=run.plan.points,
         acknowledged=state.vectors_acknowledged(),
@@ -83,7 +83,7 @@ def report_dry_run(plan: RunPlan, snapshot: Snapshot) -> MigrateReport:
     """What a run by this plan would start from; nothing was written."""
     return MigrateReport(
         run_id=plan.run_id,
-        path=str(snapshot.runs / plan.run_id),
+        path=snapshot.runs.address(plan.run_id),
         snapshot_id=plan.snapshot_id,
         points=plan.points,
         acknowledged=0,

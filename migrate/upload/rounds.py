@@ -17,12 +17,12 @@ from migrate.run.drift_report import (
     read_report,
     read_report_ids,
 )
-from migrate.run.folder import RECONCILE, RunFolder
+from migrate.run.folder import RunFolder
 from migrate.run.journal import FULL, REPAIR, RETRY, Kind
 from migrate.run.refused import keys_of_rows
-from migrate.storage.durable import file_sha256
 from migrate.storage.id_files import read_checked_ids, write_ids
 from migrate.storage.journal_lines import Entry
+from migrate.storage.layout import forced_name
 from migrate.upload.checked_files import check_parts
 
 
@@ -125,8 +125,7 @@ def _open_repair(run: RunFolder, forced: frozenset[str], *, ordinal: int) -> Sel
     run.check_targets()
     check_parts(run, None)
     if force:
-        path = report.folder / f"forced-{ordinal}.ids"
-        entry["forced"] = [write_ids(path, force), file_sha256(path)[1]]
+        entry["forced"] = list(write_ids(report.folder.file(forced_name(ordinal)), force))
     run.journal.append(entry)
     return selection
 
@@ -169,9 +168,9 @@ def _forced_by(run: RunFolder, entry: Entry) -> list[str]:
     """What a round overwrites although another writer has changed it."""
     match entry.get("forced"):
         case [int() as count, str() as sha256]:
-            folder = run.path / RECONCILE / str(entry["report"])
-            path = folder / f"forced-{entry['ordinal']}.ids"
-            return read_checked_ids(path, count, sha256, remedy="restore the file from a copy")
+            folder = run.reconciles.child(str(entry["report"]))
+            file = folder.file(forced_name(int(str(entry["ordinal"]))))
+            return read_checked_ids(file, count, sha256, remedy="restore the file from a copy")
         case _:
             return []
 
@@ -197,7 +196,7 @@ def _selection(run: RunFolder, entry: Entry) -> Selection:
         return Selection(None, None)
     if entry["kind"] == RETRY:
         return _of_retry(run, entry)
-    folder = run.path / RECONCILE / str(entry["report"])
+    folder = run.reconciles.child(str(entry["report"]))
     report = read_report(run, folder, entry["report_sha256"])
     forced = frozenset(_forced_by(run, entry))
     return _of_report(run, report, forced, only_forced=entry.get("only_forced") is True)

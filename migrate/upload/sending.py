@@ -137,7 +137,7 @@ class Sender:
         upload = worker.cut(RowRange(record.first, record.end, whole=True), None)
         if upload is None or upload.sha256 != record.sha256:
             raise damaged(
-                str(self._run.path),
+                str(self._run.folder),
                 f"upload {record.ordinal} (rows {record.first} to {record.end - 1}) does not "
                 "encode to the bytes of its intent; another version of q2v or of a library wrote "
                 "it",

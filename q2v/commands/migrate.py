@@ -18,6 +18,7 @@ from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.id_files import read_typed_ids
+from migrate.storage.local_folder import LocalFolder, local_file
 from migrate.upload.report import MigrateReport, report_dry_run
 from q2v import wiring
 from q2v.options import PLANNING, SEAL, TARGET, folder_option, json_option, yes_option
@@ -91,16 +92,19 @@ def command(
         into_non_empty=into_non_empty,
         waived=tuple(sorted(set(waive))),
         retry_refused=retry_refused,
-        forced=frozenset() if force_file is None else frozenset(read_typed_ids(force_file)),
+        forced=frozenset()
+        if force_file is None
+        else frozenset(read_typed_ids(local_file(force_file))),
         dry_run=dry_run,
     )
-    clock = wiring.system_clock()
+    directory, clock = wiring.open_folder(folder), wiring.system_clock()
     with (
         open_progress(sys.stderr, clock) as progress,
-        wiring.open_target(settings, folder, clock=clock, progress=progress) as target,
-        FolderLock(folder),
+        wiring.open_target(settings, directory, clock=clock, progress=progress) as target,
+        FolderLock(directory),
     ):
-        found = find_snapshot(folder, snapshot, wiring.seal_key(settings))
+        named = wiring.open_named(directory, snapshot)
+        found = find_snapshot(directory, named, wiring.seal_key(settings))
         wiring.check_snapshot_collection(found, settings)
         route = route_from_snapshot(found, configured_target(settings), clock)
         progress.say(route.sentence())
@@ -112,11 +116,11 @@ def command(
             Runtime(
                 clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
             ),
-            folder=folder,
+            folder=directory,
             confirm=lambda name: _confirm(name, sure=yes or target.is_local),
         )
         following = following_snapshot(found, settings)
-    advise = partial(completed, folder=folder, settings=settings, snapshot=found.folder)
+    advise = partial(completed, folder=directory, settings=settings, snapshot=found.folder)
     show(report, route, following, advise, as_json=as_json)
     ctx.exit(report.exit_code)
 
@@ -128,7 +132,7 @@ def migrate_snapshot(
     choices: wiring.Choices,
     runtime: Runtime,
     *,
-    folder: Path,
+    folder: LocalFolder,
     confirm: Confirm = confirmed,
 ) -> MigrateReport:
     """Begin or continue the run that is due, and write it. The caller holds the lock of `folder`.

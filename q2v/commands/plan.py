@@ -95,7 +95,7 @@ def command(
         refuse_flags(settings, (*SOURCE, "snapshot.page_points"), why=why)
     choices = wiring.Choices(allow_cast=allow_cast, allow_empty=allow_empty)
     rules, window = wiring.plan_rules(settings, choices), wiring.window(settings)
-    clock = wiring.system_clock()
+    directory, clock = wiring.open_folder(folder), wiring.system_clock()
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
         runtime = Runtime(
@@ -104,26 +104,27 @@ def command(
         found: Snapshot | None = None
         if snapshot is None:
             source = stack.enter_context(
-                wiring.open_source(settings, folder, clock=clock, progress=progress)
+                wiring.open_source(settings, directory, clock=clock, progress=progress)
             )
-            stack.enter_context(FolderLock(folder))
+            stack.enter_context(FolderLock(directory))
             route = route_from_source(source.identity(), settings)
             reading = describe_reading(source.identity(), settings)
             values, findings = check_source(
-                source, rules, folder, runtime, page_points=settings.snapshot.page_points
+                source, rules, directory, runtime, page_points=settings.snapshot.page_points
             )
         else:
-            stack.enter_context(FolderLock(folder))
-            found = find_snapshot(folder, snapshot, wiring.seal_key(settings))
+            stack.enter_context(FolderLock(directory))
+            named = wiring.open_named(directory, snapshot)
+            found = find_snapshot(directory, named, wiring.seal_key(settings))
             wiring.check_snapshot_collection(found, settings)
             route = route_from_snapshot(found, configured_target(settings), clock)
-            with open_id_table(folder, found.manifest.points) as table:
+            with open_id_table(directory, found.manifest.points) as table:
                 values, findings = check_snapshot(found, rules, table, runtime)
             reading = None
         state, request_s = None, None
         credentials = wiring.source_credential_notes(settings) if snapshot is None else ()
         if settings.target.vector_index is not None and settings.target.api_token is not None:
-            http, _, _ = wiring.open_http(settings, folder, clock=clock, progress=progress)
+            http, _, _ = wiring.open_http(settings, directory, clock=clock, progress=progress)
             stack.callback(http.close)
             state = read_target_state(
                 http,
@@ -137,7 +138,7 @@ def command(
             request_s = http.median_answer_s()
         is_ready = None if state is None else state.is_ready
         following = (
-            following_here(folder, settings, wiring.seal_key(settings), provisioned=is_ready)
+            following_here(directory, settings, wiring.seal_key(settings), provisioned=is_ready)
             if found is None
             else following_snapshot(found, settings, provisioned=is_ready)
         )

@@ -15,6 +15,7 @@ from migrate.plan.target_shape import choose_values
 from migrate.provision import ProvisionReport, check_title, provision
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot, sealed_folders
+from migrate.storage.local_folder import LocalFolder
 from q2v import wiring
 from q2v.options import SEAL, SHAPE, SOURCE, TARGET, folder_option, json_option
 from q2v.output.following import Following, following_here
@@ -68,15 +69,15 @@ def command(
 
     The shape comes from the newest snapshot under --dir, or else from the source itself.
     """
-    clock = wiring.system_clock()
+    directory, clock = wiring.open_folder(folder), wiring.system_clock()
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
         runtime = Runtime(clock=clock, progress=progress)
         choices = wiring.Choices(allow_cast=allow_cast)
-        report = provision_target(settings, folder, choices, runtime, kv_title=kv_title)
+        report = provision_target(settings, directory, choices, runtime, kv_title=kv_title)
         key = wiring.seal_key(settings)
         following = following_here(
-            folder, settings, key, provisioned=True, index_added=bool(report.warnings)
+            directory, settings, key, provisioned=True, index_added=bool(report.warnings)
         )
     is_named = settings.target.kv_namespace_id == report.kv_namespace_id
     commands = tuple(shlex.join(["wrangler", "secret", "put", name]) for name in secrets)
@@ -85,7 +86,7 @@ def command(
 
 def provision_target(
     settings: Settings,
-    folder: Path,
+    folder: LocalFolder,
     choices: wiring.Choices,
     runtime: Runtime,
     *,
@@ -110,7 +111,7 @@ def provision_target(
 
 
 def _values(
-    settings: Settings, folder: Path, choices: wiring.Choices, runtime: Runtime
+    settings: Settings, folder: LocalFolder, choices: wiring.Choices, runtime: Runtime
 ) -> ValueRules:
     """The shape of the newest snapshot, or of the source."""
     sealed = sealed_folders(folder)

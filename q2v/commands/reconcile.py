@@ -75,19 +75,19 @@ def command(
     if full:
         samples = ("limits.content_full_max", "limits.content_sample")
         refuse_flags(settings, samples, why="with --full: every content is read")
-    clock = wiring.system_clock()
+    directory, clock = wiring.open_folder(folder), wiring.system_clock()
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
         source = None
         if not no_source:
             source = stack.enter_context(
-                wiring.open_source(settings, folder, clock=clock, progress=progress)
+                wiring.open_source(settings, directory, clock=clock, progress=progress)
             )
         target = stack.enter_context(
-            wiring.open_target(settings, folder, clock=clock, progress=progress)
+            wiring.open_target(settings, directory, clock=clock, progress=progress)
         )
-        stack.enter_context(FolderLock(folder))
-        opened = find_run(folder, run, wiring.seal_key(settings))
+        stack.enter_context(FolderLock(directory))
+        opened = find_run(directory, wiring.open_named(directory, run), wiring.seal_key(settings))
         stack.callback(opened.close)
         wiring.check_snapshot_collection(opened.snapshot, settings)
         check_same_target(opened, target)

@@ -12,6 +12,7 @@ from migrate.provision import ProvisionReport
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder_lock import FolderLock
+from migrate.storage.local_folder import LocalFolder
 from migrate.upload.report import MigrateReport
 from q2v import wiring
 from q2v.child_settings import child_environment, encode_config
@@ -64,8 +65,8 @@ class RehearsedTool:
         return wiring.TOOL
 
     @property
-    def _snapshots(self) -> Path:
-        return self.folder / "snapshots"
+    def _snapshots(self) -> LocalFolder:
+        return wiring.open_folder(self.folder / "snapshots")
 
     def shortened(self) -> "RehearsedTool":
         """See Tool."""

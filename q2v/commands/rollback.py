@@ -15,6 +15,7 @@ from migrate.run.next_step import Situation
 from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.id_files import read_typed_ids
+from migrate.storage.local_folder import local_file
 from q2v import wiring
 from q2v.options import SEAL, TARGET, folder_option, json_option, yes_option
 from q2v.output.following import Following, following_run, typed_again
@@ -74,18 +75,20 @@ def command(
     """
     if not execute:
         _refuse_without_execute(force_file, leave_later_writes=leave_later_writes)
-    clock = wiring.system_clock()
-    forced = frozenset() if force_file is None else frozenset(read_typed_ids(force_file))
+    directory, clock = wiring.open_folder(folder), wiring.system_clock()
+    forced = (
+        frozenset() if force_file is None else frozenset(read_typed_ids(local_file(force_file)))
+    )
     not_compared: tuple[str, ...] = ()
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
-        stack.enter_context(FolderLock(folder))
-        opened = find_run(folder, run, wiring.seal_key(settings))
+        stack.enter_context(FolderLock(directory))
+        opened = find_run(directory, wiring.open_named(directory, run), wiring.seal_key(settings))
         stack.callback(opened.close)
         manifest = build_manifest(opened, requests_per_5min=settings.limits.requests_per_5min)
         if execute:
             target = stack.enter_context(
-                wiring.open_target(settings, folder, clock=clock, progress=progress)
+                wiring.open_target(settings, directory, clock=clock, progress=progress)
             )
             check_same_target(opened, target)
             if not (yes or target.is_local):

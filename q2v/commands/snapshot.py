@@ -15,6 +15,7 @@ from migrate.snapshot.ranges import SecondReading
 from migrate.snapshot.repair import repair_part
 from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from migrate.storage.folder_lock import FolderLock
+from migrate.storage.local_folder import LocalFolder
 from q2v import wiring
 from q2v.options import SEAL, SOURCE, folder_option, json_option, refuse_flags
 from q2v.output.following import Following, completed, following_snapshot
@@ -74,9 +75,10 @@ def command(
 
     Goes on with an unsealed snapshot of the same collection. Writes nothing to Qdrant.
     """
+    directory = wiring.open_folder(folder)
     if repair_part is not None:
         _refuse_with_repair(settings)
-        _repair(repair_part, repaired, folder, settings, as_json=as_json)
+        _repair(repair_part, repaired, directory, settings, as_json=as_json)
         return
     if repaired is not None:
         raise UsageError(
@@ -94,19 +96,19 @@ def command(
     )
     with (
         open_progress(sys.stderr, clock) as progress,
-        wiring.open_source(settings, folder, clock=clock, progress=progress) as source,
-        FolderLock(folder),
+        wiring.open_source(settings, directory, clock=clock, progress=progress) as source,
+        FolderLock(directory),
     ):
         report = take_snapshot(
             source,
-            folder,
+            directory,
             options,
             Runtime(clock=clock, progress=progress),
             open_readers=partial(
                 open_readers, settings=settings, options=options, progress=progress
             ),
         )
-        sealed = Snapshot(Path(report.path), options.seal_key)
+        sealed = Snapshot(wiring.open_folder(report.path), options.seal_key)
         following = following_snapshot(sealed, settings)
     show(report, following, as_json=as_json)
     ctx.exit(report.exit_code)
@@ -130,15 +132,16 @@ def _refuse_with_repair(settings: Settings) -> None:
 
 
 def _repair(
-    ordinal: int, named: Path | None, folder: Path, settings: Settings, *, as_json: bool
+    ordinal: int, named: Path | None, directory: LocalFolder, settings: Settings, *, as_json: bool
 ) -> None:
     clock = wiring.system_clock()
     with (
         open_progress(sys.stderr, clock) as progress,
-        wiring.open_source(settings, folder, clock=clock, progress=progress) as source,
-        FolderLock(folder),
+        wiring.open_source(settings, directory, clock=clock, progress=progress) as source,
+        FolderLock(directory),
     ):
-        snapshot = find_snapshot(folder, named, wiring.seal_key(settings))
+        found = wiring.open_named(directory, named)
+        snapshot = find_snapshot(directory, found, wiring.seal_key(settings))
         wiring.check_snapshot_collection(snapshot, settings)
         report = repair_part(
             source,
@@ -147,7 +150,7 @@ def _repair(
             page_points=settings.snapshot.page_points,
             progress=progress,
         )
-    verify = completed("`q2v verify`", folder, settings, snapshot=snapshot.folder).strip("`")
+    verify = completed("`q2v verify`", directory, settings, snapshot=snapshot.folder).strip("`")
     render(
         asdict(report),
         [

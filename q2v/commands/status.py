@@ -10,12 +10,12 @@ from migrate.errors import UsageError
 from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.model.sealed_json import damaged
 from migrate.run.choose import find_run, planned_target
-from migrate.run.drift_report import REPORT
 from migrate.run.folder import REPORT_BYTES_MAX, RunFolder, report_folders
 from migrate.run.journal import RunState
 from migrate.run.refused import refused_points
 from migrate.snapshot.folder import sealed_folders, unsealed_folders
-from migrate.storage.limited_read import read_json_object
+from migrate.storage.folder import WorkFolder
+from migrate.storage.layout import REPORT
 from migrate.upload.kv_index import counter_value
 from q2v import wiring
 from q2v.options import SEAL, folder_option, json_option
@@ -36,13 +36,15 @@ _ELSEWHERE = "no snapshot here: if there is one in another folder, name that fol
 @json_option
 def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings) -> None:
     """Say where RUN (default: the newest) stands. Reads files only; asks no store."""
-    key = wiring.seal_key(settings)
+    directory, key = wiring.open_folder(folder), wiring.seal_key(settings)
     try:
-        opened = find_run(folder, run, key, read_only=True)
+        named = wiring.open_named(directory, run)
+        opened = find_run(directory, named, key, read_only=True)
     except UsageError:
         if run is not None:
             raise
-        _show_without_run(folder, following_folder(folder, settings, key), as_json=as_json)
+        following = following_folder(directory, settings, key)
+        _show_without_run(directory, str(folder.absolute()), following, as_json=as_json)
         return
     state = opened.state()
     verdict = _newest_verdict(opened)
@@ -54,7 +56,7 @@ def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings
     counter = None if state.pre_images is None else counter_value(opened)
     document: dict[str, object] = {
         "run_id": opened.plan.run_id,
-        "path": str(opened.path),
+        "path": str(opened.folder),
         "snapshot_id": opened.plan.snapshot_id,
         "route": route.document(),
         "phase": state.phase,
@@ -70,7 +72,7 @@ def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings
     }
     cells: list[tuple[str, Cell]] = [
         ("run", opened.plan.run_id),
-        ("path", str(opened.path)),
+        ("path", str(opened.folder)),
         *route.cells(),
         ("phase", state.phase),
         ("points", opened.plan.points),
@@ -81,18 +83,21 @@ def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings
         ("counter when complete", _counter(counter)),
         ("newest verdict", verdict),
     ]
-    advise = partial(completed, folder=folder, settings=settings, snapshot=opened.snapshot.folder)
+    advise = partial(
+        completed, folder=directory, settings=settings, snapshot=opened.snapshot.folder
+    )
     notes = [*refusal_notes(refused, advise), *following.notes()]
     render(document, cells, as_json=as_json, notes=notes)
     opened.close()
 
 
-def _show_without_run(folder: Path, following: Following, *, as_json: bool) -> None:
-    """Before the first run: is there a snapshot?"""
-    sealed, unsealed = sealed_folders(folder), unsealed_folders(folder)
+def _show_without_run(
+    directory: WorkFolder, place: str, following: Following, *, as_json: bool
+) -> None:
+    """Before the first run: is there a snapshot? `place` is the whole path of --dir."""
+    sealed, unsealed = sealed_folders(directory), unsealed_folders(directory)
     newest = str((sealed or unsealed)[-1]) if sealed or unsealed else None
     phase = "sealed" if sealed else "snapshot begun" if unsealed else "nothing yet"
-    place = str(folder.absolute())
     render(
         {
             "run_id": None,
@@ -125,11 +130,11 @@ def _in_doubt(state: RunState) -> int:
 
 
 def _newest_verdict(run: RunFolder) -> str | None:
-    reports = report_folders(run.path, REPORT)
+    reports = report_folders(run, REPORT)
     if not reports:
         return None
-    report = reports[-1] / REPORT
-    verdict = read_json_object(report, bytes_max=REPORT_BYTES_MAX).get("verdict")
+    report = reports[-1].file(REPORT)
+    verdict = report.read_json_object(bytes_max=REPORT_BYTES_MAX).get("verdict")
     if verdict not in get_args(Verdict):
         raise damaged(str(report), "it holds no verdict")
     return str(verdict)

@@ -34,7 +34,8 @@ def command(*, path: Path | None, folder: Path, as_json: bool, settings: Setting
     """
     clock = wiring.system_clock()
     key = wiring.seal_key(settings)
-    snapshot = find_snapshot(folder, path, key)
+    directory = wiring.open_folder(folder)
+    snapshot = find_snapshot(directory, wiring.open_named(directory, path), key)
     with open_progress(sys.stderr, clock) as progress:
         size = _verify_points(snapshot, progress)
     plans = check_plans(snapshot)

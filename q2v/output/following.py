@@ -6,12 +6,10 @@ import shlex
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from migrate.errors import MigrationError
 from migrate.model.hmac_key import SealKey
-from migrate.run.drift_report import REPORT
-from migrate.run.folder import RECONCILE, REPORT_BYTES_MAX, RunFolder, run_folders
+from migrate.run.folder import REPORT_BYTES_MAX, RunFolder, run_folders
 from migrate.run.next_step import (
     Finding,
     Position,
@@ -21,15 +19,13 @@ from migrate.run.next_step import (
     position_of,
     read_finding,
 )
-from migrate.snapshot.folder import RUNS, Snapshot, sealed_folders, unsealed_folders
-from migrate.storage.durable import file_sha256, folder_names, is_file
+from migrate.snapshot.folder import Snapshot, sealed_folders, unsealed_folders
+from migrate.storage.folder import Folder, WorkFolder
 from migrate.storage.journal_file import JournalFile
-from migrate.storage.journal_lines import JOURNAL
-from migrate.storage.limited_read import read_json_object
+from migrate.storage.layout import JOURNAL, REPORT, RUNS, STATEMENT, reconcile_name
 from q2v import wiring
 from q2v.invocation import DEFAULT_FOLDER, current_invocation
 from q2v.settings import Settings, taken_by
-from reconcile.report.statement import STATEMENT
 
 _COMMAND = re.compile(r"`(q2v [^`]+)`")
 
@@ -56,7 +52,7 @@ class Following:
 
 
 def following_folder(
-    folder: Path, settings: Settings, key: SealKey | None, *, provisioned: bool | None = None
+    folder: WorkFolder, settings: Settings, key: SealKey | None, *, provisioned: bool | None = None
 ) -> Following:
     """What comes next in a folder where no run is meant: its newest snapshot counts."""
     newest, sealed = _newest(folder, None, settings.source.collection, key)
@@ -69,7 +65,7 @@ def following_folder(
 
 
 def following_here(
-    folder: Path,
+    folder: WorkFolder,
     settings: Settings,
     key: SealKey | None,
     *,
@@ -80,10 +76,11 @@ def following_here(
 
     `index_added`: a metadata index has just been created in an index that holds vectors.
     """
-    path = _newest_run(folder)
-    if path is None:
+    newest = _newest_run(folder)
+    if newest is None:
         return following_folder(folder, settings, key, provisioned=provisioned)
-    with closing(RunFolder(path, Snapshot(path.parent.parent, key), read_only=True)) as run:
+    snapshot = Snapshot(newest.parent.parent, key)
+    with closing(RunFolder(newest, snapshot, read_only=True)) as run:
         return following_run(run, settings, index_added=index_added)
 
 
@@ -104,7 +101,7 @@ def following_run(run: RunFolder, settings: Settings, *, index_added: bool = Fal
     """What comes next for a run."""
     folder, manifest = run.snapshot.folder.parent, run.snapshot.manifest
     newest, sealed = _newest(folder, run.snapshot.folder, manifest.collection, run.snapshot.key)
-    later_runs = [path for path in run_folders(run.snapshot) if path.name > run.path.name]
+    later_runs = [one for one in run_folders(run.snapshot) if one.name > run.folder.name]
     if sealed is not None and run_folders(Snapshot(sealed, run.snapshot.key)):
         later_runs.append(sealed)
     position = replace(
@@ -121,7 +118,7 @@ def following_run(run: RunFolder, settings: Settings, *, index_added: bool = Fal
 
 
 def completed(
-    advice: str, folder: Path, settings: Settings, *, snapshot: Path | None = None
+    advice: str, folder: WorkFolder, settings: Settings, *, snapshot: Folder | None = None
 ) -> str:
     """Advice whose commands, in backquotes, name this folder and the flags of this command.
 
@@ -145,62 +142,64 @@ def typed_again(run: RunFolder, situation: Situation, settings: Settings) -> tup
     return _following(situation, folder, settings, named).argv
 
 
-def _named(situation: Situation, run: RunFolder, folder: Path, sealed: Path | None) -> list[Path]:
+def _named(
+    situation: Situation, run: RunFolder, folder: WorkFolder, sealed: WorkFolder | None
+) -> list[WorkFolder]:
     """The snapshot or run that the command has to name, because it is not the one it would take."""
     if situation is Situation.SNAPSHOT_SEALED:
         wanted, taken = sealed, _last(sealed_folders(folder))
     elif situation.words[:1] == ("migrate",):
         wanted, taken = run.snapshot.folder, _last(sealed_folders(folder))
     elif situation.words[:1] in {("reconcile",), ("rollback",)}:
-        wanted, taken = run.path, _newest_run(folder)
+        wanted, taken = run.folder, _newest_run(folder)
     else:
         return []
     return [] if wanted is None or wanted == taken else [wanted]
 
 
-def _last(folders: list[Path]) -> Path | None:
+def _last(folders: list[WorkFolder]) -> WorkFolder | None:
     return folders[-1] if folders else None
 
 
-def _newest_run(folder: Path) -> Path | None:
+def _newest_run(folder: WorkFolder) -> WorkFolder | None:
     """The run that a command without RUN takes."""
-    for path in reversed(sealed_folders(folder)):
+    for sealed in reversed(sealed_folders(folder)):
         with suppress(MigrationError):
-            runs = run_folders(Snapshot(path))
+            runs = run_folders(Snapshot(sealed))
             if runs:
                 return runs[-1]
     return None
 
 
 def _newest(
-    folder: Path, than: Path | None, collection: str | None, key: SealKey | None
-) -> tuple[Sealing, Path | None]:
+    folder: WorkFolder, than: WorkFolder | None, collection: str | None, key: SealKey | None
+) -> tuple[Sealing, WorkFolder | None]:
     """The newest snapshot of a collection that is newer than another, and its folder if sealed."""
 
-    def counts(path: Path) -> bool:
-        return than is None or path.name > than.name
+    def counts(one: WorkFolder) -> bool:
+        return than is None or one.name > than.name
 
-    begun = [path for path in unsealed_folders(folder) if counts(path)]
-    sealed = [path for path in sealed_folders(folder) if counts(path)]
-    for path in sorted([*begun, *sealed], reverse=True):
-        found = _collection(path, key, sealed=path in sealed)
+    begun = [one for one in unsealed_folders(folder) if counts(one)]
+    sealed = [one for one in sealed_folders(folder) if counts(one)]
+    for one in sorted([*begun, *sealed], key=str, reverse=True):
+        found = _collection(one, key, sealed=one in sealed)
         if collection is None or found in {None, collection}:
-            return (Sealing.SEALED, path) if path in sealed else (Sealing.BEGUN, None)
+            return (Sealing.SEALED, one) if one in sealed else (Sealing.BEGUN, None)
     return Sealing.NONE, None
 
 
-def _collection(path: Path, key: SealKey | None, *, sealed: bool) -> str | None:
+def _collection(folder: WorkFolder, key: SealKey | None, *, sealed: bool) -> str | None:
     """The collection of a snapshot; None when its files cannot be read: its command says why."""
     with suppress(MigrationError):
         if sealed:
-            return Snapshot(path, key).manifest.collection
-        entries = JournalFile(path / JOURNAL).entries
+            return Snapshot(folder, key).manifest.collection
+        entries = JournalFile(folder).entries
         return str(entries[0]["collection"]) if entries else None
     return None
 
 
 def _numbers(run: RunFolder) -> list[int]:
-    return sorted(int(name) for name in folder_names(run.path / RECONCILE) if name.isdigit())
+    return sorted(int(name) for name in run.reconciles.names() if name.isdigit())
 
 
 def _reconcile_begun(run: RunFolder) -> bool:
@@ -208,11 +207,11 @@ def _reconcile_begun(run: RunFolder) -> bool:
     if run.state().rollback_opened:
         return False
     numbers = _numbers(run)
-    return bool(numbers) and not is_file(_reconcile(run, numbers[-1]) / REPORT)
+    return bool(numbers) and not _reconcile(run, numbers[-1]).has_file(REPORT)
 
 
-def _reconcile(run: RunFolder, number: int) -> Path:
-    return run.path / RECONCILE / f"{number:03d}"
+def _reconcile(run: RunFolder, number: int) -> Folder:
+    return run.reconciles.child(reconcile_name(number))
 
 
 def _finding(run: RunFolder) -> Finding | None:
@@ -224,10 +223,10 @@ def _finding(run: RunFolder) -> Finding | None:
         return None
     for number in reversed(_numbers(run)):
         folder = _reconcile(run, number)
-        if is_file(folder / REPORT):
-            if file_sha256(run.path / JOURNAL)[1] not in _journals_compared(run, folder):
+        if folder.has_file(REPORT):
+            if run.journal.file.hash()[1] not in _journals_compared(run, folder):
                 return None
-            return read_finding(read_json_object(folder / REPORT, bytes_max=REPORT_BYTES_MAX))
+            return read_finding(folder.file(REPORT).read_json_object(bytes_max=REPORT_BYTES_MAX))
     return None
 
 
@@ -238,26 +237,26 @@ def _is_index_unasked(run: RunFolder, finding: Finding | None, settings: Setting
     return bool(wiring.wanted_indexes(run.plan, settings).items() - finding.indexes)
 
 
-def _journals_compared(run: RunFolder, folder: Path) -> Iterator[object]:
+def _journals_compared(run: RunFolder, folder: Folder) -> Iterator[object]:
     """The digest of the run's journal that the statement beside a report names.
 
     None without a statement: a kill came between the report and it, and the reconcile is repeated.
     """
-    if not is_file(folder / STATEMENT):
+    if not folder.has_file(STATEMENT):
         return
-    statement = read_json_object(folder / STATEMENT, bytes_max=REPORT_BYTES_MAX)
+    statement = folder.file(STATEMENT).read_json_object(bytes_max=REPORT_BYTES_MAX)
     subjects = statement.get("subject")
     for subject in subjects if isinstance(subjects, list) else []:
         match subject:
             case {"name": str() as name, "digest": {"sha256": digest}}:
-                if name == f"{RUNS}/{run.path.name}/{JOURNAL}":
+                if name == f"{RUNS}/{run.folder.name}/{JOURNAL}":
                     yield digest
             case _:
                 pass
 
 
 def _following(
-    situation: Situation, folder: Path, settings: Settings, named: list[Path]
+    situation: Situation, folder: WorkFolder, settings: Settings, named: list[WorkFolder]
 ) -> Following:
     if situation.decides:
         text = completed(situation.advice, folder, settings)
@@ -267,10 +266,10 @@ def _following(
     return Following(situation=situation, argv=argv, text=shlex.join(argv))
 
 
-def _options(command: str, folder: Path, settings: Settings) -> list[str]:
+def _options(command: str, folder: Folder, settings: Settings) -> list[str]:
     """What this command was given, as far as the next one takes it: the same folder and target."""
     config = current_invocation().config
-    options = [] if folder == DEFAULT_FOLDER else ["--dir", str(folder)]
+    options = [] if str(folder) == str(DEFAULT_FOLDER) else ["--dir", str(folder)]
     options += [] if config is None else ["--config", str(config)]
     for setting in taken_by(command):
         if settings.is_typed(setting.key) and setting.flag is not None:

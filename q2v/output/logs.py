@@ -1,24 +1,147 @@
 """Mask secrets in every text that leaves the process: logs, tracebacks, results, messages."""
 
+import base64
 import logging
 import os
+import re
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from typing_extensions import override
 
-from migrate.transport.masking import Masker
 from q2v.output.terminal import escape_lines, write_text
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+MASK = "***"
+_BASE64_BITS = 6
+_BASE64_CHARACTER = "[A-Za-z0-9+/_-]"
+# A shorter run of base64 is ordinary text more often than a secret.
+_BASE64_LENGTH_MIN = 6
+# Nested escaping multiplies backslashes: four levels deep is as far as texts go, and with a bound
+# a long run of backslashes in the text costs no more than any other.
+_BACKSLASHES_MAX = 16
+_SLASHES = rf"\\{{1,{_BACKSLASHES_MAX}}}"
+_ESCAPES = {
+    "\n": "n", "\t": "t", "\r": "r", "\b": "b", "\f": "f",
+}  # fmt: skip
+_HTML = {"&": "amp|#38", "<": "lt|#60", ">": "gt|#62", '"': "quot|#34", "'": "#x27|#39|apos"}
+
+
+class Masker:
+    """Replaces every registered secret, in any form it is likely to be written in.
+
+    Forms: raw, URL-encoded, base64 (alone or inside a longer text), JSON- and `repr`-escaped,
+    HTML-escaped, mixtures of these, in any letter case. One too many is masked rather than one
+    too few.
+    """
+
+    def __init__(self) -> None:
+        self._patterns: dict[str, re.Pattern[str]] = {}
+
+    def register(self, secret: str) -> None:
+        """Mask this text from now on; an empty one is ignored. Harmless when repeated."""
+        if secret and secret not in self._patterns:
+            self._patterns[secret] = _pattern(secret)
+
+    def mask(self, text: str) -> str:
+        """The text without secrets."""
+        for pattern in tuple(self._patterns.values()):  # another thread may register meanwhile
+            text = pattern.sub(MASK, text)
+        return text
+
+    def mask_values(self, value: object) -> object:
+        """A JSON value with every text in it masked, keys included."""
+        match value:
+            case str():
+                return self.mask(value)
+            case dict():
+                return {self.mask(str(key)): self.mask_values(item) for key, item in value.items()}
+            case list() | tuple():
+                return [self.mask_values(item) for item in value]
+            case _:
+                return value
+
+    def mask_traceback(self, error: BaseException) -> str:
+        """The traceback with causes, contexts, notes and groups; local variables never shown."""
+        return self.mask("".join(traceback.format_exception(error)))
+
+
 # The logging module and the exception hooks belong to the process, so this does as well:
 # a secret is registered where it is read, and every writer knows it without being told.
 PROCESS_MASKER = Masker()
+
+
+def _pattern(secret: str) -> re.Pattern[str]:
+    content = secret.encode("utf-8", "surrogatepass")
+    forms = [_written(secret)]
+    forms += [form for offset in range(3) if (form := _base64_form(content, offset))]
+    if len(content) >= _BASE64_LENGTH_MIN:
+        forms.append(content.hex())
+    return re.compile("|".join(forms), re.IGNORECASE)
+
+
+def _written(text: str) -> str:
+    """A pattern for the text with each character raw or escaped, whichever way."""
+    # A run of backslashes may come multiplied by nested escaping, so it is one unit.
+    units = re.findall(r"\\+|[^\\]", text, re.DOTALL)
+    return "".join(_backslashes(unit) if unit[0] == "\\" else _character(unit) for unit in units)
+
+
+def _backslashes(run: str) -> str:
+    count = len(run)
+    escaped = "|".join(_percent(b"\\"))
+    return (
+        rf"(?:\\{{{count},{count * _BACKSLASHES_MAX}}}|(?:{escaped}){{{count}}}"
+        rf"|(?:{_SLASHES}u005c){{{count}}})"
+    )
+
+
+def _percent(content: bytes) -> list[str]:
+    """URL-encoded up to three times over, the longest first."""
+    return ["".join(f"%{again}{byte:02x}" for byte in content) for again in ("2525", "25", "")]
+
+
+def _character(character: str) -> str:
+    r"""Raw; backslash before it; \uXXXX, \xXX, %XX, named and HTML escapes."""
+    utf8 = character.encode("utf-8", "surrogatepass")
+    utf16 = character.encode("utf-16-be", "surrogatepass")
+    pairs = [utf16[start : start + 2].hex() for start in range(0, len(utf16), 2)]
+    forms = [  # raw last: a % alone would leave the rest of %25 standing
+        "".join(rf"{_SLASHES}u{pair}" for pair in pairs),
+        rf"{_SLASHES}U{ord(character):08x}",
+        "".join(rf"{_SLASHES}x{byte:02x}" for byte in utf8),
+        *_percent(utf8),
+    ]
+    if ord(character) <= 0xFF:  # noqa: PLR2004 - the reach of \xNN in repr
+        forms.append(rf"{_SLASHES}x{ord(character):02x}")
+    if character == " ":
+        forms.append(r"\+")
+    if character in _ESCAPES:
+        forms.append(rf"{_SLASHES}{_ESCAPES[character]}")
+    if character in _HTML:
+        forms.append(f"&(?:{_HTML[character]});")
+    forms.append(rf"(?:{_SLASHES})?{re.escape(character)}")
+    return f"(?:{'|'.join(dict.fromkeys(forms))})"
+
+
+def _base64_form(content: bytes, offset: int) -> str | None:
+    """A pattern for the content in base64, `offset` bytes (mod 3) into the encoded text."""
+    encoded = base64.b64encode(bytes(offset) + content).decode().rstrip("=")
+    first = (offset * 8 + _BASE64_BITS - 1) // _BASE64_BITS  # the first of our bits alone
+    end = (offset + len(content)) * 8 // _BASE64_BITS  # past it, other bits may be mixed in
+    core = encoded[first:end]
+    if len(core) < _BASE64_LENGTH_MIN:
+        return None
+    alphabets = {"+": r"\+|-|%2b", "/": r"\\{0,16}/|_|%2f"}
+    body = "".join(f"(?:{alphabets[c]})" if c in alphabets else c for c in core)
+    before = f"{_BASE64_CHARACTER}?" if first else ""
+    return f"{before}{body}{_BASE64_CHARACTER}?(?:=|%3d)*+"
 
 
 class MaskingFormatter(logging.Formatter):

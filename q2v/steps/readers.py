@@ -15,6 +15,7 @@ from migrate.snapshot.manifest import PartRecord
 from migrate.snapshot.ranges import Comparison, PartReader, SecondReading
 from migrate.snapshot.state import Range, point_bytes
 from migrate.snapshot.take import SnapshotOptions
+from migrate.storage.folder import Folder
 from q2v import wiring
 from q2v.secret_files import load_secret
 from q2v.settings import Settings
@@ -41,7 +42,7 @@ class ReadJob:
 
 @contextmanager
 def open_readers(
-    folder: Path,
+    folder: Folder,
     vectors: tuple[VectorSpec, ...],
     points: int,
     *,
@@ -57,7 +58,7 @@ def open_readers(
 
 
 def _job(
-    settings: Settings, options: SnapshotOptions, folder: Path, vectors: tuple[VectorSpec, ...]
+    settings: Settings, options: SnapshotOptions, folder: Folder, vectors: tuple[VectorSpec, ...]
 ) -> ReadJob:
     source = settings.source
     assert source.url is not None, "an embedded store has one reader"
@@ -110,7 +111,7 @@ def open_worker(details: Mapping[str, Any]) -> Answerer:
     )
     reader = PartReader(
         source,
-        Path(job.folder),
+        wiring.open_folder(job.folder),
         vectors,
         page_points=job.page_points,
         second_reading=job.second_reading,

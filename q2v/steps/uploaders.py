@@ -14,10 +14,10 @@ from migrate.model.hmac_key import SealKey
 from migrate.model.records import Accepted
 from migrate.plan.request_counts import upload_bytes
 from migrate.ports import Progress
-from migrate.run.folder import PLAN, RunFolder, read_plan
+from migrate.run.folder import RunFolder, read_plan
 from migrate.run.pending import PendingRows, RowRange
 from migrate.snapshot.folder import Snapshot
-from migrate.storage.folder_lock import BUDGET_FOLDER
+from migrate.storage.local_folder import LocalFolder
 from migrate.upload.share import Uploader
 from q2v import wiring
 from q2v.secret_files import load_secret
@@ -31,7 +31,7 @@ class UploadJob:
     """Everything a worker has to know."""
 
     snapshot: str  # folder
-    plan: str  # file
+    run: str  # folder
     excluded: list[int]  # rows
     api_base_url: str
     allow_other_host: bool
@@ -46,7 +46,7 @@ class UploadJob:
 
 @contextmanager
 def open_uploaders(
-    run: RunFolder, settings: Settings, folder: Path, *, progress: Progress
+    run: RunFolder, settings: Settings, folder: LocalFolder, *, progress: Progress
 ) -> "Iterator[list[UploadProcess]]":
     """The workers for what a full round has left to send; none where one process does it all."""
     count = workers_for(_bytes_left(run), settings.limits.uploads_in_flight)
@@ -65,14 +65,14 @@ def _bytes_left(run: RunFolder) -> int:
     return upload_bytes(rows, run.plan.values.dimensions, metadata_bytes=0)
 
 
-def _job(run: RunFolder, settings: Settings, folder: Path) -> UploadJob:
+def _job(run: RunFolder, settings: Settings, folder: LocalFolder) -> UploadJob:
     target, key = settings.target, settings.snapshot.hmac_key
     assert target.account_id is not None
     assert target.api_token is not None
     assert target.vector_index is not None
     return UploadJob(
         snapshot=str(run.snapshot.folder),
-        plan=str(run.path / PLAN),
+        run=str(run.folder),
         excluded=sorted(run.excluded_rows()),
         api_base_url=target.api_base_url,
         allow_other_host=target.allow_other_host,
@@ -80,7 +80,7 @@ def _job(run: RunFolder, settings: Settings, folder: Path) -> UploadJob:
         api_token=load_secret(target.api_token).reveal(),
         vector_index=target.vector_index,
         ca_file=None if settings.tls.ca_file is None else str(settings.tls.ca_file),
-        budget=str(folder / BUDGET_FOLDER / "requests"),
+        budget=str(wiring.budget_file(folder)),
         requests_per_5min=settings.limits.requests_per_5min,
         seal_key=None if key is None else load_secret(key).reveal(),
     )
@@ -110,7 +110,8 @@ class UploadProcess(WorkerProcess):
 def open_worker(details: Mapping[str, Any]) -> Answerer:
     """The other side, in the worker's process."""
     job, clock = UploadJob(**details), wiring.system_clock()
-    snapshot = Snapshot(Path(job.snapshot), None if job.seal_key is None else SealKey(job.seal_key))
+    key = None if job.seal_key is None else SealKey(job.seal_key)
+    snapshot = Snapshot(wiring.open_folder(job.snapshot), key)
     budget = RequestBudget(Path(job.budget), clock=clock, requests_max=job.requests_per_5min)
     http = wiring.make_http(
         parse_base_url(job.api_base_url, allow_other_host=job.allow_other_host),
@@ -123,7 +124,7 @@ def open_worker(details: Mapping[str, Any]) -> Answerer:
     )
     uploader = Uploader(
         snapshot,
-        read_plan(Path(job.plan), snapshot),
+        read_plan(wiring.open_folder(job.run), snapshot),
         VectorizeTarget(http, job.vector_index),
         excluded=frozenset(job.excluded),
     )

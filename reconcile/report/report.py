@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import islice
-from pathlib import Path
 from typing import Literal
 
 import jinja2
@@ -13,21 +12,19 @@ from migrate.errors import ExitCode
 from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.model.hmac_key import SealKey
 from migrate.model.sealed_json import seal_json
-from migrate.run.drift_report import REPORT, REPORT_FORMAT, UNFILTERED, IdSums
-from migrate.storage.disk import disk
-from migrate.storage.durable import local_io, write_durably
+from migrate.run.drift_report import REPORT_FORMAT, UNFILTERED, IdSums
+from migrate.storage.folder import Folder, StoredFile
 from migrate.storage.id_files import encode_id, write_lines
+from migrate.storage.layout import COMBINED, DIFFERS, PAGE, REPORT
 from reconcile.diff import DriftKind
 from reconcile.differences import Named
-from reconcile.naming import DIFFERS, first_named, named_lines, write_named
+from reconcile.naming import first_named, named_lines, write_named
 from reconcile.sampling import Coverage
 from reconcile.scan.kv import KvScan
 from reconcile.scan.metadata import IndexFinding, MetadataScan
 from reconcile.scan.source import SourceScan
 from reconcile.scan.vectors import ContentScan, IdScan
 
-PAGE = "report.html"
-COMBINED = "combined.ids"
 LISTED_ON_PAGE_MAX = 50
 
 Verdict = Literal["equal", "drift", "indeterminate"]
@@ -54,11 +51,11 @@ class ReconcileReport:
     source_drift: dict[str, int] | None  # since the snapshot; None = the source was not read
     quarantined: dict[str, int]
     unwaived: int
-    files: dict[str, str]  # class of drift -> id file
+    files: dict[str, StoredFile]  # class of drift -> id file
     differs: Named  # what differs, of the first 1,000 vectors and keys
     contradicted: dict[str, int]  # class -> records of which a listing and a read disagree
     id_files: IdSums  # class of drift -> number of ids, SHA-256 of the file
-    folder: str
+    folder: Folder
     rollback_manifest: str | None
     rollback_sha256: str | None
 
@@ -100,12 +97,12 @@ class ReconcileReport:
             "source_drift": self.source_drift,
             "contradicted": self.contradicted,
             "differs": {one: list(what) for one, what in first_named(self.differs).items()},
-            "differs_file": str(Path(self.folder) / DIFFERS),
+            "differs_file": self.folder.address(DIFFERS),
             "quarantined": self.quarantined,
-            "files": self.files,
+            "files": {name: str(file) for name, file in self.files.items()},
             "id_files": {name: list(one) for name, one in self.id_files.items()},
-            "report": str(Path(self.folder) / REPORT),
-            "html": str(Path(self.folder) / PAGE),
+            "report": self.folder.address(REPORT),
+            "html": self.folder.address(PAGE),
             "rollback_manifest": self.rollback_manifest,
             "rollback_sha256": self.rollback_sha256,
             "exit_code": int(self.exit_code),
@@ -173,11 +170,11 @@ def kv_classes(scan: KvScan) -> dict[str, Iterable[str]]:
     }
 
 
-def write_combined(folder: Path, ids: IdScan, contents: ContentScan) -> None:
+def write_combined(folder: Folder, ids: IdScan, contents: ContentScan) -> None:
     """Every vector that differs with its symbol, as `rclone check --combined` does."""
     classes = id_classes(ids) | content_classes(contents)
     write_lines(
-        folder / COMBINED,
+        folder.file(COMBINED),
         (f"{kind.symbol} {encode_id(text)}" for kind in DriftKind for text in classes[kind.value]),
     )
 
@@ -187,15 +184,14 @@ def write_report(report: ReconcileReport, key: SealKey | None) -> str:
 
     A repair goes by the JSON, so it is sealed: with its own digest and, with a key, an HMAC.
     """
-    folder = Path(report.folder)
-    write_named(folder, report.differs)
-    write_durably(folder / PAGE, render_page(report).encode())
-    return write_durably(folder / REPORT, seal_json(report.document(), key))
+    write_named(report.folder, report.differs)
+    report.folder.file(PAGE).write(render_page(report).encode())
+    return report.folder.file(REPORT).write(seal_json(report.document(), key))
 
 
 def render_page(report: ReconcileReport) -> str:
     """The page: everything from data is escaped; no script, nothing from outside."""
-    shown = {name: _first_lines(Path(path)) for name, path in report.files.items()}
+    shown = {name: _first_lines(file) for name, file in report.files.items()}
     return _template().render(
         report=report,
         document=report.document(),
@@ -215,6 +211,6 @@ def _template() -> jinja2.Template:
     return environment.get_template("report.html.jinja")
 
 
-def _first_lines(path: Path) -> list[str]:
-    with local_io("reading", path), disk().open_to_read(path) as file:
+def _first_lines(stored: StoredFile) -> list[str]:
+    with stored.open_to_read() as file:
         return [line.decode().rstrip("\n") for line in islice(file, LISTED_ON_PAGE_MAX)]

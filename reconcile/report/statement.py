@@ -3,50 +3,56 @@
 A change ticket can hold this one file; whoever has the run folder checks it with `sha256sum`.
 """
 
-from pathlib import Path
-
 from migrate.model.canonical import encode_canonical_json
-from migrate.run.drift_report import REPORT
-from migrate.run.folder import PLAN, QUARANTINE, RunFolder
-from migrate.snapshot.folder import MANIFEST
-from migrate.storage.durable import file_sha256, write_durably
-from migrate.storage.journal_lines import JOURNAL
-from reconcile.report.report import PAGE, ReconcileReport
+from migrate.run.folder import RunFolder
+from migrate.storage.folder import StoredFile
+from migrate.storage.layout import (
+    JOURNAL,
+    MANIFEST,
+    PAGE,
+    PLAN,
+    QUARANTINE,
+    RECONCILE,
+    REPORT,
+    ROLLBACK,
+    RUNS,
+    STATEMENT,
+)
+from reconcile.report.report import ReconcileReport
 
-STATEMENT = "statement.json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:q2v:predicate:reconcile:1"
 
 
-def write_statement(run: RunFolder, report: ReconcileReport) -> Path:
-    """Write the statement beside the report, which has to be there; returns its path."""
-    folder = Path(report.folder)
-    path = folder / STATEMENT
+def write_statement(run: RunFolder, report: ReconcileReport) -> StoredFile:
+    """Write the statement beside the report, which has to be there; returns its file."""
+    folder, run_place = report.folder, f"{RUNS}/{run.folder.name}"
+    place = f"{run_place}/{RECONCILE}/{folder.name}"
     subjects = [
-        run.snapshot.folder / MANIFEST,
-        run.path / PLAN,
-        run.path / JOURNAL,
-        run.path / QUARANTINE,
-        folder / REPORT,
-        folder / PAGE,
+        ("", run.snapshot.folder.file(MANIFEST)),
+        (run_place, run.folder.file(PLAN)),
+        (run_place, run.folder.file(JOURNAL)),
+        (run_place, run.folder.file(QUARANTINE)),
+        (place, folder.file(REPORT)),
+        (place, folder.file(PAGE)),
     ]
     if report.rollback_manifest is not None:
-        subjects.append(Path(report.rollback_manifest))
+        subjects.append((f"{run_place}/{ROLLBACK}", run.rollback.file(MANIFEST)))
     statement = {
         "_type": STATEMENT_TYPE,
-        "subject": [_subject(each, run.snapshot.folder) for each in subjects],
+        "subject": [_subject(*each) for each in subjects],
         "predicateType": PREDICATE_TYPE,
         "predicate": _predicate(run, report),
     }
-    write_durably(path, encode_canonical_json(statement) + b"\n")
-    return path
+    folder.file(STATEMENT).write(encode_canonical_json(statement) + b"\n")
+    return folder.file(STATEMENT)
 
 
-def _subject(path: Path, folder: Path) -> dict[str, object]:
-    """A file by its place below the snapshot's folder."""
+def _subject(place: str, file: StoredFile) -> dict[str, object]:
+    """A file of a folder; `place` is the folder's name below the snapshot's, "" for that itself."""
     return {
-        "name": path.relative_to(folder).as_posix(),
-        "digest": {"sha256": file_sha256(path)[1]},
+        "name": f"{place}/{file.name}".lstrip("/"),
+        "digest": {"sha256": file.hash()[1]},
     }
 
 

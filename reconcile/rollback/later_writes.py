@@ -6,15 +6,15 @@ from migrate.errors import PreconditionError
 from migrate.mapping.kv_entries import key_prefix
 from migrate.ports import Target
 from migrate.run.files import open_files_without
-from migrate.run.folder import ROLLBACK, RunFolder
+from migrate.run.folder import RunFolder
 from migrate.run.refused import unwritten_rows
 from migrate.runtime import Runtime
 from migrate.storage.id_files import write_ids
+from migrate.storage.layout import LATER_WRITES
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
 from migrate.upload.listing import list_keys, list_vectors
 from reconcile.rollback.manifest import read_existing, read_foreign_keys
 
-LATER_WRITES = "later-writes.ids"
 _NAMED_MAX = 5
 
 
@@ -52,10 +52,10 @@ def find_later_writes(run: RunFolder, target: Target, runtime: Runtime) -> Later
 
 
 def write_later_writes(run: RunFolder, later: LaterWrites) -> str:
-    """Write rollback/later-writes.ids, vectors first; returns its path."""
-    path = run.path / ROLLBACK / LATER_WRITES
-    write_ids(path, [*later.vectors, *later.keys])
-    return str(path)
+    """Write rollback/later-writes.ids, vectors first; returns its address."""
+    file = run.rollback.file(LATER_WRITES)
+    write_ids(file, [*later.vectors, *later.keys])
+    return str(file)
 
 
 def check_consent(later: LaterWrites, path: str, *, consent: bool) -> None:

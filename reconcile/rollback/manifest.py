@@ -7,19 +7,16 @@ from migrate.errors import PreconditionError
 from migrate.model.records import KvEntry, VectorId
 from migrate.model.sealed_json import damaged, seal_json
 from migrate.plan.estimate import RequestPace, Workload, estimate
-from migrate.run.folder import PRE_IMAGES, ROLLBACK, RunFolder
+from migrate.run.folder import RunFolder
 from migrate.run.pre_image_files import (
-    EXISTING_FILE,
-    KV_FILE,
     KvPreImage,
     read_existing_ids,
     read_kv_pre_images,
 )
 from migrate.run.refused import former_of_refused, unwritten_rows
-from migrate.storage.durable import file_sha256, is_file, make_folder, write_durably
+from migrate.storage.layout import EXISTING_IDS, KV_PRE_IMAGES, MANIFEST, PRE_IMAGES
 
 ROLLBACK_FORMAT = 1
-MANIFEST = "manifest.json"
 
 CANNOT_UNDO = (
     "writes by others after this run: ids and keys they changed are kept and listed as conflicts",
@@ -65,22 +62,22 @@ class RollbackManifest:
 
 def read_kv(run: RunFolder) -> list[KvPreImage]:
     """The pre-image of every key the run writes, the counter last."""
-    sha256 = run.state().pre_image_parts[KV_FILE][1]
-    records = read_kv_pre_images(run.path / PRE_IMAGES / KV_FILE, sha256)
+    sha256 = run.state().pre_image_parts[KV_PRE_IMAGES][1]
+    records = read_kv_pre_images(run.pre_images.file(KV_PRE_IMAGES), sha256)
     return [record for record in records if record.ours]
 
 
 def read_foreign_keys(run: RunFolder) -> frozenset[str]:
     """Keys under the run's prefix that were there before it: not ours, not drift."""
-    sha256 = run.state().pre_image_parts[KV_FILE][1]
-    records = read_kv_pre_images(run.path / PRE_IMAGES / KV_FILE, sha256)
+    sha256 = run.state().pre_image_parts[KV_PRE_IMAGES][1]
+    records = read_kv_pre_images(run.pre_images.file(KV_PRE_IMAGES), sha256)
     return frozenset(record.key for record in records if not record.ours)
 
 
 def read_existing(run: RunFolder) -> Iterator[VectorId]:
     """Ids that were in the index before the run and are none of its own: not drift."""
-    sha256 = run.state().pre_image_parts[EXISTING_FILE][1]
-    yield from read_existing_ids(run.path / PRE_IMAGES / EXISTING_FILE, sha256)
+    sha256 = run.state().pre_image_parts[EXISTING_IDS][1]
+    yield from read_existing_ids(run.pre_images.file(EXISTING_IDS), sha256)
     yield from former_of_refused(run)
 
 
@@ -148,7 +145,7 @@ def _shown(former: KvEntry | None) -> str | None:
 
 
 def _holds(name: str) -> str:
-    if name == KV_FILE:
+    if name == KV_PRE_IMAGES:
         return "every KV key written, with its former value, metadata and expiry, or absent"
     if name.startswith("part-"):
         return "every vector id written, with its former content, or absent (created by the run)"
@@ -193,17 +190,16 @@ def _about_index(run: RunFolder, verb: str, *options: str) -> tuple[tuple[str, .
 
 
 def write_manifest(run: RunFolder, manifest: RollbackManifest) -> tuple[str, str]:
-    """Write rollback/manifest.json durably; returns its path and SHA-256."""
-    folder = run.path / ROLLBACK
-    make_folder(folder)
+    """Write rollback/manifest.json durably; returns its address and SHA-256."""
+    run.rollback.make()
     content = seal_json({"format": ROLLBACK_FORMAT, **asdict(manifest)})
-    return str(folder / MANIFEST), write_durably(folder / MANIFEST, content)
+    return run.rollback.address(MANIFEST), run.rollback.file(MANIFEST).write(content)
 
 
 def check_manifest(run: RunFolder, manifest: RollbackManifest) -> None:
     """Raises ArtefactDamagedError when an attachment or targets.parquet is not what it was."""
     run.check_targets()
     for attachment in manifest.attachments:
-        path = run.path / attachment.path
-        if not is_file(path) or file_sha256(path)[1] != attachment.sha256:
-            raise damaged(str(path), f"its sha256 is not {attachment.sha256}: cannot roll back")
+        file = run.pre_images.file(attachment.path.removeprefix(f"{PRE_IMAGES}/"))
+        if not file.is_there() or file.hash()[1] != attachment.sha256:
+            raise damaged(str(file), f"its sha256 is not {attachment.sha256}: cannot roll back")

@@ -5,19 +5,17 @@ one was changed by somebody else since: it is kept, listed, and only forced by n
 """
 
 from migrate.ports import Target
-from migrate.run.folder import ROLLBACK, RunFolder
+from migrate.run.folder import RunFolder
 from migrate.run.journal import Kind
 from migrate.runtime import Runtime
-from migrate.storage.durable import file_sha256, is_file
 from migrate.storage.id_files import read_checked_ids, read_ids, write_ids
+from migrate.storage.layout import CONFLICTS
 from reconcile.naming import write_named
 from reconcile.rollback.kv import undo_kv
 from reconcile.rollback.later_writes import check_consent, find_later_writes, write_later_writes
 from reconcile.rollback.manifest import RollbackManifest, check_manifest, write_manifest
 from reconcile.rollback.report import RollbackReport, UndoRules
 from reconcile.rollback.vectors import VectorUndo
-
-CONFLICTS = "conflicts.ids"
 
 
 def preview_rollback(run: RunFolder, manifest: RollbackManifest) -> RollbackReport:
@@ -86,14 +84,13 @@ def roll_back(
     if written:
         undo = VectorUndo(run, target.vectors, report, rules, runtime, forced=forced)
         undo.run(written)
-    report.differs_file = write_named(run.path / ROLLBACK, report.differs)
-    path_of_conflicts = run.path / ROLLBACK / CONFLICTS
-    count = write_ids(path_of_conflicts, report.conflicts)
+    report.differs_file = write_named(run.rollback, report.differs)
+    count, conflicts_sha256 = write_ids(run.rollback.file(CONFLICTS), report.conflicts)
     run.journal.append(
         {
             "type": Kind.ROLLBACK_COMPLETED.value,
             "conflicts": count,
-            "conflicts_sha256": file_sha256(path_of_conflicts)[1],
+            "conflicts_sha256": conflicts_sha256,
         }
     )
     return report
@@ -101,13 +98,13 @@ def roll_back(
 
 def _kept_conflicts(run: RunFolder) -> list[str]:
     """The conflicts of a completed rollback; a journal of an earlier version has no sum of them."""
-    path = run.path / ROLLBACK / CONFLICTS
+    file = run.rollback.file(CONFLICTS)
     completed = [e for e in run.journal.entries if e["type"] == Kind.ROLLBACK_COMPLETED]
     sha256 = completed[-1].get("conflicts_sha256")
-    if sha256 is None and is_file(path):
-        return read_ids(path)
+    if sha256 is None and file.is_there():
+        return read_ids(file)
     return read_checked_ids(
-        path,
+        file,
         run.state().rollback_conflicts,
         str(sha256),
         remedy="restore the file from a copy; nothing has been sent",

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.commands import serving
-from migrate.storage.folder_lock import BUDGET_FOLDER
+from migrate.storage.layout import BUDGET
 from q2v.settings import Settings
 from sandbox.app import ACCOUNT_ID, API_TOKEN
 from sandbox.clock import SystemClock
@@ -92,7 +92,7 @@ class Site:
 
     def _forget_requests(self) -> None:
         """Let five minutes pass: as after them, no earlier request counts."""
-        path = self.directory / BUDGET_FOLDER / "requests"
+        path = self.directory / BUDGET / "requests"
         if path.exists():
             with closing(sqlite3.connect(path, timeout=60)) as connection, connection:
                 connection.execute("DELETE FROM spent WHERE why <> 'boot'")

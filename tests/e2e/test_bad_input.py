@@ -11,6 +11,7 @@ import pytest
 from typing_extensions import override
 
 from migrate.snapshot.folder import Snapshot
+from migrate.storage.local_folder import LocalFolder
 from tests.e2e.workbench import (
     API_TOKEN,
     DIMENSIONS,
@@ -119,7 +120,7 @@ def _quarantine(bench: Workbench) -> list[dict[str, Any]]:
 
 def _snapshot(bench: Workbench) -> Snapshot:
     (manifest,) = bench.folder.glob("*/manifest.json")
-    return Snapshot(manifest.parent)
+    return Snapshot(LocalFolder(manifest.parent))
 
 
 class _Twice(dict[str, object]):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from migrate.storage.folder_lock import BUDGET_FOLDER
+from migrate.storage.layout import BUDGET
 from tests.e2e.ledger import acknowledged_uploads
 from tests.e2e.target_reader import TargetContent, read_target
 from tests.e2e.workbench import DIMENSIONS, INDEX, Result, Workbench, points, workbench
@@ -68,7 +68,7 @@ class Life:
         return {
             path: path.read_bytes()
             for path in self.bench.files()
-            if BUDGET_FOLDER not in path.parts and path.name != ".lock"
+            if BUDGET not in path.parts and path.name != ".lock"
         }
 
 
@@ -282,7 +282,7 @@ def _limited(bytes_max: int) -> RunCommand:
 
     def run(bench: Workbench, words: list[str]) -> Result:
         # As after five minutes: else the stamps of earlier commands are over the limit already.
-        (bench.folder / BUDGET_FOLDER / "requests").unlink(missing_ok=True)
+        (bench.folder / BUDGET / "requests").unlink(missing_ok=True)
         program = [sys.executable, "-c", _LIMITED.format(bytes_max), *words]
         done = subprocess.run(  # noqa: S603 - our own program
             [*program, "--dir", str(bench.folder), "--json"],

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from migrate.snapshot.folder import Snapshot
+from migrate.storage.local_folder import LocalFolder
 from tests.e2e.workbench import points, workbench
 
 
@@ -19,7 +20,7 @@ def test_the_statement_names_every_file_of_the_verdict_by_its_digest(tmp_path: P
     for ordinal, report in enumerate(reports):
         statement = json.loads(Path(report["report"]).with_name("statement.json").read_bytes())
         (folder,) = bench.folder.glob("*/manifest.json")
-        snapshot = Snapshot(folder.parent)
+        snapshot = Snapshot(LocalFolder(folder.parent))
         run = f"runs/{report['run_id']}"
         names = [subject["name"] for subject in statement["subject"]]
         assert names == [

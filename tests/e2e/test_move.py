@@ -11,6 +11,7 @@ import pytest
 from migrate.model.digest import canonical_metadata, digest_vectors
 from migrate.model.records import DenseColumn, MultiColumn, SparseColumn, VectorId
 from migrate.snapshot.folder import Snapshot
+from migrate.storage.local_folder import LocalFolder
 from tests.e2e.workbench import DIMENSIONS, INDEX, chunk, points, unit_vectors, workbench
 from tests.servers.qdrant_points import SparseValues, StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import rest_server
@@ -174,7 +175,9 @@ def test_a_snapshot_keeps_every_kind_of_vector_and_says_what_is_absent(tmp_path:
         bench.environment.update(QDRANT_URL=server.url, QDRANT_API_KEY="")
         taken = bench.run("snapshot")
         verified = bench.run("verify")
-        (rows,) = Snapshot(Path(taken.document["path"])).read(with_vectors=("a", "m", "s"))
+        (rows,) = Snapshot(LocalFolder(Path(taken.document["path"]))).read(
+            with_vectors=("a", "m", "s")
+        )
 
     dense, multi, sparse = (rows.page.vectors[name] for name in ("a", "m", "s"))
     assert isinstance(dense, DenseColumn)

@@ -13,9 +13,11 @@ from migrate.run.journal import Kind
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder_lock import FolderLock
+from migrate.storage.local_folder import LocalFolder
 from q2v import wiring
 from reconcile.session_folder import open_attempt
 from tests.e2e.workbench import DIMENSIONS, INDEX, Workbench, points, workbench
+from tests.paths import path_of
 from tests.silence import Silence
 
 COMMANDS_MAX = 8
@@ -58,7 +60,7 @@ def remove_one_of_ours(bench: Workbench) -> None:
 
 def newest_run(bench: Workbench) -> RunFolder:
     path = max(bench.folder.glob("*/runs/*/plan.json")).parent
-    return RunFolder(path, Snapshot(path.parent.parent))
+    return RunFolder(LocalFolder(path), Snapshot(LocalFolder(path.parent.parent)))
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +155,7 @@ def test_an_interrupted_reconcile_comes_before_the_former_verdict(tmp_path: Path
     with workbench(tmp_path, points(20)) as bench:
         bench.move()
         assert bench.run("reconcile").document["situation"] == "equal"
-        with closing(newest_run(bench)) as run, FolderLock(bench.folder):
+        with closing(newest_run(bench)) as run, FolderLock(LocalFolder(bench.folder)):
             open_attempt(
                 run,
                 "interrupted",
@@ -171,12 +173,12 @@ def test_a_half_written_run_is_named_when_a_newer_snapshot_lies_beside_it(tmp_pa
         first = bench.run("snapshot").document["path"]
         bench.run("migrate")
         with closing(newest_run(bench)) as run:  # as a kill leaves it: the last entry is missing
-            lines = run.journal.path.read_bytes().splitlines(keepends=True)
-            run.journal.path.write_bytes(b"".join(lines[:-1]))
+            lines = path_of(run.journal.file).read_bytes().splitlines(keepends=True)
+            path_of(run.journal.file).write_bytes(b"".join(lines[:-1]))
         change_the_source(bench)
         bench.run("snapshot")
 
-        status = bench.run("status", first + "/runs/" + run.path.name).document
+        status = bench.run("status", first + "/runs/" + run.folder.name).document
 
         assert status["situation"] == "run_begun"
         assert status["next_argv"][1:3] == ["migrate", first]
@@ -190,7 +192,7 @@ def test_a_folder_inside_of_a_snapshot_is_refused_with_the_right_one(
     command: str, part: str, moved: Workbench
 ) -> None:
     with closing(newest_run(moved)) as run:
-        place = run.snapshot.folder / part.replace("RUN", run.path.name)
+        place = path_of(run.snapshot.folder) / part.replace("RUN", run.folder.name)
 
     wrong = Workbench(place, moved.collection, moved.source, moved.sandbox, moved.environment)
     refused = wrong.run(command)

@@ -10,7 +10,9 @@ import pytest
 
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.manifest import SNAPSHOT_FORMAT, UNREADABLE_FORMAT
+from migrate.storage.local_folder import LocalFolder
 from tests.e2e.workbench import Workbench, chunk, points, unit_vectors, workbench
+from tests.paths import path_of
 from tests.servers.both_protocols import both_protocols
 from tests.servers.qdrant_grpc import grpc_server
 from tests.servers.qdrant_points import StoredPoint, holding
@@ -27,11 +29,11 @@ SEVERAL_READERS = (
 
 
 def sealed(bench: Workbench) -> Snapshot:
-    return Snapshot(max(path.parent for path in bench.folder.glob("*/manifest.json")))
+    return Snapshot(LocalFolder(max(path.parent for path in bench.folder.glob("*/manifest.json"))))
 
 
 def parts(bench: Workbench) -> list[bytes]:
-    return [path.read_bytes() for path in sorted(sealed(bench).folder.glob("parts/*"))]
+    return [path.read_bytes() for path in sorted(path_of(sealed(bench).folder).glob("parts/*"))]
 
 
 @pytest.mark.fault("F06")
@@ -207,7 +209,7 @@ def test_a_damaged_part_with_a_point_left_out_is_repaired(tmp_path: Path) -> Non
     with workbench(tmp_path, points(COUNT)) as bench:
         bench.collection.breaks = holding(POISONED)
         bench.run("snapshot", "--leave-unreadable")
-        (part,) = sealed(bench).folder.glob("parts/*")
+        (part,) = path_of(sealed(bench).folder).glob("parts/*")
         content = part.read_bytes()
         part.write_bytes(content[:-1])
 

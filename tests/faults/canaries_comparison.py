@@ -52,8 +52,8 @@ OF_COMPARISON = (
         name="parts-checked-when-sent",
         effect="a damaged part is found after the parts in front of it were written",
         file="migrate/upload/checked_files.py",
-        old=code(1, "if file_sha256(path) != (part.bytes, part.sha256):"),
-        new=code(1, "if file_sha256(path)[0] != part.bytes:"),
+        old=code(1, "if file.hash() != (part.bytes, part.sha256):"),
+        new=code(1, "if file.hash()[0] != part.bytes:"),
         test="tests/reconcile/test_believed_files.py"
         "::test_a_damaged_part_is_found_before_the_parts_in_front_of_it_are_sent",
     ),

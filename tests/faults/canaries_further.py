@@ -17,15 +17,15 @@ OF_THE_DISK = (
     Canary(
         name="no-journal-fsync",
         effect="a power cut forgets what was sent: rollback leaves those vectors in the index",
-        file="migrate/storage/journal_file.py",
-        old=code(4, "disk().sync(file)"),
+        file="migrate/storage/local_folder.py",
+        old=code(3, "disk().sync(file)"),
         new="",
         test="tests/migrate/storage/test_power_cut.py::test_every_appended_entry_outlives_a_power_cut",
     ),
     Canary(
         name="torn-tail-kept",
         effect="after a cut write the next entry continues half a line: the run is lost",
-        file="migrate/storage/journal_file.py",
+        file="migrate/storage/local_folder.py",
         old=code(3, "disk().truncate(self._file, self._size)  # drops a torn tail"),
         new="",
         test="tests/migrate/storage/test_journal_file.py"

@@ -131,7 +131,7 @@ NAMED = (
     Canary(
         name="mask-only-one-header",
         effect="the token is masked in logs, the source's key in the next header is not",
-        file="migrate/transport/masking.py",
+        file="q2v/output/logs.py",
         old="for pattern in tuple(self._patterns.values()):",
         new="for pattern in tuple(self._patterns.values())[:1]:",
         test="tests/q2v/output/test_logs.py::test_every_header_of_a_debug_log_is_masked",

@@ -231,7 +231,7 @@ def expect(holds: bool, what: str) -> None:
 
 def temporary_files(world: World) -> list[Path]:
     """What `durable_file` has not finished."""
-    return list(world.directory.rglob(".*.q2v-tmp"))
+    return list(world.directory.path.rglob(".*.q2v-tmp"))
 
 
 def _check_at_once(world: World, truth: Truth) -> None:

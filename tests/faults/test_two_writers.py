@@ -9,6 +9,7 @@ import pytest
 from reconcile.report.report import ReconcileReport
 from tests.faults.network import Trouble
 from tests.faults.world import DIMENSIONS, FILES, INDEX, World, open_world
+from tests.paths import path_of
 from tests.servers.memory_source import MemorySource, chunk_payloads
 
 POINTS = 20
@@ -36,7 +37,7 @@ def test_whenever_another_machine_writes_its_vectors_are_named_and_ours_are_ther
             assert held >= our_ids | their_ids, "neither has lost a vector to the other"
             assert not report.drift["missing"]
             assert not report.drift["mismatched"]
-            extra = set(Path(report.files["extra"]).read_text().split())
+            extra = set(path_of(report.files["extra"]).read_text().split())
             # Either they were there before our first write, and count as somebody else's, or
             # every single one of them is named.
             assert extra in (set(), their_ids), f"request {at}"

@@ -25,7 +25,9 @@ from migrate.run.choose import find_run, find_snapshot
 from migrate.runtime import Runtime
 from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from migrate.storage.disk import use_disk
-from migrate.storage.folder_lock import BUDGET_FOLDER, FolderLock
+from migrate.storage.folder_lock import FolderLock
+from migrate.storage.layout import BUDGET, BUDGET_FILE
+from migrate.storage.local_folder import LocalFolder
 from migrate.upload.report import MigrateReport
 from q2v import wiring
 from q2v.commands.migrate import migrate_snapshot
@@ -109,9 +111,9 @@ class World:
     sent_uploads: list[str] = field(default_factory=list)  # SHA-256 of every upload that left
 
     @property
-    def directory(self) -> Path:
+    def directory(self) -> LocalFolder:
         """The tool's --dir."""
-        return self.folder / "snapshots"
+        return LocalFolder(self.folder / "snapshots")
 
     @property
     def requests(self) -> list[RequestRecord]:
@@ -180,7 +182,7 @@ class World:
     def _target(self) -> Iterator[CloudflareTarget]:
         """What `wiring.open_target` makes, over our network and clock."""
         budget = RequestBudget(
-            self.directory / BUDGET_FOLDER / "requests",
+            self.directory.path / BUDGET / BUDGET_FILE,
             clock=self.clock,
             requests_max=self.requests_max,
             boot_id=self.clock.boot_id,
@@ -229,7 +231,7 @@ class World:
         A kill ends the block quietly; power faults leave the disk as the next boot finds it.
         """
         self.steps = Steps(strike_at=at, fault=fault)
-        self._disk = FaultyDisk(self.directory, self.steps)
+        self._disk = FaultyDisk(self.directory.path, self.steps)
         try:
             with use_disk(self._disk), contextlib.suppress(KilledError):
                 yield self.steps
@@ -262,7 +264,7 @@ class World:
 
     def journal_lines(self) -> list[bytes]:
         """The newest run's journal as it lies on disk, torn tail included; empty without a run."""
-        paths = sorted(self.directory.glob("*/runs/*/journal.jsonl"))
+        paths = sorted(self.directory.path.glob("*/runs/*/journal.jsonl"))
         return paths[-1].read_bytes().splitlines(keepends=True) if paths else []
 
     def acknowledged_uploads(self) -> set[str]:
@@ -287,7 +289,7 @@ class World:
 
     def check_secrecy(self) -> None:
         """I10: no form of the token lies in any file or was said to anybody."""
-        files = [path for path in self.directory.rglob("*") if path.is_file()]
+        files = [path for path in self.directory.path.rglob("*") if path.is_file()]
         assert_secret_absent(TOKEN, files, self.progress.said)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from migrate.errors import UsageError
-from migrate.transport.masking import Masker
+from q2v.output.logs import Masker
 from q2v.secret_files import SECRET_BYTES_MAX, Secret, SecretPlace, load_secret
 from q2v.settings import Settings
 from q2v.settings.loading import shown_settings

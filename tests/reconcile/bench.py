@@ -16,6 +16,8 @@ from migrate.run.folder import RunFolder, create_run
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
+from migrate.storage.folder import WorkFolder
+from migrate.storage.local_folder import LocalFolder
 from migrate.upload.rounds import kept_changes
 from migrate.upload.settle import SettleRules
 from reconcile.compare import compare
@@ -25,6 +27,7 @@ from reconcile.rollback.report import RollbackReport, UndoRules
 from reconcile.rollback.roll_back import roll_back
 from reconcile.stores import ReconcileRules
 from tests.clock import VirtualClock
+from tests.paths import path_of
 from tests.servers.memory_source import DIMENSIONS, MemorySource, chunk_payloads
 from tests.servers.memory_target import Calls, MemoryKv, MemoryVectors
 from tests.silence import Silence
@@ -58,7 +61,7 @@ class Bench:
     clock: VirtualClock = field(default_factory=VirtualClock)
     progress: Silence = field(default_factory=Silence)
     reads_in_flight: int = 1
-    run_path: Path | None = None
+    run_folder: WorkFolder | None = None
     _snapshot: Snapshot | None = None
 
     def plan(
@@ -73,11 +76,11 @@ class Bench:
         """Snapshot and plan; nothing is written to the target."""
         report = take_snapshot(
             self.source,
-            self.folder,
+            LocalFolder(self.folder),
             SnapshotOptions(allow_empty=True, part_points=part_points),
             self._runtime(),
         )
-        self._snapshot = Snapshot(Path(report.path))
+        self._snapshot = Snapshot(LocalFolder(Path(report.path)))
         assert self.vectors.index is not None
         points = len(self.source.points)
         plan = RunPlan(
@@ -115,14 +118,14 @@ class Bench:
             targets=NO_TARGETS,
         )
         targets = targets_of(self._snapshot, plan.mapping, plan.values)
-        self.run_path = create_run(self._snapshot, plan, b"", targets)
+        self.run_folder = create_run(self._snapshot, plan, b"", targets)
 
     @contextmanager
     def opened(self) -> Iterator[RunFolder]:
         """The run as a new process finds it."""
         assert self._snapshot is not None
-        assert self.run_path is not None
-        run = RunFolder(self.run_path, Snapshot(self._snapshot.folder))
+        assert self.run_folder is not None
+        run = RunFolder(self.run_folder, Snapshot(self._snapshot.folder))
         try:
             yield run
         finally:
@@ -184,7 +187,7 @@ class Bench:
     def ids_of(self, report: ReconcileReport) -> dict[str, list[str]]:
         """Class of drift -> ids, for every class that has any."""
         found = {
-            name: Path(path).read_text(encoding="utf-8").splitlines()
+            name: path_of(path).read_text(encoding="utf-8").splitlines()
             for name, path in report.files.items()
         }
         return {name: ids for name, ids in found.items() if ids}

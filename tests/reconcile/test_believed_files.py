@@ -12,6 +12,7 @@ import pytest
 
 from migrate.errors import ArtefactDamagedError, MigrationError, PreconditionError
 from migrate.model.records import KvEntry, VectorId
+from tests.paths import path_of
 from tests.reconcile.bench import COUNTER, Bench, Held, make_bench
 from tests.servers.memory_source import SourceFailedError
 
@@ -175,8 +176,8 @@ def test_a_flipped_bit_in_any_file_stops_before_the_first_write_or_changes_nothi
 
 
 def report_of(bench: Bench) -> Path:
-    assert bench.run_path is not None
-    return bench.run_path / "reconcile" / "001" / "report.json"
+    assert bench.run_folder is not None
+    return path_of(bench.run_folder) / "reconcile" / "001" / "report.json"
 
 
 def say_equal(path: Path) -> None:
@@ -295,8 +296,8 @@ def test_a_damaged_part_is_found_before_the_parts_in_front_of_it_are_sent(tmp_pa
 def test_a_quarantine_list_that_was_changed_stops_before_the_first_write(tmp_path: Path) -> None:
     for prepared, action in ((drifted, repair), (half_written, repair), (drifted, undo)):
         bench = prepared(tmp_path / f"{prepared.__name__}-{action.__name__}")
-        assert bench.run_path is not None
-        (bench.run_path / "quarantine.jsonl").write_bytes(b'{"row":1}\n')
+        assert bench.run_folder is not None
+        (path_of(bench.run_folder) / "quarantine.jsonl").write_bytes(b'{"row":1}\n')
 
         with pytest.raises(ArtefactDamagedError, match="quarantine"):
             action(bench)
@@ -307,8 +308,8 @@ def test_a_quarantine_list_that_was_changed_stops_before_the_first_write(tmp_pat
 def test_conflicts_that_a_rollback_kept_are_read_only_as_they_were_written(tmp_path: Path) -> None:
     bench = drifted(tmp_path)
     kept = bench.rollback(leave_later_writes=True).conflicts
-    assert bench.run_path is not None
-    path = bench.run_path / "rollback" / "conflicts.ids"
+    assert bench.run_folder is not None
+    path = path_of(bench.run_folder) / "rollback" / "conflicts.ids"
     path.write_bytes(path.read_bytes() + b"another\n")
 
     with pytest.raises(ArtefactDamagedError, match=r"conflicts\.ids"):
@@ -322,8 +323,8 @@ def test_a_run_without_its_journal_is_no_new_run(tmp_path: Path) -> None:
     """Its pre-images would be taken again, of what it has written itself."""
     for prepared, action in ((drifted, repair), (half_written, repair), (half_written, undo)):
         bench = prepared(tmp_path / f"{prepared.__name__}-{action.__name__}")
-        assert bench.run_path is not None
-        (bench.run_path / "journal.jsonl").unlink()
+        assert bench.run_folder is not None
+        (path_of(bench.run_folder) / "journal.jsonl").unlink()
 
         with pytest.raises(ArtefactDamagedError, match="the run has pre-images"):
             action(bench)

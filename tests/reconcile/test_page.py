@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from typing_extensions import override
 
 from migrate.storage.id_files import encode_id, write_ids
+from migrate.storage.local_folder import LocalFolder, local_file
 from reconcile.report.report import ReconcileReport, render_page
 from reconcile.sampling import Coverage
 from reconcile.scan.metadata import IndexFinding
@@ -57,7 +58,7 @@ class Reader(HTMLParser):
 
 def page(texts: list[str], folder: Path) -> str:
     """A report with these texts wherever data goes."""
-    write_ids(folder / "missing.ids", texts)
+    write_ids(local_file(folder / "missing.ids"), texts)
     first = texts[0] if texts else "why"
     report = ReconcileReport(
         run_id=first,
@@ -82,8 +83,8 @@ def page(texts: list[str], folder: Path) -> str:
         source_drift={first: 3},
         quarantined={first: 4},
         unwaived=4,
-        files={first: str(folder / "missing.ids")},
-        folder=first,
+        files={first: local_file(folder / "missing.ids")},
+        folder=LocalFolder(Path(first)),
         id_files={},
         differs={text: (text,) for text in texts},
         contradicted={first: 5},

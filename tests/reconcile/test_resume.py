@@ -15,6 +15,7 @@ from migrate.model.records import Vector, VectorId
 from migrate.storage.journal_lines import CHAIN_START, encode_line
 from reconcile.scan import vectors
 from reconcile.session import IDLE_S_MAX
+from tests.paths import path_of
 from tests.reconcile.bench import RECONCILE_RULES, Bench, moved_bench
 from tests.servers.memory_source import SourceFailedError
 
@@ -45,14 +46,14 @@ def kill_at(bench: Bench, number: int) -> None:
 
 def folders(bench: Bench) -> dict[str, bool]:
     """Number of each reconcile -> whether it holds a report."""
-    assert bench.run_path is not None
-    found = sorted((bench.run_path / "reconcile").iterdir())
+    assert bench.run_folder is not None
+    found = sorted((path_of(bench.run_folder) / "reconcile").iterdir())
     return {path.name: (path / "report.json").exists() for path in found}
 
 
 def journal(bench: Bench, name: str = "001") -> Path:
-    assert bench.run_path is not None
-    return bench.run_path / "reconcile" / name / "journal.jsonl"
+    assert bench.run_folder is not None
+    return path_of(bench.run_folder) / "reconcile" / name / "journal.jsonl"
 
 
 def plant(bench: Bench) -> None:

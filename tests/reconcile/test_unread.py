@@ -18,6 +18,7 @@ from migrate.errors import (
 )
 from migrate.model.records import VectorId
 from reconcile.report.report import ReconcileReport
+from tests.paths import path_of
 from tests.reconcile.bench import RECONCILE_RULES, Bench, moved_bench
 
 POINTS = 45  # three fetches; a listing of seven pages
@@ -42,7 +43,7 @@ def failing_at(wanted: int, *, times: int = 1) -> Callable[[int, str], None]:
 
 def document(report: ReconcileReport) -> dict[str, object]:
     """The report as it lies on disk."""
-    found = orjson.loads((Path(report.folder) / "report.json").read_bytes())
+    found = orjson.loads((path_of(report.folder) / "report.json").read_bytes())
     assert isinstance(found, dict)
     return found
 
@@ -78,7 +79,7 @@ def test_a_target_that_fails_at_any_call_is_indeterminate_and_the_report_says_wh
         unread |= {"missing", "extra"} if store == "ids" else set()
         assert {name for name, count in report.drift.items() if count is None} == unread
         assert unread.isdisjoint(report.files)
-        combined = Path(report.folder) / "combined.ids"
+        combined = path_of(report.folder) / "combined.ids"
         assert combined.exists() == ("mismatched" not in unread), "none is better than half of one"
     assert bench.calls.writes == []
 
@@ -236,6 +237,6 @@ def test_a_sample_never_calls_itself_full(bench: Bench) -> None:
         "bound": 0.0,
         "seed": None,
     }
-    page = (Path(report.folder) / "report.html").read_text(encoding="utf-8")
+    page = (path_of(report.folder) / "report.html").read_text(encoding="utf-8")
     assert "a sample of 20 of 45 vectors (seed 1)" in page
     assert "identical" not in page

@@ -24,6 +24,7 @@ from migrate.ports import Target
 from migrate.runtime import Runtime
 from migrate.upload.pre_images import capture_pre_images
 from reconcile.rollback.report import LOOKS_MAX
+from tests.paths import path_of
 from tests.reconcile.bench import COUNTER, Bench, make_bench
 from tests.servers.memory_source import DIMENSIONS, SourceFailedError
 
@@ -347,8 +348,8 @@ def test_later_writes_are_named_before_anything_is_sent_and_want_consent(tmp_pat
 
     assert "--leave-later-writes" in caught.value.remedy
     assert (bench.calls.writes, bench.held()) == ([], before)
-    assert bench.run_path is not None
-    listed = bench.run_path / "rollback" / "later-writes.ids"
+    assert bench.run_folder is not None
+    listed = path_of(bench.run_folder) / "rollback" / "later-writes.ids"
     assert listed.read_text(encoding="utf-8").splitlines() == ["since", "file:since"]
     done = bench.rollback(leave_later_writes=True)
     assert done.later_writes == 2
@@ -458,8 +459,8 @@ def test_without_its_pre_images_a_run_writes_no_more_and_is_not_undone(
         bench.apply()
     bench.calls.before = no_cut
     writes = list(bench.calls.writes)
-    assert bench.run_path is not None
-    path = bench.run_path / "pre-images" / name
+    assert bench.run_folder is not None
+    path = path_of(bench.run_folder) / "pre-images" / name
     if gone:
         path.unlink()
     else:

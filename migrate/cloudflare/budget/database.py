@@ -1,8 +1,6 @@
 """Open the SQLite file of the request budget; create it, or replace it where it cannot be read."""
 
-import errno
 import io
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -45,12 +43,7 @@ def database_io(doing: str, path: Path | None) -> Iterator[None]:
     shown = path or Path(":memory:")
     try:
         with local_io(doing, shown):
-            try:
-                yield
-            except sqlite3.Error as error:
-                if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
-                raise
+            yield
     except sqlite3.Error as error:
         raise LocalStorageError(f"{doing} {shown}: {error}", remedy=_remedy(error)) from error
 
@@ -153,6 +146,9 @@ def _foreign(path: Path, why: str) -> ForeignStateError:
 
 
 def _remedy(error: sqlite3.Error) -> str:
-    if getattr(error, "sqlite_errorname", "") in _DAMAGED:
+    name = getattr(error, "sqlite_errorname", "")
+    if name == "SQLITE_FULL":
+        return "free some disk space, then run the same command again"
+    if name in _DAMAGED:
         return "run the same command again: it replaces the file, and waits five minutes"
     return "check the disk, then run the same command again"

@@ -22,7 +22,7 @@ from migrate.errors import (
 )
 from migrate.model.limits import RETRY_AFTER_S_MAX
 from migrate.transport.answer_words import words_of
-from migrate.transport.masking import Masker, printable
+from migrate.transport.masking import mask_secrets, printable
 
 SHOWN_CHARACTERS_MAX = 200  # of a server's text
 REASON_CHARACTERS_MAX = 2 * SHOWN_CHARACTERS_MAX  # ours, with a sentence of the server in it
@@ -37,11 +37,11 @@ class AnswerErrors:
 
     def __init__(self, secrets: Sequence[str]) -> None:
         """`secrets` are masked in every text of others."""
-        self._masker = Masker(*secrets)
+        self._secrets = tuple(secrets)
 
     def shown(self, text: str, *, characters_max: int = SHOWN_CHARACTERS_MAX) -> str:
         """A text of others, fit to be read by people: masked first, then escaped and cut."""
-        return printable(self._masker.mask(text), characters_max=characters_max)
+        return printable(mask_secrets(text, self._secrets), characters_max=characters_max)
 
     def hopeless(
         self, operation: Operation, verdict: AccessDenied | QuotaReached | Redirected, ray: str

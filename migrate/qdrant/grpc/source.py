@@ -31,7 +31,6 @@ from migrate.qdrant.retry import (
     read_retry_after,
 )
 from migrate.qdrant.source import ServerOptions, ServerSource
-from migrate.transport.masking import Masker
 from migrate.transport.trust import distrust_remedy, read_authorities
 
 if TYPE_CHECKING:
@@ -109,7 +108,6 @@ class GrpcTransport:
         self._clock = clock
         self._options = options
         self._api_key = api_key
-        self._masker = Masker(api_key)
         self._metadata = [("x-qdrant-route-affinity", f"q2v-{options.jitter.getrandbits(64):016x}")]
         if api_key is not None:
             self._metadata.append(("api-key", api_key))
@@ -232,7 +230,7 @@ class GrpcTransport:
         """What a status other than OK means for a read."""
         code = error.code()
         details = error.details() or ""
-        said = quote(details, self._masker)
+        said = quote(details, secret=self._api_key)
         what = f"{self.url} answered {code.name}: {said}"
         if any(sign in details for sign in DISTRUST):
             return AccessError(
@@ -253,7 +251,7 @@ class GrpcTransport:
         if f"vs. {bound})" in details or "ecompressed message larger" in details:
             return (
                 f"{self.url} answers with more than {bound:,} bytes, the most that q2v itself "
-                f"takes of one answer ({quote(details, self._masker)})"
+                f"takes of one answer ({quote(details, secret=self._api_key)})"
             )
         return what
 

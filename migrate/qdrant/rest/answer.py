@@ -10,7 +10,6 @@ from contextlib import suppress
 from migrate.model.canonical import decode_json
 from migrate.qdrant.retry import quote
 from migrate.transport.answer_words import words_of
-from migrate.transport.masking import Masker
 
 EDGE_BYTES = 4096  # of a large answer: what stands around its result
 FORM = ("result", "status", "time")
@@ -48,6 +47,6 @@ def read_error(status: int, body: bytes) -> str | None:
     return text if status in {401, 403} and plain and _KEY_WORDS.search(text) else None
 
 
-def show_words(body: bytes, masker: Masker) -> str:
+def show_words(body: bytes, secret: str | None) -> str:
     """What a reader would see of an answer, in one line, short, without the key."""
-    return quote(words_of(body), masker) or "(nothing)"
+    return quote(words_of(body), secret=secret) or "(nothing)"

@@ -26,7 +26,6 @@ from migrate.qdrant.retry import (
 )
 from migrate.qdrant.source import ServerOptions, ServerSource
 from migrate.transport.deadline import Deadline, DeadlineTransport
-from migrate.transport.masking import Masker
 from migrate.transport.trust import distrust_remedy
 
 VALUE_BYTES = 12  # shortest decimal of a float32 with its comma, on average
@@ -72,7 +71,7 @@ class RestTransport:
         self._path = f"/collections/{quote_path(collection, safe='')}"
         self._clock = clock
         self._options = options
-        self._masker = Masker(api_key)
+        self._api_key = api_key
         self._host = address.host
         self._deadline = Deadline(clock)
         self._contact = FirstContact(address, address.rest_port, Spoken.HTTP, options)
@@ -181,7 +180,7 @@ class RestTransport:
         return cast(dict[str, object], result)
 
     def _garbled(self, body: bytes, error: ValueError) -> PassingFailure:
-        said = show_words(body, self._masker)
+        said = show_words(body, self._api_key)
         return ForeignAnswer(f"{self.url} answered what is no Qdrant answer ({error}): '{said}'")
 
     def _send(
@@ -227,7 +226,7 @@ class RestTransport:
         return b"".join(pieces)
 
     def _translate(self, error: httpx.RequestError) -> Exception:
-        text = quote(str(error), self._masker) or type(error).__name__
+        text = quote(str(error), secret=self._api_key) or type(error).__name__
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             return AccessError(
                 f"{self.url}: the server's certificate is not trusted: {text}",
@@ -242,7 +241,7 @@ class RestTransport:
         """What a status other than 200 means for a read."""
         status = response.status_code
         error = read_error(status, body)
-        said = show_words(body if error is None else error.encode(), self._masker)
+        said = show_words(body if error is None else error.encode(), self._api_key)
         what = f"{self.url} answered {status} to {response.request.url.path}: {said}"
         failure: type[PassingFailure] = PassingFailure
         if error is None:
@@ -267,12 +266,12 @@ class RestTransport:
 
     def _stranger(self, response: httpx.Response) -> str:
         """What answered in Qdrant's place, by its own name if it gives one."""
-        name = quote(response.headers.get("Server", ""), self._masker)
+        name = quote(response.headers.get("Server", ""), secret=self._api_key)
         return "something that is no Qdrant" + f" (it calls itself '{name}')" * bool(name)
 
     def _redirected(self, response: httpx.Response) -> Exception:
         """Where to, without what may be secret in the address."""
-        target = quote(response.headers.get("Location", "").partition("?")[0], self._masker)
+        target = quote(response.headers.get("Location", "").partition("?")[0], secret=self._api_key)
         return RemoteUnavailableError(
             f"{self.url} answered {response.status_code} and names another address: '{target}'",
             remedy="q2v follows no redirects, lest the key travel on: put the final address "

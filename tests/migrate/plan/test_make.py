@@ -25,6 +25,7 @@ from migrate.runtime import Runtime
 from migrate.snapshot import take
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import take_snapshot
+from migrate.storage.local_folder import LocalFolder
 from migrate.tables.plan_ids import FileGap, IdTable
 from migrate.upload.mapped import read_mapped
 from tests.clock import VirtualClock
@@ -404,11 +405,11 @@ def test_what_moves_reads_the_same_in_whatever_pieces(tmp_path: Path) -> None:
     points = chunk_payloads(23)
     report = take_snapshot(
         MemorySource(points),
-        tmp_path,
+        LocalFolder(tmp_path),
         take.SnapshotOptions(),
         Runtime(clock=VirtualClock(), progress=Silence()),
     )
-    taken = Snapshot(Path(report.path))
+    taken = Snapshot(LocalFolder(Path(report.path)))
     excluded = {3, 22}
     whole = list(read_mapped(taken, RULES, VALUES, excluded))
     some = list(read_mapped(taken, RULES, VALUES, excluded, first_row=2, end_row=9))

@@ -25,8 +25,10 @@ from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.storage.durable import write_durably
 from migrate.storage.journal_file import JournalFile
 from migrate.storage.journal_lines import JOURNAL_FORMAT
+from migrate.storage.local_folder import LocalFolder
 from tests.clock import VirtualClock
 from tests.migrate.model.records import PLAN
+from tests.paths import path_of
 from tests.servers.memory_source import MemorySource, chunk_payloads
 from tests.silence import Silence
 
@@ -48,11 +50,11 @@ QUARANTINE = encode_quarantine(STAY)
 def take(folder: Path, points: int = 9) -> Snapshot:
     report = take_snapshot(
         MemorySource(chunk_payloads(points)),
-        folder,
+        LocalFolder(folder),
         SnapshotOptions(),
         Runtime(clock=VirtualClock(), progress=Silence()),
     )
-    return Snapshot(Path(report.path))
+    return Snapshot(LocalFolder(Path(report.path)))
 
 
 def plan_of(snapshot: Snapshot, quarantine_sha256: str) -> RunPlan:
@@ -78,26 +80,26 @@ def run(snapshot: Snapshot, tmp_path: Path) -> RunFolder:
 
 
 def test_a_run_that_is_opened_again_is_the_same(run: RunFolder) -> None:
-    again = RunFolder(run.path, run.snapshot)
+    again = RunFolder(run.folder, run.snapshot)
 
     assert again.plan == run.plan
     assert (again.state().run_id, again.state().phase) == (PLAN.run_id, "capturing pre-images")
     assert len(again.journal.entries) == 1
     assert list(again.quarantined()) == sorted(STAY, key=lambda point: point.row)
     assert again.excluded_rows() == {2, 7}
-    assert again.spill.parent == run.path
-    assert run_folders(run.snapshot) == [run.path]
+    assert again.spill.parent == path_of(run.folder)
+    assert run_folders(run.snapshot) == [run.folder]
     again.close()
 
 
 @pytest.mark.fault("G01")
 def test_a_run_killed_before_its_journal_is_opened_then(run: RunFolder) -> None:
-    (run.path / "journal.jsonl").unlink()
-    again = RunFolder(run.path, run.snapshot)
+    (path_of(run.folder) / "journal.jsonl").unlink()
+    again = RunFolder(run.folder, run.snapshot)
     again.close()
 
     assert again.state().run_id == PLAN.run_id
-    assert len(JournalFile(run.path / "journal.jsonl").entries) == 1
+    assert len(JournalFile(run.folder).entries) == 1
 
 
 def test_runs_are_named_in_order(run: RunFolder) -> None:
@@ -107,34 +109,34 @@ def test_runs_are_named_in_order(run: RunFolder) -> None:
 def test_runs_stay_in_order_beyond_a_thousand_and_after_a_removal(run: RunFolder) -> None:
     """By number, not by text; a number is not given twice because a folder is gone."""
     for name in ("998-x", "999-x", "1000-x", "not a run"):
-        (run.snapshot.runs / name).mkdir()
-        (run.snapshot.runs / name / "plan.json").touch()
-    (run.snapshot.runs / "not a run" / "plan.json").unlink()
-    shutil.rmtree(run.snapshot.runs / "998-x")
+        (path_of(run.snapshot.runs) / name).mkdir()
+        (path_of(run.snapshot.runs) / name / "plan.json").touch()
+    (path_of(run.snapshot.runs) / "not a run" / "plan.json").unlink()
+    shutil.rmtree(path_of(run.snapshot.runs) / "998-x")
 
     names = [path.name for path in run_folders(run.snapshot)]
-    assert names == [run.path.name, "999-x", "1000-x"]
+    assert names == [run.folder.name, "999-x", "1000-x"]
     assert new_run_id(run.snapshot, 1_800_000_000.0) == "1001-20270115T080000Z"
 
 
 def test_the_newest_report_is_the_one_with_the_highest_number(run: RunFolder) -> None:
     for name in ("001", "999", "1000", "1001"):
-        (run.path / "reconcile" / name).mkdir(parents=True)
-        (run.path / "reconcile" / name / "report.json").touch()
-    (run.path / "reconcile" / "1001" / "report.json").unlink()
+        (path_of(run.folder) / "reconcile" / name).mkdir(parents=True)
+        (path_of(run.folder) / "reconcile" / name / "report.json").touch()
+    (path_of(run.folder) / "reconcile" / "1001" / "report.json").unlink()
 
-    found = report_folders(run.path, "report.json")
+    found = report_folders(run, "report.json")
     assert [path.name for path in found] == ["001", "999", "1000"]
 
 
 def other_plan(run: RunFolder) -> None:
     plan = replace(run.plan, created_at="2027-01-01T00:00:00+00:00")
-    write_durably(run.path / "plan.json", encode_plan(plan))
+    write_durably(path_of(run.folder) / "plan.json", encode_plan(plan))
 
 
 def other_run(run: RunFolder) -> None:
     plan = replace(run.plan, run_id="009-x")
-    write_durably(run.path / "plan.json", encode_plan(plan))
+    write_durably(path_of(run.folder) / "plan.json", encode_plan(plan))
 
 
 def flip(path: Path, position: int) -> None:
@@ -144,45 +146,54 @@ def flip(path: Path, position: int) -> None:
 
 
 def unknown_entry(run: RunFolder) -> None:
-    journal = JournalFile(run.path / "journal.jsonl")
+    journal = JournalFile(run.folder)
     journal.append({"type": "of_a_later_version"})
     journal.close()
 
 
 def other_format(run: RunFolder) -> None:
-    path = run.path / "journal.jsonl"
-    path.unlink()
-    journal = JournalFile(path)
+    run.folder.remove("journal.jsonl")
+    journal = JournalFile(run.folder)
     journal.append({"type": "run_opened", "format": JOURNAL_FORMAT + 1})
     journal.close()
 
 
 TAMPERINGS: list[tuple[str, Callable[[RunFolder], object], type[MigrationError], str]] = [
-    ("plan missing", lambda run: (run.path / "plan.json").unlink(), UsageError, "no run"),
-    ("plan flipped", lambda run: flip(run.path / "plan.json", 400), ArtefactDamagedError, "plan"),
+    (
+        "plan missing",
+        lambda run: (path_of(run.folder) / "plan.json").unlink(),
+        UsageError,
+        "no run",
+    ),
+    (
+        "plan flipped",
+        lambda run: flip(path_of(run.folder) / "plan.json", 400),
+        ArtefactDamagedError,
+        "plan",
+    ),
     ("plan swapped", other_plan, ForeignStateError, "journal belongs to run"),
     ("run swapped", other_run, ForeignStateError, "the plan of run 009-x of snapshot"),
     (
         "quarantine missing",
-        lambda run: (run.path / "quarantine.jsonl").unlink(),
+        lambda run: (path_of(run.folder) / "quarantine.jsonl").unlink(),
         ArtefactDamagedError,
         "quarantine.jsonl: the file is missing",
     ),
     (
         "quarantine flipped",
-        lambda run: flip(run.path / "quarantine.jsonl", 5),
+        lambda run: flip(path_of(run.folder) / "quarantine.jsonl", 5),
         ArtefactDamagedError,
         "not the list the plan was made with",
     ),
     (
         "quarantine cut",
-        lambda run: (run.path / "quarantine.jsonl").write_bytes(QUARANTINE[:-20]),
+        lambda run: (path_of(run.folder) / "quarantine.jsonl").write_bytes(QUARANTINE[:-20]),
         ArtefactDamagedError,
         "not the list the plan was made with",
     ),
     (
         "journal flipped",
-        lambda run: flip(run.path / "journal.jsonl", 9),
+        lambda run: flip(path_of(run.folder) / "journal.jsonl", 9),
         ArtefactDamagedError,
         "journal.jsonl, line 1",
     ),
@@ -206,15 +217,15 @@ def test_each_tampering_is_named(
     tamper(run)
 
     with pytest.raises(error, match=message) as caught:
-        RunFolder(run.path, run.snapshot)
+        RunFolder(run.folder, run.snapshot)
     assert caught.value.remedy
 
 
 @pytest.mark.fault("G14")
 def test_a_run_under_another_snapshot_is_foreign(run: RunFolder, tmp_path: Path) -> None:
     other = take(tmp_path / "other", points=8)
-    moved = other.runs / run.path.name
-    shutil.copytree(run.path, moved)
+    moved = other.runs.child(run.folder.name)
+    shutil.copytree(path_of(run.folder), path_of(moved))
 
     with pytest.raises(ForeignStateError, match="planned for the snapshot with root"):
         RunFolder(moved, other)
@@ -234,8 +245,8 @@ def test_a_list_with_a_strange_line_is_damage(snapshot: Snapshot, tmp_path: Path
 def test_a_snapshot_names_the_part_that_is_not_what_it_was(
     snapshot: Snapshot, tmp_path: Path
 ) -> None:
-    part = snapshot.folder / "parts" / "part-00000.parquet"
-    (snapshot.folder / "parts" / "part-00009.parquet").write_bytes(b"of nobody")
+    part = path_of(snapshot.folder) / "parts" / "part-00000.parquet"
+    (path_of(snapshot.folder) / "parts" / "part-00009.parquet").write_bytes(b"of nobody")
     assert snapshot.unknown_files() == ["parts/part-00009.parquet"]
     flip(part, 100)
     with pytest.raises(ArtefactDamagedError, match="points 10 to 90"):
@@ -247,16 +258,16 @@ def test_a_snapshot_names_the_part_that_is_not_what_it_was(
 
 @pytest.mark.fault("G14", "G15")
 def test_a_manifest_makes_the_snapshot(snapshot: Snapshot, tmp_path: Path) -> None:
-    manifest = snapshot.folder / "manifest.json"
-    assert sealed_folders(tmp_path) == [snapshot.folder]
-    assert unsealed_folders(tmp_path) == []
+    manifest = path_of(snapshot.folder) / "manifest.json"
+    assert sealed_folders(LocalFolder(tmp_path)) == [snapshot.folder]
+    assert unsealed_folders(LocalFolder(tmp_path)) == []
     flip(manifest, 50)
     with pytest.raises((ArtefactDamagedError, ForeignStateError), match=r"manifest\.json"):
         Snapshot(snapshot.folder)
     manifest.unlink()
 
-    assert sealed_folders(tmp_path) == []
-    assert unsealed_folders(tmp_path) == [snapshot.folder]
+    assert sealed_folders(LocalFolder(tmp_path)) == []
+    assert unsealed_folders(LocalFolder(tmp_path)) == [snapshot.folder]
     with pytest.raises(UsageError, match="no sealed snapshot"):
         Snapshot(snapshot.folder)
 
@@ -264,18 +275,18 @@ def test_a_manifest_makes_the_snapshot(snapshot: Snapshot, tmp_path: Path) -> No
 @pytest.mark.fault("F19", "G14")
 def test_a_plan_is_believed_in_its_own_folder_only(run: RunFolder) -> None:
     """A copy of a run beside it, and a copy of its plan in the place of another run's."""
-    beside = run.path.with_name("001-copy")
-    shutil.copytree(run.path, beside)
+    beside = path_of(run.folder).with_name("001-copy")
+    shutil.copytree(path_of(run.folder), beside)
 
     with pytest.raises(ForeignStateError, match="expected that of run 001-copy of snapshot"):
-        RunFolder(beside, run.snapshot)
+        RunFolder(LocalFolder(beside), run.snapshot)
 
 
 @pytest.mark.fault("F19")
 def test_a_manifest_is_believed_in_its_own_folder_only(snapshot: Snapshot) -> None:
     """Without a key as well: the id inside decides which snapshot it is."""
-    moved = snapshot.folder.with_name("20991231T000000Z-000000-00")
-    shutil.copytree(snapshot.folder, moved)
+    moved = path_of(snapshot.folder).with_name("20991231T000000Z-000000-00")
+    shutil.copytree(path_of(snapshot.folder), moved)
 
     with pytest.raises(ArtefactDamagedError, match=snapshot.manifest.snapshot_id):
-        Snapshot(moved)
+        Snapshot(LocalFolder(moved))

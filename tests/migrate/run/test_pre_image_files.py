@@ -14,7 +14,6 @@ from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.run.pre_image_files import (
     KvPreImage,
     VectorPreImage,
-    part_name,
     read_existing_ids,
     read_kv_pre_images,
     read_vector_pre_images,
@@ -22,6 +21,8 @@ from migrate.run.pre_image_files import (
     write_kv_pre_images,
     write_vector_pre_images,
 )
+from migrate.storage.layout import part_name
+from migrate.storage.local_folder import local_file
 from tests.strategies import finite_floats, json_objects, json_values
 
 ids = st.text(min_size=1, max_size=8).map(VectorId)
@@ -61,8 +62,8 @@ def comparable(record: VectorPreImage) -> tuple[object, ...]:
 def test_vectors_come_back(records: list[VectorPreImage]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, part_name(0))
-        sha256 = write_vector_pre_images(path, records)
-        found = list(read_vector_pre_images(path, sha256))
+        sha256 = write_vector_pre_images(local_file(path), records)
+        found = list(read_vector_pre_images(local_file(path), sha256))
 
     assert list(map(comparable, found)) == list(map(comparable, records))
     assert all(one.former is None or one.former.values.dtype == np.float32 for one in found)
@@ -92,8 +93,8 @@ def kv_pre_images(draw: st.DrawFn) -> list[KvPreImage]:
 def test_kv_entries_come_back_with_metadata_and_expiry(records: list[KvPreImage]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "kv")
-        sha256 = write_kv_pre_images(path, records)
-        found = list(read_kv_pre_images(path, sha256))
+        sha256 = write_kv_pre_images(local_file(path), records)
+        found = list(read_kv_pre_images(local_file(path), sha256))
 
     assert [ascii(one) for one in found] == [ascii(one) for one in records_as_read(records)]
 
@@ -128,24 +129,24 @@ def in_key_order(value: object) -> object:
 def test_ids_of_others_come_back(found: list[VectorId]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "existing")
-        sha256 = write_existing_ids(path, found)
+        sha256 = write_existing_ids(local_file(path), found)
 
-        assert list(read_existing_ids(path, sha256)) == found
+        assert list(read_existing_ids(local_file(path), sha256)) == found
 
 
 @pytest.mark.fault("G15", "G16", "B01")
 def test_a_changed_or_missing_file_is_damage(tmp_path: Path) -> None:
     path = tmp_path / part_name(7)
-    sha256 = write_existing_ids(path, [VectorId("a")])
+    sha256 = write_existing_ids(local_file(path), [VectorId("a")])
     content = bytearray(path.read_bytes())
     content[20] ^= 1
     path.write_bytes(content)
 
     for read in (read_existing_ids, read_vector_pre_images, read_kv_pre_images):
         with pytest.raises(ArtefactDamagedError, match="as the journal says") as changed:
-            next(read(path, sha256))
+            next(read(local_file(path), sha256))
         with pytest.raises(ArtefactDamagedError, match="missing") as missing:
-            next(read(tmp_path / "none", sha256))
+            next(read(local_file(tmp_path / "none"), sha256))
         for caught in (changed, missing):
             assert "new snapshot" not in caught.value.remedy, "it brings no pre-image back"
             assert "from a copy" in caught.value.remedy

@@ -5,18 +5,20 @@ from pathlib import Path
 import pytest
 
 from migrate.errors import BudgetExhaustedError, ExitCode
-from migrate.run.stop_conditions import STOP_FILE, StopConditions
+from migrate.run.stop_conditions import StopConditions
+from migrate.storage.layout import STOP
+from migrate.storage.local_folder import LocalFolder
 from tests.clock import VirtualClock
 
 
 @pytest.mark.fault("U08")
 def test_a_stop_file_stops_until_it_is_removed(tmp_path: Path) -> None:
-    signs = StopConditions(tmp_path, clock=VirtualClock(), deadline_s=None)
+    signs = StopConditions(LocalFolder(tmp_path), clock=VirtualClock(), deadline_s=None)
     signs.check()
-    (tmp_path / STOP_FILE).touch()
+    (tmp_path / STOP).touch()
     with pytest.raises(BudgetExhaustedError, match="stop file") as caught:
         signs.check()
-    (tmp_path / STOP_FILE).unlink()
+    (tmp_path / STOP).unlink()
 
     signs.check()
     assert caught.value.exit_code == ExitCode.BUDGET
@@ -26,7 +28,7 @@ def test_a_stop_file_stops_until_it_is_removed(tmp_path: Path) -> None:
 def test_both_sides_of_the_deadline(tmp_path: Path) -> None:
     clock = VirtualClock()
     clock.wait(50)
-    signs = StopConditions(tmp_path, clock=clock, deadline_s=100)
+    signs = StopConditions(LocalFolder(tmp_path), clock=clock, deadline_s=100)
     clock.wait(100)
     signs.check()
     clock.wait(0.5)

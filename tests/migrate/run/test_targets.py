@@ -21,6 +21,7 @@ from migrate.run.targets import (
     write_targets,
 )
 from migrate.storage.durable import file_sha256
+from migrate.storage.local_folder import local_file
 
 COLUMNS = TARGETS_SCHEMA.names
 FILE = pa.array(["f", None, "🙂", "a\x00b"], pa.string())
@@ -49,7 +50,7 @@ def named(path: Path, rows: int) -> TargetsFile:
 def rows_read(
     path: Path, expected: TargetsFile, selection: Selection | None = None
 ) -> list[dict[str, object]]:
-    batches = read_targets(path, expected, COLUMNS, selection or Selection())
+    batches = read_targets(local_file(path), expected, COLUMNS, selection or Selection())
     return [row for batch in batches for row in batch.to_pylist()]
 
 
@@ -66,7 +67,7 @@ def test_rows_come_back_as_they_were_in_full_row_groups(
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(targets, "ROW_GROUP_ROWS", group_rows)
         path = Path(folder, "targets.parquet")
-        written = write_targets(path, [table_of([]), *pieces])
+        written = write_targets(local_file(path), [table_of([]), *pieces])
 
         assert written == named(path, len(rows))
         assert rows_read(path, written) == table_of(rows).to_pylist()
@@ -102,7 +103,7 @@ def test_of_the_rows_exactly_the_wanted_ones_come(
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(targets, "ROW_GROUP_ROWS", 4)
         path = Path(folder, "targets.parquet")
-        written = write_targets(path, [table_of(rows)])
+        written = write_targets(local_file(path), [table_of(rows)])
 
         assert rows_read(path, written, selection) == table_of(wanted).to_pylist()
 
@@ -113,7 +114,7 @@ def test_row_groups_without_a_wanted_row_are_not_read(
     """A handful of rows out of ten million costs the hash of the file and a few row groups."""
     monkeypatch.setattr(targets, "ROW_GROUP_ROWS", 10)
     path = tmp_path / "targets.parquet"
-    written = write_targets(path, [table_of(list(range(100)))])
+    written = write_targets(local_file(path), [table_of(list(range(100)))])
     read: list[int] = []
     whole = pq.ParquetFile.read_row_group
 
@@ -150,7 +151,7 @@ def test_a_file_that_is_not_the_plans_is_damage(
     tmp_path: Path, harm: Callable[[Path], None], words: str
 ) -> None:
     path = tmp_path / "targets.parquet"
-    written = write_targets(path, [table_of([1, 2, 3])])
+    written = write_targets(local_file(path), [table_of([1, 2, 3])])
     harm(path)
 
     with pytest.raises(ArtefactDamagedError, match=words) as raised:
@@ -190,7 +191,7 @@ def test_more_rows_than_the_plan_names_and_groups_without_bounds_are_damage(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "targets.parquet"
-    written = write_targets(path, [table_of([1, 2])])
+    written = write_targets(local_file(path), [table_of([1, 2])])
     with pytest.raises(ArtefactDamagedError, match="2 rows, 3 expected"):
         rows_read(path, replace(written, rows=3))
 
@@ -208,5 +209,5 @@ def test_a_writing_that_fails_leaves_no_file(tmp_path: Path) -> None:
         failing()
 
     with pytest.raises(RuntimeError, match="cut"):
-        write_targets(tmp_path / "targets.parquet", tables())  # type: ignore[arg-type]
+        write_targets(local_file(tmp_path / "targets.parquet"), tables())  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []

@@ -13,6 +13,7 @@ from migrate.runtime import Runtime
 from migrate.snapshot.counting import READINGS
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
+from migrate.storage.local_folder import LocalFolder
 from tests.clock import VirtualClock
 from tests.servers.memory_source import MemorySource, chunk_payloads
 from tests.silence import Silence
@@ -49,7 +50,10 @@ class ReplicatedSource(MemorySource):
 def take(source: MemorySource, folder: Path, clock: VirtualClock | None = None) -> SnapshotReport:
     options = SnapshotOptions(page_points=10)
     return take_snapshot(
-        source, folder, options, Runtime(clock=clock or VirtualClock(), progress=Silence())
+        source,
+        LocalFolder(folder),
+        options,
+        Runtime(clock=clock or VirtualClock(), progress=Silence()),
     )
 
 
@@ -135,9 +139,9 @@ def test_the_manifest_names_the_shards_that_were_read(tmp_path: Path) -> None:
     report = take(source, tmp_path / "shards")
     plain = take(MemorySource(chunk_payloads(POINTS)), tmp_path / "plain")
 
-    manifest = Snapshot(Path(report.path)).manifest
+    manifest = Snapshot(LocalFolder(Path(report.path))).manifest
     assert manifest.shards == source.shards
-    assert manifest.content_root == Snapshot(Path(plain.path)).manifest.content_root
+    assert manifest.content_root == Snapshot(LocalFolder(Path(plain.path))).manifest.content_root
     assert b'"shards"' not in (Path(plain.path) / "manifest.json").read_bytes()
 
 

@@ -29,6 +29,7 @@ from migrate.snapshot.columns import ROW_GROUP_ROWS
 from migrate.snapshot.manifest import PartRecord
 from migrate.snapshot.parts import read_part, write_part
 from migrate.storage.durable import file_sha256
+from migrate.storage.local_folder import local_file
 from tests.migrate.storage.full_disk import file_size_max
 from tests.strategies import SPECS, pages
 
@@ -71,7 +72,8 @@ def pieces(page: Page, page_points: int) -> Iterator[tuple[Page, list[bytes]]]:
 
 
 def write(path: Path, page: Page, page_points: int = 1000) -> PartRecord:
-    rows, size, sha256 = write_part(path, pieces(page, page_points), SPECS)
+    with local_file(path).open_to_write() as file:
+        rows, size, sha256 = write_part(file, pieces(page, page_points), SPECS)
     return PartRecord(
         ordinal=0, rows=rows, bytes=size, sha256=sha256, first_id="first", last_id="last"
     )
@@ -80,7 +82,7 @@ def write(path: Path, page: Page, page_points: int = 1000) -> PartRecord:
 def read(
     path: Path, part: PartRecord, *, with_vectors: Sequence[str] = ("", "colbert", "words.bm25")
 ) -> list[Page]:
-    rows = read_part(path, part, SPECS, with_vectors=with_vectors, first_row=50)
+    rows = read_part(local_file(path), part, SPECS, with_vectors=with_vectors, first_row=50)
     return [piece.page for piece in rows]
 
 
@@ -133,7 +135,9 @@ def plain(page: Page, spec: VectorSpec) -> list[object]:
 def test_rows_are_numbered_and_carry_their_digests(tmp_path: Path) -> None:
     page = whole_page()
     part = write(tmp_path / "part", page)
-    rows = list(read_part(tmp_path / "part", part, SPECS, with_vectors=("",), first_row=50))
+    rows = list(
+        read_part(local_file(tmp_path / "part"), part, SPECS, with_vectors=("",), first_row=50)
+    )
 
     assert [one.first_row for one in rows] == [50, 50 + ROW_GROUP_ROWS, 50 + 2 * ROW_GROUP_ROWS]
     assert [list(one.page.vectors) for one in rows] == [[""]] * 3
@@ -188,7 +192,7 @@ def test_a_flipped_bit_is_found_before_the_first_row(
     path.write_bytes(content)
 
     with pytest.raises(ArtefactDamagedError, match="points first to last") as caught:
-        next(read_part(path, part, SPECS, with_vectors=(), first_row=0))
+        next(read_part(local_file(path), part, SPECS, with_vectors=(), first_row=0))
     assert caught.value.exit_code == ExitCode.DAMAGED
 
 
@@ -199,9 +203,10 @@ def test_a_part_that_is_replaced_while_it_is_read_is_read_as_it_was_checked(tmp_
     part = write(path, whole_page(1_500))
     write(other, whole_page(700))
     undisturbed = [
-        rows.page.ids for rows in read_part(path, part, SPECS, with_vectors=(), first_row=0)
+        rows.page.ids
+        for rows in read_part(local_file(path), part, SPECS, with_vectors=(), first_row=0)
     ]
-    reading = read_part(path, part, SPECS, with_vectors=(), first_row=0)
+    reading = read_part(local_file(path), part, SPECS, with_vectors=(), first_row=0)
     first = next(reading)
 
     other.replace(path)
@@ -209,7 +214,7 @@ def test_a_part_that_is_replaced_while_it_is_read_is_read_as_it_was_checked(tmp_
     assert [first.page.ids, *(rows.page.ids for rows in reading)] == undisturbed
     assert len(undisturbed) == 3
     with pytest.raises(ArtefactDamagedError):
-        next(read_part(path, part, SPECS, with_vectors=(), first_row=0))
+        next(read_part(local_file(path), part, SPECS, with_vectors=(), first_row=0))
 
 
 @pytest.mark.fault("S07", "G16")

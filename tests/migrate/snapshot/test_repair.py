@@ -13,10 +13,12 @@ from migrate.errors import (
     UsageError,
 )
 from migrate.runtime import Runtime
-from migrate.snapshot.folder import Snapshot, part_path
+from migrate.snapshot.folder import Snapshot, part_file
 from migrate.snapshot.repair import RepairReport, repair_part
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
+from migrate.storage.local_folder import LocalFolder
 from tests.clock import VirtualClock
+from tests.paths import path_of
 from tests.servers.memory_source import MemorySource, SourceFailedError, chunk_payloads
 from tests.silence import Silence
 
@@ -35,9 +37,9 @@ def source(monkeypatch: pytest.MonkeyPatch) -> MemorySource:
 def snapshot(source: MemorySource, tmp_path: Path) -> Snapshot:
     options = SnapshotOptions(page_points=2)
     report = take_snapshot(
-        source, tmp_path, options, Runtime(clock=VirtualClock(), progress=Silence())
+        source, LocalFolder(tmp_path), options, Runtime(clock=VirtualClock(), progress=Silence())
     )
-    return Snapshot(Path(report.path))
+    return Snapshot(LocalFolder(Path(report.path)))
 
 
 def repair(source: MemorySource, snapshot: Snapshot, ordinal: int, page: int = 3) -> RepairReport:
@@ -46,14 +48,16 @@ def repair(source: MemorySource, snapshot: Snapshot, ordinal: int, page: int = 3
 
 def content(snapshot: Snapshot) -> dict[str, str]:
     return {
-        str(path.relative_to(snapshot.folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in snapshot.folder.rglob("*")
+        str(path.relative_to(path_of(snapshot.folder))): hashlib.sha256(
+            path.read_bytes()
+        ).hexdigest()
+        for path in path_of(snapshot.folder).rglob("*")
         if path.is_file()
     }
 
 
 def damage(snapshot: Snapshot, ordinal: int) -> None:
-    path = part_path(snapshot.folder, ordinal)
+    path = path_of(part_file(snapshot.folder, ordinal))
     path.write_bytes(path.read_bytes()[:-9])
 
 
@@ -74,7 +78,7 @@ def test_a_damaged_part_comes_back_bit_for_bit(
 
 def test_a_part_that_is_gone_comes_back(source: MemorySource, snapshot: Snapshot) -> None:
     before = content(snapshot)
-    part_path(snapshot.folder, 1).unlink()
+    part_file(snapshot.folder, 1).remove()
 
     assert repair(source, snapshot, 1).repaired
     assert before == content(snapshot)

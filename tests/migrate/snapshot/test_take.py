@@ -12,10 +12,11 @@ from migrate.model.digest import digest_points
 from migrate.model.pages import take_rows
 from migrate.model.records import Page, PointId
 from migrate.runtime import Runtime
-from migrate.snapshot.folder import Snapshot, part_path
+from migrate.snapshot.folder import Snapshot, part_file
 from migrate.snapshot.manifest import UNREADABLE_MAX, SnapshotManifest
 from migrate.snapshot.ranges import SecondReading
 from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
+from migrate.storage.local_folder import LocalFolder
 from tests.clock import VirtualClock
 from tests.servers.memory_source import (
     SPEC,
@@ -42,12 +43,14 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def take(source: MemorySource, folder: Path, options: SnapshotOptions = PLAIN) -> SnapshotReport:
-    return take_snapshot(source, folder, options, Runtime(clock=VirtualClock(), progress=Silence()))
+    return take_snapshot(
+        source, LocalFolder(folder), options, Runtime(clock=VirtualClock(), progress=Silence())
+    )
 
 
 def sealed(report: SnapshotReport) -> SnapshotManifest:
     """The manifest, after checking that the parts are the ones it names and hold what it says."""
-    snapshot = Snapshot(Path(report.path))
+    snapshot = Snapshot(LocalFolder(Path(report.path)))
     manifest = snapshot.manifest
     assert sum(part.bytes for part in manifest.parts) == report.bytes
     assert snapshot.unknown_files() == []
@@ -59,7 +62,7 @@ def sealed(report: SnapshotReport) -> SnapshotManifest:
 
 
 def stored(report: SnapshotReport) -> dict[int, bytes]:
-    rows = Snapshot(Path(report.path)).read(with_vectors=())
+    rows = Snapshot(LocalFolder(Path(report.path))).read(with_vectors=())
     return {
         point_id.number: payload
         for some in rows
@@ -98,7 +101,7 @@ def test_the_report_says_what_was_taken(tmp_path: Path) -> None:
     source.warnings = ("yellow",)
     progress = Silence()
     report = take_snapshot(
-        source, tmp_path, PLAIN, Runtime(clock=VirtualClock(), progress=progress)
+        source, LocalFolder(tmp_path), PLAIN, Runtime(clock=VirtualClock(), progress=progress)
     )
     manifest = sealed(report)
 
@@ -189,8 +192,8 @@ def test_parts_that_no_entry_vouches_for_are_read_anew(tmp_path: Path) -> None:
     with pytest.raises(SourceFailedError):
         take(source, tmp_path / "run")
     (folder,) = (tmp_path / "run").iterdir()
-    part_path(folder, 0).write_bytes(b"torn")
-    part_path(folder, 9).write_bytes(b"of nobody")
+    part_file(LocalFolder(folder), 0).write(b"torn")
+    part_file(LocalFolder(folder), 9).write(b"of nobody")
     (folder / "parts" / ".part-00003.parquet.q2v-tmp").write_bytes(b"half")
     source.before_read = lambda number: None
     report = take(source, tmp_path / "run")
@@ -329,7 +332,9 @@ def test_an_unsealed_snapshot_of_another_collection_is_left_alone(tmp_path: Path
 )
 def test_any_rows_can_be_read_from_a_snapshot(tmp_path: Path, first: int, end: int) -> None:
     report = take(MemorySource(chunk_payloads(POINTS)), tmp_path)
-    rows = list(Snapshot(Path(report.path)).read(with_vectors=(), first_row=first, end_row=end))
+    rows = list(
+        Snapshot(LocalFolder(Path(report.path))).read(with_vectors=(), first_row=first, end_row=end)
+    )
 
     numbers = sorted(chunk_payloads(POINTS))
     assert [one.number for some in rows for one in some.page.ids] == numbers[first:end]

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from migrate.errors import RunLockedError
 from migrate.storage.folder_lock import FolderLock
+from migrate.storage.local_folder import LocalFolder
 
 try:
-    with FolderLock(Path(sys.argv[1])):
+    with FolderLock(LocalFolder(Path(sys.argv[1]))):
         sys.stdout.write("locked\n")
         sys.stdout.flush()
         sys.stdin.read()

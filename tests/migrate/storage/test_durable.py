@@ -22,6 +22,7 @@ from migrate.storage.durable import (
     write_durably,
 )
 from migrate.storage.folder_lock import FolderLock
+from migrate.storage.local_folder import LocalFolder
 from tests.migrate.storage.full_disk import file_size_max
 
 HOLDER = Path(__file__).with_name("lock_holder.py")
@@ -88,7 +89,7 @@ def test_files_and_folders_are_ours_alone_whatever_the_umask(tmp_path: Path, mas
         make_folder(folder)
         write_durably(folder / "file", b"")
         open_new(folder / "other").close()
-        with FolderLock(folder):
+        with FolderLock(LocalFolder(folder)):
             pass
 
     assert [mode(tmp_path / "a"), mode(folder)] == [0o700, 0o700]
@@ -117,7 +118,10 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     write_durably(tmp_path / "other", b"new")
     with pytest.raises(FileExistsError):
         open_new(tmp_path / "file")
-    with pytest.raises(LocalStorageError, match=r"locking .*\.lock"), FolderLock(tmp_path):
+    with (
+        pytest.raises(LocalStorageError, match=r"locking .*\.lock"),
+        FolderLock(LocalFolder(tmp_path)),
+    ):
         pass
 
     assert victim.read_bytes() == b"precious"
@@ -179,7 +183,7 @@ def test_a_second_worker_is_refused_at_once_and_told_who_holds_the_lock(tmp_path
         assert first_line(first) == "locked"
         asked_at = clock.monotonic_s()
         with pytest.raises(RunLockedError, match=rf"pid {first.pid} on ") as caught:
-            FolderLock(tmp_path).__enter__()
+            FolderLock(LocalFolder(tmp_path)).__enter__()
         assert clock.monotonic_s() - asked_at < 1
         with holder(tmp_path) as second:
             assert f"pid {first.pid} on {socket.gethostname()}" in first_line(second)
@@ -196,16 +200,16 @@ def test_a_killed_worker_frees_the_lock(tmp_path: Path) -> None:
         first.kill()
         first.wait()
 
-        with FolderLock(tmp_path):
+        with FolderLock(LocalFolder(tmp_path)):
             assert f"pid {os.getpid()} on" in (tmp_path / ".lock").read_text()
 
 
 @pytest.mark.fault("G08")
 def test_the_lock_is_free_after_the_work(tmp_path: Path) -> None:
     for _ in range(3):
-        with FolderLock(tmp_path):
+        with FolderLock(LocalFolder(tmp_path)):
             pass
-        with pytest.raises(Crash), FolderLock(tmp_path):
+        with pytest.raises(Crash), FolderLock(LocalFolder(tmp_path)):
             raise Crash
 
 
@@ -214,15 +218,15 @@ def test_a_lock_that_cannot_be_taken_is_a_local_failure(tmp_path: Path) -> None:
     (tmp_path / ".lock").mkdir()
 
     with pytest.raises(LocalStorageError, match="locking"):
-        FolderLock(tmp_path).__enter__()
+        FolderLock(LocalFolder(tmp_path)).__enter__()
 
 
 @pytest.mark.fault("G04")
 def test_a_lock_that_cannot_be_written_is_given_back(tmp_path: Path) -> None:
     with file_size_max(0), pytest.raises(LocalStorageError, match="locking"):
-        FolderLock(tmp_path).__enter__()
+        FolderLock(LocalFolder(tmp_path)).__enter__()
 
-    with FolderLock(tmp_path):
+    with FolderLock(LocalFolder(tmp_path)):
         assert f"pid {os.getpid()}" in (tmp_path / ".lock").read_text()
 
 

@@ -2,7 +2,6 @@
 
 import json
 import stat
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,16 @@ from hypothesis import strategies as st
 
 from migrate.errors import UsageError
 from migrate.storage.id_files import (
+    ID_FILE_BYTES_MAX,
     encode_id,
     read_ids,
     read_typed_ids,
     write_ids,
     write_lines,
 )
+from migrate.storage.local_folder import local_file
 from reconcile.diff import DriftKind
+from tests.memory_folder import memory_folder
 from tests.strategies import texts
 
 TRAPS = [
@@ -56,13 +58,12 @@ def decode_id(line: str) -> str:
 @given(st.lists(texts() | st.sampled_from(TRAPS), max_size=8))
 def test_ids_never_make_or_fake_a_line(ids: list[str]) -> None:
     """Not even for readers that split at every separator Unicode knows."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "missing.ids")
-        count = write_ids(path, ids)
-        content = path.read_bytes().decode()
-        again = read_ids(path)
+    file = memory_folder().file("missing.ids")
+    written = write_ids(file, ids)
+    content = file.read(bytes_max=ID_FILE_BYTES_MAX).decode()
+    again = read_ids(file)
 
-    assert count == len(ids)
+    assert written == (len(ids), file.hash()[1])
     assert content.splitlines() == content.split("\n")[:-1]
     assert [decode_id(line) for line in content.splitlines()] == ids
     assert again == ids
@@ -88,10 +89,9 @@ def test_plain_ids_stay_as_they_are(text: str) -> None:
     st.lists(st.tuples(st.sampled_from(DriftKind), texts() | st.sampled_from(TRAPS)), max_size=6)
 )
 def test_combined_lines_are_a_symbol_and_an_id(drift: list[tuple[DriftKind, str]]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "combined")
-        write_lines(path, (f"{kind.symbol} {encode_id(text)}" for kind, text in drift))
-        lines = path.read_bytes().decode().splitlines()
+    file = memory_folder().file("combined.ids")
+    write_lines(file, (f"{kind.symbol} {encode_id(text)}" for kind, text in drift))
+    lines = file.read(bytes_max=ID_FILE_BYTES_MAX).decode().splitlines()
 
     assert [(line[:2], decode_id(line[2:])) for line in lines] == [
         (f"{kind.symbol} ", text) for kind, text in drift
@@ -100,7 +100,7 @@ def test_combined_lines_are_a_symbol_and_an_id(drift: list[tuple[DriftKind, str]
 
 @pytest.mark.fault("X03")
 def test_the_files_are_ours_alone(tmp_path: Path) -> None:
-    write_ids(tmp_path / "ids", ["a"])
+    write_ids(local_file(tmp_path / "ids"), ["a"])
 
     assert stat.S_IMODE((tmp_path / "ids").stat().st_mode) == 0o600
 
@@ -109,19 +109,18 @@ def test_a_line_that_is_no_id_is_refused_with_its_text(tmp_path: Path) -> None:
     (tmp_path / "ids").write_text('"half a string\n')
 
     with pytest.raises(UsageError, match="half a string"):
-        read_ids(tmp_path / "ids")
+        read_ids(local_file(tmp_path / "ids"))
 
 
 def test_a_file_from_an_editor_names_the_ids_without_what_the_editor_adds(tmp_path: Path) -> None:
     (tmp_path / "ids").write_bytes(b'\xef\xbb\xbffile-1_0\r\n  file-2_0 \r\n\r\n" a "\r\n')
 
-    assert read_typed_ids(tmp_path / "ids") == ["file-1_0", "file-2_0", " a "]
+    assert read_typed_ids(local_file(tmp_path / "ids")) == ["file-1_0", "file-2_0", " a "]
 
 
 @given(st.lists(texts() | st.sampled_from(TRAPS), max_size=6))
 def test_a_file_that_was_written_here_reads_the_same_as_a_typed_one(ids: list[str]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "ids")
-        write_ids(path, ids)
+    file = memory_folder().file("force.ids")
+    write_ids(file, ids)
 
-        assert read_typed_ids(path) == read_ids(path) == ids
+    assert read_typed_ids(file) == read_ids(file) == ids

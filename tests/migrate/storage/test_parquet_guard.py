@@ -30,7 +30,9 @@ from migrate.snapshot.manifest import PartRecord
 from migrate.snapshot.parts import PartWriter, read_digests, read_part
 from migrate.storage import parquet_guard
 from migrate.storage.durable import file_sha256
+from migrate.storage.folder import StoredFile
 from migrate.storage.hashed_file import hash_open_file
+from migrate.storage.local_folder import local_file
 from tests.migrate.snapshot.test_parts import pieces, whole_page
 from tests.strategies import SPECS
 
@@ -68,7 +70,9 @@ def record(path: Path, count: int) -> PartRecord:
 
 
 def read(path: Path, count: int) -> None:
-    for _ in read_part(path, record(path, count), [SPEC], with_vectors=("",), first_row=0):
+    for _ in read_part(
+        local_file(path), record(path, count), [SPEC], with_vectors=("",), first_row=0
+    ):
         pass
 
 
@@ -159,7 +163,7 @@ def test_a_page_that_is_larger_than_the_footer_says_is_refused(tmp_path: Path) -
 
     refused(path, 500, r"column 'point_id' of row group 0: pages of 500 values in")
     with pytest.raises(ArtefactDamagedError, match="column 'point_id'"):
-        list(read_digests(path, record(path, 500), [SPEC]))
+        list(read_digests(local_file(path), record(path, 500), [SPEC]))
 
 
 def test_the_digests_of_a_part_are_read_without_a_look_at_its_other_columns(
@@ -169,7 +173,7 @@ def test_the_digests_of_a_part_are_read_without_a_look_at_its_other_columns(
     path = tmp_path / "part"
     part_with_a_larger_page(path, column=3)
 
-    ((texts, digests, irregular),) = read_digests(path, record(path, 500), [SPEC])
+    ((texts, digests, irregular),) = read_digests(local_file(path), record(path, 500), [SPEC])
     assert texts == [str(number) for number in range(500)]
     assert digests == [bytes(32)] * 500
     assert irregular == [None] * 500
@@ -305,7 +309,7 @@ def test_a_list_of_endless_nulls_is_refused(tmp_path: Path) -> None:
     assert path.stat().st_size < 10_000
 
     with little_memory(), pytest.raises(ArtefactDamagedError, match="1,000,000 values in"):
-        list(read_part(path, record(path, 10), [spec], with_vectors=(), first_row=0))
+        list(read_part(local_file(path), record(path, 10), [spec], with_vectors=(), first_row=0))
 
 
 @pytest.mark.parametrize(
@@ -338,7 +342,8 @@ def part() -> Iterator[bytes]:
     """The bytes of a part with every kind of vector."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "part")
-        parts.write_part(path, pieces(whole_page(WHOLE), 1000), SPECS)
+        with local_file(path).open_to_write() as file:
+            parts.write_part(file, pieces(whole_page(WHOLE), 1000), SPECS)
         yield path.read_bytes()
 
 
@@ -359,7 +364,9 @@ def test_any_change_under_a_right_digest_is_damage_or_harmless(
             try:
                 names = [spec.name for spec in SPECS]
                 part_record = record(path, WHOLE)
-                for _ in read_part(path, part_record, SPECS, with_vectors=names, first_row=0):
+                for _ in read_part(
+                    local_file(path), part_record, SPECS, with_vectors=names, first_row=0
+                ):
                     pass
             except ArtefactDamagedError as error:
                 assert str(path) in str(error)  # noqa: PT017 - harmless changes raise nothing
@@ -369,13 +376,13 @@ def test_any_change_under_a_right_digest_is_damage_or_harmless(
     "read_back", [read_existing_ids, read_kv_pre_images, read_vector_pre_images]
 )
 def test_pre_image_files_are_guarded_too(
-    tmp_path: Path, read_back: Callable[[Path, str], Iterator[object]]
+    tmp_path: Path, read_back: Callable[[StoredFile, str], Iterator[object]]
 ) -> None:
     path = tmp_path / "part"
     pq.write_table(rows(10), path, **OPTIONS)
 
     with pytest.raises(ArtefactDamagedError, match="no file that q2v wrote: columns 'point_id'"):
-        next(read_back(path, file_sha256(path)[1]))
+        next(read_back(local_file(path), file_sha256(path)[1]))
 
 
 @pytest.mark.fault("S08")
@@ -394,7 +401,7 @@ def test_a_part_is_hashed_and_parsed_through_one_open_file(
         return found
 
     monkeypatch.setattr(parts, "hash_open_file", hash_then_swap)
-    (found,) = read_part(path, honest, [SPEC], with_vectors=(), first_row=0)
+    (found,) = read_part(local_file(path), honest, [SPEC], with_vectors=(), first_row=0)
 
     assert found.page.payloads == (b"{}",) * 10
     assert not other.exists()
@@ -405,8 +412,8 @@ def test_a_pre_image_file_is_hashed_and_parsed_through_one_open_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, other = tmp_path / "part", tmp_path / "other"
-    sha256 = write_existing_ids(path, [VectorId("honest")])
-    write_existing_ids(other, [VectorId("swapped")])
+    sha256 = write_existing_ids(local_file(path), [VectorId("honest")])
+    write_existing_ids(local_file(other), [VectorId("swapped")])
 
     def hash_then_swap(file: Any) -> tuple[int, str]:
         found = hash_open_file(file)
@@ -415,7 +422,7 @@ def test_a_pre_image_file_is_hashed_and_parsed_through_one_open_file(
 
     monkeypatch.setattr(pre_image_files, "hash_open_file", hash_then_swap)
 
-    assert list(read_existing_ids(path, sha256)) == ["honest"]
+    assert list(read_existing_ids(local_file(path), sha256)) == ["honest"]
     assert not other.exists()
 
 
@@ -434,10 +441,10 @@ def test_a_pre_image_that_makes_no_sense_is_damage(
         table = pa.Table.from_pylist([fields], pre_image_files._VECTORS)  # noqa: SLF001
         pq.write_table(table, path, **OPTIONS)
         if fits:
-            assert len(list(read_vector_pre_images(path, file_sha256(path)[1]))) == 1
+            assert len(list(read_vector_pre_images(local_file(path), file_sha256(path)[1]))) == 1
             continue
         with pytest.raises(ArtefactDamagedError, match="cannot be decoded"):
-            list(read_vector_pre_images(path, file_sha256(path)[1]))
+            list(read_vector_pre_images(local_file(path), file_sha256(path)[1]))
 
 
 def test_pre_images_come_in_row_groups_that_fit_in_memory(
@@ -450,12 +457,12 @@ def test_pre_images_come_in_row_groups_that_fit_in_memory(
         for n, size in enumerate([400, 400, 400, 5000, 1, 1])
     ]
     path = tmp_path / "kv.parquet"
-    sha256 = write_kv_pre_images(path, records)
+    sha256 = write_kv_pre_images(local_file(path), records)
 
     groups = pq.read_metadata(path)
     found = [groups.row_group(n).num_rows for n in range(groups.num_row_groups)]
     assert found == [3, 1, 2]
-    assert records == list(read_kv_pre_images(path, sha256))
+    assert records == list(read_kv_pre_images(local_file(path), sha256))
 
 
 def test_what_could_not_be_read_back_is_not_written(

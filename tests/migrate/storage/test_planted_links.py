@@ -15,15 +15,19 @@ from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.journal_file import JournalFile
+from migrate.storage.local_folder import LocalFolder
 from tests.clock import VirtualClock
 from tests.migrate.run.test_folder import QUARANTINE, plan_of
+from tests.paths import path_of
 from tests.servers.memory_source import MemorySource, SourceFailedError, chunk_payloads
 from tests.silence import Silence
 
 
 def take(source: MemorySource, folder: Path) -> SnapshotReport:
     options = SnapshotOptions(page_points=2)
-    return take_snapshot(source, folder, options, Runtime(clock=VirtualClock(), progress=Silence()))
+    return take_snapshot(
+        source, LocalFolder(folder), options, Runtime(clock=VirtualClock(), progress=Silence())
+    )
 
 
 def begun(folder: Path) -> tuple[MemorySource, Path]:
@@ -95,7 +99,7 @@ def test_a_linked_file_is_replaced_and_not_written_through(
     report = take(source, directory)
     assert untouched(victim)
     assert not [found for found in Path(report.path).rglob("*") if found.is_symlink()]
-    assert len(list(Snapshot(path).read(with_vectors=()))) == 1
+    assert len(list(Snapshot(LocalFolder(path)).read(with_vectors=()))) == 1
 
 
 @pytest.mark.fault("X03")
@@ -103,28 +107,28 @@ def test_a_linked_journal_or_lock_is_refused(tmp_path: Path, victim: Path) -> No
     for name in ("journal.jsonl", ".lock"):
         (tmp_path / name).symlink_to(victim / "nothing-there")
     with pytest.raises(LocalStorageError):
-        JournalFile(tmp_path / "journal.jsonl").append({"type": "a"})
-    with pytest.raises(LocalStorageError), FolderLock(tmp_path):
+        JournalFile(LocalFolder(tmp_path)).append({"type": "a"})
+    with pytest.raises(LocalStorageError), FolderLock(LocalFolder(tmp_path)):
         pass
 
     assert untouched(victim)
 
 
 def run_of(folder: Path) -> RunFolder:
-    snapshot = Snapshot(Path(take(MemorySource(chunk_payloads(5)), folder).path))
+    snapshot = Snapshot(LocalFolder(Path(take(MemorySource(chunk_payloads(5)), folder).path)))
     plan = plan_of(snapshot, hashlib.sha256(QUARANTINE).hexdigest())
     return RunFolder(create_run(snapshot, plan, QUARANTINE, []), snapshot)
 
 
 def linked_run(run: RunFolder, victim: Path) -> None:
-    moved = run.path.with_name("moved")
-    run.path.rename(moved)
-    run.path.symlink_to(moved)
+    moved = path_of(run.folder).with_name("moved")
+    path_of(run.folder).rename(moved)
+    path_of(run.folder).symlink_to(moved)
 
 
 def linked(name: str) -> Callable[[RunFolder, Path], None]:
     def plant(run: RunFolder, victim: Path) -> None:
-        path = run.path / name
+        path = path_of(run.folder) / name
         if path.exists():
             path.rmdir()
         path.symlink_to(victim)
@@ -144,7 +148,7 @@ def test_a_run_with_a_linked_folder_is_refused(
     plant(run, victim)
 
     with pytest.raises(LocalStorageError, match="is a link"):
-        RunFolder(run.path, run.snapshot)
+        RunFolder(run.folder, run.snapshot)
     assert untouched(victim)
 
 

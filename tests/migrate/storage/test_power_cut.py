@@ -7,6 +7,7 @@ import pytest
 from migrate.storage.disk import use_disk
 from migrate.storage.durable import make_folder, write_durably
 from migrate.storage.journal_file import JournalFile
+from migrate.storage.local_folder import LocalFolder
 from tests.faults.faulty_disk import FaultyDisk
 from tests.faults.steps import Steps
 
@@ -56,9 +57,9 @@ def test_every_appended_entry_outlives_a_power_cut(root: Path, *, reordered: boo
     for count, entry in enumerate(entries, start=1):
         disk = FaultyDisk(root, Steps())
         with use_disk(disk):
-            journal = JournalFile(path)
+            journal = JournalFile(LocalFolder(path.parent))
             journal.append(entry)
             journal.close()
             disk.cut_power(reordered=reordered)
 
-        assert JournalFile(path).entries == entries[:count]
+        assert JournalFile(LocalFolder(path.parent)).entries == entries[:count]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.transport.masking import MASK, Masker, printable
+from migrate.transport.masking import MASK, mask_secrets, printable
 
 SECRETS = st.text(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOP0123456789_-.~+=:", min_size=12, max_size=40
@@ -27,15 +27,15 @@ def test_every_usual_form_of_a_secret_is_masked(secret: str, before: bytes, afte
         quote_plus(secret),
         json.dumps(secret),
     ):
-        masked = Masker(secret).mask(f"<{form}>")
+        masked = mask_secrets(f"<{form}>", [secret])
 
         assert secret.lower() not in masked.lower()
         assert MASK in masked
-    assert MASK in Masker(secret).mask(encoded)
+    assert MASK in mask_secrets(encoded, [secret])
 
 
 def test_an_empty_secret_masks_nothing() -> None:
-    assert Masker("").mask("text") == "text"
+    assert mask_secrets("text", [""]) == "text"
 
 
 @pytest.mark.fault("X06")

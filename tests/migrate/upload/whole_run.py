@@ -16,8 +16,10 @@ from migrate.run.folder import RunFolder, create_run, new_run_id
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
+from migrate.storage.folder import WorkFolder
 from migrate.storage.journal_file import JournalFile
 from migrate.storage.journal_lines import Entry
+from migrate.storage.local_folder import LocalFolder
 from migrate.upload.settle import SettleRules
 from migrate.upload.share import Uploader, UploadWorker
 from reconcile.compare import compare
@@ -62,11 +64,11 @@ def snapshot_of_chunks(folder: Path, points: int, *, files: int = 5) -> Snapshot
     """A sealed snapshot of points 10, 20, ... in `files` files."""
     report = take_snapshot(
         MemorySource(chunk_payloads(points, files=files)),
-        folder,
+        LocalFolder(folder),
         SnapshotOptions(),
         Runtime(clock=VirtualClock(), progress=Silence()),
     )
-    return Snapshot(Path(report.path))
+    return Snapshot(LocalFolder(Path(report.path)))
 
 
 def all_ids(points: int, *, files: int = 5) -> list[VectorId]:
@@ -79,7 +81,7 @@ class WholeRun:
     """A run folder and the two stores; every call opens the folder again, as a process would."""
 
     snapshot: Snapshot
-    path: Path
+    folder: WorkFolder
     vectors: MemoryVectors
     kv: MemoryKv
     progress: Silence
@@ -87,7 +89,7 @@ class WholeRun:
 
     def open(self) -> RunFolder:
         """The run as the disk has it."""
-        return RunFolder(self.path, self.snapshot)
+        return RunFolder(self.folder, self.snapshot)
 
     def migrate(
         self,
@@ -102,7 +104,7 @@ class WholeRun:
         """
         run, clock = self.open(), VirtualClock()
         run.journal.close()
-        journal = FragileJournal(self.path / "journal.jsonl")
+        journal = FragileJournal(self.folder)
         journal.seam = seam
         run.journal = journal
         runtime = Runtime(clock=clock, progress=self.progress)
@@ -202,5 +204,5 @@ def start_run(
         ),
         writes=replace(PLAN.writes, vectors_per_upload=vectors_per_upload),
     )
-    path = create_run(snapshot, plan, b"", targets_of(snapshot, plan.mapping, plan.values))
-    return WholeRun(snapshot, path, vectors, kv or MemoryKv(), Silence())
+    folder = create_run(snapshot, plan, b"", targets_of(snapshot, plan.mapping, plan.values))
+    return WholeRun(snapshot, folder, vectors, kv or MemoryKv(), Silence())

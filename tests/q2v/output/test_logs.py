@@ -16,8 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.transport.masking import MASK, Masker
-from q2v.output.logs import masked_logging
+from q2v.output.logs import MASK, Masker, masked_logging
 
 VISIBLE = "".join(set(string.printable) - set(string.whitespace)) + " "
 TOKENS = st.text(VISIBLE, min_size=8, max_size=40).filter(lambda text: text.strip() == text)
