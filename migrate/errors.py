@@ -16,7 +16,8 @@ MigrationError
 `- IndeterminateError        13   not everything could be read, or writes did not settle
 """
 
-from enum import IntEnum
+from collections.abc import Mapping
+from enum import IntEnum, StrEnum
 from typing import ClassVar
 
 
@@ -97,18 +98,36 @@ class UnreadablePointError(MigrationError):
         self.point_id_type = point_id_type
 
 
+class Concerns(StrEnum):
+    """What a refusal of the target is about."""
+
+    LINE = "line"  # one line of the body: the answer says so
+    CONTENT = "content"  # perhaps a part of the body: the answer names no line
+    WHOLE = "whole"  # the request itself: no part of it would be taken
+
+
 class TargetRefusedError(MigrationError):
     """The target refused a request; sending the same bytes again cannot help.
 
-    `status` is the HTTP status, `code` the first error code of the answer (None without one).
+    `too_large` says that a smaller body may be taken; `evidence` is what the journal keeps of the
+    answer (`status` and `code`).
     """
 
     exit_code = ExitCode.PRECONDITION
 
-    def __init__(self, what: str, *, remedy: str, status: int, code: int | None) -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        remedy: str,
+        concerns: Concerns = Concerns.WHOLE,
+        too_large: bool = False,
+        evidence: Mapping[str, int | None] | None = None,
+    ) -> None:
         super().__init__(what, remedy=remedy)
-        self.status = status
-        self.code = code
+        self.concerns = concerns
+        self.too_large = too_large
+        self.evidence = dict(evidence or {})
 
 
 class AccessError(MigrationError):

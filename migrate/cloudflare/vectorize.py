@@ -10,7 +10,7 @@ import numpy.typing as npt
 import orjson
 
 from migrate.cloudflare.client.client import CloudflareHttp
-from migrate.cloudflare.client.codes import DUPLICATE_INDEX_CODE, NO_INDEX_CODES
+from migrate.cloudflare.client.codes import DUPLICATE_INDEX_CODE, NO_INDEX_CODES, refused_error
 from migrate.cloudflare.client.request import (
     JSON,
     NDJSON,
@@ -29,7 +29,7 @@ from migrate.cloudflare.vectorize_answers import (
     read_progress,
     read_vectors,
 )
-from migrate.errors import IndeterminateError, TargetRefusedError
+from migrate.errors import IndeterminateError
 from migrate.model.limits import (
     DELETE_IDS_MAX,
     FETCH_IDS_MAX,
@@ -137,7 +137,7 @@ class VectorizeTarget:
         """
         size = sum(map(len, body))
         if size > UPLOAD_BYTES_MAX:
-            raise TargetRefusedError(
+            raise refused_error(
                 f"upsert: {size} B in one upload, the target takes {UPLOAD_BYTES_MAX}; not sent",
                 remedy="set limits.body_bytes to 100000000 or less, then run q2v migrate",
                 status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

@@ -15,6 +15,8 @@ from migrate.storage.journal_lines import Entry, check_format
 
 FULL, REPAIR, RETRY = "full", "repair", "retry"  # kinds of rounds
 
+STATUS_TOO_LARGE = 413  # of an entry "refused": the body was too large
+
 
 class Kind(StrEnum):
     """Entry types of a run's journal, in the order in which a run writes them."""
@@ -284,7 +286,8 @@ def _refused(state: RunState, entry: Entry) -> None:
     round_ = _round(state, entry)
     text = _text(entry, "text")
     batch.refused = True
-    state.upload_sizes.note_refused(_int(entry, "status"), batch.body_bytes, batch.count)
+    too_large = _int(entry, "status") == STATUS_TOO_LARGE
+    state.upload_sizes.note_refused(batch.body_bytes, batch.count, too_large=too_large)
     if batch.count > 1:
         round_.pending.put_back(batch.first, _int(entry, "middle"), batch.end)
         return

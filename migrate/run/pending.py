@@ -7,7 +7,6 @@ batch as large as before be taken once its one bad line has been found.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from http import HTTPStatus
 
 ROWS_END = 2**63 - 1  # of a round's rows: how many there are stands in the plan
 
@@ -99,9 +98,9 @@ class UploadSizes:
         """An upload of this size was acknowledged."""
         self.taken_max = max(self.taken_max, body_bytes)
 
-    def note_refused(self, status: int, body_bytes: int, count: int) -> None:
-        """An upload was refused; a single vector's 413 tells of the vector, not of the limit."""
-        if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and count > 1:
+    def note_refused(self, body_bytes: int, count: int, *, too_large: bool) -> None:
+        """An upload was refused; one vector that is too large says nothing about the limit."""
+        if too_large and count > 1:
             self.too_large_min = min(self.too_large_min or body_bytes, body_bytes)
 
     @property

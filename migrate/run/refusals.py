@@ -1,24 +1,10 @@
-"""Refused uploads: which refusals concern the vectors sent, and how many are too many."""
+"""Refused uploads: which vectors are at fault, and how many refusals are too many."""
 
 from dataclasses import dataclass, field
-from http import HTTPStatus
 
-from migrate.cloudflare.client.codes import CODES, Concern
 from migrate.mapping.statistics import QUARANTINE_MIN, quarantine_cap
 from migrate.model.records import VectorId
 
-# Fault matrix N16: only these three can be about a line of the body.
-CONTENT_STATUSES = frozenset(
-    {
-        HTTPStatus.BAD_REQUEST,
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-    }
-)
-# They come with status 400 too, and no part of the body would fare better.
-OTHER_CODES = frozenset(
-    known.code for known in CODES.values() if known.concern is not Concern.CONTENT
-)
 SUSPECTS_MAX = 10  # vectors refused one after the other, with no upload taken in between
 
 
@@ -39,21 +25,6 @@ class Refusals:
 
     rows: frozenset[int]
     unwritten: frozenset[int]  # of those: no write of them was ever taken
-
-
-def concerns_content(status: int, code: int | None) -> bool:
-    """Whether a part of the refused body may be taken where the whole was not."""
-    return status in CONTENT_STATUSES and code not in OTHER_CODES
-
-
-def names_a_line(code: int | None) -> bool:
-    """Whether the code itself says that a line of the body is at fault.
-
-    Without such a code (an unknown one, none, a 413 of whatever stands in between) the same answer
-    may be about the whole: a vector is then refused only on evidence (`Suspicion`).
-    """
-    known = CODES.get(code) if code is not None else None
-    return known is not None and known.concern is Concern.CONTENT
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ def unexplained_refusals(error: TargetRefusedError, vectors: int) -> TargetRefus
         "at fault: no upload was taken in between",
         remedy="find out what the answer is about, then run `q2v migrate` again: it sends them "
         "again; or leave them out with `q2v migrate --waive refused`",
-        status=error.status,
-        code=error.code,
+        concerns=error.concerns,
+        too_large=error.too_large,
+        evidence=error.evidence,
     )

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
-from migrate.errors import TargetRefusedError
+from migrate.errors import Concerns, TargetRefusedError
 from migrate.mapping.payload import Reason
 from migrate.mapping.upload_body import Upload
 from migrate.model.records import Accepted
@@ -27,8 +27,6 @@ from migrate.run.refusals import (
     SUSPECTS_MAX,
     Suspect,
     Suspicion,
-    concerns_content,
-    names_a_line,
     refusals_max,
 )
 from migrate.runtime import Runtime
@@ -150,9 +148,9 @@ class Sender:
         try:
             accepted = worker.send()
         except TargetRefusedError as error:
-            if not concerns_content(error.status, error.code):
+            if error.concerns is Concerns.WHOLE:
                 raise
-            if self._accepts_refusals or names_a_line(error.code):
+            if self._accepts_refusals or error.concerns is Concerns.LINE:
                 self._append_refusal(ordinal, upload, error)
             else:
                 self._note_unproven(ordinal, upload, error)
@@ -209,7 +207,7 @@ class Sender:
             upload, refusal = self._send_suspect(suspect)
             if refusal is None:
                 continue
-            if self._suspicion.is_proven(suspect) or names_a_line(refusal.code):
+            if self._suspicion.is_proven(suspect) or refusal.concerns is Concerns.LINE:
                 self._append_refusal(suspect.ordinal, upload, refusal)
                 continue
             likely.append((suspect.ordinal, upload, refusal))
@@ -230,7 +228,7 @@ class Sender:
         try:
             accepted = worker.send()
         except TargetRefusedError as error:
-            if not concerns_content(error.status, error.code):
+            if error.concerns is Concerns.WHOLE:
                 raise
             return upload, error
         self._append_ack(suspect.ordinal, upload, accepted)
@@ -257,8 +255,7 @@ class Sender:
     def _append_refusal(self, ordinal: int, upload: Upload, error: TargetRefusedError) -> None:
         entry = {
             **self._entry(Kind.REFUSED, ordinal),
-            "status": error.status,
-            "code": error.code,
+            **error.evidence,
             "text": str(error),
         }
         if upload.vectors > 1:
@@ -275,7 +272,7 @@ class Sender:
             entry["vector_id"] = upload.vector_id
         with self._lock:
             self._run.journal.append(entry)
-            self._sizes.note_refused(error.status, upload.body_bytes, upload.vectors)
+            self._sizes.note_refused(upload.body_bytes, upload.vectors, too_large=error.too_large)
         if upload.vectors == 1:
             self._runtime.progress.advance(1)
         self._runtime.progress.say(told)

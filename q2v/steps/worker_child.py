@@ -92,7 +92,11 @@ def _describe(error: MigrationError) -> dict[str, object]:
     kind, what = type(error).__name__, str(error)
     described: dict[str, object] = {"kind": kind, "what": what, "remedy": error.remedy}
     if isinstance(error, TargetRefusedError):
-        described |= {"status": error.status, "code": error.code}
+        described |= {
+            "concerns": error.concerns.value,
+            "too_large": error.too_large,
+            "evidence": error.evidence,
+        }
     if isinstance(error, UnreadablePointError):
         described |= {"point_id": error.point_id, "point_id_type": error.point_id_type}
     return described

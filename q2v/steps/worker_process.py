@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any, Self
 
 from migrate import errors
-from migrate.errors import LocalStorageError, MigrationError
+from migrate.errors import Concerns, LocalStorageError, MigrationError
 from migrate.ports import Progress
 from q2v.memory import KEEP_FREED_MEMORY
 
@@ -98,5 +98,7 @@ class WorkerProcess:
 
 def _error(*, kind: str, what: str, remedy: str, **more: Any) -> MigrationError:
     """The error as it was raised in the worker."""
+    if "concerns" in more:
+        more["concerns"] = Concerns(more["concerns"])
     found: MigrationError = getattr(errors, kind)(what, remedy=remedy, **more)
     return found

@@ -45,8 +45,8 @@ OF_THE_ANSWERS = (
         name="refused-without-evidence",
         effect="a service that refuses everything for a while refuses innocent vectors for good",
         file="migrate/upload/sending.py",
-        old="if self._accepts_refusals or names_a_line(error.code):",
-        new="if self._accepts_refusals or error.code != 0:",
+        old="if self._accepts_refusals or error.concerns is Concerns.LINE:",
+        new="if self._accepts_refusals or error.concerns is not None:",
         test="tests/migrate/upload/test_refusals_of_the_whole.py"
         "::test_a_target_that_refuses_all_stops_the_run_and_condemns_no_vector",
     ),

@@ -91,9 +91,9 @@ NAMED = (
     Canary(
         name="bisect-on-5xx",
         effect="a failing server is taken for bad vectors: an outage becomes a quarantine",
-        file="migrate/run/refusals.py",
-        old="return status in CONTENT_STATUSES and code not in OTHER_CODES",
-        new="return (status in CONTENT_STATUSES or status >= 500) and code not in OTHER_CODES",
+        file="migrate/cloudflare/client/codes.py",
+        old="if status not in CONTENT_STATUSES or code in OTHER_CODES:",
+        new="if (status not in CONTENT_STATUSES and status < 500) or code in OTHER_CODES:",
         test="tests/migrate/upload/test_refused_uploads.py"
         "::test_a_refusal_that_no_smaller_upload_would_mend_stops_the_run",
     ),

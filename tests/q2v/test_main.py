@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from typing_extensions import override
 
 from migrate import errors
-from migrate.errors import ExitCode, MigrationError, TargetRefusedError, UnreadablePointError
+from migrate.errors import ExitCode, MigrationError, UnreadablePointError
 from q2v import main as main_module
 from q2v import options
 from q2v.main import COMMANDS, LazyCommand, LazyGroup
@@ -30,8 +30,6 @@ CLASSES = [
 
 def build(kind: type[MigrationError], what: str) -> MigrationError:
     """An error of the class."""
-    if issubclass(kind, TargetRefusedError):
-        return kind(what, remedy="do this", status=400, code=None)
     if issubclass(kind, UnreadablePointError):
         return kind(what, remedy="do this", point_id="7", point_id_type="int")
     return kind(what, remedy="do this")

@@ -173,7 +173,7 @@ def test_a_filter_without_an_answer_leaves_the_verdict_open_and_a_refused_one_is
 ) -> None:
     bench = _bench(tmp_path)
     lost = RemoteUnavailableError("no answer", remedy="again")
-    refused = TargetRefusedError("no such filter", remedy="none", status=400, code=40026)
+    refused = TargetRefusedError("no such filter", remedy="none")
 
     def fail_with(error: Exception) -> Callable[[int, str], None]:
         def before(_: int, what: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from migrate.cloudflare.client.codes import refused_error
 from migrate.errors import TargetRefusedError
 from migrate.mapping.metadata_indexes import indexed_value, look_up
 from migrate.model.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
@@ -78,9 +79,7 @@ class Refusals:
 
 
 def _refused(text: str, status: int, code: int | None) -> TargetRefusedError:
-    return TargetRefusedError(
-        f"upsert: HTTP {status}: {text}", remedy="none", status=status, code=code
-    )
+    return refused_error(f"upsert: HTTP {status}: {text}", remedy="none", status=status, code=code)
 
 
 class MemoryVectors:

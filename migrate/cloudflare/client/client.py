@@ -14,6 +14,7 @@ import httpx
 from migrate.cloudflare.budget.budget import RequestBudget
 from migrate.cloudflare.client.attempts import RetryableError
 from migrate.cloudflare.client.base_url import BaseUrl, account_fingerprint
+from migrate.cloudflare.client.codes import refused_error
 from migrate.cloudflare.client.envelope import decode_envelope
 from migrate.cloudflare.client.errors import AnswerErrors
 from migrate.cloudflare.client.faults import FAULTS, Fault, is_untrusted, speaks_no_tls
@@ -171,7 +172,7 @@ class CloudflareHttp:
 
     def refused(self, operation: Operation, refusal: Refusal) -> TargetRefusedError:
         """The error for a refusal nobody has an answer to."""
-        return TargetRefusedError(
+        return refused_error(
             refusal_sentence(operation, refusal.status, refusal.code, refusal.text, refusal.ray),
             remedy=refusal_remedy(refusal.status, refusal.code),
             status=refusal.status,

@@ -8,6 +8,9 @@ status, because the service sends refusals of a token, a quota or an index with 
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from http import HTTPStatus
+
+from migrate.errors import Concerns, TargetRefusedError
 
 
 class Concern(StrEnum):
@@ -149,6 +152,18 @@ _TABLE = (
     KnownCode(40041, Concern.WRITE_RATE, "writes to the index are too fast", "observed 2026"),
 )
 CODES = {known.code: known for known in _TABLE}
+# Fault matrix N16: only these three can be about a line of the body.
+CONTENT_STATUSES = frozenset(
+    {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+    }
+)
+# They come with status 400 too, and no part of the body would be taken.
+OTHER_CODES = frozenset(
+    known.code for known in CODES.values() if known.concern is not Concern.CONTENT
+)
 
 NO_INDEX_CODES = frozenset({3000, 3005})
 DUPLICATE_INDEX_CODE = 3002
@@ -180,6 +195,17 @@ def concern_of(code: int, message: str = "") -> Concern | None:
     return known.concern
 
 
+def concerns_of(status: int, code: int | None) -> Concerns:
+    """What a refusal of an upload is about.
+
+    Without a code for a line (an unknown one, none, a 413 of a server in between) the answer may be
+    about the whole: a vector is then refused only on evidence (`run/refusals.py`).
+    """
+    if status not in CONTENT_STATUSES or code in OTHER_CODES:
+        return Concerns.WHOLE
+    return Concerns.LINE if code in CODES else Concerns.CONTENT
+
+
 def names_quota(message: str) -> bool:
     """Whether a sentence speaks of a daily, monthly or account quota."""
     return _QUOTA_WORDS.search(message) is not None
@@ -189,3 +215,14 @@ def remedy_of(code: int | None) -> str:
     """The operator's next step by the code; "" where the table has none."""
     known = CODES.get(code) if code is not None else None
     return known.remedy if known is not None else ""
+
+
+def refused_error(what: str, *, remedy: str, status: int, code: int | None) -> TargetRefusedError:
+    """The error of the port for a refusal: `status` of HTTP, `code` of the service or None."""
+    return TargetRefusedError(
+        what,
+        remedy=remedy,
+        concerns=concerns_of(status, code),
+        too_large=status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        evidence={"status": int(status), "code": code},
+    )

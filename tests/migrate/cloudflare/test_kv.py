@@ -156,7 +156,7 @@ def test_one_entry_that_is_too_large_is_refused_with_an_advice_that_exists() -> 
         target.write([entry("k")])
 
     assert len(server.requests) == 1
-    assert refusal.value.status == 413
+    assert refusal.value.evidence["status"] == 413
     assert "on the way to the service" in refusal.value.remedy
 
 

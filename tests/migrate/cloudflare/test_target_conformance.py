@@ -182,7 +182,7 @@ def test_a_refused_upload_leaves_none_of_its_vectors(vectors: VectorTarget) -> N
             [line("a"), orjson.dumps({"id": REFUSED, "values": [1.0]}) + b"\n", line("b")]
         )
 
-    assert refused.value.status == 400
+    assert refused.value.evidence["status"] == 400
     assert listed(vectors) == []
 
 

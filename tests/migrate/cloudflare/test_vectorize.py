@@ -123,7 +123,7 @@ def test_an_upload_above_the_limit_is_not_even_sent() -> None:
         with pytest.raises(TargetRefusedError) as refusal:
             target.upsert([piece] * 100 + [b"x"])
         assert server.requests == []
-        assert refusal.value.status == 413
+        assert refusal.value.evidence["status"] == 413
 
         target.upsert([piece] * 100)
     assert server.requests[0].body_bytes == UPLOAD_BYTES_MAX

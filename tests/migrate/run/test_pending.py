@@ -120,8 +120,8 @@ def test_shares_are_even_to_the_size_of_a_part(workers: int, ends: list[int]) ->
 def test_sizes_stay_as_planned_until_a_413_to_several_vectors() -> None:
     sizes = UploadSizes()
     sizes.note_taken(100)
-    sizes.note_refused(400, 1_000, 5)
-    sizes.note_refused(413, 1_000, 1)
+    sizes.note_refused(1_000, 5, too_large=False)
+    sizes.note_refused(1_000, 1, too_large=True)
 
     assert sizes.wanted is None
 
@@ -131,7 +131,7 @@ def test_sizes_stay_as_planned_until_a_413_to_several_vectors() -> None:
 def test_a_413_halves_the_size_and_what_was_taken_is_the_least(taken: int, wanted: int) -> None:
     sizes = UploadSizes()
     for too_large in (1_000, 800, 900):
-        sizes.note_refused(413, too_large, 2)
+        sizes.note_refused(too_large, 2, too_large=True)
     sizes.note_taken(taken)
 
     assert sizes.wanted == wanted

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from migrate.cloudflare.client.codes import OTHER_CODES
 from migrate.errors import ExitCode, QuarantineExceededError, TargetRefusedError
 from migrate.model.records import Vector, VectorId
-from migrate.run.refusals import OTHER_CODES
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.journal_lines import Entry
 from tests.migrate.upload.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
