@@ -53,13 +53,11 @@ rehearse: $(SETUP) ## the whole move, into a local stand-in: move, prove, roll b
 
 PYTEST := $(BIN)/python -m pytest -q -n 4 --dist worksteal
 
-test: $(SETUP) $(WRANGLER) ## the tests but for the slow ones; T=path K=pattern for all of a part
-	@$(PYTEST) $(if $(T),$(T),tests) $(if $(K),-k '$(K)') $(if $(T)$(K),,-m 'not slow and not search')
+test: $(SETUP) $(WRANGLER) ## the tests except the slow ones; ALL=1 for all, T=path K=pattern for a part
+	@$(PYTEST) $(if $(T),$(T),tests) $(if $(K),-k '$(K)') $(if $(T)$(K),,-m '$(if $(ALL),,not slow and )not search')
 
-test-all: $(SETUP) $(WRANGLER) ## every test but for those of make faults; the fault matrix is complete
-	@$(PYTEST) tests -m 'not search'
-
-check: lint types audit test-all ## all that CI asks for, the checks of the documentation among it
+check: lint types audit ## all that CI asks for: format, lint, layers, types, audit, every test
+	@$(MAKE) --no-print-directory test ALL=1
 
 lint: $(SETUP) ## format, lint rules, import layers
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make fmt"; exit 1; }
