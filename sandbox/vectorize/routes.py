@@ -30,7 +30,7 @@ from sandbox.profile import Profile
 from sandbox.store import SandboxStore
 from sandbox.vectorize.indexes import VectorIndex
 from sandbox.vectorize.ndjson import UploadParser, check_id
-from sandbox.vectorize.query_routes import QueryRoute, json_object, vector_object
+from sandbox.vectorize.query.routes import QueryRoute, json_object, vector_object
 
 _PREFIX = "accounts/{account}/vectorize/v2/indexes"
 _OLD_PREFIX = "accounts/{account}/vectorize/indexes"

@@ -80,6 +80,7 @@ def copy_snapshot(folder: Path) -> Path:
     return Path(shutil.copytree(SNAPSHOT, folder / manifest["snapshot_id"]))
 
 
+@pytest.mark.slow
 def test_only_the_extra_installs_sandbox_and_rehearsal(wheels: list[Path]) -> None:
     tool, extra = map(names_in, wheels)
 
@@ -87,6 +88,7 @@ def test_only_the_extra_installs_sandbox_and_rehearsal(wheels: list[Path]) -> No
     assert extra == {"sandbox", "rehearsal", "qdrant_to_vectorize_rehearsal-0.1.0.dist-info"}
 
 
+@pytest.mark.slow
 def test_both_wheels_carry_the_licence(wheels: list[Path]) -> None:
     licence = (ROOT / "LICENSE").read_bytes()
     for wheel in wheels:
@@ -101,6 +103,7 @@ def test_both_wheels_carry_the_licence(wheels: list[Path]) -> None:
     assert "Qdrant" in str(metadata_of(wheels[0]).get_payload())
 
 
+@pytest.mark.slow
 def test_two_builds_of_the_same_tree_have_the_same_bytes(
     wheels: list[Path], tmp_path: Path
 ) -> None:
@@ -110,6 +113,7 @@ def test_two_builds_of_the_same_tree_have_the_same_bytes(
     assert digests[:2] == digests[2:]
 
 
+@pytest.mark.slow
 def test_without_the_extra_q2v_works_and_names_the_command_that_installs_it(
     wheels: list[Path], tmp_path: Path
 ) -> None:
@@ -139,6 +143,7 @@ def test_without_the_extra_q2v_works_and_names_the_command_that_installs_it(
     assert set(absent.values()) <= {"sandbox", "rehearsal"}
 
 
+@pytest.mark.slow
 def test_with_the_extra_the_sandbox_is_served(wheels: list[Path], tmp_path: Path) -> None:
     programs = make_environment(tmp_path / "whole", wheels, extras=frozenset({"rehearsal"}))
     shown = run(str(programs / "q2v"), "rehearse", "--help", folder=tmp_path).stdout

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sandbox.vectorize.filters import Condition, matches
 from sandbox.vectorize.indexes import VectorIndex
+from sandbox.vectorize.query.filters import Condition, matches
 from sandbox.vectorize.reader import SearchView, StoredVector
 
 

@@ -20,11 +20,11 @@ from sandbox.exchange.answers import success
 from sandbox.exchange.operation import Call
 from sandbox.exchange.steps import Steps
 from sandbox.limits import TOP_K_DEFAULT, TOP_K_MAX, TOP_K_WITH_CONTENT_MAX
-from sandbox.vectorize.filters import parse_filter
 from sandbox.vectorize.indexes import VectorIndex
 from sandbox.vectorize.metadata import selected
 from sandbox.vectorize.ndjson import check_id
-from sandbox.vectorize.query import Match, nearest
+from sandbox.vectorize.query.filters import parse_filter
+from sandbox.vectorize.query.nearest import Match, nearest
 from sandbox.vectorize.reader import SearchView, StoredVector
 from sandbox.vectorize.store import VectorStore
 from sandbox.vectorize.values_file import ValuesFile, as_float32, widened

@@ -1,0 +1,1 @@
+"""Queries: the nearest vectors, filters over metadata, the route."""
