@@ -19,14 +19,17 @@ settings.register_profile(
 )
 settings.load_profile("ci")
 
-OF_CHECK = "not search"  # what `make check` runs
+SEARCH = "search"
+OF_CHECK = f"not {SEARCH}"  # what `make check` runs
 FAULT, TOLD = "fault", "told"  # names of test properties: a row covered, a line for the summary
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)  # before marks leave tests out
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Note the rows that each test names; a name that is no row stops everything.
 
-    Tests that mostly wait come first: the others fill their pauses.
+    So does a row that only tests of `make faults` name. Tests that mostly wait come first: the
+    others fill their pauses.
     """
     rows = read_rows()
     for item in items:
@@ -35,6 +38,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if unknown:
                 raise pytest.UsageError(f"{item.nodeid}: no row {', '.join(sorted(unknown))}")
             item.user_properties += [(FAULT, row) for row in mark.args]
+    checked = [item for item in items if item.get_closest_marker(SEARCH) is None]
+    named = {row for item in checked for mark in item.iter_markers(FAULT) for row in mark.args}
+    if _takes_all_files(config) and rows - named:
+        raise pytest.UsageError(
+            f"no test of make check names row {', '.join(sorted(rows - named))}"
+        )
     items.sort(key=lambda item: item.get_closest_marker("early") is None)
 
 
@@ -79,11 +88,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def _is_whole(config: pytest.Config) -> bool:
     """Whether nothing that `make check` runs was left out by path, name or mark."""
     return (
-        list(config.args) in ([*config.getini("testpaths")], ["tests"])
+        _takes_all_files(config)
         and not config.option.keyword
         and config.option.markexpr in {"", OF_CHECK}
         and not config.option.collectonly
     )
+
+
+def _takes_all_files(config: pytest.Config) -> bool:
+    """Whether no path leaves out a test."""
+    return list(config.args) in ([*config.getini("testpaths")], ["tests"])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
