@@ -36,7 +36,7 @@ CANARIES = (
     *OF_THE_METADATA,
 )
 ROOT = Path(__file__).parents[2]
-TREE = ("migrate", "reconcile", "q2v", "sandbox", "tests", "docs", "pyproject.toml")
+TREE = ("migrate", "reconcile", "q2v", "rehearsal", "sandbox", "tests", "docs", "pyproject.toml")
 TIMEOUT_S = 900  # of one pytest; the slowest named test takes ten seconds on an idle machine
 OUTPUT_LINES = 15  # of a pytest that ended as it should not
 
@@ -71,10 +71,10 @@ class Copy:
         """The bug is in the copy while the block runs. Raises UnplantableError."""
         path = self._folder / canary.file
         whole = path.read_text(encoding="utf-8")
-        found = whole.count(canary.old)
+        found = canary.occurrences(whole)
         if found != 1:
             raise UnplantableError(f"{canary.file} holds the text to replace {found} times, not 1")
-        path.write_text(whole.replace(canary.old, canary.new), encoding="utf-8")
+        path.write_text(canary.plant(whole), encoding="utf-8")
         try:
             yield
         finally:

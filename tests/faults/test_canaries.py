@@ -38,9 +38,9 @@ def test_a_canary_fits_the_code_as_it_is(canary: Canary) -> None:
         if isinstance(node, ast.FunctionDef)
     }
 
-    assert whole.count(canary.old) == 1
-    assert canary.old != canary.new
-    ast.parse(whole.replace(canary.old, canary.new))
+    assert canary.occurrences(whole) == 1
+    planted = ast.unparse(ast.parse(canary.plant(whole)))
+    assert planted != ast.unparse(ast.parse(whole))
     assert name in functions
     assert {canary.file.partition("/")[0], path.partition("/")[0]} <= set(TREE)
 
@@ -68,6 +68,22 @@ HARMLESS = Canary(
     new='    """Said in other words."""\n',
     test=BY_NAME["success-false-accepted"].test,
 )
+
+
+def test_comments_line_breaks_and_quotes_of_the_code_do_not_matter() -> None:
+    whole = """
+def g(a):
+    if a == "b":  # why
+        return f(
+            1, kept=True
+        )
+"""
+    lines = replace(HARMLESS, old="    if a == 'b':\n        return f(1, kept=True)\n", new="")
+    argument = replace(HARMLESS, old="kept=True,", new="kept=False,")
+
+    assert lines.occurrences(whole) == argument.occurrences(whole) == 1
+    assert lines.plant(whole) == "def g(a):\n"
+    assert argument.plant(whole).endswith("return f(1, kept=False)\n")
 
 
 @pytest.mark.slow
