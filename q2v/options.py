@@ -49,6 +49,7 @@ PLANNING = (
     "limits.max_quarantine",
     "limits.deadline_s",
     "limits.poll_s",
+    "kv.ttl_s",
 )
 
 

@@ -33,7 +33,7 @@ from q2v.steps.uploaders import open_uploaders
 KEPT_SHOWN_MAX = 10
 
 
-@takes("source.collection", *TARGET, *PLANNING, "kv.ttl_s", "limits.settle_timeout_s", SEAL)
+@takes("source.collection", *TARGET, *PLANNING, "limits.settle_timeout_s", SEAL)
 @click.command("migrate")
 @click.argument("snapshot", required=False, type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Do everything but write to the target.")
