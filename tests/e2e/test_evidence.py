@@ -33,7 +33,7 @@ def test_the_statement_names_every_file_of_the_verdict_by_its_digest(tmp_path: P
             f"{run}/rollback/manifest.json",
         ]
         for subject in statement["subject"]:
-            content = (snapshot.folder / subject["name"]).read_bytes()
+            content = (folder.parent / subject["name"]).read_bytes()
             assert hashlib.sha256(content).hexdigest() == subject["digest"]["sha256"]
         assert (statement["_type"], statement["predicateType"]) == (
             "https://in-toto.io/Statement/v1",
