@@ -50,6 +50,7 @@ def test_a_killed_migrate_goes_on_and_sends_nothing_twice_that_was_acknowledged(
         assert repeated <= 3
 
 
+@pytest.mark.slow
 @pytest.mark.fault("N06", "K02")
 @pytest.mark.parametrize("fault", ["lost-answer:every=2", "reset:every=3", "kv-partial:every=2"])
 def test_answers_that_get_lost_after_the_write_cost_nothing(tmp_path: Path, fault: str) -> None:

@@ -220,6 +220,7 @@ def test_a_dry_run_writes_nothing_to_the_target(tmp_path: Path) -> None:
     assert (result.exit_code, result.document["dry_run"]) == (0, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", ["1", "32"])
 def test_the_plans_digests_are_those_of_what_the_target_holds(tmp_path: Path, width: str) -> None:
     """Mapped once: what targets.parquet says is what can be read back, however wide one reads."""

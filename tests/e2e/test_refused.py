@@ -22,6 +22,7 @@ def _reads_back(bench: Workbench, bad: set[str]) -> None:
     assert bench.entries()["_vector_count"] == str(COUNT - len(bad)).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.fault("N16", "I1", "I5", "I7")
 def test_what_the_service_refuses_stays_behind_with_its_answer(tmp_path: Path) -> None:
     with workbench(tmp_path, points(COUNT), fault=FAULT, settings=UPLOADS) as bench:
@@ -78,6 +79,7 @@ def test_a_service_that_refuses_all_stops_the_run_soon_and_says_why(tmp_path: Pa
     assert undone.exit_code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.fault("N16", "G01")
 def test_lost_answers_among_refusals_change_nothing(tmp_path: Path) -> None:
     """A 504 in place of an ack, and the same bytes are taken again; refusals are refusals."""

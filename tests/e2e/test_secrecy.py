@@ -134,6 +134,7 @@ FAILURES: list[tuple[Callable[[Workbench], None], tuple[str, ...], set[int]]] = 
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("break_it", "words", "codes"), FAILURES, ids=[one.__name__ for one, _, _ in FAILURES]
 )
@@ -154,6 +155,7 @@ def test_a_failure_shows_no_secret(
 SECRET_VARIABLES = ("CLOUDFLARE_API_TOKEN", "QDRANT_API_KEY")
 
 
+@pytest.mark.slow
 def test_a_crash_inside_the_http_client_shows_no_secret(tmp_path: Path) -> None:
     """A bug of a library, with the header in its message and in its frames."""
     crash = """
@@ -182,6 +184,7 @@ def test_a_crash_inside_the_http_client_shows_no_secret(tmp_path: Path) -> None:
                 assert_secret_absent(each, [bench.folder], [done.stdout, done.stderr])
 
 
+@pytest.mark.slow
 @pytest.mark.fault("X13")
 def test_payload_text_is_in_the_stores_and_nowhere_else(tmp_path: Path) -> None:
     """Not in outputs, logs, reports, lists or plans, of points that move and of those that stay."""

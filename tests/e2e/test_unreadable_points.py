@@ -131,6 +131,7 @@ def test_a_point_that_can_be_read_the_second_time_is_not_left_out(tmp_path: Path
     assert taken.document["content_root"] == whole.document["content_root"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)  # three snapshots by processes of their own
 @pytest.mark.fault("F06", "F23", "F27", "S09")
 def test_the_same_bytes_whatever_the_protocol_the_pages_and_the_readers(tmp_path: Path) -> None:

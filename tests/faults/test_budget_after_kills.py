@@ -50,6 +50,7 @@ def _wait_for_requests(sandbox: RunningSandbox, count: int) -> None:
     raise AssertionError(f"{len(sandbox.requests)} requests, expected {count}")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.fault("F21", "G13", "I9")
 def test_no_window_holds_more_than_the_budget_whatever_is_killed(tmp_path: Path) -> None:

@@ -105,6 +105,7 @@ def test_what_no_test_sees_has_survived_and_a_broken_module_proves_nothing(
     assert "0 of 3 canaries caught" in told
 
 
+@pytest.mark.slow
 def test_named_tests_that_fail_without_a_bug_stop_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert not run(
         [replace(HARMLESS, test="tests/migrate/cloudflare/test_verdict.py::test_of_nobody")]

@@ -12,6 +12,7 @@ from tests.faults.operator import contents
 from tests.faults.world import DIMENSIONS, INDEX, World, open_world
 
 
+@pytest.mark.slow
 @pytest.mark.fault("U04", "B03", "R09")
 def test_what_others_overwrite_meanwhile_is_indeterminate_and_a_rollback_leads_out(
     tmp_path: Path,

@@ -15,6 +15,7 @@ from tests.servers.memory_source import MemorySource, chunk_payloads
 POINTS = 20
 
 
+@pytest.mark.slow
 @pytest.mark.fault("G10", "R09")
 def test_whenever_another_machine_writes_its_vectors_are_named_and_ours_are_there(
     tmp_path: Path,

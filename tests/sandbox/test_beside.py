@@ -79,6 +79,7 @@ def generous(start: Any) -> Client:
     return client
 
 
+@pytest.mark.slow
 def test_a_query_over_100_000_vectors_lets_others_pass(generous: Client) -> None:
     plant(generous, VECTORS)
     generous.http.post(
@@ -91,6 +92,7 @@ def test_a_query_over_100_000_vectors_lets_others_pass(generous: Client) -> None
     assert answered >= ANSWERED_MIN
 
 
+@pytest.mark.slow
 def test_the_deletion_of_a_large_index_lets_others_pass(generous: Client) -> None:
     """Of another one than the others ask for."""
     plant(generous, VECTORS)
@@ -102,6 +104,7 @@ def test_the_deletion_of_a_large_index_lets_others_pass(generous: Client) -> Non
     assert answered >= ANSWERED_MIN
 
 
+@pytest.mark.slow
 def test_a_bulk_write_of_30_mb_lets_others_pass(generous: Client) -> None:
     pairs = [{"key": f"k{n}", "value": "x" * 3_000} for n in range(10_000)]
     body = json.dumps(pairs).encode()
@@ -206,6 +209,7 @@ def test_other_bodies_are_limited_to_1_mb(client: Client) -> None:
     assert beyond.status_code == 413
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body", [b"[1" + b",1" * 3_000_000 + b"]", b"[" * 3_000_000, b'[""' + b',""' * 3_000_000 + b"]"]
 )

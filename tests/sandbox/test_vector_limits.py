@@ -110,6 +110,7 @@ def test_5000_vectors_pass_and_5001_do_not(client: Client) -> None:
     assert client.info()["vectorCount"] == 5_000
 
 
+@pytest.mark.slow
 def test_a_body_above_100_megabytes_is_refused_by_the_edge(client: Client) -> None:
     blank = b" " * 1_000_000
 

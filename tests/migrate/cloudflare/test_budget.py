@@ -130,6 +130,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.fault("G11", "G13", "N02", "G02", "I9")
 @settings(max_examples=300, deadline=None)
 @given(STEPS, st.integers(1, 5))

@@ -115,10 +115,10 @@ def test_the_identity_is_the_folder_and_the_name_given(shard: Path) -> None:
         } == source.identity()
 
 
-@pytest.mark.parametrize("module", ["qdrant_edge_source", "qdrant_server", "qdrant_rest_source"])
+@pytest.mark.parametrize("module", ["folder.source", "server", "rest.source"])
 def test_importing_an_adapter_loads_neither_engine_nor_client(module: str) -> None:
     program = (
-        f"import sys, migrate.adapters.{module}; "
+        f"import sys, migrate.qdrant.{module}; "
         "print({'qdrant_edge', 'qdrant_client', 'grpc'} & set(sys.modules))"
     )
 

@@ -14,6 +14,7 @@ from migrate.tables.spill import open_database
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
 
 
+@pytest.mark.slow
 @pytest.mark.fault("G04")
 @pytest.mark.parametrize("memory_mb", [4, 6, 8, 12, 16, 24, 32])
 def test_no_room_to_spill_is_a_failure_of_the_disk(

@@ -46,6 +46,7 @@ def while_counting(first: int, end: int) -> Callable[[], bool]:
     return lambda: first <= next(counter) < end
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F05", "N16")
 @pytest.mark.parametrize(("status", "code"), UNNAMED)
 def test_a_target_that_refuses_all_stops_the_run_and_condemns_no_vector(
