@@ -15,7 +15,7 @@ from benchmarks.steps import Steps
 from migrate.clock import SystemClock
 from migrate.cloudflare.budget.budget import RequestBudget
 from migrate.cloudflare.client.base_url import parse_base_url
-from migrate.cloudflare.client.client import CloudflareHttp
+from migrate.cloudflare.client.client import Account, CloudflareHttp
 from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.mapping.upload_body import Line, build_upload, encode_line
 
@@ -43,9 +43,7 @@ class Uploads:
         self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
         self._client = httpx.Client(timeout=60)
         account = CloudflareHttp(
-            parse_base_url(base_url),
-            sink.ACCOUNT,
-            sink.TOKEN,
+            Account(parse_base_url(base_url), sink.ACCOUNT, sink.TOKEN),
             budget=RequestBudget(None, clock=SystemClock(), requests_max=1_200),
             clock=SystemClock(),
             jitter=lambda: 0.5,

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from migrate.cloudflare.kv_namespace import KvNamespaces, read_kv_namespace
+from migrate.cloudflare.kv_namespaces import KvNamespaces, read_kv_namespace
 from migrate.errors import PreconditionError, UsageError
 from migrate.model.stamps import iso_stamp
 from migrate.plan.make import PlanFindings, check_snapshot, open_id_table

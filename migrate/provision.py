@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from migrate.cloudflare.access import probe_access
 from migrate.cloudflare.client.client import CloudflareHttp
 from migrate.cloudflare.kv import WorkersKvTarget
-from migrate.cloudflare.kv_namespace import (
+from migrate.cloudflare.kv_namespaces import (
     KvNamespace,
     KvNamespaces,
+    WorkersKvNamespaces,
     check_namespace,
     read_kv_namespace,
 )
-from migrate.cloudflare.kv_namespaces import WorkersKvNamespaces
 from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.errors import IndeterminateError, PreconditionError, UsageError
 from migrate.mapping.values import ValueRules

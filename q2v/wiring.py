@@ -11,7 +11,7 @@ from migrate.clock import SystemClock
 from migrate.cloudflare.access import verify_token
 from migrate.cloudflare.budget.budget import RequestBudget
 from migrate.cloudflare.client.base_url import BaseUrl, parse_base_url
-from migrate.cloudflare.client.client import CloudflareHttp
+from migrate.cloudflare.client.client import Account, CloudflareHttp
 from migrate.cloudflare.credentials import source_key_notes, target_token_notes
 from migrate.cloudflare.kv import WorkersKvTarget
 from migrate.cloudflare.kv_namespaces import WorkersKvNamespaces
@@ -192,10 +192,7 @@ def make_http(
 ) -> CloudflareHttp:
     """The client for an account; every process that sends has one, and they share the budget."""
     return CloudflareHttp(
-        base_url,
-        account_id,
-        token,
-        ca_file=ca_file,
+        Account(base_url, account_id, token, ca_file),
         budget=budget,
         clock=clock,
         jitter=random.random,

@@ -2,9 +2,16 @@
 
 from dataclasses import dataclass
 
+from migrate.cloudflare.client.api import (
+    JSON,
+    Answer,
+    ApiRequest,
+    Operation,
+    member,
+    optional_member,
+    result_of,
+)
 from migrate.cloudflare.client.client import CloudflareHttp
-from migrate.cloudflare.client.request import JSON, Answer, ApiRequest, Operation
-from migrate.cloudflare.json_fields import member, optional_member, result_of
 from migrate.errors import AccessError
 
 VERIFY = Operation(name="verify token", scope="any permission: it is not known at all")

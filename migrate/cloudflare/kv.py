@@ -9,9 +9,7 @@ from typing import TypeVar
 
 import orjson
 
-from migrate.cloudflare.client.client import CloudflareHttp
-from migrate.cloudflare.client.codes import NO_KV_NAMESPACE_CODE
-from migrate.cloudflare.client.request import (
+from migrate.cloudflare.client.api import (
     JSON,
     Answer,
     ApiRequest,
@@ -20,6 +18,8 @@ from migrate.cloudflare.client.request import (
     Oversized,
     Refusal,
 )
+from migrate.cloudflare.client.client import CloudflareHttp
+from migrate.cloudflare.client.codes import NO_KV_NAMESPACE_CODE
 from migrate.cloudflare.kv_answers import (
     KeyPage,
     encode_bulk_write,

@@ -6,9 +6,15 @@ from dataclasses import dataclass
 
 import orjson
 
-from migrate.cloudflare.client.request import Answer, UnusableAnswerError
-from migrate.cloudflare.json_fields import member, objects_of, optional_member, result_of, texts_of
-from migrate.cloudflare.kv_namespace import KvNamespace
+from migrate.cloudflare.client.api import (
+    Answer,
+    UnusableAnswerError,
+    member,
+    objects_of,
+    optional_member,
+    result_of,
+    texts_of,
+)
 from migrate.model.records import KvEntry
 
 REPLACEMENT = "\ufffd"  # what stands where a value was no UTF-8, or where it really says so
@@ -20,14 +26,6 @@ class KeyPage:
 
     entries: list[KvEntry]  # without values
     next_cursor: str | None  # None on the last page
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamespacePage:
-    """One page of the account's namespaces."""
-
-    namespaces: list[KvNamespace]
-    last: bool
 
 
 def encode_bulk_write(entries: Sequence[KvEntry]) -> bytes:
@@ -115,28 +113,3 @@ def _read_expiration(record: dict[str, object]) -> int | None:
     if isinstance(expiration, float) and expiration.is_integer():
         return int(expiration)
     return optional_member(record, "expiration", int, "a key")
-
-
-def read_namespace(answer: Answer) -> KvNamespace:
-    """One namespace."""
-    return _namespace(result_of(answer, dict, "a namespace"))
-
-
-def read_namespaces(answer: Answer, *, page: int, per_page: int) -> NamespacePage:
-    """One page; the last one is told by the number of pages, else by being short."""
-    records = objects_of(result_of(answer, list, "a list of namespaces"), "the namespaces")
-    assert answer.envelope is not None
-    pages = optional_member(answer.envelope.result_info, "total_pages", int, "the page")
-    return NamespacePage(
-        namespaces=list(map(_namespace, records)),
-        last=len(records) < per_page if pages is None else page >= pages,
-    )
-
-
-def _namespace(record: dict[str, object]) -> KvNamespace:
-    return KvNamespace(
-        namespace_id=member(record, "id", str, "the namespace"),
-        title=member(record, "title", str, "the namespace"),
-        jurisdiction=optional_member(record, "jurisdiction", str, "the namespace") or None,
-        mode=optional_member(record, "mode", str, "the namespace") or None,
-    )

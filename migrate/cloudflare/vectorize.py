@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from migrate.cloudflare.client.client import CloudflareHttp
-from migrate.cloudflare.client.codes import DUPLICATE_INDEX_CODE, NO_INDEX_CODES, refused_error
-from migrate.cloudflare.client.request import (
+from migrate.cloudflare.client.api import (
     JSON,
     NDJSON,
     ApiRequest,
     Operation,
     Refusal,
 )
+from migrate.cloudflare.client.client import CloudflareHttp
+from migrate.cloudflare.client.codes import DUPLICATE_INDEX_CODE, NO_INDEX_CODES, refused_error
 from migrate.cloudflare.vectorize_answers import (
     ListedPage,
     fewer_ids,

@@ -5,9 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from migrate.cloudflare.client.api import (
+    Answer,
+    Refusal,
+    UnusableAnswerError,
+    member,
+    objects_of,
+    optional_member,
+    result_of,
+)
 from migrate.cloudflare.client.codes import TOO_MANY_IDS_CODE
-from migrate.cloudflare.client.request import Answer, Refusal, UnusableAnswerError
-from migrate.cloudflare.json_fields import member, objects_of, optional_member, result_of
 from migrate.model.float_text import read_float32
 from migrate.model.records import (
     Accepted,

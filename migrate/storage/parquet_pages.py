@@ -1,8 +1,11 @@
 """The pages of a Parquet column as their headers declare them, read before anything is decoded.
 
 What a reader allocates is decided by the headers of the pages, not by the footer: a footer may
-say 1 kB and a page 2 GB. Arrow does not compare the two, so the headers are read here: a few
-numbers each, in Thrift's compact protocol, everything else skipped.
+say 1 kB and a page 2 GB. Arrow neither compares the two nor shows the pages in its metadata, so the
+headers are read here: a few numbers each, in Thrift's compact protocol, everything else skipped.
+
+The digest of a file does not replace this check: without a key for seals, another writer can put a
+matching digest into the manifest (fault matrix X10).
 """
 
 from collections.abc import Iterator

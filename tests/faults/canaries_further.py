@@ -142,8 +142,8 @@ OF_THE_MOVE = (
         name="account-in-messages",
         effect="an error text that goes into a ticket names the account",
         file="migrate/cloudflare/client/client.py",
-        old="self._errors = AnswerErrors((token, account_id))",
-        new="self._errors = AnswerErrors((token,))",
+        old="self._errors = AnswerErrors((account.token, account.account_id))",
+        new="self._errors = AnswerErrors((account.token,))",
         test="tests/migrate/cloudflare/test_client.py::test_neither_token_nor_account_gets_into_a_message",
     ),
 )

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from migrate.cloudflare.budget.budget import RequestBudget
 from migrate.cloudflare.client.base_url import parse_base_url
-from migrate.cloudflare.client.client import CloudflareHttp
+from migrate.cloudflare.client.client import Account, CloudflareHttp
 from migrate.cloudflare.kv import WorkersKvTarget
 from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.model.canonical import decode_json
@@ -195,9 +195,7 @@ class World:
             weather=self.weather,
         )
         http = CloudflareHttp(
-            parse_base_url(BASE_URL),
-            ACCOUNT_ID,
-            TOKEN,
+            Account(parse_base_url(BASE_URL), ACCOUNT_ID, TOKEN),
             budget=budget,
             clock=self.clock,
             jitter=lambda: 0.5,

@@ -10,9 +10,9 @@ from typing_extensions import override
 
 from migrate.clock import SystemClock
 from migrate.cloudflare.budget.budget import RequestBudget
+from migrate.cloudflare.client.api import ApiRequest, Operation
 from migrate.cloudflare.client.base_url import parse_base_url
-from migrate.cloudflare.client.client import CloudflareHttp
-from migrate.cloudflare.client.request import ApiRequest, Operation
+from migrate.cloudflare.client.client import Account, CloudflareHttp
 
 
 class FastClock(SystemClock):
@@ -40,7 +40,10 @@ def main() -> None:
     clock = FastClock(float(speed))
     budget = RequestBudget(Path(path), clock=clock, requests_max=int(requests_max))
     http = CloudflareHttp(
-        parse_base_url(base_url), account, token, budget=budget, clock=clock, jitter=lambda: 0.5
+        Account(parse_base_url(base_url), account, token),
+        budget=budget,
+        clock=clock,
+        jitter=lambda: 0.5,
     )
     listing = ApiRequest(
         operation=Operation(name="list indexes", scope="Vectorize: Read"),

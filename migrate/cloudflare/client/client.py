@@ -4,6 +4,7 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -12,13 +13,7 @@ from typing import TypeVar, assert_never
 import httpx
 
 from migrate.cloudflare.budget.budget import RequestBudget
-from migrate.cloudflare.client.attempts import RetryableError
-from migrate.cloudflare.client.base_url import BaseUrl, account_fingerprint
-from migrate.cloudflare.client.codes import refused_error
-from migrate.cloudflare.client.envelope import decode_envelope
-from migrate.cloudflare.client.errors import AnswerErrors
-from migrate.cloudflare.client.faults import FAULTS, Fault, is_untrusted, speaks_no_tls
-from migrate.cloudflare.client.request import (
+from migrate.cloudflare.client.api import (
     Answer,
     ApiRequest,
     Operation,
@@ -27,9 +22,14 @@ from migrate.cloudflare.client.request import (
     Received,
     Refusal,
     UnusableAnswerError,
+    decode_envelope,
     encode_segment,
     refusal_sentence,
 )
+from migrate.cloudflare.client.base_url import BaseUrl, account_fingerprint
+from migrate.cloudflare.client.codes import refused_error
+from migrate.cloudflare.client.errors import AnswerErrors, RetryableError
+from migrate.cloudflare.client.faults import FAULTS, Fault, is_untrusted, speaks_no_tls
 from migrate.cloudflare.client.verdict import (
     AccessDenied,
     AnswerHead,
@@ -67,32 +67,39 @@ for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Where requests go, and as whom."""
+
+    base_url: BaseUrl
+    account_id: str = field(repr=False)
+    token: str = field(repr=False)
+    ca_file: Path | None = None  # PEM of further authorities to trust
+
+
 class CloudflareHttp:
     """Requests for one account. Safe to use from several threads."""
 
     def __init__(
         self,
-        base_url: BaseUrl,
-        account_id: str,
-        token: str,
+        account: Account,
         *,
         budget: RequestBudget,
         clock: Clock,
         jitter: Callable[[], float],
         progress: Progress | None = None,
         limits: HttpLimits | None = None,
-        ca_file: Path | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """`jitter` gives random numbers in [0, 1); `ca_file` and `transport` are as in HttpWire.
+        """`jitter` gives random numbers in [0, 1); `transport` is as in HttpWire.
 
         Raises UsageError for an odd token or id.
         """
-        _check_secret(token, "CLOUDFLARE_API_TOKEN")
-        _check_secret(account_id, "CLOUDFLARE_ACCOUNT_ID")
-        self._base_url = base_url
-        self._account_id = account_id
-        self._errors = AnswerErrors((token, account_id))
+        _check_secret(account.token, "CLOUDFLARE_API_TOKEN")
+        _check_secret(account.account_id, "CLOUDFLARE_ACCOUNT_ID")
+        self._base_url = account.base_url
+        self._account_id = account.account_id
+        self._errors = AnswerErrors((account.token, account.account_id))
         self._budget = budget
         self._clock = clock
         self._jitter = jitter
@@ -101,11 +108,11 @@ class CloudflareHttp:
         self._service_ahead_s: float | None = None  # of our monotonic clock
         self._answers_s: deque[float] = deque(maxlen=ANSWERS_TIMED_MAX)
         self._wire = HttpWire(
-            base_url,
-            token,
+            account.base_url,
+            account.token,
             clock=clock,
             limits=self._limits,
-            ca_file=ca_file,
+            ca_file=account.ca_file,
             transport=transport,
         )
 

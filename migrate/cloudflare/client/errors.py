@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import assert_never
 
-from migrate.cloudflare.client.attempts import RetryableError
-from migrate.cloudflare.client.request import Operation, refusal_sentence
+from migrate.cloudflare.client.api import Operation, refusal_sentence
 from migrate.cloudflare.client.verdict import (
     AccessDenied,
     Blocked,
@@ -30,6 +29,23 @@ FOREIGN_REMEDY = (
     "check target.api_base_url and what stands between this machine and the service (a proxy, a "
     "firewall, a login page), then run the same command again: it resumes"
 )
+
+
+class RetryableError(Exception):
+    """Another attempt may succeed. Never leaves the client."""
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        after_s: float | None = None,
+        blocked: bool = False,
+        foreign: bool = False,
+    ) -> None:
+        super().__init__(reason)
+        self.after_s = after_s  # what the service asks for, in seconds
+        self.blocked = blocked  # the request budget does the waiting
+        self.foreign = foreign  # what answered is not the service
 
 
 class AnswerErrors:

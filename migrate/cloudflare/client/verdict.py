@@ -13,8 +13,8 @@ import re
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from migrate.cloudflare.client.api import ApiError, Envelope
 from migrate.cloudflare.client.codes import Concern, concern_of, names_quota, remedy_of
-from migrate.cloudflare.client.envelope import ApiError, Envelope
 from migrate.model.limits import BLOCK_S
 from migrate.model.stamps import parse_retry_after
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import httpx
 
+from migrate.cloudflare.client.api import ApiRequest
 from migrate.cloudflare.client.base_url import BaseUrl
-from migrate.cloudflare.client.request import ApiRequest
 from migrate.model.limits import PIECE_BYTES
 from migrate.ports import Clock
 from migrate.transport.deadline import Deadline, DeadlineTransport, Line

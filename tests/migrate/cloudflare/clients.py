@@ -8,7 +8,7 @@ from pathlib import Path
 
 from migrate.cloudflare.budget.budget import RequestBudget
 from migrate.cloudflare.client.base_url import parse_base_url
-from migrate.cloudflare.client.client import CloudflareHttp
+from migrate.cloudflare.client.client import Account, CloudflareHttp
 from migrate.cloudflare.client.wire import HttpLimits
 from migrate.ports import Clock, Limiter
 from tests.clock import ImpatientClock, VirtualClock
@@ -70,15 +70,14 @@ def connect(
     """A client with a budget of its own in memory."""
     clock = clock or ImpatientClock()
     return CloudflareHttp(
-        parse_base_url(base_url, allow_other_host=allow_other_host),
-        ACCOUNT_ID,
-        TOKEN,
+        Account(
+            parse_base_url(base_url, allow_other_host=allow_other_host), ACCOUNT_ID, TOKEN, ca_file
+        ),
         budget=RequestBudget(None, clock=clock, requests_max=requests_max),
         clock=clock,
         jitter=lambda: jitter,
         progress=progress,
         limits=limits,
-        ca_file=ca_file,
     )
 
 

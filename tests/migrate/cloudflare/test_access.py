@@ -3,8 +3,7 @@
 import pytest
 
 from migrate.cloudflare.access import TokenState, probe_access, verify_token
-from migrate.cloudflare.kv_namespace import KvNamespace
-from migrate.cloudflare.kv_namespaces import WorkersKvNamespaces
+from migrate.cloudflare.kv_namespaces import KvNamespace, WorkersKvNamespaces
 from migrate.errors import AccessError, TargetRefusedError
 from tests.migrate.cloudflare.clients import ACCOUNT_ID, scripted
 from tests.servers.scripted_http import CutAfterRequest, Reply, Seen, Step, envelope, failure

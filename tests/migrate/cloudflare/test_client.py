@@ -10,10 +10,7 @@ import httpx
 import pytest
 
 from migrate.cloudflare.budget.budget import RequestBudget
-from migrate.cloudflare.client.base_url import parse_base_url
-from migrate.cloudflare.client.client import CloudflareHttp
-from migrate.cloudflare.client.faults import FAULTS
-from migrate.cloudflare.client.request import (
+from migrate.cloudflare.client.api import (
     NDJSON,
     Answer,
     ApiRequest,
@@ -23,6 +20,9 @@ from migrate.cloudflare.client.request import (
     Refusal,
     UnusableAnswerError,
 )
+from migrate.cloudflare.client.base_url import parse_base_url
+from migrate.cloudflare.client.client import Account, CloudflareHttp
+from migrate.cloudflare.client.faults import FAULTS
 from migrate.cloudflare.client.wire import ANSWER_BYTES_MAX, HttpLimits
 from migrate.errors import (
     AccessError,
@@ -510,9 +510,7 @@ def test_an_odd_token_or_account_is_refused_without_being_repeated(value: str) -
 def _client(account_id: str, token: str) -> CloudflareHttp:
     clock = VirtualClock()
     return CloudflareHttp(
-        parse_base_url("http://127.0.0.1:9"),
-        account_id,
-        token,
+        Account(parse_base_url("http://127.0.0.1:9"), account_id, token),
         budget=RequestBudget(None, clock=clock),
         clock=clock,
         jitter=lambda: 0.0,

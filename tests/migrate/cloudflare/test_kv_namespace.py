@@ -2,7 +2,7 @@
 
 import pytest
 
-from migrate.cloudflare.kv_namespace import JURISDICTIONS, KvNamespace, check_namespace
+from migrate.cloudflare.kv_namespaces import JURISDICTIONS, KvNamespace, check_namespace
 from migrate.errors import PreconditionError
 from q2v.settings import BY_KEY
 

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from migrate.cloudflare.budget.budget import RequestBudget
 from migrate.cloudflare.client.base_url import parse_base_url
-from migrate.cloudflare.client.client import CloudflareHttp
+from migrate.cloudflare.client.client import Account, CloudflareHttp
 from migrate.cloudflare.kv import WorkersKvTarget
 from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.errors import TargetRefusedError
@@ -69,9 +69,7 @@ def sandbox(folder: Path) -> Iterator[Stores]:
         app.store.create_vector_index("index", DIMENSIONS, "cosine")
         namespace_id = app.store.create_kv_namespace("namespace")
         http = CloudflareHttp(
-            parse_base_url("http://127.0.0.1:1/client/v4"),
-            ACCOUNT_ID,
-            API_TOKEN,
+            Account(parse_base_url("http://127.0.0.1:1/client/v4"), ACCOUNT_ID, API_TOKEN),
             budget=RequestBudget(None, clock=clock, requests_max=1_200),
             clock=clock,
             jitter=lambda: 0.5,

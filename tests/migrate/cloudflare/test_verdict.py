@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.cloudflare.client.envelope import decode_envelope
+from migrate.cloudflare.client.api import decode_envelope
 from migrate.cloudflare.client.verdict import (
     BACKOFF_S_MAX,
     AccessDenied,

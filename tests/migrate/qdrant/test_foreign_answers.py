@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from migrate.cloudflare.client.request import ApiRequest, Operation
+from migrate.cloudflare.client.api import ApiRequest, Operation
 from migrate.cloudflare.kv import WorkersKvTarget
 from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.errors import AccessError, BudgetExhaustedError, RemoteUnavailableError

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from migrate.clock import SystemClock
-from migrate.cloudflare.client.request import ApiRequest, Operation
+from migrate.cloudflare.client.api import ApiRequest, Operation
 from migrate.cloudflare.client.wire import HttpLimits
 from migrate.errors import RemoteUnavailableError
 from migrate.qdrant.address import ServerAddress

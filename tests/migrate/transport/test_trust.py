@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from migrate.cloudflare.client.request import ApiRequest, Operation
+from migrate.cloudflare.client.api import ApiRequest, Operation
 from migrate.errors import AccessError, UsageError
 from migrate.qdrant.address import ServerAddress
 from migrate.qdrant.grpc.source import GrpcSource
