@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks import diff, packing, scrolls, steps, uploads, whole
 from benchmarks.measure import HEAD, Line
-from q2v.memory import KEEP_FREED_MEMORY, leave_out_what_is_loaded
+from migrate.workers.processes import KEEP_FREED_MEMORY, freeze_gc
 
 SCRATCH = (
     Path("build") / "bench"
@@ -36,7 +36,7 @@ def main() -> None:
     for name in KEEP_FREED_MEMORY:
         del os.environ[name]  # commands are started as by an operator
     SCRATCH.mkdir(parents=True, exist_ok=True)
-    leave_out_what_is_loaded()  # as the processes do whose steps are measured here
+    freeze_gc()  # as the processes do whose steps are measured here
     told: list[str] = []
     with tempfile.TemporaryDirectory(dir=SCRATCH) as scratch:
         for text in _table(Path(scratch), full=choice.full):

@@ -24,7 +24,9 @@ from benchmarks.steps import ROWS, Steps
 from benchmarks.uploads import uploads
 from migrate.run.pending import RowRange
 from migrate.storage.layout import PLAN
-from q2v.steps.uploaders import UploadJob, UploadProcess
+from migrate.storage.local_folder import LocalFolder
+from migrate.upload.tasks import UploadJob, UploadProcess
+from q2v import wiring
 
 SNAPSHOT_BYTES_PER_POINT = 11_500  # at 3,072 dimensions and 1.3 kB of payload
 EMPTY = 10  # points of a collection whose commands need no memory for points
@@ -211,18 +213,19 @@ def second_process_line(size: int, folder: Path) -> Line:
 def _job(there: Place) -> UploadJob:
     (plan,) = (there.folder / "snapshots").glob(f"*/runs/*/{PLAN}")
     return UploadJob(
-        snapshot=str(plan.parents[2]),
-        run=str(plan.parent),
-        excluded=[],
+        snapshot=LocalFolder(plan.parents[2]),
+        run=LocalFolder(plan.parent),
+        excluded=frozenset(),
         api_base_url=there.environment["CLOUDFLARE_API_BASE_URL"],
         allow_other_host=False,
         account_id=sink.ACCOUNT,
         api_token=sink.TOKEN,
         vector_index=sink.INDEX,
         ca_file=None,
-        budget=str(there.folder / "budget" / "requests"),
+        budget=there.folder / "budget" / "requests",
         requests_per_5min=1_200,
         seal_key=None,
+        jitter=wiring.jitter,
     )
 
 

@@ -20,6 +20,8 @@ from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 from typing import ClassVar
 
+from typing_extensions import override
+
 
 class ExitCode(IntEnum):
     """Exit codes of `q2v`; RUNBOOK.md tabulates them and a test keeps both equal."""
@@ -64,6 +66,20 @@ class MigrationError(Exception):
     def __init__(self, what: str, *, remedy: str) -> None:
         super().__init__(what)
         self.remedy = remedy
+
+    @override
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickled with its text and all of its attributes: errors of a worker reach its parent."""
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(
+    kind: type[MigrationError], args: tuple[object, ...], attributes: dict[str, object]
+) -> MigrationError:
+    """The error as it was; its `__init__` wants keywords that `args` does not hold."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class UsageError(MigrationError):

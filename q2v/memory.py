@@ -1,19 +1,9 @@
-"""How a process of q2v treats memory while it moves points, and what it does without enough."""
+"""What q2v does with too little memory."""
 
 import errno
-import gc
 import resource
 
 from migrate.errors import LocalStorageError
-
-# For a process that is started with it: what buffers of some MB leave behind goes to the next ones,
-# not to the system and back. Memory that the system gives anew is cleared and mapped 4 kB at a
-# time: without that a move takes 7 % less time. Read by glibc (mallopt(3)), and by nothing else.
-KEEP_FREED_MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(32 * 1024 * 1024),  # the most that it takes
-    "MALLOC_TRIM_THRESHOLD_": str(2**30),
-}
-
 
 # Address space, not memory in use: each thread reserves 64 MB for its allocator, each library its
 # tables. Measured with `ulimit -v`, 3,000 points: below 1.5 GB commands fail at random places, some
@@ -46,13 +36,3 @@ def is_memory_short(error: BaseException) -> bool:
     return isinstance(error, RuntimeError | ImportError | OSError) and any(
         sign in text for sign in _NO_MEMORY_TEXTS
     )
-
-
-def leave_out_what_is_loaded() -> None:
-    """What is there now stays to the end; for a process of q2v's own, once its modules are loaded.
-
-    Moving points, the search for cycles goes over the libraries' objects again and again: without
-    them a move takes 6 % less time.
-    """
-    gc.collect()
-    gc.freeze()

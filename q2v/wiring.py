@@ -195,9 +195,14 @@ def make_http(
         Account(base_url, account_id, token, ca_file),
         budget=budget,
         clock=clock,
-        jitter=random.random,
+        jitter=jitter,
         progress=progress,
     )
+
+
+def jitter() -> float:
+    """A random number in [0, 1), also in a worker process."""
+    return random.random()  # noqa: S311 - spreads retries, guards nothing
 
 
 @contextmanager

@@ -1,1 +1,27 @@
-"""Compare the stores, say what differs, and undo a run."""
+"""Compare the stores, say what differs, and undo a run; `migrate` shows both in a whole move."""
+
+from typing import TYPE_CHECKING
+
+from migrate.face import offer
+
+if TYPE_CHECKING:
+    from reconcile.compare import compare as compare
+    from reconcile.report.report import ReconcileReport as ReconcileReport
+    from reconcile.rollback.manifest import build_manifest as build_manifest
+    from reconcile.rollback.report import RollbackReport as RollbackReport
+    from reconcile.rollback.report import UndoRules as UndoRules
+    from reconcile.rollback.roll_back import preview_rollback as preview_rollback
+    from reconcile.rollback.roll_back import roll_back as roll_back
+    from reconcile.stores import ReconcileRules as ReconcileRules
+
+OFFERED = {
+    "compare": "reconcile.compare",
+    "ReconcileRules": "reconcile.stores",
+    "ReconcileReport": "reconcile.report.report",
+    "build_manifest": "reconcile.rollback.manifest",
+    "preview_rollback": "reconcile.rollback.roll_back",
+    "roll_back": "reconcile.rollback.roll_back",
+    "UndoRules": "reconcile.rollback.report",
+    "RollbackReport": "reconcile.rollback.report",
+}
+offer(__name__, OFFERED)

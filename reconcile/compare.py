@@ -86,7 +86,7 @@ def compare(
 ) -> ReconcileReport:
     """Read everything, compare, and write report, id files and rollback manifest.
 
-    Goes on with an attempt that was interrupted less than an hour ago and compares the same
+    Continues an attempt that was interrupted less than an hour ago and compares the same
     things, unless `fresh`. `source` None leaves the source out, because the operator asked for it
     (it may be gone). Raises PreconditionError when the run is not complete or the index is
     another one.

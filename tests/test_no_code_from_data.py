@@ -21,7 +21,7 @@ BANNED_MODULES = {
 }  # fmt: skip
 # Who may start a process, and which: q2v itself, to rehearse its being killed, and to use a
 # second core.
-STARTS_Q2V = {"rehearsal/subprocess.py", "q2v/steps/worker_process.py"}
+STARTS_Q2V = {"rehearsal/subprocess.py"}
 BANNED_NAMES = {"eval", "exec", "compile", "__import__", "breakpoint", "input"}
 BANNED_ATTRIBUTES = {
     "system", "popen", "spawnl", "spawnv", "spawnlp", "spawnvp", "execv", "execl", "execvp",

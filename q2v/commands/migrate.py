@@ -28,7 +28,7 @@ from q2v.output.refused import refusal_notes
 from q2v.output.render import format_duration, render
 from q2v.output.route import Route, configured_target, route_from_snapshot
 from q2v.settings import Settings, takes
-from q2v.steps.uploaders import open_uploaders
+from q2v.workers import open_uploaders
 
 KEPT_SHOWN_MAX = 10
 

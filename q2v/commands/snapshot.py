@@ -22,7 +22,7 @@ from q2v.output.following import Following, completed, following_snapshot
 from q2v.output.progress import open_progress
 from q2v.output.render import format_bytes, format_duration, render
 from q2v.settings import Settings, takes
-from q2v.steps.readers import open_readers
+from q2v.workers import open_readers
 
 SHOWN_MAX = 20  # points that are left out
 

@@ -51,7 +51,7 @@ def roll_back(
 ) -> RollbackReport:
     """Undo the run. Safe to repeat: after a crash, and after success (then nothing is sent).
 
-    `forced` are ids and keys to put back although somebody else changed them. Raises
+    `forced` are ids and keys to put back although another writer changed them. Raises
     PreconditionError, before anything is sent, when the target has taken new ids or keys since
     the run and `leave_later_writes` does not say that they may be left out; IndeterminateError
     when the deletions do not become visible in time.

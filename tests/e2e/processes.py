@@ -24,16 +24,26 @@ def wait_for_end(pids: list[int]) -> None:
 
 
 def started_by(pid: int) -> list[int]:
-    """Processes that this one has started and that still run."""
+    """Workers that this process has started and that still run.
+
+    The tracker that `multiprocessing` starts beside its first worker is none of them.
+    """
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, parent = stat.read_text().rpartition(")")[2].split()[:2]
         except OSError:  # it ended while we looked
             continue
-        if int(parent) == pid and state != "Z":
+        if int(parent) == pid and state != "Z" and not _is_tracker(stat.parent):
             found.append(int(stat.parent.name))
     return found
+
+
+def _is_tracker(process: Path) -> bool:
+    try:
+        return b"resource_tracker" in (process / "cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def is_running(pid: int) -> bool:

@@ -18,7 +18,7 @@ COUNT = 5_000
 READERS = 3
 # Parts of 1,000 points, and readers for as little as a test reads.
 SNAPSHOT = (
-    "import q2v.steps.worker_process as p; p.WORKER_BYTES_MIN = 1; "
+    "import migrate.workers.processes as p; p.WORKER_BYTES_MIN = 1; "
     "import migrate.snapshot.state as s; s.PART_BYTES = 1; "
     "import q2v.main; q2v.main.main()"
 )

@@ -22,7 +22,7 @@ POISONED = 17
 CASES = Path(__file__).parents[1] / "cases" / "23-payload-that-json-libraries-refuse"
 # Parts of 1,000 points, and readers for as little as a test reads.
 SEVERAL_READERS = (
-    "import q2v.steps.worker_process as p; p.WORKER_BYTES_MIN = 1; "
+    "import migrate.workers.processes as p; p.WORKER_BYTES_MIN = 1; "
     "import migrate.snapshot.state as s; s.PART_BYTES = 1; "
     "import q2v.main; q2v.main.main()"
 )

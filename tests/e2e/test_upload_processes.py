@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from q2v.steps import worker_process
+from migrate.workers import processes
 from sandbox.profile import INSTANT
 from tests.e2e.ledger import acknowledged_uploads
 from tests.e2e.processes import is_running, started_by, wait_for_end, wait_until
@@ -21,14 +21,14 @@ pytestmark = pytest.mark.slow
 COUNT = 1_200  # three row groups: there is something to share
 SETTINGS = {"Q2V_LIMITS_VECTORS_PER_UPLOAD": "40", "Q2V_LIMITS_UPLOADS_IN_FLIGHT": "3"}
 SLOW = replace(INSTANT, name="slow-commits", commit_delay_s=1.0)
-EVEN_FOR_LITTLE = "import q2v.steps.worker_process as p; p.WORKER_BYTES_MIN = 1; "
+EVEN_FOR_LITTLE = "import migrate.workers.processes as p; p.WORKER_BYTES_MIN = 1; "
 MIGRATE = EVEN_FOR_LITTLE + "import q2v.main; q2v.main.main()"
 
 
 @pytest.fixture(autouse=True)
 def _worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers are started for as little as a test moves."""
-    monkeypatch.setattr(worker_process, "WORKER_BYTES_MIN", 1)
+    monkeypatch.setattr(processes, "WORKER_BYTES_MIN", 1)
 
 
 @contextmanager

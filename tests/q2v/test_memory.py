@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from q2v.memory import KEEP_FREED_MEMORY
+from migrate.workers.processes import KEEP_FREED_MEMORY
 
 MANY_BUFFERS = """
 import resource

@@ -4,13 +4,16 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from migrate.errors import UsageError
 from migrate.snapshot.state import Range
-from q2v.steps.readers import ReaderProcess, ReadJob
+from migrate.snapshot.tasks import ReaderProcess, ReadJob
+from migrate.storage.local_folder import LocalFolder
+from q2v.workers import prepare_worker
 from tests.servers.qdrant_grpc import grpc_server
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import rest_server
@@ -76,8 +79,8 @@ def test_a_worker_process_shows_no_lines_of_the_library(
     (tmp_path / "parts").mkdir()
     with rest_server(stored()) as server:
         job = ReadJob(
-            folder=str(tmp_path),
-            vectors=[],
+            folder=LocalFolder(tmp_path),
+            vectors=(),
             url=f"https://127.0.0.1:{server.port}",
             collection="chunks",
             api_key=None,
@@ -89,7 +92,7 @@ def test_a_worker_process_shows_no_lines_of_the_library(
             leave_unreadable=False,
         )
         with (
-            ReaderProcess(job, Silence()) as reader,
+            ReaderProcess(job, Silence(), partial(prepare_worker, ())) as reader,
             pytest.raises(UsageError, match="does not speak TLS"),
         ):
             reader.write(Range(0, None, None))

@@ -1,0 +1,110 @@
+"""Read one range of a collection, as a function of a task that any process can run."""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from migrate.clock import SystemClock
+from migrate.model.records import VectorSpec
+from migrate.ports import Progress
+from migrate.qdrant.server import TransportChoice, open_server_source
+from migrate.qdrant.source import Compression, ServerOptions
+from migrate.snapshot.manifest import PartRecord
+from migrate.snapshot.ranges import Comparison, PartReader, SecondReading
+from migrate.snapshot.state import Range
+from migrate.storage.folder import Folder
+from migrate.workers.processes import (
+    Prepare,
+    WorkerProcess,
+    freeze_gc,
+    no_preparation,
+    worker_progress,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadJob:
+    """What all ranges of a snapshot have in common: from where to where, and how."""
+
+    folder: Folder  # of the snapshot
+    vectors: tuple[VectorSpec, ...]  # the collection's, as when the snapshot was begun
+    url: str
+    collection: str
+    api_key: str | None = field(repr=False)
+    transport: TransportChoice
+    compression: Compression
+    ca_file: Path | None
+    page_points: int
+    second_reading: SecondReading
+    leave_unreadable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RangeTask:
+    """Read a range into its part."""
+
+    job: ReadJob
+    span: Range
+
+
+@dataclass(frozen=True, slots=True)
+class CompareTask:
+    """Read a range again, and its part."""
+
+    job: ReadJob
+    span: Range
+    part: PartRecord
+
+
+def load() -> None:
+    """The first task of a reader: this module and its libraries are loaded with it."""
+    freeze_gc()
+
+
+def read_range(task: RangeTask) -> PartRecord:
+    """Write the part, durably; the same bytes in whichever process."""
+    return _open_reader(task.job).write(task.span)
+
+
+def compare_range(task: CompareTask) -> Comparison:
+    """What differs between the part and the source as it is now."""
+    return _open_reader(task.job).compare(task.span, task.part)
+
+
+@lru_cache(maxsize=1)
+def _open_reader(job: ReadJob) -> PartReader:
+    """The reader of a job, with its connection; kept for the next task."""
+    source = open_server_source(
+        job.url,
+        collection=job.collection,
+        api_key=job.api_key,
+        transport=job.transport,
+        clock=SystemClock(),
+        options=ServerOptions(
+            say=worker_progress().say, compression=job.compression, ca_file=job.ca_file
+        ),
+    )
+    return PartReader(
+        source,
+        job.folder,
+        job.vectors,
+        page_points=job.page_points,
+        second_reading=job.second_reading,
+        leave_unreadable=job.leave_unreadable,
+    )
+
+
+class ReaderProcess(WorkerProcess):
+    """A reader in another process; see `RangeReader`."""
+
+    def __init__(self, job: ReadJob, progress: Progress, prepare: Prepare = no_preparation) -> None:
+        super().__init__(progress, prepare, load=load)
+        self._job = job
+
+    def write(self, span: Range) -> PartRecord:
+        """See RangeReader."""
+        return self.run(read_range, RangeTask(self._job, span))
+
+    def compare(self, span: Range, part: PartRecord) -> Comparison:
+        """See RangeReader."""
+        return self.run(compare_range, CompareTask(self._job, span, part))

@@ -1,1 +1,0 @@
-"""Start the stages in their order; commands and the rehearsal share these."""

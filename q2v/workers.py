@@ -1,0 +1,123 @@
+"""Start the worker processes that the settings call for."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+from migrate.model.records import VectorSpec
+from migrate.plan.request_counts import upload_bytes
+from migrate.ports import Progress
+from migrate.run.folder import RunFolder
+from migrate.run.pending import PendingRows
+from migrate.snapshot.state import point_bytes
+from migrate.snapshot.take import SnapshotOptions
+from migrate.snapshot.tasks import ReaderProcess, ReadJob
+from migrate.storage.folder import Folder
+from migrate.storage.local_folder import LocalFolder
+from migrate.upload.tasks import UploadJob, UploadProcess
+from migrate.workers.processes import workers_for
+from q2v import wiring
+from q2v.output.logs import PROCESS_MASKER, masked_logging, silence_libraries
+from q2v.secret_files import load_secret
+from q2v.settings import Settings
+
+_LASTING = ExitStack()  # what is entered in a worker and lasts as long as its process
+
+
+def prepare_worker(secrets: tuple[str, ...]) -> None:
+    """In a worker, before its first task: no secret and no library's own line gets out."""
+    silence_libraries()
+    for secret in secrets:
+        PROCESS_MASKER.register(secret)
+    _LASTING.enter_context(masked_logging(PROCESS_MASKER, sys.stderr))
+
+
+@contextmanager
+def open_readers(
+    folder: Folder,
+    vectors: tuple[VectorSpec, ...],
+    points: int,
+    *,
+    settings: Settings,
+    options: SnapshotOptions,
+    progress: Progress,
+) -> Iterator[list[ReaderProcess]]:
+    """The readers for so many points; none where one process does it all, or only one can."""
+    count = workers_for(points * point_bytes(vectors), options.readers)
+    with ExitStack() as readers:
+        if not count:
+            yield []
+            return
+        job = _read_job(settings, options, folder, vectors)
+        prepare = partial(prepare_worker, (job.api_key or "",))
+        yield [readers.enter_context(ReaderProcess(job, progress, prepare)) for _ in range(count)]
+
+
+def _read_job(
+    settings: Settings, options: SnapshotOptions, folder: Folder, vectors: tuple[VectorSpec, ...]
+) -> ReadJob:
+    source = settings.source
+    assert source.url is not None, "an embedded store has one reader"
+    assert source.collection is not None
+    return ReadJob(
+        folder=folder,
+        vectors=vectors,
+        url=source.url,
+        collection=source.collection,
+        api_key=None if source.api_key is None else load_secret(source.api_key).reveal(),
+        transport=source.transport,
+        compression=source.compression,
+        ca_file=settings.tls.ca_file,
+        page_points=options.page_points,
+        second_reading=options.second_reading,
+        leave_unreadable=options.leave_unreadable,
+    )
+
+
+@contextmanager
+def open_uploaders(
+    run: RunFolder, settings: Settings, folder: LocalFolder, *, progress: Progress
+) -> Iterator[list[UploadProcess]]:
+    """The workers for what a full round has left to send; none where one process does it all."""
+    count = workers_for(_bytes_left(run), settings.limits.uploads_in_flight)
+    with ExitStack() as workers:
+        if not count:
+            yield []
+            return
+        job = _upload_job(run, settings, folder)
+        secrets = (job.account_id, job.api_token, job.seal_key or "")
+        prepare = partial(prepare_worker, secrets)
+        yield [workers.enter_context(UploadProcess(job, progress, prepare)) for _ in range(count)]
+
+
+def _bytes_left(run: RunFolder) -> int:
+    """About how much a full round has left to send, by the text of the values alone."""
+    state, points = run.state(), run.plan.points
+    if state.completed or len(state.rounds) > 1:
+        return 0  # a repair is a few vectors, and one process finds them
+    pending = state.rounds[-1].pending if state.rounds else PendingRows()
+    rows = sum(max(0, min(one.end, points) - one.first) for one in pending.ranges)
+    return upload_bytes(rows, run.plan.values.dimensions, metadata_bytes=0)
+
+
+def _upload_job(run: RunFolder, settings: Settings, folder: LocalFolder) -> UploadJob:
+    target, key = settings.target, settings.snapshot.hmac_key
+    assert target.account_id is not None
+    assert target.api_token is not None
+    assert target.vector_index is not None
+    return UploadJob(
+        snapshot=run.snapshot.folder,
+        run=run.folder,
+        excluded=frozenset(run.excluded_rows()),
+        api_base_url=target.api_base_url,
+        allow_other_host=target.allow_other_host,
+        account_id=target.account_id,
+        api_token=load_secret(target.api_token).reveal(),
+        vector_index=target.vector_index,
+        ca_file=settings.tls.ca_file,
+        budget=wiring.budget_file(folder),
+        requests_per_5min=settings.limits.requests_per_5min,
+        seal_key=None if key is None else load_secret(key).reveal(),
+        jitter=wiring.jitter,
+    )

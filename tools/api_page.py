@@ -1,0 +1,92 @@
+"""Print docs/api.md: the names that `migrate` and `reconcile` offer, from their docstrings.
+
+`python -m tools.api_page > docs/api.md`; tests/docs/test_api.py holds the page to the code.
+"""
+
+import dataclasses
+import inspect
+import sys
+
+import migrate
+import reconcile
+
+_HEAD = """# Python API
+
+Made by `python -m tools.api_page` from the docstrings; a test compares it with the code.
+
+"""
+
+
+def page() -> str:
+    """The whole page as Markdown."""
+    texts = [_HEAD, _body(inspect.getdoc(migrate) or "")]
+    for package in (migrate, reconcile):
+        for name in package.OFFERED:
+            texts.append(_entry(f"{package.__name__}.{name}", getattr(package, name)))
+    return "".join(texts)
+
+
+def _entry(title: str, thing: object) -> str:
+    """Signature and docstring of a function, docstring and fields of a record."""
+    text = f"## `{title}`\n\n"
+    if inspect.isfunction(thing):
+        text += f"```python\n{_signature(title, thing)}\n```\n\n"
+    text += _body(inspect.getdoc(thing) or "")
+    if inspect.isclass(thing) and dataclasses.is_dataclass(thing):
+        text += _fields(thing)
+    return text
+
+
+def _signature(title: str, function: object) -> str:
+    assert inspect.isfunction(function)
+    signature = inspect.signature(function)
+    lines = []
+    keyword_only = False
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and not keyword_only:
+            keyword_only = True
+            lines.append("    *,")
+        default = "" if parameter.default is parameter.empty else f" = {_value(parameter.default)}"
+        lines.append(f"    {parameter.name}: {_type(parameter.annotation)}{default},")
+    return "\n".join([f"{title}(", *lines, f") -> {_type(signature.return_annotation)}"])
+
+
+def _type(annotation: object) -> str:
+    text = (
+        annotation.__name__ if inspect.isclass(annotation) else inspect.formatannotation(annotation)
+    )
+    if "[" in str(annotation):
+        text = inspect.formatannotation(annotation)
+    for prefix in ("collections.abc.", "typing.", "pathlib."):
+        text = text.replace(prefix, "")
+    return ".".join(text.split(".")[-1:]) if "[" not in text else text
+
+
+def _value(default: object) -> str:
+    return default.__name__ if inspect.isfunction(default) else repr(default)
+
+
+def _fields(record: type) -> str:
+    names = [f"`{field.name}`" for field in dataclasses.fields(record)]
+    return f"Fields: {', '.join(names)}.\n\n" if names else ""
+
+
+def _body(docstring: str) -> str:
+    """The docstring; its examples as a block of code."""
+    lines: list[str] = []
+    in_example = False
+    for line in docstring.splitlines():
+        is_example = line.startswith(">>> ") or (in_example and bool(line))
+        if is_example and not in_example:
+            lines.append("```python")
+        if in_example and not is_example:
+            lines.append("```")
+        in_example = is_example
+        lines.append(line)
+    if in_example:
+        lines.append("```")
+    return "\n".join(lines) + "\n\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
