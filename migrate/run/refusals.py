@@ -1,11 +1,11 @@
-"""Refused uploads: which vectors are at fault, and how many refusals are too many."""
+"""Refused uploads: the evidence that a vector is at fault, and the limit of refusals."""
 
 from dataclasses import dataclass, field
 
 from migrate.mapping.statistics import QUARANTINE_MIN, quarantine_cap
 from migrate.model.records import VectorId
 
-SUSPECTS_MAX = 10  # vectors refused one after the other, with no upload taken in between
+CANDIDATES_MAX = 10  # vectors refused one after the other, with no upload taken in between
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,14 +21,14 @@ class RefusedVector:
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """The rows that were refused at some moment of a run."""
+    """The rows that were refused at one moment of a run."""
 
     rows: frozenset[int]
-    unwritten: frozenset[int]  # of those: no write of them was ever taken
+    unwritten: frozenset[int]  # those of `rows` that no round has written
 
 
 @dataclass(frozen=True, slots=True)
-class Suspect:
+class Candidate:
     """A vector that was refused alone under a code that names no line."""
 
     ordinal: int  # of its upload
@@ -36,23 +36,26 @@ class Suspect:
     end: int
     sha256: str  # of the bytes that were refused
     taken: int  # uploads taken by this process when it was refused alone
-    taken_before: int  # and when an upload that held it was first refused
+    taken_before: int  # uploads taken when an upload that held it was first refused
 
 
 @dataclass(slots=True)
-class Suspicion:
-    """What this process knows about refusals under codes that name no line.
+class RefusalEvidence:
+    """Refusals under codes that name no line, as this process has seen them.
 
     A vector is at fault when it is refused alone, another upload is taken, and it is refused alone
     again. A service that refuses everything for a while never gives that evidence.
     """
 
     taken: int = 0  # uploads taken by this process
-    suspects: list[Suspect] = field(default_factory=list)
+    candidates: list[Candidate] = field(default_factory=list)
     _refused: list[tuple[int, int, int]] = field(default_factory=list)  # first, end, taken then
 
     def note_refused(self, first: int, end: int) -> int:
-        """Rows `first` .. `end` - 1 were refused together; what was taken when that began."""
+        """Note that rows `first` .. `end` - 1 were refused together.
+
+        Returns how many uploads were taken when an upload that held them was first refused.
+        """
         holding = [taken for start, stop, taken in self._refused if start <= first and end <= stop]
         began = min([*holding, self.taken])
         self._refused.append((first, end, began))
@@ -60,27 +63,27 @@ class Suspicion:
 
     @property
     def unanswered(self) -> int:
-        """Suspects since whose refusal no upload was taken."""
-        return sum(one.taken == self.taken for one in self.suspects)
+        """Candidates refused after the last upload that was taken."""
+        return sum(candidate.taken == self.taken for candidate in self.candidates)
 
-    def is_proven(self, suspect: Suspect) -> bool:
-        """Refused alone before and after another upload was taken; ask when it is refused again."""
-        return self.taken > suspect.taken
+    def is_proven(self, candidate: Candidate) -> bool:
+        """Refused alone before and after another upload was taken (call after the second)."""
+        return self.taken > candidate.taken
 
-    def is_likely(self, suspect: Suspect) -> bool:
+    def is_likely(self, candidate: Candidate) -> bool:
         """Another part of an upload that was refused with it was taken."""
-        return self.taken > suspect.taken_before
+        return self.taken > candidate.taken_before
 
 
 def refusals_max(*, points: int, cap: int, quarantined: int, acknowledged: int) -> int:
     """How many vectors the target may refuse before the run stops.
 
-    `cap` is the plan's, for all points that are left out; `quarantined` of them did before the
-    first write. A target that takes nothing at all (of another width, say) is to be found before
-    a large cap is used up: as long as nothing is acknowledged, 10 refusals are enough, unless the
-    operator chose the cap.
+    `cap` is the plan's limit for all points that are left out; the plan has left out
+    `quarantined` of them. A target that takes no upload at all (for example of other dimensions)
+    must be noticed before a large cap is used up: while nothing is acknowledged, 10 refusals are
+    the limit, unless the operator chose the cap.
     """
-    left = max(0, cap - quarantined)
+    remaining = max(0, cap - quarantined)
     if acknowledged == 0 and cap == quarantine_cap(points, None):
-        return min(left, QUARANTINE_MIN)
-    return left
+        return min(remaining, QUARANTINE_MIN)
+    return remaining

@@ -1,7 +1,7 @@
-"""Check what decides about the target's content, before the first write of a process.
+"""Check the files that decide what is written to the target, before the first write of a process.
 
-A stage that reads a file checks it as well. That may be after writes have begun: these checks come
-before them, so that a damaged file leaves the target as it is.
+Each stage also checks the files that it reads, possibly after writes have begun. The checks here
+come first, so that the target is not changed when a file is damaged.
 """
 
 from migrate.model.sealed_json import damaged
@@ -13,22 +13,22 @@ from migrate.snapshot.manifest import PartRecord
 from migrate.snapshot.parts import repair_remedy
 
 
-def check_parts(run: RunFolder, round_: RoundState | None) -> None:
+def check_parts(run: RunFolder, current: RoundState | None) -> None:
     """Hash every part of the snapshot that an upload of this round still reads.
 
-    `round_` None is a round that has sent nothing yet. A repair goes through all rows as well to
-    find its own. Raises ArtefactDamagedError for a part that is missing or not as the manifest
-    says.
+    `current` None is a round that has sent nothing yet. A repair reads all rows too, to find those
+    it writes. Raises ArtefactDamagedError for a part that is missing or does not match the
+    manifest.
     """
-    if round_ is not None and round_.processed:
+    if current is not None and current.processed:
         return
     pending = [RowRange(0, run.plan.points)]
-    if round_ is not None:
-        sent = round_.batches[Store.VECTORS]
-        in_doubt = [RowRange(one.first, one.end) for one in sent if one.in_doubt]
-        pending = [*round_.pending.ranges, *in_doubt]
+    if current is not None:
+        sent = current.batches[Store.VECTORS]
+        in_doubt = [RowRange(batch.first, batch.end) for batch in sent if batch.in_doubt]
+        pending = [*current.pending.ranges, *in_doubt]
     for part, first, end in _parts(run):
-        if any(one.first < end and first < one.end for one in pending):
+        if any(rows.first < end and first < rows.end for rows in pending):
             _check_part(run, part)
 
 
@@ -47,5 +47,5 @@ def _check_part(run: RunFolder, part: PartRecord) -> None:
     if not file.is_there():
         raise damaged(str(file), "the part is missing", remedy=repair_remedy(part))
     if file.hash() != (part.bytes, part.sha256):
-        why = "not the bytes that the manifest names"
+        why = "its bytes do not match the manifest"
         raise damaged(str(file), why, remedy=repair_remedy(part))

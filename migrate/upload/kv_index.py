@@ -1,4 +1,4 @@
-"""Write the KV index and the counter: whole values, once, after the vectors are processed."""
+"""Write the KV index and the counter, as whole values, after the vectors are processed."""
 
 import hashlib
 import operator
@@ -31,14 +31,14 @@ RETRY_WAIT_S = 2.0  # a key takes one write per second
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KvIndexReport:
-    """What the KV namespace now holds of this run."""
+    """What the KV namespace holds after the round."""
 
     entries: int  # files written in this round
     counter: int
 
 
 def write_kv_index(
-    run_: RunFolder,
+    run: RunFolder,
     target: KvTarget,
     runtime: Runtime,
     *,
@@ -47,16 +47,17 @@ def write_kv_index(
 ) -> KvIndexReport:
     """Write the file index of the open round, then the counter, then complete the round.
 
-    `only` limits a repair round to these keys, and those of files that lost a vector to a refusal
-    in it; None means every file. `kept` keys are left as they are, the counter's too. Goes on
-    where an earlier call ended. Raises RemoteUnavailableError when keys keep failing.
+    `only` limits a repair round to these keys and to those of files that have a vector refused in
+    this round; None means every file. `kept` keys are not written, which may include the
+    counter's. Resumes where an earlier call ended. Raises RemoteUnavailableError when keys keep
+    failing.
     """
-    round_ = run_.state().rounds[-1]
-    counter = counter_value(run_)
-    if not round_.completed:
-        assert round_.processed, "a KV entry is only written for vectors that are processed"
-        keys = None if only is None else (only | keys_of_refused(run_, round_.ordinal)) - kept
-        with open_files(run_) as table:
+    current = run.state().rounds[-1]
+    counter = counter_value(run)
+    if not current.completed:
+        assert current.processed, "a KV entry is only written for vectors that are processed"
+        keys = None if only is None else (only | keys_of_refused(run, current.ordinal)) - kept
+        with open_files(run) as table:
             files = table.count_files()
             runtime.progress.start(
                 "writing the KV index",
@@ -64,54 +65,52 @@ def write_kv_index(
                 unit="files",
                 requests=kv_write_requests(files),
             )
-            entries = expected_entries(run_, table)
+            entries = expected_entries(run, table)
             wanted = (entry for entry in entries if keys is None or entry.key in keys)
             batches = split_entries(
                 wanted, pairs_max=KV_PAIRS_PER_WRITE, body_bytes_max=BODY_BYTES_MAX
             )
-            _write_batches(run_, target, round_, Store.KV, runtime, batches=batches)
-        last = iter([[encode_counter_entry(counter, run_.plan.writes)]])
-        if run_.plan.writes.counter_key not in kept:
-            _write_batches(run_, target, round_, Store.COUNTER, runtime, batches=last)
-        run_.journal.append({"type": Kind.ROUND_COMPLETED.value, "round": round_.ordinal})
-    entries_written = run_.state().rounds[-1].acknowledged(Store.KV)
+            _write_batches(run, target, current, Store.KV, runtime, batches=batches)
+        last = iter([[encode_counter_entry(counter, run.plan.writes)]])
+        if run.plan.writes.counter_key not in kept:
+            _write_batches(run, target, current, Store.COUNTER, runtime, batches=last)
+        run.journal.append({"type": Kind.ROUND_COMPLETED.value, "round": current.ordinal})
+    entries_written = run.state().rounds[-1].acknowledged(Store.KV)
     return KvIndexReport(entries=entries_written, counter=counter)
 
 
-def expected_entries(run_: RunFolder, table: FileTable) -> Iterator[KvEntry]:
+def expected_entries(run: RunFolder, table: FileTable) -> Iterator[KvEntry]:
     """Every entry of the file index, in the order of the file names."""
     expiration = None
-    if run_.plan.writes.ttl_s is not None:
-        created = datetime.fromisoformat(run_.plan.created_at)
-        expiration = int(created.timestamp()) + run_.plan.writes.ttl_s
+    if run.plan.writes.ttl_s is not None:
+        created = datetime.fromisoformat(run.plan.created_at)
+        expiration = int(created.timestamp()) + run.plan.writes.ttl_s
     for file in table.files():
-        yield encode_file_entry(
-            file.file, file.vector_ids, run_.plan.mapping, expiration=expiration
-        )
+        yield encode_file_entry(file.file, file.vector_ids, run.plan.mapping, expiration=expiration)
 
 
-def entries_written(run_: RunFolder) -> int:
+def entries_written(run: RunFolder) -> int:
     """Entries of the file index that the run has written, each counted once."""
-    state = run_.state()
+    state = run.state()
     first, *later = state.rounds
-    if not any(round_.kind == RETRY for round_ in later):
+    if not any(current.kind == RETRY for current in later):
         return first.acknowledged(Store.KV)
-    # A retry may have brought files whose vectors had all been refused.
-    with open_files(run_) as table:
+    # A retry may have added files whose vectors had all been refused before.
+    with open_files(run) as table:
         return table.count_files()
 
 
-def counter_value(run_: RunFolder, *, until_round: int | None = None) -> int:
-    """Vectors in the index after the run: ours, and what was there and stays.
+def counter_value(run: RunFolder, *, until_round: int | None = None) -> int:
+    """Vectors in the index after the run: those of the run, and the others that it held before.
 
-    `until_round` asks for the value at the end of this round.
+    With `until_round`: the value at the end of this round.
     """
-    state = run_.state()
+    state = run.state()
     assert state.pre_images is not None
     elsewhere = state.pre_images["vectors_elsewhere"]
     assert isinstance(elsewhere, int)
-    ours = run_.plan.vectors - len(state.refusals(until_round=until_round).rows)
-    return ours + elsewhere + len(former_of_refused(run_, until_round=until_round))
+    ours = run.plan.vectors - len(state.refusals(until_round=until_round).rows)
+    return ours + elsewhere + len(former_of_refused(run, until_round=until_round))
 
 
 def _digest(entries: Sequence[KvEntry]) -> str:
@@ -123,30 +122,28 @@ def _digest(entries: Sequence[KvEntry]) -> str:
 
 
 def _write_batches(
-    run_: RunFolder,
+    run: RunFolder,
     target: KvTarget,
-    round_: RoundState,
+    current: RoundState,
     store: Store,
     runtime: Runtime,
     *,
     batches: Iterator[list[KvEntry]],
 ) -> None:
-    """Intent, write, ack for each batch; batches with an ack are passed over."""
-    known = round_.batches[store]
+    """Append an intent, write, append an ack for each batch; skip batches that have an ack."""
+    known = current.batches[store]
     first = 0
     for ordinal, entries in enumerate(batches):
         sha256 = _digest(entries)
         if ordinal < len(known) and known[ordinal].sha256 != sha256:
-            raise damaged(
-                str(run_.folder), f"{store} batch {ordinal} is not what its intent says any more"
-            )
+            raise damaged(str(run.folder), f"{store} batch {ordinal} no longer matches its intent")
         acknowledged = ordinal < len(known) and known[ordinal].acknowledged
         if not acknowledged:
             runtime.stop.check()
             if ordinal >= len(known):
                 _append_intent(
-                    run_,
-                    round_,
+                    run,
+                    current,
                     store,
                     ordinal=ordinal,
                     first=first,
@@ -154,10 +151,10 @@ def _write_batches(
                     sha256=sha256,
                 )
             _write(target, entries, runtime)
-            run_.journal.append(
+            run.journal.append(
                 {
                     "type": Kind.ACK.value,
-                    "round": round_.ordinal,
+                    "round": current.ordinal,
                     "store": store.value,
                     "batch": ordinal,
                 }
@@ -167,8 +164,8 @@ def _write_batches(
 
 
 def _append_intent(
-    run_: RunFolder,
-    round_: RoundState,
+    run: RunFolder,
+    current: RoundState,
     store: Store,
     *,
     ordinal: int,
@@ -176,10 +173,10 @@ def _append_intent(
     entries: Sequence[KvEntry],
     sha256: str,
 ) -> None:
-    run_.journal.append(
+    run.journal.append(
         {
             "type": Kind.INTENT.value,
-            "round": round_.ordinal,
+            "round": current.ordinal,
             "store": store.value,
             "batch": ordinal,
             "first": first,
@@ -192,10 +189,10 @@ def _append_intent(
 
 
 def _write(target: KvTarget, entries: Sequence[KvEntry], runtime: Runtime) -> None:
-    """One bulk write, then exactly the keys that did not succeed, until all did."""
+    """Write all entries, then those that did not succeed, until all succeed."""
 
     def announce(failed: Sequence[KvEntry]) -> None:
-        runtime.progress.say(f"{len(failed)} keys did not succeed: writing exactly those again")
+        runtime.progress.say(f"{len(failed)} keys did not succeed: writing them again")
 
     failed = send_until_all_succeed(
         target.write, entries, lambda entry: entry.key, clock=runtime.clock, before_pause=announce
@@ -216,7 +213,7 @@ def send_until_all_succeed(
     clock: Clock,
     before_pause: Callable[[Sequence[Item]], object] = lambda _: None,
 ) -> Sequence[Item]:
-    """Send the items, then exactly those that did not succeed; returns those that never did.
+    """Send the items, then those that did not succeed; return those that never succeeded.
 
     `send` returns the keys that did not succeed. It is called at most WRITE_ATTEMPTS_MAX times.
     """

@@ -1,4 +1,4 @@
-"""Take one complete listing of the target, starting over when a walk breaks."""
+"""List all ids or keys of the target; a walk that fails starts over."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,20 +15,21 @@ from migrate.workers.repeat import retry_on
 
 Walked = TypeVar("Walked")
 
-WALKS_MAX = 3  # fault matrix K07, R04: then the verdict is "could not tell"
+WALKS_MAX = 3  # fault matrix K07, R04: after these the listing is indeterminate
 RETRY_WAIT_S = 5.0
-PAGES_AHEAD_MAX = 64  # of 1,000 ids; what storing the former ones takes is seconds at most
+PAGES_AHEAD_MAX = 64  # of 1,000 ids; the pages before them are stored within seconds
 
 
 def list_vectors(
     listed: ListedIds, target: VectorTarget, runtime: Runtime, *, expected: int | None
 ) -> int:
-    """All ids of one walk into `listed`; returns their number.
+    """Store all ids of one walk in `listed`; return their number.
 
-    `expected` of them are likely to be there, for the progress; None = nobody knows. With more
-    than one read in flight a thread asks for the next pages while the former ones are stored; a
-    walk goes from page to page, so that more would not help. One that breaks is dropped as a
-    whole: pages of two walks never mix. Raises IndeterminateError when no walk comes to its end.
+    `expected` is the likely number of ids, for the progress; None: unknown. With more than one
+    read in flight, one thread requests the next pages while earlier ones are stored; each page
+    needs the cursor of the one before, so further threads would not help. The ids of a walk that
+    fails are dropped: pages of two walks never mix. Raises IndeterminateError when WALKS_MAX walks
+    have failed.
     """
     held_max = PAGES_AHEAD_MAX if runtime.reads_in_flight > 1 else 1
 
@@ -57,7 +58,7 @@ def list_keys(target: KvTarget, prefix: str, runtime: Runtime) -> list[KvEntry]:
 
 
 def _walk_again(what: str, walk: Callable[[], Walked], runtime: Runtime) -> Walked:
-    """What a walk returns that comes to its end. Raises IndeterminateError after WALKS_MAX."""
+    """The result of the first complete walk. Raises IndeterminateError after WALKS_MAX."""
     return retry_on(
         IndeterminateError,
         walk,

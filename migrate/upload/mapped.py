@@ -1,6 +1,6 @@
-"""Read a snapshot in target form, values and metadata included: what an upload is made of.
+"""Read rows of a snapshot in target form, with values and metadata, for uploads and comparisons.
 
-The plan has mapped every row before, and keeps what the other stages need of it in the run's
+`q2v plan` has mapped every row before; it wrote what the other stages need to the run's
 `targets.parquet`.
 """
 
@@ -21,7 +21,7 @@ from migrate.snapshot.parts import SnapshotRows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappedRows:
-    """Some consecutive rows that move, in snapshot order; the quarantined ones are left out."""
+    """Some consecutive rows in snapshot order, without the excluded ones."""
 
     rows: tuple[int, ...]
     ids: tuple[VectorId, ...]
@@ -42,7 +42,7 @@ def read_mapped(
 ) -> Iterator[MappedRows]:
     """Rows `first_row` .. `end_row` - 1 in target form, without the `excluded` ones.
 
-    The plan has found every row that does not map, so one that fails here is a bug of ours.
+    The plan has found every row that does not map, so a failure here is a bug in q2v.
     """
     names = (values.vector_name,)
     for rows in snapshot.read(with_vectors=names, first_row=first_row, end_row=end_row):

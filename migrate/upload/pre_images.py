@@ -1,6 +1,7 @@
-"""Keep what the target holds before the first write, so that every write can be taken back.
+"""Store what the target holds before the first write, so that every write can be undone.
 
-Ids are listed first (1,000 a request); only the ones already present are read (20 a request).
+Ids are listed first (1,000 a request); only those of them that the run writes are read (20 a
+request).
 Nothing is written to the target here.
 """
 
@@ -55,30 +56,30 @@ class PreImageReport:
     kv_elsewhere: int  # other keys under the prefix
 
 
-def capture_pre_images(run_: RunFolder, target: Target, runtime: Runtime) -> PreImageReport:
-    """Capture the pre-image of every id and key the run will write; goes on after a kill.
+def capture_pre_images(run: RunFolder, target: Target, runtime: Runtime) -> PreImageReport:
+    """Capture the pre-image of every id and key the run will write; resumes after a kill.
 
     At most `runtime.reads_in_flight` requests for 20 vectors each are in flight at once.
     Raises PreconditionError when the target is not empty and the plan does not allow that,
-    ArtefactDamagedError when pre-images kept earlier are gone: without them nothing is written.
+    ArtefactDamagedError when pre-images stored earlier are missing or differ from the journal.
     """
-    state = run_.state()
+    state = run.state()
     if state.pre_images is None:
-        _capture(run_, target, runtime)
-        state = run_.state()
+        _capture(run, target, runtime)
+        state = run.state()
     else:
-        _check_kept(run_)
+        _check_kept(run)
     assert state.pre_images is not None
     return _report(state.pre_images)
 
 
-def _check_kept(run_: RunFolder) -> None:
-    for name, (_, sha256) in run_.state().pre_image_parts.items():
-        file = run_.pre_images.file(name)
+def _check_kept(run: RunFolder) -> None:
+    for name, (_, sha256) in run.state().pre_image_parts.items():
+        file = run.pre_images.file(name)
         if not file.is_there() or file.hash()[1] != sha256:
             raise damaged(
                 str(file),
-                "not the pre-images of the journal: no write could be undone",
+                "does not match the journal: without these pre-images no write could be undone",
                 remedy=PRE_IMAGES_REMEDY,
             )
 
@@ -98,22 +99,22 @@ def _count(entry: Entry, key: str) -> int:
     return value
 
 
-def _capture(run_: RunFolder, target: Target, runtime: Runtime) -> None:
-    with ListedIds(run_.spill) as listed:
+def _capture(run: RunFolder, target: Target, runtime: Runtime) -> None:
+    with ListedIds(run.spill) as listed:
         count = list_vectors(listed, target.vectors, runtime, expected=None)
-        keys = _listed_keys(run_, target.kv, runtime)
-        if (count or keys) and not run_.plan.into_non_empty:
-            _refuse_non_empty(run_, count, len(keys))
-        listed.match(run_.targets(ID_COLUMNS, excluded=run_.refused_rows()))
-        _check_unlisted(run_, listed, target.vectors)
+        keys = _listed_keys(run, target.kv, runtime)
+        if (count or keys) and not run.plan.into_non_empty:
+            _refuse_non_empty(run, count, len(keys))
+        listed.match(run.targets(ID_COLUMNS, excluded=run.refused_rows()))
+        _check_unlisted(run, listed, target.vectors)
         elsewhere = list(listed.elsewhere())
-        present = _capture_vectors(run_, listed, target.vectors, count - len(elsewhere), runtime)
-    _journal_part(run_, EXISTING_IDS, len(elsewhere), _write_existing(run_, elsewhere))
-    with open_files(run_) as files:
-        kv = list(_kv_pre_images(run_, files, keys, target.kv))
-    kv_sha256 = write_kv_pre_images(run_.pre_images.file(KV_PRE_IMAGES), kv)
-    _journal_part(run_, KV_PRE_IMAGES, len(kv), kv_sha256)
-    run_.journal.append(
+        present = _capture_vectors(run, listed, target.vectors, count - len(elsewhere), runtime)
+    _journal_part(run, EXISTING_IDS, len(elsewhere), _write_existing(run, elsewhere))
+    with open_files(run) as files:
+        kv = list(_kv_pre_images(run, files, keys, target.kv))
+    kv_sha256 = write_kv_pre_images(run.pre_images.file(KV_PRE_IMAGES), kv)
+    _journal_part(run, KV_PRE_IMAGES, len(kv), kv_sha256)
+    run.journal.append(
         {
             "type": Kind.PRE_IMAGES_SEALED.value,
             "vectors_present": present,
@@ -124,69 +125,70 @@ def _capture(run_: RunFolder, target: Target, runtime: Runtime) -> None:
     )
 
 
-def _check_unlisted(run_: RunFolder, listed: ListedIds, target: VectorTarget) -> None:
-    """Ask for some ids that are not listed: they count as absent, and a rollback deletes them.
+def _check_unlisted(run: RunFolder, listed: ListedIds, target: VectorTarget) -> None:
+    """Read some ids that are not listed: they count as absent, and a rollback deletes them.
 
     Raises IndeterminateError when one of at most 20, spread over the run, can be read.
     """
-    rows = frozenset(spread(run_.plan.points, FETCH_IDS_MAX))
+    rows = frozenset(spread(run.plan.points, FETCH_IDS_MAX))
     unlisted = [
         VectorId(vector_id)
-        for batch in run_.targets(ID_COLUMNS, only=rows)
+        for batch in run.targets(ID_COLUMNS, only=rows)
         for row, vector_id in zip(*(column.to_pylist() for column in batch.columns), strict=True)
         if not listed.present_rows(row, row + 1)
     ]
     found = sorted(target.fetch(unlisted)) if unlisted else []
     if found:
         raise IndeterminateError(
-            f"the listing of vector index '{run_.plan.index.name}' leaves out '{found[0]}', which "
-            f"can be read by its id; {len(found)} of {len(unlisted)} ids that were asked for "
-            "contradict the listing in this way",
-            remedy="wait some minutes and run the same command again: it lists again; nothing has "
-            "been written",
+            f"the listing of vector index '{run.plan.index.name}' leaves out '{found[0]}', which "
+            f"can be read by its id; so can {len(found)} of the {len(unlisted)} unlisted ids that "
+            "were read",
+            remedy="wait some minutes, then run the same command again: it lists again; nothing "
+            "has been written",
         )
 
 
-def _refuse_non_empty(run_: RunFolder, vectors: int, keys: int) -> NoReturn:
-    found = f"vector index '{run_.plan.index.name}' is not empty: it lists {vectors} vectors"
+def _refuse_non_empty(run: RunFolder, vectors: int, keys: int) -> NoReturn:
+    found = f"vector index '{run.plan.index.name}' is not empty: it lists {vectors} vectors"
     if not vectors:
         found = (
-            f"KV namespace {run_.plan.kv_target.get('kv_namespace')} is not empty: it lists {keys} "
-            f"keys under '{key_prefix(run_.plan.mapping)}' and '{run_.plan.writes.counter_key}'"
+            f"KV namespace {run.plan.kv_target.get('kv_namespace')} is not empty: it lists {keys} "
+            f"keys under '{key_prefix(run.plan.mapping)}' and '{run.plan.writes.counter_key}'"
         )
     raise PreconditionError(
         found,
         remedy="set target.vector_index to a new name, leave target.kv_namespace_id out, run "
-        "`q2v provision`, and cut over by changing the bindings; or pass --into-non-empty: what is "
-        "overwritten is kept and can be put back",
+        "`q2v provision`, and cut over by changing the bindings; or pass --into-non-empty: records "
+        "that are overwritten are stored first and can be restored",
     )
 
 
-def _write_existing(run_: RunFolder, elsewhere: list[VectorId]) -> str:
-    return write_existing_ids(run_.pre_images.file(EXISTING_IDS), elsewhere)
+def _write_existing(run: RunFolder, elsewhere: list[VectorId]) -> str:
+    return write_existing_ids(run.pre_images.file(EXISTING_IDS), elsewhere)
 
 
-def _journal_part(run_: RunFolder, name: str, rows: int, sha256: str) -> None:
-    run_.journal.append(
+def _journal_part(run: RunFolder, name: str, rows: int, sha256: str) -> None:
+    run.journal.append(
         {"type": Kind.PRE_IMAGE_PART.value, "name": name, "rows": rows, "sha256": sha256}
     )
 
 
 def _capture_vectors(
-    run_: RunFolder, listed: ListedIds, target: VectorTarget, to_read: int, runtime: Runtime
+    run: RunFolder, listed: ListedIds, target: VectorTarget, to_read: int, runtime: Runtime
 ) -> int:
-    """Part by part in row order; parts that an earlier, killed attempt kept are not read again.
+    """Store pre-images part by part in row order; return how many vectors are present.
 
-    Progress counts the `to_read` vectors that the target holds: the others take no time.
+    Parts that an interrupted call has stored are not read again. Progress counts the `to_read`
+    vectors that the target holds; the others need no request.
     """
     requests = fetch_requests(to_read)
     runtime.progress.start("keeping pre-images", total=to_read, unit="vectors", requests=requests)
-    kept = run_.state().pre_image_parts
+    kept = run.state().pre_image_parts
     present = 0
-    for ordinal, vectors in enumerate(_chunks(run_)):
+    for ordinal, vectors in enumerate(_chunks(run)):
         here = listed.present_rows(vectors[0][0], vectors[-1][0] + 1)
         present += len(here)
-        file = run_.pre_images.file(part_name(ordinal))
+        file = run.pre_images.file(part_name(ordinal))
         if file.name not in kept or file.hash()[1] != kept[file.name][1]:
             former = fetch_all(
                 target, [vector_id for row, vector_id in vectors if row in here], runtime
@@ -195,17 +197,17 @@ def _capture_vectors(
                 VectorPreImage(row=row, vector_id=vector_id, former=former.get(vector_id))
                 for row, vector_id in vectors
             ]
-            _journal_part(run_, file.name, len(records), write_vector_pre_images(file, records))
+            _journal_part(run, file.name, len(records), write_vector_pre_images(file, records))
         else:
             runtime.progress.advance(len(here), earlier=True)
     return present
 
 
-def _chunks(run_: RunFolder) -> Iterator[list[tuple[int, VectorId]]]:
+def _chunks(run: RunFolder) -> Iterator[list[tuple[int, VectorId]]]:
     """(row, id) of every vector of the run, in row order, a part at a time."""
     vectors = (
         (row, VectorId(vector_id))
-        for batch in run_.targets(ID_COLUMNS, excluded=run_.refused_rows())
+        for batch in run.targets(ID_COLUMNS, excluded=run.refused_rows())
         for row, vector_id in zip(*(column.to_pylist() for column in batch.columns), strict=True)
     )
     while chunk := list(islice(vectors, PART_VECTORS)):
@@ -215,9 +217,9 @@ def _chunks(run_: RunFolder) -> Iterator[list[tuple[int, VectorId]]]:
 def fetch_all(
     target: VectorTarget, vector_ids: list[VectorId], runtime: Runtime
 ) -> dict[VectorId, Vector]:
-    """Every one of these listed vectors. Raises IndeterminateError when one cannot be read.
+    """Read all of these listed vectors. Raises IndeterminateError when one cannot be read.
 
-    Reads may be stale, so an id that is listed and not given out is asked for again.
+    Reads may be stale, so an id that is listed but missing from the answer is requested again.
     """
     found: dict[VectorId, Vector] = {}
 
@@ -240,9 +242,9 @@ def fetch_all(
     )
 
 
-def _listed_keys(run_: RunFolder, target: KvTarget, runtime: Runtime) -> dict[str, KvEntry]:
-    """What the namespace lists under our prefix, and the counter."""
-    plan = run_.plan
+def _listed_keys(run: RunFolder, target: KvTarget, runtime: Runtime) -> dict[str, KvEntry]:
+    """Keys that the namespace lists under the run's prefix, and the counter if listed."""
+    plan = run.plan
     counter = plan.writes.counter_key
     entries = list_keys(target, key_prefix(plan.mapping), runtime)
     listed = {entry.key: entry for entry in entries}
@@ -253,14 +255,14 @@ def _listed_keys(run_: RunFolder, target: KvTarget, runtime: Runtime) -> dict[st
 
 
 def _kv_pre_images(
-    run_: RunFolder, files: FileTable, listed: dict[str, KvEntry], target: KvTarget
+    run: RunFolder, files: FileTable, listed: dict[str, KvEntry], target: KvTarget
 ) -> Iterator[KvPreImage]:
-    """Every key of ours, the counter too, then the keys under our prefix that are not ours.
+    """Every key that the run writes, the counter too, then the other keys under its prefix.
 
-    Only keys that the listing shows are read: reading an absent key makes the service remember
-    the absence for a minute and more (docs/services.md).
+    Only listed keys are read: reading an absent key makes the service answer "absent" for a
+    minute or more (docs/services.md).
     """
-    plan = run_.plan
+    plan = run.plan
     ours = [encode_kv_key(file.file, plan.mapping) for file in files.files()]
     ours.append(plan.writes.counter_key)
     values = target.read([key for key in ours if key in listed])
@@ -275,7 +277,7 @@ def _former(key: str, values: dict[str, KvEntry], listed: dict[str, KvEntry]) ->
     if value is None:
         if key in listed:
             raise IndeterminateError(
-                f"KV key '{key}' is listed and cannot be read",
+                f"KV key '{key}' is listed but cannot be read",
                 remedy="wait a minute (KV is eventually consistent), then run the command again",
             )
         return None

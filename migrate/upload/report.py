@@ -1,4 +1,4 @@
-"""The report of one call of `migrate`: what the run holds now, and what the call did."""
+"""The report of one call of `migrate`: the state of the run and what the call did."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class RoundReport:
 
     kind: str  # full, repair, retry or none
     evidence: str  # what proved that the vectors are processed
-    requests: int  # sent by other processes than this one
+    requests: int  # sent by processes other than this one
 
 
 NO_ROUND = RoundReport("none", NOTHING_TO_DO, 0)
@@ -36,28 +36,28 @@ class MigrateReport:
     acknowledged: int  # points whose vector the target took and has processed
     quarantined: dict[str, int]  # reason -> points
     unwaived: int
-    requests: int  # of this call, retries included, as far as the caller has added its own
+    requests: int  # of this call, retries included; the caller adds those of its own process
     mutations: int  # uploads taken, over all rounds
-    refused_uploads: int  # uploads refused, over all rounds: what finding bad vectors has cost
+    refused_uploads: int  # uploads refused, over all rounds, to find bad vectors
     kv_entries: int
     counter: int
     seconds: float = 0.0
     round: str  # full, repair, retry or none: what this call worked on
     evidence: str  # what proved that the vectors are processed
     refused: tuple[RefusedPoint, ...] = ()  # the first of them
-    kept: tuple[str, ...] = ()  # ids and keys that another writer has changed, left as they are
+    kept: tuple[str, ...] = ()  # ids and keys that another writer has changed; not written
     dry_run: bool = False
 
     @property
     def exit_code(self) -> ExitCode:
-        """4 while changes of others are kept, 3 while quarantined points are not waived."""
+        """DRIFT while changes of others are kept, QUARANTINED while points are not waived."""
         if self.kept:
             return ExitCode.DRIFT
         return ExitCode.QUARANTINED if self.unwaived else ExitCode.DONE
 
 
 def report_run(run: RunFolder, done: RoundReport) -> MigrateReport:
-    """The state of the run after a call, and what the call did."""
+    """Build the report of a call from the run's state and what the call did."""
     state = run.state()
     return MigrateReport(
         run_id=run.plan.run_id,
@@ -80,7 +80,7 @@ def report_run(run: RunFolder, done: RoundReport) -> MigrateReport:
 
 
 def report_dry_run(plan: RunPlan, snapshot: Snapshot) -> MigrateReport:
-    """What a run by this plan would start from; nothing was written."""
+    """Build the report of a dry run: the plan's counts; nothing was written."""
     return MigrateReport(
         run_id=plan.run_id,
         path=snapshot.runs.address(plan.run_id),

@@ -1,9 +1,9 @@
-"""Open the next round of writes: the full one first, then repairs of what a report found.
+"""Open the next round of writes: the full round first, then repairs of what a report found.
 
-A repair writes what the newest reconcile report names as missing or different, and nothing else.
-What is extra is not ours and stays (decision 0003). A retry sends the vectors that the target has
-refused once more, when the operator asks for it (decision 0020). Every file that decides about
-the round is checked here, before its first write.
+A repair writes what the newest reconcile report lists as missing or different, and nothing else;
+extra records were not written by the run and are kept (decision 0003). A retry sends the refused
+vectors again when the operator asks for it (decision 0020). Every file that decides what the round
+writes is checked here, before the first write of the round.
 """
 
 from dataclasses import dataclass
@@ -38,14 +38,14 @@ class Selection:
 def void_refusals(run: RunFolder) -> int:
     """Make the vectors refused in the open round pending again; returns their number.
 
-    0 when no round is open, or its vectors are processed: those wait for a round of their own
-    (`open_round`).
+    0 when no round is open, or when its vectors are processed: then a retry needs a round of its
+    own (`open_round`).
     """
     state = run.state()
     if not state.rounds or state.rounds[-1].processed:
         return 0
     ordinal = state.rounds[-1].ordinal
-    rows = sorted(row for row, one in state.refused.items() if one.round == ordinal)
+    rows = sorted(row for row, vector in state.refused.items() if vector.round == ordinal)
     if rows:
         run.journal.append({"type": Kind.RETRIED.value, "round": ordinal, "rows": rows})
     return len(rows)
@@ -58,14 +58,14 @@ def open_round(
     forced: frozenset[str] = frozenset(),
     retry_refused: bool = False,
 ) -> Selection | None:
-    """The round to work on, opened in the journal if it was not; None when nothing is to do.
+    """Return what the open round writes, opening a round if none is open; None: nothing to write.
 
-    With `retry_refused` a run whose rounds are complete gets one for what the target refused.
-    A repair keeps what another writer has changed since (a namespace, KV metadata, a KV
-    expiration), but for the ids and keys in `forced`. Before a round is returned, what decides
-    about its writes is checked: targets.parquet, the report with its id files, and the parts of
-    the snapshot that are still to be sent, unless this process has read the whole snapshot
-    (`snapshot_read`). Raises ArtefactDamagedError.
+    With `retry_refused` a run whose rounds are complete gets a round for the refused vectors.
+    A repair keeps records that another writer has changed since (a namespace, KV metadata, a KV
+    expiration), except for the ids and keys in `forced`. Checked before a round is returned:
+    targets.parquet, the report with its id files, and the parts of the snapshot that are still to
+    be sent, unless this process has read the whole snapshot (`snapshot_read`). Raises
+    ArtefactDamagedError when one of these files is damaged.
     """
     state = run.state()
     if not state.rounds:
@@ -85,15 +85,15 @@ def open_round(
 
 
 def kept_changes(run: RunFolder) -> list[str]:
-    """Ids and keys that the newest report calls changed by others and that no repair has forced."""
+    """Ids and keys that other writers changed, by the newest report, and that no repair forced."""
     folder = find_newest_report(run)
     if folder is None or not run.state().completed:
         return []
     report = read_report(run, folder)
     if report.verdict != "drift":
         return []
-    forced = {one for entry in _rounds_of(run, report) for one in _forced_by(run, entry)}
-    return [one for one in _foreign(run, report) if one not in forced]
+    forced = {name for entry in _rounds_of(run, report) for name in _forced_by(run, entry)}
+    return [name for name in _foreign(run, report) if name not in forced]
 
 
 def _open_repair(run: RunFolder, forced: frozenset[str], *, ordinal: int) -> Selection | None:
@@ -104,8 +104,8 @@ def _open_repair(run: RunFolder, forced: frozenset[str], *, ordinal: int) -> Sel
     if not report.names_our_drift:
         return None
     earlier = _rounds_of(run, report)
-    done = {one for entry in earlier for one in _forced_by(run, entry)}
-    force = [one for one in _foreign(run, report) if one in forced and one not in done]
+    done = {name for entry in earlier for name in _forced_by(run, entry)}
+    force = [name for name in _foreign(run, report) if name in forced and name not in done]
     if earlier and not force:
         return None
     entry: Entry = {
@@ -155,17 +155,21 @@ def _opening(run: RunFolder, ordinal: int) -> Entry:
 
 
 def _rounds_of(run: RunFolder, report: DriftReport) -> list[Entry]:
-    """The entries of the rounds that went by this report."""
+    """The opening entries of the rounds that this report gave rise to."""
     return [entry for entry in run.journal.entries if entry.get("report") == report.folder.name]
 
 
 def _foreign(run: RunFolder, report: DriftReport) -> list[str]:
-    """Ids and keys that carry what q2v never writes."""
-    return [one for name in report.foreign_classes for one in read_report_ids(run, report, name)]
+    """Ids and keys of records with something that q2v never writes (such as a namespace)."""
+    return [
+        name
+        for foreign_class in report.foreign_classes
+        for name in read_report_ids(run, report, foreign_class)
+    ]
 
 
 def _forced_by(run: RunFolder, entry: Entry) -> list[str]:
-    """What a round overwrites although another writer has changed it."""
+    """Ids and keys that a round overwrites although another writer has changed them."""
     match entry.get("forced"):
         case [int() as count, str() as sha256]:
             folder = run.reconciles.child(str(entry["report"]))
@@ -178,12 +182,14 @@ def _forced_by(run: RunFolder, entry: Entry) -> list[str]:
 def _of_report(
     run: RunFolder, report: DriftReport, forced: frozenset[str], *, only_forced: bool
 ) -> Selection:
-    """What a repair by this report writes, and what it keeps."""
+    """What a repair of this report writes, and what it keeps."""
     foreign = frozenset(_foreign(run, report))
     kept = foreign - forced
 
     def wanted(classes: tuple[str, ...]) -> frozenset[str]:
-        ids = {one for name in classes for one in read_report_ids(run, report, name)} - kept
+        ids = {
+            name for drift_class in classes for name in read_report_ids(run, report, drift_class)
+        } - kept
         return frozenset(ids & forced if only_forced else ids)
 
     vectors = frozenset(map(VectorId, wanted(VECTOR_CLASSES)))
@@ -191,7 +197,7 @@ def _of_report(
 
 
 def _selection(run: RunFolder, entry: Entry) -> Selection:
-    """What an opened round writes: for a repair what its report named, checked again."""
+    """What an opened round writes. The report of a repair is checked again."""
     if entry["kind"] == FULL:
         return Selection(None, None)
     if entry["kind"] == RETRY:
@@ -203,9 +209,9 @@ def _selection(run: RunFolder, entry: Entry) -> Selection:
 
 
 def _of_retry(run: RunFolder, entry: Entry) -> Selection:
-    """The vectors of the rows, and the KV entries of their files: they get longer with them.
+    """The vectors of the refused rows, and the KV entries of their files, which list them.
 
-    What another writer has changed by the newest report stays as it is.
+    Records that another writer has changed, by the newest report, are kept.
     """
     rows_, kept_ = entry["rows"], entry["kept"]
     assert isinstance(rows_, list)

@@ -1,13 +1,14 @@
 """Send the pending rows of a round as uploads: intent, request, then ack or refusal.
 
-Each worker has a share of the rows and one upload in flight; one journal knows of all. One bad
-line refuses a whole upload, so a refused one is sent again as two halves, and so on down to the
-vectors that the target refuses alone: those are left out with its answer. One bad vector in an
-upload of n costs about 2 log2(n) requests. What is left to send follows from the journal alone.
+Each worker has a share of the rows and one upload in flight; one journal records all of them. The
+target refuses a whole upload for one bad line, so a refused upload is sent again as two halves,
+down to single vectors. A vector that is refused alone is left out, and the answer is recorded. One
+bad vector in an upload of n costs about 2 log2(n) requests. What remains to be sent follows from
+the journal alone.
 
-A refusal whose code names no line may be about the whole. A vector that is refused alone with such
-an answer keeps its intent without an answer, is sent once more after all others, and is left out
-only on evidence (`run/refusals.py`). Without evidence the run stops with the service's words.
+A refusal whose code names no line may concern the whole target. A vector that is refused alone with
+such an answer keeps an intent without an answer and is sent once more after all others. It is left
+out only on evidence (`run/refusals.py`). Without evidence the run stops with the service's answer.
 """
 
 import threading
@@ -24,9 +25,9 @@ from migrate.run.folder import RunFolder
 from migrate.run.journal import BatchRecord, Kind, Store
 from migrate.run.pending import RowRange, UploadSizes, share_out
 from migrate.run.refusals import (
-    SUSPECTS_MAX,
-    Suspect,
-    Suspicion,
+    CANDIDATES_MAX,
+    Candidate,
+    RefusalEvidence,
     refusals_max,
 )
 from migrate.runtime import Runtime
@@ -36,7 +37,7 @@ from migrate.upload.share import UploadWorker
 
 
 class Sender:
-    """Sends what the open round of a run has left to send."""
+    """Sends the pending vectors of the open round of a run."""
 
     def __init__(
         self,
@@ -46,7 +47,7 @@ class Sender:
         runtime: Runtime,
         quarantine_cap: int | None = None,
     ) -> None:
-        """With one worker nothing starts a thread.
+        """One worker is used from the calling thread; several get a thread each.
 
         `quarantine_cap` is how many points may be left out; None: as the plan says.
         """
@@ -54,30 +55,30 @@ class Sender:
         self._workers = workers
         self._runtime = runtime
         self._round = run.state().rounds[-1].ordinal
-        self._lock = threading.Lock()  # held for the journal and for what follows from it
+        self._lock = threading.Lock()  # held for the journal and the state derived from it
         self._cap = run.plan.quarantine_cap if quarantine_cap is None else quarantine_cap
         waived = run.state().waived | set(run.plan.waived)
         self._accepts_refusals = Reason.REFUSED.value in waived  # the operator has agreed to them
-        self._suspicion = Suspicion()
+        self._refusal_evidence = RefusalEvidence()
         self._sizes = UploadSizes()
         self._ordinal = 0
-        self._ending = False  # a worker has failed: the others end what they have in flight
+        self._ending = False  # a worker has failed: the others start no further upload
 
     def send(self) -> None:
         """Return when every pending vector is acknowledged, or refused alone.
 
-        Raises QuarantineExceededError when more are refused than the run allows, and whatever
-        a worker raises for reasons that no smaller upload would mend.
+        Raises QuarantineExceededError when more are refused than the run allows, and the errors of
+        a worker that a smaller upload would not avoid.
         """
         for record in self._run.state().rounds[-1].batches[Store.VECTORS]:
             if record.in_doubt:
                 self._send_again(record)
         state = self._run.state()
-        self._sizes, round_ = state.upload_sizes, state.rounds[-1]
-        self._ordinal = len(round_.batches[Store.VECTORS])
+        self._sizes, current = state.upload_sizes, state.rounds[-1]
+        self._ordinal = len(current.batches[Store.VECTORS])
         self._check_refusals()
         shares = share_out(
-            round_.pending.ranges,
+            current.pending.ranges,
             rows=self._run.plan.points,
             workers=len(self._workers),
             starts=self._run.snapshot.group_starts(),
@@ -86,10 +87,10 @@ class Sender:
             self._work(self._workers[0], deque(shares[0]))
         else:
             self._work_together(shares)
-        self._judge_suspects()
+        self._judge_candidates()
 
     def _work_together(self, shares: Sequence[Sequence[RowRange]]) -> None:
-        """Every worker its share; the first failure ends all, and is raised."""
+        """Run every worker on its share; the first failure stops all of them and is raised."""
         with ThreadPoolExecutor(len(shares)) as threads:
             jobs = [
                 threads.submit(self._work, worker, deque(share))
@@ -97,7 +98,9 @@ class Sender:
             ]
             try:
                 wait(jobs, return_when=FIRST_EXCEPTION)
-            except BaseException:  # somebody wants us to stop: not after the uploads in flight
+            except (
+                BaseException
+            ):  # a signal asks this process to stop without waiting for the uploads
                 for worker in self._workers:
                     worker.give_up()
                 raise
@@ -107,7 +110,7 @@ class Sender:
             job.result()
 
     def _work(self, worker: UploadWorker, todo: deque[RowRange]) -> None:
-        """Send all rows of `todo`, from its front; the halves of what is refused go there too."""
+        """Send all rows of `todo`, from its front; halves of a refused upload are put in front."""
         while todo and not self._ending:
             rows = todo.popleft()
             upload = worker.cut(rows, None if rows.whole else self._sizes.wanted)
@@ -123,7 +126,7 @@ class Sender:
                 todo.appendleft(RowRange(upload.first_row, middle, whole=True))
 
     def _send_again(self, record: BatchRecord) -> None:
-        """An upload that may or may not have arrived: the same bytes once more.
+        """Send an upload that may or may not have arrived once more, with the same bytes.
 
         If they are refused now, the first attempt had no effect either: the service takes or
         refuses an upload as a whole, by its bytes.
@@ -168,62 +171,65 @@ class Sender:
                 }
             )
             self._sizes.note_taken(upload.body_bytes)
-            self._suspicion.taken += 1
+            self._refusal_evidence.taken += 1
         self._runtime.progress.advance(upload.vectors, bytes_=upload.body_bytes)
 
     def _note_unproven(self, ordinal: int, upload: Upload, error: TargetRefusedError) -> None:
-        """A refusal that may be about the whole: halves are sent, a vector alone is set aside."""
+        """Note a refusal that may concern the whole target; a single vector is set aside.
+
+        Of a larger upload the caller sends the halves.
+        """
         with self._lock:
-            began = self._suspicion.note_refused(upload.first_row, upload.end_row)
+            began = self._refusal_evidence.note_refused(upload.first_row, upload.end_row)
         if upload.vectors > 1:
             self._append_refusal(ordinal, upload, error)
             return
         with self._lock:
-            suspect = Suspect(
+            candidate = Candidate(
                 ordinal=ordinal,
                 row=upload.first_row,
                 end=upload.end_row,
                 sha256=upload.sha256,
-                taken=self._suspicion.taken,
+                taken=self._refusal_evidence.taken,
                 taken_before=began,
             )
-            self._suspicion.suspects.append(suspect)
-            unanswered = self._suspicion.unanswered
+            self._refusal_evidence.candidates.append(candidate)
+            unanswered = self._refusal_evidence.unanswered
         self._runtime.progress.say(
             f"vector '{upload.vector_id}' (row {upload.first_row}) is refused with an answer that "
             f"names no vector, and is sent again after the others: {error}"
         )
-        if unanswered > SUSPECTS_MAX:
+        if unanswered > CANDIDATES_MAX:
             raise unexplained_refusals(error, unanswered)
 
-    def _judge_suspects(self) -> None:
-        """Send every vector that was set aside once more, when all others have been sent.
+    def _judge_candidates(self) -> None:
+        """Send every vector that was set aside once more, after all others have been sent.
 
         Raises TargetRefusedError when nothing shows that they are at fault themselves.
         """
         likely: list[tuple[int, Upload, TargetRefusedError]] = []
         unexplained: TargetRefusedError | None = None
-        for suspect in self._suspicion.suspects:
-            upload, refusal = self._send_suspect(suspect)
+        for candidate in self._refusal_evidence.candidates:
+            upload, refusal = self._send_candidate(candidate)
             if refusal is None:
                 continue
-            if self._suspicion.is_proven(suspect) or refusal.concerns is Concerns.LINE:
-                self._append_refusal(suspect.ordinal, upload, refusal)
+            if self._refusal_evidence.is_proven(candidate) or refusal.concerns is Concerns.LINE:
+                self._append_refusal(candidate.ordinal, upload, refusal)
                 continue
-            likely.append((suspect.ordinal, upload, refusal))
-            if not self._suspicion.is_likely(suspect):
+            likely.append((candidate.ordinal, upload, refusal))
+            if not self._refusal_evidence.is_likely(candidate):
                 unexplained = refusal
         if unexplained is not None:
             raise unexplained_refusals(unexplained, len(likely))
         for ordinal, upload, refusal in likely:
             self._append_refusal(ordinal, upload, refusal)
 
-    def _send_suspect(self, suspect: Suspect) -> tuple[Upload, TargetRefusedError | None]:
-        """The same bytes once more; returns the answer if they are refused again."""
+    def _send_candidate(self, candidate: Candidate) -> tuple[Upload, TargetRefusedError | None]:
+        """Send the same bytes once more; return the upload, and the answer if it is a refusal."""
         worker = self._workers[0]
-        upload = worker.cut(RowRange(suspect.row, suspect.end, whole=True), None)
+        upload = worker.cut(RowRange(candidate.row, candidate.end, whole=True), None)
         assert upload is not None, "these rows have been cut before"
-        assert upload.sha256 == suspect.sha256
+        assert upload.sha256 == candidate.sha256
         self._runtime.stop.check()
         try:
             accepted = worker.send()
@@ -231,11 +237,11 @@ class Sender:
             if error.concerns is Concerns.WHOLE:
                 raise
             return upload, error
-        self._append_ack(suspect.ordinal, upload, accepted)
+        self._append_ack(candidate.ordinal, upload, accepted)
         return upload, None
 
     def _append_intent(self, start: int, upload: Upload) -> int:
-        """Journal the upload before it leaves; returns its number."""
+        """Journal the intent of an upload before it is sent; return the ordinal of the upload."""
         with self._lock:
             ordinal = self._ordinal
             self._run.journal.append(
@@ -259,15 +265,15 @@ class Sender:
             "text": str(error),
         }
         if upload.vectors > 1:
-            told = (
+            message = (
                 f"upload {ordinal} of {upload.vectors} vectors is refused: {error}; "
                 "sending its halves"
             )
             entry["middle"] = upload.middle_row
         else:
-            told = (
-                f"vector '{upload.vector_id}' (row {upload.first_row}) is refused and stays "
-                f"behind: {error}"
+            message = (
+                f"vector '{upload.vector_id}' (row {upload.first_row}) is refused and left "
+                f"out: {error}"
             )
             entry["vector_id"] = upload.vector_id
         with self._lock:
@@ -275,7 +281,7 @@ class Sender:
             self._sizes.note_refused(upload.body_bytes, upload.vectors, too_large=error.too_large)
         if upload.vectors == 1:
             self._runtime.progress.advance(1)
-        self._runtime.progress.say(told)
+        self._runtime.progress.say(message)
         self._check_refusals()
 
     def _entry(self, kind: Kind, ordinal: int) -> Entry:
@@ -287,7 +293,7 @@ class Sender:
         }
 
     def _check_refusals(self) -> None:
-        """Raises QuarantineExceededError when too many vectors were refused."""
+        """Raise QuarantineExceededError when too many vectors were refused."""
         with self._lock:
             state = self._run.state()
         plan = self._run.plan

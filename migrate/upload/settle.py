@@ -1,8 +1,8 @@
-"""Wait until accepted vectors are processed, by effect and never by a counter.
+"""Wait until accepted vectors are processed; the proof is that they read back as written.
 
-The service's watermark may jump past ours or show somebody else's mutation, and its vector count
-lags: both only tell when looking is worth a request. What decides is reading some of the written
-vectors back, twice in a row (docs/services.md, Mutations).
+The service's watermark may skip our mutation or show one of another writer, and its vector count
+lags. The watermark only decides when a read is worth a request. The vectors count as processed
+when some of them read back as written twice in a row (docs/services.md, Mutations).
 """
 
 import hashlib
@@ -23,15 +23,15 @@ from migrate.workers.repeat import polling, repeat_until
 
 SERVER_TIME_MARGIN_S = 30.0
 AGREEING_READS = 2
-# Without a telling watermark, every n-th poll reads back all the same: the watermark may never
-# show us.
+# Every n-th poll reads back although the watermark has not passed our mutation: it may never do
+# so.
 READ_BACK_EVERY_POLLS = 3
-SECONDS_PER_VECTOR = 60 / 100_000  # the time limit grows with what has to be processed
+SECONDS_PER_VECTOR = 60 / 100_000  # added to the time limit for each vector written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettleRules:
-    """How long to wait, and how often to ask."""
+    """The time limit and the pause between two polls, in seconds."""
 
     timeout_s: float
     poll_s: float
@@ -49,7 +49,8 @@ class LastWrite:
 def digest_vector(vector: Vector) -> bytes:
     """The digest of a vector as read back, comparable with the digest of what was sent.
 
-    q2v writes no namespace, so one in a namespace equals nothing that was sent.
+    q2v writes no namespace, so the digest of a vector in a namespace differs from every digest of
+    a vector that was sent.
     """
     metadata = canonical_metadata(vector.metadata)
     digest = digest_vectors([vector.id], vector.values.reshape(1, -1), [metadata])[0]
@@ -67,10 +68,10 @@ def wait_until_processed(
     rules: SettleRules,
     runtime: Runtime,
 ) -> str:
-    """Return, in words, what proved that the writes are processed.
+    """Return, as text for the report, what proved that the writes are processed.
 
     `expected` holds at most 20 ids with the digest each must read back as, None for absent.
-    Raises IndeterminateError after the time limit; that is neither success nor failure of a write.
+    Raises IndeterminateError after the time limit: the write has neither succeeded nor failed.
     """
     assert 0 < len(expected) <= FETCH_IDS_MAX
     limit_s = rules.timeout_s + last.vectors * SECONDS_PER_VECTOR
@@ -79,7 +80,7 @@ def wait_until_processed(
     runtime.progress.start("waiting until processed", total=None, unit="polls")
 
     def poll() -> int:
-        """How many reads in a row have agreed."""
+        """Ask once; return how many reads in a row have agreed."""
         nonlocal agreeing, passed, polls
         polls += 1
         passed = _watermark_passed(target.read_progress(), last)
@@ -101,7 +102,7 @@ def wait_until_processed(
     raise IndeterminateError(
         f"the last write (mutation {last.mutation_id}) is not visible after {limit_s:.0f} s; "
         "it may still be processed",
-        remedy="run the same command again: it goes on waiting and sends nothing twice",
+        remedy="run the same command again: it continues to wait and sends nothing twice",
     )
 
 
@@ -116,7 +117,7 @@ def _watermark_passed(progress: IndexProgress, last: LastWrite) -> bool:
 
 
 def _parse_rfc3339(text: str | None) -> datetime | None:
-    """Tolerant of nine fractional digits, which datetime does not read."""
+    """Parse a time without its fraction: the service sends nine digits, datetime reads six."""
     if text is None:
         return None
     head, _, tail = text.replace("Z", "+00:00").partition(".")

@@ -1,7 +1,7 @@
-"""Cut, encode and send uploads: what one worker does, in this process or in one of its own.
+"""Cut, encode and send uploads: the work of one worker, in this process or in another.
 
-A worker holds one upload in memory, and goes on in the snapshot where it ended. The halves of a
-refused upload are read and encoded anew.
+A worker holds one upload in memory and continues in the snapshot at the row after it. The halves of
+a refused upload are read and encoded again.
 """
 
 from collections.abc import Iterator
@@ -22,23 +22,23 @@ from migrate.upload.mapped import MappedRows, read_mapped
 class UploadWorker(Protocol):
     """Cuts one upload at a time and sends it. Used by one thread."""
 
-    requests: int  # sent by other processes than this one
+    requests: int  # sent by a process other than this one
 
     def cut(self, rows: RowRange, body_bytes_wanted: int | None) -> Upload | None:
-        """Make ready the next upload out of these rows, from their front; None: nothing moves.
+        """Encode the next upload from the first of these rows; None: all of them are left out.
 
-        `body_bytes_wanted` as in `build_upload`. Raises whatever reading the snapshot raises.
+        `body_bytes_wanted` as in `build_upload`. Raises the errors of `Snapshot.read`.
         """
 
     def send(self) -> Accepted:
-        """Send what was cut. Raises as `VectorTarget.upsert`."""
+        """Send the upload that was cut last. Raises as `VectorTarget.upsert`."""
 
     def give_up(self) -> None:
-        """Called by another thread: end at once, if that is possible, whatever is in flight."""
+        """Called by another thread: end the requests in flight at once where that is possible."""
 
 
 class Uploader:
-    """The worker itself."""
+    """An UploadWorker that reads, encodes and sends in this process."""
 
     requests = 0
 
@@ -51,7 +51,7 @@ class Uploader:
         excluded: AbstractSet[int],
         only: AbstractSet[VectorId] | None = None,
     ) -> None:
-        """Sends no row of `excluded`, and of the others those in `only`; None means all."""
+        """Leave out the rows of `excluded` and, unless `only` is None, every id not in `only`."""
         self._snapshot = snapshot
         self._plan = plan
         self._target = target
@@ -63,7 +63,7 @@ class Uploader:
 
     def cut(self, rows: RowRange, body_bytes_wanted: int | None) -> Upload | None:
         """See UploadWorker."""
-        self._body = []  # let go of the former one first
+        self._body = []  # free the former body before the next one is built
         end = min(rows.end, self._plan.points)
         if rows.first != self._next or end != self._end:
             self._lines, self._end = self._encode(rows.first, end), end
@@ -86,10 +86,10 @@ class Uploader:
         return self._target.upsert(self._body)
 
     def give_up(self) -> None:
-        """See UploadWorker: what this process sends is interrupted with it."""
+        """See UploadWorker: nothing to do, a signal interrupts this process's own requests."""
 
     def _encode(self, first: int, end: int) -> Iterator[Line]:
-        """Encoded from the snapshot: the same bytes every time."""
+        """Lines of the rows `first` .. `end` - 1, from the snapshot: the same bytes every time."""
         for rows in read_mapped(
             self._snapshot,
             self._plan.mapping,
@@ -102,7 +102,7 @@ class Uploader:
 
     def _encode_rows(self, rows: MappedRows) -> Iterator[Line]:
         assert rows.values is not None
-        shortest = not has_twice_rounded(rows.values)  # one look at all rows
+        shortest = not has_twice_rounded(rows.values)  # checked once for all rows
         for position, vector_id in enumerate(rows.ids):
             if self._only is None or vector_id in self._only:
                 text = encode_line(

@@ -1,7 +1,7 @@
 """Encode and send uploads, as functions of tasks that any process can run.
 
-The process that keeps the journal gives the tasks: it notes the intent between encoding an upload
-and sending it, and the answer after that.
+The process that keeps the journal submits the tasks: it journals the intent between encoding an
+upload and sending it, and the answer after that.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ from migrate.workers.processes import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadJob:
-    """What all uploads of a round have in common: from where to where, and how."""
+    """What all uploads of a round share: source, target, credentials and limits."""
 
     snapshot: WorkFolder
     run: WorkFolder
@@ -54,7 +54,7 @@ class UploadJob:
 
 @dataclass(frozen=True, slots=True)
 class EncodeTask:
-    """Make ready the next upload out of some rows, from their front."""
+    """Encode the next upload: as many of the first of these rows as one upload takes."""
 
     job: UploadJob
     rows: RowRange
@@ -63,7 +63,7 @@ class EncodeTask:
 
 @dataclass(frozen=True, slots=True)
 class SendTask:
-    """Send an upload that was made ready."""
+    """Send an upload that an `EncodeTask` has encoded."""
 
     job: UploadJob
     upload: Upload
@@ -78,14 +78,14 @@ class Sent:
 
 
 def load() -> None:
-    """The first task of a worker: this module and its libraries are loaded with it."""
+    """The first task of a worker: it loads this module and its libraries."""
     freeze_gc()
 
 
 def encode_upload(task: EncodeTask) -> Upload | None:
-    """What to send: rows, sizes, digest; None when none of the rows moves.
+    """Return rows, sizes and digest of the upload; None when all these rows are left out.
 
-    The body stays in this process for `send_upload`. The same bytes every time.
+    The body stays in this process for `send_upload`. The same task gives the same bytes.
     """
     opened = _open(task.job)
     opened.ready = opened.uploader.cut(task.rows, task.body_bytes_wanted)
@@ -93,9 +93,9 @@ def encode_upload(task: EncodeTask) -> Upload | None:
 
 
 def send_upload(task: SendTask) -> Sent:
-    """Send the upload, encoded again when this process does not hold it any more.
+    """Send the upload; encode it again when this process does not hold its body.
 
-    Raises as `VectorTarget.upsert`, and ArtefactDamagedError when other bytes come out.
+    Raises as `VectorTarget.upsert`, and ArtefactDamagedError when encoding again gives other bytes.
     """
     opened, wanted = _open(task.job), task.upload
     if opened.ready != wanted:
@@ -115,7 +115,7 @@ class _Opened:
 
 @lru_cache(maxsize=1)
 def _open(job: UploadJob) -> _Opened:
-    """The uploader of a job, with its client; kept for the next task."""
+    """Return the uploader of a job with its client; both are kept for the next task."""
     clock = SystemClock()
     key = None if job.seal_key is None else SealKey(job.seal_key)
     snapshot = Snapshot(job.snapshot, key)
@@ -140,7 +140,7 @@ class UploadProcess(WorkerProcess):
         self, job: UploadJob, progress: Progress, prepare: Prepare = no_preparation
     ) -> None:
         super().__init__(progress, prepare, load=load)
-        self.requests = 0  # that it has sent
+        self.requests = 0  # sent by the process so far
         self._job = job
         self._ready: Upload | None = None
 

@@ -108,7 +108,7 @@ OF_THE_MOVE = (
         name="kv-before-vectors",
         effect="the file index names vectors that no query finds yet",
         file="migrate/upload/upload.py",
-        old="evidence = _settle(run_, target, rules, runtime)",
+        old="evidence = _settle(run, target, rules, runtime)",
         new='evidence = f"accepted by {target.identity()}, {rules}, {runtime}"',
         test="tests/migrate/upload/test_write_order.py"
         "::test_no_kv_entry_is_written_before_the_vectors_read_back",

@@ -44,12 +44,12 @@ NAMED = (
         name="increment-counter",
         effect="the counter adds to what it finds: it is wrong after every repetition",
         file="migrate/upload/kv_index.py",
-        old=code(2, "last = iter([[encode_counter_entry(counter, run_.plan.writes)]])"),
+        old=code(2, "last = iter([[encode_counter_entry(counter, run.plan.writes)]])"),
         new=code(
             2,
-            "held = target.read([run_.plan.writes.counter_key]).values()",
-            "total = sum(int(entry.value) for entry in held) + run_.plan.vectors",
-            "last = iter([[encode_counter_entry(total, run_.plan.writes)]])",
+            "held = target.read([run.plan.writes.counter_key]).values()",
+            "total = sum(int(entry.value) for entry in held) + run.plan.vectors",
+            "last = iter([[encode_counter_entry(total, run.plan.writes)]])",
         ),
         test="tests/reconcile/test_exactness.py"
         "::test_what_was_there_before_is_no_drift_and_what_came_since_is",

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from migrate.cloudflare.client.codes import CODES, Concern
 from migrate.errors import QuarantineExceededError, TargetRefusedError
 from migrate.model.records import VectorId
-from migrate.run.refusals import SUSPECTS_MAX
+from migrate.run.refusals import CANDIDATES_MAX
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.journal_lines import Entry
 from tests.faults.kept_databases import kept_databases
@@ -62,7 +62,7 @@ def test_a_target_that_refuses_all_stops_the_run_and_condemns_no_vector(
         assert "q2v migrate" in stop.value.remedy
         assert run.refused() == {}
 
-    assert len(vectors.uploads) <= log2(256) + 4 * (SUSPECTS_MAX + 2)
+    assert len(vectors.uploads) <= log2(256) + 4 * (CANDIDATES_MAX + 2)
     vectors.refusals.bad = frozenset()
     run.migrate()
     assert vectors.stored.keys() == set(all_ids(400))
