@@ -1,4 +1,4 @@
-"""Compare the stores, say what differs, and undo a run; `migrate` shows both in a whole move."""
+"""Compare the stores with what a run wrote, and undo the run; `migrate` shows a whole move."""
 
 from typing import TYPE_CHECKING
 

@@ -1,8 +1,8 @@
 """Compare source, snapshot, vector index, KV index and counter; write down what differs.
 
-Writes to neither store. A store that cannot be read to its end gives the verdict
-"indeterminate": never a guess, and never "equal". A killed reconcile goes on where it was: what
-it has read is kept in its folder, each step noted when it is durable.
+Writes to neither store. A store that cannot be read completely gives the verdict "indeterminate",
+never "equal". A reconcile that was killed can be resumed: its folder holds what it has read, and
+its journal gets an entry for each step that is durable.
 """
 
 import hashlib
@@ -43,18 +43,18 @@ from reconcile.scan.metadata import MetadataScan
 from reconcile.scan.source import SourceScan
 from reconcile.scan.vectors import ContentScan, IdScan
 from reconcile.session import Kind
-from reconcile.session_folder import Attempt, open_attempt
-from reconcile.stores import Reading, ReconcileRules
+from reconcile.session_folder import Session, open_session
+from reconcile.stores import ReconcileRules, Stores
 
 DEFAULT_SEED = 1
-# Namespaces, metadata and expiry of KV entries, ids that a listing leaves out: an attempt that
-# was begun without them is not gone on with.
+# Version of what is compared. 2 added namespaces, metadata and expiry of KV entries, and ids that a
+# listing leaves out. A session of another version is not resumed.
 COMPARES = 2
 
 
 @dataclass(slots=True)
 class _Findings:
-    """What has been read so far; what stayed None was not."""
+    """The scans so far; None for a store that has not been read."""
 
     source: SourceScan | None = None
     ids: IdScan | None = None
@@ -64,7 +64,7 @@ class _Findings:
     unread: MigrationError | None = None
 
     def not_read(self, *, with_source: bool) -> tuple[str, ...]:
-        """What was not read to its end although it should have been."""
+        """The stores that had to be read and were not read completely, in reading order."""
         wanted = {
             "source": with_source and (self.source is None or bool(self.source.unreadable)),
             "ids": self.ids is None,
@@ -76,7 +76,7 @@ class _Findings:
 
 
 def compare(
-    run_: RunFolder,
+    run: RunFolder,
     source: PointSource | None,
     target: Target,
     rules: ReconcileRules,
@@ -84,46 +84,46 @@ def compare(
     *,
     fresh: bool = False,
 ) -> ReconcileReport:
-    """Read everything, compare, and write report, id files and rollback manifest.
+    """Read all stores, compare them, and write report, id files and rollback manifest.
 
-    Continues an attempt that was interrupted less than an hour ago and compares the same
-    things, unless `fresh`. `source` None leaves the source out, because the operator asked for it
-    (it may be gone). Raises PreconditionError when the run is not complete or the index is
-    another one.
+    Resumes the newest session if it compares the same things and was interrupted for less than an
+    hour, unless `fresh`. With `source` None the source is not read, for example because it no
+    longer exists. Raises PreconditionError when the run is not complete or the index is not the
+    one that the plan names.
     """
-    state = run_.state()
+    state = run.state()
     if not state.completed or state.rollback_opened:
         raise PreconditionError(
-            f"run {run_.plan.run_id} is {state.phase}: there is nothing to compare",
+            f"run {run.plan.run_id} is {state.phase}: there is nothing to compare",
             remedy=f"{next_step(position_of(state)).remedy}; or name another run",
         )
-    check_same_index(run_, target.vectors)
-    inputs = _inputs(run_, rules, source)
-    attempt = open_attempt(run_, inputs, runtime, fresh=fresh)
-    reading = Reading(run_, attempt, rules, runtime)
-    with closing(attempt):
+    check_same_index(run, target.vectors)
+    inputs = _inputs(run, rules, source)
+    session = open_session(run, inputs, runtime, fresh=fresh)
+    stores = Stores(run, session, rules, runtime)
+    with closing(session):
         findings = _Findings()
         try:
             if source is not None:
-                findings.source = reading.source(source)
-            findings.ids = reading.ids(target.vectors)
-            findings.contents = reading.contents(target.vectors, findings.ids)
-            findings.metadata = reading.metadata(target.vectors, findings.ids, findings.contents)
-            findings.kv = reading.kv(target.kv)
+                findings.source = stores.source(source)
+            findings.ids = stores.ids(target.vectors)
+            findings.contents = stores.contents(target.vectors, findings.ids)
+            findings.metadata = stores.metadata(target.vectors, findings.ids, findings.contents)
+            findings.kv = stores.kv(target.kv)
         except (IndeterminateError, RemoteUnavailableError, BudgetExhaustedError) as error:
             findings.unread = error
         return _conclude(
-            run_, attempt, findings, rules, with_source=source is not None, clock=runtime.clock
+            run, session, findings, rules, with_source=source is not None, clock=runtime.clock
         )
 
 
-def _inputs(run_: RunFolder, rules: ReconcileRules, source: PointSource | None) -> str:
-    """Digest of what is compared, and how much of it: an attempt with others is another one."""
+def _inputs(run: RunFolder, rules: ReconcileRules, source: PointSource | None) -> str:
+    """SHA-256 over what decides what is compared; a session with another is not resumed."""
     inputs: dict[str, object] = {
-        "plan": run_.plan.fingerprint,
-        "journal": run_.journal.chain,
+        "plan": run.plan.fingerprint,
+        "journal": run.journal.chain,
         "compares": COMPARES,
-        "coverage": "full" if rules.is_full(run_.vectors) else [rules.content_sample, rules.seed],
+        "coverage": "full" if rules.is_full(run.vectors) else [rules.content_sample, rules.seed],
         "source": None if source is None else source.identity(),
     }
     if rules.metadata_indexes:
@@ -131,25 +131,25 @@ def _inputs(run_: RunFolder, rules: ReconcileRules, source: PointSource | None) 
     return hashlib.sha256(encode_canonical_json(inputs)).hexdigest()
 
 
-def check_same_index(run_: RunFolder, target: VectorTarget) -> None:
-    """Raises PreconditionError when the index is gone or was created anew since the plan."""
+def check_same_index(run: RunFolder, target: VectorTarget) -> None:
+    """Raise PreconditionError when the index is gone or was created again since the plan."""
     index = target.read_index()
     if index is None:
         raise PreconditionError(
-            f"vector index '{run_.plan.index.name}' does not exist any more",
+            f"vector index '{run.plan.index.name}' no longer exists",
             remedy="provision a fresh index and migrate into it",
         )
-    if index != run_.plan.index:
+    if index != run.plan.index:
         raise PreconditionError(
-            f"vector index '{index.name}' is not the one of the plan: created {index.created_on}, "
-            f"planned with {run_.plan.index.created_on}",
-            remedy="everything written to the former index is void: start a new run",
+            f"vector index '{index.name}' is not the one that the plan names: created "
+            f"{index.created_on}, planned with {run.plan.index.created_on}",
+            remedy="the former index was deleted with everything in it: start a new run",
         )
 
 
 def _conclude(
-    run_: RunFolder,
-    attempt: Attempt,
+    run: RunFolder,
+    session: Session,
     findings: _Findings,
     rules: ReconcileRules,
     *,
@@ -157,53 +157,53 @@ def _conclude(
     clock: Clock,
 ) -> ReconcileReport:
     if findings.ids is not None and findings.contents is not None:
-        write_combined(attempt.folder, findings.ids, findings.contents)
+        write_combined(session.folder, findings.ids, findings.contents)
     manifest_path, manifest_sha256 = write_manifest(
-        run_, build_manifest(run_, requests_per_5min=rules.requests_per_5min)
+        run, build_manifest(run, requests_per_5min=rules.requests_per_5min)
     )
     drift = drift_counts(findings.ids, findings.contents, findings.metadata, findings.kv)
     verdict, why = _verdict(findings, drift)
-    full = rules.is_full(run_.vectors)
+    full = rules.is_full(run.vectors)
     classes = _classes(findings)
     report = ReconcileReport(
-        run_id=run_.plan.run_id,
-        snapshot_id=run_.plan.snapshot_id,
-        ordinal=attempt.ordinal,
-        started_at=attempt.opened_at,
+        run_id=run.plan.run_id,
+        snapshot_id=run.plan.snapshot_id,
+        ordinal=session.ordinal,
+        started_at=session.opened_at,
         at=iso_stamp(clock.wall_s()),
-        resumed=attempt.state.resumed,
-        abandoned=attempt.abandoned,
+        resumed=session.state.resumed,
+        abandoned=session.abandoned,
         verdict=verdict,
-        why=why + _left_out(run_, with_source=with_source) * (verdict == "equal"),
+        why=why + _left_out(run, with_source=with_source) * (verdict == "equal"),
         unread=findings.not_read(with_source=with_source),
         coverage=Coverage(
             contents="full" if full else "sampled",
             checked=0 if findings.contents is None else findings.contents.checked,
-            vectors=run_.vectors,
+            vectors=run.vectors,
             seed=None if full else rules.seed,
         ),
-        counts=_counts(run_, findings),
+        counts=_counts(run, findings),
         drift=drift,
         metadata_indexes=None if findings.metadata is None else findings.metadata.findings,
         source_drift=_source_drift(findings.source),
-        quarantined=run_.quarantined_counts(),
-        unwaived=run_.unwaived,
-        files={name: attempt.id_file(name) for name in classes},
-        differs=_differs(run_, findings),
+        quarantined=run.quarantined_counts(),
+        unwaived=run.unwaived,
+        files={name: session.id_file(name) for name in classes},
+        differs=_differs(run, findings),
         contradicted=_contradicted(findings),
-        id_files=attempt.sums(classes),
-        folder=attempt.folder,
+        id_files=session.sums(classes),
+        folder=session.folder,
         rollback_manifest=manifest_path,
         rollback_sha256=manifest_sha256,
     )
-    report_sha256 = write_report(report, run_.snapshot.key)
-    attempt.note(Kind.CONCLUDED, verdict=verdict, report_sha256=report_sha256)
-    write_statement(run_, report)
+    report_sha256 = write_report(report, run.snapshot.key)
+    session.note(Kind.CONCLUDED, verdict=verdict, report_sha256=report_sha256)
+    write_statement(run, report)
     return report
 
 
 def _classes(findings: _Findings) -> list[str]:
-    """The classes of drift that have an id file: those that were read, empty ones too."""
+    """The classes of drift with an id file: all classes of the stores that were read."""
     return [
         *({} if findings.ids is None else id_classes(findings.ids)),
         *({} if findings.contents is None else content_classes(findings.contents)),
@@ -229,7 +229,7 @@ def _verdict(findings: _Findings, drift: dict[str, int | None]) -> tuple[Verdict
 
 
 def _unknown(findings: _Findings) -> str | None:
-    """Why there can be no verdict; None when there can."""
+    """Why the verdict is indeterminate; None when it is not."""
     if findings.unread is not None:
         return f"not everything could be read: {findings.unread}"
     assert findings.contents is not None
@@ -240,12 +240,14 @@ def _unknown(findings: _Findings) -> str | None:
         return _contradictions(findings, contradicted)
     if findings.source is not None and findings.source.unreadable:
         ids = findings.source.unreadable
-        return f"the source does not give {len(ids)} points that the snapshot holds, first {ids[0]}"
+        return (
+            f"the source did not return {len(ids)} points that the snapshot holds, first {ids[0]}"
+        )
     return None
 
 
 def _contradicted(findings: _Findings) -> dict[str, int]:
-    """Class -> records of which a listing says one thing and a read another."""
+    """Class -> number of records on which a listing and a read contradict each other."""
     ids, kv = findings.ids, findings.kv
     return {
         "unlisted": 0 if ids is None else len(ids.unlisted),
@@ -255,7 +257,7 @@ def _contradicted(findings: _Findings) -> dict[str, int]:
 
 
 def _contradictions(findings: _Findings, counts: dict[str, int]) -> str:
-    """Both facts, with an example of each class."""
+    """The contradictions as text: per class its number of records and one example."""
     assert findings.ids is not None
     assert findings.kv is not None
     facts = {
@@ -267,22 +269,22 @@ def _contradictions(findings: _Findings, counts: dict[str, int]) -> str:
     return f"{'; '.join(said)}: the listing and the reads contradict each other"
 
 
-def _differs(run_: RunFolder, findings: _Findings) -> Named:
-    """What differs in vectors and keys; the counter under its own key."""
+def _differs(run: RunFolder, findings: _Findings) -> Named:
+    """Vector id or KV key -> names of what differs, the counter included."""
     contents = {} if findings.contents is None else findings.contents.differs
     kv = findings.kv
     if kv is None:
         return contents
-    counter = {run_.plan.writes.counter_key: kv.counter_differs} if kv.counter_differs else {}
+    counter = {run.plan.writes.counter_key: kv.counter_differs} if kv.counter_differs else {}
     return {**contents, **kv.differs, **counter}
 
 
-def _left_out(run_: RunFolder, *, with_source: bool) -> str:
-    """What "equal" does not cover."""
-    unreadable = len(run_.snapshot.manifest.unreadable)
+def _left_out(run: RunFolder, *, with_source: bool) -> str:
+    """Text that names what a verdict "equal" does not cover; empty if it covers everything."""
+    unreadable = len(run.snapshot.manifest.unreadable)
     return (
         "" if with_source else "; the source was left out"
-    ) + f"; {unreadable} points that the source could not give are left out" * bool(unreadable)
+    ) + f"; {unreadable} points that the source could not return are left out" * bool(unreadable)
 
 
 def _source_drift(source: SourceScan | None) -> dict[str, int] | None:
@@ -295,11 +297,11 @@ def _source_drift(source: SourceScan | None) -> dict[str, int] | None:
     }
 
 
-def _counts(run_: RunFolder, findings: _Findings) -> dict[str, int | None]:
+def _counts(run: RunFolder, findings: _Findings) -> dict[str, int | None]:
     ids, kv = findings.ids, findings.kv
     return {
         "source": None if findings.source is None else findings.source.points,
-        "snapshot": run_.snapshot.manifest.points,
+        "snapshot": run.snapshot.manifest.points,
         "expected": None if ids is None else ids.expected,
         "vector_index": None if ids is None else ids.listed,
         "kv_ids": None if kv is None else kv.ids,

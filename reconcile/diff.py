@@ -1,4 +1,4 @@
-"""Compare two streams of digests and name every difference. Pure: values in, values out."""
+"""Compare two streams of digests and yield every difference. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from migrate.model.records import VectorId
 
 
 class DriftKind(StrEnum):
-    """The four ways in which a record can differ, with the symbols of `rclone check`."""
+    """The four kinds of difference, with the symbols of `rclone check`."""
 
     MISSING = "missing"  # expected, not there
     EXTRA = "extra"  # there, not expected
-    MISMATCHED = "mismatched"  # there, with other content
+    MISMATCHED = "mismatched"  # there, with different content
     UNREADABLE = "unreadable"  # there, but its content could not be read
 
     @property
@@ -23,10 +23,10 @@ class DriftKind(StrEnum):
 
 
 class Ordered(Protocol):
-    """A key that can be compared with its like."""
+    """A key that has an order."""
 
     def __lt__(self, other: Any, /) -> bool:
-        """The order of both streams."""
+        """Whether this key comes before the other one in a stream."""
 
 
 Key = TypeVar("Key", bound=Ordered)
@@ -43,33 +43,34 @@ class Drift(Generic[Key]):
 def diff_sorted(
     expected: Iterable[tuple[Key, bytes]], found: Iterable[tuple[Key, bytes]]
 ) -> Iterator[Drift[Key]]:
-    """Every difference between two streams of (key, digest), both strictly ascending by key.
+    """Yield every difference between two streams of (key, digest), in key order.
 
-    Reads both once and holds one record of each. Equal streams give nothing.
+    Both streams must be strictly ascending by key. Each is read once, and one record of each is
+    held in memory. Equal streams yield nothing.
     """
     left, right = iter(expected), iter(found)
-    one, other = next(left, None), next(right, None)
-    while one is not None or other is not None:
-        if other is None or (one is not None and one[0] < other[0]):
-            assert one is not None
-            yield Drift(one[0], DriftKind.MISSING)
-            one = next(left, None)
-        elif one is None or other[0] < one[0]:
-            yield Drift(other[0], DriftKind.EXTRA)
-            other = next(right, None)
+    wanted, seen = next(left, None), next(right, None)
+    while wanted is not None or seen is not None:
+        if seen is None or (wanted is not None and wanted[0] < seen[0]):
+            assert wanted is not None
+            yield Drift(wanted[0], DriftKind.MISSING)
+            wanted = next(left, None)
+        elif wanted is None or seen[0] < wanted[0]:
+            yield Drift(seen[0], DriftKind.EXTRA)
+            seen = next(right, None)
         else:
-            if one[1] != other[1]:
-                yield Drift(one[0], DriftKind.MISMATCHED)
-            one, other = next(left, None), next(right, None)
+            if wanted[1] != seen[1]:
+                yield Drift(wanted[0], DriftKind.MISMATCHED)
+            wanted, seen = next(left, None), next(right, None)
 
 
 def diff_contents(
     expected: Mapping[VectorId, bytes], found: Mapping[VectorId, bytes | None]
 ) -> dict[VectorId, DriftKind]:
-    """What differs among records that are all listed as present.
+    """Vector id -> kind of difference, for vectors that the target lists; empty if all are equal.
 
-    `found` holds a digest, or None for what came back in a form nobody can read; a key that is
-    not in `found` was listed and not given out. Both are unreadable, which is not a mismatch.
+    `found` holds a digest, or None for a vector that came back in an unreadable form. A listed id
+    that `found` lacks was not returned by the read. Both are UNREADABLE, not MISMATCHED.
     """
     drift: dict[VectorId, DriftKind] = {}
     for key, digest in expected.items():

@@ -1,6 +1,6 @@
-"""Name what differs between a record as it should be and as it was read. Pure.
+"""Name the fields in which an expected record and the one that was read differ. Pure.
 
-Fields are named, contents never: the names go into reports and onto terminals.
+The names go into reports and onto terminals, so they never include the contents of a field.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,21 +9,21 @@ from migrate.model.canonical import encode_canonical_json
 from migrate.model.digest import canonical_values, plain_numbers
 from migrate.model.records import KvEntry, Vector
 
-# The service keeps whole seconds, and an expiration is asked for in whole seconds. A minute is the
-# shortest time to live that it takes, so no other writer's expiration hides within one.
+# The service stores expirations in whole seconds. Its shortest time to live is a minute, so an
+# expiration that another writer sets is later than this tolerance.
 EXPIRATION_TOLERANCE_S = 60
 NAMESPACE = "namespace"
 VALUE, METADATA, EXPIRATION = "kv value", "kv metadata", "kv expiration"
-# What q2v never writes: a record that differs in one of these was written by another writer.
+# q2v never writes these: a record that differs in one of them was changed by another writer.
 OF_OTHERS = frozenset({NAMESPACE, METADATA, EXPIRATION})
 Differences = tuple[str, ...]  # names, in a fixed order; empty for equal records
 Named = dict[str, Differences]  # id or key -> what differs
 
 
 def vector_differences(expected: Vector, found: Vector) -> Differences:
-    """`values`, `namespace` and `metadata.<field>`, each only where it differs."""
+    """The differing ones of `values`, `namespace` and `metadata.<field>`, in this order."""
     names = []
-    pair = (canonical_values(one.values.reshape(1, -1)).tobytes() for one in (expected, found))
+    pair = (canonical_values(side.values.reshape(1, -1)).tobytes() for side in (expected, found))
     if len(set(pair)) > 1:
         names.append("values")
     if (expected.namespace or None) != (found.namespace or None):
@@ -33,7 +33,10 @@ def vector_differences(expected: Vector, found: Vector) -> Differences:
 
 
 def entry_differences(expected: KvEntry, found: KvEntry) -> Differences:
-    """`kv value` byte by byte, `kv metadata` by value, `kv expiration` to within a minute."""
+    """The differing ones of `kv value`, `kv metadata` and `kv expiration`, in this order.
+
+    Values are compared byte by byte, metadata as JSON values, expirations to within a minute.
+    """
     names = []
     if expected.value != found.value:
         names.append(VALUE)
@@ -44,20 +47,20 @@ def entry_differences(expected: KvEntry, found: KvEntry) -> Differences:
     return tuple(names)
 
 
-def _expire_together(one: int | None, other: int | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return abs(one - other) <= EXPIRATION_TOLERANCE_S
+def _expire_together(expected: int | None, found: int | None) -> bool:
+    if expected is None or found is None:
+        return expected is found
+    return abs(expected - found) <= EXPIRATION_TOLERANCE_S
 
 
 def _fields(
     path: str, expected: Mapping[str, object], found: Mapping[str, object]
 ) -> Iterator[str]:
     for name in sorted(expected.keys() | found.keys()):
-        one, other = expected.get(name), found.get(name)
-        if isinstance(one, dict) and isinstance(other, dict):
-            yield from _fields(f"{path}.{name}", one, other)
-        elif (name in expected) != (name in found) or _text(one) != _text(other):
+        wanted, seen = expected.get(name), found.get(name)
+        if isinstance(wanted, dict) and isinstance(seen, dict):
+            yield from _fields(f"{path}.{name}", wanted, seen)
+        elif (name in expected) != (name in found) or _text(wanted) != _text(seen):
             yield f"{path}.{name}"
 
 

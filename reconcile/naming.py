@@ -1,4 +1,4 @@
-"""Read records that differ once more, and name what differs in each."""
+"""Read differing records again and name the fields that differ in each."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -14,7 +14,7 @@ from migrate.storage.layout import DIFFERS
 from migrate.upload.mapped import read_expected
 from reconcile.differences import Named, vector_differences
 
-NAMED_MAX = 1_000  # vectors: 50 requests, and one look at the parts that hold them
+NAMED_MAX = 1_000  # vectors: read with 50 requests and one pass over the parts that hold them
 SHOWN_MAX = 50
 
 
@@ -24,15 +24,15 @@ def name_vector_differences(
     rows: Sequence[int],
     progress: Progress,
 ) -> Named:
-    """Id -> what differs, of the first of these rows of the run; unchanged ones are left out.
+    """Vector id -> names of the differing fields, for the first 1,000 of these rows of the run.
 
-    The differences are those of a read of its own. A snapshot that cannot be read names nothing:
-    the verdict does not depend on the names.
+    Reads the vectors again. Leaves out a vector that is absent or equal in this read. A snapshot
+    that cannot be read gives an empty result, since the verdict does not depend on the names.
     """
     try:
         expected = dict(read_expected(run, frozenset(sorted(rows)[:NAMED_MAX])))
     except ArtefactDamagedError as error:
-        progress.say(f"what differs cannot be named: {error}")
+        progress.say(f"the differing fields cannot be named: {error}")
         return {}
     named: Named = {}
     waiting = iter(expected.values())
@@ -43,25 +43,25 @@ def name_vector_differences(
 
 
 def _named(expected: Sequence[Vector], found: dict[VectorId, Vector]) -> Named:
-    pairs = ((one, found[one.id]) for one in expected if one.id in found)
-    named = {str(one.id): vector_differences(one, other) for one, other in pairs}
+    pairs = ((vector, found[vector.id]) for vector in expected if vector.id in found)
+    named = {str(vector.id): vector_differences(vector, read) for vector, read in pairs}
     return {vector_id: what for vector_id, what in named.items() if what}
 
 
 def write_named(folder: Folder, named: Named) -> str:
-    """Write differs.jsonl, one object per id or key, durably; returns its address."""
+    """Write differs.jsonl durably, one object per id or key; returns the file's address."""
     lines = [
-        encode_canonical_json({"id": one, "differs": list(what)}) for one, what in named.items()
+        encode_canonical_json({"id": name, "differs": list(what)}) for name, what in named.items()
     ]
     folder.file(DIFFERS).write(b"".join(line + b"\n" for line in lines))
     return folder.address(DIFFERS)
 
 
 def first_named(named: Named) -> Named:
-    """The first of them, for a document."""
+    """The first 50 entries, in the same order: as many as a document shows."""
     return dict(islice(named.items(), SHOWN_MAX))
 
 
 def named_lines(named: Named) -> list[str]:
-    """The first of them as lines: id and names."""
-    return [f"{one}: {', '.join(what)}" for one, what in first_named(named).items()]
+    """The first 50 entries as lines "<id>: <field>, <field>"."""
+    return [f"{name}: {', '.join(what)}" for name, what in first_named(named).items()]

@@ -1,4 +1,4 @@
-"""Choose rows for a content check and say what the check proves. Pure and seeded."""
+"""Choose the rows of a sampled comparison, and compute what the sample proves. Pure and seeded."""
 
 import random
 from collections.abc import Iterable
@@ -9,25 +9,31 @@ RULE_OF_THREE = 3.0  # no mismatch in n draws: with 95 % confidence fewer than 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """How much of the contents was compared."""
+    """How many of the vectors' contents were compared."""
 
     contents: str  # "full" | "sampled"
     checked: int  # vectors whose content was compared
-    vectors: int
+    vectors: int  # of the run
     seed: int | None  # of the sample
 
     @property
     def bound(self) -> float:
-        """Upper bound, at 95 % confidence, of the share of differing vectors if none was found."""
+        """Upper bound, at 95 % confidence, of the share of differing vectors, between 0 and 1.
+
+        It applies when the comparison found no difference.
+        """
         if self.vectors == 0:
             return 0.0
         if self.contents == "full":
-            return 0.0 if self.checked else 1.0  # nothing was read back: nothing is known
+            return 0.0 if self.checked else 1.0  # no vector was read back
         return min(1.0, RULE_OF_THREE / self.checked) if self.checked else 1.0
 
 
 def choose_rows(points: int, excluded: Iterable[int], *, sample: int, seed: int) -> frozenset[int]:
-    """`sample` rows out of 0 .. points - 1 without the excluded ones, the same for one seed."""
+    """`sample` rows of 0 .. points - 1 without the excluded ones; the same for the same seed.
+
+    All of them if there are not more than `sample`.
+    """
     left_out = frozenset(excluded)
     chosen: set[int] = set()
     available = points - len(left_out)

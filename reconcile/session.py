@@ -1,4 +1,4 @@
-"""What the journal of one reconcile says: how far it came, and whether it may go on. Pure."""
+"""The state of one reconcile, folded from its journal, and whether it can be resumed. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -8,14 +8,14 @@ from math import inf
 from migrate.storage.journal_lines import Entry, check_format
 from reconcile.diff import DriftKind
 
-# What was read before an interruption still counts, but not for ever: the verdict speaks of now.
-# All interruptions of one attempt together may last this long.
+# A session is resumed only if all its interruptions together lasted no longer than this. The limit
+# keeps a verdict from relying on old reads.
 IDLE_S_MAX = 3_600.0
-CLOCK_STEP_S_MAX = 5.0  # a wall clock that was set back by more tells nothing about the age
+CLOCK_STEP_S_MAX = 5.0  # if the wall clock was set back by more, the age is unknown
 
 
 class Kind(StrEnum):
-    """Entry types of a reconcile's journal, in the order in which one writes them."""
+    """Entry types of a reconcile's journal, in the order in which they are written."""
 
     OPENED = "reconcile_opened"  # format, inputs
     RESUMED = "reconcile_resumed"
@@ -30,71 +30,73 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When an entry was written, by both clocks."""
+    """The time of an entry, by both clocks."""
 
     wall_s: float
     monotonic_s: float  # comparable within one boot of one machine
 
 
 @dataclass(slots=True)
-class Look:
-    """One pass over contents: the first over all that are to be read, later ones over suspects."""
+class Pass:
+    """One pass over vector contents: pass 0 reads all, later passes what differed before."""
 
-    end_row: int = 0  # every row below it is done
+    end_row: int = 0  # every row below it has been compared
     checked: int = 0  # vectors
     mismatched: list[int] = field(default_factory=list)  # rows
     unreadable: list[int] = field(default_factory=list)
-    foreign: list[int] = field(default_factory=list)  # of the mismatched, those in a namespace
+    foreign: list[int] = field(default_factory=list)  # those of `mismatched` in a namespace
     completed: bool = False
 
     @property
-    def suspects(self) -> dict[int, DriftKind]:
-        """Row -> what seems to be wrong with it."""
+    def candidates(self) -> dict[int, DriftKind]:
+        """Row -> kind of difference, to be confirmed by a later pass."""
         return dict.fromkeys(self.mismatched, DriftKind.MISMATCHED) | dict.fromkeys(
             self.unreadable, DriftKind.UNREADABLE
         )
 
 
 @dataclass(slots=True)
-class AttemptState:
-    """Everything one reconcile knows about itself after its last entry."""
+class SessionState:
+    """The state of one reconcile after the last entry of its journal."""
 
-    inputs: str | None = None  # digest of what the attempt compares, and how
+    inputs: str | None = None  # SHA-256 of what the session compares, and how
     opened_at: Moment | None = None
     last_at: Moment | None = None
     resumed: int = 0
-    idle_s: float = 0.0  # over all interruptions
+    idle_s: float = 0.0  # length of all interruptions together
     source: Entry | None = None
     ids: Entry | None = None
-    looks: list[Look] = field(default_factory=list)
+    passes: list[Pass] = field(default_factory=list)
     metadata: Entry | None = None
     kv: Entry | None = None
     concluded: bool = False
 
 
-def fold_attempt(entries: Iterable[Entry]) -> AttemptState:
+def fold_session(entries: Iterable[Entry]) -> SessionState:
     """The state after these entries.
 
     Raises ValueError for an entry that is unknown or cannot follow the ones before it,
     ForeignStateError for another format version.
     """
-    state = AttemptState()
+    state = SessionState()
     for entry in entries:
         apply_entry(state, entry)
     return state
 
 
-def apply_entry(state: AttemptState, entry: Entry) -> None:
-    """Bring the state up to one more entry. Raises as `fold_attempt`."""
+def apply_entry(state: SessionState, entry: Entry) -> None:
+    """Update the state by one entry, in place. Raises as `fold_session`."""
     kind = Kind(str(entry["type"]))
     at = Moment(_number(entry, "wall_s"), _number(entry, "monotonic_s"))
     _apply(state, kind, entry, at)
     state.last_at = at
 
 
-def _apply(state: AttemptState, kind: Kind, entry: Entry, at: Moment) -> None:
+def _apply(state: SessionState, kind: Kind, entry: Entry, at: Moment) -> None:
     if (kind is Kind.OPENED) != (state.inputs is None) or state.concluded:
-        raise ValueError("an attempt is opened once, first, and nothing follows its conclusion")
+        raise ValueError(
+            "reconcile_opened must be the first entry, and no entry may follow reconcile_concluded"
+        )
     match kind:
         case Kind.OPENED:
             check_format(entry)
@@ -111,7 +113,7 @@ def _apply(state: AttemptState, kind: Kind, entry: Entry, at: Moment) -> None:
             _store_read(state, kind, entry)
 
 
-def _store_read(state: AttemptState, kind: Kind, entry: Entry) -> None:
+def _store_read(state: SessionState, kind: Kind, entry: Entry) -> None:
     if kind is Kind.SOURCE_READ:
         state.source = entry
     elif kind is Kind.IDS_READ:
@@ -123,29 +125,29 @@ def _store_read(state: AttemptState, kind: Kind, entry: Entry) -> None:
         state.kv = entry
 
 
-def _contents_read(state: AttemptState, entry: Entry) -> None:
+def _contents_read(state: SessionState, entry: Entry) -> None:
     ordinal = integer(entry, "look")
-    if ordinal == len(state.looks) and all(look.completed for look in state.looks):
-        state.looks.append(Look())
-    if state.ids is None or ordinal != len(state.looks) - 1 or state.looks[-1].completed:
-        raise ValueError("contents are read after the ids, one look after the other")
-    look, end_row = state.looks[-1], integer(entry, "end_row")
-    if end_row < look.end_row:
-        raise ValueError("a look goes through the rows once, in order")
-    look.end_row = end_row
-    look.checked += integer(entry, "checked")
-    look.mismatched += _rows(entry, "mismatched")
-    look.unreadable += _rows(entry, "unreadable")
-    look.foreign += _rows(entry, "foreign")
-    look.completed = entry.get("completed") is True
+    if ordinal == len(state.passes) and all(earlier.completed for earlier in state.passes):
+        state.passes.append(Pass())
+    if state.ids is None or ordinal != len(state.passes) - 1 or state.passes[-1].completed:
+        raise ValueError("contents_read must follow ids_read, and passes follow one another")
+    current, end_row = state.passes[-1], integer(entry, "end_row")
+    if end_row < current.end_row:
+        raise ValueError("end_row is below that of the entry before")
+    current.end_row = end_row
+    current.checked += integer(entry, "checked")
+    current.mismatched += _rows(entry, "mismatched")
+    current.unreadable += _rows(entry, "unreadable")
+    current.foreign += _rows(entry, "foreign")
+    current.completed = entry.get("completed") is True
 
 
-def why_not_resumed(state: AttemptState, inputs: str, now: Moment) -> str | None:
-    """Why this attempt cannot be taken up; None when it can."""
+def why_not_resumed(state: SessionState, inputs: str, now: Moment) -> str | None:
+    """Why this session cannot be resumed; None when it can."""
     if state.inputs is None or state.last_at is None:
-        return "it had not begun to read"
+        return "it had read nothing"
     if state.concluded:
-        return "it was concluded, and its report is gone"
+        return "it is concluded, but its report is missing"
     if state.inputs != inputs:
         return "it compares something else: another plan, journal, coverage, seed or source"
     if state.idle_s + idle_s(state.last_at, now) > IDLE_S_MAX:
@@ -154,10 +156,11 @@ def why_not_resumed(state: AttemptState, inputs: str, now: Moment) -> str | None
 
 
 def idle_s(last: Moment, now: Moment) -> float:
-    """How long nothing happened: the longer of what both clocks say.
+    """Seconds between the two moments: the longer of the differences of both clocks.
 
-    The monotonic clock starts anew with the machine and then tells nothing. A wall clock that ran
-    backwards makes the interruption endless: an attempt too many costs time, a stale one trust.
+    The monotonic clock starts at zero when the machine boots, so its difference may be negative.
+    A wall clock that was set back makes the result infinite: repeating a reconcile is cheap,
+    trusting a stale one is not.
     """
     by_wall = now.wall_s - last.wall_s
     if by_wall < -CLOCK_STEP_S_MAX:
@@ -166,7 +169,7 @@ def idle_s(last: Moment, now: Moment) -> float:
 
 
 def integer(entry: Entry, key: str) -> int:
-    """A whole number of an entry; raises ValueError when it is none."""
+    """The integer under `key`; raises ValueError when there is none."""
     match entry.get(key):
         case int() as value if not isinstance(value, bool):
             return value

@@ -1,7 +1,7 @@
-"""The folder of one reconcile: its journal and its id files, so that a killed one can go on.
+"""The folder of one reconcile: its journal and its id files, from which it can be resumed.
 
-`reconcile/<n>/` is a finished attempt when it holds report.json, which is written last. Without
-it, it is unfinished: taken up again, or left as it is and named as abandoned.
+`reconcile/<n>/` is finished when it holds report.json, which is written last. A folder without it
+belongs to an unfinished session: it is resumed, or the next report names it as abandoned.
 """
 
 from collections.abc import Iterable
@@ -19,32 +19,35 @@ from migrate.storage.journal_file import JournalFile
 from migrate.storage.journal_lines import JOURNAL_FORMAT, Entry
 from migrate.storage.layout import REPORT, id_file_name, reconcile_name
 from reconcile.session import (
-    AttemptState,
     Kind,
-    Look,
     Moment,
+    Pass,
+    SessionState,
     apply_entry,
-    fold_attempt,
+    fold_session,
     why_not_resumed,
 )
 
 _REMEDY = (
-    "nothing of this unfinished reconcile is believed; find out what changed the file, then "
-    "`q2v reconcile --fresh` reads everything again"
+    "this unfinished reconcile cannot be used; find out what changed the file, then run "
+    "`q2v reconcile --fresh`, which reads everything again"
 )
 
 
-class Attempt:
-    """An attempt that is being worked on. The caller holds the folder's lock."""
+class Session:
+    """One reconcile, across its interruptions. The caller holds the folder's lock.
+
+    Writes the journal and the id files; `close` closes the journal.
+    """
 
     def __init__(
         self, folder: WorkFolder, journal: JournalFile, abandoned: tuple[str, ...], clock: Clock
     ) -> None:
         self.folder = folder
-        self.abandoned = abandoned  # names of unfinished attempts that are left as they are
+        self.abandoned = abandoned  # folder names of unfinished sessions that are not resumed
         self._journal = journal
         self._clock = clock
-        self._state = fold_attempt(journal.entries)
+        self._state = fold_session(journal.entries)
         self._sums: IdSums = {}
 
     @property
@@ -53,23 +56,23 @@ class Attempt:
         return int(self.folder.name)
 
     @property
-    def state(self) -> AttemptState:
-        """What the journal says now."""
+    def state(self) -> SessionState:
+        """The state after the last entry."""
         return self._state
 
     @property
     def opened_at(self) -> str:
-        """When the first of its reads began, RFC 3339."""
+        """When the session was opened, RFC 3339."""
         assert self._state.opened_at is not None
         return iso_stamp(self._state.opened_at.wall_s)
 
-    def look(self, ordinal: int) -> Look:
-        """One look at the contents as far as it came; an empty one if it has not begun."""
-        looks = self._state.looks
-        return looks[ordinal] if ordinal < len(looks) else Look()
+    def content_pass(self, ordinal: int) -> Pass:
+        """What the journal holds of a pass over the contents; an empty Pass if it has not begun."""
+        passes = self._state.passes
+        return passes[ordinal] if ordinal < len(passes) else Pass()
 
     def note(self, kind: Kind, **members: object) -> None:
-        """Append one entry, stamped by both clocks; returns when it is durable."""
+        """Append one entry with the time of both clocks; returns when it is durable."""
         now = _now(self._clock)
         self._journal.append(
             {
@@ -82,27 +85,31 @@ class Attempt:
         apply_entry(self._state, self._journal.entries[-1])
 
     def write_classes(self, classes: dict[str, Iterable[str]]) -> dict[str, list[object]]:
-        """One durable id file per class; returns the `files` member of the entry that names them.
+        """Write one durable id file per class; returns the `files` member for the journal entry.
 
-        The files hold every id, however many: a repair writes exactly what they name.
+        The member is class -> [number of ids, SHA-256]. The files hold every id, since a repair
+        writes exactly the vectors and keys that they name.
         """
         for name, ids in classes.items():
             self._sums[name] = write_ids(self.id_file(name), ids)
         return {name: list(self._sums[name]) for name in classes}
 
     def read_class(self, entry: Entry, name: str) -> list[str]:
-        """The ids of a class that an entry names. Raises ArtefactDamagedError for other bytes."""
+        """The ids of a class from its file; ArtefactDamagedError if the entry has another sum."""
         files = entry.get("files")
         assert isinstance(files, dict), "written by `write_classes`"
         self._sums[name] = count, sha256 = files[name]
         return read_checked_ids(self.id_file(name), count, sha256, remedy=_REMEDY)
 
     def sums(self, names: Iterable[str]) -> IdSums:
-        """Number of ids and SHA-256 of these classes' files, which this process wrote or read."""
+        """Class -> number of ids and SHA-256 of its file.
+
+        Raises KeyError for a class that this process has neither written nor read.
+        """
         return {name: self._sums[name] for name in names}
 
     def id_file(self, name: str) -> StoredFile:
-        """The file of a class of drift."""
+        """The id file of a class of drift, which need not exist."""
         return self.folder.file(id_file_name(name))
 
     def close(self) -> None:
@@ -110,14 +117,14 @@ class Attempt:
         self._journal.close()
 
 
-def open_attempt(run_: RunFolder, inputs: str, runtime: Runtime, *, fresh: bool) -> Attempt:
-    """Take up the newest attempt if it is unfinished and still says something; else a new one.
+def open_session(run: RunFolder, inputs: str, runtime: Runtime, *, fresh: bool) -> Session:
+    """Resume the newest session of the run if `why_not_resumed` allows it, else open a new one.
 
-    `inputs` is the digest of what is compared, and how. `fresh` looks at no former attempt.
-    Raises ArtefactDamagedError when the journal to go on with is damaged.
+    `inputs` is the SHA-256 of what is compared, and how. With `fresh` no earlier session is read.
+    Raises ArtefactDamagedError when the journal of the newest session is damaged.
     """
-    numbers = sorted(int(name) for name in run_.reconciles.names() if name.isdigit())
-    folders = [run_.reconciles.child(reconcile_name(number)) for number in numbers]
+    numbers = sorted(int(name) for name in run.reconciles.names() if name.isdigit())
+    folders = [run.reconciles.child(reconcile_name(number)) for number in numbers]
     unfinished = [folder for folder in folders if not folder.has_file(REPORT)]
     if not fresh and unfinished and unfinished[-1] == folders[-1]:
         newest = unfinished[-1]
@@ -127,22 +134,22 @@ def open_attempt(run_: RunFolder, inputs: str, runtime: Runtime, *, fresh: bool)
         if why_not is None:
             if journal.torn_tail:
                 runtime.progress.say(
-                    f"reconcile {newest.name}: its last entry was cut; it is dropped"
+                    f"reconcile {newest.name}: its last journal entry is incomplete and ignored"
                 )
-            runtime.progress.say(f"going on with reconcile {newest.name}, which was interrupted")
-            attempt = Attempt(newest, journal, _names(unfinished[:-1]), runtime.clock)
-            attempt.note(Kind.RESUMED)
-            return attempt
+            runtime.progress.say(f"resuming reconcile {newest.name}, which was interrupted")
+            session = Session(newest, journal, _names(unfinished[:-1]), runtime.clock)
+            session.note(Kind.RESUMED)
+            return session
         journal.close()
         runtime.progress.say(
-            f"reconcile {newest.name} was not finished and is left as it is: {why_not}"
+            f"reconcile {newest.name} was not finished and is not resumed: {why_not}"
         )
     ordinal = int(folders[-1].name) + 1 if folders else 1
-    folder = run_.reconciles.child(reconcile_name(ordinal))
+    folder = run.reconciles.child(reconcile_name(ordinal))
     folder.make()
-    attempt = Attempt(folder, JournalFile(folder), _names(unfinished), runtime.clock)
-    attempt.note(Kind.OPENED, format=JOURNAL_FORMAT, inputs=inputs)
-    return attempt
+    session = Session(folder, JournalFile(folder), _names(unfinished), runtime.clock)
+    session.note(Kind.OPENED, format=JOURNAL_FORMAT, inputs=inputs)
+    return session
 
 
 def _open_journal(folder: WorkFolder) -> JournalFile:
@@ -155,9 +162,9 @@ def _open_journal(folder: WorkFolder) -> JournalFile:
         ) from error
 
 
-def _fold(journal: JournalFile) -> AttemptState:
+def _fold(journal: JournalFile) -> SessionState:
     try:
-        return fold_attempt(journal.entries)
+        return fold_session(journal.entries)
     except (ValueError, KeyError) as error:
         journal.close()
         raise damaged(str(journal.file), str(error)) from error

@@ -1,4 +1,4 @@
-"""Read one store after the other; what an interrupted attempt has read whole is not read again."""
+"""Read the stores in order; a resumed session skips those that it has read completely."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -9,7 +9,7 @@ from migrate.run.drift_report import UNFILTERED
 from migrate.run.files import open_files
 from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
-from migrate.snapshot.agreement import Reading as Counted
+from migrate.snapshot.agreement import Reading
 from migrate.snapshot.counting import check_counted
 from reconcile.differences import Differences, Named
 from reconcile.report.report import (
@@ -30,46 +30,52 @@ from reconcile.scan.metadata import (
 from reconcile.scan.source import SourceScan, scan_source
 from reconcile.scan.vectors import ContentScan, IdScan, scan_contents, scan_ids
 from reconcile.session import Kind, integer
-from reconcile.session_folder import Attempt
+from reconcile.session_folder import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileRules:
-    """How much is read, and how long a difference has to last before it counts."""
+    """How much is read, and how long a difference has to last before it is reported."""
 
-    content_full_max: int  # up to this many vectors every content is compared
-    content_sample: int  # beyond it, this many, chosen by `seed`
+    content_full_max: int  # runs with at most this many vectors are compared in full
+    content_sample: int  # vectors compared in a larger run, chosen by `seed`
     seed: int
-    pause_s: float  # between two looks at the vector index
-    kv_settle_s: float  # before a difference in KV is looked at again
+    pause_s: float  # between two passes over the vector index
+    kv_settle_s: float  # before the second pass over a KV index that differs
     page_points: int
     requests_per_5min: int
-    # Property -> type of the metadata indexes that filters may use.
+    # Property -> type of the metadata indexes that filters use.
     metadata_indexes: Mapping[str, str] = field(default_factory=dict)
 
     def is_full(self, vectors: int) -> bool:
-        """Whether every content of so many vectors is compared."""
+        """Whether the contents of a run with this number of vectors are compared in full."""
         return vectors <= self.content_full_max
 
 
-class Reading:
-    """Reads one store after the other; what an earlier call has read whole is taken from disk."""
+class Stores:
+    """The source and the target stores of a run, each read and compared once per session.
+
+    Every method returns the scan of one store. A store that an earlier process of the same session
+    read completely is taken from the session's folder; any other is read, its differences are
+    written to id files, and a journal entry names those files. The methods raise what the ports
+    raise, and ArtefactDamagedError for an id file that has changed since.
+    """
 
     def __init__(
         self,
-        run_: RunFolder,
-        attempt: Attempt,
+        run: RunFolder,
+        session: Session,
         rules: ReconcileRules,
         runtime: Runtime,
     ) -> None:
-        self._run = run_
-        self._attempt = attempt
+        self._run = run
+        self._session = session
         self._rules = rules
         self._runtime = runtime
 
     def source(self, source: PointSource) -> SourceScan:
-        """The source against the snapshot."""
-        scan = _kept_source(self._attempt)
+        """Compare the points of the source with the snapshot."""
+        scan = _kept_source(self._session)
         if scan is None:
             scan = scan_source(
                 source,
@@ -78,24 +84,24 @@ class Reading:
                 progress=self._runtime.progress,
             )
             self._check_source_count(source, scan.points)
-            files = self._attempt.write_classes(source_classes(scan))
-            self._attempt.note(Kind.SOURCE_READ, points=scan.points, files=files)
+            files = self._session.write_classes(source_classes(scan))
+            self._session.note(Kind.SOURCE_READ, points=scan.points, files=files)
         return scan
 
     def _check_source_count(self, source: PointSource, points: int) -> None:
-        """Raises PreconditionError when the source counts points that no page shows."""
+        """Raise PreconditionError when the source counts more points than its pages contain."""
         count = source.count_points()
         if count != points:
             check_counted(
                 source,
                 source.read_collection(),
-                Counted(count, points),
+                Reading(count, points),
                 self._runtime,
             )
 
     def ids(self, target: VectorTarget) -> IdScan:
-        """The listed ids against the run's."""
-        scan = _kept_ids(self._attempt)
+        """Compare the listed ids with the ids of the run."""
+        scan = _kept_ids(self._session)
         if scan is None:
             scan = scan_ids(
                 self._run,
@@ -103,14 +109,17 @@ class Reading:
                 self._runtime,
                 pause_s=self._rules.pause_s,
             )
-            files = self._attempt.write_classes(id_classes(scan))
-            self._attempt.note(
+            files = self._session.write_classes(id_classes(scan))
+            self._session.note(
                 Kind.IDS_READ, listed=scan.listed, expected=scan.expected, files=files
             )
         return scan
 
     def contents(self, target: VectorTarget, ids: IdScan) -> ContentScan:
-        """The contents of what is listed, all of it or the sample."""
+        """Compare the contents of the listed vectors, in full or for the sample.
+
+        Continues after the last row that the session has noted.
+        """
         plan, rows = self._run.plan, None
         if not self._rules.is_full(self._run.vectors):
             rows = choose_rows(
@@ -121,19 +130,19 @@ class Reading:
             )
         scan = scan_contents(
             self._run,
-            self._attempt,
+            self._session,
             target,
             self._runtime,
             missing=frozenset(ids.missing),
             only_rows=rows,
             pause_s=self._rules.pause_s,
         )
-        self._attempt.write_classes(content_classes(scan))
+        self._session.write_classes(content_classes(scan))
         return scan
 
     def metadata(self, target: VectorTarget, ids: IdScan, contents: ContentScan) -> MetadataScan:
-        """The metadata indexes, asked by filters with known answers."""
-        scan = _kept_metadata(self._attempt)
+        """Ask filters whose answers are known, for each metadata index."""
+        scan = _kept_metadata(self._session)
         if scan is None:
             left_out = frozenset([*ids.missing, *contents.mismatched, *contents.unreadable])
             scan = scan_metadata(
@@ -144,17 +153,17 @@ class Reading:
                 left_out=left_out,
                 pause_s=self._rules.pause_s,
             )
-            # A repair keeps what others have changed, so it has to know all of that.
+            # A repair must not overwrite changes of other writers, so it needs a full comparison.
             known = self._rules.is_full(self._run.vectors)
             again = ids_to_write_again(self._run, left_out) if scan.drift and known else ()
-            files = self._attempt.write_classes(metadata_classes(again))
-            findings = [asdict(one) for one in scan.findings]
-            self._attempt.note(Kind.METADATA_READ, findings=findings, files=files)
+            files = self._session.write_classes(metadata_classes(again))
+            findings = [asdict(finding) for finding in scan.findings]
+            self._session.note(Kind.METADATA_READ, findings=findings, files=files)
         return scan
 
     def kv(self, target: KvTarget) -> KvScan:
-        """The KV index and the counter."""
-        scan = _kept_kv(self._attempt)
+        """Compare the KV index and the counter with what the vectors require."""
+        scan = _kept_kv(self._session)
         if scan is None:
             with open_files(self._run) as table:
                 scan = scan_kv(
@@ -164,8 +173,8 @@ class Reading:
                     self._runtime,
                     settle_s=self._rules.kv_settle_s,
                 )
-            files = self._attempt.write_classes(kv_classes(scan))
-            self._attempt.note(
+            files = self._session.write_classes(kv_classes(scan))
+            self._session.note(
                 Kind.KV_READ,
                 ids=scan.ids,
                 counter=scan.counter,
@@ -177,49 +186,49 @@ class Reading:
         return scan
 
 
-def _kept_source(attempt: Attempt) -> SourceScan | None:
-    """The source; None when it was not read to its end."""
-    entry = attempt.state.source
+def _kept_source(session: Session) -> SourceScan | None:
+    """The scan of the source; None when the session has not read it completely."""
+    entry = session.state.source
     if entry is None:
         return None
     files = entry["files"]
-    # An attempt that an earlier version began has no such file.
+    # A session that an earlier version began has no such file.
     left = isinstance(files, dict) and "source_unreadable" in files
     return SourceScan(
         points=integer(entry, "points"),
-        added=tuple(attempt.read_class(entry, "source_added")),
-        changed=tuple(attempt.read_class(entry, "source_changed")),
-        deleted=tuple(attempt.read_class(entry, "source_deleted")),
-        unreadable=tuple(attempt.read_class(entry, "source_unreadable")) if left else (),
+        added=tuple(session.read_class(entry, "source_added")),
+        changed=tuple(session.read_class(entry, "source_changed")),
+        deleted=tuple(session.read_class(entry, "source_deleted")),
+        unreadable=tuple(session.read_class(entry, "source_unreadable")) if left else (),
     )
 
 
-def _kept_ids(attempt: Attempt) -> IdScan | None:
-    """The one listing that the attempt stands on."""
-    entry = attempt.state.ids
+def _kept_ids(session: Session) -> IdScan | None:
+    """The scan of the listing; None when the session has not read it completely."""
+    entry = session.state.ids
     if entry is None:
         return None
     return IdScan(
         listed=integer(entry, "listed"),
         expected=integer(entry, "expected"),
-        missing=tuple(attempt.read_class(entry, "missing")),
-        extra=tuple(attempt.read_class(entry, "extra")),
-        unlisted=tuple(attempt.read_class(entry, "unlisted")),
+        missing=tuple(session.read_class(entry, "missing")),
+        extra=tuple(session.read_class(entry, "extra")),
+        unlisted=tuple(session.read_class(entry, "unlisted")),
     )
 
 
-def _kept_metadata(attempt: Attempt) -> MetadataScan | None:
-    """The metadata indexes."""
-    entry: dict[str, Any] | None = attempt.state.metadata
+def _kept_metadata(session: Session) -> MetadataScan | None:
+    """The scan of the metadata indexes; None when the session has not read them completely."""
+    entry: dict[str, Any] | None = session.state.metadata
     if entry is None:
         return None
-    attempt.read_class(entry, UNFILTERED)  # the report names its sum
-    return MetadataScan(findings=tuple(IndexFinding(**one) for one in entry["findings"]))
+    session.read_class(entry, UNFILTERED)  # records the checksum, which the report names
+    return MetadataScan(findings=tuple(IndexFinding(**finding) for finding in entry["findings"]))
 
 
-def _kept_kv(attempt: Attempt) -> KvScan | None:
-    """The KV index and the counter."""
-    entry = attempt.state.kv
+def _kept_kv(session: Session) -> KvScan | None:
+    """The scan of KV index and counter; None when the session has not read them completely."""
+    entry = session.state.kv
     if entry is None:
         return None
     return KvScan(
@@ -227,12 +236,12 @@ def _kept_kv(attempt: Attempt) -> KvScan | None:
         counter=None if entry["counter"] is None else integer(entry, "counter"),
         counter_expected=integer(entry, "counter_expected"),
         counter_differs=_names(entry["counter_differs"]),
-        missing=attempt.read_class(entry, "kv_missing"),
-        extra=attempt.read_class(entry, "kv_extra"),
-        mismatched=attempt.read_class(entry, "kv_mismatched"),
-        unlisted=attempt.read_class(entry, "kv_unlisted"),
-        unreadable=attempt.read_class(entry, "kv_unreadable"),
-        foreign=attempt.read_class(entry, "kv_foreign"),
+        missing=session.read_class(entry, "kv_missing"),
+        extra=session.read_class(entry, "kv_extra"),
+        mismatched=session.read_class(entry, "kv_mismatched"),
+        unlisted=session.read_class(entry, "kv_unlisted"),
+        unreadable=session.read_class(entry, "kv_unreadable"),
+        foreign=session.read_class(entry, "kv_foreign"),
         differs=_named(entry["differs"]),
     )
 

@@ -1,1 +1,1 @@
-"""The report of a reconcile: JSON, HTML, and the statement sealed beside it."""
+"""The report of a reconcile: JSON, HTML, and the in-toto statement beside it."""

@@ -1,4 +1,4 @@
-"""The result of a reconcile: as JSON, as id files, and as one plain page for people."""
+"""The result of a reconcile: as a JSON document, as id files, and as an HTML page."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -32,28 +32,34 @@ Verdict = Literal["equal", "drift", "indeterminate"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileReport:
-    """Everything one reconcile found. `None` counts were not read."""
+    """Everything that one reconcile found. A count is None when its store was not read."""
 
     run_id: str
     snapshot_id: str
     ordinal: int  # of the reconcile within the run, from 1
     started_at: str  # RFC 3339; when the first read began
-    at: str  # RFC 3339
-    resumed: int  # how often it was interrupted and taken up again
-    abandoned: tuple[str, ...]  # earlier attempts that were never finished
+    at: str  # RFC 3339; when the last read ended
+    resumed: int  # how often it was interrupted and resumed
+    abandoned: tuple[str, ...]  # folder names of earlier reconciles that were never finished
     verdict: Verdict
     why: str  # the verdict in one sentence
-    unread: tuple[str, ...]  # what was not read to its end: source, ids, contents, kv
+    unread: tuple[
+        str, ...
+    ]  # stores that were not read completely: source, ids, contents, metadata, kv
     coverage: Coverage
     counts: dict[str, int | None]
     drift: dict[str, int | None]
     metadata_indexes: tuple[IndexFinding, ...] | None  # None = not read
-    source_drift: dict[str, int] | None  # since the snapshot; None = the source was not read
+    source_drift: (
+        dict[str, int] | None
+    )  # changes since the snapshot; None = the source was not read
     quarantined: dict[str, int]
     unwaived: int
     files: dict[str, StoredFile]  # class of drift -> id file
-    differs: Named  # what differs, of the first 1,000 vectors and keys
-    contradicted: dict[str, int]  # class -> records of which a listing and a read disagree
+    differs: Named  # id or key -> names of what differs, for the first 1,000 vectors and keys
+    contradicted: dict[
+        str, int
+    ]  # class -> number of records on which a listing and a read disagree
     id_files: IdSums  # class of drift -> number of ids, SHA-256 of the file
     folder: Folder
     rollback_manifest: str | None
@@ -61,7 +67,7 @@ class ReconcileReport:
 
     @property
     def exit_code(self) -> ExitCode:
-        """13 before 4 before 3 before 0."""
+        """The first that applies: 13 (indeterminate), 4 (drift), 3 (quarantined points), 0."""
         if self.verdict == "indeterminate":
             return ExitCode.INDETERMINATE
         if self.verdict == "drift":
@@ -93,14 +99,14 @@ class ReconcileReport:
             "drift": self.drift,
             "metadata_indexes": None
             if self.metadata_indexes is None
-            else [asdict(one) for one in self.metadata_indexes],
+            else [asdict(finding) for finding in self.metadata_indexes],
             "source_drift": self.source_drift,
             "contradicted": self.contradicted,
-            "differs": {one: list(what) for one, what in first_named(self.differs).items()},
+            "differs": {name: list(what) for name, what in first_named(self.differs).items()},
             "differs_file": self.folder.address(DIFFERS),
             "quarantined": self.quarantined,
             "files": {name: str(file) for name, file in self.files.items()},
-            "id_files": {name: list(one) for name, one in self.id_files.items()},
+            "id_files": {name: list(sums) for name, sums in self.id_files.items()},
             "report": self.folder.address(REPORT),
             "html": self.folder.address(PAGE),
             "rollback_manifest": self.rollback_manifest,
@@ -115,7 +121,7 @@ def drift_counts(
     metadata: MetadataScan | None,
     kv: KvScan | None,
 ) -> dict[str, int | None]:
-    """The numbers of every class; None for what was not read."""
+    """Class of drift -> number of records; None for a class whose store was not read."""
     return {
         "missing": None if ids is None else len(ids.missing),
         "extra": None if ids is None else len(ids.extra),
@@ -130,7 +136,7 @@ def drift_counts(
 
 
 def source_classes(scan: SourceScan) -> dict[str, Iterable[str]]:
-    """The id files of the source: class -> ids."""
+    """Class -> ids, for the id files of the source."""
     return {
         "source_added": scan.added,
         "source_changed": scan.changed,
@@ -140,12 +146,12 @@ def source_classes(scan: SourceScan) -> dict[str, Iterable[str]]:
 
 
 def id_classes(scan: IdScan) -> dict[str, Iterable[str]]:
-    """The id files of the listing."""
+    """Class -> ids, for the id files of the listing."""
     return {"missing": scan.missing, "extra": scan.extra, "unlisted": scan.unlisted}
 
 
 def content_classes(scan: ContentScan) -> dict[str, Iterable[str]]:
-    """The id files of the contents."""
+    """Class -> ids, for the id files of the contents."""
     return {
         "mismatched": scan.mismatched,
         "unreadable": scan.unreadable,
@@ -154,12 +160,12 @@ def content_classes(scan: ContentScan) -> dict[str, Iterable[str]]:
 
 
 def metadata_classes(again: Iterable[str]) -> dict[str, Iterable[str]]:
-    """The id file of the metadata indexes: the vectors that have to be written again."""
+    """Class -> ids, for the id file of the vectors to write again for a metadata index."""
     return {UNFILTERED: again}
 
 
 def kv_classes(scan: KvScan) -> dict[str, Iterable[str]]:
-    """The id files of the KV index."""
+    """Class -> keys, for the id files of the KV index."""
     return {
         "kv_missing": scan.missing,
         "kv_extra": scan.extra,
@@ -171,7 +177,7 @@ def kv_classes(scan: KvScan) -> dict[str, Iterable[str]]:
 
 
 def write_combined(folder: Folder, ids: IdScan, contents: ContentScan) -> None:
-    """Every vector that differs with its symbol, as `rclone check --combined` does."""
+    """Write combined.ids: a symbol and an id per differing vector, as `rclone check --combined`."""
     classes = id_classes(ids) | content_classes(contents)
     write_lines(
         folder.file(COMBINED),
@@ -180,9 +186,9 @@ def write_combined(folder: Folder, ids: IdScan, contents: ContentScan) -> None:
 
 
 def write_report(report: ReconcileReport, key: SealKey | None) -> str:
-    """Write the page, then the JSON, whose SHA-256 is returned: it stands for a whole report.
+    """Write differs.jsonl, the page and, last, report.json; returns the SHA-256 of report.json.
 
-    A repair goes by the JSON, so it is sealed: with its own digest and, with a key, an HMAC.
+    A repair reads report.json, so it is sealed: with its own digest and, with a key, an HMAC.
     """
     write_named(report.folder, report.differs)
     report.folder.file(PAGE).write(render_page(report).encode())
@@ -190,7 +196,7 @@ def write_report(report: ReconcileReport, key: SealKey | None) -> str:
 
 
 def render_page(report: ReconcileReport) -> str:
-    """The page: everything from data is escaped; no script, nothing from outside."""
+    """The HTML page. All data is escaped; the page has no script and loads nothing."""
     shown = {name: _first_lines(file) for name, file in report.files.items()}
     return _template().render(
         report=report,

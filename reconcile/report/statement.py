@@ -1,6 +1,7 @@
-"""The evidence of a reconcile as one in-toto statement: the files by digest, and the verdict.
+"""The evidence of a reconcile as one in-toto statement: the digests of its files, and the verdict.
 
-A change ticket can hold this one file; whoever has the run folder checks it with `sha256sum`.
+The statement is for a change ticket. The files of the run folder can be checked against it with
+`sha256sum`.
 """
 
 from migrate.model.canonical import encode_canonical_json
@@ -25,7 +26,7 @@ PREDICATE_TYPE = "urn:q2v:predicate:reconcile:1"
 
 
 def write_statement(run: RunFolder, report: ReconcileReport) -> StoredFile:
-    """Write the statement beside the report, which has to be there; returns its file."""
+    """Write the statement beside the report, which must have been written; returns its file."""
     folder, run_place = report.folder, f"{RUNS}/{run.folder.name}"
     place = f"{run_place}/{RECONCILE}/{folder.name}"
     subjects = [
@@ -49,7 +50,7 @@ def write_statement(run: RunFolder, report: ReconcileReport) -> StoredFile:
 
 
 def _subject(place: str, file: StoredFile) -> dict[str, object]:
-    """A file of a folder; `place` is the folder's name below the snapshot's, "" for that itself."""
+    """Name and digest of a file; `place` is its folder's path below the snapshot's, may be ""."""
     return {
         "name": f"{place}/{file.name}".lstrip("/"),
         "digest": {"sha256": file.hash()[1]},

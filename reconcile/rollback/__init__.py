@@ -1,1 +1,1 @@
-"""Put the target back to what it was before a run: KV first, vectors after."""
+"""Restore the target to its state before a run: KV first, then vectors."""

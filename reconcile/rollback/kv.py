@@ -1,4 +1,4 @@
-"""Put the keys of a run back to what they were: the counter first, then the file entries."""
+"""Restore the keys of a run to their former state: the counter first, then the file entries."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ from migrate.workers.repeat import doubling, refine_until
 from reconcile.differences import VALUE, Differences, Named, entry_differences
 from reconcile.naming import NAMED_MAX
 from reconcile.rollback.manifest import read_kv
-from reconcile.rollback.report import FEW_SUSPECTS, LOOKS_MAX, RollbackReport, UndoRules
+from reconcile.rollback.report import FEW_CANDIDATES, PASSES_MAX, RollbackReport, UndoRules
 
 Item = TypeVar("Item")
 
@@ -40,10 +40,11 @@ def undo_kv(
     *,
     forced: frozenset[str],
 ) -> None:
-    """The counter first, then the file entries: the reverse of how they were written.
+    """Undo the counter first, then the file entries: the reverse of the order of the writes.
 
-    What reads as the former state is written all the same: the read may be stale, the write is
-    absolute. What reads as somebody else's may be stale too: it is read again before it counts.
+    A key that reads as its former state is written anyway, because the read may be stale. A key
+    that another writer seems to have changed is read again, after pauses, before it is a conflict.
+    Updates `report`. Raises RemoteUnavailableError when a key cannot be written.
     """
     undo = _KvUndo(run, target, report, forced, runtime)
     # A run of an earlier version may have planned the counter's key as the key of a file too.
@@ -54,22 +55,22 @@ def undo_kv(
         unit="keys",
         requests=undo_kv_requests(len(records)),
     )
-    suspects = refine_until(
+    candidates = refine_until(
         lambda: undo.pass_over(records, advance=runtime.progress.advance),
         undo.pass_over,
-        lambda before, found: not found or len(found) > FEW_SUSPECTS or found == before,
-        doubling(rules.kv_settle_s, times=LOOKS_MAX - 1),
+        lambda before, found: not found or len(found) > FEW_CANDIDATES or found == before,
+        doubling(rules.kv_settle_s, times=PASSES_MAX - 1),
         clock=runtime.clock,
         before_pause=lambda found, pause_s: runtime.progress.say(
-            f"{len(found)} keys read as changed by others: again in {pause_s:.0f} s"
+            f"{len(found)} keys seem changed by another writer: reading again in {pause_s:.0f} s"
         ),
     )
-    report.conflicts += [record.key for record in suspects]
-    report.differs |= {record.key: undo.differs[record.key] for record in suspects[:NAMED_MAX]}
+    report.conflicts += [record.key for record in candidates]
+    report.differs |= {record.key: undo.differs[record.key] for record in candidates[:NAMED_MAX]}
 
 
 class _KvUndo:
-    """Compares keys with what the run wrote, and undoes those that are still its own."""
+    """Compares keys with what the run wrote, and undoes those that no other writer has changed."""
 
     def __init__(
         self,
@@ -79,7 +80,7 @@ class _KvUndo:
         forced: frozenset[str],
         runtime: Runtime,
     ) -> None:
-        self.differs: Named = {}  # what differs in the keys that another writer changed
+        self.differs: Named = {}  # key -> what differs from the entry of the run
         self._run = run
         self._ours = _our_entries(run)
         self._target = target
@@ -90,8 +91,8 @@ class _KvUndo:
     def pass_over(
         self, records: Iterable[KvPreImage], *, advance: Callable[[int], None] = lambda _: None
     ) -> list[KvPreImage]:
-        """Undo these keys; returned are the ones that another writer changed."""
-        suspects: list[KvPreImage] = []
+        """Undo these keys; returns those that another writer seems to have changed."""
+        candidates: list[KvPreImage] = []
         pending = iter(records)
         listed = self._listed()
         while chunk := list(islice(pending, KV_KEYS_PER_UNDO)):
@@ -101,13 +102,13 @@ class _KvUndo:
                 what = self._foreign(record, values.get(record.key), listed)
                 self.differs[record.key] = what
                 kept = what and record.key not in self._forced
-                (suspects if kept else mine).append(record)
+                (candidates if kept else mine).append(record)
             self._undo(mine)
             advance(len(chunk))
-        return suspects
+        return candidates
 
     def _listed(self) -> dict[str, int | None]:
-        """Every listed key under the prefix, and the counter, with its expiration."""
+        """Key -> expiration, for every listed key under the prefix and for the counter."""
         prefixes = (key_prefix(self._run.plan.mapping), self._run.plan.writes.counter_key)
         return {
             entry.key: entry.expiration
@@ -118,10 +119,10 @@ class _KvUndo:
     def _foreign(
         self, record: KvPreImage, value: KvEntry | None, listed: dict[str, int | None]
     ) -> Differences:
-        """How the key differs from what the run wrote; empty if it holds that, or its former state.
+        """What differs from the entry of the run; empty if the key holds it or its former state.
 
-        A key that reads as absent is not foreign. One that the listing leaves out was most likely
-        deleted a moment ago, by an earlier call: only its value and metadata are compared.
+        A key that reads as absent is not foreign. A key that is not listed was most likely deleted
+        by an earlier call; only its value and metadata are compared.
         """
         if value is None:
             return ()
@@ -132,7 +133,7 @@ class _KvUndo:
 
         if record.former is not None and not compare(record.former):
             return ()
-        # Of several entries that the run may have written the nearest tells most.
+        # Of several entries that the run may have written, name the fewest differences.
         return min(map(compare, self._ours.get(record.key, ())), key=len, default=(VALUE,))
 
     def _undo(self, records: list[KvPreImage]) -> None:
@@ -161,11 +162,11 @@ class _KvUndo:
             raise RemoteUnavailableError(
                 f"{len(failed)} KV keys failed {WRITE_ATTEMPTS_MAX} times, among them "
                 f"'{key_of(failed[0])}'",
-                remedy="run the same command again: it undoes what is left",
+                remedy="run the same command again: it undoes the remaining keys",
             )
 
     def _is_expired(self, entry: KvEntry) -> bool:
-        """Whether the service would not take the entry any more, by its own clock."""
+        """Whether the service would refuse the entry as expired, by the clock of the service."""
         if entry.expiration is None:
             return False
         service_s = self._target.service_wall_s()
@@ -174,21 +175,21 @@ class _KvUndo:
 
 
 def _our_entries(run: RunFolder) -> dict[str, list[KvEntry]]:
-    """Every entry that the run may have written to a key.
+    """Key -> every entry that the run may have written to it.
 
-    There are several where a repair was refused vectors: a file's entry is shorter after it. A
-    file all of whose vectors were refused has none.
+    There are several if vectors were refused in a repair, since the file's entry is shorter after
+    it. A file has none if all its vectors were refused.
     """
     ours: dict[str, list[KvEntry]] = {}
     seen: set[frozenset[int]] = set()
-    for round_ in run.state().rounds:
-        refused = run.refused_rows(until_round=round_.ordinal)
+    for write_round in run.state().rounds:
+        refused = run.refused_rows(until_round=write_round.ordinal)
         if refused in seen:
             continue
         seen.add(refused)
-        with open_files(run, until_round=round_.ordinal) as files:
+        with open_files(run, until_round=write_round.ordinal) as files:
             entries = list(expected_entries(run, files))
-        value = counter_value(run, until_round=round_.ordinal)
+        value = counter_value(run, until_round=write_round.ordinal)
         for entry in [*entries, encode_counter_entry(value, run.plan.writes)]:
             ours.setdefault(entry.key, []).append(entry)
     return ours

@@ -1,4 +1,4 @@
-"""Find what the new side has taken since the run: a rollback cannot carry it back into Qdrant."""
+"""Find ids and keys added to the target since the run; a rollback does not copy them to Qdrant."""
 
 from dataclasses import dataclass
 
@@ -20,21 +20,21 @@ _NAMED_MAX = 5
 
 @dataclass(frozen=True, slots=True)
 class LaterWrites:
-    """Ids and keys that the run has not written and that were not there before it."""
+    """Ids and keys that the run did not write and that did not exist before it."""
 
     vectors: tuple[str, ...]
     keys: tuple[str, ...]
 
     def __len__(self) -> int:
-        """Both together."""
+        """Number of ids and keys together."""
         return len(self.vectors) + len(self.keys)
 
 
 def find_later_writes(run: RunFolder, target: Target, runtime: Runtime) -> LaterWrites:
-    """List both stores and take away what the run writes and what its pre-images name.
+    """List both stores, without the ids and keys that the run writes or its pre-images name.
 
-    Lists, and reads no content: a minute per 100,000 vectors. What somebody changed under an id
-    of ours is found later, when each is compared, and kept as a conflict.
+    Reads no content; takes a minute per 100,000 vectors. A change under an id or key of the run is
+    not found here: the rollback compares each record and keeps such a change as a conflict.
     """
     runtime.progress.say("looking for later writes")
     plan, existing = run.plan, frozenset(read_existing(run))
@@ -43,7 +43,7 @@ def find_later_writes(run: RunFolder, target: Target, runtime: Runtime) -> Later
     with ListedIds(run.spill) as listed:
         list_vectors(listed, target.vectors, runtime, expected=plan.vectors)
         listed.compare(run.targets(ID_COLUMNS, excluded=unwritten))
-        vectors = tuple(one for one in listed.elsewhere() if one not in existing)
+        vectors = tuple(id_ for id_ in listed.elsewhere() if id_ not in existing)
     with open_files_without(run, unwritten) as files:
         keys = list_keys(target.kv, key_prefix(plan.mapping), runtime)
         files.add_listed_keys(keys)
@@ -52,21 +52,20 @@ def find_later_writes(run: RunFolder, target: Target, runtime: Runtime) -> Later
 
 
 def write_later_writes(run: RunFolder, later: LaterWrites) -> str:
-    """Write rollback/later-writes.ids, vectors first; returns its address."""
+    """Write rollback/later-writes.ids, vector ids before keys; returns the file's address."""
     file = run.rollback.file(LATER_WRITES)
     write_ids(file, [*later.vectors, *later.keys])
     return str(file)
 
 
 def check_consent(later: LaterWrites, path: str, *, consent: bool) -> None:
-    """Raises PreconditionError for later writes that nobody has agreed to leave behind."""
+    """Raise PreconditionError if there are later writes and `consent` is false."""
     if not later or consent:
         return
-    named = ", ".join(f"'{one}'" for one in [*later.vectors, *later.keys][:_NAMED_MAX])
+    named = ", ".join(f"'{name}'" for name in [*later.vectors, *later.keys][:_NAMED_MAX])
     raise PreconditionError(
-        f"the target took {len(later.vectors)} vectors and {len(later.keys)} KV keys since the "
-        f"run that neither the run wrote nor were there before, among them {named}; a rollback "
-        "does not carry them back into Qdrant",
-        remedy=f"bring what is in {path} into Qdrant (sync those files again), then pass "
-        "--leave-later-writes: they stay in the target; nothing has been sent",
+        f"other writers added {len(later.vectors)} vectors and {len(later.keys)} KV keys to the "
+        f"target since the run, among them {named}; a rollback does not copy them to Qdrant",
+        remedy=f"write the records that {path} lists to Qdrant (sync their files again), then pass "
+        "--leave-later-writes, which keeps them in the target; nothing has been changed",
     )

@@ -29,7 +29,7 @@ CANNOT_UNDO = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """A file that belongs to the manifest."""
+    """A file that holds records of the manifest."""
 
     path: str  # below the run's folder
     rows: int
@@ -39,19 +39,19 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollbackManifest:
-    """Everything needed to undo a run, with the records themselves in the attachments."""
+    """Everything that undoing a run needs; the records are in the attachments."""
 
     run_id: str
     plan_fingerprint: str
     vector_target: dict[str, str]
     kv_target: dict[str, str]
     index: str
-    vectors_created: int  # absent before: to be deleted
-    vectors_overwritten: int  # present before: to be restored
+    vectors_created: int  # absent before the run; deleted by a rollback
+    vectors_overwritten: int  # present before the run; restored by a rollback
     kv_created: int
     kv_overwritten: int
     counter_key: str
-    counter_former: str | None  # None = absent before
+    counter_former: str | None  # value before the run; None = absent
     attachments: tuple[Attachment, ...]
     requests: int
     minutes: float  # at the request budget of limits.requests_per_5min
@@ -61,38 +61,41 @@ class RollbackManifest:
 
 
 def read_kv(run: RunFolder) -> list[KvPreImage]:
-    """The pre-image of every key the run writes, the counter last."""
+    """The pre-image of every key that the run writes, the counter last.
+
+    Raises ArtefactDamagedError when the file has changed; so do the two functions below.
+    """
     sha256 = run.state().pre_image_parts[KV_PRE_IMAGES][1]
     records = read_kv_pre_images(run.pre_images.file(KV_PRE_IMAGES), sha256)
     return [record for record in records if record.ours]
 
 
 def read_foreign_keys(run: RunFolder) -> frozenset[str]:
-    """Keys under the run's prefix that were there before it: not ours, not drift."""
+    """Keys under the run's prefix that existed before and that the run does not write: no drift."""
     sha256 = run.state().pre_image_parts[KV_PRE_IMAGES][1]
     records = read_kv_pre_images(run.pre_images.file(KV_PRE_IMAGES), sha256)
     return frozenset(record.key for record in records if not record.ours)
 
 
 def read_existing(run: RunFolder) -> Iterator[VectorId]:
-    """Ids that were in the index before the run and are none of its own: not drift."""
+    """Ids that were in the index before the run and that the run did not write: no drift."""
     sha256 = run.state().pre_image_parts[EXISTING_IDS][1]
     yield from read_existing_ids(run.pre_images.file(EXISTING_IDS), sha256)
     yield from former_of_refused(run)
 
 
 def build_manifest(run: RunFolder, *, requests_per_5min: int) -> RollbackManifest:
-    """The manifest of a run, from its plan, its journal and its pre-images.
+    """Build the manifest from the plan, the journal and the pre-images of the run.
 
-    Raises PreconditionError while the pre-images are not complete: nothing was written then.
+    Raises PreconditionError while the pre-images are not complete; the run has not written yet.
     """
     state = run.state()
     if state.pre_images is None:
         raise PreconditionError(
             f"run {run.plan.run_id} has no complete pre-images: it has written nothing yet",
-            remedy="there is nothing to roll back; `q2v migrate` goes on",
+            remedy="there is nothing to roll back; `q2v migrate` continues the run",
         )
-    # What was refused before any write of it was taken needs no undoing.
+    # A vector that the target refused in every write was not changed.
     untouched, untouched_present = len(unwritten_rows(run)), len(former_of_refused(run))
     vectors = run.plan.vectors - untouched
     present = int(str(state.pre_images["vectors_present"])) - untouched_present
@@ -140,7 +143,7 @@ def build_manifest(run: RunFolder, *, requests_per_5min: int) -> RollbackManifes
 
 
 def _shown(former: KvEntry | None) -> str | None:
-    """A value for people: whoever wrote it before us may have written anything."""
+    """The value as text. Another writer may have written it, so it need not be UTF-8."""
     return None if former is None else former.value.decode(errors="backslashreplace")
 
 
@@ -153,7 +156,7 @@ def _holds(name: str) -> str:
 
 
 def _commands_before(run: RunFolder) -> tuple[tuple[str, ...], ...]:
-    """The first two have to run in the folder of the Worker, whose configuration names it."""
+    """The first two must run in the folder of the Worker, which holds its configuration."""
     return (
         ("wrangler", "deployments", "list"),
         ("wrangler", "rollback", "--message=q2v: readers back to Qdrant", "--yes"),
@@ -181,7 +184,7 @@ def _about_index(run: RunFolder, verb: str, *options: str) -> tuple[tuple[str, .
     """One command, or none for a name that wrangler would take for an option.
 
     Settings refuse such a name. Plans of earlier versions may hold one, and `--` does not help:
-    wrangler drops the names behind it.
+    wrangler ignores the arguments after it.
     """
     name = run.plan.index.name
     if not (name[:1].isascii() and name[:1].isalnum()):
@@ -197,7 +200,7 @@ def write_manifest(run: RunFolder, manifest: RollbackManifest) -> tuple[str, str
 
 
 def check_manifest(run: RunFolder, manifest: RollbackManifest) -> None:
-    """Raises ArtefactDamagedError when an attachment or targets.parquet is not what it was."""
+    """Raise ArtefactDamagedError when an attachment or targets.parquet has changed."""
     run.check_targets()
     for attachment in manifest.attachments:
         file = run.pre_images.file(attachment.path.removeprefix(f"{PRE_IMAGES}/"))

@@ -1,29 +1,33 @@
-"""What a rollback counts, and how long it waits before it believes what it reads."""
+"""The report of a rollback, and the rules for how long it waits."""
 
 from dataclasses import dataclass, field
 
 from migrate.upload.settle import SettleRules
 from reconcile.differences import Named
 
-LOOKS_MAX = 4  # at what reads as somebody else's change, before it counts as one
-FEW_SUSPECTS = 1_000  # so many are looked at again; their former contents are held meanwhile
+PASSES_MAX = (
+    4  # reads of a record that another writer seems to have changed, before it is a conflict
+)
+FEW_CANDIDATES = 1_000  # up to this many are read again; their former contents are held in memory
 
 
 @dataclass(slots=True, kw_only=True)
 class RollbackReport:
-    """What a rollback would undo, or has undone."""
+    """What a rollback has undone, or would undo if it were executed."""
 
     run_id: str
     executed: bool
     already_done: bool = False
-    vectors_deleted: int = 0  # or to be deleted
+    vectors_deleted: int = 0  # to be deleted, if not executed; the next three likewise
     vectors_restored: int = 0
     kv_deleted: int = 0
     kv_restored: int = 0
     conflicts: list[str] = field(default_factory=list)  # ids and keys that others changed
-    differs: Named = field(default_factory=dict)  # what differs, of the first of them
+    differs: Named = field(
+        default_factory=dict
+    )  # id or key -> names of what differs, for the first 1,000
     differs_file: str = ""
-    later_writes: int = 0  # ids and keys that the target took since, left where they are
+    later_writes: int = 0  # ids and keys written to the target since the run; they are kept
     later_writes_file: str = ""
     requests: int = 0  # estimate
     minutes: float = 0.0
@@ -35,8 +39,8 @@ class RollbackReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndoRules:
-    """How long to wait for what was written, and before a change by others is believed."""
+    """How long to wait for writes to become visible, and before a conflict is read again."""
 
     settle: SettleRules
-    pause_s: float  # between two looks at vectors; doubles
-    kv_settle_s: float  # between two looks at KV keys; doubles
+    pause_s: float  # between the first two passes over vectors; doubles after each
+    kv_settle_s: float  # between the first two passes over KV keys; doubles after each

@@ -1,7 +1,8 @@
-"""Put the target back to what it was before a run: KV first, vectors after.
+"""Restore the target to its state before a run: KV first, then vectors.
 
-Every id and key is compared before it is touched. What holds neither our content nor the former
-one was changed by somebody else since: it is kept, listed, and only forced by name.
+Every id and key is compared before it is written. A record that holds neither the content of the
+run nor the one before it was changed by another writer: it is a conflict. A conflict is kept and
+listed, and is overwritten only if the operator names it.
 """
 
 from migrate.ports import Target
@@ -19,7 +20,10 @@ from reconcile.rollback.vectors import VectorUndo
 
 
 def preview_rollback(run: RunFolder, manifest: RollbackManifest) -> RollbackReport:
-    """What `execute` would do, from the run's own files; asks no store."""
+    """What a rollback would do, from the files of the run; sends no request.
+
+    Writes the rollback manifest. Raises ArtefactDamagedError when a file that it names has changed.
+    """
     check_manifest(run, manifest)
     path, _ = write_manifest(run, manifest)
     return RollbackReport(
@@ -49,12 +53,12 @@ def roll_back(
     forced: frozenset[str] = frozenset(),
     leave_later_writes: bool = False,
 ) -> RollbackReport:
-    """Undo the run. Safe to repeat: after a crash, and after success (then nothing is sent).
+    """Undo the run. Can be repeated after a crash, and after success, when nothing is sent.
 
-    `forced` are ids and keys to put back although another writer changed them. Raises
-    PreconditionError, before anything is sent, when the target has taken new ids or keys since
-    the run and `leave_later_writes` does not say that they may be left out; IndeterminateError
-    when the deletions do not become visible in time.
+    `forced` are ids and keys to restore although another writer changed them. Raises
+    PreconditionError, before any write, when ids or keys were added to the target since the run
+    and `leave_later_writes` is false; IndeterminateError when the deletions do not become visible
+    in time.
     """
     check_manifest(run, manifest)
     path, sha256 = write_manifest(run, manifest)
@@ -72,7 +76,7 @@ def roll_back(
         report.conflicts = _kept_conflicts(run)
         return report
     written = state.vectors_written()
-    # Else the run has changed nothing that anybody could have built upon.
+    # A run that wrote nothing has no later writes.
     if written or state.kv_written():
         later = find_later_writes(run, target, runtime)
         report.later_writes = len(later)
@@ -83,7 +87,7 @@ def roll_back(
         undo_kv(run, target.kv, report, rules, runtime, forced=forced)
     if written:
         undo = VectorUndo(run, target.vectors, report, rules, runtime, forced=forced)
-        undo.run(written)
+        undo.undo_batches(written)
     report.differs_file = write_named(run.rollback, report.differs)
     count, conflicts_sha256 = write_ids(run.rollback.file(CONFLICTS), report.conflicts)
     run.journal.append(
@@ -97,7 +101,10 @@ def roll_back(
 
 
 def _kept_conflicts(run: RunFolder) -> list[str]:
-    """The conflicts of a completed rollback; a journal of an earlier version has no sum of them."""
+    """The conflicts of a completed rollback.
+
+    The journal of an earlier version has no checksum of the file; then it is read unchecked.
+    """
     file = run.rollback.file(CONFLICTS)
     completed = [e for e in run.journal.entries if e["type"] == Kind.ROLLBACK_COMPLETED]
     sha256 = completed[-1].get("conflicts_sha256")

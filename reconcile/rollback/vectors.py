@@ -1,4 +1,4 @@
-"""Put the vectors of a run back to what they were, and see that they are."""
+"""Restore the vectors of a run to their former state, and check the result."""
 
 import operator
 from collections.abc import Callable, Iterable, Iterator
@@ -22,10 +22,10 @@ from migrate.upload.settle import LastWrite, digest_vector, wait_until_processed
 from migrate.workers.ordered import in_order
 from migrate.workers.repeat import doubling, refine_until, repeat_until
 from reconcile.naming import name_vector_differences
-from reconcile.rollback.report import FEW_SUSPECTS, LOOKS_MAX, RollbackReport, UndoRules
+from reconcile.rollback.report import FEW_CANDIDATES, PASSES_MAX, RollbackReport, UndoRules
 
-LISTINGS_MAX = 6  # a listing may still show what a read no longer finds
-_Compared = tuple[VectorPreImage, bytes]  # what was there before, and the digest of ours
+LISTINGS_MAX = 6  # a listing may contain a deleted vector for some time
+_Compared = tuple[VectorPreImage, bytes]  # the pre-image, and the digest of the vector of the run
 
 
 class VectorUndo:
@@ -50,16 +50,16 @@ class VectorUndo:
         self._deletes: list[VectorId] = []
         self._restores: list[Vector] = []
         self._last: Accepted | None = None
-        # What the last writes must read back as: digest, or None for absent.
-        self._witnesses: dict[VectorId, bytes | None] = {}
+        # Vector id -> digest that the last writes must read back as, or None for absent.
+        self._evidence: dict[VectorId, bytes | None] = {}
         self._touched: list[tuple[int, int]] = []  # rows of written batches: first, end
 
-    def run(self, written: list[BatchRecord]) -> None:
-        """Compare and undo every vector that may have been written, and wait for the effect.
+    def undo_batches(self, written: list[BatchRecord]) -> None:
+        """Compare and undo every vector of these batches, and wait until it is visible.
 
-        What reads as somebody else's change is read again, after growing pauses, before it
-        counts as one: the read may be stale. Raises IndeterminateError when the deletions do not
-        become visible in time.
+        A vector that another writer seems to have changed is read again, after pauses that double,
+        before it is a conflict, because the read may be stale. Raises IndeterminateError when the
+        deletions do not become visible in time.
         """
         touched = self._touched = [(batch.first, batch.end) for batch in written]
         total = sum(batch.count for batch in written)
@@ -69,20 +69,21 @@ class VectorUndo:
             unit="vectors",
             requests=undo_vector_requests(total),
         )
-        suspects = refine_until(
+        candidates = refine_until(
             lambda: self._pass_over(
                 self._touched_records(touched), advance=self._runtime.progress.advance
             ),
             self._pass_over,
-            lambda _, found: not found or len(found) > FEW_SUSPECTS,
-            doubling(self._rules.pause_s, times=LOOKS_MAX - 1),
+            lambda _, found: not found or len(found) > FEW_CANDIDATES,
+            doubling(self._rules.pause_s, times=PASSES_MAX - 1),
             clock=self._runtime.clock,
             before_pause=lambda found, pause_s: self._runtime.progress.say(
-                f"{len(found)} vectors read as changed by others: again in {pause_s:.0f} s"
+                f"{len(found)} vectors seem changed by another writer: reading again in "
+                f"{pause_s:.0f} s"
             ),
         )
-        self._report.conflicts += [record.vector_id for record, _ in suspects]
-        rows = [record.row for record, _ in suspects]
+        self._report.conflicts += [record.vector_id for record, _ in candidates]
+        rows = [record.row for record, _ in candidates]
         self._report.differs |= name_vector_differences(
             self._run, self._target, rows, self._runtime.progress
         )
@@ -94,14 +95,14 @@ class VectorUndo:
         *,
         advance: Callable[[int], None] = lambda _: None,
     ) -> list[_Compared]:
-        """Undo these; returned are the ones that read as somebody else's."""
-        suspects: list[_Compared] = []
+        """Undo these vectors; returns those that another writer seems to have changed."""
+        candidates: list[_Compared] = []
         reads = in_order(self._fetch, _chunks(records), width=self._runtime.reads_in_flight)
         with closing(reads):
             for chunk, found in reads:
                 for record, ours in chunk:
                     if self._is_foreign(record, ours, found.get(record.vector_id)):
-                        suspects.append((record, ours))
+                        candidates.append((record, ours))
                     else:
                         self._undo(record)
                 if len(self._deletes) >= DELETE_IDS_MAX:
@@ -111,26 +112,28 @@ class VectorUndo:
                 advance(len(chunk))
         self._send_restores()
         self._send_deletes()
-        return suspects
+        return candidates
 
     def _fetch(self, chunk: list[_Compared]) -> dict[VectorId, Vector]:
         return self._target.fetch([record.vector_id for record, _ in chunk])
 
     def _touched_records(self, touched: list[tuple[int, int]]) -> Iterator[_Compared]:
-        """Pre-image and our digest of every row in a written batch, in row order.
+        """Pre-image and digest of every row in a written batch, in row order.
 
-        A row that was refused before any write of it was taken is not looked at: no write of
-        ours had an effect there, and putting its former content back might be refused as well.
+        A row whose every write the target refused is left out: it was not changed, and writing its
+        former content might be refused as well.
         """
         run, unwritten = self._run, unwritten_rows(self._run)
         first, end = min(start for start, _ in touched), max(stop for _, stop in touched)
         former = (record for record in read_pre_images(run) if first <= record.row < end)
-        # The pre-images were taken before anything was refused: nothing is excluded here.
+        # The pre-images were taken before any refusal, so refused rows are not excluded here.
         for batch in run.targets(["row", "digest"], first_row=first, end_row=end):
             columns = (column.to_pylist() for column in batch.columns)
             for row, digest in zip(*columns, strict=True):
                 record = next(former)
-                assert record.row == row, "both are of the plan's rows, in their order"
+                assert record.row == row, (
+                    "pre-images and targets have the same rows in the same order"
+                )
                 if record.row not in unwritten and self._is_touched(record.row):
                     yield record, digest
 
@@ -138,10 +141,10 @@ class VectorUndo:
         return any(start <= row < stop for start, stop in self._touched)
 
     def _is_foreign(self, record: VectorPreImage, ours: bytes, found: Vector | None) -> bool:
-        """Whether somebody else seems to have written this id since.
+        """Whether another writer seems to have written this id since the run.
 
-        One that reads as absent, or as it was before, is not foreign, and is undone all the same:
-        the read may be stale, and deleting what is not there is harmless.
+        A vector that reads as absent, or as before the run, is not foreign. It is undone anyway:
+        the read may be stale, and deleting an absent vector has no effect.
         """
         if found is None or record.vector_id in self._forced:
             return False
@@ -158,7 +161,7 @@ class VectorUndo:
         if self._restores:
             self._last = self._target.upsert([encode_vector(vector) for vector in self._restores])
             self._report.vectors_restored += len(self._restores)
-            self._witness((vector.id, digest_vector(vector)) for vector in self._restores)
+            self._keep_evidence((vector.id, digest_vector(vector)) for vector in self._restores)
             self._restores = []
 
     def _send_deletes(self) -> None:
@@ -166,16 +169,16 @@ class VectorUndo:
             some, self._deletes = self._deletes[:DELETE_IDS_MAX], self._deletes[DELETE_IDS_MAX:]
             self._last = self._target.delete(some)
             self._report.vectors_deleted += len(some)
-            self._witness((vector_id, None) for vector_id in some)
+            self._keep_evidence((vector_id, None) for vector_id in some)
 
-    def _witness(self, written: Iterable[tuple[VectorId, bytes | None]]) -> None:
-        """Keep the last few writes of each kind to look at when settling."""
+    def _keep_evidence(self, written: Iterable[tuple[VectorId, bytes | None]]) -> None:
+        """Keep the last writes of each kind, to be read back when settling."""
         some = dict(written)
-        keep = dict(list(self._witnesses.items())[-FETCH_IDS_MAX // 2 :])
-        self._witnesses = {**keep, **dict(list(some.items())[-FETCH_IDS_MAX // 2 :])}
+        keep = dict(list(self._evidence.items())[-FETCH_IDS_MAX // 2 :])
+        self._evidence = {**keep, **dict(list(some.items())[-FETCH_IDS_MAX // 2 :])}
 
     def _settle(self) -> None:
-        """Wait until the last writes are visible, then look for left-overs in a full listing."""
+        """Wait until the last writes are visible, then search a full listing for deleted ids."""
         if self._last is None:
             return
         last = LastWrite(
@@ -186,7 +189,7 @@ class VectorUndo:
         wait_until_processed(
             self._target,
             last,
-            self._witnesses,
+            self._evidence,
             self._rules.settle,
             self._runtime,
         )

@@ -1,1 +1,1 @@
-"""Read one store whole and compare it with what the run expects there."""
+"""Read one store completely and compare it with what the run expects there."""

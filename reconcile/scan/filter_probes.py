@@ -1,4 +1,4 @@
-"""Choose what filters are asked for: values of the snapshot, and vectors that hold them."""
+"""Choose values of the snapshot to filter by, each with vectors that a filter has to find."""
 
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
@@ -11,14 +11,14 @@ from migrate.model.records import VectorId
 from migrate.run.folder import RunFolder
 from migrate.upload.mapped import MappedRows, read_mapped
 
-WINDOWS = 3  # places of the snapshot that values are taken from
+WINDOWS = 3  # ranges of rows that values are taken from
 WINDOW_ROWS = 1_000
-ASKED_MAX = QUERY_IDS_MAX // 2  # ids that one answer has to hold; it has room for others
+ASKED_MAX = QUERY_IDS_MAX // 2  # ids that one answer has to contain; the rest is for other vectors
 
 
 @dataclass(slots=True)
 class Probe:
-    """A value, and vectors that are known to hold it."""
+    """A value of a property, and vectors whose metadata holds it."""
 
     value: Indexed
     values: list[float]  # of the first of these vectors
@@ -28,25 +28,26 @@ class Probe:
 def choose_probes(
     run: RunFolder, wanted: Mapping[str, str], left_out: AbstractSet[str]
 ) -> dict[str, list[Probe]]:
-    """Property -> at most one value for each place of the snapshot, the rarest of its window.
+    """Property -> probes: the rarest value of each window of the snapshot, without repetitions.
 
-    A property that none of these windows holds is looked for in the whole snapshot. `wanted` is
-    property -> type; ids in `left_out` are not asked for.
+    If no window holds a property, the snapshot is searched for it from its start. A property that
+    no vector holds has no probes. `wanted` is property -> type; `left_out` are ids that no probe
+    contains.
     """
     choice = _Choice(run, left_out, {name: [] for name in wanted})
     points = run.snapshot.manifest.points
     for first, end in _windows(points):
-        choice.look_in(wanted, first, end)
+        choice.search(wanted, first, end)
     for first in range(0, points, WINDOW_ROWS):
-        open_ones = {name: kind for name, kind in wanted.items() if not choice.probes[name]}
-        if not open_ones:
+        without = {name: kind for name, kind in wanted.items() if not choice.probes[name]}
+        if not without:
             break
-        choice.look_in(open_ones, first, min(points, first + WINDOW_ROWS))
+        choice.search(without, first, min(points, first + WINDOW_ROWS))
     return choice.probes
 
 
 def _windows(points: int) -> Iterator[tuple[int, int]]:
-    """Rows at the start, in the middle and at the end; none twice."""
+    """First and end row of each window: at the start, in the middle, at the end; no overlap."""
     third = -(-points // WINDOWS)
     for number in range(WINDOWS):
         first, end = number * third, min(points, (number + 1) * third)
@@ -57,7 +58,7 @@ def _windows(points: int) -> Iterator[tuple[int, int]]:
 
 
 class _Choice:
-    """The probes chosen so far, window by window."""
+    """The probes chosen so far, per property."""
 
     def __init__(
         self, run: RunFolder, left_out: AbstractSet[str], probes: dict[str, list[Probe]]
@@ -67,8 +68,8 @@ class _Choice:
         self._excluded = run.excluded_rows()
         self._left_out = left_out
 
-    def look_in(self, wanted: Mapping[str, str], first: int, end: int) -> None:
-        """Choose one more value for each property that these rows hold."""
+    def search(self, wanted: Mapping[str, str], first: int, end: int) -> None:
+        """Choose one further value of each property that these rows hold."""
         held: dict[str, dict[Indexed, Probe]] = {name: {} for name in wanted}
         plan = self._run.plan
         for rows in read_mapped(

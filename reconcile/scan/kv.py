@@ -1,7 +1,7 @@
-"""Read the KV index and the counter and compare them with what the vectors call for.
+"""Read the KV index and the counter and compare them with what the vectors require.
 
-KV is eventually consistent, absences included: a difference counts only when it is still there
-after the settling time, on reads of its own.
+KV is eventually consistent, for absent keys too. A difference is reported only when a pass after
+the settling time finds it again.
 """
 
 from collections.abc import Iterator
@@ -24,39 +24,41 @@ from reconcile.differences import OF_OTHERS, VALUE, Differences, Named, entry_di
 from reconcile.naming import NAMED_MAX
 from reconcile.rollback.manifest import read_foreign_keys
 
-LOOKS_MAX = 3
+PASSES_MAX = 3
 SETTLE_S_MAX = 180.0  # docs/services.md, Mutations: growing pauses up to three minutes
 
 
 @dataclass(slots=True)
 class KvScan:
-    """What the KV namespace holds, compared with what it should hold."""
+    """The differences between the KV namespace and what it should hold."""
 
-    ids: int = 0  # vector ids over all entries of ours that could be read
-    counter: int | None = None  # as found; None = absent or no number
+    ids: int = 0  # vector ids in all entries of the run that could be read
+    counter: int | None = None  # as read; None = absent or not a number
     counter_expected: int = 0
     counter_differs: Differences = ()
     missing: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
     mismatched: list[str] = field(default_factory=list)
-    unlisted: list[str] = field(default_factory=list)  # can be read, and the listing has no such
-    unreadable: list[str] = field(default_factory=list)  # listed, and reads as absent
-    # Keys, the counter's too, with metadata or an expiration that q2v never writes.
+    unlisted: list[str] = field(default_factory=list)  # can be read but are not listed
+    unreadable: list[str] = field(default_factory=list)  # listed, but a read returns nothing
+    # Keys with metadata or an expiration, which q2v never writes; the counter's key included.
     foreign: list[str] = field(default_factory=list)
-    differs: Named = field(default_factory=dict)  # what differs, of the first of them
+    differs: Named = field(
+        default_factory=dict
+    )  # key -> names of what differs, for the first 1,000
 
     @property
     def counter_drift(self) -> int:
-        """1 when the counter is not the expected number, or carries what q2v does not write."""
+        """1 when the counter has another value, metadata or expiration than expected, else 0."""
         return int(bool(self.counter_differs))
 
     @property
     def contradictions(self) -> int:
-        """Keys of which the listing and a read say opposite things."""
+        """Number of keys for which the listing and a read contradict each other."""
         return len(self.unlisted) + len(self.unreadable)
 
     def is_equal(self) -> bool:
-        """Whether everything is as expected."""
+        """Whether there is neither a difference nor a contradiction."""
         differing = self.missing or self.extra or self.mismatched or self.counter_drift
         return not differing and not self.contradictions
 
@@ -66,30 +68,30 @@ def scan_kv(
 ) -> KvScan:
     """Compare every key and value under the run's prefix, and the counter.
 
-    `table` holds the run's files. With differences, looks again after `settle_s`, growing, at most
-    three times in all; what is seen last counts.
+    `table` holds the run's files. If anything differs, the comparison is repeated after `settle_s`
+    seconds, doubling, until two passes agree or three have been made; returns the last one.
     """
     files = table.count_files()
     requests = kv_compare_requests(files)
     runtime.progress.start("reading the KV index", total=files, unit="files", requests=requests)
     foreign = read_foreign_keys(run)
 
-    def look() -> KvScan:
-        return _look(run, table, target, foreign, runtime)
+    def scan_once() -> KvScan:
+        return _scan_once(run, table, target, foreign, runtime)
 
     return refine_until(
-        look,
-        lambda _: look(),
+        scan_once,
+        lambda _: scan_once(),
         lambda before, scan: scan.is_equal() or scan == before,
-        doubling(settle_s, times=LOOKS_MAX - 1, max_s=SETTLE_S_MAX),
+        doubling(settle_s, times=PASSES_MAX - 1, max_s=SETTLE_S_MAX),
         clock=runtime.clock,
         before_pause=lambda _, pause_s: runtime.progress.say(
-            f"the KV index differs in the first reading: reading it again in {pause_s:.0f} s"
+            f"the KV index differs: reading it again in {pause_s:.0f} s"
         ),
     )
 
 
-def _look(
+def _scan_once(
     run: RunFolder, table: FileTable, target: KvTarget, foreign: frozenset[str], runtime: Runtime
 ) -> KvScan:
     plan = run.plan
@@ -146,7 +148,7 @@ def _compare_counter(scan: KvScan, run: RunFolder, found: KvEntry | None, listed
 
 
 def _differences(scan: KvScan, entry: KvEntry, found: KvEntry, listed: Listed) -> Differences:
-    """What differs; a listing that leaves the key out tells nothing of its expiration."""
+    """Names of what differs. The expiration comes from the listing, and is not compared without."""
     if entry.key not in listed:
         scan.unlisted.append(entry.key)
     expiration = listed.get(entry.key, entry.expiration)
@@ -159,7 +161,7 @@ def _differences(scan: KvScan, entry: KvEntry, found: KvEntry, listed: Listed) -
 
 
 def _ids(value: bytes) -> list[object] | None:
-    """The list in a value, None when it holds none."""
+    """The JSON list that a value holds; None when it holds something else."""
     try:
         ids = decode_json(value)
     except ValueError:
@@ -168,7 +170,7 @@ def _ids(value: bytes) -> list[object] | None:
 
 
 def _number(entry: KvEntry) -> int | None:
-    # As we write it, and nothing that only Python reads as a number ("4_2", " 42").
+    # Only the form that q2v writes; `int` would also accept "4_2" and " 42".
     if not entry.value.isdigit() or str(int(entry.value)).encode() != entry.value:
         return None
     return int(entry.value)

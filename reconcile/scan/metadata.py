@@ -1,9 +1,9 @@
-"""Ask whether filters find the vectors: each metadata index by its type, and by known answers.
+"""Check each metadata index: that it has the declared type, and that filters find the vectors.
 
-The service takes a vector into a metadata index only when it is written after the index was
-created, and does not report those that it leaves out (docs/services.md). So values are taken from
-the snapshot, from its start, its middle and its end, and a filter has to find the vectors that hold
-them. An id that one answer shows is found; what is missing counts only after several answers.
+The service adds a vector to a metadata index only when the vector is written after the index was
+created, and does not report the vectors that it left out (docs/services.md). So values are taken
+from the start, the middle and the end of the snapshot, and a filter has to find the vectors that
+hold them. One answer that contains an id is enough; an id is missing when several answers lack it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,7 +21,7 @@ from migrate.runtime import Runtime
 from migrate.workers.repeat import doubling, repeat_until
 from reconcile.scan.filter_probes import WINDOWS, Probe, choose_probes
 
-LOOKS_MAX = 4  # how often a filter is asked before what it does not find counts
+ATTEMPTS_MAX = 4  # times a filter is asked before an id that it does not find is reported
 
 State = Literal["found", "missing", "other type", "not found", "not asked", "refused"]
 DIFFERENT: frozenset[State] = frozenset({"missing", "other type", "not found"})
@@ -29,23 +29,23 @@ DIFFERENT: frozenset[State] = frozenset({"missing", "other type", "not found"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexFinding:
-    """One metadata index as it should be, and as it is."""
+    """One metadata index, as declared and as found."""
 
     name: str
     declared: str  # type
     listed: str | None  # the type that the target lists; None = no such index
     state: State
-    asked: int = 0  # vectors that filters on the property have to find
-    found: int = 0  # of those, the ones that they found
-    refusal: str = ""  # what the service said to the query
+    asked: int = 0  # number of vectors that filters on the property have to find
+    found: int = 0  # number of those that the filters found
+    refusal: str = ""  # error text of the service, in state "refused"
 
     @property
     def differs(self) -> bool:
-        """Whether filters on the property do not find what they should."""
+        """Whether filters on the property do not find all vectors that they should."""
         return self.state in DIFFERENT
 
     def in_words(self) -> str:
-        """What the operator has to know."""
+        """The finding as one sentence for the operator, with the next step."""
         index = f"metadata index '{self.name}' ({self.declared})"
         match self.state:
             case "found":
@@ -57,8 +57,8 @@ class IndexFinding:
                 )
             case "other type":
                 return (
-                    f"{index} has type {self.listed}: a filter on it finds nothing; RUNBOOK, "
-                    "'Filters find nothing', has the way out"
+                    f"{index} has type {self.listed}: a filter on it finds nothing; see RUNBOOK, "
+                    "'Filters find nothing'"
                 )
             case "not found":
                 return (
@@ -73,14 +73,14 @@ class IndexFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetadataScan:
-    """All metadata indexes that filters may use."""
+    """The findings on all declared metadata indexes."""
 
     findings: tuple[IndexFinding, ...]
 
     @property
     def drift(self) -> int:
-        """Metadata indexes with which filters do not find what they should."""
-        return sum(one.differs for one in self.findings)
+        """Number of metadata indexes for which `differs` is true."""
+        return sum(finding.differs for finding in self.findings)
 
 
 def scan_metadata(
@@ -92,9 +92,10 @@ def scan_metadata(
     left_out: AbstractSet[str],
     pause_s: float,
 ) -> MetadataScan:
-    """Look at each wanted metadata index (property -> type).
+    """Check each of the `wanted` metadata indexes (property -> type).
 
-    `left_out` are ids that the index does not hold as they should be: another finding.
+    `left_out` are ids that already count as missing, mismatched or unreadable; filters are not
+    asked for them. An answer that lacks an id is asked for again after `pause_s` seconds, doubling.
     """
     if not wanted:
         return MetadataScan(findings=())
@@ -110,7 +111,7 @@ def scan_metadata(
         repeat_until(
             ask,
             bool,
-            doubling(pause_s, times=LOOKS_MAX - 1),
+            doubling(pause_s, times=ATTEMPTS_MAX - 1),
             clock=runtime.clock,
             before_pause=lambda _, pause_s: runtime.progress.say(
                 f"a filter does not find all vectors yet: asking again in {pause_s:.0f} s"
@@ -130,12 +131,16 @@ def scan_metadata(
 
 
 def ids_to_write_again(run: RunFolder, left_out: AbstractSet[str]) -> Iterator[str]:
-    """Every vector of the run but those that another class names.
+    """The ids of all vectors of the run except `left_out`, in row order.
 
-    Writing a vector again is the one way to take it into a metadata index.
+    The service adds a vector to a metadata index only when the vector is written again.
     """
     for batch in run.targets(["vector_id"], excluded=run.refused_rows()):
-        yield from (one for one in batch.column("vector_id").to_pylist() if one not in left_out)
+        yield from (
+            vector_id
+            for vector_id in batch.column("vector_id").to_pylist()
+            if vector_id not in left_out
+        )
 
 
 def _ask(
@@ -156,7 +161,7 @@ def _ask(
             )
         asked += len(probe.ids)
         found += len(shown)
-        # An answer that is full may have had no room for the ids asked for.
+        # A full answer may lack an id because other vectors hold the value too.
         lacking = lacking or (len(shown) < len(probe.ids) and not full)
     state: State = "not found" if lacking else "found" if asked else "not asked"
     return IndexFinding(
@@ -167,7 +172,7 @@ def _ask(
 def _find(
     target: VectorTarget, name: str, probe: Probe, repeat: Callable[[Callable[[], bool]], None]
 ) -> tuple[set[VectorId], bool]:
-    """Which of the probe's ids a filter finds, over several answers; whether one was full."""
+    """The ids of the probe that any answer contained, and whether an answer was full."""
     shown: set[VectorId] = set()
     full = False
 

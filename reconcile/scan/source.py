@@ -1,4 +1,4 @@
-"""Read the source once more and compare it with the snapshot, point by point."""
+"""Read the source again and compare it with the snapshot, point by point."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,27 +16,30 @@ from reconcile.diff import Drift, DriftKind, diff_sorted
 
 @dataclass(frozen=True, slots=True)
 class SourceScan:
-    """What happened in the source since the snapshot."""
+    """The changes of the source since the snapshot. Ids are in the order of the source."""
 
-    points: int  # read just now
+    points: int  # read now
     added: tuple[str, ...]  # ids in the source that the snapshot does not hold
     changed: tuple[str, ...]
     deleted: tuple[str, ...]
-    unreadable: tuple[str, ...] = ()  # the snapshot holds them; the source does not give them now
+    unreadable: tuple[
+        str, ...
+    ] = ()  # the snapshot holds them, but the source does not return them now
 
     @property
     def moved(self) -> bool:
-        """Whether the source is no longer what the snapshot holds."""
+        """Whether points were added, changed or deleted since the snapshot."""
         return bool(self.added or self.changed or self.deleted)
 
 
 def scan_source(
     source: PointSource, snapshot: Snapshot, *, page_points: int, progress: Progress
 ) -> SourceScan:
-    """Compare every point by digest: an update in place changes no count and no id.
+    """Compare every point by digest, which also finds updates that keep count and ids.
 
-    A point that neither could be read for the snapshot nor now is no difference; the snapshot's
-    manifest names it. Raises IndeterminateError for too many points that cannot be read.
+    A point that was unreadable for the snapshot and is unreadable now is no difference; the
+    manifest of the snapshot names it. Raises IndeterminateError when more than 1,000 points
+    cannot be read.
     """
     progress.start("reading the source", total=snapshot.manifest.points, unit="points")
     points = 0
@@ -68,7 +71,7 @@ def _check_left(left: set[str]) -> None:
     if len(left) > UNREADABLE_MAX:
         raise IndeterminateError(
             f"more than {UNREADABLE_MAX:,} points of the source cannot be read",
-            remedy="see the server's log and mend it, then run `q2v reconcile` again",
+            remedy="repair the source (see the log of Qdrant), then run `q2v reconcile` again",
         )
 
 
@@ -78,4 +81,4 @@ def _snapshot_digests(snapshot: Snapshot) -> Iterator[tuple[PointId, bytes]]:
 
 
 def _texts(drift: list[Drift[PointId]], kind: DriftKind) -> tuple[str, ...]:
-    return tuple(one.key.text for one in drift if one.kind is kind)
+    return tuple(change.key.text for change in drift if change.kind is kind)

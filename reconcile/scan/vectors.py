@@ -1,7 +1,8 @@
-"""Read the vector index and compare it with what the run should have made of it.
+"""Read the vector index and compare it with what the run should have written.
 
-Ids always in full, by one listing walk; contents in full or for a seeded sample, by id. A
-difference counts only when it is still there on a later look: single reads may be stale.
+Ids are compared in full, from one walk over the listing; contents in full or for a seeded sample,
+read by id. Single reads may be stale, so a difference is reported only when a later pass finds it
+again.
 """
 
 from collections.abc import Iterator
@@ -23,43 +24,43 @@ from reconcile.diff import DriftKind, diff_contents
 from reconcile.differences import Named
 from reconcile.naming import name_vector_differences
 from reconcile.rollback.manifest import read_existing
-from reconcile.session import Kind, Look
-from reconcile.session_folder import Attempt
+from reconcile.session import Kind, Pass
+from reconcile.session_folder import Session
 
-LOOKS_MAX = 4  # how often a difference is looked at before it counts
-# So many can be read again at every look; with more, two looks in a row that agree are enough:
-# a stale read is rare, and many at once are none.
-FEW_SUSPECTS = 1_000
-REQUESTS_PER_NOTE = 50  # what a kill costs at most, 17 s at the default budget
+PASSES_MAX = 4  # reads of a difference before it is reported
+# Up to this many differences are read again in every pass. With more, two passes in a row that
+# agree are enough: stale reads are rare, so this many differences are not caused by them.
+FEW_CANDIDATES = 1_000
+REQUESTS_PER_NOTE = 50  # most that a kill repeats: 17 s at the default budget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdScan:
-    """The ids that the vector index lists, compared with those it should list."""
+    """The differences between the listed ids and those that should be listed."""
 
     listed: int
     expected: int
     missing: tuple[str, ...]  # in row order
     extra: tuple[str, ...]
-    unlisted: tuple[str, ...] = ()  # left out by the listing, and given out by id
+    unlisted: tuple[str, ...] = ()  # not listed, but can be read by id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentScan:
-    """The contents of listed vectors, compared with what they should be."""
+    """The differences between the contents of listed vectors and what the run wrote."""
 
     checked: int  # vectors
     mismatched: tuple[str, ...]  # in row order
     unreadable: tuple[str, ...]
-    foreign: tuple[str, ...]  # of the mismatched, those in a namespace: q2v never writes one
-    differs: Named  # what differs, of the first of the mismatched
+    foreign: tuple[str, ...]  # ids of `mismatched` that are in a namespace, which q2v never writes
+    differs: Named  # id -> names of what differs, for the first 1,000 of `mismatched`
 
 
 def scan_ids(run: RunFolder, target: VectorTarget, runtime: Runtime, *, pause_s: float) -> IdScan:
     """Compare the listed ids with the expected ones.
 
-    With differences, lists again after a pause until two walks in a row say the same. Ids that are
-    not listed are asked for, at most 1,000 of them: one that can be read contradicts the listing.
+    If ids differ, lists again after `pause_s` seconds until two walks in a row agree. Of the ids
+    that are not listed, at most 1,000 are read; one that can be read contradicts the listing.
     """
     existing = frozenset(read_existing(run))
 
@@ -72,9 +73,9 @@ def scan_ids(run: RunFolder, target: VectorTarget, runtime: Runtime, *, pause_s:
         return IdScan(
             listed=count,
             expected=expected,
-            missing=tuple(one for one in missing if one not in unlisted),
-            extra=tuple(one for one in listed.elsewhere() if one not in existing),
-            unlisted=tuple(one for one in missing if one in unlisted),
+            missing=tuple(id_ for id_ in missing if id_ not in unlisted),
+            extra=tuple(id_ for id_ in listed.elsewhere() if id_ not in existing),
+            unlisted=tuple(id_ for id_ in missing if id_ in unlisted),
         )
 
     with ListedIds(run.spill) as listed:
@@ -82,20 +83,19 @@ def scan_ids(run: RunFolder, target: VectorTarget, runtime: Runtime, *, pause_s:
             list_once,
             lambda _: list_once(),
             _is_settled,
-            [pause_s] * (LOOKS_MAX - 1),
+            [pause_s] * (PASSES_MAX - 1),
             clock=runtime.clock,
             before_pause=lambda scan, _: runtime.progress.say(
                 f"{len(scan.missing)} vectors missing, {len(scan.extra)} extra, "
-                f"{len(scan.unlisted)} readable but not listed in the first listing: listing again "
-                f"in {pause_s:.0f} s"
+                f"{len(scan.unlisted)} readable but not listed: listing again in {pause_s:.0f} s"
             ),
         )
 
 
 def _is_settled(before: IdScan | None, scan: IdScan) -> bool:
-    """Whether another listing is not needed: nothing differs, or two in a row agree.
+    """Whether no further listing is needed: nothing differs, or two in a row agree.
 
-    An id that can be read and is not listed may be a lagging listing, so every listing is taken.
+    With an id that can be read but is not listed, the listing may lag: all passes are made.
     """
     if scan.unlisted:
         return False
@@ -105,8 +105,8 @@ def _is_settled(before: IdScan | None, scan: IdScan) -> bool:
 
 
 def _read_though_unlisted(target: VectorTarget, missing: list[VectorId]) -> frozenset[str]:
-    """Those of the ids, or of a spread of 1,000 of them, that the target gives out."""
-    asked = [missing[at] for at in spread(len(missing), FEW_SUSPECTS)]
+    """The ids that the target returns when read; at most 1,000, evenly spread, are read."""
+    asked = [missing[at] for at in spread(len(missing), FEW_CANDIDATES)]
     found: set[str] = set()
     for start in range(0, len(asked), FETCH_IDS_MAX):
         found |= target.fetch(asked[start : start + FETCH_IDS_MAX]).keys()
@@ -115,7 +115,7 @@ def _read_though_unlisted(target: VectorTarget, missing: list[VectorId]) -> froz
 
 def scan_contents(
     run: RunFolder,
-    attempt: Attempt,
+    session: Session,
     target: VectorTarget,
     runtime: Runtime,
     *,
@@ -123,54 +123,53 @@ def scan_contents(
     only_rows: frozenset[int] | None,
     pause_s: float,
 ) -> ContentScan:
-    """Compare the contents of every vector of the run but the `missing`, or of some rows.
+    """Compare the contents of the vectors of the run without `missing`; `only_rows` None means all.
 
-    Goes on where the attempt ended. What differs is looked at again, after growing pauses: one
-    stale read may be followed by another, so a few differences have to last through every look.
+    Continues after the last row that the session has noted. Vectors that differ are read again
+    after pauses that double from `pause_s`. One stale read may follow another, so up to 1,000
+    differences are reported only if every pass finds them.
     """
     total = run.vectors if only_rows is None else len(only_rows)
     requests = fetch_requests(total)
     runtime.progress.start("reading vectors back", total=total, unit="vectors", requests=requests)
     rows = only_rows
-    suspects: dict[int, DriftKind] = {}
-    look = Look()
-    for ordinal in range(LOOKS_MAX):
-        if ordinal and not attempt.look(ordinal).completed:
-            runtime.progress.say(
-                f"{len(suspects)} vectors differ at first sight: reading them again"
-            )
+    candidates: dict[int, DriftKind] = {}
+    latest = Pass()
+    for ordinal in range(PASSES_MAX):
+        if ordinal and not session.content_pass(ordinal).completed:
+            runtime.progress.say(f"{len(candidates)} vectors differ: reading them again")
             runtime.clock.wait(pause_s * 2 ** (ordinal - 1))
-        look = _look(run, attempt, ordinal, target, runtime, only_rows=rows, missing=missing)
-        before, suspects = suspects, look.suspects
-        agreed = ordinal > 0 and suspects == before
-        if not suspects or (agreed and len(suspects) > FEW_SUSPECTS):
+        latest = _read_pass(run, session, ordinal, target, runtime, only_rows=rows, missing=missing)
+        before, candidates = candidates, latest.candidates
+        agreed = ordinal > 0 and candidates == before
+        if not candidates or (agreed and len(candidates) > FEW_CANDIDATES):
             break
-        rows = frozenset(suspects)
-    ids = _ids_of(run, suspects)
-    mismatched = [row for row, kind in suspects.items() if kind is DriftKind.MISMATCHED]
-    in_namespace = {} if not suspects else dict.fromkeys(look.foreign, DriftKind.MISMATCHED)
+        rows = frozenset(candidates)
+    ids = _ids_of(run, candidates)
+    mismatched = [row for row, kind in candidates.items() if kind is DriftKind.MISMATCHED]
+    in_namespace = {} if not candidates else dict.fromkeys(latest.foreign, DriftKind.MISMATCHED)
     return ContentScan(
-        checked=attempt.look(0).checked,
-        mismatched=_of_kind(suspects, ids, DriftKind.MISMATCHED),
-        unreadable=_of_kind(suspects, ids, DriftKind.UNREADABLE),
+        checked=session.content_pass(0).checked,
+        mismatched=_of_kind(candidates, ids, DriftKind.MISMATCHED),
+        unreadable=_of_kind(candidates, ids, DriftKind.UNREADABLE),
         foreign=_of_kind(in_namespace, ids, DriftKind.MISMATCHED),
         differs=name_vector_differences(run, target, mismatched, runtime.progress),
     )
 
 
 def _of_kind(
-    suspects: dict[int, DriftKind], ids: dict[int, VectorId], kind: DriftKind
+    candidates: dict[int, DriftKind], ids: dict[int, VectorId], kind: DriftKind
 ) -> tuple[str, ...]:
-    return tuple(ids[row] for row in sorted(suspects) if suspects[row] is kind)
+    return tuple(ids[row] for row in sorted(candidates) if candidates[row] is kind)
 
 
-def _ids_of(run: RunFolder, suspects: dict[int, DriftKind]) -> dict[int, VectorId]:
-    """The ids of some rows."""
-    if not suspects:
+def _ids_of(run: RunFolder, candidates: dict[int, DriftKind]) -> dict[int, VectorId]:
+    """Row -> vector id of these rows."""
+    if not candidates:
         return {}
     return {
         row: VectorId(vector_id)
-        for batch in run.targets(ID_COLUMNS, only=suspects.keys())
+        for batch in run.targets(ID_COLUMNS, only=candidates.keys())
         for row, vector_id in zip(*(column.to_pylist() for column in batch.columns), strict=True)
     }
 
@@ -184,74 +183,77 @@ class _Expected:
     digest: bytes
 
 
-def _look(
+def _read_pass(
     run: RunFolder,
-    attempt: Attempt,
+    session: Session,
     ordinal: int,
     target: VectorTarget,
     runtime: Runtime,
     *,
     only_rows: frozenset[int] | None,
     missing: frozenset[str],
-) -> Look:
-    """One pass over these rows, from where it stood; noted every few requests.
+) -> Pass:
+    """Make or continue one pass over these rows; returns it completed.
 
-    Several requests may be under way; their answers are taken in row order, so that a note
-    stands for every row below it.
+    The session gets an entry after every 50 requests. Several requests may be under way, but their
+    answers are taken in row order, so that an entry covers every row below its `end_row`.
     """
-    done = attempt.look(ordinal)
+    done = session.content_pass(ordinal)
     runtime.progress.advance(done.checked, earlier=True)
     if done.completed:
         return done
-    news = Look(end_row=done.end_row)
+    unnoted = Pass(end_row=done.end_row)
     batches = _expected(run, only_rows, missing, first_row=done.end_row)
 
     def fetch(batch: list[_Expected]) -> dict[VectorId, Vector]:
-        return target.fetch([one.id for one in batch])
+        return target.fetch([expected.id for expected in batch])
 
     with closing(in_order(fetch, batches, width=runtime.reads_in_flight)) as answers:
         for requests, (batch, found) in enumerate(answers, start=1):
-            _compare(batch, found, news)
+            _compare(batch, found, unnoted)
             runtime.progress.advance(len(batch))
             if requests % REQUESTS_PER_NOTE == 0:
-                _note(attempt, ordinal, news, completed=False)
-                news = Look(end_row=news.end_row)
-    _note(attempt, ordinal, news, completed=True)
-    return attempt.look(ordinal)
+                _note(session, ordinal, unnoted, completed=False)
+                unnoted = Pass(end_row=unnoted.end_row)
+    _note(session, ordinal, unnoted, completed=True)
+    return session.content_pass(ordinal)
 
 
-def _note(attempt: Attempt, ordinal: int, news: Look, *, completed: bool) -> None:
-    attempt.note(
+def _note(session: Session, ordinal: int, unnoted: Pass, *, completed: bool) -> None:
+    session.note(
         Kind.CONTENTS_READ,
         look=ordinal,
-        end_row=news.end_row,
-        checked=news.checked,
-        mismatched=news.mismatched,
-        unreadable=news.unreadable,
-        foreign=news.foreign,
+        end_row=unnoted.end_row,
+        checked=unnoted.checked,
+        mismatched=unnoted.mismatched,
+        unreadable=unnoted.unreadable,
+        foreign=unnoted.foreign,
         completed=completed,
     )
 
 
-def _compare(batch: list[_Expected], found: dict[VectorId, Vector], news: Look) -> None:
+def _compare(batch: list[_Expected], found: dict[VectorId, Vector], unnoted: Pass) -> None:
     digests = {vector_id: digest_vector(vector) for vector_id, vector in found.items()}
-    kinds = diff_contents({one.id: one.digest for one in batch}, digests)
-    for one in batch:
-        kind = kinds.get(one.id)
+    kinds = diff_contents({expected.id: expected.digest for expected in batch}, digests)
+    for expected in batch:
+        kind = kinds.get(expected.id)
         if kind is DriftKind.MISMATCHED:
-            news.mismatched.append(one.row)
-            if found[one.id].namespace:
-                news.foreign.append(one.row)
+            unnoted.mismatched.append(expected.row)
+            if found[expected.id].namespace:
+                unnoted.foreign.append(expected.row)
         elif kind is not None:
-            news.unreadable.append(one.row)
-    news.end_row = batch[-1].row + 1
-    news.checked += len(batch)
+            unnoted.unreadable.append(expected.row)
+    unnoted.end_row = batch[-1].row + 1
+    unnoted.checked += len(batch)
 
 
 def _expected(
     run: RunFolder, only_rows: frozenset[int] | None, missing: frozenset[str], *, first_row: int
 ) -> Iterator[list[_Expected]]:
-    """What should be there from `first_row` on, at most 20 at a time, without the missing ones."""
+    """The vectors to read from `first_row` on, in row order, in batches of at most 20.
+
+    `missing` are left out; `only_rows` None means every row.
+    """
     held: list[_Expected] = []
     for batch in run.targets(
         ["row", "vector_id", "digest"],

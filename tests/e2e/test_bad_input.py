@@ -407,7 +407,7 @@ def test_an_index_that_was_created_anew_is_not_the_planned_one(tmp_path: Path) -
             result = bench.run("reconcile")
 
     assert result.exit_code == 5
-    assert "not the one of the plan" in result.document["error"]["what"]
+    assert "not the one that the plan names" in result.document["error"]["what"]
 
 
 @pytest.mark.fault("U10")

@@ -15,7 +15,7 @@ from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.local_folder import LocalFolder
 from q2v import wiring
-from reconcile.session_folder import open_attempt
+from reconcile.session_folder import open_session
 from tests.e2e.workbench import DIMENSIONS, INDEX, Workbench, points, workbench
 from tests.paths import path_of
 from tests.silence import Silence
@@ -156,7 +156,7 @@ def test_an_interrupted_reconcile_comes_before_the_former_verdict(tmp_path: Path
         bench.move()
         assert bench.run("reconcile").document["situation"] == "equal"
         with closing(newest_run(bench)) as run, FolderLock(LocalFolder(bench.folder)):
-            open_attempt(
+            open_session(
                 run,
                 "interrupted",
                 Runtime(clock=wiring.system_clock(), progress=Silence()),

@@ -82,11 +82,11 @@ def test_a_point_left_out_is_quarantined_by_every_command_and_never_simply_equal
     assert document["acknowledged"] + document["quarantined"] == document["points"] == COUNT
     assert [moved.exit_code, compared.exit_code, waived.exit_code] == [3, 3, 0]
     assert compared.document["verdict"] == "equal"
-    assert "1 points that the source could not give are left out" in compared.document["why"]
+    assert "1 points that the source could not return are left out" in compared.document["why"]
     assert compared.document["quarantined"] == {"unreadable": 1}
     assert status.document["quarantined"] == {"unreadable": 1}
     assert (compared_again.exit_code, compared_again.document["verdict"]) == (0, "equal")
-    assert "could not give" in compared_again.document["why"]
+    assert "could not return" in compared_again.document["why"]
 
 
 @pytest.mark.fault("F06", "R07")

@@ -170,8 +170,8 @@ OF_THE_PROOF = (
         name="first-look-counts",
         effect="one stale read is reported as drift, and the cutover is called off",
         file="reconcile/scan/vectors.py",
-        old=code(0, "LOOKS_MAX = 4  # how often a difference is looked at before it counts"),
-        new=code(0, "LOOKS_MAX = 1"),
+        old=code(0, "PASSES_MAX = 4  # reads of a difference before it is reported"),
+        new=code(0, "PASSES_MAX = 1"),
         test="tests/reconcile/test_unread.py"
         "::test_a_vector_that_shows_its_former_content_at_first_is_no_drift",
     ),
@@ -198,9 +198,9 @@ OF_THE_WAY_BACK = (
     ),
     Canary(
         name="later-writes-ignored",
-        effect="a rollback leaves what the new side took behind, without a word",
+        effect="a rollback leaves later writes in the target without naming them",
         file="reconcile/rollback/later_writes.py",
-        old="vectors = tuple(one for one in listed.elsewhere() if one not in existing)",
+        old="vectors = tuple(id_ for id_ in listed.elsewhere() if id_ not in existing)",
         new="vectors = ()",
         test="tests/reconcile/test_way_back.py"
         "::test_later_writes_are_named_before_anything_is_sent_and_want_consent",

@@ -25,8 +25,8 @@ OF_THE_METADATA = (
         name="one-stale-answer-is-enough",
         effect="a single stale answer of a filter is drift, and a repair writes everything again",
         file="reconcile/scan/metadata.py",
-        old="LOOKS_MAX = 4",
-        new="LOOKS_MAX = 1",
+        old="ATTEMPTS_MAX = 4",
+        new="ATTEMPTS_MAX = 1",
         test="tests/reconcile/test_metadata_indexes.py::test_stale_lists_and_answers_are_no_drift",
     ),
     Canary(

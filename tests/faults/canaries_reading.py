@@ -34,7 +34,7 @@ OF_THE_READING = (
         name="equal-without-a-word",
         effect="reconcile says equal and not that it could not see some points of the source",
         file="reconcile/compare.py",
-        old='why=why + _left_out(run_, with_source=with_source) * (verdict == "equal"),',
+        old='why=why + _left_out(run, with_source=with_source) * (verdict == "equal"),',
         new="why=why,",
         test="tests/e2e/test_unreadable_points.py"
         "::test_a_point_left_out_is_quarantined_by_every_command_and_never_simply_equal",

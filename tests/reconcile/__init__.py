@@ -1,1 +1,1 @@
-"""Tests of reconcile."""
+"""Tests of the package `reconcile`: comparison, report and rollback."""

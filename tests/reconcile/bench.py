@@ -1,4 +1,4 @@
-"""Source and target in memory with a finished move between them: quick to compare again."""
+"""A source and a target in memory, with a finished move between them."""
 
 import hashlib
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ Held = tuple[dict[str, tuple[bytes, str | None, dict[str, object] | None]], dict
 
 @dataclass
 class Bench:
-    """Both stores and a folder; `calls` counts and may cut every call to either of them."""
+    """Both stores and a folder; `calls` records every call to a store and may make it fail."""
 
     folder: Path
     source: MemorySource
@@ -73,7 +73,7 @@ class Bench:
         part_points: int | None = None,
         ttl_s: int | None = None,
     ) -> None:
-        """Snapshot and plan; nothing is written to the target."""
+        """Take the snapshot and make the plan; nothing is written to the target."""
         report = take_snapshot(
             self.source,
             LocalFolder(self.folder),
@@ -122,7 +122,7 @@ class Bench:
 
     @contextmanager
     def opened(self) -> Iterator[RunFolder]:
-        """The run as a new process finds it."""
+        """Open the run, as a new process does."""
         assert self._snapshot is not None
         assert self.run_folder is not None
         run = RunFolder(self.run_folder, Snapshot(self._snapshot.folder))
@@ -132,7 +132,7 @@ class Bench:
             run.close()
 
     def apply(self, *, forced: frozenset[str] = frozenset()) -> None:
-        """Pre-images, vectors, KV index, counter; goes on where an earlier call ended."""
+        """Move the run: pre-images, vectors, KV index, counter. Resumes an interrupted call."""
         with self.opened() as run:
             migrate(
                 run,
@@ -147,7 +147,7 @@ class Bench:
         )
 
     def kept(self) -> list[str]:
-        """What a repair has left as another writer made it."""
+        """The ids and keys that a repair kept because another writer changed them."""
         with self.opened() as run:
             return kept_changes(run)
 
@@ -158,7 +158,7 @@ class Bench:
         fresh: bool = False,
         with_source: bool = True,
     ) -> ReconcileReport:
-        """One reconcile, as a new process runs it."""
+        """Reconcile once, as a new process does."""
         with self.opened() as run:
             return compare(
                 run,
@@ -185,7 +185,7 @@ class Bench:
             )
 
     def ids_of(self, report: ReconcileReport) -> dict[str, list[str]]:
-        """Class of drift -> ids, for every class that has any."""
+        """Class of drift -> ids, without empty classes."""
         found = {
             name: path_of(path).read_text(encoding="utf-8").splitlines()
             for name, path in report.files.items()
@@ -193,7 +193,7 @@ class Bench:
         return {name: ids for name, ids in found.items() if ids}
 
     def held(self) -> Held:
-        """Everything that the target holds, in a form that can be compared."""
+        """All records of the target, in a form that can be compared."""
         vectors = {
             str(vector_id): (vector.values.tobytes(), vector.namespace, vector.metadata)
             for vector_id, vector in self.vectors.stored.items()
@@ -201,16 +201,16 @@ class Bench:
         return vectors, dict(self.kv.stored)
 
     def put(self, vector: Vector) -> None:
-        """Write a vector past the port."""
+        """Store a vector without a call of the port."""
         self.vectors.stored[vector.id] = vector
 
     def vector(self, vector_id: str) -> Vector:
-        """A vector that is there."""
+        """The stored vector of this id."""
         return self.vectors.stored[VectorId(vector_id)]
 
 
 def make_bench(folder: Path, points: int = 45) -> Bench:
-    """A source of some chunks, and an empty target."""
+    """A bench with a source of this many chunks, and an empty target."""
     calls = Calls()
     return Bench(
         folder=folder,
@@ -222,7 +222,7 @@ def make_bench(folder: Path, points: int = 45) -> Bench:
 
 
 def moved_bench(folder: Path, points: int = 45) -> Bench:
-    """The same after a move that nothing disturbed; no call counted yet."""
+    """A bench after a complete move; no call is recorded yet."""
     bench = make_bench(folder, points)
     bench.plan()
     bench.apply()

@@ -1,4 +1,4 @@
-"""Tests of this folder use emptied databases again: they open hundreds of runs."""
+"""Tests of this folder open hundreds of runs, so they reuse emptied databases."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Single differences to plant in a finished move, each with the report it has to cause."""
+"""Single differences to plant in a finished move, each with the report that it must cause."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -18,15 +18,15 @@ KEYS = [f"file:file-{file}" for file in range(FILES)]
 
 @dataclass(frozen=True)
 class Plant:
-    """A difference: what it does, and the class it is found as."""
+    """A difference: a function that makes it, and the class that the report must give it."""
 
     name: str
     drift: str | None  # None: no difference at all
-    do: Callable[[Bench, str], None]  # gets the id, key or point to work on
+    do: Callable[[Bench, str], None]  # called with the id, key or point to change
 
 
 def payloads() -> dict[int, dict[str, object]]:
-    """Points with a field of every type that metadata knows."""
+    """Points with a field of every type that metadata can have."""
     return {
         10 * (file * PER_FILE + number) + 10: {
             "file_id": f"file-{file}",
@@ -56,7 +56,7 @@ def _bit(position: int, bit: int) -> Callable[[Bench, str], None]:
 
 
 def _metadata(**changed: object) -> Callable[[Bench, str], None]:
-    """Other metadata; a value of None takes the field out."""
+    """Change metadata; None removes the field."""
 
     def do(bench: Bench, vector_id: str) -> None:
         held = bench.vector(vector_id)
@@ -155,7 +155,7 @@ OF_VECTORS = [
     Plant("another namespace", "mismatched", _vector(namespace="elsewhere")),
     Plant("1.5e17 as text", "mismatched", _metadata(far="1.5e17")),
     Plant("1.5e17 off by one double", "mismatched", _metadata(far=150000000000000032)),
-    Plant("1 as 1.0", None, _metadata(one=1.0)),  # one number in JSON, whoever wrote it
+    Plant("1 as 1.0", None, _metadata(one=1.0)),  # the same number in JSON
     Plant("1.5e17 as an integer", None, _metadata(far=150000000000000000)),
 ]
 OF_KEYS = [
@@ -203,7 +203,7 @@ OF_SOURCE = [
 
 
 def found_as(plant: Plant, target: str) -> str:
-    """The id or key that the report has to name."""
+    """The id or key that the report must name."""
     if plant.drift == "extra":
         return f"stray-{target}"
     if plant.drift == "kv_extra":

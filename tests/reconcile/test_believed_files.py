@@ -1,4 +1,4 @@
-"""A file that decides what is written is checked before the first write, or decides nothing."""
+"""A file that a write depends on is checked before the first write."""
 
 import shutil
 from collections.abc import Callable
@@ -19,20 +19,20 @@ from tests.servers.memory_source import SourceFailedError
 pytestmark = pytest.mark.fault("F19", "G15")
 POINTS = 45
 PART = 16  # three parts
-# Written for people or for other tools. Nothing that q2v does with the target follows from them.
+# Files for people or for other tools. q2v does not read them.
 FOR_PEOPLE = {
     *("report.html", "statement.json", "combined.ids", "differs.jsonl", "later-writes.ids"),
     *("extra.ids", "unreadable.ids", "kv_extra.ids"),
     *("source_added.ids", "source_changed.ids", "source_deleted.ids"),
 }
-# Written anew by every rollback from the plan, the journal and the pre-images; never read.
+# Written by every rollback from the plan, the journal and the pre-images; never read.
 WRITTEN_ANEW = {"rollback/manifest.json", "rollback/conflicts.ids"}
 FLIPS = 3  # per file: in its first and last byte, and at places of a seeded choice between
 Action = Callable[[Bench], object]
 
 
 def drifted(folder: Path) -> Bench:
-    """A finished move whose newest report names drift of every class that a repair writes."""
+    """A finished move with drift of every class that a repair writes, in the newest report."""
     bench = make_bench(folder, POINTS)
     bench.plan(part_points=PART)
     bench.apply()
@@ -49,7 +49,7 @@ def drifted(folder: Path) -> Bench:
 
 
 def half_written(folder: Path) -> Bench:
-    """Two uploads are there, the third is in doubt, and the last part was not read yet."""
+    """A move with two uploads done and the third in doubt; the last part is unread."""
     bench = make_bench(folder, POINTS)
     bench.plan(part_points=PART, vectors_per_upload=10)
     cut_at_write(bench, 2, bench.apply)
@@ -57,7 +57,7 @@ def half_written(folder: Path) -> Bench:
 
 
 def cut_at_write(bench: Bench, wanted: int, action: Callable[[], object]) -> None:
-    """Die at this write, as if killed."""
+    """Raise in place of this write, as a kill would."""
 
     def cut(_: int, what: str) -> None:
         if what in {"upsert", "delete", "kv write", "kv delete"} and (
@@ -79,7 +79,7 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def flips(path: Path, random: Random) -> list[int]:
-    """The bits to flip, one after the other."""
+    """The bits to flip, each in a trial of its own."""
     bits = 8 * path.stat().st_size
     chosen = {3, bits - 6, *(random.randrange(bits) for _ in range(FLIPS - 2))} if bits else set()
     return sorted(chosen)
@@ -92,7 +92,7 @@ def flip(path: Path, bit: int) -> None:
 
 
 def decide_nothing(folder: Path, action: Action) -> set[str]:
-    """The files that nothing of this action follows from."""
+    """The files that this action does not read."""
     found = set()
     for path in files_below(folder):
         place = path.relative_to(folder)
@@ -109,7 +109,7 @@ def decide_nothing(folder: Path, action: Action) -> set[str]:
 
 
 def outcome(bench: Bench, action: Action) -> tuple[str, list[str], Held]:
-    """How the action ended, what was written meanwhile, and what the target holds then."""
+    """How the action ended, what it wrote, and what the target holds after it."""
     bench.calls.made.clear()
     try:
         action(bench)
@@ -249,7 +249,7 @@ def test_a_whole_report_of_an_earlier_reconcile_does_not_pass_for_a_newer_one(
 
 
 def test_an_interrupted_reconcile_orders_no_repair(tmp_path: Path) -> None:
-    """Killed between the report and the journal's last entry: only another reconcile tells."""
+    """After a kill between the report and the journal's last entry, a new reconcile is needed."""
     bench = drifted(tmp_path)
     journal = report_of(bench).with_name("journal.jsonl")
     journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-1]))
@@ -320,7 +320,7 @@ def test_conflicts_that_a_rollback_kept_are_read_only_as_they_were_written(tmp_p
 
 
 def test_a_run_without_its_journal_is_no_new_run(tmp_path: Path) -> None:
-    """Its pre-images would be taken again, of what it has written itself."""
+    """Otherwise the pre-images would be taken again, from vectors that the run wrote."""
     for prepared, action in ((drifted, repair), (half_written, repair), (half_written, undo)):
         bench = prepared(tmp_path / f"{prepared.__name__}-{action.__name__}")
         assert bench.run_folder is not None

@@ -1,4 +1,4 @@
-"""What another writer changes is named with what differs, and kept by rollback and repair alike."""
+"""Changes of another writer are named field by field, and kept by rollback and repair."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -42,7 +42,7 @@ def a_value(bench: Bench) -> None:
     bench.put(replace(held, values=held.values + np.float32(1), namespace="tenant"))
 
 
-# What only another writer can have done: q2v writes neither namespaces nor metadata nor expiries.
+# Changes of another writer: q2v writes neither namespaces nor KV metadata nor expirations.
 CERTAIN = [
     (VECTOR, of_vector(namespace="tenant"), ["namespace"]),
     (VECTOR, a_value, ["values", "namespace"]),
@@ -52,7 +52,7 @@ CERTAIN = [
     (COUNTER, of_entry(COUNTER, metadata="theirs"), ["kv metadata"]),
     (COUNTER, of_entry(COUNTER, expiration=FAR), ["kv expiration"]),
 ]
-# What may as well be damage: a repair puts it right.
+# Changes that may also be damage: a repair overwrites them.
 UNCERTAIN = [
     (VECTOR, a_field, ["metadata.more", "metadata.text"]),
     (KEY, of_entry(KEY, value=b"[]"), ["kv value"]),
@@ -80,7 +80,7 @@ def test_reconcile_names_what_differs_and_rollback_keeps_it(
         {where: differs},
     )
     left = {**bench.held()[0], **bench.held()[1]}
-    assert left == {where: {**theirs[0], **theirs[1]}[where]}, "nothing else, and as they left it"
+    assert left == {where: {**theirs[0], **theirs[1]}[where]}, "nothing else, and unchanged"
     assert bench.rollback(forced=frozenset([where])).conflicts == []
     assert bench.held() == ({}, {})
 
@@ -142,7 +142,7 @@ def test_with_a_time_to_live_the_expiry_is_compared_to_within_a_minute(tmp_path:
 
 
 def test_what_was_in_a_namespace_before_is_given_back_into_it(tmp_path: Path) -> None:
-    """And what another writer moved out of it since is a conflict."""
+    """A vector that another writer moved out of its namespace since is a conflict."""
     bench = make_bench(tmp_path, POINTS)
     old = Vector(
         id=VectorId(VECTOR), values=np.ones(4, np.float32), namespace="trial", metadata={"old": 1}
@@ -196,9 +196,9 @@ def test_a_listing_that_leaves_out_what_can_be_read_is_a_contradiction(tmp_path:
     assert "1 KV keys are listed and read as absent, among them 'file:file-3'" in report.why
     found = bench.ids_of(report)
     assert (found["unlisted"], found["missing"]) == (["file-0_0", VECTOR], ["file-1_1"])
-    assert bench.calls.made.count("list") > walks, "listed again before it counts"
+    assert bench.calls.made.count("list") > walks, "listed again before it is reported"
     bench.apply()
-    assert bench.calls.writes == [], "nothing is repaired by evidence that contradicts itself"
+    assert bench.calls.writes == [], "a contradiction is not repaired"
 
 
 @pytest.mark.fault("F10", "R05")

@@ -1,6 +1,6 @@
-"""Commands that are printed for an operator to paste: a real shell runs them, and only them.
+"""Printed commands: a real shell runs exactly these when an operator pastes them.
 
-What wrangler makes of them is the business of tests/clients/test_printed_commands.py.
+tests/clients/test_printed_commands.py checks what wrangler does with them.
 """
 
 import os
@@ -35,7 +35,7 @@ PIECES = [
 
 
 def hostile_texts() -> list[str]:
-    """Known tricks, and 150 random mixtures of their pieces, the same every time."""
+    """Known injection texts, and 150 seeded mixtures of their pieces."""
     generator = random.Random(6)  # noqa: S311 - the same texts every time
     mixed = ["".join(generator.choices(PIECES, k=generator.randint(1, 8))) for _ in range(150)]
     return [*HOSTILE, *mixed]
@@ -51,7 +51,7 @@ def plan_with(text: str) -> RunPlan:
 
 
 def commands(text: str) -> list[tuple[str, ...]]:
-    """Every command that the tool prints, with the text wherever data goes."""
+    """Every command that the tool prints, with `text` as every value."""
     run: Any = SimpleNamespace(plan=plan_with(text))
     return [
         *manifest._commands_before(run),  # noqa: SLF001 - the texts are the interface
@@ -81,7 +81,7 @@ def run_in_bash(lines: list[str], folder: Path) -> list[list[str]]:
 
 @pytest.mark.skipif(not Path("/bin/bash").exists(), reason="needs bash")
 def test_the_shell_sees_exactly_the_arguments_that_were_meant(tmp_path: Path) -> None:
-    """As lists in the JSON document, quoted by whoever pastes them."""
+    """The commands of the JSON document, which are argument lists, quoted with `shlex`."""
     meant = [argv for text in hostile_texts()[:60] for argv in commands(text)[2:]]
     meant += [argv for text in ("docs", "a-b_C9") for argv in commands(text)]
     seen = run_in_bash([shlex.join(argv) for argv in meant], tmp_path)
@@ -91,7 +91,7 @@ def test_the_shell_sees_exactly_the_arguments_that_were_meant(tmp_path: Path) ->
 
 @pytest.mark.skipif(not Path("/bin/bash").exists(), reason="needs bash")
 def test_a_command_as_a_terminal_shows_it_has_no_side_effect(tmp_path: Path) -> None:
-    """Control characters are shown escaped, so such a command may name nothing; it runs nothing."""
+    """Control characters are shown escaped: the command may name nothing, but runs nothing else."""
     meant = [argv for text in hostile_texts() for argv in commands(text)[2:]]
     seen = run_in_bash([escape_terminal(shlex.join(argv)) for argv in meant], tmp_path)
 

@@ -1,4 +1,4 @@
-"""Every difference between two streams, and nothing else, against plain dictionaries."""
+"""The differences of two streams, compared with those of plain dictionaries."""
 
 from typing import assert_never
 

@@ -1,4 +1,4 @@
-"""Reconcile finds exactly what differs: the right class, the right id, and nothing else."""
+"""Reconcile reports exactly what differs: the right class and id, and nothing else."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,7 +42,7 @@ ALL = [
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """One move for all tests here; each puts back what it has planted."""
+    """One move for all tests of this module; each test removes what it has planted."""
     moved = make_bench(tmp_path_factory.mktemp("exactness"))
     moved.source.points = payloads()
     moved.plan()
@@ -52,7 +52,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 @contextmanager
 def put_back(bench: Bench) -> Iterator[None]:
-    """Source and target are afterwards what they were before."""
+    """Restore source and target at the end."""
     kept = dict(bench.vectors.stored), dict(bench.kv.stored), deepcopy(bench.source.points)
     try:
         yield
@@ -61,7 +61,7 @@ def put_back(bench: Bench) -> Iterator[None]:
 
 
 def assert_exactly(bench: Bench, report: ReconcileReport, found: dict[str, list[str]]) -> None:
-    """The report names this and nothing else, in counts, id files, verdict and exit code."""
+    """Check that counts, id files, verdict and exit code name exactly this difference."""
     counter = int("counter" in found)
     named = {name: sorted(ids) for name, ids in found.items() if name != "counter"}
     classes = bench.ids_of(report)
@@ -93,7 +93,7 @@ def test_one_difference_is_found_as_exactly_that(bench: Bench, where: str, plant
 
 @st.composite
 def plantings(draw: st.DrawFn) -> list[tuple[Plant, str]]:
-    """Some differences, each on an id, key or point of its own."""
+    """Several differences, each on an id, key or point of its own."""
     chosen: list[tuple[Plant, str]] = []
     for plants, targets in ((OF_VECTORS, VECTORS), (OF_KEYS, KEYS), (OF_SOURCE, POINTS)):
         some = draw(st.lists(st.sampled_from(targets), unique=True, max_size=5))

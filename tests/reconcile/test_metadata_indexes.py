@@ -1,4 +1,4 @@
-"""Reconcile asks filters with known answers, and a repair makes them answer."""
+"""Reconcile asks filters whose answers are known; a repair makes them find the vectors."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -120,7 +120,7 @@ def test_stale_lists_and_answers_are_no_drift(tmp_path: Path) -> None:
 def test_a_value_that_more_vectors_hold_than_one_answer_has_room_for_is_no_drift(
     tmp_path: Path,
 ) -> None:
-    """Vectors of others may hold it too and fill the answer."""
+    """Vectors of other writers may hold the value too and fill the answer."""
     bench = _bench(tmp_path)
     mine = bench.vector("file-0_0")
     for number in range(QUERY_IDS_MAX + 20):
@@ -198,7 +198,7 @@ def test_a_filter_without_an_answer_leaves_the_verdict_open_and_a_refused_one_is
 def test_after_a_sample_every_content_is_compared_before_a_repair_writes_all_vectors(
     tmp_path: Path,
 ) -> None:
-    """A repair keeps what others have changed: it has to know of all of it."""
+    """A repair must not overwrite changes of other writers, so it needs a full comparison."""
     bench = _bench(tmp_path, late=("odd",))
     sampled = bench.reconcile(replace(RULES, content_full_max=0))
     found = read_finding(sampled.document())

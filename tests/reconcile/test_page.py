@@ -1,4 +1,4 @@
-"""The page of a report is text: whatever ids and names hold, nothing in it runs or loads."""
+"""The page of a report runs no script and loads nothing, for any ids and names."""
 
 import re
 from html.parser import HTMLParser
@@ -38,7 +38,7 @@ TAGS = {
 
 
 class Reader(HTMLParser):
-    """What a browser would make of the page."""
+    """The tags and attributes that a browser would find in the page."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -57,7 +57,7 @@ class Reader(HTMLParser):
 
 
 def page(texts: list[str], folder: Path) -> str:
-    """A report with these texts wherever data goes."""
+    """A report with this text as every value."""
     write_ids(local_file(folder / "missing.ids"), texts)
     first = texts[0] if texts else "why"
     report = ReconcileReport(

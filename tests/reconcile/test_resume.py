@@ -1,4 +1,4 @@
-"""A killed reconcile goes on where it was; what it read before counts for an hour, no longer."""
+"""A killed reconcile is resumed; what it has read is used for an hour."""
 
 import json
 import threading
@@ -25,13 +25,13 @@ LATER = {"ordinal", "at", "started_at", "resumed", "report", "html", "files", "d
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """A finished move; reconcile notes after every second fetch instead of every 50th."""
+    """A finished move; reconcile writes an entry after every second fetch, not every 50th."""
     monkeypatch.setattr(vectors, "REQUESTS_PER_NOTE", 2)
     return moved_bench(tmp_path, POINTS)
 
 
 def kill_at(bench: Bench, number: int) -> None:
-    """Reconcile until this call to the target, then die as if killed."""
+    """Reconcile and raise in place of this call to the target, as a kill would."""
 
     def cut(call: int, _: str) -> None:
         if call == number:
@@ -57,7 +57,7 @@ def journal(bench: Bench, name: str = "001") -> Path:
 
 
 def plant(bench: Bench) -> None:
-    """One difference of each kind that several reads have to agree on."""
+    """Plant one difference of each kind that several passes must find."""
     del bench.vectors.stored[VectorId("file-0_0")]
     bent = bench.vector("file-1_3")
     bench.put(replace(bent, values=bent.values + np.float32(1)))
@@ -90,8 +90,8 @@ def test_killed_at_any_call_it_goes_on_and_says_what_an_undisturbed_one_says(
         }
         assert bench.ids_of(report) == found
         assert (report.resumed, report.started_at <= report.at) == (1, True)
-        # A step that was cut begins again (both walks of a listing, each with a question for what
-        # is not listed), contents at the last note.
+        # An interrupted step begins again (both walks of a listing, each with a read of what is
+        # not listed), contents after the last entry.
         assert read_before + len(bench.calls.made) <= calls + 2 * 15
     assert bench.calls.writes == []
     assert bench.held() == before
@@ -111,7 +111,7 @@ def test_contents_are_read_again_from_the_last_note_only(bench: Bench) -> None:
 
 @pytest.mark.fault("R10")
 def test_the_verdict_stands_on_one_listing(bench: Bench) -> None:
-    """A vector that appears after the listing belongs to the next reconcile, not to half of it."""
+    """A vector that appears after the listing is reported by the next reconcile only."""
     kill_at(bench, 14 + 1)
     bench.put(replace(bench.vector("file-0_0"), id=VectorId("late")))
 
@@ -127,9 +127,9 @@ def test_the_verdict_stands_on_one_listing(bench: Bench) -> None:
     [
         (IDLE_S_MAX - 1, IDLE_S_MAX - 1, 1),
         (IDLE_S_MAX + 1, IDLE_S_MAX + 1, 0),
-        (60, -5000, 1),  # a restart of the machine: its monotonic clock begins anew
+        (60, -5000, 1),  # the machine was restarted: its monotonic clock began at zero
         (60, IDLE_S_MAX + 1, 0),  # a wall clock that was set back a little
-        (-86_400, 60, 0),  # or a lot: nobody knows how old the readings are
+        (-86_400, 60, 0),  # or a lot: the age of what was read is unknown
         (86_400, 60, 0),
         (-1, 1, 1),
     ],
@@ -220,13 +220,13 @@ def test_a_torn_last_entry_is_dropped_in_words_and_costs_one_step(bench: Bench) 
         report = bench.reconcile()
 
         assert (report.verdict, report.resumed) == ("equal", 1)
-        assert any("its last entry was cut" in line for line in bench.progress.said)
+        assert any("its last journal entry is incomplete" in line for line in bench.progress.said)
         (journal(bench).with_name("report.json")).unlink()
 
 
 @pytest.mark.fault("R10", "G15")
 def test_one_flipped_bit_in_the_journal_is_never_believed(bench: Bench) -> None:
-    """Exit 10; in the last newline it is a torn tail. In neither case a wrong verdict."""
+    """Exit 10; in the last newline it is an incomplete entry. The verdict is never wrong."""
     plant(bench)
     expected = bench.ids_of(bench.reconcile())
     kill_at(bench, 31)
@@ -275,7 +275,7 @@ def test_the_journal_of_another_version_is_refused(bench: Bench) -> None:
 def test_with_several_reads_under_way_a_note_stands_for_every_row_below_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
 ) -> None:
-    """Answers come in any order; what a cut leaves behind is as if they had come one by one."""
+    """Answers may come in any order; the journal is as if they had come in row order."""
     monkeypatch.setattr(vectors, "REQUESTS_PER_NOTE", 2)
     bench = moved_bench(tmp_path, 200)  # ten fetches
     plant(bench)

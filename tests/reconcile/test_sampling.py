@@ -1,4 +1,4 @@
-"""A sample is drawn the same way every time and never claims more than it proves."""
+"""A sample is the same for the same seed, and its bound is not too small."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Both sides of every batch of the move, its proof and its way back; and one very long file."""
+"""Runs just below and above every batch size, and one very long file: move, compare, roll back."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +45,7 @@ def test_the_same_path_whatever_the_number_of_points(tmp_path: Path, points: int
 
 @pytest.mark.fault("D12", "K06")
 def test_fifty_thousand_chunks_with_the_longest_ids_fit_one_value() -> None:
-    """No second level of keys: a file is one read for whoever deletes it."""
+    """There is no second level of keys: one read gives all vectors of a file."""
     ids = [VectorId(f"{number:064d}") for number in range(50_000)]
 
     assert len(encode_file_value(ids)) < KV_VALUE_BYTES_MAX / 7

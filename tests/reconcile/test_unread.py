@@ -1,4 +1,4 @@
-"""Whatever cannot be read to its end makes the verdict "indeterminate", never "equal"."""
+"""A store that cannot be read completely gives the verdict "indeterminate", never "equal"."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,7 +32,7 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def failing_at(wanted: int, *, times: int = 1) -> Callable[[int, str], None]:
-    """Raises in place of this call and of the next ones."""
+    """A hook that raises in place of `times` calls, from call `wanted` on."""
 
     def before(number: int, what: str) -> None:
         if wanted <= number < wanted + times:
@@ -42,7 +42,7 @@ def failing_at(wanted: int, *, times: int = 1) -> Callable[[int, str], None]:
 
 
 def document(report: ReconcileReport) -> dict[str, object]:
-    """The report as it lies on disk."""
+    """The document of report.json."""
     found = orjson.loads((path_of(report.folder) / "report.json").read_bytes())
     assert isinstance(found, dict)
     return found
@@ -60,7 +60,7 @@ def test_a_target_that_fails_at_any_call_is_indeterminate_and_the_report_says_wh
     bench.reconcile()
     calls = list(bench.calls.made)
     assert set(calls) == set(STORES)
-    # What is not listed is asked for by its id, after each listing.
+    # Ids that are not listed are read after each listing.
     listed = len(calls) - calls[::-1].index("list") + drifted
     for number, what in enumerate(calls):
         store = "ids" if number < listed else STORES[what]
@@ -80,7 +80,9 @@ def test_a_target_that_fails_at_any_call_is_indeterminate_and_the_report_says_wh
         assert {name for name, count in report.drift.items() if count is None} == unread
         assert unread.isdisjoint(report.files)
         combined = path_of(report.folder) / "combined.ids"
-        assert combined.exists() == ("mismatched" not in unread), "none is better than half of one"
+        assert combined.exists() == ("mismatched" not in unread), (
+            "no file is better than an incomplete one"
+        )
     assert bench.calls.writes == []
 
 
@@ -127,7 +129,7 @@ def test_every_way_of_not_being_able_to_read_is_indeterminate(
 def test_what_a_human_has_to_mend_ends_with_its_own_code_and_leaves_no_report(
     bench: Bench, error: type[MigrationError]
 ) -> None:
-    """An expired token: the same command goes on with a good one."""
+    """An expired token: with a new one the same command resumes."""
 
     def fail(number: int, what: str) -> None:
         if what == "fetch" and number == 8:
@@ -150,7 +152,7 @@ def test_what_a_human_has_to_mend_ends_with_its_own_code_and_leaves_no_report(
 def test_a_walk_that_breaks_is_dropped_as_a_whole_and_begun_anew_three_times(
     bench: Bench, broken_walks: int, verdict: str
 ) -> None:
-    """The fourth page breaks: what the first three gave out is void, not added to."""
+    """The fourth page fails: the ids of the first three are dropped."""
     left = [broken_walks]
 
     def fail(number: int, what: str) -> None:
@@ -182,7 +184,7 @@ def test_a_vector_that_is_listed_and_never_given_out_is_unreadable(bench: Bench)
 def test_a_kv_difference_counts_only_when_it_outlives_the_settling_time(
     bench: Bench, stale_reads: int, verdict: str
 ) -> None:
-    """A stale absence, on the first reads of one key; different from read to read."""
+    """The first reads of one key are stale, and differ from each other."""
     key = "file:file-1"
     late = bench.kv.stored.pop(key)
     old = replace(late, value=b'["former"]')
@@ -191,7 +193,7 @@ def test_a_kv_difference_counts_only_when_it_outlives_the_settling_time(
     def appear(_: int, what: str) -> None:
         if what != "kv list":
             return
-        if bench.calls.made[-1] != "kv read":  # the first listing of a look
+        if bench.calls.made[-1] != "kv read":  # the first listing of a pass
             reads[0] += 1
             bench.kv.stored.pop(key, None)
             if reads[0] > stale_reads:
@@ -213,7 +215,7 @@ def test_a_vector_that_shows_its_former_content_at_first_is_no_drift(bench: Benc
     start = len(bench.clock.waits)
 
     def settle(_: int, what: str) -> None:
-        if what == "fetch" and len(bench.clock.waits) > start:  # the second look
+        if what == "fetch" and len(bench.clock.waits) > start:  # the second pass
             bench.put(held)
 
     bench.calls.before = settle

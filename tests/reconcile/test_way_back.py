@@ -1,4 +1,4 @@
-"""A rollback gives back what was there before, whatever that was, and touches nothing else."""
+"""A rollback restores the former state of the target, whatever it was, and nothing else."""
 
 import shutil
 import tempfile
@@ -23,7 +23,7 @@ from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.ports import Target
 from migrate.runtime import Runtime
 from migrate.upload.pre_images import capture_pre_images
-from reconcile.rollback.report import LOOKS_MAX
+from reconcile.rollback.report import PASSES_MAX
 from tests.paths import path_of
 from tests.reconcile.bench import COUNTER, Bench, make_bench
 from tests.servers.memory_source import DIMENSIONS, SourceFailedError
@@ -53,7 +53,7 @@ kv_values = st.binary(max_size=12) | st.sampled_from([b"3", b'["x"]', b"\xff\xfe
 
 @st.composite
 def vectors(draw: st.DrawFn, names: list[str]) -> dict[VectorId, Vector]:
-    """What an index may hold under some of these ids."""
+    """Vectors that an index may hold under some of these ids."""
     chosen = draw(st.lists(st.sampled_from(names), unique=True, max_size=6))
     return {
         VectorId(name): Vector(
@@ -68,7 +68,7 @@ def vectors(draw: st.DrawFn, names: list[str]) -> dict[VectorId, Vector]:
 
 @st.composite
 def entries(draw: st.DrawFn, names: list[str]) -> dict[str, KvEntry]:
-    """What a namespace may hold under some of these keys."""
+    """Entries that a namespace may hold under some of these keys."""
     chosen = draw(st.lists(st.sampled_from(names), unique=True, max_size=4))
     return {
         name: KvEntry(
@@ -164,7 +164,7 @@ def test_an_older_state_that_a_read_shows_is_no_change_by_others(tmp_path: Path)
     bench.plan()
     bench.apply()
     one, key = bench.vector(OURS[4]), OUR_KEYS[2]
-    bench.vectors.stale[one.id] = [replace(one, metadata={"at": "a trial"})] * (LOOKS_MAX - 1)
+    bench.vectors.stale[one.id] = [replace(one, metadata={"at": "a trial"})] * (PASSES_MAX - 1)
     bench.kv.stale[key] = [replace(bench.kv.stored[key], value=b"a trial's")]
 
     done = bench.rollback()
@@ -174,7 +174,7 @@ def test_an_older_state_that_a_read_shows_is_no_change_by_others(tmp_path: Path)
 
 
 def respelt(value: Any) -> Any:
-    """The JSON value as a service may print it: every whole number another way."""
+    """The JSON value with every whole number in another spelling, as a service may print it."""
     match value:
         case bool():
             return value
@@ -195,7 +195,7 @@ def respelt(value: Any) -> Any:
 def test_a_target_that_spells_numbers_its_own_way_is_equal_and_gives_everything_back(
     tmp_path: Path,
 ) -> None:
-    """In settling, reconcile and rollback, for what we wrote and for what was there before."""
+    """In settling, reconcile and rollback, for written vectors and for pre-images."""
     bench = make_bench(tmp_path, POINTS)
     for number, payload in enumerate(bench.source.points.values()):
         payload |= {"far": 1.5e17 + number * 2**20, "whole": 3.0, "list": 2, "deep": {"n": 1e300}}
@@ -220,7 +220,7 @@ def test_a_target_that_spells_numbers_its_own_way_is_equal_and_gives_everything_
 
 
 def prepared(folder: Path) -> Bench:
-    """A finished move over two ids, a key and a counter that were there; three foreign changes."""
+    """A move over two ids, a key and a counter that existed; then three foreign changes."""
     bench = make_bench(folder, POINTS)
     old = Vector(
         id=VectorId(OURS[1]),
@@ -288,7 +288,7 @@ def test_killed_before_any_call_a_second_rollback_ends_where_an_undisturbed_one_
 @pytest.mark.slow
 @pytest.mark.fault("B02", "I7", "U01")
 def test_a_run_that_was_cut_at_any_write_can_be_taken_back(tmp_path: Path) -> None:
-    """Also a batch whose answer never came: it may have been taken."""
+    """A batch without an answer may have been taken, so it is undone too."""
     for number in range(6):
         bench = make_bench(tmp_path / str(number), POINTS)
         old = KvEntry(key=OUR_KEYS[1], value=b"old", metadata=[1])
@@ -312,7 +312,7 @@ def test_a_run_that_was_cut_at_any_write_can_be_taken_back(tmp_path: Path) -> No
 
 @pytest.mark.fault("B02", "B05")
 def test_ids_the_run_never_came_to_write_are_not_waited_for(tmp_path: Path) -> None:
-    """Somebody else has written one meanwhile: it is theirs, and no left-over of ours."""
+    """Another writer wrote one meanwhile: it is a conflict, not a failed deletion."""
     bench = make_bench(tmp_path, POINTS)
     bench.plan(vectors_per_upload=10)
 
@@ -359,7 +359,7 @@ def test_later_writes_are_named_before_anything_is_sent_and_want_consent(tmp_pat
 
 @pytest.mark.fault("B05", "R07")
 def test_a_target_that_cannot_be_listed_is_not_undone(tmp_path: Path) -> None:
-    """Without the listing nobody knows whether there are later writes."""
+    """Without the listing, later writes cannot be found."""
     bench = prepared(tmp_path)
 
     def fail(_: int, what: str) -> None:
@@ -376,7 +376,7 @@ def test_a_target_that_cannot_be_listed_is_not_undone(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.fault("B01", "P03")
 def test_nothing_is_written_before_every_pre_image_is_there(tmp_path: Path) -> None:
-    """Cut at any call of the capture, killed or refused: no write, and the next run keeps all."""
+    """A capture that fails at any call writes nothing, and the next run keeps all records."""
     whole = prepared_for_capture(tmp_path / "whole")
     with whole.opened() as run:
         capture_pre_images(
@@ -519,7 +519,7 @@ def test_a_counter_that_is_no_text_can_be_shown_and_put_back(tmp_path: Path) -> 
 def test_a_run_whose_counter_overwrote_a_file_can_be_taken_back(
     tmp_path: Path, former: bytes | None
 ) -> None:
-    """Earlier versions planned such runs; plan refuses them now."""
+    """Earlier versions could plan such runs; `plan` refuses them now."""
     key = "file:file-1"
     bench = make_bench(tmp_path, POINTS)
     if former is not None:
@@ -535,7 +535,7 @@ def test_a_run_whose_counter_overwrote_a_file_can_be_taken_back(
 
 @pytest.mark.fault("F10", "B01")
 def test_a_listing_that_leaves_out_a_vector_is_no_pre_image(tmp_path: Path) -> None:
-    """It would count as absent before the run, and the rollback would delete it."""
+    """Otherwise it would count as absent before the run, and a rollback would delete it."""
     bench = prepared_for_capture(tmp_path)
     before = bench.held()
     bench.vectors.left_out = frozenset([OURS[1]])
