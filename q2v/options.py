@@ -92,6 +92,16 @@ def own_folder_option(flag: str, default: Path, doc: str) -> Callable[[Command],
     )
 
 
+def read_forced(file: Path | None) -> frozenset[str]:
+    """The ids and keys in the operator's `--force` file; none without a file."""
+    if file is None:
+        return frozenset()
+    from migrate.storage.id_files import read_typed_ids  # noqa: PLC0415 - loads the disk
+    from migrate.storage.local_folder import local_file  # noqa: PLC0415
+
+    return frozenset(read_typed_ids(local_file(file)))
+
+
 def json_option(command: Command) -> Command:
     """`--json`, given to the command as `as_json`."""
     return click.option(

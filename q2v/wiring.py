@@ -28,8 +28,8 @@ from migrate.plan.rules import PlanRules
 from migrate.plan.window import Window
 from migrate.ports import Clock, PointSource, Progress, Target
 from migrate.provision import ProvisionRules
-from migrate.qdrant.server import TransportChoice, open_server_source
-from migrate.qdrant.source import Compression, ServerOptions
+from migrate.qdrant.server import open_server_source
+from migrate.qdrant.source import ServerOptions
 from migrate.run.choose import check_collection, find_by_id
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder import WorkFolder
@@ -117,37 +117,17 @@ def _source(
     assert settings.source.url is not None
     place = settings.source.api_key
     key = None if place is None else load_secret(place).reveal()
-    return open_server(
+    return open_server_source(
         settings.source.url,
         collection=collection,
         api_key=key,
         transport=settings.source.transport,
-        compression=settings.source.compression,
-        ca_file=settings.tls.ca_file,
         clock=clock,
-        progress=progress,
-    )
-
-
-def open_server(
-    url: str,
-    *,
-    collection: str,
-    api_key: str | None,
-    transport: TransportChoice,
-    compression: Compression,
-    ca_file: Path | None,
-    clock: Clock,
-    progress: Progress,
-) -> PointSource:
-    """A collection of a server; every process that reads opens one."""
-    return open_server_source(
-        url,
-        collection=collection,
-        api_key=api_key,
-        transport=transport,
-        clock=clock,
-        options=ServerOptions(say=progress.say, compression=compression, ca_file=ca_file),
+        options=ServerOptions(
+            say=progress.say,
+            compression=settings.source.compression,
+            ca_file=settings.tls.ca_file,
+        ),
     )
 
 

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import click
 
@@ -17,11 +18,18 @@ from migrate.run.choose import find_snapshot
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder_lock import FolderLock
-from migrate.storage.id_files import read_typed_ids
-from migrate.storage.local_folder import LocalFolder, local_file
+from migrate.storage.local_folder import LocalFolder
 from migrate.upload.report import MigrateReport, report_dry_run
 from q2v import wiring
-from q2v.options import PLANNING, SEAL, TARGET, folder_option, json_option, yes_option
+from q2v.options import (
+    PLANNING,
+    SEAL,
+    TARGET,
+    folder_option,
+    json_option,
+    read_forced,
+    yes_option,
+)
 from q2v.output.following import Following, completed, following_snapshot
 from q2v.output.progress import open_progress
 from q2v.output.refused import refusal_notes
@@ -31,6 +39,22 @@ from q2v.settings import Settings, takes
 from q2v.workers import open_uploaders
 
 KEPT_SHOWN_MAX = 10
+
+
+class Flags(TypedDict):
+    """What the operator typed."""
+
+    snapshot: Path | None
+    dry_run: bool
+    into_non_empty: bool
+    allow_cast: bool
+    allow_empty: bool
+    waive: tuple[str, ...]
+    force_file: Path | None
+    retry_refused: bool
+    yes: bool
+    folder: Path
+    as_json: bool
 
 
 @takes("source.collection", *TARGET, *PLANNING, "limits.settle_timeout_s", SEAL)
@@ -65,45 +89,28 @@ KEPT_SHOWN_MAX = 10
 @folder_option
 @json_option
 @click.pass_context
-def command(
-    ctx: click.Context,
-    *,
-    snapshot: Path | None,
-    dry_run: bool,
-    into_non_empty: bool,
-    allow_cast: bool,
-    allow_empty: bool,
-    waive: tuple[str, ...],
-    force_file: Path | None,
-    retry_refused: bool,
-    yes: bool,
-    folder: Path,
-    as_json: bool,
-    settings: Settings,
-) -> None:
+def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> None:
     """Write SNAPSHOT (default: the newest) to the configured target.
 
-    Pre-images first, then vectors, then the KV index and the counter. Run again after any kill:
-    it goes on. Run again after a reconcile that found drift: it repairs.
+    Pre-images first, then vectors, then the KV index and the counter. Run it again after a kill to
+    resume. Run it again after a reconcile that found drift to repair.
     """
     choices = wiring.Choices(
-        allow_cast=allow_cast,
-        allow_empty=allow_empty,
-        into_non_empty=into_non_empty,
-        waived=tuple(sorted(set(waive))),
-        retry_refused=retry_refused,
-        forced=frozenset()
-        if force_file is None
-        else frozenset(read_typed_ids(local_file(force_file))),
-        dry_run=dry_run,
+        allow_cast=flags["allow_cast"],
+        allow_empty=flags["allow_empty"],
+        into_non_empty=flags["into_non_empty"],
+        waived=tuple(sorted(set(flags["waive"]))),
+        retry_refused=flags["retry_refused"],
+        forced=read_forced(flags["force_file"]),
+        dry_run=flags["dry_run"],
     )
-    directory, clock = wiring.open_folder(folder), wiring.system_clock()
+    directory, clock = wiring.open_folder(flags["folder"]), wiring.system_clock()
     with (
         open_progress(sys.stderr, clock) as progress,
         wiring.open_target(settings, directory, clock=clock, progress=progress) as target,
         FolderLock(directory),
     ):
-        named = wiring.open_named(directory, snapshot)
+        named = wiring.open_named(directory, flags["snapshot"])
         found = find_snapshot(directory, named, wiring.seal_key(settings))
         wiring.check_snapshot_collection(found, settings)
         route = route_from_snapshot(found, configured_target(settings), clock)
@@ -117,11 +124,11 @@ def command(
                 clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
             ),
             folder=directory,
-            confirm=lambda name: _confirm(name, sure=yes or target.is_local),
+            confirm=lambda name: _confirm(name, sure=flags["yes"] or target.is_local),
         )
         following = following_snapshot(found, settings)
     advise = partial(completed, folder=directory, settings=settings, snapshot=found.folder)
-    show(report, route, following, advise, as_json=as_json)
+    show(report, route, following, advise, as_json=flags["as_json"])
     ctx.exit(report.exit_code)
 
 

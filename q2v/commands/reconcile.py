@@ -3,6 +3,7 @@
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import click
 
@@ -24,6 +25,18 @@ from reconcile.report.report import ReconcileReport
 LINES_MAX = 10  # about what differs; the file has all
 
 SEED_MAX = 2**53  # every JSON reader keeps integers up to here exactly
+
+
+class Flags(TypedDict):
+    """What the operator typed."""
+
+    run: Path | None
+    full: bool
+    seed: int
+    no_source: bool
+    fresh: bool
+    folder: Path
+    as_json: bool
 
 
 @takes(
@@ -48,38 +61,27 @@ SEED_MAX = 2**53  # every JSON reader keeps integers up to here exactly
     help="Seed of the sample.",
 )
 @click.option("--no-source", is_flag=True, help="Leave the source out; the report says so.")
-@click.option("--fresh", is_flag=True, help="Go on with no interrupted reconcile: start anew.")
+@click.option("--fresh", is_flag=True, help="Start over; resume no interrupted reconcile.")
 @folder_option
 @json_option
 @click.pass_context
-def command(
-    ctx: click.Context,
-    *,
-    run: Path | None,
-    full: bool,
-    seed: int,
-    no_source: bool,
-    fresh: bool,
-    folder: Path,
-    as_json: bool,
-    settings: Settings,
-) -> None:
+def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> None:
     """Compare everything RUN (default: the newest) should have made of the target with what is.
 
     Writes to neither store. Ids and counts in full; contents in full up to
     limits.content_full_max, beyond that a seeded sample with its bound. After a kill the same
-    command goes on where it was, for an hour.
+    command resumes, for an hour.
     """
-    if no_source:
+    if flags["no_source"]:
         refuse_flags(settings, (*SOURCE, "snapshot.page_points"), why="with --no-source")
-    if full:
+    if flags["full"]:
         samples = ("limits.content_full_max", "limits.content_sample")
         refuse_flags(settings, samples, why="with --full: every content is read")
-    directory, clock = wiring.open_folder(folder), wiring.system_clock()
+    directory, clock = wiring.open_folder(flags["folder"]), wiring.system_clock()
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
         source = None
-        if not no_source:
+        if not flags["no_source"]:
             source = stack.enter_context(
                 wiring.open_source(settings, directory, clock=clock, progress=progress)
             )
@@ -87,7 +89,8 @@ def command(
             wiring.open_target(settings, directory, clock=clock, progress=progress)
         )
         stack.enter_context(FolderLock(directory))
-        opened = find_run(directory, wiring.open_named(directory, run), wiring.seal_key(settings))
+        named = wiring.open_named(directory, flags["run"])
+        opened = find_run(directory, named, wiring.seal_key(settings))
         stack.callback(opened.close)
         wiring.check_snapshot_collection(opened.snapshot, settings)
         check_same_target(opened, target)
@@ -95,15 +98,15 @@ def command(
             opened,
             source,
             target,
-            wiring.reconcile_rules(settings, opened.plan, full=full, seed=seed),
+            wiring.reconcile_rules(settings, opened.plan, full=flags["full"], seed=flags["seed"]),
             Runtime(
                 clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
             ),
-            fresh=fresh,
+            fresh=flags["fresh"],
         )
         route = route_from_snapshot(opened.snapshot, planned_target(opened), clock)
         following = following_run(opened, settings)
-    show(report, route, following, as_json=as_json)
+    show(report, route, following, as_json=flags["as_json"])
     ctx.exit(report.exit_code)
 
 

@@ -4,6 +4,7 @@ import shlex
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import click
 
@@ -14,10 +15,8 @@ from migrate.run.choose import check_named_target, check_same_target, find_run, 
 from migrate.run.next_step import Situation
 from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
-from migrate.storage.id_files import read_typed_ids
-from migrate.storage.local_folder import local_file
 from q2v import wiring
-from q2v.options import SEAL, TARGET, folder_option, json_option, yes_option
+from q2v.options import SEAL, TARGET, folder_option, json_option, read_forced, yes_option
 from q2v.output.following import Following, following_run, typed_again
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, format_duration, render
@@ -27,6 +26,18 @@ from reconcile.naming import first_named, named_lines
 from reconcile.rollback.manifest import RollbackManifest, build_manifest
 from reconcile.rollback.report import RollbackReport
 from reconcile.rollback.roll_back import preview_rollback, roll_back
+
+
+class Flags(TypedDict):
+    """What the operator typed."""
+
+    run: Path | None
+    execute: bool
+    force_file: Path | None
+    leave_later_writes: bool
+    yes: bool
+    folder: Path
+    as_json: bool
 
 
 @takes(
@@ -45,7 +56,7 @@ from reconcile.rollback.roll_back import preview_rollback, roll_back
     "--force",
     "force_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File of ids and keys to put back although somebody else changed them since.",
+    help="File of ids and keys to put back although another writer changed them since.",
 )
 @click.option(
     "--leave-later-writes",
@@ -56,42 +67,30 @@ from reconcile.rollback.roll_back import preview_rollback, roll_back
 @folder_option
 @json_option
 @click.pass_context
-def command(
-    ctx: click.Context,
-    *,
-    run: Path | None,
-    execute: bool,
-    force_file: Path | None,
-    leave_later_writes: bool,
-    yes: bool,
-    folder: Path,
-    as_json: bool,
-    settings: Settings,
-) -> None:
+def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> None:
     """Put the target back to what it was before RUN (default: the newest).
 
     Without --execute nothing is sent anywhere; the run's target is compared with the settings.
     Safe to run again after a crash.
     """
-    if not execute:
-        _refuse_without_execute(force_file, leave_later_writes=leave_later_writes)
-    directory, clock = wiring.open_folder(folder), wiring.system_clock()
-    forced = (
-        frozenset() if force_file is None else frozenset(read_typed_ids(local_file(force_file)))
-    )
+    if not flags["execute"]:
+        _refuse_without_execute(flags)
+    directory, clock = wiring.open_folder(flags["folder"]), wiring.system_clock()
+    forced = read_forced(flags["force_file"])
     not_compared: tuple[str, ...] = ()
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
         stack.enter_context(FolderLock(directory))
-        opened = find_run(directory, wiring.open_named(directory, run), wiring.seal_key(settings))
+        named = wiring.open_named(directory, flags["run"])
+        opened = find_run(directory, named, wiring.seal_key(settings))
         stack.callback(opened.close)
         manifest = build_manifest(opened, requests_per_5min=settings.limits.requests_per_5min)
-        if execute:
+        if flags["execute"]:
             target = stack.enter_context(
                 wiring.open_target(settings, directory, clock=clock, progress=progress)
             )
             check_same_target(opened, target)
-            if not (yes or target.is_local):
+            if not (flags["yes"] or target.is_local):
                 _confirm(manifest.index)
             report = roll_back(
                 opened,
@@ -102,7 +101,7 @@ def command(
                     clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
                 ),
                 forced=forced,
-                leave_later_writes=leave_later_writes,
+                leave_later_writes=flags["leave_later_writes"],
             )
         else:
             not_compared = check_named_target(opened, configured_target(settings))
@@ -110,13 +109,17 @@ def command(
         route = route_from_snapshot(opened.snapshot, planned_target(opened), clock)
         following = following_run(opened, settings)
         undo_argv = typed_again(opened, Situation.ROLLING_BACK, settings)
+    as_json = flags["as_json"]
     show(report, route, following, undo_argv, not_compared, manifest=manifest, as_json=as_json)
     ctx.exit(ExitCode.DRIFT if report.conflicts else ExitCode.DONE)
 
 
-def _refuse_without_execute(force_file: Path | None, *, leave_later_writes: bool) -> None:
-    """A preview sends nothing, so neither says anything about it."""
-    given = {"--force": force_file is not None, "--leave-later-writes": leave_later_writes}
+def _refuse_without_execute(flags: Flags) -> None:
+    """A preview sends nothing: these flags would have no effect on it."""
+    given = {
+        "--force": flags["force_file"] is not None,
+        "--leave-later-writes": flags["leave_later_writes"],
+    }
     for flag in [flag for flag, is_given in given.items() if is_given]:
         raise UsageError(
             f"{flag}: this has no effect without --execute",

@@ -1,6 +1,7 @@
-"""`q2v sandbox`: serve the stand-in for the target on loopback until stopped."""
+"""`q2v sandbox`: serve the sandbox for the target on loopback until stopped."""
 
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import click
 
@@ -11,6 +12,19 @@ from sandbox.database import StateFolderError
 from sandbox.faults.scenarios import BAD_DAYS
 from sandbox.profile import PROFILES, with_budget
 from sandbox.server import serve
+
+
+class Flags(TypedDict):
+    """What the operator typed."""
+
+    port: int
+    folder: Path
+    account_id: str
+    token: str
+    profile: str
+    fault: str | None
+    requests_per_5min: int | None
+    log_path: Path | None
 
 
 @click.command("sandbox")
@@ -30,7 +44,7 @@ from sandbox.server import serve
     "--requests-per-5min",
     type=click.IntRange(1),
     metavar="N",
-    help="Answer so many in five minutes, not the 1,200 of the service.",
+    help="Requests allowed per five minutes (default: 1,200, as Cloudflare).",
 )
 @click.option(
     "--log",
@@ -38,30 +52,20 @@ from sandbox.server import serve
     type=click.Path(dir_okay=False, path_type=Path),
     help="File that gets one JSON line per request.",
 )
-def command(
-    *,
-    port: int,
-    folder: Path,
-    account_id: str,
-    token: str,
-    profile: str,
-    fault: str | None,
-    requests_per_5min: int | None,
-    log_path: Path | None,
-) -> None:
-    """Serve a stand-in for Vectorize and Workers KV until stopped.
+def command(**flags: Unpack[Flags]) -> None:
+    """Serve a sandbox for Vectorize and Workers KV until stopped.
 
     The first line on stdout is JSON: base_url, account_id, api_token.
     """
     try:
         serve(
-            folder,
-            profile=with_budget(PROFILES[profile], requests_per_5min),
-            account_id=account_id,
-            api_token=token,
-            fault=fault,
-            port=port,
-            log_path=log_path,
+            flags["folder"],
+            profile=with_budget(PROFILES[flags["profile"]], flags["requests_per_5min"]),
+            account_id=flags["account_id"],
+            api_token=flags["token"],
+            fault=flags["fault"],
+            port=flags["port"],
+            log_path=flags["log_path"],
         )
     except ValueError as error:
         raise UsageError(str(error), remedy="correct --fault or --account-id") from error

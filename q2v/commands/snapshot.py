@@ -4,6 +4,7 @@ import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import click
 
@@ -25,6 +26,18 @@ from q2v.settings import Settings, takes
 from q2v.workers import open_readers
 
 SHOWN_MAX = 20  # points that are left out
+
+
+class Flags(TypedDict):
+    """What the operator typed."""
+
+    second_reading: SecondReading
+    allow_empty: bool
+    leave_unreadable: bool
+    repair_part: int | None
+    repaired: Path | None
+    folder: Path
+    as_json: bool
 
 
 @takes(*SOURCE, "snapshot.page_points", "snapshot.readers", SEAL)
@@ -59,28 +72,17 @@ SHOWN_MAX = 20  # points that are left out
 @folder_option
 @json_option
 @click.pass_context
-def command(
-    ctx: click.Context,
-    *,
-    second_reading: SecondReading,
-    allow_empty: bool,
-    leave_unreadable: bool,
-    repair_part: int | None,
-    repaired: Path | None,
-    folder: Path,
-    as_json: bool,
-    settings: Settings,
-) -> None:
+def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> None:
     """Copy the configured collection into sealed Parquet parts, and read it twice.
 
-    Goes on with an unsealed snapshot of the same collection. Writes nothing to Qdrant.
+    Resumes an unsealed snapshot of the same collection. Writes nothing to Qdrant.
     """
-    directory = wiring.open_folder(folder)
-    if repair_part is not None:
+    directory = wiring.open_folder(flags["folder"])
+    if flags["repair_part"] is not None:
         _refuse_with_repair(settings)
-        _repair(repair_part, repaired, directory, settings, as_json=as_json)
+        _repair(flags["repair_part"], directory, settings, flags)
         return
-    if repaired is not None:
+    if flags["repaired"] is not None:
         raise UsageError(
             "--of without --repair-part", remedy="pass --repair-part N, or leave --of out"
         )
@@ -88,9 +90,9 @@ def command(
     options = SnapshotOptions(
         page_points=settings.snapshot.page_points,
         readers=wiring.source_readers(settings),
-        second_reading=second_reading,
-        allow_empty=allow_empty,
-        leave_unreadable=leave_unreadable,
+        second_reading=flags["second_reading"],
+        allow_empty=flags["allow_empty"],
+        leave_unreadable=flags["leave_unreadable"],
         tool=wiring.TOOL,
         seal_key=wiring.seal_key(settings),
     )
@@ -110,7 +112,7 @@ def command(
         )
         sealed = Snapshot(wiring.open_folder(report.path), options.seal_key)
         following = following_snapshot(sealed, settings)
-    show(report, following, as_json=as_json)
+    show(report, following, as_json=flags["as_json"])
     ctx.exit(report.exit_code)
 
 
@@ -131,16 +133,14 @@ def _refuse_with_repair(settings: Settings) -> None:
             raise UsageError(f"{flag}: this has no effect {why}", remedy="leave it out")
 
 
-def _repair(
-    ordinal: int, named: Path | None, directory: LocalFolder, settings: Settings, *, as_json: bool
-) -> None:
+def _repair(ordinal: int, directory: LocalFolder, settings: Settings, flags: Flags) -> None:
     clock = wiring.system_clock()
     with (
         open_progress(sys.stderr, clock) as progress,
         wiring.open_source(settings, directory, clock=clock, progress=progress) as source,
         FolderLock(directory),
     ):
-        found = wiring.open_named(directory, named)
+        found = wiring.open_named(directory, flags["repaired"])
         snapshot = find_snapshot(directory, found, wiring.seal_key(settings))
         wiring.check_snapshot_collection(snapshot, settings)
         report = repair_part(
@@ -159,7 +159,7 @@ def _repair(
             ("points", report.points),
             ("repaired", "yes" if report.repaired else "no: it is as it was sealed"),
         ],
-        as_json=as_json,
+        as_json=flags["as_json"],
         notes=["", f"next: {verify}"],
     )
 

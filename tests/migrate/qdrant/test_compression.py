@@ -8,15 +8,15 @@ from contextlib import closing, contextmanager
 
 import pytest
 
+from migrate.clock import SystemClock
 from migrate.model.records import Page
-from migrate.qdrant.server import TransportChoice
-from migrate.qdrant.source import Compression
-from q2v import wiring
+from migrate.ports import PointSource
+from migrate.qdrant.server import TransportChoice, open_server_source
+from migrate.qdrant.source import Compression, ServerOptions
 from tests.servers.counting_relay import counting_relay
 from tests.servers.qdrant_grpc import grpc_server
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import rest_server
-from tests.silence import Silence
 
 TEXT = "the same words again and again " * 400
 POINTS = 30
@@ -40,19 +40,21 @@ def served(transport: TransportChoice) -> Iterator[int]:
             yield requests.port
 
 
+def open_source(url: str, transport: TransportChoice, compression: Compression) -> PointSource:
+    return open_server_source(
+        url,
+        collection="chunks",
+        api_key=None,
+        transport=transport,
+        clock=SystemClock(),
+        options=ServerOptions(compression=compression),
+    )
+
+
 def read(transport: TransportChoice, compression: Compression) -> tuple[Page, int]:
     """All points, and the bytes that came over the wire for them."""
     with served(transport) as port, counting_relay(port) as relay:
-        source = wiring.open_server(
-            f"http://127.0.0.1:{relay.port}",
-            collection="chunks",
-            api_key=None,
-            transport=transport,
-            compression=compression,
-            ca_file=None,
-            clock=wiring.system_clock(),
-            progress=Silence(),
-        )
+        source = open_source(f"http://127.0.0.1:{relay.port}", transport, compression)
         with closing(source):
             return source.read_points(None, limit=POINTS), relay.answer_bytes
 
@@ -74,16 +76,7 @@ def test_the_header_of_rest_says_what_the_setting_says() -> None:
     choices: tuple[Compression, ...] = ("identity", "gzip")
     for compression in choices:
         with rest_server(stored()) as server:
-            source = wiring.open_server(
-                server.url,
-                collection="chunks",
-                api_key=None,
-                transport="rest",
-                compression=compression,
-                ca_file=None,
-                clock=wiring.system_clock(),
-                progress=Silence(),
-            )
+            source = open_source(server.url, "rest", compression)
             with closing(source):
                 source.count_points()
 
