@@ -8,7 +8,7 @@ from typing import TypeVar
 from migrate.errors import BudgetExhaustedError, RemoteUnavailableError
 from migrate.model.stamps import parse_retry_after
 from migrate.ports import Clock
-from migrate.workers.ordered import wait_while_wanted
+from migrate.workers.ordered import wait_or_cancel
 from migrate.workers.repeat import retry_on
 
 Answer = TypeVar("Answer")
@@ -153,7 +153,7 @@ class RetryPolicy:
             raise self.given_up(failure) from failure
         wait_s = self._delay_s(failure, failures)
         self._say_why(failure, failures, wait_s)
-        wait_while_wanted(self.clock, wait_s)
+        wait_or_cancel(self.clock, wait_s)
 
     def _delay_s(self, failure: PassingFailure, failures: int) -> float:
         if failure.wait_s is not None:

@@ -1,4 +1,4 @@
-"""Find the snapshot or the run that is meant, and refuse those that the settings do not mean."""
+"""Find the snapshot or run of a command, and refuse one that does not match the settings."""
 
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -24,7 +24,7 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """The target by name; None = not configured. Holds no secret."""
+    """The names of a target; None: not configured. Holds no secret."""
 
     host: str | None
     account: str | None  # fingerprint
@@ -51,7 +51,7 @@ def find_snapshot(directory: WorkFolder, named: WorkFolder | None, key: SealKey 
 def find_run(
     directory: WorkFolder, named: WorkFolder | None, key: SealKey | None, *, read_only: bool = False
 ) -> RunFolder:
-    """The named run, or the newest one of the newest snapshot that has any.
+    """The named run, or the newest run of the newest snapshot that has runs.
 
     `read_only` for a command that does not hold the folder's lock.
 
@@ -73,16 +73,16 @@ def find_run(
 
 def find_by_id(directory: WorkFolder, name: str) -> WorkFolder | None:
     """The snapshot or the run of this id in `directory`; None when there is none."""
-    places = [directory, *(directory.child(one).child(RUNS) for one in directory.names())]
+    places = [directory, *(directory.child(name).child(RUNS) for name in directory.names())]
     found = [place.child(name) for place in places if place.has(name)]
     return found[-1] if found else None
 
 
 def choose_run(snapshot: Snapshot, target: Target, rules: PlanRules) -> RunFolder | None:
-    """The run to continue; None when a new one is due.
+    """The run to continue; None when a new run is due.
 
-    A run that was rolled back, or that has written nothing yet and has another plan, stays where
-    it is. Raises ForeignStateError for a half-written run with other decisions.
+    A run that was rolled back, or one that has written nothing yet and has another plan, is not
+    continued. Raises ForeignStateError for a half-written run with other decisions.
     """
     runs = run_folders(snapshot)
     if not runs:
@@ -94,7 +94,7 @@ def choose_run(snapshot: Snapshot, target: Target, rules: PlanRules) -> RunFolde
     if state.rollback_opened:
         raise PreconditionError(
             f"run {run.plan.run_id} is being rolled back",
-            remedy=f"{Situation.ROLLING_BACK.remedy} to its end first",
+            remedy=f"{Situation.ROLLING_BACK.remedy} first",
         )
     different = _differences(run.plan, target, rules)
     begun = state.pre_images is not None or run.plan.into_non_empty == rules.into_non_empty
@@ -102,15 +102,15 @@ def choose_run(snapshot: Snapshot, target: Target, rules: PlanRules) -> RunFolde
         return run
     if state.rounds and not state.completed:
         raise ForeignStateError(
-            f"run {run.plan.run_id} is half written and was planned otherwise: "
+            f"run {run.plan.run_id} is half written and has other decisions: "
             f"{'; '.join(different)}",
-            remedy="put the former settings back and finish it, or roll it back first",
+            remedy="restore the former settings and finish it, or roll it back first",
         )
     return None
 
 
 def _differences(plan: RunPlan, target: Target, rules: PlanRules) -> list[str]:
-    """What was planned otherwise, with both values."""
+    """The decisions of the plan that differ from the settings, as text with both values."""
     planned, configured = (
         {**vectors, **kv, **asdict(mapping), **asdict(writes)}
         for vectors, kv, mapping, writes in (
@@ -165,9 +165,9 @@ def check_same_target(run: RunFolder, target: Target) -> None:
 
 
 def check_named_target(run: RunFolder, configured: Destination) -> tuple[str, ...]:
-    """As `check_same_target`, by the names alone: nothing is sent and no token is read.
+    """As `check_same_target`, by names only: no request is sent and no token is read.
 
-    Returns, in words, what `configured` does not name and could not be compared.
+    Returns, as text, the names that `configured` lacks and that were not compared.
     """
     _check(run, configured)
     return tuple(_NAMES[name] for name in _NAMES if getattr(configured, name) is None)
@@ -190,7 +190,7 @@ def _check(run: RunFolder, configured: Destination) -> None:
 def check_collection(snapshot: Snapshot, wanted: str | None, *, named_by: str) -> None:
     """Raises ForeignStateError for a snapshot of another collection than the `wanted` one.
 
-    None accepts every collection. `named_by` says where the name comes from.
+    None accepts every collection. `named_by` is the setting's origin, for the message.
     """
     found = snapshot.manifest.collection
     if wanted in {None, found}:
@@ -210,7 +210,7 @@ def check_collection(snapshot: Snapshot, wanted: str | None, *, named_by: str) -
 
 
 def _newest_of(directory: WorkFolder, collection: str, than: Snapshot) -> WorkFolder | None:
-    """The newest sealed snapshot of a collection in a folder; damaged ones are passed over."""
+    """The newest sealed snapshot of a collection in a folder; damaged snapshots are skipped."""
     for folder in reversed(sealed_folders(directory)):
         with suppress(MigrationError):
             if Snapshot(folder, than.key).manifest.collection == collection:

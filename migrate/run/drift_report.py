@@ -1,8 +1,8 @@
-"""A reconcile report as the order for a repair: every byte is checked before it is believed.
+"""Read the reconcile report that a repair follows; every file is checked before it is used.
 
-The reconcile's journal ends with the sum of `report.json`, and the report names the sums of its id
-files. A report of format 1 does not: there the journal has the sums of some id files, and the rows
-of the vectors that differ.
+The reconcile's journal ends with the SHA-256 of `report.json`, and the report has the SHA-256 of
+each of its id files. A report of format 1 lacks the latter: there the journal has them for some id
+files, and the rows of the vectors that differ.
 """
 
 import hashlib
@@ -21,14 +21,14 @@ from migrate.storage.layout import REPORT, id_file_name
 from migrate.tables.target_ids import ID_COLUMNS
 
 REPORT_FORMAT = 2
-UNSEALED_FORMAT = 1  # without sums of the id files, and without a seal
+UNSEALED_FORMAT = 1  # without SHA-256 of the id files, and without a seal
 CONCLUDED = "reconcile_concluded"  # the last entry of a finished reconcile's journal
 UNFILTERED = "unfiltered"  # vectors that filters do not find until they are written again
-METADATA_INDEXES = "metadata_indexes"  # the number that calls for that
+METADATA_INDEXES = "metadata_indexes"  # the number of metadata indexes that need it
 # The classes of drift that a repair writes.
 VECTOR_CLASSES = ("missing", "mismatched", UNFILTERED)
 KEY_CLASSES = ("kv_missing", "kv_mismatched")
-# Of these, what another writer has changed for certain: a repair keeps it unless it is forced.
+# Classes of records that another writer has certainly changed: a repair keeps them unless forced.
 FOREIGN_CLASSES = ("foreign", "kv_foreign")
 IdSums = dict[str, tuple[int, str]]  # class of drift -> number of ids, SHA-256 of its file
 _REMEDY = (
@@ -39,23 +39,23 @@ _REMEDY = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftReport:
-    """A finished report that has been checked, its id files not yet."""
+    """A finished report that has been checked; its id files have not been read yet."""
 
     folder: WorkFolder
     sha256: str  # of report.json
     verdict: str
     drift: dict[str, object]  # class -> number of ids
     sums: IdSums
-    mismatched_rows: frozenset[int] | None  # of format 1: the journal has these instead of a sum
+    mismatched_rows: frozenset[int] | None  # of format 1, which has these and no SHA-256
 
     @property
     def foreign_classes(self) -> tuple[str, ...]:
-        """Classes of records with what q2v never writes; a report of format 1 has none."""
+        """Classes of records with something q2v never writes; a report of format 1 has none."""
         return tuple(name for name in FOREIGN_CLASSES if name in self.sums)
 
     @property
     def names_our_drift(self) -> bool:
-        """Whether it calls for a repair."""
+        """Whether the report has drift that a repair writes."""
         classes = (*REPAIRED, METADATA_INDEXES)
         return self.verdict == "drift" and any(self.drift.get(name) for name in classes)
 
@@ -63,7 +63,7 @@ class DriftReport:
 def find_newest_report(run: RunFolder) -> WorkFolder | None:
     """The folder of the newest finished reconcile; None when there is none.
 
-    Raises ArtefactDamagedError when that reconcile was concluded and its report is gone.
+    Raises ArtefactDamagedError when that reconcile was concluded but its report is missing.
     """
     names = [name for name in run.reconciles.names() if name.isdigit()]
     for name in sorted(names, key=int, reverse=True):
@@ -73,7 +73,7 @@ def find_newest_report(run: RunFolder) -> WorkFolder | None:
         if _conclusion(JournalFile(folder)) is not None:
             raise damaged(
                 folder.address(REPORT),
-                "the report is missing, and the reconcile's journal says that it was written",
+                "the report is missing, but the reconcile's journal says that it was written",
                 remedy=_REMEDY,
             )
     return None
@@ -82,8 +82,8 @@ def find_newest_report(run: RunFolder) -> WorkFolder | None:
 def read_report(run: RunFolder, folder: WorkFolder, sha256: object = None) -> DriftReport:
     """The report in this folder, checked against `sha256`, else against the reconcile's journal.
 
-    Raises ArtefactDamagedError when it is not what that reconcile wrote, PreconditionError when
-    the reconcile was killed before it was concluded.
+    Raises ArtefactDamagedError when it differs from what that reconcile wrote, PreconditionError
+    when the reconcile was killed before it was concluded.
     """
     file = folder.file(REPORT)
     if not file.is_there():
@@ -112,10 +112,10 @@ def read_report(run: RunFolder, folder: WorkFolder, sha256: object = None) -> Dr
 
 
 def read_report_ids(run: RunFolder, report: DriftReport, name: str) -> list[str]:
-    """The ids of a class of drift; raises ArtefactDamagedError for a file of another sum."""
+    """The ids of a class of drift. Raises ArtefactDamagedError for a changed file."""
     file = report.folder.file(id_file_name(name))
     if name == UNFILTERED and METADATA_INDEXES not in report.drift:
-        return []  # a report of a version that asked no filters
+        return []  # a report of a version that did not test filters
     if name == "mismatched" and report.mismatched_rows is not None:
         ids = _ids_of_rows(run, report.mismatched_rows)
         if not file.is_there() or read_ids(file) != ids:
@@ -127,7 +127,7 @@ def read_report_ids(run: RunFolder, report: DriftReport, name: str) -> list[str]
 
 
 def _concluded_with(journal: JournalFile, report: StoredFile) -> object:
-    """The sum of the report by the last entry of the reconcile's journal."""
+    """The SHA-256 of the report, from the last entry of the reconcile's journal."""
     conclusion = _conclusion(journal)
     if conclusion is None:
         raise PreconditionError(
@@ -151,9 +151,9 @@ def _check_belongs(run: RunFolder, folder: WorkFolder, fields: dict[str, object]
 
 
 def _fields(run: RunFolder, content: bytes, where: str) -> dict[str, object]:
-    """The members of a report of either format; a configured key accepts only sealed ones."""
+    """The members of a report of either format; with a key configured, only of a sealed report."""
     key = run.snapshot.key
-    fields = decode_json(content)  # its sum is in the journal, so it is what was written
+    fields = decode_json(content)  # its SHA-256 is in the journal, so it is what was written
     if isinstance(fields, dict) and fields.get("format") == UNSEALED_FORMAT and key is None:
         return fields
     if isinstance(fields, dict) and fields.get("format") == UNSEALED_FORMAT:
@@ -175,9 +175,9 @@ def _conclusion(journal: JournalFile) -> Entry | None:
 def _sums(value: object, where: str) -> IdSums:
     match value:
         case dict() as files:
-            found = {str(name): _sum(one) for name, one in files.items()}
+            found = {str(name): _sum(record) for name, record in files.items()}
             if None not in found.values():
-                return {name: one for name, one in found.items() if one is not None}
+                return {name: record for name, record in found.items() if record is not None}
         case _:
             pass
     raise damaged(where, "it names no sums of its id files", remedy=_REMEDY)
@@ -192,18 +192,18 @@ def _sum(value: object) -> tuple[int, str] | None:
 
 
 def _sums_of_journal(entries: list[Entry]) -> IdSums:
-    """The sums that a reconcile of format 1 noted when it had read a store."""
+    """Numbers and SHA-256 of id files that a reconcile of format 1 journalled per store."""
     sums: IdSums = {}
     for entry in entries:
         files = entry.get("files")
         if isinstance(files, dict):
-            found = {str(name): _sum(one) for name, one in files.items()}
-            sums |= {name: one for name, one in found.items() if one is not None}
+            found = {str(name): _sum(record) for name, record in files.items()}
+            sums |= {name: record for name, record in found.items() if record is not None}
     return sums
 
 
 def _mismatched_rows(entries: list[Entry]) -> frozenset[int]:
-    """The rows that differed at the last look: that is what `mismatched.ids` was written from."""
+    """The rows that differed in the last pass, from which `mismatched.ids` was written."""
     looks = [entry for entry in entries if entry["type"] == "contents_read"]
     last = looks[-1]["look"] if looks else None
     rows: set[int] = set()

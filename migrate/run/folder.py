@@ -41,13 +41,13 @@ QUARANTINE_BYTES_MAX = 1024 * 1024 * 1024  # a line is about 200 B, however many
 
 
 class RunFolder:
-    """An opened run. Everything in it is checked against the plan before it is believed."""
+    """An opened run. Every file is checked against the plan before it is used."""
 
     def __init__(self, folder: WorkFolder, snapshot: Snapshot, *, read_only: bool = False) -> None:
         """Read plan, journal and quarantine list; `read_only` for a caller without the lock.
 
-        Raises UsageError when there is no run here, ForeignStateError when it belongs to another
-        snapshot, ArtefactDamagedError when a file is not what it was.
+        Raises UsageError when the folder holds no run, ForeignStateError when it belongs to
+        another snapshot, ArtefactDamagedError when a file was changed.
         """
         if not folder.has_file(PLAN):
             raise UsageError(
@@ -72,7 +72,7 @@ class RunFolder:
                 raise damaged(
                     str(self.journal.file),
                     "the journal is missing or empty, and the run has pre-images",
-                    remedy="restore the file from a copy of the run folder; do not go on with this "
+                    remedy="restore the file from a copy of the run folder; do not continue this "
                     "run: without its journal q2v does not know what it has written",
                 )
             if read_only:
@@ -93,14 +93,14 @@ class RunFolder:
             )
 
     def state(self) -> RunState:
-        """What the journal says now."""
+        """The state that the journal's entries fold to."""
         try:
             return fold_run(self.journal.entries)
         except ValueError as error:
             raise damaged(str(self.journal.file), str(error)) from error
 
     def quarantined(self) -> Iterator[QuarantinedPoint]:
-        """The points that the plan left behind, in row order."""
+        """The points that the plan quarantined, in row order."""
         file = self.folder.file(QUARANTINE)
         content = file.read(bytes_max=QUARANTINE_BYTES_MAX)
         if hashlib.sha256(content).hexdigest() != self.plan.quarantine_sha256:
@@ -109,7 +109,7 @@ class RunFolder:
             yield decode_quarantined(line, where=str(file))
 
     def refused(self) -> Iterator[QuarantinedPoint]:
-        """The points whose vector the target refused, in row order, with its answers."""
+        """The points whose vector the target refused, in row order, with the target's answers."""
         for row, vector in sorted(self.state().refused.items()):
             rows = next(self.snapshot.read(with_vectors=(), first_row=row, end_row=row + 1))
             outcome = Quarantined(
@@ -118,13 +118,13 @@ class RunFolder:
             yield QuarantinedPoint(row=row, point_id=rows.page.ids[0], outcome=outcome)
 
     def planned_exclusions(self) -> frozenset[int]:
-        """The rows that the plan left behind: pre-images exist for all others."""
+        """The rows that the plan quarantined: pre-images exist for all others."""
         return frozenset(point.row for point in self.quarantined())
 
     def excluded_rows(self, *, until_round: int | None = None) -> frozenset[int]:
-        """The rows that are left out: by the plan, or refused by the target since.
+        """The rows that are left out: quarantined by the plan, or refused by the target since.
 
-        `until_round` asks for those at the end of this round.
+        With `until_round`: those at the end of this round.
         """
         return self.planned_exclusions() | self.refused_rows(until_round=until_round)
 
@@ -141,10 +141,10 @@ class RunFolder:
         end_row: int | None = None,
         only: AbstractSet[int] | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """What the plan's moving rows become (`TARGETS_SCHEMA` has the columns), in row order.
+        """Columns of `TARGETS_SCHEMA` for the rows of the plan, in row order.
 
-        What the plan left behind is not among them; what was refused since is, unless `excluded`.
-        Raises ArtefactDamagedError when the file is not the one of the plan.
+        Rows that the plan quarantined are not in the file; rows refused since are, unless
+        `excluded`. Raises ArtefactDamagedError when the file is not the one of the plan.
         """
         selection = Selection(first_row=first_row, end_row=end_row, only=only, excluded=excluded)
         return read_targets(self.folder.file(TARGETS), self.plan.targets, columns, selection)
@@ -155,29 +155,29 @@ class RunFolder:
 
     @property
     def vectors(self) -> int:
-        """Points that move, without those the target has refused so far."""
+        """Points that the plan moves, without those the target has refused so far."""
         return self.plan.vectors - len(self.state().refused)
 
     def quarantined_counts(self) -> dict[str, int]:
-        """Reason -> points that are left out, those the target has refused included."""
+        """Reason -> number of points left out, including those the target refused."""
         refused = len(self.state().refused)
         return {**self.plan.quarantined, **({Reason.REFUSED.value: refused} if refused else {})}
 
     def waive(self, reasons: Iterable[str]) -> None:
-        """Note that these reasons do not count as a failure; refusals come after the plan."""
+        """Journal that these reasons do not count as a failure, for refusals after the plan."""
         new = set(reasons) - self.state().waived - set(self.plan.waived)
         if new:
             self.journal.append({"type": Kind.WAIVED.value, "reasons": sorted(new)})
 
     @property
     def unwaived(self) -> int:
-        """Points that are left out for a reason that is not waived."""
+        """Number of points that are left out for a reason that is not waived."""
         waived = self.state().waived | set(self.plan.waived)
         return sum(n for reason, n in self.quarantined_counts().items() if reason not in waived)
 
     @property
     def spill(self) -> Path:
-        """A local folder for what does not fit in memory; always safe to delete."""
+        """A local folder for tables that do not fit in memory; always safe to delete."""
         return self.folder.scratch(SPILL)
 
     @property
@@ -216,7 +216,7 @@ def read_plan(folder: Folder, snapshot: Snapshot) -> RunPlan:
         raise ForeignStateError(
             f"{file}: the plan of run {plan.run_id} of snapshot {plan.snapshot_id}, expected that "
             f"of run {named[1]} of snapshot {named[0]}",
-            remedy="give the folder its name again and move it back under its own snapshot",
+            remedy="rename the folder to the run's id and move it back under its own snapshot",
         )
     return plan
 
@@ -224,10 +224,10 @@ def read_plan(folder: Folder, snapshot: Snapshot) -> RunPlan:
 def create_run(
     snapshot: Snapshot, plan: RunPlan, quarantine: bytes, targets: Iterable[pa.Table]
 ) -> WorkFolder:
-    """Make a new run folder; plan.json is written last, so a folder with a plan is whole.
+    """Make a new run folder; plan.json is written last, so a folder with a plan is complete.
 
-    `targets` say what every moving row becomes, in row order; the plan of the run names their
-    file. Returns the folder.
+    `targets` are the tables of targets.parquet, in row order; the plan names their file. Returns
+    the folder.
     """
     snapshot.runs.refuse_links()
     folder = snapshot.runs.child(plan.run_id)
@@ -240,7 +240,7 @@ def create_run(
 
 
 def new_run_id(snapshot: Snapshot, wall_s: float) -> str:
-    """A name whose number is above that of every earlier run of the snapshot."""
+    """A run id whose number is above that of every earlier run of the snapshot."""
     number = max((_number(name) for name in snapshot.runs.names()), default=-1) + 1
     return f"{number:03d}-{name_stamp(wall_s)}"
 

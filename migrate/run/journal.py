@@ -1,7 +1,7 @@
-"""What a journal says: entry kinds, the chain that ties them, and the state they fold to.
+"""The entries of a run's journal: their kinds, and the state that they fold to.
 
 The journal only grows. State is `fold_run(entries)` and is never stored anywhere else.
-Pure: reading and appending lines is `storage/journal_file.py`.
+No I/O: `storage/journal_file.py` reads and appends the lines.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from migrate.storage.journal_lines import Entry, check_format
 
 FULL, REPAIR, RETRY = "full", "repair", "retry"  # kinds of rounds
 
-STATUS_TOO_LARGE = 413  # of an entry "refused": the body was too large
+STATUS_TOO_LARGE = 413  # HTTP status in an entry "refused": the body was too large
 
 
 class Kind(StrEnum):
@@ -28,7 +28,7 @@ class Kind(StrEnum):
     INTENT = "intent"  # round, store, batch, first, end, count, bytes, sha256; vectors also start
     ACK = "ack"  # round, store, batch, mutation_id, server_date
     REFUSED = "refused"  # round, store, batch, status, code, text, and middle or vector_id
-    RETRIED = "retried"  # round, rows: refused in this round, and pending again
+    RETRIED = "retried"  # round, rows: refused in this round, now pending again
     VECTORS_PROCESSED = "vectors_processed"  # round, evidence
     ROUND_COMPLETED = "round_completed"  # round
     WAIVED = "waived"  # reasons
@@ -37,7 +37,7 @@ class Kind(StrEnum):
 
 
 class Store(StrEnum):
-    """Where a batch goes; the batches of each store are numbered from 0 in each round."""
+    """What a batch is written to. In each round the batches of each store count from 0."""
 
     VECTORS = "vectors"
     KV = "kv"
@@ -46,7 +46,7 @@ class Store(StrEnum):
 
 @dataclass(slots=True, kw_only=True)
 class BatchRecord:
-    """One batch as the journal knows it; `first` and `end` count rows, or KV entries."""
+    """One batch of the journal; `first` and `end` count rows, or KV entries."""
 
     ordinal: int
     first: int
@@ -55,19 +55,19 @@ class BatchRecord:
     body_bytes: int
     sha256: str
     acknowledged: bool = False
-    refused: bool = False  # as a whole, without effect; vectors only
+    refused: bool = False  # the whole batch, without effect; vectors only
     mutation_id: str | None = None  # vectors only
     server_date: str | None = None
 
     @property
     def in_doubt(self) -> bool:
-        """Sent, or about to be, and no answer is known."""
+        """Whether the batch may have been sent and has no known answer."""
         return not self.acknowledged and not self.refused
 
 
 @dataclass(slots=True, kw_only=True)
 class RoundState:
-    """One round of writes over the target: the full one first, repairs after it."""
+    """One round of writes to the target: the full round first, repairs after it."""
 
     ordinal: int
     kind: str  # full | repair | retry
@@ -75,9 +75,9 @@ class RoundState:
         default_factory=lambda: {store: [] for store in Store}
     )
     pending: PendingRows = field(default_factory=PendingRows)
-    # Uploads in the order of their acks: with several in flight not that of their intents.
+    # Uploads in the order of their acks; not that of the intents when several are in flight.
     taken: list[BatchRecord] = field(default_factory=list)
-    refused_at_end: Refusals | None = None  # when the next round was opened; None for the last one
+    refused_at_end: Refusals | None = None  # when the next round was opened; None: no next round
     processed: bool = False
     completed: bool = False
 
@@ -88,16 +88,16 @@ class RoundState:
 
 @dataclass(slots=True, kw_only=True)
 class RunState:
-    """Everything a run knows about itself after its last entry."""
+    """The state of a run after the last entry of its journal."""
 
     run_id: str | None = None
     plan_sha256: str | None = None
     pre_image_parts: dict[str, tuple[int, str]] = field(default_factory=dict)  # name -> rows, sha
     pre_images: Entry | None = None  # the sealing entry
     rounds: list[RoundState] = field(default_factory=list)
-    refused: dict[int, RefusedVector] = field(default_factory=dict)  # row -> what is left out
-    never_taken: set[int] = field(default_factory=set)  # rows refused, and taken in no round
-    taken_on_retry: int = 0  # vectors of the full round that a later round wrote first
+    refused: dict[int, RefusedVector] = field(default_factory=dict)  # row -> vector left out
+    never_taken: set[int] = field(default_factory=set)  # rows refused that no round has written
+    taken_on_retry: int = 0  # vectors refused in the full round and first written in a later one
     upload_sizes: UploadSizes = field(default_factory=UploadSizes)
     waived: set[str] = field(default_factory=set)  # reasons, beyond those of the plan
     rollback_opened: bool = False
@@ -106,12 +106,12 @@ class RunState:
 
     @property
     def completed(self) -> bool:
-        """The last round has written everything, counter included."""
+        """Whether the last round has written everything, the counter included."""
         return bool(self.rounds) and self.rounds[-1].completed
 
     @property
     def phase(self) -> str:
-        """One word for people: where the run stands."""
+        """The phase of the run as text for the operator."""
         if self.rollback_opened:
             return "rolled back" if self.rollback_completed else "rolling back"
         if self.pre_images is None:
@@ -125,25 +125,25 @@ class RunState:
     def vectors_written(self) -> list[BatchRecord]:
         """Every vector batch that may have had an effect, in doubt or acknowledged.
 
-        A refused one had none: the service takes an upload as a whole or not at all. Nor had an
-        earlier attempt whose answer was lost, since the same bytes would have been taken again.
+        A refused batch had none: the service takes an upload as a whole or not at all. An earlier
+        attempt of it whose answer was lost had none either: the same bytes are always refused.
         """
         return [
             batch
-            for round_ in self.rounds
-            for batch in round_.batches[Store.VECTORS]
+            for current in self.rounds
+            for batch in current.batches[Store.VECTORS]
             if not batch.refused
         ]
 
     def vectors_refused(self) -> int:
-        """Vector batches that the target refused: what finding the bad lines has cost."""
-        batches = [batch for round_ in self.rounds for batch in round_.batches[Store.VECTORS]]
+        """Number of vector batches that the target refused while bad lines were searched for."""
+        batches = [batch for current in self.rounds for batch in current.batches[Store.VECTORS]]
         return sum(batch.refused for batch in batches)
 
     def vectors_acknowledged(self) -> int:
-        """Vectors that the target took and that still count: the full round's, and retried ones.
+        """Number of vectors that the target holds by this run: of the full round and of retries.
 
-        One that a repair wrote was acknowledged before; one that was refused there counts as
+        A vector that a repair wrote is counted once; one that was refused in a repair counts as
         refused only.
         """
         if not self.rounds:
@@ -152,26 +152,26 @@ class RunState:
         return self.rounds[0].acknowledged(Store.VECTORS) + self.taken_on_retry - later
 
     def refusals(self, *, until_round: int | None = None) -> Refusals:
-        """What was refused when this round ended; None, or the last round: what is refused now."""
+        """Vectors refused at the end of this round; None or the last round: refused now."""
         if until_round is not None and until_round < len(self.rounds):
             at_end = self.rounds[until_round].refused_at_end
             if at_end is not None:
                 return at_end
-        unwritten = frozenset(row for row, one in self.refused.items() if not one.written)
+        unwritten = frozenset(row for row, vector in self.refused.items() if not vector.written)
         return Refusals(frozenset(self.refused), unwritten)
 
     def kv_written(self) -> bool:
         """Whether any KV write may have reached the target."""
         return any(
-            round_.batches[Store.KV] or round_.batches[Store.COUNTER] for round_ in self.rounds
+            current.batches[Store.KV] or current.batches[Store.COUNTER] for current in self.rounds
         )
 
 
 def fold_run(entries: Iterable[Entry]) -> RunState:
     """The state after these entries.
 
-    Raises ValueError for an entry type this version does not know or that cannot follow the
-    ones before it: the journal then belongs to another version, or to a bug.
+    Raises ValueError for an entry of a type that this version does not know, or that cannot
+    follow the entries before it: another version wrote the journal, or there is a bug.
     """
     state = RunState()
     for entry in entries:
@@ -210,19 +210,19 @@ def _round_opened(state: RunState, entry: Entry) -> None:
 
 
 def _retried(state: RunState, entry: Entry) -> None:
-    """Vectors refused in the open round are pending again, each as the upload that it was."""
-    round_ = _round(state, entry)
-    if round_.processed:
+    """Make vectors refused in the open round pending again, each as the same upload."""
+    current = _round(state, entry)
+    if current.processed:
         raise ValueError("vectors are sent again before those of the round are processed")
     alone = {
         batch.first: batch
-        for batch in round_.batches[Store.VECTORS]
+        for batch in current.batches[Store.VECTORS]
         if batch.refused and batch.count == 1
     }
     for row in _rows(entry):
-        if _forget_refusal(state, row).round != round_.ordinal:
+        if _forget_refusal(state, row).round != current.ordinal:
             raise ValueError(f"the vector of row {row} was refused in an earlier round")
-        round_.pending.put_back_whole(row, alone[row].end)
+        current.pending.put_back_whole(row, alone[row].end)
 
 
 def _forget_refusal(state: RunState, row: int) -> RefusedVector:
@@ -233,8 +233,8 @@ def _forget_refusal(state: RunState, row: int) -> RefusedVector:
 
 
 def _intent(state: RunState, entry: Entry) -> None:
-    round_, store = _round(state, entry), Store(_text(entry, "store"))
-    batches = round_.batches[store]
+    current, store = _round(state, entry), Store(_text(entry, "store"))
+    batches = current.batches[store]
     record = BatchRecord(
         ordinal=_int(entry, "batch"),
         first=_int(entry, "first"),
@@ -246,12 +246,12 @@ def _intent(state: RunState, entry: Entry) -> None:
     if record.ordinal != len(batches):
         raise ValueError("a batch has one intent, and batches are numbered without gaps")
     if store is Store.VECTORS:
-        round_.pending.take(_int(entry, "start"), record.end)
+        current.pending.take(_int(entry, "start"), record.end)
     batches.append(record)
 
 
 def _in_doubt(state: RunState, entry: Entry) -> BatchRecord:
-    """The batch that an answer is about."""
+    """The batch that an entry with an answer belongs to."""
     batches = _round(state, entry).batches[Store(_text(entry, "store"))]
     ordinal = _int(entry, "batch")
     if not 0 <= ordinal < len(batches) or not batches[ordinal].in_doubt:
@@ -265,40 +265,40 @@ def _ack(state: RunState, entry: Entry) -> None:
     batch.mutation_id = _optional_text(entry, "mutation_id")
     batch.server_date = _optional_text(entry, "server_date")
     if entry["store"] == Store.VECTORS:
-        round_ = _round(state, entry)
-        round_.taken.append(batch)
+        current = _round(state, entry)
+        current.taken.append(batch)
         state.upload_sizes.note_taken(batch.body_bytes)
-        # A row that is refused now was passed over by this upload, whatever lies around it.
+        # Uploads skip refused rows, also where `first` .. `end` spans them.
         first_time = {
             row
             for row in state.never_taken - state.refused.keys()
             if batch.first <= row < batch.end
         }
         state.never_taken -= first_time
-        state.taken_on_retry += len(first_time) if round_.ordinal else 0
+        state.taken_on_retry += len(first_time) if current.ordinal else 0
 
 
 def _refused(state: RunState, entry: Entry) -> None:
-    """Several vectors are pending again as two halves; a single one is left out."""
+    """Make a refused batch pending again as two halves; leave out a single vector."""
     if entry.get("store") != Store.VECTORS:
         raise ValueError("only uploads of vectors are refused in part")
     batch = _in_doubt(state, entry)
-    round_ = _round(state, entry)
+    current = _round(state, entry)
     text = _text(entry, "text")
     batch.refused = True
     too_large = _int(entry, "status") == STATUS_TOO_LARGE
     state.upload_sizes.note_refused(batch.body_bytes, batch.count, too_large=too_large)
     if batch.count > 1:
-        round_.pending.put_back(batch.first, _int(entry, "middle"), batch.end)
+        current.pending.put_back(batch.first, _int(entry, "middle"), batch.end)
         return
     if batch.first in state.refused:
         raise ValueError(f"the vector of row {batch.first} was refused before")
-    if not round_.ordinal:
+    if not current.ordinal:
         state.never_taken.add(batch.first)
     state.refused[batch.first] = RefusedVector(
         row=batch.first,
         vector_id=VectorId(_text(entry, "vector_id")),
-        round=round_.ordinal,
+        round=current.ordinal,
         written=batch.first not in state.never_taken,
         text=text,
     )
@@ -306,7 +306,7 @@ def _refused(state: RunState, entry: Entry) -> None:
 
 def _waived(state: RunState, entry: Entry) -> None:
     reasons = entry.get("reasons")
-    if not isinstance(reasons, list) or not all(isinstance(one, str) for one in reasons):
+    if not isinstance(reasons, list) or not all(isinstance(reason, str) for reason in reasons):
         raise ValueError("journal entry without a list of texts 'reasons'")
     state.waived.update(reasons)
 

@@ -1,9 +1,8 @@
-"""From where a migration stands to its next step. Pure, and the only place that decides it.
+"""Derive the next step of a migration from its position. Pure, and the only place that decides it.
 
-Every command that prints `next:` asks `next_step`; RUNBOOK.md holds the same table. A step is a
-command that changes where the migration stands, or a decision of the operator. There is no circle
-of commands that all end with exit code 0: `tests/migrate/run/test_next_step.py` walks through
-every position.
+Every command that prints `next:` calls `next_step`; RUNBOOK.md holds the same table. A step is a
+command that changes the position, or a decision of the operator. No sequence of commands that all
+end with exit code 0 leads in a circle: `tests/migrate/run/test_next_step.py` tests every position.
 """
 
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ REPAIRED = ("missing", "mismatched", "kv_missing", "kv_mismatched", "counter")
 
 
 class Sealing(StrEnum):
-    """How far a snapshot came."""
+    """The state of a snapshot."""
 
     NONE = "none"
     BEGUN = "begun"
@@ -26,7 +25,7 @@ class Sealing(StrEnum):
 
 
 class Reached(StrEnum):
-    """How far a run came."""
+    """The state of a run."""
 
     BEGUN = "begun"  # planned, or half written
     COMPLETE = "complete"
@@ -36,37 +35,37 @@ class Reached(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What the newest reconcile found, if nothing was written since."""
+    """The result of the newest reconcile, if nothing was written since."""
 
     verdict: str  # equal | drift | indeterminate
     source_moved: bool = False  # the source differs from the snapshot
     repairable: bool = False  # something that the run wrote is missing or different
-    filters_need_full: bool = False  # a repair for filters needs every content compared
-    indexes: frozenset[tuple[str, str]] | None = None  # property, type; None: not said
+    filters_need_full: bool = False  # a repair for filters needs a reconcile of all contents
+    indexes: frozenset[tuple[str, str]] | None = None  # property, type; None: not in the report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """Where a migration stands, as its files say."""
+    """The position of a migration, read from its files."""
 
     newest: Sealing = Sealing.NONE  # the newest snapshot, if it is newer than that of the run
     run: Reached | None = None  # None: no run
-    provisioned: bool | None = None  # None: the target was not asked
+    provisioned: bool | None = None  # None: the target was not read
     superseded: bool = False  # a newer run of the same collection exists
     conflicts: bool = False  # the rollback kept what others had changed
     reconcile_begun: bool = False  # a reconcile was interrupted after the last write
     finding: Finding | None = None  # None: not compared since the last write
     index_added: bool = False  # a metadata index is not in the newest reconcile, or newer
-    repaired: bool = False  # the last thing that the run wrote was a repair
+    repaired: bool = False  # the run's last write was a repair
     unwaived: bool = False  # points are left out for a reason that was not accepted
 
 
 class Situation(Enum):
-    """What a position amounts to, the command that follows, and why; no command: a decision."""
+    """A kind of position with the next command and its reason; no command: a decision."""
 
     words: tuple[str, ...]
     means: str
-    advice: str  # of a decision; "" where the command says it all
+    advice: str  # text of a decision; "" where a command follows
 
     def __init__(self, command: str, means: str, advice: str = "") -> None:
         self.words = tuple(command.split())
@@ -140,17 +139,17 @@ class Situation(Enum):
 
     @property
     def remedy(self) -> str:
-        """The same, as the advice of an error."""
+        """The step as the remedy of an error."""
         return self.advice or f"run `q2v {' '.join(self.words)}`"
 
     @property
     def text(self) -> str:
-        """The command, or the decision, without the folder."""
+        """The command without the folder, or the decision."""
         return self.advice or f"q2v {' '.join(self.words)}"
 
 
 def next_step(position: Position) -> Situation:
-    """The situation, and with it the next step."""
+    """The situation of this position; it holds the next step."""
     if position.run is Reached.ROLLING_BACK:
         return Situation.ROLLING_BACK
     if position.run is not None and position.superseded:
@@ -165,7 +164,7 @@ def next_step(position: Position) -> Situation:
 
 
 def position_of(state: RunState) -> Position:
-    """The part of a position that a run's journal tells."""
+    """The part of a position that follows from a run's journal."""
     if state.rollback_opened:
         reached = Reached.ROLLED_BACK if state.rollback_completed else Reached.ROLLING_BACK
     else:
@@ -213,7 +212,7 @@ def _of_drift(finding: Finding, *, repaired: bool) -> Situation:
 
 
 def read_finding(report: Mapping[str, object]) -> Finding | None:
-    """What a report.json says; None when it is no report."""
+    """The finding of a report.json; None when it is not a report."""
     match report:
         case {"verdict": str() as verdict, "drift": dict() as drift}:
             moved = report.get("source_drift")
@@ -230,10 +229,12 @@ def read_finding(report: Mapping[str, object]) -> Finding | None:
 
 
 def _indexes(found: object) -> frozenset[tuple[str, str]] | None:
-    """The metadata indexes that a report speaks of; None when it does not say."""
+    """The metadata indexes of a report; None when the report does not have them."""
     if not isinstance(found, list):
         return None
-    both = ((one.get("name"), one.get("declared")) for one in found if isinstance(one, dict))
+    both = (
+        (index.get("name"), index.get("declared")) for index in found if isinstance(index, dict)
+    )
     return frozenset(
         (name, kind) for name, kind in both if isinstance(name, str) and isinstance(kind, str)
     )
@@ -245,15 +246,17 @@ def _count(drift: Mapping[str, object], classes: tuple[str, ...]) -> int:
 
 
 def _kept(id_files: object) -> int:
-    """How much of the drift a repair keeps, since only another writer can have done it."""
+    """Number of drifted ids that only another writer can have changed: a repair keeps them."""
     return _ids(id_files, ("foreign", "kv_foreign"))
 
 
 def _ids(id_files: object, classes: tuple[str, ...]) -> int:
-    """How many ids the files of these classes hold."""
+    """Number of ids in the files of these classes."""
     files = id_files if isinstance(id_files, dict) else {}
     sums = (files.get(name) for name in classes)
-    return sum(one[0] for one in sums if isinstance(one, list) and isinstance(one[0], int))
+    return sum(
+        record[0] for record in sums if isinstance(record, list) and isinstance(record[0], int)
+    )
 
 
 def runbook_table() -> str:

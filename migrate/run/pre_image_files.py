@@ -1,4 +1,4 @@
-"""What the target held before the run: a Parquet row per id and per key, absent ones too."""
+"""Files of what the target held before the run: a Parquet row per id and key, also if absent."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from migrate.storage.hashed_file import hash_open_file
 from migrate.storage.parquet_guard import ParquetShape, arrow_damage, open_parquet
 
 PRE_IMAGES_REMEDY = (
-    "restore the file from a copy; without one, this run can write nothing more and cannot be "
+    "restore the file from a copy; without it, this run can write nothing more and cannot be "
     "rolled back"
 )
 _ROW_GROUP_ROWS = 5_000
@@ -36,7 +36,7 @@ _VECTORS = pa.schema(
 _KV = pa.schema(
     [
         ("key", pa.string()),
-        ("ours", pa.bool_()),  # false: under our prefix, but nothing this run writes
+        ("ours", pa.bool_()),  # false: under the run's prefix, but not written by the run
         ("present", pa.bool_()),
         ("value", pa.binary()),
         ("metadata", pa.string()),
@@ -48,7 +48,7 @@ _EXISTING = pa.schema([("vector_id", pa.string())])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VectorPreImage:
-    """One target id before our first write to it."""
+    """One target id before the run's first write to it."""
 
     row: int
     vector_id: VectorId
@@ -57,11 +57,11 @@ class VectorPreImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KvPreImage:
-    """One KV key before our first write to it."""
+    """One KV key before the run's first write to it."""
 
     key: str
     ours: bool
-    former: KvEntry | None  # None = absent, or not ours and not read
+    former: KvEntry | None  # None = absent, or not `ours` and not read
 
 
 def write_vector_pre_images(stored: StoredFile, records: Sequence[VectorPreImage]) -> str:
@@ -97,7 +97,7 @@ def write_kv_pre_images(stored: StoredFile, records: Iterable[KvPreImage]) -> st
 
 
 def write_existing_ids(stored: StoredFile, vector_ids: Iterable[VectorId]) -> str:
-    """Write down the ids that were in the target and are none of ours; returns the SHA-256."""
+    """Write the ids of the target that the run does not write, durably; returns the SHA-256."""
     return _write(stored, [{"vector_id": vector_id} for vector_id in vector_ids], _EXISTING)
 
 
@@ -107,7 +107,7 @@ def _encode(value: object | None) -> str | None:
 
 def _write(stored: StoredFile, rows: Sequence[_Row], schema: pa.Schema) -> str:
     with stored.open_to_write() as file:
-        # No dictionaries: they make much out of little, so no reader of ours accepts one.
+        # No dictionaries: a small file could expand to a large table, so our readers refuse them.
         writer = pq.ParquetWriter(
             file, schema, compression="zstd", use_dictionary=False, write_statistics=False
         )
@@ -166,7 +166,7 @@ def _kv_pre_image(row: _Row) -> KvPreImage:
 
 
 def read_existing_ids(stored: StoredFile, sha256: str) -> Iterator[VectorId]:
-    """The ids that were there before and are none of ours."""
+    """The ids that the target held before and that the run does not write."""
     return _read(stored, sha256, _EXISTING, lambda row: VectorId(_text(row["vector_id"])))
 
 

@@ -1,4 +1,4 @@
-"""What became of vectors that the target refused: they are not ours to write, nor to expect."""
+"""Vectors that the target refused: the run has not written them and does not expect them."""
 
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
@@ -25,7 +25,7 @@ class RefusedPoint:
 
 
 def refused_points(run: RunFolder) -> tuple[RefusedPoint, ...]:
-    """The first of them, by row; the journal holds all."""
+    """The first refused points, by row; the journal holds all."""
     vectors = run.state().refused
     return tuple(
         RefusedPoint(
@@ -39,7 +39,7 @@ def refused_points(run: RunFolder) -> tuple[RefusedPoint, ...]:
 
 
 def read_pre_images(run: RunFolder) -> Iterator[VectorPreImage]:
-    """The pre-image of every vector that the plan lets move, in row order."""
+    """The pre-image of every vector of the plan, in row order."""
     kept = run.state().pre_image_parts
     ordinal = 0
     while (name := part_name(ordinal)) in kept:
@@ -48,15 +48,15 @@ def read_pre_images(run: RunFolder) -> Iterator[VectorPreImage]:
 
 
 def unwritten_rows(run: RunFolder) -> frozenset[int]:
-    """Rows whose vector is refused and of which no write was ever taken."""
+    """Rows whose vector is refused and was not written by an earlier round."""
     return run.state().refusals().unwritten
 
 
 def former_of_refused(run: RunFolder, *, until_round: int | None = None) -> list[VectorId]:
-    """Ids that the index held before the run and whose new vector was refused: it holds them yet.
+    """Ids whose new vector was refused and of which the index still holds the former vector.
 
-    They count as what was there before, as do other vectors that this run did not write.
-    `until_round` asks for those at the end of this round.
+    They count as content from before the run, as other vectors that the run did not write.
+    With `until_round`: those at the end of this round.
     """
     rows = run.state().refusals(until_round=until_round).unwritten
     if not rows:
@@ -69,8 +69,8 @@ def former_of_refused(run: RunFolder, *, until_round: int | None = None) -> list
 
 
 def keys_of_refused(run: RunFolder, round_ordinal: int) -> frozenset[str]:
-    """KV keys of the files that lost a vector in this round: their entries change with it."""
-    rows = {row for row, one in run.state().refused.items() if one.round == round_ordinal}
+    """KV keys of the files that have a vector refused in this round: their entries change."""
+    rows = {row for row, vector in run.state().refused.items() if vector.round == round_ordinal}
     return keys_of_rows(run, rows)
 
 

@@ -1,7 +1,7 @@
-"""What every moving row becomes, mapped once: targets.parquet of a run, written with its plan.
+"""Write and read targets.parquet of a run: the mapped rows, written with the plan.
 
-Holds ids, files, positions and digests, and neither values nor metadata: those are mapped anew
-when they are sent. Both ways a row group at a time, without an object per row.
+The file holds ids, files, positions and digests. Values and metadata are not in it: they are mapped
+again when they are sent. It is written and read by row groups, without an object per row.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +22,7 @@ from migrate.storage.hashed_file import hash_open_file
 from migrate.storage.parquet_guard import ParquetShape, arrow_damage, open_parquet
 
 TARGETS_FORMAT = 1
-# About 6 MB of them decoded: few enough to hold, enough for one statement of a database.
+# About 6 MB decoded: it fits in memory, and is a good size for one statement of a database.
 ROW_GROUP_ROWS = 50_000
 TARGETS_SCHEMA = pa.schema(
     [
@@ -35,13 +35,13 @@ TARGETS_SCHEMA = pa.schema(
     metadata={b"q2v.format": str(TARGETS_FORMAT).encode()},
 )
 _REMEDY = (
-    "restore the file from a copy; without one, `q2v migrate` cannot go on with this run, nor can "
-    "it be compared or rolled back"
+    "restore the file from a copy; without one, `q2v migrate` cannot continue this run, and it "
+    "can be neither compared nor rolled back"
 )
 
 
 def write_targets(stored: StoredFile, tables: Iterable[pa.Table]) -> TargetsFile:
-    """Write what moves, in row order, durably. `tables` have the columns of the schema."""
+    """Write the rows that move, in row order, durably. `tables` have the schema's columns."""
     with stored.open_to_write() as file:
         rows = _write(file, tables)
     return TargetsFile(rows=rows, bytes=file.bytes, sha256=file.sha256)
@@ -53,7 +53,7 @@ def _write(file: BinaryIO, tables: Iterable[pa.Table]) -> int:
         TARGETS_SCHEMA,
         compression="zstd",
         compression_level=1,
-        use_dictionary=False,  # they make much out of little, so no reader of ours accepts one
+        use_dictionary=False,  # a small file could expand to a large table: our readers refuse them
         write_statistics=["row"],
     )
     rows = 0

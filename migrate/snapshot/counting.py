@@ -13,7 +13,7 @@ from migrate.ports import PointSource
 from migrate.runtime import Runtime
 from migrate.snapshot.agreement import Agreement, Reading, judge
 from migrate.snapshot.walk import walk_ids
-from migrate.workers.ordered import wait_while_wanted
+from migrate.workers.ordered import wait_or_cancel
 
 ID_PAGE_POINTS = 10_000  # ids alone are cheap: 20,000 took 0.1 s (docs/services.md)
 READINGS = 4  # of count and ids, the first one included
@@ -29,7 +29,7 @@ def read_again(source: PointSource, first: Reading, runtime: Runtime) -> list[Re
     )
     readings = [first]
     while len(readings) < READINGS:
-        wait_while_wanted(runtime.clock, PAUSE_S)
+        wait_or_cancel(runtime.clock, PAUSE_S)
         count = source.count_points()
         ids = sum(len(some) for some in walk_ids(source, limit=ID_PAGE_POINTS))
         readings.append(Reading(count, ids))

@@ -22,7 +22,7 @@ from migrate.snapshot.parts import read_digests, write_part
 from migrate.snapshot.state import Range, part_rows
 from migrate.snapshot.walk import walk_points
 from migrate.storage.folder import Folder
-from migrate.workers.ordered import check_wanted, in_order
+from migrate.workers.ordered import in_order, raise_if_cancelled
 
 SecondReading = Literal["digest", "ids"]
 Result = TypeVar("Result")
@@ -46,7 +46,7 @@ class RangeReader(Protocol):
     def compare(self, span: Range, part: PartRecord) -> Comparison:
         """Read the range again, and its part: what differs."""
 
-    def give_up(self) -> None:
+    def cancel(self) -> None:
         """Called by another thread: end at once, if that is possible, whatever is under way."""
 
 
@@ -112,7 +112,7 @@ class PartReader:
         differing += [text for text in written if text not in found]
         return Comparison(differing, b"".join(written.values()), unreadable)
 
-    def give_up(self) -> None:
+    def cancel(self) -> None:
         """See RangeReader: its threads look by themselves whether they are still wanted."""
 
     def _pages(self, span: Range, expected: int) -> Iterator[Page]:
@@ -125,7 +125,7 @@ class PartReader:
             leave_unreadable=self._left_with,
         )
         for page in pages:
-            check_wanted()
+            raise_if_cancelled()
             yield page
 
     def _found_digests(self, span: Range, part: PartRecord) -> dict[str, bytes]:
@@ -141,7 +141,7 @@ class PartReader:
         limit = min(ID_PAGE_POINTS, part.rows + 1)  # one more shows that they are all
         start = span.start
         while ids := self._source.read_ids(start, limit=limit):
-            check_wanted()
+            raise_if_cancelled()
             end = len(ids) if span.stop is None else bisect_left(ids, span.stop)
             yield from [point_id.text for point_id in ids[:end]]
             start = ids[-1].successor()
@@ -198,8 +198,8 @@ class Readers:
 
         # One range for each, and one more for who is done before the one whose turn it is.
         count = len(self._readers)
-        return in_order(by_any, spans, width=2 * count - 1, threads=count, on_stop=self._give_up)
+        return in_order(by_any, spans, width=2 * count - 1, threads=count, on_stop=self._cancel)
 
-    def _give_up(self) -> None:
+    def _cancel(self) -> None:
         for reader in self._readers:
-            reader.give_up()
+            reader.cancel()

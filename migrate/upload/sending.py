@@ -102,7 +102,7 @@ class Sender:
                 BaseException
             ):  # a signal asks this process to stop without waiting for the uploads
                 for worker in self._workers:
-                    worker.give_up()
+                    worker.cancel()
                 raise
             finally:
                 self._ending = True

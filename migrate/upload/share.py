@@ -33,7 +33,7 @@ class UploadWorker(Protocol):
     def send(self) -> Accepted:
         """Send the upload that was cut last. Raises as `VectorTarget.upsert`."""
 
-    def give_up(self) -> None:
+    def cancel(self) -> None:
         """Called by another thread: end the requests in flight at once where that is possible."""
 
 
@@ -85,7 +85,7 @@ class Uploader:
         """See UploadWorker."""
         return self._target.upsert(self._body)
 
-    def give_up(self) -> None:
+    def cancel(self) -> None:
         """See UploadWorker: nothing to do, a signal interrupts this process's own requests."""
 
     def _encode(self, first: int, end: int) -> Iterator[Line]:

@@ -1,1 +1,1 @@
-"""Work side by side: threads that keep the order, processes that use a second core."""
+"""Parallel work: threads whose results keep their order, and processes for a second core."""

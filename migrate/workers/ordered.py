@@ -1,8 +1,8 @@
-"""Several calls at once whose results are taken in order; with a width of one, no thread.
+"""Run several calls at once and take their results in order; with a width of 1, without a thread.
 
-The first call that fails stops the others: those that wait for their turn or for another attempt
-(`wait_while_wanted`) end at once, those on the wire by their own deadline, and all have ended
-before the error reaches the caller.
+The first call that fails cancels the others: calls that wait for their turn or before another
+attempt (`wait_or_cancel`) end at once, requests in flight by their own deadline. All calls have
+ended before the error reaches the caller.
 """
 
 import threading
@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from migrate.ports import Clock
 
-WAIT_PIECE_S = 0.25  # after so long a wait looks whether it is still wanted
+WAIT_PIECE_S = 0.25  # time between two checks whether a wait has been cancelled
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,32 +22,32 @@ _here = threading.local()  # the group that this thread works for
 _END = object()
 
 
-class NotWantedError(Exception):
-    """This call is not wanted any more; never leaves this module's callers."""
+class CancelledError(Exception):
+    """This call was cancelled; `in_order` replaces it by the error that cancelled it."""
 
 
-def check_wanted() -> None:
-    """Raises NotWantedError in a thread of `in_order` whose results nobody takes any more."""
+def raise_if_cancelled() -> None:
+    """Raise CancelledError in a thread of an `in_order` that has ended."""
     group: _Group[Any, Any] | None = getattr(_here, "group", None)
     if group is not None and group.stopped.is_set():
-        raise NotWantedError
+        raise CancelledError
 
 
-def wait_while_wanted(clock: Clock, seconds: float) -> None:
-    """As `clock.wait`; in a thread of `in_order` it ends, as `check_wanted`, when that does."""
+def wait_or_cancel(clock: Clock, seconds: float) -> None:
+    """As `clock.wait`. Raises CancelledError in a thread of an `in_order` that has ended."""
     if getattr(_here, "group", None) is None:
         clock.wait(seconds)
         return
-    left_s = seconds
-    while left_s > 0:
-        check_wanted()
-        clock.wait(min(left_s, WAIT_PIECE_S))
-        left_s -= WAIT_PIECE_S
-    check_wanted()
+    remaining_s = seconds
+    while remaining_s > 0:
+        raise_if_cancelled()
+        clock.wait(min(remaining_s, WAIT_PIECE_S))
+        remaining_s -= WAIT_PIECE_S
+    raise_if_cancelled()
 
 
 class _Group(Generic[Item, Result]):
-    """The threads of one `in_order`, and what stopped them."""
+    """The threads of one `in_order`, and the error that stopped them."""
 
     def __init__(self, work: Callable[[Item], Result]) -> None:
         self.stopped = threading.Event()
@@ -56,13 +56,13 @@ class _Group(Generic[Item, Result]):
         self._first: BaseException | None = None
 
     def join(self) -> None:
-        """This thread works for the group."""
+        """Make the current thread one of the group."""
         _here.group = self
 
     def run(self, item: Item) -> Result:
-        """One call; its error stops the others."""
+        """Call `work` on the item; an error stops the other calls."""
         try:
-            check_wanted()
+            raise_if_cancelled()
             return self._work(item)
         except BaseException as error:
             with self._lock:
@@ -71,15 +71,15 @@ class _Group(Generic[Item, Result]):
             raise
 
     def take_first(self, pending: deque[tuple[Item, Future[Result]]]) -> tuple[Item, Result]:
-        """The oldest call with its result, taken out of `pending` once it is there.
+        """Wait for the oldest call, remove it from `pending` and return it with its result.
 
-        Raises what stopped the group, also in place of a call that it cut short.
+        Raises the error of the call; for a cancelled call, the error that stopped the group.
         """
         item, future = pending[0]
         try:
             result = future.result()
-        except NotWantedError:
-            assert self._first is not None, "only an error stops calls that are still taken"
+        except CancelledError:
+            assert self._first is not None, "only an error cancels calls that are still taken"
             raise self._first from None
         pending.popleft()
         return item, result
@@ -95,9 +95,9 @@ def in_order(
 ) -> Generator[tuple[Item, Result], None, None]:
     """Each item with its result, in the order of the items, up to `width` of them ahead.
 
-    Items are drawn in the caller's thread; `threads` of them (`width` if not given) are worked on
-    at once. Results that are there before a call fails are still given. Close it to leave early.
-    `on_stop` is called when calls that are still under way are not wanted any more.
+    Items are drawn in the caller's thread; `threads` calls (`width` if not given) run at once.
+    Results before a failed call are still yielded. Close the generator to leave early. `on_stop`
+    is called when calls are still running at the end.
     """
     if width == 1:
         for item in items:
@@ -123,7 +123,7 @@ def in_order(
 
 
 def ahead(items: Iterator[Item], *, held_max: int) -> Generator[Item, None, None]:
-    """The same items, drawn by a thread of its own, up to `held_max` of them before their turn."""
+    """The same items, drawn in another thread, up to `held_max` of them in advance."""
     drawn = in_order(lambda _: next(items, _END), repeat(None), width=held_max, threads=1)
     try:
         for _, item in drawn:

@@ -1,9 +1,9 @@
-"""Run tasks in processes of their own: a task is a function of a picklable value.
+"""Run tasks in other processes: a task is a picklable value that a module's function takes.
 
-Formatting numbers and taking answers apart holds Python's lock, so a second core needs a second
-process. A worker is a `ProcessPoolExecutor` of one process, started by `spawn`: its tasks run one
-after the other, and what they keep open (a client, a place in a snapshot) is found again by the
-next one. A function may rely on that for speed only: in a new process it gives the same result.
+Formatting numbers and parsing answers holds Python's lock, so a second core needs a second process.
+A worker is a `ProcessPoolExecutor` of one process, started by `spawn`. Its tasks run one after the
+other; a task may keep resources open for the next one (a client, a position in a snapshot), for
+speed only: in a new process it gives the same result.
 """
 
 import gc
@@ -22,16 +22,16 @@ from typing import Self, TypeVar
 from migrate.errors import LocalStorageError
 from migrate.ports import Limiter, Progress
 
-# Starting a worker takes as long as moving so much: with less for each, one process is done sooner.
+# Starting a worker takes as long as moving this much; with less for each, one process is faster.
 WORKER_BYTES_MIN = 200_000_000
 END_S = 5.0  # an idle worker ends by itself within this time
 _POLL_S = 0.01
 
-# For a process that is started with it: freed buffers of some MB are reused, and not given back to
-# the system, which clears and maps memory 4 kB at a time. A move takes 7 % less time. Read by
-# glibc (mallopt(3)), and by nothing else.
+# Environment of a worker: freed buffers of some MB are reused instead of being returned to the
+# system, which clears and maps memory 4 kB at a time. A move takes 7 % less time. Only glibc reads
+# these variables (mallopt(3)).
 KEEP_FREED_MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(32 * 1024 * 1024),  # the most that it takes
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 1024 * 1024),  # the maximum
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
 }
 
@@ -41,7 +41,7 @@ Prepare = Callable[[], None]  # called in the worker before its first task; pick
 
 
 def workers_for(work_bytes: int, wanted: int) -> int:
-    """How many processes of the `wanted` ones are worth their start; 0 when one does it alone."""
+    """Number of processes worth starting, at most `wanted`; 0: the calling process works alone."""
     count = min(wanted, work_bytes // WORKER_BYTES_MIN)
     return count if count > 1 else 0
 
@@ -51,7 +51,7 @@ def no_preparation() -> None:
 
 
 class WorkerProcess:
-    """One process that runs tasks; used by one thread, but for `give_up`. A context manager."""
+    """One process that runs tasks. Used by one thread, except `cancel`. A context manager."""
 
     def __init__(
         self,
@@ -60,9 +60,9 @@ class WorkerProcess:
         *,
         load: Callable[[], None],
     ) -> None:
-        """Start the process. What its tasks say goes to `progress`.
+        """Start the process. Progress lines of its tasks go to `progress`.
 
-        `load` is the first task: of the module of the others, which loads its libraries.
+        `load` is the first task, a function of the tasks' module: it imports the libraries.
         """
         context = get_context("spawn")
         said, say = context.Pipe(duplex=False)
@@ -89,32 +89,32 @@ class WorkerProcess:
         self._executor.shutdown(wait=True)
         self._listener.join()
 
-    def give_up(self) -> None:
-        """End the process at once, whatever it does; called by another thread."""
+    def cancel(self) -> None:
+        """Kill the process; called by another thread."""
         self._process.kill()
 
     def run(self, work: Callable[[Task], Result], task: Task) -> Result:
-        """The result of a task. Raises what it raises, LocalStorageError if the process is gone."""
+        """The result of a task. Raises its error, LocalStorageError if the process has ended."""
         try:
             return self._executor.submit(work, task).result()
         except BrokenProcessPool as error:
             raise LocalStorageError(
                 f"a worker process ended with status {_status(self._process)}",
-                remedy="see whether memory was short, then run the same command again: it resumes",
+                remedy="check whether memory ran out, then run the same command again: it resumes",
             ) from error
 
 
 def freeze_gc() -> None:
-    """Keep every object that exists now out of the garbage collector's searches.
+    """Exclude every object that exists now from garbage collection.
 
-    For a process of the tool's own, once its modules are loaded: a move takes 6 % less time.
+    For a process of this tool, after its modules are loaded: a move takes 6 % less time.
     """
     gc.collect()
     gc.freeze()
 
 
 def worker_progress() -> Progress:
-    """In a worker: what passes on what is worth a line."""
+    """In a worker: the progress that sends lines to the parent process."""
     return _ForwardingProgress()
 
 
@@ -131,7 +131,7 @@ class _ForwardingProgress:
         """Not counted here."""
 
     def say(self, text: str) -> None:
-        """Pass the line on."""
+        """Send the line to the parent process."""
         assert _to_parent is not None, "called in a worker"
         _to_parent.send(text)
 
@@ -143,14 +143,15 @@ def _begin(say: Connection, prepare: Prepare) -> None:
     """In a worker, before its first task."""
     global _to_parent  # noqa: PLW0603 - a worker has one parent, and its tasks are plain functions
     _to_parent = say
-    for number in (signal.SIGINT, signal.SIGTERM):  # the terminal sends them to all processes
+    # A terminal sends these to all processes; the parent ends its workers.
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     prepare()
 
 
 def _end_with_parent() -> None:
-    """End this process as soon as the parent has ended in whatever way: it keeps the journal."""
+    """End this process as soon as the parent, which keeps the journal, has ended."""
     parent = parent_process()
     assert parent is not None
     wait([parent.sentinel])
@@ -158,14 +159,14 @@ def _end_with_parent() -> None:
 
 
 def _forward(said: Connection, progress: Progress) -> None:
-    """Pass on what a worker says until it ends."""
+    """Pass lines of a worker to `progress` until the worker ends."""
     with said, suppress(EOFError, OSError):
         while True:
             progress.say(said.recv())
 
 
 def _status(process: BaseProcess) -> int | None:
-    """The exit status of a process that has ended; the executor may be reading it as well."""
+    """The exit status of an ended process; retried, as the executor may reap it meanwhile."""
     wait([process.sentinel], END_S)
     pause = threading.Event()
     for _ in range(round(END_S / _POLL_S)):
@@ -177,7 +178,7 @@ def _status(process: BaseProcess) -> int | None:
 
 @contextmanager
 def _environment(more: dict[str, str]) -> Iterator[None]:
-    """These variables, where they are not set, for processes that are started meanwhile."""
+    """Set these variables, unless they are set, for processes started in the block."""
     missing = {name: text for name, text in more.items() if name not in os.environ}
     os.environ.update(missing)
     try:

@@ -1,7 +1,7 @@
-"""Do something again: the one place that waits between two attempts, with a bound on their number.
+"""Repeat a call: the only module that waits between two attempts; their number is bounded.
 
-Built on tenacity; every wait goes through `ports.Clock` and ends early in a thread of
-`workers.ordered` whose results are not wanted any more.
+Built on tenacity. Every wait goes through `ports.Clock` and ends early in a thread of
+`workers.ordered` that has been cancelled.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,19 +17,19 @@ from tenacity import (
 )
 
 from migrate.ports import Clock
-from migrate.workers.ordered import wait_while_wanted
+from migrate.workers.ordered import wait_or_cancel
 
 Result = TypeVar("Result")
 Failure = TypeVar("Failure", bound=Exception)
 
 
 def doubling(first_s: float, *, times: int, max_s: float = float("inf")) -> Iterator[float]:
-    """So many pauses, each twice as long as the one before and at most `max_s`, in seconds."""
+    """`times` pauses in seconds, each twice as long as the one before and at most `max_s`."""
     return (min(max_s, first_s * 2**number) for number in range(times))
 
 
 def polling(every_s: float, *, deadline_s: float, clock: Clock) -> Iterator[float]:
-    """Pauses of `every_s` as long as none ends after `deadline_s` (monotonic)."""
+    """Pauses of `every_s` seconds until one would end after `deadline_s` (monotonic)."""
     while clock.monotonic_s() + every_s <= deadline_s:
         yield every_s
 
@@ -42,10 +42,10 @@ def repeat_until(
     clock: Clock,
     before_pause: Callable[[Result, float], object] = lambda *_: None,
 ) -> Result:
-    """The first result that `accept` takes; the last one when all pauses are over.
+    """The first result that `accept` accepts; the last result when the pauses are used up.
 
-    `read` is called once, and once after each pause. `before_pause` is given the result that was
-    not accepted and the seconds until the next one.
+    `read` is called once, and once after each pause. `before_pause` gets the result that was not
+    accepted and the seconds until the next call.
     """
     pauses = iter(pauses_s)
     pause_s: float | None = None
@@ -67,7 +67,7 @@ def repeat_until(
         retry=retry_if_not_result(accept),
         stop=is_over,
         before_sleep=announce,
-        sleep=lambda _: wait_while_wanted(clock, pause_s or 0.0),
+        sleep=lambda _: wait_or_cancel(clock, pause_s or 0.0),
         retry_error_callback=last_result,
     )
     return retrying(read)
@@ -82,9 +82,9 @@ def refine_until(
     clock: Clock,
     before_pause: Callable[[Result, float], object] = lambda *_: None,
 ) -> Result:
-    """As `repeat_until`, where each further result is made from the one before it.
+    """As `repeat_until`, with each further result computed from the one before it.
 
-    `settled` is given the result before (None for the first) and the result.
+    `settled` gets the result before (None for the first) and the new result.
     """
     before: Result | None = None
     found: Result | None = None
@@ -112,10 +112,10 @@ def retry_on(
     clock: Clock,
     before_pause: Callable[[Failure, int, float], object] = lambda *_: None,
 ) -> Result:
-    """What `call` returns; it is called again after each `failure`, at most `attempts_max` times.
+    """The result of `call`, repeated after each `failure`; at most `attempts_max` calls.
 
-    `wait_s` is given the failure and the number of the attempt, 1 for the first; `before_pause`
-    also the seconds until the next one. Raises the last failure; other errors at once.
+    `wait_s` gets the failure and the number of the attempt, 1 for the first; `before_pause` also
+    the seconds until the next one. Raises the last failure; other errors are raised at once.
     """
 
     def failure_of(state: RetryCallState) -> Failure:
@@ -132,7 +132,7 @@ def retry_on(
         stop=stop_after_attempt(attempts_max),
         wait=lambda state: wait_s(failure_of(state), state.attempt_number),
         before_sleep=announce,
-        sleep=partial(wait_while_wanted, clock),
+        sleep=partial(wait_or_cancel, clock),
         reraise=True,
     )
     return retrying(call)

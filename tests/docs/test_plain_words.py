@@ -27,6 +27,8 @@ CODE = (
     "migrate/upload",
     "reconcile",
     "tests/reconcile",
+    "migrate/run",
+    "migrate/workers",
 )
 PAGES = ("*.md", "docs/*.md", "sandbox/*.md", "benchmarks/*.md", "snapshots/*.md")
 # Frozen when they were written.

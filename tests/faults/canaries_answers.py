@@ -54,7 +54,7 @@ OF_THE_ANSWERS = (
         name="retried-and-forgotten",
         effect="vectors of a retry that is killed are neither refused nor ever sent",
         file="migrate/run/journal.py",
-        old=code(2, "round_.pending.put_back_whole(row, alone[row].end)"),
+        old=code(2, "current.pending.put_back_whole(row, alone[row].end)"),
         new=code(2, "assert alone[row].end > row"),
         test="tests/migrate/upload/test_refusals_of_the_whole.py"
         "::test_each_way_out_of_too_many_refusals_leads_on",

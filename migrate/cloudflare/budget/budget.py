@@ -21,7 +21,7 @@ from migrate.model.limits import (
 )
 from migrate.model.stamps import clock_stamp
 from migrate.ports import Clock, Progress
-from migrate.workers.ordered import check_wanted, wait_while_wanted
+from migrate.workers.ordered import raise_if_cancelled, wait_or_cancel
 
 REQUESTS_MAX_DEFAULT = 900  # of the account's 1,200: the rest is for dashboards and deploys
 QUIET_WAIT_S = 3.0  # shorter waits need no explanation
@@ -88,7 +88,7 @@ class RequestBudget:
         """
         waited_s = 0.0
         while True:
-            check_wanted()
+            raise_if_cancelled()
             found = self._try_to_leave(within_s)
             if isinstance(found, Departure):
                 return found
@@ -97,7 +97,7 @@ class RequestBudget:
                 self._announce(found, progress)
             piece_s = min(found.seconds, WAIT_PIECE_S)
             with self._holding_back():
-                wait_while_wanted(self._clock, piece_s)
+                wait_or_cancel(self._clock, piece_s)
             waited_s += piece_s
             if progress is not None:
                 progress.advance(0)  # lets progress print during a long wait

@@ -51,7 +51,7 @@ def test_rows_that_are_not_pending_as_one_range_are_refused(first: int, end: int
 
 @pytest.mark.parametrize("middle", [2, 7, 1, 8])
 def test_a_middle_that_parts_nothing_is_refused(middle: int) -> None:
-    with pytest.raises(ValueError, match="does not part"):
+    with pytest.raises(ValueError, match="does not split"):
         PendingRows().put_back(2, middle, 7)
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrate.clock import SystemClock
-from migrate.workers.ordered import NotWantedError, ahead, check_wanted, in_order
-from migrate.workers.ordered import wait_while_wanted as wait_wanted
+from migrate.workers.ordered import CancelledError, ahead, in_order, raise_if_cancelled
+from migrate.workers.ordered import wait_or_cancel as wait_wanted
 from tests.clock import VirtualClock
 
 LONG_S = (
@@ -101,7 +101,7 @@ def test_what_came_before_the_failed_call_is_given_and_nothing_after_it() -> Non
     assert found == list(range(5))
 
 
-@pytest.mark.parametrize("waiting", [check_wanted, None])
+@pytest.mark.parametrize("waiting", [raise_if_cancelled, None])
 def test_the_first_error_ends_the_waiting_of_the_others_at_once(
     waiting: Callable[[], None] | None,
 ) -> None:
@@ -143,7 +143,7 @@ def test_whoever_leaves_early_leaves_no_call_behind(error: type[BaseException]) 
 
 def test_outside_of_such_a_thread_a_wait_is_a_wait() -> None:
     clock = VirtualClock()
-    check_wanted()
+    raise_if_cancelled()
     wait_wanted(clock, 60.0)
 
     assert clock.waits == [60.0]
@@ -188,7 +188,7 @@ def test_being_told_to_end_is_never_taken_for_a_result() -> None:
     def work(item: int) -> int:
         if item == 0:
             raise BadError
-        raise NotWantedError
+        raise CancelledError
 
     with pytest.raises(BadError):
         list(in_order(work, range(3), width=3, threads=1))
