@@ -1,7 +1,7 @@
-"""Begin a move: open the run that is due, or plan a new one and write its plan down.
+"""Begin a move: open the run to continue, or plan a new run and write its plan.
 
 Nothing is written to the target here. A plan is made from the whole snapshot, checked against the
-target as it is, and frozen in the run's folder before the first write.
+target, and stored in the run's folder before the first write.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ Confirm = Callable[[str], None]  # gets the name of the vector index; raises Usa
 
 
 def confirmed(_index_name: str) -> None:
-    """The caller has decided already."""
+    """Accept: the caller has confirmed already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def begin_run(
     namespaces: KvNamespaces | None = None,
     confirm: Confirm = confirmed,
 ) -> RunFolder:
-    """The run of this snapshot to continue or repair, or a new one; `migrate` writes it.
+    """Return the run of this snapshot to continue or repair, or a new run, for `migrate`.
 
     The caller holds the lock of the snapshot's folder, and closes the run. Raises
     PreconditionError, QuarantineExceededError, ForeignStateError, UsageError.
@@ -102,8 +102,9 @@ def make_plan(
 ) -> tuple[RunPlan, bytes]:
     """Freeze every decision about a new run; also the content of its quarantine.jsonl.
 
-    The empty `table` then holds what moves. Writes nothing to any store. Raises PreconditionError
-    when the target is not as the plan needs it, QuarantineExceededError, UsageError.
+    The empty `table` then holds the rows that move. Writes nothing to any store. Raises
+    PreconditionError when the target is not as the plan needs it, QuarantineExceededError,
+    UsageError.
     """
     index = target.vectors.read_index()
     if index is None:
@@ -153,7 +154,7 @@ def make_plan(
 
 
 def check_findings(findings: PlanFindings, rules: PlanRules) -> None:
-    """Raises what would make a move with these findings pointless or dangerous."""
+    """Raises the error of the first finding that forbids a run."""
     findings.check_quarantine()
     findings.check_counter_key(rules.writes.counter_key)
     findings.check_property_types(chosen=rules.indexes_chosen)

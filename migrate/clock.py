@@ -16,7 +16,7 @@ class SystemClock:
         return time.monotonic()
 
     def wait(self, seconds: float) -> None:
-        """Sleep; nothing to wait for returns at once.
+        """Sleep; zero or less returns at once.
 
         `select` waits for a duration. `time.sleep` waits until a moment, which fails or lasts for
         ever where a tool that changes the wall clock for a process changes that moment as well.

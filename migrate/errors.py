@@ -69,14 +69,14 @@ class MigrationError(Exception):
 
     @override
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickled with its text and all of its attributes: errors of a worker reach its parent."""
+        """Pickle the text and all attributes, so that errors of a worker reach its parent."""
         return _restore, (type(self), self.args, self.__dict__)
 
 
 def _restore(
     kind: type[MigrationError], args: tuple[object, ...], attributes: dict[str, object]
 ) -> MigrationError:
-    """The error as it was; its `__init__` wants keywords that `args` does not hold."""
+    """Rebuild a pickled error; its `__init__` needs keywords that `args` does not hold."""
     error = kind.__new__(kind, *args)
     error.__dict__.update(attributes)
     return error
@@ -115,7 +115,7 @@ class UnreadablePointError(MigrationError):
 
 
 class Concerns(StrEnum):
-    """What a refusal of the target is about."""
+    """The part of a request that the target refused."""
 
     LINE = "line"  # one line of the body: the answer says so
     CONTENT = "content"  # perhaps a part of the body: the answer names no line
@@ -171,7 +171,7 @@ class LocalStorageError(MigrationError):
 
 
 class ArtefactDamagedError(MigrationError):
-    """A file of ours does not match its digest; nothing of it is used."""
+    """A file that q2v wrote does not match its digest; nothing of it is used."""
 
     exit_code = ExitCode.DAMAGED
 

@@ -1,14 +1,14 @@
 """Write one planned run into its target: the order of the writes, which is the safety argument.
 
 1. The pre-image of every id and key is durable before the first write: each write can be undone.
-2. A round is opened in the journal, after every file that decides about its writes was checked.
-3. An upload is journalled as an intent before it leaves, and acknowledged after its answer. One
-   without an answer is sent again with the same bytes.
+2. Every file that decides what a round writes is checked before the round is opened in the journal.
+3. An intent is journalled before each upload is sent, and an ack after the answer. An upload
+   without an ack is sent again with the same bytes.
 4. A KV entry is written only after its vectors were read back, so a key never names a vector that
    readers cannot see.
 5. The counter is written last: a reader that finds it finds a complete KV index.
 
-A rollback goes the other way round: keys first, vectors after (`reconcile/rollback`).
+A rollback has the reverse order: keys first, vectors after (`reconcile/rollback`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,7 @@ OpenUploaders = Callable[[RunFolder], AbstractContextManager[Sequence[UploadWork
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteOptions:
-    """How a run is written; what is written, the plan decides."""
+    """How a run is written; the plan decides what is written."""
 
     settle: SettleRules
     quarantine_cap: int | None = None  # points that may be left out; None: as the plan says
@@ -41,11 +41,11 @@ class WriteOptions:
     metadata_indexes: Mapping[str, str] = field(default_factory=dict)  # property -> type
     snapshot_read: bool = False  # this process has read and checked the whole snapshot
     forced: frozenset[str] = frozenset()  # ids and keys to overwrite although others changed them
-    retry_refused: bool = False  # send what the target has refused once more
+    retry_refused: bool = False  # send the refused vectors again
 
 
 def in_this_process(_run: RunFolder) -> AbstractContextManager[Sequence[UploadWorker]]:
-    """No other workers: the uploads leave one by one from here."""
+    """Use no other processes: this one sends the uploads one by one."""
     return nullcontext(())
 
 
@@ -57,15 +57,15 @@ def migrate(
     *,
     open_uploaders: OpenUploaders = in_this_process,
 ) -> MigrateReport:
-    """Write the round that is due: the full one, a repair of a report's drift, or a retry.
+    """Write the next round: the full one, a repair of a report's drift, or a retry.
 
     The caller holds the lock of the snapshot's folder. Safe to repeat after a crash or an error:
     the journal says where to continue. Raises PreconditionError, QuarantineExceededError,
     IndeterminateError, BudgetExhaustedError (deadline, stop file), ArtefactDamagedError, and
-    what the target raises.
+    the errors of the target.
     """
     if run.journal.torn_tail:
-        runtime.progress.say("the journal's last entry was cut by a kill; it is dropped")
+        runtime.progress.say("the journal's last entry is incomplete after a kill; it is dropped")
     if options.retry_refused:
         void_refusals(run)
     state = run.state()

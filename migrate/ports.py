@@ -31,7 +31,7 @@ class Clock(Protocol):
 
 
 class Limiter(Protocol):
-    """What holds requests back: `cloudflare/budget/budget.py`, asked for how long it will."""
+    """Delays requests and forecasts the delay; `cloudflare/budget/budget.py` provides it."""
 
     def held_s(self) -> float:
         """Seconds, so far, in which a request had to wait for its turn."""
@@ -44,18 +44,18 @@ class Limiter(Protocol):
 
 
 class Progress(Protocol):
-    """Shows the operator what is being done and how long it takes; decides nothing."""
+    """Shows the operator the current work and its duration; affects nothing else."""
 
     def start(self, what: str, *, total: int | None, unit: str, requests: int = 0) -> None:
-        """A new piece of work of `total` units; ends the one before.
+        """Begin a piece of work of `total` units; the one before ends.
 
-        All of it takes `requests` out of the request budget, evenly over the units.
+        The work takes `requests` out of the request budget, evenly over the units.
         """
 
     def advance(self, count: int, *, bytes_: int = 0, earlier: bool = False) -> None:
-        """`count` more units are done, and `bytes_` were moved for it.
+        """Report `count` further units as done, for which `bytes_` bytes were sent.
 
-        `earlier`: by a former command, so it tells nothing of the pace of this one.
+        `earlier`: by an earlier command; these units do not count for the pace of this one.
         """
 
     def watch(self, limiter: Limiter) -> None:
@@ -116,10 +116,10 @@ class VectorTarget(Protocol):
         """Property name -> type in lower case, as this read shows them (may lag)."""
 
     def create_metadata_index(self, property_name: str, index_type: str) -> None:
-        """Ask for one; visible some seconds later. Repeating is harmless."""
+        """Request a metadata index; visible some seconds later. Safe to repeat."""
 
     def read_progress(self) -> IndexProgress:
-        """How far the service says it is."""
+        """The service's own report of what it has processed."""
 
     def upsert(self, body: Sequence[bytes]) -> Accepted:
         """Send one upload: the NDJSON lines in pieces, each line ended by a newline."""

@@ -1,4 +1,4 @@
-"""Create what a migration writes into, and check what is there already."""
+"""Create the vector index, metadata indexes and KV namespaces, or check the existing ones."""
 
 import json
 import shlex
@@ -34,7 +34,7 @@ INDEX_NAME_BINDING, KV_BINDING = "VECTORIZE", "FILE_INDEX"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvisionReport:
-    """What is there now, and how a Worker binds to it."""
+    """The provisioned target, and the bindings of a Worker to it."""
 
     vector_index: str
     dimensions: int
@@ -43,7 +43,7 @@ class ProvisionReport:
     metadata_indexes: tuple[str, ...]  # name:type
     kv_namespace_id: str
     kv_preview_namespace_id: str
-    kv_namespace: str  # both in words
+    kv_namespace: str  # this and the next: as text for the operator
     kv_preview_namespace: str
     kv_jurisdiction: str | None
     wrangler_toml: str
@@ -53,13 +53,13 @@ class ProvisionReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvisionRules:
-    """What is to be there afterwards."""
+    """The wanted target."""
 
     metadata_indexes: Mapping[str, str] = field(default_factory=dict)  # property -> type
     kv_title: str  # of the namespace that is created when no id is given
     kv_namespace_id: str | None = None
     kv_jurisdiction: str | None = None
-    settle: SettleRules  # how long to wait until the metadata indexes are listed
+    settle: SettleRules  # time limit and pauses until the metadata indexes are listed
 
 
 def provision(
@@ -85,7 +85,7 @@ def provision(
         dimensions=values.dimensions,
         metric=values.metric,
         index_created=created,
-        metadata_indexes=tuple(f"{one}:{kind}" for one, kind in rules.metadata_indexes.items()),
+        metadata_indexes=tuple(f"{name}:{kind}" for name, kind in rules.metadata_indexes.items()),
         kv_namespace_id=namespace.namespace_id,
         kv_preview_namespace_id=preview.namespace_id,
         kv_namespace=namespace.in_words(),
@@ -93,7 +93,7 @@ def provision(
         kv_jurisdiction=namespace.jurisdiction,
         wrangler_toml=_toml(name, namespace.namespace_id, preview.namespace_id),
         wrangler_jsonc=_jsonc(name, namespace.namespace_id, preview.namespace_id),
-        warnings=tuple(_late_warning(name, one) for one in late),
+        warnings=tuple(_late_warning(name, index) for index in late),
     )
 
 
@@ -110,9 +110,9 @@ def _index(target: VectorTarget, values: ValueRules) -> bool:
 def _metadata_indexes(
     target: VectorTarget, rules: ProvisionRules, runtime: Runtime, *, new_index: bool
 ) -> tuple[str, ...]:
-    """Ask for the missing ones, then wait until several reads in a row show them all.
+    """Create the missing ones, then wait until several reads in a row show them all.
 
-    Returned are those that were created in an index that holds vectors already.
+    Returns those that were created in an index that already holds vectors.
     """
     wanted, clock = rules.metadata_indexes, runtime.clock
     listed: dict[str, str | None] = dict.fromkeys(wanted)
@@ -144,7 +144,7 @@ def _metadata_indexes(
         if clock.monotonic_s() > deadline:
             raise IndeterminateError(
                 f"metadata indexes {', '.join(wanted)} are not listed yet",
-                remedy="run `q2v provision` again: it waits on",
+                remedy="run `q2v provision` again: it continues to wait",
             )
         found = target.read_metadata_indexes()
         if all(found.get(name) == kind for name, kind in wanted.items()):
@@ -191,7 +191,7 @@ def _namespaces(namespaces: KvNamespaces, rules: ProvisionRules) -> tuple[KvName
 
 
 def _namespace(namespaces: KvNamespaces, title: str, jurisdiction: str | None) -> KvNamespace:
-    """What is there is checked and kept; both of its choices are made at creation, for ever."""
+    """Find or create a namespace. An existing one is checked: its options cannot be changed."""
     found = namespaces.find(title)
     if found is None:
         found = namespaces.create(title, jurisdiction=jurisdiction)
@@ -217,7 +217,7 @@ def _jsonc(name: str, namespace_id: str, preview_id: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetState:
-    """What the plan saw of the target."""
+    """The target as the plan has read it."""
 
     index: VectorIndex | None  # None: to be provisioned
     vectors_listed: int | None  # on the first page; None without an index
@@ -227,7 +227,7 @@ class TargetState:
 
     @property
     def is_ready(self) -> bool:
-        """Whether nothing is left to provision."""
+        """Whether everything is provisioned."""
         missing = self.index is None or self.kv_namespace_id is None
         return not missing and not self.metadata_indexes_missing
 
@@ -241,9 +241,9 @@ def read_target_state(
     name: str,
     namespace_id: str | None,
 ) -> TargetState:
-    """Whether token, index, namespace and metadata indexes are as the plan needs them.
+    """Read whether token, index, namespace and metadata indexes are as the plan needs them.
 
-    What is not configured or not provisioned yet is reported, not refused. Raises AccessError
+    Something not yet configured or provisioned is reported and not an error. Raises AccessError
     naming a missing scope, PreconditionError for an index of another shape.
     """
     probe_access(http, index_name=name, namespace_id=namespace_id, write=True)
@@ -251,7 +251,7 @@ def read_target_state(
     if namespace_id is not None:
         namespaces = WorkersKvNamespaces(http)
         namespace = read_kv_namespace(namespaces, namespace_id, rules.kv_jurisdiction)
-        # Listing is the one read that does not make KV remember an absence.
+        # Listing is the only read after which KV does not cache an absence.
         kv = WorkersKvTarget(http, namespace_id)
         next(iter(kv.list_keys(rules.writes.counter_key)), None)
     vectors = VectorizeTarget(http, name)

@@ -1,4 +1,4 @@
-"""What every stage runs with, besides its run and its stores: one small record."""
+"""The clock, progress and limits that every stage is called with, in one small record."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -7,14 +7,14 @@ from migrate.ports import Clock, Progress
 
 
 class StopCondition(Protocol):
-    """Decides before every write whether the work stops here; `run/stop_conditions.py` has one."""
+    """Checked before every write; see `run/stop_conditions.py` for an implementation."""
 
     def check(self) -> None:
         """Raises BudgetExhaustedError when no further write may start."""
 
 
 class NeverStop:
-    """Lets the work run to its end."""
+    """A StopCondition that never stops the work."""
 
     def check(self) -> None:
         """Return at once."""
@@ -25,7 +25,7 @@ NEVER_STOP = NeverStop()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """Time, progress, and the limits on how the work is done; decides nothing that is written."""
+    """Clock, progress and limits of a stage; they do not affect what is written."""
 
     clock: Clock
     progress: Progress

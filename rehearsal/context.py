@@ -1,4 +1,4 @@
-"""Where a rehearsal takes place: its folder, its sandbox, and the tool that is rehearsed."""
+"""The context of a rehearsal: its folder, its sandbox, and the tool that is rehearsed."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -27,20 +27,20 @@ INDEX = "rehearsal"
 class Tool(Protocol):
     """The tool with the settings of the rehearsal; `q2v/commands/rehearsed.py` provides it.
 
-    Everything it opens or writes is below the rehearsal's own folder.
+    It opens and writes files only below the rehearsal's own folder.
     """
 
     @property
     def page_points(self) -> int:
-        """Points that a page of the source holds."""
+        """Points per page of the source."""
 
     @property
     def readers(self) -> int:
-        """Readers that the source takes at once."""
+        """Number of readers that the source can serve at once."""
 
     @property
     def requests_per_5min(self) -> int:
-        """Requests that leave in five minutes, at most."""
+        """Maximum number of requests per five minutes."""
 
     @property
     def kv_namespace_id(self) -> str:
@@ -51,19 +51,19 @@ class Tool(Protocol):
         """The tool's name and version."""
 
     def shortened(self) -> Self:
-        """The same tool, which cuts vectors to 1,536 values."""
+        """A copy of the tool that cuts vectors to 1,536 values."""
 
     def with_namespace(self, namespace_id: str) -> Self:
-        """The same tool, which writes into this KV namespace."""
+        """A copy of the tool that writes into this KV namespace."""
 
     def plan_rules(self) -> PlanRules:
-        """What decides about a run."""
+        """The rules of a plan."""
 
     def reconcile_rules(self, plan: RunPlan) -> ReconcileRules:
-        """How much a reconcile reads."""
+        """The rules of a reconcile of this plan."""
 
     def undo_rules(self) -> UndoRules:
-        """How long a rollback waits."""
+        """The rules of a rollback."""
 
     def open_source(self, runtime: Runtime) -> AbstractContextManager[PointSource]:
         """The collection that is moved; read only."""
@@ -77,22 +77,22 @@ class Tool(Protocol):
     def migrate(
         self, snapshot: Snapshot, target: Target, runtime: Runtime, *, into_non_empty: bool
     ) -> MigrateReport:
-        """Begin or continue the run of a snapshot; `target` is what `open_target` gave."""
+        """Begin or continue the run of a snapshot; `target` comes from `open_target`."""
 
     def child_settings(self) -> ChildSettings:
-        """For another process with the same settings."""
+        """The settings for another process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Where the rehearsal takes place; `runtime` holds its clock and its progress."""
+    """Folder, sandbox and tool of a rehearsal; `runtime` has its clock and its progress."""
 
     folder: Path
     sandbox: RunningSandbox
     tool: Tool
     runtime: Runtime
-    settled_s: float  # after this long every read shows what was written
-    kills: bool = False  # commands are killed some times before they come to their end
+    settled_s: float  # seconds until every read shows a write
+    kills: bool = False  # commands are killed several times before they may complete
 
     @property
     def snapshots(self) -> LocalFolder:
@@ -115,18 +115,18 @@ class Context:
 
     @property
     def snapshot_options(self) -> SnapshotOptions:
-        """How the snapshot is taken."""
+        """The options of the snapshot."""
         return SnapshotOptions(
             page_points=self.tool.page_points, readers=self.tool.readers, tool=self.tool.version
         )
 
     def digest(self) -> str:
-        """The whole state of the target, read behind the API."""
+        """Digest of the whole state of the target, read without the API."""
         return self.sandbox.store.state_digest(INDEX, self.namespace_id)
 
 
 def first_rows(context: Context, snapshot: Snapshot) -> MappedRows:
-    """Some rows in target form, to plant things beside and over them."""
+    """Some rows in target form, to plant vectors beside and over them."""
     rules = context.tool.plan_rules()
     values = rules.choose_values(snapshot.manifest.vectors)
     unmappable = _unmappable(context, snapshot, rules)
@@ -134,7 +134,7 @@ def first_rows(context: Context, snapshot: Snapshot) -> MappedRows:
 
 
 def _unmappable(context: Context, snapshot: Snapshot, rules: PlanRules) -> frozenset[int]:
-    """Rows that are left out, so that nothing is planted over them."""
+    """Rows that do not move; nothing is planted over them."""
     with open_id_table(context.snapshots, snapshot.manifest.points) as table:
         _, findings = check_snapshot(snapshot, rules, table, context.runtime)
     return frozenset(point.row for point in findings.quarantined_points)

@@ -1,4 +1,4 @@
-"""A crashy day: a command is killed in the middle, some times, before it comes to its end."""
+"""The day with crashes: each command is killed several times before it may complete."""
 
 from contextlib import closing
 
@@ -9,12 +9,12 @@ from rehearsal.context import Context
 from rehearsal.script import Step, expect
 from rehearsal.subprocess import kill_within
 
-# After so long at work: the first one mostly in the planning, the second in the writing.
+# Seconds of work before a kill: the first is mostly in the planning, the second in the writing.
 KILLED_AFTER_S = (0.1, 0.8)
 
 
 def kill_some(context: Context, step: Step, *words: str) -> None:
-    """On a crashy day: start `q2v WORDS` as often as `KILLED_AFTER_S` says, and kill it."""
+    """On the day with crashes: start and kill `q2v WORDS` once for each of `KILLED_AFTER_S`."""
     if not context.kills:
         return
     killed: list[str] = []
@@ -34,23 +34,23 @@ def kill_some(context: Context, step: Step, *words: str) -> None:
 
 
 class Acknowledged:
-    """The uploads that a run has acknowledged at one moment: they must never be sent again."""
+    """The uploads that a run has acknowledged at one moment; they must not be sent again."""
 
     def __init__(self, context: Context, snapshot: Snapshot) -> None:
-        """Look into the newest run's journal, and at what the stand-in has received so far."""
+        """Read the newest run's journal, and the uploads that the sandbox has received so far."""
         self._scene = context
         self._received = len(context.sandbox.requests)
         self._sha256: set[str] = set()
         for folder in run_folders(snapshot)[-1:]:
             with closing(RunFolder(folder, snapshot)) as run:
                 state = run.state()
-                # A run that was taken back is followed by a new one, which sends all of it.
-                for round_ in () if state.rollback_completed else state.rounds:
-                    batches = round_.batches[Store.VECTORS]
+                # A run that was rolled back is followed by a new run, which sends everything.
+                for current in () if state.rollback_completed else state.rounds:
+                    batches = current.batches[Store.VECTORS]
                     self._sha256 |= {batch.sha256 for batch in batches if batch.acknowledged}
 
     def check_not_sent_again(self, step: Step) -> None:
-        """Say how many uploads were kept; raises NotHeldError if one was sent again."""
+        """Report the number of acknowledged uploads. Raises NotHeldError if one was sent again."""
         sent = {
             request.body_sha256
             for request in self._scene.sandbox.requests[self._received :]

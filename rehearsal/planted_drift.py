@@ -1,4 +1,4 @@
-"""Drift of every class, planted straight into the sandbox."""
+"""Plant drift of every class directly in the sandbox."""
 
 from dataclasses import dataclass
 
@@ -21,8 +21,8 @@ class Planted:
 
 
 def plant(script: Script, context: Context, rows: MappedRows) -> Planted:
-    """One or two differences of every class, straight into the stand-in."""
-    with script.step("An accident: differences planted straight into the stand-in") as step:
+    """Plant one or two differences of every class directly in the sandbox."""
+    with script.step("An accident: differences planted directly in the sandbox") as step:
         store, namespace = context.sandbox.store, context.namespace_id
         held: dict[str, tuple[Float32Matrix, dict[str, object]]] = {}
         for vector_id, values, _, metadata in store.read_vectors(INDEX):
@@ -45,7 +45,7 @@ def plant(script: Script, context: Context, rows: MappedRows) -> Planted:
         store.put_kv(namespace, context.tool.plan_rules().writes.counter_key, b"17")
         step.lines += [f"{name}: {', '.join(some)}" for name, some in planted.items() if some]
         step.lines.append("counter: set to 17")
-        context.clock.wait(context.settled_s)  # until then a read may show what was before
+        context.clock.wait(context.settled_s)  # until then a read may show the former state
     return Planted(planted)
 
 
@@ -57,7 +57,7 @@ def _plant_kv(context: Context, rows: MappedRows) -> dict[str, tuple[str, ...]]:
     files = sorted({file for file in rows.files if file is not None})[:2]
     keys = [encode_kv_key(file, mapping) for file in files]
     stray = encode_kv_key("stray", mapping)
-    removed, bent = tuple(keys[:-1]), keys[-1]  # of a single file only its entry's value suffers
+    removed, bent = tuple(keys[:-1]), keys[-1]  # of a single file only the value is changed
     for key in removed:
         store.remove_kv(namespace, key)
     store.put_kv(namespace, bent, encode_file_value([rows.ids[0]]))

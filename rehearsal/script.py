@@ -1,4 +1,4 @@
-"""A script of steps, each with an expectation; the first that does not hold ends it."""
+"""A script of steps, each with an expectation; the first failed expectation ends it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ class Step:
 
 @dataclass(slots=True)
 class Script:
-    """What has happened so far; tells every step as it ends."""
+    """The steps so far; each step is reported when it ends."""
 
     tell: Callable[[Step], None]
     clock: Clock
@@ -52,6 +52,6 @@ class NotHeldError(Exception):
 
 
 def expect(holds: bool, what: str) -> None:
-    """Raises NotHeldError unless it is so."""
+    """Raises NotHeldError unless `holds`."""
     if not holds:
         raise NotHeldError(what)

@@ -1,7 +1,6 @@
-"""The rehearsal: the whole move into the stand-in, with an accident, a repair and a way back.
+"""The rehearsal: the whole move into the sandbox, with an accident, a repair and a rollback.
 
-Every step says what it expects and looks whether that is so; the first one that does not hold
-ends the rehearsal.
+Every step has an expectation and checks it; the first failed expectation ends the rehearsal.
 """
 
 from collections.abc import Callable
@@ -47,9 +46,9 @@ from sandbox.server import RunningSandbox, running_sandbox
 MARKER = ".q2v-rehearsal"
 SAMPLE = 400
 EARLIER_OURS, EARLIER_FOREIGN = 20, 10
-VECTORS_MIN = 60  # so that what is planted at the end is not what was planted at the start
+VECTORS_MIN = 60  # so that the records planted at the start and at the end differ
 
-# All of STRICT's manners, with shorter delays: the whole script fits into a minute.
+# The behaviour of STRICT with shorter delays: the whole script takes less than a minute.
 PROFILE: Profile = replace(
     STRICT,
     name="rehearsal",
@@ -60,21 +59,21 @@ PROFILE: Profile = replace(
     kv_visible_after_s=0.5,
     kv_miss_cached_s=0.5,
 )
-SETTLED_S = 1.0  # after this long every read shows what was written
+SETTLED_S = 1.0  # seconds until every read shows a write
 
 
 def prepare_folder(folder: Path, *, is_leftover: Callable[[str], bool]) -> None:
-    """An empty folder; that of a former rehearsal is removed, any other is refused.
+    """Make the folder empty: that of an earlier rehearsal is removed, any other is refused.
 
-    `is_leftover` accepts the name of a file that a rehearsal which failed early leaves there.
+    `is_leftover` accepts names of files that a rehearsal leaves there when it fails early.
     Raises UsageError.
     """
     names = folder_names(folder)
     if names:
-        # A rehearsal that failed before its marker was written has left its crash log alone.
+        # A rehearsal that failed before it wrote its marker has left only its crash log.
         if not is_file(folder / MARKER) and not all(map(is_leftover, names)):
             raise UsageError(
-                f"{folder} holds something else than a rehearsal",
+                f"{folder} holds something other than a rehearsal",
                 remedy="name an empty folder with --dir",
             )
         remove_folder(folder)
@@ -83,7 +82,7 @@ def prepare_folder(folder: Path, *, is_leftover: Callable[[str], bool]) -> None:
 
 
 def build_source(script: Script, folder: Path, *, chunks: int | None) -> Path:
-    """The corpus in an embedded Qdrant of `chunks` points; returns its folder."""
+    """Build an embedded Qdrant with `chunks` points of the corpus; return its folder."""
     with script.step("A source: real text in an embedded Qdrant") as step:
         report = build_corpus(folder / "source", chunks_max=chunks)
         step.lines += [
@@ -102,10 +101,10 @@ def rehearse(
     *,
     bad_day: str | None,
 ) -> None:
-    """From the plan to the last reconcile, on a source that is ready.
+    """Run every step from the plan to the last reconcile on an existing source.
 
-    `open_tool` gets the sandbox and how many times longer its delays are than on a good day.
-    `bad_day` is one of `sandbox.faults.scenarios.BAD_DAYS`; None is a good one.
+    `open_tool` gets the sandbox and the factor by which its delays are longer than on a good day.
+    `bad_day` is one of `sandbox.faults.scenarios.BAD_DAYS`; None is a good day.
     """
     with running_sandbox(folder / "target", profile=PROFILE, fault=bad_day) as sandbox:
         delays = 1.0 if bad_day is None else BAD_DAYS[bad_day].delays
@@ -131,11 +130,11 @@ def rehearse(
         _migrate(script, context, snapshot, "Migrate again: a new run")
         _reconcile(script, context, snapshot, "Reconcile again", "equal")
         if bad_day is not None:
-            _tell_of_day(script, sandbox, bad_day)
+            _report_day(script, sandbox, bad_day)
 
 
-def _tell_of_day(script: Script, sandbox: RunningSandbox, bad_day: str) -> None:
-    """How bad it was; a day without a single trouble has rehearsed nothing."""
+def _report_day(script: Script, sandbox: RunningSandbox, bad_day: str) -> None:
+    """Report the faults of the day; a day without a fault has rehearsed nothing."""
     with script.step(f"How bad the day was: {bad_day}") as step:
         step.lines.append(BAD_DAYS[bad_day].does)
         struck = sandbox.struck()
@@ -183,7 +182,7 @@ def _megabytes(size: int) -> str:
 
 
 def _with_reduction(context: Context, step: Step) -> Tool:
-    """Show the limit of the target when the source is too wide, and choose the reduction."""
+    """Show the target's limit of dimensions; choose the reduction for a source above it."""
     with context.tool.open_source(context.runtime) as source:
         vectors = source.read_collection().vectors
     rules = context.tool.plan_rules()
@@ -225,7 +224,7 @@ def _snapshot(script: Script, context: Context) -> Snapshot:
 
 
 def _run_snapshot(context: Context) -> SnapshotReport:
-    """What is sealed already is the result: a killed one may have been killed after its end."""
+    """Take the snapshot. One that is sealed is the result: the kill came after its end."""
     with (
         FolderLock(context.snapshots),
         context.tool.open_source(context.runtime) as source,
@@ -234,7 +233,7 @@ def _run_snapshot(context: Context) -> SnapshotReport:
 
 
 def _earlier_trial(script: Script, context: Context, snapshot: Snapshot, rows: MappedRows) -> str:
-    """Somebody else's vectors and entries, some of them under ids that are about to be written."""
+    """Plant vectors and entries of another writer, some under ids that the run will write."""
     with script.step("What an earlier trial left in the target") as step:
         store, rules = context.sandbox.store, context.tool.plan_rules()
         assert rows.values is not None

@@ -1,4 +1,4 @@
-"""Start q2v as a process of its own, and kill it in the middle of its work."""
+"""Start q2v as another process, and kill it while it works."""
 
 import subprocess
 import sys
@@ -16,9 +16,9 @@ _LOCK_BYTES_MAX = 1_000
 
 @dataclass(frozen=True, slots=True)
 class ChildSettings:
-    """What another process needs to have the same settings."""
+    """The settings of this process, for another process."""
 
-    config: Path  # the file that is written for it
+    config: Path  # settings file that is written for the process
     content: bytes  # of that file; holds no secret
     environment: Mapping[str, str] = field(repr=False)  # holds the secrets
 
@@ -50,7 +50,7 @@ def kill_within(
         except subprocess.TimeoutExpired:
             return True
         finally:
-            process.kill()  # whatever happens here, the process ends with this block
+            process.kill()  # the process ends with this block, also after an error
     return False
 
 

@@ -1,4 +1,4 @@
-"""What a migration costs before it starts: requests, bytes, minutes, money."""
+"""Estimate a migration before it starts: requests, bytes, minutes, money."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ from migrate.model import limits
 from migrate.plan import request_counts
 
 LINE_MBIT_PER_S = 100  # the reference line, either way; the operator's own may differ
-# The provider names no time; its REST API goes through few central places (D1 changelog,
-# 2025-05-30). Assumed where none was measured; small answers, for large ones the line counts too.
+# The provider documents no time; its REST API is served from few central places (D1 changelog,
+# 2025-05-30). Used where none was measured. For large answers the line adds to it.
 REQUEST_S = 0.3
 # Answers give float32 as the text of a double: unit vectors of 384 and 1,536 dimensions.
 ANSWER_BYTES_PER_VALUE = 21.3
-# Beyond it, undoing vector by vector is no way back within a window: 700,000 vectors or so.
+# About 700,000 vectors. Above it, undoing vector by vector does not fit into a window.
 ROLLBACK_HOURS_MAX = 4.0
 LONG_ROLLBACK = (
     f"a rollback takes more than {ROLLBACK_HOURS_MAX:.0f} h, at 100 deletions a request: move into "
-    "an index and a namespace of their own, and undo by pointing the bindings back at the old "
-    "ones; then delete the new ones whole with wrangler"
+    "a new index and a new namespace, and undo by pointing the bindings back at the old "
+    "ones; then delete the new ones with wrangler"
 )
 SETTLE_MINUTES = 2.0  # observed 10 s to 2 min until the index has processed (docs/services.md)
 
@@ -39,13 +39,13 @@ class Estimate:
     content_minutes: float  # reading every vector back
     reconcile_minutes: float  # ids, all contents and the KV index; reading the source comes on top
     contents_read: int  # vectors whose contents a reconcile reads by the settings: all, or a sample
-    planned_reconcile_minutes: float  # the same with these contents only
+    planned_reconcile_minutes: float  # reconcile_minutes with `contents_read` contents
     rollback_requests: int
     rollback_minutes: float
     request_s: float  # one small request and its answer: measured, or REQUEST_S
     stored_dimensions: int
     usd_per_month: float  # storage and KV writes, paid plan, list prices of limits.PRICES_AS_OF
-    # Whether reading by id counts as a query is not documented: what a full reconcile costs if so.
+    # Cost of a full reconcile if reading by id counts as a query, which is not documented.
     usd_reconcile_if_reads_count: float
     fits_free_plan: bool
 
@@ -57,7 +57,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """What is to be written, and how it is cut."""
+    """The amount of data to write, and the sizes of the uploads."""
 
     vectors: int
     files: int
@@ -69,7 +69,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestPace:
-    """How fast requests may leave and are answered."""
+    """How fast requests may be sent and are answered."""
 
     requests_per_5min: int
     request_s: float = REQUEST_S  # between a small request and its answer
@@ -78,17 +78,17 @@ class RequestPace:
 
 
 def is_long_rollback(minutes: float) -> bool:
-    """Whether undoing id by id takes longer than anybody should plan for."""
+    """Whether undoing id by id takes more than ROLLBACK_HOURS_MAX."""
     return minutes > ROLLBACK_HOURS_MAX * 60
 
 
 def estimate(load: Workload, pace: RequestPace, *, contents_read: int | None = None) -> Estimate:
-    """Arithmetic over counts.
+    """Compute requests, bytes, minutes and money from counts.
 
-    `contents_read` is how many vectors the planned reconcile reads back; None = all.
+    `contents_read` is how many vectors the planned reconcile reads back; None: all.
 
-    Minutes are those of the limiter (`forecast`), each piece begun when nothing was sent for five
-    minutes, at `pace.request_s` a request and LINE_MBIT_PER_S.
+    Minutes are those of the limiter (`forecast`), at `pace.request_s` a request and
+    LINE_MBIT_PER_S. Each piece of work starts with an unused budget of five minutes.
     """
     vectors, files = load.vectors, load.files
     upload_bytes = request_counts.upload_bytes(vectors, load.dimensions, load.metadata_bytes)
@@ -114,10 +114,10 @@ def estimate(load: Workload, pace: RequestPace, *, contents_read: int | None = N
     kv = _Work(request_counts.kv_write_requests(files))
     kv_compare = _Work(request_counts.kv_compare_requests(files))
     rollback = (
-        *(lists, _Work(request_counts.kv_list_requests(files))),  # what was written since
+        *(lists, _Work(request_counts.kv_list_requests(files))),  # keys written since
         _Work(request_counts.undo_kv_requests(files + 1)),
         _Work(request_counts.undo_vector_requests(vectors), contents.bytes),
-        _Work(1),  # listing what is left
+        _Work(1),  # listing the remaining keys
     )
 
     def minutes(*works: _Work, settle_minutes: float = 0.0) -> float:
@@ -154,20 +154,20 @@ def estimate(load: Workload, pace: RequestPace, *, contents_read: int | None = N
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """Requests of one kind, one after the other or some of them together."""
+    """Requests of one kind, sent one by one or several at once."""
 
     requests: int
-    bytes: int = 0  # of all bodies or answers, where the line is felt
+    bytes: int = 0  # of all bodies or answers, where the line matters; else 0
     in_flight: int = 1
 
     def seconds(self, request_s: float) -> float:
-        """With nothing holding it back: those in flight share the line, not the waiting."""
+        """Seconds without a limiter: requests in flight share the line, but wait in parallel."""
         line_s = self.bytes * 8 / (LINE_MBIT_PER_S * 1_000_000)
         return max(line_s, (self.requests * request_s + line_s) / self.in_flight)
 
 
 def _seconds(works: Iterable[_Work], pace: RequestPace) -> float:
-    """One kind after the other, at the mean time of a request over all of them."""
+    """Seconds for all kinds in sequence, at the mean time of a request."""
     some = [work for work in works if work.requests]
     requests = sum(work.requests for work in some)
     unlimited_s = sum(work.seconds(pace.request_s) for work in some)

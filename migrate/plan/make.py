@@ -1,8 +1,8 @@
-"""Look at every point before the first write: what moves, what cannot, and what it will take.
+"""Check every point before the first write: which ones move, which cannot, and the cost.
 
-Reads a source or a snapshot page by page and writes nothing to any store. Whatever would make
-the target refuse a vector is found here, over the whole set: an upload with one bad line is
-refused as a whole, and two points with one target id are never in the same page by luck.
+Reads a source or a snapshot page by page and writes nothing to any store. The whole set is checked
+for everything that would make the target refuse a vector, because an upload with one bad line is
+refused as a whole, and two points with the same target id may be in different pages.
 """
 
 from collections.abc import Iterable, Mapping
@@ -39,7 +39,7 @@ from migrate.workers.ordered import ahead
 
 GAPS_LISTED_MAX = 20
 
-# Notes about a row, which count only if it moves in the end: two of them are followed by a name.
+# Notes about a row, counted only if the row moves; two of them are followed by a name.
 CHANGED, LONG, HASH_DIFFERS = "changed ", "long ", "hash differs"
 OTHER_TYPE = "type "  # then the type that was found, a colon, and the property
 
@@ -51,7 +51,7 @@ class PlanFindings:
     points: int
     vectors: int  # points that move
     files: int
-    metadata_bytes: int  # over all vectors; this and all counts below are of what moves
+    metadata_bytes: int  # over all vectors; this and all counts below are of points that move
     quarantined: dict[str, int]  # reason -> points
     quarantined_points: tuple[QuarantinedPoint, ...]  # at most cap + 1 of them, in row order
     quarantine_cap: int
@@ -59,12 +59,12 @@ class PlanFindings:
     gaps: tuple[FileGap, ...]  # files whose chunk numbers are not 0, 1, 2, ...; the first 20
     files_with_gaps: int
     long_indexed: dict[str, int]  # indexed text field -> values beyond 64 bytes
-    hash_mismatches: int  # vectors whose text has another hash than they say
+    hash_mismatches: int  # vectors whose text does not match their stored hash
     property_types: tuple[PropertyTypes, ...] = ()  # of every declared metadata index
     counter_file: str | None = None  # the file that gets the counter's key
 
     def load(self, values: ValueRules, writes: WriteRules) -> Workload:
-        """What is to be written, for the estimate."""
+        """The amount of data to write, for the estimate."""
         return Workload(
             vectors=self.vectors,
             files=self.files,
@@ -85,7 +85,7 @@ class PlanFindings:
             raise QuarantineExceededError(
                 f"{total} of {self.points} points cannot move ({reasons}); "
                 f"at most {self.quarantine_cap} may be left out",
-                remedy=f"{larger}mend them in the source, adapt the mapping, or raise "
+                remedy=f"{larger}correct them in the source, adapt the mapping, or raise "
                 "--max-quarantine; `q2v plan` lists them; nothing has been written to the target",
             )
 
@@ -93,17 +93,19 @@ class PlanFindings:
         """Raises PreconditionError for a metadata index with which no filter finds anything.
 
         `chosen`: the operator has declared the indexes. The default index on a property that no
-        vector holds is left alone: it does no harm, and no filter asks for it.
+        vector holds is accepted: it does no harm, and no filter uses it.
         """
         wrong = [
-            one
-            for one in self.property_types
-            if self.vectors and not one.fitting and (chosen or not one.absent)
+            index
+            for index in self.property_types
+            if self.vectors and not index.fitting and (chosen or not index.absent)
         ]
         if wrong:
-            named = "; ".join(f"{one.name} as {one.declared}: {one.in_words()}" for one in wrong)
+            named = "; ".join(
+                f"{index.name} as {index.declared}: {index.in_words()}" for index in wrong
+            )
             raise PreconditionError(
-                f"no filter would ever find a vector by these metadata indexes ({named})",
+                f"no filter can find a vector by these metadata indexes ({named})",
                 remedy="correct the names and types in target.metadata_indexes, then `q2v plan` "
                 "counts again; an index of the wrong type that is there already can be dropped "
                 "with `wrangler vectorize delete-metadata-index`",
@@ -125,7 +127,7 @@ def check_source(
 ) -> tuple[ValueRules, PlanFindings]:
     """Check every point of the source as it is now; ids that do not fit in memory go to `spill`.
 
-    Raises PreconditionError when the source's count and its pages disagree for good.
+    Raises PreconditionError when the source's count and its pages disagree permanently.
     """
     collection = source.read_collection()
     for warning in collection.warnings:
@@ -138,7 +140,7 @@ def check_source(
         None,
         None,
         limit=page_points,
-        leave_unreadable=collection.vectors,  # counted as such: a plan wants the whole list
+        leave_unreadable=collection.vectors,  # a plan counts them instead of stopping at the first
     )
     with open_id_table(folder, points) as table:
         findings = check_points(pages, values, rules, table, runtime.progress, points=points)
@@ -149,19 +151,19 @@ def check_source(
 def check_snapshot(
     snapshot: Snapshot, rules: PlanRules, table: IdTable, runtime: Runtime
 ) -> tuple[ValueRules, PlanFindings]:
-    """Check every point of a snapshot; the empty `table` then holds what moves."""
+    """Check every point of a snapshot; the empty `table` then holds the rows that move."""
     values = rules.choose_values(snapshot.manifest.vectors)
     points = snapshot.manifest.points
     _check_not_empty(points, rules)
     pages = (rows.page for rows in snapshot.read(with_vectors=(values.vector_name,)))
-    # Hashing and decoding a part run outside of Python's lock, so a second core can do it.
+    # Hashing and decoding a part release Python's lock, so a second core can do it.
     held_max = min(2, runtime.reads_in_flight)
     with closing(ahead(pages, held_max=held_max)) as drawn:
         return values, check_points(drawn, values, rules, table, runtime.progress, points=points)
 
 
 def open_id_table(folder: WorkFolder, points: int) -> IdTable:
-    """The table that a plan fills; what does not fit in memory goes to `folder`."""
+    """The table that a plan fills; rows that do not fit in memory go to `folder`."""
     return IdTable(folder.scratch(SPILL), rows=points)
 
 
@@ -182,10 +184,10 @@ def check_points(
     *,
     points: int,
 ) -> PlanFindings:
-    """Map every point, then ask the questions that only the whole set can answer.
+    """Map every point, then make the checks that need the whole set.
 
     `points` is the expected number, for the progress and the quarantine cap. `table` is empty and
-    holds in the end what moves.
+    holds the rows that move at the end.
     """
     mapping, indexes = rules.mapping, rules.metadata_indexes
     progress.start("checking points", total=points, unit="points")
@@ -230,7 +232,7 @@ def _counter_file(table: IdTable, mapping: MappingRules, counter_key: str) -> st
 
 
 class _Listing:
-    """The quarantined points, as many as one may have to read: the counts are elsewhere."""
+    """The first quarantined points, for quarantine.jsonl; the census has the counts."""
 
     def __init__(self, cap: int) -> None:
         self.cap = cap
@@ -256,20 +258,19 @@ def _add_to_table(
     positions = [position for position, _ in result.mapped]
     if not positions:
         return
-    ids = [one.vector_id for _, one in result.mapped]
-    contents = digest_vectors(
-        ids, result.values[np.array(positions, np.intp)], [one.metadata for _, one in result.mapped]
-    )
+    ids = [vector.vector_id for _, vector in result.mapped]
+    metadata = [vector.metadata for _, vector in result.mapped]
+    contents = digest_vectors(ids, result.values[np.array(positions, np.intp)], metadata)
     table.add(
         PlannedRows(
             rows=[first_row + position for position in positions],
             vector_ids=ids,
-            files=[one.group for _, one in result.mapped],
-            positions=[one.order for _, one in result.mapped],
+            files=[vector.group for _, vector in result.mapped],
+            positions=[vector.order for _, vector in result.mapped],
             contents=contents,
             points=[_encode_point(page.ids[position]) for position in positions],
-            metadata_bytes=[len(one.metadata) for _, one in result.mapped],
-            notes=[_notes(one, indexes) for _, one in result.mapped],
+            metadata_bytes=list(map(len, metadata)),
+            notes=[_notes(vector, indexes) for _, vector in result.mapped],
         )
     )
 
@@ -283,21 +284,21 @@ def _decode_point(text: str) -> PointId:
     return PointId.from_text(name, id_type)
 
 
-def _notes(one: Mapped, indexes: Mapping[str, str]) -> list[str]:
-    notes = [f"{CHANGED}{change}:{name}" for change, name in one.changes]
-    if one.hash_differs:
+def _notes(vector: Mapped, indexes: Mapping[str, str]) -> list[str]:
+    notes = [f"{CHANGED}{change}:{name}" for change, name in vector.changes]
+    if vector.hash_differs:
         notes.append(HASH_DIFFERS)
     if not indexes:
         return notes
-    fields = decode_json(one.metadata) if one.changes else one.fields
+    fields = decode_json(vector.metadata) if vector.changes else vector.fields
     assert isinstance(fields, Mapping), "metadata is an object"
     for name, declared in indexes.items():
         value = look_up(fields, name)
         found = type_of(value)
-        if found != declared:  # of most there is nothing to note
+        if found != declared:  # most values have the declared type
             notes.append(f"{OTHER_TYPE}{found}:{name}")
         elif isinstance(value, str) and len(value.encode()) > INDEXED_STRING_BYTES_MAX:
-            # Indexed by its first 64 bytes only: filters then match more.
+            # Only its first 64 bytes are indexed: a filter may match further vectors.
             notes.append(f"{LONG}{name}")
     return notes
 
@@ -305,7 +306,7 @@ def _notes(one: Mapped, indexes: Mapping[str, str]) -> list[str]:
 def _property_types(
     indexes: Mapping[str, str], notes: dict[str, int], vectors: int
 ) -> tuple[PropertyTypes, ...]:
-    """Type -> vectors for each declared property: what has no note has the declared type."""
+    """Types and counts for each declared property; without a note the type is as declared."""
     others: dict[str, dict[str, int]] = {name: {} for name in indexes}
     for note, count in _after(OTHER_TYPE, notes).items():
         found, _, name = note.partition(":")
@@ -322,7 +323,7 @@ def _with_declared(declared: str, other: dict[str, int], vectors: int) -> dict[s
 
 
 def _quarantine_collisions(table: IdTable, census: Census, listing: _Listing) -> None:
-    """Points that share a target id: of equal ones the first moves, of different ones none."""
+    """Quarantine points that share a target id: of equal ones all but the first, else all."""
     for collision in table.collisions():
         if collision.stays:
             continue
@@ -338,11 +339,11 @@ def _quarantine_collisions(table: IdTable, census: Census, listing: _Listing) ->
 
 
 def _quarantine_large_files(table: IdTable, census: Census, listing: _Listing) -> None:
-    """Files whose list of ids does not fit into one KV value are left out as a whole."""
+    """Quarantine all points of a file whose list of ids does not fit into one KV value."""
     too_large = [
-        (one.file, size)
-        for one in table.files()
-        if (size := len(encode_file_value(one.vector_ids))) > KV_VALUE_BYTES_MAX
+        (file.file, size)
+        for file in table.files()
+        if (size := len(encode_file_value(file.vector_ids))) > KV_VALUE_BYTES_MAX
     ]
     for file, size in too_large:
         outcome = Quarantined(

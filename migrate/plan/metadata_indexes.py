@@ -1,4 +1,4 @@
-"""Look for the declared metadata indexes at the target; one read of their list may be stale."""
+"""Check that the target has the declared metadata indexes; a single read may be stale."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from migrate.errors import PreconditionError
 from migrate.ports import Clock, VectorTarget
 from migrate.workers.repeat import repeat_until
 
-READS_MAX = 4  # seen live: empty, both, one, both (docs/services.md)
+READS_MAX = 4  # observed: empty, both, one, both (docs/services.md)
 
 
 def read_listed_types(
@@ -14,7 +14,7 @@ def read_listed_types(
 ) -> dict[str, str | None]:
     """Wanted property -> the type that the target lists; None when it lists no such index.
 
-    One read that shows the wanted type is enough; what is missing or has another type counts only
+    One read that shows the wanted type is enough; a missing index or another type counts only
     after several reads.
     """
     listed: dict[str, str | None] = dict.fromkeys(wanted)
@@ -35,7 +35,7 @@ def read_listed_types(
 def missing_metadata_indexes(
     target: VectorTarget, wanted: Mapping[str, str], *, pause_s: float, clock: Clock
 ) -> tuple[str, ...]:
-    """The wanted metadata indexes that are not there, or have another type, in words."""
+    """The wanted metadata indexes that are missing or have another type, as text."""
     listed = read_listed_types(target, wanted, pause_s=pause_s, clock=clock)
     return tuple(
         name
@@ -49,7 +49,7 @@ def missing_metadata_indexes(
 def check_metadata_indexes(
     target: VectorTarget, wanted: Mapping[str, str], *, pause_s: float, clock: Clock
 ) -> None:
-    """Raises PreconditionError unless all are there: vectors written earlier are not filterable."""
+    """Raises PreconditionError if one is missing: vectors written before it are not filterable."""
     missing = missing_metadata_indexes(target, wanted, pause_s=pause_s, clock=clock)
     if missing:
         raise PreconditionError(

@@ -17,19 +17,19 @@ PLAN_FORMAT = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetsFile:
-    """The file that says what every moving row becomes."""
+    """Size and SHA-256 of targets.parquet, which has the mapped rows."""
 
     rows: int
     bytes: int
     sha256: str
 
 
-NO_TARGETS = TargetsFile(rows=0, bytes=0, sha256="")  # of a plan that is no run yet
+NO_TARGETS = TargetsFile(rows=0, bytes=0, sha256="")  # of a plan without a run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
-    """What a run moves, from where, to where, by which rules."""
+    """The decisions of a run: snapshot, target, rules, counts."""
 
     run_id: str
     tool: str
@@ -51,9 +51,9 @@ class RunPlan:
     mapping: MappingRules
     values: ValueRules
     writes: WriteRules
-    targets: TargetsFile  # what every moving row becomes
-    # Property -> type of the metadata indexes that were there before the first upload; None in
-    # plans of versions that did not say so. It decides nothing that is written.
+    targets: TargetsFile  # the mapped rows
+    # Property -> type of the metadata indexes that existed before the first upload; None in plans
+    # of older versions. It does not affect what is written.
     metadata_indexes: dict[str, str] | None = None
 
     @property
@@ -77,7 +77,7 @@ class RunPlan:
 
     @property
     def unwaived(self) -> int:
-        """Quarantined points whose reason nobody has waived."""
+        """Number of quarantined points whose reason is not waived."""
         return sum(n for reason, n in self.quarantined.items() if reason not in self.waived)
 
 

@@ -1,4 +1,4 @@
-"""What the operator decides about a run before any point is read: one frozen record."""
+"""The operator's decisions about a run, made before any point is read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from migrate.plan.window import Window
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRules:
-    """Everything that decides what a run moves, and what makes its plan refuse to start."""
+    """The settings that decide what a run moves and when its plan is refused."""
 
     mapping: MappingRules
     writes: WriteRules
@@ -23,12 +23,12 @@ class PlanRules:
     dimensions: int | None = None  # None: the source's own
     reduce: Reduce = "none"
     allow_cast: bool = False  # uint8 and float16 values move as float32
-    allow_empty: bool = False  # a collection without points is no error
+    allow_empty: bool = False  # accept a collection without points
     into_non_empty: bool = False  # the target may hold vectors and keys already
     max_quarantine: int | None = None  # points that may be left out; None: a share of all
     waived: tuple[str, ...] = ()  # reasons whose quarantined points count as no failure
     metadata_indexes: Mapping[str, str] = field(default_factory=dict)  # property -> type
-    indexes_chosen: bool = True  # False: they are a default, and may find nothing
+    indexes_chosen: bool = True  # False: they are the default, and may match no vector
     kv_jurisdiction: str | None = None
     window: Window | None = None  # None: no limit on how long the work takes
     poll_s: float = 1.0  # between two reads of a list that may be stale
@@ -48,7 +48,7 @@ class PlanRules:
         return values
 
     def _check_body_bytes(self, values: ValueRules) -> None:
-        """Raises UsageError when not a single vector would fit into an upload."""
+        """Raises UsageError when no vector would fit into an upload."""
         shortest = shortest_line_bytes(values.dimensions)
         if self.writes.body_bytes < shortest:
             origin = self.origins.get("limits.body_bytes", "default")

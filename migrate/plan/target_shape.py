@@ -1,4 +1,4 @@
-"""Decide which vector of a collection moves, and into what shape; refuse what cannot be."""
+"""Choose the vector of a collection that moves and its shape; refuse impossible ones."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ def choose_values(
     """The rules by which values move; `dimensions` None means the source's own.
 
     Raises PreconditionError when the collection has no such dense vector, when the target has no
-    such metric, or when the values would not fit: nothing is cut without being asked for.
+    such metric, or when the values would not fit: values are cut only if the settings say so.
     """
     spec = _chosen(vectors, vector_name)
     assert spec.dimensions is not None

@@ -1,21 +1,21 @@
-"""Check whether the window holds the work, before the first write."""
+"""Check before the first write whether the work fits into the window."""
 
 from dataclasses import dataclass, replace
 
 from migrate.errors import PreconditionError
 from migrate.plan.estimate import Estimate, RequestPace, Workload, estimate
 
-_SAMPLE_MINUTES = 5.0  # what reading a sample and the KV index takes at most, one budget's window
+_SAMPLE_MINUTES = 5.0  # most that reading a sample and the KV index takes: one budget's window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """How long the work may take, and what decides how long it takes."""
+    """The time limit of the work, and the settings that its duration depends on."""
 
-    deadline_s: float | None  # None: as long as it takes
+    deadline_s: float | None  # None: no limit
     pace: RequestPace
-    content_full_max: int  # up to this many vectors a reconcile reads every content
-    content_sample: int  # beyond it, this many
+    content_full_max: int  # a reconcile of at most this many vectors reads every content
+    content_sample: int  # number of contents read above content_full_max
 
     def estimate(self, load: Workload, *, request_s: float | None = None) -> Estimate:
         """Requests, bytes, minutes and money; `request_s` is measured, None: as assumed."""
@@ -37,7 +37,7 @@ class Window:
             )
 
     def _remedy(self, figures: Estimate) -> str:
-        """A sample is offered only where it would be enough."""
+        """The remedy; it proposes a sample only where a sample is enough."""
         sampled = figures.upload_minutes + figures.list_minutes + _SAMPLE_MINUTES
         reads_all = figures.contents_read == figures.vectors > self.content_sample
         if reads_all and sampled * 60 <= (self.deadline_s or 0):

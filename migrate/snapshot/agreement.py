@@ -1,4 +1,4 @@
-"""What repeated readings of a count and of the pages say when the two disagree."""
+"""Classify repeated readings of a count and of the pages when the two disagree."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ from enum import Enum, auto
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The source's exact count, and how many ids its pages held right after."""
+    """The source's exact count, and the number of ids in its pages read right after."""
 
     count: int
     ids: int
 
 
 class Agreement(Enum):
-    """What a row of readings shows."""
+    """The classification of a series of readings."""
 
-    PERMANENT = auto()  # the same two numbers every time: no writer does that
-    ALTERNATING = auto()  # numbers that went and came back: several answer, each another number
-    MOVING = auto()  # anything else: another process writes, or wrote
+    PERMANENT = auto()  # the same two numbers every time, which no writer causes
+    ALTERNATING = auto()  # numbers that return after a change: replicas that differ answer
+    MOVING = auto()  # anything else: another process is writing or has written
 
 
 def judge(readings: Sequence[Reading]) -> Agreement:
@@ -35,6 +35,6 @@ def judge(readings: Sequence[Reading]) -> Agreement:
 
 
 def _comes_back(numbers: Sequence[int]) -> bool:
-    """Whether a number is left and seen again later."""
+    """Whether a number returns after a different one."""
     changes = [number for at, number in enumerate(numbers) if at == 0 or numbers[at - 1] != number]
     return len(set(changes)) < len(changes)

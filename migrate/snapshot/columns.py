@@ -1,4 +1,4 @@
-"""The columns of a snapshot's Parquet parts: their types, and rows into and out of them."""
+"""The columns of a snapshot's Parquet parts: types, encoding and decoding of rows."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -67,10 +67,10 @@ def _vector_type(spec: VectorSpec) -> pa.DataType:
 
 
 class RowGroup:
-    """Gathers rows until a row group is full, however the points arrive.
+    """Collects rows until a row group is full, whatever the size of the pages.
 
-    Dense values are copied into memory that serves every group of a part: their pages can go at
-    once, and no new memory is asked for.
+    Dense values are copied into memory that is reused for every group of a part, so that a page
+    can be freed at once and no new memory is allocated.
     """
 
     def __init__(self, vectors: Sequence[VectorSpec]) -> None:
@@ -84,16 +84,16 @@ class RowGroup:
         self._clear()
 
     def __len__(self) -> int:
-        """Rows gathered."""
+        """Number of rows collected."""
         return len(self._ids)
 
     @property
     def full(self) -> bool:
-        """Whether no row more fits."""
+        """Whether the group has no room for another row."""
         return len(self) == ROW_GROUP_ROWS
 
     def add(self, page: Page, digests: Sequence[bytes], start: int) -> int:
-        """Take rows of the page from position `start` on; returns the position of the next."""
+        """Add rows of the page from position `start`; return the position after the last one."""
         end = min(len(page), start + ROW_GROUP_ROWS - len(self))
         for spec in self._vectors:
             column = page.vectors[spec.name]
@@ -108,7 +108,7 @@ class RowGroup:
         return end
 
     def take(self) -> pa.RecordBatch:
-        """The rows gathered. Valid until the next `add`: its dense values are not a copy."""
+        """The rows collected. Valid until the next `add`: the dense values are not copied."""
         columns = [
             pa.array([point_id.text for point_id in self._ids], pa.string()),
             pa.array([point_id.id_type for point_id in self._ids], pa.string()),
@@ -144,7 +144,7 @@ class RowGroup:
 
 
 class _DenseRows:
-    """Room for the dense vectors of one name in one row group."""
+    """Memory for the dense vectors of one name in one row group."""
 
     def __init__(self, dimensions: int) -> None:
         self._values: Float32Matrix = np.empty((ROW_GROUP_ROWS, dimensions), np.float32)
@@ -162,7 +162,7 @@ class _DenseRows:
 
 
 def decode_rows(table: pa.Table, vectors: Sequence[VectorSpec]) -> tuple[Page, tuple[bytes, ...]]:
-    """A page of rows as read, with the columns of the named vectors only, and their digests."""
+    """Decode rows into a page with the named vectors only, and their digests."""
     page = Page(
         ids=_decode_ids(table),
         payloads=tuple(table.column("payload").cast(pa.binary()).to_pylist()),

@@ -1,8 +1,8 @@
-"""Is what the pages hold all that the source counts? Asked before and after a snapshot is read.
+"""Compare the source's count with the ids of its pages, before and after a snapshot is read.
 
-A count that differs from the pages once is a writer at work. The same two numbers over repeated
-readings are none: some points are counted that no page shows, or the other way round, and no
-freeze will change that.
+A count that differs from the pages once is caused by a writer. The same two numbers in repeated
+readings are not: then some counted points are in no page, or the reverse, and stopping the writers
+does not change that.
 """
 
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ from migrate.workers.ordered import wait_or_cancel
 
 ID_PAGE_POINTS = 10_000  # ids alone are cheap: 20,000 took 0.1 s (docs/services.md)
 READINGS = 4  # of count and ids, the first one included
-PAUSE_S = 2.0  # between two of them
+PAUSE_S = 2.0  # between two readings
 FREEZE = "stop the writers (RUNBOOK: freeze), then run `q2v snapshot` again"
 
 
 def read_again(source: PointSource, first: Reading, runtime: Runtime) -> list[Reading]:
-    """The first reading, which disagreed, and further ones some seconds apart."""
+    """Return the first reading, which disagreed, and further readings some seconds apart."""
     runtime.progress.say(
         f"the source counts {first.count} points and its pages hold {first.ids}; "
         f"counting {READINGS - 1} times more"
@@ -39,9 +39,9 @@ def read_again(source: PointSource, first: Reading, runtime: Runtime) -> list[Re
 def check_counted(
     source: PointSource, collection: Collection, first: Reading, runtime: Runtime
 ) -> None:
-    """Raises PreconditionError when count and pages disagree for good.
+    """Raises PreconditionError when count and pages disagree permanently.
 
-    A source that is being written passes: the reader compares again at the end.
+    A source that is being written to is accepted: the reader compares again at the end.
     """
     if first.count == first.ids:
         return
@@ -51,26 +51,26 @@ def check_counted(
 
 
 def check_hidden(collection: Collection) -> None:
-    """Raises PreconditionError while the source holds points that no reading can show."""
+    """Raises PreconditionError while the source holds points that no request returns."""
     if collection.hidden:
         raise PreconditionError(
             f"collection '{collection.name}' cannot be read whole: "
             f"{'; '.join(collection.hidden)}; neither counts nor pages hold them",
             remedy=f"wait until GET /collections/{collection.name} shows an update_queue with "
             "length 0 and no deferred_points (switch optimizer_config.prevent_unoptimized off if "
-            "it stays), then run the same command again",
+            "it does not change), then run the same command again",
         )
 
 
 def disagreement(collection: Collection, readings: Sequence[Reading]) -> PreconditionError:
-    """The error for readings that disagreed; its words follow from what they show."""
+    """Build the error for readings that disagreed, by their classification."""
     first = readings[0]
     numbers = f"counts {first.count} points and its pages hold {first.ids}"
     match judge(readings):
         case Agreement.PERMANENT:
             return PreconditionError(
                 f"collection '{collection.name}' {numbers}, the same in {len(readings)} readings: "
-                f"no writer does that; {_cause(collection)}",
+                f"a writer does not cause this; {_cause(collection)}",
                 remedy=_repair(collection),
             )
         case Agreement.ALTERNATING:
@@ -84,7 +84,7 @@ def disagreement(collection: Collection, readings: Sequence[Reading]) -> Precond
             )
         case Agreement.MOVING:
             return PreconditionError(
-                f"the source moved: {first.ids} points were read twice, it now counts "
+                f"the source changed: {first.ids} points were read twice, it now counts "
                 f"{first.count}",
                 remedy=FREEZE,
             )
@@ -99,6 +99,6 @@ def _cause(collection: Collection) -> str:
 def _repair(collection: Collection) -> str:
     return (
         f"on a server, wait until GET /collections/{collection.name}/cluster shows every replica "
-        "Active and nothing running; if the numbers stay apart, copy the points into a new "
+        "Active and nothing running; if the numbers still differ, copy the points into a new "
         "collection and move that"
     )

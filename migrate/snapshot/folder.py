@@ -22,26 +22,26 @@ def part_file(folder: Folder, ordinal: int) -> StoredFile:
 
 
 class Snapshot:
-    """A sealed snapshot: immutable, every part checked against the manifest before it is read."""
+    """A sealed snapshot. It is immutable; every part is checked before it is read."""
 
     def __init__(self, folder: WorkFolder, key: SealKey | None = None) -> None:
-        """Read the manifest; with a key it has to carry the HMAC of that key.
+        """Read the manifest; with a key it must carry the HMAC of that key.
 
-        Raises UsageError when the folder holds no manifest, ArtefactDamagedError when the one it
-        holds is not to be believed.
+        Raises UsageError when the folder holds no manifest, ArtefactDamagedError when the
+        manifest fails a check.
         """
         file = folder.file(MANIFEST)
         if not file.is_there():
             raise UsageError(
                 f"{folder}: no sealed snapshot ({MANIFEST} is missing)",
-                remedy="run `q2v snapshot` to its end, or name another folder",
+                remedy="run `q2v snapshot` until it is complete, or name another folder",
             )
         content = file.read(bytes_max=MANIFEST_BYTES_MAX)
         self.folder = folder
-        self.key = key  # its runs are sealed with it too
+        self.key = key  # the runs of the snapshot are sealed with it too
         self.manifest: SnapshotManifest = decode_manifest(content, where=str(file), key=key)
         if self.manifest.snapshot_id != folder.name:
-            # Sealed, but for another folder: an older snapshot put in the place of this one.
+            # Sealed, but under another name: an older snapshot was moved here.
             raise damaged(
                 str(file),
                 f"it is the manifest of snapshot {self.manifest.snapshot_id}",
@@ -55,7 +55,7 @@ class Snapshot:
         return self.folder.child(RUNS)
 
     def group_starts(self) -> list[int]:
-        """The first row of every row group: what is cut there is decoded once."""
+        """The first row of every row group; ranges cut there decode no group twice."""
         starts: list[int] = []
         first = 0
         for part in self.manifest.parts:
@@ -68,9 +68,8 @@ class Snapshot:
     ) -> Iterator[SnapshotRows]:
         """Rows `first_row` .. `end_row` - 1 in order, with the named vectors.
 
-        Parts outside the range are not opened, and of a part only what holds the range is decoded.
-        Raises ArtefactDamagedError for a part that is
-        missing, cut, swapped or changed.
+        Parts outside the range are not opened; of a part only the row groups of the range are
+        decoded. Raises ArtefactDamagedError for a part that is missing, cut, swapped or changed.
         """
         end = self.manifest.points if end_row is None else end_row
         row = 0
@@ -114,7 +113,7 @@ def sealed_folders(directory: WorkFolder) -> list[WorkFolder]:
 
 
 def unsealed_folders(directory: WorkFolder) -> list[WorkFolder]:
-    """Snapshots that were begun and not sealed, oldest first."""
+    """Snapshots that were begun but not sealed, oldest first."""
     return [
         folder
         for folder in _folders(directory)
@@ -129,7 +128,7 @@ def newest_stamp(directory: WorkFolder) -> str:
 
 
 def snapshot_around(folder: Folder) -> Folder | None:
-    """The snapshot that this folder is, or lies in; None for a folder of snapshots."""
+    """The snapshot folder that is or contains this folder; None for a folder of snapshots."""
     for _ in range(_DEPTH_MAX + 1):
         begun_or_sealed = folder.has_file(MANIFEST) or folder.has_file(JOURNAL)
         if begun_or_sealed and folder.has(PARTS):

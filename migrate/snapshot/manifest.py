@@ -1,9 +1,9 @@
-"""The manifest of a snapshot: its parts with counts and digests, and what it was taken from.
+"""The manifest of a snapshot: its parts with counts and digests, and its source.
 
 `content_root` covers what was copied (same collection, same root); `sha256` covers the whole
-manifest, times included. Both are checked before anything else of the snapshot is believed.
-Digests find damage; whoever can write the file can also write them anew. With a key the file
-carries an HMAC too, which only the holder of the key can write.
+manifest, times included. Both are checked before anything else of the snapshot is used. Digests
+find damage, but anyone who can write the file can recompute them. With a key the file also carries
+an HMAC, which only a holder of the key can compute.
 """
 
 import hashlib
@@ -17,9 +17,9 @@ from migrate.model.records import ShardCount, VectorKind, VectorSpec
 from migrate.model.sealed_json import damaged, seal_json, unseal_json
 
 SNAPSHOT_FORMAT = 1
-# A snapshot without points that could not be read has format 1, as before they could be left out.
+# A snapshot in which every point was read has format 1, which older versions read too.
 UNREADABLE_FORMAT = 2
-UNREADABLE_MAX = 1_000  # points that a snapshot may be without
+UNREADABLE_MAX = 1_000  # unreadable points that a snapshot may leave out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class PartRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotManifest:
-    """Everything a reader needs to know before it opens a part."""
+    """The description of a snapshot that a reader needs before it opens a part."""
 
     snapshot_id: str
     tool: str  # name and version that wrote it
@@ -49,18 +49,18 @@ class SnapshotManifest:
     parts: tuple[PartRecord, ...]
     set_digest: str  # over all point digests in id order
     count_start: int  # exact count of the source before the first page
-    count_end: int  # and after the second reading
+    count_end: int  # exact count after the second reading
     second_reading: str  # digest | ids: what the second reading compared
     started_at: str  # RFC 3339
     sealed_at: str
     parent: str | None = None  # content root of the snapshot this one is a difference to
-    # All shards of the collection, as they were when it was sealed; empty where nothing tells.
+    # All shards of the collection when it was sealed; empty where the source does not report them.
     shards: tuple[ShardCount, ...] = ()
     unreadable: tuple[str, ...] = ()  # ids of points that the source could not give, in id order
 
     @property
     def format(self) -> int:
-        """1, or 2 with points left out: an older q2v refuses those instead of believing them."""
+        """1, or 2 with points left out: an older q2v refuses format 2 instead of misreading it."""
         return UNREADABLE_FORMAT if self.unreadable else SNAPSHOT_FORMAT
 
     @property
@@ -120,7 +120,7 @@ def _manifest(fields: dict[str, object]) -> SnapshotManifest:
     )
     parts = tuple(PartRecord(**part) for part in _objects(fields, "parts"))
     shards = tuple(ShardCount(**shard) for shard in _objects({"shards": [], **fields}, "shards"))
-    # The file's digest vouches for the types of the remaining members.
+    # The types of the remaining members need no check: the file's digest matches.
     rest: dict[str, Any] = {k: v for k, v in fields.items() if k not in _CONVERTED}
     unreadable = fields.get("unreadable", [])
     if not isinstance(unreadable, list):

@@ -1,4 +1,4 @@
-"""One Parquet part of a snapshot: points in, the same points out, the same bytes every time."""
+"""Write and read one Parquet part of a snapshot; the same points give the same bytes."""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -28,10 +28,10 @@ from migrate.storage.parquet_guard import (
     open_parquet,
 )
 
-# Below what a reader accepts, because Parquet adds lengths and levels to the values.
+# Below the limit of a reader, because Parquet adds lengths and levels to the values.
 _WRITTEN_GROUP_BYTES_MAX = GROUP_BYTES_MAX // 8 * 7
-# 1 MiB of float32, which is a data page: filled at once, not in pieces of 1,024 values as by
-# default, a group is written with a tenth less CPU.
+# 1 MiB of float32, which is one data page. Written at once, not in pieces of 1,024 values as by
+# default, a group takes a tenth less CPU.
 _VALUES_AT_ONCE = 1 << 18
 
 
@@ -45,9 +45,9 @@ class SnapshotRows:
 
 
 def abandon_writer(writer: pq.ParquetWriter) -> None:
-    """Let go of a Parquet file that will not be finished, while it is still open.
+    """Abandon a Parquet file that will not be finished, while the file is open.
 
-    Otherwise the library tries to end it when it is collected, and complains on stderr.
+    Otherwise the library tries to finish it during garbage collection and writes to stderr.
     """
     with suppress(OSError, pa.ArrowException):
         writer.close()
@@ -55,7 +55,7 @@ def abandon_writer(writer: pq.ParquetWriter) -> None:
 
 
 class PartWriter:
-    """Writes one part in row groups of fixed size, however the points arrive."""
+    """Writes one part in row groups of fixed size, whatever the size of the pages."""
 
     def __init__(self, file: BinaryIO, vectors: Sequence[VectorSpec]) -> None:
         dense = [spec for spec in vectors if spec.kind is VectorKind.DENSE]
@@ -73,7 +73,7 @@ class PartWriter:
         self.rows = 0
 
     def add(self, page: Page, digests: Sequence[bytes]) -> None:
-        """The next points, in id order."""
+        """Add the next points, in id order."""
         next_ = 0
         while next_ < len(page):
             next_ = self._group.add(page, digests, next_)
@@ -81,13 +81,13 @@ class PartWriter:
                 self._write_group()
 
     def close(self) -> None:
-        """Write what is held and the footer."""
+        """Write the remaining rows and the footer."""
         if len(self._group):
             self._write_group()
         self._writer.close()
 
     def abandon(self) -> None:
-        """Let go of a file that will not be finished, while it is still open."""
+        """Abandon a file that will not be finished, while it is open."""
         abandon_writer(self._writer)
 
     def _write_group(self) -> None:
@@ -119,7 +119,7 @@ def write_part(
 
 
 def repair_remedy(part: PartRecord) -> str:
-    """What helps when the file of a part is gone or changed."""
+    """The remedy for a part whose file is missing or changed."""
     return (
         f"`q2v snapshot --repair-part {part.ordinal}` reads its points from the source again; or "
         "restore the file from a copy"
@@ -138,11 +138,11 @@ def read_part(
     """The rows of a part, one row group at a time; pages hold the named vectors only.
 
     `first_row` is the number of the part's first row. Row groups without a row in `wanted` are
-    passed over; None wants all.
+    skipped; None reads all.
 
-    The file is hashed and parsed through one open handle, so that it is the same file.
-    Raises ArtefactDamagedError before the first row when it is not the file of the manifest, or
-    is, but not in the shape that we write.
+    The file is hashed and parsed through one open handle, so that both see the same file. Raises
+    ArtefactDamagedError before the first row when the file does not match the manifest, or has
+    a schema that q2v does not write.
     """
     specs = [spec for spec in vectors if spec.name in with_vectors]
     columns = ["point_id", "point_id_type", "payload", "irregular", "digest"]
@@ -163,8 +163,8 @@ def read_digests(
 ) -> Iterator[tuple[list[str], list[bytes], list[bytes | None]]]:
     """Id as text, digest and `irregular` of every row of a part, one row group at a time.
 
-    The file's size and shape are looked at, not its SHA-256: for parts whose bytes were hashed by
-    the same process, while it wrote or when it found them.
+    Checks the file's size and schema, but not its SHA-256: for parts whose bytes the same process
+    has hashed, when it wrote or found them.
     """
     columns = ["point_id", "digest", "irregular"]
     with _open_part(file, part, vectors, check_bytes=False, columns=columns) as parquet:

@@ -1,7 +1,7 @@
-"""Read one range of a collection: into its part, or again to see what has changed since.
+"""Read one range of a collection: into its part, or again to find what has changed since.
 
-A range is a unit of work of its own (decision 0001): whoever reads it, in this process or in one
-of its own, writes the same bytes.
+A range is an independent unit of work (decision 0001): every process that reads it writes the same
+bytes.
 """
 
 from bisect import bisect_left
@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A part beside its range as the source has it now."""
+    """The differences between a part and its range in the source."""
 
     differing: list[str]  # ids that were added, changed or deleted since the part was written
     digests: bytes  # of the part's rows in id order, DIGEST_BYTES each
@@ -38,20 +38,20 @@ class Comparison:
 
 
 class RangeReader(Protocol):
-    """Reads one range at a time. Raises whatever the source or the disk raises."""
+    """Reads one range at a time. Raises the errors of the source and of the disk."""
 
     def write(self, span: Range) -> PartRecord:
         """Read the range into its part, durably."""
 
     def compare(self, span: Range, part: PartRecord) -> Comparison:
-        """Read the range again, and its part: what differs."""
+        """Read the range and its part again; return the differences."""
 
     def cancel(self) -> None:
-        """Called by another thread: end at once, if that is possible, whatever is under way."""
+        """Called by another thread: end the reading at once where that is possible."""
 
 
 class PartReader:
-    """The reader itself. Safe to use from several threads if the source is."""
+    """A RangeReader in this process. Safe to use from several threads if the source is."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class PartReader:
         second_reading: SecondReading,
         leave_unreadable: bool = False,
     ) -> None:
-        """`folder` is the snapshot's. A point that cannot be read raises, or is left as its id."""
+        """`folder` is the snapshot's. An unreadable point raises, or is stored as its id."""
         self._source = source
         self._folder = folder
         self._vectors = vectors
@@ -104,7 +104,7 @@ class PartReader:
             found = self._found_digests(span, part)
         else:
             ids = list(self._found_ids(span, part))
-            # The usual answer is found by comparing two lists; digests are as they were written.
+            # In the usual case the ids are equal; the digests are those that were written.
             found = (
                 written if ids == list(written) else {text: written.get(text, b"") for text in ids}
             )
@@ -113,7 +113,7 @@ class PartReader:
         return Comparison(differing, b"".join(written.values()), unreadable)
 
     def cancel(self) -> None:
-        """See RangeReader: its threads look by themselves whether they are still wanted."""
+        """See RangeReader: nothing to do, the threads check for cancellation themselves."""
 
     def _pages(self, span: Range, expected: int) -> Iterator[Page]:
         pages = walk_points(
@@ -138,7 +138,7 @@ class PartReader:
 
     def _found_ids(self, span: Range, part: PartRecord) -> Iterator[str]:
         """Every id of a range."""
-        limit = min(ID_PAGE_POINTS, part.rows + 1)  # one more shows that they are all
+        limit = min(ID_PAGE_POINTS, part.rows + 1)  # one more, to show that no id was added
         start = span.start
         while ids := self._source.read_ids(start, limit=limit):
             raise_if_cancelled()
@@ -165,20 +165,20 @@ class PartReader:
 
 
 def check_unreadable(points: int) -> None:
-    """Raises PreconditionError for more points left out than a snapshot may be without."""
+    """Raises PreconditionError when more points are unreadable than a snapshot may leave out."""
     if points > UNREADABLE_MAX:
         raise PreconditionError(
             f"more than {UNREADABLE_MAX:,} points cannot be read from the source",
-            remedy="this number points to a fault of the server: see the server's log and mend it, "
-            "then run the same command again",
+            remedy="this many unreadable points indicate a server fault: read the server's log and "
+            "correct it, then run the same command again",
         )
 
 
 class Readers:
-    """The readers of one snapshot, each at work on one range."""
+    """The readers of one snapshot; each works on one range at a time."""
 
     def __init__(self, readers: Sequence[RangeReader]) -> None:
-        """At least one."""
+        """`readers` must not be empty."""
         self._readers = readers
         self._idle: SimpleQueue[RangeReader] = SimpleQueue()
         for reader in readers:
@@ -187,7 +187,7 @@ class Readers:
     def each(
         self, work: Callable[[RangeReader, Range], Result], spans: Iterable[Range]
     ) -> Generator[tuple[Range, Result], None, None]:
-        """The work of every range, in order, done by whichever reader is free."""
+        """Apply the work to every range by the next free reader; results in order of the ranges."""
 
         def by_any(span: Range) -> Result:
             reader = self._idle.get()
@@ -196,7 +196,7 @@ class Readers:
             finally:
                 self._idle.put(reader)
 
-        # One range for each, and one more for who is done before the one whose turn it is.
+        # One range for each reader, and further ones for readers that finish out of order.
         count = len(self._readers)
         return in_order(by_any, spans, width=2 * count - 1, threads=count, on_stop=self._cancel)
 

@@ -1,7 +1,7 @@
-"""Write one damaged part of a sealed snapshot again, from the source, or change nothing.
+"""Write one damaged part of a sealed snapshot again from the source, or change nothing.
 
-The same points give the same bytes, so the check is the part's SHA-256 in the manifest: a part
-that differs in a bit is not the one that was sealed, whatever the reason.
+The same points give the same bytes, so the new part is compared with the SHA-256 in the manifest.
+A part that differs in one bit is not the sealed one and is not kept.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ class RepairReport:
     path: str  # of the part
     ordinal: int
     points: int
-    repaired: bool  # False: the part was whole
+    repaired: bool  # False: the part was not damaged
 
 
 def repair_part(
@@ -41,7 +41,7 @@ def repair_part(
 
     The caller holds the lock of the snapshots. Raises UsageError when there is no such part,
     ForeignStateError for another source, PreconditionError when the source no longer holds these
-    points as they were; the part is then as it was before.
+    points unchanged; the part is then not replaced.
     """
     part = _part(snapshot, ordinal)
     file = part_file(snapshot.folder, ordinal)
@@ -96,7 +96,7 @@ def _write_again(
     page_points: int,
     progress: Progress,
 ) -> None:
-    """Raises before the part is replaced when the points give other bytes."""
+    """Write the part again. Raises before it is replaced when the points give other bytes."""
     snapshot.folder.child(PARTS).refuse_links()
     pages = _pages(source, part, snapshot, page_points=page_points, progress=progress)
     with part_file(snapshot.folder, part.ordinal).open_to_write() as file:
@@ -104,7 +104,8 @@ def _write_again(
         if (rows, size, sha256) != (part.rows, part.bytes, part.sha256):
             raise PreconditionError(
                 f"part {part.ordinal}: the source gives {rows} points from {part.first_id} to "
-                f"{part.last_id} with sha256 {sha256}, sealed were {part.rows} with {part.sha256}",
+                f"{part.last_id} with sha256 {sha256}, expected {part.rows} "
+                f"points with {part.sha256}",
                 remedy="they have changed since, or another version of q2v sealed them: restore "
                 "the part from a copy, or take a new snapshot; nothing was replaced",
             )

@@ -1,7 +1,7 @@
-"""What the journal of an unsealed snapshot says: the ranges to read and the parts that are there.
+"""The state of an unsealed snapshot: the ranges to read and the parts that are written.
 
-The ids are counted first and cut into ranges of equal row counts. A range is a unit of work of
-its own: whoever reads it, in pages of whatever size, writes the same part.
+The ids are counted first and cut into ranges of equal row counts. A range is an independent unit of
+work: every process that reads it, in pages of any size, writes the same part.
 """
 
 from collections.abc import Iterable
@@ -16,8 +16,8 @@ OPENED = (
     "snapshot_opened"  # format, fingerprint, collection, starts, points, count_start, started_at
 )
 PART_SEALED = "part_sealed"  # the fields of PartRecord; a later one replaces
-# Part files of about 64 MiB of raw data: a kill costs at most that much reading again, and
-# 1,000 parts make a collection of 5 million points at 3,072 dimensions.
+# Part files of about 64 MiB of raw data: after a kill at most that much is read again, and 1,000
+# parts hold 5 million points of 3,072 dimensions.
 PART_BYTES = 64 * 1024 * 1024
 _PAYLOAD_BYTES_GUESS = 1024
 _PART_ROWS_STEP = 1000
@@ -31,7 +31,7 @@ def part_rows(vectors: Iterable[VectorSpec]) -> int:
 
 
 def point_bytes(vectors: Iterable[VectorSpec]) -> int:
-    """About what one point takes: its values, and a guess at its payload."""
+    """Estimated bytes of one point: its values, and an assumed payload."""
     floats = sum(spec.dimensions or 0 for spec in vectors if spec.kind is not VectorKind.SPARSE)
     return 4 * floats + _PAYLOAD_BYTES_GUESS
 

@@ -1,8 +1,8 @@
-"""Copy a collection into sealed Parquet parts, and read it twice before saying so.
+"""Copy a collection into Parquet parts, read it a second time, then seal the snapshot.
 
-First the ids are counted and cut into ranges; then each range is read into its part; then
+First the ids are counted and cut into ranges. Then each range is read into its part. Then
 everything is read again and compared by digest. Only a second reading without a difference seals
-the snapshot, so points that were added, changed or deleted meanwhile cannot hide.
+the snapshot, so points that were added, changed or deleted meanwhile are found.
 """
 
 import hashlib
@@ -53,7 +53,7 @@ from migrate.storage.journal_file import JournalFile
 from migrate.storage.journal_lines import JOURNAL_FORMAT
 from migrate.storage.layout import MANIFEST, PARTS, part_name
 
-READINGS_MAX = 4  # second readings before a moving source is given up
+READINGS_MAX = 4  # second readings of a changing source before the error
 LISTED_IDS_MAX = 20
 
 OpenReaders = Callable[
@@ -64,18 +64,18 @@ OpenReaders = Callable[
 def no_readers(
     _folder: Folder, _vectors: tuple[VectorSpec, ...], _points: int
 ) -> AbstractContextManager[Sequence[RangeReader]]:
-    """None but those of the stage."""
+    """Use no other processes: `take_snapshot` reads with threads of its own."""
     return nullcontext(())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotOptions:
-    """What the operator may choose about a snapshot."""
+    """The options of a snapshot."""
 
-    page_points: int = 1000  # points asked for per page; the source may give fewer
+    page_points: int = 1000  # points requested per page; the source may return fewer
     second_reading: SecondReading = "digest"
     allow_empty: bool = False
-    leave_unreadable: bool = False  # a point that the source cannot give is left as its id
+    leave_unreadable: bool = False  # store only the id of a point that cannot be read
     part_points: int | None = None  # per part; None: by the size of a point
     readers: int = 1  # ranges that are read at once
     tool: str = "q2v"
@@ -101,13 +101,13 @@ class SnapshotReport:
 
     @property
     def exit_code(self) -> ExitCode:
-        """3 when points were left out: they are quarantined by every plan of this snapshot."""
+        """QUARANTINED when points were left out, as by every plan of this snapshot."""
         return ExitCode.QUARANTINED if self.unreadable else ExitCode.DONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Copy:
-    """One snapshot being taken: from where, to where, how."""
+    """A snapshot in progress: source, folder, journal and options."""
 
     source: PointSource
     collection: Collection
@@ -124,14 +124,14 @@ def take_snapshot(
     *,
     open_readers: OpenReaders = no_readers,
 ) -> SnapshotReport:
-    """Take, or go on taking, a snapshot of the source under `directory`.
+    """Take, or continue to take, a snapshot of the source under `directory`.
 
-    `open_readers` gives the readers for a snapshot's folder, its vectors and number of points;
-    when it gives none, `options.readers` threads read here.
+    `open_readers` returns the readers for a snapshot's folder, its vectors and number of points;
+    when it returns none, `options.readers` threads of this process read.
 
     The caller holds the lock of `directory`. Raises PreconditionError for an empty collection
-    (unless allowed) and for a source that keeps changing; whatever is raised, running again goes
-    on where this one ended.
+    (unless allowed) and for a source that keeps changing. After any error, calling it again
+    continues where this call ended.
     """
     started = runtime.clock.monotonic_s()
     collection = source.read_collection()
@@ -145,7 +145,7 @@ def take_snapshot(
     )
     try:
         points = _points(journal) if journal.entries else _count(copy)
-        # Opened before they are needed: they load their libraries while the ids are counted.
+        # Opened early: the readers load their libraries while the ids are counted.
         with open_readers(folder, collection.vectors, points) as processes:
             if not journal.entries:
                 _open(copy, points, runtime)
@@ -156,7 +156,7 @@ def take_snapshot(
         manifest = _seal(copy, set_digest, unreadable, runtime)
     finally:
         journal.close()
-        if not journal.entries:  # nothing was begun: leave nothing behind
+        if not journal.entries:  # nothing was begun: remove the folder
             folder.clear()
     return SnapshotReport(
         snapshot_id=manifest.snapshot_id,
@@ -175,7 +175,7 @@ def take_snapshot(
 
 
 def dense_dimensions(vectors: tuple[VectorSpec, ...]) -> int | dict[str, int]:
-    """The length of the one dense vector, or of each by name."""
+    """The dimensions of the only dense vector, or of each dense vector by name."""
     dense = {spec.name: spec.dimensions or 0 for spec in vectors if spec.kind is VectorKind.DENSE}
     return next(iter(dense.values())) if len(dense) == 1 else dense
 
@@ -210,7 +210,7 @@ def _choose_folder(
 
 
 def _count(copy: _Copy) -> int:
-    """How many points the source counts, before anything is read."""
+    """The source's count of its points, before anything is read."""
     count = copy.source.count_points()
     if count == 0 and not copy.options.allow_empty:
         raise PreconditionError(
@@ -221,7 +221,7 @@ def _count(copy: _Copy) -> int:
 
 
 def _open(copy: _Copy, count: int, runtime: Runtime) -> None:
-    """Count the ids, cut them into ranges, and write both down before the first part."""
+    """Count the ids, cut them into ranges, and journal both before the first part."""
     rows = copy.options.part_points or part_rows(copy.collection.vectors)
     starts, points = _cut_ranges(copy.source, count, rows, runtime.progress)
     check_counted(copy.source, copy.collection, Reading(count, points), runtime)
@@ -255,7 +255,7 @@ def _cut_ranges(
 
 
 def _drop_unsealed_parts(folder: Folder, state: SnapshotState) -> None:
-    """Remove what a kill left behind: files that no journal entry vouches for."""
+    """Remove part files of a killed process that have no journal entry."""
     known = {part_name(ordinal) for ordinal in state.parts}
     parts = folder.child(PARTS)
     for name in parts.names():
@@ -264,7 +264,7 @@ def _drop_unsealed_parts(folder: Folder, state: SnapshotState) -> None:
 
 
 def _points(journal: JournalFile) -> int:
-    """How many there are, as counted when the snapshot was begun."""
+    """The number of points, as counted when the snapshot was begun."""
     opened = fold_snapshot(journal.entries).opened
     assert opened is not None
     return int(str(opened["points"]))
@@ -295,7 +295,7 @@ def _write_missing_parts(copy: _Copy, readers: Readers, progress: Progress) -> N
 
 
 def _is_there(folder: Folder, part: PartRecord) -> bool:
-    """Whether the file is the one the journal means; a kill may have come between the two."""
+    """Whether the file is the one of its journal entry; a kill may separate the two."""
     file = part_file(folder, part.ordinal)
     return file.is_there() and file.hash() == (part.bytes, part.sha256)
 
@@ -303,7 +303,7 @@ def _is_there(folder: Folder, part: PartRecord) -> bool:
 def _write_ranges(
     copy: _Copy, readers: Readers, spans: Iterable[Range], progress: Progress
 ) -> None:
-    """Read ranges into their parts; the journal entry makes each count."""
+    """Read ranges into their parts, and journal each part when it is durable."""
     with closing(readers.each(lambda reader, span: reader.write(span), spans)) as parts:
         for _, part in parts:
             copy.journal.append({"type": PART_SEALED, **asdict(part)})
@@ -313,9 +313,9 @@ def _write_ranges(
 def _read_again(
     copy: _Copy, readers: Readers, progress: Progress
 ) -> tuple[SetDigest, tuple[str, ...]]:
-    """Read everything again until a whole reading finds nothing changed.
+    """Read everything again until a whole reading finds no difference.
 
-    Returns the digest of it all, and the ids of the points that are left out.
+    Returns the digest of all points, and the ids of the points that are left out.
     """
     differing: list[str] = []
     for _ in range(READINGS_MAX):
@@ -345,12 +345,13 @@ def _read_again(
     raise PreconditionError(
         f"the source keeps changing: after {READINGS_MAX} readings still {len(differing)} points "
         f"differ, among them {shown}" + _if_frozen(copy.collection),
-        remedy="stop the writers (RUNBOOK: freeze), then run `q2v snapshot` again: it goes on here",
+        remedy="stop the writers (RUNBOOK: freeze), then run `q2v snapshot` again: it "
+        "continues from here",
     )
 
 
 def _if_frozen(collection: Collection) -> str:
-    """What else than writers makes two readings differ; nothing where nothing tells."""
+    """Likely causes of differing readings other than writers; "" when none is known."""
     if not collection.suspects:
         return ""
     return f"; if nothing writes, the likely cause is {' or '.join(collection.suspects)}"
@@ -363,7 +364,7 @@ def _compare(parts: Mapping[int, PartRecord], reader: RangeReader, span: Range) 
 def _seal(
     copy: _Copy, set_digest: SetDigest, unreadable: tuple[str, ...], runtime: Runtime
 ) -> SnapshotManifest:
-    """Last checks against the source, then the manifest: from here on the snapshot exists."""
+    """Check the source a last time, then write the manifest, which completes the snapshot."""
     state = fold_snapshot(copy.journal.entries)
     assert state.opened is not None
     parts = tuple(state.parts[ordinal] for ordinal in sorted(state.parts))
@@ -372,7 +373,7 @@ def _seal(
     now = copy.source.read_collection()
     if now.vectors != copy.collection.vectors:
         raise PreconditionError(
-            f"the source moved: {points} points were read twice, it now counts {count_end} and "
+            f"the source changed: {points} points were read twice, it now counts {count_end} and "
             "has other vectors",
             remedy=FREEZE,
         )

@@ -24,7 +24,7 @@ from migrate.workers.processes import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadJob:
-    """What all ranges of a snapshot have in common: from where to where, and how."""
+    """What all ranges of a snapshot share: source, folder and options."""
 
     folder: Folder  # of the snapshot
     vectors: tuple[VectorSpec, ...]  # the collection's, as when the snapshot was begun
@@ -49,7 +49,7 @@ class RangeTask:
 
 @dataclass(frozen=True, slots=True)
 class CompareTask:
-    """Read a range again, and its part."""
+    """Read a range and its part again, and compare them."""
 
     job: ReadJob
     span: Range
@@ -57,23 +57,23 @@ class CompareTask:
 
 
 def load() -> None:
-    """The first task of a reader: this module and its libraries are loaded with it."""
+    """The first task of a reader: it loads this module and its libraries."""
     freeze_gc()
 
 
 def read_range(task: RangeTask) -> PartRecord:
-    """Write the part, durably; the same bytes in whichever process."""
+    """Write the part durably; every process writes the same bytes."""
     return _open_reader(task.job).write(task.span)
 
 
 def compare_range(task: CompareTask) -> Comparison:
-    """What differs between the part and the source as it is now."""
+    """Return the differences between the part and the source."""
     return _open_reader(task.job).compare(task.span, task.part)
 
 
 @lru_cache(maxsize=1)
 def _open_reader(job: ReadJob) -> PartReader:
-    """The reader of a job, with its connection; kept for the next task."""
+    """Return the reader of a job with its connection; both are kept for the next task."""
     source = open_server_source(
         job.url,
         collection=job.collection,

@@ -1,7 +1,7 @@
-"""Walk a collection in id order by seeking, so that no server's cursor has to be believed.
+"""Walk a collection in id order by seeking, without relying on the server's cursor.
 
-The next start is the successor of the last id read; the end is an empty answer. A page that
-came back short, or a null cursor, means nothing (docs/services.md, Qdrant).
+Each page starts at the successor of the last id read; the end is an empty answer. A short page or a
+null cursor does not end the walk (docs/services.md, Qdrant).
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,13 +31,13 @@ def walk_points(
     expected: int | None = None,
     leave_unreadable: Sequence[VectorSpec] | None = None,
 ) -> Iterator[Page]:
-    """Every point with `start` <= id < `stop`, ascending, each once; None leaves an end open.
+    """Every point with `start` <= id < `stop`, ascending, each once; a bound of None is open.
 
-    `expected` is how many there should be: then the last page is not asked for more than shows
-    that they are all, which saves half a page of reading. A wrong guess costs nothing else.
+    `expected` is the likely number of points: the last page then requests only one point more,
+    which saves half a page of reading. A wrong number does no other harm.
 
-    A point that the source cannot give ends the walk with its error, unless `leave_unreadable`
-    names the collection's vectors: then it is a row of its own, marked, with nothing but its id.
+    A point that cannot be read ends the walk with its error, unless `leave_unreadable` has the
+    collection's vectors: then it becomes a marked row with only its id.
     """
     left = expected or 0
     while True:
@@ -47,7 +47,7 @@ def walk_points(
         except UnreadablePointError as error:
             point_id = PointId.from_text(error.point_id, error.point_id_type)
             if stop is not None and point_id >= stop:
-                return  # all before it was read, and it belongs to another range
+                return  # all points before it were read, and this one is of another range
             if leave_unreadable is None:
                 raise
             page = unreadable_page(point_id, leave_unreadable)

@@ -1,4 +1,4 @@
-"""A source with real text: the documentation every Python carries, in an embedded Qdrant.
+"""A source with real text: the documentation in every Python, in an embedded Qdrant.
 
 The texts are the language reference topics and the docstrings of the standard library (PSF
 licence). Each document plays a Drive file with an id of 33 characters, a name, a path and a time;

@@ -23,7 +23,7 @@ _BATCH_POINTS = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusReport:
-    """What was built."""
+    """The size and digest of a corpus."""
 
     path: Path
     files: int
@@ -84,7 +84,7 @@ def build_corpus(
 
     started = SystemClock().monotonic_s()
     if path.exists() and any(path.iterdir()):
-        raise FileExistsError(f"{path} is not empty; remove it to build the corpus anew")
+        raise FileExistsError(f"{path} is not empty; remove it to build the corpus again")
     path.mkdir(parents=True, exist_ok=True)
     chunks = read_chunks(chunks_max)
     label = f"wordllama-{MODEL_DIMENSIONS} projected to {dimensions} (synthetic width)"

@@ -10,9 +10,9 @@ _SENTENCE = re.compile(r"(?<=[.!?:;])\s+")
 def split_chunks(text: str) -> list[str]:
     """Chunks of at most 1,200 characters, in order, none of them blank.
 
-    Each begins about half-way through the one before, as is usual for retrieval: what stands at
-    the border of one chunk stands in the middle of the next. Paragraphs stay together while they
-    fit; longer ones are cut at sentences, a longer sentence where it has to be.
+    Each begins about half-way through the one before, as is usual for retrieval: text at the
+    border of one chunk is in the middle of the next. Paragraphs are kept whole if they fit;
+    longer ones are cut at sentences, and longer sentences at the limit.
     """
     pieces = _pieces(text)
     chunks: list[str] = []

@@ -1,4 +1,4 @@
-"""Gather genuine prose that every Python carries, without running any of it."""
+"""Collect the documentation texts of the standard library, without importing its modules."""
 
 import ast
 import base64
@@ -11,7 +11,7 @@ from pathlib import Path
 
 DOCUMENT_CHARACTERS_MIN = 400
 COMMENT_LINES_MIN = 3
-# Test suites and vendored wheels are no documentation; site-packages is somebody else's text.
+# Test suites and vendored wheels are not documentation; site-packages is not part of Python.
 _LEFT_OUT = {"test", "tests", "idlelib", "lib2to3", "site-packages", "ensurepip", "__pycache__"}
 _ID_LENGTH = 33  # of a Drive file id; they start with 1
 _EPOCH_DAYS = 3_650

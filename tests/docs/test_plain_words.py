@@ -29,6 +29,9 @@ CODE = (
     "tests/reconcile",
     "migrate/run",
     "migrate/workers",
+    "migrate/snapshot",
+    "migrate/plan",
+    "rehearsal",
 )
 PAGES = ("*.md", "docs/*.md", "sandbox/*.md", "benchmarks/*.md", "snapshots/*.md")
 # Frozen when they were written.
