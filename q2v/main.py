@@ -57,12 +57,12 @@ COMMANDS: dict[str, LazyCommand] = {
     ),
     "rehearse": LazyCommand(
         "q2v.commands.rehearse:command",
-        "Do all of it, end to end, into a local stand-in.",
+        "Rehearse the whole move in a local sandbox.",
         "rehearsal",
     ),
     "sandbox": LazyCommand(
         "q2v.commands.sandbox:command",
-        "Serve the stand-in for the target until stopped.",
+        "Serve the sandbox for the target until stopped.",
         "rehearsal",
     ),
 }
@@ -82,7 +82,7 @@ class LazyGroup(click.Group):
 
     @override
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command; None when there is no such."""
+        """Import the command; None when there is no command of that name."""
         entry = self.table.get(cmd_name)
         if entry is None:
             return None
@@ -157,7 +157,7 @@ class LazyGroup(click.Group):
             code: int = ExitCode.DONE
         except click.exceptions.Exit as end:
             code = end.exit_code
-        # What is still buffered fails here or never: at the interpreter's end nobody is told.
+        # Flush here: an error at the interpreter's exit would not be reported.
         write_text(sys.stdout, "")
         return code
 
@@ -221,17 +221,17 @@ def main() -> NoReturn:
     with masked_logging(PROCESS_MASKER, sys.stderr), StopSignals() as stop:
         try:
             cli.main(stop=stop)
-        except Stopped as late:  # while another failure was being told
+        except Stopped as late:  # while another failure was being reported
             _leave(failures.explain_stop(late.number).exit_code)
         except SystemExit as end:
             _leave(end.code)
 
 
 def _leave(code: object) -> NoReturn:
-    """End the process. What stdout could not take is still in its buffer, and was told of.
+    """Exit without flushing stdout again; the failed write has already been reported.
 
-    The interpreter would try again on its way out, complain in words of its own, and change the
-    exit code.
+    Otherwise the interpreter would flush once more, print its own error, and change the exit
+    code.
     """
     if isinstance(code, int) and sys.stdout is not None:
         try:

@@ -46,7 +46,7 @@ class Secret:
 
     @override
     def __format__(self, spec: str) -> str:
-        """Masked whatever the format: a width would tell the length."""
+        """Masked whatever the format: a width would reveal the length."""
         return "***"
 
     @override

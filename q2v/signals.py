@@ -30,7 +30,7 @@ class StopSignals:
         self._former: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Self:
-        """Take over both signals, also an ignored SIGINT: whoever sends one means it."""
+        """Take over both signals, also a SIGINT that the parent ignores."""
         for number in _NUMBERS:
             self._former[number] = signal.signal(number, self._receive)
         return self

@@ -50,7 +50,7 @@ class CloudflareTarget(Target):
 
     http: CloudflareHttp
     budget: RequestBudget
-    is_local: bool  # a loopback address: a stand-in
+    is_local: bool  # a loopback address: the sandbox
 
 
 def open_folder(address: Path | str) -> LocalFolder:

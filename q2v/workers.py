@@ -1,4 +1,4 @@
-"""Start the worker processes that the settings call for."""
+"""Start as many worker processes as the settings say."""
 
 import sys
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from q2v.output.logs import PROCESS_MASKER, masked_logging, silence_libraries
 from q2v.secret_files import load_secret
 from q2v.settings import Settings
 
-_LASTING = ExitStack()  # what is entered in a worker and lasts as long as its process
+_LASTING = ExitStack()  # contexts of a worker that last as long as its process
 
 
 def prepare_worker(secrets: tuple[str, ...]) -> None:
@@ -43,7 +43,7 @@ def open_readers(
     options: SnapshotOptions,
     progress: Progress,
 ) -> Iterator[list[ReaderProcess]]:
-    """The readers for so many points; none where one process does it all, or only one can."""
+    """The readers for `points` points; none when one process reads them all."""
     count = workers_for(points * point_bytes(vectors), options.readers)
     with ExitStack() as readers:
         if not count:

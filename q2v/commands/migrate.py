@@ -1,4 +1,4 @@
-"""`q2v migrate`: bring a snapshot into the target, go on with it, or repair what drifted."""
+"""`q2v migrate`: write a snapshot to the target, resume the run, or repair drift."""
 
 import sys
 from collections.abc import Callable
@@ -180,7 +180,8 @@ def _confirm(index_name: str, *, sure: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise UsageError(
-            f"writing to vector index '{index_name}' needs a confirmation, and nobody is there",
+            f"writing to vector index '{index_name}' needs confirmation, but stdin is not a "
+            "terminal",
             remedy="pass --yes",
         )
     typed = click.prompt(f"Type the name of the vector index to write to ({index_name})", err=True)

@@ -36,13 +36,13 @@ QUARANTINED_SHOWN_MAX = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanResult:
-    """Everything `q2v plan` tells."""
+    """Everything `q2v plan` shows."""
 
     route: Route
     values: ValueRules
     findings: PlanFindings
     figures: Estimate
-    target: TargetState | None  # None: not configured, not looked at
+    target: TargetState | None  # None: not configured, not read
     credentials: tuple[str, ...] = ()  # what keys and tokens can do beyond their work
     reading: "Transfer | None" = None  # None: no server is read
 
@@ -88,7 +88,7 @@ def command(
 ) -> None:
     """Check every point of the source, or of SNAPSHOT, against every limit of the target.
 
-    Writes nothing to either side. The target is looked at when it is configured.
+    Writes nothing to either side. The target is read when it is configured.
     """
     if snapshot is not None:
         why = "with SNAPSHOT: the source is not read"
@@ -289,7 +289,7 @@ def notes(result: PlanResult, settings: Settings, *, show_settings: bool) -> lis
     findings, lines = result.findings, [""]
     if result.values.reduce == "matryoshka":
         lines.append(
-            f"note: whoever embeds after the cutover must ask for {result.values.dimensions} "
+            f"note: after the cutover every query must be embedded with {result.values.dimensions} "
             "dimensions; the reduction is right only for models trained for it"
         )
     if not result.figures.fits_free_plan:
@@ -362,7 +362,7 @@ def _finding_notes(findings: PlanFindings) -> list[str]:
 def _target_notes(result: PlanResult) -> list[str]:
     state = result.target
     if state is None:
-        return ["note: the target is not configured and was not looked at"]
+        return ["note: the target is not configured and was not read"]
     lines = []
     if state.kv_namespace_id is None:
         lines.append("note: no KV namespace is configured yet: q2v provision creates one")

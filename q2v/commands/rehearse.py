@@ -1,4 +1,4 @@
-"""`q2v rehearse`: all of it, end to end, into the stand-in."""
+"""`q2v rehearse`: the whole move, into the sandbox."""
 
 import os
 import sys
@@ -81,7 +81,7 @@ def command(
     as_json: bool,
     settings: Settings,
 ) -> None:
-    """Move, prove, break, repair, roll back and move again, into a local stand-in.
+    """Move, prove, break, repair, roll back and move again, into a local sandbox.
 
     The source is an embedded Qdrant with real text, or with --live the configured collection.
     Exit code 0 means that every step held.
@@ -93,7 +93,7 @@ def command(
         )
     if not live:
         refuse_flags(settings, CORPUS_HAS_ITS_OWN, why="without --live: the corpus has its own")
-    # The stand-in's token travels like a real one: through the environment, never a flag.
+    # The sandbox's token is passed like a real one: in the environment, never by a flag.
     os.environ[TOKEN_VARIABLE] = API_TOKEN
     clock = wiring.system_clock()
     script = Script(tell=(lambda _: None) if as_json else _Teller().tell, clock=clock)
@@ -141,7 +141,7 @@ def _exit_code(error: MigrationError | NotHeldError | None) -> ExitCode:
 
 
 class _Teller:
-    """Numbers the steps as they are told."""
+    """Number the steps as they end."""
 
     def __init__(self) -> None:
         self._number = 0
@@ -167,7 +167,7 @@ def _show(
     held = sum(step.held for step in script.steps)
     notes = ["", f"{held} of {len(script.steps)} steps held, {format_duration(seconds)}"]
     if error is None:
-        notes.append(f"source, snapshot, runs, reports and the stand-in's data lie in {folder}/")
+        notes.append(f"source, snapshot, runs, reports and the sandbox's data lie in {folder}/")
     else:
         notes.append(f"the rehearsal stopped: {error}")
     render(

@@ -129,7 +129,9 @@ def _refuse_without_execute(flags: Flags) -> None:
 
 def _confirm(index_name: str) -> None:
     if not sys.stdin.isatty():
-        raise UsageError("undoing a run needs a confirmation", remedy="pass --yes")
+        raise UsageError(
+            "undoing a run needs confirmation, but stdin is not a terminal", remedy="pass --yes"
+        )
     typed = click.prompt(f"Type the name of the vector index to undo ({index_name})", err=True)
     if typed != index_name:
         raise UsageError(f"typed '{typed}', not '{index_name}'", remedy="nothing was written")

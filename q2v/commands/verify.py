@@ -77,7 +77,7 @@ def command(*, path: Path | None, folder: Path, as_json: bool, settings: Setting
 
 
 def _verify_points(snapshot: Snapshot, progress: Progress) -> int:
-    """Read every point back and compute its digest anew; returns the bytes of the parts."""
+    """Read every point back and compute its digest again; returns the bytes of the parts."""
     names = [spec.name for spec in snapshot.manifest.vectors]
     progress.start("verifying points", total=snapshot.manifest.points, unit="points")
     whole = SetDigest()

@@ -31,7 +31,7 @@ class Pace:
         self._started_s, self._held_before_s = self._clock.monotonic_s(), self._held_s()
 
     def advance(self, count: int, *, bytes_: int, earlier: bool) -> None:
-        """`count` more units and `bytes_`; those of `earlier` commands tell no pace."""
+        """`count` more units and `bytes_`; `earlier` ones do not count for the pace."""
         self.done += count
         if earlier:
             self._earlier += count
@@ -39,7 +39,7 @@ class Pace:
             self._bytes += bytes_
 
     def left_s(self) -> float | None:
-        """Seconds until all is done; None when that cannot be told."""
+        """Seconds until all is done; None when it is not known."""
         fresh, left = self.done - self._earlier, (self.total or 0) - self.done
         if self.total is None or fresh <= 0 or left <= 0:
             return None

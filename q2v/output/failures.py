@@ -29,7 +29,7 @@ _DISK_REMEDIES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A failure as it is told."""
+    """A failure as it is reported."""
 
     exit_code: ExitCode
     what: str
@@ -63,7 +63,7 @@ def explain_stop(number: signal.Signals) -> Failure:
     return Failure(
         exit_code=ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED,
         what=f"stopped by {number.name}; everything written so far is safe",
-        remedy="run the same command again: it goes on where this one stopped",
+        remedy="run the same command again: it resumes where this one stopped",
     )
 
 
@@ -138,9 +138,9 @@ def is_crash_log(name: str) -> bool:
 
 
 def tell(failure: Failure, invocation: Invocation, *, as_json: bool) -> None:
-    """Two lines on stderr and, when asked for and none is out yet, the document on stdout.
+    """Two lines on stderr; with --json the document on stdout, unless one was printed already.
 
-    Never raises: there is nobody left to tell.
+    Never raises: this is the last error handler.
     """
     what, remedy = PROCESS_MASKER.mask(failure.what), PROCESS_MASKER.mask(failure.remedy)
     with suppress(OSError, ValueError):
@@ -152,12 +152,14 @@ def tell(failure: Failure, invocation: Invocation, *, as_json: bool) -> None:
 
 
 def is_reader_gone(error: BaseException) -> bool:
-    """Whether whoever read our stdout has closed it, as `head` does."""
+    """Whether the reader of stdout has closed it, as `head` does."""
     if not isinstance(error, BrokenPipeError):
         return False
     watch = select.poll()
     try:
-        watch.register(sys.stdout.fileno(), 0)  # errors and hang-ups are told unasked
+        watch.register(
+            sys.stdout.fileno(), 0
+        )  # poll reports errors and hang-ups without being asked
     except (AttributeError, OSError, ValueError):
         return False  # closed, or no file at all
     return bool(watch.poll(0))

@@ -73,7 +73,7 @@ class Masker:
 
 
 # The logging module and the exception hooks belong to the process, so this does as well:
-# a secret is registered where it is read, and every writer knows it without being told.
+# a secret is registered where it is read, and every writer masks it.
 PROCESS_MASKER = Masker()
 
 
@@ -174,7 +174,7 @@ def mask_record(record: logging.LogRecord, masker: Masker) -> None:
 
 
 def silence_libraries() -> None:
-    """C libraries write past every mask; gRPC is told to write nothing, unless the operator asks.
+    """Keep gRPC from writing to stderr unmasked, unless the operator has set GRPC_VERBOSITY.
 
     Read when the library starts, so before that. Processes that are started later inherit it.
     """
@@ -186,7 +186,7 @@ def masked_logging(masker: Masker, stream: TextIO) -> Iterator[None]:
     """Everything logged or raised unseen while this lasts is masked; warnings go to `stream`.
 
     Works at the record factory, because a filter on the root logger never sees the records of
-    its children, and a handler of somebody else's would have none.
+    its children, and handlers of other libraries have no filter.
     """
     factory = logging.getLogRecordFactory()
 
@@ -211,7 +211,7 @@ def masked_logging(masker: Masker, stream: TextIO) -> Iterator[None]:
 
 
 def _install_hooks(masker: Masker, stream: TextIO) -> None:
-    """The interpreter's own last resorts print exceptions unmasked; ours do not."""
+    """Replace the interpreter's exception hooks, which print exceptions unmasked."""
 
     def report(error: BaseException | None) -> None:
         if error is not None:

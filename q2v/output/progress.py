@@ -1,4 +1,4 @@
-"""Tell the person at the keyboard how far a command is, on stderr."""
+"""Show the operator on stderr how far a command is."""
 
 import threading
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def _line(text: str) -> str:
 
 
 class PlainProgress:
-    """One line when a piece of work starts, one per minute while it goes on, and every `say`.
+    """One line when a piece of work starts, one per minute while it lasts, and every `say`.
 
     For log files and pipes. The pace comes from the clock that never jumps.
     """

@@ -59,7 +59,7 @@ def write_document(document: Mapping[str, object]) -> None:
 
 
 def encode_document(document: Mapping[str, object]) -> str:
-    """The document as text, secrets masked; raises TypeError or ValueError for what is no JSON."""
+    """The document as text, secrets masked; raises TypeError or ValueError if it is not JSON."""
     # Through JSON once before masking, so that dataclasses and paths are texts by then.
     plain = json.loads(json.dumps(document, default=_plain, allow_nan=False))
     return json.dumps(PROCESS_MASKER.mask_values(plain), allow_nan=False) + "\n"

@@ -98,7 +98,7 @@ def _place(identity: Mapping[str, str]) -> str:
 
 
 def _age_s(sealed_at: str, clock: Clock) -> float | None:
-    """None when the stamp is no time, or lies ahead: a clock has been set back since."""
+    """None when the stamp is not a time, or lies in the future: a clock has been set back since."""
     try:
         sealed = datetime.fromisoformat(sealed_at)
     except ValueError:

@@ -11,7 +11,7 @@ def escape_terminal(text: str) -> str:
 
 
 def escape_lines(text: str) -> str:
-    """The same for a text whose line ends are ours and stay."""
+    """The same for a text of q2v, whose line ends stay."""
     return "\n".join(map(escape_terminal, text.split("\n")))
 
 

@@ -22,7 +22,7 @@ def find_config(named: Path | None) -> Path | None:
 def read_config(path: Path) -> dict[str, object]:
     """The values of the file by dotted name, as "source.url".
 
-    Raises UsageError when the file cannot be read or is no TOML of sections with keys.
+    Raises UsageError when the file cannot be read or is not TOML with sections of keys.
     """
     content = b""
     try:

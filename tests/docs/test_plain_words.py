@@ -26,6 +26,7 @@ CODE = (
     "migrate/tables",
     "migrate/upload",
     "reconcile",
+    "q2v",
     "tests/reconcile",
     "migrate/run",
     "migrate/workers",
