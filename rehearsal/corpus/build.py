@@ -50,9 +50,9 @@ def read_chunks(chunks_max: int | None = None) -> list[Chunk]:
 
 def _spread(documents: list[Document]) -> list[Document]:
     """Large files first, then all others in an order that mixes both kinds."""
-    by_size = sorted(documents, key=lambda one: (-len(one.text), one.path))
+    by_size = sorted(documents, key=lambda document: (-len(document.text), document.path))
     large, rest = by_size[:8], by_size[8:]
-    return large + sorted(rest, key=lambda one: one.file_id)
+    return large + sorted(rest, key=lambda document: document.file_id)
 
 
 def _chunks(document: Document) -> Iterator[Chunk]:

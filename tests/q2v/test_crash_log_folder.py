@@ -58,12 +58,12 @@ def test_a_crash_log_alone_does_not_keep_a_rehearsal_out_of_its_folder(tmp_path:
 
     unconfigured = CliRunner().invoke(cli, words)
     assert "source.collection" in unconfigured.stderr + unconfigured.stdout
-    assert "holds something else" not in unconfigured.stderr
+    assert "holds something other than a rehearsal" not in unconfigured.stderr
 
     other = tmp_path / "other"
     other.mkdir()
     (other / "q2v-crash-1.log").write_text("of a former one")
     (other / "thesis.txt").write_text("mine")
     refused = CliRunner().invoke(cli, ["rehearse", "--live", "--dir", str(other)])
-    assert "holds something else" in refused.stderr
+    assert "holds something other than a rehearsal" in refused.stderr
     assert (other / "thesis.txt").read_text() == "mine"
