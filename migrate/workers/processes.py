@@ -6,9 +6,11 @@ other; a task may keep resources open for the next one (a client, a position in 
 speed only: in a new process it gives the same result.
 """
 
+import atexit
 import gc
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +19,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 from typing import Self, TypeVar
 
 from migrate.errors import LocalStorageError
@@ -26,6 +29,7 @@ from migrate.ports import Limiter, Progress
 WORKER_BYTES_MIN = 200_000_000
 END_S = 5.0  # an idle worker ends by itself within this time
 _POLL_S = 0.01
+_STARTING = threading.Lock()  # held while a process starts: the new child is the worker's
 
 # Environment of a worker: freed buffers of some MB are reused instead of being returned to the
 # system, which clears and maps memory 4 kB at a time. A move takes 7 % less time. Only glibc reads
@@ -69,10 +73,10 @@ class WorkerProcess:
         self._executor = ProcessPoolExecutor(
             1, mp_context=context, initializer=_begin, initargs=(say, prepare)
         )
-        before = set(active_children())
-        with _environment(KEEP_FREED_MEMORY):
+        with _STARTING, _environment(KEEP_FREED_MEMORY), _no_main_module():
+            before = set(active_children())
             self._executor.submit(load)
-        (self._process,) = set(active_children()) - before
+            (self._process,) = set(active_children()) - before
         say.close()
         self._listener = threading.Thread(target=_forward, args=(said, progress), daemon=True)
         self._listener.start()
@@ -147,6 +151,8 @@ def _begin(say: Connection, prepare: Prepare) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    # Skip the interpreter's end: it takes time, and libraries write to stderr what gc.freeze kept.
+    atexit.register(os._exit, 0)
     prepare()
 
 
@@ -186,3 +192,17 @@ def _environment(more: dict[str, str]) -> Iterator[None]:
     finally:
         for name in missing:
             del os.environ[name]
+
+
+@contextmanager
+def _no_main_module() -> Iterator[None]:
+    """`spawn` would import the parent's main module again, a second for some, for nothing.
+
+    Tasks are functions of modules that can be imported; a script needs no `__main__` guard.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
