@@ -1,1 +1,1 @@
-"""Local stand-ins for a rehearsal: the target's APIs, and a source with real text."""
+"""The sandbox: a local server with the APIs of Vectorize and Workers KV, for rehearsals."""

@@ -40,7 +40,7 @@ from sandbox.vectorize.ndjson import UploadParser
 from sandbox.vectorize.routes import VectorizeRoutes
 
 ACCOUNT_ID = "5a4dbc0f5a4dbc0f5a4dbc0f5a4dbc0f"
-API_TOKEN = "q2vSandboxTokenThatOpensNothingElse00000"  # noqa: S105 - opens only the stand-in
+API_TOKEN = "q2vSandboxTokenThatOpensNothingElse00000"  # noqa: S105 - opens only the sandbox
 
 _PREFIX = "/client/v4/"
 _ACCOUNT_PATH = re.compile(_PREFIX + "accounts/([^/]*)")
@@ -58,10 +58,10 @@ def create_app(
     clock: Clock | None = None,
     log: RequestSink | None = None,
 ) -> "SandboxApp":
-    """The stand-in as an ASGI app; it holds the state folder until `app.close()`.
+    """The sandbox as an ASGI app; it holds the state folder until `app.close()`.
 
-    `fault` is an order list (`faults`), in which names of bad days (`bad_days`) may stand; those
-    change the profile as well. Raises ValueError for an account id or a fault that cannot be,
+    `fault` is an order list (`faults`), in which names of bad days (`scenarios`) may stand; those
+    change the profile as well. Raises ValueError for an invalid account id or fault,
     StateFolderError if the folder is in use. Without `log` no request is recorded, which saves
     hashing every upload.
     """
@@ -82,7 +82,7 @@ def create_app(
 
 
 class SandboxApp:
-    """The stand-in, ready to be served or called in a test."""
+    """The sandbox, ready to be served or called in a test."""
 
     def __init__(
         self,
@@ -127,9 +127,9 @@ class SandboxApp:
         return {name: count for name, count in sorted(struck.items()) if count}
 
     def order(self, fault: str | None) -> None:
-        """These faults from now on, in place of those in force; None: none.
+        """Replace the active faults by these; None: no faults.
 
-        Raises ValueError for a fault that cannot be, names of bad days among them.
+        Raises ValueError for an unknown fault; names of bad days are not known here.
         """
         faults = parse_faults(fault)
         with self.store.lock:
@@ -177,7 +177,7 @@ class SandboxApp:
         return body
 
     async def _feed(self, parser: UploadParser, piece: bytes) -> None:
-        """Read on in an upload, and let others in after each group of lines."""
+        """Parse a piece of an upload; other requests are answered after each group of lines."""
         steps = parser.feed_in_steps(piece)
         while True:
             with self.store.lock:

@@ -1,18 +1,18 @@
-"""The one source of time: the machine's clock, or one that a test moves by hand."""
+"""The clock of the sandbox: that of the machine, or one that a test sets."""
 
 import time
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """What every part asks for the time."""
+    """A clock; all modules of the sandbox take one."""
 
     def now(self) -> float:
         """Seconds since 1970-01-01 UTC."""
 
 
 class SystemClock:
-    """The machine's own time."""
+    """The clock of the machine."""
 
     def now(self) -> float:
         """Seconds since 1970-01-01 UTC."""
@@ -20,7 +20,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """Time that stands still until it is moved."""
+    """A clock that changes only by `advance`."""
 
     def __init__(self, start: float = 1_800_000_000.0) -> None:
         self._now = start
@@ -30,5 +30,5 @@ class ManualClock:
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, at once."""
+        """Advance the clock."""
         self._now += seconds

@@ -131,5 +131,5 @@ def _locked(path: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
-        raise StateFolderError(f"{path.parent} is in use by another stand-in") from error
+        raise StateFolderError(f"{path.parent} is in use by another sandbox") from error
     return descriptor

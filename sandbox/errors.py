@@ -1,4 +1,4 @@
-"""Refusals in the service's words: HTTP status, code, message. U marks numbers we chose."""
+"""The refusals of the service: HTTP status, code, message. U marks values that are our choice."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,7 +20,7 @@ class ServiceError(Exception):
 
 
 def unknown_token() -> ServiceError:
-    """No token, or one nobody knows."""
+    """No token, or an unknown one."""
     return ServiceError(401, 10000, "Authentication error")
 
 
@@ -66,11 +66,11 @@ def upstream(code: int, text: str) -> ServiceError:
 
 
 class IndexMissingError(ServiceError):
-    """No vector index of this name: never, or no more.
+    """No vector index of this name: it never existed, or was deleted.
 
     Both statuses are on record. Operations on an index answer 400 (O); the lookup of the index
     itself answers `lookup_status`, which LangChain's client relies on before it creates one (C).
-    Whoever judges by the code is right either way.
+    The code is the same in both cases.
     """
 
     def __init__(self, code: int, message: str, *, lookup_status: int) -> None:
@@ -208,7 +208,7 @@ def vector_quota_reached() -> ServiceError:
 
 
 def unknown_refusal() -> ServiceError:
-    """A refusal under a code that is documented nowhere."""
+    """A refusal with an undocumented code."""
     return upstream(49999, "request could not be processed")
 
 

@@ -1,4 +1,4 @@
-"""The numbers the stand-in enforces, each with its source.
+"""The numbers the sandbox enforces, each with its source.
 
 D documented by Cloudflare, C read in an official client, O observed by third parties, U our choice.
 They repeat the tool's own list on purpose: a number that is wrong on one side fails a test.

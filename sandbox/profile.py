@@ -1,4 +1,4 @@
-"""How the stand-in behaves: every delay, rate and habit as a field, and the two named sets."""
+"""How the sandbox behaves: every delay, rate and option as a field, and two named profiles."""
 
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,7 @@ class Profile:
     updates_per_job_max: int = 1_000
     vectors_per_job_max: int = 200_000
     count_lag_s: float = 0.0  # vectorCount shows the state of this long ago
-    foreign_watermark_rate: float = 0.0  # of mutations, followed by one of somebody else
+    foreign_watermark_rate: float = 0.0  # of mutations, followed by one of another writer
     foreign_watermark_after_s: float = 1.0  # how long ours is shown before that
     stale_read_rate: float = (
         0.0  # of get_by_ids, query, list of metadata indexes; never two running

@@ -11,7 +11,7 @@ from sandbox.profile import Profile
 class RequestBudget:
     """Counts requests; above the limit every one is refused until the lockout ends.
 
-    Kept in memory only: a restart forgets it.
+    The counts are in memory only; a restart clears them.
     """
 
     def __init__(self, profile: Profile, clock: Clock) -> None:

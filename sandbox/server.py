@@ -1,4 +1,4 @@
-"""Serves the stand-in on loopback: in a thread for tests, or until stopped for the command."""
+"""Serves the sandbox on loopback: in a thread for tests, or until stopped for the command."""
 
 import argparse
 import asyncio
@@ -32,7 +32,7 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True)
 class RunningSandbox:
-    """A stand-in that answers on loopback."""
+    """A running sandbox, on loopback."""
 
     base_url: str  # with /client/v4
     account_id: str
@@ -94,7 +94,7 @@ def serve(
     port: int = 0,
     log_path: Path | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM. The first line on stdout tells where and with which token.
+    """Serve until SIGINT or SIGTERM. The first line on stdout names its address and token.
 
     `log_path` names a file that gets one line per request. Raises as `create_app`, and OSError
     when that file cannot be opened.
@@ -202,7 +202,7 @@ class _ThreadedServer:
 
 def main() -> None:
     """`python -m sandbox.server`: the command without the rest of the tool."""
-    parser = argparse.ArgumentParser(description="Stand-in for Vectorize and Workers KV.")
+    parser = argparse.ArgumentParser(description="Sandbox for Vectorize and Workers KV.")
     parser.add_argument("--state", type=Path, required=True, help="folder of its state")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--account-id", default=ACCOUNT_ID)

@@ -25,7 +25,7 @@ Json = object  # what orjson.loads returns
 class SandboxStore:
     """Vectors and KV entries under one lock.
 
-    The methods here go past HTTP, limits, budget and delays: their effect is visible at once.
+    The methods bypass HTTP, limits, budget and delays; their effect is visible at once.
     """
 
     def __init__(self, folder: Path, profile: Profile, clock: Clock) -> None:
@@ -123,7 +123,7 @@ class SandboxStore:
             yield pair.key, pair.value, metadata, pair.expiration
 
     def state_digest(self, index_name: str, namespace_id: str) -> str:
-        """SHA-256 over all visible vectors and entries; equal for equal states, however reached."""
+        """SHA-256 over all visible vectors and entries; equal for equal states."""
         digest = hashlib.sha256()
 
         def add(*fields: bytes) -> None:

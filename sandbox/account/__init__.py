@@ -1,1 +1,1 @@
-"""The account around both: tokens, accounts, Worker scripts and their secrets."""
+"""The account: tokens, the account itself, Worker scripts and their secrets."""

@@ -1,4 +1,4 @@
-"""Routes that tell whose token it is, and which accounts it reaches."""
+"""Routes for the user of a token, and the accounts that the token may use."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from sandbox.errors import no_user
 from sandbox.exchange.answers import success
 from sandbox.exchange.operation import Call, Operation
 
-NAME = "Stand-in"
+NAME = "sandbox"
 _PER_PAGE_DEFAULT, _PER_PAGE_MAX, _PAGE_MAX = 20, 50, 1_000_000
 
 

@@ -1,4 +1,4 @@
-"""Routes that tell whether a token is good."""
+"""Routes that verify a token."""
 
 import hashlib
 import re
@@ -16,7 +16,7 @@ _FORM = re.compile(r"Bearer [\w.~+/=-]+", re.ASCII)
 def check_authorization(given: str, expected: str) -> None:
     """Raises ServiceError unless the header holds the token; an empty one stands for none.
 
-    The token that this stand-in was started with is good, whatever characters it holds.
+    The token that this sandbox was started with is good, whatever characters it holds.
     """
     if given == expected:
         return

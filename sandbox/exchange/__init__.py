@@ -1,1 +1,1 @@
-"""One request and its answer: what Starlette gives, and what the service adds to it."""
+"""Requests and answers: Starlette's, extended by what the service does differently."""

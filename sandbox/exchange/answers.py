@@ -27,7 +27,7 @@ class Cut(Response):
         """Raises ConnectionResetError where the server has no way to tear a connection down."""
         extension = scope.get("extensions", {}).get(CUT_EXTENSION)
         if extension is None:
-            raise ConnectionResetError("the stand-in cut the connection")
+            raise ConnectionResetError("the sandbox cut the connection")
         extension["tear_down"]()
         while (await receive())["type"] != "http.disconnect":
             pass

@@ -1,4 +1,4 @@
-"""What came in: one record per request, for tests that count, compare and look at the wire."""
+"""The request log: one record per request, for tests that count and compare requests."""
 
 import os
 from collections import deque
@@ -23,7 +23,7 @@ class RequestRecord:
     status: int  # 0: no answer, the connection was cut
     body_bytes: int
     body_sha256: str  # hexadecimal
-    at: float  # the stand-in's clock
+    at: float  # the sandbox's clock
 
     @cached_property
     def parameters(self) -> dict[str, str]:
@@ -56,7 +56,7 @@ class RequestLog:
 class RequestLogFile:
     """One JSON line per record, added to a file that only its owner reads.
 
-    A line is there before its request is answered, so whoever has an answer finds its line.
+    A line is written before its request is answered, so a client that has an answer finds the line.
     """
 
     def __init__(self, path: Path) -> None:

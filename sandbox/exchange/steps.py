@@ -1,4 +1,4 @@
-"""Long work in short steps: others are answered between them, and beside those in a thread."""
+"""Long work in short steps; other requests are answered between the steps."""
 
 import asyncio
 from collections.abc import Callable, Generator

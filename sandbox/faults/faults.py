@@ -1,9 +1,9 @@
-"""Faults on order: a table of what can go wrong, and a counter that makes it repeatable.
+"""The faults that the sandbox can be given, and the counters that make them repeatable.
 
     lost-answer:every=7,kv-partial:every=3,429:after=50,slow:ms=200
 
-Each fault counts only the requests it applies to, from 1; `every=7` strikes the 7th, 14th, ...
-Two look at what is sent instead: `refuse-ids:one-in=50` and `413:above=100000`.
+Each fault counts only the requests that it applies to, from 1; `every=7` affects the 7th, 14th, ...
+Two depend on the content of the request instead: `refuse-ids:one-in=50` and `413:above=100000`.
 """
 
 from collections import Counter
@@ -54,7 +54,7 @@ def _lost(ordinal: int, _: Response) -> Response:
     return edge_page(504, "Gateway Time-out") if ordinal % 2 else Cut()
 
 
-# Each is a success by its status, and none says so.
+# The status of each means success, but the body does not.
 _GARBLERS: tuple[Callable[[bytes], bytes], ...] = (
     lambda body: body[: len(body) // 2],
     lambda _: b"",
@@ -71,7 +71,7 @@ def _garbled(ordinal: int, response: Response) -> Response:
 
 
 def _refusal(does: str, error: Callable[[], ServiceError], on: frozenset[str]) -> FaultKind:
-    """A refusal of the service for a reason that no part of the request would mend."""
+    """A refusal of the service whose reason is not in the request."""
     return FaultKind(
         does=f"{does}, and the request is not taken",
         parameter="every",
@@ -91,7 +91,9 @@ FAULTS: Mapping[str, FaultKind] = {
         does="the request is taken; its answer is, in turns, cut short, empty, a page with status "
         "200, null, JSON of other types, or behind a byte order mark",
         parameter="every",
-        strikes_on=WRITES | VECTOR_READS | {"other"},  # a KV value is any bytes: nobody could tell
+        strikes_on=WRITES
+        | VECTOR_READS
+        | {"other"},  # a KV value is any bytes: no client could detect it
         replaces=_garbled,
     ),
     "reset": FaultKind(
@@ -136,7 +138,7 @@ FAULTS: Mapping[str, FaultKind] = {
         "HTTP 429 with code 10048, the daily limit of KV", kv_day_used_up, KV_BULK | {"kv-write"}
     ),
     "429": FaultKind(
-        does="after so many requests the budget's lockout begins, once",
+        does="after this number of requests the budget's lockout begins, once",
         parameter="after",
         strikes_on=ALL,
     ),
@@ -168,7 +170,7 @@ FAULTS: Mapping[str, FaultKind] = {
         strikes_on=ALL,
     ),
     "slow": FaultKind(
-        does="every request waits this long before it is looked at",
+        does="every request waits this long before it is read",
         parameter="ms",
         strikes_on=ALL,
     ),
@@ -176,12 +178,12 @@ FAULTS: Mapping[str, FaultKind] = {
 
 
 class Faults:
-    """The faults in force and how often each was asked about."""
+    """The active faults, with a count of the requests that each applied to."""
 
     def __init__(self, numbers: Mapping[str, int]) -> None:
         self._numbers = dict(numbers)
         self._asked = dict.fromkeys(numbers, 0)
-        self.struck: Counter[str] = Counter()  # by name, for whoever asks how bad it was
+        self.struck: Counter[str] = Counter()  # by name, for statistics
 
     def delay(self) -> float:
         """How many seconds this request waits; counts it."""
@@ -225,7 +227,7 @@ class Faults:
         return None
 
     def replacement(self, struck: frozenset[str], response: Response) -> Response:
-        """The answer given for the true one; itself where nothing comes between."""
+        """The answer to send: that of a fault, or `response` itself."""
         for name in sorted(struck):
             replaces = FAULTS[name].replaces
             if replaces is not None:
@@ -252,5 +254,5 @@ def parse_faults(spec: str | None) -> Faults:
 
 
 def known_faults() -> str:
-    """How each single fault is ordered."""
+    """The spelling of each fault in an order list, as text."""
     return ", ".join(f"{name}:{fault.parameter}=N" for name, fault in FAULTS.items())

@@ -1,6 +1,6 @@
-"""What others answer in the place of the service: an edge, a proxy, a login page.
+"""Answers of other programs in place of the service: an edge, a proxy, a login page.
 
-None of it has the form of the API. The pages are short renderings of what such programs send.
+None has the form of the API. The pages are shortened forms of what such programs send.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def _titled(status: int, title: str, text: str) -> Response:
     return page(status, html.encode(), HTML)
 
 
-# In this order, over and over.
+# Sent in this order, repeatedly.
 PAGES: tuple[Callable[[], Response], ...] = (
     partial(page, 403, b"error code: 1010", TEXT),
     partial(
@@ -39,5 +39,5 @@ PAGES: tuple[Callable[[], Response], ...] = (
 
 
 def page_of_others(ordinal: int) -> Response:
-    """The page of this number; they come in turns."""
+    """The page with this number, from 1; after the last page the first follows."""
     return PAGES[(ordinal - 1) % len(PAGES)]()

@@ -1,11 +1,11 @@
-"""Decisions by chance that repeat with the seed."""
+"""Random decisions, equal for equal seeds."""
 
 import hashlib
 import random
 
 
 class Chance:
-    """A seeded coin per purpose, so that one kind of request does not shift another's luck."""
+    """One seeded generator per purpose, so that purposes do not affect each other."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -13,7 +13,7 @@ class Chance:
         self._last: dict[str, bool] = {}
 
     def strikes(self, purpose: str, rate: float) -> bool:
-        """Whether it happens now. Never twice running for one purpose, unless the rate is 1."""
+        """Whether it happens now; never twice in a row for one purpose, unless `rate` is 1."""
         coin = self._coins.setdefault(
             purpose,
             random.Random(f"{self._seed}/{purpose}"),  # noqa: S311 - imitation, not secrecy

@@ -1,4 +1,4 @@
-"""Bad days by name: faults and manners that come together, for whoever rehearses one."""
+"""Bad days: named combinations of faults, delays and other settings, for rehearsals."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ _DELAYS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadDay:
-    """What goes wrong on it. The orders are those of `faults.FAULTS`."""
+    """The faults of a bad day, as an order list of `faults.FAULTS`, and its profile."""
 
     does: str
     faults: str  # an order list
@@ -34,7 +34,7 @@ BAD_DAYS: Mapping[str, BadDay] = {
         "foreign:every=29,40041:every=5,kv-partial:every=2",
     ),
     "ratelimited": BadDay(
-        does="somebody else uses the account: every 40 requests a lockout of some seconds, "
+        does="another program uses the account: every 40 requests a lockout of some seconds, "
         "announced by Retry-After",
         faults="throttled:every=40",
         manners={"lockout_s": 3.0, "retry_after_header": True, "kv_write_gap_s": 1.0},
@@ -49,7 +49,7 @@ BAD_DAYS: Mapping[str, BadDay] = {
         faults="reset:every=25,lost-answer:every=3",
     ),
     "stale": BadDay(
-        does="reads show former states, remembered absences and other people's watermarks",
+        does="reads show former states, remembered absences and watermarks of other writers",
         faults="kv-partial:every=3",
         delays=4.0,
         manners={
@@ -62,13 +62,13 @@ BAD_DAYS: Mapping[str, BadDay] = {
 
 
 def profile_on(day: BadDay, profile: Profile) -> Profile:
-    """The profile with the day's delays and manners."""
+    """The profile with the delays and settings of the bad day."""
     stretched = {name: getattr(profile, name) * day.delays for name in _DELAYS}
     return replace(profile, **stretched, **day.manners)  # type: ignore[arg-type]  # by name
 
 
 def expect_bad_days(spec: str | None, profile: Profile) -> tuple[str | None, Profile]:
-    """An order list in which names of bad days are written out, and the profile on those days."""
+    """The order list with names of bad days replaced by their faults, and the changed profile."""
     orders: list[str] = []
     for part in (spec or "").split(",") if spec else []:
         day = BAD_DAYS.get(part.strip())

@@ -1,1 +1,1 @@
-"""The stand-in for Workers KV."""
+"""The sandbox's Workers KV: routes, rules, store."""

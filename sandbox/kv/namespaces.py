@@ -1,4 +1,4 @@
-"""KV namespaces: creation, lookup, renaming; their entries are the store's business."""
+"""KV namespaces: creation, lookup, renaming. Entries are in the module `store`."""
 
 import hashlib
 import sqlite3
@@ -73,7 +73,7 @@ class KvNamespaces:
             raise duplicate_title() from error
 
     def delete(self, namespace_id: str) -> None:
-        """Forget a namespace; its entries are left without one."""
+        """Delete a namespace; the store drops its entries later."""
         self.get(namespace_id)
         self._connection.execute(
             "DELETE FROM kv_namespaces WHERE namespace_id = ?", (namespace_id,)

@@ -1,4 +1,4 @@
-"""Routes of KV entries: requests into store calls, results into answers."""
+"""Routes of KV entries: each calls the store and answers with the result."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -86,7 +86,7 @@ class KvRoutes:
         namespace_id: str,
         parse: Callable[[], Sequence[tuple[str, KvPair | None]]],
     ) -> Steps:
-        """Take the pairs group by group: a kill in between leaves the request half taken."""
+        """Write the pairs group by group; a kill in between leaves some of them written."""
         pairs = (yield parse) if len(call.body) >= THREAD_BYTES_MIN else parse()
         limits = self._limits(namespace_id)
         written = [check_pair(pair, limits).key for _, pair in pairs if pair is not None]

@@ -1,4 +1,4 @@
-"""What Workers KV accepts: keys, values, metadata, expiry, and the pairs of a bulk write."""
+"""The rules of Workers KV for keys, values, metadata, expiry, and pairs of a bulk write."""
 
 import base64
 import binascii

@@ -1,4 +1,4 @@
-"""The entries of Workers KV, whose changes readers see late."""
+"""The entries of Workers KV; readers see a change after a delay."""
 
 import base64
 import binascii
@@ -169,7 +169,7 @@ class KvStore:
     # Reads ----------------------------------------------------------------------------------
 
     def read(self, namespace_id: str, key: str) -> KvPair | None:
-        """The entry as readers see it; a miss is remembered for a while."""
+        """The entry as readers see it; an absent key is cached for the profile's time."""
         now = self._clock.now()
         if self._misses.get((namespace_id, key), now) > now:
             return None
@@ -183,7 +183,7 @@ class KvStore:
         return self._visible(namespace_id, "1", {})
 
     def list_page(self, namespace_id: str, *, prefix: str, limit: int, cursor: str) -> KeyPage:
-        """A page of keys in UTF-8 order; now and then an empty one that still has a cursor.
+        """A page of keys in UTF-8 order; at the profile's rate an empty one with a cursor.
 
         A namespace of KV Instant lists all keys in one page.
         """

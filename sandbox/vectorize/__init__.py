@@ -1,1 +1,1 @@
-"""The stand-in for Vectorize."""
+"""The sandbox's Vectorize: routes, store, queries."""

@@ -74,11 +74,11 @@ class VectorIndexes:
         raise index_not_found()
 
     def select_all(self) -> list[VectorIndex]:
-        """All of them, in the order of creation."""
+        """All vector indexes, in the order of creation."""
         return self._select("deleted_at IS NULL AND ?", 1)
 
     def delete(self, index: VectorIndex) -> None:
-        """Forget the index and all it holds; its vectors lose only their index."""
+        """Delete the index. Its vectors stay in the database, unreachable."""
         for table in ("mutations", "metadata_indexes"):
             self._connection.execute(
                 f"DELETE FROM {table} WHERE index_id = ?",  # noqa: S608 - a constant

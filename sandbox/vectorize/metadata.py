@@ -1,4 +1,4 @@
-"""What may be stored as a vector's metadata."""
+"""The rules for the metadata of a vector."""
 
 from collections.abc import Iterable, Mapping
 
@@ -18,7 +18,7 @@ def check_metadata(vector_id: str, text: bytes) -> None:
     """Check metadata given as compact JSON of an object. Raises what the service answers.
 
     Strings, numbers, booleans, lists of strings, and objects of these one level down. Where the
-    documentation is silent (null, other lists, deeper nesting) the stand-in refuses.
+    documentation is silent (null, other lists, deeper nesting) the sandbox refuses.
     """
     try:
         metadata = orjson.loads(text)

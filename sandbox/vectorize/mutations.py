@@ -1,8 +1,8 @@
-"""The write log of one vector index: what was taken, when a job commits it, what readers see.
+"""The write log of one vector index: accepted writes, their commits, and what readers see.
 
-The moment of a commit is settled when the write is taken: jobs run one after another, each takes
-what was waiting at its start. So nothing runs in the background, and a state is just a number:
-the highest `seq` whose job has ended.
+The time of a commit is computed when the write is accepted: jobs run one after another, and each
+takes the writes that wait at its start. No background task is needed, and a state is a number: the
+highest `seq` whose job has ended.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from sandbox.profile import Profile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutation:
-    """One write the target took."""
+    """One accepted write."""
 
     seq: int  # 1-based per vector index; 0 means before the first
     mutation_id: str
@@ -45,7 +45,7 @@ _COLUMNS = (
 
 
 class MutationLog:
-    """Takes writes and tells which of them readers see."""
+    """Accepts writes, and returns the last one that readers see."""
 
     def __init__(self, connection: sqlite3.Connection, profile: Profile, clock: Clock) -> None:
         self._connection = connection
@@ -53,7 +53,7 @@ class MutationLog:
         self._clock = clock
 
     def next(self, index_id: int, *, touched: int) -> Mutation:
-        """The place of a write that is about to be taken; `touched` is its number of vectors.
+        """The mutation for a write of `touched` vectors, not yet stored.
 
         `vector_count` is still that of the state before it.
         """
@@ -76,7 +76,7 @@ class MutationLog:
         )
 
     def _has_room(self, last: Mutation, now: float, touched: int) -> bool:
-        """Whether the newest job has not begun and can take more."""
+        """Whether the newest job has not begun and has room for another write."""
         return (
             last.job_starts_at > now
             and last.job_updates < self._profile.updates_per_job_max
@@ -84,7 +84,7 @@ class MutationLog:
         )
 
     def append(self, index_id: int, mutation: Mutation, *, vector_count: int) -> None:
-        """Take the write; the caller's transaction makes it durable together with its effect."""
+        """Store the write, in the caller's transaction, together with its effect."""
         self._connection.execute(
             f"INSERT INTO mutations (index_id, {_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)",  # noqa: S608 - a constant
             (
@@ -101,7 +101,7 @@ class MutationLog:
         )
 
     def commit_all(self, index_id: int) -> None:
-        """Let every waiting job end now."""
+        """Commit every waiting job now."""
         now = self._clock.now()
         self._connection.execute(
             "UPDATE mutations SET visible_at = ?, job_starts_at = min(job_starts_at, ?) "
@@ -118,7 +118,7 @@ class MutationLog:
         return self._newest(index_id, "job < ?", self.visible(index_id).job)
 
     def watermark(self, index_id: int) -> tuple[str, float] | None:
-        """`processedUpToMutation` and its time; now and then the id is somebody else's."""
+        """`processedUpToMutation` and its time; at the profile's rate another writer's id."""
         last = self.visible(index_id)
         if last.seq == 0:
             return None
@@ -144,6 +144,6 @@ class MutationLog:
 
 
 def _mutation_id(*parts: object) -> str:
-    """A UUID of version 4 by its form; repeats with its parts, so it says nothing of order."""
+    """A UUID in the form of version 4, equal for equal parts; it does not reflect the order."""
     digest = hashlib.sha256(repr(parts).encode()).digest()
     return str(uuid.UUID(bytes=digest[:16], version=4))

@@ -1,4 +1,4 @@
-"""Reads an upload as fast as it is written; one bad line refuses the whole of it."""
+"""Parses an upload while it arrives; one invalid line refuses the whole upload."""
 
 import math
 import re
@@ -47,11 +47,11 @@ class UploadedVector:
 
 
 class UploadParser:
-    """Takes the body piece by piece, as it arrives: memory stays flat and warm.
+    """Parses the body piece by piece, in memory that does not grow with the body.
 
     `index_id` is the index the values go to. `keep_rows(rows)` receives them block by block,
     copies them and returns the position of the first. With `discard`, lines that cannot be parsed
-    are left out and nobody is told.
+    are left out without an error.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class UploadParser:
         self._refusal: ServiceError | None = None
 
     def feed(self, piece: bytes | bytearray) -> None:
-        """Read on. After the first bad line the rest is only let through."""
+        """Parse a piece. After the first invalid line, further pieces are ignored."""
         for _ in self.feed_in_steps(piece):
             pass
 
     def feed_in_steps(self, piece: bytes | bytearray) -> Iterator[None]:
-        """The same, with a pause for other work after each group of lines."""
+        """As `feed`, but yields after each group of lines so that others can be answered."""
         start = lines = 0
         while self._refusal is None:
             if not self._unfinished:
@@ -151,7 +151,7 @@ class UploadParser:
 
 
 class _LineReader:
-    """The fast parser for what uploads look like, and a strict one for everything else."""
+    """Lines of the usual form go to a fast parser, all others to a strict one."""
 
     def __init__(self, dimensions: int) -> None:
         self._dimensions = dimensions
@@ -170,7 +170,7 @@ class _LineReader:
         document = self._parser.parse(text)
         if not isinstance(document, simdjson.Object):
             raise unparsable_upload()
-        # The parser takes no new line while a part of the last one is alive: copy all, keep none.
+        # The parser fails while a reference into its last line exists, so everything is copied.
         known = _MEMBERS.issuperset(document.keys())
         numbers = np.frombuffer(cast(simdjson.Array, document["values"]).as_buffer(of_type="d"))
         given, metadata = document.get("metadata"), None

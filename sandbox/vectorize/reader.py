@@ -99,7 +99,7 @@ class VectorReader:
 
 
 class SearchView(VectorReader):
-    """A connection and a file of its own: a search in another thread disturbs nothing else.
+    """A connection and a file of its own: for a search in another thread.
 
     All its reads see the database as it was at the first of them.
     """

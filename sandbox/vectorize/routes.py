@@ -1,4 +1,4 @@
-"""Routes of Vectorize v2: requests into store calls, results into answers."""
+"""Routes of Vectorize v2: each calls the store and answers with the result."""
 
 from collections.abc import Callable
 from typing import Any
@@ -56,7 +56,7 @@ class VectorizeRoutes:
         self._clock = clock
 
     def routes(self) -> list[Operation]:
-        """All of them, and the dead paths of the first version."""
+        """All operations, and the removed paths of API version 1."""
         index = _PREFIX + "/{name}"
         write, read = "vector-write", "vector-read"
         old = [_OLD_PREFIX, _OLD_PREFIX + "/{name}", _OLD_PREFIX + "/{name}/{operation}"]
@@ -126,7 +126,7 @@ class VectorizeRoutes:
         )
 
     def old_version(self, _: Call, *__: str) -> Response:
-        """The dead first version."""
+        """Refuse a path of API version 1, which the service has removed."""
         raise old_api_version()
 
     # Vectors --------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ class VectorizeRoutes:
             for _ in parser.feed_in_steps(body):
                 yield None
             index = self._vectors.indexes.get(name)
-        if parser.index_id != index.index_id:  # deleted and made anew while the body came in
+        if parser.index_id != index.index_id:  # deleted and created again while the body arrived
             raise index_deleted()
         vectors = parser.finish()
         for vector in vectors:
@@ -224,7 +224,7 @@ class VectorizeRoutes:
         return success({"mutationId": mutation_id})
 
     def list_metadata_indexes(self, call: Call, name: str) -> Response:
-        """The metadata indexes; now and then as they were a moment ago."""
+        """The metadata indexes; at the profile's rate those of an earlier state."""
         index = self._vectors.indexes.get(name)
         purpose, stale = "metadata-indexes", "stale" in call.struck
         seq = self._vectors.state(index, purpose, force_stale=stale)

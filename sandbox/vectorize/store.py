@@ -34,7 +34,7 @@ class ListPage:
 
 
 class VectorStore(VectorReader):
-    """Reads take a `seq`: the state to look at, from `state()`. The caller holds the lock."""
+    """Reads take a `seq`, the state to read, from `state()`. The caller holds the lock."""
 
     def __init__(self, database: Database, profile: Profile, clock: Clock) -> None:
         super().__init__(database.connection)
@@ -46,7 +46,7 @@ class VectorStore(VectorReader):
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._files: dict[int, ValuesFile] = {}
         self._next_positions: dict[int, int] = {}
-        self.stale_reads = 0  # by the profile's habit, for whoever asks how bad it was
+        self.stale_reads = 0  # number of stale reads, for statistics
         self.indexes = VectorIndexes(database.connection, clock)
         self.log = MutationLog(database.connection, profile, clock)
         self._remove_orphans()
@@ -54,9 +54,9 @@ class VectorStore(VectorReader):
     # Indexes --------------------------------------------------------------------------------
 
     def delete_index(self, name: str) -> VectorIndex:
-        """Forget an index; its file goes last, so a kill in between leaves only an orphan.
+        """Delete an index. Its file is deleted last, so a kill leaves at most an unused file.
 
-        Its vectors take space until `remove_some` has dropped them all.
+        Its vectors use space until `remove_some` has deleted them all.
         """
         index = self.indexes.get(name)
         with self._database.transaction():
@@ -78,12 +78,12 @@ class VectorStore(VectorReader):
         return dropped.rowcount == _ROWS_PER_REMOVAL
 
     def open_view(self, index: VectorIndex) -> SearchView:
-        """For a search beside other requests; the caller closes it."""
+        """A view for a search in another thread; the caller closes it."""
         values = ValuesFile(self._values_path(index.index_id), index.dimensions)
         return SearchView(self._database.connect(), values)
 
     def values_file(self, index: VectorIndex) -> ValuesFile:
-        """Where the index keeps its values."""
+        """The file that holds the values of the index."""
         file = self._files.get(index.index_id)
         if file is None:
             file = ValuesFile(self._values_path(index.index_id), index.dimensions)
@@ -111,9 +111,9 @@ class VectorStore(VectorReader):
     # Writes ---------------------------------------------------------------------------------
 
     def keep_rows(self, index: VectorIndex, rows: NDArray[np.float32]) -> int:
-        """Put rows of values into the file; returns the position of the first.
+        """Append rows of values to the file; returns the position of the first.
 
-        Nothing names them yet: `write_vectors` does, or they are lost space.
+        `write_vectors` stores their positions; without it the rows are unused space.
         """
         position = self._next_position(index)
         self.values_file(index).write(position, rows)
@@ -211,7 +211,7 @@ class VectorStore(VectorReader):
         return self._take(index, 0, apply)
 
     def _take(self, index: VectorIndex, touched: int, apply: Callable[[Mutation], int]) -> str:
-        """Log a write and its effect as one; `apply` returns by how much the count grows."""
+        """Store a write with its effect, atomically; `apply` returns the change of the count."""
         with self._database.transaction():
             mutation = self.log.next(index.index_id, touched=touched)
             grown = apply(mutation)
@@ -231,7 +231,7 @@ class VectorStore(VectorReader):
     # Reads ----------------------------------------------------------------------------------
 
     def state(self, index: VectorIndex, purpose: str, *, force_stale: bool = False) -> int:
-        """The state a read shows; now and then an older one."""
+        """The state that a read shows; at the profile's rate an older one."""
         if force_stale:
             return self.log.before_last_job(index.index_id).seq
         stale = self._chance.strikes(purpose, self._profile.stale_read_rate)

@@ -12,10 +12,10 @@ _ROWS_PER_READ = 512  # 3 MB at 1536 dimensions: memory stays flat whatever the 
 
 
 class ValuesFile:
-    """Rows are only ever appended; which of them count is the database's word.
+    """Rows of float32. Rows are only appended; the database names those that are in use.
 
-    A row written by an upload that was then refused, or cut by a kill, is named by nothing
-    and is overwritten by the next one.
+    A row of an upload that was refused or interrupted is not named, and a later
+    upload may overwrite it.
     """
 
     def __init__(self, path: Path, dimensions: int) -> None:
@@ -24,7 +24,7 @@ class ValuesFile:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
 
     def write(self, position: int, rows: NDArray[np.float32]) -> None:
-        """Put rows (n, dimensions) at a position."""
+        """Write rows, shape (n, dimensions), from a position on."""
         rest = np.ascontiguousarray(rows, FLOAT32).data.cast("B")
         offset = position * self._row_bytes
         while rest:
@@ -67,6 +67,6 @@ def widened(values: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def as_float32(values: Sequence[float] | NDArray[np.float32]) -> NDArray[np.float32]:
-    """Any numbers as a row of the file."""
+    """The numbers as a float32 row of the file."""
     with np.errstate(over="ignore"):
         return np.asarray(values, FLOAT32)

@@ -33,6 +33,7 @@ CODE = (
     "migrate/snapshot",
     "migrate/plan",
     "rehearsal",
+    "sandbox",
 )
 PAGES = ("*.md", "docs/*.md", "sandbox/*.md", "benchmarks/*.md", "snapshots/*.md")
 # Frozen when they were written.

@@ -1,4 +1,4 @@
-"""The query route: what may be asked, and how matches are answered."""
+"""The query route: checks the request, and answers with matches."""
 
 import contextlib
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ class QueryRoute:
 
 @dataclass(frozen=True, slots=True)
 class _Wishes:
-    """What a match is to hold, and where it may lie."""
+    """The members that a match contains, and the namespace to search."""
 
     values: bool
     metadata: str  # none, indexed, all
