@@ -36,7 +36,7 @@ class Limiter(Protocol):
     def held_s(self) -> float:
         """Seconds, so far, in which a request had to wait for its turn."""
 
-    def left_s(self, requests: int, request_s: float) -> float:
+    def remaining_s(self, requests: int, request_s: float) -> float:
         """Seconds until `requests` more requests are answered, those in flight included.
 
         `request_s` passes per request that may leave, measured over all in flight.

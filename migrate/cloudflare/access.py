@@ -1,4 +1,4 @@
-"""Ask, before anything else, whether the token is alive and may do what the run needs."""
+"""Check that the token is active and has the permissions that the run needs."""
 
 from dataclasses import dataclass
 
@@ -14,22 +14,22 @@ from migrate.cloudflare.client.api import (
 from migrate.cloudflare.client.client import CloudflareHttp
 from migrate.errors import AccessError
 
-VERIFY = Operation(name="verify token", scope="any permission: it is not known at all")
+VERIFY = Operation(name="verify token", scope="any permission: the service does not know this one")
 ACTIVE = "active"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenState:
-    """What the service says about the token; it says nothing about permissions."""
+    """The token's state as the service reports it. Permissions are not part of it."""
 
     status: str  # active, disabled, expired
     expires_on: str | None  # RFC 3339
 
 
 def verify_token(http: CloudflareHttp) -> TokenState:
-    """The token's state, as a user's token or else as the account's own.
+    """Read the token's state from the endpoint of user tokens, else from that of account tokens.
 
-    Raises AccessError when neither endpoint knows it, or when it is not active.
+    Raises AccessError when neither endpoint knows the token, or when it is not active.
     """
     try:
         state = _ask(http, "/user/tokens/verify")
@@ -62,14 +62,15 @@ def probe_access(
     namespace_id: str | None,
     write: bool = False,
 ) -> None:
-    """One request per permission that the run needs; None leaves a product out.
+    """Send one request per permission that the run needs. A name of None skips that product.
 
-    Raises AccessError naming the missing permission. Whether index and namespace exist is not
-    asked here. With `write` also the permissions to write, by requests that change nothing: an
-    upload of a content type that is always refused, and the removal of no key at all.
+    Raises AccessError naming the missing permission. Does not check that the index and the
+    namespace exist. With `write`, the permissions to write are checked as well, by requests that
+    change nothing: an upload with a content type that is always refused, and the removal of an
+    empty list of keys.
     """
     for request in _probes(http, index_name, namespace_id, write=write):
-        # A refusal is an answer too: the request got past the permissions.
+        # Any other refusal shows that the request passed the permission check.
         http.exchange(request, lambda _: None)
 
 

@@ -1,4 +1,4 @@
-"""What a key or token shows of its own rights, without asking anybody and without trying them."""
+"""Warnings about the rights of a key or token, from its own text, without a request."""
 
 import base64
 import binascii
@@ -15,15 +15,15 @@ _TARGET_PREFIXES = {
 
 
 def source_key_notes(key: str, collection: str) -> tuple[str, ...]:
-    """What is worth saying about the source's key: reading this one collection is all it needs.
+    """Warnings about a source key that may do more than read this one collection.
 
-    A JWT names its rights; its signature is the server's business. A plain key names nothing.
+    A JWT names its rights; its signature is not checked. A plain key does not name any.
     """
     claims = _jwt_claims(key)
     if claims is None:
         return (
-            "source.api_key is a plain key: whether it can write cannot be seen; a read-only one "
-            "is enough",
+            "source.api_key is a plain key, which does not show whether it can write; a read-only "
+            "one is enough",
         )
     notes = _access_notes(claims.get("access"), collection)
     if "exp" not in claims:
@@ -73,7 +73,7 @@ def _decode_part(part: str) -> object:
 
 
 def target_token_notes(token: str, expires_on: str | None) -> tuple[str, ...]:
-    """What is worth saying about the target's token; `expires_on` is what the service says."""
+    """Warnings about the target's token; `expires_on` is its expiry as the service reports it."""
     notes = tuple(
         f"target.api_token is {what}: create one for Vectorize and Workers KV Storage alone"
         for prefix, what in _TARGET_PREFIXES.items()

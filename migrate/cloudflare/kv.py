@@ -1,4 +1,4 @@
-"""`ports.KvTarget` over the Workers KV REST interface (docs/services.md)."""
+"""`ports.KvTarget` by the Workers KV REST interface (docs/services.md)."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -49,8 +49,8 @@ READ_VALUE = Operation(name="KV read value", scope=READ)
 READ_METADATA = Operation(name="KV read metadata", scope=READ)
 LIST_KEYS = Operation(name="KV list keys", scope=READ)
 
-EMPTY_PAGES_MAX = 1_000  # in a row; deleted keys leave empty pages behind, but not for ever
-# What an invalid cursor answers is not documented.
+EMPTY_PAGES_MAX = 1_000  # in a row; deleted keys cause empty pages, but only some
+# The answer to an invalid cursor is not documented.
 CURSOR_REFUSALS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 BULK_READ_REFUSALS = frozenset(
     {
@@ -68,21 +68,21 @@ class WorkersKvTarget:
         """Sends nothing."""
         self._http = http
         self._namespace_id = namespace_id
-        self._bulk_bytes_max = KV_WRITE_BYTES_MAX  # less, once a 413 has said so
-        self._lock = threading.Lock()  # around it
+        self._bulk_bytes_max = KV_WRITE_BYTES_MAX  # smaller after a 413
+        self._lock = threading.Lock()  # guards `_bulk_bytes_max`
 
     def identity(self) -> dict[str, str]:
         """Host, account fingerprint and namespace id, without secrets."""
         return {**self._http.identity(), "kv_namespace": self._namespace_id}
 
     def service_wall_s(self) -> float | None:
-        """The service's own clock, as its last answer told it."""
+        """The service's clock now, in seconds since 1970; None before the first answer."""
         return self._http.service_wall_s()
 
     def write(self, entries: Sequence[KvEntry]) -> list[str]:
         """Write the entries; returns the keys that did not succeed.
 
-        One bulk write, or several where the service, or something on the way, takes smaller bodies.
+        Sends one bulk write, or several where the service or a proxy only takes smaller bodies.
         """
         keys = [entry.key for entry in entries]
         assert 0 < len(keys) <= KV_PAIRS_PER_WRITE_MAX
@@ -97,7 +97,7 @@ class WorkersKvTarget:
         return self._http.value_of(BULK_WRITE, outcome)
 
     def delete(self, keys: Sequence[str]) -> list[str]:
-        """Remove the keys; returns those that did not succeed. In pieces as `write`."""
+        """Remove the keys; returns those that did not succeed. Splits requests as `write` does."""
         assert 0 < len(keys) <= KV_KEYS_PER_DELETE_MAX
         assert len(set(keys)) == len(keys)
         body = orjson.dumps(keys)
@@ -110,7 +110,7 @@ class WorkersKvTarget:
         return self._http.value_of(BULK_DELETE, outcome)
 
     def _is_too_large(self, outcome: Outcome[list[str]], body_bytes: int) -> bool:
-        """Whether a bulk body got a 413; further ones are then about half as large."""
+        """Whether a bulk body was refused with 413; later bodies are then at most half as large."""
         if not isinstance(outcome, Refusal):
             return False
         if outcome.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
@@ -126,7 +126,7 @@ class WorkersKvTarget:
         return [*send(items[:half]), *send(items[half:])]
 
     def list_keys(self, prefix: str) -> Iterator[KvEntry]:
-        """Every key under the prefix; complete only when the iterator ends without an error."""
+        """Every key under the prefix. Complete only if the iterator ends without an error."""
         cursors: set[str] = set()
         first_keys: set[str] = set()
         cursor: str | None = None
@@ -147,7 +147,7 @@ class WorkersKvTarget:
         raise _broken_listing(f"{empty_pages} empty pages in a row")
 
     def read(self, keys: Iterable[str]) -> dict[str, KvEntry]:
-        """The present entries, 100 keys a request, fewer where the values are large."""
+        """The entries that exist, 100 keys a request, fewer where the values are large."""
         found: dict[str, KvEntry] = {}
         waiting = iter(dict.fromkeys(keys))
         while some := list(islice(waiting, KV_READ_KEYS_MAX)):
@@ -155,7 +155,7 @@ class WorkersKvTarget:
         return found
 
     def _list_page(self, prefix: str, cursor: str | None) -> KeyPage:
-        # The prefix goes along each time: the cursor does not carry it.
+        # The prefix is sent with every page: the cursor does not hold it.
         query = {"limit": str(KV_LIST_KEYS_MAX)}
         query |= {"prefix": prefix} if prefix else {}
         query |= {"cursor": cursor} if cursor is not None else {}
@@ -168,15 +168,15 @@ class WorkersKvTarget:
             and outcome.code != NO_KV_NAMESPACE_CODE
         ):
             error = self._http.refused(LIST_KEYS, outcome)
-            raise _broken_listing(f"its cursor is not taken any more: {error}") from error
+            raise _broken_listing(f"its cursor is no longer valid: {error}") from error
         return self._http.value_of(LIST_KEYS, outcome)
 
     def _read_some(self, keys: Sequence[str]) -> dict[str, KvEntry]:
-        """At most 100 keys; what cannot be answered in one piece is asked in halves."""
+        """Read at most 100 keys. A request that cannot be answered is split in halves."""
         body = orjson.dumps({"keys": keys, "type": "text", "withMetadata": True})
         request = self._request(BULK_READ, "POST", "bulk", "get", body=body)
         outcome = self._http.exchange(request, partial(read_values, wanted=keys))
-        # Too much for one answer, or one value among them that the service will not give as text.
+        # The answer is too large, or the service does not return one of the values as text.
         if isinstance(outcome, Oversized) or (
             isinstance(outcome, Refusal)
             and outcome.status in BULK_READ_REFUSALS
@@ -191,13 +191,13 @@ class WorkersKvTarget:
             if needs_raw_reading(entry):
                 value = self._read_raw(key)
                 if value is None:
-                    del found[key]  # gone since; this read is the later one
+                    del found[key]  # deleted since the bulk read
                 else:
                     found[key] = KvEntry(key=key, value=value, metadata=entry.metadata)
         return found
 
     def _read_alone(self, key: str) -> dict[str, KvEntry]:
-        """Value and metadata of one key by their own endpoints."""
+        """Value and metadata of one key, each from its own endpoint."""
         value = self._read_raw(key)
         if value is None:
             return {}
@@ -206,7 +206,7 @@ class WorkersKvTarget:
         return {key: KvEntry(key=key, value=value, metadata=metadata)}
 
     def _read_raw(self, key: str) -> bytes | None:
-        """The exact bytes of one value."""
+        """The exact bytes of one value; None when the key does not exist."""
         request = self._request(READ_VALUE, "GET", "values", key)
         outcome = self._http.exchange(request, _take_body, raw=True)
         if (

@@ -1,4 +1,4 @@
-"""Read what Workers KV answers, and write its bulk bodies (docs/services.md); pure."""
+"""Read the answers of Workers KV and encode its bulk bodies (docs/services.md). Pure."""
 
 import base64
 from collections.abc import Collection, Sequence
@@ -17,19 +17,19 @@ from migrate.cloudflare.client.api import (
 )
 from migrate.model.records import KvEntry
 
-REPLACEMENT = "\ufffd"  # what stands where a value was no UTF-8, or where it really says so
+REPLACEMENT = "\ufffd"  # replaces bytes that are no UTF-8; a value may also hold it itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyPage:
-    """One page of a listing; may be empty although a cursor follows."""
+    """One page of a listing. It may be empty although more pages follow."""
 
     entries: list[KvEntry]  # without values
     next_cursor: str | None  # None on the last page
 
 
 def encode_bulk_write(entries: Sequence[KvEntry]) -> bytes:
-    """The body of a bulk write: plain keys, values as text, base64 for what is no UTF-8."""
+    """The body of a bulk write: values as text, or as base64 where they are no UTF-8."""
     return orjson.dumps([_encode_pair(entry) for entry in entries])
 
 
@@ -49,7 +49,7 @@ def _encode_pair(entry: KvEntry) -> dict[str, object]:
 def read_bulk_result(answer: Answer, sent: Sequence[str]) -> list[str]:
     """The keys that did not succeed, in the order sent; all of them if the counts do not add up.
 
-    A success is never assumed: without a count of successes the answer is unusable.
+    Raises UnusableAnswerError for an answer without a count of successes.
     """
     record = result_of(answer, dict, "the counts of a bulk request")
     succeeded = member(record, "successful_key_count", int, "the bulk result")
@@ -63,7 +63,7 @@ def read_bulk_result(answer: Answer, sent: Sequence[str]) -> list[str]:
 
 
 def read_values(answer: Answer, wanted: Collection[str]) -> dict[str, KvEntry]:
-    """The present entries among the keys; every key has to be answered, with null when absent."""
+    """The entries that exist among the keys. The answer holds every key, with null if absent."""
     record = result_of(answer, dict, "values")
     values = member(record, "values", dict, "the bulk read")
     if set(values) != set(wanted):
@@ -79,18 +79,18 @@ def _read_value(key: str, value: object) -> KvEntry:
 
 
 def read_metadata(answer: Answer) -> object:
-    """The metadata of one key: any JSON, null without."""
+    """The metadata of one key: any JSON value, None when it has none."""
     assert answer.envelope is not None
     return answer.envelope.result
 
 
 def needs_raw_reading(entry: KvEntry) -> bool:
-    """Whether the text may have lost bytes on its way."""
+    """Whether bytes of the value may have been replaced because they were no UTF-8."""
     return REPLACEMENT in entry.value.decode()
 
 
 def read_keys(answer: Answer, prefix: str) -> KeyPage:
-    """One page; a key outside of the prefix makes it unusable."""
+    """One page of keys. Raises UnusableAnswerError for a key outside of the prefix."""
     entries = [
         KvEntry(
             key=member(record, "name", str, "a key"),
@@ -108,7 +108,7 @@ def read_keys(answer: Answer, prefix: str) -> KeyPage:
 
 
 def _read_expiration(record: dict[str, object]) -> int | None:
-    """Unix seconds; some answers give them as a float."""
+    """Unix seconds; the service sends them as an integer or as a float."""
     expiration = record.get("expiration")
     if isinstance(expiration, float) and expiration.is_integer():
         return int(expiration)

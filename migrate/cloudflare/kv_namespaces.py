@@ -1,4 +1,4 @@
-"""KV namespaces of an account: find and create them, and whether a file index can live in one."""
+"""Find and create the KV namespaces of an account, and check that a KV index can use one."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +23,7 @@ from migrate.errors import IndeterminateError, PreconditionError
 
 JURISDICTIONS = ("eu", "us", "fedramp")  # kv-jurisdictions-ga, 2026-10-02; chosen at creation
 INSTANT = "instant"  # the private beta of 2026-10-01
-# Ordinary namespaces have no mode; the words are in case that the service comes to name theirs.
+# Ordinary namespaces have no mode today; the words allow for names that the service may add.
 _ORDINARY_MODES = frozenset({None, "", "classic", "default", "standard"})
 _INSTANT_LIMITS = (
     "values of 1 MB, 10,000 keys of 300 bytes in all, no metadata, and one write a second in the "
@@ -41,22 +41,22 @@ class KvNamespace:
     mode: str | None = None  # None: ordinary Workers KV
 
     def in_words(self) -> str:
-        """For people: what it is, and where it is stored."""
+        """Id, title, jurisdiction and mode in one line."""
         place = f"jurisdiction {self.jurisdiction}" if self.jurisdiction else "no jurisdiction"
         mode = "" if self.mode in _ORDINARY_MODES else f", mode {self.mode}"
         return f"{self.namespace_id} ('{self.title}', {place}{mode})"
 
 
 def check_namespace(namespace: KvNamespace, *, jurisdiction: str | None) -> None:
-    """Raises PreconditionError for a namespace of a mode or place that the run cannot use.
+    """Raises PreconditionError for a namespace of a mode or jurisdiction that the run cannot use.
 
-    `jurisdiction` None: none is asked for, and any will do.
+    `jurisdiction` None accepts any.
     """
     if namespace.mode not in _ORDINARY_MODES:
         limits = f" (KV Instant: {_INSTANT_LIMITS})" if namespace.mode == INSTANT else ""
         raise PreconditionError(
             f"KV namespace {namespace.namespace_id} ('{namespace.title}') has mode "
-            f"{namespace.mode}{limits}; the file index needs ordinary Workers KV",
+            f"{namespace.mode}{limits}; the KV index needs ordinary Workers KV",
             remedy="name an ordinary namespace with target.kv_namespace_id, or remove that setting "
             "and `q2v provision` creates one; the mode of a namespace never changes",
         )
@@ -87,7 +87,7 @@ class KvNamespaces(Protocol):
         """The namespace with exactly this title; None without one."""
 
     def create(self, title: str, *, jurisdiction: str | None = None) -> KvNamespace:
-        """A new namespace; the service refuses a title that is taken."""
+        """Create a namespace. The service refuses a title that is in use."""
 
 
 def read_kv_namespace(
@@ -131,7 +131,7 @@ class WorkersKvNamespaces:
         return self._http.value_of(GET_NAMESPACE, outcome)
 
     def find(self, title: str) -> KvNamespace | None:
-        """The namespace with exactly this title, None after looking at all pages."""
+        """The namespace with exactly this title; None if no page of the account has it."""
         for page in range(1, PAGES_MAX + 1):
             request = ApiRequest(
                 operation=LIST_NAMESPACES,
@@ -146,7 +146,9 @@ class WorkersKvNamespaces:
             )
             read = partial(read_namespaces, page=page, per_page=PER_PAGE)
             listed = self._http.send(request, read)
-            found = next((one for one in listed.namespaces if one.title == title), None)
+            found = next(
+                (namespace for namespace in listed.namespaces if namespace.title == title), None
+            )
             if found is not None:
                 return found
             if listed.last:
@@ -157,7 +159,7 @@ class WorkersKvNamespaces:
         )
 
     def create(self, title: str, *, jurisdiction: str | None = None) -> KvNamespace:
-        """A new namespace, stored in the jurisdiction; a title that is taken is refused."""
+        """Create a namespace in the jurisdiction. The service refuses a title that is in use."""
         body = {"title": title} | ({} if jurisdiction is None else {"jurisdiction": jurisdiction})
         request = ApiRequest(
             operation=CREATE_NAMESPACE,
@@ -172,7 +174,7 @@ class WorkersKvNamespaces:
             and outcome.code == DUPLICATE_NAMESPACE_CODE
             and outcome.attempts > 1
         ):
-            # The answer of an earlier try was lost: the namespace is ours.
+            # The answer to an earlier attempt was lost: that attempt created the namespace.
             namespace = self.find(title)
             if namespace is not None and namespace.jurisdiction == jurisdiction:
                 return namespace
@@ -188,12 +190,12 @@ class NamespacePage:
 
 
 def read_namespace(answer: Answer) -> KvNamespace:
-    """One namespace."""
+    """The namespace in an answer about one namespace."""
     return _namespace(result_of(answer, dict, "a namespace"))
 
 
 def read_namespaces(answer: Answer, *, page: int, per_page: int) -> NamespacePage:
-    """One page; the last one is told by the number of pages, else by being short."""
+    """One page. It is the last by `total_pages`, else if it has fewer than `per_page` entries."""
     records = objects_of(result_of(answer, list, "a list of namespaces"), "the namespaces")
     assert answer.envelope is not None
     pages = optional_member(answer.envelope.result_info, "total_pages", int, "the page")

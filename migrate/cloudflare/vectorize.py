@@ -1,4 +1,4 @@
-"""`ports.VectorTarget` over the Vectorize v2 REST interface (docs/services.md)."""
+"""`ports.VectorTarget` by the Vectorize v2 REST interface (docs/services.md)."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,7 +59,7 @@ GET_BY_IDS = Operation(name="get_by_ids", scope=READ)
 QUERY = Operation(name="query", scope=READ)
 LIST_VECTORS = Operation(name="list vectors", scope=READ)
 
-# What an expired cursor answers is not documented (docs/services.md, Vectors).
+# The answer to an expired cursor is not documented (docs/services.md, Vectors).
 CURSOR_REFUSALS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 LIST_PAGES_MAX = VECTORS_PER_INDEX_MAX // 100  # ten times what a full index needs
 
@@ -71,17 +71,17 @@ class VectorizeTarget:
         """Sends nothing."""
         self._http = http
         self._name = index_name
-        # The service may take fewer ids than the documentation says; it then names the number.
+        # The service may take fewer ids than documented; its refusal then names the number.
         self._fetch_ids_max = FETCH_IDS_MAX
         self._delete_ids_max = DELETE_IDS_MAX
-        self._lock = threading.Lock()  # around both
+        self._lock = threading.Lock()  # guards both numbers
 
     def identity(self) -> dict[str, str]:
         """Host, account fingerprint and index name, without secrets."""
         return {**self._http.identity(), "vector_index": self._name}
 
     def read_index(self) -> VectorIndex | None:
-        """The index; None by error code, since the status of "not found" is not stable."""
+        """The index; None if its error code says that it does not exist, whatever the status."""
         request = ApiRequest(operation=GET_INDEX, method="GET", path=self._path())
         outcome = self._http.exchange(request, partial(read_index, name=self._name))
         if isinstance(outcome, Refusal) and outcome.code in NO_INDEX_CODES:
@@ -89,7 +89,7 @@ class VectorizeTarget:
         return self._http.value_of(GET_INDEX, outcome)
 
     def create_index(self, *, dimensions: int, metric: str) -> VectorIndex:
-        """Create the index; after a lost answer the index that is there has to be the same."""
+        """Create the index. After a lost answer, an equal existing index counts as created."""
         body = {"name": self._name, "config": {"dimensions": dimensions, "metric": metric}}
         request = ApiRequest(
             operation=CREATE_INDEX,
@@ -110,7 +110,7 @@ class VectorizeTarget:
         return self._http.value_of(CREATE_INDEX, outcome)
 
     def read_metadata_indexes(self) -> dict[str, str]:
-        """Property name -> type; lower case, since the live service answers `String`."""
+        """Property name -> type in lower case; the live service answers `String`."""
         request = ApiRequest(
             operation=LIST_METADATA_INDEXES,
             method="GET",
@@ -119,21 +119,21 @@ class VectorizeTarget:
         return self._http.send(request, read_metadata_indexes)
 
     def create_metadata_index(self, property_name: str, index_type: str) -> None:
-        """Ask for one; it is a mutation like any other, so it shows up later."""
+        """Request a metadata index. This is a mutation, so the index appears later."""
         body = {"propertyName": property_name, "indexType": index_type}
         self._mutate(
             CREATE_METADATA_INDEX, self._path("metadata_index", "create"), orjson.dumps(body)
         )
 
     def read_progress(self) -> IndexProgress:
-        """The service's own numbers; every one of them may be missing."""
+        """The numbers that the service reports; each of them may be missing."""
         request = ApiRequest(operation=INFO, method="GET", path=self._path("info"))
         return self._http.send(request, read_progress)
 
     def upsert(self, body: Sequence[bytes]) -> Accepted:
-        """Send one upload; one bad line refuses all of it.
+        """Send one upload. The service refuses all of it for one bad line.
 
-        A body above the upload limit is refused here, with status 413 like the service's own.
+        A body above the upload limit is not sent; it raises TargetRefusedError with status 413.
         """
         size = sum(map(len, body))
         if size > UPLOAD_BYTES_MAX:
@@ -147,7 +147,7 @@ class VectorizeTarget:
             operation=UPSERT,
             method="POST",
             path=self._path("upsert"),
-            # The other choice, and perhaps the default, drops bad lines without a word.
+            # The other value, which may be the default, drops bad lines without an error.
             query={"unparsable-behavior": "error"},
             body=body,
             content_type=NDJSON,
@@ -157,7 +157,7 @@ class VectorizeTarget:
     def delete(self, ids: Sequence[VectorId]) -> Accepted:
         """Remove the ids, in several requests if the service takes fewer at once.
 
-        The answer is that of the last request: mutations are processed in order.
+        Returns the mutation of the last request, because mutations are processed in order.
         """
         assert 0 < len(ids) <= DELETE_IDS_MAX
         accepted: Accepted | None = None
@@ -176,7 +176,7 @@ class VectorizeTarget:
         return accepted
 
     def fetch(self, ids: Sequence[VectorId]) -> dict[VectorId, Vector]:
-        """The visible records by id; an answer with an id nobody asked for is not believed."""
+        """The visible records by id. An answer with an id that was not requested is not used."""
         assert len(ids) <= FETCH_IDS_MAX
         assert len(set(ids)) == len(ids)
         found: dict[VectorId, Vector] = {}
@@ -187,7 +187,7 @@ class VectorizeTarget:
             wanted = frozenset(some)
             outcome = self._http.exchange(request, partial(read_vectors, wanted=wanted))
             if isinstance(outcome, Refusal) and (fewer := fewer_ids(outcome, len(some))):
-                # Only ever less: answers of several threads arrive in any order.
+                # The minimum, because answers of several threads arrive in any order.
                 with self._lock:
                     self._fetch_ids_max = min(self._fetch_ids_max, fewer)
                 continue
@@ -199,7 +199,7 @@ class VectorizeTarget:
     def find(
         self, values: Sequence[float], where: Mapping[str, str | float | bool], *, limit: int
     ) -> list[VectorId]:
-        """One query with a filter; asks for ids alone, of which one answer may hold the most."""
+        """Send one query with a filter. It requests ids only, which allows the largest `limit`."""
         assert 0 < limit <= QUERY_IDS_MAX
         body = {
             "vector": list(values),
@@ -218,9 +218,9 @@ class VectorizeTarget:
         return self._http.send(request, partial(read_matches, limit=limit))
 
     def list_ids(self) -> Iterator[list[VectorId]]:
-        """One walk; complete only when the iterator ends without an error.
+        """List all ids once. Complete only if the iterator ends without an error.
 
-        Holds 8 bytes per id to see that none comes twice.
+        Holds 8 bytes per id in memory, to detect an id that is listed twice.
         """
         seen: list[npt.NDArray[np.int64]] = []
         cursors: set[str] = set()
@@ -243,7 +243,7 @@ class VectorizeTarget:
             operation=LIST_VECTORS,
             method="GET",
             path=self._path("list"),
-            # Both are sent each time: a cursor alone is unspecified.
+            # Both are sent with every page: a cursor without a count is not specified.
             query={"count": str(LIST_IDS_MAX)} | ({} if cursor is None else {"cursor": cursor}),
         )
         outcome = self._http.exchange(request, read_page)
@@ -254,14 +254,17 @@ class VectorizeTarget:
             and outcome.code not in NO_INDEX_CODES
         ):
             error = self._http.refused(LIST_VECTORS, outcome)
-            raise self._broken_walk(f"its cursor is not taken any more: {error}") from error
+            raise self._broken_walk(f"its cursor is no longer valid: {error}") from error
         page = self._http.value_of(LIST_VECTORS, outcome)
         if page.cut_off:
-            raise self._broken_walk("a page is cut off and names no cursor to go on with")
+            raise self._broken_walk("a page is truncated and names no cursor for the next one")
         return page
 
     def _check_walk(self, hashes: npt.NDArray[np.int64], total: int) -> None:
-        """Two ids of one hash are told for a repetition: once in a million full walks."""
+        """Raise for missing or repeated ids. A hash collision counts as a repetition.
+
+        That is expected once per million listings of a full index.
+        """
         distinct = len(np.unique(hashes))
         if distinct != total or len(hashes) != total:
             raise self._broken_walk(

@@ -1,4 +1,4 @@
-"""Read what Vectorize answers (docs/services.md); pure, one reader per operation."""
+"""Read the answers of Vectorize (docs/services.md), with one reader per operation. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -30,16 +30,16 @@ _IDS_MAX_IN_TEXT = re.compile(r"max id count is ([0-9]{1,6})", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedPage:
-    """One page of a walk over the ids."""
+    """One page of a listing of the ids."""
 
     ids: list[VectorId]
     next_cursor: str | None  # None on the last page
-    cut_off: bool  # says that more follows, but not where
-    total: int  # of the whole walk
+    cut_off: bool  # more ids follow, but the page names no cursor
+    total: int  # ids of the whole listing
 
 
 def read_index(answer: Answer, name: str) -> VectorIndex:
-    """The index object, which has to be the one asked for."""
+    """The index. Raises UnusableAnswerError for an answer about another index."""
     record = result_of(answer, dict, "an index")
     config = member(record, "config", dict, "the index")
     found = member(record, "name", str, "the index")
@@ -66,7 +66,7 @@ def read_metadata_indexes(answer: Answer) -> dict[str, str]:
 
 
 def read_progress(answer: Answer) -> IndexProgress:
-    """Every field may be missing or null."""
+    """The progress of the index; every field may be missing or null."""
     record = result_of(answer, dict, "the index's progress")
     mutation = optional_member(record, "processedUpToMutation", str, "the progress")
     return IndexProgress(
@@ -77,7 +77,7 @@ def read_progress(answer: Answer) -> IndexProgress:
 
 
 def read_accepted(answer: Answer) -> Accepted:
-    """Without a mutation id nothing was accepted."""
+    """The accepted mutation. Raises UnusableAnswerError for an answer without a mutation id."""
     record = result_of(answer, dict, "a mutation")
     mutation = member(record, "mutationId", str, "the mutation")
     if not mutation:
@@ -86,7 +86,7 @@ def read_accepted(answer: Answer) -> Accepted:
 
 
 def read_vectors(answer: Answer, wanted: frozenset[VectorId]) -> dict[VectorId, Vector]:
-    """The records by id: order is not promised, absent ones are left out."""
+    """The records by id, in any order, without those that do not exist."""
     found: dict[VectorId, Vector] = {}
     for record in objects_of(result_of(answer, list, "a list of vectors"), "the vectors"):
         vector = _read_vector(record)
@@ -104,24 +104,24 @@ def _read_vector(record: dict[str, object]) -> Vector:
         doubles = np.array(values)
     except ValueError as error:  # lists among the numbers
         raise UnusableAnswerError("with values that are no numbers") from error
-    # One look at the type instead of one per value: numpy finds a common one for numbers only.
+    # The type of the array shows that all values are numbers, without a check of each value.
     if doubles.ndim != 1 or doubles.dtype.kind not in "iuf":
         raise UnusableAnswerError("with values that are no numbers")
-    # The text is a float32, written as a double or in short, so its very bits come back.
+    # The service writes a float32 as a double or in short; both read back to the same bits.
     array = read_float32(doubles.astype(np.float64))
     if not np.isfinite(array).all():
         raise UnusableAnswerError("with values beyond float32")
     return Vector(
         id=VectorId(member(record, "id", str, "a vector")),
         values=array,
-        # The default namespace comes as null, missing or empty.
+        # The service sends the default namespace as null, as "", or not at all.
         namespace=optional_member(record, "namespace", str, "a vector") or None,
         metadata=optional_member(record, "metadata", dict, "a vector"),
     )
 
 
 def read_page(answer: Answer) -> ListedPage:
-    """One page of the walk; a missing `isTruncated` is an unusable answer, not the end."""
+    """One page of ids. Raises UnusableAnswerError for a page without `isTruncated`."""
     record = result_of(answer, dict, "a page of ids")
     vectors = objects_of(member(record, "vectors", list, "the page"), "the ids")
     truncated = member(record, "isTruncated", bool, "the page")
@@ -138,7 +138,7 @@ def read_page(answer: Answer) -> ListedPage:
 
 
 def read_matches(answer: Answer, limit: int) -> list[VectorId]:
-    """The ids of a query's matches; more than were asked for make the answer unusable."""
+    """The ids of a query's matches. Raises UnusableAnswerError for more than `limit` ids."""
     record = result_of(answer, dict, "the matches of a query")
     matches = objects_of(member(record, "matches", list, "the query"), "the matches")
     ids = [VectorId(member(match, "id", str, "a match")) for match in matches]
@@ -148,9 +148,9 @@ def read_matches(answer: Answer, limit: int) -> list[VectorId]:
 
 
 def fewer_ids(refusal: Refusal, sent: int) -> int:
-    """How many ids the service takes at once, 0 when the refusal is about something else.
+    """How many ids the service takes at once; 0 when the refusal has another reason.
 
-    The number in the message is believed; without one, half of what was sent.
+    This is the number in the message; without one, half of `sent`.
     """
     if refusal.code != TOO_MANY_IDS_CODE or sent <= 1:
         return 0

@@ -1,1 +1,1 @@
-"""HTTP below both services: a deadline for each request, trust, words of an answer."""
+"""The HTTP layer that both services use: deadlines, trusted certificates, text of answers."""

@@ -1,13 +1,13 @@
-"""What an answer says in words, when it is not what was asked for: a page, a line of text, JSON.
+"""Extract readable text from an answer that is not the expected one: HTML, plain text or JSON.
 
-The words of others end up in messages. They are taken out of HTML before secrets are masked, so
-that a secret that markup or character references cut in pieces is found as well.
+Messages quote this text. HTML markup is removed before secrets are masked, so that a secret that
+is divided by tags or written with character references is found as well.
 """
 
 import re
 from html import unescape
 
-READ_BYTES_MAX = 64 * 1024  # of a page: the sentence that matters stands near its beginning
+READ_BYTES_MAX = 64 * 1024  # of a page; the relevant sentence is near its beginning
 
 _NOT_SHOWN = re.compile(
     r"<(script|style|svg|noscript)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)", re.IGNORECASE | re.DOTALL
@@ -18,14 +18,14 @@ _BLOCK = re.compile(
 )
 _TAG = re.compile(r"<[!/?a-z][^<>]*>", re.IGNORECASE)
 _PAGE = re.compile(r"\s*(?:<!doctype\s+html|<html|<head|<body|<title|<\?xml)", re.IGNORECASE)
-# Marks that no reader sees; between the letters of a secret they would hide it from the mask.
+# Invisible characters; between the letters of a secret they would prevent masking.
 _UNSEEN = re.compile("[\u00ad\u180e\u200b-\u200f\u2060-\u2064\ufeff]")
 
 
 def words_of(body: bytes) -> str:
-    """The text of a body in one line: of a page what a reader would see, of others all of it.
+    """The text of a body in one line: the visible text of an HTML page, else the whole body.
 
-    Not masked and not cut yet.
+    Secrets are not masked here. Reads at most READ_BYTES_MAX bytes.
     """
     text = body[:READ_BYTES_MAX].decode(errors="replace")
     if _PAGE.match(text):
@@ -35,7 +35,7 @@ def words_of(body: bytes) -> str:
 
 
 def is_page(content_type: str | None) -> bool:
-    """Whether a content type names HTML: no value of a store is served as that."""
+    """Whether a content type is that of HTML, which the service never uses for a KV value."""
     return (content_type or "").partition(";")[0].strip().lower() in {
         "text/html",
         "application/xhtml+xml",

@@ -1,8 +1,8 @@
-"""An httpx transport whose every attempt has a deadline, whatever the peer does.
+"""An httpx transport with one deadline for each attempt.
 
-The library's own time-outs start again with each byte, so a peer that sends one byte per second
-would hold an attempt for ever. Here no socket call waits past the deadline of the attempt:
-connecting, the TLS handshake, the request, the answer's head and its body share one deadline.
+The time-outs of httpx restart with each byte, so an attempt against a peer that sends one byte per
+second would never end. Here no socket call waits past the deadline of the attempt. Connecting, the
+TLS handshake, the request, the headers and the body of the answer share one deadline.
 """
 
 import socket
@@ -25,13 +25,13 @@ from migrate.model.limits import READS_IN_FLIGHT_MAX
 from migrate.ports import Clock
 from migrate.transport.trust import trusting_context
 
-# Between two pieces the deadline is checked; one piece is one or two system calls.
+# The deadline is checked between two pieces; one piece takes one or two system calls.
 WRITE_PIECE_BYTES = 64 * 1024
-CONNECTIONS_MAX = READS_IN_FLIGHT_MAX  # so that none of them waits for a connection
+CONNECTIONS_MAX = READS_IN_FLIGHT_MAX  # so that no reader waits for a connection
 
 
 class Deadline:
-    """When the attempt of this thread has to be over; none outside of an attempt."""
+    """The end of the current attempt of each thread. Outside of an attempt there is none."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -39,7 +39,7 @@ class Deadline:
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """Everything inside has `seconds` in all."""
+        """Give the block `seconds` in all."""
         self._thread.ends_s = self._clock.monotonic_s() + seconds
         try:
             yield
@@ -47,18 +47,18 @@ class Deadline:
             self._thread.ends_s = None
 
     def cut(self, timeout_s: float | None, late: type[httpcore.TimeoutException]) -> float | None:
-        """The smaller of the time-out and what is left; raises `late` when nothing is left."""
+        """The smaller of the time-out and the remaining time. Raises `late` if none remains."""
         ends_s = getattr(self._thread, "ends_s", None)
         if ends_s is None:
             return timeout_s
-        left_s = ends_s - self._clock.monotonic_s()
-        if left_s <= 0:
+        remaining_s = ends_s - self._clock.monotonic_s()
+        if remaining_s <= 0:
             raise late("the attempt's deadline has passed")
-        return float(left_s) if timeout_s is None else float(min(timeout_s, left_s))
+        return float(remaining_s) if timeout_s is None else float(min(timeout_s, remaining_s))
 
 
 class _DeadlineStream(httpcore.NetworkStream):
-    """A connection that asks the deadline before each socket call."""
+    """A connection that checks the deadline before each socket call."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
         self._stream = stream
@@ -97,7 +97,7 @@ class _DeadlineStream(httpcore.NetworkStream):
 
 
 class _DeadlineBackend(httpcore.NetworkBackend):
-    """Opens connections that keep to the deadline."""
+    """Opens connections within the deadline."""
 
     def __init__(self, deadline: Deadline) -> None:
         self._backend = httpcore.SyncBackend()
@@ -112,7 +112,7 @@ class _DeadlineBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        """Try each address of the host; the library would give every one the whole time-out."""
+        """Try each address of the host; httpcore would give each one the whole time-out."""
         failure: Exception = httpcore.ConnectError(f"no address of {host}")
         for address in _addresses(host, port):
             timeout_s = self._deadline.cut(timeout, httpcore.ConnectTimeout)
@@ -141,7 +141,7 @@ def _addresses(host: str, port: int) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """Where requests go, as far as the connection depends on it."""
+    """The properties of an address that a connection depends on."""
 
     host: str
     tls: bool
@@ -153,15 +153,15 @@ class DeadlineTransport(httpx.HTTPTransport):
     """Connections to one host, kept between requests, HTTP/1.1, with verified TLS."""
 
     def __init__(self, line: Line, deadline: Deadline, *, keep_idle_s: float | None = None) -> None:
-        """A connection that was idle for `keep_idle_s` is not used again; None = no bound.
+        """A connection that was idle for `keep_idle_s` seconds is not used again; None = no limit.
 
-        A proxy of the environment is used for https alone, and for every host but this machine.
+        A proxy named in the environment is used for https only, and never for this machine.
         Raises UsageError for a proxy or a trust store that cannot be used.
         """
         context = (
             trusting_context(line.ca_file)
             if line.tls
-            else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no one; never asked
+            else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no certificate; not used
         )
         super().__init__(
             verify=context,
@@ -169,15 +169,15 @@ class DeadlineTransport(httpx.HTTPTransport):
             limits=httpx.Limits(max_connections=CONNECTIONS_MAX, keepalive_expiry=keep_idle_s),
             proxy=_proxy(line, context),
         )
-        # httpx has no public way to give a network backend. Checked with httpx 0.28.1; the tests
-        # of rows N10 and F14 fail should this ever have no effect.
+        # httpx has no public argument for a network backend. Checked with httpx 0.28.1; the tests
+        # of rows N10 and F14 fail if this has no effect.
         self._pool._network_backend = _DeadlineBackend(deadline)  # noqa: SLF001
 
 
 def find_proxy(line: Line) -> str | None:
     """The address of the proxy for this line, from HTTPS_PROXY, ALL_PROXY and NO_PROXY.
 
-    What goes in plain text is never shown to a proxy. May hold a password.
+    None for plain http, which a proxy could read. The address may hold a password.
     """
     if line.loopback or not line.tls:
         return None
@@ -188,7 +188,7 @@ def find_proxy(line: Line) -> str | None:
 
 
 def _proxy(line: Line, context: ssl.SSLContext) -> httpx.Proxy | None:
-    """The tunnel through the proxy is TLS from end to end: the proxy sees no token."""
+    """The proxy of this line, or None. TLS goes through it unopened, so it sees no token."""
     address = find_proxy(line)
     if address is None:
         return None

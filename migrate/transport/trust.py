@@ -1,7 +1,7 @@
-"""Whose certificates are trusted: one list of authorities for every TLS connection.
+"""The trusted certificate authorities: one list for every TLS connection.
 
-gRPC brings a list of its own and knows neither SSL_CERT_FILE nor SSL_CERT_DIR. Here the list is
-read once, and both TLS libraries are given the same certificates.
+gRPC has a list of its own and does not read SSL_CERT_FILE and SSL_CERT_DIR. This module reads the
+list for both TLS libraries, so that they trust the same certificates.
 """
 
 import os
@@ -17,7 +17,7 @@ CERT_FILE, CERT_DIR = "SSL_CERT_FILE", "SSL_CERT_DIR"  # as OpenSSL and most too
 SETTING = "tls.ca_file"
 FILE_BYTES_MAX = 16 * 1024 * 1024  # the list of all public authorities has 0.3 MB
 
-# What else a PEM file may hold (keys, comments) is left out: a key has no place in a trust list.
+# Keys and comments in a PEM file are left out: a trust list needs no key.
 _CERTIFICATE = re.compile(
     rb"-----BEGIN CERTIFICATE-----\r?\n[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----"
 )
@@ -43,7 +43,10 @@ def read_authorities(ca_file: Path | None = None) -> bytes:
 
 
 def trusting_context(ca_file: Path | None = None) -> ssl.SSLContext:
-    """TLS 1.2 or newer, certificate and host name verified; there is no switch for less."""
+    """A context for TLS 1.2 or newer that verifies certificates and host names.
+
+    No setting weakens it. Raises UsageError for a list that cannot be used.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     authorities = read_authorities(ca_file).decode("ascii")
@@ -57,7 +60,7 @@ def trusting_context(ca_file: Path | None = None) -> ssl.SSLContext:
 
 
 def distrust_remedy(host: str) -> str:
-    """What an operator can do about a certificate that is not trusted."""
+    """The operator's next step after a certificate that is not trusted."""
     return (
         f"check that {host} is the right host; if its certificate is of a private authority, set "
         f"{SETTING} (Q2V_TLS_CA_FILE) to the PEM file of that authority"
@@ -71,7 +74,7 @@ def _named(ca_file: Path | None) -> str:
 
 def _read(path: Path, named_by: str) -> list[bytes]:
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for without end
+        if path.exists() and not path.is_file():  # reading a pipe might never end
             raise _refused(f"{named_by} ({path})", "no regular file")
         with path.open("rb") as file:
             content = file.read(FILE_BYTES_MAX)
@@ -86,7 +89,7 @@ def _read(path: Path, named_by: str) -> list[bytes]:
 
 
 def _read_folder(folder: Path) -> list[bytes]:
-    """Every certificate of the folder; two links to one file count once."""
+    """Every distinct certificate of the folder."""
     found: dict[bytes, None] = {}
     try:
         files = sorted(path for path in folder.iterdir() if path.is_file())

@@ -38,7 +38,7 @@ class Pace:
         else:
             self._bytes += bytes_
 
-    def left_s(self) -> float | None:
+    def remaining_s(self) -> float | None:
         """Seconds until all is done; None when it is not known."""
         fresh, left = self.done - self._earlier, (self.total or 0) - self.done
         if self.total is None or fresh <= 0 or left <= 0:
@@ -47,7 +47,7 @@ class Pace:
             return left * self._active_s() / fresh
         request_s = self._active_s() * self.total / (fresh * self._requests)
         requests = -(-left * self._requests // self.total)
-        return self._limiter.left_s(requests, request_s)
+        return self._limiter.remaining_s(requests, request_s)
 
     def words(self, unit: str) -> str:
         """`10.0 vectors/s, 2.1 MB/s, about 4 min left`, as much of it as is known."""
@@ -56,7 +56,7 @@ class Pace:
         words = f"{per_s:,.1f} {unit}/s"
         if self._bytes and active_s:
             words += f", {format_bytes(round(self._bytes / active_s))}/s"
-        left_s = self.left_s()
+        left_s = self.remaining_s()
         return words if left_s is None else f"{words}, about {format_about(left_s)} left"
 
     def _active_s(self) -> float:

@@ -64,7 +64,7 @@ HARMLESS = Canary(
     name="harmless",
     effect="none",
     file="migrate/cloudflare/client/verdict.py",
-    old='    """Status, code and sentence of an answer."""\n',
+    old='    """The status of an answer, with the code and message of its error."""\n',
     new='    """Said in other words."""\n',
     test=BY_NAME["success-false-accepted"].test,
 )

@@ -355,7 +355,7 @@ class Witness(Silence):
     @override
     def advance(self, count: int, *, bytes_: int = 0, earlier: bool = False) -> None:
         self._pace.advance(count, bytes_=bytes_, earlier=earlier)
-        now_s, left_s = self._clock.monotonic_s(), self._pace.left_s()
+        now_s, left_s = self._clock.monotonic_s(), self._pace.remaining_s()
         self.ended_s[self._what] = now_s
         if left_s is not None:
             self.pieces[self._what].append((now_s, now_s + left_s))

@@ -1,1 +1,1 @@
-"""How many requests may be sent, and when the last of them is answered."""
+"""The request budget: how many requests may be sent, and when the last one is answered."""

@@ -1,8 +1,8 @@
-"""One request limiter for all that goes to one account, across processes and restarts.
+"""The request limiter of one account, shared by all processes and kept across restarts.
 
-The service counts requests as they arrive, the limiter writes them down before they leave. Until
-its answer a request counts as sent just now; a process that is killed before the answer has spent
-it, at the latest moment at which it can have arrived.
+The service counts a request when it arrives. The limiter records it before it is sent. Until a
+request is answered it counts as sent just now. A request of a process that was killed before the
+answer counts as sent at the latest moment at which it can have arrived.
 """
 
 import threading
@@ -23,20 +23,21 @@ from migrate.model.stamps import clock_stamp
 from migrate.ports import Clock, Progress
 from migrate.workers.ordered import raise_if_cancelled, wait_or_cancel
 
-REQUESTS_MAX_DEFAULT = 900  # of the account's 1,200: the rest is for dashboards and deploys
-QUIET_WAIT_S = 3.0  # shorter waits need no explanation
-WAIT_PIECE_S = 60.0  # after each piece the table is read again: the account may have been blocked
-WAIT_S_MAX = 3_600.0  # then other processes are taking every free request
+# Of the account's 1,200. The rest is kept for dashboards and deployments.
+REQUESTS_MAX_DEFAULT = 900
+QUIET_WAIT_S = 3.0  # shorter waits are not reported
+WAIT_PIECE_S = 60.0  # after each piece the table is read again, in case of a new block
+WAIT_S_MAX = 3_600.0  # longer means that other processes take every free request
 _REASONS = {
     Why.BLOCK: "the service blocked the account",
     Why.REMAINING: "the service says that the account may send no further request",
-    Why.BOOT: "the machine restarted: what it sent before is uncertain",
-    Why.REPLACED: "the file of earlier requests could not be read: a whole budget may be sent",
+    Why.BOOT: "the machine restarted: the number of requests before that is not known",
+    Why.REPLACED: "the file of earlier requests could not be read: it may have held a whole budget",
 }
 
 
 class Departure(NamedTuple):
-    """A request that may leave."""
+    """A recorded request, which may now be sent."""
 
     row_id: int
     at_s: float  # monotonic
@@ -49,7 +50,7 @@ class _Wait(NamedTuple):
 
 
 class RequestBudget:
-    """At most `requests_max` requests in every sliding 300 s, whoever sends them from here."""
+    """Allows `requests_max` requests in every sliding 300 s, over all processes of this host."""
 
     def __init__(
         self,
@@ -73,23 +74,23 @@ class RequestBudget:
         self._requests_max = requests_max
         self._table = Departures(path, clock=clock, boot=boot_id())
         self._threads = threading.Lock()
-        self._in_flight = 0  # left and not answered yet
-        self._holding = 0  # callers that wait for their turn
+        self._in_flight = 0  # sent and not answered yet
+        self._holding = 0  # callers that wait in `acquire`
         self._held_since_s = self._held_s = 0.0
         self._announced_until_s = 0.0
 
     def acquire(self, progress: Progress | None = None, *, within_s: float = 0.0) -> Departure:
-        """Wait until a request may leave and count it. Call once per request, retries included.
+        """Wait until a request may be sent, then count it. Call once per request, retries included.
 
-        `within_s` is its deadline: after that it has arrived, or never will. Returns what
-        `release` takes, which is called when its answer is there, or none will come. Raises
-        BudgetExhaustedError when the service asked for more silence than a run waits for, or when
-        no turn came within an hour; LocalStorageError.
+        `within_s` is the deadline of the request, in seconds: later it cannot arrive any more.
+        Pass the result to `release` when the request has been answered or has failed.
+        Raises BudgetExhaustedError when the service blocks the account for longer than a run
+        waits, or when no request may be sent within an hour; LocalStorageError.
         """
         waited_s = 0.0
         while True:
             raise_if_cancelled()
-            found = self._try_to_leave(within_s)
+            found = self._try_to_send(within_s)
             if isinstance(found, Departure):
                 return found
             self._check(found, waited_s)
@@ -102,8 +103,8 @@ class RequestBudget:
             if progress is not None:
                 progress.advance(0)  # lets progress print during a long wait
 
-    def _try_to_leave(self, within_s: float) -> Departure | _Wait:
-        """Write a departure down, if one is allowed; what cannot be written must not be sent."""
+    def _try_to_send(self, within_s: float) -> Departure | _Wait:
+        """Record a request if one is allowed. A request that cannot be recorded is not sent."""
         with self._threads:
             with self._table.locked() as now_s:
                 self._table.drop_old(now_s)
@@ -116,7 +117,7 @@ class RequestBudget:
             return Departure(row_id, now_s)
 
     def _wait(self, now_s: float) -> _Wait:
-        """Until the next request may leave, and what it waits for."""
+        """How long until the next request may be sent, and why."""
         spent = self._table.spent(now_s)
         found = holds(spent, requests_max=self._requests_max, now_s=now_s)
         last = max((hold for hold in found if hold.number == 1), key=lambda hold: hold.until_s)
@@ -127,10 +128,11 @@ class RequestBudget:
         return _Wait(last.until_s - now_s, reason, last.why is Why.BLOCK)
 
     def release(self, departure: Departure | None = None) -> None:
-        """A request that had its turn is answered, or failed.
+        """Note that a request has been answered or has failed.
 
-        `departure` is what `acquire` returned for it: the service has counted the request by now,
-        so it counts for 300 s from now. Where that cannot be written, it counts until its deadline.
+        `departure` is the result of `acquire`. The service has counted the request by now, so it
+        counts for 300 s from now. If that cannot be recorded, it counts for 300 s from its
+        deadline.
         """
         with self._threads:
             self._in_flight -= 1
@@ -140,16 +142,16 @@ class RequestBudget:
                 self._table.end_early(departure.row_id, now_s + REQUEST_WINDOW_S)
 
     def held_s(self) -> float:
-        """Seconds, so far, in which a request had to wait for its turn; several count once."""
+        """Seconds so far in which at least one request had to wait in `acquire`."""
         with self._threads:
             since_s = self._clock.monotonic_s() - self._held_since_s if self._holding else 0.0
             return self._held_s + since_s
 
-    def left_s(self, requests: int, request_s: float) -> float:
-        """Seconds until so many requests are answered, those in flight among them.
+    def remaining_s(self, requests: int, request_s: float) -> float:
+        """Seconds until `requests` more requests are answered, those in flight included.
 
-        `request_s` passes per request that may leave, measured over all in flight. Raises
-        LocalStorageError.
+        `request_s` is the time per request while the budget allows them, in seconds: with several
+        in flight, the time of one divided by their number. Raises LocalStorageError.
         """
         with self._threads:
             now_s = self._clock.monotonic_s()
@@ -166,15 +168,15 @@ class RequestBudget:
         return answered_s - now_s
 
     def block(self, seconds: float) -> None:
-        """Nothing leaves for `seconds`, in any process: the service answered 429."""
+        """Send nothing for `seconds`, in any process, because the service answered 429."""
         with self._threads, self._table.locked(durable=True) as now_s:
             until_s = now_s + seconds
             self._table.add(Why.BLOCK, REQUESTS_PER_WINDOW_MAX, now_s=now_s, until_s=until_s)
 
     def note_remaining(self, remaining: int, seconds: float) -> bool:
-        """The service said that `remaining` requests may leave in `seconds`; True if that is news.
+        """Reduce the budget to `remaining` requests in `seconds`. Returns whether that is less.
 
-        Only ever shrinks the budget: the service's numbers do not track its own limit.
+        Never enlarges the budget: the service's numbers do not follow its own limit.
         """
         if remaining >= self._requests_max:
             return False
@@ -183,13 +185,13 @@ class RequestBudget:
             if remaining >= allowed:
                 return False
             until_s = now_s + min(seconds, float(REQUEST_WINDOW_S))
-            self._table.keep_all(now_s, until_s)  # else more could leave as these grow old
+            self._table.keep_all(now_s, until_s)  # else more could be sent as these rows end
             self._table.add(Why.REMAINING, allowed - remaining, now_s=now_s, until_s=until_s)
         return True
 
     @contextmanager
     def _holding_back(self) -> Iterator[None]:
-        """Count the time, but not twice when several wait together."""
+        """Measure the time of the block. When several callers wait together, it counts once."""
         with self._threads:
             if not self._holding:
                 self._held_since_s = self._clock.monotonic_s()
@@ -203,7 +205,7 @@ class RequestBudget:
                     self._held_s += self._clock.monotonic_s() - self._held_since_s
 
     def _announce(self, wait: _Wait, progress: Progress) -> None:
-        """Write one line per wait, also when several callers wait for the same moment."""
+        """Report a wait in one line, once for all callers that wait for the same moment."""
         with self._threads:
             until_s = self._clock.monotonic_s() + wait.seconds
             if wait.seconds <= QUIET_WAIT_S or until_s <= self._announced_until_s + QUIET_WAIT_S:
@@ -215,11 +217,12 @@ class RequestBudget:
     def _check(self, wait: _Wait, waited_s: float) -> None:
         if wait.blocked and wait.seconds > RETRY_AFTER_S_MAX + ROUNDING_S:
             raise BudgetExhaustedError(
-                f"the service asked for {wait.seconds:.0f} s of silence",
+                f"the service blocked the account for {wait.seconds:.0f} s",
                 remedy=f"run the same command again in {wait.seconds / 60:.0f} minutes: it resumes",
             )
         if waited_s >= WAIT_S_MAX:
             raise BudgetExhaustedError(
-                f"no request could leave for {waited_s:.0f} s: {wait.reason}",
-                remedy="stop what else uses this account, then run the same command again",
+                f"no request could be sent for {waited_s:.0f} s: {wait.reason}",
+                remedy="stop the other programs that use this account, then run the same command "
+                "again",
             )

@@ -1,4 +1,4 @@
-"""Open the SQLite file of the request budget; create it, or replace it where it cannot be read."""
+"""Open the SQLite file of the request budget. Create a missing file, replace a damaged one."""
 
 import io
 import sqlite3
@@ -49,7 +49,7 @@ def database_io(doing: str, path: Path | None) -> Iterator[None]:
 
 
 def open_in_memory(rows: list[Row]) -> sqlite3.Connection:
-    """A table of this process only that holds `rows`."""
+    """A new table in memory that holds `rows`."""
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     connection.executescript(_SCHEMA)
     connection.executemany(INSERT, rows)
@@ -57,9 +57,9 @@ def open_in_memory(rows: list[Row]) -> sqlite3.Connection:
 
 
 def open_file(path: Path, new: list[Row], unreadable: list[Row]) -> sqlite3.Connection:
-    """The table in a file, mode 0600; two processes that open it at once wait for each other.
+    """Open the table in a file of mode 0600, under a lock that other processes wait for.
 
-    A missing file is created with the rows `new`; a damaged one, and one of format 1, is replaced
+    A missing file is created with the rows `new`. A damaged file and one of format 1 are replaced
     by the rows `unreadable`. Raises ForeignStateError for any other file, LocalStorageError.
     """
     make_folder(path.parent)
@@ -82,7 +82,7 @@ def open_file(path: Path, new: list[Row], unreadable: list[Row]) -> sqlite3.Conn
 
 
 def _write_new(path: Path, rows: list[Row]) -> None:
-    """Put a new table in the file's place, whole and durable."""
+    """Replace the file by a new table, atomically and durably."""
     remove_file(_journal_of(path))  # SQLite would roll it back into the new file
     with closing(open_in_memory(rows)) as connection:
         write_durably(path, connection.serialize())
@@ -103,9 +103,9 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _starts_well(path: Path) -> bool:
-    """Whether the file looks like one of SQLite; False for a cut off one and for format 1.
+    """Whether the file looks like a SQLite file. False for a truncated file and for format 1.
 
-    Raises ForeignStateError for anything else.
+    Raises ForeignStateError for any other content.
     """
     journal = _journal_of(path)
     with local_io("reading", path):
@@ -118,7 +118,7 @@ def _starts_well(path: Path) -> bool:
         return False
     if start != _SQLITE_START:
         raise _foreign(path, f"starts with {start!a}, not with {_SQLITE_START!a}")
-    # SQLite takes what is missing of a last page for zeros.
+    # SQLite reads the missing bytes of a truncated last page as zeros.
     return size % _PAGE_BYTES == 0
 
 
@@ -150,5 +150,5 @@ def _remedy(error: sqlite3.Error) -> str:
     if name == "SQLITE_FULL":
         return "free some disk space, then run the same command again"
     if name in _DAMAGED:
-        return "run the same command again: it replaces the file, and waits five minutes"
+        return "run the same command again: it replaces the file and waits five minutes"
     return "check the disk, then run the same command again"

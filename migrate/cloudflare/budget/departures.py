@@ -1,10 +1,11 @@
-"""The requests of the last five minutes: one SQLite table that all processes of a host share.
+"""The requests of the last five minutes, in one SQLite table that all processes of a host share.
 
 A row takes `cost` requests from the budget until the monotonic clock reads `until_s`. SQLite's
-write lock (`BEGIN IMMEDIATE`) lets one process at a time look and write. Commits reach the system,
-not the disk: a kill loses nothing, a power cut may lose the last rows. Rows of another boot are
-therefore taken for as young as they can be, and this boot has to be as old as the window before
-anything leaves. Ages are measured on the monotonic clock, which starts near 0 with the machine.
+write lock (`BEGIN IMMEDIATE`) allows one process at a time to read and write. A commit is not
+flushed to the disk: a kill loses nothing, a power cut may lose the last rows. Rows of another boot
+are therefore given the smallest age that they can have, and no request is sent until this boot is
+as old as the window. Ages are measured on the monotonic clock, which is near 0 when the machine
+starts.
 """
 
 import weakref
@@ -25,8 +26,8 @@ from migrate.ports import Clock
 
 UNKNOWN_BOOT = "-"
 _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
-# A row of another boot is at least as old as this boot. The wall clock can make it younger: another
-# machine may have written it. A row from the future is of another boot that has the same name.
+# A row of another boot is at least as old as this boot. By the wall clock it can be younger, since
+# another machine may have written it. A row from the future is of another boot with the same name.
 _ADOPT = """
 UPDATE spent SET
     until_s = until_s - at_s + :now - max(0.0, min(:now, :wall - wall_s)),
@@ -36,7 +37,7 @@ WHERE boot <> :boot OR at_s > :now
 
 
 def read_boot_id() -> str:
-    """Names the running boot of this machine; "-" where the system has no name for it."""
+    """The id of the running boot of this machine; "-" where the system has none."""
     try:
         return _BOOT_ID_FILE.read_text(encoding="ascii").strip() or UNKNOWN_BOOT
     except (OSError, ValueError):
@@ -44,10 +45,10 @@ def read_boot_id() -> str:
 
 
 class Departures:
-    """The table, for one thread at a time. Every method raises LocalStorageError."""
+    """The table. Use it from one thread at a time. Every method raises LocalStorageError."""
 
     def __init__(self, path: Path | None, *, clock: Clock, boot: str) -> None:
-        """`path` is the file, created when it is missing; None keeps the table in memory.
+        """`path` is the file, which is created if it is missing; None keeps the table in memory.
 
         Raises ForeignStateError for a file of another format.
         """
@@ -58,10 +59,10 @@ class Departures:
 
     @contextmanager
     def locked(self, *, durable: bool = False) -> Iterator[float]:
-        """One transaction; yields the monotonic time, read under the lock.
+        """Run the block in one transaction. Yields the monotonic time, read under the lock.
 
-        No other process reads or writes meanwhile. `durable` makes this transaction, and all
-        before it, survive a power cut.
+        No other process reads or writes during the block. With `durable`, this transaction and
+        all before it survive a power cut.
         """
         with database_io("writing", self._path):
             if self._path is not None and _file_id(self._path) != self._opened:
@@ -78,24 +79,24 @@ class Departures:
                 raise
 
     def add(self, why: Why, cost: int, *, now_s: float, until_s: float) -> int:
-        """A row in the transaction of `locked`; returns its id."""
+        """Add a row in the transaction of `locked`; returns its id."""
         row = self._row(why, now_s, until_s, cost)
         return self._connection.execute(INSERT, row).lastrowid or 0
 
     def end_early(self, row_id: int, until_s: float) -> None:
-        """The row counts until `until_s`, if that is earlier; one that is gone is no error."""
+        """Let the row end at `until_s` if that is earlier. A missing row is no error."""
         self._connection.execute(
             "UPDATE spent SET until_s = min(until_s, ?) WHERE id = ?", (until_s, row_id)
         )
 
     def keep_all(self, now_s: float, until_s: float) -> None:
-        """No row that counts at `now_s` ends before `until_s`."""
+        """Let every row that counts at `now_s` count at least until `until_s`."""
         self._connection.execute(
             "UPDATE spent SET until_s = max(until_s, ?) WHERE until_s > ?", (until_s, now_s)
         )
 
     def drop_old(self, now_s: float) -> None:
-        """Remove the rows that count no more. The one that names the boot stays."""
+        """Remove the rows that no longer count, except the one that names the boot."""
         self._connection.execute(
             "DELETE FROM spent WHERE until_s <= ? AND why <> ?", (now_s, Why.BOOT)
         )
@@ -109,7 +110,7 @@ class Departures:
             return int(rows.fetchone()[0])
 
     def spent(self, now_s: float) -> list[Spent]:
-        """The rows that count, the one that ends last first."""
+        """The rows that count, ordered by their end, the latest first."""
         with database_io("reading", self._path):
             rows = self._connection.execute(
                 "SELECT until_s, cost, why FROM spent WHERE until_s > ? ORDER BY until_s DESC",
@@ -128,7 +129,7 @@ class Departures:
         if self._path is None:
             self._connection = open_in_memory(new)
         else:
-            # What an unreadable file held may have been a whole budget, sent just now.
+            # The unreadable file may have held a whole budget, sent just now.
             replaced = self._row(Why.REPLACED, now_s, now_s + REQUEST_WINDOW_S)
             self._connection = open_file(self._path, new, [*new, replaced])
             self._opened = _file_id(self._path)
@@ -136,7 +137,7 @@ class Departures:
         self._adopt()
 
     def _adopt(self) -> None:
-        """Take over rows of another boot; then nothing leaves before this boot is 300 s old."""
+        """Take over the rows of another boot. If there are any, send nothing for 300 s of boot."""
         with self.locked() as now_s:
             known = {"now": now_s, "wall": self._clock.wall_s(), "boot": self._boot}
             if self._connection.execute(_ADOPT, known).rowcount:

@@ -1,8 +1,8 @@
-"""When requests may leave, and when the last of many is answered. Pure: seconds in, seconds out.
+"""When requests may be sent, and when the last of many is answered. Pure: seconds in, seconds out.
 
-A budget of requests in every sliding five minutes is no even rate: a whole budget leaves at once,
-then nothing until its first request is five minutes old. What remains therefore takes steps of five
-minutes, and the time per request counts within a step only.
+A budget of requests in every sliding five minutes is not an even rate. A whole budget is sent at
+once, then nothing until its first request is five minutes old. The remaining time is therefore a
+number of steps of five minutes, and the time per request counts only within a step.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,21 +11,21 @@ from typing import NamedTuple
 
 from migrate.model.limits import REQUEST_WINDOW_S
 
-ROUNDING_S = 0.001  # added to every wait, so that rounding never sends a moment too early
+ROUNDING_S = 0.001  # added to every wait, so that rounding never makes it too short
 
 
 class Why(StrEnum):
-    """What takes requests from the budget."""
+    """The reason why requests are taken from the budget."""
 
-    REQUEST = "request"  # one that left
+    REQUEST = "request"  # one that was sent
     BLOCK = "block"  # the service blocked the account
     REMAINING = "remaining"  # the service says that fewer requests remain than we count
-    BOOT = "boot"  # the machine restarted: what it sent before is uncertain
-    REPLACED = "replaced"  # the file could not be read: what it held is uncertain
+    BOOT = "boot"  # the machine restarted: the number of requests before that is not known
+    REPLACED = "replaced"  # the file could not be read: its content is not known
 
 
 class Spent(NamedTuple):
-    """`cost` requests less may leave until `until_s`."""
+    """A row of the budget: `cost` fewer requests may be sent until `until_s`."""
 
     until_s: float  # monotonic
     cost: int
@@ -33,17 +33,17 @@ class Spent(NamedTuple):
 
 
 class Hold(NamedTuple):
-    """One of the requests to come cannot leave before a certain time."""
+    """The time before which one of the next requests cannot be sent."""
 
     number: int  # 1 = the next request
     until_s: float  # monotonic
-    why: Why | None = None  # None: nothing holds it, the time is the present
+    why: Why | None = None  # None: nothing holds it back, and `until_s` is now
 
 
 def holds(spent: Iterable[Spent], *, requests_max: int, now_s: float) -> list[Hold]:
-    """What the next requests have to wait for. The first hold is the present moment.
+    """The holds of the next requests. The first hold is the present moment.
 
-    `spent` is ordered by `until_s`, the latest first, and holds nothing that is over.
+    `spent` is ordered by `until_s`, the latest first, and holds only rows that still count.
     """
     found, used = [Hold(1, now_s)], 0
     for until_s, cost, why in spent:
@@ -61,32 +61,33 @@ def last_answer_s(
 ) -> float:
     """The monotonic time at which the last of `requests` is answered.
 
-    `holds` are those of `holds`; `requests_max` is the budget of a window. `request_s` passes
-    between a request that may leave and its answer; with several in flight it is that time divided
-    by their number. The result is then at most one whole time off, because the requests are taken
-    to leave evenly.
+    `holds` is the result of the function `holds`; `requests_max` is the budget of a window.
+    `request_s` is the time between a request and its answer; with several requests in flight, that
+    time divided by their number. The result is then off by at most one such time, because the
+    requests are assumed to be sent evenly.
 
-    A request leaves when its hold has passed, `request_s` after the one before it and a window
-    after the one `requests_max` before it, whichever is the latest. So the last one leaves at the
-    longest way from any hold to it, in steps of one request or of a whole budget: as many of the
-    latter as fit where they take longer than the requests they stand for.
+    A request is sent at the latest of three moments: the end of its hold, `request_s` after the
+    request before it, and a window after the request `requests_max` before it. The last request is
+    therefore sent at the end of the longest path from any hold to it. The steps of a path are
+    single requests and whole budgets. Where a whole budget takes longer than its single requests,
+    the longest path has as many whole budgets as fit.
     """
     assert requests > 0
     assert requests_max > 0
-    # By a step of a whole budget, over the single steps that it stands for.
+    # How much longer a step of a whole budget takes than its single requests.
     gained_s = REQUEST_WINDOW_S + ROUNDING_S - requests_max * request_s
-    leaves_s = max(
+    sent_s = max(
         hold.until_s
         + (requests - hold.number) * request_s
         + (requests - hold.number) // requests_max * max(0.0, gained_s)
         for hold in holds
         if hold.number <= requests
     )
-    return leaves_s + request_s
+    return sent_s + request_s
 
 
 def duration_s(*, requests: int, requests_max: int, request_s: float) -> float:
-    """Seconds until the last of `requests` is answered when none left in the last five minutes."""
+    """Seconds until the last of `requests` is answered, if none was sent in the last 5 minutes."""
     if not requests:
         return 0.0
     return last_answer_s(

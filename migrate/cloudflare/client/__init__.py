@@ -1,1 +1,1 @@
-"""Send one request to the Cloudflare API and judge its answer: retry, refuse, or take it."""
+"""Send a request to the Cloudflare API and decide about its answer: accept, retry, or raise."""

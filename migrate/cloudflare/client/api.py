@@ -18,7 +18,7 @@ class ApiError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """An answer that is a JSON object; whether it is a success is another question."""
+    """An answer that is a JSON object: a success, a refusal, or neither."""
 
     success: bool | None  # None when missing or no bool
     errors: tuple[ApiError, ...]
@@ -28,9 +28,9 @@ class Envelope:
 
     @property
     def is_service_form(self) -> bool:
-        """Whether it has the two members of every answer of the API, a refusal included.
+        """Whether it has the two members that every answer of the API has, refusals included.
 
-        A proxy, an edge page or another server answers in other forms, JSON among them.
+        Proxies, edge pages and other servers answer in other forms, some of them JSON.
         """
         return self.success is not None and self.errors_listed
 
@@ -38,7 +38,7 @@ class Envelope:
 def decode_envelope(body: bytes) -> Envelope | None:
     """Parse the body of an answer; None when it is no JSON object.
 
-    Strict on purpose: a byte order mark, NaN or a lone surrogate makes an answer unusable.
+    Strict: a byte order mark, NaN or a lone surrogate makes an answer unusable.
     """
     try:
         decoded = orjson.loads(body)
@@ -58,7 +58,7 @@ def decode_envelope(body: bytes) -> Envelope | None:
 
 
 def _read_errors(raw: object) -> tuple[ApiError, ...]:
-    """Entries without an integer code are left out: they decide nothing."""
+    """The entries that have an integer code; the others are left out."""
     if not isinstance(raw, list):
         return ()
     return tuple(
@@ -76,7 +76,7 @@ NDJSON = "application/x-ndjson"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """What a request is for, as errors name it, and the permission it needs."""
+    """The purpose of a request, as errors name it, and the permission that it needs."""
 
     name: str
     scope: str  # as the dashboard spells it
@@ -84,7 +84,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiRequest:
-    """One request, repeatable byte for byte."""
+    """One request. Sending it again sends the same bytes."""
 
     operation: Operation
     method: str
@@ -95,13 +95,13 @@ class ApiRequest:
 
     @property
     def body_bytes(self) -> int:
-        """The size of the body."""
+        """The size of the body in bytes."""
         return sum(map(len, self.body))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer that counts as a success so far."""
+    """An answer whose status and envelope say success; its result has not been read yet."""
 
     envelope: Envelope | None  # None for a raw body
     body: bytes
@@ -110,14 +110,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received(Generic[T]):
-    """The service did what was asked."""
+    """The value of a successful answer."""
 
     value: T
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """The service refused; `attempts` above 1 says that an earlier try may have been taken."""
+    """The service refused. If `attempts` is above 1, an earlier attempt may have been applied."""
 
     status: int
     code: int | None
@@ -128,7 +128,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Oversized:
-    """The answer is larger than we read; it was dropped."""
+    """The answer has more than `bytes_max` bytes; it was discarded."""
 
     bytes_max: int
 
@@ -137,7 +137,7 @@ Outcome = Received[T] | Refusal | Oversized
 
 
 class UnusableAnswerError(Exception):
-    """A success whose content is not what was promised; raised by readers, leads to a retry."""
+    """A successful answer without the documented content. Readers raise it; it leads to a retry."""
 
 
 def encode_segment(text: str) -> str:
@@ -152,7 +152,7 @@ def encode_segment(text: str) -> str:
 def refusal_sentence(
     operation: Operation, status: int, code: int | None, text: str, ray: str
 ) -> str:
-    """What was refused, how, and the id the provider's support asks for."""
+    """One sentence: the operation, the refusal, and the ray id, which Cloudflare support needs."""
     parts = [f"{operation.name}: HTTP {status}"]
     if code is not None:
         parts.append(f", code {code}")
@@ -164,7 +164,7 @@ def refusal_sentence(
 
 
 def result_of(answer: Answer, kind: type[T], what: str) -> T:
-    """The envelope's `result` if it is of the promised JSON type."""
+    """The envelope's `result`. Raises UnusableAnswerError if it is not of the type `kind`."""
     result = answer.envelope.result if answer.envelope is not None else None
     if not isinstance(result, kind):
         raise UnusableAnswerError(f"without {what} as its result")
@@ -172,7 +172,7 @@ def result_of(answer: Answer, kind: type[T], what: str) -> T:
 
 
 def member(record: dict[str, object], name: str, kind: type[T], what: str) -> T:
-    """A member that has to be there; a bool is no number."""
+    """A required member. Raises UnusableAnswerError unless it is a `kind`; a bool is no number."""
     value = record.get(name)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise UnusableAnswerError(f"without '{name}' in {what}")
@@ -180,21 +180,21 @@ def member(record: dict[str, object], name: str, kind: type[T], what: str) -> T:
 
 
 def optional_member(record: dict[str, object], name: str, kind: type[T], what: str) -> T | None:
-    """A member that may be missing or null, but not of another type."""
+    """A member that may be missing or null. Raises UnusableAnswerError for another type."""
     if record.get(name) is None:
         return None
     return member(record, name, kind, what)
 
 
 def objects_of(records: list[object], what: str) -> list[dict[str, object]]:
-    """A list that holds JSON objects only."""
+    """The list itself. Raises UnusableAnswerError unless it holds only JSON objects."""
     if not all(isinstance(record, dict) for record in records):
         raise UnusableAnswerError(f"with something else than objects among {what}")
     return cast("list[dict[str, object]]", records)
 
 
 def texts_of(records: list[object], what: str) -> list[str]:
-    """A list that holds strings only."""
+    """The list itself. Raises UnusableAnswerError unless it holds only strings."""
     if not all(isinstance(record, str) for record in records):
         raise UnusableAnswerError(f"with something else than strings among {what}")
     return cast("list[str]", records)

@@ -1,4 +1,4 @@
-"""Decide whether an address may be given the token, before the token is even loaded."""
+"""Decide, before the token is loaded, whether it may be sent to an address."""
 
 import hashlib
 import ipaddress
@@ -11,7 +11,7 @@ PUBLIC_BASE_URL = "https://api.cloudflare.com/client/v4"
 PUBLIC_HOST = "api.cloudflare.com"
 PORT_MAX = 65_535
 
-# Stricter than any URL grammar on purpose: what is not spelled plainly is refused, not normalised.
+# Stricter than the URL grammar: an unusual spelling is refused, not normalised.
 # No user-info, no query, no fragment, no escapes, ASCII only, no empty label, no trailing dot.
 _PLAIN_URL = re.compile(
     r"(?P<scheme>https?)://"
@@ -28,7 +28,7 @@ _REMEDY = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseUrl:
-    """An address that passed the guard; the client takes nothing else."""
+    """An address that `parse_base_url` accepted; the client takes no other."""
 
     url: str  # without a trailing slash
     host: str  # lower case, without brackets and port
@@ -36,9 +36,9 @@ class BaseUrl:
 
 
 def parse_base_url(text: str, *, allow_other_host: bool = False) -> BaseUrl:
-    """Take the public API over https, or this machine over http or https.
+    """Accept the public API over https, and this machine over http or https.
 
-    With `allow_other_host` also any other host, over https only. Raises UsageError for all else:
+    With `allow_other_host`, any other host over https is accepted too. Raises UsageError otherwise:
     look-alikes, user-info, non-ASCII or trailing-dot names, odd spellings of addresses.
     """
     scheme_and_host, separator, path = text.partition("://")
@@ -63,7 +63,7 @@ def parse_base_url(text: str, *, allow_other_host: bool = False) -> BaseUrl:
 
 
 def account_fingerprint(account_id: str) -> str:
-    """What plans and manifests hold in the place of the account's id."""
+    """16 hex digits that stand for the account's id in plans and manifests."""
     return hashlib.sha256(f"cloudflare-account:{account_id}".encode()).hexdigest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""The one HTTP client of the target: budget, deadlines, retries, and what an answer is worth."""
+"""The HTTP client of the target: it applies the budget, deadlines and retries to each request."""
 
 import itertools
 import logging
@@ -60,16 +60,16 @@ from migrate.workers.repeat import retry_on
 
 T = TypeVar("T")
 
-ANSWERS_TIMED_MAX = 100  # the last ones
+ANSWERS_TIMED_MAX = 100  # the latest answers, for the median
 
-# These two log every URL, and ours hold the account id.
+# These two log every URL, and the URLs hold the account id.
 for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Where requests go, and as whom."""
+    """The address of the API, and the account and token that requests use."""
 
     base_url: BaseUrl
     account_id: str = field(repr=False)
@@ -105,7 +105,7 @@ class CloudflareHttp:
         self._jitter = jitter
         self._progress = progress
         self._limits = limits or HttpLimits()
-        self._service_ahead_s: float | None = None  # of our monotonic clock
+        self._service_ahead_s: float | None = None  # minus the monotonic clock
         self._answers_s: deque[float] = deque(maxlen=ANSWERS_TIMED_MAX)
         self._wire = HttpWire(
             account.base_url,
@@ -117,7 +117,7 @@ class CloudflareHttp:
         )
 
     def service_wall_s(self) -> float | None:
-        """The service's own clock now, seconds since 1970; None before an answer has told it."""
+        """The service's clock now, in seconds since 1970; None before the first answer."""
         if self._service_ahead_s is None:
             return None
         return self._clock.monotonic_s() + self._service_ahead_s
@@ -131,14 +131,14 @@ class CloudflareHttp:
         return "/".join(["", "accounts", self._account_id, *map(encode_segment, segments)])
 
     def send(self, request: ApiRequest, read: Callable[[Answer], T], *, raw: bool = False) -> T:
-        """As `exchange`, for operations with nothing to say to a refusal.
+        """As `exchange`, but a refusal or an oversized answer raises an error.
 
-        Raises TargetRefusedError as well; RemoteUnavailableError for an oversized answer.
+        Raises TargetRefusedError for a refusal, RemoteUnavailableError for an oversized answer.
         """
         return self.value_of(request.operation, self.exchange(request, read, raw=raw))
 
     def value_of(self, operation: Operation, outcome: Outcome[T]) -> T:
-        """The value, or the error for a refusal or an oversized answer nobody has an answer to."""
+        """The value. Raises TargetRefusedError or RemoteUnavailableError for the other outcomes."""
         match outcome:
             case Received():
                 return outcome.value
@@ -147,7 +147,8 @@ class CloudflareHttp:
             case Oversized():
                 raise RemoteUnavailableError(
                     f"{operation.name}: the answer is larger than {outcome.bytes_max} B",
-                    remedy="check what answers at target.api_base_url, then run again: it resumes",
+                    remedy="check which server answers at target.api_base_url, then run again: it "
+                    "resumes",
                 )
             case _:
                 assert_never(outcome)
@@ -155,10 +156,10 @@ class CloudflareHttp:
     def exchange(
         self, request: ApiRequest, read: Callable[[Answer], T], *, raw: bool = False
     ) -> Outcome[T]:
-        """Send until there is an answer that counts, within budget and attempts.
+        """Send the request until it has a usable answer, within the budget and the attempts.
 
-        `read` takes the value out of the answer and raises UnusableAnswerError when it is not
-        there; `raw` says that the body of a success has no envelope. Raises AccessError,
+        `read` takes the value out of the answer and raises UnusableAnswerError when the value is
+        missing. `raw` says that the body of a success has no envelope. Raises AccessError,
         RemoteUnavailableError, BudgetExhaustedError, LocalStorageError.
         """
         attempts = itertools.count(1)
@@ -170,15 +171,15 @@ class CloudflareHttp:
                 attempts_max=self._limits.attempts_max,
                 wait_s=self._wait_s,
                 clock=self._clock,
-                before_pause=partial(self._tell, request.operation),
+                before_pause=partial(self._report_failure, request.operation),
             )
         except RetryableError as error:
-            raise self._errors.given_up(
+            raise self._errors.exhausted(
                 request.operation, error, self._limits.attempts_max
             ) from error
 
     def refused(self, operation: Operation, refusal: Refusal) -> TargetRefusedError:
-        """The error for a refusal nobody has an answer to."""
+        """The error for a refusal."""
         return refused_error(
             refusal_sentence(operation, refusal.status, refusal.code, refusal.text, refusal.ray),
             remedy=refusal_remedy(refusal.status, refusal.code),
@@ -187,11 +188,11 @@ class CloudflareHttp:
         )
 
     def median_answer_s(self) -> float | None:
-        """Seconds between a request and the end of its answer; None before the first."""
+        """Median seconds between a request and the end of its answer; None before the first."""
         return median(list(self._answers_s)) if self._answers_s else None
 
     def close(self) -> None:
-        """Let go of the connections; harmless when repeated."""
+        """Close the connections. Calling it again does nothing."""
         self._wire.close()
 
     def _attempt(
@@ -203,7 +204,7 @@ class CloudflareHttp:
         *,
         raw: bool,
     ) -> Outcome[T]:
-        """One request, one answer, one decision; `blocks_s` are the blocks so far, in seconds."""
+        """Send once and decide about the answer. `blocks_s` is the length of each block so far."""
         response, body = self._send_once(request)
         if body is None:
             return Oversized(ANSWER_BYTES_MAX)
@@ -229,7 +230,7 @@ class CloudflareHttp:
                     status=verdict.status, code=verdict.code, text=text, ray=ray, attempts=number
                 )
             case Retry():
-                raise self._again(verdict, body, ray)
+                raise self._retry_error(verdict, body, ray)
             case Blocked():
                 self._budget.block(verdict.seconds)
                 blocks_s.append(verdict.seconds)
@@ -237,7 +238,7 @@ class CloudflareHttp:
                     request.operation, verdict, body, silence_s=sum(blocks_s)
                 )
             case AccessDenied() | QuotaReached() | Redirected():
-                raise self._errors.hopeless(request.operation, verdict, ray)
+                raise self._errors.final(request.operation, verdict, ray)
             case _:
                 assert_never(verdict)
 
@@ -253,22 +254,22 @@ class CloudflareHttp:
         return answer
 
     def _take(self, answer: Answer, read: Callable[[Answer], T], ray: str) -> Received[T]:
-        """The value, if it is there: a success without its content is none."""
+        """The value. Raises the error of a retry for a success without the expected content."""
         try:
             return Received(value=read(answer))
         except UnusableAnswerError as error:
             verdict = Retry(f"a success, but {error}", None)
-            raise self._again(verdict, answer.body, ray) from error
+            raise self._retry_error(verdict, answer.body, ray) from error
 
-    def _again(self, verdict: Retry, body: bytes, ray: str) -> Exception:
-        """Another attempt, or the end of the run's patience, which then holds for the account."""
-        error = self._errors.again(verdict, body, ray)
+    def _retry_error(self, verdict: Retry, body: bytes, ray: str) -> Exception:
+        """The error for another attempt; if the wait is too long, the account is blocked for it."""
+        error = self._errors.retry(verdict, body, ray)
         if isinstance(error, BudgetExhaustedError) and verdict.after_s is not None:
             self._budget.block(verdict.after_s)
         return error
 
     def _translate(self, operation: Operation, error: Exception) -> Exception:
-        """Our error for one of the library's; a misuse of the library stays what it is."""
+        """The error for an exception of httpx; a misuse of the library is returned as it is."""
         text = self._errors.shown(str(error) or type(error).__name__)
         if speaks_no_tls(error):
             return UsageError(
@@ -290,12 +291,14 @@ class CloudflareHttp:
                 assert_never(kind)
 
     def _wait_s(self, error: RetryableError, attempt: int) -> float:
-        """Full jitter, or what the service asks for if that is longer."""
+        """The back-off with full jitter, or the time that the service asks for if it is longer."""
         if error.blocked:
             return 0.0  # the request budget waits
         return max(error.after_s or 0.0, backoff_s(attempt, self._jitter()))
 
-    def _tell(self, operation: Operation, error: RetryableError, attempt: int, _: float) -> None:
+    def _report_failure(
+        self, operation: Operation, error: RetryableError, attempt: int, _: float
+    ) -> None:
         if self._progress is not None:
             of = f"attempt {attempt} of {self._limits.attempts_max}"
             self._progress.say(f"{operation.name}: {of} failed: {error}")
@@ -306,21 +309,21 @@ class CloudflareHttp:
             self._service_ahead_s = date_s - self._clock.monotonic_s()
 
     def _note_ratelimit(self, header: str | None) -> None:
-        """Shrink the budget by a header; the header never widens it (docs/services.md)."""
+        """Reduce the budget by a `Ratelimit` header. It never enlarges it (docs/services.md)."""
         state = parse_ratelimit(header)
         if state is not None and self._budget.note_remaining(*state) and self._progress is not None:
-            left, seconds = state
+            remaining, seconds = state
             self._progress.say(
-                f"the service leaves {left} requests for {seconds:.0f} s: the account is in use "
-                "elsewhere, slowing down"
+                f"the service allows {remaining} more requests in {seconds:.0f} s, because other "
+                "programs use the account: slowing down"
             )
 
 
 def _check_secret(value: str, name: str) -> None:
-    """Never repeats the value; httpx would, for a header it cannot encode."""
+    """Raise UsageError for a malformed secret. The message does not repeat it, as httpx would."""
     allowed = value.isascii() and value.isprintable() and not any(c in value for c in ' /?#%"\\')
     if not value or not allowed or value in {".", ".."}:
         raise UsageError(
-            f"{name} is empty or holds characters that no such value has",
+            f"{name} is empty or holds characters that are not valid in it",
             remedy=f"copy {name} again, without quotes and line ends",
         )

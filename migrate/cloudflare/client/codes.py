@@ -1,7 +1,7 @@
 """The error codes of the Cloudflare API that q2v knows: what each concerns and what to do about it.
 
-One table, so that the client, the upload and the texts agree. A code decides before the HTTP
-status, because the service sends refusals of a token, a quota or an index with status 400 too.
+The client, the upload and the messages use this one table. A code takes precedence over the HTTP
+status, because the service also sends refusals of a token, a quota or an index with status 400.
 "Observed" as a source means reported by third parties against the live service (decision 0020).
 """
 
@@ -18,10 +18,10 @@ class Concern(StrEnum):
 
     ACCESS = "access"  # the token, or the address it is used from: exit 6
     QUOTA = "quota"  # a daily or an account limit: exit 8 at once
-    BUDGET = "budget"  # the account's requests in five minutes: silence, then again
-    WRITE_RATE = "write rate"  # writes follow each other too fast: again, later
-    CONTENT = "content"  # one line of an upload: halved down to that vector
-    REQUEST = "request"  # the request, or what it names: no part of it would be taken
+    BUDGET = "budget"  # the account's requests in five minutes: wait, then retry
+    WRITE_RATE = "write rate"  # writes follow each other too fast: retry later
+    CONTENT = "content"  # one line of an upload, which is halved until that vector is alone
+    REQUEST = "request"  # the whole request, or an object that it names
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class KnownCode:
     concern: Concern
     meaning: str
     source: str
-    remedy: str = ""  # what the operator can do; "" where the concern says enough
+    remedy: str = ""  # the operator's next step; "" where the concern has a general one
 
 
 _TABLE = (
@@ -43,7 +43,7 @@ _TABLE = (
         Concern.REQUEST,
         "the content type of an upload is not known",
         "observed",
-        "check what stands between this machine and the service: the content type was changed",
+        "check the proxies between this machine and the service: one changed the content type",
     ),
     KnownCode(
         1010,
@@ -152,7 +152,7 @@ _TABLE = (
     KnownCode(40041, Concern.WRITE_RATE, "writes to the index are too fast", "observed 2026"),
 )
 CODES = {known.code: known for known in _TABLE}
-# Fault matrix N16: only these three can be about a line of the body.
+# Fault matrix N16: only these three statuses can be about a line of the body.
 CONTENT_STATUSES = frozenset(
     {
         HTTPStatus.BAD_REQUEST,
@@ -160,7 +160,7 @@ CONTENT_STATUSES = frozenset(
         HTTPStatus.UNPROCESSABLE_ENTITY,
     }
 )
-# They come with status 400 too, and no part of the body would be taken.
+# Codes that come with status 400 too, although they are about the whole request.
 OTHER_CODES = frozenset(
     known.code for known in CODES.values() if known.concern is not Concern.CONTENT
 )
@@ -173,7 +173,7 @@ NO_KV_NAMESPACE_CODE = 10013
 DUPLICATE_NAMESPACE_CODE = 10014
 WRITE_RATE_CODE = 40041
 
-# The words of a limit that five minutes of silence do not lift.
+# The words of a limit that does not end after five minutes.
 _QUOTA_WORDS = re.compile(
     r"\b(?:quota|daily|per day|for (?:the|this) day|today|monthly|per month|upgrade"
     r"|free (?:usage|tier|plan))\b",
@@ -183,9 +183,9 @@ _QUERY_OPTION = "returnMetadata"  # 40026 on a query names the option that is no
 
 
 def concern_of(code: int, message: str = "") -> Concern | None:
-    """What a refusal is about; None for a code that the table does not know.
+    """What a refusal is about; None for a code that is not in the table.
 
-    `message` is the service's sentence: it tells the two meanings of 40026 apart.
+    `message` is the service's sentence. It distinguishes the two meanings of 40026.
     """
     known = CODES.get(code)
     if known is None:
@@ -196,10 +196,10 @@ def concern_of(code: int, message: str = "") -> Concern | None:
 
 
 def concerns_of(status: int, code: int | None) -> Concerns:
-    """What a refusal of an upload is about.
+    """What a refusal of an upload is about; `code` is the service's, or None.
 
-    Without a code for a line (an unknown one, none, a 413 of a server in between) the answer may be
-    about the whole: a vector is then refused only on evidence (`run/refusals.py`).
+    An answer with an unknown code or with none, such as the 413 of a proxy, may be about the whole
+    request. A vector is then refused only on evidence (`run/refusals.py`).
     """
     if status not in CONTENT_STATUSES or code in OTHER_CODES:
         return Concerns.WHOLE
@@ -207,12 +207,12 @@ def concerns_of(status: int, code: int | None) -> Concerns:
 
 
 def names_quota(message: str) -> bool:
-    """Whether a sentence speaks of a daily, monthly or account quota."""
+    """Whether a sentence names a daily, monthly or account quota."""
     return _QUOTA_WORDS.search(message) is not None
 
 
 def remedy_of(code: int | None) -> str:
-    """The operator's next step by the code; "" where the table has none."""
+    """The operator's next step for a code; "" where the table has none."""
     known = CODES.get(code) if code is not None else None
     return known.remedy if known is not None else ""
 

@@ -1,4 +1,4 @@
-"""Translate what the HTTP library raises into the two things a caller can do about it."""
+"""Classify the exceptions of the HTTP library by what the caller can do about them."""
 
 import ssl
 from enum import StrEnum
@@ -7,13 +7,13 @@ import httpx
 
 
 class Fault(StrEnum):
-    """What an exception of the library means for the request."""
+    """What an exception of the library says about the request."""
 
     TRANSIENT = "transient"  # the same bytes may be sent again
-    BUG = "bug"  # our own misuse of the library: stays as it is
+    BUG = "bug"  # a misuse of the library, which is not translated
 
 
-# Every exception class of the library; a test fails when a new version brings another one.
+# Every exception class of the library. A test fails when a new version has another one.
 FAULTS: dict[type[BaseException], Fault] = {
     httpx.HTTPError: Fault.BUG,
     httpx.RequestError: Fault.BUG,
@@ -46,7 +46,7 @@ FAULTS: dict[type[BaseException], Fault] = {
 }
 
 
-# How TLS libraries name an answer that is none of TLS; newer ones have the last two.
+# The names that TLS libraries give to an answer that is not TLS; newer ones use the last two.
 _NO_TLS = {
     "WRONG_VERSION_NUMBER",
     "HTTP_REQUEST",
@@ -57,7 +57,7 @@ _NO_TLS = {
 
 
 def speaks_no_tls(error: BaseException) -> bool:
-    """Whether the peer answered a TLS handshake with something that is no TLS."""
+    """Whether the peer answered a TLS handshake with another protocol."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS:
@@ -67,9 +67,9 @@ def speaks_no_tls(error: BaseException) -> bool:
 
 
 def is_untrusted(error: BaseException) -> bool:
-    """Whether TLS found the peer not to be who it should be, or offering too old a protocol.
+    """Whether TLS rejected the peer's certificate, or its protocol version as too old.
 
-    A connection that just ends within the handshake is a network fault, no matter of trust.
+    A connection that ends during the handshake is a network fault and does not count.
     """
     cause: BaseException | None = error
     while cause is not None:

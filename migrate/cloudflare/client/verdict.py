@@ -1,12 +1,12 @@
-"""Judge an answer of the target: take it, send again, wait, or stop. Pure decisions.
+"""Decide about an answer of the target: accept it, retry, wait, or stop. Pure.
 
-An answer counts as the service's only in the service's form (`Envelope.is_service_form`): what a
-proxy, an edge or a login page answers in its place says nothing about token, index or vectors, and
-the request is sent again. Two statuses count in any form: 429, since silence is never wrong, and
-413, since a body that is too large for anything on the way has to become smaller.
+An answer counts as the service's only in the service's form (`Envelope.is_service_form`). The
+answer of a proxy, an edge or a login page says nothing about the token, the index or the vectors,
+and the request is sent again. Two statuses count in any form: 429, because waiting does no harm,
+and 413, because a body that is too large for a proxy has to become smaller.
 
-Codes decide before statuses: the service answers "no such index" with 400 and code 3000, and its
-write rate limit with 400 and code 40041 (`cloudflare/client/codes.py` has all of them).
+Codes take precedence over statuses: the service answers "no such index" with 400 and code 3000, and
+its write rate limit with 400 and code 40041 (`cloudflare/client/codes.py` lists all of them).
 """
 
 import re
@@ -28,32 +28,32 @@ DOUBLINGS_MAX = 6  # beyond it the interval is at its maximum anyway
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerHead:
-    """What of an answer's head decides."""
+    """The parts of an answer's status and headers that the decision uses."""
 
     status: int
     retry_after: str | None = None
     date: str | None = None
     challenged: bool = False  # `cf-mitigated: challenge`: the edge wants a browser
-    page: bool = False  # the content type is that of a page for people
+    page: bool = False  # the content type is that of an HTML page
 
 
 @dataclass(frozen=True, slots=True)
 class Ok:
-    """The answer counts, as far as status and envelope tell."""
+    """A success, by its status and its envelope."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Send the same bytes again, not before `after_s` seconds if the server named them."""
+    """Send the same bytes again, after at least `after_s` seconds if the server named a time."""
 
     reason: str  # may hold a sentence of the server: not masked
     after_s: float | None
-    foreign: bool = False  # the answer has not the form of the service's
+    foreign: bool = False  # the answer is not in the service's form
 
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """The whole account has to be silent for this long."""
+    """No request of the account may be sent for `seconds`."""
 
     seconds: float
     reason: str  # with the service's code and sentence if it gave them: not masked
@@ -62,7 +62,7 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True)
 class QuotaReached:
-    """A daily or account limit that some minutes of silence do not lift."""
+    """A daily or account limit, which does not end after some minutes."""
 
     status: int
     code: int | None
@@ -89,7 +89,7 @@ class AccessDenied:
 
 @dataclass(frozen=True, slots=True)
 class Redirected:
-    """The address answers with another address, which never gets the token."""
+    """A redirect. It is not followed, so the token is not sent to the other address."""
 
     status: int
 
@@ -98,10 +98,10 @@ Verdict = Ok | Retry | Blocked | QuotaReached | Refused | AccessDenied | Redirec
 
 
 def judge_answer(head: AnswerHead, envelope: Envelope | None, *, raw: bool = False) -> Verdict:
-    """The one place where a status and codes become a decision.
+    """Decide by the codes of an answer, then by its status.
 
     `envelope` is None when the body is no JSON object. `raw` says that a success of this
-    operation has no envelope (KV values); a page for people is no such success.
+    operation has no envelope (KV values); an HTML page is not such a success.
     """
     if raw and head.status == HTTPStatus.OK and not head.page:
         return Ok()
@@ -116,7 +116,7 @@ def judge_answer(head: AnswerHead, envelope: Envelope | None, *, raw: bool = Fal
 
 
 def _judge_codes(head: AnswerHead, errors: tuple[ApiError, ...]) -> Verdict | None:
-    """What the error codes alone decide; None leaves it to the status."""
+    """The decision by the error codes alone; None when the status decides."""
     by_concern: dict[Concern, ApiError] = {}
     for error in errors:
         concern = _concern(head, error)
@@ -139,7 +139,7 @@ def _judge_codes(head: AnswerHead, errors: tuple[ApiError, ...]) -> Verdict | No
 
 
 def _concern(head: AnswerHead, error: ApiError) -> Concern | None:
-    """What an error is about; a sentence counts only where it cannot be an echo of our content."""
+    """What an error is about. Its text is used only where it cannot quote the content sent."""
     known = concern_of(error.code, error.message)
     limited = head.status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.PAYMENT_REQUIRED}
     if limited and known in {None, Concern.BUDGET} and names_quota(error.message):
@@ -155,7 +155,7 @@ def _judge_status(head: AnswerHead, envelope: Envelope | None) -> Verdict:
         return Redirected(head.status)
     if head.status < REDIRECTS:
         return _judge_success(head, envelope)
-    reason = _why_again(head, envelope)
+    reason = _retry_reason(head, envelope)
     if reason is not None:
         foreign = envelope is None or not envelope.is_service_form
         after_s = parse_retry_after(head.retry_after, date=head.date)
@@ -166,8 +166,8 @@ def _judge_status(head: AnswerHead, envelope: Envelope | None) -> Verdict:
     return Refused(head.status, code, text)
 
 
-def _why_again(head: AnswerHead, envelope: Envelope | None) -> str | None:
-    """Why a failure says nothing about the request; None when it is the service's own."""
+def _retry_reason(head: AnswerHead, envelope: Envelope | None) -> str | None:
+    """Why a failed request is sent again; None for a refusal by the service."""
     if head.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return None
     if head.status == HTTPStatus.REQUEST_TIMEOUT or head.status >= SERVER_ERRORS:
@@ -180,7 +180,7 @@ def _why_again(head: AnswerHead, envelope: Envelope | None) -> str | None:
 
 
 def _judge_success(head: AnswerHead, envelope: Envelope | None) -> Verdict:
-    """A 2xx that is not a success: a refusal if it has a code, else no answer at all."""
+    """A 2xx that is not a success: a refusal if it has a code, else a retry."""
     if envelope is None:
         reason = f"HTTP {head.status} with a body that is no JSON object"
         return Retry(reason, None, foreign=True)
@@ -191,7 +191,7 @@ def _judge_success(head: AnswerHead, envelope: Envelope | None) -> Verdict:
 
 
 def _blocked(head: AnswerHead, error: ApiError | None) -> Blocked:
-    """Without a usable Retry-After the documented block of the account applies (A-LIM)."""
+    """A block for the time of Retry-After, else for the documented time (A-LIM)."""
     what = _answered(head, error)
     seconds = parse_retry_after(head.retry_after, date=head.date)
     if seconds is None:
@@ -200,14 +200,14 @@ def _blocked(head: AnswerHead, error: ApiError | None) -> Blocked:
 
 
 def _answered(head: AnswerHead, error: ApiError | None) -> str:
-    """Status, code and sentence of an answer."""
+    """The status of an answer, with the code and message of its error."""
     if error is None:
         return f"HTTP {head.status}"
     return f"HTTP {head.status}, code {error.code}, '{error.message}'"
 
 
 def backoff_s(attempt: int, fraction: float) -> float:
-    """Full jitter: a random share of an interval that doubles with every attempt.
+    """Seconds to wait with full jitter: a random share of an interval that doubles each time.
 
     `attempt` counts failed attempts from 1, `fraction` is a random number in [0, 1).
     """
@@ -218,7 +218,7 @@ _RATE_STATE = re.compile(r'"[^"]*"\s*((?:;\s*[a-z]+\s*=\s*[0-9]{1,9}\s*)+)', re.
 
 
 def parse_ratelimit(text: str | None) -> tuple[int, float] | None:
-    """The strictest (requests left, seconds) of a `Ratelimit` header; None when not readable."""
+    """The strictest (requests, seconds) of a `Ratelimit` header; None when it is not readable."""
     states = []
     for match in _RATE_STATE.finditer((text or "")[:1000]):
         fields = dict(re.findall(r"([a-z]+)\s*=\s*([0-9]+)", match[1]))
@@ -230,19 +230,21 @@ def parse_ratelimit(text: str | None) -> tuple[int, float] | None:
 def refusal_remedy(status: int, code: int | None) -> str:
     """The operator's next step after a refusal."""
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        return "check what stands on the way to the service: it takes no body of this size"
+        return (
+            "check the proxies between this machine and the service: one takes no body of this size"
+        )
     fallback = "compare the message with the provider's documentation; nothing was retried"
     return remedy_of(code) or fallback
 
 
 def access_remedy(code: int | None, scope: str) -> str:
-    """The operator's next step after a refusal of the token; `scope` is what the request needs."""
+    """The operator's next step after a refusal of the token; `scope` is the permission needed."""
     return remedy_of(code) or f"use a token of this account with '{scope}'"
 
 
 def quota_remedy(code: int | None) -> str:
     """The operator's next step when a daily or account limit is reached."""
     return remedy_of(code) or (
-        "wait until the limit is lifted (daily ones: 00:00 UTC) or change the account's plan, then "
+        "wait until the limit ends (daily ones: 00:00 UTC) or change the account's plan, then "
         "run the same command again: it resumes"
     )

@@ -1,4 +1,4 @@
-"""Send one request once, within its deadline: bytes out, status, headers and bytes back."""
+"""Send one request once, within its deadline, and read its answer up to a size limit."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ ANSWER_BYTES_MAX = 64 * 1024 * 1024  # fault matrix N10; the largest valid answe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpLimits:
-    """How long one attempt may take, and how many there are."""
+    """Time limits of one attempt, and the number of attempts."""
 
     connect_s: float = 10.0
     read_s: float = 60.0  # without a byte from the server
@@ -28,7 +28,7 @@ class HttpLimits:
 
 
 class HttpWire:
-    """Connections to one base URL. Raises httpx's exceptions; its owner translates them."""
+    """Connections to one base URL. Raises httpx's exceptions, which the client translates."""
 
     def __init__(
         self,
@@ -40,9 +40,9 @@ class HttpWire:
         ca_file: Path | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """`transport` None opens connections; tests put a network of their own there.
+        """`transport` replaces the network in tests; None opens connections.
 
-        `ca_file` holds further authorities to trust. Raises UsageError when it cannot be used.
+        `ca_file` holds further authorities to trust. Raises UsageError when it is not usable.
         """
         self._base_url = base_url
         self._limits = limits
@@ -61,12 +61,12 @@ class HttpWire:
                 "User-Agent": "q2v",
             },
             follow_redirects=False,
-            trust_env=False,  # the transport decides about proxies; nothing else is taken over
+            trust_env=False,  # the transport decides about proxies; no other variable is used
             timeout=httpx.Timeout(limits.read_s, connect=limits.connect_s, write=limits.write_s),
         )
 
     def send_once(self, request: ApiRequest) -> tuple[httpx.Response, bytes | None]:
-        """Head and body of the answer; the body is None above the cap."""
+        """The response and its body; the body is None above ANSWER_BYTES_MAX."""
         size = request.body_bytes
         headers = {} if request.content_type is None else {"Content-Type": request.content_type}
         if request.body or request.method in {"POST", "PUT"}:
@@ -86,16 +86,16 @@ class HttpWire:
                 response.close()
 
     def total_s(self, request: ApiRequest) -> float:
-        """The deadline of one attempt: after that many seconds nothing of it is sent any more."""
+        """The deadline of one attempt, in seconds. Nothing of the request is sent after it."""
         return self._limits.total_s + request.body_bytes / self._limits.upload_bytes_per_s_min
 
     def close(self) -> None:
-        """Close the connections; harmless when repeated."""
+        """Close the connections. Calling it again does nothing."""
         self._client.close()
 
 
 def _pieces(body: Sequence[bytes]) -> Iterator[bytes]:
-    """The body again, in pieces worth a system call."""
+    """The bytes of the body, with small pieces joined to at least PIECE_BYTES."""
     held: list[bytes] = []
     size = 0
     for piece in body:
@@ -112,7 +112,7 @@ def _pieces(body: Sequence[bytes]) -> Iterator[bytes]:
 
 
 def read_capped(response: httpx.Response) -> bytes | None:
-    """The decoded body, None when it does not end before the cap."""
+    """The decoded body; None when it has more than ANSWER_BYTES_MAX bytes."""
     held: list[bytes] = []
     size = 0
     for piece in response.iter_bytes():

@@ -339,13 +339,13 @@ def test_it_tells_how_long_requests_will_take_those_in_flight_among_them() -> No
     budget.release()
 
     # One is in flight and one may leave at once; the next two follow the first two.
-    assert budget.left_s(1, 10.0) == 10
-    assert budget.left_s(2, 10.0) == pytest.approx(10, abs=0.1)
-    assert budget.left_s(3, 10.0) == pytest.approx(200 + 10, abs=0.1)
-    assert budget.left_s(5, 10.0) == pytest.approx(300 + 10, abs=0.1)
+    assert budget.remaining_s(1, 10.0) == 10
+    assert budget.remaining_s(2, 10.0) == pytest.approx(10, abs=0.1)
+    assert budget.remaining_s(3, 10.0) == pytest.approx(200 + 10, abs=0.1)
+    assert budget.remaining_s(5, 10.0) == pytest.approx(300 + 10, abs=0.1)
     budget.block(250)
-    assert budget.left_s(2, 10.0) == pytest.approx(250 + 10, abs=0.1)
-    assert budget.left_s(5, 10.0) == pytest.approx(550 + 10, abs=0.1)
+    assert budget.remaining_s(2, 10.0) == pytest.approx(250 + 10, abs=0.1)
+    assert budget.remaining_s(5, 10.0) == pytest.approx(550 + 10, abs=0.1)
 
 
 @pytest.mark.fault("N02", "G13")
@@ -371,7 +371,7 @@ def test_more_silence_than_a_run_waits_for_ends_the_run_and_the_next_one_too(
     open_budget(tmp_path / "requests", machine).block(3_600)
 
     for _ in range(2):
-        with pytest.raises(BudgetExhaustedError, match="silence"):
+        with pytest.raises(BudgetExhaustedError, match="blocked the account for"):
             open_budget(tmp_path / "requests", machine).acquire()
     assert machine.waits == []
     machine.wait(3_600.1)

@@ -271,7 +271,7 @@ def test_a_ratelimit_header_slows_down_and_says_so() -> None:
         http.send(GET, whole)
 
     assert 25 <= clock.monotonic_s() < 26
-    assert "0 requests for 25 s" in talker.said[0]
+    assert "0 more requests in 25 s" in talker.said[0]
 
 
 @pytest.mark.fault("N09")

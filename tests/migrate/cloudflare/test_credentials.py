@@ -53,7 +53,7 @@ def test_rights_beyond_reading_this_collection_are_told(claims: object, told: st
 def test_of_a_plain_key_nothing_is_claimed(key: str) -> None:
     (note,) = source_key_notes(key, "c")
 
-    assert "cannot be seen" in note
+    assert "does not show whether it can write" in note
 
 
 @given(st.text(max_size=40))

@@ -157,7 +157,7 @@ def test_one_entry_that_is_too_large_is_refused_with_an_advice_that_exists() -> 
 
     assert len(server.requests) == 1
     assert refusal.value.evidence["status"] == 413
-    assert "on the way to the service" in refusal.value.remedy
+    assert "the proxies between this machine and the service" in refusal.value.remedy
 
 
 def test_a_bulk_delete_sends_the_keys_as_they_are() -> None:
