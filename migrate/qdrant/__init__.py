@@ -1,1 +1,1 @@
-"""Everything about Qdrant: a source over gRPC or REST, or a folder that a server left."""
+"""Everything about Qdrant: a source over gRPC or REST, or from a folder of a server."""

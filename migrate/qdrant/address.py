@@ -1,4 +1,4 @@
-"""Where a Qdrant server is: both its ports, and whether a key may travel there."""
+"""The address of a Qdrant server: host, both ports, and whether an API key may be sent to it."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -17,22 +17,22 @@ GRPC_PORT = 6334
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerAddress:
-    """A server's url, taken apart."""
+    """The parts of a server's url."""
 
     host: str  # as given, lower case, IPv6 without brackets
     tls: bool
     rest_port: int
     grpc_port: int
     port_given: bool  # whether the url names a port
-    path: str  # "" or "/prefix" of a reverse proxy; only REST can live below one
+    path: str  # "" or "/prefix" of a reverse proxy; only REST works below one
 
     @classmethod
     def parse(cls, url: str, *, grpc_port: int | None = None) -> "ServerAddress":
         """Read `http(s)://host[:port][/prefix]`.
 
         Without a port, or with one of Qdrant's own two, both ports are Qdrant's. Any other port
-        is taken for both protocols unless `grpc_port` names the second: the neighbour of a mapped
-        port may belong to another server. Raises UsageError; the message repeats no credentials.
+        is used for both protocols unless `grpc_port` names the second, because the next port of a
+        mapped one may belong to another server. Raises UsageError without credentials in it.
         """
         parts = _split(url)
         if parts.username is not None or parts.password is not None:
@@ -80,12 +80,12 @@ class ServerAddress:
 
     @property
     def grpc_url(self) -> str:
-        """The same with its scheme, for the record."""
+        """`grpc_target` with its scheme, for manifests and messages."""
         return f"{self._scheme}://{self.grpc_target}"
 
     @property
     def port_hint(self) -> str | None:
-        """What to do when nothing answers at a port that the url does not name; None if it does."""
+        """Advice for a port that does not answer; None if the url names the port."""
         if self.port_given:
             return None
         usual = f"{self._scheme}://{self._host}:{443 if self.tls else 80}{self.path}"
@@ -96,7 +96,7 @@ class ServerAddress:
         )
 
     def line(self, ca_file: Path | None) -> Line:
-        """What a connection to this server depends on; `ca_file` names further authorities."""
+        """The properties that a connection depends on; `ca_file` names further authorities."""
         return Line(host=self.host, tls=self.tls, loopback=self.loopback, ca_file=ca_file)
 
     @property
@@ -111,7 +111,7 @@ class ServerAddress:
         return f"{self._host}:{port}"
 
     def check_key(self, api_key: str | None) -> None:
-        """Raise UsageError for a key that is no header value, or would travel in plain text."""
+        """Raise UsageError for a key that is no header value or would be sent in plain text."""
         if api_key is None:
             return
         if not api_key or not (api_key.isascii() and api_key.isprintable()):
@@ -121,7 +121,7 @@ class ServerAddress:
             )
         if not self.tls and not self.loopback:
             raise UsageError(
-                f"the api key would travel in plain text to {self.host}",
+                f"the api key would be sent in plain text to {self.host}",
                 remedy="use an https:// url, or a tunnel that ends on localhost",
             )
 
@@ -135,7 +135,7 @@ def _split(url: str) -> SplitResult:
 
 
 def _check_host(host: str) -> None:
-    """A name that no resolver and no certificate can have is a slip of the pen."""
+    """Raise UsageError for a name that cannot be a host name."""
     literal = ":" in host  # IPv6, which may name a zone behind a %
     try:
         plain = host.isprintable() and not any(c.isspace() or c in "%\\" for c in host)
@@ -144,7 +144,7 @@ def _check_host(host: str) -> None:
     except (UnicodeError, httpx.InvalidURL):
         pass
     raise UsageError(
-        f"the source url names the host {host[:HOST_SHOWN_MAX]!a}, which is no host name",
+        f"the source url names the host {host[:HOST_SHOWN_MAX]!a}, which is not a host name",
         remedy="correct source.url",
     )
 

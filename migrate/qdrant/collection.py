@@ -1,7 +1,7 @@
 """Turn a server's description of a collection, as plain JSON, into a `Collection`.
 
-Plain JSON, because a typed model rejects the whole answer of a server that is newer than itself.
-Only what is needed is read; unknown fields stay in `config`.
+The input is plain JSON, because a typed model rejects the whole answer of a newer server. Only the
+needed fields are read; unknown fields stay in `config`.
 """
 
 import re
@@ -30,7 +30,7 @@ def read_collection(
 ) -> Collection:
     """Describe collection `name` from `GET /collections/{name}` and, where visible, `.../cluster`.
 
-    `version` is the server's own word, None when it does not tell. Raises PreconditionError for
+    `version` is the server's version, None when it is not known. Raises PreconditionError for
     custom sharding and for shards that cannot be read, ValueError when `info` is no description of
     a collection.
     """
@@ -56,7 +56,7 @@ def read_collection(
 
 
 def custom_sharding(name: str, shard_keys: Sequence[str] = ()) -> PreconditionError:
-    """The one error for a collection with shard keys; those that are known are in words."""
+    """The error for a collection with shard keys; `shard_keys` are those known, for the message."""
     known = f"; its shard keys: {', '.join(shard_keys)}" if shard_keys else ""
     return PreconditionError(
         f"collection '{name}' uses custom sharding: one id may live under several shard keys, "
@@ -112,11 +112,13 @@ def _object(value: object, what: str) -> Json:
 def _version_warnings(version: str | None, params: Json) -> list[str]:
     found = re.match(r"(\d+)\.(\d+)", version or "")
     if found is None:
-        return ["the server does not tell its version; q2v knows 1.7 to 1.20"]
+        return ["the server does not report its version; q2v is tested with 1.7 to 1.20"]
     minor = (int(found[1]), int(found[2]))
     warnings = []
     if not TESTED_VERSIONS[0] <= minor <= TESTED_VERSIONS[1]:
-        warnings.append(f"server version {version} is outside 1.7 to 1.20, which q2v knows")
+        warnings.append(
+            f"server version {version} is outside 1.7 to 1.20, which q2v is tested with"
+        )
     if minor < SCROLL_LOCK_VERSION and params.get("shard_number") not in {None, 1}:
         warnings.append(
             f"server version {version} with several shards: a delete during reading can hide "
@@ -126,7 +128,7 @@ def _version_warnings(version: str | None, params: Json) -> list[str]:
 
 
 def _hidden(info: Json) -> tuple[str, ...]:
-    """Points that neither pages nor counts show, in words."""
+    """One text for each kind of points that neither pages nor counts include."""
     queue = info.get("update_queue")
     if not isinstance(queue, Mapping):
         return ()

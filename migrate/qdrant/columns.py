@@ -26,15 +26,15 @@ Sparse = tuple[npt.NDArray[np.uint32], Floats]
 
 
 @dataclass(frozen=True, slots=True)
-class Misfit:
-    """A vector as received, in JSON terms, that cannot stand in a column."""
+class Nonconforming:
+    """A vector that cannot be stored in a column, as received, in JSON terms."""
 
     received: object
 
 
-# What a transport makes of one vector: an array of one axis (dense) or two (multi), a sparse
-# pair, or what it received when that is no array of numbers.
-Received = Floats | Sparse | Misfit
+# One vector as a transport decodes it: an array of one axis (dense) or two (multi), a sparse
+# pair, or the received value when it is no array of numbers.
+Received = Floats | Sparse | Nonconforming
 
 
 class PageBuilder:
@@ -59,9 +59,9 @@ class PageBuilder:
         """Append one point; names missing in `vectors` are absent from it.
 
         A vector that does not fit its declared shape, or whose name the collection does not
-        know, is kept as received in `irregular` and stays absent from its column. So is the text
-        of a payload that `payload` does not hold all of; `payload_why` says why JSON libraries
-        refuse it.
+        know, is kept as received in `irregular` and is absent from its column. The text of a
+        payload that `payload` does not hold completely is kept there too; `payload_why` says why
+        JSON libraries refuse it.
         """
         irregular: dict[str, object] = {}
         for name, spec in self._specs.items():
@@ -99,7 +99,7 @@ class PageBuilder:
 
 
 def count_bytes(page: Page) -> int:
-    """What the page's values and payloads take in memory, about."""
+    """The approximate number of bytes of the page's values and payloads in memory."""
     total = sum(len(payload) for payload in page.payloads)
     for column in page.vectors.values():
         match column:
@@ -123,7 +123,7 @@ def _dense_column(rows: Sequence[Received | None], dimensions: int) -> DenseColu
 
 
 def _fit(received: Received, spec: VectorSpec) -> Received | None:
-    """The vector as its column takes it; None when it has not the declared shape."""
+    """The vector in the form of its column; None when it does not have the declared shape."""
     match spec.kind, received:
         case VectorKind.DENSE, np.ndarray():
             return received if received.shape == (spec.dimensions,) else None
@@ -139,7 +139,7 @@ def _fit(received: Received, spec: VectorSpec) -> Received | None:
 
 
 def _fit_sparse(indices: npt.NDArray[np.uint32], values: Floats) -> Sparse | None:
-    """Indices ascending; None when they repeat or are not as many as the values."""
+    """The pair with ascending indices; None if an index repeats or the lengths differ."""
     if indices.shape != values.shape:
         return None
     if np.any(indices[1:] <= indices[:-1]):
@@ -152,7 +152,7 @@ def _fit_sparse(indices: npt.NDArray[np.uint32], values: Floats) -> Sparse | Non
 
 def _as_json(received: Received) -> object:
     match received:
-        case Misfit():
+        case Nonconforming():
             return received.received
         case tuple():
             indices, values = received
@@ -162,7 +162,7 @@ def _as_json(received: Received) -> object:
 
 
 def _json_floats(values: object) -> object:
-    """JSON has no NaN and no infinity; their names keep them apart."""
+    """The values with NaN and infinities as their names, because JSON does not have them."""
     if isinstance(values, list):
         return [_json_floats(value) for value in values]
     if isinstance(values, float) and not np.isfinite(values):

@@ -1,24 +1,24 @@
-"""A server that never answered as a Qdrant: is its address wrong, or is it only away?
+"""Distinguish a wrong address from a server that is down, before its first valid answer.
 
-A wrong scheme or port cannot heal, so it is not tried again and again. What cannot be told from a
-server that is away stays a failure that may pass.
+A wrong scheme or port does not change by itself, so it raises UsageError after few attempts. A
+failure that may also come from a server that is down is retried.
 """
 
 from migrate.errors import RemoteUnavailableError, UsageError
 from migrate.qdrant.address import ServerAddress
-from migrate.qdrant.port import Found, Spoken, look_at_port
+from migrate.qdrant.port import Found, Spoken, probe_port
 from migrate.qdrant.retry import PassingFailure
 from migrate.qdrant.source import ServerOptions
 from migrate.transport.deadline import find_proxy
 
-LOOK_FROM_FAILURE = 2  # one failure is an accident; a time-out is looked into at once
-LOOKS_MAX = 3
-SPOKEN = {Spoken.HTTP: "rest", Spoken.HTTP2: "grpc"}  # and the transport that speaks it
+PROBE_FROM_FAILURE = 2  # the port is probed after two failures, or after one time-out
+PROBES_MAX = 3
+SPOKEN = {Spoken.HTTP: "rest", Spoken.HTTP2: "grpc"}  # protocol -> value of source.transport
 SILENT_ATTEMPTS_MAX = 3  # a port that never answers uses up the time-out of each attempt
 
 
 class FirstContact:
-    """Judges failures until the server has answered as a Qdrant once."""
+    """Examines failures until the server has given its first valid answer."""
 
     def __init__(
         self, address: ServerAddress, port: int, wanted: Spoken, options: ServerOptions
@@ -30,16 +30,16 @@ class FirstContact:
         self._wanted = wanted
         self._hint = address.port_hint
         self._failures = 0
-        self._looks = 0
-        # Through a proxy this would be the wrong door: it stands somewhere else.
+        self._probes = 0
+        # Behind a proxy the port cannot be probed directly.
         self._over = find_proxy(self._line) is not None
 
     def answered(self) -> None:
-        """The server has answered as a Qdrant: from now on its failures are its own."""
+        """Note a valid answer of a Qdrant server. Later failures are returned unchanged."""
         self._over = True
 
     def judge(self, failure: Exception) -> Exception:
-        """The failure, or what is wrong with the address."""
+        """The failure itself, or the error for a wrong address."""
         if not isinstance(failure, PassingFailure):
             self.answered()
             return failure
@@ -48,11 +48,11 @@ class FirstContact:
         if failure.remedy is None:
             failure.remedy = self._hint
         self._failures += 1
-        early = self._failures < LOOK_FROM_FAILURE and not failure.timed_out
-        if early or self._looks >= LOOKS_MAX:
+        early = self._failures < PROBE_FROM_FAILURE and not failure.timed_out
+        if early or self._probes >= PROBES_MAX:
             return failure
-        self._looks += 1
-        found = look_at_port(self._line, self._port, self._wanted)
+        self._probes += 1
+        found = probe_port(self._line, self._port, self._wanted)
         if found.spoken is Spoken.SILENCE:
             return self._silent(failure)
         wrong = describe_mismatch(found, self._wanted, tls_wanted=self._line.tls)
@@ -69,12 +69,12 @@ class FirstContact:
             f"HTTP nor to TLS; given up after {self._failures} attempts ({failure})",
             remedy=self._hint
             or "check host and port in source.url; if a Qdrant is starting there, run the same "
-            "command again: it goes on where it stopped",
+            "command again: it resumes",
         )
 
 
 def describe_mismatch(found: Found, wanted: Spoken, *, tls_wanted: bool) -> tuple[str, str] | None:
-    """What is wrong and what to do about it; None when the port speaks as it should, or is away."""
+    """The problem and its remedy; None when the port speaks `wanted` or does not answer."""
     answer: tuple[str, str] | None = None
     if found.spoken is Spoken.OTHER:
         answer = (
@@ -91,7 +91,7 @@ def describe_mismatch(found: Found, wanted: Spoken, *, tls_wanted: bool) -> tupl
             "this port does not speak TLS, and source.url says https://; it speaks "
             f"{found.spoken} in plain text",
             "name the port that speaks TLS in source.url, or write http:// where the line is "
-            "private (an api key then travels within this machine only)",
+            "private (an api key is then sent within this machine only)",
         )
     elif found.spoken in SPOKEN and found.spoken is not wanted:
         answer = (

@@ -1,13 +1,13 @@
-"""Read a page that may fail for its size, or for one point in it.
+"""Read a page that may fail because of its size, or because of one point in it.
 
-A failure may pass, so it is tried again; it may also come from the page. What tells them apart is
-the smallest question there is, one id: when the server answers that and fails the page, the page is
-halved. When the server does not answer that either, it is down, and the attempts of one request
-are all it gets.
+A failed page is requested again, since the failure may be temporary. To find out whether the page
+itself is the cause, one id is requested, which is the smallest request. If that succeeds and the
+page fails, the page is halved. If that fails too, the server is down, and it gets the attempts of
+one request.
 
-A page of one point is not the end: a server that is asked for one point looks at the next one as
-well, to say where the next page starts. So the point is asked for by its id, and only when that
-fails is it named.
+When a page of one point fails, the next point may be the cause: the server reads it as well, to
+say where the next page starts. The point is then requested by its id. Only if that fails too is
+the point reported as unreadable.
 """
 
 from collections.abc import Callable, Sized
@@ -20,7 +20,7 @@ from migrate.qdrant.paging import PageSize
 from migrate.qdrant.retry import PageRefusal, PassingFailure, PointRefusal, RetryPolicy
 
 PAGE_ATTEMPTS = 2  # of a page, before a smaller one is asked for
-POINT_ATTEMPTS = 3  # of one point by its id, before it is given up
+POINT_ATTEMPTS = 3  # of one point by its id, before it is reported
 LEAVE_OUT = "`q2v snapshot --leave-unreadable` takes the rest and lists the point as unreadable"
 
 Content = TypeVar("Content", bound=Sized)
@@ -30,12 +30,12 @@ FetchAlone = Callable[[PointId], Content]  # a page of this point, or of none
 
 @dataclass(slots=True)
 class _Tries:
-    """How one call has fared so far."""
+    """The failures of one call so far."""
 
-    suspected: bool  # larger pages failed just now: of this one, one failure is enough
-    failures: int = 0  # in a row, of whatever request; an answer ends it
+    suspected: bool  # larger pages have just failed, so one failure of this page is enough
+    failures: int = 0  # in a row, of any request; an answer resets it
     at_this_size: int = 0
-    outage_forgiven: bool = False  # at this size the server was away once
+    outage_forgiven: bool = False  # the server was down once at this size
     points_max: int | None = None  # no larger page in this call
 
     def enough(self, failure: PassingFailure) -> bool:
@@ -46,13 +46,13 @@ class _Tries:
         return self.suspected or failure.timed_out or self.at_this_size >= PAGE_ATTEMPTS
 
     def smaller(self, asked: int) -> None:
-        """Half of `asked` is next, and never more in this call."""
+        """Request half of `asked` next, and never more in this call."""
         self.points_max = asked // 2
         self.at_this_size, self.outage_forgiven, self.suspected = 0, False, True
 
 
 class _AloneError(Exception):
-    """A page of one point fails; carries what it failed with. Never leaves this module."""
+    """A page of one point failed. Holds the failure. Is caught in this module."""
 
     def __init__(self, point_id: PointId | None, failure: PassingFailure | PageRefusal) -> None:
         super().__init__(str(failure))
@@ -61,7 +61,7 @@ class _AloneError(Exception):
 
 
 class PageReader:
-    """Reads pages of one kind; the size is learned over many of them."""
+    """Reads pages of one kind and adapts their size."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class PageReader:
         *,
         where: str,
     ) -> None:
-        """`probe` asks for the first id from a place on, in one request; None: there is none."""
+        """`probe` requests the first id from a start on; its result is None if there is none."""
         self._retry = retry
         self._probe = probe
         self._where = where
@@ -84,9 +84,9 @@ class PageReader:
         start: PointId | None,
         fetch_alone: FetchAlone[Content] | None = None,
     ) -> Content:
-        """At most `wish` points from `start` on. `size` says how many at once, and learns.
+        """At most `wish` points from `start` on. `size` gives the page size and is updated.
 
-        Without `fetch_alone` the pages hold ids, of which none can be named.
+        Without `fetch_alone` the pages hold ids, and no single point can be reported.
 
         Raises UnreadablePointError for the first point from `start` on if it cannot be read by
         its id either, and RemoteUnavailableError when the server is down.
@@ -155,7 +155,7 @@ class PageReader:
             tries.smaller(asked)
 
     def _ask_probe(self, start: PointId | None, tries: _Tries) -> tuple[PointId | None, bool]:
-        """The first id, and whether the server was away when it was asked for."""
+        """The first id, and whether the server was down before it answered."""
         outage = False
         while True:  # ends with the attempts
             try:
@@ -173,7 +173,7 @@ class PageReader:
     def _read_alone(
         self, size: PageSize, alone: _AloneError, fetch_alone: FetchAlone[Content] | None
     ) -> Content:
-        """The point by its id, which looks at no other one."""
+        """Read the point by its id, so that the server reads no other one."""
         point_id = alone.point_id
         if point_id is None or fetch_alone is None:  # there is no point to name
             raise self._not_named(alone.failure) from alone
@@ -190,7 +190,7 @@ class PageReader:
         return content
 
     def _try_alone(self, point_id: PointId, fetch_alone: FetchAlone[Content]) -> Content:
-        """What `fetch_alone` gives within its attempts; raises what the last of them raised."""
+        """The result of `fetch_alone` within its attempts; raises the error of the last one."""
         for attempt in range(1, POINT_ATTEMPTS):
             try:
                 return fetch_alone(point_id)
@@ -204,17 +204,18 @@ class PageReader:
         return self._retry.given_up(failure)
 
     def _refused(self, refusal: PointRefusal, start: PointId | None) -> MigrationError:
-        """The first point from `start` on cannot be read as it is, whatever is tried."""
+        """The error for the first point from `start` on, which no attempt can read."""
         first, _ = self._ask_probe(start, _Tries(suspected=True))
         if first is None:
             return _nothing_left(refusal)
         return self._named(first, str(refusal), refusal.remedy)
 
     def _named(self, point: PointId, why: str, remedy: str | None) -> UnreadablePointError:
-        advice = remedy or "mend or delete the point in the source"
+        advice = remedy or "repair or delete the point in the source"
         return UnreadablePointError(
-            f"point {point.text} cannot be read from {self._where}, which answers otherwise: {why}",
-            remedy=f"{advice}; or leave it: {LEAVE_OUT}",
+            f"point {point.text} cannot be read from {self._where}, which answers other "
+            f"requests: {why}",
+            remedy=f"{advice}; or leave it out: {LEAVE_OUT}",
             point_id=point.text,
             point_id_type=point.id_type.value,
         )

@@ -1,15 +1,15 @@
-"""How many points to ask for at once, and whether the answer is in order."""
+"""Choose the number of points of a page, and check the order of its ids."""
 
 from collections.abc import Sequence
 
 from migrate.errors import ArtefactDamagedError
 from migrate.model.records import PointId, VectorKind, VectorSpec
 
-# Of one answer: 300 points of 3,072 values. Twice as much is no faster over a local link, and takes
+# Of one answer: 300 points of 3,072 values. Twice as much is not faster over a local link and needs
 # 15 MB more for each reader.
 PAGE_BYTES = 4_000_000
 HELD_ANSWERS_MAX = 1_024  # before a size that failed is tried again
-PAYLOAD_BYTES_GUESS = 1_000  # per point, until the first page tells better
+PAYLOAD_BYTES_GUESS = 1_000  # per point, until the first page is measured
 SPARSE_BYTES_GUESS = 2_000
 MULTI_ROWS_GUESS = 32
 
@@ -17,8 +17,8 @@ MULTI_ROWS_GUESS = 32
 class PageSize:
     """The number of points that makes a page of about `bytes_target` bytes.
 
-    It follows the sizes of the answers, goes down when the server refuses or fails, and stays below
-    what was refused. Never below 1.
+    It follows the sizes of the answers, shrinks when the server refuses or fails, and stays below
+    a refused size. It is never below 1.
     """
 
     def __init__(self, *, point_bytes: int, bytes_target: int = PAGE_BYTES) -> None:
@@ -26,7 +26,7 @@ class PageSize:
         self._points = max(1, bytes_target // point_bytes)
         self._points_max: int | None = None  # half of what was refused for its size
         self._before: int | None = None  # the size before failures that shrank it
-        self._doubling = False  # the failures were those of one point: back to `_before`
+        self._doubling = False  # the failures came from one point: grow back to `_before`
         self._answered = True  # since the last failure
         self._held = 0  # answers until the size may grow
         self._hold = 0  # how many the next failure costs
@@ -37,7 +37,7 @@ class PageSize:
         return self._before is not None
 
     def points(self, wish: int) -> int:
-        """How many to ask for when the caller would like `wish`."""
+        """How many points to request when the caller wants `wish`."""
         return max(1, min(wish, self._points))
 
     def learn(self, points: int, answer_bytes: int) -> None:
@@ -60,10 +60,10 @@ class PageSize:
         return self._points + max(1, self._points // 8)
 
     def halve(self, asked: int) -> None:
-        """`asked` points failed, where fewer may not; more are asked for again later.
+        """Halve the size after `asked` points failed; it grows again later.
 
-        Each time that happens it takes twice as many answers until the size grows again, so a
-        server that fails beyond some size is not asked for more with every other page.
+        Each time, twice as many answers are needed before the size grows. A server that fails
+        beyond some size therefore gets few requests that are too large.
         """
         if self._answered:
             self._held, self._hold = self._hold, min(HELD_ANSWERS_MAX, max(4, 2 * self._hold))
@@ -73,9 +73,9 @@ class PageSize:
         self._points = max(1, asked // 2)
 
     def blame_point(self) -> None:
-        """One point was at fault, and the size was not: grow back from 1, by doubling.
+        """Note that one point caused the failures, not the size. Grow back from 1 by doubling.
 
-        From 1, because the next point may be at fault as well, and is then found at once.
+        It starts at 1, because the next point may be unreadable as well and is then found at once.
         """
         self._held = self._hold = 0
         if self._before is None:
@@ -83,7 +83,7 @@ class PageSize:
         self._points, self._doubling = 1, True
 
     def refuse(self, asked: int) -> None:
-        """`asked` points are too many for this server, for good."""
+        """Note that the server never answers `asked` points; stay at half of it or below."""
         self._points = self._points_max = max(1, asked // 2)
 
 
@@ -102,8 +102,7 @@ def estimate_point_bytes(vectors: Sequence[VectorSpec], *, value_bytes: int) -> 
 def check_order(ids: Sequence[PointId], start: PointId | None, *, where: str) -> None:
     """Raise ArtefactDamagedError unless the ids rise strictly and none is below `start`.
 
-    Everything downstream rests on this order: a repeated or swapped id would be counted twice
-    or jumped over.
+    All later steps rely on this order: they would count a repeated id twice and skip a swapped one.
     """
     before = None
     for point_id in ids:

@@ -1,7 +1,7 @@
-"""What speaks at a port: asked with a few bytes of each protocol that could be meant.
+"""Find out which protocol a port speaks, by a few bytes of each protocol in question.
 
-No key travels with these bytes, and no certificate check is switched off: the first bytes of an
-answer are enough to tell TLS, HTTP/1.1 and HTTP/2 (which gRPC needs) apart.
+No key is sent, and no certificate check is disabled. The first bytes of an answer are enough to
+distinguish TLS, HTTP/1.1 and HTTP/2, which gRPC needs.
 """
 
 import re
@@ -16,9 +16,11 @@ from migrate.transport.deadline import Line
 from migrate.transport.masking import printable
 from migrate.transport.trust import trusting_context
 
-ANSWER_S = 3.0  # for each question; a server that is slower than that is silent here
+ANSWER_S = 3.0  # for each question; a slower server counts as silent
 ANSWER_BYTES = 256
-ENOUGH_BYTES = 12  # to tell the protocols apart: "HTTP/1.1 200"; a slow peer may send one at a time
+ENOUGH_BYTES = (
+    12  # to distinguish the protocols: "HTTP/1.1 200"; a slow peer may send one byte at a time
+)
 WORDS_CHARACTERS_MAX = 60
 
 _HTTP_QUESTION = b"GET / HTTP/1.1\r\nHost: %s\r\nUser-Agent: q2v\r\nConnection: close\r\n\r\n"
@@ -26,15 +28,15 @@ _HTTP_QUESTION = b"GET / HTTP/1.1\r\nHost: %s\r\nUser-Agent: q2v\r\nConnection: 
 _HTTP2_QUESTION = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 _HTTP_START = b"HTTP/1."
 _HTTP_ANSWER = re.compile(rb"HTTP/1\.[01] (\d{3})")
-_HTTP2_FIRST = {4, 7}  # SETTINGS; GOAWAY from a server that takes offence at once
+_HTTP2_FIRST = {4, 7}  # SETTINGS; GOAWAY from a server that refuses at once
 _FRAME_HEAD_BYTES = 9
 _TLS_RECORDS = {0x15, 0x16}  # alert, handshake
-# What servers that want TLS answer to plain HTTP.
+# The statuses with which servers that require TLS answer plain HTTP.
 _WANTS_TLS = {400, 426, 497}
 
 
 class Spoken(StrEnum):
-    """What a port speaks, as far as the first bytes of its answers show."""
+    """The protocol of a port, by the first bytes of its answers."""
 
     HTTP = "HTTP/1.1"
     HTTP2 = "HTTP/2 (gRPC)"
@@ -49,15 +51,15 @@ KNOWN = (Spoken.HTTP, Spoken.HTTP2, Spoken.TLS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What was found at a port."""
+    """The protocol found at a port."""
 
     spoken: Spoken
     tls: bool = False  # whether it is spoken within TLS
     words: str = ""  # the beginning of another protocol, printable
 
 
-def look_at_port(line: Line, port: int, wanted: Spoken) -> Found:
-    """Ask the port for `wanted` (HTTP or HTTP2) first, over TLS where the line has it."""
+def probe_port(line: Line, port: int, wanted: Spoken) -> Found:
+    """The protocol of a port. Tries `wanted` (HTTP or HTTP2) first, in TLS if the line has it."""
     plain = {
         Spoken.HTTP: _HTTP_QUESTION % line.host.encode("ascii", "replace"),
         Spoken.HTTP2: _HTTP2_QUESTION,
@@ -67,12 +69,12 @@ def look_at_port(line: Line, port: int, wanted: Spoken) -> Found:
     asked = [hello, *questions] if line.tls else [questions[0], hello, questions[1]]
     found = _first_answer(line, port, asked)
     if found.spoken is Spoken.TLS and line.tls:
-        return _look_within(line, port, questions)
+        return _probe_within_tls(line, port, questions)
     return found
 
 
 def _first_answer(line: Line, port: int, questions: Iterable[bytes]) -> Found:
-    """What the first question that gets a known answer shows; else what the last one shows."""
+    """What the first question with a known answer shows; else the most telling answer."""
     found = Found(spoken=Spoken.CLOSED)
     for question in questions:
         answer = _exchange(line.host, port, question)
@@ -84,7 +86,7 @@ def _first_answer(line: Line, port: int, questions: Iterable[bytes]) -> Found:
 
 
 def _better(new: Found, former: Found) -> Found:
-    """Words tell more than silence, and silence more than a closed connection."""
+    """The finding that says more: a known protocol, other bytes, silence, a closed connection."""
     order = [Spoken.CLOSED, Spoken.SILENCE, Spoken.OTHER, *KNOWN]
     return new if order.index(new.spoken) > order.index(former.spoken) else former
 
@@ -98,8 +100,8 @@ def _wants_tls(line: Line, port: int, answer: bytes) -> bool:
     return classify(hello).spoken is Spoken.TLS
 
 
-def _look_within(line: Line, port: int, questions: Iterable[bytes]) -> Found:
-    """What is spoken within TLS; a certificate that is not trusted ends the looking."""
+def _probe_within_tls(line: Line, port: int, questions: Iterable[bytes]) -> Found:
+    """The protocol within TLS; an untrusted certificate ends the search."""
     context = trusting_context(line.ca_file)
     context.set_alpn_protocols(["h2", "http/1.1"])
     found = Found(spoken=Spoken.CLOSED, tls=True)
@@ -123,7 +125,7 @@ def _look_within(line: Line, port: int, questions: Iterable[bytes]) -> Found:
 
 
 def _exchange(host: str, port: int, question: bytes) -> bytes | None:
-    """The first bytes of the answer; empty when the connection ends first, None for silence."""
+    """The first bytes of the answer; empty if the connection ends first, None for silence."""
     try:
         with socket.create_connection((host, port), ANSWER_S) as connection:
             return _ask(connection, question)

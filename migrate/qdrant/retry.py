@@ -1,4 +1,4 @@
-"""Which failures of a Qdrant server pass, and how long to wait for that."""
+"""Which failures of a Qdrant server are retried, and after which wait."""
 
 import random
 from collections.abc import Callable
@@ -16,14 +16,14 @@ Answer = TypeVar("Answer")
 RETRY_AFTER_S_MAX = 600.0  # a server that asks for more ends the run; nothing is sent early
 DELAY_S_FIRST = 0.5
 DELAY_S_MAX = 30.0
-# Qdrant refills its budget of reads per minute evenly: without a stated time, whole seconds help.
+# Qdrant refills its budget of reads per minute evenly, so a wait of some seconds is enough.
 THROTTLED_DELAY_S_FIRST = 5.0
 THROTTLED_DELAY_S_MAX = 60.0
 QUOTED_CHARACTERS_MAX = 200
 
 
 class PassingFailure(Exception):  # noqa: N818 - not an error yet: the retry decides
-    """One request failed in a way that may pass; reading is idempotent, so it is sent again."""
+    """A request failed and may succeed later. Reading is idempotent, so it is sent again."""
 
     def __init__(
         self,
@@ -35,14 +35,14 @@ class PassingFailure(Exception):  # noqa: N818 - not an error yet: the retry dec
         remedy: str | None = None,
     ) -> None:
         super().__init__(what)
-        self.remedy = remedy  # what to do when it does not pass; None = the usual advice
-        self.wait_s = wait_s  # the server's own wish, honoured in full
+        self.remedy = remedy  # the advice after the last attempt; None = the usual one
+        self.wait_s = wait_s  # the time that the server asks for; always waited
         self.throttled = throttled
-        self.timed_out = timed_out  # a smaller page may be in time
+        self.timed_out = timed_out  # a smaller page may be answered in time
 
 
 class ForeignAnswer(PassingFailure):
-    """Something answered in Qdrant's place: a proxy, an edge, a login page."""
+    """The answer came from something other than Qdrant: a proxy, an edge, a login page."""
 
     def __init__(
         self,
@@ -58,12 +58,12 @@ class ForeignAnswer(PassingFailure):
             throttled=throttled,
             timed_out=timed_out,
             remedy="check source.url, and what stands between q2v and Qdrant (proxy, login page, "
-            "firewall); then run the same command again: it goes on where it stopped",
+            "firewall); then run the same command again: it resumes",
         )
 
 
 class PageRefusal(Exception):  # noqa: N818 - answered by asking for less
-    """The server, or our cap, will not have a page this big; fewer points may pass."""
+    """The page is too large for the server or for our own limit; fewer points may succeed."""
 
     def __init__(self, what: str, *, for_good: bool = False) -> None:
         super().__init__(what)
@@ -71,7 +71,7 @@ class PageRefusal(Exception):  # noqa: N818 - answered by asking for less
 
 
 class PointRefusal(Exception):  # noqa: N818 - answered by asking for the points before it
-    """One point of a page cannot be read as it is; those before and after it may."""
+    """One point of a page cannot be read; the points before and after it may be readable."""
 
     def __init__(self, what: str, *, position: int, remedy: str | None = None) -> None:
         super().__init__(what)
@@ -84,7 +84,7 @@ class CollectionMissing(Exception):  # noqa: N818 - the source turns it into adv
 
 
 def quote(text: str, *, secret: str | None) -> str:
-    """What a server said, short, on one line, without control characters and without our key."""
+    """A server's text on one line, shortened, without control characters and without the key."""
     if secret:
         text = text.replace(secret, "***")
     line = "".join(character if character.isprintable() else " " for character in text)
@@ -97,8 +97,8 @@ def read_retry_after(
 ) -> float | None:
     """Seconds to wait from a Retry-After: whole seconds, or an HTTP date.
 
-    A date is read against the answer's own Date, because the two clocks may differ. None when
-    there is none, or it is garbage, zero or past. Raises BudgetExhaustedError beyond 600 s.
+    A date is compared with the answer's own Date, because the two clocks may differ. None when the
+    header is missing, malformed, zero or past. Raises BudgetExhaustedError beyond 600 s.
     """
     seconds = parse_retry_after(text, date=date, wall_s=clock.wall_s())
     if seconds is None:
@@ -106,14 +106,14 @@ def read_retry_after(
     if seconds > RETRY_AFTER_S_MAX:
         raise BudgetExhaustedError(
             f"{who} asks to wait {seconds:.0f} s; q2v waits at most {RETRY_AFTER_S_MAX:.0f} s",
-            remedy="run the same command again after that time; it goes on where it stopped",
+            remedy="run the same command again after that time: it resumes",
         )
     return seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """Sends a read again while its failure may pass, and says why it waits."""
+    """Repeats a failed read, and reports why it waits."""
 
     clock: Clock
     attempts_max: int  # requests per call, the first one included
@@ -123,8 +123,8 @@ class RetryPolicy:
     def call(self, fetch: Callable[[], Answer]) -> Answer:
         """Return what `fetch` returns.
 
-        Raises RemoteUnavailableError when the last attempt failed too; whatever else `fetch`
-        raises is not repeated.
+        Raises RemoteUnavailableError when the last attempt failed too. Any other error of `fetch`
+        is raised at once.
         """
         try:
             return retry_on(
@@ -143,12 +143,12 @@ class RetryPolicy:
         return RemoteUnavailableError(
             f"{failure}; given up after {self.attempts_max} attempts",
             remedy=failure.remedy
-            or "see that the source is up and reachable, then run the same command again: "
-            "it goes on where it stopped",
+            or "check that the source is running and reachable, then run the same command again: "
+            "it resumes",
         )
 
     def wait_after(self, failure: PassingFailure, failures: int) -> None:
-        """Wait after a row of `failures`. Raises RemoteUnavailableError after the last."""
+        """Wait after `failures` failures in a row. Raises RemoteUnavailableError after the last."""
         if failures >= self.attempts_max:
             raise self.given_up(failure) from failure
         wait_s = self._delay_s(failure, failures)
@@ -160,7 +160,7 @@ class RetryPolicy:
             return failure.wait_s
         doubled = 2.0 ** (failures - 1)
         if failure.throttled:
-            # Half is certain: a probe sent at once would only be refused again.
+            # At least half of the interval: a request sent at once would be refused again.
             bound = min(THROTTLED_DELAY_S_MAX, THROTTLED_DELAY_S_FIRST * doubled)
             return self.jitter.uniform(bound / 2, bound)
         return self.jitter.uniform(0, min(DELAY_S_MAX, DELAY_S_FIRST * doubled))

@@ -26,10 +26,10 @@ def open_server_source(
     grpc_port: int | None = None,
     options: ServerOptions | None = None,
 ) -> ServerSource:
-    """A source over the protocol asked for; `identity()["transport"]` names the one in use.
+    """A source over the requested protocol; `identity()["transport"]` names the one in use.
 
-    `auto` asks the gRPC port for its health once and takes REST when it does not answer as a
-    Qdrant would. Raises UsageError for a url, key or name that cannot be used.
+    `auto` sends one health check to the gRPC port and uses REST if no Qdrant answers it. Raises
+    UsageError for a url, key or name that cannot be used.
     """
     address = ServerAddress.parse(url, grpc_port=grpc_port)
     address.check_key(api_key)
@@ -37,7 +37,7 @@ def open_server_source(
         raise UsageError(f"'{collection}' is no collection name", remedy="set source.collection")
     options = options or ServerOptions()
     if transport != "rest" and not (transport == "auto" and address.path):
-        # The stubs and the library below them take a while to import: only when needed.
+        # The stubs and their library are slow to import, so they are imported only when needed.
         from migrate.qdrant.grpc.source import GrpcSource  # noqa: PLC0415
 
         source = GrpcSource(
@@ -53,7 +53,7 @@ def open_server_source(
 def _answers(
     address: ServerAddress, api_key: str | None, clock: Clock, options: ServerOptions
 ) -> bool:
-    """Whether a Qdrant answers on the gRPC port. Whatever is wrong there, REST tells it better."""
+    """Whether a Qdrant answers on the gRPC port. Any error counts as no; REST reports it better."""
     from migrate.qdrant.grpc.source import GrpcTransport  # noqa: PLC0415 - see above
 
     probe = GrpcTransport(

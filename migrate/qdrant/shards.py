@@ -1,8 +1,8 @@
-"""What a server tells of a collection's shards: are all of them readable, and what may hide points.
+"""Check that all shards of a collection are readable, and warn about what may hide points.
 
-`GET /collections/{name}/cluster` lists every replica of every shard with its state. A server
-leaves shards without a readable replica out of some answers without a word, so they are refused
-here.
+`GET /collections/{name}/cluster` lists every replica of every shard with its state. Some answers
+of a server omit shards without a readable replica and report no error, so such collections are
+refused here.
 """
 
 from collections import defaultdict
@@ -14,7 +14,7 @@ from migrate.model.records import ShardCount
 
 Json = Mapping[str, object]
 
-# The states in which a server reads a replica; in the others some points may be missing.
+# The states in which a server reads a replica. In other states points may be missing.
 READABLE = ("Active", "ActiveRead", "ReshardingScaleDown")
 RUNNING = (
     ("shard_transfers", "shard transfers"),
@@ -23,7 +23,7 @@ RUNNING = (
 
 
 def readable_shards(name: str, params: Json, cluster: Json | None) -> tuple[ShardCount, ...]:
-    """Every shard of the collection; none where the server does not tell.
+    """Every shard of the collection; none if the server does not list them.
 
     Raises PreconditionError for shards that no node holds, or of which no replica is readable.
     """
@@ -51,9 +51,9 @@ def readable_shards(name: str, params: Json, cluster: Json | None) -> tuple[Shar
 
 
 def shard_warnings(cluster: Json | None) -> list[str]:
-    """What runs or rests among the shards while every one of them can be read."""
+    """Warnings about transfers and inactive replicas while every shard is readable."""
     warnings = [
-        f"{running} {what} are running: counts and pages may be off"
+        f"{running} {what} are running: counts and pages may be wrong"
         for running, what in _running(cluster)
     ]
     states = {state for found in _states(cluster).values() for state in found}
@@ -71,13 +71,13 @@ def unseen_cluster(params: Json, cluster: Json | None) -> list[str]:
     if cluster is not None or not several:
         return []
     return [
-        "the server does not show its shards to this key: whether each has a readable replica was "
-        "not checked"
+        "this key may not see the shards of the server: it was not checked that each has a "
+        "readable replica"
     ]
 
 
 def disagreement_suspects(params: Json, info: Json, cluster: Json | None) -> tuple[str, ...]:
-    """Why counts and pages may disagree for good, as far as the description tells."""
+    """Possible causes of a permanent difference between counts and pages, one text each."""
     suspects = []
     states = [state for found in _states(cluster).values() for state in found]
     replicas = params.get("replication_factor")

@@ -1,4 +1,4 @@
-"""A `PointSource` over a Qdrant server: retries, page sizes and order, whatever the protocol."""
+"""A `PointSource` over a Qdrant server: retries, page sizes and order, for both protocols."""
 
 import random
 from collections.abc import Callable, Sequence, Sized
@@ -35,8 +35,8 @@ NAMES_SHOWN_MAX = 20
 # differ between replicas and so hide points.
 CONSISTENCY = "one replica"
 
-# What a least-privileged key or an old server does instead of telling something optional.
-UNTOLD = (
+# Errors that mean "not permitted" or "not supported" for optional reads.
+OPTIONAL_READ_ERRORS = (
     AccessError,
     PreconditionError,
     RemoteUnavailableError,
@@ -50,30 +50,30 @@ Content = TypeVar("Content", bound=Sized)
 
 
 def _keep_quiet(_text: str) -> None:
-    """Nobody listens."""
+    """Discard the message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
-    """Bounds of every request to a server, and who hears why we wait."""
+    """Limits of every request to a server, and the function that reports waits."""
 
     connect_s: float = 10.0
-    read_s: float = 70.0  # silence on the line; the server's own time-out is 60 s and comes first
+    read_s: float = 70.0  # without a byte; the server's own time-out is 60 s and ends before it
     total_s: float = 120.0  # one request, from sending to the last byte
     body_bytes_max: int = 64 * 1024 * 1024  # of one answer
     page_bytes: int = PAGE_BYTES  # aimed at
     attempts_max: int = 7  # per request
     ca_file: Path | None = None  # PEM of authorities that are trusted besides the usual ones
-    # What answers may be packed with. A real server packs whatever the client announces, and then
-    # spends most of its time on packing floats, which hardly shrink.
+    # The compression that requests announce. A server compresses every answer if the client
+    # accepts it, and then spends most of its time on floats, which hardly shrink.
     compression: Compression = "identity"
     say: Callable[[str], None] = _keep_quiet
-    # Spreads retries, guards nothing.
+    # Spreads retries; not used for security.
     jitter: random.Random = field(default_factory=random.Random)
 
 
 class Transport(Protocol):
-    """One request each, over one protocol; no retry, no judgement on the order of ids.
+    """Sends single requests over one protocol, without retries and without checking the order.
 
     Every method raises PassingFailure, CollectionMissing, AccessError, PreconditionError or
     BudgetExhaustedError; the two that read pages also PageRefusal, and that of points PointRefusal.
@@ -81,10 +81,10 @@ class Transport(Protocol):
 
     kind: str  # "rest" or "grpc"
     url: str  # host and port, without secrets
-    value_bytes: int  # what one float costs in an answer, about
+    value_bytes: int  # approximate bytes of one float in an answer
 
     def fetch_version(self) -> str | None:
-        """The server's version, None when the answer does not tell."""
+        """The server's version; None when the answer does not hold it."""
 
     def fetch_collection(self) -> dict[str, object]:
         """The collection's description in the shape of the REST API."""
@@ -107,10 +107,10 @@ class Transport(Protocol):
         """Points >= `start`, and the bytes of the answer."""
 
     def fetch_named(self, ids: Sequence[PointId], vectors: Sequence[VectorSpec]) -> Page:
-        """These points and no other; absent ones are left out."""
+        """The points with these ids; absent ones are left out."""
 
     def close(self) -> None:
-        """Let go of connections; harmless when repeated."""
+        """Close the connections. Calling it again does nothing."""
 
 
 class ServerSource:
@@ -134,7 +134,7 @@ class ServerSource:
         self._point_page: PageSize | None = None
 
     def identity(self) -> dict[str, str]:
-        """Where the collection lives and how it is read."""
+        """Address and name of the collection, and how it is read."""
         return {
             "url": self._transport.url,
             "collection": self._name,
@@ -154,7 +154,7 @@ class ServerSource:
         return replace(collection, warnings=(*collection.warnings, *unseen))
 
     def _fetch_description(self) -> dict[str, object]:
-        """The description, once it can be read: a garbled one is asked for again."""
+        """The description. One that cannot be read raises PassingFailure and is requested again."""
         info = self._transport.fetch_collection()
         try:
             read_collection(self._name, info, version=None, cluster=None)
@@ -193,16 +193,16 @@ class ServerSource:
                 lambda point_id: self._transport.fetch_named([point_id], vectors),
             )
         except UnreadablePointError as error:
-            page = self.look_elsewhere(error, vectors)
+            page = self.read_otherwise(error, vectors)
         check_order(page.ids, start, where=self._transport.url)
         return take_rows(page, 0, limit)
 
-    def look_elsewhere(self, error: UnreadablePointError, vectors: Sequence[VectorSpec]) -> Page:
-        """The page of one point that this protocol cannot read. Raises the error here."""
+    def read_otherwise(self, error: UnreadablePointError, vectors: Sequence[VectorSpec]) -> Page:
+        """Read a point over another protocol. This class has none and raises the error."""
         raise error
 
     def close(self) -> None:
-        """Let go of connections; harmless when repeated."""
+        """Close the connections. Calling it again does nothing."""
         self._transport.close()
 
     def _read_page(
@@ -219,7 +219,7 @@ class ServerSource:
             raise self._missing() from missing
 
     def _first_id(self, start: PointId | None) -> PointId | None:
-        """One small request: the first id from `start` on."""
+        """The first id from `start` on; None if there is none. Sends one small request."""
         ids, _ = self._transport.fetch_ids(start, 1)
         return ids[0] if ids else None
 
@@ -234,17 +234,17 @@ class ServerSource:
             ) from refusal
 
     def _ask_if_allowed(self, fetch: Callable[[], Answer]) -> Answer | None:
-        """The answer to an optional question, None when there is none.
+        """The answer to an optional request; None when it fails.
 
-        A proxy that lets only some questions through answers the others itself, always.
+        The answer of a proxy is not retried here: a proxy that blocks a request always does.
         """
-        with suppress(*UNTOLD):
+        with suppress(*OPTIONAL_READ_ERRORS):
             return self._retry.call(lambda: _unless_foreign(fetch))
         return None
 
     def _missing(self) -> PreconditionError:
         names: list[str] | None = None
-        with suppress(*UNTOLD):
+        with suppress(*OPTIONAL_READ_ERRORS):
             names = sorted(self._retry.call(self._transport.fetch_collection_names))
         what = f"{self._transport.url} has no collection '{self._name}'"
         if names is not None:

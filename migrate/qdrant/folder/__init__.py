@@ -1,1 +1,1 @@
-"""Points of a collection's folder on disk, all its shards."""
+"""Read the points of a collection's folder on disk, from all its shards."""

@@ -1,8 +1,8 @@
-"""Copy the folder of a shard before the engine opens it, and keep its writer out meanwhile.
+"""Copy the folder of a shard for the engine, and lock the original until the copy is closed.
 
-Opening a shard is not free of writes: the engine replays the journal, rewrites its settings file
-and flushes on closing, and an engine newer than the writer may change the format for good. So it
-opens a copy, and the original is only read. The copy has the holes of the original.
+The engine writes when it opens a shard: it replays the journal, rewrites its settings file and
+flushes on closing, and an engine newer than the writer may change the format permanently. It
+therefore opens a copy, and the original is only read. Holes of sparse files are kept.
 """
 
 import errno
@@ -25,14 +25,14 @@ COPY_LOCK = "lock"
 BLOCK_BYTES = 1 << 20
 ALLOCATION_BYTES = 512  # the unit of `st_blocks`
 FOLDERS_DEEP_MAX = 20
-SAID_BYTES_MIN = 100_000_000  # a copy of less is made in no time
+REPORTED_BYTES_MIN = 100_000_000  # a smaller copy takes too little time to report
 
 
 @contextmanager
 def copied(
     shards: Sequence[Path], copies: Path | None, say: Callable[[str], None]
 ) -> Iterator[list[Path]]:
-    """A copy of each shard, until the block ends; its writer cannot open a shard meanwhile.
+    """A copy of each shard until the block ends. No other process can open a shard meanwhile.
 
     `copies` is the folder for them, None the system's for temporary files. Raises RunLockedError
     when a shard is open in another process, LocalStorageError when there is no room.
@@ -44,7 +44,7 @@ def copied(
         before = [list(_files(shard, FOLDERS_DEEP_MAX)) for shard in shards]
         needed = sum(file.allocated_bytes for files in before for file in files)
         _check_room(needed, folder)
-        if needed >= SAID_BYTES_MIN:
+        if needed >= REPORTED_BYTES_MIN:
             say(f"copying the store of {needed:,} bytes to {folder.parent}: it is read from there")
         targets = [folder / str(position) for position in range(len(shards))]
         for shard, target in zip(shards, targets, strict=True):
@@ -60,7 +60,7 @@ def copied(
 
 @contextmanager
 def _locked(shard: Path) -> Iterator[None]:
-    """Hold the shard's own lock, as the engine would; a shard without journal has none."""
+    """Hold the lock that the engine takes on a shard. A shard without a journal has none."""
     journal = shard / JOURNAL
     if not journal.is_dir():
         yield
@@ -87,8 +87,8 @@ def _lock(handle: int, shard: Path) -> None:
     except OSError as error:
         if error.errno in {errno.EBADF, errno.ENOLCK, errno.ENOTSUP}:
             raise LocalStorageError(
-                f"{shard} is on a file system without locks: whether a server has it open cannot "
-                "be seen",
+                f"{shard} is on a file system without locks: q2v cannot check whether a server "
+                "has it open",
                 remedy="copy the folder to a local disk and set source.path to the copy",
             ) from error
         raise
@@ -96,7 +96,7 @@ def _lock(handle: int, shard: Path) -> None:
 
 @contextmanager
 def _own_folder(copies: Path | None) -> Iterator[Path]:
-    """A new folder, removed at the end; those of killed processes are removed first."""
+    """A new folder, removed at the end. Folders of killed processes are removed first."""
     if copies is not None:
         make_folder(copies)
         _remove_abandoned(copies)
@@ -111,7 +111,7 @@ def _own_folder(copies: Path | None) -> Iterator[Path]:
 
 
 def _remove_abandoned(copies: Path) -> None:
-    """Remove the copies whose process is gone; one in use is left alone."""
+    """Remove the copies of processes that have ended. A copy in use is kept."""
     for name in disk().names(copies):
         lock = copies / name / COPY_LOCK
         if name.startswith(COPY_PREFIX) and disk().is_file(lock):
@@ -125,7 +125,7 @@ def _remove_abandoned(copies: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file of a shard. Two that are equal show that nothing was written in between."""
+    """The state of a file of a shard. Equal states mean that nothing was written in between."""
 
     path: Path
     bytes: int
@@ -176,7 +176,7 @@ def _copy_folder(source: Path, target: Path) -> None:
 
 
 def _copy_file(source: Path, target: Path) -> None:
-    """The bytes of a file; a hole stays a hole. A kill may leave half of it: nothing is kept."""
+    """Copy a file and keep its holes. After a kill the unfinished copy is removed."""
     with source.open("rb") as read, disk().create(target) as write:
         size = os.fstat(read.fileno()).st_size
         write.truncate(size)
@@ -185,13 +185,13 @@ def _copy_file(source: Path, target: Path) -> None:
 
 
 def _data(handle: int, size: int) -> Iterator[tuple[int, int]]:
-    """The stretches of a file that are no holes."""
+    """Start and end of every range of a file that is not a hole."""
     start = 0
     while start < size:
         try:
             start = os.lseek(handle, start, os.SEEK_DATA)
         except OSError as error:
-            if error.errno == errno.ENXIO:  # nothing but a hole up to the end
+            if error.errno == errno.ENXIO:  # a hole up to the end
                 return
             raise
         end = os.lseek(handle, start, os.SEEK_HOLE)
@@ -202,6 +202,6 @@ def _data(handle: int, size: int) -> Iterator[tuple[int, int]]:
 def _copy_range(read: int, write: int, start: int, end: int) -> None:
     while start < end:
         block = os.pread(read, min(BLOCK_BYTES, end - start), start)
-        if not block:  # shorter than it was: the signatures will differ
+        if not block:  # the file was truncated: `copied` finds that
             return
         start += os.pwrite(write, block, start)

@@ -1,8 +1,8 @@
-"""Find out what a folder of Qdrant's holds, and refuse what is not a whole collection.
+"""Find the shards of a collection in a folder of Qdrant, and refuse an incomplete collection.
 
-A server keeps a collection in `collections/NAME`: `config.json` tells how many shards there are,
-and each shard has a folder named by its number. An embedded store is one such folder alone. Nothing
-is written here, and nothing but small JSON files is read.
+A server keeps a collection in `collections/NAME`: `config.json` holds the number of shards, and
+each shard has a folder named by its number. An embedded store is a single such folder. This module
+only reads, and only small JSON files.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ SHARD_CONFIG = "shard_config.json"
 REPLICA_STATE = "replica_state.json"
 RESHARDING_STATE = "resharding_state.json"
 SHARD_KEYS = "shard_key_mapping.json"
-EMBEDDED_CONFIG = "edge_config.json"  # what the embedded engine writes and a server does not
+EMBEDDED_CONFIG = "edge_config.json"  # written by the embedded engine, not by a server
 COLLECTIONS = "collections"
 LOCAL_MODE_FILES = ("meta.json", "collection")
 NAMES_SHOWN_MAX = 20
@@ -31,7 +31,7 @@ NAMES_SHOWN_MAX = 20
 class ShardFolder:
     """One shard on the disk."""
 
-    number: int | None  # as the collection numbers it; None: an embedded store, which is alone
+    number: int | None  # in the collection; None: an embedded store
     path: Path
 
 
@@ -41,15 +41,15 @@ class StoredCollection:
 
     shards: tuple[ShardFolder, ...]  # by number, at least one
     config: Json | None  # the collection's `config.json`; None: an embedded store
-    name: str | None  # that the server knows it by; None where nothing tells
+    name: str | None  # the server's name of it; None when not known
     warnings: tuple[str, ...] = ()
 
 
 def find_collection(path: Path) -> StoredCollection:
-    """The whole collection that `path` holds, or is the only shard of.
+    """The whole collection in `path`, or the one whose only shard is `path`.
 
-    Raises PreconditionError for a folder that holds no shard, a part of a collection only, shards
-    that are not whole, custom sharding, and a server's folder of several collections.
+    Raises PreconditionError for a folder without a shard, a part of a collection, incomplete
+    shards, custom sharding, and a server's folder of several collections.
     """
     with local_io("looking for a shard in", path):
         if _holds_shard(path):
@@ -75,8 +75,8 @@ def _holds_shard(path: Path) -> bool:
 
 
 def _around(path: Path) -> StoredCollection:
-    """The collection of a shard's folder: the shard alone, if it is all of it."""
-    # A link may stand in the collection's folder for a shard on another disk, or lead to a shard.
+    """The collection of a shard's folder, if the shard is its only one."""
+    # `path` may be a link to a shard, or the collection may link to a shard on another disk.
     for home in (path.absolute(), path.resolve()):
         config = _read_config(home.parent) if _is_number(home.name) else None
         if config is not None:
@@ -134,7 +134,7 @@ def _whole(path: Path, config: Json) -> StoredCollection:
 
 
 def _flaws(path: Path, declared: int) -> list[str]:
-    """Why the shards in a collection's folder are not all of it; nothing when they are."""
+    """Why the shards in a collection's folder are incomplete; empty when they are complete."""
     flaws = []
     resharding = _read_json(path / RESHARDING_STATE)
     if resharding:
@@ -189,7 +189,7 @@ def _refuse_storage(path: Path) -> None:
 
 
 def _refuse_shards_alone(path: Path) -> None:
-    """Raises PreconditionError for shards without the file that tells how many there are."""
+    """Raises PreconditionError for shards without the file that holds their number."""
     numbers = _shard_numbers(path) if path.is_dir() else []
     if numbers:
         raise PreconditionError(
@@ -225,7 +225,7 @@ def _read_config(folder: Path) -> Json | None:
     try:
         config = _read_json(folder / CONFIG)
     except PreconditionError:
-        # Whatever that file is: only beside shards does it decide what is read.
+        # The file matters only in a folder that holds shards.
         if _shard_numbers(folder):
             raise
         return None
@@ -242,20 +242,22 @@ def _params(path: Path, config: Json) -> Json:
 
 
 def _shard_keys(path: Path) -> list[str]:
-    """The shard keys in words; a server writes them in one of two forms."""
+    """The shard keys as texts; a server writes them in one of two forms."""
     found = _read_json(path / SHARD_KEYS)
     pairs: Sequence[tuple[object, object]] = []
     if isinstance(found, Mapping):
         pairs = list(found.items())
     elif isinstance(found, list):
         pairs = [
-            (one.get("key"), one.get("shard_ids")) for one in found if isinstance(one, Mapping)
+            (entry.get("key"), entry.get("shard_ids"))
+            for entry in found
+            if isinstance(entry, Mapping)
         ]
     return [f"'{key}' (shard {_numbers(ids)})" for key, ids in pairs if isinstance(ids, list)]
 
 
 def _read_json(path: Path) -> object:
-    """What a small JSON file holds; None when there is no such file."""
+    """The content of a small JSON file; None when there is no such file."""
     if not path.is_file():
         return None
     try:

@@ -27,7 +27,7 @@ class EdgeShard:
         self._shard = self._load()
 
     def _load(self) -> Any:
-        """Open the shard. The engine is imported here, so that other sources do not pay for it."""
+        """Open the shard. The engine is imported here because the import is slow."""
         import qdrant_edge  # noqa: PLC0415
 
         try:
@@ -60,12 +60,12 @@ class EdgeShard:
         return self._scroll(start, limit, whole=True)
 
     def retrieve(self, point_id: PointId) -> list[Any]:
-        """The engine's record of this one point, looking at no other."""
+        """The engine's record of this one point; reads no other point."""
         with self._reading():
             return cast(list[Any], self._shard.retrieve([point_id.wire], True, True))
 
     def close(self) -> None:
-        """Give the shard back; harmless when repeated."""
+        """Close the shard. Calling it again does nothing."""
         self._shard.close()
 
     def _scroll(self, start: PointId | None, limit: int, *, whole: bool) -> list[Any]:
@@ -83,7 +83,7 @@ class EdgeShard:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Translate what the engine says; it raises bare Exceptions, their text is all there is."""
+        """Translate errors of the engine, which raises plain Exceptions with a text."""
         try:
             yield
         except Exception as error:

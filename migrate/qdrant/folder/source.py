@@ -1,6 +1,6 @@
-"""Read a collection from its folder: every shard of it, through the engine's own storage code.
+"""Read a collection from its folder, all shards, through the engine's own storage code.
 
-The engine opens copies (`qdrant_store_copy`), so the folder itself is only read.
+The engine opens copies (`copy.py`), so the folder itself is only read.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from migrate.errors import LocalStorageError, PreconditionError, UnreadablePoint
 from migrate.model.canonical import decode_json, encode_canonical_json
 from migrate.model.records import Collection, Page, PointId, ShardCount
 from migrate.qdrant.collection import Json, read_vector_specs
-from migrate.qdrant.columns import Floats, Misfit, PageBuilder, Received, count_bytes
+from migrate.qdrant.columns import Floats, Nonconforming, PageBuilder, Received, count_bytes
 from migrate.qdrant.folder.copy import copied
 from migrate.qdrant.folder.layout import EMBEDDED_CONFIG, StoredCollection, find_collection
 from migrate.qdrant.folder.shard import EdgeShard, engine_version
@@ -26,14 +26,14 @@ from migrate.qdrant.paging import PageSize, check_order, estimate_point_bytes
 from migrate.storage.durable import local_io
 
 VALUE_BYTES = 4
-ID_LIMIT_MAX = 100_000  # ids of one answer; bounds the memory of a careless caller
+ID_LIMIT_MAX = 100_000  # ids of one answer; limits the memory
 
 
 class EdgeSource:
     """`ports.PointSource` over a folder; holds the locks of its shards until `close`.
 
-    The folder is an embedded store, or a server's folder of one collection, all of whose shards
-    are read as one. An embedded store knows no collection name, so `collection` is believed.
+    The folder is an embedded store, or a server's folder of one collection, whose shards are read
+    together. An embedded store does not hold a name, so `collection` is not checked.
     Raises PreconditionError for a folder that does not hold a whole collection, RunLockedError
     when another process has it open.
     """
@@ -46,9 +46,9 @@ class EdgeSource:
         copies: Path | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`copies` is where the copy that is read is put; None: the system's temporary folder.
+        """`copies` is the folder for the copies; None: the system's temporary folder.
 
-        `say` takes a line about a copy that takes a while.
+        `say` reports a copy that takes a while.
         """
         self._path = path
         self._name = collection
@@ -67,7 +67,7 @@ class EdgeSource:
             self._opened = stack.pop_all()
 
     def identity(self) -> dict[str, str]:
-        """The folder and the name the operator gave the collection."""
+        """The folder, and the name that the operator gave the collection."""
         return {
             "path": str(self._path.resolve()),
             "collection": self._name,
@@ -75,7 +75,7 @@ class EdgeSource:
         }
 
     def read_collection(self) -> Collection:
-        """The collection's own settings, in the place REST has them."""
+        """The collection's settings, in the shape of the REST API."""
         config = self._stored.config
         try:
             params = self._engine_settings() if config is None else cast(Json, config["params"])
@@ -101,7 +101,7 @@ class EdgeSource:
         )
 
     def _engine_settings(self) -> Json:
-        """What the engine wrote into the copy: an embedded store has no other description."""
+        """The settings in the copy, the only description that an embedded store has."""
         settings_path = self._copies[0] / EMBEDDED_CONFIG
         with local_io("reading", settings_path):
             return cast(Json, decode_json(settings_path.read_bytes()))
@@ -129,10 +129,10 @@ class EdgeSource:
         return page
 
     def _readable(self, start: PointId | None, limit: int) -> list[tuple[PointId, Any]]:
-        """As `_records`; fewer of them when one further on cannot be read.
+        """As `_records`; fewer records when a later one cannot be read.
 
-        Raises UnreadablePointError for the first one if it alone cannot: the engine decodes a
-        page as a whole, and one damaged payload fails it.
+        Raises UnreadablePointError if the first one cannot be read: the engine decodes a page as a
+        whole, and one damaged payload fails it.
         """
         asked = limit
         while True:  # ends: one point is the last
@@ -146,7 +146,7 @@ class EdgeSource:
     def _first_by_id(
         self, start: PointId | None, error: LocalStorageError
     ) -> list[tuple[PointId, Any]]:
-        """The first point from `start` on by its id: a page of one looks at the next one too."""
+        """Read the first point from `start` on by its id: a page of one reads the next one too."""
         for point_id, position in self._merged_ids(start, 1):
             try:
                 found = self._shards[position].retrieve(point_id)
@@ -165,7 +165,10 @@ class EdgeSource:
         self._opened.close()
 
     def _merged_ids(self, start: PointId | None, limit: int) -> list[tuple[PointId, int]]:
-        """The next ids over all shards, each with the shard it is in. Raises for one in two."""
+        """The next ids over all shards with the position of their shard.
+
+        Raises PreconditionError for an id that is in two shards.
+        """
         listed = []
         for position, shard in enumerate(self._shards):
             ids = shard.ids(start, limit)
@@ -177,20 +180,21 @@ class EdgeSource:
                 raise self._in_two_shards(point_id, position, other)
         return merged[:limit]
 
-    def _in_two_shards(self, point_id: PointId, one: int, other: int) -> PreconditionError:
-        numbers = [self._stored.shards[position].number for position in (one, other)]
+    def _in_two_shards(self, point_id: PointId, first: int, second: int) -> PreconditionError:
+        numbers = [self._stored.shards[position].number for position in (first, second)]
         return PreconditionError(
             f"point {point_id.text} is in shard {numbers[0]} and in shard {numbers[1]} of "
-            f"{self._path}: which of the two is the point cannot be seen, most likely after a "
+            f"{self._path}: nothing shows which of the two is current; the likely cause is a "
             "resharding that did not end",
             remedy="start the server on this folder and let it finish, then read it with "
             "source.url",
         )
 
     def _records(self, start: PointId | None, limit: int) -> list[tuple[PointId, Any]]:
-        """The next records over all shards, in order. Several shards are asked for ids first.
+        """The next records over all shards, in order.
 
-        Otherwise each would read a whole page of vectors, and all but one page be thrown away.
+        With several shards the ids are read first. Otherwise each shard would read a whole page of
+        vectors, of which most would be discarded.
         """
         if len(self._shards) == 1:
             found = self._shards[0].records(start, limit)
@@ -203,7 +207,7 @@ class EdgeSource:
                 for record in self._shards[position].records(start, points)
             ]
         records = [(PointId.parse(record.id), record) for record in found]
-        return sorted(records, key=lambda one: one[0]) if len(self._shards) > 1 else records
+        return sorted(records, key=lambda record: record[0]) if len(self._shards) > 1 else records
 
 
 def _read_vectors(vector: object) -> dict[str, Received]:
@@ -219,7 +223,7 @@ def _received(vector: Any) -> Received:
     try:
         values: Floats = np.array(vector, dtype=np.float32)
     except ValueError:  # rows of different lengths
-        return Misfit(vector)
+        return Nonconforming(vector)
     return values
 
 

@@ -1,1 +1,1 @@
-"""Points over gRPC."""
+"""Read points over gRPC."""

@@ -1,9 +1,9 @@
-"""Take payloads out of a gRPC answer that nests deeper than messages may.
+"""Remove payloads from a gRPC answer that are nested too deeply for the protobuf library.
 
-The library that reads messages allows 100 levels, and a level of a payload takes three. It then
-refuses the whole answer. Here the answer is cut along its fields, which needs no nesting: length by
-length, as protobuf's encoding has them. The points that are too deep lose their payloads, and are
-named, so that everything else of the page is read as ever.
+The library allows 100 levels and refuses the whole answer beyond that; one level of a payload takes
+three. This module splits the answer into its fields by their lengths, without parsing what they
+hold. It removes the payloads that are too deep and returns their positions, so that the rest of
+the page can be parsed.
 """
 
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ _FIXED_BYTES = {_BITS_64: 8, _BITS_32: 4}
 
 
 def strip_deep_payloads(answer: bytes, kind: type[Message]) -> tuple[bytes, list[int]]:
-    """The answer, and the positions of the points in it whose payload was taken out.
+    """The answer, and the positions of the points in it whose payload was removed.
 
-    Raises ValueError when it is no message, or deep in another place.
+    Raises ValueError when it is no message, or too deep in another field.
     """
     number = kind.DESCRIPTOR.fields_by_name["result"].number
     pieces: list[bytes] = []

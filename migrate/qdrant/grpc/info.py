@@ -1,8 +1,8 @@
-"""Tell a collection's description over gRPC in the shape of the REST API.
+"""Convert a collection's description from gRPC to the shape of the REST API.
 
-So that one reader and one kind of manifest serve both protocols. The messages are walked
-generically: a field this client does not know is left out, an enum value it does not know becomes
-its number; neither stops the reading.
+One reader and one kind of manifest then serve both protocols. The messages are converted
+generically: an unknown field is left out and an unknown enum value becomes its number; neither is
+an error.
 """
 
 import re
@@ -17,14 +17,14 @@ from google.protobuf.message import Message
 
 Json = dict[str, object]
 
-# The protocol wraps what REST says directly.
+# Fields that gRPC wraps and REST does not.
 RENAMED = {
     "qdrant.CollectionParams": {
         "vectors_config": "vectors",
         "sparse_vectors_config": "sparse_vectors",
     },
 }
-KEPT_CASE = {"Distance", "ReplicaState"}  # REST spells these like the protocol
+KEPT_CASE = {"Distance", "ReplicaState"}  # REST spells these as gRPC does
 UNSET = {"Default", "Unknown", "UnknownType", "UnknownCollectionStatus", "MemoryUnknown"}
 
 
@@ -76,12 +76,12 @@ def _vectors(message: Message) -> object:
 
 
 def _only(key: str) -> Callable[[Message], object]:
-    """A message that wraps one field REST says directly."""
+    """The conversion of a message that wraps one field, which REST has without the wrapper."""
     return lambda message: describe(message).get(key, {})
 
 
 def _comparator(message: Message) -> object:
-    # max_sim is number 0, which the protocol does not send.
+    # max_sim is number 0, which protobuf does not send.
     return {"comparator": "max_sim", **describe(message)}
 
 

@@ -1,7 +1,7 @@
 """The messages and stubs that qdrant-client ships, without the client around them.
 
-The client's package makes a model of every REST message when it is imported. That takes half a
-second, as long as everything else that a process of ours loads, and the stubs need none of it.
+The client's package builds a model of every REST message when it is imported. That takes half a
+second, as long as all other imports of a q2v process, and the stubs do not need it.
 """
 
 import sys
@@ -14,7 +14,7 @@ _PACKAGE = "qdrant_client"
 
 @contextmanager
 def _package_not_run() -> Iterator[None]:
-    """The package as a place where modules are found; whoever imports it later gets it whole."""
+    """Register the package without running its `__init__`. A later import runs it as usual."""
     spec = None if _PACKAGE in sys.modules else find_spec(_PACKAGE)
     if spec is None:  # it is loaded already, or missing: the import says so
         yield

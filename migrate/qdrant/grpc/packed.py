@@ -1,9 +1,9 @@
-"""Dense vectors of a gRPC answer as the bytes they are, without a Python number in between.
+"""Read the dense vectors of a gRPC answer as bytes, without a Python number per value.
 
-A packed `repeated float` travels as one length and 4 bytes per value, little-endian: on the wire
-it cannot be told from `bytes`. So the client's own messages are declared once more with the
-values as bytes, and numpy takes whole pages of them. What does not fit (sparse, multi, values
-sent one by one, another length) is left to the messages as they are: `packed_columns` is None.
+A packed `repeated float` is encoded as one length and 4 bytes per value, little-endian, the same
+as `bytes`. This module declares the client's messages again with the values as bytes, and numpy
+reads whole pages of them. For other content (sparse, multi, values sent one by one, another length)
+`packed_columns` returns None, and the caller parses the original messages.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ def packed_scroll_response() -> type[Message]:
 
 
 def _add_file(pool: DescriptorPool, file: FileDescriptor, added: set[str]) -> None:
-    """The file after what it depends on."""
+    """Add the file to the pool, after the files that it depends on."""
     if file.name in added:
         return
     added.add(file.name)
@@ -68,7 +68,7 @@ def packed_columns(
 
 
 def _columns(points: Sequence[Any], vectors: Sequence[VectorSpec]) -> dict[str, DenseColumn] | None:
-    """However the vectors are called and sent."""
+    """The columns for any names and any layout of dense vectors."""
     sizes = {spec.name: VALUE_BYTES * (spec.dimensions or 0) for spec in vectors}
     rows: dict[str, list[bytes]] = {name: [] for name in sizes}
     absent: dict[str, list[int]] = {name: [] for name in sizes}
@@ -93,10 +93,10 @@ def _columns(points: Sequence[Any], vectors: Sequence[VectorSpec]) -> dict[str, 
 
 
 def _unnamed_column(points: Sequence[Any], vectors: Sequence[VectorSpec]) -> DenseColumn | None:
-    """The vectors of a collection with one and no name, each sent whole and as since 1.17.
+    """The column of a collection with one unnamed vector, sent in one piece as since 1.17.
 
-    Most are, so they are taken without asking of which kind they are: of any other, nothing is
-    found here. None then, for a closer look.
+    This is the most frequent case, so the kind of each vector is not checked: another kind has no
+    values in this field. Returns None in that case.
     """
     if [spec.name for spec in vectors] != [""]:
         return None

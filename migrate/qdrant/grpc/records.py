@@ -1,8 +1,8 @@
-"""Take the points out of a gRPC answer: ids, canonical payloads, float32 vectors.
+"""Decode the points of a gRPC answer: ids, canonical payloads, float32 vectors.
 
 Both layouts are read: `dense` / `sparse` / `multi_dense` (servers from 1.17) and the older flat
-`data` with `vectors_count` or `indices`. Pages of dense vectors alone go the fast way of
-`qdrant_grpc_packed`.
+`data` with `vectors_count` or `indices`. Pages that hold only dense vectors take
+the fast path of `packed.py`.
 """
 
 import math
@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError, Message
 
 from migrate.model.canonical import encode_finite_json
 from migrate.model.records import Page, PointId, VectorKind, VectorSpec
-from migrate.qdrant.columns import Misfit, PageBuilder, Received
+from migrate.qdrant.columns import Nonconforming, PageBuilder, Received
 from migrate.qdrant.grpc.deep import strip_deep_payloads
 from migrate.qdrant.grpc.messages import wire
 from migrate.qdrant.grpc.packed import packed_columns, packed_scroll_response
@@ -26,12 +26,12 @@ NEXT = "next_page_offset"
 
 
 def encode_id(point_id: PointId) -> wire.PointId:
-    """A point id as the protocol takes it."""
+    """A point id as a protobuf message."""
     return wire.PointId(uuid=point_id.text) if point_id.rank else wire.PointId(num=point_id.number)
 
 
 def decode_ids(answer: bytes) -> list[PointId]:
-    """The ids of a serialized scroll answer; raises ValueError when it is none."""
+    """The ids of a serialized scroll answer. Raises ValueError for any other bytes."""
     return _ids(_parse(wire.ScrollResponse, answer).result)
 
 
@@ -42,7 +42,7 @@ class InexactError(ValueError):
 def decode_points(answer: bytes, vectors: Sequence[VectorSpec]) -> Page:
     """The points of a serialized scroll answer.
 
-    Raises ValueError for an answer that is none, and for a payload number in doubt.
+    Raises ValueError for any other bytes, and InexactError for a doubtful payload number.
     """
     page, doubts = decode_page(answer, vectors)
     for doubt in doubts.values():
@@ -51,13 +51,13 @@ def decode_points(answer: bytes, vectors: Sequence[VectorSpec]) -> Page:
 
 
 def decode_page(answer: bytes, vectors: Sequence[VectorSpec]) -> tuple[Page, dict[int, str]]:
-    """The points of a serialized scroll answer, and what is in doubt of their payloads.
+    """The points of a serialized scroll answer, and the doubts about their payloads.
 
-    The doubts are sentences by position; the payload of a doubtful point is left empty. Raises
-    ValueError for an answer that is none.
+    The doubts are sentences by position; the payload of such a point is empty. Raises ValueError
+    for any other bytes.
     """
     parsed, answer, deep = _parse_deep(packed_scroll_response(), answer)
-    points = list(parsed.result)  # gone over three times
+    points = list(parsed.result)  # iterated three times
     ids = _ids(points)
     payloads, doubts = _payloads(points, ids, deep)
     columns = packed_columns(points, vectors)
@@ -82,14 +82,14 @@ def decode_named(answer: bytes, vectors: Sequence[VectorSpec]) -> tuple[Page, di
 def _payloads(
     points: Sequence[wire.RetrievedPoint], ids: Sequence[PointId], deep: Sequence[int]
 ) -> tuple[tuple[bytes, ...], dict[int, str]]:
-    """Every payload, and what is in doubt by position; of the `deep` ones there is none."""
+    """Every payload, and the doubts by position. The points in `deep` have no payload."""
     too_deep = {
         position: f"point {ids[position].text}: its payload nests deeper than gRPC carries"
         for position in deep
     }
     try:
         return tuple(map(_payload, points, ids)), too_deep
-    except InexactError:  # at least one: the others are wanted all the same
+    except InexactError:  # at least one; the other payloads are decoded below
         pass
     payloads: list[bytes] = []
     doubts = too_deep
@@ -107,7 +107,7 @@ def _decode_each(
     payloads: Sequence[bytes],
     vectors: Sequence[VectorSpec],
 ) -> Page:
-    """Vector by vector: any kind, and what fits no column."""
+    """The page, decoded vector by vector: any kind, also vectors that fit no column."""
     page = PageBuilder(vectors)
     kinds = {spec.name: spec.kind for spec in vectors}
     for point, payload in zip(answer.result, payloads, strict=True):
@@ -116,14 +116,14 @@ def _decode_each(
 
 
 def _parse_deep(kind: type[Message], answer: bytes) -> tuple[Any, bytes, list[int]]:
-    """The message; the answer it was read from; positions of points that were too deep to read.
+    """The message, the answer that it was read from, and the positions of points too deep to read.
 
-    Of those the answer holds no payload any more.
+    The payloads of those points have been removed from the answer.
     """
     try:
         return _parse(kind, answer), answer, []
     except ValueError:
-        # A class of the same message as the client has it: both have the same fields.
+        # `kind` has the same fields as the client's own message.
         shallow, deep = strip_deep_payloads(answer, kind)
         if not deep:
             raise
@@ -131,7 +131,7 @@ def _parse_deep(kind: type[Message], answer: bytes) -> tuple[Any, bytes, list[in
 
 
 def _parse(kind: type[Message], answer: bytes) -> Any:
-    """The message; ValueError when it is none, or claims more after an empty page."""
+    """The message. Raises ValueError for other bytes, and for an empty page before the last."""
     try:
         message: Any = kind.FromString(answer)
     except DecodeError as error:
@@ -143,7 +143,7 @@ def _parse(kind: type[Message], answer: bytes) -> Any:
 
 def _ids(points: Sequence[wire.RetrievedPoint]) -> list[PointId]:
     numbers = [point.id.num for point in points]
-    # What is 0 may be no number at all, and is looked at closely.
+    # A 0 may stand for an id that is no number, so the kind of each id is then checked.
     return PointId.from_numbers(numbers) if all(numbers) else list(map(_id, points))
 
 
@@ -162,8 +162,7 @@ def _payload(point: wire.RetrievedPoint, point_id: PointId) -> bytes:
     fields = point.payload
     return encode_finite_json(
         {
-            # Most are text or whole numbers, and a value is one of them at most: what is empty and
-            # 0 here is looked at closely.
+            # Most values are text or integers. If both fields are empty, the kind is checked.
             key: (value := fields[key]).string_value
             or value.integer_value
             or _plain(value, point_id, key)
@@ -198,7 +197,7 @@ def _double(value: float, point_id: PointId, key: str) -> float:
             f"point {point_id.text}: a number in payload field '{key}' is beyond 2^63, where gRPC "
             "sends integers rounded"
         )
-    if not math.isfinite(value):  # the last look at it before it is text
+    if not math.isfinite(value):  # last check before JSON encoding
         raise InexactError(f"point {point_id.text}: {value} in payload field '{key}' is no JSON")
     return value
 
@@ -232,23 +231,27 @@ def _received(vector: wire.VectorOutput, kind: VectorKind) -> Received | None:
 
 def _matrix(rows: Sequence[Sequence[float]]) -> Received:
     if len({len(row) for row in rows}) > 1:
-        return Misfit([list(row) for row in rows])
+        return Nonconforming([list(row) for row in rows])
     return np.array([np.array(row, dtype=np.float32) for row in rows], dtype=np.float32)
 
 
 def _received_flat(vector: wire.VectorOutput, kind: VectorKind) -> Received | None:
-    """The layout before 1.17; a server then also sent an empty message for no vector."""
+    """A vector in the layout before 1.17, in which an empty message means no vector."""
     values = np.array(vector.data, dtype=np.float32)
     if vector.HasField("indices"):
         return np.array(vector.indices.data, dtype=np.uint32), values
     if kind is VectorKind.SPARSE:
         # An empty sparse vector may come without its empty list of indices.
-        return Misfit(values.tolist()) if values.size else (values.astype(np.uint32), values)
+        return Nonconforming(values.tolist()) if values.size else (values.astype(np.uint32), values)
     if not values.size:
         return None
     if kind is VectorKind.MULTI or vector.HasField("vectors_count"):
         count = max(1, vector.vectors_count)
         if kind is VectorKind.DENSE and count == 1:
             return values
-        return values.reshape(count, -1) if values.size % count == 0 else Misfit(values.tolist())
+        return (
+            values.reshape(count, -1)
+            if values.size % count == 0
+            else Nonconforming(values.tolist())
+        )
     return values

@@ -1,8 +1,8 @@
 """Read a Qdrant collection over gRPC, through the stubs that qdrant-client ships.
 
-The stubs are called directly: the client's own conversion of records costs ten times the
-decoding. The collection's description comes over gRPC too (`Collections.Get`), so a server whose
-REST port is closed can be read; `qdrant_grpc_info` tells it in REST's shape.
+The stubs are called directly, because the client's own conversion of records takes ten times as
+long as the decoding. The collection's description is read over gRPC too (`Collections.Get`), so a
+server whose REST port is closed can be read; `info.py` converts it to the shape of REST.
 """
 
 import re
@@ -34,7 +34,7 @@ from migrate.qdrant.source import ServerOptions, ServerSource
 from migrate.transport.trust import distrust_remedy, read_authorities
 
 if TYPE_CHECKING:
-    from migrate.qdrant.rest.single_point import RestLook
+    from migrate.qdrant.rest.single_point import RestFallback
 
 VALUE_BYTES = 4
 # One bit for each algorithm that is announced (grpc_compression_algorithm): 0 identity, 2 gzip.
@@ -42,11 +42,11 @@ ANNOUNCED = {"identity": 0b001, "gzip": 0b101}
 SCROLL = "/qdrant.Points/Scroll"
 GET = "/qdrant.Points/Get"
 LIMIT_MAX = 2**32 - 1
-# How the library tells that an answer had no gRPC status: a page, of which it shows no more.
+# The texts of the library for an answer without a gRPC status, such as an HTML page.
 HTTP_STATUS = re.compile(r"http2 header with status: (\d{3})", re.IGNORECASE)
 WITHOUT_STATUS = ("No status received", "Data frame with END_STREAM flag received")
 DISTRUST = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed")
-# A message beyond a bound: of this end, of the server's encoder, or of a proxy between.
+# A message beyond a limit of this process, of the server's encoder, or of a proxy.
 TOO_LARGE = re.compile(r"(?i)message (larger than max|length too large)")
 REFUSED = {
     grpc.StatusCode.UNAUTHENTICATED,
@@ -79,13 +79,13 @@ class GrpcSource(ServerSource):
         self._grpc = transport
 
     @override
-    def look_elsewhere(self, error: UnreadablePointError, vectors: Sequence[VectorSpec]) -> Page:
-        """The page of one point that gRPC cannot give, read over REST. Raises the error if not."""
-        return self._grpc.rest_look().read_point(error, vectors)
+    def read_otherwise(self, error: UnreadablePointError, vectors: Sequence[VectorSpec]) -> Page:
+        """Read a point over REST. Raises UnreadablePointError if REST cannot read it either."""
+        return self._grpc.rest_fallback().read_point(error, vectors)
 
 
 class GrpcTransport:
-    """Single requests; see `qdrant_server_source.Transport`."""
+    """Single requests over gRPC; see `migrate.qdrant.source.Transport`."""
 
     kind = "grpc"
     value_bytes = VALUE_BYTES
@@ -103,7 +103,7 @@ class GrpcTransport:
         self.url = address.grpc_url
         self._host = address.host
         self._address = address
-        self._rest_look: RestLook | None = None
+        self._rest_fallback: RestFallback | None = None
         self._collection = collection
         self._clock = clock
         self._options = options
@@ -116,7 +116,7 @@ class GrpcTransport:
         self._points = wire.PointsStub(self._channel)  # type: ignore[no-untyped-call]
         self._collections = wire.CollectionsStub(self._channel)  # type: ignore[no-untyped-call]
         self._server = wire.QdrantStub(self._channel)  # type: ignore[no-untyped-call]
-        # Without the stub's deserializer: `qdrant_grpc_records` parses the bytes.
+        # Without the stub's deserializer: `records.py` parses the bytes.
         self._fetch_scroll = self._channel.unary_unary(
             SCROLL, request_serializer=wire.ScrollPoints.SerializeToString
         )
@@ -166,10 +166,10 @@ class GrpcTransport:
             page, doubts = decode_page(answer, vectors)
         except ValueError as error:
             raise PassingFailure(f"{self.url}: {error}") from error
-        return self.rest_look().amend(page, doubts) if doubts else page, len(answer)
+        return self.rest_fallback().amend(page, doubts) if doubts else page, len(answer)
 
     def fetch_named(self, ids: Sequence[PointId], vectors: Sequence[VectorSpec]) -> Page:
-        """`Points.Get`: these points and no other; absent ones left out."""
+        """`Points.Get`: the points with these ids; absent ones are left out."""
         request = wire.GetPoints(
             collection_name=self._collection,
             ids=list(map(encode_id, ids)),
@@ -181,27 +181,27 @@ class GrpcTransport:
             page, doubts = decode_named(answer, vectors)
         except ValueError as error:
             raise PassingFailure(f"{self.url}: {error}") from error
-        return self.rest_look().amend(page, doubts) if doubts else page
+        return self.rest_fallback().amend(page, doubts) if doubts else page
 
-    def rest_look(self) -> "RestLook":
-        """REST of the same server, for what gRPC cannot carry; opened when it is needed."""
-        if self._rest_look is None:
-            from migrate.qdrant.rest.single_point import RestLook  # noqa: PLC0415 - as needed
+    def rest_fallback(self) -> "RestFallback":
+        """REST of the same server, for payloads that gRPC cannot carry. Opened when needed."""
+        if self._rest_fallback is None:
+            from migrate.qdrant.rest.single_point import RestFallback  # noqa: PLC0415 - as needed
 
-            self._rest_look = RestLook(
+            self._rest_fallback = RestFallback(
                 self._address,
                 collection=self._collection,
                 api_key=self._api_key,
                 clock=self._clock,
                 options=self._options,
             )
-        return self._rest_look
+        return self._rest_fallback
 
     def close(self) -> None:
-        """Close the channel; harmless when repeated."""
+        """Close the channel. Calling it again does nothing."""
         self._channel.close()
-        if self._rest_look is not None:
-            self._rest_look.close()
+        if self._rest_fallback is not None:
+            self._rest_fallback.close()
 
     def _scroll(self, start: PointId | None, limit: int, *, whole: bool) -> bytes:
         request = wire.ScrollPoints(
@@ -220,7 +220,7 @@ class GrpcTransport:
         except grpc.RpcError as error:
             page = _read_page(error.details() or "")
             if page is not None:
-                what = f"something that is no Qdrant answered for {self.url}: {page}"
+                what = f"something other than Qdrant answered for {self.url}: {page}"
                 raise self._contact.judge(ForeignAnswer(what)) from error
             raise self._contact.judge(self._judge(error)) from error
         self._contact.answered()
@@ -246,7 +246,7 @@ class GrpcTransport:
         return PassingFailure(what, timed_out=code is grpc.StatusCode.DEADLINE_EXCEEDED)
 
     def _too_large(self, details: str, what: str) -> str:
-        """Whose bound it was: the library's words at this end of the line carry our own number."""
+        """The message for a limit: our own, whose number is in the library's text, or another."""
         bound = self._options.body_bytes_max
         if f"vs. {bound})" in details or "ecompressed message larger" in details:
             return (
@@ -256,7 +256,7 @@ class GrpcTransport:
         return what
 
     def _exhausted(self, error: grpc.RpcError, what: str) -> Exception:
-        """Too many requests; or, without a time to wait for, whatever else was too much."""
+        """The failure for too many requests, with the wait that the server asks for, if any."""
         trailing = dict(error.trailing_metadata() or ())
         wait_s = read_retry_after(
             trailing.get("retry-after"), date=trailing.get("date"), clock=self._clock
@@ -265,7 +265,7 @@ class GrpcTransport:
 
 
 def _read_page(details: str) -> str | None:
-    """What is known of an answer that is no gRPC; None for one that is."""
+    """A description of an answer that is not gRPC; None for a gRPC answer."""
     status = HTTP_STATUS.search(details)
     if status is not None:
         return f"HTTP {status[1]} without a gRPC status, as a proxy answers"
@@ -275,7 +275,7 @@ def _read_page(details: str) -> str | None:
 
 
 def _refusal(code: grpc.StatusCode, what: str, details: str) -> Exception:
-    """The statuses that no repetition of the same request can change."""
+    """The error for a status that a retry of the same request cannot change."""
     if code in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}:
         return AccessError(what, remedy="set QDRANT_API_KEY to a key that may read this collection")
     if code is grpc.StatusCode.NOT_FOUND:
@@ -295,20 +295,20 @@ def _refusal(code: grpc.StatusCode, what: str, details: str) -> Exception:
 
 def _open_channel(address: ServerAddress, options: ServerOptions) -> grpc.Channel:
     settings = [
-        # The library's own bound of 4 MB is less than one page; beyond ours a page is halved.
+        # The library's default of 4 MB is less than one page; beyond our limit a page is halved.
         ("grpc.max_receive_message_length", options.body_bytes_max),
         ("grpc.max_send_message_length", -1),
-        # Our retries pace themselves; a channel that sulks for longer would answer for the server.
+        # Our retries have their own waits; gRPC's longer back-off would hide the server's recovery.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", int(options.connect_s * 1000)),
         ("grpc.max_reconnect_backoff_ms", 1000),
         ("grpc.enable_retries", 0),
         ("grpc.compression_enabled_algorithms_bitset", ANNOUNCED[options.compression]),
-        # A proxy named in the environment must not see what goes in plain text.
+        # A proxy named in the environment must not read requests in plain text.
         ("grpc.enable_http_proxy", int(address.tls and not address.loopback)),
     ]
     if not address.tls:
         return grpc.insecure_channel(address.grpc_target, options=settings)
-    roots = read_authorities(options.ca_file)  # the library's own list knows no SSL_CERT_FILE
+    roots = read_authorities(options.ca_file)  # the library's own list ignores SSL_CERT_FILE
     credentials = grpc.ssl_channel_credentials(root_certificates=roots)
     return grpc.secure_channel(address.grpc_target, credentials, options=settings)

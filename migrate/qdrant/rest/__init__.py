@@ -1,1 +1,1 @@
-"""Points over REST, byte for byte as the server wrote them."""
+"""Read points over REST."""

@@ -1,7 +1,7 @@
-"""Whether a REST answer is Qdrant's own, and what it says.
+"""Check that a REST answer comes from Qdrant, and read its error.
 
-Proxies, edges, login pages and captive portals answer in Qdrant's place, with any status. Such
-an answer says nothing about the collection, the key or the request.
+A proxy, an edge, a login page or a captive portal may answer instead, with any status. Such an
+answer says nothing about the collection, the key or the request.
 """
 
 import re
@@ -11,18 +11,18 @@ from migrate.model.canonical import decode_json
 from migrate.qdrant.retry import quote
 from migrate.transport.answer_words import words_of
 
-EDGE_BYTES = 4096  # of a large answer: what stands around its result
+EDGE_BYTES = 4096  # at the start and at the end of a large answer, around its result
 FORM = ("result", "status", "time")
 KEY_WORDS_MAX = 300
-# Without a valid key Qdrant answers in plain text, the one answer that has another form.
+# Without a valid key Qdrant answers in plain text; all other answers are JSON.
 _KEY_WORDS = re.compile(r"\b(api[- ]?key|jwt|bearer token)\b", re.IGNORECASE)
 
 
 def is_result(body: bytes) -> bool:
     """Whether a body has the form of Qdrant's success: result, status and time.
 
-    Of a large one, and of one that the parser refuses for what a payload holds, only the
-    beginning and the end are looked at: the result stands between the other two.
+    For a large body, and for one that the parser refuses because of a payload, only the beginning
+    and the end are searched: the result is between the other two members.
     """
     if len(body) <= 2 * EDGE_BYTES:
         with suppress(ValueError):
@@ -33,7 +33,7 @@ def is_result(body: bytes) -> bool:
 
 
 def read_error(status: int, body: bytes) -> str | None:
-    """The words of Qdrant's own refusal; None when something else answered."""
+    """The text of a refusal by Qdrant; None when something else answered."""
     try:
         answer = decode_json(body)
     except ValueError:
@@ -48,5 +48,5 @@ def read_error(status: int, body: bytes) -> str | None:
 
 
 def show_words(body: bytes, secret: str | None) -> str:
-    """What a reader would see of an answer, in one line, short, without the key."""
+    """The visible text of an answer in one line, shortened, without the key."""
     return quote(words_of(body), secret=secret) or "(nothing)"

@@ -1,10 +1,10 @@
-"""Take the points out of a REST answer: ids, canonical payloads, float32 vectors.
+"""Decode the points of a REST answer: ids, canonical payloads, float32 vectors.
 
-The text is parsed once by simdjson, which hands out arrays of doubles without a Python object
-per number: five times faster than lists. What it refuses though it is JSON (lone surrogates,
-integers beyond 64 bits) goes through the slower standard parser, so that nothing is changed. What
-that one refuses too (integers of thousands of digits, nesting of a thousand levels) is cut by its
-grammar: then one payload is kept as its text, and the points beside it are read as ever.
+The text is parsed by simdjson, which returns arrays of doubles without a Python object per number:
+five times faster than lists. It refuses some JSON (lone surrogates, integers beyond 64 bits), which
+the slower standard parser reads without a change. That parser refuses integers of thousands of
+digits and nesting of a thousand levels. Such an answer is split by the JSON grammar: the payload in
+question is kept as its text, and the other points are read as usual.
 """
 
 import json
@@ -20,12 +20,12 @@ from migrate.model.canonical import encode_canonical_json
 from migrate.model.float_text import may_be_twice_rounded, read_float32
 from migrate.model.json_text import DIGITS_MAX, Raw, RefusedJsonError, read_json, read_outline
 from migrate.model.records import Page, PointId, VectorSpec
-from migrate.qdrant.columns import Floats, Misfit, PageBuilder, Received, Sparse
+from migrate.qdrant.columns import Floats, Nonconforming, PageBuilder, Received, Sparse
 from migrate.qdrant.rest.repeated_keys import encode_repeated, has_repeated, keep_pairs
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# Ends every key of a compact text, and else stands only in text, where both encoders write it
-# alike: so a text and its canonical form count the same unless a key was dropped.
+# Ends every key of a compact text. Within strings both encoders write it alike, so a text and its
+# canonical form hold it equally often unless a key was dropped.
 KEY_END = b'":'
 LEVELS_OF_A_PAGE = 4  # around what a point holds: the answer, its result, the points, the point
 SPARSE_KEYS = {"indices", "values"}
@@ -36,23 +36,23 @@ Cast = Callable[[Doubles], Floats]
 
 
 def decode_ids(body: bytes) -> list[PointId]:
-    """The ids of a scroll answer; raises ValueError when it is none."""
+    """The ids of a scroll answer. Raises ValueError for any other body."""
     return [PointId.parse(record["id"]) for record in _records(_parse(body))]
 
 
 def decode_points(body: bytes, vectors: Sequence[VectorSpec]) -> Page:
-    """The points of a scroll answer; raises ValueError when it is none."""
+    """The points of a scroll answer. Raises ValueError for any other body."""
     return _decode(body, vectors, LEVELS_OF_A_PAGE)
 
 
 def decode_named(body: bytes, vectors: Sequence[VectorSpec]) -> Page:
-    """The points of an answer to a request for certain ids; raises ValueError when it is none."""
+    """The points of an answer to a request for ids. Raises ValueError for any other body."""
     return _decode(body, vectors, LEVELS_OF_A_PAGE - 1)
 
 
 def _decode(body: bytes, vectors: Sequence[VectorSpec], levels: int) -> Page:
     page = _decode_points(body, vectors, levels, _to_float32)
-    if may_be_twice_rounded(page):  # one look at a whole page; true for next to none
+    if may_be_twice_rounded(page):  # checks the whole page at once; rarely true
         page = _decode_points(body, vectors, levels, read_float32)
     return page
 
@@ -74,7 +74,7 @@ def _decode_points(
 def _decode_whole(
     records: Iterable[Mapping[str, object]], vectors: Sequence[VectorSpec], cast_values: Cast
 ) -> Page:
-    """Every point by the parser that took the answer."""
+    """The page from records of the parser that accepted the answer."""
     page = PageBuilder(vectors)
     for record in records:
         payload, as_received = _payload(record.get("payload"))
@@ -90,7 +90,7 @@ def _decode_whole(
 def _decode_by_grammar(
     records: Iterable[Mapping[str, object]], vectors: Sequence[VectorSpec], cast_values: Cast
 ) -> Page:
-    """Every point by its own text."""
+    """The page from the text of each point."""
     page = PageBuilder(vectors)
     for record in records:
         payload, as_received, why = _payload_text(record.get("payload"))
@@ -105,7 +105,7 @@ def _decode_by_grammar(
 
 
 def _payload_text(payload: object) -> tuple[bytes, str | None, str | None]:
-    """As `_payload`; of one that libraries refuse `{}`, its text, and why."""
+    """As `_payload`; for a payload that libraries refuse: `{}`, its text, and the reason."""
     text = payload.text if isinstance(payload, Raw) else "null"
     try:
         canonical, as_received = _payload(read_json(text, keep_pairs))
@@ -117,7 +117,7 @@ def _payload_text(payload: object) -> tuple[bytes, str | None, str | None]:
 
 
 def _value(raw: object) -> object:
-    """What stands in an answer beside the payload."""
+    """The value of a member other than the payload."""
     try:
         return json.loads(raw.text) if isinstance(raw, Raw) else None
     except RecursionError as error:
@@ -128,7 +128,7 @@ def _parse(body: bytes) -> object:
     if body.startswith(BYTE_ORDER_MARK):
         raise ValueError("the answer starts with a byte order mark")
     try:
-        # A parser of its own, because the elements of its last answer live in its memory.
+        # A new parser each time, because the elements of an answer are in the parser's memory.
         return simdjson.Parser().parse(body)
     except (ValueError, RuntimeError):  # RuntimeError: an integer beyond 64 bits
         pass
@@ -138,12 +138,12 @@ def _parse(body: bytes) -> object:
         raise
     except RecursionError as error:
         raise ValueError("nested too deeply for JSON") from error
-    except ValueError as error:  # Python's own words name a function that an operator does not have
+    except ValueError as error:  # Python's text names a function that an operator cannot call
         raise ValueError(f"an integer of more than {DIGITS_MAX} digits") from error
 
 
 def _records(answer: object) -> Iterator[Mapping[str, object]]:
-    """The records; ValueError when the answer has none, or claims more after an empty page."""
+    """The records. Raises ValueError if there is no list, or the page is empty but not the last."""
     result = _member(answer, "result")
     points = _member(result, "points")
     if not _is_list(points):
@@ -180,9 +180,9 @@ def _get(value: object, key: str) -> object:
 
 
 def _payload(payload: object) -> tuple[bytes, str | None]:
-    """The payload in canonical form, and its text if a key stands in it twice.
+    """The payload in canonical form, and its text if it holds a key twice.
 
-    Of such a key the canonical form holds the last value only, as every JSON parser would.
+    The canonical form holds only the last value of such a key, as JSON parsers do.
     """
     if payload is None:
         return b"{}", None
@@ -218,11 +218,11 @@ def _received(vector: object, cast_values: Cast) -> Received:
         found = _sparse(cast(Mapping[str, object], vector), cast_values)
     else:
         found = None
-    return Misfit(_plain(vector)) if found is None else found
+    return Nonconforming(_plain(vector)) if found is None else found
 
 
 def _to_float32(doubles: Doubles) -> Floats:
-    """As `read_float32`, for values among which the one it knows is not."""
+    """As `read_float32`, for pages without a value that would be rounded twice."""
     with np.errstate(over="ignore"):  # beyond float32 becomes infinity, which mapping reports
         return doubles.astype(np.float32)
 
@@ -232,7 +232,7 @@ def _is_list(value: object) -> bool:
 
 
 def _floats(values: object, cast_values: Cast) -> Floats | None:
-    """One row of numbers as float32; None when anything else is among them."""
+    """One row of numbers as float32; None when it holds anything else."""
     if isinstance(values, simdjson.Array):
         try:
             doubles = np.frombuffer(values.as_buffer(of_type="d"), dtype=np.float64)
@@ -267,7 +267,7 @@ def _sparse(vector: Mapping[str, object], cast_values: Cast) -> Sparse | None:
 
 
 def _plain(value: object) -> object:
-    """The same as Python's own lists and dicts."""
+    """The value as Python's own lists and dicts."""
     if isinstance(value, simdjson.Array):
         return value.as_list()
     if isinstance(value, simdjson.Object):

@@ -1,10 +1,10 @@
-"""JSON objects that hold a key twice: of such a key a dict keeps the last value, and this all."""
+"""JSON objects that hold a key twice. A dict keeps the last value of such a key, these keep all."""
 
 from migrate.model.canonical import encode_canonical_json
 
 
 class _Repeated(dict[str, object]):
-    """An object in which a key stands twice: the last values, and all pairs in order."""
+    """An object that holds a key twice: as a dict the last values, in `pairs` all, in order."""
 
     def __init__(self, pairs: list[tuple[str, object]]) -> None:
         super().__init__(pairs)
@@ -12,7 +12,7 @@ class _Repeated(dict[str, object]):
 
 
 def keep_pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """A dict of the pairs; one that remembers them all if a key stands in them twice."""
+    """A dict of the pairs, which also keeps all pairs if a key occurs twice."""
     found = dict(pairs)
     return found if len(found) == len(pairs) else _Repeated(pairs)
 
@@ -20,7 +20,7 @@ def keep_pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def has_repeated(value: object) -> bool:
     """Whether an object of this value, at any depth, holds a key twice."""
     waiting = [value]
-    while waiting:  # not by recursion: a payload may be as deep as Python's stack
+    while waiting:  # a loop, because a payload may be deeper than Python's stack
         match waiting.pop():
             case _Repeated():
                 return True
@@ -34,7 +34,7 @@ def has_repeated(value: object) -> bool:
 
 
 def encode_repeated(value: object) -> bytes:
-    """Canonical JSON, but with every pair of an object that holds a key twice, in its order."""
+    """Canonical JSON, but an object that holds a key twice keeps all its pairs, in their order."""
     pieces = []
     waiting = [value]
     while waiting:
@@ -44,7 +44,7 @@ def encode_repeated(value: object) -> bytes:
             case dict() as fields:
                 waiting += reversed(_repeated_pairs(fields))
             case list() as values:
-                inner = [part for one in values for part in (b",", one)]
+                inner = [part for element in values for part in (b",", element)]
                 waiting += reversed([b"[", *inner[1:], b"]"])
             case single:
                 pieces.append(encode_canonical_json(single))

@@ -1,9 +1,8 @@
-"""Look at REST for what gRPC cannot carry: numbers beyond 2^63, nesting of more than 32 levels.
+"""Read over REST what gRPC cannot carry: numbers beyond 2^63, nesting of more than 32 levels.
 
 gRPC has no unsigned integers in payloads. The server sends 18446744073709551615 and
-1.8446744073709552e19 as the same double, and only REST tells which it is. A message nested deeper
-than 100 levels is refused by the library that reads it, and every level of a payload takes three
-(`qdrant_grpc_deep`).
+1.8446744073709552e19 as the same double; REST sends them differently. The protobuf library refuses
+a message of more than 100 levels, and every level of a payload takes three (`grpc/deep.py`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,10 +31,10 @@ from migrate.qdrant.retry import (
 )
 from migrate.qdrant.source import ServerOptions
 
-TOLD_MAX = 5  # points named one by one
+NAMED_MAX = 5  # points that are reported by their ids
 REMEDY = "let this machine reach the server's REST port, or read over REST: source.transport = rest"
-# What REST may say of a single point; a wait beyond bounds or a stop ends the run as ever.
-NO_HELP = (
+# Errors of REST for a single point. Other errors, such as a wait that is too long, end the run.
+REST_ERRORS = (
     UsageError,  # the url has gRPC's port, and REST is on another
     AccessError,
     PreconditionError,
@@ -47,7 +46,7 @@ NO_HELP = (
 Answer = TypeVar("Answer")
 
 
-class RestLook:
+class RestFallback:
     """Reads single points of a collection over REST, for a source that reads over gRPC."""
 
     def __init__(
@@ -69,24 +68,24 @@ class RestLook:
             say=options.say,
         )
         self._say = options.say
-        self._told = 0
-        self._no_rest: UsageError | None = None  # no REST at this address, for good
+        self._named = 0
+        self._no_rest: UsageError | None = None  # this address has no REST; it is not asked again
 
     def amend(self, page: Page, doubts: Mapping[int, str]) -> Page:
-        """The page with the payloads of the doubtful positions as REST has them.
+        """The page with the payloads that REST gives for the doubtful positions.
 
-        `doubts` says what is doubtful at each position. Raises PointRefusal for the first of them
-        that REST does not give.
+        `doubts` describes the doubt at each position. Raises PointRefusal for the first position
+        if REST does not give the payloads.
         """
         first = min(doubts)
         wanted = [page.ids[position] for position in doubts]
         try:
             found = self._ask(lambda: self._transport.fetch_named(wanted, ()))
-        except NO_HELP as error:
+        except REST_ERRORS as error:
             if isinstance(error, PageRefusal) and len(wanted) > 1:  # one by one
                 raise PointRefusal(str(error), position=first + 1) from error
             raise PointRefusal(
-                f"{doubts[first]}, and REST, which says it exactly, cannot be asked: {error}",
+                f"{doubts[first]}, and REST, which sends it exactly, cannot be read: {error}",
                 position=first,
                 remedy=REMEDY,
             ) from error
@@ -95,24 +94,26 @@ class RestLook:
         for position, doubt in doubts.items():
             row = rows.get(page.ids[position])
             if row is None:
-                raise PassingFailure(f"{doubt}, and REST does not give the point: it has moved")
+                raise PassingFailure(
+                    f"{doubt}, and REST does not have the point: it was deleted meanwhile"
+                )
             payloads[position] = found.payloads[row]
             irregular[position] = with_payload_of(irregular[position], found.irregular[row])
-            self._tell(f"{doubt}: its payload was read over REST")
+            self._report(f"{doubt}: its payload was read over REST")
         return replace(page, payloads=tuple(payloads), irregular=tuple(irregular))
 
     def read_point(self, error: UnreadablePointError, vectors: Sequence[VectorSpec]) -> Page:
-        """The one point that gRPC cannot give. Raises the error when REST cannot either."""
+        """A page of the one point that gRPC cannot read. Raises if REST cannot read it either."""
         point_id = PointId.from_text(error.point_id, error.point_id_type)
         try:
-            # The server does answer, if not for this point: it gets no more attempts here either.
+            # The server answers other requests, so few attempts are enough here too.
             patience = replace(
                 self._retry, attempts_max=min(POINT_ATTEMPTS, self._retry.attempts_max)
             )
             page = self._patiently(
                 patience, lambda: self._transport.fetch_named([point_id], vectors)
             )
-        except NO_HELP as second:
+        except REST_ERRORS as second:
             raise UnreadablePointError(
                 f"{error}; over REST: {second}",
                 remedy=error.remedy,
@@ -121,11 +122,11 @@ class RestLook:
             ) from second
         if page.ids != (point_id,):
             raise error
-        self._tell(f"point {point_id.text} cannot be read over gRPC: it was read over REST")
+        self._report(f"point {point_id.text} cannot be read over gRPC: it was read over REST")
         return page
 
     def close(self) -> None:
-        """Close the connections; harmless when repeated."""
+        """Close the connections. Calling it again does nothing."""
         self._transport.close()
 
     def _patiently(self, patience: RetryPolicy, fetch: Callable[[], Answer]) -> Answer:
@@ -141,12 +142,12 @@ class RestLook:
         try:
             return self._patiently(self._retry, fetch)
         except RemoteUnavailableError:
-            self._retry = replace(self._retry, attempts_max=1)  # the next point waits no more
+            self._retry = replace(self._retry, attempts_max=1)  # no retries for later points
             raise
 
-    def _tell(self, text: str) -> None:
-        self._told += 1
-        if self._told <= TOLD_MAX:
+    def _report(self, text: str) -> None:
+        self._named += 1
+        if self._named <= NAMED_MAX:
             self._say(text)
-        if self._told == TOLD_MAX:
+        if self._named == NAMED_MAX:
             self._say("further points that are read over REST are not named")

@@ -1,4 +1,4 @@
-"""Read a Qdrant collection over REST, with one HTTP client of bounded patience."""
+"""Read a Qdrant collection over REST."""
 
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -52,7 +52,7 @@ class RestSource(ServerSource):
 
 
 class RestTransport:
-    """Single requests; see `qdrant_server_source.Transport`."""
+    """Single requests over REST; see `migrate.qdrant.source.Transport`."""
 
     kind = "rest"
     value_bytes = VALUE_BYTES
@@ -98,7 +98,7 @@ class RestTransport:
         """The version in `GET /`, which needs no key."""
         try:
             version = _json_object(self._send("GET", "/", formed=False)).get("version")
-        except ValueError:  # a proxy may have a page of its own there
+        except ValueError:  # a proxy may serve its own page there
             return None
         return version if isinstance(version, str) else None
 
@@ -107,7 +107,7 @@ class RestTransport:
         return self._result("GET", self._path)
 
     def fetch_cluster(self) -> dict[str, object]:
-        """`GET /collections/{name}/cluster`; keys without extras may not see it."""
+        """`GET /collections/{name}/cluster`, which some keys may not read."""
         return self._result("GET", f"{self._path}/cluster")
 
     def fetch_collection_names(self) -> list[str]:
@@ -142,9 +142,9 @@ class RestTransport:
             raise self._garbled(body, error) from error
 
     def fetch_named(self, ids: Sequence[PointId], vectors: Sequence[VectorSpec]) -> Page:
-        """`POST .../points`: these points and no other, in whatever order; absent ones left out.
+        """`POST .../points`: the points with these ids, in any order; absent ones are left out.
 
-        Without `vectors` none are sent.
+        Without `vectors` the answer holds no vectors.
         """
         request = {
             "ids": [point_id.wire for point_id in ids],
@@ -158,7 +158,7 @@ class RestTransport:
             raise self._garbled(body, error) from error
 
     def close(self) -> None:
-        """Close the connections; harmless when repeated."""
+        """Close the connections. Calling it again does nothing."""
         self._client.close()
 
     def _scroll(self, start: PointId | None, limit: int, *, whole: bool) -> bytes:
@@ -181,7 +181,7 @@ class RestTransport:
 
     def _garbled(self, body: bytes, error: ValueError) -> PassingFailure:
         said = show_words(body, self._api_key)
-        return ForeignAnswer(f"{self.url} answered what is no Qdrant answer ({error}): '{said}'")
+        return ForeignAnswer(f"{self.url} gave an answer that is not Qdrant's ({error}): '{said}'")
 
     def _send(
         self,
@@ -191,9 +191,9 @@ class RestTransport:
         *,
         formed: bool = True,
     ) -> bytes:
-        """One exchange within the total deadline; only a 200 in Qdrant's form comes back.
+        """The body of one answer within the total deadline, which is a 200 in Qdrant's form.
 
-        `formed` False takes a 200 of any form.
+        `formed` False accepts a 200 of any form.
         """
         content = orjson.dumps(request) if request is not None else None
         headers = {"Content-Type": "application/json"} if request is not None else None
@@ -265,22 +265,22 @@ class RestTransport:
         return _refusal(status, what, said)
 
     def _stranger(self, response: httpx.Response) -> str:
-        """What answered in Qdrant's place, by its own name if it gives one."""
+        """A description of the server that answered instead of Qdrant, with its name if given."""
         name = quote(response.headers.get("Server", ""), secret=self._api_key)
-        return "something that is no Qdrant" + f" (it calls itself '{name}')" * bool(name)
+        return "something other than Qdrant" + f" (it calls itself '{name}')" * bool(name)
 
     def _redirected(self, response: httpx.Response) -> Exception:
-        """Where to, without what may be secret in the address."""
+        """The error for a redirect; it names the address without its query, which may be secret."""
         target = quote(response.headers.get("Location", "").partition("?")[0], secret=self._api_key)
         return RemoteUnavailableError(
-            f"{self.url} answered {response.status_code} and names another address: '{target}'",
-            remedy="q2v follows no redirects, lest the key travel on: put the final address "
-            "into source.url; if it is a login page, ask for a way to Qdrant without one",
+            f"{self.url} answered {response.status_code} and redirects to '{target}'",
+            remedy="q2v follows no redirects, so that no other server gets the key: put the final "
+            "address into source.url; if it is a login page, use an address without one",
         )
 
 
 def _refusal(status: int, what: str, said: str) -> Exception:
-    """The statuses that no repetition of the same request can change."""
+    """The error for a status that a retry of the same request cannot change."""
     if status in {401, 403}:
         return AccessError(what, remedy="set QDRANT_API_KEY to a key that may read this collection")
     if status == httpx.codes.NOT_FOUND:

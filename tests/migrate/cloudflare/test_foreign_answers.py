@@ -199,7 +199,7 @@ def test_a_success_without_its_whole_form_is_none(missing: str) -> None:
 
     with rest_server(stored(), api_key=KEY) as server, reading(server) as source:
         server.faults.append(Bend(without, path="/points/", times=99))
-        with pytest.raises(RemoteUnavailableError, match="no Qdrant answer"):
+        with pytest.raises(RemoteUnavailableError, match="an answer that is not Qdrant's"):
             source.count_points()
 
 

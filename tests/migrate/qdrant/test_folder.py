@@ -363,7 +363,7 @@ def test_the_copy_of_a_killed_process_is_removed_by_the_next(folder: Path, tmp_p
 
 @pytest.mark.fault("F01")
 def test_a_copy_that_takes_a_while_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("migrate.qdrant.folder.copy.SAID_BYTES_MIN", 1000)
+    monkeypatch.setattr("migrate.qdrant.folder.copy.REPORTED_BYTES_MIN", 1000)
     said: list[str] = []
     with closing(EdgeSource(folder, collection="docs", say=said.append)):
         (line,) = said

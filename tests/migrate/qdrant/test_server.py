@@ -208,7 +208,7 @@ def test_versions_are_judged() -> None:
     assert "outside 1.7 to 1.20" in describe("2.0.1")[0]
     assert "outside 1.7 to 1.20" in describe("1.6.9")[0]
     assert "1.14.0 repairs it" in describe("1.13.6")[0]
-    assert "does not tell" in describe(None)[0]
+    assert "does not report" in describe(None)[0]
 
 
 def test_deferred_points_are_announced_by_the_setting_too() -> None:
