@@ -1,8 +1,8 @@
-"""Every touch of the file system, in one place: nothing else opens, lists, renames or removes.
+"""All access to the file system: no other module opens, lists, renames or removes files.
 
-Tests put another disk in its stead (`use_disk`): one that counts the steps, cuts the run at any
-of them, fills up, fails, or forgets what was not fsynced. `durable.py` builds on it what the rest
-of the tool uses.
+Tests replace the disk (`use_disk`) by one that counts the steps, stops the run at any of them, is
+full, fails, or loses everything that was not fsynced. Other modules use `durable.py`, which is
+built on this one.
 """
 
 import errno
@@ -23,8 +23,8 @@ FOLDER_MODE = 0o700
 class Disk:
     """The machine's file system. Raises OSError as the system does; follows no link to a file.
 
-    What is opened is a regular file: a named pipe would make the command wait for ever, a device
-    has no end. Anything else raises NotRegularError.
+    Opens only regular files, and raises NotRegularError for anything else: opening a named pipe
+    might never return, and a device has no end.
     """
 
     def exists(self, path: Path) -> bool:
@@ -36,37 +36,37 @@ class Disk:
         return path.is_file()
 
     def is_folder(self, path: Path) -> bool:
-        """Whether there is a folder; a link to one is none of ours."""
+        """Whether there is a folder; a link to a folder does not count."""
         return path.is_dir() and not path.is_symlink()
 
     def is_link(self, path: Path) -> bool:
-        """Whether the name is a link, wherever it leads."""
+        """Whether the name is a link, even if its destination does not exist."""
         return path.is_symlink()
 
     def real_name(self, folder: Path) -> str:
-        """The folder's own name, whatever leads to it: a link, `.`, `..`."""
+        """The folder's own name, with links, `.` and `..` resolved."""
         return folder.resolve().name
 
     def names(self, folder: Path) -> list[str]:
-        """What a folder holds, sorted; nothing when there is no such folder."""
+        """The sorted names in a folder; empty when there is no such folder."""
         try:
             return sorted(path.name for path in folder.iterdir())
         except (FileNotFoundError, NotADirectoryError):
             return []
 
     def open_to_read(self, path: Path, *, follow_links: bool = False) -> BinaryIO:
-        """An open file; hash and parse the same handle: the file may change in between.
+        """An open file. Hash and parse the same handle, because the file may change in between.
 
         `follow_links` is for files of the operator, such as migration.toml.
         """
         return os.fdopen(_open_regular(path, os.O_RDONLY, follow_links=follow_links), "rb")
 
     def create(self, path: Path) -> io.FileIO:
-        """A new file for writing, this user's only whatever the umask; an existing one fails."""
+        """Create a file for writing, mode 0600 for any umask. Fails if the file exists."""
         return self._open_to_write(path, os.O_CREAT | os.O_EXCL)
 
     def open_to_append(self, path: Path) -> io.FileIO:
-        """An existing or new file; whatever is written goes to its end."""
+        """Open or create a file; every write is appended to its end."""
         return self._open_to_write(path, os.O_CREAT | os.O_APPEND)
 
     def _open_to_write(self, path: Path, flags: int) -> io.FileIO:
@@ -79,7 +79,7 @@ class Disk:
         return io.FileIO(handle, "wb")
 
     def truncate(self, file: io.FileIO, size: int) -> None:
-        """Cut an open file."""
+        """Cut an open file to `size` bytes."""
         os.ftruncate(file.fileno(), size)
 
     def sync(self, file: io.FileIO) -> None:
@@ -87,24 +87,24 @@ class Disk:
         os.fsync(file.fileno())
 
     def replace(self, path: Path, new: Path) -> None:
-        """Give a file another name, in place of what had it."""
+        """Rename a file; replaces a file of the new name."""
         path.replace(new)
 
     def remove(self, path: Path) -> None:
-        """Remove a file; one that is not there is no error."""
+        """Remove a file; a missing one is no error."""
         path.unlink(missing_ok=True)
 
     def make_folder(self, path: Path) -> None:
-        """One folder, this user's only whatever the umask; its parent exists."""
+        """Create one folder, mode 0700 for any umask. Its parent has to exist."""
         path.mkdir(mode=FOLDER_MODE, exist_ok=True)
         path.chmod(FOLDER_MODE)
 
     def remove_folder(self, path: Path) -> None:
-        """A folder with all it holds; one that is not there is no error."""
+        """Remove a folder with its content; a missing one is no error."""
         shutil.rmtree(path, ignore_errors=not path.exists())
 
     def sync_folder(self, path: Path) -> None:
-        """Make the names in a folder durable: a rename counts only after this."""
+        """Make the names in a folder durable. A rename is durable only after this."""
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(handle)
@@ -112,9 +112,9 @@ class Disk:
             os.close(handle)
 
     def lock(self, path: Path, *, wait: bool) -> io.FileIO:
-        """The file, locked until it is closed or the process ends, however it ends.
+        """The file, locked until it is closed or the process ends in any way.
 
-        Without `wait`, one that is locked already raises LockedFileError.
+        Without `wait`, a file that is locked already raises LockedFileError.
         """
         handle = _open_regular(path, os.O_RDWR | os.O_CREAT)
         file = io.FileIO(handle, "r+b")
@@ -139,10 +139,10 @@ class NotRegularError(OSError):
 
 
 def _open_regular(path: Path, flags: int, *, follow_links: bool = False) -> int:
-    """A handle on a regular file, which never waits for the other end of a pipe.
+    """A handle on a regular file.
 
-    Without O_NONBLOCK the opening of a named pipe lasts until another process opens it as well.
-    The handle is checked, not the name: the name may lead elsewhere a moment later.
+    Without O_NONBLOCK, opening a named pipe waits until another process opens it as well. The
+    handle is checked, not the name, because the name may be replaced in between.
     """
     try:
         flags |= os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow_links else os.O_NOFOLLOW)
@@ -158,7 +158,7 @@ def _open_regular(path: Path, flags: int, *, follow_links: bool = False) -> int:
 
 
 class LockedFileError(Exception):
-    """Somebody else holds the lock; `holder` is what they wrote into the file."""
+    """Another process holds the lock; `holder` is the text that it wrote into the file."""
 
     def __init__(self, holder: str) -> None:
         super().__init__(holder)
@@ -175,7 +175,7 @@ def disk() -> Disk:
 
 @contextmanager
 def use_disk(other: Disk) -> Iterator[None]:
-    """Another disk for all of this process while the block runs; for tests."""
+    """Replace the disk of this process while the block runs; for tests."""
     global _current  # noqa: PLW0603 - the seam itself
     before, _current = _current, other
     try:

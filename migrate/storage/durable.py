@@ -1,4 +1,4 @@
-"""The only way files come into being: whole and durable, or not at all."""
+"""Write files so that each is either complete and durable, or absent."""
 
 import errno
 import io
@@ -11,12 +11,12 @@ from migrate.errors import LocalStorageError
 from migrate.storage.disk import NotRegularError, disk
 from migrate.storage.hashed_file import HashedFile, check_same_bytes, hash_open_file
 
-TEMPORARY_SUFFIX = ".q2v-tmp"  # names that nobody else would choose: they are removed unasked
+TEMPORARY_SUFFIX = ".q2v-tmp"  # unique to q2v; leftover files with it are deleted
 _REMEDIES = {
     errno.ENOSPC: "free some disk space, then run the same command again",
     errno.EROFS: "the file system is read-only: use another --dir",
     errno.EACCES: "make the folder writable for this user, or use another --dir",
-    errno.ELOOP: "a link stands where a file of ours belongs: put the file itself there",
+    errno.ELOOP: "a link has the name of a file of q2v: put the file itself there",
     errno.EINVAL: "put a regular file in its place, or remove it",
     errno.ENOLCK: "put --dir on a file system with locks (a local disk)",
 }
@@ -24,7 +24,7 @@ _REMEDIES = {
 
 @contextmanager
 def local_io(doing: str, path: Path) -> Iterator[None]:
-    """Translate what the operating system says into one error of ours."""
+    """Translate an OSError into LocalStorageError with a remedy."""
     try:
         yield
     except OSError as error:
@@ -41,13 +41,13 @@ def make_folder(path: Path) -> None:
         for folder in (*reversed(path.parents), path):
             if not disk().exists(folder):
                 disk().make_folder(folder)
-            # Also for one that was there: a kill may have come between its making and this.
+            # Also for an existing folder: a kill may have come after its creation, before this.
             with suppress(PermissionError):  # a foreign parent that may be entered, not read
                 disk().sync_folder(folder.parent)
 
 
 def refuse_links(*folders: Path) -> None:
-    """Raises LocalStorageError when one of these is a link: what we write and clear stays ours."""
+    """Raises LocalStorageError if a folder is a link, so that q2v writes only below --dir."""
     for folder in folders:
         if disk().is_link(folder):
             raise LocalStorageError(
@@ -63,10 +63,10 @@ def open_new(path: Path) -> BinaryIO:
 
 @contextmanager
 def durable_file(path: Path, *, replace: bool = True) -> Iterator[HashedFile]:
-    """Write `path` whole: a temporary file beside it takes its place only after fsync.
+    """Write a temporary file beside `path`, and rename it to `path` after fsync.
 
-    After an exception or a kill the old file, or none, is there. Without `replace` a file that is
-    there already stays: the same bytes are fine, others raise PreconditionError. Raises
+    After an exception or a kill the old file, or none, exists. Without `replace` an existing file
+    is kept: equal bytes are accepted, other bytes raise PreconditionError. Raises
     LocalStorageError.
     """
     temporary = path.with_name(f".{path.name}{TEMPORARY_SUFFIX}")
@@ -106,8 +106,8 @@ def file_sha256(path: Path) -> tuple[int, str]:
 def is_file(path: Path) -> bool:
     """Whether there is such a file.
 
-    Raises LocalStorageError for a pipe, a device, a socket or a folder of that name: taken for
-    "no file", it would make the tool begin again.
+    Raises LocalStorageError for a pipe, a device, a socket or a folder of that name: if it counted
+    as "no file", the tool would start from the beginning.
     """
     if disk().is_file(path):
         return True
@@ -118,7 +118,7 @@ def is_file(path: Path) -> bool:
 
 
 def folder_names(folder: Path) -> list[str]:
-    """What a folder holds, sorted; nothing when there is no such folder."""
+    """The sorted names in a folder; empty when there is no such folder."""
     with local_io("listing", folder):
         return disk().names(folder)
 

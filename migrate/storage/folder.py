@@ -1,4 +1,4 @@
-"""The storage port: folders of whole files, wherever they lie.
+"""The storage port: folders of whole files, on any storage.
 
 A snapshot and a run are read and written through `Folder` and `WorkFolder`. `LocalFolder`
 (`local_folder.py`) implements both on the local disk. The rules that an implementation keeps are
@@ -25,9 +25,8 @@ class Folder(Protocol):
     `str(folder)` is the address that the operator knows: a path, or a URL. It is shown in messages
     and opens the same folder again. Two objects of one address are equal.
 
-    A file becomes visible under its name whole and durable, or not at all; what is visible never
-    changes in part. Every method raises LocalStorageError when the place cannot do it, and repeats
-    without harm.
+    A file appears under its name when it is complete and durable, and is only replaced as a whole.
+    Every method raises LocalStorageError when the storage fails. Calling a method again is safe.
     """
 
     @property
@@ -39,13 +38,13 @@ class Folder(Protocol):
         """The folder that this one lies in."""
 
     def file(self, name: str) -> "StoredFile":
-        """The file of this name, whether it is there or not."""
+        """The file of this name, which need not exist."""
 
     def child(self, name: str) -> "Folder":
-        """The folder of this name, whether it is there or not."""
+        """The folder of this name, which need not exist."""
 
     def address(self, name: str) -> str:
-        """Where a file or a folder of this name lies, for messages."""
+        """The address of a file or a folder of this name, for messages."""
 
     def make(self) -> None:
         """Make the folder and those above it, durably, before its first file is written."""
@@ -54,9 +53,9 @@ class Folder(Protocol):
         """Remove the folder with everything in it."""
 
     def refuse_links(self, *children: str) -> None:
-        """Raises LocalStorageError when this folder or one of these children leads elsewhere.
+        """Raises LocalStorageError when this folder or one of these children is a link.
 
-        What q2v writes and clears has to lie inside. A place without links has nothing to check.
+        q2v writes and clears only inside of the folder. Storage without links has no check.
         """
 
     def names(self) -> list[str]:
@@ -72,9 +71,9 @@ class Folder(Protocol):
         """Open a file: seekable, whole, and the same bytes until it is closed."""
 
     def open_to_write(self, name: str) -> AbstractContextManager[HashedFile]:
-        """Write a file from start to end; it takes the place of the former one at the end.
+        """Write a file from start to end. It replaces the former one at the end of the block.
 
-        After an exception in the block the former file is there, or none.
+        After an exception in the block the former file, or none, exists.
         """
 
     def open_to_create(self, name: str) -> AbstractContextManager[HashedFile]:
@@ -100,10 +99,10 @@ class Appender(Protocol):
 
 
 class WorkFolder(Folder, Protocol):
-    """A folder in which work goes on: it also has journals and scratch space.
+    """A folder of a run or a command: it also has journals and scratch space.
 
-    Always on a local disk, at least in part: an object store cannot append, and libraries that
-    spill write to paths.
+    At least a part of it is on a local disk, because an object store cannot append, and libraries
+    write temporary files to paths.
     """
 
     @property
@@ -117,12 +116,12 @@ class WorkFolder(Folder, Protocol):
         """Open a file to append to it, cut to `size` bytes, at the first append."""
 
     def scratch(self, name: str) -> Path:
-        """A local path for files that a library writes by itself; everything there is derived."""
+        """A local path for files that a library writes. They can always be computed again."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """One file of a folder, by name; it need not be there."""
+    """One file of a folder, by name; it need not exist."""
 
     folder: Folder
     name: str
@@ -166,7 +165,7 @@ class StoredFile:
             file.seek(0)
             content = file.read(bytes_max + 1) if size <= bytes_max else None
         if content is None or len(content) > bytes_max:
-            raise damaged(str(self), f"larger than {bytes_max:,} B, which no such file of ours is")
+            raise damaged(str(self), f"larger than {bytes_max:,} B, the limit for this file")
         return content
 
     def read_json_object(self, *, bytes_max: int) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""One q2v at a time in a folder; the next one removes what a killed one left half-written."""
+"""Allow one q2v at a time in a folder, and remove the unfinished files of a killed one."""
 
 import io
 import os
@@ -25,7 +25,7 @@ _REPAIR = ".repair"  # a part that earlier versions were reading again when they
 
 
 class FolderLock:
-    """At most one process works in a folder. The operating system frees it with the process."""
+    """The lock of a folder. The operating system frees it when the process ends."""
 
     def __init__(self, folder: LocalFolder) -> None:
         self._path = folder.path / LOCK

@@ -1,4 +1,4 @@
-"""Files of ids, one per line, that no id can break or fake."""
+"""Files of ids, one per line, encoded so that no id can be mistaken for several lines."""
 
 import hashlib
 import json

@@ -14,10 +14,10 @@ LINE_BYTES_MAX = 64 * 1024 * 1024  # the ranges of a snapshot: 60 B for each par
 class JournalFile:
     """The journal of a folder. The caller holds the lock of --dir.
 
-    A last line without its newline is the trace of a cut write: it is dropped when the journal is
-    opened for appending and `torn_tail` says so. Anything else that does not fit the chain raises
-    ArtefactDamagedError. After a failed append the object refuses further use: what reached the
-    disk is then unknown, and only opening the journal again can tell.
+    A last line without its newline is an interrupted write: `torn_tail` is then True, and the line
+    is dropped at the first append. Any other line that does not fit the chain raises
+    ArtefactDamagedError. After a failed append the content of the file is not known, so the object
+    cannot be used again: open the journal again.
     """
 
     def __init__(self, folder: WorkFolder, name: str = JOURNAL) -> None:
@@ -30,7 +30,7 @@ class JournalFile:
 
     def append(self, entry: Entry) -> None:
         """Add one entry; returns when it is durable. Raises LocalStorageError."""
-        assert not self._broken, "a journal that failed once is opened anew before it is used"
+        assert not self._broken, "after a failed append the journal has to be opened again"
         line, chain = encode_line(entry, self._chain)
         self._broken = True
         try:
@@ -51,13 +51,13 @@ class JournalFile:
         return self._chain
 
     def close(self) -> None:
-        """Close the file; repeats without harm."""
+        """Close the file. Calling it again does nothing."""
         if self._appender is not None:
             self._appender.close()
             self._appender = None
 
 
-def _of_honest_length(line: bytes) -> bytes:
+def _checked_length(line: bytes) -> bytes:
     if len(line) > LINE_BYTES_MAX:
         raise ValueError(f"{len(line):,} B in one line, at most {LINE_BYTES_MAX:,} were expected")
     return line
@@ -73,7 +73,7 @@ def _read(file: StoredFile) -> tuple[list[Entry], Chain, int, bool]:
     *lines, tail = content.split(b"\n")
     for number, line in enumerate(lines, start=1):
         try:
-            entry, chain = decode_line(_of_honest_length(line), chain)
+            entry, chain = decode_line(_checked_length(line), chain)
         except ValueError as error:
             raise ArtefactDamagedError(
                 f"{file}, line {number}: {error}",

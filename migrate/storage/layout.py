@@ -151,9 +151,9 @@ PLACES = (
 
 
 def find_place(path: str) -> Place | None:
-    """What lies at a path below --dir; the more exact place if two fit, None if none does."""
-    fitting = [one for one in PLACES if re.fullmatch(_pattern(one.path), path)]
-    return max(fitting, key=lambda one: len(_pattern(one.path)), default=None)
+    """The place of a path below --dir; the more specific one if two fit, None if none fits."""
+    fitting = [place for place in PLACES if re.fullmatch(_pattern(place.path), path)]
+    return max(fitting, key=lambda place: len(_pattern(place.path)), default=None)
 
 
 def _pattern(path: str) -> str:
@@ -163,5 +163,5 @@ def _pattern(path: str) -> str:
 
 def docs_table() -> str:
     """The table of docs/formats.md."""
-    rows = [f"| `{one.path}` | `{one.example}` | {one.holds} |" for one in PLACES]
+    rows = [f"| `{place.path}` | `{place.example}` | {place.holds} |" for place in PLACES]
     return "\n".join(["| path below `--dir` | example | holds |", "|---|---|---|", *rows])

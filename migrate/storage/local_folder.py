@@ -1,4 +1,4 @@
-"""A folder on the local disk: the implementation of the storage port that ships."""
+"""A folder on the local disk, which implements the storage port."""
 
 import io
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ from migrate.storage.hashed_file import HashedFile
 class LocalFolder:
     """See `WorkFolder`. Files have mode 0600, new folders 0700, and no link to a file is followed.
 
-    The holder of the lock of --dir is the only writer: that is what makes `open_to_create` safe.
+    `open_to_create` is safe because only the holder of the lock of --dir writes.
     """
 
     path: Path

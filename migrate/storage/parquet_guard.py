@@ -1,7 +1,7 @@
-"""Open a Parquet file of ours only if it cannot take more memory than such a file needs.
+"""Open a Parquet file only if it needs no more memory than a file that q2v wrote.
 
-A digest says that the file is the one its list names; whoever rewrote both gets past it. So the
-shape is checked too, before a value is decoded: columns, types, rows, row groups, encodings, and
+A digest does not protect against a change of both the file and its manifest. The shape is therefore
+checked as well, before a value is decoded: columns, types, rows, row groups, encodings, and
 the sizes that the footer and every page header declare.
 """
 
@@ -25,15 +25,15 @@ _TAIL_BYTES = 8  # length of the footer, and the magic
 _ARROW_SCHEMA = b"ARROW:schema"
 _STRING_FIELD = 0x18  # Thrift: the next field, a string
 _EXTENSION = b"ARROW:extension"
-_ENCODINGS = {"PLAIN", "RLE", "BYTE_STREAM_SPLIT"}  # none that makes much out of little
+_ENCODINGS = {"PLAIN", "RLE", "BYTE_STREAM_SPLIT"}  # none can expand a small file into a large one
 _PAGE_ENCODINGS = {0, 3, 9}  # the same as numbers in page headers
-_SHOWN_MAX = 1000  # characters of somebody else's columns in a message
+_SHOWN_MAX = 1000  # characters of unexpected columns in a message
 _VALUE_BYTES_MIN = 4  # of a value inside a list: float32 or uint32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParquetShape:
-    """What a file of ours looks like."""
+    """The shape of a Parquet file that q2v writes."""
 
     schema: pa.Schema
     rows: int | None  # None: not known beforehand
@@ -43,7 +43,7 @@ class ParquetShape:
 
 @contextmanager
 def arrow_damage(where: str) -> Iterator[None]:
-    """Translate what Arrow says about bytes it cannot decode; errors of the disk pass."""
+    """Translate Arrow's errors about the content; errors of the disk are raised unchanged."""
     try:
         yield
     except (pa.ArrowException, ValueError, TypeError) as error:
@@ -59,10 +59,10 @@ def open_parquet(
 ) -> pq.ParquetFile:
     """The reader of an open file that has this shape. `where` is for messages.
 
-    `columns` names those without inner ones that will be read, if no other will: the pages of
-    the rest are not looked at.
+    `columns` names the flat columns that will be read, if only those: the pages of the other
+    columns are not checked.
 
-    Raises ArtefactDamagedError for any other, in memory that its footer fits in.
+    Raises ArtefactDamagedError for any other file. Needs no more memory than its footer.
     """
     try:
         size = _check_footer(file)
@@ -78,7 +78,7 @@ def open_parquet(
 
 
 def _check_footer(file: BinaryIO) -> int:
-    """Size of the file, after a look at the footer's bytes: small, and free of extension types."""
+    """Size of the file. Raises ValueError for a large footer or one with extension types."""
     size = file.seek(0, 2)
     if size < len(_MAGIC) + _TAIL_BYTES:
         raise ValueError("too short for Parquet")
@@ -94,7 +94,7 @@ def _check_footer(file: BinaryIO) -> int:
 
 
 def _check_no_extension_type(footer: bytes) -> None:
-    """Arrow loads extension types while it opens a file, so their names are looked for before."""
+    """Raises ValueError for extension types, which Arrow would load while it opens the file."""
     start = footer.find(_ARROW_SCHEMA)
     while start >= 0:
         position = start + len(_ARROW_SCHEMA)
@@ -160,7 +160,7 @@ def _check_group(
 
 
 def _check_chunk(file: BinaryIO, chunk: pq.ColumnChunkMetaData, rows: int, file_bytes: int) -> None:
-    """A column of a row group: its pages hold what the footer says, and not much out of little."""
+    """Check that the pages of a column have the sizes and encodings that the footer names."""
     if chunk.has_dictionary_page or not set(chunk.encodings) <= _ENCODINGS:
         raise ValueError(f"encodings {sorted(set(chunk.encodings))}")
     # An entry is a value of four bytes or more, or stands for a row that has none.

@@ -1,7 +1,7 @@
-"""The pages of a Parquet column as their headers declare them, read before anything is decoded.
+"""Read the headers of the pages of a Parquet column, before a value is decoded.
 
-What a reader allocates is decided by the headers of the pages, not by the footer: a footer may
-say 1 kB and a page 2 GB. Arrow neither compares the two nor shows the pages in its metadata, so the
+A reader allocates memory by the headers of the pages, not by the footer: a footer may say 1 kB and
+a page 2 GB. Arrow neither compares the two nor shows the pages in its metadata, so the
 headers are read here: a few numbers each, in Thrift's compact protocol, everything else skipped.
 
 The digest of a file does not replace this check: without a key for seals, another writer can put a
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import BinaryIO
 
-HEADER_BYTES_MAX = 4 * 1024  # ours have 20 to 200: at most two ids stand in them
+HEADER_BYTES_MAX = 4 * 1024  # those of q2v have 20 to 200: they hold at most two ids
 _DATA_PAGE, _DATA_PAGE_V2 = 0, 3
 _DATA_HEADER = {_DATA_PAGE: 5, _DATA_PAGE_V2: 8}  # type of page -> field that holds its header
 _ENCODING_FIELD = {_DATA_PAGE: 2, _DATA_PAGE_V2: 4}

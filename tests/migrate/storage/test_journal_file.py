@@ -156,7 +156,7 @@ def test_after_a_failed_append_only_reading_anew_helps(tmp_path: Path) -> None:
         journal.append(ENTRIES[0])
     folder.mkdir()
 
-    with pytest.raises(AssertionError, match="opened anew"):
+    with pytest.raises(AssertionError, match="has to be opened again"):
         journal.append(ENTRIES[0])
     write(folder / "journal.jsonl", ENTRIES)
     assert JournalFile(LocalFolder(folder)).entries == ENTRIES
