@@ -23,6 +23,10 @@ REFUSED = re.compile(
 CODE = (
     "migrate/model",
     "migrate/mapping",
+    "migrate/cloudflare",
+    "migrate/qdrant",
+    "migrate/storage",
+    "migrate/transport",
     "migrate/tables",
     "migrate/upload",
     "reconcile",
