@@ -103,7 +103,7 @@ def test_a_point_that_became_unreadable_or_readable_since_is_told_by_reconcile(
         found = bench.run("reconcile")
 
     assert (lost.exit_code, lost.document["verdict"]) == (13, "indeterminate")
-    assert "does not give 1 points that the snapshot holds, first 3" in lost.document["why"]
+    assert "did not return 1 points that the snapshot holds, first 3" in lost.document["why"]
     assert lost.document["unread"] == ["source"]
     names = Path(lost.document["files"]["source_unreadable"]).read_text(encoding="utf-8")
     assert names.splitlines() == ["3"]
