@@ -3,12 +3,14 @@
 A repair writes what the newest reconcile report lists as missing or different, and nothing else;
 extra records were not written by the run and are kept (decision 0003). A retry sends the refused
 vectors again when the operator asks for it (decision 0020). Every file that decides what the round
-writes is checked here, before the first write of the round.
+writes is checked here, before the first write of the round: each stage also checks the files that
+it reads, but possibly after writes have begun.
 """
 
 from dataclasses import dataclass
 
 from migrate.model.records import VectorId
+from migrate.model.sealed_json import damaged
 from migrate.run.drift_report import (
     KEY_CLASSES,
     VECTOR_CLASSES,
@@ -18,12 +20,15 @@ from migrate.run.drift_report import (
     read_report_ids,
 )
 from migrate.run.folder import RunFolder
-from migrate.run.journal import FULL, REPAIR, RETRY, Kind
+from migrate.run.journal import FULL, REPAIR, RETRY, Kind, RoundState, Store
+from migrate.run.pending import RowRange
 from migrate.run.refused import keys_of_rows
+from migrate.snapshot.folder import part_file
+from migrate.snapshot.manifest import PartRecord
+from migrate.snapshot.parts import repair_remedy
 from migrate.storage.id_files import read_checked_ids, write_ids
 from migrate.storage.journal_lines import Entry
 from migrate.storage.layout import forced_name
-from migrate.upload.checked_files import check_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +76,13 @@ def open_round(
     if not state.rounds:
         run.check_targets()
         if not snapshot_read:
-            check_parts(run, None)
+            _check_parts(run, None)
         run.journal.append({"type": Kind.ROUND_OPENED.value, "ordinal": 0, "kind": FULL})
         return Selection(None, None)
     if not state.rounds[-1].completed:
         run.check_targets()
         selection = _selection(run, _opening(run, state.rounds[-1].ordinal))
-        check_parts(run, state.rounds[-1])
+        _check_parts(run, state.rounds[-1])
         return selection
     if retry_refused:
         return _open_retry(run) if state.refused else None
@@ -123,7 +128,7 @@ def _open_repair(run: RunFolder, forced: frozenset[str], *, ordinal: int) -> Sel
     if not selection.vectors and not selection.keys and not writes_counter:
         return None
     run.check_targets()
-    check_parts(run, None)
+    _check_parts(run, None)
     if force:
         entry["forced"] = list(write_ids(report.folder.file(forced_name(ordinal)), force))
     run.journal.append(entry)
@@ -141,7 +146,7 @@ def _open_retry(run: RunFolder) -> Selection:
     }
     run.check_targets()
     selection = _selection(run, entry)
-    check_parts(run, None)
+    _check_parts(run, None)
     run.journal.append(entry)
     return selection
 
@@ -223,3 +228,41 @@ def _of_retry(run: RunFolder, entry: Entry) -> Selection:
         for text in batch.column("vector_id").to_pylist()
     ]
     return Selection(frozenset(ids) - kept, keys_of_rows(run, rows) - kept, kept)
+
+
+def _check_parts(run: RunFolder, current: RoundState | None) -> None:
+    """Hash every part of the snapshot that an upload of this round still reads.
+
+    `current` None is a round that has sent nothing yet. A repair reads all rows too, to find those
+    it writes. Raises ArtefactDamagedError for a part that is missing or does not match the
+    manifest.
+    """
+    if current is not None and current.processed:
+        return
+    pending = [RowRange(0, run.plan.points)]
+    if current is not None:
+        sent = current.batches[Store.VECTORS]
+        in_doubt = [RowRange(batch.first, batch.end) for batch in sent if batch.in_doubt]
+        pending = [*current.pending.ranges, *in_doubt]
+    for part, first, end in _parts(run):
+        if any(rows.first < end and first < rows.end for rows in pending):
+            _check_part(run, part)
+
+
+def _parts(run: RunFolder) -> list[tuple[PartRecord, int, int]]:
+    """Every part with its first row and the row after its last one."""
+    found: list[tuple[PartRecord, int, int]] = []
+    row = 0
+    for part in run.snapshot.manifest.parts:
+        found.append((part, row, row + part.rows))
+        row += part.rows
+    return found
+
+
+def _check_part(run: RunFolder, part: PartRecord) -> None:
+    file = part_file(run.snapshot.folder, part.ordinal)
+    if not file.is_there():
+        raise damaged(str(file), "the part is missing", remedy=repair_remedy(part))
+    if file.hash() != (part.bytes, part.sha256):
+        why = "its bytes do not match the manifest"
+        raise damaged(str(file), why, remedy=repair_remedy(part))

@@ -51,7 +51,7 @@ OF_COMPARISON = (
     Canary(
         name="parts-checked-when-sent",
         effect="a damaged part is found after the parts in front of it were written",
-        file="migrate/upload/checked_files.py",
+        file="migrate/upload/rounds.py",
         old=code(1, "if file.hash() != (part.bytes, part.sha256):"),
         new=code(1, "if file.hash()[0] != part.bytes:"),
         test="tests/reconcile/test_believed_files.py"
