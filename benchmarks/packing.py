@@ -9,8 +9,9 @@ from benchmarks.commands import cpu_ticks, serving_process
 from benchmarks.made import Points
 from benchmarks.measure import Demand, Line, faster_line
 from migrate.clock import SystemClock
-from migrate.qdrant.server import TransportChoice, open_server_source
-from migrate.qdrant.source import Compression, ServerOptions
+from migrate.model.choices import Compression, TransportChoice
+from migrate.qdrant.server import open_server_source
+from migrate.qdrant.source import ServerOptions
 from migrate.snapshot.walk import walk_points
 
 COLLECTION = "chunks"

@@ -20,8 +20,9 @@ from benchmarks.measure import ROUNDS, Demand, Line, cpu_ms, faster_line, ratio_
 from benchmarks.silence import Silence
 from benchmarks.steps import Steps
 from migrate.clock import SystemClock
+from migrate.model.choices import TransportChoice
 from migrate.qdrant.grpc.packed import packed_scroll_response
-from migrate.qdrant.server import TransportChoice, open_server_source
+from migrate.qdrant.server import open_server_source
 from migrate.qdrant.source import ServerSource
 from migrate.runtime import Runtime
 from migrate.snapshot.counting import ID_PAGE_POINTS

@@ -1,5 +1,7 @@
 """Options that several commands share, and groups of settings that they take together."""
 
+import functools
+import importlib
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -9,7 +11,8 @@ import click
 
 from migrate.errors import UsageError
 from q2v.invocation import DEFAULT_FOLDER, current_invocation
-from q2v.settings import BY_KEY, SETTINGS, Settings
+from q2v.settings import BY_KEY, SETTINGS, Setting, Settings
+from q2v.settings.loading import CONFIG_NAME, make_settings, read_file
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -51,6 +54,52 @@ PLANNING = (
     "limits.poll_s",
     "kv.ttl_s",
 )
+
+
+_TAKEN: dict[click.Command, list[Setting]] = {}
+
+
+def takes(*keys: str) -> Callable[[click.Command], click.Command]:
+    """`--config` and the flags of the settings that a command reads; it gets `settings`.
+
+    The environment and the file may set every setting for every command: one migration has one
+    file.
+    """
+    assert not set(keys) - set(BY_KEY), f"no such settings: {set(keys) - set(BY_KEY)}"
+    taken = [setting for setting in SETTINGS if setting.key in keys]
+    with_flag = [setting for setting in taken if setting.flag is not None]
+
+    def decorate(command: click.Command) -> click.Command:
+        inner = command.callback
+        assert inner is not None
+
+        @functools.wraps(inner)
+        def with_settings(*args: Any, **values: Any) -> Any:
+            settings = make_settings(click.get_current_context())
+            for setting in with_flag:
+                del values[setting.name]
+            return inner(*args, settings=settings, **values)
+
+        command.callback = with_settings
+        command.params.append(
+            click.Option(
+                ["--config"],
+                type=click.Path(path_type=Path),
+                callback=read_file,
+                expose_value=False,
+                help=f"Settings file.  [default: {CONFIG_NAME}, if it exists]",
+            )
+        )
+        command.params += with_flag
+        _TAKEN[command] = taken
+        return command
+
+    return decorate
+
+
+def taken_by(command: str) -> list[Setting]:
+    """The settings that `q2v COMMAND` takes."""
+    return _TAKEN[importlib.import_module(f"q2v.commands.{command}").command]
 
 
 def _remember_folder(context: click.Context, parameter: click.Parameter, folder: Path) -> Path:
@@ -112,6 +161,30 @@ def json_option(command: Command) -> Command:
 def yes_option(command: Command) -> Command:
     """`--yes`, given to the command as `yes`."""
     return click.option("--yes", is_flag=True, help="Do not ask for confirmation.")(command)
+
+
+def check_required(settings: Settings, *keys: str) -> None:
+    """Raises UsageError naming every one of these settings that is not set.
+
+    For "source.url" a `source.path` will do, and for "source.path" a `source.url`.
+    """
+    either = {"source.url": "source.path", "source.path": "source.url"}
+    missing = [
+        BY_KEY[key]
+        for key in keys
+        if settings.value(key) is None and settings.value(either.get(key, key)) is None
+    ]
+    if missing:
+        raise UsageError(
+            f"found no value for {', '.join(each.key for each in missing)}, expected each to be "
+            "configured",
+            remedy=f"set {'; '.join(map(_ways, missing))}; `q2v plan` shows what is set",
+        )
+
+
+def _ways(setting: Setting) -> str:
+    """Every way to give a value; for a server also the setting that names a folder instead."""
+    return setting.ways() + (" or source.path" if setting.key == "source.url" else "")
 
 
 def refuse_flags(settings: Settings, keys: Iterable[str], *, why: str) -> None:

@@ -137,9 +137,13 @@ def load_secret(
     return Secret(word)
 
 
+def typed_path(text: str) -> Path:
+    """The path that an operator means: ~/ is the own folder also where no shell expands it."""
+    return Path.home() / text[2:] if text.startswith("~/") else Path(text)
+
+
 def _read_file(place: SecretPlace) -> str:
-    in_home = place.place.startswith("~/")
-    path = Path.home() / place.place[2:] if in_home else Path(place.place)
+    path = typed_path(place.place)
     source = f"file {path} (named by {place.named_by})"
     expected = "a regular file, mode 0600 or stricter, not a link"
     # Without O_NONBLOCK a named pipe would hold us for ever before we can refuse it.

@@ -18,7 +18,7 @@ from migrate.cloudflare.kv_namespaces import WorkersKvNamespaces
 from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.errors import UsageError
 from migrate.mapping.payload import MappingRules
-from migrate.mapping.value_rules import truncated_field
+from migrate.mapping.value_rules import index_types, truncated_field
 from migrate.mapping.write_rules import WriteRules
 from migrate.migrate import WriteOptions
 from migrate.model.hmac_key import SealKey
@@ -36,8 +36,9 @@ from migrate.storage.folder import WorkFolder
 from migrate.storage.layout import BUDGET, BUDGET_FILE, SOURCE_COPIES
 from migrate.storage.local_folder import LocalFolder
 from migrate.upload.settle import SettleRules
+from q2v.options import check_required
 from q2v.secret_files import load_secret
-from q2v.settings import Settings, check_required
+from q2v.settings import Settings
 from reconcile.rollback.report import UndoRules
 from reconcile.stores import ReconcileRules
 
@@ -304,13 +305,13 @@ def plan_rules(settings: Settings, choices: Choices | None = None) -> PlanRules:
         into_non_empty=choices.into_non_empty,
         max_quarantine=settings.limits.max_quarantine,
         waived=choices.waived,
-        metadata_indexes=settings.target.metadata_index_types,
-        indexes_chosen=not settings.is_default("target.metadata_indexes"),
+        metadata_indexes=index_types(settings.target.metadata_indexes),
+        indexes_chosen="target.metadata_indexes" in settings.origins,
         kv_jurisdiction=settings.target.kv_jurisdiction,
         window=window(settings),
         poll_s=settings.limits.poll_s,
         tool=TOOL,
-        origins={"limits.body_bytes": settings.origin("limits.body_bytes")},
+        origins=settings.origins,
     )
 
 
@@ -333,7 +334,7 @@ def provision_rules(settings: Settings, kv_title: str | None) -> ProvisionRules:
     """What `q2v provision` makes sure of."""
     check_required(settings, "target.vector_index")
     return ProvisionRules(
-        metadata_indexes=settings.target.metadata_index_types,
+        metadata_indexes=index_types(settings.target.metadata_indexes),
         kv_title=f"{settings.target.vector_index}-files" if kv_title is None else kv_title,
         kv_namespace_id=settings.target.kv_namespace_id,
         kv_jurisdiction=settings.target.kv_jurisdiction,
@@ -353,11 +354,11 @@ def wanted_indexes(plan: RunPlan, settings: Settings) -> dict[str, str]:
     Those of the plan, and those that the settings name since then. The default of the setting
     adds nothing to a plan that says which ones there were.
     """
-    named = settings.target.metadata_index_types
+    named = index_types(settings.target.metadata_indexes)
     if plan.metadata_indexes is None:
         return named
-    is_default = settings.is_default("target.metadata_indexes")
-    return ({} if is_default else named) | plan.metadata_indexes
+    is_chosen = "target.metadata_indexes" in settings.origins
+    return (named if is_chosen else {}) | plan.metadata_indexes
 
 
 def settle_rules(settings: Settings) -> SettleRules:

@@ -21,7 +21,6 @@ from migrate.cloudflare.client.client import CloudflareHttp
 from migrate.cloudflare.client.codes import DUPLICATE_NAMESPACE_CODE, NO_KV_NAMESPACE_CODE
 from migrate.errors import IndeterminateError, PreconditionError
 
-JURISDICTIONS = ("eu", "us", "fedramp")  # kv-jurisdictions-ga, 2026-10-02; chosen at creation
 INSTANT = "instant"  # the private beta of 2026-10-01
 # Ordinary namespaces have no mode today; the words allow for names that the service may add.
 _ORDINARY_MODES = frozenset({None, "", "classic", "default", "standard"})

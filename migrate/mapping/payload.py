@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
-from typing import Literal
 
 from migrate.mapping.kv_keys import encode_key, key_fault
 from migrate.mapping.value_rules import FIELD_IN_BRACES
 from migrate.model.canonical import decode_json, encode_canonical_json
+from migrate.model.choices import HashMismatch, Nulls
 from migrate.model.limits import METADATA_BYTES_MAX, VECTOR_ID_BYTES_MAX
 from migrate.model.records import PointId, VectorId
 
@@ -70,12 +70,24 @@ class MappingRules:
     order_key: str  # payload field with the chunk's number; "" = unordered
     hash_key: str  # payload field with the chunk's SHA-256 in hex; "" = not required
     key_template: str  # KV key of a file; holds {<group_key>}
-    nulls: Literal["quarantine", "leave_out"]  # of the payload's own fields, not of inner ones
+    nulls: Nulls  # of the payload's own fields, not of inner ones
     truncate_field: str | None  # cut this text field when metadata is too large; None = quarantine
     hash_of: str = (
         ""  # payload field with the text that `hash_key` is the hash of; "" = not checked
     )
-    hash_mismatch: Literal["warn", "quarantine"] = "warn"
+    hash_mismatch: HashMismatch = "warn"
+
+    @property
+    def by_setting(self) -> dict[str, str]:
+        """The rules that have to agree with each other, by the name of the setting of each."""
+        return {
+            "mapping.group_key": self.group_key,
+            "mapping.order_key": self.order_key,
+            "mapping.hash_key": self.hash_key,
+            "mapping.hash_of": self.hash_of,
+            "mapping.hash_mismatch": self.hash_mismatch,
+            "kv.key_template": self.key_template,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ A value that is refused here could never move a point, or would change the reque
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, get_args
 from urllib.parse import urlsplit
@@ -25,16 +25,26 @@ _TRUNCATE = "truncate:"
 class Rule:
     """What a value has to be.
 
-    `read` takes a text or a value of one of the types `native` (never a bool for a number). It
-    returns the value in its final type, and None for one that does not fit.
+    `read` takes a text or a value of one of the types `native`. It returns the value in its final
+    type, and None for one that does not fit.
     """
 
     expected: str  # in words
     read: Callable[[Any], Any]
-    native: type | tuple[type, ...] = str
+    native: type | tuple[type, ...] = str  # in a settings file; never a bool
     words: tuple[str, ...] = ()  # the only ones that fit; empty: no such list
     unit: str = ""
     may_hold_secret: bool = False  # a value that does not fit is then not repeated
+
+    def read_native(self, value: object) -> Any:
+        """`read` for a value of a settings file; None also for one of another type."""
+        fits = isinstance(value, self.native) and not isinstance(value, bool)
+        return self.read(value) if fits else None
+
+    def read_typed(self, value: str) -> Any:
+        """`read` for a flag or an environment variable; a comma separates the parts of a list."""
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+        return self.read(parts if self.native is list else value)
 
 
 def text(expected: str, fits: Callable[[str], object], *, may_hold_secret: bool = False) -> Rule:
@@ -55,9 +65,17 @@ def one_of(literal: Any) -> Rule:
     )
 
 
-def number(kind: type[int | float], low: float, high: float, unit: str = "") -> Rule:
-    """A number in a range, both bounds included; as text in plain decimal digits."""
+def whole(low: int, high: int, unit: str = "") -> Rule:
+    """A whole number in a range, both bounds included; as text in plain decimal digits."""
+    return _in_range(int, low, high, unit)
 
+
+def number(low: float, high: float, unit: str = "") -> Rule:
+    """As `whole`, with a fraction too."""
+    return _in_range(float, low, high, unit)
+
+
+def _in_range(kind: type[int | float], low: float, high: float, unit: str) -> Rule:
     def read(value: str | float) -> float | None:
         if isinstance(value, str):
             digits = _DIGITS.fullmatch(value)
@@ -82,6 +100,11 @@ def truncated_field(oversize_rule: str) -> str | None:
     """The text field that "truncate:<field>" cuts; None for "quarantine"."""
     cuts = oversize_rule.startswith(_TRUNCATE)
     return oversize_rule.removeprefix(_TRUNCATE) if cuts else None
+
+
+def index_types(entries: Iterable[str]) -> dict[str, str]:
+    """Metadata indexes as they are declared, "name:type" each: property name -> type."""
+    return dict(entry.split(":", 1) for entry in entries)
 
 
 def _is_field(name: str) -> bool:

@@ -6,16 +6,14 @@ reduced vectors reproduce (docs/services.md).
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from migrate.mapping.payload import Quarantined, Reason
+from migrate.model.choices import Reduce
 from migrate.model.irregular import irregular_vectors
 from migrate.model.records import DenseColumn, Float32Matrix, Page
-
-Reduce = Literal["none", "matryoshka"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from migrate.errors import UsageError
+from migrate.mapping.agreement import check_agreement
 from migrate.mapping.payload import MappingRules, Reason
 from migrate.mapping.statistics import shortest_line_bytes
-from migrate.mapping.values import Reduce, ValueRules
+from migrate.mapping.values import ValueRules
 from migrate.mapping.write_rules import WriteRules
+from migrate.model.choices import Reduce
 from migrate.model.records import VectorSpec
 from migrate.plan.target_shape import choose_values
 from migrate.plan.window import Window
@@ -34,6 +36,10 @@ class PlanRules:
     poll_s: float = 1.0  # between two reads of a list that may be stale
     tool: str = "migrate"
     origins: Mapping[str, str] = field(default_factory=dict)  # setting -> where its value is from
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for rules of the mapping that cannot work together."""
+        check_agreement(self.mapping.by_setting, self.origins)
 
     def choose_values(self, vectors: Sequence[VectorSpec]) -> ValueRules:
         """The vector that moves, and its shape. Raises PreconditionError, UsageError."""

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from migrate.errors import PreconditionError
-from migrate.mapping.values import Reduce, ValueRules
+from migrate.mapping.values import ValueRules
+from migrate.model.choices import Reduce
 from migrate.model.limits import DIMENSIONS_MAX, DIMENSIONS_MIN
 from migrate.model.records import VectorIndex, VectorKind, VectorSpec
 

@@ -1,9 +1,9 @@
 """Choose the protocol for a Qdrant server: gRPC where it answers, else REST."""
 
 from dataclasses import replace
-from typing import Literal
 
 from migrate.errors import MigrationError, UsageError
+from migrate.model.choices import TransportChoice
 from migrate.ports import Clock
 from migrate.qdrant.address import ServerAddress
 from migrate.qdrant.rest.source import RestSource
@@ -12,8 +12,6 @@ from migrate.qdrant.source import ServerOptions, ServerSource
 
 PROBE_S = 5.0
 UNUSABLE_NAMES = {"", ".", ".."}  # these would change the path of a request
-
-TransportChoice = Literal["auto", "grpc", "rest"]
 
 
 def open_server_source(

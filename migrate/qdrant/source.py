@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
 from migrate.errors import (
     AccessError,
@@ -14,6 +14,7 @@ from migrate.errors import (
     RemoteUnavailableError,
     UnreadablePointError,
 )
+from migrate.model.choices import Compression
 from migrate.model.pages import take_rows
 from migrate.model.records import Collection, Page, PointId, VectorSpec
 from migrate.ports import Clock
@@ -44,7 +45,6 @@ OPTIONAL_READ_ERRORS = (
     PageRefusal,
 )
 
-Compression = Literal["identity", "gzip"]
 Answer = TypeVar("Answer")
 Content = TypeVar("Content", bound=Sized)
 

@@ -5,10 +5,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from migrate.clock import SystemClock
+from migrate.model.choices import Compression, TransportChoice
 from migrate.model.records import VectorSpec
 from migrate.ports import Progress
-from migrate.qdrant.server import TransportChoice, open_server_source
-from migrate.qdrant.source import Compression, ServerOptions
+from migrate.qdrant.server import open_server_source
+from migrate.qdrant.source import ServerOptions
 from migrate.snapshot.manifest import PartRecord
 from migrate.snapshot.ranges import Comparison, PartReader, SecondReading
 from migrate.snapshot.state import Range

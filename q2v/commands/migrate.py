@@ -28,6 +28,7 @@ from q2v.options import (
     folder_option,
     json_option,
     read_forced,
+    takes,
     yes_option,
 )
 from q2v.output.following import Following, completed, following_snapshot
@@ -35,7 +36,7 @@ from q2v.output.progress import open_progress
 from q2v.output.refused import refusal_notes
 from q2v.output.render import format_duration, render
 from q2v.output.route import Route, configured_target, route_from_snapshot
-from q2v.settings import Settings, takes
+from q2v.settings import Settings
 from q2v.workers import open_uploaders
 
 KEPT_SHOWN_MAX = 10

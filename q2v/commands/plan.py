@@ -10,6 +10,7 @@ import click
 
 from migrate.begin import check_findings
 from migrate.errors import MigrationError
+from migrate.mapping.agreement import idle_rules
 from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.mapping.values import ValueRules
 from migrate.model.limits import PRICES_AS_OF
@@ -22,14 +23,22 @@ from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
-from q2v.options import PLANNING, SEAL, SOURCE, TARGET, folder_option, json_option, refuse_flags
+from q2v.options import (
+    PLANNING,
+    SEAL,
+    SOURCE,
+    TARGET,
+    folder_option,
+    json_option,
+    refuse_flags,
+    takes,
+)
+from q2v.output.configured import shown_settings, unknown_environment
 from q2v.output.following import Following, following_here, following_snapshot
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, format_bytes, render
 from q2v.output.route import Route, configured_target, route_from_snapshot, route_from_source
-from q2v.settings import Settings, takes
-from q2v.settings.agreement import idle_settings
-from q2v.settings.loading import shown_settings, unknown_environment
+from q2v.settings import Settings
 
 QUARANTINED_SHOWN_MAX = 20
 
@@ -302,7 +311,7 @@ def notes(result: PlanResult, settings: Settings, *, show_settings: bool) -> lis
     lines += _finding_notes(findings)
     lines += _target_notes(result)
     lines += [f"note: {note}" for note in result.credentials]
-    lines += [f"note: {note}" for note in idle_settings(settings)]
+    lines += [f"note: {note}" for note in idle_rules(wiring.mapping_rules(settings).by_setting)]
     lines += [
         f"note: unknown environment variable {name} ignored; did you mean {nearest}?"
         for name, nearest in unknown_environment()
@@ -314,7 +323,7 @@ def notes(result: PlanResult, settings: Settings, *, show_settings: bool) -> lis
         )
     lines.append("")
     for row in shown_settings(settings):
-        if show_settings or not settings.is_default(str(row["key"])):
+        if show_settings or row["key"] in settings.origins:
             lines.append(f"{row['key']} = {row['shown']}  ({row['origin']})")
     if not show_settings:
         lines.append("all other settings have their defaults (--show-settings shows them)")

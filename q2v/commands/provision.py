@@ -17,11 +17,11 @@ from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot, sealed_folders
 from migrate.storage.local_folder import LocalFolder
 from q2v import wiring
-from q2v.options import SEAL, SHAPE, SOURCE, TARGET, folder_option, json_option
+from q2v.options import SEAL, SHAPE, SOURCE, TARGET, folder_option, json_option, takes
 from q2v.output.following import Following, following_here
 from q2v.output.progress import open_progress
 from q2v.output.render import render
-from q2v.settings import Settings, takes
+from q2v.settings import Settings
 
 
 def _check_names(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:

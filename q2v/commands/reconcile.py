@@ -12,12 +12,21 @@ from migrate.run.choose import check_same_target, find_run, planned_target
 from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
-from q2v.options import CONTENTS, SEAL, SOURCE, TARGET, folder_option, json_option, refuse_flags
+from q2v.options import (
+    CONTENTS,
+    SEAL,
+    SOURCE,
+    TARGET,
+    folder_option,
+    json_option,
+    refuse_flags,
+    takes,
+)
 from q2v.output.following import Following, following_run
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, render
 from q2v.output.route import Route, route_from_snapshot
-from q2v.settings import Settings, takes
+from q2v.settings import Settings
 from reconcile.compare import DEFAULT_SEED, compare
 from reconcile.naming import named_lines
 from reconcile.report.report import ReconcileReport

@@ -19,11 +19,12 @@ from q2v.options import (
     json_option,
     own_folder_option,
     refuse_flags,
+    takes,
 )
 from q2v.output.failures import is_crash_log
 from q2v.output.progress import open_progress
 from q2v.output.render import format_duration, render, write_line
-from q2v.settings import Settings, takes
+from q2v.settings import Settings
 from rehearsal.corpus import COLLECTION
 from rehearsal.script import NotHeldError, Script, Step
 from rehearsal.steps import VECTORS_MIN, build_source, prepare_folder, rehearse

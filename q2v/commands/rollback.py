@@ -16,12 +16,12 @@ from migrate.run.next_step import Situation
 from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
-from q2v.options import SEAL, TARGET, folder_option, json_option, read_forced, yes_option
+from q2v.options import SEAL, TARGET, folder_option, json_option, read_forced, takes, yes_option
 from q2v.output.following import Following, following_run, typed_again
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, format_duration, render
 from q2v.output.route import Route, configured_target, route_from_snapshot
-from q2v.settings import Settings, takes
+from q2v.settings import Settings
 from reconcile.naming import first_named, named_lines
 from reconcile.rollback.manifest import RollbackManifest, build_manifest
 from reconcile.rollback.report import RollbackReport

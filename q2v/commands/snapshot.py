@@ -18,11 +18,11 @@ from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.local_folder import LocalFolder
 from q2v import wiring
-from q2v.options import SEAL, SOURCE, folder_option, json_option, refuse_flags
+from q2v.options import SEAL, SOURCE, folder_option, json_option, refuse_flags, takes
 from q2v.output.following import Following, completed, following_snapshot
 from q2v.output.progress import open_progress
 from q2v.output.render import format_bytes, format_duration, render
-from q2v.settings import Settings, takes
+from q2v.settings import Settings
 from q2v.workers import open_readers
 
 SHOWN_MAX = 20  # points that are left out

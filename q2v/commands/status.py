@@ -18,12 +18,12 @@ from migrate.storage.folder import WorkFolder
 from migrate.storage.layout import REPORT
 from migrate.upload.kv_index import counter_value
 from q2v import wiring
-from q2v.options import SEAL, folder_option, json_option
+from q2v.options import SEAL, folder_option, json_option, takes
 from q2v.output.following import Following, completed, following_folder, following_run
 from q2v.output.refused import refusal_notes
 from q2v.output.render import Cell, render
 from q2v.output.route import route_from_snapshot
-from q2v.settings import Settings, takes
+from q2v.settings import Settings
 from reconcile.report.report import Verdict
 
 _ELSEWHERE = "no snapshot here: if there is one in another folder, name that folder with --dir"

@@ -13,11 +13,11 @@ from migrate.run.choose import find_snapshot
 from migrate.run.folder import check_plans
 from migrate.snapshot.folder import Snapshot
 from q2v import wiring
-from q2v.options import SEAL, folder_option, json_option
+from q2v.options import SEAL, folder_option, json_option, takes
 from q2v.output.following import following_snapshot
 from q2v.output.progress import open_progress
 from q2v.output.render import format_bytes, render
-from q2v.settings import Settings, takes
+from q2v.settings import Settings
 
 
 @takes(SEAL)

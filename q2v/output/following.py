@@ -25,7 +25,8 @@ from migrate.storage.journal_file import JournalFile
 from migrate.storage.layout import JOURNAL, REPORT, RUNS, STATEMENT, reconcile_name
 from q2v import wiring
 from q2v.invocation import DEFAULT_FOLDER, current_invocation
-from q2v.settings import Settings, taken_by
+from q2v.options import taken_by
+from q2v.settings import Settings
 
 _COMMAND = re.compile(r"`(q2v [^`]+)`")
 

@@ -88,6 +88,21 @@ def format_cell(cell: Cell) -> str:
             return cell
 
 
+def format_value(value: object, unit: str = "") -> str:
+    """A value of a setting: 900 seconds, true, a, b; of a place or a path its text."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            # `repr` would say 900.0 and 1e+16.
+            number = f"{value:,.15g}" if isinstance(value, float) else f"{value:,}"
+            return f"{number} {unit}".rstrip()
+        case tuple():
+            return ", ".join(map(str, value)) or "none"
+        case _:
+            return str(value) or '""'
+
+
 def format_found(value: object) -> str:
     """A refused value in the notation of JSON and TOML, cut to a readable length."""
     match value:

@@ -1,9 +1,7 @@
 """The settings as options of click: flag over environment over migration.toml over default."""
 
-import copy
-import functools
-import importlib
-import os
+import re
+import tomllib
 from collections.abc import Callable
 from dataclasses import Field, fields
 from difflib import get_close_matches
@@ -15,21 +13,23 @@ from click.core import ParameterSource
 from typing_extensions import override
 
 from migrate.errors import UsageError
+from migrate.mapping.agreement import check_agreement
 from migrate.mapping.value_rules import Rule
+from migrate.storage.disk import disk
 from q2v.invocation import current_invocation
-from q2v.output.render import format_found
+from q2v.output.render import format_found, format_value
 from q2v.secret_files import SecretPlace, find_secret
-from q2v.settings.agreement import check_agreement
-from q2v.settings.file import CONFIG_NAME, find_config, read_config
 from q2v.settings.sections import MEANINGS, SECRET, SECTIONS, SWITCH, Settings
 
+CONFIG_NAME = "migration.toml"  # read where it exists, unless --config names another file
+CONFIG_BYTES_MAX = 1024 * 1024
+_DIGITS_MAX = 4_000  # Python reads no number of 4,301 digits, and then does not say which one
+_LONG_NUMBER = re.compile(rb"(?m)^[ \t]*([A-Za-z0-9_.-]{1,64})[ \t]*=[ \t]*[+-]?[0-9_]{4000}")
 _FILE = "q2v.settings.file"  # in the context: the name of the file that was read
 
 
 class Setting(click.Option):
-    """One setting. A command that does not take it has it too, but without its flag."""
-
-    is_taken = False
+    """One setting. Only those with a flag are parameters of a command."""
 
     def __init__(self, section: str, declared: Field[Any], meaning: str) -> None:
         names: tuple[str, ...] = declared.metadata["names"]
@@ -51,14 +51,6 @@ class Setting(click.Option):
             help=meaning if is_switch else f"{meaning}  ({self.key}, {self.environment})",
         )
 
-    def of_command(self, *, is_taken: bool) -> "Setting":
-        """The option as one command has it."""
-        option = copy.copy(self)
-        option.is_taken = is_taken
-        if self.flag is None or not is_taken:
-            option.opts, option.hidden = [], True
-        return option
-
     @override
     def value_from_envvar(self, ctx: click.Context) -> Any:
         """The text of the variable; of a secret only the place."""
@@ -69,66 +61,51 @@ class Setting(click.Option):
     @override
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
         """The value in its final type. Raises UsageError for one that does not fit."""
-        source = ctx.get_parameter_source(self.name) or ParameterSource.DEFAULT
-        is_final = source >= ParameterSource.DEFAULT_MAP or isinstance(value, SecretPlace)
-        return value if is_final else self.read(value, self.origin(ctx, value))
+        is_typed = isinstance(value, str) and self.source(ctx) < ParameterSource.DEFAULT_MAP
+        return self.checked(self.rule.read_typed, value, self.origin(ctx)) if is_typed else value
 
-    def origin(self, ctx: click.Context, value: object) -> str:
-        """Where the value of this call came from, for people."""
-        match ctx.get_parameter_source(self.name):
-            case ParameterSource.COMMANDLINE:
+    def source(self, ctx: click.Context) -> ParameterSource:
+        """What gives the value of this call; the stronger one is the smaller."""
+        return ctx.get_parameter_source(self.name) or ParameterSource.DEFAULT
+
+    def origin(self, ctx: click.Context) -> str:
+        """Where the value of this call comes from, for people."""
+        match self.source(ctx), ctx.params.get(self.name):
+            case ParameterSource.COMMANDLINE, _:
                 return f"flag {self.flag}"
-            case ParameterSource.ENVIRONMENT if isinstance(value, SecretPlace):
-                return value.named_by
-            case ParameterSource.ENVIRONMENT:
+            case ParameterSource.ENVIRONMENT, SecretPlace(named_by=variable):
+                return variable
+            case ParameterSource.ENVIRONMENT, _:
                 return f"environment {self.environment}"
-            case ParameterSource.DEFAULT_MAP:
+            case ParameterSource.DEFAULT_MAP, _:
                 return str(ctx.meta[_FILE])
-            case _:
-                return "default"
+        return "default"
 
-    def read(self, value: Any, origin: str, *, is_native: bool = False) -> Any:
-        """The value in its final type. Raises UsageError that names the origin.
-
-        A flag and the environment give text; the file gives the native type of TOML.
-        """
-        found = value
-        if not is_native and self.rule.native is list:
-            found = [part.strip() for part in value.split(",") if part.strip()]
-        is_bool = isinstance(found, bool) and self.rule is not SWITCH
-        has_type = not is_native or isinstance(found, self.rule.native)
-        final = self.rule.read(found) if has_type and not is_bool else None
-        if final is None:
-            raise self.refusal(value, origin)
-        return final
-
-    def refusal(self, value: object, origin: str) -> UsageError:
-        """What was found, what is expected, and how to correct it."""
+    def checked(self, read: Callable[[Any], Any], value: object, origin: str) -> Any:
+        """What `read` makes of the value. Raises UsageError that names the origin."""
+        final = read(value)
+        if final is not None:
+            return final
         for secret in SETTINGS:
             if secret.is_secret:  # masks it: it may have been pasted to this place too
                 find_secret(secret.key, str(secret.environment))
         is_shown = not (self.is_secret or self.rule.may_hold_secret)
         found = format_found(value) if is_shown else "a value that is not shown here"
-        return UsageError(
+        raise UsageError(
             f"{self.key} from {origin}: found {found}, expected {self.rule.expected}",
             remedy=f"correct it there, or remove it (default: {self.show(self.default)})",
         )
 
     def show(self, value: object) -> str:
         """A value for people; of a secret only the place."""
-        match value:
-            case None:
-                return self.unset
-            case bool():
-                return "true" if value else "false"
-            case int() | float():
-                # `repr` would say 900.0 and 1e+16.
-                number = f"{value:,.15g}" if isinstance(value, float) else f"{value:,}"
-                return f"{number} {self.rule.unit}".rstrip()
-            case tuple():
-                return ", ".join(map(str, value)) or "none"
-            case _:
-                return str(value) or '""'
+        return self.unset if value is None else format_value(value, self.rule.unit)
+
+    def ways(self) -> str:
+        """Every way to give a value, for people."""
+        ways = [f"environment {self.environment}"] if self.environment else []
+        ways += [f"environment {self.environment}_FILE"] if self.is_secret else []
+        ways += [f"flag {self.flag}"] if self.flag else []
+        return f"{self.file_key or self.key} ({', '.join(ways)})"
 
 
 def _click_type(rule: Rule, declared: Field[Any]) -> click.ParamType[Any]:
@@ -148,50 +125,11 @@ SETTINGS = tuple(
 BY_KEY = {setting.key: setting for setting in SETTINGS}
 
 
-def takes(*keys: str) -> Callable[[click.Command], click.Command]:
-    """`--config` and the flags of the settings that a command reads; it gets `settings`.
-
-    The environment and the file may set every setting for every command: one migration has one
-    file.
-    """
-    assert not set(keys) - set(BY_KEY), f"no such settings: {set(keys) - set(BY_KEY)}"
-
-    def decorate(command: click.Command) -> click.Command:
-        inner = command.callback
-        assert inner is not None
-
-        @functools.wraps(inner)
-        def with_settings(*args: Any, **values: Any) -> Any:
-            given = {setting.key: values.pop(setting.name) for setting in SETTINGS}
-            return inner(*args, settings=make_settings(given), **values)
-
-        command.callback = with_settings
-        command.params.append(
-            click.Option(
-                ["--config"],
-                type=click.Path(path_type=Path),
-                callback=_read_file,
-                expose_value=False,
-                help=f"Settings file.  [default: {CONFIG_NAME}, if it exists]",
-            )
-        )
-        command.params += [setting.of_command(is_taken=setting.key in keys) for setting in SETTINGS]
-        return command
-
-    return decorate
-
-
-def taken_by(command: str) -> list[Setting]:
-    """The settings that `q2v COMMAND` takes."""
-    module = importlib.import_module(f"q2v.commands.{command}")
-    return [each for each in module.command.params if isinstance(each, Setting) and each.is_taken]
-
-
-def _read_file(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
+def read_file(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
     """Put the values of the file, all of them checked, where click looks for defaults."""
     current_invocation().config = path
-    found = find_config(path)
-    if ctx.resilient_parsing or found is None:
+    found = path or Path(CONFIG_NAME)
+    if ctx.resilient_parsing or (path is None and not disk().exists(found)):
         return
     name, ctx.default_map = str(found), {}
     ctx.meta[_FILE] = name
@@ -200,19 +138,63 @@ def _read_file(ctx: click.Context, _: click.Parameter, path: Path | None) -> Non
         if key not in by_file_key:
             raise _unknown_key(key, name)
         setting = by_file_key[key]
-        final = setting.read(value, name, is_native=True)
+        final = setting.checked(setting.rule.read_native, value, name)
         if setting.is_secret:
-            final = SecretPlace(
-                key=setting.key, kind="file", place=final, named_by=f"{key} in {name}"
-            )
+            named_by = f"{key} in {name}"
+            final = SecretPlace(key=setting.key, kind="file", place=final, named_by=named_by)
         ctx.default_map[setting.name] = final
+
+
+def read_config(path: Path) -> dict[str, object]:
+    """The values of the file by dotted name, as "source.url".
+
+    Raises UsageError when the file cannot be read or is not TOML with sections of keys.
+    """
+    content = b""
+    try:
+        with disk().open_to_read(path, follow_links=True) as file:
+            content = file.read(CONFIG_BYTES_MAX + 1)
+        if len(content) > CONFIG_BYTES_MAX:
+            raise _refused(path, f"more than {CONFIG_BYTES_MAX:,} B", "name the settings file")
+        document = tomllib.loads(content.decode())
+    except FileNotFoundError as error:
+        raise _refused(path, "no such file", "correct the path, or leave --config out") from error
+    except OSError as error:
+        found = f"that it cannot be read ({error.strerror})"
+        raise _refused(path, found, "make it a regular file that this user can read") from error
+    except UnicodeDecodeError as error:
+        found = f"a byte that is not UTF-8 at offset {error.start}"
+        raise _refused(path, found, "save the file as UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        number, found = _LONG_NUMBER.search(content), f"a syntax error: {error}"
+        if number is not None:
+            found = f"a number of more than {_DIGITS_MAX} digits for {number[1].decode()}"
+        fix = "correct that line; texts need quotes, tables a [section] line"
+        raise _refused(path, found, fix) from error
+    return _flat(document, path)
+
+
+def _flat(document: dict[str, object], path: Path) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for section, table in document.items():
+        if not isinstance(table, dict):
+            # The value is not shown: a key at the wrong place may well be a secret.
+            found = f"{'a list' if isinstance(table, list) else 'a single value'} for {section}"
+            raise _refused(path, found, f"move {section} below its section, as [source]")
+        values |= {f"{section}.{name}": value for name, value in table.items()}
+    return values
+
+
+def _refused(path: Path, found: str, fix: str) -> UsageError:
+    what = f"--config {path}: found {found}, expected a TOML file of sections with keys"
+    return UsageError(what, remedy=fix)
 
 
 def _unknown_key(key: str, name: str) -> UsageError:
     if key in BY_KEY:
         return UsageError(
             f"{key} from {name}: found it in the file, expected it elsewhere",
-            remedy=f"remove it there; replace a secret that was shared; set {_ways(BY_KEY[key])}",
+            remedy=f"remove it there; replace a secret that was shared; set {BY_KEY[key].ways()}",
         )
     nearest = get_close_matches(key, [s.file_key for s in SETTINGS], n=1, cutoff=0.0)[0]
     return UsageError(
@@ -221,32 +203,30 @@ def _unknown_key(key: str, name: str) -> UsageError:
     )
 
 
-def make_settings(values: dict[str, Any]) -> Settings:
-    """The settings of the running command, from their values by dotted name.
+def make_settings(ctx: click.Context) -> Settings:
+    """The settings of a command, those that it does not take too: they have no flag there.
 
-    Raises UsageError for settings that cannot work together.
+    Raises UsageError for a value that does not fit, and for settings that cannot work together.
     """
-    ctx = click.get_current_context()
-    origins = {key: BY_KEY[key].origin(ctx, value) for key, value in values.items()}
+    for setting in SETTINGS:
+        if setting.name not in ctx.params:
+            setting.handle_parse_result(ctx, {}, [])
+    values = {setting.key: ctx.params[setting.name] for setting in SETTINGS}
+    origins = {setting.key: setting.origin(ctx) for setting in SETTINGS}
     if values["source.url"] is not None and values["source.path"] is not None:
-        _choose_source(values, origins)
+        _choose_source(ctx, values, origins)
     records = {
         section: kind(**{s.field: values[s.key] for s in SETTINGS if s.section == section})
         for section, kind in SECTIONS.items()
     }
     given = {key: origin for key, origin in origins.items() if origin != "default"}
-    settings = Settings(**records, origins=given)
-    check_agreement(settings)
-    return settings
+    check_agreement(values, given)
+    return Settings(**records, origins=given)
 
 
-def _choose_source(values: dict[str, Any], origins: dict[str, str]) -> None:
+def _choose_source(ctx: click.Context, values: dict[str, Any], origins: dict[str, str]) -> None:
     """A server or a folder: the one from the stronger source counts."""
-    ctx = click.get_current_context()
-    sources = {
-        key: ctx.get_parameter_source(BY_KEY[key].name) or ParameterSource.DEFAULT
-        for key in ("source.url", "source.path")
-    }
+    sources = {key: BY_KEY[key].source(ctx) for key in ("source.url", "source.path")}
     winner, loser = sorted(sources, key=sources.__getitem__)
     if sources[winner] == sources[loser]:
         raise UsageError(
@@ -255,52 +235,3 @@ def _choose_source(values: dict[str, Any], origins: dict[str, str]) -> None:
             remedy="remove one: url is a server, path the folder of an embedded store",
         )
     values[loser], origins[loser] = None, f"set aside by {origins[winner]}"
-
-
-def check_required(settings: Settings, *keys: str) -> None:
-    """Raises UsageError naming every one of these settings that is not set.
-
-    For "source.url" a `source.path` will do, and for "source.path" a `source.url`.
-    """
-    either = {"source.url": "source.path", "source.path": "source.url"}
-    missing = [
-        key
-        for key in keys
-        if settings.value(key) is None and settings.value(either.get(key, key)) is None
-    ]
-    if missing:
-        raise UsageError(
-            f"found no value for {', '.join(missing)}, expected each to be configured",
-            remedy=f"set {'; '.join(_ways(BY_KEY[key]) for key in missing)}; `q2v plan` shows what "
-            "is set",
-        )
-
-
-def _ways(setting: Setting) -> str:
-    """Every way to give a value, for people."""
-    ways = [f"environment {setting.environment}"] if setting.environment else []
-    ways += [f"environment {setting.environment}_FILE"] if setting.is_secret else []
-    ways += [f"flag {setting.flag}"] if setting.flag else []
-    ways += ["or source.path"] if setting.key == "source.url" else []
-    return f"{setting.file_key or setting.key} ({', '.join(ways)})"
-
-
-def shown_settings(settings: Settings) -> list[dict[str, object]]:
-    """Every setting as `plan` shows it, ready for JSON; of a secret only the place."""
-    rows = []
-    for setting in SETTINGS:
-        value = settings.value(setting.key)
-        native = str(value) if isinstance(value, SecretPlace | Path) else value
-        shown, origin = setting.show(value), settings.origin(setting.key)
-        rows.append({"key": setting.key, "value": native, "shown": shown, "origin": origin})
-    return rows
-
-
-def unknown_environment() -> list[tuple[str, str]]:
-    """Variables that begin with Q2V_ and set nothing, each with the nearest name that does."""
-    known = [setting.environment for setting in SETTINGS if setting.environment is not None]
-    return [
-        (name, get_close_matches(name, known, n=1, cutoff=0.0)[0])
-        for name in sorted(os.environ)
-        if name.startswith("Q2V_") and name not in known
-    ]

@@ -11,62 +11,52 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from migrate.cloudflare.client.base_url import PUBLIC_BASE_URL
 from migrate.mapping import value_rules as rules
-from migrate.mapping.value_rules import Rule, number, one_of
-from migrate.model import limits
-from q2v.secret_files import SecretPlace
+from migrate.mapping.value_rules import Rule, number, one_of, whole
+from migrate.model import choices, limits
+from q2v.secret_files import SecretPlace, typed_path
 
-Transport = Literal["auto", "grpc", "rest"]
-Compression = Literal["identity", "gzip"]
-Jurisdiction = Literal["eu", "us", "fedramp"]
-HashMismatch = Literal["warn", "quarantine"]
-Reduction = Literal["none", "matryoshka"]
-Nulls = Literal["quarantine", "leave_out"]
-
-PUBLIC_API = "https://api.cloudflare.com/client/v4"
 COUNT_MAX = limits.SETTING_COUNT_MAX
 SECRET = Rule(expected="the path of a file, mode 0600 or stricter", read=lambda path: path or None)
 SWITCH = Rule(expected="true or false", read=bool)
 
 
 def path_to(what: str) -> Rule:
-    """A path; a leading ~/ is the user's own folder, as people expect in a settings file."""
-
-    def read(text: str) -> Path | None:
-        path = Path.home() / text[2:] if text.startswith("~/") else Path(text)
-        return path if text and text.isprintable() else None
-
-    return Rule(expected=f"the path of {what}", read=read)
+    """The path of something, as the operator types it."""
+    return Rule(
+        expected=f"the path of {what}",
+        read=lambda text: typed_path(text) if text and text.isprintable() else None,
+    )
 
 
-def setting(rule: Rule, *names: str, default: object = None, unset: str = "not set") -> Any:
+def setting(default: object, rule: Rule, *names: str, unset: str = "not set") -> Any:
     """A field of a section. `names`: its variable and flag; `unset`: what None means."""
-    declared = {"rule": rule, "names": names, "unset": unset}
-    return field(default=default, metadata=declared)
+    return field(default=default, metadata={"rule": rule, "names": names, "unset": unset})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSettings:
     """Where the points come from: a server (`url`) or an embedded store (`path`)."""
 
-    url: str | None = setting(rules.URL, "QDRANT_URL", "--source-url")
+    url: str | None = setting(None, rules.URL, "QDRANT_URL", "--source-url")
     """Address of the Qdrant server."""
-    path: Path | None = setting(path_to("a folder"), "QDRANT_PATH", "--source-path")
+    path: Path | None = setting(None, path_to("a folder"), "QDRANT_PATH", "--source-path")
     """Folder of an embedded Qdrant store, or a stopped server's folder collections/NAME, instead
     of a running server. It is read from a copy under --dir."""
-    api_key: SecretPlace | None = setting(SECRET, "QDRANT_API_KEY")
+    api_key: SecretPlace | None = setting(None, SECRET, "QDRANT_API_KEY")
     """Key of the Qdrant server; a read-only one is enough."""
-    collection: str | None = setting(rules.COLLECTION, "QDRANT_COLLECTION", "--collection")
+    collection: str | None = setting(None, rules.COLLECTION, "QDRANT_COLLECTION", "--collection")
     """Collection to move."""
-    vector_name: str = setting(rules.ANY_TEXT, "Q2V_VECTOR_NAME", "--vector-name", default="")
+    vector_name: str = setting("", rules.ANY_TEXT, "Q2V_VECTOR_NAME", "--vector-name")
     """Which vector of a point moves; needed when the vectors are named."""
-    transport: Transport = setting(
-        one_of(Transport), "Q2V_TRANSPORT", "--transport", default="auto"
+    transport: choices.TransportChoice = setting(
+        "auto", one_of(choices.TransportChoice), "Q2V_TRANSPORT", "--transport"
     )
     """How to talk to the server."""
-    compression: Compression = setting(one_of(Compression), default="identity")
+    compression: choices.Compression = setting("identity", one_of(choices.Compression))
     """What the server's answers are packed with: identity is not at all; gzip is for a slow line,
     and costs the server several times the work."""
 
@@ -75,69 +65,63 @@ class SourceSettings:
 class TargetSettings:
     """Where the vectors go."""
 
-    account_id: str | None = setting(rules.NAME, "CLOUDFLARE_ACCOUNT_ID", "--account-id")
+    account_id: str | None = setting(None, rules.NAME, "CLOUDFLARE_ACCOUNT_ID", "--account-id")
     """Cloudflare account."""
-    api_token: SecretPlace | None = setting(SECRET, "CLOUDFLARE_API_TOKEN")
+    api_token: SecretPlace | None = setting(None, SECRET, "CLOUDFLARE_API_TOKEN")
     """Cloudflare API token; which rights it needs is in the runbook."""
     api_base_url: str = setting(
-        rules.URL, "CLOUDFLARE_API_BASE_URL", "--api-base-url", default=PUBLIC_API
+        PUBLIC_BASE_URL, rules.URL, "CLOUDFLARE_API_BASE_URL", "--api-base-url"
     )
     """Address of the Cloudflare API."""
-    allow_other_host: bool = setting(SWITCH, "--allow-other-host", default=False)
+    allow_other_host: bool = setting(False, SWITCH, "--allow-other-host")
     """Send the token to a host that is neither the public API nor this machine."""
-    vector_index: str | None = setting(rules.INDEX_NAME, "Q2V_VECTOR_INDEX", "--vector-index")
+    vector_index: str | None = setting(None, rules.INDEX_NAME, "Q2V_VECTOR_INDEX", "--vector-index")
     """Vectorize index that gets the vectors."""
-    kv_namespace_id: str | None = setting(rules.NAME, "Q2V_KV_NAMESPACE_ID", "--kv-namespace-id")
+    kv_namespace_id: str | None = setting(
+        None, rules.NAME, "Q2V_KV_NAMESPACE_ID", "--kv-namespace-id"
+    )
     """Workers KV namespace that gets the file index and the counter."""
-    kv_jurisdiction: Jurisdiction | None = setting(
-        one_of(Jurisdiction), "--kv-jurisdiction", unset="anywhere"
+    kv_jurisdiction: choices.Jurisdiction | None = setting(
+        None, one_of(choices.Jurisdiction), "--kv-jurisdiction", unset="anywhere"
     )
     """Where the KV namespaces are stored that provision creates; it never changes afterwards, and
     a namespace of another jurisdiction is refused."""
-    metadata_indexes: tuple[str, ...] = setting(rules.METADATA_INDEXES, default=("file_id:string",))
+    metadata_indexes: tuple[str, ...] = setting(("file_id:string",), rules.METADATA_INDEXES)
     """Metadata indexes, created before the first upload."""
-
-    @property
-    def metadata_index_types(self) -> dict[str, str]:
-        """Property name -> type."""
-        return dict(entry.split(":", 1) for entry in self.metadata_indexes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappingSettings:
     """How a point becomes a vector."""
 
-    id_template: str = setting(
-        rules.ID_TEMPLATE, "--id-template", default="{file_id}_{chunk_index}"
-    )
+    id_template: str = setting("{file_id}_{chunk_index}", rules.ID_TEMPLATE, "--id-template")
     """Id of a vector, from payload fields; {point_id} is the id in Qdrant."""
-    group_key: str = setting(rules.FIELD_OR_NONE, default="file_id")
+    group_key: str = setting("file_id", rules.FIELD_OR_NONE)
     """Payload field that names the file; empty: no KV file index."""
-    order_key: str = setting(rules.FIELD_OR_NONE, default="chunk_index")
+    order_key: str = setting("chunk_index", rules.FIELD_OR_NONE)
     """Payload field with the chunk's number within its file; empty: unordered."""
-    hash_key: str = setting(rules.FIELD_OR_NONE, default="chunk_hash")
+    hash_key: str = setting("chunk_hash", rules.FIELD_OR_NONE)
     """Payload field with the chunk's SHA-256 in hex; empty: not required."""
-    hash_of: str = setting(rules.FIELD_OR_NONE, default="")
+    hash_of: str = setting("", rules.FIELD_OR_NONE)
     """Payload field with the text that the hash is of; empty: hashes are not checked."""
-    hash_mismatch: HashMismatch = setting(one_of(HashMismatch), default="warn")
+    hash_mismatch: choices.HashMismatch = setting("warn", one_of(choices.HashMismatch))
     """What to do with a point whose hash is not that of its text: count it, or quarantine it."""
     dimensions: int | None = setting(
-        number(int, limits.DIMENSIONS_MIN, limits.DIMENSIONS_MAX),
+        None,
+        whole(limits.DIMENSIONS_MIN, limits.DIMENSIONS_MAX),
         "Q2V_DIMENSIONS",
         "--dimensions",
         unset="as in the source",
     )
     """Values per vector in the target."""
-    reduce: Reduction = setting(one_of(Reduction), "Q2V_REDUCE", "--reduce", default="none")
+    reduce: choices.Reduce = setting("none", one_of(choices.Reduce), "Q2V_REDUCE", "--reduce")
     """How values are reduced to fewer dimensions: matryoshka keeps the first ones and renormalises,
     which is right only for models trained for it."""
-    nulls: Nulls = setting(one_of(Nulls), "--nulls", default="quarantine")
+    nulls: choices.Nulls = setting("quarantine", one_of(choices.Nulls), "--nulls")
     """What to do with a payload field that is null, which metadata cannot hold: quarantine the
     point, or leave the field out. A null inside an object or a list is not reached: it quarantines
     the point with either value."""
-    oversize_metadata: str = setting(
-        rules.OVERSIZE_RULE, "--oversize-metadata", default="quarantine"
-    )
+    oversize_metadata: str = setting("quarantine", rules.OVERSIZE_RULE, "--oversize-metadata")
     """What to do with metadata beyond 10,240 B: quarantine the point, or cut one text field."""
 
 
@@ -145,13 +129,13 @@ class MappingSettings:
 class KvSettings:
     """How the KV index is written."""
 
-    key_template: str = setting(rules.KEY_TEMPLATE, default="file:{file_id}")
+    key_template: str = setting("file:{file_id}", rules.KEY_TEMPLATE)
     """KV key of a file."""
-    counter_key: str = setting(rules.KEY, default="_vector_count")
+    counter_key: str = setting("_vector_count", rules.KEY)
     """KV key of the counter: the number of all vectors in the index after the run, those that were
     there before included."""
     ttl_s: int | None = setting(
-        number(int, limits.KV_TTL_S_MIN, limits.KV_TTL_S_MAX, "seconds"), unset="for ever"
+        None, whole(limits.KV_TTL_S_MIN, limits.KV_TTL_S_MAX, "seconds"), unset="for ever"
     )
     """Life of KV entries; with one, entries vanish while the vectors stay."""
 
@@ -161,49 +145,38 @@ class LimitSettings:
     """How much, how fast, how long."""
 
     requests_per_5min: int = setting(
-        number(int, 1, limits.REQUESTS_PER_WINDOW_MAX, "requests"),
-        "--requests-per-5min",
-        default=900,
+        900, whole(1, limits.REQUESTS_PER_WINDOW_MAX, "requests"), "--requests-per-5min"
     )
     """Requests to Vectorize and KV together in any five minutes."""
-    vectors_per_upload: int = setting(
-        number(int, 1, limits.VECTORS_PER_UPLOAD_MAX, "vectors"), default=2_500
-    )
+    vectors_per_upload: int = setting(2_500, whole(1, limits.VECTORS_PER_UPLOAD_MAX, "vectors"))
     """Vectors in one upload."""
     body_bytes: int = setting(
-        number(int, limits.UPLOAD_BYTES_MIN, limits.UPLOAD_BYTES_MAX, "bytes"), default=40_000_000
+        40_000_000, whole(limits.UPLOAD_BYTES_MIN, limits.UPLOAD_BYTES_MAX, "bytes")
     )
     """Size of one upload."""
-    uploads_in_flight: int = setting(
-        number(int, 1, limits.UPLOADS_IN_FLIGHT_MAX, "uploads"), default=2
-    )
+    uploads_in_flight: int = setting(2, whole(1, limits.UPLOADS_IN_FLIGHT_MAX, "uploads"))
     """Uploads that are made and sent at once, each by a process of its own."""
-    settle_timeout_s: float = setting(number(float, 0, 86_400, "seconds"), default=900.0)
+    settle_timeout_s: float = setting(900.0, number(0, 86_400, "seconds"))
     """How long to wait until accepted vectors are processed; grows with their number."""
-    poll_s: float = setting(number(float, 0.01, 300, "seconds"), default=5.0)
+    poll_s: float = setting(5.0, number(0.01, 300, "seconds"))
     """Pause between two questions about what has been processed."""
-    kv_settle_s: float = setting(number(float, 0, 3_600, "seconds"), default=90.0)
+    kv_settle_s: float = setting(90.0, number(0, 3_600, "seconds"))
     """How long KV may show former values after a write."""
     max_quarantine: int | None = setting(
-        number(int, 0, COUNT_MAX, "points"),
+        None,
+        whole(0, COUNT_MAX, "points"),
         "--max-quarantine",
         unset="0.1 % of the points, at least 10, at most 1,000",
     )
     """Points that may be left out before the run stops."""
-    content_full_max: int = setting(
-        number(int, 0, COUNT_MAX, "vectors"), "--content-full-max", default=20_000
-    )
+    content_full_max: int = setting(20_000, whole(0, COUNT_MAX, "vectors"), "--content-full-max")
     """Up to this many vectors reconcile reads every content back, beyond it a sample."""
-    content_sample: int = setting(
-        number(int, 1, COUNT_MAX, "vectors"), "--content-sample", default=2_400
-    )
+    content_sample: int = setting(2_400, whole(1, COUNT_MAX, "vectors"), "--content-sample")
     """Size of that sample, drawn by a recorded seed."""
-    reads_in_flight: int = setting(
-        number(int, 1, limits.READS_IN_FLIGHT_MAX, "requests"), default=8
-    )
+    reads_in_flight: int = setting(8, whole(1, limits.READS_IN_FLIGHT_MAX, "requests"))
     """Requests that read vectors at once; the request budget holds for all of them together."""
     deadline_s: float | None = setting(
-        number(float, 1, limits.DEADLINE_S_MAX, "seconds"), "--deadline-s", unset="none"
+        None, number(1, limits.DEADLINE_S_MAX, "seconds"), "--deadline-s", unset="none"
     )
     """Stop before the next write after this time; the next run resumes there."""
 
@@ -212,12 +185,12 @@ class LimitSettings:
 class SnapshotSettings:
     """How the source is read."""
 
-    page_points: int = setting(number(int, 1, 10_000, "points"), "--page-points", default=1_000)
+    page_points: int = setting(1_000, whole(1, 10_000, "points"), "--page-points")
     """Points asked for in one page."""
     # On two cores, while one reader waits for the disk or the source, the others have them.
-    readers: int = setting(number(int, 1, 16, "readers"), "--readers", default=3)
+    readers: int = setting(3, whole(1, 16, "readers"), "--readers")
     """Ranges of ids that are read at once from a server."""
-    hmac_key: SecretPlace | None = setting(SECRET)
+    hmac_key: SecretPlace | None = setting(None, SECRET)
     """Key that manifests and plans are sealed with (HMAC-SHA256) and have to fit, at least 32
     characters."""
 
@@ -226,7 +199,7 @@ class SnapshotSettings:
 class TlsSettings:
     """Which authorities encrypted connections trust, to Qdrant and to Cloudflare."""
 
-    ca_file: Path | None = setting(path_to("a PEM file"))
+    ca_file: Path | None = setting(None, path_to("a PEM file"))
     """PEM file of authorities that are trusted besides the usual ones, by every connection. The
     usual ones are those of SSL_CERT_FILE or SSL_CERT_DIR, else the public ones."""
 
@@ -253,19 +226,13 @@ class Settings:
         """Where the value came from, for people."""
         return self.origins.get(key, "default")
 
-    def is_default(self, key: str) -> bool:
-        """Whether neither a flag nor the environment nor the file gives it."""
-        return key not in self.origins
-
     def is_typed(self, key: str) -> bool:
         """Whether its flag gives it."""
         return self.origin(key).startswith("flag ")
 
 
 SECTIONS: dict[str, Any] = {
-    declared.name: declared.default_factory
-    for declared in fields(Settings)
-    if declared.name != "origins"
+    part.name: part.default_factory for part in fields(Settings) if part.name != "origins"
 }
 
 

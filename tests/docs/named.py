@@ -9,7 +9,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from q2v.settings import SECTIONS
+from q2v.settings.sections import SECTIONS
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("migrate", "reconcile", "q2v", "sandbox")

@@ -3,8 +3,9 @@
 import sys
 
 from q2v.main import COMMANDS
+from q2v.options import taken_by
 from q2v.output.terminal import write_text
-from q2v.settings import SETTINGS, Setting, taken_by
+from q2v.settings import SETTINGS, Setting
 
 TAKEN = {
     command: {setting.key for setting in taken_by(command)}

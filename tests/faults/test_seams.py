@@ -33,7 +33,6 @@ ALLOWED = {
         # full disk and a power cut leave of it is tested with real files: test_budget.py and
         # test_budget_after_kills.py.
         "migrate/cloudflare/budget/departures.py": "the kernel's name of this boot; SQLite's file",
-        "q2v/settings/file.py": "the operator's own file, read before anything is ours",
         "q2v/version.py": "which commit the program is: a part of the program, not of its data",
         "q2v/secret_files.py": "opens secrets under stricter rules than any file of ours",
     },

@@ -11,7 +11,8 @@ import click
 import pytest
 
 from migrate.errors import UsageError
-from q2v.settings import BY_KEY, Setting, Settings, takes
+from q2v.options import takes
+from q2v.settings import BY_KEY, Setting, Settings
 
 
 @takes(*BY_KEY)

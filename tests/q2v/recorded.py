@@ -6,9 +6,12 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any
 
+import click
 import pytest
 
-from q2v.settings import SECTIONS, Settings, loading
+from q2v import options
+from q2v.settings.loading import make_settings
+from q2v.settings.sections import SECTIONS, Settings
 
 # `replace` copies every field; `Settings.value` is for what treats all settings alike, as the list
 # that `plan` shows: neither makes use of a value.
@@ -19,15 +22,14 @@ _COPIES = {("dataclasses", "replace"), ("q2v.settings.sections", "value")}
 def recorded_reads() -> Iterator[set[str]]:
     """The dotted names of all settings that commands of this process read meanwhile."""
     reads: set[str] = set()
-    make_settings = loading.make_settings
 
-    def make(values: dict[str, Any]) -> Settings:
-        settings = make_settings(values)
+    def make(context: click.Context) -> Settings:
+        settings = make_settings(context)
         sections = {name: _recorded(name, getattr(settings, name), reads) for name in SECTIONS}
         return replace(settings, **sections)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "make_settings", make)
+        patch.setattr(options, "make_settings", make)
         yield reads
 
 

@@ -10,8 +10,9 @@ from click.testing import CliRunner
 
 from migrate.errors import UsageError
 from q2v import options
-from q2v.settings import SETTINGS, Settings, takes
-from q2v.settings.loading import shown_settings
+from q2v.options import takes
+from q2v.output.configured import shown_settings
+from q2v.settings import SETTINGS, Settings
 
 KEYS = [setting.key for setting in SETTINGS if setting.section not in {"kv", "snapshot"}]
 

@@ -182,7 +182,8 @@ def test_a_secret_is_in_no_output_of_a_crash(tmp_path: Path) -> None:
         from q2v import options
         from q2v.main import LazyCommand, cli, main
         from q2v.secret_files import load_secret
-        from q2v.settings import Settings, takes
+        from q2v.options import takes
+        from q2v.settings import Settings
 
         @takes("target.api_token")
         @click.command()

@@ -8,7 +8,8 @@ from click.testing import CliRunner
 
 from migrate.errors import ExitCode
 from q2v.main import COMMANDS, cli
-from q2v.settings import BY_KEY, SETTINGS, taken_by
+from q2v.options import taken_by
+from q2v.settings import BY_KEY, SETTINGS
 from tests.e2e.workbench import Workbench, points, workbench
 from tests.q2v.recorded import recorded_reads
 

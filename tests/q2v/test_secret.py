@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from migrate.errors import UsageError
+from q2v.output.configured import shown_settings
 from q2v.output.logs import Masker
 from q2v.secret_files import SECRET_BYTES_MAX, Secret, SecretPlace, load_secret
 from q2v.settings import Settings
-from q2v.settings.loading import shown_settings
 from tests.q2v.layers import load, load_settings, refusal, write_config
 
 TOKEN = "tok-0123456789-hunter2"

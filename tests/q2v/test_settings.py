@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrate.errors import UsageError
-from migrate.mapping.value_rules import truncated_field
-from q2v.settings import BY_KEY, SETTINGS, Setting, Settings, check_required
-from q2v.settings.loading import shown_settings, unknown_environment
+from migrate.mapping.value_rules import index_types, truncated_field
+from q2v.options import check_required
+from q2v.output.configured import shown_settings, unknown_environment
+from q2v.settings import BY_KEY, SETTINGS, Setting, Settings
 from tests.docs.settings_table import docs_table
 from tests.q2v.layers import bounds, load, load_settings, refusal, write_config
 
@@ -197,4 +198,7 @@ def test_what_settings_say_in_one_text_is_read_from_it(tmp_path: Path) -> None:
 
     assert truncated_field(settings.mapping.oversize_metadata) == "text"
     assert truncated_field(Settings().mapping.oversize_metadata) is None
-    assert settings.target.metadata_index_types == {"file_id": "string", "chunk_index": "number"}
+    assert index_types(settings.target.metadata_indexes) == {
+        "file_id": "string",
+        "chunk_index": "number",
+    }

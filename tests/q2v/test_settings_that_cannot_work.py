@@ -6,9 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 from migrate.errors import ExitCode, UsageError
+from migrate.mapping.agreement import idle_rules
+from q2v import wiring
 from q2v.main import cli
 from q2v.settings import BY_KEY, SETTINGS
-from q2v.settings.agreement import idle_settings
 from tests.q2v.layers import bounds, load, refusal
 
 LONG_KEY = "k" * 513
@@ -173,4 +174,4 @@ def test_a_seed_that_no_report_could_hold_is_refused_with_its_name(tmp_path: Pat
 def test_a_setting_without_effect_is_named(
     tmp_path: Path, values: dict[str, object], notes: tuple[str, ...]
 ) -> None:
-    assert idle_settings(load(tmp_path, values)) == notes
+    assert idle_rules(wiring.mapping_rules(load(tmp_path, values)).by_setting) == notes

@@ -2,9 +2,10 @@
 
 import pytest
 
-from migrate.cloudflare.kv_namespaces import JURISDICTIONS, KvNamespace, check_namespace
+from migrate.cloudflare.kv_namespaces import KvNamespace, check_namespace
 from migrate.errors import PreconditionError
 from q2v.settings import BY_KEY
+from sandbox.limits import KV_JURISDICTIONS
 
 
 def _namespace(jurisdiction: str | None = None, mode: str | None = None) -> KvNamespace:
@@ -12,8 +13,8 @@ def _namespace(jurisdiction: str | None = None, mode: str | None = None) -> KvNa
 
 
 @pytest.mark.fault("F17")
-@pytest.mark.parametrize("asked", [None, *JURISDICTIONS])
-@pytest.mark.parametrize("found", [None, *JURISDICTIONS, "moon"])
+@pytest.mark.parametrize("asked", [None, *KV_JURISDICTIONS])
+@pytest.mark.parametrize("found", [None, *KV_JURISDICTIONS, "moon"])
 def test_a_jurisdiction_that_was_asked_for_has_to_be_that_of_the_namespace(
     asked: str | None, found: str | None
 ) -> None:
@@ -49,4 +50,4 @@ def test_an_ordinary_namespace_says_where_it_is_stored() -> None:
 
 
 def test_the_setting_offers_every_jurisdiction() -> None:
-    assert BY_KEY["target.kv_jurisdiction"].rule.words == JURISDICTIONS
+    assert BY_KEY["target.kv_jurisdiction"].rule.words == KV_JURISDICTIONS

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from migrate.errors import PreconditionError
-from migrate.mapping.values import Reduce, ValueRules
+from migrate.mapping.values import ValueRules
+from migrate.model.choices import Reduce
 from migrate.model.records import VectorIndex, VectorKind, VectorSpec
 from migrate.plan.target_shape import check_index, choose_values
 

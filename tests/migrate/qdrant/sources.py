@@ -24,9 +24,10 @@ from qdrant_edge import (
 )
 
 from migrate.clock import SystemClock
+from migrate.model.choices import TransportChoice
 from migrate.ports import PointSource
 from migrate.qdrant.folder.source import EdgeSource
-from migrate.qdrant.server import TransportChoice, open_server_source
+from migrate.qdrant.server import open_server_source
 from migrate.qdrant.source import ServerOptions
 from tests.clock import VirtualClock
 from tests.servers.qdrant_grpc import grpc_server

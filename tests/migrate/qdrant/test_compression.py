@@ -9,10 +9,11 @@ from contextlib import closing, contextmanager
 import pytest
 
 from migrate.clock import SystemClock
+from migrate.model.choices import Compression, TransportChoice
 from migrate.model.records import Page
 from migrate.ports import PointSource
-from migrate.qdrant.server import TransportChoice, open_server_source
-from migrate.qdrant.source import Compression, ServerOptions
+from migrate.qdrant.server import open_server_source
+from migrate.qdrant.source import ServerOptions
 from tests.servers.counting_relay import counting_relay
 from tests.servers.qdrant_grpc import grpc_server
 from tests.servers.qdrant_points import StoredCollection, StoredPoint

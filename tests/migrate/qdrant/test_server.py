@@ -6,9 +6,10 @@ from contextlib import closing
 import pytest
 
 from migrate.errors import MigrationError, UsageError
+from migrate.model.choices import TransportChoice
 from migrate.qdrant.address import ServerAddress
 from migrate.qdrant.collection import read_collection
-from migrate.qdrant.server import TransportChoice, open_server_source
+from migrate.qdrant.server import open_server_source
 from migrate.qdrant.source import ServerOptions
 from tests.clock import VirtualClock
 from tests.servers.qdrant_grpc import grpc_server

@@ -6,8 +6,9 @@ from contextlib import closing, contextmanager
 import pytest
 
 from migrate.errors import PreconditionError
+from migrate.model.choices import TransportChoice
 from migrate.ports import PointSource
-from migrate.qdrant.server import TransportChoice, open_server_source
+from migrate.qdrant.server import open_server_source
 from tests.clock import VirtualClock
 from tests.servers.qdrant_grpc import grpc_server
 from tests.servers.qdrant_points import StoredCollection, StoredPoint

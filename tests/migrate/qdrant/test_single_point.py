@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from qdrant_client import grpc as wire
 
 from migrate.errors import UnreadablePointError
+from migrate.model.choices import TransportChoice
 from migrate.model.digest import digest_points
 from migrate.model.irregular import refused_why
 from migrate.model.records import Page, PointId, VectorKind, VectorSpec
 from migrate.qdrant.grpc.records import decode_page
-from migrate.qdrant.server import TransportChoice, open_server_source
+from migrate.qdrant.server import open_server_source
 from migrate.qdrant.source import ServerOptions, ServerSource
 from migrate.snapshot.walk import walk_points
 from tests.clock import VirtualClock

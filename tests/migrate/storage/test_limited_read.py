@@ -10,7 +10,7 @@ from migrate.storage import journal_file
 from migrate.storage.id_files import LINE_CHARACTERS_MAX, read_ids
 from migrate.storage.journal_file import JournalFile
 from migrate.storage.local_folder import LocalFolder, local_file
-from q2v.settings.file import CONFIG_BYTES_MAX, read_config
+from q2v.settings.loading import CONFIG_BYTES_MAX, read_config
 
 pytestmark = pytest.mark.fault("X10")
 HUGE = 1 << 40  # bytes; a sparse file takes no room on disk, but would in memory

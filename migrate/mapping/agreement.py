@@ -1,0 +1,51 @@
+"""Rules of a mapping that fit each by itself and cannot work together; pure."""
+
+from collections.abc import Mapping
+
+from migrate.errors import UsageError
+from migrate.mapping.value_rules import template_fields
+
+# Two fields of a point that are never the same: an integer, a text of 64 hex digits, and its text.
+_NEVER_THE_SAME = (
+    ("mapping.order_key", "mapping.group_key", "the first is an integer, the second a text"),
+    ("mapping.order_key", "mapping.hash_key", "the first is an integer, the second a text"),
+    ("mapping.hash_of", "mapping.hash_key", "no text holds its own SHA-256"),
+)
+
+
+def check_agreement(values: Mapping[str, str], origins: Mapping[str, str]) -> None:
+    """Raises UsageError for values with which no point could move, naming them.
+
+    `values` has the rules by the names of their settings, as `MappingRules.by_setting` does.
+    `origins` says where it came from; a setting that is not in it has its default.
+    """
+    group, template = values["mapping.group_key"], values["kv.key_template"]
+    if group and template_fields(template) != (group,):  # every file would get the same KV key
+        raise UsageError(
+            f'kv.key_template from {_origin("kv.key_template", origins)}: found "{template}", '
+            f"expected the field of mapping.group_key in braces, {{{group}}}, and no other",
+            remedy=f'set kv.key_template = "file:{{{group}}}" or similar',
+        )
+    for first, second, why in _NEVER_THE_SAME:
+        field = values[first]
+        if field and field == values[second]:
+            raise UsageError(
+                f'{first} from {_origin(first, origins)}: found "{field}", the same field as '
+                f"{second} from {_origin(second, origins)}; expected two fields: {why}",
+                remedy=f"correct {first} or {second}, or set the one that is not needed to the "
+                "empty text in migration.toml",
+            )
+
+
+def _origin(setting: str, origins: Mapping[str, str]) -> str:
+    return origins.get(setting, "default")
+
+
+def idle_rules(values: Mapping[str, str]) -> tuple[str, ...]:
+    """Rules that have no effect beside the others, in words; `values` as `check_agreement`."""
+    notes = []
+    if values["mapping.hash_of"] and not values["mapping.hash_key"]:
+        notes.append("mapping.hash_of has no effect: mapping.hash_key is empty")
+    if values["mapping.hash_mismatch"] == "quarantine" and not values["mapping.hash_of"]:
+        notes.append("mapping.hash_mismatch has no effect: mapping.hash_of is empty")
+    return tuple(notes)

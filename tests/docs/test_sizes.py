@@ -1,0 +1,25 @@
+"""A stranger finds their way: folders hold few modules, and the settings stay small."""
+
+from tests.docs.named import PACKAGES, ROOT
+
+MODULES_MAX = 12  # of a folder, its __init__.py not counted
+SETTINGS_LINES_MAX = 500
+
+
+def test_no_folder_has_more_modules_than_one_reads_at_a_glance() -> None:
+    folders = {path.parent for name in PACKAGES for path in (ROOT / name).rglob("*.py")}
+    counts = {
+        str(folder.relative_to(ROOT)): len(set(folder.glob("*.py")) - {folder / "__init__.py"})
+        for folder in folders
+    }
+
+    assert {folder: count for folder, count in counts.items() if count > MODULES_MAX} == {}
+    assert "migrate/upload" in counts
+
+
+def test_the_settings_stay_small() -> None:
+    modules = list((ROOT / "q2v" / "settings").glob("*.py"))
+    lines = sum(len(module.read_text(encoding="utf-8").splitlines()) for module in modules)
+
+    assert modules
+    assert lines <= SETTINGS_LINES_MAX
