@@ -206,12 +206,13 @@ ID_TEMPLATE = text(
     _is_id_template,
 )
 KEY_TEMPLATE = text(
-    "text with the field of mapping.group_key in braces, as file:{file_id}; no white space, and a "
-    f"key of at most {limits.KV_KEY_BYTES_MAX} bytes",
+    "text with the field of mapping.group_key in braces, as file:{file_id}; no white space or control "
+    f"characters, and a key of at most {limits.KV_KEY_BYTES_MAX} bytes",
     _is_key_template,
 )
 KEY = text(
-    f"a KV key: 1 to {limits.KV_KEY_BYTES_MAX} bytes, no white space, and not . or ..",
+    f"a KV key: 1 to {limits.KV_KEY_BYTES_MAX} bytes, no white space or control characters, "
+    "and not . or ..",
     lambda key: key_fault(key) is None,
 )
 OVERSIZE_RULE = text(f'"quarantine" or "truncate:<field>" with {_FIELD_FORM}', _is_oversize_rule)

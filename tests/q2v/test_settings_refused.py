@@ -34,6 +34,9 @@ NUMBERS = [setting for setting in SETTINGS if bounds(setting) is not None]
         ("mapping.id_template", "{file_id", "payload fields in braces"),
         ("mapping.oversize_metadata", "truncate:", '"quarantine" or "truncate:<field>"'),
         ("kv.key_template", "file:{name}", "{file_id}"),
+        ("kv.key_template", "file\u0007:{file_id}", "no white space or control characters"),
+        ("kv.counter_key", "a\u0007b", "no white space or control characters"),
+        ("kv.counter_key", "a\u00adb", "no white space or control characters"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_with_place_finding_and_expectation(
