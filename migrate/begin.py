@@ -33,7 +33,7 @@ def confirmed(_index_name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """The run to write; with `dry_run` no folder, only its plan."""
+    """The run to write. With `dry_run` there is no run, only its plan."""
 
     plan: RunPlan
     run: RunFolder | None
@@ -100,7 +100,7 @@ def make_plan(
     *,
     namespaces: KvNamespaces | None = None,
 ) -> tuple[RunPlan, bytes]:
-    """Freeze every decision about a new run; also the content of its quarantine.jsonl.
+    """Freeze every decision about a new run. Returns its plan and its quarantine.jsonl.
 
     The empty `table` then holds the rows that move. Writes nothing to any store. Raises
     PreconditionError when the target is not as the plan needs it, QuarantineExceededError,

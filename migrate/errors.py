@@ -10,7 +10,7 @@ MigrationError
 |- RemoteUnavailableError     7   no answer within the retry budget; running again is safe
 |- BudgetExhaustedError       8   deadline, rate budget or stop file; running again is safe
 |- LocalStorageError          9   disk full, read-only, I/O error
-|- ArtefactDamagedError      10   a file is not what its digest says
+|- ArtefactDamagedError      10   a file does not match its digest
 |- RunLockedError            11   another process works on the same folder
 |- ForeignStateError         12   state of another plan, account, index or format
 `- IndeterminateError        13   not everything could be read, or writes did not settle
@@ -56,9 +56,9 @@ class ExitCode(IntEnum):
 
 
 class MigrationError(Exception):
-    """Base of every failure we raise on purpose; anything else is a bug.
+    """Base of every failure that is raised on purpose; any other exception is a bug.
 
-    `remedy` is one sentence the operator can act on without reading the code.
+    `remedy` is one sentence that the operator can act on without reading the code.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL
@@ -95,13 +95,13 @@ class QuarantineExceededError(MigrationError):
 
 
 class PreconditionError(MigrationError):
-    """A store is not as the plan needs it; a human has to decide."""
+    """A store is not as the plan needs it; the operator has to decide."""
 
     exit_code = ExitCode.PRECONDITION
 
 
 class UnreadablePointError(MigrationError):
-    """The source cannot give one point, though it gives its neighbours.
+    """The source cannot give one point; it gives the points before and after it.
 
     `point_id` and `point_id_type` are as in a snapshot's columns; a caller may leave the point out.
     """
@@ -123,7 +123,7 @@ class Concerns(StrEnum):
 
 
 class TargetRefusedError(MigrationError):
-    """The target refused a request; sending the same bytes again cannot help.
+    """The target refused a request, and would refuse the same bytes again.
 
     `too_large` says that a smaller body may be taken; `evidence` is what the journal keeps of the
     answer (`status` and `code`).
@@ -165,7 +165,7 @@ class BudgetExhaustedError(MigrationError):
 
 
 class LocalStorageError(MigrationError):
-    """The local disk refused: full, read-only, or broken."""
+    """The local disk is full, read-only or broken."""
 
     exit_code = ExitCode.LOCAL_IO
 
@@ -189,6 +189,6 @@ class ForeignStateError(MigrationError):
 
 
 class IndeterminateError(MigrationError):
-    """Something could not be read, or writes did not settle in time: no verdict."""
+    """Something could not be read, or writes did not settle in time, so there is no verdict."""
 
     exit_code = ExitCode.INDETERMINATE

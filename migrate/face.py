@@ -1,6 +1,6 @@
-"""Let a package offer the names of its modules, each loaded when it is first used.
+"""The public names of a package, each loaded from its module when it is first used.
 
-`q2v --help` imports the package as well, and must not load Arrow and DuckDB for it.
+`q2v --help` imports the package as well, and must not load Arrow and DuckDB.
 """
 
 import importlib
@@ -27,13 +27,16 @@ class _Face(ModuleType):
 
     @override
     def __setattr__(self, name: str, value: object) -> None:
-        """Python binds a loaded module to its package: not over an offered name."""
+        """Set an attribute, except a loaded module whose name is offered.
+
+        Python sets every loaded module as an attribute of its package.
+        """
         if not (isinstance(value, ModuleType) and name in self.__dict__.get("_offered", ())):
             super().__setattr__(name, value)
 
 
 def offer(package: str, modules: Mapping[str, str]) -> None:
-    """Make `package` offer these names, each from its module; called in its `__init__`."""
+    """Let `package` offer these names, each from its module. Its `__init__` calls this."""
     module = sys.modules[package]
     module.__dict__["_offered"] = dict(modules)
     module.__class__ = _Face

@@ -44,10 +44,10 @@ class Limiter(Protocol):
 
 
 class Progress(Protocol):
-    """Shows the operator the current work and its duration; affects nothing else."""
+    """Shows the operator the current work and how long it takes. It changes nothing else."""
 
     def start(self, what: str, *, total: int | None, unit: str, requests: int = 0) -> None:
-        """Begin a piece of work of `total` units; the one before ends.
+        """Begin a piece of work of `total` units, and end the one before.
 
         The work takes `requests` out of the request budget, evenly over the units.
         """
@@ -59,10 +59,10 @@ class Progress(Protocol):
         """
 
     def watch(self, limiter: Limiter) -> None:
-        """Requests wait for their turn at `limiter` from now on."""
+        """Show the waits of `limiter`, which delays the requests from now on."""
 
     def say(self, text: str) -> None:
-        """One line worth reading: why we wait, what was found."""
+        """Show one line, such as the reason of a wait or what was found."""
 
 
 class PointSource(Protocol):
@@ -74,7 +74,7 @@ class PointSource(Protocol):
     """
 
     def identity(self) -> dict[str, str]:
-        """Where the collection lives, without secrets: goes into manifests and fingerprints."""
+        """The place of the collection, without secrets, for manifests and fingerprints."""
 
     def read_collection(self) -> Collection:
         """The collection's description as it is now."""
