@@ -76,7 +76,7 @@ def migrate(
     if options.retry_refused and state.refused:  # of rounds whose vectors are processed
         retry = _write_round(run, target, options, runtime, open_uploaders)
         done = replace(retry, requests=done.requests + retry.requests)
-    return report_run(run, done)
+    return replace(report_run(run, done), forced_unknown=run.unknown_names(options.forced))
 
 
 def _write_round(

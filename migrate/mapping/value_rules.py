@@ -206,8 +206,8 @@ ID_TEMPLATE = text(
     _is_id_template,
 )
 KEY_TEMPLATE = text(
-    "text with the field of mapping.group_key in braces, as file:{file_id}; no white space or control "
-    f"characters, and a key of at most {limits.KV_KEY_BYTES_MAX} bytes",
+    "text with the field of mapping.group_key in braces, as file:{file_id}; no white space or "
+    f"control characters, and a key of at most {limits.KV_KEY_BYTES_MAX} bytes",
     _is_key_template,
 )
 KEY = text(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from migrate.errors import ForeignStateError, UsageError
-from migrate.mapping.payload import Quarantined, Reason
+from migrate.mapping.payload import Quarantined, Reason, encode_kv_key
 from migrate.model.sealed_json import damaged
 from migrate.model.stamps import name_stamp
 from migrate.plan.quarantine import QuarantinedPoint, decode_quarantined
@@ -148,6 +148,18 @@ class RunFolder:
         """
         selection = Selection(first_row=first_row, end_row=end_row, only=only, excluded=excluded)
         return read_targets(self.folder.file(TARGETS), self.plan.targets, columns, selection)
+
+    def unknown_names(self, names: AbstractSet[str]) -> tuple[str, ...]:
+        """Those of these names that are neither a vector id nor a KV key of the run, sorted.
+
+        Raises ArtefactDamagedError as `targets`, which is read only if there are names.
+        """
+        unknown = set(names) - {self.plan.writes.counter_key}
+        for batch in self.targets(["vector_id", "file"]) if unknown else ():
+            unknown.difference_update(batch.column("vector_id").to_pylist())
+            files = batch.column("file").unique().drop_null().to_pylist()
+            unknown.difference_update(encode_kv_key(file, self.plan.mapping) for file in files)
+        return tuple(sorted(unknown))
 
     def check_targets(self) -> None:
         """Raises ArtefactDamagedError when targets.parquet is not the file of the plan."""

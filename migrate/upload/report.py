@@ -46,6 +46,7 @@ class MigrateReport:
     evidence: str  # what proved that the vectors are processed
     refused: tuple[RefusedPoint, ...] = ()  # the first of them
     kept: tuple[str, ...] = ()  # ids and keys that another writer has changed; not written
+    forced_unknown: tuple[str, ...] = ()  # forced ids and keys that name nothing of the run
     dry_run: bool = False
 
     @property

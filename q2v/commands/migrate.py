@@ -32,6 +32,7 @@ from q2v.options import (
     yes_option,
 )
 from q2v.output.following import Following, completed, following_snapshot
+from q2v.output.forced import forced_document, forced_notes
 from q2v.output.progress import open_progress
 from q2v.output.refused import refusal_notes
 from q2v.output.render import format_duration, render
@@ -231,6 +232,7 @@ def show(
             "refused": report.refused,
             "kept": report.kept[:KEPT_SHOWN_MAX],
             "kept_count": len(report.kept),
+            **forced_document(report.forced_unknown),
             "kv_entries": report.kv_entries,
             "counter": report.counter,
             "seconds": report.seconds,
@@ -259,6 +261,7 @@ def show(
         notes=[
             *refusal_notes(report.refused, advise),
             *_kept_notes(report.kept, advise),
+            *forced_notes(report.forced_unknown),
             *following.notes(),
         ],
     )

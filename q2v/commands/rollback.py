@@ -18,6 +18,7 @@ from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
 from q2v.options import SEAL, TARGET, folder_option, json_option, read_forced, takes, yes_option
 from q2v.output.following import Following, following_run, typed_again
+from q2v.output.forced import forced_document, forced_notes
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, format_duration, render
 from q2v.output.route import Route, configured_target, route_from_snapshot
@@ -166,6 +167,7 @@ def show(
     notes = [""]
     if report.already_done:
         notes.append("this run has been rolled back before; nothing was sent")
+    notes += forced_notes(report.forced_unknown)
     notes += [f"kept: {line}" for line in named_lines(report.differs)]
     if report.later_writes:
         notes.append(f"not carried back into Qdrant: see {report.later_writes_file}")
@@ -197,6 +199,7 @@ def _document(report: RollbackReport) -> dict[str, object]:
         "kv_deleted": report.kv_deleted,
         "kv_restored": report.kv_restored,
         "conflicts": report.conflicts,
+        **forced_document(report.forced_unknown),
         "differs": {one: list(what) for one, what in first_named(report.differs).items()},
         "differs_file": report.differs_file,
         "later_writes": report.later_writes,

@@ -23,6 +23,7 @@ class RollbackReport:
     kv_deleted: int = 0
     kv_restored: int = 0
     conflicts: list[str] = field(default_factory=list)  # ids and keys that others changed
+    forced_unknown: tuple[str, ...] = ()  # forced ids and keys that name nothing of the run
     differs: Named = field(
         default_factory=dict
     )  # id or key -> names of what differs, for the first 1,000

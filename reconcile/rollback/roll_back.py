@@ -69,6 +69,7 @@ def roll_back(
         cannot_undo=manifest.cannot_undo,
         commands_before=manifest.commands_before,
         commands_after=manifest.commands_after,
+        forced_unknown=run.unknown_names(forced),
     )
     state = run.state()
     if state.rollback_completed and not (state.rollback_conflicts and forced):

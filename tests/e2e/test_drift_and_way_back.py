@@ -387,3 +387,29 @@ def test_what_another_writer_added_is_named_and_kept_until_it_is_forced(
     assert (undone.exit_code, undone.document["conflicts"]) == (4, [where])
     assert undone.document["differs"] == {where: [differs]}
     assert left == {where}
+
+
+@pytest.mark.fault("B03")
+def test_ids_to_force_that_name_nothing_of_the_run_are_said(tmp_path: Path) -> None:
+    """A slip of the pen must not look like consent: the conflict stays, and the line says why."""
+    force = tmp_path / "overwrite.ids"
+    force.write_text("file-0001_2\nfile-0001-2\nfile:file-0001\nfile:nosuch\n_vector_count\n")
+    with workbench(tmp_path, points(20)) as bench:
+        bench.move()
+        migrated = bench.run("migrate", "--force", str(force))
+        said = [
+            bench.run("migrate", "--force", str(force), as_json=False).stdout,
+            bench.run("rollback", "--execute", "--force", str(force), as_json=False).stdout,
+        ]
+        undone = bench.run("rollback", "--execute", "--force", str(force))
+        force.write_text("file-0001_2\n")
+        without = bench.run("rollback", "--execute", "--force", str(force), as_json=False)
+
+    for text in said:
+        assert "warning: --force: 2 ids or keys of the file name nothing of this run" in text
+        assert "'file-0001-2', 'file:nosuch'" in text
+    for result in (migrated, undone):
+        assert result.document["force_unknown"] == ["file-0001-2", "file:nosuch"]
+        assert result.document["force_unknown_count"] == 2
+        assert result.exit_code == 0
+    assert "--force" not in without.stdout
