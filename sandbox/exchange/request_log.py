@@ -2,6 +2,7 @@
 
 import os
 from collections import deque
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,14 +40,20 @@ class RequestSink(Protocol):
 
 
 class RequestLog:
-    """The newest records, oldest first."""
+    """The newest records, oldest first.
+
+    A test may set `before_answer`: it is called with each record after the request took effect and
+    before it is answered, in the thread that serves; no other request is served meanwhile.
+    """
 
     def __init__(self) -> None:
         self._records: deque[RequestRecord] = deque(maxlen=RECORDS_MAX)
+        self.before_answer: Callable[[RequestRecord], None] = lambda record: None
 
     def append(self, record: RequestRecord) -> None:
         """Add one."""
         self._records.append(record)
+        self.before_answer(record)
 
     def records(self) -> list[RequestRecord]:
         """A copy of all that are kept."""

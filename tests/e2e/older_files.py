@@ -1,4 +1,7 @@
-"""Files that an older version of q2v wrote, and the target that belongs to them."""
+"""Files that older versions of q2v wrote, and the target that belongs to them.
+
+Each version has a folder `tests/assets/written-by-<date>`; `write_older_files` makes the next one.
+"""
 
 import base64
 import json
@@ -14,14 +17,15 @@ import numpy as np
 from click.testing import CliRunner
 
 from q2v.main import cli
-from sandbox.app import API_TOKEN
 from sandbox.clock import SystemClock
 from sandbox.profile import INSTANT
 from sandbox.server import RunningSandbox, running_sandbox
 from sandbox.store import SandboxStore
 from tests.e2e.workbench import Result
 
-ASSETS = Path(__file__).parents[1] / "assets" / "written-by-2026-11-28"
+ASSETS = Path(__file__).parents[1] / "assets"
+VERSIONS = sorted(folder.name for folder in ASSETS.glob("written-by-*"))
+NEWEST = VERSIONS[-1]
 Target = dict[str, Any]  # target.json
 
 
@@ -60,9 +64,26 @@ class OlderRun:
         return [json.loads(line) for line in (self.run / "journal.jsonl").read_text().splitlines()]
 
 
-def read_target(name: str) -> tuple[dict[str, object], dict[str, object]]:
-    """The content of a target file of the assets, in the form of `OlderRun.target`."""
-    held = json.loads((ASSETS / name).read_text(encoding="utf-8"))
+def q2v_environment(
+    sandbox: RunningSandbox, *, vector_index: str, kv_namespace_id: str
+) -> dict[str, str]:
+    """Point q2v at a served target, with uploads of six vectors."""
+    return {
+        "CLOUDFLARE_ACCOUNT_ID": sandbox.account_id,
+        "CLOUDFLARE_API_TOKEN": sandbox.api_token,
+        "CLOUDFLARE_API_BASE_URL": sandbox.base_url,
+        "Q2V_VECTOR_INDEX": vector_index,
+        "Q2V_KV_NAMESPACE_ID": kv_namespace_id,
+        "Q2V_LIMITS_VECTORS_PER_UPLOAD": "6",
+        "Q2V_LIMITS_POLL_S": "0.05",
+        "Q2V_LIMITS_KV_SETTLE_S": "0.05",
+        "Q2V_LIMITS_REQUESTS_PER_5MIN": "1200",
+    }
+
+
+def read_target(name: str, version: str = NEWEST) -> tuple[dict[str, object], dict[str, object]]:
+    """The content of a target file of a version, in the form of `OlderRun.target`."""
+    held = json.loads((ASSETS / version / name).read_text(encoding="utf-8"))
     return (
         {
             v["id"]: (base64.b64decode(v["values"]), v["namespace"], v["metadata"])
@@ -73,34 +94,29 @@ def read_target(name: str) -> tuple[dict[str, object], dict[str, object]]:
 
 
 @contextmanager
-def older_run(folder: Path, name: str) -> Iterator[OlderRun]:
-    """The run `name` of the assets, copied to `folder`, and its target served."""
-    held = json.loads((ASSETS / "runs" / name / "target.json").read_text(encoding="utf-8"))
+def older_run(folder: Path, name: str, version: str = NEWEST) -> Iterator[OlderRun]:
+    """The run `name` of a version, copied to `folder`, and its target served."""
+    assets = ASSETS / version
+    held = json.loads((assets / "runs" / name / "target.json").read_text(encoding="utf-8"))
     directory = folder / "snapshots"
-    manifest = json.loads((ASSETS / "snapshot" / "manifest.json").read_text(encoding="utf-8"))
-    plan = json.loads((ASSETS / "runs" / name / "run" / "plan.json").read_text(encoding="utf-8"))
+    manifest = json.loads((assets / "snapshot" / "manifest.json").read_text(encoding="utf-8"))
+    plan = json.loads((assets / "runs" / name / "run" / "plan.json").read_text(encoding="utf-8"))
     snapshot = directory / manifest["snapshot_id"]
     run = snapshot / "runs" / plan["run_id"]
-    shutil.copytree(ASSETS / "snapshot", snapshot)
-    shutil.copytree(ASSETS / "runs" / name / "run", run)
+    shutil.copytree(assets / "snapshot", snapshot)
+    shutil.copytree(assets / "runs" / name / "run", run)
     state = folder / "target"
-    _build(state, held)
+    build_target(state, held)
     with running_sandbox(state, account_id=held["account_id"]) as sandbox:
-        environment = {
-            "CLOUDFLARE_ACCOUNT_ID": held["account_id"],
-            "CLOUDFLARE_API_TOKEN": API_TOKEN,
-            "CLOUDFLARE_API_BASE_URL": sandbox.base_url,
-            "Q2V_VECTOR_INDEX": held["vector_index"]["name"],
-            "Q2V_KV_NAMESPACE_ID": held["kv_namespace_id"],
-            "Q2V_LIMITS_VECTORS_PER_UPLOAD": "6",
-            "Q2V_LIMITS_POLL_S": "0.05",
-            "Q2V_LIMITS_KV_SETTLE_S": "0.05",
-            "Q2V_LIMITS_REQUESTS_PER_5MIN": "1200",
-        }
-        yield OlderRun(directory, run, sandbox, environment)
+        environment = q2v_environment(
+            sandbox,
+            vector_index=held["vector_index"]["name"],
+            kv_namespace_id=held["kv_namespace_id"],
+        )
+        yield OlderRun(directory, run, sandbox, {**environment, **held.get("settings", {})})
 
 
-def _build(state: Path, held: Target) -> None:
+def build_target(state: Path, held: Target) -> None:
     """A state folder of the sandbox with this content; creation time and namespace id included."""
     index = held["vector_index"]
     with closing(SandboxStore(state, INSTANT, SystemClock())) as store:

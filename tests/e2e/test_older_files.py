@@ -1,20 +1,34 @@
-"""Files that an older version wrote are read, resumed, repaired and rolled back by this one."""
+"""Files that older versions wrote are read, resumed, repaired and rolled back by this one."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.e2e.older_files import older_run, read_target
+from tests.e2e.older_files import ASSETS, VERSIONS, older_run, read_target
+from tests.e2e.workbench import DIMENSIONS, points, workbench
+from tests.e2e.write_older_files import source_points
+from tests.servers.qdrant_points import StoredPoint
 
 pytestmark = pytest.mark.fault("G14")
-ALL = ("half-written", "complete-with-drift", "complete-and-equal", "half-rolled-back")
+STATES = ("half-written", "complete-with-drift", "complete-and-equal", "half-rolled-back")
+CHANGED = "file:file-0004"  # by another writer, in complete-with-drift
+# They name the moment, the place that was read, and the program. `sha256` covers all of them.
+NAMES_THE_OCCASION = {"sealed_at", "sha256", "snapshot_id", "source", "started_at", "tool"}
+
+
+@pytest.fixture(params=VERSIONS)
+def version(request: pytest.FixtureRequest) -> str:
+    """The folder of each older version."""
+    return str(request.param)
 
 
 @pytest.mark.fault("U01")
 def test_a_half_written_run_is_finished_and_the_upload_in_doubt_has_the_same_bytes(
-    tmp_path: Path,
+    tmp_path: Path, version: str
 ) -> None:
-    with older_run(tmp_path, "half-written") as older:
+    with older_run(tmp_path, "half-written", version) as older:
         in_doubt = older.journal()[-1]["sha256"]
 
         migrated = older.q2v("migrate")
@@ -24,50 +38,61 @@ def test_a_half_written_run_is_finished_and_the_upload_in_doubt_has_the_same_byt
         assert [in_doubt] == older.uploads()[:1]
         assert len(older.uploads()) == 3
         assert (compared.exit_code, compared.document["verdict"]) == (0, "equal")
-        assert read_target("runs/complete-and-equal/target.json") == older.target()
+        assert read_target("runs/complete-and-equal/target.json", version) == older.target()
 
 
-def test_a_repair_writes_what_the_older_report_names_and_nothing_else(tmp_path: Path) -> None:
-    with older_run(tmp_path, "complete-with-drift") as older:
+def test_a_repair_writes_what_the_older_report_names_and_nothing_else(
+    tmp_path: Path, version: str
+) -> None:
+    with older_run(tmp_path, "complete-with-drift", version) as older:
         repaired = older.q2v("migrate")
 
         assert repaired.exit_code == 0, repaired.stderr
         assert repaired.document["round"] == "repair"
         assert len(older.uploads()) == 1
-        assert read_target("runs/complete-and-equal/target.json") == older.target()
+        assert read_target("runs/complete-and-equal/target.json", version) == older.target()
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name != "complete-with-drift"])
+@pytest.mark.parametrize("name", [name for name in STATES if name != "complete-with-drift"])
 @pytest.mark.fault("B02")
 def test_a_rollback_restores_the_former_target_and_a_second_one_changes_nothing(
-    tmp_path: Path, name: str
+    tmp_path: Path, version: str, name: str
 ) -> None:
-    with older_run(tmp_path, name) as older:
+    with older_run(tmp_path, name, version) as older:
         undone = older.q2v("rollback", "--execute")
         after = older.target()
         again = older.q2v("rollback", "--execute")
 
         assert undone.exit_code == 0, undone.stderr
-        assert read_target("before.json") == after == older.target()
+        assert read_target("before.json", version) == after == older.target()
         assert again.exit_code == 0, again.stderr
 
 
 @pytest.mark.fault("B03")
-def test_a_rollback_keeps_the_entry_that_another_writer_changed(tmp_path: Path) -> None:
-    changed = "file:file-0004"
-    with older_run(tmp_path, "complete-with-drift") as older:
-        theirs = older.target()[1][changed]
+def test_a_rollback_keeps_the_entry_that_another_writer_changed_until_it_is_forced(
+    tmp_path: Path, version: str
+) -> None:
+    forced = tmp_path / "forced.ids"
+    forced.write_text(f"{CHANGED}\n", encoding="utf-8")
+    with older_run(tmp_path, "complete-with-drift", version) as older:
+        theirs = older.target()[1][CHANGED]
 
         undone = older.q2v("rollback", "--execute")
+        after = older.target()
+        again = older.q2v("rollback", "--execute", "--force", str(forced))
 
-        vectors, entries = read_target("before.json")
-        assert (4, [changed]) == (undone.exit_code, undone.document["conflicts"])
-        assert (vectors, {**entries, changed: theirs}) == older.target()
+        vectors, entries = read_target("before.json", version)
+        assert (undone.exit_code, undone.document["conflicts"]) == (4, [CHANGED])
+        assert (vectors, {**entries, CHANGED: theirs}) == after
+        assert again.exit_code == 0, again.stderr
+        assert (vectors, entries) == older.target()
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_every_older_state_has_a_next_step_and_verifies(tmp_path: Path, name: str) -> None:
-    with older_run(tmp_path, name) as older:
+@pytest.mark.parametrize("name", STATES)
+def test_every_older_state_has_a_next_step_and_verifies(
+    tmp_path: Path, version: str, name: str
+) -> None:
+    with older_run(tmp_path, name, version) as older:
         status = older.q2v("status")
         verified = older.q2v("verify", str(older.run.parents[1]))
 
@@ -76,9 +101,46 @@ def test_every_older_state_has_a_next_step_and_verifies(tmp_path: Path, name: st
         assert verified.exit_code == 0, verified.stderr
 
 
-def test_a_run_that_was_equal_compares_equal(tmp_path: Path) -> None:
-    with older_run(tmp_path, "complete-and-equal") as older:
+def test_a_run_that_was_equal_compares_equal(tmp_path: Path, version: str) -> None:
+    with older_run(tmp_path, "complete-and-equal", version) as older:
         compared = older.q2v("reconcile", "--no-source", "--full")
 
         assert compared.exit_code == 0, compared.stderr
         assert compared.document["verdict"] == "equal"
+
+
+def _points_of_2026_11_28() -> list[StoredPoint]:
+    stored = points(36)
+    stored[20].payload["file_path"] = None  # type: ignore[index]
+    del stored[21].payload["chunk_index"]  # type: ignore[union-attr]
+    return stored
+
+
+SOURCES = {
+    "written-by-2026-11-28": _points_of_2026_11_28,
+    "written-by-2026-11-29": source_points,
+}
+
+
+def test_a_snapshot_of_the_same_points_has_the_same_bytes(tmp_path: Path, version: str) -> None:
+    """Parts byte for byte, and the manifest but for moment, place and program."""
+    older = ASSETS / version / "snapshot"
+
+    with workbench(tmp_path, SOURCES[version](), dimensions=DIMENSIONS, provision=False) as bench:
+        taken = bench.run("snapshot")
+        assert taken.exit_code == 0, taken.stderr
+        (today,) = (path.parent for path in bench.folder.glob("*/manifest.json"))
+
+    assert _parts(older) == _parts(today)
+    assert _manifest(older) == _manifest(today)
+    assert _parts(older)
+
+
+def _parts(snapshot: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (snapshot / "parts").iterdir()}
+
+
+def _manifest(snapshot: Path) -> dict[str, Any]:
+    manifest = json.loads((snapshot / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest.keys() >= NAMES_THE_OCCASION
+    return {name: value for name, value in manifest.items() if name not in NAMES_THE_OCCASION}
