@@ -164,7 +164,7 @@ def _late_warning(index: str, name: str) -> str:
     return (
         f"vector index '{index}' held vectors before the metadata index '{name}' was created: a "
         f"filter on '{name}' does not find those until they are written again. For the vectors of "
-        "a run: q2v reconcile, then q2v migrate. Others: their own writer, or a fresh index"
+        "a run: `q2v reconcile`, then `q2v migrate`. Others: their own writer, or a fresh index"
     )
 
 

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from q2v.settings import Settings
 
 DEFAULT_FOLDER = Path("snapshots")
 
@@ -13,7 +17,10 @@ class Invocation:
     """One call of q2v; filled in while the command runs."""
 
     folder: Path = DEFAULT_FOLDER  # of --dir: a crash log goes there
-    config: Path | None = None  # of --config: the next command is printed with it
+    # The next three are repeated in the commands that are printed as advice.
+    snapshots: Path | None = None  # of --dir; None: the command has no folder of snapshots
+    config: Path | None = None  # of --config
+    settings: "Settings | None" = None  # None: not read yet, or refused
     document_written: bool = False  # with --json there is exactly one
 
 

@@ -186,7 +186,7 @@ def _end(
     if stop is not None and stop.received is not None:
         failure = failures.explain_stop(stop.received)
     else:
-        failure = failures.explain(error, folder=invocation.folder)
+        failure = failures.explain(error, invocation)
     failures.tell(failure, invocation, as_json=as_json)
     return failure.exit_code
 

@@ -76,6 +76,7 @@ def takes(*keys: str) -> Callable[[click.Command], click.Command]:
         @functools.wraps(inner)
         def with_settings(*args: Any, **values: Any) -> Any:
             settings = make_settings(click.get_current_context())
+            current_invocation().settings = settings
             for setting in with_flag:
                 del values[setting.name]
             return inner(*args, settings=settings, **values)
@@ -120,14 +121,23 @@ def _remember_folder(context: click.Context, parameter: click.Parameter, folder:
     return folder
 
 
+def _remember_snapshots(context: click.Context, parameter: click.Parameter, folder: Path) -> Path:
+    current_invocation().snapshots = folder
+    return _remember_folder(context, parameter, folder)
+
+
 def folder_option(command: Command) -> Command:
     """`--dir`, given to the command as `folder`."""
-    return own_folder_option("--dir", DEFAULT_FOLDER, "Folder of the snapshots and their runs.")(
-        command
-    )
+    doc = "Folder of the snapshots and their runs."
+    return own_folder_option("--dir", DEFAULT_FOLDER, doc, _remember_snapshots)(command)
 
 
-def own_folder_option(flag: str, default: Path, doc: str) -> Callable[[Command], Command]:
+def own_folder_option(
+    flag: str,
+    default: Path,
+    doc: str,
+    remember: Callable[[click.Context, click.Parameter, Path], Path] = _remember_folder,
+) -> Callable[[Command], Command]:
     """A folder of its own for a command, given to it as `folder`; its crash log goes there too."""
     return click.option(
         flag,
@@ -136,7 +146,7 @@ def own_folder_option(flag: str, default: Path, doc: str) -> Callable[[Command],
         default=default,
         show_default=True,
         is_eager=True,  # a crash log has to find its folder whatever else is wrong
-        callback=_remember_folder,
+        callback=remember,
         help=doc,
     )
 

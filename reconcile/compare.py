@@ -20,7 +20,7 @@ from migrate.model.canonical import encode_canonical_json
 from migrate.model.stamps import iso_stamp
 from migrate.ports import Clock, PointSource, Target, VectorTarget
 from migrate.run.folder import RunFolder
-from migrate.run.next_step import next_step, position_of
+from migrate.run.next_step import flags_again, next_step, position_of
 from migrate.runtime import Runtime
 from reconcile.differences import Named
 from reconcile.report.report import (
@@ -93,9 +93,11 @@ def compare(
     """
     state = run.state()
     if not state.completed or state.rollback_opened:
+        situation = next_step(position_of(state))
+        flags = flags_again(situation, state, into_non_empty=run.plan.into_non_empty)
         raise PreconditionError(
             f"run {run.plan.run_id} is {state.phase}: there is nothing to compare",
-            remedy=f"{next_step(position_of(state)).remedy}; or name another run",
+            remedy=f"{situation.remedy_with(flags)}; or name another run",
         )
     check_same_index(run, target.vectors)
     inputs = _inputs(run, rules, source)

@@ -139,7 +139,7 @@ class VectorizeTarget:
         if size > UPLOAD_BYTES_MAX:
             raise refused_error(
                 f"upsert: {size} B in one upload, the target takes {UPLOAD_BYTES_MAX}; not sent",
-                remedy="set limits.body_bytes to 100000000 or less, then run q2v migrate",
+                remedy="set limits.body_bytes to 100000000 or less, then run `q2v migrate`",
                 status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 code=None,
             )

@@ -99,5 +99,5 @@ def check_index(index: VectorIndex, rules: ValueRules) -> None:
         raise PreconditionError(
             f"vector index '{index.name}' has {found[0]} dimensions and metric {found[1]}, "
             f"the plan needs {expected[0]} and {expected[1]}",
-            remedy="use a fresh index name (q2v provision creates it), or change the mapping",
+            remedy="use a fresh index name (`q2v provision` creates it), or change the mapping",
         )

@@ -5,7 +5,7 @@ command that changes the position, or a decision of the operator. No sequence of
 end with exit code 0 leads in a circle: `tests/migrate/run/test_next_step.py` tests every position.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
@@ -137,10 +137,18 @@ class Situation(Enum):
         """Whether the operator has to decide something."""
         return not self.words
 
+    def advice_with(self, flags: Sequence[str]) -> str:
+        """The decision; its `q2v migrate` has these flags of an earlier run (`flags_again`)."""
+        return self.advice.replace("`q2v migrate`", f"`{' '.join(['q2v', 'migrate', *flags])}`")
+
     @property
     def remedy(self) -> str:
         """The step as the remedy of an error."""
-        return self.advice or f"run `q2v {' '.join(self.words)}`"
+        return self.remedy_with(())
+
+    def remedy_with(self, flags: Sequence[str]) -> str:
+        """As `remedy`, with `flags` as `advice_with`."""
+        return self.advice_with(flags) or f"run `{' '.join(['q2v', *self.words, *flags])}`"
 
     @property
     def text(self) -> str:
@@ -161,6 +169,18 @@ def next_step(position: Position) -> Situation:
     if position.run is Reached.ROLLED_BACK:
         return Situation.CONFLICTS if position.conflicts else Situation.ROLLED_BACK
     return _after_a_run(position)
+
+
+def flags_again(situation: Situation, state: RunState, *, into_non_empty: bool) -> list[str]:
+    """The flags of a run's first `q2v migrate` that the next one needs too.
+
+    `into_non_empty`: the run was allowed to write into an index or a namespace that was not empty.
+    It is asked again until the run has read what they held, and after a rollback, which has put
+    the former contents back.
+    """
+    is_unread = situation is Situation.RUN_BEGUN and state.pre_images is None
+    is_asked = is_unread or situation is Situation.ROLLED_BACK
+    return ["--into-non-empty"] if into_non_empty and is_asked else []
 
 
 def position_of(state: RunState) -> Position:

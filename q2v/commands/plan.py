@@ -33,6 +33,7 @@ from q2v.options import (
     refuse_flags,
     takes,
 )
+from q2v.output.advice import advise
 from q2v.output.configured import shown_settings, unknown_environment
 from q2v.output.following import Following, following_here, following_snapshot
 from q2v.output.progress import open_progress
@@ -309,7 +310,7 @@ def notes(result: PlanResult, settings: Settings, *, show_settings: bool) -> lis
         lines.append(f"note: {LONG_ROLLBACK}")
     lines.append(_pace_note(result, settings))
     lines += _finding_notes(findings)
-    lines += _target_notes(result)
+    lines += map(advise, _target_notes(result))
     lines += [f"note: {note}" for note in result.credentials]
     lines += [f"note: {note}" for note in idle_rules(wiring.mapping_rules(settings).by_setting)]
     lines += [
@@ -374,14 +375,14 @@ def _target_notes(result: PlanResult) -> list[str]:
         return ["note: the target is not configured and was not read"]
     lines = []
     if state.kv_namespace_id is None:
-        lines.append("note: no KV namespace is configured yet: q2v provision creates one")
+        lines.append("note: no KV namespace is configured yet: `q2v provision` creates one")
     if state.index is None:
-        return [*lines, "note: the vector index does not exist yet: q2v provision creates it"]
+        return [*lines, "note: the vector index does not exist yet: `q2v provision` creates it"]
     if state.vectors_listed:
         lines.append(
             "note: the vector index is not empty: migrate wants a fresh one, or --into-non-empty"
         )
     if state.metadata_indexes_missing:
         names = ", ".join(state.metadata_indexes_missing)
-        lines.append(f"note: metadata indexes are missing ({names}): q2v provision creates them")
+        lines.append(f"note: metadata indexes are missing ({names}): `q2v provision` creates them")
     return lines

@@ -18,6 +18,7 @@ from migrate.snapshot.folder import Snapshot, sealed_folders
 from migrate.storage.local_folder import LocalFolder
 from q2v import wiring
 from q2v.options import SEAL, SHAPE, SOURCE, TARGET, folder_option, json_option, takes
+from q2v.output.advice import advise
 from q2v.output.following import Following, following_here
 from q2v.output.progress import open_progress
 from q2v.output.render import render
@@ -142,7 +143,7 @@ def show(
     as_json: bool,
 ) -> None:
     """The report as JSON or as lines; `is_named`: the settings name the namespace already."""
-    then = following.text
+    then, warnings = following.text, [advise(warning) for warning in report.warnings]
     if not is_named:
         then = f"set Q2V_KV_NAMESPACE_ID={report.kv_namespace_id}, then {then}"
     render(
@@ -158,7 +159,7 @@ def show(
             "wrangler_toml": report.wrangler_toml,
             "wrangler_jsonc": report.wrangler_jsonc,
             "secret_commands": secret_commands,
-            "warnings": report.warnings,
+            "warnings": warnings,
             **following.document(),
         },
         [
@@ -173,7 +174,7 @@ def show(
         ],
         as_json=as_json,
         notes=[
-            *(f"warning: {one}" for one in report.warnings),
+            *(f"warning: {warning}" for warning in warnings),
             "",
             "wrangler.toml:",
             *report.wrangler_toml.splitlines(),

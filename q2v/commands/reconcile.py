@@ -22,6 +22,7 @@ from q2v.options import (
     refuse_flags,
     takes,
 )
+from q2v.output.advice import advise
 from q2v.output.following import Following, following_run
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, render
@@ -144,7 +145,8 @@ def show(report: ReconcileReport, route: Route, following: Following, *, as_json
     cells.append(("what kv_counter counts", COUNTER_MEANING))
     cells += [(f"drift: {name}", count) for name, count in report.drift.items() if count]
     cells += [("report", str(document["html"])), ("rollback manifest", report.rollback_manifest)]
-    cells += [("metadata index", one.in_words()) for one in report.metadata_indexes or ()]
+    indexes = report.metadata_indexes or ()
+    cells += [("metadata index", advise(index.in_words())) for index in indexes]
     lines = [f"differs: {line}" for line in named_lines(report.differs)[:LINES_MAX]]
     if len(report.differs) > LINES_MAX:
         lines.append(f"differs: and {len(report.differs) - LINES_MAX} more")

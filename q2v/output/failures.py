@@ -36,11 +36,11 @@ class Failure:
     remedy: str
 
 
-def explain(error: BaseException, *, folder: Path) -> Failure:
-    """What happened, and what to do next. A bug leaves its traceback in a file in `folder`."""
+def explain(error: BaseException, invocation: Invocation) -> Failure:
+    """What happened, and what to do next. A bug leaves its traceback in a file in the folder."""
     match error:
         case MigrationError():
-            return Failure(exit_code=error.exit_code, what=str(error), remedy=error.remedy)
+            return _explain_refusal(error, invocation)
         case click.ClickException():
             return _explain_usage(error)
         case KeyboardInterrupt() | click.Abort():
@@ -54,7 +54,17 @@ def explain(error: BaseException, *, folder: Path) -> Failure:
         case OSError():
             return _explain_disk(error)
         case _:
-            return _explain_bug(error, folder)
+            return _explain_bug(error, invocation.folder)
+
+
+def _explain_refusal(error: MigrationError, invocation: Invocation) -> Failure:
+    what, remedy = str(error), error.remedy
+    if "`q2v " in what + remedy:
+        # Here and not above: a start of q2v without advice has no use for the settings.
+        from q2v.output.advice import advise  # noqa: PLC0415
+
+        what, remedy = advise(what, invocation), advise(remedy, invocation)
+    return Failure(exit_code=error.exit_code, what=what, remedy=remedy)
 
 
 def explain_stop(number: signal.Signals) -> Failure:

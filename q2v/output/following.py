@@ -1,9 +1,7 @@
 """Where a folder and its run stand, read from their files, and the next step as it is typed."""
 
-import json
-import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
@@ -15,6 +13,7 @@ from migrate.run.next_step import (
     Position,
     Sealing,
     Situation,
+    flags_again,
     next_step,
     position_of,
     read_finding,
@@ -24,11 +23,9 @@ from migrate.storage.folder import Folder, WorkFolder
 from migrate.storage.journal_file import JournalFile
 from migrate.storage.layout import JOURNAL, REPORT, RUNS, STATEMENT, reconcile_name
 from q2v import wiring
-from q2v.invocation import DEFAULT_FOLDER, current_invocation
-from q2v.options import taken_by
+from q2v.invocation import current_invocation
+from q2v.output.advice import complete, options_for
 from q2v.settings import Settings
-
-_COMMAND = re.compile(r"`(q2v [^`]+)`")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +112,8 @@ def following_run(run: RunFolder, settings: Settings, *, index_added: bool = Fal
         unwaived=run.unwaived > 0,
     )
     situation = next_step(position)
-    return _following(situation, folder, settings, _named(situation, run, folder, sealed))
+    flags = flags_again(situation, run.state(), into_non_empty=run.plan.into_non_empty)
+    return _following(situation, folder, settings, _named(situation, run, folder, sealed), flags)
 
 
 def completed(
@@ -126,14 +124,7 @@ def completed(
     `q2v migrate` and `q2v verify` also name `snapshot`, where that is not the one they would take.
     """
     other = [] if snapshot in {None, _last(sealed_folders(folder))} else [str(snapshot)]
-
-    def complete(found: re.Match[str]) -> str:
-        words = found[1].split()
-        named = other if words[1] in {"migrate", "verify"} else []
-        options = _options(words[1], folder, settings)
-        return f"`{shlex.join([*words[:2], *named, *words[2:], *options])}`"
-
-    return _COMMAND.sub(complete, advice)
+    return complete(advice, str(folder), settings, current_invocation().config, other)
 
 
 def typed_again(run: RunFolder, situation: Situation, settings: Settings) -> tuple[str, ...]:
@@ -257,27 +248,17 @@ def _journals_compared(run: RunFolder, folder: Folder) -> Iterator[object]:
 
 
 def _following(
-    situation: Situation, folder: WorkFolder, settings: Settings, named: list[WorkFolder]
+    situation: Situation,
+    folder: WorkFolder,
+    settings: Settings,
+    named: list[WorkFolder],
+    flags: Sequence[str] = (),
 ) -> Following:
+    """`flags` are those of `flags_again`, for `q2v migrate`."""
     if situation.decides:
-        text = completed(situation.advice, folder, settings)
+        text = completed(situation.advice_with(flags), folder, settings)
         return Following(situation=situation, argv=(), text=text)
-    words = [situation.words[0], *map(str, named), *situation.words[1:]]
-    argv = ("q2v", *words, *_options(words[0], folder, settings))
+    words = [situation.words[0], *map(str, named), *situation.words[1:], *flags]
+    options = options_for(words[0], str(folder), settings, current_invocation().config)
+    argv = ("q2v", *words, *options)
     return Following(situation=situation, argv=argv, text=shlex.join(argv))
-
-
-def _options(command: str, folder: Folder, settings: Settings) -> list[str]:
-    """What this command was given, as far as the next one takes it: the same folder and target."""
-    config = current_invocation().config
-    options = [] if str(folder) == str(DEFAULT_FOLDER) else ["--dir", str(folder)]
-    options += [] if config is None else ["--config", str(config)]
-    for setting in taken_by(command):
-        if settings.is_typed(setting.key) and setting.flag is not None:
-            value = settings.value(setting.key)
-            options += [setting.flag, *([] if value is True else [_as_typed(value)])]
-    return options
-
-
-def _as_typed(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str).strip('"')

@@ -59,6 +59,17 @@ def _texts(path: Path, node: ast.AST) -> Iterator[Text]:
                 yield from _texts(path, child)
 
 
+def messages(path: Path) -> Iterator[Text]:
+    """The strings of a module that are no docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    docs = {
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    yield from (text for text in code_texts(path) if text.line not in docs)
+
+
 def modules() -> list[Path]:
     """Every module of the product."""
     return [path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py"))]

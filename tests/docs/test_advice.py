@@ -19,6 +19,7 @@ from tests.docs.named import (
     VARIABLE,
     Text,
     code_texts,
+    messages,
     modules,
     reachable,
 )
@@ -34,6 +35,8 @@ KEYS = {
     **{f"{each.key}_file": each.key for each in SETTINGS if each.is_secret},
     **dict(zip(BY_KEY, BY_KEY, strict=True)),
 }
+# Messages of commands that have no folder of snapshots.
+WITHOUT_FOLDER = {"rehearse.py", "rehearsed.py", "sandbox.py"}
 # What happened before, and why: there a name may be one of the past.
 HISTORY = ("CHANGELOG.md", "docs/decisions", "tests/cases", "benchmarks/results")
 PAGES = [
@@ -166,6 +169,20 @@ def test_every_name_in_a_text_of_the_code_exists_and_is_read() -> None:
         f"{text}: {fault}"
         for text in shown_texts()
         for fault in faults(text, commands_with(text.path))
+    ]
+
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.fault("F11")
+def test_a_command_in_a_message_is_in_backquotes() -> None:
+    """There it gets the folder and the flags of the running command when it is printed."""
+    bare = re.compile(rf"(?<!`)\bq2v (?:{'|'.join(COMMANDS)})\b(?! is)")
+    found = [
+        str(text)
+        for module in modules()
+        for text in messages(module)
+        if bare.search(text.text) and module.name not in WITHOUT_FOLDER
     ]
 
     assert not found, "\n".join(found)

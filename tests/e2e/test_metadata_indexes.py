@@ -55,7 +55,7 @@ def test_an_index_added_after_the_upload_is_warned_of_found_and_filled(tmp_path:
     assert provisioned.exit_code == 0
     (warning,) = provisioned.document["warnings"]
     assert "'chunk_index'" in warning
-    assert "q2v reconcile, then q2v migrate" in warning
+    assert f"`q2v reconcile --dir {bench.folder}`, then `q2v migrate --dir" in warning
     assert again.document["warnings"] == []
     for shown in (declared, provisioned, told, again):
         assert shown.document["next_argv"][:2] == ["q2v", "reconcile"]
@@ -86,7 +86,10 @@ def test_an_index_that_was_dropped_is_drift_and_no_repair_before_it_is_there(
 
     assert compared.exit_code == 4
     assert "metadata index 'file_id' (string) does not exist" in compared.stdout
-    assert "`q2v provision` creates it, then `q2v migrate`" in compared.stdout
+    in_folder = f"--dir {bench.folder}`"
+    assert (
+        f"`q2v provision {in_folder} creates it, then `q2v migrate {in_folder}" in compared.stdout
+    )
     assert "next: q2v migrate" in compared.stdout
     assert (refused.exit_code, uploads_then) == (5, uploads)
     assert "q2v provision" in refused.stderr

@@ -1,13 +1,18 @@
 """What is printed after `next:` is run as printed, and leads on until a decision is asked for."""
 
+import re
+import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from migrate.errors import ExitCode
+from migrate.errors import ExitCode, RemoteUnavailableError
 from migrate.run.folder import RunFolder
 from migrate.run.journal import Kind
 from migrate.runtime import Runtime
@@ -15,6 +20,7 @@ from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.local_folder import LocalFolder
 from q2v import wiring
+from q2v.main import cli
 from reconcile.session_folder import open_session
 from tests.e2e.workbench import DIMENSIONS, INDEX, Workbench, points, workbench
 from tests.paths import path_of
@@ -140,12 +146,13 @@ def test_an_interrupted_rollback_is_finished_whatever_is_tried(tmp_path: Path) -
         for command in ("migrate", "reconcile"):
             refused = bench.run(command)
             assert refused.exit_code == ExitCode.PRECONDITION
-            assert "`q2v rollback --execute`" in refused.document["error"]["next"]
+            assert "`q2v rollback --execute --dir" in refused.document["error"]["next"]
         assert follow(bench) == (["rollback"], "rolled_back")
 
         refused = bench.run("reconcile")
         assert refused.exit_code == ExitCode.PRECONDITION
-        assert "`q2v migrate` moves the snapshot again" in refused.document["error"]["next"]
+        again = f"`q2v migrate --dir {bench.folder}` moves the snapshot again"
+        assert again in refused.document["error"]["next"]
         assert bench.run("migrate").exit_code == 0, "the advice works"
         assert follow(bench) == (["reconcile"], "equal")
 
@@ -251,3 +258,76 @@ def test_the_advice_about_a_target_that_is_not_empty_leads_into_a_fresh_one(
     assert provisioned != namespace
     assert moved.exit_code == ExitCode.DONE
     assert compared.document["verdict"] == "equal"
+
+
+def advised(text: str) -> list[list[str]]:
+    """The commands that a text names in backquotes, as words to paste."""
+    return [shlex.split(command) for command in re.findall(r"`q2v ([^`]+)`", text)]
+
+
+@pytest.mark.fault("F11")
+def test_a_run_into_a_filled_index_begins_again_as_printed(tmp_path: Path) -> None:
+    """The former contents are back, so that the next run has to be allowed the same."""
+    with workbench(tmp_path, points(20)) as bench:
+        add_a_stray(bench)
+        bench.run("snapshot")
+        moved = bench.run("migrate", "--into-non-empty")
+        undone = bench.run("rollback", "--execute")
+        (words,) = advised(undone.document["next"])
+        not_compared = bench.run("reconcile")
+        again = bench.run(*words)
+
+    assert (moved.exit_code, undone.exit_code) == (0, 0), moved.stderr
+    assert undone.document["situation"] == "rolled_back"
+    assert words[:2] == ["migrate", "--into-non-empty"]
+    assert advised(not_compared.document["error"]["next"]) == [words]
+    assert (again.exit_code, again.document["acknowledged"]) == (0, 20)
+
+
+@pytest.mark.fault("F11")
+def test_a_run_that_was_cut_before_it_read_the_filled_index_resumes_as_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*_: object) -> NoReturn:
+        raise RemoteUnavailableError("the line is cut", remedy="wait")
+
+    with workbench(tmp_path, points(20)) as bench:
+        add_a_stray(bench)
+        bench.run("snapshot")
+        with monkeypatch.context() as patch:
+            patch.setattr(sys.modules["migrate.migrate"], "capture_pre_images", cut)
+            stopped = bench.run("migrate", "--into-non-empty")
+        begun = newest_run(bench).plan.run_id
+        words = bench.run("status").document["next_argv"]
+        resumed = bench.run(*words[1:])
+
+    assert stopped.exit_code == ExitCode.UNAVAILABLE
+    assert words[:3] == ["q2v", "migrate", "--into-non-empty"]
+    assert (resumed.exit_code, resumed.document["run_id"]) == (0, begun)
+
+
+@pytest.mark.fault("F11")
+@pytest.mark.parametrize("as_json", [True, False])
+def test_the_advice_of_a_refusal_works_when_it_is_pasted(tmp_path: Path, as_json: bool) -> None:
+    """It names the folder, the settings file and the flags of the command that was refused."""
+    config = tmp_path / "mine.toml"
+    config.write_text("[limits]\nreads_in_flight = 4\n")
+    with workbench(tmp_path / "snapshots of mine", points(20)) as bench:
+        typed = ["--config", str(config), "--collection", "chunks"]
+        refused = bench.run("migrate", *typed, as_json=as_json)
+        said = refused.document["error"]["next"] if as_json else refused.stderr
+        (words,) = advised(said)
+        done = CliRunner().invoke(cli, words, env=bench.environment)
+
+    assert refused.exit_code == ExitCode.USAGE
+    assert words == ["snapshot", "--dir", str(bench.folder), *typed]
+    assert done.exit_code == 0, done.stderr
+
+
+@pytest.mark.fault("F11")
+def test_notes_name_the_folder_as_well(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(20), provision=False) as bench:
+        noted = advised(bench.run("plan", as_json=False).stdout)
+
+    assert ["provision", "--dir", str(bench.folder)] in noted
+    assert all("--dir" in words for words in noted)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from migrate.errors import ExitCode
+from q2v.invocation import Invocation
 from q2v.memory import ADDRESS_SPACE_BYTES_MIN, is_memory_short
 from q2v.output.failures import explain
 
@@ -47,7 +48,7 @@ def test_a_refused_demand_for_memory_is_exit_9(demand: Callable[[], None], tmp_p
         demand()
 
     assert is_memory_short(raised.value)
-    failure = explain(raised.value, folder=tmp_path)
+    failure = explain(raised.value, Invocation(folder=tmp_path))
     assert failure.exit_code == ExitCode.LOCAL_IO
     assert "memory" in failure.what
     assert not list(tmp_path.iterdir()), "no crash log: it is no bug"

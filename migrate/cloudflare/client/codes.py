@@ -50,14 +50,14 @@ _TABLE = (
         Concern.REQUEST,
         "the index belongs to another version of the API",
         "observed",
-        "create another index with q2v provision: this one is of the first API version",
+        "create another index with `q2v provision`: this one is of the first API version",
     ),
     KnownCode(
         3000,
         Concern.REQUEST,
         "the index does not exist",
         "observed 2026",
-        "check target.vector_index, or run q2v provision; migrate never creates an index",
+        "check target.vector_index, or run `q2v provision`; migrate never creates an index",
     ),
     KnownCode(
         3002,
@@ -71,7 +71,7 @@ _TABLE = (
         Concern.REQUEST,
         "the index was deleted",
         "observed 2026",
-        "check target.vector_index, or run q2v provision; migrate never creates an index",
+        "check target.vector_index, or run `q2v provision`; migrate never creates an index",
     ),
     KnownCode(
         6003,
@@ -103,7 +103,7 @@ _TABLE = (
         Concern.REQUEST,
         "the KV namespace does not exist",
         "observed",
-        "check target.kv_namespace_id, or run q2v provision",
+        "check target.kv_namespace_id, or run `q2v provision`",
     ),
     KnownCode(
         10014,

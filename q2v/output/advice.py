@@ -1,0 +1,76 @@
+"""Complete the commands that a text names in backquotes, so that they work when they are pasted."""
+
+import json
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from q2v.invocation import DEFAULT_FOLDER, Invocation, current_invocation
+from q2v.options import taken_by
+from q2v.settings import Settings
+
+_COMMAND = re.compile(r"`(q2v [^`]+)`")
+# Commands that take --dir as the folder of the snapshots; others are printed as they stand.
+_WITH_FOLDER = frozenset(
+    {"plan", "provision", "snapshot", "migrate", "reconcile", "rollback", "status", "verify"}
+)
+
+
+def advise(text: str, invocation: Invocation | None = None) -> str:
+    """A text whose commands, in backquotes, name the folder and the flags of the running command.
+
+    `invocation`: of a command that has ended. A command without a folder of snapshots, as
+    `q2v rehearse`, gives the text as it is.
+    """
+    invocation = invocation or current_invocation()
+    if invocation.snapshots is None:
+        return text
+    folder, settings = str(invocation.snapshots), invocation.settings
+    return complete(text, folder, settings, invocation.config, [])
+
+
+def complete(
+    text: str, folder: str, settings: Settings | None, config: Path | None, named: list[str]
+) -> str:
+    """Add the options of `options_for` to each command in backquotes.
+
+    `named`: the snapshot that `q2v migrate` and `q2v verify` have to name, if any.
+    """
+
+    def completed(found: re.Match[str]) -> str:
+        words = found[1].split()
+        command = words[1]
+        if command not in _WITH_FOLDER or "--help" in words:
+            return found[0]
+        argument = named if command in {"migrate", "verify"} else []
+        options = options_for(command, folder, settings, config, given=words)
+        return f"`{shlex.join([*words[:2], *argument, *words[2:], *options])}`"
+
+    return _COMMAND.sub(completed, text)
+
+
+def options_for(
+    command: str,
+    folder: str,
+    settings: Settings | None,
+    config: Path | None,
+    *,
+    given: Sequence[str] = (),
+) -> list[str]:
+    """What this command was given, as far as the next one takes it: the same folder and target.
+
+    Flags among the `given` words are left out. `settings` is None when they were refused.
+    """
+    options: list[tuple[str, ...]] = [] if folder == str(DEFAULT_FOLDER) else [("--dir", folder)]
+    options += [] if config is None else [("--config", str(config))]
+    for setting in taken_by(command) if settings is not None else []:
+        assert settings is not None
+        if settings.is_typed(setting.key) and setting.flag is not None:
+            value = settings.value(setting.key)
+            options.append((setting.flag, *([] if value is True else [_as_typed(value)])))
+    return [word for option in options if option[0] not in given for word in option]
+
+
+def _as_typed(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str).strip('"')
