@@ -17,6 +17,26 @@ SPOKEN = {Spoken.HTTP: "rest", Spoken.HTTP2: "grpc"}  # protocol -> value of sou
 SILENT_ATTEMPTS_MAX = 3  # a port that never answers uses up the time-out of each attempt
 
 
+def check_rest_port(address: ServerAddress, options: ServerOptions) -> None:
+    """Raises UsageError when the REST port speaks neither HTTP nor TLS, before a request waits.
+
+    A client of HTTP waits for the rest of a banner until its time-out. A port that says nothing
+    for some seconds is reported by `options.say`.
+    """
+    line = address.line(options.ca_file)
+    if find_proxy(line) is not None:
+        return
+    found = probe_port(line, address.rest_port, Spoken.HTTP)
+    if found.spoken is Spoken.SILENCE:
+        options.say(
+            f"{address.rest_url}: port {address.rest_port} takes connections and has not answered "
+            "yet, neither to HTTP nor to TLS; waiting for an answer"
+        )
+    if found.spoken is Spoken.OTHER:
+        what, remedy = describe_other(found)
+        raise UsageError(f"{address.rest_url}: {what}", remedy=remedy)
+
+
 class FirstContact:
     """Examines failures until the server has given its first valid answer."""
 
@@ -73,14 +93,17 @@ class FirstContact:
         )
 
 
+def describe_other(found: Found) -> tuple[str, str]:
+    """The problem and its remedy for a port of another protocol."""
+    what = f"this port speaks neither HTTP nor TLS; it answers '{found.words}'"
+    return what, "correct host and port in source.url"
+
+
 def describe_mismatch(found: Found, wanted: Spoken, *, tls_wanted: bool) -> tuple[str, str] | None:
     """The problem and its remedy; None when the port speaks `wanted` or does not answer."""
     answer: tuple[str, str] | None = None
     if found.spoken is Spoken.OTHER:
-        answer = (
-            f"this port speaks neither HTTP nor TLS; it answers '{found.words}'",
-            "correct host and port in source.url",
-        )
+        answer = describe_other(found)
     elif found.spoken is Spoken.TLS and not tls_wanted:
         answer = (
             "this port speaks TLS, and source.url says http://",

@@ -6,6 +6,7 @@ from migrate.errors import MigrationError, UsageError
 from migrate.model.choices import TransportChoice
 from migrate.ports import Clock
 from migrate.qdrant.address import ServerAddress
+from migrate.qdrant.first_contact import check_rest_port
 from migrate.qdrant.rest.source import RestSource
 from migrate.qdrant.retry import CollectionMissing, PassingFailure
 from migrate.qdrant.source import ServerOptions, ServerSource
@@ -26,8 +27,9 @@ def open_server_source(
 ) -> ServerSource:
     """A source over the requested protocol; `identity()["transport"]` names the one in use.
 
-    `auto` sends one health check to the gRPC port and uses REST if no Qdrant answers it. Raises
-    UsageError for a url, key or name that cannot be used.
+    `auto` sends one health check to the gRPC port and uses REST if no Qdrant answers it and the
+    REST port does not speak another protocol. Raises UsageError for a url, key or name that cannot
+    be used.
     """
     address = ServerAddress.parse(url, grpc_port=grpc_port)
     address.check_key(api_key)
@@ -44,7 +46,10 @@ def open_server_source(
         if transport == "grpc" or _answers(address, api_key, clock, options):
             return source
         source.close()
+        check_rest_port(address, options)
         options.say(f"no gRPC at {address.grpc_target}; reading over REST")
+    elif transport == "auto":
+        check_rest_port(address, options)
     return RestSource(address, collection=collection, api_key=api_key, clock=clock, options=options)
 
 

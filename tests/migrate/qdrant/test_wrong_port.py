@@ -6,6 +6,7 @@ Real servers on real sockets: REST and gRPC, each in plain text and over TLS, ag
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,44 @@ def test_a_banner_of_another_protocol_is_shown(transport: str, scheme: str) -> N
     assert "\x1b" not in str(error)
     assert "correct host and port" in error.remedy
     assert attempts <= 2
+
+
+@pytest.mark.fault("F25")
+@pytest.mark.timeout(20)  # an answer is waited for 30 s
+@pytest.mark.parametrize("url", ["http://127.0.0.1:{}", "https://127.0.0.1:{}/behind-a-proxy"])
+@pytest.mark.parametrize("banner", [b"SSH-2.0-OpenSSH_9.6\r\n", b"-ERR unknown command 'GET'\r\n"])
+def test_the_protocol_that_is_chosen_by_itself_does_not_wait_for_an_answer_to_a_banner(
+    banner: bytes, url: str
+) -> None:
+    with speaking(banner) as speaker, pytest.raises(UsageError) as stop:
+        open_server_source(
+            url.format(speaker.port),
+            collection="chunks",
+            api_key=None,
+            transport="auto",
+            clock=VirtualClock(),
+            options=OPTIONS,
+        )
+
+    assert f"it answers '{banner.decode().strip()}'" in str(stop.value)
+    assert stop.value.remedy == "correct host and port in source.url"
+
+
+@pytest.mark.fault("F25")
+@pytest.mark.timeout(40)
+def test_a_port_that_says_nothing_is_named_before_an_answer_is_waited_for() -> None:
+    said: list[str] = []
+    with speaking(b"") as speaker:
+        open_server_source(
+            f"http://127.0.0.1:{speaker.port}",
+            collection="chunks",
+            api_key=None,
+            transport="auto",
+            clock=VirtualClock(),
+            options=replace(SILENT, say=said.append),
+        ).close()
+
+    assert f"port {speaker.port} takes connections and has not answered yet" in said[0]
 
 
 @pytest.mark.fault("F25")
