@@ -5,24 +5,15 @@ import os
 import platform
 import shutil
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.server import RunningSandbox
+from tests.harness.workspace import Result
 
 MODULES = Path(__file__).parent / "node_modules"
 PROGRAM = MODULES / "wrangler" / "bin" / "wrangler.js"
 _ARCHITECTURES = {"x86_64": "x64", "aarch64": "arm64"}
 _TIMEOUT_S = 300  # a start takes two seconds, on a busy machine many more
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a line."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
 
 
 class Shell:
@@ -46,7 +37,7 @@ class Shell:
 
     def run(
         self, line: str, *, within: Path | None = None, stdin: str = "", **environment: str
-    ) -> Outcome:
+    ) -> Result:
         """One line, as it is pasted; an environment variable set to nothing is left out."""
         variables = {**self._environment, **environment}
         done = subprocess.run(  # noqa: S603 - the line is what is tested
@@ -59,7 +50,7 @@ class Shell:
             timeout=_TIMEOUT_S,
             check=False,
         )
-        return Outcome(done.returncode, done.stdout, done.stderr)
+        return Result(done.returncode, done.stdout, done.stderr)
 
 
 def write_wrangler(folder: Path) -> Path:

@@ -12,12 +12,11 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from click.testing import CliRunner
 
-from q2v.main import cli
 from reconcile.rollback import manifest as rollback_manifest
-from tests.clients.real_wrangler import Outcome, Shell, as_worker
+from tests.clients.real_wrangler import Shell, as_worker
 from tests.e2e.older_files import OlderRun, older_run
+from tests.harness.workspace import Result
 from tests.migrate.model.records import PLAN
 
 pytestmark = [pytest.mark.fault("F16"), pytest.mark.fault("B06")]
@@ -42,7 +41,7 @@ def shell(moved: OlderRun, tmp_path_factory: pytest.TempPathFactory) -> Shell:
     return Shell(tmp_path_factory.mktemp("shell"), moved.sandbox)
 
 
-def run_all(shell: Shell, lines: list[str], **options: Any) -> list[Outcome]:
+def run_all(shell: Shell, lines: list[str], **options: Any) -> list[Result]:
     """Each line, some at a time; all have to succeed."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         outcomes = list(pool.map(lambda line: shell.run(line, **options), lines))
@@ -56,7 +55,7 @@ def test_what_provision_prints(moved: OlderRun, shell: Shell, tmp_path: Path) ->
     """The bindings are taken by wrangler in both spellings, and the secrets end at the Worker."""
     names = ("OPENAI_API_KEY", "_other2")
     options = [word for name in names for word in ("--secret", name)]
-    printed = moved.q2v("provision", *options)
+    printed = moved.run("provision", *options)
     assert printed.exit_code == 0, printed.stderr
     document = printed.document
     folders = [
@@ -75,7 +74,7 @@ def test_what_provision_prints(moved: OlderRun, shell: Shell, tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["-rf", "--name=x", "a b", "1x", "", "é", "A;B", "A\n"])
 def test_a_secret_that_wrangler_could_not_name_is_refused(moved: OlderRun, name: str) -> None:
     before = len(moved.sandbox.requests)
-    refused = moved.q2v("provision", f"--secret={name}")
+    refused = moved.run("provision", f"--secret={name}")
 
     assert refused.exit_code == 2
     assert "--secret" in refused.stderr
@@ -86,20 +85,19 @@ def test_a_secret_that_wrangler_could_not_name_is_refused(moved: OlderRun, name:
 def test_what_provision_advises_about_a_metadata_index_of_another_type(tmp_path: Path) -> None:
     with older_run(tmp_path, "complete-and-equal") as moved:
         moved.environment["Q2V_TARGET_METADATA_INDEXES"] = "file_id:number"
-        refused = moved.q2v("provision")
+        refused = moved.run("provision")
         assert refused.exit_code == 5, refused.stderr
         advised = DROP.findall(refused.stderr)
         assert len(advised) == 1, refused.stderr
         run_all(Shell(tmp_path / "shell", moved.sandbox), advised)
-        done = moved.q2v("provision")
+        done = moved.run("provision")
 
     assert done.exit_code == 0, done.stderr
 
 
 def preview_lines(moved: OlderRun) -> dict[str, list[str]]:
     """What stands behind `before:` and `after:` in the preview of a rollback."""
-    words = ["rollback", str(moved.run), "--dir", str(moved.directory)]
-    shown = CliRunner().invoke(cli, words, env=moved.environment)
+    shown = moved.run("rollback", str(moved.run_folder), as_json=False)
     assert shown.exit_code == 0, shown.stderr
     lines = shown.stdout.splitlines()
     return {
@@ -111,9 +109,9 @@ def preview_lines(moved: OlderRun) -> dict[str, list[str]]:
 @pytest.mark.slow
 def test_what_a_rollback_prints(moved: OlderRun, shell: Shell, tmp_path: Path) -> None:
     """The manifest, the JSON and the preview hold the same lines, and each does what it says."""
-    document = moved.q2v("rollback", str(moved.run)).document
+    document = moved.run("rollback", str(moved.run_folder)).document
     lines = preview_lines(moved)
-    manifest = json.loads((moved.run / "rollback" / "manifest.json").read_text())
+    manifest = json.loads((moved.run_folder / "rollback" / "manifest.json").read_text())
     for when in ("before", "after"):
         argvs = [shlex.split(line) for line in lines[when]]
         assert argvs == document[f"commands_{when}"] == manifest[f"commands_{when}"]

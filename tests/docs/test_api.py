@@ -15,8 +15,8 @@ from migrate.upload.settle import SettleRules
 from reconcile.rollback.report import UndoRules
 from reconcile.stores import ReconcileRules
 from tests.clock import VirtualClock
-from tests.servers.memory_source import MemorySource, chunk_payloads
-from tests.servers.memory_target import MemoryKv, MemoryVectors
+from tests.harness.memory_source import MemorySource, chunk_payloads
+from tests.harness.memory_target import MemoryKv, MemoryVectors
 from tests.silence import Silence
 from tests.strategies import RULES
 from tools.api_page import page

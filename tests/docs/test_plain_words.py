@@ -24,6 +24,7 @@ CODE = (
     "migrate",
     "reconcile",
     "q2v",
+    "tests/harness",
     "tests/reconcile",
     "rehearsal",
     "sandbox",

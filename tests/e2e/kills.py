@@ -30,10 +30,17 @@ import click
 from migrate.clock import SystemClock
 from sandbox.profile import PROFILES
 from tests.e2e.ledger import Ledger
-from tests.e2e.lines import GrowingLines
-from tests.e2e.site import UPLOAD_VECTORS, Site, build_site, ended_at_last, was_killed
-from tests.e2e.target_reader import TargetContent, count_mutations, read_target
-from tests.e2e.watch import JOURNAL, Entry, Phase, Watch, decode_entries, newest_run
+from tests.e2e.watch import Phase, Watch
+from tests.harness.journal_files import (
+    JOURNAL,
+    Entry,
+    decode_entries,
+    newest_journal,
+    newest_run,
+)
+from tests.harness.site import UPLOAD_VECTORS, Site, build_site, was_killed
+from tests.harness.target_reader import TargetContent, count_mutations
+from tests.harness.workspace import ending
 
 WORDS = {
     "migrate": ("migrate", "--yes", "--into-non-empty"),
@@ -154,8 +161,8 @@ class Killing:
         self._report = report
         left_out = PROFILES[site.profile].kv_partial_rate > 0
         self._ledger = Ledger(kv_writes_max=ANY_NUMBER) if left_out else Ledger()
-        self._before = read_target(site.state)  # what every rollback has to bring back
-        self._mutations_before = count_mutations(site.state)
+        self._before = site.content()  # what every rollback has to bring back
+        self._mutations_before = count_mutations(site.state_folder)
         self._uploads = -(-report.points // UPLOAD_VECTORS)
 
     def kill(self, times: int, lives: Iterator[list[Moment]]) -> None:
@@ -177,7 +184,7 @@ class Killing:
         self._undisturbed("migrate")
         self._report.uploads, self._report.repeats = self._ledger.uploads, self._ledger.repeats
         self._report.acknowledged = self._ledger.acknowledged
-        self._report.mutations = count_mutations(self._site.state) - self._mutations_before
+        self._report.mutations = count_mutations(self._site.state_folder) - self._mutations_before
         writes = ("/upsert", "/delete_by_ids")
         taken = [
             one for one in self._log() if one["path"].endswith(writes) and one["status"] == 200
@@ -194,9 +201,7 @@ class Killing:
         return "round_opened" in types and "rollback_completed" not in types
 
     def _types(self) -> set[str]:
-        run = newest_run(self._site)
-        lines = [] if run is None else GrowingLines(run / JOURNAL).refreshed()
-        return {entry["type"] for entry in decode_entries(lines)}
+        return {entry["type"] for entry in decode_entries(newest_journal(self._site.directory))}
 
     def _log(self) -> list[Entry]:
         return decode_entries(self._site.requests.refreshed())
@@ -205,8 +210,8 @@ class Killing:
         """One process, killed at that moment unless it has ended before."""
         command = moment.phase.command
         watch = Watch(self._site, command, uploads=self._uploads)
-        process = self._site.start(*WORDS[command])
-        with ended_at_last(process):
+        process = self._site.launch(*WORDS[command])
+        with ending(process):
             struck = self._reaches(moment, process, watch) and was_killed(process)
             if struck:
                 self._report.phases[watch.phase(process.pid)] += 1
@@ -233,14 +238,14 @@ class Killing:
 
     def _look(self, command: str, *, kills: int = 0) -> None:
         """After a process: the journal and the log; after a whole rollback the target too."""
-        run = newest_run(self._site)
+        run = newest_run(self._site.directory)
         if run is None or not (run / JOURNAL).exists():
             return
         self._ledger.kills[run] += kills
         journal = (run / JOURNAL).read_bytes()
         self._ledger.look(run, journal, self._log(), migrating=command == "migrate")
         if command == "rollback" and "rollback_completed" in self._types():
-            changed = self._before.differences(read_target(self._site.state))
+            changed = self._before.differences(self._site.content())
             assert not changed, f"I7: {run.name}: rolled back, but not as it was: {changed[:9]}"
             self._report.rollbacks += 1
 
@@ -259,7 +264,7 @@ def run(
             killing = Killing(site, report)
             killing.kill(kills, draw_lives(seed))
             killing.end()
-        found = read_target(site.state)
+        found = site.content()
         assert not expected.differences(found), f"I5: {expected.differences(found)[:9]}"
         assert expected.encode() == found.encode()
     except AssertionError as error:
@@ -271,7 +276,7 @@ def run(
 def _undisturbed_end(calm: Site) -> TargetContent:
     with calm.serving():
         calm.run(*WORDS["migrate"])
-    return read_target(calm.state)
+    return calm.content()
 
 
 @click.command()

@@ -4,7 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.e2e.watch import Entry, decode_entries
+from tests.harness.journal_files import (
+    Entry,
+    acknowledged_uploads,
+    decode_entries,
+    upload_intents,
+)
 
 KV_WRITES = 2  # of a run: the file index in one bulk write, and the counter
 
@@ -56,31 +61,12 @@ class Ledger:
             left = self._kv_writes_max - _kv(before, "ack")
             in_doubt = _kv(before, "intent") - _kv(before, "ack")
             assert written <= left + in_doubt, "I3: acknowledged KV writes came again"
-        intents = set(_intents(lines).values())
+        intents = set(upload_intents(lines).values())
         sent = self._sent.setdefault(run, Counter())
         sent.update(digest for digest in digests if digest in intents)
         repeats = sent.total() - len(sent)
         assert repeats <= self.kills[run], f"{run.name}: {repeats} repeats, {self.kills[run]} kills"
         self._journals[run], self._requests = lines, len(requests)
-
-
-def _intents(lines: Sequence[bytes]) -> dict[tuple[int, int], str]:
-    """Digest of every upload that was announced, by round and batch."""
-    return {
-        (entry["round"], entry["batch"]): entry["sha256"]
-        for entry in decode_entries(lines)
-        if entry["type"] == "intent" and entry["store"] == "vectors"
-    }
-
-
-def acknowledged_uploads(lines: Sequence[bytes]) -> set[str]:
-    """Digests of the uploads that a journal holds acks for."""
-    intents = _intents(lines)
-    return {
-        intents[entry["round"], entry["batch"]]
-        for entry in decode_entries(lines)
-        if entry["type"] == "ack" and entry["store"] == "vectors"
-    }
 
 
 def _kv(lines: Sequence[bytes], kind: str) -> int:

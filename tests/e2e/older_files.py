@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from click.testing import CliRunner
 
-from q2v.main import cli
 from sandbox.clock import SystemClock
 from sandbox.profile import INSTANT
 from sandbox.server import RunningSandbox, running_sandbox
 from sandbox.store import SandboxStore
-from tests.e2e.workbench import Result
+from tests.harness.journal_files import Entry, decode_entries, newest_journal
+from tests.harness.workbench import InProcessCommands
+from tests.harness.workspace import NAMESPACE, target_settings
 
 ASSETS = Path(__file__).parents[1] / "assets"
 VERSIONS = sorted(folder.name for folder in ASSETS.glob("written-by-*"))
@@ -29,39 +29,24 @@ NEWEST = VERSIONS[-1]
 Target = dict[str, Any]  # target.json
 
 
-@dataclass(frozen=True, slots=True)
-class OlderRun:
+@dataclass(kw_only=True)
+class OlderRun(InProcessCommands):
     """A run folder of an older version beside a served target of the same state."""
 
-    directory: Path  # --dir
-    run: Path
-    sandbox: RunningSandbox
-    environment: dict[str, str]
-
-    def q2v(self, *words: str) -> Result:
-        """Run a command of today on it, in this process."""
-        arguments = [*words, "--dir", str(self.directory), "--json"]
-        result = CliRunner().invoke(cli, arguments, env=self.environment)
-        return Result(result.exit_code, result.stdout, result.stderr)
+    run_folder: Path
 
     def target(self) -> tuple[dict[str, object], dict[str, object]]:
         """What the target holds now: vectors by id, KV entries by key."""
-        index = self.environment["Q2V_VECTOR_INDEX"]
-        namespace = self.environment["Q2V_KV_NAMESPACE_ID"]
-        vectors = self.sandbox.store.read_vectors(index)
-        entries = self.sandbox.store.read_kv(namespace)
+        vectors = self.sandbox.store.read_vectors(self.index)
+        entries = self.sandbox.store.read_kv(self.namespace_id)
         return (
             {i: (values.tobytes(), space, metadata) for i, values, space, metadata in vectors},
             {key: (value, metadata, expiry) for key, value, metadata, expiry in entries},
         )
 
-    def uploads(self) -> list[str]:
-        """The body digest of every upload that reached the target."""
-        return [r.body_sha256 for r in self.sandbox.requests if r.path.endswith("/upsert")]
-
-    def journal(self) -> list[dict[str, Any]]:
+    def journal(self) -> list[Entry]:
         """The entries of the run's journal."""
-        return [json.loads(line) for line in (self.run / "journal.jsonl").read_text().splitlines()]
+        return decode_entries(newest_journal(self.directory))
 
 
 def q2v_environment(
@@ -69,15 +54,10 @@ def q2v_environment(
 ) -> dict[str, str]:
     """Point q2v at a served target, with uploads of six vectors."""
     return {
-        "CLOUDFLARE_ACCOUNT_ID": sandbox.account_id,
-        "CLOUDFLARE_API_TOKEN": sandbox.api_token,
-        "CLOUDFLARE_API_BASE_URL": sandbox.base_url,
+        **target_settings(sandbox.base_url, sandbox.account_id, sandbox.api_token),
         "Q2V_VECTOR_INDEX": vector_index,
-        "Q2V_KV_NAMESPACE_ID": kv_namespace_id,
+        NAMESPACE: kv_namespace_id,
         "Q2V_LIMITS_VECTORS_PER_UPLOAD": "6",
-        "Q2V_LIMITS_POLL_S": "0.05",
-        "Q2V_LIMITS_KV_SETTLE_S": "0.05",
-        "Q2V_LIMITS_REQUESTS_PER_5MIN": "1200",
     }
 
 
@@ -102,9 +82,9 @@ def older_run(folder: Path, name: str, version: str = NEWEST) -> Iterator[OlderR
     manifest = json.loads((assets / "snapshot" / "manifest.json").read_text(encoding="utf-8"))
     plan = json.loads((assets / "runs" / name / "run" / "plan.json").read_text(encoding="utf-8"))
     snapshot = directory / manifest["snapshot_id"]
-    run = snapshot / "runs" / plan["run_id"]
+    run_folder = snapshot / "runs" / plan["run_id"]
     shutil.copytree(assets / "snapshot", snapshot)
-    shutil.copytree(assets / "runs" / name / "run", run)
+    shutil.copytree(assets / "runs" / name / "run", run_folder)
     state = folder / "target"
     build_target(state, held)
     with running_sandbox(state, account_id=held["account_id"]) as sandbox:
@@ -113,7 +93,13 @@ def older_run(folder: Path, name: str, version: str = NEWEST) -> Iterator[OlderR
             vector_index=held["vector_index"]["name"],
             kv_namespace_id=held["kv_namespace_id"],
         )
-        yield OlderRun(directory, run, sandbox, {**environment, **held.get("settings", {})})
+        yield OlderRun(
+            folder=folder,
+            directory=directory,
+            environment={**environment, **held.get("settings", {})},
+            sandbox=sandbox,
+            run_folder=run_folder,
+        )
 
 
 def build_target(state: Path, held: Target) -> None:

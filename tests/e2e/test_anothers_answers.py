@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.workbench import Workbench, points, workbench
+from tests.harness.workbench import Workbench, points, workbench
 
 COUNT = 60
 UPLOADS = {"Q2V_LIMITS_VECTORS_PER_UPLOAD": "10"}

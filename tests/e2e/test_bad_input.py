@@ -12,10 +12,9 @@ from typing_extensions import override
 
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.local_folder import LocalFolder
-from tests.e2e.workbench import (
+from tests.harness.target import DIMENSIONS, INDEX
+from tests.harness.workbench import (
     API_TOKEN,
-    DIMENSIONS,
-    INDEX,
     Workbench,
     chunk,
     points,
@@ -114,12 +113,12 @@ def test_points_that_cannot_move_are_quarantined_each_with_its_reason(tmp_path: 
 
 
 def _quarantine(bench: Workbench) -> list[dict[str, Any]]:
-    (path,) = bench.folder.glob("*/runs/*/quarantine.jsonl")
+    (path,) = bench.directory.glob("*/runs/*/quarantine.jsonl")
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def _snapshot(bench: Workbench) -> Snapshot:
-    (manifest,) = bench.folder.glob("*/manifest.json")
+    (manifest,) = bench.directory.glob("*/manifest.json")
     return Snapshot(LocalFolder(manifest.parent))
 
 
@@ -342,7 +341,7 @@ def test_another_host_is_refused_before_the_token_is_read(tmp_path: Path) -> Non
 def test_a_part_cut_short_is_refused_and_named(tmp_path: Path) -> None:
     with workbench(tmp_path, points(30)) as bench:
         bench.run("snapshot")
-        (part,) = bench.folder.glob("*/parts/*.parquet")
+        (part,) = bench.directory.glob("*/parts/*.parquet")
         os.truncate(part, part.stat().st_size - 1)
 
         results = [bench.run(name) for name in ("verify", "migrate")]
@@ -355,7 +354,7 @@ def test_a_part_cut_short_is_refused_and_named(tmp_path: Path) -> None:
 def test_one_flipped_bit_anywhere_in_a_part_is_found(tmp_path: Path) -> None:
     with workbench(tmp_path, points(30)) as bench:
         bench.run("snapshot")
-        (part,) = bench.folder.glob("*/parts/*.parquet")
+        (part,) = bench.directory.glob("*/parts/*.parquet")
         content = bytearray(part.read_bytes())
         content[len(content) // 2] ^= 1
         part.write_bytes(content)
@@ -367,7 +366,7 @@ def test_one_flipped_bit_anywhere_in_a_part_is_found(tmp_path: Path) -> None:
 def test_an_unknown_format_version_is_refused(tmp_path: Path) -> None:
     with workbench(tmp_path, points(5)) as bench:
         bench.run("snapshot")
-        (manifest,) = bench.folder.glob("*/manifest.json")
+        (manifest,) = bench.directory.glob("*/manifest.json")
         manifest.write_text(manifest.read_text().replace('"format":1', '"format":99'))
 
         assert bench.run("migrate").exit_code == 12
@@ -388,7 +387,7 @@ def test_a_run_under_a_foreign_snapshot_is_refused(tmp_path: Path) -> None:
         bench.move()
         bench.collection.points.pop()
         bench.run("snapshot")
-        older, newer = sorted(path.parent for path in bench.folder.glob("*/manifest.json"))
+        older, newer = sorted(path.parent for path in bench.directory.glob("*/manifest.json"))
         (older / "runs").rename(newer / "runs")
 
         assert bench.run("reconcile").exit_code == 12
@@ -448,7 +447,7 @@ def test_no_secret_and_no_open_file_is_left_behind(tmp_path: Path) -> None:
             content = path.read_bytes()
             assert API_TOKEN.encode() not in content, path
             assert bench.sandbox.account_id.encode() not in content, path
-        for folder in (path for path in bench.folder.rglob("*") if path.is_dir()):
+        for folder in (path for path in bench.directory.rglob("*") if path.is_dir()):
             assert folder.stat().st_mode & 0o777 == 0o700, folder
     for output in outputs:
         assert API_TOKEN not in output.stdout + output.stderr

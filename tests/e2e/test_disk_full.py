@@ -11,7 +11,6 @@ import random
 import re
 import shutil
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,9 +19,10 @@ from pathlib import Path
 import pytest
 
 from migrate.storage.layout import BUDGET
-from tests.e2e.ledger import acknowledged_uploads
-from tests.e2e.target_reader import TargetContent, read_target
-from tests.e2e.workbench import DIMENSIONS, INDEX, Result, Workbench, points, workbench
+from tests.harness.target import put_former_content
+from tests.harness.target_reader import TargetContent
+from tests.harness.workbench import Workbench, points, workbench
+from tests.harness.workspace import Result
 
 LEVELS, SEED = 5, 20261125
 LEVELS_OF_SEARCH, SEED_OF_SEARCH = 20, 1
@@ -43,33 +43,13 @@ RunCommand = Callable[[Workbench, list[str]], Result]
 Scarcity = Callable[[str], contextlib.AbstractContextManager[RunCommand]]  # by command
 
 
-@dataclass(slots=True)
-class Life:
-    """All commands, one after the other, at one bench."""
-
-    bench: Workbench
-    state: Path  # of the stand-in
-
-    @property
-    def content(self) -> TargetContent:
-        """What the target holds, read independently."""
-        return read_target(self.state)
-
-    def acknowledged(self) -> set[str]:
-        """Digests of the uploads that the newest run's journal holds acks for."""
-        journals = sorted(self.bench.folder.glob("*/runs/*/journal.jsonl"))
-        if not journals:
-            return set()
-        content = journals[-1].read_bytes()
-        return acknowledged_uploads(content[: content.rfind(b"\n") + 1].split(b"\n")[:-1])
-
-    def files(self) -> dict[Path, bytes]:
-        """Every file that is not rewritten in place by every command."""
-        return {
-            path: path.read_bytes()
-            for path in self.bench.files()
-            if BUDGET not in path.parts and path.name != ".lock"
-        }
+def kept_files(bench: Workbench) -> dict[Path, bytes]:
+    """Every file that is not rewritten in place by every command."""
+    return {
+        path: path.read_bytes()
+        for path in bench.files()
+        if BUDGET not in path.parts and path.name != ".lock"
+    }
 
 
 @dataclass(slots=True)
@@ -83,34 +63,32 @@ class Undisturbed:
 
 
 @contextlib.contextmanager
-def living(folder: Path, directory: Path) -> Iterator[Life]:
-    """A life with its --dir in `directory`; its target holds somebody's content."""
+def living(folder: Path, directory: Path) -> Iterator[Workbench]:
+    """A workbench with its --dir in `directory`; its target holds content of another writer."""
     settings = {"Q2V_LIMITS_VECTORS_PER_UPLOAD": "10"}
     with workbench(folder, points(POINTS), settings=settings, own_databases=True) as bench:
-        for number, vector_id in enumerate(("file-0000_0", "foreign")):
-            values = [1.0, *[float(number)] * (DIMENSIONS - 1)]
-            bench.sandbox.store.put_vector(INDEX, vector_id, values, {"from": "a trial"})
-        bench.sandbox.store.put_kv(bench.namespace_id, "file:file-0000", b'["old"]')
-        bench.folder = directory
-        yield Life(bench, folder / "target")
+        ours = ["file-0000_0", "file-0003_2"]
+        put_former_content(bench.sandbox.store, bench.namespace_id, ours=ours)
+        bench.directory = directory
+        yield bench
 
 
 def live_undisturbed(folder: Path, directory: Path) -> Undisturbed:
     """Every command once, with room."""
     found = Undisturbed()
-    with living(folder, directory) as life:
+    with living(folder, directory) as bench:
         for name, words in COMMANDS.items():
-            free, requests = _free_bytes(directory.parent), len(life.bench.sandbox.requests)
-            former = life.files()
-            done = life.bench.run(*words)
+            free, requests = _free_bytes(directory.parent), len(bench.sandbox.requests)
+            former = kept_files(bench)
+            done = bench.run(*words)
             assert done.exit_code == 0, done.stderr
             needed = free - _free_bytes(directory.parent)  # less, when it clears something away
             found.bytes_needed[name] = max(needed, TWO_PAGES)
-            files = life.files()
+            files = kept_files(bench)
             new = [files[path] for path in files if files[path] != former.get(path)]
             found.largest_bytes[name] = max(map(len, new))
-            found.requests[name] = len(life.bench.sandbox.requests) - requests
-            found.content[name] = life.content
+            found.requests[name] = len(bench.sandbox.requests) - requests
+            found.content[name] = bench.content()
     return found
 
 
@@ -119,20 +97,20 @@ def _free_bytes(folder: Path) -> int:
     return found.f_bavail * found.f_frsize
 
 
-def strike(life: Life, name: str, truth: Undisturbed, scarcity: Scarcity) -> str | None:
+def strike(bench: Workbench, name: str, truth: Undisturbed, scarcity: Scarcity) -> str | None:
     """A command while room is scarce, then again with room; returns which file was struck."""
-    bench, words = life.bench, COMMANDS[name]
-    files, requests = life.files(), len(bench.sandbox.requests)
+    words = COMMANDS[name]
+    files, requests = kept_files(bench), len(bench.sandbox.requests)
     with scarcity(name) as run:
         result = run(bench, words)
         sent = len(bench.sandbox.requests) - requests
         assert sent <= truth.requests[name], f"{name}: {sent} requests on a full disk"
-        assert not list(bench.folder.rglob(".*.q2v-tmp")), f"{name} left temporary files"
-    _check_former(files, life.files())
+        assert not list(bench.directory.rglob(".*.q2v-tmp")), f"{name} left temporary files"
+    _check_former(files, kept_files(bench))
     if result.exit_code == 0:
         return None
     struck = _check_told(name, result)
-    acknowledged, uploads = life.acknowledged(), len(bench.uploads())
+    acknowledged, uploads = bench.acknowledged(), len(bench.uploads())
     again = bench.run(*words)
     assert again.exit_code == 0, f"{name} after {struck}: {again.stderr}"
     assert not acknowledged & set(bench.uploads()[uploads:]), "acknowledged uploads sent again"
@@ -159,17 +137,17 @@ def _check_told(name: str, result: Result) -> str:
     return re.sub(r"-\d+", "", Path(found[1]).name)
 
 
-def live_struck(life: Life, truth: Undisturbed, scarcity: Scarcity) -> list[str]:
+def live_struck(bench: Workbench, truth: Undisturbed, scarcity: Scarcity) -> list[str]:
     """All commands, each struck and then left alone; returns which files were struck."""
-    before = life.content.encode()
+    before = bench.content().encode()
     struck = []
     for name in COMMANDS:
-        struck.append(strike(life, name, truth, scarcity))
-        assert truth.content[name].encode() == life.content.encode(), f"{name}: another content"
+        struck.append(strike(bench, name, truth, scarcity))
+        assert truth.content[name].encode() == bench.content().encode(), f"{name}: another content"
         if name == "migrate":
-            report = life.bench.run("reconcile", "--fresh")
+            report = bench.run("reconcile", "--fresh")
             assert report.document["verdict"] == "equal"
-    assert before == life.content.encode(), "the rollback left something"
+    assert before == bench.content().encode(), "the rollback left something"
     return [one for one in struck if one is not None]
 
 
@@ -217,9 +195,7 @@ def _within(bench: Workbench, words: list[str]) -> Result:
 
 
 def _as_a_process(bench: Workbench, words: list[str]) -> Result:
-    process = bench.start(*words)
-    stdout, stderr = process.communicate()
-    return Result(process.returncode, stdout, stderr)
+    return bench.run_process(*words)
 
 
 @pytest.mark.slow
@@ -254,8 +230,8 @@ def test_a_full_tmpfs_loses_nothing_and_with_room_it_goes_on(
                 leaving_bytes = chance.randrange(truth.bytes_needed[name])
                 return ballast(disk, run, leaving_bytes=leaving_bytes)
 
-            with living(tmp_path / f"level-{level}", disk / f"level-{level}") as life:
-                struck.update(live_struck(life, truth, scarcity))
+            with living(tmp_path / f"level-{level}", disk / f"level-{level}") as bench:
+                struck.update(live_struck(bench, truth, scarcity))
             shutil.rmtree(disk / f"level-{level}")
 
     assert struck.total() > levels * len(COMMANDS) / 2
@@ -282,16 +258,8 @@ def _limited(bytes_max: int) -> RunCommand:
 
     def run(bench: Workbench, words: list[str]) -> Result:
         # As after five minutes: else the stamps of earlier commands are over the limit already.
-        (bench.folder / BUDGET / "requests").unlink(missing_ok=True)
-        program = [sys.executable, "-c", _LIMITED.format(bytes_max), *words]
-        done = subprocess.run(  # noqa: S603 - our own program
-            [*program, "--dir", str(bench.folder), "--json"],
-            env={**os.environ, **bench.environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return Result(done.returncode, done.stdout, done.stderr)
+        (bench.directory / BUDGET / "requests").unlink(missing_ok=True)
+        return bench.run_process(*words, program=_LIMITED.format(bytes_max))
 
     return run
 
@@ -313,8 +281,8 @@ def test_a_limit_on_the_size_of_files_loses_nothing_either(
 
     for level in range(levels):
         folder = tmp_path / f"level-{level}"
-        with living(folder, folder / "snapshots") as life:
-            struck.update(live_struck(life, truth, scarcity))
+        with living(folder, folder / "snapshots") as bench:
+            struck.update(live_struck(bench, truth, scarcity))
 
     assert struck.total() > levels * len(COMMANDS) / 2
     _tell(record_property, f"a limit on the size of files, {levels} levels", struck)

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.e2e.workbench import DIMENSIONS, INDEX, Workbench, points, workbench
+from tests.harness.target import DIMENSIONS, INDEX
+from tests.harness.workbench import Workbench, points, workbench
 
 CLASSES = ("missing", "extra", "mismatched", "kv_missing", "kv_extra", "kv_mismatched", "counter")
 
@@ -278,7 +279,7 @@ def test_what_the_new_side_took_since_stays_behind_only_when_agreed_to(tmp_path:
 def test_a_killed_reconcile_is_no_report_and_goes_on_with_the_same_command(tmp_path: Path) -> None:
     with workbench(tmp_path, points(42)) as bench:
         bench.move()
-        run = next(bench.folder.glob("2*/runs/*"))
+        run = next(bench.directory.glob("2*/runs/*"))
         report = Path(bench.run("reconcile").document["report"])
         # As a kill before the report leaves it: everything read, nothing concluded.
         lines = (report.parent / "journal.jsonl").read_bytes().splitlines(keepends=True)

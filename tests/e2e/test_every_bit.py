@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.e2e.workbench import DIMENSIONS, chunk, workbench
+from tests.harness.target import DIMENSIONS
+from tests.harness.workbench import chunk, workbench
 from tests.servers.qdrant_points import StoredPoint
 
 PATTERNS = (

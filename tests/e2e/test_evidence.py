@@ -8,7 +8,7 @@ import pytest
 
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.local_folder import LocalFolder
-from tests.e2e.workbench import points, workbench
+from tests.harness.workbench import points, workbench
 
 
 @pytest.mark.fault("X11")
@@ -19,7 +19,7 @@ def test_the_statement_names_every_file_of_the_verdict_by_its_digest(tmp_path: P
 
     for ordinal, report in enumerate(reports):
         statement = json.loads(Path(report["report"]).with_name("statement.json").read_bytes())
-        (folder,) = bench.folder.glob("*/manifest.json")
+        (folder,) = bench.directory.glob("*/manifest.json")
         snapshot = Snapshot(LocalFolder(folder.parent))
         run = f"runs/{report['run_id']}"
         names = [subject["name"] for subject in statement["subject"]]

@@ -10,14 +10,14 @@ import pytest
 
 from sandbox.profile import INSTANT, STRICT
 from tests.e2e.processes import wait_until
-from tests.e2e.workbench import Workbench, points, workbench
+from tests.harness.workbench import Workbench, points, workbench
 
 SMALL_UPLOADS = {"Q2V_LIMITS_VECTORS_PER_UPLOAD": "10"}
 
 
 def _acknowledged(bench: Workbench) -> int:
     """Uploads with an ack in the journal."""
-    journals = list(bench.folder.glob("*/runs/*/journal.jsonl"))
+    journals = list(bench.directory.glob("*/runs/*/journal.jsonl"))
     return sum(path.read_text().count('"type":"ack"') for path in journals)
 
 
@@ -129,7 +129,7 @@ def test_a_stop_file_stops_before_the_next_write(tmp_path: Path) -> None:
     with workbench(tmp_path, points(50), settings=SMALL_UPLOADS) as bench:
         bench.run("snapshot")
         _kill_once_acknowledged(bench, 1)
-        (run,) = bench.folder.glob("*/runs/*")
+        (run,) = bench.directory.glob("*/runs/*")
         (run / "STOP").touch()
         sent = len(bench.uploads())
 
@@ -179,17 +179,17 @@ def _has_read(bench: Workbench) -> bool:
 
 
 def _part_bytes(bench: Workbench) -> list[bytes]:
-    return [path.read_bytes() for path in sorted(bench.folder.glob("*/parts/*.parquet"))]
+    return [path.read_bytes() for path in sorted(bench.directory.glob("*/parts/*.parquet"))]
 
 
 @pytest.mark.fault("G06")
 def test_a_folder_that_cannot_be_written_stops_before_any_remote_write(tmp_path: Path) -> None:
     with workbench(tmp_path, points(5)) as bench:
-        bench.folder = tmp_path / "in-the-way"
-        bench.folder.write_text("a file, not a folder")
+        bench.directory = tmp_path / "in-the-way"
+        bench.directory.write_text("a file, not a folder")
 
         result = bench.run("snapshot")
 
         assert bench.collection.writes == []
     assert result.exit_code in {2, 9}
-    assert os.path.lexists(bench.folder)
+    assert os.path.lexists(bench.directory)

@@ -9,8 +9,8 @@ import pytest
 
 from tests.e2e.kills import SEED_OF_FIFTY, draw_lives, run
 from tests.e2e.ledger import Ledger
-from tests.e2e.lines import GrowingLines
-from tests.e2e.watch import Entry, Phase
+from tests.e2e.watch import Phase
+from tests.harness.journal_files import Entry, GrowingLines
 
 # Of a seed whose first life is whole. `make faults` kills fifty times, over 20,000 points.
 KILLS, POINTS, SEED = 12, 6_000, 20

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.workbench import API_TOKEN, Workbench, points, workbench
+from tests.harness.workbench import API_TOKEN, Workbench, points, workbench
 
 POINTS = 10
 
@@ -28,8 +28,7 @@ def _create(bench: Workbench, **members: str) -> str:
 def test_a_jurisdiction_is_chosen_at_provision_shown_by_plan_and_kept_to(tmp_path: Path) -> None:
     with workbench(tmp_path, points(POINTS), provision=False) as bench:
         made = bench.run("provision", "--kv-jurisdiction", "eu")
-        bench.namespace_id = made.document["kv_namespace_id"]
-        bench.environment["Q2V_KV_NAMESPACE_ID"] = bench.namespace_id
+        bench.environment["Q2V_KV_NAMESPACE_ID"] = made.document["kv_namespace_id"]
         again = bench.run("provision", "--kv-jurisdiction", "eu", as_json=False)
         planned = bench.run("plan", "--kv-jurisdiction", "eu")
         shown = bench.run("plan", as_json=False)
@@ -75,7 +74,7 @@ def test_every_command_that_shows_the_counter_says_what_it_counts(tmp_path: Path
         bench.run("snapshot")
         commands = ("plan", "migrate", "status", "reconcile", "rollback")
         shown = {name: bench.run(name, as_json=False) for name in commands}
-        (page,) = bench.folder.rglob("report.html")
+        (page,) = bench.directory.rglob("report.html")
         text = page.read_text()
 
     assert {name: result.exit_code for name, result in shown.items()} == dict.fromkeys(commands, 0)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.workbench import points, workbench
+from tests.harness.workbench import points, workbench
 
 pytestmark = pytest.mark.fault("X12")
 

@@ -3,16 +3,13 @@
 Real processes, and a source that makes its points as they are asked for.
 """
 
-import os
 import resource
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks.commands import place
-from tests.e2e.workbench import Workbench, points, workbench
+from tests.harness.workbench import Workbench, points, workbench
 
 SIZE = 3_000
 TEXT_REPEATED = 100  # a payload of 4 kB: thirty thousand held at once would be 120 MB
@@ -80,11 +77,5 @@ def _run_with_open_files(bench: Workbench, command: str, *, at_most: int) -> tup
         "q2v.main.main()"
     )
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= at_most
-    done = subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-c", program, command, "--dir", str(bench.folder), "--json"],
-        env={**os.environ, **bench.environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stderr
+    done = bench.run_process(command, program=program)
+    return done.exit_code, done.stderr

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.workbench import API_TOKEN, INDEX, Workbench, points, workbench
+from tests.harness.target import DIMENSIONS, INDEX
+from tests.harness.workbench import API_TOKEN, Workbench, points, workbench
 
 POINTS = 30
 
@@ -27,7 +28,7 @@ def _call(bench: Workbench, path: str, body: dict[str, object]) -> dict[str, obj
 
 def _found(bench: Workbench, where: dict[str, object]) -> set[str]:
     """What a Worker would find by this filter."""
-    vector = [1.0] * 64
+    vector = [1.0] * DIMENSIONS
     answer = _call(bench, "query", {"vector": vector, "topK": 100, "filter": where})
     result = answer["result"]
     assert isinstance(result, dict)
@@ -55,7 +56,7 @@ def test_an_index_added_after_the_upload_is_warned_of_found_and_filled(tmp_path:
     assert provisioned.exit_code == 0
     (warning,) = provisioned.document["warnings"]
     assert "'chunk_index'" in warning
-    assert f"`q2v reconcile --dir {bench.folder}`, then `q2v migrate --dir" in warning
+    assert f"`q2v reconcile --dir {bench.directory}`, then `q2v migrate --dir" in warning
     assert again.document["warnings"] == []
     for shown in (declared, provisioned, told, again):
         assert shown.document["next_argv"][:2] == ["q2v", "reconcile"]
@@ -86,7 +87,7 @@ def test_an_index_that_was_dropped_is_drift_and_no_repair_before_it_is_there(
 
     assert compared.exit_code == 4
     assert "metadata index 'file_id' (string) does not exist" in compared.stdout
-    in_folder = f"--dir {bench.folder}`"
+    in_folder = f"--dir {bench.directory}`"
     assert (
         f"`q2v provision {in_folder} creates it, then `q2v migrate {in_folder}" in compared.stdout
     )

@@ -12,7 +12,8 @@ from migrate.model.digest import canonical_metadata, digest_vectors
 from migrate.model.records import DenseColumn, MultiColumn, SparseColumn, VectorId
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.local_folder import LocalFolder
-from tests.e2e.workbench import DIMENSIONS, INDEX, chunk, points, unit_vectors, workbench
+from tests.harness.target import DIMENSIONS, INDEX
+from tests.harness.workbench import chunk, points, unit_vectors, workbench
 from tests.servers.qdrant_points import SparseValues, StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import rest_server
 
@@ -145,7 +146,7 @@ def test_the_reduction_keeps_the_first_values_and_renormalises_in_double_precisi
 def test_duckdb_reads_a_part_without_knowing_anything_about_us(tmp_path: Path) -> None:
     with workbench(tmp_path, points(25)) as bench:
         bench.run("snapshot")
-        (part,) = bench.folder.glob("*/parts/*.parquet")
+        (part,) = bench.directory.glob("*/parts/*.parquet")
 
     rows = (
         duckdb.read_parquet(str(part))
@@ -198,7 +199,7 @@ def test_a_snapshot_keeps_every_kind_of_vector_and_says_what_is_absent(tmp_path:
 def test_an_empty_collection_moves_only_when_asked_for(tmp_path: Path) -> None:
     with workbench(tmp_path, []) as bench:
         refused = bench.run("snapshot")
-        assert list(bench.folder.glob("2*")) == [], "a refused snapshot leaves nothing behind"
+        assert list(bench.directory.glob("2*")) == [], "a refused snapshot leaves nothing behind"
         taken = bench.run("snapshot", "--allow-empty")
         moved = bench.run("migrate", "--allow-empty")
         compared = bench.run("reconcile")
@@ -216,7 +217,7 @@ def test_a_dry_run_writes_nothing_to_the_target(tmp_path: Path) -> None:
 
         assert before == bench.state()
         assert bench.uploads() == []
-        assert not [path for path in bench.folder.rglob("*") if path.parent.name == "runs"]
+        assert not [path for path in bench.directory.rglob("*") if path.parent.name == "runs"]
     assert (result.exit_code, result.document["dry_run"]) == (0, True)
 
 
@@ -229,7 +230,7 @@ def test_the_plans_digests_are_those_of_what_the_target_holds(tmp_path: Path, wi
         bench.move()
         found = bench.stored()
         compared = bench.run("reconcile")
-        (path,) = bench.folder.glob("2*/runs/*/targets.parquet")
+        (path,) = bench.directory.glob("2*/runs/*/targets.parquet")
         rows = [tuple(row.values()) for row in pq.read_table(path).to_pylist()]
         undone = bench.run("rollback", "--execute")
 
@@ -290,7 +291,7 @@ def test_status_names_the_next_command_at_every_stage(tmp_path: Path) -> None:
             bench.run(*words)
             steps.append(bench.run("status").document["next"])
 
-    here = f"--dir {bench.folder}"
+    here = f"--dir {bench.directory}"
     assert steps == [
         f"q2v snapshot {here}",
         f"q2v migrate {here}",

@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,7 +23,8 @@ from migrate.storage.local_folder import LocalFolder
 from q2v import wiring
 from q2v.main import cli
 from reconcile.session_folder import open_session
-from tests.e2e.workbench import DIMENSIONS, INDEX, Workbench, points, workbench
+from tests.harness.target import DIMENSIONS, INDEX
+from tests.harness.workbench import Workbench, points, workbench
 from tests.paths import path_of
 from tests.silence import Silence
 
@@ -65,7 +67,7 @@ def remove_one_of_ours(bench: Workbench) -> None:
 
 
 def newest_run(bench: Workbench) -> RunFolder:
-    path = max(bench.folder.glob("*/runs/*/plan.json")).parent
+    path = max(bench.directory.glob("*/runs/*/plan.json")).parent
     return RunFolder(LocalFolder(path), Snapshot(LocalFolder(path.parent.parent)))
 
 
@@ -151,7 +153,7 @@ def test_an_interrupted_rollback_is_finished_whatever_is_tried(tmp_path: Path) -
 
         refused = bench.run("reconcile")
         assert refused.exit_code == ExitCode.PRECONDITION
-        again = f"`q2v migrate --dir {bench.folder}` moves the snapshot again"
+        again = f"`q2v migrate --dir {bench.directory}` moves the snapshot again"
         assert again in refused.document["error"]["next"]
         assert bench.run("migrate").exit_code == 0, "the advice works"
         assert follow(bench) == (["reconcile"], "equal")
@@ -162,7 +164,7 @@ def test_an_interrupted_reconcile_comes_before_the_former_verdict(tmp_path: Path
     with workbench(tmp_path, points(20)) as bench:
         bench.move()
         assert bench.run("reconcile").document["situation"] == "equal"
-        with closing(newest_run(bench)) as run, FolderLock(LocalFolder(bench.folder)):
+        with closing(newest_run(bench)) as run, FolderLock(LocalFolder(bench.directory)):
             open_session(
                 run,
                 "interrupted",
@@ -201,20 +203,15 @@ def test_a_folder_inside_of_a_snapshot_is_refused_with_the_right_one(
     with closing(newest_run(moved)) as run:
         place = path_of(run.snapshot.folder) / part.replace("RUN", run.folder.name)
 
-    wrong = Workbench(place, moved.collection, moved.source, moved.sandbox, moved.environment)
-    refused = wrong.run(command)
+    refused = replace(moved, directory=place).run(command)
 
     assert refused.exit_code == ExitCode.USAGE
-    assert refused.document["error"]["next"] == f"pass --dir {moved.folder}"
+    assert refused.document["error"]["next"] == f"pass --dir {moved.directory}"
 
 
 @pytest.mark.fault("F11")
 def test_an_empty_folder_is_named_in_full(tmp_path: Path, moved: Workbench) -> None:
-    wrong = Workbench(
-        tmp_path / "x", moved.collection, moved.source, moved.sandbox, moved.environment
-    )
-
-    shown = wrong.run("status", as_json=False)
+    shown = replace(moved, directory=tmp_path / "x").run("status", as_json=False)
 
     assert shown.exit_code == 0
     assert f"folder    {tmp_path / 'x'}" in shown.stdout
@@ -233,7 +230,7 @@ def test_the_next_command_has_the_folder_the_file_and_the_flags_of_this_one(
         bench.run("snapshot")
         moved = bench.run("migrate", *words, "--max-quarantine", "5").document
 
-        expected = ["q2v", "reconcile", "--dir", str(bench.folder), *words]
+        expected = ["q2v", "reconcile", "--dir", str(bench.directory), *words]
         assert expected == moved["next_argv"]
         assert bench.run(*moved["next_argv"][1:]).document["verdict"] == "equal"
 
@@ -320,7 +317,7 @@ def test_the_advice_of_a_refusal_works_when_it_is_pasted(tmp_path: Path, as_json
         done = CliRunner().invoke(cli, words, env=bench.environment)
 
     assert refused.exit_code == ExitCode.USAGE
-    assert words == ["snapshot", "--dir", str(bench.folder), *typed]
+    assert words == ["snapshot", "--dir", str(bench.directory), *typed]
     assert done.exit_code == 0, done.stderr
 
 
@@ -329,5 +326,5 @@ def test_notes_name_the_folder_as_well(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20), provision=False) as bench:
         noted = advised(bench.run("plan", as_json=False).stdout)
 
-    assert ["provision", "--dir", str(bench.folder)] in noted
+    assert ["provision", "--dir", str(bench.directory)] in noted
     assert all("--dir" in words for words in noted)

@@ -31,13 +31,13 @@ def test_a_named_pipe_in_place_of_a_file_ends_the_command_before_a_write(
     tmp_path: Path, name: str
 ) -> None:
     with older_run(tmp_path, "complete-with-drift") as older:
-        folder = older.run if name in RUN_FILES else older.run.parents[1]
+        folder = older.run_folder if name in RUN_FILES else older.run_folder.parents[1]
         path = folder / name
         path.unlink()
         os.mkfifo(path, 0o600)
         before = older.target()
 
-        ended = older.q2v("migrate")
+        ended = older.run("migrate")
 
         assert ended.exit_code in REFUSED, (ended.exit_code, ended.stderr)
         assert older.target() == before
@@ -46,11 +46,11 @@ def test_a_named_pipe_in_place_of_a_file_ends_the_command_before_a_write(
 
 def test_a_rollback_reads_no_report_and_says_what_it_undid(tmp_path: Path) -> None:
     with older_run(tmp_path, "complete-and-equal") as older:
-        report = max((older.run / "reconcile").iterdir()) / "report.json"
+        report = max((older.run_folder / "reconcile").iterdir()) / "report.json"
         report.unlink()
         os.mkfifo(report)
 
-        undone = older.q2v("rollback", "--execute")
+        undone = older.run("rollback", "--execute")
 
         assert undone.exit_code == 0, undone.stderr
         assert undone.document["executed"] is True
@@ -66,7 +66,7 @@ def test_a_named_pipe_as_a_file_of_the_operator_is_refused_by_name(
     with older_run(tmp_path, "complete-and-equal") as older:
         words = {"--config": ["status"], "--force": ["rollback", "--execute"]}[option]
 
-        ended = older.q2v(*words, option, str(pipe))
+        ended = older.run(*words, option, str(pipe))
 
         assert ended.exit_code in REFUSED
         assert str(pipe) in ended.stderr

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.older_files import ASSETS, VERSIONS, older_run, read_target
-from tests.e2e.workbench import DIMENSIONS, points, workbench
 from tests.e2e.write_older_files import source_points
+from tests.harness.target import DIMENSIONS
+from tests.harness.workbench import points, workbench
 from tests.servers.qdrant_points import StoredPoint
 
 pytestmark = pytest.mark.fault("G14")
@@ -31,9 +32,9 @@ def test_a_half_written_run_is_finished_and_the_upload_in_doubt_has_the_same_byt
     with older_run(tmp_path, "half-written", version) as older:
         in_doubt = older.journal()[-1]["sha256"]
 
-        migrated = older.q2v("migrate")
+        migrated = older.run("migrate")
         assert migrated.exit_code == 0, migrated.stderr
-        compared = older.q2v("reconcile", "--no-source")
+        compared = older.run("reconcile", "--no-source")
 
         assert [in_doubt] == older.uploads()[:1]
         assert len(older.uploads()) == 3
@@ -45,7 +46,7 @@ def test_a_repair_writes_what_the_older_report_names_and_nothing_else(
     tmp_path: Path, version: str
 ) -> None:
     with older_run(tmp_path, "complete-with-drift", version) as older:
-        repaired = older.q2v("migrate")
+        repaired = older.run("migrate")
 
         assert repaired.exit_code == 0, repaired.stderr
         assert repaired.document["round"] == "repair"
@@ -59,9 +60,9 @@ def test_a_rollback_restores_the_former_target_and_a_second_one_changes_nothing(
     tmp_path: Path, version: str, name: str
 ) -> None:
     with older_run(tmp_path, name, version) as older:
-        undone = older.q2v("rollback", "--execute")
+        undone = older.run("rollback", "--execute")
         after = older.target()
-        again = older.q2v("rollback", "--execute")
+        again = older.run("rollback", "--execute")
 
         assert undone.exit_code == 0, undone.stderr
         assert read_target("before.json", version) == after == older.target()
@@ -77,9 +78,9 @@ def test_a_rollback_keeps_the_entry_that_another_writer_changed_until_it_is_forc
     with older_run(tmp_path, "complete-with-drift", version) as older:
         theirs = older.target()[1][CHANGED]
 
-        undone = older.q2v("rollback", "--execute")
+        undone = older.run("rollback", "--execute")
         after = older.target()
-        again = older.q2v("rollback", "--execute", "--force", str(forced))
+        again = older.run("rollback", "--execute", "--force", str(forced))
 
         vectors, entries = read_target("before.json", version)
         assert (undone.exit_code, undone.document["conflicts"]) == (4, [CHANGED])
@@ -93,8 +94,8 @@ def test_every_older_state_has_a_next_step_and_verifies(
     tmp_path: Path, version: str, name: str
 ) -> None:
     with older_run(tmp_path, name, version) as older:
-        status = older.q2v("status")
-        verified = older.q2v("verify", str(older.run.parents[1]))
+        status = older.run("status")
+        verified = older.run("verify", str(older.run_folder.parents[1]))
 
         assert status.exit_code == 0, status.stderr
         assert status.document["next"]
@@ -103,7 +104,7 @@ def test_every_older_state_has_a_next_step_and_verifies(
 
 def test_a_run_that_was_equal_compares_equal(tmp_path: Path, version: str) -> None:
     with older_run(tmp_path, "complete-and-equal", version) as older:
-        compared = older.q2v("reconcile", "--no-source", "--full")
+        compared = older.run("reconcile", "--no-source", "--full")
 
         assert compared.exit_code == 0, compared.stderr
         assert compared.document["verdict"] == "equal"
@@ -129,7 +130,7 @@ def test_a_snapshot_of_the_same_points_has_the_same_bytes(tmp_path: Path, versio
     with workbench(tmp_path, SOURCES[version](), dimensions=DIMENSIONS, provision=False) as bench:
         taken = bench.run("snapshot")
         assert taken.exit_code == 0, taken.stderr
-        (today,) = (path.parent for path in bench.folder.glob("*/manifest.json"))
+        (today,) = (path.parent for path in bench.directory.glob("*/manifest.json"))
 
     assert _parts(older) == _parts(today)
     assert _manifest(older) == _manifest(today)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from migrate.errors import ExitCode
-from tests.e2e.workbench import points, workbench
+from tests.harness.workbench import points, workbench
 from tests.servers.qdrant_points import Points
 
 

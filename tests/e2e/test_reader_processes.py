@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.processes import is_running, started_by, wait_for_end, wait_until
-from tests.e2e.workbench import Workbench, points, workbench
+from tests.harness.workbench import Workbench, points, workbench
+from tests.harness.workspace import ending
 
 pytestmark = pytest.mark.slow
 COUNT = 5_000
@@ -27,24 +27,15 @@ SNAPSHOT = (
 @contextmanager
 def reading(bench: Workbench, *, readers: int = READERS) -> Iterator[subprocess.Popen[str]]:
     """A snapshot that has sealed its first part; it is gone at the end."""
-    words = ["snapshot", "--readers", str(readers), "--dir", str(bench.folder), "--json"]
-    process = subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-c", SNAPSHOT, *words],
-        env={**os.environ, **bench.environment, "Q2V_SNAPSHOT_PAGE_POINTS": "100"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
+    words = "snapshot", "--readers", str(readers)
+    process = bench.start(*words, program=SNAPSHOT, environment={"Q2V_SNAPSHOT_PAGE_POINTS": "100"})
+    with ending(process):
         wait_until(process, lambda: bool(_sealed_parts(bench)))
         yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def _sealed_parts(bench: Workbench) -> int:
-    journals = list(bench.folder.glob("*/journal.jsonl"))
+    journals = list(bench.directory.glob("*/journal.jsonl"))
     return sum(path.read_text().count('"type":"part_sealed"') for path in journals)
 
 
@@ -54,7 +45,7 @@ def finish(bench: Workbench, *, readers: int = READERS) -> dict[str, bytes]:
         output, told = process.communicate()
     assert process.returncode == 0, told
     assert '"snapshot_id"' in output
-    return {path.name: path.read_bytes() for path in bench.folder.glob("*/parts/*")}
+    return {path.name: path.read_bytes() for path in bench.directory.glob("*/parts/*")}
 
 
 @pytest.fixture(scope="module")

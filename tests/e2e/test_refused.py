@@ -6,7 +6,7 @@ from zlib import crc32
 
 import pytest
 
-from tests.e2e.workbench import Workbench, points, workbench
+from tests.harness.workbench import Workbench, points, workbench
 
 COUNT = 200
 ONE_IN = 40

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from q2v.main import cli
 from rehearsal.steps import MARKER
 from sandbox.faults.scenarios import BAD_DAYS
-from tests.e2e.workbench import chunk, points, unit_vectors, workbench
+from tests.harness.workbench import chunk, points, unit_vectors, workbench
 from tests.servers.qdrant_points import StoredPoint
 
 # `make check` rehearses one of them, `make faults` all.
@@ -62,7 +62,7 @@ def test_a_live_rehearsal_reads_the_configured_collection_and_nothing_else(
     odd = StoredPoint(id=9_999, vectors={"": unit_vectors(1)[0].tolist()}, payload={"a": 1})
     plain = [*points(150), odd]
     with workbench(tmp_path, plain, provision=False) as bench:
-        bench.folder = tmp_path / "rehearsal"
+        bench.directory = tmp_path / "rehearsal"
         sent = len(bench.sandbox.requests)
 
         result = bench.run("rehearse", "--live")

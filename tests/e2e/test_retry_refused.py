@@ -6,7 +6,7 @@ from zlib import crc32
 
 import pytest
 
-from tests.e2e.workbench import points, workbench
+from tests.harness.workbench import points, workbench
 
 COUNT = 30
 UPLOADS = {"Q2V_LIMITS_VECTORS_PER_UPLOAD": "10"}
@@ -115,12 +115,12 @@ def test_the_advice_names_the_folder_and_the_snapshot(tmp_path: Path) -> None:
     """Run as printed, it does not reach another folder, nor a newer snapshot."""
     with workbench(tmp_path, points(COUNT), fault=f"refuse-ids:one-in={ONE_IN}") as bench:
         bench.move()
-        (run,) = bench.folder.glob("*/runs/*")
+        (run,) = bench.directory.glob("*/runs/*")
         assert bench.run("snapshot").exit_code == 0
         status = bench.run("status", str(run), as_json=False).stdout
         migrated = bench.run("migrate", str(run.parent.parent), as_json=False).stdout
 
-    snapshot, options = run.parent.parent, f"--dir {bench.folder}"
+    snapshot, options = run.parent.parent, f"--dir {bench.directory}"
     for shown in (status, migrated):
         assert f"`q2v migrate {snapshot} --retry-refused {options}`" in shown
         assert f"`q2v migrate {snapshot} --waive refused {options}`" in shown

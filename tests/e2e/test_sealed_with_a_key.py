@@ -10,7 +10,7 @@ import pytest
 
 from migrate.model.sealed_json import seal_json
 from migrate.storage.journal_lines import CHAIN_START, encode_line
-from tests.e2e.workbench import Workbench, points, workbench
+from tests.harness.workbench import Workbench, points, workbench
 
 pytestmark = pytest.mark.fault("X09")
 

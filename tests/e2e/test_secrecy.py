@@ -2,11 +2,8 @@
 
 import contextlib
 import json
-import os
 import random
 import string
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,7 +13,8 @@ import pytest
 
 from migrate.errors import ExitCode
 from sandbox.profile import INSTANT
-from tests.e2e.workbench import Workbench, points, workbench
+from tests.harness.workbench import Workbench, points, workbench
+from tests.harness.workspace import Result
 from tests.secrecy import assert_secret_absent
 
 pytestmark = pytest.mark.fault("X01", "X02", "I10")
@@ -48,15 +46,9 @@ def bench_of(folder: Path, seed: str) -> Iterator[tuple[Workbench, tuple[str, st
         yield bench, (token, key)
 
 
-def loudly(bench: Workbench, *words: str) -> subprocess.CompletedProcess[str]:
+def loudly(bench: Workbench, *words: str) -> Result:
     """A command as a process, with all logs at debug."""
-    return subprocess.run(  # noqa: S603 - our own interpreter and script
-        [sys.executable, "-c", textwrap.dedent(LOUD), *words, "--dir", str(bench.folder)],
-        env={**os.environ, **bench.environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return bench.run_process(*words, program=textwrap.dedent(LOUD), as_json=False)
 
 
 @pytest.mark.slow
@@ -75,11 +67,11 @@ def test_a_whole_move_and_its_way_back_show_no_secret(tmp_path: Path, seed: str)
         ]
 
         texts = [text for one in done for text in (one.stdout, one.stderr)]
-        assert [one.returncode for one in done] == [0] * 5, texts
+        assert [one.exit_code for one in done] == [0] * 5, texts
         assert "DEBUG httpcore" in done[0].stderr  # the switches did switch something on
         assert "send_request_headers" in done[0].stderr
         for each in secrets:
-            assert_secret_absent(each, [bench.folder], texts)
+            assert_secret_absent(each, [bench.directory], texts)
 
 
 def refuse_token(bench: Workbench) -> None:
@@ -146,10 +138,10 @@ def test_a_failure_shows_no_secret(
         break_it(bench)
         done = loudly(bench, *words, "--json")
 
-        assert done.returncode in codes, done.stderr
-        assert json.loads(done.stdout)["error"]["exit_code"] == done.returncode
+        assert done.exit_code in codes, done.stderr
+        assert json.loads(done.stdout)["error"]["exit_code"] == done.exit_code
         for each in (*secrets, *(bench.environment[name] for name in SECRET_VARIABLES)):
-            assert_secret_absent(each, [bench.folder], [done.stdout, done.stderr])
+            assert_secret_absent(each, [bench.directory], [done.stdout, done.stderr])
 
 
 SECRET_VARIABLES = ("CLOUDFLARE_API_TOKEN", "QDRANT_API_KEY")
@@ -168,20 +160,14 @@ def test_a_crash_inside_the_http_client_shows_no_secret(tmp_path: Path) -> None:
         assert bench.run("snapshot").exit_code == 0
         script = textwrap.dedent(crash) + textwrap.dedent(LOUD)
         for words in (("migrate",), ("snapshot",)):
-            done = subprocess.run(  # noqa: S603 - our own interpreter and script
-                [sys.executable, "-c", script, *words, "--dir", str(bench.folder)],
-                env={**os.environ, **bench.environment},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            done = bench.run_process(*words, program=script, as_json=False)
 
-            assert done.returncode != 0
-            logs = [path.read_text() for path in bench.folder.glob("*.log")]
-            assert done.returncode == ExitCode.INTERNAL, done.stderr
+            assert done.exit_code != 0
+            logs = [path.read_text() for path in bench.directory.glob("*.log")]
+            assert done.exit_code == ExitCode.INTERNAL, done.stderr
             assert "cannot send" in "".join(logs)
             for each in secrets:
-                assert_secret_absent(each, [bench.folder], [done.stdout, done.stderr])
+                assert_secret_absent(each, [bench.directory], [done.stdout, done.stderr])
 
 
 @pytest.mark.slow
@@ -204,7 +190,7 @@ def test_payload_text_is_in_the_stores_and_nowhere_else(tmp_path: Path) -> None:
         ]
         written = [path for path in bench.files() if path.suffix != ".parquet"]
 
-        assert [one.returncode for one in done] == [0, 0, 3, 3, 0], done[-1].stderr
+        assert [one.exit_code for one in done] == [0, 0, 3, 3, 0], done[-1].stderr
         texts = [text for one in done for text in (one.stdout, one.stderr)]
         assert any("left out: " in text for text in texts)
         assert_secret_absent(marker, written, texts)

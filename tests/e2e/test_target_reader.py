@@ -11,7 +11,7 @@ import pytest
 from sandbox.clock import ManualClock
 from sandbox.profile import INSTANT
 from sandbox.store import SandboxStore
-from tests.e2e.target_reader import TargetContent, count_mutations, read_target
+from tests.harness.target_reader import TargetContent, count_mutations, read_target
 
 DIMENSIONS = 32
 Change = Callable[[SandboxStore, str], object]

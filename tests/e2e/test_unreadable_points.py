@@ -1,9 +1,6 @@
 """A point that the source cannot give: named, left out on request, carried through to the end."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +8,7 @@ import pytest
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.manifest import SNAPSHOT_FORMAT, UNREADABLE_FORMAT
 from migrate.storage.local_folder import LocalFolder
-from tests.e2e.workbench import Workbench, chunk, points, unit_vectors, workbench
+from tests.harness.workbench import Workbench, chunk, points, unit_vectors, workbench
 from tests.paths import path_of
 from tests.servers.both_protocols import both_protocols
 from tests.servers.qdrant_grpc import grpc_server
@@ -29,7 +26,9 @@ SEVERAL_READERS = (
 
 
 def sealed(bench: Workbench) -> Snapshot:
-    return Snapshot(LocalFolder(max(path.parent for path in bench.folder.glob("*/manifest.json"))))
+    return Snapshot(
+        LocalFolder(max(path.parent for path in bench.directory.glob("*/manifest.json")))
+    )
 
 
 def parts(bench: Workbench) -> list[bytes]:
@@ -43,7 +42,7 @@ def test_an_unreadable_point_stops_the_snapshot_and_is_left_out_only_on_request(
     with workbench(tmp_path, points(COUNT)) as bench:
         bench.collection.breaks = holding(POISONED)
         refused = bench.run("snapshot")
-        assert not list(bench.folder.glob("*/manifest.json"))
+        assert not list(bench.directory.glob("*/manifest.json"))
         taken = bench.run("snapshot", "--leave-unreadable")
         verified = bench.run("verify")
         again = bench.run("snapshot")
@@ -176,17 +175,9 @@ def odd_points() -> list[StoredPoint]:
 
 def take(bench: Workbench, readers: int) -> dict[str, object]:
     words = ["snapshot", "--leave-unreadable", "--readers", str(readers)]
-    done = subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-c", SEVERAL_READERS, *words, "--dir", str(bench.folder), "--json"],
-        env={**os.environ, **bench.environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 3, done.stderr + done.stdout
-    document = json.loads(done.stdout)
-    assert isinstance(document, dict)
-    return document
+    done = bench.run_process(*words, program=SEVERAL_READERS)
+    assert done.exit_code == 3, done.stderr + done.stdout
+    return done.document
 
 
 @pytest.mark.fault("F23")

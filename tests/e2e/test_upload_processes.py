@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,9 +12,9 @@ import pytest
 
 from migrate.workers import processes
 from sandbox.profile import INSTANT
-from tests.e2e.ledger import acknowledged_uploads
 from tests.e2e.processes import is_running, started_by, wait_for_end, wait_until
-from tests.e2e.workbench import Workbench, points, workbench
+from tests.harness.workbench import Workbench, points, workbench
+from tests.harness.workspace import ending
 
 pytestmark = pytest.mark.slow
 COUNT = 1_200  # three row groups: there is something to share
@@ -34,25 +33,9 @@ def _worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def migrating(bench: Workbench) -> Iterator[subprocess.Popen[str]]:
     """A migrate that has had some uploads acknowledged; it is gone at the end."""
-    process = subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-c", MIGRATE, "migrate", "--dir", str(bench.folder), "--json"],
-        env={**os.environ, **bench.environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        wait_until(process, lambda: len(acknowledged(bench)) >= 4)
+    with ending(bench.start("migrate", program=MIGRATE)) as process:
+        wait_until(process, lambda: len(bench.acknowledged()) >= 4)
         yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def acknowledged(bench: Workbench) -> set[str]:
-    """Digests of the uploads that the journal holds acks for."""
-    journals = list(bench.folder.glob("*/runs/*/journal.jsonl"))
-    return acknowledged_uploads(journals[0].read_bytes().splitlines()[:-1]) if journals else set()
 
 
 def check_end(bench: Workbench) -> None:
@@ -102,7 +85,7 @@ def test_when_q2v_is_killed_its_workers_end_and_the_next_one_goes_on(tmp_path: P
             workers = started_by(process.pid)
             process.kill()
             process.wait()
-            before, sent_before = acknowledged(bench), len(bench.uploads())
+            before, sent_before = bench.acknowledged(), len(bench.uploads())
             wait_for_end(workers)
 
         check_end(bench)

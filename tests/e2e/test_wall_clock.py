@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from migrate.clock import SystemClock
-from tests.e2e.workbench import INDEX, points, workbench
+from tests.harness.target import INDEX
+from tests.harness.workbench import points, workbench
 
 pytestmark = [pytest.mark.fault("F22"), pytest.mark.fault("G11")]
 _DAY_S, _YEAR_S = 86_400.0, 31_556_952.0

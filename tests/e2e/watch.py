@@ -1,16 +1,16 @@
 """Where a running q2v stands, seen from outside: by its run's journal and the stand-in's log."""
 
-import json
 from collections.abc import Sequence
 from enum import IntEnum
-from pathlib import Path
-from typing import Any
 
-from tests.e2e.lines import GrowingLines
-from tests.e2e.site import Site
-
-Entry = dict[str, Any]
-JOURNAL = "journal.jsonl"
+from tests.harness.journal_files import (
+    JOURNAL,
+    Entry,
+    GrowingLines,
+    decode_entries,
+    newest_run,
+)
+from tests.harness.site import Site
 
 
 class Phase(IntEnum):
@@ -42,17 +42,6 @@ class Phase(IntEnum):
         return self.name.lower().replace("_", " ")
 
 
-def newest_run(site: Site) -> Path | None:
-    """The folder of the newest run that has a plan."""
-    plans = sorted(site.directory.glob("*/runs/*/plan.json"))
-    return plans[-1].parent if plans else None
-
-
-def decode_entries(lines: Sequence[bytes]) -> list[Entry]:
-    """Journal entries; the chain is the tool's own concern."""
-    return [json.loads(line) for line in lines]
-
-
 class Watch:
     """Looks on while one process runs; made just before it starts."""
 
@@ -74,7 +63,7 @@ class Watch:
 
     def entries(self) -> list[Entry]:
         """The newest run's journal; empty while there is none."""
-        run = newest_run(self._site)
+        run = newest_run(self._site.directory)
         if run is None:
             return []
         path = run / JOURNAL

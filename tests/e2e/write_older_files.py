@@ -30,7 +30,8 @@ from sandbox.exchange.request_log import RequestRecord
 from sandbox.server import RunningSandbox, running_sandbox
 from sandbox.store import SandboxStore
 from tests.e2e.older_files import Target, build_target, q2v_environment
-from tests.e2e.workbench import API_KEY, DIMENSIONS, chunk, unit_vectors
+from tests.harness.target import DIMENSIONS
+from tests.harness.workbench import API_KEY, chunk, unit_vectors
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import rest_server
 
@@ -123,7 +124,7 @@ def former_target() -> Target:
 
 
 @dataclass(frozen=True, slots=True)
-class _Site:
+class _WritingSite:
     """A --dir of the version that writes, and the served target."""
 
     code: Path
@@ -222,13 +223,13 @@ class Writer:
                 "QDRANT_COLLECTION": source.name,
                 "Q2V_TRANSPORT": "rest",
             }
-            site = _Site(self.code, self.python, directory, sandbox, environment)
+            site = _WritingSite(self.code, self.python, directory, sandbox, environment)
             site.q2v("snapshot")
         (snapshot,) = (path.parent for path in directory.glob("*/manifest.json"))
         _copy(snapshot, self.into / "snapshot")
 
     @contextmanager
-    def _site(self, name: str) -> Iterator[_Site]:
+    def _site(self, name: str) -> Iterator[_WritingSite]:
         """The snapshot and the former target once more, and that target served."""
         folder = self.work / name
         shutil.copytree(self.work / "before", folder)
@@ -238,9 +239,9 @@ class Writer:
             )
             # One upload at a time: which ones arrived before a kill is then no chance.
             environment |= {"Q2V_LIMITS_UPLOADS_IN_FLIGHT": "1", **SETTINGS}
-            yield _Site(self.code, self.python, folder / "snapshots", sandbox, environment)
+            yield _WritingSite(self.code, self.python, folder / "snapshots", sandbox, environment)
 
-    def _overwrite_and_force(self, site: _Site) -> None:
+    def _overwrite_and_force(self, site: _WritingSite) -> None:
         """Another writer's vector is kept by a repair until it is named."""
         (values,) = (
             values
@@ -254,13 +255,13 @@ class Writer:
         site.q2v("migrate", "--yes", "--force", str(forced))
         site.q2v("reconcile", "--no-source")
 
-    def _keep(self, name: str, site: _Site) -> None:
+    def _keep(self, name: str, site: _WritingSite) -> None:
         folder = self.into / "runs" / name
         _copy(site.run_folder(), folder / "run")
         _write_json(folder / "target.json", {**former_target(), **_read(site.sandbox.store)})
 
 
-def _refuse_then_retry(site: _Site) -> None:
+def _refuse_then_retry(site: _WritingSite) -> None:
     """A full round in which the target refuses some vectors, and a round that sends those again."""
     ids = [f"file-{n // 7:04d}_{n % 7}" for n in range(POINTS) if n not in {20, 21}]
     assert sum(crc32(each.encode()) % REFUSED_ONE_IN == 0 for each in ids) == 2
@@ -270,12 +271,12 @@ def _refuse_then_retry(site: _Site) -> None:
     site.q2v("migrate", "--yes", "--retry-refused")
 
 
-def _expect_two_left_out(site: _Site) -> None:
+def _expect_two_left_out(site: _WritingSite) -> None:
     left_out = (site.run_folder() / "quarantine.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(left_out) == 2, left_out
 
 
-def _plant_drift(site: _Site) -> None:
+def _plant_drift(site: _WritingSite) -> None:
     store = site.sandbox.store
     store.remove_vector(INDEX, REMOVED_ID)
     store.put_kv(KV_NAMESPACE_ID, DRIFTED_ENTRY, b'["changed by others"]')

@@ -21,9 +21,10 @@ import numpy as np
 from migrate.errors import ExitCode, MigrationError
 from reconcile.report.report import ReconcileReport
 from sandbox.profile import STRICT, Profile
-from tests.faults.steps import NO_SPACE, Fault, Steps
 from tests.faults.storm import Rates, Storm
-from tests.faults.world import INDEX, World, open_world
+from tests.harness.steps import NO_SPACE, Fault, Steps
+from tests.harness.target import INDEX
+from tests.harness.world import World, open_world
 
 REPLAY = "python -m tests.faults.simulation --seed {}"
 STORMY_LIVES_MAX = 3  # of each command

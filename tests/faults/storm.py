@@ -9,9 +9,9 @@ import httpx
 from typing_extensions import override
 
 from sandbox.app import SandboxApp
-from tests.faults.network import Trouble, call_app
-from tests.faults.steps import Kind, Steps
-from tests.faults.world import WorldClock
+from tests.harness.network import Trouble, call_app
+from tests.harness.steps import Kind, Steps
+from tests.harness.world import WorldClock
 
 LOST_BEFORE: tuple[type[httpx.TransportError], ...] = (
     httpx.ConnectError,

@@ -22,8 +22,9 @@ from migrate.errors import ExitCode, MigrationError, UsageError
 from migrate.run.choose import find_run
 from migrate.run.journal import Store
 from migrate.snapshot.folder import Snapshot, sealed_folders
-from tests.faults.steps import NO_SPACE, Fault, Kind, Step
-from tests.faults.world import World, WorldClock, open_world
+from tests.harness.steps import NO_SPACE, Fault, Kind, Step
+from tests.harness.target import INDEX
+from tests.harness.world import World, WorldClock, open_world
 
 REPLAY = "python -m tests.faults.sweep --stage '{}' --fault {} --step {}"
 REPLAY_PAIR = f"{REPLAY} --then-fault {{}} --then-step {{}}"
@@ -48,7 +49,6 @@ class Truth:
     """What an undisturbed life looks like."""
 
     state_before_run: str  # of the target, before anything of ours
-    state_at_start: str  # of the target, before the stage
     state: str  # of the target, after it
     content_root: str
     journal: list[bytes]  # the newest run's, after it
@@ -112,28 +112,24 @@ STAGES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class StageTemplate:
     """A stage's world just before it, ready to be copied, and the truth about it."""
 
     stage: Stage
-    template: Path
+    path: Path
     elapsed_s: float  # of the world's clock when the template was left
     truth: Truth
-
-    def cases(self, fault: Fault) -> list[int]:
-        """The steps at which the fault can strike, from 1."""
-        return [at for at, step in enumerate(self.truth.steps, start=1) if step.takes(fault)]
 
     @contextmanager
     def world(self, folder: Path) -> Iterator[World]:
         """A copy of the template, alive."""
-        shutil.copytree(self.template, folder)
+        shutil.copytree(self.path, folder)
         with open_world(folder, clock=WorldClock(elapsed_s=self.elapsed_s)) as world:
             yield world
         shutil.rmtree(folder)
 
 
-def build_bench(stage: Stage, folder: Path) -> Bench:
+def build_template(stage: Stage, folder: Path) -> StageTemplate:
     """Live undisturbed once: up to the stage for the template, through it for the truth."""
     template, lived = folder / "template", folder / "lived"
     template.mkdir(parents=True)
@@ -143,56 +139,54 @@ def build_bench(stage: Stage, folder: Path) -> Bench:
             with world.calm():
                 command(world)
         elapsed_s = world.clock.monotonic_s()
-        state_at_start = world.state()
     shutil.copytree(template, lived)
     with open_world(lived, clock=WorldClock(elapsed_s=elapsed_s)) as world:
         with world.calm() as steps:
             stage.act(world)
         truth = Truth(
             state_before_run=state_before_run,
-            state_at_start=state_at_start,
             state=world.state(),
             content_root=world.content_root(),
             journal=world.journal_lines(),
             steps=steps.done,
         )
-    return Bench(stage, template, elapsed_s, truth)
+    return StageTemplate(stage, template, elapsed_s, truth)
 
 
 Case = tuple[Fault, int]  # what strikes, and at which step
 
 
-def check_case(bench: Bench, fault: Fault, at: int, folder: Path) -> None:
+def check_case(template: StageTemplate, fault: Fault, at: int, folder: Path) -> None:
     """One life with the fault at that step, the next one without; raises AssertionError."""
     try:
-        with bench.world(folder) as world:
-            _live(world, bench.stage.act, fault, at)
-            _check_at_once(world, bench.truth)
-            _live_on(world, bench)
+        with template.world(folder) as world:
+            _live(world, template.stage.act, fault, at)
+            _check_at_once(world, template.truth)
+            _live_on(world, template)
     except (AssertionError, MigrationError) as error:
-        replay = REPLAY.format(bench.stage.name, fault.name, at)
-        raise AssertionError(f"{error}\n  at {bench.truth.steps[at - 1]}: {replay}") from error
+        replay = REPLAY.format(template.stage.name, fault.name, at)
+        raise AssertionError(f"{error}\n  at {template.truth.steps[at - 1]}: {replay}") from error
 
 
-def check_pair(bench: Bench, first: Case, second: Case, folder: Path) -> None:
+def check_pair(template: StageTemplate, first: Case, second: Case, folder: Path) -> None:
     """Two lives with a fault each, the third without; raises AssertionError.
 
     The second life may end before its step: then nothing strikes in it.
     """
     try:
-        with bench.world(folder) as world:
-            _live(world, bench.stage.act, *first)
-            _check_at_once(world, bench.truth)
+        with template.world(folder) as world:
+            _live(world, template.stage.act, *first)
+            _check_at_once(world, template.truth)
             kept = _whole_lines(world)
-            _live(world, bench.stage.undo or bench.stage.act, *second)
+            _live(world, template.stage.undo or template.stage.act, *second)
             expect(_whole_lines(world)[: len(kept)] == kept, "I2: the journal has changed")
             _check_partition(world)
             _check_references(world)
             world.check_secrecy()
-            _live_on(world, bench)
+            _live_on(world, template)
     except (AssertionError, MigrationError) as error:
         (one, at), (other, then) = first, second
-        replay = REPLAY_PAIR.format(bench.stage.name, one.name, at, other.name, then)
+        replay = REPLAY_PAIR.format(template.stage.name, one.name, at, other.name, then)
         raise AssertionError(f"{error}\n  {replay}") from error
 
 
@@ -215,10 +209,10 @@ def _live(world: World, act: Callable[[World], object], fault: Fault, at: int) -
     expect(not again, f"I3: acknowledged uploads sent again: {again}")
 
 
-def _live_on(world: World, bench: Bench) -> None:
+def _live_on(world: World, template: StageTemplate) -> None:
     """The same command again, or the one that undoes, on a disk that works."""
-    _live(world, bench.stage.undo or bench.stage.act, Fault.KILL, at=0)
-    bench.stage.check(world, bench.truth)
+    _live(world, template.stage.undo or template.stage.act, Fault.KILL, at=0)
+    template.stage.check(world, template.truth)
     world.check_rate()
     world.check_secrecy()
     expect(not temporary_files(world), f"temporary files left: {temporary_files(world)}")
@@ -279,7 +273,7 @@ def _whole_lines(world: World) -> list[bytes]:
 def _check_references(world: World) -> None:
     """I4: a KV entry of ours names vectors that are there; the counter comes after the entries."""
     entries = {key: value for key, value, _, _ in world.app.store.read_kv(world.namespace_id)}
-    vectors = {vector_id for vector_id, *_ in world.app.store.read_vectors("small")}
+    vectors = {vector_id for vector_id, *_ in world.app.store.read_vectors(INDEX)}
     files = {key: orjson.loads(value) for key, value in entries.items() if key.startswith("file:")}
     for key, ids in files.items():
         if ids not in (["old"], ["x"]):  # what was there before us
@@ -293,33 +287,33 @@ def faults_at(step: Step) -> list[Fault]:
     return [fault for fault in Fault if step.takes(fault)]
 
 
-def share_of(bench: Bench) -> Iterator[Case]:
+def share_of(template: StageTemplate) -> Iterator[Case]:
     """The cases of `make check`: at every step one fault, every second time a kill.
 
     A migrate that is undone takes its even steps only; the odd ones are struck when it goes on.
     """
-    for at, step in enumerate(bench.truth.steps, start=1):
+    for at, step in enumerate(template.truth.steps, start=1):
         kill, others = step.takes(Fault.KILL), [f for f in faults_at(step) if f is not Fault.KILL]
-        if bench.stage.act is not World.migrate:
+        if template.stage.act is not World.migrate:
             kill = kill and at % 2 == 0
-        elif (at % 2 == 0) != (bench.stage.undo is not None):
+        elif (at % 2 == 0) != (template.stage.undo is not None):
             continue
         else:
             kill = kill and at // 2 % 2 == 0
         yield (Fault.KILL if kill or not others else others[at // 2 % len(others)]), at
 
 
-def all_of(bench: Bench) -> Iterator[Case]:
+def all_of(template: StageTemplate) -> Iterator[Case]:
     """Every fault at every step."""
-    for at, step in enumerate(bench.truth.steps, start=1):
+    for at, step in enumerate(template.truth.steps, start=1):
         for fault in faults_at(step):
             yield fault, at
 
 
-def pairs_of(bench: Bench, count: int, seed: int) -> Iterator[tuple[Case, Case]]:
+def pairs_of(template: StageTemplate, count: int, seed: int) -> Iterator[tuple[Case, Case]]:
     """So many pairs by chance, every first step as likely as another."""
-    chance = random.Random(f"{seed}/{bench.stage.name}")  # noqa: S311 - the same every time
-    steps = bench.truth.steps
+    chance = random.Random(f"{seed}/{template.stage.name}")  # noqa: S311 - the same every time
+    steps = template.truth.steps
     struck = [at for at, step in enumerate(steps, start=1) if faults_at(step)]
     for _ in range(count):
         at = chance.choice(struck)
@@ -353,24 +347,24 @@ def main(
     for stage in [STAGES[stage_name]] if stage_name else STAGES.values():
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            bench = build_bench(stage, folder)
+            template = build_template(stage, folder)
             checks: list[Callable[[Path], None]] = []
             if then_fault is not None and fault is not None and step is not None:
                 pair = (Fault[fault], step), (Fault[then_fault], then_step)
-                checks.append(partial(check_pair, bench, *pair))
+                checks.append(partial(check_pair, template, *pair))
             else:
                 checks += [
-                    partial(check_case, bench, one, at)
-                    for one, at in all_of(bench)
+                    partial(check_case, template, one, at)
+                    for one, at in all_of(template)
                     if fault in (None, one.name) and step in (None, at)
                 ]
                 if fault is None and step is None:
-                    some = pairs_of(bench, pairs, seed)
-                    checks += [partial(check_pair, bench, *pair) for pair in some]
+                    some = pairs_of(template, pairs, seed)
+                    checks += [partial(check_pair, template, *pair) for pair in some]
             failures += _count_failures(checks, folder / "life")
-        sends = sum(one.kind is Kind.SEND for one in bench.truth.steps)
+        sends = sum(one.kind is Kind.SEND for one in template.truth.steps)
         click.echo(
-            f"{stage.name}: N = {len(bench.truth.steps)} steps ({sends} requests), "
+            f"{stage.name}: N = {len(template.truth.steps)} steps ({sends} requests), "
             f"{len(checks)} cases"
         )
     raise SystemExit(bool(failures))

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.steps import Kind
-from tests.faults.sweep import STAGES, build_bench, check_case, check_pair, pairs_of, share_of
-from tests.faults.world import World
+from tests.faults.sweep import STAGES, build_template, check_case, check_pair, pairs_of, share_of
+from tests.harness.steps import Kind
+from tests.harness.world import World
 
 SLICES = 4  # of each stage, for the workers to share
 PAIRS = 16  # of each stage; `make faults` takes 500
@@ -24,9 +24,9 @@ PAIRS = 16  # of each stage; `make faults` takes 500
 def test_whatever_strikes_at_any_step_the_next_run_ends_as_if_nothing_had_happened(
     name: str, part: int, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    bench = build_bench(STAGES[name], tmp_path / "bench")
-    steps = bench.truth.steps
-    cases = list(share_of(bench))
+    template = build_template(STAGES[name], tmp_path / "template")
+    steps = template.truth.steps
+    cases = list(share_of(template))
     requests = sum(step.kind is Kind.SEND for step in steps)
     record_property(
         "told",
@@ -34,16 +34,16 @@ def test_whatever_strikes_at_any_step_the_next_run_ends_as_if_nothing_had_happen
     )
 
     for fault, at in cases[part::SLICES]:
-        check_case(bench, fault, at, tmp_path / "life")
+        check_case(template, fault, at, tmp_path / "life")
 
 
 def test_every_step_of_every_command_is_struck(tmp_path: Path) -> None:
     struck: dict[Callable[[World], object], set[int]] = {}
     steps: dict[Callable[[World], object], int] = {}
     for number, stage in enumerate(STAGES.values()):
-        bench = build_bench(stage, tmp_path / str(number))
-        struck.setdefault(stage.act, set()).update(at for _, at in share_of(bench))
-        steps[stage.act] = len(bench.truth.steps)
+        template = build_template(stage, tmp_path / str(number))
+        struck.setdefault(stage.act, set()).update(at for _, at in share_of(template))
+        steps[stage.act] = len(template.truth.steps)
 
     assert struck == {act: set(range(1, count + 1)) for act, count in steps.items()}
 
@@ -55,6 +55,6 @@ def test_every_step_of_every_command_is_struck(tmp_path: Path) -> None:
 def test_a_second_strike_in_the_life_that_mends_the_first_loses_nothing(
     name: str, tmp_path: Path
 ) -> None:
-    bench = build_bench(STAGES[name], tmp_path / "bench")
-    for first, second in pairs_of(bench, PAIRS, seed=0):
-        check_pair(bench, first, second, tmp_path / "life")
+    template = build_template(STAGES[name], tmp_path / "template")
+    for first, second in pairs_of(template, PAIRS, seed=0):
+        check_pair(template, first, second, tmp_path / "life")

@@ -9,10 +9,10 @@ import pytest
 
 from migrate.errors import ExitCode, MigrationError
 from migrate.model.canonical import encode_canonical_json
-from tests.faults.network import Trouble, call_app
 from tests.faults.storm import Garbled, Instead, LostAnswer, LostRequest
-from tests.faults.sweep import STAGES, Bench, build_bench
-from tests.faults.world import World
+from tests.faults.sweep import STAGES, StageTemplate, build_template
+from tests.harness.network import Trouble, call_app
+from tests.harness.world import World
 
 TELLING = "https://elsewhere.example/"
 
@@ -46,21 +46,21 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    return build_bench(STAGES["migrate"], tmp_path_factory.mktemp("bench"))
+def template(tmp_path_factory: pytest.TempPathFactory) -> StageTemplate:
+    return build_template(STAGES["migrate"], tmp_path_factory.mktemp("template"))
 
 
 @pytest.mark.slow
 @pytest.mark.fault("N01", "N02", "N04", "N06", "N11", "N12", "N13")
 @pytest.mark.parametrize("name", list(CASES))
 def test_a_trouble_at_any_request_ends_as_promised_and_the_same_command_goes_on(
-    name: str, bench: Bench, tmp_path: Path
+    name: str, template: StageTemplate, tmp_path: Path
 ) -> None:
     case = CASES[name]
-    requests = sum(step.kind == "send" for step in bench.truth.steps)
+    requests = sum(step.kind == "send" for step in template.truth.steps)
     assert requests > 10
     for at in range(1, requests + 1):
-        with bench.world(tmp_path / "life") as world:
+        with template.world(tmp_path / "life") as world:
             world.weather = lambda number, _, at=at: case.trouble() if number == at else None
             ended = _migrate(world)
             assert ended is case.exit_code, f"request {at}: {ended}"
@@ -70,36 +70,36 @@ def test_a_trouble_at_any_request_ends_as_promised_and_the_same_command_goes_on(
 
             world.weather = None
             assert _migrate(world) is None
-            assert world.state() == bench.truth.state, f"request {at}"
+            assert world.state() == template.truth.state, f"request {at}"
             assert not acknowledged & set(world.sent_uploads[uploads:])
 
 
 @pytest.mark.slow
 @pytest.mark.fault("N07")
 def test_a_first_try_that_arrives_after_the_second_changes_nothing(
-    bench: Bench, tmp_path: Path
+    template: StageTemplate, tmp_path: Path
 ) -> None:
-    requests = sum(step.kind == "send" for step in bench.truth.steps)
+    requests = sum(step.kind == "send" for step in template.truth.steps)
     arrived = 0
     for at in range(1, requests + 1):
-        with bench.world(tmp_path / "life") as world:
+        with template.world(tmp_path / "life") as world:
             late = _lose_first_try(world, at)
             assert _migrate(world) is None
             for request in late:
                 call_app(world.app, request)
             arrived += len(late)
-            assert world.state() == bench.truth.state, f"request {at}"
+            assert world.state() == template.truth.state, f"request {at}"
     assert arrived > 5, "some of the requests write"
 
 
 @pytest.mark.fault("N07", "R03")
 def test_a_first_try_that_arrives_after_a_correction_is_found_by_the_last_reconcile(
-    bench: Bench, tmp_path: Path
+    template: StageTemplate, tmp_path: Path
 ) -> None:
     """Nothing can keep it from arriving; it must not go unseen."""
-    sends = [step.name for step in bench.truth.steps if step.kind == "send"]
+    sends = [step.name for step in template.truth.steps if step.kind == "send"]
     first_upload = 1 + next(at for at, name in enumerate(sends) if name.endswith("/upsert"))
-    with bench.world(tmp_path / "life") as world:
+    with template.world(tmp_path / "life") as world:
         late = _lose_first_try(world, first_upload)
         assert _migrate(world) is None
         for payload in world.source.points.values():

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from migrate.errors import IndeterminateError
-from tests.faults.network import Trouble
 from tests.faults.operator import contents
-from tests.faults.world import DIMENSIONS, INDEX, World, open_world
+from tests.harness.network import Trouble
+from tests.harness.target import DIMENSIONS, INDEX
+from tests.harness.world import World, open_world
 
 
 @pytest.mark.slow

@@ -7,10 +7,11 @@ import httpx
 import pytest
 
 from reconcile.report.report import ReconcileReport
-from tests.faults.network import Trouble
-from tests.faults.world import DIMENSIONS, FILES, INDEX, World, open_world
+from tests.harness.memory_source import MemorySource, chunk_payloads
+from tests.harness.network import Trouble
+from tests.harness.target import DIMENSIONS, INDEX
+from tests.harness.world import FILES, World, open_world
 from tests.paths import path_of
-from tests.servers.memory_source import MemorySource, chunk_payloads
 
 POINTS = 20
 

@@ -30,7 +30,7 @@ from migrate.ports import Limiter
 from q2v.output.eta import Pace
 from q2v.output.progress import open_progress
 from tests.clock import VirtualClock
-from tests.reconcile.bench import make_bench
+from tests.harness.move import new_move
 from tests.silence import Silence
 
 OFF_MAX = 0.2  # of the whole duration
@@ -378,9 +378,9 @@ def test_the_stages_announce_what_their_work_takes(tmp_path: Path) -> None:
     """A whole move, reconcile and way back at a budget of 17 requests, 3 s each."""
     clock = VirtualClock()
     witness = Witness(clock)
-    bench = make_bench(tmp_path, POINTS)
-    bench.clock, bench.progress, bench.vectors.page_ids = clock, witness, 1_000
-    bench.plan(vectors_per_upload=20)
+    move = new_move(tmp_path, POINTS)
+    move.clock, move.progress, move.vectors.page_ids = clock, witness, 1_000
+    move.plan(vectors_per_upload=20)
     budget = RequestBudget(None, clock=clock, requests_max=BUDGET)
     witness.watch(budget)
 
@@ -389,12 +389,12 @@ def test_the_stages_announce_what_their_work_takes(tmp_path: Path) -> None:
         clock.wait(ANSWER_S)
         budget.release()
 
-    bench.calls.before = before
+    move.calls.before = before
     took_min = {}
     for name, command in (
-        ("upload", bench.apply),
-        ("reconcile", bench.reconcile),
-        ("rollback", bench.rollback),
+        ("upload", move.migrate),
+        ("reconcile", move.reconcile),
+        ("rollback", move.roll_back),
     ):
         clock.wait(300)
         begun_s = clock.monotonic_s()

@@ -10,7 +10,7 @@ from migrate.errors import ExitCode
 from q2v.main import COMMANDS, cli
 from q2v.options import taken_by
 from q2v.settings import BY_KEY, SETTINGS
-from tests.e2e.workbench import Workbench, points, workbench
+from tests.harness.workbench import Workbench, points, workbench
 from tests.q2v.recorded import recorded_reads
 
 HMAC_KEY = "0123456789abcdef" * 4
@@ -63,13 +63,13 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
 
 
 def _run(bench: Workbench, words: tuple[str, ...]) -> None:
-    at = bench.folder
+    at = bench.directory
     if words[0] == "rehearse":
-        bench.folder = at.with_name("rehearsal")
+        bench.directory = at.with_name("rehearsal")
     snapshots = [path.parent.name for path in at.glob("*/manifest.json")]
     named = [str(at / snapshots[0]) if word == "SNAPSHOT" else word for word in words]
     result = bench.run(*named)
-    bench.folder = at
+    bench.directory = at
     assert result.exit_code == 0, f"{words}: {result.stderr}"
     if words[0] == "provision":
         bench.environment["Q2V_KV_NAMESPACE_ID"] = result.document["kv_namespace_id"]

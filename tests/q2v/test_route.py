@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from migrate.errors import ExitCode
-from tests.e2e.workbench import INDEX, Workbench, points, workbench
+from tests.harness.target import INDEX
+from tests.harness.workbench import Workbench, points, workbench
 
 
 @pytest.fixture(scope="module")
@@ -154,5 +155,5 @@ def test_the_plan_says_when_no_target_is_configured(bench: Workbench) -> None:
 
 
 def _named(bench: Workbench, words: tuple[str, ...]) -> list[str]:
-    snapshots = [str(path.parent) for path in bench.folder.glob("*/manifest.json")]
+    snapshots = [str(path.parent) for path in bench.directory.glob("*/manifest.json")]
     return [snapshots[0] if word == "SNAPSHOT" else word for word in words]

@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 
 from migrate.model.records import KvEntry, VectorId
-from tests.reconcile.bench import COUNTER, Bench
+from tests.harness.move import COUNTER, Move
 
 FILES = 5
 PER_FILE = 6
@@ -22,7 +22,7 @@ class Plant:
 
     name: str
     drift: str | None  # None: no difference at all
-    do: Callable[[Bench, str], None]  # called with the id, key or point to change
+    do: Callable[[Move, str], None]  # called with the id, key or point to change
 
 
 def payloads() -> dict[int, dict[str, object]]:
@@ -45,91 +45,91 @@ def payloads() -> dict[int, dict[str, object]]:
     }
 
 
-def _bit(position: int, bit: int) -> Callable[[Bench, str], None]:
-    def do(bench: Bench, vector_id: str) -> None:
-        held = bench.vector(vector_id)
+def _bit(position: int, bit: int) -> Callable[[Move, str], None]:
+    def do(move: Move, vector_id: str) -> None:
+        held = move.vector(vector_id)
         values = held.values.copy()
         values.view(np.uint32)[position] ^= np.uint32(1 << bit)
-        bench.put(replace(held, values=values))
+        move.put(replace(held, values=values))
 
     return do
 
 
-def _metadata(**changed: object) -> Callable[[Bench, str], None]:
+def _metadata(**changed: object) -> Callable[[Move, str], None]:
     """Change metadata; None removes the field."""
 
-    def do(bench: Bench, vector_id: str) -> None:
-        held = bench.vector(vector_id)
+    def do(move: Move, vector_id: str) -> None:
+        held = move.vector(vector_id)
         fields = {**(held.metadata or {}), **changed}
-        bench.put(replace(held, metadata={k: v for k, v in fields.items() if v is not None}))
+        move.put(replace(held, metadata={k: v for k, v in fields.items() if v is not None}))
 
     return do
 
 
-def _vector(**changed: object) -> Callable[[Bench, str], None]:
-    def do(bench: Bench, vector_id: str) -> None:
-        bench.put(replace(bench.vector(vector_id), **changed))  # type: ignore[arg-type]  # fields by name
+def _vector(**changed: object) -> Callable[[Move, str], None]:
+    def do(move: Move, vector_id: str) -> None:
+        move.put(replace(move.vector(vector_id), **changed))  # type: ignore[arg-type]  # fields by name
 
     return do
 
 
-def _remove(bench: Bench, vector_id: str) -> None:
-    del bench.vectors.stored[VectorId(vector_id)]
+def _remove(move: Move, vector_id: str) -> None:
+    del move.vectors.stored[VectorId(vector_id)]
 
 
-def _stray(bench: Bench, vector_id: str) -> None:
-    bench.put(replace(bench.vector(vector_id), id=VectorId(f"stray-{vector_id}")))
+def _stray(move: Move, vector_id: str) -> None:
+    move.put(replace(move.vector(vector_id), id=VectorId(f"stray-{vector_id}")))
 
 
-def _entry(change: Callable[[KvEntry], KvEntry]) -> Callable[[Bench, str], None]:
-    def do(bench: Bench, key: str) -> None:
-        bench.kv.stored[key] = change(bench.kv.stored[key])
+def _entry(change: Callable[[KvEntry], KvEntry]) -> Callable[[Move, str], None]:
+    def do(move: Move, key: str) -> None:
+        move.kv.stored[key] = change(move.kv.stored[key])
 
     return do
 
 
-def _list(change: Callable[[list[object]], list[object]]) -> Callable[[Bench, str], None]:
+def _list(change: Callable[[list[object]], list[object]]) -> Callable[[Move, str], None]:
     return _entry(
         lambda entry: replace(entry, value=orjson.dumps(change(orjson.loads(entry.value))))
     )
 
 
-def _remove_key(bench: Bench, key: str) -> None:
-    del bench.kv.stored[key]
+def _remove_key(move: Move, key: str) -> None:
+    del move.kv.stored[key]
 
 
-def _stray_key(bench: Bench, key: str) -> None:
-    bench.kv.stored[f"{key}-stray"] = KvEntry(key=f"{key}-stray", value=b"[]")
+def _stray_key(move: Move, key: str) -> None:
+    move.kv.stored[f"{key}-stray"] = KvEntry(key=f"{key}-stray", value=b"[]")
 
 
 def _counter(
     value: bytes, expiration: int | None = None, metadata: object = None
-) -> Callable[[Bench, str], None]:
-    def do(bench: Bench, _: str) -> None:
-        bench.kv.stored[COUNTER] = KvEntry(
+) -> Callable[[Move, str], None]:
+    def do(move: Move, _: str) -> None:
+        move.kv.stored[COUNTER] = KvEntry(
             key=COUNTER, value=value, expiration=expiration, metadata=metadata
         )
 
     return do
 
 
-def _no_counter(bench: Bench, _: str) -> None:
-    del bench.kv.stored[COUNTER]
+def _no_counter(move: Move, _: str) -> None:
+    del move.kv.stored[COUNTER]
 
 
-def _source(**changed: object) -> Callable[[Bench, str], None]:
-    def do(bench: Bench, point: str) -> None:
-        bench.source.points[int(point)] = {**bench.source.points[int(point)], **changed}
+def _source(**changed: object) -> Callable[[Move, str], None]:
+    def do(move: Move, point: str) -> None:
+        move.source.points[int(point)] = {**move.source.points[int(point)], **changed}
 
     return do
 
 
-def _source_delete(bench: Bench, point: str) -> None:
-    del bench.source.points[int(point)]
+def _source_delete(move: Move, point: str) -> None:
+    del move.source.points[int(point)]
 
 
-def _source_add(bench: Bench, point: str) -> None:
-    bench.source.points[int(point) + 1] = deepcopy(bench.source.points[int(point)])
+def _source_add(move: Move, point: str) -> None:
+    move.source.points[int(point) + 1] = deepcopy(move.source.points[int(point)])
 
 
 OF_VECTORS = [

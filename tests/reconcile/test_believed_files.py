@@ -12,9 +12,8 @@ import pytest
 
 from migrate.errors import ArtefactDamagedError, MigrationError, PreconditionError
 from migrate.model.records import KvEntry, VectorId
-from tests.paths import path_of
-from tests.reconcile.bench import COUNTER, Bench, Held, make_bench
-from tests.servers.memory_source import SourceFailedError
+from tests.harness.memory_source import UnexpectedError
+from tests.harness.move import COUNTER, Held, Move, new_move
 
 pytestmark = pytest.mark.fault("F19", "G15")
 POINTS = 45
@@ -28,48 +27,48 @@ FOR_PEOPLE = {
 # Written by every rollback from the plan, the journal and the pre-images; never read.
 WRITTEN_ANEW = {"rollback/manifest.json", "rollback/conflicts.ids"}
 FLIPS = 3  # per file: in its first and last byte, and at places of a seeded choice between
-Action = Callable[[Bench], object]
+Action = Callable[[Move], object]
 
 
-def drifted(folder: Path) -> Bench:
+def drifted(folder: Path) -> Move:
     """A finished move with drift of every class that a repair writes, in the newest report."""
-    bench = make_bench(folder, POINTS)
-    bench.plan(part_points=PART)
-    bench.apply()
-    del bench.vectors.stored[VectorId("file-0_0")]
-    held = bench.vector("file-1_1")
-    bench.put(replace(held, metadata={**(held.metadata or {}), "text": "bent"}))
-    bench.put(replace(held, id=VectorId("stray")))
-    del bench.kv.stored["file:file-2"]
-    bench.kv.stored["file:file-3"] = KvEntry(key="file:file-3", value=b"[]")
-    bench.kv.stored[COUNTER] = KvEntry(key=COUNTER, value=b"17")
-    assert bench.reconcile().verdict == "drift"
-    bench.calls.made.clear()
-    return bench
+    move = new_move(folder, POINTS)
+    move.plan(part_points=PART)
+    move.migrate()
+    del move.vectors.stored[VectorId("file-0_0")]
+    held = move.vector("file-1_1")
+    move.put(replace(held, metadata={**(held.metadata or {}), "text": "bent"}))
+    move.put(replace(held, id=VectorId("stray")))
+    del move.kv.stored["file:file-2"]
+    move.kv.stored["file:file-3"] = KvEntry(key="file:file-3", value=b"[]")
+    move.kv.stored[COUNTER] = KvEntry(key=COUNTER, value=b"17")
+    assert move.reconcile().verdict == "drift"
+    move.calls.made.clear()
+    return move
 
 
-def half_written(folder: Path) -> Bench:
+def half_written(folder: Path) -> Move:
     """A move with two uploads done and the third in doubt; the last part is unread."""
-    bench = make_bench(folder, POINTS)
-    bench.plan(part_points=PART, vectors_per_upload=10)
-    cut_at_write(bench, 2, bench.apply)
-    return bench
+    move = new_move(folder, POINTS)
+    move.plan(part_points=PART, vectors_per_upload=10)
+    cut_at_write(move, 2, move.migrate)
+    return move
 
 
-def cut_at_write(bench: Bench, wanted: int, action: Callable[[], object]) -> None:
+def cut_at_write(move: Move, wanted: int, action: Callable[[], object]) -> None:
     """Raise in place of this write, as a kill would."""
 
     def cut(_: int, what: str) -> None:
         if what in {"upsert", "delete", "kv write", "kv delete"} and (
-            len(bench.calls.writes) == wanted
+            len(move.calls.writes) == wanted
         ):
-            raise SourceFailedError
+            raise UnexpectedError
 
-    bench.calls.before = cut
-    with suppress(SourceFailedError):
+    move.calls.before = cut
+    with suppress(UnexpectedError):
         action()
-    bench.calls.before = lambda number, what: None
-    bench.calls.made.clear()
+    move.calls.before = lambda number, what: None
+    move.calls.made.clear()
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -108,23 +107,23 @@ def decide_nothing(folder: Path, action: Action) -> set[str]:
     return found
 
 
-def outcome(bench: Bench, action: Action) -> tuple[str, list[str], Held]:
+def outcome(move: Move, action: Action) -> tuple[str, list[str], Held]:
     """How the action ended, what it wrote, and what the target holds after it."""
-    bench.calls.made.clear()
+    move.calls.made.clear()
     try:
-        action(bench)
+        action(move)
         ended = "done"
     except MigrationError as error:
         ended = str(int(error.exit_code))
-    return ended, bench.calls.writes, bench.held()
+    return ended, move.calls.writes, move.held()
 
 
-def repair(bench: Bench) -> None:
-    bench.apply()
+def repair(move: Move) -> None:
+    move.migrate()
 
 
-def undo(bench: Bench) -> object:
-    return bench.rollback(leave_later_writes=True)
+def undo(move: Move) -> object:
+    return move.roll_back(leave_later_writes=True)
 
 
 @pytest.mark.slow
@@ -134,20 +133,20 @@ def undo(bench: Bench) -> object:
     ids=["repair", "resume", "rollback", "rollback of half a run"],
 )
 def test_a_flipped_bit_in_any_file_stops_before_the_first_write_or_changes_nothing(
-    tmp_path: Path, prepared: Callable[[Path], Bench], action: Action
+    tmp_path: Path, prepared: Callable[[Path], Move], action: Action
 ) -> None:
     random = Random(19)  # noqa: S311 - a repeatable choice
-    bench = prepared(tmp_path / "snapshots")
-    kept_target = dict(bench.vectors.stored), dict(bench.kv.stored)
+    move = prepared(tmp_path / "snapshots")
+    kept_target = dict(move.vectors.stored), dict(move.kv.stored)
     kept_files = tmp_path / "kept"
-    shutil.copytree(bench.folder, kept_files)
+    shutil.copytree(move.folder, kept_files)
 
     def put_back() -> None:
-        shutil.rmtree(bench.folder)
-        shutil.copytree(kept_files, bench.folder)
-        bench.vectors.stored, bench.kv.stored = dict(kept_target[0]), dict(kept_target[1])
+        shutil.rmtree(move.folder)
+        shutil.copytree(kept_files, move.folder)
+        move.vectors.stored, move.kv.stored = dict(kept_target[0]), dict(kept_target[1])
 
-    whole = outcome(bench, action)
+    whole = outcome(move, action)
     assert whole[0] == "done"
     refused: set[str] = set()
     unread = decide_nothing(kept_files, action)
@@ -158,9 +157,9 @@ def test_a_flipped_bit_in_any_file_stops_before_the_first_write_or_changes_nothi
         relative = path.relative_to(kept_files)
         for bit in flips(path, random):
             put_back()
-            flip(bench.folder / relative, bit)
+            flip(move.folder / relative, bit)
 
-            ended, writes, held = outcome(bench, action)
+            ended, writes, held = outcome(move, action)
 
             torn = path.name == "journal.jsonl" and bit // 8 == path.stat().st_size - 1
             if ended == "done":
@@ -175,9 +174,8 @@ def test_a_flipped_bit_in_any_file_stops_before_the_first_write_or_changes_nothi
     assert refused >= {"manifest.json", "plan.json", "journal.jsonl", "targets.parquet"}
 
 
-def report_of(bench: Bench) -> Path:
-    assert bench.run_folder is not None
-    return path_of(bench.run_folder) / "reconcile" / "001" / "report.json"
+def report_of(move: Move) -> Path:
+    return move.run_path / "reconcile" / "001" / "report.json"
 
 
 def say_equal(path: Path) -> None:
@@ -220,113 +218,112 @@ def lose(name: str) -> Callable[[Path], None]:
 def test_a_report_that_was_edited_repairs_nothing_and_says_what_was_found(
     tmp_path: Path, tamper: Callable[[Path], None]
 ) -> None:
-    bench = drifted(tmp_path)
-    tamper(report_of(bench))
+    move = drifted(tmp_path)
+    tamper(report_of(move))
 
     with pytest.raises(ArtefactDamagedError, match=r"reconcile.001") as caught:
-        bench.apply()
+        move.migrate()
 
-    assert bench.calls.writes == []
+    assert move.calls.writes == []
     assert "q2v reconcile" in caught.value.remedy
-    bench.reconcile()  # the advice
-    bench.apply()
-    assert bench.reconcile().drift == {**bench.reconcile().drift, "missing": 0, "mismatched": 0}
+    move.reconcile()  # the advice
+    move.migrate()
+    assert move.reconcile().drift == {**move.reconcile().drift, "missing": 0, "mismatched": 0}
 
 
 def test_a_whole_report_of_an_earlier_reconcile_does_not_pass_for_a_newer_one(
     tmp_path: Path,
 ) -> None:
-    bench = drifted(tmp_path)
-    bench.apply()
-    folder = report_of(bench).parent
+    move = drifted(tmp_path)
+    move.migrate()
+    folder = report_of(move).parent
     shutil.copytree(folder, folder.with_name("002"))
-    bench.calls.made.clear()
+    move.calls.made.clear()
 
-    with pytest.raises(ArtefactDamagedError, match="it is reconcile 1 of run 000-bench"):
-        bench.apply()
+    with pytest.raises(
+        ArtefactDamagedError, match=f"it is reconcile 1 of run {move.run_path.name}"
+    ):
+        move.migrate()
 
-    assert bench.calls.writes == []
+    assert move.calls.writes == []
 
 
 def test_an_interrupted_reconcile_orders_no_repair(tmp_path: Path) -> None:
     """After a kill between the report and the journal's last entry, a new reconcile is needed."""
-    bench = drifted(tmp_path)
-    journal = report_of(bench).with_name("journal.jsonl")
+    move = drifted(tmp_path)
+    journal = report_of(move).with_name("journal.jsonl")
     journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-1]))
 
     with pytest.raises(PreconditionError, match="interrupted before it was concluded") as caught:
-        bench.apply()
+        move.migrate()
 
-    assert bench.calls.writes == []
+    assert move.calls.writes == []
     assert "q2v reconcile" in caught.value.remedy
-    bench.reconcile()
-    bench.apply()
-    assert "file-0_0" in bench.vectors.stored
+    move.reconcile()
+    move.migrate()
+    assert "file-0_0" in move.vectors.stored
 
 
 def test_a_repair_that_was_killed_goes_by_the_report_that_it_was_begun_with(
     tmp_path: Path,
 ) -> None:
-    bench = drifted(tmp_path)
-    cut_at_write(bench, 1, bench.apply)
-    name_another(report_of(bench))
+    move = drifted(tmp_path)
+    cut_at_write(move, 1, move.migrate)
+    name_another(report_of(move))
 
     with pytest.raises(ArtefactDamagedError, match=r"missing\.ids"):
-        bench.apply()
+        move.migrate()
 
-    assert bench.calls.writes == []
+    assert move.calls.writes == []
 
 
 def test_a_damaged_part_is_found_before_the_parts_in_front_of_it_are_sent(tmp_path: Path) -> None:
     """The last of three parts, in a run that has sent nothing yet and in one that has."""
     for written in (0, 2):
-        bench = make_bench(tmp_path / str(written), POINTS)
-        bench.plan(part_points=PART, vectors_per_upload=10)
-        cut_at_write(bench, written, bench.apply)
-        (part,) = bench.folder.glob("*/parts/part-00002.parquet")
+        move = new_move(tmp_path / str(written), POINTS)
+        move.plan(part_points=PART, vectors_per_upload=10)
+        cut_at_write(move, written, move.migrate)
+        (part,) = move.folder.glob("*/parts/part-00002.parquet")
         flip(part, 8 * 1_000)
-        held = bench.held()
+        held = move.held()
 
         with pytest.raises(ArtefactDamagedError, match="part-00002"):
-            bench.apply()
+            move.migrate()
 
-        assert (bench.calls.writes, bench.held()) == ([], held)
+        assert (move.calls.writes, move.held()) == ([], held)
 
 
 def test_a_quarantine_list_that_was_changed_stops_before_the_first_write(tmp_path: Path) -> None:
     for prepared, action in ((drifted, repair), (half_written, repair), (drifted, undo)):
-        bench = prepared(tmp_path / f"{prepared.__name__}-{action.__name__}")
-        assert bench.run_folder is not None
-        (path_of(bench.run_folder) / "quarantine.jsonl").write_bytes(b'{"row":1}\n')
+        move = prepared(tmp_path / f"{prepared.__name__}-{action.__name__}")
+        (move.run_path / "quarantine.jsonl").write_bytes(b'{"row":1}\n')
 
         with pytest.raises(ArtefactDamagedError, match="quarantine"):
-            action(bench)
+            action(move)
 
-        assert bench.calls.writes == []
+        assert move.calls.writes == []
 
 
 def test_conflicts_that_a_rollback_kept_are_read_only_as_they_were_written(tmp_path: Path) -> None:
-    bench = drifted(tmp_path)
-    kept = bench.rollback(leave_later_writes=True).conflicts
-    assert bench.run_folder is not None
-    path = path_of(bench.run_folder) / "rollback" / "conflicts.ids"
+    move = drifted(tmp_path)
+    kept = move.roll_back(leave_later_writes=True).conflicts
+    path = move.run_path / "rollback" / "conflicts.ids"
     path.write_bytes(path.read_bytes() + b"another\n")
 
     with pytest.raises(ArtefactDamagedError, match=r"conflicts\.ids"):
-        bench.rollback()
+        move.roll_back()
 
     path.write_bytes(path.read_bytes().removesuffix(b"another\n"))
-    assert bench.rollback().conflicts == kept
+    assert move.roll_back().conflicts == kept
 
 
 def test_a_run_without_its_journal_is_no_new_run(tmp_path: Path) -> None:
     """Otherwise the pre-images would be taken again, from vectors that the run wrote."""
     for prepared, action in ((drifted, repair), (half_written, repair), (half_written, undo)):
-        bench = prepared(tmp_path / f"{prepared.__name__}-{action.__name__}")
-        assert bench.run_folder is not None
-        (path_of(bench.run_folder) / "journal.jsonl").unlink()
+        move = prepared(tmp_path / f"{prepared.__name__}-{action.__name__}")
+        (move.run_path / "journal.jsonl").unlink()
 
         with pytest.raises(ArtefactDamagedError, match="the run has pre-images"):
-            action(bench)
+            action(move)
 
-        assert bench.calls.writes == []
+        assert move.calls.writes == []

@@ -10,7 +10,7 @@ import pytest
 
 from migrate.model.records import KvEntry, Vector, VectorId
 from reconcile.differences import EXPIRATION_TOLERANCE_S, entry_differences, vector_differences
-from tests.reconcile.bench import COUNTER, Bench, make_bench, moved_bench
+from tests.harness.move import COUNTER, Move, finished_move, new_move
 
 pytestmark = pytest.mark.fault("F02", "B03", "R09")
 POINTS = 30
@@ -18,28 +18,28 @@ VECTOR, KEY = "file-2_3", "file:file-2"
 FAR = 4_000_000_000
 
 
-def of_vector(**changed: object) -> Callable[[Bench], None]:
-    def do(bench: Bench) -> None:
-        bench.put(replace(bench.vector(VECTOR), **changed))  # type: ignore[arg-type]  # by name
+def of_vector(**changed: object) -> Callable[[Move], None]:
+    def do(move: Move) -> None:
+        move.put(replace(move.vector(VECTOR), **changed))  # type: ignore[arg-type]  # by name
 
     return do
 
 
-def of_entry(key: str, **changed: object) -> Callable[[Bench], None]:
-    def do(bench: Bench) -> None:
-        bench.kv.stored[key] = replace(bench.kv.stored[key], **changed)  # type: ignore[arg-type]
+def of_entry(key: str, **changed: object) -> Callable[[Move], None]:
+    def do(move: Move) -> None:
+        move.kv.stored[key] = replace(move.kv.stored[key], **changed)  # type: ignore[arg-type]
 
     return do
 
 
-def a_field(bench: Bench) -> None:
-    held = bench.vector(VECTOR)
-    bench.put(replace(held, metadata={**(held.metadata or {}), "text": "theirs", "more": 1}))
+def a_field(move: Move) -> None:
+    held = move.vector(VECTOR)
+    move.put(replace(held, metadata={**(held.metadata or {}), "text": "theirs", "more": 1}))
 
 
-def a_value(bench: Bench) -> None:
-    held = bench.vector(VECTOR)
-    bench.put(replace(held, values=held.values + np.float32(1), namespace="tenant"))
+def a_value(move: Move) -> None:
+    held = move.vector(VECTOR)
+    move.put(replace(held, values=held.values + np.float32(1), namespace="tenant"))
 
 
 # Changes of another writer: q2v writes neither namespaces nor KV metadata nor expirations.
@@ -63,14 +63,14 @@ ALL = [*CERTAIN, *UNCERTAIN]
 
 @pytest.mark.parametrize(("where", "change", "differs"), ALL)
 def test_reconcile_names_what_differs_and_rollback_keeps_it(
-    tmp_path: Path, where: str, change: Callable[[Bench], None], differs: list[str]
+    tmp_path: Path, where: str, change: Callable[[Move], None], differs: list[str]
 ) -> None:
-    bench = moved_bench(tmp_path, POINTS)
-    change(bench)
-    theirs = bench.held()
+    move = finished_move(tmp_path, POINTS)
+    change(move)
+    theirs = move.held()
 
-    report = bench.reconcile()
-    kept = bench.rollback()
+    report = move.reconcile()
+    kept = move.roll_back()
 
     assert (report.verdict, report.document()["differs"]) == ("drift", {where: differs})
     file = Path(str(report.document()["differs_file"])).read_bytes()
@@ -79,80 +79,80 @@ def test_reconcile_names_what_differs_and_rollback_keeps_it(
         [where],
         {where: differs},
     )
-    left = {**bench.held()[0], **bench.held()[1]}
+    left = {**move.held()[0], **move.held()[1]}
     assert left == {where: {**theirs[0], **theirs[1]}[where]}, "nothing else, and unchanged"
-    assert bench.rollback(forced=frozenset([where])).conflicts == []
-    assert bench.held() == ({}, {})
+    assert move.roll_back(forced=frozenset([where])).conflicts == []
+    assert move.held() == ({}, {})
 
 
 @pytest.mark.parametrize(("where", "change", "differs"), CERTAIN)
 def test_a_repair_keeps_what_only_another_writer_can_have_done(
-    tmp_path: Path, where: str, change: Callable[[Bench], None], differs: list[str]
+    tmp_path: Path, where: str, change: Callable[[Move], None], differs: list[str]
 ) -> None:
-    bench = moved_bench(tmp_path, POINTS)
-    equal = bench.held()
-    change(bench)
-    del bench.vectors.stored[VectorId("file-0_0")]
-    theirs = {**bench.held()[0], **bench.held()[1]}[where]
+    move = finished_move(tmp_path, POINTS)
+    equal = move.held()
+    change(move)
+    del move.vectors.stored[VectorId("file-0_0")]
+    theirs = {**move.held()[0], **move.held()[1]}[where]
     assert differs
-    bench.reconcile()
+    move.reconcile()
 
-    bench.apply()
+    move.migrate()
 
-    assert bench.kept() == [where]
-    assert {**bench.held()[0], **bench.held()[1]}[where] == theirs
-    assert "file-0_0" in bench.vectors.stored, "the rest is repaired"
-    bench.calls.made.clear()
-    bench.apply()
-    assert bench.calls.writes == [], "the same report is not repaired from twice"
-    bench.apply(forced=frozenset([where, "another"]))
-    assert (bench.kept(), bench.held()) == ([], equal)
-    assert bench.reconcile().verdict == "equal"
+    assert move.kept() == [where]
+    assert {**move.held()[0], **move.held()[1]}[where] == theirs
+    assert "file-0_0" in move.vectors.stored, "the rest is repaired"
+    move.calls.made.clear()
+    move.migrate()
+    assert move.calls.writes == [], "the same report is not repaired from twice"
+    move.migrate(forced=frozenset([where, "another"]))
+    assert (move.kept(), move.held()) == ([], equal)
+    assert move.reconcile().verdict == "equal"
 
 
 @pytest.mark.parametrize(("where", "change", "differs"), UNCERTAIN)
 def test_a_repair_mends_what_may_be_damage(
-    tmp_path: Path, where: str, change: Callable[[Bench], None], differs: list[str]
+    tmp_path: Path, where: str, change: Callable[[Move], None], differs: list[str]
 ) -> None:
-    bench = moved_bench(tmp_path, POINTS)
-    equal = bench.held()
-    change(bench)
-    assert list(bench.reconcile().differs) == [where]
+    move = finished_move(tmp_path, POINTS)
+    equal = move.held()
+    change(move)
+    assert list(move.reconcile().differs) == [where]
     assert differs
 
-    bench.apply()
+    move.migrate()
 
-    assert (bench.kept(), bench.held()) == ([], equal)
+    assert (move.kept(), move.held()) == ([], equal)
 
 
 def test_with_a_time_to_live_the_expiry_is_compared_to_within_a_minute(tmp_path: Path) -> None:
-    bench = make_bench(tmp_path, POINTS)
-    bench.plan(ttl_s=3_000_000_000)
-    bench.apply()
-    ours = bench.kv.stored[KEY]
+    move = new_move(tmp_path, POINTS)
+    move.plan(ttl_s=3_000_000_000)
+    move.migrate()
+    ours = move.kv.stored[KEY]
     assert ours.expiration is not None
     verdicts = {}
     for shift in (0, EXPIRATION_TOLERANCE_S, EXPIRATION_TOLERANCE_S + 1, None):
         expiration = None if shift is None else ours.expiration + shift
-        bench.kv.stored[KEY] = replace(ours, expiration=expiration)
-        verdicts[shift] = bench.reconcile().verdict
+        move.kv.stored[KEY] = replace(ours, expiration=expiration)
+        verdicts[shift] = move.reconcile().verdict
 
     assert list(verdicts.values()) == ["equal", "equal", "drift", "drift"]
-    assert bench.rollback().conflicts == [KEY]
+    assert move.roll_back().conflicts == [KEY]
 
 
 def test_what_was_in_a_namespace_before_is_given_back_into_it(tmp_path: Path) -> None:
     """A vector that another writer moved out of its namespace since is a conflict."""
-    bench = make_bench(tmp_path, POINTS)
+    move = new_move(tmp_path, POINTS)
     old = Vector(
         id=VectorId(VECTOR), values=np.ones(4, np.float32), namespace="trial", metadata={"old": 1}
     )
-    bench.put(old)
-    bench.plan(into_non_empty=True)
-    bench.apply()
-    bench.put(replace(old, namespace=None))
+    move.put(old)
+    move.plan(into_non_empty=True)
+    move.migrate()
+    move.put(replace(old, namespace=None))
 
-    kept = bench.rollback()
+    kept = move.roll_back()
 
     assert kept.conflicts == [VECTOR]
     assert "metadata.old" in kept.differs[VECTOR]
@@ -179,14 +179,14 @@ def test_names_are_exact_and_numbers_count_by_value() -> None:
 
 @pytest.mark.fault("F10", "R04")
 def test_a_listing_that_leaves_out_what_can_be_read_is_a_contradiction(tmp_path: Path) -> None:
-    bench = moved_bench(tmp_path, POINTS)
-    bench.vectors.left_out = frozenset(["file-0_0", VECTOR])
-    del bench.vectors.stored[VectorId("file-1_1")]
-    bench.kv.left_out = frozenset([KEY])
-    bench.kv.withheld = frozenset(["file:file-3"])
+    move = finished_move(tmp_path, POINTS)
+    move.vectors.left_out = frozenset(["file-0_0", VECTOR])
+    del move.vectors.stored[VectorId("file-1_1")]
+    move.kv.left_out = frozenset([KEY])
+    move.kv.withheld = frozenset(["file:file-3"])
     walks = 2
 
-    report = bench.reconcile()
+    report = move.reconcile()
 
     assert (report.verdict, report.exit_code) == ("indeterminate", 13)
     assert report.contradicted == {"unlisted": 2, "kv_unlisted": 1, "kv_unreadable": 1}
@@ -194,22 +194,22 @@ def test_a_listing_that_leaves_out_what_can_be_read_is_a_contradiction(tmp_path:
     assert "2 vectors can be read by id and are not listed, among them 'file-0_0'" in report.why
     assert f"1 KV keys can be read and are not listed, among them '{KEY}'" in report.why
     assert "1 KV keys are listed and read as absent, among them 'file:file-3'" in report.why
-    found = bench.ids_of(report)
+    found = move.ids_of(report)
     assert (found["unlisted"], found["missing"]) == (["file-0_0", VECTOR], ["file-1_1"])
-    assert bench.calls.made.count("list") > walks, "listed again before it is reported"
-    bench.apply()
-    assert bench.calls.writes == [], "a contradiction is not repaired"
+    assert move.calls.made.count("list") > walks, "listed again before it is reported"
+    move.migrate()
+    assert move.calls.writes == [], "a contradiction is not repaired"
 
 
 @pytest.mark.fault("F10", "R05")
 def test_a_listing_that_only_lags_is_no_contradiction(tmp_path: Path) -> None:
-    bench = moved_bench(tmp_path, POINTS)
-    bench.vectors.left_out = frozenset([VECTOR])
+    move = finished_move(tmp_path, POINTS)
+    move.vectors.left_out = frozenset([VECTOR])
 
     def catch_up(_: int, what: str) -> None:
-        if what == "list" and bench.calls.made.count("fetch"):
-            bench.vectors.left_out = frozenset()
+        if what == "list" and move.calls.made.count("fetch"):
+            move.vectors.left_out = frozenset()
 
-    bench.calls.before = catch_up
+    move.calls.before = catch_up
 
-    assert bench.reconcile().verdict == "equal"
+    assert move.reconcile().verdict == "equal"

@@ -16,7 +16,8 @@ from migrate.errors import ExitCode
 from migrate.model.records import Vector, VectorId
 from reconcile.report.report import ReconcileReport
 from reconcile.scan import vectors
-from tests.reconcile.bench import COUNTER, RECONCILE_RULES, Bench, make_bench
+from tests.harness.memory_source import DIMENSIONS
+from tests.harness.move import COUNTER, RECONCILE_RULES, Move, new_move
 from tests.reconcile.plants import (
     KEYS,
     OF_COUNTER,
@@ -28,7 +29,6 @@ from tests.reconcile.plants import (
     found_as,
     payloads,
 )
-from tests.servers.memory_source import DIMENSIONS
 
 POINTS = [str(number) for number in payloads()]
 TARGETS = {"vector": "file-2_3", "key": "file:file-2", "counter": "", "source": "100"}
@@ -41,30 +41,30 @@ ALL = [
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def move(tmp_path_factory: pytest.TempPathFactory) -> Move:
     """One move for all tests of this module; each test removes what it has planted."""
-    moved = make_bench(tmp_path_factory.mktemp("exactness"))
+    moved = new_move(tmp_path_factory.mktemp("exactness"))
     moved.source.points = payloads()
     moved.plan()
-    moved.apply()
+    moved.migrate()
     return moved
 
 
 @contextmanager
-def put_back(bench: Bench) -> Iterator[None]:
+def put_back(move: Move) -> Iterator[None]:
     """Restore source and target at the end."""
-    kept = dict(bench.vectors.stored), dict(bench.kv.stored), deepcopy(bench.source.points)
+    kept = dict(move.vectors.stored), dict(move.kv.stored), deepcopy(move.source.points)
     try:
         yield
     finally:
-        bench.vectors.stored, bench.kv.stored, bench.source.points = kept
+        move.vectors.stored, move.kv.stored, move.source.points = kept
 
 
-def assert_exactly(bench: Bench, report: ReconcileReport, found: dict[str, list[str]]) -> None:
+def assert_exactly(move: Move, report: ReconcileReport, found: dict[str, list[str]]) -> None:
     """Check that counts, id files, verdict and exit code name exactly this difference."""
     counter = int("counter" in found)
     named = {name: sorted(ids) for name, ids in found.items() if name != "counter"}
-    classes = bench.ids_of(report)
+    classes = move.ids_of(report)
     for name in ("foreign", "kv_foreign"):  # a part of the others, and of the counter's
         drifted = {*named.get(name.replace("foreign", "mismatched"), []), COUNTER}
         assert set(classes.pop(name, [])) <= drifted
@@ -80,15 +80,15 @@ def assert_exactly(bench: Bench, report: ReconcileReport, found: dict[str, list[
 
 @pytest.mark.fault("R01", "R09", "I6")
 @pytest.mark.parametrize(("where", "plant"), ALL, ids=lambda one: getattr(one, "name", one))
-def test_one_difference_is_found_as_exactly_that(bench: Bench, where: str, plant: Plant) -> None:
+def test_one_difference_is_found_as_exactly_that(move: Move, where: str, plant: Plant) -> None:
     target = TARGETS[where]
-    with put_back(bench):
-        plant.do(bench, target)
+    with put_back(move):
+        plant.do(move, target)
 
-        report = bench.reconcile()
+        report = move.reconcile()
 
     found = {} if plant.drift is None else {plant.drift: [found_as(plant, target)]}
-    assert_exactly(bench, report, found)
+    assert_exactly(move, report, found)
 
 
 @st.composite
@@ -110,44 +110,44 @@ def plantings(draw: st.DrawFn) -> list[tuple[Plant, str]]:
 )
 @given(plantings())
 def test_any_differences_are_found_as_exactly_those(
-    bench: Bench, planted: list[tuple[Plant, str]]
+    move: Move, planted: list[tuple[Plant, str]]
 ) -> None:
     found: dict[str, list[str]] = {}
-    with put_back(bench):
+    with put_back(move):
         for plant, target in planted:
-            plant.do(bench, target)
+            plant.do(move, target)
             if plant.drift is not None:
                 found.setdefault(plant.drift, []).append(found_as(plant, target))
 
-        report = bench.reconcile()
+        report = move.reconcile()
 
-    assert_exactly(bench, report, found)
-
-
-def _swap_values(bench: Bench, one: Vector, other: Vector) -> None:
-    bench.put(replace(one, values=other.values))
-    bench.put(replace(other, values=one.values))
+    assert_exactly(move, report, found)
 
 
-def _swap_metadata(bench: Bench, one: Vector, other: Vector) -> None:
-    bench.put(replace(one, metadata=other.metadata))
-    bench.put(replace(other, metadata=one.metadata))
+def _swap_values(move: Move, one: Vector, other: Vector) -> None:
+    move.put(replace(one, values=other.values))
+    move.put(replace(other, values=one.values))
 
 
-def _swap_all(bench: Bench, one: Vector, other: Vector) -> None:
-    bench.put(replace(one, id=other.id))
-    bench.put(replace(other, id=one.id))
+def _swap_metadata(move: Move, one: Vector, other: Vector) -> None:
+    move.put(replace(one, metadata=other.metadata))
+    move.put(replace(other, metadata=one.metadata))
 
 
-def _shift_values(bench: Bench, one: Vector, other: Vector) -> None:
+def _swap_all(move: Move, one: Vector, other: Vector) -> None:
+    move.put(replace(one, id=other.id))
+    move.put(replace(other, id=one.id))
+
+
+def _shift_values(move: Move, one: Vector, other: Vector) -> None:
     step = np.eye(1, DIMENSIONS, dtype=np.float32)[0]
-    bench.put(replace(one, values=one.values + step))
-    bench.put(replace(other, values=other.values - step))
+    move.put(replace(one, values=one.values + step))
+    move.put(replace(other, values=other.values - step))
 
 
-def _shift_numbers(bench: Bench, one: Vector, other: Vector) -> None:
-    bench.put(replace(one, metadata={**(one.metadata or {}), "one": 2}))
-    bench.put(replace(other, metadata={**(other.metadata or {}), "one": 0}))
+def _shift_numbers(move: Move, one: Vector, other: Vector) -> None:
+    move.put(replace(one, metadata={**(one.metadata or {}), "one": 2}))
+    move.put(replace(other, metadata={**(other.metadata or {}), "one": 0}))
 
 
 @pytest.mark.fault("R02")
@@ -155,77 +155,77 @@ def _shift_numbers(bench: Bench, one: Vector, other: Vector) -> None:
     "pair", [_swap_values, _swap_metadata, _swap_all, _shift_values, _shift_numbers]
 )
 def test_two_vectors_whose_differences_cancel_in_a_sum_are_both_found(
-    bench: Bench, pair: object
+    move: Move, pair: object
 ) -> None:
     assert callable(pair)
-    with put_back(bench):
-        pair(bench, bench.vector("file-1_2"), bench.vector("file-3_4"))
+    with put_back(move):
+        pair(move, move.vector("file-1_2"), move.vector("file-3_4"))
 
-        report = bench.reconcile()
+        report = move.reconcile()
 
-    assert_exactly(bench, report, {"mismatched": ["file-1_2", "file-3_4"]})
+    assert_exactly(move, report, {"mismatched": ["file-1_2", "file-3_4"]})
 
 
 @pytest.mark.fault("R02")
-def test_swapped_and_traded_kv_values_are_both_found(bench: Bench) -> None:
-    held, keys = bench.kv.stored, ("file:file-1", "file:file-3")
-    with put_back(bench):
+def test_swapped_and_traded_kv_values_are_both_found(move: Move) -> None:
+    held, keys = move.kv.stored, ("file:file-1", "file:file-3")
+    with put_back(move):
         one, other = held[keys[0]], held[keys[1]]
         held |= {
             one.key: replace(one, value=other.value),
             other.key: replace(other, value=one.value),
         }
-        swapped = bench.reconcile()
+        swapped = move.reconcile()
         first, second = orjson.loads(one.value), orjson.loads(other.value)
         first[0], second[0] = second[0], first[0]
         for entry, ids in ((one, first), (other, second)):
             held[entry.key] = replace(entry, value=orjson.dumps(ids))
-        traded = bench.reconcile()
+        traded = move.reconcile()
 
-    assert_exactly(bench, swapped, {"kv_mismatched": list(keys)})
-    assert_exactly(bench, traded, {"kv_mismatched": list(keys)})
+    assert_exactly(move, swapped, {"kv_mismatched": list(keys)})
+    assert_exactly(move, traded, {"kv_mismatched": list(keys)})
 
 
 @pytest.mark.fault("R02", "R09")
-def test_one_lost_and_one_gained_leave_the_count_right_and_are_both_found(bench: Bench) -> None:
-    with put_back(bench):
-        one = bench.vectors.stored.pop(VectorId("file-1_2"))
-        bench.put(replace(one, id=VectorId("stray")))
-        report = bench.reconcile()
-        del bench.kv.stored["file:file-1"]
-        bench.kv.stored["file:stray"] = replace(bench.kv.stored["file:file-0"], key="file:stray")
-        both = bench.reconcile()
+def test_one_lost_and_one_gained_leave_the_count_right_and_are_both_found(move: Move) -> None:
+    with put_back(move):
+        one = move.vectors.stored.pop(VectorId("file-1_2"))
+        move.put(replace(one, id=VectorId("stray")))
+        report = move.reconcile()
+        del move.kv.stored["file:file-1"]
+        move.kv.stored["file:stray"] = replace(move.kv.stored["file:file-0"], key="file:stray")
+        both = move.reconcile()
 
     assert report.counts["vector_index"] == report.counts["expected"] == len(VECTORS)
     found = {"missing": ["file-1_2"], "extra": ["stray"]}
-    assert_exactly(bench, report, found)
+    assert_exactly(move, report, found)
     kv = {"kv_missing": ["file:file-1"], "kv_extra": ["file:stray"]}
-    assert_exactly(bench, both, {**found, **kv})
+    assert_exactly(move, both, {**found, **kv})
 
 
 @pytest.mark.fault("R02")
-def test_a_counter_that_agrees_with_a_wrong_number_of_vectors_is_no_excuse(bench: Bench) -> None:
-    with put_back(bench):
-        bench.put(replace(bench.vector("file-1_2"), id=VectorId("stray")))
-        OF_COUNTER[0].do(bench, "")  # counts the stray one
+def test_a_counter_that_agrees_with_a_wrong_number_of_vectors_is_no_excuse(move: Move) -> None:
+    with put_back(move):
+        move.put(replace(move.vector("file-1_2"), id=VectorId("stray")))
+        OF_COUNTER[0].do(move, "")  # counts the stray one
 
-        report = bench.reconcile()
+        report = move.reconcile()
 
-    assert_exactly(bench, report, {"extra": ["stray"], "counter": [""]})
+    assert_exactly(move, report, {"extra": ["stray"], "counter": [""]})
 
 
 @pytest.mark.fault("R03", "I8")
 @pytest.mark.parametrize("page_ids", [1, 29, 30, 31, 1000])
 @pytest.mark.parametrize("page_points", [1, 30, 1000])
 def test_equal_stores_are_equal_whatever_the_pages(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, page_ids: int, page_points: int
+    move: Move, monkeypatch: pytest.MonkeyPatch, page_ids: int, page_points: int
 ) -> None:
-    monkeypatch.setattr(bench.vectors, "page_ids", page_ids)
+    monkeypatch.setattr(move.vectors, "page_ids", page_ids)
     monkeypatch.setattr(vectors, "REQUESTS_PER_NOTE", 1 if page_ids == 1 else 50)
 
-    report = bench.reconcile(replace(RECONCILE_RULES, page_points=page_points))
+    report = move.reconcile(replace(RECONCILE_RULES, page_points=page_points))
 
-    assert_exactly(bench, report, {})
+    assert_exactly(move, report, {})
     assert report.counts == {
         "source": 30,
         "snapshot": 30,
@@ -238,14 +238,14 @@ def test_equal_stores_are_equal_whatever_the_pages(
 
 @pytest.mark.fault("R09", "K08")
 def test_what_was_there_before_is_no_drift_and_what_came_since_is(tmp_path: Path) -> None:
-    full = make_bench(tmp_path)
+    full = new_move(tmp_path)
     full.source.points = payloads()
     foreign = Vector(
         id=VectorId("theirs"), values=np.ones(DIMENSIONS, np.float32), namespace=None, metadata=None
     )
     full.put(foreign)
     full.plan(into_non_empty=True)
-    full.apply()
+    full.migrate()
     before = full.reconcile()
     full.put(replace(foreign, id=VectorId("since")))
 

@@ -12,29 +12,30 @@ from migrate.model.records import Vector, VectorId
 from migrate.run.next_step import read_finding
 from reconcile.report.report import ReconcileReport
 from reconcile.scan.metadata import State
-from tests.reconcile.bench import RECONCILE_RULES, Bench, make_bench
+from tests.harness.memory_source import UnexpectedError
+from tests.harness.move import RECONCILE_RULES, Move, all_ids, new_move
 
 INDEXES = {"file_id": "string", "chunk_index": "number", "odd": "boolean"}
 RULES = replace(RECONCILE_RULES, metadata_indexes=INDEXES)
 POINTS = 45
 
 
-def _bench(folder: Path, points: int = POINTS, *, late: tuple[str, ...] = ()) -> Bench:
+def _moved(folder: Path, points: int = POINTS, *, late: tuple[str, ...] = ()) -> Move:
     """A finished move; the `late` metadata indexes were created after it."""
-    bench = make_bench(folder, points)
-    for payload in bench.source.points.values():
+    move = new_move(folder, points)
+    for payload in move.source.points.values():
         number = payload["chunk_index"]
         assert isinstance(number, int)
         payload["odd"] = number % 2 == 1
     for name, kind in INDEXES.items():
         if name not in late:
-            bench.vectors.create_metadata_index(name, kind)
-    bench.plan()
-    bench.apply()
+            move.vectors.create_metadata_index(name, kind)
+    move.plan()
+    move.migrate()
     for name in late:
-        bench.vectors.create_metadata_index(name, INDEXES[name])
-    bench.calls.made.clear()
-    return bench
+        move.vectors.create_metadata_index(name, INDEXES[name])
+    move.calls.made.clear()
+    return move
 
 
 def _states(report: ReconcileReport) -> dict[str, State]:
@@ -42,22 +43,22 @@ def _states(report: ReconcileReport) -> dict[str, State]:
     return {one.name: one.state for one in report.metadata_indexes}
 
 
-def _drop(bench: Bench) -> None:
-    del bench.vectors.metadata_indexes["chunk_index"]
+def _drop(move: Move) -> None:
+    del move.vectors.metadata_indexes["chunk_index"]
 
 
-def _other_type(bench: Bench) -> None:
-    bench.vectors.metadata_indexes["chunk_index"] = "string"
+def _other_type(move: Move) -> None:
+    move.vectors.metadata_indexes["chunk_index"] = "string"
 
 
-def _created_again(bench: Bench) -> None:
-    bench.vectors.create_metadata_index("chunk_index", "number")
+def _created_again(move: Move) -> None:
+    move.vectors.create_metadata_index("chunk_index", "number")
 
 
 @pytest.mark.fault("F03", "R03")
 @pytest.mark.parametrize("points", [1, 2, POINTS, 700])
 def test_filters_that_find_their_vectors_are_no_drift(tmp_path: Path, points: int) -> None:
-    report = _bench(tmp_path, points).reconcile(RULES)
+    report = _moved(tmp_path, points).reconcile(RULES)
 
     assert report.verdict == "equal"
     assert set(_states(report).values()) == {"found"}
@@ -70,22 +71,22 @@ def test_filters_that_find_their_vectors_are_no_drift(tmp_path: Path, points: in
     [(_drop, "missing"), (_other_type, "other type"), (_created_again, "not found")],
 )
 def test_an_index_that_filters_cannot_use_is_drift_until_the_vectors_are_written_again(
-    tmp_path: Path, plant: Callable[[Bench], None], state: State
+    tmp_path: Path, plant: Callable[[Move], None], state: State
 ) -> None:
-    bench = _bench(tmp_path)
-    plant(bench)
-    found = bench.reconcile(RULES)
-    ids = bench.ids_of(found)
+    move = _moved(tmp_path)
+    plant(move)
+    found = move.reconcile(RULES)
+    ids = move.ids_of(found)
     if state != "not found":
-        _created_again(bench)
-    bench.apply()
-    repaired = bench.reconcile(RULES)
+        _created_again(move)
+    move.migrate()
+    repaired = move.reconcile(RULES)
 
     assert (found.verdict, found.exit_code) == ("drift", ExitCode.DRIFT)
     assert found.why == "metadata_indexes 1"
     assert _states(found) == {"file_id": "found", "chunk_index": state, "odd": "found"}
     assert ids == {"unfiltered": sorted(ids["unfiltered"], key=ids["unfiltered"].index)}
-    assert set(ids["unfiltered"]) == set(bench.vectors.stored)
+    assert set(ids["unfiltered"]) == set(move.vectors.stored)
     assert repaired.verdict == "equal"
 
 
@@ -95,11 +96,11 @@ def test_an_index_that_came_in_the_middle_of_the_upload_is_found_wherever_that_w
     tmp_path: Path, written: str
 ) -> None:
     """Values are taken from the start, the middle and the end of the snapshot."""
-    bench = _bench(tmp_path)
-    ids = [f"file-{number % 5}_{number // 5}" for number in range(POINTS)]
+    move = _moved(tmp_path)
+    ids = all_ids(POINTS)
     thirds = {"first": ids[:15], "middle": ids[15:30], "last": ids[30:]}
-    bench.vectors.unfiltered["chunk_index"] = set(map(VectorId, thirds[written]))
-    report = bench.reconcile(RULES)
+    move.vectors.unfiltered["chunk_index"] = set(thirds[written])
+    report = move.reconcile(RULES)
 
     assert _states(report)["chunk_index"] == "not found"
     assert report.verdict == "drift"
@@ -107,13 +108,13 @@ def test_an_index_that_came_in_the_middle_of_the_upload_is_found_wherever_that_w
 
 @pytest.mark.fault("F03", "R05")
 def test_stale_lists_and_answers_are_no_drift(tmp_path: Path) -> None:
-    bench = _bench(tmp_path)
-    bench.vectors.stale_lists = [{}, {"file_id": "string"}, {}]
-    bench.vectors.stale_answers = [[], [], []]
-    report = bench.reconcile(RULES)
+    move = _moved(tmp_path)
+    move.vectors.stale_lists = [{}, {"file_id": "string"}, {}]
+    move.vectors.stale_answers = [[], [], []]
+    report = move.reconcile(RULES)
 
     assert report.verdict == "equal"
-    assert bench.calls.made.count("list metadata indexes") == 4
+    assert move.calls.made.count("list metadata indexes") == 4
 
 
 @pytest.mark.fault("F03")
@@ -121,15 +122,15 @@ def test_a_value_that_more_vectors_hold_than_one_answer_has_room_for_is_no_drift
     tmp_path: Path,
 ) -> None:
     """Vectors of other writers may hold the value too and fill the answer."""
-    bench = _bench(tmp_path)
-    mine = bench.vector("file-0_0")
+    move = _moved(tmp_path)
+    mine = move.vector("file-0_0")
     for number in range(QUERY_IDS_MAX + 20):
         for name, wanted in (("file_id", "file-0"), ("chunk_index", 0), ("odd", False)):
             vector_id = VectorId(f"their-{name}-{number}")
             metadata: dict[str, object] = {name: wanted}
             values = mine.values * 2
-            bench.put(Vector(id=vector_id, values=values, namespace=None, metadata=metadata))
-    report = bench.reconcile(RULES)
+            move.put(Vector(id=vector_id, values=values, namespace=None, metadata=metadata))
+    report = move.reconcile(RULES)
 
     assert set(_states(report).values()) == {"found"}
     assert report.drift["metadata_indexes"] == 0
@@ -140,11 +141,11 @@ def test_a_value_that_more_vectors_hold_than_one_answer_has_room_for_is_no_drift
 def test_missing_and_changed_vectors_are_drift_of_their_own_and_not_asked_for(
     tmp_path: Path,
 ) -> None:
-    bench = _bench(tmp_path)
-    del bench.vectors.stored[VectorId("file-0_0")]
-    changed = bench.vector("file-1_0")
-    bench.put(replace(changed, metadata={**(changed.metadata or {}), "chunk_index": "0"}))
-    report = bench.reconcile(RULES)
+    move = _moved(tmp_path)
+    del move.vectors.stored[VectorId("file-0_0")]
+    changed = move.vector("file-1_0")
+    move.put(replace(changed, metadata={**(changed.metadata or {}), "chunk_index": "0"}))
+    report = move.reconcile(RULES)
 
     assert report.why == "missing 1, mismatched 1"
     assert set(_states(report).values()) == {"found"}
@@ -154,14 +155,14 @@ def test_missing_and_changed_vectors_are_drift_of_their_own_and_not_asked_for(
 def test_a_property_that_few_vectors_hold_is_looked_for_in_the_whole_snapshot(
     tmp_path: Path,
 ) -> None:
-    bench = make_bench(tmp_path, POINTS)
-    bench.source.points[min(bench.source.points)]["rare"] = "x" * 70
-    bench.vectors.create_metadata_index("rare", "string")
-    bench.vectors.create_metadata_index("never", "string")
-    bench.plan()
-    bench.apply()
+    move = new_move(tmp_path, POINTS)
+    move.source.points[min(move.source.points)]["rare"] = "x" * 70
+    move.vectors.create_metadata_index("rare", "string")
+    move.vectors.create_metadata_index("never", "string")
+    move.plan()
+    move.migrate()
     rules = replace(RECONCILE_RULES, metadata_indexes={"rare": "string", "never": "string"})
-    report = bench.reconcile(rules)
+    report = move.reconcile(rules)
 
     assert _states(report) == {"rare": "found", "never": "not asked"}
     assert report.verdict == "equal"
@@ -171,7 +172,7 @@ def test_a_property_that_few_vectors_hold_is_looked_for_in_the_whole_snapshot(
 def test_a_filter_without_an_answer_leaves_the_verdict_open_and_a_refused_one_is_named(
     tmp_path: Path,
 ) -> None:
-    bench = _bench(tmp_path)
+    move = _moved(tmp_path)
     lost = RemoteUnavailableError("no answer", remedy="again")
     refused = TargetRefusedError("no such filter", remedy="none")
 
@@ -182,10 +183,10 @@ def test_a_filter_without_an_answer_leaves_the_verdict_open_and_a_refused_one_is
 
         return before
 
-    bench.calls.before = fail_with(lost)
-    unread = bench.reconcile(RULES)
-    bench.calls.before = fail_with(refused)
-    answered = bench.reconcile(RULES)
+    move.calls.before = fail_with(lost)
+    unread = move.reconcile(RULES)
+    move.calls.before = fail_with(refused)
+    answered = move.reconcile(RULES)
 
     assert (unread.verdict, unread.unread) == ("indeterminate", ("metadata", "kv"))
     assert unread.metadata_indexes is None
@@ -199,55 +200,52 @@ def test_after_a_sample_every_content_is_compared_before_a_repair_writes_all_vec
     tmp_path: Path,
 ) -> None:
     """A repair must not overwrite changes of other writers, so it needs a full comparison."""
-    bench = _bench(tmp_path, late=("odd",))
-    sampled = bench.reconcile(replace(RULES, content_full_max=0))
+    move = _moved(tmp_path, late=("odd",))
+    sampled = move.reconcile(replace(RULES, content_full_max=0))
     found = read_finding(sampled.document())
-    bench.calls.made.clear()
-    bench.apply()
-    written = list(bench.calls.writes)
-    full = bench.reconcile(RULES)
+    move.calls.made.clear()
+    move.migrate()
+    written = list(move.calls.writes)
+    full = move.reconcile(RULES)
     repairable = read_finding(full.document())
 
     assert (sampled.verdict, sampled.drift["metadata_indexes"]) == ("drift", 1)
-    assert bench.ids_of(sampled) == {}
+    assert move.ids_of(sampled) == {}
     assert found is not None
     assert found.filters_need_full
     assert written == []
-    assert len(bench.ids_of(full)["unfiltered"]) == POINTS
+    assert len(move.ids_of(full)["unfiltered"]) == POINTS
     assert repairable is not None
     assert (repairable.repairable, repairable.filters_need_full) == (True, False)
 
 
 @pytest.mark.fault("F03", "F02")
 def test_a_repair_for_filters_keeps_what_another_writer_has_changed(tmp_path: Path) -> None:
-    bench = _bench(tmp_path, late=("odd",))
-    theirs = replace(bench.vector("file-0_0"), namespace="theirs")
-    bench.put(theirs)
-    bench.reconcile(RULES)
-    bench.apply()
+    move = _moved(tmp_path, late=("odd",))
+    theirs = replace(move.vector("file-0_0"), namespace="theirs")
+    move.put(theirs)
+    move.reconcile(RULES)
+    move.migrate()
 
-    assert bench.vector("file-0_0") == theirs
-    assert bench.vectors.unfiltered["odd"] == {"file-0_0"}
+    assert move.vector("file-0_0") == theirs
+    assert move.vectors.unfiltered["odd"] == {"file-0_0"}
 
 
 @pytest.mark.fault("F03", "R10")
 def test_what_filters_found_is_kept_over_a_kill(tmp_path: Path) -> None:
-    bench = _bench(tmp_path, late=("odd",))
-
-    class KilledError(Exception):
-        pass
+    move = _moved(tmp_path, late=("odd",))
 
     def kill(_: int, what: str) -> None:
         if what == "kv list":
-            raise KilledError
+            raise UnexpectedError
 
-    bench.calls.before = kill
-    with pytest.raises(KilledError):
-        bench.reconcile(RULES)
-    asked = bench.calls.made.count("query")
-    bench.calls.before = lambda _, __: None
-    report = bench.reconcile(RULES)
+    move.calls.before = kill
+    with pytest.raises(UnexpectedError):
+        move.reconcile(RULES)
+    asked = move.calls.made.count("query")
+    move.calls.before = lambda _, __: None
+    report = move.reconcile(RULES)
 
-    assert bench.calls.made.count("query") == asked > 0
+    assert move.calls.made.count("query") == asked > 0
     assert (report.resumed, report.why) == (1, "metadata_indexes 1")
-    assert len(bench.ids_of(report)["unfiltered"]) == POINTS
+    assert len(move.ids_of(report)["unfiltered"]) == POINTS

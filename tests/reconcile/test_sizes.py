@@ -9,8 +9,8 @@ import pytest
 from migrate.mapping.kv_entries import encode_file_value
 from migrate.model.limits import DELETE_IDS_MAX, FETCH_IDS_MAX, KV_VALUE_BYTES_MAX
 from migrate.model.records import VectorId
-from tests.reconcile.bench import RECONCILE_RULES, make_bench
-from tests.servers.memory_source import chunk_payloads
+from tests.harness.memory_source import chunk_payloads
+from tests.harness.move import RECONCILE_RULES, new_move
 
 PER_UPLOAD = 10
 
@@ -30,17 +30,17 @@ PER_UPLOAD = 10
     ],
 )
 def test_the_same_path_whatever_the_number_of_points(tmp_path: Path, points: int) -> None:
-    bench = make_bench(tmp_path, points)
-    bench.plan(vectors_per_upload=PER_UPLOAD)
-    bench.apply()
+    move = new_move(tmp_path, points)
+    move.plan(vectors_per_upload=PER_UPLOAD)
+    move.migrate()
 
-    report = bench.reconcile(replace(RECONCILE_RULES, page_points=PER_UPLOAD))
+    report = move.reconcile(replace(RECONCILE_RULES, page_points=PER_UPLOAD))
 
     assert (report.verdict, report.coverage.checked) == ("equal", points)
     assert set(report.counts.values()) == {points}
-    assert bench.calls.made.count("upsert") == -(-points // PER_UPLOAD)
-    done = bench.rollback()
-    assert (done.vectors_deleted, bench.held()) == (points, ({}, {}))
+    assert move.calls.made.count("upsert") == -(-points // PER_UPLOAD)
+    done = move.roll_back()
+    assert (done.vectors_deleted, move.held()) == (points, ({}, {}))
 
 
 @pytest.mark.fault("D12", "K06")
@@ -53,15 +53,15 @@ def test_fifty_thousand_chunks_with_the_longest_ids_fit_one_value() -> None:
 
 @pytest.mark.fault("D12")
 def test_one_file_with_all_the_chunks_is_one_entry_in_their_order(tmp_path: Path) -> None:
-    bench = make_bench(tmp_path)
-    bench.source.points = chunk_payloads(1_500, files=1)
-    bench.plan(vectors_per_upload=700)
-    bench.apply()
+    move = new_move(tmp_path)
+    move.source.points = chunk_payloads(1_500, files=1)
+    move.plan(vectors_per_upload=700)
+    move.migrate()
 
-    assert bench.reconcile().verdict == "equal"
-    ids = orjson.loads(bench.kv.stored["file:file-0"].value)
+    assert move.reconcile().verdict == "equal"
+    ids = orjson.loads(move.kv.stored["file:file-0"].value)
     assert ids == [f"file-0_{number}" for number in range(1_500)]
     ids[700], ids[701] = ids[701], ids[700]
     key = "file:file-0"
-    bench.kv.stored[key] = replace(bench.kv.stored[key], value=orjson.dumps(ids))
-    assert bench.ids_of(bench.reconcile()) == {"kv_mismatched": [key]}
+    move.kv.stored[key] = replace(move.kv.stored[key], value=orjson.dumps(ids))
+    assert move.ids_of(move.reconcile()) == {"kv_mismatched": [key]}

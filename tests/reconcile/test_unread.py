@@ -18,8 +18,8 @@ from migrate.errors import (
 )
 from migrate.model.records import VectorId
 from reconcile.report.report import ReconcileReport
+from tests.harness.move import RECONCILE_RULES, Move, finished_move
 from tests.paths import path_of
-from tests.reconcile.bench import RECONCILE_RULES, Bench, moved_bench
 
 POINTS = 45  # three fetches; a listing of seven pages
 STORES = {"list": "ids", "fetch": "contents", "kv list": "kv", "kv read": "kv"}
@@ -27,8 +27,8 @@ ORDER = ("source", "ids", "contents", "metadata", "kv")
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return moved_bench(tmp_path, POINTS)
+def move(tmp_path: Path) -> Move:
+    return finished_move(tmp_path, POINTS)
 
 
 def failing_at(wanted: int, *, times: int = 1) -> Callable[[int, str], None]:
@@ -52,22 +52,22 @@ def document(report: ReconcileReport) -> dict[str, object]:
 @pytest.mark.fault("R07", "I6")
 @pytest.mark.parametrize("drifted", [False, True])
 def test_a_target_that_fails_at_any_call_is_indeterminate_and_the_report_says_what_is_unread(
-    bench: Bench, *, drifted: bool
+    move: Move, *, drifted: bool
 ) -> None:
     if drifted:
-        del bench.vectors.stored[VectorId("file-0_0")]
-        del bench.kv.stored["file:file-1"]
-    bench.reconcile()
-    calls = list(bench.calls.made)
+        del move.vectors.stored[VectorId("file-0_0")]
+        del move.kv.stored["file:file-1"]
+    move.reconcile()
+    calls = list(move.calls.made)
     assert set(calls) == set(STORES)
     # Ids that are not listed are read after each listing.
     listed = len(calls) - calls[::-1].index("list") + drifted
     for number, what in enumerate(calls):
         store = "ids" if number < listed else STORES[what]
-        bench.calls.made.clear()
-        bench.calls.before = failing_at(number)
+        move.calls.made.clear()
+        move.calls.before = failing_at(number)
 
-        report = bench.reconcile()
+        report = move.reconcile()
 
         told = document(report)
         assert (report.verdict, report.exit_code) == ("indeterminate", ExitCode.INDETERMINATE)
@@ -83,25 +83,25 @@ def test_a_target_that_fails_at_any_call_is_indeterminate_and_the_report_says_wh
         assert combined.exists() == ("mismatched" not in unread), (
             "no file is better than an incomplete one"
         )
-    assert bench.calls.writes == []
+    assert move.calls.writes == []
 
 
 @pytest.mark.fault("R07", "I6")
-def test_a_source_that_fails_at_any_read_is_indeterminate(bench: Bench) -> None:
+def test_a_source_that_fails_at_any_read_is_indeterminate(move: Move) -> None:
     small = replace(RECONCILE_RULES, page_points=7)
-    read = len(bench.source.reads)
-    bench.reconcile(small)
-    reads = len(bench.source.reads) - read
+    read = len(move.source.reads)
+    move.reconcile(small)
+    reads = len(move.source.reads) - read
     assert reads == 9  # seven pages, the empty one, and the count
     for wanted in range(reads):
-        start = len(bench.source.reads)
+        start = len(move.source.reads)
 
         def fail(number: int, at: int = start + wanted) -> None:
             if number == at:
                 raise RemoteUnavailableError("the source is gone", remedy="try again")
 
-        bench.source.before_read = fail
-        report = bench.reconcile(small)
+        move.source.before_read = fail
+        report = move.reconcile(small)
 
         assert (report.verdict, report.exit_code) == ("indeterminate", ExitCode.INDETERMINATE)
         assert (report.unread, report.source_drift) == (ORDER, None)
@@ -113,21 +113,21 @@ def test_a_source_that_fails_at_any_read_is_indeterminate(bench: Bench) -> None:
     "error", [RemoteUnavailableError, IndeterminateError, BudgetExhaustedError]
 )
 def test_every_way_of_not_being_able_to_read_is_indeterminate(
-    bench: Bench, error: type[MigrationError]
+    move: Move, error: type[MigrationError]
 ) -> None:
     def fail(_: int, what: str) -> None:
         if what == "fetch":
             raise error("no answer", remedy="try again")
 
-    bench.calls.before = fail
+    move.calls.before = fail
 
-    assert bench.reconcile().verdict == "indeterminate"
+    assert move.reconcile().verdict == "indeterminate"
 
 
 @pytest.mark.fault("R07", "N11")
 @pytest.mark.parametrize("error", [AccessError, PreconditionError])
 def test_what_a_human_has_to_mend_ends_with_its_own_code_and_leaves_no_report(
-    bench: Bench, error: type[MigrationError]
+    move: Move, error: type[MigrationError]
 ) -> None:
     """An expired token: with a new one the same command resumes."""
 
@@ -135,12 +135,12 @@ def test_what_a_human_has_to_mend_ends_with_its_own_code_and_leaves_no_report(
         if what == "fetch" and number == 8:
             raise error("not allowed", remedy="mend it")
 
-    bench.calls.before = fail
+    move.calls.before = fail
     with pytest.raises(error):
-        bench.reconcile()
-    bench.calls.before = lambda number, what: None
+        move.reconcile()
+    move.calls.before = lambda number, what: None
 
-    report = bench.reconcile()
+    report = move.reconcile()
 
     assert (report.verdict, report.resumed) == ("equal", 1)
 
@@ -150,85 +150,85 @@ def test_what_a_human_has_to_mend_ends_with_its_own_code_and_leaves_no_report(
     ("broken_walks", "verdict"), [(1, "equal"), (2, "equal"), (3, "indeterminate")]
 )
 def test_a_walk_that_breaks_is_dropped_as_a_whole_and_begun_anew_three_times(
-    bench: Bench, broken_walks: int, verdict: str
+    move: Move, broken_walks: int, verdict: str
 ) -> None:
     """The fourth page fails: the ids of the first three are dropped."""
     left = [broken_walks]
 
     def fail(number: int, what: str) -> None:
-        if what == "list" and left[0] and bench.calls.made[-3:] == ["list"] * 3:
+        if what == "list" and left[0] and move.calls.made[-3:] == ["list"] * 3:
             left[0] -= 1
-            bench.calls.made.append("broken")
+            move.calls.made.append("broken")
             raise IndeterminateError("cursor expired", remedy="try again")
 
-    bench.calls.before = fail
-    report = bench.reconcile()
+    move.calls.before = fail
+    report = move.reconcile()
 
     assert report.verdict == verdict
     assert report.counts["vector_index"] == (POINTS if verdict == "equal" else None)
 
 
 @pytest.mark.fault("R08", "R07", "I6")
-def test_a_vector_that_is_listed_and_never_given_out_is_unreadable(bench: Bench) -> None:
-    bench.vectors.withheld = frozenset(["file-0_0", "file-3_1"])
+def test_a_vector_that_is_listed_and_never_given_out_is_unreadable(move: Move) -> None:
+    move.vectors.withheld = frozenset(["file-0_0", "file-3_1"])
 
-    report = bench.reconcile()
+    report = move.reconcile()
 
     assert (report.verdict, report.exit_code) == ("indeterminate", ExitCode.INDETERMINATE)
-    assert bench.ids_of(report) == {"unreadable": ["file-0_0", "file-3_1"]}
+    assert move.ids_of(report) == {"unreadable": ["file-0_0", "file-3_1"]}
     assert report.drift["unreadable"] == 2
 
 
 @pytest.mark.fault("R05", "K04", "U04")
 @pytest.mark.parametrize(("stale_reads", "verdict"), [(1, "equal"), (2, "equal"), (3, "drift")])
 def test_a_kv_difference_counts_only_when_it_outlives_the_settling_time(
-    bench: Bench, stale_reads: int, verdict: str
+    move: Move, stale_reads: int, verdict: str
 ) -> None:
     """The first reads of one key are stale, and differ from each other."""
     key = "file:file-1"
-    late = bench.kv.stored.pop(key)
+    late = move.kv.stored.pop(key)
     old = replace(late, value=b'["former"]')
     reads = [0]
 
     def appear(_: int, what: str) -> None:
         if what != "kv list":
             return
-        if bench.calls.made[-1] != "kv read":  # the first listing of a pass
+        if move.calls.made[-1] != "kv read":  # the first listing of a pass
             reads[0] += 1
-            bench.kv.stored.pop(key, None)
+            move.kv.stored.pop(key, None)
             if reads[0] > stale_reads:
-                bench.kv.stored[key] = late
+                move.kv.stored[key] = late
             elif reads[0] == 2:
-                bench.kv.stored[key] = old
+                move.kv.stored[key] = old
 
-    bench.calls.before = appear
-    report = bench.reconcile()
+    move.calls.before = appear
+    report = move.reconcile()
 
     assert report.verdict == verdict
-    assert sum(bench.clock.waits[-2:]) >= 1
+    assert sum(move.clock.waits[-2:]) >= 1
 
 
 @pytest.mark.fault("R05", "U04")
-def test_a_vector_that_shows_its_former_content_at_first_is_no_drift(bench: Bench) -> None:
-    held = bench.vector("file-2_3")
-    bench.put(replace(held, metadata={"version": "former"}))
-    start = len(bench.clock.waits)
+def test_a_vector_that_shows_its_former_content_at_first_is_no_drift(move: Move) -> None:
+    held = move.vector("file-2_3")
+    move.put(replace(held, metadata={"version": "former"}))
+    start = len(move.clock.waits)
 
     def settle(_: int, what: str) -> None:
-        if what == "fetch" and len(bench.clock.waits) > start:  # the second pass
-            bench.put(held)
+        if what == "fetch" and len(move.clock.waits) > start:  # the second pass
+            move.put(held)
 
-    bench.calls.before = settle
+    move.calls.before = settle
 
-    assert bench.reconcile().verdict == "equal"
-    assert bench.clock.waits[start:] == [RECONCILE_RULES.pause_s]
+    assert move.reconcile().verdict == "equal"
+    assert move.clock.waits[start:] == [RECONCILE_RULES.pause_s]
 
 
 @pytest.mark.fault("R06")
-def test_a_sample_never_calls_itself_full(bench: Bench) -> None:
+def test_a_sample_never_calls_itself_full(move: Move) -> None:
     sampled = replace(RECONCILE_RULES, content_full_max=POINTS - 1, content_sample=20)
 
-    report, full = bench.reconcile(sampled), bench.reconcile()
+    report, full = move.reconcile(sampled), move.reconcile()
 
     told = document(report)["coverage"]
     assert told == {"ids": "full", "contents": "sampled", "checked": 20, "bound": 0.15, "seed": 1}

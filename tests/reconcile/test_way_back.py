@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,12 +24,11 @@ from migrate.ports import Target
 from migrate.runtime import Runtime
 from migrate.upload.pre_images import capture_pre_images
 from reconcile.rollback.report import PASSES_MAX
-from tests.paths import path_of
-from tests.reconcile.bench import COUNTER, Bench, make_bench
-from tests.servers.memory_source import DIMENSIONS, SourceFailedError
+from tests.harness.memory_source import DIMENSIONS, UnexpectedError
+from tests.harness.move import COUNTER, Move, all_ids, new_move
 
 POINTS = 23
-OURS = [f"file-{number % 5}_{number // 5}" for number in range(POINTS)]
+OURS = all_ids(POINTS)
 OUR_KEYS = [*(f"file:file-{number}" for number in range(5)), COUNTER]
 THEIR_IDS = ["theirs-1", "theirs-2", "file-9_0"]
 THEIR_KEYS = ["file:theirs", "other", "file:"]
@@ -52,7 +51,7 @@ kv_values = st.binary(max_size=12) | st.sampled_from([b"3", b'["x"]', b"\xff\xfe
 
 
 @st.composite
-def vectors(draw: st.DrawFn, names: list[str]) -> dict[VectorId, Vector]:
+def vectors(draw: st.DrawFn, names: Sequence[str]) -> dict[VectorId, Vector]:
     """Vectors that an index may hold under some of these ids."""
     chosen = draw(st.lists(st.sampled_from(names), unique=True, max_size=6))
     return {
@@ -67,7 +66,7 @@ def vectors(draw: st.DrawFn, names: list[str]) -> dict[VectorId, Vector]:
 
 
 @st.composite
-def entries(draw: st.DrawFn, names: list[str]) -> dict[str, KvEntry]:
+def entries(draw: st.DrawFn, names: Sequence[str]) -> dict[str, KvEntry]:
     """Entries that a namespace may hold under some of these keys."""
     chosen = draw(st.lists(st.sampled_from(names), unique=True, max_size=4))
     return {
@@ -81,9 +80,9 @@ def entries(draw: st.DrawFn, names: list[str]) -> dict[str, KvEntry]:
     }
 
 
-def fill(bench: Bench, held: dict[VectorId, Vector], keys: dict[str, KvEntry]) -> None:
-    bench.vectors.stored |= held
-    bench.kv.stored |= keys
+def fill(move: Move, held: dict[VectorId, Vector], keys: dict[str, KvEntry]) -> None:
+    move.vectors.stored |= held
+    move.kv.stored |= keys
 
 
 @pytest.mark.slow
@@ -102,25 +101,25 @@ def test_undoing_a_run_gives_back_what_was_there_and_keeps_what_others_did_since
     keys_since: dict[str, KvEntry],
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        bench = make_bench(Path(folder), POINTS)
-        fill(bench, held[0] | held[1], keys[0] | keys[1])
-        bench.plan(into_non_empty=True)
-        bench.apply()
-        assert set(OURS) <= bench.vectors.stored.keys()
+        move = new_move(Path(folder), POINTS)
+        fill(move, held[0] | held[1], keys[0] | keys[1])
+        move.plan(into_non_empty=True)
+        move.migrate()
+        assert set(OURS) <= move.vectors.stored.keys()
 
-        fill(bench, held_since, keys_since)
-        done = bench.rollback(leave_later_writes=True)
+        fill(move, held_since, keys_since)
+        done = move.roll_back(leave_later_writes=True)
 
-        left = bench.held()
-        bench.vectors.stored, bench.kv.stored = {}, {}
-        fill(bench, held[0] | held[1] | held_since, keys[0] | keys[1] | keys_since)
-        assert left == bench.held()
+        left = move.held()
+        move.vectors.stored, move.kv.stored = {}, {}
+        fill(move, held[0] | held[1] | held_since, keys[0] | keys[1] | keys_since)
+        assert left == move.held()
         assert (done.vectors_restored, done.kv_restored) == (len(held[0]), len(keys[0]))
         assert done.conflicts == []
 
-        bench.calls.made.clear()
-        again = bench.rollback()
-        assert (again.already_done, bench.calls.made) == (True, [])
+        move.calls.made.clear()
+        again = move.roll_back()
+        assert (again.already_done, move.calls.made) == (True, [])
 
 
 @pytest.mark.slow
@@ -134,43 +133,43 @@ def test_what_others_changed_since_is_kept_and_listed_and_only_undone_by_name(
     keys_changed: dict[str, KvEntry],
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        bench = make_bench(Path(folder), POINTS)
-        fill(bench, held, keys)
-        before = bench.held()
-        bench.plan(into_non_empty=True)
-        bench.apply()
+        move = new_move(Path(folder), POINTS)
+        fill(move, held, keys)
+        before = move.held()
+        move.plan(into_non_empty=True)
+        move.migrate()
         theirs = {key: replace(one, metadata={"whose": "theirs"}) for key, one in changed.items()}
         their_keys = {
             key: replace(one, value=b"theirs " + one.value) for key, one in keys_changed.items()
         }
-        fill(bench, theirs, their_keys)
+        fill(move, theirs, their_keys)
 
-        kept = bench.rollback()
+        kept = move.roll_back()
 
         assert sorted(kept.conflicts) == sorted([*theirs, *their_keys])
         for key, one in theirs.items():
-            assert bench.vectors.stored[key] is one
+            assert move.vectors.stored[key] is one
         for name, entry in their_keys.items():
-            assert bench.kv.stored[name] is entry
-        forced = bench.rollback(forced=frozenset(kept.conflicts))
+            assert move.kv.stored[name] is entry
+        forced = move.roll_back(forced=frozenset(kept.conflicts))
         assert forced.conflicts == []
-        assert bench.held() == before
+        assert move.held() == before
 
 
 @pytest.mark.fault("I7", "K04")
 def test_an_older_state_that_a_read_shows_is_no_change_by_others(tmp_path: Path) -> None:
-    bench = make_bench(tmp_path, POINTS)
-    before = bench.held()
-    bench.plan()
-    bench.apply()
-    one, key = bench.vector(OURS[4]), OUR_KEYS[2]
-    bench.vectors.stale[one.id] = [replace(one, metadata={"at": "a trial"})] * (PASSES_MAX - 1)
-    bench.kv.stale[key] = [replace(bench.kv.stored[key], value=b"a trial's")]
+    move = new_move(tmp_path, POINTS)
+    before = move.held()
+    move.plan()
+    move.migrate()
+    one, key = move.vector(OURS[4]), OUR_KEYS[2]
+    move.vectors.stale[one.id] = [replace(one, metadata={"at": "a trial"})] * (PASSES_MAX - 1)
+    move.kv.stale[key] = [replace(move.kv.stored[key], value=b"a trial's")]
 
-    done = bench.rollback()
+    done = move.roll_back()
 
     assert done.conflicts == []
-    assert bench.held() == before
+    assert move.held() == before
 
 
 def respelt(value: Any) -> Any:
@@ -196,53 +195,53 @@ def test_a_target_that_spells_numbers_its_own_way_is_equal_and_gives_everything_
     tmp_path: Path,
 ) -> None:
     """In settling, reconcile and rollback, for written vectors and for pre-images."""
-    bench = make_bench(tmp_path, POINTS)
-    for number, payload in enumerate(bench.source.points.values()):
+    move = new_move(tmp_path, POINTS)
+    for number, payload in enumerate(move.source.points.values()):
         payload |= {"far": 1.5e17 + number * 2**20, "whole": 3.0, "list": 2, "deep": {"n": 1e300}}
     old = Vector(
-        id=VectorId(OURS[1]),
+        id=OURS[1],
         values=np.full(DIMENSIONS, 0.5, np.float32),
         namespace=None,
         metadata={"far": 1.5e17, "one": 1},
     )
-    fill(bench, {old.id: old}, {})
-    before = bench.held()
-    bench.vectors.spelt = lambda vector: replace(vector, metadata=respelt(vector.metadata))
-    bench.plan(into_non_empty=True)
-    bench.apply()
+    fill(move, {old.id: old}, {})
+    before = move.held()
+    move.vectors.spelt = lambda vector: replace(vector, metadata=respelt(vector.metadata))
+    move.plan(into_non_empty=True)
+    move.migrate()
 
-    report = bench.reconcile()
-    done = bench.rollback()
+    report = move.reconcile()
+    done = move.roll_back()
 
     assert (report.verdict, report.drift["mismatched"]) == ("equal", 0)
     assert done.conflicts == []
-    assert bench.held() == before
+    assert move.held() == before
 
 
-def prepared(folder: Path) -> Bench:
+def prepared(folder: Path) -> Move:
     """A move over two ids, a key and a counter that existed; then three foreign changes."""
-    bench = make_bench(folder, POINTS)
+    move = new_move(folder, POINTS)
     old = Vector(
-        id=VectorId(OURS[1]),
+        id=OURS[1],
         values=np.full(DIMENSIONS, 0.5, np.float32),
         namespace="trial",
         metadata={"old": True},
     )
     fill(
-        bench,
-        {old.id: old, VectorId(OURS[7]): replace(old, id=VectorId(OURS[7]), namespace=None)},
+        move,
+        {old.id: old, OURS[7]: replace(old, id=OURS[7], namespace=None)},
         {
             OUR_KEYS[0]: KvEntry(key=OUR_KEYS[0], value=b"[]", metadata={"a": 1}, expiration=FAR),
             COUNTER: KvEntry(key=COUNTER, value=b"2"),
         },
     )
-    bench.plan(into_non_empty=True)
-    bench.apply()
-    bench.put(replace(bench.vector(OURS[4]), metadata={"whose": "theirs"}))
-    bench.kv.stored[OUR_KEYS[2]] = replace(bench.kv.stored[OUR_KEYS[2]], value=b"theirs")
-    bench.put(replace(old, id=VectorId("since")))
-    bench.calls.made.clear()
-    return bench
+    move.plan(into_non_empty=True)
+    move.migrate()
+    move.put(replace(move.vector(OURS[4]), metadata={"whose": "theirs"}))
+    move.kv.stored[OUR_KEYS[2]] = replace(move.kv.stored[OUR_KEYS[2]], value=b"theirs")
+    move.put(replace(old, id=VectorId("since")))
+    move.calls.made.clear()
+    return move
 
 
 def no_cut(_: int, __: str) -> None:
@@ -252,7 +251,7 @@ def no_cut(_: int, __: str) -> None:
 def kill_before(wanted: int) -> Callable[[int, str], None]:
     def cut(number: int, _: str) -> None:
         if number == wanted:
-            raise SourceFailedError
+            raise UnexpectedError
 
     return cut
 
@@ -263,26 +262,26 @@ def test_killed_before_any_call_a_second_rollback_ends_where_an_undisturbed_one_
     tmp_path: Path,
 ) -> None:
     undisturbed = prepared(tmp_path / "undisturbed")
-    told = undisturbed.rollback(leave_later_writes=True)
+    told = undisturbed.roll_back(leave_later_writes=True)
     assert sorted(told.conflicts) == sorted([OURS[4], OUR_KEYS[2]])
     calls = len(undisturbed.calls.made)
     assert calls > 12
     for number in range(calls):
-        bench = prepared(tmp_path / str(number))
-        bench.calls.before = kill_before(number)
-        with suppress(SourceFailedError):
-            bench.rollback(leave_later_writes=True)
-        bench.calls.before = no_cut
+        move = prepared(tmp_path / str(number))
+        move.calls.before = kill_before(number)
+        with suppress(UnexpectedError):
+            move.roll_back(leave_later_writes=True)
+        move.calls.before = no_cut
 
-        second = bench.rollback(leave_later_writes=True)
+        second = move.roll_back(leave_later_writes=True)
 
-        assert bench.held() == undisturbed.held()
+        assert move.held() == undisturbed.held()
         assert sorted(second.conflicts) == sorted(told.conflicts)
-        bench.calls.made.clear()
-        third = bench.rollback()
-        assert (third.already_done, bench.calls.made) == (True, [])
+        move.calls.made.clear()
+        third = move.roll_back()
+        assert (third.already_done, move.calls.made) == (True, [])
         assert sorted(third.conflicts) == sorted(told.conflicts)
-        shutil.rmtree(bench.folder)
+        shutil.rmtree(move.folder)
 
 
 @pytest.mark.slow
@@ -290,87 +289,86 @@ def test_killed_before_any_call_a_second_rollback_ends_where_an_undisturbed_one_
 def test_a_run_that_was_cut_at_any_write_can_be_taken_back(tmp_path: Path) -> None:
     """A batch without an answer may have been taken, so it is undone too."""
     for number in range(6):
-        bench = make_bench(tmp_path / str(number), POINTS)
+        move = new_move(tmp_path / str(number), POINTS)
         old = KvEntry(key=OUR_KEYS[1], value=b"old", metadata=[1])
-        fill(bench, {}, {old.key: old})
-        before = bench.held()
-        bench.plan(into_non_empty=True, vectors_per_upload=10)
+        fill(move, {}, {old.key: old})
+        before = move.held()
+        move.plan(into_non_empty=True, vectors_per_upload=10)
 
-        def cut(_: int, what: str, bench: Bench = bench, wanted: int = number) -> None:
-            if what in {"upsert", "kv write"} and len(bench.calls.writes) == wanted:
-                raise SourceFailedError
+        def cut(_: int, what: str, move: Move = move, wanted: int = number) -> None:
+            if what in {"upsert", "kv write"} and len(move.calls.writes) == wanted:
+                raise UnexpectedError
 
-        bench.calls.before = cut
-        with suppress(SourceFailedError):
-            bench.apply()
-        bench.calls.before = no_cut
+        move.calls.before = cut
+        with suppress(UnexpectedError):
+            move.migrate()
+        move.calls.before = no_cut
 
-        bench.rollback()
+        move.roll_back()
 
-        assert bench.held() == before
+        assert move.held() == before
 
 
 @pytest.mark.fault("B02", "B05")
 def test_ids_the_run_never_came_to_write_are_not_waited_for(tmp_path: Path) -> None:
     """Another writer wrote one meanwhile: it is a conflict, not a failed deletion."""
-    bench = make_bench(tmp_path, POINTS)
-    bench.plan(vectors_per_upload=10)
+    move = new_move(tmp_path, POINTS)
+    move.plan(vectors_per_upload=10)
 
     def cut(_: int, what: str) -> None:
-        if what == "upsert" and bench.calls.writes:
-            raise SourceFailedError
+        if what == "upsert" and move.calls.writes:
+            raise UnexpectedError
 
-    bench.calls.before = cut
-    with suppress(SourceFailedError):
-        bench.apply()
-    bench.calls.before = no_cut
-    with bench.opened() as run:
+    move.calls.before = cut
+    with suppress(UnexpectedError):
+        move.migrate()
+    move.calls.before = no_cut
+    with move.opened() as run:
         end = run.state().vectors_written()[-1].end
     never_written = Vector(
-        id=VectorId(OURS[-1]), values=np.ones(DIMENSIONS, np.float32), namespace=None, metadata=None
+        id=OURS[-1], values=np.ones(DIMENSIONS, np.float32), namespace=None, metadata=None
     )
-    assert end < POINTS or OURS[-1] not in bench.vectors.stored
-    fill(bench, {never_written.id: never_written}, {})
+    assert end < POINTS or OURS[-1] not in move.vectors.stored
+    fill(move, {never_written.id: never_written}, {})
 
-    bench.rollback()
+    move.roll_back()
 
-    assert list(bench.vectors.stored) == [never_written.id]
+    assert list(move.vectors.stored) == [never_written.id]
 
 
 @pytest.mark.fault("B05")
 def test_later_writes_are_named_before_anything_is_sent_and_want_consent(tmp_path: Path) -> None:
-    bench = prepared(tmp_path)
-    bench.kv.stored["file:since"] = KvEntry(key="file:since", value=b"[]")
-    before = bench.held()
+    move = prepared(tmp_path)
+    move.kv.stored["file:since"] = KvEntry(key="file:since", value=b"[]")
+    before = move.held()
 
     with pytest.raises(PreconditionError, match="1 vectors and 1 KV keys") as caught:
-        bench.rollback()
+        move.roll_back()
 
     assert "--leave-later-writes" in caught.value.remedy
-    assert (bench.calls.writes, bench.held()) == ([], before)
-    assert bench.run_folder is not None
-    listed = path_of(bench.run_folder) / "rollback" / "later-writes.ids"
+    assert (move.calls.writes, move.held()) == ([], before)
+    listed = move.run_path / "rollback" / "later-writes.ids"
     assert listed.read_text(encoding="utf-8").splitlines() == ["since", "file:since"]
-    done = bench.rollback(leave_later_writes=True)
+    done = move.roll_back(leave_later_writes=True)
     assert done.later_writes == 2
-    assert "since" in bench.vectors.stored
-    assert "file:since" in bench.kv.stored
+    assert "since" in move.vectors.stored
+    assert "file:since" in move.kv.stored
 
 
 @pytest.mark.fault("B05", "R07")
 def test_a_target_that_cannot_be_listed_is_not_undone(tmp_path: Path) -> None:
     """Without the listing, later writes cannot be found."""
-    bench = prepared(tmp_path)
+    move = prepared(tmp_path)
 
     def fail(_: int, what: str) -> None:
         if what == "list":
             raise IndeterminateError("no end", remedy="try again")
 
-    bench.calls.before = fail
+    move.calls.before = fail
     with pytest.raises(IndeterminateError):
-        bench.rollback(leave_later_writes=True)
+        move.roll_back(leave_later_writes=True)
 
-    assert bench.calls.writes == []
+    assert move.calls.writes == []
 
 
 @pytest.mark.slow
@@ -388,58 +386,58 @@ def test_nothing_is_written_before_every_pre_image_is_there(tmp_path: Path) -> N
     calls = len(whole.calls.made)
     assert calls >= 5
     for number in range(calls):
-        for error in (SourceFailedError(), RemoteUnavailableError("gone", remedy="again")):
-            bench = prepared_for_capture(tmp_path / "cut")
+        for error in (UnexpectedError(), RemoteUnavailableError("gone", remedy="again")):
+            move = prepared_for_capture(tmp_path / "cut")
 
             def cut(at: int, _: str, wanted: int = number, error: Exception = error) -> None:
                 if at == wanted:
                     raise error
 
-            bench.calls.before = cut
-            before = bench.held()
-            with pytest.raises((SourceFailedError, RemoteUnavailableError)):
-                bench.apply()
-            assert (bench.calls.writes, bench.held()) == ([], before)
-            bench.calls.before = no_cut
-            bench.apply()
-            with bench.opened() as run:
+            move.calls.before = cut
+            before = move.held()
+            with pytest.raises((UnexpectedError, RemoteUnavailableError)):
+                move.migrate()
+            assert (move.calls.writes, move.held()) == ([], before)
+            move.calls.before = no_cut
+            move.migrate()
+            with move.opened() as run:
                 assert run.state().pre_image_parts == expected
-            bench.rollback()
-            assert bench.held() == before
-            shutil.rmtree(bench.folder)
+            move.roll_back()
+            assert move.held() == before
+            shutil.rmtree(move.folder)
 
 
-def prepared_for_capture(folder: Path) -> Bench:
-    bench = make_bench(folder, POINTS)
+def prepared_for_capture(folder: Path) -> Move:
+    move = new_move(folder, POINTS)
     old = Vector(
-        id=VectorId(OURS[1]),
+        id=OURS[1],
         values=np.full(DIMENSIONS, 0.5, np.float32),
         namespace=None,
         metadata={"old": True},
     )
-    fill(bench, {old.id: old}, {COUNTER: KvEntry(key=COUNTER, value=b"1")})
-    bench.plan(into_non_empty=True)
-    bench.calls.made.clear()
-    return bench
+    fill(move, {old.id: old}, {COUNTER: KvEntry(key=COUNTER, value=b"1")})
+    move.plan(into_non_empty=True)
+    move.calls.made.clear()
+    return move
 
 
 @pytest.mark.fault("B01")
 @pytest.mark.parametrize("what", ["vector", "key"])
 def test_a_listed_record_that_cannot_be_read_refuses_the_run(tmp_path: Path, what: str) -> None:
-    bench = prepared_for_capture(tmp_path)
+    move = prepared_for_capture(tmp_path)
     if what == "vector":
-        bench.vectors.withheld = frozenset([OURS[1]])
+        move.vectors.withheld = frozenset([OURS[1]])
     else:
 
         def vanish(_: int, call: str) -> None:
             if call == "kv read":
-                bench.kv.stored.pop(COUNTER)
+                move.kv.stored.pop(COUNTER)
 
-        bench.calls.before = vanish
+        move.calls.before = vanish
 
     with pytest.raises(IndeterminateError):
-        bench.apply()
-    assert bench.calls.writes == []
+        move.migrate()
+    assert move.calls.writes == []
 
 
 @pytest.mark.fault("B01", "G16")
@@ -448,28 +446,27 @@ def test_a_listed_record_that_cannot_be_read_refuses_the_run(tmp_path: Path, wha
 def test_without_its_pre_images_a_run_writes_no_more_and_is_not_undone(
     tmp_path: Path, name: str, *, gone: bool
 ) -> None:
-    bench = prepared_for_capture(tmp_path)
+    move = prepared_for_capture(tmp_path)
 
     def cut(_: int, what: str) -> None:
-        if what == "upsert" and bench.calls.writes:
-            raise SourceFailedError
+        if what == "upsert" and move.calls.writes:
+            raise UnexpectedError
 
-    bench.calls.before = cut
-    with suppress(SourceFailedError):
-        bench.apply()
-    bench.calls.before = no_cut
-    writes = list(bench.calls.writes)
-    assert bench.run_folder is not None
-    path = path_of(bench.run_folder) / "pre-images" / name
+    move.calls.before = cut
+    with suppress(UnexpectedError):
+        move.migrate()
+    move.calls.before = no_cut
+    writes = list(move.calls.writes)
+    path = move.run_path / "pre-images" / name
     if gone:
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:-1] + b"x")
 
-    for action in (bench.apply, bench.rollback):
+    for action in (move.migrate, move.roll_back):
         with pytest.raises(ArtefactDamagedError, match=name):
             action()
-    assert bench.calls.writes == writes
+    assert move.calls.writes == writes
 
 
 @pytest.mark.fault("P03")
@@ -477,40 +474,40 @@ def test_without_its_pre_images_a_run_writes_no_more_and_is_not_undone(
 def test_a_namespace_that_is_not_empty_is_refused_unless_asked_for(
     tmp_path: Path, key: str
 ) -> None:
-    bench = make_bench(tmp_path, POINTS)
-    fill(bench, {}, {key: KvEntry(key=key, value=b"1")})
-    bench.plan()
+    move = new_move(tmp_path, POINTS)
+    fill(move, {}, {key: KvEntry(key=key, value=b"1")})
+    move.plan()
 
     with pytest.raises(PreconditionError, match="KV namespace memory is not empty") as caught:
-        bench.apply()
+        move.migrate()
     assert "--into-non-empty" in caught.value.remedy
-    assert bench.calls.writes == []
+    assert move.calls.writes == []
 
 
 @pytest.mark.fault("P03", "K08")
 def test_keys_of_others_in_the_namespace_do_not_make_it_ours(tmp_path: Path) -> None:
-    bench = make_bench(tmp_path, POINTS)
+    move = new_move(tmp_path, POINTS)
     other = KvEntry(key="session:1", value=b"1")
-    fill(bench, {}, {other.key: other})
-    bench.plan()
+    fill(move, {}, {other.key: other})
+    move.plan()
 
-    bench.apply()
+    move.migrate()
 
-    assert bench.kv.stored["session:1"] is other
-    assert bench.reconcile().verdict == "equal"
+    assert move.kv.stored["session:1"] is other
+    assert move.reconcile().verdict == "equal"
 
 
 @pytest.mark.fault("B01")
 def test_a_counter_that_is_no_text_can_be_shown_and_put_back(tmp_path: Path) -> None:
-    bench = make_bench(tmp_path, POINTS)
-    fill(bench, {}, {COUNTER: KvEntry(key=COUNTER, value=b"\xff\x00")})
-    before = bench.held()
-    bench.plan(into_non_empty=True)
-    bench.apply()
+    move = new_move(tmp_path, POINTS)
+    fill(move, {}, {COUNTER: KvEntry(key=COUNTER, value=b"\xff\x00")})
+    before = move.held()
+    move.plan(into_non_empty=True)
+    move.migrate()
 
-    done = bench.rollback()
+    done = move.roll_back()
 
-    assert bench.held() == before
+    assert move.held() == before
     assert b"\\xff" in Path(done.manifest).read_bytes()
 
 
@@ -521,30 +518,30 @@ def test_a_run_whose_counter_overwrote_a_file_can_be_taken_back(
 ) -> None:
     """Earlier versions could plan such runs; `plan` refuses them now."""
     key = "file:file-1"
-    bench = make_bench(tmp_path, POINTS)
+    move = new_move(tmp_path, POINTS)
     if former is not None:
-        bench.kv.stored[key] = KvEntry(key=key, value=former)
-    before = bench.held()
-    bench.plan(counter_key=key, into_non_empty=True)
-    bench.apply()
-    report = bench.rollback()
+        move.kv.stored[key] = KvEntry(key=key, value=former)
+    before = move.held()
+    move.plan(counter_key=key, into_non_empty=True)
+    move.migrate()
+    report = move.roll_back()
 
     assert report.conflicts == []
-    assert bench.held() == before
+    assert move.held() == before
 
 
 @pytest.mark.fault("F10", "B01")
 def test_a_listing_that_leaves_out_a_vector_is_no_pre_image(tmp_path: Path) -> None:
     """Otherwise it would count as absent before the run, and a rollback would delete it."""
-    bench = prepared_for_capture(tmp_path)
-    before = bench.held()
-    bench.vectors.left_out = frozenset([OURS[1]])
+    move = prepared_for_capture(tmp_path)
+    before = move.held()
+    move.vectors.left_out = frozenset([OURS[1]])
 
     with pytest.raises(IndeterminateError, match=OURS[1]):
-        bench.apply()
+        move.migrate()
 
-    assert (bench.calls.writes, bench.held()) == ([], before)
-    bench.vectors.left_out = frozenset()
-    bench.apply()
-    bench.rollback()
-    assert bench.held() == before
+    assert (move.calls.writes, move.held()) == ([], before)
+    move.vectors.left_out = frozenset()
+    move.migrate()
+    move.roll_back()
+    assert move.held() == before

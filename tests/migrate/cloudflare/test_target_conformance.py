@@ -1,7 +1,7 @@
 """What `VectorTarget` and `KvTarget` promise, whoever answers: one suite over all of them.
 
 The fakes that other tests use are held here to the real adapters, whose requests go to the
-stand-in.
+sandbox.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,60 +9,51 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import httpx
 import numpy as np
 import orjson
 import pytest
-from typing_extensions import override
 
 from migrate.cloudflare.budget.budget import RequestBudget
 from migrate.cloudflare.client.base_url import parse_base_url
 from migrate.cloudflare.client.client import Account, CloudflareHttp
+from migrate.cloudflare.client.codes import DUPLICATE_INDEX_CODE
 from migrate.cloudflare.kv import WorkersKvTarget
 from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.errors import TargetRefusedError
 from migrate.model.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
 from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.ports import KvTarget, VectorTarget
-from sandbox.app import ACCOUNT_ID, API_TOKEN, SandboxApp, create_app
+from sandbox.app import ACCOUNT_ID, API_TOKEN, create_app
 from sandbox.clock import ManualClock
 from tests.clock import VirtualClock
-from tests.faults.network import call_app
-from tests.servers.memory_target import MemoryKv, MemoryVectors, Refusals
+from tests.harness.memory_target import MemoryKv, MemoryVectors, Refusals
+from tests.harness.network import InProcessNetwork
 
 DIMENSIONS = 32  # the fewest that the service takes
-REFUSED = VectorId("refused")  # the fake refuses it by its id, the stand-in for its values
+REFUSED = VectorId("refused")  # the fake refuses it by its id, the sandbox for its values
 
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """An empty vector index and an empty KV namespace."""
+    """An empty vector index, one that is not there, and an empty KV namespace."""
 
     vectors: VectorTarget
+    absent: VectorTarget
     kv: KvTarget
-
-
-class InProcess(httpx.BaseTransport):
-    """Hands every request to the stand-in, in this thread."""
-
-    def __init__(self, app: SandboxApp) -> None:
-        self._app = app
-
-    @override
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        return call_app(self._app, request)
 
 
 @contextmanager
 def memory(_folder: Path) -> Iterator[Stores]:
     """The fakes."""
     refusals = Refusals(bad=frozenset({REFUSED}))
-    yield Stores(MemoryVectors(refusals, dimensions=DIMENSIONS, page_ids=2), MemoryKv())
+    absent = MemoryVectors()
+    absent.index = None
+    yield Stores(MemoryVectors(refusals, dimensions=DIMENSIONS, page_ids=2), absent, MemoryKv())
 
 
 @contextmanager
 def sandbox(folder: Path) -> Iterator[Stores]:
-    """The adapters of the product, over the stand-in."""
+    """The adapters of the product, over the sandbox."""
     clock = VirtualClock()
     app = create_app(folder / "target", clock=ManualClock())
     with closing(app):
@@ -73,10 +64,14 @@ def sandbox(folder: Path) -> Iterator[Stores]:
             budget=RequestBudget(None, clock=clock, requests_max=1_200),
             clock=clock,
             jitter=lambda: 0.5,
-            transport=InProcess(app),
+            transport=InProcessNetwork(app),
         )
         with closing(http):
-            yield Stores(VectorizeTarget(http, "index"), WorkersKvTarget(http, namespace_id))
+            yield Stores(
+                VectorizeTarget(http, "index"),
+                VectorizeTarget(http, "absent"),
+                WorkersKvTarget(http, namespace_id),
+            )
 
 
 BACKENDS: dict[str, Callable[[Path], AbstractContextManager[Stores]]] = {
@@ -134,6 +129,20 @@ def test_the_index_is_described(vectors: VectorTarget) -> None:
     assert index is not None
     assert (index.dimensions, index.metric) == (DIMENSIONS, "cosine")
     assert vectors.identity()["vector_index"] == index.name
+
+
+def test_an_index_is_created_once(stores: Stores) -> None:
+    assert stores.absent.read_index() is None
+
+    created = stores.absent.create_index(dimensions=DIMENSIONS, metric="euclidean")
+
+    assert (created.dimensions, created.metric) == (DIMENSIONS, "euclidean")
+    assert created.name == stores.absent.identity()["vector_index"]
+    assert stores.absent.read_index() == created
+    with pytest.raises(TargetRefusedError) as refused:
+        stores.absent.create_index(dimensions=DIMENSIONS, metric="euclidean")
+    assert refused.value.evidence == {"status": 400, "code": DUPLICATE_INDEX_CODE}
+    assert stores.absent.read_index() == created
 
 
 def test_vectors_come_back_with_values_namespace_and_metadata(vectors: VectorTarget) -> None:

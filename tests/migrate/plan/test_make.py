@@ -21,15 +21,9 @@ from migrate.model.records import DenseColumn, Page, PointId, VectorId
 from migrate.plan import make
 from migrate.plan.make import PlanFindings, check_points
 from migrate.plan.rules import PlanRules
-from migrate.runtime import Runtime
-from migrate.snapshot import take
-from migrate.snapshot.folder import Snapshot
-from migrate.snapshot.take import take_snapshot
-from migrate.storage.local_folder import LocalFolder
 from migrate.tables.plan_ids import FileGap, IdTable
 from migrate.upload.mapped import read_mapped
-from tests.clock import VirtualClock
-from tests.servers.memory_source import MemorySource, chunk_payloads, page_of
+from tests.harness.memory_source import MemorySource, chunk_payloads, page_of, take_and_open
 from tests.silence import Silence
 from tests.strategies import HASH, RULES
 
@@ -403,13 +397,7 @@ def test_a_file_too_large_for_its_value_stays_behind(
 @pytest.mark.fault("I5")
 def test_what_moves_reads_the_same_in_whatever_pieces(tmp_path: Path) -> None:
     points = chunk_payloads(23)
-    report = take_snapshot(
-        MemorySource(points),
-        LocalFolder(tmp_path),
-        take.SnapshotOptions(),
-        Runtime(clock=VirtualClock(), progress=Silence()),
-    )
-    taken = Snapshot(LocalFolder(Path(report.path)))
+    taken = take_and_open(MemorySource(points), tmp_path)
     excluded = {3, 22}
     whole = list(read_mapped(taken, RULES, VALUES, excluded))
     some = list(read_mapped(taken, RULES, VALUES, excluded, first_row=2, end_row=9))

@@ -19,18 +19,14 @@ from migrate.run.folder import (
     report_folders,
     run_folders,
 )
-from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot, sealed_folders, unsealed_folders
-from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.storage.durable import write_durably
 from migrate.storage.journal_file import JournalFile
 from migrate.storage.journal_lines import JOURNAL_FORMAT
 from migrate.storage.local_folder import LocalFolder
-from tests.clock import VirtualClock
+from tests.harness.memory_source import MemorySource, chunk_payloads, take_and_open
 from tests.migrate.model.records import PLAN
 from tests.paths import path_of
-from tests.servers.memory_source import MemorySource, chunk_payloads
-from tests.silence import Silence
 
 STAY = [
     QuarantinedPoint(
@@ -47,14 +43,8 @@ STAY = [
 QUARANTINE = encode_quarantine(STAY)
 
 
-def take(folder: Path, points: int = 9) -> Snapshot:
-    report = take_snapshot(
-        MemorySource(chunk_payloads(points)),
-        LocalFolder(folder),
-        SnapshotOptions(),
-        Runtime(clock=VirtualClock(), progress=Silence()),
-    )
-    return Snapshot(LocalFolder(Path(report.path)))
+def snapshot_of(folder: Path, points: int = 9) -> Snapshot:
+    return take_and_open(MemorySource(chunk_payloads(points)), folder)
 
 
 def plan_of(snapshot: Snapshot, quarantine_sha256: str) -> RunPlan:
@@ -68,7 +58,7 @@ def plan_of(snapshot: Snapshot, quarantine_sha256: str) -> RunPlan:
 
 @pytest.fixture
 def snapshot(tmp_path: Path) -> Snapshot:
-    return take(tmp_path)
+    return snapshot_of(tmp_path)
 
 
 @pytest.fixture
@@ -223,7 +213,7 @@ def test_each_tampering_is_named(
 
 @pytest.mark.fault("G14")
 def test_a_run_under_another_snapshot_is_foreign(run: RunFolder, tmp_path: Path) -> None:
-    other = take(tmp_path / "other", points=8)
+    other = snapshot_of(tmp_path / "other", points=8)
     moved = other.runs.child(run.folder.name)
     shutil.copytree(path_of(run.folder), path_of(moved))
 

@@ -52,8 +52,8 @@ def positions() -> Iterator[Position]:
 
 
 @dataclass(frozen=True)
-class World:
-    """What goes on around q2v, and does not stop by itself."""
+class Surroundings:
+    """What happens around q2v and does not stop by itself."""
 
     source_moves: bool = False
     others_add: bool = False  # ids and keys of others lie in the target
@@ -111,12 +111,12 @@ class World:
         return replace(position, superseded=False), 0
 
 
-WORLDS = [World(*flags) for flags in product((False, True), repeat=4)]
+SURROUNDINGS = [Surroundings(*flags) for flags in product((False, True), repeat=4)]
 
 
 @pytest.mark.fault("F11")
-@pytest.mark.parametrize("world", WORLDS, ids=str)
-def test_following_the_next_step_goes_in_no_circle(world: World) -> None:
+@pytest.mark.parametrize("world", SURROUNDINGS, ids=str)
+def test_following_the_next_step_goes_in_no_circle(world: Surroundings) -> None:
     """From every position, whatever goes on: a decision, or an exit code that says why not."""
     for start in positions():
         position, seen = start, {start}
@@ -136,7 +136,7 @@ def test_following_the_next_step_goes_in_no_circle(world: World) -> None:
 @pytest.mark.fault("F11")
 def test_a_command_that_is_advised_changes_where_things_stand() -> None:
     """In a world without trouble each advised command succeeds and moves the position."""
-    quiet = World()
+    quiet = Surroundings()
     for position in positions():
         situation = next_step(position)
         if not situation.decides:

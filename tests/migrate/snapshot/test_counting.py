@@ -9,14 +9,11 @@ from typing_extensions import override
 
 from migrate.errors import ExitCode, PreconditionError
 from migrate.model.records import Collection, PointId, ShardCount
-from migrate.runtime import Runtime
 from migrate.snapshot.counting import READINGS
 from migrate.snapshot.folder import Snapshot
-from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from migrate.storage.local_folder import LocalFolder
 from tests.clock import VirtualClock
-from tests.servers.memory_source import MemorySource, chunk_payloads
-from tests.silence import Silence
+from tests.harness.memory_source import MemorySource, chunk_payloads, take
 
 POINTS = 23
 
@@ -45,16 +42,6 @@ class ReplicatedSource(MemorySource):
             hidden=self.hidden,
             shards=self.shards,
         )
-
-
-def take(source: MemorySource, folder: Path, clock: VirtualClock | None = None) -> SnapshotReport:
-    options = SnapshotOptions(page_points=10)
-    return take_snapshot(
-        source,
-        LocalFolder(folder),
-        options,
-        Runtime(clock=clock or VirtualClock(), progress=Silence()),
-    )
 
 
 def refusal(source: MemorySource, folder: Path) -> PreconditionError:
@@ -93,7 +80,7 @@ def test_a_disagreement_that_comes_during_the_reading_is_found_at_the_end(tmp_pa
 
     source.before_read = lose_a_replica
     with pytest.raises(PreconditionError, match="counts 25 points and its pages hold 23, the same"):
-        take(source, tmp_path, clock)
+        take(source, tmp_path, clock=clock)
     assert len(clock.waits) == READINGS - 1  # the readings lie apart
 
 

@@ -12,14 +12,11 @@ from migrate.errors import (
     PreconditionError,
     UsageError,
 )
-from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot, part_file
 from migrate.snapshot.repair import RepairReport, repair_part
-from migrate.snapshot.take import SnapshotOptions, take_snapshot
-from migrate.storage.local_folder import LocalFolder
-from tests.clock import VirtualClock
+from migrate.snapshot.take import SnapshotOptions
+from tests.harness.memory_source import MemorySource, UnexpectedError, chunk_payloads, take_and_open
 from tests.paths import path_of
-from tests.servers.memory_source import MemorySource, SourceFailedError, chunk_payloads
 from tests.silence import Silence
 
 pytestmark = pytest.mark.fault("S07")
@@ -35,11 +32,7 @@ def source(monkeypatch: pytest.MonkeyPatch) -> MemorySource:
 
 @pytest.fixture
 def snapshot(source: MemorySource, tmp_path: Path) -> Snapshot:
-    options = SnapshotOptions(page_points=2)
-    report = take_snapshot(
-        source, LocalFolder(tmp_path), options, Runtime(clock=VirtualClock(), progress=Silence())
-    )
-    return Snapshot(LocalFolder(Path(report.path)))
+    return take_and_open(source, tmp_path, SnapshotOptions(page_points=2))
 
 
 def repair(source: MemorySource, snapshot: Snapshot, ordinal: int, page: int = 3) -> RepairReport:
@@ -140,10 +133,10 @@ def test_a_failure_half_way_leaves_everything_as_it_was(
 
     def fail(number: int) -> None:
         if number == reads + 2:
-            raise SourceFailedError
+            raise UnexpectedError
 
     source.before_read = fail
-    with pytest.raises(SourceFailedError):
+    with pytest.raises(UnexpectedError):
         repair(source, snapshot, 1, 1)
     assert before == content(snapshot)
     source.before_read = lambda number: None

@@ -11,25 +11,24 @@ from migrate.errors import ExitCode, PreconditionError, UnreadablePointError
 from migrate.model.digest import digest_points
 from migrate.model.pages import take_rows
 from migrate.model.records import Page, PointId
-from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot, part_file
 from migrate.snapshot.manifest import UNREADABLE_MAX, SnapshotManifest
 from migrate.snapshot.ranges import SecondReading
-from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
+from migrate.snapshot.take import SnapshotOptions, SnapshotReport
 from migrate.storage.local_folder import LocalFolder
-from tests.clock import VirtualClock
-from tests.servers.memory_source import (
+from tests.harness.memory_source import (
+    SMALL_PAGES,
     SPEC,
     MemorySource,
-    SourceFailedError,
+    UnexpectedError,
     chunk_payloads,
     page_of,
+    take,
 )
 from tests.silence import Silence
 
 PART_ROWS = 5
 POINTS = 23  # four full parts and one of three
-PLAIN = SnapshotOptions(page_points=2)
 # The reads of an undisturbed run: collection, count, ids and their end; three for each part;
 # the same again from SECOND_READING on; count and collection.
 READS = 4 + 15 + 15 + 2
@@ -40,12 +39,6 @@ SECOND_READING = 4 + 15
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Five rows a part instead of 64,000: the number is a constant, its meaning is the same."""
     monkeypatch.setattr("migrate.snapshot.state._PART_ROWS_MAX", PART_ROWS)
-
-
-def take(source: MemorySource, folder: Path, options: SnapshotOptions = PLAIN) -> SnapshotReport:
-    return take_snapshot(
-        source, LocalFolder(folder), options, Runtime(clock=VirtualClock(), progress=Silence())
-    )
 
 
 def sealed(report: SnapshotReport) -> SnapshotManifest:
@@ -100,9 +93,7 @@ def test_the_report_says_what_was_taken(tmp_path: Path) -> None:
     source = MemorySource(chunk_payloads(POINTS))
     source.warnings = ("yellow",)
     progress = Silence()
-    report = take_snapshot(
-        source, LocalFolder(tmp_path), PLAIN, Runtime(clock=VirtualClock(), progress=progress)
-    )
+    report = take(source, tmp_path, progress=progress)
     manifest = sealed(report)
 
     assert (report.points, report.parts, report.dimensions) == (POINTS, 5, 4)
@@ -129,7 +120,7 @@ def test_killed_at_any_read_and_resumed_gives_the_same_bytes(
 ) -> None:
     source = MemorySource(chunk_payloads(POINTS))
     source.before_read = kill_at(killed_at)
-    with pytest.raises(SourceFailedError):
+    with pytest.raises(UnexpectedError):
         take(source, tmp_path / "run")
     sealed_parts = parts_on_disk(tmp_path / "run")
     source.before_read = lambda number: None
@@ -149,7 +140,7 @@ def test_killed_at_any_read_and_resumed_gives_the_same_bytes(
 def kill_at(read: int) -> Callable[[int], None]:
     def raise_there(number: int) -> None:
         if number == read:
-            raise SourceFailedError
+            raise UnexpectedError
 
     return raise_there
 
@@ -178,7 +169,7 @@ def test_killed_over_and_over_it_still_ends(tmp_path: Path) -> None:
         source.before_read = kill_at(len(source.reads) + 25)
         try:
             report = take(source, tmp_path / "run")
-        except SourceFailedError:
+        except UnexpectedError:
             source.reads.append(("kill", None))
 
     assert attempts > 1
@@ -189,7 +180,7 @@ def test_killed_over_and_over_it_still_ends(tmp_path: Path) -> None:
 def test_parts_that_no_entry_vouches_for_are_read_anew(tmp_path: Path) -> None:
     source = MemorySource(chunk_payloads(POINTS))
     source.before_read = kill_at(18)
-    with pytest.raises(SourceFailedError):
+    with pytest.raises(UnexpectedError):
         take(source, tmp_path / "run")
     (folder,) = (tmp_path / "run").iterdir()
     part_file(LocalFolder(folder), 0).write(b"torn")
@@ -241,7 +232,7 @@ def test_a_second_reading_by_ids_finds_what_came_and_went(tmp_path: Path, kind: 
         "deleted": lambda: source.points.pop(120),
     }
     source.before_read = change_at(SECOND_READING, changes[kind])
-    report = take(source, tmp_path, replace(PLAIN, second_reading="ids"))
+    report = take(source, tmp_path, replace(SMALL_PAGES, second_reading="ids"))
 
     assert sealed(report).second_reading == "ids"
     assert stored(report) == payloads_of(source)
@@ -288,7 +279,7 @@ def test_a_change_after_the_second_reading_is_found_by_the_last_checks(tmp_path:
 def test_an_empty_collection_is_refused_unless_allowed(tmp_path: Path) -> None:
     with pytest.raises(PreconditionError, match="holds no points"):
         take(MemorySource({}), tmp_path / "refused")
-    report = take(MemorySource({}), tmp_path / "allowed", replace(PLAIN, allow_empty=True))
+    report = take(MemorySource({}), tmp_path / "allowed", replace(SMALL_PAGES, allow_empty=True))
 
     assert (sealed(report).points, report.parts) == (0, 1)
 
@@ -316,7 +307,7 @@ def test_a_finished_snapshot_is_not_resumed_and_not_touched(tmp_path: Path) -> N
 def test_an_unsealed_snapshot_of_another_collection_is_left_alone(tmp_path: Path) -> None:
     source = MemorySource(chunk_payloads(POINTS))
     source.before_read = kill_at(18)
-    with pytest.raises(SourceFailedError):
+    with pytest.raises(UnexpectedError):
         take(source, tmp_path)
     other = MemorySource(chunk_payloads(3))
     other.name = "other"
@@ -367,7 +358,7 @@ class PartlyUnreadable(MemorySource):
 def test_points_left_out_are_rows_with_their_id_and_stand_in_the_manifest(
     tmp_path: Path, second_reading: SecondReading
 ) -> None:
-    options = replace(PLAIN, leave_unreadable=True, second_reading=second_reading)
+    options = replace(SMALL_PAGES, leave_unreadable=True, second_reading=second_reading)
     source = PartlyUnreadable(chunk_payloads(POINTS))
     source.poisoned = frozenset({10, 60, 230})
 
@@ -389,12 +380,12 @@ def test_more_unreadable_points_than_single_ones_stop_the_snapshot(tmp_path: Pat
     source.poisoned = frozenset(source.points)
 
     with pytest.raises(PreconditionError, match="more than 1,000 points cannot be read"):
-        take(source, tmp_path, replace(PLAIN, leave_unreadable=True))
+        take(source, tmp_path, replace(SMALL_PAGES, leave_unreadable=True))
 
 
 @pytest.mark.fault("F06")
 def test_a_manifest_without_points_left_out_is_written_as_before(tmp_path: Path) -> None:
-    report = take(MemorySource(chunk_payloads(POINTS)), tmp_path, replace(PLAIN, readers=1))
+    report = take(MemorySource(chunk_payloads(POINTS)), tmp_path, replace(SMALL_PAGES, readers=1))
 
     content = (Path(report.path) / "manifest.json").read_bytes()
     assert b"unreadable" not in content

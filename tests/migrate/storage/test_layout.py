@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from migrate.storage.layout import PLACES, find_place
-from tests.faults.world import open_world
+from tests.harness.world import open_world
 
 # What a migration without a failure, a forced repair and an embedded source does not leave.
 NOT_LEFT = {

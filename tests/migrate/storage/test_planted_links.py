@@ -10,24 +10,19 @@ from hypothesis import strategies as st
 
 from migrate.errors import LocalStorageError, MigrationError
 from migrate.run.folder import RunFolder, create_run
-from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
-from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.journal_file import JournalFile
 from migrate.storage.local_folder import LocalFolder
-from tests.clock import VirtualClock
+from tests.harness.memory_source import (
+    MemorySource,
+    UnexpectedError,
+    chunk_payloads,
+    take,
+    take_and_open,
+)
 from tests.migrate.run.test_folder import QUARANTINE, plan_of
 from tests.paths import path_of
-from tests.servers.memory_source import MemorySource, SourceFailedError, chunk_payloads
-from tests.silence import Silence
-
-
-def take(source: MemorySource, folder: Path) -> SnapshotReport:
-    options = SnapshotOptions(page_points=2)
-    return take_snapshot(
-        source, LocalFolder(folder), options, Runtime(clock=VirtualClock(), progress=Silence())
-    )
 
 
 def begun(folder: Path) -> tuple[MemorySource, Path]:
@@ -36,10 +31,10 @@ def begun(folder: Path) -> tuple[MemorySource, Path]:
 
     def fail(number: int) -> None:
         if number == 5:
-            raise SourceFailedError
+            raise UnexpectedError
 
     source.before_read = fail
-    with pytest.raises(SourceFailedError):
+    with pytest.raises(UnexpectedError):
         take(source, folder)
     source.before_read = lambda number: None
     (path,) = folder.iterdir()
@@ -115,7 +110,7 @@ def test_a_linked_journal_or_lock_is_refused(tmp_path: Path, victim: Path) -> No
 
 
 def run_of(folder: Path) -> RunFolder:
-    snapshot = Snapshot(LocalFolder(Path(take(MemorySource(chunk_payloads(5)), folder).path)))
+    snapshot = take_and_open(MemorySource(chunk_payloads(5)), folder)
     plan = plan_of(snapshot, hashlib.sha256(QUARANTINE).hexdigest())
     return RunFolder(create_run(snapshot, plan, QUARANTINE, []), snapshot)
 

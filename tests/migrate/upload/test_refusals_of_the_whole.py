@@ -20,7 +20,10 @@ from migrate.model.records import VectorId
 from migrate.run.refusals import CANDIDATES_MAX
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.journal_lines import Entry
-from tests.faults.kept_databases import kept_databases
+from tests.harness.kept_databases import kept_databases
+from tests.harness.memory_source import UnexpectedError
+from tests.harness.memory_target import MemoryVectors, Refusals
+from tests.harness.move import Move, all_ids, planned_move, snapshot_of_chunks
 from tests.migrate.upload.test_refused_uploads import (
     IDS,
     POINTS,
@@ -29,8 +32,6 @@ from tests.migrate.upload.test_refused_uploads import (
     of_rows,
     rows_sets,
 )
-from tests.migrate.upload.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
-from tests.servers.memory_target import KilledError, MemoryVectors, Refusals
 
 UNNAMED = [(400, 49_999), (422, 49_999), (400, None), (413, None)]
 
@@ -55,18 +56,18 @@ def test_a_target_that_refuses_all_stops_the_run_and_condemns_no_vector(
     """It says so soon, with its own words, and the run goes on when it takes uploads again."""
     taken = snapshot_of_chunks(tmp_path, 400)
     vectors = MemoryVectors(Refusals(bad=frozenset(all_ids(400)), status=status, code=code))
-    run = start_run(taken, vectors, vectors_per_upload=256)
+    move = planned_move(taken, vectors, vectors_per_upload=256)
     for _ in range(3):
         with pytest.raises(TargetRefusedError, match="no thanks") as stop:
-            run.migrate()
+            move.migrate()
         assert "q2v migrate" in stop.value.remedy
-        assert run.refused() == {}
+        assert move.refused() == {}
 
     assert len(vectors.uploads) <= log2(256) + 4 * (CANDIDATES_MAX + 2)
     vectors.refusals.bad = frozenset()
-    run.migrate()
+    move.migrate()
     assert vectors.stored.keys() == set(all_ids(400))
-    assert run.refused() == {}
+    assert move.refused() == {}
 
 
 @pytest.mark.slow
@@ -86,19 +87,19 @@ def test_a_while_of_refusals_costs_uploads_and_no_vector(  # noqa: PLR0917 - dra
     vectors = MemoryVectors(
         Refusals(refuses_all=while_counting(first, first + length), code_for_all=code)
     )
-    run = start_run(taken, vectors, vectors_per_upload=per_upload)
-    run.workers = workers
+    move = planned_move(taken, vectors, vectors_per_upload=per_upload)
+    move.uploaders = workers
     for _ in range(length + 1):
         try:
-            run.migrate()
+            move.migrate()
         except TargetRefusedError:
-            assert run.refused() == {}
+            assert move.refused() == {}
         else:
             break
 
-    assert run.vectors.stored.keys() == set(IDS)
-    assert run.refused() == {}
-    assert run.kv.stored["_vector_count"].value == str(POINTS).encode()
+    assert move.vectors.stored.keys() == set(IDS)
+    assert move.refused() == {}
+    assert move.kv.stored["_vector_count"].value == str(POINTS).encode()
 
 
 @pytest.mark.slow
@@ -110,18 +111,17 @@ def test_bad_vectors_are_found_under_a_code_that_names_no_line(
 ) -> None:
     """On evidence, or else when the operator says that they may be left out: never another one."""
     status, code = case
-    run = start_run(taken, MemoryVectors(Refusals(bad=of_rows(bad), status=status, code=code)))
+    move = planned_move(taken, MemoryVectors(Refusals(bad=of_rows(bad), status=status, code=code)))
     try:
-        run.migrate()
+        move.migrate()
     except TargetRefusedError:
-        assert set(run.refused().values()) <= of_rows(bad)
-        opened = run.open()
-        opened.waive(["refused"])
-        opened.close()
-        run.migrate()
+        assert set(move.refused().values()) <= of_rows(bad)
+        with move.opened() as run:
+            run.waive(["refused"])
+        move.migrate()
 
-    assert set(run.refused().values()) == of_rows(bad)
-    assert set(run.vectors.stored) == set(IDS) - of_rows(bad)
+    assert set(move.refused().values()) == of_rows(bad)
+    assert set(move.vectors.stored) == set(IDS) - of_rows(bad)
 
 
 @pytest.mark.fault("F05", "N16")
@@ -129,10 +129,10 @@ def test_bad_vectors_are_found_under_a_code_that_names_no_line(
 def test_a_few_bad_vectors_among_good_ones_need_no_decision(
     taken: Snapshot, rows: set[int]
 ) -> None:
-    run = start_run(taken, MemoryVectors(Refusals(bad=of_rows(rows), code=49_999)))
-    run.migrate()
+    move = planned_move(taken, MemoryVectors(Refusals(bad=of_rows(rows), code=49_999)))
+    move.migrate()
 
-    check_end(run, of_rows(rows))
+    check_end(move, of_rows(rows))
 
 
 @pytest.mark.fault("F05", "N16")
@@ -141,14 +141,14 @@ def test_a_few_bad_vectors_among_good_ones_need_no_decision(
 )
 def test_codes_about_the_whole_are_never_searched(taken: Snapshot, code: int) -> None:
     vectors = MemoryVectors(Refusals(refuses_all=lambda: True, code_for_all=code))
-    run = start_run(taken, vectors)
+    move = planned_move(taken, vectors)
     with pytest.raises(TargetRefusedError):
-        run.migrate()
+        move.migrate()
 
     assert len(vectors.uploads) == 1
     vectors.refusals.refuses_all = lambda: False
-    run.migrate()
-    check_end(run, frozenset())
+    move.migrate()
+    check_end(move, frozenset())
 
 
 @pytest.mark.slow
@@ -159,73 +159,73 @@ def test_refused_vectors_are_taken_on_a_retry(
     taken: Snapshot, bad: frozenset[int], again: frozenset[int]
 ) -> None:
     """All or some of them: what is refused again is left out, and everything else adds up."""
-    run = start_run(taken, MemoryVectors(Refusals(bad=of_rows(bad))))
-    run.migrate()
-    uploads = len(run.vectors.uploads)
-    run.vectors.refusals.bad = of_rows(again)
-    run.migrate(retry_refused=True)
+    move = planned_move(taken, MemoryVectors(Refusals(bad=of_rows(bad))))
+    move.migrate()
+    uploads = len(move.vectors.uploads)
+    move.vectors.refusals.bad = of_rows(again)
+    move.migrate(retry_refused=True)
 
     left = of_rows(bad & again)
-    check_end(run, left)
-    sent = {vector_id for one in run.vectors.uploads[uploads:] for vector_id in one.ids}
+    check_end(move, left)
+    sent = {vector_id for one in move.vectors.uploads[uploads:] for vector_id in one.ids}
     assert sent == of_rows(bad)
-    run.vectors.refusals.bad = frozenset()
-    run.migrate(retry_refused=True)
-    assert run.vectors.stored.keys() == set(IDS)
-    assert run.kv.stored["_vector_count"].value == str(POINTS).encode()
-    report = run.roll_back()
-    assert (run.vectors.stored, run.kv.stored, report.conflicts) == ({}, {}, [])
+    move.vectors.refusals.bad = frozenset()
+    move.migrate(retry_refused=True)
+    assert move.vectors.stored.keys() == set(IDS)
+    assert move.kv.stored["_vector_count"].value == str(POINTS).encode()
+    report = move.roll_back()
+    assert (move.vectors.stored, move.kv.stored, report.conflicts) == ({}, {}, [])
 
 
 @pytest.mark.fault("F05", "N16", "I7", "B03")
 def test_a_retry_over_former_content_counts_once_and_rolls_back(taken: Snapshot) -> None:
     bad = of_rows({4, 11})
     before = {one: former(one) for one in (IDS[4], IDS[5], VectorId("foreign"))}
-    run = start_run(taken, MemoryVectors(Refusals(bad=bad), stored=before), into_non_empty=True)
-    run.migrate()
-    assert run.kv.stored["_vector_count"].value == str(POINTS).encode()
-    run.vectors.refusals.bad = of_rows({11})
-    run.migrate(retry_refused=True)
+    move = planned_move(taken, MemoryVectors(Refusals(bad=bad), stored=before), into_non_empty=True)
+    move.migrate()
+    assert move.kv.stored["_vector_count"].value == str(POINTS).encode()
+    move.vectors.refusals.bad = of_rows({11})
+    move.migrate(retry_refused=True)
 
-    assert run.kv.stored["_vector_count"].value == str(POINTS - 1 + 1).encode()
-    assert run.reconcile().verdict == "equal"
-    run.vectors.refusals.bad = frozenset()
-    run.migrate(retry_refused=True)
-    assert run.kv.stored["_vector_count"].value == str(POINTS + 1).encode()
-    assert run.reconcile().verdict == "equal"
-    run.roll_back()
-    assert run.vectors.stored.keys() == before.keys()
-    assert all(run.vectors.stored[one].metadata == {"a": 1} for one in before)
-    assert run.kv.stored == {}
+    assert move.kv.stored["_vector_count"].value == str(POINTS - 1 + 1).encode()
+    assert move.reconcile().verdict == "equal"
+    move.vectors.refusals.bad = frozenset()
+    move.migrate(retry_refused=True)
+    assert move.kv.stored["_vector_count"].value == str(POINTS + 1).encode()
+    assert move.reconcile().verdict == "equal"
+    move.roll_back()
+    assert move.vectors.stored.keys() == before.keys()
+    assert all(move.vectors.stored[one].metadata == {"a": 1} for one in before)
+    assert move.kv.stored == {}
 
 
 @pytest.mark.fault("F05", "I7")
 def test_a_vector_that_a_repair_lost_is_counted_right_after_its_retry(taken: Snapshot) -> None:
     """It was taken, lost, refused in the repair, and is taken again."""
-    run = start_run(taken, MemoryVectors())
-    run.migrate()
+    move = planned_move(taken, MemoryVectors())
+    move.migrate()
     lost = IDS[7]
-    del run.vectors.stored[lost]
-    run.vectors.refusals.bad = frozenset({lost})
-    assert run.reconcile().drift["missing"] == 1
-    run.migrate()
-    check_end(run, frozenset({lost}))
-    run.vectors.refusals.bad = frozenset()
-    run.migrate(retry_refused=True)
+    del move.vectors.stored[lost]
+    move.vectors.refusals.bad = frozenset({lost})
+    assert move.reconcile().drift["missing"] == 1
+    move.migrate()
+    check_end(move, frozenset({lost}))
+    move.vectors.refusals.bad = frozenset()
+    move.migrate(retry_refused=True)
 
-    check_end(run, frozenset())
-    report = run.roll_back()
-    assert (run.vectors.stored, run.kv.stored, report.conflicts) == ({}, {}, [])
+    check_end(move, frozenset())
+    report = move.roll_back()
+    assert (move.vectors.stored, move.kv.stored, report.conflicts) == ({}, {}, [])
 
 
 @pytest.mark.fault("F05")
 def test_a_retry_without_refusals_sends_nothing(taken: Snapshot) -> None:
-    run = start_run(taken, MemoryVectors())
-    run.migrate()
-    sent, entries = len(run.vectors.uploads), len(run.open().journal.entries)
-    run.migrate(retry_refused=True)
+    move = planned_move(taken, MemoryVectors())
+    move.migrate()
+    sent, entries = len(move.vectors.uploads), move.entries()
+    move.migrate(retry_refused=True)
 
-    assert (len(run.vectors.uploads), len(run.open().journal.entries)) == (sent, entries)
+    assert (len(move.vectors.uploads), move.entries()) == (sent, entries)
 
 
 @pytest.mark.fault("F05", "N16", "D04")
@@ -233,26 +233,26 @@ def test_a_retry_without_refusals_sends_nothing(taken: Snapshot) -> None:
 def test_each_way_out_of_too_many_refusals_leads_on(taken: Snapshot, way: str) -> None:
     """Those that the message names."""
     bad = of_rows(set(range(20, 26)))
-    run = start_run(taken, MemoryVectors(Refusals(bad=bad)), cap=3)
+    move = planned_move(taken, MemoryVectors(Refusals(bad=bad)), quarantine_cap=3)
     with pytest.raises(QuarantineExceededError):
-        run.migrate()
+        move.migrate()
     with pytest.raises(QuarantineExceededError) as stop:
-        run.migrate()
+        move.migrate()
     if way == "retry":
         assert "--retry-refused" in stop.value.remedy
-        run.vectors.refusals.bad = frozenset()
-        run.migrate(retry_refused=True)
-        check_end(run, frozenset())
+        move.vectors.refusals.bad = frozenset()
+        move.migrate(retry_refused=True)
+        check_end(move, frozenset())
     elif way == "more may be left out":
         assert "--max-quarantine 4" in stop.value.remedy
         with pytest.raises(QuarantineExceededError):
-            run.migrate(cap=4)
-        run.migrate(cap=6)
-        check_end(run, bad)
+            move.migrate(quarantine_cap=4)
+        move.migrate(quarantine_cap=6)
+        check_end(move, bad)
     else:
         assert "rollback --execute" in stop.value.remedy
-        run.roll_back()
-        assert (run.vectors.stored, run.kv.stored) == ({}, {})
+        move.roll_back()
+        assert (move.vectors.stored, move.kv.stored) == ({}, {})
 
 
 def _kill_number(kill_at: int) -> Callable[[Entry | None], None]:
@@ -260,27 +260,29 @@ def _kill_number(kill_at: int) -> Callable[[Entry | None], None]:
 
     def seam(entry: Entry | None) -> None:
         if next(counter) == kill_at:
-            raise KilledError
+            raise UnexpectedError
 
     return seam
 
 
-def _kills(taken: Snapshot, stop_early: int | None) -> Iterator[WholeRun]:
+def _kills(taken: Snapshot, stop_early: int | None) -> Iterator[Move]:
     """A run with refused vectors, killed at every append and request of its retry, one by one."""
     for kill_at in itertools.count():
-        run = start_run(taken, MemoryVectors(Refusals(bad=of_rows({3, 5, 6}))), cap=stop_early)
+        move = planned_move(
+            taken, MemoryVectors(Refusals(bad=of_rows({3, 5, 6}))), quarantine_cap=stop_early
+        )
         try:
-            run.migrate()
+            move.migrate()
         except QuarantineExceededError:
             assert stop_early is not None
-        run.vectors.refusals.bad = of_rows({5})
+        move.vectors.refusals.bad = of_rows({5})
         seam = _kill_number(kill_at)
-        run.vectors.before_upload = run.vectors.after_upload = lambda: seam(None)  # noqa: B023 - in this turn
+        move.vectors.before_upload = move.vectors.after_upload = lambda: seam(None)  # noqa: B023 - in this turn
         try:
-            run.migrate(seam, retry_refused=True)
-        except KilledError:
-            run.vectors.before_upload = run.vectors.after_upload = lambda: None
-            yield run
+            move.migrate(seam, retry_refused=True)
+        except UnexpectedError:
+            move.vectors.before_upload = move.vectors.after_upload = lambda: None
+            yield move
         else:
             return
 
@@ -294,26 +296,26 @@ def test_a_kill_at_any_moment_of_a_retry_changes_nothing_of_its_end(
     taken = snapshot_of_chunks(tmp_path, 8)
     with kept_databases():
         runs = enumerate(_kills(taken, stop_early), start=1)
-        assert sum(_check_after_kill(run, count, stop_early) for count, run in runs) > 10
+        assert sum(_check_after_kill(move, count, stop_early) for count, move in runs) > 10
 
 
-def _check_after_kill(run: WholeRun, count: int, stop_early: int | None) -> int:
+def _check_after_kill(move: Move, count: int, stop_early: int | None) -> int:
     """In turns: roll back, go on, or begin the retry again; returns 1."""
     if count % 3 == 0:
-        run.roll_back()
-        assert (run.vectors.stored, run.kv.stored) == ({}, {})
+        move.roll_back()
+        assert (move.vectors.stored, move.kv.stored) == ({}, {})
         return 1
-    uploads = len(run.vectors.uploads)
+    uploads = len(move.vectors.uploads)
     if count % 3 == 1:
         with suppress(QuarantineExceededError):  # the kill came before the retry was noted
-            run.migrate()
-    run.migrate(retry_refused=True)
+            move.migrate()
+    move.migrate(retry_refused=True)
 
     ids = set(all_ids(8)) - of_rows({5})
-    assert set(run.vectors.stored) == ids
-    assert run.refused() == {5: IDS[5]}
-    assert run.kv.stored["_vector_count"].value == str(len(ids)).encode()
-    sent = [vector for one in run.vectors.uploads[uploads:] for vector in one.ids if one.taken]
+    assert set(move.vectors.stored) == ids
+    assert move.refused() == {5: IDS[5]}
+    assert move.kv.stored["_vector_count"].value == str(len(ids)).encode()
+    sent = [vector for one in move.vectors.uploads[uploads:] for vector in one.ids if one.taken]
     assert set(sent) <= of_rows({3, 6}) | (ids if stop_early else set())
     assert len(sent) == len(set(sent))
     return 1

@@ -16,8 +16,9 @@ from migrate.errors import ExitCode, QuarantineExceededError, TargetRefusedError
 from migrate.model.records import Vector, VectorId
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.journal_lines import Entry
-from tests.migrate.upload.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
-from tests.servers.memory_target import KilledError, MemoryKv, MemoryVectors, Refusals
+from tests.harness.memory_source import UnexpectedError
+from tests.harness.memory_target import MemoryKv, MemoryVectors, Refusals
+from tests.harness.move import Move, all_ids, planned_move, snapshot_of_chunks
 
 POINTS = 40
 PER_UPLOAD = 8
@@ -39,24 +40,23 @@ def of_rows(rows: frozenset[int] | set[int]) -> frozenset[VectorId]:
     return frozenset(IDS[row] for row in rows)
 
 
-def check_end(run: WholeRun, bad: frozenset[VectorId]) -> None:
+def check_end(move: Move, bad: frozenset[VectorId]) -> None:
     """Every good vector is there, exactly the bad ones are left out, and all counts add up."""
     good = set(IDS) - bad
-    opened = run.open()
-    opened.close()
-    state = opened.state()
+    with move.opened() as run:
+        state = run.state()
     files = {vector_id.partition("_")[0] for vector_id in good}
-    report = run.reconcile()
+    report = move.reconcile()
 
-    assert set(run.vectors.stored) == good
-    assert set(run.refused().values()) == bad
-    assert all(IDS[row] == vector_id for row, vector_id in run.refused().items())
-    assert set(run.kv.stored) == {f"file:{file}" for file in files} | {"_vector_count"}
-    listed = [json.loads(run.kv.stored[f"file:{file}"].value) for file in files]
+    assert set(move.vectors.stored) == good
+    assert set(move.refused().values()) == bad
+    assert all(IDS[row] == vector_id for row, vector_id in move.refused().items())
+    assert set(move.kv.stored) == {f"file:{file}" for file in files} | {"_vector_count"}
+    listed = [json.loads(move.kv.stored[f"file:{file}"].value) for file in files]
     assert set(itertools.chain(*listed)) == good
-    assert run.kv.stored["_vector_count"].value == str(len(good)).encode()
-    assert state.vectors_acknowledged() + sum(opened.quarantined_counts().values()) == POINTS
-    assert opened.vectors == state.vectors_acknowledged() == len(good)
+    assert move.kv.stored["_vector_count"].value == str(len(good)).encode()
+    assert state.vectors_acknowledged() + sum(run.quarantined_counts().values()) == POINTS
+    assert run.vectors == state.vectors_acknowledged() == len(good)
     assert (report.verdict, report.counts["expected"]) == ("equal", len(good))
     assert report.quarantined == ({"refused": len(bad)} if bad else {})
     assert report.exit_code == (ExitCode.QUARANTINED if bad else ExitCode.DONE)
@@ -69,13 +69,13 @@ def check_end(run: WholeRun, bad: frozenset[VectorId]) -> None:
 def test_exactly_the_bad_vectors_stay_behind_at_a_bounded_price(
     taken: Snapshot, bad: frozenset[int]
 ) -> None:
-    run = start_run(taken, MemoryVectors(Refusals(bad=of_rows(bad))))
-    run.migrate()
+    move = planned_move(taken, MemoryVectors(Refusals(bad=of_rows(bad))))
+    move.migrate()
 
-    check_end(run, of_rows(bad))
+    check_end(move, of_rows(bad))
     batches = ceil(POINTS / PER_UPLOAD)
-    assert len(run.vectors.uploads) <= batches + 2 * len(bad) * ceil(log2(PER_UPLOAD))
-    taken_ids = [one.ids for one in run.vectors.uploads if one.taken]
+    assert len(move.vectors.uploads) <= batches + 2 * len(bad) * ceil(log2(PER_UPLOAD))
+    taken_ids = [one.ids for one in move.vectors.uploads if one.taken]
     assert len(set(itertools.chain(*taken_ids))) == sum(map(len, taken_ids))
 
 
@@ -86,10 +86,10 @@ def test_exactly_the_bad_vectors_stay_behind_at_a_bounded_price(
 def test_a_hidden_limit_of_the_body_costs_some_uploads_and_no_vector(
     taken: Snapshot, bad: frozenset[int], bytes_max: int
 ) -> None:
-    run = start_run(taken, MemoryVectors(Refusals(bad=of_rows(bad), bytes_max=bytes_max)))
-    run.migrate()
+    move = planned_move(taken, MemoryVectors(Refusals(bad=of_rows(bad), bytes_max=bytes_max)))
+    move.migrate()
 
-    check_end(run, of_rows(bad))
+    check_end(move, of_rows(bad))
 
 
 @pytest.mark.slow
@@ -98,13 +98,13 @@ def test_a_hidden_limit_of_the_body_costs_some_uploads_and_no_vector(
 @settings(max_examples=10)
 def test_what_a_413_taught_holds_for_all_further_batches(taken: Snapshot, bytes_max: int) -> None:
     """Only parts of the first batch are ever too large."""
-    run = start_run(taken, MemoryVectors(Refusals(bytes_max=bytes_max)))
-    run.migrate()
+    move = planned_move(taken, MemoryVectors(Refusals(bytes_max=bytes_max)))
+    move.migrate()
 
-    refused = [one for one in run.vectors.uploads if not one.taken]
+    refused = [one for one in move.vectors.uploads if not one.taken]
     assert {vector_id for one in refused for vector_id in one.ids} <= set(IDS[:PER_UPLOAD])
     assert all(len(one.body) > bytes_max for one in refused)
-    check_end(run, frozenset())
+    check_end(move, frozenset())
 
 
 @pytest.mark.fault("N17")
@@ -113,10 +113,10 @@ def test_one_vector_too_large_for_the_target_stays_behind_and_uploads_stay_large
 ) -> None:
     """A 413 that tells of one vector must not make single-vector uploads of all the rest."""
     vectors = MemoryVectors(Refusals(bad=of_rows({2}), status=413, code=None))
-    run = start_run(taken, vectors)
-    run.migrate()
+    move = planned_move(taken, vectors)
+    move.migrate()
 
-    check_end(run, of_rows({2}))
+    check_end(move, of_rows({2}))
     after = [one.ids for one in vectors.uploads if set(one.ids) & set(IDS[PER_UPLOAD:])]
     assert min(map(len, after[:-1])) >= PER_UPLOAD // 2 - 1  # lines differ by some bytes
 
@@ -134,22 +134,22 @@ def kill_number(kill_at: int) -> Callable[[Entry | None], None]:
         ):
             return
         if next(counter) == kill_at:
-            raise KilledError
+            raise UnexpectedError
 
     return seam
 
 
-def kills(taken: Snapshot, vectors: Callable[[], MemoryVectors]) -> Iterator[WholeRun]:
+def kills(taken: Snapshot, vectors: Callable[[], MemoryVectors]) -> Iterator[Move]:
     """A run killed before and after every append and every request of its upload, one by one."""
     for kill_at in itertools.count():
-        run = start_run(taken, vectors())
+        move = planned_move(taken, vectors())
         seam = kill_number(kill_at)
-        run.vectors.before_upload = run.vectors.after_upload = lambda: seam(None)  # noqa: B023 - used in this turn
+        move.vectors.before_upload = move.vectors.after_upload = lambda: seam(None)  # noqa: B023 - used in this turn
         try:
-            run.migrate(seam)
-        except KilledError:
-            run.vectors.before_upload = run.vectors.after_upload = lambda: None
-            yield run
+            move.migrate(seam)
+        except UnexpectedError:
+            move.vectors.before_upload = move.vectors.after_upload = lambda: None
+            yield move
         else:
             return
 
@@ -159,21 +159,23 @@ def kills(taken: Snapshot, vectors: Callable[[], MemoryVectors]) -> Iterator[Who
 def test_a_kill_at_any_moment_of_the_search_changes_nothing_of_its_end(tmp_path: Path) -> None:
     taken = snapshot_of_chunks(tmp_path, 20)
     bad, limit = of_rows({5, 6}), LINE_BYTES_MAX * 6
-    undisturbed = start_run(taken, MemoryVectors(Refusals(bad=bad, bytes_max=limit)))
+    undisturbed = planned_move(taken, MemoryVectors(Refusals(bad=bad, bytes_max=limit)))
     undisturbed.migrate()
     bodies = [one.body for one in undisturbed.vectors.uploads]
     count = 0
-    for run in kills(taken, lambda: MemoryVectors(Refusals(bad=bad, bytes_max=limit))):
+    for move in kills(taken, lambda: MemoryVectors(Refusals(bad=bad, bytes_max=limit))):
         count += 1
-        before = len(run.vectors.uploads)
-        run.migrate()
+        before = len(move.vectors.uploads)
+        move.migrate()
 
-        again = [one.body for one in run.vectors.uploads]
+        again = [one.body for one in move.vectors.uploads]
         # The same uploads in the same order, with at most the one in doubt a second time.
         assert again in (bodies, [*again[:before], *bodies[before - 1 :]])
-        assert run.vectors.stored.keys() == undisturbed.vectors.stored.keys() == set(IDS[:20]) - bad
-        assert run.kv.stored == undisturbed.kv.stored
-        assert run.refused() == undisturbed.refused() == {row: IDS[row] for row in (5, 6)}
+        assert (
+            move.vectors.stored.keys() == undisturbed.vectors.stored.keys() == set(IDS[:20]) - bad
+        )
+        assert move.kv.stored == undisturbed.kv.stored
+        assert move.refused() == undisturbed.refused() == {row: IDS[row] for row in (5, 6)}
     assert count == 4 * len(bodies) + 2 * len(bodies) + 4
 
 
@@ -183,16 +185,19 @@ def test_a_target_that_takes_nothing_is_found_before_the_collection_is_searched(
 ) -> None:
     """As a wrong width would make it: the answer is shown, and asking again sends nothing."""
     taken = snapshot_of_chunks(tmp_path, 400)
-    run = start_run(
-        taken, MemoryVectors(Refusals(bad=frozenset(all_ids(400)))), vectors_per_upload=256, cap=10
+    move = planned_move(
+        taken,
+        MemoryVectors(Refusals(bad=frozenset(all_ids(400)))),
+        vectors_per_upload=256,
+        quarantine_cap=10,
     )
 
     for _ in range(2):
         with pytest.raises(QuarantineExceededError, match=r"took 0.*no thanks: file-0_2") as caught:
-            run.migrate()
+            move.migrate()
         assert caught.value.exit_code == ExitCode.QUARANTINED
-    assert len(run.vectors.uploads) <= log2(256) + 2 * 11
-    assert (run.vectors.stored, run.kv.stored) == ({}, {})
+    assert len(move.vectors.uploads) <= log2(256) + 2 * 11
+    assert (move.vectors.stored, move.kv.stored) == ({}, {})
 
 
 @pytest.mark.fault("N16", "D04")
@@ -200,16 +205,18 @@ def test_a_target_that_takes_nothing_is_found_before_the_collection_is_searched(
 def test_the_cap_of_the_plan_counts_what_the_target_refuses(
     taken: Snapshot, bad: int, cap: int, *, stops: bool
 ) -> None:
-    run = start_run(taken, MemoryVectors(Refusals(bad=of_rows(set(range(20, 20 + bad))))), cap=cap)
+    move = planned_move(
+        taken, MemoryVectors(Refusals(bad=of_rows(set(range(20, 20 + bad))))), quarantine_cap=cap
+    )
     if not stops:
-        run.migrate()
-        check_end(run, of_rows(set(range(20, 20 + bad))))
+        move.migrate()
+        check_end(move, of_rows(set(range(20, 20 + bad))))
         return
     with pytest.raises(QuarantineExceededError, match=f"refused {cap + 1} vectors"):
-        run.migrate()
-    run.roll_back()
+        move.migrate()
+    move.roll_back()
 
-    assert (run.vectors.stored, run.kv.stored) == ({}, {})
+    assert (move.vectors.stored, move.kv.stored) == ({}, {})
 
 
 @pytest.mark.fault("N16")
@@ -221,35 +228,35 @@ def test_a_refusal_that_no_smaller_upload_would_mend_stops_the_run(
     taken: Snapshot, status: int, code: int | None
 ) -> None:
     """Above all a lost index (400, code 3000) and too many writes (400, code 40041)."""
-    run = start_run(taken, MemoryVectors(Refusals(bad=of_rows({9}), status=status, code=code)))
+    move = planned_move(taken, MemoryVectors(Refusals(bad=of_rows({9}), status=status, code=code)))
     with pytest.raises(TargetRefusedError):
-        run.migrate()
+        move.migrate()
 
-    assert len(run.vectors.uploads) == 2
-    run.vectors.refusals.bad = frozenset()
-    run.migrate()
-    check_end(run, frozenset())
+    assert len(move.vectors.uploads) == 2
+    move.vectors.refusals.bad = frozenset()
+    move.migrate()
+    check_end(move, frozenset())
 
 
 @pytest.mark.fault("N16")
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_these_statuses_are_searched(taken: Snapshot, status: int) -> None:
-    run = start_run(taken, MemoryVectors(Refusals(bad=of_rows({9}), status=status)))
-    run.migrate()
+    move = planned_move(taken, MemoryVectors(Refusals(bad=of_rows({9}), status=status)))
+    move.migrate()
 
-    check_end(run, of_rows({9}))
+    check_end(move, of_rows({9}))
 
 
 @pytest.mark.fault("N16", "I7")
 def test_a_file_that_lost_all_its_vectors_has_no_entry_and_rolls_back(taken: Snapshot) -> None:
     bad = frozenset(vector_id for vector_id in IDS if vector_id.startswith("file-3_"))
-    run = start_run(taken, MemoryVectors(Refusals(bad=bad)))
-    run.migrate()
+    move = planned_move(taken, MemoryVectors(Refusals(bad=bad)))
+    move.migrate()
 
-    check_end(run, bad)
-    assert "file:file-3" not in run.kv.stored
-    report = run.roll_back()
-    assert (run.vectors.stored, run.kv.stored, report.conflicts) == ({}, {}, [])
+    check_end(move, bad)
+    assert "file:file-3" not in move.kv.stored
+    report = move.roll_back()
+    assert (move.vectors.stored, move.kv.stored, report.conflicts) == ({}, {}, [])
     assert report.vectors_deleted == POINTS - len(bad)
 
 
@@ -262,55 +269,54 @@ def test_what_an_id_held_before_its_refusal_stays_and_counts(taken: Snapshot) ->
     """The former vector is no drift, is in the counter, and a rollback does not touch it."""
     bad = of_rows({4, 11})
     before = {one: former(one) for one in (IDS[4], IDS[5], VectorId("foreign"))}
-    run = start_run(
+    move = planned_move(
         taken, MemoryVectors(Refusals(bad=bad), stored=before), MemoryKv(), into_non_empty=True
     )
-    run.migrate()
+    move.migrate()
 
-    report = run.reconcile()
+    report = move.reconcile()
     assert (report.verdict, report.exit_code) == ("equal", ExitCode.QUARANTINED)
-    assert len(run.vectors.stored) == POINTS - 2 + 2
-    assert run.kv.stored["_vector_count"].value == str(POINTS).encode()
-    assert run.vectors.stored[IDS[4]] is before[IDS[4]]
-    run.roll_back()
-    assert run.vectors.stored.keys() == before.keys()
-    assert run.vectors.stored[IDS[4]] is before[IDS[4]]
-    assert run.vectors.stored[IDS[5]].metadata == {"a": 1}
-    assert run.kv.stored == {}
+    assert len(move.vectors.stored) == POINTS - 2 + 2
+    assert move.kv.stored["_vector_count"].value == str(POINTS).encode()
+    assert move.vectors.stored[IDS[4]] is before[IDS[4]]
+    move.roll_back()
+    assert move.vectors.stored.keys() == before.keys()
+    assert move.vectors.stored[IDS[4]] is before[IDS[4]]
+    assert move.vectors.stored[IDS[5]].metadata == {"a": 1}
+    assert move.kv.stored == {}
 
 
 @pytest.mark.fault("N16", "R01", "I7")
 def test_a_repair_that_is_refused_is_told_once_and_not_tried_again(taken: Snapshot) -> None:
     """The vector is lost, and the target does not take it back: it is left out from then on."""
-    run = start_run(taken, MemoryVectors())
-    run.migrate()
+    move = planned_move(taken, MemoryVectors())
+    move.migrate()
     lost = IDS[7]
-    del run.vectors.stored[lost]
-    run.vectors.refusals.bad = frozenset({lost})
-    assert run.reconcile().drift["missing"] == 1
-    run.migrate()
+    del move.vectors.stored[lost]
+    move.vectors.refusals.bad = frozenset({lost})
+    assert move.reconcile().drift["missing"] == 1
+    move.migrate()
 
-    sent = len(run.vectors.uploads)
-    check_end(run, frozenset({lost}))
-    run.migrate()
-    assert len(run.vectors.uploads) == sent
-    report = run.roll_back()
-    assert (run.vectors.stored, run.kv.stored, report.conflicts) == ({}, {}, [])
+    sent = len(move.vectors.uploads)
+    check_end(move, frozenset({lost}))
+    move.migrate()
+    assert len(move.vectors.uploads) == sent
+    report = move.roll_back()
+    assert (move.vectors.stored, move.kv.stored, report.conflicts) == ({}, {}, [])
 
 
 @pytest.mark.fault("N16")
 def test_refused_points_are_named_and_can_be_waived_after_the_plan(taken: Snapshot) -> None:
-    run = start_run(taken, MemoryVectors(Refusals(bad=of_rows({4}))))
-    run.migrate()
-    opened = run.open()
-    (point,) = opened.refused()
+    move = planned_move(taken, MemoryVectors(Refusals(bad=of_rows({4}))))
+    move.migrate()
+    with move.opened() as run:
+        (point,) = run.refused()
 
-    assert (point.row, point.point_id.text, point.outcome.reason) == (4, "50", "refused")
-    assert "no thanks: file-4_0" in point.outcome.detail
-    assert opened.unwaived == 1
-    for _ in range(2):
-        opened.waive(["refused"])
-    assert opened.unwaived == 0
-    opened.close()
-    assert run.reconcile().exit_code == ExitCode.DONE
-    assert sum(entry["type"] == "waived" for entry in run.open().journal.entries) == 1
+        assert (point.row, point.point_id.text, point.outcome.reason) == (4, "50", "refused")
+        assert "no thanks: file-4_0" in point.outcome.detail
+        assert run.unwaived == 1
+        for _ in range(2):
+            run.waive(["refused"])
+        assert run.unwaived == 0
+    assert move.reconcile().exit_code == ExitCode.DONE
+    assert sum(entry["type"] == "waived" for entry in move.entries()) == 1

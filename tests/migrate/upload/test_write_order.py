@@ -11,8 +11,9 @@ from migrate.errors import IndeterminateError
 from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.run.journal import Store
 from migrate.snapshot.folder import Snapshot
-from tests.migrate.upload.whole_run import WholeRun, all_ids, snapshot_of_chunks, start_run
-from tests.servers.memory_target import KilledError, MemoryKv, MemoryVectors
+from tests.harness.memory_source import UnexpectedError
+from tests.harness.memory_target import MemoryKv, MemoryVectors
+from tests.harness.move import Move, all_ids, planned_move, snapshot_of_chunks
 
 POINTS, PER_UPLOAD = 20, 8  # three uploads
 IDS = set(all_ids(POINTS))
@@ -23,11 +24,10 @@ def taken(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
     return snapshot_of_chunks(tmp_path_factory.mktemp("order"), POINTS)
 
 
-def acknowledged(run: WholeRun) -> int:
+def acknowledged(move: Move) -> int:
     """Vectors that the journal calls acknowledged."""
-    opened = run.open()
-    opened.close()
-    return opened.state().rounds[-1].acknowledged(Store.VECTORS)
+    with move.opened() as run:
+        return run.state().rounds[-1].acknowledged(Store.VECTORS)
 
 
 def kill_at(turn: int) -> Callable[[], None]:
@@ -36,7 +36,7 @@ def kill_at(turn: int) -> Callable[[], None]:
 
     def kill() -> None:
         if next(turns) == turn:
-            raise KilledError
+            raise UnexpectedError
 
     return kill
 
@@ -48,16 +48,16 @@ def test_only_what_the_target_has_taken_is_acknowledged(
     taken: Snapshot, way: str, turn: int
 ) -> None:
     """Killed on the way of an upload, there or back: the next run sends what is in doubt."""
-    run = start_run(taken, MemoryVectors(), vectors_per_upload=PER_UPLOAD)
-    setattr(run.vectors, f"{way}_upload", kill_at(turn))
-    with pytest.raises(KilledError):
-        run.migrate()
+    move = planned_move(taken, MemoryVectors(), vectors_per_upload=PER_UPLOAD)
+    setattr(move.vectors, f"{way}_upload", kill_at(turn))
+    with pytest.raises(UnexpectedError):
+        move.migrate()
 
-    assert acknowledged(run) == turn * PER_UPLOAD <= len(run.vectors.stored)
-    setattr(run.vectors, f"{way}_upload", lambda: None)
-    run.migrate()
-    assert run.vectors.stored.keys() == IDS
-    assert run.reconcile().verdict == "equal"
+    assert acknowledged(move) == turn * PER_UPLOAD <= len(move.vectors.stored)
+    setattr(move.vectors, f"{way}_upload", lambda: None)
+    move.migrate()
+    assert move.vectors.stored.keys() == IDS
+    assert move.reconcile().verdict == "equal"
 
 
 class SlowVectors(MemoryVectors):
@@ -89,13 +89,13 @@ class OrderedKv(MemoryKv):
 def test_no_kv_entry_is_written_before_the_vectors_read_back(taken: Snapshot) -> None:
     vectors, kv = SlowVectors(), OrderedKv()
     vectors.visible_from = 10**9
-    run = start_run(taken, vectors, kv)
+    move = planned_move(taken, vectors, kv)
     with pytest.raises(IndeterminateError):
-        run.migrate()
+        move.migrate()
 
     assert kv.written == []
     vectors.visible_from = 0
-    run.migrate()
+    move.migrate()
     assert len(kv.written) == len(kv.stored) == 6
 
 
@@ -103,7 +103,7 @@ def test_no_kv_entry_is_written_before_the_vectors_read_back(taken: Snapshot) ->
 def test_the_counter_is_written_after_every_entry(tmp_path: Path) -> None:
     """Whoever sees the counter may believe every entry."""
     kv = OrderedKv()
-    run = start_run(snapshot_of_chunks(tmp_path, POINTS), MemoryVectors(), kv)
-    run.migrate()
+    move = planned_move(snapshot_of_chunks(tmp_path, POINTS), MemoryVectors(), kv)
+    move.migrate()
 
     assert kv.written == [*sorted(f"file:file-{number}" for number in range(5)), "_vector_count"]

@@ -1,8 +1,9 @@
-"""A collection in memory: what a source looks like to the stages, with every read counted."""
+"""A collection in memory with every read counted, and snapshots of it."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -15,15 +16,22 @@ from migrate.model.records import (
     VectorKind,
     VectorSpec,
 )
+from migrate.runtime import Runtime
+from migrate.snapshot.folder import Snapshot
+from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
+from migrate.storage.local_folder import LocalFolder
+from tests.clock import VirtualClock
+from tests.silence import Silence
 
+SMALL_PAGES = SnapshotOptions(page_points=2)
 DIMENSIONS = 4
 SPEC = VectorSpec(
     name="", kind=VectorKind.DENSE, dimensions=DIMENSIONS, distance="Cosine", datatype="float32"
 )
 
 
-class SourceFailedError(Exception):
-    """Stands for a kill: nothing of the tool expects it."""
+class UnexpectedError(Exception):
+    """An error that no code of the tool expects: it ends a command as a kill would."""
 
 
 class MemorySource:
@@ -118,3 +126,23 @@ def chunk_payloads(count: int, *, files: int = 5) -> dict[int, dict[str, object]
         }
         for number in range(count)
     }
+
+
+def take(
+    source: MemorySource,
+    folder: Path,
+    options: SnapshotOptions = SMALL_PAGES,
+    *,
+    clock: VirtualClock | None = None,
+    progress: Silence | None = None,
+) -> SnapshotReport:
+    """Take a snapshot into the --dir `folder`, or resume one."""
+    runtime = Runtime(clock=clock or VirtualClock(), progress=progress or Silence())
+    return take_snapshot(source, LocalFolder(folder), options, runtime)
+
+
+def take_and_open(
+    source: MemorySource, folder: Path, options: SnapshotOptions = SMALL_PAGES
+) -> Snapshot:
+    """A sealed snapshot of the source."""
+    return Snapshot(LocalFolder(Path(take(source, folder, options).path)))

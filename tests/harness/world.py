@@ -1,8 +1,7 @@
-"""A small world: a collection, the stand-in, a folder on a disk that can fail, and the tool.
+"""A small world: a collection, the sandbox, a folder on a disk that can fail, and the tool.
 
-Everything of the tool is real, from the stages to the HTTP client and the files on disk; only
-the sockets, the clock and the disk's memory of what was fsynced are ours. Time passes when
-somebody waits.
+Everything of the tool is real, from the stages to the HTTP client and the files on disk. Replaced
+are the sockets, the clock and the disk's memory of what was fsynced. Time passes only in waits.
 """
 
 import contextlib
@@ -12,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-import numpy as np
 from typing_extensions import override
 
 from migrate.cloudflare.budget.budget import RequestBudget
@@ -20,7 +18,6 @@ from migrate.cloudflare.client.base_url import parse_base_url
 from migrate.cloudflare.client.client import Account, CloudflareHttp
 from migrate.cloudflare.kv import WorkersKvTarget
 from migrate.cloudflare.vectorize import VectorizeTarget
-from migrate.model.canonical import decode_json
 from migrate.run.choose import find_run, find_snapshot
 from migrate.runtime import Runtime
 from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
@@ -43,16 +40,16 @@ from sandbox.app import ACCOUNT_ID, SandboxApp, create_app
 from sandbox.exchange.request_log import RequestLog, RequestRecord
 from sandbox.profile import INSTANT, Profile
 from tests.clock import VirtualClock
-from tests.faults.faulty_disk import FaultyDisk
-from tests.faults.kept_databases import kept_databases
-from tests.faults.network import InProcessNetwork, Weather
-from tests.faults.steps import Fault, KilledError, Steps
+from tests.harness.faulty_disk import FaultyDisk
+from tests.harness.journal_files import acknowledged_uploads
+from tests.harness.kept_databases import kept_databases
+from tests.harness.memory_source import MemorySource, chunk_payloads
+from tests.harness.network import InProcessNetwork, Weather
+from tests.harness.steps import Fault, KilledError, Steps
+from tests.harness.target import DIMENSIONS, INDEX, put_former_content
 from tests.secrecy import assert_secret_absent
-from tests.servers.memory_source import MemorySource, chunk_payloads
 from tests.silence import Silence
 
-DIMENSIONS = 32  # the fewest that the target takes
-INDEX = "small"
 TOKEN = "world-token-4b7e19c2d8f0a6935e"
 BASE_URL = "http://127.0.0.1:9/client/v4"
 POINTS, FILES, PART_POINTS, BATCH_VECTORS = 40, 5, 15, 12  # 3 parts, 4 uploads
@@ -60,7 +57,7 @@ BOOT_S = 45.0  # from a power cut until the tool can run again
 
 
 class WorldClock(VirtualClock):
-    """Virtual time that the stand-in shares; a reboot starts the monotonic clock anew."""
+    """Virtual time that the sandbox shares; a reboot resets the monotonic clock."""
 
     def __init__(self, *, elapsed_s: float = 0.0) -> None:
         super().__init__(wall_s=1_800_000_000.0 + elapsed_s)
@@ -74,11 +71,11 @@ class WorldClock(VirtualClock):
         self._true_s += seconds
 
     def now(self) -> float:
-        """The stand-in's clock, which is right."""
+        """The sandbox's clock, which is right."""
         return self._true_s
 
     def jump_wall(self, seconds: float) -> None:
-        """Somebody sets this machine's clock."""
+        """The operator sets this machine's clock."""
         self._wall_s += seconds
 
     def boot_id(self) -> str:
@@ -86,7 +83,7 @@ class WorldClock(VirtualClock):
         return f"boot-{self.boots}"
 
     def reboot(self) -> None:
-        """The machine starts anew: `BOOT_S` pass."""
+        """The machine restarts, which takes `BOOT_S`."""
         self.wait(BOOT_S)
         self.boots += 1
         self._monotonic_s = BOOT_S
@@ -267,17 +264,8 @@ class World:
 
     def acknowledged_uploads(self) -> set[str]:
         """SHA-256 of the bodies that the journal holds acks for."""
-        intents: dict[tuple[object, object], str] = {}
-        acknowledged: set[str] = set()
-        for line in self.journal_lines():
-            if not line.endswith(b"\n"):
-                continue
-            match decode_json(line):
-                case {"type": "intent", "store": "vectors", "sha256": str(sha256), **entry}:
-                    intents[entry["round"], entry["batch"]] = sha256
-                case {"type": "ack", "store": "vectors", **entry}:
-                    acknowledged.add(intents[entry["round"], entry["batch"]])
-        return acknowledged
+        whole = [line for line in self.journal_lines() if line.endswith(b"\n")]
+        return acknowledged_uploads(whole)
 
     def check_rate(self) -> None:
         """I9: no sliding window of five minutes holds more requests than the budget."""
@@ -286,7 +274,7 @@ class World:
             assert last - first >= 300 - 1e-3, f"{self.requests_max + 1} requests in five minutes"
 
     def check_secrecy(self) -> None:
-        """I10: no form of the token lies in any file or was said to anybody."""
+        """I10: no form of the token is in a file or was shown."""
         files = [path for path in self.directory.path.rglob("*") if path.is_file()]
         assert_secret_absent(TOKEN, files, self.progress.said)
 
@@ -315,7 +303,7 @@ def open_world(
     clock: WorldClock | None = None,
     fault: str | None = None,
 ) -> Iterator[World]:
-    """The world that lies in `folder`; an empty one gets a target with somebody's content."""
+    """The world that lies in `folder`; an empty one gets a target that another writer has used."""
     clock = clock or WorldClock()
     (folder / "snapshots").mkdir(exist_ok=True)
     log = RequestLog()
@@ -339,19 +327,6 @@ def open_world(
             requests_max=requests_max,
         )
         if fresh:
-            _furnish(world)
+            app.store.create_vector_index(INDEX, DIMENSIONS, "cosine")
+            put_former_content(app.store, namespace_id, ours=["file-0_0", "file-3_2"])
         yield world
-
-
-def _furnish(world: World) -> None:
-    """What was there before us: some of our ids with other content, foreign ids, KV entries."""
-    store = world.app.store
-    store.create_vector_index(INDEX, DIMENSIONS, "cosine")
-    for number, vector_id in enumerate(["file-0_0", "file-3_2", "foreign-1", "foreign-2"]):
-        values = np.zeros(DIMENSIONS, np.float32)
-        values[number] = 1.0
-        namespace = "theirs" if number == 1 else None
-        store.put_vector(INDEX, vector_id, values, {"from": "a trial", "n": number}, namespace)
-    store.put_kv(world.namespace_id, "file:file-0", b'["old"]', {"by": "a trial"}, 4_000_000_000)
-    store.put_kv(world.namespace_id, "file:elsewhere", b'["x"]')
-    store.put_kv(world.namespace_id, world.settings.kv.counter_key, b"4")

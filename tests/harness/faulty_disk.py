@@ -15,7 +15,7 @@ from typing import BinaryIO
 from typing_extensions import override
 
 from migrate.storage.disk import Disk
-from tests.faults.steps import NO_SPACE, TORN, Fault, Kind, Steps
+from tests.harness.steps import NO_SPACE, TORN, Fault, Kind, Steps
 
 
 class _Node:

@@ -1,4 +1,4 @@
-"""A network without sockets: the tool's real HTTP client on one side, the stand-in on the other."""
+"""A network without sockets: the tool's real HTTP client on one side, the sandbox on the other."""
 
 from collections.abc import Callable, MutableMapping
 from typing import Any
@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from sandbox.app import SandboxApp
 from sandbox.exchange.answers import CUT_EXTENSION
-from tests.faults.steps import Kind, Steps
+from tests.harness.steps import Kind, Steps
 
 # Decides about one request: None lets it pass. Called with the request's number from 1.
 Weather = Callable[[int, httpx.Request], "Trouble | None"]
@@ -34,15 +34,15 @@ class InProcessNetwork(httpx.BaseTransport):
     def __init__(
         self,
         app: SandboxApp,
-        steps: Steps,
+        steps: Steps | None = None,
         *,
-        unsynced: Callable[[], bool],
-        sent: Callable[[httpx.Request], None],
+        unsynced: Callable[[], bool] = lambda: False,
+        sent: Callable[[httpx.Request], None] = lambda request: None,
         weather: Weather | None = None,
     ) -> None:
-        """`sent` hears of every request that leaves, whatever becomes of it."""
+        """`sent` is called with every request that leaves, whatever becomes of it."""
         self._app = app
-        self._steps = steps
+        self._steps = steps or Steps()
         self._unsynced = unsynced
         self._sent = sent
         self._weather = weather
@@ -91,7 +91,7 @@ def call_app(app: SandboxApp, request: httpx.Request) -> httpx.Response:
     except StopIteration:
         pass
     else:
-        raise AssertionError("the stand-in waits for something that no event loop will bring")
+        raise AssertionError("the sandbox waits for something that no event loop will bring")
     if torn or not outbox:
         raise httpx.ReadError("the connection was cut", request=request)
     head, *rest = outbox

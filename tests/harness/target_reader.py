@@ -1,6 +1,6 @@
-"""A second reader of the stand-in's state folder, which shares no line of code with the first.
+"""A second reader of the sandbox's state folder, which shares no line of code with the first.
 
-It imports nothing of the stand-in or the tool: its own SQL, its own way through `values/<n>.f32`.
+It imports nothing of the sandbox or the tool: its own SQL, its own way through `values/<n>.f32`.
 What it gives are bytes, so that two targets are compared byte for byte.
 """
 

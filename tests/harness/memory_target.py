@@ -1,6 +1,6 @@
 """One fake for each target port, in memory: every call counted, what is written visible at once.
 
-`tests/migrate/cloudflare/test_target_conformance.py` holds both to the adapters over the stand-in.
+`tests/migrate/cloudflare/test_target_conformance.py` holds both to the adapters over the sandbox.
 """
 
 import json
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from migrate.cloudflare.client.codes import refused_error
+from migrate.cloudflare.client.codes import DUPLICATE_INDEX_CODE, refused_error
 from migrate.errors import TargetRefusedError
 from migrate.mapping.metadata_indexes import indexed_value, look_up
 from migrate.model.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
@@ -24,10 +24,6 @@ from migrate.model.records import (
 )
 
 DATE = "Mon, 23 Nov 2026 12:00:00 GMT"
-
-
-class KilledError(Exception):
-    """Stands for a kill: no code of the tool expects it."""
 
 
 class Calls:
@@ -71,15 +67,16 @@ class Refusals:
     def refusal(self, body: bytes, ids: Sequence[VectorId]) -> TargetRefusedError | None:
         """The error that answers this upload; None: it is taken."""
         if self.refuses_all():
-            return _refused("not now", 400, self.code_for_all)
+            return _refused("upsert", "not now", 400, self.code_for_all)
         if self.bytes_max is not None and len(body) > self.bytes_max:
-            return _refused("the body is too large", 413, None)
+            return _refused("upsert", "the body is too large", 413, None)
         bad = [vector_id for vector_id in ids if vector_id in self.bad]
-        return _refused(f"no thanks: {bad[0]}", self.status, self.code) if bad else None
+        return _refused("upsert", f"no thanks: {bad[0]}", self.status, self.code) if bad else None
 
 
-def _refused(text: str, status: int, code: int | None) -> TargetRefusedError:
-    return refused_error(f"upsert: HTTP {status}: {text}", remedy="none", status=status, code=code)
+def _refused(operation: str, text: str, status: int, code: int | None) -> TargetRefusedError:
+    what = f"{operation}: HTTP {status}: {text}"
+    return refused_error(what, remedy="none", status=status, code=code)
 
 
 class MemoryVectors:
@@ -96,9 +93,7 @@ class MemoryVectors:
     ) -> None:
         """`calls` may be shared with a `MemoryKv`; `stored` is there from the beginning."""
         self.stored: dict[VectorId, Vector] = dict(stored or {})
-        self.index: VectorIndex | None = VectorIndex(
-            name="memory", dimensions=dimensions, metric="cosine", created_on="2026-11-23T00:00:00Z"
-        )
+        self.index: VectorIndex | None = _index(dimensions, "cosine")
         self.page_ids = page_ids
         self.refusals = refusals or Refusals()
         self.uploads: list[Upload] = []
@@ -113,7 +108,7 @@ class MemoryVectors:
         self.stale_lists: list[dict[str, str]] = []  # what the next lists of them show
         self.stale_answers: list[list[VectorId]] = []  # what the next filters find
         self.unfiltered: dict[str, set[VectorId]] = {}  # written before the index of a property
-        self._calls = calls or Calls()
+        self.calls = calls or Calls()
         self._mutations = 0
 
     def identity(self) -> dict[str, str]:
@@ -123,10 +118,13 @@ class MemoryVectors:
         return self.index
 
     def create_index(self, *, dimensions: int, metric: str) -> VectorIndex:
-        raise NotImplementedError
+        if self.index is not None:
+            raise _refused("create index", "the name is taken", 400, DUPLICATE_INDEX_CODE)
+        self.index = _index(dimensions, metric)
+        return self.index
 
     def read_metadata_indexes(self) -> dict[str, str]:
-        self._calls.note("list metadata indexes")
+        self.calls.note("list metadata indexes")
         return self.stale_lists.pop() if self.stale_lists else dict(self.metadata_indexes)
 
     def create_metadata_index(self, property_name: str, index_type: str) -> None:
@@ -137,7 +135,7 @@ class MemoryVectors:
     def find(
         self, values: Sequence[float], where: Mapping[str, str | float | bool], *, limit: int
     ) -> list[VectorId]:
-        self._calls.note("query")
+        self.calls.note("query")
         assert self.index is not None
         assert len(values) == self.index.dimensions
         if self.stale_answers:
@@ -156,12 +154,12 @@ class MemoryVectors:
         )
 
     def read_progress(self) -> IndexProgress:
-        self._calls.note("progress")
+        self.calls.note("progress")
         newest = MutationId(str(self._mutations))
         return IndexProgress(vector_count=None, processed_mutation=newest, processed_at=None)
 
     def upsert(self, body: Sequence[bytes]) -> Accepted:
-        self._calls.note("upsert")
+        self.calls.note("upsert")
         self.before_upload()
         whole = b"".join(body)
         vectors = [_vector(line) for line in whole.splitlines()]
@@ -182,7 +180,7 @@ class MemoryVectors:
 
     def delete(self, ids: Sequence[VectorId]) -> Accepted:
         assert len(ids) <= DELETE_IDS_MAX
-        self._calls.note("delete")
+        self.calls.note("delete")
         for vector_id in ids:
             self.stored.pop(vector_id, None)
         return self._accepted()
@@ -193,7 +191,7 @@ class MemoryVectors:
 
     def fetch(self, ids: Sequence[VectorId]) -> dict[VectorId, Vector]:
         assert len(set(ids)) == len(ids) <= FETCH_IDS_MAX
-        self._calls.note("fetch")
+        self.calls.note("fetch")
         self.fetched.update(ids)
         shown = {one: self.stale[one].pop() for one in ids if self.stale.get(one)}
         given = [one for one in ids if one in self.stored and one not in self.withheld]
@@ -202,8 +200,14 @@ class MemoryVectors:
     def list_ids(self) -> Iterator[list[VectorId]]:
         ids = sorted(self.stored.keys() - self.left_out, reverse=True)
         for start in range(0, max(1, len(ids)), self.page_ids):
-            self._calls.note("list")
+            self.calls.note("list")
             yield ids[start : start + self.page_ids]
+
+
+def _index(dimensions: int, metric: str) -> VectorIndex:
+    return VectorIndex(
+        name="memory", dimensions=dimensions, metric=metric, created_on="2026-11-23T00:00:00Z"
+    )
 
 
 def _vector(line: bytes) -> Vector:
@@ -225,7 +229,7 @@ class MemoryKv:
         self.stale: dict[str, list[KvEntry]] = {}  # what the next reads of a key show
         self.left_out: frozenset[str] = frozenset()  # there, can be read, and never listed
         self.withheld: frozenset[str] = frozenset()  # listed, and reads as absent
-        self._calls = calls or Calls()
+        self.calls = calls or Calls()
 
     def identity(self) -> dict[str, str]:
         return {"host": "memory", "kv_namespace": "memory"}
@@ -234,24 +238,24 @@ class MemoryKv:
         return None
 
     def write(self, entries: Sequence[KvEntry]) -> list[str]:
-        self._calls.note("kv write")
+        self.calls.note("kv write")
         self.stored |= {entry.key: entry for entry in entries}
         return []
 
     def delete(self, keys: Sequence[str]) -> list[str]:
-        self._calls.note("kv delete")
+        self.calls.note("kv delete")
         for key in keys:
             self.stored.pop(key, None)
         return []
 
     def list_keys(self, prefix: str) -> Iterator[KvEntry]:
-        self._calls.note("kv list")
+        self.calls.note("kv list")
         for key in sorted(self.stored):
             if key.startswith(prefix) and key not in self.left_out:
                 yield replace(self.stored[key], value=b"")
 
     def read(self, keys: Iterable[str]) -> dict[str, KvEntry]:
-        self._calls.note("kv read")
+        self.calls.note("kv read")
         wanted = [key for key in keys if key not in self.withheld]
         shown = {key: self.stale[key].pop() for key in wanted if self.stale.get(key)}
         present = [key for key in wanted if key in self.stored]
