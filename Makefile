@@ -48,7 +48,7 @@ $(WRANGLER): $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
 
 setup: $(SETUP) ## install everything into .venv
 
-rehearse: $(SETUP) ## the whole move, into a local stand-in: move, prove, roll back, move again
+rehearse: $(SETUP) ## the whole move, into a local sandbox: move, prove, roll back, move again
 	@$(call q2v,rehearse)
 
 PYTEST := $(BIN)/python -m pytest -q -n 4 --dist worksteal
@@ -100,7 +100,7 @@ status: $(SETUP) ## where a run stands, and the exact next command
 verify: $(SETUP) ## check a snapshot against its own digests
 	@$(call q2v,verify)
 
-sandbox: $(SETUP) ## serve the stand-in for the target until stopped; ARGS="--state DIR"
+sandbox: $(SETUP) ## serve the sandbox, a local target, until stopped; ARGS="--state DIR"
 	@$(call q2v,sandbox)
 
 bench: $(SETUP) ## speed and size against their floors, in one table (about five minutes)
@@ -109,7 +109,7 @@ bench: $(SETUP) ## speed and size against their floors, in one table (about five
 bench-full: $(SETUP) ## the same with 100,000 and 1,000,000 points and a diff of 10,000,000 (15 GB of disk)
 	@$(BIN)/python -m benchmarks.run --full $(ARGS)
 
-clients: $(SETUP) $(WRANGLER) ## the official clients against the stand-in; needs npm (about three minutes)
+clients: $(SETUP) $(WRANGLER) ## the official clients against the sandbox; needs npm (about three minutes)
 	@$(BIN)/python -m tests.clients.run
 
 SEEDS ?= 2000

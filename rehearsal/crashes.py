@@ -1,4 +1,4 @@
-"""The day with crashes: each command is killed several times before it may complete."""
+"""The scenario with crashes: each command is killed several times before it may complete."""
 
 from contextlib import closing
 
@@ -14,7 +14,7 @@ KILLED_AFTER_S = (0.1, 0.8)
 
 
 def kill_some(context: Context, step: Step, *words: str) -> None:
-    """On the day with crashes: start and kill `q2v WORDS` once for each of `KILLED_AFTER_S`."""
+    """If the scenario has crashes, start and kill `q2v WORDS` once for each of `KILLED_AFTER_S`."""
     if not context.kills:
         return
     killed: list[str] = []

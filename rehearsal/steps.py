@@ -39,7 +39,7 @@ from rehearsal.corpus import build_corpus
 from rehearsal.crashes import Acknowledged, kill_some
 from rehearsal.planted_drift import Planted, plant
 from rehearsal.script import NotHeldError, Script, Step, expect
-from sandbox.faults.scenarios import BAD_DAYS
+from sandbox.faults.scenarios import FAULT_SCENARIOS
 from sandbox.profile import STRICT, Profile
 from sandbox.server import RunningSandbox, running_sandbox
 
@@ -99,22 +99,22 @@ def rehearse(
     open_tool: Callable[[RunningSandbox, float], Tool],
     runtime: Runtime,
     *,
-    bad_day: str | None,
+    scenario: str | None,
 ) -> None:
     """Run every step from the plan to the last reconcile on an existing source.
 
-    `open_tool` gets the sandbox and the factor by which its delays are longer than on a good day.
-    `bad_day` is one of `sandbox.faults.scenarios.BAD_DAYS`; None is a good day.
+    `open_tool` gets the sandbox and the factor by which the scenario makes its delays longer.
+    `scenario` is one of `sandbox.faults.scenarios.FAULT_SCENARIOS`; with None nothing fails.
     """
-    with running_sandbox(folder / "target", profile=PROFILE, fault=bad_day) as sandbox:
-        delays = 1.0 if bad_day is None else BAD_DAYS[bad_day].delays
+    with running_sandbox(folder / "target", profile=PROFILE, fault=scenario) as sandbox:
+        delays = 1.0 if scenario is None else FAULT_SCENARIOS[scenario].delays
         context = Context(
             folder,
             sandbox,
             open_tool(sandbox, delays),
             runtime,
             settled_s=delays * SETTLED_S,
-            kills=bad_day == "crashy",
+            kills=scenario == "crashy",
         )
         context = _plan(script, context)
         context = _provision(script, context)
@@ -129,14 +129,14 @@ def rehearse(
         _roll_back(script, context, snapshot, before)
         _migrate(script, context, snapshot, "Migrate again: a new run")
         _reconcile(script, context, snapshot, "Reconcile again", "equal")
-        if bad_day is not None:
-            _report_day(script, sandbox, bad_day)
+        if scenario is not None:
+            _report_faults(script, sandbox, scenario)
 
 
-def _report_day(script: Script, sandbox: RunningSandbox, bad_day: str) -> None:
-    """Report the faults of the day; a day without a fault has rehearsed nothing."""
-    with script.step(f"How bad the day was: {bad_day}") as step:
-        step.lines.append(BAD_DAYS[bad_day].does)
+def _report_faults(script: Script, sandbox: RunningSandbox, scenario: str) -> None:
+    """Report the faults that struck; without one, nothing was rehearsed."""
+    with script.step(f"Faults of the scenario: {scenario}") as step:
+        step.lines.append(FAULT_SCENARIOS[scenario].does)
         struck = sandbox.struck()
         if struck:
             step.lines.append(

@@ -29,7 +29,7 @@ from sandbox.exchange.paths import ExactRoute, decoded, free_parts
 from sandbox.exchange.request_log import RequestRecord, RequestSink
 from sandbox.exchange.steps import Steps, take_steps
 from sandbox.faults.faults import LOCKOUTS, Faults, parse_faults
-from sandbox.faults.scenarios import expect_bad_days
+from sandbox.faults.scenarios import expand_scenarios
 from sandbox.kv.namespace_routes import KvNamespaceRoutes
 from sandbox.kv.routes import KvRoutes
 from sandbox.limits import BODY_BYTES_MAX
@@ -60,12 +60,12 @@ def create_app(
 ) -> "SandboxApp":
     """The sandbox as an ASGI app; it holds the state folder until `app.close()`.
 
-    `fault` is an order list (`faults`), in which names of bad days (`scenarios`) may stand; those
+    `fault` is an order list (`faults`), in which names of scenarios (`scenarios`) may be; those
     change the profile as well. Raises ValueError for an invalid account id or fault,
     StateFolderError if the folder is in use. Without `log` no request is recorded, which saves
     hashing every upload.
     """
-    order, profile = expect_bad_days(fault, profile)
+    order, profile = expand_scenarios(fault, profile)
     faults = parse_faults(order)
     if not _ACCOUNT_ID.fullmatch(account_id):
         raise ValueError(f"an account id is 32 hexadecimal digits, not {account_id!r}")
@@ -129,7 +129,7 @@ class SandboxApp:
     def order(self, fault: str | None) -> None:
         """Replace the active faults by these; None: no faults.
 
-        Raises ValueError for an unknown fault; names of bad days are not known here.
+        Raises ValueError for an unknown fault; names of scenarios are not known here.
         """
         faults = parse_faults(fault)
         with self.store.lock:

@@ -21,7 +21,7 @@ from sandbox.clock import Clock
 from sandbox.exchange.answers import CUT_EXTENSION
 from sandbox.exchange.request_log import RequestLog, RequestLogFile, RequestRecord
 from sandbox.faults.faults import known_faults
-from sandbox.faults.scenarios import BAD_DAYS
+from sandbox.faults.scenarios import FAULT_SCENARIOS
 from sandbox.profile import INSTANT, PROFILES, Profile, with_budget
 from sandbox.store import SandboxStore
 
@@ -209,7 +209,8 @@ def main() -> None:
     parser.add_argument("--token", default=API_TOKEN)
     parser.add_argument("--profile", choices=sorted(PROFILES), default="instant")
     parser.add_argument(
-        "--fault", help=f"{', '.join(BAD_DAYS)}, or a comma-separated list of {known_faults()}"
+        "--fault",
+        help=f"{', '.join(FAULT_SCENARIOS)}, or a comma-separated list of {known_faults()}",
     )
     parser.add_argument("--requests-per-5min", type=int, help="instead of the profile's budget")
     parser.add_argument("--log", type=Path, help="file that gets one JSON line per request")

@@ -29,11 +29,11 @@ from rehearsal.corpus import COLLECTION
 from rehearsal.script import NotHeldError, Script, Step
 from rehearsal.steps import VECTORS_MIN, build_source, prepare_folder, rehearse
 from sandbox.app import API_TOKEN
-from sandbox.faults.scenarios import BAD_DAYS
+from sandbox.faults.scenarios import FAULT_SCENARIOS
 from sandbox.server import RunningSandbox
 
 # Everything takes some attempts: with these the whole stays within the budget of five minutes.
-BAD_DAY_CHUNKS = 1_500
+SCENARIO_CHUNKS = 1_500
 CORPUS_HAS_ITS_OWN = [
     key for key in (*SOURCE, *SHAPE, *MAPPING) if key.startswith(("source.", "mapping."))
 ]
@@ -62,13 +62,13 @@ CORPUS_HAS_ITS_OWN = [
 @click.option(
     "--chunks",
     type=click.IntRange(min=VECTORS_MIN),
-    help=f"Size of the corpus.  [default: 4,100 chunks; {BAD_DAY_CHUNKS:,} on a bad day]",
+    help=f"Size of the corpus.  [default: 4,100 chunks; {SCENARIO_CHUNKS:,} with --fault]",
 )
 @click.option(
     "--fault",
-    "bad_day",
-    type=click.Choice(list(BAD_DAYS)),
-    help="Rehearse a bad day: what goes wrong on each is in sandbox/README.md.",
+    "scenario",
+    type=click.Choice(list(FAULT_SCENARIOS)),
+    help="Rehearse a fault scenario; sandbox/README.md says what fails in each.",
 )
 @json_option
 @click.pass_context
@@ -78,7 +78,7 @@ def command(
     live: bool,
     folder: Path,
     chunks: int | None,
-    bad_day: str | None,
+    scenario: str | None,
     as_json: bool,
     settings: Settings,
 ) -> None:
@@ -110,8 +110,8 @@ def command(
         )
     with open_progress(sys.stderr, clock) as progress:
         try:
-            if chunks is None and bad_day is not None:
-                chunks = BAD_DAY_CHUNKS
+            if chunks is None and scenario is not None:
+                chunks = SCENARIO_CHUNKS
             if not live:
                 path = build_source(script, folder, chunks=chunks)
                 source = replace(settings.source, url=None, path=path, collection=COLLECTION)
@@ -123,11 +123,11 @@ def command(
             runtime = Runtime(
                 clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
             )
-            rehearse(script, folder, open_tool, runtime, bad_day=bad_day)
+            rehearse(script, folder, open_tool, runtime, scenario=scenario)
         except (MigrationError, NotHeldError) as failure:
             error = failure
     seconds = clock.monotonic_s() - started
-    _show(script, folder, error, seconds, bad_day=bad_day, as_json=as_json)
+    _show(script, folder, error, seconds, scenario=scenario, as_json=as_json)
     ctx.exit(_exit_code(error))
 
 
@@ -162,7 +162,7 @@ def _show(
     error: MigrationError | NotHeldError | None,
     seconds: float,
     *,
-    bad_day: str | None,
+    scenario: str | None,
     as_json: bool,
 ) -> None:
     held = sum(step.held for step in script.steps)
@@ -174,7 +174,7 @@ def _show(
     render(
         {
             "held": error is None,
-            "bad_day": bad_day,
+            "bad_day": scenario,
             "folder": folder,
             "seconds": round(seconds, 2),
             "steps": [

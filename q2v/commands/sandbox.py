@@ -9,7 +9,7 @@ from migrate.errors import UsageError
 from q2v.options import own_folder_option
 from sandbox.app import ACCOUNT_ID, API_TOKEN
 from sandbox.database import StateFolderError
-from sandbox.faults.scenarios import BAD_DAYS
+from sandbox.faults.scenarios import FAULT_SCENARIOS
 from sandbox.profile import PROFILES, with_budget
 from sandbox.server import serve
 
@@ -38,7 +38,7 @@ class Flags(TypedDict):
 @click.option(
     "--fault",
     metavar="SPEC",
-    help=f"Misbehave: {', '.join(BAD_DAYS)}, or single faults; sandbox/README.md lists them.",
+    help=f"Fail: {', '.join(FAULT_SCENARIOS)}, or single faults; sandbox/README.md lists them.",
 )
 @click.option(
     "--requests-per-5min",

@@ -1,1 +1,1 @@
-"""Official clients, pointed at the stand-in: does every command they have work or get refused?"""
+"""Official clients, pointed at the sandbox: does every command they have work or get refused?"""

@@ -23,7 +23,7 @@ NPM_PACKAGES = ("cloudflare",)
 
 
 def main() -> int:
-    """Install what is missing, then run each client against a stand-in of its own."""
+    """Install what is missing, then run each client against a sandbox of its own."""
     CLIENTS.mkdir(mode=0o700, exist_ok=True)
     _install()
     return max(

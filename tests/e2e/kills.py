@@ -6,12 +6,12 @@ its rollback: the kills of a life go through the phases in order, some phases mo
 one life in three is rolled back before it was completed. Rollbacks are killed as well.
 
 How a moment is drawn: first its phase, from the list of the life; then how many more requests the
-stand-in answers in that phase before the kill; then a delay. All three come from the seed. So the
+sandbox answers in that phase before the kill; then a delay. All three come from the seed. So the
 kills land in every phase, however short it is, and do not spend themselves on the half second in
 which a process starts. A process that ends by itself before its moment is not a kill.
 
 After each kill the journal has to begin as it did at the kill before, and nothing that it says is
-acknowledged may reach the stand-in again. The budget of requests is out of the way: a rollback of
+acknowledged may reach the sandbox again. The budget of requests is out of the way: a rollback of
 20,000 vectors needs more than five minutes may hold.
 
     python -m tests.e2e.kills --kills 50 --points 20000 --seed 1 --profile instant
@@ -99,7 +99,7 @@ class KillsReport:
     points: int
     phases: Counter[Phase] = field(default_factory=Counter)  # where the kills struck
     rollbacks: int = 0  # that were brought to their end
-    uploads: int = 0  # received by the stand-in
+    uploads: int = 0  # received by the sandbox
     repeats: int = 0  # of those: in doubt after a kill, so sent again
     acknowledged: int = 0  # uploads, and none of them was sent again
     mutations: int = 0  # taken by the target in all

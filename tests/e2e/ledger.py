@@ -15,7 +15,7 @@ KV_WRITES = 2  # of a run: the file index in one bulk write, and the counter
 
 
 class Ledger:
-    """Keeps every journal as it was last seen, and how much of the stand-in's log was known."""
+    """Keeps every journal as it was last seen, and how much of the sandbox's log was known."""
 
     def __init__(self, *, kv_writes_max: int = KV_WRITES) -> None:
         """`kv_writes_max` is for a target that leaves keys out: those are sent again."""
@@ -27,7 +27,7 @@ class Ledger:
 
     @property
     def uploads(self) -> int:
-        """Uploads that the stand-in has received, repeats included."""
+        """Uploads that the sandbox has received, repeats included."""
         return sum(sent.total() for sent in self._sent.values())
 
     @property

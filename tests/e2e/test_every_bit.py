@@ -1,4 +1,4 @@
-"""Values that text could change arrive with their bits: over REST and gRPC, into the stand-in."""
+"""Values that text could change arrive with their bits: over REST and gRPC, into the sandbox."""
 
 import json
 from pathlib import Path

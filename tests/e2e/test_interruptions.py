@@ -64,7 +64,7 @@ def test_answers_that_get_lost_after_the_write_cost_nothing(tmp_path: Path, faul
 
 
 @pytest.mark.slow
-def test_the_strict_stand_in_is_met_with_patience(tmp_path: Path) -> None:
+def test_the_strict_sandbox_is_met_with_patience(tmp_path: Path) -> None:
     """Late commits, foreign watermarks, stale reads, half-failed bulk writes, remembered misses."""
     profile = replace(
         STRICT,

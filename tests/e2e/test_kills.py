@@ -54,7 +54,7 @@ def _journal(*entries: tuple[str, int]) -> bytes:
 
 
 def _uploads(*batches: int) -> list[Entry]:
-    """Uploads as the stand-in's log has them."""
+    """Uploads as the sandbox's log has them."""
     return [
         {"method": "POST", "path": "/docs/upsert", "status": 200, "body_sha256": f"sha-{batch}"}
         for batch in batches

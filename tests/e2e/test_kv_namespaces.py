@@ -13,7 +13,7 @@ POINTS = 10
 
 def _create(bench: Workbench, **members: str) -> str:
     """The id of a namespace that was made past q2v."""
-    request = urllib.request.Request(  # noqa: S310 - the stand-in on loopback
+    request = urllib.request.Request(  # noqa: S310 - the sandbox on loopback
         f"{bench.sandbox.base_url}/accounts/{bench.sandbox.account_id}/storage/kv/namespaces",
         json.dumps(members).encode(),
         {"Authorization": f"Bearer {API_TOKEN}", "Content-Type": "application/json"},

@@ -13,8 +13,8 @@ POINTS = 30
 
 
 def _call(bench: Workbench, path: str, body: dict[str, object]) -> dict[str, object]:
-    """A request to the stand-in past q2v."""
-    request = urllib.request.Request(  # noqa: S310 - the stand-in on loopback
+    """A request to the sandbox past q2v."""
+    request = urllib.request.Request(  # noqa: S310 - the sandbox on loopback
         f"{bench.sandbox.base_url}/accounts/{bench.sandbox.account_id}/vectorize/v2/indexes/"
         f"{INDEX}/{path}",
         json.dumps(body).encode(),

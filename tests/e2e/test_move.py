@@ -19,7 +19,7 @@ from tests.servers.qdrant_rest import rest_server
 
 
 def test_every_point_arrives_with_its_bits_and_its_payload(tmp_path: Path) -> None:
-    """float32 survives Qdrant -> Parquet -> NDJSON -> stand-in, bit for bit."""
+    """float32 survives Qdrant -> Parquet -> NDJSON -> sandbox, bit for bit."""
     stored = points(150)
     with workbench(tmp_path, stored) as bench:
         report = bench.move().document

@@ -8,15 +8,15 @@ from click.testing import CliRunner
 
 from q2v.main import cli
 from rehearsal.steps import MARKER
-from sandbox.faults.scenarios import BAD_DAYS
+from sandbox.faults.scenarios import FAULT_SCENARIOS
 from tests.harness.workbench import chunk, points, unit_vectors, workbench
 from tests.servers.qdrant_points import StoredPoint
 
 # `make check` rehearses one of them, `make faults` all.
 OF_EACH_CHECK = "flaky"
-DAYS = [
+SCENARIOS = [
     pytest.param(name, marks=() if name == OF_EACH_CHECK else pytest.mark.search)
-    for name in BAD_DAYS
+    for name in FAULT_SCENARIOS
 ]
 
 
@@ -39,19 +39,21 @@ def test_a_rehearsal_holds_and_can_be_repeated_at_once(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.early
 @pytest.mark.fault("G01", "N01", "N04", "N06", "N08", "K01", "K04", "U04")
-@pytest.mark.parametrize("bad_day", DAYS)
-def test_a_bad_day_can_be_rehearsed_and_every_step_holds(tmp_path: Path, bad_day: str) -> None:
-    words = ["rehearse", "--fault", bad_day, "--chunks", "100", "--json"]
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_fault_scenario_can_be_rehearsed_and_every_step_holds(
+    tmp_path: Path, scenario: str
+) -> None:
+    words = ["rehearse", "--fault", scenario, "--chunks", "100", "--json"]
 
     result = CliRunner().invoke(cli, [*words, "--dir", str(tmp_path / "rehearsal")])
 
     assert result.exit_code == 0, result.stdout
     document = json.loads(result.stdout)
-    assert (document["held"], document["bad_day"]) == (True, bad_day)
+    assert (document["held"], document["bad_day"]) == (True, scenario)
     assert len(document["steps"]) == 14
     lines = [line for step in document["steps"] for line in step["lines"]]
-    assert any("requests: " in line for line in lines), "it says how bad the day was"
-    assert any(line.startswith("killed ") for line in lines) == (bad_day == "crashy")
+    assert any("requests: " in line for line in lines), "it says which faults struck"
+    assert any(line.startswith("killed ") for line in lines) == (scenario == "crashy")
 
 
 @pytest.mark.slow

@@ -84,7 +84,7 @@ def test_the_way_to_a_state_leaves_no_trace(tmp_path: Path) -> None:
     assert direct.encode() == wandered.encode()
 
 
-def test_it_agrees_with_the_stand_ins_own_reader_and_looks_past_what_is_not_visible_yet(
+def test_it_agrees_with_the_sandboxs_own_reader_and_looks_past_what_is_not_visible_yet(
     tmp_path: Path,
 ) -> None:
     """The newest accepted write counts, whether or not readers of the API see it already."""

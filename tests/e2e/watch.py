@@ -1,4 +1,4 @@
-"""Where a running q2v stands, seen from outside: by its run's journal and the stand-in's log."""
+"""Where a running q2v stands, seen from outside: by its run's journal and the sandbox's log."""
 
 from collections.abc import Sequence
 from enum import IntEnum
@@ -56,7 +56,7 @@ class Watch:
         self._entries_before = len(self.entries())
 
     def requests(self) -> list[Entry]:
-        """What the stand-in has answered since."""
+        """What the sandbox has answered since."""
         lines = self._site.requests.refreshed()
         self._requests += decode_entries(lines[self._requests_before + len(self._requests) :])
         return self._requests

@@ -1,1 +1,1 @@
-"""Every fault at every instant: crash points, simulated bad days, operators, planted bugs."""
+"""Every fault at every instant: crash points, simulated cutovers, operators, planted bugs."""

@@ -37,7 +37,7 @@ EXPECTED = {
     ExitCode.INDETERMINATE,
 }
 DAY_S = 86_400.0
-SETTLED_S = 60.0  # all delays of the stand-in are over; before it a read may show what was
+SETTLED_S = 60.0  # all delays of the sandbox are over; before it a read may show what was
 
 
 @dataclass(slots=True)

@@ -41,7 +41,7 @@ def _sender(sandbox: RunningSandbox, budget: Path) -> Iterator[subprocess.Popen[
 
 
 def _wait_for_requests(sandbox: RunningSandbox, count: int) -> None:
-    """Until the stand-in has answered so many in all."""
+    """Until the sandbox has answered so many in all."""
     waiting = threading.Event()
     for _ in range(int(DEADLINE_S / 0.02)):
         if len(sandbox.requests) >= count:

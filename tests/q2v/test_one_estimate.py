@@ -415,7 +415,7 @@ def test_the_stages_announce_what_their_work_takes(tmp_path: Path) -> None:
         ),
         RequestPace(requests_per_5min=BUDGET, request_s=ANSWER_S),
     )
-    # The stand-in has processed at once what it took: nothing to settle.
+    # The sandbox has processed at once what it took: nothing to settle.
     assert found.upload_minutes - SETTLE_MINUTES == pytest.approx(took_min["upload"], rel=OFF_MAX)
     assert found.reconcile_minutes == pytest.approx(took_min["reconcile"], rel=OFF_MAX)
     assert found.rollback_minutes - SETTLE_MINUTES == pytest.approx(

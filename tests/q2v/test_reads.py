@@ -19,7 +19,7 @@ SETTINGS_COMMANDS = [name for name in COMMANDS if name != "sandbox"]
 
 TAKEN = {name: {setting.key for setting in taken_by(name)} for name in SETTINGS_COMMANDS}
 
-# The rehearsal puts its own stand-in, account and delays in the place of these.
+# The rehearsal puts its own sandbox, account and delays in the place of these.
 OF_THE_REHEARSAL = {
     *(setting.key for setting in SETTINGS if setting.section in {"target", "limits"}),
     "snapshot.readers",

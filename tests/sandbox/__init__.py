@@ -1,1 +1,1 @@
-"""The specification of the stand-in."""
+"""The specification of the sandbox."""

@@ -1,4 +1,4 @@
-"""A stand-in on a real socket, a clock that the test moves, a client that knows the paths."""
+"""A sandbox on a real socket, a clock that the test moves, a client that knows the paths."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ NDJSON = {"content-type": "application/x-ndjson"}
 
 @contextmanager
 def served(state: Path, *options: str) -> Any:
-    """The stand-in as a process of its own; gives the process and what its first line said."""
+    """The sandbox as a process of its own; gives the process and what its first line said."""
     command = [sys.executable, "-m", "sandbox.server", "--state", str(state), *options]
     with subprocess.Popen(  # noqa: S603 - our own program, no shell
         command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
@@ -41,7 +41,7 @@ def line(vector_id: str, first: float = 0.5, **members: object) -> str:
 
 
 class Client:
-    """HTTP calls to one stand-in, with an index `docs` and a namespace that exist."""
+    """HTTP calls to one sandbox, with an index `docs` and a namespace that exist."""
 
     def __init__(self, sandbox: RunningSandbox, clock: ManualClock) -> None:
         self.sandbox = sandbox
@@ -113,7 +113,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def start(tmp_path: Path, clock: ManualClock) -> Iterator[Start]:
-    """Starts a stand-in with a profile and faults; stops it after the test."""
+    """Starts a sandbox with a profile and faults; stops it after the test."""
     with ExitStack() as stack:
 
         def start_one(profile: Profile = INSTANT, fault: str | None = None) -> Client:
@@ -129,5 +129,5 @@ def start(tmp_path: Path, clock: ManualClock) -> Iterator[Start]:
 
 @pytest.fixture
 def client(start: Start) -> Client:
-    """A stand-in of profile `instant`."""
+    """A sandbox of profile `instant`."""
     return start()

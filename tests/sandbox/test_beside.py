@@ -22,7 +22,7 @@ pytestmark = pytest.mark.fault("F18")
 
 VECTORS = 100_000
 ANSWERED_MIN = 3  # the first one or two may have overtaken the large request on their way
-TRIPS_TO_DRAIN = 100  # until the stand-in has read all that the socket had buffered
+TRIPS_TO_DRAIN = 100  # until the sandbox has read all that the socket had buffered
 JSON = "application/json"
 
 
@@ -44,7 +44,7 @@ def exchange(
 ) -> tuple[int, int]:
     """Its status, and how many other requests were sent and answered before it was.
 
-    The last byte is held back until the stand-in has read the others.
+    The last byte is held back until the sandbox has read the others.
     """
     address = urlsplit(client.sandbox.base_url)
     head = (
@@ -70,7 +70,7 @@ def exchange(
 
 @pytest.fixture
 def generous(start: Any) -> Client:
-    """A stand-in whose budget is no part of the test."""
+    """A sandbox whose budget is no part of the test."""
     from dataclasses import replace  # noqa: PLC0415 - used here only
 
     from sandbox.profile import INSTANT  # noqa: PLC0415 - used here only

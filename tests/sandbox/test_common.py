@@ -159,7 +159,7 @@ def test_the_app_answers_inside_a_test_without_a_socket(tmp_path: Path) -> None:
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://stand-in") as http:
+        async with httpx.AsyncClient(transport=transport, base_url="http://sandbox") as http:
             headers = {"authorization": f"Bearer {API_TOKEN}"}
             return await http.get("/client/v4/user/tokens/verify", headers=headers)
 

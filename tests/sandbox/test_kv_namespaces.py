@@ -66,7 +66,7 @@ def test_nothing_but_the_title_changes_later(client: Client, member: str) -> Non
 
 @pytest.fixture
 def instant(client: Client) -> Client:
-    """A stand-in whose `kv` is a namespace of KV Instant."""
+    """A sandbox whose `kv` is a namespace of KV Instant."""
     created = create(client, mode="instant")
     assert created["mode"] == "instant"
     client.namespace_id = created["id"]

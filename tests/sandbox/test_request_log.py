@@ -1,4 +1,4 @@
-"""The log of requests that a stand-in writes to a file when asked for one."""
+"""The log of requests that a sandbox writes to a file when asked for one."""
 
 import hashlib
 import json

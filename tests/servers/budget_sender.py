@@ -1,4 +1,4 @@
-"""Send requests to the stand-in under a shared budget until the kill, on a clock that runs fast.
+"""Send requests to the sandbox under a shared budget until the kill, on a clock that runs fast.
 
 `python -m tests.servers.budget_sender BASE_URL ACCOUNT TOKEN BUDGET_FILE REQUESTS_MAX SPEED`
 """
