@@ -73,18 +73,25 @@ def read_target(name: str, version: str = NEWEST) -> tuple[dict[str, object], di
     )
 
 
-@contextmanager
-def older_run(folder: Path, name: str, version: str = NEWEST) -> Iterator[OlderRun]:
-    """The run `name` of a version, copied to `folder`, and its target served."""
+def copy_older(folder: Path, name: str, version: str = NEWEST) -> tuple[Path, Path]:
+    """The run `name` of a version, copied into a new --dir below `folder`; both paths."""
     assets = ASSETS / version
-    held = json.loads((assets / "runs" / name / "target.json").read_text(encoding="utf-8"))
-    directory = folder / "snapshots"
     manifest = json.loads((assets / "snapshot" / "manifest.json").read_text(encoding="utf-8"))
     plan = json.loads((assets / "runs" / name / "run" / "plan.json").read_text(encoding="utf-8"))
+    directory = folder / "snapshots"
     snapshot = directory / manifest["snapshot_id"]
     run_folder = snapshot / "runs" / plan["run_id"]
     shutil.copytree(assets / "snapshot", snapshot)
     shutil.copytree(assets / "runs" / name / "run", run_folder)
+    return directory, run_folder
+
+
+@contextmanager
+def older_run(folder: Path, name: str, version: str = NEWEST) -> Iterator[OlderRun]:
+    """The run `name` of a version, copied to `folder`, and its target served."""
+    target = ASSETS / version / "runs" / name / "target.json"
+    held = json.loads(target.read_text(encoding="utf-8"))
+    directory, run_folder = copy_older(folder, name, version)
     state = folder / "target"
     build_target(state, held)
     with running_sandbox(state, account_id=held["account_id"]) as sandbox:
