@@ -6,8 +6,7 @@ declared change that is counted (`Change`), or is quarantined with one reason.
 
 import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
@@ -100,8 +99,6 @@ class Mapped:
     metadata: bytes  # compact canonical JSON, at most 10,240 bytes
     changes: tuple[tuple[Change, str], ...] = ()  # with the field each applies to
     hash_differs: bool = False  # the text has another hash, and the rules say to warn
-    # The parsed payload: unchanged metadata need not be parsed again.
-    fields: Mapping[str, object] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +177,6 @@ def _map(point_id: PointId, payload: bytes, rules: MappingRules) -> Mapped:
         metadata=metadata,
         changes=tuple(changes),
         hash_differs=hash_differs,
-        fields=fields,
     )
 
 

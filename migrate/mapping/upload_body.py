@@ -45,18 +45,14 @@ class EncodedUpload:
     body: list[bytes]
 
 
-def encode_line(
-    vector_id: VectorId, values: Float32Matrix, metadata: bytes, *, shortest: bool = False
-) -> bytes:
+def encode_line(vector_id: VectorId, values: Float32Matrix, metadata: bytes) -> bytes:
     """One upload line. `values` is one row of a contiguous float32 matrix, shape (dimensions,).
 
     orjson writes the shortest text that gives back the same float32, straight from the array
-    (docs/services.md), except for the value and its negative in `float_text`. `shortest` says that
-    the caller has checked that neither is among the values. NaN would be written as null:
-    `map_values` has refused those rows.
+    (docs/services.md), except for the value and its negative in `float_text`. NaN would be written
+    as null: `map_values` has refused those rows.
     """
-    text = values if shortest else _values(values)
-    record = {"id": vector_id, "values": text, "metadata": orjson.Fragment(metadata)}
+    record = {"id": vector_id, "values": _values(values), "metadata": orjson.Fragment(metadata)}
     return orjson.dumps(record, option=_OPTIONS)
 
 

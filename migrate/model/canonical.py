@@ -14,7 +14,6 @@ import orjson
 
 from migrate.model.json_text import DEPTH_MAX
 
-_NULL = re.compile(b"null").search  # for 1 kB in two thirds of the time of `in`
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # orjson reads integers beyond 64 bits as doubles, and 1e999 as infinity.
 _ROUNDED_MIN = 2.0**63
@@ -27,7 +26,7 @@ def encode_canonical_json(value: object) -> bytes:
     Raises ValueError for NaN, infinity, keys that are not strings, or more than 989 levels.
     """
     text = encode_finite_json(value)
-    if _NULL(text) and any(not math.isfinite(number) for number in _floats(value)):
+    if b"null" in text and any(not math.isfinite(number) for number in _floats(value)):
         raise ValueError("NaN and infinity are no JSON")  # orjson writes them as null
     return text
 

@@ -180,13 +180,7 @@ def digest_vectors(
 
 
 def _metadata_text(text: bytes) -> bytes:
-    """The canonical text of metadata that is canonical JSON already, except for its numbers.
-
-    Only a zero fraction (1.0 against 1) differs, and it is written as ".0". Exponents begin beyond
-    the exact integers, and the mapping accepts no integer beyond them.
-    """
-    if b".0" not in text:
-        return text
+    """The canonical text of metadata that is sent as this JSON text."""
     fields = decode_json(text)
     assert isinstance(fields, dict), "metadata is an object"
     return canonical_metadata(fields)

@@ -6,20 +6,11 @@ in the middle between it and its neighbour, and the middle is rounded to the eve
 (`python -m tests.migrate.model.every_float32` tries them all). With 16 digits it comes back.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 import orjson
 
-from migrate.model.records import (
-    DenseColumn,
-    Float32Matrix,
-    MultiColumn,
-    Page,
-    SparseColumn,
-    VectorColumn,
-)
+from migrate.model.records import Float32Matrix
 
 TWICE_ROUNDED = np.uint32(0x15AE43FD)  # the bits of the one value, without its sign
 NEIGHBOUR = np.uint32(0x15AE43FE)  # what its shortest text is read as
@@ -31,11 +22,7 @@ _SHORTEST_READ = float(_SHORTEST)
 
 def has_twice_rounded(values: Float32Matrix) -> bool:
     """Whether the one value or its negative is among contiguous values of any shape."""
-    return _holds(values, TWICE_ROUNDED)
-
-
-def _holds(values: npt.NDArray[np.float32], bits: np.uint32) -> bool:
-    return bool(((values.view(np.uint32) & _SIZE) == bits).any())
+    return bool(((values.view(np.uint32) & _SIZE) == TWICE_ROUNDED).any())
 
 
 def encode_exactly(values: Float32Matrix) -> bytes:
@@ -43,23 +30,6 @@ def encode_exactly(values: Float32Matrix) -> bytes:
     text = orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)
     # No other float32 has a shortest text that ends in this one: a digit stands before the point.
     return text.replace(_SHORTEST, _EXACT)
-
-
-def may_be_twice_rounded(page: Page) -> bool:
-    """Whether the neighbour is on a page: its text may have been that of the one value."""
-    return any(
-        _holds(values, NEIGHBOUR) for column in page.vectors.values() for values in _values(column)
-    )
-
-
-def _values(column: VectorColumn) -> Sequence[npt.NDArray[np.float32]]:
-    match column:
-        case DenseColumn():
-            return [column.values]
-        case MultiColumn():
-            return [row for row in column.rows if row is not None]
-        case SparseColumn():
-            return [row[1] for row in column.rows if row is not None]
 
 
 def read_float32(doubles: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:

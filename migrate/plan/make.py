@@ -290,8 +290,8 @@ def _notes(vector: Mapped, indexes: Mapping[str, str]) -> list[str]:
         notes.append(HASH_DIFFERS)
     if not indexes:
         return notes
-    fields = decode_json(vector.metadata) if vector.changes else vector.fields
-    assert isinstance(fields, Mapping), "metadata is an object"
+    fields = decode_json(vector.metadata)
+    assert isinstance(fields, dict), "metadata is an object"
     for name, declared in indexes.items():
         value = look_up(fields, name)
         found = type_of(value)

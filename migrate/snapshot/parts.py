@@ -1,6 +1,6 @@
 """Write and read one Parquet part of a snapshot; the same points give the same bytes."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -167,7 +167,7 @@ def read_digests(
     has hashed, when it wrote or found them.
     """
     columns = ["point_id", "digest", "irregular"]
-    with _open_part(file, part, vectors, check_bytes=False, columns=columns) as parquet:
+    with _open_part(file, part, vectors, check_bytes=False) as parquet:
         for group in range(parquet.num_row_groups):
             with arrow_damage(str(file)):
                 table = parquet.read_row_group(group, columns=columns, use_threads=False)
@@ -186,7 +186,6 @@ def _open_part(
     vectors: Sequence[VectorSpec],
     *,
     check_bytes: bool,
-    columns: Collection[str] | None = None,
 ) -> Iterator[pq.ParquetFile]:
     shape = ParquetShape(
         schema=part_schema(vectors), rows=part.rows, group_rows_max=ROW_GROUP_ROWS, groups_full=True
@@ -200,4 +199,4 @@ def _open_part(
                 f"points {part.first_id} to {part.last_id}: not the bytes of the manifest",
                 remedy=repair_remedy(part),
             )
-        yield open_parquet(file, str(stored), shape, columns=columns)
+        yield open_parquet(file, str(stored), shape)

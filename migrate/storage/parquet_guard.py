@@ -6,7 +6,7 @@ the sizes that the footer and every page header declare.
 """
 
 import base64
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -54,13 +54,8 @@ def arrow_damage(where: str) -> Iterator[None]:
         raise damaged(where, f"its content cannot be decoded ({error})") from error
 
 
-def open_parquet(
-    file: BinaryIO, where: str, shape: ParquetShape, *, columns: Collection[str] | None = None
-) -> pq.ParquetFile:
+def open_parquet(file: BinaryIO, where: str, shape: ParquetShape) -> pq.ParquetFile:
     """The reader of an open file that has this shape. `where` is for messages.
-
-    `columns` names the flat columns that will be read, if only those: the pages of the other
-    columns are not checked.
 
     Raises ArtefactDamagedError for any other file. Needs no more memory than its footer.
     """
@@ -71,7 +66,7 @@ def open_parquet(
         _check_schema(parquet, shape.schema)
         _check_rows(parquet.metadata, shape)
         for ordinal in range(parquet.num_row_groups):
-            _check_group(file, parquet.metadata.row_group(ordinal), ordinal, size, columns)
+            _check_group(file, parquet.metadata.row_group(ordinal), ordinal, size)
     except ValueError as error:
         raise damaged(where, f"no file that q2v wrote: {error}") from error
     return parquet
@@ -138,20 +133,12 @@ def _check_rows(metadata: pq.FileMetaData, shape: ParquetShape) -> None:
         raise ValueError("a row group that is not full")
 
 
-def _check_group(
-    file: BinaryIO,
-    group: pq.RowGroupMetaData,
-    ordinal: int,
-    file_bytes: int,
-    columns: Collection[str] | None,
-) -> None:
+def _check_group(file: BinaryIO, group: pq.RowGroupMetaData, ordinal: int, file_bytes: int) -> None:
     chunks = [group.column(column) for column in range(group.num_columns)]
     total = sum(chunk.total_uncompressed_size for chunk in chunks)
     if not 0 <= total <= GROUP_BYTES_MAX:
         raise ValueError(f"row group {ordinal} of {total:,} B, at most {GROUP_BYTES_MAX:,}")
     for chunk in chunks:
-        if columns is not None and chunk.path_in_schema not in columns:
-            continue
         try:
             _check_chunk(file, chunk, group.num_rows, file_bytes)
         except ValueError as error:

@@ -10,7 +10,6 @@ from itertools import chain
 from typing import Protocol
 
 from migrate.mapping.upload_body import Line, Upload, build_upload, encode_line
-from migrate.model.float_text import has_twice_rounded
 from migrate.model.records import Accepted, VectorId
 from migrate.plan.record import RunPlan
 from migrate.ports import VectorTarget
@@ -102,13 +101,7 @@ class Uploader:
 
     def _encode_rows(self, rows: MappedRows) -> Iterator[Line]:
         assert rows.values is not None
-        shortest = not has_twice_rounded(rows.values)  # checked once for all rows
         for position, vector_id in enumerate(rows.ids):
             if self._only is None or vector_id in self._only:
-                text = encode_line(
-                    vector_id,
-                    rows.values[position],
-                    rows.metadata[position],
-                    shortest=shortest,
-                )
+                text = encode_line(vector_id, rows.values[position], rows.metadata[position])
                 yield Line(row=rows.rows[position], vector_id=vector_id, text=text)

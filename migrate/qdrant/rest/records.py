@@ -8,7 +8,7 @@ question is kept as its text, and the other points are read as usual.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 import numpy as np
@@ -17,7 +17,7 @@ import orjson
 import simdjson
 
 from migrate.model.canonical import encode_canonical_json
-from migrate.model.float_text import may_be_twice_rounded, read_float32
+from migrate.model.float_text import read_float32
 from migrate.model.json_text import DIGITS_MAX, Raw, RefusedJsonError, read_json, read_outline
 from migrate.model.records import Page, PointId, VectorSpec
 from migrate.qdrant.columns import Floats, Nonconforming, PageBuilder, Received, Sparse
@@ -32,7 +32,6 @@ SPARSE_KEYS = {"indices", "values"}
 UINT32_MAX = 2**32 - 1
 
 Doubles = npt.NDArray[np.float64]
-Cast = Callable[[Doubles], Floats]
 
 
 def decode_ids(body: bytes) -> list[PointId]:
@@ -51,29 +50,18 @@ def decode_named(body: bytes, vectors: Sequence[VectorSpec]) -> Page:
 
 
 def _decode(body: bytes, vectors: Sequence[VectorSpec], levels: int) -> Page:
-    page = _decode_points(body, vectors, levels, _to_float32)
-    if may_be_twice_rounded(page):  # checks the whole page at once; rarely true
-        page = _decode_points(body, vectors, levels, read_float32)
-    return page
-
-
-def _decode_points(
-    body: bytes, vectors: Sequence[VectorSpec], levels: int, cast_values: Cast
-) -> Page:
     find = _records if levels == LEVELS_OF_A_PAGE else _named_records
     try:
-        return _decode_whole(find(_parse(body)), vectors, cast_values)
+        return _decode_whole(find(_parse(body)), vectors)
     except ValueError as refusal:
         try:
             outline = read_outline(body.decode(), levels)
-            return _decode_by_grammar(find(outline), vectors, cast_values)
+            return _decode_by_grammar(find(outline), vectors)
         except ValueError:
             raise refusal from None
 
 
-def _decode_whole(
-    records: Iterable[Mapping[str, object]], vectors: Sequence[VectorSpec], cast_values: Cast
-) -> Page:
+def _decode_whole(records: Iterable[Mapping[str, object]], vectors: Sequence[VectorSpec]) -> Page:
     """The page from records of the parser that accepted the answer."""
     page = PageBuilder(vectors)
     for record in records:
@@ -81,14 +69,14 @@ def _decode_whole(
         page.add(
             PointId.parse(record["id"]),
             payload,
-            _vectors(record.get("vector"), cast_values),
+            _vectors(record.get("vector")),
             payload_as_received=as_received,
         )
     return page.build()
 
 
 def _decode_by_grammar(
-    records: Iterable[Mapping[str, object]], vectors: Sequence[VectorSpec], cast_values: Cast
+    records: Iterable[Mapping[str, object]], vectors: Sequence[VectorSpec]
 ) -> Page:
     """The page from the text of each point."""
     page = PageBuilder(vectors)
@@ -97,7 +85,7 @@ def _decode_by_grammar(
         page.add(
             PointId.parse(_value(record["id"])),
             payload,
-            _vectors(_value(record.get("vector")), cast_values),
+            _vectors(_value(record.get("vector"))),
             payload_as_received=as_received,
             payload_why=why,
         )
@@ -197,41 +185,35 @@ def _payload(payload: object) -> tuple[bytes, str | None]:
     return canonical, encode_repeated(payload).decode() if has_repeated(payload) else None
 
 
-def _vectors(vector: object, cast_values: Cast) -> dict[str, Received]:
+def _vectors(vector: object) -> dict[str, Received]:
     if vector is None:
         return {}
     if not isinstance(vector, simdjson.Object | dict):
-        return {"": _received(vector, cast_values)}
+        return {"": _received(vector)}
     return {
-        name: _received(found, cast_values)
+        name: _received(found)
         for name, found in cast(Mapping[str, object], vector).items()
         if found is not None
     }
 
 
-def _received(vector: object, cast_values: Cast) -> Received:
+def _received(vector: object) -> Received:
     found: Floats | Sparse | None
     if isinstance(vector, simdjson.Array | list):
         rows = len(vector) and _is_list(vector[0])
-        found = _matrix(vector, cast_values) if rows else _floats(vector, cast_values)
+        found = _matrix(vector) if rows else _floats(vector)
     elif isinstance(vector, simdjson.Object | dict):
-        found = _sparse(cast(Mapping[str, object], vector), cast_values)
+        found = _sparse(cast(Mapping[str, object], vector))
     else:
         found = None
     return Nonconforming(_plain(vector)) if found is None else found
-
-
-def _to_float32(doubles: Doubles) -> Floats:
-    """As `read_float32`, for pages without a value that would be rounded twice."""
-    with np.errstate(over="ignore"):  # beyond float32 becomes infinity, which mapping reports
-        return doubles.astype(np.float32)
 
 
 def _is_list(value: object) -> bool:
     return isinstance(value, simdjson.Array | list)
 
 
-def _floats(values: object, cast_values: Cast) -> Floats | None:
+def _floats(values: object) -> Floats | None:
     """One row of numbers as float32; None when it holds anything else."""
     if isinstance(values, simdjson.Array):
         try:
@@ -242,22 +224,22 @@ def _floats(values: object, cast_values: Cast) -> Floats | None:
         doubles = np.array(values, dtype=np.float64)
     else:
         return None
-    return cast_values(doubles)
+    return read_float32(doubles)
 
 
-def _matrix(rows: Sequence[object], cast_values: Cast) -> Floats | None:
+def _matrix(rows: Sequence[object]) -> Floats | None:
     """Rows of equal length; None when they are not."""
-    found = [_floats(row, cast_values) if _is_list(row) else None for row in rows]
+    found = [_floats(row) if _is_list(row) else None for row in rows]
     lengths = {None if row is None else len(row) for row in found}
     if len(lengths) != 1 or None in lengths:
         return None
     return np.stack(cast(list[Floats], found))
 
 
-def _sparse(vector: Mapping[str, object], cast_values: Cast) -> Sparse | None:
+def _sparse(vector: Mapping[str, object]) -> Sparse | None:
     if set(vector) != SPARSE_KEYS:
         return None
-    values = _floats(vector["values"], cast_values)
+    values = _floats(vector["values"])
     indices = _plain(vector["indices"])
     if values is None or not isinstance(indices, list):
         return None

@@ -182,9 +182,6 @@ def test_the_one_value_and_its_neighbours_survive_in_any_company() -> None:
     values = np.concatenate([alike, bits, -alike])
 
     assert values.tobytes() == read_back(encode_line(VectorId("a"), values, b"{}")).tobytes()
-    assert encode_line(VectorId("a"), values[:9], b"{}") == encode_line(
-        VectorId("a"), values[:9], b"{}", shortest=True
-    )
 
 
 @pytest.mark.fault("D10")
