@@ -116,7 +116,7 @@ SEEDS ?= 2000
 faults: $(SETUP) ## every fault at every step, SEEDS=20000 simulated cutovers, operators, planted bugs, fifty kills (an hour and more)
 	@$(BIN)/python -m tests.faults.sweep
 	@$(BIN)/python -m tests.faults.simulation --seeds $(SEEDS)
-	@$(BIN)/python -m tests.faults.operator
+	@$(BIN)/python -m tests.faults.operators
 	@$(BIN)/python -m tests.faults.canaries
 	@$(BIN)/python -m tests.e2e.kills
 	@$(BIN)/python -m pytest tests -q -m search

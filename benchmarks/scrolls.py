@@ -17,7 +17,6 @@ from qdrant_to_parquet.exporter import export_collection
 from benchmarks.commands import serving
 from benchmarks.made import FIRST_ID, Points
 from benchmarks.measure import ROUNDS, Demand, Line, cpu_ms, faster_line, ratio_line
-from benchmarks.silence import Silence
 from benchmarks.steps import Steps
 from migrate.clock import SystemClock
 from migrate.model.choices import TransportChoice
@@ -30,6 +29,7 @@ from migrate.snapshot.ranges import SecondReading
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.snapshot.walk import walk_points
 from migrate.storage.local_folder import LocalFolder
+from tests.harness.silence import Silence
 
 PAGE_POINTS = 250
 # Peers and floors are compared for what they do with an answer, not for what they unpack.

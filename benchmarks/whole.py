@@ -19,7 +19,6 @@ from benchmarks.commands import Place, Run, place
 from benchmarks.made import DIMENSIONS, REDUCED
 from benchmarks.measure import Demand, Line, ratio_line, wall_ms
 from benchmarks.scrolls import scrolls
-from benchmarks.silence import Silence
 from benchmarks.steps import ROWS, Steps
 from benchmarks.uploads import uploads
 from migrate.run.pending import RowRange
@@ -27,6 +26,7 @@ from migrate.storage.layout import PLAN
 from migrate.storage.local_folder import LocalFolder
 from migrate.upload.tasks import UploadJob, UploadProcess
 from q2v import wiring
+from tests.harness.silence import Silence
 
 SNAPSHOT_BYTES_PER_POINT = 11_500  # at 3,072 dimensions and 1.3 kB of payload
 EMPTY = 10  # points of a collection whose commands need no memory for points

@@ -29,7 +29,7 @@ subject; imports only point down, as the contract in pyproject.toml says.
 import os
 from typing import TYPE_CHECKING
 
-from migrate.face import offer
+from migrate.lazy_names import load_when_used
 
 # Read when pyarrow is loaded. Its own pool caches freed memory per thread: 60 MB more for two
 # readers of a snapshot, and no time less.
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from migrate.upload.report import MigrateReport as MigrateReport
     from migrate.upload.settle import SettleRules as SettleRules
 
-OFFERED = {
+PUBLIC_NAMES = {
     "take_snapshot": "migrate.snapshot.take",
     "SnapshotOptions": "migrate.snapshot.take",
     "Snapshot": "migrate.snapshot.folder",
@@ -79,4 +79,4 @@ OFFERED = {
     "Runtime": "migrate.runtime",
     "MigrationError": "migrate.errors",
 }
-offer(__name__, OFFERED)
+load_when_used(__name__, PUBLIC_NAMES)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from migrate.face import offer
+from migrate.lazy_names import load_when_used
 
 if TYPE_CHECKING:
     from reconcile.compare import compare as compare
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from reconcile.rollback.roll_back import roll_back as roll_back
     from reconcile.stores import ReconcileRules as ReconcileRules
 
-OFFERED = {
+PUBLIC_NAMES = {
     "compare": "reconcile.compare",
     "ReconcileRules": "reconcile.stores",
     "ReconcileReport": "reconcile.report.report",
@@ -24,4 +24,4 @@ OFFERED = {
     "UndoRules": "reconcile.rollback.report",
     "RollbackReport": "reconcile.rollback.report",
 }
-offer(__name__, OFFERED)
+load_when_used(__name__, PUBLIC_NAMES)

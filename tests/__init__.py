@@ -1,1 +1,1 @@
-"""The specification, runnable; the folders mirror the tree they test."""
+"""The specification, runnable. README.md says what each folder holds."""

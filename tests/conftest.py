@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.fault_matrix import read_rows
+from tests.docs.fault_matrix import read_rows
 
 # How long an example takes says how busy the machine is, and nothing about the rule.
 settings.register_profile(

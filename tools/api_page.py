@@ -1,4 +1,4 @@
-"""Print docs/api.md: the names that `migrate` and `reconcile` offer, from their docstrings.
+"""Print docs/api.md: the public names of `migrate` and `reconcile`, from their docstrings.
 
 `python -m tools.api_page > docs/api.md`; tests/docs/test_api.py holds the page to the code.
 """
@@ -21,7 +21,7 @@ def page() -> str:
     """The whole page as Markdown."""
     texts = [_HEAD, _body(inspect.getdoc(migrate) or "")]
     for package in (migrate, reconcile):
-        for name in package.OFFERED:
+        for name in package.PUBLIC_NAMES:
             texts.append(_entry(f"{package.__name__}.{name}", getattr(package, name)))
     return "".join(texts)
 

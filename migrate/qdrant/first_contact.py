@@ -6,7 +6,7 @@ failure that may also come from a server that is down is retried.
 
 from migrate.errors import RemoteUnavailableError, UsageError
 from migrate.qdrant.address import ServerAddress
-from migrate.qdrant.port import Found, Spoken, probe_port
+from migrate.qdrant.protocol_probe import Found, Spoken, probe_port
 from migrate.qdrant.retry import PassingFailure
 from migrate.qdrant.source import ServerOptions
 from migrate.transport.deadline import find_proxy

@@ -14,11 +14,11 @@ from migrate.runtime import Runtime
 from migrate.upload.settle import SettleRules
 from reconcile.rollback.report import UndoRules
 from reconcile.stores import ReconcileRules
-from tests.clock import VirtualClock
+from tests.harness.clock import VirtualClock
 from tests.harness.memory_source import MemorySource, chunk_payloads
 from tests.harness.memory_target import MemoryKv, MemoryVectors
-from tests.silence import Silence
-from tests.strategies import RULES
+from tests.harness.silence import Silence
+from tests.harness.strategies import RULES
 from tools.api_page import page
 
 ROOT = Path(__file__).resolve().parents[2]

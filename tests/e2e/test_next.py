@@ -23,10 +23,10 @@ from migrate.storage.local_folder import LocalFolder
 from q2v import wiring
 from q2v.main import cli
 from reconcile.session_folder import open_session
+from tests.harness.paths import path_of
+from tests.harness.silence import Silence
 from tests.harness.target import DIMENSIONS, INDEX
 from tests.harness.workbench import Workbench, points, workbench
-from tests.paths import path_of
-from tests.silence import Silence
 
 COMMANDS_MAX = 8
 

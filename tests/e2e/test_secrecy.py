@@ -13,9 +13,9 @@ import pytest
 
 from migrate.errors import ExitCode
 from sandbox.profile import INSTANT
+from tests.harness.secrecy import assert_secret_absent
 from tests.harness.workbench import Workbench, points, workbench
 from tests.harness.workspace import Result
-from tests.secrecy import assert_secret_absent
 
 pytestmark = pytest.mark.fault("X01", "X02", "I10")
 

@@ -8,8 +8,8 @@ import pytest
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.manifest import SNAPSHOT_FORMAT, UNREADABLE_FORMAT
 from migrate.storage.local_folder import LocalFolder
+from tests.harness.paths import path_of
 from tests.harness.workbench import Workbench, chunk, points, unit_vectors, workbench
-from tests.paths import path_of
 from tests.servers.both_protocols import both_protocols
 from tests.servers.qdrant_grpc import grpc_server
 from tests.servers.qdrant_points import StoredPoint, holding

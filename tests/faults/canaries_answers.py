@@ -11,7 +11,7 @@ OF_THE_ANSWERS = (
         file="migrate/cloudflare/client/verdict.py",
         old="if envelope is None or not envelope.is_service_form or envelope.success:",
         new="if envelope is not None and envelope.success:",
-        test="tests/migrate/qdrant/test_foreign_answers.py"
+        test="tests/migrate/cloudflare/test_foreign_answers.py"
         "::test_it_is_retried_and_then_unavailable_with_its_own_words",
     ),
     Canary(
@@ -20,7 +20,7 @@ OF_THE_ANSWERS = (
         file="migrate/cloudflare/client/verdict.py",
         old="if raw and head.status == HTTPStatus.OK and not head.page:",
         new="if raw and head.status == HTTPStatus.OK:",
-        test="tests/migrate/qdrant/test_foreign_answers.py"
+        test="tests/migrate/cloudflare/test_foreign_answers.py"
         "::test_no_page_is_an_absent_index_an_absent_key_or_a_value",
     ),
     Canary(
@@ -29,7 +29,7 @@ OF_THE_ANSWERS = (
         file="migrate/cloudflare/client/verdict.py",
         old=code(1, "if found := by_concern.get(Concern.QUOTA):"),
         new=code(1, "if (found := by_concern.get(Concern.QUOTA)) and head.status != 429:"),
-        test="tests/migrate/qdrant/test_foreign_answers.py"
+        test="tests/migrate/cloudflare/test_foreign_answers.py"
         "::test_a_quota_ends_the_run_at_once_with_code_and_sentence",
     ),
     Canary(
@@ -38,7 +38,7 @@ OF_THE_ANSWERS = (
         file="migrate/qdrant/rest/source.py",
         old=code(2, "if response.is_success or error is None:"),
         new=code(2, "if response.is_success:"),
-        test="tests/migrate/cloudflare/test_foreign_answers.py"
+        test="tests/migrate/qdrant/test_foreign_answers.py"
         "::test_a_proxys_404_is_not_taken_for_a_missing_collection",
     ),
     Canary(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from migrate.errors import IndeterminateError
-from tests.faults.operator import contents
+from tests.faults.operators import contents
 from tests.harness.network import Trouble
 from tests.harness.target import DIMENSIONS, INDEX
 from tests.harness.world import World, open_world

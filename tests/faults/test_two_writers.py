@@ -9,9 +9,9 @@ import pytest
 from reconcile.report.report import ReconcileReport
 from tests.harness.memory_source import MemorySource, chunk_payloads
 from tests.harness.network import Trouble
+from tests.harness.paths import path_of
 from tests.harness.target import DIMENSIONS, INDEX
 from tests.harness.world import FILES, World, open_world
-from tests.paths import path_of
 
 POINTS = 20
 

@@ -20,8 +20,8 @@ from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from migrate.storage.local_folder import LocalFolder
-from tests.clock import VirtualClock
-from tests.silence import Silence
+from tests.harness.clock import VirtualClock
+from tests.harness.silence import Silence
 
 SMALL_PAGES = SnapshotOptions(page_points=2)
 DIMENSIONS = 4

@@ -1,1 +1,1 @@
-"""Tests of the toolkit, laid out like it."""
+"""Tests of the library, laid out like it."""

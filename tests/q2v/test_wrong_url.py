@@ -14,10 +14,10 @@ from migrate.snapshot.state import Range
 from migrate.snapshot.tasks import ReaderProcess, ReadJob
 from migrate.storage.local_folder import LocalFolder
 from q2v.workers import prepare_worker
+from tests.harness.silence import Silence
 from tests.servers.qdrant_grpc import grpc_server
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import rest_server
-from tests.silence import Silence
 
 LIBRARY = ("ssl_transport_security", "chttp2", "handshaker", "E0000", ".cc:")
 

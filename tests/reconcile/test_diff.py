@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from migrate.model.records import PointId, VectorId
 from reconcile.diff import Drift, DriftKind, diff_contents, diff_sorted
-from tests.strategies import point_ids
+from tests.harness.strategies import point_ids
 
 digests = st.sampled_from([b"a", b"b"])
 streams = st.dictionaries(point_ids() | st.integers(0, 9).map(lambda n: PointId(0, n)), digests)

@@ -19,7 +19,7 @@ from migrate.errors import (
 from migrate.model.records import VectorId
 from reconcile.report.report import ReconcileReport
 from tests.harness.move import RECONCILE_RULES, Move, finished_move
-from tests.paths import path_of
+from tests.harness.paths import path_of
 
 POINTS = 45  # three fetches; a listing of seven pages
 STORES = {"list": "ids", "fetch": "contents", "kv list": "kv", "kv read": "kv"}

@@ -21,7 +21,7 @@ from migrate.qdrant.first_contact import FirstContact
 from migrate.qdrant.grpc.info import describe
 from migrate.qdrant.grpc.messages import wire
 from migrate.qdrant.grpc.records import decode_ids, decode_named, decode_page, encode_id
-from migrate.qdrant.port import Spoken
+from migrate.qdrant.protocol_probe import Spoken
 from migrate.qdrant.retry import (
     CollectionMissing,
     ForeignAnswer,

@@ -13,7 +13,7 @@ from migrate.model.records import Page, PointId, VectorSpec
 from migrate.ports import Clock
 from migrate.qdrant.address import ServerAddress
 from migrate.qdrant.first_contact import FirstContact
-from migrate.qdrant.port import Spoken
+from migrate.qdrant.protocol_probe import Spoken
 from migrate.qdrant.rest.answer import is_result, read_error, show_words
 from migrate.qdrant.rest.records import decode_ids, decode_named, decode_points
 from migrate.qdrant.retry import (

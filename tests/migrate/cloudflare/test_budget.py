@@ -25,7 +25,7 @@ from migrate.errors import (
     LocalStorageError,
     UsageError,
 )
-from tests.clock import VirtualClock
+from tests.harness.clock import VirtualClock
 from tests.migrate.cloudflare.clients import Talker
 
 WINDOW_S = 300.0 - 1e-6  # the true time and the clock add up the same floats in another order

@@ -34,7 +34,7 @@ from migrate.errors import (
 )
 from migrate.model.limits import PIECE_BYTES
 from migrate.transport.trust import trusting_context
-from tests.clock import ImpatientClock, VirtualClock
+from tests.harness.clock import ImpatientClock, VirtualClock
 from tests.migrate.cloudflare.clients import (
     ACCOUNT_ID,
     ATTEMPTS_MAX,

@@ -1,275 +1,213 @@
-"""What answers in Qdrant's place is no word of Qdrant's: retried, shown, and exit 7 in the end.
-
-The pages of `tests/cases/04-qdrant-another-answers`, over real sockets, for REST and gRPC.
-"""
+"""What an edge, a proxy or a login page answers is not the service's word about anything."""
 
 import json
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from migrate.errors import (
-    AccessError,
-    MigrationError,
-    PreconditionError,
-    RemoteUnavailableError,
+from migrate.cloudflare.client.api import ApiRequest, Operation
+from migrate.cloudflare.kv import WorkersKvTarget
+from migrate.cloudflare.vectorize import VectorizeTarget
+from migrate.errors import AccessError, BudgetExhaustedError, RemoteUnavailableError
+from migrate.transport.answer_words import READ_BYTES_MAX, words_of
+from tests.harness.clock import VirtualClock
+from tests.migrate.cloudflare.clients import ACCOUNT_ID, ATTEMPTS_MAX, TOKEN, Talker, scripted
+from tests.servers.scripted_http import Reply, Seen, envelope, failure
+
+CASES = Path(__file__).parents[2] / "cases" / "04-anothers-answer-cloudflare" / "answers.json"
+ANSWERS: list[dict[str, Any]] = json.loads(CASES.read_text(encoding="utf-8"))
+GET = ApiRequest(
+    operation=Operation(name="read something", scope="Vectorize: Read"),
+    method="GET",
+    path="/something",
 )
-from migrate.model.records import PointId
-from migrate.qdrant.address import ServerAddress
-from migrate.qdrant.grpc.source import GrpcSource
-from migrate.qdrant.rest.answer import is_result, read_error
-from migrate.qdrant.rest.source import RestSource
-from migrate.qdrant.source import ServerOptions
-from tests.clock import VirtualClock
-from tests.servers.http2_pages import Headers, http2_pages
-from tests.servers.qdrant_points import StoredCollection, StoredPoint
-from tests.servers.qdrant_rest import Answer, Bend, RestServer, rest_server
-
-PAGES = Path(__file__).parents[2] / "cases" / "04-qdrant-another-answers"
-KEY = "s3cret-key-0123456789"
-ATTEMPTS_MAX = 4
-OPTIONS = ServerOptions(attempts_max=ATTEMPTS_MAX)
+TAKEN = envelope({"mutationId": "m1"})
 
 
-def page(name: str) -> bytes:
-    return (PAGES / name).read_bytes()
+def reply(answer: Mapping[str, Any]) -> Reply:
+    headers = {"Content-Type": answer["content_type"], **answer.get("headers", {})}
+    return Reply(status=answer["status"], body=answer["body"].encode(), headers=headers)
 
 
-def stored() -> StoredCollection:
-    return StoredCollection(
-        vectors={"size": 2, "distance": "Dot"},
-        points=[StoredPoint(n, {"": [0.1, n + 0.5]}, {"n": n}) for n in range(30)],
+@pytest.mark.fault("F04", "N08", "N09")
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer["name"])
+def test_it_is_retried_and_then_unavailable_with_its_own_words(answer: dict[str, Any]) -> None:
+    talker = Talker()
+    with scripted([reply(answer)], progress=talker) as (server, http):
+        with pytest.raises(RemoteUnavailableError) as stop:
+            http.send(GET, lambda _: None)
+
+        assert len(server.requests) == ATTEMPTS_MAX
+    assert answer["words"] in str(stop.value)
+    assert answer["words"] in talker.said[0]
+    assert str(answer["status"]) in str(stop.value)
+    assert "a proxy" in stop.value.remedy
+    assert "token" not in stop.value.remedy
+    assert "not for readers" not in str(stop.value)
+
+
+@pytest.mark.fault("F04", "N16")
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer["name"])
+def test_an_upload_is_taken_once_the_service_answers_again(answer: dict[str, Any]) -> None:
+    with scripted([reply(answer), reply(answer), TAKEN]) as (server, http):
+        accepted = VectorizeTarget(http, "docs").upsert([b'{"id":"a","values":[1]}'])
+
+        assert accepted.mutation_id == "m1"
+        assert len({seen.body_sha256 for seen in server.requests}) == 1
+
+
+def _after(answer: Mapping[str, Any], *good: Reply) -> list[Reply]:
+    return [reply(answer), *good]
+
+
+@pytest.mark.fault("F04", "K04")
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer["name"])
+def test_no_page_is_an_absent_index_an_absent_key_or_a_value(answer: dict[str, Any]) -> None:
+    described = {
+        "name": "docs",
+        "config": {"dimensions": 32, "metric": "cosine"},
+        "created_on": "2026-11-01T00:00:00Z",
+    }
+    with scripted(_after(answer, envelope(described))) as (_, http):
+        found = VectorizeTarget(http, "docs").read_index()
+    assert found is not None
+
+    # The text of the bulk read has lost bytes, so that the value itself is asked for.
+    bulk = envelope({"values": {"k": {"value": "\ufffd", "metadata": None}}})
+    value = Reply(body=b"\xff", headers={"Content-Type": "application/octet-stream"})
+    with scripted([bulk, reply(answer), value]) as (server, http):
+        entries = WorkersKvTarget(http, "n").read(["k"])
+        assert len(server.requests) == 3
+    assert entries["k"].value == b"\xff"
+
+
+@pytest.mark.fault("F04", "R04")
+def test_a_page_in_the_middle_of_a_listing_does_not_end_it() -> None:
+    first = envelope(
+        {
+            "count": 1,
+            "totalCount": 2,
+            "isTruncated": True,
+            "nextCursor": "c",
+            "vectors": [{"id": "a"}],
+        }
     )
+    last = envelope({"count": 1, "totalCount": 2, "isTruncated": False, "vectors": [{"id": "b"}]})
+    page = reply(next(one for one in ANSWERS if one["name"] == "a proxy's 404"))
+    with scripted([first, page, last]) as (_, http):
+        listed = list(VectorizeTarget(http, "docs").list_ids())
+
+    assert listed == [["a"], ["b"]]
 
 
-@contextmanager
-def reading(server: RestServer, clock: VirtualClock | None = None) -> Iterator[RestSource]:
-    source = RestSource(
-        ServerAddress.parse(server.url),
-        collection="chunks",
-        api_key=KEY,
-        clock=clock or VirtualClock(),
-        options=OPTIONS,
+@pytest.mark.fault("F04", "X02")
+@pytest.mark.parametrize(
+    "echo",
+    [
+        TOKEN,
+        f"{TOKEN[:7]}<b></b>{TOKEN[7:]}",
+        f"{TOKEN[:7]}<wbr>{TOKEN[7:]}",
+        f"{TOKEN[:7]}\u200b{TOKEN[7:]}",
+        f"{TOKEN[:7]}<!-- x -->{TOKEN[7:]}",
+        "".join(f"&#{ord(letter)};" for letter in TOKEN),
+        "".join(f"&#x{ord(letter):x};" for letter in ACCOUNT_ID),
+    ],
+)
+def test_a_page_that_repeats_a_secret_is_shown_without_it(echo: str) -> None:
+    page = Reply(
+        status=403,
+        body=f"<html><body><p>Denied: {echo} &#27;[31m\x1b[31m</p></body></html>".encode(),
+        headers={"Content-Type": "text/html"},
     )
-    with closing(source):
-        yield source
+    with scripted([page]) as (_, http), pytest.raises(RemoteUnavailableError) as stop:
+        http.send(GET, lambda _: None)
+
+    shown = str(stop.value)
+    assert "Denied" in shown
+    assert TOKEN not in shown
+    assert TOKEN[7:] not in shown
+    assert ACCOUNT_ID not in shown
+    assert shown.isprintable()
 
 
-FOREIGN: dict[str, tuple[int, bytes, str]] = {
-    "nginx 400": (400, page("nginx-400.html"), "400 Bad Request"),
-    "nginx 403": (403, page("nginx-403.html"), "403 Forbidden"),
-    "nginx 404": (404, page("nginx-404.html"), "404 Not Found"),
-    "nginx 502": (502, page("nginx-502.html"), "502 Bad Gateway"),
-    "ingress 404": (404, b"default backend - 404", "default backend - 404"),
-    "edge 1010": (403, b"error code: 1010\n", "error code: 1010"),
-    "edge 1020": (403, page("edge-1020.html"), "Access denied"),
-    "basic authentication": (401, page("nginx-401.html"), "401 Authorization Required"),
-    "login page": (200, page("login.html"), "Sign in to continue"),
-    "captive portal": (511, page("portal.html"), "Network Authentication Required"),
-    "json of a gateway": (404, b'{"message":"no Route matched"}', "no Route matched"),
-    "json of another store": (200, b'{"count":30}', '{"count":30}'),
-    "json error of another kind": (403, b'{"status":"denied"}', "denied"),
-    "policy": (403, b"RBAC: access denied", "RBAC: access denied"),
-    "nothing": (404, b"", r"\(nothing\)"),
-    "proxy wants a password": (407, b"", "407"),
-    "too many, by a proxy": (429, b"<html>slow down</html>", "slow down"),
-}
+def test_the_words_of_a_large_page_are_found_quickly_and_shown_short() -> None:
+    for filling in (b"<", b"<!--", b"<script>", b"<p ", b"&", b"<a b='", b"\x00", b"\xff"):
+        words_of(b"<html>" + filling * READ_BYTES_MAX)  # ends, whatever it says
+    page = Reply(status=403, body=b"<html><body>" + b"Denied. " * 50_000 + b"</body></html>")
+    with scripted([page]) as (_, http), pytest.raises(RemoteUnavailableError) as stop:
+        http.send(GET, lambda _: None)
+
+    assert len(str(stop.value)) < 500
 
 
-@pytest.mark.fault("F04")
-@pytest.mark.parametrize("case", FOREIGN)
-def test_an_answer_of_another_is_retried_and_shown(case: str) -> None:
-    status, body, words = FOREIGN[case]
+@pytest.mark.fault("F05", "F10", "N11")
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [(6003, "copy the API token again"), (9109, "address of this machine"), (10000, "Read")],
+)
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_codes_of_the_token_are_matters_of_access_whatever_the_status(
+    status: int, code: int, remedy: str
+) -> None:
+    with scripted([failure(status, (code, "no"))]) as (server, http):
+        with pytest.raises(AccessError, match=f"code {code}") as denied:
+            http.send(GET, lambda _: None)
+
+        assert len(server.requests) == 1
+    assert remedy in denied.value.remedy
+
+
+@pytest.mark.fault("F07")
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (failure(429, (10048, "daily KV limit reached")), ["code 10048", "daily KV limit reached"]),
+        (failure(429, (12345, "per day: 1,000 puts")), ["code 12345", "per day: 1,000 puts"]),
+        (failure(400, (40026, "quota exceeded")), ["code 40026", "quota exceeded"]),
+        (
+            failure(429, (971, "no more"), Retry_After="86400"),
+            ["code 971", "no more", "86400 s"],
+        ),
+    ],
+)
+def test_a_quota_ends_the_run_at_once_with_code_and_sentence(
+    answer: Reply, said: list[str]
+) -> None:
     clock = VirtualClock()
-    with rest_server(stored(), api_key=KEY) as server, reading(server, clock) as source:
-        server.faults.append(Answer(status, body=body, path="/collections/", times=99))
-        with pytest.raises(RemoteUnavailableError, match=words) as caught:
-            source.count_points()
+    with scripted([answer], clock=clock) as (server, http):
+        with pytest.raises(BudgetExhaustedError) as stop:
+            http.send(GET, lambda _: None)
 
-    assert "what stands between q2v and Qdrant" in caught.value.remedy
-    assert len(clock.waits) == ATTEMPTS_MAX - 1
-
-
-@pytest.mark.fault("F04")
-@pytest.mark.parametrize("case", FOREIGN)
-def test_reading_goes_on_when_qdrant_answers_again(case: str) -> None:
-    status, body, _ = FOREIGN[case]
-    with rest_server(stored(), api_key=KEY) as server, reading(server) as source:
-        source.read_collection()
-        server.faults.append(Answer(status, body=body, path="/points/", times=2))
-        ids = source.read_ids(None, limit=30)
-        server.faults.append(Answer(status, body=body, path="/points/", times=2))
-        found = source.read_points(PointId(0, 0), limit=30)
-
-    assert len(ids) == len(found) > 0
-
-
-@pytest.mark.fault("F04")
-@pytest.mark.parametrize("method", ["read_collection", "count_points"])
-def test_a_proxys_404_is_not_taken_for_a_missing_collection(method: str) -> None:
-    with rest_server(stored(), api_key=KEY) as server, reading(server) as source:
-        server.faults.append(
-            Answer(404, body=page("nginx-404.html"), path="", times=99, headers={"Server": "nginx"})
-        )
-        with pytest.raises(RemoteUnavailableError, match="calls itself 'nginx'") as caught:
-            getattr(source, method)()
-
-    assert "has no collection" not in str(caught.value)
-
-
-@pytest.mark.fault("F04")
-def test_qdrants_own_404_is_a_missing_collection() -> None:
-    with rest_server(stored(), api_key=KEY) as server, reading(server) as source:
-        server.collection.name = "other"
-        with pytest.raises(PreconditionError, match="has no collection 'chunks'; it has 'other'"):
-            source.count_points()
-
-
-OWN_REFUSALS = [
-    (401, b"Must provide an API key or an Authorization bearer token"),
-    (401, b"Invalid API key or JWT"),
-    (403, b"Invalid api-key"),
-    (403, b'{"status":{"error":"Forbidden: Global access is required"},"time":0.00001}'),
-]
-
-
-@pytest.mark.fault("F04", "N11")
-@pytest.mark.parametrize(("status", "body"), OWN_REFUSALS, ids=str)
-def test_qdrants_refusal_of_a_key_is_access_at_once(status: int, body: bytes) -> None:
-    """The one answer that Qdrant gives in plain text."""
-    clock = VirtualClock()
-    with rest_server(stored(), api_key=KEY) as server, reading(server, clock) as source:
-        server.faults.append(Answer(status, body=body, path="/collections/", times=99))
-        with pytest.raises(AccessError):
-            source.count_points()
-
+        assert len(server.requests) == 1
     assert clock.waits == []
+    assert all(text in str(stop.value) for text in said)
+    assert "it resumes" in stop.value.remedy
 
 
-@pytest.mark.fault("F04", "X01", "X06")
-def test_words_of_others_are_masked_printable_and_short() -> None:
-    odd = b"<html><body>key " + KEY.encode() + b"\x1b[31m\n" + b"long " * 500 + b"</body></html>"
-    with rest_server(stored(), api_key=KEY) as server, reading(server) as source:
-        server.faults.append(
-            Answer(403, body=odd, path="", times=99, headers={"Server": f"x-{KEY}"})
-        )
-        with pytest.raises(RemoteUnavailableError) as caught:
-            source.count_points()
+@pytest.mark.fault("F07", "N02")
+def test_a_block_that_does_not_end_is_waited_for_ten_minutes_at_most() -> None:
+    """The first of them is shown with its code and sentence before the silence begins."""
+    clock, talker = VirtualClock(), Talker()
+    answer = failure(429, (971, "Please wait"))
+    with scripted([answer], clock=clock, progress=talker) as (server, http):
+        with pytest.raises(BudgetExhaustedError, match="code 971, 'Please wait'"):
+            http.send(GET, lambda _: None)
 
-    text = str(caught.value)
-    assert KEY not in text
-    assert text.isprintable()
-    assert "<" not in text
-    assert len(text) < 600
+        assert len(server.requests) == 3
+    assert 600 <= clock.monotonic_s() < 602
+    assert "code 971, 'Please wait'" in talker.said[0]
 
 
-@pytest.mark.fault("F04", "X12")
-def test_a_proxy_that_lets_only_reads_through_does_not_hold_up_the_reading() -> None:
-    """It answers the version and the shards itself, always: they are not asked for again."""
+@pytest.mark.fault("F04", "N02")
+def test_a_429_page_of_another_is_silence_as_well() -> None:
     clock = VirtualClock()
-    with rest_server(stored(), api_key=KEY) as server, reading(server, clock) as source:
-        for path in ("^/$", "/cluster$"):
-            server.faults.append(Answer(403, body=page("nginx-403.html"), path=path, times=1))
-        found = source.read_collection()
 
-    assert found.server == "qdrant (version unknown)"
-    assert clock.waits == []
+    def answer(seen: Seen) -> Reply:
+        return TAKEN if clock.monotonic_s() >= 300 else Reply(status=429, body=b"error code: 1015")
 
+    with scripted(answer, clock=clock) as (server, http):
+        http.send(GET, lambda _: None)
 
-@pytest.mark.fault("N13", "F04")
-def test_a_redirect_to_a_login_page_is_named_without_its_query() -> None:
-    with rest_server(stored(), api_key=KEY) as server, reading(server) as source:
-        place = "https://login.example/start?state=s3cret"
-        server.faults.append(Answer(302, body=b"", path="", headers={"Location": place}))
-        with pytest.raises(
-            RemoteUnavailableError, match=r"'https://login\.example/start'"
-        ) as caught:
-            source.count_points()
-
-    assert "s3cret" not in str(caught.value)
-
-
-@pytest.mark.fault("F04", "N08")
-@pytest.mark.parametrize("missing", ["result", "status", "time"])
-def test_a_success_without_its_whole_form_is_none(missing: str) -> None:
-    def without(body: bytes) -> bytes:
-        return json.dumps({k: v for k, v in json.loads(body).items() if k != missing}).encode()
-
-    with rest_server(stored(), api_key=KEY) as server, reading(server) as source:
-        server.faults.append(Bend(without, path="/points/", times=99))
-        with pytest.raises(RemoteUnavailableError, match="an answer that is not Qdrant's"):
-            source.count_points()
-
-
-def test_the_form_of_a_large_answer_is_seen_at_its_edges() -> None:
-    points = b'{"id":1,"payload":{"t":"' + b"x" * 20_000 + b'"}}'
-    usage = b'{"usage":{"hardware":null},"result":{"points":[%s]},"status":"ok","time":0.1}'
-
-    assert is_result(usage % points)
-    assert not is_result(b"<html>" + points * 2 + b'"result" "status" "time"')
-    assert not is_result((usage % points)[:-25])
-
-
-def test_an_error_of_another_form_is_none() -> None:
-    assert read_error(404, b'{"status":{"error":"Not found"},"time":0}') == "Not found"
-    assert read_error(404, b'{"status":"error"}') is None
-    assert read_error(404, b"Invalid API key") is None
-    assert read_error(403, b"<p>Invalid API key</p>") is None
-    assert read_error(401, b"Invalid API key " + b"x" * 300) is None
-
-
-HTML: Headers = [("content-type", "text/html"), ("server", "nginx")]
-LOGIN = page("login.html")
-
-
-@pytest.mark.fault("F04")
-@pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 429, 500, 502, 503, 504])
-def test_a_page_in_answer_to_a_call_is_retried_and_named(status: int) -> None:
-    error, calls, waits = end_of_calls(status, HTML, LOGIN)
-
-    with pytest.raises(RemoteUnavailableError, match=f"HTTP {status} without a gRPC status"):
-        raise error
-    assert "what stands between q2v and Qdrant" in error.remedy
-    assert (calls, waits) == (ATTEMPTS_MAX, ATTEMPTS_MAX - 1)
-
-
-@pytest.mark.fault("F04")
-@pytest.mark.parametrize("trailers", [(), (("x-trace", "1"),)], ids=["none", "odd"])
-@pytest.mark.parametrize("body", [LOGIN, b""], ids=["page", "nothing"])
-def test_a_success_without_a_grpc_status_is_none(body: bytes, trailers: Headers) -> None:
-    error, calls, _ = end_of_calls(200, HTML, body, trailers)
-
-    with pytest.raises(RemoteUnavailableError, match="without a gRPC status"):
-        raise error
-    assert calls == ATTEMPTS_MAX
-
-
-@pytest.mark.fault("F04", "F25")
-def test_a_grpc_server_of_another_service_is_no_page() -> None:
-    answer = [("grpc-status", "12"), ("grpc-message", "unknown service qdrant.Points")]
-    error, calls, _ = end_of_calls(200, [("content-type", "application/grpc"), *answer], b"")
-
-    with pytest.raises(PreconditionError, match="unknown service"):
-        raise error
-    assert "not Qdrant's" in error.remedy
-    assert calls == 1
-
-
-def end_of_calls(
-    status: int, headers: Headers, body: bytes, trailers: Headers = ()
-) -> tuple[MigrationError, int, int]:
-    """How counting the points ended, the calls the server saw, and the waits in between."""
-    clock = VirtualClock()
-    with http2_pages(status, headers=headers, body=body, trailers=trailers) as server:
-        source = GrpcSource(
-            ServerAddress.parse(f"http://127.0.0.1:{server.port}"),
-            collection="chunks",
-            api_key=KEY,
-            clock=clock,
-            options=OPTIONS,
-        )
-        with closing(source), pytest.raises((RemoteUnavailableError, PreconditionError)) as caught:
-            source.count_points()
-        return caught.value, server.calls, len(clock.waits)
+        assert len(server.requests) == 2

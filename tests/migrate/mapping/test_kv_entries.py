@@ -18,7 +18,7 @@ from migrate.mapping.kv_entries import (
 )
 from migrate.mapping.write_rules import WriteRules
 from migrate.model.records import KvEntry, VectorId
-from tests.strategies import RULES
+from tests.harness.strategies import RULES
 
 WRITES = WriteRules(
     vectors_per_upload=1000, body_bytes=1_000_000, counter_key="_vector_count", ttl_s=None

@@ -22,7 +22,7 @@ from migrate.mapping.payload import (
 from migrate.mapping.value_rules import template_fields
 from migrate.model.canonical import decode_json, encode_canonical_json
 from migrate.model.records import PointId
-from tests.strategies import HASH, RULES, json_objects, mapping_rules, payloads, point_ids
+from tests.harness.strategies import HASH, RULES, json_objects, mapping_rules, payloads, point_ids
 
 POINT = PointId(0, 7)
 GOOD: dict[str, object] = {"file_id": "file-1", "chunk_index": 3, "chunk_hash": HASH}

@@ -20,7 +20,7 @@ from migrate.mapping.values import ValueRules
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.irregular import encode_irregular
 from migrate.model.records import DenseColumn, Page, PointId, VectorId
-from tests.strategies import HASH, RULES, finite_floats, payloads
+from tests.harness.strategies import HASH, RULES, finite_floats, payloads
 
 BODY_BYTES = 100_000
 

@@ -22,7 +22,7 @@ from migrate.model.canonical import decode_json, encode_canonical_json
 from migrate.model.digest import canonical_metadata
 from migrate.model.limits import PIECE_BYTES
 from migrate.model.records import Float32Matrix, Vector, VectorId
-from tests.strategies import json_objects
+from tests.harness.strategies import json_objects
 
 
 def lines_of(sizes: list[int]) -> list[Line]:

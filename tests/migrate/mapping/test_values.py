@@ -13,7 +13,7 @@ from migrate.mapping.payload import Reason
 from migrate.mapping.values import ValueRules, map_values, reduce_values
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.records import DenseColumn, Float32Matrix, Page, PointId
-from tests.strategies import matrices
+from tests.harness.strategies import matrices
 
 KEEP = ValueRules(
     vector_name="", source_dimensions=6, dimensions=6, reduce="none", metric="euclidean"

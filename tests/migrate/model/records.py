@@ -5,7 +5,7 @@ from migrate.mapping.write_rules import WriteRules
 from migrate.model.records import VectorIndex
 from migrate.plan.record import RunPlan, TargetsFile
 from migrate.snapshot.manifest import PartRecord, SnapshotManifest
-from tests.strategies import RULES, SPECS
+from tests.harness.strategies import RULES, SPECS
 
 MANIFEST = SnapshotManifest(
     snapshot_id="20261101T000000Z-abcdef-00",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from migrate.model.canonical import decode_json, encode_canonical_json
-from tests.strategies import json_values, whole_numbers
+from tests.harness.strategies import json_values, whole_numbers
 
 
 def same(one: object, other: object) -> bool:

@@ -28,7 +28,7 @@ from migrate.model.records import (
     SparseColumn,
     VectorColumn,
 )
-from tests.strategies import matrices, metadata_objects, pages
+from tests.harness.strategies import matrices, metadata_objects, pages
 
 TWICE_ROUNDED = np.array([0x15AE43FD, 0x15AE43FE], np.uint32)
 

@@ -14,8 +14,8 @@ from migrate.model.hmac_key import KEY_LENGTH_MIN, SealKey
 from migrate.model.sealed_json import seal_json, unseal_json
 from migrate.plan.record import decode_plan, encode_plan
 from migrate.snapshot.manifest import decode_manifest, encode_manifest
+from tests.harness.strategies import json_objects
 from tests.migrate.model.records import MANIFEST, PLAN
-from tests.strategies import json_objects
 
 pytestmark = pytest.mark.fault("X09")
 

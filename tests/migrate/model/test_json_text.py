@@ -15,7 +15,7 @@ from migrate.model.json_text import (
     read_json,
     read_outline,
 )
-from tests.strategies import json_values
+from tests.harness.strategies import json_values
 
 CASES = Path(__file__).parents[2] / "cases" / "23-payload-that-json-libraries-refuse"
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from migrate.model.digest import digest_points
 from migrate.model.pages import take_before, take_rows
 from migrate.model.records import Page, PointId
-from tests.strategies import pages, point_ids
+from tests.harness.strategies import pages, point_ids
 
 
 @given(pages(), st.integers(0, 7), st.integers(0, 7))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrate.model.records import UINT64_MAX, UUID_MAX, PointId, PointIdType
-from tests.strategies import point_ids
+from tests.harness.strategies import point_ids
 
 
 @given(point_ids())

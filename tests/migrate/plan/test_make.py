@@ -24,8 +24,8 @@ from migrate.plan.rules import PlanRules
 from migrate.tables.plan_ids import FileGap, IdTable
 from migrate.upload.mapped import read_mapped
 from tests.harness.memory_source import MemorySource, chunk_payloads, page_of, take_and_open
-from tests.silence import Silence
-from tests.strategies import HASH, RULES
+from tests.harness.silence import Silence
+from tests.harness.strategies import HASH, RULES
 
 VALUES = ValueRules(
     vector_name="", source_dimensions=4, dimensions=4, reduce="none", metric="cosine"

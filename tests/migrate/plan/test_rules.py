@@ -7,7 +7,7 @@ import pytest
 from migrate.errors import UsageError
 from migrate.mapping.write_rules import WriteRules
 from migrate.plan.rules import PlanRules
-from tests.strategies import RULES
+from tests.harness.strategies import RULES
 
 WRITES = WriteRules(
     vectors_per_upload=100, body_bytes=1_000_000, counter_key="_vector_count", ttl_s=None

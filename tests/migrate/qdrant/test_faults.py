@@ -28,7 +28,7 @@ from migrate.qdrant.grpc.source import GrpcSource
 from migrate.qdrant.rest.source import RestSource
 from migrate.qdrant.retry import RETRY_AFTER_S_MAX
 from migrate.qdrant.source import ServerOptions
-from tests.clock import VirtualClock
+from tests.harness.clock import VirtualClock
 from tests.servers.qdrant_grpc import Abort, GrpcServer, Raw, grpc_server
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import Answer, Bend, Cut, RestServer, rest_server
@@ -324,11 +324,11 @@ def test_the_key_travels_in_its_header_only(transport: Transport) -> None:
 @pytest.mark.parametrize("certificate", ["loopback.pem", "elsewhere.pem"])
 @pytest.mark.fault("N15", "X07")
 def test_an_untrusted_certificate_stops_at_once(transport: Transport, certificate: str) -> None:
-    trusted = ASSETS / "elsewhere.pem" if certificate == "elsewhere.pem" else None
+    trusted = ASSETS / "tls" / "elsewhere.pem" if certificate == "elsewhere.pem" else None
     clock = VirtualClock()
     options = ServerOptions(ca_file=trusted)
     with (
-        transport.serve(stored(), certificate=ASSETS / certificate) as server,
+        transport.serve(stored(), certificate=ASSETS / "tls" / certificate) as server,
         reading(transport, server.url, clock=clock, options=options) as source,
         pytest.raises(AccessError, match="certificate is not trusted"),
     ):
@@ -339,7 +339,7 @@ def test_an_untrusted_certificate_stops_at_once(transport: Transport, certificat
 
 @pytest.mark.fault("X07")
 def test_a_private_authority_can_be_named(transport: Transport) -> None:
-    certificate = ASSETS / "loopback.pem"
+    certificate = ASSETS / "tls" / "loopback.pem"
     options = ServerOptions(ca_file=certificate)
     with (
         transport.serve(stored(), certificate=certificate, api_key=KEY) as server,

@@ -14,7 +14,7 @@ from migrate.model.records import DenseColumn
 from migrate.qdrant.address import ServerAddress
 from migrate.qdrant.grpc.source import GrpcSource
 from migrate.qdrant.source import ServerOptions
-from tests.clock import VirtualClock
+from tests.harness.clock import VirtualClock
 from tests.migrate.qdrant.test_faults import QUICK, stored
 from tests.servers.qdrant_grpc import Abort, GrpcServer, Stall, grpc_server
 from tests.servers.qdrant_points import StoredCollection, StoredPoint

@@ -25,7 +25,7 @@ from migrate.ports import Clock
 from migrate.qdrant.address import ServerAddress
 from migrate.qdrant.rest.source import RestSource
 from migrate.qdrant.source import ServerOptions
-from tests.clock import ImpatientClock, VirtualClock
+from tests.harness.clock import ImpatientClock, VirtualClock
 from tests.migrate.qdrant.test_faults import KEY, OF_ONE_POINT, QUICK, REST, stored
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import (

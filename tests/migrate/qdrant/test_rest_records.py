@@ -11,7 +11,7 @@ from migrate.model.canonical import decode_json, encode_canonical_json
 from migrate.model.irregular import encode_irregular, irregular_vectors, payload_is_irregular
 from migrate.model.records import Page, VectorKind, VectorSpec
 from migrate.qdrant.rest.records import decode_points
-from tests.strategies import json_objects, json_values, texts
+from tests.harness.strategies import json_objects, json_values, texts
 
 SPEC = VectorSpec(
     name="", kind=VectorKind.DENSE, dimensions=2, distance="Cosine", datatype="float32"

@@ -19,7 +19,7 @@ from migrate.qdrant.grpc.records import decode_page
 from migrate.qdrant.server import open_server_source
 from migrate.qdrant.source import ServerOptions, ServerSource
 from migrate.snapshot.walk import walk_points
-from tests.clock import VirtualClock
+from tests.harness.clock import VirtualClock
 from tests.servers.qdrant_grpc import fill_value, grpc_server
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import Answer, RestServer, rest_server

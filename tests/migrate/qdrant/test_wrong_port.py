@@ -14,17 +14,17 @@ import pytest
 from migrate.errors import MigrationError, RemoteUnavailableError, UsageError
 from migrate.qdrant.address import ServerAddress
 from migrate.qdrant.grpc.source import GrpcSource
-from migrate.qdrant.port import Spoken, classify
+from migrate.qdrant.protocol_probe import Spoken, classify
 from migrate.qdrant.rest.source import RestSource
 from migrate.qdrant.server import open_server_source
 from migrate.qdrant.source import ServerOptions
-from tests.clock import VirtualClock
+from tests.harness.clock import VirtualClock
 from tests.servers.qdrant_grpc import grpc_server
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import Answer, Hang, rest_server
 from tests.servers.speakers import page_or_tls, speaking
 
-CERTIFICATE = Path(__file__).parents[2] / "assets" / "loopback.pem"
+CERTIFICATE = Path(__file__).parents[2] / "assets" / "tls" / "loopback.pem"
 ATTEMPTS_MAX = 7
 OPTIONS = ServerOptions(read_s=30.0, total_s=30.0, ca_file=CERTIFICATE, attempts_max=ATTEMPTS_MAX)
 SILENT = ServerOptions(read_s=0.5, total_s=0.5, attempts_max=ATTEMPTS_MAX)

@@ -19,7 +19,7 @@ from migrate.storage.journal_lines import (
     decode_line,
     encode_line,
 )
-from tests.strategies import json_objects
+from tests.harness.strategies import json_objects
 
 OPENED: Entry = {
     "type": "run_opened",

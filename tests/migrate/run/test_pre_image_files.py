@@ -23,7 +23,7 @@ from migrate.run.pre_image_files import (
 )
 from migrate.storage.layout import part_name
 from migrate.storage.local_folder import local_file
-from tests.strategies import finite_floats, json_objects, json_values
+from tests.harness.strategies import finite_floats, json_objects, json_values
 
 ids = st.text(min_size=1, max_size=8).map(VectorId)
 

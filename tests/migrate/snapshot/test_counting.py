@@ -12,7 +12,7 @@ from migrate.model.records import Collection, PointId, ShardCount
 from migrate.snapshot.counting import READINGS
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.local_folder import LocalFolder
-from tests.clock import VirtualClock
+from tests.harness.clock import VirtualClock
 from tests.harness.memory_source import MemorySource, chunk_payloads, take
 
 POINTS = 23

@@ -15,8 +15,8 @@ from migrate.snapshot.manifest import (
     decode_manifest,
     encode_manifest,
 )
+from tests.harness.strategies import json_objects
 from tests.migrate.model.records import MANIFEST
-from tests.strategies import json_objects
 
 CONTENT = encode_manifest(MANIFEST)
 

@@ -30,8 +30,8 @@ from migrate.snapshot.manifest import PartRecord
 from migrate.snapshot.parts import read_part, write_part
 from migrate.storage.durable import file_sha256
 from migrate.storage.local_folder import local_file
+from tests.harness.strategies import SPECS, pages
 from tests.migrate.storage.full_disk import file_size_max
-from tests.strategies import SPECS, pages
 
 ROWS = 2 * ROW_GROUP_ROWS + 345
 

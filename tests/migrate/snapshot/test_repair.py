@@ -16,8 +16,8 @@ from migrate.snapshot.folder import Snapshot, part_file
 from migrate.snapshot.repair import RepairReport, repair_part
 from migrate.snapshot.take import SnapshotOptions
 from tests.harness.memory_source import MemorySource, UnexpectedError, chunk_payloads, take_and_open
-from tests.paths import path_of
-from tests.silence import Silence
+from tests.harness.paths import path_of
+from tests.harness.silence import Silence
 
 pytestmark = pytest.mark.fault("S07")
 

@@ -11,7 +11,7 @@ from migrate.model.records import PointId, VectorKind, VectorSpec
 from migrate.snapshot.manifest import PartRecord
 from migrate.snapshot.state import Range, fold_snapshot, part_rows
 from migrate.storage.journal_lines import JOURNAL_FORMAT, Entry
-from tests.strategies import point_ids
+from tests.harness.strategies import point_ids
 
 PART = PartRecord(ordinal=0, rows=2, bytes=10, sha256="a" * 64, first_id="1", last_id="2")
 

@@ -25,7 +25,7 @@ from tests.harness.memory_source import (
     page_of,
     take,
 )
-from tests.silence import Silence
+from tests.harness.silence import Silence
 
 PART_ROWS = 5
 POINTS = 23  # four full parts and one of three

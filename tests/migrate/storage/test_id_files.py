@@ -19,8 +19,8 @@ from migrate.storage.id_files import (
 )
 from migrate.storage.local_folder import local_file
 from reconcile.diff import DriftKind
-from tests.memory_folder import memory_folder
-from tests.strategies import texts
+from tests.harness.memory_folder import memory_folder
+from tests.harness.strategies import texts
 
 TRAPS = [
     "",

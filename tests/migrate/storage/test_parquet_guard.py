@@ -33,8 +33,8 @@ from migrate.storage.durable import file_sha256
 from migrate.storage.folder import StoredFile
 from migrate.storage.hashed_file import hash_open_file
 from migrate.storage.local_folder import local_file
+from tests.harness.strategies import SPECS
 from tests.migrate.snapshot.test_parts import pieces, whole_page
-from tests.strategies import SPECS
 
 pytestmark = pytest.mark.fault("X10")
 

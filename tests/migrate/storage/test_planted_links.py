@@ -21,8 +21,8 @@ from tests.harness.memory_source import (
     take,
     take_and_open,
 )
+from tests.harness.paths import path_of
 from tests.migrate.run.test_folder import QUARANTINE, plan_of
-from tests.paths import path_of
 
 
 def begun(folder: Path) -> tuple[MemorySource, Path]:

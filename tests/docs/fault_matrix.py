@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-MATRIX = Path(__file__).parent.parent / "docs" / "fault-matrix.md"
+MATRIX = Path(__file__).parents[2] / "docs" / "fault-matrix.md"
 _ROW = re.compile(r"^\| ([A-Z]\d{1,2}) \|", re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""Clocks for tests: time that passes only when somebody waits for it."""
+"""Clocks for tests: one whose time passes only while code waits, one that does not wait."""
 
 from migrate.clock import SystemClock
 

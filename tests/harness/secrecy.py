@@ -1,4 +1,4 @@
-"""Look for a secret in everything a command left behind, in every form it may have been written."""
+"""Look for a secret in all that a command wrote, in every form it may have been written."""
 
 import base64
 import functools

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.secrecy import assert_secret_absent
+from tests.harness.secrecy import assert_secret_absent
 
 pytestmark = pytest.mark.fault("X02", "I10")
 

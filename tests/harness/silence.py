@@ -1,19 +1,22 @@
-"""What the stages need besides their stores, when nobody looks."""
+"""A progress display that shows nothing, for tests and benchmarks of something else."""
 
 from migrate.ports import Limiter
 
 
 class Silence:
-    """Progress that nobody sees."""
+    """`ports.Progress` that shows nothing and keeps the texts of `say` in order."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
 
     def start(self, what: str, *, total: int | None, unit: str, requests: int = 0) -> None:
-        """Say nothing."""
+        pass
 
     def advance(self, count: int, *, bytes_: int = 0, earlier: bool = False) -> None:
-        """Say nothing."""
+        pass
 
     def watch(self, limiter: Limiter) -> None:
-        """Look at nothing."""
+        pass
 
     def say(self, text: str) -> None:
-        """Say nothing."""
+        self.said.append(text)

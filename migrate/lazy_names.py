@@ -12,31 +12,31 @@ from typing import Any
 from typing_extensions import override
 
 
-class _Face(ModuleType):
-    """A package whose offered names win over its modules of the same name."""
+class _LazyPackage(ModuleType):
+    """A package whose public names take precedence over its modules of the same name."""
 
-    _offered: Mapping[str, str]  # name -> module
+    _public_names: Mapping[str, str]  # name -> module
 
     @override
     def __getattr__(self, name: str) -> Any:
-        """Load an offered name."""
-        module = self.__dict__["_offered"].get(name)
+        """Load a public name from its module."""
+        module = self.__dict__["_public_names"].get(name)
         if module is None:
             raise AttributeError(f"module '{self.__name__}' has no attribute '{name}'")
         return getattr(importlib.import_module(module), name)
 
     @override
     def __setattr__(self, name: str, value: object) -> None:
-        """Set an attribute, except a loaded module whose name is offered.
+        """Set an attribute, except a loaded module whose name is public.
 
         Python sets every loaded module as an attribute of its package.
         """
-        if not (isinstance(value, ModuleType) and name in self.__dict__.get("_offered", ())):
+        if not (isinstance(value, ModuleType) and name in self.__dict__.get("_public_names", ())):
             super().__setattr__(name, value)
 
 
-def offer(package: str, modules: Mapping[str, str]) -> None:
-    """Let `package` offer these names, each from its module. Its `__init__` calls this."""
+def load_when_used(package: str, modules: Mapping[str, str]) -> None:
+    """Make names of `package` public: name -> its module. The `__init__` of `package` calls it."""
     module = sys.modules[package]
-    module.__dict__["_offered"] = dict(modules)
-    module.__class__ = _Face
+    module.__dict__["_public_names"] = dict(modules)
+    module.__class__ = _LazyPackage

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.operator import run_operators
+from tests.faults.operators import run_operators
 
 
 @pytest.mark.slow
