@@ -56,7 +56,7 @@ PYTEST := $(BIN)/python -m pytest -q -n 4 --dist worksteal
 test: $(SETUP) $(WRANGLER) ## the tests except the slow ones; ALL=1 for all, T=path K=pattern for a part
 	@$(PYTEST) $(if $(T),$(T),tests) $(if $(K),-k '$(K)') $(if $(T)$(K),,-m '$(if $(ALL),,not slow and )not search')
 
-check: lint types audit ## all that CI asks for: format, lint, layers, types, audit, every test
+check: lint types audit ## all that CI asks for: format, lint, layers, types, audit, every test (about a quarter of an hour)
 	@$(MAKE) --no-print-directory test ALL=1
 
 lint: $(SETUP) ## format, lint rules, import layers
@@ -113,7 +113,7 @@ clients: $(SETUP) $(WRANGLER) ## the official clients against the sandbox; needs
 	@$(BIN)/python -m tests.clients.run
 
 SEEDS ?= 2000
-faults: $(SETUP) ## every fault at every step, SEEDS=20000 simulated cutovers, operators, planted bugs, fifty kills (an hour and more)
+faults: $(SETUP) ## every fault at every step, simulated cutovers, operators, planted bugs, fifty kills (an hour and more; SEEDS=20000: hours)
 	@$(BIN)/python -m tests.faults.sweep
 	@$(BIN)/python -m tests.faults.simulation --seeds $(SEEDS)
 	@$(BIN)/python -m tests.faults.operators

@@ -2,7 +2,7 @@
 
 As reconcile does it: the run's ids from its targets.parquet, the listing page by page. The data is
 made on the fly in build/; the comparison runs in a process of its own, since peak memory only
-ever grows. `python -m benchmarks.diff [VECTORS]`.
+ever grows. `.venv/bin/python -m benchmarks.diff [VECTORS]`.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import click
 import pyarrow as pa
 
 from benchmarks.measure import Demand, Line
@@ -152,16 +153,19 @@ def check_disk(folder: Path, vectors: int) -> None:
         raise SystemExit(f"{needed / 1e9:.1f} GB of disk are needed, {free / 1e9:.1f} are free")
 
 
-def main() -> None:
-    """Print the lines of so many vectors."""
-    if sys.argv[1:2] == ["--in"]:
-        folder, expected = Path(sys.argv[2]), TargetsFile(**json.loads(sys.argv[3]))
+@click.command()
+@click.argument("vectors", type=click.IntRange(min=APART), default=VECTORS)
+@click.option("--in", "made", type=(click.Path(path_type=Path), str), hidden=True)
+def main(vectors: int, made: tuple[Path, str] | None) -> None:
+    """Compare VECTORS listed ids (ten million) with those of a run; print CPU time and memory."""
+    # The process of one comparison: the data is there, the figures are the output.
+    if made is not None:
+        folder, expected = made[0], TargetsFile(**json.loads(made[1]))
         sys.stdout.write(json.dumps(compare(folder, expected)))
         return
-    vectors = int(sys.argv[1]) if len(sys.argv) > 1 else VECTORS
     SCRATCH.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
-        for line in lines(Path(folder), vectors):
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as scratch:
+        for line in lines(Path(scratch), vectors):
             sys.stdout.write(f"{line}\n")
 
 

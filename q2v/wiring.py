@@ -1,4 +1,4 @@
-"""Pick the adapters that the settings call for; the only place that does."""
+"""Pick the adapters of the services that the settings call for; the only place that does."""
 
 import random
 from collections.abc import Iterator

@@ -1,6 +1,7 @@
 """Print docs/api.md: the public names of `migrate` and `reconcile`, from their docstrings.
 
-`python -m tools.api_page > docs/api.md`; tests/docs/test_api.py holds the page to the code.
+`.venv/bin/python -m tools.api_page > docs/api.md` writes it; tests/docs/test_api.py holds the
+page to the code.
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ import reconcile
 
 _HEAD = """# Python API
 
-Made by `python -m tools.api_page` from the docstrings; a test compares it with the code.
+Made by `.venv/bin/python -m tools.api_page` from the docstrings; a test compares it with the code.
 
 """
 

@@ -3,7 +3,8 @@
 A reader takes the text for a double and rounds that to float32. Over all 2^32 bit patterns this
 gives back the same bits with one exception, and its negative: the double of its shortest text lies
 in the middle between it and its neighbour, and the middle is rounded to the even one
-(`python -m tests.migrate.model.every_float32` tries them all). With 16 digits it comes back.
+(`.venv/bin/python -m tests.migrate.model.every_float32` tries them all). With 16 digits it comes
+back.
 """
 
 import numpy as np

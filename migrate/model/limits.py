@@ -31,7 +31,6 @@ FETCH_IDS_MAX = 20  # observed by many up to 2026-10, code 40007
 DELETE_IDS_MAX = 100  # measured 2026-09-14, code 40007
 LIST_IDS_MAX = 1_000  # V-LIM
 QUERY_IDS_MAX = 100  # V-LIM; 50 with values or all metadata
-NAMESPACE_BYTES_MAX = 64  # V-LIM
 
 # Requests that read vectors at once. q2v's own: 32 reads at 200 ms each are forty times what
 # the request budget allows.

@@ -1,1 +1,1 @@
-"""Files of this tool on a local disk: durable writes, locks, bounded reads, sealed Parquet."""
+"""Files of this tool: the storage port, its local folder, durable writes, locks, Parquet guard."""

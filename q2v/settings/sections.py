@@ -120,7 +120,8 @@ class MappingSettings:
     nulls: choices.Nulls = setting("quarantine", one_of(choices.Nulls), "--nulls")
     """What to do with a payload field that is null, which metadata cannot hold: quarantine the
     point, or leave the field out. A null inside an object or a list is not reached: it quarantines
-    the point with either value."""
+    the point with either value. A null in a field that is needed (the group, order or hash key, a
+    field of the id template) counts as a missing field, and quarantines the point too."""
     oversize_metadata: str = setting("quarantine", rules.OVERSIZE_RULE, "--oversize-metadata")
     """What to do with metadata beyond 10,240 B: quarantine the point, or cut one text field."""
 

@@ -1,7 +1,7 @@
 """Install the official clients into `.clients/` and try all they have.
 
-`python -m tests.clients.run` prints one line per command: ok, refused as expected, or FAILED;
-exit 1 on any failure. Needs npm, and wrangler as `make clients` installs it.
+`.venv/bin/python -m tests.clients.run` prints one line per command: ok, refused as expected, or
+FAILED; exit 1 on any failure. Needs npm, and wrangler as `make clients` installs it.
 """
 
 import os

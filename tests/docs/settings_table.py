@@ -1,4 +1,4 @@
-"""The table in docs/settings.md: `python -m tests.docs.settings_table` prints it."""
+"""The table in docs/settings.md: `.venv/bin/python -m tests.docs.settings_table` prints it."""
 
 import sys
 

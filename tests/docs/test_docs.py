@@ -25,6 +25,13 @@ PAGES = sorted(
     for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")]
     if ".venv" not in path.parts
 )
+PACKAGES = ("q2v", "migrate", "reconcile", "rehearsal", "sandbox", "benchmarks", "tests", "tools")
+MODULES = [
+    str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / package).rglob("*.py")
+]
+_MODULE = re.compile(r"`([a-z0-9_/]+\.py)`")
+_WORD = re.compile(r"`([a-z0-9_/]+)`")
+OF_THE_SERVICE = {"created_on", "unsuccessful_keys"}  # members of its answers
 _COMMAND = re.compile(r"`(?:\.venv/bin/)?q2v ([a-z-]+)([^`\n]*)`")
 FLAGS_OF_Q2V = {name for parameter in cli.get_params(click.Context(cli)) for name in parameter.opts}
 _LINK = re.compile(r"\]\(([^)#]+)(?:#([^)]+))?\)")
@@ -57,6 +64,24 @@ def test_every_command_and_flag_that_a_page_names_exists(page: Path) -> None:
         known = _options(name)
         for flag in re.findall(r"--[a-z-]+", rest):
             assert flag in known, f"{page.name}: q2v {name} has no {flag}"
+
+
+def _is_there(module: str) -> bool:
+    """Whether a path, perhaps without its first folders or its .py, is a module or a package."""
+    return any(
+        f"/{path}".endswith((f"/{module}", f"/{module}.py", f"/{module}/__init__.py"))
+        for path in MODULES
+    )
+
+
+def test_every_module_that_the_architecture_names_exists() -> None:
+    text = _text("docs/architecture.md")
+    failures = text.partition("\n## What can fail, and who notices\n")[2].partition("\n## ")[0]
+    noticing = " ".join(line.split("|")[2] for line in failures.splitlines() if "|" in line)
+    named = set(_MODULE.findall(text)) | set(_WORD.findall(noticing)) - OF_THE_SERVICE
+
+    assert len(named) > 60
+    assert [module for module in sorted(named) if not _is_there(module)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -14,7 +14,7 @@ After each kill the journal has to begin as it did at the kill before, and nothi
 acknowledged may reach the sandbox again. The budget of requests is out of the way: a rollback of
 20,000 vectors needs more than five minutes may hold.
 
-    python -m tests.e2e.kills --kills 50 --points 20000 --seed 1 --profile instant
+    .venv/bin/python -m tests.e2e.kills --kills 50 --points 20000 --seed 1 --profile instant
 """
 
 import random
@@ -48,7 +48,7 @@ WORDS = {
 }
 SEED_OF_FIFTY = 1
 POINTS_MAX = 100_000  # the KV index of more is written in several requests
-REPLAY = "python -m tests.e2e.kills --kills {} --points {} --seed {} --profile {}"
+REPLAY = ".venv/bin/python -m tests.e2e.kills --kills {} --points {} --seed {} --profile {}"
 ANY_NUMBER = 2**31
 LOOK_S = 0.002  # between two looks at a process
 # Further requests in the phase, and a delay in seconds: up to so much of each before a kill.

@@ -4,7 +4,9 @@ The servers are those of this tree. The commands are processes of the tree that 
 older version writes its files as well:
 
     git worktree add ../before <commit>
-    python -m tests.e2e.write_older_files --code ../before --into tests/assets/written-by-<date>
+    .venv/bin/python -m tests.e2e.write_older_files --code ../before --into DIR
+
+DIR is `tests/assets/written-by-<date>`.
 
 A process is killed by the target itself: after the request took effect, before it is answered.
 """

@@ -1,6 +1,6 @@
 """Do the tests test? Plant one bug at a time in a copy of the project; a named test has to fail.
 
-`python -m tests.faults.canaries` runs all of them (about two minutes), `--only NAME` one,
+`.venv/bin/python -m tests.faults.canaries` runs all of them (about two minutes), `--only NAME` one,
 `--list` prints the table. The working tree is only ever read.
 """
 

@@ -5,7 +5,7 @@ disk fills up or loses power, the process is killed, the wall clock jumps. Whate
 invariants hold after every life of the process. Then the troubles end, and the move must come to
 its end, prove itself, find a planted difference, and be taken back.
 
-`python -m tests.faults.simulation --seeds 20000` searches; `--seed N` replays one.
+`.venv/bin/python -m tests.faults.simulation --seeds 20000` searches; `--seed N` replays one.
 """
 
 import random
@@ -26,7 +26,7 @@ from tests.harness.steps import NO_SPACE, Fault, Steps
 from tests.harness.target import INDEX
 from tests.harness.world import World, open_world
 
-REPLAY = "python -m tests.faults.simulation --seed {}"
+REPLAY = ".venv/bin/python -m tests.faults.simulation --seed {}"
 STORMY_LIVES_MAX = 3  # of each command
 CALM_LIVES_MAX = 3
 # What a command may say in bad weather. 130 and 143 come from signals, the others are promises.

@@ -2,8 +2,8 @@
 
 Pairs strike a second time, in the life that should have mended the first.
 
-`python -m tests.faults.sweep` runs all of it and prints N; with `--stage`, `--fault` and `--step`
-it replays one case, with `--then-fault` and `--then-step` a pair.
+`.venv/bin/python -m tests.faults.sweep` runs all of it and prints N; with `--stage`, `--fault` and
+`--step` it replays one case, with `--then-fault` and `--then-step` a pair.
 """
 
 import random
@@ -26,7 +26,7 @@ from tests.harness.steps import NO_SPACE, Fault, Kind, Step
 from tests.harness.target import INDEX
 from tests.harness.world import World, WorldClock, open_world
 
-REPLAY = "python -m tests.faults.sweep --stage '{}' --fault {} --step {}"
+REPLAY = ".venv/bin/python -m tests.faults.sweep --stage '{}' --fault {} --step {}"
 REPLAY_PAIR = f"{REPLAY} --then-fault {{}} --then-step {{}}"
 
 

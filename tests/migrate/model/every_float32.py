@@ -1,6 +1,6 @@
 """Does the text of every float32 bring its bits back?
 
-Run `python -m tests.migrate.model.every_float32`. It takes some minutes on one core.
+Run `.venv/bin/python -m tests.migrate.model.every_float32`. It takes some minutes on one core.
 It prints the bits of each value whose shortest text a reader takes for another one, then whether
 the text that q2v writes brings back all of them.
 """
