@@ -30,6 +30,7 @@ from migrate.run.targets import (
     read_targets,
     write_targets,
 )
+from migrate.storage.local_folder import LocalFolder
 from migrate.tables.target_ids import ID_COLUMNS, MEMORY_MB, ListedIds
 
 VECTORS = 10_000_000
@@ -88,7 +89,8 @@ def compare(folder: Path, expected: TargetsFile) -> dict[str, float]:
     listing = Listing(expected.rows)
     with ListedIds(folder / "spill") as listed:
         count = listed.replace(listing.pages())
-        listed.compare(read_targets(folder / "targets.parquet", expected, ID_COLUMNS, Selection()))
+        targets = LocalFolder(folder).file("targets.parquet")
+        listed.compare(read_targets(targets, expected, ID_COLUMNS, Selection()))
         missing = sum(1 for _ in listed.missing())
         extra = sum(1 for _ in listed.elsewhere())
     cpu_s = time.process_time() - before - listing.cpu_s
@@ -107,7 +109,7 @@ def _peak_mb() -> int:
 
 def measure(vectors: int, folder: Path) -> dict[str, float]:
     """Make the data, then compare several times, each in a process of its own."""
-    expected = write_targets(folder / "targets.parquet", tables(vectors))
+    expected = write_targets(LocalFolder(folder).file("targets.parquet"), tables(vectors))
     words = [sys.executable, "-m", "benchmarks.diff", "--in", str(folder)]
     found: list[dict[str, float]] = []
     for _ in range(ROUNDS):

@@ -7,6 +7,7 @@ from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import orjson
+from typing_extensions import override
 
 from benchmarks.made import FIRST_ID, POOL, Points
 
@@ -65,6 +66,7 @@ def main() -> None:
             self.end_headers()
             self.wfile.write(body)
 
+        @override
         def log_message(self, *_words: object) -> None:
             """Say nothing."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import whole
+from benchmarks import diff, whole
 from benchmarks.made import Points
 from benchmarks.measure import Line
 from benchmarks.packing import packing_lines
@@ -70,6 +70,13 @@ def test_memory_beyond_that_of_next_to_nothing_is_within_the_demands(tmp_path: P
 
     for line in [*whole.memory_lines(small, moved), whole.request_line(moved)]:
         assert line.demand.holds(line.figure), str(line)
+
+
+def test_a_comparison_of_listed_ids_measures_itself(tmp_path: Path) -> None:
+    found = diff.measure(5_000, tmp_path)
+
+    assert found["cpu_s"] > 0
+    assert found["peak_mb"] > 10
 
 
 def test_help_loads_none_of_the_libraries_that_take_long() -> None:
