@@ -22,7 +22,7 @@ define q2v
 $(BIN)/q2v $(1) $(ARGS) || { code=$$?; $(BIN)/python -m q2v.exit_code $$code; exit $$code; }
 endef
 
-.PHONY: bench-full clients dist help setup rehearse test check plan provision snapshot migrate reconcile rollback status verify sandbox bench faults audit clean fmt lint types docs-check lock
+.PHONY: bench-full clients dist help setup rehearse test check plan provision snapshot migrate catch-up reconcile rollback status verify sandbox bench faults audit clean fmt lint types docs-check lock
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -87,6 +87,9 @@ snapshot: $(SETUP) ## the configured collection into sealed Parquet
 
 migrate: $(SETUP) ## the newest snapshot into the configured target
 	@$(call q2v,migrate)
+
+catch-up: $(SETUP) ## move what has changed in Qdrant since; ARGS=--frozen for the last time
+	@$(call q2v,catch-up)
 
 reconcile: $(SETUP) ## compare source, snapshot and target; writes to neither store
 	@$(call q2v,reconcile)

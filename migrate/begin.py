@@ -6,24 +6,28 @@ target, and stored in the run's folder before the first write.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, replace
 
 from migrate.cloudflare.kv_namespaces import KvNamespaces, read_kv_namespace
 from migrate.errors import PreconditionError, UsageError
 from migrate.model.stamps import iso_stamp
+from migrate.plan.difference import Comparison
 from migrate.plan.make import PlanFindings, check_snapshot, open_id_table
 from migrate.plan.metadata_indexes import check_metadata_indexes
 from migrate.plan.quarantine import encode_quarantine
 from migrate.plan.record import NO_TARGETS, RunPlan
 from migrate.plan.rules import PlanRules, check_waived
 from migrate.plan.target_shape import check_index
-from migrate.ports import Target
-from migrate.run.choose import choose_run
-from migrate.run.folder import RunFolder, create_run, new_run_id
+from migrate.ports import Progress, Target
+from migrate.run.choose import base_of, choose_base, choose_run
+from migrate.run.folder import RunFolder, create_catch_up, create_run, new_run_id
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
-from migrate.tables.plan_ids import IdTable
+from migrate.storage.layout import DIFFERENCE
+from migrate.tables.plan_ids import FORMER_COLUMNS, IdTable
 
+REMOVALS_SHOWN_MAX = 10
 Confirm = Callable[[str], None]  # gets the name of the vector index; raises UsageError to refuse
 
 
@@ -82,13 +86,63 @@ def begin(
         check_waived(rules.waived)
         run.waive(rules.waived)
         return Begun(run.plan, run, is_new=False)
-    with open_id_table(snapshot.folder.parent, snapshot.manifest.points) as table:
+    base = choose_base(snapshot, target, rules)
+    rules = _as_before(rules, base)
+    with (
+        open_id_table(snapshot.folder.parent, snapshot.manifest.points) as table,
+        nullcontext() if base is None else closing(base),
+    ):
         plan, quarantine = make_plan(snapshot, target, rules, table, runtime, namespaces=namespaces)
         if dry_run:
             return Begun(plan, None, is_new=True)
-        confirm(plan.index.name)
-        folder = create_run(snapshot, plan, quarantine, table.targets())
-    return Begun(plan, RunFolder(folder, snapshot), is_new=True)
+        if base is None:
+            confirm(plan.index.name)
+            folder = create_run(snapshot, plan, quarantine, table.targets())
+        else:
+            _check_index_of(base, plan)
+            confirm(plan.index.name)
+            former = base.targets(FORMER_COLUMNS, excluded=base.refused_rows())
+            difference = Comparison(table, former, base.vectors, rules.max_delete)
+            planned = replace(plan, base=base_of(base))
+            folder = create_catch_up(snapshot, planned, quarantine, difference)
+    run = RunFolder(folder, snapshot)
+    try:
+        _announce_removals(run, runtime.progress)
+    except BaseException:
+        run.close()
+        raise
+    return Begun(run.plan, run, is_new=True)
+
+
+def _as_before(rules: PlanRules, base: RunFolder | None) -> PlanRules:
+    """The rules with what the operator has accepted for the run that a catch-up continues from."""
+    if base is None:
+        return rules
+    accepted = {*rules.waived, *base.plan.waived, *base.state().waived}
+    return replace(rules, waived=tuple(sorted(accepted)), allow_cast=True)
+
+
+def _check_index_of(base: RunFolder, plan: RunPlan) -> None:
+    """Raises PreconditionError when the index is not the one that the base wrote into."""
+    if plan.index != base.plan.index:
+        raise PreconditionError(
+            f"vector index '{plan.index.name}' was created {plan.index.created_on}, run "
+            f"{base.plan.run_id} wrote into one created {base.plan.index.created_on}: the former "
+            "index was deleted with everything in it",
+            remedy="take a new snapshot with `q2v snapshot` and migrate it",
+        )
+
+
+def _announce_removals(run: RunFolder, progress: Progress) -> None:
+    """Name what a catch-up will delete, before it does."""
+    difference = run.difference
+    if difference is None or not difference.removals:
+        return
+    shown = ", ".join(f"'{one.vector_id}'" for one in difference.removals[:REMOVALS_SHOWN_MAX])
+    progress.say(
+        f"{len(difference.removals)} vectors are no longer wanted and will be deleted, among them "
+        f"{shown}; {run.folder.address(DIFFERENCE)} names all of them"
+    )
 
 
 def make_plan(

@@ -6,7 +6,8 @@
    without an ack is sent again with the same bytes.
 4. A KV entry is written only after its vectors were read back, so a key never names a vector that
    readers cannot see.
-5. The counter is written last: a reader that finds it finds a complete KV index.
+5. The counter is written after the KV index: a reader that finds it finds a complete one.
+6. A catch-up deletes a vector last, when no KV entry names it any more.
 
 A rollback has the reverse order: keys first, vectors after (`reconcile/rollback`).
 """
@@ -22,8 +23,9 @@ from migrate.run.stop_conditions import StopConditions
 from migrate.runtime import Runtime
 from migrate.upload.kv_index import write_kv_index
 from migrate.upload.pre_images import capture_pre_images
+from migrate.upload.removal import remove_vectors
 from migrate.upload.report import NO_ROUND, MigrateReport, RoundReport, report_run
-from migrate.upload.rounds import open_round, void_refusals
+from migrate.upload.rounds import complete_round, open_round, void_refusals
 from migrate.upload.settle import SettleRules
 from migrate.upload.share import UploadWorker
 from migrate.upload.upload import upload_vectors
@@ -112,6 +114,8 @@ def _write_round(
         )
         requests = sum(worker.requests for worker in workers)
     write_kv_index(run, target.kv, runtime, only=selection.keys, kept=selection.kept)
+    remove_vectors(run, target.vectors, options.settle, runtime)
+    complete_round(run)
     return RoundReport(run.state().rounds[-1].kind, uploaded.evidence, requests)
 
 

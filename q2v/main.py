@@ -43,6 +43,9 @@ COMMANDS: dict[str, LazyCommand] = {
         "q2v.commands.snapshot:command", "Read the whole collection into sealed Parquet."
     ),
     "migrate": LazyCommand("q2v.commands.migrate:command", "Write a snapshot to the target."),
+    "catch-up": LazyCommand(
+        "q2v.commands.catch_up:command", "Move what has changed in Qdrant since; deletions too."
+    ),
     "reconcile": LazyCommand(
         "q2v.commands.reconcile:command", "Compare source, snapshot and target; write to neither."
     ),

@@ -100,7 +100,7 @@ def takes(*keys: str) -> Callable[[click.Command], click.Command]:
 
 def taken_by(command: str) -> list[Setting]:
     """The settings that `q2v COMMAND` takes."""
-    return _TAKEN[importlib.import_module(f"q2v.commands.{command}").command]
+    return _TAKEN[importlib.import_module(f"q2v.commands.{command.replace('-', '_')}").command]
 
 
 def _remember_folder(context: click.Context, parameter: click.Parameter, folder: Path) -> Path:
@@ -165,6 +165,21 @@ def json_option(command: Command) -> Command:
     """`--json`, given to the command as `as_json`."""
     return click.option(
         "--json", "as_json", is_flag=True, help="One JSON document on stdout, errors included."
+    )(command)
+
+
+def max_delete_option(command: Command) -> Command:
+    """`--max-delete`, given to the command as `max_delete`."""
+    from migrate.plan.rules import DELETE_SHARE_DEFAULT, DELETES_ALWAYS  # noqa: PLC0415 - Arrow
+
+    return click.option(
+        "--max-delete",
+        type=click.FloatRange(0, 1),
+        default=DELETE_SHARE_DEFAULT,
+        show_default=True,
+        metavar="SHARE",
+        help="Share of the vectors that a catch-up may delete; up to "
+        f"{DELETES_ALWAYS} may always be deleted.",
     )(command)
 
 

@@ -24,7 +24,7 @@ from migrate.migrate import WriteOptions
 from migrate.model.hmac_key import SealKey
 from migrate.plan.estimate import RequestPace
 from migrate.plan.record import RunPlan
-from migrate.plan.rules import PlanRules
+from migrate.plan.rules import DELETE_SHARE_DEFAULT, PlanRules
 from migrate.plan.window import Window
 from migrate.ports import Clock, PointSource, Progress, Target
 from migrate.provision import ProvisionRules
@@ -289,6 +289,7 @@ class Choices:
     retry_refused: bool = False  # send once more what the target has refused
     forced: frozenset[str] = frozenset()  # ids and keys that a repair overwrites all the same
     dry_run: bool = False  # plan, and write nothing
+    max_delete: float = DELETE_SHARE_DEFAULT  # share of the vectors that a catch-up may delete
 
 
 def plan_rules(settings: Settings, choices: Choices | None = None) -> PlanRules:
@@ -305,6 +306,7 @@ def plan_rules(settings: Settings, choices: Choices | None = None) -> PlanRules:
         into_non_empty=choices.into_non_empty,
         max_quarantine=settings.limits.max_quarantine,
         waived=choices.waived,
+        max_delete=choices.max_delete,
         metadata_indexes=index_types(settings.target.metadata_indexes),
         indexes_chosen="target.metadata_indexes" in settings.origins,
         kv_jurisdiction=settings.target.kv_jurisdiction,

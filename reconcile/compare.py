@@ -164,7 +164,7 @@ def _conclude(
         run, build_manifest(run, requests_per_5min=rules.requests_per_5min)
     )
     drift = drift_counts(findings.ids, findings.contents, findings.metadata, findings.kv)
-    verdict, why = _verdict(findings, drift)
+    verdict, why = _verdict(findings, drift, moving=run.snapshot.manifest.moving)
     full = rules.is_full(run.vectors)
     classes = _classes(findings)
     report = ReconcileReport(
@@ -215,7 +215,9 @@ def _classes(findings: _Findings) -> list[str]:
     ]
 
 
-def _verdict(findings: _Findings, drift: dict[str, int | None]) -> tuple[Verdict, str]:
+def _verdict(
+    findings: _Findings, drift: dict[str, int | None], *, moving: bool
+) -> tuple[Verdict, str]:
     unknown = _unknown(findings)
     if unknown is not None:
         return "indeterminate", unknown
@@ -227,6 +229,11 @@ def _verdict(findings: _Findings, drift: dict[str, int | None]) -> tuple[Verdict
         )
     if found:
         return "drift", ", ".join(f"{name} {count}" for name, count in found.items())
+    if moving:
+        return "indeterminate", (
+            "no drift, but the snapshot was read while others wrote to the source and proves "
+            "nothing: stop them, then run `q2v catch-up --frozen`"
+        )
     return "equal", "no drift at the stated coverage"
 
 

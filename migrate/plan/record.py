@@ -13,6 +13,7 @@ from migrate.model.records import VectorIndex
 from migrate.model.sealed_json import damaged, seal_json, unseal_json
 
 PLAN_FORMAT = 2
+CATCH_UP_FORMAT = 3  # the plan of a run that continues from another one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +29,26 @@ NO_TARGETS = TargetsFile(rows=0, bytes=0, sha256="")  # of a plan without a run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BaseRun:
+    """The completed run that a catch-up continues from, and the file of what it changes."""
+
+    snapshot_id: str
+    run_id: str
+    fingerprint: str  # of its plan
+    kv_expires_from: str  # RFC 3339: entries that are not written again keep their expiry
+    written: int  # vectors that differ from the base's
+    removed: int  # vectors of the base that are no longer wanted
+    bytes: int  # of difference.parquet
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
-    """The decisions of a run: snapshot, target, rules, counts."""
+    """The decisions of a run: snapshot, target, rules, counts.
+
+    A run with a `base` writes only what differs from the base's target rows; all counts are of the
+    whole.
+    """
 
     run_id: str
     tool: str
@@ -55,6 +74,17 @@ class RunPlan:
     # Property -> type of the metadata indexes that existed before the first upload; None in plans
     # of older versions. It does not affect what is written.
     metadata_indexes: dict[str, str] | None = None
+    base: BaseRun | None = None
+
+    @property
+    def format(self) -> int:
+        """2, or 3 with a base: an older q2v refuses format 3 instead of misreading it."""
+        return PLAN_FORMAT if self.base is None else CATCH_UP_FORMAT
+
+    @property
+    def vectors_to_write(self) -> int:
+        """Vectors that the first round uploads."""
+        return self.vectors if self.base is None else self.base.written
 
     @property
     def fingerprint(self) -> str:
@@ -72,6 +102,7 @@ class RunPlan:
             "writes": asdict(self.writes),
             "quarantine": self.quarantine_sha256,
             "targets": self.targets.sha256,
+            **({} if self.base is None else {"base": asdict(self.base)}),
         }
         return hashlib.sha256(encode_canonical_json(decided)).hexdigest()
 
@@ -83,15 +114,19 @@ class RunPlan:
 
 def encode_plan(plan: RunPlan, key: SealKey | None = None) -> bytes:
     """The content of plan.json, sealed by its own digest and, with a key, an HMAC."""
-    fields = {"format": PLAN_FORMAT, **asdict(plan), "fingerprint": plan.fingerprint}
+    fields = {"format": plan.format, **asdict(plan), "fingerprint": plan.fingerprint}
+    if plan.base is None:
+        del fields["base"]
     return seal_json(fields, key)
 
 
 def decode_plan(content: bytes, *, where: str, key: SealKey | None = None) -> RunPlan:
     """The inverse of `encode_plan`; raises as `unseal_json` does."""
-    fields: dict[str, Any] = unseal_json(content, where=where, format_version=PLAN_FORMAT, key=key)
-    fields.pop("format")
+    formats = (PLAN_FORMAT, CATCH_UP_FORMAT)
+    fields: dict[str, Any] = unseal_json(content, where=where, format_version=formats, key=key)
+    version = fields.pop("format")
     fingerprint = fields.pop("fingerprint", None)
+    base = fields.pop("base", None)
     try:
         plan = RunPlan(
             **{
@@ -102,10 +137,13 @@ def decode_plan(content: bytes, *, where: str, key: SealKey | None = None) -> Ru
                 "values": ValueRules(**fields["values"]),
                 "writes": WriteRules(**fields["writes"]),
                 "targets": TargetsFile(**fields["targets"]),
+                "base": None if base is None else BaseRun(**base),
             }
         )
     except (KeyError, TypeError) as error:
         raise damaged(where, f"a field is missing or of another type ({error})") from error
+    if plan.format != version:
+        raise damaged(where, f"format {version} with the fields of format {plan.format}")
     if plan.fingerprint != fingerprint:
         raise damaged(where, "its fingerprint does not match its decisions")
     return plan

@@ -14,6 +14,10 @@ from migrate.model.records import VectorSpec
 from migrate.plan.target_shape import choose_values
 from migrate.plan.window import Window
 
+# More is likelier a wrong source or a wrong filter than an evening's work.
+DELETE_SHARE_DEFAULT = 0.1
+DELETES_ALWAYS = 10  # so few may always be deleted, also of a small collection
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRules:
@@ -28,6 +32,7 @@ class PlanRules:
     allow_empty: bool = False  # accept a collection without points
     into_non_empty: bool = False  # the target may hold vectors and keys already
     max_quarantine: int | None = None  # points that may be left out; None: a share of all
+    max_delete: float = DELETE_SHARE_DEFAULT  # share of the vectors that a catch-up may delete
     waived: tuple[str, ...] = ()  # reasons whose quarantined points count as no failure
     metadata_indexes: Mapping[str, str] = field(default_factory=dict)  # property -> type
     indexes_chosen: bool = True  # False: they are the default, and may match no vector

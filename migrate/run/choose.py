@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from migrate.errors import ForeignStateError, MigrationError, PreconditionError, UsageError
 from migrate.model.hmac_key import SealKey
-from migrate.plan.record import RunPlan
+from migrate.plan.record import BaseRun, RunPlan
 from migrate.plan.rules import PlanRules
 from migrate.ports import Target
 from migrate.run.folder import RunFolder, run_folders
@@ -107,6 +107,93 @@ def choose_run(snapshot: Snapshot, target: Target, rules: PlanRules) -> RunFolde
             remedy="restore the former settings and finish it, or roll it back first",
         )
     return None
+
+
+def choose_base(snapshot: Snapshot, target: Target, rules: PlanRules) -> RunFolder | None:
+    """The newest run of the snapshots before this one that has written to this target.
+
+    A run of this chain that is complete and not rolled back: what it wrote need not be written
+    again. Raises PreconditionError when such a run is not complete, ForeignStateError when it was
+    planned with other decisions.
+    """
+    for before in reversed(snapshot.chain[:-1]):
+        for folder in reversed(run_folders(before)):
+            run = RunFolder(folder, before, read_only=True)
+            state = run.state()
+            is_ours = (run.plan.vector_target, run.plan.kv_target) == (
+                target.vectors.identity(),
+                target.kv.identity(),
+            )
+            if state.rollback_completed or not is_ours or state.pre_images is None:
+                run.close()
+                continue
+            _check_base(run, target, rules)
+            return run
+    return None
+
+
+def _check_base(run: RunFolder, target: Target, rules: PlanRules) -> None:
+    state = run.state()
+    if state.rollback_opened:
+        raise PreconditionError(
+            f"run {run.plan.run_id} of snapshot {run.plan.snapshot_id} is being rolled back",
+            remedy=f"run `q2v rollback {run.folder} --execute` first",
+        )
+    if not state.completed:
+        raise PreconditionError(
+            f"run {run.plan.run_id} of snapshot {run.plan.snapshot_id} is {state.phase}, and a "
+            "catch-up continues from a complete run",
+            remedy=f"run `q2v migrate {run.snapshot.folder}` first",
+        )
+    different = _differences(run.plan, target, rules)
+    if different:
+        raise ForeignStateError(
+            f"run {run.plan.run_id} has other decisions: {'; '.join(different)}",
+            remedy="restore the former settings, or migrate into a fresh index and namespace",
+        )
+
+
+def base_of(run: RunFolder) -> BaseRun:
+    """What the plan of a catch-up says of the run that it continues from."""
+    plan = run.plan
+    return BaseRun(
+        snapshot_id=plan.snapshot_id,
+        run_id=plan.run_id,
+        fingerprint=plan.fingerprint,
+        kv_expires_from=plan.created_at if plan.base is None else plan.base.kv_expires_from,
+        written=0,
+        removed=0,
+        bytes=0,
+        sha256="",
+    )
+
+
+def open_base(run: RunFolder) -> RunFolder | None:
+    """The run that this one continues from; None for a run that wrote everything itself.
+
+    Raises ForeignStateError when it is not the one that the plan names.
+    """
+    base = run.plan.base
+    if base is None:
+        return None
+    before = next(
+        (one for one in run.snapshot.chain if one.manifest.snapshot_id == base.snapshot_id), None
+    )
+    if before is None or not before.runs.has(base.run_id):
+        raise ForeignStateError(
+            f"run {run.plan.run_id} continues from run {base.run_id} of snapshot "
+            f"{base.snapshot_id}, which is not there",
+            remedy="restore the folder of that run from a copy",
+        )
+    found = RunFolder(before.runs.child(base.run_id), before)
+    if found.plan.fingerprint != base.fingerprint:
+        found.close()
+        raise ForeignStateError(
+            f"{found.folder}: the plan has fingerprint {found.plan.fingerprint}, run "
+            f"{run.plan.run_id} continues from {base.fingerprint}",
+            remedy="restore the folder of that run from a copy",
+        )
+    return found
 
 
 def _differences(plan: RunPlan, target: Target, rules: PlanRules) -> list[str]:

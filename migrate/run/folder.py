@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +13,12 @@ from migrate.errors import ForeignStateError, UsageError
 from migrate.mapping.payload import Quarantined, Reason, encode_kv_key
 from migrate.model.sealed_json import damaged
 from migrate.model.stamps import name_stamp
+from migrate.plan.difference import (
+    Comparison,
+    Difference,
+    read_difference,
+    write_difference,
+)
 from migrate.plan.quarantine import QuarantinedPoint, decode_quarantined
 from migrate.plan.record import RunPlan, decode_plan, encode_plan
 from migrate.run.journal import Kind, RunState, fold_run
@@ -26,6 +33,7 @@ from migrate.storage.folder import Folder, WorkFolder
 from migrate.storage.journal_file import JournalFile
 from migrate.storage.journal_lines import JOURNAL_FORMAT
 from migrate.storage.layout import (
+    DIFFERENCE,
     PLAN,
     PRE_IMAGES,
     QUARANTINE,
@@ -118,7 +126,7 @@ class RunFolder:
             yield QuarantinedPoint(row=row, point_id=rows.page.ids[0], outcome=outcome)
 
     def planned_exclusions(self) -> frozenset[int]:
-        """The rows that the plan quarantined: pre-images exist for all others."""
+        """The rows that the plan quarantined."""
         return frozenset(point.row for point in self.quarantined())
 
     def excluded_rows(self, *, until_round: int | None = None) -> frozenset[int]:
@@ -162,8 +170,23 @@ class RunFolder:
         return tuple(sorted(unknown))
 
     def check_targets(self) -> None:
-        """Raises ArtefactDamagedError when targets.parquet is not the file of the plan."""
+        """Raises ArtefactDamagedError when the files of what is written are not the plan's."""
         check_targets(self.folder.file(TARGETS), self.plan.targets)
+        _ = self.difference
+
+    @cached_property
+    def difference(self) -> Difference | None:
+        """What a run with a base changes; None for a run that writes everything.
+
+        Raises ArtefactDamagedError when difference.parquet is not the file of the plan.
+        """
+        base = self.plan.base
+        return None if base is None else read_difference(self.folder.file(DIFFERENCE), base)
+
+    @property
+    def written_rows(self) -> frozenset[int] | None:
+        """The rows that the first round writes and that have pre-images; None: all of them."""
+        return None if self.difference is None else self.difference.rows
 
     @property
     def vectors(self) -> int:
@@ -234,20 +257,44 @@ def read_plan(folder: Folder, snapshot: Snapshot) -> RunPlan:
 
 
 def create_run(
-    snapshot: Snapshot, plan: RunPlan, quarantine: bytes, targets: Iterable[pa.Table]
+    snapshot: Snapshot,
+    plan: RunPlan,
+    quarantine: bytes,
+    targets: Iterable[pa.Table],
 ) -> WorkFolder:
     """Make a new run folder; plan.json is written last, so a folder with a plan is complete.
 
     `targets` are the tables of targets.parquet, in row order; the plan names their file. Returns
     the folder.
     """
+    folder = _new_folder(snapshot, plan, quarantine)
+    planned = replace(plan, targets=write_targets(folder.file(TARGETS), targets))
+    folder.file(PLAN).write(encode_plan(planned, snapshot.key))
+    return folder
+
+
+def create_catch_up(
+    snapshot: Snapshot, plan: RunPlan, quarantine: bytes, comparison: Comparison
+) -> WorkFolder:
+    """As `create_run`, for a run that writes only what differs from its base, `plan.base`.
+
+    Raises PreconditionError when more vectors would be deleted than are allowed.
+    """
+    assert plan.base is not None
+    folder = _new_folder(snapshot, plan, quarantine)
+    record = write_difference(folder.file(DIFFERENCE), comparison, plan.base)
+    targets = write_targets(folder.file(TARGETS), comparison.table.targets())
+    planned = replace(plan, targets=targets, base=record)
+    folder.file(PLAN).write(encode_plan(planned, snapshot.key))
+    return folder
+
+
+def _new_folder(snapshot: Snapshot, plan: RunPlan, quarantine: bytes) -> WorkFolder:
     snapshot.runs.refuse_links()
     folder = snapshot.runs.child(plan.run_id)
     folder.refuse_links(PRE_IMAGES)
     folder.child(PRE_IMAGES).make()
     folder.file(QUARANTINE).write(quarantine)
-    planned = replace(plan, targets=write_targets(folder.file(TARGETS), targets))
-    folder.file(PLAN).write(encode_plan(planned, snapshot.key))
     return folder
 
 

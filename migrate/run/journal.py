@@ -41,7 +41,9 @@ class Store(StrEnum):
 
     VECTORS = "vectors"
     KV = "kv"
+    KV_REMOVED = "kv_removed"  # keys that a catch-up removes
     COUNTER = "counter"
+    REMOVED = "removed"  # vectors that a catch-up removes
 
 
 @dataclass(slots=True, kw_only=True)
@@ -163,8 +165,14 @@ class RunState:
     def kv_written(self) -> bool:
         """Whether any KV write may have reached the target."""
         return any(
-            current.batches[Store.KV] or current.batches[Store.COUNTER] for current in self.rounds
+            current.batches[store]
+            for current in self.rounds
+            for store in (Store.KV, Store.KV_REMOVED, Store.COUNTER)
         )
+
+    def may_have_removed(self) -> bool:
+        """Whether a vector that a catch-up removes may be gone."""
+        return any(current.batches[Store.REMOVED] for current in self.rounds)
 
 
 def fold_run(entries: Iterable[Entry]) -> RunState:

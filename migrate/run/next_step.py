@@ -58,6 +58,7 @@ class Position:
     index_added: bool = False  # a metadata index is not in the newest reconcile, or newer
     repaired: bool = False  # the run's last write was a repair
     unwaived: bool = False  # points are left out for a reason that was not accepted
+    moving: bool = False  # the run's snapshot was read while others wrote
 
 
 class Situation(Enum):
@@ -80,6 +81,12 @@ class Situation(Enum):
     )
     SNAPSHOT_SEALED = "migrate", "the newest snapshot is sealed and no run has moved it"
     RUN_BEGUN = "migrate", "the run is not complete"
+    MOVING = (
+        "",
+        "the run is complete, and its snapshot was read while others wrote to the source",
+        "`q2v catch-up` moves what has changed since, as often as you like; then stop the writers "
+        "(RUNBOOK: freeze) and run `q2v catch-up --frozen`",
+    )
     WRITTEN = "reconcile", "the run is complete and was not compared since its last write"
     RECONCILE_BEGUN = "reconcile", "a reconcile was interrupted"
     INDEX_ADDED = "reconcile", "a metadata index was added after the newest reconcile"
@@ -98,8 +105,8 @@ class Situation(Enum):
     SOURCE_MOVED = (
         "",
         "the source is not what the snapshot holds: it was written to, or it is another source",
-        "stop the writers and check source.url and source.collection; then take a new snapshot "
-        "with `q2v snapshot` and migrate it into a fresh index and namespace",
+        "check source.url and source.collection; then stop the writers and run "
+        "`q2v catch-up --frozen`, which moves what has changed",
     )
     OTHERS = (
         "",
@@ -168,7 +175,7 @@ def next_step(position: Position) -> Situation:
         return _before_a_run(position)
     if position.run is Reached.ROLLED_BACK:
         return Situation.CONFLICTS if position.conflicts else Situation.ROLLED_BACK
-    return _after_a_run(position)
+    return Situation.MOVING if position.moving else _after_a_run(position)
 
 
 def flags_again(situation: Situation, state: RunState, *, into_non_empty: bool) -> list[str]:

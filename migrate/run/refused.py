@@ -1,13 +1,19 @@
-"""Vectors that the target refused: the run has not written them and does not expect them."""
+"""Vectors that the target refused: the run has not written them and does not expect them.
+
+Also the errors that stop a run for refusals.
+"""
 
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import islice
 
+from migrate.errors import QuarantineExceededError, TargetRefusedError
 from migrate.mapping.payload import encode_kv_key
 from migrate.model.records import VectorId
+from migrate.plan.record import RunPlan
 from migrate.run.folder import RunFolder
+from migrate.run.journal import RunState
 from migrate.run.pre_image_files import VectorPreImage, read_vector_pre_images
 from migrate.storage.layout import part_name
 
@@ -83,4 +89,36 @@ def keys_of_rows(run: RunFolder, rows: AbstractSet[int]) -> frozenset[str]:
         for batch in run.targets(["file"], only=rows)
         for file in batch.column("file").to_pylist()
         if file is not None
+    )
+
+
+def too_many_refused(
+    plan: RunPlan, state: RunState, *, cap: int, allowed: int
+) -> QuarantineExceededError:
+    """Build the error for more refused vectors than may be left out.
+
+    `cap` limits all points left out, including those that the plan quarantined.
+    """
+    refused, planned = len(state.refused), sum(plan.quarantined.values())
+    last = max(state.refused.values(), key=lambda vector: (vector.round, vector.row))
+    return QuarantineExceededError(
+        f"the target refused {refused} vectors one by one and took "
+        f"{state.vectors_acknowledged()}; {allowed} may be left out here ({cap} in all, {planned} "
+        f"of them by the plan); its last answer, for '{last.vector_id}': {last.text}",
+        remedy="correct what the answer names, then send them again with `q2v migrate "
+        f"--retry-refused`; or leave them out with `q2v migrate --max-quarantine "
+        f"{planned + refused}` or more; or undo the run with `q2v rollback --execute`",
+    )
+
+
+def unexplained_refusals(error: TargetRefusedError, vectors: int) -> TargetRefusedError:
+    """Build the error for single vectors that were refused without evidence of their fault."""
+    return TargetRefusedError(
+        f"{error}; {vectors} vectors were refused one by one with this answer; there is no "
+        "evidence that they are at fault: no upload was taken in between",
+        remedy="find the cause that the answer names, then run `q2v migrate` again: it sends them "
+        "again; or leave them out with `q2v migrate --waive refused`",
+        concerns=error.concerns,
+        too_large=error.too_large,
+        evidence=error.evidence,
     )

@@ -1,16 +1,24 @@
-"""Snapshots in a folder: find them, open sealed ones, read their rows."""
+"""Snapshots in a folder: find them, open sealed ones, read their rows.
+
+A snapshot is whole, or a difference to its parent, which lies beside it. Both are read in the same
+way: the rows of a difference are those of its parent with the changes applied. So whatever takes a
+snapshot takes a chain of them.
+"""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
-from migrate.errors import UsageError
+from migrate.errors import ForeignStateError, UsageError
 from migrate.model.hmac_key import SealKey
-from migrate.model.pages import take_rows
 from migrate.model.sealed_json import damaged
+from migrate.snapshot.chain.changes import CHANGES_REMEDY, Change, RowMap, read_changes
+from migrate.snapshot.chain.merge import merge_rows
 from migrate.snapshot.columns import ROW_GROUP_ROWS
-from migrate.snapshot.manifest import SnapshotManifest, decode_manifest
-from migrate.snapshot.parts import SnapshotRows, read_part, repair_remedy
+from migrate.snapshot.manifest import PartRecord, SnapshotManifest, decode_manifest
+from migrate.snapshot.parts import RESTORE_REMEDY, SnapshotRows, cut_rows, read_part, repair_remedy
 from migrate.storage.folder import Folder, StoredFile, WorkFolder
-from migrate.storage.layout import JOURNAL, MANIFEST, PARTS, RUNS, part_name
+from migrate.storage.layout import CHANGES, JOURNAL, MANIFEST, PARTS, RUNS, part_name
 
 _DEPTH_MAX = 4  # of a folder in a snapshot: runs/<run_id>/reconcile/<n>
 MANIFEST_BYTES_MAX = 256 * 1024 * 1024
@@ -19,6 +27,25 @@ MANIFEST_BYTES_MAX = 256 * 1024 * 1024
 def part_file(folder: Folder, ordinal: int) -> StoredFile:
     """The file of a part, in the folder of a snapshot."""
     return folder.child(PARTS).file(part_name(ordinal))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPart:
+    """A part, and the rows of the whole that cannot be read without it."""
+
+    folder: Folder  # of the snapshot that has the part
+    part: PartRecord
+    remedy: str  # when the part is damaged
+    first_row: int
+    end_row: int  # after the last row; rows of other parts may lie between the two
+
+    def check(self) -> None:
+        """Raises ArtefactDamagedError when the file is missing or not that of the manifest."""
+        file = part_file(self.folder, self.part.ordinal)
+        if not file.is_there():
+            raise damaged(str(file), "the part is missing", remedy=self.remedy)
+        if file.hash() != (self.part.bytes, self.part.sha256):
+            raise damaged(str(file), "its bytes do not match the manifest", remedy=self.remedy)
 
 
 class Snapshot:
@@ -48,20 +75,111 @@ class Snapshot:
                 remedy=f"name the folder {self.manifest.snapshot_id} again, or restore the "
                 "manifest from a copy",
             )
+        self.parent = self._open_parent()
+
+    def _open_parent(self) -> "Snapshot | None":
+        parent_id = self.manifest.parent_id
+        if parent_id is None:
+            return None
+        beside = self.folder.parent
+        if not beside.child(parent_id).has_file(MANIFEST):
+            raise damaged(
+                str(self.folder),
+                f"its parent, snapshot {parent_id}, is not beside it",
+                remedy=f"move or restore the folder {parent_id} to {beside}",
+            )
+        parent = Snapshot(beside.child(parent_id), self.key)
+        if parent.manifest.content_root != self.manifest.parent:
+            raise ForeignStateError(
+                f"{self.folder}: the parent {parent_id} has content root "
+                f"{parent.manifest.content_root}, expected {self.manifest.parent}",
+                remedy=f"restore the folder {parent_id} from a copy",
+            )
+        return parent
 
     @property
     def runs(self) -> WorkFolder:
         """The folder of the runs of this snapshot."""
         return self.folder.child(RUNS)
 
+    @property
+    def chain(self) -> "list[Snapshot]":
+        """The whole snapshot, then the differences to it; this one is the last."""
+        return [*([] if self.parent is None else self.parent.chain), self]
+
+    def changes(self) -> Iterator[Change]:
+        """What became of each point since the parent, in id order; nothing without a parent.
+
+        Raises ArtefactDamagedError.
+        """
+        if self.manifest.changes is not None:
+            yield from read_changes(self.folder.file(CHANGES), self.manifest.changes)
+
+    @cached_property
+    def _row_map(self) -> RowMap:
+        """Where the rows of a difference lie. Raises ArtefactDamagedError."""
+        assert self.parent is not None
+        file = str(self.folder.file(CHANGES))
+        try:
+            found = RowMap(self.changes(), parent_points=self.parent.manifest.points)
+        except ValueError as error:
+            raise damaged(file, str(error), remedy=CHANGES_REMEDY) from error
+        own_rows = sum(part.rows for part in self.manifest.parts)
+        if (found.points, found.own_rows) != (self.manifest.points, own_rows):
+            raise damaged(
+                file,
+                f"{found.points} points, {found.own_rows} of them in parts; the manifest has "
+                f"{self.manifest.points} and {own_rows}",
+                remedy=CHANGES_REMEDY,
+            )
+        return found
+
     def group_starts(self) -> list[int]:
-        """The first row of every row group; ranges cut there decode no group twice."""
-        starts: list[int] = []
-        first = 0
-        for part in self.manifest.parts:
-            starts += range(first, first + part.rows, ROW_GROUP_ROWS)
-            first += part.rows
-        return starts
+        """The first row of every row group; ranges cut there decode hardly any group twice."""
+        if self.parent is not None:
+            starts = self.parent.group_starts()
+            return sorted({0, *map(self._row_map.row_of_parent, starts)})
+        return [
+            row
+            for first, part in self._own_parts()
+            for row in range(first, first + part.rows, ROW_GROUP_ROWS)
+        ]
+
+    def part_starts(self) -> list[int]:
+        """The first row of every part; ranges cut there open hardly any part twice."""
+        if self.parent is not None:
+            starts = self.parent.part_starts()
+            return sorted({0, *map(self._row_map.row_of_parent, starts)})
+        return [first for first, _ in self._own_parts()]
+
+    def stored_parts(self) -> list[StoredPart]:
+        """Every part of the snapshot and of those that it is a difference to."""
+        own = self._own_parts()
+        if self.parent is None:
+            return [
+                StoredPart(self.folder, part, self._remedy(part), first, first + part.rows)
+                for first, part in own
+            ]
+        row_of = self._row_map.row_of_parent
+        inherited = [
+            StoredPart(
+                part.folder, part.part, part.remedy, row_of(part.first_row), row_of(part.end_row)
+            )
+            for part in self.parent.stored_parts()
+        ]
+        rows = self._row_map.rows_of_own()
+        added = [
+            StoredPart(
+                self.folder,
+                part,
+                self._remedy(part),
+                rows[first],
+                rows[first + part.rows - 1] + 1,
+            )
+            for first, part in own
+            if part.rows
+        ]
+        return [*inherited, *added]
 
     def read(
         self, *, with_vectors: Sequence[str], first_row: int = 0, end_row: int | None = None
@@ -71,40 +189,60 @@ class Snapshot:
         Parts outside the range are not opened; of a part only the row groups of the range are
         decoded. Raises ArtefactDamagedError for a part that is missing, cut, swapped or changed.
         """
-        end = self.manifest.points if end_row is None else end_row
+        points = self.manifest.points
+        end = points if end_row is None else min(end_row, points)
+        if self.parent is None:
+            yield from self._read_own(with_vectors, first_row, end)
+            return
+        parent = self.parent
+        yield from merge_rows(
+            self._row_map.stretches(first_row, end),
+            parent=lambda first, end: parent.read(
+                with_vectors=with_vectors, first_row=first, end_row=end
+            ),
+            own=lambda first, end: self._read_own(with_vectors, first, end),
+        )
+
+    def _own_parts(self) -> list[tuple[int, PartRecord]]:
+        """The parts of this folder, each with its first row among them."""
+        found: list[tuple[int, PartRecord]] = []
         row = 0
         for part in self.manifest.parts:
-            part_start, row = row, row + part.rows
-            if part.rows == 0 or row <= first_row or part_start >= end:
+            found.append((row, part))
+            row += part.rows
+        return found
+
+    def _read_own(
+        self, with_vectors: Sequence[str], first_row: int, end_row: int
+    ) -> Iterator[SnapshotRows]:
+        """Rows of the parts of this folder, counted from its first part."""
+        for part_start, part in self._own_parts():
+            if part.rows == 0 or part_start + part.rows <= first_row or part_start >= end_row:
                 continue
             file = part_file(self.folder, part.ordinal)
             if not file.is_there():
-                raise damaged(str(file), "the part is missing", remedy=repair_remedy(part))
+                raise damaged(str(file), "the part is missing", remedy=self._remedy(part))
             for rows in read_part(
                 file,
                 part,
                 self.manifest.vectors,
                 with_vectors=with_vectors,
                 first_row=part_start,
-                wanted=range(first_row, end),
+                remedy=self._remedy(part),
+                wanted=range(first_row, end_row),
             ):
-                yield _cut(rows, first_row, end)
+                yield cut_rows(rows, first_row, end_row)
+
+    def _remedy(self, part: PartRecord) -> str:
+        if self.manifest.parent is None and not self.manifest.moving:
+            return repair_remedy(part, self.manifest.snapshot_id)
+        return RESTORE_REMEDY
 
     def unknown_files(self) -> list[str]:
         """Files that the manifest does not name; they are never read."""
         known = {part_name(part.ordinal) for part in self.manifest.parts}
         held = self.folder.child(PARTS).names()
         return [f"{PARTS}/{name}" for name in held if name not in known]
-
-
-def _cut(rows: SnapshotRows, first_row: int, end_row: int) -> SnapshotRows:
-    start = max(0, first_row - rows.first_row)
-    end = min(len(rows.page), end_row - rows.first_row)
-    if (start, end) == (0, len(rows.page)):
-        return rows
-    return SnapshotRows(
-        rows.first_row + start, take_rows(rows.page, start, end), rows.digests[start:end]
-    )
 
 
 def sealed_folders(directory: WorkFolder) -> list[WorkFolder]:

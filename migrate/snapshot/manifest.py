@@ -19,6 +19,8 @@ from migrate.model.sealed_json import damaged, seal_json, unseal_json
 SNAPSHOT_FORMAT = 1
 # A snapshot in which every point was read has format 1, which older versions read too.
 UNREADABLE_FORMAT = 2
+# A difference to a parent, or a snapshot of a moving source.
+CHAIN_FORMAT = 3
 UNREADABLE_MAX = 1_000  # unreadable points that a snapshot may leave out
 
 
@@ -35,8 +37,28 @@ class PartRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangesRecord:
+    """The file changes.parquet of a difference: its counts, size and SHA-256."""
+
+    added: int  # points
+    changed: int
+    deleted: int
+    bytes: int
+    sha256: str
+
+    @property
+    def rows(self) -> int:
+        """Points that differ from the parent."""
+        return self.added + self.changed + self.deleted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotManifest:
-    """The description of a snapshot that a reader needs before it opens a part."""
+    """The description of a snapshot that a reader needs before it opens a part.
+
+    A difference has a parent. Its `points`, `set_digest` and `unreadable` are those of the whole:
+    the parent's points with the changes applied. Its `parts` hold the added and changed points.
+    """
 
     snapshot_id: str
     tool: str  # name and version that wrote it
@@ -50,17 +72,23 @@ class SnapshotManifest:
     set_digest: str  # over all point digests in id order
     count_start: int  # exact count of the source before the first page
     count_end: int  # exact count after the second reading
-    second_reading: str  # digest | ids: what the second reading compared
+    second_reading: str  # digest | ids: what the second reading compared; none: `moving`
     started_at: str  # RFC 3339
     sealed_at: str
     parent: str | None = None  # content root of the snapshot this one is a difference to
     # All shards of the collection when it was sealed; empty where the source does not report them.
     shards: tuple[ShardCount, ...] = ()
     unreadable: tuple[str, ...] = ()  # ids of points that the source could not give, in id order
+    parent_id: str | None = None  # the folder of the parent, beside this one
+    changes: ChangesRecord | None = None  # of a difference
+    # Each point is as it was when it was read, and nothing was read twice: no proof of anything.
+    moving: bool = False
 
     @property
     def format(self) -> int:
-        """1, or 2 with points left out: an older q2v refuses format 2 instead of misreading it."""
+        """1, 2 or 3: an older q2v refuses a later format instead of misreading it."""
+        if self.parent is not None or self.moving:
+            return CHAIN_FORMAT
         return UNREADABLE_FORMAT if self.unreadable else SNAPSHOT_FORMAT
 
     @property
@@ -74,6 +102,7 @@ class SnapshotManifest:
             "set_digest": self.set_digest,
             "parent": self.parent,
             **({"unreadable": list(self.unreadable)} if self.unreadable else {}),
+            **({} if self.changes is None else {"changes": asdict(self.changes)}),
         }
         return hashlib.sha256(encode_canonical_json(content)).hexdigest()
 
@@ -93,12 +122,15 @@ def encode_manifest(manifest: SnapshotManifest, key: SealKey | None = None) -> b
         fields.pop("shards")
     if not manifest.unreadable:
         del fields["unreadable"]
+    if manifest.format < CHAIN_FORMAT:
+        for name in ("parent_id", "changes", "moving"):
+            del fields[name]
     return seal_json(fields, key)
 
 
 def decode_manifest(content: bytes, *, where: str, key: SealKey | None = None) -> SnapshotManifest:
     """The inverse of `encode_manifest`; raises as `unseal_json` does."""
-    formats = (SNAPSHOT_FORMAT, UNREADABLE_FORMAT)
+    formats = (SNAPSHOT_FORMAT, UNREADABLE_FORMAT, CHAIN_FORMAT)
     fields = unseal_json(content, where=where, format_version=formats, key=key)
     root = fields.pop("content_root", None)
     version = fields.pop("format")
@@ -107,7 +139,7 @@ def decode_manifest(content: bytes, *, where: str, key: SealKey | None = None) -
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(where, f"a field is missing or of another type ({error})") from error
     if version != manifest.format:
-        raise damaged(where, f"format {version} with {len(manifest.unreadable)} points left out")
+        raise damaged(where, f"format {version} with the fields of format {manifest.format}")
     if root != manifest.content_root:
         raise damaged(where, "its content root does not match its parts")
     return manifest
@@ -125,12 +157,21 @@ def _manifest(fields: dict[str, object]) -> SnapshotManifest:
     unreadable = fields.get("unreadable", [])
     if not isinstance(unreadable, list):
         raise ValueError("unreadable is no list")  # noqa: TRY004 - bad data, not a bug
-    return SnapshotManifest(
-        vectors=vectors, parts=parts, shards=shards, unreadable=tuple(unreadable), **rest
+    changes = fields.get("changes")
+    manifest = SnapshotManifest(
+        vectors=vectors,
+        parts=parts,
+        shards=shards,
+        unreadable=tuple(unreadable),
+        changes=ChangesRecord(**changes) if isinstance(changes, dict) else None,
+        **rest,
     )
+    if len({manifest.parent is None, manifest.parent_id is None, manifest.changes is None}) != 1:
+        raise ValueError("only a part of parent, parent_id and changes is there")
+    return manifest
 
 
-_CONVERTED = {"vectors", "parts", "shards", "unreadable"}
+_CONVERTED = {"vectors", "parts", "shards", "unreadable", "changes"}
 
 
 def _objects(fields: dict[str, object], key: str) -> Iterable[dict[str, Any]]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from migrate.errors import PreconditionError
+from migrate.model.pages import take_rows
 from migrate.model.records import Page, VectorKind, VectorSpec
 from migrate.model.sealed_json import damaged
 from migrate.snapshot.columns import (
@@ -35,6 +36,9 @@ _WRITTEN_GROUP_BYTES_MAX = GROUP_BYTES_MAX // 8 * 7
 _VALUES_AT_ONCE = 1 << 18
 
 
+RESTORE_REMEDY = "restore the file from a copy"
+
+
 @dataclass(frozen=True, slots=True)
 class SnapshotRows:
     """Some consecutive rows of a snapshot."""
@@ -42,6 +46,17 @@ class SnapshotRows:
     first_row: int  # 0-based number in the whole snapshot
     page: Page
     digests: tuple[bytes, ...]
+
+
+def cut_rows(rows: SnapshotRows, first_row: int, end_row: int) -> SnapshotRows:
+    """Those of the rows that lie within `first_row` .. `end_row` - 1."""
+    start = max(0, first_row - rows.first_row)
+    end = min(len(rows.page), end_row - rows.first_row)
+    if (start, end) == (0, len(rows.page)):
+        return rows
+    return SnapshotRows(
+        rows.first_row + start, take_rows(rows.page, start, end), rows.digests[start:end]
+    )
 
 
 def abandon_writer(writer: pq.ParquetWriter) -> None:
@@ -118,11 +133,11 @@ def write_part(
     return writer.rows, file.bytes, file.sha256
 
 
-def repair_remedy(part: PartRecord) -> str:
-    """The remedy for a part whose file is missing or changed."""
+def repair_remedy(part: PartRecord, snapshot_id: str) -> str:
+    """The remedy for a part of a whole snapshot whose file is missing or changed."""
     return (
-        f"`q2v snapshot --repair-part {part.ordinal}` reads its points from the source again; or "
-        "restore the file from a copy"
+        f"`q2v snapshot --repair-part {part.ordinal} --of {snapshot_id}` reads its points from the "
+        "source again; or restore the file from a copy"
     )
 
 
@@ -133,12 +148,13 @@ def read_part(
     *,
     with_vectors: Sequence[str],
     first_row: int,
+    remedy: str = RESTORE_REMEDY,
     wanted: range | None = None,
 ) -> Iterator[SnapshotRows]:
     """The rows of a part, one row group at a time; pages hold the named vectors only.
 
     `first_row` is the number of the part's first row. Row groups without a row in `wanted` are
-    skipped; None reads all.
+    skipped; None reads all. `remedy` is for a part that is damaged.
 
     The file is hashed and parsed through one open handle, so that both see the same file. Raises
     ArtefactDamagedError before the first row when the file does not match the manifest, or has
@@ -147,7 +163,7 @@ def read_part(
     specs = [spec for spec in vectors if spec.name in with_vectors]
     columns = ["point_id", "point_id_type", "payload", "irregular", "digest"]
     columns += [vector_column(spec.name) for spec in specs]
-    with _open_part(file, part, vectors, check_bytes=True) as parquet:
+    with _open_part(file, part, vectors, check_bytes=True, remedy=remedy) as parquet:
         for group in range(parquet.num_row_groups):
             row, end = first_row + group * ROW_GROUP_ROWS, first_row + (group + 1) * ROW_GROUP_ROWS
             if wanted is not None and (end <= wanted.start or row >= wanted.stop):
@@ -167,7 +183,8 @@ def read_digests(
     has hashed, when it wrote or found them.
     """
     columns = ["point_id", "digest", "irregular"]
-    with _open_part(file, part, vectors, check_bytes=False) as parquet:
+    remedy = "run the same command again: it reads the part from the source again"
+    with _open_part(file, part, vectors, check_bytes=False, remedy=remedy) as parquet:
         for group in range(parquet.num_row_groups):
             with arrow_damage(str(file)):
                 table = parquet.read_row_group(group, columns=columns, use_threads=False)
@@ -186,6 +203,7 @@ def _open_part(
     vectors: Sequence[VectorSpec],
     *,
     check_bytes: bool,
+    remedy: str,
 ) -> Iterator[pq.ParquetFile]:
     shape = ParquetShape(
         schema=part_schema(vectors), rows=part.rows, group_rows_max=ROW_GROUP_ROWS, groups_full=True
@@ -197,6 +215,6 @@ def _open_part(
             raise damaged(
                 str(stored),
                 f"points {part.first_id} to {part.last_id}: not the bytes of the manifest",
-                remedy=repair_remedy(part),
+                remedy=remedy,
             )
         yield open_parquet(file, str(stored), shape)

@@ -15,6 +15,7 @@ from migrate.model.digest import digest_points
 from migrate.model.irregular import is_unreadable
 from migrate.model.records import Page, VectorSpec
 from migrate.ports import PointSource
+from migrate.snapshot.chain.range_changes import KnownRows, RangeChanges, RangeCompared
 from migrate.snapshot.counting import ID_PAGE_POINTS
 from migrate.snapshot.folder import part_file
 from migrate.snapshot.manifest import UNREADABLE_MAX, PartRecord
@@ -46,6 +47,12 @@ class RangeReader(Protocol):
     def compare(self, span: Range, part: PartRecord) -> Comparison:
         """Read the range and its part again; return the differences."""
 
+    def differ(self, span: Range, known: KnownRows) -> RangeChanges:
+        """Read the range, and write what differs from `known` into its part, durably."""
+
+    def recheck(self, span: Range, known: KnownRows) -> list[str]:
+        """Read the range again; return the ids of the points that differ from `known`."""
+
     def cancel(self) -> None:
         """Called by another thread: end the reading at once where that is possible."""
 
@@ -73,7 +80,6 @@ class PartReader:
 
     def write(self, span: Range) -> PartRecord:
         """See RangeReader."""
-        ends: list[str] = []
         left = 0
 
         def pages() -> Iterator[tuple[Page, list[bytes]]]:
@@ -81,10 +87,19 @@ class PartReader:
             for page in self._pages(span, part_rows(self._vectors)):
                 left += sum(map(is_unreadable, page.irregular))
                 check_unreadable(left)
+                yield page, digest_points(page)
+
+        return self._write_part(span, pages())
+
+    def _write_part(self, span: Range, points: Iterable[tuple[Page, list[bytes]]]) -> PartRecord:
+        ends: list[str] = []
+
+        def pages() -> Iterator[tuple[Page, list[bytes]]]:
+            for page, digests in points:
                 if not ends:
                     ends.append(page.ids[0].text)
                 ends[1:] = [page.ids[-1].text]
-                yield page, digest_points(page)
+                yield page, digests
 
         with part_file(self._folder, span.ordinal).open_to_write() as file:
             rows, size, sha256 = write_part(file, pages(), self._vectors)
@@ -111,6 +126,21 @@ class PartReader:
         differing = [text for text, digest in found.items() if written.get(text) != digest]
         differing += [text for text in written if text not in found]
         return Comparison(differing, b"".join(written.values()), unreadable)
+
+    def differ(self, span: Range, known: KnownRows) -> RangeChanges:
+        """See RangeReader."""
+        found = self._compare_range(span, known)
+        part = self._write_part(span, found.differing) if found.differing else None
+        return RangeChanges(found.changes, part, b"".join(found.digests), found.unreadable)
+
+    def recheck(self, span: Range, known: KnownRows) -> list[str]:
+        """See RangeReader."""
+        return [change.point_id.text for change in self._compare_range(span, known).changes]
+
+    def _compare_range(self, span: Range, known: KnownRows) -> RangeCompared:
+        found = RangeCompared(known)
+        found.compare(self._pages(span, len(known.ids)))
+        return found
 
     def cancel(self) -> None:
         """See RangeReader: nothing to do, the threads check for cancellation themselves."""

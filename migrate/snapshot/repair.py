@@ -44,6 +44,12 @@ def repair_part(
     points unchanged; the part is then not replaced.
     """
     part = _part(snapshot, ordinal)
+    if snapshot.manifest.parent is not None:
+        raise UsageError(
+            f"snapshot {snapshot.manifest.snapshot_id} is a difference to "
+            f"{snapshot.manifest.parent_id}: its parts are not ranges of the source",
+            remedy="restore the part from a copy, or name the whole snapshot with --of",
+        )
     file = part_file(snapshot.folder, ordinal)
     whole = file.is_there() and file.hash() == (part.bytes, part.sha256)
     if not whole:

@@ -15,6 +15,7 @@ from migrate.errors import ExitCode, PreconditionError
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.digest import SetDigest
 from migrate.model.hmac_key import SealKey
+from migrate.model.irregular import is_unreadable
 from migrate.model.records import Collection, PointId, VectorKind, VectorSpec
 from migrate.model.sealed_json import damaged
 from migrate.model.stamps import iso_stamp, name_stamp
@@ -31,6 +32,7 @@ from migrate.snapshot.counting import (
 )
 from migrate.snapshot.folder import Snapshot, newest_stamp, part_file, unsealed_folders
 from migrate.snapshot.manifest import PartRecord, SnapshotManifest, encode_manifest
+from migrate.snapshot.parts import read_digests
 from migrate.snapshot.ranges import (
     Comparison,
     PartReader,
@@ -76,6 +78,7 @@ class SnapshotOptions:
     second_reading: SecondReading = "digest"
     allow_empty: bool = False
     leave_unreadable: bool = False  # store only the id of a point that cannot be read
+    moving: bool = False  # read once, while others write; the snapshot then proves nothing
     part_points: int | None = None  # per part; None: by the size of a point
     readers: int = 1  # ranges that are read at once
     tool: str = "q2v"
@@ -152,7 +155,8 @@ def take_snapshot(
             _drop_unsealed_parts(folder, fold_snapshot(journal.entries))
             readers = Readers(processes or [_reader(copy)] * options.readers)
             _write_missing_parts(copy, readers, runtime.progress)
-            set_digest, unreadable = _read_again(copy, readers, runtime.progress)
+            read = _read_once if options.moving else _read_again
+            set_digest, unreadable = read(copy, readers, runtime.progress)
         manifest = _seal(copy, set_digest, unreadable, runtime)
     finally:
         journal.close()
@@ -180,7 +184,8 @@ def dense_dimensions(vectors: tuple[VectorSpec, ...]) -> int | dict[str, int]:
     return next(iter(dense.values())) if len(dense) == 1 else dense
 
 
-def _fingerprint(source: PointSource, collection: Collection) -> str:
+def fingerprint(source: PointSource, collection: Collection) -> str:
+    """SHA-256 over what makes two readings readings of the same collection."""
     # The protocol may differ between two calls (`auto`); the points are the same.
     place = {key: value for key, value in source.identity().items() if key != "transport"}
     content = {
@@ -195,14 +200,14 @@ def _choose_folder(
     source: PointSource, collection: Collection, directory: WorkFolder, clock: Clock
 ) -> tuple[WorkFolder, bool]:
     """The newest unsealed snapshot of the same source, or a new folder."""
-    fingerprint = _fingerprint(source, collection)
+    mark = fingerprint(source, collection)
     for folder in reversed(unsealed_folders(directory)):
         opened = fold_snapshot(JournalFile(folder).entries).opened
-        if opened is not None and opened["fingerprint"] == fingerprint:
+        if opened is not None and opened["fingerprint"] == mark:
             return folder, True
     stamp = name_stamp(clock.wall_s(), after=newest_stamp(directory))
     ordinal = 0
-    while directory.has(name := f"{stamp}-{fingerprint[:6]}-{ordinal:02d}"):
+    while directory.has(name := f"{stamp}-{mark[:6]}-{ordinal:02d}"):
         ordinal += 1
     folder = directory.child(name)
     folder.child(PARTS).make()
@@ -229,7 +234,7 @@ def _open(copy: _Copy, count: int, runtime: Runtime) -> None:
         {
             "type": OPENED,
             "format": JOURNAL_FORMAT,
-            "fingerprint": _fingerprint(copy.source, copy.collection),
+            "fingerprint": fingerprint(copy.source, copy.collection),
             "collection": copy.collection.name,
             "starts": [[start.text, start.id_type.value] for start in starts],
             "points": points,
@@ -344,13 +349,33 @@ def _read_again(
     shown = ", ".join(differing[:LISTED_IDS_MAX])
     raise PreconditionError(
         f"the source keeps changing: after {READINGS_MAX} readings still {len(differing)} points "
-        f"differ, among them {shown}" + _if_frozen(copy.collection),
+        f"differ, among them {shown}" + if_frozen(copy.collection),
         remedy="stop the writers (RUNBOOK: freeze), then run `q2v snapshot` again: it "
-        "continues from here",
+        "continues from here; or, while they go on, take a first snapshot with --moving and "
+        "`q2v catch-up` after it",
     )
 
 
-def _if_frozen(collection: Collection) -> str:
+def _read_once(
+    copy: _Copy, _readers: Readers, _progress: Progress
+) -> tuple[SetDigest, tuple[str, ...]]:
+    """The same from the parts alone: each point as it was when it was read."""
+    set_digest = SetDigest()
+    unreadable: list[str] = []
+    state = fold_snapshot(copy.journal.entries)
+    for span in state.ranges():
+        part = state.parts[span.ordinal]
+        file = part_file(copy.folder, part.ordinal)
+        for texts, digests, irregular in read_digests(file, part, copy.collection.vectors):
+            set_digest.add(b"".join(digests))
+            unreadable += [
+                text for text, one in zip(texts, irregular, strict=True) if is_unreadable(one)
+            ]
+    check_unreadable(len(unreadable))
+    return set_digest, tuple(unreadable)
+
+
+def if_frozen(collection: Collection) -> str:
     """Likely causes of differing readings other than writers; "" when none is known."""
     if not collection.suspects:
         return ""
@@ -377,7 +402,7 @@ def _seal(
             "has other vectors",
             remedy=FREEZE,
         )
-    if count_end != points:
+    if count_end != points and not copy.options.moving:
         readings = read_again(copy.source, Reading(count_end, points), runtime)
         raise disagreement(now, readings)
     check_hidden(now)
@@ -396,7 +421,8 @@ def _seal(
         set_digest=set_digest.hexdigest(),
         count_start=int(str(state.opened["count_start"])),
         count_end=count_end,
-        second_reading=copy.options.second_reading,
+        second_reading="none" if copy.options.moving else copy.options.second_reading,
+        moving=copy.options.moving,
         started_at=str(state.opened["started_at"]),
         sealed_at=_stamp(runtime.clock),
         shards=now.shards,

@@ -10,6 +10,7 @@ from migrate.model.records import VectorSpec
 from migrate.ports import Progress
 from migrate.qdrant.server import open_server_source
 from migrate.qdrant.source import ServerOptions
+from migrate.snapshot.chain.range_changes import KnownRows, RangeChanges
 from migrate.snapshot.manifest import PartRecord
 from migrate.snapshot.ranges import Comparison, PartReader, SecondReading
 from migrate.snapshot.state import Range
@@ -57,6 +58,15 @@ class CompareTask:
     part: PartRecord
 
 
+@dataclass(frozen=True, slots=True)
+class ChangesTask:
+    """Read a range and find what differs from `known`."""
+
+    job: ReadJob
+    span: Range
+    known: KnownRows
+
+
 def load() -> None:
     """The first task of a reader: it loads this module and its libraries."""
     freeze_gc()
@@ -70,6 +80,16 @@ def read_range(task: RangeTask) -> PartRecord:
 def compare_range(task: CompareTask) -> Comparison:
     """Return the differences between the part and the source."""
     return _open_reader(task.job).compare(task.span, task.part)
+
+
+def differ_range(task: ChangesTask) -> RangeChanges:
+    """Write the points that differ durably; return all changes."""
+    return _open_reader(task.job).differ(task.span, task.known)
+
+
+def recheck_range(task: ChangesTask) -> list[str]:
+    """Return the ids of the points that differ."""
+    return _open_reader(task.job).recheck(task.span, task.known)
 
 
 @lru_cache(maxsize=1)
@@ -109,3 +129,11 @@ class ReaderProcess(WorkerProcess):
     def compare(self, span: Range, part: PartRecord) -> Comparison:
         """See RangeReader."""
         return self.run(compare_range, CompareTask(self._job, span, part))
+
+    def differ(self, span: Range, known: KnownRows) -> RangeChanges:
+        """See RangeReader."""
+        return self.run(differ_range, ChangesTask(self._job, span, known))
+
+    def recheck(self, span: Range, known: KnownRows) -> list[str]:
+        """See RangeReader."""
+        return self.run(recheck_range, ChangesTask(self._job, span, known))

@@ -18,7 +18,7 @@ from migrate.storage.durable import (
     remove_file,
     remove_folder,
 )
-from migrate.storage.layout import BUDGET, JOURNAL, LOCK, SPILL
+from migrate.storage.layout import BUDGET, DIFFERENCE_BEGUN, JOURNAL, LOCK, SPILL
 from migrate.storage.local_folder import LocalFolder
 
 _REPAIR = ".repair"  # a part that earlier versions were reading again when they were killed
@@ -67,6 +67,11 @@ class FolderLock:
             self._file = None
 
 
+# A folder with one of these is a snapshot of q2v, begun or sealed. The last one is what a kill
+# leaves of the first file of a difference.
+_OF_A_SNAPSHOT = (JOURNAL, DIFFERENCE_BEGUN, f".{DIFFERENCE_BEGUN}{TEMPORARY_SUFFIX}")
+
+
 def clear_left_overs(directory: Path) -> None:
     """Remove temporary files and spilled tables below a --dir; raises LocalStorageError.
 
@@ -75,7 +80,7 @@ def clear_left_overs(directory: Path) -> None:
     _clear(directory, deep=False)
     _clear(directory / BUDGET, deep=False)
     for name in folder_names(directory):
-        if is_file(directory / name / JOURNAL):
+        if any(is_file(directory / name / mark) for mark in _OF_A_SNAPSHOT):
             _clear(directory / name, deep=True)
 
 

@@ -19,16 +19,20 @@ SPILL = ".spill"  # what did not fit in memory, of --dir or a run; all of it is 
 MANIFEST = "manifest.json"  # also the name of the rollback's manifest
 JOURNAL = "journal.jsonl"  # of a snapshot, a run and a reconcile
 PARTS = "parts"
+CHANGES = "changes.parquet"  # of a difference
+DIFFERENCE_BEGUN = "begun.jsonl"  # of a difference; without a manifest it is begun again
 RUNS = "runs"
 
 # Of a run.
 PLAN = "plan.json"
 QUARANTINE = "quarantine.jsonl"
 TARGETS = "targets.parquet"
+DIFFERENCE = "difference.parquet"  # of a catch-up
 STOP = "STOP"
 PRE_IMAGES = "pre-images"
 KV_PRE_IMAGES = "kv.parquet"
 EXISTING_IDS = "existing.parquet"
+REMOVED = "removed.parquet"  # of a catch-up
 
 # Of a reconcile.
 RECONCILE = "reconcile"
@@ -122,9 +126,12 @@ PLACES = (
     _of_snapshot(JOURNAL, "ranges, and the parts that are written"),
     _of_snapshot(MANIFEST, "written last: its presence means sealed"),
     _of_snapshot(f"{PARTS}/part-<n>.parquet", "points", f"{PARTS}/{part_name(0)}"),
+    _of_snapshot(CHANGES, "of a difference: the points that differ from the parent"),
+    _of_snapshot(DIFFERENCE_BEGUN, "of a difference: what it is to be a difference to"),
     _of_run(PLAN, "the decisions before the first write; written last of the plan"),
     _of_run(QUARANTINE, "the points that the plan leaves out, with reasons"),
     _of_run(TARGETS, "what every moving point becomes"),
+    _of_run(DIFFERENCE, "of a catch-up: what it changes in the target"),
     _of_run(JOURNAL, "what happened in the run"),
     _of_run(STOP, "put it there to stop before the next write"),
     _of_run(f"{SPILL}/", "what did not fit in memory; removed at the end"),
@@ -133,6 +140,7 @@ PLACES = (
         "vectors of the target before the run",
         f"{PRE_IMAGES}/{part_name(0)}",
     ),
+    _of_run(f"{PRE_IMAGES}/{REMOVED}", "of a catch-up: the vectors that it removes"),
     _of_run(f"{PRE_IMAGES}/{EXISTING_IDS}", "ids that the run does not write"),
     _of_run(f"{PRE_IMAGES}/{KV_PRE_IMAGES}", "KV entries of the target before the run"),
     _of_reconcile(JOURNAL, "how far the reconcile came"),

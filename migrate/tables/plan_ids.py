@@ -1,6 +1,6 @@
 """All points of a plan with target id, file and order, for questions about the whole set."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -12,6 +12,7 @@ from migrate.model.records import VectorId
 from migrate.tables.files import FILE_COUNT, FILES, FileVectors, group_files
 from migrate.tables.spill import MEMORY_MB, SpillingDatabase
 
+FORMER_COLUMNS = ("vector_id", "file", "digest")
 _EXPORT_ROWS = 50_000
 _SCHEMA = pa.schema(
     [
@@ -185,3 +186,46 @@ class IdTable(SpillingDatabase):
                 "WHERE row BETWEEN ? AND ? ORDER BY row",
                 [first, first + _EXPORT_ROWS - 1],
             )
+
+    def compare_with(self, former: Iterable[pa.RecordBatch]) -> None:
+        """Take the rows of an earlier run, for `differing` and `removed`.
+
+        `former` has the columns `FORMER_COLUMNS`.
+        """
+        self._execute(
+            "CREATE OR REPLACE TABLE former (vector_id VARCHAR, file VARCHAR, digest BLOB)"
+        )
+        for batch in former:
+            self._insert("former", batch)
+
+    def differing(self) -> Iterator[tuple[int, VectorId, list[str]]]:
+        """After `compare_with`: row, id and files of every vector that is new or has changed.
+
+        The files are the one it belongs to now and the one it belonged to, each once.
+        """
+        query = """
+            SELECT row, vector_id, vectors.file, former.file
+            FROM vectors LEFT JOIN former USING (vector_id)
+            WHERE former.vector_id IS NULL OR former.digest <> vectors.content
+            ORDER BY row
+        """
+        for row, vector_id, now, before in self._rows(query):
+            files = sorted({str(file) for file in (now, before) if file is not None})
+            yield int(row), VectorId(vector_id), files
+
+    def removed(self) -> Iterator[tuple[VectorId, str | None, bytes]]:
+        """After `compare_with`: id, file and digest of every former vector that is not here."""
+        query = """
+            SELECT vector_id, file, digest FROM former
+            WHERE vector_id NOT IN (SELECT vector_id FROM vectors) ORDER BY vector_id
+        """
+        for vector_id, file, digest in self._rows(query):
+            yield VectorId(vector_id), file, bytes(digest)
+
+    def has_file(self, file: str) -> bool:
+        """Whether a vector belongs to this file."""
+        return bool(self._count_of("SELECT count(*) FROM vectors WHERE file = ?", [file]))
+
+    def _count_of(self, query: str, parameters: list[str]) -> int:
+        ((count,),) = self._execute(query, parameters)
+        return int(count)

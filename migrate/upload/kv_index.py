@@ -14,9 +14,9 @@ from migrate.model.records import KvEntry
 from migrate.model.sealed_json import damaged
 from migrate.plan.request_counts import KV_PAIRS_PER_WRITE, kv_write_requests
 from migrate.ports import Clock, KvTarget
-from migrate.run.files import open_files
+from migrate.run.files import open_files, touched_keys
 from migrate.run.folder import RunFolder
-from migrate.run.journal import RETRY, Kind, RoundState, Store
+from migrate.run.journal import FULL, RETRY, Kind, RoundState, Store
 from migrate.run.refused import former_of_refused, keys_of_refused
 from migrate.runtime import Runtime
 from migrate.tables.files import FileTable
@@ -24,6 +24,7 @@ from migrate.workers.repeat import doubling, repeat_until
 
 Item = TypeVar("Item")
 
+KEYS_PER_DELETE = 1_000
 BODY_BYTES_MAX = 40_000_000  # as for uploads; the service takes 100 MB
 WRITE_ATTEMPTS_MAX = 6
 RETRY_WAIT_S = 2.0  # a key takes one write per second
@@ -45,12 +46,12 @@ def write_kv_index(
     only: frozenset[str] | None,
     kept: frozenset[str] = frozenset(),
 ) -> KvIndexReport:
-    """Write the file index of the open round, then the counter, then complete the round.
+    """Write the file index of the open round, then the counter.
 
-    `only` limits a repair round to these keys and to those of files that have a vector refused in
-    this round; None means every file. `kept` keys are not written, which may include the
-    counter's. Resumes where an earlier call ended. Raises RemoteUnavailableError when keys keep
-    failing.
+    `only` limits a repair or a catch-up to these keys and to those of files that have a vector
+    refused in this round; None means every file. `kept` keys are not written, which may include
+    the counter's. A catch-up removes the keys of files that have no vector any more. Resumes where
+    an earlier call ended. Raises RemoteUnavailableError when keys keep failing.
     """
     current = run.state().rounds[-1]
     counter = counter_value(run)
@@ -71,10 +72,15 @@ def write_kv_index(
                 wanted, pairs_max=KV_PAIRS_PER_WRITE, body_bytes_max=BODY_BYTES_MAX
             )
             _write_batches(run, target, current, Store.KV, runtime, batches=batches)
+        if current.kind == FULL and (touched := touched_keys(run)) is not None:
+            removed = (
+                [KvEntry(key=key, value=b"") for key in touched.removed[at : at + KEYS_PER_DELETE]]
+                for at in range(0, len(touched.removed), KEYS_PER_DELETE)
+            )
+            _write_batches(run, target, current, Store.KV_REMOVED, runtime, batches=removed)
         last = iter([[encode_counter_entry(counter, run.plan.writes)]])
         if run.plan.writes.counter_key not in kept:
             _write_batches(run, target, current, Store.COUNTER, runtime, batches=last)
-        run.journal.append({"type": Kind.ROUND_COMPLETED.value, "round": current.ordinal})
     entries_written = run.state().rounds[-1].acknowledged(Store.KV)
     return KvIndexReport(entries=entries_written, counter=counter)
 
@@ -83,7 +89,10 @@ def expected_entries(run: RunFolder, table: FileTable) -> Iterator[KvEntry]:
     """Every entry of the file index, in the order of the file names."""
     expiration = None
     if run.plan.writes.ttl_s is not None:
-        created = datetime.fromisoformat(run.plan.created_at)
+        base = run.plan.base
+        created = datetime.fromisoformat(
+            run.plan.created_at if base is None else base.kv_expires_from
+        )
         expiration = int(created.timestamp()) + run.plan.writes.ttl_s
     for file in table.files():
         yield encode_file_entry(file.file, file.vector_ids, run.plan.mapping, expiration=expiration)
@@ -150,7 +159,7 @@ def _write_batches(
                     entries=entries,
                     sha256=sha256,
                 )
-            _write(target, entries, runtime)
+            _write(target, entries, runtime, is_removal=store is Store.KV_REMOVED)
             run.journal.append(
                 {
                     "type": Kind.ACK.value,
@@ -188,14 +197,23 @@ def _append_intent(
     )
 
 
-def _write(target: KvTarget, entries: Sequence[KvEntry], runtime: Runtime) -> None:
-    """Write all entries, then those that did not succeed, until all succeed."""
+def _write(
+    target: KvTarget, entries: Sequence[KvEntry], runtime: Runtime, *, is_removal: bool
+) -> None:
+    """Write, or remove, all entries, then those that did not succeed, until all succeed."""
 
     def announce(failed: Sequence[KvEntry]) -> None:
         runtime.progress.say(f"{len(failed)} keys did not succeed: writing them again")
 
+    def remove(some: Sequence[KvEntry]) -> list[str]:
+        return target.delete([entry.key for entry in some])
+
     failed = send_until_all_succeed(
-        target.write, entries, lambda entry: entry.key, clock=runtime.clock, before_pause=announce
+        remove if is_removal else target.write,
+        entries,
+        lambda entry: entry.key,
+        clock=runtime.clock,
+        before_pause=announce,
     )
     if failed:
         raise RemoteUnavailableError(

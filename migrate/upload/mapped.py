@@ -4,9 +4,12 @@
 `targets.parquet`.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 
 import numpy as np
 
@@ -37,22 +40,42 @@ def read_mapped(
     values: ValueRules,
     excluded: AbstractSet[int],
     *,
+    only: AbstractSet[int] | None = None,
     first_row: int = 0,
     end_row: int | None = None,
 ) -> Iterator[MappedRows]:
     """Rows `first_row` .. `end_row` - 1 in target form, without the `excluded` ones.
 
-    The plan has found every row that does not map, so a failure here is a bug in q2v.
+    With `only` no other rows than these; parts without one of them are not read. The plan has found
+    every row that does not map, so a failure here is a bug in q2v.
     """
+    end = snapshot.manifest.points if end_row is None else end_row
     names = (values.vector_name,)
-    for rows in snapshot.read(with_vectors=names, first_row=first_row, end_row=end_row):
-        kept = [
-            position
-            for position, row in enumerate(range(rows.first_row, rows.first_row + len(rows.page)))
-            if row not in excluded
-        ]
-        if kept:
-            yield _map_rows(rows, kept, mapping, values)
+    for first, stop in _spans(snapshot, only, first_row, end):
+        for rows in snapshot.read(with_vectors=names, first_row=first, end_row=stop):
+            kept = [
+                position
+                for position, row in enumerate(
+                    range(rows.first_row, rows.first_row + len(rows.page))
+                )
+                if row not in excluded and (only is None or row in only)
+            ]
+            if kept:
+                yield _map_rows(rows, kept, mapping, values)
+
+
+def _spans(
+    snapshot: Snapshot, only: AbstractSet[int] | None, first_row: int, end_row: int
+) -> Iterator[tuple[int, int]]:
+    """Row ranges that hold the wanted rows; with `only` one for each part that has some."""
+    if only is None:
+        yield first_row, end_row
+        return
+    wanted = sorted(row for row in only if first_row <= row < end_row)
+    starts = snapshot.part_starts()
+    for _, of_part in groupby(wanted, key=partial(bisect_right, starts)):
+        here = list(of_part)
+        yield here[0], here[-1] + 1
 
 
 def read_expected(run: RunFolder, rows: AbstractSet[int]) -> Iterator[tuple[int, Vector]]:
@@ -60,22 +83,9 @@ def read_expected(run: RunFolder, rows: AbstractSet[int]) -> Iterator[tuple[int,
 
     Only the parts that hold one of them are read.
     """
-    plan, first = run.plan, 0
-    for part in run.snapshot.manifest.parts:
-        here = sorted(row for row in rows if first <= row < first + part.rows)
-        first += part.rows
-        if not here:
-            continue
-        others = frozenset(range(here[0], here[-1])) - rows
-        for mapped in read_mapped(
-            run.snapshot,
-            plan.mapping,
-            plan.values,
-            others,
-            first_row=here[0],
-            end_row=here[-1] + 1,
-        ):
-            yield from zip(mapped.rows, _vectors(mapped), strict=True)
+    plan = run.plan
+    for mapped in read_mapped(run.snapshot, plan.mapping, plan.values, frozenset(), only=rows):
+        yield from zip(mapped.rows, _vectors(mapped), strict=True)
 
 
 def _vectors(mapped: MappedRows) -> Iterator[Vector]:

@@ -7,6 +7,7 @@ Nothing is written to the target here.
 
 import operator
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -20,7 +21,7 @@ from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.model.sealed_json import damaged
 from migrate.plan.request_counts import fetch_requests
 from migrate.ports import KvTarget, Target, VectorTarget
-from migrate.run.files import open_files
+from migrate.run.files import open_files, touched_keys
 from migrate.run.folder import RunFolder
 from migrate.run.journal import Kind
 from migrate.run.pre_image_files import (
@@ -33,7 +34,7 @@ from migrate.run.pre_image_files import (
 )
 from migrate.runtime import Runtime
 from migrate.storage.journal_lines import Entry
-from migrate.storage.layout import EXISTING_IDS, KV_PRE_IMAGES, part_name
+from migrate.storage.layout import EXISTING_IDS, KV_PRE_IMAGES, REMOVED, part_name
 from migrate.tables.files import FileTable
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
 from migrate.upload.listing import list_keys, list_vectors
@@ -103,12 +104,16 @@ def _capture(run: RunFolder, target: Target, runtime: Runtime) -> None:
     with ListedIds(run.spill) as listed:
         count = list_vectors(listed, target.vectors, runtime, expected=None)
         keys = _listed_keys(run, target.kv, runtime)
-        if (count or keys) and not run.plan.into_non_empty:
+        if (count or keys) and not run.plan.into_non_empty and run.plan.base is None:
             _refuse_non_empty(run, count, len(keys))
         listed.match(run.targets(ID_COLUMNS, excluded=run.refused_rows()))
         _check_unlisted(run, listed, target.vectors)
-        elsewhere = list(listed.elsewhere())
-        present = _capture_vectors(run, listed, target.vectors, count - len(elsewhere), runtime)
+        removals = _removals(run)
+        others = list(listed.elsewhere())
+        elsewhere = [vector_id for vector_id in others if vector_id not in removals]
+        to_read = run.plan.vectors_to_write if run.plan.base else count - len(elsewhere)
+        present = _capture_vectors(run, listed, target.vectors, to_read, runtime)
+        removed = _capture_removed(run, removals.intersection(others), target.vectors, runtime)
     _journal_part(run, EXISTING_IDS, len(elsewhere), _write_existing(run, elsewhere))
     with open_files(run) as files:
         kv = list(_kv_pre_images(run, files, keys, target.kv))
@@ -119,10 +124,38 @@ def _capture(run: RunFolder, target: Target, runtime: Runtime) -> None:
             "type": Kind.PRE_IMAGES_SEALED.value,
             "vectors_present": present,
             "vectors_elsewhere": len(elsewhere),
+            **({} if run.plan.base is None else {"vectors_removed": removed}),
             "kv_present": sum(record.former is not None for record in kv),
             "kv_elsewhere": sum(not record.ours for record in kv),
         }
     )
+
+
+def _removals(run: RunFolder) -> frozenset[VectorId]:
+    """The ids that the run removes."""
+    difference = run.difference
+    return (
+        frozenset()
+        if difference is None
+        else frozenset(one.vector_id for one in difference.removals)
+    )
+
+
+def _capture_removed(
+    run: RunFolder, listed: AbstractSet[VectorId], target: VectorTarget, runtime: Runtime
+) -> int:
+    """Store the vectors that the run removes; return how many of them are there."""
+    difference = run.difference
+    if difference is None or not difference.removals:
+        return 0
+    former = fetch_all(target, sorted(listed), runtime)
+    records = [
+        VectorPreImage(row=at, vector_id=one.vector_id, former=former.get(one.vector_id))
+        for at, one in enumerate(difference.removals)
+    ]
+    sha256 = write_vector_pre_images(run.pre_images.file(REMOVED), records)
+    _journal_part(run, REMOVED, len(records), sha256)
+    return len(former)
 
 
 def _check_unlisted(run: RunFolder, listed: ListedIds, target: VectorTarget) -> None:
@@ -186,7 +219,8 @@ def _capture_vectors(
     kept = run.state().pre_image_parts
     present = 0
     for ordinal, vectors in enumerate(_chunks(run)):
-        here = listed.present_rows(vectors[0][0], vectors[-1][0] + 1)
+        listed_rows = listed.present_rows(vectors[0][0], vectors[-1][0] + 1)
+        here = listed_rows.intersection(row for row, _ in vectors)
         present += len(here)
         file = run.pre_images.file(part_name(ordinal))
         if file.name not in kept or file.hash()[1] != kept[file.name][1]:
@@ -207,7 +241,7 @@ def _chunks(run: RunFolder) -> Iterator[list[tuple[int, VectorId]]]:
     """(row, id) of every vector of the run, in row order, a part at a time."""
     vectors = (
         (row, VectorId(vector_id))
-        for batch in run.targets(ID_COLUMNS, excluded=run.refused_rows())
+        for batch in run.targets(ID_COLUMNS, excluded=run.refused_rows(), only=run.written_rows)
         for row, vector_id in zip(*(column.to_pylist() for column in batch.columns), strict=True)
     )
     while chunk := list(islice(vectors, PART_VECTORS)):
@@ -262,13 +296,15 @@ def _kv_pre_images(
     Only listed keys are read: reading an absent key makes the service answer "absent" for a
     minute or more (docs/services.md).
     """
-    plan = run.plan
-    ours = [encode_kv_key(file.file, plan.mapping) for file in files.files()]
-    ours.append(plan.writes.counter_key)
+    expected = [encode_kv_key(file.file, run.plan.mapping) for file in files.files()]
+    touched = touched_keys(run)
+    ours = expected if touched is None else [key for key in expected if key in touched.written]
+    ours += [] if touched is None else touched.removed
+    ours.append(run.plan.writes.counter_key)
     values = target.read([key for key in ours if key in listed])
     for key in ours:
         yield KvPreImage(key=key, ours=True, former=_former(key, values, listed))
-    for key in sorted(listed.keys() - set(ours)):
+    for key in sorted(listed.keys() - {*ours, *expected}):
         yield KvPreImage(key=key, ours=False, former=None)
 
 

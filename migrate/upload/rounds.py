@@ -10,7 +10,6 @@ it reads, but possibly after writes have begun.
 from dataclasses import dataclass
 
 from migrate.model.records import VectorId
-from migrate.model.sealed_json import damaged
 from migrate.run.drift_report import (
     KEY_CLASSES,
     VECTOR_CLASSES,
@@ -19,13 +18,11 @@ from migrate.run.drift_report import (
     read_report,
     read_report_ids,
 )
+from migrate.run.files import touched_keys
 from migrate.run.folder import RunFolder
 from migrate.run.journal import FULL, REPAIR, RETRY, Kind, RoundState, Store
 from migrate.run.pending import RowRange
 from migrate.run.refused import keys_of_rows
-from migrate.snapshot.folder import part_file
-from migrate.snapshot.manifest import PartRecord
-from migrate.snapshot.parts import repair_remedy
 from migrate.storage.id_files import read_checked_ids, write_ids
 from migrate.storage.journal_lines import Entry
 from migrate.storage.layout import forced_name
@@ -78,7 +75,7 @@ def open_round(
         if not snapshot_read:
             _check_parts(run, None)
         run.journal.append({"type": Kind.ROUND_OPENED.value, "ordinal": 0, "kind": FULL})
-        return Selection(None, None)
+        return _of_full(run)
     if not state.rounds[-1].completed:
         run.check_targets()
         selection = _selection(run, _opening(run, state.rounds[-1].ordinal))
@@ -201,10 +198,23 @@ def _of_report(
     return Selection(vectors, wanted(KEY_CLASSES), kept)
 
 
+def _of_full(run: RunFolder) -> Selection:
+    """Everything of the run; of a catch-up the KV entries of the files that it changes."""
+    touched = touched_keys(run)
+    return Selection(None, None if touched is None else touched.written)
+
+
+def complete_round(run: RunFolder) -> None:
+    """Note that everything of the open round is written."""
+    current = run.state().rounds[-1]
+    if not current.completed:
+        run.journal.append({"type": Kind.ROUND_COMPLETED.value, "round": current.ordinal})
+
+
 def _selection(run: RunFolder, entry: Entry) -> Selection:
     """What an opened round writes. The report of a repair is checked again."""
     if entry["kind"] == FULL:
-        return Selection(None, None)
+        return _of_full(run)
     if entry["kind"] == RETRY:
         return _of_retry(run, entry)
     folder = run.reconciles.child(str(entry["report"]))
@@ -244,25 +254,6 @@ def _check_parts(run: RunFolder, current: RoundState | None) -> None:
         sent = current.batches[Store.VECTORS]
         in_doubt = [RowRange(batch.first, batch.end) for batch in sent if batch.in_doubt]
         pending = [*current.pending.ranges, *in_doubt]
-    for part, first, end in _parts(run):
-        if any(rows.first < end and first < rows.end for rows in pending):
-            _check_part(run, part)
-
-
-def _parts(run: RunFolder) -> list[tuple[PartRecord, int, int]]:
-    """Every part with its first row and the row after its last one."""
-    found: list[tuple[PartRecord, int, int]] = []
-    row = 0
-    for part in run.snapshot.manifest.parts:
-        found.append((part, row, row + part.rows))
-        row += part.rows
-    return found
-
-
-def _check_part(run: RunFolder, part: PartRecord) -> None:
-    file = part_file(run.snapshot.folder, part.ordinal)
-    if not file.is_there():
-        raise damaged(str(file), "the part is missing", remedy=repair_remedy(part))
-    if file.hash() != (part.bytes, part.sha256):
-        why = "its bytes do not match the manifest"
-        raise damaged(str(file), why, remedy=repair_remedy(part))
+    for part in run.snapshot.stored_parts():
+        if any(rows.first < part.end_row and part.first_row < rows.end for rows in pending):
+            part.check()

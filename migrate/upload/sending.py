@@ -30,9 +30,9 @@ from migrate.run.refusals import (
     RefusalEvidence,
     refusals_max,
 )
+from migrate.run.refused import too_many_refused, unexplained_refusals
 from migrate.runtime import Runtime
 from migrate.storage.journal_lines import Entry
-from migrate.upload.refusal_errors import too_many_refused, unexplained_refusals
 from migrate.upload.share import UploadWorker
 
 

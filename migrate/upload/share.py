@@ -49,13 +49,15 @@ class Uploader:
         *,
         excluded: AbstractSet[int],
         only: AbstractSet[VectorId] | None = None,
+        rows: AbstractSet[int] | None = None,
     ) -> None:
-        """Leave out the rows of `excluded` and, unless `only` is None, every id not in `only`."""
+        """Leave out the rows of `excluded`, and what is not in `only` or not in `rows`."""
         self._snapshot = snapshot
         self._plan = plan
         self._target = target
         self._excluded = excluded
         self._only = only
+        self._rows = rows
         self._lines: Iterator[Line] = iter(())  # of the rows from `_next` to `_end`
         self._next = self._end = 0
         self._body: list[bytes] = []
@@ -94,6 +96,7 @@ class Uploader:
             self._plan.mapping,
             self._plan.values,
             self._excluded,
+            only=self._rows,
             first_row=first,
             end_row=end,
         ):

@@ -14,7 +14,7 @@ from migrate.model.records import VectorId
 from migrate.plan.request_counts import upload_bytes, upload_requests
 from migrate.ports import VectorTarget
 from migrate.run.folder import RunFolder
-from migrate.run.journal import BatchRecord, Kind, Store
+from migrate.run.journal import FULL, BatchRecord, Kind, Store
 from migrate.runtime import Runtime
 from migrate.upload.sending import Sender
 from migrate.upload.settle import LastWrite, SettleRules, spread, wait_until_processed
@@ -51,14 +51,22 @@ def upload_vectors(
     """
     current = run.state().rounds[-1]
     if not current.processed:
-        total = run.plan.vectors if only is None else len(only)
+        total = run.plan.vectors_to_write if only is None else len(only)
         runtime.progress.start(
             "uploading", total=total, unit="vectors", requests=_requests(run, total)
         )
         done = current.acknowledged(Store.VECTORS) + _refused(run, current.ordinal)
         runtime.progress.advance(done, earlier=True)
-        assert only is None or not workers, "workers of other processes send all vectors"
-        alone = Uploader(run.snapshot, run.plan, target, excluded=run.excluded_rows(), only=only)
+        rows = run.written_rows if current.kind == FULL else None
+        assert (only is None and rows is None) or not workers, "other processes send all vectors"
+        alone = Uploader(
+            run.snapshot,
+            run.plan,
+            target,
+            excluded=run.excluded_rows(),
+            only=only,
+            rows=rows,
+        )
         Sender(
             run,
             workers or [alone],

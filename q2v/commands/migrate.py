@@ -27,6 +27,7 @@ from q2v.options import (
     TARGET,
     folder_option,
     json_option,
+    max_delete_option,
     read_forced,
     takes,
     yes_option,
@@ -54,6 +55,7 @@ class Flags(TypedDict):
     waive: tuple[str, ...]
     force_file: Path | None
     retry_refused: bool
+    max_delete: float
     yes: bool
     folder: Path
     as_json: bool
@@ -87,6 +89,7 @@ class Flags(TypedDict):
     is_flag=True,
     help="Send the vectors that the target has refused once more.",
 )
+@max_delete_option
 @yes_option
 @folder_option
 @json_option
@@ -105,6 +108,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         retry_refused=flags["retry_refused"],
         forced=read_forced(flags["force_file"]),
         dry_run=flags["dry_run"],
+        max_delete=flags["max_delete"],
     )
     directory, clock = wiring.open_folder(flags["folder"]), wiring.system_clock()
     with (
@@ -126,7 +130,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
                 clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
             ),
             folder=directory,
-            confirm=lambda name: _confirm(name, sure=flags["yes"] or target.is_local),
+            confirm=lambda name: confirm_index(name, sure=flags["yes"] or target.is_local),
         )
         following = following_snapshot(found, settings)
     advise = partial(completed, folder=directory, settings=settings, snapshot=found.folder)
@@ -176,7 +180,7 @@ def migrate_snapshot(
     return replace(report, seconds=round(runtime.clock.monotonic_s() - started, 3))
 
 
-def _confirm(index_name: str, *, sure: bool) -> None:
+def confirm_index(index_name: str, *, sure: bool) -> None:
     """Ask for the index's name to be typed. Raises UsageError when it is not."""
     if sure:
         return

@@ -24,9 +24,9 @@ from q2v.output.render import Cell, format_duration, render
 from q2v.output.route import Route, configured_target, route_from_snapshot
 from q2v.settings import Settings
 from reconcile.naming import first_named, named_lines
+from reconcile.rollback.chain import open_chain, preview_chain, roll_back_chain
 from reconcile.rollback.manifest import RollbackManifest, build_manifest
 from reconcile.rollback.report import RollbackReport
-from reconcile.rollback.roll_back import preview_rollback, roll_back
 
 
 class Flags(TypedDict):
@@ -85,7 +85,9 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         named = wiring.open_named(directory, flags["run"])
         opened = find_run(directory, named, wiring.seal_key(settings))
         stack.callback(opened.close)
-        manifest = build_manifest(opened, requests_per_5min=settings.limits.requests_per_5min)
+        requests_per_5min = settings.limits.requests_per_5min
+        chain = stack.enter_context(open_chain(opened))
+        manifest = build_manifest(chain[-1], requests_per_5min=requests_per_5min)
         if flags["execute"]:
             target = stack.enter_context(
                 wiring.open_target(settings, directory, clock=clock, progress=progress)
@@ -93,20 +95,20 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             check_same_target(opened, target)
             if not (flags["yes"] or target.is_local):
                 _confirm(manifest.index)
-            report = roll_back(
-                opened,
-                manifest,
+            report = roll_back_chain(
+                chain,
                 target,
                 wiring.undo_rules(settings),
                 Runtime(
                     clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
                 ),
+                requests_per_5min=requests_per_5min,
                 forced=forced,
                 leave_later_writes=flags["leave_later_writes"],
             )
         else:
             not_compared = check_named_target(opened, configured_target(settings))
-            report = preview_rollback(opened, manifest)
+            report = preview_chain(chain, requests_per_5min=requests_per_5min)
         route = route_from_snapshot(opened.snapshot, planned_target(opened), clock)
         following = following_run(opened, settings)
         undo_argv = typed_again(opened, Situation.ROLLING_BACK, settings)
@@ -152,6 +154,7 @@ def show(
     verb = "" if report.executed else "to be "
     cells: list[tuple[str, Cell]] = [
         ("run", report.run_id),
+        ("and those before it", ", ".join(report.runs[1:]) or None),
         *route.cells(),
         ("executed", report.executed),
         (f"vectors {verb}deleted", report.vectors_deleted),
@@ -192,6 +195,7 @@ def show(
 def _document(report: RollbackReport) -> dict[str, object]:
     return {
         "run_id": report.run_id,
+        **({"runs": report.runs} if report.runs else {}),
         "executed": report.executed,
         "already_done": report.already_done,
         "vectors_deleted": report.vectors_deleted,

@@ -8,9 +8,10 @@ from typing import TypedDict, Unpack
 
 import click
 
-from migrate.errors import UsageError
+from migrate.errors import PreconditionError, UsageError
 from migrate.run.choose import find_snapshot
 from migrate.runtime import Runtime
+from migrate.snapshot.chain.flatten import SnapshotSource
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.ranges import SecondReading
 from migrate.snapshot.repair import repair_part
@@ -34,6 +35,8 @@ class Flags(TypedDict):
     second_reading: SecondReading
     allow_empty: bool
     leave_unreadable: bool
+    moving: bool
+    flatten: bool
     repair_part: int | None
     repaired: Path | None
     folder: Path
@@ -57,6 +60,18 @@ class Flags(TypedDict):
     "quarantines them, and the exit code is 3.",
 )
 @click.option(
+    "--moving",
+    is_flag=True,
+    help="Read once, while others write to the collection: a first snapshot for `q2v catch-up`, "
+    "which proves nothing by itself.",
+)
+@click.option(
+    "--flatten",
+    is_flag=True,
+    help="Instead: write the newest snapshot and those that it is a difference to as one whole "
+    "snapshot; nothing is read from the source.",
+)
+@click.option(
     "--repair-part",
     type=click.IntRange(min=0),
     metavar="N",
@@ -67,7 +82,7 @@ class Flags(TypedDict):
     "--of",
     "repaired",
     type=click.Path(path_type=Path),
-    help="The snapshot of --repair-part, if it is not the newest.",
+    help="The snapshot of --repair-part or --flatten, if it is not the newest.",
 )
 @folder_option
 @json_option
@@ -82,9 +97,14 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         _refuse_with_repair(settings)
         _repair(flags["repair_part"], directory, settings, flags)
         return
+    if flags["flatten"]:
+        _refuse_beside(_NOT_OF_A_FLATTENING, "with --flatten")
+        _flatten(ctx, directory, settings, flags)
+        return
     if flags["repaired"] is not None:
         raise UsageError(
-            "--of without --repair-part", remedy="pass --repair-part N, or leave --of out"
+            "--of without --repair-part or --flatten",
+            remedy="pass --repair-part N or --flatten, or leave --of out",
         )
     clock = wiring.system_clock()
     options = SnapshotOptions(
@@ -93,6 +113,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         second_reading=flags["second_reading"],
         allow_empty=flags["allow_empty"],
         leave_unreadable=flags["leave_unreadable"],
+        moving=flags["moving"],
         tool=wiring.TOOL,
         seal_key=wiring.seal_key(settings),
     )
@@ -120,17 +141,45 @@ _NOT_OF_A_REPAIR = {
     "second_reading": "--second-reading",
     "allow_empty": "--allow-empty",
     "leave_unreadable": "--leave-unreadable",
+    "moving": "--moving",
+    "flatten": "--flatten",
 }
+_NOT_OF_A_FLATTENING = {name: flag for name, flag in _NOT_OF_A_REPAIR.items() if name != "flatten"}
 
 
 def _refuse_with_repair(settings: Settings) -> None:
     """A repair reads one part again, once, and puts nothing else in place."""
     why = "with --repair-part"
     refuse_flags(settings, ("snapshot.readers",), why=why)
+    _refuse_beside(_NOT_OF_A_REPAIR, why)
+
+
+def _refuse_beside(flags: dict[str, str], why: str) -> None:
     context = click.get_current_context()
-    for name, flag in _NOT_OF_A_REPAIR.items():
+    for name, flag in flags.items():
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             raise UsageError(f"{flag}: this has no effect {why}", remedy="leave it out")
+
+
+def _flatten(ctx: click.Context, directory: LocalFolder, settings: Settings, flags: Flags) -> None:
+    """Take a snapshot of the chain that ends in a snapshot, in the place of the source."""
+    clock, key = wiring.system_clock(), wiring.seal_key(settings)
+    with open_progress(sys.stderr, clock) as progress, FolderLock(directory):
+        found = find_snapshot(directory, wiring.open_named(directory, flags["repaired"]), key)
+        wiring.check_snapshot_collection(found, settings)
+        if found.manifest.moving:
+            raise PreconditionError(
+                f"snapshot {found.manifest.snapshot_id} was read while others wrote: it proves "
+                "nothing, and neither would a copy of it",
+                remedy="stop the writers (RUNBOOK: freeze), run `q2v catch-up --frozen`, then "
+                "flatten that",
+            )
+        options = SnapshotOptions(allow_empty=True, tool=wiring.TOOL, seal_key=key)
+        runtime = Runtime(clock=clock, progress=progress)
+        report = take_snapshot(SnapshotSource(found), directory, options, runtime)
+        following = following_snapshot(Snapshot(wiring.open_folder(report.path), key), settings)
+    show(report, following, as_json=flags["as_json"])
+    ctx.exit(report.exit_code)
 
 
 def _repair(ordinal: int, directory: LocalFolder, settings: Settings, flags: Flags) -> None:

@@ -13,7 +13,17 @@ from q2v.settings import Settings
 _COMMAND = re.compile(r"`(q2v [^`]+)`")
 # Commands that take --dir as the folder of the snapshots; others are printed as they stand.
 _WITH_FOLDER = frozenset(
-    {"plan", "provision", "snapshot", "migrate", "reconcile", "rollback", "status", "verify"}
+    {
+        "plan",
+        "provision",
+        "snapshot",
+        "migrate",
+        "catch-up",
+        "reconcile",
+        "rollback",
+        "status",
+        "verify",
+    }
 )
 
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 
 from migrate.errors import MigrationError
 from migrate.model.hmac_key import SealKey
+from migrate.run.choose import open_base
 from migrate.run.folder import REPORT_BYTES_MAX, RunFolder, run_folders
 from migrate.run.next_step import (
     Finding,
     Position,
+    Reached,
     Sealing,
     Situation,
     flags_again,
@@ -102,14 +104,18 @@ def following_run(run: RunFolder, settings: Settings, *, index_added: bool = Fal
     later_runs = [one for one in run_folders(run.snapshot) if one.name > run.folder.name]
     if sealed is not None and run_folders(Snapshot(sealed, run.snapshot.key)):
         later_runs.append(sealed)
+    reached = position_of(run.state())
+    if reached.run is Reached.ROLLED_BACK and _is_base_left(run):
+        reached = replace(reached, run=Reached.ROLLING_BACK)
     position = replace(
-        position_of(run.state()),
+        reached,
         newest=newest,
         superseded=bool(later_runs),
         reconcile_begun=_reconcile_begun(run),
         finding=(finding := _finding(run)),
         index_added=index_added or _is_index_unasked(run, finding, settings),
         unwaived=run.unwaived > 0,
+        moving=manifest.moving,
     )
     situation = next_step(position)
     flags = flags_again(situation, run.state(), into_non_empty=run.plan.into_non_empty)
@@ -188,6 +194,15 @@ def _collection(folder: WorkFolder, key: SealKey | None, *, sealed: bool) -> str
         entries = JournalFile(folder).entries
         return str(entries[0]["collection"]) if entries else None
     return None
+
+
+def _is_base_left(run: RunFolder) -> bool:
+    """Whether a run that this one continues from is not rolled back."""
+    base = open_base(run)
+    if base is None:
+        return False
+    with closing(base):
+        return not base.state().rollback_completed or _is_base_left(base)
 
 
 def _numbers(run: RunFolder) -> list[int]:

@@ -1,11 +1,12 @@
 """Find ids and keys added to the target since the run; a rollback does not copy them to Qdrant."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from migrate.errors import PreconditionError
 from migrate.mapping.kv_entries import key_prefix
 from migrate.ports import Target
-from migrate.run.files import open_files_without
+from migrate.run.files import open_files_without, touched_keys
 from migrate.run.folder import RunFolder
 from migrate.run.refused import unwritten_rows
 from migrate.runtime import Runtime
@@ -37,8 +38,13 @@ def find_later_writes(run: RunFolder, target: Target, runtime: Runtime) -> Later
     not found here: the rollback compares each record and keeps such a change as a conflict.
     """
     runtime.progress.say("looking for later writes")
-    plan, existing = run.plan, frozenset(read_existing(run))
-    known = read_foreign_keys(run) | {plan.writes.counter_key}
+    plan, existing = run.plan, {*read_existing(run), *_removed(run)}
+    touched = touched_keys(run)
+    known = {
+        *read_foreign_keys(run),
+        *(() if touched is None else touched.removed),
+        plan.writes.counter_key,
+    }
     unwritten = unwritten_rows(run)
     with ListedIds(run.spill) as listed:
         list_vectors(listed, target.vectors, runtime, expected=plan.vectors)
@@ -49,6 +55,12 @@ def find_later_writes(run: RunFolder, target: Target, runtime: Runtime) -> Later
         files.add_listed_keys(keys)
         elsewhere = files.keys_elsewhere(plan.mapping.key_template, plan.mapping.group_key)
         return LaterWrites(vectors, tuple(key for key in elsewhere if key not in known))
+
+
+def _removed(run: RunFolder) -> Iterator[str]:
+    """The ids that a catch-up removes; they may still be there."""
+    if run.difference is not None:
+        yield from (one.vector_id for one in run.difference.removals)
 
 
 def write_later_writes(run: RunFolder, later: LaterWrites) -> str:

@@ -14,7 +14,13 @@ from migrate.run.pre_image_files import (
     read_kv_pre_images,
 )
 from migrate.run.refused import former_of_refused, unwritten_rows
-from migrate.storage.layout import EXISTING_IDS, KV_PRE_IMAGES, MANIFEST, PRE_IMAGES
+from migrate.storage.layout import (
+    EXISTING_IDS,
+    KV_PRE_IMAGES,
+    MANIFEST,
+    PRE_IMAGES,
+    REMOVED,
+)
 
 ROLLBACK_FORMAT = 1
 
@@ -48,6 +54,7 @@ class RollbackManifest:
     index: str
     vectors_created: int  # absent before the run; deleted by a rollback
     vectors_overwritten: int  # present before the run; restored by a rollback
+    vectors_removed: int  # by a catch-up; put back by a rollback
     kv_created: int
     kv_overwritten: int
     counter_key: str
@@ -97,14 +104,15 @@ def build_manifest(run: RunFolder, *, requests_per_5min: int) -> RollbackManifes
         )
     # A vector that the target refused in every write was not changed.
     untouched, untouched_present = len(unwritten_rows(run)), len(former_of_refused(run))
-    vectors = run.plan.vectors - untouched
+    vectors = run.plan.vectors_to_write - untouched
     present = int(str(state.pre_images["vectors_present"])) - untouched_present
+    removed = int(str(state.pre_images.get("vectors_removed", 0)))
     kv = read_kv(run)
     counter = next(record for record in kv if record.key == run.plan.writes.counter_key)
     kv_present = sum(record.former is not None for record in kv)
     figures = estimate(
         Workload(
-            vectors=vectors,
+            vectors=vectors + removed,
             files=run.plan.files,
             dimensions=run.plan.values.dimensions,
             metadata_bytes=0,
@@ -121,6 +129,7 @@ def build_manifest(run: RunFolder, *, requests_per_5min: int) -> RollbackManifes
         index=run.plan.index.name,
         vectors_created=vectors - present,
         vectors_overwritten=present,
+        vectors_removed=removed,
         kv_created=len(kv) - kv_present,
         kv_overwritten=kv_present,
         counter_key=counter.key,
@@ -150,6 +159,8 @@ def _shown(former: KvEntry | None) -> str | None:
 def _holds(name: str) -> str:
     if name == KV_PRE_IMAGES:
         return "every KV key written, with its former value, metadata and expiry, or absent"
+    if name == REMOVED:
+        return "every vector id removed, with its former content, or absent"
     if name.startswith("part-"):
         return "every vector id written, with its former content, or absent (created by the run)"
     return "vector ids that were in the index and are not touched by the run"
@@ -195,7 +206,10 @@ def _about_index(run: RunFolder, verb: str, *options: str) -> tuple[tuple[str, .
 def write_manifest(run: RunFolder, manifest: RollbackManifest) -> tuple[str, str]:
     """Write rollback/manifest.json durably; returns its address and SHA-256."""
     run.rollback.make()
-    content = seal_json({"format": ROLLBACK_FORMAT, **asdict(manifest)})
+    fields = {"format": ROLLBACK_FORMAT, **asdict(manifest)}
+    if not manifest.vectors_removed:  # as earlier versions wrote it
+        del fields["vectors_removed"]
+    content = seal_json(fields)
     return run.rollback.address(MANIFEST), run.rollback.file(MANIFEST).write(content)
 
 

@@ -36,6 +36,7 @@ class RollbackReport:
     cannot_undo: tuple[str, ...] = ()
     commands_before: tuple[tuple[str, ...], ...] = ()
     commands_after: tuple[tuple[str, ...], ...] = ()
+    runs: tuple[str, ...] = ()  # all that are undone, the newest first; empty: only this one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

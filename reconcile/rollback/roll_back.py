@@ -76,18 +76,20 @@ def roll_back(
         report.already_done = True
         report.conflicts = _kept_conflicts(run)
         return report
-    written = state.vectors_written()
+    written, removed = state.vectors_written(), state.may_have_removed()
     # A run that wrote nothing has no later writes.
-    if written or state.kv_written():
+    if written or removed or state.kv_written():
         later = find_later_writes(run, target, runtime)
         report.later_writes = len(later)
         report.later_writes_file = write_later_writes(run, later)
         check_consent(later, report.later_writes_file, consent=leave_later_writes)
     run.journal.append({"type": Kind.ROLLBACK_OPENED.value, "manifest_sha256": sha256})
+    undo = VectorUndo(run, target.vectors, report, rules, runtime, forced=forced)
+    if removed:
+        undo.restore_removed()
     if state.kv_written():
         undo_kv(run, target.kv, report, rules, runtime, forced=forced)
     if written:
-        undo = VectorUndo(run, target.vectors, report, rules, runtime, forced=forced)
         undo.undo_batches(written)
     report.differs_file = write_named(run.rollback, report.differs)
     count, conflicts_sha256 = write_ids(run.rollback.file(CONFLICTS), report.conflicts)

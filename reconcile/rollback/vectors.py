@@ -18,6 +18,7 @@ from migrate.run.refused import read_pre_images, unwritten_rows
 from migrate.runtime import Runtime
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
 from migrate.upload.listing import list_vectors
+from migrate.upload.removal import kept_removals, read_removed
 from migrate.upload.settle import LastWrite, digest_vector, wait_until_processed
 from migrate.workers.ordered import in_order
 from migrate.workers.repeat import doubling, refine_until, repeat_until
@@ -127,7 +128,8 @@ class VectorUndo:
         first, end = min(start for start, _ in touched), max(stop for _, stop in touched)
         former = (record for record in read_pre_images(run) if first <= record.row < end)
         # The pre-images were taken before any refusal, so refused rows are not excluded here.
-        for batch in run.targets(["row", "digest"], first_row=first, end_row=end):
+        only = run.written_rows
+        for batch in run.targets(["row", "digest"], first_row=first, end_row=end, only=only):
             columns = (column.to_pylist() for column in batch.columns)
             for row, digest in zip(*columns, strict=True):
                 record = next(former)
@@ -138,7 +140,38 @@ class VectorUndo:
                     yield record, digest
 
     def _is_touched(self, row: int) -> bool:
+        written = self._run.written_rows
+        if written is not None and row not in written:
+            return False
         return any(start <= row < stop for start, stop in self._touched)
+
+    def restore_removed(self) -> None:
+        """Put back what a catch-up has removed, and wait until it is visible.
+
+        Before the KV entries that name it. An id that another writer has used since is a conflict.
+        """
+        kept = frozenset(kept_removals(self._run))
+        removed = [
+            (record, digest)
+            for record, digest in read_removed(self._run)
+            if record.former is not None and record.vector_id not in kept
+        ]
+        self._runtime.progress.start(
+            "putting removed vectors back",
+            total=len(removed),
+            unit="vectors",
+            requests=undo_vector_requests(len(removed)),
+        )
+        foreign = refine_until(
+            lambda: self._pass_over(removed, advance=self._runtime.progress.advance),
+            self._pass_over,
+            lambda _, found: not found or len(found) > FEW_CANDIDATES,
+            doubling(self._rules.pause_s, times=PASSES_MAX - 1),
+            clock=self._runtime.clock,
+        )
+        self._report.conflicts += [record.vector_id for record, _ in foreign]
+        self._wait()
+        self._last, self._evidence = None, {}
 
     def _is_foreign(self, record: VectorPreImage, ours: bytes, found: Vector | None) -> bool:
         """Whether another writer seems to have written this id since the run.
@@ -181,6 +214,12 @@ class VectorUndo:
         """Wait until the last writes are visible, then search a full listing for deleted ids."""
         if self._last is None:
             return
+        self._wait()
+        self._check_listing()
+
+    def _wait(self) -> None:
+        if self._last is None:
+            return
         last = LastWrite(
             mutation_id=self._last.mutation_id,
             server_date=self._last.server_date,
@@ -193,7 +232,6 @@ class VectorUndo:
             self._rules.settle,
             self._runtime,
         )
-        self._check_listing()
 
     def _check_listing(self) -> None:
         run = self._run

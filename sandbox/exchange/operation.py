@@ -45,7 +45,7 @@ class Call:
 
     def form(self, refusal: ServiceError) -> Mapping[str, bytes]:
         """The parts of a multipart body by name. Raises `refusal` if it is none."""
-        return parse_form(self.body, self.request.headers["content-type"], refusal=refusal)
+        return parse_form(self.body, content_type(self.request), refusal=refusal)
 
     def json(self, refusal: ServiceError) -> Any:
         """The body as JSON. Raises `refusal` if it is none."""
@@ -55,9 +55,17 @@ class Call:
             raise refusal from error
 
 
+def content_type(request: Request) -> str:
+    """The header as it was sent; empty without one.
+
+    Cloudflare's Python client sends two, its own and that of the caller: the last one counts.
+    """
+    return next(reversed(request.headers.getlist("content-type")), "")
+
+
 def media_type(request: Request) -> str:
     """The bare media type of a body in lower case; empty if the request names none."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return content_type(request).partition(";")[0].strip().lower()
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ def commands_with(module: Path) -> frozenset[str]:
     """
     if module in reachable(ROOT / "q2v" / "main.py"):
         return frozenset(COMMANDS)
-    places = {name: ROOT / "q2v" / "commands" / f"{name}.py" for name in COMMANDS}
+    places = {name: ROOT / "q2v" / "commands" / f"{name.replace('-', '_')}.py" for name in COMMANDS}
     found = {name for name, place in places.items() if module in reachable(place)}
     return frozenset(found if found - {"rehearse"} else COMMANDS)
 

@@ -51,10 +51,52 @@ OF_COMPARISON = (
     Canary(
         name="parts-checked-when-sent",
         effect="a damaged part is found after the parts in front of it were written",
-        file="migrate/upload/rounds.py",
-        old=code(1, "if file.hash() != (part.bytes, part.sha256):"),
-        new=code(1, "if file.hash()[0] != part.bytes:"),
+        file="migrate/snapshot/folder.py",
+        old=code(2, "if file.hash() != (self.part.bytes, self.part.sha256):"),
+        new=code(2, "if file.hash()[0] != self.part.bytes:"),
         test="tests/reconcile/test_believed_files.py"
         "::test_a_damaged_part_is_found_before_the_parts_in_front_of_it_are_sent",
+    ),
+    Canary(
+        name="removed-before-the-keys",
+        effect="a reader of the KV index is sent to vectors that a catch-up has deleted",
+        file="migrate/migrate.py",
+        old=code(
+            1,
+            "write_kv_index(run, target.kv, runtime, only=selection.keys, kept=selection.kept)",
+            "remove_vectors(run, target.vectors, options.settle, runtime)",
+        ),
+        new=code(
+            1,
+            "remove_vectors(run, target.vectors, options.settle, runtime)",
+            "write_kv_index(run, target.kv, runtime, only=selection.keys, kept=selection.kept)",
+        ),
+        test="tests/migrate/test_catch_up.py::test_no_kv_entry_names_a_vector_that_is_gone",
+    ),
+    Canary(
+        name="changed-by-others-deleted",
+        effect="a catch-up deletes a vector that another writer has changed",
+        file="migrate/upload/removal.py",
+        old="record.former is not None and record.vector_id not in kept",
+        new="record.former is not None",
+        test="tests/migrate/test_catch_up.py"
+        "::test_a_vector_that_another_writer_changed_is_not_deleted",
+    ),
+    Canary(
+        name="moving-is-equal",
+        effect="a chain whose last link was read while others wrote passes for a proof",
+        file="reconcile/compare.py",
+        old=code(1, "if moving:"),
+        new=code(1, "if moving is None:"),
+        test="tests/migrate/test_catch_up.py::test_a_chain_that_was_not_read_frozen_is_never_equal",
+    ),
+    Canary(
+        name="deletion-not-found",
+        effect="a point deleted after the last known one stays in the target",
+        file="migrate/snapshot/chain/range_changes.py",
+        old=code(2, "self._delete_until(len(self._known.ids))"),
+        new=code(2, "self._delete_until(self._next)"),
+        test="tests/migrate/snapshot/test_difference.py"
+        "::test_a_chain_holds_what_a_fresh_snapshot_of_the_same_points_holds",
     ),
 )

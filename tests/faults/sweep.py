@@ -51,7 +51,7 @@ class Truth:
     state_before_run: str  # of the target, before anything of ours
     state: str  # of the target, after it
     content_root: str
-    journal: list[bytes]  # the newest run's, after it
+    journals: list[list[bytes]]  # of every run, after it
     steps: list[Step]
 
 
@@ -97,12 +97,27 @@ def _reconcile(world: World) -> None:
     assert report.verdict == "equal", f"I6: {report.verdict}: {report.why}"
 
 
+def _check_caught_up(world: World, truth: Truth) -> None:
+    _check_migrate(world, truth)
+    with world.calm():
+        _reconcile(world)
+
+
+BEFORE_A_CATCH_UP = (World.snapshot, World.migrate, World.edit_source)
 STAGES = {
     stage.name: stage
     for stage in (
         Stage("snapshot", (), World.snapshot, _check_snapshot),
         Stage("migrate", (World.snapshot,), World.migrate, _check_migrate),
         Stage("reconcile", (World.snapshot, World.migrate), _reconcile, _check_reconcile),
+        Stage("catch-up", BEFORE_A_CATCH_UP, World.catch_up, _check_caught_up),
+        Stage(
+            "catch-up, then rollback",
+            BEFORE_A_CATCH_UP,
+            World.catch_up,
+            _check_undone,
+            _roll_back,
+        ),
         Stage("rollback", (World.snapshot, World.migrate), _roll_back, _check_undone),
         Stage(
             "migrate, then rollback", (World.snapshot,), World.migrate, _check_undone, _roll_back
@@ -147,7 +162,7 @@ def build_template(stage: Stage, folder: Path) -> StageTemplate:
             state_before_run=state_before_run,
             state=world.state(),
             content_root=world.content_root(),
-            journal=world.journal_lines(),
+            journals=world.journals(),
             steps=steps.done,
         )
     return StageTemplate(stage, template, elapsed_s, truth)
@@ -177,9 +192,10 @@ def check_pair(template: StageTemplate, first: Case, second: Case, folder: Path)
         with template.world(folder) as world:
             _live(world, template.stage.act, *first)
             _check_at_once(world, template.truth)
-            kept = _whole_lines(world)
+            kept = _whole_journals(world)
             _live(world, template.stage.undo or template.stage.act, *second)
-            expect(_whole_lines(world)[: len(kept)] == kept, "I2: the journal has changed")
+            for before, now in zip(kept, _whole_journals(world), strict=False):
+                expect(now[: len(before)] == before, "I2: a journal has changed")
             _check_partition(world)
             _check_references(world)
             world.check_secrecy()
@@ -230,11 +246,12 @@ def temporary_files(world: World) -> list[Path]:
 
 def _check_at_once(world: World, truth: Truth) -> None:
     """What holds before anybody has repaired anything."""
-    lines, whole = world.journal_lines(), _whole_lines(world)
-    expect(whole == truth.journal[: len(whole)], "I2: no prefix of an undisturbed journal")
-    if lines != whole:
-        torn_well = truth.journal[len(whole)].startswith(lines[-1])
-        expect(torn_well, "I2: a torn tail of something else")
+    for lines, journal in zip(world.journals(), truth.journals, strict=False):
+        whole = [line for line in lines if line.endswith(b"\n")]
+        expect(whole == journal[: len(whole)], "I2: no prefix of an undisturbed journal")
+        if lines != whole:
+            torn_well = journal[len(whole)].startswith(lines[-1])
+            expect(torn_well, "I2: a torn tail of something else")
     for folder in sealed_folders(world.directory):
         for _ in Snapshot(folder).read(with_vectors=()):
             pass  # I4: whatever a manifest names is there and verifies
@@ -250,7 +267,7 @@ def _check_partition(world: World) -> None:
     except UsageError:
         return  # no run yet
     with closing(run):
-        state, left_behind = run.state(), run.excluded_rows()
+        state, left_behind, written_rows = run.state(), run.excluded_rows(), run.written_rows
     if not state.rounds:
         return
     spans = [(one.first, one.end) for one in state.rounds[0].pending.ranges]
@@ -259,15 +276,16 @@ def _check_partition(world: World) -> None:
     ]
     points = run.plan.points
     rows = [row for first, end in spans for row in range(first, min(end, points))]
-    moving = sorted(row for row in rows if row not in left_behind)
+    written = set(range(points)) if written_rows is None else written_rows
+    moving = sorted(row for row in rows if row not in left_behind and row in written)
     expect(
-        moving == sorted(set(range(points)) - left_behind),
+        moving == sorted(written - left_behind),
         f"I1: no partition of {points} points: {spans}, left behind {sorted(left_behind)}",
     )
 
 
-def _whole_lines(world: World) -> list[bytes]:
-    return [line for line in world.journal_lines() if line.endswith(b"\n")]
+def _whole_journals(world: World) -> list[list[bytes]]:
+    return [[line for line in lines if line.endswith(b"\n")] for lines in world.journals()]
 
 
 def _check_references(world: World) -> None:
@@ -290,11 +308,12 @@ def faults_at(step: Step) -> list[Fault]:
 def share_of(template: StageTemplate) -> Iterator[Case]:
     """The cases of `make check`: at every step one fault, every second time a kill.
 
-    A migrate that is undone takes its even steps only; the odd ones are struck when it goes on.
+    A migrate or catch-up that is undone takes its even steps only; the odd ones are struck when it
+    goes on.
     """
     for at, step in enumerate(template.truth.steps, start=1):
         kill, others = step.takes(Fault.KILL), [f for f in faults_at(step) if f is not Fault.KILL]
-        if template.stage.act is not World.migrate:
+        if template.stage.act not in {World.migrate, World.catch_up}:
             kill = kill and at % 2 == 0
         elif (at % 2 == 0) != (template.stage.undo is not None):
             continue

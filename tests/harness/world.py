@@ -20,6 +20,8 @@ from migrate.cloudflare.kv import WorkersKvTarget
 from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.run.choose import find_run, find_snapshot
 from migrate.runtime import Runtime
+from migrate.snapshot.chain.difference import take_difference
+from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from migrate.storage.disk import use_disk
 from migrate.storage.folder_lock import FolderLock
@@ -33,9 +35,8 @@ from q2v.settings.sections import LimitSettings, TargetSettings
 from q2v.wiring import CloudflareTarget
 from reconcile.compare import compare
 from reconcile.report.report import ReconcileReport
-from reconcile.rollback.manifest import build_manifest
+from reconcile.rollback.chain import open_chain, roll_back_chain
 from reconcile.rollback.report import RollbackReport
-from reconcile.rollback.roll_back import roll_back
 from sandbox.app import ACCOUNT_ID, SandboxApp, create_app
 from sandbox.exchange.request_log import RequestLog, RequestRecord
 from sandbox.profile import INSTANT, Profile
@@ -53,6 +54,7 @@ from tests.harness.target import DIMENSIONS, INDEX, put_former_content
 TOKEN = "world-token-4b7e19c2d8f0a6935e"
 BASE_URL = "http://127.0.0.1:9/client/v4"
 POINTS, FILES, PART_POINTS, BATCH_VECTORS = 40, 5, 15, 12  # 3 parts, 4 uploads
+EDITED = "edited"  # in the folder of a world whose source others have changed
 BOOT_S = 45.0  # from a power cut until the tool can run again
 
 
@@ -142,6 +144,27 @@ class World:
                 folder=self.directory,
             )
 
+    def edit_source(self) -> None:
+        """Others add, change and delete points; copies of the folder have the same points."""
+        (self.folder / EDITED).touch()
+        edit_points(self.source)
+
+    def catch_up(self) -> MigrateReport:
+        """`q2v catch-up --frozen`."""
+        with FolderLock(self.directory), self._target() as target:
+            runtime = Runtime(clock=self.clock, progress=self.progress)
+            parent = find_snapshot(self.directory, None, None)
+            options = SnapshotOptions(page_points=7, part_points=PART_POINTS)
+            report = take_difference(self.source, parent, options, runtime)
+            return migrate_snapshot(
+                Snapshot(LocalFolder(Path(report.path))),
+                target,
+                self.settings,
+                wiring.Choices(),
+                runtime,
+                folder=self.directory,
+            )
+
     def reconcile(self) -> ReconcileReport:
         """`q2v reconcile`."""
         with (
@@ -164,14 +187,14 @@ class World:
             FolderLock(self.directory),
             self._target() as target,
             contextlib.closing(find_run(self.directory, None, None)) as run,
+            open_chain(run) as chain,
         ):
-            return roll_back(
-                run,
-                build_manifest(run, requests_per_5min=self.requests_max),
+            return roll_back_chain(
+                chain,
                 target,
                 wiring.undo_rules(self.settings),
                 Runtime(clock=self.clock, progress=self.progress),
-                forced=frozenset(),
+                requests_per_5min=self.requests_max,
                 leave_later_writes=True,
             )
 
@@ -257,6 +280,11 @@ class World:
         """What the sealed snapshot holds."""
         return find_snapshot(self.directory, None, None).manifest.content_root
 
+    def journals(self) -> list[list[bytes]]:
+        """The journal of every run as it lies on disk, in the order of the runs."""
+        paths = sorted(self.directory.path.glob("*/runs/*/journal.jsonl"))
+        return [path.read_bytes().splitlines(keepends=True) for path in paths]
+
     def journal_lines(self) -> list[bytes]:
         """The newest run's journal as it lies on disk, torn tail included; empty without a run."""
         paths = sorted(self.directory.path.glob("*/runs/*/journal.jsonl"))
@@ -277,6 +305,16 @@ class World:
         """I10: no form of the token is in a file or was shown."""
         files = [path for path in self.directory.path.rglob("*") if path.is_file()]
         assert_secret_absent(TOKEN, files, self.progress.said)
+
+
+def edit_points(source: MemorySource) -> None:
+    """Change one point, delete two, and add one; each file keeps some of its points."""
+    numbers = sorted(source.points)
+    source.points[numbers[3]] = {**source.points[numbers[3]], "text": "changed", "shift": 2}
+    for number in (numbers[4], numbers[-1]):
+        del source.points[number]
+    added = {**source.points[numbers[0]], "chunk_index": 1_000, "text": "added"}
+    source.points[numbers[0] + 1] = added
 
 
 def settings() -> Settings:
@@ -326,6 +364,8 @@ def open_world(
             namespace_id=namespace_id,
             requests_max=requests_max,
         )
+        if (folder / EDITED).exists():
+            edit_points(world.source)
         if fresh:
             app.store.create_vector_index(INDEX, DIMENSIONS, "cosine")
             put_former_content(app.store, namespace_id, ours=["file-0_0", "file-3_2"])

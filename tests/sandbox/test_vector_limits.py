@@ -138,6 +138,17 @@ def test_multipart_is_taken_and_other_content_types_are_not(client: Client) -> N
     assert refusal(client.http.post(url, json={})) == (400, 1005)
 
 
+def test_of_two_content_types_the_last_one_counts(client: Client) -> None:
+    """Cloudflare's Python client sends its own besides the caller's."""
+    types = [("content-type", "application/json"), *NDJSON.items()]
+
+    client.result(client.http.post(f"{client.docs}/upsert", content=line("a"), headers=types))
+    turned = client.http.post(f"{client.docs}/upsert", content=line("a"), headers=types[::-1])
+
+    assert client.info()["vectorCount"] == 1
+    assert refusal(turned) == (400, 1005)
+
+
 def test_20_ids_are_read_and_21_refused(client: Client) -> None:
     ids = [str(number) for number in range(34)]
 

@@ -40,6 +40,7 @@ def positions() -> Iterator[Position]:
         yield replace(common, run=Reached.ROLLING_BACK)
         for conflicts in flags:
             yield replace(common, run=Reached.ROLLED_BACK, conflicts=conflicts)
+        yield replace(common, run=Reached.COMPLETE, moving=True)
         for begun, finding, added, repaired in product(flags, FINDINGS, flags, flags):
             yield replace(
                 common,
@@ -174,6 +175,8 @@ def test_every_situation_is_reached_and_says_what_it_means() -> None:
         (Position(run=Reached.ROLLED_BACK), Situation.ROLLED_BACK),
         (Position(run=Reached.ROLLED_BACK, conflicts=True), Situation.CONFLICTS),
         (Position(run=Reached.COMPLETE, superseded=True), Situation.SUPERSEDED),
+        (Position(run=Reached.COMPLETE, moving=True), Situation.MOVING),
+        (Position(run=Reached.ROLLED_BACK, moving=True), Situation.ROLLED_BACK),
     ],
 )
 def test_examples(position: Position, expected: Situation) -> None:

@@ -1,0 +1,194 @@
+"""`q2v catch-up`: move what has changed in Qdrant since the newest snapshot, deletions included."""
+
+import sys
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+import click
+
+from migrate.errors import ExitCode
+from migrate.run.choose import find_snapshot
+from migrate.run.folder import RunFolder, run_folders
+from migrate.runtime import Runtime
+from migrate.snapshot.chain.difference import DifferenceReport, take_difference
+from migrate.snapshot.folder import Snapshot
+from migrate.snapshot.take import SnapshotOptions
+from migrate.storage.folder_lock import FolderLock
+from migrate.upload.report import MigrateReport
+from q2v import wiring
+from q2v.commands.migrate import confirm_index, migrate_snapshot
+from q2v.options import (
+    PLANNING,
+    SEAL,
+    SOURCE,
+    TARGET,
+    folder_option,
+    json_option,
+    max_delete_option,
+    takes,
+    yes_option,
+)
+from q2v.output.following import Following, following_snapshot
+from q2v.output.progress import open_progress
+from q2v.output.render import format_duration, render
+from q2v.output.route import Route, configured_target, route_from_snapshot
+from q2v.settings import Settings
+from q2v.workers import open_readers
+
+
+class Flags(TypedDict):
+    """What the operator typed."""
+
+    snapshot: Path | None
+    frozen: bool
+    leave_unreadable: bool
+    max_delete: float
+    yes: bool
+    folder: Path
+    as_json: bool
+
+
+@takes(
+    *SOURCE,
+    *TARGET,
+    *PLANNING,
+    "limits.settle_timeout_s",
+    "snapshot.page_points",
+    "snapshot.readers",
+    SEAL,
+)
+@click.command("catch-up")
+@click.argument("snapshot", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--frozen",
+    is_flag=True,
+    help="The writers are stopped: read everything twice, and prove that the target gets what the "
+    "source holds.",
+)
+@click.option(
+    "--leave-unreadable",
+    is_flag=True,
+    help="Leave out points that the source cannot give: the snapshot holds their ids, and the plan "
+    "quarantines them.",
+)
+@max_delete_option
+@yes_option
+@folder_option
+@json_option
+@click.pass_context
+def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> None:
+    """Move what has changed since SNAPSHOT (default: the newest): additions, changes, deletions.
+
+    Seals the difference beside the snapshot, then writes it to the target that the snapshot was
+    moved to. Run it as often as you like while others write; the last time with --frozen.
+    """
+    directory, clock = wiring.open_folder(flags["folder"]), wiring.system_clock()
+    key = wiring.seal_key(settings)
+    options = SnapshotOptions(
+        page_points=settings.snapshot.page_points,
+        readers=wiring.source_readers(settings),
+        leave_unreadable=flags["leave_unreadable"],
+        moving=not flags["frozen"],
+        tool=wiring.TOOL,
+        seal_key=key,
+    )
+    choices = wiring.Choices(max_delete=flags["max_delete"])
+    with (
+        open_progress(sys.stderr, clock) as progress,
+        wiring.open_source(settings, directory, clock=clock, progress=progress) as source,
+        wiring.open_target(settings, directory, clock=clock, progress=progress) as target,
+        FolderLock(directory),
+    ):
+        parent = find_snapshot(directory, wiring.open_named(directory, flags["snapshot"]), key)
+        wiring.check_snapshot_collection(parent, settings)
+        runtime = Runtime(
+            clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
+        )
+        difference = take_difference(
+            source,
+            parent,
+            options,
+            runtime,
+            open_readers=partial(
+                open_readers, settings=settings, options=options, progress=progress
+            ),
+        )
+        found = Snapshot(wiring.open_folder(difference.path), key)
+        route = route_from_snapshot(found, configured_target(settings), clock)
+        moved = None
+        if not _is_moved(found):
+            progress.say(route.sentence())
+            moved = migrate_snapshot(
+                found,
+                target,
+                settings,
+                choices,
+                runtime,
+                folder=directory,
+                confirm=lambda name: confirm_index(name, sure=flags["yes"] or target.is_local),
+            )
+        following = following_snapshot(found, settings)
+    show(difference, moved, route, following, as_json=flags["as_json"])
+    ctx.exit(ExitCode.DONE if moved is None else moved.exit_code)
+
+
+def _is_moved(snapshot: Snapshot) -> bool:
+    """Whether the newest run of a snapshot is complete and not undone."""
+    runs = run_folders(snapshot)
+    if not runs:
+        return False
+    with closing(RunFolder(runs[-1], snapshot, read_only=True)) as run:
+        state = run.state()
+        return state.completed and not state.rollback_opened
+
+
+def show(
+    difference: DifferenceReport,
+    moved: MigrateReport | None,
+    route: Route,
+    following: Following,
+    *,
+    as_json: bool,
+) -> None:
+    """The report as JSON or as lines."""
+    seconds = difference.seconds + (0 if moved is None else moved.seconds)
+    render(
+        {
+            "snapshot_id": difference.snapshot_id,
+            "parent_id": difference.parent_id,
+            "path": difference.path,
+            "sealed": difference.sealed,
+            "added": difference.added,
+            "changed": difference.changed,
+            "deleted": difference.deleted,
+            "points": difference.points,
+            "frozen": not difference.moving,
+            "run_id": None if moved is None else moved.run_id,
+            "acknowledged": None if moved is None else moved.acknowledged,
+            "kv_entries": None if moved is None else moved.kv_entries,
+            "counter": None if moved is None else moved.counter,
+            "quarantined": None if moved is None else sum(moved.quarantined.values()),
+            "requests": 0 if moved is None else moved.requests,
+            "evidence": None if moved is None else moved.evidence,
+            "seconds": round(seconds, 3),
+            "route": route.document(),
+            "exit_code": int(ExitCode.DONE if moved is None else moved.exit_code),
+            **following.document(),
+        },
+        [
+            *route.cells(),
+            ("added", difference.added),
+            ("changed", difference.changed),
+            ("deleted", difference.deleted),
+            ("points now", difference.points),
+            ("writers", "running: read once" if difference.moving else "stopped: read twice"),
+            ("run", None if moved is None else moved.run_id),
+            ("counter", None if moved is None else moved.counter),
+            ("evidence", None if moved is None else moved.evidence),
+            ("took", format_duration(seconds)),
+        ],
+        as_json=as_json,
+        notes=[*([] if difference.sealed else ["nothing has changed"]), *following.notes()],
+    )

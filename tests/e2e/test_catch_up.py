@@ -1,0 +1,151 @@
+"""The evening with a writer: a first snapshot, catch-ups, the freeze, and the way back."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.harness.workbench import Workbench, chunk, points, unit_vectors, workbench
+from tests.servers.qdrant_points import StoredCollection, StoredPoint
+
+POINTS = 60
+
+
+class Writer:
+    """Adds, changes and deletes points while pages are listed, until it is stopped."""
+
+    def __init__(self) -> None:
+        self.is_stopped = False
+        self._turns = 0
+        self._vectors = unit_vectors(400)
+
+    def __call__(self, collection: StoredCollection) -> None:
+        if self.is_stopped:
+            return
+        self._turns += 1
+        number = 100_000 - self._turns  # behind the reader: it comes to an end
+        held = [one for one in collection.points if one.key.number != self._turns * 3]
+        changed = held[self._turns % len(held)]
+        held[self._turns % len(held)] = replace(
+            changed, vectors={"": self._vectors[self._turns % 400].tolist()}
+        )
+        collection.points = [
+            *held,
+            StoredPoint(
+                id=number,
+                vectors={"": self._vectors[self._turns % 400].tolist()},
+                payload=chunk(f"later-{number // 4}", number % 4),
+            ),
+        ]
+
+
+@pytest.fixture
+def evening(tmp_path: Path) -> Iterator[tuple[Workbench, Writer]]:
+    """A collection that others write to."""
+    writer = Writer()
+    with workbench(tmp_path, points(POINTS)) as bench:
+        bench.collection.before_page = writer
+        yield bench, writer
+
+
+def _expected(bench: Workbench) -> dict[str, int]:
+    """Id in the target -> point, read straight from the source."""
+    found = {}
+    for point in bench.collection.points:
+        assert point.payload is not None
+        found[f"{point.payload['file_id']}_{point.payload['chunk_index']}"] = point.key.number
+    return found
+
+
+@pytest.mark.fault("C01")
+def test_a_writer_goes_on_until_the_freeze_and_nothing_is_lost(
+    evening: tuple[Workbench, Writer],
+) -> None:
+    bench, writer = evening
+    before = bench.state()
+
+    refused = bench.run("snapshot")
+    first = bench.run("snapshot", "--moving")
+    moved = bench.run("migrate")
+    caught = [bench.run("catch-up"), bench.run("catch-up")]
+    still = bench.run("reconcile", "--no-source", "--full")
+    early = bench.run("catch-up", "--frozen")
+    writer.is_stopped = True
+    last = bench.run("catch-up", "--frozen", "--max-delete", "1")
+    compared = bench.run("reconcile", "--full")
+
+    assert refused.exit_code == 5
+    assert "--moving" in refused.stderr
+    assert first.exit_code == 0, first.stderr
+    assert moved.exit_code == 0, moved.stderr
+    assert "catch-up" in moved.document["next"]
+    for one in caught:
+        assert one.exit_code == 0, one.stderr
+        assert one.document["changed"]
+        assert one.document["frozen"] is False
+    assert (still.exit_code, still.document["verdict"]) == (13, "indeterminate")
+    assert early.exit_code == 5, "the writer is not stopped"
+    assert last.exit_code == 0, last.stderr
+    assert last.document["frozen"] is True
+    assert (compared.exit_code, compared.document["verdict"]) == (0, "equal")
+    held = bench.stored()
+    assert held.keys() == _expected(bench).keys()
+    by_id = {point.key.number: point for point in bench.collection.points}
+    for vector_id, number in _expected(bench).items():
+        values = by_id[number].vectors[""]
+        assert held[vector_id][0].tolist() == pytest.approx(list(values))  # type: ignore[arg-type]
+
+    preview = bench.run("rollback")
+    undone = bench.run("rollback", "--execute")
+
+    assert preview.document["vectors_deleted"] == undone.document["vectors_deleted"]
+    assert undone.exit_code == 0, undone.stderr
+    assert len(undone.document["runs"]) >= 4
+    assert bench.state() == before
+
+
+def test_a_chain_is_verified_flattened_and_shown_by_status(
+    evening: tuple[Workbench, Writer],
+) -> None:
+    bench, writer = evening
+    bench.run("snapshot", "--moving")
+    bench.run("migrate")
+    writer.is_stopped = True
+    bench.run("catch-up", "--frozen")
+
+    verified = bench.run("verify")
+    status = bench.run("status")
+    flat = bench.run("snapshot", "--flatten")
+    fresh = bench.run("snapshot")
+
+    assert verified.exit_code == 0, verified.stderr
+    assert "reconcile" in status.document["next"]
+    assert flat.exit_code == 0, flat.stderr
+    assert flat.document["content_root"] == fresh.document["content_root"]
+
+
+def test_a_moving_chain_is_not_flattened(evening: tuple[Workbench, Writer]) -> None:
+    bench, _ = evening
+    bench.run("snapshot", "--moving")
+
+    flat = bench.run("snapshot", "--flatten")
+
+    assert flat.exit_code == 5
+    assert "catch-up --frozen" in flat.stderr
+
+
+def test_without_a_change_a_catch_up_says_so_and_writes_nothing(
+    evening: tuple[Workbench, Writer],
+) -> None:
+    bench, writer = evening
+    writer.is_stopped = True
+    bench.move()
+    uploads = bench.uploads()
+
+    again = bench.run("catch-up", "--frozen")
+
+    assert again.exit_code == 0, again.stderr
+    assert again.document["sealed"] is False
+    assert again.document["run_id"] is None
+    assert bench.uploads() == uploads

@@ -1,0 +1,416 @@
+"""A catch-up brings the target to what the source holds now, and the whole chain can be undone."""
+
+import json
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from migrate.begin import begin_run
+from migrate.errors import ForeignStateError, PreconditionError
+from migrate.mapping.write_rules import WriteRules
+from migrate.migrate import WriteOptions, migrate
+from migrate.model.records import VectorId
+from migrate.plan.rules import PlanRules
+from migrate.ports import Target
+from migrate.run.choose import find_run
+from migrate.runtime import Runtime
+from migrate.snapshot.chain.difference import take_difference
+from migrate.snapshot.folder import Snapshot
+from migrate.snapshot.take import SnapshotOptions, take_snapshot
+from migrate.storage.local_folder import LocalFolder
+from migrate.upload.settle import SettleRules
+from reconcile.compare import compare
+from reconcile.report.report import ReconcileReport
+from reconcile.rollback.chain import open_chain, preview_chain, roll_back_chain
+from reconcile.rollback.report import RollbackReport, UndoRules
+from reconcile.stores import ReconcileRules
+from tests.harness.clock import VirtualClock
+from tests.harness.memory_source import MemorySource, chunk_payloads
+from tests.harness.memory_target import Calls, MemoryKv, MemoryVectors
+from tests.harness.silence import Silence
+from tests.harness.steps import KilledError
+from tests.harness.strategies import RULES
+
+POINTS = 23
+DIMENSIONS = 32  # the fewest that a target takes
+SETTLE = SettleRules(timeout_s=60, poll_s=1)
+WRITES = WriteRules(vectors_per_upload=7, body_bytes=10**6, counter_key="_vector_count", ttl_s=None)
+PLAN_RULES = PlanRules(mapping=RULES, writes=WRITES)
+RECONCILE_RULES = ReconcileRules(
+    content_full_max=1_000,
+    content_sample=10,
+    seed=1,
+    pause_s=1,
+    kv_settle_s=1,
+    page_points=100,
+    requests_per_5min=900,
+)
+Held = tuple[dict[str, tuple[bytes, object]], dict[str, bytes]]
+
+
+class Evening:
+    """A source that goes on changing, a target in memory, and the folder between them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = LocalFolder(folder)
+        self.source = MemorySource(chunk_payloads(POINTS), dimensions=DIMENSIONS)
+        self.calls = Calls()
+        self.vectors = MemoryVectors(calls=self.calls, dimensions=DIMENSIONS)
+        self.kv = MemoryKv(self.calls)
+        self.clock = VirtualClock()
+        self.progress = Silence()
+
+    @property
+    def target(self) -> Target:
+        return Target(self.vectors, self.kv)
+
+    def runtime(self) -> Runtime:
+        return Runtime(clock=self.clock, progress=self.progress)
+
+    def snapshot(self, *, moving: bool = False) -> Snapshot:
+        self.clock.wait(1)
+        report = take_snapshot(
+            self.source, self.folder, SnapshotOptions(moving=moving, part_points=5), self.runtime()
+        )
+        return self.opened(report.path)
+
+    def difference(self, parent: Snapshot, *, moving: bool = False) -> Snapshot:
+        self.clock.wait(1)
+        options = SnapshotOptions(moving=moving, part_points=5)
+        return self.opened(take_difference(self.source, parent, options, self.runtime()).path)
+
+    @staticmethod
+    def opened(path: str) -> Snapshot:
+        return Snapshot(LocalFolder(Path(path)))
+
+    def migrate(self, snapshot: Snapshot, rules: PlanRules = PLAN_RULES) -> None:
+        with closing(begin_run(snapshot, self.target, rules, self.runtime())) as run:
+            migrate(run, self.target, WriteOptions(settle=SETTLE), self.runtime())
+
+    def reconcile(self) -> ReconcileReport:
+        with closing(find_run(self.folder, None, None)) as run:
+            return compare(run, self.source, self.target, RECONCILE_RULES, self.runtime())
+
+    def roll_back(self, forced: frozenset[str] = frozenset()) -> RollbackReport:
+        with (
+            closing(find_run(self.folder, None, None)) as run,
+            open_chain(run) as chain,
+        ):
+            return roll_back_chain(
+                chain,
+                self.target,
+                UndoRules(settle=SETTLE, pause_s=1, kv_settle_s=1),
+                self.runtime(),
+                requests_per_5min=900,
+                forced=forced,
+            )
+
+    def edit(self, edits: dict[int, int | None]) -> None:
+        """Give points another content, or delete those of None."""
+        for number, shift in edits.items():
+            if shift is None:
+                self.source.points.pop(number, None)
+            else:
+                row = number // 10
+                self.source.points[number] = {
+                    "file_id": f"file-{row % 5}",
+                    "chunk_index": 100 + number,
+                    "chunk_hash": f"{number:064x}",
+                    "text": f"text {shift}",
+                    "shift": shift,
+                }
+
+    def held(self) -> Held:
+        """All records of the target."""
+        return (
+            {
+                str(vector_id): (vector.values.tobytes(), vector.metadata)
+                for vector_id, vector in self.vectors.stored.items()
+            },
+            {key: entry.value for key, entry in self.kv.stored.items()},
+        )
+
+
+EDITS = {20: 1, 25: 2, 30: None, 80: None, 130: None, 180: None, 230: None, 300: 3}
+# Of file-2 all points: 30, 80, 130, 180, 230.
+
+
+def test_a_catch_up_writes_and_deletes_what_has_changed_and_nothing_else(tmp_path: Path) -> None:
+    evening = Evening(tmp_path)
+    base = evening.snapshot()
+    evening.migrate(base)
+    evening.edit(EDITS)
+    evening.calls.made.clear()
+    uploads = len(evening.vectors.uploads)
+
+    evening.migrate(evening.difference(base))
+    report = evening.reconcile()
+
+    sent = [vector_id for upload in evening.vectors.uploads[uploads:] for vector_id in upload.ids]
+    assert sorted(sent) == ["file-0_400", "file-2_125", "file-2_120"] or len(sent) == 3
+    assert report.verdict == "equal", report.why
+    assert report.counts["vector_index"] == POINTS - 5 + 2
+    assert report.counts["kv_counter"] == POINTS - 5 + 2
+    assert [what for what in evening.calls.writes if what == "delete"] == ["delete"]
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_undoing_the_chain_gives_back_the_former_target(tmp_path: Path, moving: bool) -> None:
+    evening = Evening(tmp_path)
+    before = evening.held()
+    base = evening.snapshot(moving=moving)
+    evening.migrate(base)
+    evening.edit(EDITS)
+    second = evening.difference(base, moving=moving)
+    evening.migrate(second)
+    evening.edit({20: 5, 40: None, 25: None})
+    evening.migrate(evening.difference(second))
+
+    with closing(find_run(evening.folder, None, None)) as run, open_chain(run) as chain:
+        preview = preview_chain(chain, requests_per_5min=900)
+    done = evening.roll_back()
+    again = evening.roll_back()
+
+    assert evening.held() == before
+    assert len(done.runs) == 3
+    assert not done.conflicts
+    assert preview.vectors_deleted == done.vectors_deleted
+    assert again.already_done
+
+
+edits = st.dictionaries(
+    st.integers(1, POINTS + 4).map(lambda row: 10 * row),
+    st.none() | st.integers(0, 3),
+    max_size=8,
+)
+
+
+@settings(max_examples=25)
+@given(steps=st.lists(edits, min_size=1, max_size=3))
+def test_after_any_catch_ups_the_target_is_that_of_one_move_of_the_same_points(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[dict[int, int | None]]
+) -> None:
+    evening = Evening(tmp_path_factory.mktemp("chain"))
+    before = evening.held()
+    last = evening.snapshot(moving=True)
+    evening.migrate(last)
+    for step in steps:
+        evening.edit(step)
+        last = evening.difference(last, moving=step is not steps[-1])
+        evening.migrate(last)
+    report = evening.reconcile()
+    fresh = Evening(tmp_path_factory.mktemp("fresh"))
+    fresh.source.points = dict(evening.source.points)
+    fresh.migrate(fresh.snapshot())
+    found = evening.held()
+    evening.roll_back()
+
+    assert report.verdict == "equal", report.why
+    assert found == fresh.held()
+    assert evening.held() == before
+
+
+@pytest.mark.fault("C01")
+def test_a_chain_that_was_not_read_frozen_is_never_equal(tmp_path: Path) -> None:
+    evening = Evening(tmp_path)
+    base = evening.snapshot(moving=True)
+    evening.migrate(base)
+
+    first = evening.reconcile()
+    evening.migrate(evening.difference(base))
+    last = evening.reconcile()
+
+    assert first.verdict == "indeterminate"
+    assert "catch-up --frozen" in first.why
+    assert last.verdict == "equal"
+
+
+def _writes_of_catch_up(folder: Path) -> int:
+    evening = Evening(folder)
+    base = evening.snapshot()
+    evening.migrate(base)
+    evening.edit(EDITS)
+    second = evening.difference(base)
+    evening.calls.made.clear()
+    evening.migrate(second)
+    return len(evening.calls.made)
+
+
+CALLS = 24
+
+
+@pytest.mark.fault("C02")
+@pytest.mark.parametrize("at", range(CALLS))
+@pytest.mark.parametrize("then", ["finish", "undo"])
+def test_after_a_kill_at_any_call_the_catch_up_is_finished_or_undone(
+    tmp_path: Path, at: int, then: str
+) -> None:
+    evening = Evening(tmp_path)
+    before = evening.held()
+    base = evening.snapshot()
+    evening.migrate(base)
+    evening.edit(EDITS)
+    second = evening.difference(base)
+    evening.calls.made.clear()
+
+    def kill(number: int, _: str) -> None:
+        if number == at:
+            raise KilledError
+
+    evening.calls.before = kill
+    with suppress(KilledError):
+        evening.migrate(second)
+    evening.calls.before = lambda number, what: None
+    if then == "undo":
+        evening.roll_back()
+        assert evening.held() == before
+        return
+    evening.migrate(second)
+    assert evening.reconcile().verdict == "equal"
+
+
+def test_the_calls_of_a_catch_up_are_all_struck(tmp_path: Path) -> None:
+    assert _writes_of_catch_up(tmp_path) <= CALLS
+
+
+@pytest.mark.fault("C06")
+@pytest.mark.parametrize("at", range(0, 60, 2))
+def test_an_undone_chain_that_is_killed_is_undone_the_second_time(tmp_path: Path, at: int) -> None:
+    evening = Evening(tmp_path)
+    before = evening.held()
+    base = evening.snapshot()
+    evening.migrate(base)
+    evening.edit(EDITS)
+    evening.migrate(evening.difference(base))
+    evening.calls.made.clear()
+
+    def kill(number: int, _: str) -> None:
+        if number == at:
+            raise KilledError
+
+    evening.calls.before = kill
+    with suppress(KilledError):
+        evening.roll_back()
+    evening.calls.before = lambda number, what: None
+    evening.roll_back()
+
+    assert evening.held() == before
+
+
+def test_no_kv_entry_names_a_vector_that_is_gone(tmp_path: Path) -> None:
+    """Neither while the catch-up deletes nor while its rollback puts back."""
+    evening = Evening(tmp_path)
+    base = evening.snapshot()
+    evening.migrate(base)
+    evening.edit(EDITS)
+    second = evening.difference(base)
+
+    def check(_number: int, _what: str) -> None:
+        for key, entry in evening.kv.stored.items():
+            if key.startswith("file:"):
+                named = set(json.loads(entry.value))
+                assert named <= set(map(str, evening.vectors.stored)), key
+
+    evening.calls.before = check
+    evening.migrate(second)
+    with closing(find_run(evening.folder, None, None)) as run:
+        roll_back_chain(
+            [run],
+            evening.target,
+            UndoRules(settle=SETTLE, pause_s=1, kv_settle_s=1),
+            evening.runtime(),
+            requests_per_5min=900,
+        )
+
+
+@pytest.mark.fault("C04")
+def test_a_vector_that_another_writer_changed_is_not_deleted(tmp_path: Path) -> None:
+    evening = Evening(tmp_path)
+    base = evening.snapshot()
+    evening.migrate(base)
+    evening.edit({30: None})
+    theirs = evening.vectors.stored[VectorId("file-2_0")]
+    evening.vectors.stored[theirs.id] = type(theirs)(
+        id=theirs.id, values=theirs.values, namespace=None, metadata={"theirs": True}
+    )
+
+    evening.migrate(evening.difference(base))
+
+    assert evening.vectors.stored[theirs.id].metadata == {"theirs": True}
+    assert evening.reconcile().verdict == "drift"
+
+
+@pytest.mark.fault("C03")
+def test_more_deletions_than_allowed_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    evening = Evening(tmp_path)
+    base = evening.snapshot()
+    evening.migrate(base)
+    evening.edit({10 * row: None for row in range(1, 13)})
+    second = evening.difference(base)
+    held = evening.held()
+
+    with pytest.raises(PreconditionError, match=r"would delete 12 of 23 vectors") as caught:
+        evening.migrate(second)
+    share = float(caught.value.remedy.partition("--max-delete ")[2].partition(";")[0])
+    assert evening.held() == held
+    evening.migrate(second, PlanRules(mapping=RULES, writes=WRITES, max_delete=share))
+
+    assert evening.reconcile().verdict == "equal"
+
+
+def test_a_catch_up_waits_for_the_run_before_it(tmp_path: Path) -> None:
+    evening = Evening(tmp_path)
+    base = evening.snapshot()
+    evening.calls.before = _kill_at(6)
+    with pytest.raises(KilledError):
+        evening.migrate(base)
+    evening.calls.before = lambda number, what: None
+    second = evening.difference(base)
+    if second.manifest.parent is None:
+        evening.edit({20: 1})
+        second = evening.difference(base)
+
+    with pytest.raises(PreconditionError, match="continues from a complete run") as caught:
+        evening.migrate(second)
+
+    assert str(base.folder) in caught.value.remedy
+
+
+def _kill_at(at: int) -> Callable[[int, str], None]:
+    def kill(number: int, _: str) -> None:
+        if number == at:
+            raise KilledError
+
+    return kill
+
+
+def test_other_rules_than_the_run_before_are_refused(tmp_path: Path) -> None:
+    evening = Evening(tmp_path)
+    base = evening.snapshot()
+    evening.migrate(base)
+    evening.edit({20: 1})
+    second = evening.difference(base)
+    other = WriteRules(vectors_per_upload=7, body_bytes=10**6, counter_key="_other", ttl_s=None)
+
+    with pytest.raises(ForeignStateError, match="_other"):
+        evening.migrate(second, PlanRules(mapping=RULES, writes=other))
+
+
+def test_the_run_before_is_not_undone_while_a_catch_up_stands_on_it(tmp_path: Path) -> None:
+    evening = Evening(tmp_path)
+    base = evening.snapshot()
+    evening.migrate(base)
+    evening.edit({20: 1})
+    evening.migrate(evening.difference(base))
+    first = next(iter(base.runs.names()))
+
+    with (
+        closing(find_run(evening.folder, base.runs.child(first), None)) as run,
+        pytest.raises(PreconditionError, match="continues from"),
+        open_chain(run),
+    ):
+        pass
