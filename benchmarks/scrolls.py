@@ -23,13 +23,12 @@ from migrate.model.choices import TransportChoice
 from migrate.qdrant.grpc.packed import packed_scroll_response
 from migrate.qdrant.server import open_server_source
 from migrate.qdrant.source import ServerSource
-from migrate.runtime import Runtime
+from migrate.runtime import NoProgress, Runtime
 from migrate.snapshot.counting import ID_PAGE_POINTS
 from migrate.snapshot.ranges import SecondReading
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.snapshot.walk import walk_points
 from migrate.storage.local_folder import LocalFolder
-from tests.harness.silence import Silence
 
 PAGE_POINTS = 250
 # Peers and floors are compared for what they do with an answer, not for what they unpack.
@@ -215,7 +214,7 @@ def snapshot_lines(
                 source,
                 LocalFolder(place),
                 options,
-                Runtime(clock=SystemClock(), progress=Silence()),
+                Runtime(clock=SystemClock(), progress=NoProgress()),
             )
 
         return call

@@ -22,11 +22,11 @@ from benchmarks.scrolls import scrolls
 from benchmarks.steps import ROWS, Steps
 from benchmarks.uploads import uploads
 from migrate.run.pending import RowRange
+from migrate.runtime import NoProgress
 from migrate.storage.layout import PLAN
 from migrate.storage.local_folder import LocalFolder
 from migrate.upload.tasks import UploadJob, UploadProcess
 from q2v import wiring
-from tests.harness.silence import Silence
 
 SNAPSHOT_BYTES_PER_POINT = 11_500  # at 3,072 dimensions and 1.3 kB of payload
 EMPTY = 10  # points of a collection whose commands need no memory for points
@@ -233,7 +233,7 @@ def _work(job: UploadJob, shares: list[RowRange]) -> None:
     """Send every share from a worker of its own."""
 
     def send(share: RowRange) -> None:
-        with UploadProcess(job, Silence()) as worker:
+        with UploadProcess(job, NoProgress()) as worker:
             first = share.first
             while (upload := worker.cut(RowRange(first, share.end), None)) is not None:
                 worker.send()

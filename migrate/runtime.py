@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from migrate.ports import Clock, Progress
+from migrate.ports import Clock, Limiter, Progress
 
 
 class StopCondition(Protocol):
@@ -21,6 +21,22 @@ class NeverStop:
 
 
 NEVER_STOP = NeverStop()
+
+
+class NoProgress:
+    """`ports.Progress` that shows nothing."""
+
+    def start(self, what: str, *, total: int | None, unit: str, requests: int = 0) -> None:
+        """Show nothing."""
+
+    def advance(self, count: int, *, bytes_: int = 0, earlier: bool = False) -> None:
+        """Show nothing."""
+
+    def watch(self, limiter: Limiter) -> None:
+        """Show nothing."""
+
+    def say(self, text: str) -> None:
+        """Show nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

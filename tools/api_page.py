@@ -28,9 +28,9 @@ def page() -> str:
 
 
 def _entry(title: str, thing: object) -> str:
-    """Signature and docstring of a function, docstring and fields of a record."""
+    """Signature and docstring of a function or class; of a record its fields."""
     text = f"## `{title}`\n\n"
-    if inspect.isfunction(thing):
+    if inspect.isfunction(thing) or _has_constructor(thing):
         text += f"```python\n{_signature(title, thing)}\n```\n\n"
     text += _body(inspect.getdoc(thing) or "")
     if inspect.isclass(thing) and dataclasses.is_dataclass(thing):
@@ -38,8 +38,17 @@ def _entry(title: str, thing: object) -> str:
     return text
 
 
+def _has_constructor(thing: object) -> bool:
+    """Whether a class, which is no record, is constructed with arguments."""
+    return (
+        inspect.isclass(thing)
+        and not dataclasses.is_dataclass(thing)
+        and bool(inspect.signature(thing).parameters)
+    )
+
+
 def _signature(title: str, function: object) -> str:
-    assert inspect.isfunction(function)
+    assert callable(function)
     signature = inspect.signature(function)
     lines = []
     keyword_only = False
@@ -49,7 +58,8 @@ def _signature(title: str, function: object) -> str:
             lines.append("    *,")
         default = "" if parameter.default is parameter.empty else f" = {_value(parameter.default)}"
         lines.append(f"    {parameter.name}: {_type(parameter.annotation)}{default},")
-    return "\n".join([f"{title}(", *lines, f") -> {_type(signature.return_annotation)}"])
+    returns = "" if inspect.isclass(function) else f" -> {_type(signature.return_annotation)}"
+    return "\n".join([f"{title}(", *lines, f"){returns}"])
 
 
 def _type(annotation: object) -> str:

@@ -5,81 +5,50 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import migrate
-from migrate.cloudflare.kv_namespaces import KvNamespace
-from migrate.mapping.write_rules import WriteRules
-from migrate.plan.rules import PlanRules
-from migrate.ports import Target
-from migrate.runtime import Runtime
-from migrate.upload.settle import SettleRules
-from reconcile.rollback.report import UndoRules
-from reconcile.stores import ReconcileRules
-from tests.harness.clock import VirtualClock
-from tests.harness.memory_source import MemorySource, chunk_payloads
-from tests.harness.memory_target import MemoryKv, MemoryVectors
-from tests.harness.silence import Silence
-from tests.harness.strategies import RULES
+from sandbox.server import running_sandbox
+from tests.harness.target import DIMENSIONS
+from tests.harness.workbench import points
+from tests.servers.qdrant_points import StoredCollection
+from tests.servers.qdrant_rest import rest_server
 from tools.api_page import page
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTLE = SettleRules(timeout_s=60, poll_s=1)
-DIMENSIONS = 32  # the fewest that the target takes
+TOKEN = "target-token-93b1c2d4e5f60718"
 LOADED_LATE = ("pyarrow", "duckdb", "numpy", "grpc", "httpx")
 
 
-class MemoryNamespaces:
-    """The KV namespaces of an account."""
-
-    def __init__(self) -> None:
-        self._held: dict[str, KvNamespace] = {}
-
-    def read(self, namespace_id: str) -> KvNamespace | None:
-        return self._held.get(namespace_id)
-
-    def find(self, title: str) -> KvNamespace | None:
-        return next((one for one in self._held.values() if one.title == title), None)
-
-    def create(self, title: str, *, jurisdiction: str | None = None) -> KvNamespace:
-        namespace_id = f"id-{len(self._held)}"
-        created = KvNamespace(namespace_id=namespace_id, title=title, jurisdiction=jurisdiction)
-        return self._held.setdefault(namespace_id, created)
-
-
-def test_the_example_of_the_library_runs_as_it_is_written(tmp_path: Path) -> None:
-    names = {
-        "folder": migrate.LocalFolder(tmp_path),
-        "source": MemorySource(chunk_payloads(20), dimensions=DIMENSIONS),
-        "stores": Target(MemoryVectors(dimensions=DIMENSIONS), MemoryKv()),
-        "namespaces": MemoryNamespaces(),
-        "runtime": Runtime(clock=VirtualClock(), progress=Silence()),
-        "settle": SETTLE,
-        "rules": PlanRules(
-            mapping=RULES,
-            writes=WriteRules(
-                vectors_per_upload=10, body_bytes=10**6, counter_key="_vector_count", ttl_s=None
-            ),
-        ),
-        "reconcile_rules": ReconcileRules(
-            content_full_max=10**6,
-            content_sample=10,
-            seed=1,
-            pause_s=1,
-            kv_settle_s=1,
-            page_points=1000,
-            requests_per_5min=900,
-        ),
-        "undo_rules": UndoRules(settle=SETTLE, pause_s=1, kv_settle_s=1),
-    }
-    assert migrate.__doc__ is not None
-    example = doctest.DocTestParser().get_doctest(migrate.__doc__, names, "migrate", None, 0)
-    said: list[str] = []
-
-    result = doctest.DocTestRunner(optionflags=doctest.REPORT_ONLY_FIRST_FAILURE).run(
-        example, out=said.append
+@pytest.mark.early
+def test_the_example_of_the_library_runs_as_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = StoredCollection(
+        name="chunks",
+        points=points(20, per_file=4),
+        vectors={"size": DIMENSIONS, "distance": "Cosine"},
     )
+    assert migrate.__doc__ is not None
+    example = doctest.DocTestParser().get_doctest(migrate.__doc__, {}, "migrate", None, 0)
+    said: list[str] = []
+    monkeypatch.chdir(tmp_path)
+
+    with (
+        rest_server(collection, api_key="key") as server,
+        running_sandbox(tmp_path / "target", api_token=TOKEN) as sandbox,
+    ):
+        monkeypatch.setenv("QDRANT_URL", server.url)
+        monkeypatch.setenv("QDRANT_API_KEY", "key")
+        monkeypatch.setenv("CLOUDFLARE_API_BASE_URL", sandbox.base_url)
+        monkeypatch.setenv("CLOUDFLARE_ACCOUNT_ID", sandbox.account_id)
+        monkeypatch.setenv("CLOUDFLARE_API_TOKEN", TOKEN)
+        result = doctest.DocTestRunner(optionflags=doctest.REPORT_ONLY_FIRST_FAILURE).run(
+            example, out=said.append
+        )
 
     assert result.failed == 0, "".join(said)
-    assert result.attempted > 10
+    assert result.attempted > 30
 
 
 def test_the_page_of_the_api_is_made_from_the_code() -> None:

@@ -1,4 +1,4 @@
-"""A progress display that shows nothing, for tests and benchmarks of something else."""
+"""A progress display that shows nothing, for tests of something else."""
 
 from migrate.ports import Limiter
 
