@@ -49,6 +49,7 @@ def _has_constructor(thing: object) -> bool:
 
 def _signature(title: str, function: object) -> str:
     assert callable(function)
+    is_class = isinstance(function, type)
     signature = inspect.signature(function)
     lines = []
     keyword_only = False
@@ -58,16 +59,14 @@ def _signature(title: str, function: object) -> str:
             lines.append("    *,")
         default = "" if parameter.default is parameter.empty else f" = {_value(parameter.default)}"
         lines.append(f"    {parameter.name}: {_type(parameter.annotation)}{default},")
-    returns = "" if inspect.isclass(function) else f" -> {_type(signature.return_annotation)}"
+    returns = "" if is_class else f" -> {_type(signature.return_annotation)}"
     return "\n".join([f"{title}(", *lines, f"){returns}"])
 
 
 def _type(annotation: object) -> str:
-    text = (
-        annotation.__name__ if inspect.isclass(annotation) else inspect.formatannotation(annotation)
-    )
-    if "[" in str(annotation):
-        text = inspect.formatannotation(annotation)
+    text = inspect.formatannotation(annotation)
+    if isinstance(annotation, type) and "[" not in str(annotation):
+        text = annotation.__name__
     for prefix in ("collections.abc.", "typing.", "pathlib."):
         text = text.replace(prefix, "")
     return ".".join(text.split(".")[-1:]) if "[" not in text else text
