@@ -99,6 +99,7 @@ def choose_run(snapshot: Snapshot, target: Target, rules: PlanRules) -> RunFolde
     different = _differences(run.plan, target, rules)
     begun = state.pre_images is not None or run.plan.into_non_empty == rules.into_non_empty
     if begun and not different:
+        check_is_last(run)
         return run
     if state.rounds and not state.completed:
         raise ForeignStateError(
@@ -166,6 +167,31 @@ def base_of(run: RunFolder) -> BaseRun:
         bytes=0,
         sha256="",
     )
+
+
+def check_is_last(run: RunFolder) -> None:
+    """Raises PreconditionError while a later catch-up continues from this run.
+
+    What this run writes or undoes would then destroy what the catch-up has written.
+    """
+    plan = run.plan
+    for folder in sealed_folders(run.snapshot.folder.parent):
+        if folder.name <= run.snapshot.folder.name:
+            continue
+        snapshot = Snapshot(folder, run.snapshot.key)
+        for later in run_folders(snapshot):
+            found = RunFolder(later, snapshot, read_only=True)
+            found.close()
+            base, state = found.plan.base, found.state()
+            if base is None or not state.rounds or state.rollback_completed:
+                continue
+            if (base.snapshot_id, base.run_id) == (plan.snapshot_id, plan.run_id):
+                raise PreconditionError(
+                    f"run {found.plan.run_id} of snapshot {found.plan.snapshot_id} continues from "
+                    f"run {plan.run_id}, and is not rolled back",
+                    remedy="leave the run and the snapshot out: the command then takes the newest "
+                    "run; `q2v rollback --execute` undoes the whole chain",
+                )
 
 
 def open_base(run: RunFolder) -> RunFolder | None:

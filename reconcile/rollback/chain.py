@@ -9,12 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
 
-from migrate.errors import PreconditionError
 from migrate.ports import Target
-from migrate.run.choose import open_base
-from migrate.run.folder import RunFolder, run_folders
+from migrate.run.choose import check_is_last, open_base
+from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
-from migrate.snapshot.folder import Snapshot, sealed_folders
 from reconcile.rollback.manifest import build_manifest
 from reconcile.rollback.report import RollbackReport, UndoRules
 from reconcile.rollback.roll_back import preview_rollback, roll_back
@@ -29,35 +27,13 @@ def open_chain(run: RunFolder) -> Iterator[list[RunFolder]]:
     Raises PreconditionError while a later catch-up continues from this run, ForeignStateError when
     a run of the chain is not there.
     """
-    _refuse_under_a_later_one(run)
+    check_is_last(run)
     with ExitStack() as stack:
         chain = [run]
         while (base := open_base(chain[-1])) is not None:
             stack.callback(base.close)
             chain.append(base)
         yield chain
-
-
-def _refuse_under_a_later_one(run: RunFolder) -> None:
-    plan = run.plan
-    for folder in sealed_folders(run.snapshot.folder.parent):
-        if folder.name <= run.snapshot.folder.name:
-            continue
-        snapshot = Snapshot(folder, run.snapshot.key)
-        for later in run_folders(snapshot):
-            found = RunFolder(later, snapshot, read_only=True)
-            found.close()
-            base = found.plan.base
-            continues = base is not None and (base.snapshot_id, base.run_id) == (
-                plan.snapshot_id,
-                plan.run_id,
-            )
-            if continues and found.state().rounds and not found.state().rollback_completed:
-                raise PreconditionError(
-                    f"run {found.plan.run_id} of snapshot {found.plan.snapshot_id} continues from "
-                    f"run {plan.run_id}, and is not rolled back",
-                    remedy="run `q2v rollback --execute` without a run: it undoes the whole chain",
-                )
 
 
 def preview_chain(chain: Sequence[RunFolder], *, requests_per_5min: int) -> RollbackReport:

@@ -414,3 +414,17 @@ def test_the_run_before_is_not_undone_while_a_catch_up_stands_on_it(tmp_path: Pa
         open_chain(run),
     ):
         pass
+
+
+def test_the_run_before_is_not_repaired_while_a_catch_up_stands_on_it(tmp_path: Path) -> None:
+    evening = Evening(tmp_path)
+    base = evening.snapshot()
+    evening.migrate(base)
+    evening.edit({20: 1})
+    evening.migrate(evening.difference(base))
+    held = evening.held()
+
+    with pytest.raises(PreconditionError, match="continues from"):
+        evening.migrate(base)
+
+    assert evening.held() == held
