@@ -122,6 +122,11 @@ if TYPE_CHECKING:
     from migrate.provision import provision as provision
     from migrate.qdrant.server import open_server_source as open_server_source
     from migrate.qdrant.source import ServerOptions as ServerOptions
+    from migrate.restore.folder import FolderTarget as FolderTarget
+    from migrate.restore.restore import RestoreOptions as RestoreOptions
+    from migrate.restore.restore import RestoreReport as RestoreReport
+    from migrate.restore.restore import restore_snapshot as restore_snapshot
+    from migrate.restore.server import ServerTarget as ServerTarget
     from migrate.run.folder import RunFolder as RunFolder
     from migrate.runtime import NoProgress as NoProgress
     from migrate.runtime import Runtime as Runtime
@@ -152,6 +157,11 @@ PUBLIC_NAMES = {
     "take_snapshot": "migrate.snapshot.take",
     "SnapshotOptions": "migrate.snapshot.take",
     "Snapshot": "migrate.snapshot.folder",
+    "restore_snapshot": "migrate.restore.restore",
+    "RestoreOptions": "migrate.restore.restore",
+    "RestoreReport": "migrate.restore.restore",
+    "ServerTarget": "migrate.restore.server",
+    "FolderTarget": "migrate.restore.folder",
     "PlanRules": "migrate.plan.rules",
     "MappingRules": "migrate.mapping.payload",
     "WriteRules": "migrate.mapping.write_rules",

@@ -52,6 +52,9 @@ COMMANDS: dict[str, LazyCommand] = {
     "rollback": LazyCommand(
         "q2v.commands.rollback:command", "Show what a rollback would undo; with --execute, undo it."
     ),
+    "restore": LazyCommand(
+        "q2v.commands.restore:command", "Write a snapshot back into a Qdrant collection."
+    ),
     "status": LazyCommand(
         "q2v.commands.status:command", "Say where a run stands, and the exact next command."
     ),

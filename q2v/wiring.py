@@ -30,6 +30,8 @@ from migrate.ports import Clock, PointSource, Progress, Target
 from migrate.provision import ProvisionRules
 from migrate.qdrant.server import open_server_source
 from migrate.qdrant.source import ServerOptions
+from migrate.restore.server import ServerTarget
+from migrate.restore.target import CollectionTarget
 from migrate.run.choose import check_collection, find_by_id
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder import WorkFolder
@@ -97,6 +99,49 @@ def open_source(
         source.close()
 
 
+@contextmanager
+def open_restore_target(
+    settings: Settings,
+    snapshot: Snapshot,
+    folder: LocalFolder,
+    *,
+    clock: Clock,
+    progress: Progress,
+) -> Iterator[CollectionTarget]:
+    """The collection that a restore writes: in the configured server, or the embedded store.
+
+    It has the name in the snapshot unless the flag of source.collection names another one.
+    """
+    check_required(settings, "source.url")
+    configured = settings.source.collection
+    name = snapshot.manifest.collection
+    if configured is not None and settings.is_typed("source.collection"):
+        name = configured
+    if settings.source.path is not None:
+        # The engine is 14 MB of machine code: loaded only when it is used.
+        from migrate.restore.folder import FolderTarget  # noqa: PLC0415
+
+        yield FolderTarget(
+            settings.source.path,
+            collection=name,
+            copies=folder.path / SOURCE_COPIES,
+            say=progress.say,
+        )
+        return
+    assert settings.source.url is not None
+    target = ServerTarget(
+        settings.source.url,
+        collection=name,
+        api_key=_source_key(settings),
+        clock=clock,
+        options=_server_options(settings, progress),
+    )
+    try:
+        yield target
+    finally:
+        target.close()
+
+
 def source_readers(settings: Settings) -> int:
     """How many readers the source takes at once; an embedded store is read by one."""
     return settings.snapshot.readers if settings.source.path is None else 1
@@ -116,19 +161,26 @@ def _source(
             say=progress.say,
         )
     assert settings.source.url is not None
-    place = settings.source.api_key
-    key = None if place is None else load_secret(place).reveal()
     return open_server_source(
         settings.source.url,
         collection=collection,
-        api_key=key,
+        api_key=_source_key(settings),
         transport=settings.source.transport,
         clock=clock,
-        options=ServerOptions(
-            say=progress.say,
-            compression=settings.source.compression,
-            ca_file=settings.tls.ca_file,
-        ),
+        options=_server_options(settings, progress),
+    )
+
+
+def _source_key(settings: Settings) -> str | None:
+    place = settings.source.api_key
+    return None if place is None else load_secret(place).reveal()
+
+
+def _server_options(settings: Settings, progress: Progress) -> ServerOptions:
+    return ServerOptions(
+        say=progress.say,
+        compression=settings.source.compression,
+        ca_file=settings.tls.ca_file,
     )
 
 

@@ -25,9 +25,10 @@ INDEX = "rehearsal"
 
 
 class Tool(Protocol):
-    """The tool with the settings of the rehearsal; `q2v/commands/rehearsed.py` provides it.
+    """The tool with the settings of the rehearsal.
 
-    It opens and writes files only below the rehearsal's own folder.
+    `q2v/commands/rehearsal/rehearsed.py` provides it. It opens and writes files only below the
+    rehearsal's own folder.
     """
 
     @property

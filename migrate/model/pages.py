@@ -1,4 +1,4 @@
-"""Cut pages by position or by id; make a page of one unreadable point."""
+"""Cut pages by position or by id; pick rows; make a page of one unreadable point."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -38,6 +38,29 @@ def _take(column: VectorColumn, start: int, end: int) -> VectorColumn:
             return MultiColumn(column.rows[start:end])
         case SparseColumn():
             return SparseColumn(column.rows[start:end])
+
+
+def take_positions(page: Page, positions: Sequence[int]) -> Page:
+    """The rows at these positions, which are ascending."""
+    if len(positions) == len(page):
+        return page
+    return Page(
+        ids=tuple(page.ids[position] for position in positions),
+        payloads=tuple(page.payloads[position] for position in positions),
+        vectors={name: _pick(column, positions) for name, column in page.vectors.items()},
+        irregular=tuple(page.irregular[position] for position in positions),
+    )
+
+
+def _pick(column: VectorColumn, positions: Sequence[int]) -> VectorColumn:
+    match column:
+        case DenseColumn():
+            chosen = np.array(positions, dtype=np.intp)
+            return DenseColumn(column.values[chosen], column.present[chosen])
+        case MultiColumn():
+            return MultiColumn(tuple(column.rows[position] for position in positions))
+        case SparseColumn():
+            return SparseColumn(tuple(column.rows[position] for position in positions))
 
 
 def take_before(page: Page, stop: PointId | None) -> Page:

@@ -10,7 +10,7 @@ import click
 from migrate.errors import ExitCode, MigrationError, UsageError
 from migrate.runtime import Runtime
 from q2v import wiring
-from q2v.commands.rehearsed import TOKEN_VARIABLE, RehearsedTool, rehearsal_settings
+from q2v.commands.rehearsal.rehearsed import TOKEN_VARIABLE, RehearsedTool, rehearsal_settings
 from q2v.options import (
     MAPPING,
     SHAPE,

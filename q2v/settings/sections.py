@@ -45,9 +45,9 @@ class SourceSettings:
     """Address of the Qdrant server."""
     path: Path | None = setting(None, path_to("a folder"), "QDRANT_PATH", "--source-path")
     """Folder of an embedded Qdrant store, or a stopped server's folder collections/NAME, instead
-    of a running server. It is read from a copy under --dir."""
+    of a running server. It is read from a copy under --dir; restore writes an embedded store."""
     api_key: SecretPlace | None = setting(None, SECRET, "QDRANT_API_KEY")
-    """Key of the Qdrant server; a read-only one is enough."""
+    """Key of the Qdrant server; a read-only one is enough, except for restore."""
     collection: str | None = setting(None, rules.COLLECTION, "QDRANT_COLLECTION", "--collection")
     """Collection to move."""
     vector_name: str = setting("", rules.ANY_TEXT, "Q2V_VECTOR_NAME", "--vector-name")

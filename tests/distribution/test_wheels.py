@@ -137,7 +137,7 @@ def test_without_the_extra_q2v_works_and_names_the_command_that_installs_it(
     )
     assert set(absent) == {
         "q2v.commands.rehearse",
-        "q2v.commands.rehearsed",
+        "q2v.commands.rehearsal.rehearsed",
         "q2v.commands.sandbox",
     }
     assert set(absent.values()) <= {"sandbox", "rehearsal"}

@@ -45,6 +45,7 @@ WAYS = (
     ("status",),
     ("rollback",),
     ("rollback", "--execute"),
+    ("restore", "SNAPSHOT", "--append", "--yes"),
     ("rehearse", "--live"),
 )
 
@@ -67,6 +68,7 @@ def _run(bench: Workbench, words: tuple[str, ...]) -> None:
     at = bench.directory
     if words[0] == "catch-up":
         bench.collection.points.pop()  # else there is nothing to plan
+    bench.collection.is_writable = words[0] == "restore"
     if words[0] == "rehearse":
         bench.directory = at.with_name("rehearsal")
     snapshots = [path.parent.name for path in at.glob("*/manifest.json")]

@@ -60,6 +60,11 @@ class StoredCollection:
     info: dict[str, object] = field(default_factory=dict)  # merged into the description
     params: dict[str, object] = field(default_factory=dict)  # merged into config.params
     cluster: dict[str, object] | None = None  # None: not visible
+    # Whether requests to create the collection and to write points are taken; see qdrant_writes.py.
+    is_writable: bool = False
+    is_missing: bool = False  # until it is created
+    # Called on every point that is written: whether the server really stores it.
+    is_stored: Callable[[StoredPoint], bool] = lambda point: True
     other_names: Sequence[str] = ()  # further collections the server lists
     max_query_limit: int | None = None  # strict mode: a larger limit is refused
     # Called before every page is listed; may change `points`, as concurrent writers do.
@@ -130,7 +135,11 @@ class StoredCollection:
     @property
     def names(self) -> list[str]:
         """All collections the server lists."""
-        return [self.name, *self.other_names]
+        return [*([] if self.is_missing else [self.name]), *self.other_names]
+
+    def served_names(self, method: str) -> list[str]:
+        """The collection's name; while it is missing, only for the request that creates it."""
+        return [self.name] if not self.is_missing or method == "PUT" else []
 
 
 def larger_than(points: int) -> Callable[[Points], bool]:

@@ -31,6 +31,7 @@ from typing_extensions import override
 
 from migrate.model.records import PointId
 from tests.servers.qdrant_points import AnyVector, SparseValues, StoredCollection, StoredPoint
+from tests.servers.qdrant_writes import WRITES, WriteRefusedError
 
 BROKEN = -1  # in place of a status: the page fails as the server was told
 
@@ -239,15 +240,26 @@ class _Handler(BaseHTTPRequestHandler):
         if (self.command, path) == ("GET", "/collections"):
             return _envelope({"collections": [{"name": name} for name in collection.names]})
         name, _, rest = path.removeprefix("/collections/").partition("/")
+        name = unquote(name)
         serve = _ROUTES.get((self.command, rest))
+        if collection.is_writable and (self.command, rest) in WRITES:
+            serve = self._take_write
         if serve is None or not path.startswith("/collections/"):
             collection.writes.append(f"{self.command} {self.path}")
             raise _RefusedError(403, "this server is for reading")
-        name = unquote(name)
-        if name != collection.name and rest != "exists":
+        if name not in collection.served_names(self.command) and rest != "exists":
             raise _RefusedError(404, f"Not found: Collection `{name}` doesn't exist!")
         request = json.loads(content) if content else {}
         return serve(collection, {"name": name, **request})
+
+    def _take_write(self, collection: StoredCollection, request: Mapping[str, object]) -> bytes:
+        path = self.path.partition("?")[0]
+        rest = path.removeprefix("/collections/").partition("/")[2]
+        collection.writes.append(f"{self.command} {self.path}")
+        try:
+            return _envelope(WRITES[self.command, rest](collection, request))
+        except WriteRefusedError as refused:
+            raise _RefusedError(refused.status, str(refused)) from refused
 
 
 def _describe(collection: StoredCollection, _request: Mapping[str, object]) -> bytes:

@@ -157,6 +157,13 @@ class RestTransport:
         except ValueError as error:
             raise self._garbled(body, error) from error
 
+    def send_write(self, method: str, suffix: str, request: Mapping[str, object]) -> None:
+        """Change the collection; returns when the server has applied it.
+
+        `suffix` follows the collection's path, as in "/points?wait=true".
+        """
+        self._send(method, self._path + suffix, request)
+
     def close(self) -> None:
         """Close the connections. Calling it again does nothing."""
         self._client.close()
@@ -195,7 +202,9 @@ class RestTransport:
 
         `formed` False accepts a 200 of any form.
         """
-        content = orjson.dumps(request) if request is not None else None
+        content = None
+        if request is not None:
+            content = orjson.dumps(request, option=orjson.OPT_SERIALIZE_NUMPY)
         headers = {"Content-Type": "application/json"} if request is not None else None
         try:
             with (
