@@ -86,7 +86,7 @@ def test_from_nothing_to_the_cutover(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault("F11")
-def test_a_source_that_moved_asks_for_a_new_snapshot_and_that_leads_on(tmp_path: Path) -> None:
+def test_a_source_that_moved_asks_for_a_catch_up_and_that_leads_on(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:
         bench.move()
         change_the_source(bench)
@@ -94,11 +94,22 @@ def test_a_source_that_moved_asks_for_a_new_snapshot_and_that_leads_on(tmp_path:
         assert follow(bench) == (["reconcile"], "source_moved")
         again = bench.run("migrate").document
         assert (again["round"], again["situation"]) == ("none", "source_moved")
-        assert "q2v snapshot" in again["next"]
+        assert "q2v catch-up --frozen" in again["next"]
 
-        assert bench.run("snapshot").exit_code == 0
-        status = bench.run("status").document
-        assert (status["situation"], status["next_argv"][1]) == ("snapshot_sealed", "migrate")
+        assert bench.run("catch-up", "--frozen").exit_code == 0
+        assert follow(bench) == (["reconcile"], "equal"), "the advice works"
+
+
+@pytest.mark.fault("F11", "C01")
+def test_a_moving_snapshot_leads_to_the_freeze(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(20)) as bench:
+        assert bench.run("snapshot", "--moving").exit_code == 0
+        assert follow(bench) == (["migrate"], "moving")
+
+        change_the_source(bench)
+        assert bench.run("catch-up").document["situation"] == "moving"
+        assert bench.run("catch-up", "--frozen").exit_code == 0
+        assert follow(bench) == (["reconcile"], "equal")
 
 
 @pytest.mark.fault("F11")
