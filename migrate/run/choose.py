@@ -1,6 +1,7 @@
 """Find the snapshot or run of a command, and refuse one that does not match the settings."""
 
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 
 from migrate.errors import ForeignStateError, MigrationError, PreconditionError, UsageError
@@ -48,6 +49,27 @@ def find_snapshot(directory: WorkFolder, named: WorkFolder | None, key: SealKey 
     return Snapshot(sealed[-1], key)
 
 
+def find_parent(
+    directory: WorkFolder, target: Target, collection: str | None, key: SealKey | None
+) -> Snapshot:
+    """The snapshot that a catch-up of the target continues from.
+
+    The newest one of the collection that is, or is a difference to, what was last moved to the
+    target: a later snapshot that nothing was moved from, as a flattened one, does not count. Else
+    the newest sealed one. Raises UsageError when there is none.
+    """
+    for folder in reversed(sealed_folders(directory)):
+        snapshot = Snapshot(folder, key)
+        if collection not in {None, snapshot.manifest.collection}:
+            continue
+        run = _last_written(snapshot.chain, target)
+        if run is not None:
+            run.close()
+            if find_later_run(run) is None:
+                return snapshot
+    return find_snapshot(directory, None, key)
+
+
 def find_run(
     directory: WorkFolder, named: WorkFolder | None, key: SealKey | None, *, read_only: bool = False
 ) -> RunFolder:
@@ -82,7 +104,9 @@ def choose_run(snapshot: Snapshot, target: Target, rules: PlanRules) -> RunFolde
     """The run to continue; None when a new run is due.
 
     A run that was rolled back, or one that has written nothing yet and has another plan, is not
-    continued. Raises ForeignStateError for a half-written run with other decisions.
+    continued; nor is a catch-up that has written nothing yet when the run before it has been
+    rolled back since. Raises ForeignStateError for a half-written run with other decisions,
+    PreconditionError when a later catch-up has written over what the run wrote.
     """
     runs = run_folders(snapshot)
     if not runs:
@@ -98,7 +122,7 @@ def choose_run(snapshot: Snapshot, target: Target, rules: PlanRules) -> RunFolde
         )
     different = _differences(run.plan, target, rules)
     begun = state.pre_images is not None or run.plan.into_non_empty == rules.into_non_empty
-    if begun and not different:
+    if begun and not different and not _is_base_undone(run):
         check_is_last(run)
         return run
     if state.rounds and not state.completed:
@@ -114,22 +138,26 @@ def choose_base(snapshot: Snapshot, target: Target, rules: PlanRules) -> RunFold
     """The newest run of the snapshots before this one that has written to this target.
 
     A run of this chain that is complete and not rolled back: what it wrote need not be written
-    again. Raises PreconditionError when such a run is not complete, ForeignStateError when it was
-    planned with other decisions.
+    again. Raises PreconditionError when such a run is not complete or another catch-up continues
+    from it, ForeignStateError when it was planned with other decisions.
     """
-    for before in reversed(snapshot.chain[:-1]):
-        for folder in reversed(run_folders(before)):
-            run = RunFolder(folder, before, read_only=True)
+    run = _last_written(snapshot.chain[:-1], target)
+    if run is not None:
+        _check_base(run, target, rules)
+    return run
+
+
+def _last_written(chain: Sequence[Snapshot], target: Target) -> RunFolder | None:
+    """The newest run of these snapshots that has begun to write to a target and is not undone."""
+    here = (target.vectors.identity(), target.kv.identity())
+    for snapshot in reversed(chain):
+        for folder in reversed(run_folders(snapshot)):
+            run = RunFolder(folder, snapshot, read_only=True)
             state = run.state()
-            is_ours = (run.plan.vector_target, run.plan.kv_target) == (
-                target.vectors.identity(),
-                target.kv.identity(),
-            )
-            if state.rollback_completed or not is_ours or state.pre_images is None:
-                run.close()
-                continue
-            _check_base(run, target, rules)
-            return run
+            is_here = (run.plan.vector_target, run.plan.kv_target) == here
+            if is_here and state.pre_images is not None and not state.rollback_completed:
+                return run
+            run.close()
     return None
 
 
@@ -152,6 +180,50 @@ def _check_base(run: RunFolder, target: Target, rules: PlanRules) -> None:
             f"run {run.plan.run_id} has other decisions: {'; '.join(different)}",
             remedy="restore the former settings, or migrate into a fresh index and namespace",
         )
+    check_is_last(run)
+
+
+def check_is_last(run: RunFolder) -> None:
+    """Raises PreconditionError while a later catch-up continues from this run.
+
+    What this run writes or undoes would then destroy what the catch-up has written.
+    """
+    later = find_later_run(run)
+    if later is not None:
+        raise PreconditionError(
+            f"run {later.run_id} of snapshot {later.snapshot_id} continues from run "
+            f"{run.plan.run_id}, and is not rolled back",
+            remedy="leave the run and the snapshot out: the command then takes the newest run; "
+            "`q2v rollback --execute` undoes the whole chain",
+        )
+
+
+def find_later_run(run: RunFolder) -> RunPlan | None:
+    """The plan of a run that continues from this one, has written and is not rolled back."""
+    place = (run.plan.snapshot_id, run.plan.run_id)
+    for folder in sealed_folders(run.snapshot.folder.parent):
+        if folder.name <= run.snapshot.folder.name or not folder.has(RUNS):
+            continue
+        snapshot = Snapshot(folder, run.snapshot.key)
+        for later in run_folders(snapshot):
+            found = RunFolder(later, snapshot, read_only=True)
+            found.close()
+            base = found.plan.base
+            continues = base is not None and (base.snapshot_id, base.run_id) == place
+            if continues and found.state().rounds and not found.state().rollback_completed:
+                return found.plan
+    return None
+
+
+def _is_base_undone(run: RunFolder) -> bool:
+    """Whether this run has written nothing, and the run that it continues from is undone."""
+    if run.state().rounds:
+        return False
+    base = open_base(run)
+    if base is None:
+        return False
+    with closing(base):
+        return base.state().rollback_opened
 
 
 def base_of(run: RunFolder) -> BaseRun:
@@ -167,31 +239,6 @@ def base_of(run: RunFolder) -> BaseRun:
         bytes=0,
         sha256="",
     )
-
-
-def check_is_last(run: RunFolder) -> None:
-    """Raises PreconditionError while a later catch-up continues from this run.
-
-    What this run writes or undoes would then destroy what the catch-up has written.
-    """
-    plan = run.plan
-    for folder in sealed_folders(run.snapshot.folder.parent):
-        if folder.name <= run.snapshot.folder.name:
-            continue
-        snapshot = Snapshot(folder, run.snapshot.key)
-        for later in run_folders(snapshot):
-            found = RunFolder(later, snapshot, read_only=True)
-            found.close()
-            base, state = found.plan.base, found.state()
-            if base is None or not state.rounds or state.rollback_completed:
-                continue
-            if (base.snapshot_id, base.run_id) == (plan.snapshot_id, plan.run_id):
-                raise PreconditionError(
-                    f"run {found.plan.run_id} of snapshot {found.plan.snapshot_id} continues from "
-                    f"run {plan.run_id}, and is not rolled back",
-                    remedy="leave the run and the snapshot out: the command then takes the newest "
-                    "run; `q2v rollback --execute` undoes the whole chain",
-                )
 
 
 def open_base(run: RunFolder) -> RunFolder | None:

@@ -9,7 +9,8 @@ from typing import TypedDict, Unpack
 import click
 
 from migrate.errors import ExitCode
-from migrate.run.choose import find_snapshot
+from migrate.ports import Target
+from migrate.run.choose import find_parent
 from migrate.run.folder import RunFolder, run_folders
 from migrate.runtime import Runtime
 from migrate.snapshot.chain.difference import DifferenceReport, take_difference
@@ -44,6 +45,7 @@ class Flags(TypedDict):
     snapshot: Path | None
     frozen: bool
     leave_unreadable: bool
+    allow_empty: bool
     max_delete: float
     yes: bool
     folder: Path
@@ -73,14 +75,16 @@ class Flags(TypedDict):
     help="Leave out points that the source cannot give: the snapshot holds their ids, and the plan "
     "quarantines them.",
 )
+@click.option("--allow-empty", is_flag=True, help="Go on although the collection has become empty.")
 @max_delete_option
 @yes_option
 @folder_option
 @json_option
 @click.pass_context
 def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> None:
-    """Move what has changed since SNAPSHOT (default: the newest): additions, changes, deletions.
+    """Move what has changed since SNAPSHOT: additions, changes, deletions.
 
+    SNAPSHOT is by default the newest that the target holds.
     Seals the difference beside the snapshot, then writes it to the target that the snapshot was
     moved to. Run it as often as you like while others write; the last time with --frozen.
     """
@@ -94,14 +98,21 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         tool=wiring.TOOL,
         seal_key=key,
     )
-    choices = wiring.Choices(max_delete=flags["max_delete"])
+    choices = wiring.Choices(
+        allow_empty=flags["allow_empty"],
+        max_delete=flags["max_delete"],
+    )
     with (
         open_progress(sys.stderr, clock) as progress,
         wiring.open_source(settings, directory, clock=clock, progress=progress) as source,
         wiring.open_target(settings, directory, clock=clock, progress=progress) as target,
         FolderLock(directory),
     ):
-        parent = find_snapshot(directory, wiring.open_named(directory, flags["snapshot"]), key)
+        named = wiring.open_named(directory, flags["snapshot"])
+        if named is None:
+            parent = find_parent(directory, target, settings.source.collection, key)
+        else:
+            parent = Snapshot(named, key)
         wiring.check_snapshot_collection(parent, settings)
         runtime = Runtime(
             clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
@@ -118,7 +129,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         found = Snapshot(wiring.open_folder(difference.path), key)
         route = route_from_snapshot(found, configured_target(settings), clock)
         moved = None
-        if not _is_moved(found):
+        if not _is_moved(found, target):
             progress.say(route.sentence())
             moved = migrate_snapshot(
                 found,
@@ -134,14 +145,15 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     ctx.exit(ExitCode.DONE if moved is None else moved.exit_code)
 
 
-def _is_moved(snapshot: Snapshot) -> bool:
-    """Whether the newest run of a snapshot is complete and not undone."""
+def _is_moved(snapshot: Snapshot, target: Target) -> bool:
+    """Whether the newest run of a snapshot has moved it to this target and is not undone."""
     runs = run_folders(snapshot)
     if not runs:
         return False
     with closing(RunFolder(runs[-1], snapshot, read_only=True)) as run:
-        state = run.state()
-        return state.completed and not state.rollback_opened
+        state, here = run.state(), (target.vectors.identity(), target.kv.identity())
+        is_here = (run.plan.vector_target, run.plan.kv_target) == here
+        return is_here and state.completed and not state.rollback_opened
 
 
 def show(

@@ -177,7 +177,7 @@ def _flatten(ctx: click.Context, directory: LocalFolder, settings: Settings, fla
         options = SnapshotOptions(allow_empty=True, tool=wiring.TOOL, seal_key=key)
         runtime = Runtime(clock=clock, progress=progress)
         report = take_snapshot(SnapshotSource(found), directory, options, runtime)
-        following = following_snapshot(Snapshot(wiring.open_folder(report.path), key), settings)
+        following = following_snapshot(found, settings)
     show(report, following, as_json=flags["as_json"])
     ctx.exit(report.exit_code)
 

@@ -101,6 +101,8 @@ def following_run(run: RunFolder, settings: Settings, *, index_added: bool = Fal
     """What comes next for a run."""
     folder, manifest = run.snapshot.folder.parent, run.snapshot.manifest
     newest, sealed = _newest(folder, run.snapshot.folder, manifest.collection, run.snapshot.key)
+    if sealed is not None and _is_flattened(Snapshot(sealed, run.snapshot.key), run):
+        newest, sealed = Sealing.NONE, None
     later_runs = [one for one in run_folders(run.snapshot) if one.name > run.folder.name]
     if sealed is not None and run_folders(Snapshot(sealed, run.snapshot.key)):
         later_runs.append(sealed)
@@ -119,7 +121,8 @@ def following_run(run: RunFolder, settings: Settings, *, index_added: bool = Fal
     )
     situation = next_step(position)
     flags = flags_again(situation, run.state(), into_non_empty=run.plan.into_non_empty)
-    return _following(situation, folder, settings, _named(situation, run, folder, sealed), flags)
+    named = _named(situation, run, folder, sealed)
+    return _following(situation, folder, settings, named, flags, snapshot=run.snapshot.folder)
 
 
 def completed(
@@ -196,6 +199,19 @@ def _collection(folder: WorkFolder, key: SealKey | None, *, sealed: bool) -> str
     return None
 
 
+def _is_flattened(snapshot: Snapshot, run: RunFolder) -> bool:
+    """Whether a snapshot without a run holds the points of the chain that this run has moved."""
+    moved, found = run.snapshot.manifest, snapshot.manifest
+    return (
+        moved.parent is not None
+        and found.parent is None
+        and (found.points, found.set_digest) == (moved.points, moved.set_digest)
+        and not run_folders(snapshot)
+        and run.state().completed
+        and not run.state().rollback_opened
+    )
+
+
 def _is_base_left(run: RunFolder) -> bool:
     """Whether a run that this one continues from is not rolled back."""
     base = open_base(run)
@@ -268,10 +284,15 @@ def _following(
     settings: Settings,
     named: list[WorkFolder],
     flags: Sequence[str] = (),
+    *,
+    snapshot: Folder | None = None,
 ) -> Following:
-    """`flags` are those of `flags_again`, for `q2v migrate`."""
+    """`flags` are those of `flags_again`, for `q2v migrate`.
+
+    `snapshot` is the one that a decision is about.
+    """
     if situation.decides:
-        text = completed(situation.advice_with(flags), folder, settings)
+        text = completed(situation.advice_with(flags), folder, settings, snapshot=snapshot)
         return Following(situation=situation, argv=(), text=text)
     words = [situation.words[0], *map(str, named), *situation.words[1:], *flags]
     options = options_for(words[0], str(folder), settings, current_invocation().config)

@@ -15,7 +15,12 @@ from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
 from reconcile.rollback.manifest import build_manifest
 from reconcile.rollback.report import RollbackReport, UndoRules
-from reconcile.rollback.roll_back import preview_rollback, roll_back
+from reconcile.rollback.roll_back import (
+    is_repeated,
+    preview_rollback,
+    reopen_rollback,
+    roll_back,
+)
 
 _SUMMED = ("vectors_deleted", "vectors_restored", "kv_deleted", "kv_restored", "requests")
 
@@ -61,11 +66,15 @@ def roll_back_chain(
 
     A catch-up that has written nothing yet is passed over.
     """
-    reports = []
-    for run in chain:
-        if run.state().pre_images is None and len(chain) > 1:
-            continue
-        manifest = build_manifest(run, requests_per_5min=requests_per_5min)
+    begun = [run for run in chain if run.state().pre_images is not None or len(chain) == 1]
+    pairs = [(run, build_manifest(run, requests_per_5min=requests_per_5min)) for run in begun]
+    repeated = next((at for at, run in enumerate(begun) if is_repeated(run, forced)), len(begun))
+    # It may put back what an earlier run wrote, so that run is undone again, also after a kill.
+    for run, manifest in pairs[repeated + 1 :]:
+        if not is_repeated(run, forced):
+            reopen_rollback(run, manifest)
+    reports: list[RollbackReport] = []
+    for run, manifest in pairs:
         reports.append(
             roll_back(
                 run,
@@ -75,6 +84,7 @@ def roll_back_chain(
                 runtime,
                 forced=forced,
                 leave_later_writes=leave_later_writes,
+                kept=frozenset(name for report in reports for name in report.conflicts),
             )
         )
     return _together(reports)

@@ -39,9 +39,11 @@ def undo_kv(
     runtime: Runtime,
     *,
     forced: frozenset[str],
+    only: frozenset[str] | None = None,
 ) -> None:
     """Undo the counter first, then the file entries: the reverse of the order of the writes.
 
+    `only`: compare and undo these keys alone.
     A key that reads as its former state is written anyway, because the read may be stale. A key
     that another writer seems to have changed is read again, after pauses, before it is a conflict.
     Updates `report`. Raises RemoteUnavailableError when a key cannot be written.
@@ -49,6 +51,8 @@ def undo_kv(
     undo = _KvUndo(run, target, report, forced, runtime)
     # A run of an earlier version may have planned the counter's key as the key of a file too.
     records = list({record.key: record for record in reversed(read_kv(run))}.values())
+    if only is not None:
+        records = [record for record in records if record.key in only]
     runtime.progress.start(
         "undoing the KV index",
         total=len(records),

@@ -1,6 +1,7 @@
 """Find ids and keys added to the target since the run; a rollback does not copy them to Qdrant."""
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from migrate.errors import PreconditionError
@@ -31,16 +32,21 @@ class LaterWrites:
         return len(self.vectors) + len(self.keys)
 
 
-def find_later_writes(run: RunFolder, target: Target, runtime: Runtime) -> LaterWrites:
+def find_later_writes(
+    run: RunFolder, target: Target, runtime: Runtime, *, kept: AbstractSet[str]
+) -> LaterWrites:
     """List both stores, without the ids and keys that the run writes or its pre-images name.
+
+    `kept` are conflicts of later runs of the chain: they have been reported.
 
     Reads no content; takes a minute per 100,000 vectors. A change under an id or key of the run is
     not found here: the rollback compares each record and keeps such a change as a conflict.
     """
     runtime.progress.say("looking for later writes")
-    plan, existing = run.plan, {*read_existing(run), *_removed(run)}
+    plan, existing = run.plan, {*read_existing(run), *_removed(run), *kept}
     touched = touched_keys(run)
     known = {
+        *kept,
         *read_foreign_keys(run),
         *(() if touched is None else touched.removed),
         plan.writes.counter_key,

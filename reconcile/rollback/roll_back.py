@@ -52,13 +52,15 @@ def roll_back(
     *,
     forced: frozenset[str] = frozenset(),
     leave_later_writes: bool = False,
+    kept: frozenset[str] = frozenset(),
 ) -> RollbackReport:
     """Undo the run. Can be repeated after a crash, and after success, when nothing is sent.
 
-    `forced` are ids and keys to restore although another writer changed them. Raises
-    PreconditionError, before any write, when ids or keys were added to the target since the run
-    and `leave_later_writes` is false; IndeterminateError when the deletions do not become visible
-    in time.
+    `forced` are ids and keys to restore although another writer changed them; after success only
+    the conflicts are compared again. `kept` are the conflicts that the rollback of later runs of
+    the chain has left: they are no later writes. Raises PreconditionError, before any write of
+    this run, when ids or keys were added to the target since the run and `leave_later_writes` is
+    false; IndeterminateError when the deletions do not become visible in time.
     """
     check_manifest(run, manifest)
     path, sha256 = write_manifest(run, manifest)
@@ -72,23 +74,25 @@ def roll_back(
         forced_unknown=run.unknown_names(forced),
     )
     state = run.state()
-    if state.rollback_completed and not (state.rollback_conflicts and forced):
+    if state.rollback_completed and not is_repeated(run, forced):
         report.already_done = True
         report.conflicts = _kept_conflicts(run)
         return report
+    # What was undone before may hold what was there before an earlier run of the chain.
+    only = frozenset(_kept_conflicts(run)) if state.rollback_completed else None
     written, removed = state.vectors_written(), state.may_have_removed()
     # A run that wrote nothing has no later writes.
     if written or removed or state.kv_written():
-        later = find_later_writes(run, target, runtime)
+        later = find_later_writes(run, target, runtime, kept=kept)
         report.later_writes = len(later)
         report.later_writes_file = write_later_writes(run, later)
         check_consent(later, report.later_writes_file, consent=leave_later_writes)
     run.journal.append({"type": Kind.ROLLBACK_OPENED.value, "manifest_sha256": sha256})
-    undo = VectorUndo(run, target.vectors, report, rules, runtime, forced=forced)
+    undo = VectorUndo(run, target.vectors, report, rules, runtime, forced=forced, only=only)
     if removed:
         undo.restore_removed()
     if state.kv_written():
-        undo_kv(run, target.kv, report, rules, runtime, forced=forced)
+        undo_kv(run, target.kv, report, rules, runtime, forced=forced, only=only)
     if written:
         undo.undo_batches(written)
     report.differs_file = write_named(run.rollback, report.differs)
@@ -101,6 +105,19 @@ def roll_back(
         }
     )
     return report
+
+
+def is_repeated(run: RunFolder, forced: frozenset[str]) -> bool:
+    """Whether a completed rollback is done again, for its conflicts."""
+    state = run.state()
+    return bool(state.rollback_completed and state.rollback_conflicts and forced)
+
+
+def reopen_rollback(run: RunFolder, manifest: RollbackManifest) -> None:
+    """Make a completed rollback incomplete: what it undid may be written again."""
+    if run.state().rollback_completed:
+        _, sha256 = write_manifest(run, manifest)
+        run.journal.append({"type": Kind.ROLLBACK_OPENED.value, "manifest_sha256": sha256})
 
 
 def _kept_conflicts(run: RunFolder) -> list[str]:

@@ -41,8 +41,11 @@ class VectorUndo:
         runtime: Runtime,
         *,
         forced: frozenset[str],
+        only: frozenset[str] | None = None,
     ) -> None:
+        """`only`: compare and undo these ids alone."""
         self._run = run
+        self._only = only
         self._target = target
         self._report = report
         self._forced = forced
@@ -136,7 +139,9 @@ class VectorUndo:
                 assert record.row == row, (
                     "pre-images and targets have the same rows in the same order"
                 )
-                if record.row not in unwritten and self._is_touched(record.row):
+                if record.row in unwritten or not self._is_touched(record.row):
+                    continue
+                if self._only is None or record.vector_id in self._only:
                     yield record, digest
 
     def _is_touched(self, row: int) -> bool:
@@ -154,7 +159,9 @@ class VectorUndo:
         removed = [
             (record, digest)
             for record, digest in read_removed(self._run)
-            if record.former is not None and record.vector_id not in kept
+            if record.former is not None
+            and record.vector_id not in kept
+            and (self._only is None or record.vector_id in self._only)
         ]
         self._runtime.progress.start(
             "putting removed vectors back",
