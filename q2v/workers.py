@@ -94,8 +94,8 @@ def open_uploaders(
 def _bytes_left(run: RunFolder) -> int:
     """About how much a full round has left to send, by the text of the values alone."""
     state, points = run.state(), run.plan.points
-    if state.completed or len(state.rounds) > 1:
-        return 0  # a repair is a few vectors, and one process finds them
+    if state.completed or len(state.rounds) > 1 or run.plan.base is not None:
+        return 0  # a repair or a catch-up sends some vectors, and one process finds them
     pending = state.rounds[-1].pending if state.rounds else PendingRows()
     rows = sum(max(0, min(one.end, points) - one.first) for one in pending.ranges)
     return upload_bytes(rows, run.plan.values.dimensions, metadata_bytes=0)

@@ -125,6 +125,26 @@ def test_a_chain_is_verified_flattened_and_shown_by_status(
     assert flat.document["content_root"] == fresh.document["content_root"]
 
 
+def test_a_catch_up_is_sent_by_this_process_whatever_its_size(
+    evening: tuple[Workbench, Writer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The processes that send uploads take all rows of a run, and a catch-up sends some."""
+    bench, writer = evening
+    writer.is_stopped = True
+    bench.move()
+    bench.collection.points.pop()
+    sizes: list[int] = []
+
+    def count_bytes(bytes_: int, _wanted: int) -> int:
+        sizes.append(bytes_)
+        return 0
+
+    monkeypatch.setattr("q2v.workers.workers_for", count_bytes)
+    assert bench.run("catch-up").exit_code == 0
+
+    assert sizes[-1] == 0
+
+
 def test_a_moving_chain_is_not_flattened(evening: tuple[Workbench, Writer]) -> None:
     bench, _ = evening
     bench.run("snapshot", "--moving")
