@@ -6,7 +6,7 @@ finished one sends nothing.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import NamedTuple
 
@@ -303,6 +303,8 @@ def _ids_at(snapshot: Snapshot, rows: npt.NDArray[np.intp]) -> Iterator[str]:
 
 
 def _differences(settings: CollectionSettings, collection: Collection) -> tuple[str, ...]:
+    if "payload_schema" not in collection.config:  # an embedded store does not list its indexes
+        settings = replace(settings, indexes={})
     return tuple(settings.differences(read_settings(collection.config)))
 
 

@@ -247,6 +247,7 @@ def test_an_embedded_store_gets_the_settings_that_the_engine_has(tmp_path: Path)
     assert sorted(shard.info().payload_schema) == ["file_id", "n"]
     shard.close()
     assert any("shard_number" in text for text in report.settings_differ)
+    assert not any("payload index" in text for text in report.settings_differ)  # they are there
 
 
 def test_a_server_that_has_a_setting_in_another_way_is_named(tmp_path: Path) -> None:
