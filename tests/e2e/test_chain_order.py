@@ -190,3 +190,16 @@ def test_after_a_flattening_the_chain_is_continued(bench: Workbench) -> None:
     assert undone.exit_code == 0, undone.stderr
     assert len(undone.document["runs"]) == 3
     assert bench.stored() == {}
+
+
+def test_points_left_out_are_an_exit_code_while_nothing_changes(bench: Workbench) -> None:
+    held = bench.collection.points
+    bench.collection.points = [replace(held[0], payload=None), *held[1:]]
+
+    codes = [bench.run("catch-up", "--frozen", "--max-quarantine", "1") for _ in range(2)]
+    waived = bench.run("migrate", "--waive", "field_missing")
+    accepted = bench.run("catch-up", "--frozen", "--max-quarantine", "1")
+
+    assert [one.exit_code for one in codes] == [3, 3], codes[0].stderr
+    assert codes[1].document["exit_code"] == 3
+    assert (waived.exit_code, accepted.exit_code) == (0, 0), waived.stderr
