@@ -14,12 +14,12 @@ from migrate.run.choose import check_is_last, open_base
 from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
 from reconcile.rollback.manifest import build_manifest
-from reconcile.rollback.report import RollbackReport, UndoRules
+from reconcile.rollback.report import Consent, RollbackReport, UndoRules
 from reconcile.rollback.roll_back import (
     is_repeated,
     preview_rollback,
     reopen_rollback,
-    roll_back,
+    undo_run,
 )
 
 _SUMMED = ("vectors_deleted", "vectors_restored", "kv_deleted", "kv_restored", "requests")
@@ -75,18 +75,12 @@ def roll_back_chain(
             reopen_rollback(run, manifest)
     reports: list[RollbackReport] = []
     for run, manifest in pairs:
-        reports.append(
-            roll_back(
-                run,
-                manifest,
-                target,
-                rules,
-                runtime,
-                forced=forced,
-                leave_later_writes=leave_later_writes,
-                kept=frozenset(name for report in reports for name in report.conflicts),
-            )
+        consent = Consent(
+            forced=forced,
+            leave_later_writes=leave_later_writes,
+            kept=frozenset(name for report in reports for name in report.conflicts),
         )
+        reports.append(undo_run(run, manifest, target, rules, runtime, consent=consent))
     return _together(reports)
 
 

@@ -40,6 +40,16 @@ class RollbackReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """What a rollback may overwrite or leave."""
+
+    forced: frozenset[str] = frozenset()  # ids and keys that another writer changed: overwrite
+    leave_later_writes: bool = False  # ids and keys that were added since the run: leave
+    # Conflicts that the rollback of later runs of the chain has left: they are no later writes.
+    kept: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UndoRules:
     """How long to wait for writes to become visible, and before a conflict is read again."""
 

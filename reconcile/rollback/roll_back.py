@@ -15,7 +15,7 @@ from reconcile.naming import write_named
 from reconcile.rollback.kv import undo_kv
 from reconcile.rollback.later_writes import check_consent, find_later_writes, write_later_writes
 from reconcile.rollback.manifest import RollbackManifest, check_manifest, write_manifest
-from reconcile.rollback.report import RollbackReport, UndoRules
+from reconcile.rollback.report import Consent, RollbackReport, UndoRules
 from reconcile.rollback.vectors import VectorUndo
 
 
@@ -52,16 +52,29 @@ def roll_back(
     *,
     forced: frozenset[str] = frozenset(),
     leave_later_writes: bool = False,
-    kept: frozenset[str] = frozenset(),
 ) -> RollbackReport:
     """Undo the run. Can be repeated after a crash, and after success, when nothing is sent.
 
     `forced` are ids and keys to restore although another writer changed them; after success only
-    the conflicts are compared again. `kept` are the conflicts that the rollback of later runs of
-    the chain has left: they are no later writes. Raises PreconditionError, before any write of
-    this run, when ids or keys were added to the target since the run and `leave_later_writes` is
-    false; IndeterminateError when the deletions do not become visible in time.
+    the conflicts are compared again. Raises PreconditionError, before any write of this run, when
+    ids or keys were added to the target since the run and `leave_later_writes` is false;
+    IndeterminateError when the deletions do not become visible in time.
     """
+    consent = Consent(forced=forced, leave_later_writes=leave_later_writes)
+    return undo_run(run, manifest, target, rules, runtime, consent=consent)
+
+
+def undo_run(
+    run: RunFolder,
+    manifest: RollbackManifest,
+    target: Target,
+    rules: UndoRules,
+    runtime: Runtime,
+    *,
+    consent: Consent,
+) -> RollbackReport:
+    """As `roll_back`, also for a run of a chain."""
+    forced = consent.forced
     check_manifest(run, manifest)
     path, sha256 = write_manifest(run, manifest)
     report = RollbackReport(
@@ -83,10 +96,10 @@ def roll_back(
     written, removed = state.vectors_written(), state.may_have_removed()
     # A run that wrote nothing has no later writes.
     if written or removed or state.kv_written():
-        later = find_later_writes(run, target, runtime, kept=kept)
+        later = find_later_writes(run, target, runtime, kept=consent.kept)
         report.later_writes = len(later)
         report.later_writes_file = write_later_writes(run, later)
-        check_consent(later, report.later_writes_file, consent=leave_later_writes)
+        check_consent(later, report.later_writes_file, consent=consent.leave_later_writes)
     run.journal.append({"type": Kind.ROLLBACK_OPENED.value, "manifest_sha256": sha256})
     undo = VectorUndo(run, target.vectors, report, rules, runtime, forced=forced, only=only)
     if removed:
