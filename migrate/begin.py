@@ -5,9 +5,11 @@ target, and stored in the run's folder before the first write.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
+
+import pyarrow as pa
 
 from migrate.cloudflare.kv_namespaces import KvNamespaces, read_kv_namespace
 from migrate.errors import PreconditionError, UsageError
@@ -26,6 +28,7 @@ from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.layout import DIFFERENCE
 from migrate.tables.plan_ids import FORMER_COLUMNS, IdTable
+from migrate.upload.removal import left_by_refusals
 
 REMOVALS_SHOWN_MAX = 10
 Confirm = Callable[[str], None]  # gets the name of the vector index; raises UsageError to refuse
@@ -101,7 +104,7 @@ def begin(
         else:
             _check_index_of(base, plan)
             confirm(plan.index.name)
-            former = base.targets(FORMER_COLUMNS, excluded=base.refused_rows())
+            former = _former_rows(base, table)
             difference = Comparison(table, former, base.vectors, rules.max_delete)
             planned = replace(plan, base=base_of(base))
             folder = create_catch_up(snapshot, planned, quarantine, difference)
@@ -112,6 +115,23 @@ def begin(
         run.close()
         raise
     return Begun(run.plan, run, is_new=True)
+
+
+def _former_rows(base: RunFolder, table: IdTable) -> Iterator[pa.RecordBatch]:
+    """What the index holds by the base and the runs before it: the columns `FORMER_COLUMNS`.
+
+    A vector that the target has refused is written again if it is still wanted. If it is not, what
+    the index holds in its place has to go.
+    """
+    yield from base.targets(FORMER_COLUMNS, excluded=base.refused_rows())
+    left = {
+        vector_id: digest
+        for vector_id, digest in left_by_refusals(base).items()
+        if not table.has_vector(vector_id)
+    }
+    if left:
+        columns = {"vector_id": list(left), "digest": list(left.values())}
+        yield pa.RecordBatch.from_pydict(columns)
 
 
 def _as_before(rules: PlanRules, base: RunFolder | None) -> PlanRules:

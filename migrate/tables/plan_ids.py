@@ -222,6 +222,10 @@ class IdTable(SpillingDatabase):
         for vector_id, file, digest in self._rows(query):
             yield VectorId(vector_id), file, bytes(digest)
 
+    def has_vector(self, vector_id: VectorId) -> bool:
+        """Whether a row has this id."""
+        return bool(self._count_of("SELECT count(*) FROM vectors WHERE vector_id = ?", [vector_id]))
+
     def has_file(self, file: str) -> bool:
         """Whether a vector belongs to this file."""
         return bool(self._count_of("SELECT count(*) FROM vectors WHERE file = ?", [file]))

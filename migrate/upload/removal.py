@@ -6,15 +6,18 @@ intent in the journal before it is sent and an ack after the answer; deleting ag
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
 from migrate.model.records import Accepted, VectorId
 from migrate.model.sealed_json import damaged
 from migrate.ports import VectorTarget
+from migrate.run.choose import open_base
 from migrate.run.folder import RunFolder
 from migrate.run.journal import FULL, Kind, RoundState, Store
 from migrate.run.pre_image_files import VectorPreImage, read_vector_pre_images
+from migrate.run.refused import read_pre_images, unwritten_rows
 from migrate.runtime import Runtime
 from migrate.storage.layout import REMOVED
 from migrate.upload.settle import LastWrite, SettleRules, digest_vector, wait_until_processed
@@ -28,6 +31,37 @@ def read_removed(run: RunFolder) -> Iterator[tuple[VectorPreImage, bytes]]:
     sha256 = run.state().pre_image_parts[REMOVED][1]
     records = read_vector_pre_images(run.pre_images.file(REMOVED), sha256)
     yield from zip(records, (one.digest for one in difference.removals), strict=True)
+
+
+def left_by_refusals(run: RunFolder) -> dict[VectorId, bytes]:
+    """Vectors of ours that the index keeps because the target refused to replace them.
+
+    Id -> digest as an earlier run wrote it. What another writer had put there is not among them.
+    """
+    state = run.state()
+    refused, unwritten = run.refused_rows(), unwritten_rows(run)
+    found = {
+        VectorId(vector_id): digest
+        for batch in run.targets(["vector_id", "digest"], only=refused - unwritten)
+        for vector_id, digest in zip(*(each.to_pylist() for each in batch.columns), strict=True)
+    }
+    base = open_base(run) if unwritten and state.pre_images is not None else None
+    if base is None:
+        return found
+    former = {
+        record.vector_id: digest_vector(record.former)
+        for record in read_pre_images(run)
+        if record.row in unwritten and record.former is not None
+    }
+    with closing(base):
+        ours = left_by_refusals(base)
+        for batch in base.targets(["vector_id", "digest"], excluded=base.refused_rows()):
+            columns = (each.to_pylist() for each in batch.columns)
+            ours.update(
+                (one, digest) for one, digest in zip(*columns, strict=True) if one in former
+            )
+    left = {one: digest for one, digest in former.items() if ours.get(one) == digest}
+    return found | left
 
 
 def kept_removals(run: RunFolder) -> list[VectorId]:

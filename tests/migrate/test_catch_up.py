@@ -416,6 +416,31 @@ def test_the_run_before_is_not_undone_while_a_catch_up_stands_on_it(tmp_path: Pa
         pass
 
 
+@pytest.mark.fault("S06")
+def test_a_vector_whose_successor_was_refused_is_removed_with_its_point(tmp_path: Path) -> None:
+    """The index keeps the former vector when the new one is refused."""
+    evening = Evening(tmp_path)
+    before = evening.held()
+    base = evening.snapshot()
+    evening.migrate(base)
+    payload = evening.source.points[20]
+    vector_id = VectorId(f"{payload['file_id']}_{payload['chunk_index']}")
+    evening.source.points[20] = {**payload, "shift": 3}
+    evening.vectors.refusals.bad = frozenset({vector_id})
+    second = evening.difference(base)
+    evening.migrate(second)
+    assert vector_id in evening.vectors.stored
+
+    evening.vectors.refusals.bad = frozenset()
+    del evening.source.points[20]
+    evening.migrate(evening.difference(second))
+
+    assert vector_id not in evening.vectors.stored
+    assert evening.reconcile().verdict == "equal"
+    evening.roll_back()
+    assert evening.held() == before
+
+
 def test_the_run_before_is_not_repaired_while_a_catch_up_stands_on_it(tmp_path: Path) -> None:
     evening = Evening(tmp_path)
     base = evening.snapshot()
