@@ -34,7 +34,7 @@ def read_removed(run: RunFolder) -> Iterator[tuple[VectorPreImage, bytes]]:
 
 
 def left_by_refusals(run: RunFolder) -> dict[VectorId, bytes]:
-    """Vectors of ours that the index keeps because the target refused to replace them.
+    """Vectors of earlier runs that the index keeps: the target refused what was to replace them.
 
     Id -> digest as an earlier run wrote it. What another writer had put there is not among them.
     """
