@@ -33,8 +33,9 @@ SCRIPT = """
 def test_the_crash_log_lies_in_the_commands_folder(command: str, tmp_path: Path) -> None:
     folder = tmp_path / "the folder"
     flag = "--state" if command == "sandbox" else "--dir"
+    named = ["a snapshot"] if command == "restore" else []
     done = subprocess.run(  # noqa: S603 - our own interpreter and script
-        [sys.executable, "-c", textwrap.dedent(SCRIPT), command, flag, str(folder)],
+        [sys.executable, "-c", textwrap.dedent(SCRIPT), command, *named, flag, str(folder)],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
