@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from benchmarks.made import POOL, REDUCED, Points
 from benchmarks.measure import Demand, Line, cpu_ms, ratio_line
 from migrate.mapping.payload import MappingRules, map_again
-from migrate.mapping.upload_body import encode_line
+from migrate.mapping.upload_body import encode_lines
 from migrate.mapping.values import ValueRules, map_values, reduce_values
 from migrate.model.digest import digest_points
 from migrate.model.records import DenseColumn, Float32Matrix, Page, VectorId, VectorKind, VectorSpec
@@ -125,11 +125,7 @@ class Steps:
         """Ours: one line a row, a page at a time; returns the bytes."""
         size = 0
         for page, ids, matrix in zip(self.pages, self.ids, self.reduced, strict=True):
-            lines = [
-                encode_line(vector_id, values, payload)
-                for vector_id, values, payload in zip(ids, matrix, page.payloads, strict=True)
-            ]
-            size += sum(map(len, lines))
+            size += sum(map(len, encode_lines(ids, matrix, page.payloads)))
         return size
 
     def encode_floor(self) -> None:
@@ -152,11 +148,13 @@ class Steps:
         """Ours: the part checked and read, payloads mapped, values reduced, lines encoded."""
         for rows in read_part(self._file, self._part, [self.spec], with_vectors=("",), first_row=0):
             values = map_values(rows.page, self.rules).values
-            for at, (point_id, payload) in enumerate(
-                zip(rows.page.ids, rows.page.payloads, strict=True)
-            ):
-                vector_id, _, _, metadata = map_again(point_id, payload, RULES)
-                encode_line(vector_id, values[at], metadata)
+            mapped = [
+                map_again(point_id, payload, RULES)
+                for point_id, payload in zip(rows.page.ids, rows.page.payloads, strict=True)
+            ]
+            ids, _, _, metadata = zip(*mapped, strict=True)
+            for _ in encode_lines(ids, values, metadata):
+                pass
 
     def write(self) -> None:
         """Ours: pages into a part."""

@@ -17,7 +17,7 @@ from migrate.cloudflare.budget.budget import RequestBudget
 from migrate.cloudflare.client.base_url import parse_base_url
 from migrate.cloudflare.client.client import Account, CloudflareHttp
 from migrate.cloudflare.vectorize import VectorizeTarget
-from migrate.mapping.upload_body import Line, build_upload, encode_line
+from migrate.mapping.upload_body import Line, build_upload, encode_lines
 
 PEER_ROUNDS = 3
 
@@ -27,10 +27,10 @@ class Uploads:
 
     def __init__(self, base_url: str, steps: Steps) -> None:
         lines = (
-            Line(row=row, vector_id=vector_id, text=encode_line(vector_id, values, payload))
+            Line(row=row, vector_id=vector_id, text=text)
             for page, ids, matrix in zip(steps.pages, steps.ids, steps.reduced, strict=True)
-            for row, (vector_id, values, payload) in enumerate(
-                zip(ids, matrix, page.payloads, strict=True)
+            for row, (vector_id, text) in enumerate(
+                zip(ids, encode_lines(ids, matrix, page.payloads), strict=True)
             )
         )
         built, _ = build_upload(lines, vectors_max=steps.rows // 2, body_bytes_max=100_000_000)

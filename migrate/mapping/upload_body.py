@@ -1,9 +1,10 @@
 """Write vectors as NDJSON lines and group the lines into uploads."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import orjson
 
 from migrate.errors import PreconditionError
@@ -46,24 +47,30 @@ class EncodedUpload:
 
 
 def encode_line(vector_id: VectorId, values: Float32Matrix, metadata: bytes) -> bytes:
-    """One upload line. `values` is one row of a contiguous float32 matrix, shape (dimensions,).
+    """One upload line. `values` is one row of a contiguous float32 matrix, shape (dimensions,)."""
+    return next(encode_lines([vector_id], values[np.newaxis], [metadata]))
+
+
+def encode_lines(
+    vector_ids: Iterable[VectorId], values: Float32Matrix, metadata: Iterable[bytes]
+) -> Iterator[bytes]:
+    """One upload line for each vector; `values` is contiguous, of shape (vectors, dimensions).
 
     orjson writes the shortest text that gives back the same float32, straight from the array
-    (docs/services.md), except for the value and its negative in `float_text`. NaN would be written
-    as null: `map_values` has refused those rows.
+    (docs/services.md), except for the value and its negative in `float_text`: those are looked for
+    in all vectors at once. NaN would be written as null: `map_values` has refused those rows.
     """
-    record = {"id": vector_id, "values": _values(values), "metadata": orjson.Fragment(metadata)}
-    return orjson.dumps(record, option=_OPTIONS)
-
-
-def _values(values: Float32Matrix) -> Float32Matrix | orjson.Fragment:
-    """The values in the form that orjson encodes exactly."""
-    return orjson.Fragment(encode_exactly(values)) if has_twice_rounded(values) else values
+    exactly = has_twice_rounded(values)
+    for vector_id, row, fields in zip(vector_ids, values, metadata, strict=True):
+        text = orjson.Fragment(encode_exactly(row)) if exactly else row
+        record = {"id": vector_id, "values": text, "metadata": orjson.Fragment(fields)}
+        yield orjson.dumps(record, option=_OPTIONS)
 
 
 def encode_vector(vector: Vector) -> bytes:
     """One upload line that puts a vector back as it was read, namespace included."""
-    record: dict[str, object] = {"id": vector.id, "values": _values(vector.values)}
+    values = orjson.Fragment(encode_exactly(vector.values))
+    record: dict[str, object] = {"id": vector.id, "values": values}
     if vector.namespace is not None:
         record["namespace"] = vector.namespace
     if vector.metadata is not None:

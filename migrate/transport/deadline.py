@@ -25,8 +25,10 @@ from migrate.model.limits import READS_IN_FLIGHT_MAX
 from migrate.ports import Clock
 from migrate.transport.trust import trusting_context
 
-# The deadline is checked between two pieces; one piece takes one or two system calls.
-WRITE_PIECE_BYTES = 64 * 1024
+# The deadline is checked between two pieces. Through TLS one piece takes one or two system calls; a
+# socket without TLS takes as much of a piece as it has room for, in one call.
+TLS_PIECE_BYTES = 64 * 1024
+PIECE_BYTES = 1024 * 1024
 CONNECTIONS_MAX = READS_IN_FLIGHT_MAX  # so that no reader waits for a connection
 
 
@@ -71,10 +73,22 @@ class _DeadlineStream(httpcore.NetworkStream):
     @override
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         view = memoryview(buffer)  # slices without copying
-        for start in range(0, len(view), WRITE_PIECE_BYTES):
-            piece = view[start : start + WRITE_PIECE_BYTES]
+        plain = self._plain_socket()
+        while view:
             timeout_s = self._deadline.cut(timeout, httpcore.WriteTimeout)
-            self._stream.write(cast("bytes", piece), timeout_s)
+            if plain is None:
+                piece = view[:TLS_PIECE_BYTES]
+                self._stream.write(cast("bytes", piece), timeout_s)
+                view = view[len(piece) :]
+            else:
+                view = view[_send(plain, view[:PIECE_BYTES], timeout_s) :]
+
+    def _plain_socket(self) -> socket.socket | None:
+        """The socket without TLS: httpcore would send a piece in a loop without the deadline."""
+        if self._stream.get_extra_info("ssl_object") is not None:
+            return None
+        found = self._stream.get_extra_info("socket")
+        return found if isinstance(found, socket.socket) else None
 
     @override
     def close(self) -> None:
@@ -94,6 +108,17 @@ class _DeadlineStream(httpcore.NetworkStream):
     @override
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
+
+
+def _send(to: socket.socket, piece: memoryview, timeout_s: float | None) -> int:
+    """Send as much of the piece as the socket takes; the number of bytes. Raises as httpcore."""
+    try:
+        to.settimeout(timeout_s)
+        return to.send(piece)
+    except TimeoutError as error:
+        raise httpcore.WriteTimeout(str(error)) from error
+    except OSError as error:
+        raise httpcore.WriteError(str(error)) from error
 
 
 class _DeadlineBackend(httpcore.NetworkBackend):

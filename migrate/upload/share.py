@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import Protocol
 
-from migrate.mapping.upload_body import Line, Upload, build_upload, encode_line
+from migrate.mapping.upload_body import Line, Upload, build_upload, encode_lines
 from migrate.model.records import Accepted, VectorId
 from migrate.plan.record import RunPlan
 from migrate.ports import VectorTarget
@@ -103,8 +103,10 @@ class Uploader:
             yield from self._encode_rows(rows)
 
     def _encode_rows(self, rows: MappedRows) -> Iterator[Line]:
-        assert rows.values is not None
-        for position, vector_id in enumerate(rows.ids):
-            if self._only is None or vector_id in self._only:
-                text = encode_line(vector_id, rows.values[position], rows.metadata[position])
-                yield Line(row=rows.rows[position], vector_id=vector_id, text=text)
+        only = self._only
+        places = [at for at, name in enumerate(rows.ids) if only is None or name in only]
+        ids = [rows.ids[at] for at in places]
+        values = rows.values if len(ids) == len(rows.ids) else rows.values[places]
+        texts = encode_lines(ids, values, [rows.metadata[at] for at in places])
+        for at, vector_id, text in zip(places, ids, texts, strict=True):
+            yield Line(row=rows.rows[at], vector_id=vector_id, text=text)
