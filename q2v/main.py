@@ -1,10 +1,8 @@
 """The command `q2v`: finds its subcommands when they are asked for, and ends with a known code."""
 
-import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import click
@@ -12,6 +10,7 @@ from click.shell_completion import CompletionItem
 from typing_extensions import override
 
 from migrate.errors import ExitCode, UsageError
+from q2v.commands import COMMANDS, LazyCommand
 from q2v.invocation import Invocation
 from q2v.memory import check_address_space
 from q2v.output import failures
@@ -21,57 +20,6 @@ from q2v.signals import Stopped, StopSignals
 from q2v.version import DISTRIBUTION, describe_version
 
 OWN_PACKAGES = frozenset({"q2v", "migrate", "reconcile"})  # always installed with q2v
-
-
-@dataclass(frozen=True, slots=True)
-class LazyCommand:
-    """A command that is imported when it is called."""
-
-    place: str  # "module:attribute"
-    summary: str  # for `q2v --help`, which imports none
-    extra: str = ""  # the optional part of the installation that it needs
-
-
-COMMANDS: dict[str, LazyCommand] = {
-    "plan": LazyCommand(
-        "q2v.commands.plan:command", "Check every point against every limit; write nothing."
-    ),
-    "provision": LazyCommand(
-        "q2v.commands.provision:command", "Create vector index, metadata indexes and KV namespaces."
-    ),
-    "snapshot": LazyCommand(
-        "q2v.commands.snapshot:command", "Read the whole collection into sealed Parquet."
-    ),
-    "migrate": LazyCommand("q2v.commands.migrate:command", "Write a snapshot to the target."),
-    "catch-up": LazyCommand(
-        "q2v.commands.catch_up:command", "Move what has changed in Qdrant since; deletions too."
-    ),
-    "reconcile": LazyCommand(
-        "q2v.commands.reconcile:command", "Compare source, snapshot and target; write to neither."
-    ),
-    "rollback": LazyCommand(
-        "q2v.commands.rollback:command", "Show what a rollback would undo; with --execute, undo it."
-    ),
-    "restore": LazyCommand(
-        "q2v.commands.restore:command", "Write a snapshot back into a Qdrant collection."
-    ),
-    "status": LazyCommand(
-        "q2v.commands.status:command", "Say where a run stands, and the exact next command."
-    ),
-    "verify": LazyCommand(
-        "q2v.commands.verify:command", "Check a snapshot against its own digests."
-    ),
-    "rehearse": LazyCommand(
-        "q2v.commands.rehearse:command",
-        "Rehearse the whole move in a local sandbox.",
-        "rehearsal",
-    ),
-    "sandbox": LazyCommand(
-        "q2v.commands.sandbox:command",
-        "Serve the sandbox for the target until stopped.",
-        "rehearsal",
-    ),
-}
 
 
 class LazyGroup(click.Group):
@@ -93,7 +41,7 @@ class LazyGroup(click.Group):
         if entry is None:
             return None
         try:
-            return _import_command(entry.place)
+            return entry.load()
         except ModuleNotFoundError as error:
             if not entry.extra or (error.name or "").partition(".")[0] in OWN_PACKAGES:
                 raise
@@ -166,13 +114,6 @@ class LazyGroup(click.Group):
         # Flush here: an error at the interpreter's exit would not be reported.
         write_text(sys.stdout, "")
         return code
-
-
-def _import_command(place: str) -> click.Command:
-    module, _, attribute = place.partition(":")
-    command = getattr(importlib.import_module(module), attribute)
-    assert isinstance(command, click.Command)
-    return command
 
 
 def _asks_for_json(words: Sequence[str]) -> bool:

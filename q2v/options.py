@@ -1,7 +1,6 @@
 """Options that several commands share, and groups of settings that they take together."""
 
 import functools
-import importlib
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from migrate.errors import UsageError
+from q2v.commands import COMMANDS
 from q2v.invocation import DEFAULT_FOLDER, current_invocation
 from q2v.settings import BY_KEY, SETTINGS, Setting, Settings
 from q2v.settings.loading import CONFIG_NAME, make_settings, read_file
@@ -100,7 +100,7 @@ def takes(*keys: str) -> Callable[[click.Command], click.Command]:
 
 def taken_by(command: str) -> list[Setting]:
     """The settings that `q2v COMMAND` takes."""
-    return _TAKEN[importlib.import_module(f"q2v.commands.{command.replace('-', '_')}").command]
+    return _TAKEN[COMMANDS[command].load()]
 
 
 def _remember_folder(context: click.Context, parameter: click.Parameter, folder: Path) -> Path:

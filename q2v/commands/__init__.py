@@ -1,1 +1,72 @@
-"""One module for each command: parse, call the library, show what came of it."""
+"""The commands: a module for each, which parses, calls the library and shows what came of it."""
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import click
+
+
+@dataclass(frozen=True, slots=True)
+class LazyCommand:
+    """A command that is imported when it is called."""
+
+    place: str  # "module:attribute"
+    summary: str  # for `q2v --help`, which imports none
+    extra: str = ""  # the optional part of the installation that it needs
+
+    def load(self) -> "click.Command":
+        """Import the command."""
+        import click  # noqa: PLC0415 - the table alone is cheap to import
+
+        module, _, attribute = self.place.partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+
+COMMANDS: dict[str, LazyCommand] = {
+    "plan": LazyCommand(
+        "q2v.commands.prepare.plan:command", "Check every point against every limit; write nothing."
+    ),
+    "provision": LazyCommand(
+        "q2v.commands.prepare.provision:command",
+        "Create vector index, metadata indexes and KV namespaces.",
+    ),
+    "snapshot": LazyCommand(
+        "q2v.commands.move.snapshot:command", "Read the whole collection into sealed Parquet."
+    ),
+    "migrate": LazyCommand("q2v.commands.move.migrate:command", "Write a snapshot to the target."),
+    "catch-up": LazyCommand(
+        "q2v.commands.move.catch_up:command",
+        "Move what has changed in Qdrant since; deletions too.",
+    ),
+    "reconcile": LazyCommand(
+        "q2v.commands.prove.reconcile:command",
+        "Compare source, snapshot and target; write to neither.",
+    ),
+    "rollback": LazyCommand(
+        "q2v.commands.undo.rollback:command",
+        "Show what a rollback would undo; with --execute, undo it.",
+    ),
+    "restore": LazyCommand(
+        "q2v.commands.undo.restore:command", "Write a snapshot back into a Qdrant collection."
+    ),
+    "status": LazyCommand(
+        "q2v.commands.prove.status:command", "Say where a run stands, and the exact next command."
+    ),
+    "verify": LazyCommand(
+        "q2v.commands.prove.verify:command", "Check a snapshot against its own digests."
+    ),
+    "rehearse": LazyCommand(
+        "q2v.commands.rehearsal.rehearse:command",
+        "Rehearse the whole move in a local sandbox.",
+        "rehearsal",
+    ),
+    "sandbox": LazyCommand(
+        "q2v.commands.rehearsal.sandbox:command",
+        "Serve the sandbox for the target until stopped.",
+        "rehearsal",
+    ),
+}

@@ -136,9 +136,9 @@ def test_without_the_extra_q2v_works_and_names_the_command_that_installs_it(
         run(str(programs / "python"), "-c", IMPORT_ALL, folder=tmp_path).stdout.splitlines()[-1]
     )
     assert set(absent) == {
-        "q2v.commands.rehearse",
+        "q2v.commands.rehearsal.rehearse",
         "q2v.commands.rehearsal.rehearsed",
-        "q2v.commands.sandbox",
+        "q2v.commands.rehearsal.sandbox",
     }
     assert set(absent.values()) <= {"sandbox", "rehearsal"}
 

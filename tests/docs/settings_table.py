@@ -2,7 +2,7 @@
 
 import sys
 
-from q2v.main import COMMANDS
+from q2v.commands import COMMANDS
 from q2v.options import taken_by
 from q2v.output.terminal import write_text
 from q2v.settings import SETTINGS, Setting

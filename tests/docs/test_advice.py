@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 import pytest
 
-from q2v.main import COMMANDS, cli
+from q2v.commands import COMMANDS
+from q2v.main import cli
 from q2v.settings import BY_KEY, SETTINGS
 from tests.docs.named import (
     COMMAND,
@@ -64,7 +65,8 @@ def commands_with(module: Path) -> frozenset[str]:
     """
     if module in reachable(ROOT / "q2v" / "main.py"):
         return frozenset(COMMANDS)
-    places = {name: ROOT / "q2v" / "commands" / f"{name.replace('-', '_')}.py" for name in COMMANDS}
+    modules_of = {name: each.place.partition(":")[0] for name, each in COMMANDS.items()}
+    places = {name: ROOT / f"{place.replace('.', '/')}.py" for name, place in modules_of.items()}
     found = {name for name, place in places.items() if module in reachable(place)}
     return frozenset(found if found - {"rehearse"} else COMMANDS)
 
@@ -212,7 +214,7 @@ def test_every_name_on_a_page_exists_and_is_read() -> None:
 )
 def test_advice_that_cannot_be_followed_is_found(text: str, fault: str) -> None:
     """The finder itself: each of these is found in a text of `q2v snapshot`."""
-    place = ROOT / "q2v" / "commands" / "snapshot.py"
+    place = ROOT / "q2v" / "commands" / "move" / "snapshot.py"
 
     assert [fault] == faults(Text(place, 1, text), frozenset({"snapshot"}))
 

@@ -14,7 +14,8 @@ from migrate.run.journal import Kind
 from migrate.run.next_step import runbook_table
 from migrate.snapshot.manifest import SnapshotManifest
 from migrate.storage import layout
-from q2v.main import COMMANDS, cli
+from q2v.commands import COMMANDS
+from q2v.main import cli
 from reconcile.rollback.manifest import RollbackManifest
 from reconcile.session import Kind as AttemptKind
 from tests.docs.settings_table import docs_table

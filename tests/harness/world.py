@@ -29,7 +29,7 @@ from migrate.storage.layout import BUDGET, BUDGET_FILE
 from migrate.storage.local_folder import LocalFolder
 from migrate.upload.report import MigrateReport
 from q2v import wiring
-from q2v.commands.migrate import migrate_snapshot
+from q2v.commands.move.migrate import migrate_snapshot
 from q2v.settings import Settings
 from q2v.settings.sections import LimitSettings, TargetSettings
 from q2v.wiring import CloudflareTarget

@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from migrate.errors import ExitCode
-from q2v.main import COMMANDS, cli
+from q2v.commands import COMMANDS
+from q2v.main import cli
 
 
 def completions(*words: str) -> list[str]:

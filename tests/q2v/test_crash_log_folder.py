@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from migrate.errors import ExitCode
-from q2v.main import COMMANDS, cli
+from q2v.commands import COMMANDS
+from q2v.main import cli
 
 # The command's own options are parsed; where its work would begin, there is a bug.
 SCRIPT = """

@@ -17,7 +17,8 @@ from migrate import errors
 from migrate.errors import ExitCode, MigrationError, UnreadablePointError
 from q2v import main as main_module
 from q2v import options
-from q2v.main import COMMANDS, LazyCommand, LazyGroup
+from q2v.commands import COMMANDS, LazyCommand
+from q2v.main import LazyGroup
 from q2v.output.logs import PROCESS_MASKER
 from q2v.output.render import render
 

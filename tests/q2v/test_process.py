@@ -18,7 +18,8 @@ WAITING = """
     import sys, threading, click
     from pathlib import Path
     from q2v import options
-    from q2v.main import LazyCommand, cli, main
+    from q2v.commands import LazyCommand
+    from q2v.main import cli, main
 
     @click.command()
     @options.folder_option
@@ -114,7 +115,8 @@ def test_settings_and_options_import_nothing_heavy() -> None:
 
 PRINTING = """
     import click
-    from q2v.main import LazyCommand, cli, main
+    from q2v.commands import LazyCommand
+    from q2v.main import cli, main
     from q2v.output.render import write_line
 
     @click.command()
@@ -149,7 +151,8 @@ def test_a_reader_that_leaves_is_no_reason_to_complain() -> None:
 def test_a_full_disk_under_stdout_is_local_io(write: str) -> None:
     script = f"""
         import sys, click
-        from q2v.main import LazyCommand, cli, main
+        from q2v.commands import LazyCommand
+        from q2v.main import cli, main
         from q2v.output.render import write_line
 
         @click.command()
@@ -180,7 +183,8 @@ def test_a_secret_is_in_no_output_of_a_crash(tmp_path: Path) -> None:
         import logging, os, click
         from pathlib import Path
         from q2v import options
-        from q2v.main import LazyCommand, cli, main
+        from q2v.commands import LazyCommand
+        from q2v.main import cli, main
         from q2v.secret_files import load_secret
         from q2v.options import takes
         from q2v.settings import Settings

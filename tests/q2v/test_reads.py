@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from migrate.errors import ExitCode
-from q2v.main import COMMANDS, cli
+from q2v.commands import COMMANDS
+from q2v.main import cli
 from q2v.options import taken_by
 from q2v.settings import BY_KEY, SETTINGS
 from tests.harness.workbench import Workbench, points, workbench

@@ -1,1 +1,1 @@
-"""The tool as a rehearsal uses it."""
+"""The rehearsal and the sandbox: the extra `rehearsal`."""

@@ -16,8 +16,8 @@ from migrate.storage.local_folder import LocalFolder
 from migrate.upload.report import MigrateReport
 from q2v import wiring
 from q2v.child_settings import child_environment, encode_config
-from q2v.commands.migrate import migrate_snapshot
-from q2v.commands.provision import provision_target
+from q2v.commands.move.migrate import migrate_snapshot
+from q2v.commands.prepare.provision import provision_target
 from q2v.secret_files import SecretPlace
 from q2v.settings import Settings
 from reconcile.compare import DEFAULT_SEED

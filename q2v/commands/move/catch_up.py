@@ -19,7 +19,7 @@ from migrate.snapshot.take import SnapshotOptions
 from migrate.storage.folder_lock import FolderLock
 from migrate.upload.report import MigrateReport
 from q2v import wiring
-from q2v.commands.migrate import confirm_index, migrate_snapshot
+from q2v.commands.move.migrate import confirm_index, migrate_snapshot
 from q2v.options import (
     PLANNING,
     SEAL,

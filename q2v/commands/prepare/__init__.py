@@ -1,0 +1,1 @@
+"""Before the window: what would move, and the target made ready."""

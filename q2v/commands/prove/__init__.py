@@ -1,0 +1,1 @@
+"""What compares, checks, and says how things stand."""
