@@ -34,10 +34,8 @@ OF_THE_SOURCE = (
         name="shortest-text-for-all",
         effect="one float32 and its negative arrive as their neighbours",
         file="migrate/mapping/upload_body.py",
-        old='    record = {"id": vector_id, "values": _values(values), '
-        '"metadata": orjson.Fragment(metadata)}\n',
-        new='    record = {"id": vector_id, "values": values, '
-        '"metadata": orjson.Fragment(metadata)}\n',
+        old="    exactly = has_twice_rounded(values)\n",
+        new="    exactly = False\n",
         test="tests/migrate/mapping/test_upload_body.py"
         "::test_the_one_value_and_its_neighbours_survive_in_any_company",
     ),
