@@ -14,7 +14,7 @@ from migrate.runtime import Runtime
 from migrate.snapshot.chain.flatten import SnapshotSource
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.ranges import SecondReading
-from migrate.snapshot.repair import repair_part
+from migrate.snapshot.sealed.repair import repair_part
 from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.local_folder import LocalFolder

@@ -5,13 +5,9 @@ from pathlib import Path
 
 import click
 
-from migrate.model.digest import SetDigest, digest_points
-from migrate.model.irregular import is_unreadable
-from migrate.model.sealed_json import damaged
-from migrate.ports import Progress
 from migrate.run.choose import find_snapshot
 from migrate.run.folder import check_plans
-from migrate.snapshot.folder import Snapshot
+from migrate.snapshot.sealed.verify import verify_points
 from q2v import wiring
 from q2v.options import SEAL, folder_option, json_option, takes
 from q2v.output.following import following_snapshot
@@ -37,7 +33,7 @@ def command(*, path: Path | None, folder: Path, as_json: bool, settings: Setting
     directory = wiring.open_folder(folder)
     snapshot = find_snapshot(directory, wiring.open_named(directory, path), key)
     with open_progress(sys.stderr, clock) as progress:
-        size = _verify_points(snapshot, progress)
+        size = verify_points(snapshot, progress)
     plans = check_plans(snapshot)
     unknown = snapshot.unknown_files()
     manifest = snapshot.manifest
@@ -74,36 +70,3 @@ def command(*, path: Path | None, folder: Path, as_json: bool, settings: Setting
             *following.notes(),
         ],
     )
-
-
-def _verify_points(snapshot: Snapshot, progress: Progress) -> int:
-    """Read every point back and compute its digest again; returns the bytes of the parts."""
-    names = [spec.name for spec in snapshot.manifest.vectors]
-    progress.start("verifying points", total=snapshot.manifest.points, unit="points")
-    whole = SetDigest()
-    unreadable: list[str] = []
-    for rows in snapshot.read(with_vectors=names):
-        digests = digest_points(rows.page)
-        if tuple(digests) != rows.digests:
-            bad = next(
-                one
-                for one, digest, kept in zip(rows.page.ids, digests, rows.digests, strict=True)
-                if digest != kept
-            )
-            raise damaged(str(snapshot.folder), f"point {bad.text} does not match its digest")
-        whole.add(b"".join(digests))
-        unreadable += [
-            point_id.text
-            for point_id, irregular in zip(rows.page.ids, rows.page.irregular, strict=True)
-            if is_unreadable(irregular)
-        ]
-        progress.advance(len(rows.page))
-    if whole.hexdigest() != snapshot.manifest.set_digest:
-        raise damaged(str(snapshot.folder), "the set digest is not that of the manifest")
-    if tuple(unreadable) != snapshot.manifest.unreadable:
-        raise damaged(
-            str(snapshot.folder),
-            f"{len(unreadable)} points are marked as unreadable, the manifest names "
-            f"{len(snapshot.manifest.unreadable)}",
-        )
-    return sum(part.bytes for part in snapshot.manifest.parts)

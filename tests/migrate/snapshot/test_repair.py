@@ -13,7 +13,7 @@ from migrate.errors import (
     UsageError,
 )
 from migrate.snapshot.folder import Snapshot, part_file
-from migrate.snapshot.repair import RepairReport, repair_part
+from migrate.snapshot.sealed.repair import RepairReport, repair_part
 from migrate.snapshot.take import SnapshotOptions
 from tests.harness.memory_source import MemorySource, UnexpectedError, chunk_payloads, take_and_open
 from tests.harness.paths import path_of

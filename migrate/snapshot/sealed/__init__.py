@@ -1,0 +1,1 @@
+"""What is done with a sealed snapshot: check all of it, and put a damaged part in place again."""
