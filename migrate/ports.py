@@ -132,7 +132,8 @@ class VectorTarget(Protocol):
     ) -> list[VectorId]:
         """At most `limit` (100) ids of the vectors nearest to `values` whose properties are these.
 
-        Only what metadata indexes hold is found; a read may be stale. No order is promised.
+        With an empty `where` any vector may be found, else only what metadata indexes hold. A read
+        may be stale. No order is promised.
         """
 
     def fetch(self, ids: Sequence[VectorId]) -> dict[VectorId, Vector]:

@@ -199,15 +199,16 @@ class VectorizeTarget:
     def find(
         self, values: Sequence[float], where: Mapping[str, str | float | bool], *, limit: int
     ) -> list[VectorId]:
-        """Send one query with a filter. It requests ids only, which allows the largest `limit`."""
+        """Send one query. It requests ids only, which allows the largest `limit`."""
         assert 0 < limit <= QUERY_IDS_MAX
-        body = {
+        body: dict[str, object] = {
             "vector": list(values),
             "topK": limit,
             "returnValues": False,
             "returnMetadata": "none",
-            "filter": dict(where),
         }
+        if where:  # the service refuses an empty filter
+            body["filter"] = dict(where)
         request = ApiRequest(
             operation=QUERY,
             method="POST",

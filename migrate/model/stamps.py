@@ -5,6 +5,7 @@ from email.utils import parsedate_to_datetime
 
 # The range of a four-digit year; a clock outside of it still gives a stamp.
 _WALL_S_MIN, _WALL_S_MAX = -62_135_596_800, 253_402_300_799  # 0001-01-01, 9999-12-31
+_DAY_S = 86_400.0
 RETRY_AFTER_S_TOP = 86_400.0  # a longer wait is treated as 24 h
 _NAME = "%Y%m%dT%H%M%SZ"
 
@@ -31,6 +32,23 @@ def iso_stamp(wall_s: float) -> str:
 def clock_stamp(wall_s: float) -> str:
     """The time of day in UTC for messages: 01:33:23."""
     return f"{_moment(wall_s):%H:%M:%S}"
+
+
+def parse_moment(text: str, *, now_s: float) -> float:
+    """Seconds since 1970 of an RFC 3339 time with its zone, or of the next HH:MM in UTC.
+
+    Raises ValueError for another text, and for a time without a zone.
+    """
+    hours, _, minutes = text.partition(":")
+    if len(text) == len("HH:MM") and hours.isdigit() and minutes.isdigit():
+        moment = _moment(now_s).replace(
+            hour=int(hours), minute=int(minutes), second=0, microsecond=0
+        )
+        return moment.timestamp() + (_DAY_S if moment.timestamp() <= now_s else 0)
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return found.timestamp()
 
 
 def parse_http_date(text: str | None) -> float | None:

@@ -6,6 +6,7 @@ files, and the rows of the vectors that differ.
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from migrate.errors import PreconditionError
@@ -13,11 +14,11 @@ from migrate.model.canonical import decode_json
 from migrate.model.sealed_json import damaged, unseal_json
 from migrate.run.folder import REPORT_BYTES_MAX, RunFolder
 from migrate.run.next_step import REPAIRED
-from migrate.storage.folder import StoredFile, WorkFolder
+from migrate.storage.folder import Folder, StoredFile, WorkFolder
 from migrate.storage.id_files import read_checked_ids, read_ids
 from migrate.storage.journal_file import JournalFile
 from migrate.storage.journal_lines import Entry
-from migrate.storage.layout import REPORT, id_file_name
+from migrate.storage.layout import JOURNAL, REPORT, RUNS, STATEMENT, id_file_name
 from migrate.tables.target_ids import ID_COLUMNS
 
 REPORT_FORMAT = 2
@@ -47,6 +48,7 @@ class DriftReport:
     drift: dict[str, object]  # class -> number of ids
     sums: IdSums
     mismatched_rows: frozenset[int] | None  # of format 1, which has these and no SHA-256
+    document: dict[str, object]  # all members of report.json
 
     @property
     def foreign_classes(self) -> tuple[str, ...]:
@@ -108,7 +110,26 @@ def read_report(run: RunFolder, folder: WorkFolder, sha256: object = None) -> Dr
         drift=drift,
         sums=_sums_of_journal(journal.entries) if old else _sums(fields.get("id_files"), str(file)),
         mismatched_rows=_mismatched_rows(journal.entries) if old else None,
+        document=fields,
     )
+
+
+def journals_compared(run: RunFolder, folder: Folder) -> Iterator[object]:
+    """The digest of the run's journal that the statement beside a report names.
+
+    None without a statement: a kill came between the report and it, and the reconcile is repeated.
+    """
+    if not folder.has_file(STATEMENT):
+        return
+    statement = folder.file(STATEMENT).read_json_object(bytes_max=REPORT_BYTES_MAX)
+    subjects = statement.get("subject")
+    for subject in subjects if isinstance(subjects, list) else []:
+        match subject:
+            case {"name": str() as name, "digest": {"sha256": digest}}:
+                if name == f"{RUNS}/{run.folder.name}/{JOURNAL}":
+                    yield digest
+            case _:
+                pass
 
 
 def read_report_ids(run: RunFolder, report: DriftReport, name: str) -> list[str]:

@@ -59,6 +59,7 @@ class Position:
     repaired: bool = False  # the run's last write was a repair
     unwaived: bool = False  # points are left out for a reason that was not accepted
     moving: bool = False  # the run's snapshot was read while others wrote
+    go: bool = False  # the newest gate said go, and the run has not written since
 
 
 class Situation(Enum):
@@ -123,6 +124,12 @@ class Situation(Enum):
     EQUAL = (
         "",
         "what was compared is equal, at the coverage that the report states",
+        "run `q2v gate --until TIME`, TIME being the end of the window: it shows what speaks for "
+        "the cutover and what does not (RUNBOOK: gate)",
+    )
+    GO = (
+        "",
+        "the newest gate says go",
         "the cutover is your decision (RUNBOOK: cutover)",
     )
     ROLLING_BACK = "rollback --execute", "a rollback was begun and is not complete"
@@ -221,11 +228,17 @@ def _after_a_run(position: Position) -> Situation:
         return Situation.WRITTEN
     if finding.verdict == "indeterminate":
         return Situation.INDETERMINATE
-    if finding.verdict == "equal" and position.index_added:
-        return Situation.INDEX_ADDED
     if finding.verdict == "equal":
-        return Situation.QUARANTINED if position.unwaived else Situation.EQUAL
+        return _of_equal(position)
     return _of_drift(finding, repaired=position.repaired)
+
+
+def _of_equal(position: Position) -> Situation:
+    if position.index_added:
+        return Situation.INDEX_ADDED
+    if position.unwaived:
+        return Situation.QUARANTINED
+    return Situation.GO if position.go else Situation.EQUAL
 
 
 def _of_drift(finding: Finding, *, repaired: bool) -> Situation:

@@ -42,6 +42,9 @@ STATEMENT = "statement.json"
 COMBINED = "combined.ids"
 DIFFERS = "differs.jsonl"  # also of a rollback
 
+# Of a gate.
+GATE = "gate"
+
 # Of a rollback.
 ROLLBACK = "rollback"
 CONFLICTS = "conflicts.ids"
@@ -56,6 +59,11 @@ def part_name(ordinal: int) -> str:
 def reconcile_name(ordinal: int) -> str:
     """The folder of a reconcile within its run; `ordinal` from 1."""
     return f"{ordinal:03d}"
+
+
+def gate_name(ordinal: int) -> str:
+    """The record of a gate within its run; `ordinal` from 1."""
+    return f"{ordinal:03d}.json"
 
 
 def id_file_name(drift_class: str) -> str:
@@ -151,6 +159,7 @@ PLACES = (
     _of_reconcile(DIFFERS, "what differs in each"),
     _of_reconcile("<class>.ids", "the ids of one class of drift", id_file_name("missing")),
     _of_reconcile("forced-<n>.ids", "the ids forced in repair round n", forced_name(1)),
+    _of_run(f"{GATE}/<n>.json", "go or no-go, with the evidence of each row", f"{GATE}/001.json"),
     _of_run(f"{ROLLBACK}/{MANIFEST}", "what undoing the run restores and deletes"),
     _of_run(f"{ROLLBACK}/{CONFLICTS}", "ids and keys that a rollback kept"),
     _of_run(f"{ROLLBACK}/{DIFFERS}", "what differs in each"),

@@ -46,6 +46,9 @@ COMMANDS: dict[str, LazyCommand] = {
         "q2v.commands.prove.reconcile:command",
         "Compare source, snapshot and target; write to neither.",
     ),
+    "gate": LazyCommand(
+        "q2v.commands.prove.gate:command", "Say go or no-go for the cutover, with the evidence."
+    ),
     "rollback": LazyCommand(
         "q2v.commands.undo.rollback:command",
         "Show what a rollback would undo; with --execute, undo it.",

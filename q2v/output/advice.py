@@ -20,6 +20,7 @@ _WITH_FOLDER = frozenset(
         "migrate",
         "catch-up",
         "reconcile",
+        "gate",
         "rollback",
         "restore",
         "status",

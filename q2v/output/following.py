@@ -1,13 +1,14 @@
 """Where a folder and its run stand, read from their files, and the next step as it is typed."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
 from migrate.errors import MigrationError
 from migrate.model.hmac_key import SealKey
 from migrate.run.choose import open_base
+from migrate.run.drift_report import journals_compared
 from migrate.run.folder import REPORT_BYTES_MAX, RunFolder, run_folders
 from migrate.run.next_step import (
     Finding,
@@ -23,11 +24,12 @@ from migrate.run.next_step import (
 from migrate.snapshot.folder import Snapshot, sealed_folders, unsealed_folders
 from migrate.storage.folder import Folder, WorkFolder
 from migrate.storage.journal_file import JournalFile
-from migrate.storage.layout import JOURNAL, REPORT, RUNS, STATEMENT, reconcile_name
+from migrate.storage.layout import REPORT, reconcile_name
 from q2v import wiring
 from q2v.invocation import current_invocation
 from q2v.output.advice import complete, options_for
 from q2v.settings import Settings
+from reconcile.gate.record import is_newest_go
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +120,7 @@ def following_run(run: RunFolder, settings: Settings, *, index_added: bool = Fal
         index_added=index_added or _is_index_unasked(run, finding, settings),
         unwaived=run.unwaived > 0,
         moving=manifest.moving,
+        go=is_newest_go(run),
     )
     situation = next_step(position)
     flags = flags_again(situation, run.state(), into_non_empty=run.plan.into_non_empty)
@@ -247,7 +250,7 @@ def _finding(run: RunFolder) -> Finding | None:
     for number in reversed(_numbers(run)):
         folder = _reconcile(run, number)
         if folder.has_file(REPORT):
-            if run.journal.file.hash()[1] not in _journals_compared(run, folder):
+            if run.journal.file.hash()[1] not in journals_compared(run, folder):
                 return None
             return read_finding(folder.file(REPORT).read_json_object(bytes_max=REPORT_BYTES_MAX))
     return None
@@ -258,24 +261,6 @@ def _is_index_unasked(run: RunFolder, finding: Finding | None, settings: Setting
     if finding is None or finding.indexes is None:
         return False
     return bool(wiring.wanted_indexes(run.plan, settings).items() - finding.indexes)
-
-
-def _journals_compared(run: RunFolder, folder: Folder) -> Iterator[object]:
-    """The digest of the run's journal that the statement beside a report names.
-
-    None without a statement: a kill came between the report and it, and the reconcile is repeated.
-    """
-    if not folder.has_file(STATEMENT):
-        return
-    statement = folder.file(STATEMENT).read_json_object(bytes_max=REPORT_BYTES_MAX)
-    subjects = statement.get("subject")
-    for subject in subjects if isinstance(subjects, list) else []:
-        match subject:
-            case {"name": str() as name, "digest": {"sha256": digest}}:
-                if name == f"{RUNS}/{run.folder.name}/{JOURNAL}":
-                    yield digest
-            case _:
-                pass
 
 
 def _following(

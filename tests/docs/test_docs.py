@@ -16,6 +16,7 @@ from migrate.snapshot.manifest import SnapshotManifest
 from migrate.storage import layout
 from q2v.commands import COMMANDS
 from q2v.main import cli
+from reconcile.gate import criteria
 from reconcile.rollback.manifest import RollbackManifest
 from reconcile.session import Kind as AttemptKind
 from tests.docs.settings_table import docs_table
@@ -126,6 +127,12 @@ def test_the_runbooks_next_steps_are_those_of_the_code() -> None:
     table = _text("RUNBOOK.md").partition("<!-- next-steps -->\n")[2]
 
     assert runbook_table() == table.partition("<!-- /next-steps -->")[0]
+
+
+def test_the_runbooks_rows_of_the_gate_are_those_of_the_code() -> None:
+    table = _text("RUNBOOK.md").partition("<!-- gate-rows -->\n")[2]
+
+    assert criteria.docs_table() == table.partition("<!-- /gate-rows -->")[0]
 
 
 def test_the_settings_page_is_the_table_of_the_code() -> None:

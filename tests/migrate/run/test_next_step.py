@@ -41,7 +41,7 @@ def positions() -> Iterator[Position]:
         for conflicts in flags:
             yield replace(common, run=Reached.ROLLED_BACK, conflicts=conflicts)
         yield replace(common, run=Reached.COMPLETE, moving=True)
-        for begun, finding, added, repaired in product(flags, FINDINGS, flags, flags):
+        for begun, finding, added, repaired, go in product(flags, FINDINGS, flags, flags, flags):
             yield replace(
                 common,
                 run=Reached.COMPLETE,
@@ -49,6 +49,7 @@ def positions() -> Iterator[Position]:
                 finding=finding,
                 index_added=added,
                 repaired=repaired,
+                go=go,
             )
 
 

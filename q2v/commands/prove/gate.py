@@ -1,0 +1,145 @@
+"""`q2v gate`: go or no-go, as a table of evidence."""
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+import click
+
+from migrate.errors import UsageError
+from migrate.model.stamps import parse_moment
+from migrate.ports import Clock
+from migrate.run.choose import check_same_target, find_run, planned_target
+from migrate.runtime import Runtime
+from migrate.storage.folder_lock import FolderLock
+from q2v import wiring
+from q2v.options import SEAL, TARGET, folder_option, json_option, refuse_flags, takes
+from q2v.output.advice import advise
+from q2v.output.following import Following, following_run
+from q2v.output.progress import open_progress
+from q2v.output.render import Cell, format_duration, render
+from q2v.output.route import Route, route_from_snapshot
+from q2v.settings import Settings
+from reconcile.gate.criteria import AGE_MAX_S_DEFAULT, OF_THE_OPERATOR, Row
+from reconcile.gate.gate import GateReport, GateRules, decide
+from reconcile.rollback.chain import open_chain
+
+
+class Flags(TypedDict):
+    """What the operator typed."""
+
+    run: Path | None
+    until: str | None
+    max_age: int
+    recorded: bool
+    folder: Path
+    as_json: bool
+
+
+@takes(*TARGET, "target.metadata_indexes", "limits.poll_s", SEAL)
+@click.command("gate")
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--until",
+    metavar="TIME",
+    help="End of the window: 23:30 (UTC, the next one) or 2026-11-29T23:30+00:00.",
+)
+@click.option(
+    "--max-age",
+    type=click.IntRange(min=1),
+    default=round(AGE_MAX_S_DEFAULT / 60),
+    show_default=True,
+    metavar="MINUTES",
+    help="Older evidence is stale.",
+)
+@click.option(
+    "--recorded",
+    is_flag=True,
+    help="Read no part and ask nothing; take these rows from the newest gate, with their age.",
+)
+@folder_option
+@json_option
+@click.pass_context
+def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> None:
+    """Say go or no-go for the cutover of RUN (default: the newest), with the evidence of each row.
+
+    Reads the snapshots, the run and its newest reconcile, and asks the target about 30 requests.
+    Writes to no store. Exit code 0 only for go.
+    """
+    if flags["recorded"]:
+        refuse_flags(settings, (*TARGET, "limits.poll_s"), why="with --recorded: nothing is asked")
+    directory, clock = wiring.open_folder(flags["folder"]), wiring.system_clock()
+    until_s = _until(flags["until"], clock)
+    with ExitStack() as stack:
+        progress = stack.enter_context(open_progress(sys.stderr, clock))
+        target = None
+        if not flags["recorded"]:
+            target = stack.enter_context(
+                wiring.open_target(settings, directory, clock=clock, progress=progress)
+            )
+        stack.enter_context(FolderLock(directory))
+        named = wiring.open_named(directory, flags["run"])
+        opened = find_run(directory, named, wiring.seal_key(settings))
+        stack.callback(opened.close)
+        if target is not None:
+            check_same_target(opened, target)
+        chain = stack.enter_context(open_chain(opened))
+        rules = GateRules(
+            until_s=until_s,
+            age_max_s=flags["max_age"] * 60.0,
+            indexes=wiring.wanted_indexes(opened.plan, settings),
+            requests_per_5min=settings.limits.requests_per_5min,
+            pause_s=settings.limits.poll_s,
+        )
+        report = decide(
+            chain,
+            None if target is None else (target, target.http),
+            rules,
+            Runtime(clock=clock, progress=progress),
+        )
+        route = route_from_snapshot(opened.snapshot, planned_target(opened), clock)
+        following = following_run(opened, settings)
+    show(report, route, following, as_json=flags["as_json"])
+    ctx.exit(report.exit_code)
+
+
+def _until(typed: str | None, clock: Clock) -> float | None:
+    if typed is None:
+        return None
+    try:
+        return parse_moment(typed, now_s=clock.wall_s())
+    except (ValueError, OverflowError) as error:
+        raise UsageError(
+            f"--until {typed}: expected 23:30 (UTC) or a time with its zone",
+            remedy="write it as 2026-11-29T23:30+00:00",
+        ) from error
+
+
+def show(report: GateReport, route: Route, following: Following, *, as_json: bool) -> None:
+    """The gate as JSON or as lines."""
+    cells: list[tuple[str, Cell]] = [
+        ("run", report.run_id),
+        *route.cells(),
+        ("verdict", report.verdict),
+        *((row.criterion.word, _line(row)) for row in report.rows),
+        ("kept in", str(report.file)),
+    ]
+    notes = [""]
+    for row in report.rows:
+        if row.do:
+            notes.append(f"{row.verdict}: {row.criterion.word}: {advise(row.do)}")
+    notes += [f"yours: {task}" for task in OF_THE_OPERATOR]
+    document = {
+        **report.document(),
+        "record": str(report.file),
+        "route": route.document(),
+        **following.document(),
+    }
+    render(document, cells, as_json=as_json, notes=[*notes, *following.notes()])
+
+
+def _line(row: Row) -> str:
+    age = "" if row.age_s is None else f", {format_duration(max(0.0, row.age_s))} old"
+    where = "" if row.evidence is None else f" [{row.evidence.place}{age}]"
+    return f"{row.verdict:<7} {row.found}{where}"
