@@ -22,7 +22,7 @@ define q2v
 $(BIN)/q2v $(1) $(ARGS) || { code=$$?; $(BIN)/python -m q2v.exit_code $$code; exit $$code; }
 endef
 
-.PHONY: bench-full clients dist help setup rehearse test check plan provision snapshot migrate catch-up reconcile gate rollback restore status verify sandbox bench faults audit clean fmt lint types docs-check lock
+.PHONY: bench-full clients dist help setup rehearse test check plan provision snapshot migrate catch-up reconcile gate monitor rollback restore status verify sandbox bench faults audit clean fmt lint types docs-check lock
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -96,6 +96,9 @@ reconcile: $(SETUP) ## compare source, snapshot and target; writes to neither st
 
 gate: $(SETUP) ## go or no-go for the cutover, with the evidence of each row
 	@$(call q2v,gate)
+
+monitor: $(SETUP) ## look once at the target after the cutover: do its parts agree with each other?
+	@$(call q2v,monitor)
 
 rollback: $(SETUP) ## show what a rollback would undo; ARGS=--execute does it
 	@$(call q2v,rollback)

@@ -19,9 +19,9 @@ BANNED_MODULES = {
     "pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml", "subprocess", "pty",
     "commands", "ctypes", "code", "codeop", "telnetlib", "xmlrpc",
 }  # fmt: skip
-# Who may start a process, and which: q2v itself, to rehearse its being killed, and to use a
-# second core.
-STARTS_Q2V = {"rehearsal/subprocess.py"}
+# Who may start a process, and which: q2v itself, to rehearse its being killed; and the program that
+# the operator names for an alert.
+STARTS_PROCESSES = {"rehearsal/subprocess.py", "q2v/commands/after/alert.py"}
 BANNED_NAMES = {"eval", "exec", "compile", "__import__", "breakpoint", "input"}
 BANNED_ATTRIBUTES = {
     "system", "popen", "spawnl", "spawnv", "spawnlp", "spawnvp", "execv", "execl", "execvp",
@@ -64,7 +64,7 @@ def _banned_imports(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
 def test_no_source_file_turns_data_into_code_or_text_into_commands(path: Path) -> None:
     found = list(offences(ast.parse(path.read_bytes())))
 
-    if path.relative_to(ROOT).as_posix() in STARTS_Q2V:
+    if path.relative_to(ROOT).as_posix() in STARTS_PROCESSES:
         found = [text for text in found if not text.endswith(": import of subprocess")]
     assert found == []
 

@@ -45,6 +45,9 @@ DIFFERS = "differs.jsonl"  # also of a rollback
 # Of a gate.
 GATE = "gate"
 
+# Of the looks after the cutover.
+MONITOR = "monitor"
+
 # Of a rollback.
 ROLLBACK = "rollback"
 CONFLICTS = "conflicts.ids"
@@ -160,6 +163,12 @@ PLACES = (
     _of_reconcile("<class>.ids", "the ids of one class of drift", id_file_name("missing")),
     _of_reconcile("forced-<n>.ids", "the ids forced in repair round n", forced_name(1)),
     _of_run(f"{GATE}/<n>.json", "go or no-go, with the evidence of each row", f"{GATE}/001.json"),
+    _of_run(f"{MONITOR}/{JOURNAL}", "one entry for each look at the target after the cutover"),
+    _of_run(
+        f"{MONITOR}/<class>.ids",
+        "the ids of one class of inconsistency, of the newest look",
+        f"{MONITOR}/{id_file_name('orphaned')}",
+    ),
     _of_run(f"{ROLLBACK}/{MANIFEST}", "what undoing the run restores and deletes"),
     _of_run(f"{ROLLBACK}/{CONFLICTS}", "ids and keys that a rollback kept"),
     _of_run(f"{ROLLBACK}/{DIFFERS}", "what differs in each"),

@@ -43,7 +43,7 @@ def list_vectors(
         with closing(ahead(iter(target.list_ids()), held_max=held_max)) as pages:
             return listed.replace(_counted(pages, runtime.progress))
 
-    return _walk_again("listing", walk, runtime)
+    return walk_again("listing", walk, runtime)
 
 
 def _counted(pages: Iterator[list[VectorId]], progress: Progress) -> Iterator[list[VectorId]]:
@@ -54,11 +54,14 @@ def _counted(pages: Iterator[list[VectorId]], progress: Progress) -> Iterator[li
 
 def list_keys(target: KvTarget, prefix: str, runtime: Runtime) -> list[KvEntry]:
     """All keys under `prefix` of one listing, without values. Raises as `list_vectors`."""
-    return _walk_again("listing keys", lambda: list(target.list_keys(prefix)), runtime)
+    return walk_again("listing keys", lambda: list(target.list_keys(prefix)), runtime)
 
 
-def _walk_again(what: str, walk: Callable[[], Walked], runtime: Runtime) -> Walked:
-    """The result of the first complete walk. Raises IndeterminateError after WALKS_MAX."""
+def walk_again(what: str, walk: Callable[[], Walked], runtime: Runtime) -> Walked:
+    """The result of the first complete walk; `what` names it for the progress.
+
+    Raises IndeterminateError after WALKS_MAX walks that failed.
+    """
     return retry_on(
         IndeterminateError,
         walk,

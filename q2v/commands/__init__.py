@@ -49,6 +49,9 @@ COMMANDS: dict[str, LazyCommand] = {
     "gate": LazyCommand(
         "q2v.commands.prove.gate:command", "Say go or no-go for the cutover, with the evidence."
     ),
+    "monitor": LazyCommand(
+        "q2v.commands.after.monitor:command", "Check the target against itself, after the cutover."
+    ),
     "rollback": LazyCommand(
         "q2v.commands.undo.rollback:command",
         "Show what a rollback would undo; with --execute, undo it.",

@@ -21,6 +21,7 @@ _WITH_FOLDER = frozenset(
         "catch-up",
         "reconcile",
         "gate",
+        "monitor",
         "rollback",
         "restore",
         "status",

@@ -188,7 +188,7 @@ class Move:
                 run.journal = SeamJournal(self._run_folder, seam)
             migrate(
                 run,
-                self._target(),
+                self.target(),
                 WriteOptions(
                     settle=SETTLE_RULES,
                     quarantine_cap=quarantine_cap,
@@ -221,7 +221,7 @@ class Move:
         """Compare source, snapshot and target once."""
         source = self.source if with_source else None
         with self.opened() as run:
-            return compare(run, source, self._target(), rules, self._runtime(), fresh=fresh)
+            return compare(run, source, self.target(), rules, self._runtime(), fresh=fresh)
 
     def roll_back(
         self, *, forced: frozenset[str] = frozenset(), leave_later_writes: bool = False
@@ -231,14 +231,15 @@ class Move:
             return roll_back(
                 run,
                 build_manifest(run, requests_per_5min=900),
-                self._target(),
+                self.target(),
                 UNDO_RULES,
                 self._runtime(),
                 forced=forced,
                 leave_later_writes=leave_later_writes,
             )
 
-    def _target(self) -> Target:
+    def target(self) -> Target:
+        """Both stores."""
         return Target(self.vectors, self.kv)
 
     def _runtime(self) -> Runtime:

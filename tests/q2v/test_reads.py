@@ -45,6 +45,7 @@ WAYS = (
     ("reconcile",),
     ("gate", "--until", "2036-01-01T00:00+00:00"),
     ("status",),
+    ("monitor",),
     ("rollback",),
     ("rollback", "--execute"),
     ("restore", "SNAPSHOT", "--append", "--yes"),

@@ -1,0 +1,1 @@
+"""After the cutover: what watches the target, and what keeps the evidence."""

@@ -1,0 +1,50 @@
+"""Start the program that the operator has named for an alert; no shell is involved."""
+
+import shlex
+import shutil
+import subprocess
+import sys
+
+from migrate.errors import UsageError
+from q2v.output.terminal import write_text
+
+SECONDS_MAX = 60.0
+
+
+def check_program(typed: str | None) -> list[str]:
+    """The words of the command line; none without one. Raises UsageError if it cannot be started.
+
+    Checked before the look: otherwise a misspelt program is noticed when the alert is due.
+    """
+    if typed is None:
+        return []
+    try:
+        words = shlex.split(typed)
+    except ValueError as error:
+        raise UsageError(
+            f"--on-alert {typed!r}: {error}", remedy="quote it as in a shell: 'PROGRAM ARGUMENT'"
+        ) from error
+    if not words or shutil.which(words[0]) is None:
+        raise UsageError(
+            f"--on-alert {typed!r}: found no program of this name, expected one to start",
+            remedy="name it with its whole path; a pipe or && needs a script of its own",
+        )
+    return words
+
+
+def run_program(words: list[str], document: str) -> None:
+    """Start it with the document on its input, and wait. A failure is reported and changes nothing.
+
+    The exit code of the command stays that of the look.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603 - what the operator typed, without a shell
+            words, input=document.encode(), timeout=SECONDS_MAX, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        write_text(sys.stderr, f"warning: the alert was not sent: {error}\n")
+        return
+    if done.returncode:
+        write_text(
+            sys.stderr, f"warning: the alert program ended with exit code {done.returncode}\n"
+        )

@@ -1,0 +1,1 @@
+"""Looks at the target after the cutover."""
