@@ -18,7 +18,7 @@ from migrate.upload.mapped import MappedRows, read_mapped
 from migrate.upload.report import MigrateReport
 from reconcile.rollback.report import UndoRules
 from reconcile.stores import ReconcileRules
-from rehearsal.subprocess import ChildSettings
+from rehearsal.child_process import ChildSettings
 from sandbox.server import RunningSandbox
 
 INDEX = "rehearsal"

@@ -5,9 +5,9 @@ from contextlib import closing
 from migrate.run.folder import RunFolder, run_folders
 from migrate.run.journal import Store
 from migrate.snapshot.folder import Snapshot
+from rehearsal.child_process import kill_within
 from rehearsal.context import Context
 from rehearsal.script import Step, expect
-from rehearsal.subprocess import kill_within
 
 # Seconds of work before a kill: the first is mostly in the planning, the second in the writing.
 KILLED_AFTER_S = (0.1, 0.8)

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from migrate.model.records import VectorId
 from migrate.run.pending import PendingRows, UploadSizes
-from migrate.run.refusals import Refusals, RefusedVector
+from migrate.run.refusal_evidence import Refusals, RefusedVector
 from migrate.storage.journal_lines import Entry, check_format
 
 FULL, REPAIR, RETRY = "full", "repair", "retry"  # kinds of rounds

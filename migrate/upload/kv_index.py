@@ -17,7 +17,7 @@ from migrate.ports import Clock, KvTarget
 from migrate.run.files import open_files, touched_keys
 from migrate.run.folder import RunFolder
 from migrate.run.journal import FULL, RETRY, Kind, RoundState, Store
-from migrate.run.refused import former_of_refused, keys_of_refused
+from migrate.run.refused_vectors import former_of_refused, keys_of_refused
 from migrate.runtime import Runtime
 from migrate.tables.files import FileTable
 from migrate.workers.repeat import doubling, repeat_until

@@ -17,7 +17,7 @@ from migrate.run.choose import open_base
 from migrate.run.folder import RunFolder
 from migrate.run.journal import FULL, Kind, RoundState, Store
 from migrate.run.pre_image_files import VectorPreImage, read_vector_pre_images
-from migrate.run.refused import read_pre_images, unwritten_rows
+from migrate.run.refused_vectors import read_pre_images, unwritten_rows
 from migrate.runtime import Runtime
 from migrate.storage.layout import REMOVED
 from migrate.upload.settle import LastWrite, SettleRules, digest_vector, wait_until_processed

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from migrate.errors import ExitCode
 from migrate.plan.record import RunPlan
 from migrate.run.folder import RunFolder
-from migrate.run.refused import RefusedPoint, refused_points
+from migrate.run.refused_vectors import RefusedPoint, refused_points
 from migrate.snapshot.folder import Snapshot
 from migrate.upload.kv_index import counter_value, entries_written
 from migrate.upload.rounds import kept_changes

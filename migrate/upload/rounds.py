@@ -22,7 +22,7 @@ from migrate.run.files import touched_keys
 from migrate.run.folder import RunFolder
 from migrate.run.journal import FULL, REPAIR, RETRY, Kind, RoundState, Store
 from migrate.run.pending import RowRange
-from migrate.run.refused import keys_of_rows
+from migrate.run.refused_vectors import keys_of_rows
 from migrate.storage.id_files import read_checked_ids, write_ids
 from migrate.storage.journal_lines import Entry
 from migrate.storage.layout import forced_name

@@ -8,7 +8,8 @@ the journal alone.
 
 A refusal whose code names no line may concern the whole target. A vector that is refused alone with
 such an answer keeps an intent without an answer and is sent once more after all others. It is left
-out only on evidence (`run/refusals.py`). Without evidence the run stops with the service's answer.
+out only on evidence (`run/refusal_evidence.py`). Without evidence the run stops with the service's
+answer.
 """
 
 import threading
@@ -24,13 +25,13 @@ from migrate.model.sealed_json import damaged
 from migrate.run.folder import RunFolder
 from migrate.run.journal import BatchRecord, Kind, Store
 from migrate.run.pending import RowRange, UploadSizes, share_out
-from migrate.run.refusals import (
+from migrate.run.refusal_evidence import (
     CANDIDATES_MAX,
     Candidate,
     RefusalEvidence,
     refusals_max,
 )
-from migrate.run.refused import too_many_refused, unexplained_refusals
+from migrate.run.refused_vectors import too_many_refused, unexplained_refusals
 from migrate.runtime import Runtime
 from migrate.storage.journal_lines import Entry
 from migrate.upload.share import UploadWorker

@@ -9,7 +9,7 @@ from migrate.mapping.kv_entries import key_prefix
 from migrate.ports import Target
 from migrate.run.files import open_files_without, touched_keys
 from migrate.run.folder import RunFolder
-from migrate.run.refused import unwritten_rows
+from migrate.run.refused_vectors import unwritten_rows
 from migrate.runtime import Runtime
 from migrate.storage.id_files import write_ids
 from migrate.storage.layout import LATER_WRITES

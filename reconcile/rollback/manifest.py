@@ -13,7 +13,7 @@ from migrate.run.pre_image_files import (
     read_existing_ids,
     read_kv_pre_images,
 )
-from migrate.run.refused import former_of_refused, unwritten_rows
+from migrate.run.refused_vectors import former_of_refused, unwritten_rows
 from migrate.storage.layout import (
     EXISTING_IDS,
     KV_PRE_IMAGES,

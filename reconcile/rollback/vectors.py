@@ -14,7 +14,7 @@ from migrate.ports import VectorTarget
 from migrate.run.folder import RunFolder
 from migrate.run.journal import BatchRecord
 from migrate.run.pre_image_files import VectorPreImage
-from migrate.run.refused import read_pre_images, unwritten_rows
+from migrate.run.refused_vectors import read_pre_images, unwritten_rows
 from migrate.runtime import Runtime
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
 from migrate.upload.listing import list_vectors

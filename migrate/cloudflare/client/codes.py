@@ -197,7 +197,7 @@ def concerns_of(status: int, code: int | None) -> Concerns:
     """What a refusal of an upload is about; `code` is the service's, or None.
 
     An answer with an unknown code or with none, such as the 413 of a proxy, may be about the whole
-    request. A vector is then refused only on evidence (`run/refusals.py`).
+    request. A vector is then refused only on evidence (`run/refusal_evidence.py`).
     """
     if status not in CONTENT_STATUSES or code in OTHER_CODES:
         return Concerns.WHOLE

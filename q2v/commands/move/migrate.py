@@ -35,7 +35,7 @@ from q2v.options import (
 from q2v.output.following import Following, completed, following_snapshot
 from q2v.output.forced import forced_document, forced_notes
 from q2v.output.progress import open_progress
-from q2v.output.refused import refusal_notes
+from q2v.output.refusal_notes import refusal_notes
 from q2v.output.render import format_duration, render
 from q2v.output.route import Route, configured_target, route_from_snapshot
 from q2v.settings import Settings

@@ -12,7 +12,7 @@ from migrate.model.sealed_json import damaged
 from migrate.run.choose import find_run, planned_target
 from migrate.run.folder import REPORT_BYTES_MAX, RunFolder, report_folders
 from migrate.run.journal import RunState
-from migrate.run.refused import refused_points
+from migrate.run.refused_vectors import refused_points
 from migrate.snapshot.folder import sealed_folders, unsealed_folders
 from migrate.storage.folder import WorkFolder
 from migrate.storage.layout import REPORT
@@ -20,7 +20,7 @@ from migrate.upload.kv_index import counter_value
 from q2v import wiring
 from q2v.options import SEAL, folder_option, json_option, takes
 from q2v.output.following import Following, completed, following_folder, following_run
-from q2v.output.refused import refusal_notes
+from q2v.output.refusal_notes import refusal_notes
 from q2v.output.render import Cell, render
 from q2v.output.route import route_from_snapshot
 from q2v.settings import Settings

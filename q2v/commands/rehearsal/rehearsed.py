@@ -23,9 +23,9 @@ from q2v.settings import Settings
 from reconcile.compare import DEFAULT_SEED
 from reconcile.rollback.report import UndoRules
 from reconcile.stores import ReconcileRules
+from rehearsal.child_process import ChildSettings
 from rehearsal.context import INDEX
 from rehearsal.steps import SETTLED_S
-from rehearsal.subprocess import ChildSettings
 from sandbox.server import RunningSandbox
 
 TOKEN_VARIABLE = "Q2V_REHEARSAL_TOKEN"  # noqa: S105 - the name of a variable

@@ -10,7 +10,7 @@ from migrate.errors import ForeignStateError
 from migrate.model.canonical import encode_canonical_json
 from migrate.run.journal import BatchRecord, Kind, RunState, Store, fold_run
 from migrate.run.pending import RowRange
-from migrate.run.refusals import Refusals
+from migrate.run.refusal_evidence import Refusals
 from migrate.storage.journal_lines import (
     CHAIN_START,
     JOURNAL_FORMAT,

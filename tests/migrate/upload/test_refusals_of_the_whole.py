@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from migrate.cloudflare.client.codes import CODES, Concern
 from migrate.errors import QuarantineExceededError, TargetRefusedError
 from migrate.model.records import VectorId
-from migrate.run.refusals import CANDIDATES_MAX
+from migrate.run.refusal_evidence import CANDIDATES_MAX
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.journal_lines import Entry
 from tests.harness.kept_databases import kept_databases

@@ -2,7 +2,7 @@
 
 import pytest
 
-from migrate.run.refusals import refusals_max
+from migrate.run.refusal_evidence import refusals_max
 
 
 @pytest.mark.fault("N16", "D04")

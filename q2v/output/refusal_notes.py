@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from migrate.run.refused import RefusedPoint
+from migrate.run.refused_vectors import RefusedPoint
 
 ADVICE = (
     "send them again: `q2v migrate --retry-refused`; accept them: `q2v migrate --waive refused`"
