@@ -114,7 +114,7 @@ class UnreadablePointError(MigrationError):
         self.point_id_type = point_id_type
 
 
-class Concerns(StrEnum):
+class RefusedPart(StrEnum):
     """The part of a request that the target refused."""
 
     LINE = "line"  # one line of the body: the answer says so
@@ -136,12 +136,12 @@ class TargetRefusedError(MigrationError):
         what: str,
         *,
         remedy: str,
-        concerns: Concerns = Concerns.WHOLE,
+        refused_part: RefusedPart = RefusedPart.WHOLE,
         too_large: bool = False,
         evidence: Mapping[str, int | None] | None = None,
     ) -> None:
         super().__init__(what, remedy=remedy)
-        self.concerns = concerns
+        self.refused_part = refused_part
         self.too_large = too_large
         self.evidence = dict(evidence or {})
 

@@ -118,7 +118,7 @@ def unexplained_refusals(error: TargetRefusedError, vectors: int) -> TargetRefus
         "evidence that they are at fault: no upload was taken in between",
         remedy="find the cause that the answer names, then run `q2v migrate` again: it sends them "
         "again; or leave them out with `q2v migrate --waive refused`",
-        concerns=error.concerns,
+        refused_part=error.refused_part,
         too_large=error.too_large,
         evidence=error.evidence,
     )

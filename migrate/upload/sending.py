@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
-from migrate.errors import Concerns, TargetRefusedError
+from migrate.errors import RefusedPart, TargetRefusedError
 from migrate.mapping.payload import Reason
 from migrate.mapping.upload_body import Upload
 from migrate.model.records import Accepted
@@ -152,9 +152,9 @@ class Sender:
         try:
             accepted = worker.send()
         except TargetRefusedError as error:
-            if error.concerns is Concerns.WHOLE:
+            if error.refused_part is RefusedPart.WHOLE:
                 raise
-            if self._accepts_refusals or error.concerns is Concerns.LINE:
+            if self._accepts_refusals or error.refused_part is RefusedPart.LINE:
                 self._append_refusal(ordinal, upload, error)
             else:
                 self._note_unproven(ordinal, upload, error)
@@ -214,7 +214,10 @@ class Sender:
             upload, refusal = self._send_candidate(candidate)
             if refusal is None:
                 continue
-            if self._refusal_evidence.is_proven(candidate) or refusal.concerns is Concerns.LINE:
+            if (
+                self._refusal_evidence.is_proven(candidate)
+                or refusal.refused_part is RefusedPart.LINE
+            ):
                 self._append_refusal(candidate.ordinal, upload, refusal)
                 continue
             likely.append((candidate.ordinal, upload, refusal))
@@ -235,7 +238,7 @@ class Sender:
         try:
             accepted = worker.send()
         except TargetRefusedError as error:
-            if error.concerns is Concerns.WHOLE:
+            if error.refused_part is RefusedPart.WHOLE:
                 raise
             return upload, error
         self._append_ack(candidate.ordinal, upload, accepted)

@@ -27,8 +27,8 @@ OF_THE_ANSWERS = (
         name="quota-waited-for",
         effect="a daily limit costs half an hour of silence before anybody reads of it",
         file="migrate/cloudflare/client/verdict.py",
-        old=code(1, "if found := by_concern.get(Concern.QUOTA):"),
-        new=code(1, "if (found := by_concern.get(Concern.QUOTA)) and head.status != 429:"),
+        old=code(1, "if found := by_subject.get(Subject.QUOTA):"),
+        new=code(1, "if (found := by_subject.get(Subject.QUOTA)) and head.status != 429:"),
         test="tests/migrate/cloudflare/test_foreign_answers.py"
         "::test_a_quota_ends_the_run_at_once_with_code_and_sentence",
     ),
@@ -45,8 +45,8 @@ OF_THE_ANSWERS = (
         name="refused-without-evidence",
         effect="a service that refuses everything for a while refuses innocent vectors for good",
         file="migrate/upload/sending.py",
-        old="if self._accepts_refusals or error.concerns is Concerns.LINE:",
-        new="if self._accepts_refusals or error.concerns is not None:",
+        old="if self._accepts_refusals or error.refused_part is RefusedPart.LINE:",
+        new="if self._accepts_refusals or error.refused_part is not None:",
         test="tests/migrate/upload/test_refusals_of_the_whole.py"
         "::test_a_target_that_refuses_all_stops_the_run_and_condemns_no_vector",
     ),

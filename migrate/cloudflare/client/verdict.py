@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from migrate.cloudflare.client.api import ApiError, Envelope
-from migrate.cloudflare.client.codes import Concern, concern_of, names_quota, remedy_of
+from migrate.cloudflare.client.codes import Subject, names_quota, remedy_of, subject_of
 from migrate.model.limits import BLOCK_S
 from migrate.model.stamps import parse_retry_after
 
@@ -117,33 +117,33 @@ def judge_answer(head: AnswerHead, envelope: Envelope | None, *, raw: bool = Fal
 
 def _judge_codes(head: AnswerHead, errors: tuple[ApiError, ...]) -> Verdict | None:
     """The decision by the error codes alone; None when the status decides."""
-    by_concern: dict[Concern, ApiError] = {}
+    by_subject: dict[Subject, ApiError] = {}
     for error in errors:
-        concern = _concern(head, error)
-        if concern is not None:
-            by_concern.setdefault(concern, error)
-    if found := by_concern.get(Concern.ACCESS):
+        subject = _subject(head, error)
+        if subject is not None:
+            by_subject.setdefault(subject, error)
+    if found := by_subject.get(Subject.ACCESS):
         return AccessDenied(head.status, found.code, found.message)
-    if found := by_concern.get(Concern.QUOTA):
+    if found := by_subject.get(Subject.QUOTA):
         return QuotaReached(head.status, found.code, found.message)
-    if found := by_concern.get(Concern.WRITE_RATE):
+    if found := by_subject.get(Subject.WRITE_RATE):
         return Retry(
             f"{_answered(head, found)}: writes come too fast for the index",
             parse_retry_after(head.retry_after, date=head.date),
         )
-    if found := by_concern.get(Concern.BUDGET):
+    if found := by_subject.get(Subject.BUDGET):
         return _blocked(head, found)
-    if (found := by_concern.get(Concern.REQUEST)) and head.status < SERVER_ERRORS:
+    if (found := by_subject.get(Subject.REQUEST)) and head.status < SERVER_ERRORS:
         return Refused(head.status, found.code, found.message)
     return None
 
 
-def _concern(head: AnswerHead, error: ApiError) -> Concern | None:
+def _subject(head: AnswerHead, error: ApiError) -> Subject | None:
     """What an error is about. Its text is used only where it cannot quote the content sent."""
-    known = concern_of(error.code, error.message)
+    known = subject_of(error.code, error.message)
     limited = head.status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.PAYMENT_REQUIRED}
-    if limited and known in {None, Concern.BUDGET} and names_quota(error.message):
-        return Concern.QUOTA
+    if limited and known in {None, Subject.BUDGET} and names_quota(error.message):
+        return Subject.QUOTA
     return known
 
 

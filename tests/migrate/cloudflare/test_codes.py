@@ -2,8 +2,8 @@
 
 import pytest
 
-from migrate.cloudflare.client.codes import OTHER_CODES, concerns_of, refused_error
-from migrate.errors import Concerns
+from migrate.cloudflare.client.codes import OTHER_CODES, refused_error, refused_part
+from migrate.errors import RefusedPart
 
 
 @pytest.mark.fault("N16")
@@ -11,16 +11,16 @@ from migrate.errors import Concerns
 def test_only_three_statuses_concern_the_content(status: int) -> None:
     content = status in {400, 413, 422}
 
-    assert concerns_of(status, 40023) is (Concerns.LINE if content else Concerns.WHOLE)
-    assert concerns_of(status, None) is (Concerns.CONTENT if content else Concerns.WHOLE)
-    assert concerns_of(status, 49_999) is (Concerns.CONTENT if content else Concerns.WHOLE)
+    assert refused_part(status, 40023) is (RefusedPart.LINE if content else RefusedPart.WHOLE)
+    assert refused_part(status, None) is (RefusedPart.CONTENT if content else RefusedPart.WHOLE)
+    assert refused_part(status, 49_999) is (RefusedPart.CONTENT if content else RefusedPart.WHOLE)
 
 
 @pytest.mark.fault("N16")
 @pytest.mark.parametrize("code", [3000, 3005, 7003, 40041])
 def test_a_lost_index_and_too_many_writes_do_not(code: int) -> None:
     assert code in OTHER_CODES
-    assert concerns_of(400, code) is Concerns.WHOLE
+    assert refused_part(400, code) is RefusedPart.WHOLE
 
 
 @pytest.mark.parametrize("status", [400, 413])

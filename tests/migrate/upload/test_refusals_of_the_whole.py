@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrate.cloudflare.client.codes import CODES, Concern
+from migrate.cloudflare.client.codes import CODES, Subject
 from migrate.errors import QuarantineExceededError, TargetRefusedError
 from migrate.model.records import VectorId
 from migrate.run.refusal_evidence import CANDIDATES_MAX
@@ -137,7 +137,7 @@ def test_a_few_bad_vectors_among_good_ones_need_no_decision(
 
 @pytest.mark.fault("F05", "N16")
 @pytest.mark.parametrize(
-    "code", [code for code, known in CODES.items() if known.concern is not Concern.CONTENT]
+    "code", [code for code, known in CODES.items() if known.subject is not Subject.CONTENT]
 )
 def test_codes_about_the_whole_are_never_searched(taken: Snapshot, code: int) -> None:
     vectors = MemoryVectors(Refusals(refuses_all=lambda: True, code_for_all=code))
