@@ -22,7 +22,7 @@ define q2v
 $(BIN)/q2v $(1) $(ARGS) || { code=$$?; $(BIN)/python -m q2v.exit_code $$code; exit $$code; }
 endef
 
-.PHONY: bench-full clients dist help setup rehearse test check plan provision snapshot migrate catch-up reconcile gate monitor rollback restore status verify sandbox bench faults audit clean fmt lint types docs-check lock
+.PHONY: bench-full clients dist help setup rehearse test check plan provision snapshot migrate catch-up reconcile gate monitor rollback reset-target restore status verify sandbox bench faults audit clean fmt lint types docs-check lock
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -102,6 +102,9 @@ monitor: $(SETUP) ## look once at the target after the cutover: do its parts agr
 
 rollback: $(SETUP) ## show what a rollback would undo; ARGS=--execute does it
 	@$(call q2v,rollback)
+
+reset-target: $(SETUP) ## what emptying the target would delete and leave; ARGS=--execute does it
+	@$(call q2v,reset-target)
 
 restore: $(SETUP) ## write a snapshot back into a Qdrant collection; ARGS="SNAPSHOT --collection NAME"
 	@$(call q2v,restore)

@@ -59,6 +59,10 @@ COMMANDS: dict[str, LazyCommand] = {
     "restore": LazyCommand(
         "q2v.commands.undo.restore:command", "Write a snapshot back into a Qdrant collection."
     ),
+    "reset-target": LazyCommand(
+        "q2v.commands.undo.reset_target:command",
+        "Empty the target of what runs and a list name, for a fresh start.",
+    ),
     "status": LazyCommand(
         "q2v.commands.prove.status:command", "Say where a run stands, and the exact next command."
     ),

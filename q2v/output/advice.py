@@ -22,6 +22,7 @@ _WITH_FOLDER = frozenset(
         "reconcile",
         "gate",
         "monitor",
+        "reset-target",
         "rollback",
         "restore",
         "status",

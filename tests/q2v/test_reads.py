@@ -48,6 +48,8 @@ WAYS = (
     ("monitor",),
     ("rollback",),
     ("rollback", "--execute"),
+    ("reset-target",),
+    ("reset-target", "--execute"),
     ("restore", "SNAPSHOT", "--append", "--yes"),
     ("rehearse", "--live"),
 )

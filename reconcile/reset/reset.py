@@ -1,0 +1,232 @@
+"""Roll back every run of a folder in a target, then delete what an allow list names."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import islice
+
+from migrate.errors import ExitCode, IndeterminateError, RemoteUnavailableError
+from migrate.mapping.payload import encode_kv_key
+from migrate.model.hmac_key import SealKey
+from migrate.model.limits import DELETE_IDS_MAX, KV_READ_KEYS_MAX
+from migrate.model.records import VectorId
+from migrate.ports import Target
+from migrate.run.choose import find_later_run
+from migrate.run.folder import RunFolder, run_folders
+from migrate.runtime import Runtime
+from migrate.snapshot.folder import Snapshot, sealed_folders
+from migrate.storage.folder import WorkFolder
+from migrate.storage.layout import SPILL
+from migrate.tables.target_ids import ID_COLUMNS
+from migrate.upload.kv_index import KEYS_PER_DELETE
+from migrate.upload.listing import walk_again
+from migrate.workers.repeat import doubling, polling, repeat_until
+from reconcile.reset.left import LeftIds
+from reconcile.rollback.chain import open_chain, preview_chain, roll_back_chain
+from reconcile.rollback.report import RollbackReport, UndoRules
+
+ATTEMPTS_MAX = 5  # to delete KV keys that fail
+NAMED_MAX = 5  # names of what is left, in the result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResetReport:
+    """What a reset has done, or would do."""
+
+    executed: bool
+    rolled_back: tuple[RollbackReport, ...]  # one for each chain of runs, the newest first
+    allowed_vectors: int  # found under a name of the allow list
+    allowed_keys: int
+    unknown: tuple[str, ...]  # names of the allow list that nothing has
+    left_vectors: int
+    left_keys: int
+    left_first: tuple[str, ...]  # some of their names
+    requests: int
+    minutes: float
+
+    @property
+    def conflicts(self) -> list[str]:
+        """Ids and keys of the runs that another writer changed, and that are kept."""
+        return [name for report in self.rolled_back for name in report.conflicts]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """4 while anything is left in the target, else 0."""
+        is_left = self.left_vectors or self.left_keys or self.conflicts
+        return ExitCode.DRIFT if is_left else ExitCode.DONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResetRules:
+    """What may be deleted, and how long it waits."""
+
+    undo: UndoRules
+    allowed: frozenset[str]  # ids and keys that may be deleted although others wrote them
+    requests_per_5min: int
+
+
+@contextmanager
+def open_chains(
+    directory: WorkFolder, target: Target, key: SealKey | None
+) -> Iterator[list[list[RunFolder]]]:
+    """The chains of runs that wrote to this target and are not rolled back, the newest first."""
+    here = (target.vectors.identity(), target.kv.identity())
+    with ExitStack() as stack:
+        tips: list[RunFolder] = []
+        for folder in sealed_folders(directory):
+            snapshot = Snapshot(folder, key)
+            for place in run_folders(snapshot):
+                run = RunFolder(place, snapshot)
+                state = run.state()
+                is_here = (run.plan.vector_target, run.plan.kv_target) == here
+                is_open = state.pre_images is not None and not state.rollback_completed
+                if is_here and is_open and find_later_run(run) is None:
+                    stack.callback(run.close)
+                    tips.append(run)
+                else:
+                    run.close()
+        tips.sort(key=lambda run: run.plan.created_at, reverse=True)
+        yield [stack.enter_context(open_chain(run)) for run in tips]
+
+
+def reset(
+    directory: WorkFolder,
+    chains: Sequence[Sequence[RunFolder]],
+    target: Target,
+    rules: ResetRules,
+    runtime: Runtime,
+    *,
+    execute: bool,
+) -> ResetReport:
+    """Empty the target, or say what that would do. Safe to repeat after a kill.
+
+    Raises as a rollback, and IndeterminateError when deletions do not become visible in time.
+    """
+    requests_per_5min = rules.requests_per_5min
+    if execute:
+        reports = [
+            roll_back_chain(
+                chain,
+                target,
+                rules.undo,
+                runtime,
+                requests_per_5min=requests_per_5min,
+                forced=rules.allowed,
+                leave_later_writes=True,
+            )
+            for chain in chains
+        ]
+    else:
+        reports = [preview_chain(chain, requests_per_5min=requests_per_5min) for chain in chains]
+    names = sorted(rules.allowed)
+    with LeftIds(directory.scratch(SPILL)) as ids:
+        _list_into(ids, target, runtime)
+        vectors = ids.listed_among(names)
+        keys = _present_keys(target, names)
+        if execute:
+            _delete_keys(keys, target, rules.undo, runtime)
+            _delete_vectors(vectors, target, ids, rules.undo, runtime)
+        else:
+            ids.add_named(names)
+            for chain in chains:
+                for run in chain:
+                    ids.add_created(run.targets(ID_COLUMNS))
+        left = list(ids.left())
+    left_keys = _left_keys(chains, target, rules.allowed, executed=execute)
+    found = {*vectors, *keys}
+    deletes = -(-len(vectors) // DELETE_IDS_MAX) + -(-len(keys) // KEYS_PER_DELETE)
+    return ResetReport(
+        executed=execute,
+        rolled_back=tuple(reports),
+        allowed_vectors=len(vectors),
+        allowed_keys=len(keys),
+        unknown=tuple(name for name in names if name not in found),
+        left_vectors=len(left) + (0 if execute else sum(one.vectors_restored for one in reports)),
+        left_keys=len(left_keys),
+        left_first=tuple([*left, *left_keys][:NAMED_MAX]),
+        requests=sum(report.requests for report in reports) + deletes,
+        minutes=sum(report.minutes for report in reports) + 5 * deletes / requests_per_5min,
+    )
+
+
+def _list_into(ids: LeftIds, target: Target, runtime: Runtime) -> None:
+    runtime.progress.start("listing vectors", total=None, unit="ids")
+    walk_again("listing", lambda: ids.add_listed(target.vectors.list_ids()), runtime)
+
+
+def _present_keys(target: Target, names: Sequence[str]) -> list[str]:
+    """Those of these names that are KV keys."""
+    waiting, found = iter(names), []
+    while chunk := list(islice(waiting, KV_READ_KEYS_MAX)):
+        found += sorted(target.kv.read(chunk))
+    return found
+
+
+def _delete_keys(keys: Sequence[str], target: Target, rules: UndoRules, runtime: Runtime) -> None:
+    """Delete keys; those that do not succeed are sent again. Raises when they keep failing."""
+    for start in range(0, len(keys), KEYS_PER_DELETE):
+        failing = list(keys[start : start + KEYS_PER_DELETE])
+
+        def send() -> list[str]:
+            nonlocal failing
+            failing = target.kv.delete(failing)
+            return failing
+
+        pauses = doubling(rules.kv_settle_s, times=ATTEMPTS_MAX - 1)
+        if repeat_until(send, lambda failed: not failed, pauses, clock=runtime.clock):
+            raise RemoteUnavailableError(
+                f"{len(failing)} KV keys could not be deleted, first '{failing[0]}'",
+                remedy="run the same command again: it continues",
+            )
+
+
+def _delete_vectors(
+    vectors: Sequence[VectorId], target: Target, ids: LeftIds, rules: UndoRules, runtime: Runtime
+) -> None:
+    """Delete vectors, and wait until no listing shows them."""
+    runtime.progress.start("deleting vectors", total=len(vectors), unit="vectors")
+    for start in range(0, len(vectors), DELETE_IDS_MAX):
+        some = vectors[start : start + DELETE_IDS_MAX]
+        target.vectors.delete(some)
+        runtime.progress.advance(len(some))
+    if not vectors:
+        return
+
+    def still_there() -> list[VectorId]:
+        _list_into(ids, target, runtime)
+        return ids.listed_among([str(one) for one in vectors])
+
+    deadline_s = runtime.clock.monotonic_s() + rules.settle.timeout_s
+    there = repeat_until(
+        still_there,
+        lambda found: not found,
+        polling(rules.pause_s, deadline_s=deadline_s, clock=runtime.clock),
+        clock=runtime.clock,
+    )
+    if there:
+        raise IndeterminateError(
+            f"{len(there)} deleted vectors are still listed after {rules.settle.timeout_s:.0f} s, "
+            f"first '{there[0]}'",
+            remedy="run the same command again: it continues",
+        )
+
+
+def _left_keys(
+    chains: Sequence[Sequence[RunFolder]],
+    target: Target,
+    allowed: frozenset[str],
+    *,
+    executed: bool,
+) -> list[str]:
+    """The keys that nothing names; before a reset without those that the runs have written."""
+    listed = [entry.key for entry in target.kv.list_keys("")]
+    if executed:
+        return listed
+    written: set[str] = set()
+    for chain in chains:
+        for run in chain:
+            written.add(run.plan.writes.counter_key)
+            for batch in run.targets(["file"]):
+                files = batch.column("file").unique().drop_null().to_pylist()
+                written.update(encode_kv_key(file, run.plan.mapping) for file in files)
+    return [key for key in listed if key not in written and key not in allowed]
