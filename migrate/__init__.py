@@ -111,6 +111,13 @@ if TYPE_CHECKING:
     from migrate.cloudflare.kv_namespaces import WorkersKvNamespaces as WorkersKvNamespaces
     from migrate.cloudflare.vectorize import VectorizeTarget as VectorizeTarget
     from migrate.errors import MigrationError as MigrationError
+    from migrate.file_stores.contract import CollectionInfo as CollectionInfo
+    from migrate.file_stores.contract import FileChunk as FileChunk
+    from migrate.file_stores.contract import FileStore as FileStore
+    from migrate.file_stores.contract import FileVector as FileVector
+    from migrate.file_stores.qdrant_store import QdrantFileStore as QdrantFileStore
+    from migrate.file_stores.rules import FileStoreRules as FileStoreRules
+    from migrate.file_stores.vectorize_store import VectorizeFileStore as VectorizeFileStore
     from migrate.mapping.payload import MappingRules as MappingRules
     from migrate.mapping.write_rules import WriteRules as WriteRules
     from migrate.migrate import WriteOptions as WriteOptions
@@ -175,6 +182,13 @@ PUBLIC_NAMES = {
     "WriteOptions": "migrate.migrate",
     "SettleRules": "migrate.upload.settle",
     "MigrateReport": "migrate.upload.report",
+    "FileStore": "migrate.file_stores.contract",
+    "FileVector": "migrate.file_stores.contract",
+    "FileChunk": "migrate.file_stores.contract",
+    "CollectionInfo": "migrate.file_stores.contract",
+    "FileStoreRules": "migrate.file_stores.rules",
+    "QdrantFileStore": "migrate.file_stores.qdrant_store",
+    "VectorizeFileStore": "migrate.file_stores.vectorize_store",
     "MigrationError": "migrate.errors",
 }
 load_when_used(__name__, PUBLIC_NAMES)

@@ -139,6 +139,9 @@ class VectorTarget(Protocol):
     def fetch(self, ids: Sequence[VectorId]) -> dict[VectorId, Vector]:
         """The visible records among at most 20 distinct ids; the absent ones are left out."""
 
+    def count_vectors(self) -> int:
+        """The number of vectors that a listing begun now announces: the processed ones."""
+
     def list_ids(self) -> Iterator[list[VectorId]]:
         """One walk over one listing snapshot, page by page, in no particular order.
 

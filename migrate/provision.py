@@ -62,6 +62,14 @@ class ProvisionRules:
     settle: SettleRules  # time limit and pauses until the metadata indexes are listed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexReport:
+    """The provisioned vector index with its metadata indexes."""
+
+    created: bool  # False: it existed
+    warnings: tuple[str, ...]  # in words for the operator
+
+
 def provision(
     vectors: VectorTarget,
     namespaces: KvNamespaces,
@@ -77,14 +85,13 @@ def provision(
     """
     check_title(rules.kv_title)
     name = vectors.identity()["vector_index"]
-    created = _index(vectors, values)
-    late = _metadata_indexes(vectors, rules, runtime, new_index=created)
+    index = provision_index(vectors, values, rules.metadata_indexes, rules.settle, runtime)
     namespace, preview = _namespaces(namespaces, rules)
     return ProvisionReport(
         vector_index=name,
         dimensions=values.dimensions,
         metric=values.metric,
-        index_created=created,
+        index_created=index.created,
         metadata_indexes=tuple(f"{name}:{kind}" for name, kind in rules.metadata_indexes.items()),
         kv_namespace_id=namespace.namespace_id,
         kv_preview_namespace_id=preview.namespace_id,
@@ -93,7 +100,27 @@ def provision(
         kv_jurisdiction=namespace.jurisdiction,
         wrangler_toml=_toml(name, namespace.namespace_id, preview.namespace_id),
         wrangler_jsonc=_jsonc(name, namespace.namespace_id, preview.namespace_id),
-        warnings=tuple(_late_warning(name, index) for index in late),
+        warnings=index.warnings,
+    )
+
+
+def provision_index(
+    vectors: VectorTarget,
+    values: ValueRules,
+    metadata_indexes: Mapping[str, str],
+    settle: SettleRules,
+    runtime: Runtime,
+) -> IndexReport:
+    """Create the index and its metadata indexes (property -> type) where they are missing.
+
+    Safe to repeat. Raises PreconditionError when an index of the same name has another shape,
+    IndeterminateError when the metadata indexes are not listed in time.
+    """
+    name = vectors.identity()["vector_index"]
+    created = _index(vectors, values)
+    late = _metadata_indexes(vectors, metadata_indexes, settle, runtime, new_index=created)
+    return IndexReport(
+        created=created, warnings=tuple(_late_warning(name, index) for index in late)
     )
 
 
@@ -108,16 +135,21 @@ def _index(target: VectorTarget, values: ValueRules) -> bool:
 
 
 def _metadata_indexes(
-    target: VectorTarget, rules: ProvisionRules, runtime: Runtime, *, new_index: bool
+    target: VectorTarget,
+    wanted: Mapping[str, str],
+    settle: SettleRules,
+    runtime: Runtime,
+    *,
+    new_index: bool,
 ) -> tuple[str, ...]:
     """Create the missing ones, then wait until several reads in a row show them all.
 
     Returns those that were created in an index that already holds vectors.
     """
-    wanted, clock = rules.metadata_indexes, runtime.clock
+    clock = runtime.clock
     listed: dict[str, str | None] = dict.fromkeys(wanted)
     if not new_index:
-        listed = read_listed_types(target, wanted, pause_s=rules.settle.poll_s, clock=clock)
+        listed = read_listed_types(target, wanted, pause_s=settle.poll_s, clock=clock)
     missing = tuple(name for name, kind in listed.items() if kind is None)
     late = missing if missing and not new_index and _holds_vectors(target) else ()
     for name, kind in wanted.items():
@@ -139,7 +171,7 @@ def _metadata_indexes(
         if name in missing:
             target.create_metadata_index(name, kind)
     agreeing = 0
-    deadline = clock.monotonic_s() + rules.settle.timeout_s
+    deadline = clock.monotonic_s() + settle.timeout_s
     while agreeing < AGREEING_READS:
         if clock.monotonic_s() > deadline:
             raise IndeterminateError(
@@ -152,7 +184,7 @@ def _metadata_indexes(
         else:
             agreeing = 0
             runtime.progress.say("waiting until the metadata indexes are listed")
-            clock.wait(rules.settle.poll_s)
+            clock.wait(settle.poll_s)
     return late
 
 

@@ -218,6 +218,10 @@ class VectorizeTarget:
         )
         return self._http.send(request, partial(read_matches, limit=limit))
 
+    def count_vectors(self) -> int:
+        """The total that a new listing announces. Sends one request, for a page of one id."""
+        return self._list_page(None, ids_max=1).total
+
     def list_ids(self) -> Iterator[list[VectorId]]:
         """List all ids once. Complete only if the iterator ends without an error.
 
@@ -239,13 +243,13 @@ class VectorizeTarget:
             page = self._list_page(page.next_cursor)
         raise self._broken_walk(f"it has no end after {LIST_PAGES_MAX} pages")
 
-    def _list_page(self, cursor: str | None) -> ListedPage:
+    def _list_page(self, cursor: str | None, *, ids_max: int = LIST_IDS_MAX) -> ListedPage:
         request = ApiRequest(
             operation=LIST_VECTORS,
             method="GET",
             path=self._path("list"),
             # Both are sent with every page: a cursor without a count is not specified.
-            query={"count": str(LIST_IDS_MAX)} | ({} if cursor is None else {"cursor": cursor}),
+            query={"count": str(ids_max)} | ({} if cursor is None else {"cursor": cursor}),
         )
         outcome = self._http.exchange(request, read_page)
         if (

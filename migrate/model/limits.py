@@ -46,6 +46,7 @@ KV_VALUE_BYTES_MAX = 25 * 1024 * 1024
 KV_METADATA_BYTES_MAX = 1_024
 KV_TTL_S_MIN = 60
 KV_TTL_S_MAX = 3_153_600_000  # q2v's own: a hundred years; the service documents no maximum
+KV_KEY_WRITE_GAP_S = 1.0  # between two writes of one key
 KV_PAIRS_PER_WRITE_MAX = 10_000
 KV_WRITE_BYTES_MAX = 100_000_000
 KV_KEYS_PER_DELETE_MAX = 10_000

@@ -62,3 +62,31 @@ def test_the_command_line_loads_no_large_library_for_its_help() -> None:
     ).stdout.split()
 
     assert [name for name in LOADED_LATE if name in loaded] == []
+
+
+@pytest.mark.early
+@pytest.mark.slow
+def test_the_example_of_the_file_stores_runs_as_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "docs" / "file-stores.md").read_text(encoding="utf-8")
+    block = next(part for part in text.split("```python\n") if part.startswith(">>> "))
+    example = doctest.DocTestParser().get_doctest(
+        block.partition("```")[0], {}, "file-stores", None, 0
+    )
+    said: list[str] = []
+
+    with running_sandbox(tmp_path / "target", api_token=TOKEN) as sandbox:
+        namespace_id = sandbox.store.create_kv_namespace("files")
+        monkeypatch.setenv("CLOUDFLARE_API_BASE_URL", sandbox.base_url)
+        monkeypatch.setenv("CLOUDFLARE_ACCOUNT_ID", sandbox.account_id)
+        monkeypatch.setenv("CLOUDFLARE_API_TOKEN", TOKEN)
+        monkeypatch.setenv("Q2V_KV_NAMESPACE_ID", namespace_id)
+        result = doctest.DocTestRunner(optionflags=doctest.REPORT_ONLY_FIRST_FAILURE).run(
+            example, out=said.append
+        )
+        entries = {key: value for key, value, _, _ in sandbox.store.read_kv(namespace_id)}
+
+    assert result.failed == 0, "".join(said)
+    assert result.attempted > 10
+    assert entries == {"file:report": b'["report_0","report_1"]', "_vector_count": b"2"}

@@ -24,6 +24,7 @@ from tests.faults.canaries_metadata import OF_THE_METADATA
 from tests.faults.canaries_named import NAMED
 from tests.faults.canaries_reading import OF_THE_READING
 from tests.faults.canaries_source import OF_THE_SOURCE
+from tests.faults.canaries_stores import OF_THE_STORES
 from tests.faults.canary import Canary
 
 CANARIES = (
@@ -34,6 +35,7 @@ CANARIES = (
     *OF_THE_SOURCE,
     *OF_THE_READING,
     *OF_THE_METADATA,
+    *OF_THE_STORES,
 )
 ROOT = Path(__file__).parents[2]
 TREE = ("migrate", "reconcile", "q2v", "rehearsal", "sandbox", "tests", "docs", "pyproject.toml")

@@ -197,6 +197,10 @@ class MemoryVectors:
         given = [one for one in ids if one in self.stored and one not in self.withheld]
         return {one: self.spelt(self.stored[one]) for one in given} | shown
 
+    def count_vectors(self) -> int:
+        self.calls.note("count")
+        return len(self.stored.keys() - self.left_out)
+
     def list_ids(self) -> Iterator[list[VectorId]]:
         ids = sorted(self.stored.keys() - self.left_out, reverse=True)
         for start in range(0, max(1, len(ids)), self.page_ids):

@@ -7,6 +7,7 @@ absent, a null cursor whenever a page came back short.
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from migrate.model.records import PointId
 
@@ -91,12 +92,18 @@ class StoredCollection:
         return [found[point_id] for point_id in ids if point_id in found]
 
     def scroll_looking_on(
-        self, offset: PointId | None, limit: int
+        self,
+        offset: PointId | None,
+        limit: int,
+        wanted: Mapping[str, Any] | None = None,
     ) -> tuple[Points, PointId | None, Points]:
-        """Also what the server looked at: one point more, to name the cursor, and it is whole."""
+        """Also what the server looked at: one point more, to name the cursor, and it is whole.
+
+        `wanted` is a filter of the REST API.
+        """
         if self.before_page is not None:
             self.before_page(self)
-        ordered = sorted(self.points, key=lambda point: point.key)
+        ordered = sorted(matching(self.points, wanted), key=lambda point: point.key)
         keys = [point.key for point in ordered]
         first = 0 if offset is None else bisect_left(keys, offset)
         found = ordered[first : first + limit + 1]
@@ -140,6 +147,28 @@ class StoredCollection:
     def served_names(self, method: str) -> list[str]:
         """The collection's name; while it is missing, only for the request that creates it."""
         return [self.name] if not self.is_missing or method == "PUT" else []
+
+
+def matching(points: Points, wanted: Mapping[str, Any] | None) -> Points:
+    """The points that a filter finds; conditions on ids, and on values of the payload."""
+    given = wanted or {}
+    assert set(given) <= {"must", "must_not"}, f"a filter that this server does not know: {given}"
+    must = [_condition(one) for one in given.get("must") or ()]
+    must_not = [_condition(one) for one in given.get("must_not") or ()]
+    return [
+        point
+        for point in points
+        if all(meets(point) for meets in must) and not any(meets(point) for meets in must_not)
+    ]
+
+
+def _condition(given: Mapping[str, Any]) -> Callable[[StoredPoint], bool]:
+    if "has_id" in given:
+        ids = {PointId.parse(one) for one in given["has_id"]}
+        return lambda point: point.key in ids
+    key, match = given["key"], given["match"]
+    values = set(match["any"]) if "any" in match else {match["value"]}
+    return lambda point: (point.payload or {}).get(key) in values
 
 
 def larger_than(points: int) -> Callable[[Points], bool]:

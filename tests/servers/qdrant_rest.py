@@ -276,7 +276,8 @@ def _cluster(collection: StoredCollection, _request: Mapping[str, object]) -> by
     return _envelope(collection.cluster)
 
 
-def _count(collection: StoredCollection, _request: Mapping[str, object]) -> bytes:
+def _count(collection: StoredCollection, request: Mapping[str, object]) -> bytes:
+    assert request.get("filter") is None, "this server counts all points"
     return _envelope({"count": len(collection.points)})
 
 
@@ -292,7 +293,9 @@ def _scroll(collection: StoredCollection, request: Mapping[str, object]) -> byte
         raise _RefusedError(400, f"Bad request: {complaint}")
     offset = request.get("offset")
     start = PointId.parse(offset) if offset is not None else None
-    page, cursor, looked_at = collection.scroll_looking_on(start, limit)
+    page, cursor, looked_at = collection.scroll_looking_on(
+        start, limit, cast(Mapping[str, object] | None, request.get("filter"))
+    )
     whole = bool(request.get("with_payload", True)), bool(request.get("with_vector", False))
     body = _envelope(
         {

@@ -1,4 +1,4 @@
-"""The writes of the REST test server: create a collection, its payload indexes, its points.
+"""The writes of the REST test server: create a collection, its indexes; write and delete points.
 
 As a server does it: ids are checked and spelled in one way, values become float32, cosine vectors
 of another length than 1 are normalised, a vector of another shape fails the whole request.
@@ -11,13 +11,25 @@ from typing import Any, cast
 import numpy as np
 
 from migrate.model.records import PointId
-from tests.servers.qdrant_points import AnyVector, SparseValues, StoredCollection, StoredPoint
+from tests.servers.qdrant_points import (
+    AnyVector,
+    SparseValues,
+    StoredCollection,
+    StoredPoint,
+    matching,
+)
 
 Request = Mapping[str, Any]
 UNIT_TOLERANCE = 1e-6  # of the squared length
 SHORTEST = 1.2e-7  # squared length; shorter vectors are stored as they are
 DEFAULTS = {"shard_number": 1, "replication_factor": 1, "write_consistency_factor": 1}
-OPTIMIZERS = {"deleted_threshold": 0.2, "max_segment_size": None, "flush_interval_sec": 5}
+OPTIMIZERS = {
+    "deleted_threshold": 0.2,
+    "default_segment_number": 0,
+    "max_segment_size": None,
+    "flush_interval_sec": 5,
+}
+HNSW = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10_000}
 
 
 class WriteRefusedError(Exception):
@@ -32,20 +44,21 @@ def _create(collection: StoredCollection, request: Request) -> bool:
     if not collection.is_missing:
         raise WriteRefusedError(409, f"Wrong input: Collection `{collection.name}` already exists!")
     collection.vectors = dict(request.get("vectors", {}))
-    collection.sparse_vectors = dict(request.get("sparse_vectors", {}))
+    collection.sparse_vectors = dict(request.get("sparse_vectors") or {})
     collection.points = []
     params = ("shard_number", "replication_factor", "write_consistency_factor", "on_disk_payload")
     config = {
         "params": {
             **DEFAULTS,
-            **{name: request[name] for name in params if name in request},
+            **{name: request[name] for name in params if request.get(name) is not None},
             "vectors": collection.vectors,
             **({"sparse_vectors": collection.sparse_vectors} if collection.sparse_vectors else {}),
         },
-        "optimizer_config": OPTIMIZERS | request.get("optimizers_config", {}),
+        "optimizer_config": OPTIMIZERS | (request.get("optimizers_config") or {}),
+        "hnsw_config": HNSW | (request.get("hnsw_config") or {}),
         **{
             name: request.get(name)
-            for name in ("hnsw_config", "wal_config", "quantization_config", "strict_mode_config")
+            for name in ("wal_config", "quantization_config", "strict_mode_config")
         },
     }
     collection.info = {"config": config, "payload_schema": {}}
@@ -77,11 +90,18 @@ def _upsert(collection: StoredCollection, request: Request) -> dict[str, object]
     return {"operation_id": len(collection.writes), "status": "completed"}
 
 
+def _delete(collection: StoredCollection, request: Request) -> dict[str, object]:
+    removed = {point.key for point in matching(collection.points, request["filter"])}
+    collection.points = [point for point in collection.points if point.key not in removed]
+    return {"operation_id": len(collection.writes), "status": "completed"}
+
+
 WRITES: dict[tuple[str, str], Callable[[StoredCollection, Request], object]] = {
     ("PUT", ""): _create,
     ("PATCH", ""): _update,
     ("PUT", "index"): _index,
     ("PUT", "points"): _upsert,
+    ("POST", "points/delete"): _delete,
 }
 
 

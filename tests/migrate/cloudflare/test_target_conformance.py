@@ -236,6 +236,7 @@ def test_a_walk_lists_every_id_once(vectors: VectorTarget, count: int) -> None:
         vectors.upsert([line(name) for name in names])
 
     assert listed(vectors) == ids(*names)
+    assert vectors.count_vectors() == count
 
 
 def test_a_filter_finds_what_was_written_after_its_index(vectors: VectorTarget) -> None:
