@@ -6,11 +6,13 @@ page to the code.
 
 import dataclasses
 import inspect
+import re
 import sys
 
 import migrate
 import reconcile
 
+_MODULE = re.compile(r"\b(?:[a-z_]+\.)+(?=[A-Z])")  # before the name of a class
 _HEAD = """# Python API
 
 Made by `.venv/bin/python -m tools.api_page` from the docstrings; a test compares it with the code.
@@ -35,13 +37,31 @@ def _entry(title: str, thing: object) -> str:
     text += _body(inspect.getdoc(thing) or "")
     if inspect.isclass(thing) and dataclasses.is_dataclass(thing):
         text += _fields(thing)
+    if _is_contract(thing):
+        text += _methods(title, thing)
     return text
+
+
+def _is_contract(thing: object) -> bool:
+    """Whether a class only says what other classes provide."""
+    return inspect.isclass(thing) and bool(getattr(thing, "_is_protocol", False))
+
+
+def _methods(title: str, contract: object) -> str:
+    """Signature and docstring of each method."""
+    return "".join(
+        f"```python\n{_signature(f'{title}.{name}', method)}\n```\n\n"
+        + _body(inspect.getdoc(method) or "")
+        for name, method in vars(contract).items()
+        if inspect.isfunction(method) and not name.startswith("_")
+    )
 
 
 def _has_constructor(thing: object) -> bool:
     """Whether a class, which is no record, is constructed with arguments."""
     return (
         inspect.isclass(thing)
+        and not _is_contract(thing)
         and not dataclasses.is_dataclass(thing)
         and bool(inspect.signature(thing).parameters)
     )
@@ -54,12 +74,16 @@ def _signature(title: str, function: object) -> str:
     lines = []
     keyword_only = False
     for parameter in signature.parameters.values():
+        if parameter.name == "self":
+            continue
         if parameter.kind is parameter.KEYWORD_ONLY and not keyword_only:
             keyword_only = True
             lines.append("    *,")
         default = "" if parameter.default is parameter.empty else f" = {_value(parameter.default)}"
         lines.append(f"    {parameter.name}: {_type(parameter.annotation)}{default},")
     returns = "" if is_class else f" -> {_type(signature.return_annotation)}"
+    if not lines:
+        return f"{title}(){returns}"
     return "\n".join([f"{title}(", *lines, f"){returns}"])
 
 
@@ -67,9 +91,7 @@ def _type(annotation: object) -> str:
     text = inspect.formatannotation(annotation)
     if isinstance(annotation, type) and "[" not in str(annotation):
         text = annotation.__name__
-    for prefix in ("collections.abc.", "typing.", "pathlib."):
-        text = text.replace(prefix, "")
-    return ".".join(text.split(".")[-1:]) if "[" not in text else text
+    return _MODULE.sub("", text)
 
 
 def _value(default: object) -> str:
