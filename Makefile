@@ -22,7 +22,7 @@ define q2v
 $(BIN)/q2v $(1) $(ARGS) || { code=$$?; $(BIN)/python -m q2v.exit_code $$code; exit $$code; }
 endef
 
-.PHONY: bench-full clients dist help setup rehearse test check plan provision snapshot migrate catch-up reconcile gate monitor rollback reset-target restore status verify sandbox bench faults audit clean fmt lint types docs-check lock
+.PHONY: bench-full clients dist help setup rehearse test check plan provision snapshot migrate catch-up reconcile gate monitor rollback reset-target restore status verify archive sandbox bench faults audit clean fmt lint types docs-check lock
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -112,8 +112,11 @@ restore: $(SETUP) ## write a snapshot back into a Qdrant collection; ARGS="SNAPS
 status: $(SETUP) ## where a run stands, and the exact next command
 	@$(call q2v,status)
 
-verify: $(SETUP) ## check a snapshot against its own digests
+verify: $(SETUP) ## check a snapshot or an archive against its own digests
 	@$(call q2v,verify)
+
+archive: $(SETUP) ## a run and its snapshots into one file that checks itself; ARGS="RUN --out FILE"
+	@$(call q2v,archive)
 
 sandbox: $(SETUP) ## serve the sandbox, a local target, until stopped; ARGS="--state DIR"
 	@$(call q2v,sandbox)

@@ -100,6 +100,11 @@ from migrate.lazy_names import load_when_used
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 if TYPE_CHECKING:
+    from migrate.archive.verify import VerifiedArchive as VerifiedArchive
+    from migrate.archive.verify import verify_archive as verify_archive
+    from migrate.archive.write import ArchiveOptions as ArchiveOptions
+    from migrate.archive.write import ArchiveReport as ArchiveReport
+    from migrate.archive.write import write_archive as write_archive
     from migrate.begin import begin_run as begin_run
     from migrate.begin import make_plan as make_plan
     from migrate.clock import SystemClock as SystemClock
@@ -189,6 +194,11 @@ PUBLIC_NAMES = {
     "FileStoreRules": "migrate.file_stores.rules",
     "QdrantFileStore": "migrate.file_stores.qdrant_store",
     "VectorizeFileStore": "migrate.file_stores.vectorize_store",
+    "write_archive": "migrate.archive.write",
+    "ArchiveOptions": "migrate.archive.write",
+    "ArchiveReport": "migrate.archive.write",
+    "verify_archive": "migrate.archive.verify",
+    "VerifiedArchive": "migrate.archive.verify",
     "MigrationError": "migrate.errors",
 }
 load_when_used(__name__, PUBLIC_NAMES)

@@ -16,7 +16,7 @@ from migrate.cloudflare.credentials import source_key_notes, target_token_notes
 from migrate.cloudflare.kv import WorkersKvTarget
 from migrate.cloudflare.kv_namespaces import WorkersKvNamespaces
 from migrate.cloudflare.vectorize import VectorizeTarget
-from migrate.errors import UsageError
+from migrate.errors import LocalStorageError, UsageError
 from migrate.mapping.payload import MappingRules
 from migrate.mapping.value_rules import index_types, truncated_field
 from migrate.mapping.write_rules import WriteRules
@@ -34,9 +34,9 @@ from migrate.restore.server import ServerTarget
 from migrate.restore.target import CollectionTarget
 from migrate.run.choose import check_collection, find_by_id
 from migrate.snapshot.folder import Snapshot
-from migrate.storage.folder import WorkFolder
+from migrate.storage.folder import StoredFile, WorkFolder
 from migrate.storage.layout import BUDGET, BUDGET_FILE, SOURCE_COPIES
-from migrate.storage.local_folder import LocalFolder
+from migrate.storage.local_folder import LocalFolder, local_file
 from migrate.upload.settle import SettleRules
 from q2v.options import check_required
 from q2v.secret_files import load_secret
@@ -69,6 +69,23 @@ def open_named(directory: WorkFolder, named: Path | None) -> WorkFolder | None:
     if len(named.parts) > 1 or typed.parent.has(named.name):
         return typed
     return find_by_id(directory, str(named)) or typed
+
+
+def open_named_file(directory: LocalFolder, named: Path | None) -> StoredFile | None:
+    """The file at a path as typed, or of that name in `directory`; None when it is no file."""
+    if named is None:
+        return None
+    typed, beside = local_file(named), directory.file(str(named))
+    if _is_file(typed):
+        return typed
+    return beside if len(named.parts) == 1 and _is_file(beside) else None
+
+
+def _is_file(stored: StoredFile) -> bool:
+    try:
+        return stored.is_there()
+    except LocalStorageError:  # a folder, a pipe or a device
+        return False
 
 
 def budget_file(folder: LocalFolder) -> Path:

@@ -203,6 +203,14 @@ class Snapshot:
             own=lambda first, end: self._read_own(with_vectors, first, end),
         )
 
+    def read_own(self, *, with_vectors: Sequence[str]) -> Iterator[SnapshotRows]:
+        """The rows in the parts of this folder; of a difference those that it adds or replaces.
+
+        Raises ArtefactDamagedError as `read`; `first_row` counts the rows of these parts.
+        """
+        rows = sum(part.rows for part in self.manifest.parts)
+        return self._read_own(with_vectors, 0, rows)
+
     def _own_parts(self) -> list[tuple[int, PartRecord]]:
         """The parts of this folder, each with its first row among them."""
         found: list[tuple[int, PartRecord]] = []

@@ -43,6 +43,10 @@ class Disk:
         """Whether the name is a link, even if its destination does not exist."""
         return path.is_symlink()
 
+    def is_same(self, path: Path, other: Path) -> bool:
+        """Whether two paths lead to the same file or folder; False while one is missing."""
+        return path.exists() and other.exists() and path.samefile(other)
+
     def real_name(self, folder: Path) -> str:
         """The folder's own name, with links, `.` and `..` resolved."""
         return folder.resolve().name
@@ -102,6 +106,18 @@ class Disk:
     def remove_folder(self, path: Path) -> None:
         """Remove a folder with its content; a missing one is no error."""
         shutil.rmtree(path, ignore_errors=not path.exists())
+
+    def forget_cached(self, file: io.FileIO) -> None:
+        """Drop a file's durable content from memory, so that a later read comes from the disk.
+
+        No effect where the system has no such call.
+        """
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def free_bytes(self, folder: Path) -> int:
+        """Bytes that this user may still write to the file system of a folder."""
+        return shutil.disk_usage(folder).free
 
     def sync_folder(self, path: Path) -> None:
         """Make the names in a folder durable. A rename is durable only after this."""

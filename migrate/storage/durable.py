@@ -2,7 +2,7 @@
 
 import errno
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -62,12 +62,15 @@ def open_new(path: Path) -> BinaryIO:
 
 
 @contextmanager
-def durable_file(path: Path, *, replace: bool = True) -> Iterator[HashedFile]:
+def durable_file(
+    path: Path, *, replace: bool = True, check: Callable[[Path], None] | None = None
+) -> Iterator[HashedFile]:
     """Write a temporary file beside `path`, and rename it to `path` after fsync.
 
     After an exception or a kill the old file, or none, exists. Without `replace` an existing file
-    is kept: equal bytes are accepted, other bytes raise PreconditionError. Raises
-    LocalStorageError.
+    is kept: equal bytes are accepted, other bytes raise PreconditionError. `check` gets the
+    temporary file when it is durable, before it is renamed; what it reads comes from the disk
+    where the system allows that. Raises LocalStorageError, and what `check` raises.
     """
     temporary = path.with_name(f".{path.name}{TEMPORARY_SUFFIX}")
     with local_io("writing", path):
@@ -78,6 +81,10 @@ def durable_file(path: Path, *, replace: bool = True) -> Iterator[HashedFile]:
                 yield file
                 file.flush()
                 disk().sync(raw)
+                if check is not None:
+                    disk().forget_cached(raw)
+            if check is not None:
+                check(temporary)
             if not replace and disk().exists(path):
                 check_same_bytes(str(path), file, file_sha256(path))
                 disk().remove(temporary)
@@ -115,6 +122,17 @@ def is_file(path: Path) -> bool:
         with local_io("reading", path):
             raise NotRegularError(path)
     return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; a link to one does not count."""
+    return disk().is_folder(path)
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that may still be written to the file system of a folder."""
+    with local_io("looking for room in", folder):
+        return disk().free_bytes(folder)
 
 
 def folder_names(folder: Path) -> list[str]:

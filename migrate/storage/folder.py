@@ -7,6 +7,7 @@ shape, and how object storage fits it.
 """
 
 import io
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,12 @@ class Folder(Protocol):
     def has_file(self, name: str) -> bool:
         """Whether a file has this name; raises LocalStorageError when something else has it."""
 
+    def has_folder(self, name: str) -> bool:
+        """Whether a folder has this name; a link does not count."""
+
+    def room_bytes(self) -> int | None:
+        """Bytes that can still be written here; None where the storage names no limit."""
+
     def open_to_read(self, name: str) -> AbstractContextManager[BinaryIO]:
         """Open a file: seekable, whole, and the same bytes until it is closed."""
 
@@ -76,12 +83,15 @@ class Folder(Protocol):
         After an exception in the block the former file, or none, exists.
         """
 
-    def open_to_create(self, name: str) -> AbstractContextManager[HashedFile]:
+    def open_to_create(
+        self, name: str, *, check: "Check | None" = None
+    ) -> AbstractContextManager[HashedFile]:
         """As `open_to_write`, but never in place of other bytes.
 
         When a file has this name already, the end of the block is harmless if it holds the same
         bytes, and raises PreconditionError with both digests if not. Of several writers at once
-        one creates the file.
+        one creates the file. At the end of the block `check` reads what was written, durable and
+        under a name of its own; when it raises, no file is created.
         """
 
     def remove(self, name: str) -> None:
@@ -117,6 +127,9 @@ class WorkFolder(Folder, Protocol):
 
     def scratch(self, name: str) -> Path:
         """A local path for files that a library writes. They can always be computed again."""
+
+
+Check = Callable[["StoredFile"], None]  # reads a file that has been written; raises to refuse it
 
 
 @dataclass(frozen=True, slots=True)

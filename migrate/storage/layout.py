@@ -15,6 +15,11 @@ SOURCE_COPIES = ".source"  # of a store that is read from its folder
 CRASH_LOG = "q2v-crash-{}.log"
 SPILL = ".spill"  # what did not fit in memory, of --dir or a run; all of it is derived
 
+# Of an archive: its own members.
+ARCHIVE_RECORD = "archive.json"
+ARCHIVE_README = "README.md"
+ARCHIVE_FORMATS = "formats.md"
+
 # Of a snapshot.
 MANIFEST = "manifest.json"  # also the name of the rollback's manifest
 JOURNAL = "journal.jsonl"  # of a snapshot, a run and a reconcile
@@ -79,6 +84,11 @@ def forced_name(round_ordinal: int) -> str:
     return f"forced-{round_ordinal}.ids"
 
 
+def archive_name(snapshot: str, run: str) -> str:
+    """The archive of a run, unless the operator names another file."""
+    return f"{snapshot}-{run}.q2v.tar.zst"
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A file, or a folder with everything in it (its path ends in `/`)."""
@@ -134,6 +144,11 @@ PLACES = (
     ),
     Place(f"{SPILL}/", f"{SPILL}/", "what did not fit in memory; removed at the end"),
     Place(CRASH_LOG.format("<n>"), CRASH_LOG.format(1), "the traceback of an internal error"),
+    Place(
+        archive_name("<snapshot>", "<run>"),
+        archive_name(_SNAPSHOT, "000-20261129T083000Z"),
+        "the archive of a run, in one file",
+    ),
     _of_snapshot(JOURNAL, "ranges, and the parts that are written"),
     _of_snapshot(MANIFEST, "written last: its presence means sealed"),
     _of_snapshot(f"{PARTS}/part-<n>.parquet", "points", f"{PARTS}/{part_name(0)}"),

@@ -13,14 +13,16 @@ from migrate.storage.disk import disk
 from migrate.storage.durable import (
     durable_file,
     folder_names,
+    free_bytes,
     is_file,
+    is_folder,
     local_io,
     make_folder,
     refuse_links,
     remove_file,
     remove_folder,
 )
-from migrate.storage.folder import StoredFile
+from migrate.storage.folder import Check, StoredFile
 from migrate.storage.hashed_file import HashedFile
 
 
@@ -60,6 +62,10 @@ class LocalFolder:
         """See Folder."""
         return str(self.path / name)
 
+    def is_same(self, other: "LocalFolder") -> bool:
+        """Whether both lead to the same folder, whatever their paths; False before it is made."""
+        return disk().is_same(self.path, other.path)
+
     def make(self) -> None:
         """See Folder."""
         make_folder(self.path)
@@ -84,6 +90,14 @@ class LocalFolder:
         """See Folder."""
         return is_file(self.path / name)
 
+    def has_folder(self, name: str) -> bool:
+        """See Folder."""
+        return is_folder(self.path / name)
+
+    def room_bytes(self) -> int | None:
+        """See Folder."""
+        return free_bytes(self.path)
+
     @contextmanager
     def open_to_read(self, name: str) -> Iterator[BinaryIO]:
         """See Folder."""
@@ -98,9 +112,10 @@ class LocalFolder:
             yield file
 
     @contextmanager
-    def open_to_create(self, name: str) -> Iterator[HashedFile]:
+    def open_to_create(self, name: str, *, check: Check | None = None) -> Iterator[HashedFile]:
         """See Folder."""
-        with durable_file(self.path / name, replace=False) as file:
+        on_path = None if check is None else lambda path: check(local_file(path))
+        with durable_file(self.path / name, replace=False, check=on_path) as file:
             yield file
 
     def remove(self, name: str) -> None:

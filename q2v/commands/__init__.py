@@ -61,13 +61,18 @@ COMMANDS: dict[str, LazyCommand] = {
     ),
     "reset-target": LazyCommand(
         "q2v.commands.undo.reset_target:command",
-        "Empty the target of what runs and a list name, for a fresh start.",
+        "Empty the target of what runs and a list name.",
     ),
     "status": LazyCommand(
         "q2v.commands.prove.status:command", "Say where a run stands, and the exact next command."
     ),
     "verify": LazyCommand(
-        "q2v.commands.prove.verify:command", "Check a snapshot against its own digests."
+        "q2v.commands.prove.verify:command",
+        "Check a snapshot or an archive against its own digests.",
+    ),
+    "archive": LazyCommand(
+        "q2v.commands.after.archive:command",
+        "Write a run and its snapshots into one self-checking file.",
     ),
     "rehearse": LazyCommand(
         "q2v.commands.rehearsal.rehearse:command",

@@ -27,6 +27,7 @@ _WITH_FOLDER = frozenset(
         "restore",
         "status",
         "verify",
+        "archive",
     }
 )
 

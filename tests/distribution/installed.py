@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 COMMIT = "abcdef1234567890abcdef1234567890abcdef12"
 PARTS = ("q2v", "migrate", "reconcile", "sandbox", "rehearsal")
+PAGES = ("docs/formats.md",)  # a link in a package leads there
 FILES = ("pyproject.toml", "setup.py", "README.md", "LICENSE")
 BUILT_AT = "1800000000"  # for SOURCE_DATE_EPOCH
 
@@ -40,6 +41,9 @@ def copy_tree(folder: Path, *, commit: str | None) -> Path:
     for name in PARTS:
         ignored = shutil.ignore_patterns("__pycache__", "build")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored, symlinks=True)
+    for name in PAGES:
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
     for name in FILES:
         shutil.copy(ROOT / name, folder)
     if commit is not None:

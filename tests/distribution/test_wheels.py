@@ -104,6 +104,13 @@ def test_both_wheels_carry_the_licence(wheels: list[Path]) -> None:
 
 
 @pytest.mark.slow
+def test_the_tool_carries_the_page_of_its_formats(wheels: list[Path]) -> None:
+    """It is a link in the tree; every archive holds it."""
+    with zipfile.ZipFile(wheels[0]) as file:
+        assert file.read("migrate/archive/formats.md") == (ROOT / "docs/formats.md").read_bytes()
+
+
+@pytest.mark.slow
 def test_two_builds_of_the_same_tree_have_the_same_bytes(
     wheels: list[Path], tmp_path: Path
 ) -> None:

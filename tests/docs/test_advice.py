@@ -27,7 +27,7 @@ from tests.docs.named import (
 from tests.docs.settings_table import TAKEN
 
 # Flags of other programs stand in a command of theirs; the real ones run them in other tests.
-OF_OTHERS = re.compile(r"`?\b(?:wrangler|rclone|python -m|pip install|ARGS=)[^`]*")
+OF_OTHERS = re.compile(r"`?\b(?:wrangler|rclone|tar --zstd|python -m|pip install|ARGS=)[^`]*")
 BY_CLICK = {"--help", "-h", "--version"}
 OURS_INSIDE = {"Q2V_REHEARSAL_TOKEN"}  # the rehearsal sets it for itself
 FILES = {"kv.parquet", "limits.py"}  # have the form of a setting's name

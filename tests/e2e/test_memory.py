@@ -41,7 +41,8 @@ def _peaks(size: int, folder: Path) -> dict[str, int]:
         text_repeated=TEXT_REPEATED,
         settings=SETTINGS,
     ) as there:
-        return {name: there.run(name).peak_mb for name in ("snapshot", "migrate", "reconcile")}
+        names = ("snapshot", "migrate", "reconcile", "archive")
+        return {name: there.run(name).peak_mb for name in names}
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ import click
 import pytest
 
 from tests.faults.canaries_answers import OF_THE_ANSWERS
+from tests.faults.canaries_archive import OF_THE_ARCHIVE
 from tests.faults.canaries_comparison import OF_COMPARISON
 from tests.faults.canaries_further import FURTHER
 from tests.faults.canaries_metadata import OF_THE_METADATA
@@ -36,6 +37,7 @@ CANARIES = (
     *OF_THE_READING,
     *OF_THE_METADATA,
     *OF_THE_STORES,
+    *OF_THE_ARCHIVE,
 )
 ROOT = Path(__file__).parents[2]
 TREE = ("migrate", "reconcile", "q2v", "rehearsal", "sandbox", "tests", "docs", "pyproject.toml")

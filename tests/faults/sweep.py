@@ -6,6 +6,7 @@ Pairs strike a second time, in the life that should have mended the first.
 `--step` it replays one case, with `--then-fault` and `--then-step` a pair.
 """
 
+import hashlib
 import random
 import shutil
 import tempfile
@@ -22,6 +23,7 @@ from migrate.errors import ExitCode, MigrationError, UsageError
 from migrate.run.choose import find_run
 from migrate.run.journal import Store
 from migrate.snapshot.folder import Snapshot, sealed_folders
+from migrate.storage.layout import archive_name
 from tests.harness.steps import NO_SPACE, Fault, Kind, Step
 from tests.harness.target import INDEX
 from tests.harness.world import World, WorldClock, open_world
@@ -52,6 +54,7 @@ class Truth:
     state: str  # of the target, after it
     content_root: str
     journals: list[list[bytes]]  # of every run, after it
+    archives: dict[str, str]  # name -> SHA-256 of the file, after it
     steps: list[Step]
 
 
@@ -103,6 +106,17 @@ def _check_caught_up(world: World, truth: Truth) -> None:
         _reconcile(world)
 
 
+def _archives(world: World) -> dict[str, str]:
+    """Name -> SHA-256 of every archive."""
+    paths = world.directory.path.glob(archive_name("*", "*"))
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def _check_archived(world: World, truth: Truth) -> None:
+    assert truth.archives, "an undisturbed life leaves an archive"
+    assert _archives(world) == truth.archives, "I8: other bytes than an undisturbed archive"
+
+
 BEFORE_A_CATCH_UP = (World.snapshot, World.migrate, World.edit_source)
 STAGES = {
     stage.name: stage
@@ -110,6 +124,9 @@ STAGES = {
         Stage("snapshot", (), World.snapshot, _check_snapshot),
         Stage("migrate", (World.snapshot,), World.migrate, _check_migrate),
         Stage("reconcile", (World.snapshot, World.migrate), _reconcile, _check_reconcile),
+        Stage(
+            "archive", (World.snapshot, World.migrate, _reconcile), World.archive, _check_archived
+        ),
         Stage("catch-up", BEFORE_A_CATCH_UP, World.catch_up, _check_caught_up),
         Stage(
             "catch-up, then rollback",
@@ -163,6 +180,7 @@ def build_template(stage: Stage, folder: Path) -> StageTemplate:
             state=world.state(),
             content_root=world.content_root(),
             journals=world.journals(),
+            archives=_archives(world),
             steps=steps.done,
         )
     return StageTemplate(stage, template, elapsed_s, truth)
@@ -252,6 +270,8 @@ def _check_at_once(world: World, truth: Truth) -> None:
         if lines != whole:
             torn_well = journal[len(whole)].startswith(lines[-1])
             expect(torn_well, "I2: a torn tail of something else")
+    partly = _archives(world).items() - truth.archives.items()
+    expect(not partly, f"an archive that is not whole: {partly}")
     for folder in sealed_folders(world.directory):
         for _ in Snapshot(folder).read(with_vectors=()):
             pass  # I4: whatever a manifest names is there and verifies

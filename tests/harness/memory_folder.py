@@ -14,7 +14,7 @@ from typing import BinaryIO
 from typing_extensions import Buffer, override
 
 from migrate.errors import LocalStorageError
-from migrate.storage.folder import StoredFile
+from migrate.storage.folder import Check, StoredFile
 from migrate.storage.hashed_file import HashedFile, check_same_bytes, hash_open_file
 
 
@@ -107,6 +107,17 @@ class MemoryFolder:
             raise LocalStorageError(f"reading {self.address(name)}: a folder", remedy="remove it")
         return self.address(name) in self._memory.files
 
+    def has_folder(self, name: str) -> bool:
+        below = f"{self.address(name)}/"
+        held = [*self._memory.files, *self._memory.folders]
+        return any(f"{one}/".startswith(below) for one in held) and not self._is_file(name)
+
+    def _is_file(self, name: str) -> bool:
+        return self.address(name) in self._memory.files
+
+    def room_bytes(self) -> int | None:
+        return None
+
     @contextmanager
     def open_to_read(self, name: str) -> Iterator[BinaryIO]:
         if not self.has_file(name):
@@ -120,16 +131,22 @@ class MemoryFolder:
             yield file
 
     @contextmanager
-    def open_to_create(self, name: str) -> Iterator[HashedFile]:
-        with self._written(name, replace=False) as file:
+    def open_to_create(self, name: str, *, check: Check | None = None) -> Iterator[HashedFile]:
+        with self._written(name, replace=False, check=check) as file:
             yield file
 
     @contextmanager
-    def _written(self, name: str, *, replace: bool) -> Iterator[HashedFile]:
+    def _written(
+        self, name: str, *, replace: bool, check: Check | None = None
+    ) -> Iterator[HashedFile]:
         self._check_is_made("writing", name)
         sink, address = _Sink(), self.address(name)
         with HashedFile(sink) as file:
             yield file
+        if check is not None:
+            checked = memory_folder()
+            checked.file(name).write(sink.content)
+            check(checked.file(name))
         with self._memory.lock:
             found = self._memory.files.get(address)
             if found is not None and not replace:

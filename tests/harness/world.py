@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 from typing_extensions import override
 
+from migrate.archive.write import ArchiveOptions, ArchiveReport, write_archive
 from migrate.cloudflare.budget.budget import RequestBudget
 from migrate.cloudflare.client.base_url import parse_base_url
 from migrate.cloudflare.client.client import Account, CloudflareHttp
@@ -25,7 +26,7 @@ from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from migrate.storage.disk import use_disk
 from migrate.storage.folder_lock import FolderLock
-from migrate.storage.layout import BUDGET, BUDGET_FILE
+from migrate.storage.layout import BUDGET, BUDGET_FILE, archive_name
 from migrate.storage.local_folder import LocalFolder
 from migrate.upload.report import MigrateReport
 from q2v import wiring
@@ -163,6 +164,19 @@ class World:
                 wiring.Choices(),
                 runtime,
                 folder=self.directory,
+            )
+
+    def archive(self) -> ArchiveReport:
+        """`q2v archive`."""
+        with (
+            FolderLock(self.directory),
+            contextlib.closing(find_run(self.directory, None, None, read_only=True)) as run,
+        ):
+            return write_archive(
+                run,
+                self.directory.file(archive_name(run.plan.snapshot_id, run.plan.run_id)),
+                ArchiveOptions(tool="q2v 0"),
+                Runtime(clock=self.clock, progress=self.progress),
             )
 
     def reconcile(self) -> ReconcileReport:

@@ -46,6 +46,7 @@ WAYS = (
     ("gate", "--until", "2036-01-01T00:00+00:00"),
     ("status",),
     ("monitor",),
+    ("archive",),
     ("rollback",),
     ("rollback", "--execute"),
     ("reset-target",),

@@ -1,10 +1,11 @@
-"""`q2v verify`: check a snapshot against its own digests."""
+"""`q2v verify`: check a snapshot or an archive against its own digests."""
 
 import sys
 from pathlib import Path
 
 import click
 
+from migrate.archive.verify import VerifiedArchive, verify_archive
 from migrate.run.choose import find_snapshot
 from migrate.run.folder import check_plans
 from migrate.snapshot.sealed.verify import verify_points
@@ -25,12 +26,19 @@ def command(*, path: Path | None, folder: Path, as_json: bool, settings: Setting
     """Check the snapshot at PATH (default: the newest): manifest, bytes, and every point's digest.
 
     The plans of its runs are checked too; with snapshot.hmac_key all of these have to fit the key.
+    PATH may be an archive of `q2v archive`: it is checked whole, and nothing else is needed.
 
     Reads files only; asks no store.
     """
     clock = wiring.system_clock()
     key = wiring.seal_key(settings)
     directory = wiring.open_folder(folder)
+    archive = wiring.open_named_file(directory, path)
+    if archive is not None:
+        with open_progress(sys.stderr, clock) as progress:
+            checked = verify_archive(archive, key, progress)
+        _show_archive(str(archive), checked, hmac_checked=key is not None, as_json=as_json)
+        return
     snapshot = find_snapshot(directory, wiring.open_named(directory, path), key)
     with open_progress(sys.stderr, clock) as progress:
         size = verify_points(snapshot, progress)
@@ -61,7 +69,7 @@ def command(*, path: Path | None, folder: Path, as_json: bool, settings: Setting
             ("parts", f"{len(manifest.parts)} ({format_bytes(size)})"),
             ("content root", manifest.content_root),
             ("plans", plans),
-            ("HMAC", "fits the key" if key is not None else "not checked: no snapshot.hmac_key"),
+            ("HMAC", _hmac(checked=key is not None)),
             ("verdict", "every byte and every digest is as it was sealed"),
         ],
         as_json=as_json,
@@ -70,3 +78,46 @@ def command(*, path: Path | None, folder: Path, as_json: bool, settings: Setting
             *following.notes(),
         ],
     )
+
+
+def _show_archive(
+    path: str, checked: VerifiedArchive, *, hmac_checked: bool, as_json: bool
+) -> None:
+    record = checked.record
+    render(
+        {
+            "archive": path,
+            "verified": True,
+            "bytes": checked.bytes,
+            "sha256": checked.sha256,
+            "snapshot_id": record.snapshot_id,
+            "run_id": record.run_id,
+            "chain": [link.snapshot_id for link in record.chain],
+            "points": record.chain[-1].points,
+            "content_root": record.chain[-1].content_root,
+            "files": len(record.files),
+            "plans": checked.runs,
+            "final": record.final,
+            "why_not_final": record.why_not_final,
+            "hmac_checked": hmac_checked,
+        },
+        [
+            ("archive", path),
+            ("size", format_bytes(checked.bytes)),
+            ("sha256", checked.sha256),
+            ("snapshot", record.snapshot_id),
+            ("run", record.run_id),
+            ("points", record.chain[-1].points),
+            ("content root", record.chain[-1].content_root),
+            ("files", len(record.files)),
+            ("plans", checked.runs),
+            ("final", "yes" if record.final else f"no: {record.why_not_final}"),
+            ("HMAC", _hmac(checked=hmac_checked)),
+            ("verdict", "every byte and every digest is as it was archived"),
+        ],
+        as_json=as_json,
+    )
+
+
+def _hmac(*, checked: bool) -> str:
+    return "fits the key" if checked else "not checked: no snapshot.hmac_key"

@@ -281,3 +281,51 @@ def test_scratch_space_is_a_local_path(folder: WorkFolder) -> None:
     path = folder.scratch("spill")
     path.mkdir(parents=True)
     (path / "file").write_bytes(b"content")
+
+
+def test_a_file_is_no_folder_and_a_folder_is_no_file(folder: WorkFolder) -> None:
+    folder.file("a").write(b"")
+    folder.child("b").make()
+    folder.child("c").make()
+    folder.child("c").file("d").write(b"")
+
+    assert [folder.has_folder(name) for name in ("a", "b", "c", "absent")] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert folder.has_file("a")
+
+
+def test_the_room_is_a_number_or_has_no_limit(folder: WorkFolder) -> None:
+    room = folder.room_bytes()
+
+    assert room is None or room > 0
+
+
+def test_a_check_reads_what_was_written_before_it_has_its_name(folder: WorkFolder) -> None:
+    read: list[tuple[bytes, bool]] = []
+
+    def check(written: StoredFile) -> None:
+        read.append((written.read(bytes_max=100), folder.has("a")))
+
+    with folder.open_to_create("a", check=check) as file:
+        file.write(b"content")
+
+    assert read == [(b"content", False)]
+    assert content(folder.file("a")) == b"content"
+    assert folder.names() == ["a"]
+
+
+@pytest.mark.parametrize(
+    "error", [ArtefactDamagedError("damaged", remedy="none"), KeyboardInterrupt()]
+)
+def test_what_a_check_refuses_is_not_created(folder: WorkFolder, error: BaseException) -> None:
+    def check(_: StoredFile) -> None:
+        raise error
+
+    with pytest.raises(type(error)), folder.open_to_create("a", check=check) as file:
+        file.write(b"content")
+
+    assert folder.names() == []

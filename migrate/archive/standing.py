@@ -1,0 +1,126 @@
+"""Whether a run can be archived as final, and the verdicts on the runs of its chain.
+
+Reads the files of the chain only, so that it gives the same answer for a folder and for the archive
+of it.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+
+from migrate.archive.record import ArchivedRun, ArchivedSnapshot, ArchivedVerdict
+from migrate.run.choose import find_later_run
+from migrate.run.drift_report import find_newest_report, journals_compared, read_report
+from migrate.run.folder import REPORT_BYTES_MAX, RunFolder, report_folders, run_folders
+from migrate.run.next_step import (
+    Finding,
+    Sealing,
+    Situation,
+    next_step,
+    position_of,
+    read_finding,
+)
+from migrate.snapshot.folder import Snapshot, sealed_folders
+from migrate.storage.folder import Folder
+from migrate.storage.layout import REPORT, RUNS
+
+
+def find_obstacle(run: RunFolder) -> Situation | None:
+    """Why the run is not final, with the next step; None when it can be archived as final.
+
+    It is final when it is complete, is not rolled back, no later run or snapshot continues from it,
+    its snapshot was read with the writers stopped, the newest reconcile since its last write said
+    equal, and every reason for leaving out points was accepted. Raises ArtefactDamagedError.
+    """
+    situation = next_step(
+        replace(
+            position_of(run.state()),
+            newest=Sealing.SEALED if _is_continued(run.snapshot) else Sealing.NONE,
+            superseded=_is_superseded(run),
+            reconcile_begun=_is_reconcile_begun(run),
+            finding=_read_current_finding(run),
+            unwaived=run.unwaived > 0,
+            moving=run.snapshot.manifest.moving,
+        )
+    )
+    return None if situation is Situation.EQUAL else situation
+
+
+def _is_continued(snapshot: Snapshot) -> bool:
+    """Whether a later snapshot holds what has changed in the source since this one."""
+    own = snapshot.manifest.snapshot_id
+    later = (one for one in sealed_folders(snapshot.folder.parent) if one.name > own)
+    return any(Snapshot(one, snapshot.key).manifest.parent_id == own for one in later)
+
+
+def _is_superseded(run: RunFolder) -> bool:
+    later = [one for one in run_folders(run.snapshot) if one.name > run.folder.name]
+    return bool(later) or find_later_run(run) is not None
+
+
+def _is_reconcile_begun(run: RunFolder) -> bool:
+    """Whether the newest reconcile has not ended."""
+    names = [name for name in run.reconciles.names() if name.isdigit()]
+    return bool(names) and not run.reconciles.child(max(names, key=int)).has_file(REPORT)
+
+
+def _read_current_finding(run: RunFolder) -> Finding | None:
+    """The finding of the newest reconcile; None when there is none since the run's last write."""
+    folder = None if run.state().rollback_opened else find_newest_report(run)
+    if folder is None or not _is_current(run, folder):
+        return None
+    return read_finding(read_report(run, folder).document)
+
+
+def _is_current(run: RunFolder, reconcile: Folder) -> bool:
+    """Whether the run has written nothing since this reconcile compared its journal."""
+    return run.journal.file.hash()[1] in set(journals_compared(run, reconcile))
+
+
+def describe_chain(snapshot: Snapshot) -> tuple[ArchivedSnapshot, ...]:
+    """The links of a chain, the whole snapshot first."""
+    return tuple(
+        ArchivedSnapshot(
+            snapshot_id=link.manifest.snapshot_id,
+            content_root=link.manifest.content_root,
+            points=link.manifest.points,
+            set_digest=link.manifest.set_digest,
+            moving=link.manifest.moving,
+        )
+        for link in snapshot.chain
+    )
+
+
+def describe_runs(snapshot: Snapshot) -> Iterator[ArchivedRun]:
+    """All runs of a chain with their verdicts, oldest first. Raises as `RunFolder` does."""
+    for link in snapshot.chain:
+        for folder in run_folders(link):
+            with closing(RunFolder(folder, link, read_only=True)) as run:
+                yield ArchivedRun(
+                    snapshot_id=link.manifest.snapshot_id,
+                    run_id=run.plan.run_id,
+                    fingerprint=run.plan.fingerprint,
+                    phase=run.state().phase,
+                    verdicts=tuple(
+                        _verdict(run, one)
+                        for one in report_folders(run, REPORT)
+                        if one.name.isdigit()
+                    ),
+                )
+
+
+def _verdict(run: RunFolder, folder: Folder) -> ArchivedVerdict:
+    document = folder.file(REPORT).read_json_object(bytes_max=REPORT_BYTES_MAX)
+    at = document.get("at")
+    return ArchivedVerdict(
+        ordinal=int(folder.name),
+        verdict=str(document.get("verdict")),
+        at=at if isinstance(at, str) else None,
+        coverage=document.get("coverage"),
+        current=_is_current(run, folder),
+    )
+
+
+def run_place(snapshot_id: str, run_id: str) -> str:
+    """The folder of a run below that of the snapshots."""
+    return f"{snapshot_id}/{RUNS}/{run_id}"
