@@ -56,7 +56,8 @@ class FileIndex:
     def read(self, file_ids: Iterable[str]) -> dict[str, list[VectorId]]:
         """The ids of each file as KV shows them now; empty for a file without an entry.
 
-        What this process wrote lately counts instead of what KV shows. Raises PreconditionError
+        What this process wrote lately counts instead of what KV shows. Ids of other files are left
+        out, so that they are not removed with this one. Raises PreconditionError
         for an entry in another form.
         """
         self._forget_old()
@@ -68,7 +69,8 @@ class FileIndex:
             if own is not None:
                 found[file_id] = list(own.ids)
             else:
-                found[file_id] = _read_ids(shown[key]) if key in shown else []
+                ids = _read_ids(shown[key]) if key in shown else []
+                found[file_id] = [one for one in ids if not self._is_elsewhere(one, file_id)]
         return found
 
     def read_settled(self, file_ids: Sequence[str]) -> dict[str, list[VectorId]]:
@@ -123,6 +125,11 @@ class FileIndex:
 
     def _key(self, file_id: str) -> str:
         return encode_kv_key(file_id, self._rules.mapping)
+
+    def _is_elsewhere(self, vector_id: VectorId, file_id: str) -> bool:
+        """Whether an id belongs to another file."""
+        chunk = self._rules.parse_vector_id(vector_id)
+        return chunk is not None and chunk.file_id != file_id
 
     def _expiration(self) -> int | None:
         """The moment at which an entry written now expires, by the service's clock."""

@@ -413,6 +413,20 @@ def test_ids_of_another_form_in_an_entry_are_kept_behind_the_others(site: Edge) 
     assert site.held().entries == {"file:a": ["a_2", "a_10", "x"]}
 
 
+def test_an_entry_that_names_a_vector_of_another_file_does_not_remove_it(site: Edge) -> None:
+    store = site.open()
+    store.upsert_vectors([*vectors("a", 2), *vectors("b", 2)])
+    site.store.put_kv(site.namespace_id, "file:a", b'["a_0","b_0","a_1"]')
+
+    assert_same(vectors("a", 2), store.get_vectors_by_file_id("a"))
+    store.upsert_vectors([vector("a", 0)], whole_files=True)
+    assert site.held().entries == {"file:a": ["a_0"], "file:b": ["b_0", "b_1"]}
+    site.store.put_kv(site.namespace_id, "file:a", b'["a_0","b_0"]')
+    store.delete_vectors_by_file_id("a")
+
+    assert site.held().ids == ["b_0", "b_1"]
+
+
 # --- two writers, against the contract -----------------------------------------------------------
 
 
