@@ -102,6 +102,21 @@ def test_every_older_state_has_a_next_step_and_verifies(
         assert verified.exit_code == 0, verified.stderr
 
 
+@pytest.mark.parametrize("name", STATES)
+def test_every_older_state_is_archived_and_the_archive_verifies(
+    tmp_path: Path, version: str, name: str
+) -> None:
+    with older_run(tmp_path, name, version) as older:
+        needs_consent = older.run("archive").exit_code
+        written = older.run("archive", "--not-final")
+        verified = older.run("verify", written.document["path"])
+
+        assert needs_consent == (0 if name == "complete-and-equal" else 5)
+        assert written.exit_code == 0, written.stderr
+        assert written.document["final"] is (name == "complete-and-equal")
+        assert verified.exit_code == 0, verified.stderr
+
+
 def test_a_run_that_was_equal_compares_equal(tmp_path: Path, version: str) -> None:
     with older_run(tmp_path, "complete-and-equal", version) as older:
         compared = older.run("reconcile", "--no-source", "--full")
