@@ -7,11 +7,12 @@ import platform
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import diff, packing, scrolls, steps, uploads, whole
 from benchmarks.measure import HEAD, Line
+from migrate.clock import SystemClock
+from migrate.model.stamps import iso_stamp
 from migrate.workers.processes import KEEP_FREED_MEMORY, freeze_gc
 
 SCRATCH = (
@@ -95,7 +96,7 @@ def _write(told: list[str], *, full: bool) -> None:
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
     begin, end = f"<!-- {kind} -->\n", f"<!-- end of {kind} -->\n"
     section = (
-        f"{begin}## `{kind}`\n\n{datetime.now(UTC):%Y-%m-%d}, {machine}, Python "  # noqa: TID251 - the date of a measurement
+        f"{begin}## `{kind}`\n\n{iso_stamp(SystemClock().wall_s())[:10]}, {machine}, Python "
         f"{platform.python_version()}\n\n```\n" + "\n".join(told) + f"\n```\n\n{end}"
     )
     text = RESULTS.read_text(encoding="utf-8")

@@ -2,7 +2,7 @@
 
 import signal
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, Self
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
@@ -27,7 +27,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
-        self._former: dict[signal.Signals, object] = {}
+        self._former: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
         """Take over both signals, also a SIGINT that the parent ignores."""
@@ -43,7 +43,7 @@ class StopSignals:
     ) -> None:
         """Give the signals back."""
         for number, former in self._former.items():
-            signal.signal(number, former)  # type: ignore[arg-type]  # as `signal` gave it
+            signal.signal(number, former)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         for each in _NUMBERS:

@@ -30,6 +30,7 @@ _HTTP_START = b"HTTP/1."
 _HTTP_ANSWER = re.compile(rb"HTTP/1\.[01] (\d{3})")
 _HTTP2_FIRST = {4, 7}  # SETTINGS; GOAWAY from a server that refuses at once
 _FRAME_HEAD_BYTES = 9
+_TLS_1 = 3  # the first byte of every version of it
 _TLS_RECORDS = {0x15, 0x16}  # alert, handshake
 # The statuses with which servers that require TLS answer plain HTTP.
 _WANTS_TLS = {400, 426, 497}
@@ -164,7 +165,7 @@ def classify(answer: bytes | None) -> Found:
         return Found(spoken=Spoken.SILENCE if answer is None else Spoken.CLOSED)
     if answer.startswith(_HTTP_START) or _HTTP_START.startswith(answer):
         return Found(spoken=Spoken.HTTP)
-    if len(answer) > 1 and answer[0] in _TLS_RECORDS and answer[1] == 3:  # noqa: PLR2004 - TLS 1.x
+    if len(answer) > 1 and answer[0] in _TLS_RECORDS and answer[1] == _TLS_1:
         return Found(spoken=Spoken.TLS)
     head = answer[:_FRAME_HEAD_BYTES]
     if len(head) == _FRAME_HEAD_BYTES and head[3] in _HTTP2_FIRST and not any(head[5:]):

@@ -15,6 +15,7 @@ from migrate.ports import PointSource
 from migrate.qdrant.collection import Json
 from migrate.qdrant.columns import Received
 from migrate.qdrant.folder.layout import CONFIG, EMBEDDED_CONFIG, find_collection
+from migrate.qdrant.folder.shard import load_engine
 from migrate.qdrant.folder.source import EdgeSource
 from migrate.restore.settings import CollectionSettings
 from migrate.restore.target import (
@@ -117,34 +118,32 @@ class _ShardWriter(CollectionWriter):
     @override
     def create_index(self, field: str, schema: object) -> None:
         """Only the type is kept: the parameters of an index are left at the engine's defaults."""
-        import qdrant_edge  # noqa: PLC0415 - slow to import
-
+        engine = load_engine()
         name = str(cast(Json, schema)["type"] if isinstance(schema, Mapping) else schema)
-        kind = getattr(qdrant_edge.PayloadSchemaType, name.capitalize(), None)
+        kind = getattr(engine.PayloadSchemaType, name.capitalize(), None)
         if kind is None:
             raise PreconditionError(
                 f"payload index on '{field}' has type '{name}', which an embedded store has not",
                 remedy="restore into a server instead",
             )
-        self._shard.update(qdrant_edge.UpdateOperation.create_field_index(field, kind))
+        self._shard.update(engine.UpdateOperation.create_field_index(field, kind))
 
     @override
     def upsert(self, page: Page) -> Mapping[PointId, str]:
         return upsert_halving(page, self._upsert)
 
     def _upsert(self, page: Page) -> None:
-        import qdrant_edge  # noqa: PLC0415 - slow to import
-
+        engine = load_engine()
         try:
             points = [
-                qdrant_edge.Point(
+                engine.Point(
                     page.ids[position].wire,
                     {name: _vector(found) for name, found in vectors_of(page, position).items()},
                     cast(dict[str, Any], decode_json(page.payloads[position])),
                 )
                 for position in range(len(page))
             ]
-            self._shard.update(qdrant_edge.UpdateOperation.upsert_points(points))
+            self._shard.update(engine.UpdateOperation.upsert_points(points))
         except Exception as error:  # the engine raises plain Exceptions with a text
             if "IO Error" in str(error):
                 raise LocalStorageError(
@@ -155,10 +154,8 @@ class _ShardWriter(CollectionWriter):
 
 
 def _open_shard(path: Path) -> Any:
-    import qdrant_edge  # noqa: PLC0415 - slow to import
-
     try:
-        return qdrant_edge.EdgeShard.load(str(path))
+        return load_engine().EdgeShard.load(str(path))
     except Exception as error:
         if "WouldBlock" in str(error):
             raise RunLockedError(
@@ -198,9 +195,7 @@ def _engine_settings(settings: CollectionSettings) -> Json:
 
 
 def _vector(found: Received) -> Any:
-    import qdrant_edge  # noqa: PLC0415 - slow to import
-
     if isinstance(found, tuple):
         indices, values = found
-        return qdrant_edge.SparseVector(indices=indices.tolist(), values=values.tolist())
+        return load_engine().SparseVector(indices=indices.tolist(), values=values.tolist())
     return found if getattr(found, "ndim", 0) == 1 else cast(Any, found).tolist()

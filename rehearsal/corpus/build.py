@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 
 from migrate.clock import SystemClock
+from migrate.qdrant.folder.shard import load_engine
 from rehearsal.corpus.chunks import split_chunks
 from rehearsal.corpus.documents import Document, read_documents
 from rehearsal.corpus.embedding import MODEL_DIMENSIONS, embed_texts
@@ -79,9 +80,7 @@ def build_corpus(
 
     `path` must be empty or absent. Raises FileExistsError otherwise.
     """
-    # The engine is 14 MB of machine code: loaded only when it is needed.
-    import qdrant_edge as edge  # noqa: PLC0415
-
+    edge = load_engine()
     started = SystemClock().monotonic_s()
     if path.exists() and any(path.iterdir()):
         raise FileExistsError(f"{path} is not empty; remove it to build the corpus again")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sandbox.profile import Profile
 
@@ -63,8 +64,8 @@ FAULT_SCENARIOS: Mapping[str, FaultScenario] = {
 
 def profile_of(scenario: FaultScenario, profile: Profile) -> Profile:
     """The profile with the delays and settings of the scenario."""
-    stretched = {name: getattr(profile, name) * scenario.delays for name in _DELAYS}
-    return replace(profile, **stretched, **scenario.settings)  # type: ignore[arg-type]  # by name
+    stretched: dict[str, Any] = {name: getattr(profile, name) * scenario.delays for name in _DELAYS}
+    return replace(profile, **stretched, **dict[str, Any](scenario.settings))
 
 
 def expand_scenarios(spec: str | None, profile: Profile) -> tuple[str | None, Profile]:

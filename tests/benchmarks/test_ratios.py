@@ -4,8 +4,6 @@ The demands are those of `make bench`, which measures longer and on a quiet mach
 slack. `make faults` runs those that measure; `make check` runs the rest.
 """
 
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from benchmarks.measure import Line
 from benchmarks.packing import packing_lines
 from benchmarks.scrolls import scroll_lines, scrolls, snapshot_lines
 from benchmarks.steps import Steps
+from tests.harness.programs import output_of_python
 
 ROWS = 1_000
 SLACK = 0.5
@@ -87,12 +86,10 @@ def test_help_loads_none_of_the_libraries_that_take_long() -> None:
         "    cli.main(['--help'])\n"
         f"print(sorted({HEAVY} & set(sys.modules)))"
     )
-    done = subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
+    shown = output_of_python("-c", program)
 
-    assert "snapshot" in done.stdout
-    assert done.stdout.splitlines()[-1] == "[]"
+    assert "snapshot" in shown
+    assert shown.splitlines()[-1] == "[]"
 
 
 def test_made_points_are_what_a_server_would_send() -> None:

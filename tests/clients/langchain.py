@@ -9,13 +9,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from langchain_cloudflare import CloudflareVectorize  # type: ignore[import-not-found]
-from langchain_core.embeddings import Embeddings  # type: ignore[import-not-found]
+from langchain_cloudflare import CloudflareVectorize
+from langchain_core.embeddings import Embeddings
 
 from tests.clients.outcome import Outcomes
 
 
-class Digests(Embeddings):  # type: ignore[misc]
+class Digests(Embeddings):
     """32 numbers from a digest: equal texts are near, nothing else is meant."""
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:

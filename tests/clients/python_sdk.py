@@ -10,7 +10,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from cloudflare import Cloudflare  # type: ignore[import-not-found]
+from cloudflare import Cloudflare
 
 from tests.clients.outcome import Outcomes
 

@@ -4,10 +4,10 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 from pathlib import Path
 
 from sandbox.server import RunningSandbox
+from tests.harness.programs import run_program
 from tests.harness.workspace import Result
 
 MODULES = Path(__file__).parent / "node_modules"
@@ -40,15 +40,12 @@ class Shell:
     ) -> Result:
         """One line, as it is pasted; an environment variable set to nothing is left out."""
         variables = {**self._environment, **environment}
-        done = subprocess.run(  # noqa: S603 - the line is what is tested
-            ["/bin/bash", "-c", line],
+        done = run_program(
+            *("/bin/bash", "-c", line),
             cwd=within or self._folder,
             env={name: value for name, value in variables.items() if value},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=False,
+            given=stdin,
+            timeout_s=_TIMEOUT_S,
         )
         return Result(done.returncode, done.stdout, done.stderr)
 

@@ -1,11 +1,11 @@
 """Every Vectorize and KV command of wrangler."""
 
 import json
-import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.clients.outcome import Outcomes
+from tests.harness.programs import run_program
 
 DIMENSIONS = 32
 
@@ -22,15 +22,12 @@ class Wrangler:
         """A command to run: gives its output, raises RuntimeError with it on failure."""
 
         def run() -> str:
-            done = subprocess.run(  # noqa: S603 - a fixed program, no shell
-                [self._program, *arguments],
+            done = run_program(
+                self._program,
+                *arguments,
                 cwd=self._folder,
                 env=self._environment,
-                capture_output=True,
-                text=True,
-                stdin=subprocess.DEVNULL,
-                timeout=120,
-                check=False,
+                timeout_s=120,
             )
             if done.returncode:
                 raise RuntimeError(done.stdout + done.stderr)

@@ -11,6 +11,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.harness.programs import run_program
+
 ROOT = Path(__file__).parents[2]
 COMMIT = "abcdef1234567890abcdef1234567890abcdef12"
 PARTS = ("q2v", "migrate", "reconcile", "sandbox", "rehearsal")
@@ -21,14 +23,9 @@ BUILT_AT = "1800000000"  # for SOURCE_DATE_EPOCH
 
 def run(*words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a program that has to succeed. Python settings of the tests are not passed on."""
-    return subprocess.run(  # noqa: S603 - our own programs
-        words,
-        cwd=folder,
-        env={**without_python_settings(), **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run_program(*words, cwd=folder, env={**without_python_settings(), **environment})
+    done.check_returncode()
+    return done
 
 
 def without_python_settings() -> dict[str, str]:

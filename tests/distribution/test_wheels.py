@@ -22,6 +22,7 @@ from tests.distribution.installed import (
     run,
     without_python_settings,
 )
+from tests.harness.programs import run_program, start_program
 
 PIP_COMMAND = "pip install 'qdrant-to-vectorize[rehearsal]'"
 SNAPSHOT = ROOT / "tests" / "assets" / "written-by-2026-11-28" / "snapshot"
@@ -64,14 +65,7 @@ def metadata_of(wheel: Path) -> Message:
 
 def end_of(*words: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a program, however it ends."""
-    return subprocess.run(  # noqa: S603 - our own program
-        list(map(str, words)),
-        cwd=folder,
-        env=without_python_settings(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_program(*words, cwd=folder, env=without_python_settings())
 
 
 def copy_snapshot(folder: Path) -> Path:
@@ -155,8 +149,8 @@ def test_with_the_extra_the_sandbox_is_served(wheels: list[Path], tmp_path: Path
     programs = make_environment(tmp_path / "whole", wheels, extras=frozenset({"rehearsal"}))
     shown = run(str(programs / "q2v"), "rehearse", "--help", folder=tmp_path).stdout
     words = [str(programs / "q2v"), "sandbox", "--state", "state"]
-    with subprocess.Popen(  # noqa: S603 - our own program
-        words, cwd=tmp_path, env=without_python_settings(), stdout=subprocess.PIPE, text=True
+    with start_program(
+        *words, cwd=tmp_path, env=without_python_settings(), stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         first = process.stdout.readline()

@@ -1,14 +1,13 @@
 """The Python API: the page is the code's, the example runs, and help loads nothing heavy."""
 
 import doctest
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import migrate
 from sandbox.server import running_sandbox
+from tests.harness.programs import output_of_python
 from tests.harness.target import DIMENSIONS
 from tests.harness.workbench import points
 from tests.servers.qdrant_points import StoredCollection
@@ -57,9 +56,7 @@ def test_the_page_of_the_api_is_made_from_the_code() -> None:
 
 def test_the_command_line_loads_no_large_library_for_its_help() -> None:
     code = "import sys, q2v.main; print(*sys.modules)"
-    loaded = subprocess.run(  # noqa: S603 - our own interpreter
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    ).stdout.split()
+    loaded = output_of_python("-c", code, cwd=ROOT).split()
 
     assert [name for name in LOADED_LATE if name in loaded] == []
 

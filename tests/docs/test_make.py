@@ -11,6 +11,7 @@ import pytest
 from migrate.errors import ExitCode
 from q2v.exit_code import explain_exit_code
 from q2v.main import cli
+from tests.harness.programs import run_program
 
 ROOT = Path(__file__).parents[2]
 TARGETS = list(cli.table)
@@ -18,13 +19,10 @@ TARGETS = list(cli.table)
 
 def make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run make with the programs of a folder in the place of those in .venv/bin."""
-    return subprocess.run(  # noqa: S603 - our own Makefile
-        ["make", "--no-print-directory", "-o", ".venv/.installed", f"BIN={folder}", *words],  # noqa: S607
+    return run_program(
+        *("make", "--no-print-directory", "-o", ".venv/.installed", f"BIN={folder}", *words),
         cwd=ROOT,
         env={**os.environ, "MAKEFLAGS": ""},
-        capture_output=True,
-        text=True,
-        check=False,
     )
 
 

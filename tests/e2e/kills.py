@@ -129,7 +129,7 @@ class KillsReport:
 
 def draw_lives(seed: int) -> Iterator[list[Moment]]:
     """The kills of one life after the other; the same for the same seed."""
-    chance = random.Random(seed)  # noqa: S311 - no secret, and to be repeated
+    chance = random.Random(seed)
     while True:
         yield _draw_life(chance)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.harness.workbench import Workbench, chunk, points, unit_vectors, workbench
@@ -93,8 +94,8 @@ def test_a_writer_goes_on_until_the_freeze_and_nothing_is_lost(
     assert held.keys() == _expected(bench).keys()
     by_id = {point.key.number: point for point in bench.collection.points}
     for vector_id, number in _expected(bench).items():
-        values = by_id[number].vectors[""]
-        assert held[vector_id][0].tolist() == pytest.approx(list(values))  # type: ignore[arg-type]
+        values = np.asarray(by_id[number].vectors[""])
+        assert held[vector_id][0].tolist() == pytest.approx(values.tolist())
 
     preview = bench.run("rollback")
     undone = bench.run("rollback", "--execute")

@@ -10,7 +10,6 @@ import os
 import random
 import re
 import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from migrate.storage.layout import BUDGET
+from tests.harness.programs import run_program
 from tests.harness.target import put_former_content
 from tests.harness.target_reader import TargetContent
 from tests.harness.workbench import Workbench, points, workbench
@@ -170,12 +170,7 @@ def tmpfs(folder: Path) -> Iterator[None]:
 
 def _called(program: str, *words: str) -> bool:
     path = shutil.which(program)
-    return (
-        path is not None
-        and not subprocess.run(  # noqa: S603 - a program of the system
-            [path, *words], check=False, capture_output=True
-        ).returncode
-    )
+    return path is not None and not run_program(path, *words).returncode
 
 
 @contextlib.contextmanager
@@ -211,7 +206,7 @@ def test_a_full_tmpfs_loses_nothing_and_with_room_it_goes_on(
     tmp_path: Path, levels: int, seed: int, record_property: Callable[[str, object], None]
 ) -> None:
     """Levels drawn from a seed, at each of them every command."""
-    chance = random.Random(seed)  # noqa: S311 - the same levels every time
+    chance = random.Random(seed)
     struck: Counter[str] = Counter()
     disk = tmp_path / "disk"
     with contextlib.ExitStack() as stack:
@@ -270,7 +265,7 @@ def test_a_limit_on_the_size_of_files_loses_nothing_either(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """Real processes; at all levels where no tmpfs can be mounted, else at a few."""
-    chance = random.Random(SEED)  # noqa: S311 - the same levels every time
+    chance = random.Random(SEED)
     struck: Counter[str] = Counter()
     levels = LEVELS_TOO if _may_mount(tmp_path / "trial") else LEVELS
     (tmp_path / "calm").mkdir()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.harness.target import DIMENSIONS, INDEX
-from tests.harness.workbench import Workbench, points, workbench
+from tests.harness.workbench import Workbench, changed_point, points, workbench
 
 CLASSES = ("missing", "extra", "mismatched", "kv_missing", "kv_extra", "kv_mismatched", "counter")
 
@@ -111,10 +111,7 @@ def test_two_vectors_with_swapped_values_are_both_found(tmp_path: Path) -> None:
 def test_a_point_changed_in_place_in_the_source_is_drift(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:
         bench.move()
-        changed = points(20)[3]
-        assert changed.payload is not None
-        changed.payload["text"] = "changed"  # type: ignore[index]  # a dict, as we made it
-        bench.collection.points[3] = changed
+        bench.collection.points[3] = changed_point(points(20)[3], text="changed")
 
         result = bench.run("reconcile")
 

@@ -1,8 +1,6 @@
 """Go or no-go: each row of the gate can fail, and each can be stale, for a real cause."""
 
-import json
 import shutil
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +13,7 @@ from migrate.model.stamps import iso_stamp
 from q2v import wiring
 from reconcile.gate.criteria import Criterion
 from tests.harness.target import DIMENSIONS
-from tests.harness.workbench import API_TOKEN, Workbench, points, workbench
+from tests.harness.workbench import Workbench, points, workbench
 from tests.harness.workspace import Result
 
 POINTS = 70  # ten files; the sampled ones are the first, the last, and three in between
@@ -73,14 +71,8 @@ def not_passed(result: Result) -> dict[str, str]:
 
 def drop_index(bench: Workbench, name: str) -> None:
     """As `wrangler vectorize delete-metadata-index`."""
-    request = urllib.request.Request(  # noqa: S310 - the sandbox on loopback
-        f"{bench.sandbox.base_url}/accounts/{bench.sandbox.account_id}/vectorize/v2/indexes/"
-        f"{bench.index}/metadata_index/delete",
-        json.dumps({"propertyName": name}).encode(),
-        {"Authorization": f"Bearer {API_TOKEN}", "Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=60):  # noqa: S310 - as above
-        pass
+    path = f"vectorize/v2/indexes/{bench.index}/metadata_index/delete"
+    bench.ask_target(path, {"propertyName": name})
 
 
 def flip(file: Path) -> None:

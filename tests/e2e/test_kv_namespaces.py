@@ -1,25 +1,17 @@
 """KV namespaces of a jurisdiction or another mode, from provision to migrate."""
 
-import json
-import urllib.request
 from pathlib import Path
 
 import pytest
 
-from tests.harness.workbench import API_TOKEN, Workbench, points, workbench
+from tests.harness.workbench import Workbench, points, workbench
 
 POINTS = 10
 
 
 def _create(bench: Workbench, **members: str) -> str:
     """The id of a namespace that was made past q2v."""
-    request = urllib.request.Request(  # noqa: S310 - the sandbox on loopback
-        f"{bench.sandbox.base_url}/accounts/{bench.sandbox.account_id}/storage/kv/namespaces",
-        json.dumps(members).encode(),
-        {"Authorization": f"Bearer {API_TOKEN}", "Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - as above
-        namespace_id = json.load(answer)["result"]["id"]
+    namespace_id = bench.ask_target("storage/kv/namespaces", members)["result"]["id"]
     assert isinstance(namespace_id, str)
     return namespace_id
 

@@ -1,38 +1,27 @@
 """A declared metadata index is one that filters can use, or a command says what to do."""
 
 import json
-import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.harness.target import DIMENSIONS, INDEX
-from tests.harness.workbench import API_TOKEN, Workbench, points, workbench
+from tests.harness.workbench import Workbench, points, workbench
 
 POINTS = 30
 
 
-def _call(bench: Workbench, path: str, body: dict[str, object]) -> dict[str, object]:
+def _call(bench: Workbench, path: str, body: dict[str, object]) -> dict[str, Any]:
     """A request to the sandbox past q2v."""
-    request = urllib.request.Request(  # noqa: S310 - the sandbox on loopback
-        f"{bench.sandbox.base_url}/accounts/{bench.sandbox.account_id}/vectorize/v2/indexes/"
-        f"{INDEX}/{path}",
-        json.dumps(body).encode(),
-        {"Authorization": f"Bearer {API_TOKEN}", "Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - as above
-        document = json.load(answer)
-    assert isinstance(document, dict)
-    return document
+    return bench.ask_target(f"vectorize/v2/indexes/{INDEX}/{path}", body)
 
 
 def _found(bench: Workbench, where: dict[str, object]) -> set[str]:
     """What a Worker would find by this filter."""
     vector = [1.0] * DIMENSIONS
     answer = _call(bench, "query", {"vector": vector, "topK": 100, "filter": where})
-    result = answer["result"]
-    assert isinstance(result, dict)
-    return {match["id"] for match in result["matches"]}
+    return {match["id"] for match in answer["result"]["matches"]}
 
 
 @pytest.mark.fault("F03")

@@ -26,7 +26,7 @@ from reconcile.session_folder import open_session
 from tests.harness.paths import path_of
 from tests.harness.silence import Silence
 from tests.harness.target import DIMENSIONS, INDEX
-from tests.harness.workbench import Workbench, points, workbench
+from tests.harness.workbench import Workbench, changed_point, points, workbench
 
 COMMANDS_MAX = 8
 
@@ -52,10 +52,7 @@ def follow(bench: Workbench) -> tuple[list[str], str]:
 
 
 def change_the_source(bench: Workbench) -> None:
-    changed = points(20)[3]
-    assert changed.payload is not None
-    changed.payload["text"] = "changed"  # type: ignore[index]  # a dict, as we made it
-    bench.collection.points[3] = changed
+    bench.collection.points[3] = changed_point(points(20)[3], text="changed")
 
 
 def add_a_stray(bench: Workbench) -> None:

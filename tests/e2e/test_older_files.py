@@ -1,6 +1,7 @@
 """Files that older versions wrote are read, resumed, repaired and rolled back by this one."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from tests.e2e.older_files import ASSETS, VERSIONS, older_run, read_target
 from tests.e2e.write_older_files import source_points
 from tests.harness.target import DIMENSIONS
-from tests.harness.workbench import points, workbench
+from tests.harness.workbench import changed_point, points, workbench
 from tests.servers.qdrant_points import StoredPoint
 
 pytestmark = pytest.mark.fault("G14")
@@ -127,8 +128,10 @@ def test_a_run_that_was_equal_compares_equal(tmp_path: Path, version: str) -> No
 
 def _points_of_2026_11_28() -> list[StoredPoint]:
     stored = points(36)
-    stored[20].payload["file_path"] = None  # type: ignore[index]
-    del stored[21].payload["chunk_index"]  # type: ignore[union-attr]
+    stored[20] = changed_point(stored[20], file_path=None)
+    incomplete = dict(stored[21].payload or {})
+    del incomplete["chunk_index"]
+    stored[21] = replace(stored[21], payload=incomplete)
     return stored
 
 

@@ -1,8 +1,6 @@
 """Memory that the system does not give is a local failure with a next step, not a bug."""
 
 import resource
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +13,7 @@ from migrate.errors import ExitCode
 from q2v.invocation import Invocation
 from q2v.memory import ADDRESS_SPACE_BYTES_MIN, is_memory_short
 from q2v.output.failures import explain
+from tests.harness.programs import run_python
 
 pytestmark = pytest.mark.fault("F22")
 HUGE = 1 << 60
@@ -63,12 +62,8 @@ def test_a_command_with_too_little_address_space_ends_before_it_begins(tmp_path:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES_MIN - 1,) * 2)
 
-    ended = subprocess.run(  # noqa: S603 - our own command
-        [sys.executable, "-m", "q2v", "status", "--dir", str(tmp_path / "snapshots")],
-        capture_output=True,
-        text=True,
-        preexec_fn=limit,
-        check=False,
+    ended = run_python(
+        *("-m", "q2v", "status", "--dir", str(tmp_path / "snapshots")), preexec_fn=limit
     )
 
     assert ended.returncode == ExitCode.LOCAL_IO

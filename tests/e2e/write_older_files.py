@@ -32,6 +32,7 @@ from sandbox.exchange.request_log import RequestRecord
 from sandbox.server import RunningSandbox, running_sandbox
 from sandbox.store import SandboxStore
 from tests.e2e.older_files import Target, build_target, q2v_environment
+from tests.harness.programs import start_program
 from tests.harness.target import DIMENSIONS
 from tests.harness.workbench import API_KEY, chunk, unit_vectors
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
@@ -163,13 +164,12 @@ class _WritingSite:
         return run
 
     def _start(self, words: Sequence[str]) -> subprocess.Popen[str]:
-        return subprocess.Popen(  # noqa: S603 - our own command
-            [self.python, "-m", "q2v", *words, "--dir", str(self.directory), "--json"],
+        return start_program(
+            *(self.python, "-m", "q2v", *words, "--dir", str(self.directory), "--json"),
             cwd=self.code,  # its packages come before installed ones
             env={**os.environ, **self.environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
         )
 
     def _end(self, process: subprocess.Popen[str], expected: int) -> None:

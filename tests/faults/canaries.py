@@ -7,7 +7,6 @@
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from tests.faults.canaries_reading import OF_THE_READING
 from tests.faults.canaries_source import OF_THE_SOURCE
 from tests.faults.canaries_stores import OF_THE_STORES
 from tests.faults.canary import Canary
+from tests.harness.programs import run_python
 
 CANARIES = (
     *NAMED,
@@ -114,15 +114,12 @@ class Copy:
         }
         quiet = ("-q", "-rf", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist")
         try:
-            return subprocess.run(  # noqa: S603 - our own interpreter
-                [sys.executable, "-m", "pytest", *quiet, *words],
+            return run_python(
+                *("-m", "pytest", *quiet, *words),
                 cwd=self._folder,
                 # Bytecode of a file before its bug must not be taken for that of the file after.
                 env={**inherited, "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "500"},
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT_S,
-                check=False,
+                timeout_s=TIMEOUT_S,
             )
         except subprocess.TimeoutExpired as error:
             raise UnplantableError(f"no end after {TIMEOUT_S} s") from error

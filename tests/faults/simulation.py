@@ -57,7 +57,7 @@ class Simulation:
 
     def __init__(self, seed: int) -> None:
         self.outcome = Outcome(seed)
-        self._chance = random.Random(seed)  # noqa: S311 - the same troubles every time
+        self._chance = random.Random(seed)
 
     def run(self, folder: Path) -> Outcome:
         """Live it. Raises AssertionError with the command that replays it."""

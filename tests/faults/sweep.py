@@ -351,7 +351,7 @@ def all_of(template: StageTemplate) -> Iterator[Case]:
 
 def pairs_of(template: StageTemplate, count: int, seed: int) -> Iterator[tuple[Case, Case]]:
     """So many pairs by chance, every first step as likely as another."""
-    chance = random.Random(f"{seed}/{template.stage.name}")  # noqa: S311 - the same every time
+    chance = random.Random(f"{seed}/{template.stage.name}")
     steps = template.truth.steps
     struck = [at for at, step in enumerate(steps, start=1) if faults_at(step)]
     for _ in range(count):

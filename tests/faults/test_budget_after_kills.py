@@ -2,7 +2,6 @@
 
 import random
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import pytest
 
 from migrate.model.limits import REQUEST_WINDOW_S
 from sandbox.server import RunningSandbox, running_sandbox
+from tests.harness.programs import start_python
 
 REQUESTS_MAX = 45
 SPEED = 60.0  # the processes' clock: 300 s take 5
@@ -22,14 +22,9 @@ DEADLINE_S = 240.0  # of the whole test, on a machine that does much else
 @contextmanager
 def _sender(sandbox: RunningSandbox, budget: Path) -> Iterator[subprocess.Popen[str]]:
     words = [sandbox.base_url, sandbox.account_id, sandbox.api_token, str(budget)]
-    with subprocess.Popen(  # noqa: S603 - our own command
-        [
-            *(sys.executable, "-m", "tests.servers.budget_sender"),
-            *words,
-            *(str(REQUESTS_MAX), str(SPEED)),
-        ],
+    with start_python(
+        *("-m", "tests.servers.budget_sender", *words, str(REQUESTS_MAX), str(SPEED)),
         stdout=subprocess.PIPE,
-        text=True,
         cwd=Path(__file__).parents[2],
     ) as process:
         assert process.stdout is not None
@@ -55,7 +50,7 @@ def _wait_for_requests(sandbox: RunningSandbox, count: int) -> None:
 @pytest.mark.fault("F21", "G13", "I9")
 def test_no_window_holds_more_than_the_budget_whatever_is_killed(tmp_path: Path) -> None:
     """Counted where it matters: by the time at which each request reached the service."""
-    chance = random.Random(21)  # noqa: S311 - the same kills every time
+    chance = random.Random(21)
     # Requests take their time to arrive, so that kills find them on their way; the last do not.
     with running_sandbox(tmp_path / "target", fault="slow:ms=200") as sandbox:
         budget = tmp_path / "budget" / "requests"

@@ -10,7 +10,7 @@ import io
 import os
 import shutil
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from typing_extensions import override
 
@@ -252,5 +252,5 @@ class _FaultyFile(io.FileIO):
         return self._disk.node(self.path)
 
     @override
-    def write(self, data: object, /) -> int:
-        return self._disk.write(self, bytes(data))  # type: ignore[call-overload]
+    def write(self, data: Any, /) -> int:
+        return self._disk.write(self, bytes(data))

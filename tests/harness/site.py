@@ -18,7 +18,7 @@ from sandbox.profile import PROFILES
 from sandbox.store import SandboxStore
 from tests.harness.journal_files import GrowingLines
 from tests.harness.target import DIMENSIONS, put_former_content
-from tests.harness.workspace import NAMESPACE, Workspace, ending, start_python, target_settings
+from tests.harness.workspace import NAMESPACE, Workspace, ending, start_here, target_settings
 
 UPLOAD_VECTORS = 250
 _REQUESTS_IN_A_ROW = 800  # of the 1,200 that the tool sends in five minutes
@@ -47,7 +47,7 @@ class Site(Workspace):
         words += ["--log", str(self.requests.path), "--requests-per-5min", "1000000"]
         # On stderr it complains of uploads that a kill has cut.
         output = subprocess.PIPE, subprocess.DEVNULL
-        with start_python("-m", "q2v", *words, environment={}, output=output) as process:
+        with start_here("-m", "q2v", *words, environment={}, output=output) as process:
             assert process.stdout is not None
             try:
                 base_url = json.loads(process.stdout.readline())["base_url"]

@@ -3,10 +3,11 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 from click.testing import CliRunner
 
@@ -62,6 +63,17 @@ class Workbench(InProcessCommands):
         taken = self.run("snapshot")
         assert taken.exit_code == 0, taken.stderr
         return self.run("migrate")
+
+    def ask_target(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
+        """A request to the target past q2v; `path` is below the account's. Returns the answer."""
+        answer = httpx.post(
+            f"{self.sandbox.base_url}/accounts/{self.sandbox.account_id}/{path}",
+            json=body,
+            headers={"Authorization": f"Bearer {self.environment['CLOUDFLARE_API_TOKEN']}"},
+            timeout=60,
+        )
+        document: dict[str, Any] = answer.raise_for_status().json()
+        return document
 
     def stored(self) -> dict[str, tuple[np.ndarray[Any, Any], dict[str, object] | None]]:
         """What the vector index holds, read behind the API."""
@@ -153,6 +165,11 @@ def unit_vectors(count: int, dimensions: int = DIMENSIONS) -> np.ndarray[Any, An
     values = np.random.default_rng(7).standard_normal((count, dimensions)).astype(np.float32)
     normalised: np.ndarray[Any, Any] = values / np.linalg.norm(values, axis=1, keepdims=True)
     return normalised
+
+
+def changed_point(stored: StoredPoint, **fields: object) -> StoredPoint:
+    """The same point with other payload fields."""
+    return replace(stored, payload={**(stored.payload or {}), **fields})
 
 
 def points(count: int, *, per_file: int = 7, dimensions: int = DIMENSIONS) -> list[StoredPoint]:

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests.harness.journal_files import acknowledged_uploads, newest_journal
+from tests.harness.programs import start_python
 from tests.harness.target import INDEX
 from tests.harness.target_reader import TargetContent, read_target
 
@@ -85,7 +85,7 @@ class Workspace:
         output: Output = (subprocess.PIPE, subprocess.PIPE),
     ) -> subprocess.Popen[str]:
         """Start a command as a process; `program` is Python code in place of `-m q2v`."""
-        return start_python(
+        return start_here(
             *(("-m", "q2v") if program is None else ("-c", program)),
             *self.arguments(*words, as_json=as_json),
             environment={**self.environment, **(environment or {})},
@@ -111,17 +111,16 @@ class Workspace:
         return read_target(self.state_folder)
 
 
-def start_python(
+def start_here(
     *arguments: str, environment: Mapping[str, str], output: Output
 ) -> subprocess.Popen[str]:
-    """Start a Python of this environment in the repository's folder."""
-    return subprocess.Popen(  # noqa: S603 - our own programs
-        [sys.executable, *arguments],
+    """Start a Python in the repository's folder, with this added to the environment."""
+    return start_python(
+        *arguments,
         cwd=REPOSITORY,
         env={**os.environ, **environment},
         stdout=output[0],
         stderr=output[1],
-        text=True,
     )
 
 

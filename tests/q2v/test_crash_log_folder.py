@@ -1,8 +1,6 @@
 """A crash log lies in the folder that the command works in, whatever the command calls it."""
 
 import os
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from click.testing import CliRunner
 from migrate.errors import ExitCode
 from q2v.commands import COMMANDS
 from q2v.main import cli
+from tests.harness.programs import run_python
 
 # The command's own options are parsed; where its work would begin, there is a bug.
 SCRIPT = """
@@ -35,13 +34,10 @@ def test_the_crash_log_lies_in_the_commands_folder(command: str, tmp_path: Path)
     folder = tmp_path / "the folder"
     flag = "--state" if command == "sandbox" else "--dir"
     named = ["a snapshot"] if command == "restore" else []
-    done = subprocess.run(  # noqa: S603 - our own interpreter and script
-        [sys.executable, "-c", textwrap.dedent(SCRIPT), command, *named, flag, str(folder)],
+    done = run_python(
+        *("-c", textwrap.dedent(SCRIPT), command, *named, flag, str(folder)),
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        capture_output=True,
-        text=True,
-        check=False,
     )
 
     assert done.returncode == ExitCode.INTERNAL, done.stderr

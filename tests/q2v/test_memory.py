@@ -2,12 +2,11 @@
 
 import os
 import platform
-import subprocess
-import sys
 
 import pytest
 
 from migrate.workers.processes import KEEP_FREED_MEMORY
+from tests.harness.programs import output_of_python
 
 MANY_BUFFERS = """
 import resource
@@ -21,14 +20,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 
 def faults(environment: dict[str, str]) -> int:
     """Pages of memory that a process was given while it made the same buffers five times."""
-    told = subprocess.run(  # noqa: S603 - ours
-        [sys.executable, "-c", MANY_BUFFERS],
-        env={**os.environ, **environment},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return int(told.stdout)
+    return int(output_of_python("-c", MANY_BUFFERS, env={**os.environ, **environment}))
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="nothing is changed elsewhere")

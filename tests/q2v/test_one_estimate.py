@@ -210,7 +210,7 @@ def read_back(
         requests_max=requests_max,
         in_flight=in_flight,
     )
-    chance = random.Random(vectors)  # noqa: S311 -- the same times every time
+    chance = random.Random(vectors)
     requests = [
         Request(
             units=min(20, vectors - first),
@@ -240,7 +240,7 @@ def upload(
         request_s=request_s,
         in_flight=in_flight,
     )
-    chance = random.Random(vectors)  # noqa: S311 -- the same times every time
+    chance = random.Random(vectors)
     requests = [
         Request(
             units=units,

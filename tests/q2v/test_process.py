@@ -4,13 +4,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 
 from migrate.errors import ExitCode
+from tests.harness.programs import run_python, start_python
 
 HEAVY = ("pyarrow", "numpy", "duckdb", "qdrant_client", "grpc", "httpx", "orjson", "tqdm")
 
@@ -39,11 +39,8 @@ WAITING = """
 
 def start(script: str, *words: str) -> subprocess.Popen[str]:
     """A process of q2v with a throw-away command."""
-    return subprocess.Popen(  # noqa: S603 - our own interpreter and script
-        [sys.executable, "-c", textwrap.dedent(script), *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    return start_python(
+        *("-c", textwrap.dedent(script), *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
 
 
@@ -163,13 +160,7 @@ def test_a_full_disk_under_stdout_is_local_io(write: str) -> None:
         main()
     """
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(  # noqa: S603 - our own interpreter and script
-            [sys.executable, "-c", textwrap.dedent(script), "print"],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
+        done = run_python("-c", textwrap.dedent(script), "print", stdout=full)
 
     assert done.returncode == ExitCode.LOCAL_IO
     assert done.stderr.startswith("q2v: local input or output failed: No space left")
@@ -201,12 +192,9 @@ def test_a_secret_is_in_no_output_of_a_crash(tmp_path: Path) -> None:
         cli.table["crash"] = LazyCommand("__main__:command", "Crash.")
         main()
     """
-    done = subprocess.run(  # noqa: S603 - our own interpreter and script
-        [sys.executable, "-c", textwrap.dedent(script), "crash", "--json", "--dir", tmp_path],
+    done = run_python(
+        *("-c", textwrap.dedent(script), "crash", "--json", "--dir", tmp_path),
         env={**os.environ, "CLOUDFLARE_API_TOKEN": "hunter2hunter2"},
-        capture_output=True,
-        text=True,
-        check=False,
     )
     log = (tmp_path / "q2v-crash-1.log").read_text()
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -33,9 +34,9 @@ FINDINGS = PlanFindings(
 )
 
 
-def settings_with(**limits: float) -> Settings:
+def settings_with(**limits: Any) -> Settings:
     """Settings at their defaults but for these limits."""
-    return Settings(limits=replace(LimitSettings(), **limits))  # type: ignore[arg-type]
+    return Settings(limits=replace(LimitSettings(), **limits))
 
 
 def figure(settings: Settings) -> Estimate:

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from migrate.snapshot.state import Range
 from migrate.snapshot.tasks import ReaderProcess, ReadJob
 from migrate.storage.local_folder import LocalFolder
 from q2v.workers import prepare_worker
+from tests.harness.programs import run_python
 from tests.harness.silence import Silence
 from tests.servers.qdrant_grpc import grpc_server
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
@@ -36,14 +35,11 @@ def snapshot(url: str, transport: str, folder: Path) -> tuple[int, dict[str, obj
         if not name.startswith(("Q2V_", "QDRANT_", "GRPC_"))
     }
     options = ["--source-url", url, "--collection", "chunks", "--transport", transport]
-    ended = subprocess.run(  # noqa: S603 - our own command
-        [sys.executable, "-m", "q2v", "snapshot", "--json", "--dir", str(folder), *options],
+    ended = run_python(
+        *("-m", "q2v", "snapshot", "--json", "--dir", str(folder), *options),
         env=environment,
         cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=110,
+        timeout_s=110,
     )
     return ended.returncode, json.loads(ended.stdout), ended.stderr
 

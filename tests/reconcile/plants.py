@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import orjson
@@ -55,7 +56,7 @@ def _bit(position: int, bit: int) -> Callable[[Move, str], None]:
     return do
 
 
-def _metadata(**changed: object) -> Callable[[Move, str], None]:
+def _metadata(**changed: Any) -> Callable[[Move, str], None]:
     """Change metadata; None removes the field."""
 
     def do(move: Move, vector_id: str) -> None:
@@ -66,9 +67,9 @@ def _metadata(**changed: object) -> Callable[[Move, str], None]:
     return do
 
 
-def _vector(**changed: object) -> Callable[[Move, str], None]:
+def _vector(**changed: Any) -> Callable[[Move, str], None]:
     def do(move: Move, vector_id: str) -> None:
-        move.put(replace(move.vector(vector_id), **changed))  # type: ignore[arg-type]  # fields by name
+        move.put(replace(move.vector(vector_id), **changed))
 
     return do
 
@@ -117,7 +118,7 @@ def _no_counter(move: Move, _: str) -> None:
     del move.kv.stored[COUNTER]
 
 
-def _source(**changed: object) -> Callable[[Move, str], None]:
+def _source(**changed: Any) -> Callable[[Move, str], None]:
     def do(move: Move, point: str) -> None:
         move.source.points[int(point)] = {**move.source.points[int(point)], **changed}
 

@@ -135,7 +135,7 @@ def undo(move: Move) -> object:
 def test_a_flipped_bit_in_any_file_stops_before_the_first_write_or_changes_nothing(
     tmp_path: Path, prepared: Callable[[Path], Move], action: Action
 ) -> None:
-    random = Random(19)  # noqa: S311 - a repeatable choice
+    random = Random(19)
     move = prepared(tmp_path / "snapshots")
     kept_target = dict(move.vectors.stored), dict(move.kv.stored)
     kept_files = tmp_path / "kept"

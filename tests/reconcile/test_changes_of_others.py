@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -18,16 +19,16 @@ VECTOR, KEY = "file-2_3", "file:file-2"
 FAR = 4_000_000_000
 
 
-def of_vector(**changed: object) -> Callable[[Move], None]:
+def of_vector(**changed: Any) -> Callable[[Move], None]:
     def do(move: Move) -> None:
-        move.put(replace(move.vector(VECTOR), **changed))  # type: ignore[arg-type]  # by name
+        move.put(replace(move.vector(VECTOR), **changed))
 
     return do
 
 
-def of_entry(key: str, **changed: object) -> Callable[[Move], None]:
+def of_entry(key: str, **changed: Any) -> Callable[[Move], None]:
     def do(move: Move) -> None:
-        move.kv.stored[key] = replace(move.kv.stored[key], **changed)  # type: ignore[arg-type]
+        move.kv.stored[key] = replace(move.kv.stored[key], **changed)
 
     return do
 

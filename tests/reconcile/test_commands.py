@@ -6,7 +6,6 @@ tests/clients/test_printed_commands.py checks what wrangler does with them.
 import os
 import random
 import shlex
-import subprocess
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from migrate.plan.record import RunPlan
 from q2v.output.terminal import escape_terminal
 from reconcile.rollback import manifest
+from tests.harness.programs import run_program
 from tests.migrate.model.records import PLAN
 
 pytestmark = pytest.mark.fault("B06")
@@ -36,7 +36,7 @@ PIECES = [
 
 def hostile_texts() -> list[str]:
     """Known injection texts, and 150 seeded mixtures of their pieces."""
-    generator = random.Random(6)  # noqa: S311 - the same texts every time
+    generator = random.Random(6)
     mixed = ["".join(generator.choices(PIECES, k=generator.randint(1, 8))) for _ in range(150)]
     return [*HOSTILE, *mixed]
 
@@ -65,13 +65,10 @@ def run_in_bash(lines: list[str], folder: Path) -> list[list[str]]:
     work.mkdir()
     # Their number, then each of them; a NUL, which none can hold, ends each.
     wrangler = f'wrangler() {{ printf \'%s\\0\' "$#" "$@" >> {shlex.quote(str(log))}; }}'
-    done = subprocess.run(  # noqa: S603 - a shell in a folder of the test
-        ["/bin/bash", "-c", "\n".join([wrangler, *lines])],
+    done = run_program(
+        *("/bin/bash", "-c", "\n".join([wrangler, *lines])),
         cwd=work,
         env={"PATH": f"/usr/bin{os.pathsep}/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert list(work.iterdir()) == []  # nothing was touched, written or redirected

@@ -14,6 +14,7 @@ import pytest
 from sandbox.clock import ManualClock
 from sandbox.profile import INSTANT, Profile
 from sandbox.server import RunningSandbox, running_sandbox
+from tests.harness.programs import start_program
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DIMENSIONS = 32
@@ -24,9 +25,7 @@ NDJSON = {"content-type": "application/x-ndjson"}
 def served(state: Path, *options: str) -> Any:
     """The sandbox as a process of its own; gives the process and what its first line said."""
     command = [sys.executable, "-m", "sandbox.server", "--state", str(state), *options]
-    with subprocess.Popen(  # noqa: S603 - our own program, no shell
-        command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with start_program(*command, cwd=REPOSITORY, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
             yield process, json.loads(process.stdout.readline())

@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ import pytest
 
 from sandbox.errors import ServiceError
 from sandbox.limits import JSON_BYTES_MAX, LINE_BYTES_MAX
+from sandbox.profile import INSTANT
 from sandbox.vectorize.ndjson import UploadedVector, UploadParser
 from tests.sandbox.conftest import DIMENSIONS, Client, line, refusal
 
@@ -71,10 +73,6 @@ def exchange(
 @pytest.fixture
 def generous(start: Any) -> Client:
     """A sandbox whose budget is no part of the test."""
-    from dataclasses import replace  # noqa: PLC0415 - used here only
-
-    from sandbox.profile import INSTANT  # noqa: PLC0415 - used here only
-
     client: Client = start(replace(INSTANT, requests_per_5min=1_000_000))
     return client
 

@@ -12,6 +12,13 @@ from migrate.model.records import PointId
 PACKAGE = "qdrant-edge-py"
 
 
+def load_engine() -> Any:
+    """The engine, 14 MB of machine code: loaded only when a store is opened."""
+    import qdrant_edge  # noqa: PLC0415 - see above
+
+    return qdrant_edge
+
+
 def engine_version() -> str:
     """The version of the engine in use."""
     return importlib.metadata.version(PACKAGE)
@@ -27,11 +34,9 @@ class EdgeShard:
         self._shard = self._load()
 
     def _load(self) -> Any:
-        """Open the shard. The engine is imported here because the import is slow."""
-        import qdrant_edge  # noqa: PLC0415
-
+        """Open the shard."""
         try:
-            return qdrant_edge.EdgeShard.load(str(self._copy))
+            return load_engine().EdgeShard.load(str(self._copy))
         except Exception as error:
             if "WouldBlock" in str(error):
                 raise RunLockedError(
@@ -46,10 +51,8 @@ class EdgeShard:
 
     def count(self) -> int:
         """The exact count."""
-        import qdrant_edge  # noqa: PLC0415 - see _load
-
         with self._reading():
-            return int(self._shard.count(qdrant_edge.CountRequest(exact=True)))
+            return int(self._shard.count(load_engine().CountRequest(exact=True)))
 
     def ids(self, start: PointId | None, limit: int) -> Sequence[PointId]:
         """At most `limit` ids >= `start`, as the engine orders them."""
@@ -69,9 +72,7 @@ class EdgeShard:
         self._shard.close()
 
     def _scroll(self, start: PointId | None, limit: int, *, whole: bool) -> list[Any]:
-        import qdrant_edge  # noqa: PLC0415 - see _load
-
-        request = qdrant_edge.ScrollRequest(
+        request = load_engine().ScrollRequest(
             offset=start.wire if start is not None else None,
             limit=limit,
             with_payload=whole,

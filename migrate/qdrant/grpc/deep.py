@@ -76,6 +76,9 @@ def _read_fields(message: bytes) -> Iterator[tuple[int, int, int, int]]:
         yield tag >> 3, start, content, at
 
 
+_MORE_FOLLOWS = 128  # the bit of a byte that is not the last of a number
+
+
 def _read_varint(message: bytes, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
@@ -84,14 +87,14 @@ def _read_varint(message: bytes, at: int) -> tuple[int, int]:
         byte = message[at]
         at += 1
         value |= (byte & 127) << shift
-        if byte < 128:  # noqa: PLR2004 - the bit that says that more follows
+        if byte < _MORE_FOLLOWS:
             return value, at
     raise ValueError("the answer is no message: it ends within a number")
 
 
 def _encode_varint(value: int) -> bytes:
     encoded = bytearray()
-    while value > 127:  # noqa: PLR2004 - as above
-        encoded.append(value & 127 | 128)
+    while value >= _MORE_FOLLOWS:
+        encoded.append(value & 127 | _MORE_FOLLOWS)
         value >>= 7
     return bytes([*encoded, value])

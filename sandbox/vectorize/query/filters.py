@@ -67,7 +67,8 @@ def _check_operators(path: str, operators: Mapping[str, object]) -> None:
     if not names or names - _OPERATORS:
         raise invalid_filter(f"unknown operator on {path!r}")
     # A range is one bound, or a lower and an upper one; other operators stand alone.
-    pair = len(names) == 2 and len(names & _LOWER) == 1 and len(names & _UPPER) == 1  # noqa: PLR2004 - a pair
+    lower, upper = names & _LOWER, names & _UPPER
+    pair = len(lower) == len(upper) == 1 and names == lower | upper
     if len(names) > 1 and not pair:
         raise invalid_filter(f"operators on {path!r} cannot be combined")
     for name, operand in operators.items():

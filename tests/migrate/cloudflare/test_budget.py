@@ -3,7 +3,6 @@
 import sqlite3
 import stat
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ from migrate.errors import (
     UsageError,
 )
 from tests.harness.clock import VirtualClock
+from tests.harness.programs import start_python
 from tests.migrate.cloudflare.clients import Talker
 
 WINDOW_S = 300.0 - 1e-6  # the true time and the clock add up the same floats in another order
@@ -242,10 +242,8 @@ def test_a_kill_at_any_moment_loses_no_departure(tmp_path: Path) -> None:
     """Every request that left before the kill is in the table; at most one more is."""
     path, left = tmp_path / "requests", 0
     for kill in range(6):
-        with subprocess.Popen(  # noqa: S603 - our own command
-            [sys.executable, "-c", _ENDLESS, str(path)],
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[3],
+        with start_python(
+            *("-c", _ENDLESS, path), stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]
         ) as process:
             assert process.stdout is not None
             left += len(process.stdout.read(3 + 7 * kill))

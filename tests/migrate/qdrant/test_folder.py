@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import uuid
 from collections.abc import Callable
 from contextlib import closing
@@ -19,6 +18,7 @@ from migrate.model.digest import digest_points
 from migrate.model.records import PointId, ShardCount
 from migrate.qdrant.folder.source import EdgeSource
 from migrate.snapshot.walk import walk_ids, walk_points
+from tests.harness.programs import run_python, start_python
 from tests.migrate.qdrant.sources import write_shard
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 from tests.servers.qdrant_storage import set_replica, write_collection
@@ -306,11 +306,8 @@ sys.stdin.read()
 
 @pytest.mark.fault("F01", "G08")
 def test_the_folder_of_a_running_server_is_refused_until_it_stops(folder: Path) -> None:
-    with subprocess.Popen(  # noqa: S603 - our own words
-        [sys.executable, "-c", HOLDER, str(folder / "2")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+    with start_python(
+        "-c", HOLDER, folder / "2", stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == "open\n"
@@ -326,13 +323,7 @@ def test_the_folder_of_a_running_server_is_refused_until_it_stops(folder: Path) 
 @pytest.mark.fault("F01", "G08")
 def test_no_writer_opens_a_shard_while_it_is_read(folder: Path) -> None:
     with closing(EdgeSource(folder, collection="docs")):
-        tried = subprocess.run(  # noqa: S603 - our own words
-            [sys.executable, "-c", HOLDER, str(folder / "2")],
-            input="",
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        tried = run_python("-c", HOLDER, folder / "2")
     assert tried.returncode
     assert "WouldBlock" in tried.stderr
 
@@ -349,9 +340,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 @pytest.mark.fault("F01", "G01")
 def test_the_copy_of_a_killed_process_is_removed_by_the_next(folder: Path, tmp_path: Path) -> None:
     copies = tmp_path / "copies"
-    killed = subprocess.run(  # noqa: S603 - our own words
-        [sys.executable, "-c", KILLED, str(folder), str(copies)], check=False
-    )
+    killed = run_python("-c", KILLED, folder, copies)
     assert killed.returncode == -signal.SIGKILL
     (abandoned,) = copies.iterdir()
     with closing(EdgeSource(folder, collection="docs", copies=copies)):

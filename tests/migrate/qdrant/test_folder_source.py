@@ -1,7 +1,5 @@
 """What is particular to an embedded store: one process, no name, a folder that may be wrong."""
 
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from migrate.errors import (
 from migrate.model.irregular import is_unreadable
 from migrate.qdrant.folder.source import EdgeSource
 from migrate.snapshot.walk import walk_points
+from tests.harness.programs import output_of_python
 from tests.migrate.qdrant.sources import write_shard
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 
@@ -122,11 +121,7 @@ def test_importing_an_adapter_loads_neither_engine_nor_client(module: str) -> No
         "print({'qdrant_edge', 'qdrant_client', 'grpc'} & set(sys.modules))"
     )
 
-    shown = subprocess.run(  # noqa: S603 - our own words
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-
-    assert shown.stdout.strip() == "set()"
+    assert output_of_python("-c", program) == "set()\n"
 
 
 @pytest.mark.fault("F06")

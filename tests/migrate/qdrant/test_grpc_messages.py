@@ -1,14 +1,10 @@
 """The stubs without the client around them: fast to load, and in nobody else's way."""
 
-import subprocess
-import sys
+from tests.harness.programs import output_of_python
 
 
 def run(program: str) -> str:
-    done = subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
+    return output_of_python("-c", program).strip()
 
 
 def test_reading_over_grpc_loads_no_model_of_a_rest_message() -> None:

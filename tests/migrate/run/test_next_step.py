@@ -1,6 +1,6 @@
 """The next step: every position has one, and no circle of commands ends with exit code 0."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -64,7 +64,8 @@ class Surroundings:
 
     def run(self, position: Position, words: tuple[str, ...]) -> tuple[Position, int]:
         """The position after a command, and its exit code."""
-        return getattr(self, f"_{words[0]}")(position)  # type: ignore[no-any-return]
+        command: Callable[[Position], tuple[Position, int]] = getattr(self, f"_{words[0]}")
+        return command(position)
 
     def _snapshot(self, position: Position) -> tuple[Position, int]:
         if self.source_moves:

@@ -1,7 +1,7 @@
 """What every moving row becomes: the same rows out as in, in whatever pieces, or an error."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -204,10 +204,10 @@ def test_a_writing_that_fails_leaves_no_file(tmp_path: Path) -> None:
     def failing() -> list[pa.Table]:
         raise RuntimeError("cut")
 
-    def tables() -> object:
+    def tables() -> Iterator[pa.Table]:
         yield table_of([1])
         failing()
 
     with pytest.raises(RuntimeError, match="cut"):
-        write_targets(local_file(tmp_path / "targets.parquet"), tables())  # type: ignore[arg-type]
+        write_targets(local_file(tmp_path / "targets.parquet"), tables())
     assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,6 @@ import os
 import socket
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from migrate.storage.durable import (
 )
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.local_folder import LocalFolder
+from tests.harness.programs import start_python
 from tests.migrate.storage.full_disk import file_size_max
 
 HOLDER = Path(__file__).with_name("lock_holder.py")
@@ -157,11 +157,10 @@ def test_the_remedy_follows_from_the_failure(code: int, remedy: str) -> None:
 
 @contextmanager
 def holder(folder: Path) -> Iterator["subprocess.Popen[str]"]:
-    process = subprocess.Popen(  # noqa: S603 - our own script
-        [sys.executable, str(HOLDER), str(folder)],
+    process = start_python(
+        *(HOLDER, folder),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     with process:

@@ -1,6 +1,7 @@
 """The rule from evidence to go or no-go: nothing but twelve fresh proofs is a go."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,11 +15,11 @@ NOW_S = 1_800_000_000.0
 AGE_MAX_S = 3_600.0
 
 
-def evidence(criterion: Criterion, **more: object) -> Evidence:
+def evidence(criterion: Criterion, **more: Any) -> Evidence:
     known = Evidence(
         criterion=criterion, holds=True, found="seen", place="file", at=iso_stamp(NOW_S - 60)
     )
-    return replace(known, **more)  # type: ignore[arg-type]  # members of the record
+    return replace(known, **more)
 
 
 def verdicts(found: list[Evidence]) -> dict[Criterion, str]:
@@ -27,7 +28,7 @@ def verdicts(found: list[Evidence]) -> dict[Criterion, str]:
 
 
 ALL = [evidence(criterion) for criterion in Criterion]
-BAD = {
+BAD: dict[str, dict[str, Any]] = {
     "fail": {"holds": False},
     "unknown": {"holds": None},
     "stale": {"at": iso_stamp(NOW_S - AGE_MAX_S - 1)},
@@ -54,7 +55,7 @@ def test_no_evidence_is_never_a_go() -> None:
 @pytest.mark.parametrize("criterion", Criterion)
 @pytest.mark.parametrize("kind", BAD)
 def test_one_bad_row_alone_is_a_no_go(criterion: Criterion, kind: str) -> None:
-    found = [replace(one, **BAD[kind]) if one.criterion is criterion else one for one in ALL]  # type: ignore[arg-type]  # members of the record
+    found = [replace(one, **BAD[kind]) if one.criterion is criterion else one for one in ALL]
     rows = judge(found, now_s=NOW_S, age_max_s=AGE_MAX_S)
 
     assert {row.criterion: row.verdict for row in rows if row.verdict != "pass"} == {

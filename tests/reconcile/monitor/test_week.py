@@ -55,7 +55,7 @@ class Week:
             ]
             for key in KEYS
         }
-        self.worker = Worker(self.move, random.Random(seed), files)  # noqa: S311 - repeatable
+        self.worker = Worker(self.move, random.Random(seed), files)
         self.clock.worker = self.worker
         self._calls = 0
         self.move.calls.before = self._meanwhile

@@ -3,8 +3,6 @@
 import hashlib
 import os
 import re
-import subprocess
-import sys
 import uuid
 from collections import Counter
 from pathlib import Path
@@ -16,6 +14,7 @@ import qdrant_edge
 from rehearsal.corpus.build import CHUNKS_MAX, PREVIEW_CHARACTERS, Chunk, build_corpus, read_chunks
 from rehearsal.corpus.chunks import CHUNK_CHARACTERS_MAX, split_chunks
 from rehearsal.corpus.embedding import embed_texts
+from tests.harness.programs import output_of_python
 
 
 @pytest.fixture(scope="module")
@@ -97,13 +96,9 @@ def test_two_processes_make_the_same_bytes(tmp_path: Path) -> None:
         "print(build_corpus(Path(sys.argv[1]), chunks_max=60).content_sha256)"
     )
     seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
-    elsewhere = subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-c", program, str(tmp_path / "elsewhere")],
-        env={**os.environ, "PYTHONHASHSEED": seed},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    elsewhere = output_of_python(
+        *("-c", program, tmp_path / "elsewhere"), env={**os.environ, "PYTHONHASHSEED": seed}
+    )
 
     assert elsewhere.strip() == build_corpus(tmp_path / "here", chunks_max=60).content_sha256
 
