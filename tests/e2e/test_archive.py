@@ -5,7 +5,6 @@ import hashlib
 import json
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from migrate.errors import ExitCode
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.local_folder import LocalFolder
 from q2v.main import cli
+from tests.harness.programs import run_program
 from tests.harness.secrecy import assert_secret_absent
 from tests.harness.workbench import API_KEY, API_TOKEN, Workbench, chunk, points, workbench
 from tests.migrate.archive.archives import forged, members, unpacked
@@ -167,13 +167,7 @@ def unpacked_folder(
         if name.endswith("/README.md")
     )
     (typed,) = commands(readme, "sh")
-    done = subprocess.run(  # noqa: S603 - the commands of our own page
-        ["bash", "-euc", f"{typed}\npwd"],  # noqa: S607
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_program("bash", "-euc", f"{typed}\npwd", cwd=folder)
     assert done.returncode == 0, f"are tar and zstd installed? {done.stderr}"
     assert done.stderr == "", "tar warns of nothing"
     return Path(done.stdout.strip())
@@ -288,7 +282,7 @@ def test_odd_names_of_vectors_do_not_break_the_statements(tmp_path: Path) -> Non
         assert bench.move().exit_code == 0
         assert bench.run("reconcile").exit_code == 0
         path = Path(bench.run("archive").document["path"])
-    subprocess.run(["tar", "--zstd", "-xf", path], cwd=tmp_path, check=True)  # noqa: S603, S607
+    run_program("tar", "--zstd", "-xf", path, cwd=tmp_path).check_returncode()
 
     _, _, count, first, *_ = answers(tmp_path / path.name.removesuffix(".q2v.tar.zst"))
 
