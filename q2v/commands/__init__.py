@@ -30,6 +30,9 @@ COMMANDS: dict[str, LazyCommand] = {
     "plan": LazyCommand(
         "q2v.commands.prepare.plan:command", "Check every point against every limit; write nothing."
     ),
+    "runbook": LazyCommand(
+        "q2v.commands.prepare.runbook:command", "Write the runbook of this migration."
+    ),
     "provision": LazyCommand(
         "q2v.commands.prepare.provision:command",
         "Create vector index, metadata indexes and KV namespaces.",

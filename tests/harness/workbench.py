@@ -1,7 +1,7 @@
 """Commands in this process, between a Qdrant and a sandbox on real sockets."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +34,11 @@ class InProcessCommands(Workspace):
         """Run a command."""
         arguments = self.arguments(*words, as_json=as_json)
         result = CliRunner().invoke(cli, arguments, env=self.environment)
+        return Result(result.exit_code, result.stdout, result.stderr)
+
+    def run_as_typed(self, words: Sequence[str]) -> Result:
+        """Run a command as it stands, without a --dir or flag of the bench."""
+        result = CliRunner().invoke(cli, list(words), env=self.environment)
         return Result(result.exit_code, result.stdout, result.stderr)
 
     def uploads(self) -> list[str]:

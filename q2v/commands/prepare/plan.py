@@ -21,7 +21,9 @@ from migrate.provision import TargetState, read_target_state
 from migrate.run.choose import find_snapshot
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
+from migrate.storage.folder import WorkFolder
 from migrate.storage.folder_lock import FolderLock
+from migrate.storage.local_folder import LocalFolder
 from q2v import wiring
 from q2v.options import (
     PLANNING,
@@ -104,15 +106,48 @@ def command(
         why = "with SNAPSHOT: the source is not read"
         refuse_flags(settings, (*SOURCE, "snapshot.page_points"), why=why)
     choices = wiring.Choices(allow_cast=allow_cast, allow_empty=allow_empty)
-    rules, window = wiring.plan_rules(settings, choices), wiring.window(settings)
+    rules = wiring.plan_rules(settings, choices)
     directory, clock = wiring.open_folder(folder), wiring.system_clock()
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
         runtime = Runtime(
             clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
         )
-        found: Snapshot | None = None
-        if snapshot is None:
+        named = wiring.open_named(directory, snapshot)
+        result, found = gather(settings, rules, directory, runtime, named)
+        is_ready = None if result.target is None else result.target.is_ready
+        following = (
+            following_here(directory, settings, wiring.seal_key(settings), provisioned=is_ready)
+            if found is None
+            else following_snapshot(found, settings, provisioned=is_ready)
+        )
+    failure = _find_failure(result.findings, result.figures, rules)
+    show(
+        result,
+        settings,
+        None if failure is not None else following,  # the failure says what comes next
+        show_settings=show_settings,
+        as_json=as_json,
+    )
+    if failure is not None:
+        raise failure
+
+
+def gather(
+    settings: Settings,
+    rules: PlanRules,
+    directory: LocalFolder,
+    runtime: Runtime,
+    named: WorkFolder | None,
+) -> tuple[PlanResult, Snapshot | None]:
+    """Check every point of the snapshot in the folder `named`, or of the source; read the target.
+
+    Returns the snapshot too, None for the source. Holds the lock of the folder meanwhile.
+    """
+    clock, progress = runtime.clock, runtime.progress
+    found: Snapshot | None = None
+    with ExitStack() as stack:
+        if named is None:
             source = stack.enter_context(
                 wiring.open_source(settings, directory, clock=clock, progress=progress)
             )
@@ -124,7 +159,6 @@ def command(
             )
         else:
             stack.enter_context(FolderLock(directory))
-            named = wiring.open_named(directory, snapshot)
             found = find_snapshot(directory, named, wiring.seal_key(settings))
             wiring.check_snapshot_collection(found, settings)
             route = route_from_snapshot(found, configured_target(settings), clock)
@@ -132,7 +166,7 @@ def command(
                 values, findings = check_snapshot(found, rules, table, runtime)
             reading = None
         state, request_s = None, None
-        credentials = wiring.source_credential_notes(settings) if snapshot is None else ()
+        credentials = wiring.source_credential_notes(settings) if named is None else ()
         if settings.target.vector_index is not None and settings.target.api_token is not None:
             http, _, _ = wiring.open_http(settings, directory, clock=clock, progress=progress)
             stack.callback(http.close)
@@ -146,31 +180,17 @@ def command(
             )
             credentials += wiring.target_credential_notes(settings, http)
             request_s = http.median_answer_s()
-        is_ready = None if state is None else state.is_ready
-        following = (
-            following_here(directory, settings, wiring.seal_key(settings), provisioned=is_ready)
-            if found is None
-            else following_snapshot(found, settings, provisioned=is_ready)
-        )
-    figures = window.estimate(findings.load(values, rules.writes), request_s=request_s)
-    failure = _find_failure(findings, figures, rules)
-    show(
-        PlanResult(
-            route=route,
-            values=values,
-            findings=findings,
-            figures=figures,
-            target=state,
-            credentials=credentials,
-            reading=reading,
-        ),
-        settings,
-        None if failure is not None else following,  # the failure says what comes next
-        show_settings=show_settings,
-        as_json=as_json,
+    assert rules.window is not None
+    result = PlanResult(
+        route=route,
+        values=values,
+        findings=findings,
+        figures=rules.window.estimate(findings.load(values, rules.writes), request_s=request_s),
+        target=state,
+        credentials=credentials,
+        reading=reading,
     )
-    if failure is not None:
-        raise failure
+    return result, found
 
 
 def _find_failure(

@@ -1,0 +1,130 @@
+"""`q2v runbook`: the runbook of this migration, with its names, counts and minutes."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from migrate.errors import UsageError
+from migrate.model.stamps import parse_moment
+from migrate.ports import Clock
+from migrate.runtime import Runtime
+from migrate.snapshot.folder import sealed_folders
+from migrate.storage.local_folder import local_file
+from q2v import wiring
+from q2v.commands.prepare.plan import PlanResult, gather
+from q2v.invocation import current_invocation
+from q2v.options import PLANNING, SEAL, SOURCE, TARGET, folder_option, json_option, takes
+from q2v.output.advice import complete
+from q2v.output.progress import open_progress
+from q2v.output.render import render, write_line
+from q2v.runbook.figures import Names, figures_of
+from q2v.runbook.page import Evening, page
+from q2v.settings import Settings
+
+
+@takes(*SOURCE, *TARGET, *PLANNING, "snapshot.page_points", SEAL)
+@click.command("runbook")
+@click.argument("snapshot", required=False, type=click.Path(path_type=Path))
+@click.option("--at", metavar="TIME", help="When the freeze begins: 2026-12-05T20:00+00:00.")
+@click.option("--until", metavar="TIME", help="When the window ends, as for `q2v gate`.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write, in place of the output.",
+)
+@folder_option
+@json_option
+def command(
+    *,
+    snapshot: Path | None,
+    at: str | None,
+    until: str | None,
+    out: Path | None,
+    folder: Path,
+    as_json: bool,
+    settings: Settings,
+) -> None:
+    """Write the runbook of this migration as Markdown: timeline, steps, way back, messages.
+
+    Counts come from SNAPSHOT (default: the newest, or else the source), minutes from the plan at
+    the pace that is measured at the target. Writes to no store.
+    """
+    directory, clock = wiring.open_folder(folder), wiring.system_clock()
+    evening = _evening(at, until, clock)
+    rules = wiring.plan_rules(settings, wiring.Choices(allow_cast=True, allow_empty=True))
+    with open_progress(sys.stderr, clock) as progress:
+        runtime = Runtime(
+            clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
+        )
+        named = wiring.open_named(directory, snapshot)
+        newest = sealed_folders(directory)[-1:]
+        read = named if named is not None else newest[0] if newest else None
+        result, _ = gather(settings, rules, directory, runtime, read)
+    text = _page(result, evening, settings, folder)
+    if out is not None:
+        local_file(out).write(text.encode())
+    if as_json:
+        render({"runbook": str(out) if out else text}, [], as_json=True)
+    elif out is not None:
+        write_line(f"written: {out}")
+    else:
+        for line in text.splitlines():
+            write_line(line)
+
+
+def _evening(at: str | None, until: str | None, clock: Clock) -> Evening:
+    if at is None and until is not None:
+        raise UsageError(
+            "--until: this has no effect without --at", remedy="name the begin of the freeze too"
+        )
+    moments = {
+        flag: None if typed is None else _moment(flag, typed, clock)
+        for flag, typed in (("--at", at), ("--until", until))
+    }
+    return Evening(freeze=moments["--at"], until=moments["--until"])
+
+
+def _moment(flag: str, typed: str, clock: Clock) -> datetime:
+    try:
+        return datetime.fromtimestamp(parse_moment(typed, now_s=clock.wall_s()), UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise UsageError(
+            f"{flag} {typed}: expected 20:00 (UTC) or a time with its zone",
+            remedy="write it as 2026-12-05T20:00+00:00",
+        ) from error
+
+
+def _page(result: PlanResult, evening: Evening, settings: Settings, folder: Path) -> str:
+    route, values, findings = result.route, result.values, result.findings
+    target = route.target
+    names = Names(
+        collection=route.collection,
+        source=route.source,
+        vector_index=target.vector_index or "(not configured)",
+        kv_namespace=target.kv_namespace,
+        account=target.account,
+        folder=str(folder),
+    )
+    measured = "assumed" if result.target is None else "measured"
+    origin = "the source" if route.snapshot_id is None else f"snapshot {route.snapshot_id}"
+    figures = figures_of(
+        result.figures,
+        points=findings.points,
+        quarantined=sum(findings.quarantined.values()),
+        source_dimensions=values.source_dimensions,
+        dimensions=values.dimensions,
+        basis=f"{origin}, {settings.limits.requests_per_5min} requests in five minutes, "
+        f"{result.figures.request_s:.2f} s a request ({measured}) and 100 Mbit/s",
+    )
+    config = current_invocation().config
+
+    def typed(argv: Sequence[str]) -> str:
+        """A command with the folder and the settings of this one."""
+        return complete(f"`q2v {shlex.join(argv)}`", str(folder), settings, config).strip("`")
+
+    title = f"Runbook: {route.collection} to {names.vector_index}"
+    return page(title, names, figures, evening, typed)

@@ -1,0 +1,76 @@
+"""The names, counts and minutes of one migration, for the runbook."""
+
+from dataclasses import dataclass
+
+from migrate.plan.estimate import LINE_MBIT_PER_S, Estimate
+
+_SNAPSHOT_BYTES_PER_VALUE = 4  # float32, as both protocols send it, one after the other reading
+_PAYLOAD_BYTES = 1_300  # of a chunk with its text; what the plan measures is metadata alone
+_TOP_S_PER_POINT = 0.000_2  # of one reading on two cores (benchmarks/RESULTS.md)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """What the steps name. None: not configured yet."""
+
+    collection: str
+    source: str
+    vector_index: str
+    kv_namespace: str | None
+    account: str | None  # fingerprint
+    folder: str  # --dir
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Counts of the collection, and minutes of each piece of work."""
+
+    points: int
+    vectors: int
+    files: int
+    source_dimensions: int
+    dimensions: int
+    quarantined: int
+    read_once: float  # minutes: one reading of the source
+    upload: float  # minutes: pre-images, vectors, settling, KV index
+    compare: float  # minutes: reconcile as the settings say
+    compare_full: float
+    look: float  # minutes: one look of the monitor
+    rollback: float
+    usd_per_month: float
+    basis: str  # what the numbers rest on, one sentence
+
+    @property
+    def freeze(self) -> float:
+        """Minutes for which writers stand still: a frozen catch-up, the reconcile, the gate."""
+        return 2 * self.read_once + 3 + self.compare + self.read_once / 4 + 1
+
+
+def figures_of(
+    estimate: Estimate,
+    *,
+    points: int,
+    quarantined: int,
+    source_dimensions: int,
+    dimensions: int,
+    basis: str,
+) -> Figures:
+    """Figures from a plan's estimate. A reading takes the line or the machine, which is slower."""
+    line_bytes = points * (source_dimensions * _SNAPSHOT_BYTES_PER_VALUE + _PAYLOAD_BYTES)
+    read_s = max(line_bytes * 8 / (LINE_MBIT_PER_S * 1_000_000), points * _TOP_S_PER_POINT)
+    return Figures(
+        points=points,
+        vectors=estimate.vectors,
+        files=estimate.files,
+        source_dimensions=source_dimensions,
+        dimensions=dimensions,
+        quarantined=quarantined,
+        read_once=read_s / 60,
+        upload=estimate.upload_minutes,
+        compare=estimate.planned_reconcile_minutes,
+        compare_full=estimate.reconcile_minutes,
+        look=estimate.list_minutes + 1,
+        rollback=estimate.rollback_minutes,
+        usd_per_month=estimate.usd_per_month,
+        basis=basis,
+    )

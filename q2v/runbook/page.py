@@ -1,0 +1,166 @@
+"""Write the runbook as Markdown: timeline, steps, way back, reference, messages."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib import resources
+
+import orjson
+
+from q2v.output.render import format_duration
+from q2v.runbook.figures import Figures, Names
+from q2v.runbook.timeline import Step, steps, way_back
+
+PEOPLE_MINUTES = 10.0  # assumed for a step that people take
+ROOM_MINUTES = 60.0  # in the window, beside the work and a rollback
+UNTIL_EXAMPLE = "23:30"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evening:
+    """When the freeze begins and the window ends; None: not decided yet."""
+
+    freeze: datetime | None = None
+    until: datetime | None = None
+
+    def until_argument(self, figures: Figures) -> str:
+        """The end of the window as `q2v gate --until` takes it."""
+        if self.freeze is None:
+            return UNTIL_EXAMPLE
+        needed = figures.freeze + figures.rollback + ROOM_MINUTES
+        until = self.until or self.freeze + timedelta(minutes=needed)
+        return until.isoformat(timespec="minutes")
+
+
+def page(
+    title: str,
+    names: Names,
+    figures: Figures,
+    evening: Evening,
+    typed: Callable[[Sequence[str]], str],
+) -> str:
+    """The whole page. `typed` gives the words of a command of q2v as they are typed."""
+    until = evening.until_argument(figures)
+    ahead = steps(names, until)
+    return "\n".join(
+        [
+            f"# {title}",
+            "",
+            _text("introduction.md"),
+            *_facts(names, figures, evening, until),
+            "## Timeline",
+            "",
+            *_table(ahead, figures, evening),
+            "",
+            *(line for number, step in enumerate(ahead, 1) for line in _step(step, number, typed)),
+            "## The way back",
+            "",
+            "After an abort, and to take a cutover back. Then begin again at the step `migrate`.",
+            "",
+            *_table(way_back(names), figures, evening),
+            "",
+            *(
+                line
+                for number, step in enumerate(way_back(names), 1)
+                for line in _step(step, number, typed)
+            ),
+            "## The commands",
+            "",
+            "One section for each, in the same order. Each can be taken alone.",
+            "",
+            _text("reference.md"),
+            "## Messages",
+            "",
+            "What a command prints when it ends early, and what to do. `...` stands for names and",
+            "numbers; the message itself says the same, with the names.",
+            "",
+            "| exit | message | what to do |",
+            "|---|---|---|",
+            *_messages(),
+            "",
+        ]
+    )
+
+
+def _facts(names: Names, figures: Figures, evening: Evening, until: str) -> Iterator[str]:
+    reduced = (
+        f"{figures.source_dimensions} -> {figures.dimensions}"
+        if figures.source_dimensions != figures.dimensions
+        else str(figures.dimensions)
+    )
+    rows = {
+        "collection": f"`{names.collection}` at {names.source}",
+        "vector index": f"`{names.vector_index}`",
+        "KV namespace": f"`{names.kv_namespace}`" if names.kv_namespace else "provision creates it",
+        "account": f"fingerprint {names.account}" if names.account else "not configured",
+        "snapshots and runs": f"`{names.folder}`",
+        "points": f"{figures.points:,}, of which {figures.vectors:,} move in {figures.files:,} "
+        f"files; {figures.quarantined:,} are left out",
+        "dimensions": reduced,
+        "writers stand still for": f"about {_minutes(figures.freeze)}",
+        "a rollback takes": _minutes(figures.rollback),
+        "cost": f"{figures.usd_per_month:.2f} USD a month",
+        "the numbers rest on": figures.basis,
+    }
+    if evening.freeze is not None:
+        rows["the freeze begins"] = f"{evening.freeze:%Y-%m-%d %H:%M} UTC"
+        rows["the window ends"] = until
+    yield from ("| | |", "|---|---|")
+    yield from (f"| {name} | {value} |" for name, value in rows.items())
+    yield ""
+
+
+def _table(some: Sequence[Step], figures: Figures, evening: Evening) -> Iterator[str]:
+    yield "| | when | step | who | takes | abort when |"
+    yield "|---|---|---|---|---|---|"
+    spent: dict[float, float] = {}
+    for number, step in enumerate(some, 1):
+        before = spent.get(step.day, 0.0)
+        minutes = step.minutes(figures)
+        spent[step.day] = before + (PEOPLE_MINUTES if minutes is None else minutes)
+        when = step.when
+        if evening.freeze is not None:
+            begins = evening.freeze + timedelta(days=step.day, minutes=before)
+            when = f"{begins:%Y-%m-%d %H:%M}, {step.when}"
+        takes = "people's time" if minutes is None else _minutes(minutes)
+        title = f"**{step.title}**" if step.is_decision else step.title
+        cells = (str(number), when, f"{title} (`{step.name}`)", step.who, takes, step.abort)
+        yield f"| {' | '.join(cells)} |"
+
+
+def _step(step: Step, number: int, typed: Callable[[Sequence[str]], str]) -> Iterator[str]:
+    yield f"### {number}. {step.title}"
+    yield ""
+    if step.does:
+        yield step.does
+        yield ""
+    for argv in step.argv:
+        exits = " ".join(map(str, step.exits))
+        yield f"<!-- step: {step.name} exits: {exits} -->"
+        yield from ("```sh", typed(argv), "```", "")
+    for command in step.others:
+        yield from ("```", command, "```", "")
+    exits = f" (exit {' or '.join(map(str, step.exits))})" if step.argv else ""
+    yield f"* **You see**: {step.sees}{exits}."
+    yield f"* **Abort when**: {step.abort}."
+    yield f"* **Undo**: {step.undo}."
+    yield ""
+
+
+def _minutes(minutes: float) -> str:
+    return format_duration(max(60.0, minutes * 60))
+
+
+def _messages() -> Iterator[str]:
+    for entry in orjson.loads(_text("messages.json")):
+        message, advice = (_cell(entry[name]) for name in ("message", "advice"))
+        yield f"| {entry['exit_code']} | {message} | {advice} |"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _text(name: str) -> str:
+    """A file of this package."""
+    return resources.files("q2v.runbook").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,265 @@
+"""The steps from a week before the cutover to a week after it, as data."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from q2v.runbook.figures import Figures, Names
+
+OPERATOR = "operator"
+WORKER = "Worker engineer"
+DECIDES = "operator and owner of the service"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of the timeline."""
+
+    name: str  # of letters and dashes, unique
+    when: str  # T is the begin of the freeze
+    day: float  # of its phase, from T; steps of one phase follow each other
+    title: str
+    who: str
+    argv: tuple[tuple[str, ...], ...] = ()  # commands of q2v, without `q2v`; run in this order
+    exits: tuple[int, ...] = (0,)  # that are expected of each of them
+    others: tuple[str, ...] = ()  # commands of other programs, to be run in the Worker's folder
+    does: str = ""  # one or two sentences
+    sees: str
+    abort: str
+    undo: str
+    minutes: Callable[[Figures], float | None] = lambda _: None  # None: depends on people
+    is_decision: bool = False  # go or no-go
+
+
+def steps(names: Names, until: str) -> Sequence[Step]:
+    """All steps in order; `until` is the end of the window, as `q2v gate --until` takes it."""
+    index = names.vector_index
+    return (
+        Step(
+            name="rehearse",
+            when="T-7 days",
+            day=-7,
+            title="Rehearse on this machine",
+            who=OPERATOR,
+            argv=(("rehearse",),),
+            does="The whole evening, into a local sandbox.",
+            sees="a numbered story; every step held",
+            abort="a step does not hold: it says why; do not set a date before it does",
+            undo="delete build/rehearsal",
+            minutes=lambda _: 1.5,
+        ),
+        Step(
+            name="plan",
+            when="T-7 days",
+            day=-7,
+            title="See what moves and what does not",
+            who=OPERATOR,
+            argv=(("plan",),),
+            does="Reads both sides and writes nothing.",
+            sees="points that move, points that are left out with reasons, minutes and cost",
+            abort="exit 5: something does not fit; exit 3: too many points cannot move",
+            undo="nothing to undo",
+            minutes=lambda figures: figures.read_once + 1,
+        ),
+        Step(
+            name="provision",
+            when="T-7 days",
+            day=-7,
+            title="Create the index and the namespaces",
+            who=OPERATOR,
+            argv=(("provision",),),
+            does="A fresh index and fresh namespaces, which nothing uses yet.",
+            sees="the namespace ids: put the first into target.kv_namespace_id",
+            abort="exit 5: something of that name has another shape; choose another name",
+            undo=f"wrangler vectorize delete {index}",
+            minutes=lambda _: 1,
+        ),
+        Step(
+            name="snapshot-moving",
+            when="T-1 day",
+            day=-1,
+            title="A first snapshot, while others write",
+            who=OPERATOR,
+            argv=(("snapshot", "--moving"),),
+            does="Each point as it was when it was read. It proves nothing yet, and need not.",
+            sees="the path of the snapshot and its content root: note it in the ticket",
+            abort="exit 5: it cannot be read whole; the message names the shard or point",
+            undo="delete the folder of the snapshot",
+            minutes=lambda figures: figures.read_once,
+        ),
+        Step(
+            name="migrate",
+            when="T-1 day",
+            day=-1,
+            title="Move it",
+            who=OPERATOR,
+            argv=(("migrate",),),
+            does="Pre-images, vectors, the KV index, the counter. Readers still use Qdrant.",
+            sees="all vectors acknowledged and processed",
+            abort="exit 3 or 5: see the message; nobody reads the target yet, so there is time",
+            undo="q2v rollback --execute",
+            minutes=lambda figures: figures.upload,
+        ),
+        Step(
+            name="catch-up",
+            when="T-1 day, and again an hour before the freeze",
+            day=-1,
+            title="Catch up, while others write",
+            who=OPERATOR,
+            argv=(("catch-up",),),
+            does="What was added, changed and deleted since. Each one takes less time.",
+            sees="how many points were added, changed and deleted",
+            abort='exit 5 "would delete": is it the right source?',
+            undo="q2v rollback --execute undoes the whole chain",
+            minutes=lambda figures: figures.read_once + 3,
+        ),
+        Step(
+            name="freeze",
+            when="T",
+            day=0,
+            title="Freeze the writers",
+            who=WORKER,
+            does="Stop the writers, and take their keys to Qdrant away. Search still works.",
+            sees="no write in Qdrant's log",
+            abort="a writer cannot be stopped: no cutover today",
+            undo="give the keys back and start the writers",
+            minutes=lambda _: None,
+        ),
+        Step(
+            name="catch-up-frozen",
+            when="T",
+            day=0,
+            title="The last catch-up, which proves the freeze",
+            who=OPERATOR,
+            argv=(("catch-up", "--frozen"),),
+            does="Reads everything twice.",
+            sees="the target holds what the source holds",
+            abort='exit 5 "the source keeps changing": the freeze is not one; find the writer',
+            undo="q2v rollback --execute",
+            minutes=lambda figures: 2 * figures.read_once + 3,
+        ),
+        Step(
+            name="reconcile",
+            when="T",
+            day=0,
+            title="Compare everything",
+            who=OPERATOR,
+            argv=(("reconcile",),),
+            does="Source x snapshot x vector index x KV index x counter.",
+            sees="verdict equal, at the coverage that is printed",
+            abort="exit 4: `q2v status` says what comes next; exit 13: run it again",
+            undo="nothing to undo",
+            minutes=lambda figures: figures.read_once + figures.compare,
+        ),
+        Step(
+            name="gate",
+            when="T",
+            day=0,
+            title="Go or no-go",
+            who=DECIDES,
+            argv=(("gate", "--until", until),),
+            does="Twelve rows of evidence, and below them what only people can see.",
+            sees="go",
+            abort="anything else than go, or a no to what only people can see: take the way back",
+            undo="nothing to undo",
+            minutes=lambda figures: figures.read_once / 4 + 1,
+            is_decision=True,
+        ),
+        Step(
+            name="cutover",
+            when="T, after go",
+            day=0,
+            title="Switch the Workers",
+            who=WORKER,
+            others=("wrangler deployments list", "wrangler deploy"),
+            does="With the bindings of `q2v provision`, and the plan's dimensions in every "
+            "embedding call.",
+            sees="the new version takes all requests; searches answer",
+            abort="errors or empty answers: take the way back within the hour",
+            undo="wrangler rollback, then the way back below",
+            minutes=lambda _: None,
+        ),
+        Step(
+            name="monitor",
+            when="T+15 minutes, then every hour for a week",
+            day=0,
+            title="Watch the target",
+            who=OPERATOR,
+            argv=(("monitor",),),
+            does="The parts of the target against each other. Cron or a timer repeats it.",
+            sees="consistent",
+            abort="exit 4 that stays after the files named were synced again: take the way back",
+            undo="nothing to undo",
+            minutes=lambda figures: figures.look,
+        ),
+        Step(
+            name="archive",
+            when="T+7 days",
+            day=7,
+            title="Keep the evidence",
+            who=OPERATOR,
+            argv=(("archive",),),
+            does="One file with snapshots, runs, reports and how to read them in ten years.",
+            sees="the file and its SHA-256: note it in the ticket",
+            abort="exit 5: the chain is not final; the message says what is missing",
+            undo="delete the file",
+            minutes=lambda figures: figures.read_once,
+        ),
+        Step(
+            name="decommission",
+            when="T+7 days",
+            day=7,
+            title="Take Qdrant away",
+            who=DECIDES,
+            argv=(("decommission",),),
+            does="A checklist. Delete nothing of Qdrant before it says done.",
+            sees="done, and the commands for the secrets",
+            abort="anything unproven: leave Qdrant for another week",
+            undo="q2v restore, from the snapshot or the archive",
+            minutes=lambda _: 1,
+            is_decision=True,
+        ),
+    )
+
+
+def way_back(names: Names) -> Sequence[Step]:
+    """The steps of an abort after the first write, in order."""
+    return (
+        Step(
+            name="back-readers",
+            when="at any time after the first write",
+            day=0,
+            title="Readers back to Qdrant",
+            who=WORKER,
+            others=("wrangler deployments list", "wrangler rollback"),
+            does="Only after a cutover. Writers get their keys back when the rollback is complete.",
+            sees="the former version takes all requests",
+            abort="-",
+            undo="deploy the new version again",
+        ),
+        Step(
+            name="back-preview",
+            when="then",
+            day=0,
+            title="See what would be undone",
+            who=OPERATOR,
+            argv=(("rollback",),),
+            does="Sends nothing.",
+            sees="vectors and keys to be deleted and put back, and the time",
+            abort=f"it takes longer than there is: leave {names.vector_index}, nobody reads it",
+            undo="nothing to undo",
+            minutes=lambda _: 1,
+        ),
+        Step(
+            name="back-execute",
+            when="then",
+            day=0,
+            title="Undo it",
+            who=OPERATOR,
+            argv=(("rollback", "--execute"),),
+            does="The whole chain. What the new side has accepted since is named before.",
+            sees="vectors deleted and put back; no conflict",
+            abort="exit 4: another writer changed something; it is kept and named",
+            undo="begin again at the step `migrate`",
+            minutes=lambda figures: figures.rollback,
+        ),
+    )
