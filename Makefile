@@ -22,7 +22,7 @@ define q2v
 $(BIN)/q2v $(1) $(ARGS) || { code=$$?; $(BIN)/python -m q2v.exit_code $$code; exit $$code; }
 endef
 
-.PHONY: bench-full clients dist help setup rehearse test check plan provision snapshot migrate catch-up reconcile gate monitor rollback reset-target restore status verify archive sandbox bench faults audit clean fmt lint types docs-check lock
+.PHONY: bench-full clients dist help setup rehearse test check plan runbook provision snapshot migrate catch-up reconcile gate monitor decommission rollback reset-target restore status verify archive sandbox bench faults audit clean fmt lint types docs-check lock
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -78,6 +78,9 @@ fmt: $(SETUP) ## format and fix
 
 plan: $(SETUP) ## read both sides, write nothing: what would move, what cannot, how long
 	@$(call q2v,plan)
+
+runbook: $(SETUP) ## the runbook of this migration: names, counts, minutes, timeline
+	@$(call q2v,runbook)
 
 provision: $(SETUP) ## create the vector index, its metadata indexes and the KV namespaces
 	@$(call q2v,provision)

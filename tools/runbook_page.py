@@ -4,7 +4,6 @@
 about commands are in q2v/runbook/reference.md, its steps in q2v/runbook/timeline.py.
 """
 
-import shlex
 import sys
 
 from migrate.plan.estimate import RequestPace, Workload, estimate
@@ -56,9 +55,7 @@ def rehearsed_figures() -> Figures:
 
 def main() -> str:
     """The page."""
-    return page(
-        "Runbook", NAMES, rehearsed_figures(), Evening(), lambda argv: shlex.join(["q2v", *argv])
-    )
+    return page("Runbook", NAMES, rehearsed_figures(), Evening(), str)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ _COMMAND = re.compile(r"`(q2v [^`]+)`")
 _WITH_FOLDER = frozenset(
     {
         "plan",
+        "runbook",
         "provision",
         "snapshot",
         "migrate",

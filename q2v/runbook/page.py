@@ -1,5 +1,6 @@
 """Write the runbook as Markdown: timeline, steps, way back, reference, messages."""
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -37,9 +38,9 @@ def page(
     names: Names,
     figures: Figures,
     evening: Evening,
-    typed: Callable[[Sequence[str]], str],
+    completed: Callable[[str], str],
 ) -> str:
-    """The whole page. `typed` gives the words of a command of q2v as they are typed."""
+    """The whole page. `completed` adds folder and flags to the commands in backquotes of a text."""
     until = evening.until_argument(figures)
     ahead = steps(names, until)
     return "\n".join(
@@ -52,7 +53,11 @@ def page(
             "",
             *_table(ahead, figures, evening),
             "",
-            *(line for number, step in enumerate(ahead, 1) for line in _step(step, number, typed)),
+            *(
+                line
+                for number, step in enumerate(ahead, 1)
+                for line in _step(step, number, completed)
+            ),
             "## The way back",
             "",
             "After an abort, and to take a cutover back. Then begin again at the step `migrate`.",
@@ -62,7 +67,7 @@ def page(
             *(
                 line
                 for number, step in enumerate(way_back(names), 1)
-                for line in _step(step, number, typed)
+                for line in _step(step, number, completed)
             ),
             "## The commands",
             "",
@@ -74,7 +79,7 @@ def page(
             "What a command prints when it ends early, and what to do. `...` stands for names and",
             "numbers; the message itself says the same, with the names.",
             "",
-            "| exit | message | what to do |",
+            "| message | exit | what to do |",
             "|---|---|---|",
             *_messages(),
             "",
@@ -128,7 +133,7 @@ def _table(some: Sequence[Step], figures: Figures, evening: Evening) -> Iterator
         yield f"| {' | '.join(cells)} |"
 
 
-def _step(step: Step, number: int, typed: Callable[[Sequence[str]], str]) -> Iterator[str]:
+def _step(step: Step, number: int, completed: Callable[[str], str]) -> Iterator[str]:
     yield f"### {number}. {step.title}"
     yield ""
     if step.does:
@@ -137,13 +142,13 @@ def _step(step: Step, number: int, typed: Callable[[Sequence[str]], str]) -> Ite
     for argv in step.argv:
         exits = " ".join(map(str, step.exits))
         yield f"<!-- step: {step.name} exits: {exits} -->"
-        yield from ("```sh", typed(argv), "```", "")
+        yield from ("```sh", completed(f"`q2v {shlex.join(argv)}`").strip("`"), "```", "")
     for command in step.others:
         yield from ("```", command, "```", "")
     exits = f" (exit {' or '.join(map(str, step.exits))})" if step.argv else ""
     yield f"* **You see**: {step.sees}{exits}."
-    yield f"* **Abort when**: {step.abort}."
-    yield f"* **Undo**: {step.undo}."
+    yield f"* **Abort when**: {completed(step.abort)}."
+    yield f"* **Undo**: {completed(step.undo)}."
     yield ""
 
 
@@ -154,7 +159,7 @@ def _minutes(minutes: float) -> str:
 def _messages() -> Iterator[str]:
     for entry in orjson.loads(_text("messages.json")):
         message, advice = (_cell(entry[name]) for name in ("message", "advice"))
-        yield f"| {entry['exit_code']} | {message} | {advice} |"
+        yield f"| {message} | {entry['exit_code']} | {advice} |"
 
 
 def _cell(text: str) -> str:

@@ -20,6 +20,7 @@ from reconcile.gate import criteria
 from reconcile.rollback.manifest import RollbackManifest
 from reconcile.session import Kind as AttemptKind
 from tests.docs.settings_table import docs_table
+from tools import messages, runbook_page
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -120,6 +121,16 @@ def test_the_runbooks_exit_codes_are_those_of_the_code() -> None:
     rows = re.findall(r"^\| (\d+) \| (.+) \| (.+) \|$", table, flags=re.MULTILINE)
 
     assert [(str(int(one)), one.meaning, one.run_again) for one in ExitCode] == rows
+
+
+def test_the_runbook_is_the_page_of_the_code() -> None:
+    """To change it: q2v/runbook/, then `.venv/bin/python -m tools.runbook_page > RUNBOOK.md`."""
+    assert runbook_page.main() == _text("RUNBOOK.md")
+
+
+def test_the_index_of_messages_is_that_of_the_code() -> None:
+    """To renew it: `.venv/bin/python -m tools.messages > q2v/runbook/messages.json`."""
+    assert messages.document() == _text("q2v/runbook/messages.json")
 
 
 @pytest.mark.fault("F11")

@@ -33,7 +33,9 @@ ONLY_WHILE_WAITING = {"limits.poll_s"}
 WAYS = (
     ("provision",),
     ("plan",),
+    ("runbook",),
     ("snapshot",),
+    ("runbook", "SNAPSHOT"),
     ("snapshot", "--repair-part", "0"),
     ("provision",),
     ("plan", "SNAPSHOT"),

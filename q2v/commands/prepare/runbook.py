@@ -1,8 +1,6 @@
 """`q2v runbook`: the runbook of this migration, with its names, counts and minutes."""
 
-import shlex
 import sys
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -122,9 +120,9 @@ def _page(result: PlanResult, evening: Evening, settings: Settings, folder: Path
     )
     config = current_invocation().config
 
-    def typed(argv: Sequence[str]) -> str:
-        """A command with the folder and the settings of this one."""
-        return complete(f"`q2v {shlex.join(argv)}`", str(folder), settings, config).strip("`")
+    def completed(text: str) -> str:
+        """Commands with the folder and the settings of this one."""
+        return complete(text, str(folder), settings, config, [])
 
     title = f"Runbook: {route.collection} to {names.vector_index}"
-    return page(title, names, figures, evening, typed)
+    return page(title, names, figures, evening, completed)
