@@ -1,5 +1,6 @@
 """The context of a rehearsal: its folder, its sandbox, and the tool that is rehearsed."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,18 +11,32 @@ from migrate.plan.record import RunPlan
 from migrate.plan.rules import PlanRules
 from migrate.ports import Clock, PointSource, Target
 from migrate.provision import ProvisionReport
+from migrate.restore.restore import RestoreReport
+from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
+from migrate.snapshot.chain.difference import DifferenceReport
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions
 from migrate.storage.local_folder import LocalFolder
 from migrate.upload.mapped import MappedRows, read_mapped
 from migrate.upload.report import MigrateReport
+from reconcile.gate.gate import GateReport
+from reconcile.monitor.monitor import MonitorReport
 from reconcile.rollback.report import UndoRules
 from reconcile.stores import ReconcileRules
 from rehearsal.child_process import ChildSettings
 from sandbox.server import RunningSandbox
 
 INDEX = "rehearsal"
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """What a catch-up has sealed and moved."""
+
+    difference: DifferenceReport
+    moved: MigrateReport
+    snapshot: Snapshot  # the end of the chain
 
 
 class Tool(Protocol):
@@ -80,6 +95,20 @@ class Tool(Protocol):
     ) -> MigrateReport:
         """Begin or continue the run of a snapshot; `target` comes from `open_target`."""
 
+    def catch_up(self, runtime: Runtime, *, frozen: bool) -> CaughtUp:
+        """Seal what has changed in the source since the newest snapshot, and move it."""
+
+    def gate(
+        self, chain: Sequence[RunFolder], target: Target, runtime: Runtime, *, until_s: float
+    ) -> GateReport:
+        """Go or no-go; `target` comes from `open_target`, `until_s` is the end of the window."""
+
+    def look(self, run: RunFolder, target: Target, runtime: Runtime) -> MonitorReport:
+        """Look once at the target, as after the cutover."""
+
+    def restore(self, snapshot: Snapshot, folder: Path, runtime: Runtime) -> RestoreReport:
+        """Write a snapshot back into an embedded store in a new folder."""
+
     def child_settings(self) -> ChildSettings:
         """The settings for another process."""
 
@@ -116,7 +145,7 @@ class Context:
 
     @property
     def snapshot_options(self) -> SnapshotOptions:
-        """The options of the snapshot."""
+        """The options of a snapshot of a source that stands still."""
         return SnapshotOptions(
             page_points=self.tool.page_points, readers=self.tool.readers, tool=self.tool.version
         )

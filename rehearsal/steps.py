@@ -31,14 +31,13 @@ from migrate.upload.mapped import MappedRows
 from migrate.upload.report import MigrateReport
 from reconcile.compare import compare
 from reconcile.report.report import ReconcileReport
-from reconcile.rollback.manifest import build_manifest
-from reconcile.rollback.report import RollbackReport
-from reconcile.rollback.roll_back import roll_back
 from rehearsal.context import INDEX, Context, Tool, first_rows
 from rehearsal.corpus import build_corpus
 from rehearsal.crashes import Acknowledged, kill_some
+from rehearsal.evening import catch_up, cut_over, gate, go_back, restore
 from rehearsal.planted_drift import Planted, plant
 from rehearsal.script import NotHeldError, Script, Step, expect
+from rehearsal.sync_service import COUNTER_BEFORE
 from sandbox.faults.scenarios import FAULT_SCENARIOS
 from sandbox.profile import STRICT, Profile
 from sandbox.server import RunningSandbox, running_sandbox
@@ -100,10 +99,13 @@ def rehearse(
     runtime: Runtime,
     *,
     scenario: str | None,
+    source: Path | None,
 ) -> None:
-    """Run every step from the plan to the last reconcile on an existing source.
+    """Run every step from the plan to the restored collection on an existing source.
 
-    `open_tool` gets the sandbox and the factor by which the scenario makes its delays longer.
+    `source` is an embedded store that may be written to, as a sync service does; None: the source
+    is only read, so there is nothing to catch up. `open_tool` gets the sandbox and the factor by
+    which the scenario makes its delays longer.
     `scenario` is one of `sandbox.faults.scenarios.FAULT_SCENARIOS`; with None nothing fails.
     """
     with running_sandbox(folder / "target", profile=PROFILE, fault=scenario) as sandbox:
@@ -118,17 +120,21 @@ def rehearse(
         )
         context = _plan(script, context)
         context = _provision(script, context)
-        snapshot = _snapshot(script, context)
+        snapshot = _snapshot(script, context, moving=source is not None)
         rows = first_rows(context, snapshot)
         before = _earlier_trial(script, context, snapshot, rows)
         _migrate(script, context, snapshot, "Migrate: pre-images, vectors, KV index, counter")
+        if source is not None:
+            for turn, frozen in enumerate((False, True)):
+                snapshot = catch_up(script, context, snapshot, source, turn=turn, frozen=frozen)
         _reconcile(script, context, snapshot, "Reconcile: everything, in full", "equal")
         planted = plant(script, context, rows)
         _find(script, context, snapshot, planted)
         _repair(script, context, snapshot, planted)
-        _roll_back(script, context, snapshot, before)
-        _migrate(script, context, snapshot, "Migrate again: a new run")
-        _reconcile(script, context, snapshot, "Reconcile again", "equal")
+        gate(script, context, snapshot)
+        later = cut_over(script, context, snapshot)
+        go_back(script, context, snapshot, before, later)
+        restore(script, context, snapshot)
         if scenario is not None:
             _report_faults(script, sandbox, scenario)
 
@@ -211,10 +217,11 @@ def _provision(script: Script, context: Context) -> Context:
     return replace(context, tool=context.tool.with_namespace(report.kv_namespace_id))
 
 
-def _snapshot(script: Script, context: Context) -> Snapshot:
-    with script.step("Snapshot: sealed Parquet, read twice") as step:
-        kill_some(context, step, "snapshot")
-        report = _run_snapshot(context)
+def _snapshot(script: Script, context: Context, *, moving: bool) -> Snapshot:
+    title = "Snapshot, while others write" if moving else "Snapshot: sealed Parquet, read twice"
+    with script.step(title) as step:
+        kill_some(context, step, "snapshot", *(["--moving"] if moving else []))
+        report = _run_snapshot(context, moving=moving)
         step.lines += [
             f"{report.points:,} points in {report.parts} parts, "
             f"{_megabytes(report.bytes)}, content root {report.content_root[:16]}...",
@@ -223,13 +230,14 @@ def _snapshot(script: Script, context: Context) -> Snapshot:
     return Snapshot(LocalFolder(Path(report.path)))
 
 
-def _run_snapshot(context: Context) -> SnapshotReport:
+def _run_snapshot(context: Context, *, moving: bool) -> SnapshotReport:
     """Take the snapshot. One that is sealed is the result: the kill came after its end."""
+    options = replace(context.snapshot_options, moving=moving)
     with (
         FolderLock(context.snapshots),
         context.tool.open_source(context.runtime) as source,
     ):
-        return take_snapshot(source, context.snapshots, context.snapshot_options, context.runtime)
+        return take_snapshot(source, context.snapshots, options, context.runtime)
 
 
 def _earlier_trial(script: Script, context: Context, snapshot: Snapshot, rows: MappedRows) -> str:
@@ -248,7 +256,7 @@ def _earlier_trial(script: Script, context: Context, snapshot: Snapshot, rows: M
         if rows.files[0] is not None:
             key = encode_kv_key(rows.files[0], mapping)
             store.put_kv(context.namespace_id, key, b'["old"]', {"by": "trial"}, 4_000_000_000)
-        store.put_kv(context.namespace_id, rules.writes.counter_key, b"30")
+        store.put_kv(context.namespace_id, rules.writes.counter_key, COUNTER_BEFORE)
         step.lines.append(
             f"{len(ours)} vectors under ids that will be written, {len(foreign)} others, one file "
             "entry, a counter"
@@ -349,29 +357,3 @@ def _repair(script: Script, context: Context, snapshot: Snapshot, planted: Plant
         checked = _run_reconcile(context, snapshot, sample=True)
         _tell_report(step, checked)
         expect(checked.verdict == "equal", f"verdict {checked.verdict}")
-
-
-def _roll_back(script: Script, context: Context, snapshot: Snapshot, before: str) -> None:
-    with script.step("Rollback --execute: the target as it was before") as step:
-        kill_some(context, step, "rollback", "--execute")
-        report = _run_rollback(context, snapshot)
-        after = context.digest()
-        step.lines += [
-            f"{report.vectors_deleted:,} vectors deleted, {report.vectors_restored} "
-            f"restored; {report.kv_deleted:,} KV keys deleted, "
-            f"{report.kv_restored} restored; {len(report.conflicts)} conflicts",
-            f"state of the target: {after[:16]}...",
-            f"in {report.manifest}",
-        ]
-        expect(not report.conflicts, f"conflicts: {report.conflicts[:5]}")
-        expect(after == before, "the target is not what it was before")
-
-
-def _run_rollback(context: Context, snapshot: Snapshot) -> RollbackReport:
-    with (
-        FolderLock(context.snapshots),
-        closing(_newest_run(snapshot)) as run_folder,
-        context.target() as target,
-    ):
-        manifest = build_manifest(run_folder, requests_per_5min=context.tool.requests_per_5min)
-        return roll_back(run_folder, manifest, target, context.tool.undo_rules(), context.runtime)

@@ -55,6 +55,10 @@ COMMANDS: dict[str, LazyCommand] = {
     "monitor": LazyCommand(
         "q2v.commands.after.monitor:command", "Check the target against itself, after the cutover."
     ),
+    "decommission": LazyCommand(
+        "q2v.commands.after.decommission:command",
+        "Say what is still unproven before Qdrant is taken away.",
+    ),
     "rollback": LazyCommand(
         "q2v.commands.undo.rollback:command",
         "Show what a rollback would undo; with --execute, undo it.",

@@ -23,6 +23,7 @@ _WITH_FOLDER = frozenset(
         "reconcile",
         "gate",
         "monitor",
+        "decommission",
         "reset-target",
         "rollback",
         "restore",

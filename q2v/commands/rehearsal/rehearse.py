@@ -112,6 +112,7 @@ def command(
         try:
             if chunks is None and scenario is not None:
                 chunks = SCENARIO_CHUNKS
+            path = None
             if not live:
                 path = build_source(script, folder, chunks=chunks)
                 source = replace(settings.source, url=None, path=path, collection=COLLECTION)
@@ -123,7 +124,7 @@ def command(
             runtime = Runtime(
                 clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
             )
-            rehearse(script, folder, open_tool, runtime, scenario=scenario)
+            rehearse(script, folder, open_tool, runtime, scenario=scenario, source=path)
         except (MigrationError, NotHeldError) as failure:
             error = failure
     seconds = clock.monotonic_s() - started

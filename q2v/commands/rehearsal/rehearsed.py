@@ -1,6 +1,6 @@
 """The tool as a rehearsal uses it: the operator's settings, pointed at the sandbox."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,22 +9,32 @@ from migrate.plan.record import RunPlan
 from migrate.plan.rules import PlanRules
 from migrate.ports import PointSource, Target
 from migrate.provision import ProvisionReport
+from migrate.restore.restore import RestoreOptions, RestoreReport, restore_snapshot
+from migrate.run.choose import find_parent
+from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
+from migrate.snapshot.chain.difference import take_difference
 from migrate.snapshot.folder import Snapshot
+from migrate.snapshot.take import SnapshotOptions
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.local_folder import LocalFolder
 from migrate.upload.report import MigrateReport
 from q2v import wiring
 from q2v.child_settings import child_environment, encode_config
+from q2v.commands.after.monitor import SAMPLE_DEFAULT
 from q2v.commands.move.migrate import migrate_snapshot
 from q2v.commands.prepare.provision import provision_target
 from q2v.secret_files import SecretPlace
 from q2v.settings import Settings
 from reconcile.compare import DEFAULT_SEED
+from reconcile.gate.criteria import AGE_MAX_S_DEFAULT
+from reconcile.gate.gate import GateReport, GateRules, decide
+from reconcile.monitor.look import LookRules
+from reconcile.monitor.monitor import DROP_SHARE_DEFAULT, MonitorReport, monitor
 from reconcile.rollback.report import UndoRules
 from reconcile.stores import ReconcileRules
 from rehearsal.child_process import ChildSettings
-from rehearsal.context import INDEX
+from rehearsal.context import INDEX, CaughtUp
 from rehearsal.steps import SETTLED_S
 from sandbox.server import RunningSandbox
 
@@ -120,6 +130,66 @@ class RehearsedTool:
             return migrate_snapshot(
                 snapshot, target, self.settings, choices, runtime, folder=self._snapshots
             )
+
+    def catch_up(self, runtime: Runtime, *, frozen: bool) -> CaughtUp:
+        """See Tool."""
+        options = SnapshotOptions(
+            page_points=self.page_points,
+            readers=self.readers,
+            moving=not frozen,
+            tool=self.version,
+        )
+        with (
+            self.open_source(runtime) as source,
+            self.open_target(runtime) as target,
+            FolderLock(self._snapshots),
+        ):
+            assert isinstance(target, wiring.CloudflareTarget), "given by `open_target`"
+            parent = find_parent(self._snapshots, target, None, None)
+            difference = take_difference(source, parent, options, runtime)
+            found = Snapshot(wiring.open_folder(difference.path))
+            choices = wiring.Choices(into_non_empty=True)
+            moved = migrate_snapshot(
+                found, target, self.settings, choices, runtime, folder=self._snapshots
+            )
+        return CaughtUp(difference, moved, found)
+
+    def gate(
+        self, chain: Sequence[RunFolder], target: Target, runtime: Runtime, *, until_s: float
+    ) -> GateReport:
+        """See Tool."""
+        assert isinstance(target, wiring.CloudflareTarget), "given by `open_target`"
+        rules = GateRules(
+            until_s=until_s,
+            age_max_s=AGE_MAX_S_DEFAULT,
+            indexes=wiring.wanted_indexes(chain[0].plan, self.settings),
+            requests_per_5min=self.requests_per_5min,
+            pause_s=self.settings.limits.poll_s,
+        )
+        return decide(chain, (target, target.http), rules, runtime)
+
+    def look(self, run: RunFolder, target: Target, runtime: Runtime) -> MonitorReport:
+        """See Tool."""
+        rules = LookRules(
+            indexes=wiring.wanted_indexes(run.plan, self.settings),
+            ttl_s=self.settings.kv.ttl_s,
+            sample=SAMPLE_DEFAULT,
+            seed=1,
+            settle_s=self.settings.limits.kv_settle_s,
+        )
+        return monitor(run, target, rules, runtime, max_drop=DROP_SHARE_DEFAULT)
+
+    def restore(self, snapshot: Snapshot, folder: Path, runtime: Runtime) -> RestoreReport:
+        """See Tool."""
+        source = replace(self.settings.source, url=None, path=folder)
+        with wiring.open_restore_target(
+            replace(self.settings, source=source),
+            snapshot,
+            self._snapshots,
+            clock=runtime.clock,
+            progress=runtime.progress,
+        ) as target:
+            return restore_snapshot(snapshot, target, RestoreOptions(), runtime)
 
     def child_settings(self) -> ChildSettings:
         """See Tool."""

@@ -1,0 +1,138 @@
+"""The checklist before the source is taken away: what is proven, and what is not."""
+
+from dataclasses import dataclass
+
+from migrate.archive.verify import VerifiedArchive, verify_archive
+from migrate.errors import ArtefactDamagedError, ExitCode, ForeignStateError, UsageError
+from migrate.ports import Progress
+from migrate.run.folder import RunFolder
+from migrate.storage.folder import StoredFile
+from reconcile.gate.record import is_newest_go, read_newest
+from reconcile.monitor.history import observe, read_history
+
+NEVER_DELETE_FIRST = "delete nothing of Qdrant before every line above says proven"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One line of the checklist."""
+
+    name: str
+    proven: bool
+    found: str
+    do: str  # when it is not proven
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checklist:
+    """All lines, and the commands that end the migration."""
+
+    run_id: str
+    items: tuple[Item, ...]
+    commands: tuple[tuple[str, str], ...]  # why, and the command; for people to run
+
+    @property
+    def is_done(self) -> bool:
+        """Whether everything is proven."""
+        return bool(self.items) and all(item.proven for item in self.items)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0 when everything is proven, else 5."""
+        return ExitCode.DONE if self.is_done else ExitCode.PRECONDITION
+
+
+def check(run: RunFolder, archive: StoredFile, progress: Progress, *, now_s: float) -> Checklist:
+    """Check every line. Reads files only; the archive is read to its end.
+
+    `now_s` is seconds since 1970. Raises ArtefactDamagedError when the journal, a gate's record or
+    the history of the looks was changed.
+    """
+    return Checklist(
+        run_id=run.plan.run_id,
+        items=(_run_stands(run), _gate(run), _week(run, now_s), _archive(run, archive, progress)),
+        commands=_commands(run),
+    )
+
+
+def _run_stands(run: RunFolder) -> Item:
+    state = run.state()
+    return Item(
+        name="run",
+        proven=state.completed and not state.rollback_opened,
+        found=f"run {run.plan.run_id} is {state.phase}",
+        do="run `q2v status`: it says what comes next",
+    )
+
+
+def _gate(run: RunFolder) -> Item:
+    record = read_newest(run)
+    found = (
+        "no gate was asked"
+        if record is None
+        else f"the newest gate said {record.get('verdict')}, {record.get('at')}"
+    )
+    proven = is_newest_go(run)
+    if record is not None and record.get("verdict") == "go" and not proven:
+        found += ", and the run has written since"
+    return Item(
+        name="gate",
+        proven=proven,
+        found=found,
+        do="run `q2v reconcile`, then `q2v gate --until TIME`",
+    )
+
+
+def _week(run: RunFolder, now_s: float) -> Item:
+    observed = observe(read_history(run), now_s=now_s)
+    found = f"{observed.looks} looks in {observed.days:.1f} days"
+    if observed.problems:
+        found += f"; {'; '.join(observed.problems)}"
+    return Item(
+        name="week",
+        proven=observed.is_green,
+        found=found,
+        do="run `q2v monitor` every hour for a week (RUNBOOK: monitor)",
+    )
+
+
+def _archive(run: RunFolder, archive: StoredFile, progress: Progress) -> Item:
+    proven, found = False, f"{archive} is not there"
+    if archive.is_there():
+        try:
+            checked = verify_archive(archive, run.snapshot.key, progress)
+        except (ArtefactDamagedError, ForeignStateError, UsageError) as error:
+            found = str(error)
+        else:
+            proven, found = _of_this_run(run, checked)
+    return Item(
+        name="archive",
+        proven=proven,
+        found=found,
+        do="run `q2v archive`, and copy the file to where it is kept; name another file with "
+        "--archive",
+    )
+
+
+def _of_this_run(run: RunFolder, checked: VerifiedArchive) -> tuple[bool, str]:
+    record = checked.record
+    if (record.snapshot_id, record.run_id) != (run.plan.snapshot_id, run.plan.run_id):
+        return False, f"it holds run {record.run_id} of snapshot {record.snapshot_id}"
+    if not record.final:
+        return False, f"it is not final: {record.why_not_final}"
+    return True, f"{checked.bytes:,} B, every byte checked, SHA-256 {checked.sha256[:16]}"
+
+
+def _commands(run: RunFolder) -> tuple[tuple[str, str], ...]:
+    """What people do when everything is proven. q2v deletes nothing of Qdrant."""
+    collection = run.snapshot.manifest.collection
+    return (
+        ("the Worker no longer needs the key", "wrangler secret delete QDRANT_API_KEY"),
+        ("nor the address", "wrangler secret delete QDRANT_URL"),
+        ("the versions that used Qdrant", "wrangler versions list"),
+        (
+            "the collection, when no other service reads it",
+            f'curl -X DELETE "$QDRANT_URL/collections/{collection}" -H "api-key: $QDRANT_API_KEY"',
+        ),
+        ("the migration's own token", "revoke it in the dashboard; it was made for this only"),
+    )
