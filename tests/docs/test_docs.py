@@ -96,7 +96,8 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 def test_every_make_target_that_the_readme_names_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", _text("Makefile"), flags=re.MULTILINE))
-    named = set(re.findall(r"\bmake ([a-z-]+)", _text("README.md") + _text("RUNBOOK.md")))
+    pages = _text("README.md") + _text("RUNBOOK.md")
+    named = set(re.findall(r"(?:`|^)make ([a-z-]+)", pages, flags=re.MULTILINE))
 
     assert set() == named - targets
     promised = {"help", "rehearse", "test", "check", "plan", "snapshot", "migrate", "reconcile"}
