@@ -1,10 +1,10 @@
 """Write the runbook as Markdown: timeline, steps, way back, reference, messages."""
 
+import pkgutil
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from importlib import resources
 
 import orjson
 
@@ -168,4 +168,6 @@ def _cell(text: str) -> str:
 
 def _text(name: str) -> str:
     """A file of this package."""
-    return resources.files("q2v.runbook").joinpath(name).read_text(encoding="utf-8")
+    content = pkgutil.get_data("q2v.runbook", name)
+    assert content is not None, "the wheel holds it"
+    return content.decode()
