@@ -305,11 +305,19 @@ def seal_key(settings: Settings) -> SealKey | None:
 
 
 def source_credential_notes(settings: Settings) -> tuple[str, ...]:
-    """What the source's key shows of its rights; nothing without one."""
-    place, collection = settings.source.api_key, settings.source.collection
-    if place is None or collection is None or settings.source.path is not None:
+    """What the source's key shows of its rights on the configured collection; nothing without one.
+
+    A store that is read from its folder needs no key.
+    """
+    if settings.source.collection is None or settings.source.path is not None:
         return ()
-    return source_key_notes(load_secret(place).reveal(), collection)
+    return key_notes(settings, settings.source.collection)
+
+
+def key_notes(settings: Settings, collection: str) -> tuple[str, ...]:
+    """What the source's key can do beyond reading a collection; nothing without one."""
+    place = settings.source.api_key
+    return () if place is None else source_key_notes(load_secret(place).reveal(), collection)
 
 
 def target_credential_notes(settings: Settings, http: CloudflareHttp) -> tuple[str, ...]:

@@ -153,11 +153,17 @@ def _are_all(answer: Sequence[VectorId], expected: frozenset[str]) -> bool:
 
 
 def ask_rights(
-    http: CloudflareHttp, run: RunFolder, runtime: Runtime, *, until_s: float | None
+    http: CloudflareHttp,
+    run: RunFolder,
+    runtime: Runtime,
+    *,
+    until_s: float | None,
+    key_notes: Sequence[str],
 ) -> Evidence:
     """Ask what the token may do, by requests that change nothing, and how long it lasts.
 
-    `until_s` is the end of the window, seconds since 1970; None: only now counts.
+    `until_s` is the end of the window, seconds since 1970; None: only now counts. `key_notes` say
+    what the key of the source can do beyond reading; they are shown, and decide nothing.
     """
     try:
         state = verify_token(http)
@@ -178,6 +184,7 @@ def ask_rights(
     found = "the token reads and writes index and namespace; it " + (
         "has no expiry" if ends is None else f"expires {ends}"
     )
+    found = "; ".join([found, *key_notes])
     return _evidence(Criterion.RIGHTS, lasts, found, runtime)
 
 

@@ -44,6 +44,7 @@ class GateRules:
     indexes: Mapping[str, str]  # metadata indexes that filters use: property -> type
     requests_per_5min: int
     pause_s: float  # before a wrong answer is asked for again
+    key_notes: tuple[str, ...] = ()  # what the key of the source can do beyond reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +134,7 @@ def _found_now(
     return [
         of_the_snapshots(run, runtime),
         ask_queries(run, target, rules.indexes, runtime, pause_s=rules.pause_s),
-        ask_rights(http, run, runtime, until_s=rules.until_s),
+        ask_rights(http, run, runtime, until_s=rules.until_s, key_notes=rules.key_notes),
     ]
 
 

@@ -37,7 +37,7 @@ class Flags(TypedDict):
     as_json: bool
 
 
-@takes(*TARGET, "target.metadata_indexes", "limits.poll_s", SEAL)
+@takes("source.api_key", *TARGET, "target.metadata_indexes", "limits.poll_s", SEAL)
 @click.command("gate")
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option(
@@ -91,6 +91,9 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             indexes=wiring.wanted_indexes(opened.plan, settings),
             requests_per_5min=settings.limits.requests_per_5min,
             pause_s=settings.limits.poll_s,
+            key_notes=()
+            if target is None
+            else wiring.key_notes(settings, opened.snapshot.manifest.collection),
         )
         report = decide(
             chain,
