@@ -1,9 +1,7 @@
 """Create the vector index, metadata indexes and KV namespaces, or check the existing ones."""
 
-import json
-import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from migrate.cloudflare.access import probe_access
 from migrate.cloudflare.client.client import CloudflareHttp
@@ -16,25 +14,33 @@ from migrate.cloudflare.kv_namespaces import (
     read_kv_namespace,
 )
 from migrate.cloudflare.vectorize import VectorizeTarget
-from migrate.errors import IndeterminateError, PreconditionError, UsageError
+from migrate.errors import (
+    PreconditionError,
+    TargetRefusedError,
+    UsageError,
+)
 from migrate.mapping.values import ValueRules
 from migrate.model.records import VectorIndex
-from migrate.plan.metadata_indexes import missing_metadata_indexes, read_listed_types
+from migrate.plan.metadata_indexes import missing_metadata_indexes
 from migrate.plan.rules import PlanRules
 from migrate.plan.target_shape import check_index
 from migrate.ports import VectorTarget
+from migrate.provision_index import FoundIndex, create_index, find_index
 from migrate.runtime import Runtime
 from migrate.upload.settle import SettleRules
+from migrate.wrangler.bindings import KV_BINDING, VECTOR_BINDING, Bindings
 
-AGREEING_READS = 3  # the list of metadata indexes is neither immediate nor monotonic
 PREVIEW = "-preview"
 TITLE_BYTES_MAX = 512  # of a namespace (kv/platform/limits)
-INDEX_NAME_BINDING, KV_BINDING = "VECTORIZE", "FILE_INDEX"
+NOT_CREATED = "(not created yet)"  # in place of an id that does not exist yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvisionReport:
-    """The provisioned target, and the bindings of a Worker to it."""
+    """The provisioned target, and the bindings of a Worker to it.
+
+    Of a dry run it is the target as it would be: what does not exist has no id.
+    """
 
     vector_index: str
     dimensions: int
@@ -42,12 +48,12 @@ class ProvisionReport:
     index_created: bool
     metadata_indexes: tuple[str, ...]  # name:type
     kv_namespace_id: str
-    kv_preview_namespace_id: str
+    kv_preview_namespace_id: str | None  # None: none is wanted
     kv_namespace: str  # this and the next: as text for the operator
     kv_preview_namespace: str
     kv_jurisdiction: str | None
-    wrangler_toml: str
-    wrangler_jsonc: str
+    bindings: Bindings
+    missing: tuple[str, ...] = ()  # before, in words; created unless this is a dry run
     warnings: tuple[str, ...] = ()
 
 
@@ -59,15 +65,39 @@ class ProvisionRules:
     kv_title: str  # of the namespace that is created when no id is given
     kv_namespace_id: str | None = None
     kv_jurisdiction: str | None = None
+    with_preview: bool = True  # a second namespace, for previews of a Worker
+    kv_preview_title: str | None = None  # None: kv_title and "-preview"
+    vector_binding: str = VECTOR_BINDING
+    kv_binding: str = KV_BINDING
     settle: SettleRules  # time limit and pauses until the metadata indexes are listed
+
+    @property
+    def preview_title(self) -> str:
+        """The title of the namespace for previews."""
+        named = self.kv_preview_title
+        return f"{self.kv_title}{PREVIEW}" if named is None else named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IndexReport:
-    """The provisioned vector index with its metadata indexes."""
+class Found:
+    """What of the wanted target exists; all of it fits the rules."""
 
-    created: bool  # False: it existed
-    warnings: tuple[str, ...]  # in words for the operator
+    index: FoundIndex
+    namespace: KvNamespace | None
+    preview: KvNamespace | None  # also None when none is wanted
+
+    def missing(self, rules: ProvisionRules) -> tuple[str, ...]:
+        """What would be created, in words and in order."""
+        found = [] if self.index.index else [f"vector index '{self.index.name}'"]
+        found += [
+            f"metadata index '{name}' ({self.index.wanted[name]})"
+            for name in self.index.metadata_missing
+        ]
+        if self.namespace is None:
+            found.append(f"KV namespace '{rules.kv_title}'")
+        if self.preview is None and rules.with_preview:
+            found.append(f"KV namespace '{rules.preview_title}' for previews")
+        return tuple(found)
 
 
 def provision(
@@ -83,168 +113,139 @@ def provision(
     title that the service does not take, IndeterminateError when the indexes are not listed in
     time.
     """
-    check_title(rules.kv_title)
-    name = vectors.identity()["vector_index"]
-    index = provision_index(vectors, values, rules.metadata_indexes, rules.settle, runtime)
-    namespace, preview = _namespaces(namespaces, rules)
+    found = find_target(vectors, namespaces, values, rules, runtime)
+    return create_missing(found, (vectors, namespaces), values, rules, runtime)
+
+
+def find_target(
+    vectors: VectorTarget,
+    namespaces: KvNamespaces,
+    values: ValueRules,
+    rules: ProvisionRules,
+    runtime: Runtime,
+) -> Found:
+    """Read what exists and check that it fits; writes nothing. Raises as `provision` does."""
+    check_titles(rules)
+    index = find_index(vectors, values, rules.metadata_indexes, rules.settle, runtime)
+    namespace, preview = _find_namespaces(namespaces, rules)
+    return Found(index=index, namespace=namespace, preview=preview)
+
+
+def create_missing(
+    found: Found,
+    target: tuple[VectorTarget, KvNamespaces],
+    values: ValueRules,
+    rules: ProvisionRules,
+    runtime: Runtime,
+) -> ProvisionReport:
+    """Create what was not found, in the order in which it is needed. Raises as `provision` does."""
+    vectors, namespaces = target
+    create_index(found.index, vectors, values, rules.settle, runtime)
+    namespace, preview = found.namespace, found.preview
+    if namespace is None:
+        namespace = _create(namespaces, rules.kv_title, rules.kv_jurisdiction)
+    if preview is None and rules.with_preview:
+        preview = _create(namespaces, rules.preview_title, rules.kv_jurisdiction)
+    report = describe(replace(found, namespace=namespace, preview=preview), values, rules)
+    return replace(report, index_created=found.index.index is None, missing=found.missing(rules))
+
+
+def describe(found: Found, values: ValueRules, rules: ProvisionRules) -> ProvisionReport:
+    """The report of a dry run."""
+    namespace_id = NOT_CREATED if found.namespace is None else found.namespace.namespace_id
+    preview_id = NOT_CREATED if found.preview is None else found.preview.namespace_id
+    wanted_preview = preview_id if rules.with_preview else None
     return ProvisionReport(
-        vector_index=name,
+        vector_index=found.index.name,
         dimensions=values.dimensions,
         metric=values.metric,
-        index_created=index.created,
+        index_created=False,
         metadata_indexes=tuple(f"{name}:{kind}" for name, kind in rules.metadata_indexes.items()),
-        kv_namespace_id=namespace.namespace_id,
-        kv_preview_namespace_id=preview.namespace_id,
-        kv_namespace=namespace.in_words(),
-        kv_preview_namespace=preview.in_words(),
-        kv_jurisdiction=namespace.jurisdiction,
-        wrangler_toml=_toml(name, namespace.namespace_id, preview.namespace_id),
-        wrangler_jsonc=_jsonc(name, namespace.namespace_id, preview.namespace_id),
-        warnings=index.warnings,
+        kv_namespace_id=namespace_id,
+        kv_preview_namespace_id=wanted_preview,
+        kv_namespace=_in_words(found.namespace, rules.kv_title),
+        kv_preview_namespace=_in_words(found.preview, rules.preview_title)
+        if rules.with_preview
+        else "none",
+        kv_jurisdiction=found.namespace.jurisdiction if found.namespace else rules.kv_jurisdiction,
+        bindings=Bindings(
+            vector_binding=rules.vector_binding,
+            kv_binding=rules.kv_binding,
+            vector_index=found.index.name,
+            kv_namespace_id=namespace_id,
+            kv_preview_id=wanted_preview,
+        ),
+        missing=found.missing(rules),
+        warnings=found.index.warnings,
     )
 
 
-def provision_index(
-    vectors: VectorTarget,
-    values: ValueRules,
-    metadata_indexes: Mapping[str, str],
-    settle: SettleRules,
-    runtime: Runtime,
-) -> IndexReport:
-    """Create the index and its metadata indexes (property -> type) where they are missing.
-
-    Safe to repeat. Raises PreconditionError when an index of the same name has another shape,
-    IndeterminateError when the metadata indexes are not listed in time.
-    """
-    name = vectors.identity()["vector_index"]
-    created = _index(vectors, values)
-    late = _metadata_indexes(vectors, metadata_indexes, settle, runtime, new_index=created)
-    return IndexReport(
-        created=created, warnings=tuple(_late_warning(name, index) for index in late)
-    )
+def _in_words(namespace: KvNamespace | None, title: str) -> str:
+    return f"'{title}', does not exist" if namespace is None else namespace.in_words()
 
 
-def _index(target: VectorTarget, values: ValueRules) -> bool:
-    """Whether the index had to be created."""
-    index = target.read_index()
-    created = index is None
-    if index is None:
-        index = target.create_index(dimensions=values.dimensions, metric=values.metric)
-    check_index(index, values)
-    return created
-
-
-def _metadata_indexes(
-    target: VectorTarget,
-    wanted: Mapping[str, str],
-    settle: SettleRules,
-    runtime: Runtime,
-    *,
-    new_index: bool,
-) -> tuple[str, ...]:
-    """Create the missing ones, then wait until several reads in a row show them all.
-
-    Returns those that were created in an index that already holds vectors.
-    """
-    clock = runtime.clock
-    listed: dict[str, str | None] = dict.fromkeys(wanted)
-    if not new_index:
-        listed = read_listed_types(target, wanted, pause_s=settle.poll_s, clock=clock)
-    missing = tuple(name for name, kind in listed.items() if kind is None)
-    late = missing if missing and not new_index and _holds_vectors(target) else ()
-    for name, kind in wanted.items():
-        if listed[name] not in {None, kind}:
-            raise PreconditionError(
-                f"metadata index '{name}' is a {listed[name]}, the settings say {kind}",
-                remedy="use a fresh index, or change target.metadata_indexes, or drop it and run "
-                "`q2v provision` again: "
-                + shlex.join(
-                    [
-                        "wrangler",
-                        "vectorize",
-                        "delete-metadata-index",
-                        target.identity()["vector_index"],
-                        f"--property-name={name}",
-                    ]
-                ),
-            )
-        if name in missing:
-            target.create_metadata_index(name, kind)
-    agreeing = 0
-    deadline = clock.monotonic_s() + settle.timeout_s
-    while agreeing < AGREEING_READS:
-        if clock.monotonic_s() > deadline:
-            raise IndeterminateError(
-                f"metadata indexes {', '.join(wanted)} are not listed yet",
-                remedy="run `q2v provision` again: it continues to wait",
-            )
-        found = target.read_metadata_indexes()
-        if all(found.get(name) == kind for name, kind in wanted.items()):
-            agreeing += 1
-        else:
-            agreeing = 0
-            runtime.progress.say("waiting until the metadata indexes are listed")
-            clock.wait(settle.poll_s)
-    return late
-
-
-def _holds_vectors(target: VectorTarget) -> bool:
-    return bool(next(iter(target.list_ids()), []))
-
-
-def _late_warning(index: str, name: str) -> str:
-    return (
-        f"vector index '{index}' held vectors before the metadata index '{name}' was created: a "
-        f"filter on '{name}' does not find those until they are written again. For the vectors of "
-        "a run: `q2v reconcile`, then `q2v migrate`. Others: their own writer, or a fresh index"
-    )
-
-
-def check_title(title: str) -> None:
-    """Raises UsageError for a title of a namespace that the service does not take."""
-    size = len(f"{title}{PREVIEW}".encode())
-    if not title.strip() or not title.isprintable() or size > TITLE_BYTES_MAX:
+def check_titles(rules: ProvisionRules) -> None:
+    """Raises UsageError for titles of namespaces that the service does not take."""
+    derived = PREVIEW if rules.kv_preview_title is None and rules.with_preview else ""
+    _check_title("--kv-title", rules.kv_title, TITLE_BYTES_MAX - len(derived))
+    if not rules.with_preview:
+        return
+    _check_title("--kv-preview-title", rules.preview_title, TITLE_BYTES_MAX)
+    if rules.preview_title == rules.kv_title:
         raise UsageError(
-            f"--kv-title: found {size - len(PREVIEW)} bytes, expected printable text of at most "
-            f"{TITLE_BYTES_MAX - len(PREVIEW)} bytes, and not only blanks",
-            remedy="correct --kv-title, or leave it out to use the name of the vector index",
+            f"--kv-preview-title: found '{rules.kv_title}', the title of the other namespace; "
+            "expected two titles",
+            remedy="correct --kv-preview-title, or leave it out",
         )
 
 
-def _namespaces(namespaces: KvNamespaces, rules: ProvisionRules) -> tuple[KvNamespace, KvNamespace]:
-    """The namespace of production and the one for previews, found or created."""
-    title, jurisdiction = rules.kv_title, rules.kv_jurisdiction
-    namespace_id = rules.kv_namespace_id
+def _check_title(flag: str, title: str, bytes_max: int) -> None:
+    size = len(title.encode())
+    if not title.strip() or not title.isprintable() or size > bytes_max:
+        raise UsageError(
+            f"{flag}: found {size} bytes, expected printable text of at most {bytes_max} bytes, "
+            "and not only blanks",
+            remedy=f"correct {flag}, or leave it out to use the name of the vector index",
+        )
+
+
+def _find_namespaces(
+    namespaces: KvNamespaces, rules: ProvisionRules
+) -> tuple[KvNamespace | None, KvNamespace | None]:
+    """The namespace of production and the one for previews, where they exist.
+
+    Their options cannot be changed, so they are checked.
+    """
+    jurisdiction, namespace_id = rules.kv_jurisdiction, rules.kv_namespace_id
     if namespace_id is None:
-        namespace = _namespace(namespaces, title, jurisdiction)
+        namespace = namespaces.find(rules.kv_title)
     else:
         namespace = read_kv_namespace(namespaces, namespace_id, jurisdiction)
-    return namespace, _namespace(namespaces, f"{title}{PREVIEW}", jurisdiction)
+    preview = namespaces.find(rules.preview_title) if rules.with_preview else None
+    for found in (namespace, preview):
+        if found is not None:
+            check_namespace(found, jurisdiction=jurisdiction)
+    if namespace is not None and namespace == preview:
+        raise PreconditionError(
+            f"KV namespace {namespace.namespace_id} ('{namespace.title}') is the one for previews, "
+            "and target.kv_namespace_id names it",
+            remedy="correct target.kv_namespace_id, or name another one for previews with "
+            "--kv-preview-title",
+        )
+    return namespace, preview
 
 
-def _namespace(namespaces: KvNamespaces, title: str, jurisdiction: str | None) -> KvNamespace:
-    """Find or create a namespace. An existing one is checked: its options cannot be changed."""
-    found = namespaces.find(title)
-    if found is None:
-        found = namespaces.create(title, jurisdiction=jurisdiction)
-    check_namespace(found, jurisdiction=jurisdiction)
-    return found
-
-
-def _toml(name: str, namespace_id: str, preview_id: str) -> str:
-    return (
-        f'[[vectorize]]\nbinding = "{INDEX_NAME_BINDING}"\nindex_name = {json.dumps(name)}\n\n'
-        f'[[kv_namespaces]]\nbinding = "{KV_BINDING}"\nid = "{namespace_id}"\n'
-        f'preview_id = "{preview_id}"\n'
-    )
-
-
-def _jsonc(name: str, namespace_id: str, preview_id: str) -> str:
-    bindings = {
-        "vectorize": [{"binding": INDEX_NAME_BINDING, "index_name": name}],
-        "kv_namespaces": [{"binding": KV_BINDING, "id": namespace_id, "preview_id": preview_id}],
-    }
-    return json.dumps(bindings, indent=2)
+def _create(namespaces: KvNamespaces, title: str, jurisdiction: str | None) -> KvNamespace:
+    """Create the namespace, or take the one that another command has created since."""
+    try:
+        namespace = namespaces.create(title, jurisdiction=jurisdiction)
+    except TargetRefusedError:
+        found = namespaces.find(title)
+        if found is None:
+            raise
+        namespace = found
+    check_namespace(namespace, jurisdiction=jurisdiction)
+    return namespace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -409,12 +409,22 @@ def window(settings: Settings) -> Window:
     )
 
 
-def provision_rules(settings: Settings, kv_title: str | None) -> ProvisionRules:
+def provision_rules(
+    settings: Settings,
+    *,
+    kv_title: str | None = None,
+    kv_preview_title: str | None = None,
+    with_preview: bool = True,
+) -> ProvisionRules:
     """What `q2v provision` makes sure of."""
     check_required(settings, "target.vector_index")
     return ProvisionRules(
         metadata_indexes=index_types(settings.target.metadata_indexes),
         kv_title=f"{settings.target.vector_index}-files" if kv_title is None else kv_title,
+        kv_preview_title=kv_preview_title,
+        with_preview=with_preview,
+        vector_binding=settings.target.vector_binding,
+        kv_binding=settings.target.kv_binding,
         kv_namespace_id=settings.target.kv_namespace_id,
         kv_jurisdiction=settings.target.kv_jurisdiction,
         settle=settle_rules(settings),

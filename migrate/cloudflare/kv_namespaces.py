@@ -83,7 +83,10 @@ class KvNamespaces(Protocol):
         """The namespace of this id; None without one."""
 
     def find(self, title: str) -> KvNamespace | None:
-        """The namespace with exactly this title; None without one."""
+        """The namespace with exactly this title; None without one.
+
+        Raises PreconditionError when several have it: titles do not tell which one is meant.
+        """
 
     def create(self, title: str, *, jurisdiction: str | None = None) -> KvNamespace:
         """Create a namespace. The service refuses a title that is in use."""
@@ -130,7 +133,8 @@ class WorkersKvNamespaces:
         return self._http.value_of(GET_NAMESPACE, outcome)
 
     def find(self, title: str) -> KvNamespace | None:
-        """The namespace with exactly this title; None if no page of the account has it."""
+        """See KvNamespaces. Reads all pages of the account."""
+        same: list[KvNamespace] = []
         for page in range(1, PAGES_MAX + 1):
             request = ApiRequest(
                 operation=LIST_NAMESPACES,
@@ -145,13 +149,9 @@ class WorkersKvNamespaces:
             )
             read = partial(read_namespaces, page=page, per_page=PER_PAGE)
             listed = self._http.send(request, read)
-            found = next(
-                (namespace for namespace in listed.namespaces if namespace.title == title), None
-            )
-            if found is not None:
-                return found
+            same += [namespace for namespace in listed.namespaces if namespace.title == title]
             if listed.last:
-                return None
+                return _only(same, title)
         raise IndeterminateError(
             f"the account lists more than {PAGES_MAX} pages of KV namespaces",
             remedy="set target.kv_namespace_id by hand",
@@ -178,6 +178,18 @@ class WorkersKvNamespaces:
             if namespace is not None and namespace.jurisdiction == jurisdiction:
                 return namespace
         return self._http.value_of(CREATE_NAMESPACE, outcome)
+
+
+def _only(same: list[KvNamespace], title: str) -> KvNamespace | None:
+    """The one namespace of a title; a page that was read while others changed may repeat it."""
+    by_id = {namespace.namespace_id: namespace for namespace in same}
+    if len(by_id) > 1:
+        raise PreconditionError(
+            f"{len(by_id)} KV namespaces have the title '{title}': {', '.join(sorted(by_id))}",
+            remedy="rename all but one of them (wrangler kv namespace rename), or choose other "
+            "titles with `q2v provision --kv-title TITLE --kv-preview-title TITLE`",
+        )
+    return next(iter(by_id.values()), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

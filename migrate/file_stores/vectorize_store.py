@@ -28,7 +28,7 @@ from migrate.model.limits import (
 from migrate.model.records import Accepted, Vector, VectorId, VectorIndex
 from migrate.plan.target_shape import check_index
 from migrate.ports import Target
-from migrate.provision import provision_index
+from migrate.provision_index import provision_index
 from migrate.runtime import Runtime
 from migrate.upload.settle import LastWrite, SettleRules, spread, wait_until_processed
 from migrate.workers.ordered import in_order

@@ -16,7 +16,8 @@ _NEVER_THE_SAME = (
 def check_agreement(values: Mapping[str, str], origins: Mapping[str, str]) -> None:
     """Raises UsageError for values with which no point could move, naming them.
 
-    `values` has the rules by the names of their settings, as `MappingRules.by_setting` does.
+    `values` has the rules by the names of their settings, as `MappingRules.by_setting` does; those
+    of a Worker's bindings may be missing.
     `origins` says where it came from; a setting that is not in it has its default.
     """
     group, template = values["mapping.group_key"], values["kv.key_template"]
@@ -35,6 +36,13 @@ def check_agreement(values: Mapping[str, str], origins: Mapping[str, str]) -> No
                 remedy=f"correct {first} or {second}, or set the one that is not needed to the "
                 "empty text in migration.toml",
             )
+    binding = values.get("target.vector_binding")
+    if binding is not None and binding == values.get("target.kv_binding"):
+        raise UsageError(
+            f'target.kv_binding from {_origin("target.kv_binding", origins)}: found "{binding}", '
+            "the same name as target.vector_binding; expected two names",
+            remedy="correct target.kv_binding or target.vector_binding",
+        )
 
 
 def _origin(setting: str, origins: Mapping[str, str]) -> str:

@@ -69,6 +69,19 @@ class Disk:
         """Create a file for writing, mode 0600 for any umask. Fails if the file exists."""
         return self._open_to_write(path, os.O_CREAT | os.O_EXCL)
 
+    def open_for_others(self, file: io.FileIO, path: Path) -> None:
+        """Give a created file the mode of the file at `path`, or what the umask leaves of 0666.
+
+        For files of the operator's project, which other users and programs read.
+        """
+        if path.exists():
+            mode = stat.S_IMODE(path.stat().st_mode)
+        else:
+            mask = os.umask(0o077)
+            os.umask(mask)
+            mode = 0o666 & ~mask
+        os.fchmod(file.fileno(), mode)
+
     def open_to_append(self, path: Path) -> io.FileIO:
         """Open or create a file; every write is appended to its end."""
         return self._open_to_write(path, os.O_CREAT | os.O_APPEND)

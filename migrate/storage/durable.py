@@ -63,20 +63,27 @@ def open_new(path: Path) -> BinaryIO:
 
 @contextmanager
 def durable_file(
-    path: Path, *, replace: bool = True, check: Callable[[Path], None] | None = None
+    path: Path,
+    *,
+    replace: bool = True,
+    for_others: bool = False,
+    check: Callable[[Path], None] | None = None,
 ) -> Iterator[HashedFile]:
     """Write a temporary file beside `path`, and rename it to `path` after fsync.
 
     After an exception or a kill the old file, or none, exists. Without `replace` an existing file
     is kept: equal bytes are accepted, other bytes raise PreconditionError. `check` gets the
     temporary file when it is durable, before it is renamed; what it reads comes from the disk
-    where the system allows that. Raises LocalStorageError, and what `check` raises.
+    where the system allows that. With `for_others` the file gets a mode as
+    `Disk.open_for_others` says, otherwise 0600. Raises LocalStorageError, and what `check` raises.
     """
     temporary = path.with_name(f".{path.name}{TEMPORARY_SUFFIX}")
     with local_io("writing", path):
         disk().remove(temporary)  # of an earlier, killed attempt; the lock is ours
         raw = disk().create(temporary)
         try:
+            if for_others:
+                disk().open_for_others(raw, path)
             with HashedFile(raw) as file:
                 yield file
                 file.flush()
@@ -102,6 +109,12 @@ def write_durably(path: Path, content: bytes) -> str:
     with durable_file(path) as file:
         file.write(content)
     return file.sha256
+
+
+def write_for_others(path: Path, content: bytes) -> None:
+    """Write a file of the operator's project whole and durable; see `Disk.open_for_others`."""
+    with durable_file(path, for_others=True) as file:
+        file.write(content)
 
 
 def file_sha256(path: Path) -> tuple[int, str]:

@@ -67,7 +67,8 @@ def steps(names: Names, until: str) -> Sequence[Step]:
             title="Create the index and the namespaces",
             who=OPERATOR,
             argv=(("provision",),),
-            does="A fresh index and fresh namespaces, which nothing uses yet.",
+            does="A fresh index and fresh namespaces, which nothing uses yet. With --wrangler FILE "
+            "it also puts the bindings into the Worker's file.",
             sees="the namespace ids: put the first into target.kv_namespace_id",
             abort="exit 5: something of that name has another shape; choose another name",
             undo=f"`wrangler vectorize delete {index}`",

@@ -17,6 +17,7 @@ from migrate.cloudflare.client.base_url import PUBLIC_BASE_URL
 from migrate.mapping import value_rules as rules
 from migrate.mapping.value_rules import Rule, number, one_of, whole
 from migrate.model import choices, limits
+from migrate.wrangler.bindings import KV_BINDING, VECTOR_BINDING
 from q2v.secret_files import SecretPlace, typed_path
 
 COUNT_MAX = limits.SETTING_COUNT_MAX
@@ -86,6 +87,10 @@ class TargetSettings:
     )
     """Where the KV namespaces are stored that provision creates; it never changes afterwards, and
     a namespace of another jurisdiction is refused."""
+    vector_binding: str = setting(VECTOR_BINDING, rules.VARIABLE_NAME)
+    """Name of the vector index in the configuration and the Env of a Worker."""
+    kv_binding: str = setting(KV_BINDING, rules.VARIABLE_NAME)
+    """Name of the KV namespace there."""
     metadata_indexes: tuple[str, ...] = setting(("file_id:string",), rules.METADATA_INDEXES)
     """Metadata indexes, created before the first upload."""
 

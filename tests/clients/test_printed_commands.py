@@ -26,6 +26,7 @@ WORKER = "reader"
 AT_ONCE = 2  # each start of wrangler keeps a core busy
 IN_BACKTICKS = re.compile(r"`(wrangler [^`]+)`")
 IN_CAPITALS = re.compile(r"\b[A-Z]{2,}\b")  # what the operator puts in
+MEMBERS = 'name = "reader"\nmain = "worker.js"\ncompatibility_date = "2026-11-01"\n'
 DROP = re.compile(r"wrangler vectorize delete-metadata-index .*")
 
 
@@ -69,6 +70,100 @@ def test_what_provision_prints(moved: OlderRun, shell: Shell, tmp_path: Path) ->
         assert "WARNING" not in outcome.stdout + outcome.stderr, outcome
 
     assert moved.sandbox.store.scripts.secrets(WORKER) == sorted(names)
+
+
+WRITTEN = {
+    "tables": (
+        "wrangler.toml",
+        None,
+        f'\ufeff{MEMBERS}\r\n# of others\r\n[[kv_namespaces]]\r\nbinding = "OTHER"\r\n'
+        'id = "0123456789abcdef0123456789abcdef"\r\n\r\n[vars] # last\r\nMODE = "a"\r\n',
+    ),
+    "lists": (
+        "wrangler.toml",
+        None,
+        f'{MEMBERS}\nvectorize = [\n  {{ binding = "OTHER", index_name = "x" }} # c\n]\n'
+        'kv_namespaces = []\n[vars]\nMODE = "a"\n',
+    ),
+    "an environment": (
+        "wrangler.toml",
+        "production",
+        f'{MEMBERS}\nenv.production.vars = {{ MODE = "a" }}\n[env.staging]\nname = "trial"\n',
+    ),
+    "comments and trailing commas": (
+        "wrangler.jsonc",
+        "production",
+        '{\n\t// the Worker\n\t"name": "reader",\n\t"main": "worker.js", /* built */\n'
+        '\t"compatibility_date": "2026-11-01",\n\t"env": {\n\t\t"production": {\n'
+        '\t\t\t"vars": { "MODE": "a" }, // here\n\t\t},\n\t},\n}\n',
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.fault("V01")
+@pytest.mark.parametrize("case", WRITTEN.values(), ids=WRITTEN)
+def test_what_provision_writes_into_a_workers_file(
+    moved: OlderRun, shell: Shell, tmp_path: Path, case: tuple[str, str | None, str]
+) -> None:
+    """Wrangler reads the bindings from it, and everything that was there before."""
+    file, env, content = case
+    folder = as_worker(tmp_path / "worker", WORKER, file, "{}")
+    (folder / file).write_bytes(content.encode())
+    chosen = [] if env is None else ["--env", env]
+    made = moved.run("provision", "--wrangler", str(folder / file), *chosen, "--yes")
+    assert made.exit_code == 0, made.stderr
+
+    outcome = shell.run(f"wrangler deploy --dry-run --env={env or ''}", within=folder)
+
+    assert outcome.exit_code == 0, outcome
+    read = set(re.findall(r"env\.(\w+) \((.*?)\)", outcome.stdout))
+    assert read >= {
+        ("VECTORIZE_INDEX", made.document["vector_index"]),
+        ("FILE_VECTOR_INDEX", made.document["kv_namespace_id"]),
+        ("MODE", '"a"'),
+    }
+    assert ("OTHER" in content) == any(name == "OTHER" for name, _ in read)
+
+
+@pytest.mark.slow
+def test_a_new_file_is_a_configuration(moved: OlderRun, shell: Shell, tmp_path: Path) -> None:
+    """The rest of it can be given on the command line."""
+    for ending in ("toml", "jsonc"):
+        folder = as_worker(tmp_path / ending, WORKER, "unused.toml", "")
+        file = folder / f"wrangler.{ending}"
+        assert moved.run("provision", "--wrangler", str(file), "--yes").exit_code == 0
+        line = f"wrangler deploy worker.js --name={WORKER} --compatibility-date=2026-11-01"
+
+        outcome = shell.run(f"{line} --dry-run", within=folder)
+
+        assert outcome.exit_code == 0, outcome
+        assert {"env.VECTORIZE_INDEX", "env.FILE_VECTOR_INDEX"} <= set(outcome.stdout.split())
+
+
+@pytest.mark.slow
+def test_what_provision_prints_around_a_release(
+    moved: OlderRun, shell: Shell, tmp_path: Path
+) -> None:
+    """The version that was noted is the one that runs again, also after a secret was put."""
+    document = moved.run("provision").document
+    (put,), (back,) = document["secret_commands"], document["back_commands"]
+    (delete,) = document["secret_delete_commands"]
+    scripts = moved.sandbox.store.scripts
+    former = scripts.upload("released")
+    folder = as_worker(tmp_path / "worker", "released", "wrangler.toml", document["wrangler_toml"])
+
+    deployments, versions = run_all(shell, document["release_commands"], within=folder)
+    run_all(shell, [put, put.replace("OPENAI_API_KEY", "QDRANT_API_KEY")], within=folder, stdin="x")
+    scripts.upload("released")
+    run_all(shell, [back.replace("rollback", f"rollback {former.version_id}")], within=folder)
+    running = scripts.deployments("released")[0].versions
+    run_all(shell, [delete], within=folder)
+
+    assert former.version_id in deployments.stdout
+    assert former.version_id in versions.stdout
+    assert running == {former.version_id: 100}
+    assert scripts.secrets("released") == ["OPENAI_API_KEY"]
 
 
 @pytest.mark.parametrize("name", ["-rf", "--name=x", "a b", "1x", "", "é", "A;B", "A\n"])
@@ -188,19 +283,24 @@ def documented_commands() -> list[str]:
 
 
 @pytest.mark.slow
-def test_what_the_documents_say(moved: OlderRun, shell: Shell) -> None:
+def test_what_the_documents_say(moved: OlderRun, shell: Shell, tmp_path: Path) -> None:
     """On an index and a namespace of their own, in the order in which they can be run."""
     store = moved.sandbox.store
     store.create_vector_index("spare", 32, "cosine")
     store.put_vector("spare", "-an id", [1.0] * 32)
     store.vectors.create_metadata_index(store.vectors.indexes.get("spare"), "f", "string")
     namespace = store.create_kv_namespace("spare")
+    former = store.scripts.upload("documented")
+    store.scripts.put_secret("documented", "QDRANT_API_KEY")
+    folder = as_worker(tmp_path / "worker", "documented", "wrangler.toml", "")
     meant = {"NAME": "spare", "ID": namespace, "VECTOR": "'-an id'", "PROPERTY": "f"}
+    meant["VERSION"] = former.version_id
     commands = documented_commands()
     assert len(commands) >= 3
     commands.sort(key=lambda line: line.startswith("wrangler vectorize delete "))  # last
     for command in commands:
-        run_all(shell, [IN_CAPITALS.sub(lambda word: meant[word[0]], command)])
+        line = IN_CAPITALS.sub(lambda word: meant[word[0]], command)
+        run_all(shell, [line], within=folder)
 
     assert "spare" not in {index.name for index in store.vectors.indexes.select_all()}
     assert namespace not in {one.namespace_id for one in store.kv.namespaces.select_all()}

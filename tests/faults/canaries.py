@@ -22,6 +22,7 @@ from tests.faults.canaries_comparison import OF_COMPARISON
 from tests.faults.canaries_further import FURTHER
 from tests.faults.canaries_metadata import OF_THE_METADATA
 from tests.faults.canaries_named import NAMED
+from tests.faults.canaries_provision import OF_PROVISIONING
 from tests.faults.canaries_reading import OF_THE_READING
 from tests.faults.canaries_source import OF_THE_SOURCE
 from tests.faults.canaries_stores import OF_THE_STORES
@@ -38,6 +39,7 @@ CANARIES = (
     *OF_THE_METADATA,
     *OF_THE_STORES,
     *OF_THE_ARCHIVE,
+    *OF_PROVISIONING,
 )
 ROOT = Path(__file__).parents[2]
 TREE = ("migrate", "reconcile", "q2v", "rehearsal", "sandbox", "tests", "docs", "pyproject.toml")

@@ -32,9 +32,9 @@ OF_THE_METADATA = (
     Canary(
         name="late-index-without-a-warning",
         effect="provision adds an index to vectors that it will never hold, and says nothing",
-        file="migrate/provision.py",
-        old="late = missing if missing and not new_index and _holds_vectors(target) else ()",
-        new="late = ()",
+        file="migrate/provision_index.py",
+        old="is_late = index is not None and None in listed.values()",
+        new="is_late = False",
         test="tests/e2e/test_metadata_indexes.py"
         "::test_an_index_added_after_the_upload_is_warned_of_found_and_filled",
     ),

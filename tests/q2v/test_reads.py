@@ -139,6 +139,8 @@ def test_a_flag_that_a_command_does_not_read_is_refused(command: str, flag: str)
         ("plan", "SNAPSHOT", "--page-points", "10"),
         ("reconcile", "--no-source", "--transport", "rest"),
         ("reconcile", "--full", "--content-sample", "10"),
+        ("provision", "--env", "production"),
+        ("provision", "--no-preview", "--kv-preview-title", "x"),
         ("gate", "--recorded", "--kv-namespace-id", "x"),
         ("snapshot", "--repair-part", "0", "--readers", "1"),
         ("snapshot", "--repair-part", "0", "--second-reading", "ids"),

@@ -1,28 +1,81 @@
 """`q2v provision`: vector index, metadata indexes and KV namespaces, before the first upload."""
 
-import shlex
+import re
 import sys
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import click
 
 from migrate.cloudflare.access import probe_access, verify_token
+from migrate.cloudflare.kv_namespaces import WorkersKvNamespaces
 from migrate.cloudflare.vectorize import VectorizeTarget
+from migrate.errors import UsageError
 from migrate.mapping.value_rules import VARIABLE_NAME
 from migrate.mapping.values import ValueRules
 from migrate.plan.target_shape import choose_values
-from migrate.provision import ProvisionReport, check_title, provision
+from migrate.provision import (
+    Found,
+    ProvisionReport,
+    ProvisionRules,
+    check_titles,
+    create_missing,
+    describe,
+    find_target,
+)
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot, sealed_folders
+from migrate.storage.folder_lock import FolderLock
 from migrate.storage.local_folder import LocalFolder
+from migrate.wrangler.commands import (
+    back_commands,
+    release_commands,
+    secret_commands,
+    secret_delete_commands,
+)
 from q2v import wiring
-from q2v.options import SEAL, SHAPE, SOURCE, TARGET, folder_option, json_option, takes
+from q2v.commands.prepare.provision_outcome import Outcome, WorkerCommands, show
+from q2v.commands.prepare.worker_files import (
+    WorkerFiles,
+    check_askable,
+    check_ending,
+    write_changes,
+)
+from q2v.options import (
+    SEAL,
+    SHAPE,
+    SOURCE,
+    TARGET,
+    folder_option,
+    json_option,
+    takes,
+    yes_option,
+)
 from q2v.output.advice import advise
-from q2v.output.following import Following, following_here
+from q2v.output.following import following_here
 from q2v.output.progress import open_progress
-from q2v.output.render import render
 from q2v.settings import Settings
+
+
+class Flags(TypedDict):
+    """What the operator typed."""
+
+    kv_title: str | None
+    kv_preview_title: str | None
+    no_preview: bool
+    wrangler: Path | None
+    env: str | None
+    env_types: Path | None
+    secrets: tuple[str, ...]
+    old_secrets: tuple[str, ...]
+    allow_cast: bool
+    dry_run: bool
+    yes: bool
+    folder: Path
+    as_json: bool
 
 
 def _check_names(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -33,11 +86,20 @@ def _check_names(_: click.Context, __: click.Parameter, names: tuple[str, ...]) 
     return names
 
 
+def _check_env(_: click.Context, __: click.Parameter, env: str | None) -> str | None:
+    """Raises BadParameter for a name that is not one word of letters, digits, _ and -."""
+    if env is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", env):
+        raise click.BadParameter(f"{env!r}: expected letters, digits, _ and -, no - first")
+    return env
+
+
 @takes(
     *SOURCE,
     *TARGET,
     *SHAPE,
     "target.kv_jurisdiction",
+    "target.vector_binding",
+    "target.kv_binding",
     "target.metadata_indexes",
     "limits.settle_timeout_s",
     "limits.poll_s",
@@ -45,6 +107,25 @@ def _check_names(_: click.Context, __: click.Parameter, names: tuple[str, ...]) 
 )
 @click.command("provision")
 @click.option("--kv-title", help="Title of the KV namespace.  [default: <vector index>-files]")
+@click.option(
+    "--kv-preview-title",
+    help="Title of the KV namespace for previews.  [default: <title>-preview]",
+)
+@click.option("--no-preview", is_flag=True, help="Make no KV namespace for previews of a Worker.")
+@click.option(
+    "--wrangler",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=check_ending,
+    help="Put the bindings into this wrangler.toml, wrangler.json or wrangler.jsonc, or make it.",
+)
+@click.option(
+    "--env", callback=_check_env, help="Environment of that file which gets the bindings."
+)
+@click.option(
+    "--env-types",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the TypeScript interface Env of the Worker into this new file.",
+)
 @click.option(
     "--secret",
     "secrets",
@@ -54,61 +135,178 @@ def _check_names(_: click.Context, __: click.Parameter, names: tuple[str, ...]) 
     show_default=True,
     help="Name of a secret of your Worker, for the commands printed. May be repeated.",
 )
+@click.option(
+    "--old-secret",
+    "old_secrets",
+    multiple=True,
+    callback=_check_names,
+    default=("QDRANT_API_KEY",),
+    show_default=True,
+    help="Name of a secret that the Worker needs no more after the move. May be repeated.",
+)
 @click.option("--allow-cast", is_flag=True, help="Accept uint8 or float16 values as float32.")
+@click.option("--dry-run", is_flag=True, help="Show what would be created and written; do neither.")
+@yes_option
 @folder_option
 @json_option
-def command(
-    *,
-    kv_title: str | None,
-    secrets: tuple[str, ...],
-    allow_cast: bool,
-    folder: Path,
-    as_json: bool,
-    settings: Settings,
-) -> None:
+def command(settings: Settings, **flags: Unpack[Flags]) -> None:
     """Create what the plan needs on the target; what is there already is checked and kept.
 
     The shape comes from the newest snapshot under --dir, or else from the source itself.
     """
-    directory, clock = wiring.open_folder(folder), wiring.system_clock()
+    _refuse_idle(flags)
+    files = WorkerFiles(
+        wrangler=flags["wrangler"],
+        env=flags["env"],
+        types=flags["env_types"],
+        secrets=flags["secrets"],
+    )
+    rules = wiring.provision_rules(
+        settings,
+        kv_title=flags["kv_title"],
+        kv_preview_title=flags["kv_preview_title"],
+        with_preview=not flags["no_preview"],
+    )
+    check_titles(rules)
+    files.check(rules)
+    directory, clock = wiring.open_folder(flags["folder"]), wiring.system_clock()
+    choices = wiring.Choices(allow_cast=flags["allow_cast"])
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
+        if not flags["dry_run"]:
+            stack.enter_context(FolderLock(directory))
         runtime = Runtime(clock=clock, progress=progress)
-        choices = wiring.Choices(allow_cast=allow_cast)
-        report = provision_target(settings, directory, choices, runtime, kv_title=kv_title)
+        wanted = stack.enter_context(_open_wanted(settings, directory, choices, rules, runtime))
+        found = wanted.find()
+        report = wanted.describe(found)
+        changes, warnings = files.changes(report.bindings), files.warnings(report.bindings)
+        if not flags["dry_run"]:
+            check_askable(changes, yes=flags["yes"])
+            confirm_creation(report, sure=flags["yes"] or wanted.is_local)
+            report = wanted.create(found)
+            changes = files.changes(report.bindings)
+            write_changes(changes, yes=flags["yes"])
         key = wiring.seal_key(settings)
         following = following_here(
-            directory, settings, key, provisioned=True, index_added=bool(report.warnings)
+            directory,
+            settings,
+            key,
+            provisioned=not (flags["dry_run"] and report.missing),
+            index_added=bool(report.warnings) and not flags["dry_run"],
         )
-    is_named = settings.target.kv_namespace_id == report.kv_namespace_id
-    commands = tuple(shlex.join(["wrangler", "secret", "put", name]) for name in secrets)
-    show(report, following, commands, is_named=is_named, as_json=as_json)
+    outcome = Outcome(
+        report=report,
+        files=files,
+        changes=changes,
+        warnings=[advise(warning) for warning in (*report.warnings, *warnings)],
+        following=following,
+        configured_id=settings.target.kv_namespace_id,
+        dry_run=flags["dry_run"],
+    )
+    show(outcome, worker_commands(flags), as_json=flags["as_json"])
 
 
-def provision_target(
+def worker_commands(flags: Flags) -> WorkerCommands:
+    """What is printed for the Worker's project besides its files."""
+    env = flags["env"]
+    return WorkerCommands(
+        release=release_commands(env=env),
+        put=secret_commands(flags["secrets"], env=env),
+        back=back_commands(env=env),
+        delete=secret_delete_commands(flags["old_secrets"], env=env),
+    )
+
+
+def _refuse_idle(flags: Flags) -> None:
+    """Raises UsageError for a flag that would do nothing."""
+    idle = []
+    if flags["env"] is not None and flags["wrangler"] is None:
+        idle.append("--env: this has no effect without --wrangler")
+    if flags["kv_preview_title"] is not None and flags["no_preview"]:
+        idle.append("--kv-preview-title: this has no effect with --no-preview")
+    if idle:
+        raise UsageError("; ".join(idle), remedy="leave it out")
+
+
+def confirm_creation(report: ProvisionReport, *, sure: bool) -> None:
+    """Ask for the index's name to be typed. Raises UsageError when it is not."""
+    name, missing = report.vector_index, ", ".join(report.missing)
+    if sure or not missing:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"creating {missing} needs confirmation, but stdin is not a terminal",
+            remedy="pass --yes; --dry-run shows what would be created",
+        )
+    typed = click.prompt(
+        f"Creates {missing}. Type the name of the vector index to do so ({name})", err=True
+    )
+    if typed != name:
+        raise UsageError(f"typed '{typed}', not '{name}'", remedy="nothing was created")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """The wanted target, and the account in which it is to be."""
+
+    vectors: VectorizeTarget
+    namespaces: WorkersKvNamespaces
+    values: ValueRules
+    rules: ProvisionRules
+    runtime: Runtime
+    is_local: bool  # a loopback address: the sandbox
+
+    def find(self) -> Found:
+        """See find_target."""
+        return find_target(self.vectors, self.namespaces, self.values, self.rules, self.runtime)
+
+    def describe(self, found: Found) -> ProvisionReport:
+        """See describe."""
+        return describe(found, self.values, self.rules)
+
+    def create(self, found: Found) -> ProvisionReport:
+        """See create_missing."""
+        target = (self.vectors, self.namespaces)
+        return create_missing(found, target, self.values, self.rules, self.runtime)
+
+
+@contextmanager
+def _open_wanted(
     settings: Settings,
     folder: LocalFolder,
     choices: wiring.Choices,
+    rules: ProvisionRules,
     runtime: Runtime,
-    *,
-    kv_title: str | None = None,
-) -> ProvisionReport:
-    """Create what the settings name, in the shape of the newest snapshot or of the source.
-
-    Raises PreconditionError when an index of the same name has another shape.
-    """
-    rules = wiring.provision_rules(settings, kv_title)
-    check_title(rules.kv_title)
+) -> Iterator[_Wanted]:
+    """The account, its token checked, and the shape of the newest snapshot or of the source."""
     values = _values(settings, folder, choices, runtime)
     clock, progress = runtime.clock, runtime.progress
-    http, _, _ = wiring.open_http(settings, folder, clock=clock, progress=progress)
+    http, _, base_url = wiring.open_http(settings, folder, clock=clock, progress=progress)
     with closing(http):
         name = settings.target.vector_index
         assert name is not None
         verify_token(http)
         probe_access(http, index_name=name, namespace_id=None)
-        vectors = VectorizeTarget(http, name)
-        return provision(vectors, wiring.open_namespaces(http), values, rules, runtime)
+        yield _Wanted(
+            vectors=VectorizeTarget(http, name),
+            namespaces=wiring.open_namespaces(http),
+            values=values,
+            rules=rules,
+            runtime=runtime,
+            is_local=base_url.loopback,
+        )
+
+
+def provision_target(
+    settings: Settings, folder: LocalFolder, choices: wiring.Choices, runtime: Runtime
+) -> ProvisionReport:
+    """Create what the settings name, in the shape of the newest snapshot or of the source.
+
+    Asks nothing. Raises PreconditionError when an index of the same name has another shape.
+    """
+    rules = wiring.provision_rules(settings)
+    with _open_wanted(settings, folder, choices, rules, runtime) as wanted:
+        return wanted.create(wanted.find())
 
 
 def _values(
@@ -131,61 +329,4 @@ def _values(
         dimensions=settings.mapping.dimensions,
         reduce=settings.mapping.reduce,
         allow_cast=choices.allow_cast,
-    )
-
-
-def show(
-    report: ProvisionReport,
-    following: Following,
-    secret_commands: tuple[str, ...],
-    *,
-    is_named: bool,
-    as_json: bool,
-) -> None:
-    """The report as JSON or as lines; `is_named`: the settings name the namespace already."""
-    then, warnings = following.text, [advise(warning) for warning in report.warnings]
-    if not is_named:
-        then = f"set Q2V_KV_NAMESPACE_ID={report.kv_namespace_id}, then {then}"
-    render(
-        {
-            "vector_index": report.vector_index,
-            "dimensions": report.dimensions,
-            "metric": report.metric,
-            "index_created": report.index_created,
-            "metadata_indexes": report.metadata_indexes,
-            "kv_namespace_id": report.kv_namespace_id,
-            "kv_preview_namespace_id": report.kv_preview_namespace_id,
-            "kv_jurisdiction": report.kv_jurisdiction,
-            "wrangler_toml": report.wrangler_toml,
-            "wrangler_jsonc": report.wrangler_jsonc,
-            "secret_commands": secret_commands,
-            "warnings": warnings,
-            **following.document(),
-        },
-        [
-            (
-                "vector index",
-                f"{report.vector_index} ({report.dimensions}, {report.metric}), "
-                + ("created" if report.index_created else "was there"),
-            ),
-            ("metadata indexes", ", ".join(report.metadata_indexes) or "none"),
-            ("KV namespace", report.kv_namespace),
-            ("KV preview namespace", report.kv_preview_namespace),
-        ],
-        as_json=as_json,
-        notes=[
-            *(f"warning: {warning}" for warning in warnings),
-            "",
-            "wrangler.toml:",
-            *report.wrangler_toml.splitlines(),
-            "",
-            "wrangler.jsonc:",
-            *report.wrangler_jsonc.splitlines(),
-            "",
-            "secrets of the Worker, to be run in its folder, where wrangler finds its name (the",
-            "value is asked for, or read from a pipe):",
-            *secret_commands,
-            "",
-            f"next: {then}",
-        ],
     )

@@ -4,7 +4,7 @@ import pytest
 
 from migrate.cloudflare.access import TokenState, probe_access, verify_token
 from migrate.cloudflare.kv_namespaces import KvNamespace, WorkersKvNamespaces
-from migrate.errors import AccessError, TargetRefusedError
+from migrate.errors import AccessError, PreconditionError, TargetRefusedError
 from tests.migrate.cloudflare.clients import ACCOUNT_ID, scripted
 from tests.servers.scripted_http import CutAfterRequest, Reply, Seen, Step, envelope, failure
 
@@ -140,3 +140,25 @@ def test_a_namespace_created_by_a_lost_try_is_found() -> None:
     script: list[Step] = [CutAfterRequest(), DUPLICATE, namespaces_page("new", pages=1)]
     with scripted(script) as (_, http):
         assert WorkersKvNamespaces(http).create("new").namespace_id == "id-new"
+
+
+@pytest.mark.fault("V06")
+@pytest.mark.parametrize("apart", [False, True], ids=["on one page", "on two pages"])
+def test_a_title_that_two_namespaces_have_names_neither(*, apart: bool) -> None:
+    twice = [{"id": "ns-b", "title": "files"}, {"id": "ns-a", "title": "files"}]
+    pages = [twice[:1], twice[1:]] if apart else [twice]
+    script = [envelope(page, result_info={"total_pages": len(pages)}) for page in pages]
+    with scripted(script) as (_, http), pytest.raises(PreconditionError) as refusal:
+        WorkersKvNamespaces(http).find("files")
+
+    assert "2 KV namespaces have the title 'files': ns-a, ns-b" in str(refusal.value)
+    assert "--kv-preview-title" in refusal.value.remedy
+
+
+def test_a_namespace_that_moved_to_the_next_page_meanwhile_is_one() -> None:
+    page = [{"id": "ns-a", "title": "files"}]
+    script = [envelope(page, result_info={"total_pages": 2}) for _ in range(2)]
+    with scripted(script) as (_, http):
+        found = WorkersKvNamespaces(http).find("files")
+
+    assert found == KvNamespace(namespace_id="ns-a", title="files")

@@ -1,0 +1,74 @@
+"""Merging keeps every byte that is not the target's, in files of every form."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from migrate.wrangler.merge import merge_bindings
+from tests.migrate.wrangler.configurations import (
+    ENVIRONMENTS,
+    OTHERS,
+    WANTED,
+    files,
+    jsonc_comments,
+    jsonc_values,
+    merged_values,
+    toml_comments,
+    toml_values,
+)
+
+pytestmark = pytest.mark.fault("V01")
+BOM = b"\xef\xbb\xbf"
+SCOPES = st.sampled_from([None, *ENVIRONMENTS])
+READERS: dict[str, tuple[Callable[[str], Any], Callable[[str], list[str]]]] = {
+    "wrangler.toml": (toml_values, toml_comments),
+    "wrangler.jsonc": (jsonc_values, jsonc_comments),
+}
+
+
+@settings(deadline=None)
+@given(files, SCOPES, st.booleans())
+def test_only_the_two_entries_change(named: tuple[str, str], env: str | None, marked: bool) -> None:
+    """By readers that are not the merge's own; comments keep their order and their words."""
+    file, before = named
+    mark = BOM if marked else b""
+    values, comments = READERS[file]
+
+    content = merge_bindings(mark + before.encode(), WANTED, file=file, env=env)
+
+    assert content.startswith(mark)
+    after = content[len(mark) :].decode()
+    assert merged_values(values(before), WANTED, env) == values(after)
+    assert comments(before) == comments(after)
+
+
+@settings(deadline=None)
+@given(files, SCOPES)
+def test_what_is_there_stays_in_its_order(named: tuple[str, str], env: str | None) -> None:
+    """Going back to the former values gives the file of the first merge, byte for byte."""
+    file, before = named
+    first = merge_bindings(before.encode(), OTHERS, file=file, env=env)
+    second = merge_bindings(first, WANTED, file=file, env=env)
+
+    assert merge_bindings(second, OTHERS, file=file, env=env) == first
+    assert merge_bindings(second, WANTED, file=file, env=env) == second
+    if not has_entries(READERS[file][0](before), env):
+        assert is_subsequence(before, first.decode()), "something was removed"
+
+
+def has_entries(values: dict[str, Any], env: str | None) -> bool:
+    scope = values if env is None else values["env"][env]
+    return any(
+        one.get("binding") == members["binding"]
+        for name, members in WANTED.entries().items()
+        for one in scope.get(name, [])
+    )
+
+
+def is_subsequence(part: str, whole: str) -> bool:
+    """Whether `whole` is `part` with characters added."""
+    rest = iter(whole)
+    return all(character in rest for character in part)
