@@ -21,7 +21,10 @@ from migrate.qdrant.retry import PageRefusal, PassingFailure, PointRefusal, Retr
 
 PAGE_ATTEMPTS = 2  # of a page, before a smaller one is asked for
 POINT_ATTEMPTS = 3  # of one point by its id, before it is reported
-LEAVE_OUT = "`q2v snapshot --leave-unreadable` takes the rest and lists the point as unreadable"
+LEAVE_OUT = (
+    "`q2v snapshot --leave-unreadable`, or for a catch-up `q2v catch-up --leave-unreadable`, takes "
+    "the rest and lists the point as unreadable"
+)
 
 Content = TypeVar("Content", bound=Sized)
 Fetch = Callable[[int], tuple[Content, int]]  # number of points -> the page, bytes of the answer

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.harness.target import DIMENSIONS
 from tests.harness.workbench import Workbench, chunk, points, unit_vectors, workbench
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 
@@ -170,3 +171,17 @@ def test_without_a_change_a_catch_up_says_so_and_writes_nothing(
     assert again.document["sealed"] is False
     assert again.document["run_id"] is None
     assert bench.uploads() == uploads
+
+
+@pytest.mark.fault("C04")
+def test_a_vector_that_another_writer_changed_is_kept_and_named(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(20)) as bench:
+        assert bench.move().exit_code == 0
+        bench.sandbox.store.put_vector(bench.index, "file-0000_3", [1.0] * DIMENSIONS, {"by": "x"})
+        bench.collection.points = [one for one in bench.collection.points if one.key.number != 3]
+
+        caught = bench.run("catch-up", "--frozen")
+
+        assert caught.exit_code == 0, caught.stderr
+        assert "file-0000_3" in bench.stored()
+    assert any("'file-0000_3'" in note for note in caught.document["notes"])

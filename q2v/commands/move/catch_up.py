@@ -1,6 +1,7 @@
 """`q2v catch-up`: move what has changed in Qdrant since the newest snapshot, deletions included."""
 
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -17,9 +18,10 @@ from migrate.snapshot.chain.difference import DifferenceReport, take_difference
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions
 from migrate.storage.folder_lock import FolderLock
+from migrate.upload.removal import kept_removals
 from migrate.upload.report import MigrateReport
 from q2v import wiring
-from q2v.commands.move.migrate import confirm_index, migrate_snapshot
+from q2v.commands.move.migrate import KEPT_SHOWN_MAX, confirm_index, migrate_snapshot
 from q2v.options import (
     PLANNING,
     SEAL,
@@ -31,8 +33,9 @@ from q2v.options import (
     takes,
     yes_option,
 )
-from q2v.output.following import Following, following_snapshot
+from q2v.output.following import Following, completed, following_snapshot
 from q2v.output.progress import open_progress
+from q2v.output.refusal_notes import refusal_notes
 from q2v.output.render import format_duration, render
 from q2v.output.route import Route, configured_target, route_from_snapshot
 from q2v.settings import Settings
@@ -142,7 +145,9 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             )
             exit_code = moved.exit_code
         following = following_snapshot(found, settings)
-    show(difference, moved, route, following, exit_code, as_json=flags["as_json"])
+        advise = partial(completed, folder=directory, settings=settings, snapshot=found.folder)
+        notes = [] if moved is None else [*_notes(found), *refusal_notes(moved.refused, advise)]
+    show(difference, moved, route, following, exit_code, notes=notes, as_json=flags["as_json"])
     ctx.exit(exit_code)
 
 
@@ -162,6 +167,20 @@ def _exit_code_held(snapshot: Snapshot, target: Target) -> ExitCode | None:
         return ExitCode.QUARANTINED if run.unwaived else ExitCode.DONE
 
 
+def _notes(snapshot: Snapshot) -> list[str]:
+    """What the newest run of a snapshot has not deleted, because another writer changed it."""
+    with closing(RunFolder(run_folders(snapshot)[-1], snapshot, read_only=True)) as run:
+        kept = kept_removals(run)
+    if not kept:
+        return []
+    shown = ", ".join(f"'{one}'" for one in kept[:KEPT_SHOWN_MAX])
+    more = f" and {len(kept) - KEPT_SHOWN_MAX} more" if len(kept) > KEPT_SHOWN_MAX else ""
+    return [
+        f"not deleted, because another writer changed them: {shown}{more}",
+        "they count as extra in `q2v reconcile`; delete what is not wanted with wrangler",
+    ]
+
+
 def show(
     difference: DifferenceReport,
     moved: MigrateReport | None,
@@ -169,6 +188,7 @@ def show(
     following: Following,
     exit_code: ExitCode,
     *,
+    notes: Sequence[str],
     as_json: bool,
 ) -> None:
     """The report as JSON or as lines."""
@@ -191,6 +211,8 @@ def show(
             "quarantined": None if moved is None else sum(moved.quarantined.values()),
             "requests": 0 if moved is None else moved.requests,
             "evidence": None if moved is None else moved.evidence,
+            "refused": [] if moved is None else moved.refused,
+            "notes": list(notes),
             "seconds": round(seconds, 3),
             "route": route.document(),
             "exit_code": int(exit_code),
@@ -209,5 +231,9 @@ def show(
             ("took", format_duration(seconds)),
         ],
         as_json=as_json,
-        notes=[*([] if difference.sealed else ["nothing has changed"]), *following.notes()],
+        notes=[
+            *([] if difference.sealed else ["nothing has changed"]),
+            *notes,
+            *following.notes(),
+        ],
     )
