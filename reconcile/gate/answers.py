@@ -7,7 +7,12 @@ from functools import partial
 
 from migrate.cloudflare.access import probe_access, verify_token
 from migrate.cloudflare.client.client import CloudflareHttp
-from migrate.errors import AccessError, MigrationError
+from migrate.errors import (
+    AccessError,
+    ArtefactDamagedError,
+    LocalStorageError,
+    MigrationError,
+)
 from migrate.mapping.payload import encode_kv_key
 from migrate.model.canonical import decode_json
 from migrate.model.limits import QUERY_IDS_MAX
@@ -42,6 +47,7 @@ def ask_queries(
 
     `indexes` are metadata indexes, property -> type: a filter by file is asked when the property
     of the file is one of them. A wrong answer is asked for again after `pause_s` seconds, doubling.
+    Raises LocalStorageError.
     """
     try:
         samples = choose_samples(run)
@@ -53,6 +59,10 @@ def ask_queries(
             ask = partial(questions.wrong, sample)
             wrong.append(repeat_until(ask, lambda said: not said, pauses, clock=runtime.clock))
             runtime.progress.advance(1)
+    except LocalStorageError:
+        raise  # this machine's disk says nothing about the target
+    except ArtefactDamagedError as error:
+        return _evidence(Criterion.QUERIES, None, f"nothing was asked: {error}", runtime)
     except MigrationError as error:
         return _evidence(
             Criterion.QUERIES, None, f"the target could not be asked: {error}", runtime
@@ -163,7 +173,8 @@ def ask_rights(
     """Ask what the token may do, by requests that change nothing, and how long it lasts.
 
     `until_s` is the end of the window, seconds since 1970; None: only now counts. `key_notes` say
-    what the key of the source can do beyond reading; they are shown, and decide nothing.
+    what the key of the source can do beyond reading; they are shown, and decide nothing. Raises
+    LocalStorageError.
     """
     try:
         state = verify_token(http)
@@ -177,6 +188,8 @@ def ask_rights(
         ends_s = None if ends is None else datetime.fromisoformat(ends).timestamp()
     except AccessError as error:
         return _evidence(Criterion.RIGHTS, False, str(error), runtime)
+    except LocalStorageError:
+        raise
     except (MigrationError, ValueError) as error:
         return _evidence(Criterion.RIGHTS, None, f"could not be asked: {error}", runtime)
     needed_s = runtime.clock.wall_s() if until_s is None else until_s

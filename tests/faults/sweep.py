@@ -24,10 +24,13 @@ from migrate.run.choose import find_run
 from migrate.run.journal import Store
 from migrate.snapshot.folder import Snapshot, sealed_folders
 from migrate.storage.layout import archive_name
+from reconcile.gate.record import is_newest_go
+from reconcile.monitor.history import read_history
 from tests.harness.steps import NO_SPACE, Fault, Kind, Step
 from tests.harness.target import INDEX
 from tests.harness.world import World, WorldClock, open_world
 
+WRITES = ("upsert", "delete_by_ids", "bulk", "bulk/delete")  # how a path of a write ends
 REPLAY = ".venv/bin/python -m tests.faults.sweep --stage '{}' --fault {} --step {}"
 REPLAY_PAIR = f"{REPLAY} --then-fault {{}} --then-step {{}}"
 
@@ -70,9 +73,7 @@ def _check_migrate(world: World, truth: Truth) -> None:
 
 
 def _check_reconcile(world: World, truth: Truth) -> None:
-    assert world.state() == truth.state, "a reconcile wrote to the target"
-    writes = [one for one in world.requests if one.path.endswith(("upsert", "delete_by_ids"))]
-    assert not writes, "a reconcile sent a write"
+    _check_only_read(world, truth)
 
 
 def _check_undone(world: World, truth: Truth) -> None:
@@ -117,6 +118,46 @@ def _check_archived(world: World, truth: Truth) -> None:
     assert _archives(world) == truth.archives, "I8: other bytes than an undisturbed archive"
 
 
+def _gate(world: World) -> None:
+    report = world.gate()
+    assert report.verdict == "go", [(row.criterion.word, row.found) for row in report.rows]
+
+
+def _check_gated(world: World, truth: Truth) -> None:
+    # It asks for the right to write with requests that the target refuses.
+    assert world.state() == truth.state, "a gate wrote to the target"
+    with closing(find_run(world.directory, None, None)) as run:
+        assert is_newest_go(run), "the record does not say what the gate said"
+
+
+def _look(world: World) -> None:
+    report = world.monitor()
+    assert report.looked.verdict == "consistent", report.looked.why
+
+
+def _check_looked(world: World, truth: Truth) -> None:
+    _check_only_read(world, truth)
+    with closing(find_run(world.directory, None, None)) as run:
+        history = read_history(run)
+    verdicts = [one.verdict for one in history]
+    assert verdicts in (["consistent"], ["consistent"] * 2), f"the history holds {verdicts}"
+
+
+def _check_only_read(world: World, truth: Truth) -> None:
+    assert world.state() == truth.state, "a command that only reads wrote to the target"
+    writes = [one for one in world.requests if one.path.endswith(WRITES)]
+    assert not writes, f"a command that only reads sent {writes[0].path}"
+
+
+def _check_emptied(world: World, truth: Truth) -> None:
+    assert world.state() == truth.state, "the target is not what an undisturbed reset leaves"
+    requests = len(world.requests)
+    with world.calm():
+        world.reset_target()
+    writes = [one for one in world.requests[requests:] if one.path.endswith(WRITES)]
+    assert not writes, "a second reset sent a write"
+
+
 BEFORE_A_CATCH_UP = (World.snapshot, World.migrate, World.edit_source)
 STAGES = {
     stage.name: stage
@@ -135,6 +176,9 @@ STAGES = {
             _check_undone,
             _roll_back,
         ),
+        Stage("gate", (World.snapshot, World.migrate, _reconcile), _gate, _check_gated),
+        Stage("monitor", (World.snapshot, World.migrate), _look, _check_looked),
+        Stage("reset-target", (World.snapshot, World.migrate), World.reset_target, _check_emptied),
         Stage("rollback", (World.snapshot, World.migrate), _roll_back, _check_undone),
         Stage(
             "migrate, then rollback", (World.snapshot,), World.migrate, _check_undone, _roll_back

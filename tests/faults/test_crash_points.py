@@ -17,6 +17,7 @@ PAIRS = 16  # of each stage; `make faults` takes 500
 @pytest.mark.timeout(600)
 @pytest.mark.fault(
     *("G01", "G02", "G03", "G04", "G05", "S06", "U01", "R10", "B01", "B02", "A02"),
+    *("J06", "W07", "Z03"),
     *("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I10", "X02"),
 )
 @pytest.mark.parametrize("part", range(SLICES))

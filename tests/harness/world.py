@@ -35,7 +35,13 @@ from q2v.settings import Settings
 from q2v.settings.sections import LimitSettings, TargetSettings
 from q2v.wiring import CloudflareTarget
 from reconcile.compare import compare
+from reconcile.gate.criteria import AGE_MAX_S_DEFAULT
+from reconcile.gate.gate import GateReport, GateRules, decide
+from reconcile.monitor.history import read_history
+from reconcile.monitor.look import LookRules
+from reconcile.monitor.monitor import DROP_SHARE_DEFAULT, MonitorReport, monitor
 from reconcile.report.report import ReconcileReport
+from reconcile.reset.reset import ResetReport, ResetRules, open_chains, reset
 from reconcile.rollback.chain import open_chain, roll_back_chain
 from reconcile.rollback.report import RollbackReport
 from sandbox.app import ACCOUNT_ID, SandboxApp, create_app
@@ -56,6 +62,8 @@ TOKEN = "world-token-4b7e19c2d8f0a6935e"
 BASE_URL = "http://127.0.0.1:9/client/v4"
 POINTS, FILES, PART_POINTS, BATCH_VECTORS = 40, 5, 15, 12  # 3 parts, 4 uploads
 EDITED = "edited"  # in the folder of a world whose source others have changed
+WINDOW_S = 86_400.0  # that is left when the gate is asked
+ALLOWED = frozenset({"foreign-1", "file:elsewhere", "file-0_0"})  # the last one a run overwrites
 BOOT_S = 45.0  # from a power cut until the tool can run again
 
 
@@ -210,6 +218,61 @@ class World:
                 Runtime(clock=self.clock, progress=self.progress),
                 requests_per_5min=self.requests_max,
                 leave_later_writes=True,
+            )
+
+    def gate(self) -> GateReport:
+        """`q2v gate --until` a day from now."""
+        with (
+            FolderLock(self.directory),
+            self._target() as target,
+            contextlib.closing(find_run(self.directory, None, None)) as run,
+            open_chain(run) as chain,
+        ):
+            rules = GateRules(
+                until_s=self.clock.wall_s() + WINDOW_S,
+                age_max_s=AGE_MAX_S_DEFAULT,
+                indexes=wiring.wanted_indexes(run.plan, self.settings),
+                requests_per_5min=self.requests_max,
+                pause_s=self.settings.limits.poll_s,
+            )
+            runtime = Runtime(clock=self.clock, progress=self.progress)
+            return decide(chain, (target, target.http), rules, runtime)
+
+    def monitor(self) -> MonitorReport:
+        """`q2v monitor`."""
+        with (
+            FolderLock(self.directory),
+            self._target() as target,
+            contextlib.closing(find_run(self.directory, None, None)) as run,
+        ):
+            rules = LookRules(
+                indexes=wiring.wanted_indexes(run.plan, self.settings),
+                ttl_s=self.settings.kv.ttl_s,
+                sample=20,
+                seed=len(read_history(run)),
+                settle_s=self.settings.limits.kv_settle_s,
+            )
+            runtime = Runtime(clock=self.clock, progress=self.progress)
+            return monitor(run, target, rules, runtime, max_drop=DROP_SHARE_DEFAULT)
+
+    def reset_target(self) -> ResetReport:
+        """`q2v reset-target --execute --allow` a list of one vector, its key and a key of a run."""
+        with (
+            FolderLock(self.directory),
+            self._target() as target,
+            open_chains(self.directory, target, None) as chains,
+        ):
+            return reset(
+                self.directory,
+                chains,
+                target,
+                ResetRules(
+                    undo=wiring.undo_rules(self.settings),
+                    allowed=ALLOWED,
+                    requests_per_5min=self.requests_max,
+                ),
+                Runtime(clock=self.clock, progress=self.progress),
+                execute=True,
             )
 
     @contextlib.contextmanager
