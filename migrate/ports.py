@@ -92,6 +92,9 @@ class PointSource(Protocol):
         server refuses big pages.
         """
 
+    def read_payloads(self, start: PointId | None, *, limit: int) -> Page:
+        """As `read_points`, without vectors: `vectors` is empty, and `irregular` knows of none."""
+
     def close(self) -> None:
         """Release connections and locks; harmless when repeated."""
 

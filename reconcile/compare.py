@@ -22,6 +22,7 @@ from migrate.ports import Clock, PointSource, Target, VectorTarget
 from migrate.run.folder import RunFolder
 from migrate.run.next_step import flags_again, next_step, position_of
 from migrate.runtime import Runtime
+from migrate.snapshot.manifest import SnapshotManifest
 from reconcile.differences import Named
 from reconcile.report.report import (
     ReconcileReport,
@@ -164,7 +165,7 @@ def _conclude(
         run, build_manifest(run, requests_per_5min=rules.requests_per_5min)
     )
     drift = drift_counts(findings.ids, findings.contents, findings.metadata, findings.kv)
-    verdict, why = _verdict(findings, drift, moving=run.snapshot.manifest.moving)
+    verdict, why = _verdict(findings, drift, run.snapshot.manifest)
     full = rules.is_full(run.vectors)
     classes = _classes(findings)
     report = ReconcileReport(
@@ -215,8 +216,19 @@ def _classes(findings: _Findings) -> list[str]:
     ]
 
 
+_SOURCE_DRIFT = "source since the snapshot"
+_UNREAD_VECTORS = (
+    "; the snapshot was read with --payload-only, which does not find a vector that changed under "
+    "an unchanged payload: run `q2v catch-up --frozen` without it"
+)
+_READ_IN_FULL = (
+    "; the catch-up did not read the vectors of unchanged payloads again (--payload-only), this "
+    "reconcile read the source in full"
+)
+
+
 def _verdict(
-    findings: _Findings, drift: dict[str, int | None], *, moving: bool
+    findings: _Findings, drift: dict[str, int | None], manifest: SnapshotManifest
 ) -> tuple[Verdict, str]:
     unknown = _unknown(findings)
     if unknown is not None:
@@ -224,17 +236,22 @@ def _verdict(
     found = {name: count for name, count in drift.items() if count}
     if findings.source is not None and findings.source.moved:
         source = findings.source
-        found["source since the snapshot"] = (
-            len(source.added) + len(source.changed) + len(source.deleted)
-        )
+        found[_SOURCE_DRIFT] = len(source.added) + len(source.changed) + len(source.deleted)
     if found:
-        return "drift", ", ".join(f"{name} {count}" for name, count in found.items())
-    if moving:
+        why = ", ".join(f"{name} {count}" for name, count in found.items())
+        return "drift", why + _UNREAD_VECTORS * (manifest.payload_only and _SOURCE_DRIFT in found)
+    if manifest.moving:
         return "indeterminate", (
             "no drift, but the snapshot was read while others wrote to the source and proves "
             "nothing: stop them, then run `q2v catch-up --frozen`"
         )
-    return "equal", "no drift at the stated coverage"
+    if manifest.payload_only and findings.source is None:
+        return "indeterminate", (
+            "no drift, but the snapshot was read by `q2v catch-up --payload-only` and this "
+            "reconcile left the source out: vectors of unchanged payloads were compared "
+            "with nothing"
+        )
+    return "equal", "no drift at the stated coverage" + _READ_IN_FULL * manifest.payload_only
 
 
 def _unknown(findings: _Findings) -> str | None:

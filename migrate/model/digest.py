@@ -25,6 +25,7 @@ from migrate.model.records import (
 )
 
 DIGEST_BYTES = 32
+NO_PAYLOAD_DIGEST = bytes(DIGEST_BYTES)  # equals nothing, itself included
 _EXACT_INTEGER_MAX = 2**53
 _u64 = struct.Struct("<Q").pack
 
@@ -54,6 +55,17 @@ def digest_points(page: Page) -> list[bytes]:
             digest.update(_field(b"x", irregular))
         digests.append(digest.digest())
     return digests
+
+
+def digest_payloads(page: Page) -> list[bytes]:
+    """One digest per point of the page, of its payload alone; NO_PAYLOAD_DIGEST for irregular ones.
+
+    The payload of an irregular point may not be all that the source sent.
+    """
+    return [
+        hashlib.sha256(payload).digest() if irregular is None else NO_PAYLOAD_DIGEST
+        for payload, irregular in zip(page.payloads, page.irregular, strict=True)
+    ]
 
 
 def _point_name(point_id: PointId) -> bytes:

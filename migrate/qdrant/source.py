@@ -20,7 +20,13 @@ from migrate.model.records import Collection, Page, PointId, VectorSpec
 from migrate.ports import Clock
 from migrate.qdrant.collection import read_collection
 from migrate.qdrant.page_reader import PageReader
-from migrate.qdrant.paging import PAGE_BYTES, PageSize, check_order, estimate_point_bytes
+from migrate.qdrant.paging import (
+    PAGE_BYTES,
+    PAYLOAD_BYTES_GUESS,
+    PageSize,
+    check_order,
+    estimate_point_bytes,
+)
 from migrate.qdrant.retry import (
     CollectionMissing,
     ForeignAnswer,
@@ -104,7 +110,10 @@ class Transport(Protocol):
     def fetch_points(
         self, start: PointId | None, limit: int, vectors: Sequence[VectorSpec]
     ) -> tuple[Page, int]:
-        """Points >= `start`, and the bytes of the answer."""
+        """Points >= `start`, and the bytes of the answer.
+
+        Without `vectors` the answer holds no vectors.
+        """
 
     def fetch_named(self, ids: Sequence[PointId], vectors: Sequence[VectorSpec]) -> Page:
         """The points with these ids; absent ones are left out."""
@@ -132,6 +141,9 @@ class ServerSource:
         self._pages = PageReader(self._retry, self._first_id, where=transport.url)
         self._id_page = PageSize(point_bytes=ID_BYTES_GUESS, bytes_target=options.page_bytes)
         self._point_page: PageSize | None = None
+        self._payload_page = PageSize(
+            point_bytes=PAYLOAD_BYTES_GUESS, bytes_target=options.page_bytes
+        )
 
     def identity(self) -> dict[str, str]:
         """Address and name of the collection, and how it is read."""
@@ -184,9 +196,18 @@ class ServerSource:
             self._point_page = PageSize(
                 point_bytes=point_bytes, bytes_target=self._options.page_bytes
             )
+        return self._read_points(self._point_page, start, limit, vectors)
+
+    def read_payloads(self, start: PointId | None, *, limit: int) -> Page:
+        """At most `limit` points >= `start` without vectors, ascending."""
+        return self._read_points(self._payload_page, start, limit, ())
+
+    def _read_points(
+        self, size: PageSize, start: PointId | None, limit: int, vectors: Sequence[VectorSpec]
+    ) -> Page:
         try:
             page = self._read_page(
-                self._point_page,
+                size,
                 limit,
                 start,
                 lambda asked: self._transport.fetch_points(start, asked, vectors),
@@ -198,7 +219,10 @@ class ServerSource:
         return take_rows(page, 0, limit)
 
     def read_otherwise(self, error: UnreadablePointError, vectors: Sequence[VectorSpec]) -> Page:
-        """Read a point over another protocol. This class has none and raises the error."""
+        """Read a point over another protocol, without vectors if `vectors` is empty.
+
+        This class has no other protocol and raises the error.
+        """
         raise error
 
     def close(self) -> None:

@@ -310,7 +310,12 @@ def _differences(settings: CollectionSettings, collection: Collection) -> tuple[
 
 def _warnings(snapshot: Snapshot, collection: Collection | None) -> tuple[str, ...]:
     moving = "the snapshot was read while others wrote: it may be no state that the source ever had"
+    unread = (
+        "the snapshot was read by `q2v catch-up --payload-only`: the vectors of unchanged "
+        "payloads are those of its parent"
+    )
     return (
+        *([unread] if snapshot.manifest.payload_only else []),
         *([moving] if snapshot.manifest.moving else []),
         *(() if collection is None else collection.warnings),
     )

@@ -21,6 +21,8 @@ SNAPSHOT_FORMAT = 1
 UNREADABLE_FORMAT = 2
 # A difference to a parent, or a snapshot of a moving source.
 CHAIN_FORMAT = 3
+# A difference for which the vectors of points with an unchanged payload were not read again.
+PAYLOAD_FORMAT = 4
 UNREADABLE_MAX = 1_000  # unreadable points that a snapshot may leave out
 
 
@@ -72,7 +74,7 @@ class SnapshotManifest:
     set_digest: str  # over all point digests in id order
     count_start: int  # exact count of the source before the first page
     count_end: int  # exact count after the second reading
-    second_reading: str  # digest | ids: what the second reading compared; none: `moving`
+    second_reading: str  # digest | ids | payload: what the second reading compared; none: `moving`
     started_at: str  # RFC 3339
     sealed_at: str
     parent: str | None = None  # content root of the snapshot this one is a difference to
@@ -83,10 +85,15 @@ class SnapshotManifest:
     changes: ChangesRecord | None = None  # of a difference
     # Each point is as it was when it was read, and nothing was read twice: no proof of anything.
     moving: bool = False
+    # Of a difference: ids and payloads were read of all points, vectors only of points that are new
+    # or have another payload. The digests of the other points are the parent's.
+    payload_only: bool = False
 
     @property
     def format(self) -> int:
-        """1, 2 or 3: an older q2v refuses a later format instead of misreading it."""
+        """1 to 4: an older q2v refuses a later format instead of misreading it."""
+        if self.payload_only:
+            return PAYLOAD_FORMAT
         if self.parent is not None or self.moving:
             return CHAIN_FORMAT
         return UNREADABLE_FORMAT if self.unreadable else SNAPSHOT_FORMAT
@@ -125,12 +132,14 @@ def encode_manifest(manifest: SnapshotManifest, key: SealKey | None = None) -> b
     if manifest.format < CHAIN_FORMAT:
         for name in ("parent_id", "changes", "moving"):
             del fields[name]
+    if not manifest.payload_only:
+        del fields["payload_only"]
     return seal_json(fields, key)
 
 
 def decode_manifest(content: bytes, *, where: str, key: SealKey | None = None) -> SnapshotManifest:
     """The inverse of `encode_manifest`; raises as `unseal_json` does."""
-    formats = (SNAPSHOT_FORMAT, UNREADABLE_FORMAT, CHAIN_FORMAT)
+    formats = (SNAPSHOT_FORMAT, UNREADABLE_FORMAT, CHAIN_FORMAT, PAYLOAD_FORMAT)
     fields = unseal_json(content, where=where, format_version=formats, key=key)
     root = fields.pop("content_root", None)
     version = fields.pop("format")
@@ -168,6 +177,8 @@ def _manifest(fields: dict[str, object]) -> SnapshotManifest:
     )
     if len({manifest.parent is None, manifest.parent_id is None, manifest.changes is None}) != 1:
         raise ValueError("only a part of parent, parent_id and changes is there")
+    if manifest.payload_only and manifest.parent is None:
+        raise ValueError("payload_only without a parent")
     return manifest
 
 

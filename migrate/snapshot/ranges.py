@@ -13,9 +13,14 @@ from typing import Literal, Protocol, TypeVar
 from migrate.errors import PreconditionError
 from migrate.model.digest import digest_points
 from migrate.model.irregular import is_unreadable
-from migrate.model.records import Page, VectorSpec
+from migrate.model.records import Page, PointId, VectorSpec
 from migrate.ports import PointSource
-from migrate.snapshot.chain.range_changes import KnownRows, RangeChanges, RangeCompared
+from migrate.snapshot.chain.range_changes import (
+    KnownRows,
+    RangeChanges,
+    RangeCompared,
+    read_where_changed,
+)
 from migrate.snapshot.counting import ID_PAGE_POINTS
 from migrate.snapshot.folder import part_file
 from migrate.snapshot.manifest import UNREADABLE_MAX, PartRecord
@@ -131,7 +136,14 @@ class PartReader:
         """See RangeReader."""
         found = self._compare_range(span, known)
         part = self._write_part(span, found.differing) if found.differing else None
-        return RangeChanges(found.changes, part, b"".join(found.digests), found.unreadable)
+        return RangeChanges(
+            found.changes,
+            part,
+            b"".join(found.digests),
+            found.unreadable,
+            None if known.payloads is None else b"".join(found.payloads),
+            found.read_whole,
+        )
 
     def recheck(self, span: Range, known: KnownRows) -> list[str]:
         """See RangeReader."""
@@ -139,20 +151,38 @@ class PartReader:
 
     def _compare_range(self, span: Range, known: KnownRows) -> RangeCompared:
         found = RangeCompared(known)
-        found.compare(self._pages(span, len(known.ids)))
+        if known.payloads is None:
+            found.compare(self._pages(span, len(known.ids)))
+            return found
+
+        def read_whole(start: PointId, stop: PointId | None, points: int) -> Iterator[Page]:
+            # Not one point more than these: each costs its vectors.
+            limit = min(points, self._page_points)
+            return self._walk(Range(span.ordinal, start, stop), limit=limit)
+
+        payloads = self._walk(
+            span, limit=self._page_points, expected=len(known.ids), with_vectors=False
+        )
+        found.compare(read_where_changed(known, payloads, read_whole))
         return found
 
     def cancel(self) -> None:
         """See RangeReader: nothing to do, the threads check for cancellation themselves."""
 
     def _pages(self, span: Range, expected: int) -> Iterator[Page]:
+        return self._walk(span, limit=self._page_points, expected=expected)
+
+    def _walk(
+        self, span: Range, *, limit: int, expected: int | None = None, with_vectors: bool = True
+    ) -> Iterator[Page]:
         pages = walk_points(
             self._source,
             span.start,
             span.stop,
-            limit=self._page_points,
+            limit=limit,
             expected=expected,
             leave_unreadable=self._left_with,
+            with_vectors=with_vectors,
         )
         for page in pages:
             raise_if_cancelled()

@@ -79,6 +79,7 @@ class SnapshotOptions:
     allow_empty: bool = False
     leave_unreadable: bool = False  # store only the id of a point that cannot be read
     moving: bool = False  # read once, while others write; the snapshot then proves nothing
+    payload_only: bool = False  # of a difference: see `take_difference`
     part_points: int | None = None  # per part; None: by the size of a point
     readers: int = 1  # ranges that are read at once
     tool: str = "q2v"

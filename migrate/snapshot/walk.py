@@ -30,6 +30,7 @@ def walk_points(
     limit: int,
     expected: int | None = None,
     leave_unreadable: Sequence[VectorSpec] | None = None,
+    with_vectors: bool = True,
 ) -> Iterator[Page]:
     """Every point with `start` <= id < `stop`, ascending, each once; a bound of None is open.
 
@@ -39,11 +40,12 @@ def walk_points(
     A point that cannot be read ends the walk with its error, unless `leave_unreadable` has the
     collection's vectors: then it becomes a marked row with only its id.
     """
+    read = source.read_points if with_vectors else source.read_payloads
     left = expected or 0
     while True:
         asked = min(limit, left + 1) if left else limit
         try:
-            page = source.read_points(start, limit=asked)
+            page = read(start, limit=asked)
         except UnreadablePointError as error:
             point_id = PointId.from_text(error.point_id, error.point_id_type)
             if stop is not None and point_id >= stop:

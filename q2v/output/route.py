@@ -12,6 +12,11 @@ from q2v.output.render import Cell, format_duration
 from q2v.settings import Settings
 
 NOT_CONFIGURED = "not configured"
+# Of a snapshot whose manifest says `payload_only`.
+UNREAD_VECTORS = (
+    "those of unchanged payloads were not read again (--payload-only): only a reconcile that reads "
+    "the source proves them"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,6 +123,12 @@ def _freeze(run: RunFolder, compared: Compared) -> tuple[bool | None, str]:
     counted = manifest.count_start == manifest.count_end
     if any(moved.values()) or not counted:
         return False, f"the source differs from the snapshot: {changes}"
+    if manifest.payload_only:
+        return True, (
+            f"ids and payloads read twice at {manifest.sealed_at}, the vectors of unchanged "
+            f"payloads not again (`q2v catch-up --payload-only`); the source was "
+            f"read in full by the reconcile alone, {source} points: {changes}"
+        )
     return True, (
         f"read twice at {manifest.sealed_at} ({manifest.second_reading} compared) and again by the "
         f"reconcile, {source} points: {changes}"

@@ -8,10 +8,18 @@ import numpy as np
 import pytest
 
 from tests.harness.target import DIMENSIONS
-from tests.harness.workbench import Workbench, chunk, points, unit_vectors, workbench
+from tests.harness.workbench import (
+    Workbench,
+    changed_point,
+    chunk,
+    points,
+    unit_vectors,
+    workbench,
+)
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 
 POINTS = 60
+LATER = "2036-01-01T00:00+00:00"
 
 
 class Writer:
@@ -145,6 +153,68 @@ def test_a_catch_up_is_sent_by_this_process_whatever_its_size(
     assert bench.run("catch-up").exit_code == 0
 
     assert sizes[-1] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.fault("C07")
+def test_payloads_alone_are_no_proof_until_a_reconcile_has_read_the_source(
+    evening: tuple[Workbench, Writer],
+) -> None:
+    bench, writer = evening
+    writer.is_stopped = True
+    bench.run("snapshot", "--moving")
+    bench.run("migrate")
+    first, second, *rest = bench.collection.points
+    bench.collection.points = [changed_point(first, text="another text"), second, *rest]
+
+    last = bench.run("catch-up", "--frozen", "--payload-only")
+    shown = bench.run("verify", as_json=False)
+    status = bench.run("status")
+    left_out = bench.run("reconcile", "--full", "--no-source")
+    no_go = bench.run("gate", "--until", LATER, "--recorded")
+    compared = bench.run("reconcile", "--full")
+    gate = bench.run("gate", "--until", LATER)
+    flat = bench.run("snapshot", "--flatten")
+
+    assert last.exit_code == 0, last.stderr
+    assert (last.document["payload_only"], last.document["read_whole"]) == (True, 1)
+    assert (last.document["changed"], last.document["frozen"]) == (1, True)
+    assert "those of unchanged payloads were not read again" in shown.stdout
+    assert status.document["payload_only"] is True
+    assert (left_out.exit_code, left_out.document["verdict"]) == (13, "indeterminate")
+    assert "--payload-only" in left_out.document["why"]
+    assert no_go.document["rows"][0]["verdict"] == "unknown"
+    assert (compared.exit_code, compared.document["verdict"]) == (0, "equal"), compared.stdout
+    assert "read the source in full" in compared.document["why"]
+    assert gate.document["rows"][0]["verdict"] == "pass"
+    assert "--payload-only" in gate.document["rows"][0]["found"]
+    assert flat.exit_code == 5
+    assert "--payload-only" in flat.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.fault("C07")
+def test_a_vector_that_changed_alone_is_drift_until_a_whole_catch_up_moves_it(
+    evening: tuple[Workbench, Writer],
+) -> None:
+    bench, writer = evening
+    writer.is_stopped = True
+    bench.move()
+    first, second, *rest = bench.collection.points
+    tuned = replace(first, vectors={"": unit_vectors(2)[1].tolist()})
+    bench.collection.points = [tuned, changed_point(second, text="another text"), *rest]
+
+    unaware = bench.run("catch-up", "--frozen", "--payload-only")
+    drift = bench.run("reconcile", "--full")
+    whole = bench.run("catch-up", "--frozen")
+    equal = bench.run("reconcile", "--full")
+
+    assert (unaware.exit_code, unaware.document["changed"]) == (0, 1)
+    assert (drift.exit_code, drift.document["source_drift"]["changed"]) == (4, 1)
+    assert "`q2v catch-up --frozen` without it" in drift.document["why"]
+    assert (whole.exit_code, whole.document["changed"]) == (0, 1), whole.stderr
+    assert (equal.exit_code, equal.document["verdict"]) == (0, "equal")
+    assert "--payload-only" not in equal.document["why"]
 
 
 def test_a_moving_chain_is_not_flattened(evening: tuple[Workbench, Writer]) -> None:

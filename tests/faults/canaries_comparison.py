@@ -86,9 +86,18 @@ OF_COMPARISON = (
         name="moving-is-equal",
         effect="a chain whose last link was read while others wrote passes for a proof",
         file="reconcile/compare.py",
-        old=code(1, "if moving:"),
-        new=code(1, "if moving is None:"),
+        old=code(1, "if manifest.moving:"),
+        new=code(1, "if manifest.moving is None:"),
         test="tests/migrate/test_catch_up.py::test_a_chain_that_was_not_read_frozen_is_never_equal",
+    ),
+    Canary(
+        name="unread-vectors-are-equal",
+        effect="vectors that --payload-only did not read pass for proven without the source",
+        file="reconcile/compare.py",
+        old=code(1, "if manifest.payload_only and findings.source is None:"),
+        new=code(1, "if manifest.payload_only and findings.source is False:"),
+        test="tests/e2e/test_catch_up.py"
+        "::test_payloads_alone_are_no_proof_until_a_reconcile_has_read_the_source",
     ),
     Canary(
         name="deletion-not-found",

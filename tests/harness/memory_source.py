@@ -75,6 +75,11 @@ class MemorySource:
         ids = self._from(start, min(limit, self.answer_points_max))
         return page_of(self.points, ids, dimensions=self._dimensions)
 
+    def read_payloads(self, start: PointId | None, *, limit: int) -> Page:
+        self._note("payloads", start)
+        ids = self._from(start, min(limit, self.answer_points_max))
+        return replace(page_of(self.points, ids, dimensions=self._dimensions), vectors={})
+
     def close(self) -> None:
         pass
 

@@ -56,27 +56,35 @@ class EdgeShard:
 
     def ids(self, start: PointId | None, limit: int) -> Sequence[PointId]:
         """At most `limit` ids >= `start`, as the engine orders them."""
-        return [PointId.parse(record.id) for record in self._scroll(start, limit, whole=False)]
+        return [
+            PointId.parse(record.id)
+            for record in self._scroll(start, limit, payload=False, vectors=False)
+        ]
 
-    def records(self, start: PointId | None, limit: int) -> list[Any]:
-        """At most `limit` of the engine's records with payload and vectors, ids >= `start`."""
-        return self._scroll(start, limit, whole=True)
+    def records(self, start: PointId | None, limit: int, *, vectors: bool) -> list[Any]:
+        """At most `limit` of the engine's records with payload and, if asked, vectors.
 
-    def retrieve(self, point_id: PointId) -> list[Any]:
-        """The engine's record of this one point; reads no other point."""
+        Their ids are >= `start`.
+        """
+        return self._scroll(start, limit, payload=True, vectors=vectors)
+
+    def retrieve(self, point_id: PointId, *, vectors: bool) -> list[Any]:
+        """The engine's record of this one point, as `records`; reads no other point."""
         with self._reading():
-            return cast(list[Any], self._shard.retrieve([point_id.wire], True, True))
+            return cast(list[Any], self._shard.retrieve([point_id.wire], True, vectors))
 
     def close(self) -> None:
         """Close the shard. Calling it again does nothing."""
         self._shard.close()
 
-    def _scroll(self, start: PointId | None, limit: int, *, whole: bool) -> list[Any]:
+    def _scroll(
+        self, start: PointId | None, limit: int, *, payload: bool, vectors: bool
+    ) -> list[Any]:
         request = load_engine().ScrollRequest(
             offset=start.wire if start is not None else None,
             limit=limit,
-            with_payload=whole,
-            with_vector=whole,
+            with_payload=payload,
+            with_vector=vectors,
         )
         with self._reading():
             records, _ = self._shard.scroll(request)

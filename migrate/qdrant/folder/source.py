@@ -15,14 +15,19 @@ import numpy as np
 
 from migrate.errors import LocalStorageError, PreconditionError, UnreadablePointError
 from migrate.model.canonical import decode_json, encode_canonical_json
-from migrate.model.records import Collection, Page, PointId, ShardCount
+from migrate.model.records import Collection, Page, PointId, ShardCount, VectorSpec
 from migrate.qdrant.collection import Json, read_vector_specs
 from migrate.qdrant.columns import Floats, Nonconforming, PageBuilder, Received, count_bytes
 from migrate.qdrant.folder.copy import copied
 from migrate.qdrant.folder.layout import EMBEDDED_CONFIG, StoredCollection, find_collection
 from migrate.qdrant.folder.shard import EdgeShard, engine_version
 from migrate.qdrant.page_reader import LEAVE_OUT
-from migrate.qdrant.paging import PageSize, check_order, estimate_point_bytes
+from migrate.qdrant.paging import (
+    PAYLOAD_BYTES_GUESS,
+    PageSize,
+    check_order,
+    estimate_point_bytes,
+)
 from migrate.storage.durable import local_io
 
 VALUE_BYTES = 4
@@ -64,6 +69,7 @@ class EdgeSource:
             self._page_size = PageSize(
                 point_bytes=estimate_point_bytes(self._vectors, value_bytes=VALUE_BYTES)
             )
+            self._payload_page_size = PageSize(point_bytes=PAYLOAD_BYTES_GUESS)
             self._opened = stack.pop_all()
 
     def identity(self) -> dict[str, str]:
@@ -116,19 +122,30 @@ class EdgeSource:
 
     def read_points(self, start: PointId | None, *, limit: int) -> Page:
         """At most `limit` whole points >= `start`, ascending."""
-        builder = PageBuilder(self._vectors)
+        return self._read_points(self._page_size, start, limit, self._vectors)
+
+    def read_payloads(self, start: PointId | None, *, limit: int) -> Page:
+        """At most `limit` points >= `start` without vectors, ascending."""
+        return self._read_points(self._payload_page_size, start, limit, ())
+
+    def _read_points(
+        self, size: PageSize, start: PointId | None, limit: int, vectors: Sequence[VectorSpec]
+    ) -> Page:
+        builder = PageBuilder(vectors)
         ids = []
-        for point_id, record in self._readable(start, self._page_size.points(limit)):
+        for point_id, record in self._readable(start, size.points(limit), vectors=bool(vectors)):
             ids.append(point_id)
             builder.add(
                 point_id, encode_canonical_json(record.payload or {}), _read_vectors(record.vector)
             )
         check_order(ids, start, where=str(self._path))
         page = builder.build()
-        self._page_size.learn(len(page), count_bytes(page))
+        size.learn(len(page), count_bytes(page))
         return page
 
-    def _readable(self, start: PointId | None, limit: int) -> list[tuple[PointId, Any]]:
+    def _readable(
+        self, start: PointId | None, limit: int, *, vectors: bool
+    ) -> list[tuple[PointId, Any]]:
         """As `_records`; fewer records when a later one cannot be read.
 
         Raises UnreadablePointError if the first one cannot be read: the engine decodes a page as a
@@ -137,19 +154,19 @@ class EdgeSource:
         asked = limit
         while True:  # ends: one point is the last
             try:
-                return self._records(start, asked)
+                return self._records(start, asked, vectors=vectors)
             except LocalStorageError as error:
                 if asked == 1:
-                    return self._first_by_id(start, error)
+                    return self._first_by_id(start, error, vectors=vectors)
                 asked //= 2
 
     def _first_by_id(
-        self, start: PointId | None, error: LocalStorageError
+        self, start: PointId | None, error: LocalStorageError, *, vectors: bool
     ) -> list[tuple[PointId, Any]]:
         """Read the first point from `start` on by its id: a page of one reads the next one too."""
         for point_id, position in self._merged_ids(start, 1):
             try:
-                found = self._shards[position].retrieve(point_id)
+                found = self._shards[position].retrieve(point_id, vectors=vectors)
             except LocalStorageError as alone:
                 raise UnreadablePointError(
                     f"point {point_id.text}: {alone}",
@@ -190,21 +207,23 @@ class EdgeSource:
             "source.url",
         )
 
-    def _records(self, start: PointId | None, limit: int) -> list[tuple[PointId, Any]]:
+    def _records(
+        self, start: PointId | None, limit: int, *, vectors: bool
+    ) -> list[tuple[PointId, Any]]:
         """The next records over all shards, in order.
 
         With several shards the ids are read first. Otherwise each shard would read a whole page of
         vectors, of which most would be discarded.
         """
         if len(self._shards) == 1:
-            found = self._shards[0].records(start, limit)
+            found = self._shards[0].records(start, limit, vectors=vectors)
         else:
             ids = self._merged_ids(start, limit)
             wanted = Counter(position for _, position in ids)
             found = [
                 record
                 for position, points in wanted.items()
-                for record in self._shards[position].records(start, points)
+                for record in self._shards[position].records(start, points, vectors=vectors)
             ]
         records = [(PointId.parse(record.id), record) for record in found]
         return sorted(records, key=lambda record: record[0]) if len(self._shards) > 1 else records

@@ -151,7 +151,7 @@ class GrpcTransport:
 
     def fetch_ids(self, start: PointId | None, limit: int) -> tuple[Sequence[PointId], int]:
         """`Points.Scroll` for ids alone."""
-        answer = self._scroll(start, limit, whole=False)
+        answer = self._scroll(start, limit, payload=False, vectors=False)
         try:
             return decode_ids(answer), len(answer)
         except ValueError as error:
@@ -160,8 +160,8 @@ class GrpcTransport:
     def fetch_points(
         self, start: PointId | None, limit: int, vectors: Sequence[VectorSpec]
     ) -> tuple[Page, int]:
-        """`Points.Scroll` for whole points."""
-        answer = self._scroll(start, limit, whole=True)
+        """`Points.Scroll` for whole points; without `vectors` for ids and payloads."""
+        answer = self._scroll(start, limit, payload=True, vectors=bool(vectors))
         try:
             page, doubts = decode_page(answer, vectors)
         except ValueError as error:
@@ -203,13 +203,13 @@ class GrpcTransport:
         if self._rest_fallback is not None:
             self._rest_fallback.close()
 
-    def _scroll(self, start: PointId | None, limit: int, *, whole: bool) -> bytes:
+    def _scroll(self, start: PointId | None, limit: int, *, payload: bool, vectors: bool) -> bytes:
         request = wire.ScrollPoints(
             collection_name=self._collection,
             limit=min(limit, LIMIT_MAX),
             offset=encode_id(start) if start is not None else None,
-            with_payload=wire.WithPayloadSelector(enable=whole),
-            with_vectors=wire.WithVectorsSelector(enable=whole),
+            with_payload=wire.WithPayloadSelector(enable=payload),
+            with_vectors=wire.WithVectorsSelector(enable=vectors),
         )
         answer: bytes = self._send(self._fetch_scroll, request)
         return answer

@@ -125,7 +125,7 @@ class RestTransport:
 
     def fetch_ids(self, start: PointId | None, limit: int) -> tuple[Sequence[PointId], int]:
         """`POST .../points/scroll` for ids alone."""
-        body = self._scroll(start, limit, whole=False)
+        body = self._scroll(start, limit, payload=False, vectors=False)
         try:
             return decode_ids(body), len(body)
         except ValueError as error:
@@ -134,8 +134,8 @@ class RestTransport:
     def fetch_points(
         self, start: PointId | None, limit: int, vectors: Sequence[VectorSpec]
     ) -> tuple[Page, int]:
-        """`POST .../points/scroll` for whole points."""
-        body = self._scroll(start, limit, whole=True)
+        """`POST .../points/scroll` for whole points; without `vectors` for ids and payloads."""
+        body = self._scroll(start, limit, payload=True, vectors=bool(vectors))
         try:
             return decode_points(body, vectors), len(body)
         except ValueError as error:
@@ -168,8 +168,12 @@ class RestTransport:
         """Close the connections. Calling it again does nothing."""
         self._client.close()
 
-    def _scroll(self, start: PointId | None, limit: int, *, whole: bool) -> bytes:
-        request: dict[str, object] = {"limit": limit, "with_payload": whole, "with_vector": whole}
+    def _scroll(self, start: PointId | None, limit: int, *, payload: bool, vectors: bool) -> bytes:
+        request: dict[str, object] = {
+            "limit": limit,
+            "with_payload": payload,
+            "with_vector": vectors,
+        }
         if start is not None:
             request["offset"] = start.wire
         return self._send("POST", f"{self._path}/points/scroll", request)

@@ -4,6 +4,10 @@ Every point is read again and compared by digest with the snapshot; only added a
 are stored, and the ids of the deleted ones. While others write, that is one reading: each point is
 as it was when it was read, and the difference is marked as `moving`. With the writers stopped, a
 second reading proves that nothing changed meanwhile; then the difference is a proof for the whole.
+
+With `payload_only`, ids and payloads are read of all points, and vectors only of points that are
+new or have another payload (decision 0047). The manifest says so, because a vector that changed
+under an unchanged payload is not found.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +17,7 @@ from itertools import pairwise
 
 from migrate.errors import ForeignStateError, PreconditionError
 from migrate.model.canonical import encode_canonical_json
-from migrate.model.digest import SetDigest
+from migrate.model.digest import SetDigest, digest_payloads
 from migrate.model.records import Collection, PointId
 from migrate.model.stamps import iso_stamp, name_stamp
 from migrate.ports import PointSource
@@ -53,6 +57,8 @@ class DifferenceReport:
     points: int  # of the whole
     moving: bool
     seconds: float
+    payload_only: bool = False  # vectors were read only of new points and of changed payloads
+    read_whole: int = 0  # points that were read with their vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +81,10 @@ def take_difference(
 
     With `options.moving` the source is read once. Without, it is read twice: the difference proves
     that the whole is what the source held, and is sealed even without a change when the parent
-    proves nothing itself. The caller holds the lock of the folder. After a kill the reading begins
-    again. Raises ForeignStateError for another source than the parent's, PreconditionError for
-    other vectors and for a source that keeps changing.
+    proves less. With `options.payload_only` vectors are read only of points that are new or have
+    another payload; the others are taken to be as in the parent. The caller holds the lock of the
+    folder. After a kill the reading begins again. Raises ForeignStateError for another source than
+    the parent's, PreconditionError for other vectors and for a source that keeps changing.
     """
     started = runtime.clock.monotonic_s()
     collection = source.read_collection()
@@ -89,7 +96,7 @@ def take_difference(
             readers = Readers(processes or [reading.reader()] * options.readers)
             found = reading.read(readers, runtime)
         changes = write_changes(folder.file(CHANGES), _all_changes(found))
-        is_needed = changes.rows or (parent.manifest.moving and not options.moving)
+        is_needed = changes.rows or _proves_more(options, parent)
         manifest = parent.manifest
         if is_needed:
             manifest = replace(reading.manifest(found, runtime), changes=changes)
@@ -109,7 +116,15 @@ def take_difference(
         points=manifest.points,
         moving=manifest.moving,
         seconds=round(runtime.clock.monotonic_s() - started, 3),
+        payload_only=options.payload_only,
+        read_whole=sum(one.read_whole for one in found),
     )
+
+
+def _proves_more(options: SnapshotOptions, parent: Snapshot) -> bool:
+    """Whether this reading proves what the parent does not prove."""
+    unread = parent.manifest.payload_only and not options.payload_only
+    return not options.moving and (parent.manifest.moving or unread)
 
 
 def _check_same_source(source: PointSource, collection: Collection, parent: Snapshot) -> None:
@@ -211,10 +226,18 @@ class _Reading:
     def _known(self, rows: _Rows) -> KnownRows:
         ids: list[PointId] = []
         digests: list[bytes] = []
+        payloads: list[bytes] | None = [] if self._options.payload_only else None
         for some in self._parent.read(with_vectors=(), first_row=rows.first, end_row=rows.end):
             ids += some.page.ids
             digests += some.digests
-        return KnownRows(rows.first, tuple(ids), b"".join(digests))
+            if payloads is not None:
+                payloads += digest_payloads(some.page)
+        return KnownRows(
+            rows.first,
+            tuple(ids),
+            b"".join(digests),
+            None if payloads is None else b"".join(payloads),
+        )
 
     def _differ(
         self, readers: Readers, spans: Mapping[Range, _Rows], runtime: Runtime
@@ -297,7 +320,7 @@ class _Reading:
             set_digest=set_digest.hexdigest(),
             count_start=self._count_start,
             count_end=count_end,
-            second_reading="none" if self._options.moving else "digest",
+            second_reading=self._second_reading(),
             started_at=self._started_at,
             sealed_at=iso_stamp(runtime.clock.wall_s()),
             shards=now.shards,
@@ -305,7 +328,14 @@ class _Reading:
             parent=self._parent.manifest.content_root,
             parent_id=self._parent.manifest.snapshot_id,
             moving=self._options.moving,
+            payload_only=self._options.payload_only,
         )
+
+    def _second_reading(self) -> str:
+        """What the manifest says of the second reading."""
+        if self._options.moving:
+            return "none"
+        return "payload" if self._options.payload_only else "digest"
 
 
 def _all_changes(found: list[RangeChanges]) -> Iterator[Change]:
@@ -323,4 +353,4 @@ def whole_of(known: KnownRows, found: RangeChanges) -> KnownRows:
         if row not in changed or changed[row].kind is ChangeKind.CHANGED
     ]
     ids = sorted([*kept, *(change.point_id for change in added)])
-    return KnownRows(known.first_row, tuple(ids), found.digests)
+    return KnownRows(known.first_row, tuple(ids), found.digests, found.payloads)

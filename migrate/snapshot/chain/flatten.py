@@ -58,6 +58,13 @@ class SnapshotSource:
         self._next_row = row + len(found.page)
         return found.page
 
+    def read_payloads(self, start: PointId | None, *, limit: int) -> Page:
+        """See `PointSource`. Pages end where row groups end."""
+        row = self._row_of(start)
+        for rows in self._snapshot.read(with_vectors=(), first_row=row, end_row=row + limit):
+            return rows.page
+        return Page(ids=(), payloads=(), vectors={}, irregular=())
+
     def close(self) -> None:
         """Nothing is open."""
 

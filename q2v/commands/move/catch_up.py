@@ -37,7 +37,7 @@ from q2v.output.following import Following, completed, following_snapshot
 from q2v.output.progress import open_progress
 from q2v.output.refusal_notes import refusal_notes
 from q2v.output.render import format_duration, render
-from q2v.output.route import Route, configured_target, route_from_snapshot
+from q2v.output.route import UNREAD_VECTORS, Route, configured_target, route_from_snapshot
 from q2v.settings import Settings
 from q2v.workers import open_readers
 
@@ -47,6 +47,7 @@ class Flags(TypedDict):
 
     snapshot: Path | None
     frozen: bool
+    payload_only: bool
     leave_unreadable: bool
     allow_empty: bool
     max_delete: float
@@ -71,6 +72,13 @@ class Flags(TypedDict):
     is_flag=True,
     help="The writers are stopped: read everything twice, and prove that the target gets what the "
     "source holds.",
+)
+@click.option(
+    "--payload-only",
+    is_flag=True,
+    help="For slow lines: read ids and payloads, and vectors only of points that are new or have "
+    "another payload. A vector that changed under the same payload is not found; the snapshot and "
+    "the report say so, and `q2v reconcile`, which reads every vector, is then the proof.",
 )
 @click.option(
     "--leave-unreadable",
@@ -98,6 +106,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         readers=wiring.source_readers(settings),
         leave_unreadable=flags["leave_unreadable"],
         moving=not flags["frozen"],
+        payload_only=flags["payload_only"],
         tool=wiring.TOOL,
         seal_key=key,
     )
@@ -181,6 +190,13 @@ def _notes(snapshot: Snapshot) -> list[str]:
     ]
 
 
+def _cells_of_vectors(difference: DifferenceReport) -> list[tuple[str, str]]:
+    """Which vectors were read; nothing when all were."""
+    if not difference.payload_only:
+        return []
+    return [("vectors", f"{difference.read_whole:,} points read whole; {UNREAD_VECTORS}")]
+
+
 def show(
     difference: DifferenceReport,
     moved: MigrateReport | None,
@@ -204,6 +220,8 @@ def show(
             "deleted": difference.deleted,
             "points": difference.points,
             "frozen": not difference.moving,
+            "payload_only": difference.payload_only,
+            "read_whole": difference.read_whole,
             "run_id": None if moved is None else moved.run_id,
             "acknowledged": None if moved is None else moved.acknowledged,
             "kv_entries": None if moved is None else moved.kv_entries,
@@ -225,6 +243,7 @@ def show(
             ("deleted", difference.deleted),
             ("points now", difference.points),
             ("writers", "running: read once" if difference.moving else "stopped: read twice"),
+            *_cells_of_vectors(difference),
             ("run", None if moved is None else moved.run_id),
             ("counter", None if moved is None else moved.counter),
             ("evidence", None if moved is None else moved.evidence),

@@ -174,6 +174,14 @@ def _flatten(ctx: click.Context, directory: LocalFolder, settings: Settings, fla
                 remedy="stop the writers (RUNBOOK: freeze), run `q2v catch-up --frozen`, then "
                 "flatten that",
             )
+        if found.manifest.payload_only:
+            raise PreconditionError(
+                f"snapshot {found.manifest.snapshot_id} was read by `q2v catch-up "
+                "--payload-only`: a copy of it would not say that vectors of unchanged "
+                "payloads were not read again",
+                remedy="stop the writers (RUNBOOK: freeze), run `q2v catch-up --frozen`, which "
+                "reads every vector, then flatten that",
+            )
         options = SnapshotOptions(allow_empty=True, tool=wiring.TOOL, seal_key=key)
         runtime = Runtime(clock=clock, progress=progress)
         report = take_snapshot(SnapshotSource(found), directory, options, runtime)

@@ -22,7 +22,7 @@ from q2v.options import SEAL, folder_option, json_option, takes
 from q2v.output.following import Following, completed, following_folder, following_run
 from q2v.output.refusal_notes import refusal_notes
 from q2v.output.render import Cell, render
-from q2v.output.route import route_from_snapshot
+from q2v.output.route import UNREAD_VECTORS, route_from_snapshot
 from q2v.settings import Settings
 from reconcile.report.report import Verdict
 
@@ -67,6 +67,7 @@ def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings
         "refused": refused,
         "in_doubt": _in_doubt(state),
         "counter": counter,
+        "payload_only": opened.snapshot.manifest.payload_only,
         "verdict": verdict,
         **following.document(),
     }
@@ -74,6 +75,7 @@ def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings
         ("run", opened.plan.run_id),
         ("path", str(opened.folder)),
         *route.cells(),
+        *([("vectors", UNREAD_VECTORS)] if opened.snapshot.manifest.payload_only else []),
         ("phase", state.phase),
         ("points", opened.plan.points),
         ("pending", pending),

@@ -14,6 +14,7 @@ from q2v.options import SEAL, folder_option, json_option, takes
 from q2v.output.following import following_snapshot
 from q2v.output.progress import open_progress
 from q2v.output.render import format_bytes, render
+from q2v.output.route import UNREAD_VECTORS
 from q2v.settings import Settings
 
 
@@ -58,6 +59,7 @@ def command(*, path: Path | None, folder: Path, as_json: bool, settings: Setting
             "set_digest": manifest.set_digest,
             "content_root": manifest.content_root,
             "plans": plans,
+            "payload_only": manifest.payload_only,
             "hmac_checked": key is not None,
             "unknown_files": unknown,
             **following.document(),
@@ -68,6 +70,7 @@ def command(*, path: Path | None, folder: Path, as_json: bool, settings: Setting
             ("left out as unreadable", len(manifest.unreadable)),
             ("parts", f"{len(manifest.parts)} ({format_bytes(size)})"),
             ("content root", manifest.content_root),
+            *([("vectors", UNREAD_VECTORS)] if manifest.payload_only else []),
             ("plans", plans),
             ("HMAC", _hmac(checked=key is not None)),
             ("verdict", "every byte and every digest is as it was sealed"),

@@ -135,6 +135,29 @@ def test_a_start_need_not_exist_and_crosses_from_integers_to_uuids(open_source: 
     assert source.read_points(PointId(1, 2**128 - 1), limit=5).ids == ()
 
 
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+def test_payloads_alone_walk_like_points(open_source: Open, limit: int) -> None:
+    points = [
+        StoredPoint(raw, {"": [1.0, 2.0]}, dict(payload or {}))
+        for raw, payload in zip(IDS, [*PAYLOADS.values()] * 2, strict=False)
+    ]
+    source = open_source(plain(points))
+    whole = read_all(source)
+
+    pages: list[Page] = []
+    start: PointId | None = None
+    while len(page := source.read_payloads(start, limit=limit)):
+        pages.append(page)
+        start = page.ids[-1].successor()
+        if start is None:
+            break
+
+    assert max(len(page) for page in pages) <= limit
+    assert [one for page in pages for one in page.ids] == list(whole.ids)
+    assert [one for page in pages for one in page.payloads] == list(whole.payloads)
+    assert {name for page in pages for name in page.vectors} == set()
+
+
 def test_the_count_is_exact(open_source: Open) -> None:
     assert (
         open_source(plain([StoredPoint(raw, {"": [1.0, 2.0]}) for raw in IDS])).count_points() == 14
