@@ -108,7 +108,7 @@ class PlanFindings:
                 f"no filter can find a vector by these metadata indexes ({named})",
                 remedy="correct the names and types in target.metadata_indexes, then `q2v plan` "
                 "counts again; an index of the wrong type that is there already can be dropped "
-                "with `wrangler vectorize delete-metadata-index`",
+                "with `wrangler vectorize delete-metadata-index NAME --property-name=PROPERTY`",
             )
 
     def check_counter_key(self, counter_key: str) -> None:

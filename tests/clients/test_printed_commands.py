@@ -287,6 +287,7 @@ def test_what_the_documents_say(moved: OlderRun, shell: Shell, tmp_path: Path) -
     """On an index and a namespace of their own, in the order in which they can be run."""
     store = moved.sandbox.store
     store.create_vector_index("spare", 32, "cosine")
+    store.create_vector_index("rehearsal", 32, "cosine")  # the example in the runbook
     store.put_vector("spare", "-an id", [1.0] * 32)
     store.vectors.create_metadata_index(store.vectors.indexes.get("spare"), "f", "string")
     namespace = store.create_kv_namespace("spare")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from migrate.errors import PreconditionError, UsageError
 from migrate.wrangler.merge import merge_bindings
 from tests.migrate.wrangler.configurations import (
     ENVIRONMENTS,
@@ -72,3 +73,26 @@ def is_subsequence(part: str, whole: str) -> bool:
     """Whether `whole` is `part` with characters added."""
     rest = iter(whole)
     return all(character in rest for character in part)
+
+
+PIECES = st.sampled_from([*"\"'{}[]#,=\\", "[[", "/*", "*/", "//"])
+
+
+@pytest.mark.fault("V02")
+@settings(deadline=None)
+@given(files, SCOPES, st.integers(0), PIECES, st.integers(0, 3))
+def test_a_damaged_file_is_merged_or_refused_in_words(
+    named: tuple[str, str], env: str | None, at: int, piece: str, removed: int
+) -> None:
+    """Never an error that is a bug, and never a file that the next merge would refuse."""
+    file, text = named
+    at %= len(text)
+    damaged = (text[:at] + piece + text[at + removed :]).encode()
+    said = file
+    try:
+        merged = merge_bindings(damaged, WANTED, file=file, env=env)
+    except (UsageError, PreconditionError) as refusal:
+        said = str(refusal)
+    else:
+        assert merge_bindings(merged, WANTED, file=file, env=env) == merged
+    assert file in said
