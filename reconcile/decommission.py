@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 
+from migrate.archive.standing import run_place
 from migrate.archive.verify import VerifiedArchive, verify_archive
 from migrate.errors import ArtefactDamagedError, ExitCode, ForeignStateError, UsageError
 from migrate.ports import Progress
 from migrate.run.folder import RunFolder
 from migrate.storage.folder import StoredFile
+from migrate.storage.layout import JOURNAL
+from reconcile.gate.files import later_difference
 from reconcile.gate.record import is_newest_go, read_newest
 from reconcile.monitor.history import observe, read_history
 
@@ -72,14 +75,16 @@ def _gate(run: RunFolder) -> Item:
         if record is None
         else f"the newest gate said {record.get('verdict')}, {record.get('at')}"
     )
-    proven = is_newest_go(run)
-    if record is not None and record.get("verdict") == "go" and not proven:
+    is_go, later = is_newest_go(run), later_difference(run.snapshot)
+    if record is not None and record.get("verdict") == "go" and not is_go:
         found += ", and the run has written since"
+    if later:
+        found += f"; {later}"
     return Item(
         name="gate",
-        proven=proven,
+        proven=is_go and not later,
         found=found,
-        do="run `q2v reconcile`, then `q2v gate --until TIME`",
+        do="run `q2v status`: it says what comes next; then `q2v gate --until TIME`",
     )
 
 
@@ -120,6 +125,10 @@ def _of_this_run(run: RunFolder, checked: VerifiedArchive) -> tuple[bool, str]:
         return False, f"it holds run {record.run_id} of snapshot {record.snapshot_id}"
     if not record.final:
         return False, f"it is not final: {record.why_not_final}"
+    journal = f"{run_place(record.snapshot_id, record.run_id)}/{JOURNAL}"
+    kept = {file.path: file.sha256 for file in record.files}
+    if kept.get(journal) != run.journal.file.hash()[1]:
+        return False, "the run has written since it was archived"
     return True, f"{checked.bytes:,} B, every byte checked, SHA-256 {checked.sha256[:16]}"
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Literal
 
+from migrate.errors import ForeignStateError
 from migrate.run.folder import RunFolder
 from migrate.storage.folder import WorkFolder
 from migrate.storage.journal_file import JournalFile
@@ -62,8 +63,24 @@ def monitor_folder(run: RunFolder) -> WorkFolder:
 
 
 def read_history(run: RunFolder) -> list[Looked]:
-    """All looks, oldest first. Raises ArtefactDamagedError when an entry was changed."""
-    return [_decode(entry) for entry in JournalFile(monitor_folder(run)).entries]
+    """All looks, oldest first.
+
+    Raises ArtefactDamagedError when an entry was changed, ForeignStateError for the looks of
+    another run and for another format.
+    """
+    journal = JournalFile(monitor_folder(run))
+    for entry in journal.entries:
+        found, expected = (
+            (entry.get("run_id"), entry.get("format")),
+            (run.plan.run_id, LOOK_FORMAT),
+        )
+        if found != expected:
+            raise ForeignStateError(
+                f"{journal.file}: a look of run {found[0]} in format {found[1]}, expected run "
+                f"{expected[0]} and format {expected[1]}",
+                remedy="move the file away, and put back the one of this run",
+            )
+    return [_decode(entry) for entry in journal.entries]
 
 
 def append(run: RunFolder, looked: Looked) -> None:
@@ -72,7 +89,8 @@ def append(run: RunFolder, looked: Looked) -> None:
     folder.make()
     journal = JournalFile(folder)
     try:
-        journal.append({"type": "look", "format": LOOK_FORMAT, **asdict(looked)})
+        head = {"type": "look", "format": LOOK_FORMAT, "run_id": run.plan.run_id}
+        journal.append({**head, **asdict(looked)})
     finally:
         journal.close()
 

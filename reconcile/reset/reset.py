@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import islice
 
 from migrate.errors import ExitCode, IndeterminateError, RemoteUnavailableError
-from migrate.mapping.payload import encode_kv_key
 from migrate.model.hmac_key import SealKey
 from migrate.model.limits import DELETE_IDS_MAX, KV_READ_KEYS_MAX
 from migrate.model.records import VectorId
@@ -19,13 +18,15 @@ from migrate.storage.folder import WorkFolder
 from migrate.storage.layout import SPILL
 from migrate.tables.target_ids import ID_COLUMNS
 from migrate.upload.kv_index import KEYS_PER_DELETE
-from migrate.upload.listing import walk_again
+from migrate.upload.listing import list_keys, walk_again
 from migrate.workers.repeat import doubling, polling, repeat_until
 from reconcile.reset.left import LeftIds
 from reconcile.rollback.chain import open_chain, preview_chain, roll_back_chain
+from reconcile.rollback.manifest import read_kv
 from reconcile.rollback.report import RollbackReport, UndoRules
 
 ATTEMPTS_MAX = 5  # to delete KV keys that fail
+LISTINGS_MAX = 3  # of keys, while deleted ones are listed
 NAMED_MAX = 5  # names of what is left, in the result
 
 
@@ -86,7 +87,14 @@ def open_chains(
                 else:
                     run.close()
         tips.sort(key=lambda run: run.plan.created_at, reverse=True)
-        yield [stack.enter_context(open_chain(run)) for run in tips]
+        chains: list[list[RunFolder]] = []
+        opened: set[tuple[str, str]] = set()  # snapshot and run
+        for run in tips:
+            # A catch-up that has begun and not written yet is the tip; its base was found as well.
+            if (run.plan.snapshot_id, run.plan.run_id) not in opened:
+                chains.append(stack.enter_context(open_chain(run)))
+                opened |= {(one.plan.snapshot_id, one.plan.run_id) for one in chains[-1]}
+        yield chains
 
 
 def reset(
@@ -132,7 +140,12 @@ def reset(
                 for run in chain:
                     ids.add_created(run.targets(ID_COLUMNS))
         left = list(ids.left())
-    left_keys = _left_keys(chains, target, rules.allowed, executed=execute)
+    conflicts = {name for report in reports for name in report.conflicts}
+    gone = (_created_keys(chains) - conflicts) | rules.allowed
+    if execute:
+        left_keys = _keys_after(gone, target, rules.undo, runtime)
+    else:
+        left_keys = [key for key in _all_keys(target, runtime) if key not in gone]
     found = {*vectors, *keys}
     deletes = -(-len(vectors) // DELETE_IDS_MAX) + -(-len(keys) // KEYS_PER_DELETE)
     return ResetReport(
@@ -141,7 +154,7 @@ def reset(
         allowed_vectors=len(vectors),
         allowed_keys=len(keys),
         unknown=tuple(name for name in names if name not in found),
-        left_vectors=len(left) + (0 if execute else sum(one.vectors_restored for one in reports)),
+        left_vectors=len(left) + (0 if execute else _restored(chains, requests_per_5min)),
         left_keys=len(left_keys),
         left_first=tuple([*left, *left_keys][:NAMED_MAX]),
         requests=sum(report.requests for report in reports) + deletes,
@@ -211,22 +224,35 @@ def _delete_vectors(
         )
 
 
-def _left_keys(
-    chains: Sequence[Sequence[RunFolder]],
-    target: Target,
-    allowed: frozenset[str],
-    *,
-    executed: bool,
-) -> list[str]:
-    """The keys that nothing names; before a reset without those that the runs have written."""
-    listed = [entry.key for entry in target.kv.list_keys("")]
-    if executed:
-        return listed
-    written: set[str] = set()
+def _restored(chains: Sequence[Sequence[RunFolder]], requests_per_5min: int) -> int:
+    """Vectors that the first run of each chain overwrote: a rollback puts them back.
+
+    What a later run of the chain overwrote is of the runs before it, and goes with those.
+    """
+    firsts = [chain[-1:] for chain in chains]
+    previews = [preview_chain(one, requests_per_5min=requests_per_5min) for one in firsts]
+    return sum(one.vectors_restored for one in previews)
+
+
+def _created_keys(chains: Sequence[Sequence[RunFolder]]) -> set[str]:
+    """The keys that the runs have written, without those that were there before each chain."""
+    created: set[str] = set()
     for chain in chains:
-        for run in chain:
-            written.add(run.plan.writes.counter_key)
-            for batch in run.targets(["file"]):
-                files = batch.column("file").unique().drop_null().to_pylist()
-                written.update(encode_kv_key(file, run.plan.mapping) for file in files)
-    return [key for key in listed if key not in written and key not in allowed]
+        written = {record.key for run in chain for record in read_kv(run)}
+        former = {record.key for record in read_kv(chain[-1]) if record.former is not None}
+        created |= written - former
+    return created
+
+
+def _all_keys(target: Target, runtime: Runtime) -> list[str]:
+    return [entry.key for entry in list_keys(target.kv, "", runtime)]
+
+
+def _keys_after(gone: set[str], target: Target, rules: UndoRules, runtime: Runtime) -> list[str]:
+    """The keys that are left; a listing may show deleted ones for some time, so it is repeated."""
+    return repeat_until(
+        lambda: _all_keys(target, runtime),
+        gone.isdisjoint,
+        doubling(rules.kv_settle_s, times=LISTINGS_MAX - 1),
+        clock=runtime.clock,
+    )

@@ -1,5 +1,6 @@
 """Qdrant is taken away only when everything is proven, and each line can be unproven."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workbench
     """A move that said go, on a clock that tests may set."""
     LaterClock.days = 0.0
     monkeypatch.setattr(wiring, "system_clock", LaterClock)
-    with workbench(tmp_path, points(10)) as opened:
+    with workbench(tmp_path, points(20)) as opened:
         assert opened.move().exit_code == 0
         assert opened.run("reconcile").exit_code == 0
         yield opened
@@ -100,6 +101,35 @@ def with_damage(bench: Workbench) -> None:
     file.write_bytes(content)
 
 
+def with_the_archive_of_another_run(bench: Workbench) -> None:
+    """Under the name of this run's archive: whole, final, and about another migration."""
+    (file,) = bench.directory.glob("*.q2v.tar.zst")
+    with workbench(bench.directory.parent / "other", points(5)) as other:
+        assert other.move().exit_code == 0
+        assert other.run("reconcile").exit_code == 0
+        archive(other)
+        (foreign,) = other.directory.glob("*.q2v.tar.zst")
+        shutil.copyfile(foreign, file)
+
+
+def after_a_later_snapshot(bench: Workbench) -> None:
+    """The source has changed, and the change was sealed and not moved."""
+    kept = bench.collection.points
+    bench.collection.points = kept[11:]  # more than may go without consent
+    caught = bench.run("catch-up", "--frozen", "--max-delete", "0")
+    assert caught.exit_code == 5, caught.stderr
+    bench.collection.points = kept
+
+
+def after_a_repair(bench: Workbench) -> None:
+    """The run has written since the archive; gate and week are about what it wrote."""
+    bench.sandbox.store.remove_vector(bench.index, "file-0000_1")
+    assert bench.run("reconcile").exit_code == 4
+    assert bench.run("migrate").exit_code == 0
+    assert bench.run("reconcile").exit_code == 0
+    gate(bench)
+
+
 def with_a_broken_day(bench: Workbench) -> None:
     bench.sandbox.store.remove_vector(bench.index, "file-0000_1")
     assert bench.run("monitor").exit_code == 4
@@ -116,6 +146,9 @@ def after_a_gap(bench: Workbench) -> None:
         (without_gate, "gate"),
         (without_archive, "archive"),
         (with_damage, "archive"),
+        (with_the_archive_of_another_run, "archive"),
+        (after_a_repair, "archive"),
+        (after_a_later_snapshot, "gate"),
         (with_a_broken_day, "week"),
         (after_a_gap, "week"),
     ],
@@ -140,4 +173,4 @@ def test_a_run_that_was_rolled_back_is_no_reason_to_take_the_source_away(bench: 
     archive(bench)
     assert bench.run("rollback", "--execute").exit_code == 0
 
-    assert unproven(bench.run("decommission")) == ["run", "gate", "week"]
+    assert unproven(bench.run("decommission")) == ["run", "gate", "week", "archive"]

@@ -1,14 +1,17 @@
 """A fresh start: what runs and a list name goes, and nothing else."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from migrate.cloudflare.kv import WorkersKvTarget
 from migrate.cloudflare.vectorize import VectorizeTarget
+from sandbox.profile import INSTANT
 from tests.harness.target import DIMENSIONS
 from tests.harness.workbench import Workbench, points, workbench
+from tests.harness.world import open_world
 
 VALUES = [1.0] * DIMENSIONS
 
@@ -138,3 +141,63 @@ def test_another_target_is_not_touched(bench: Workbench, allow: str) -> None:
 
     assert done.document["runs"] == []
     assert len(bench.stored()) == 46
+
+
+@pytest.mark.fault("Z01")
+def test_a_name_of_the_list_means_only_itself(bench: Workbench, tmp_path: Path) -> None:
+    """Neither what begins with a name nor a key that its id stands in."""
+    one = tmp_path / "one.ids"
+    one.write_text("old-1\n", encoding="utf-8")
+    bench.sandbox.store.put_vector(bench.index, "old-11", VALUES, {"of": "old"})
+
+    assert bench.run("reset-target", "--execute", "--allow", str(one)).exit_code == 4
+
+    assert set(bench.stored()) == {*LEFT, "old-0", "old-2", "old-11"}
+    assert set(bench.entries()) == {*LEFT_KEYS, *(f"file:old-{number}" for number in range(3))}
+
+
+@pytest.mark.fault("Z01")
+def test_what_a_rollback_puts_back_is_counted_as_left_before_it_is(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(20)) as bench:
+        bench.sandbox.store.put_vector(bench.index, "file-0001_2", VALUES, {"of": "others"})
+        bench.sandbox.store.put_kv(bench.namespace_id, "file:file-0001", b"[]")
+        assert bench.run("snapshot").exit_code == 0
+        assert bench.run("migrate", "--into-non-empty").exit_code == 0
+        shown = bench.run("reset-target")
+        done = bench.run("reset-target", "--execute")
+
+    for result in (shown, done):
+        left = result.document["left"]
+        assert (left["vectors"], left["keys"], result.exit_code) == (1, 1, 4)
+
+
+@pytest.mark.fault("Z01")
+def test_what_a_catch_up_overwrote_is_not_left(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(20)) as bench:
+        assert bench.move().exit_code == 0
+        first, *rest = bench.collection.points
+        changed = {**(first.payload or {}), "text": "new"}
+        bench.collection.points = [replace(first, payload=changed), *rest]
+        caught = bench.run("catch-up", "--frozen")
+        assert caught.exit_code == 0, caught.stderr
+        shown = bench.run("reset-target")
+        done = bench.run("reset-target", "--execute")
+
+    for result in (shown, done):
+        assert result.document["left"] == {"vectors": 0, "keys": 0, "first": []}
+        assert result.exit_code == 0
+
+
+@pytest.mark.fault("Z04")
+def test_a_listing_that_shows_deleted_keys_for_a_while_is_repeated(tmp_path: Path) -> None:
+    profile = replace(INSTANT, kv_visible_after_s=6.0)
+    with open_world(tmp_path, points=14, profile=profile) as world, world.calm():
+        world.snapshot()
+        world.migrate()
+        report = world.reset_target()
+        world.clock.wait(60)
+        entries = world.app.store.read_kv(world.namespace_id)
+        left = {key for key, *_ in entries}
+
+    assert report.left_keys == len(left)
+    assert left == {"file:file-0", "_vector_count"} | (left & {"file:file-3"})

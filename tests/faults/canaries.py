@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 import pytest
 
+from tests.faults.canaries_after import OF_THE_END, OF_THE_GATE, OF_THE_MONITOR
 from tests.faults.canaries_answers import OF_THE_ANSWERS
 from tests.faults.canaries_archive import OF_THE_ARCHIVE
 from tests.faults.canaries_comparison import OF_COMPARISON
@@ -39,6 +40,9 @@ CANARIES = (
     *OF_THE_METADATA,
     *OF_THE_STORES,
     *OF_THE_ARCHIVE,
+    *OF_THE_GATE,
+    *OF_THE_MONITOR,
+    *OF_THE_END,
     *OF_PROVISIONING,
 )
 ROOT = Path(__file__).parents[2]

@@ -9,13 +9,15 @@ import orjson
 import pytest
 from typing_extensions import override
 
-from migrate.errors import IndeterminateError, PreconditionError
+from migrate.errors import ForeignStateError, IndeterminateError, PreconditionError
 from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.runtime import Runtime
+from migrate.storage.journal_file import JournalFile
+from migrate.storage.journal_lines import CHAIN_START, encode_line
 from reconcile.monitor.look import LookRules
 from reconcile.monitor.monitor import CLASSES, MonitorReport, monitor
 from tests.harness.clock import VirtualClock
-from tests.harness.move import COUNTER, Move, new_move
+from tests.harness.move import COUNTER, Move, finished_move, new_move
 from tests.reconcile.plants import payloads
 
 INDEXES = {"file_id": "string"}
@@ -234,6 +236,30 @@ def test_what_was_there_before_the_run_is_no_orphan(tmp_path: Path) -> None:
     moved.migrate()
 
     assert look_at(moved).looked.verdict == "consistent"
+
+
+@pytest.mark.fault("G14", "W08")
+def test_the_looks_of_another_run_are_not_those_of_this_one(move: Move, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = finished_move(tmp_path / "other")
+    look_at(other, replace(RULES, indexes={}))
+    look_at(move)
+    history = Path("monitor", "journal.jsonl")
+    rechained(other, move.run_path / history)
+
+    with pytest.raises(ForeignStateError, match="a look of run 009-other in format 1"):
+        look_at(move)
+
+
+def rechained(move: Move, path: Path) -> None:
+    """The looks of a move as those of another run, in a chain of their own."""
+    with move.opened() as run:
+        entries = JournalFile(run.folder.child("monitor")).entries
+    lines, chain = b"", CHAIN_START
+    for one in entries:
+        line, chain = encode_line({**one, "run_id": "009-other"}, chain)
+        lines += line
+    path.write_bytes(lines)
 
 
 class HookedClock(VirtualClock):
