@@ -102,7 +102,7 @@ OF_THE_MONITOR = (
         file="reconcile/monitor/look.py",
         old="differing = self._still(differing)",
         new="pass",
-        test=f"{LOOK}::test_what_fits_again_after_a_pause_is_no_inconsistency",
+        test=f"{LOOK}::test_a_few_differences_are_read_again_one_by_one",
     ),
     Canary(
         name="exempt-ids-ignored",

@@ -169,6 +169,40 @@ def test_what_fits_again_after_a_pause_is_no_inconsistency(move: Move) -> None:
     assert move.clock.waits[0] == 60
 
 
+def name_a_vector_to_come(move: Move) -> None:
+    entry(move, "file:file-2", orjson.dumps([*ids_of(move, "file-2"), "file-2_8"]))
+
+
+def name_a_vector_no_more(move: Move) -> None:
+    entry(move, "file:file-2", orjson.dumps(ids_of(move, "file-2")[:-1]))
+
+
+def write_half_an_entry(move: Move) -> None:
+    entry(move, "file:file-2", b"[")
+
+
+@pytest.mark.fault("W02")
+@pytest.mark.parametrize(
+    "plant",
+    [name_a_vector_to_come, name_a_vector_no_more, name_a_vector_twice, write_half_an_entry],
+)
+def test_a_few_differences_are_read_again_one_by_one(
+    move: Move, plant: Callable[[Move], None]
+) -> None:
+    """The counter is right, so nothing else is read again."""
+    kept = dict(move.kv.stored)
+    plant(move)
+
+    def settle() -> None:
+        move.kv.stored = kept
+
+    move.clock = HookedClock(settle)
+    report = look_at(move)
+
+    assert report.looked.verdict == "consistent", report.looked.why
+    assert move.clock.waits == [60]
+
+
 @pytest.mark.fault("W02")
 def test_a_write_between_the_readings_explains_the_counter(move: Move) -> None:
     counters = [b"30", b"33"]
