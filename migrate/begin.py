@@ -22,7 +22,7 @@ from migrate.plan.record import NO_TARGETS, RunPlan
 from migrate.plan.rules import PlanRules, check_waived
 from migrate.plan.target_shape import check_index
 from migrate.ports import Progress, Target
-from migrate.run.choose import base_of, choose_base, choose_run
+from migrate.run.choose import base_of, check_is_of_source, choose_base, choose_run
 from migrate.run.folder import RunFolder, create_catch_up, create_run, new_run_id
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
@@ -178,8 +178,9 @@ def make_plan(
 
     The empty `table` then holds the rows that move. Writes nothing to any store. Raises
     PreconditionError when the target is not as the plan needs it, QuarantineExceededError,
-    UsageError.
+    UsageError, also for an export of later writes.
     """
+    check_is_of_source(snapshot)
     index = target.vectors.read_index()
     if index is None:
         name = target.vectors.identity()["vector_index"]

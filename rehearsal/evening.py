@@ -13,6 +13,7 @@ from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder_lock import FolderLock
 from reconcile.gate.criteria import Criterion
 from reconcile.rollback.chain import open_chain, roll_back_chain
+from reconcile.rollback.later.export import export_later_writes
 from reconcile.rollback.report import RollbackReport
 from rehearsal.context import INDEX, Context
 from rehearsal.crashes import kill_some
@@ -93,7 +94,9 @@ def cut_over(script: Script, context: Context, snapshot: Snapshot) -> NewSide:
 def go_back(
     script: Script, context: Context, snapshot: Snapshot, before: str, later: NewSide
 ) -> None:
-    """Undo the whole chain; what the new side has accepted is named, and kept.
+    """Undo the whole chain; what the new side has accepted is named, kept, and exported afterwards.
+
+    An export before the rollback would read every vector: more than the budget has left here.
 
     `before` is the digest of the target before the first write.
     """
@@ -106,18 +109,38 @@ def go_back(
             else:
                 raise NotHeldError("the Worker's writes were passed over without being asked")
             report = _undo(context, chain, target, leave=True)
+            exported = _export(context, chain, target, later)
         held = {vector_id for vector_id, *_ in context.sandbox.store.read_vectors(INDEX)}
         step.lines += [
             f"{report.vectors_deleted:,} vectors deleted, {report.vectors_restored} restored; "
             f"{report.kv_deleted:,} KV keys deleted, {report.kv_restored} restored",
             f"kept: {report.later_writes} ids and keys of the Worker; {len(report.conflicts)} that "
             "it has changed",
+            *exported,
         ]
         expect(held.issuperset(later.ids), "a vector of the Worker is gone")
         take_the_new_side_away(context, later.ids)
         after = context.digest()
         step.lines.append(f"state of the target without these: {after[:16]}...")
         expect(after == before, "the target is not what it was before")
+
+
+def _export(
+    context: Context, chain: Sequence[RunFolder], target: Target, later: NewSide
+) -> list[str]:
+    """Seal what the Worker has written; the lines of the story."""
+    rules = context.tool.undo_rules()
+    report = export_later_writes(chain, target, rules, context.runtime)
+    if report.manifest is None or report.manifest.later is None or report.files is None:
+        raise NotHeldError("the export found nothing that is later than the run")
+    found = report.manifest.later
+    expect(found.added == len(later.ids), f"the export holds {found.added} vectors of the Worker")
+    returns = "return to Qdrant" if found.returns else f"do not return to Qdrant: {found.why_not}"
+    return [
+        f"export {report.manifest.snapshot_id}: {found.added} vectors added, {found.changed} "
+        f"changed, {found.deleted} deleted; they {returns}",
+        f"files to embed again: {report.files.files}",
+    ]
 
 
 def _undo(

@@ -1,6 +1,5 @@
 """A file store in a Qdrant collection, of a server or embedded, through qdrant-client."""
 
-import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
@@ -12,6 +11,7 @@ from typing_extensions import override
 from migrate.errors import PreconditionError
 from migrate.file_stores.contract import CollectionInfo, FileChunk, FileStore, FileVector
 from migrate.file_stores.rules import CheckedVector, FileStoreRules, group_by_file
+from migrate.mapping.point_ids import point_id_of
 from migrate.model.canonical import decode_json
 from migrate.model.records import VectorId
 from migrate.plan.target_shape import EXACT_DATATYPE, METRICS
@@ -28,14 +28,6 @@ METADATA_BYTES = 2_000  # of one vector, assumed: the text of a chunk is most of
 FLOAT32_BYTES = 4
 DISTANCES = {metric: models.Distance(distance) for distance, metric in METRICS.items()}
 LOCAL_INDEXES = "Payload indexes have no effect in the local Qdrant"  # a warning of the client
-
-
-def point_id_of(vector_id: VectorId) -> str:
-    """The id of the point that holds a vector: a UUID, version 5 in the namespace of OIDs.
-
-    Qdrant takes no text such as `report_0` as an id.
-    """
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, vector_id))
 
 
 class QdrantFileStore(FileStore):

@@ -23,6 +23,8 @@ from migrate.restore.settings import CollectionSettings, read_settings
 from migrate.restore.target import CollectionTarget, check_refused
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
+from migrate.snapshot.manifest import SnapshotManifest
+from migrate.storage.layout import FILES_TO_EMBED
 
 PAGE_POINTS = 1_000  # read back at once
 BATCH_BYTES = 2_000_000  # of values and payloads; about 8 MB as JSON, a server takes 32
@@ -116,12 +118,21 @@ def restore_snapshot(
     a sentence that says what will be written, before the first write, and may raise an error.
     After a kill, call it again. Raises PreconditionError for a collection that holds other points
     (unless `append`) or has other vectors, and for points that cannot be written back (unless
-    `leave_irregular`).
+    `leave_irregular`). An export of later writes goes only into a collection that exists.
     """
     started, manifest = runtime.clock.monotonic_s(), snapshot.manifest
+    _check_returns(manifest)
     writable = _writable_rows(snapshot, options)
     settings = read_settings(manifest.config)
     found = target.read_collection()
+    if found is None and manifest.later is not None:
+        raise PreconditionError(
+            f"collection '{target.name}' of {_place(target)} does not exist, and {snapshot.folder} "
+            "holds only what others wrote to the target after run "
+            f"{manifest.later.run_id}",
+            remedy="check source.url and source.collection; if the collection is gone, restore "
+            f"snapshot {manifest.later.snapshot_id} first",
+        )
     if found is None:
         before = Comparison(np.ones(manifest.points, dtype=np.bool_))
     else:
@@ -160,6 +171,18 @@ def restore_snapshot(
         dry_run=options.dry_run,
         seconds=round(runtime.clock.monotonic_s() - started, 3),
     )
+
+
+def _check_returns(manifest: SnapshotManifest) -> None:
+    """Raises PreconditionError for later writes that the collection cannot hold."""
+    later = manifest.later
+    if later is not None and not later.returns:
+        raise PreconditionError(
+            f"the points of {manifest.snapshot_id} cannot be written into the collection: "
+            f"{later.why_not}",
+            remedy=f"embed the files again that {FILES_TO_EMBED} names, in the folder "
+            f"rollback of run {later.run_id}",
+        )
 
 
 def _writable_rows(snapshot: Snapshot, options: RestoreOptions) -> npt.NDArray[np.bool_]:
@@ -207,8 +230,12 @@ def _sentence(target: CollectionTarget, before: Comparison, rows: int, *, is_new
     what = f"writes {rows:,} points into "
     what += "the new collection" if is_new else "the existing collection"
     replaced = f", of which {before.changed:,} replace another content" if before.changed else ""
+    return f"{what} '{target.name}' of {_place(target)}{replaced}"
+
+
+def _place(target: CollectionTarget) -> str:
     place = target.identity()
-    return f"{what} '{target.name}' of {place.get('url') or place['path']}{replaced}"
+    return place.get("url") or place["path"]
 
 
 def _write_settings(
@@ -314,9 +341,10 @@ def _warnings(snapshot: Snapshot, collection: Collection | None) -> tuple[str, .
         "the snapshot was read by `q2v catch-up --payload-only`: the vectors of unchanged "
         "payloads are those of its parent"
     )
+    is_moving = snapshot.manifest.moving and snapshot.manifest.later is None
     return (
         *([unread] if snapshot.manifest.payload_only else []),
-        *([moving] if snapshot.manifest.moving else []),
+        *([moving] if is_moving else []),
         *(() if collection is None else collection.warnings),
     )
 

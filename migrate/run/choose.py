@@ -33,13 +33,22 @@ class Destination:
     kv_namespace: str | None
 
 
-def find_snapshot(directory: WorkFolder, named: WorkFolder | None, key: SealKey | None) -> Snapshot:
+def find_snapshot(
+    directory: WorkFolder,
+    named: WorkFolder | None,
+    key: SealKey | None,
+    *,
+    accepts_later: bool = False,
+) -> Snapshot:
     """The named snapshot, or the newest sealed one in `directory`.
 
-    Raises UsageError when there is none.
+    Raises UsageError when there is none, and for an export of later writes unless `accepts_later`.
     """
     if named is not None:
-        return Snapshot(named, key)
+        snapshot = Snapshot(named, key)
+        if not accepts_later:
+            check_is_of_source(snapshot)
+        return snapshot
     sealed = sealed_folders(directory)
     if not sealed:
         raise UsageError(
@@ -47,6 +56,18 @@ def find_snapshot(directory: WorkFolder, named: WorkFolder | None, key: SealKey 
             remedy="run `q2v snapshot` first, or name the folder with --dir",
         )
     return Snapshot(sealed[-1], key)
+
+
+def check_is_of_source(snapshot: Snapshot) -> None:
+    """Raises UsageError for an export of later writes, which was not read from Qdrant."""
+    later = snapshot.manifest.later
+    if later is not None:
+        raise UsageError(
+            f"{snapshot.folder}: found the writes that others made to the target of run "
+            f"{later.run_id}, expected a snapshot of a collection",
+            remedy="`q2v verify` checks it, and `q2v restore --append` writes it into Qdrant; "
+            "nothing else takes it",
+        )
 
 
 def find_parent(

@@ -226,7 +226,7 @@ class RunFolder:
         return self.folder.child(RECONCILE)
 
     @property
-    def rollback(self) -> Folder:
+    def rollback(self) -> WorkFolder:
         """The folder of the run's rollback."""
         return self.folder.child(ROLLBACK)
 

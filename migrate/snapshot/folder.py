@@ -20,7 +20,7 @@ from migrate.snapshot.parts import RESTORE_REMEDY, SnapshotRows, cut_rows, read_
 from migrate.storage.folder import Folder, StoredFile, WorkFolder
 from migrate.storage.layout import CHANGES, JOURNAL, MANIFEST, PARTS, RUNS, part_name
 
-_DEPTH_MAX = 4  # of a folder in a snapshot: runs/<run_id>/reconcile/<n>
+_DEPTH_MAX = 6  # of a folder in a snapshot: runs/<run_id>/rollback/later/<export>/parts
 MANIFEST_BYTES_MAX = 256 * 1024 * 1024
 
 
@@ -96,6 +96,18 @@ class Snapshot:
                 remedy=f"restore the folder {parent_id} from a copy",
             )
         return parent
+
+    def check_files(self) -> None:
+        """Raises ArtefactDamagedError unless the files beside the parts are those of the manifest.
+
+        Only an export of later writes has such files.
+        """
+        for record in () if self.manifest.later is None else self.manifest.later.files:
+            file = self.folder.file(record.name)
+            if not file.is_there() or file.hash() != (record.bytes, record.sha256):
+                raise damaged(
+                    str(file), "not the file that the manifest names", remedy=RESTORE_REMEDY
+                )
 
     @property
     def runs(self) -> WorkFolder:
@@ -274,13 +286,14 @@ def newest_stamp(directory: WorkFolder) -> str:
 
 
 def snapshot_around(folder: Folder) -> Folder | None:
-    """The snapshot folder that is or contains this folder; None for a folder of snapshots."""
+    """The outermost snapshot folder that is or contains this folder; None for one of snapshots."""
+    found: Folder | None = None
     for _ in range(_DEPTH_MAX + 1):
         begun_or_sealed = folder.has_file(MANIFEST) or folder.has_file(JOURNAL)
         if begun_or_sealed and folder.has(PARTS):
-            return folder
+            found = folder  # an export of later writes lies within the snapshot of its run
         folder = folder.parent
-    return None
+    return found
 
 
 def _folders(directory: WorkFolder) -> list[WorkFolder]:

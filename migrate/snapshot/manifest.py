@@ -23,6 +23,8 @@ UNREADABLE_FORMAT = 2
 CHAIN_FORMAT = 3
 # A difference for which the vectors of points with an unchanged payload were not read again.
 PAYLOAD_FORMAT = 4
+# What others wrote to the target after a run: read from the vector index, not from Qdrant.
+LATER_FORMAT = 5
 UNREADABLE_MAX = 1_000  # unreadable points that a snapshot may leave out
 
 
@@ -52,6 +54,41 @@ class ChangesRecord:
     def rows(self) -> int:
         """Points that differ from the parent."""
         return self.added + self.changed + self.deleted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRecord:
+    """A file beside the parts: its rows, size and SHA-256."""
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaterRecord:
+    """Whose later writes a snapshot holds: those that others made to the target of this run."""
+
+    snapshot_id: str  # of the run
+    run_id: str
+    plan_fingerprint: str
+    vector_target: dict[str, str]  # identities, without secrets
+    kv_target: dict[str, str]
+    index_created_on: str
+    source_dimensions: int  # of the collection that the run moved
+    dimensions: int  # of the vector index: the length of the values in the parts
+    added: int  # vectors that the run did not write
+    changed: int  # vectors of the run that have another content
+    deleted: int | None  # vectors of the run that are gone; None: not known
+    kv_entries: int  # of files: added, changed or gone
+    why_not: str  # why `restore` cannot write the points back; "" when it can
+    files: tuple[FileRecord, ...]
+
+    @property
+    def returns(self) -> bool:
+        """Whether `q2v restore --append` can write the points back into the collection."""
+        return not self.why_not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,10 +125,13 @@ class SnapshotManifest:
     # Of a difference: ids and payloads were read of all points, vectors only of points that are new
     # or have another payload. The digests of the other points are the parent's.
     payload_only: bool = False
+    later: LaterRecord | None = None  # of an export of later writes
 
     @property
     def format(self) -> int:
-        """1 to 4: an older q2v refuses a later format instead of misreading it."""
+        """1 to 5: an older q2v refuses a later format instead of misreading it."""
+        if self.later is not None:
+            return LATER_FORMAT
         if self.payload_only:
             return PAYLOAD_FORMAT
         if self.parent is not None or self.moving:
@@ -110,6 +150,7 @@ class SnapshotManifest:
             "parent": self.parent,
             **({"unreadable": list(self.unreadable)} if self.unreadable else {}),
             **({} if self.changes is None else {"changes": asdict(self.changes)}),
+            **({} if self.later is None else {"later": asdict(self.later)}),
         }
         return hashlib.sha256(encode_canonical_json(content)).hexdigest()
 
@@ -134,12 +175,20 @@ def encode_manifest(manifest: SnapshotManifest, key: SealKey | None = None) -> b
             del fields[name]
     if not manifest.payload_only:
         del fields["payload_only"]
+    if manifest.later is None:
+        del fields["later"]
     return seal_json(fields, key)
 
 
 def decode_manifest(content: bytes, *, where: str, key: SealKey | None = None) -> SnapshotManifest:
     """The inverse of `encode_manifest`; raises as `unseal_json` does."""
-    formats = (SNAPSHOT_FORMAT, UNREADABLE_FORMAT, CHAIN_FORMAT, PAYLOAD_FORMAT)
+    formats = (
+        SNAPSHOT_FORMAT,
+        UNREADABLE_FORMAT,
+        CHAIN_FORMAT,
+        PAYLOAD_FORMAT,
+        LATER_FORMAT,
+    )
     fields = unseal_json(content, where=where, format_version=formats, key=key)
     root = fields.pop("content_root", None)
     version = fields.pop("format")
@@ -166,13 +215,14 @@ def _manifest(fields: dict[str, object]) -> SnapshotManifest:
     unreadable = fields.get("unreadable", [])
     if not isinstance(unreadable, list):
         raise ValueError("unreadable is no list")  # noqa: TRY004 - bad data, not a bug
-    changes = fields.get("changes")
+    changes, later = fields.get("changes"), fields.get("later")
     manifest = SnapshotManifest(
         vectors=vectors,
         parts=parts,
         shards=shards,
         unreadable=tuple(unreadable),
         changes=ChangesRecord(**changes) if isinstance(changes, dict) else None,
+        later=_later(later) if isinstance(later, dict) else None,
         **rest,
     )
     if len({manifest.parent is None, manifest.parent_id is None, manifest.changes is None}) != 1:
@@ -182,7 +232,12 @@ def _manifest(fields: dict[str, object]) -> SnapshotManifest:
     return manifest
 
 
-_CONVERTED = {"vectors", "parts", "shards", "unreadable", "changes"}
+def _later(fields: dict[str, Any]) -> LaterRecord:
+    files = tuple(FileRecord(**file) for file in _objects(fields, "files"))
+    return LaterRecord(**{**fields, "files": files})
+
+
+_CONVERTED = {"vectors", "parts", "shards", "unreadable", "changes", "later"}
 
 
 def _objects(fields: dict[str, object], key: str) -> Iterable[dict[str, Any]]:

@@ -57,6 +57,12 @@ MONITOR = "monitor"
 ROLLBACK = "rollback"
 CONFLICTS = "conflicts.ids"
 LATER_WRITES = "later-writes.ids"
+LATER_DELETIONS = "later-deletions.ids"
+FILES_TO_EMBED = "files-to-embed.txt"
+FILES_TO_EMBED_JSON = "files-to-embed.json"
+LATER = "later"  # a folder with an export of later writes each; an export is a snapshot
+LATER_INDEX = "later.parquet"
+READ = "read"  # of an export that is not sealed
 
 
 def part_name(ordinal: int) -> str:
@@ -72,6 +78,11 @@ def reconcile_name(ordinal: int) -> str:
 def gate_name(ordinal: int) -> str:
     """The record of a gate within its run; `ordinal` from 1."""
     return f"{ordinal:03d}.json"
+
+
+def listed_name(ordinal: int) -> str:
+    """The ids that the n-th listing of an export has found, before it is sealed; from 0."""
+    return f"listed-{ordinal}.ids"
 
 
 def id_file_name(drift_class: str) -> str:
@@ -101,9 +112,11 @@ class Place:
 _SNAPSHOT = "20261129T081500Z-7f4c3d-00"
 _RUN = f"{_SNAPSHOT}/{RUNS}/000-20261129T083000Z"
 _RECONCILE = f"{_RUN}/{RECONCILE}/001"
+_LATER = f"{_RUN}/{ROLLBACK}/{LATER}/000-20261129T083000Z-later-01"
 _SNAPSHOT_PATH = "<snapshot>"
 _RUN_PATH = f"{_SNAPSHOT_PATH}/{RUNS}/<run>"
 _RECONCILE_PATH = f"{_RUN_PATH}/{RECONCILE}/<n>"
+_LATER_PATH = f"{_RUN_PATH}/{ROLLBACK}/{LATER}/<export>"
 
 
 def _of_snapshot(name: str, holds: str, example: str = "") -> Place:
@@ -116,6 +129,10 @@ def _of_run(name: str, holds: str, example: str = "") -> Place:
 
 def _of_reconcile(name: str, holds: str, example: str = "") -> Place:
     return Place(f"{_RECONCILE_PATH}/{name}", f"{_RECONCILE}/{example or name}", holds)
+
+
+def _of_export(name: str, holds: str, example: str = "") -> Place:
+    return Place(f"{_LATER_PATH}/{name}", f"{_LATER}/{example or name}", holds)
 
 
 PLACES = (
@@ -188,6 +205,18 @@ PLACES = (
     _of_run(f"{ROLLBACK}/{CONFLICTS}", "ids and keys that a rollback kept"),
     _of_run(f"{ROLLBACK}/{DIFFERS}", "what differs in each"),
     _of_run(f"{ROLLBACK}/{LATER_WRITES}", "ids and keys that the target took since the run"),
+    _of_run(f"{ROLLBACK}/{LATER_DELETIONS}", "ids of the run that the target lost since"),
+    _of_run(f"{ROLLBACK}/{FILES_TO_EMBED}", "files to embed again, one id a line"),
+    _of_run(f"{ROLLBACK}/{FILES_TO_EMBED_JSON}", "every file that the new side changed, and how"),
+    _of_export(JOURNAL, "how far the export came"),
+    _of_export(listed_name(0).replace("0", "<n>"), "until it is sealed: ids found", listed_name(0)),
+    _of_export(
+        f"{READ}/part-<n>.parquet", "until it is sealed: contents", f"{READ}/{part_name(0)}"
+    ),
+    _of_export(MANIFEST, "written last: its presence means sealed"),
+    _of_export(f"{PARTS}/part-<n>.parquet", "points", f"{PARTS}/{part_name(0)}"),
+    _of_export(LATER_INDEX, "which vector each point was, and what became of it"),
+    _of_export(KV_PRE_IMAGES, "KV entries that are not those of the run"),
 )
 
 

@@ -13,10 +13,13 @@ from migrate.ports import Target
 from migrate.run.choose import check_is_last, open_base
 from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
-from reconcile.rollback.manifest import build_manifest
+from migrate.snapshot.folder import Snapshot
+from reconcile.rollback.consent import show_export, usable_export
+from reconcile.rollback.manifest import RollbackManifest, build_manifest
 from reconcile.rollback.report import Consent, RollbackReport, UndoRules
 from reconcile.rollback.roll_back import (
     is_repeated,
+    look_for_later_writes,
     preview_rollback,
     reopen_rollback,
     undo_run,
@@ -42,14 +45,32 @@ def open_chain(run: RunFolder) -> Iterator[list[RunFolder]]:
 
 
 def preview_chain(chain: Sequence[RunFolder], *, requests_per_5min: int) -> RollbackReport:
-    """What `roll_back_chain` would do, from the files of the runs; sends no request."""
-    return _together(
-        [
-            preview_rollback(run, build_manifest(run, requests_per_5min=requests_per_5min))
-            for run in chain
-            if run.state().pre_images is not None or len(chain) == 1
-        ]
+    """What `roll_back_chain` would do, from the files of the runs; sends no request.
+
+    Names the newest export of later writes.
+    """
+    begun = _begun(chain)
+    export = usable_export(begun[0])
+    report = _together(
+        [preview_rollback(run, _manifest(run, requests_per_5min, export)) for run in begun]
     )
+    if export is not None:
+        show_export(export, begun[0], report)
+    return report
+
+
+def _begun(chain: Sequence[RunFolder]) -> list[RunFolder]:
+    """Without catch-ups that have written nothing yet."""
+    return [run for run in chain if run.state().pre_images is not None or len(chain) == 1]
+
+
+def _manifest(run: RunFolder, requests_per_5min: int, export: Snapshot | None) -> RollbackManifest:
+    """What undoes the run; with the export of what is later than the whole chain."""
+    manifest = build_manifest(run, requests_per_5min=requests_per_5min)
+    if export is None:
+        return manifest
+    named = {"path": str(export.folder), "content_root": export.manifest.content_root}
+    return replace(manifest, later_export=named)
 
 
 def roll_back_chain(
@@ -64,24 +85,23 @@ def roll_back_chain(
 ) -> RollbackReport:
     """Undo these runs, the newest first; raises as `roll_back`. Safe to repeat after a crash.
 
-    A catch-up that has written nothing yet is passed over.
+    A catch-up that has written nothing yet is passed over. Later writes are looked for once, beside
+    the whole chain, before the first write.
     """
-    begun = [run for run in chain if run.state().pre_images is not None or len(chain) == 1]
-    pairs = [(run, build_manifest(run, requests_per_5min=requests_per_5min)) for run in begun]
+    begun = _begun(chain)
+    consent = Consent(forced=forced, leave_later_writes=leave_later_writes)
+    found = look_for_later_writes(begun, target, rules, runtime, consent=consent)
+    pairs = [(run, _manifest(run, requests_per_5min, found.export)) for run in begun]
     repeated = next((at for at, run in enumerate(begun) if is_repeated(run, forced)), len(begun))
     # It may put back what an earlier run wrote, so that run is undone again, also after a kill.
     for run, manifest in pairs[repeated + 1 :]:
         if not is_repeated(run, forced):
             reopen_rollback(run, manifest)
-    reports: list[RollbackReport] = []
-    for run, manifest in pairs:
-        consent = Consent(
-            forced=forced,
-            leave_later_writes=leave_later_writes,
-            kept=frozenset(name for report in reports for name in report.conflicts),
-        )
-        reports.append(undo_run(run, manifest, target, rules, runtime, consent=consent))
-    return _together(reports)
+    report = _together(
+        [undo_run(run, manifest, target, rules, runtime, forced=forced) for run, manifest in pairs]
+    )
+    found.show_in(report, begun[0])
+    return report
 
 
 def _together(reports: Sequence[RollbackReport]) -> RollbackReport:
@@ -99,7 +119,6 @@ def _together(reports: Sequence[RollbackReport]) -> RollbackReport:
         already_done=all(report.already_done for report in reports),
         conflicts=sorted({name for report in reports for name in report.conflicts}),
         differs={name: what for report in reports for name, what in report.differs.items()},
-        later_writes=max(report.later_writes for report in reports),
         forced_unknown=tuple(sorted(frozenset.intersection(*known))),
         runs=tuple(report.run_id for report in reports),
     )

@@ -86,7 +86,7 @@ class _KvUndo:
     ) -> None:
         self.differs: Named = {}  # key -> what differs from the entry of the run
         self._run = run
-        self._ours = _our_entries(run)
+        self._ours = our_entries(run)
         self._target = target
         self._report = report
         self._forced = forced
@@ -178,8 +178,8 @@ class _KvUndo:
         return entry.expiration < now_s + KV_TTL_S_MIN
 
 
-def _our_entries(run: RunFolder) -> dict[str, list[KvEntry]]:
-    """Key -> every entry that the run may have written to it.
+def our_entries(run: RunFolder) -> dict[str, list[KvEntry]]:
+    """Key of a file, or of the counter -> every entry that the run may have written to it.
 
     There are several if vectors were refused in a repair, since the file's entry is shorter after
     it. A file has none if all its vectors were refused.

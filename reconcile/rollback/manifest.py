@@ -26,7 +26,8 @@ ROLLBACK_FORMAT = 1
 
 CANNOT_UNDO = (
     "writes by others after this run: ids and keys they changed are kept and listed as conflicts",
-    "writes the new side accepted after the cutover: they are not carried back into Qdrant",
+    "writes the new side accepted after the cutover: they stay in the target; `q2v rollback "
+    "--export-later-writes` seals them for a restore, or lists the files to embed again",
     "KV entries whose former expiry has passed, or is less than 60 s away: they stay deleted",
     "the index, its metadata indexes and the KV namespace themselves: `wrangler` deletes those",
     "the time at which a record was last modified",
@@ -65,6 +66,7 @@ class RollbackManifest:
     cannot_undo: tuple[str, ...]
     commands_before: tuple[tuple[str, ...], ...]  # argv lists
     commands_after: tuple[tuple[str, ...], ...]
+    later_export: dict[str, str] | None = None  # path and content root of an export, if there is
 
 
 def read_kv(run: RunFolder) -> list[KvPreImage]:
@@ -209,6 +211,8 @@ def write_manifest(run: RunFolder, manifest: RollbackManifest) -> tuple[str, str
     fields = {"format": ROLLBACK_FORMAT, **asdict(manifest)}
     if not manifest.vectors_removed:  # as earlier versions wrote it
         del fields["vectors_removed"]
+    if manifest.later_export is None:
+        del fields["later_export"]
     content = seal_json(fields)
     return run.rollback.address(MANIFEST), run.rollback.file(MANIFEST).write(content)
 

@@ -30,6 +30,13 @@ class RollbackReport:
     differs_file: str = ""
     later_writes: int = 0  # ids and keys written to the target since the run; they are kept
     later_writes_file: str = ""
+    later_deletions: int | None = None  # ids that others removed since the run; None: not known
+    later_deletions_file: str = ""
+    later_export: str = ""  # address of the newest export of later writes; "" without one
+    later_export_returns: bool = False  # `q2v restore --append` can write it into the collection
+    files_to_embed: str = ""  # addresses of the two files that the export has written
+    files_to_embed_json: str = ""
+    not_exported: tuple[str, ...] = ()  # conflicts that the export does not hold
     requests: int = 0  # estimate
     minutes: float = 0.0
     manifest: str = ""
@@ -45,8 +52,6 @@ class Consent:
 
     forced: frozenset[str] = frozenset()  # ids and keys that another writer changed: overwrite
     leave_later_writes: bool = False  # ids and keys that were added since the run: leave
-    # Conflicts that the rollback of later runs of the chain has left: they are no later writes.
-    kept: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,8 @@ run nor the one before it was changed by another writer: it is a conflict. A con
 listed, and is overwritten only if the operator names it.
 """
 
+from collections.abc import Sequence
+
 from migrate.ports import Target
 from migrate.run.folder import RunFolder
 from migrate.run.journal import Kind
@@ -12,8 +14,8 @@ from migrate.runtime import Runtime
 from migrate.storage.id_files import read_checked_ids, read_ids, write_ids
 from migrate.storage.layout import CONFLICTS
 from reconcile.naming import write_named
+from reconcile.rollback.consent import LaterFindings, check_later_writes, usable_export
 from reconcile.rollback.kv import undo_kv
-from reconcile.rollback.later_writes import check_consent, find_later_writes, write_later_writes
 from reconcile.rollback.manifest import RollbackManifest, check_manifest, write_manifest
 from reconcile.rollback.report import Consent, RollbackReport, UndoRules
 from reconcile.rollback.vectors import VectorUndo
@@ -61,7 +63,40 @@ def roll_back(
     IndeterminateError when the deletions do not become visible in time.
     """
     consent = Consent(forced=forced, leave_later_writes=leave_later_writes)
-    return undo_run(run, manifest, target, rules, runtime, consent=consent)
+    found = look_for_later_writes([run], target, rules, runtime, consent=consent)
+    report = undo_run(run, manifest, target, rules, runtime, forced=forced)
+    found.show_in(report, run)
+    return report
+
+
+def look_for_later_writes(
+    runs: Sequence[RunFolder],
+    target: Target,
+    rules: UndoRules,
+    runtime: Runtime,
+    *,
+    consent: Consent,
+) -> LaterFindings:
+    """As `check_later_writes`, for those of the runs, newest first, that have pre-images.
+
+    Sends nothing when there is nothing to undo. Before any write of the rollback.
+    """
+    written = [run for run in runs if run.state().pre_images is not None]
+    left = [run for run in written if not _is_done(run, consent.forced)]
+    if not any(_has_written(run) for run in left):
+        return LaterFindings(later=None, export=usable_export(runs[0], runtime))
+    leave = consent.leave_later_writes
+    return check_later_writes(written, target, rules, runtime, leave=leave)
+
+
+def _is_done(run: RunFolder, forced: frozenset[str]) -> bool:
+    return run.state().rollback_completed and not is_repeated(run, forced)
+
+
+def _has_written(run: RunFolder) -> bool:
+    """Whether any write of the run may have had an effect; without one nothing is later."""
+    state = run.state()
+    return bool(state.vectors_written()) or state.may_have_removed() or state.kv_written()
 
 
 def undo_run(
@@ -71,10 +106,9 @@ def undo_run(
     rules: UndoRules,
     runtime: Runtime,
     *,
-    consent: Consent,
+    forced: frozenset[str],
 ) -> RollbackReport:
-    """As `roll_back`, also for a run of a chain."""
-    forced = consent.forced
+    """Undo one run, which may be one of a chain; later writes are not looked for."""
     check_manifest(run, manifest)
     path, sha256 = write_manifest(run, manifest)
     report = RollbackReport(
@@ -87,19 +121,13 @@ def undo_run(
         forced_unknown=run.unknown_names(forced),
     )
     state = run.state()
-    if state.rollback_completed and not is_repeated(run, forced):
+    if _is_done(run, forced):
         report.already_done = True
         report.conflicts = _kept_conflicts(run)
         return report
     # What was undone before may hold what was there before an earlier run of the chain.
     only = frozenset(_kept_conflicts(run)) if state.rollback_completed else None
     written, removed = state.vectors_written(), state.may_have_removed()
-    # A run that wrote nothing has no later writes.
-    if written or removed or state.kv_written():
-        later = find_later_writes(run, target, runtime, kept=consent.kept)
-        report.later_writes = len(later)
-        report.later_writes_file = write_later_writes(run, later)
-        check_consent(later, report.later_writes_file, consent=consent.leave_later_writes)
     run.journal.append({"type": Kind.ROLLBACK_OPENED.value, "manifest_sha256": sha256})
     undo = VectorUndo(run, target.vectors, report, rules, runtime, forced=forced, only=only)
     if removed:

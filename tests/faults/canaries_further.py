@@ -199,11 +199,38 @@ OF_THE_WAY_BACK = (
     Canary(
         name="later-writes-ignored",
         effect="a rollback leaves later writes in the target without naming them",
-        file="reconcile/rollback/later_writes.py",
-        old="vectors = tuple(id_ for id_ in listed.elsewhere() if id_ not in existing)",
-        new="vectors = ()",
+        file="reconcile/rollback/later/find.py",
+        old="added = [one for one in listed.elsewhere() if one not in existing]",
+        new="added = [one for one in listed.elsewhere() if one in existing]",
         test="tests/reconcile/test_way_back.py"
         "::test_later_writes_are_named_before_anything_is_sent_and_want_consent",
+    ),
+    Canary(
+        name="changed-vectors-not-exported",
+        effect="what the new side changed in place is in no export, and is called complete",
+        file="reconcile/rollback/later/reading.py",
+        old="if vector is None or not self._known.has(vector, one.digest):",
+        new="if vector is None:",
+        test="tests/reconcile/test_later_writes.py"
+        "::test_an_export_holds_what_others_added_changed_and_deleted",
+    ),
+    Canary(
+        name="any-export-is-consent",
+        effect="what was written after the export is neither in Qdrant nor named",
+        file="reconcile/rollback/consent.py",
+        old=code(2, "if newer:"),
+        new=code(2, "if newer and leave:"),
+        test="tests/reconcile/test_later_writes.py"
+        "::test_an_export_that_nothing_is_left_of_is_followed_by_an_empty_one",
+    ),
+    Canary(
+        name="deleted-files-embedded-again",
+        effect="the sync service brings back files that were deleted on the new side",
+        file="reconcile/rollback/later/files_to_embed.py",
+        old="if self.vectors.keys() == {DELETED}:",
+        new="if self.vectors.keys() == {DELETED} and returns:",
+        test="tests/e2e/test_going_back.py"
+        "::test_shortened_vectors_do_not_return_and_their_files_are_listed",
     ),
 )
 

@@ -23,6 +23,7 @@ from migrate.errors import ExitCode, MigrationError, UsageError
 from migrate.run.choose import find_run
 from migrate.run.journal import Store
 from migrate.snapshot.folder import Snapshot, sealed_folders
+from migrate.snapshot.sealed.verify import verify_points
 from migrate.storage.layout import archive_name
 from reconcile.gate.record import is_newest_go
 from reconcile.monitor.history import read_history
@@ -56,6 +57,7 @@ class Truth:
     state_before_run: str  # of the target, before anything of ours
     state: str  # of the target, after it
     content_root: str
+    exported: list[str]  # content roots of the exports of later writes
     journals: list[list[bytes]]  # of every run, after it
     archives: dict[str, str]  # name -> SHA-256 of the file, after it
     steps: list[Step]
@@ -158,6 +160,16 @@ def _check_emptied(world: World, truth: Truth) -> None:
     assert not writes, "a second reset sent a write"
 
 
+def _check_exported(world: World, truth: Truth) -> None:
+    roots = {one.manifest.content_root for one in world.exports()}
+    assert roots == set(truth.exported), "I8: another export than an undisturbed one"
+    _check_only_read(world, truth)
+    with world.calm():
+        report = world.roll_back(leave_later_writes=False)
+    assert (report.later_writes, report.not_exported) == (26, ()), "the export is no consent"
+
+
+BEFORE_AN_EXPORT = (World.snapshot, World.migrate, World.go_on)
 BEFORE_A_CATCH_UP = (World.snapshot, World.migrate, World.edit_source)
 STAGES = {
     stage.name: stage
@@ -179,6 +191,7 @@ STAGES = {
         Stage("gate", (World.snapshot, World.migrate, _reconcile), _gate, _check_gated),
         Stage("monitor", (World.snapshot, World.migrate), _look, _check_looked),
         Stage("reset-target", (World.snapshot, World.migrate), World.reset_target, _check_emptied),
+        Stage("export", BEFORE_AN_EXPORT, World.export_later, _check_exported),
         Stage("rollback", (World.snapshot, World.migrate), _roll_back, _check_undone),
         Stage(
             "migrate, then rollback", (World.snapshot,), World.migrate, _check_undone, _roll_back
@@ -223,6 +236,7 @@ def build_template(stage: Stage, folder: Path) -> StageTemplate:
             state_before_run=state_before_run,
             state=world.state(),
             content_root=world.content_root(),
+            exported=[one.manifest.content_root for one in world.exports()],
             journals=world.journals(),
             archives=_archives(world),
             steps=steps.done,
@@ -319,6 +333,8 @@ def _check_at_once(world: World, truth: Truth) -> None:
     for folder in sealed_folders(world.directory):
         for _ in Snapshot(folder).read(with_vectors=()):
             pass  # I4: whatever a manifest names is there and verifies
+    for export in world.exports():
+        verify_points(export, world.progress)
     _check_partition(world)
     _check_references(world)
     world.check_secrecy()

@@ -30,6 +30,7 @@ from migrate.upload.settle import SettleRules
 from migrate.upload.share import Uploader, UploadWorker
 from reconcile.compare import compare
 from reconcile.report.report import ReconcileReport
+from reconcile.rollback.later.export import LaterReport, export_later_writes
 from reconcile.rollback.manifest import build_manifest
 from reconcile.rollback.report import RollbackReport, UndoRules
 from reconcile.rollback.roll_back import roll_back
@@ -237,6 +238,11 @@ class Move:
                 forced=forced,
                 leave_later_writes=leave_later_writes,
             )
+
+    def export_later(self) -> LaterReport:
+        """Export what others wrote since the run."""
+        with self.opened() as run:
+            return export_later_writes([run], self.target(), UNDO_RULES, self._runtime())
 
     def target(self) -> Target:
         """Both stores."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import numpy as np
 from typing_extensions import override
 
 from migrate.archive.write import ArchiveOptions, ArchiveReport, write_archive
@@ -43,6 +44,7 @@ from reconcile.monitor.monitor import DROP_SHARE_DEFAULT, MonitorReport, monitor
 from reconcile.report.report import ReconcileReport
 from reconcile.reset.reset import ResetReport, ResetRules, open_chains, reset
 from reconcile.rollback.chain import open_chain, roll_back_chain
+from reconcile.rollback.later.export import LaterReport, export_later_writes
 from reconcile.rollback.report import RollbackReport
 from sandbox.app import ACCOUNT_ID, SandboxApp, create_app
 from sandbox.exchange.request_log import RequestLog, RequestRecord
@@ -158,6 +160,21 @@ class World:
         (self.folder / EDITED).touch()
         edit_points(self.source)
 
+    def go_on(self) -> None:
+        """The new side adds a file, changes two vectors, and deletes a file of the run."""
+        store, values = self.app.store, np.zeros(DIMENSIONS, np.float32)
+        values[2] = 1.0
+        for number in range(25):
+            metadata = {"file_id": "new", "chunk_index": number}
+            store.put_vector(INDEX, f"new_{number}", values, metadata)
+        for vector_id in ("file-1_3", "file-2_0"):
+            store.put_vector(INDEX, vector_id, values, {"file_id": vector_id[:6], "text": "new"})
+        ids = [vector_id for vector_id, *_ in store.read_vectors(INDEX)]
+        for vector_id in [one for one in ids if one.startswith("file-4_")]:
+            store.remove_vector(INDEX, vector_id)
+        store.put_kv(self.namespace_id, "file:new", b'["new_0"]')
+        store.remove_kv(self.namespace_id, "file:file-4")
+
     def catch_up(self) -> MigrateReport:
         """`q2v catch-up --frozen`."""
         with FolderLock(self.directory), self._target() as target:
@@ -203,7 +220,22 @@ class World:
                 Runtime(clock=self.clock, progress=self.progress),
             )
 
-    def roll_back(self) -> RollbackReport:
+    def export_later(self) -> LaterReport:
+        """`q2v rollback --export-later-writes`."""
+        with (
+            FolderLock(self.directory),
+            self._target() as target,
+            contextlib.closing(find_run(self.directory, None, None)) as run,
+            open_chain(run) as chain,
+        ):
+            return export_later_writes(
+                chain,
+                target,
+                wiring.undo_rules(self.settings),
+                Runtime(clock=self.clock, progress=self.progress),
+            )
+
+    def roll_back(self, *, leave_later_writes: bool = True) -> RollbackReport:
         """`q2v rollback --execute`."""
         with (
             FolderLock(self.directory),
@@ -217,7 +249,7 @@ class World:
                 wiring.undo_rules(self.settings),
                 Runtime(clock=self.clock, progress=self.progress),
                 requests_per_5min=self.requests_max,
-                leave_later_writes=True,
+                leave_later_writes=leave_later_writes,
             )
 
     def gate(self) -> GateReport:
@@ -356,6 +388,11 @@ class World:
     def content_root(self) -> str:
         """What the sealed snapshot holds."""
         return find_snapshot(self.directory, None, None).manifest.content_root
+
+    def exports(self) -> list[Snapshot]:
+        """The sealed exports of later writes."""
+        manifests = sorted(self.directory.path.glob("*/runs/*/rollback/later/*/manifest.json"))
+        return [Snapshot(LocalFolder(one.parent)) for one in manifests]
 
     def journals(self) -> list[list[bytes]]:
         """The journal of every run as it lies on disk, in the order of the runs."""

@@ -14,8 +14,10 @@ def verify_points(snapshot: Snapshot, progress: Progress) -> int:
     """Read every point of the whole, compute its digest again, and return the bytes of all parts.
 
     Of a difference this covers the snapshots before it as well, but for points that it replaces.
-    Raises ArtefactDamagedError for a part, a point or a set digest that is not as it was sealed.
+    Raises ArtefactDamagedError for a part, a point or a set digest that is not as it was sealed,
+    and for another file that the manifest names.
     """
+    snapshot.check_files()
     names = [spec.name for spec in snapshot.manifest.vectors]
     progress.start("verifying points", total=snapshot.manifest.points, unit="points")
     _check_whole(snapshot, _recomputed(snapshot, snapshot.read(with_vectors=names), progress))

@@ -8,6 +8,7 @@ import click
 from migrate.archive.verify import VerifiedArchive, verify_archive
 from migrate.run.choose import find_snapshot
 from migrate.run.folder import check_plans
+from migrate.snapshot.manifest import LaterRecord
 from migrate.snapshot.sealed.verify import verify_points
 from q2v import wiring
 from q2v.options import SEAL, folder_option, json_option, takes
@@ -40,13 +41,15 @@ def command(*, path: Path | None, folder: Path, as_json: bool, settings: Setting
             checked = verify_archive(archive, key, progress)
         _show_archive(str(archive), checked, hmac_checked=key is not None, as_json=as_json)
         return
-    snapshot = find_snapshot(directory, wiring.open_named(directory, path), key)
+    named = wiring.open_named(directory, path)
+    snapshot = find_snapshot(directory, named, key, accepts_later=True)
     with open_progress(sys.stderr, clock) as progress:
         size = verify_points(snapshot, progress)
     plans = check_plans(snapshot)
     unknown = snapshot.unknown_files()
-    manifest = snapshot.manifest
-    following = following_snapshot(snapshot, settings)
+    manifest, later = snapshot.manifest, snapshot.manifest.later
+    # An export of later writes is no step of a move.
+    following = following_snapshot(snapshot, settings) if later is None else None
     render(
         {
             "snapshot_id": manifest.snapshot_id,
@@ -62,10 +65,12 @@ def command(*, path: Path | None, folder: Path, as_json: bool, settings: Setting
             "payload_only": manifest.payload_only,
             "hmac_checked": key is not None,
             "unknown_files": unknown,
-            **following.document(),
+            **({} if later is None else {"later": later_document(later)}),
+            **({} if following is None else following.document()),
         },
         [
             ("snapshot", manifest.snapshot_id),
+            *([] if later is None else [("later writes of run", later.run_id)]),
             ("points", manifest.points),
             ("left out as unreadable", len(manifest.unreadable)),
             ("parts", f"{len(manifest.parts)} ({format_bytes(size)})"),
@@ -78,7 +83,7 @@ def command(*, path: Path | None, folder: Path, as_json: bool, settings: Setting
         as_json=as_json,
         notes=[
             *(f"warning: {name} is not part of the snapshot and is ignored" for name in unknown),
-            *following.notes(),
+            *([] if following is None else following.notes()),
         ],
     )
 
@@ -124,3 +129,16 @@ def _show_archive(
 
 def _hmac(*, checked: bool) -> str:
     return "fits the key" if checked else "not checked: no snapshot.hmac_key"
+
+
+def later_document(later: LaterRecord) -> dict[str, object]:
+    """What an export of later writes holds, for JSON."""
+    return {
+        "run_id": later.run_id,
+        "added": later.added,
+        "changed": later.changed,
+        "deleted": later.deleted,
+        "kv_entries": later.kv_entries,
+        "returns": later.returns,
+        "why_not": later.why_not or None,
+    }

@@ -64,6 +64,8 @@ class Flags(TypedDict):
 def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> None:
     """Write SNAPSHOT back into a collection of the configured Qdrant, and compare the two.
 
+    SNAPSHOT may be an export of later writes (`q2v rollback --export-later-writes`), with --append.
+
     The collection is the snapshot's unless --collection names another one. It is created with the
     snapshot's settings. The key needs the right to write. Run it again after a kill to resume.
     """
@@ -75,7 +77,8 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     directory, clock = wiring.open_folder(flags["folder"]), wiring.system_clock()
     with open_progress(sys.stderr, clock) as progress, FolderLock(directory):
         named = wiring.open_named(directory, flags["snapshot"])
-        snapshot = find_snapshot(directory, named, wiring.seal_key(settings))
+        key = wiring.seal_key(settings)
+        snapshot = find_snapshot(directory, named, key, accepts_later=True)
         with wiring.open_restore_target(
             settings, snapshot, directory, clock=clock, progress=progress
         ) as target:

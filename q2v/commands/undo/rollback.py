@@ -16,17 +16,21 @@ from migrate.run.next_step import Situation
 from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
+from q2v.commands.undo.export_later import export_later, restore_argv
 from q2v.options import SEAL, TARGET, folder_option, json_option, read_forced, takes, yes_option
+from q2v.output.advice import advise
 from q2v.output.following import Following, following_run, typed_again
 from q2v.output.forced import forced_document, forced_notes
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, format_duration, render
 from q2v.output.route import Route, configured_target, route_from_snapshot
 from q2v.settings import Settings
-from reconcile.naming import first_named, named_lines
+from reconcile.naming import SHOWN_MAX, first_named, named_lines
 from reconcile.rollback.chain import open_chain, preview_chain, roll_back_chain
 from reconcile.rollback.manifest import RollbackManifest, build_manifest
 from reconcile.rollback.report import RollbackReport
+
+_EXPORT = "`q2v rollback --export-later-writes`"
 
 
 class Flags(TypedDict):
@@ -34,6 +38,7 @@ class Flags(TypedDict):
 
     run: Path | None
     execute: bool
+    export_later_writes: bool
     force_file: Path | None
     leave_later_writes: bool
     yes: bool
@@ -54,6 +59,12 @@ class Flags(TypedDict):
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--execute", is_flag=True, help="Undo the run; without it only report.")
 @click.option(
+    "--export-later-writes",
+    is_flag=True,
+    help="Seal what others wrote to the target since RUN, and list the files to embed again; "
+    "only reads.",
+)
+@click.option(
     "--force",
     "force_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -72,10 +83,22 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     """Put the target back to what it was before RUN (default: the newest).
 
     Without --execute nothing is sent anywhere; the run's target is compared with the settings.
-    Safe to run again after a crash.
+    --execute refuses while the target holds later writes that no export has, unless
+    --leave-later-writes. Safe to run again after a crash.
     """
+    if flags["export_later_writes"] and flags["execute"]:
+        raise UsageError(
+            "--export-later-writes with --execute: read the result of an export before anything "
+            "is undone",
+            remedy="run `q2v rollback --export-later-writes` first, then `q2v rollback --execute`",
+        )
     if not flags["execute"]:
         _refuse_without_execute(flags)
+    if flags["export_later_writes"]:
+        export_later(
+            settings, folder=flags["folder"], named_run=flags["run"], as_json=flags["as_json"]
+        )
+        return
     directory, clock = wiring.open_folder(flags["folder"]), wiring.system_clock()
     forced = read_forced(flags["force_file"])
     not_compared: tuple[str, ...] = ()
@@ -123,6 +146,8 @@ def _refuse_without_execute(flags: Flags) -> None:
         "--force": flags["force_file"] is not None,
         "--leave-later-writes": flags["leave_later_writes"],
     }
+    if flags["export_later_writes"]:
+        given["--yes"] = flags["yes"]
     for flag in [flag for flag, is_given in given.items() if is_given]:
         raise UsageError(
             f"{flag}: this has no effect without --execute",
@@ -163,6 +188,8 @@ def show(
         (f"KV keys {verb}restored", report.kv_restored),
         ("conflicts kept", len(report.conflicts)),
         ("later writes left", report.later_writes if report.executed else None),
+        ("later deletions by others", report.later_deletions if report.executed else None),
+        ("export of later writes", report.later_export or None),
         ("manifest", report.manifest),
     ]
     former = "absent" if manifest.counter_former is None else manifest.counter_former
@@ -172,8 +199,7 @@ def show(
         notes.append("this run has been rolled back before; nothing was sent")
     notes += forced_notes(report.forced_unknown)
     notes += [f"kept: {line}" for line in named_lines(report.differs)]
-    if report.later_writes:
-        notes.append(f"not carried back into Qdrant: see {report.later_writes_file}")
+    notes += _later_notes(report)
     if not report.executed:
         notes.append(f"to undo it: {shlex.join(undo_argv)}")
         cells.append(
@@ -192,6 +218,35 @@ def show(
     render(document, cells, as_json=as_json, notes=[*notes, *following.notes()])
 
 
+def _later_notes(report: RollbackReport) -> list[str]:
+    """What the operator has to know of later writes."""
+    notes = []
+    if report.later_writes and not report.later_export:
+        notes.append(f"not carried back into Qdrant: see {report.later_writes_file}")
+    if report.later_deletions:
+        notes.append(
+            f"removed by others, and perhaps still in Qdrant: see {report.later_deletions_file}"
+        )
+    if report.later_export and report.later_export_returns:
+        restore = shlex.join(restore_argv(report.later_export))
+        notes.append(f"to bring the later writes into Qdrant: {restore}")
+    if report.later_export:
+        notes.append(f"files to embed again: {report.files_to_embed}")
+        notes.append(f"every file that the new side changed: {report.files_to_embed_json}")
+    for name in report.not_exported[:SHOWN_MAX]:
+        notes.append(f"kept, and not in the export: {name}")
+    if report.conflicts and (report.not_exported or not report.later_export):
+        notes.append(advise(f"what was kept can still be exported: {_EXPORT} seals it"))
+    elif not report.executed and not report.later_export:
+        notes.append(
+            advise(
+                "later writes are not looked for here: --execute lists them first, and "
+                f"{_EXPORT} seals them"
+            )
+        )
+    return notes
+
+
 def _document(report: RollbackReport) -> dict[str, object]:
     return {
         "run_id": report.run_id,
@@ -208,6 +263,13 @@ def _document(report: RollbackReport) -> dict[str, object]:
         "differs_file": report.differs_file,
         "later_writes": report.later_writes,
         "later_writes_file": report.later_writes_file,
+        "later_deletions": report.later_deletions,
+        "later_deletions_file": report.later_deletions_file,
+        "later_export": report.later_export or None,
+        "later_export_returns": report.later_export_returns,
+        "files_to_embed": report.files_to_embed or None,
+        "files_to_embed_json": report.files_to_embed_json or None,
+        "not_exported": report.not_exported,
         "requests": report.requests,
         "minutes": report.minutes,
         "manifest": report.manifest,

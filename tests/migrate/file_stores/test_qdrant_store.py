@@ -8,8 +8,9 @@ import pytest
 from qdrant_client import QdrantClient, models
 
 from migrate.errors import AccessError, PreconditionError, RemoteUnavailableError
-from migrate.file_stores.qdrant_store import QdrantFileStore, point_id_of
+from migrate.file_stores.qdrant_store import QdrantFileStore
 from migrate.file_stores.rules import FileStoreRules
+from migrate.mapping.point_ids import point_id_of
 from migrate.model.records import VectorId
 from migrate.runtime import Runtime
 from tests.harness.clock import VirtualClock

@@ -10,7 +10,10 @@ from migrate.errors import ArtefactDamagedError, ForeignStateError
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.sealed_json import seal_json, unseal_json
 from migrate.snapshot.manifest import (
+    LATER_FORMAT,
     SNAPSHOT_FORMAT,
+    FileRecord,
+    LaterRecord,
     SnapshotManifest,
     decode_manifest,
     encode_manifest,
@@ -36,6 +39,41 @@ def test_sealed_fields_come_back(fields: dict[str, object]) -> None:
 
 def test_a_manifest_comes_back() -> None:
     assert decode_manifest(CONTENT, where="m.json") == MANIFEST
+
+
+LATER = LaterRecord(
+    snapshot_id="20261129T081500Z-7f4c3d-00",
+    run_id="000-20261129T083000Z",
+    plan_fingerprint="a" * 64,
+    vector_target={"vector_index": "chunks"},
+    kv_target={"kv_namespace": "0" * 32},
+    index_created_on="2026-11-29T08:00:00Z",
+    source_dimensions=3_072,
+    dimensions=1_536,
+    added=2,
+    changed=1,
+    deleted=None,
+    kv_entries=1,
+    why_not="the vector index holds fewer values",
+    files=(FileRecord(name="later.parquet", rows=3, bytes=9, sha256="b" * 64),),
+)
+
+
+@pytest.mark.fault("L06", "G14")
+def test_the_manifest_of_an_export_comes_back_and_has_a_format_of_its_own() -> None:
+    """A q2v that knows the formats before it refuses it, and never takes it for a collection."""
+    manifest = replace(MANIFEST, later=LATER, moving=True)
+    content = encode_manifest(manifest)
+
+    assert manifest.format == LATER_FORMAT
+    assert decode_manifest(content, where="m.json") == manifest
+    assert manifest.content_root != replace(MANIFEST, moving=True).content_root
+    with pytest.raises(ForeignStateError, match="format version 5"):
+        unseal_json(content, where="m.json", format_version=(1, 2, 3, 4))
+    fields = unseal(content, LATER_FORMAT)
+    for changed in ({"later": None}, {"later": {"run_id": "x"}}, {"format": 3}):
+        with pytest.raises(ArtefactDamagedError, match=r"m\.json"):
+            decode_manifest(seal_json({**fields, **changed}), where="m.json")
 
 
 @pytest.mark.fault("G15", "X09")

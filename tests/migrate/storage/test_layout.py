@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from migrate.storage.layout import PLACES, find_place
+from tests.harness.steps import Fault
 from tests.harness.world import open_world
 
 # What a migration without a failure, a forced repair and an embedded source does not leave.
@@ -12,6 +13,17 @@ OF_A_CATCH_UP = {
     "<snapshot>/runs/<run>/difference.parquet",
     "<snapshot>/runs/<run>/pre-images/removed.parquet",
 }
+_EXPORT = "<snapshot>/runs/<run>/rollback/later/<export>"
+OF_AN_EXPORT = {
+    "<snapshot>/runs/<run>/rollback/files-to-embed.txt",
+    "<snapshot>/runs/<run>/rollback/files-to-embed.json",
+    f"{_EXPORT}/journal.jsonl",
+    f"{_EXPORT}/manifest.json",
+    f"{_EXPORT}/parts/part-<n>.parquet",
+    f"{_EXPORT}/later.parquet",
+    f"{_EXPORT}/kv.parquet",
+}
+UNTIL_THE_SEAL = {f"{_EXPORT}/listed-<n>.ids", f"{_EXPORT}/read/part-<n>.parquet"}
 NOT_LEFT = {
     ".source/",
     ".spill/",
@@ -19,6 +31,9 @@ NOT_LEFT = {
     "<snapshot>/runs/<run>/STOP",
     # Of a catch-up: `test_a_catch_up_leaves_its_own_places_too`.
     *OF_A_CATCH_UP,
+    # Of an export: `test_an_export_leaves_its_own_places_too`.
+    *OF_AN_EXPORT,
+    *UNTIL_THE_SEAL,
     "<snapshot>/runs/<run>/.spill/",
     # Of commands after the move, with tests of their own.
     "<snapshot>/runs/<run>/gate/<n>.json",
@@ -60,3 +75,29 @@ def test_a_catch_up_leaves_its_own_places_too(tmp_path: Path) -> None:
 
     assert None not in places
     assert {place.path for place in places if place is not None} >= OF_A_CATCH_UP
+
+
+def test_an_export_leaves_its_own_places_too(tmp_path: Path) -> None:
+    root = tmp_path / "snapshots"
+
+    def found() -> set[str]:
+        files = [path for path in root.rglob("*") if path.is_file() and path.suffix != ".q2v-tmp"]
+        places = [find_place(path.relative_to(root).as_posix()) for path in files]
+        assert None not in places
+        return {place.path for place in places if place is not None}
+
+    with open_world(tmp_path) as world:
+        with world.calm():
+            world.snapshot()
+            world.migrate()
+            world.go_on()
+        steps = 0
+        while not found() >= UNTIL_THE_SEAL:
+            steps += 10
+            with world.striking(Fault.KILL, at=steps):
+                world.export_later()
+        with world.calm():
+            world.export_later()
+
+        assert found() >= OF_AN_EXPORT
+        assert not found() & UNTIL_THE_SEAL

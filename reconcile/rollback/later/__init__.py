@@ -1,0 +1,1 @@
+"""Later writes: what others wrote to the target since the run; find, export and compare them."""
