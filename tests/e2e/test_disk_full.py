@@ -37,7 +37,8 @@ COMMANDS = {
     "reconcile": ["reconcile"],
     "rollback": ["rollback", "--execute"],
 }
-SAYS = ("No space left on device", "File too large")
+# The last is what SQLite says, whose file the request budget is.
+SAYS = ("No space left on device", "File too large", "database or disk is full")
 
 RunCommand = Callable[[Workbench, list[str]], Result]
 Scarcity = Callable[[str], contextlib.AbstractContextManager[RunCommand]]  # by command
@@ -132,7 +133,7 @@ def _check_told(name: str, result: Result) -> str:
     assert any(reason in error["what"] for reason in SAYS), error
     assert "then run the same command again" in error["next"], error
     assert error["what"] in result.stderr
-    found = re.search(r"(\S+): (?:No space|File too)", error["what"])
+    found = re.search(r"(\S+): (?:No space|File too|database or disk)", error["what"])
     assert found is not None, error
     return re.sub(r"-\d+", "", Path(found[1]).name)
 

@@ -296,6 +296,7 @@ def test_status_names_the_next_command_at_every_stage(tmp_path: Path) -> None:
         f"q2v snapshot {here}",
         f"q2v migrate {here}",
         f"q2v reconcile {here}",
-        "the cutover is your decision (RUNBOOK: cutover)",
+        f"run `q2v gate --until TIME {here}`, TIME being the end of the window: it shows what "
+        "speaks for the cutover and what does not (RUNBOOK: gate)",
         f"`q2v migrate {here}` moves the snapshot again, as a new run",
     ]
