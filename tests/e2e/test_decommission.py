@@ -121,13 +121,25 @@ def after_a_later_snapshot(bench: Workbench) -> None:
     bench.collection.points = kept
 
 
-def after_a_repair(bench: Workbench) -> None:
-    """The run has written since the archive; gate and week are about what it wrote."""
+def repair(bench: Workbench) -> None:
+    """The run writes again, and is equal again."""
     bench.sandbox.store.remove_vector(bench.index, "file-0000_1")
     assert bench.run("reconcile").exit_code == 4
     assert bench.run("migrate").exit_code == 0
     assert bench.run("reconcile").exit_code == 0
+
+
+def after_a_repair(bench: Workbench) -> None:
+    """The run has written since the archive, and the gate was asked again."""
+    repair(bench)
     gate(bench)
+
+
+def after_a_repair_without_a_gate(bench: Workbench) -> None:
+    """The run has written since the gate, and was archived again."""
+    repair(bench)
+    without_archive(bench)
+    archive(bench)
 
 
 def with_a_broken_day(bench: Workbench) -> None:
@@ -148,6 +160,7 @@ def after_a_gap(bench: Workbench) -> None:
         (with_damage, "archive"),
         (with_the_archive_of_another_run, "archive"),
         (after_a_repair, "archive"),
+        (after_a_repair_without_a_gate, "gate"),
         (after_a_later_snapshot, "gate"),
         (with_a_broken_day, "week"),
         (after_a_gap, "week"),

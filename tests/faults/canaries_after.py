@@ -153,8 +153,8 @@ OF_THE_END = (
         file="reconcile/reset/left.py",
         old='query = "SELECT vector_id FROM listed WHERE vector_id IN (SELECT unnest($ids)) '
         'ORDER BY 1"',
-        new='query = "SELECT vector_id FROM listed WHERE list_contains(list_transform($ids, '
-        'x -> x[:3]), vector_id[:3]) ORDER BY 1"',
+        new='query = "SELECT DISTINCT vector_id FROM listed, (SELECT unnest($ids) AS name) '
+        'WHERE starts_with(vector_id, name) ORDER BY 1"',
         test=f"{RESET}::test_a_name_of_the_list_means_only_itself",
     ),
     Canary(
@@ -177,8 +177,8 @@ OF_THE_END = (
         name="archive-of-another-run",
         effect="Qdrant is deleted on the word of another migration's archive",
         file="reconcile/decommission.py",
-        old="if (record.snapshot_id, record.run_id) != (run.plan.snapshot_id, run.plan.run_id):",
-        new="if not record.run_id:",
+        old="proven, found = _of_this_run(run, checked)",
+        new='proven, found = (checked.record.final, "every byte checked")',
         test=f"{CHECKLIST}::test_one_line_alone_can_be_unproven",
     ),
     Canary(
@@ -211,6 +211,6 @@ OF_THE_END = (
         file="reconcile/gate/record.py",
         old='return record.get("journal_sha256") == run.journal.file.hash()[1]',
         new='return record.get("journal_sha256") is not None',
-        test=f"{GATE}::test_after_a_write_everything_that_a_reconcile_or_a_gate_found_is_stale",
+        test=f"{CHECKLIST}::test_one_line_alone_can_be_unproven",
     ),
 )
