@@ -6,9 +6,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.installed
-# The real wrangler, which the tests run; without npm those tests fail and say so.
-CLIENTS := tests/clients
-WRANGLER := $(CLIENTS)/node_modules/.installed
+# What the Worker's side is built and tested with, the real wrangler and workerd among it; without npm
+# those tests fail and say so.
+WORKER := worker
+NODE := $(WORKER)/node_modules/.installed
 # Nothing is written outside the clone: caches and temporary files stay in it. Bytecode is kept, also
 # where the environment says otherwise: the tests start many processes. Output is buffered, as it is
 # for whoever calls q2v.
@@ -22,7 +23,7 @@ define q2v
 $(BIN)/q2v $(1) $(ARGS) || { code=$$?; $(BIN)/python -m q2v.exit_code $$code; exit $$code; }
 endef
 
-.PHONY: bench-full clients dist help setup rehearse test check plan runbook provision snapshot migrate catch-up reconcile gate monitor decommission rollback reset-target restore status verify archive sandbox bench faults audit clean fmt lint types docs-check lock
+.PHONY: bench-full clients worker-test dist help setup rehearse test check plan runbook provision snapshot migrate catch-up reconcile gate monitor decommission rollback reset-target restore status verify archive sandbox bench faults audit clean fmt lint types docs-check lock
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,15 +36,15 @@ $(SETUP): requirements.lock pyproject.toml rehearsal/pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps --no-build-isolation --editable . --editable ./rehearsal
 	@touch $@
 
-$(WRANGLER): $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
+$(NODE): $(WORKER)/package.json $(WORKER)/package-lock.json
 	@if command -v npm > /dev/null; then \
-		echo "installing wrangler into $(CLIENTS)/node_modules (once; about half a minute)"; \
-		cd $(CLIENTS) && npm_config_cache=$(TMPDIR)/npm npm_config_update_notifier=false \
+		echo "installing Node.js, workerd and wrangler into $(WORKER)/node_modules (once; about half a minute)"; \
+		cd $(WORKER) && npm_config_cache=$(TMPDIR)/npm npm_config_update_notifier=false \
 			npm ci --ignore-scripts --no-fund --no-audit --loglevel=error > $(TMPDIR)/npm.log 2>&1 \
 			|| { cat $(TMPDIR)/npm.log; exit 1; }; \
 		rm -rf $(TMPDIR)/npm; touch node_modules/.installed; \
 	else \
-		echo "npm was not found: the tests of printed commands will fail; install Node.js with npm"; \
+		echo "npm was not found: the tests of the Worker and of printed commands will fail; install Node.js with npm"; \
 	fi
 
 setup: $(SETUP) ## install everything into .venv
@@ -53,10 +54,10 @@ rehearse: $(SETUP) ## the whole move, into a local sandbox: move, prove, roll ba
 
 PYTEST := $(BIN)/python -m pytest -q -n 4 --dist worksteal
 
-test: $(SETUP) $(WRANGLER) ## the tests except the slow ones; ALL=1 for all, T=path K=pattern for a part
+test: $(SETUP) $(NODE) ## the tests except the slow ones; ALL=1 for all, T=path K=pattern for a part
 	@$(PYTEST) $(if $(T),$(T),tests) $(if $(K),-k '$(K)') $(if $(T)$(K),,-m '$(if $(ALL),,not slow and )not search')
 
-check: lint types audit ## all that CI asks for: format, lint, layers, types, audit, every test (about a quarter of an hour)
+check: lint types audit worker-test ## all that CI asks for: format, lint, layers, types, audit, every test (about a quarter of an hour)
 	@$(MAKE) --no-print-directory test ALL=1
 
 lint: $(SETUP) ## format, lint rules, import layers
@@ -133,8 +134,12 @@ bench: $(SETUP) ## speed and size against their floors, in one table (about five
 bench-full: $(SETUP) ## the same with 100,000 and 1,000,000 points and a diff of 10,000,000 (15 GB of disk)
 	@$(BIN)/python -m benchmarks.run --full $(ARGS)
 
-clients: $(SETUP) $(WRANGLER) ## the official clients against the sandbox; needs npm (about three minutes)
+clients: $(SETUP) $(NODE) ## the official clients against the sandbox; needs npm (about three minutes)
 	@$(BIN)/python -m tests.clients.run
+
+# With the Node.js that the lock names; on other systems with the machine's own.
+worker-test: $(NODE) ## the Worker's side: format, lint, types, tests in Node.js and in workerd
+	@cd $(WORKER) && PATH="$$(ls -d $(CURDIR)/$(WORKER)/node_modules/node-linux-*/bin 2> /dev/null | head -1):$$PATH" npm run --silent check
 
 SEEDS ?= 2000
 faults: $(SETUP) ## every fault at every step, simulated cutovers, operators, planted bugs, fifty kills (an hour and more; SEEDS=20000: hours)
@@ -153,9 +158,10 @@ dist: $(SETUP) ## both wheels, into dist/
 	@ls dist
 
 clean: ## remove everything that make made; snapshots stay
-	@rm -rf $(VENV) $(CLIENTS)/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist rehearsal/build *.egg-info
+	@rm -rf $(VENV) $(WORKER)/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist rehearsal/build *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-lock: ## pin every dependency with its hashes, after a change in pyproject.toml
+lock: ## pin every dependency with its hashes, after a change in pyproject.toml or package.json
+	@cd $(WORKER) && npm install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved --loglevel=error
 	@$(PYTHON) -m venv --clear build/lock && build/lock/bin/pip install --quiet uv
 	@build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links --no-emit-package qdrant-to-vectorize --no-emit-package qdrant-to-vectorize-rehearsal --no-header --no-annotate -o requirements.lock pyproject.toml

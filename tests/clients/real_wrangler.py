@@ -10,7 +10,7 @@ from sandbox.server import RunningSandbox
 from tests.harness.programs import run_program
 from tests.harness.workspace import Result
 
-MODULES = Path(__file__).parent / "node_modules"
+MODULES = Path(__file__).parents[2] / "worker" / "node_modules"
 PROGRAM = MODULES / "wrangler" / "bin" / "wrangler.js"
 _ARCHITECTURES = {"x86_64": "x64", "aarch64": "arm64"}
 _TIMEOUT_S = 300  # a start takes two seconds, on a busy machine many more
@@ -62,7 +62,7 @@ def write_wrangler(folder: Path) -> Path:
 
 def _program() -> Path:
     assert PROGRAM.is_file(), (
-        "wrangler is not installed: run `make tests/clients/node_modules/.installed`, which needs "
+        "wrangler is not installed: run `make worker/node_modules/.installed`, which needs "
         "npm; without npm, install Node.js first"
     )
     return PROGRAM
