@@ -138,7 +138,7 @@ clients: $(SETUP) $(NODE) ## the official clients against the sandbox; needs npm
 	@$(BIN)/python -m tests.clients.run
 
 # With the Node.js that the lock names; on other systems with the machine's own.
-worker-test: $(NODE) ## the Worker's side: format, lint, types, tests in Node.js and in workerd
+worker-test: $(SETUP) $(NODE) ## the Worker's side: format, lint, types, tests in Node.js and in workerd
 	@cd $(WORKER) && PATH="$$(ls -d $(CURDIR)/$(WORKER)/node_modules/node-linux-*/bin 2> /dev/null | head -1):$$PATH" npm run --silent check
 
 SEEDS ?= 2000

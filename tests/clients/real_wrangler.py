@@ -2,17 +2,13 @@
 
 import json
 import os
-import platform
-import shutil
 from pathlib import Path
 
 from sandbox.server import RunningSandbox
+from tests.harness.node import installed, node_program
 from tests.harness.programs import run_program
 from tests.harness.workspace import Result
 
-MODULES = Path(__file__).parents[2] / "worker" / "node_modules"
-PROGRAM = MODULES / "wrangler" / "bin" / "wrangler.js"
-_ARCHITECTURES = {"x86_64": "x64", "aarch64": "arm64"}
 _TIMEOUT_S = 300  # a start takes two seconds, on a busy machine many more
 
 
@@ -52,29 +48,12 @@ class Shell:
 
 def write_wrangler(folder: Path) -> Path:
     """A program `wrangler` in a new folder, which starts the installed one."""
-    node, script = _node(), _program()
+    node, script = node_program(), installed("wrangler", "bin", "wrangler.js")
     folder.mkdir(parents=True)
     program = folder / "wrangler"
     program.write_text(f'#!/bin/sh\nexec "{node}" "{script}" "$@"\n')
     program.chmod(0o700)
     return program
-
-
-def _program() -> Path:
-    assert PROGRAM.is_file(), (
-        "wrangler is not installed: run `make worker/node_modules/.installed`, which needs "
-        "npm; without npm, install Node.js first"
-    )
-    return PROGRAM
-
-
-def _node() -> Path:
-    """The Node.js that is installed with wrangler, or else the machine's own."""
-    architecture = _ARCHITECTURES.get(platform.machine(), "")
-    pinned = MODULES / f"node-linux-{architecture}" / "bin" / "node"
-    found = pinned if pinned.is_file() else Path(shutil.which("node") or "")
-    assert found.is_file(), "no Node.js: install one of version 22.12 or newer"
-    return found
 
 
 def as_worker(folder: Path, name: str, file: str, bindings: str) -> Path:

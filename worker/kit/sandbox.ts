@@ -1,0 +1,67 @@
+/** The sandbox of q2v for tests in TypeScript: started from the project's `.venv`, ended with the test. */
+
+import { spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import type { SandboxAddress } from "./config.ts";
+
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
+
+/** A sandbox that runs, with calls of its REST interface. */
+export interface RunningSandbox {
+  readonly address: SandboxAddress;
+  /** One call below the account; the `result` of its answer. Rejects with the errors of another one. */
+  call<Result>(method: string, path: string, body?: unknown): Promise<Result>;
+  stop(): Promise<void>;
+}
+
+/** Start a sandbox with a folder of its own and no budget of requests: a binding has none. */
+export async function startSandbox(profile: "instant" | "strict"): Promise<RunningSandbox> {
+  const folder = await mkdtemp(join(tmpdir(), "q2v-sandbox-"));
+  const options = ["sandbox", "--profile", profile, "--state", folder];
+  const child = spawn(
+    join(ROOT, ".venv", "bin", "q2v"),
+    [...options, "--requests-per-5min", "1000000000"],
+    { stdio: ["pipe", "pipe", "inherit"] },
+  );
+  const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  const line = await new Promise<string>((resolve, reject) => {
+    createInterface({ input: child.stdout }).once("line", resolve);
+    child.once("error", reject);
+    child.once("exit", (code) => reject(new Error(`q2v sandbox ended with ${code}`)));
+  });
+  const address = JSON.parse(line) as SandboxAddress;
+  return {
+    address,
+    call: (method, path, body) => call(address, method, path, body),
+    stop: async () => {
+      child.kill("SIGKILL");
+      await ended;
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function call<Result>(
+  address: SandboxAddress,
+  method: string,
+  path: string,
+  body: unknown,
+): Promise<Result> {
+  const answer = await fetch(`${address.base_url}/accounts/${address.account_id}${path}`, {
+    method,
+    headers: {
+      authorization: `Bearer ${address.api_token}`,
+      "content-type": "application/json",
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const envelope = (await answer.json()) as { success: boolean; result: Result; errors: unknown };
+  if (!envelope.success) {
+    throw new Error(`${method} ${path}: ${JSON.stringify(envelope.errors)}`);
+  }
+  return envelope.result;
+}
