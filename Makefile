@@ -147,7 +147,7 @@ faults: $(SETUP) ## every fault at every step, simulated cutovers, operators, pl
 	@$(BIN)/python -m tests.faults.simulation --seeds $(SEEDS)
 	@$(BIN)/python -m tests.faults.operators
 	@$(BIN)/python -m tests.faults.canaries
-	@$(BIN)/python -m tests.e2e.kills
+	@$(BIN)/python -m tests.e2e.interrupted.kills
 	@$(BIN)/python -m pytest tests -q -m search
 
 # The same bytes for the same commit: every time in a wheel is that of the commit.

@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import sink
 from benchmarks.made import DIMENSIONS, REDUCED, TEXT_REPEATED
+from benchmarks.services import sink
 from migrate.clock import SystemClock
 
 _LAUNCH = (sys.executable, "-m", "benchmarks.launch")
@@ -125,9 +125,9 @@ def place(
     """Serve `size` points, and a target: the sandbox, or the sink that keeps nothing."""
     made = [str(size), str(dimensions), str(text_repeated)]
     with ExitStack() as servers:
-        url = servers.enter_context(serving("benchmarks.served", *made)).strip()
+        url = servers.enter_context(serving("benchmarks.services.served", *made)).strip()
         if into_sink:
-            line = servers.enter_context(serving("benchmarks.sink", *made, str(reduced)))
+            line = servers.enter_context(serving("benchmarks.services.sink", *made, str(reduced)))
             target = sink.credentials(line.strip())
         else:
             state = str(folder / "target")

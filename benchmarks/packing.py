@@ -18,8 +18,8 @@ COLLECTION = "chunks"
 PAGE_POINTS = 250
 ROUNDS = 3
 SERVERS: dict[TransportChoice, str] = {
-    "grpc": "benchmarks.served",
-    "rest": "benchmarks.served_rest",
+    "grpc": "benchmarks.services.served",
+    "rest": "benchmarks.services.served_rest",
 }
 
 

@@ -164,8 +164,8 @@ def scrolls(rows: int) -> Iterator[Scrolls]:
     """Readers of a collection that is served over both protocols."""
     made = [str(rows), str(Points(1).dimensions), str(Points(1).text_repeated)]
     with (
-        serving("benchmarks.served", *made) as grpc_url,
-        serving("benchmarks.served_rest", *made) as rest_url,
+        serving("benchmarks.services.served", *made) as grpc_url,
+        serving("benchmarks.services.served_rest", *made) as rest_url,
     ):
         there = Scrolls(grpc_url.strip(), rest_url.strip(), rows)
         with closing(there):

@@ -7,10 +7,11 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from benchmarks import measure, sink
+from benchmarks import measure
 from benchmarks.commands import serving
 from benchmarks.made import DIMENSIONS, REDUCED, TEXT_REPEATED
 from benchmarks.measure import Demand, cpu_ms, ratio_line, wall_ms
+from benchmarks.services import sink
 from benchmarks.steps import Steps
 from migrate.clock import SystemClock
 from migrate.cloudflare.budget.budget import RequestBudget
@@ -70,7 +71,7 @@ class Uploads:
 def uploads(steps: Steps) -> Iterator[Uploads]:
     """A sink, and senders to it."""
     made = [str(steps.rows), str(DIMENSIONS), str(TEXT_REPEATED), str(REDUCED)]
-    with serving("benchmarks.sink", *made) as base_url:
+    with serving("benchmarks.services.sink", *made) as base_url:
         yield Uploads(base_url.strip(), steps)
 
 

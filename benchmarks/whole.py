@@ -14,11 +14,11 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks import sink
 from benchmarks.commands import Place, Run, place
 from benchmarks.made import DIMENSIONS, REDUCED
 from benchmarks.measure import Demand, Line, ratio_line, wall_ms
 from benchmarks.scrolls import scrolls
+from benchmarks.services import sink
 from benchmarks.steps import ROWS, Steps
 from benchmarks.uploads import uploads
 from migrate.run.pending import RowRange

@@ -15,7 +15,7 @@ from benchmarks.measure import Line
 from benchmarks.packing import packing_lines
 from benchmarks.scrolls import scroll_lines, scrolls, snapshot_lines
 from benchmarks.steps import Steps
-from tests.harness.programs import output_of_python
+from tests.harness.running.programs import output_of_python
 
 ROWS = 1_000
 SLACK = 0.5

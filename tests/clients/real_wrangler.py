@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 
 from sandbox.server import RunningSandbox
-from tests.harness.node import installed, node_program
-from tests.harness.programs import run_program
-from tests.harness.workspace import Result
+from tests.harness.running.node import installed, node_program
+from tests.harness.running.programs import run_program
+from tests.harness.running.workspace import Result
 
 _TIMEOUT_S = 300  # a start takes two seconds, on a busy machine many more
 

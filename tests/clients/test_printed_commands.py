@@ -15,8 +15,8 @@ import pytest
 
 from reconcile.rollback import manifest as rollback_manifest
 from tests.clients.real_wrangler import Shell, as_worker
-from tests.e2e.older_files import OlderRun, older_run
-from tests.harness.workspace import Result
+from tests.e2e.older.older_files import OlderRun, older_run
+from tests.harness.running.workspace import Result
 from tests.migrate.model.records import PLAN
 
 pytestmark = [pytest.mark.fault("F16"), pytest.mark.fault("B06")]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.clients.outcome import Outcomes
-from tests.harness.programs import run_program
+from tests.harness.running.programs import run_program
 
 DIMENSIONS = 32
 

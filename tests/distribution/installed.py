@@ -11,7 +11,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.harness.programs import run_program
+from tests.harness.running.programs import run_program
 
 ROOT = Path(__file__).parents[2]
 COMMIT = "abcdef1234567890abcdef1234567890abcdef12"

@@ -22,7 +22,7 @@ from tests.distribution.installed import (
     run,
     without_python_settings,
 )
-from tests.harness.programs import run_program, start_program
+from tests.harness.running.programs import run_program, start_program
 
 PIP_COMMAND = "pip install 'qdrant-to-vectorize[rehearsal]'"
 SNAPSHOT = ROOT / "tests" / "assets" / "written-by-2026-11-28" / "snapshot"

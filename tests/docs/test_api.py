@@ -7,9 +7,9 @@ import pytest
 
 import migrate
 from sandbox.server import running_sandbox
-from tests.harness.programs import output_of_python
-from tests.harness.target import DIMENSIONS
-from tests.harness.workbench import points
+from tests.harness.running.programs import output_of_python
+from tests.harness.running.target import DIMENSIONS
+from tests.harness.running.workbench import points
 from tests.servers.qdrant_points import StoredCollection
 from tests.servers.qdrant_rest import rest_server
 from tools.api_page import page

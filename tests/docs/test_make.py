@@ -11,7 +11,7 @@ import pytest
 from migrate.errors import ExitCode
 from q2v.exit_code import explain_exit_code
 from q2v.main import cli
-from tests.harness.programs import run_program
+from tests.harness.running.programs import run_program
 
 ROOT = Path(__file__).parents[2]
 TARGETS = list(cli.table)

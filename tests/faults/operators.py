@@ -24,8 +24,8 @@ from typing_extensions import override
 
 from migrate.errors import ExitCode, MigrationError
 from migrate.run.choose import find_run
-from tests.harness.steps import NO_SPACE, Fault
-from tests.harness.target import DIMENSIONS, INDEX
+from tests.harness.fakes.steps import NO_SPACE, Fault
+from tests.harness.running.target import DIMENSIONS, INDEX
 from tests.harness.world import World, open_world
 
 # Id or key -> everything the target holds there.

@@ -22,8 +22,8 @@ from migrate.errors import ExitCode, MigrationError
 from reconcile.report.report import ReconcileReport
 from sandbox.profile import STRICT, Profile
 from tests.faults.storm import Rates, Storm
-from tests.harness.steps import NO_SPACE, Fault, Steps
-from tests.harness.target import INDEX
+from tests.harness.fakes.steps import NO_SPACE, Fault, Steps
+from tests.harness.running.target import INDEX
 from tests.harness.world import World, open_world
 
 REPLAY = ".venv/bin/python -m tests.faults.simulation --seed {}"

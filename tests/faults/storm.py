@@ -9,8 +9,8 @@ import httpx
 from typing_extensions import override
 
 from sandbox.app import SandboxApp
+from tests.harness.fakes.steps import Kind, Steps
 from tests.harness.network import Trouble, call_app
-from tests.harness.steps import Kind, Steps
 from tests.harness.world import WorldClock
 
 LOST_BEFORE: tuple[type[httpx.TransportError], ...] = (

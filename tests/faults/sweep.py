@@ -27,8 +27,8 @@ from migrate.snapshot.sealed.verify import verify_points
 from migrate.storage.layout import archive_name
 from reconcile.gate.record import is_newest_go
 from reconcile.monitor.history import read_history
-from tests.harness.steps import NO_SPACE, Fault, Kind, Step
-from tests.harness.target import INDEX
+from tests.harness.fakes.steps import NO_SPACE, Fault, Kind, Step
+from tests.harness.running.target import INDEX
 from tests.harness.world import World, WorldClock, open_world
 
 WRITES = ("upsert", "delete_by_ids", "bulk", "bulk/delete")  # how a path of a write ends

@@ -11,7 +11,7 @@ import pytest
 
 from migrate.model.limits import REQUEST_WINDOW_S
 from sandbox.server import RunningSandbox, running_sandbox
-from tests.harness.programs import start_python
+from tests.harness.running.programs import start_python
 
 REQUESTS_MAX = 45
 SPEED = 60.0  # the processes' clock: 300 s take 5

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.sweep import STAGES, build_template, check_case, check_pair, pairs_of, share_of
-from tests.harness.steps import Kind
+from tests.harness.fakes.steps import Kind
 from tests.harness.world import World
 
 SLICES = 4  # of each stage, for the workers to share

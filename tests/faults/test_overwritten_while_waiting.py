@@ -9,7 +9,7 @@ import pytest
 from migrate.errors import IndeterminateError
 from tests.faults.operators import contents
 from tests.harness.network import Trouble
-from tests.harness.target import DIMENSIONS, INDEX
+from tests.harness.running.target import DIMENSIONS, INDEX
 from tests.harness.world import World, open_world
 
 

@@ -7,10 +7,10 @@ import httpx
 import pytest
 
 from reconcile.report.report import ReconcileReport
-from tests.harness.memory_source import MemorySource, chunk_payloads
+from tests.harness.fakes.memory_source import MemorySource, chunk_payloads
 from tests.harness.network import Trouble
 from tests.harness.paths import path_of
-from tests.harness.target import DIMENSIONS, INDEX
+from tests.harness.running.target import DIMENSIONS, INDEX
 from tests.harness.world import FILES, World, open_world
 
 POINTS = 20

@@ -35,11 +35,16 @@ from reconcile.rollback.manifest import build_manifest
 from reconcile.rollback.report import RollbackReport, UndoRules
 from reconcile.rollback.roll_back import roll_back
 from reconcile.stores import ReconcileRules
-from tests.harness.clock import VirtualClock
-from tests.harness.memory_source import DIMENSIONS, MemorySource, chunk_payloads, take_and_open
-from tests.harness.memory_target import Calls, MemoryKv, MemoryVectors
+from tests.harness.fakes.clock import VirtualClock
+from tests.harness.fakes.memory_source import (
+    DIMENSIONS,
+    MemorySource,
+    chunk_payloads,
+    take_and_open,
+)
+from tests.harness.fakes.memory_target import Calls, MemoryKv, MemoryVectors
+from tests.harness.fakes.silence import Silence
 from tests.harness.paths import path_of
-from tests.harness.silence import Silence
 from tests.harness.strategies import RULES
 from tests.migrate.model.records import PLAN
 

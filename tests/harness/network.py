@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from sandbox.app import SandboxApp
 from sandbox.exchange.answers import CUT_EXTENSION
-from tests.harness.steps import Kind, Steps
+from tests.harness.fakes.steps import Kind, Steps
 
 # Decides about one request: None lets it pass. Called with the request's number from 1.
 Weather = Callable[[int, httpx.Request], "Trouble | None"]

@@ -49,16 +49,16 @@ from reconcile.rollback.report import RollbackReport
 from sandbox.app import ACCOUNT_ID, SandboxApp, create_app
 from sandbox.exchange.request_log import RequestLog, RequestRecord
 from sandbox.profile import INSTANT, Profile
-from tests.harness.clock import VirtualClock
-from tests.harness.faulty_disk import FaultyDisk
+from tests.harness.fakes.clock import VirtualClock
+from tests.harness.fakes.faulty_disk import FaultyDisk
+from tests.harness.fakes.kept_databases import kept_databases
+from tests.harness.fakes.memory_source import MemorySource, chunk_payloads
+from tests.harness.fakes.silence import Silence
+from tests.harness.fakes.steps import Fault, KilledError, Steps
 from tests.harness.journal_files import acknowledged_uploads
-from tests.harness.kept_databases import kept_databases
-from tests.harness.memory_source import MemorySource, chunk_payloads
 from tests.harness.network import InProcessNetwork, Weather
-from tests.harness.secrecy import assert_secret_absent
-from tests.harness.silence import Silence
-from tests.harness.steps import Fault, KilledError, Steps
-from tests.harness.target import DIMENSIONS, INDEX, put_former_content
+from tests.harness.running.secrecy import assert_secret_absent
+from tests.harness.running.target import DIMENSIONS, INDEX, put_former_content
 
 TOKEN = "world-token-4b7e19c2d8f0a6935e"
 BASE_URL = "http://127.0.0.1:9/client/v4"

@@ -28,11 +28,11 @@ from reconcile.report.report import ReconcileReport
 from reconcile.rollback.chain import open_chain, preview_chain, roll_back_chain
 from reconcile.rollback.report import RollbackReport, UndoRules
 from reconcile.stores import ReconcileRules
-from tests.harness.clock import VirtualClock
-from tests.harness.memory_source import MemorySource, chunk_payloads
-from tests.harness.memory_target import Calls, MemoryKv, MemoryVectors
-from tests.harness.silence import Silence
-from tests.harness.steps import KilledError
+from tests.harness.fakes.clock import VirtualClock
+from tests.harness.fakes.memory_source import MemorySource, chunk_payloads
+from tests.harness.fakes.memory_target import Calls, MemoryKv, MemoryVectors
+from tests.harness.fakes.silence import Silence
+from tests.harness.fakes.steps import KilledError
 from tests.harness.strategies import RULES
 
 POINTS = 23

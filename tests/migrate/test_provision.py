@@ -21,11 +21,11 @@ from migrate.runtime import Runtime
 from migrate.upload.settle import SettleRules
 from sandbox.app import ACCOUNT_ID, API_TOKEN, SandboxApp, create_app
 from sandbox.clock import ManualClock
-from tests.harness.clock import VirtualClock
+from tests.harness.fakes.clock import VirtualClock
+from tests.harness.fakes.silence import Silence
+from tests.harness.fakes.steps import KilledError
 from tests.harness.network import InProcessNetwork, Trouble, Weather
-from tests.harness.silence import Silence
-from tests.harness.steps import KilledError
-from tests.harness.target import DIMENSIONS, INDEX
+from tests.harness.running.target import DIMENSIONS, INDEX
 
 VALUES = ValueRules(
     vector_name="",

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from migrate.errors import ExitCode
 from q2v.commands import COMMANDS
 from q2v.main import cli
-from tests.harness.programs import run_python
+from tests.harness.running.programs import run_python
 
 # The command's own options are parsed; where its work would begin, there is a bug.
 SCRIPT = """

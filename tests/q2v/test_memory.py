@@ -6,7 +6,7 @@ import platform
 import pytest
 
 from migrate.workers.processes import KEEP_FREED_MEMORY
-from tests.harness.programs import output_of_python
+from tests.harness.running.programs import output_of_python
 
 MANY_BUFFERS = """
 import resource

@@ -29,9 +29,9 @@ from migrate.plan.estimate import (
 from migrate.ports import Limiter
 from q2v.output.eta import Pace
 from q2v.output.progress import open_progress
-from tests.harness.clock import VirtualClock
+from tests.harness.fakes.clock import VirtualClock
+from tests.harness.fakes.silence import Silence
 from tests.harness.move import new_move
-from tests.harness.silence import Silence
 
 OFF_MAX = 0.2  # of the whole duration
 FIRST_S = 60.0  # nobody asks earlier

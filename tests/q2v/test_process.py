@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from migrate.errors import ExitCode
-from tests.harness.programs import run_python, start_python
+from tests.harness.running.programs import run_python, start_python
 
 HEAVY = ("pyarrow", "numpy", "duckdb", "qdrant_client", "grpc", "httpx", "orjson", "tqdm")
 

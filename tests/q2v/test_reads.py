@@ -11,8 +11,8 @@ from q2v.commands import COMMANDS
 from q2v.main import cli
 from q2v.options import taken_by
 from q2v.settings import BY_KEY, SETTINGS
-from tests.harness.workbench import Workbench, points, workbench
-from tests.q2v.recorded import recorded_reads
+from tests.harness.running.workbench import Workbench, points, workbench
+from tests.q2v.settings.recorded import recorded_reads
 
 HMAC_KEY = "0123456789abcdef" * 4
 FLAGS = {setting.flag: setting.key for setting in SETTINGS if setting.flag is not None}

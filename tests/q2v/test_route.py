@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from migrate.errors import ExitCode
-from tests.harness.target import INDEX
-from tests.harness.workbench import Workbench, points, workbench
+from tests.harness.running.target import INDEX
+from tests.harness.running.workbench import Workbench, points, workbench
 
 
 @pytest.fixture(scope="module")

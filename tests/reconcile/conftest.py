@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.harness.kept_databases import kept_databases
+from tests.harness.fakes.kept_databases import kept_databases
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import pytest
 
 from migrate.errors import ArtefactDamagedError, MigrationError, PreconditionError
 from migrate.model.records import KvEntry, VectorId
-from tests.harness.memory_source import UnexpectedError
+from tests.harness.fakes.memory_source import UnexpectedError
 from tests.harness.move import COUNTER, Held, Move, new_move
 
 pytestmark = pytest.mark.fault("F19", "G15")

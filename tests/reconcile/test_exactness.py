@@ -16,7 +16,7 @@ from migrate.errors import ExitCode
 from migrate.model.records import Vector, VectorId
 from reconcile.report.report import ReconcileReport
 from reconcile.scan import vectors
-from tests.harness.memory_source import DIMENSIONS
+from tests.harness.fakes.memory_source import DIMENSIONS
 from tests.harness.move import COUNTER, RECONCILE_RULES, Move, new_move
 from tests.reconcile.plants import (
     KEYS,

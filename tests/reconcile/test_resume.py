@@ -15,7 +15,7 @@ from migrate.model.records import Vector, VectorId
 from migrate.storage.journal_lines import CHAIN_START, encode_line
 from reconcile.scan import vectors
 from reconcile.session import IDLE_S_MAX
-from tests.harness.memory_source import UnexpectedError
+from tests.harness.fakes.memory_source import UnexpectedError
 from tests.harness.move import RECONCILE_RULES, Move, all_ids, finished_move
 
 POINTS = 95  # five fetches, the last one of fifteen

@@ -9,7 +9,7 @@ import pytest
 from migrate.mapping.kv_entries import encode_file_value
 from migrate.model.limits import DELETE_IDS_MAX, FETCH_IDS_MAX, KV_VALUE_BYTES_MAX
 from migrate.model.records import VectorId
-from tests.harness.memory_source import chunk_payloads
+from tests.harness.fakes.memory_source import chunk_payloads
 from tests.harness.move import RECONCILE_RULES, new_move
 
 PER_UPLOAD = 10

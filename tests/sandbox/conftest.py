@@ -14,7 +14,7 @@ import pytest
 from sandbox.clock import ManualClock
 from sandbox.profile import INSTANT, Profile
 from sandbox.server import RunningSandbox, running_sandbox
-from tests.harness.programs import start_program
+from tests.harness.running.programs import start_program
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DIMENSIONS = 32

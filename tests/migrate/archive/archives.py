@@ -24,8 +24,8 @@ from migrate.storage.folder import StoredFile
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.hashed_file import HashedFile
 from migrate.storage.local_folder import LocalFolder, local_file
-from tests.harness.clock import VirtualClock
-from tests.harness.memory_folder import memory_folder
+from tests.harness.fakes.clock import VirtualClock
+from tests.harness.fakes.memory_folder import memory_folder
 
 TOOL = "q2v 0"
 RECORD = "archive.json"

@@ -25,7 +25,7 @@ from migrate.storage.durable import TEMPORARY_SUFFIX
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.journal_lines import CHAIN_START, encode_line
 from migrate.storage.layout import find_place
-from tests.harness.steps import Fault
+from tests.harness.fakes.steps import Fault
 from tests.harness.world import World, open_world
 from tests.migrate.archive.archives import archive, members, record_of, verify
 

@@ -11,7 +11,7 @@ from migrate.cloudflare.client.base_url import parse_base_url
 from migrate.cloudflare.client.client import Account, CloudflareHttp
 from migrate.cloudflare.client.wire import HttpLimits
 from migrate.ports import Clock, Limiter
-from tests.harness.clock import ImpatientClock, VirtualClock
+from tests.harness.fakes.clock import ImpatientClock, VirtualClock
 from tests.servers.scripted_http import Script, ScriptedServer, running_script
 
 ACCOUNT_ID = "0123456789abcdef0123456789abcdef"

@@ -25,8 +25,8 @@ from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.ports import KvTarget, VectorTarget
 from sandbox.app import ACCOUNT_ID, API_TOKEN, create_app
 from sandbox.clock import ManualClock
-from tests.harness.clock import VirtualClock
-from tests.harness.memory_target import MemoryKv, MemoryVectors, Refusals
+from tests.harness.fakes.clock import VirtualClock
+from tests.harness.fakes.memory_target import MemoryKv, MemoryVectors, Refusals
 from tests.harness.network import InProcessNetwork
 
 DIMENSIONS = 32  # the fewest that the service takes

@@ -26,11 +26,11 @@ from sandbox.exchange.request_log import RequestLog
 from sandbox.profile import INSTANT, STRICT, Profile
 from sandbox.server import running_sandbox
 from sandbox.store import SandboxStore
-from tests.harness.clock import VirtualClock
+from tests.harness.fakes.clock import VirtualClock
+from tests.harness.fakes.silence import Silence
+from tests.harness.fakes.steps import Steps
 from tests.harness.network import InProcessNetwork
-from tests.harness.silence import Silence
-from tests.harness.steps import Steps
-from tests.harness.target import INDEX
+from tests.harness.running.target import INDEX
 from tests.harness.world import BASE_URL, TOKEN, World, WorldClock
 from tests.migrate.file_stores.cases import DIMENSIONS, rules
 from tests.servers.qdrant_points import StoredCollection

@@ -14,9 +14,9 @@ from qdrant_client import QdrantClient, models
 
 from migrate.file_stores.contract import FileStore
 from sandbox.profile import INSTANT, STRICT, Profile
-from tests.harness.clock import VirtualClock
-from tests.harness.steps import KilledError, Steps
-from tests.harness.target import INDEX
+from tests.harness.fakes.clock import VirtualClock
+from tests.harness.fakes.steps import KilledError, Steps
+from tests.harness.running.target import INDEX
 from tests.migrate.file_stores.backends import Edge, edge, qdrant_store
 from tests.migrate.file_stores.cases import rules, vector, vectors
 

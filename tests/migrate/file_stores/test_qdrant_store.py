@@ -13,8 +13,8 @@ from migrate.file_stores.rules import FileStoreRules
 from migrate.mapping.point_ids import point_id_of
 from migrate.model.records import VectorId
 from migrate.runtime import Runtime
-from tests.harness.clock import VirtualClock
-from tests.harness.silence import Silence
+from tests.harness.fakes.clock import VirtualClock
+from tests.harness.fakes.silence import Silence
 from tests.migrate.file_stores.backends import COLLECTION
 from tests.migrate.file_stores.cases import DIMENSIONS, assert_same, rules, vector, vectors
 from tests.servers.qdrant_points import StoredCollection

@@ -27,10 +27,10 @@ from migrate.ports import Target
 from migrate.runtime import NoProgress, Runtime
 from migrate.upload.settle import SettleRules
 from sandbox.profile import INSTANT, STRICT
-from tests.harness.clock import VirtualClock
-from tests.harness.memory_target import MemoryKv, MemoryVectors, Refusals
-from tests.harness.silence import Silence
-from tests.harness.target import INDEX
+from tests.harness.fakes.clock import VirtualClock
+from tests.harness.fakes.memory_target import MemoryKv, MemoryVectors, Refusals
+from tests.harness.fakes.silence import Silence
+from tests.harness.running.target import INDEX
 from tests.migrate.file_stores.backends import Edge, edge
 from tests.migrate.file_stores.cases import DIMENSIONS, assert_same, rules, vector, vectors
 

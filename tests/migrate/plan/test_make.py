@@ -23,8 +23,8 @@ from migrate.plan.make import PlanFindings, check_points
 from migrate.plan.rules import PlanRules
 from migrate.tables.plan_ids import FileGap, IdTable
 from migrate.upload.mapped import read_mapped
-from tests.harness.memory_source import MemorySource, chunk_payloads, page_of, take_and_open
-from tests.harness.silence import Silence
+from tests.harness.fakes.memory_source import MemorySource, chunk_payloads, page_of, take_and_open
+from tests.harness.fakes.silence import Silence
 from tests.harness.strategies import HASH, RULES
 
 VALUES = ValueRules(

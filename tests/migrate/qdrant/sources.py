@@ -29,7 +29,7 @@ from migrate.ports import PointSource
 from migrate.qdrant.folder.source import EdgeSource
 from migrate.qdrant.server import open_server_source
 from migrate.qdrant.source import ServerOptions
-from tests.harness.clock import VirtualClock
+from tests.harness.fakes.clock import VirtualClock
 from tests.servers.qdrant_grpc import grpc_server
 from tests.servers.qdrant_points import SparseValues, StoredCollection
 from tests.servers.qdrant_rest import rest_server

@@ -15,7 +15,7 @@ from migrate.qdrant.grpc.source import GrpcSource
 from migrate.qdrant.rest.source import RestSource
 from migrate.qdrant.source import ServerOptions, ServerSource
 from migrate.snapshot.walk import walk_points
-from tests.harness.clock import ImpatientClock, VirtualClock
+from tests.harness.fakes.clock import ImpatientClock, VirtualClock
 from tests.servers.qdrant_grpc import Abort, Stall, grpc_server
 from tests.servers.qdrant_points import StoredCollection, StoredPoint, holding, larger_than
 from tests.servers.qdrant_rest import Answer, Cut, Fault, Hang, rest_server

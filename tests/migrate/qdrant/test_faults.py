@@ -28,7 +28,7 @@ from migrate.qdrant.grpc.source import GrpcSource
 from migrate.qdrant.rest.source import RestSource
 from migrate.qdrant.retry import RETRY_AFTER_S_MAX
 from migrate.qdrant.source import ServerOptions
-from tests.harness.clock import VirtualClock
+from tests.harness.fakes.clock import VirtualClock
 from tests.servers.qdrant_grpc import Abort, GrpcServer, Raw, grpc_server
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import Answer, Bend, Cut, RestServer, rest_server

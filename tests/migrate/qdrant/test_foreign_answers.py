@@ -22,7 +22,7 @@ from migrate.qdrant.grpc.source import GrpcSource
 from migrate.qdrant.rest.answer import is_result, read_error
 from migrate.qdrant.rest.source import RestSource
 from migrate.qdrant.source import ServerOptions
-from tests.harness.clock import VirtualClock
+from tests.harness.fakes.clock import VirtualClock
 from tests.servers.http2_pages import Headers, http2_pages
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import Answer, Bend, RestServer, rest_server

@@ -15,11 +15,11 @@ from migrate.snapshot.chain.difference import DifferenceReport, take_difference
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.storage.local_folder import LocalFolder
-from tests.harness.clock import VirtualClock
-from tests.harness.silence import Silence
-from tests.migrate.qdrant.test_single_point import POINTS as ODD_POINTS
-from tests.migrate.qdrant.test_single_point import reading
-from tests.migrate.qdrant.test_single_point import stored as few
+from tests.harness.fakes.clock import VirtualClock
+from tests.harness.fakes.silence import Silence
+from tests.migrate.qdrant.rest.test_single_point import POINTS as ODD_POINTS
+from tests.migrate.qdrant.rest.test_single_point import reading
+from tests.migrate.qdrant.rest.test_single_point import stored as few
 from tests.servers.counting_relay import counting_relay
 from tests.servers.qdrant_grpc import grpc_server
 from tests.servers.qdrant_points import StoredCollection, StoredPoint, larger_than

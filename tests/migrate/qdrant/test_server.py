@@ -11,7 +11,7 @@ from migrate.qdrant.address import ServerAddress
 from migrate.qdrant.collection import read_collection
 from migrate.qdrant.server import open_server_source
 from migrate.qdrant.source import ServerOptions
-from tests.harness.clock import VirtualClock
+from tests.harness.fakes.clock import VirtualClock
 from tests.servers.qdrant_grpc import grpc_server
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import rest_server

@@ -9,7 +9,7 @@ from migrate.errors import PreconditionError
 from migrate.model.choices import TransportChoice
 from migrate.ports import PointSource
 from migrate.qdrant.server import open_server_source
-from tests.harness.clock import VirtualClock
+from tests.harness.fakes.clock import VirtualClock
 from tests.servers.qdrant_grpc import grpc_server
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import rest_server

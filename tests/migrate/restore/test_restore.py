@@ -21,9 +21,9 @@ from migrate.snapshot.chain.flatten import SnapshotSource
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.storage.local_folder import LocalFolder
-from tests.harness.clock import VirtualClock
-from tests.harness.silence import Silence
-from tests.harness.steps import KilledError
+from tests.harness.fakes.clock import VirtualClock
+from tests.harness.fakes.silence import Silence
+from tests.harness.fakes.steps import KilledError
 from tests.migrate.qdrant.sources import edge, rest, write_shard
 from tests.servers.qdrant_points import SparseValues, StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import Answer, RestServer, rest_server

@@ -28,12 +28,12 @@ from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.storage.local_folder import LocalFolder
-from tests.e2e.older_files import copy_older
-from tests.harness.clock import VirtualClock
-from tests.harness.memory_source import MemorySource, chunk_payloads
+from tests.e2e.older.older_files import copy_older
+from tests.harness.fakes.clock import VirtualClock
+from tests.harness.fakes.memory_source import MemorySource, chunk_payloads
+from tests.harness.fakes.silence import Silence
+from tests.harness.fakes.steps import KilledError
 from tests.harness.move import Move, finished_move, new_move
-from tests.harness.silence import Silence
-from tests.harness.steps import KilledError
 
 
 @pytest.fixture

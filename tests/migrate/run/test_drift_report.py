@@ -23,7 +23,7 @@ from migrate.storage.journal_file import JournalFile
 from migrate.storage.journal_lines import Entry
 from migrate.storage.layout import REPORT
 from migrate.storage.local_folder import LocalFolder
-from tests.e2e.older_files import VERSIONS, copy_older
+from tests.e2e.older.older_files import VERSIONS, copy_older
 
 pytestmark = pytest.mark.fault("F19")
 UNSEALED = "written-by-2026-11-28"  # reports of format 1

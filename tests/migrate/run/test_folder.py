@@ -24,7 +24,7 @@ from migrate.storage.durable import write_durably
 from migrate.storage.journal_file import JournalFile
 from migrate.storage.journal_lines import JOURNAL_FORMAT
 from migrate.storage.local_folder import LocalFolder
-from tests.harness.memory_source import MemorySource, chunk_payloads, take_and_open
+from tests.harness.fakes.memory_source import MemorySource, chunk_payloads, take_and_open
 from tests.harness.paths import path_of
 from tests.migrate.model.records import PLAN
 

@@ -8,7 +8,7 @@ from migrate.errors import BudgetExhaustedError, ExitCode
 from migrate.run.stop_conditions import StopConditions
 from migrate.storage.layout import STOP
 from migrate.storage.local_folder import LocalFolder
-from tests.harness.clock import VirtualClock
+from tests.harness.fakes.clock import VirtualClock
 
 
 @pytest.mark.fault("U08")

@@ -12,8 +12,8 @@ from migrate.model.records import Collection, PointId, ShardCount
 from migrate.snapshot.counting import READINGS
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.local_folder import LocalFolder
-from tests.harness.clock import VirtualClock
-from tests.harness.memory_source import MemorySource, chunk_payloads, take
+from tests.harness.fakes.clock import VirtualClock
+from tests.harness.fakes.memory_source import MemorySource, chunk_payloads, take
 
 POINTS = 23
 

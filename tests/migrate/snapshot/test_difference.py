@@ -15,10 +15,10 @@ from migrate.snapshot.chain.flatten import SnapshotSource
 from migrate.snapshot.folder import Snapshot, part_file
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.storage.local_folder import LocalFolder
-from tests.harness.clock import VirtualClock
-from tests.harness.memory_source import MemorySource, chunk_payloads
-from tests.harness.silence import Silence
-from tests.harness.steps import KilledError
+from tests.harness.fakes.clock import VirtualClock
+from tests.harness.fakes.memory_source import MemorySource, chunk_payloads
+from tests.harness.fakes.silence import Silence
+from tests.harness.fakes.steps import KilledError
 
 PART_POINTS = 5
 POINTS = 23

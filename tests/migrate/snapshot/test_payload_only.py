@@ -19,9 +19,9 @@ from migrate.snapshot.manifest import decode_manifest, encode_manifest
 from migrate.snapshot.sealed.verify import verify_points
 from migrate.snapshot.take import SnapshotOptions
 from migrate.storage.local_folder import LocalFolder
-from tests.harness.memory_source import MemorySource, chunk_payloads
-from tests.harness.silence import Silence
-from tests.harness.steps import KilledError
+from tests.harness.fakes.memory_source import MemorySource, chunk_payloads
+from tests.harness.fakes.silence import Silence
+from tests.harness.fakes.steps import KilledError
 from tests.migrate.snapshot.test_difference import (
     FROZEN,
     MOVING,

@@ -15,9 +15,14 @@ from migrate.errors import (
 from migrate.snapshot.folder import Snapshot, part_file
 from migrate.snapshot.sealed.repair import RepairReport, repair_part
 from migrate.snapshot.take import SnapshotOptions
-from tests.harness.memory_source import MemorySource, UnexpectedError, chunk_payloads, take_and_open
+from tests.harness.fakes.memory_source import (
+    MemorySource,
+    UnexpectedError,
+    chunk_payloads,
+    take_and_open,
+)
+from tests.harness.fakes.silence import Silence
 from tests.harness.paths import path_of
-from tests.harness.silence import Silence
 
 pytestmark = pytest.mark.fault("S07")
 

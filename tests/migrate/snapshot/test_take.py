@@ -16,7 +16,7 @@ from migrate.snapshot.manifest import UNREADABLE_MAX, SnapshotManifest
 from migrate.snapshot.ranges import SecondReading
 from migrate.snapshot.take import SnapshotOptions, SnapshotReport
 from migrate.storage.local_folder import LocalFolder
-from tests.harness.memory_source import (
+from tests.harness.fakes.memory_source import (
     SMALL_PAGES,
     SPEC,
     MemorySource,
@@ -25,7 +25,7 @@ from tests.harness.memory_source import (
     page_of,
     take,
 )
-from tests.harness.silence import Silence
+from tests.harness.fakes.silence import Silence
 
 PART_ROWS = 5
 POINTS = 23  # four full parts and one of three

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from migrate.model.records import UINT64_MAX, UUID_MAX, Page, PointId
 from migrate.snapshot.walk import walk_ids, walk_points
-from tests.harness.memory_source import MemorySource
+from tests.harness.fakes.memory_source import MemorySource
 
 numbers = st.sets(st.integers(0, 60) | st.just(UINT64_MAX), max_size=20)
 

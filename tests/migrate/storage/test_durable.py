@@ -22,7 +22,7 @@ from migrate.storage.durable import (
 )
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.local_folder import LocalFolder
-from tests.harness.programs import start_python
+from tests.harness.running.programs import start_python
 from tests.migrate.storage.full_disk import file_size_max
 
 HOLDER = Path(__file__).with_name("lock_holder.py")

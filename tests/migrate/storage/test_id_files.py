@@ -19,7 +19,7 @@ from migrate.storage.id_files import (
 )
 from migrate.storage.local_folder import local_file
 from reconcile.diff import DriftKind
-from tests.harness.memory_folder import memory_folder
+from tests.harness.fakes.memory_folder import memory_folder
 from tests.harness.strategies import texts
 
 TRAPS = [

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from migrate.storage.layout import PLACES, find_place
-from tests.harness.steps import Fault
+from tests.harness.fakes.steps import Fault
 from tests.harness.world import open_world
 
 # What a migration without a failure, a forced repair and an embedded source does not leave.

@@ -14,7 +14,7 @@ from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.journal_file import JournalFile
 from migrate.storage.local_folder import LocalFolder
-from tests.harness.memory_source import (
+from tests.harness.fakes.memory_source import (
     MemorySource,
     UnexpectedError,
     chunk_payloads,

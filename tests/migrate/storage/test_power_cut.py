@@ -8,8 +8,8 @@ from migrate.storage.disk import use_disk
 from migrate.storage.durable import make_folder, write_durably
 from migrate.storage.journal_file import JournalFile
 from migrate.storage.local_folder import LocalFolder
-from tests.harness.faulty_disk import FaultyDisk
-from tests.harness.steps import Steps
+from tests.harness.fakes.faulty_disk import FaultyDisk
+from tests.harness.fakes.steps import Steps
 
 REORDERED = [False, True]  # the two extremes of what a cut may leave: see FaultyDisk.cut_power
 

@@ -16,7 +16,7 @@ from migrate.errors import ArtefactDamagedError, LocalStorageError, Precondition
 from migrate.storage.folder import StoredFile, WorkFolder
 from migrate.storage.hashed_file import HashedFile
 from migrate.storage.local_folder import LocalFolder
-from tests.harness.memory_folder import memory_folder
+from tests.harness.fakes.memory_folder import memory_folder
 
 MakeFolder = Callable[[Path], WorkFolder]
 FOLDERS: list[MakeFolder] = [LocalFolder, memory_folder]

@@ -15,7 +15,7 @@ from migrate.qdrant.grpc.source import GrpcSource
 from migrate.qdrant.rest.source import RestSource
 from migrate.qdrant.source import ServerOptions
 from migrate.transport.trust import read_authorities, trusting_context
-from tests.harness.clock import VirtualClock
+from tests.harness.fakes.clock import VirtualClock
 from tests.migrate.cloudflare.clients import connect, server_context
 from tests.servers.qdrant_grpc import grpc_server
 from tests.servers.qdrant_points import StoredCollection, StoredPoint

@@ -20,9 +20,9 @@ from migrate.model.records import VectorId
 from migrate.run.refusal_evidence import CANDIDATES_MAX
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.journal_lines import Entry
-from tests.harness.kept_databases import kept_databases
-from tests.harness.memory_source import UnexpectedError
-from tests.harness.memory_target import MemoryVectors, Refusals
+from tests.harness.fakes.kept_databases import kept_databases
+from tests.harness.fakes.memory_source import UnexpectedError
+from tests.harness.fakes.memory_target import MemoryVectors, Refusals
 from tests.harness.move import Move, all_ids, planned_move, snapshot_of_chunks
 from tests.migrate.upload.test_refused_uploads import (
     IDS,

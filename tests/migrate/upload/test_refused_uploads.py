@@ -16,8 +16,8 @@ from migrate.errors import ExitCode, QuarantineExceededError, TargetRefusedError
 from migrate.model.records import Vector, VectorId
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.journal_lines import Entry
-from tests.harness.memory_source import UnexpectedError
-from tests.harness.memory_target import MemoryKv, MemoryVectors, Refusals
+from tests.harness.fakes.memory_source import UnexpectedError
+from tests.harness.fakes.memory_target import MemoryKv, MemoryVectors, Refusals
 from tests.harness.move import Move, all_ids, planned_move, snapshot_of_chunks
 
 POINTS = 40

@@ -18,8 +18,8 @@ from migrate.upload.settle import (
     spread,
     wait_until_processed,
 )
-from tests.harness.clock import VirtualClock
-from tests.harness.silence import Silence
+from tests.harness.fakes.clock import VirtualClock
+from tests.harness.fakes.silence import Silence
 
 RULES = SettleRules(timeout_s=100, poll_s=5)
 LAST = LastWrite(mutation_id="m1", server_date="Mon, 23 Nov 2026 12:00:00 GMT", vectors=0)

@@ -10,8 +10,8 @@ from migrate.model.limits import UPLOADS_IN_FLIGHT_MAX
 from migrate.model.records import VectorId
 from migrate.run.journal import Store
 from migrate.snapshot.folder import Snapshot
-from tests.harness.memory_source import UnexpectedError
-from tests.harness.memory_target import MemoryVectors, Refusals
+from tests.harness.fakes.memory_source import UnexpectedError
+from tests.harness.fakes.memory_target import MemoryVectors, Refusals
 from tests.harness.move import Move, all_ids, planned_move, snapshot_of_chunks
 
 POINTS = 1_300  # three row groups, so that there are shares

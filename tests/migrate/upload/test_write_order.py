@@ -11,8 +11,8 @@ from migrate.errors import IndeterminateError
 from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.run.journal import Store
 from migrate.snapshot.folder import Snapshot
-from tests.harness.memory_source import UnexpectedError
-from tests.harness.memory_target import MemoryKv, MemoryVectors
+from tests.harness.fakes.memory_source import UnexpectedError
+from tests.harness.fakes.memory_target import MemoryKv, MemoryVectors
 from tests.harness.move import Move, all_ids, planned_move, snapshot_of_chunks
 
 POINTS, PER_UPLOAD = 20, 8  # three uploads

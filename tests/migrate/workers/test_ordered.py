@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from migrate.clock import SystemClock
 from migrate.workers.ordered import CancelledError, ahead, in_order, raise_if_cancelled
 from migrate.workers.ordered import wait_or_cancel as wait_wanted
-from tests.harness.clock import VirtualClock
+from tests.harness.fakes.clock import VirtualClock
 
 LONG_S = (
     300.0  # no event takes so long, however busy the machine is; a test that waits it out fails

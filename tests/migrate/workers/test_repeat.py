@@ -7,7 +7,7 @@ import pytest
 
 from migrate.errors import IndeterminateError
 from migrate.workers.repeat import doubling, polling, repeat_until, retry_on
-from tests.harness.clock import VirtualClock
+from tests.harness.fakes.clock import VirtualClock
 
 
 def answers(*results: int) -> Callable[[], int]:

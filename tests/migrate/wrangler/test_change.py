@@ -9,8 +9,8 @@ import pytest
 from migrate.errors import LocalStorageError, PreconditionError, UsageError
 from migrate.storage.disk import use_disk
 from migrate.wrangler.change import FileChange, new_file, read_file
-from tests.harness.faulty_disk import FaultyDisk
-from tests.harness.steps import Fault, KilledError, Steps
+from tests.harness.fakes.faulty_disk import FaultyDisk
+from tests.harness.fakes.steps import Fault, KilledError, Steps
 
 pytestmark = pytest.mark.fault("V03")
 

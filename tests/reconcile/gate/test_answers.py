@@ -11,7 +11,7 @@ from migrate.ports import Target
 from migrate.runtime import Runtime
 from reconcile.gate.answers import ask_queries
 from reconcile.gate.criteria import Evidence
-from tests.harness.memory_target import Calls, MemoryVectors
+from tests.harness.fakes.memory_target import Calls, MemoryVectors
 from tests.harness.move import Move, new_move
 from tests.reconcile.plants import payloads
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from migrate.errors import LocalStorageError
-from tests.harness.steps import Fault
+from tests.harness.fakes.steps import Fault
 from tests.harness.world import open_world
 
 

@@ -16,7 +16,7 @@ from migrate.storage.journal_file import JournalFile
 from migrate.storage.journal_lines import CHAIN_START, encode_line
 from reconcile.monitor.look import LookRules
 from reconcile.monitor.monitor import CLASSES, MonitorReport, monitor
-from tests.harness.clock import VirtualClock
+from tests.harness.fakes.clock import VirtualClock
 from tests.harness.move import COUNTER, Move, finished_move, new_move
 from tests.reconcile.plants import payloads
 

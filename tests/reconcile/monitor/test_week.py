@@ -14,7 +14,7 @@ from migrate.runtime import Runtime
 from reconcile.monitor.history import observe
 from reconcile.monitor.look import LookRules
 from reconcile.monitor.monitor import MonitorReport, monitor
-from tests.harness.clock import VirtualClock
+from tests.harness.fakes.clock import VirtualClock
 from tests.harness.move import COUNTER, Move, new_move
 from tests.reconcile.monitor.worker import Worker
 from tests.reconcile.plants import KEYS, payloads

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from migrate.model.records import KvEntry, Vector, VectorId
-from tests.harness.memory_source import DIMENSIONS
+from tests.harness.fakes.memory_source import DIMENSIONS
 from tests.harness.move import COUNTER, Move
 
 

@@ -14,7 +14,7 @@ import qdrant_edge
 from rehearsal.corpus.build import CHUNKS_MAX, PREVIEW_CHARACTERS, Chunk, build_corpus, read_chunks
 from rehearsal.corpus.chunks import CHUNK_CHARACTERS_MAX, split_chunks
 from rehearsal.corpus.embedding import embed_texts
-from tests.harness.programs import output_of_python
+from tests.harness.running.programs import output_of_python
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Both services, as fast as a socket: what ours is measured against."""

@@ -1,0 +1,1 @@
+"""The decision, the week after it, and every way back."""

@@ -1,0 +1,86 @@
+"""The rehearsal tells a story whose every step held, and touches nothing else."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from q2v.main import cli
+from rehearsal.steps import MARKER
+from sandbox.faults.scenarios import FAULT_SCENARIOS
+from tests.harness.running.workbench import chunk, points, unit_vectors, workbench
+from tests.servers.qdrant_points import StoredPoint
+
+# `make check` rehearses one of them, `make faults` all.
+OF_EACH_CHECK = "flaky"
+SCENARIOS = [
+    pytest.param(name, marks=() if name == OF_EACH_CHECK else pytest.mark.search)
+    for name in FAULT_SCENARIOS
+]
+
+
+@pytest.mark.slow
+def test_a_rehearsal_holds_and_can_be_repeated_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "rehearsal"
+    words = ["rehearse", "--dir", str(folder), "--chunks", "150", "--json"]
+    results = [CliRunner().invoke(cli, words) for _ in range(2)]
+
+    assert [result.exit_code for result in results] == [0, 0], results[0].stdout
+    documents = [json.loads(result.stdout) for result in results]
+    for document in documents:
+        assert document["held"]
+        assert len(document["steps"]) == 16
+    told = [documents[0]["steps"][0]["lines"], documents[1]["steps"][0]["lines"]]
+    assert told[0] == told[1], "the corpus has the same bytes every time"
+    assert [folder] == list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.early
+@pytest.mark.fault("G01", "N01", "N04", "N06", "N08", "K01", "K04", "U04")
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_fault_scenario_can_be_rehearsed_and_every_step_holds(
+    tmp_path: Path, scenario: str
+) -> None:
+    words = ["rehearse", "--fault", scenario, "--chunks", "100", "--json"]
+
+    result = CliRunner().invoke(cli, [*words, "--dir", str(tmp_path / "rehearsal")])
+
+    assert result.exit_code == 0, result.stdout
+    document = json.loads(result.stdout)
+    assert (document["held"], document["bad_day"]) == (True, scenario)
+    assert len(document["steps"]) == 17
+    lines = [line for step in document["steps"] for line in step["lines"]]
+    assert any("requests: " in line for line in lines), "it says which faults struck"
+    assert any(line.startswith("killed ") for line in lines) == (scenario == "crashy")
+
+
+@pytest.mark.slow
+def test_a_live_rehearsal_reads_the_configured_collection_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    """Points that cannot move are left out in the rehearsal as they would in the window."""
+    odd = StoredPoint(id=9_999, vectors={"": unit_vectors(1)[0].tolist()}, payload={"a": 1})
+    plain = [*points(150), odd]
+    with workbench(tmp_path, plain, provision=False) as bench:
+        bench.directory = tmp_path / "rehearsal"
+        sent = len(bench.sandbox.requests)
+
+        result = bench.run("rehearse", "--live")
+
+        assert sent == len(bench.sandbox.requests), "the configured target is left alone"
+        assert bench.collection.writes == []
+    assert result.exit_code == 0, result.stdout
+    assert result.document["held"]
+    assert chunk("file-0000", 0) == plain[0].payload
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+
+    result = CliRunner().invoke(cli, ["rehearse", "--dir", str(tmp_path)])
+
+    assert result.exit_code == 2
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+    assert not (tmp_path / MARKER).exists()

@@ -1,0 +1,1 @@
+"""Killed, stopped, out of disk or memory: the same command goes on."""

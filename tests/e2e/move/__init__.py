@@ -1,0 +1,1 @@
+"""From provision to the last catch-up, as an operator types it."""

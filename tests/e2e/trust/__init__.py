@@ -1,0 +1,1 @@
+"""Who may do and see what, and input and answers that cannot be trusted."""

@@ -1,0 +1,5 @@
+"""Run the canaries: `python -m tests.faults.canaries`."""
+
+from tests.faults.canaries.run import main
+
+main()

@@ -1,0 +1,1 @@
+"""In the place of a disk, a clock or a store: what a test controls."""

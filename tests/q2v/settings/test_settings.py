@@ -1,0 +1,206 @@
+"""Settings: which value wins, and where it came from."""
+
+import json
+import os
+import string
+import tempfile
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from migrate.errors import UsageError
+from migrate.mapping.value_rules import index_types, truncated_field
+from q2v.options import check_required
+from q2v.output.configured import shown_settings, unknown_environment
+from q2v.settings import BY_KEY, SETTINGS, Setting, Settings
+from tests.docs.settings_table import docs_table
+from tests.q2v.settings.layers import bounds, load, load_settings, refusal, write_config
+
+TEXTS: dict[str, list[str]] = {
+    "source.url": ["http://localhost:6333", "https://qdrant.example:6333", "http://[::1]:6333"],
+    "target.api_base_url": ["http://127.0.0.1:8787/client/v4", "https://example.com/v4"],
+    "target.vector_binding": ["VECTORIZE", "chunks_2", "_v"],
+    "target.kv_binding": ["FILES", "kv_index"],
+    "target.metadata_indexes": ["file_id:string", "chunk_index:number"],
+    "mapping.id_template": ["{point_id}", "{file_id}-{chunk_index}", "v{chunk_hash}"],
+    "mapping.group_key": ["file_id", "file_id"],
+    "mapping.oversize_metadata": ["quarantine", "truncate:text"],
+    "kv.key_template": ["file:{file_id}", "f/{file_id}"],
+}
+PLAIN = [setting for setting in SETTINGS if not setting.is_secret]
+
+
+def values_of(setting: Setting) -> st.SearchStrategy[Any]:
+    """Values of a setting as a TOML file would give them."""
+    if setting.is_flag:
+        return st.just(True)
+    if setting.rule.words:
+        return st.sampled_from(setting.rule.words)
+    if setting.key in TEXTS:
+        texts = st.sampled_from(TEXTS[setting.key])
+        return st.lists(texts, min_size=1, unique=True) if setting.rule.native is list else texts
+    found = bounds(setting)
+    if found is not None:
+        low, high = found
+        return st.integers(max(int(low), 1), int(high))
+    # Some names have to begin with a letter.
+    first, others = string.ascii_letters, string.ascii_letters + string.digits + "_-"
+    return st.builds(str.__add__, st.sampled_from(first), st.text(others, max_size=19))
+
+
+def as_text(value: object) -> str:
+    """The same value as an environment variable or a flag spells it."""
+    return ",".join(value) if isinstance(value, list) else str(value)
+
+
+def native(value: object) -> object:
+    """A resolved value in the notation of a TOML file."""
+    return (
+        list(value)
+        if isinstance(value, tuple)
+        else str(value)
+        if isinstance(value, Path)
+        else value
+    )
+
+
+@given(st.data())
+def test_the_highest_layer_that_gives_a_value_wins_and_is_named(data: st.DataObject) -> None:
+    """Flag over environment over file over default, for every setting."""
+    setting = data.draw(st.sampled_from(PLAIN))
+    layers = ["file", "environment", "flag"]
+    if setting.is_flag:
+        layers = ["flag"]
+    elif setting.flag is None:
+        layers.remove("flag")
+    given_in = data.draw(st.sets(st.sampled_from(layers)))
+    values = {layer: data.draw(values_of(setting), layer) for layer in given_in}
+
+    with tempfile.TemporaryDirectory() as folder:
+        config = None
+        if "file" in values:
+            config = write_config(Path(folder), {setting.key: values["file"]})
+        environment, typed = {}, {}
+        if "environment" in values:
+            environment[str(setting.environment)] = as_text(values["environment"])
+        if "flag" in values:
+            flag = values["flag"]
+            typed[setting.key] = flag if flag is True else as_text(flag)
+        settings = load_settings(config=config, environment=environment, flags=typed)
+
+    winner = next((layer for layer in reversed(layers) if layer in values), None)
+    origins = {
+        None: "default",
+        "file": str(config),
+        "environment": f"environment {setting.environment}",
+        "flag": f"flag {setting.flag}",
+    }
+    default = Settings().value(setting.key)
+    assert (values[winner] if winner else native(default)) == native(settings.value(setting.key))
+    assert origins[winner] == str(settings.origin(setting.key))
+    others = [key for key in BY_KEY if key != setting.key]
+    assert all(settings.value(key) == Settings().value(key) for key in others)
+
+
+def test_an_empty_environment_variable_counts_as_not_set(tmp_path: Path) -> None:
+    settings = load(tmp_path, {"source.collection": "a"}, {"QDRANT_COLLECTION": ""})
+
+    assert settings.source.collection == "a"
+
+
+def test_server_or_folder_the_higher_layer_chooses(tmp_path: Path) -> None:
+    settings = load(tmp_path, {"source.url": "http://h"}, flags={"source.path": "store"})
+
+    assert settings.source.url is None
+    assert settings.source.path == Path("store")
+    assert str(settings.origin("source.url")) == "set aside by flag --source-path"
+
+
+def test_server_and_folder_from_one_layer_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as error:
+        load(tmp_path, {"source.url": "http://h", "source.path": "store"})
+
+    assert "found both source.url" in refusal(error)
+
+
+def test_the_key_template_follows_the_group_key(tmp_path: Path) -> None:
+    """With another group key the default template would give every file one key."""
+    with pytest.raises(UsageError) as error:
+        load(tmp_path, {"mapping.group_key": "doc"})
+
+    assert 'kv.key_template = "file:{doc}"' in refusal(error)
+    assert load(tmp_path, {"mapping.group_key": ""}).mapping.group_key == ""
+
+
+def test_the_flag_that_widens_the_hosts_cannot_stand_in_a_file_or_the_environment(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(UsageError) as error:
+        load(tmp_path, {"target.allow_other_host": True})
+
+    assert "--allow-other-host" in refusal(error)
+    assert BY_KEY["target.allow_other_host"].environment is None
+
+
+def test_everything_missing_is_named_at_once_with_each_way_to_set_it() -> None:
+    with pytest.raises(UsageError) as error:
+        check_required(Settings(), "source.url", "source.collection", "target.api_token")
+
+    text = refusal(error)
+    for way in (
+        "QDRANT_URL",
+        "source.path",
+        "--collection",
+        "CLOUDFLARE_API_TOKEN_FILE",
+        "target.api_token_file",
+    ):
+        assert way in text
+
+
+def test_a_folder_will_do_where_a_server_is_required(tmp_path: Path) -> None:
+    check_required(load(tmp_path, {"source.path": "store"}), "source.url")
+
+
+def test_a_misspelt_environment_variable_is_noticed() -> None:
+    given = {"Q2V_DIMENSION": "1536", "Q2V_REDUCE": "none", "HOME": "/"}
+    with patch.dict(os.environ, given, clear=True):
+        assert unknown_environment() == [("Q2V_DIMENSION", "Q2V_DIMENSIONS")]
+
+
+def test_every_setting_is_resolved_and_documented_once() -> None:
+    rows = shown_settings(Settings())
+    keys = [row["key"] for row in rows]
+    table = docs_table().splitlines()
+
+    assert len(SETTINGS) == len(set(keys)) == len(table) - 2
+    assert all(line.count(" | ") == 5 for line in table[:1] + table[2:])
+    assert json.loads(json.dumps([row["value"] for row in rows])) is not None
+    assert all(setting.meaning.endswith(".") for setting in SETTINGS)
+
+
+def test_names_of_environment_variables_and_flags_are_unique() -> None:
+    environment = [s.environment for s in SETTINGS if s.environment]
+    flags = [s.flag for s in SETTINGS if s.flag]
+
+    assert len(environment) == len(set(environment))
+    assert len(flags) == len(set(flags))
+    assert not [s.key for s in SETTINGS if s.is_secret and s.flag]
+
+
+def test_what_settings_say_in_one_text_is_read_from_it(tmp_path: Path) -> None:
+    rules: dict[str, object] = {
+        "mapping.oversize_metadata": "truncate:text",
+        "target.metadata_indexes": ["file_id:string", "chunk_index:number"],
+    }
+    settings = load(tmp_path, rules)
+
+    assert truncated_field(settings.mapping.oversize_metadata) == "text"
+    assert truncated_field(Settings().mapping.oversize_metadata) is None
+    assert index_types(settings.target.metadata_indexes) == {
+        "file_id": "string",
+        "chunk_index": "number",
+    }
