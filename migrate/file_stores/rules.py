@@ -105,7 +105,7 @@ class FileStoreRules:
         if self.parse_vector_id(text) != (file_id, chunk_index):
             raise UsageError(
                 f"file {file_id!r}, chunk {chunk_index!r}: found something else than a text that "
-                f"is not empty and a whole number from 0 to 2^53",
+                f"is not empty and a whole number from 0 to 2^53 - 1",
                 remedy="pass the file's id and the number of its chunk",
             )
         return VectorId(text)

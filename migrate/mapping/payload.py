@@ -17,8 +17,9 @@ from migrate.model.choices import HashMismatch, Nulls
 from migrate.model.limits import METADATA_BYTES_MAX, VECTOR_ID_BYTES_MAX
 from migrate.model.records import PointId, VectorId
 
-# A double holds every integer up to here; beyond, the target may give back another number.
-EXACT_INTEGER_MAX = 2**53
+# The largest integer that no other integer shares its double with. 2^53 + 1 is read as 2^53 by
+# every reader that keeps numbers as doubles, the target and JavaScript among them.
+EXACT_INTEGER_MAX = 2**53 - 1
 HASH_HEX_LENGTH = 64  # SHA-256, as the sync service writes it
 _HASH = re.compile(f"[0-9a-fA-F]{{{HASH_HEX_LENGTH}}}")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -221,7 +222,7 @@ def _order(fields: dict[str, object], rules: MappingRules) -> int:
             Reason.FIELD_TYPE, rules.order_key, f"{_shape(value)}, an integer was expected"
         )
     if not 0 <= value <= EXACT_INTEGER_MAX:
-        raise _RefusedError(Reason.FIELD_RANGE, rules.order_key, "outside 0..2^53")
+        raise _RefusedError(Reason.FIELD_RANGE, rules.order_key, "outside 0..2^53 - 1")
     return value
 
 
@@ -297,7 +298,7 @@ def _check_value(value: object, path: str, *, depth: int) -> None:
         case str():
             _check_unicode(value, path)
         case int() if abs(value) > EXACT_INTEGER_MAX:
-            raise _RefusedError(Reason.UNREPRESENTABLE, path, "integer beyond 2^53")
+            raise _RefusedError(Reason.UNREPRESENTABLE, path, "integer beyond 2^53 - 1")
         case bool() | int() | float():
             pass
         case list():

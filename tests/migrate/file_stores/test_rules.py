@@ -142,7 +142,7 @@ def test_values_of_another_type_or_shape_are_refused(values: object) -> None:
         RULES.check_vectors([bad])
 
 
-@pytest.mark.parametrize("value", [object(), {1: "x"}, float("nan"), b"x", (1, 2), 2**53 + 1])
+@pytest.mark.parametrize("value", [object(), {1: "x"}, float("nan"), b"x", (1, 2), 2**53])
 def test_metadata_that_would_come_back_as_something_else_is_refused(value: object) -> None:
     whole = vector("a", 0)
 

@@ -94,9 +94,9 @@ def test_a_chunk_number_that_is_no_integer(value: object) -> None:
 
 @pytest.mark.fault("D04")
 def test_the_range_of_a_chunk_number() -> None:
-    for number in (0, 1, 2**53):
+    for number in (0, 1, 2**53 - 1):
         assert number == mapped({**GOOD, "chunk_index": number}).order
-    for number in (-1, 2**53 + 1, 2**63, 2**64, 10**4000):
+    for number in (-1, 2**53, 2**53 + 1, 2**63, 2**64, 10**4000):
         assert reason({**GOOD, "chunk_index": number}) == (Reason.FIELD_RANGE, "chunk_index")
 
 
@@ -198,8 +198,8 @@ def test_keys_that_only_look_odd(key: str) -> None:
         -0.0,
         1.5,
         1e300,
-        2**53,
-        -(2**53),
+        2**53 - 1,
+        -(2**53) + 1,
         [],
         ["a", ""],
         {},
@@ -214,8 +214,9 @@ def test_values_that_metadata_can_hold(value: object) -> None:
 @pytest.mark.parametrize(
     ("value", "field"),
     [
+        (2**53, "a"),
+        (-(2**53), "a"),
         (2**53 + 1, "a"),
-        (-(2**53) - 1, "a"),
         (2**64 - 1, "a"),
         (2**64, "a"),
         (10**4000, "a"),
@@ -228,7 +229,7 @@ def test_values_that_metadata_can_hold(value: object) -> None:
         ({"b": {"c": 1}}, "a.b"),
         ({"b": None}, "a.b"),
         ({"b": [1]}, "a.b"),
-        ({"b": 2**53 + 1}, "a.b"),
+        ({"b": 2**53}, "a.b"),
     ],
 )
 def test_values_that_metadata_cannot_hold(value: object, field: str) -> None:
