@@ -342,6 +342,7 @@ def mapping_rules(settings: Settings) -> MappingRules:
         truncate_field=truncated_field(settings.mapping.oversize_metadata),
         hash_of=settings.mapping.hash_of,
         hash_mismatch=settings.mapping.hash_mismatch,
+        group_type=settings.mapping.group_type,
     )
 
 

@@ -11,6 +11,8 @@ from typing_extensions import override
 from migrate.errors import PreconditionError
 from migrate.file_stores.contract import CollectionInfo, FileChunk, FileStore, FileVector
 from migrate.file_stores.rules import CheckedVector, FileStoreRules, group_by_file
+from migrate.mapping.field_paths import read_path
+from migrate.mapping.payload import group_value, read_group
 from migrate.mapping.point_ids import point_id_of
 from migrate.model.canonical import decode_json
 from migrate.model.records import VectorId
@@ -27,6 +29,10 @@ PAGE_POINTS_MAX = 1_000
 METADATA_BYTES = 2_000  # of one vector, assumed: the text of a chunk is most of it
 FLOAT32_BYTES = 4
 DISTANCES = {metric: models.Distance(distance) for distance, metric in METRICS.items()}
+_SCHEMAS = {
+    "string": models.PayloadSchemaType.KEYWORD,
+    "number": models.PayloadSchemaType.INTEGER,
+}
 LOCAL_INDEXES = "Payload indexes have no effect in the local Qdrant"  # a warning of the client
 
 
@@ -84,7 +90,7 @@ class QdrantFileStore(FileStore):
         self._ask(create)
         self._check_shape()
         indexes = {
-            self._rules.mapping.group_key: models.PayloadSchemaType.KEYWORD,
+            self._rules.mapping.group_key: _SCHEMAS[self._rules.mapping.group_index_type],
             self._rules.mapping.order_key: models.PayloadSchemaType.INTEGER,
         }
         for field, schema in indexes.items():
@@ -223,7 +229,9 @@ class QdrantFileStore(FileStore):
         """Points of the file: of these chunks (None: of all), but not those that hold `but`."""
         keys = self._rules.mapping
         must: list[models.Condition] = [
-            models.FieldCondition(key=keys.group_key, match=models.MatchValue(value=file_id))
+            models.FieldCondition(
+                key=keys.group_key, match=models.MatchValue(value=group_value(file_id, keys))
+            )
         ]
         if chunks is not None:
             match = models.MatchAny(any=list(chunks))
@@ -270,11 +278,11 @@ class QdrantFileStore(FileStore):
     def _read(self, record: models.Record) -> tuple[FileVector, FileChunk]:
         """Raises PreconditionError for a point that no file store would have written."""
         payload = record.payload or {}
-        file_id = payload.get(self._rules.mapping.group_key)
-        chunk_index = payload.get(self._rules.mapping.order_key)
+        file_id = read_group(payload, self._rules.mapping)
+        chunk_index = read_path(payload, self._rules.mapping.order_key)
         found = record.vector
         values = found.get(self._vector_name) if isinstance(found, dict) else found
-        if not isinstance(file_id, str) or type(chunk_index) is not int or values is None:
+        if file_id is None or type(chunk_index) is not int or values is None:
             raise PreconditionError(
                 f"point {record.id} of file {file_id!r} has no number of a chunk, or no vector "
                 f"'{self._vector_name}'",

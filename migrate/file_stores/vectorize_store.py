@@ -16,6 +16,7 @@ from migrate.errors import PreconditionError, TargetRefusedError, UsageError
 from migrate.file_stores.contract import CollectionInfo, FileChunk, FileStore, FileVector
 from migrate.file_stores.file_index import FileIndex
 from migrate.file_stores.rules import CheckedVector, FileStoreRules, group_by_file
+from migrate.mapping.field_paths import is_filterable
 from migrate.mapping.upload_body import Line, build_upload, encode_line
 from migrate.model.digest import digest_vectors
 from migrate.model.limits import (
@@ -92,11 +93,14 @@ class VectorizeFileStore(FileStore):
 
     @override
     def initialize_collection(self) -> None:
-        """Create vector index and metadata index (of the file's id), write the counter.
+        """Create the vector index and, where one can be, that of the file's id; write the counter.
 
         The KV namespace has to exist.
         """
-        wanted = {self._rules.mapping.group_key: "string"}
+        mapping = self._rules.mapping
+        wanted = {mapping.group_key: mapping.group_index_type}
+        if not is_filterable(mapping.group_key):
+            wanted = {}
         report = provision_index(
             self._vectors, self._rules.values, wanted, self._settle, self._runtime
         )

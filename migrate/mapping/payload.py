@@ -6,14 +6,16 @@ declared change that is counted (`Change`), or is quarantined with one reason.
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
+from migrate.mapping.field_paths import read_path
 from migrate.mapping.kv_keys import encode_key, key_fault
 from migrate.mapping.value_rules import FIELD_IN_BRACES
 from migrate.model.canonical import decode_json, encode_canonical_json
-from migrate.model.choices import HashMismatch, Nulls
+from migrate.model.choices import GroupType, HashMismatch, Nulls
 from migrate.model.limits import METADATA_BYTES_MAX, VECTOR_ID_BYTES_MAX
 from migrate.model.records import PointId, VectorId
 
@@ -25,6 +27,7 @@ _HASH = re.compile(f"[0-9a-fA-F]{{{HASH_HEX_LENGTH}}}")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
 POINT_ID_FIELD = "point_id"
 _NULL = 'null; mapping.nulls = "leave_out" leaves the field out'
+_ABSENT = object()
 _UNREACHED = "which mapping.nulls does not reach"
 
 
@@ -63,7 +66,10 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappingRules:
-    """How payload becomes id, metadata and KV key; frozen into the plan."""
+    """How payload becomes id, metadata and KV key; frozen into the plan.
+
+    A field is named by its path in the payload (`migrate.mapping.field_paths`).
+    """
 
     id_template: str  # fields in braces, or {point_id}
     group_key: str  # payload field naming the file; "" = no KV file index
@@ -76,12 +82,19 @@ class MappingRules:
         ""  # payload field with the text that `hash_key` is the hash of; "" = not checked
     )
     hash_mismatch: HashMismatch = "warn"
+    group_type: GroupType = "text"  # of the field that names the file
+
+    @property
+    def group_index_type(self) -> str:
+        """The type of a metadata index that holds the field naming the file."""
+        return "number" if self.group_type == "integer" else "string"
 
     @property
     def by_setting(self) -> dict[str, str]:
         """The rules that have to agree with each other, by the name of the setting of each."""
         return {
             "mapping.group_key": self.group_key,
+            "mapping.group_type": self.group_type,
             "mapping.order_key": self.order_key,
             "mapping.hash_key": self.hash_key,
             "mapping.hash_of": self.hash_of,
@@ -151,8 +164,8 @@ def map_again(
         assert isinstance(mapped, Mapped), f"the plan let {point_id} pass: {mapped}"
         return mapped.vector_id, mapped.group, mapped.order, mapped.metadata
     fields = _parse(payload)
-    group, order = fields.get(rules.group_key), fields.get(rules.order_key, 0)
-    assert group is None or isinstance(group, str), f"the plan let {point_id} pass"
+    group = read_group(fields, rules)
+    order = read_path(fields, rules.order_key, 0)
     assert isinstance(order, int), f"the plan let {point_id} pass"
     return _vector_id(point_id, fields, rules), group, order, payload
 
@@ -192,9 +205,9 @@ def _parse(payload: bytes) -> dict[str, object]:
 
 
 def _required(fields: dict[str, object], key: str) -> object:
-    value = fields.get(key)
-    if value is None:
-        found = "null" if key in fields else "absent"
+    value = read_path(fields, key, _ABSENT)
+    if value is None or value is _ABSENT:
+        found = "null" if value is None else "absent"
         raise _RefusedError(Reason.FIELD_MISSING, key, f"{found}, a value was expected")
     return value
 
@@ -203,9 +216,12 @@ def _group(fields: dict[str, object], rules: MappingRules) -> str | None:
     if not rules.group_key:
         return None
     value = _required(fields, rules.group_key)
+    if rules.group_type == "integer":
+        return str(_whole_number(value, rules.group_key))
     if not isinstance(value, str):
+        hint = ', mapping.group_type = "integer" takes it' if type(value) is int else ""
         raise _RefusedError(
-            Reason.FIELD_TYPE, rules.group_key, f"{_shape(value)}, text was expected"
+            Reason.FIELD_TYPE, rules.group_key, f"{_shape(value)}, text was expected{hint}"
         )
     if not value:
         raise _RefusedError(Reason.FIELD_RANGE, rules.group_key, "empty text")
@@ -216,14 +232,29 @@ def _group(fields: dict[str, object], rules: MappingRules) -> str | None:
 def _order(fields: dict[str, object], rules: MappingRules) -> int:
     if not rules.order_key:
         return 0
-    value = _required(fields, rules.order_key)
+    return _whole_number(_required(fields, rules.order_key), rules.order_key)
+
+
+def _whole_number(value: object, field: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _RefusedError(
-            Reason.FIELD_TYPE, rules.order_key, f"{_shape(value)}, an integer was expected"
-        )
+        raise _RefusedError(Reason.FIELD_TYPE, field, f"{_shape(value)}, an integer was expected")
     if not 0 <= value <= EXACT_INTEGER_MAX:
-        raise _RefusedError(Reason.FIELD_RANGE, rules.order_key, "outside 0..2^53 - 1")
+        raise _RefusedError(Reason.FIELD_RANGE, field, "outside 0..2^53 - 1")
     return value
+
+
+def read_group(fields: Mapping[str, object], rules: MappingRules) -> str | None:
+    """The file that payload or metadata names; None without one, or of another type."""
+    value = read_path(fields, rules.group_key)
+    if rules.group_type == "integer":
+        is_number = type(value) is int and 0 <= value <= EXACT_INTEGER_MAX
+        return str(value) if is_number else None
+    return value if isinstance(value, str) and value else None
+
+
+def group_value(group: str, rules: MappingRules) -> str | int:
+    """The value of the field that names this file, as payload and metadata hold it."""
+    return int(group) if rules.group_type == "integer" else group
 
 
 def _check_hash(fields: dict[str, object], rules: MappingRules) -> bool:
@@ -241,7 +272,7 @@ def _check_hash(fields: dict[str, object], rules: MappingRules) -> bool:
             rules.hash_key,
             f"text of {len(value)} characters, {HASH_HEX_LENGTH} hex digits were expected",
         )
-    if not rules.hash_of or value.lower() == _text_hash(fields.get(rules.hash_of)):
+    if not rules.hash_of or value.lower() == _text_hash(read_path(fields, rules.hash_of)):
         return False
     if rules.hash_mismatch == "quarantine":
         raise _RefusedError(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
+from migrate.mapping import field_paths
 from migrate.mapping.kv_keys import key_fault
 from migrate.model import limits
 
@@ -113,11 +114,16 @@ def _is_field(name: str) -> bool:
     return bool(name) and not is_forbidden
 
 
+def _is_path(name: str) -> bool:
+    """Whether a payload can have a field there; a point without it never moves."""
+    return field_paths.parse_path(name) is not None
+
+
 def _is_template(template: str) -> bool:
     """Whether it names at least one field, and every brace belongs to one."""
     fields = template_fields(template)
     around = FIELD_IN_BRACES.sub("", template)
-    return bool(fields) and not set(around) & set("{}") and all(map(_is_field, fields))
+    return bool(fields) and not set(around) & set("{}") and all(map(_is_path, fields))
 
 
 def _is_id_template(template: str) -> bool:
@@ -199,7 +205,7 @@ VARIABLE_NAME = text(
     "the name of a variable: letters, digits and _, no digit first",
     re.compile(r"[A-Za-z_][A-Za-z0-9_]*").fullmatch,
 )
-FIELD_OR_NONE = text(_FIELD_FORM, lambda name: not name or _is_field(name))
+FIELD_OR_NONE = text(field_paths.FORM, lambda name: not name or _is_path(name))
 ID_TEMPLATE = text(
     "text with payload fields in braces, as {file_id}_{chunk_index} or {point_id}; no blanks "
     f"inside the braces, and an id of at most {limits.VECTOR_ID_BYTES_MAX} bytes",

@@ -103,8 +103,10 @@ class MappingSettings:
     """Id of a vector, from payload fields; {point_id} is the id in Qdrant."""
     group_key: str = setting("file_id", rules.FIELD_OR_NONE)
     """Payload field that names the file; empty: no KV file index."""
+    group_type: choices.GroupType = setting("text", one_of(choices.GroupType))
+    """What that field holds: a text, or an integer from 0 to 2^53 - 1."""
     order_key: str = setting("chunk_index", rules.FIELD_OR_NONE)
-    """Payload field with the chunk's number within its file; empty: unordered."""
+    """Payload field with the chunk's number, or another integer to order by; empty: by id."""
     hash_key: str = setting("chunk_hash", rules.FIELD_OR_NONE)
     """Payload field with the chunk's SHA-256 in hex; empty: not required."""
     hash_of: str = setting("", rules.FIELD_OR_NONE)
@@ -124,9 +126,8 @@ class MappingSettings:
     which is right only for models trained for it."""
     nulls: choices.Nulls = setting("quarantine", one_of(choices.Nulls), "--nulls")
     """What to do with a payload field that is null, which metadata cannot hold: quarantine the
-    point, or leave the field out. A null inside an object or a list is not reached: it quarantines
-    the point with either value. A null in a field that is needed (the group, order or hash key, a
-    field of the id template) counts as a missing field, and quarantines the point too."""
+    point, or leave the field out. A null inside an object or a list, or in a field that the other
+    rules name, is not reached: it quarantines the point with either value."""
     oversize_metadata: str = setting("quarantine", rules.OVERSIZE_RULE, "--oversize-metadata")
     """What to do with metadata beyond 10,240 B: quarantine the point, or cut one text field."""
 
@@ -138,8 +139,7 @@ class KvSettings:
     key_template: str = setting("file:{file_id}", rules.KEY_TEMPLATE)
     """KV key of a file."""
     counter_key: str = setting("_vector_count", rules.KEY)
-    """KV key of the counter: the number of all vectors in the index after the run, those that were
-    there before included."""
+    """KV key of the counter: the number of all vectors in the index, those of others included."""
     ttl_s: int | None = setting(
         None, whole(limits.KV_TTL_S_MIN, limits.KV_TTL_S_MAX, "seconds"), unset="for ever"
     )

@@ -13,7 +13,7 @@ from migrate.errors import (
     LocalStorageError,
     MigrationError,
 )
-from migrate.mapping.payload import encode_kv_key
+from migrate.mapping.payload import encode_kv_key, group_value
 from migrate.model.canonical import decode_json
 from migrate.model.limits import QUERY_IDS_MAX
 from migrate.model.records import VectorId
@@ -122,21 +122,22 @@ class _Questions:
         """`by_filter` is the type of the metadata index on the file; None: there is none."""
         self._run = run
         self._target = target
-        self._by_filter = by_filter == "string"
+        self._by_filter = by_filter == run.plan.mapping.group_index_type
 
     def wrong(self, sample: Sample) -> str:
         """What is wrong with the answers; empty when they are right."""
         nearest = self._target.vectors.find(sample.values, {}, limit=QUERY_IDS_MAX)
         is_found = sample.vector_id in nearest
         if self._by_filter and sample.file is not None:
-            group = self._run.plan.mapping.group_key
-            where = {group: sample.file}
+            mapping = self._run.plan.mapping
+            group, value = mapping.group_key, group_value(sample.file, mapping)
+            where = {group: value}
             of_file = self._target.vectors.find(sample.values, where, limit=QUERY_IDS_MAX)
             # A hundred others may have the same values; among its own file it still is the nearest.
             is_found = is_found or (len(nearest) == QUERY_IDS_MAX and sample.vector_id in of_file)
             if not _are_all(of_file, sample.of_file):
                 return (
-                    f"a filter {group} = '{sample.file}' finds {len(of_file)} vectors, expected "
+                    f"a filter {group} = {value!r} finds {len(of_file)} vectors, expected "
                     f"{min(len(sample.of_file), QUERY_IDS_MAX)} of that file"
                 )
         if not is_found:

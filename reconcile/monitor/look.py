@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from migrate.mapping.kv_entries import key_prefix
-from migrate.mapping.payload import encode_kv_key
+from migrate.mapping.payload import encode_kv_key, read_group
 from migrate.model.canonical import decode_json
 from migrate.model.limits import FETCH_IDS_MAX, KV_READ_KEYS_MAX
 from migrate.model.records import KvEntry, Vector, VectorId
@@ -282,8 +282,8 @@ class _Looking:
 
     def _key_of(self, vector: Vector) -> str | None:
         """The KV key of the file that a vector's metadata names."""
-        file = (vector.metadata or {}).get(self._mapping.group_key)
-        return encode_kv_key(file, self._mapping) if isinstance(file, str) else None
+        file = read_group(vector.metadata or {}, self._mapping)
+        return None if file is None else encode_kv_key(file, self._mapping)
 
     def _read_sample(self, sampled: Sequence[tuple[VectorId, str | None]]) -> tuple[int, Ids]:
         """How many of the sample are as the run has sent them, and the ids that are wrong twice."""

@@ -18,6 +18,7 @@ from migrate.mapping.payload import (
     Mapped,
     MappingRules,
     map_payload,
+    read_group,
 )
 from migrate.mapping.point_ids import point_id_of
 from migrate.model.canonical import decode_json, encode_canonical_json
@@ -145,8 +146,8 @@ class PointMaker:
         )
 
     def _file(self, vector: Vector) -> str | None:
-        named = (vector.metadata or {}).get(self._mapping.group_key)
-        return named if isinstance(named, str) and named else self._files.get(vector.id)
+        named = read_group(vector.metadata or {}, self._mapping)
+        return self._files.get(vector.id) if named is None else named
 
 
 def returned_payload(

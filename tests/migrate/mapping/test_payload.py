@@ -16,8 +16,10 @@ from migrate.mapping.payload import (
     Quarantined,
     Reason,
     encode_kv_key,
+    group_value,
     map_again,
     map_payload,
+    read_group,
 )
 from migrate.mapping.value_rules import template_fields
 from migrate.model.canonical import decode_json, encode_canonical_json
@@ -510,3 +512,71 @@ def test_nulls_and_large_texts_map_again_to_the_same(
         if isinstance(outcome, Mapped):
             again = map_again(PointId(0, 1), payload, rules)
             assert again == (outcome.vector_id, outcome.group, outcome.order, outcome.metadata)
+
+
+NESTED = replace(
+    RULES,
+    id_template="{metadata.source}-{metadata.start}",
+    group_key="metadata.source",
+    order_key="metadata.start",
+    hash_key="",
+    key_template="file:{metadata.source}",
+)
+
+
+def test_fields_are_found_by_their_path() -> None:
+    fields: dict[str, object] = {"page_content": "x", "metadata": {"source": "a.pdf", "start": 12}}
+
+    outcome = mapped(fields, NESTED)
+
+    assert (outcome.vector_id, outcome.group, outcome.order) == ("a.pdf-12", "a.pdf", 12)
+    assert outcome.metadata == encode_canonical_json(fields)
+    assert encode_kv_key("a.pdf", NESTED) == "file:a.pdf"
+    assert map_again(POINT, encode_canonical_json(fields), NESTED) == (
+        outcome.vector_id,
+        outcome.group,
+        outcome.order,
+        outcome.metadata,
+    )
+
+
+@pytest.mark.parametrize(
+    ("metadata", "found"),
+    [
+        ({"start": 1}, (Reason.FIELD_MISSING, "metadata.source")),
+        ({"source": "a"}, (Reason.FIELD_MISSING, "metadata.start")),
+        ({"source": "a", "start": "1"}, (Reason.FIELD_TYPE, "metadata.start")),
+        ({"source": ["a"], "start": 1}, (Reason.FIELD_TYPE, "metadata.source")),
+        ("a", (Reason.FIELD_MISSING, "metadata.source")),
+    ],
+)
+def test_a_field_that_is_wrong_is_named_by_its_path(
+    metadata: object, found: tuple[Reason, str]
+) -> None:
+    assert reason({"metadata": metadata}, NESTED) == found
+
+
+BY_NUMBER = replace(RULES, group_type="integer")
+
+
+def test_an_integer_names_a_file_when_the_rules_say_so() -> None:
+    fields = {**GOOD, "file_id": 2**53 - 1}
+
+    outcome = mapped(fields, BY_NUMBER)
+
+    assert (outcome.group, outcome.vector_id) == ("9007199254740991", "9007199254740991_3")
+    assert group_value("9007199254740991", BY_NUMBER) == 2**53 - 1
+    assert map_again(POINT, encode_canonical_json(fields), BY_NUMBER)[1] == outcome.group
+
+
+@pytest.mark.parametrize("value", ["7", True, 7.0, [7], -1])
+def test_another_value_names_no_file_then(value: object) -> None:
+    assert reason({**GOOD, "file_id": value}, BY_NUMBER)[1] == "file_id"
+    assert read_group({"file_id": value}, BY_NUMBER) is None
+
+
+def test_the_refusal_of_an_integer_names_the_setting_that_takes_it() -> None:
+    outcome = map_fields({**GOOD, "file_id": 7})
+
+    assert isinstance(outcome, Quarantined)
+    assert outcome.detail == 'integer, text was expected, mapping.group_type = "integer" takes it'
