@@ -33,7 +33,7 @@ class Kind(StrEnum):
     ROUND_COMPLETED = "round_completed"  # round
     WAIVED = "waived"  # reasons
     ROLLBACK_OPENED = "rollback_opened"  # manifest_sha256
-    ROLLBACK_COMPLETED = "rollback_completed"  # conflicts
+    ROLLBACK_COMPLETED = "rollback_completed"  # conflicts, counter_kept
 
 
 class Store(StrEnum):
@@ -105,6 +105,7 @@ class RunState:
     rollback_opened: bool = False
     rollback_completed: bool = False
     rollback_conflicts: int = 0
+    rollback_counter_kept: bool = False  # one of these is a counter that later writes changed
 
     @property
     def completed(self) -> bool:
@@ -335,6 +336,7 @@ def _rollback_opened(state: RunState, _entry: Entry) -> None:
 def _rollback_completed(state: RunState, entry: Entry) -> None:
     state.rollback_completed = True
     state.rollback_conflicts = _int(entry, "conflicts")
+    state.rollback_counter_kept = entry.get("counter_kept") is True
 
 
 _APPLY = {

@@ -6,7 +6,7 @@ Nothing is written to the target here.
 """
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.model.sealed_json import damaged
 from migrate.plan.request_counts import fetch_requests
 from migrate.ports import KvTarget, Target, VectorTarget
+from migrate.run.choose import open_base
 from migrate.run.files import open_files, touched_keys
 from migrate.run.folder import RunFolder
 from migrate.run.journal import Kind
@@ -28,6 +29,7 @@ from migrate.run.pre_image_files import (
     PRE_IMAGES_REMEDY,
     KvPreImage,
     VectorPreImage,
+    read_kv_pre_images,
     write_existing_ids,
     write_kv_pre_images,
     write_vector_pre_images,
@@ -37,6 +39,7 @@ from migrate.storage.journal_lines import Entry
 from migrate.storage.layout import EXISTING_IDS, KV_PRE_IMAGES, REMOVED, part_name
 from migrate.tables.files import FileTable
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
+from migrate.upload.kv_index import expected_entries
 from migrate.upload.listing import list_keys, list_vectors
 from migrate.upload.settle import spread
 from migrate.workers.ordered import in_order
@@ -301,11 +304,46 @@ def _kv_pre_images(
     ours = expected if touched is None else [key for key in expected if key in touched.written]
     ours += [] if touched is None else touched.removed
     ours.append(run.plan.writes.counter_key)
+    known = _known_entries(run, frozenset(ours))
     values = target.read([key for key in ours if key in listed])
     for key in ours:
-        yield KvPreImage(key=key, ours=True, former=_former(key, values, listed))
+        former = _former(key, values, listed)
+        if former is not None:
+            former = _whole_state(former, known.get(key, ()))
+        yield KvPreImage(key=key, ours=True, former=former)
     for key in sorted(listed.keys() - {*ours, *expected}):
         yield KvPreImage(key=key, ours=False, former=None)
+
+
+def _known_entries(run: RunFolder, keys: AbstractSet[str]) -> dict[str, list[KvEntry]]:
+    """What the runs that this one continues from wrote under these keys, or found; newest first."""
+    known: dict[str, list[KvEntry]] = {}
+    base = open_base(run)
+    while base is not None:
+        with closing(base):
+            with open_files(base) as files:
+                entries = list(expected_entries(base, files))
+            sha256 = base.state().pre_image_parts[KV_PRE_IMAGES][1]
+            found = read_kv_pre_images(base.pre_images.file(KV_PRE_IMAGES), sha256)
+            entries += [record.former for record in found if record.former is not None]
+            for entry in entries:
+                if entry.key in keys:
+                    known.setdefault(entry.key, []).append(entry)
+            base = open_base(base)
+    return known
+
+
+def _whole_state(shown: KvEntry, known: Sequence[KvEntry]) -> KvEntry:
+    """The entry, with the expiration that belongs to its value.
+
+    The value comes from a read and the expiration from a listing. Of a key that was written lately
+    one may show a former state and the other a newer one. The two together were never there.
+    """
+    states = [one for one in known if (one.value, one.metadata) == (shown.value, shown.metadata)]
+    expirations = {one.expiration for one in known}
+    if not states or shown.expiration in {one.expiration for one in states}:
+        return shown
+    return states[0] if shown.expiration in expirations else shown
 
 
 def _former(key: str, values: dict[str, KvEntry], listed: dict[str, KvEntry]) -> KvEntry | None:

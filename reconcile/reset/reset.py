@@ -140,7 +140,7 @@ def reset(
                 for run in chain:
                     ids.add_created(run.targets(ID_COLUMNS))
         left = list(ids.left())
-    conflicts = {name for report in reports for name in report.conflicts}
+    conflicts = {name for one in reports for name in (*one.conflicts, one.counter_kept)}
     gone = (_created_keys(chains) - conflicts) | rules.allowed
     if execute:
         left_keys = _keys_after(gone, target, rules.undo, runtime)

@@ -16,7 +16,7 @@ from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from reconcile.rollback.consent import show_export, usable_export
 from reconcile.rollback.manifest import RollbackManifest, build_manifest
-from reconcile.rollback.report import Consent, RollbackReport, UndoRules
+from reconcile.rollback.report import Consent, RollbackReport, UndoRules, UndoScope
 from reconcile.rollback.roll_back import (
     is_repeated,
     look_for_later_writes,
@@ -97,9 +97,15 @@ def roll_back_chain(
     for run, manifest in pairs[repeated + 1 :]:
         if not is_repeated(run, forced):
             reopen_rollback(run, manifest)
-    report = _together(
-        [undo_run(run, manifest, target, rules, runtime, forced=forced) for run, manifest in pairs]
-    )
+    reports: list[RollbackReport] = []
+    for position, (run, manifest) in enumerate(pairs):
+        scope = UndoScope(
+            forced=forced,
+            written_since=found.written_since,
+            older=tuple(begun[position + 1 :]),
+        )
+        reports.append(undo_run(run, manifest, target, rules, runtime, scope=scope))
+    report = _together(reports)
     found.show_in(report, begun[0])
     return report
 
@@ -117,6 +123,7 @@ def _together(reports: Sequence[RollbackReport]) -> RollbackReport:
         **{name: sum(getattr(report, name) for report in reports) for name in _SUMMED},
         minutes=sum(report.minutes for report in reports),
         already_done=all(report.already_done for report in reports),
+        counter_kept=next((one.counter_kept for one in reports if one.counter_kept), ""),
         conflicts=sorted({name for report in reports for name in report.conflicts}),
         differs={name: what for report in reports for name, what in report.differs.items()},
         forced_unknown=tuple(sorted(frozenset.intersection(*known))),

@@ -12,7 +12,8 @@ from migrate.ports import Target
 from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
-from migrate.storage.layout import FILES_TO_EMBED, FILES_TO_EMBED_JSON
+from migrate.storage.id_files import read_ids
+from migrate.storage.layout import FILES_TO_EMBED, FILES_TO_EMBED_JSON, LATER_DELETIONS
 from reconcile.rollback.later.current import Newer, find_newer, read_exported_entries
 from reconcile.rollback.later.find import LaterWrites, find_later_writes, write_later_writes
 from reconcile.rollback.later.folder import find_export
@@ -27,7 +28,8 @@ _LEAVE = "--leave-later-writes, which keeps them in the target"
 class LaterFindings:
     """What was found before a rollback."""
 
-    later: LaterWrites | None  # None: the runs have written nothing, or nothing is left to undo
+    later: LaterWrites | None = None  # None: nothing was written, or nothing is left to undo
+    written_since: bool = False  # others added or removed vectors or keys, as far as is known
     added_file: str = ""
     deleted_file: str = ""
     export: Snapshot | None = None
@@ -91,8 +93,15 @@ def check_later_writes(
             raise _not_current(export, newer)
     if export is None and later and not leave:
         raise _not_exported(later, added_file)
+    # While a rollback is under way the file holds what was found before it began.
+    deletions = run.rollback.file(LATER_DELETIONS)
+    is_deleted = deletions.is_there() and bool(read_ids(deletions))
     return LaterFindings(
-        later=later, added_file=added_file, deleted_file=deleted_file, export=export
+        later=later,
+        written_since=bool(later or later.recreated) or is_deleted or export is not None,
+        added_file=added_file,
+        deleted_file=deleted_file,
+        export=export,
     )
 
 

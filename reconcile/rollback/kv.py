@@ -1,7 +1,9 @@
 """Restore the keys of a run to their former state: the counter first, then the file entries."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from typing import TypeVar
 
@@ -26,7 +28,13 @@ from migrate.workers.repeat import doubling, refine_until
 from reconcile.differences import VALUE, Differences, Named, entry_differences
 from reconcile.naming import NAMED_MAX
 from reconcile.rollback.manifest import read_kv
-from reconcile.rollback.report import FEW_CANDIDATES, PASSES_MAX, RollbackReport, UndoRules
+from reconcile.rollback.report import (
+    FEW_CANDIDATES,
+    PASSES_MAX,
+    RollbackReport,
+    UndoRules,
+    UndoScope,
+)
 
 Item = TypeVar("Item")
 
@@ -38,7 +46,7 @@ def undo_kv(
     rules: UndoRules,
     runtime: Runtime,
     *,
-    forced: frozenset[str],
+    scope: UndoScope,
     only: frozenset[str] | None = None,
 ) -> None:
     """Undo the counter first, then the file entries: the reverse of the order of the writes.
@@ -48,7 +56,7 @@ def undo_kv(
     that another writer seems to have changed is read again, after pauses, before it is a conflict.
     Updates `report`. Raises RemoteUnavailableError when a key cannot be written.
     """
-    undo = _KvUndo(run, target, report, forced, runtime)
+    undo = _KvUndo(run, target, report, scope, runtime)
     # A run of an earlier version may have planned the counter's key as the key of a file too.
     records = list({record.key: record for record in reversed(read_kv(run))}.values())
     if only is not None:
@@ -81,7 +89,7 @@ class _KvUndo:
         run: RunFolder,
         target: KvTarget,
         report: RollbackReport,
-        forced: frozenset[str],
+        scope: UndoScope,
         runtime: Runtime,
     ) -> None:
         self.differs: Named = {}  # key -> what differs from the entry of the run
@@ -89,7 +97,8 @@ class _KvUndo:
         self._ours = our_entries(run)
         self._target = target
         self._report = report
-        self._forced = forced
+        self._forced = scope.forced
+        self._older = scope.older
         self._runtime = runtime
 
     def pass_over(
@@ -125,6 +134,8 @@ class _KvUndo:
     ) -> Differences:
         """What differs from the entry of the run; empty if the key holds it or its former state.
 
+        Also empty for a state from before an earlier run of the chain: a stale read may have made
+        it the pre-image of a later one, whose rollback has then put it there.
         A key that reads as absent is not foreign. A key that is not listed was most likely deleted
         by an earlier call; only its value and metadata are compared.
         """
@@ -138,7 +149,15 @@ class _KvUndo:
         if record.former is not None and not compare(record.former):
             return ()
         # Of several entries that the run may have written, name the fewest differences.
-        return min(map(compare, self._ours.get(record.key, ())), key=len, default=(VALUE,))
+        found = min(map(compare, self._ours.get(record.key, ())), key=len, default=(VALUE,))
+        if found and not all(map(compare, self._before.get(record.key, ()))):
+            return ()
+        return found
+
+    @cached_property
+    def _before(self) -> dict[str, list[KvEntry]]:
+        """Key -> every state that the runs before this one have left or found."""
+        return entries_of(self._older)
 
     def _undo(self, records: list[KvPreImage]) -> None:
         restored: list[KvEntry] = []
@@ -176,6 +195,18 @@ class _KvUndo:
         service_s = self._target.service_wall_s()
         now_s = self._runtime.clock.wall_s() if service_s is None else service_s
         return entry.expiration < now_s + KV_TTL_S_MIN
+
+
+def entries_of(runs: Sequence[RunFolder]) -> dict[str, list[KvEntry]]:
+    """Key -> every entry that one of these runs has left there or found there."""
+    found: defaultdict[str, list[KvEntry]] = defaultdict(list)
+    for run in runs:
+        for key, entries in our_entries(run).items():
+            found[key] += entries
+        for record in read_kv(run):
+            if record.former is not None:
+                found[record.key].append(record.former)
+    return found
 
 
 def our_entries(run: RunFolder) -> dict[str, list[KvEntry]]:

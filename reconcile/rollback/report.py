@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from migrate.run.folder import RunFolder
 from migrate.upload.settle import SettleRules
 from reconcile.differences import Named
 
@@ -23,6 +24,7 @@ class RollbackReport:
     kv_deleted: int = 0
     kv_restored: int = 0
     conflicts: list[str] = field(default_factory=list)  # ids and keys that others changed
+    counter_kept: str = ""  # key of a counter that later writes changed; it is no conflict
     forced_unknown: tuple[str, ...] = ()  # forced ids and keys that name nothing of the run
     differs: Named = field(
         default_factory=dict
@@ -52,6 +54,15 @@ class Consent:
 
     forced: frozenset[str] = frozenset()  # ids and keys that another writer changed: overwrite
     leave_later_writes: bool = False  # ids and keys that were added since the run: leave
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoScope:
+    """What is known beside one run when it is undone."""
+
+    forced: frozenset[str] = frozenset()  # as in `Consent`
+    written_since: bool = False  # others are known to have added or removed vectors or keys
+    older: tuple[RunFolder, ...] = ()  # the runs that this one continues from, the newest first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from reconcile.naming import write_named
 from reconcile.rollback.consent import LaterFindings, check_later_writes, usable_export
 from reconcile.rollback.kv import undo_kv
 from reconcile.rollback.manifest import RollbackManifest, check_manifest, write_manifest
-from reconcile.rollback.report import Consent, RollbackReport, UndoRules
+from reconcile.rollback.report import Consent, RollbackReport, UndoRules, UndoScope
 from reconcile.rollback.vectors import VectorUndo
 
 
@@ -64,7 +64,8 @@ def roll_back(
     """
     consent = Consent(forced=forced, leave_later_writes=leave_later_writes)
     found = look_for_later_writes([run], target, rules, runtime, consent=consent)
-    report = undo_run(run, manifest, target, rules, runtime, forced=forced)
+    scope = UndoScope(forced=forced, written_since=found.written_since)
+    report = undo_run(run, manifest, target, rules, runtime, scope=scope)
     found.show_in(report, run)
     return report
 
@@ -84,7 +85,7 @@ def look_for_later_writes(
     written = [run for run in runs if run.state().pre_images is not None]
     left = [run for run in written if not _is_done(run, consent.forced)]
     if not any(_has_written(run) for run in left):
-        return LaterFindings(later=None, export=usable_export(runs[0], runtime))
+        return LaterFindings(export=usable_export(runs[0], runtime))
     leave = consent.leave_later_writes
     return check_later_writes(written, target, rules, runtime, leave=leave)
 
@@ -106,7 +107,7 @@ def undo_run(
     rules: UndoRules,
     runtime: Runtime,
     *,
-    forced: frozenset[str],
+    scope: UndoScope,
 ) -> RollbackReport:
     """Undo one run, which may be one of a chain; later writes are not looked for."""
     check_manifest(run, manifest)
@@ -118,34 +119,49 @@ def undo_run(
         cannot_undo=manifest.cannot_undo,
         commands_before=manifest.commands_before,
         commands_after=manifest.commands_after,
-        forced_unknown=run.unknown_names(forced),
+        forced_unknown=run.unknown_names(scope.forced),
     )
     state = run.state()
-    if _is_done(run, forced):
+    if _is_done(run, scope.forced):
         report.already_done = True
         report.conflicts = _kept_conflicts(run)
+        _set_counter_apart(run, report, is_explained=state.rollback_counter_kept)
         return report
     # What was undone before may hold what was there before an earlier run of the chain.
     only = frozenset(_kept_conflicts(run)) if state.rollback_completed else None
     written, removed = state.vectors_written(), state.may_have_removed()
     run.journal.append({"type": Kind.ROLLBACK_OPENED.value, "manifest_sha256": sha256})
-    undo = VectorUndo(run, target.vectors, report, rules, runtime, forced=forced, only=only)
+    undo = VectorUndo(run, target.vectors, report, rules, runtime, scope=scope, only=only)
     if removed:
         undo.restore_removed()
     if state.kv_written():
-        undo_kv(run, target.kv, report, rules, runtime, forced=forced, only=only)
+        undo_kv(run, target.kv, report, rules, runtime, scope=scope, only=only)
     if written:
         undo.undo_batches(written)
     report.differs_file = write_named(run.rollback, report.differs)
     count, conflicts_sha256 = write_ids(run.rollback.file(CONFLICTS), report.conflicts)
+    is_explained = scope.written_since or state.rollback_counter_kept
+    _set_counter_apart(run, report, is_explained=is_explained)
     run.journal.append(
         {
             "type": Kind.ROLLBACK_COMPLETED.value,
             "conflicts": count,
             "conflicts_sha256": conflicts_sha256,
+            **({"counter_kept": True} if report.counter_kept else {}),
         }
     )
     return report
+
+
+def _set_counter_apart(run: RunFolder, report: RollbackReport, *, is_explained: bool) -> None:
+    """A writer that adds or removes vectors sets the counter: that is no conflict to be settled.
+
+    It stays in the file of the conflicts, so that a forced rollback may put it back.
+    """
+    key = run.plan.writes.counter_key
+    if is_explained and key in report.conflicts:
+        report.conflicts.remove(key)
+        report.counter_kept = key
 
 
 def is_repeated(run: RunFolder, forced: frozenset[str]) -> bool:

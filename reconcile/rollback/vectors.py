@@ -1,9 +1,11 @@
 """Restore the vectors of a run to their former state, and check the result."""
 
 import operator
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from itertools import islice
+from functools import cached_property
+from itertools import chain, islice
 
 from migrate.errors import IndeterminateError
 from migrate.mapping.upload_body import encode_vector
@@ -23,7 +25,13 @@ from migrate.upload.settle import LastWrite, digest_vector, wait_until_processed
 from migrate.workers.ordered import in_order
 from migrate.workers.repeat import doubling, refine_until, repeat_until
 from reconcile.naming import name_vector_differences
-from reconcile.rollback.report import FEW_CANDIDATES, PASSES_MAX, RollbackReport, UndoRules
+from reconcile.rollback.report import (
+    FEW_CANDIDATES,
+    PASSES_MAX,
+    RollbackReport,
+    UndoRules,
+    UndoScope,
+)
 
 LISTINGS_MAX = 6  # a listing may contain a deleted vector for some time
 _Compared = tuple[VectorPreImage, bytes]  # the pre-image, and the digest of the vector of the run
@@ -40,7 +48,7 @@ class VectorUndo:
         rules: UndoRules,
         runtime: Runtime,
         *,
-        forced: frozenset[str],
+        scope: UndoScope,
         only: frozenset[str] | None = None,
     ) -> None:
         """`only`: compare and undo these ids alone."""
@@ -48,7 +56,8 @@ class VectorUndo:
         self._only = only
         self._target = target
         self._report = report
-        self._forced = forced
+        self._forced = scope.forced
+        self._older = scope.older
         self._rules = rules
         self._runtime = runtime
         self._deletes: list[VectorId] = []
@@ -184,12 +193,34 @@ class VectorUndo:
         """Whether another writer seems to have written this id since the run.
 
         A vector that reads as absent, or as before the run, is not foreign. It is undone anyway:
-        the read may be stale, and deleting an absent vector has no effect.
+        the read may be stale, and deleting an absent vector has no effect. Nor is a state from
+        before an earlier run of the chain: a stale read may have made it the pre-image of a later
+        run, whose rollback has then put it there.
         """
         if found is None or record.vector_id in self._forced:
             return False
         former = None if record.former is None else digest_vector(record.former)
-        return digest_vector(found) not in {ours, former}
+        digest = digest_vector(found)
+        return digest not in {ours, former} and digest not in self._before[record.vector_id]
+
+    @cached_property
+    def _before(self) -> defaultdict[VectorId, set[bytes]]:
+        """Id of this run -> digest of every state that the runs before it have left or found."""
+        known: defaultdict[VectorId, set[bytes]] = defaultdict(set)
+        difference = self._run.difference
+        if difference is None:
+            return known
+        ids = {*difference.vectors, *(one.vector_id for one in difference.removals)}
+        for run in self._older:
+            for batch in run.targets(["vector_id", "digest"]):
+                columns = (column.to_pylist() for column in batch.columns)
+                for vector_id, digest in zip(*columns, strict=True):
+                    if vector_id in ids:
+                        known[vector_id].add(digest)
+            for record in chain(read_pre_images(run), (one for one, _ in read_removed(run))):
+                if record.former is not None and record.vector_id in ids:
+                    known[record.vector_id].add(digest_vector(record.former))
+        return known
 
     def _undo(self, record: VectorPreImage) -> None:
         if record.former is None:

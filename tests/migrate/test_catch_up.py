@@ -3,8 +3,10 @@
 import json
 from collections.abc import Callable
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ from migrate.begin import begin_run
 from migrate.errors import ForeignStateError, PreconditionError
 from migrate.mapping.write_rules import WriteRules
 from migrate.migrate import WriteOptions, migrate
-from migrate.model.records import VectorId
+from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.plan.rules import PlanRules
 from migrate.ports import Target
 from migrate.run.choose import find_run
@@ -180,6 +182,82 @@ def test_undoing_the_chain_gives_back_the_former_target(tmp_path: Path, moving: 
     assert not done.conflicts
     assert preview.vectors_deleted == done.vectors_deleted
     assert again.already_done
+
+
+@pytest.mark.fault("C06", "C09")
+@pytest.mark.parametrize("is_value_old", [False, True])
+def test_a_former_state_that_two_reads_show_in_part_is_no_pre_image(
+    tmp_path: Path, is_value_old: bool
+) -> None:
+    """KV shows a write a minute later: a listing may show one state, a read the other."""
+    evening = Evening(tmp_path)
+    key, far = "file:file-0", 4_000_000_000
+    old = KvEntry(key=key, value=b'["old"]', metadata={"by": "a trial"}, expiration=far)
+    evening.kv.stored[key] = old
+    evening.kv.stored["file:file-1"] = replace(old, key="file:file-1", expiration=None)
+    rules = replace(PLAN_RULES, into_non_empty=True)
+    base = evening.snapshot()
+    evening.migrate(base, rules)
+    evening.edit({10: 1, 20: 2})
+    if is_value_old:
+        evening.kv.stale[key] = [replace(old, expiration=None)]
+    else:
+        evening.kv.listed_expirations[key] = far
+    evening.migrate(evening.difference(base), rules)
+    evening.kv.listed_expirations.clear()
+
+    done = evening.roll_back()
+
+    assert done.conflicts == []
+    assert evening.kv.stored == {
+        key: old,
+        "file:file-1": replace(old, key="file:file-1", expiration=None),
+    }
+
+
+@pytest.mark.fault("C06", "C09")
+def test_stale_pre_images_in_a_chain_still_lead_back_to_the_first_state(tmp_path: Path) -> None:
+    """The third run reads what the first one wrote, the second one what was there before it."""
+    evening = Evening(tmp_path)
+    vector_id, key = VectorId("file-0_0"), "file:file-0"
+    old = Vector(
+        id=vector_id, values=np.ones(DIMENSIONS, np.float32), metadata={"old": 1}, namespace=None
+    )
+    evening.vectors.stored[vector_id] = old
+    entry = KvEntry(key=key, value=b'["old"]')
+    evening.kv.stored[key] = entry
+    former = evening.held()
+    rules = replace(PLAN_RULES, into_non_empty=True)
+    last = evening.snapshot()
+    evening.migrate(last, rules)
+    first = evening.vectors.stored[vector_id], evening.kv.stored[key]
+    for number, (shown_vector, shown_entry) in enumerate([(old, entry), first]):
+        evening.source.points[10] = {**evening.source.points[10], "text": f"changed {number}"}
+        evening.edit({60: number + 1})
+        last = evening.difference(last)
+        evening.vectors.stale[vector_id] = [shown_vector]
+        evening.kv.stale[key] = [shown_entry]
+        evening.migrate(last, rules)
+
+    done = evening.roll_back()
+
+    assert done.conflicts == []
+    assert evening.held() == former
+
+
+def test_an_expiry_that_only_another_writer_can_have_set_is_kept(tmp_path: Path) -> None:
+    evening = Evening(tmp_path)
+    base = evening.snapshot()
+    evening.migrate(base)
+    theirs = replace(evening.kv.stored["file:file-0"], expiration=4_000_000_000)
+    evening.kv.stored["file:file-0"] = theirs
+    evening.edit({10: 1})
+    evening.migrate(evening.difference(base))
+
+    done = evening.roll_back()
+
+    assert done.conflicts == ["file:file-0"]
+    assert evening.kv.stored == {"file:file-0": theirs}
 
 
 edits = st.dictionaries(

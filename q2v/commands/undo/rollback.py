@@ -187,6 +187,7 @@ def show(
         (f"KV keys {verb}deleted", report.kv_deleted),
         (f"KV keys {verb}restored", report.kv_restored),
         ("conflicts kept", len(report.conflicts)),
+        ("counter kept", report.counter_kept or None),
         ("later writes left", report.later_writes if report.executed else None),
         ("later deletions by others", report.later_deletions if report.executed else None),
         ("export of later writes", report.later_export or None),
@@ -199,6 +200,13 @@ def show(
         notes.append("this run has been rolled back before; nothing was sent")
     notes += forced_notes(report.forced_unknown)
     notes += [f"kept: {line}" for line in named_lines(report.differs)]
+    if report.counter_kept:
+        notes.append(
+            advise(
+                f"{report.counter_kept} stays as the later writes have set it: no conflict; to put "
+                f"back {former}, name it in FILE: `q2v rollback --execute --force FILE`"
+            )
+        )
     notes += _later_notes(report)
     if not report.executed:
         notes.append(f"to undo it: {shlex.join(undo_argv)}")
@@ -258,6 +266,7 @@ def _document(report: RollbackReport) -> dict[str, object]:
         "kv_deleted": report.kv_deleted,
         "kv_restored": report.kv_restored,
         "conflicts": report.conflicts,
+        "counter_kept": report.counter_kept or None,
         **forced_document(report.forced_unknown),
         "differs": {one: list(what) for one, what in first_named(report.differs).items()},
         "differs_file": report.differs_file,

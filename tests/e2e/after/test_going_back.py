@@ -110,7 +110,8 @@ def test_what_the_new_side_took_comes_back_into_qdrant(moved: Workbench) -> None
     assert (checked.exit_code, checked.document["later"]) == (0, later)
     assert preview.document["later_export"] == exported.document["path"]
     assert undone.exit_code == ExitCode.DRIFT, undone.stderr
-    assert sorted(undone.document["conflicts"]) == ["_vector_count", "file-0001_2"]
+    assert undone.document["conflicts"] == ["file-0001_2"]
+    assert undone.document["counter_kept"] == "_vector_count"
     assert undone.document["not_exported"] == []
     assert undone.document["later_export"] == exported.document["path"]
     assert (undone.document["later_writes"], undone.document["later_deletions"]) == (5, 7)
@@ -129,6 +130,48 @@ def test_what_the_new_side_took_comes_back_into_qdrant(moved: Workbench) -> None
     numbers = {point.key.text for point in bench.collection.points}
     assert new_point_id(VectorId("new-a_0"), TEMPLATE).text in numbers
     assert len(numbers) == POINTS + 3, "the changed chunk kept its point"
+
+
+@pytest.mark.fault("L01", "B05")
+@pytest.mark.parametrize("is_exported", [True, False])
+def test_a_counter_that_only_later_writes_have_changed_is_named_and_no_conflict(
+    tmp_path: Path, is_exported: bool
+) -> None:
+    with workbench(tmp_path, points(POINTS)) as bench:
+        assert bench.move().exit_code == 0
+        Worker(bench).write("new-a", 0)
+        if is_exported:
+            bench.run("rollback", "--export-later-writes")
+        consent = [] if is_exported else ["--leave-later-writes"]
+
+        undone = bench.run("rollback", "--execute", *consent)
+        in_words = bench.run("rollback", "--execute", as_json=False)
+        counter = bench.entries()["_vector_count"]
+        named = tmp_path / "forced"
+        named.write_text("_vector_count\n")
+        forced = bench.run("rollback", "--execute", "--leave-later-writes", "--force", str(named))
+
+        assert undone.exit_code == 0, undone.stderr
+        assert undone.document["conflicts"] == []
+        assert undone.document["counter_kept"] == "_vector_count"
+        assert bench.stored().keys() == {"new-a_0"}
+        assert (in_words.exit_code, counter) == (0, str(POINTS + 1).encode())
+        assert "_vector_count stays as the later writes have set it" in in_words.stdout
+        assert forced.exit_code == 0
+        assert forced.document["counter_kept"] is None
+        assert "_vector_count" not in bench.entries()
+
+
+@pytest.mark.fault("B03")
+def test_a_counter_that_nothing_explains_is_a_conflict(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(POINTS)) as bench:
+        assert bench.move().exit_code == 0
+        bench.sandbox.store.put_kv(bench.namespace_id, "_vector_count", b"7")
+
+        undone = bench.run("rollback", "--execute")
+
+    assert undone.exit_code == ExitCode.DRIFT
+    assert undone.document["conflicts"] == ["_vector_count"]
 
 
 @pytest.mark.fault("L01")

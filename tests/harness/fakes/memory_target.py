@@ -231,6 +231,7 @@ class MemoryKv:
     def __init__(self, calls: Calls | None = None) -> None:
         self.stored: dict[str, KvEntry] = {}
         self.stale: dict[str, list[KvEntry]] = {}  # what the next reads of a key show
+        self.listed_expirations: dict[str, int | None] = {}  # as a listing shows them, not as held
         self.left_out: frozenset[str] = frozenset()  # there, can be read, and never listed
         self.withheld: frozenset[str] = frozenset()  # listed, and reads as absent
         self.calls = calls or Calls()
@@ -256,7 +257,9 @@ class MemoryKv:
         self.calls.note("kv list")
         for key in sorted(self.stored):
             if key.startswith(prefix) and key not in self.left_out:
-                yield replace(self.stored[key], value=b"")
+                held = self.stored[key]
+                expiration = self.listed_expirations.get(key, held.expiration)
+                yield replace(held, value=b"", expiration=expiration)
 
     def read(self, keys: Iterable[str]) -> dict[str, KvEntry]:
         self.calls.note("kv read")

@@ -7,6 +7,8 @@ RULES = "tests/reconcile/gate/test_criteria.py"
 LOOK = "tests/reconcile/monitor/test_look.py"
 HISTORY = "tests/reconcile/monitor/test_history.py"
 RESET = "tests/e2e/after/test_reset_target.py"
+CHAIN = "tests/migrate/test_catch_up.py"
+BACK = "tests/e2e/after/test_going_back.py"
 CHECKLIST = "tests/e2e/after/test_decommission.py"
 
 OF_THE_GATE = (
@@ -212,5 +214,29 @@ OF_THE_END = (
         old='return record.get("journal_sha256") == run.journal.file.hash()[1]',
         new='return record.get("journal_sha256") is not None',
         test=f"{CHECKLIST}::test_one_line_alone_can_be_unproven",
+    ),
+    Canary(
+        name="states-of-the-chain-are-foreign",
+        effect="a rollback of a chain keeps its own writes as those of others",
+        file="reconcile/rollback/chain.py",
+        old="older=tuple(begun[position + 1 :]),",
+        new="older=(),",
+        test=f"{CHAIN}::test_stale_pre_images_in_a_chain_still_lead_back_to_the_first_state",
+    ),
+    Canary(
+        name="halves-of-two-states-joined",
+        effect="an entry gets an expiration back that it never had with this value",
+        file="migrate/upload/pre_images.py",
+        old="return states[0] if shown.expiration in expirations else shown",
+        new="return shown",
+        test=f"{CHAIN}::test_a_former_state_that_two_reads_show_in_part_is_no_pre_image",
+    ),
+    Canary(
+        name="any-counter-is-explained",
+        effect="a counter that something else has changed is passed over",
+        file="reconcile/rollback/roll_back.py",
+        old="if is_explained and key in report.conflicts:",
+        new="if key in report.conflicts:",
+        test=f"{BACK}::test_a_counter_that_nothing_explains_is_a_conflict",
     ),
 )

@@ -191,8 +191,8 @@ OF_THE_WAY_BACK = (
         name="rollback-overwrites-others",
         effect="a rollback throws away what the new side wrote since the move",
         file="reconcile/rollback/vectors.py",
-        old="return digest_vector(found) not in {ours, former}",
-        new="return digest_vector(found) not in {ours, former} and bool(found.namespace)",
+        old="return digest not in {ours, former} and",
+        new="return digest not in {ours, former} and bool(found.namespace) and",
         test="tests/e2e/after/test_drift_and_way_back.py"
         "::test_what_somebody_else_changed_since_is_kept_and_listed",
     ),
