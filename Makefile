@@ -144,7 +144,8 @@ worker-test: $(SETUP) $(NODE) ## the Worker's side: format, lint, types, tests i
 SEEDS ?= 2000
 faults: $(SETUP) ## every fault at every step, simulated cutovers, operators, planted bugs, fifty kills (an hour and more; SEEDS=20000: hours)
 	@$(BIN)/python -m tests.faults.sweep
-	@$(BIN)/python -m tests.faults.simulation --seeds $(SEEDS)
+	@$(BIN)/python -m tests.faults.simulation --kind cutover --seeds $(SEEDS)
+	@$(BIN)/python -m tests.faults.simulation --kind evening --seeds 300
 	@$(BIN)/python -m tests.faults.operators
 	@$(BIN)/python -m tests.faults.canaries
 	@$(BIN)/python -m tests.e2e.interrupted.kills

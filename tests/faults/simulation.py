@@ -1,221 +1,35 @@
-"""A whole cutover in virtual time, its troubles drawn from a seed.
+"""Live whole cutovers and whole evenings in virtual time, their troubles drawn from a seed.
 
-First the weather is bad: requests and answers get lost or come late, the service stumbles, the
-disk fills up or loses power, the process is killed, the wall clock jumps. Whatever happens, the
-invariants hold after every life of the process. Then the troubles end, and the move must come to
-its end, prove itself, find a planted difference, and be taken back.
-
-`.venv/bin/python -m tests.faults.simulation --seeds 20000` searches; `--seed N` replays one.
+`.venv/bin/python -m tests.faults.simulation --seeds 20000` searches; `--kind evening --seed N`
+replays one.
 """
 
-import random
 import tempfile
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
-import numpy as np
 
-from migrate.errors import ExitCode, MigrationError
-from reconcile.report.report import ReconcileReport
-from sandbox.profile import STRICT, Profile
-from tests.faults.storm import Rates, Storm
-from tests.harness.fakes.steps import NO_SPACE, Fault, Steps
-from tests.harness.running.target import INDEX
-from tests.harness.world import World, open_world
+from tests.faults.simulated.cutover import CutoverSimulation
+from tests.faults.simulated.evening import EveningSimulation
+from tests.faults.simulated.lives import Outcome, Simulation
 
-REPLAY = ".venv/bin/python -m tests.faults.simulation --seed {}"
-STORMY_LIVES_MAX = 3  # of each command
-CALM_LIVES_MAX = 3
-# What a command may say in bad weather. 130 and 143 come from signals, the others are promises.
-EXPECTED = {
-    ExitCode.UNAVAILABLE,
-    ExitCode.BUDGET,
-    ExitCode.LOCAL_IO,
-    ExitCode.INDETERMINATE,
-}
-DAY_S = 86_400.0
-SETTLED_S = 60.0  # all delays of the sandbox are over; before it a read may show what was
+KINDS: dict[str, type[Simulation]] = {"cutover": CutoverSimulation, "evening": EveningSimulation}
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What one seed went through."""
-
-    seed: int
-    troubles: int = 0
-    lives: int = 0
-    strikes: Counter[str] = field(default_factory=Counter)
-    exits: Counter[int] = field(default_factory=Counter)
-    hours: float = 0.0  # of virtual time
-
-
-class Simulation:
-    """One seed."""
-
-    def __init__(self, seed: int) -> None:
-        self.outcome = Outcome(seed)
-        self._chance = random.Random(seed)
-
-    def run(self, folder: Path) -> Outcome:
-        """Live it. Raises AssertionError with the command that replays it."""
-        chance = self._chance
-        folder.mkdir(exist_ok=True)
-        try:
-            with open_world(
-                folder,
-                points=chance.randint(14, 45),
-                profile=self._profile(),
-                requests_max=chance.choice([80, 250, 1_200]),
-            ) as world:
-                self._live(world)
-        except (AssertionError, MigrationError) as error:
-            replay = REPLAY.format(self.outcome.seed)
-            raise AssertionError(f"seed {self.outcome.seed}: {error}\n  {replay}") from error
-        return self.outcome
-
-    def _profile(self) -> Profile:
-        chance = self._chance
-        return replace(
-            STRICT,
-            name="simulated",
-            seed=self.outcome.seed,
-            commit_delay_s=chance.choice([0.0, 3.0, 40.0]),
-            count_lag_s=chance.choice([0.0, 60.0]),
-            foreign_watermark_rate=chance.choice([0.0, 0.3, 1.0]),
-            stale_read_rate=chance.choice([0.0, 0.05, 0.3]),
-            kv_partial_rate=chance.choice([0.0, 0.3]),
-            kv_visible_after_s=chance.choice([0.0, 6.0]),
-            kv_miss_cached_s=chance.choice([0.0, 6.0]),
-            requests_per_5min=1_200,
-        )
-
-    def _rates(self) -> Rates:
-        chance = self._chance
-        return Rates(
-            lost_before=chance.choice([0.0, 0.05, 0.3]),
-            late=chance.choice([0.0, 0.5]),
-            lost_after=chance.choice([0.0, 0.05, 0.3]),
-            server_error=chance.choice([0.0, 0.05, 0.2]),
-            garbage=chance.choice([0.0, 0.05]),
-            throttled=chance.choice([0.0, 0.01]),
-        )
-
-    def _live(self, world: World) -> None:
-        before = world.state()
-        self._storm(world, world.snapshot)
-        self._storm(world, world.migrate)
-        self._storm(world, self._reconcile(world))
-        self._plant_and_find(world)
-        self._storm(world, world.roll_back)
-        self._clear(world, world.roll_back)
-        world.clock.wait(SETTLED_S)
-        assert world.state() == before, "I7: the target is not as it was"
-        self.outcome.hours = world.clock.monotonic_s() / 3600
-
-    def _reconcile(self, world: World) -> Callable[[], object]:
-        def reconcile() -> None:
-            report = world.reconcile()
-            # Fails closed, and never cries wolf: nothing differs, however stale the reads are.
-            assert report.verdict in {"equal", "indeterminate"}, f"I6: {report.why}"
-
-        return reconcile
-
-    def _storm(self, world: World, command: Callable[[], object]) -> None:
-        """Some lives of one command in bad weather, the last one calm: it must end well."""
-        storm = Storm(self._rates(), self._chance, world.app, world.clock)
-        world.weather = storm
-        for _ in range(self._chance.randint(0, STORMY_LIVES_MAX)):
-            storm.forgive_unheard(self._stormy_life(world, command))
-        storm.pass_by()
-        self.outcome.troubles += storm.troubles
-        self._clear(world, command)
-        world.weather = None
-
-    def _stormy_life(self, world: World, command: Callable[[], object]) -> Steps:
-        chance = self._chance
-        fault = chance.choice(list(Fault))
-        at = chance.randint(1, 200) if chance.random() < 0.5 else 0
-        world.clock.jump_wall(chance.choice([0.0, 0.0, DAY_S, -DAY_S, 3600.0]))
-        acknowledged, uploads = world.acknowledged_uploads(), len(world.sent_uploads)
-        self.outcome.lives += 1
-        error: MigrationError | None = None
-        with world.striking(fault, at) as steps:
-            try:
-                command()
-            except MigrationError as raised:
-                error = raised
-        if at and len(steps.done) >= at:
-            self.outcome.strikes[fault.name] += 1
-        if error is not None:
-            self.outcome.exits[int(error.exit_code)] += 1
-            assert error.exit_code in EXPECTED, f"exit {int(error.exit_code)}: {error}"
-            if error.exit_code is ExitCode.LOCAL_IO:
-                assert fault in NO_SPACE or fault is Fault.BROKEN, f"{fault} became {error}"
-        self._check(world, acknowledged, uploads)
-        return steps
-
-    def _check(self, world: World, acknowledged: set[str], uploads: int) -> None:
-        """The invariants that hold at every instant."""
-        again = acknowledged & set(world.sent_uploads[uploads:])
-        assert not again, "I3: an acknowledged upload was sent again"
-        world.check_rate()
-        world.check_secrecy()
-
-    def _clear(self, world: World, command: Callable[[], object]) -> None:
-        """Liveness: without troubles the command comes to its end."""
-        for life in range(1, CALM_LIVES_MAX + 1):
-            try:
-                with world.calm():
-                    command()
-            except MigrationError as error:
-                # A 429 of the storm may still ask for silence; nothing else is an excuse.
-                if error.exit_code is not ExitCode.BUDGET or life == CALM_LIVES_MAX:
-                    raise
-                world.clock.wait(700.0)
-            else:
-                return
-
-    def _plant_and_find(self, world: World) -> None:
-        """One difference behind everybody's back: found, named, repaired."""
-        victim = self._chance.choice(["file-1_0", "file-2_1"])
-        kind = self._chance.choice(["missing", "mismatched"])
-        if kind == "missing":
-            world.app.store.remove_vector(INDEX, victim)
-        else:
-            for vector_id, values, namespace, metadata in world.app.store.read_vectors(INDEX):
-                if vector_id == victim:
-                    bent = values + np.float32(1.0)
-                    world.app.store.put_vector(INDEX, victim, bent, metadata, namespace)
-        world.clock.wait(SETTLED_S)
-        reports: list[ReconcileReport] = []
-        self._clear(world, lambda: reports.append(world.reconcile()))
-        assert reports[-1].verdict == "drift", f"I6: {kind} {victim} not found: {reports[-1].why}"
-        found = {name: count for name, count in reports[-1].drift.items() if count}
-        assert found == {kind: 1}, f"I6: planted {kind} {victim}, found {found}"
-        self._clear(world, world.migrate)
-        self._clear(world, self._reconcile(world))
-
-
-def run_seed(seed: int) -> Outcome:
+def run_seed(simulation: type[Simulation], seed: int) -> Outcome:
     """One seed in a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        return Simulation(seed).run(Path(folder))
+        return simulation(seed).run(Path(folder))
 
 
-@click.command()
-@click.option("--seeds", type=int, default=200, show_default=True, help="How many.")
-@click.option("--first", type=int, default=0, show_default=True, help="The first of them.")
-@click.option("--seed", type=int, help="Only this one.")
-def main(seeds: int, first: int, seed: int | None) -> None:
-    """Run seeds; print what they went through and the ones that failed."""
+def run_seeds(simulation: type[Simulation], seeds: Iterable[int]) -> bool:
+    """Print what the seeds went through and the ones that failed; True when none failed."""
     failed = 0
     total = Outcome(0)
-    for one in range(first, first + seeds) if seed is None else [seed]:
+    for seed in seeds:
         try:
-            outcome = run_seed(one)
+            outcome = run_seed(simulation, seed)
         except AssertionError as error:
             failed += 1
             click.echo(error)
@@ -229,7 +43,22 @@ def main(seeds: int, first: int, seed: int | None) -> None:
         f"{total.lives} lives, {total.hours:.0f} virtual hours, {total.troubles} network troubles, "
         f"strikes {dict(total.strikes)}, exit codes {dict(total.exits)}; {failed} seeds failed"
     )
-    raise SystemExit(bool(failed))
+    return not failed
+
+
+@click.command()
+@click.option("--kind", type=click.Choice(list(KINDS)), multiple=True, help="Only this kind.")
+@click.option("--seeds", type=int, default=200, show_default=True, help="How many of each kind.")
+@click.option("--first", type=int, default=0, show_default=True, help="The first of them.")
+@click.option("--seed", type=int, help="Only this one.")
+def main(kind: tuple[str, ...], seeds: int, first: int, seed: int | None) -> None:
+    """Run seeds; print what they went through and the ones that failed."""
+    some = range(first, first + seeds) if seed is None else [seed]
+    failed = False
+    for one in kind or KINDS:
+        click.echo(f"{one}:")
+        failed |= not run_seeds(KINDS[one], some)
+    raise SystemExit(failed)
 
 
 if __name__ == "__main__":

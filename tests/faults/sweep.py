@@ -20,16 +20,19 @@ import click
 import orjson
 
 from migrate.errors import ExitCode, MigrationError, UsageError
-from migrate.run.choose import find_run
+from migrate.run.choose import find_run, find_snapshot
 from migrate.run.journal import Store
 from migrate.snapshot.folder import Snapshot, sealed_folders
 from migrate.snapshot.sealed.verify import verify_points
+from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.storage.layout import archive_name
+from migrate.storage.local_folder import LocalFolder
 from reconcile.gate.record import is_newest_go
 from reconcile.monitor.history import read_history
+from tests.harness.fakes.stepped_store import stored_indexes
 from tests.harness.fakes.steps import NO_SPACE, Fault, Kind, Step
 from tests.harness.running.target import INDEX
-from tests.harness.world import World, WorldClock, open_world
+from tests.harness.world import RESTORED, World, WorldClock, open_world
 
 WRITES = ("upsert", "delete_by_ids", "bulk", "bulk/delete")  # how a path of a write ends
 REPLAY = ".venv/bin/python -m tests.faults.sweep --stage '{}' --fault {} --step {}"
@@ -145,6 +148,20 @@ def _check_looked(world: World, truth: Truth) -> None:
     assert verdicts in (["consistent"], ["consistent"] * 2), f"the history holds {verdicts}"
 
 
+def _check_restored(world: World, truth: Truth) -> None:
+    """A reader that is not the restore finds the points of the snapshot, and a third life none."""
+    with world.calm():
+        again = world.restore()
+    assert (again.written, again.equal) == (0, True), "a restore that is finished wrote points"
+    found = world.folder / "again"
+    with world.store().open_source() as source:
+        report = take_snapshot(source, LocalFolder(found), SnapshotOptions(), world.runtime())
+    digest = find_snapshot(world.directory, None, None).manifest.set_digest
+    assert report.set_digest == digest, "I8: the restored collection is not the snapshot"
+    assert stored_indexes(world.folder / RESTORED) == ["file_id"], "a payload index is missing"
+    assert world.state() == truth.state, "a restore wrote to the target"
+
+
 def _check_only_read(world: World, truth: Truth) -> None:
     assert world.state() == truth.state, "a command that only reads wrote to the target"
     writes = [one for one in world.requests if one.path.endswith(WRITES)]
@@ -191,6 +208,7 @@ STAGES = {
         Stage("gate", (World.snapshot, World.migrate, _reconcile), _gate, _check_gated),
         Stage("monitor", (World.snapshot, World.migrate), _look, _check_looked),
         Stage("reset-target", (World.snapshot, World.migrate), World.reset_target, _check_emptied),
+        Stage("restore", (World.snapshot,), World.restore, _check_restored),
         Stage("export", BEFORE_AN_EXPORT, World.export_later, _check_exported),
         Stage("rollback", (World.snapshot, World.migrate), _roll_back, _check_undone),
         Stage(

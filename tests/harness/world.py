@@ -20,7 +20,8 @@ from migrate.cloudflare.client.base_url import parse_base_url
 from migrate.cloudflare.client.client import Account, CloudflareHttp
 from migrate.cloudflare.kv import WorkersKvTarget
 from migrate.cloudflare.vectorize import VectorizeTarget
-from migrate.run.choose import find_run, find_snapshot
+from migrate.restore.restore import RestoreOptions, RestoreReport, restore_snapshot
+from migrate.run.choose import find_parent, find_run, find_snapshot
 from migrate.runtime import Runtime
 from migrate.snapshot.chain.difference import take_difference
 from migrate.snapshot.folder import Snapshot
@@ -54,6 +55,7 @@ from tests.harness.fakes.faulty_disk import FaultyDisk
 from tests.harness.fakes.kept_databases import kept_databases
 from tests.harness.fakes.memory_source import MemorySource, chunk_payloads
 from tests.harness.fakes.silence import Silence
+from tests.harness.fakes.stepped_store import SteppedStore
 from tests.harness.fakes.steps import Fault, KilledError, Steps
 from tests.harness.journal_files import acknowledged_uploads
 from tests.harness.network import InProcessNetwork, Weather
@@ -63,6 +65,7 @@ from tests.harness.running.target import DIMENSIONS, INDEX, put_former_content
 TOKEN = "world-token-4b7e19c2d8f0a6935e"
 BASE_URL = "http://127.0.0.1:9/client/v4"
 POINTS, FILES, PART_POINTS, BATCH_VECTORS = 40, 5, 15, 12  # 3 parts, 4 uploads
+RESTORED = "restored"  # the embedded store in the folder of a world
 EDITED = "edited"  # in the folder of a world whose source others have changed
 WINDOW_S = 86_400.0  # that is left when the gate is asked
 ALLOWED = frozenset({"foreign-1", "file:elsewhere", "file-0_0"})  # the last one a run overwrites
@@ -132,26 +135,27 @@ class World:
 
     # --- what an operator does ---------------------------------------------------------------
 
-    def snapshot(self) -> SnapshotReport:
-        """`q2v snapshot`."""
-        options = SnapshotOptions(page_points=7, part_points=PART_POINTS)
+    def snapshot(self, *, moving: bool = False) -> SnapshotReport:
+        """`q2v snapshot`, with --moving or without."""
+        options = SnapshotOptions(page_points=7, part_points=PART_POINTS, moving=moving)
         with FolderLock(self.directory):
             return take_snapshot(
                 self.source,
                 self.directory,
                 options,
-                Runtime(clock=self.clock, progress=self.progress),
+                self.runtime(),
             )
 
-    def migrate(self) -> MigrateReport:
-        """`q2v migrate --into-non-empty`."""
+    def migrate(self, named: Path | None = None) -> MigrateReport:
+        """`q2v migrate --into-non-empty`, of the newest snapshot or of the one at `named`."""
+        snapshot = None if named is None else LocalFolder(named)
         with FolderLock(self.directory), self._target() as target:
             return migrate_snapshot(
-                find_snapshot(self.directory, None, None),
+                find_snapshot(self.directory, snapshot, None),
                 target,
                 self.settings,
                 wiring.Choices(into_non_empty=True),
-                Runtime(clock=self.clock, progress=self.progress),
+                self.runtime(),
                 folder=self.directory,
             )
 
@@ -175,12 +179,12 @@ class World:
         store.put_kv(self.namespace_id, "file:new", b'["new_0"]')
         store.remove_kv(self.namespace_id, "file:file-4")
 
-    def catch_up(self) -> MigrateReport:
-        """`q2v catch-up --frozen`."""
+    def catch_up(self, *, moving: bool = False) -> MigrateReport:
+        """`q2v catch-up --frozen`, or without --frozen (`moving`)."""
         with FolderLock(self.directory), self._target() as target:
-            runtime = Runtime(clock=self.clock, progress=self.progress)
-            parent = find_snapshot(self.directory, None, None)
-            options = SnapshotOptions(page_points=7, part_points=PART_POINTS)
+            runtime = self.runtime()
+            parent = find_parent(self.directory, target, None, None)
+            options = SnapshotOptions(page_points=7, part_points=PART_POINTS, moving=moving)
             report = take_difference(self.source, parent, options, runtime)
             return migrate_snapshot(
                 Snapshot(LocalFolder(Path(report.path))),
@@ -201,7 +205,7 @@ class World:
                 run,
                 self.directory.file(archive_name(run.plan.snapshot_id, run.plan.run_id)),
                 ArchiveOptions(tool="q2v 0"),
-                Runtime(clock=self.clock, progress=self.progress),
+                self.runtime(),
             )
 
     def reconcile(self) -> ReconcileReport:
@@ -217,7 +221,7 @@ class World:
                 self.source,
                 target,
                 rules,
-                Runtime(clock=self.clock, progress=self.progress),
+                self.runtime(),
             )
 
     def export_later(self) -> LaterReport:
@@ -232,7 +236,7 @@ class World:
                 chain,
                 target,
                 wiring.undo_rules(self.settings),
-                Runtime(clock=self.clock, progress=self.progress),
+                self.runtime(),
             )
 
     def roll_back(self, *, leave_later_writes: bool = True) -> RollbackReport:
@@ -247,7 +251,7 @@ class World:
                 chain,
                 target,
                 wiring.undo_rules(self.settings),
-                Runtime(clock=self.clock, progress=self.progress),
+                self.runtime(),
                 requests_per_5min=self.requests_max,
                 leave_later_writes=leave_later_writes,
             )
@@ -267,7 +271,7 @@ class World:
                 requests_per_5min=self.requests_max,
                 pause_s=self.settings.limits.poll_s,
             )
-            runtime = Runtime(clock=self.clock, progress=self.progress)
+            runtime = self.runtime()
             return decide(chain, (target, target.http), rules, runtime)
 
     def monitor(self) -> MonitorReport:
@@ -284,11 +288,29 @@ class World:
                 seed=len(read_history(run)),
                 settle_s=self.settings.limits.kv_settle_s,
             )
-            runtime = Runtime(clock=self.clock, progress=self.progress)
+            runtime = self.runtime()
             return monitor(run, target, rules, runtime, max_drop=DROP_SHARE_DEFAULT)
 
-    def reset_target(self) -> ResetReport:
-        """`q2v reset-target --execute --allow` a list of one vector, its key and a key of a run."""
+    def restore(self, snapshot: Snapshot | None = None, *, append: bool = False) -> RestoreReport:
+        """`q2v restore` of the newest snapshot, or of this one, into the embedded store."""
+        with FolderLock(self.directory):
+            return restore_snapshot(
+                snapshot or find_snapshot(self.directory, None, None),
+                self.store(),
+                RestoreOptions(append=append),
+                self.runtime(),
+            )
+
+    def runtime(self) -> Runtime:
+        """What every command runs with."""
+        return Runtime(clock=self.clock, progress=self.progress)
+
+    def store(self) -> SteppedStore:
+        """The embedded store that a restore writes."""
+        return SteppedStore(self.folder / RESTORED, collection="again", steps=lambda: self.steps)
+
+    def reset_target(self, allowed: frozenset[str] = ALLOWED) -> ResetReport:
+        """`q2v reset-target --execute --allow` a list: one vector, its key and a key of a run."""
         with (
             FolderLock(self.directory),
             self._target() as target,
@@ -300,10 +322,10 @@ class World:
                 target,
                 ResetRules(
                     undo=wiring.undo_rules(self.settings),
-                    allowed=ALLOWED,
+                    allowed=allowed,
                     requests_per_5min=self.requests_max,
                 ),
-                Runtime(clock=self.clock, progress=self.progress),
+                self.runtime(),
                 execute=True,
             )
 
@@ -473,11 +495,18 @@ def open_world(
             app=app,
             log=log,
             clock=clock,
-            source=MemorySource(chunk_payloads(points, files=FILES), dimensions=DIMENSIONS),
+            source=MemorySource(
+                chunk_payloads(points, files=FILES), dimensions=DIMENSIONS, unit=True
+            ),
             settings=settings(),
             namespace_id=namespace_id,
             requests_max=requests_max,
         )
+        vectors = {"size": DIMENSIONS, "distance": "Cosine"}
+        world.source.config = {
+            "config": {"params": {"vectors": vectors}},
+            "payload_schema": {"file_id": {"data_type": "keyword", "points": points}},
+        }
         if (folder / EDITED).exists():
             edit_points(world.source)
         if fresh:

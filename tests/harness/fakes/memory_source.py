@@ -38,15 +38,22 @@ class MemorySource:
     """`ports.PointSource` over a dict; `before_read` may change points, or raise."""
 
     def __init__(
-        self, points: dict[int, dict[str, object]], *, dimensions: int = DIMENSIONS
+        self,
+        points: dict[int, dict[str, object]],
+        *,
+        dimensions: int = DIMENSIONS,
+        unit: bool = False,
     ) -> None:
+        """`unit`: values have length 1, as a collection that compares by cosine holds them."""
         self._dimensions = dimensions
+        self._unit = unit
         self.points = dict(points)  # u64 id -> payload; the values follow from both
         self.before_read: Callable[[int], None] = lambda number: None
         self.reads: list[tuple[str, PointId | None]] = []  # what was read, from where
         self.name = "points"
         self.specs = (replace(SPEC, dimensions=dimensions),)
         self.warnings: tuple[str, ...] = ()
+        self.config: dict[str, object] = {"threshold": 0.2}
         self.answer_points_max = 10**9  # a server may give fewer than asked for
 
     def identity(self) -> dict[str, str]:
@@ -57,7 +64,7 @@ class MemorySource:
         return Collection(
             name=self.name,
             vectors=self.specs,
-            config={"threshold": 0.2},
+            config=self.config,
             server="memory 1",
             warnings=self.warnings,
         )
@@ -73,7 +80,7 @@ class MemorySource:
     def read_points(self, start: PointId | None, *, limit: int) -> Page:
         self._note("points", start)
         ids = self._from(start, min(limit, self.answer_points_max))
-        return page_of(self.points, ids, dimensions=self._dimensions)
+        return page_of(self.points, ids, dimensions=self._dimensions, unit=self._unit)
 
     def read_payloads(self, start: PointId | None, *, limit: int) -> Page:
         self._note("payloads", start)
@@ -94,12 +101,18 @@ class MemorySource:
 
 
 def page_of(
-    points: dict[int, dict[str, object]], ids: Sequence[PointId], *, dimensions: int = DIMENSIONS
+    points: dict[int, dict[str, object]],
+    ids: Sequence[PointId],
+    *,
+    dimensions: int = DIMENSIONS,
+    unit: bool = False,
 ) -> Page:
-    """The page of these ids; further dimensions are zero."""
+    """The page of these ids; further dimensions are zero. `unit`: the values have length 1."""
     values = np.zeros((len(ids), dimensions), np.float32)
     for position, point_id in enumerate(ids):
         values[position, :DIMENSIONS] = values_of(point_id.number, points[point_id.number])
+        if unit:
+            values[position] /= np.linalg.norm(values[position])
     return Page(
         ids=tuple(ids),
         payloads=tuple(encode_canonical_json(points[point_id.number]) for point_id in ids),

@@ -1,0 +1,1 @@
+"""Simulations of an operator's evening: one life after the other, troubles by chance."""
