@@ -7,13 +7,13 @@ declared change that is counted (`Change`), or is quarantined with one reason.
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from migrate.mapping.field_paths import read_path
+from migrate.mapping.field_paths import parse_path, read_path
 from migrate.mapping.kv_keys import encode_key, key_fault
-from migrate.mapping.value_rules import FIELD_IN_BRACES
+from migrate.mapping.value_rules import FIELD_IN_BRACES, template_fields
 from migrate.model.canonical import decode_json, encode_canonical_json
 from migrate.model.choices import GroupType, HashMismatch, Nulls
 from migrate.model.limits import METADATA_BYTES_MAX, VECTOR_ID_BYTES_MAX
@@ -88,6 +88,20 @@ class MappingRules:
     def group_index_type(self) -> str:
         """The type of a metadata index that holds the field naming the file."""
         return "number" if self.group_type == "integer" else "string"
+
+    @property
+    def reaches_inside(self) -> bool:
+        """Whether a field lies inside another one, or an integer names the file: plan format 4."""
+        fields = (self.group_key, self.order_key, self.hash_key, self.hash_of)
+        paths = [*filter(None, fields), *template_fields(self.id_template)]
+        return self.group_type != "text" or any(parse_path(path) != (path,) for path in paths)
+
+    def record(self) -> dict[str, object]:
+        """The members for a plan. Those that older plans do not have are left out by default."""
+        members = asdict(self)
+        if self.group_type == "text":
+            del members["group_type"]
+        return members
 
     @property
     def by_setting(self) -> dict[str, str]:

@@ -14,6 +14,8 @@ from migrate.model.sealed_json import damaged, seal_json, unseal_json
 
 PLAN_FORMAT = 2
 CATCH_UP_FORMAT = 3  # the plan of a run that continues from another one
+PATHS = 2  # added to either where the mapping finds fields inside others, or numbered files
+FORMATS = (PLAN_FORMAT, CATCH_UP_FORMAT, PLAN_FORMAT + PATHS, CATCH_UP_FORMAT + PATHS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +80,9 @@ class RunPlan:
 
     @property
     def format(self) -> int:
-        """2, or 3 with a base: an older q2v refuses format 3 instead of misreading it."""
-        return PLAN_FORMAT if self.base is None else CATCH_UP_FORMAT
+        """The lowest that can say it: an older q2v refuses a higher one, and misreads nothing."""
+        plain = PLAN_FORMAT if self.base is None else CATCH_UP_FORMAT
+        return plain + (PATHS if self.mapping.reaches_inside else 0)
 
     @property
     def vectors_to_write(self) -> int:
@@ -97,7 +100,7 @@ class RunPlan:
             "vector_target": self.vector_target,
             "kv_target": self.kv_target,
             "index": asdict(self.index),
-            "mapping": asdict(self.mapping),
+            "mapping": self.mapping.record(),
             "values": asdict(self.values),
             "writes": asdict(self.writes),
             "quarantine": self.quarantine_sha256,
@@ -114,7 +117,12 @@ class RunPlan:
 
 def encode_plan(plan: RunPlan, key: SealKey | None = None) -> bytes:
     """The content of plan.json, sealed by its own digest and, with a key, an HMAC."""
-    fields = {"format": plan.format, **asdict(plan), "fingerprint": plan.fingerprint}
+    fields = {
+        "format": plan.format,
+        **asdict(plan),
+        "mapping": plan.mapping.record(),
+        "fingerprint": plan.fingerprint,
+    }
     if plan.base is None:
         del fields["base"]
     return seal_json(fields, key)
@@ -122,8 +130,7 @@ def encode_plan(plan: RunPlan, key: SealKey | None = None) -> bytes:
 
 def decode_plan(content: bytes, *, where: str, key: SealKey | None = None) -> RunPlan:
     """The inverse of `encode_plan`; raises as `unseal_json` does."""
-    formats = (PLAN_FORMAT, CATCH_UP_FORMAT)
-    fields: dict[str, Any] = unseal_json(content, where=where, format_version=formats, key=key)
+    fields: dict[str, Any] = unseal_json(content, where=where, format_version=FORMATS, key=key)
     version = fields.pop("format")
     fingerprint = fields.pop("fingerprint", None)
     base = fields.pop("base", None)

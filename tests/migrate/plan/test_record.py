@@ -1,6 +1,7 @@
 """The plan: it comes back as it was, and its fingerprint knows every decision."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,7 @@ DECIDING = [
     replace(PLAN, mapping=replace(PLAN.mapping, truncate_field="text")),
     replace(PLAN, mapping=replace(PLAN.mapping, hash_of="text")),
     replace(PLAN, mapping=replace(PLAN.mapping, hash_mismatch="quarantine")),
+    replace(PLAN, mapping=replace(PLAN.mapping, group_type="integer")),
     replace(PLAN, values=replace(PLAN.values, vector_name="x")),
     replace(PLAN, values=replace(PLAN.values, source_dimensions=3071)),
     replace(PLAN, values=replace(PLAN.values, dimensions=1535)),
@@ -89,6 +91,27 @@ def test_a_plan_without_a_field_is_damaged(name: str) -> None:
     del fields[name]
     with pytest.raises(ArtefactDamagedError, match=r"missing|fingerprint"):
         decode_plan(seal_json(fields), where="plan.json")
+
+
+@pytest.mark.fault("G14")
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"group_type": "integer"},
+        {"group_key": "metadata.source", "key_template": "file:{metadata.source}"},
+        {"order_key": "pages[0]"},
+        {"hash_of": "metadata.text"},
+        {"id_template": "{metadata.source}"},
+    ],
+)
+def test_a_plan_that_reaches_inside_fields_has_a_format_that_older_versions_refuse(
+    rules: dict[str, Any],
+) -> None:
+    plan = replace(PLAN, mapping=replace(PLAN.mapping, **rules))
+
+    assert (PLAN.format, plan.format) == (2, 4)
+    assert decode_plan(encode_plan(plan), where="plan.json") == plan
+    assert b"group_type" not in CONTENT  # as in the plans of older versions
 
 
 @pytest.mark.fault("G14")
