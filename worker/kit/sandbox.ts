@@ -18,10 +18,16 @@ export interface RunningSandbox {
   stop(): Promise<void>;
 }
 
-/** Start a sandbox with a folder of its own and no budget of requests: a binding has none. */
-export async function startSandbox(profile: "instant" | "strict"): Promise<RunningSandbox> {
+/** Start a sandbox with a folder of its own and no budget of requests, which a binding has not. */
+export async function startSandbox(
+  profile: "instant" | "strict",
+  fault = "",
+): Promise<RunningSandbox> {
   const folder = await mkdtemp(join(tmpdir(), "q2v-sandbox-"));
   const options = ["sandbox", "--profile", profile, "--state", folder];
+  if (fault !== "") {
+    options.push("--fault", fault);
+  }
   const child = spawn(
     join(ROOT, ".venv", "bin", "q2v"),
     [...options, "--requests-per-5min", "1000000000"],

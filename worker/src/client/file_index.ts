@@ -1,0 +1,164 @@
+/**
+ * The KV entries: the ids of each file, and the counter, as whole values.
+ *
+ * KV has no lock, no increment, and shows what was there a minute ago. So an entry is written as a
+ * whole, and what this object has written itself counts instead of what KV shows.
+ */
+
+import { inLanes, slices } from "./batches";
+import { PreconditionError, RemoteUnavailableError, UsageError } from "./errors";
+import { CONNECTIONS, KV_KEYS_PER_GET, KV_VALUE_BYTES } from "./limits";
+import { type RetryRules, repeat, verdictOf } from "./retry";
+import { type Naming, utf8Bytes } from "./rules";
+
+/** File -> ids of its vectors, in chunk order. */
+export type FileEntries = ReadonlyMap<string, readonly string[]>;
+
+/** What this object wrote last for a file. */
+interface Own {
+  readonly ids: readonly string[];
+  readonly atMs: number;
+}
+
+/** For so long KV may show what was there before a write. */
+export const KV_SETTLE_MS = 90_000;
+const CACHE_S = 30; // the least that KV takes
+
+/** The entries of files, and the counter. */
+export class FileIndex {
+  readonly #kv: KVNamespace;
+  readonly #naming: Naming;
+  readonly #retry: RetryRules;
+  readonly #own = new Map<string, Own>();
+
+  constructor(kv: KVNamespace, naming: Naming, retry: RetryRules) {
+    this.#kv = kv;
+    this.#naming = naming;
+    this.#retry = retry;
+  }
+
+  /**
+   * The ids of each file; empty for a file without an entry. Ids of other files are left out.
+   *
+   * Throws PreconditionError for an entry in another form.
+   */
+  async read(fileIds: readonly string[]): Promise<Map<string, string[]>> {
+    this.#forgetOld();
+    const unknown = fileIds.filter((fileId) => !this.#own.has(fileId));
+    const shown = await this.#readKeys(unknown.map((fileId) => this.#naming.key(fileId)));
+    const found = new Map<string, string[]>();
+    for (const fileId of fileIds) {
+      const own = this.#own.get(fileId);
+      const key = this.#naming.key(fileId);
+      const ids = own === undefined ? idsIn(key, shown.get(key) ?? null) : [...own.ids];
+      found.set(
+        fileId,
+        ids.filter((id) => !this.#isElsewhere(id, fileId)),
+      );
+    }
+    return found;
+  }
+
+  /** Throws UsageError for a file with more ids than a KV value holds. */
+  check(entries: FileEntries): void {
+    for (const [fileId, ids] of entries) {
+      const size = utf8Bytes(JSON.stringify(ids));
+      if (size > KV_VALUE_BYTES) {
+        throw new UsageError(
+          `file '${fileId}' would have ${ids.length} vectors: their ids make ${size} B, and a KV ` +
+            `value takes ${KV_VALUE_BYTES}`,
+          "split the file, or make larger chunks of it; nothing was sent",
+        );
+      }
+    }
+  }
+
+  /** Write each file's entry as a whole, with a new expiry if entries expire; remove empty ones. */
+  async write(entries: FileEntries): Promise<void> {
+    await inLanes([...entries], CONNECTIONS, async ([fileId, ids]) => {
+      // Noted before it is sent: the vectors are as this entry says, whatever the answer.
+      this.#own.set(fileId, { ids, atMs: Date.now() });
+      const key = this.#naming.key(fileId);
+      if (ids.length === 0) {
+        await repeat(`removal of KV key '${key}'`, this.#retry, () => this.#kv.delete(key));
+      } else {
+        await repeat(`KV entry '${key}'`, this.#retry, () => this.#put(key, JSON.stringify(ids)));
+      }
+    });
+  }
+
+  /**
+   * Write the counter, which never expires. `count` is asked for before each attempt.
+   *
+   * A key takes one write a second. When others keep writing it, theirs is as good.
+   */
+  async writeCounter(count: () => Promise<number>): Promise<number> {
+    const key = this.#naming.rules.counterKey;
+    let vectors = 0;
+    try {
+      await repeat(`counter '${key}'`, this.#retry, async () => {
+        vectors = await count();
+        await this.#kv.put(key, String(vectors));
+      });
+    } catch (error) {
+      const wasBusy = error instanceof RemoteUnavailableError && verdictOf(error.cause) === "busy";
+      if (!wasBusy) {
+        throw error;
+      }
+    }
+    return vectors;
+  }
+
+  #put(key: string, value: string): Promise<void> {
+    const { ttlSeconds } = this.#naming.rules;
+    return this.#kv.put(key, value, ttlSeconds === undefined ? {} : { expirationTtl: ttlSeconds });
+  }
+
+  async #readKeys(keys: readonly string[]): Promise<Map<string, string | null>> {
+    const found = new Map<string, string | null>();
+    for (const some of slices(keys, KV_KEYS_PER_GET)) {
+      const what = `read of ${some.length} KV keys from '${some[0]}'`;
+      const shown = await repeat(what, this.#retry, () =>
+        this.#kv.get(some, { type: "text", cacheTtl: CACHE_S }),
+      );
+      for (const [key, value] of shown) {
+        found.set(key, value);
+      }
+    }
+    return found;
+  }
+
+  /** Whether an id belongs to another file. */
+  #isElsewhere(id: string, fileId: string): boolean {
+    const chunk = this.#naming.parse(id);
+    return chunk !== null && chunk.fileId !== fileId;
+  }
+
+  #forgetOld(): void {
+    const oldest = Date.now() - KV_SETTLE_MS;
+    for (const [fileId, own] of this.#own) {
+      if (own.atMs < oldest) {
+        this.#own.delete(fileId);
+      }
+    }
+  }
+}
+
+function idsIn(key: string, value: string | null): string[] {
+  if (value === null) {
+    return [];
+  }
+  let found: unknown;
+  try {
+    found = JSON.parse(value);
+  } catch {
+    found = null;
+  }
+  if (!Array.isArray(found) || !found.every((id) => typeof id === "string")) {
+    throw new PreconditionError(
+      `KV entry '${key}' is no JSON list of vector ids: another program wrote it`,
+      "find out which program wrote it; remove the entry, and write the file again",
+    );
+  }
+  return [...new Set<string>(found)];
+}
