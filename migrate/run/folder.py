@@ -71,6 +71,7 @@ class RunFolder:
         if quarantine.hash()[1] != self.plan.quarantine_sha256:
             raise damaged(str(quarantine), "not the list the plan was made with")
         self.journal = JournalFile(folder)
+        self._folded: tuple[int, RunState] | None = None  # number of entries, and their state
         self._check_opened(folder.file(PLAN).hash()[1], read_only=read_only)
 
     def _check_opened(self, plan_sha256: str, *, read_only: bool) -> None:
@@ -101,11 +102,17 @@ class RunFolder:
             )
 
     def state(self) -> RunState:
-        """The state that the journal's entries fold to."""
-        try:
-            return fold_run(self.journal.entries)
-        except ValueError as error:
-            raise damaged(str(self.journal.file), str(error)) from error
+        """The state that the journal's entries fold to; the caller does not change it.
+
+        A state does not change later. The entries are folded again only when there are more.
+        """
+        entries = self.journal.entries
+        if self._folded is None or self._folded[0] != len(entries):
+            try:
+                self._folded = len(entries), fold_run(entries)
+            except ValueError as error:
+                raise damaged(str(self.journal.file), str(error)) from error
+        return self._folded[1]
 
     def quarantined(self) -> Iterator[QuarantinedPoint]:
         """The points that the plan quarantined, in row order."""

@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
 
 from migrate.errors import RefusedPart, TargetRefusedError
 from migrate.mapping.payload import Reason
@@ -75,7 +76,7 @@ class Sender:
             if record.in_doubt:
                 self._send_again(record)
         state = self._run.state()
-        self._sizes, current = state.upload_sizes, state.rounds[-1]
+        self._sizes, current = replace(state.upload_sizes), state.rounds[-1]
         self._ordinal = len(current.batches[Store.VECTORS])
         self._check_refusals()
         shares = share_out(
