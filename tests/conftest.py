@@ -7,7 +7,10 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from migrate.storage.disk import Disk, use_disk
 from tests.docs.fault_matrix import read_rows
+from tests.harness.fakes.kept_databases import kept_databases, new_databases
+from tests.harness.fakes.quick_disk import QuickDisk
 
 # How long an example takes says how busy the machine is, and nothing about the rule.
 settings.register_profile(
@@ -22,6 +25,20 @@ settings.load_profile("ci")
 SEARCH = "search"
 OF_CHECK = f"not {SEARCH}"  # what `make check` runs
 FAULT, TOLD = "fault", "told"  # names of test properties: a row covered, a line for the summary
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_storage() -> Iterator[None]:
+    """Runs within this process wait for no disk, and use emptied databases of ids again."""
+    with use_disk(QuickDisk()), kept_databases():
+        yield
+
+
+@pytest.fixture
+def real_storage(_quick_storage: None) -> Iterator[None]:
+    """The disk and the databases of the product, for tests of what they do."""
+    with use_disk(Disk()), new_databases():
+        yield
 
 
 @pytest.hookimpl(tryfirst=True)  # before marks leave tests out

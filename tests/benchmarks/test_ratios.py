@@ -17,6 +17,7 @@ from benchmarks.scrolls import scroll_lines, scrolls, snapshot_lines
 from benchmarks.steps import Steps
 from tests.harness.running.programs import output_of_python
 
+pytestmark = pytest.mark.usefixtures("real_storage")
 ROWS = 1_000
 SLACK = 0.5
 POINTS = 4_000  # more than any page, row group or part holds

@@ -16,5 +16,6 @@
 The last two are a `running.workspace`: a --dir, a sandbox's state and the environment. All over the
 sandbox share `running.target` (name and size of the index, and what another writer left in it).
 `running.target_reader` reads a sandbox's state, and `journal_files` a run's journal, without the
-code under test. `fakes.kept_databases` makes hundreds of runs in one process cheap.
+code under test. `fakes.kept_databases` and `fakes.quick_disk` make thousands of runs in one process
+cheap; every test has them unless it takes the fixture `real_storage` of `tests/conftest.py`.
 """

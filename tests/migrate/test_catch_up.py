@@ -1,6 +1,7 @@
 """A catch-up brings the target to what the source holds now, and the whole chain can be undone."""
 
 import json
+import shutil
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -21,7 +22,7 @@ from migrate.ports import Target
 from migrate.run.choose import find_run
 from migrate.runtime import Runtime
 from migrate.snapshot.chain.difference import take_difference
-from migrate.snapshot.folder import Snapshot
+from migrate.snapshot.folder import Snapshot, sealed_folders
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.storage.local_folder import LocalFolder
 from migrate.upload.settle import SettleRules
@@ -66,6 +67,16 @@ class Evening:
         self.clock = VirtualClock()
         self.progress = Silence()
 
+    def copy(self, folder: Path) -> "Evening":
+        """Another evening with the same past, in an empty or missing folder."""
+        shutil.copytree(self.folder.path, folder, dirs_exist_ok=True)
+        other = Evening(folder)
+        other.source.points = dict(self.source.points)
+        other.vectors.continue_from(self.vectors)
+        other.kv.stored = dict(self.kv.stored)
+        other.clock.wait(self.clock.monotonic_s())
+        return other
+
     @property
     def target(self) -> Target:
         return Target(self.vectors, self.kv)
@@ -88,6 +99,10 @@ class Evening:
     @staticmethod
     def opened(path: str) -> Snapshot:
         return Snapshot(LocalFolder(Path(path)))
+
+    def newest(self) -> Snapshot:
+        """The snapshot that was taken last."""
+        return Snapshot(sealed_folders(self.folder)[-1])
 
     def migrate(self, snapshot: Snapshot, rules: PlanRules = PLAN_RULES) -> None:
         with closing(begin_run(snapshot, self.target, rules, self.runtime())) as run:
@@ -139,20 +154,65 @@ class Evening:
 
 EDITS = {20: 1, 25: 2, 30: None, 80: None, 130: None, 180: None, 230: None, 300: 3}
 # Of file-2 all points: 30, 80, 130, 180, 230.
+EMPTY: Held = ({}, {})  # the target before every move
 
 
-def test_a_catch_up_writes_and_deletes_what_has_changed_and_nothing_else(tmp_path: Path) -> None:
-    evening = Evening(tmp_path)
-    base = evening.snapshot()
-    evening.migrate(base)
+# Pasts that no test changes: each begins with a copy.
+
+
+@pytest.fixture(scope="module")
+def past_move(tmp_path_factory: pytest.TempPathFactory) -> Evening:
+    """After a snapshot of all points and its move."""
+    evening = Evening(tmp_path_factory.mktemp("moved"))
+    assert evening.held() == EMPTY
+    evening.migrate(evening.snapshot())
+    return evening
+
+
+@pytest.fixture(scope="module")
+def past_difference(past_move: Evening, tmp_path_factory: pytest.TempPathFactory) -> Evening:
+    """The move, then `EDITS`, and the difference that they make."""
+    evening = past_move.copy(tmp_path_factory.mktemp("differing"))
     evening.edit(EDITS)
-    evening.calls.made.clear()
-    uploads = len(evening.vectors.uploads)
+    evening.difference(evening.newest())
+    return evening
 
-    evening.migrate(evening.difference(base))
+
+@pytest.fixture(scope="module")
+def past_catch_up(past_difference: Evening, tmp_path_factory: pytest.TempPathFactory) -> Evening:
+    """The move, and a catch-up that brought `EDITS`."""
+    evening = past_difference.copy(tmp_path_factory.mktemp("caught-up"))
+    evening.migrate(evening.newest())
+    return evening
+
+
+@pytest.fixture
+def moved(past_move: Evening, tmp_path: Path) -> Evening:
+    """After a snapshot of all points and its move."""
+    return past_move.copy(tmp_path)
+
+
+@pytest.fixture
+def differing(past_difference: Evening, tmp_path: Path) -> Evening:
+    """The move, then `EDITS`, and the difference that they make, which is not moved yet."""
+    return past_difference.copy(tmp_path)
+
+
+@pytest.fixture
+def caught_up(past_catch_up: Evening, tmp_path: Path) -> Evening:
+    """The move, and a catch-up that brought `EDITS`."""
+    return past_catch_up.copy(tmp_path)
+
+
+def test_a_catch_up_writes_and_deletes_what_has_changed_and_nothing_else(
+    differing: Evening,
+) -> None:
+    evening = differing
+
+    evening.migrate(evening.newest())
     report = evening.reconcile()
 
-    sent = [vector_id for upload in evening.vectors.uploads[uploads:] for vector_id in upload.ids]
+    sent = [vector_id for upload in evening.vectors.uploads for vector_id in upload.ids]
     assert sorted(sent) == ["file-0_400", "file-2_125", "file-2_120"] or len(sent) == 3
     assert report.verdict == "equal", report.why
     assert report.counts["vector_index"] == POINTS - 5 + 2
@@ -307,85 +367,60 @@ def test_a_chain_that_was_not_read_frozen_is_never_equal(tmp_path: Path) -> None
     assert last.verdict == "equal"
 
 
-def _writes_of_catch_up(folder: Path) -> int:
-    evening = Evening(folder)
-    base = evening.snapshot()
-    evening.migrate(base)
-    evening.edit(EDITS)
-    second = evening.difference(base)
-    evening.calls.made.clear()
-    evening.migrate(second)
-    return len(evening.calls.made)
-
-
 CALLS = 24
+CALLS_OF_UNDOING = 36
 
 
 @pytest.mark.fault("C02")
 @pytest.mark.parametrize("at", range(CALLS))
 @pytest.mark.parametrize("then", ["finish", "undo"])
 def test_after_a_kill_at_any_call_the_catch_up_is_finished_or_undone(
-    tmp_path: Path, at: int, then: str
+    differing: Evening, at: int, then: str
 ) -> None:
-    evening = Evening(tmp_path)
-    before = evening.held()
-    base = evening.snapshot()
-    evening.migrate(base)
-    evening.edit(EDITS)
-    second = evening.difference(base)
-    evening.calls.made.clear()
-
-    def kill(number: int, _: str) -> None:
-        if number == at:
-            raise KilledError
-
-    evening.calls.before = kill
+    evening = differing
+    second = evening.newest()
+    evening.calls.before = _kill_at(at)
     with suppress(KilledError):
         evening.migrate(second)
     evening.calls.before = lambda number, what: None
     if then == "undo":
         evening.roll_back()
-        assert evening.held() == before
+        assert evening.held() == EMPTY
         return
     evening.migrate(second)
     assert evening.reconcile().verdict == "equal"
 
 
-def test_the_calls_of_a_catch_up_are_all_struck(tmp_path: Path) -> None:
-    assert _writes_of_catch_up(tmp_path) <= CALLS
+def test_the_calls_of_a_catch_up_are_all_struck(differing: Evening) -> None:
+    differing.migrate(differing.newest())
+
+    assert len(differing.calls.made) <= CALLS
 
 
 @pytest.mark.fault("C06")
-@pytest.mark.parametrize("at", range(0, 60, 2))
-def test_an_undone_chain_that_is_killed_is_undone_the_second_time(tmp_path: Path, at: int) -> None:
-    evening = Evening(tmp_path)
-    before = evening.held()
-    base = evening.snapshot()
-    evening.migrate(base)
-    evening.edit(EDITS)
-    evening.migrate(evening.difference(base))
-    evening.calls.made.clear()
-
-    def kill(number: int, _: str) -> None:
-        if number == at:
-            raise KilledError
-
-    evening.calls.before = kill
+@pytest.mark.parametrize("at", range(0, CALLS_OF_UNDOING, 2))
+def test_an_undone_chain_that_is_killed_is_undone_the_second_time(
+    caught_up: Evening, at: int
+) -> None:
+    evening = caught_up
+    evening.calls.before = _kill_at(at)
     with suppress(KilledError):
         evening.roll_back()
     evening.calls.before = lambda number, what: None
     evening.roll_back()
 
-    assert evening.held() == before
+    assert evening.held() == EMPTY
 
 
-def test_no_kv_entry_names_a_vector_that_is_gone(tmp_path: Path) -> None:
+def test_the_calls_of_undoing_a_chain_are_all_struck(caught_up: Evening) -> None:
+    caught_up.roll_back()
+
+    assert len(caught_up.calls.made) <= CALLS_OF_UNDOING
+
+
+def test_no_kv_entry_names_a_vector_that_is_gone(differing: Evening) -> None:
     """Neither while the catch-up deletes nor while its rollback puts back."""
-    evening = Evening(tmp_path)
-    base = evening.snapshot()
-    evening.migrate(base)
-    evening.edit(EDITS)
-    second = evening.difference(base)
+    evening = differing
 
     def check(_number: int, _what: str) -> None:
         for key, entry in evening.kv.stored.items():
@@ -394,7 +429,7 @@ def test_no_kv_entry_names_a_vector_that_is_gone(tmp_path: Path) -> None:
                 assert named <= set(map(str, evening.vectors.stored)), key
 
     evening.calls.before = check
-    evening.migrate(second)
+    evening.migrate(evening.newest())
     with closing(find_run(evening.folder, None, None)) as run:
         roll_back_chain(
             [run],
@@ -406,10 +441,8 @@ def test_no_kv_entry_names_a_vector_that_is_gone(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault("C04")
-def test_a_vector_that_another_writer_changed_is_not_deleted(tmp_path: Path) -> None:
-    evening = Evening(tmp_path)
-    base = evening.snapshot()
-    evening.migrate(base)
+def test_a_vector_that_another_writer_changed_is_not_deleted(moved: Evening) -> None:
+    evening, base = moved, moved.newest()
     evening.edit({30: None})
     theirs = evening.vectors.stored[VectorId("file-2_0")]
     evening.vectors.stored[theirs.id] = type(theirs)(
@@ -423,10 +456,8 @@ def test_a_vector_that_another_writer_changed_is_not_deleted(tmp_path: Path) -> 
 
 
 @pytest.mark.fault("C03")
-def test_more_deletions_than_allowed_are_refused_before_anything_is_written(tmp_path: Path) -> None:
-    evening = Evening(tmp_path)
-    base = evening.snapshot()
-    evening.migrate(base)
+def test_more_deletions_than_allowed_are_refused_before_anything_is_written(moved: Evening) -> None:
+    evening, base = moved, moved.newest()
     evening.edit({10 * row: None for row in range(1, 13)})
     second = evening.difference(base)
     held = evening.held()
@@ -466,10 +497,8 @@ def _kill_at(at: int) -> Callable[[int, str], None]:
     return kill
 
 
-def test_other_rules_than_the_run_before_are_refused(tmp_path: Path) -> None:
-    evening = Evening(tmp_path)
-    base = evening.snapshot()
-    evening.migrate(base)
+def test_other_rules_than_the_run_before_are_refused(moved: Evening) -> None:
+    evening, base = moved, moved.newest()
     evening.edit({20: 1})
     second = evening.difference(base)
     other = WriteRules(vectors_per_upload=7, body_bytes=10**6, counter_key="_other", ttl_s=None)
@@ -478,10 +507,8 @@ def test_other_rules_than_the_run_before_are_refused(tmp_path: Path) -> None:
         evening.migrate(second, PlanRules(mapping=RULES, writes=other))
 
 
-def test_the_run_before_is_not_undone_while_a_catch_up_stands_on_it(tmp_path: Path) -> None:
-    evening = Evening(tmp_path)
-    base = evening.snapshot()
-    evening.migrate(base)
+def test_the_run_before_is_not_undone_while_a_catch_up_stands_on_it(moved: Evening) -> None:
+    evening, base = moved, moved.newest()
     evening.edit({20: 1})
     evening.migrate(evening.difference(base))
     first = next(iter(base.runs.names()))
@@ -495,12 +522,9 @@ def test_the_run_before_is_not_undone_while_a_catch_up_stands_on_it(tmp_path: Pa
 
 
 @pytest.mark.fault("S06")
-def test_a_vector_whose_successor_was_refused_is_removed_with_its_point(tmp_path: Path) -> None:
+def test_a_vector_whose_successor_was_refused_is_removed_with_its_point(moved: Evening) -> None:
     """The index keeps the former vector when the new one is refused."""
-    evening = Evening(tmp_path)
-    before = evening.held()
-    base = evening.snapshot()
-    evening.migrate(base)
+    evening, base = moved, moved.newest()
     payload = evening.source.points[20]
     vector_id = VectorId(f"{payload['file_id']}_{payload['chunk_index']}")
     evening.source.points[20] = {**payload, "shift": 3}
@@ -516,13 +540,11 @@ def test_a_vector_whose_successor_was_refused_is_removed_with_its_point(tmp_path
     assert vector_id not in evening.vectors.stored
     assert evening.reconcile().verdict == "equal"
     evening.roll_back()
-    assert evening.held() == before
+    assert evening.held() == EMPTY
 
 
-def test_the_run_before_is_not_repaired_while_a_catch_up_stands_on_it(tmp_path: Path) -> None:
-    evening = Evening(tmp_path)
-    base = evening.snapshot()
-    evening.migrate(base)
+def test_the_run_before_is_not_repaired_while_a_catch_up_stands_on_it(moved: Evening) -> None:
+    evening, base = moved, moved.newest()
     evening.edit({20: 1})
     evening.migrate(evening.difference(base))
     held = evening.held()

@@ -24,6 +24,7 @@ from tests.harness.running.target_reader import TargetContent
 from tests.harness.running.workbench import Workbench, points, workbench
 from tests.harness.running.workspace import Result
 
+pytestmark = pytest.mark.usefixtures("real_storage")
 LEVELS, SEED = 5, 20261125
 LEVELS_OF_SEARCH, SEED_OF_SEARCH = 20, 1
 REAL_PROCESSES = 2  # of the levels on a tmpfs; in the others the commands run within this process
@@ -67,7 +68,7 @@ class Undisturbed:
 def living(folder: Path, directory: Path) -> Iterator[Workbench]:
     """A workbench with its --dir in `directory`; its target holds content of another writer."""
     settings = {"Q2V_LIMITS_VECTORS_PER_UPLOAD": "10"}
-    with workbench(folder, points(POINTS), settings=settings, own_databases=True) as bench:
+    with workbench(folder, points(POINTS), settings=settings) as bench:
         ours = ["file-0000_0", "file-0003_2"]
         put_former_content(bench.sandbox.store, bench.namespace_id, ours=ours)
         bench.directory = directory

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from typing_extensions import override
 
-from migrate.storage.disk import Disk
+from tests.harness.fakes.quick_disk import QuickDisk
 from tests.harness.fakes.steps import NO_SPACE, TORN, Fault, Kind, Steps
 
 
@@ -30,8 +30,8 @@ class _Node:
 Names = dict[str, "_Node | None"]  # None: a folder
 
 
-class FaultyDisk(Disk):
-    """The machine's disk below `root`, with faults; elsewhere it is the plain one."""
+class FaultyDisk(QuickDisk):
+    """The machine's disk below `root`, with faults; elsewhere it is the quick one."""
 
     def __init__(self, root: Path, steps: Steps) -> None:
         """What lies below `root` already counts as durable."""
@@ -215,8 +215,9 @@ class FaultyDisk(Disk):
         super().remove_folder(path)
         if self._is_ours(path):
             self._names[path.parent].pop(path.name, None)
+            within = f"{path}/"
             for names in (self._names, self._durable_names):
-                for folder in [one for one in names if path in (one, *one.parents)]:
+                for folder in [one for one in names if f"{one}/".startswith(within)]:
                     del names[folder]
 
     @override

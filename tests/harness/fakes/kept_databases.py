@@ -1,7 +1,8 @@
 """Databases of ids without the 20 CPU ms that each new database takes: thousands are opened here.
 
 Every table still has a database to itself while it lives; only an emptied one is used again. The
-real opening and its spilling are the business of `tests/migrate/tables/test_spill.py`.
+real opening and its spilling are the business of `tests/migrate/tables/test_spill.py`, which has
+the fixture `real_storage` of `tests/conftest.py`.
 """
 
 import atexit
@@ -15,6 +16,7 @@ import duckdb
 
 from migrate.tables import spill
 
+_open_new = spill.open_database
 _EMPTY: list[duckdb.DuckDBPyConnection] = []
 atexit.register(_EMPTY.clear)  # the library complains of those that outlive the interpreter
 
@@ -47,4 +49,11 @@ def _open(folder: Path, memory_mb: int) -> duckdb.DuckDBPyConnection:
 def kept_databases() -> Iterator[None]:
     """Inside, tables of ids come from here."""
     with mock.patch.object(spill, "open_database", _open):
+        yield
+
+
+@contextmanager
+def new_databases() -> Iterator[None]:
+    """Inside, even within `kept_databases`, every table opens a database as the product does."""
+    with mock.patch.object(spill, "open_database", _open_new):
         yield

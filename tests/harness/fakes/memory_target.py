@@ -109,7 +109,12 @@ class MemoryVectors:
         self.stale_answers: list[list[VectorId]] = []  # what the next filters find
         self.unfiltered: dict[str, set[VectorId]] = {}  # written before the index of a property
         self.calls = calls or Calls()
-        self._mutations = 0
+        self.mutations = 0  # accepted so far
+
+    def continue_from(self, other: "MemoryVectors") -> None:
+        """Hold what another index of the same size holds, and count mutations from there."""
+        self.stored = dict(other.stored)
+        self.mutations = other.mutations
 
     def identity(self) -> dict[str, str]:
         return {"host": "memory", "vector_index": "memory"}
@@ -155,7 +160,7 @@ class MemoryVectors:
 
     def read_progress(self) -> IndexProgress:
         self.calls.note("progress")
-        newest = MutationId(str(self._mutations))
+        newest = MutationId(str(self.mutations))
         return IndexProgress(vector_count=None, processed_mutation=newest, processed_at=None)
 
     def upsert(self, body: Sequence[bytes]) -> Accepted:
@@ -186,8 +191,8 @@ class MemoryVectors:
         return self._accepted()
 
     def _accepted(self) -> Accepted:
-        self._mutations += 1
-        return Accepted(mutation_id=MutationId(str(self._mutations)), server_date=DATE)
+        self.mutations += 1
+        return Accepted(mutation_id=MutationId(str(self.mutations)), server_date=DATE)
 
     def fetch(self, ids: Sequence[VectorId]) -> dict[VectorId, Vector]:
         assert len(set(ids)) == len(ids) <= FETCH_IDS_MAX

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from click.testing import CliRunner
 from q2v.main import cli
 from sandbox.profile import INSTANT, Profile
 from sandbox.server import RunningSandbox, running_sandbox
-from tests.harness.fakes.kept_databases import kept_databases
 from tests.harness.running.target import DIMENSIONS
 from tests.harness.running.workspace import NAMESPACE, Result, Workspace, target_settings
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
@@ -110,15 +109,10 @@ def workbench(
     provision: bool = True,
     api_key: str = API_KEY,
     api_token: str = API_TOKEN,
-    own_databases: bool = False,
 ) -> Iterator[Workbench]:
-    """Both servers running; the target provisioned unless told otherwise.
-
-    Commands within this process use emptied databases again unless `own_databases` is set.
-    """
+    """Both servers running; the target provisioned unless told otherwise."""
     collection = StoredCollection(points=stored, vectors={"size": dimensions, "distance": distance})
     with (
-        nullcontext() if own_databases else kept_databases(),
         rest_server(collection, api_key=api_key) as source,
         running_sandbox(
             folder / "target", profile=profile, api_token=api_token, fault=fault

@@ -20,7 +20,6 @@ from migrate.model.records import VectorId
 from migrate.run.refusal_evidence import CANDIDATES_MAX
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.journal_lines import Entry
-from tests.harness.fakes.kept_databases import kept_databases
 from tests.harness.fakes.memory_source import UnexpectedError
 from tests.harness.fakes.memory_target import MemoryVectors, Refusals
 from tests.harness.move import Move, all_ids, planned_move, snapshot_of_chunks
@@ -294,9 +293,8 @@ def test_a_kill_at_any_moment_of_a_retry_changes_nothing_of_its_end(
     tmp_path: Path, stop_early: int | None
 ) -> None:
     taken = snapshot_of_chunks(tmp_path, 8)
-    with kept_databases():
-        runs = enumerate(_kills(taken, stop_early), start=1)
-        assert sum(_check_after_kill(move, count, stop_early) for count, move in runs) > 10
+    runs = enumerate(_kills(taken, stop_early), start=1)
+    assert sum(_check_after_kill(move, count, stop_early) for count, move in runs) > 10
 
 
 def _check_after_kill(move: Move, count: int, stop_early: int | None) -> int:
