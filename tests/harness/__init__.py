@@ -18,4 +18,5 @@ sandbox share `running.target` (name and size of the index, and what another wri
 `running.target_reader` reads a sandbox's state, and `journal_files` a run's journal, without the
 code under test. `fakes.kept_databases` and `fakes.quick_disk` make thousands of runs in one process
 cheap; every test has them unless it takes the fixture `real_storage` of `tests/conftest.py`.
+`tiers` leaves a part of a long row of cases to `make check`.
 """

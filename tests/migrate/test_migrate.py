@@ -1,6 +1,7 @@
 """The order of the writes exists once: `migrate/migrate.py`."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,12 @@ ROOT = Path(__file__).resolve().parents[2]
 STAGES = {"capture_pre_images", "open_round", "upload_vectors", "write_kv_index"}
 
 
-def calls_of(path: Path) -> set[str]:
+@cache
+def calls_of(path: Path) -> frozenset[str]:
     """The names of the functions that a module calls."""
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     calls = [node.func for node in nodes if isinstance(node, ast.Call)]
-    return {function.id for function in calls if isinstance(function, ast.Name)}
+    return frozenset(one.id for one in calls if isinstance(one, ast.Name))
 
 
 @pytest.mark.parametrize("stage", sorted(STAGES))

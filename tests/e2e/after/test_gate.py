@@ -15,6 +15,7 @@ from reconcile.gate.criteria import Criterion
 from tests.harness.running.target import DIMENSIONS
 from tests.harness.running.workbench import Workbench, points, workbench
 from tests.harness.running.workspace import Result
+from tests.harness.tiers import one_in
 
 POINTS = 70  # ten files; the sampled ones are the first, the last, and three in between
 UNTOUCHED = "file-0001"  # a file that no sample is of
@@ -197,7 +198,7 @@ def test_a_move_that_was_compared_whole_is_a_go_and_the_next_step_is_the_cutover
 
 
 @pytest.mark.fault("J01")
-@pytest.mark.parametrize("criterion", CAUSES)
+@pytest.mark.parametrize("criterion", one_in(3, CAUSES))
 def test_one_cause_makes_exactly_its_row_fail(bench: Workbench, criterion: Criterion) -> None:
     command = CAUSES[criterion](bench)
     if command is not None:

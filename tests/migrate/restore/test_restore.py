@@ -24,6 +24,7 @@ from migrate.storage.local_folder import LocalFolder
 from tests.harness.fakes.clock import VirtualClock
 from tests.harness.fakes.silence import Silence
 from tests.harness.fakes.steps import KilledError
+from tests.harness.tiers import one_in
 from tests.migrate.qdrant.sources import edge, rest, write_shard
 from tests.servers.qdrant_points import SparseValues, StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import Answer, RestServer, rest_server
@@ -154,7 +155,7 @@ def restore(snapshot: Snapshot, store: Store, **options: bool) -> RestoreReport:
 
 
 @pytest.mark.fault("Y01")
-@pytest.mark.parametrize("name", COLLECTIONS)
+@pytest.mark.parametrize("name", one_in(3, COLLECTIONS))
 def test_what_is_read_back_is_what_was_sealed(name: str, store: Store, tmp_path: Path) -> None:
     snapshot = sealed(COLLECTIONS[name](), tmp_path)
 

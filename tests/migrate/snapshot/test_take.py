@@ -26,6 +26,7 @@ from tests.harness.fakes.memory_source import (
     take,
 )
 from tests.harness.fakes.silence import Silence
+from tests.harness.tiers import one_in
 
 PART_ROWS = 5
 POINTS = 23  # four full parts and one of three
@@ -114,7 +115,7 @@ def test_the_number_of_reads_that_the_sweep_covers(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault("G01", "G17", "S06", "I2")
-@pytest.mark.parametrize("killed_at", range(READS))
+@pytest.mark.parametrize("killed_at", one_in(3, range(READS)))
 def test_killed_at_any_read_and_resumed_gives_the_same_bytes(
     tmp_path: Path, killed_at: int
 ) -> None:
@@ -202,7 +203,7 @@ def change_at(read: int, change: Callable[[], object]) -> Callable[[int], None]:
 
 
 @pytest.mark.fault("S01")
-@pytest.mark.parametrize("when", range(2, SECOND_READING + 1))
+@pytest.mark.parametrize("when", one_in(3, range(2, SECOND_READING + 1)))
 @pytest.mark.parametrize("kind", ["added", "added last", "changed", "deleted", "part deleted"])
 def test_points_that_change_during_the_snapshot_are_found(
     tmp_path: Path, when: int, kind: str

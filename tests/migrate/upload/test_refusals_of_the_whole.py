@@ -23,6 +23,7 @@ from migrate.storage.journal_lines import Entry
 from tests.harness.fakes.memory_source import UnexpectedError
 from tests.harness.fakes.memory_target import MemoryVectors, Refusals
 from tests.harness.move import Move, all_ids, planned_move, snapshot_of_chunks
+from tests.harness.tiers import one_in
 from tests.migrate.upload.test_refused_uploads import (
     IDS,
     POINTS,
@@ -136,7 +137,8 @@ def test_a_few_bad_vectors_among_good_ones_need_no_decision(
 
 @pytest.mark.fault("F05", "N16")
 @pytest.mark.parametrize(
-    "code", [code for code, known in CODES.items() if known.subject is not Subject.CONTENT]
+    "code",
+    one_in(3, [code for code, known in CODES.items() if known.subject is not Subject.CONTENT]),
 )
 def test_codes_about_the_whole_are_never_searched(taken: Snapshot, code: int) -> None:
     vectors = MemoryVectors(Refusals(refuses_all=lambda: True, code_for_all=code))
