@@ -8,6 +8,7 @@ MigrationError
 |- TargetRefusedError         5   the target refused a request; the same bytes are never retried
 |- AccessError                6   token, permission or TLS trust
 |- RemoteUnavailableError     7   no answer within the retry budget; running again is safe
+|- VerifierUnusableError      7   the answers of a verifier cannot be used; REST reads on
 |- BudgetExhaustedError       8   deadline, rate budget or stop file; running again is safe
 |- LocalStorageError          9   disk full, read-only, I/O error
 |- ArtefactDamagedError      10   a file does not match its digest
@@ -154,6 +155,12 @@ class AccessError(MigrationError):
 
 class RemoteUnavailableError(MigrationError):
     """A remote store gave no usable answer within the retry budget; retrying is safe."""
+
+    exit_code = ExitCode.UNAVAILABLE
+
+
+class VerifierUnusableError(MigrationError):
+    """A verifier gave no answer that proves anything; what it did not read is read over REST."""
 
     exit_code = ExitCode.UNAVAILABLE
 

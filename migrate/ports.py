@@ -14,6 +14,8 @@ from migrate.model.records import (
     Vector,
     VectorId,
     VectorIndex,
+    Verified,
+    VerifierState,
 )
 
 
@@ -150,6 +152,26 @@ class VectorTarget(Protocol):
 
         Raises IndeterminateError when the walk breaks or does not add up to its own total:
         pages already given out are then void, start again with a fresh walk.
+        """
+
+
+class ContentVerifier(Protocol):
+    """A Worker that reads vectors of the target through its binding and answers their digests.
+
+    It is not trusted: an answer that does not prove that the vectors were read is an error. Every
+    method raises VerifierUnusableError, after its own retries. Safe to use from several threads.
+    """
+
+    def address(self) -> str:
+        """Where it answers, without secrets."""
+
+    def read_state(self) -> VerifierState:
+        """What it says of itself now."""
+
+    def verify(self, expected: Sequence[tuple[VectorId, bytes]]) -> Verified:
+        """Have these distinct vectors read and compared with their digests.
+
+        At most `read_state().vectors_max`.
         """
 
 

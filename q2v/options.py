@@ -40,6 +40,7 @@ MAPPING = (
     "kv.counter_key",
 )
 UPLOADS = ("limits.vectors_per_upload", "limits.body_bytes", "limits.uploads_in_flight")
+VERIFIER = ("target.verifier_url", "target.verifier_key")
 CONTENTS = ("limits.content_full_max", "limits.content_sample")
 PLANNING = (
     *SHAPE,

@@ -1,9 +1,11 @@
 """Pick the adapters of the services that the settings call for; the only place that does."""
 
 import random
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from migrate.cloudflare.credentials import source_key_notes, target_token_notes
 from migrate.cloudflare.kv import WorkersKvTarget
 from migrate.cloudflare.kv_namespaces import WorkersKvNamespaces
 from migrate.cloudflare.vectorize import VectorizeTarget
+from migrate.cloudflare.verifier.address import parse_verifier_url
+from migrate.cloudflare.verifier.client import EdgeVerifier, VerifierAccess
 from migrate.errors import LocalStorageError, UsageError
 from migrate.mapping.payload import MappingRules
 from migrate.mapping.value_rules import index_types, truncated_field
@@ -39,7 +43,7 @@ from migrate.storage.layout import BUDGET, BUDGET_FILE, SOURCE_COPIES
 from migrate.storage.local_folder import LocalFolder, local_file
 from migrate.upload.settle import SettleRules
 from q2v.options import check_required
-from q2v.secret_files import load_secret
+from q2v.secret_files import SecretPlace, load_secret
 from q2v.settings import Settings
 from reconcile.rollback.report import UndoRules
 from reconcile.stores import ReconcileRules
@@ -287,14 +291,42 @@ def open_namespaces(http: CloudflareHttp) -> WorkersKvNamespaces:
     return WorkersKvNamespaces(http)
 
 
+@contextmanager
+def open_verifier(
+    settings: Settings, *, clock: Clock, progress: Progress
+) -> Iterator[EdgeVerifier | None]:
+    """The configured verifier; None without one. The address is checked before the key is read."""
+    if settings.target.verifier_url is None:
+        yield None
+        return
+    address = parse_verifier_url(
+        settings.target.verifier_url, allow_other_host=settings.target.allow_other_host
+    )
+    check_required(settings, "target.verifier_key")
+    assert settings.target.verifier_key is not None
+    verifier = EdgeVerifier(
+        VerifierAccess(address, _hmac_key(settings.target.verifier_key), settings.tls.ca_file),
+        clock=clock,
+        jitter=jitter,
+        nonce=partial(secrets.token_hex, 16),
+        progress=progress,
+    )
+    try:
+        yield verifier
+    finally:
+        verifier.close()
+
+
 def seal_key(settings: Settings) -> SealKey | None:
     """The key of manifests and plans; None when none is configured.
 
     Raises UsageError when the key cannot be read, or is too short to be one.
     """
     place = settings.snapshot.hmac_key
-    if place is None:
-        return None
+    return None if place is None else _hmac_key(place)
+
+
+def _hmac_key(place: SecretPlace) -> SealKey:
     try:
         return SealKey(load_secret(place).reveal())
     except ValueError as error:

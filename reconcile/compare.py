@@ -18,7 +18,7 @@ from migrate.errors import (
 )
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.stamps import iso_stamp
-from migrate.ports import Clock, PointSource, Target, VectorTarget
+from migrate.ports import Clock, ContentVerifier, PointSource, Target, VectorTarget
 from migrate.run.folder import RunFolder
 from migrate.run.next_step import flags_again, next_step, position_of
 from migrate.runtime import Runtime
@@ -84,13 +84,14 @@ def compare(
     runtime: Runtime,
     *,
     fresh: bool = False,
+    verifier: ContentVerifier | None = None,
 ) -> ReconcileReport:
     """Read all stores, compare them, and write report, id files and rollback manifest.
 
     Resumes the newest session if it compares the same things and was interrupted for less than an
-    hour, unless `fresh`. With `source` None the source is not read, for example because it no
-    longer exists. Raises PreconditionError when the run is not complete or the index is not the
-    one that the plan names.
+    hour, unless `fresh`. A `verifier` compares contents as far as it can be used. With `source`
+    None the source is not read, for example because it no longer exists. Raises PreconditionError
+    when the run is not complete or the index is not the one that the plan names.
     """
     state = run.state()
     if not state.completed or state.rollback_opened:
@@ -110,13 +111,20 @@ def compare(
             if source is not None:
                 findings.source = stores.source(source)
             findings.ids = stores.ids(target.vectors)
-            findings.contents = stores.contents(target.vectors, findings.ids)
+            findings.contents = stores.contents(target.vectors, verifier, findings.ids)
             findings.metadata = stores.metadata(target.vectors, findings.ids, findings.contents)
             findings.kv = stores.kv(target.kv)
         except (IndeterminateError, RemoteUnavailableError, BudgetExhaustedError) as error:
             findings.unread = error
+        coverage = _coverage(run, rules, findings.contents, verifier)
         return _conclude(
-            run, session, findings, rules, with_source=source is not None, clock=runtime.clock
+            run,
+            session,
+            findings,
+            rules,
+            coverage=coverage,
+            with_source=source is not None,
+            clock=runtime.clock,
         )
 
 
@@ -156,6 +164,7 @@ def _conclude(
     findings: _Findings,
     rules: ReconcileRules,
     *,
+    coverage: Coverage,
     with_source: bool,
     clock: Clock,
 ) -> ReconcileReport:
@@ -166,7 +175,6 @@ def _conclude(
     )
     drift = drift_counts(findings.ids, findings.contents, findings.metadata, findings.kv)
     verdict, why = _verdict(findings, drift, run.snapshot.manifest)
-    full = rules.is_full(run.vectors)
     classes = _classes(findings)
     report = ReconcileReport(
         run_id=run.plan.run_id,
@@ -179,12 +187,7 @@ def _conclude(
         verdict=verdict,
         why=why + _left_out(run, with_source=with_source) * (verdict == "equal"),
         unread=findings.not_read(with_source=with_source),
-        coverage=Coverage(
-            contents="full" if full else "sampled",
-            checked=0 if findings.contents is None else findings.contents.checked,
-            vectors=run.vectors,
-            seed=None if full else rules.seed,
-        ),
+        coverage=coverage,
         counts=_counts(run, findings),
         drift=drift,
         metadata_indexes=None if findings.metadata is None else findings.metadata.findings,
@@ -203,6 +206,24 @@ def _conclude(
     session.note(Kind.CONCLUDED, verdict=verdict, report_sha256=report_sha256)
     write_statement(run, report)
     return report
+
+
+def _coverage(
+    run: RunFolder,
+    rules: ReconcileRules,
+    contents: ContentScan | None,
+    verifier: ContentVerifier | None,
+) -> Coverage:
+    full = rules.is_full(run.vectors)
+    return Coverage(
+        contents="full" if full else "sampled",
+        checked=0 if contents is None else contents.checked,
+        vectors=run.vectors,
+        seed=None if full else rules.seed,
+        verified=0 if contents is None else contents.verified,
+        verifier=None if verifier is None else verifier.address(),
+        fell_back=None if contents is None else contents.fell_back,
+    )
 
 
 def _classes(findings: _Findings) -> list[str]:

@@ -15,6 +15,23 @@ class Coverage:
     checked: int  # vectors whose content was compared
     vectors: int  # of the run
     seed: int | None  # of the sample
+    verified: int = 0  # of `checked`: a verifier proved the digest, REST read the others
+    verifier: str | None = None  # its address; None: REST was to read all
+    fell_back: str | None = None  # why REST read the rest in place of the verifier
+
+    @property
+    def read_by(self) -> str:
+        """Who read the contents, for people."""
+        if self.verifier is None and not self.verified:
+            return "REST"
+        at = self.verifier or "the address of an earlier command"
+        words = f"the verifier at {at} {self.verified:,}, REST {self.rest:,}"
+        return words if self.fell_back is None else f"{words}, because: {self.fell_back}"
+
+    @property
+    def rest(self) -> int:
+        """Vectors that REST read."""
+        return self.checked - self.verified
 
     @property
     def bound(self) -> float:

@@ -21,7 +21,7 @@ class Kind(StrEnum):
     RESUMED = "reconcile_resumed"
     SOURCE_READ = "source_read"  # points, files
     IDS_READ = "ids_read"  # listed, expected, files
-    # look, end_row, checked, mismatched, unreadable, foreign, completed
+    # look, end_row, checked, mismatched, unreadable, foreign, verified, fell_back, completed
     CONTENTS_READ = "contents_read"
     METADATA_READ = "metadata_read"  # findings, files
     KV_READ = "kv_read"  # ids, counter, counter_expected, counter_differs, differs, files
@@ -45,6 +45,8 @@ class Pass:
     mismatched: list[int] = field(default_factory=list)  # rows
     unreadable: list[int] = field(default_factory=list)
     foreign: list[int] = field(default_factory=list)  # those of `mismatched` in a namespace
+    verified: int = 0  # of `checked`, those whose digest a verifier proved
+    fell_back: str | None = None  # why REST read the rest in place of the verifier
     completed: bool = False
 
     @property
@@ -139,7 +141,17 @@ def _contents_read(state: SessionState, entry: Entry) -> None:
     current.mismatched += _rows(entry, "mismatched")
     current.unreadable += _rows(entry, "unreadable")
     current.foreign += _rows(entry, "foreign")
+    _read_by(current, entry)
     current.completed = entry.get("completed") is True
+
+
+def _read_by(current: Pass, entry: Entry) -> None:
+    """Who read the rows of the entry; an entry without these members is of REST alone."""
+    if "verified" in entry:
+        current.verified += integer(entry, "verified")
+    reason = entry.get("fell_back")
+    if isinstance(reason, str):
+        current.fell_back = reason
 
 
 def why_not_resumed(state: SessionState, inputs: str, now: Moment) -> str | None:

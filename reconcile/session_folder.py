@@ -84,6 +84,21 @@ class Session:
         )
         apply_entry(self._state, self._journal.entries[-1])
 
+    def note_contents(self, ordinal: int, unnoted: Pass, *, completed: bool) -> None:
+        """Append what was found of a pass since the entry before."""
+        self.note(
+            Kind.CONTENTS_READ,
+            look=ordinal,
+            end_row=unnoted.end_row,
+            checked=unnoted.checked,
+            mismatched=unnoted.mismatched,
+            unreadable=unnoted.unreadable,
+            foreign=unnoted.foreign,
+            verified=unnoted.verified,
+            fell_back=unnoted.fell_back,
+            completed=completed,
+        )
+
     def write_classes(self, classes: dict[str, Iterable[str]]) -> dict[str, list[object]]:
         """Write one durable id file per class; returns the `files` member for the journal entry.
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from migrate.ports import KvTarget, PointSource, VectorTarget
+from migrate.ports import ContentVerifier, KvTarget, PointSource, VectorTarget
 from migrate.run.drift_report import UNFILTERED
 from migrate.run.files import open_files
 from migrate.run.folder import RunFolder
@@ -20,6 +20,8 @@ from reconcile.report.report import (
     source_classes,
 )
 from reconcile.sampling import choose_rows
+from reconcile.scan.by_verifier import ContentReaders
+from reconcile.scan.expected import Rows
 from reconcile.scan.kv import KvScan, scan_kv
 from reconcile.scan.metadata import (
     IndexFinding,
@@ -115,10 +117,13 @@ class Stores:
             )
         return scan
 
-    def contents(self, target: VectorTarget, ids: IdScan) -> ContentScan:
+    def contents(
+        self, target: VectorTarget, verifier: ContentVerifier | None, ids: IdScan
+    ) -> ContentScan:
         """Compare the contents of the listed vectors, in full or for the sample.
 
-        Continues after the last row that the session has noted.
+        The verifier, when there is one, reads first. Continues after the last row that the session
+        has noted.
         """
         plan, rows = self._run.plan, None
         if not self._rules.is_full(self._run.vectors):
@@ -131,10 +136,13 @@ class Stores:
         scan = scan_contents(
             self._run,
             self._session,
-            target,
+            ContentReaders(
+                target=target,
+                verifier=verifier,
+                requests_per_5min=self._rules.requests_per_5min,
+            ),
             self._runtime,
-            missing=frozenset(ids.missing),
-            only_rows=rows,
+            rows=Rows(only=rows, missing=frozenset(ids.missing)),
             pause_s=self._rules.pause_s,
         )
         self._session.write_classes(content_classes(scan))

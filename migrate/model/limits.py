@@ -36,6 +36,9 @@ QUERY_IDS_MAX = 100  # V-LIM; 50 with values or all metadata
 # the request budget allows.
 READS_IN_FLIGHT_MAX = 32
 
+# Requests of 2,000 vectors that a verifier gets at once. q2v's own: each has six reads under way.
+VERIFIER_REQUESTS_MAX = 32
+
 # Settings for which no service has a limit. q2v's own: beyond any use, and exact in JSON.
 SETTING_COUNT_MAX = 1_000_000_000_000
 DEADLINE_S_MAX = 31_536_000  # a year

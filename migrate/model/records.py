@@ -234,6 +234,34 @@ class IndexProgress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VerifierState:
+    """What a verifier says of itself and of the vector index that it is bound to."""
+
+    vectors_max: int  # of one question
+    dimensions: int
+    processed_mutation: MutationId | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What a verifier found among the vectors of one question.
+
+    All vectors that are in none of the three sets were read, and have the digest that they should
+    have: the answer proves it. What is in a set is not proven, and has to be read in another way.
+    """
+
+    missing: frozenset[VectorId]
+    differs: frozenset[VectorId]
+    unreadable: frozenset[VectorId]
+    retries: int  # reads that the service refused or failed at first
+
+    @property
+    def suspects(self) -> frozenset[VectorId]:
+        """All that have to be read in another way."""
+        return self.missing | self.differs | self.unreadable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
     """The target took a write; it is not visible yet."""
 

@@ -58,8 +58,7 @@ class SourceSettings:
     )
     """How to talk to the server."""
     compression: choices.Compression = setting("identity", one_of(choices.Compression))
-    """What the server's answers are packed with: identity is not at all; gzip is for a slow line,
-    and costs the server several times the work."""
+    """Packing of the server's answers: none, or gzip, which suits a slow line and costs it work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +74,7 @@ class TargetSettings:
     )
     """Address of the Cloudflare API."""
     allow_other_host: bool = setting(False, SWITCH, "--allow-other-host")
-    """Send the token to a host that is neither the public API nor this machine."""
+    """Send the token, or ids, to a host that is neither Cloudflare's nor this machine."""
     vector_index: str | None = setting(None, rules.INDEX_NAME, "Q2V_VECTOR_INDEX", "--vector-index")
     """Vectorize index that gets the vectors."""
     kv_namespace_id: str | None = setting(
@@ -85,12 +84,15 @@ class TargetSettings:
     kv_jurisdiction: choices.Jurisdiction | None = setting(
         None, one_of(choices.Jurisdiction), "--kv-jurisdiction", unset="anywhere"
     )
-    """Where the KV namespaces are stored that provision creates; it never changes afterwards, and
-    a namespace of another jurisdiction is refused."""
+    """Where provision stores KV namespaces, for ever; one of another jurisdiction is refused."""
     vector_binding: str = setting(VECTOR_BINDING, rules.VARIABLE_NAME)
     """Name of the vector index in the configuration and the Env of a Worker."""
     kv_binding: str = setting(KV_BINDING, rules.VARIABLE_NAME)
     """Name of the KV namespace there."""
+    verifier_url: str | None = setting(None, rules.URL, "Q2V_VERIFIER_URL", "--verifier")
+    """Address of a verifier, a Worker that reads contents back; without one REST reads them."""
+    verifier_key: SecretPlace | None = setting(None, SECRET, "Q2V_VERIFIER_KEY")
+    """Key that is the verifier's secret Q2V_VERIFIER_KEY too, at least 32 characters."""
     metadata_indexes: tuple[str, ...] = setting(("file_id:string",), rules.METADATA_INDEXES)
     """Metadata indexes, created before the first upload."""
 
@@ -122,12 +124,11 @@ class MappingSettings:
     )
     """Values per vector in the target."""
     reduce: choices.Reduce = setting("none", one_of(choices.Reduce), "Q2V_REDUCE", "--reduce")
-    """How values are reduced to fewer dimensions: matryoshka keeps the first ones and renormalises,
-    which is right only for models trained for it."""
+    """How to get fewer: matryoshka (first values, renormalised) needs a model trained for it."""
     nulls: choices.Nulls = setting("quarantine", one_of(choices.Nulls), "--nulls")
     """What to do with a payload field that is null, which metadata cannot hold: quarantine the
-    point, or leave the field out. A null inside an object or a list, or in a field that the other
-    rules name, is not reached: it quarantines the point with either value."""
+    point, or leave the field out. With either value it is quarantined for a null inside an object
+    or a list, or in a field that is needed (group, order or hash key, field of the id template)."""
     oversize_metadata: str = setting("quarantine", rules.OVERSIZE_RULE, "--oversize-metadata")
     """What to do with metadata beyond 10,240 B: quarantine the point, or cut one text field."""
 
@@ -139,7 +140,7 @@ class KvSettings:
     key_template: str = setting("file:{file_id}", rules.KEY_TEMPLATE)
     """KV key of a file."""
     counter_key: str = setting("_vector_count", rules.KEY)
-    """KV key of the counter: the number of all vectors in the index, those of others included."""
+    """KV key of the counter: how many vectors the index holds, those of before the run too."""
     ttl_s: int | None = setting(
         None, whole(limits.KV_TTL_S_MIN, limits.KV_TTL_S_MAX, "seconds"), unset="for ever"
     )
@@ -197,8 +198,7 @@ class SnapshotSettings:
     readers: int = setting(3, whole(1, 16, "readers"), "--readers")
     """Ranges of ids that are read at once from a server."""
     hmac_key: SecretPlace | None = setting(None, SECRET)
-    """Key that manifests and plans are sealed with (HMAC-SHA256) and have to fit, at least 32
-    characters."""
+    """Key that seals manifests and plans (HMAC-SHA256), at least 32 characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

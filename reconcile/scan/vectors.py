@@ -5,9 +5,8 @@ read by id. Single reads may be stale, so a difference is reported only when a l
 again.
 """
 
-from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from migrate.model.limits import FETCH_IDS_MAX
 from migrate.model.records import Vector, VectorId
@@ -24,7 +23,9 @@ from reconcile.diff import DriftKind, diff_contents
 from reconcile.differences import Named
 from reconcile.naming import name_vector_differences
 from reconcile.rollback.manifest import read_existing
-from reconcile.session import Kind, Pass
+from reconcile.scan.by_verifier import ContentReaders, verify_contents
+from reconcile.scan.expected import Expected, Rows, add_batch
+from reconcile.session import Pass
 from reconcile.session_folder import Session
 
 PASSES_MAX = 4  # reads of a difference before it is reported
@@ -50,6 +51,8 @@ class ContentScan:
     """The differences between the contents of listed vectors and what the run wrote."""
 
     checked: int  # vectors
+    verified: int  # of `checked`: a verifier proved the digest
+    fell_back: str | None  # why REST read the rest in place of the verifier
     mismatched: tuple[str, ...]  # in row order
     unreadable: tuple[str, ...]
     foreign: tuple[str, ...]  # ids of `mismatched` that are in a namespace, which q2v never writes
@@ -116,44 +119,45 @@ def _read_though_unlisted(target: VectorTarget, missing: list[VectorId]) -> froz
 def scan_contents(
     run: RunFolder,
     session: Session,
-    target: VectorTarget,
+    readers: ContentReaders,
     runtime: Runtime,
     *,
-    missing: frozenset[str],
-    only_rows: frozenset[int] | None,
+    rows: Rows,
     pause_s: float,
 ) -> ContentScan:
-    """Compare the contents of the vectors of the run without `missing`; `only_rows` None means all.
+    """Compare the contents of these vectors of the run.
 
     Continues after the last row that the session has noted. Vectors that differ are read again
     after pauses that double from `pause_s`. One stale read may follow another, so up to 1,000
     differences are reported only if every pass finds them.
     """
-    total = run.vectors if only_rows is None else len(only_rows)
-    requests = fetch_requests(total)
+    total = run.vectors if rows.only is None else len(rows.only)
+    requests = 0 if readers.verifier is not None else fetch_requests(total)
     runtime.progress.start("reading vectors back", total=total, unit="vectors", requests=requests)
-    rows = only_rows
     candidates: dict[int, DriftKind] = {}
     latest = Pass()
     for ordinal in range(PASSES_MAX):
         if ordinal and not session.content_pass(ordinal).completed:
             runtime.progress.say(f"{len(candidates)} vectors differ: reading them again")
             runtime.clock.wait(pause_s * 2 ** (ordinal - 1))
-        latest = _read_pass(run, session, ordinal, target, runtime, only_rows=rows, missing=missing)
+        latest = _read_pass(run, session, ordinal, readers, runtime, rows=rows, pause_s=pause_s)
         before, candidates = candidates, latest.candidates
         agreed = ordinal > 0 and candidates == before
         if not candidates or (agreed and len(candidates) > FEW_CANDIDATES):
             break
-        rows = frozenset(candidates)
+        rows = replace(rows, only=frozenset(candidates))
     ids = _ids_of(run, candidates)
+    first = session.content_pass(0)
     mismatched = [row for row, kind in candidates.items() if kind is DriftKind.MISMATCHED]
     in_namespace = {} if not candidates else dict.fromkeys(latest.foreign, DriftKind.MISMATCHED)
     return ContentScan(
-        checked=session.content_pass(0).checked,
+        checked=first.checked,
+        verified=first.verified,
+        fell_back=first.fell_back,
         mismatched=_of_kind(candidates, ids, DriftKind.MISMATCHED),
         unreadable=_of_kind(candidates, ids, DriftKind.UNREADABLE),
         foreign=_of_kind(in_namespace, ids, DriftKind.MISMATCHED),
-        differs=name_vector_differences(run, target, mismatched, runtime.progress),
+        differs=name_vector_differences(run, readers.target, mismatched, runtime.progress),
     )
 
 
@@ -174,99 +178,50 @@ def _ids_of(run: RunFolder, candidates: dict[int, DriftKind]) -> dict[int, Vecto
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Expected:
-    """One vector as it should read back."""
-
-    row: int
-    id: VectorId
-    digest: bytes
-
-
 def _read_pass(
     run: RunFolder,
     session: Session,
     ordinal: int,
-    target: VectorTarget,
+    readers: ContentReaders,
     runtime: Runtime,
     *,
-    only_rows: frozenset[int] | None,
-    missing: frozenset[str],
+    rows: Rows,
+    pause_s: float,
 ) -> Pass:
     """Make or continue one pass over these rows; returns it completed.
 
-    The session gets an entry after every 50 requests. Several requests may be under way, but their
-    answers are taken in row order, so that an entry covers every row below its `end_row`.
+    The first pass begins with the verifier, when there is one. The session gets an entry after
+    every 50 requests of REST. Several requests may be under way, but their answers are taken in
+    row order, so that an entry covers every row below its `end_row`.
     """
     done = session.content_pass(ordinal)
     runtime.progress.advance(done.checked, earlier=True)
     if done.completed:
         return done
+    if ordinal == 0 and readers.verifier is not None:
+        verify_contents(run, session, readers, runtime, rows=rows, pause_s=pause_s)
+        done = session.content_pass(ordinal)
     unnoted = Pass(end_row=done.end_row)
-    batches = _expected(run, only_rows, missing, first_row=done.end_row)
+    batches = rows.batches(run, done.end_row, FETCH_IDS_MAX)
 
-    def fetch(batch: list[_Expected]) -> dict[VectorId, Vector]:
-        return target.fetch([expected.id for expected in batch])
+    def fetch(batch: list[Expected]) -> dict[VectorId, Vector]:
+        return readers.target.fetch([expected.id for expected in batch])
 
     with closing(in_order(fetch, batches, width=runtime.reads_in_flight)) as answers:
         for requests, (batch, found) in enumerate(answers, start=1):
             _compare(batch, found, unnoted)
             runtime.progress.advance(len(batch))
             if requests % REQUESTS_PER_NOTE == 0:
-                _note(session, ordinal, unnoted, completed=False)
+                session.note_contents(ordinal, unnoted, completed=False)
                 unnoted = Pass(end_row=unnoted.end_row)
-    _note(session, ordinal, unnoted, completed=True)
+    session.note_contents(ordinal, unnoted, completed=True)
     return session.content_pass(ordinal)
 
 
-def _note(session: Session, ordinal: int, unnoted: Pass, *, completed: bool) -> None:
-    session.note(
-        Kind.CONTENTS_READ,
-        look=ordinal,
-        end_row=unnoted.end_row,
-        checked=unnoted.checked,
-        mismatched=unnoted.mismatched,
-        unreadable=unnoted.unreadable,
-        foreign=unnoted.foreign,
-        completed=completed,
-    )
-
-
-def _compare(batch: list[_Expected], found: dict[VectorId, Vector], unnoted: Pass) -> None:
+def _compare(batch: list[Expected], found: dict[VectorId, Vector], unnoted: Pass) -> None:
     digests = {vector_id: digest_vector(vector) for vector_id, vector in found.items()}
     kinds = diff_contents({expected.id: expected.digest for expected in batch}, digests)
-    for expected in batch:
-        kind = kinds.get(expected.id)
-        if kind is DriftKind.MISMATCHED:
-            unnoted.mismatched.append(expected.row)
-            if found[expected.id].namespace:
-                unnoted.foreign.append(expected.row)
-        elif kind is not None:
-            unnoted.unreadable.append(expected.row)
-    unnoted.end_row = batch[-1].row + 1
-    unnoted.checked += len(batch)
-
-
-def _expected(
-    run: RunFolder, only_rows: frozenset[int] | None, missing: frozenset[str], *, first_row: int
-) -> Iterator[list[_Expected]]:
-    """The vectors to read from `first_row` on, in row order, in batches of at most 20.
-
-    `missing` are left out; `only_rows` None means every row.
-    """
-    held: list[_Expected] = []
-    for batch in run.targets(
-        ["row", "vector_id", "digest"],
-        first_row=first_row,
-        only=only_rows,
-        excluded=run.refused_rows(),
-    ):
-        columns = (column.to_pylist() for column in batch.columns)
-        for row, vector_id, digest in zip(*columns, strict=True):
-            if vector_id not in missing:
-                held.append(_Expected(row, VectorId(vector_id), digest))
-            if len(held) == FETCH_IDS_MAX:
-                yield held
-                held = []
-    if held:
-        yield held
+    foreign = {
+        vector_id for vector_id in kinds if vector_id in found and found[vector_id].namespace
+    }
+    add_batch(unnoted, batch, kinds, foreign)

@@ -40,7 +40,7 @@ ALLOWED = {
     },
     "clock": {"migrate/clock.py": "the seam"},
     "randomness": {
-        "q2v/wiring.py": "picks the jitter that the HTTP client is given",
+        "q2v/wiring.py": "picks the jitter and the nonces that HTTP clients are given",
         "migrate/qdrant/retry.py": "a type; the generator is given",
         "migrate/qdrant/source.py": "the default of an option",
         "reconcile/sampling.py": "seeded: the same sample every time",
@@ -51,6 +51,7 @@ ALLOWED = {
         "migrate/cloudflare/client/wire.py": "the seam of the target, given to all above it",
         "migrate/cloudflare/client/client.py": "names the library's errors",
         "migrate/cloudflare/client/faults.py": "names the library's errors",
+        "migrate/cloudflare/verifier/client.py": "the seam of the verifier, given to all above it",
         "migrate/storage/folder_lock.py": "the name of this host, for the lock's holder",
     },
 }

@@ -45,6 +45,7 @@ WAYS = (
     ("verify",),
     ("status",),
     ("reconcile",),
+    ("reconcile", "--verifier", "http://127.0.0.1:9"),
     ("gate", "--until", "2036-01-01T00:00+00:00"),
     ("status",),
     ("monitor",),
@@ -65,7 +66,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """Command -> the settings that its runs read."""
     found: dict[str, set[str]] = {name: set() for name in SETTINGS_COMMANDS}
     folder = tmp_path_factory.mktemp("reads")
-    settings = {"Q2V_SNAPSHOT_HMAC_KEY": HMAC_KEY}
+    settings = {"Q2V_SNAPSHOT_HMAC_KEY": HMAC_KEY, "Q2V_VERIFIER_KEY": HMAC_KEY}
     with workbench(folder, points(80), settings=settings, provision=False) as bench:
         for words in WAYS:
             with recorded_reads() as reads:

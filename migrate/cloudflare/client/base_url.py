@@ -3,6 +3,7 @@
 import hashlib
 import ipaddress
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from migrate.errors import UsageError
@@ -32,6 +33,8 @@ class BaseUrl:
 
     url: str  # without a trailing slash
     host: str  # lower case, without brackets and port
+    port: int | None  # None: that of the scheme
+    path: str  # "" or with a slash in front, none at its end
     loopback: bool
 
 
@@ -41,6 +44,18 @@ def parse_base_url(text: str, *, allow_other_host: bool = False) -> BaseUrl:
     With `allow_other_host`, any other host over https is accepted too. Raises UsageError otherwise:
     look-alikes, user-info, non-ASCII or trailing-dot names, odd spellings of addresses.
     """
+    found = parse_plain_url(text, _refused)
+    public = found.host == PUBLIC_HOST and found.port in {None, 443}
+    if not (found.loopback or public or allow_other_host):
+        raise _refused(text, f"'{found.host}' is neither {PUBLIC_HOST} nor this machine")
+    return found
+
+
+def parse_plain_url(text: str, refused: Callable[[str, str], UsageError]) -> BaseUrl:
+    """Accept a host over https, and this machine over http or https.
+
+    `refused` makes the error from the address and what is wrong with it.
+    """
     scheme_and_host, separator, path = text.partition("://")
     host_and_port, slash, rest = path.partition("/")
     # Scheme and host do not depend on case; the path does.
@@ -48,18 +63,17 @@ def parse_base_url(text: str, *, allow_other_host: bool = False) -> BaseUrl:
         f"{scheme_and_host.lower()}{separator}{host_and_port.lower()}{slash}{rest}"
     )
     if match is None:
-        raise _refused(text, "it is not a plain http(s) address")
+        raise refused(text, "it is not a plain http(s) address")
     host = match["host"].strip("[]")
     port = None if match["port"] is None else int(match["port"])
     if port is not None and not 0 < port <= PORT_MAX:
-        raise _refused(text, f"there is no port {port}")
+        raise refused(text, f"there is no port {port}")
     loopback = _is_loopback(host)
     if not loopback and match["scheme"] != "https":
-        raise _refused(text, "plain http is for this machine only")
-    public = host == PUBLIC_HOST and port in {None, 443}
-    if not (loopback or public or allow_other_host):
-        raise _refused(text, f"'{host}' is neither {PUBLIC_HOST} nor this machine")
-    return BaseUrl(url=match[0].rstrip("/"), host=host, loopback=loopback)
+        raise refused(text, "plain http is for this machine only")
+    return BaseUrl(
+        url=match[0].rstrip("/"), host=host, port=port, path=match["path"], loopback=loopback
+    )
 
 
 def account_fingerprint(account_id: str) -> str:
@@ -76,7 +90,10 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def shown_url(text: str) -> str:
+    """A refused address for a message; one with "@" is never repeated: it may hold a secret."""
+    return "the given address" if "@" in text else ascii(text[:100])
+
+
 def _refused(text: str, why: str) -> UsageError:
-    # User-info may hold a secret, so an address with "@" is never repeated.
-    shown = "the given address" if "@" in text else ascii(text[:100])
-    return UsageError(f"API base URL {shown} is refused: {why}", remedy=_REMEDY)
+    return UsageError(f"API base URL {shown_url(text)} is refused: {why}", remedy=_REMEDY)

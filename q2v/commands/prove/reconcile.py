@@ -17,6 +17,7 @@ from q2v.options import (
     SEAL,
     SOURCE,
     TARGET,
+    VERIFIER,
     folder_option,
     json_option,
     refuse_flags,
@@ -53,6 +54,7 @@ class Flags(TypedDict):
     *SOURCE,
     *TARGET,
     *CONTENTS,
+    *VERIFIER,
     "target.metadata_indexes",
     "limits.poll_s",
     "limits.kv_settle_s",
@@ -79,8 +81,9 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     """Compare everything RUN (default: the newest) should have made of the target with what is.
 
     Writes to neither store. Ids and counts in full; contents in full up to
-    limits.content_full_max, beyond that a seeded sample with its bound. After a kill the same
-    command resumes, for an hour.
+    limits.content_full_max, beyond that a seeded sample with its bound. With --verifier a Worker
+    reads contents outside of the request budget, and REST what it calls different. After a kill
+    the same command resumes, for an hour.
     """
     if flags["no_source"]:
         refuse_flags(settings, (*SOURCE, "snapshot.page_points"), why="with --no-source")
@@ -90,6 +93,9 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     directory, clock = wiring.open_folder(flags["folder"]), wiring.system_clock()
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
+        verifier = stack.enter_context(
+            wiring.open_verifier(settings, clock=clock, progress=progress)
+        )
         source = None
         if not flags["no_source"]:
             source = stack.enter_context(
@@ -113,6 +119,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
                 clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
             ),
             fresh=flags["fresh"],
+            verifier=verifier,
         )
         route = route_from_snapshot(opened.snapshot, planned_target(opened), clock)
         following = following_run(opened, settings)
@@ -134,6 +141,7 @@ def show(report: ReconcileReport, route: Route, following: Following, *, as_json
         ("why", report.why),
         ("ids", "compared in full"),
         ("contents", checked),
+        ("read by", coverage.read_by),
     ]
     if report.unread:
         cells.append(("not read to its end", ", ".join(report.unread)))

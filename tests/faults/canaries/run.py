@@ -28,6 +28,7 @@ from tests.faults.canaries.planted.provision import OF_PROVISIONING
 from tests.faults.canaries.planted.reading import OF_THE_READING
 from tests.faults.canaries.planted.source import OF_THE_SOURCE
 from tests.faults.canaries.planted.stores import OF_THE_STORES
+from tests.faults.canaries.planted.verifier import OF_THE_VERIFIER
 from tests.harness.running.programs import run_python
 
 CANARIES = (
@@ -44,6 +45,7 @@ CANARIES = (
     *OF_THE_MONITOR,
     *OF_THE_END,
     *OF_PROVISIONING,
+    *OF_THE_VERIFIER,
 )
 ROOT = Path(__file__).parents[3]
 TREE = ("migrate", "reconcile", "q2v", "rehearsal", "sandbox", "tests", "docs", "pyproject.toml")

@@ -23,6 +23,7 @@ from tests.q2v.settings.layers import bounds, load, load_settings, refusal, writ
 TEXTS: dict[str, list[str]] = {
     "source.url": ["http://localhost:6333", "https://qdrant.example:6333", "http://[::1]:6333"],
     "target.api_base_url": ["http://127.0.0.1:8787/client/v4", "https://example.com/v4"],
+    "target.verifier_url": ["https://q2v-verifier.a.workers.dev", "http://127.0.0.1:8787"],
     "target.vector_binding": ["VECTORIZE", "chunks_2", "_v"],
     "target.kv_binding": ["FILES", "kv_index"],
     "target.metadata_indexes": ["file_id:string", "chunk_index:number"],

@@ -9,7 +9,7 @@ import { BODY_BYTES_MAX, readBody, readQuestion, VECTORS_MAX } from "./question.
 import { ReadingError, read } from "./reading.ts";
 import { checkRequest, KEY_LENGTH_MIN, SIGNATURE_HEADER, signAnswer } from "./signature.ts";
 
-export const PROTOCOL = 1;
+const PROTOCOL = 1;
 
 export interface Env {
   VECTORIZE_INDEX: Vectorize;
