@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
+from migrate.errors import PreconditionError
 from migrate.plan.metadata_indexes import check_metadata_indexes
 from migrate.ports import Target
 from migrate.run.folder import RunFolder
@@ -81,6 +82,13 @@ def migrate(
     return replace(report_run(run, done), forced_unknown=run.unknown_names(options.forced))
 
 
+def _discard_unwritten(run: RunFolder) -> None:
+    """Remove the folder of a run for which nothing was read or written yet: it was refused."""
+    state = run.state()
+    if state.pre_images is None and not state.pre_image_parts and not state.rounds:
+        run.discard()
+
+
 def _write_round(
     run: RunFolder,
     target: Target,
@@ -91,7 +99,11 @@ def _write_round(
     """Capture pre-images, open the round, upload, read back, then KV index and counter."""
     # The uploaders load their libraries while the target is listed.
     with open_uploaders(run) as workers:
-        capture_pre_images(run, target, runtime)
+        try:
+            capture_pre_images(run, target, runtime)
+        except PreconditionError:
+            _discard_unwritten(run)
+            raise
         selection = open_round(
             run,
             snapshot_read=options.snapshot_read,

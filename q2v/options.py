@@ -2,7 +2,9 @@
 
 import functools
 import shlex
+import sys
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -150,6 +152,37 @@ def own_folder_option(
         callback=remember,
         help=doc,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked before something is written, undone or created."""
+
+    what: str  # the subject of "... needs confirmation"
+    prompt: str  # without the name
+    name: str  # to be typed
+    remedy: str = "pass --yes"  # without a terminal
+    said: str = ""  # a line before the prompt
+    refused: str = "nothing was written"  # when another name is typed
+
+
+def confirm_name(question: Question, *, sure: bool) -> None:
+    """Ask for a name to be typed, unless the operator is `sure`.
+
+    Raises UsageError when another one is typed, or stdin is no terminal.
+    """
+    if sure:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"{question.what} needs confirmation, but stdin is not a terminal",
+            remedy=question.remedy,
+        )
+    if question.said:
+        click.echo(question.said, err=True)
+    typed = click.prompt(f"{question.prompt} ({question.name})", err=True)
+    if typed != question.name:
+        raise UsageError(f"typed '{typed}', not '{question.name}'", remedy=question.refused)
 
 
 def read_forced(file: Path | None) -> frozenset[str]:

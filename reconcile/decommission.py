@@ -1,5 +1,6 @@
 """The checklist before the source is taken away: what is proven, and what is not."""
 
+import shlex
 from dataclasses import dataclass
 
 from migrate.archive.standing import run_place
@@ -9,6 +10,7 @@ from migrate.ports import Progress
 from migrate.run.folder import RunFolder
 from migrate.storage.folder import StoredFile
 from migrate.storage.layout import JOURNAL
+from migrate.wrangler.commands import OLD_SECRETS, secret_delete_commands
 from reconcile.gate.files import later_difference
 from reconcile.gate.record import is_newest_go, read_newest
 from reconcile.monitor.history import observe, read_history
@@ -136,8 +138,10 @@ def _commands(run: RunFolder) -> tuple[tuple[str, str], ...]:
     """What people do when everything is proven. q2v deletes nothing of Qdrant."""
     collection = run.snapshot.manifest.collection
     return (
-        ("the Worker no longer needs the key", "wrangler secret delete QDRANT_API_KEY"),
-        ("nor the address", "wrangler secret delete QDRANT_URL"),
+        *(
+            ("the Worker no longer needs it", shlex.join(argv))
+            for argv in secret_delete_commands(OLD_SECRETS, env=None)
+        ),
         ("the versions that used Qdrant", "wrangler versions list"),
         (
             "the collection, when no other service reads it",

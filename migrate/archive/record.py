@@ -30,6 +30,7 @@ class ArchivedSnapshot:
     points: int  # of the whole: the links before it, with the changes applied
     set_digest: str
     moving: bool
+    payload_only: bool = False  # vectors were read only where the payload changed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,11 @@ def folder_name(snapshot_id: str, run_id: str) -> str:
 
 def encode_record(record: ArchiveRecord, key: SealKey | None) -> bytes:
     """The file's content, sealed by its own digest and, with a key, an HMAC."""
-    return seal_json({"format": ARCHIVE_FORMAT, **asdict(record)}, key)
+    fields = {"format": ARCHIVE_FORMAT, **asdict(record)}
+    for link in fields["chain"]:
+        if not link["payload_only"]:  # as earlier versions wrote it
+            del link["payload_only"]
+    return seal_json(fields, key)
 
 
 def decode_record(content: bytes, *, where: str, key: SealKey | None) -> ArchiveRecord:

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 
 from migrate.archive.record import ArchivedRun, ArchivedSnapshot, ArchivedVerdict
+from migrate.errors import ArtefactDamagedError, ForeignStateError
 from migrate.run.choose import find_later_run
 from migrate.run.drift_report import find_newest_report, journals_compared, read_report
 from migrate.run.folder import REPORT_BYTES_MAX, RunFolder, report_folders, run_folders
@@ -47,10 +48,17 @@ def find_obstacle(run: RunFolder) -> Situation | None:
 
 
 def _is_continued(snapshot: Snapshot) -> bool:
-    """Whether a later snapshot holds what has changed in the source since this one."""
+    """Whether a later snapshot holds what has changed in the source since this one, or may."""
     own = snapshot.manifest.snapshot_id
-    later = (one for one in sealed_folders(snapshot.folder.parent) if one.name > own)
-    return any(Snapshot(one, snapshot.key).manifest.parent_id == own for one in later)
+    for folder in sealed_folders(snapshot.folder.parent):
+        if folder.name <= own:
+            continue
+        try:
+            if Snapshot(folder, snapshot.key).manifest.parent_id == own:
+                return True
+        except (ArtefactDamagedError, ForeignStateError):
+            return True  # it cannot be read, so nothing says that this is the last
+    return False
 
 
 def _is_superseded(run: RunFolder) -> bool:
@@ -86,6 +94,7 @@ def describe_chain(snapshot: Snapshot) -> tuple[ArchivedSnapshot, ...]:
             points=link.manifest.points,
             set_digest=link.manifest.set_digest,
             moving=link.manifest.moving,
+            payload_only=link.manifest.payload_only,
         )
         for link in snapshot.chain
     )

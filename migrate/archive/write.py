@@ -8,6 +8,7 @@ one is never needed.
 import hashlib
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from migrate.archive.check import check_runs
@@ -31,8 +32,14 @@ from migrate.ports import Progress
 from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import part_file
-from migrate.storage.folder import StoredFile
-from migrate.storage.layout import ARCHIVE_FORMATS, ARCHIVE_README, ARCHIVE_RECORD
+from migrate.storage.folder import Folder, StoredFile
+from migrate.storage.layout import (
+    ARCHIVE_FORMATS,
+    ARCHIVE_README,
+    ARCHIVE_RECORD,
+    archive_name,
+    newest_archive,
+)
 
 _READ_BYTES = 1 << 20
 
@@ -43,6 +50,7 @@ class ArchiveOptions:
 
     tool: str  # name and version, for archive.json
     not_final: bool = False  # a run that is not final may be archived
+    numbered: bool = False  # an archive of an earlier state stays, and this one gets a number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +69,8 @@ def write_archive(
     run: RunFolder, out: StoredFile, options: ArchiveOptions, runtime: Runtime
 ) -> ArchiveReport:
     """Write the archive of a run to `out`, or verify that it is there already.
+
+    With `options.numbered` only the folder of `out` counts.
 
     The caller holds the lock of the folder of the snapshots, and that of the folder of `out`. The
     file is written under another name, read back and checked as `verify_archive` does, and gets its
@@ -95,6 +105,8 @@ def write_archive(
     record = replace(record, files=_with_pages(files, pages))
     content = encode_record(record, run.snapshot.key)
     draft = _Draft(record, content, {one.path: one.stored for one in members.files}, pages)
+    if options.numbered:
+        out = _next_place(out.folder, draft, run.snapshot.key)
     reused = out.is_there()
     done = _verify_same if reused else _write
     checked = done(out, draft, run.snapshot.key, runtime.progress)
@@ -142,6 +154,18 @@ def _hash_members(
             part.check()
         yield ArchivedFile(path=member.path, bytes=size, sha256=sha256)
         progress.advance(1, bytes_=size)
+
+
+def _next_place(folder: Folder, draft: _Draft, key: SealKey | None) -> StoredFile:
+    """The newest archive of the run when it holds these contents, else the place of a new one."""
+    named = (draft.record.snapshot_id, draft.record.run_id)
+    number = newest_archive(folder.names(), *named)
+    if number:
+        newest = folder.file(archive_name(*named, number))
+        with suppress(ArtefactDamagedError, ForeignStateError):
+            if read_record(newest, key) == draft.content:
+                return newest
+    return folder.file(archive_name(*named, number + 1))
 
 
 def _verify_same(

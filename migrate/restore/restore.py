@@ -145,7 +145,8 @@ def restore_snapshot(
     if not options.dry_run:
         if len(rows) or found is None:
             confirm(_sentence(target, before, len(rows), is_new=found is None))
-        _write_settings(target, settings, found, options)
+        is_empty = not before.others and not before.changed and bool(before.wanted.all())
+        _write_settings(target, settings, found, options, is_empty=is_empty)
         refused = _write_rows(snapshot, target, rows, runtime)
         after = _compare(snapshot, target, runtime, "reading the collection back")
         collection = target.read_collection()
@@ -243,11 +244,16 @@ def _write_settings(
     settings: CollectionSettings,
     found: Collection | None,
     options: RestoreOptions,
+    *,
+    is_empty: bool,
 ) -> None:
-    """Create the collection and its payload indexes. A collection of others is left as it is."""
+    """Create the collection and its payload indexes. A collection of others is left as it is.
+
+    Also the indexes of a collection that is empty: a kill may have come after its creation.
+    """
     if found is None:
         target.create(settings)
-    if found is None or not options.append:
+    if found is None or is_empty or not options.append:
         existing = {} if found is None else read_settings(found.config).indexes
         with target.open_writer() as writer:
             for name, schema in settings.indexes.items():

@@ -105,6 +105,8 @@ def find_run(
             raise UsageError(f"{named}: no run folder", remedy="name a folder .../runs/<run_id>")
         return RunFolder(named, Snapshot(named.parent.parent, key), read_only=read_only)
     for folder in reversed(sealed_folders(directory)):
+        if not folder.has(RUNS):
+            continue
         snapshot = Snapshot(folder, key)
         runs = run_folders(snapshot)
         if runs:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from migrate.errors import ForeignStateError, UsageError
+from migrate.errors import ForeignStateError, PreconditionError, UsageError
 from migrate.mapping.payload import Quarantined, Reason, encode_kv_key
 from migrate.model.sealed_json import damaged
 from migrate.model.stamps import name_stamp
@@ -237,6 +237,11 @@ class RunFolder:
         """The folder of the run's rollback."""
         return self.folder.child(ROLLBACK)
 
+    def discard(self) -> None:
+        """Remove the folder of a run that has written nothing; the plan first, so it is none."""
+        self.close()
+        discard_folder(self.folder)
+
     def close(self) -> None:
         """Close the journal."""
         self.journal.close()
@@ -289,7 +294,11 @@ def create_catch_up(
     """
     assert plan.base is not None
     folder = _new_folder(snapshot, plan, quarantine)
-    record = write_difference(folder.file(DIFFERENCE), comparison, plan.base)
+    try:
+        record = write_difference(folder.file(DIFFERENCE), comparison, plan.base)
+    except PreconditionError:
+        discard_folder(folder)
+        raise
     targets = write_targets(folder.file(TARGETS), comparison.table.targets())
     planned = replace(plan, targets=targets, base=record)
     folder.file(PLAN).write(encode_plan(planned, snapshot.key))
@@ -303,6 +312,12 @@ def _new_folder(snapshot: Snapshot, plan: RunPlan, quarantine: bytes) -> WorkFol
     folder.child(PRE_IMAGES).make()
     folder.file(QUARANTINE).write(quarantine)
     return folder
+
+
+def discard_folder(folder: WorkFolder) -> None:
+    """Remove the folder of a run; without its plan it counts as none, also after a kill."""
+    folder.remove(PLAN)
+    folder.clear()
 
 
 def new_run_id(snapshot: Snapshot, wall_s: float) -> str:

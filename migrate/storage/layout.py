@@ -5,6 +5,7 @@ both with what a whole migration leaves behind.
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 # Of --dir itself.
@@ -95,9 +96,20 @@ def forced_name(round_ordinal: int) -> str:
     return f"forced-{round_ordinal}.ids"
 
 
-def archive_name(snapshot: str, run: str) -> str:
-    """The archive of a run, unless the operator names another file."""
-    return f"{snapshot}-{run}.q2v.tar.zst"
+def archive_name(snapshot: str, run: str, number: int = 1) -> str:
+    """The archive of a run, unless the operator names another file; `number` from 1.
+
+    A later archive of the same run has the next number, when the files have changed since.
+    """
+    return f"{snapshot}-{run}{'' if number == 1 else f'-{number}'}.q2v.tar.zst"
+
+
+def newest_archive(names: Collection[str], snapshot: str, run: str) -> int:
+    """The highest number of an archive of this run among these file names; 0 without one."""
+    first, _, ending = archive_name(snapshot, run).partition(".")
+    pattern = re.compile(rf"{re.escape(first)}(?:-([2-9]|[1-9]\d+))?{re.escape(f'.{ending}')}")
+    found = filter(None, map(pattern.fullmatch, names))
+    return max((int(one[1] or 1) for one in found), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +176,7 @@ PLACES = (
     Place(
         archive_name("<snapshot>", "<run>"),
         archive_name(_SNAPSHOT, "000-20261129T083000Z"),
-        "the archive of a run, in one file",
+        "the archive of a run, in one file; later states of it have a number in the name",
     ),
     _of_snapshot(JOURNAL, "ranges, and the parts that are written"),
     _of_snapshot(MANIFEST, "written last: its presence means sealed"),

@@ -6,6 +6,9 @@ They are run in the Worker's folder, where wrangler finds the Worker's name.
 from collections.abc import Iterable
 
 Command = tuple[str, ...]
+# What the Worker needs for Qdrant, and no more after the move.
+OLD_SECRETS = ("QDRANT_API_KEY", "QDRANT_URL")
+VERSION = "VERSION"  # stands for the id of a version, in a command that is to be completed
 
 
 def secret_commands(names: Iterable[str], *, env: str | None) -> tuple[Command, ...]:
@@ -29,13 +32,19 @@ def release_commands(*, env: str | None) -> tuple[Command, ...]:
     )
 
 
-def back_commands(*, env: str | None) -> tuple[Command, ...]:
-    """After a release: deploy the version before the newest, or that of an id put in third place.
+def back_commands(
+    *,
+    env: str | None,
+    version: str | None = None,
+    message: str = "q2v: back to an earlier version",
+) -> tuple[Command, ...]:
+    """After a release: deploy this version again; None: one that the operator puts in.
 
+    Without an id wrangler deploys the version before the newest, and each secret makes a version.
     It does not change KV or Vectorize.
     """
-    message = "--message=q2v: back to an earlier version"
-    return (("wrangler", "rollback", message, "--yes", *_of(env)),)
+    wanted = version or VERSION
+    return (("wrangler", "rollback", wanted, f"--message={message}", "--yes", *_of(env)),)
 
 
 def _of(env: str | None) -> Command:

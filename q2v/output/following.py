@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
-from migrate.errors import MigrationError
+from migrate.errors import ArtefactDamagedError, MigrationError
 from migrate.model.hmac_key import SealKey
 from migrate.run.choose import open_base
 from migrate.run.drift_report import journals_compared
@@ -103,10 +103,11 @@ def following_run(run: RunFolder, settings: Settings, *, index_added: bool = Fal
     """What comes next for a run."""
     folder, manifest = run.snapshot.folder.parent, run.snapshot.manifest
     newest, sealed = _newest(folder, run.snapshot.folder, manifest.collection, run.snapshot.key)
-    if sealed is not None and _is_flattened(Snapshot(sealed, run.snapshot.key), run):
+    later = None if sealed is None else _readable(sealed, run.snapshot.key)
+    if later is not None and _is_flattened(later, run):
         newest, sealed = Sealing.NONE, None
     later_runs = [one for one in run_folders(run.snapshot) if one.name > run.folder.name]
-    if sealed is not None and run_folders(Snapshot(sealed, run.snapshot.key)):
+    if sealed is not None and later is not None and run_folders(later):
         later_runs.append(sealed)
     reached = position_of(run.state())
     if reached.run is Reached.ROLLED_BACK and _is_base_left(run):
@@ -120,7 +121,7 @@ def following_run(run: RunFolder, settings: Settings, *, index_added: bool = Fal
         index_added=index_added or _is_index_unasked(run, finding, settings),
         unwaived=run.unwaived > 0,
         moving=manifest.moving,
-        go=is_newest_go(run),
+        go=reached.run is Reached.COMPLETE and _is_go(run),
     )
     situation = next_step(position)
     flags = flags_again(situation, run.state(), into_non_empty=run.plan.into_non_empty)
@@ -202,6 +203,13 @@ def _collection(folder: WorkFolder, key: SealKey | None, *, sealed: bool) -> str
     return None
 
 
+def _readable(folder: WorkFolder, key: SealKey | None) -> Snapshot | None:
+    """A sealed snapshot; None when its files cannot be read: its command says why."""
+    with suppress(MigrationError):
+        return Snapshot(folder, key)
+    return None
+
+
 def _is_flattened(snapshot: Snapshot, run: RunFolder) -> bool:
     """Whether a snapshot without a run holds the points of the chain that this run has moved."""
     moved, found = run.snapshot.manifest, snapshot.manifest
@@ -261,6 +269,14 @@ def _is_index_unasked(run: RunFolder, finding: Finding | None, settings: Setting
     if finding is None or finding.indexes is None:
         return False
     return bool(wiring.wanted_indexes(run.plan, settings).items() - finding.indexes)
+
+
+def _is_go(run: RunFolder) -> bool:
+    """Whether the newest gate said go; a record that was changed is no go, and no obstacle here."""
+    try:
+        return is_newest_go(run)
+    except ArtefactDamagedError:
+        return False
 
 
 def _following(

@@ -107,7 +107,8 @@ def steps(names: Names, until: str) -> Sequence[Step]:
             title="Catch up, while others write",
             who=OPERATOR,
             argv=(("catch-up",),),
-            does="What was added, changed and deleted since. Each one takes less time.",
+            does="What was added, changed and deleted since. Each one takes less time. On a slow "
+            "line `q2v catch-up --payload-only` reads vectors only where the payload changed.",
             sees="how many points were added, changed and deleted",
             abort='exit 5 "would delete": is it the right source?',
             undo="`q2v rollback --execute` undoes the whole chain",
@@ -158,7 +159,9 @@ def steps(names: Names, until: str) -> Sequence[Step]:
             title="Go or no-go",
             who=DECIDES,
             argv=(("gate", "--until", until),),
-            does="Twelve rows of evidence, and below them what only people can see.",
+            does="Twelve rows of evidence, and below them what only people can see. With "
+            "`q2v gate --until TIME --worker-version VERSION` (the version that runs now, by "
+            "`wrangler deployments list`) the way back names that version.",
             sees="go",
             abort="anything else than go, or a no to what only people can see: take the way back",
             undo="nothing to undo",
@@ -176,7 +179,8 @@ def steps(names: Names, until: str) -> Sequence[Step]:
             "embedding call.",
             sees="the new version takes all requests; searches answer",
             abort="errors or empty answers: take the way back within the hour",
-            undo="`wrangler rollback`, then the way back below",
+            undo="`wrangler rollback VERSION`, with the version that ran before, then the way back "
+            "below",
             minutes=lambda _: None,
         ),
         Step(
@@ -231,8 +235,14 @@ def way_back(names: Names) -> Sequence[Step]:
             day=0,
             title="Readers back to Qdrant",
             who=WORKER,
-            others=("wrangler deployments list", "wrangler rollback"),
-            does="Only after a cutover. Writers get their keys back when the rollback is complete.",
+            others=(
+                "wrangler deployments list",
+                "wrangler versions list",
+                "wrangler rollback VERSION --message=back --yes",
+            ),
+            does="Only after a cutover. VERSION is the one that ran before it; `q2v rollback` "
+            "prints it when the gate has recorded it. Each `wrangler secret put` made a version "
+            "too. Writers get their keys back when the rollback is complete.",
             sees="the former version takes all requests",
             abort="-",
             undo="deploy the new version again",

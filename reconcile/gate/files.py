@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from migrate.errors import ArtefactDamagedError
+from migrate.errors import ArtefactDamagedError, ForeignStateError
 from migrate.model.stamps import iso_stamp
 from migrate.run.drift_report import (
     DriftReport,
@@ -57,10 +57,16 @@ def read_compared(run: RunFolder) -> Compared:
 
 
 def later_difference(snapshot: Snapshot) -> str:
-    """Text that names a snapshot which continues from this one; empty if there is none."""
+    """Text that names a snapshot which continues from this one, or may; empty if there is none."""
     own = snapshot.manifest.snapshot_id
     for folder in sealed_folders(snapshot.folder.parent):
-        if folder.name > own and Snapshot(folder, snapshot.key).manifest.parent_id == own:
+        if folder.name <= own:
+            continue
+        try:
+            parent_id = Snapshot(folder, snapshot.key).manifest.parent_id
+        except (ArtefactDamagedError, ForeignStateError) as error:
+            return f"a later snapshot may continue from this one, and cannot be read: {error}"
+        if parent_id == own:
             return f"snapshot {folder.name} continues from the one that this run has moved"
     return ""
 

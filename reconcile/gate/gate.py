@@ -44,6 +44,7 @@ class GateRules:
     indexes: Mapping[str, str]  # metadata indexes that filters use: property -> type
     requests_per_5min: int
     pause_s: float  # before a wrong answer is asked for again
+    worker_version: str | None = None  # of the Worker that runs now; a rollback deploys it again
     key_notes: tuple[str, ...] = ()  # what the key of the source can do beyond reading
 
 
@@ -57,6 +58,7 @@ class GateReport:
     until: str | None
     rows: tuple[Row, ...]
     file: StoredFile
+    worker_version: str | None = None
 
     @property
     def verdict(self) -> str:
@@ -76,6 +78,7 @@ class GateReport:
             "snapshot_id": self.snapshot_id,
             "at": self.at,
             "until": self.until,
+            **({} if self.worker_version is None else {"worker_version": self.worker_version}),
             "verdict": self.verdict,
             "exit_code": int(self.exit_code),
             "rows": [row.document() for row in self.rows],
@@ -117,6 +120,7 @@ def decide(
         until=None if rules.until_s is None else iso_stamp(rules.until_s),
         rows=tuple(rows),
         file=new_file(run),
+        worker_version=rules.worker_version,
     )
     journal = run.journal.file.hash()[1]
     fields = {

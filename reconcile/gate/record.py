@@ -1,5 +1,9 @@
 """The record of a gate in the run's folder: numbered, sealed, never changed."""
 
+from contextlib import suppress
+from uuid import UUID
+
+from migrate.errors import ArtefactDamagedError, ForeignStateError
 from migrate.model.sealed_json import unseal_json
 from migrate.run.folder import REPORT_BYTES_MAX, RunFolder
 from migrate.storage.folder import StoredFile
@@ -28,9 +32,14 @@ def read_newest(run: RunFolder) -> dict[str, object] | None:
     Raises ArtefactDamagedError when it was changed, ForeignStateError for another format.
     """
     number = _newest_number(run)
-    if not number:
-        return None
+    return _read(run, number) if number else None
+
+
+def _read(run: RunFolder, number: int) -> dict[str, object] | None:
+    """The members of a record; None when it is not there."""
     file = run.folder.child(GATE).file(gate_name(number))
+    if not file.is_there():
+        return None
     content = file.read(bytes_max=REPORT_BYTES_MAX)
     return unseal_json(content, where=str(file), format_version=GATE_FORMAT, key=run.snapshot.key)
 
@@ -41,6 +50,19 @@ def is_newest_go(run: RunFolder) -> bool:
     if record is None or record.get("verdict") != "go":
         return False
     return record.get("journal_sha256") == run.journal.file.hash()[1]
+
+
+def recorded_worker_version(run: RunFolder) -> str | None:
+    """The version of the Worker that ran before the cutover, as the newest gate with one names it.
+
+    A record that was changed is passed over: a rollback must not fail for lack of an advice.
+    """
+    for number in range(_newest_number(run), 0, -1):
+        with suppress(ArtefactDamagedError, ForeignStateError, ValueError):
+            version = (_read(run, number) or {}).get("worker_version")
+            if version is not None:
+                return str(UUID(str(version)))
+    return None
 
 
 def _newest_number(run: RunFolder) -> int:

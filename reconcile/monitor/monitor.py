@@ -133,7 +133,8 @@ def monitor(
         as_moved=0 if found is None else found.as_moved,
         findings={name: len(ids) for name, ids in findings.items()},
     )
-    files = _write_ids(run, findings)
+    # A look that could not read everything says nothing of what an earlier one has named.
+    files = {} if found is None else _write_ids(run, findings)
     append(run, looked)
     return MonitorReport(
         run_id=run.plan.run_id,

@@ -12,10 +12,11 @@ from migrate.model.records import VectorId
 from migrate.ports import Target
 from migrate.run.choose import find_later_run
 from migrate.run.folder import RunFolder, run_folders
+from migrate.run.refused_vectors import read_pre_images, unwritten_rows
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot, sealed_folders
 from migrate.storage.folder import WorkFolder
-from migrate.storage.layout import SPILL
+from migrate.storage.layout import RUNS, SPILL
 from migrate.tables.target_ids import ID_COLUMNS
 from migrate.upload.kv_index import KEYS_PER_DELETE
 from migrate.upload.listing import list_keys, walk_again
@@ -75,6 +76,8 @@ def open_chains(
     with ExitStack() as stack:
         tips: list[RunFolder] = []
         for folder in sealed_folders(directory):
+            if not folder.has(RUNS):
+                continue
             snapshot = Snapshot(folder, key)
             for place in run_folders(snapshot):
                 run = RunFolder(place, snapshot)
@@ -154,7 +157,7 @@ def reset(
         allowed_vectors=len(vectors),
         allowed_keys=len(keys),
         unknown=tuple(name for name in names if name not in found),
-        left_vectors=len(left) + (0 if execute else _restored(chains, requests_per_5min)),
+        left_vectors=len(left) + (0 if execute else _restored(chains, rules.allowed)),
         left_keys=len(left_keys),
         left_first=tuple([*left, *left_keys][:NAMED_MAX]),
         requests=sum(report.requests for report in reports) + deletes,
@@ -224,14 +227,26 @@ def _delete_vectors(
         )
 
 
-def _restored(chains: Sequence[Sequence[RunFolder]], requests_per_5min: int) -> int:
-    """Vectors that the first run of each chain overwrote: a rollback puts them back.
+def _restored(chains: Sequence[Sequence[RunFolder]], allowed: frozenset[str]) -> int:
+    """Vectors that a rollback puts back and that the list does not name.
 
-    What a later run of the chain overwrote is of the runs before it, and goes with those.
+    The first run of each chain overwrote them. What a later run of the chain overwrote is of the
+    runs before it, and goes with those; what was another writer's is put back too.
     """
-    firsts = [chain[-1:] for chain in chains]
-    previews = [preview_chain(one, requests_per_5min=requests_per_5min) for one in firsts]
-    return sum(one.vectors_restored for one in previews)
+    restored: set[VectorId] = set()
+    for chain in chains:
+        for position, run in enumerate(chain):
+            unwritten = unwritten_rows(run)
+            found = {
+                record.vector_id
+                for record in read_pre_images(run)
+                if record.former is not None and record.row not in unwritten
+            }
+            for older in chain[position + 1 :]:
+                for batch in older.targets(ID_COLUMNS):
+                    found.difference_update(map(VectorId, batch.column("vector_id").to_pylist()))
+            restored |= found
+    return len(restored - allowed)
 
 
 def _created_keys(chains: Sequence[Sequence[RunFolder]]) -> set[str]:

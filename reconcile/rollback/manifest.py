@@ -21,6 +21,8 @@ from migrate.storage.layout import (
     PRE_IMAGES,
     REMOVED,
 )
+from migrate.wrangler.commands import back_commands, release_commands
+from reconcile.gate.record import recorded_worker_version
 
 ROLLBACK_FORMAT = 1
 
@@ -148,7 +150,7 @@ def build_manifest(run: RunFolder, *, requests_per_5min: int) -> RollbackManifes
         requests=figures.rollback_requests,
         minutes=figures.rollback_minutes,
         cannot_undo=CANNOT_UNDO,
-        commands_before=_commands_before(run),
+        commands_before=_commands_before(run, recorded_worker_version(run)),
         commands_after=_commands_after(run),
     )
 
@@ -168,11 +170,15 @@ def _holds(name: str) -> str:
     return "vector ids that were in the index and are not touched by the run"
 
 
-def _commands_before(run: RunFolder) -> tuple[tuple[str, ...], ...]:
-    """The first two must run in the folder of the Worker, which holds its configuration."""
+def _commands_before(run: RunFolder, version: str | None) -> tuple[tuple[str, ...], ...]:
+    """The first ones must run in the folder of the Worker, which holds its configuration.
+
+    `version` of the Worker is deployed again; None: the operator chooses it from the lists.
+    """
+    listed = release_commands(env=None)
     return (
-        ("wrangler", "deployments", "list"),
-        ("wrangler", "rollback", "--message=q2v: readers back to Qdrant", "--yes"),
+        *(listed if version is None else listed[:1]),
+        *back_commands(env=None, version=version, message="q2v: readers back to Qdrant"),
         *_about_index(run, "info", "--json"),
     )
 

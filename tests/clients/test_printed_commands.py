@@ -148,17 +148,19 @@ def test_what_provision_prints_around_a_release(
     """The version that was noted is the one that runs again, also after a secret was put."""
     document = moved.run("provision").document
     (put,), (back,) = document["secret_commands"], document["back_commands"]
-    (delete,) = document["secret_delete_commands"]
+    deletes = document["secret_delete_commands"]
     scripts = moved.sandbox.store.scripts
     former = scripts.upload("released")
     folder = as_worker(tmp_path / "worker", "released", "wrangler.toml", document["wrangler_toml"])
 
     deployments, versions = run_all(shell, document["release_commands"], within=folder)
-    run_all(shell, [put, put.replace("OPENAI_API_KEY", "QDRANT_API_KEY")], within=folder, stdin="x")
+    old = ("QDRANT_API_KEY", "QDRANT_URL")
+    puts = [put, *(put.replace("OPENAI_API_KEY", name) for name in old)]
+    run_all(shell, puts, within=folder, stdin="x")
     scripts.upload("released")
-    run_all(shell, [back.replace("rollback", f"rollback {former.version_id}")], within=folder)
+    run_all(shell, [back.replace("VERSION", former.version_id)], within=folder)
     running = scripts.deployments("released")[0].versions
-    run_all(shell, [delete], within=folder)
+    run_all(shell, deletes, within=folder)
 
     assert former.version_id in deployments.stdout
     assert former.version_id in versions.stdout
@@ -213,14 +215,15 @@ def test_what_a_rollback_prints(moved: OlderRun, shell: Shell, tmp_path: Path) -
     scripts = moved.sandbox.store.scripts
     former = scripts.upload(WORKER)
     scripts.upload(WORKER)
+    scripts.upload(WORKER)  # as a secret makes one
     folder = as_worker(tmp_path / "worker", WORKER, "wrangler.toml", "")
 
-    deployments, rollback, info = run_all(shell, lines["before"][:1], within=folder) + run_all(
-        shell, lines["before"][1:], within=folder
-    )
+    chosen = [line.replace("VERSION", former.version_id) for line in lines["before"]]
+    deployments, versions, rollback, info = run_all(shell, chosen, within=folder)
     listed, counter = run_all(shell, lines["after"], within=folder)
 
     assert former.version_id in deployments.stdout
+    assert former.version_id in versions.stdout
     assert former.version_id in rollback.stdout
     newest = scripts.deployments(WORKER)[0]
     assert newest.versions == {former.version_id: 100}

@@ -314,6 +314,40 @@ def test_stale_pre_images_in_a_chain_still_lead_back_to_the_first_state(tmp_path
     assert evening.held() == former
 
 
+@pytest.mark.fault("C10")
+def test_what_a_later_point_overwrote_is_gone_with_it_until_the_rollback(tmp_path: Path) -> None:
+    """Another writer's record under the id of a point that comes, changes and goes."""
+    evening = Evening(tmp_path)
+    vector_id, key = VectorId("file-7_0"), "file:file-7"
+    theirs = Vector(
+        id=vector_id, values=np.ones(DIMENSIONS, np.float32), metadata={"old": 1}, namespace="t"
+    )
+    evening.vectors.stored[vector_id] = theirs
+    evening.kv.stored[key] = KvEntry(key=key, value=b'["theirs"]', metadata={"by": "them"})
+    former, entries = evening.held(), dict(evening.kv.stored)
+    rules = replace(PLAN_RULES, into_non_empty=True)
+    last = evening.snapshot()
+    evening.migrate(last, rules)
+    seen = []
+    point = {**evening.source.points[10], "file_id": "file-7", "chunk_index": 0}
+    for payload in (point, {**point, "text": "changed"}, None):
+        if payload is None:
+            del evening.source.points[15]
+        else:
+            evening.source.points[15] = payload
+        last = evening.difference(last)
+        evening.migrate(last, rules)
+        seen.append((vector_id in evening.vectors.stored, key in evening.kv.stored))
+    equal = evening.reconcile()
+
+    done = evening.roll_back()
+
+    assert seen == [(True, True), (True, True), (False, False)]
+    assert (equal.verdict, done.conflicts) == ("equal", [])
+    assert (evening.held(), evening.kv.stored) == (former, entries)
+    assert evening.vectors.stored[vector_id].namespace == "t"
+
+
 def test_an_expiry_that_only_another_writer_can_have_set_is_kept(tmp_path: Path) -> None:
     evening = Evening(tmp_path)
     base = evening.snapshot()

@@ -13,7 +13,8 @@ from migrate.snapshot.parts import SnapshotRows
 def verify_points(snapshot: Snapshot, progress: Progress) -> int:
     """Read every point of the whole, compute its digest again, and return the bytes of all parts.
 
-    Of a difference this covers the snapshots before it as well, but for points that it replaces.
+    Of a difference this covers the snapshots before it as well, but for points that it replaces;
+    their parts count too.
     Raises ArtefactDamagedError for a part, a point or a set digest that is not as it was sealed,
     and for another file that the manifest names.
     """
@@ -21,7 +22,7 @@ def verify_points(snapshot: Snapshot, progress: Progress) -> int:
     names = [spec.name for spec in snapshot.manifest.vectors]
     progress.start("verifying points", total=snapshot.manifest.points, unit="points")
     _check_whole(snapshot, _recomputed(snapshot, snapshot.read(with_vectors=names), progress))
-    return sum(part.bytes for part in snapshot.manifest.parts)
+    return sum(part.bytes for link in snapshot.chain for part in link.manifest.parts)
 
 
 def verify_chain(snapshot: Snapshot, progress: Progress) -> None:

@@ -40,7 +40,8 @@ class Flags(TypedDict):
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The file to write.  [default: SNAPSHOT-RUN.q2v.tar.zst in --dir]",
+    help="The file to write.  [default: SNAPSHOT-RUN.q2v.tar.zst in --dir; SNAPSHOT-RUN-2 and so "
+    "on for a later state of the run]",
 )
 @click.option(
     "--not-final",
@@ -68,7 +69,11 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
         report = write_archive(
             run,
             out,
-            ArchiveOptions(tool=wiring.TOOL, not_final=flags["not_final"]),
+            ArchiveOptions(
+                tool=wiring.TOOL,
+                not_final=flags["not_final"],
+                numbered=flags["out"] is None,
+            ),
             Runtime(clock=clock, progress=progress),
         )
     _show(report, as_json=flags["as_json"])

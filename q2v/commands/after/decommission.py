@@ -8,7 +8,7 @@ import click
 
 from migrate.run.choose import find_run
 from migrate.storage.folder_lock import FolderLock
-from migrate.storage.layout import archive_name
+from migrate.storage.layout import archive_name, newest_archive
 from migrate.storage.local_folder import local_file
 from q2v import wiring
 from q2v.options import SEAL, folder_option, json_option, takes
@@ -25,7 +25,7 @@ from reconcile.decommission import NEVER_DELETE_FIRST, Checklist, check
 @click.option(
     "--archive",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The file that `q2v archive` wrote.  [default: SNAPSHOT-RUN.q2v.tar.zst in --dir]",
+    help="The file that `q2v archive` wrote.  [default: the newest of RUN in --dir]",
 )
 @folder_option
 @json_option
@@ -48,11 +48,12 @@ def command(
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
         stack.enter_context(FolderLock(directory))
-        named = wiring.open_named(directory, run)
-        opened = find_run(directory, named, wiring.seal_key(settings))
+        opened = find_run(directory, wiring.open_named(directory, run), wiring.seal_key(settings))
         stack.callback(opened.close)
         plan = opened.plan
-        file = archive or directory.path / archive_name(plan.snapshot_id, plan.run_id)
+        named = (plan.snapshot_id, plan.run_id)
+        number = max(1, newest_archive(directory.names(), *named))
+        file = archive or directory.path / archive_name(*named, number)
         checklist = check(opened, local_file(file), progress, now_s=clock.wall_s())
     show(checklist, as_json=as_json)
     ctx.exit(checklist.exit_code)

@@ -11,7 +11,6 @@ from typing import TypedDict, Unpack
 import click
 
 from migrate.begin import Confirm, begin, confirmed, refuse_without_refused
-from migrate.errors import UsageError
 from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.migrate import migrate
 from migrate.run.choose import find_snapshot
@@ -25,6 +24,8 @@ from q2v.options import (
     PLANNING,
     SEAL,
     TARGET,
+    Question,
+    confirm_name,
     folder_option,
     json_option,
     max_delete_option,
@@ -182,17 +183,12 @@ def migrate_snapshot(
 
 def confirm_index(index_name: str, *, sure: bool) -> None:
     """Ask for the index's name to be typed. Raises UsageError when it is not."""
-    if sure:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError(
-            f"writing to vector index '{index_name}' needs confirmation, but stdin is not a "
-            "terminal",
-            remedy="pass --yes",
-        )
-    typed = click.prompt(f"Type the name of the vector index to write to ({index_name})", err=True)
-    if typed != index_name:
-        raise UsageError(f"typed '{typed}', not '{index_name}'", remedy="nothing was written")
+    question = Question(
+        f"writing to vector index '{index_name}'",
+        "Type the name of the vector index to write to",
+        index_name,
+    )
+    confirm_name(question, sure=sure)
 
 
 def _kept_notes(kept: tuple[str, ...], advise: Callable[[str], str]) -> list[str]:

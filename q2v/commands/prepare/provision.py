@@ -31,6 +31,7 @@ from migrate.snapshot.folder import Snapshot, sealed_folders
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.local_folder import LocalFolder
 from migrate.wrangler.commands import (
+    OLD_SECRETS,
     back_commands,
     release_commands,
     secret_commands,
@@ -49,6 +50,8 @@ from q2v.options import (
     SHAPE,
     SOURCE,
     TARGET,
+    Question,
+    confirm_name,
     folder_option,
     json_option,
     takes,
@@ -140,7 +143,7 @@ def _check_env(_: click.Context, __: click.Parameter, env: str | None) -> str | 
     "old_secrets",
     multiple=True,
     callback=_check_names,
-    default=("QDRANT_API_KEY",),
+    default=OLD_SECRETS,
     show_default=True,
     help="Name of a secret that the Worker needs no more after the move. May be repeated.",
 )
@@ -230,19 +233,15 @@ def _refuse_idle(flags: Flags) -> None:
 
 def confirm_creation(report: ProvisionReport, *, sure: bool) -> None:
     """Ask for the index's name to be typed. Raises UsageError when it is not."""
-    name, missing = report.vector_index, ", ".join(report.missing)
-    if sure or not missing:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError(
-            f"creating {missing} needs confirmation, but stdin is not a terminal",
-            remedy="pass --yes; --dry-run shows what would be created",
-        )
-    typed = click.prompt(
-        f"Creates {missing}. Type the name of the vector index to do so ({name})", err=True
+    missing = ", ".join(report.missing)
+    question = Question(
+        f"creating {missing}",
+        f"Creates {missing}. Type the name of the vector index to do so",
+        report.vector_index,
+        remedy="pass --yes; --dry-run shows what would be created",
+        refused="nothing was created",
     )
-    if typed != name:
-        raise UsageError(f"typed '{typed}', not '{name}'", remedy="nothing was created")
+    confirm_name(question, sure=sure or not missing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TypedDict, Unpack
+from uuid import UUID
 
 import click
 
@@ -31,10 +32,21 @@ class Flags(TypedDict):
 
     run: Path | None
     until: str | None
+    worker_version: str | None
     max_age: int
     recorded: bool
     folder: Path
     as_json: bool
+
+
+def _check_version(_: click.Context, __: click.Parameter, version: str | None) -> str | None:
+    """Raises BadParameter for a text that is no id of a version."""
+    try:
+        return None if version is None else str(UUID(version))
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{version!r}: expected the id of a version, as `wrangler deployments list` shows it"
+        ) from error
 
 
 @takes("source.api_key", *TARGET, "target.metadata_indexes", "limits.poll_s", SEAL)
@@ -44,6 +56,12 @@ class Flags(TypedDict):
     "--until",
     metavar="TIME",
     help="End of the window: 23:30 (UTC, the next one) or 2026-11-29T23:30+00:00.",
+)
+@click.option(
+    "--worker-version",
+    metavar="VERSION",
+    callback=_check_version,
+    help="Id of the Worker's version that runs now, to be deployed again on the way back.",
 )
 @click.option(
     "--max-age",
@@ -88,6 +106,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         rules = GateRules(
             until_s=until_s,
             age_max_s=flags["max_age"] * 60.0,
+            worker_version=flags["worker_version"],
             indexes=wiring.wanted_indexes(opened.plan, settings),
             requests_per_5min=settings.limits.requests_per_5min,
             pause_s=settings.limits.poll_s,
@@ -133,6 +152,8 @@ def show(report: GateReport, route: Route, following: Following, *, as_json: boo
         if row.do:
             notes.append(f"{row.verdict}: {row.criterion.word}: {advise(row.do)}")
     notes += [f"yours: {task}" for task in OF_THE_OPERATOR]
+    if report.worker_version is not None:
+        notes.append(f"the way back deploys version {report.worker_version} of the Worker again")
     document = {
         **report.document(),
         "record": str(report.file),

@@ -48,6 +48,7 @@ def command(*, path: Path | None, folder: Path, as_json: bool, settings: Setting
     plans = check_plans(snapshot)
     unknown = snapshot.unknown_files()
     manifest, later = snapshot.manifest, snapshot.manifest.later
+    parts = sum(len(link.manifest.parts) for link in snapshot.chain)
     # An export of later writes is no step of a move.
     following = following_snapshot(snapshot, settings) if later is None else None
     render(
@@ -57,7 +58,7 @@ def command(*, path: Path | None, folder: Path, as_json: bool, settings: Setting
             "verified": True,
             "points": manifest.points,
             "unreadable": len(manifest.unreadable),
-            "parts": len(manifest.parts),
+            "parts": parts,
             "bytes": size,
             "set_digest": manifest.set_digest,
             "content_root": manifest.content_root,
@@ -73,7 +74,7 @@ def command(*, path: Path | None, folder: Path, as_json: bool, settings: Setting
             *([] if later is None else [("later writes of run", later.run_id)]),
             ("points", manifest.points),
             ("left out as unreadable", len(manifest.unreadable)),
-            ("parts", f"{len(manifest.parts)} ({format_bytes(size)})"),
+            ("parts", f"{parts} ({format_bytes(size)})"),
             ("content root", manifest.content_root),
             *([("vectors", UNREAD_VECTORS)] if manifest.payload_only else []),
             ("plans", plans),

@@ -6,15 +6,26 @@ from pathlib import Path
 
 import click
 
-from migrate.errors import UsageError
 from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
-from q2v.options import SEAL, TARGET, folder_option, json_option, read_forced, takes, yes_option
+from q2v.options import (
+    SEAL,
+    TARGET,
+    Question,
+    confirm_name,
+    folder_option,
+    json_option,
+    read_forced,
+    takes,
+    yes_option,
+)
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, format_duration, render
 from q2v.settings import Settings
 from reconcile.reset.reset import ResetReport, ResetRules, open_chains, reset
+
+_PROMPT = "Type the name of the vector index to empty"
 
 
 @takes(
@@ -60,8 +71,9 @@ def command(
             wiring.open_target(settings, directory, clock=clock, progress=progress)
         )
         stack.enter_context(FolderLock(directory))
-        if execute and not (yes or target.is_local):
-            _confirm(str(settings.target.vector_index))
+        if execute:
+            question = Question("emptying a target", _PROMPT, str(settings.target.vector_index))
+            confirm_name(question, sure=yes or target.is_local)
         key = wiring.seal_key(settings)
         report = reset(
             directory,
@@ -79,17 +91,6 @@ def command(
         )
     show(report, settings, as_json=as_json)
     ctx.exit(report.exit_code)
-
-
-def _confirm(index_name: str) -> None:
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "emptying a target needs confirmation, but stdin is not a terminal",
-            remedy="pass --yes",
-        )
-    typed = click.prompt(f"Type the name of the vector index to empty ({index_name})", err=True)
-    if typed != index_name:
-        raise UsageError(f"typed '{typed}', not '{index_name}'", remedy="nothing was written")
 
 
 def show(report: ResetReport, settings: Settings, *, as_json: bool) -> None:

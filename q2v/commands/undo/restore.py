@@ -6,7 +6,6 @@ from typing import TypedDict, Unpack
 
 import click
 
-from migrate.errors import UsageError
 from migrate.restore.restore import (
     IDS_SHOWN_MAX,
     RestoreOptions,
@@ -17,7 +16,7 @@ from migrate.run.choose import find_snapshot
 from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
-from q2v.options import SEAL, folder_option, json_option, takes, yes_option
+from q2v.options import SEAL, Question, confirm_name, folder_option, json_option, takes, yes_option
 from q2v.output.progress import open_progress
 from q2v.output.render import format_duration, render
 from q2v.settings import Settings
@@ -95,17 +94,13 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
 
 def _confirm(name: str, sentence: str, *, sure: bool) -> None:
     """Ask for the collection's name to be typed. Raises UsageError when it is not."""
-    if sure:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError(
-            f"{sentence}: this needs confirmation, but stdin is not a terminal",
-            remedy="pass --yes",
-        )
-    click.echo(f"This {sentence}.", err=True)
-    typed = click.prompt(f"Type the name of the collection to write to ({name})", err=True)
-    if typed != name:
-        raise UsageError(f"typed '{typed}', not '{name}'", remedy="nothing was written")
+    question = Question(
+        f"{sentence}: this",
+        "Type the name of the collection to write to",
+        name,
+        said=f"This {sentence}.",
+    )
+    confirm_name(question, sure=sure)
 
 
 def _show(report: RestoreReport, *, as_json: bool) -> None:

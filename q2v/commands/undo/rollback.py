@@ -15,9 +15,20 @@ from migrate.run.choose import check_named_target, check_same_target, find_run, 
 from migrate.run.next_step import Situation
 from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
+from migrate.wrangler.commands import VERSION
 from q2v import wiring
 from q2v.commands.undo.export_later import export_later, restore_argv
-from q2v.options import SEAL, TARGET, folder_option, json_option, read_forced, takes, yes_option
+from q2v.options import (
+    SEAL,
+    TARGET,
+    Question,
+    confirm_name,
+    folder_option,
+    json_option,
+    read_forced,
+    takes,
+    yes_option,
+)
 from q2v.output.advice import advise
 from q2v.output.following import Following, following_run, typed_again
 from q2v.output.forced import forced_document, forced_notes
@@ -30,6 +41,11 @@ from reconcile.rollback.chain import open_chain, preview_chain, roll_back_chain
 from reconcile.rollback.manifest import RollbackManifest, build_manifest
 from reconcile.rollback.report import RollbackReport
 
+_PROMPT = "Type the name of the vector index to undo"
+_WHICH_VERSION = (
+    "VERSION is the id of the version that ran before the cutover, from these lists. Each "
+    "`wrangler secret put` made a version too, so without an id a wrong one may run"
+)
 _EXPORT = "`q2v rollback --export-later-writes`"
 
 
@@ -116,8 +132,8 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
                 wiring.open_target(settings, directory, clock=clock, progress=progress)
             )
             check_same_target(opened, target)
-            if not (flags["yes"] or target.is_local):
-                _confirm(manifest.index)
+            question = Question("undoing a run", _PROMPT, manifest.index)
+            confirm_name(question, sure=flags["yes"] or target.is_local)
             report = roll_back_chain(
                 chain,
                 target,
@@ -153,16 +169,6 @@ def _refuse_without_execute(flags: Flags) -> None:
             f"{flag}: this has no effect without --execute",
             remedy=f"leave it out, or pass --execute: `q2v rollback --execute {flag} ...`",
         )
-
-
-def _confirm(index_name: str) -> None:
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "undoing a run needs confirmation, but stdin is not a terminal", remedy="pass --yes"
-        )
-    typed = click.prompt(f"Type the name of the vector index to undo ({index_name})", err=True)
-    if typed != index_name:
-        raise UsageError(f"typed '{typed}', not '{index_name}'", remedy="nothing was written")
 
 
 def show(
@@ -220,6 +226,8 @@ def show(
             notes.append(f"not compared, because the settings do not name it: {names}")
         notes += [f"cannot undo: {line}" for line in report.cannot_undo]
         notes.append("wrangler finds the Worker in its folder; run the commands there")
+        if any(VERSION in argv for argv in report.commands_before):
+            notes.append(_WHICH_VERSION)
         notes += [f"before: {shlex.join(argv)}" for argv in report.commands_before]
         notes += [f"after: {shlex.join(argv)}" for argv in report.commands_after]
     document = {**_document(report), "route": route.document(), **following.document()}

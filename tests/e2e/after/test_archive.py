@@ -370,6 +370,31 @@ def test_points_left_out_without_consent_are_in_the_way(tmp_path: Path) -> None:
     assert (final.exit_code, final.document["final"]) == (0, True), final.stderr
 
 
+@pytest.mark.fault("A05", "W06")
+def test_a_later_state_gets_the_next_number_and_decommission_takes_it(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(20)) as bench:
+        caught_up(bench)
+        first = Path(bench.run("archive").document["path"])
+        before = first.read_bytes()
+        assert bench.run("monitor").exit_code == 0
+
+        second = bench.run("archive")
+        same = bench.run("archive")
+        assert bench.run("monitor").exit_code == 0
+        third = bench.run("archive")
+        checklist = bench.run("decommission")
+
+    stem = first.name.removesuffix(".q2v.tar.zst")
+    named = [Path(one.document["path"]).name for one in (second, same, third)]
+    assert named == [f"{stem}-{number}.q2v.tar.zst" for number in (2, 2, 3)]
+    assert (same.document["reused"], third.document["reused"]) == (True, False)
+    assert first.read_bytes() == before
+    (found,) = [one for one in checklist.document["items"] if one["name"] == "archive"]
+    assert found["proven"], found
+    assert third.document["sha256"][:16] in found["found"]
+    assert bench.run("verify", third.document["path"]).exit_code == 0
+
+
 @pytest.mark.fault("A05")
 def test_another_file_of_that_name_stays(moved: tuple[Workbench, Path], tmp_path: Path) -> None:
     bench, _ = moved

@@ -1,5 +1,6 @@
 """Qdrant is taken away only when everything is proven, and each line can be unproven."""
 
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from typing_extensions import override
 
 from migrate.clock import SystemClock
+from migrate.wrangler.commands import OLD_SECRETS, secret_delete_commands
 from q2v import wiring
 from reconcile.monitor.history import DAY_S, DAYS_WANTED
 from tests.harness.running.workbench import Workbench, points, workbench
@@ -70,7 +72,10 @@ def test_when_everything_is_proven_it_says_done_and_what_people_do_next(bench: W
     assert done.exit_code == 0, done.stdout
     assert done.document["done"] is True
     assert any("secret delete" in one["command"] for one in done.document["commands"])
-    assert "wrangler secret delete QDRANT_API_KEY" in shown.stdout
+    deletes = [shlex.join(argv) for argv in secret_delete_commands(OLD_SECRETS, env=None)]
+    named = [one["command"] for one in done.document["commands"]]
+    assert [one for one in named if "secret delete" in one] == deletes
+    assert all(line in shown.stdout for line in deletes)
     assert bench.state() == state
 
 

@@ -9,6 +9,7 @@ import pytest
 from typing_extensions import override
 
 from migrate.clock import SystemClock
+from migrate.errors import ExitCode
 from migrate.model.stamps import iso_stamp
 from q2v import wiring
 from reconcile.gate.criteria import Criterion
@@ -286,3 +287,43 @@ def test_a_record_that_was_changed_is_not_believed(bench: Workbench) -> None:
 
     assert result.exit_code == 10
     assert str(record) in result.stderr
+
+
+VERSION = "5c1d0ab8-9ff6-4c6e-8f3e-2f5b1d7c9a10"
+
+
+@pytest.mark.fault("B07")
+def test_the_way_back_deploys_the_version_that_the_gate_recorded(bench: Workbench) -> None:
+    unknown = bench.run("rollback")
+    in_words = bench.run("rollback", as_json=False).stdout
+    gated = gate(bench, "--worker-version", VERSION.upper())
+    gate(bench)
+    known = bench.run("rollback")
+
+    back = ["wrangler", "rollback", VERSION, "--message=q2v: readers back to Qdrant", "--yes"]
+    assert gated.document["worker_version"] == VERSION
+    assert back in known.document["commands_before"]
+    lists = [["wrangler", "deployments", "list"], ["wrangler", "versions", "list"]]
+    assert unknown.document["commands_before"][:2] == lists
+    assert unknown.document["commands_before"][2][2] == "VERSION", "no version is taken by chance"
+    assert "VERSION is the id of the version that ran before the cutover" in in_words
+
+
+@pytest.mark.fault("B07")
+def test_a_changed_record_of_a_gate_is_no_obstacle_on_the_way_back(bench: Workbench) -> None:
+    record = Path(gate(bench, "--worker-version", VERSION).document["record"])
+    record.write_bytes(record.read_bytes().replace(VERSION[:8].encode(), b"00000000"))
+
+    preview = bench.run("rollback")
+    undone = bench.run("rollback", "--execute")
+
+    assert preview.exit_code == 0, preview.stderr
+    assert undone.exit_code == 0, undone.stderr
+    assert undone.document["commands_before"][2][2] == "VERSION"
+
+
+def test_what_is_no_id_of_a_version_is_refused(bench: Workbench) -> None:
+    refused = gate(bench, "--worker-version", "--env=x")
+
+    assert refused.exit_code == ExitCode.USAGE
+    assert "as `wrangler deployments list` shows it" in refused.stderr

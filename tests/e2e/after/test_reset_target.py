@@ -172,6 +172,30 @@ def test_what_a_rollback_puts_back_is_counted_as_left_before_it_is(tmp_path: Pat
 
 
 @pytest.mark.fault("Z01")
+def test_what_a_rollback_puts_back_and_the_list_names_is_not_left(tmp_path: Path) -> None:
+    """Of the first run, and of a catch-up, which overwrote another writer's vector too."""
+    with workbench(tmp_path, points(20)) as bench:
+        first, *rest = bench.collection.points
+        bench.collection.points = rest
+        for name in ("file-0000_0", "file-0001_2", "file-0001_3"):
+            bench.sandbox.store.put_vector(bench.index, name, VALUES, {"of": "others"})
+        assert bench.run("snapshot").exit_code == 0
+        assert bench.run("migrate", "--into-non-empty").exit_code == 0
+        bench.collection.points = [first, *rest]
+        assert bench.run("catch-up", "--frozen").exit_code == 0
+        allow = tmp_path / "allow.ids"
+        allow.write_text("file-0000_0\nfile-0001_2\n", encoding="utf-8")
+        unnamed = bench.run("reset-target")
+        shown = bench.run("reset-target", "--allow", str(allow))
+        done = bench.run("reset-target", "--execute", "--allow", str(allow))
+
+        assert set(bench.stored()) == {"file-0001_3"}
+    assert unnamed.document["left"]["vectors"] == 3
+    assert shown.document["left"]["vectors"] == 1
+    assert done.document["left"]["vectors"] == 1
+
+
+@pytest.mark.fault("Z01")
 def test_what_a_catch_up_overwrote_is_not_left(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:
         assert bench.move().exit_code == 0

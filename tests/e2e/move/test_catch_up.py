@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from migrate.archive.open import read_record
+from migrate.archive.record import decode_record
+from migrate.storage.local_folder import local_file
 from tests.harness.running.target import DIMENSIONS
 from tests.harness.running.workbench import (
     Workbench,
@@ -130,6 +133,10 @@ def test_a_chain_is_verified_flattened_and_shown_by_status(
     fresh = bench.run("snapshot")
 
     assert verified.exit_code == 0, verified.stderr
+    newest = verified.document["snapshot_id"]
+    found = bench.directory.glob("*/parts/*")
+    parts = [one.stat().st_size for one in found if one.parent.parent.name <= newest]
+    assert (verified.document["parts"], verified.document["bytes"]) == (len(parts), sum(parts))
     assert "reconcile" in status.document["next"]
     assert flat.exit_code == 0, flat.stderr
     assert flat.document["content_root"] == fresh.document["content_root"]
@@ -174,8 +181,14 @@ def test_payloads_alone_are_no_proof_until_a_reconcile_has_read_the_source(
     no_go = bench.run("gate", "--until", LATER, "--recorded")
     compared = bench.run("reconcile", "--full")
     gate = bench.run("gate", "--until", LATER)
+    archived = bench.run("archive")
     flat = bench.run("snapshot", "--flatten")
 
+    assert archived.exit_code == 0, archived.stderr
+    record = read_record(local_file(Path(archived.document["path"])), None)
+    chain = decode_record(record, where="archive.json", key=None).chain
+    assert [(one.moving, one.payload_only) for one in chain] == [(True, False), (False, True)]
+    assert b'"payload_only":false' not in record
     assert last.exit_code == 0, last.stderr
     assert (last.document["payload_only"], last.document["read_whole"]) == (True, 1)
     assert (last.document["changed"], last.document["frozen"]) == (1, True)

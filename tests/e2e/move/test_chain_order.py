@@ -15,6 +15,7 @@ from tests.harness.running.workspace import NAMESPACE
 from tests.servers.qdrant_points import StoredPoint
 
 VALUES = unit_vectors(400)
+LATER = "2036-01-01T00:00+00:00"
 
 
 @pytest.fixture
@@ -203,3 +204,69 @@ def test_points_left_out_are_an_exit_code_while_nothing_changes(bench: Workbench
     assert [one.exit_code for one in codes] == [3, 3], codes[0].stderr
     assert codes[1].document["exit_code"] == 3
     assert (waived.exit_code, accepted.exit_code) == (0, 0), waived.stderr
+
+
+@pytest.mark.fault("C11")
+def test_a_refused_migrate_leaves_no_run(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(20)) as bench:
+        bench.sandbox.store.put_vector(bench.index, "theirs", VALUES[0], {})
+        bench.run("snapshot")
+
+        refused = bench.run("migrate")
+        left = list(bench.directory.glob("*/runs/*"))
+        status = bench.run("status")
+        moved = bench.run("migrate", "--into-non-empty")
+
+    assert refused.exit_code == 5
+    assert "not empty" in refused.stderr
+    assert left == []
+    assert status.document["situation"] == "snapshot_sealed"
+    assert moved.exit_code == 0, moved.stderr
+    assert moved.document["run_id"].startswith("000-")
+
+
+@pytest.mark.fault("C11")
+def test_a_catch_up_that_would_delete_too_much_leaves_no_run(bench: Workbench) -> None:
+    bench.collection.points = bench.collection.points[:20]
+
+    refused = bench.run("catch-up", "--frozen")
+
+    assert refused.exit_code == 5
+    assert "would delete" in refused.stderr
+    assert list(_snapshots(bench)[-1].glob("runs/*")) == []
+    assert bench.run("catch-up", "--frozen", "--max-delete", "1").exit_code == 0
+
+
+@pytest.mark.fault("C12")
+def test_a_damaged_later_snapshot_does_not_stop_what_is_about_a_whole_one(bench: Workbench) -> None:
+    assert bench.run("reconcile", "--full").exit_code == 0
+    first = bench.run("verify").document["path"]
+    run = str(next(Path(first).glob("runs/*")))
+    manifest = Path(bench.run("snapshot").document["path"]) / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes()[:-20])
+
+    about_it = {
+        " ".join(words[:1]): bench.run(*words)
+        for words in (
+            ("verify", first),
+            ("plan", first),
+            ("migrate", first),
+            ("reconcile", run),
+            ("monitor", run),
+            ("status", run),
+            ("archive", run, "--not-final"),
+            ("catch-up", first, "--frozen"),
+            ("rollback", run),
+        )
+    }
+    gate = bench.run("gate", run, "--until", LATER)
+    checklist = bench.run("decommission", run)
+    undone = bench.run("rollback", run, "--execute")
+    newest = bench.run("verify")
+
+    assert {name: one.exit_code for name, one in about_it.items()} == dict.fromkeys(about_it, 0)
+    assert gate.exit_code == 13, "stale: a damaged snapshot may continue from this one"
+    assert {row["verdict"] for row in gate.document["rows"]} == {"stale"}
+    assert checklist.exit_code == 5
+    assert (undone.exit_code, bench.stored()) == (0, {})
+    assert newest.exit_code == 10

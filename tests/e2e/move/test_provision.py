@@ -15,6 +15,7 @@ from migrate.cloudflare.client.base_url import parse_base_url as parse
 from migrate.errors import ExitCode
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.local_folder import LocalFolder
+from migrate.wrangler.commands import OLD_SECRETS
 from q2v import wiring
 from tests.e2e.trust.test_least_privilege import is_read
 from tests.harness.running.workbench import Workbench, points, workbench
@@ -182,12 +183,16 @@ def test_files_that_wrangler_would_not_read_and_environments_without_bindings_ar
 
 def test_commands_for_the_worker_say_when_to_run_them(bench: Workbench) -> None:
     shown = bench.run("provision", "--old-secret", "QDRANT_URL", as_json=False).stdout
+    document = bench.run("provision").document
     lines = shown.splitlines()
 
     at = lines.index("wrangler secret delete QDRANT_URL")
     assert "not before a week after the cutover" in lines[at - 2]
     assert "q2v decommission" in lines[at - 1]
-    assert any(line.startswith("wrangler rollback ") for line in lines)
+    assert any(line.startswith("wrangler rollback VERSION ") for line in lines)
+    assert document["secret_delete_commands"] == [
+        f"wrangler secret delete {name}" for name in OLD_SECRETS
+    ]
     assert {"wrangler deployments list", "wrangler versions list"} <= set(lines)
 
 

@@ -102,6 +102,7 @@ class MemoryVectors:
         self.after_upload: Callable[[], None] = lambda: None  # ... or after the service acted
         self.withheld: frozenset[str] = frozenset()  # listed, and never given out
         self.left_out: frozenset[str] = frozenset()  # there, given out by id, and never listed
+        self.listed_gone: set[VectorId] = set()  # ids that are listed although they are gone
         self.stale: dict[VectorId, list[Vector]] = {}  # what the next reads of an id show
         self.spelt: Callable[[Vector], Vector] = lambda vector: vector  # how a record is given out
         self.metadata_indexes: dict[str, str] = {}
@@ -207,7 +208,7 @@ class MemoryVectors:
         return len(self.stored.keys() - self.left_out)
 
     def list_ids(self) -> Iterator[list[VectorId]]:
-        ids = sorted(self.stored.keys() - self.left_out, reverse=True)
+        ids = sorted((self.stored.keys() - self.left_out) | self.listed_gone, reverse=True)
         for start in range(0, max(1, len(ids)), self.page_ids):
             self.calls.note("list")
             yield ids[start : start + self.page_ids]
@@ -236,6 +237,7 @@ class MemoryKv:
     def __init__(self, calls: Calls | None = None) -> None:
         self.stored: dict[str, KvEntry] = {}
         self.stale: dict[str, list[KvEntry]] = {}  # what the next reads of a key show
+        self.listed_gone: set[str] = set()  # keys that are listed although they are gone
         self.listed_expirations: dict[str, int | None] = {}  # as a listing shows them, not as held
         self.left_out: frozenset[str] = frozenset()  # there, can be read, and never listed
         self.withheld: frozenset[str] = frozenset()  # listed, and reads as absent
@@ -265,6 +267,9 @@ class MemoryKv:
                 held = self.stored[key]
                 expiration = self.listed_expirations.get(key, held.expiration)
                 yield replace(held, value=b"", expiration=expiration)
+        for key in sorted(self.listed_gone - self.stored.keys()):
+            if key.startswith(prefix):
+                yield KvEntry(key=key, value=b"")
 
     def read(self, keys: Iterable[str]) -> dict[str, KvEntry]:
         self.calls.note("kv read")

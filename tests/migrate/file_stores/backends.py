@@ -149,12 +149,13 @@ def edge(
 @contextmanager
 def edge_of(world: World) -> Iterator[Edge]:
     """The target of a world, with what its runs have written."""
+    steps = Steps()
     http = CloudflareHttp(
         Account(parse_base_url(BASE_URL), ACCOUNT_ID, TOKEN),
         budget=RequestBudget(None, clock=world.clock, requests_max=REQUESTS),
         clock=world.clock,
         jitter=lambda: 0.5,
-        transport=InProcessNetwork(world.app),
+        transport=InProcessNetwork(world.app, steps),
     )
     with closing(http):
         yield Edge(
@@ -164,7 +165,7 @@ def edge_of(world: World) -> Iterator[Edge]:
             clock=world.clock,
             log=world.log,
             profile=INSTANT,
-            steps=Steps(),
+            steps=steps,
         )
 
 

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 import qdrant_edge
+from typing_extensions import override
 
 from migrate.errors import AccessError, ExitCode, PreconditionError
 from migrate.restore.folder import FolderTarget
@@ -292,6 +293,36 @@ def test_after_a_kill_only_what_is_missing_is_sent(
     assert second.exit_code is third.exit_code is ExitCode.DONE
     assert (third.already_there, third.written) == (6, 0)
     assert store.snapshot(tmp_path / "again").manifest.set_digest == snapshot.manifest.set_digest
+
+
+@pytest.mark.fault("Y02")
+@pytest.mark.parametrize("append", [False, True])
+def test_killed_after_the_creation_the_payload_indexes_are_created_by_the_next_call(
+    append: bool, tmp_path: Path
+) -> None:
+    snapshot = with_settings(tmp_path)
+
+    with server_store(tmp_path) as store:
+        assert store.server is not None
+        target = store.target
+
+        class Killed(ServerTarget):
+            @override
+            def create_index(self, field: str, schema: object) -> None:
+                raise KilledError
+
+        killed = Killed(store.server.url, collection="again", api_key=None, clock=VirtualClock())
+        with closing(killed), pytest.raises(KilledError):
+            restore_snapshot(snapshot, killed, RestoreOptions(append=append), runtime())
+        assert target.read_collection() is not None
+        second = restore(snapshot, store, append=append)
+        described = store.server.collection.describe()
+
+    assert (second.created, second.written, second.equal) == (False, 6, True)
+    assert second.settings_differ == ()
+    schema = described["payload_schema"]
+    assert isinstance(schema, dict)
+    assert sorted(schema) == ["file_id", "n"]
 
 
 @pytest.mark.fault("Y02")

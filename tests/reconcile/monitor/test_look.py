@@ -150,6 +150,24 @@ def test_the_files_of_an_earlier_look_are_not_left(move: Move) -> None:
     assert not Path(first.files["dangling"]).exists()
 
 
+@pytest.mark.fault("W01", "W04")
+def test_a_look_that_reads_nothing_keeps_what_an_earlier_one_has_named(move: Move) -> None:
+    remove_a_vector(move)
+    first = look_at(move)
+    named = Path(first.files["dangling"]).read_text()
+
+    def fail(_: int, what: str) -> None:
+        if what == "list":
+            raise IndeterminateError("the walk broke", remedy="run again")
+
+    move.calls.before = fail
+    second = look_at(move)
+
+    assert [one.verdict for one in second.history] == ["inconsistent", "indeterminate"]
+    assert second.files == {}
+    assert Path(first.files["dangling"]).read_text() == named == "file-2_3\n"
+
+
 @pytest.mark.fault("W02")
 def test_what_fits_again_after_a_pause_is_no_inconsistency(move: Move) -> None:
     """A Worker between two of its steps; KV that still shows an old value."""

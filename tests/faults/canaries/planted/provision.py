@@ -7,8 +7,8 @@ OF_PROVISIONING = (
         name="created-without-a-question",
         effect="an index and two namespaces appear in the account before anybody has agreed",
         file="q2v/commands/prepare/provision.py",
-        old="if sure or not missing:",
-        new="if True:",
+        old="confirm_name(question, sure=sure or not missing)",
+        new="confirm_name(question, sure=True)",
         test="tests/e2e/move/test_provision.py::test_without_a_terminal_it_asks_for_yes",
     ),
     Canary(
