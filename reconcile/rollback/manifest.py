@@ -150,8 +150,8 @@ def build_manifest(run: RunFolder, *, requests_per_5min: int) -> RollbackManifes
         requests=figures.rollback_requests,
         minutes=figures.rollback_minutes,
         cannot_undo=CANNOT_UNDO,
-        commands_before=_commands_before(run, recorded_worker_version(run)),
-        commands_after=_commands_after(run),
+        commands_before=commands_before(run, recorded_worker_version(run)),
+        commands_after=commands_after(run),
     )
 
 
@@ -170,7 +170,7 @@ def _holds(name: str) -> str:
     return "vector ids that were in the index and are not touched by the run"
 
 
-def _commands_before(run: RunFolder, version: str | None) -> tuple[tuple[str, ...], ...]:
+def commands_before(run: RunFolder, version: str | None) -> tuple[tuple[str, ...], ...]:
     """The first ones must run in the folder of the Worker, which holds its configuration.
 
     `version` of the Worker is deployed again; None: the operator chooses it from the lists.
@@ -183,7 +183,8 @@ def _commands_before(run: RunFolder, version: str | None) -> tuple[tuple[str, ..
     )
 
 
-def _commands_after(run: RunFolder) -> tuple[tuple[str, ...], ...]:
+def commands_after(run: RunFolder) -> tuple[tuple[str, ...], ...]:
+    """Commands of wrangler for the operator to run after the rollback, as argument lists."""
     namespace = run.plan.kv_target["kv_namespace"]
     return (
         *_about_index(run, "list-vectors", "--count=1000", "--json"),

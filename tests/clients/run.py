@@ -15,6 +15,7 @@ from sandbox.server import running_sandbox
 from tests.clients import wrangler
 from tests.clients.outcome import Outcomes
 from tests.clients.real_wrangler import write_wrangler
+from tests.harness.running.programs import run_program
 
 HERE = Path(__file__).resolve().parent
 CLIENTS = HERE.parents[1] / ".clients"
@@ -42,7 +43,9 @@ def _install() -> None:
 
 
 def _run(command: list[str | Path]) -> None:
-    subprocess.run(command, cwd=CLIENTS, check=True)  # noqa: S603 - fixed programs, no shell
+    done = run_program(*command, cwd=CLIENTS, stdout=None, stderr=None)
+    if done.returncode:
+        raise subprocess.CalledProcessError(done.returncode, done.args)
 
 
 def _environment(folder: Path, base_url: str, account_id: str, api_token: str) -> dict[str, str]:
@@ -88,7 +91,7 @@ def _check(script: str) -> int:
         else:
             program = [CLIENTS / "venv" / "bin" / "python", HERE / script]
         environment = _environment(folder, sandbox.base_url, sandbox.account_id, sandbox.api_token)
-        done = subprocess.run(program, env=environment, check=False)  # noqa: S603 - as above
+        done = run_program(*program, env=environment, stdout=None, stderr=None)
         return int(done.returncode != 0)
 
 

@@ -269,7 +269,7 @@ def test_a_counter_key_arrives_as_it_is(moved: OlderRun, shell: Shell) -> None:
         plan = replace(PLAN, writes=replace(PLAN.writes, counter_key=key))
         namespace = {"kv_namespace": moved.environment["Q2V_KV_NAMESPACE_ID"]}
         run: Any = SimpleNamespace(plan=replace(plan, kv_target=namespace))
-        lines.append(shlex.join(rollback_manifest._commands_after(run)[-1]))  # noqa: SLF001 - the text is the interface
+        lines.append(shlex.join(rollback_manifest.commands_after(run)[-1]))
     run_all(shell, lines)
 
     queries = [record.query for record in moved.sandbox.requests if record.path.endswith("/keys")]

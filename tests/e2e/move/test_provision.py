@@ -3,8 +3,6 @@
 import json
 import os
 import pty
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +16,7 @@ from migrate.storage.local_folder import LocalFolder
 from migrate.wrangler.commands import OLD_SECRETS
 from q2v import wiring
 from tests.e2e.trust.test_least_privilege import is_read
+from tests.harness.running.programs import run_python
 from tests.harness.running.workbench import Workbench, points, workbench
 from tests.harness.running.workspace import REPOSITORY, Result
 
@@ -229,15 +228,12 @@ class Terminal:
         ours, theirs = pty.openpty()
         try:
             os.write(ours, types.encode())
-            done = subprocess.run(  # noqa: S603 - our own interpreter
-                [sys.executable, "-c", PUBLIC, *self.bench.arguments("provision", *words)],
+            done = run_python(
+                *("-c", PUBLIC, *self.bench.arguments("provision", *words)),
                 env={**os.environ, **self.bench.environment, "PYTHONPATH": str(REPOSITORY)},
                 cwd=self.bench.folder,
                 stdin=theirs,
-                capture_output=True,
-                text=True,
-                timeout=300,
-                check=False,
+                timeout_s=300,
             )
         finally:
             os.close(ours)

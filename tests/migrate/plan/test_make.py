@@ -409,7 +409,9 @@ def test_what_moves_reads_the_same_in_whatever_pieces(tmp_path: Path) -> None:
     assert [row for rows in some for row in rows.rows] == [2, 4, 5, 6, 7, 8]
     (one,) = single
     assert (one.rows, one.ids, one.files, one.positions) == ((5,), ("file-0_1",), ("file-0",), (1,))
-    assert one.values.tolist() == page_of(points, [PointId(0, 60)]).vectors[""].values.tolist()  # type: ignore[union-attr]
+    column = page_of(points, [PointId(0, 60)]).vectors[""]
+    assert isinstance(column, DenseColumn)
+    assert one.values.tolist() == column.values.tolist()
     assert VectorId("file-0_1") in {name for rows in whole for name in rows.ids}
 
 

@@ -7,6 +7,7 @@ between.
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from math import log2
 from pathlib import Path
 
@@ -278,7 +279,7 @@ def _kills(taken: Snapshot, stop_early: int | None) -> Iterator[Move]:
             assert stop_early is not None
         move.vectors.refusals.bad = of_rows({5})
         seam = _kill_number(kill_at)
-        move.vectors.before_upload = move.vectors.after_upload = lambda: seam(None)  # noqa: B023 - in this turn
+        move.vectors.before_upload = move.vectors.after_upload = partial(seam, None)
         try:
             move.migrate(seam, retry_refused=True)
         except UnexpectedError:

@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from math import ceil, log2
 from pathlib import Path
 
@@ -145,7 +146,7 @@ def kills(taken: Snapshot, vectors: Callable[[], MemoryVectors]) -> Iterator[Mov
     for kill_at in itertools.count():
         move = planned_move(taken, vectors())
         seam = kill_number(kill_at)
-        move.vectors.before_upload = move.vectors.after_upload = lambda: seam(None)  # noqa: B023 - used in this turn
+        move.vectors.before_upload = move.vectors.after_upload = partial(seam, None)
         try:
             move.migrate(seam)
         except UnexpectedError:

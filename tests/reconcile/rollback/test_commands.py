@@ -54,8 +54,8 @@ def commands(text: str) -> list[tuple[str, ...]]:
     """Every command that the tool prints, with `text` as every value."""
     run: Any = SimpleNamespace(plan=plan_with(text))
     return [
-        *manifest._commands_before(run, None),  # noqa: SLF001 - the texts are the interface
-        *manifest._commands_after(run),  # noqa: SLF001
+        *manifest.commands_before(run, None),
+        *manifest.commands_after(run),
     ]
 
 
