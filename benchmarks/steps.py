@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from benchmarks.made import POOL, REDUCED, Points
 from benchmarks.measure import Demand, Line, cpu_ms, ratio_line
-from migrate.mapping.payload import MappingRules, map_again
+from migrate.mapping.payload import map_again
+from migrate.mapping.rules import MappingRules
 from migrate.mapping.upload_body import encode_lines
 from migrate.mapping.values import ValueRules, map_values, reduce_values
 from migrate.model.digest import digest_points

@@ -123,8 +123,8 @@ if TYPE_CHECKING:
     from migrate.file_stores.qdrant_store import QdrantFileStore as QdrantFileStore
     from migrate.file_stores.rules import FileStoreRules as FileStoreRules
     from migrate.file_stores.vectorize_store import VectorizeFileStore as VectorizeFileStore
-    from migrate.mapping.payload import MappingRules as MappingRules
-    from migrate.mapping.write_rules import WriteRules as WriteRules
+    from migrate.mapping.rules import MappingRules as MappingRules
+    from migrate.mapping.rules import WriteRules as WriteRules
     from migrate.migrate import WriteOptions as WriteOptions
     from migrate.migrate import migrate as migrate
     from migrate.plan.record import RunPlan as RunPlan
@@ -175,8 +175,8 @@ PUBLIC_NAMES = {
     "ServerTarget": "migrate.restore.server",
     "FolderTarget": "migrate.restore.folder",
     "PlanRules": "migrate.plan.rules",
-    "MappingRules": "migrate.mapping.payload",
-    "WriteRules": "migrate.mapping.write_rules",
+    "MappingRules": "migrate.mapping.rules",
+    "WriteRules": "migrate.mapping.rules",
     "provision": "migrate.provision",
     "ProvisionRules": "migrate.provision",
     "begin_run": "migrate.begin",

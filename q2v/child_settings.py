@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+from migrate.mapping.transforms.rules import Transform
 from q2v.secret_files import SecretPlace, load_secret
 from q2v.settings import SETTINGS, Setting, Settings
 
@@ -36,8 +37,16 @@ def _encode_setting(setting: Setting, value: object) -> str | None:
 
 def _encode_value(value: object) -> str:
     """As JSON: of printable text, which settings are made of, JSON and TOML are the same."""
-    native = str(value) if isinstance(value, Path) else value
-    return json.dumps(native, ensure_ascii=False)
+    match value:
+        case Path():
+            return json.dumps(str(value), ensure_ascii=False)
+        case Transform():
+            members = (f"{key} = {_encode_value(one)}" for key, one in value.table().items())
+            return "{" + ", ".join(members) + "}"
+        case tuple():
+            return f"[{', '.join(map(_encode_value, value))}]"
+        case _:
+            return json.dumps(value, ensure_ascii=False)
 
 
 def child_environment(settings: Settings) -> dict[str, str]:

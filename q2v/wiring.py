@@ -21,9 +21,8 @@ from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.cloudflare.verifier.address import parse_verifier_url
 from migrate.cloudflare.verifier.client import EdgeVerifier, VerifierAccess
 from migrate.errors import LocalStorageError, UsageError
-from migrate.mapping.payload import MappingRules
+from migrate.mapping.rules import MappingRules, WriteRules
 from migrate.mapping.value_rules import index_types, truncated_field
-from migrate.mapping.write_rules import WriteRules
 from migrate.migrate import WriteOptions
 from migrate.model.hmac_key import SealKey
 from migrate.plan.estimate import RequestPace
@@ -375,6 +374,7 @@ def mapping_rules(settings: Settings) -> MappingRules:
         hash_of=settings.mapping.hash_of,
         hash_mismatch=settings.mapping.hash_mismatch,
         group_type=settings.mapping.group_type,
+        transforms=settings.mapping.transform,
     )
 
 

@@ -16,18 +16,12 @@ from migrate.errors import UsageError
 from migrate.file_stores.contract import FileChunk, FileVector
 from migrate.mapping.agreement import check_agreement
 from migrate.mapping.kv_keys import key_fault
-from migrate.mapping.payload import (
-    EXACT_INTEGER_MAX,
-    Mapped,
-    MappingRules,
-    encode_kv_key,
-    map_payload,
-)
+from migrate.mapping.payload import Mapped, encode_kv_key, map_payload
+from migrate.mapping.rules import MappingRules, WriteRules
 from migrate.mapping.value_rules import FIELD_IN_BRACES
 from migrate.mapping.values import ValueRules
-from migrate.mapping.write_rules import WriteRules
 from migrate.model.canonical import decode_json, encode_canonical_json
-from migrate.model.limits import VECTOR_ID_BYTES_MAX
+from migrate.model.limits import EXACT_INTEGER_MAX, VECTOR_ID_BYTES_MAX
 from migrate.model.records import PointId, VectorId
 from migrate.plan.target_shape import METRICS
 
@@ -72,7 +66,8 @@ class FileStoreRules:
     writes: WriteRules = field(default=_WRITES)
 
     def __post_init__(self) -> None:
-        """Check the rules against each other."""
+        """Check the rules against each other. The store's vectors have metadata, not payloads."""
+        object.__setattr__(self, "mapping", self.mapping.on_metadata())
         check_agreement(self.mapping.by_setting, {})
         _id_pattern(self.mapping.id_template, self.mapping.group_key, self.mapping.order_key)
         if self.metric not in METRICS.values():

@@ -53,8 +53,11 @@ def _step(found: re.Match[str], *, is_first: bool) -> Step | None:
 def read_path(fields: Mapping[str, object], text: str, absent: object = None) -> object:
     """The value at a path, null as None; `absent` for a path that leads nowhere."""
     path = parse_path(text)
-    if path is None:
-        return absent
+    return absent if path is None else read_steps(fields, path, absent)
+
+
+def read_steps(fields: Mapping[str, object], path: Path, absent: object = None) -> object:
+    """As `read_path`."""
     value: object = fields
     for step in path:
         match value, step:
@@ -73,3 +76,15 @@ def is_filterable(text: str) -> bool:
     return path is not None and all(
         isinstance(one, str) and not set(one) & set('."') for one in path
     )
+
+
+def format_path(path: Path) -> str:
+    """The text of a path; the inverse of `parse_path`."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            key = step if parse_path(step) == (step,) else orjson.dumps(step).decode()
+            text += f".{key}" if text else key
+    return text

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import orjson
 
-from migrate.mapping.payload import MappingRules, encode_kv_key
-from migrate.mapping.write_rules import WriteRules
+from migrate.mapping.payload import encode_kv_key
+from migrate.mapping.rules import MappingRules, WriteRules
 from migrate.model.records import KvEntry, VectorId
 
 # The meaning of the counter's number, shown beside it.

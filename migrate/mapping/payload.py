@@ -7,21 +7,20 @@ declared change that is counted (`Change`), or is quarantined with one reason.
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from migrate.mapping.field_paths import parse_path, read_path
+from migrate.mapping.field_paths import read_path
 from migrate.mapping.kv_keys import encode_key, key_fault
-from migrate.mapping.value_rules import FIELD_IN_BRACES, template_fields
+from migrate.mapping.rules import MappingRules
+from migrate.mapping.transforms.apply import apply_transforms
+from migrate.mapping.transforms.rules import FieldTakenError
+from migrate.mapping.value_rules import FIELD_IN_BRACES
 from migrate.model.canonical import decode_json, encode_canonical_json
-from migrate.model.choices import GroupType, HashMismatch, Nulls
-from migrate.model.limits import METADATA_BYTES_MAX, VECTOR_ID_BYTES_MAX
+from migrate.model.limits import EXACT_INTEGER_MAX, METADATA_BYTES_MAX, VECTOR_ID_BYTES_MAX
 from migrate.model.records import PointId, VectorId
 
-# The largest integer that no other integer shares its double with. 2^53 + 1 is read as 2^53 by
-# every reader that keeps numbers as doubles, the target and JavaScript among them.
-EXACT_INTEGER_MAX = 2**53 - 1
 HASH_HEX_LENGTH = 64  # SHA-256, as the sync service writes it
 _HASH = re.compile(f"[0-9a-fA-F]{{{HASH_HEX_LENGTH}}}")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -47,6 +46,7 @@ class Reason(StrEnum):
     METADATA_TOO_LARGE = "metadata_too_large"
     BAD_KEY = "bad_key"
     UNREPRESENTABLE = "unrepresentable"
+    FIELD_TAKEN = "field_taken"
     INVALID_UNICODE = "invalid_unicode"
     DUPLICATE_KEY = "duplicate_key"
     HASH_MISMATCH = "hash_mismatch"
@@ -62,59 +62,7 @@ class Change(StrEnum):
 
     NULL_LEFT_OUT = "null_left_out"
     TRUNCATED = "truncated"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MappingRules:
-    """How payload becomes id, metadata and KV key; frozen into the plan.
-
-    A field is named by its path in the payload (`migrate.mapping.field_paths`).
-    """
-
-    id_template: str  # fields in braces, or {point_id}
-    group_key: str  # payload field naming the file; "" = no KV file index
-    order_key: str  # payload field with the chunk's number; "" = unordered
-    hash_key: str  # payload field with the chunk's SHA-256 in hex; "" = not required
-    key_template: str  # KV key of a file; holds {<group_key>}
-    nulls: Nulls  # of the payload's own fields, not of inner ones
-    truncate_field: str | None  # cut this text field when metadata is too large; None = quarantine
-    hash_of: str = (
-        ""  # payload field with the text that `hash_key` is the hash of; "" = not checked
-    )
-    hash_mismatch: HashMismatch = "warn"
-    group_type: GroupType = "text"  # of the field that names the file
-
-    @property
-    def group_index_type(self) -> str:
-        """The type of a metadata index that holds the field naming the file."""
-        return "number" if self.group_type == "integer" else "string"
-
-    @property
-    def reaches_inside(self) -> bool:
-        """Whether a field lies inside another one, or an integer names the file: plan format 4."""
-        fields = (self.group_key, self.order_key, self.hash_key, self.hash_of)
-        paths = [*filter(None, fields), *template_fields(self.id_template)]
-        return self.group_type != "text" or any(parse_path(path) != (path,) for path in paths)
-
-    def record(self) -> dict[str, object]:
-        """The members for a plan. Those that older plans do not have are left out by default."""
-        members = asdict(self)
-        if self.group_type == "text":
-            del members["group_type"]
-        return members
-
-    @property
-    def by_setting(self) -> dict[str, str]:
-        """The rules that have to agree with each other, by the name of the setting of each."""
-        return {
-            "mapping.group_key": self.group_key,
-            "mapping.group_type": self.group_type,
-            "mapping.order_key": self.order_key,
-            "mapping.hash_key": self.hash_key,
-            "mapping.hash_of": self.hash_of,
-            "mapping.hash_mismatch": self.hash_mismatch,
-            "kv.key_template": self.key_template,
-        }
+    TRANSFORMED = "transformed"  # by the rule whose number follows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +121,7 @@ def map_again(
     Nothing is checked a second time. A payload that may differ from its metadata (a null in it, or
     its size) is mapped by `map_payload`.
     """
-    if b"null" in payload or len(payload) > METADATA_BYTES_MAX:
+    if rules.transforms or b"null" in payload or len(payload) > METADATA_BYTES_MAX:
         mapped = map_payload(point_id, payload, rules)
         assert isinstance(mapped, Mapped), f"the plan let {point_id} pass: {mapped}"
         return mapped.vector_id, mapped.group, mapped.order, mapped.metadata
@@ -190,12 +138,16 @@ def _map(point_id: PointId, payload: bytes, rules: MappingRules) -> Mapped:
     order = _order(fields, rules)
     hash_differs = _check_hash(fields, rules)
     changes: list[tuple[Change, str]] = []
-    kept = _representable(fields, rules, changes)
-    vector_id = _vector_id(point_id, fields, rules)
+    if rules.transforms:
+        vector_id = _vector_id(point_id, fields, rules)
+        kept = _transform(fields, rules, changes)
+    else:
+        kept = _representable(fields, rules, changes)
+        vector_id = _vector_id(point_id, fields, rules)
     if group is not None:
         _check_kv_key(encode_kv_key(group, rules))
-    # The payload is canonical already: unless a field was left out, its bytes are the metadata.
-    metadata = payload if kept is fields else _encode(kept)
+    # The payload is canonical already: unless something has changed, its bytes are the metadata.
+    metadata = payload if kept is fields and not changes else _encode(kept)
     if len(metadata) > METADATA_BYTES_MAX:
         metadata = _truncated(kept, len(metadata), rules, changes)
     return Mapped(
@@ -206,6 +158,18 @@ def _map(point_id: PointId, payload: bytes, rules: MappingRules) -> Mapped:
         changes=tuple(changes),
         hash_differs=hash_differs,
     )
+
+
+def _transform(
+    fields: dict[str, object], rules: MappingRules, changes: list[tuple[Change, str]]
+) -> dict[str, object]:
+    """The fields as the transforms leave them, and as metadata can hold them."""
+    try:
+        applied = apply_transforms(rules.transforms, fields)
+    except FieldTakenError as error:
+        raise _RefusedError(Reason.FIELD_TAKEN, error.field, str(error)) from error
+    changes.extend((Change.TRANSFORMED, str(number)) for number in applied)
+    return _representable(fields, rules, changes)
 
 
 def _parse(payload: bytes) -> dict[str, object]:
@@ -235,7 +199,7 @@ def _group(fields: dict[str, object], rules: MappingRules) -> str | None:
     if not isinstance(value, str):
         hint = ', mapping.group_type = "integer" takes it' if type(value) is int else ""
         raise _RefusedError(
-            Reason.FIELD_TYPE, rules.group_key, f"{_shape(value)}, text was expected{hint}"
+            Reason.FIELD_TYPE, rules.group_key, f"{shape_of(value)}, text was expected{hint}"
         )
     if not value:
         raise _RefusedError(Reason.FIELD_RANGE, rules.group_key, "empty text")
@@ -251,7 +215,7 @@ def _order(fields: dict[str, object], rules: MappingRules) -> int:
 
 def _whole_number(value: object, field: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _RefusedError(Reason.FIELD_TYPE, field, f"{_shape(value)}, an integer was expected")
+        raise _RefusedError(Reason.FIELD_TYPE, field, f"{shape_of(value)}, an integer was expected")
     if not 0 <= value <= EXACT_INTEGER_MAX:
         raise _RefusedError(Reason.FIELD_RANGE, field, "outside 0..2^53 - 1")
     return value
@@ -278,7 +242,7 @@ def _check_hash(fields: dict[str, object], rules: MappingRules) -> bool:
     value = _required(fields, rules.hash_key)
     if not isinstance(value, str):
         raise _RefusedError(
-            Reason.FIELD_TYPE, rules.hash_key, f"{_shape(value)}, text was expected"
+            Reason.FIELD_TYPE, rules.hash_key, f"{shape_of(value)}, text was expected"
         )
     if not _HASH.fullmatch(value):
         raise _RefusedError(
@@ -357,14 +321,16 @@ def _check_value(value: object, path: str, *, depth: int) -> None:
                 Reason.UNREPRESENTABLE, path, f"null inside an object, {_UNREACHED}"
             )
         case _:
-            raise _RefusedError(Reason.UNREPRESENTABLE, path, _shape(value))
+            raise _RefusedError(Reason.UNREPRESENTABLE, path, shape_of(value))
 
 
 def _check_list(values: list[object], path: str) -> None:
     for value in values:
         if not isinstance(value, str):
             why = f", {_UNREACHED}" if value is None else ""
-            raise _RefusedError(Reason.UNREPRESENTABLE, path, f"list holding {_shape(value)}{why}")
+            raise _RefusedError(
+                Reason.UNREPRESENTABLE, path, f"list holding {shape_of(value)}{why}"
+            )
         _check_unicode(value, path)
 
 
@@ -399,7 +365,7 @@ def _id_part(name: str, point_id: PointId, fields: dict[str, object]) -> str:
     value = _required(fields, name)
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise _RefusedError(
-            Reason.FIELD_TYPE, name, f"{_shape(value)}, text or an integer was expected"
+            Reason.FIELD_TYPE, name, f"{shape_of(value)}, text or an integer was expected"
         )
     if isinstance(value, str):
         _check_unicode(value, name)
@@ -461,7 +427,7 @@ _SHAPES: dict[type, str] = {
 }
 
 
-def _shape(value: object) -> str:
+def shape_of(value: object) -> str:
     """The kind and size of a JSON value, without its content."""
     if isinstance(value, float) and value.is_integer():
         return "whole number in decimal form (as 3.0)"

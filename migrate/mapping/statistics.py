@@ -3,7 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from migrate.mapping.payload import Mapped, MappingRules, Quarantined, Reason, map_payload
+from migrate.mapping.payload import Mapped, Quarantined, Reason, map_payload
+from migrate.mapping.rules import MappingRules
 from migrate.mapping.upload_body import encode_line
 from migrate.mapping.values import ValueRules, map_values
 from migrate.model.irregular import is_unreadable, payload_is_irregular, refused_why
@@ -36,6 +37,7 @@ class Census:
     """Running counts over the pages of a source or a snapshot."""
 
     points: int = 0
+    bytes_saved: int = 0  # by which metadata is shorter than payloads, of points that map
     quarantined: Counter[Reason] = field(default_factory=Counter)
 
 
@@ -68,6 +70,7 @@ def take_census(
         match outcome:
             case Mapped():
                 mapped.append((position, outcome))
+                census.bytes_saved += len(page.payloads[position]) - len(outcome.metadata)
             case Quarantined():
                 quarantined.append((position, outcome))
                 census.quarantined[outcome.reason] += 1

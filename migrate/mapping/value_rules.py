@@ -4,6 +4,7 @@ A value that is refused here could never move a point, or would change the reque
 """
 
 import ipaddress
+import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 
 from migrate.mapping import field_paths
 from migrate.mapping.kv_keys import key_fault
+from migrate.mapping.transforms.table import TableError, read_transforms
 from migrate.model import limits
 
 FIELD_IN_BRACES = re.compile(r"\{([^{}]+)\}")
@@ -22,12 +24,24 @@ _COLLECTION_BYTES_MAX = 255  # Qdrant's own limit for a name
 _TRUNCATE = "truncate:"
 
 
+def _comma_parts(value: str) -> list[Any]:
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _json_list(value: str) -> list[Any]:
+    """Raises ValueError."""
+    found = json.loads(value)
+    if not isinstance(found, list):
+        raise TableError(f"found a {type(found).__name__}, expected a JSON list of objects")
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """What a value has to be.
 
     `read` takes a text or a value of one of the types `native`. It returns the value in its final
-    type, and None for one that does not fit.
+    type. For one that does not fit it returns None, or raises ValueError that says what is wrong.
     """
 
     expected: str  # in words
@@ -36,6 +50,7 @@ class Rule:
     words: tuple[str, ...] = ()  # the only ones that fit; empty: no such list
     unit: str = ""
     may_hold_secret: bool = False  # a value that does not fit is then not repeated
+    parts: Callable[[str], list[Any]] = _comma_parts  # of a list in a flag or a variable
 
     def read_native(self, value: object) -> Any:
         """`read` for a value of a settings file; None also for one of another type."""
@@ -43,9 +58,8 @@ class Rule:
         return self.read(value) if fits else None
 
     def read_typed(self, value: str) -> Any:
-        """`read` for a flag or an environment variable; a comma separates the parts of a list."""
-        parts = [part.strip() for part in value.split(",") if part.strip()]
-        return self.read(parts if self.native is list else value)
+        """`read` for a flag or an environment variable."""
+        return self.read(self.parts(value) if self.native is list else value)
 
 
 def text(expected: str, fits: Callable[[str], object], *, may_hold_secret: bool = False) -> Rule:
@@ -187,6 +201,8 @@ _NAME_FORM = "letters, digits, - and _, at most 64"
 _FIELD_FORM = 'a payload field: no . or " in it, no $ in front, no blanks around it'
 
 ANY_TEXT = text("text", str.isprintable)
+DIMENSIONS = whole(limits.DIMENSIONS_MIN, limits.DIMENSIONS_MAX)
+POINTS = whole(0, limits.SETTING_COUNT_MAX, "points")
 URL = text(
     "an http or https URL without user name, password, query or fragment",
     _is_url,
@@ -222,6 +238,12 @@ KEY = text(
     lambda key: key_fault(key) is None,
 )
 OVERSIZE_RULE = text(f'"quarantine" or "truncate:<field>" with {_FIELD_FORM}', _is_oversize_rule)
+TRANSFORMS = Rule(
+    expected="a list of tables, each one rule, as [[mapping.transform]]",
+    read=read_transforms,
+    native=list,
+    parts=_json_list,
+)
 METADATA_INDEXES = Rule(
     expected="a list of texts, each name:type with type string, number or boolean; names differ, "
     f"at most {limits.METADATA_INDEXES_MAX}",

@@ -15,10 +15,10 @@ from migrate.errors import PreconditionError, QuarantineExceededError
 from migrate.mapping.kv_entries import encode_file_value
 from migrate.mapping.kv_keys import group_of_key
 from migrate.mapping.metadata_indexes import PropertyTypes, look_up, type_of
-from migrate.mapping.payload import Mapped, MappingRules, Quarantined, Reason
+from migrate.mapping.payload import Change, Mapped, Quarantined, Reason
+from migrate.mapping.rules import MappingRules, WriteRules
 from migrate.mapping.statistics import Census, CensusPage, quarantine_cap, take_census
 from migrate.mapping.values import ValueRules
-from migrate.mapping.write_rules import WriteRules
 from migrate.model.canonical import decode_json
 from migrate.model.digest import digest_vectors
 from migrate.model.limits import INDEXED_STRING_BYTES_MAX, KV_VALUE_BYTES_MAX
@@ -26,6 +26,7 @@ from migrate.model.records import Page, PointId
 from migrate.plan.estimate import Workload
 from migrate.plan.quarantine import QuarantinedPoint
 from migrate.plan.rules import PlanRules
+from migrate.plan.transforms import RuleEffect, TransformPreview
 from migrate.ports import PointSource, Progress
 from migrate.runtime import Runtime
 from migrate.snapshot.agreement import Reading
@@ -55,13 +56,15 @@ class PlanFindings:
     quarantined: dict[str, int]  # reason -> points
     quarantined_points: tuple[QuarantinedPoint, ...]  # at most cap + 1 of them, in row order
     quarantine_cap: int
-    changes: dict[str, int]  # declared changes of metadata -> points
+    changes: dict[str, int]  # declared changes of metadata, without transforms -> points
     gaps: tuple[FileGap, ...]  # files whose chunk numbers are not 0, 1, 2, ...; the first 20
     files_with_gaps: int
     long_indexed: dict[str, int]  # indexed text field -> values beyond 64 bytes
     hash_mismatches: int  # vectors whose text does not match their stored hash
     property_types: tuple[PropertyTypes, ...] = ()  # of every declared metadata index
     counter_file: str | None = None  # the file that gets the counter's key
+    transforms: tuple[RuleEffect, ...] = ()  # of every rule, in their order
+    bytes_saved: int = 0  # by which metadata is shorter than the payloads
 
     def load(self, values: ValueRules, writes: WriteRules) -> Workload:
         """The amount of data to write, for the estimate."""
@@ -192,12 +195,13 @@ def check_points(
     mapping, indexes = rules.mapping, rules.metadata_indexes
     progress.start("checking points", total=points, unit="points")
     listing = _Listing(quarantine_cap(points, rules.max_quarantine))
-    census = Census()
+    census, preview = Census(), TransformPreview(mapping.transforms)
     for page in pages:
         first_row = census.points
         result = take_census(census, page, mapping, values, body_bytes=rules.writes.body_bytes)
         for position, outcome in result.quarantined:
             listing.add(first_row + position, page.ids[position], outcome)
+        preview.add_page(page, result.mapped)
         _add_to_table(table, page, first_row, result, indexes)
         progress.advance(len(page))
     _quarantine_collisions(table, census, listing)
@@ -213,7 +217,13 @@ def check_points(
         quarantined={reason.value: n for reason, n in sorted(census.quarantined.items())},
         quarantined_points=tuple(sorted(listing.points, key=lambda point: point.row)),
         quarantine_cap=listing.cap,
-        changes=_after(CHANGED, notes),
+        changes={
+            name: n
+            for name, n in _after(CHANGED, notes).items()
+            if not name.startswith(f"{Change.TRANSFORMED}:")
+        },
+        transforms=preview.effects(_after(f"{CHANGED}{Change.TRANSFORMED}:", notes)),
+        bytes_saved=census.bytes_saved,
         gaps=tuple(gaps[:GAPS_LISTED_MAX]),
         files_with_gaps=len(gaps),
         long_indexed=_after(LONG, notes),

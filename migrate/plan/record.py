@@ -4,9 +4,9 @@ import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from migrate.mapping.payload import MappingRules
+from migrate.mapping.rules import MappingRules, WriteRules
+from migrate.mapping.transforms.table import TableError
 from migrate.mapping.values import ValueRules
-from migrate.mapping.write_rules import WriteRules
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.hmac_key import SealKey
 from migrate.model.records import VectorIndex
@@ -140,14 +140,14 @@ def decode_plan(content: bytes, *, where: str, key: SealKey | None = None) -> Ru
                 **fields,
                 "waived": tuple(fields["waived"]),
                 "index": VectorIndex(**fields["index"]),
-                "mapping": MappingRules(**fields["mapping"]),
+                "mapping": MappingRules.from_record(fields["mapping"]),
                 "values": ValueRules(**fields["values"]),
                 "writes": WriteRules(**fields["writes"]),
                 "targets": TargetsFile(**fields["targets"]),
                 "base": None if base is None else BaseRun(**base),
             }
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, TableError) as error:
         raise damaged(where, f"a field is missing or of another type ({error})") from error
     if plan.format != version:
         raise damaged(where, f"format {version} with the fields of format {plan.format}")

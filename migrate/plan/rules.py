@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from migrate.errors import UsageError
 from migrate.mapping.agreement import check_agreement
-from migrate.mapping.payload import MappingRules, Reason
+from migrate.mapping.payload import Reason
+from migrate.mapping.rules import MappingRules, WriteRules
 from migrate.mapping.statistics import shortest_line_bytes
 from migrate.mapping.values import ValueRules
-from migrate.mapping.write_rules import WriteRules
 from migrate.model.choices import Reduce
 from migrate.model.records import VectorSpec
 from migrate.plan.target_shape import choose_values

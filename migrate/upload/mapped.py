@@ -13,7 +13,8 @@ from itertools import groupby
 
 import numpy as np
 
-from migrate.mapping.payload import MappingRules, map_again
+from migrate.mapping.payload import map_again
+from migrate.mapping.rules import MappingRules
 from migrate.mapping.values import ValueRules, map_values
 from migrate.model.canonical import decode_json
 from migrate.model.records import Float32Matrix, Vector, VectorId

@@ -83,7 +83,10 @@ class Setting(click.Option):
 
     def checked(self, read: Callable[[Any], Any], value: object, origin: str) -> Any:
         """What `read` makes of the value. Raises UsageError that names the origin."""
-        final = read(value)
+        try:
+            final = read(value)
+        except ValueError as error:  # of a value with parts: it says which one
+            raise UsageError(f"{self.key} from {origin}: {error}", remedy="correct it") from error
         if final is not None:
             return final
         for secret in SETTINGS:

@@ -15,6 +15,7 @@ from typing import Any
 
 from migrate.cloudflare.client.base_url import PUBLIC_BASE_URL
 from migrate.mapping import value_rules as rules
+from migrate.mapping.transforms.rules import Transform
 from migrate.mapping.value_rules import Rule, number, one_of, whole
 from migrate.model import choices, limits
 from migrate.wrangler.bindings import KV_BINDING, VECTOR_BINDING
@@ -115,12 +116,10 @@ class MappingSettings:
     """Payload field with the text that the hash is of; empty: hashes are not checked."""
     hash_mismatch: choices.HashMismatch = setting("warn", one_of(choices.HashMismatch))
     """What to do with a point whose hash is not that of its text: count it, or quarantine it."""
+    transform: tuple[Transform, ...] = setting((), rules.TRANSFORMS)
+    """Rules that change the payload on its way to metadata, in their order; docs/transforms.md."""
     dimensions: int | None = setting(
-        None,
-        whole(limits.DIMENSIONS_MIN, limits.DIMENSIONS_MAX),
-        "Q2V_DIMENSIONS",
-        "--dimensions",
-        unset="as in the source",
+        None, rules.DIMENSIONS, "Q2V_DIMENSIONS", "--dimensions", unset="as in the source"
     )
     """Values per vector in the target."""
     reduce: choices.Reduce = setting("none", one_of(choices.Reduce), "Q2V_REDUCE", "--reduce")
@@ -170,10 +169,7 @@ class LimitSettings:
     kv_settle_s: float = setting(90.0, number(0, 3_600, "seconds"))
     """How long KV may show former values after a write."""
     max_quarantine: int | None = setting(
-        None,
-        whole(0, COUNT_MAX, "points"),
-        "--max-quarantine",
-        unset="0.1 % of the points, at least 10, at most 1,000",
+        None, rules.POINTS, "--max-quarantine", unset="0.1 %, at least 10, at most 1,000"
     )
     """Points that may be left out before the run stops."""
     content_full_max: int = setting(20_000, whole(0, COUNT_MAX, "vectors"), "--content-full-max")

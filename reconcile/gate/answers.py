@@ -51,7 +51,8 @@ def ask_queries(
     """
     try:
         samples = choose_samples(run)
-        questions = _Questions(run, target, by_filter=indexes.get(run.plan.mapping.group_key))
+        group = run.plan.mapping.on_metadata().group_key
+        questions = _Questions(run, target, by_filter=indexes.get(group))
         runtime.progress.start("asking the target", total=len(samples), unit="vectors")
         wrong = []
         for sample in samples:
@@ -129,7 +130,7 @@ class _Questions:
         nearest = self._target.vectors.find(sample.values, {}, limit=QUERY_IDS_MAX)
         is_found = sample.vector_id in nearest
         if self._by_filter and sample.file is not None:
-            mapping = self._run.plan.mapping
+            mapping = self._run.plan.mapping.on_metadata()
             group, value = mapping.group_key, group_value(sample.file, mapping)
             where = {group: value}
             of_file = self._target.vectors.find(sample.values, where, limit=QUERY_IDS_MAX)

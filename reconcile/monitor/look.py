@@ -125,6 +125,7 @@ class _Looking:
         self._runtime = runtime
         self._table = table
         self._mapping = run.plan.mapping
+        self._on_metadata = self._mapping.on_metadata()
         self._has_files = bool(self._mapping.group_key)
         self._foreign = read_foreign_keys(run) | {run.plan.writes.counter_key}
 
@@ -282,7 +283,7 @@ class _Looking:
 
     def _key_of(self, vector: Vector) -> str | None:
         """The KV key of the file that a vector's metadata names."""
-        file = read_group(vector.metadata or {}, self._mapping)
+        file = read_group(vector.metadata or {}, self._on_metadata)
         return None if file is None else encode_kv_key(file, self._mapping)
 
     def _read_sample(self, sampled: Sequence[tuple[VectorId, str | None]]) -> tuple[int, Ids]:

@@ -1,6 +1,7 @@
 """What README, RUNBOOK and the formats say is what the code does."""
 
 import re
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from migrate.errors import ExitCode
 from migrate.mapping.payload import Reason
+from migrate.mapping.transforms.table import read_transforms
 from migrate.plan.record import RunPlan
 from migrate.run.journal import Kind
 from migrate.run.next_step import runbook_table
@@ -188,3 +190,13 @@ def test_the_formats_show_every_place_that_the_layout_names() -> None:
 @pytest.mark.parametrize("place", layout.PLACES, ids=lambda place: place.path)
 def test_the_example_of_a_place_has_the_form_of_its_path(place: layout.Place) -> None:
     assert layout.find_place(place.example) == place
+
+
+def test_the_rules_on_the_page_of_transforms_are_rules() -> None:
+    (table,) = re.findall(r"```toml\n(.*?)```", _text("docs/transforms.md"), re.DOTALL)
+    tables = tomllib.loads(table)["mapping"]["transform"]
+
+    rules = read_transforms(tables)
+
+    kinds = {next(iter(rule.table())) for rule in rules}
+    assert kinds == {"drop", "rename", "flatten", "to_text", "nulls", "truncate", "constant"}

@@ -9,9 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 from typing_extensions import override
 
-from migrate.mapping.payload import MappingRules
+from migrate.mapping.rules import MappingRules, WriteRules
 from migrate.mapping.values import ValueRules
-from migrate.mapping.write_rules import WriteRules
 from migrate.migrate import WriteOptions, migrate
 from migrate.model.digest import digest_vectors
 from migrate.model.records import KvEntry, Vector, VectorId

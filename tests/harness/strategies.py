@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from migrate.mapping.payload import MappingRules
+from migrate.mapping.rules import MappingRules
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.records import (
     UINT64_MAX,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from migrate.begin import begin_run
 from migrate.errors import ForeignStateError, PreconditionError
-from migrate.mapping.write_rules import WriteRules
+from migrate.mapping.rules import WriteRules
 from migrate.migrate import WriteOptions, migrate
 from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.plan.rules import PlanRules

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
@@ -25,6 +25,7 @@ from migrate.storage.folder import WorkFolder
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.local_folder import LocalFolder
 from q2v import wiring
+from q2v.commands.prepare import transforms_shown
 from q2v.options import (
     PLANNING,
     SEAL,
@@ -57,6 +58,7 @@ class PlanResult:
     target: TargetState | None  # None: not configured, not read
     credentials: tuple[str, ...] = ()  # what keys and tokens can do beyond their work
     reading: "Transfer | None" = None  # None: no server is read
+    show_values: bool = False  # of payloads, in the examples of transforms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,17 +88,18 @@ def describe_reading(identity: Mapping[str, str], settings: Settings) -> Transfe
 @click.option("--allow-cast", is_flag=True, help="Move uint8 or float16 values as float32.")
 @click.option("--allow-empty", is_flag=True, help="Plan an empty collection.")
 @click.option("--show-settings", is_flag=True, help="Show the settings with default values too.")
+@click.option("--show-values", is_flag=True, help="Show values in the examples of transforms.")
 @folder_option
 @json_option
 def command(
     *,
     snapshot: Path | None,
-    allow_cast: bool,
-    allow_empty: bool,
     show_settings: bool,
+    show_values: bool,
     folder: Path,
     as_json: bool,
     settings: Settings,
+    **allowed: bool,
 ) -> None:
     """Check every point of the source, or of SNAPSHOT, against every limit of the target.
 
@@ -105,7 +108,7 @@ def command(
     if snapshot is not None:
         why = "with SNAPSHOT: the source is not read"
         refuse_flags(settings, (*SOURCE, "snapshot.page_points"), why=why)
-    choices = wiring.Choices(allow_cast=allow_cast, allow_empty=allow_empty)
+    choices = wiring.Choices(allow_cast=allowed["allow_cast"], allow_empty=allowed["allow_empty"])
     rules = wiring.plan_rules(settings, choices)
     directory, clock = wiring.open_folder(folder), wiring.system_clock()
     with ExitStack() as stack:
@@ -123,7 +126,7 @@ def command(
         )
     failure = _find_failure(result.findings, result.figures, rules)
     show(
-        result,
+        replace(result, show_values=show_values),
         settings,
         None if failure is not None else following,  # the failure says what comes next
         show_settings=show_settings,
@@ -247,6 +250,8 @@ def document(result: PlanResult, settings: Settings) -> dict[str, object]:
             for point in findings.quarantined_points
         ],
         "changes": findings.changes,
+        "transforms": transforms_shown.document(findings, show_values=result.show_values),
+        "metadata_bytes_saved": findings.bytes_saved,
         "files_with_gaps": findings.files_with_gaps,
         "long_indexed": findings.long_indexed,
         "metadata_types": {one.name: one.found for one in findings.property_types},
@@ -329,6 +334,7 @@ def notes(result: PlanResult, settings: Settings, *, show_settings: bool) -> lis
     if is_long_rollback(result.figures.rollback_minutes):
         lines.append(f"note: {LONG_ROLLBACK}")
     lines.append(_pace_note(result, settings))
+    lines += transforms_shown.lines(findings, show_values=result.show_values)
     lines += _finding_notes(findings)
     lines += map(advise, _target_notes(result))
     lines += [f"note: {note}" for note in result.credentials]

@@ -12,15 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from migrate.mapping.payload import (
-    POINT_ID_FIELD,
-    Change,
-    Mapped,
-    MappingRules,
-    map_payload,
-    read_group,
-)
+from migrate.mapping.payload import POINT_ID_FIELD, Change, Mapped, map_payload, read_group
 from migrate.mapping.point_ids import point_id_of
+from migrate.mapping.rules import MappingRules
+from migrate.mapping.transforms.undo import undo_transforms
 from migrate.model.canonical import decode_json, encode_canonical_json
 from migrate.model.digest import canonical_metadata
 from migrate.model.records import (
@@ -111,6 +106,7 @@ class PointMaker:
         `is_cosine`: the collection compares by cosine.
         """
         self._mapping = mapping
+        self._on_metadata = mapping.on_metadata()
         self._files = files
         self._is_cosine = is_cosine
 
@@ -146,7 +142,7 @@ class PointMaker:
         )
 
     def _file(self, vector: Vector) -> str | None:
-        named = read_group(vector.metadata or {}, self._mapping)
+        named = read_group(vector.metadata or {}, self._on_metadata)
         return self._files.get(vector.id) if named is None else named
 
 
@@ -156,7 +152,8 @@ def returned_payload(
     """The payload of a changed vector, as canonical JSON.
 
     A field that the new side did not change is as in the former payload: the metadata may hold it
-    in another form, cut or not at all, as the plan declared.
+    in another form, cut or not at all, as the plan declared. Through transforms, a changed field
+    goes back to where the payload had it, and to the top when the payload had it nowhere.
     """
     before = decode_json(former.payload)
     mapped = map_payload(former.point_id, former.payload, mapping)
@@ -164,6 +161,9 @@ def returned_payload(
     assert isinstance(mapped, Mapped), "the plan let the point pass"
     sent = decode_json(mapped.metadata)
     assert isinstance(sent, dict)
+    if mapping.transforms:
+        there, now = _in_one_form(sent), _in_one_form(metadata)
+        return encode_canonical_json(undo_transforms(mapping.transforms, before, there, now))
     left_out = {field for change, field in mapped.changes if change is Change.NULL_LEFT_OUT}
     kept = {
         name: value
@@ -190,9 +190,13 @@ def _text(value: object) -> bytes:
 
 def _plain(value: object) -> object:
     """The value with each number in one form."""
-    fields = decode_json(_text(value))
+    return _in_one_form({"": value})[""]
+
+
+def _in_one_form(metadata: Mapping[str, object]) -> dict[str, object]:
+    fields = decode_json(canonical_metadata(dict(metadata)))
     assert isinstance(fields, dict)
-    return fields[""]
+    return fields
 
 
 def normalised(values: Float32Matrix) -> tuple[Float32Matrix, float | None]:

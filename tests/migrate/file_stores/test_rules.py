@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from migrate.errors import UsageError
 from migrate.file_stores.rules import FileStoreRules
-from migrate.mapping.payload import EXACT_INTEGER_MAX
 from migrate.mapping.value_rules import truncated_field
+from migrate.model.limits import EXACT_INTEGER_MAX
 from q2v.settings import Settings
 from tests.migrate.file_stores.cases import vector
 

@@ -16,7 +16,7 @@ from migrate.mapping.kv_entries import (
     key_prefix,
     split_entries,
 )
-from migrate.mapping.write_rules import WriteRules
+from migrate.mapping.rules import WriteRules
 from migrate.model.records import KvEntry, VectorId
 from tests.harness.strategies import RULES
 

@@ -12,7 +12,6 @@ from hypothesis import given
 from migrate.mapping.payload import (
     Change,
     Mapped,
-    MappingRules,
     Quarantined,
     Reason,
     encode_kv_key,
@@ -21,6 +20,7 @@ from migrate.mapping.payload import (
     map_payload,
     read_group,
 )
+from migrate.mapping.rules import MappingRules
 from migrate.mapping.value_rules import template_fields
 from migrate.model.canonical import decode_json, encode_canonical_json
 from migrate.model.records import PointId

@@ -1,7 +1,7 @@
 """A manifest and a plan with every field filled, for tests of the sealed files."""
 
+from migrate.mapping.rules import WriteRules
 from migrate.mapping.values import ValueRules
-from migrate.mapping.write_rules import WriteRules
 from migrate.model.records import VectorIndex
 from migrate.plan.record import RunPlan, TargetsFile
 from migrate.snapshot.manifest import PartRecord, SnapshotManifest

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrate.errors import ExitCode, PreconditionError, QuarantineExceededError
-from migrate.mapping.payload import MappingRules, Reason
+from migrate.mapping.payload import Reason
+from migrate.mapping.rules import MappingRules, WriteRules
 from migrate.mapping.values import ValueRules
-from migrate.mapping.write_rules import WriteRules
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.digest import digest_vectors
 from migrate.model.pages import take_rows

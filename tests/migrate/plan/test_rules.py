@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from migrate.errors import UsageError
-from migrate.mapping.write_rules import WriteRules
+from migrate.mapping.rules import WriteRules
 from migrate.plan.rules import PlanRules
 from tests.harness.strategies import RULES
 

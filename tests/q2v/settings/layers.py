@@ -39,9 +39,20 @@ def load_settings(
     return settings
 
 
+def toml(value: object) -> str:
+    """A value in TOML's notation: JSON's, but for tables."""
+    match value:
+        case dict():
+            return "{" + ", ".join(f"{key} = {toml(one)}" for key, one in value.items()) + "}"
+        case list():
+            return f"[{', '.join(map(toml, value))}]"
+        case _:
+            return json.dumps(value)
+
+
 def write_config(folder: Path, values: dict[str, object]) -> Path:
     """A migration.toml with these dotted keys."""
-    content = "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+    content = "".join(f"{key} = {toml(value)}\n" for key, value in values.items())
     path = folder / "migration.toml"
     path.write_text(content)
     return path

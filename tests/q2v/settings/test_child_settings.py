@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from q2v.child_settings import child_environment, encode_config
 from q2v.secret_files import load_secret
 from q2v.settings import SETTINGS, Settings
-from tests.q2v.settings.layers import load_settings
+from tests.q2v.settings.layers import load_settings, toml
 from tests.q2v.settings.test_settings import values_of
 
 PLAIN = [
@@ -38,16 +38,12 @@ def values(settings: Settings) -> dict[str, object]:
 def test_the_file_resolves_to_the_settings_it_was_made_of(given_values: dict[str, object]) -> None:
     fields = [name for key, name in given_values.items() if key in FIELDS]
     assume(len(set(fields)) == len(fields))  # two of them are refused when they are one field
-    lines = [f"{key} = {_toml(value)}" for key, value in given_values.items()]
+    lines = [f"{key} = {toml(value)}" for key, value in given_values.items()]
     first = settings_from("\n".join(lines).encode(), {})
 
     second = settings_from(encode_config(first), {})
 
     assert values(first) == values(second)
-
-
-def _toml(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 @given(st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1))

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrate.errors import UsageError
+from migrate.mapping.transforms.rules import Transform
 from migrate.mapping.value_rules import index_types, truncated_field
 from q2v.options import check_required
 from q2v.output.configured import shown_settings, unknown_environment
@@ -32,6 +33,11 @@ TEXTS: dict[str, list[str]] = {
     "mapping.oversize_metadata": ["quarantine", "truncate:text"],
     "kv.key_template": ["file:{file_id}", "f/{file_id}"],
 }
+TRANSFORMS: list[dict[str, object]] = [
+    {"drop": ["internal", 'meta."a.b"']},
+    {"rename": "metadata.source", "to": "source"},
+    {"constant": "is_moved", "value": True},
+]
 PLAIN = [setting for setting in SETTINGS if not setting.is_secret]
 
 
@@ -41,6 +47,8 @@ def values_of(setting: Setting) -> st.SearchStrategy[Any]:
         return st.just(True)
     if setting.rule.words:
         return st.sampled_from(setting.rule.words)
+    if setting.key == "mapping.transform":
+        return st.lists(st.sampled_from(TRANSFORMS), min_size=1, unique_by=json.dumps)
     if setting.key in TEXTS:
         texts = st.sampled_from(TEXTS[setting.key])
         return st.lists(texts, min_size=1, unique=True) if setting.rule.native is list else texts
@@ -55,13 +63,15 @@ def values_of(setting: Setting) -> st.SearchStrategy[Any]:
 
 def as_text(value: object) -> str:
     """The same value as an environment variable or a flag spells it."""
-    return ",".join(value) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return json.dumps(value) if isinstance(value[0], dict) else ",".join(value)
+    return str(value)
 
 
 def native(value: object) -> object:
     """A resolved value in the notation of a TOML file."""
     return (
-        list(value)
+        [one.table() if isinstance(one, Transform) else one for one in value]
         if isinstance(value, tuple)
         else str(value)
         if isinstance(value, Path)

@@ -1,0 +1,1 @@
+"""Declared changes between a payload and its metadata: each a small rule, in the order given."""

@@ -1,0 +1,58 @@
+"""From changed metadata back to a payload, as far as the rules tell where a field was."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from migrate.mapping.field_paths import Path, read_steps
+from migrate.mapping.transforms.apply import path_after
+from migrate.mapping.transforms.rules import Fields, Transform
+
+_ABSENT = object()
+
+
+def undo_transforms(
+    rules: Sequence[Transform],
+    payload: Fields,
+    sent: Mapping[str, object],
+    found: Mapping[str, object],
+) -> Fields:
+    """The payload with what differs between the metadata sent and found; changed in place.
+
+    A field that metadata had with its value goes back to its place. Any other that was added or
+    changed gets its name at the top: the rules do not say what it was made of.
+    """
+    known: set[Path] = set()
+    for path, _ in list(_leaves(payload)):
+        there = path_after(rules, path)
+        if there is None or there in known:
+            continue
+        known.add(there)
+        now = read_steps(found, there, _ABSENT)
+        if now != read_steps(sent, there, _ABSENT):
+            _write(payload, path, now)
+    for path, value in _leaves(found):
+        if path not in known and value != read_steps(sent, path, _ABSENT):
+            _write(payload, path, value)
+    return payload
+
+
+def _leaves(fields: Mapping[str, object], start: Path = ()) -> Iterator[tuple[Path, object]]:
+    """Every value that is no object, with its path; an empty object is one."""
+    for key, value in fields.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, (*start, key))
+        else:
+            yield (*start, key), value
+
+
+def _write(payload: Fields, path: Path, value: object) -> None:
+    holder: Any = payload
+    for step in path[:-1]:
+        inner = holder.get(step)
+        if not isinstance(inner, dict):
+            inner = holder[step] = {}
+        holder = inner
+    if value is _ABSENT:
+        holder.pop(path[-1], None)
+    else:
+        holder[path[-1]] = value
