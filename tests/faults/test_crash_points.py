@@ -1,16 +1,31 @@
 """Whatever strikes at whatever step: the same command again loses nothing."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.faults.sweep import STAGES, build_template, check_case, check_pair, pairs_of, share_of
+from tests.faults.sweep import (
+    STAGES,
+    StageTemplate,
+    build_template,
+    check_case,
+    check_pair,
+    pairs_of,
+    share_of,
+)
 from tests.harness.fakes.steps import Kind
 from tests.harness.world import World
 
 SLICES = 4  # of each stage, for the workers to share
 PAIRS = 16  # of each stage; `make faults` takes 500
+
+
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], StageTemplate]:
+    """The template of a stage, built once for all its parts that one process runs."""
+    return cache(lambda name: build_template(STAGES[name], tmp_path_factory.mktemp("template")))
 
 
 @pytest.mark.slow
@@ -23,9 +38,13 @@ PAIRS = 16  # of each stage; `make faults` takes 500
 @pytest.mark.parametrize("part", range(SLICES))
 @pytest.mark.parametrize("name", sorted(STAGES))
 def test_whatever_strikes_at_any_step_the_next_run_ends_as_if_nothing_had_happened(
-    name: str, part: int, tmp_path: Path, record_property: Callable[[str, object], None]
+    name: str,
+    part: int,
+    templates: Callable[[str], StageTemplate],
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
-    template = build_template(STAGES[name], tmp_path / "template")
+    template = templates(name)
     steps = template.truth.steps
     cases = list(share_of(template))
     requests = sum(step.kind is Kind.SEND for step in steps)
@@ -38,11 +57,13 @@ def test_whatever_strikes_at_any_step_the_next_run_ends_as_if_nothing_had_happen
         check_case(template, fault, at, tmp_path / "life")
 
 
-def test_every_step_of_every_command_is_struck(tmp_path: Path) -> None:
+def test_every_step_of_every_command_is_struck(
+    templates: Callable[[str], StageTemplate],
+) -> None:
     struck: dict[Callable[[World], object], set[int]] = {}
     steps: dict[Callable[[World], object], int] = {}
-    for number, stage in enumerate(STAGES.values()):
-        template = build_template(stage, tmp_path / str(number))
+    for name, stage in STAGES.items():
+        template = templates(name)
         struck.setdefault(stage.act, set()).update(at for _, at in share_of(template))
         steps[stage.act] = len(template.truth.steps)
 
@@ -54,8 +75,8 @@ def test_every_step_of_every_command_is_struck(tmp_path: Path) -> None:
 @pytest.mark.fault("G01", "G02", "G17", "B02", "I2", "I3", "I5", "I7", "I10")
 @pytest.mark.parametrize("name", sorted(STAGES))
 def test_a_second_strike_in_the_life_that_mends_the_first_loses_nothing(
-    name: str, tmp_path: Path
+    name: str, templates: Callable[[str], StageTemplate], tmp_path: Path
 ) -> None:
-    template = build_template(STAGES[name], tmp_path / "template")
+    template = templates(name)
     for first, second in pairs_of(template, PAIRS, seed=0):
         check_pair(template, first, second, tmp_path / "life")
