@@ -23,7 +23,7 @@ define q2v
 $(BIN)/q2v $(1) $(ARGS) || { code=$$?; $(BIN)/python -m q2v.exit_code $$code; exit $$code; }
 endef
 
-.PHONY: bench-full clients worker-test dist help setup rehearse test check plan runbook provision snapshot migrate catch-up reconcile gate monitor decommission rollback reset-target restore status verify archive sandbox bench faults audit clean fmt lint types docs-check lock
+.PHONY: bench-full clients worker-test dist help setup rehearse test check plan runbook provision worker snapshot migrate catch-up reconcile gate monitor decommission rollback reset-target restore status verify archive sandbox bench faults audit clean fmt lint types docs-check lock
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -85,6 +85,9 @@ runbook: $(SETUP) ## the runbook of this migration: names, counts, minutes, time
 
 provision: $(SETUP) ## create the vector index, its metadata indexes and the KV namespaces
 	@$(call q2v,provision)
+
+worker: $(SETUP) ## write a Worker's project with the names of this migration; ARGS="init DIR"
+	@$(call q2v,worker)
 
 snapshot: $(SETUP) ## the configured collection into sealed Parquet
 	@$(call q2v,snapshot)

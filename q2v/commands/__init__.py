@@ -37,6 +37,10 @@ COMMANDS: dict[str, LazyCommand] = {
         "q2v.commands.prepare.provision:command",
         "Create vector index, metadata indexes and KV namespaces.",
     ),
+    "worker": LazyCommand(
+        "q2v.commands.prepare.worker:command",
+        "Write a Worker's project with the names of this migration.",
+    ),
     "snapshot": LazyCommand(
         "q2v.commands.move.snapshot:command", "Read the whole collection into sealed Parquet."
     ),

@@ -17,6 +17,7 @@ _WITH_FOLDER = frozenset(
         "plan",
         "runbook",
         "provision",
+        "worker",
         "snapshot",
         "migrate",
         "catch-up",

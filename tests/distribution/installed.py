@@ -16,7 +16,17 @@ from tests.harness.running.programs import run_program
 ROOT = Path(__file__).parents[2]
 COMMIT = "abcdef1234567890abcdef1234567890abcdef12"
 PARTS = ("q2v", "migrate", "reconcile", "sandbox", "rehearsal")
-PAGES = ("docs/formats.md",)  # a link in a package leads there
+# Links in a package lead there.
+LINKED = (
+    "docs/formats.md",
+    "worker/src",
+    "worker/kit",
+    "worker/test/example",
+    "worker/package.json",
+    "worker/tsconfig.json",
+    "worker/vitest.config.ts",
+    "worker/verifier.wrangler.jsonc",
+)
 FILES = ("pyproject.toml", "setup.py", "README.md", "LICENSE")
 BUILT_AT = "1800000000"  # for SOURCE_DATE_EPOCH
 
@@ -38,9 +48,12 @@ def copy_tree(folder: Path, *, commit: str | None) -> Path:
     for name in PARTS:
         ignored = shutil.ignore_patterns("__pycache__", "build")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored, symlinks=True)
-    for name in PAGES:
-        (folder / name).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
+    for name in LINKED:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name)
+        else:
+            shutil.copy(ROOT / name, folder / name)
     for name in FILES:
         shutil.copy(ROOT / name, folder)
     if commit is not None:

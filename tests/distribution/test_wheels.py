@@ -105,6 +105,27 @@ def test_the_tool_carries_the_page_of_its_formats(wheels: list[Path]) -> None:
 
 
 @pytest.mark.slow
+def test_an_installed_q2v_writes_the_whole_project_of_a_worker(
+    wheels: list[Path], tmp_path: Path
+) -> None:
+    programs = make_environment(tmp_path / "empty", wheels[:1], extras=frozenset())
+    snapshots = tmp_path / "snapshots"
+    snapshots.mkdir()
+    copy_snapshot(snapshots)
+    names = ("--vector-index", "chunks", "--kv-namespace-id", "0123456789abcdef0123456789abcdef")
+
+    words = ("worker", "init", "made", "--dir", str(snapshots), *names)
+    run(str(programs / "q2v"), *words, folder=tmp_path)
+
+    for folder in ("src", "kit", "test/example"):
+        for path in (ROOT / "worker" / folder).rglob("*"):
+            if path.is_file() and path.name != "migration.ts":
+                made = tmp_path / "made" / path.relative_to(ROOT / "worker")
+                assert made.read_bytes() == path.read_bytes()
+    assert (tmp_path / "made" / "wrangler.jsonc").is_file()
+
+
+@pytest.mark.slow
 def test_two_builds_of_the_same_tree_have_the_same_bytes(
     wheels: list[Path], tmp_path: Path
 ) -> None:

@@ -43,7 +43,8 @@ FOLDER = "the folder"
 def words_of(command: str, folder: Path) -> list[str]:
     """Arguments that the command can parse."""
     flag = "--state" if command == "sandbox" else "--dir"
-    return [*(["a snapshot"] if command == "restore" else []), flag, str(folder)]
+    named = {"restore": ["a snapshot"], "worker": ["init", "a project"]}.get(command, [])
+    return [*named, flag, str(folder)]
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,7 @@ ONLY_WHILE_WAITING = {"limits.poll_s"}
 # which each of them can succeed.
 WAYS = (
     ("provision",),
+    ("worker", "init", "PROJECT"),
     ("plan",),
     ("runbook",),
     ("snapshot",),
@@ -39,6 +40,7 @@ WAYS = (
     ("snapshot", "--repair-part", "0"),
     ("provision",),
     ("plan", "SNAPSHOT"),
+    ("worker", "init", "PROJECT"),
     ("migrate", "--dry-run"),
     ("migrate",),
     ("catch-up", "--frozen"),
@@ -83,7 +85,8 @@ def _run(bench: Workbench, words: tuple[str, ...]) -> None:
     if words[0] == "rehearse":
         bench.directory = at.with_name("rehearsal")
     snapshots = [path.parent.name for path in at.glob("*/manifest.json")]
-    named = [str(at / snapshots[0]) if word == "SNAPSHOT" else word for word in words]
+    places = {"SNAPSHOT": str(at / snapshots[0]) if snapshots else "", "PROJECT": f"{at}-worker"}
+    named = [places.get(word, word) for word in words]
     result = bench.run(*named)
     bench.directory = at
     # The week is not over.

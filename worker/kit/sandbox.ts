@@ -1,6 +1,7 @@
-/** The sandbox of q2v for tests in TypeScript: started from the project's `.venv`, ended with the test. */
+/** The sandbox of q2v for tests in TypeScript: started for a test, and ended with it. */
 
 import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -28,11 +29,9 @@ export async function startSandbox(
   if (fault !== "") {
     options.push("--fault", fault);
   }
-  const child = spawn(
-    join(ROOT, ".venv", "bin", "q2v"),
-    [...options, "--requests-per-5min", "1000000000"],
-    { stdio: ["pipe", "pipe", "inherit"] },
-  );
+  const child = spawn(program(), [...options, "--requests-per-5min", "1000000000"], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   const line = await new Promise<string>((resolve, reject) => {
     createInterface({ input: child.stdout }).once("line", resolve);
@@ -49,6 +48,13 @@ export async function startSandbox(
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** q2v of the variable Q2V, of the clone that holds this folder, or of the PATH. */
+function program(): string {
+  const { Q2V: named } = process.env;
+  const inClone = join(ROOT, ".venv", "bin", "q2v");
+  return named ?? (existsSync(inClone) ? inClone : "q2v");
 }
 
 async function call<Result>(

@@ -278,7 +278,7 @@ def _open_wanted(
     runtime: Runtime,
 ) -> Iterator[_Wanted]:
     """The account, its token checked, and the shape of the newest snapshot or of the source."""
-    values = _values(settings, folder, choices, runtime)
+    values = target_values(settings, folder, choices, runtime)
     clock, progress = runtime.clock, runtime.progress
     http, _, base_url = wiring.open_http(settings, folder, clock=clock, progress=progress)
     with closing(http):
@@ -308,7 +308,7 @@ def provision_target(
         return wanted.create(wanted.find())
 
 
-def _values(
+def target_values(
     settings: Settings, folder: LocalFolder, choices: wiring.Choices, runtime: Runtime
 ) -> ValueRules:
     """The shape of the newest snapshot, or of the source."""

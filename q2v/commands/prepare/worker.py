@@ -1,0 +1,120 @@
+"""`q2v worker init`: a Worker's project with the names of this migration."""
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from migrate.errors import PreconditionError
+from migrate.file_stores.rules import FileStoreRules
+from migrate.runtime import Runtime
+from migrate.storage.durable import is_folder, make_folder
+from migrate.storage.local_folder import LocalFolder
+from migrate.wrangler.bindings import Bindings
+from migrate.wrangler.change import FileChange, read_file
+from q2v import wiring
+from q2v.commands.prepare.provision import target_values
+from q2v.options import (
+    MAPPING,
+    SEAL,
+    SHAPE,
+    SOURCE,
+    check_required,
+    folder_option,
+    json_option,
+    takes,
+)
+from q2v.output.progress import open_progress
+from q2v.output.render import render
+from q2v.settings import Settings
+from q2v.worker.project import WorkerProject, notes
+
+
+@takes(
+    *SOURCE,
+    *SHAPE,
+    *MAPPING,
+    "target.vector_index",
+    "target.kv_namespace_id",
+    "target.vector_binding",
+    "target.kv_binding",
+    "limits.vectors_per_upload",
+    "limits.body_bytes",
+    "kv.ttl_s",
+    SEAL,
+)
+@click.command("worker")
+@click.argument("action", type=click.Choice(["init"]))
+@click.argument("project", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@folder_option
+@json_option
+def command(*, action: str, project: Path, folder: Path, as_json: bool, settings: Settings) -> None:
+    """Write a Worker's project into DIR: the store, the verifier, tests, and wrangler's files.
+
+    They hold the names and rules of this migration. The shape of the vectors comes from the newest
+    snapshot under --dir, or else from the source. A file with another content is never replaced.
+    """
+    check_required(settings, "target.vector_index", "target.kv_namespace_id")
+    found = _project(settings, wiring.open_folder(folder))
+    changes = _changes(project, found.files())
+    for change in changes:
+        make_folder(change.path.parent)
+        change.write()
+    written = sum(change.is_change for change in changes)
+    names, rules = found.bindings, found.rules
+    document = {
+        "project": project,
+        "files": list(found.files()),
+        "written": written,
+        "dimensions": rules.dimensions,
+        "vector_index": names.vector_index,
+        "kv_namespace_id": names.kv_namespace_id,
+        "notes": notes(rules),
+    }
+    rows = (
+        ("project", str(project)),
+        ("files", len(changes)),
+        ("written", written),
+        ("dimensions", str(rules.dimensions)),
+    )
+    following = f"next: cd {shlex.quote(str(project))} && npm install && npm test"
+    render(document, rows, as_json=as_json, notes=[*notes(rules), following])
+
+
+def _project(settings: Settings, folder: LocalFolder) -> WorkerProject:
+    clock = wiring.system_clock()
+    with open_progress(sys.stderr, clock) as progress:
+        runtime = Runtime(clock=clock, progress=progress)
+        values = target_values(settings, folder, wiring.Choices(allow_cast=True), runtime)
+    assert settings.target.vector_index is not None
+    assert settings.target.kv_namespace_id is not None
+    return WorkerProject(
+        bindings=Bindings(
+            vector_binding=settings.target.vector_binding,
+            kv_binding=settings.target.kv_binding,
+            vector_index=settings.target.vector_index,
+            kv_namespace_id=settings.target.kv_namespace_id,
+        ),
+        rules=FileStoreRules(
+            dimensions=values.dimensions,
+            metric=values.metric,
+            mapping=wiring.mapping_rules(settings),
+            writes=wiring.write_rules(settings),
+        ),
+    )
+
+
+def _changes(project: Path, files: dict[str, bytes]) -> list[FileChange]:
+    """What is to be written. Raises PreconditionError, before anything is, for another content."""
+    changes = []
+    for name, content in files.items():
+        path = project / name
+        before = read_file(path) if is_folder(path.parent) else None
+        if before not in {None, content}:
+            raise PreconditionError(
+                f"{path} exists with another content; nothing was written",
+                remedy="name a new folder, and take over what you need",
+            )
+        changes.append(FileChange(path, before, content))
+    return changes

@@ -1,0 +1,224 @@
+"""The files of a Worker's project: the package's own, and those with a migration's names. Pure."""
+
+import json
+import pkgutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from migrate.errors import UsageError
+from migrate.file_stores.rules import FileStoreRules
+from migrate.mapping.field_paths import parse_path
+from migrate.wrangler.bindings import Bindings
+
+COMPATIBILITY_DATE = "2026-11-01"
+# Taken over as they are, folder by folder; a test compares this with worker/.
+_SOURCES = {
+    "kit": "config runtime sandbox serve shim",
+    "src/client": "batches check client errors file_index index limits repair retry rules settle "
+    "vectors",
+    "src": "index",
+    "src/verifier": "canonical_json digest index_reader question reading signature unreadable "
+    "worker",
+    "test/example": "store.test worker",
+}
+_KIT_PAGE = "kit/README.md"
+_MIGRATION = "src/migration.ts"
+_VERIFIER = "verifier.wrangler.jsonc"
+_NULLS = {"quarantine": "refuse", "leave_out": "leave_out"}
+_TOOLS = (  # those of the package that the project is built and tested with
+    "@cloudflare/workers-types",
+    "@types/node",
+    "esbuild",
+    "typescript",
+    "vite",
+    "vitest",
+    "workerd",
+    "wrangler",
+)
+_README = """\
+# {name}
+
+Made by `q2v worker init`. `src/client` and `src/verifier` come from q2v: a newer q2v writes them
+again into a new folder.
+
+| | |
+|---|---|
+| `src/migration.ts` | the names of this migration, and `openStore` |
+| `src/index.ts` | the Worker: put your handlers here |
+| `src/client/` | `VectorizeClient`, the store |
+| `src/verifier/` | another Worker, which only reads: see docs/verifier.md of q2v |
+| `kit/`, `test/` | tests in real workerd in front of `q2v sandbox` |
+
+```
+npm install
+npm test          # needs q2v with its extra `rehearsal` in the PATH, or in the variable Q2V
+npx wrangler deploy --dry-run
+```
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerProject:
+    """What a Worker of this migration is bound to, and the rules that filled its index."""
+
+    bindings: Bindings
+    rules: FileStoreRules
+
+    def files(self) -> dict[str, bytes]:
+        """Path in the project -> content. Raises UsageError for rules that the store has not."""
+        _check(self.rules)
+        index = self.bindings.vector_index
+        found = dict(_package_files())
+        found |= {
+            _MIGRATION: self.migration().encode(),
+            "wrangler.jsonc": self._wrangler().encode(),
+            _VERIFIER: _verifier(index),
+            "package.json": _package(index).encode(),
+            "tsconfig.json": _resource("tsconfig.json"),
+            "vitest.config.ts": _resource("vitest.config.ts"),
+            "README.md": _README.format(name=index).encode(),
+        }
+        return dict(sorted(found.items()))
+
+    def migration(self) -> str:
+        """The TypeScript module with the names of the migration."""
+        vector, kv = self.bindings.vector_binding, self.bindings.kv_binding
+        members = "".join(f"  {name}: {json.dumps(value)},\n" for name, value in self._rules())
+        pair = f"{{ vectorize: {json.dumps(vector)}, kv: {json.dumps(kv)} }}"
+        return _MODULE.format(vector=vector, kv=kv, bindings=pair, rules=members)
+
+    def _rules(self) -> Iterator[tuple[str, object]]:
+        mapping, writes = self.rules.mapping, self.rules.writes
+        yield "dimensions", self.rules.dimensions
+        yield "metric", self.rules.metric
+        yield "groupKey", mapping.group_key
+        yield "orderKey", mapping.order_key
+        yield "hashKey", mapping.hash_key
+        yield "idTemplate", mapping.id_template
+        yield "keyTemplate", mapping.key_template
+        yield "counterKey", writes.counter_key
+        yield "nulls", _NULLS[mapping.nulls]
+        if writes.ttl_s is not None:
+            yield "ttlSeconds", writes.ttl_s
+
+    def _wrangler(self) -> str:
+        entries = {name: [members] for name, members in self.bindings.entries().items()}
+        return _configuration(f"{self.bindings.vector_index}-sync", "src/index.ts", entries)
+
+
+def notes(rules: FileStoreRules) -> list[str]:
+    """Rules of the move that the store in a Worker does not follow, in words."""
+    found = []
+    if rules.mapping.truncate_field is not None:
+        found.append(
+            f"metadata that is too large is refused by the Worker; the move cuts the field "
+            f"'{rules.mapping.truncate_field}'"
+        )
+    if rules.mapping.transforms:
+        found.append(
+            "the Worker does not apply [[mapping.transform]]: write metadata in the form that it "
+            "leaves, and correct the field names in src/migration.ts if it moves them"
+        )
+    if rules.mapping.hash_of:
+        found.append(
+            f"the Worker does not compare '{rules.mapping.hash_key}' with the text in "
+            f"'{rules.mapping.hash_of}'"
+        )
+    return found
+
+
+def _check(rules: FileStoreRules) -> None:
+    """Raises UsageError for fields that do not lie at the top of the metadata as texts."""
+    mapping = rules.mapping
+    named = {
+        "mapping.group_key": mapping.group_key,
+        "mapping.order_key": mapping.order_key,
+        "mapping.hash_key": mapping.hash_key,
+    }
+    for setting, text in named.items():
+        if text and parse_path(text) != (text,):
+            raise UsageError(
+                f'{setting}: found "{text}", the store of a Worker takes a field at the top of the '
+                "metadata",
+                remedy="write the Worker over the fields of your own; docs/worker.md says how "
+                "entries and counter are kept",
+            )
+    if mapping.group_type != "text":
+        raise UsageError(
+            f'mapping.group_type: found "{mapping.group_type}", the store of a Worker takes files '
+            "whose id is a text",
+            remedy="write the Worker over the fields of your own; docs/worker.md says how entries "
+            "and counter are kept",
+        )
+
+
+def _package_files() -> Iterator[tuple[str, bytes]]:
+    places = [f"{folder}/{name}.ts" for folder in _SOURCES for name in _SOURCES[folder].split()]
+    for place in (*places, _KIT_PAGE):
+        yield place, _resource(place)
+
+
+def _resource(name: str) -> bytes:
+    content = pkgutil.get_data("q2v.worker", name)
+    assert content is not None, f"{name} is not installed"
+    return content
+
+
+def _configuration(name: str, main: str, members: Mapping[str, object]) -> str:
+    head = {"name": name, "main": main, "compatibility_date": COMPATIBILITY_DATE}
+    return json.dumps({**head, **members}, indent=2) + "\n"
+
+
+def _verifier(index: str) -> bytes:
+    """The package's configuration, bound to the index of the migration."""
+    whole = _resource(_VERIFIER)
+    placed = whole.replace(b'"index_name": "INDEX"', b'"index_name": ' + json.dumps(index).encode())
+    assert placed != whole, f"{_VERIFIER} names no index to replace"
+    comment, _, members = placed.partition(b"\n")
+    assert comment.startswith(b"//"), f"{_VERIFIER} has no line that says to replace the index"
+    return members
+
+
+def _package(index: str) -> str:
+    whole: dict[str, Any] = json.loads(_resource("package.json"))
+    tools = whole["devDependencies"]
+    document = {
+        "name": f"{index}-sync",
+        "private": True,
+        "type": "module",
+        "scripts": {
+            "test": "tsc && vitest run",
+            "deploy": "wrangler deploy",
+        },
+        "devDependencies": {name: tools[name] for name in _TOOLS},
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+_MODULE = """\
+/** The names of the migration, as `q2v worker init` writes them. */
+
+import {{ type FileStoreRules, VectorizeClient }} from "./client";
+
+/** What the Worker finds in `env`. */
+export interface Env {{
+  {vector}: Vectorize;
+  {kv}: KVNamespace;
+}}
+
+/** The names of the bindings in wrangler's configuration. */
+export const BINDINGS = {bindings} as const;
+
+/** The rules that filled the index. Ask the embedding model for the same number of `dimensions`. */
+export const RULES: FileStoreRules = {{
+{rules}}};
+
+let store: VectorizeClient | undefined;
+
+/** The store of this isolate. It remembers what it wrote, which KV shows a minute later. */
+export function openStore(env: Env): VectorizeClient {{
+  store ??= new VectorizeClient(env.{vector}, env.{kv}, RULES);
+  return store;
+}}
+"""

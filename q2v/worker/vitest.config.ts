@@ -1,0 +1,1 @@
+../../worker/vitest.config.ts

@@ -1,0 +1,1 @@
+"""The Worker's side, from Python: what worker/test checks, row by row of the fault matrix."""
