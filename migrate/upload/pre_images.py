@@ -21,7 +21,6 @@ from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.model.sealed_json import damaged
 from migrate.plan.request_counts import fetch_requests
 from migrate.ports import KvTarget, Target, VectorTarget
-from migrate.run.choose import open_base
 from migrate.run.files import open_files, touched_keys
 from migrate.run.folder import RunFolder
 from migrate.run.journal import Kind
@@ -29,7 +28,6 @@ from migrate.run.pre_image_files import (
     PRE_IMAGES_REMEDY,
     KvPreImage,
     VectorPreImage,
-    read_kv_pre_images,
     write_existing_ids,
     write_kv_pre_images,
     write_vector_pre_images,
@@ -39,8 +37,8 @@ from migrate.storage.journal_lines import Entry
 from migrate.storage.layout import EXISTING_IDS, KV_PRE_IMAGES, REMOVED, part_name
 from migrate.tables.files import FileTable
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
-from migrate.upload.kv_index import expected_entries
 from migrate.upload.listing import list_keys, list_vectors
+from migrate.upload.removal import former_entries, removed_before, whole_state
 from migrate.upload.settle import spread
 from migrate.workers.ordered import in_order
 from migrate.workers.repeat import repeat_until
@@ -113,7 +111,8 @@ def _capture(run: RunFolder, target: Target, runtime: Runtime) -> None:
         _check_unlisted(run, listed, target.vectors)
         removals = _removals(run)
         others = list(listed.elsewhere())
-        elsewhere = [vector_id for vector_id in others if vector_id not in removals]
+        gone = _listed_and_gone(run, removals, others, target.vectors)
+        elsewhere = [one for one in others if one not in removals and one not in gone]
         to_read = run.plan.vectors_to_write if run.plan.base else count - len(elsewhere)
         present = _capture_vectors(run, listed, target.vectors, to_read, runtime)
         removed = _capture_removed(run, removals.intersection(others), target.vectors, runtime)
@@ -144,14 +143,42 @@ def _removals(run: RunFolder) -> frozenset[VectorId]:
     )
 
 
+def _listed_and_gone(
+    run: RunFolder,
+    removals: AbstractSet[VectorId],
+    others: Sequence[VectorId],
+    target: VectorTarget,
+) -> frozenset[VectorId]:
+    """Ids that earlier runs of the chain removed, and that the listing shows and no read does."""
+    if run.plan.base is None:
+        return frozenset()
+    removed, _ = removed_before(run)
+    suspects = [one for one in others if one in removed and one not in removals]
+    there: set[VectorId] = set()
+    for some in _batches(suspects):
+        there.update(target.fetch(some))
+    return frozenset(suspects) - there
+
+
+def _batches(ids: Sequence[VectorId]) -> Iterator[Sequence[VectorId]]:
+    for start in range(0, len(ids), FETCH_IDS_MAX):
+        yield ids[start : start + FETCH_IDS_MAX]
+
+
 def _capture_removed(
     run: RunFolder, listed: AbstractSet[VectorId], target: VectorTarget, runtime: Runtime
 ) -> int:
-    """Store the vectors that the run removes; return how many of them are there."""
+    """Store the vectors that the run removes; return how many of them are there.
+
+    A listing may lag behind a write, so what it leaves out is read too.
+    """
     difference = run.difference
     if difference is None or not difference.removals:
         return 0
     former = fetch_all(target, sorted(listed), runtime)
+    unlisted = [one.vector_id for one in difference.removals if one.vector_id not in listed]
+    for some in _batches(unlisted):
+        former |= target.fetch(some)
     records = [
         VectorPreImage(row=at, vector_id=one.vector_id, former=former.get(one.vector_id))
         for at, one in enumerate(difference.removals)
@@ -262,8 +289,9 @@ def fetch_all(
 
     def fetch_absent() -> list[VectorId]:
         wanted = [vector_id for vector_id in vector_ids if vector_id not in found]
-        some = (wanted[at : at + FETCH_IDS_MAX] for at in range(0, len(wanted), FETCH_IDS_MAX))
-        with closing(in_order(target.fetch, some, width=runtime.reads_in_flight)) as answers:
+        with closing(
+            in_order(target.fetch, _batches(wanted), width=runtime.reads_in_flight)
+        ) as answers:
             for _, vectors in answers:
                 found.update(vectors)
                 runtime.progress.advance(len(vectors))
@@ -304,46 +332,17 @@ def _kv_pre_images(
     ours = expected if touched is None else [key for key in expected if key in touched.written]
     ours += [] if touched is None else touched.removed
     ours.append(run.plan.writes.counter_key)
-    known = _known_entries(run, frozenset(ours))
+    known = former_entries(run, frozenset(ours))
     values = target.read([key for key in ours if key in listed])
     for key in ours:
         former = _former(key, values, listed)
         if former is not None:
-            former = _whole_state(former, known.get(key, ()))
+            former = whole_state(former, known.get(key, ()))
         yield KvPreImage(key=key, ours=True, former=former)
-    for key in sorted(listed.keys() - {*ours, *expected}):
+    # KV may list a key for a minute after its removal. It is not another writer's then.
+    removed = removed_before(run)[1]
+    for key in sorted(listed.keys() - {*ours, *expected, *removed}):
         yield KvPreImage(key=key, ours=False, former=None)
-
-
-def _known_entries(run: RunFolder, keys: AbstractSet[str]) -> dict[str, list[KvEntry]]:
-    """What the runs that this one continues from wrote under these keys, or found; newest first."""
-    known: dict[str, list[KvEntry]] = {}
-    base = open_base(run)
-    while base is not None:
-        with closing(base):
-            with open_files(base) as files:
-                entries = list(expected_entries(base, files))
-            sha256 = base.state().pre_image_parts[KV_PRE_IMAGES][1]
-            found = read_kv_pre_images(base.pre_images.file(KV_PRE_IMAGES), sha256)
-            entries += [record.former for record in found if record.former is not None]
-            for entry in entries:
-                if entry.key in keys:
-                    known.setdefault(entry.key, []).append(entry)
-            base = open_base(base)
-    return known
-
-
-def _whole_state(shown: KvEntry, known: Sequence[KvEntry]) -> KvEntry:
-    """The entry, with the expiration that belongs to its value.
-
-    The value comes from a read and the expiration from a listing. Of a key that was written lately
-    one may show a former state and the other a newer one. The two together were never there.
-    """
-    states = [one for one in known if (one.value, one.metadata) == (shown.value, shown.metadata)]
-    expirations = {one.expiration for one in known}
-    if not states or shown.expiration in {one.expiration for one in states}:
-        return shown
-    return states[0] if shown.expiration in expirations else shown
 
 
 def _former(key: str, values: dict[str, KvEntry], listed: dict[str, KvEntry]) -> KvEntry | None:

@@ -1,26 +1,48 @@
 """Remove the vectors that a catch-up no longer wants, after no KV entry names them any more.
 
-A vector that another writer has changed since the base run wrote it is kept. Each request has an
-intent in the journal before it is sent and an ack after the answer; deleting again is harmless.
+A vector that another writer has changed since the base run wrote it is kept. A read may be stale
+and show what was there before an earlier run of the chain: such a state is not another writer's.
+Each request has an intent in the journal before it is sent and an ack after the answer; deleting
+again is harmless.
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Set as AbstractSet
+from contextlib import ExitStack, closing, contextmanager
+from itertools import chain
 
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
-from migrate.model.records import Accepted, VectorId
+from migrate.model.records import Accepted, KvEntry, VectorId
 from migrate.model.sealed_json import damaged
 from migrate.ports import VectorTarget
 from migrate.run.choose import open_base
+from migrate.run.files import open_files, touched_keys
 from migrate.run.folder import RunFolder
 from migrate.run.journal import FULL, Kind, RoundState, Store
-from migrate.run.pre_image_files import VectorPreImage, read_vector_pre_images
+from migrate.run.pre_image_files import (
+    VectorPreImage,
+    read_kv_pre_images,
+    read_vector_pre_images,
+)
 from migrate.run.refused_vectors import read_pre_images, unwritten_rows
 from migrate.runtime import Runtime
-from migrate.storage.layout import REMOVED
+from migrate.storage.layout import KV_PRE_IMAGES, REMOVED
+from migrate.upload.kv_index import expected_entries
 from migrate.upload.settle import LastWrite, SettleRules, digest_vector, wait_until_processed
+
+
+@contextmanager
+def open_older(run: RunFolder) -> Iterator[list[RunFolder]]:
+    """The runs that this one continues from, the newest first; closes them."""
+    with ExitStack() as stack:
+        older: list[RunFolder] = []
+        while (base := open_base(older[-1] if older else run)) is not None:
+            stack.callback(base.close)
+            older.append(base)
+        yield older
 
 
 def read_removed(run: RunFolder) -> Iterator[tuple[VectorPreImage, bytes]]:
@@ -31,6 +53,52 @@ def read_removed(run: RunFolder) -> Iterator[tuple[VectorPreImage, bytes]]:
     sha256 = run.state().pre_image_parts[REMOVED][1]
     records = read_vector_pre_images(run.pre_images.file(REMOVED), sha256)
     yield from zip(records, (one.digest for one in difference.removals), strict=True)
+
+
+def former_digests(
+    runs: Sequence[RunFolder], ids: AbstractSet[VectorId]
+) -> defaultdict[VectorId, set[bytes]]:
+    """Id -> digest of every state that one of these runs has left or found, for these ids."""
+    known: defaultdict[VectorId, set[bytes]] = defaultdict(set)
+    for run in runs:
+        for batch in run.targets(["vector_id", "digest"]):
+            columns = (column.to_pylist() for column in batch.columns)
+            for vector_id, digest in zip(*columns, strict=True):
+                if vector_id in ids:
+                    known[vector_id].add(digest)
+        for record in chain(read_pre_images(run), (one for one, _ in read_removed(run))):
+            if record.former is not None and record.vector_id in ids:
+                known[record.vector_id].add(digest_vector(record.former))
+    return known
+
+
+def former_entries(run: RunFolder, keys: AbstractSet[str]) -> dict[str, list[KvEntry]]:
+    """What the runs that this one continues from wrote under these keys, or found; newest first."""
+    known: dict[str, list[KvEntry]] = {}
+    with open_older(run) as older:
+        for base in older:
+            with open_files(base) as files:
+                entries = list(expected_entries(base, files))
+            sha256 = base.state().pre_image_parts[KV_PRE_IMAGES][1]
+            found = read_kv_pre_images(base.pre_images.file(KV_PRE_IMAGES), sha256)
+            entries += [record.former for record in found if record.former is not None]
+            for entry in entries:
+                if entry.key in keys:
+                    known.setdefault(entry.key, []).append(entry)
+    return known
+
+
+def whole_state(shown: KvEntry, known: Sequence[KvEntry]) -> KvEntry:
+    """The entry, with the expiration that belongs to its value.
+
+    The value comes from a read and the expiration from a listing. Of a key that was written lately
+    one may show a former state and the other a newer one. The two together were never there.
+    """
+    states = [one for one in known if (one.value, one.metadata) == (shown.value, shown.metadata)]
+    expirations = {one.expiration for one in known}
+    if not states or shown.expiration in {one.expiration for one in states}:
+        return shown
+    return states[0] if shown.expiration in expirations else shown
 
 
 def left_by_refusals(run: RunFolder) -> dict[VectorId, bytes]:
@@ -65,12 +133,34 @@ def left_by_refusals(run: RunFolder) -> dict[VectorId, bytes]:
 
 
 def kept_removals(run: RunFolder) -> list[VectorId]:
-    """Ids that are no longer wanted and are kept: another writer has changed their vectors."""
-    return [
-        record.vector_id
+    """Ids that are no longer wanted and are kept: another writer has changed their vectors.
+
+    A state that an earlier run of the chain has left or found is not another writer's: the read
+    that showed it was stale.
+    """
+    changed = {
+        record.vector_id: found
         for record, digest in read_removed(run)
-        if record.former is not None and digest_vector(record.former) != digest
-    ]
+        if record.former is not None and (found := digest_vector(record.former)) != digest
+    }
+    if not changed:
+        return []
+    with open_older(run) as older:
+        known = former_digests(older, changed.keys())
+    return [one for one, digest in changed.items() if digest not in known[one]]
+
+
+def removed_before(run: RunFolder) -> tuple[frozenset[VectorId], frozenset[str]]:
+    """Ids and KV keys that the runs before this one have removed."""
+    ids: set[VectorId] = set()
+    keys: set[str] = set()
+    with open_older(run) as older:
+        for base in older:
+            ids.update(record.vector_id for record, _ in read_removed(base))
+            ids.difference_update(kept_removals(base))
+            touched = touched_keys(base)
+            keys.update(() if touched is None else touched.removed)
+    return frozenset(ids), frozenset(keys)
 
 
 def remove_vectors(

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from functools import cached_property
-from itertools import chain, islice
+from itertools import islice
 
 from migrate.errors import IndeterminateError
 from migrate.mapping.upload_body import encode_vector
@@ -20,7 +20,7 @@ from migrate.run.refused_vectors import read_pre_images, unwritten_rows
 from migrate.runtime import Runtime
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
 from migrate.upload.listing import list_vectors
-from migrate.upload.removal import kept_removals, read_removed
+from migrate.upload.removal import former_digests, kept_removals, read_removed
 from migrate.upload.settle import LastWrite, digest_vector, wait_until_processed
 from migrate.workers.ordered import in_order
 from migrate.workers.repeat import doubling, refine_until, repeat_until
@@ -206,21 +206,11 @@ class VectorUndo:
     @cached_property
     def _before(self) -> defaultdict[VectorId, set[bytes]]:
         """Id of this run -> digest of every state that the runs before it have left or found."""
-        known: defaultdict[VectorId, set[bytes]] = defaultdict(set)
         difference = self._run.difference
         if difference is None:
-            return known
+            return defaultdict(set)
         ids = {*difference.vectors, *(one.vector_id for one in difference.removals)}
-        for run in self._older:
-            for batch in run.targets(["vector_id", "digest"]):
-                columns = (column.to_pylist() for column in batch.columns)
-                for vector_id, digest in zip(*columns, strict=True):
-                    if vector_id in ids:
-                        known[vector_id].add(digest)
-            for record in chain(read_pre_images(run), (one for one, _ in read_removed(run))):
-                if record.former is not None and record.vector_id in ids:
-                    known[record.vector_id].add(digest_vector(record.former))
-        return known
+        return former_digests(self._older, ids)
 
     def _undo(self, record: VectorPreImage) -> None:
         if record.former is None:

@@ -35,8 +35,9 @@ def test_every_seed_moves_everything_proves_it_and_takes_it_back(
 
 
 # Seeds that once found a bug: a pre-image of KV that two reads showed in part (24); stale
-# pre-images of two catch-ups, with which a rollback took its own writes for another writer's (13).
-EVENINGS_THAT_FOUND_SOMETHING = {13, 24}
+# pre-images of two catch-ups, with which a rollback took its own writes for another writer's (13);
+# a stale read that made a vector to remove another writer's (191).
+EVENINGS_THAT_FOUND_SOMETHING = {13, 24, 191}
 EVENINGS = sorted({*range(4), *EVENINGS_THAT_FOUND_SOMETHING})  # `make faults` takes 300
 
 

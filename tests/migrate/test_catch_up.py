@@ -29,6 +29,7 @@ from migrate.upload.settle import SettleRules
 from reconcile.compare import compare
 from reconcile.report.report import ReconcileReport
 from reconcile.rollback.chain import open_chain, preview_chain, roll_back_chain
+from reconcile.rollback.manifest import read_existing, read_foreign_keys
 from reconcile.rollback.report import RollbackReport, UndoRules
 from reconcile.stores import ReconcileRules
 from tests.harness.fakes.clock import VirtualClock
@@ -312,6 +313,69 @@ def test_stale_pre_images_in_a_chain_still_lead_back_to_the_first_state(tmp_path
 
     assert done.conflicts == []
     assert evening.held() == former
+
+
+@pytest.mark.fault("C09")
+def test_what_a_stale_read_shows_of_a_vector_to_remove_is_not_another_writers(
+    tmp_path: Path,
+) -> None:
+    evening = Evening(tmp_path)
+    vector_id = VectorId("file-0_0")
+    old = Vector(
+        id=vector_id, values=np.ones(DIMENSIONS, np.float32), metadata={"old": 1}, namespace=None
+    )
+    evening.vectors.stored[vector_id] = old
+    former = evening.held()
+    rules = replace(PLAN_RULES, into_non_empty=True)
+    base = evening.snapshot()
+    evening.migrate(base, rules)
+    del evening.source.points[10]
+    evening.vectors.stale[vector_id] = [old]
+    evening.migrate(evening.difference(base), rules)
+    left = vector_id in evening.vectors.stored
+
+    done = evening.roll_back()
+
+    assert not left
+    assert (evening.held(), done.conflicts) == (former, [])
+
+
+@pytest.mark.fault("C09")
+def test_a_listing_that_leaves_out_a_vector_to_remove_does_not_keep_it(tmp_path: Path) -> None:
+    evening = Evening(tmp_path)
+    base = evening.snapshot()
+    evening.migrate(base)
+    del evening.source.points[10]
+    evening.vectors.left_out = frozenset([VectorId("file-0_0")])
+    evening.migrate(evening.difference(base))
+    evening.vectors.left_out = frozenset()
+
+    assert evening.reconcile().verdict == "equal"
+
+
+@pytest.mark.fault("C09", "W01")
+def test_what_is_listed_after_its_removal_is_neither_counted_nor_another_writers(
+    tmp_path: Path,
+) -> None:
+    evening = Evening(tmp_path)
+    base = evening.snapshot()
+    evening.migrate(base)
+    gone = [number for number in evening.source.points if (number // 10 - 1) % 5 == 2]
+    evening.edit(dict.fromkeys(gone))
+    second = evening.difference(base)
+    evening.migrate(second)
+    evening.source.points[20] = {**evening.source.points[20], "text": "changed"}
+    evening.vectors.listed_gone = {VectorId("file-2_0"), VectorId("file-2_3")}
+    evening.kv.listed_gone = {"file:file-2"}
+    evening.migrate(evening.difference(second))
+    evening.vectors.listed_gone, evening.kv.listed_gone = set(), set()
+    report = evening.reconcile()
+
+    with closing(find_run(evening.folder, None, None)) as run:
+        assert "file:file-2" not in read_foreign_keys(run)
+        assert list(read_existing(run)) == []
+    assert report.verdict == "equal", report.why
+    assert report.counts["kv_counter"] == POINTS - len(gone)
 
 
 @pytest.mark.fault("C10")

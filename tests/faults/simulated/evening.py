@@ -36,6 +36,7 @@ from tests.migrate.file_stores.backends import Edge, edge_of
 
 COUNTER = "_vector_count"
 LONE = "file-9_0"  # another writer's vector, of a file that comes later
+KV_SETTLED_S = 12.0  # from then on KV shows a write, even after a read that found no key
 ATTEMPTS_MAX = 4  # of a command whose answer may be "not known", in calm weather
 SURE = {Criterion.RIGHTS, Criterion.WINDOW}  # rows that say nothing of the data
 
@@ -200,6 +201,7 @@ class EveningSimulation(Simulation):
     def _work(self, world: World) -> None:
         """The Worker writes through its file store; a killed call is made again."""
         with edge_of(world) as site, closing(find_run(world.directory, None, None)) as run:
+            site.kv_settle_s = KV_SETTLED_S
             rules = FileStoreRules(
                 dimensions=DIMENSIONS,
                 metric=run.plan.values.metric,

@@ -226,7 +226,7 @@ OF_THE_END = (
     Canary(
         name="halves-of-two-states-joined",
         effect="an entry gets an expiration back that it never had with this value",
-        file="migrate/upload/pre_images.py",
+        file="migrate/upload/removal.py",
         old="return states[0] if shown.expiration in expirations else shown",
         new="return shown",
         test=f"{CHAIN}::test_a_former_state_that_two_reads_show_in_part_is_no_pre_image",
@@ -238,5 +238,13 @@ OF_THE_END = (
         old="if is_explained and key in report.conflicts:",
         new="if key in report.conflicts:",
         test=f"{BACK}::test_a_counter_that_nothing_explains_is_a_conflict",
+    ),
+    Canary(
+        name="stale-read-keeps-a-removal",
+        effect="a vector whose point is gone stays in the index, as one of another writer",
+        file="migrate/upload/removal.py",
+        old="return [one for one, digest in changed.items() if digest not in known[one]]",
+        new="return [one for one, digest in changed.items() if digest or known[one]]",
+        test=f"{CHAIN}::test_what_a_stale_read_shows_of_a_vector_to_remove_is_not_another_writers",
     ),
 )
