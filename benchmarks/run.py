@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from benchmarks import diff, packing, scrolls, steps, uploads, whole
+from benchmarks import diff, edge, packing, scrolls, steps, uploads, whole
 from benchmarks.measure import HEAD, Line
 from migrate.clock import SystemClock
 from migrate.model.stamps import iso_stamp
@@ -53,6 +53,9 @@ def _table(folder: Path, *, full: bool) -> Iterator[str]:
     yield HEAD
     yield from map(str, _step_lines(folder))
     yield from map(str, _command_lines(folder))
+    yield from map(str, edge.lines(folder))
+    if full:
+        yield str(edge.against_rest_line(folder))
     yield from _moves(folder, FULL_MOVES if full else QUICK_MOVES)
     if full:
         yield from map(str, diff.lines(folder))

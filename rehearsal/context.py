@@ -9,7 +9,7 @@ from typing import Protocol, Self
 from migrate.plan.make import check_snapshot, open_id_table
 from migrate.plan.record import RunPlan
 from migrate.plan.rules import PlanRules
-from migrate.ports import Clock, PointSource, Target
+from migrate.ports import Clock, ContentVerifier, PointSource, Target
 from migrate.provision import ProvisionReport
 from migrate.restore.restore import RestoreReport
 from migrate.run.folder import RunFolder
@@ -87,6 +87,11 @@ class Tool(Protocol):
     def open_target(self, runtime: Runtime) -> AbstractContextManager[Target]:
         """The sandbox behind the real adapters."""
 
+    def open_verifier(
+        self, url: str | None, runtime: Runtime
+    ) -> AbstractContextManager[ContentVerifier | None]:
+        """The verifier at this address; None without one."""
+
     def provision(self, runtime: Runtime) -> ProvisionReport:
         """Create vector index, metadata indexes and KV namespaces."""
 
@@ -122,6 +127,7 @@ class Context:
     tool: Tool
     runtime: Runtime
     settled_s: float  # seconds until every read shows a write
+    verifier_url: str | None = None  # of a verifier that reconcile uses
     kills: bool = False  # commands are killed several times before they may complete
 
     @property
@@ -137,6 +143,10 @@ class Context:
     def target(self) -> AbstractContextManager[Target]:
         """The sandbox behind the real adapters."""
         return self.tool.open_target(self.runtime)
+
+    def verifier(self) -> AbstractContextManager[ContentVerifier | None]:
+        """The verifier in front of the sandbox, when there is one."""
+        return self.tool.open_verifier(self.verifier_url, self.runtime)
 
     @property
     def namespace_id(self) -> str:

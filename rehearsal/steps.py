@@ -4,8 +4,8 @@ Every step has an expectation and checks it; the first failed expectation ends t
 """
 
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import replace
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +34,13 @@ from reconcile.report.report import ReconcileReport
 from rehearsal.context import INDEX, Context, Tool, first_rows
 from rehearsal.corpus import build_corpus
 from rehearsal.crashes import Acknowledged, kill_some
+from rehearsal.edge import running_verifier
 from rehearsal.evening import catch_up, cut_over, gate, go_back, restore
 from rehearsal.planted_drift import Planted, plant
 from rehearsal.script import NotHeldError, Script, Step, expect
 from rehearsal.sync_service import COUNTER_BEFORE
 from sandbox.faults.scenarios import FAULT_SCENARIOS
-from sandbox.profile import STRICT, Profile
+from sandbox.profile import STRICT, Profile, with_budget
 from sandbox.server import RunningSandbox, running_sandbox
 
 MARKER = ".q2v-rehearsal"
@@ -58,6 +59,7 @@ PROFILE: Profile = replace(
     kv_visible_after_s=0.5,
     kv_miss_cached_s=0.5,
 )
+NO_BUDGET = 1_000_000_000  # requests in five minutes
 SETTLED_S = 1.0  # seconds until every read shows a write
 
 
@@ -92,13 +94,21 @@ def build_source(script: Script, folder: Path, *, chunks: int | None) -> Path:
     return folder / "source"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What stands around the tool in a rehearsal, beside the sandbox."""
+
+    scenario: str | None  # of FAULT_SCENARIOS; None: nothing fails
+    with_verifier: bool = False  # contents are read through the verifier, in workerd
+
+
 def rehearse(
     script: Script,
     folder: Path,
     open_tool: Callable[[RunningSandbox, float], Tool],
     runtime: Runtime,
+    around: Surroundings,
     *,
-    scenario: str | None,
     source: Path | None,
 ) -> None:
     """Run every step from the plan to the restored collection on an existing source.
@@ -106,9 +116,15 @@ def rehearse(
     `source` is an embedded store that may be written to, as a sync service does; None: the source
     is only read, so there is nothing to catch up. `open_tool` gets the sandbox and the factor by
     which the scenario makes its delays longer.
-    `scenario` is one of `sandbox.faults.scenarios.FAULT_SCENARIOS`; with None nothing fails.
     """
-    with running_sandbox(folder / "target", profile=PROFILE, fault=scenario) as sandbox:
+    scenario = around.scenario
+    with ExitStack() as stack:
+        # Reads of a binding are outside of the budget; the sandbox cannot tell them apart.
+        profile = with_budget(PROFILE, NO_BUDGET if around.with_verifier else None)
+        sandbox = stack.enter_context(
+            running_sandbox(folder / "target", profile=profile, fault=scenario)
+        )
+        url = stack.enter_context(running_verifier(sandbox)) if around.with_verifier else None
         delays = 1.0 if scenario is None else FAULT_SCENARIOS[scenario].delays
         context = Context(
             folder,
@@ -116,6 +132,7 @@ def rehearse(
             open_tool(sandbox, delays),
             runtime,
             settled_s=delays * SETTLED_S,
+            verifier_url=url,
             kills=scenario == "crashy",
         )
         context = _plan(script, context)
@@ -305,11 +322,18 @@ def _run_reconcile(
         closing(_newest_run(snapshot)) as run_folder,
         context.target() as target,
         context.tool.open_source(context.runtime) as source,
+        context.verifier() as verifier,
     ):
         rules = context.tool.reconcile_rules(run_folder.plan)
         if sample:
             rules = replace(rules, content_full_max=0, content_sample=SAMPLE)
-        return compare(run_folder, source, target, rules, context.runtime)
+        report = compare(run_folder, source, target, rules, context.runtime, verifier=verifier)
+    coverage = report.coverage
+    expect(
+        verifier is None or (coverage.fell_back is None and coverage.verified > coverage.rest),
+        f"the verifier was to read nearly all; read by {coverage.read_by}",
+    )
+    return report
 
 
 def _reconcile(
@@ -327,6 +351,7 @@ def _tell_report(step: Step, report: ReconcileReport) -> None:
     step.lines += [
         f"verdict: {report.verdict} ({report.why})",
         f"contents {report.coverage.contents}, {report.coverage.checked:,} read back; {counts}",
+        f"read by {report.coverage.read_by}",
         f"in {report.folder}",
     ]
 

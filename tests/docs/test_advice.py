@@ -29,7 +29,8 @@ from tests.docs.settings_table import TAKEN
 # Flags of other programs stand in a command of theirs; the real ones run them in other tests.
 OF_OTHERS = re.compile(r"`?\b(?:wrangler|rclone|tar --zstd|python -m|pip install|ARGS=)[^`]*")
 BY_CLICK = {"--help", "-h", "--version"}
-OURS_INSIDE = {"Q2V_REHEARSAL_TOKEN"}  # the rehearsal sets it for itself
+# The rehearsal sets them for itself.
+OURS_INSIDE = {"Q2V_REHEARSAL_TOKEN", "Q2V_REHEARSAL_VERIFIER_KEY"}
 FILES = {"kv.parquet", "limits.py"}  # have the form of a setting's name
 # As a message or a page writes it -> the setting.
 KEYS = {

@@ -4,13 +4,19 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import click
 
 from migrate.errors import ExitCode, MigrationError, UsageError
 from migrate.runtime import Runtime
 from q2v import wiring
-from q2v.commands.rehearsal.rehearsed import TOKEN_VARIABLE, RehearsedTool, rehearsal_settings
+from q2v.commands.rehearsal.rehearsed import (
+    TOKEN_VARIABLE,
+    VERIFIER_KEY_VARIABLE,
+    RehearsedTool,
+    rehearsal_settings,
+)
 from q2v.options import (
     MAPPING,
     SHAPE,
@@ -26,8 +32,9 @@ from q2v.output.progress import open_progress
 from q2v.output.render import format_duration, render, write_line
 from q2v.settings import Settings
 from rehearsal.corpus import COLLECTION
+from rehearsal.edge import VERIFIER_KEY, check_runtime
 from rehearsal.script import NotHeldError, Script, Step
-from rehearsal.steps import VECTORS_MIN, build_source, prepare_folder, rehearse
+from rehearsal.steps import VECTORS_MIN, Surroundings, build_source, prepare_folder, rehearse
 from sandbox.app import API_TOKEN
 from sandbox.faults.scenarios import FAULT_SCENARIOS
 from sandbox.server import RunningSandbox
@@ -37,6 +44,17 @@ SCENARIO_CHUNKS = 1_500
 CORPUS_HAS_ITS_OWN = [
     key for key in (*SOURCE, *SHAPE, *MAPPING) if key.startswith(("source.", "mapping."))
 ]
+
+
+class Flags(TypedDict):
+    """What the operator typed."""
+
+    live: bool
+    folder: Path
+    chunks: int | None
+    scenario: str | None
+    worker: bool
+    as_json: bool
 
 
 @takes(
@@ -70,34 +88,28 @@ CORPUS_HAS_ITS_OWN = [
     type=click.Choice(list(FAULT_SCENARIOS)),
     help="Rehearse a fault scenario; sandbox/README.md says what fails in each.",
 )
+@click.option(
+    "--worker",
+    is_flag=True,
+    help="Read contents through the verifier, in the real workerd; needs Node.js.",
+)
 @json_option
 @click.pass_context
-def command(
-    ctx: click.Context,
-    *,
-    live: bool,
-    folder: Path,
-    chunks: int | None,
-    scenario: str | None,
-    as_json: bool,
-    settings: Settings,
-) -> None:
+def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> None:
     """Move, prove, break, repair, roll back and move again, into a local sandbox.
 
     The source is an embedded Qdrant with real text, or with --live the configured collection.
     Exit code 0 means that every step held.
     """
-    if live and chunks is not None:
-        raise UsageError(
-            "--chunks has no effect with --live: the collection has the size that it has",
-            remedy="leave out --chunks or --live",
-        )
+    live, folder, scenario = flags["live"], flags["folder"], flags["scenario"]
     if not live:
         refuse_flags(settings, CORPUS_HAS_ITS_OWN, why="without --live: the corpus has its own")
+    _check_together(flags)
     # The sandbox's token is passed like a real one: in the environment, never by a flag.
     os.environ[TOKEN_VARIABLE] = API_TOKEN
+    os.environ[VERIFIER_KEY_VARIABLE] = VERIFIER_KEY
     clock = wiring.system_clock()
-    script = Script(tell=(lambda _: None) if as_json else _Teller().tell, clock=clock)
+    script = Script(tell=(lambda _: None) if flags["as_json"] else _Teller().tell, clock=clock)
     prepare_folder(folder, is_leftover=is_crash_log)
     error: MigrationError | NotHeldError | None = None
     started = clock.monotonic_s()
@@ -110,6 +122,7 @@ def command(
         )
     with open_progress(sys.stderr, clock) as progress:
         try:
+            chunks = flags["chunks"]
             if chunks is None and scenario is not None:
                 chunks = SCENARIO_CHUNKS
             path = None
@@ -124,12 +137,29 @@ def command(
             runtime = Runtime(
                 clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
             )
-            rehearse(script, folder, open_tool, runtime, scenario=scenario, source=path)
+            around = Surroundings(scenario=scenario, with_verifier=flags["worker"])
+            rehearse(script, folder, open_tool, runtime, around, source=path)
         except (MigrationError, NotHeldError) as failure:
             error = failure
     seconds = clock.monotonic_s() - started
-    _show(script, folder, error, seconds, scenario=scenario, as_json=as_json)
+    _show(script, folder, error, seconds, scenario=scenario, as_json=flags["as_json"])
     ctx.exit(_exit_code(error))
+
+
+def _check_together(flags: Flags) -> None:
+    """Raise UsageError for flags that exclude each other, PreconditionError without a runtime."""
+    if flags["live"] and flags["chunks"] is not None:
+        raise UsageError(
+            "--chunks has no effect with --live: the collection has the size that it has",
+            remedy="leave out --chunks or --live",
+        )
+    if flags["worker"] and flags["scenario"] is not None:
+        raise UsageError(
+            "--worker and --fault: found both, expected one",
+            remedy="leave out one: what goes wrong in a scenario makes REST read on",
+        )
+    if flags["worker"]:
+        check_runtime()
 
 
 def _exit_code(error: MigrationError | NotHeldError | None) -> ExitCode:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from migrate.plan.record import RunPlan
 from migrate.plan.rules import PlanRules
-from migrate.ports import PointSource, Target
+from migrate.ports import ContentVerifier, PointSource, Target
 from migrate.provision import ProvisionReport
 from migrate.restore.restore import RestoreOptions, RestoreReport, restore_snapshot
 from migrate.run.choose import find_parent
@@ -39,6 +39,7 @@ from rehearsal.steps import SETTLED_S
 from sandbox.server import RunningSandbox
 
 TOKEN_VARIABLE = "Q2V_REHEARSAL_TOKEN"  # noqa: S105 - the name of a variable
+VERIFIER_KEY_VARIABLE = "Q2V_REHEARSAL_VERIFIER_KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,22 @@ class RehearsedTool:
             self.settings, self._snapshots, clock=runtime.clock, progress=runtime.progress
         ) as target:
             yield target
+
+    @contextmanager
+    def open_verifier(self, url: str | None, runtime: Runtime) -> Iterator[ContentVerifier | None]:
+        """See Tool."""
+        key = SecretPlace(
+            key="target.verifier_key",
+            kind="environment",
+            place=VERIFIER_KEY_VARIABLE,
+            named_by=f"environment {VERIFIER_KEY_VARIABLE}",
+        )
+        target = replace(self.settings.target, verifier_url=url, verifier_key=key)
+        settings = replace(self.settings, target=target)
+        with wiring.open_verifier(
+            settings, clock=runtime.clock, progress=runtime.progress
+        ) as verifier:
+            yield verifier
 
     def provision(self, runtime: Runtime) -> ProvisionReport:
         """See Tool."""

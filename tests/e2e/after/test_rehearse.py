@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from migrate.errors import ExitCode
 from q2v.main import cli
 from rehearsal.steps import MARKER
 from sandbox.faults.scenarios import FAULT_SCENARIOS
@@ -34,6 +35,39 @@ def test_a_rehearsal_holds_and_can_be_repeated_at_once(tmp_path: Path) -> None:
     told = [documents[0]["steps"][0]["lines"], documents[1]["steps"][0]["lines"]]
     assert told[0] == told[1], "the corpus has the same bytes every time"
     assert [folder] == list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.fault("H03")
+def test_with_a_worker_the_planted_differences_are_found_through_the_verifier(
+    tmp_path: Path,
+) -> None:
+    words = ["rehearse", "--dir", str(tmp_path / "r"), "--chunks", "150", "--worker", "--json"]
+    result = CliRunner().invoke(cli, words)
+    document = json.loads(result.stdout)
+    steps = {step["title"]: step["lines"] for step in document["steps"]}
+    found = [line for line in steps["Reconcile finds exactly those"] if "read by" in line]
+
+    assert result.exit_code == 0, result.output
+    assert document["held"]
+    assert "read by the verifier at http://127.0.0.1:" in found[0]
+    assert found[0].endswith(", REST 2"), "the two that were changed, and no other"
+
+
+def test_with_a_worker_it_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rehearsal.edge.WORKER", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = CliRunner().invoke(cli, ["rehearse", "--dir", str(tmp_path / "r"), "--worker"])
+
+    assert result.exit_code == ExitCode.PRECONDITION
+    assert "Node.js, the folder worker/ of the repository, workerd, esbuild" in result.output
+    assert "make worker/node_modules/.installed" in result.output
+    both = CliRunner().invoke(
+        cli, ["rehearse", "--dir", str(tmp_path / "r"), "--worker", "--fault", "flaky"]
+    )
+    assert both.exit_code == ExitCode.USAGE
 
 
 @pytest.mark.slow
