@@ -22,7 +22,7 @@ from migrate.cloudflare.verifier.address import parse_verifier_url
 from migrate.cloudflare.verifier.client import EdgeVerifier, VerifierAccess
 from migrate.errors import LocalStorageError, UsageError
 from migrate.mapping.rules import MappingRules, WriteRules
-from migrate.mapping.value_rules import index_types, truncated_field
+from migrate.mapping.value_rules import hashed_field, index_types, truncated_field
 from migrate.migrate import WriteOptions
 from migrate.model.hmac_key import SealKey
 from migrate.plan.estimate import RequestPace
@@ -375,6 +375,7 @@ def mapping_rules(settings: Settings) -> MappingRules:
         hash_mismatch=settings.mapping.hash_mismatch,
         group_type=settings.mapping.group_type,
         transforms=settings.mapping.transform,
+        long_id_field=hashed_field(settings.mapping.long_ids),
     )
 
 

@@ -12,8 +12,8 @@ from migrate.errors import PreconditionError
 from migrate.file_stores.contract import CollectionInfo, FileChunk, FileStore, FileVector
 from migrate.file_stores.rules import CheckedVector, FileStoreRules, group_by_file
 from migrate.mapping.field_paths import read_path
+from migrate.mapping.ids import point_id_of
 from migrate.mapping.payload import group_value, read_group
-from migrate.mapping.point_ids import point_id_of
 from migrate.model.canonical import decode_json
 from migrate.model.records import VectorId
 from migrate.plan.target_shape import EXACT_DATATYPE, METRICS

@@ -5,7 +5,7 @@ The rules are those of a move, so both stores hold what q2v would have moved.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -67,7 +67,8 @@ class FileStoreRules:
 
     def __post_init__(self) -> None:
         """Check the rules against each other. The store's vectors have metadata, not payloads."""
-        object.__setattr__(self, "mapping", self.mapping.on_metadata())
+        mapping = replace(self.mapping.on_metadata(), long_id_field=None)  # an id has to be parsed
+        object.__setattr__(self, "mapping", mapping)
         check_agreement(self.mapping.by_setting, {})
         _id_pattern(self.mapping.id_template, self.mapping.group_key, self.mapping.order_key)
         if self.metric not in METRICS.values():

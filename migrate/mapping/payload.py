@@ -12,6 +12,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from migrate.mapping.field_paths import read_path
+from migrate.mapping.ids import hash_long_id
 from migrate.mapping.kv_keys import encode_key, key_fault
 from migrate.mapping.rules import MappingRules
 from migrate.mapping.transforms.apply import apply_transforms
@@ -62,6 +63,7 @@ class Change(StrEnum):
 
     NULL_LEFT_OUT = "null_left_out"
     TRUNCATED = "truncated"
+    ID_HASHED = "id_hashed"  # the field has the whole id
     TRANSFORMED = "transformed"  # by the rule whose number follows
 
 
@@ -121,7 +123,8 @@ def map_again(
     Nothing is checked a second time. A payload that may differ from its metadata (a null in it, or
     its size) is mapped by `map_payload`.
     """
-    if rules.transforms or b"null" in payload or len(payload) > METADATA_BYTES_MAX:
+    is_changed = rules.transforms or rules.long_id_field or b"null" in payload
+    if is_changed or len(payload) > METADATA_BYTES_MAX:
         mapped = map_payload(point_id, payload, rules)
         assert isinstance(mapped, Mapped), f"the plan let {point_id} pass: {mapped}"
         return mapped.vector_id, mapped.group, mapped.order, mapped.metadata
@@ -129,7 +132,7 @@ def map_again(
     group = read_group(fields, rules)
     order = read_path(fields, rules.order_key, 0)
     assert isinstance(order, int), f"the plan let {point_id} pass"
-    return _vector_id(point_id, fields, rules), group, order, payload
+    return VectorId(_whole_id(point_id, fields, rules)), group, order, payload
 
 
 def _map(point_id: PointId, payload: bytes, rules: MappingRules) -> Mapped:
@@ -139,11 +142,12 @@ def _map(point_id: PointId, payload: bytes, rules: MappingRules) -> Mapped:
     hash_differs = _check_hash(fields, rules)
     changes: list[tuple[Change, str]] = []
     if rules.transforms:
-        vector_id = _vector_id(point_id, fields, rules)
+        whole_id = _whole_id(point_id, fields, rules)
         kept = _transform(fields, rules, changes)
     else:
         kept = _representable(fields, rules, changes)
-        vector_id = _vector_id(point_id, fields, rules)
+        whole_id = _whole_id(point_id, fields, rules)
+    vector_id = _fitting_id(whole_id, kept, rules, changes)
     if group is not None:
         _check_kv_key(encode_kv_key(group, rules))
     # The payload is canonical already: unless something has changed, its bytes are the metadata.
@@ -346,17 +350,31 @@ def _check_unicode(text: str, path: str) -> None:
         ) from error
 
 
-def _vector_id(point_id: PointId, fields: dict[str, object], rules: MappingRules) -> VectorId:
+def _whole_id(point_id: PointId, fields: dict[str, object], rules: MappingRules) -> str:
     literals, names = _template_parts(rules.id_template)
     text = literals[0]
     for name, literal in zip(names, literals[1:], strict=True):
         text += _id_part(name, point_id, fields) + literal
+    return text
+
+
+def _fitting_id(
+    text: str, kept: dict[str, object], rules: MappingRules, changes: list[tuple[Change, str]]
+) -> VectorId:
+    """The id, or a digest of it; then a field of the metadata, which is changed, gets the id."""
     size = len(text.encode())
-    if not 1 <= size <= VECTOR_ID_BYTES_MAX:
+    if 1 <= size <= VECTOR_ID_BYTES_MAX:
+        return VectorId(text)
+    field = rules.long_id_field
+    if not size or field is None:
         raise _RefusedError(
             Reason.ID_TOO_LONG, "id", f"{size} bytes, 1 to {VECTOR_ID_BYTES_MAX} are possible"
         )
-    return VectorId(text)
+    if field in kept:
+        raise _RefusedError(Reason.FIELD_TAKEN, field, "mapping.long_ids would overwrite it")
+    kept[field] = text
+    changes.append((Change.ID_HASHED, field))
+    return hash_long_id(text)
 
 
 def _id_part(name: str, point_id: PointId, fields: dict[str, object]) -> str:

@@ -32,6 +32,7 @@ class MappingRules:
     hash_mismatch: HashMismatch = "warn"
     group_type: GroupType = "text"  # of the field that names the file
     transforms: tuple[Transform, ...] = ()  # payload -> metadata, in this order
+    long_id_field: str | None = None  # metadata field for ids that are hashed; None = quarantine
 
     @property
     def group_index_type(self) -> str:
@@ -44,17 +45,14 @@ class MappingRules:
         fields = (self.group_key, self.order_key, self.hash_key, self.hash_of)
         paths = [*filter(None, fields), *template_fields(self.id_template)]
         is_inside = any(parse_path(path) != (path,) for path in paths)
-        return is_inside or self.group_type != "text" or bool(self.transforms)
+        return is_inside or self.group_type != "text" or bool(self.transforms or self.long_id_field)
 
     def record(self) -> dict[str, object]:
         """The members for a plan. Those that older plans do not have are left out by default."""
         members = asdict(self)
         members["transforms"] = [rule.table() for rule in self.transforms]
-        if self.group_type == "text":
-            del members["group_type"]
-        if not self.transforms:
-            del members["transforms"]
-        return members
+        without: dict[str, object] = {"group_type": "text", "transforms": [], "long_id_field": None}
+        return {name: value for name, value in members.items() if without.get(name, ...) != value}
 
     @classmethod
     def from_record(cls, members: Mapping[str, Any]) -> "MappingRules":

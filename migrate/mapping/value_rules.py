@@ -21,7 +21,7 @@ _DIGITS = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,18})?")
 _METADATA_INDEX = re.compile(r"([^:]+):(string|number|boolean)")
 _INDEXED_NAME_CHARACTERS_MAX = 512  # of a filter's key
 _COLLECTION_BYTES_MAX = 255  # Qdrant's own limit for a name
-_TRUNCATE = "truncate:"
+_TRUNCATE, _HASH = "truncate:", "hash:"
 
 
 def _comma_parts(value: str) -> list[Any]:
@@ -117,6 +117,11 @@ def truncated_field(oversize_rule: str) -> str | None:
     return oversize_rule.removeprefix(_TRUNCATE) if cuts else None
 
 
+def hashed_field(long_ids: str) -> str | None:
+    """The field that "hash:<field>" names; None for "quarantine"."""
+    return long_ids.removeprefix(_HASH) if long_ids.startswith(_HASH) else None
+
+
 def index_types(entries: Iterable[str]) -> dict[str, str]:
     """Metadata indexes as they are declared, "name:type" each: property name -> type."""
     return dict(entry.split(":", 1) for entry in entries)
@@ -153,6 +158,11 @@ def _is_key_template(template: str) -> bool:
 
 def _is_oversize_rule(rule: str) -> bool:
     field = truncated_field(rule)
+    return rule == "quarantine" if field is None else _is_field(field)
+
+
+def _is_long_ids(rule: str) -> bool:
+    field = hashed_field(rule)
     return rule == "quarantine" if field is None else _is_field(field)
 
 
@@ -202,6 +212,7 @@ _FIELD_FORM = 'a payload field: no . or " in it, no $ in front, no blanks around
 
 ANY_TEXT = text("text", str.isprintable)
 DIMENSIONS = whole(limits.DIMENSIONS_MIN, limits.DIMENSIONS_MAX)
+DEADLINE_S = number(1, limits.DEADLINE_S_MAX, "seconds")
 POINTS = whole(0, limits.SETTING_COUNT_MAX, "points")
 URL = text(
     "an http or https URL without user name, password, query or fragment",
@@ -238,6 +249,7 @@ KEY = text(
     lambda key: key_fault(key) is None,
 )
 OVERSIZE_RULE = text(f'"quarantine" or "truncate:<field>" with {_FIELD_FORM}', _is_oversize_rule)
+LONG_IDS = text(f'"quarantine" or "hash:<field>" with {_FIELD_FORM}', _is_long_ids)
 TRANSFORMS = Rule(
     expected="a list of tables, each one rule, as [[mapping.transform]]",
     read=read_transforms,

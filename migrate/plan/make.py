@@ -66,6 +66,12 @@ class PlanFindings:
     transforms: tuple[RuleEffect, ...] = ()  # of every rule, in their order
     bytes_saved: int = 0  # by which metadata is shorter than the payloads
 
+    @property
+    def hashed_ids(self) -> int:
+        """Vectors whose id is a digest."""
+        kind = f"{Change.ID_HASHED}:"
+        return sum(n for change, n in self.changes.items() if change.startswith(kind))
+
     def load(self, values: ValueRules, writes: WriteRules) -> Workload:
         """The amount of data to write, for the estimate."""
         return Workload(

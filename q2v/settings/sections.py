@@ -130,6 +130,8 @@ class MappingSettings:
     or a list, or in a field that is needed (group, order or hash key, field of the id template)."""
     oversize_metadata: str = setting("quarantine", rules.OVERSIZE_RULE, "--oversize-metadata")
     """What to do with metadata beyond 10,240 B: quarantine the point, or cut one text field."""
+    long_ids: str = setting("quarantine", rules.LONG_IDS)
+    """What to do with ids beyond 64 B: quarantine, or a digest, and this field has the whole id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,9 +180,7 @@ class LimitSettings:
     """Size of that sample, drawn by a recorded seed."""
     reads_in_flight: int = setting(8, whole(1, limits.READS_IN_FLIGHT_MAX, "requests"))
     """Requests that read vectors at once; the request budget holds for all of them together."""
-    deadline_s: float | None = setting(
-        None, number(1, limits.DEADLINE_S_MAX, "seconds"), "--deadline-s", unset="none"
-    )
+    deadline_s: float | None = setting(None, rules.DEADLINE_S, "--deadline-s", unset="none")
     """Stop before the next write after this time; the next run resumes there."""
 
 

@@ -1,5 +1,6 @@
 """What README, RUNBOOK and the formats say is what the code does."""
 
+import doctest
 import re
 import tomllib
 from dataclasses import fields
@@ -200,3 +201,11 @@ def test_the_rules_on_the_page_of_transforms_are_rules() -> None:
 
     kinds = {next(iter(rule.table())) for rule in rules}
     assert kinds == {"drop", "rename", "flatten", "to_text", "nulls", "truncate", "constant"}
+
+
+def test_the_example_of_a_long_id_is_what_the_code_makes() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", _text("docs/long-ids.md"), re.DOTALL)
+    parsed = doctest.DocTestParser().get_doctest(example, {}, "long-ids", None, 0)
+
+    assert parsed.examples
+    assert doctest.DocTestRunner().run(parsed).failed == 0

@@ -11,6 +11,7 @@ import click
 from migrate.begin import check_findings
 from migrate.errors import MigrationError
 from migrate.mapping.agreement import idle_rules
+from migrate.mapping.ids import DIGEST_BITS, collision_bound
 from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.mapping.values import ValueRules
 from migrate.model.limits import PRICES_AS_OF
@@ -256,6 +257,7 @@ def document(result: PlanResult, settings: Settings) -> dict[str, object]:
         "long_indexed": findings.long_indexed,
         "metadata_types": {one.name: one.found for one in findings.property_types},
         "hash_mismatches": findings.hash_mismatches,
+        "hashed_ids": findings.hashed_ids,
         "counter_file": findings.counter_file,
         "values": asdict(result.values),
         "estimate": asdict(result.figures),
@@ -375,6 +377,12 @@ def _finding_notes(findings: PlanFindings) -> list[str]:
             f"note: {findings.files_with_gaps} files have gaps or repeats in their chunk numbers, "
             f"first '{first.file}' ({first.vectors} vectors, numbers {first.lowest} to "
             f"{first.highest})"
+        )
+    if findings.hashed_ids:
+        bound = collision_bound(findings.hashed_ids)
+        lines.append(
+            f"note: {findings.hashed_ids:,} ids of more than 64 bytes are replaced by a digest of "
+            f"{DIGEST_BITS} bits: two of them are equal with a chance below {bound:.0e}"
         )
     for name, count in findings.long_indexed.items():
         lines.append(

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from migrate.mapping.ids import point_id_of
 from migrate.mapping.payload import POINT_ID_FIELD, Change, Mapped, map_payload, read_group
-from migrate.mapping.point_ids import point_id_of
 from migrate.mapping.rules import MappingRules
 from migrate.mapping.transforms.undo import undo_transforms
 from migrate.model.canonical import decode_json, encode_canonical_json
@@ -171,7 +171,12 @@ def returned_payload(
         if (name in left_out and name not in metadata)
         or (name in metadata and name in sent and _same(metadata[name], sent[name]))
     }
-    changed = {name: _plain(value) for name, value in metadata.items() if name not in kept}
+    made = mapping.long_id_field  # the plan's own field, not the payload's
+    changed = {
+        name: _plain(value)
+        for name, value in metadata.items()
+        if name not in kept and (name != made or not _same(value, sent.get(made)))
+    }
     return encode_canonical_json({**changed, **kept})
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from migrate.mapping.ids import hash_long_id
 from reconcile.gate.criteria import Criterion
 from tests.harness.running.workbench import chunk_hash, unit_vectors, workbench
 from tests.servers.qdrant_points import StoredPoint
@@ -76,6 +77,36 @@ def test_fields_inside_an_object_name_file_and_order(
             assert json.loads(entries[f"file:{source}"]) == expected
         verdicts = {row["criterion"]: row["verdict"] for row in gate.document["rows"]}
         assert verdicts[Criterion.QUERIES.word] == "pass", gate.document
+        assert monitor.exit_code == 0, monitor.stdout
+        assert undone.exit_code == 0, undone.stderr
+        assert bench.state() == before
+
+
+@pytest.mark.fault("D06")
+def test_ids_that_do_not_fit_move_as_digests_when_declared(tmp_path: Path) -> None:
+    sources: list[object] = [f"https://example.com/{'handbook/' * 6}{name}.html" for name in "ab"]
+    settings = {
+        **SETTINGS,
+        "Q2V_MAPPING_ID_TEMPLATE": "{metadata.source}#{metadata.start_index}",
+        "Q2V_MAPPING_LONG_IDS": "hash:vector_id",
+    }
+    with workbench(tmp_path, documents(sources), settings=settings) as bench:
+        before = bench.state()
+        plan = bench.run("plan", as_json=False)
+        assert bench.move().exit_code == 0
+        assert bench.run("reconcile").document["verdict"] == "equal"
+
+        entries, stored = bench.entries(), bench.stored()
+        monitor = bench.run("monitor")
+        undone = bench.run("rollback", "--execute", "--yes")
+
+        assert "30 ids of more than 64 bytes are replaced by a digest of 192 bits" in plan.stdout
+        for source in sources:
+            ids = json.loads(entries[f"file:{source}"])
+            whole = [(stored[one][1] or {})["vector_id"] for one in ids]
+            numbers = [int(str(one).removeprefix(f"{source}#")) for one in whole]
+            assert numbers == sorted(numbers)
+            assert ids == [hash_long_id(str(one)) for one in whole]
         assert monitor.exit_code == 0, monitor.stdout
         assert undone.exit_code == 0, undone.stderr
         assert bench.state() == before

@@ -10,7 +10,7 @@ from qdrant_client import QdrantClient, models
 from migrate.errors import AccessError, PreconditionError, RemoteUnavailableError
 from migrate.file_stores.qdrant_store import QdrantFileStore
 from migrate.file_stores.rules import FileStoreRules
-from migrate.mapping.point_ids import point_id_of
+from migrate.mapping.ids import point_id_of
 from migrate.model.records import VectorId
 from migrate.runtime import Runtime
 from tests.harness.fakes.clock import VirtualClock

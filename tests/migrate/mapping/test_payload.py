@@ -9,6 +9,7 @@ from typing import Literal
 import pytest
 from hypothesis import given
 
+from migrate.mapping.ids import hash_long_id
 from migrate.mapping.payload import (
     Change,
     Mapped,
@@ -580,3 +581,32 @@ def test_the_refusal_of_an_integer_names_the_setting_that_takes_it() -> None:
 
     assert isinstance(outcome, Quarantined)
     assert outcome.detail == 'integer, text was expected, mapping.group_type = "integer" takes it'
+
+
+HASHED = replace(RULES, id_template="{file_id}#{chunk_index}", long_id_field="vector_id")
+
+
+@pytest.mark.fault("D06")
+def test_a_long_id_is_replaced_and_kept_whole_in_a_field() -> None:
+    fields = {**GOOD, "file_id": "a/" * 40}
+
+    outcome = mapped(fields, HASHED)
+
+    assert outcome.vector_id == hash_long_id(f"{'a/' * 40}#3")
+    assert outcome.metadata == encode_canonical_json({**fields, "vector_id": f"{'a/' * 40}#3"})
+    assert outcome.changes == ((Change.ID_HASHED, "vector_id"),)
+    assert map_again(POINT, encode_canonical_json(fields), HASHED)[0] == outcome.vector_id
+    assert reason(fields, replace(HASHED, long_id_field=None)) == (Reason.ID_TOO_LONG, "id")
+
+
+@pytest.mark.fault("D06")
+def test_an_id_that_fits_is_left_as_it_is() -> None:
+    assert mapped(GOOD, HASHED) == mapped(GOOD, replace(HASHED, long_id_field=None))
+
+
+@pytest.mark.fault("D06", "M08")
+def test_a_payload_with_the_field_of_the_whole_id_is_left_out() -> None:
+    fields = {**GOOD, "file_id": "a/" * 40, "vector_id": "mine"}
+
+    assert reason(fields, HASHED) == (Reason.FIELD_TAKEN, "vector_id")
+    assert isinstance(mapped({**GOOD, "vector_id": "mine"}, HASHED), Mapped)

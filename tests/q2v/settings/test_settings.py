@@ -31,6 +31,7 @@ TEXTS: dict[str, list[str]] = {
     "mapping.id_template": ["{point_id}", "{file_id}-{chunk_index}", "v{chunk_hash}"],
     "mapping.group_key": ["file_id", "file_id"],
     "mapping.oversize_metadata": ["quarantine", "truncate:text"],
+    "mapping.long_ids": ["quarantine", "hash:vector_id"],
     "kv.key_template": ["file:{file_id}", "f/{file_id}"],
 }
 TRANSFORMS: list[dict[str, object]] = [

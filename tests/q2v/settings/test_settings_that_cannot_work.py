@@ -51,6 +51,8 @@ CANNOT_WORK: list[tuple[str, object]] = [
     ("mapping.hash_of", "chunk_hash"),
     ("mapping.oversize_metadata", "truncate: text"),
     ("mapping.oversize_metadata", "truncate:a.b"),
+    ("mapping.long_ids", "hash"),
+    ("mapping.long_ids", "hash:a.b"),
     ("mapping.dimensions", 31),
     ("mapping.dimensions", 1_537),
     ("kv.key_template", "file: {file_id}"),

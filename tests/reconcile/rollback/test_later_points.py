@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from migrate.mapping.ids import point_id_of
 from migrate.mapping.payload import Mapped, map_payload
-from migrate.mapping.point_ids import point_id_of
 from migrate.model.canonical import decode_json, encode_canonical_json
 from migrate.model.records import PointId, Vector, VectorId
 from reconcile.rollback.later.points import (
