@@ -33,6 +33,7 @@ ONLY_WHILE_WAITING = {"limits.poll_s"}
 WAYS = (
     ("provision",),
     ("worker", "init", "PROJECT"),
+    ("worker", "remove-steps", "PROJECT"),
     ("plan",),
     ("runbook",),
     ("snapshot",),

@@ -1,4 +1,4 @@
-"""`q2v worker init`: a Worker's project with the names of this migration."""
+"""`q2v worker`: a Worker's project with the names of this migration, and the verifier's end."""
 
 import shlex
 import sys
@@ -20,6 +20,7 @@ from q2v.options import (
     SEAL,
     SHAPE,
     SOURCE,
+    VERIFIER,
     check_required,
     folder_option,
     json_option,
@@ -29,6 +30,7 @@ from q2v.output.progress import open_progress
 from q2v.output.render import render
 from q2v.settings import Settings
 from q2v.worker.project import WorkerProject, notes
+from q2v.worker.removal import removal_steps
 
 
 @takes(
@@ -39,22 +41,46 @@ from q2v.worker.project import WorkerProject, notes
     "target.kv_namespace_id",
     "target.vector_binding",
     "target.kv_binding",
+    *VERIFIER,
     "limits.vectors_per_upload",
     "limits.body_bytes",
     "kv.ttl_s",
     SEAL,
 )
 @click.command("worker")
-@click.argument("action", type=click.Choice(["init"]))
+@click.argument("action", type=click.Choice(["init", "remove-steps"]))
 @click.argument("project", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @folder_option
 @json_option
 def command(*, action: str, project: Path, folder: Path, as_json: bool, settings: Settings) -> None:
-    """Write a Worker's project into DIR: the store, the verifier, tests, and wrangler's files.
+    """Write a Worker's project into DIR, or say how to remove the verifier that it deployed.
 
-    They hold the names and rules of this migration. The shape of the vectors comes from the newest
-    snapshot under --dir, or else from the source. A file with another content is never replaced.
+    init writes the store, the verifier, tests, and wrangler's files, with the names and rules of
+    this migration. The shape of the vectors comes from the newest snapshot under --dir, or else
+    from the source. A file with another content is never replaced. remove-steps prints the steps
+    that take the verifier away after the window, and does none of them.
     """
+    if action == "remove-steps":
+        _show_removal(project, settings, as_json=as_json)
+        return
+    _init(project, settings, folder, as_json=as_json)
+
+
+def _show_removal(project: Path, settings: Settings, *, as_json: bool) -> None:
+    target = settings.target
+    steps = removal_steps(project, target.verifier_url, target.verifier_key)
+    document = {
+        "project": project,
+        "steps": [{"what": step.what, "command": step.command} for step in steps],
+    }
+    lines = []
+    for number, step in enumerate(steps, start=1):
+        lines.append(f"{number}. {step.what}")
+        lines += [] if step.command is None else [f"   {step.command}"]
+    render(document, [("project", str(project))], as_json=as_json, notes=lines)
+
+
+def _init(project: Path, settings: Settings, folder: Path, *, as_json: bool) -> None:
     check_required(settings, "target.vector_index", "target.kv_namespace_id")
     found = _project(settings, wiring.open_folder(folder))
     changes = _changes(project, found.files())
