@@ -36,7 +36,7 @@ OF_THE_READING = (
         file="reconcile/compare.py",
         old='why=why + _left_out(run, with_source=with_source) * (verdict == "equal"),',
         new="why=why,",
-        test="tests/e2e/move/test_unreadable_points.py"
+        test="tests/e2e/payloads/test_unreadable_points.py"
         "::test_a_point_left_out_is_quarantined_by_every_command_and_never_simply_equal",
     ),
     Canary(
