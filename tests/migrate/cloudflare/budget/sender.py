@@ -1,6 +1,6 @@
 """Send requests to the sandbox under a shared budget until the kill, on a clock that runs fast.
 
-`python -m tests.servers.budget_sender BASE_URL ACCOUNT TOKEN BUDGET_FILE REQUESTS_MAX SPEED`
+`python -m tests.migrate.cloudflare.budget.sender URL ACCOUNT TOKEN BUDGET_FILE REQUESTS_MAX SPEED`
 """
 
 import sys

@@ -23,9 +23,9 @@ DEADLINE_S = 240.0  # of the whole test, on a machine that does much else
 def _sender(sandbox: RunningSandbox, budget: Path) -> Iterator[subprocess.Popen[str]]:
     words = [sandbox.base_url, sandbox.account_id, sandbox.api_token, str(budget)]
     with start_python(
-        *("-m", "tests.servers.budget_sender", *words, str(REQUESTS_MAX), str(SPEED)),
+        *("-m", "tests.migrate.cloudflare.budget.sender", *words, str(REQUESTS_MAX), str(SPEED)),
         stdout=subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[4],
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
