@@ -156,6 +156,9 @@ def _contents(run: RunFolder, compared: Compared) -> tuple[bool | None, str]:
     covered = f"{checked} of {run.vectors} read back ({coverage.get('contents')}"
     if isinstance(bound, float) and coverage.get("contents") == "sampled":
         covered += f": at most {bound:.3%} of all differ"
+    read_by = coverage.get("read_by")
+    if isinstance(read_by, dict) and read_by.get("verifier"):
+        covered += f", {read_by['verifier']} of them by a verifier"
     return holds, f"{covered}); {found}"
 
 

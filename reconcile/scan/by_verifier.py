@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from migrate.errors import VerifierUnusableError
 from migrate.model.limits import FETCH_IDS_MAX, REQUEST_WINDOW_S, VERIFIER_REQUESTS_MAX
 from migrate.model.records import VectorId, Verified, VerifierState
+from migrate.plan.request_counts import fetch_requests
 from migrate.ports import ContentVerifier, VectorTarget
 from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
@@ -64,6 +65,15 @@ def verify_contents(
         runtime.progress.say(f"verifier: {error}; REST reads on. Advice: {error.remedy}")
         unnoted.fell_back = str(error)
     session.note_contents(0, unnoted, completed=False)
+    if unnoted.fell_back is not None:
+        wanted = run.vectors if rows.only is None else len(rows.only)
+        left = max(0, wanted - session.content_pass(0).checked)
+        runtime.progress.start(
+            "reading vectors back over REST",
+            total=left,
+            unit="vectors",
+            requests=fetch_requests(left),
+        )
 
 
 def _check_binding(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import diff, whole
+from benchmarks import diff, edge, whole
 from benchmarks.made import Points
 from benchmarks.measure import Line
 from benchmarks.packing import packing_lines
@@ -33,6 +33,11 @@ def check(lines: Iterable[Line]) -> None:
     """Every line that demands something, with slack."""
     for line in lines:
         assert line.demand.holds(line.figure, slack=SLACK), str(line)
+
+
+@pytest.mark.search
+def test_the_verifier_needs_little_cpu_and_memory(tmp_path: Path) -> None:
+    check(edge.lines(tmp_path))
 
 
 @pytest.mark.search

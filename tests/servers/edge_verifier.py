@@ -26,7 +26,7 @@ class EdgeVerifierInPython:
     digests: Callable[[], Mapping[str, bytes]]  # of what the index holds now
     mutation: Callable[[], str]
     state: Document = field(default_factory=dict)  # other members of /ready
-    lie: Callable[[Asked, Document], Document | Reply] = lambda _, document: document
+    lie: Callable[[Asked, Document], Document | Step] = lambda _, document: document
     lie_of_headers: Callable[[Reply], Reply] = lambda reply: reply
     questions: list[Asked] = field(default_factory=list)
 
@@ -47,7 +47,7 @@ class EdgeVerifierInPython:
         asked = read_question(seen.body)
         self.questions.append(asked)
         told = self.lie(asked, self.truth(asked))
-        return told if isinstance(told, Reply) else self._signed(headers["x-q2v-hmac"], 200, told)
+        return self._signed(headers["x-q2v-hmac"], 200, told) if isinstance(told, dict) else told
 
     def truth(self, asked: Asked) -> Document:
         """What the Worker would answer."""

@@ -1,6 +1,7 @@
 """Contents compared through the real verifier in the real workerd, in front of the sandbox."""
 
 import os
+import secrets
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -349,3 +350,23 @@ def test_what_is_not_a_good_request_gets_404_from_the_real_runtime(
         assert (answer.status_code, seen) == (200, ["getByIds"])
     else:
         assert (answer.status_code, answer.content, seen) == (404, b"", [])
+
+
+@pytest.mark.fault("H06")
+def test_with_the_key_no_write_can_be_reached(bench: Workbench, edge: RunningWorker) -> None:
+    """Whatever is asked with a good signature, the binding is only described and read by id."""
+    edge.order()
+    before, key = bench.state(), SealKey(KEY)
+    body = protocol.encode_question([(VectorId("file-0000_0"), bytes(32))])
+    vectors = b'{"id":"file-0000_0","values":[1]}'
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+        for path in ("/ready", "/v1/verify", "/v1/upsert", "/v1/insert", "/v1/deleteByIds", "/"):
+            for sent in (b"", body, vectors):
+                time_s, nonce = int(SystemClock().wall_s()), secrets.token_hex(16)
+                signed = key.code(protocol.request_text(method, path, time_s, nonce, sent))
+                headers = {"x-q2v-time": str(time_s), "x-q2v-nonce": nonce, "x-q2v-hmac": signed}
+                httpx.request(method, edge.url + path, content=sent, headers=headers)
+    seen = {one["operation"] for one in httpx.get(edge.control_url).json()["seen"]}
+
+    assert seen == {"info", "getByIds"}
+    assert bench.state() == before

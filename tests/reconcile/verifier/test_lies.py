@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
+from migrate.cloudflare.verifier import client
 from migrate.errors import ExitCode
 from migrate.model.hmac_key import SealKey
 from migrate.model.records import Vector, VectorId
 from migrate.upload.settle import digest_vector
+from reconcile.scan import by_verifier
 from tests.harness.running.workbench import Workbench, points, workbench
 from tests.reconcile.verifier.edge import KEY, pointed_at
 from tests.servers.edge_verifier import (
@@ -21,7 +24,7 @@ from tests.servers.edge_verifier import (
     serving,
     sum_of,
 )
-from tests.servers.scripted_http import Reply
+from tests.servers.scripted_http import CutAfterRequest, Hang, Reply, Step
 
 POINTS = 60
 CHANGED = "file-0003_2"
@@ -38,7 +41,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
 
 @contextmanager
 def lying(
-    bench: Workbench, lie: Callable[[Asked, Document], Document | Reply] | None = None, **more: Any
+    bench: Workbench, lie: Callable[[Asked, Document], Document | Step] | None = None, **more: Any
 ) -> Iterator[EdgeVerifierInPython]:
     """A verifier that knows what the index holds, used by the commands of the bench."""
 
@@ -242,6 +245,53 @@ def test_an_old_or_foreign_verifier_is_named(
 def test_an_answer_of_something_else_is_named(bench: Workbench, reply: Reply, reason: str) -> None:
     with lying(bench, lambda *_: reply), one_change(bench):
         assert_found(bench, reason)
+
+
+@pytest.mark.fault("H05")
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [
+        (Hang(), "ReadTimeout"),
+        (CutAfterRequest(), "no usable answer in 2 attempts: "),
+        (Reply(body=b"{", content_length=900), "no usable answer in 2 attempts: "),
+        (Reply(body=b"{}", endless=True), "no usable answer in 2 attempts: "),
+    ],
+    ids=["silence", "cut off", "cut in the answer", "endless"],
+)
+def test_a_line_that_is_cut_leaves_the_rest_to_rest(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, step: Step, reason: str
+) -> None:
+    monkeypatch.setattr(client, "ATTEMPTS_MAX", 2)
+    monkeypatch.setattr(client, "VerifierLimits", partial(client.VerifierLimits, total_s=5.0))
+    with lying(bench, lambda *_: step), one_change(bench):
+        coverage = assert_found(bench, reason)
+
+    assert coverage["read_by"] == {"rest": POINTS, "verifier": 0}
+
+
+@pytest.mark.fault("C02", "H05")
+def test_after_a_kill_rest_continues_what_the_verifier_began(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also without the verifier; the report still says who read what."""
+    judged = iter((None, KeyboardInterrupt))
+
+    def check_pace(*_: object) -> None:
+        if (raised := next(judged)) is not None:
+            raise raised
+
+    with lying(bench), one_change(bench):
+        with monkeypatch.context() as patched:
+            patched.setattr(by_verifier, "BATCHES_PER_NOTE", 1)
+            patched.setattr(by_verifier, "_check_pace", check_pace)
+            interrupted = bench.run("reconcile")
+        for name in ("Q2V_VERIFIER_URL", "Q2V_VERIFIER_KEY"):
+            del bench.environment[name]
+        coverage = assert_found(bench, None)
+
+    assert interrupted.exit_code != ExitCode.DONE
+    assert coverage["read_by"] == {"rest": 20 + 1, "verifier": 40 - 1}
+    assert coverage["verifier"] is None
 
 
 @pytest.mark.fault("H05")
