@@ -97,6 +97,13 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_holds_no_marks_of_a_merge(page: Path) -> None:
+    lines = page.read_text(encoding="utf-8").splitlines()
+
+    assert [line for line in lines if re.match(r"<{7} |>{7} |={7}$", line)] == []
+
+
 def test_every_make_target_that_the_readme_names_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", _text("Makefile"), flags=re.MULTILINE))
     pages = _text("README.md") + _text("RUNBOOK.md")
