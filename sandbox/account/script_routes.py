@@ -11,7 +11,8 @@ from sandbox.exchange.operation import Call, Operation
 from sandbox.limits import BODY_BYTES_MAX
 from sandbox.store import SandboxStore
 
-_SCRIPT = "accounts/{account}/workers/scripts/{script}"
+_WORKERS = "accounts/{account}/workers"
+_SCRIPT = _WORKERS + "/scripts/{script}"
 EMAIL = "operator@example.com"
 
 
@@ -33,6 +34,10 @@ class ScriptRoutes:
             Operation("GET", _SCRIPT + "/versions/{version}", self.get_version),
             Operation("GET", deployments, self.list_deployments),
             Operation("POST", deployments, self.deploy),
+            # What wrangler asks before it deletes a Worker, and the deletion.
+            Operation("GET", _SCRIPT + "/references", self.list_references),
+            Operation("GET", _WORKERS + "/tails/by-consumer/{script}", self.list_tails),
+            Operation("DELETE", _WORKERS + "/services/{script}", self.delete),
         ]
 
     def upload(self, call: Call, name: str) -> Response:
@@ -41,6 +46,21 @@ class ScriptRoutes:
             raise invalid_script_request("expected multipart/form-data")
         version = self._scripts.upload(name)
         return success({"id": name, "deployment_id": version.version_id})
+
+    def list_references(self, _: Call, name: str) -> Response:
+        """What uses the Worker: nothing here."""
+        self._scripts.secrets(name)  # refuses an absent Worker
+        return success({"services": {"incoming": [], "outgoing": []}, "durable_objects": []})
+
+    def list_tails(self, _: Call, name: str) -> Response:
+        """Workers that send their logs to this one: none here."""
+        self._scripts.secrets(name)
+        return success([])
+
+    def delete(self, _: Call, name: str) -> Response:
+        """Forget the Worker with its versions and secrets."""
+        self._scripts.delete(name)
+        return success(None)
 
     def list_secrets(self, _: Call, name: str) -> Response:
         """The names."""

@@ -73,6 +73,14 @@ class Scripts:
             raise invalid_script_request(f"no secret {secret!r}")
         self._change_secrets(name, secrets)
 
+    def delete(self, name: str) -> None:
+        """Forget a Worker. Raises ServiceError for an absent one."""
+        self._latest(name)
+        with self._database.transaction():
+            execute = self._database.connection.execute
+            execute("DELETE FROM script_versions WHERE script = ?", (name,))
+            execute("DELETE FROM script_deployments WHERE script = ?", (name,))
+
     def secrets(self, name: str) -> list[str]:
         """Their names, sorted. Raises ServiceError for an absent Worker."""
         return sorted(self._latest(name).secrets)

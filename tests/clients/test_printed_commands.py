@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,6 +17,7 @@ import pytest
 from reconcile.rollback import manifest as rollback_manifest
 from tests.clients.real_wrangler import Shell, as_worker
 from tests.e2e.older.older_files import OlderRun, older_run
+from tests.harness.running.node import MODULES
 from tests.harness.running.workspace import Result
 from tests.migrate.model.records import PLAN
 
@@ -308,3 +310,25 @@ def test_what_the_documents_say(moved: OlderRun, shell: Shell, tmp_path: Path) -
 
     assert "spare" not in {index.name for index in store.vectors.indexes.select_all()}
     assert namespace not in {one.namespace_id for one in store.kv.namespaces.select_all()}
+
+
+@pytest.mark.slow
+@pytest.mark.fault("F16")
+def test_the_steps_that_remove_the_verifier(moved: OlderRun, shell: Shell, tmp_path: Path) -> None:
+    """After them the Worker and the file of its key are gone."""
+    folder, key = tmp_path / "the project", tmp_path / "verifier key"
+    folder.mkdir()
+    shutil.copy(MODULES.parent / "verifier.wrangler.jsonc", folder)
+    key.write_text("k" * 40)
+    moved.sandbox.store.scripts.upload("q2v-verifier")
+    moved.environment["Q2V_VERIFIER_KEY_FILE"] = str(key)
+    printed = moved.run("worker", "remove-steps", str(folder))
+    del moved.environment["Q2V_VERIFIER_KEY_FILE"]
+    commands = [step["command"] for step in printed.document["steps"]]
+
+    outcomes = [shell.run(line) for line in commands]
+
+    assert [one.exit_code for one in outcomes] == [0, 1, 0], outcomes
+    assert "Successfully deleted q2v-verifier" in outcomes[0].stdout
+    assert "does not exist" in outcomes[1].stderr
+    assert not key.exists()
