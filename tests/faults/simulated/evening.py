@@ -31,6 +31,7 @@ from tests.faults.simulated.lives import SETTLED_S, Simulation
 from tests.harness.fakes.memory_source import values_of
 from tests.harness.fakes.steps import KilledError
 from tests.harness.running.target import DIMENSIONS, INDEX
+from tests.harness.running.target_reader import read_target
 from tests.harness.world import FILES, RESTORED, World
 from tests.migrate.file_stores.backends import Edge, edge_of
 
@@ -50,7 +51,8 @@ class EveningSimulation(Simulation):
         super().__init__(seed)
         self._chance = random.Random(f"evening/{seed}")
         self._is_moving = True
-        self._left: dict[str, set[str]] = {}  # name -> contents that runs before the last one left
+        self._left: dict[str, set[bytes]] = {}  # record -> contents that runs have left
+        self._worked: dict[str, bytes] = {}  # record -> content after the Worker's writes
         self._written: set[str] = set()  # ids and keys that points ever had
         self._number = 0  # of the points and files that writers have added
 
@@ -64,6 +66,7 @@ class EveningSimulation(Simulation):
         self._decide(world)
         self._work(world)
         after = self._settled(world)
+        self._worked = read_target(world.folder / "target").records
         self._watch(world)
         self._go_back(world, former, moved, after)
         self._restore(world)
@@ -95,6 +98,7 @@ class EveningSimulation(Simulation):
         """As an operator would: what the refusal names is finished first."""
 
         def catch_up() -> None:
+            self._keep(world)
             try:
                 world.catch_up(moving=moving)
             except PreconditionError as error:
@@ -157,8 +161,9 @@ class EveningSimulation(Simulation):
         """What a run has left: the Worker may write the same again, and it counts as the run's."""
         if not self._is_moving:
             return
-        for name, held in contents(world).items():
-            self._left.setdefault(name, set()).add(repr(held))
+        # The newest state, also where readers do not see it yet.
+        for name, held in read_target(world.folder / "target").records.items():
+            self._left.setdefault(name, set()).add(held)
 
     def _note(self, world: World) -> None:
         for payload in world.source.points.values():
@@ -264,9 +269,9 @@ class EveningSimulation(Simulation):
         self._storm(world, lambda: world.roll_back(leave_later_writes=not is_exported_first))
         left = self._settled(world)
         kept = {
-            name: moved[name] if self._is_as_a_run_left(name, held, left) else held
+            name: moved[name] if self._is_undone(name, held, left) else held
             for name, held in after.items()
-            if name in moved or not self._is_as_a_run_left(name, held, left)
+            if name in moved or not self._is_undone(name, held, left)
         }
         _compare(left, undone(former, moved, kept), "I7: not as before, or the Worker's is gone")
         if not is_exported_first:
@@ -275,9 +280,12 @@ class EveningSimulation(Simulation):
         not_read = {name for name, held in former.items() if moved.get(name) == held}
         self._check_export(world, moved, after, not_read)
 
-    def _is_as_a_run_left(self, name: str, held: tuple[object, ...], left: Contents) -> bool:
+    def _is_undone(self, name: str, held: tuple[object, ...], left: Contents) -> bool:
         """Whether the Worker wrote what an earlier run had left, and the rollback undid it."""
-        return left.get(name) != held and repr(held) in self._left.get(name, ())
+        is_key = ":" in name or name == COUNTER
+        record = f"entry small-files {name}" if is_key else f"vector {INDEX} {name}"
+        written = self._worked.get(record)
+        return left.get(name) != held and written in self._left.get(record, ())
 
     def _check_export(
         self, world: World, moved: Contents, after: Contents, not_read: set[str]
