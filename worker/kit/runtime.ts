@@ -32,10 +32,13 @@ export async function startWorker(
 ): Promise<RunningWorker> {
   const folder = await mkdtemp(join(tmpdir(), "q2v-worker-"));
   let runtime: ChildProcess | undefined;
+  const kill = (): boolean => runtime?.kill("SIGKILL") ?? false;
+  process.once("exit", kill);
   const stop = async (): Promise<void> => {
     if (runtime !== undefined) {
       await end(runtime);
     }
+    process.off("exit", kill);
     await rm(folder, { recursive: true, force: true });
   };
   try {

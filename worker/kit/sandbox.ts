@@ -32,6 +32,8 @@ export async function startSandbox(
   const child = spawn(program(), [...options, "--requests-per-5min", "1000000000"], {
     stdio: ["pipe", "pipe", "inherit"],
   });
+  const kill = (): boolean => child.kill("SIGKILL"); // all it holds is below `folder`
+  process.once("exit", kill);
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   const line = await new Promise<string>((resolve, reject) => {
     createInterface({ input: child.stdout }).once("line", resolve);
@@ -43,8 +45,9 @@ export async function startSandbox(
     address,
     call: (method, path, body) => call(address, method, path, body),
     stop: async () => {
-      child.kill("SIGKILL");
+      kill();
       await ended;
+      process.off("exit", kill);
       await rm(folder, { recursive: true, force: true });
     },
   };

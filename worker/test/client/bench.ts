@@ -39,16 +39,21 @@ export class Bench {
 
   static async start(profile: "instant" | "strict" = "instant", fault = ""): Promise<Bench> {
     const sandbox = await startSandbox(profile, fault);
-    const worker = await startWorker(
-      {
-        main: join(import.meta.dirname, "worker.ts"),
-        vectorize: { VECTORIZE_INDEX: "none" },
-        kv: { FILE_VECTOR_INDEX: "none" },
-      },
-      sandbox.address,
-      () => undefined,
-    );
-    return new Bench(sandbox, worker);
+    try {
+      const worker = await startWorker(
+        {
+          main: join(import.meta.dirname, "worker.ts"),
+          vectorize: { VECTORIZE_INDEX: "none" },
+          kv: { FILE_VECTOR_INDEX: "none" },
+        },
+        sandbox.address,
+        () => undefined,
+      );
+      return new Bench(sandbox, worker);
+    } catch (error) {
+      await sandbox.stop();
+      throw error;
+    }
   }
 
   private constructor(sandbox: RunningSandbox, worker: RunningWorker) {
