@@ -194,7 +194,7 @@ export class Store {
     const ids: string[] = [];
     let cursor = "";
     do {
-      const page = await this.#bench.sandbox.call<{
+      const page = await this.#ask<{
         vectors: { id: string }[];
         nextCursor: string | null;
       }>("GET", `/vectorize/v2/indexes/${this.#index}/list?count=1000${cursor}`);
@@ -202,7 +202,7 @@ export class Store {
       cursor = page.nextCursor === null ? "" : `&cursor=${page.nextCursor}`;
     } while (cursor !== "");
     const kv = `/storage/kv/namespaces/${this.#namespace}`;
-    const keys = await this.#bench.sandbox.call<{ name: string; expiration?: number }[]>(
+    const keys = await this.#ask<{ name: string; expiration?: number }[]>(
       "GET",
       `${kv}/keys?limit=1000`,
     );
@@ -210,7 +210,7 @@ export class Store {
     const expirations: Record<string, number> = {};
     let counter: number | null = null;
     for (const { name, expiration } of keys) {
-      const { values } = await this.#bench.sandbox.call<{ values: Record<string, string> }>(
+      const { values } = await this.#ask<{ values: Record<string, string> }>(
         "POST",
         `${kv}/bulk/get`,
         { keys: [name] },
@@ -226,5 +226,18 @@ export class Store {
       }
     }
     return { ids: ids.sort(), entries, counter, expirations };
+  }
+
+  /** A read behind the store, repeated where the sandbox is ordered to fail. */
+  async #ask<Result>(method: string, path: string, body?: unknown): Promise<Result> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#bench.sandbox.call<Result>(method, path, body);
+      } catch (error) {
+        if (attempt === 5) {
+          throw error;
+        }
+      }
+    }
   }
 }
