@@ -65,8 +65,9 @@ def check_is_of_source(snapshot: Snapshot) -> None:
         raise UsageError(
             f"{snapshot.folder}: found the writes that others made to the target of run "
             f"{later.run_id}, expected a snapshot of a collection",
-            remedy="`q2v verify` checks it, and `q2v restore --append` writes it into Qdrant; "
-            "nothing else takes it",
+            remedy=f"`q2v verify {snapshot.folder}` checks it, and "
+            f"`q2v restore {snapshot.folder} --append` writes it into Qdrant; nothing else takes "
+            "it",
         )
 
 
@@ -197,13 +198,18 @@ def _check_base(run: RunFolder, target: Target, rules: PlanRules) -> None:
             "catch-up continues from a complete run",
             remedy=f"run `q2v migrate {run.snapshot.folder}` first",
         )
+    check_decisions(run, target, rules)
+    check_is_last(run)
+
+
+def check_decisions(run: RunFolder, target: Target, rules: PlanRules) -> None:
+    """Raises ForeignStateError for a run that was planned with other decisions."""
     different = _differences(run.plan, target, rules)
     if different:
         raise ForeignStateError(
             f"run {run.plan.run_id} has other decisions: {'; '.join(different)}",
             remedy="restore the former settings, or migrate into a fresh index and namespace",
         )
-    check_is_last(run)
 
 
 def check_is_last(run: RunFolder) -> None:

@@ -10,8 +10,9 @@ from typing import TypedDict, Unpack
 import click
 
 from migrate.errors import ExitCode
+from migrate.plan.rules import PlanRules
 from migrate.ports import Target
-from migrate.run.choose import find_parent
+from migrate.run.choose import check_decisions, find_parent, find_snapshot
 from migrate.run.folder import RunFolder, run_folders
 from migrate.runtime import Runtime
 from migrate.snapshot.chain.difference import DifferenceReport, take_difference
@@ -124,7 +125,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         if named is None:
             parent = find_parent(directory, target, settings.source.collection, key)
         else:
-            parent = Snapshot(named, key)
+            parent = find_snapshot(directory, named, key)
         wiring.check_snapshot_collection(parent, settings)
         runtime = Runtime(
             clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
@@ -140,7 +141,10 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         )
         found = Snapshot(wiring.open_folder(difference.path), key)
         route = route_from_snapshot(found, configured_target(settings), clock)
-        moved, exit_code = None, _exit_code_held(found, target)
+        moved, exit_code = (
+            None,
+            _exit_code_held(found, target, wiring.plan_rules(settings, choices)),
+        )
         if exit_code is None:
             progress.say(route.sentence())
             moved = migrate_snapshot(
@@ -160,10 +164,11 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     ctx.exit(exit_code)
 
 
-def _exit_code_held(snapshot: Snapshot, target: Target) -> ExitCode | None:
+def _exit_code_held(snapshot: Snapshot, target: Target, rules: PlanRules) -> ExitCode | None:
     """The exit code when the newest run of a snapshot has moved it to this target; else None.
 
     QUARANTINED while points are left out for reasons that were not accepted, as of `migrate`.
+    Raises ForeignStateError when that run was planned with other decisions.
     """
     runs = run_folders(snapshot)
     if not runs:
@@ -173,6 +178,7 @@ def _exit_code_held(snapshot: Snapshot, target: Target) -> ExitCode | None:
         is_here = (run.plan.vector_target, run.plan.kv_target) == here
         if not is_here or not state.completed or state.rollback_opened:
             return None
+        check_decisions(run, target, rules)
         return ExitCode.QUARANTINED if run.unwaived else ExitCode.DONE
 
 

@@ -34,6 +34,7 @@ from reconcile.rollback.later.points import (
     chosen_spec,
     later_specs,
     missing_vectors,
+    payload_paths,
     why_no_return,
 )
 from reconcile.rollback.later.reading import LaterReading
@@ -164,6 +165,7 @@ class _Finding:
             run.plan.mapping,
             files_by_vector(run, entries),
             is_cosine=chosen_spec(run).distance == "Cosine",
+            paths=payload_paths(run),
         )
         listed = [*later.vectors, *later.recreated]
         reading.read_added(sorted(listed, key=maker.point_id))

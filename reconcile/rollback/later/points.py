@@ -2,8 +2,9 @@
 
 A vector of the run keeps the id of its point. A new one gets the UUID that the file store gives it
 too (`point_ids.py`), so that a second export, or the sync service, means the same point. The
-payload is the metadata. Qdrant normalises the vectors of a cosine collection when it takes them, so
-that is done here, by the same rule: what is restored then reads back as it was sealed.
+payload is the metadata, with what the rules of the run made of a payload put back. Qdrant
+normalises the vectors of a cosine collection when it takes them, so that is done here, by the same
+rule: what is restored then reads back as it was sealed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,10 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from migrate.mapping.field_paths import Path, parse_path
 from migrate.mapping.ids import point_id_of
 from migrate.mapping.payload import POINT_ID_FIELD, Change, Mapped, map_payload, read_group
 from migrate.mapping.rules import MappingRules
-from migrate.mapping.transforms.undo import undo_transforms
+from migrate.mapping.transforms.undo import leaves, place_fields, undo_transforms
+from migrate.mapping.value_rules import FIELD_IN_BRACES
 from migrate.model.canonical import decode_json, encode_canonical_json
 from migrate.model.digest import canonical_metadata
 from migrate.model.records import (
@@ -37,6 +40,7 @@ from migrate.upload.settle import digest_vector
 # Qdrant takes a squared length this near to 1 as 1, and does not normalise one this near to 0.
 UNIT_TOLERANCE = 1e-6
 SHORTEST = float(np.finfo(np.float32).eps)
+SHAPES_MAX = 1_000  # payloads that show where a collection has its fields
 TIME_FIELD = "last_modified"  # of metadata, as the sync service writes it
 ADDED, CHANGED, DELETED = "added", "changed", "deleted"
 
@@ -99,13 +103,19 @@ class PointMaker:
     """Makes points of the later vectors of one run."""
 
     def __init__(
-        self, mapping: MappingRules, files: Mapping[VectorId, str], *, is_cosine: bool
+        self,
+        mapping: MappingRules,
+        files: Mapping[VectorId, str],
+        *,
+        is_cosine: bool,
+        paths: Sequence[Path] = (),
     ) -> None:
         """`files`: the file of vectors whose metadata does not name it, by the KV index.
 
-        `is_cosine`: the collection compares by cosine.
+        `is_cosine`: the collection compares by cosine. `paths`: `payload_paths` of the run.
         """
         self._mapping = mapping
+        self._paths = paths
         self._on_metadata = mapping.on_metadata()
         self._files = files
         self._is_cosine = is_cosine
@@ -116,8 +126,9 @@ class PointMaker:
 
     def added(self, vector: Vector) -> LaterPoint:
         """A vector that the run did not write."""
-        payload = canonical_metadata(vector.metadata)
-        return self._point(vector, self.point_id(vector.id), payload, ADDED)
+        point_id = self.point_id(vector.id)
+        payload = added_payload(vector, point_id, self._mapping, self._paths)
+        return self._point(vector, point_id, payload, ADDED)
 
     def changed(self, vector: Vector, former: FormerPoint) -> LaterPoint:
         """A vector of the run with another content; it keeps the id of its point."""
@@ -144,6 +155,46 @@ class PointMaker:
     def _file(self, vector: Vector) -> str | None:
         named = read_group(vector.metadata or {}, self._on_metadata)
         return self._files.get(vector.id) if named is None else named
+
+
+def added_payload(
+    vector: Vector, point_id: PointId, mapping: MappingRules, paths: Sequence[Path]
+) -> bytes:
+    """The payload of a vector that the run did not write, as canonical JSON.
+
+    Through transforms, a field goes to where payloads of the collection have it. The field with the
+    whole id is left out where the rest makes the id: a later plan makes that field itself.
+    """
+    fields = _in_one_form(vector.metadata or {})
+    if mapping.transforms:
+        fields = place_fields(mapping.transforms, paths, fields)
+    payload = encode_canonical_json(fields)
+    if mapping.long_id_field not in fields:
+        return payload
+    rest = {name: value for name, value in fields.items() if name != mapping.long_id_field}
+    bare = encode_canonical_json(rest)
+    mapped = map_payload(point_id, bare, mapping)
+    return bare if isinstance(mapped, Mapped) and mapped.vector_id == vector.id else payload
+
+
+def payload_paths(run: RunFolder) -> tuple[Path, ...]:
+    """Where payloads of the collection have their fields; nothing without transforms.
+
+    The fields that the rules of the mapping name come first, then those of the first payloads.
+    """
+    mapping = run.plan.mapping
+    if not mapping.transforms:
+        return ()
+    keys = (mapping.group_key, mapping.order_key, mapping.hash_key, mapping.hash_of)
+    named = (parse_path(one) for one in (*keys, *FIELD_IN_BRACES.findall(mapping.id_template)))
+    found = dict.fromkeys(path for path in named if path is not None)
+    end_row = min(run.snapshot.manifest.points, SHAPES_MAX)
+    for some in run.snapshot.read(with_vectors=(), first_row=0, end_row=end_row):
+        for payload in some.page.payloads:
+            fields = decode_json(payload)
+            assert isinstance(fields, dict)
+            found.update(dict.fromkeys(path for path, _ in leaves(fields)))
+    return tuple(found)
 
 
 def returned_payload(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from migrate.errors import ExitCode
+from migrate.mapping.ids import hash_long_id
 from migrate.model.records import VectorId
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.local_folder import LocalFolder
@@ -499,9 +500,35 @@ def test_an_export_is_taken_by_nothing_but_verify_and_restore(moved: Workbench) 
     newest = bench.run("verify")
 
     for one in refused:
-        assert one.exit_code in {ExitCode.USAGE, ExitCode.FOREIGN}, one.stderr
+        assert one.exit_code == ExitCode.USAGE, one.stderr
+        assert f"`q2v verify {path} --dir {bench.directory}`" in one.stderr
+        assert f"`q2v restore {path} --append --dir {bench.directory}`" in one.stderr
     assert status.exit_code == 0
     assert newest.document["snapshot_id"] != Path(path).name
+
+
+@pytest.mark.fault("L01")
+def test_a_long_id_that_the_new_side_added_can_move_again(tmp_path: Path) -> None:
+    """The field with the whole id is the plan's own: in a payload it would be taken."""
+    file = "https://example.com/handbook/2026/travel-and-expenses/limits-and-more.html"
+    settings = {"Q2V_MAPPING_LONG_IDS": "hash:vector_id"}
+    added = {**chunk(file, 9), "vector_id": f"{file}_9"}
+    other = {**chunk("a", 1), "vector_id": "of the Worker's own"}
+    with workbench(tmp_path, points(POINTS), settings=settings) as bench:
+        assert bench.move().exit_code == 0
+        store, values = bench.sandbox.store, unit_vectors(2)
+        store.put_vector(bench.index, hash_long_id(f"{file}_9"), values[0], added)
+        store.put_vector(bench.index, "another", values[1], other)
+        exported = bench.run("rollback", "--export-later-writes")
+        bench.collection.is_writable = True
+        restored = bench.run("restore", exported.document["path"], "--append", "--yes")
+        plan = bench.run("plan")
+
+    assert restored.exit_code == 0, restored.stderr
+    payloads = in_qdrant(bench)
+    assert payloads[f"{file}_9"][0] == chunk(file, 9)
+    assert payloads["a_1"][0] == other, "nothing else could tell it"
+    assert plan.document["quarantined"] == {}
 
 
 @pytest.mark.fault("L06")

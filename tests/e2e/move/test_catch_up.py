@@ -9,6 +9,7 @@ import pytest
 
 from migrate.archive.open import read_record
 from migrate.archive.record import decode_record
+from migrate.errors import ExitCode
 from migrate.storage.local_folder import local_file
 from tests.harness.running.target import DIMENSIONS
 from tests.harness.running.workbench import (
@@ -254,6 +255,36 @@ def test_without_a_change_a_catch_up_says_so_and_writes_nothing(
     assert again.document["sealed"] is False
     assert again.document["run_id"] is None
     assert bench.uploads() == uploads
+
+
+@pytest.mark.fault("C13")
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"Q2V_MAPPING_GROUP_KEY": "file_name", "Q2V_KV_KEY_TEMPLATE": "file:{file_name}"},
+        {"Q2V_MAPPING_TRANSFORM": '[{"drop": ["text"]}]'},
+        {"Q2V_MAPPING_LONG_IDS": "hash:vector_id"},
+        {"Q2V_KV_TTL_S": "3600"},
+    ],
+    ids=["group_key", "transform", "long_ids", "ttl"],
+)
+def test_other_settings_are_refused_also_when_the_source_has_not_changed(
+    tmp_path: Path, changed: dict[str, str]
+) -> None:
+    """The target is of the former settings: exit 0 would say that it is of these."""
+    with workbench(tmp_path, points(14)) as bench:
+        assert bench.move().exit_code == 0
+        state, former = bench.state(), dict(bench.environment)
+        bench.environment |= changed
+
+        refused = bench.run("catch-up", "--frozen")
+        bench.environment = former
+        again = bench.run("catch-up", "--frozen")
+
+        assert refused.exit_code == ExitCode.FOREIGN, refused.stdout
+        assert "has other decisions" in refused.document["error"]["what"]
+        assert (again.exit_code, again.document["sealed"]) == (0, False)
+        assert bench.state() == state
 
 
 @pytest.mark.fault("C04")

@@ -141,3 +141,29 @@ def test_a_table_that_is_no_rule_is_refused_where_it_was_given(tmp_path: Path) -
         "mapping.transform from environment Q2V_MAPPING_TRANSFORM: rule 2: to: found None"
         in refused.document["error"]["what"]
     )
+
+
+@pytest.mark.fault("M11", "L01")
+def test_what_the_new_side_added_comes_back_as_payloads_are_and_can_move_again(
+    tmp_path: Path,
+) -> None:
+    rules = [*RULES, {"constant": "origin", "value": "qdrant"}]
+    settings = {**SETTINGS, "Q2V_MAPPING_TRANSFORM": json.dumps(rules)}
+    new = {**moved_metadata(77), "origin": "qdrant"}
+    with workbench(tmp_path, points(12), settings=settings) as bench:
+        assert bench.move().exit_code == 0
+        bench.sandbox.store.put_vector(bench.index, "77", unit_vectors(80)[77], new)
+        exported = bench.run("rollback", "--export-later-writes")
+        bench.collection.is_writable = True
+        restored = bench.run("restore", exported.document["path"], "--append", "--yes")
+        plan = bench.run("plan")
+
+    assert restored.exit_code == 0, restored.stderr
+    (back,) = [one.payload for one in bench.collection.points if one.key.text == "77"]
+    assert back == {
+        "metadata": {"source": "file-2", "loc": {"start": 77, "lines": {"from": 77}}},
+        "sha256": f"{77:064x}",
+        "snowflake": str(2**60 + 77),  # what a rule has changed cannot be told from metadata
+        "tags": ["77", "7"],
+    }
+    assert plan.document["quarantined"] == {}

@@ -7,7 +7,7 @@ import pytest
 
 from migrate.mapping.transforms.apply import apply_transforms
 from migrate.mapping.transforms.table import read_transforms
-from migrate.mapping.transforms.undo import undo_transforms
+from migrate.mapping.transforms.undo import place_fields, undo_transforms
 
 RULES = read_transforms(
     [
@@ -71,3 +71,35 @@ def test_a_field_that_no_rule_can_place_stands_at_the_top() -> None:
     found = {**SENT, "user": "8", "origin": "worker", "new": {"x": 1}}
 
     assert undone(found) == {**PAYLOAD, "user": "8", "origin": "worker", "new": {"x": 1}}
+
+
+@pytest.mark.fault("M11")
+def test_a_moved_field_that_became_an_object_goes_back_to_its_place_alone() -> None:
+    found = {**SENT, "source": {"drive": "b"}}
+
+    assert undone(found) == {
+        **PAYLOAD,
+        "metadata": {"source": {"drive": "b"}, "loc": {"page": 3}},
+    }
+
+
+@pytest.mark.fault("M11")
+def test_fields_of_new_metadata_go_where_payloads_have_them() -> None:
+    found = {
+        "source": "b",
+        "metadata_loc_page": 4,
+        "metadata_x": 5,
+        "user": "8",
+        "origin": "qdrant",
+    }
+    paths = [("metadata", "source"), ("metadata", "loc", "page"), ("pages", 0), ("text",)]
+
+    placed = place_fields(RULES, paths, found)
+    others = place_fields(RULES, [], {**found, "origin": "worker"})
+
+    assert placed == {
+        "metadata": {"source": "b", "loc": {"page": 4}},
+        "metadata_x": 5,
+        "user": "8",
+    }
+    assert others == {**found, "origin": "worker"}
