@@ -1,5 +1,6 @@
 """Find the snapshot or run of a command, and refuse one that does not match the settings."""
 
+import shlex
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
@@ -65,9 +66,9 @@ def check_is_of_source(snapshot: Snapshot) -> None:
         raise UsageError(
             f"{snapshot.folder}: found the writes that others made to the target of run "
             f"{later.run_id}, expected a snapshot of a collection",
-            remedy=f"`q2v verify {snapshot.folder}` checks it, and "
-            f"`q2v restore {snapshot.folder} --append` writes it into Qdrant; nothing else takes "
-            "it",
+            remedy=f"`q2v verify {_quoted(snapshot.folder)}` checks it, and "
+            f"`q2v restore {_quoted(snapshot.folder)} --append` writes it into Qdrant; nothing "
+            "else takes it",
         )
 
 
@@ -190,13 +191,13 @@ def _check_base(run: RunFolder, target: Target, rules: PlanRules) -> None:
     if state.rollback_opened:
         raise PreconditionError(
             f"run {run.plan.run_id} of snapshot {run.plan.snapshot_id} is being rolled back",
-            remedy=f"run `q2v rollback {run.folder} --execute` first",
+            remedy=f"run `q2v rollback {_quoted(run.folder)} --execute` first",
         )
     if not state.completed:
         raise PreconditionError(
             f"run {run.plan.run_id} of snapshot {run.plan.snapshot_id} is {state.phase}, and a "
             "catch-up continues from a complete run",
-            remedy=f"run `q2v migrate {run.snapshot.folder}` first",
+            remedy=f"run `q2v migrate {_quoted(run.snapshot.folder)}` first",
         )
     check_decisions(run, target, rules)
     check_is_last(run)
@@ -326,6 +327,11 @@ def _differences(plan: RunPlan, target: Target, rules: PlanRules) -> list[str]:
         for name in sorted({*planned, *configured})
         if planned.get(name) != configured.get(name)
     ]
+
+
+def _quoted(folder: WorkFolder) -> str:
+    """The folder as a word of a command; its path may hold blanks."""
+    return shlex.quote(str(folder))
 
 
 def planned_target(run: RunFolder) -> Destination:

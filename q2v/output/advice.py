@@ -57,7 +57,7 @@ def complete(
     """
 
     def completed(found: re.Match[str]) -> str:
-        words = found[1].split()
+        words = shlex.split(found[1])
         command = words[1]
         if command not in _WITH_FOLDER or "--help" in words:
             return found[0]

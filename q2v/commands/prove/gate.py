@@ -151,7 +151,7 @@ def show(report: GateReport, route: Route, following: Following, *, as_json: boo
     for row in report.rows:
         if row.do:
             notes.append(f"{row.verdict}: {row.criterion.word}: {advise(row.do)}")
-    notes += [f"yours: {task}" for task in OF_THE_OPERATOR]
+    notes += [f"yours: {advise(task)}" for task in OF_THE_OPERATOR]
     if report.worker_version is not None:
         notes.append(f"the way back deploys version {report.worker_version} of the Worker again")
     document = {

@@ -224,7 +224,7 @@ def show(
         if not_compared:
             names = ", ".join(not_compared)
             notes.append(f"not compared, because the settings do not name it: {names}")
-        notes += [f"cannot undo: {line}" for line in report.cannot_undo]
+        notes += [f"cannot undo: {advise(line)}" for line in report.cannot_undo]
         notes.append("wrangler finds the Worker in its folder; run the commands there")
         if any(VERSION in argv for argv in report.commands_before):
             notes.append(_WHICH_VERSION)

@@ -1,6 +1,8 @@
 """Going back after the cutover: what the new side accepted meanwhile is not lost."""
 
 import json
+import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -505,6 +507,32 @@ def test_an_export_is_taken_by_nothing_but_verify_and_restore(moved: Workbench) 
         assert f"`q2v restore {path} --append --dir {bench.directory}`" in one.stderr
     assert status.exit_code == 0
     assert newest.document["snapshot_id"] != Path(path).name
+
+
+_COMMAND = re.compile(r"`(q2v [^`]+)`")
+
+
+@pytest.mark.fault("L06")
+def test_commands_in_advice_work_when_pasted_with_a_folder_of_any_name(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(POINTS)) as bench:
+        bench.directory = tmp_path / "it's a folder"
+        assert bench.move().exit_code == 0
+        work(bench)
+        path = bench.run("rollback", "--export-later-writes").document["path"]
+
+        refused = bench.run("catch-up", path, as_json=False)
+        verify, restore = _COMMAND.findall(refused.stderr)
+        verified = bench.run_as_typed(shlex.split(verify)[1:])
+        bench.collection.is_writable = True
+        restored = bench.run_as_typed([*shlex.split(restore)[1:], "--yes"])
+        shown = [bench.run(word, as_json=False).stdout for word in ("gate", "rollback")]
+
+        assert verified.exit_code == 0, verified.stderr
+        assert restored.exit_code == 0, restored.stderr
+        named = [one for text in shown for one in _COMMAND.findall(text)]
+        assert len(named) > 3
+        for command in named:
+            assert shlex.split(command)[-2:] == ["--dir", str(bench.directory)]
 
 
 @pytest.mark.fault("L01")
