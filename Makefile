@@ -131,10 +131,10 @@ archive: $(SETUP) ## a run and its snapshots into one file that checks itself; A
 sandbox: $(SETUP) ## serve the sandbox, a local target, until stopped; ARGS="--state DIR"
 	@$(call q2v,sandbox)
 
-bench: $(SETUP) ## speed and size against their floors, in one table (about five minutes)
+bench: $(SETUP) $(NODE) ## speed and size against their floors, in one table (about five minutes)
 	@$(BIN)/python -m benchmarks.run $(ARGS)
 
-bench-full: $(SETUP) ## the same with 100,000 and 1,000,000 points and a diff of 10,000,000 (15 GB of disk)
+bench-full: $(SETUP) $(NODE) ## the same with 100,000 and 1,000,000 points and a diff of 10,000,000 (15 GB of disk)
 	@$(BIN)/python -m benchmarks.run --full $(ARGS)
 
 clients: $(SETUP) $(NODE) ## the official clients against the sandbox; needs npm (about three minutes)

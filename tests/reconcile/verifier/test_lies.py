@@ -15,6 +15,7 @@ from migrate.model.hmac_key import SealKey
 from migrate.model.records import Vector, VectorId
 from migrate.upload.settle import digest_vector
 from reconcile.scan import by_verifier
+from tests.harness.running.secrecy import assert_secret_absent
 from tests.harness.running.workbench import Workbench, points, workbench
 from tests.reconcile.verifier.edge import KEY, pointed_at
 from tests.servers.edge_verifier import (
@@ -95,11 +96,15 @@ def assert_found(bench: Workbench, reason: str | None) -> dict[str, Any]:
     return coverage
 
 
-def test_the_truth_is_believed(bench: Workbench) -> None:
-    with lying(bench), one_change(bench):
+@pytest.mark.fault("I10")
+def test_the_truth_is_believed_and_the_key_is_nowhere(bench: Workbench) -> None:
+    with lying(bench) as verifier, one_change(bench):
         coverage = assert_found(bench, None)
+        shown = bench.run("reconcile", as_json=False)
 
     assert coverage["read_by"] == {"rest": 1, "verifier": POINTS - 1}
+    sent = [repr(question) for question in verifier.questions]
+    assert_secret_absent(KEY, [bench.directory], [shown.stdout, shown.stderr, *sent])
 
 
 def equal_unread(asked: Asked, _: Document) -> Document:
