@@ -52,6 +52,9 @@ def test_reconcile_of_an_undisturbed_move_says_equal(tmp_path: Path) -> None:
         "checked": 60,
         "bound": 0.0,
         "seed": None,
+        "read_by": {"rest": 60, "verifier": 0},
+        "verifier": None,
+        "fell_back": None,
     }
     assert document["counts"] == {
         "source": 60,

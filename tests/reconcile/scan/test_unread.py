@@ -231,13 +231,25 @@ def test_a_sample_never_calls_itself_full(move: Move) -> None:
     report, full = move.reconcile(sampled), move.reconcile()
 
     told = document(report)["coverage"]
-    assert told == {"ids": "full", "contents": "sampled", "checked": 20, "bound": 0.15, "seed": 1}
+    assert told == {
+        "ids": "full",
+        "contents": "sampled",
+        "checked": 20,
+        "bound": 0.15,
+        "seed": 1,
+        "read_by": {"rest": 20, "verifier": 0},
+        "verifier": None,
+        "fell_back": None,
+    }
     assert document(full)["coverage"] == {
         "ids": "full",
         "contents": "full",
         "checked": POINTS,
         "bound": 0.0,
         "seed": None,
+        "read_by": {"rest": POINTS, "verifier": 0},
+        "verifier": None,
+        "fell_back": None,
     }
     page = (path_of(report.folder) / "report.html").read_text(encoding="utf-8")
     assert "a sample of 20 of 45 vectors (seed 1)" in page
