@@ -1,10 +1,9 @@
 """Where a field lies in a payload: `file_id`, `metadata.source`, `pages[0]`, `meta."a.b"`; pure."""
 
+import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-
-import orjson
 
 Step = str | int  # a key of an object, or a position in a list
 Path = tuple[Step, ...]
@@ -43,8 +42,8 @@ def _step(found: re.Match[str], *, is_first: bool) -> Step | None:
         return None
     if found["quoted"] is not None:
         try:
-            return str(orjson.loads(found["quoted"])) or None
-        except orjson.JSONDecodeError:
+            return str(json.loads(found["quoted"])) or None
+        except json.JSONDecodeError:
             return None
     key = found["plain"]
     return key if key == key.strip() and not key.startswith("$") else None
@@ -85,6 +84,6 @@ def format_path(path: Path) -> str:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
-            key = step if parse_path(step) == (step,) else orjson.dumps(step).decode()
+            key = step if parse_path(step) == (step,) else json.dumps(step, ensure_ascii=False)
             text += f".{key}" if text else key
     return text

@@ -11,7 +11,6 @@ from typing import Any
 from typing_extensions import override
 
 from migrate.mapping.field_paths import Path, format_path
-from migrate.model.canonical import encode_canonical_json
 from migrate.model.limits import EXACT_INTEGER_MAX
 
 Fields = dict[str, Any]  # of a payload, as JSON gives them
@@ -395,6 +394,9 @@ def _as_text(value: object) -> object:
 
 
 def _json(value: object) -> str:
+    # The settings are made of these rules, and the help of a command does not wait for orjson.
+    from migrate.model.canonical import encode_canonical_json  # noqa: PLC0415 - see above
+
     return encode_canonical_json(value).decode()
 
 
