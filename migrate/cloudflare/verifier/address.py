@@ -22,6 +22,6 @@ def parse_verifier_url(text: str, *, allow_other_host: bool = False) -> BaseUrl:
 def _refused(text: str, why: str) -> UsageError:
     return UsageError(
         f"verifier URL {shown_url(text)} is refused: {why}",
-        remedy="give the address that `wrangler deploy` printed, as "
+        remedy="give the address that wrangler printed for the verifier, as "
         "https://q2v-verifier.NAME.workers.dev; for a domain of your own add --allow-other-host",
     )
