@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from migrate.errors import ArtefactDamagedError, IndeterminateError, PreconditionError
 from migrate.model.canonical import decode_json
-from migrate.model.records import KvEntry, Vector, VectorId
+from migrate.model.records import DenseColumn, KvEntry, Vector, VectorId
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.local_folder import LocalFolder
 from reconcile.rollback.later.export import LaterReport
@@ -461,11 +461,9 @@ def test_an_export_is_exactly_what_others_did(
         points = {
             point_id: (values, decode_json(payload))
             for rows in opened(report).read(with_vectors=[""])
+            if isinstance(column := rows.page.vectors[""], DenseColumn)
             for point_id, values, payload in zip(
-                rows.page.ids,
-                rows.page.vectors[""].values,  # type: ignore[union-attr]  # a dense column
-                rows.page.payloads,
-                strict=True,
+                rows.page.ids, column.values, rows.page.payloads, strict=True
             )
         }
         for change, given_vectors in (("added", added), ("changed", theirs)):
