@@ -47,10 +47,18 @@ def read_ids(file: StoredFile) -> list[str]:
 def read_typed_ids(file: StoredFile) -> list[str]:
     """The ids of a file that an operator wrote: also with blanks around them, as editors leave.
 
-    An id that has such characters itself stands there as a JSON string. Raises as `read_ids`.
+    An id that has such characters itself stands there as a JSON string. Raises as `read_ids`, and
+    UsageError for a file that is not UTF-8: what it names would be found nowhere.
     """
-    content = file.read(bytes_max=ID_FILE_BYTES_MAX)
-    lines = (line.strip("\ufeff \t\r") for line in content.decode(errors="replace").split("\n"))
+    try:
+        text = file.read(bytes_max=ID_FILE_BYTES_MAX).decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{file}: found bytes that are no UTF-8 (from byte {error.start} on), expected one id "
+            "per line",
+            remedy="save the file as UTF-8 (`>` of PowerShell writes UTF-16)",
+        ) from error
+    lines = (line.strip("\ufeff \t\r") for line in text.split("\n"))
     return [_decode_id(line, file) for line in lines if line]
 
 

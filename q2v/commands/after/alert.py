@@ -9,6 +9,7 @@ from migrate.errors import UsageError
 from q2v.output.terminal import write_text
 
 SECONDS_MAX = 60.0
+_STDERR = 2  # of this process; its stdout holds the JSON document and nothing else
 
 
 def check_program(typed: str | None) -> list[str]:
@@ -35,11 +36,12 @@ def check_program(typed: str | None) -> list[str]:
 def run_program(words: list[str], document: str) -> None:
     """Start it with the document on its input, and wait. A failure is reported and changes nothing.
 
+    What it prints goes to stderr.
     The exit code of the command stays that of the look.
     """
     try:
         done = subprocess.run(  # noqa: S603 - what the operator typed, without a shell
-            words, input=document.encode(), timeout=SECONDS_MAX, check=False
+            words, input=document.encode(), stdout=_STDERR, timeout=SECONDS_MAX, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         write_text(sys.stderr, f"warning: the alert was not sent: {error}\n")

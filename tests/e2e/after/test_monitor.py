@@ -54,3 +54,19 @@ def test_a_history_that_was_changed_is_not_believed(tmp_path: Path) -> None:
 
     assert changed.exit_code == 10
     assert str(journal) in changed.stderr
+
+
+@pytest.mark.fault("W04")
+def test_what_the_alert_program_prints_is_not_in_the_json(tmp_path: Path) -> None:
+    """A log of looks, as of cron, holds one document a line."""
+    program = tmp_path / "page"
+    program.write_text("#!/bin/sh\necho accepted by the pager\n")
+    program.chmod(0o700)
+    with workbench(tmp_path, points(14)) as bench:
+        assert bench.move().exit_code == 0
+        bench.sandbox.store.remove_vector(bench.index, "file-0001_1")
+        look = bench.run_process("monitor", "--on-alert", str(program))
+
+    assert look.exit_code == 4
+    assert look.document["verdict"] == "inconsistent"
+    assert "accepted by the pager" in look.stderr

@@ -118,6 +118,15 @@ def test_a_file_from_an_editor_names_the_ids_without_what_the_editor_adds(tmp_pa
     assert read_typed_ids(local_file(tmp_path / "ids")) == ["file-1_0", "file-2_0", " a "]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_typed_file_that_is_not_utf_8_is_refused(tmp_path: Path, encoding: str) -> None:
+    """Its ids would name nothing, and the command would go on without them."""
+    (tmp_path / "ids").write_text("größe_0\n", encoding=encoding)
+
+    with pytest.raises(UsageError, match="no UTF-8"):
+        read_typed_ids(local_file(tmp_path / "ids"))
+
+
 @given(st.lists(texts() | st.sampled_from(TRAPS), max_size=6))
 def test_a_file_that_was_written_here_reads_the_same_as_a_typed_one(ids: list[str]) -> None:
     file = memory_folder().file("force.ids")
