@@ -34,17 +34,20 @@ def clock_stamp(wall_s: float) -> str:
     return f"{_moment(wall_s):%H:%M:%S}"
 
 
-def parse_moment(text: str, *, now_s: float) -> float:
+def parse_moment(text: str, *, now_s: float, past_s: float = 0.0) -> float:
     """Seconds since 1970 of an RFC 3339 time with its zone, or of the next HH:MM in UTC.
 
-    Raises ValueError for another text, and for a time without a zone.
+    An HH:MM that was less than `past_s` seconds ago is that one, and not the next. Raises
+    ValueError for another text, and for a time without a zone.
     """
     hours, _, minutes = text.partition(":")
     if len(text) == len("HH:MM") and hours.isdigit() and minutes.isdigit():
         moment = _moment(now_s).replace(
             hour=int(hours), minute=int(minutes), second=0, microsecond=0
         )
-        return moment.timestamp() + (_DAY_S if moment.timestamp() <= now_s else 0)
+        oldest_s, at_s = now_s - past_s, moment.timestamp()
+        at_s += _DAY_S if at_s <= oldest_s else 0
+        return at_s - (_DAY_S if at_s - _DAY_S > oldest_s else 0)
     found = datetime.fromisoformat(text)
     if found.tzinfo is None:
         raise ValueError("a time without a zone")

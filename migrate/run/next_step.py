@@ -130,14 +130,16 @@ class Situation(Enum):
     GO = (
         "",
         "the newest gate says go",
-        "the cutover is your decision (RUNBOOK: cutover)",
+        "the cutover is your decision (RUNBOOK: cutover); after it run `q2v monitor` every hour, "
+        "or take the way back, which begins with `q2v rollback`",
     )
     ROLLING_BACK = "rollback --execute", "a rollback was begun and is not complete"
     CONFLICTS = (
         "",
         "the run is rolled back; what others had changed was kept",
-        "read rollback/conflicts.ids; `q2v rollback --execute --force FILE` puts back what FILE "
-        "names; `q2v migrate --into-non-empty` moves the snapshot again, as a new run",
+        "read rollback/conflicts.ids of each run of the chain; `q2v rollback --execute --force "
+        "FILE` puts back what FILE names; `q2v migrate --into-non-empty` moves the snapshot "
+        "again, as a new run",
     )
     ROLLED_BACK = (
         "",

@@ -83,8 +83,8 @@ class Criterion(Enum):
     WINDOW = (
         "a rollback fits into what is left of the window",
         ExitCode.BUDGET,
-        "name the end of the window with `q2v gate --until TIME`; if the time is up, roll back "
-        "or take another evening",
+        "run `q2v reconcile` if none has ended; name the end of the window with "
+        "`q2v gate --until TIME`; if the time is up, roll back or take another evening",
     )
 
     @property

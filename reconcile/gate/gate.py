@@ -148,11 +148,16 @@ def _window(run: RunFolder, minutes: float | None, until_s: float | None, now_s:
     if until_s is None:
         found = "the end of the window is not named"
     elif minutes is None:
-        found = "the time of a rollback is not known"
+        found = "the time of a rollback is not known before a reconcile"
     else:
         left = (until_s - now_s) / 60
         holds = left >= minutes
-        found = f"{left:.0f} min are left, a rollback takes {minutes:.0f}"
+        end = iso_stamp(until_s)
+        found = (
+            f"{left:.0f} min are left until {end}, a rollback takes {minutes:.0f}"
+            if left >= 0
+            else f"it ended {-left:.0f} min ago, at {end}; a rollback takes {minutes:.0f}"
+        )
     return Evidence(
         criterion=Criterion.WINDOW,
         holds=holds,

@@ -33,7 +33,7 @@ def preview_rollback(run: RunFolder, manifest: RollbackManifest) -> RollbackRepo
         executed=False,
         already_done=run.state().rollback_completed,
         vectors_deleted=manifest.vectors_created,
-        vectors_restored=manifest.vectors_overwritten,
+        vectors_restored=manifest.vectors_overwritten + manifest.vectors_removed,
         kv_deleted=manifest.kv_created,
         kv_restored=manifest.kv_overwritten,
         requests=manifest.requests,

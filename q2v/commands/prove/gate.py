@@ -26,6 +26,9 @@ from reconcile.gate.criteria import AGE_MAX_S_DEFAULT, OF_THE_OPERATOR, Row
 from reconcile.gate.gate import GateReport, GateRules, decide
 from reconcile.rollback.chain import open_chain
 
+# So long after its end a window typed as HH:MM is still that of this evening.
+_PASSED_S = 6 * 3600.0
+
 
 class Flags(TypedDict):
     """What the operator typed."""
@@ -55,7 +58,8 @@ def _check_version(_: click.Context, __: click.Parameter, version: str | None) -
 @click.option(
     "--until",
     metavar="TIME",
-    help="End of the window: 23:30 (UTC, the next one) or 2026-11-29T23:30+00:00.",
+    help="End of the window: 23:30 (UTC; one of the last six hours has passed, otherwise the next "
+    "one) or 2026-11-29T23:30+00:00.",
 )
 @click.option(
     "--worker-version",
@@ -130,7 +134,7 @@ def _until(typed: str | None, clock: Clock) -> float | None:
     if typed is None:
         return None
     try:
-        return parse_moment(typed, now_s=clock.wall_s())
+        return parse_moment(typed, now_s=clock.wall_s(), past_s=_PASSED_S)
     except (ValueError, OverflowError) as error:
         raise UsageError(
             f"--until {typed}: expected 23:30 (UTC) or a time with its zone",

@@ -43,10 +43,6 @@ def find_later_entries(
     for a listed key that cannot be read.
     """
     known = KnownEntries(chain)
-    files = chain[0].plan.files
-    requests = kv_compare_requests(files)
-    runtime.progress.start("reading the KV index", total=files, unit="files", requests=requests)
-
     found = refine_until(
         lambda: _find_once(chain, target, known, runtime),
         lambda _: _find_once(chain, target, known, runtime),
@@ -83,7 +79,12 @@ def _find_once(
     listed = {one.key: one.expiration for one in list_keys(target, prefix, runtime)}
     found: list[LaterEntry] = []
     unreadable: list[str] = []
-    for keys in _chunks(sorted(listed.keys() - skipped)):
+    wanted = sorted(listed.keys() - skipped)
+    requests = kv_compare_requests(len(wanted))
+    runtime.progress.start(
+        "reading the KV index", total=len(wanted), unit="files", requests=requests
+    )
+    for keys in _chunks(wanted):
         values = target.read(keys)
         for key in keys:
             if key not in values:

@@ -209,6 +209,12 @@ class LaterReading:
     def _look_again(
         self, found: dict[VectorId, Vector | None], ours: dict[VectorId, bytes]
     ) -> dict[VectorId, Vector | None]:
+        self._runtime.progress.start(
+            "reading later vectors again",
+            total=len(found),
+            unit="vectors",
+            requests=fetch_requests(len(found)),
+        )
         shown = self._read(found)
         known = {
             one

@@ -278,6 +278,19 @@ def test_without_a_reconcile_or_an_end_of_the_window_there_is_no_go(tmp_path: Pa
     assert "2026-11-29T23:30+00:00" in unread.stderr
 
 
+@pytest.mark.fault("J02")
+def test_a_window_that_has_just_ended_is_not_that_of_tomorrow(bench: Workbench) -> None:
+    ended_s = SystemClock().wall_s() - 120
+
+    result = gate(bench, until=iso_stamp(ended_s)[11:16])
+
+    assert result.exit_code == 8
+    assert not_passed(result) == {"window": "fail"}
+    window = next(row for row in result.document["rows"] if row["criterion"] == "window")
+    assert "it ended" in window["found"]
+    assert iso_stamp(ended_s)[:16] in window["found"]
+
+
 @pytest.mark.fault("J04")
 def test_a_record_that_was_changed_is_not_believed(bench: Workbench) -> None:
     record = Path(gate(bench).document["record"])

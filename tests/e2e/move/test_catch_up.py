@@ -113,7 +113,8 @@ def test_a_writer_goes_on_until_the_freeze_and_nothing_is_lost(
     preview = bench.run("rollback")
     undone = bench.run("rollback", "--execute")
 
-    assert preview.document["vectors_deleted"] == undone.document["vectors_deleted"]
+    for count in ("vectors_deleted", "vectors_restored"):
+        assert preview.document[count] == undone.document[count]
     assert undone.exit_code == 0, undone.stderr
     assert len(undone.document["runs"]) >= 4
     assert bench.state() == before

@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate.model.stamps import clock_stamp, iso_stamp, name_stamp, parse_http_date
+from migrate.model.stamps import (
+    clock_stamp,
+    iso_stamp,
+    name_stamp,
+    parse_http_date,
+    parse_moment,
+)
 
 CLOCKS = st.floats(-1e15, 1e15)
 
@@ -41,3 +47,35 @@ def test_stamps_are_utc() -> None:
 )
 def test_the_date_of_a_header(header: str | None, seconds: float | None) -> None:
     assert parse_http_date(header) == seconds
+
+
+HOUR_S = 3_600.0
+EVENING_S = 20 * HOUR_S  # 20:00 on the first of January 1970
+
+
+@pytest.mark.parametrize(
+    ("typed", "past_s", "hours"),
+    [
+        ("23:30", 0.0, 23.5),
+        ("19:00", 0.0, 43.0),
+        ("20:00", 0.0, 44.0),
+        ("23:30", 6 * HOUR_S, 23.5),
+        ("19:00", 6 * HOUR_S, 19.0),
+        ("20:00", 6 * HOUR_S, 20.0),
+        ("14:01", 6 * HOUR_S, 14 + 1 / 60),
+        ("14:00", 6 * HOUR_S, 38.0),
+        ("02:00", 6 * HOUR_S, 26.0),
+        ("1970-01-01T19:00+00:00", 0.0, 19.0),
+    ],
+)
+def test_a_time_of_day_is_the_next_one_unless_it_has_just_passed(
+    typed: str, past_s: float, hours: float
+) -> None:
+    assert parse_moment(typed, now_s=EVENING_S, past_s=past_s) == pytest.approx(hours * HOUR_S)
+
+
+def test_a_time_of_day_before_midnight_has_just_passed_after_it() -> None:
+    now_s = 24 * HOUR_S + 60  # one minute after midnight
+
+    assert parse_moment("23:30", now_s=now_s, past_s=6 * HOUR_S) == 23.5 * HOUR_S
+    assert parse_moment("00:30", now_s=now_s, past_s=6 * HOUR_S) == 24.5 * HOUR_S

@@ -249,6 +249,23 @@ def test_a_stale_read_is_no_later_write(tmp_path: Path) -> None:
     assert not list(move.run_path.glob("rollback/later/*"))
 
 
+@pytest.mark.fault("L07")
+def test_what_is_read_again_is_counted_again(tmp_path: Path) -> None:
+    move = finished_move(tmp_path, POINTS)
+    move.put(new_vector("new_0"))
+    move.put(replace(move.vector(CHANGED), metadata={"file_id": "file-4", "text": "theirs"}))
+    move.kv.stored["file:new"] = KvEntry(key="file:new", value=b'["new_0"]')
+
+    report = move.export_later()
+
+    assert {kind: len(some) for kind, some in by_change(report).items()} == {
+        "added": 1,
+        "changed": 1,
+    }
+    assert sum("reading again" in one for one in move.progress.said) >= 2
+    assert not [one for one in move.progress.over if one.startswith("reading")]
+
+
 @pytest.mark.fault("L07", "R07")
 @pytest.mark.parametrize("what", ["vector", "key"])
 def test_what_is_listed_and_stays_unreadable_is_indeterminate(worked: Move, what: str) -> None:
