@@ -20,7 +20,7 @@ from migrate.errors import (
     TargetRefusedError,
 )
 from migrate.model.limits import READS_IN_FLIGHT_MAX, UPLOAD_BYTES_MAX
-from migrate.model.records import Accepted, IndexProgress, VectorId, VectorIndex
+from migrate.model.records import Accepted, IndexProgress, MutationId, VectorId, VectorIndex
 from migrate.ports import VectorTarget
 from migrate.workers.ordered import in_order
 from tests.migrate.cloudflare.clients import ACCOUNT_ID, ATTEMPTS_MAX, FAST, PATIENT, scripted
@@ -36,7 +36,7 @@ from tests.servers.scripted_http import (
 )
 
 PREFIX = f"/client/v4/accounts/{ACCOUNT_ID}/vectorize/v2/indexes"
-MUTATION = "7f11d6e5-d126-4f76-936e-fbfec079e0be"
+MUTATION = MutationId("7f11d6e5-d126-4f76-936e-fbfec079e0be")
 INDEX = {
     "name": "docs-prod",
     "created_on": "2026-11-01T10:00:00Z",
@@ -208,7 +208,7 @@ def test_a_metadata_index_is_asked_for() -> None:
                 "processedUpToMutation": MUTATION,
                 "processedUpToDatetime": None,
             },
-            IndexProgress(vector_count=9, processed_mutation=MUTATION, processed_at=None),  # type: ignore[arg-type]
+            IndexProgress(vector_count=9, processed_mutation=MUTATION, processed_at=None),
         ),
     ],
 )
@@ -400,7 +400,7 @@ def test_deletes_are_split_likewise_and_the_last_mutation_counts() -> None:
     with target_of(script) as (server, target):
         accepted = target.delete(names)
 
-    deleted = [seen.json()["ids"] for seen in server.requests[1:]]  # type: ignore[index]
+    deleted = [orjson.loads(seen.body)["ids"] for seen in server.requests[1:]]
     assert [name for some in deleted for name in some] == names
     assert accepted.mutation_id == "m-v99"
     assert isinstance(accepted, Accepted)
