@@ -303,10 +303,14 @@ class _Looking:
         return as_moved, tuple(map(str, wrong))
 
     def _is_wrong(self, vector: Vector, key: str | None) -> bool:
-        """Whether its values cannot be searched, or its file is not that of the entry `key`."""
+        """Whether its values cannot be searched, or its file is not that of the entry `key`.
+
+        Metadata may name no file: transforms have dropped or changed that field.
+        """
         values = vector.values
         is_whole = len(values) == self._run.plan.values.dimensions and np.isfinite(values).all()
-        return not is_whole or (key is not None and self._key_of(vector) != key)
+        names_file = key is not None and bool(self._on_metadata.group_key)
+        return not is_whole or (names_file and self._key_of(vector) != key)
 
     def _digests(self, ids: set[str]) -> dict[str, bytes]:
         """Id -> digest of what the run has sent, for those of these ids that it has sent."""

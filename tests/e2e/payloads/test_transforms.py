@@ -167,3 +167,29 @@ def test_what_the_new_side_added_comes_back_as_payloads_are_and_can_move_again(
         "tags": ["77", "7"],
     }
     assert plan.document["quarantined"] == {}
+
+
+@pytest.mark.fault("M11", "W01")
+@pytest.mark.parametrize(
+    "rule",
+    [{"drop": ["metadata.source"]}, {"truncate": "metadata.source", "characters": 3}],
+    ids=["drop", "truncate"],
+)
+def test_the_monitor_looks_for_no_file_in_metadata_that_has_lost_it(
+    tmp_path: Path, rule: dict[str, object]
+) -> None:
+    """Every vector would count as one of another file, in a target that is as it was moved."""
+    rules = [rule, *(one for one in RULES if "rename" not in one)]
+    settings = {
+        **SETTINGS,
+        "Q2V_MAPPING_TRANSFORM": json.dumps(rules),
+        "Q2V_TARGET_METADATA_INDEXES": "sha256:string",
+    }
+    with workbench(tmp_path, points(12), settings=settings) as bench:
+        assert bench.move().exit_code == 0
+        good = bench.run("monitor")
+        bench.sandbox.store.remove_vector(bench.index, "3")
+        bad = bench.run("monitor")
+
+    assert (good.exit_code, good.document["verdict"]) == (0, "consistent"), good.stdout
+    assert bad.document["first"]["dangling"] == ["3"]
