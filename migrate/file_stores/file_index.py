@@ -27,6 +27,8 @@ from migrate.ports import KvTarget
 from migrate.runtime import Runtime
 from migrate.upload.kv_index import BODY_BYTES_MAX, KEYS_PER_DELETE, send_until_all_succeed
 
+# For so long KV may show what was there before a write: a minute or more, by its documentation.
+OWN_WRITES_S = 180.0
 FileEntries = Mapping[str, Sequence[VectorId]]  # file -> the ids of its vectors, in chunk order
 
 
@@ -44,7 +46,7 @@ class FileIndex:
     def __init__(
         self, kv: KvTarget, rules: FileStoreRules, runtime: Runtime, *, settle_s: float
     ) -> None:
-        """`settle_s`: for so long after a write KV may still show what was there before it."""
+        """`settle_s`: how old the index has to be before it believes what KV shows for a write."""
         self._kv = kv
         self._rules = rules
         self._runtime = runtime
@@ -146,7 +148,7 @@ class FileIndex:
 
     def _forget_old(self) -> None:
         """Forget what KV shows by now."""
-        oldest_s = self._runtime.clock.monotonic_s() - self._settle_s
+        oldest_s = self._runtime.clock.monotonic_s() - max(self._settle_s, OWN_WRITES_S)
         self._own = {key: own for key, own in self._own.items() if own.at_s > oldest_s}
 
     def _write(self, entries: Sequence[KvEntry]) -> None:

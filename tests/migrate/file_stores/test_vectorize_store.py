@@ -17,7 +17,7 @@ from migrate.errors import (
     TargetRefusedError,
     UsageError,
 )
-from migrate.file_stores.file_index import FileIndex
+from migrate.file_stores.file_index import OWN_WRITES_S, FileIndex
 from migrate.file_stores.rules import FileStoreRules
 from migrate.file_stores.vectorize_store import VectorizeFileStore
 from migrate.mapping.kv_entries import encode_file_entry
@@ -271,8 +271,14 @@ def test_a_file_with_more_ids_than_a_kv_value_holds_is_refused() -> None:
 
 
 @pytest.mark.fault("T02", "T09")
-def test_a_store_does_not_read_back_what_it_has_just_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("no_other_writer", [False, True])
+def test_a_store_does_not_read_back_what_it_has_just_written(
+    tmp_path: Path, *, no_other_writer: bool
+) -> None:
+    """Nor one that is told that it need not wait for an earlier process."""
     with edge(tmp_path, profile=STRICT) as site:
+        if no_other_writer:
+            site.kv_settle_s = 0
         store = site.open()
         for number in range(4):
             store.upsert_vectors([vector("a", number)])
@@ -457,6 +463,7 @@ def test_two_upserts_of_one_file_at_once_lose_no_vector_and_are_healed_by_making
     # The entry of the one that wrote last; no vector and no count is lost.
     assert site.held().entries == {"file:a": ids("a", 3)}
     assert len(site.held().ids) == site.held().counter == 5
+    site.clock.wait(OWN_WRITES_S)  # each remembers its own entry for so long
     other.upsert_vectors(vectors("a", 2, first=5))
     assert site.held().entries == {"file:a": [*ids("a", 3), "a_5", "a_6"]}
     assert len(site.held().ids) == site.held().counter == 5
