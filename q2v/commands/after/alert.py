@@ -1,12 +1,15 @@
 """Start the program that the operator has named for an alert; no shell is involved."""
 
+import os
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 
 from migrate.errors import UsageError
 from q2v.output.terminal import write_text
+from q2v.settings import SETTINGS
 
 SECONDS_MAX = 60.0
 _STDERR = 2  # of this process; its stdout holds the JSON document and nothing else
@@ -33,15 +36,25 @@ def check_program(typed: str | None) -> list[str]:
     return words
 
 
+def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    secret = {setting.environment for setting in SETTINGS if setting.is_secret}
+    return {name: value for name, value in environment.items() if name not in secret}
+
+
 def run_program(words: list[str], document: str) -> None:
     """Start it with the document on its input, and wait. A failure is reported and changes nothing.
 
-    What it prints goes to stderr.
+    What it prints goes to stderr. It has the environment of the command but for keys and tokens.
     The exit code of the command stays that of the look.
     """
     try:
         done = subprocess.run(  # noqa: S603 - what the operator typed, without a shell
-            words, input=document.encode(), stdout=_STDERR, timeout=SECONDS_MAX, check=False
+            words,
+            input=document.encode(),
+            stdout=_STDERR,
+            timeout=SECONDS_MAX,
+            check=False,
+            env=_without_secrets(os.environ),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         write_text(sys.stderr, f"warning: the alert was not sent: {error}\n")

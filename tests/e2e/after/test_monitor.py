@@ -70,3 +70,22 @@ def test_what_the_alert_program_prints_is_not_in_the_json(tmp_path: Path) -> Non
     assert look.exit_code == 4
     assert look.document["verdict"] == "inconsistent"
     assert "accepted by the pager" in look.stderr
+
+
+@pytest.mark.fault("X01")
+def test_the_alert_program_gets_no_key_and_no_token(tmp_path: Path) -> None:
+    seen = tmp_path / "environment"
+    program = tmp_path / "page"
+    program.write_text(f"#!/bin/sh\nenv > {seen}\n")
+    program.chmod(0o700)
+    with workbench(tmp_path, points(14)) as bench:
+        assert bench.move().exit_code == 0
+        bench.sandbox.store.remove_vector(bench.index, "file-0001_1")
+        look = bench.run_process("monitor", "--on-alert", str(program))
+        token = bench.environment["CLOUDFLARE_API_TOKEN"]
+
+    environment = seen.read_text(encoding="utf-8")
+    assert look.exit_code == 4
+    assert f"Q2V_VECTOR_INDEX={bench.index}" in environment
+    assert token not in environment
+    assert "CLOUDFLARE_API_TOKEN" not in environment
