@@ -50,7 +50,8 @@ def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings
     verdict = _newest_verdict(opened)
     following = following_run(opened, settings)
     acknowledged = state.vectors_acknowledged()
-    pending = opened.vectors - acknowledged
+    unchanged = opened.plan.vectors - opened.plan.vectors_to_write  # moved by the run before
+    pending = max(0, opened.vectors - unchanged - acknowledged)
     quarantined, refused = opened.quarantined_counts(), refused_points(opened)
     route = route_from_snapshot(opened.snapshot, planned_target(opened), wiring.system_clock())
     counter = None if state.pre_images is None else counter_value(opened)
@@ -61,6 +62,7 @@ def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings
         "route": route.document(),
         "phase": state.phase,
         "points": opened.plan.points,
+        "unchanged": unchanged,
         "pending": pending,
         "acknowledged": acknowledged,
         "quarantined": quarantined,
@@ -78,6 +80,7 @@ def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings
         *([("vectors", UNREAD_VECTORS)] if opened.snapshot.manifest.payload_only else []),
         ("phase", state.phase),
         ("points", opened.plan.points),
+        *([("moved by the run before", unchanged)] if opened.plan.base else []),
         ("pending", pending),
         ("acknowledged", acknowledged),
         ("quarantined", sum(quarantined.values())),

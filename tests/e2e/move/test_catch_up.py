@@ -140,6 +140,8 @@ def test_a_chain_is_verified_flattened_and_shown_by_status(
     parts = [one.stat().st_size for one in found if one.parent.parent.name <= newest]
     assert (verified.document["parts"], verified.document["bytes"]) == (len(parts), sum(parts))
     assert "reconcile" in status.document["next"]
+    done, points_ = status.document["acknowledged"], status.document["points"]
+    assert (status.document["pending"], status.document["unchanged"]) == (0, points_ - done)
     assert flat.exit_code == 0, flat.stderr
     assert flat.document["content_root"] == fresh.document["content_root"]
 
