@@ -241,7 +241,7 @@ def way_back(names: Names) -> Sequence[Step]:
                 "wrangler rollback VERSION --message=back --yes",
             ),
             does="Only after a cutover. VERSION is the one that ran before it; `q2v rollback` "
-            "prints it when the gate has recorded it. Each `wrangler secret put` made a version "
+            "prints it when the gate has recorded it. Each secret that was put made a version "
             "too. Writers get their keys back when the rollback is complete.",
             sees="the former version takes all requests",
             abort="-",

@@ -297,7 +297,8 @@ def test_what_the_documents_say(moved: OlderRun, shell: Shell, tmp_path: Path) -
     store.vectors.create_metadata_index(store.vectors.indexes.get("spare"), "f", "string")
     namespace = store.create_kv_namespace("spare")
     former = store.scripts.upload("documented")
-    store.scripts.put_secret("documented", "QDRANT_API_KEY")
+    for name in ("QDRANT_API_KEY", "QDRANT_URL"):
+        store.scripts.put_secret("documented", name)
     folder = as_worker(tmp_path / "worker", "documented", "wrangler.toml", "")
     meant = {"NAME": "spare", "ID": namespace, "VECTOR": "'-an id'", "PROPERTY": "f"}
     meant["VERSION"] = former.version_id

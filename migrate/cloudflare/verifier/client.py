@@ -130,7 +130,7 @@ class EdgeVerifier:
         except FailedOnceError as error:
             raise unusable(
                 f"no usable answer in {ATTEMPTS_MAX} attempts: {error}",
-                remedy="check the verifier with `wrangler tail`, then run reconcile again",
+                remedy="check the logs of the verifier, then run reconcile again",
             ) from error
         except UnprovenError as error:
             raise unusable(f"its answer proves nothing: {error}", remedy=_UNPROVEN_REMEDY) from None

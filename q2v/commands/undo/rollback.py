@@ -44,7 +44,7 @@ from reconcile.rollback.report import RollbackReport
 _PROMPT = "Type the name of the vector index to undo"
 _WHICH_VERSION = (
     "VERSION is the id of the version that ran before the cutover, from these lists. Each "
-    "`wrangler secret put` made a version too, so without an id a wrong one may run"
+    "each secret that was put made a version too, so without an id a wrong one may run"
 )
 _EXPORT = "`q2v rollback --export-later-writes`"
 

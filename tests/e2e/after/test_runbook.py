@@ -35,6 +35,8 @@ PROFILE = replace(
     kv_visible_after_s=0.3,
     kv_miss_cached_s=0.3,
 )
+# A read of KV that differs is made again when KV must show the last write.
+SETTINGS = {"Q2V_LIMITS_KV_SETTLE_S": str(PROFILE.kv_visible_after_s + PROFILE.kv_miss_cached_s)}
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,9 @@ class Operator:
 def evening(tmp_path: Path) -> Iterator[tuple[Workbench, Writer]]:
     """A collection that others write to, and nothing at the target."""
     writer = Writer()
-    with workbench(tmp_path, points(POINTS), profile=PROFILE, provision=False) as bench:
+    with workbench(
+        tmp_path, points(POINTS), profile=PROFILE, settings=SETTINGS, provision=False
+    ) as bench:
         bench.collection.before_page = writer
         yield bench, writer
 

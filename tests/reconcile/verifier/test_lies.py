@@ -324,7 +324,7 @@ def test_a_slow_verifier_leaves_the_rest_to_rest(
         ({"Q2V_VERIFIER_KEY": "short-key"}, "9 characters, at least 32", "openssl rand -hex 32"),
         ({"Q2V_VERIFIER_URL": "http://q2v.a.workers.dev"}, "plain http is for this", "wrangler"),
         ({"Q2V_VERIFIER_URL": "https://example.com"}, "'example.com' is neither", "--allow-other"),
-        ({"Q2V_VERIFIER_URL": "https://q2v.a.workers.dev/x"}, "it has a path", "wrangler deploy"),
+        ({"Q2V_VERIFIER_URL": "https://q2v.a.workers.dev/x"}, "it has a path", "wrangler printed"),
         ({"Q2V_VERIFIER_URL": "workers.dev"}, "expected an http or https URL", "correct it"),
     ],
 )
