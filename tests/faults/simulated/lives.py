@@ -5,6 +5,7 @@ the command must come to its end.
 """
 
 import random
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -42,7 +43,7 @@ class Outcome:
     hours: float = 0.0  # of virtual time
 
 
-class Simulation:
+class Simulation(ABC):
     """One seed."""
 
     replay: ClassVar[str]  # the command that lives a seed again
@@ -95,9 +96,9 @@ class Simulation:
             throttled=chance.choice([0.0, 0.01]),
         )
 
+    @abstractmethod
     def _live(self, world: World) -> None:
         """What the operator does, and what must hold."""
-        raise NotImplementedError
 
     def _reconcile(self, world: World) -> Callable[[], object]:
         def reconcile() -> None:
