@@ -12,6 +12,7 @@ from typing import Literal, NoReturn
 from typing_extensions import override
 
 from migrate.errors import UsageError
+from migrate.mapping.value_rules import Rule
 from q2v.output.logs import PROCESS_MASKER, Masker
 
 SECRET_BYTES_MAX = 16_384  # of a secret's file; a token is far shorter
@@ -135,6 +136,14 @@ def load_secret(
             expected="one line with the secret and nothing else",
         )
     return Secret(word)
+
+
+def path_to(what: str) -> Rule:
+    """What a setting with a path has to be: the path of something, as the operator types it."""
+    return Rule(
+        expected=f"the path of {what}",
+        read=lambda text: typed_path(text) if text and text.isprintable() else None,
+    )
 
 
 def typed_path(text: str) -> Path:

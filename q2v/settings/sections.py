@@ -19,19 +19,11 @@ from migrate.mapping.transforms.rules import Transform
 from migrate.mapping.value_rules import Rule, number, one_of, whole
 from migrate.model import choices, limits
 from migrate.wrangler.bindings import KV_BINDING, VECTOR_BINDING
-from q2v.secret_files import SecretPlace, typed_path
+from q2v.secret_files import SecretPlace, path_to
 
 COUNT_MAX = limits.SETTING_COUNT_MAX
 SECRET = Rule(expected="the path of a file, mode 0600 or stricter", read=lambda path: path or None)
 SWITCH = Rule(expected="true or false", read=bool)
-
-
-def path_to(what: str) -> Rule:
-    """The path of something, as the operator types it."""
-    return Rule(
-        expected=f"the path of {what}",
-        read=lambda text: typed_path(text) if text and text.isprintable() else None,
-    )
 
 
 def setting(default: object, rule: Rule, *names: str, unset: str = "not set") -> Any:
