@@ -28,12 +28,11 @@ from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.cloudflare.verifier.client import EdgeVerifier, VerifierAccess, VerifierLimits
 from migrate.errors import MigrationError
 from migrate.model.canonical import encode_canonical_json
-from migrate.model.digest import digest_vectors
+from migrate.model.digest import digest_vector, digest_vectors
 from migrate.model.hmac_key import SealKey
 from migrate.model.limits import FETCH_IDS_MAX
 from migrate.model.records import VectorId
 from migrate.runtime import NoProgress
-from migrate.upload.settle import digest_vector
 from migrate.workers.ordered import in_order
 from sandbox.profile import INSTANT, with_budget
 from sandbox.server import RunningSandbox, running_sandbox

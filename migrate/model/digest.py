@@ -21,6 +21,7 @@ from migrate.model.records import (
     Page,
     PointId,
     SparseColumn,
+    Vector,
     VectorColumn,
 )
 
@@ -181,14 +182,42 @@ def _as_double(value: float) -> object:
 
 
 def digest_vectors(
-    ids: Sequence[str], values: Float32Matrix, metadata: Sequence[bytes]
+    ids: Sequence[str],
+    values: Float32Matrix,
+    metadata: Sequence[bytes],
+    namespaces: Sequence[str | None] | None = None,
 ) -> list[bytes]:
-    """One digest per vector of the target: id, values, metadata (JSON text, as sent)."""
+    """One digest per vector of the target: id, values, metadata (JSON text, as sent), namespace.
+
+    `namespaces` None: none of the vectors is in one.
+    """
     plain = canonical_values(values)
-    return [
+    digests = [
         _digest_vector(vector_id, plain[position].tobytes(), _metadata_text(metadata[position]))
         for position, vector_id in enumerate(ids)
     ]
+    if namespaces is None:
+        return digests
+    return [_in_namespace(one, name) for one, name in zip(digests, namespaces, strict=True)]
+
+
+def digest_vector(vector: Vector) -> bytes:
+    """The digest of a vector as it was read, comparable with that of `digest_vectors`."""
+    metadata = canonical_metadata(vector.metadata)
+    values = vector.values.reshape(1, -1)
+    return digest_vectors([vector.id], values, [metadata], [vector.namespace])[0]
+
+
+def _in_namespace(digest: bytes, namespace: str | None) -> bytes:
+    """The digest of the same vector in a namespace; "" and None are the default one.
+
+    Two vectors that differ only in their namespace have two digests; so they have in
+    `worker/src/verifier/digest.ts`.
+    """
+    if not namespace:
+        return digest
+    named = namespace.encode(errors="surrogatepass")
+    return hashlib.sha256(b"q2v vector in a namespace 1\n" + digest + named).digest()
 
 
 def _metadata_text(text: bytes) -> bytes:

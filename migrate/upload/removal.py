@@ -14,6 +14,7 @@ from contextlib import ExitStack, closing, contextmanager
 from itertools import chain
 
 from migrate.model.canonical import encode_canonical_json
+from migrate.model.digest import digest_vector
 from migrate.model.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
 from migrate.model.records import Accepted, KvEntry, VectorId
 from migrate.model.sealed_json import damaged
@@ -31,7 +32,7 @@ from migrate.run.refused_vectors import read_pre_images, unwritten_rows
 from migrate.runtime import Runtime
 from migrate.storage.layout import KV_PRE_IMAGES, REMOVED
 from migrate.upload.kv_index import expected_entries
-from migrate.upload.settle import LastWrite, SettleRules, digest_vector, wait_until_processed
+from migrate.upload.settle import LastWrite, SettleRules, wait_until_processed
 
 
 @contextmanager

@@ -5,7 +5,6 @@ lags. The watermark only decides when a read is worth a request. The vectors cou
 when some of them read back as written twice in a row (docs/services.md, Mutations).
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +12,7 @@ from datetime import datetime
 import numpy as np
 
 from migrate.errors import IndeterminateError
-from migrate.model.digest import canonical_metadata, digest_vectors
+from migrate.model.digest import digest_vector
 from migrate.model.limits import FETCH_IDS_MAX
 from migrate.model.records import IndexProgress, Vector, VectorId
 from migrate.model.stamps import parse_http_date
@@ -44,21 +43,6 @@ class LastWrite:
     mutation_id: str | None
     server_date: str | None  # HTTP date of its answer
     vectors: int  # written in all, for the time limit
-
-
-def digest_vector(vector: Vector) -> bytes:
-    """The digest of a vector as read back, comparable with the digest of what was sent.
-
-    q2v writes no namespace, so the digest of a vector in a namespace differs from every digest of
-    a vector that was sent.
-    """
-    metadata = canonical_metadata(vector.metadata)
-    digest = digest_vectors([vector.id], vector.values.reshape(1, -1), [metadata])[0]
-    if not vector.namespace:
-        return digest
-    return hashlib.sha256(
-        b"q2v vector in a namespace 1\n" + digest + vector.namespace.encode()
-    ).digest()
 
 
 def wait_until_processed(

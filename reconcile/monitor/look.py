@@ -11,6 +11,7 @@ import numpy as np
 from migrate.mapping.kv_entries import key_prefix
 from migrate.mapping.payload import encode_kv_key, read_group
 from migrate.model.canonical import decode_json
+from migrate.model.digest import digest_vector
 from migrate.model.limits import FETCH_IDS_MAX, KV_READ_KEYS_MAX
 from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.plan.metadata_indexes import read_listed_types
@@ -19,7 +20,6 @@ from migrate.ports import Target
 from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
 from migrate.upload.listing import list_keys, walk_again
-from migrate.upload.settle import digest_vector
 from reconcile.monitor.table import TargetTable
 from reconcile.rollback.manifest import read_existing, read_foreign_keys
 

@@ -9,6 +9,7 @@ from itertools import islice
 
 from migrate.errors import IndeterminateError
 from migrate.mapping.upload_body import encode_vector
+from migrate.model.digest import digest_vector
 from migrate.model.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
 from migrate.model.records import Accepted, Vector, VectorId
 from migrate.plan.request_counts import undo_vector_requests
@@ -21,7 +22,7 @@ from migrate.runtime import Runtime
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
 from migrate.upload.listing import list_vectors
 from migrate.upload.removal import former_digests, kept_removals, read_removed
-from migrate.upload.settle import LastWrite, digest_vector, wait_until_processed
+from migrate.upload.settle import LastWrite, wait_until_processed
 from migrate.workers.ordered import in_order
 from migrate.workers.repeat import doubling, refine_until, repeat_until
 from reconcile.naming import name_vector_differences

@@ -8,6 +8,7 @@ again.
 from contextlib import closing
 from dataclasses import dataclass, replace
 
+from migrate.model.digest import digest_vector
 from migrate.model.limits import FETCH_IDS_MAX
 from migrate.model.records import Vector, VectorId
 from migrate.plan.request_counts import fetch_requests
@@ -16,7 +17,7 @@ from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
 from migrate.upload.listing import list_vectors
-from migrate.upload.settle import digest_vector, spread
+from migrate.upload.settle import spread
 from migrate.workers.ordered import in_order
 from migrate.workers.repeat import refine_until
 from reconcile.diff import DriftKind, diff_contents

@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 
+from migrate.model.digest import digest_vector
 from migrate.model.limits import FETCH_IDS_MAX
 from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.plan.request_counts import fetch_requests
@@ -19,7 +20,6 @@ from migrate.run.pre_image_files import read_kv_pre_images
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.layout import KV_PRE_IMAGES
-from migrate.upload.settle import digest_vector
 from migrate.workers.ordered import in_order
 from migrate.workers.repeat import doubling, refine_until
 from reconcile.differences import entry_differences

@@ -3,11 +3,11 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
+from migrate.model.digest import digest_vector
 from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.run.folder import RunFolder
 from migrate.run.refused_vectors import read_pre_images
 from migrate.upload.removal import read_removed
-from migrate.upload.settle import digest_vector
 from reconcile.differences import entry_differences
 from reconcile.rollback.kv import our_entries
 from reconcile.rollback.manifest import read_kv

@@ -20,7 +20,7 @@ from migrate.mapping.rules import MappingRules
 from migrate.mapping.transforms.undo import leaves, place_fields, undo_transforms
 from migrate.mapping.value_rules import FIELD_IN_BRACES
 from migrate.model.canonical import decode_json, encode_canonical_json
-from migrate.model.digest import canonical_metadata
+from migrate.model.digest import canonical_metadata, digest_vector
 from migrate.model.records import (
     DenseColumn,
     Float32Matrix,
@@ -35,7 +35,6 @@ from migrate.model.records import (
 )
 from migrate.run.folder import RunFolder
 from migrate.snapshot.folder import Snapshot
-from migrate.upload.settle import digest_vector
 
 # Qdrant takes a squared length this near to 1 as 1, and does not normalise one this near to 0.
 UNIT_TOLERANCE = 1e-6

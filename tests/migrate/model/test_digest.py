@@ -16,6 +16,7 @@ from migrate.model.digest import (
     canonical_metadata,
     canonical_values,
     digest_points,
+    digest_vector,
     digest_vectors,
 )
 from migrate.model.pages import take_rows
@@ -26,7 +27,9 @@ from migrate.model.records import (
     Page,
     PointId,
     SparseColumn,
+    Vector,
     VectorColumn,
+    VectorId,
 )
 from tests.harness.strategies import matrices, metadata_objects, pages
 
@@ -113,6 +116,33 @@ def test_a_byte_that_moves_between_two_fields_shows() -> None:
 
     assert one != other
     assert moved_in_payload != moved_out
+
+
+NAMESPACES = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+
+
+@pytest.mark.fault("R02")
+@given(NAMESPACES, NAMESPACES)
+def test_the_namespace_is_part_of_what_a_vector_is(one: str | None, other: str | None) -> None:
+    values = np.ones((2, 2), np.float32)
+
+    digests = digest_vectors(["a", "a"], values, [b"{}", b"{}"], [one, other])
+
+    assert (digests[0] == digests[1]) == ((one or None) == (other or None))
+
+
+@given(NAMESPACES)
+def test_a_vector_as_it_was_read_has_the_digest_of_what_was_sent(namespace: str | None) -> None:
+    values = np.ones((1, 2), np.float32)
+    read = Vector(id=VectorId("a"), values=values[0], namespace=namespace, metadata={"n": 1.0})
+
+    assert [digest_vector(read)] == digest_vectors(["a"], values, [b'{"n":1}'], [namespace])
+
+
+def test_a_vector_in_no_namespace_has_the_digest_of_former_versions() -> None:
+    values = np.ones((1, 2), np.float32)
+
+    assert digest_vectors(["a"], values, [b"{}"], [None]) == digest_vectors(["a"], values, [b"{}"])
 
 
 @pytest.mark.fault("S09")

@@ -8,16 +8,11 @@ import numpy as np
 import pytest
 
 from migrate.errors import IndeterminateError
+from migrate.model.digest import digest_vector
 from migrate.model.records import IndexProgress, MutationId, Vector, VectorId
 from migrate.ports import VectorTarget
 from migrate.runtime import Runtime
-from migrate.upload.settle import (
-    LastWrite,
-    SettleRules,
-    digest_vector,
-    spread,
-    wait_until_processed,
-)
+from migrate.upload.settle import LastWrite, SettleRules, spread, wait_until_processed
 from tests.harness.fakes.clock import VirtualClock
 from tests.harness.fakes.silence import Silence
 

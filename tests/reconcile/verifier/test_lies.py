@@ -11,9 +11,9 @@ import pytest
 
 from migrate.cloudflare.verifier import client
 from migrate.errors import ExitCode
+from migrate.model.digest import digest_vector
 from migrate.model.hmac_key import SealKey
 from migrate.model.records import Vector, VectorId
-from migrate.upload.settle import digest_vector
 from reconcile.scan import by_verifier
 from tests.harness.running.secrecy import assert_secret_absent
 from tests.harness.running.workbench import Workbench, points, workbench

@@ -1,6 +1,6 @@
 /**
  * The digest of a vector as it is read back, byte for byte that of
- * `migrate.upload.settle.digest_vector` (docs/formats.md, "The digest of a vector").
+ * `migrate.model.digest.digest_vector` (docs/formats.md, "The digest of a vector").
  */
 
 import { createHash } from "node:crypto";
@@ -42,7 +42,6 @@ export function digestVector(vector: ReadVector): Uint8Array {
   end = writeValues(values, end);
   end = writeText("m", metadata, end);
   const digest = createHash("sha256").update(scratch.subarray(0, end)).digest();
-  // q2v writes no namespace, so a vector in one has a digest that no written vector has.
   return vector.namespace ? digestInNamespace(digest, vector.namespace) : digest;
 }
 

@@ -15,8 +15,8 @@ OF_COMPARISON = (
     Canary(
         name="namespace-not-compared",
         effect="a vector that another writer moved into a namespace is deleted by a rollback",
-        file="migrate/upload/settle.py",
-        old=code(1, "if not vector.namespace:"),
+        file="migrate/model/digest.py",
+        old=code(1, "if not namespace:"),
         new=code(1, "if digest:"),
         test="tests/reconcile/rollback/test_changes_of_others.py"
         "::test_reconcile_names_what_differs_and_rollback_keeps_it",

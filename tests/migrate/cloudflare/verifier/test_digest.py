@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from migrate.model.canonical import decode_json
+from migrate.model.digest import digest_vector
 from migrate.model.float_text import read_float32
 from migrate.model.records import Vector, VectorId
-from migrate.upload.settle import digest_vector
 from tests.harness.running.node import WORKER, node_program
 from tests.harness.running.programs import run_program
 from tests.migrate.cloudflare.verifier.digest_cases import hard_vectors, number_vectors
