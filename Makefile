@@ -23,7 +23,7 @@ define q2v
 $(BIN)/q2v $(1) $(ARGS) || { code=$$?; $(BIN)/python -m q2v.exit_code $$code; exit $$code; }
 endef
 
-.PHONY: bench-full clients worker-test dist help setup rehearse test check plan runbook provision worker snapshot migrate catch-up reconcile gate monitor decommission rollback reset-target restore status verify archive sandbox bench faults audit clean fmt lint types docs-check lock
+.PHONY: bench-full clients worker-test dist help setup rehearse test check init plan runbook provision worker snapshot migrate catch-up reconcile gate monitor decommission rollback reset-target restore status verify archive sandbox bench faults audit clean fmt lint types docs-check lock
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -76,6 +76,9 @@ audit: $(SETUP) ## installed against locked, known vulnerabilities, bill of mate
 
 fmt: $(SETUP) ## format and fix
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+init: $(SETUP) ## the first migration.toml, for the shape of the payloads; ARGS="--shape NAME"
+	@$(call q2v,init)
 
 plan: $(SETUP) ## read both sides, write nothing: what would move, what cannot, how long
 	@$(call q2v,plan)

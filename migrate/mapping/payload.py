@@ -23,7 +23,7 @@ from migrate.model.limits import EXACT_INTEGER_MAX, METADATA_BYTES_MAX, VECTOR_I
 from migrate.model.records import PointId, VectorId
 
 HASH_HEX_LENGTH = 64  # SHA-256, as the sync service writes it
-_HASH = re.compile(f"[0-9a-fA-F]{{{HASH_HEX_LENGTH}}}")
+HASH_FORM = re.compile(f"[0-9a-fA-F]{{{HASH_HEX_LENGTH}}}")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
 POINT_ID_FIELD = "point_id"
 _NULL = 'null; mapping.nulls = "leave_out" leaves the field out'
@@ -248,7 +248,7 @@ def _check_hash(fields: dict[str, object], rules: MappingRules) -> bool:
         raise _RefusedError(
             Reason.FIELD_TYPE, rules.hash_key, f"{shape_of(value)}, text was expected"
         )
-    if not _HASH.fullmatch(value):
+    if not HASH_FORM.fullmatch(value):
         raise _RefusedError(
             Reason.FIELD_RANGE,
             rules.hash_key,

@@ -27,6 +27,10 @@ class LazyCommand:
 
 
 COMMANDS: dict[str, LazyCommand] = {
+    "init": LazyCommand(
+        "q2v.commands.prepare.init:command",
+        "Write the first migration.toml for the shape of the payloads.",
+    ),
     "plan": LazyCommand(
         "q2v.commands.prepare.plan:command", "Check every point against every limit; write nothing."
     ),

@@ -14,6 +14,7 @@ _COMMAND = re.compile(r"`(q2v [^`]+)`")
 # Commands that take --dir as the folder of the snapshots; others are printed as they stand.
 _WITH_FOLDER = frozenset(
     {
+        "init",
         "plan",
         "runbook",
         "provision",

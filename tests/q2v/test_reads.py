@@ -31,6 +31,7 @@ ONLY_WHILE_WAITING = {"limits.poll_s"}
 # Every way through a command that reads other settings than the ways before it, in an order in
 # which each of them can succeed.
 WAYS = (
+    ("init", "--out", "FILE"),
     ("provision",),
     ("worker", "init", "PROJECT"),
     ("worker", "remove-steps", "PROJECT"),
@@ -87,6 +88,7 @@ def _run(bench: Workbench, words: tuple[str, ...]) -> None:
         bench.directory = at.with_name("rehearsal")
     snapshots = [path.parent.name for path in at.glob("*/manifest.json")]
     places = {"SNAPSHOT": str(at / snapshots[0]) if snapshots else "", "PROJECT": f"{at}-worker"}
+    places["FILE"] = f"{at}-migration.toml"
     named = [places.get(word, word) for word in words]
     result = bench.run(*named)
     bench.directory = at

@@ -1,0 +1,1 @@
+"""Shapes of payloads: recognised, and given a mapping."""
