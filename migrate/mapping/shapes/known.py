@@ -38,9 +38,7 @@ LLAMAINDEX = Shape(
     written_by="LlamaIndex (llama-index-vector-stores-qdrant)",
     marks=(Mark("_node_content", "text"), Mark("_node_type", "text")),
     id_template="{point_id}",
-    group=FieldChoice(
-        kind="text", fields=("doc_id", "ref_doc_id"), assumed="doc_id", placeholders=("None",)
-    ),
+    group=FieldChoice(kind="text", fields=("doc_id",), assumed="doc_id", placeholders=("None",)),
     transforms=_HELD_AS_TEXT,
     advice=(
         "_node_content is JSON with the text and the metadata again; metadata holds 10,240 bytes: "
