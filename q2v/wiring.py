@@ -172,9 +172,9 @@ def _source(
 ) -> PointSource:
     if settings.source.path is not None:
         # The engine is 14 MB of machine code: loaded only when it is the source.
-        from migrate.qdrant.folder.source import EdgeSource  # noqa: PLC0415
+        from migrate.qdrant.folder.open import open_stored_source  # noqa: PLC0415
 
-        return EdgeSource(
+        return open_stored_source(
             settings.source.path,
             collection=collection,
             copies=folder.path / SOURCE_COPIES,

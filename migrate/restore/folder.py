@@ -25,6 +25,7 @@ from migrate.restore.target import (
     upsert_halving,
     vectors_of,
 )
+from migrate.storage.disk import disk
 from migrate.storage.durable import folder_names, is_file, make_folder, write_durably
 
 # What a creation that was killed may have left.
@@ -51,6 +52,11 @@ class FolderTarget(CollectionTarget):
         self._path = path
         self._copies = copies
         self._say = say
+        if disk().is_file(path):
+            raise PreconditionError(
+                f"{path} is a file; an embedded store is a folder",
+                remedy="name a folder in source.path that does not exist yet or is empty",
+            )
         if self._exists() and find_collection(path).config is not None:
             raise PreconditionError(
                 f"{path} is a server's folder of a collection; only the server may write to it",

@@ -33,12 +33,12 @@ def setting(default: object, rule: Rule, *names: str, unset: str = "not set") ->
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSettings:
-    """Where the points come from: a server (`url`) or an embedded store (`path`)."""
+    """Where the points come from: a server (`url`) or a disk (`path`)."""
 
     url: str | None = setting(None, rules.URL, "QDRANT_URL", "--source-url")
     """Address of the Qdrant server."""
-    path: Path | None = setting(None, path_to("a folder"), "QDRANT_PATH", "--source-path")
-    """Folder of an embedded Qdrant store, or a stopped server's folder collections/NAME, instead
+    path: Path | None = setting(None, path_to("a folder or file"), "QDRANT_PATH", "--source-path")
+    """Embedded Qdrant store, a stopped server's folder collections/NAME or snapshot file, instead
     of a running server. It is read from a copy under --dir; restore writes an embedded store."""
     api_key: SecretPlace | None = setting(None, SECRET, "QDRANT_API_KEY")
     """Key of the Qdrant server; a read-only one is enough, except for restore."""

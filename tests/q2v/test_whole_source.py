@@ -8,9 +8,9 @@ from click.testing import CliRunner, Result
 
 from migrate.errors import ExitCode
 from q2v.main import cli
+from tests.servers.on_disk.qdrant_storage import write_collection
 from tests.servers.qdrant_points import Points, StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import rest_server
-from tests.servers.qdrant_storage import write_collection
 
 POINTS = 85
 

@@ -1,1 +1,1 @@
-"""Read the points of a collection's folder on disk, from all its shards."""
+"""Read the points of what `source.path` names on a disk: all shards of a collection, or none."""

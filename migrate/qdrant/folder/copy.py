@@ -39,55 +39,64 @@ def copied(
     """
     with ExitStack() as stack:
         for shard in shards:
-            stack.enter_context(_locked(shard))
-        folder = stack.enter_context(_own_folder(copies))
-        before = [list(_files(shard, FOLDERS_DEEP_MAX)) for shard in shards]
+            # A shard without a journal has no lock.
+            if (shard / JOURNAL).is_dir():
+                stack.enter_context(locked(shard / JOURNAL, shard))
+        yield stack.enter_context(copied_folders(shards, copies, say))
+
+
+@contextmanager
+def copied_folders(
+    folders: Sequence[Path], copies: Path | None, say: Callable[[str], None]
+) -> Iterator[list[Path]]:
+    """A copy of each folder until the block ends; the caller has locked the store."""
+    with own_folder(copies) as folder:
+        before = [list(_files(one, FOLDERS_DEEP_MAX)) for one in folders]
         needed = sum(file.allocated_bytes for files in before for file in files)
-        _check_room(needed, folder)
+        check_room(needed, folder)
         if needed >= REPORTED_BYTES_MIN:
             say(f"copying the store of {needed:,} bytes to {folder.parent}: it is read from there")
-        targets = [folder / str(position) for position in range(len(shards))]
-        for shard, target in zip(shards, targets, strict=True):
-            with local_io("copying", shard):
-                _copy_folder(shard, target)
-        if before != [list(_files(shard, FOLDERS_DEEP_MAX)) for shard in shards]:
+        targets = [folder / str(position) for position in range(len(folders))]
+        for one, target in zip(folders, targets, strict=True):
+            with local_io("copying", one):
+                _copy_folder(one, target)
+        if before != [list(_files(one, FOLDERS_DEEP_MAX)) for one in folders]:
             raise PreconditionError(
-                f"{shards[0].parent} changed while it was copied, though no shard was open",
+                f"{folders[0].parent} changed while it was copied, though it was not open",
                 remedy="stop the program that writes there, then run the same command again",
             )
         yield targets
 
 
 @contextmanager
-def _locked(shard: Path) -> Iterator[None]:
-    """Hold the lock that the engine takes on a shard. A shard without a journal has none."""
-    journal = shard / JOURNAL
-    if not journal.is_dir():
-        yield
-        return
-    with local_io("locking", journal):
-        handle = os.open(journal, os.O_RDONLY | os.O_DIRECTORY)
+def locked(path: Path, store: Path) -> Iterator[None]:
+    """Hold the lock that the program of a store takes on a file or folder in it.
+
+    Raises RunLockedError that names `store` when another process holds the lock.
+    """
+    with local_io("locking", path):
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        with local_io("locking", journal):
-            _lock(handle, shard)
+        with local_io("locking", path):
+            _lock(handle, store)
         yield
     finally:
         os.close(handle)
 
 
-def _lock(handle: int, shard: Path) -> None:
+def _lock(handle: int, store: Path) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise RunLockedError(
-            f"{shard} is open in another process: the engine allows one at a time",
+            f"{store} is open in another process: only one at a time may have it open",
             remedy="close the program that uses this embedded store, or stop the Qdrant server, "
             "then run again; a running server is read with source.url",
         ) from error
     except OSError as error:
         if error.errno in {errno.EBADF, errno.ENOLCK, errno.ENOTSUP}:
             raise LocalStorageError(
-                f"{shard} is on a file system without locks: q2v cannot check whether a server "
+                f"{store} is on a file system without locks: q2v cannot check whether a server "
                 "has it open",
                 remedy="copy the folder to a local disk and set source.path to the copy",
             ) from error
@@ -95,7 +104,7 @@ def _lock(handle: int, shard: Path) -> None:
 
 
 @contextmanager
-def _own_folder(copies: Path | None) -> Iterator[Path]:
+def own_folder(copies: Path | None) -> Iterator[Path]:
     """A new folder, removed at the end. Folders of killed processes are removed first."""
     if copies is not None:
         make_folder(copies)
@@ -155,7 +164,8 @@ def _files(folder: Path, deep: int) -> Iterator[_File]:
             yield _File(path, state.st_size, state.st_mtime_ns, allocated_bytes)
 
 
-def _check_room(needed: int, folder: Path) -> None:
+def check_room(needed: int, folder: Path) -> None:
+    """Raises LocalStorageError unless the disk of `folder` has `needed` bytes free."""
     with local_io("looking for room in", folder):
         free = shutil.disk_usage(folder).free
     if needed > free:

@@ -45,18 +45,19 @@ class StoredCollection:
     warnings: tuple[str, ...] = ()
 
 
-def find_collection(path: Path) -> StoredCollection:
+def find_collection(path: Path, *, name: str | None = None) -> StoredCollection:
     """The whole collection in `path`, or the one whose only shard is `path`.
 
-    Raises PreconditionError for a folder without a shard, a part of a collection, incomplete
-    shards, custom sharding, and a server's folder of several collections.
+    `name` is that of the collection where the folder has another one. Raises PreconditionError for
+    a folder without a shard, a part of a collection, incomplete shards, custom sharding, and a
+    server's folder of several collections.
     """
     with local_io("looking for a shard in", path):
         if _holds_shard(path):
             return _around(path)
         config = _read_config(path)
         if config is not None:
-            return _whole(path, config)
+            return _whole(path, config, name=name)
         _refuse_storage(path)
         _refuse_shards_alone(path)
         local_mode = all((path / name).exists() for name in LOCAL_MODE_FILES)
@@ -112,9 +113,9 @@ def _only_shard(path: Path, number: int, home: Path, config: Json) -> StoredColl
     )
 
 
-def _whole(path: Path, config: Json) -> StoredCollection:
+def _whole(path: Path, config: Json, *, name: str | None = None) -> StoredCollection:
     """All shards of the collection in `path`. Raises PreconditionError when one is missing."""
-    name = path.resolve().name
+    name = path.resolve().name if name is None else name
     params = _params(path, config)
     if str(params.get("sharding_method") or "auto").lower() == "custom":
         raise custom_sharding(name, _shard_keys(path))

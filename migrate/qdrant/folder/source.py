@@ -4,8 +4,8 @@ The engine opens copies (`copy.py`), so the folder itself is only read.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from heapq import merge
 from itertools import pairwise
 from pathlib import Path
@@ -43,6 +43,8 @@ class EdgeSource:
     when another process has it open.
     """
 
+    KIND = "a server's folder of a collection"
+
     def __init__(
         self,
         path: Path,
@@ -57,13 +59,11 @@ class EdgeSource:
         """
         self._path = path
         self._name = collection
-        self._stored = find_collection(path)
         with ExitStack() as stack:
-            originals = [shard.path for shard in self._stored.shards]
-            self._copies = stack.enter_context(copied(originals, copies, say))
+            self._stored, self._copies = stack.enter_context(self._at_hand(copies, say))
             self._shards: list[EdgeShard] = []
-            for copy, original in zip(self._copies, originals, strict=True):
-                self._shards.append(EdgeShard(copy, original))
+            for copy, original in zip(self._copies, self._stored.shards, strict=True):
+                self._shards.append(EdgeShard(copy, original.path))
                 stack.callback(self._shards[-1].close)
             self._vectors = self.read_collection().vectors
             self._page_size = PageSize(
@@ -71,6 +71,26 @@ class EdgeSource:
             )
             self._payload_page_size = PageSize(point_bytes=PAYLOAD_BYTES_GUESS)
             self._opened = stack.pop_all()
+
+    @contextmanager
+    def _at_hand(
+        self, copies: Path | None, say: Callable[[str], None]
+    ) -> Iterator[tuple[StoredCollection, Sequence[Path]]]:
+        """The collection, and for each shard a folder that the engine may write to, in its order.
+
+        The folders are removed at the end of the block.
+        """
+        stored = find_collection(self._path)
+        with copied([shard.path for shard in stored.shards], copies, say) as folders:
+            yield stored, folders
+
+    def kind(self) -> str:
+        """What the path was found to be, for people."""
+        numbers = [shard.number for shard in self._stored.shards]
+        if self._stored.config is None:
+            return "an embedded store"
+        shards = f"shard{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
+        return f"{self.KIND}, with {shards}"
 
     def identity(self) -> dict[str, str]:
         """The folder, and the name that the operator gave the collection."""
@@ -249,7 +269,7 @@ def _received(vector: Any) -> Received:
 def _warnings(name: str, stored: StoredCollection, params: Json) -> list[str]:
     warnings = []
     if stored.name is not None and stored.name != name:
-        warnings.append(f"the folder is that of collection '{stored.name}', not of '{name}'")
+        warnings.append(f"the store is that of collection '{stored.name}', not of '{name}'")
     optimizers = (
         params.get("optimizers") if stored.config is None else stored.config.get("optimizer_config")
     )

@@ -27,9 +27,9 @@ from tests.harness.fakes.silence import Silence
 from tests.harness.fakes.steps import KilledError
 from tests.harness.tiers import one_in
 from tests.migrate.qdrant.sources import edge, rest, write_shard
+from tests.servers.on_disk.qdrant_storage import write_collection
 from tests.servers.qdrant_points import SparseValues, StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import Answer, RestServer, rest_server
-from tests.servers.qdrant_storage import write_collection
 
 WHOLE = SnapshotOptions(page_points=3, part_points=5, allow_empty=True)
 MULTI = {"comparator": "max_sim"}

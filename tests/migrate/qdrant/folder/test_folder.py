@@ -20,8 +20,8 @@ from migrate.qdrant.folder.source import EdgeSource
 from migrate.snapshot.walk import walk_ids, walk_points
 from tests.harness.running.programs import run_python, start_python
 from tests.migrate.qdrant.sources import write_shard
+from tests.servers.on_disk.qdrant_storage import set_replica, write_collection
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
-from tests.servers.qdrant_storage import set_replica, write_collection
 
 POINTS = 85
 FIRST = str(uuid.UUID(int=0))  # of the UUIDs among the points
@@ -261,7 +261,7 @@ def test_a_numbered_store_beside_a_config_of_another_program_is_read(tmp_path: P
 def test_another_name_than_the_folders_is_warned_of(folder: Path) -> None:
     with closing(EdgeSource(folder, collection="notes")) as source:
         (warning,) = source.read_collection().warnings
-    assert warning == "the folder is that of collection 'docs', not of 'notes'"
+    assert warning == "the store is that of collection 'docs', not of 'notes'"
 
 
 def state_of(folder: Path) -> dict[str, tuple[bytes, int]]:

@@ -1,0 +1,1 @@
+"""What source.path may name: the same move from each kind of store."""

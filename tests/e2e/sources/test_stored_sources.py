@@ -1,0 +1,119 @@
+"""A collection gives the same snapshot from a server, its folder and its snapshot files."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from migrate.errors import ExitCode
+from tests.harness.running.workbench import Workbench, points, workbench
+from tests.servers.on_disk.qdrant_snapshot import (
+    snapshot_members,
+    write_full_snapshot,
+    write_snapshot,
+)
+from tests.servers.on_disk.qdrant_storage import write_collection
+from tests.servers.qdrant_points import StoredCollection
+
+POINTS = 21
+NAME = "chunks-4711-2026-11-30-08-15-00.snapshot"
+
+Write = Callable[[StoredCollection, Path], Path]
+
+
+def folder(collection: StoredCollection, home: Path) -> Path:
+    return write_collection(home, collection, shards=3)
+
+
+def snapshot_file(collection: StoredCollection, home: Path) -> Path:
+    return write_snapshot(snapshot_members(folder(collection, home)), home / NAME)
+
+
+def full_snapshot(collection: StoredCollection, home: Path) -> Path:
+    part = snapshot_file(collection, home)
+    return write_full_snapshot({collection.name: part}, home / "full.snapshot")
+
+
+KINDS: dict[str, Write] = {
+    "folder": folder,
+    "snapshot": snapshot_file,
+    "full snapshot": full_snapshot,
+}
+
+
+def read_from(bench: Workbench, path: Path) -> None:
+    """Set `source.path` instead of the server, and another --dir."""
+    bench.environment.pop("QDRANT_URL", None)
+    bench.environment["QDRANT_PATH"] = str(path)
+    bench.directory = bench.folder / "from-a-path"
+
+
+def manifest(snapshot: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((Path(snapshot["path"]) / "manifest.json").read_bytes())
+    return found
+
+
+@pytest.mark.fault("F01", "M20")
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_points_give_the_same_root(tmp_path: Path, kind: str) -> None:
+    with workbench(tmp_path, points(POINTS)) as bench:
+        served = bench.run("snapshot")
+        read_from(bench, KINDS[kind](bench.collection, tmp_path / "home"))
+        taken = bench.run("snapshot")
+
+    assert (served.exit_code, taken.exit_code) == (0, 0), taken.stderr
+    roots = [manifest(one.document)["content_root"] for one in (served, taken)]
+    assert roots[0] == roots[1]
+
+
+@pytest.mark.fault("M20")
+def test_a_whole_move_from_a_snapshot_file(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(POINTS)) as bench:
+        path = snapshot_file(bench.collection, tmp_path / "home")
+        read_from(bench, path)
+
+        planned = bench.run("plan", as_json=False)
+        taken = bench.run("snapshot")
+        moved = bench.run("migrate")
+        compared = bench.run("reconcile")
+
+    assert "is a snapshot file of a server, with shards 0, 1, 2" in planned.stderr
+    assert planned.exit_code == ExitCode.DONE, planned.stderr
+    assert moved.exit_code == ExitCode.DONE, moved.stderr
+    assert compared.document["verdict"] == "equal"
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert manifest(taken.document)["source"]["sha256"] == digest
+
+
+@pytest.mark.fault("M20")
+def test_another_snapshot_file_is_another_source(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(POINTS)) as bench:
+        path = snapshot_file(bench.collection, tmp_path / "home")
+        read_from(bench, path)
+        bench.move()
+        bench.collection.points += points(POINTS + 1)[-1:]
+        write_snapshot(snapshot_members(folder(bench.collection, tmp_path / "later")), path)
+
+        refused = bench.run("catch-up")
+
+    assert refused.exit_code == ExitCode.FOREIGN
+    assert "was read from collection 'chunks'" in refused.stderr
+
+
+@pytest.mark.fault("M20")
+def test_nothing_is_restored_into_a_snapshot_file(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(POINTS)) as bench:
+        path = snapshot_file(bench.collection, tmp_path / "home")
+        taken = bench.run("snapshot")
+        read_from(bench, path)
+        bench.directory = tmp_path / "snapshots"
+        before = path.read_bytes()
+
+        refused = bench.run("restore", taken.document["snapshot_id"], "--yes")
+
+    assert refused.exit_code == ExitCode.PRECONDITION
+    assert "is a file" in refused.stderr
+    assert path.read_bytes() == before
