@@ -19,7 +19,7 @@ from tests.harness.fakes.steps import Kind
 from tests.harness.world import World
 
 SLICES = 4  # of each stage, for the workers to share
-PAIRS = 16  # of each stage; `make faults` takes 500
+PAIRS = 6  # of each stage; `make faults` takes 500
 
 
 @pytest.fixture(scope="module")
