@@ -139,7 +139,14 @@ def _as_before(rules: PlanRules, base: RunFolder | None) -> PlanRules:
     if base is None:
         return rules
     accepted = {*rules.waived, *base.plan.waived, *base.state().waived}
-    return replace(rules, waived=tuple(sorted(accepted)), allow_cast=True)
+    declared = base.plan.metadata_indexes or {}
+    return replace(
+        rules,
+        waived=tuple(sorted(accepted)),
+        waived_indexes=rules.waived_indexes
+        | {name for name, kind in declared.items() if rules.metadata_indexes.get(name) == kind},
+        allow_cast=True,
+    )
 
 
 def _check_index_of(base: RunFolder, plan: RunPlan) -> None:
@@ -197,7 +204,11 @@ def make_plan(
     if rules.window is not None:
         rules.window.check(rules.window.estimate(findings.load(values, rules.writes)))
     check_metadata_indexes(
-        target.vectors, rules.metadata_indexes, pause_s=rules.poll_s, clock=runtime.clock
+        target.vectors,
+        rules.metadata_indexes,
+        holds_vectors=rules.into_non_empty,
+        pause_s=rules.poll_s,
+        clock=runtime.clock,
     )
     check_waived(rules.waived)
     quarantine = encode_quarantine(findings.quarantined_points)
@@ -232,7 +243,7 @@ def check_findings(findings: PlanFindings, rules: PlanRules) -> None:
     """Raises the error of the first finding that forbids a run."""
     findings.check_quarantine()
     findings.check_counter_key(rules.writes.counter_key)
-    findings.check_property_types(chosen=rules.indexes_chosen)
+    findings.check_property_types(chosen=rules.indexes_chosen, waived=rules.waived_indexes)
 
 
 def refuse_without_refused(snapshot: Snapshot, target: Target, rules: PlanRules) -> None:

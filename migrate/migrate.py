@@ -71,6 +71,7 @@ def migrate(
         runtime.progress.say("the journal's last entry is incomplete after a kill; it is dropped")
     if options.retry_refused:
         void_refusals(run)
+    _check_added_indexes(run, target, options, runtime)
     state = run.state()
     done = NO_ROUND
     if not (options.retry_refused and state.completed):
@@ -114,7 +115,7 @@ def _write_round(
             return NO_ROUND
         stop = StopConditions(run.folder, clock=runtime.clock, deadline_s=options.deadline_s)
         runtime = replace(runtime, stop=stop)
-        _check_metadata_indexes(run, target, options, runtime)
+        _check_dropped_indexes(run, target, options, runtime)
         uploaded = upload_vectors(
             run,
             target.vectors,
@@ -131,14 +132,39 @@ def _write_round(
     return RoundReport(run.state().rounds[-1].kind, uploaded.evidence, requests)
 
 
-def _check_metadata_indexes(
+def _check_added_indexes(
+    run: RunFolder, target: Target, options: WriteOptions, runtime: Runtime
+) -> None:
+    """Raises PreconditionError for an index declared since the plan that the target lacks."""
+    planned = run.plan.metadata_indexes or {}
+    wanted = options.metadata_indexes
+    added = {name: kind for name, kind in wanted.items() if planned.get(name) != kind}
+    _check_indexes(run, target, added, pause_s=options.settle.poll_s, runtime=runtime)
+
+
+def _check_dropped_indexes(
     run: RunFolder, target: Target, options: WriteOptions, runtime: Runtime
 ) -> None:
     """Raises PreconditionError when a metadata index has been dropped since the plan."""
     if not run.state().rounds[-1].processed:
-        check_metadata_indexes(
-            target.vectors,
-            options.metadata_indexes,
-            pause_s=options.settle.poll_s,
-            clock=runtime.clock,
-        )
+        wanted = options.metadata_indexes
+        _check_indexes(run, target, wanted, pause_s=options.settle.poll_s, runtime=runtime)
+
+
+def _check_indexes(
+    run: RunFolder,
+    target: Target,
+    wanted: Mapping[str, str],
+    *,
+    pause_s: float,
+    runtime: Runtime,
+) -> None:
+    plan = run.plan
+    was_empty = not plan.into_non_empty and plan.base is None
+    check_metadata_indexes(
+        target.vectors,
+        wanted,
+        holds_vectors=not was_empty or bool(run.state().vectors_written()),
+        pause_s=pause_s,
+        clock=runtime.clock,
+    )

@@ -69,6 +69,7 @@ class ProvisionRules:
     kv_preview_title: str | None = None  # None: kv_title and "-preview"
     vector_binding: str = VECTOR_BINDING
     kv_binding: str = KV_BINDING
+    into_non_empty: bool = False  # add metadata indexes to an index that holds vectors
     settle: SettleRules  # time limit and pauses until the metadata indexes are listed
 
     @property
@@ -109,11 +110,12 @@ def provision(
 ) -> ProvisionReport:
     """Create index, metadata indexes and namespaces where they are missing; safe to repeat.
 
-    Raises PreconditionError when an index of the same name has another shape, UsageError for a
-    title that the service does not take, IndeterminateError when the indexes are not listed in
-    time.
+    Raises PreconditionError when an index of the same name has another shape, or holds vectors
+    and lacks a metadata index; UsageError for a title that the service does not take,
+    IndeterminateError when the indexes are not listed in time.
     """
     found = find_target(vectors, namespaces, values, rules, runtime)
+    check_late(found, rules)
     return create_missing(found, (vectors, namespaces), values, rules, runtime)
 
 
@@ -129,6 +131,12 @@ def find_target(
     index = find_index(vectors, values, rules.metadata_indexes, rules.settle, runtime)
     namespace, preview = _find_namespaces(namespaces, rules)
     return Found(index=index, namespace=namespace, preview=preview)
+
+
+def check_late(found: Found, rules: ProvisionRules) -> None:
+    """Raises PreconditionError for a metadata index in an index with vectors, unless allowed."""
+    if not rules.into_non_empty:
+        found.index.refuse_late()
 
 
 def create_missing(

@@ -33,10 +33,26 @@ class FoundIndex:
         return tuple(name for name, kind in self.listed.items() if kind is None)
 
     @property
+    def late(self) -> tuple[str, ...]:
+        """The properties without an index, of whose vectors some are there already."""
+        return self.metadata_missing if self.holds_vectors else ()
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """In words for the operator."""
-        late = self.metadata_missing if self.holds_vectors else ()
-        return tuple(_late_warning(self.name, name) for name in late)
+        return tuple(_late_warning(self.name, name) for name in self.late)
+
+    def refuse_late(self) -> None:
+        """Raises PreconditionError when a metadata index would come after vectors."""
+        if self.late:
+            names = ", ".join(f"'{name}'" for name in self.late)
+            raise PreconditionError(
+                f"vector index '{self.name}' holds vectors and has no metadata index {names}: a "
+                "filter would not find those vectors by it until they are written again",
+                remedy="`q2v provision --into-non-empty` creates it all the same; for the vectors "
+                "of a run then `q2v reconcile` and `q2v migrate`, for others their own writer; "
+                "or use a fresh index",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

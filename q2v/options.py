@@ -202,6 +202,17 @@ def json_option(command: Command) -> Command:
     )(command)
 
 
+def waive_index_option(command: Command) -> Command:
+    """`--waive-index`, given to the command as `waived_indexes`."""
+    return click.option(
+        "--waive-index",
+        "waived_indexes",
+        multiple=True,
+        metavar="PROPERTY",
+        help="Accept that no filter finds a vector by this metadata index. May be repeated.",
+    )(command)
+
+
 def max_delete_option(command: Command) -> Command:
     """`--max-delete`, given to the command as `max_delete`."""
     from migrate.plan.rules import DELETE_SHARE_DEFAULT, DELETES_ALWAYS  # noqa: PLC0415 - Arrow

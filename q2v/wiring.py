@@ -397,6 +397,7 @@ class Choices:
     allow_empty: bool = False
     into_non_empty: bool = False
     waived: tuple[str, ...] = ()
+    waived_indexes: frozenset[str] = frozenset()  # metadata indexes with which no filter finds any
     retry_refused: bool = False  # send once more what the target has refused
     forced: frozenset[str] = frozenset()  # ids and keys that a repair overwrites all the same
     dry_run: bool = False  # plan, and write nothing
@@ -420,6 +421,7 @@ def plan_rules(settings: Settings, choices: Choices | None = None) -> PlanRules:
         max_delete=choices.max_delete,
         metadata_indexes=index_types(settings.target.metadata_indexes),
         indexes_chosen="target.metadata_indexes" in settings.origins,
+        waived_indexes=choices.waived_indexes,
         kv_jurisdiction=settings.target.kv_jurisdiction,
         window=window(settings),
         poll_s=settings.limits.poll_s,
@@ -449,6 +451,7 @@ def provision_rules(
     kv_title: str | None = None,
     kv_preview_title: str | None = None,
     with_preview: bool = True,
+    into_non_empty: bool = False,
 ) -> ProvisionRules:
     """What `q2v provision` makes sure of."""
     check_required(settings, "target.vector_index")
@@ -461,6 +464,7 @@ def provision_rules(
         kv_binding=settings.target.kv_binding,
         kv_namespace_id=settings.target.kv_namespace_id,
         kv_jurisdiction=settings.target.kv_jurisdiction,
+        into_non_empty=into_non_empty,
         settle=settle_rules(settings),
     )
 
@@ -474,14 +478,14 @@ def check_snapshot_collection(snapshot: Snapshot, settings: Settings) -> None:
 def wanted_indexes(plan: RunPlan, settings: Settings) -> dict[str, str]:
     """The metadata indexes that filters on a run's vectors may use: property -> type.
 
-    Those of the plan, and those that the settings name since then. The default of the setting
-    adds nothing to a plan that says which ones there were.
+    Those of the plan, and those that the settings name since then, with the type that they name.
+    The default of the setting adds nothing to a plan that says which ones there were.
     """
     named = index_types(settings.target.metadata_indexes)
     if plan.metadata_indexes is None:
         return named
     is_chosen = "target.metadata_indexes" in settings.origins
-    return (named if is_chosen else {}) | plan.metadata_indexes
+    return plan.metadata_indexes | (named if is_chosen else {})
 
 
 def settle_rules(settings: Settings) -> SettleRules:

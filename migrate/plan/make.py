@@ -5,7 +5,9 @@ for everything that would make the target refuse a vector, because an upload wit
 refused as a whole, and two points with the same target id may be in different pages.
 """
 
+import shlex
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -98,26 +100,32 @@ class PlanFindings:
                 "--max-quarantine; `q2v plan` lists them; nothing has been written to the target",
             )
 
-    def check_property_types(self, *, chosen: bool) -> None:
+    def check_property_types(self, *, chosen: bool, waived: AbstractSet[str] = frozenset()) -> None:
         """Raises PreconditionError for a metadata index with which no filter finds anything.
 
         `chosen`: the operator has declared the indexes. The default index on a property that no
-        vector holds is accepted: it does no harm, and no filter uses it.
+        vector holds is accepted: it does no harm, and no filter uses it. `waived`: names of
+        indexes that are accepted as they are.
         """
         wrong = [
             index
             for index in self.property_types
-            if self.vectors and not index.fitting and (chosen or not index.absent)
+            if self.vectors
+            and not index.fitting
+            and (chosen or not index.absent)
+            and index.name not in waived
         ]
         if wrong:
             named = "; ".join(
                 f"{index.name} as {index.declared}: {index.in_words()}" for index in wrong
             )
+            waiving = " ".join(f"--waive-index {shlex.quote(index.name)}" for index in wrong)
             raise PreconditionError(
                 f"no filter can find a vector by these metadata indexes ({named})",
                 remedy="correct the names and types in target.metadata_indexes, then `q2v plan` "
                 "counts again; an index of the wrong type that is there already can be dropped "
-                "with `wrangler vectorize delete-metadata-index NAME --property-name=PROPERTY`",
+                "with `wrangler vectorize delete-metadata-index NAME --property-name=PROPERTY`; "
+                f"or accept it as it is, in `q2v plan` and `q2v migrate`: {waiving}",
             )
 
     def check_counter_key(self, counter_key: str) -> None:

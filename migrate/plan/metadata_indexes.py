@@ -47,12 +47,21 @@ def missing_metadata_indexes(
 
 
 def check_metadata_indexes(
-    target: VectorTarget, wanted: Mapping[str, str], *, pause_s: float, clock: Clock
+    target: VectorTarget,
+    wanted: Mapping[str, str],
+    *,
+    holds_vectors: bool,
+    pause_s: float,
+    clock: Clock,
 ) -> None:
-    """Raises PreconditionError if one is missing: vectors written before it are not filterable."""
+    """Raises PreconditionError if one is missing: vectors written before it are not filterable.
+
+    `holds_vectors`: the index does, or may, so `q2v provision` needs a flag to add one.
+    """
     missing = missing_metadata_indexes(target, wanted, pause_s=pause_s, clock=clock)
     if missing:
+        way = "`q2v provision --into-non-empty`" if holds_vectors else "`q2v provision`"
         raise PreconditionError(
             f"metadata indexes are missing: {', '.join(missing)}",
-            remedy="run `q2v provision`, then try again (they show some seconds after creation)",
+            remedy=f"run {way}, then try again (they show some seconds after creation)",
         )

@@ -1,6 +1,7 @@
 """The operator's decisions about a run, made before any point is read."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from migrate.errors import UsageError
@@ -36,6 +37,7 @@ class PlanRules:
     waived: tuple[str, ...] = ()  # reasons whose quarantined points count as no failure
     metadata_indexes: Mapping[str, str] = field(default_factory=dict)  # property -> type
     indexes_chosen: bool = True  # False: they are the default, and may match no vector
+    waived_indexes: AbstractSet[str] = frozenset()  # properties by which no filter has to find any
     kv_jurisdiction: str | None = None
     window: Window | None = None  # None: no limit on how long the work takes
     poll_s: float = 1.0  # between two reads of a list that may be stale
@@ -43,8 +45,15 @@ class PlanRules:
     origins: Mapping[str, str] = field(default_factory=dict)  # setting -> where its value is from
 
     def __post_init__(self) -> None:
-        """Raises UsageError for rules of the mapping that cannot work together."""
+        """Raises UsageError for rules that cannot work together, or waive what is not declared."""
         check_agreement(self.mapping.by_setting, self.origins)
+        unknown = sorted(self.waived_indexes - set(self.metadata_indexes))
+        if unknown:
+            raise UsageError(
+                f"no metadata index to waive is declared on {', '.join(unknown)}",
+                remedy="correct --waive-index; target.metadata_indexes declares "
+                f"{', '.join(self.metadata_indexes) or 'none'}",
+            )
 
     def choose_values(self, vectors: Sequence[VectorSpec]) -> ValueRules:
         """The vector that moves, and its shape. Raises PreconditionError, UsageError."""

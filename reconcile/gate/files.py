@@ -185,7 +185,7 @@ def _filters(report: DriftReport, indexes: Mapping[str, str]) -> tuple[bool | No
         for one in states.values()
     )
     found = {one.get("state") for one in states.values()}
-    if found <= {"found"}:
+    if found <= {"found", "not asked"}:  # not asked: no vector holds such a value, by the plan
         return True, said
     return (None if found <= {"found", "not asked", "refused"} else False), said
 

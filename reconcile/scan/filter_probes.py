@@ -1,6 +1,6 @@
 """Choose values of the snapshot to filter by, each with vectors that a filter has to find."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -13,6 +13,7 @@ from migrate.upload.mapped import MappedRows, read_mapped
 
 WINDOWS = 3  # ranges of rows that values are taken from
 WINDOW_ROWS = 1_000
+KNOWN_MAX = WINDOWS * WINDOW_ROWS  # vectors whose values are kept
 ASKED_MAX = QUERY_IDS_MAX // 2  # ids that one answer has to contain; the rest is for other vectors
 
 
@@ -25,25 +26,39 @@ class Probe:
     ids: list[VectorId] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a metadata index is asked for, and what its answers have to be."""
+
+    probes: list[Probe] = field(default_factory=list)
+    # What the index holds of the vectors of the windows; None: nothing of this one.
+    known: dict[VectorId, Indexed | None] = field(default_factory=dict)
+
+    def wrong(self, probe: Probe, answer: Iterable[VectorId]) -> set[VectorId]:
+        """The vectors of an answer that hold another value than the one that was asked for."""
+        value = probe.value
+        return {one for one in answer if one in self.known and self.known[one] != value}
+
+
 def choose_probes(
     run: RunFolder, wanted: Mapping[str, str], left_out: AbstractSet[str]
-) -> dict[str, list[Probe]]:
+) -> dict[str, Sample]:
     """Property -> probes: the rarest value of each window of the snapshot, without repetitions.
 
     If no window holds a property, the snapshot is searched for it from its start. A property that
     no vector holds has no probes. `wanted` is property -> type; `left_out` are ids that no probe
-    contains.
+    contains, and of which nothing is known.
     """
-    choice = _Choice(run, left_out, {name: [] for name in wanted})
+    choice = _Choice(run, left_out, {name: Sample() for name in wanted})
     points = run.snapshot.manifest.points
     for first, end in _windows(points):
         choice.search(wanted, first, end)
     for first in range(0, points, WINDOW_ROWS):
-        without = {name: kind for name, kind in wanted.items() if not choice.probes[name]}
+        without = {name: kind for name, kind in wanted.items() if not choice.samples[name].probes}
         if not without:
             break
         choice.search(without, first, min(points, first + WINDOW_ROWS))
-    return choice.probes
+    return choice.samples
 
 
 def _windows(points: int) -> Iterator[tuple[int, int]]:
@@ -61,9 +76,9 @@ class _Choice:
     """The probes chosen so far, per property."""
 
     def __init__(
-        self, run: RunFolder, left_out: AbstractSet[str], probes: dict[str, list[Probe]]
+        self, run: RunFolder, left_out: AbstractSet[str], samples: dict[str, Sample]
     ) -> None:
-        self.probes = probes
+        self.samples = samples
         self._run = run
         self._excluded = run.excluded_rows()
         self._left_out = left_out
@@ -82,10 +97,11 @@ class _Choice:
         ):
             self._collect(rows, wanted, held)
         for name, probes in held.items():
-            former = {probe.value for probe in self.probes[name]}
+            chosen = self.samples[name].probes
+            former = {probe.value for probe in chosen}
             fresh = [probe for value, probe in probes.items() if value not in former]
             if fresh:
-                self.probes[name].append(min(fresh, key=lambda probe: len(probe.ids)))
+                chosen.append(min(fresh, key=lambda probe: len(probe.ids)))
 
     def _collect(
         self, rows: MappedRows, wanted: Mapping[str, str], held: dict[str, dict[Indexed, Probe]]
@@ -97,6 +113,9 @@ class _Choice:
             assert isinstance(fields, dict), "metadata is an object"
             for name, kind in wanted.items():
                 value = indexed_value(look_up(fields, name), kind)
+                known = self.samples[name].known
+                if len(known) < KNOWN_MAX:
+                    known[vector_id] = value
                 if value is None:
                     continue
                 probes = held[name]

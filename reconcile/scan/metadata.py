@@ -3,12 +3,14 @@
 The service adds a vector to a metadata index only when the vector is written after the index was
 created, and does not report the vectors that it left out (docs/services.md). So values are taken
 from the start, the middle and the end of the snapshot, and a filter has to find the vectors that
-hold them. One answer that contains an id is enough; an id is missing when several answers lack it.
+hold them, and none of those rows that hold another value. One answer that contains an id is
+enough, and so is one that lacks a wrong one: an id is missing when several answers lack it, and
+wrong when all of them contain it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from migrate.errors import TargetRefusedError
@@ -19,12 +21,14 @@ from migrate.ports import VectorTarget
 from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
 from migrate.workers.repeat import doubling, repeat_until
-from reconcile.scan.filter_probes import WINDOWS, Probe, choose_probes
+from reconcile.scan.filter_probes import WINDOWS, Probe, Sample, choose_probes
 
 ATTEMPTS_MAX = 4  # times a filter is asked before an id that it does not find is reported
 
-State = Literal["found", "missing", "other type", "not found", "not asked", "refused"]
-DIFFERENT: frozenset[State] = frozenset({"missing", "other type", "not found"})
+State = Literal[
+    "found", "missing", "other type", "not found", "finds others", "not asked", "refused"
+]
+DIFFERENT: frozenset[State] = frozenset({"missing", "other type", "not found", "finds others"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +41,9 @@ class IndexFinding:
     state: State
     asked: int = 0  # number of vectors that filters on the property have to find
     found: int = 0  # number of those that the filters found
+    wrong: int = 0  # number of vectors found that hold another value
+    # Whether the plan, made before the first upload, lists the index; None in runs of older q2v.
+    before_upload: bool | None = None
     refusal: str = ""  # error text of the service, in state "refused"
 
     @property
@@ -46,29 +53,42 @@ class IndexFinding:
 
     def in_words(self) -> str:
         """The finding as one sentence for the operator, with the next step."""
-        index = f"metadata index '{self.name}' ({self.declared})"
         match self.state:
             case "found":
-                return f"{index}: filters find {self.found} of {self.asked} vectors asked for"
+                text = f"filters find {self.found} of {self.asked} vectors asked for{self._since}"
             case "missing":
-                return (
-                    f"{index} does not exist: a filter on it finds nothing; `q2v provision` "
-                    "creates it, then `q2v migrate` writes the vectors again"
+                text = (
+                    "there is none, so a filter finds nothing; "
+                    "`q2v provision --into-non-empty` creates it, then `q2v migrate` writes the "
+                    "vectors again"
                 )
             case "other type":
-                return (
-                    f"{index} has type {self.listed}: a filter on it finds nothing; see RUNBOOK, "
+                text = (
+                    f"its type is {self.listed}, so a filter finds nothing; see RUNBOOK, "
                     "'Filters find nothing'"
                 )
             case "not found":
-                return (
-                    f"{index}: filters find {self.found} of {self.asked} vectors asked for; the "
-                    "others were written before the index was created"
+                text = (
+                    f"filters find {self.found} of {self.asked} vectors asked for; the others "
+                    f"were written before the index was created{self._since}"
+                )
+            case "finds others":
+                text = (
+                    f"filters find {self.wrong} vectors that hold another value than the one "
+                    "asked for; `q2v migrate` writes the vectors again"
                 )
             case "not asked":
-                return f"{index}: no vector holds a value of this type, so no filter was asked"
-            case "refused":
-                return f"{index}: the query was refused: {self.refusal}"
+                text = "no vector holds a value of this type, so no filter was asked"
+            case _:
+                text = f"the query was refused: {self.refusal}"
+        return f"metadata index '{self.name}' ({self.declared}): {text}"
+
+    @property
+    def _since(self) -> str:
+        if self.before_upload is None:
+            return ""
+        since = "was there before" if self.before_upload else "was not there at"
+        return f"; by the plan the index {since} the first upload"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +125,7 @@ def scan_metadata(
     )
     listed = read_listed_types(target, wanted, pause_s=pause_s, clock=runtime.clock)
     there = {name: kind for name, kind in wanted.items() if listed[name] == kind}
-    probes = choose_probes(run, there, left_out) if there else {}
+    samples = choose_probes(run, there, left_out) if there else {}
 
     def repeat(ask: Callable[[], bool]) -> None:
         repeat_until(
@@ -114,18 +134,19 @@ def scan_metadata(
             doubling(pause_s, times=ATTEMPTS_MAX - 1),
             clock=runtime.clock,
             before_pause=lambda _, pause_s: runtime.progress.say(
-                f"a filter does not find all vectors yet: asking again in {pause_s:.0f} s"
+                "a filter does not find exactly the vectors that it should: asking again in "
+                f"{pause_s:.0f} s"
             ),
         )
 
     findings = []
     for name, kind in wanted.items():
         if name in there:
-            finding = _ask(target, name, kind, probes[name], repeat)
+            finding = _ask(target, name, kind, samples[name], repeat)
         else:
             state: State = "missing" if listed[name] is None else "other type"
             finding = IndexFinding(name=name, declared=kind, listed=listed[name], state=state)
-        findings.append(finding)
+        findings.append(replace(finding, before_upload=_before_upload(run, name, kind)))
         runtime.progress.advance(1)
     return MetadataScan(findings=tuple(findings))
 
@@ -143,45 +164,67 @@ def ids_to_write_again(run: RunFolder, left_out: AbstractSet[str]) -> Iterator[s
         )
 
 
+def _before_upload(run: RunFolder, name: str, kind: str) -> bool | None:
+    listed = run.plan.metadata_indexes
+    return None if listed is None else listed.get(name) == kind
+
+
 def _ask(
     target: VectorTarget,
     name: str,
     kind: str,
-    probes: Iterable[Probe],
+    sample: Sample,
     repeat: Callable[[Callable[[], bool]], None],
 ) -> IndexFinding:
-    asked = found = 0
+    asked = found = wrong = 0
     lacking = False
-    for probe in probes:
+    for probe in sample.probes:
         try:
-            shown, full = _find(target, name, probe, repeat)
+            answers = _find(target, name, sample, probe, repeat)
         except TargetRefusedError as error:
             return IndexFinding(
                 name=name, declared=kind, listed=kind, state="refused", refusal=str(error)
             )
         asked += len(probe.ids)
-        found += len(shown)
+        found += len(answers.shown)
+        wrong += len(answers.wrong)
         # A full answer may lack an id because other vectors hold the value too.
-        lacking = lacking or (len(shown) < len(probe.ids) and not full)
-    state: State = "not found" if lacking else "found" if asked else "not asked"
+        lacking = lacking or (len(answers.shown) < len(probe.ids) and not answers.full)
+    state: State = "found" if asked else "not asked"
+    if wrong:
+        state = "finds others"
+    if lacking:
+        state = "not found"
     return IndexFinding(
-        name=name, declared=kind, listed=kind, state=state, asked=asked, found=found
+        name=name, declared=kind, listed=kind, state=state, asked=asked, found=found, wrong=wrong
     )
 
 
+@dataclass(slots=True)
+class _Answers:
+    """What the answers to one filter have shown together."""
+
+    shown: set[VectorId]  # ids of the probe that any answer contained
+    wrong: set[VectorId]  # ids that hold another value, in every answer
+    full: bool = False  # an answer had no room for more ids
+
+
 def _find(
-    target: VectorTarget, name: str, probe: Probe, repeat: Callable[[Callable[[], bool]], None]
-) -> tuple[set[VectorId], bool]:
-    """The ids of the probe that any answer contained, and whether an answer was full."""
-    shown: set[VectorId] = set()
-    full = False
+    target: VectorTarget,
+    name: str,
+    sample: Sample,
+    probe: Probe,
+    repeat: Callable[[Callable[[], bool]], None],
+) -> _Answers:
+    answers = _Answers(shown=set(), wrong=set(sample.known))
 
     def ask() -> bool:
-        nonlocal full
-        answer = target.find(probe.values, {name: probe.value}, limit=QUERY_IDS_MAX)
-        shown.update(set(answer) & set(probe.ids))
-        full = full or len(answer) >= QUERY_IDS_MAX
-        return full or len(shown) == len(probe.ids)
+        ids = target.find(probe.values, {name: probe.value}, limit=QUERY_IDS_MAX)
+        answers.shown.update(set(ids) & set(probe.ids))
+        answers.wrong &= sample.wrong(probe, ids)
+        answers.full = answers.full or len(ids) >= QUERY_IDS_MAX
+        is_complete = answers.full or len(answers.shown) == len(probe.ids)
+        return is_complete and not answers.wrong
 
     repeat(ask)
-    return shown, full
+    return answers

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import diff, edge, whole
+from benchmarks.cases import rules
 from benchmarks.made import Points
 from benchmarks.measure import Line
 from benchmarks.packing import packing_lines
@@ -67,6 +68,11 @@ def test_scrolls_and_snapshots_keep_their_distance(steps: Steps, tmp_path: Path)
 @pytest.mark.fault("F26")
 def test_a_server_that_is_offered_gzip_works_several_times_as_much() -> None:
     check(packing_lines(ROWS, rounds=1))
+
+
+@pytest.mark.search
+def test_ten_rules_cost_a_plan_little(tmp_path: Path) -> None:
+    check(rules.lines(tmp_path, points=20_000, dimensions=(64,), rounds=1))
 
 
 @pytest.mark.search

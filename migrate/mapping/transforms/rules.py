@@ -6,6 +6,7 @@ A rule that finds nothing to change leaves the fields as they are. None overwrit
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from typing_extensions import override
@@ -18,6 +19,7 @@ Keys = tuple[str, ...]  # a path without positions of lists
 Table = dict[str, object]  # a rule as the operator writes it, in TOML
 ALL, ALL_LEVELS = "*", 0  # of `Flatten`
 BIG_INTEGERS, NUMBER_LISTS, DEEP_OBJECTS = "big_integers", "number_lists", "deep_objects"
+RULES_MAX = 50  # of a table
 KINDS_OF_VALUES = (BIG_INTEGERS, NUMBER_LISTS, DEEP_OBJECTS)
 
 
@@ -81,7 +83,7 @@ class Keep(Transform):
 
     @override
     def apply(self, fields: Fields) -> bool:
-        return _prune(fields, self.fields)
+        return _prune(fields, _kept(self.fields))
 
     @override
     def moves(self, path: Path) -> Path | None:
@@ -234,19 +236,15 @@ class ToText(Transform):
         return (bool(self.of) and _replace(fields, self._text_of_kind, level=0)) or changed
 
     def _text_of_kind(self, value: object, level: int) -> object:
-        match value:
-            case bool():
-                return value
-            case int() if BIG_INTEGERS in self.of and abs(value) > EXACT_INTEGER_MAX:
-                return str(value)
-            case list() if NUMBER_LISTS in self.of and any(
-                isinstance(item, int | float) for item in value
-            ):
-                return _as_text(value)
-            case dict() if DEEP_OBJECTS in self.of and level > 1:
-                return _as_text(value)
-            case _:
-                return value
+        if isinstance(value, list):
+            has_numbers = NUMBER_LISTS in self.of and any(
+                isinstance(item, _NUMBERS) for item in value
+            )
+            return _as_text(value) if has_numbers else value
+        if isinstance(value, dict):
+            return _as_text(value) if level > 1 and DEEP_OBJECTS in self.of else value
+        is_big = type(value) is int and abs(value) > EXACT_INTEGER_MAX
+        return str(value) if is_big and BIG_INTEGERS in self.of else value
 
     @override
     def retypes(self, path: Path) -> bool:
@@ -333,6 +331,8 @@ class Constant(Transform):
 
 
 _NOTHING = object()
+_CONTAINERS = (dict, list)  # tuples: the union `dict | list` would be built at each test
+_NUMBERS = (int, float)
 
 
 def _list(paths: tuple[Keys, ...]) -> str:
@@ -367,25 +367,41 @@ def _put(holder: Fields, name: str, value: object, rule: Transform) -> None:
     holder[name] = value
 
 
-def _prune(fields: Fields, kept: tuple[Keys, ...]) -> bool:
-    """Remove all but these paths; whether anything was removed."""
-    changed = False
-    for key in list(fields):
-        below = tuple(path[1:] for path in kept if path[0] == key)
-        if () in below:
+Kept = dict[str, "Kept | None"]  # key -> what is kept of its object; None: the value, whole
+
+
+@lru_cache(maxsize=RULES_MAX)  # asked for with every payload
+def _kept(paths: tuple[Keys, ...]) -> Kept:
+    """The paths of a rule as a tree."""
+    tree: Kept = {}
+    for key in dict.fromkeys(path[0] for path in paths):
+        below = tuple(path[1:] for path in paths if path[0] == key)
+        tree[key] = None if () in below else _kept(below)
+    return tree
+
+
+def _prune(fields: Fields, kept: Kept) -> bool:
+    """Remove all that is not kept; whether anything was removed."""
+    gone = [key for key in fields if key not in kept]
+    inner_changed = False
+    for key, below in kept.items():
+        if below is None or key not in fields:
             continue
-        if below and isinstance(fields[key], dict):
-            changed |= _prune(fields[key], below)
+        if isinstance(fields[key], dict):
+            inner_changed |= _prune(fields[key], below)
         else:
-            del fields[key]
-            changed = True
-    return changed
+            gone.append(key)
+    for key in gone:
+        del fields[key]
+    return bool(gone) or inner_changed
 
 
 def _as_text(value: object) -> object:
     """The value as a text; the same object when it is one, or a list of texts."""
     if isinstance(value, str):
         return value
+    if type(value) is int:
+        return str(value)
     if isinstance(value, list) and not any(isinstance(item, dict | list) for item in value):
         if all(isinstance(item, str) for item in value):
             return value
@@ -401,27 +417,35 @@ def _json(value: object) -> str:
 
 
 def _replace(value: Any, change: Callable[[object, int], object], *, level: int) -> bool:
-    """Change the members of an object or a list, those inside them too; whether any has changed."""
+    """Change the members of an object or a list, those inside them too; whether any has changed.
+
+    Texts, which most members are, are not asked about: no rule changes them here.
+    """
     changed = False
     items = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, member in list(items):
+    for key, member in items:
+        if isinstance(member, str):
+            continue
         other = change(member, level + 1)
         if other is not member:
-            value[key] = other
+            value[key] = other  # no key is added, so the walk stays valid
             changed = True
-        elif isinstance(member, dict | list):
+        elif isinstance(member, _CONTAINERS):
             changed |= _replace(member, change, level=level + 1)
     return changed
 
 
 def _leave_out_nulls(value: Any) -> bool:
-    if isinstance(value, dict):
-        nulls = [key for key, member in value.items() if member is None]
-        for key in nulls:
+    """Remove the nulls of an object or a list, those inside them too; whether there were any."""
+    is_object = isinstance(value, dict)
+    members = value.values() if is_object else value
+    changed = None in members
+    if changed and is_object:
+        for key in [key for key, member in value.items() if member is None]:
             del value[key]
-        members = list(value.values())
-    else:
-        nulls = [item for item in value if item is None]
-        value[:] = members = [item for item in value if item is not None]
-    inner = [_leave_out_nulls(member) for member in members if isinstance(member, dict | list)]
-    return bool(nulls) or any(inner)
+    elif changed:
+        value[:] = [item for item in value if item is not None]
+    for member in members:
+        if isinstance(member, _CONTAINERS):
+            changed |= _leave_out_nulls(member)
+    return changed

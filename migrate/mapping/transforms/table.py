@@ -8,6 +8,7 @@ from migrate.mapping.transforms.rules import (
     ALL,
     ALL_LEVELS,
     KINDS_OF_VALUES,
+    RULES_MAX,
     Constant,
     Drop,
     Flatten,
@@ -20,7 +21,6 @@ from migrate.mapping.transforms.rules import (
     Truncate,
 )
 
-RULES_MAX = 50
 CHARACTERS_MAX = 10_240  # metadata holds no more bytes
 SEPARATOR_MAX = 8
 Table = Mapping[str, object]

@@ -31,6 +31,7 @@ from q2v.options import (
     max_delete_option,
     read_forced,
     takes,
+    waive_index_option,
     yes_option,
 )
 from q2v.output.following import Following, completed, following_snapshot
@@ -54,6 +55,7 @@ class Flags(TypedDict):
     allow_cast: bool
     allow_empty: bool
     waive: tuple[str, ...]
+    waived_indexes: tuple[str, ...]
     force_file: Path | None
     retry_refused: bool
     max_delete: float
@@ -79,6 +81,7 @@ class Flags(TypedDict):
     metavar="REASON",
     help="Quarantined points of this reason do not count as a failure. May be repeated.",
 )
+@waive_index_option
 @click.option(
     "--force",
     "force_file",
@@ -106,6 +109,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         allow_empty=flags["allow_empty"],
         into_non_empty=flags["into_non_empty"],
         waived=tuple(sorted(set(flags["waive"]))),
+        waived_indexes=frozenset(flags["waived_indexes"]),
         retry_refused=flags["retry_refused"],
         forced=read_forced(flags["force_file"]),
         dry_run=flags["dry_run"],

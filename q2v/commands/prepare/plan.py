@@ -36,6 +36,7 @@ from q2v.options import (
     json_option,
     refuse_flags,
     takes,
+    waive_index_option,
 )
 from q2v.output.advice import advise
 from q2v.output.configured import shown_settings, unknown_environment
@@ -88,6 +89,7 @@ def describe_reading(identity: Mapping[str, str], settings: Settings) -> Transfe
 @click.argument("snapshot", required=False, type=click.Path(path_type=Path))
 @click.option("--allow-cast", is_flag=True, help="Move uint8 or float16 values as float32.")
 @click.option("--allow-empty", is_flag=True, help="Plan an empty collection.")
+@waive_index_option
 @click.option("--show-settings", is_flag=True, help="Show the settings with default values too.")
 @click.option("--show-values", is_flag=True, help="Show values in the examples of transforms.")
 @folder_option
@@ -95,6 +97,7 @@ def describe_reading(identity: Mapping[str, str], settings: Settings) -> Transfe
 def command(
     *,
     snapshot: Path | None,
+    waived_indexes: tuple[str, ...],
     show_settings: bool,
     show_values: bool,
     folder: Path,
@@ -109,7 +112,11 @@ def command(
     if snapshot is not None:
         why = "with SNAPSHOT: the source is not read"
         refuse_flags(settings, (*SOURCE, "snapshot.page_points"), why=why)
-    choices = wiring.Choices(allow_cast=allowed["allow_cast"], allow_empty=allowed["allow_empty"])
+    choices = wiring.Choices(
+        allow_cast=allowed["allow_cast"],
+        allow_empty=allowed["allow_empty"],
+        waived_indexes=frozenset(waived_indexes),
+    )
     rules = wiring.plan_rules(settings, choices)
     directory, clock = wiring.open_folder(folder), wiring.system_clock()
     with ExitStack() as stack:
@@ -418,5 +425,6 @@ def _target_notes(result: PlanResult) -> list[str]:
         )
     if state.metadata_indexes_missing:
         names = ", ".join(state.metadata_indexes_missing)
-        lines.append(f"note: metadata indexes are missing ({names}): `q2v provision` creates them")
+        way = "`q2v provision --into-non-empty`" if state.vectors_listed else "`q2v provision`"
+        lines.append(f"note: metadata indexes are missing ({names}): {way} creates them")
     return lines

@@ -21,6 +21,7 @@ from migrate.provision import (
     Found,
     ProvisionReport,
     ProvisionRules,
+    check_late,
     check_titles,
     create_missing,
     describe,
@@ -75,6 +76,7 @@ class Flags(TypedDict):
     secrets: tuple[str, ...]
     old_secrets: tuple[str, ...]
     allow_cast: bool
+    into_non_empty: bool
     dry_run: bool
     yes: bool
     folder: Path
@@ -148,6 +150,11 @@ def _check_env(_: click.Context, __: click.Parameter, env: str | None) -> str | 
     help="Name of a secret that the Worker needs no more after the move. May be repeated.",
 )
 @click.option("--allow-cast", is_flag=True, help="Accept uint8 or float16 values as float32.")
+@click.option(
+    "--into-non-empty",
+    is_flag=True,
+    help="Add metadata indexes to an index that holds vectors; filters do not find those yet.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be created and written; do neither.")
 @yes_option
 @folder_option
@@ -169,6 +176,7 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
         kv_title=flags["kv_title"],
         kv_preview_title=flags["kv_preview_title"],
         with_preview=not flags["no_preview"],
+        into_non_empty=flags["into_non_empty"],
     )
     check_titles(rules)
     files.check(rules)
@@ -184,6 +192,7 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
         report = wanted.describe(found)
         changes, warnings = files.changes(report.bindings), files.warnings(report.bindings)
         if not flags["dry_run"]:
+            check_late(found, rules)
             check_askable(changes, yes=flags["yes"])
             confirm_creation(report, sure=flags["yes"] or wanted.is_local)
             report = wanted.create(found)

@@ -32,7 +32,11 @@ def test_an_index_added_after_the_upload_is_warned_of_found_and_filled(tmp_path:
         before = bench.run("reconcile")
         bench.environment["Q2V_TARGET_METADATA_INDEXES"] = "file_id:string,chunk_index:number"
         declared = bench.run("status")
-        provisioned = bench.run("provision")
+        planned = bench.run("plan", as_json=False)
+        absent = bench.run("migrate")
+        refused = bench.run("provision")
+        shown = bench.run("provision", "--dry-run")
+        provisioned = bench.run("provision", "--into-non-empty")
         told = bench.run("status")
         again = bench.run("provision")
         late = _found(bench, {"chunk_index": 0})
@@ -42,6 +46,16 @@ def test_an_index_added_after_the_upload_is_warned_of_found_and_filled(tmp_path:
         after = bench.run("reconcile")
 
     assert (moved.exit_code, before.exit_code) == (0, 0)
+    assert "`q2v provision --into-non-empty" in planned.stdout
+    assert absent.exit_code == 5
+    assert "metadata indexes are missing: chunk_index" in absent.stderr
+    assert "q2v provision --into-non-empty" in absent.stderr
+    assert refused.exit_code == 5
+    assert "would not find those vectors by it until they are written again" in refused.stderr
+    assert "q2v provision --into-non-empty" in refused.stderr
+    assert shown.exit_code == 0
+    assert "'chunk_index'" in shown.document["warnings"][0]
+    assert shown.document["missing"] == ["metadata index 'chunk_index' (number)"]
     assert provisioned.exit_code == 0
     (warning,) = provisioned.document["warnings"]
     assert "'chunk_index'" in warning
@@ -56,6 +70,10 @@ def test_an_index_added_after_the_upload_is_warned_of_found_and_filled(tmp_path:
     assert filled == first_chunks
     assert after.exit_code == 0
     assert [one["state"] for one in after.document["metadata_indexes"]] == ["found", "found"]
+    before_upload = {
+        one["name"]: one["before_upload"] for one in after.document["metadata_indexes"]
+    }
+    assert before_upload == {"file_id": True, "chunk_index": False}
 
 
 @pytest.mark.fault("F03")
@@ -69,20 +87,21 @@ def test_an_index_that_was_dropped_is_drift_and_no_repair_before_it_is_there(
         uploads = len(bench.uploads())
         refused = bench.run("migrate")
         uploads_then = len(bench.uploads())
-        provisioned = bench.run("provision")
+        provisioned = bench.run("provision", "--into-non-empty")
         repaired = bench.run("migrate")
         after = bench.run("reconcile")
         found = _found(bench, {"file_id": "file-0001"})
 
     assert compared.exit_code == 4
-    assert "metadata index 'file_id' (string) does not exist" in compared.stdout
+    assert "metadata index 'file_id' (string): there is none, so a filter" in compared.stdout
     in_folder = f"--dir {bench.directory}`"
     assert (
-        f"`q2v provision {in_folder} creates it, then `q2v migrate {in_folder}" in compared.stdout
+        f"`q2v provision --into-non-empty {in_folder} creates it, then `q2v migrate {in_folder}"
+        in compared.stdout
     )
     assert "next: q2v migrate" in compared.stdout
     assert (refused.exit_code, uploads_then) == (5, uploads)
-    assert "q2v provision" in refused.stderr
+    assert "q2v provision --into-non-empty" in refused.stderr
     assert provisioned.exit_code == 0
     assert (repaired.exit_code, after.exit_code) == (0, 0)
     assert found == {f"file-0001_{number}" for number in range(7)}
@@ -122,10 +141,52 @@ def test_an_index_that_provision_creates_again_is_compared_before_the_cutover(
         bench.move()
         compared = bench.run("reconcile")
         _call(bench, "metadata_index/delete", {"propertyName": "file_id"})
-        provisioned = bench.run("provision")
+        provisioned = bench.run("provision", "--into-non-empty")
         drift = bench.run("reconcile")
 
     assert compared.document["verdict"] == "equal"
     assert provisioned.document["situation"] == "index_added"
     assert provisioned.document["next_argv"][:2] == ["q2v", "reconcile"]
     assert (drift.exit_code, drift.document["drift"]["metadata_indexes"]) == (4, 1)
+
+
+@pytest.mark.fault("F03")
+def test_an_index_that_finds_nothing_can_be_waived_by_its_name(tmp_path: Path) -> None:
+    settings = {"Q2V_TARGET_METADATA_INDEXES": "file_id:string,last_modified:number"}
+    waiver = ("--waive-index", "last_modified")
+    with workbench(tmp_path, points(POINTS), settings=settings) as bench:
+        refused = bench.run("plan")
+        bench.run("provision")
+        bench.run("snapshot")
+        unknown = bench.run("migrate", "--waive-index", "page")
+        planned = bench.run("plan", *waiver)
+        moved = bench.run("migrate", *waiver)
+        again = bench.run("migrate")
+        compared = bench.run("reconcile")
+        caught_up = bench.run("catch-up")
+
+    assert refused.exit_code == 5
+    assert "--waive-index last_modified" in refused.stderr
+    assert unknown.exit_code == 2
+    assert "no metadata index to waive is declared on page" in unknown.stderr
+    assert (planned.exit_code, moved.exit_code, again.exit_code) == (0, 0, 0)
+    assert planned.document["metadata_types"]["last_modified"] == {"string": POINTS}
+    states = {one["name"]: one["state"] for one in compared.document["metadata_indexes"]}
+    assert states == {"file_id": "found", "last_modified": "not asked"}
+    assert compared.document["verdict"] == "equal"
+    assert caught_up.exit_code == 0
+
+
+@pytest.mark.fault("F03")
+def test_a_type_that_was_changed_in_the_settings_is_noticed_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    with workbench(tmp_path, points(POINTS)) as bench:
+        bench.move()
+        bench.environment["Q2V_TARGET_METADATA_INDEXES"] = "file_id:number"
+        uploads = len(bench.uploads())
+        refused = bench.run("migrate")
+        uploads_then = len(bench.uploads())
+
+    assert (refused.exit_code, uploads_then) == (5, uploads)
+    assert "file_id (is a string, number is declared)" in refused.stderr

@@ -109,6 +109,7 @@ class MemoryVectors:
         self.stale_lists: list[dict[str, str]] = []  # what the next lists of them show
         self.stale_answers: list[list[VectorId]] = []  # what the next filters find
         self.unfiltered: dict[str, set[VectorId]] = {}  # written before the index of a property
+        self.also_found: dict[str, set[VectorId]] = {}  # by every filter on a property
         self.calls = calls or Calls()
         self.mutations = 0  # accepted so far
 
@@ -152,10 +153,13 @@ class MemoryVectors:
 
     def _is_found(self, vector: Vector, where: Mapping[str, str | float | bool]) -> bool:
         return all(
-            name in self.metadata_indexes
-            and vector.id not in self.unfiltered.get(name, ())
-            and indexed_value(look_up(vector.metadata or {}, name), self.metadata_indexes[name])
-            == wanted
+            vector.id in self.also_found.get(name, ())
+            or (
+                name in self.metadata_indexes
+                and vector.id not in self.unfiltered.get(name, ())
+                and indexed_value(look_up(vector.metadata or {}, name), self.metadata_indexes[name])
+                == wanted
+            )
             for name, wanted in where.items()
         )
 

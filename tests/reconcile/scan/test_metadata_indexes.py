@@ -168,6 +168,41 @@ def test_a_property_that_few_vectors_hold_is_looked_for_in_the_whole_snapshot(
     assert report.verdict == "equal"
 
 
+@pytest.mark.fault("F03")
+def test_a_filter_that_finds_a_vector_with_another_value_is_drift(tmp_path: Path) -> None:
+    move = _moved(tmp_path)
+    move.vectors.also_found["chunk_index"] = {VectorId("file-0_3")}
+    report = move.reconcile(RULES)
+    ids = move.ids_of(report)
+
+    assert report.metadata_indexes is not None
+    found = {one.name: one for one in report.metadata_indexes}
+    assert (found["chunk_index"].state, found["file_id"].state) == ("finds others", "found")
+    assert found["chunk_index"].wrong > 0
+    assert "hold another value" in found["chunk_index"].in_words()
+    assert (report.verdict, report.why) == ("drift", "metadata_indexes 1")
+    assert set(ids["unfiltered"]) == set(move.vectors.stored)
+
+
+@pytest.mark.fault("F03", "R05")
+def test_a_wrong_vector_in_a_stale_answer_is_no_drift(tmp_path: Path) -> None:
+    move = _moved(tmp_path)
+    move.vectors.stale_answers = [[VectorId("file-0_3"), VectorId("file-1_2")]]
+
+    assert move.reconcile(RULES).verdict == "equal"
+
+
+@pytest.mark.fault("F03")
+def test_a_vector_of_another_writer_with_the_same_value_is_not_wrong(tmp_path: Path) -> None:
+    move = _moved(tmp_path)
+    theirs = replace(move.vector("file-0_0"), id=VectorId("theirs"))
+    move.put(theirs)
+    report = move.reconcile(RULES)
+
+    assert set(_states(report).values()) == {"found"}
+    assert report.why == "extra 1"
+
+
 @pytest.mark.fault("F03", "R07")
 def test_a_filter_without_an_answer_leaves_the_verdict_open_and_a_refused_one_is_named(
     tmp_path: Path,

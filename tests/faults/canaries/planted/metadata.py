@@ -16,7 +16,9 @@ OF_THE_METADATA = (
         name="filter-answers-not-compared",
         effect="an index that came after the vectors passes for a good one: filters find nothing",
         file="reconcile/scan/metadata.py",
-        old=code(2, "lacking = lacking or (len(shown) < len(probe.ids) and not full)"),
+        old=code(
+            2, "lacking = lacking or (len(answers.shown) < len(probe.ids) and not answers.full)"
+        ),
         new="",
         test="tests/reconcile/scan/test_metadata_indexes.py"
         "::test_an_index_that_filters_cannot_use_is_drift_until_the_vectors_are_written_again",

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from migrate.mapping.transforms.table import RULES_MAX, TableError, read_transforms
+from migrate.mapping.transforms.rules import RULES_MAX
+from migrate.mapping.transforms.table import TableError, read_transforms
 
 GOOD: list[dict[str, object]] = [
     {"keep": ["metadata.source", "text"]},
