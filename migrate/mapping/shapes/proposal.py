@@ -25,6 +25,7 @@ class Proposal:
     metadata_indexes: tuple[str, ...]  # "name:type" each
     reasons: tuple[str, ...]  # of each choice of a field, a line each; empty without points
     points: int  # in the sample
+    fitting: int  # of them, with all marks of the shape
     left_out: Mapping[str, int]  # reason -> points among them that would not move
 
     @property
@@ -60,6 +61,7 @@ def propose(shape: Shape, points: Sequence[SamplePoint]) -> Proposal:
         metadata_indexes=tuple(f"{one}:string" for one in filter(None, (group, *indexed))),
         reasons=_reasons(shape, (group, order, digest), payloads) if points else (),
         points=len(points),
+        fitting=sum(map(shape.fits, payloads)),
         left_out={},
     )
     return _with_left_out(proposal, points)

@@ -29,13 +29,16 @@ class Outcome:
         if not points:
             yield "the source was not read: shape and fields are as named"
         elif shape.marks:
-            count = self.found.counts.get(shape.name, 0)
-            yield f"{count:,} of {points:,} points have {marks_in_words(shape)}"
+            fitting = self.proposal.fitting
+            yield f"{fitting:,} of {points:,} points have {marks_in_words(shape)}"
         yield from self.proposal.reasons
 
     def decisions(self) -> Iterator[str]:
         """What the operator has to decide or to mend."""
         proposal, points = self.proposal, self.found.points
+        if proposal.shape.marks and proposal.fitting < points:
+            others = points - proposal.fitting
+            yield f"{others:,} of {points:,} points are not of this shape: are they to move too?"
         left_out = sum(proposal.left_out.values())
         if left_out:
             named = ", ".join(

@@ -1,4 +1,4 @@
-"""Points that LangChain, LlamaIndex, Haystack and qdrant-client themselves wrote move.
+"""Points that LangChain, LlamaIndex, Haystack, qdrant-client and LangChain JS wrote move.
 
 `q2v init` recognises them, its file moves them without a point left out, and filters find them.
 """
@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from tests.e2e.payloads.handbook import FILES, metadata_of, text_of
+from tests.harness.running.node import WORKER, installed, node_program
 from tests.harness.running.programs import run_program
 from tests.harness.running.target import DIMENSIONS
 from tests.harness.running.workbench import API_KEY, Workbench, unit_vectors, workbench
@@ -25,6 +26,7 @@ from tests.servers.qdrant_points import StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import rest_server
 
 BY_PACKAGES = ("langchain", "llamaindex", "haystack", "client")
+JAVASCRIPT = Path(__file__).parent / "write_with_langchain.mjs"
 PAGE = REPOSITORY / "docs" / "langchain.md"
 
 
@@ -236,24 +238,65 @@ def test_what_a_program_of_ones_own_wrote_arrives_with_the_file_that_the_operato
         assert moved_metadata(bench, written, 4) == {"text": text_of(4), **plain(4)}
 
 
-@pytest.mark.fault("M30")
-@pytest.mark.parametrize(
-    ("name", "group"), [("dify", "metadata.document_id"), ("n8n", "metadata.file_id")]
-)
-def test_payloads_as_the_source_of_their_writer_has_them_arrive(
-    name: str, group: str, tmp_path: Path
-) -> None:
-    """Decision 0059 names the source. `test_init.py` plans all the shapes."""
-    values = unit_vectors(12)
-    ids = [point_uuid(number) for number in range(12)]
+def as_written(name: str, count: int = 12) -> Written:
+    """Points with payloads as the source of their writer has them."""
+    values = unit_vectors(count)
+    ids = [point_uuid(number) for number in range(count)]
     points = [
         StoredPoint(id=ids[number], vectors={"": values[number].tolist()}, payload=payload)
-        for number, payload in enumerate(map(WRITERS[name], range(12)))
+        for number, payload in enumerate(map(WRITERS[name], range(count)))
     ]
     shape: dict[str, object] = {"size": DIMENSIONS, "distance": "Cosine"}
-    written = Written(StoredCollection(points=points, vectors=shape), ids)
+    return Written(StoredCollection(points=points, vectors=shape), ids)
+
+
+@pytest.mark.fault("M30")
+def test_what_dify_would_have_written_arrives_and_filters_find_it(tmp_path: Path) -> None:
+    """Dify is no package: its payloads are made as its source makes them, decision 0059."""
+    written = as_written("dify")
     with workbench(tmp_path, [], provision=False) as bench:
-        assert init(bench, written)["shape"] == name
+        assert init(bench, written)["shape"] == "dify"
         move(bench)
 
-        check_moved(bench, written, group)
+        check_moved(bench, written, "metadata.document_id")
+        assert find(bench, "group_id", point_uuid(-1)) == set(written.ids)
+
+
+@pytest.mark.fault("M30")
+def test_what_langchain_for_javascript_wrote_arrives_and_filters_find_it(tmp_path: Path) -> None:
+    """By the store that n8n and Flowise call."""
+    expected = as_written("n8n")
+    written = Written(StoredCollection(name="n8n", is_missing=True, is_writable=True), expected.ids)
+    write_with_langchain_js(written.collection, expected.collection.points)
+    payloads = {str(one.key.text): one.payload for one in written.collection.points}
+    assert payloads == {one.id: one.payload for one in expected.collection.points}
+
+    with workbench(tmp_path, [], provision=False) as bench:
+        assert init(bench, written)["shape"] == "n8n"
+        move(bench)
+
+        check_moved(bench, written, "metadata.file_id")
+
+
+def write_with_langchain_js(collection: StoredCollection, points: list[StoredPoint]) -> None:
+    """Write documents with the texts and metadata of these points."""
+    installed("@langchain", "qdrant", "package.json")
+    payloads = [one.payload or {} for one in points]
+    with rest_server(collection, api_key=API_KEY) as source:
+        given = {
+            "url": source.url,
+            "api_key": API_KEY,
+            "collection": collection.name,
+            "documents": [
+                {"id": one.id, "pageContent": payload["content"], "metadata": payload["metadata"]}
+                for one, payload in zip(points, payloads, strict=True)
+            ],
+            "vectors": [one.vectors[""] for one in points],
+        }
+        done = run_program(
+            *(node_program(), "--input-type=module", "-", json.dumps(given)),
+            cwd=WORKER,
+            given=JAVASCRIPT.read_text(encoding="utf-8"),
+            timeout_s=300,
+        )
+    assert done.returncode == 0, done.stderr

@@ -131,6 +131,21 @@ def test_what_has_no_known_shape_is_named_by_its_fields_and_nothing_is_written(
     assert (plan["vectors"], plan["quarantined"]) == (2, {})
 
 
+@pytest.mark.fault("M31")
+def test_points_that_are_not_of_the_shape_are_said(tmp_path: Path) -> None:
+    """Of one that was named too, whatever shape they have."""
+    payloads = [WRITERS["dify"](number) for number in range(19)] + [{"title": "a"}]
+    with workbench(tmp_path, stored(*payloads), provision=False) as bench:
+        recognised = init(bench).document
+        file_of(bench).unlink()
+        named = init(bench, "--shape", "langchain").document
+
+    said = "1 of 20 points are not of this shape: are they to move too?"
+    assert (recognised["shape"], recognised["decisions"][0]) == ("dify", said)
+    assert named["reasons"][0].startswith("19 of 20 points have page_content")
+    assert named["decisions"][0] == said
+
+
 def test_an_empty_collection_needs_a_named_shape(tmp_path: Path) -> None:
     with workbench(tmp_path, [], provision=False) as bench:
         refused = init(bench)

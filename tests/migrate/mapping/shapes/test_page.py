@@ -1,10 +1,12 @@
 """docs/shapes.md shows the table of the code, and the releases that the tests run."""
 
+import json
 import re
 
 import pytest
 
 from migrate.mapping.shapes.known import SHAPES
+from tests.harness.running.node import WORKER
 from tests.harness.running.workspace import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "shapes.md").read_text(encoding="utf-8")
@@ -32,11 +34,20 @@ def test_a_row_names_the_fields_of_its_shape(name: str) -> None:
     assert list(shape.order.fields) == re.findall(r"`([^`]+)`", order)
 
 
-@pytest.mark.parametrize(
-    "package", ["langchain-qdrant", "llama-index-vector-stores-qdrant", "qdrant-haystack"]
-)
-def test_the_page_names_the_release_whose_points_the_tests_move(package: str) -> None:
-    """After `make lock` the page has to be renewed: has the shape changed?"""
-    (release,) = re.findall(rf"^{package}==(\S+)", LOCK, re.MULTILINE)
+def releases() -> dict[str, str]:
+    """Package -> the release that is locked."""
+    names = ("langchain-qdrant", "llama-index-vector-stores-qdrant", "qdrant-haystack")
+    found = re.findall(rf"^({'|'.join(names)})==(\S+)", LOCK, re.MULTILINE)
+    packages = json.loads((WORKER / "package.json").read_text(encoding="utf-8"))
+    script = "@langchain/qdrant"
+    return {**dict(found), script: packages["devDependencies"][script]}
 
-    assert f"{package} {release}" in PAGE
+
+def test_the_page_names_the_releases_whose_points_the_tests_move() -> None:
+    """After `make lock` the page has to be renewed: has a shape changed?"""
+    locked = releases()
+
+    assert len(locked) == 4
+    assert [
+        f"{name} {release}" for name, release in locked.items() if f"{name} {release}" not in PAGE
+    ] == []
