@@ -38,8 +38,8 @@ class SourceSettings:
     url: str | None = setting(None, rules.URL, "QDRANT_URL", "--source-url")
     """Address of the Qdrant server."""
     path: Path | None = setting(None, path_to("a folder or file"), "QDRANT_PATH", "--source-path")
-    """Embedded Qdrant store, a stopped server's folder collections/NAME or snapshot file, instead
-    of a running server. It is read from a copy under --dir; restore writes an embedded store."""
+    """Embedded store, a stopped server's collections/NAME or snapshot file, or a local mode's
+    folder, instead of a server. Read from a copy under --dir; restore writes an embedded store."""
     api_key: SecretPlace | None = setting(None, SECRET, "QDRANT_API_KEY")
     """Key of the Qdrant server; a read-only one is enough, except for restore."""
     collection: str | None = setting(None, rules.COLLECTION, "QDRANT_COLLECTION", "--collection")

@@ -29,6 +29,7 @@ ALLOWED = {
         "migrate/qdrant/folder/source.py": "reads what the engine wrote into a copy",
         "migrate/qdrant/folder/layout.py": "looks at the store of another program",
         "migrate/qdrant/folder/copy.py": "copies the store of another program",
+        "migrate/qdrant/folder/local_mode/source.py": "names the store of another program",
         "migrate/transport/trust.py": "a trust store that the operator names",
         # SQLite opens, locks and writes its file itself, past the disk of the tests. What a kill, a
         # full disk and a power cut leave of it is tested with real files: test_budget.py and

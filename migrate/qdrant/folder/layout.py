@@ -23,7 +23,6 @@ RESHARDING_STATE = "resharding_state.json"
 SHARD_KEYS = "shard_key_mapping.json"
 EMBEDDED_CONFIG = "edge_config.json"  # written by the embedded engine, not by a server
 COLLECTIONS = "collections"
-LOCAL_MODE_FILES = ("meta.json", "collection")
 NAMES_SHOWN_MAX = 20
 
 
@@ -60,13 +59,9 @@ def find_collection(path: Path, *, name: str | None = None) -> StoredCollection:
             return _whole(path, config, name=name)
         _refuse_storage(path)
         _refuse_shards_alone(path)
-        local_mode = all((path / name).exists() for name in LOCAL_MODE_FILES)
     raise PreconditionError(
-        f"{path} holds no Qdrant shard (no segments/*/segment.json)"
-        + ("; it was written by the Python client's local mode" * local_mode),
-        remedy="start a Qdrant server and set source.url"
-        if local_mode
-        else "set source.path to the folder that holds `segments`, or to a server's folder "
+        f"{path} holds no Qdrant shard (no segments/*/segment.json)",
+        remedy="set source.path to the folder that holds `segments`, or to a server's folder "
         "collections/NAME",
     )
 

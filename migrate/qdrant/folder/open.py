@@ -1,9 +1,11 @@
-"""Open what `source.path` names: an embedded store, a server's folder or a server's snapshot."""
+"""Open what `source.path` names: a store, a server's folder or snapshot, or a client's folder."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from migrate.ports import PointSource
+from migrate.qdrant.folder.local_mode.layout import is_local_mode
+from migrate.qdrant.folder.local_mode.source import LocalModeSource
 from migrate.qdrant.folder.server_snapshot.source import SnapshotFileSource
 from migrate.qdrant.folder.source import EdgeSource
 from migrate.storage.disk import disk
@@ -16,7 +18,11 @@ def open_stored_source(
 
     `copies` is the folder for copies of the store, or for what is unpacked. Raises as the sources.
     """
-    reader = SnapshotFileSource if disk().is_file(path) else EdgeSource
+    reader: type[LocalModeSource | EdgeSource] = EdgeSource
+    if disk().is_file(path):
+        reader = SnapshotFileSource
+    elif is_local_mode(path):
+        reader = LocalModeSource
     source = reader(path, collection=collection, copies=copies, say=say)
     say(f"{path} is {source.kind()}")
     return source

@@ -1,4 +1,4 @@
-"""A collection gives the same snapshot from a server, its folder and its snapshot files."""
+"""A collection gives the same snapshot from a server and from what is left of it on a disk."""
 
 import hashlib
 import json
@@ -10,6 +10,7 @@ import pytest
 
 from migrate.errors import ExitCode
 from tests.harness.running.workbench import Workbench, points, workbench
+from tests.migrate.qdrant.sources import write_local_mode
 from tests.servers.on_disk.qdrant_snapshot import (
     snapshot_members,
     write_full_snapshot,
@@ -37,7 +38,12 @@ def full_snapshot(collection: StoredCollection, home: Path) -> Path:
     return write_full_snapshot({collection.name: part}, home / "full.snapshot")
 
 
+def local_mode(collection: StoredCollection, home: Path) -> Path:
+    return write_local_mode(home, collection)
+
+
 KINDS: dict[str, Write] = {
+    "local mode": local_mode,
     "folder": folder,
     "snapshot": snapshot_file,
     "full snapshot": full_snapshot,
@@ -56,7 +62,7 @@ def manifest(snapshot: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.fault("F01", "M20")
+@pytest.mark.fault("F01", "M20", "M23")
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_points_give_the_same_root(tmp_path: Path, kind: str) -> None:
     with workbench(tmp_path, points(POINTS)) as bench:

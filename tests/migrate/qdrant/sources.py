@@ -26,6 +26,7 @@ from qdrant_edge import (
 from migrate.clock import SystemClock
 from migrate.model.choices import TransportChoice
 from migrate.ports import PointSource
+from migrate.qdrant.folder.local_mode.source import LocalModeSource
 from migrate.qdrant.folder.source import EdgeSource
 from migrate.qdrant.server import open_server_source
 from migrate.qdrant.source import ServerOptions
@@ -89,6 +90,23 @@ def _edge_vector(vector: object) -> Any:
     return vector
 
 
+@contextmanager
+def local_mode(collection: StoredCollection, folder: Path) -> Iterator[PointSource]:
+    """A folder of the Python client, written and closed first, then read."""
+    path = write_local_mode(folder / "local", collection)
+    with closing(
+        LocalModeSource(path, collection=collection.name, copies=None, say=lambda _: None)
+    ) as source:
+        yield source
+
+
+def write_local_mode(path: Path, collection: StoredCollection) -> Path:
+    """The folder of `QdrantClient(path=...)` with this collection."""
+    with closing(qdrant_client.QdrantClient(path=str(path))) as client:
+        fill_with_client(client, collection)
+    return path
+
+
 def rest(version: str) -> Backend:
     """A REST server of that version."""
 
@@ -142,7 +160,7 @@ def real(transport: TransportChoice) -> Backend:
         api_key = os.environ.get("QDRANT_API_KEY")
         client = qdrant_client.QdrantClient(url=url, api_key=api_key, check_compatibility=False)
         collection.name = f"q2v-test-{uuid.uuid4()}"
-        _fill_server(client, collection)
+        fill_with_client(client, collection)
         try:
             with closing(
                 open_server_source(
@@ -162,7 +180,8 @@ def real(transport: TransportChoice) -> Backend:
     return opened
 
 
-def _fill_server(client: qdrant_client.QdrantClient, collection: StoredCollection) -> None:
+def fill_with_client(client: qdrant_client.QdrantClient, collection: StoredCollection) -> None:
+    """Create the collection and write its points through the Python client."""
     dense = collection.vectors
     client.create_collection(
         collection.name,
@@ -204,6 +223,7 @@ def _client_vectors(vectors: object) -> object:
 
 BACKENDS: dict[str, Backend] = {
     "edge": edge,
+    "local-mode": local_mode,
     "rest-1.7": rest("1.7.4"),
     "rest-1.20": rest("1.20.0"),
     "grpc-1.16": grpc("1.16.3"),

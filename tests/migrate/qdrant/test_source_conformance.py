@@ -352,7 +352,7 @@ def test_identity_names_place_collection_and_transport(open_source: Open, backen
     identity = open_source(collection).identity()
 
     assert collection.name == identity["collection"]
-    assert {"edge": "embedded"}.get(
+    assert {"edge": "embedded", "local-mode": "local mode"}.get(
         backend, backend[-4:] if backend.startswith("real") else backend[:4]
     ) == identity["transport"]
 

@@ -39,14 +39,6 @@ def test_a_folder_without_a_shard_is_refused_and_left_alone(tmp_path: Path) -> N
     assert [empty] == list(tmp_path.rglob("*"))
 
 
-def test_a_folder_of_the_clients_local_mode_is_told_apart(tmp_path: Path) -> None:
-    (tmp_path / "meta.json").write_text("{}")
-    (tmp_path / "collection").mkdir()
-
-    with pytest.raises(PreconditionError, match="local mode"):
-        EdgeSource(tmp_path, collection="chunks")
-
-
 @pytest.mark.fault("G08")
 def test_a_shard_in_use_is_locked_until_it_is_closed(shard: Path) -> None:
     with closing(EdgeSource(shard, collection="chunks")):

@@ -1,0 +1,1 @@
+"""Tests of migrate.qdrant.folder.local_mode."""
