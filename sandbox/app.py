@@ -24,6 +24,7 @@ from sandbox.clock import Clock, SystemClock
 from sandbox.errors import ServiceError, foreign_account, no_route
 from sandbox.exchange.answers import edge_page, failure
 from sandbox.exchange.body import Body
+from sandbox.exchange.javascript import respelt
 from sandbox.exchange.operation import Call, Operation
 from sandbox.exchange.paths import ExactRoute, decoded, free_parts
 from sandbox.exchange.request_log import RequestRecord, RequestSink
@@ -97,6 +98,7 @@ class SandboxApp:
     ) -> None:
         self.store = store
         self._clock = clock
+        self._javascript_numbers = profile.javascript_numbers
         self._account_id = account_id
         self._authorization = f"Bearer {api_token}"
         self._faults = faults
@@ -157,6 +159,8 @@ class SandboxApp:
         with self.store.lock:
             answer = self._answer(operation, request, body)
         response = answer if isinstance(answer, Response) else await self._finish(answer)
+        if self._javascript_numbers:
+            response = respelt(response)
         with self.store.lock:
             self._record(request, response, body)
         response.raw_headers += self._common_headers(request.scope["path"])

@@ -27,6 +27,8 @@ class Profile:
     list_cursor_life_s: float = 3_600.0
     capitalised_index_types: bool = False  # `String` where the schema says `string`
 
+    javascript_numbers: bool = False  # answers spell numbers as JSON.stringify does
+
     # Workers KV
     kv_visible_after_s: float = 0.0
     kv_miss_cached_s: float = 0.0  # a read that found nothing is repeated for this long

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from migrate.mapping.field_paths import Path, format_path
 from migrate.mapping.payload import Change, Mapped, shape_of
 from migrate.mapping.transforms.rules import Fields, Transform
+from migrate.mapping.transforms.undo import leaves
 from migrate.model.canonical import decode_json, encode_canonical_json
 from migrate.model.records import Page, PointId
 
@@ -101,15 +102,11 @@ def _example(
     return Example(point_id=point_id, values=tuple(values), shapes=tuple(shapes))
 
 
-def _leaves(fields: Fields, start: Path = ()) -> dict[Path, object]:
+def _leaves(fields: Fields) -> dict[Path, object]:
     """Every value that is no object, by its path. Lists are copied: rules change them in place."""
-    found: dict[Path, object] = {}
-    for key, value in fields.items():
-        if isinstance(value, dict) and value:
-            found |= _leaves(value, (*start, key))
-        else:
-            found[*start, key] = list(value) if isinstance(value, list) else value
-    return found
+    return {
+        path: list(value) if isinstance(value, list) else value for path, value in leaves(fields)
+    }
 
 
 def _text(value: object) -> str | None:

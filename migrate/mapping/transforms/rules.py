@@ -183,17 +183,20 @@ class Flatten(Transform):
             objects = [(found, key)] if found is not None and _is_full(found.get(key)) else []
         for holder, key in objects:
             inner = holder.pop(key)
-            for name, value in self._members(key, inner, level=1):
+            for name, value in self._members(key, inner):
                 _put(holder, name, value, self)
         return bool(objects)
 
-    def _members(self, name: str, inner: Fields, *, level: int) -> Iterator[tuple[str, Any]]:
-        for key, value in inner.items():
-            joined = f"{name}{self.separator}{key}"
-            if _is_full(value) and (self.levels == ALL_LEVELS or level < self.levels):
-                yield from self._members(joined, value, level=level + 1)
-            else:
-                yield joined, value
+    def _members(self, name: str, inner: Fields) -> Iterator[tuple[str, Any]]:
+        """The members under their joined names, those of the first level first."""
+        waiting = [(name, inner, 1)]
+        for prefix, members, level in waiting:  # grows while it is read
+            for key, value in members.items():
+                joined = f"{prefix}{self.separator}{key}"
+                if _is_full(value) and (self.levels == ALL_LEVELS or level < self.levels):
+                    waiting.append((joined, value, level + 1))
+                else:
+                    yield joined, value
 
     @override
     def moves(self, path: Path) -> Path | None:
@@ -233,7 +236,7 @@ class ToText(Transform):
                 text = _as_text(holder[path[-1]])
                 changed |= text is not holder[path[-1]]
                 holder[path[-1]] = text
-        return (bool(self.of) and _replace(fields, self._text_of_kind, level=0)) or changed
+        return (bool(self.of) and _replace(fields, self._text_of_kind)) or changed
 
     def _text_of_kind(self, value: object, level: int) -> object:
         if isinstance(value, list):
@@ -270,7 +273,7 @@ class Nulls(Transform):
     def apply(self, fields: Fields) -> bool:
         if self.text is None:
             return _leave_out_nulls(fields)
-        return _replace(fields, lambda value, _: self.text if value is None else value, level=0)
+        return _replace(fields, lambda value, _: self.text if value is None else value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,36 +419,40 @@ def _json(value: object) -> str:
     return encode_canonical_json(value).decode()
 
 
-def _replace(value: Any, change: Callable[[object, int], object], *, level: int) -> bool:
-    """Change the members of an object or a list, those inside them too; whether any has changed.
+def _replace(fields: Fields, change: Callable[[object, int], object]) -> bool:
+    """Change the members of an object, those inside them too; whether any has changed.
 
-    Texts, which most members are, are not asked about: no rule changes them here.
+    Texts, which most members are, are not asked about: no rule changes them here. `change` gets a
+    member and its level, from 1. Not recursive: a payload may be deeper than the stack.
     """
     changed = False
-    items = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, member in items:
-        if isinstance(member, str):
-            continue
-        other = change(member, level + 1)
-        if other is not member:
-            value[key] = other  # no key is added, so the walk stays valid
-            changed = True
-        elif isinstance(member, _CONTAINERS):
-            changed |= _replace(member, change, level=level + 1)
+    waiting: list[tuple[Any, int]] = [(fields, 0)]
+    for holder, level in waiting:  # grows while it is read
+        items = holder.items() if isinstance(holder, dict) else enumerate(holder)
+        for key, member in items:
+            if isinstance(member, str):
+                continue
+            other = change(member, level + 1)
+            if other is not member:
+                holder[key] = other  # no key is added, so the walk stays valid
+                changed = True
+            elif isinstance(member, _CONTAINERS):
+                waiting.append((member, level + 1))
     return changed
 
 
-def _leave_out_nulls(value: Any) -> bool:
-    """Remove the nulls of an object or a list, those inside them too; whether there were any."""
-    is_object = isinstance(value, dict)
-    members = value.values() if is_object else value
-    changed = None in members
-    if changed and is_object:
-        for key in [key for key, member in value.items() if member is None]:
-            del value[key]
-    elif changed:
-        value[:] = [item for item in value if item is not None]
-    for member in members:
-        if isinstance(member, _CONTAINERS):
-            changed |= _leave_out_nulls(member)
+def _leave_out_nulls(fields: Fields) -> bool:
+    """Remove the nulls of an object, those inside its members too; whether there were any."""
+    changed = False
+    waiting: list[Any] = [fields]
+    for holder in waiting:  # grows while it is read
+        members = holder.values() if isinstance(holder, dict) else holder
+        if None in members:
+            changed = True
+            if isinstance(holder, dict):
+                for key in [key for key, member in holder.items() if member is None]:
+                    del holder[key]
+            else:
+                holder[:] = [item for item in holder if item is not None]
+        waiting.extend(member for member in members if isinstance(member, _CONTAINERS))
     return changed

@@ -58,13 +58,16 @@ def _place(
     return payload
 
 
-def leaves(fields: Mapping[str, object], start: Path = ()) -> Iterator[tuple[Path, object]]:
+def leaves(fields: Mapping[str, object]) -> Iterator[tuple[Path, object]]:
     """Every value that is no object, with its path; an empty object is one."""
-    for key, value in fields.items():
+    waiting: list[tuple[Path, object]] = [((key,), value) for key, value in fields.items()]
+    waiting.reverse()
+    while waiting:
+        path, value = waiting.pop()
         if isinstance(value, Mapping) and value:
-            yield from leaves(value, (*start, key))
+            waiting += [((*path, key), inner) for key, inner in reversed(list(value.items()))]
         else:
-            yield (*start, key), value
+            yield path, value
 
 
 def _write(payload: Fields, path: Path, value: object) -> None:

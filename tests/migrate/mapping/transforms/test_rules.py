@@ -206,6 +206,23 @@ def test_a_rule_says_whether_it_changed_anything(fields: Fields, rule: Transform
     assert says == (json.dumps(changed, sort_keys=True) != json.dumps(fields, sort_keys=True))
 
 
+@given(SMALL, RULES)
+def test_a_rule_that_only_removes_or_rewrites_changes_nothing_the_second_time(
+    fields: Fields, rule: Transform
+) -> None:
+    match rule:
+        case Rename() | Constant():
+            return  # they make a field, and refuse to overwrite it
+        case Flatten(levels=levels) if levels != ALL_LEVELS:
+            return  # the next levels
+    changed = copy.deepcopy(fields)
+    try:
+        rule.apply(changed)
+    except FieldTakenError:
+        return
+    assert after(rule, changed) is None
+
+
 @given(SMALL, st.lists(RULES, max_size=4))
 def test_a_value_is_where_the_rules_say_that_it_is(fields: Fields, rules: list[Transform]) -> None:
     """`path_after` never names a place that holds another value."""
