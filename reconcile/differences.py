@@ -35,16 +35,23 @@ def vector_differences(expected: Vector, found: Vector) -> Differences:
 def entry_differences(expected: KvEntry, found: KvEntry) -> Differences:
     """The differing ones of `kv value`, `kv metadata` and `kv expiration`, in this order.
 
-    Values are compared byte by byte, metadata as JSON values, expirations to within a minute.
+    Values are compared byte by byte, metadata as JSON values, expirations to within a minute. The
+    note of a removal, which the store in a Worker leaves, counts as no metadata.
     """
     names = []
     if expected.value != found.value:
         names.append(VALUE)
-    if _text(expected.metadata) != _text(found.metadata):
+    found_metadata = None if _is_removal(found.metadata) else found.metadata
+    if _text(expected.metadata) != _text(found_metadata):
         names.append(METADATA)
     if not _expire_together(expected.expiration, found.expiration):
         names.append(EXPIRATION)
     return tuple(names)
+
+
+def _is_removal(metadata: object) -> bool:
+    """Whether it is what worker/src/client/entry.ts calls RemovalMetadata."""
+    return isinstance(metadata, dict) and metadata.keys() == {"removing", "since"}
 
 
 def _expire_together(expected: int | None, found: int | None) -> bool:

@@ -112,6 +112,15 @@ def test_files_that_a_worker_removes_and_writes_again_are_equal_for_reconcile(
         assert reconciled.document["verdict"] == "equal"
 
 
+def kill(worker: RunningWorker, after: int, made: list[object]) -> None:
+    """Make a call, and end its invocation when it has made `after` subrequests."""
+    worker.order(cut="hold", after=after)
+    body = {"options": {"dimensions": DIMENSIONS}, "calls": [made]}
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(worker.url, json=body, timeout=2)
+    worker.order()
+
+
 @pytest.mark.fault("W01", "O02")
 def test_the_monitor_names_what_a_killed_worker_left_until_its_next_call(tmp_path: Path) -> None:
     with workbench(tmp_path, points(30)) as bench:
@@ -119,15 +128,8 @@ def test_the_monitor_names_what_a_killed_worker_left_until_its_next_call(tmp_pat
         with worker_of(bench) as worker:
             call(worker, DIMENSIONS, ["upsertVectors", vectors_of("whole", 3)])
             assert bench.run("monitor").document["verdict"] == "consistent"
-            # Killed while it waits for the answer of its third request: the entry is not written.
-            worker.order(cut="hold", after=2)
-            body = {
-                "options": {"dimensions": DIMENSIONS},
-                "calls": [["upsertVectors", vectors_of("torn", 3)]],
-            }
-            with pytest.raises(httpx.ReadTimeout):
-                httpx.post(worker.url, json=body, timeout=2)
-            worker.order()
+            # The vectors are written, and the entry is not.
+            kill(worker, 2, ["upsertVectors", vectors_of("torn", 3)])
 
             torn = bench.run("monitor")
             assert torn.exit_code == ExitCode.DRIFT
@@ -135,3 +137,26 @@ def test_the_monitor_names_what_a_killed_worker_left_until_its_next_call(tmp_pat
             # Another upsert of the file is enough.
             call(worker, DIMENSIONS, ["upsertVectors", vectors_of("torn", 1)])
             assert bench.run("monitor").document["verdict"] == "consistent"
+
+            # The entry is shorter, and no vector is removed.
+            kill(worker, 3, ["deleteVectorsByIds", ["torn_0", "torn_2"]])
+            assert bench.run("monitor").document["findings"] == {"orphaned": 2}
+            call(worker, DIMENSIONS, ["upsertVectors", vectors_of("torn", 1)])
+            assert bench.run("monitor").document["verdict"] == "consistent"
+
+
+@pytest.mark.fault("O02")
+def test_a_rollback_undoes_an_entry_of_which_a_killed_worker_has_noted_a_removal(
+    tmp_path: Path,
+) -> None:
+    with workbench(tmp_path, points(20)) as bench:
+        assert bench.move().exit_code == ExitCode.DONE
+        with worker_of(bench) as worker:
+            read = call(worker, DIMENSIONS, ["getVectorsByFileId", "file-0000"])
+            kill(worker, 3, ["deleteVectorsByIds", [read[1]["id"]]])
+            call(worker, DIMENSIONS, ["upsertVectors", read[:1]])
+
+        assert bench.run("reconcile", "--full").document["verdict"] == "equal"
+        undone = bench.run("rollback", "--execute", "--yes")
+        assert undone.document["conflicts"] == []
+        assert undone.exit_code == ExitCode.DONE

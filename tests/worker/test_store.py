@@ -27,7 +27,7 @@ def run_tests(*words: str) -> str:
     ("file", "name"),
     [
         pytest.param("conformance", "", marks=pytest.mark.fault("O01")),
-        pytest.param("crashes", "killed between", marks=pytest.mark.fault("O02")),
+        pytest.param("crashes", "killed between|are killed", marks=pytest.mark.fault("O02")),
         pytest.param("crashes", "answer lost|used up", marks=pytest.mark.fault("O03")),
         pytest.param("services", "that fail now and then", marks=pytest.mark.fault("O03")),
         pytest.param("crashes", "at once", marks=pytest.mark.fault("O04")),

@@ -178,6 +178,16 @@ def test_names_are_exact_and_numbers_count_by_value() -> None:
     assert vector_differences(vector, other) == ("metadata.a", "metadata.b.c", "metadata.b.d")
 
 
+def test_the_note_of_a_removal_by_the_store_in_a_worker_is_no_difference() -> None:
+    entry = KvEntry(key="file:a", value=b"[]")
+    note = {"removing": "1,4-7", "since": 1_790_000_000_000}
+
+    assert entry_differences(entry, replace(entry, metadata=note)) == ()
+    assert entry_differences(entry, replace(entry, metadata={**note, "n": 1})) == ("kv metadata",)
+    with_metadata = replace(entry, metadata={"n": 1})
+    assert entry_differences(with_metadata, replace(entry, metadata=note)) == ("kv metadata",)
+
+
 @pytest.mark.fault("F10", "R04")
 def test_a_listing_that_leaves_out_what_can_be_read_is_a_contradiction(tmp_path: Path) -> None:
     move = finished_move(tmp_path, POINTS)

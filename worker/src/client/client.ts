@@ -1,18 +1,30 @@
 /**
  * The store of a sync service over a Vectorize binding and a KV namespace.
  *
- * The order of the writes is the safety argument (decision 0048). Vectors are written before the entry
- * that names them, and removed before the entry that no longer names them. What an invocation left
- * undone is found in the index by the next call that writes the file. The counter comes last, and is
- * the number that the index announces.
+ * The order of the writes is the safety argument (decisions 0048 and 0055). Vectors are written before the
+ * entry that names them, and removed after the entry no longer names them: so it never names a vector
+ * that is not there. What an invocation left undone is found in the index by the next call that writes
+ * the file. The counter comes last, and is the number that the index announces.
  */
 
 import { inLanes } from "./batches";
 import { type CheckedVector, checkVectors, type FileVector } from "./check";
+import {
+  common,
+  type FileEntries,
+  type FileEntry,
+  type FileIds,
+  isSame,
+  merged,
+  others,
+  reduced,
+  unnamed,
+} from "./entry";
 import { PreconditionError, UsageError } from "./errors";
-import { type FileEntries, FileIndex } from "./file_index";
+import { FileIndex } from "./file_index";
 import { CONNECTIONS } from "./limits";
-import { fillDeletion, findUnlisted } from "./repair";
+import { idsInDoubt, removalSteps } from "./removal";
+import { findUnlisted, idsThatMayFollow } from "./repair";
 import { DEFAULT_RETRY, type RetryRules } from "./retry";
 import { DEFAULT_RULES, type FileChunk, type FileStoreRules, Naming } from "./rules";
 import { LastWrites } from "./settle";
@@ -104,18 +116,15 @@ export class VectorizeClient {
     const former = await this.#files.read([...written.keys()]);
     this.#files.check(merged(former, written));
     await this.#upsert(checked);
-    const entries = await this.#unlisted(merged(former, written));
-    if (options.wholeFiles === true) {
-      await this.#removeOthers(written, entries);
-    }
-    await this.#files.write(this.#inOrder(options.wholeFiles === true ? written : entries));
+    const entries = await this.#entriesNow(former, written);
+    await this.#write(entries, options.wholeFiles === true ? others(entries, written) : new Map());
     await this.refreshCounter();
   }
 
   /** The vectors of a file by ascending chunk number, as readers see them; empty for an unknown file. */
   async getVectorsByFileId(fileId: string): Promise<StoredVector[]> {
     this.#naming.checkFileId(fileId);
-    const ids = (await this.#files.read([fileId])).get(fileId) ?? [];
+    const { ids = [] } = (await this.#files.read([fileId])).get(fileId) ?? {};
     const found = await this.#index.fetch(ids);
     return ids.flatMap((id) => {
       const vector = found.get(id);
@@ -127,30 +136,29 @@ export class VectorizeClient {
 
   /** Remove the vectors. Throws UsageError for an id that `generateVectorId` never makes. */
   async deleteVectorsByIds(ids: readonly string[]): Promise<void> {
-    const removed = this.#parseIds(ids);
-    if (removed.size === 0) {
+    const asked = this.#parseIds(ids);
+    if (asked.size === 0) {
       return;
     }
-    const former = await this.#files.read([...removed.keys()]);
-    await this.#remove([...removed.values()].flat());
-    const entries = await this.#unlisted(merged(former, removed));
-    const changed = new Map<string, string[]>();
-    for (const [fileId, known] of this.#inOrder(entries)) {
-      const kept = known.filter((id) => !removed.get(fileId)?.includes(id));
-      if (kept.join("\n") !== former.get(fileId)?.join("\n")) {
-        changed.set(fileId, kept);
-      }
-    }
-    await this.#files.write(changed);
+    const former = await this.#files.read([...asked.keys()]);
+    const entries = await this.#entriesNow(former);
+    const removed = common(entries, asked);
+    const changed = [...entries].filter(
+      ([fileId, entry]) => removed.has(fileId) || !isSame(entry, former.get(fileId)),
+    );
+    await this.#write(new Map(changed), removed, unnamed(asked, removed));
     await this.refreshCounter();
   }
 
   /** Remove all vectors of a file. */
   async deleteVectorsByFileId(fileId: string): Promise<void> {
     this.#naming.checkFileId(fileId);
-    const known = (await this.#unlisted(await this.#files.read([fileId]))).get(fileId) ?? [];
-    await this.#remove(this.#filled(fileId, known));
-    await this.#files.write(new Map([[fileId, []]]));
+    const entries = await this.#entriesNow(await this.#files.read([fileId]));
+    const { ids = [] } = entries.get(fileId) ?? {};
+    // In another namespace the same id may belong to others: only what was found is removed.
+    const isShared = this.#naming.rules.namespace !== undefined;
+    const more = isShared ? [] : idsThatMayFollow(this.#naming, fileId, ids);
+    await this.#write(entries, new Map([[fileId, ids]]), more);
     await this.refreshCounter();
   }
 
@@ -200,30 +208,43 @@ export class VectorizeClient {
     return this.#naming.parse(vectorId);
   }
 
-  /** The entries with what the index holds beside them. */
-  async #unlisted(entries: FileEntries): Promise<Map<string, string[]>> {
-    const found = new Map<string, string[]>();
-    await inLanes([...entries], CONNECTIONS, async ([fileId, ids]) => {
-      const more = await findUnlisted(this.#index, this.#naming, fileId, new Set(ids));
-      found.set(fileId, [...ids, ...more.filter((id) => !this.#wasRemoved(id))]);
+  /** The entries of the files as the index shows them now, with what this call has `written`. */
+  async #entriesNow(former: FileEntries, written: FileIds = new Map()): Promise<FileEntries> {
+    const found = new Map<string, FileEntry>();
+    await inLanes([...former], CONNECTIONS, async ([fileId, entry]) => {
+      found.set(fileId, await this.#entryNow(fileId, entry, written.get(fileId) ?? []));
     });
     return found;
   }
 
-  /** Remove what `entries` name beside `written`. */
-  async #removeOthers(written: FileEntries, entries: FileEntries): Promise<void> {
-    const others: string[] = [];
-    for (const [fileId, ids] of entries) {
-      const kept = new Set(written.get(fileId));
-      others.push(...ids.filter((id) => !kept.has(id)));
-    }
-    await this.#remove(others);
+  async #entryNow(
+    fileId: string,
+    entry: FileEntry,
+    written: readonly string[],
+  ): Promise<FileEntry> {
+    const inDoubt = new Set(idsInDoubt(this.#naming, fileId, entry));
+    const certain = new Set([...entry.ids.filter((id) => !inDoubt.has(id)), ...written]);
+    const asked = [...inDoubt].filter((id) => !certain.has(id));
+    const shown = await findUnlisted(this.#index, this.#naming, fileId, certain, asked);
+    const ids = this.#inOrder([...certain, ...shown.filter((id) => !this.#wasRemoved(id))]);
+    // The index may still show a vector whose deletion was accepted: the next call looks again.
+    const isSettled =
+      ids.length === 0 || (entry.removal?.sinceMs ?? 0) < Date.now() - PROCESSED_WITHIN_MS;
+    const numbers = new Set(written.map((id) => this.#naming.parse(id)?.chunkIndex ?? -1));
+    return { ids, removal: isSettled ? null : reduced(entry.removal, numbers) };
   }
 
-  #filled(fileId: string, ids: readonly string[]): readonly string[] {
-    // In another namespace the same id may belong to others: only what was found is removed.
-    const isShared = this.#naming.rules.namespace !== undefined;
-    return isShared ? ids : fillDeletion(this.#naming, fileId, ids);
+  /** Write the entries, without `removed`; remove these vectors and `more`. */
+  async #write(
+    entries: FileEntries,
+    removed: FileIds,
+    more: readonly string[] = [],
+  ): Promise<void> {
+    const steps = removalSteps(this.#naming, entries, removed, more, Date.now());
+    for (const step of steps) {
+      await this.#files.write(step.entries);
+      await this.#remove(step.vectorIds);
+    }
   }
 
   async #upsert(vectors: readonly CheckedVector[]): Promise<void> {
@@ -267,19 +288,14 @@ export class VectorizeClient {
     return new Map([...found].map(([fileId, some]) => [fileId, [...some]]));
   }
 
-  /** Each file's ids by chunk number; those in a form of another program come last. */
-  #inOrder(entries: FileEntries): Map<string, string[]> {
+  /** Ids by chunk number, each once; those in a form of another program come last. */
+  #inOrder(ids: readonly string[]): string[] {
     const place = (id: string): number =>
       this.#naming.parse(id)?.chunkIndex ?? Number.POSITIVE_INFINITY;
-    return new Map(
-      [...entries].map(([fileId, ids]) => [
-        fileId,
-        [...new Set(ids)]
-          .map((id) => [place(id), id] as const)
-          .sort(([first], [second]) => (first === second ? 0 : first - second))
-          .map(([, id]) => id),
-      ]),
-    );
+    return [...new Set(ids)]
+      .map((id) => [place(id), id] as const)
+      .sort(([first], [second]) => (first === second ? 0 : first - second))
+      .map(([, id]) => id);
   }
 }
 
@@ -294,14 +310,4 @@ function groupByFile(vectors: readonly CheckedVector[]): Map<string, string[]> {
     }
   }
   return found;
-}
-
-/** The ids of both, of the files of the second. */
-function merged(former: FileEntries, more: FileEntries): Map<string, string[]> {
-  return new Map(
-    [...more].map(([fileId, ids]) => [
-      fileId,
-      [...new Set([...(former.get(fileId) ?? []), ...ids])],
-    ]),
-  );
 }

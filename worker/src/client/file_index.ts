@@ -1,22 +1,27 @@
 /**
- * The KV entries: the ids of each file, and the counter, as whole values.
+ * The KV entries: the ids of each file with what is being removed, and the counter, as whole values.
  *
  * KV has no lock, no increment, and shows what was there a minute ago. So an entry is written as a
  * whole, and what this object has written itself counts instead of what KV shows.
  */
 
 import { inLanes, slices } from "./batches";
+import {
+  type FileEntries,
+  type FileEntry,
+  type FileIds,
+  metadataOf,
+  NO_ENTRY,
+  removalIn,
+} from "./entry";
 import { PreconditionError, RemoteUnavailableError, UsageError } from "./errors";
 import { CONNECTIONS, KV_KEYS_PER_GET, KV_VALUE_BYTES } from "./limits";
 import { type RetryRules, repeat, verdictOf } from "./retry";
 import { type Naming, utf8Bytes } from "./rules";
 
-/** File -> ids of its vectors, in chunk order. */
-export type FileEntries = ReadonlyMap<string, readonly string[]>;
-
 /** What this object wrote last for a file. */
 interface Own {
-  readonly ids: readonly string[];
+  readonly entry: FileEntry;
   readonly atMs: number;
 }
 
@@ -38,30 +43,26 @@ export class FileIndex {
   }
 
   /**
-   * The ids of each file; empty for a file without an entry. Ids of other files are left out.
+   * The entry of each file; without ids for a file that has none. Ids of other files are left out.
    *
    * Throws PreconditionError for an entry in another form.
    */
-  async read(fileIds: readonly string[]): Promise<Map<string, string[]>> {
+  async read(fileIds: readonly string[]): Promise<Map<string, FileEntry>> {
     this.#forgetOld();
     const unknown = fileIds.filter((fileId) => !this.#own.has(fileId));
     const shown = await this.#readKeys(unknown.map((fileId) => this.#naming.key(fileId)));
-    const found = new Map<string, string[]>();
+    const found = new Map<string, FileEntry>();
     for (const fileId of fileIds) {
-      const own = this.#own.get(fileId);
-      const key = this.#naming.key(fileId);
-      const ids = own === undefined ? idsIn(key, shown.get(key) ?? null) : [...own.ids];
-      found.set(
-        fileId,
-        ids.filter((id) => !this.#isElsewhere(id, fileId)),
-      );
+      const entry = this.#own.get(fileId)?.entry ?? shown.get(this.#naming.key(fileId)) ?? NO_ENTRY;
+      const ids = entry.ids.filter((id) => !this.#isElsewhere(id, fileId));
+      found.set(fileId, { ids, removal: entry.removal });
     }
     return found;
   }
 
   /** Throws UsageError for a file with more ids than a KV value holds. */
-  check(entries: FileEntries): void {
-    for (const [fileId, ids] of entries) {
+  check(files: FileIds): void {
+    for (const [fileId, ids] of files) {
       const size = utf8Bytes(JSON.stringify(ids));
       if (size > KV_VALUE_BYTES) {
         throw new UsageError(
@@ -73,16 +74,19 @@ export class FileIndex {
     }
   }
 
-  /** Write each file's entry as a whole, with a new expiry if entries expire; remove empty ones. */
+  /**
+   * Write each file's entry as a whole, with a new expiry if entries expire. The key of one without ids is
+   * removed, unless it has to hold a removal.
+   */
   async write(entries: FileEntries): Promise<void> {
-    await inLanes([...entries], CONNECTIONS, async ([fileId, ids]) => {
-      // Noted before it is sent: the vectors are as this entry says, whatever the answer.
-      this.#own.set(fileId, { ids, atMs: Date.now() });
+    await inLanes([...entries], CONNECTIONS, async ([fileId, entry]) => {
+      // Noted before it is sent: the entry is true of the index, whatever the answer.
+      this.#own.set(fileId, { entry, atMs: Date.now() });
       const key = this.#naming.key(fileId);
-      if (ids.length === 0) {
+      if (entry.ids.length === 0 && entry.removal === null) {
         await repeat(`removal of KV key '${key}'`, this.#retry, () => this.#kv.delete(key));
       } else {
-        await repeat(`KV entry '${key}'`, this.#retry, () => this.#put(key, JSON.stringify(ids)));
+        await repeat(`KV entry '${key}'`, this.#retry, () => this.#put(key, entry));
       }
     });
   }
@@ -109,20 +113,27 @@ export class FileIndex {
     return vectors;
   }
 
-  #put(key: string, value: string): Promise<void> {
+  #put(key: string, { ids, removal }: FileEntry): Promise<void> {
     const { ttlSeconds } = this.#naming.rules;
-    return this.#kv.put(key, value, ttlSeconds === undefined ? {} : { expirationTtl: ttlSeconds });
+    return this.#kv.put(key, JSON.stringify(ids), {
+      ...(ttlSeconds === undefined ? {} : { expirationTtl: ttlSeconds }),
+      ...(removal === null ? {} : { metadata: metadataOf(removal) }),
+    });
   }
 
-  async #readKeys(keys: readonly string[]): Promise<Map<string, string | null>> {
-    const found = new Map<string, string | null>();
+  async #readKeys(keys: readonly string[]): Promise<Map<string, FileEntry>> {
+    const found = new Map<string, FileEntry>();
     for (const some of slices(keys, KV_KEYS_PER_GET)) {
       const what = `read of ${some.length} KV keys from '${some[0]}'`;
       const shown = await repeat(what, this.#retry, () =>
-        this.#kv.get(some, { type: "text", cacheTtl: CACHE_S }),
+        this.#kv.getWithMetadata(some, { type: "text", cacheTtl: CACHE_S }),
       );
-      for (const [key, value] of shown) {
-        found.set(key, value);
+      for (const [key, one] of shown) {
+        // A key that is not there has null instead of both, which the type does not say.
+        const value = one?.value ?? null;
+        if (value !== null) {
+          found.set(key, { ids: idsIn(key, value), removal: removalIn(one.metadata) });
+        }
       }
     }
     return found;
@@ -144,10 +155,7 @@ export class FileIndex {
   }
 }
 
-function idsIn(key: string, value: string | null): string[] {
-  if (value === null) {
-    return [];
-  }
+function idsIn(key: string, value: string): string[] {
   let found: unknown;
   try {
     found = JSON.parse(value);

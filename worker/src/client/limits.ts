@@ -21,7 +21,7 @@ export const KV_KEY_BYTES = 512;
 /** Bytes of a KV value. */
 export const KV_VALUE_BYTES = 25 * 1024 * 1024;
 export const KV_TTL_S_MIN = 60;
-/** A second write to one key within this time is refused. */
-export const KV_WRITE_GAP_MS = 1_000;
+/** Bytes of a KV entry's metadata as JSON. */
+export const KV_METADATA_BYTES = 1_024;
 /** Requests of one invocation that may wait for an answer at once. */
 export const CONNECTIONS = 6;

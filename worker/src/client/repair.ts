@@ -2,7 +2,7 @@
  * Find the vectors of a file that its entry lacks: the index is asked, by chunk number.
  *
  * They were written by an invocation that was killed before it wrote the entry, or that raced with
- * another one (decision 0048).
+ * another one (decision 0048); or one was killed that had begun to remove them (decision 0055).
  */
 
 import { IDS_PER_DELETE, IDS_PER_GET } from "./limits";
@@ -12,38 +12,43 @@ import type { VectorIndex } from "./vectors";
 /** Of the numbers below the highest that an entry lacks, so many are asked for, the lowest first. */
 export const GAPS_MAX = 200;
 
-/** The ids of a file that exist beside the known ones, as the index shows them now. */
+/** The ids of a file that the index shows now beside the known ones: those in doubt, and others. */
 export async function findUnlisted(
   index: VectorIndex,
   naming: Naming,
   fileId: string,
   known: ReadonlySet<string>,
+  inDoubt: readonly string[],
 ): Promise<string[]> {
   const numbers = numbersOf(naming, known);
-  const found: string[] = [];
+  const found = new Set<string>();
   let first = highest(numbers) + 1;
-  let asked = [...gaps(numbers), ...upFrom(first, IDS_PER_GET)];
+  let above = naming.vectorIds(fileId, upFrom(first, IDS_PER_GET));
+  let asked = [...inDoubt, ...naming.vectorIds(fileId, gaps(numbers)), ...above];
   while (asked.length > 0) {
-    const seen = await index.fetch(naming.vectorIds(fileId, asked));
-    found.push(...seen.keys());
-    const above = naming.vectorIds(fileId, upFrom(first, IDS_PER_GET));
+    const seen = await index.fetch(asked);
+    for (const id of seen.keys()) {
+      found.add(id);
+    }
+    const goesOn = above.some((id) => seen.has(id));
     first += IDS_PER_GET;
-    asked = above.some((id) => seen.has(id)) ? upFrom(first, IDS_PER_GET) : [];
+    above = goesOn ? naming.vectorIds(fileId, upFrom(first, IDS_PER_GET)) : [];
+    asked = above;
   }
-  return found;
+  return [...found];
 }
 
 /**
- * Fill the last request of a deletion with the ids that may follow.
+ * The ids that may follow those of a file: as many as its last request of a deletion has room for.
  *
- * It costs no request, and removes what was accepted and is not visible yet.
+ * They cost no request, and what was accepted and is not visible yet is removed too.
  */
-export function fillDeletion(naming: Naming, fileId: string, ids: readonly string[]): string[] {
+export function idsThatMayFollow(naming: Naming, fileId: string, ids: readonly string[]): string[] {
   const numbers = numbersOf(naming, ids);
   const used = ids.length % IDS_PER_DELETE;
   const free = used === 0 && ids.length > 0 ? 0 : IDS_PER_DELETE - used;
   const candidates = [...gaps(numbers), ...upFrom(highest(numbers) + 1, free)];
-  return [...ids, ...naming.vectorIds(fileId, candidates.slice(0, free))];
+  return naming.vectorIds(fileId, candidates.slice(0, free));
 }
 
 function numbersOf(naming: Naming, ids: Iterable<string>): Set<number> {

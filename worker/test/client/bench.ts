@@ -36,6 +36,7 @@ export class Bench {
   readonly sandbox: RunningSandbox;
   readonly worker: RunningWorker;
   #stores = 0;
+  #namespace: string | null = null;
 
   static async start(profile: "instant" | "strict" = "instant", fault = ""): Promise<Bench> {
     const sandbox = await startSandbox(profile, fault);
@@ -75,9 +76,12 @@ export class Bench {
       name: index,
       config: { dimensions, metric },
     });
-    const { id } = await this.sandbox.call<{ id: string }>("POST", "/storage/kv/namespaces", {
-      title: index,
-    });
+    const namespaces = "/storage/kv/namespaces";
+    if (this.#namespace !== null) {
+      await this.sandbox.call("DELETE", `${namespaces}/${this.#namespace}`); // an account has 1,000
+    }
+    const { id } = await this.sandbox.call<{ id: string }>("POST", namespaces, { title: index });
+    this.#namespace = id;
     const store = new Store(this, index, id, options);
     await store.order({});
     return store;
@@ -160,7 +164,7 @@ export class Store {
       },
     );
     while (!ended && !(await this.isHolding())) {
-      await new Promise((resolve) => setTimeout(resolve, 1));
+      await new Promise((resolve) => setTimeout(resolve, 3));
     }
     const wasKilled = !ended;
     kill.abort();
@@ -184,9 +188,24 @@ export class Store {
   }
 
   /** Write a KV value behind the store. */
-  plant(key: string, value: string): Promise<unknown> {
+  plant(key: string, value: string, metadata: unknown = null): Promise<unknown> {
     const path = `/storage/kv/namespaces/${this.#namespace}/bulk`;
-    return this.#bench.sandbox.call("PUT", path, [{ key, value }]);
+    return this.#bench.sandbox.call("PUT", path, [{ key, value, metadata }]);
+  }
+
+  /** Remove vectors behind the store. */
+  removeBehind(ids: readonly string[]): Promise<unknown> {
+    const path = `/vectorize/v2/indexes/${this.#index}/delete_by_ids`;
+    return this.#bench.sandbox.call("POST", path, { ids });
+  }
+
+  /** Key of KV -> its metadata, for those that have some. */
+  async metadata(): Promise<Record<string, unknown>> {
+    const path = `/storage/kv/namespaces/${this.#namespace}/keys?limit=1000`;
+    const keys = await this.#ask<{ name: string; metadata?: unknown }[]>("GET", path);
+    return Object.fromEntries(
+      keys.filter((one) => one.metadata != null).map((one) => [one.name, one.metadata]),
+    );
   }
 
   /** What is behind the store now. */

@@ -47,7 +47,24 @@ test("an upsert of one file makes six subrequests, in the order that is safe", a
   ]);
 });
 
-test("a deletion of a file removes vectors before the key", async () => {
+test("a deletion of ids writes the entry before it removes vectors", async () => {
+  const store = await bench.store();
+  await store.call("upsertVectors", chunks("a", 5));
+  await store.order({});
+
+  await store.call("deleteVectorsByIds", ["a_1", "a_3"]);
+
+  expect((await store.seen()).map(({ operation, key }) => [operation, key])).toEqual([
+    ["bulk", "bulk/get"],
+    ["getByIds", ""],
+    ["PUT", "file:a"],
+    ["deleteByIds", ""],
+    ["info", ""],
+    ["PUT", "_vector_count"],
+  ]);
+});
+
+test("a deletion of a file notes it in the entry, removes vectors, then the key", async () => {
   const store = await bench.store();
   await store.call("upsertVectors", chunks("a", 101));
   await store.order({});
@@ -57,6 +74,7 @@ test("a deletion of a file removes vectors before the key", async () => {
   expect((await store.seen()).map(({ operation, key }) => [operation, key])).toEqual([
     ["bulk", "bulk/get"],
     ["getByIds", ""],
+    ["PUT", "file:a"],
     ["deleteByIds", ""],
     ["deleteByIds", ""],
     ["DELETE", "file:a"],
@@ -86,6 +104,52 @@ test("vectors that no entry names are found and removed with the file", async ()
   await store.call("deleteVectorsByFileId", "a");
 
   expect(await store.held()).toMatchObject({ ids: [], entries: {}, counter: 0 });
+});
+
+test("what a deletion has removed is noted until the index has processed it", async () => {
+  const store = await bench.store();
+  await store.call("upsertVectors", chunks("a", 4));
+  await store.call("deleteVectorsByIds", ["a_1"]);
+  expect(await store.metadata()).toEqual({
+    "file:a": { removing: "1", since: expect.any(Number) },
+  });
+
+  await store.call("upsertVectors", chunks("a", 1));
+  expect(await store.metadata()).toHaveProperty("file:a");
+  await store.call("upsertVectors", [chunk("a", 1, 2)]); // it is there for certain
+  expect(await store.metadata()).toEqual({});
+
+  await store.plant("file:a", '["a_0","a_2"]', { removing: "1,3,9", since: 1_790_000_000_000 });
+  await store.call("upsertVectors", chunks("a", 1));
+  expect((await store.held()).entries).toEqual({ "file:a": ["a_0", "a_1", "a_2", "a_3"] });
+  expect(await store.metadata()).toEqual({});
+});
+
+test("a vector that the index still shows after its deletion leaves the entry with a later call", async () => {
+  const store = await bench.store();
+  await store.call("upsertVectors", chunks("a", 30));
+  const removing = { removing: "1,25-29", since: Date.now() };
+  await store.plant("file:a", JSON.stringify(chunks("a", 25).map(({ id }) => id)), removing);
+
+  await store.call("upsertVectors", chunks("a", 1));
+  expect((await store.held()).entries["file:a"]).toHaveLength(30);
+  await store.removeBehind(["a_1", "a_25", "a_26", "a_27", "a_28", "a_29"]);
+  await store.call("upsertVectors", chunks("a", 1));
+
+  const { ids, entries } = await store.held();
+  expect(entries["file:a"]).toHaveLength(24);
+  expect((entries["file:a"] as string[]).toSorted()).toEqual(ids);
+});
+
+test("metadata of another program is no removal", async () => {
+  const store = await bench.store();
+  await store.call("upsertVectors", chunks("a", 2));
+  for (const metadata of ["text", { removing: "0-99999999", since: 1 }, { removing: [0] }]) {
+    await store.plant("file:a", '["a_0","a_1"]', metadata);
+    await store.call("upsertVectors", chunks("a", 1));
+    expect((await store.held()).entries).toEqual({ "file:a": ["a_0", "a_1"] });
+    expect(await store.metadata()).toEqual({});
+  }
 });
 
 test("a wrong counter is put right by any call that writes", async () => {

@@ -1,0 +1,178 @@
+/**
+ * What KV holds of a file: the ids of its vectors as the value, and in the metadata the chunks whose vectors
+ * a call has begun to remove (decision 0055). Pure.
+ */
+
+import { batches } from "./batches";
+import { KV_METADATA_BYTES } from "./limits";
+
+/** File -> ids of vectors. */
+export type FileIds = ReadonlyMap<string, readonly string[]>;
+
+/** Chunks whose vectors a call has begun to remove. Only the index knows which of them exist. */
+export interface Removal {
+  readonly numbers: ReadonlySet<number>;
+  /** When the last of them was noted. */
+  readonly sinceMs: number;
+}
+
+export interface FileEntry {
+  /** In chunk order. */
+  readonly ids: readonly string[];
+  readonly removal: Removal | null;
+}
+
+/** File -> its entry. */
+export type FileEntries = ReadonlyMap<string, FileEntry>;
+
+/** The entry of a file that has none. */
+export const NO_ENTRY: FileEntry = { ids: [], removal: null };
+
+/** A removal as metadata of a KV entry. */
+export interface RemovalMetadata {
+  /** The numbers of the chunks, ascending: `1,4,7-9`. */
+  readonly removing: string;
+  /** Milliseconds since 1970. */
+  readonly since: number;
+}
+
+interface Range {
+  readonly first: number;
+  readonly last: number;
+}
+
+const FRAMING = JSON.stringify({ removing: "", since: Number.MAX_SAFE_INTEGER });
+const TEXT_BYTES_MAX = KV_METADATA_BYTES - FRAMING.length;
+/** Numbers of one range, so that a damaged text does not ask the index for millions of ids. */
+const RANGE_NUMBERS_MAX = 10_000;
+const RANGES = /^(\d+(-\d+)?(,\d+(-\d+)?)*)?$/;
+
+/** A removal as metadata. It fits when its numbers are those of one group of `fittingNumbers`. */
+export function metadataOf({ numbers, sinceMs }: Removal): RemovalMetadata {
+  return { removing: textOf(numbers), since: sinceMs };
+}
+
+/** The removal in metadata; null without one, and for metadata of another program. */
+export function removalIn(metadata: unknown): Removal | null {
+  const { removing, since } = (metadata ?? {}) as Partial<Record<keyof RemovalMetadata, unknown>>;
+  if (typeof removing !== "string" || typeof since !== "number" || !RANGES.test(removing)) {
+    return null;
+  }
+  const ranges = removing === "" ? [] : removing.split(",").map(rangeIn);
+  if (!ranges.every(isPossible)) {
+    return null;
+  }
+  return { numbers: new Set(ranges.flatMap(numbersIn)), sinceMs: since };
+}
+
+/** The removal with more numbers; these alone when the metadata has no room for both. */
+export function extended(
+  removal: Removal | null,
+  numbers: readonly number[],
+  sinceMs: number,
+): Removal {
+  const all = new Set([...(removal?.numbers ?? []), ...numbers]);
+  const fits = textOf(all).length <= TEXT_BYTES_MAX;
+  return { numbers: fits ? all : new Set(numbers), sinceMs };
+}
+
+/** The removal without these numbers; null when none is left. */
+export function reduced(removal: Removal | null, numbers: ReadonlySet<number>): Removal | null {
+  const left = [...(removal?.numbers ?? [])].filter((number) => !numbers.has(number));
+  if (removal === null || left.length === removal.numbers.size) {
+    return removal;
+  }
+  return left.length === 0 ? null : { ...removal, numbers: new Set(left) };
+}
+
+/** Numbers in groups that the metadata has room for, ascending; one group at least. */
+export function fittingNumbers(numbers: Iterable<number>): number[][] {
+  const ranges = rangesOf(numbers).map((range) => ({
+    ...range,
+    bytesMax: rangeText(range).length + 1,
+  }));
+  const limits = { countMax: Number.POSITIVE_INFINITY, bytesMax: TEXT_BYTES_MAX };
+  const groups = batches(ranges, limits).map((some) => some.flatMap(numbersIn));
+  return groups.length > 0 ? groups : [[]];
+}
+
+/** The ids of the entries and the written ones. */
+export function merged(entries: FileEntries, written: FileIds): FileIds {
+  return new Map(
+    [...written].map(([fileId, ids]) => [
+      fileId,
+      [...new Set([...(entries.get(fileId)?.ids ?? []), ...ids])],
+    ]),
+  );
+}
+
+/** The ids that the entries name beside the written ones. */
+export function others(entries: FileEntries, written: FileIds): FileIds {
+  return new Map(
+    [...entries].map(([fileId, { ids }]) => {
+      const kept = new Set(written.get(fileId));
+      return [fileId, ids.filter((id) => !kept.has(id))];
+    }),
+  );
+}
+
+/** Those of the ids that the entries name; files of which there are none are left out. */
+export function common(entries: FileEntries, asked: FileIds): FileIds {
+  const found = new Map<string, string[]>();
+  for (const [fileId, ids] of asked) {
+    const named = new Set(entries.get(fileId)?.ids);
+    const both = ids.filter((id) => named.has(id));
+    if (both.length > 0) {
+      found.set(fileId, both);
+    }
+  }
+  return found;
+}
+
+/** Those of the ids that are not among `named`. */
+export function unnamed(asked: FileIds, named: FileIds): string[] {
+  return [...asked].flatMap(([fileId, ids]) => {
+    const found = new Set(named.get(fileId));
+    return ids.filter((id) => !found.has(id));
+  });
+}
+
+/** Whether both are the same, so that nothing has to be written. */
+export function isSame(entry: FileEntry, former: FileEntry | undefined): boolean {
+  return entry.removal === former?.removal && entry.ids.join("\n") === former.ids.join("\n");
+}
+
+function textOf(numbers: Iterable<number>): string {
+  return rangesOf(numbers).map(rangeText).join(",");
+}
+
+function rangesOf(numbers: Iterable<number>): Range[] {
+  const found: { first: number; last: number }[] = [];
+  for (const number of [...numbers].sort((one, other) => one - other)) {
+    const range = found.at(-1);
+    const follows = range !== undefined && number === range.last + 1;
+    if (follows && number - range.first < RANGE_NUMBERS_MAX) {
+      range.last = number;
+    } else {
+      found.push({ first: number, last: number });
+    }
+  }
+  return found;
+}
+
+function rangeText({ first, last }: Range): string {
+  return first === last ? `${first}` : `${first}-${last}`;
+}
+
+function rangeIn(text: string): Range {
+  const [first, last = first] = text.split("-").map(Number);
+  return { first: first ?? 0, last: last ?? 0 };
+}
+
+function isPossible({ first, last }: Range): boolean {
+  return first <= last && last - first < RANGE_NUMBERS_MAX && Number.isSafeInteger(last);
+}
+
+function numbersIn({ first, last }: Range): number[] {
+  return Array.from({ length: last - first + 1 }, (_, at) => first + at);
+}
