@@ -34,7 +34,9 @@ def with_answers(settings: Settings, keys: Iterable[str]) -> Settings:
             meaning = BY_KEY[key].meaning.rstrip(".")
             settings = with_value(settings, *_ask(f"{meaning} ({key})", (key,)))
         elif settings.source.path is None:
-            what = "Address of the Qdrant server, or folder of an embedded store"
+            what = (
+                "Address of the Qdrant server, or path of a store, a server's folder or a snapshot"
+            )
             settings = with_value(settings, *_ask(what, (_SERVER, _FOLDER)))
     return settings
 

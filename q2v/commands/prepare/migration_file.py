@@ -31,7 +31,7 @@ SECRETS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "CLOUDFLARE_API_TOKEN",
         (
             "token to write, with an expiry after the window: Vectorize: Edit and Workers KV "
-            "Storage: Edit (for plan, provision, migrate, catch-up, gate, rollback)",
+            "Storage: Edit (for plan, provision, migrate, catch-up, gate, rollback, reset-target)",
             "token to look: Vectorize: Read and Workers KV Storage: Read (for reconcile, monitor)",
             "made under My Profile > API Tokens > Create Token > Custom token, with this one "
             "account and no other permission",

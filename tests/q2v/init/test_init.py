@@ -14,6 +14,7 @@ from migrate.mapping.shapes.known import SHAPES
 from q2v import wiring
 from q2v.main import cli
 from tests.harness.fakes.clock import ImpatientClock
+from tests.harness.running.target import DIMENSIONS
 from tests.harness.running.workbench import (
     API_KEY,
     API_TOKEN,
@@ -24,7 +25,8 @@ from tests.harness.running.workbench import (
 )
 from tests.harness.running.workspace import Result
 from tests.migrate.mapping.shapes.written import CHOSEN, WRITERS, Payload, point_uuid
-from tests.servers.qdrant_points import StoredPoint
+from tests.servers.on_disk.qdrant_storage import write_collection
+from tests.servers.qdrant_points import StoredCollection, StoredPoint
 from tests.servers.qdrant_rest import Answer
 
 NAMED = ["--source-url", "http://127.0.0.1:1", "--collection", "docs", "--vector-index", "docs-1"]
@@ -338,3 +340,16 @@ def test_the_only_named_vector_is_taken_and_one_of_several_has_to_be_named(tmp_p
     assert "one of the vectors of the collection: image, text" in refused.document["error"]["what"]
     assert chosen.exit_code == 0
     assert table(tmp_path / "migration.toml")["source"]["vector_name"] == "text"
+
+
+def test_a_stopped_servers_folder_is_looked_at_too(tmp_path: Path) -> None:
+    vectors: dict[str, object] = {"size": DIMENSIONS, "distance": "Cosine"}
+    collection = StoredCollection(name="docs", vectors=vectors, points=written_by("haystack"))
+    source = write_collection(tmp_path / "storage", collection, shards=1)
+    named = ["--source-path", str(source), "--collection", "docs", "--vector-index", "docs-1"]
+
+    found = alone(tmp_path, *named, "--json")
+
+    assert found.exit_code == 0, found.stderr
+    assert (found.document["shape"], found.document["points"]) == ("haystack", 30)
+    assert table(tmp_path / "migration.toml")["source"]["path"] == str(source)
