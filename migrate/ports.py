@@ -68,7 +68,7 @@ class Progress(Protocol):
 
 
 class PointSource(Protocol):
-    """A Qdrant collection, read only, seen as one ascending sequence of ids.
+    """A Qdrant collection, or the part of it that a filter picks, as an ascending row of ids.
 
     Reading is by seek: a start id need not exist. Nothing is promised about writes that happen
     meanwhile; the stages find them by a second pass. Every method raises AccessError,
@@ -76,13 +76,19 @@ class PointSource(Protocol):
     """
 
     def identity(self) -> dict[str, str]:
-        """The place of the collection, without secrets, for manifests and fingerprints."""
+        """The place of the collection, without secrets, for manifests and fingerprints.
+
+        With a filter the member `filter` is its text.
+        """
 
     def read_collection(self) -> Collection:
         """The collection's description as it is now."""
 
     def count_points(self) -> int:
         """The exact count of visible points, never an estimate."""
+
+    def count_left_out(self) -> int | None:
+        """The exact count of the points that the filter leaves out; None without a filter."""
 
     def read_ids(self, start: PointId | None, *, limit: int) -> Sequence[PointId]:
         """At most `limit` ids >= `start` (None: the first), ascending; empty only at the end."""

@@ -4,7 +4,7 @@ import random
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -31,12 +31,15 @@ from migrate.plan.rules import DELETE_SHARE_DEFAULT, PlanRules
 from migrate.plan.window import Window
 from migrate.ports import Clock, PointSource, Progress, Target
 from migrate.provision import ProvisionRules
+from migrate.qdrant import filters
+from migrate.qdrant.filters.point_filter import PointFilter
 from migrate.qdrant.server import open_server_source
 from migrate.qdrant.source import ServerOptions
 from migrate.restore.server import ServerTarget
 from migrate.restore.target import CollectionTarget
-from migrate.run.choose import check_collection, find_by_id
+from migrate.run.choose import check_collection, check_part, find_by_id
 from migrate.snapshot.folder import Snapshot
+from migrate.snapshot.manifest import SourcePart
 from migrate.storage.folder import StoredFile, WorkFolder
 from migrate.storage.layout import BUDGET, BUDGET_FILE, SOURCE_COPIES
 from migrate.storage.local_folder import LocalFolder, local_file
@@ -179,6 +182,7 @@ def _source(
             collection=collection,
             copies=folder.path / SOURCE_COPIES,
             say=progress.say,
+            point_filter=point_filter(settings),
         )
     assert settings.source.url is not None
     return open_server_source(
@@ -187,8 +191,14 @@ def _source(
         api_key=_source_key(settings),
         transport=settings.source.transport,
         clock=clock,
-        options=_server_options(settings, progress),
+        options=replace(_server_options(settings, progress), filter=point_filter(settings)),
     )
+
+
+def point_filter(settings: Settings) -> PointFilter | None:
+    """The filter that picks the points of the source. Raises UsageError for one that is none."""
+    wanted = settings.source.filter
+    return None if wanted is None else filters.parse_filter(wanted)
 
 
 def _source_key(settings: Settings) -> str | None:
@@ -469,10 +479,20 @@ def provision_rules(
     )
 
 
+def configured_part(settings: Settings) -> SourcePart:
+    """The collection, or the part of it, that the settings name."""
+    return SourcePart(settings.source.collection, settings.source.filter)
+
+
 def check_snapshot_collection(snapshot: Snapshot, settings: Settings) -> None:
-    """Raises ForeignStateError for a snapshot of another collection than the configured one."""
+    """Raises ForeignStateError for a snapshot of another collection than the configured one.
+
+    So it does for one of another part of it, where a collection is configured.
+    """
     origin = str(settings.origin("source.collection"))
     check_collection(snapshot, settings.source.collection, named_by=origin)
+    if settings.source.collection is not None:
+        check_part(snapshot, settings.source.filter)
 
 
 def wanted_indexes(plan: RunPlan, settings: Settings) -> dict[str, str]:

@@ -69,6 +69,7 @@ def _read_job(
         transport=source.transport,
         compression=source.compression,
         ca_file=settings.tls.ca_file,
+        filter=wiring.point_filter(settings),
         page_points=options.page_points,
         second_reading=options.second_reading,
         leave_unreadable=options.leave_unreadable,

@@ -19,6 +19,7 @@ from migrate.errors import (
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.stamps import iso_stamp
 from migrate.ports import Clock, ContentVerifier, PointSource, Target, VectorTarget
+from migrate.run.choose import check_part
 from migrate.run.folder import RunFolder
 from migrate.run.next_step import flags_again, next_step, position_of
 from migrate.runtime import Runtime
@@ -91,7 +92,8 @@ def compare(
     Resumes the newest session if it compares the same things and was interrupted for less than an
     hour, unless `fresh`. A `verifier` compares contents as far as it can be used. With `source`
     None the source is not read, for example because it no longer exists. Raises PreconditionError
-    when the run is not complete or the index is not the one that the plan names.
+    when the run is not complete or the index is not the one that the plan names, ForeignStateError
+    for a source of another part of the collection than the snapshot's.
     """
     state = run.state()
     if not state.completed or state.rollback_opened:
@@ -101,6 +103,8 @@ def compare(
             f"run {run.plan.run_id} is {state.phase}: there is nothing to compare",
             remedy=f"{situation.remedy_with(flags)}; or name another run",
         )
+    if source is not None:
+        check_part(run.snapshot, source.identity().get("filter"))
     check_same_index(run, target.vectors)
     inputs = _inputs(run, rules, source)
     session = open_session(run, inputs, runtime, fresh=fresh)

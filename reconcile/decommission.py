@@ -8,6 +8,7 @@ from migrate.archive.verify import VerifiedArchive, verify_archive
 from migrate.errors import ArtefactDamagedError, ExitCode, ForeignStateError, UsageError
 from migrate.ports import Progress
 from migrate.run.folder import RunFolder
+from migrate.snapshot.manifest import name_part
 from migrate.storage.folder import StoredFile
 from migrate.storage.layout import JOURNAL
 from migrate.wrangler.commands import OLD_SECRETS, secret_delete_commands
@@ -55,7 +56,13 @@ def check(run: RunFolder, archive: StoredFile, progress: Progress, *, now_s: flo
     """
     return Checklist(
         run_id=run.plan.run_id,
-        items=(_run_stands(run), _gate(run), _week(run, now_s), _archive(run, archive, progress)),
+        items=(
+            _run_stands(run),
+            *_whole(run),
+            _gate(run),
+            _week(run, now_s),
+            _archive(run, archive, progress),
+        ),
         commands=_commands(run),
     )
 
@@ -68,6 +75,23 @@ def _run_stands(run: RunFolder) -> Item:
         found=f"run {run.plan.run_id} is {state.phase}",
         do="run `q2v status`: it says what comes next",
     )
+
+
+def _whole(run: RunFolder) -> list[Item]:
+    """A line for a run that has moved a part of its collection; none for a whole one."""
+    manifest = run.snapshot.manifest
+    if manifest.filter is None:
+        return []
+    return [
+        Item(
+            name="whole",
+            proven=False,
+            found=f"only a part was moved, {name_part(manifest.filter)}: the collection held "
+            f"{manifest.left_out} other points at {manifest.sealed_at}",
+            do="keep the collection; a run of a part never proves that it can go. Move every other "
+            "part, and take the collection away when this is the only unproven line of each",
+        )
+    ]
 
 
 def _gate(run: RunFolder) -> Item:

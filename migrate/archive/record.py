@@ -31,6 +31,7 @@ class ArchivedSnapshot:
     set_digest: str
     moving: bool
     payload_only: bool = False  # vectors were read only where the payload changed
+    filter: str | None = None  # that picked the points; None: the whole collection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +87,8 @@ def encode_record(record: ArchiveRecord, key: SealKey | None) -> bytes:
     for link in fields["chain"]:
         if not link["payload_only"]:  # as earlier versions wrote it
             del link["payload_only"]
+        if link["filter"] is None:
+            del link["filter"]
     return seal_json(fields, key)
 
 

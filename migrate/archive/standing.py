@@ -95,6 +95,7 @@ def describe_chain(snapshot: Snapshot) -> tuple[ArchivedSnapshot, ...]:
             set_digest=link.manifest.set_digest,
             moving=link.manifest.moving,
             payload_only=link.manifest.payload_only,
+            filter=link.manifest.filter,
         )
         for link in snapshot.chain
     )

@@ -36,6 +36,54 @@ def _json_list(value: str) -> list[Any]:
     return found
 
 
+def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Raises ValueError: of two members of one name JSON readers keep the last."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise TableError(f"found the member {twice!r} twice in one object, expected it once")
+    return members
+
+
+def _refuse_constant(name: str) -> None:
+    raise TableError(f"found {name}, which is no JSON, expected {_FILTER_FORM}")
+
+
+def read_filter(value: str | dict[str, object]) -> str | None:
+    """A filter of Qdrant as one JSON text with sorted members, so that equal ones have equal texts.
+
+    None for what is no JSON object with a member. Whether it is a filter is found out when the
+    source is opened. Raises ValueError for a text that is no JSON.
+    """
+    try:
+        found: object = value
+        if isinstance(value, str):
+            found = json.loads(
+                value, object_pairs_hook=_unique_members, parse_constant=_refuse_constant
+            )
+        if not isinstance(found, dict) or not found:
+            return None
+        texts = (_sorted_json(found, with_escapes=with_escapes) for with_escapes in (False, True))
+        return next((text for text in texts if text.isprintable()), None)
+    except json.JSONDecodeError as error:
+        raise TableError(f"found no JSON ({error}), expected {_FILTER_FORM}") from error
+    except RecursionError as error:
+        raise TableError("found JSON that is nested too deeply for a filter") from error
+
+
+def _sorted_json(members: dict[str, object], *, with_escapes: bool) -> str:
+    """One text for each value. Times, which a TOML file may hold, become texts."""
+    return json.dumps(
+        members,
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=with_escapes,
+        allow_nan=False,
+        default=lambda time: time.isoformat(),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """What a value has to be.
@@ -207,6 +255,9 @@ def _is_url(url: str) -> bool:
     return "@" not in parts.netloc and not set(url) & set(" \\?#")
 
 
+_FILTER_FORM = (
+    """a filter of Qdrant as JSON, as '{"must": [{"key": "tenant", "match": {"value": "a"}}]}'"""
+)
 _NAME_FORM = "letters, digits, - and _, at most 64"
 _FIELD_FORM = 'a payload field: no . or " in it, no $ in front, no blanks around it'
 
@@ -256,6 +307,7 @@ TRANSFORMS = Rule(
     native=list,
     parts=_json_list,
 )
+FILTER = Rule(expected=_FILTER_FORM, read=read_filter, native=(str, dict))
 METADATA_INDEXES = Rule(
     expected="a list of texts, each name:type with type string, number or boolean; names differ, "
     f"at most {limits.METADATA_INDEXES_MAX}",

@@ -32,7 +32,7 @@ from migrate.plan.transforms import RuleEffect, TransformPreview
 from migrate.ports import PointSource, Progress
 from migrate.runtime import Runtime
 from migrate.snapshot.agreement import Reading
-from migrate.snapshot.counting import check_counted
+from migrate.snapshot.counting import check_counted, no_points
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.walk import walk_points
 from migrate.storage.folder import WorkFolder
@@ -151,7 +151,8 @@ def check_source(
         runtime.progress.say(f"source: {warning}")
     values = rules.choose_values(collection.vectors)
     points = source.count_points()
-    _check_not_empty(points, rules)
+    if points == 0 and not rules.allow_empty:
+        raise no_points(source, collection)
     pages = walk_points(
         source,
         None,
@@ -171,7 +172,11 @@ def check_snapshot(
     """Check every point of a snapshot; the empty `table` then holds the rows that move."""
     values = rules.choose_values(snapshot.manifest.vectors)
     points = snapshot.manifest.points
-    _check_not_empty(points, rules)
+    if points == 0 and not rules.allow_empty:
+        raise PreconditionError(
+            "there are no points to move",
+            remedy="check source.collection, or pass --allow-empty",
+        )
     pages = (rows.page for rows in snapshot.read(with_vectors=(values.vector_name,)))
     # Hashing and decoding a part release Python's lock, so a second core can do it.
     held_max = min(2, runtime.reads_in_flight)
@@ -182,14 +187,6 @@ def check_snapshot(
 def open_id_table(folder: WorkFolder, points: int) -> IdTable:
     """The table that a plan fills; rows that do not fit in memory go to `folder`."""
     return IdTable(folder.scratch(SPILL), rows=points)
-
-
-def _check_not_empty(points: int, rules: PlanRules) -> None:
-    if points == 0 and not rules.allow_empty:
-        raise PreconditionError(
-            "there are no points to move",
-            remedy="check source.collection, or pass --allow-empty",
-        )
 
 
 def check_points(

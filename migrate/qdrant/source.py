@@ -19,6 +19,7 @@ from migrate.model.pages import take_rows
 from migrate.model.records import Collection, Page, PointId, VectorSpec
 from migrate.ports import Clock
 from migrate.qdrant.collection import read_collection
+from migrate.qdrant.filters.point_filter import PointFilter
 from migrate.qdrant.page_reader import PageReader
 from migrate.qdrant.paging import (
     PAGE_BYTES,
@@ -61,7 +62,7 @@ def _keep_quiet(_text: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
-    """Limits of every request to a server, and the function that reports waits."""
+    """How a server is read: limits of every request, and the function that reports waits."""
 
     connect_s: float = 10.0
     read_s: float = 70.0  # without a byte; the server's own time-out is 60 s and ends before it
@@ -73,6 +74,7 @@ class ServerOptions:
     # The compression that requests announce. A server compresses every answer if the client
     # accepts it, and then spends most of its time on floats, which hardly shrink.
     compression: Compression = "identity"
+    filter: PointFilter | None = None  # only points that match are read; None: all
     say: Callable[[str], None] = _keep_quiet
     # Spreads retries; not used for security.
     jitter: random.Random = field(default_factory=random.Random)
@@ -101,22 +103,22 @@ class Transport(Protocol):
     def fetch_collection_names(self) -> list[str]:
         """All collections this key may see."""
 
-    def fetch_count(self) -> int:
-        """The exact number of points."""
+    def fetch_count(self, *, whole: bool = False) -> int:
+        """The exact number of points that match the filter; of all points if `whole`."""
 
     def fetch_ids(self, start: PointId | None, limit: int) -> tuple[Sequence[PointId], int]:
-        """Ids >= `start`, and the bytes of the answer."""
+        """Ids >= `start` of points that match the filter, and the bytes of the answer."""
 
     def fetch_points(
         self, start: PointId | None, limit: int, vectors: Sequence[VectorSpec]
     ) -> tuple[Page, int]:
-        """Points >= `start`, and the bytes of the answer.
+        """Points >= `start` that match the filter, and the bytes of the answer.
 
         Without `vectors` the answer holds no vectors.
         """
 
     def fetch_named(self, ids: Sequence[PointId], vectors: Sequence[VectorSpec]) -> Page:
-        """The points with these ids; absent ones are left out."""
+        """The points with these ids, whatever the filter; absent ones are left out."""
 
     def close(self) -> None:
         """Close the connections. Calling it again does nothing."""
@@ -131,6 +133,7 @@ class ServerSource:
         self._transport = transport
         self._name = collection
         self._options = options
+        self._filter = options.filter
         self._retry = RetryPolicy(
             clock=clock,
             attempts_max=options.attempts_max,
@@ -152,6 +155,7 @@ class ServerSource:
             "collection": self._name,
             "transport": self._transport.kind,
             "consistency": CONSISTENCY,
+            **({} if self._filter is None else {"filter": self._filter.text}),
         }
 
     def read_collection(self) -> Collection:
@@ -175,8 +179,14 @@ class ServerSource:
         return info
 
     def count_points(self) -> int:
-        """The exact count of visible points."""
+        """The exact count of visible points that match the filter."""
         return self._ask(self._transport.fetch_count)
+
+    def count_left_out(self) -> int | None:
+        """The exact count of the points that the filter leaves out; None without a filter."""
+        if self._filter is None:
+            return None
+        return self._ask(partial(self._transport.fetch_count, whole=True)) - self.count_points()
 
     def read_ids(self, start: PointId | None, *, limit: int) -> Sequence[PointId]:
         """At most `limit` ids >= `start`, ascending."""

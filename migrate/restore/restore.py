@@ -23,7 +23,7 @@ from migrate.restore.settings import CollectionSettings, read_settings
 from migrate.restore.target import CollectionTarget, check_refused
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
-from migrate.snapshot.manifest import SnapshotManifest
+from migrate.snapshot.manifest import SnapshotManifest, name_part
 from migrate.storage.layout import FILES_TO_EMBED
 
 PAGE_POINTS = 1_000  # read back at once
@@ -347,8 +347,11 @@ def _warnings(snapshot: Snapshot, collection: Collection | None) -> tuple[str, .
         "the snapshot was read by `q2v catch-up --payload-only`: the vectors of unchanged "
         "payloads are those of its parent"
     )
+    wanted = snapshot.manifest.filter
+    part = f"the snapshot holds a part of the collection: {name_part(wanted)}"
     is_moving = snapshot.manifest.moving and snapshot.manifest.later is None
     return (
+        *([] if wanted is None else [part]),
         *([unread] if snapshot.manifest.payload_only else []),
         *([moving] if is_moving else []),
         *(() if collection is None else collection.warnings),

@@ -1,7 +1,7 @@
 """Find the snapshot or run of a command, and refuse one that does not match the settings."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 
@@ -13,6 +13,7 @@ from migrate.ports import Target
 from migrate.run.folder import RunFolder, run_folders
 from migrate.run.next_step import Situation
 from migrate.snapshot.folder import Snapshot, sealed_folders
+from migrate.snapshot.manifest import SnapshotManifest, SourcePart, name_part
 from migrate.storage.folder import WorkFolder
 from migrate.storage.layout import PLAN, RUNS
 
@@ -73,17 +74,17 @@ def check_is_of_source(snapshot: Snapshot) -> None:
 
 
 def find_parent(
-    directory: WorkFolder, target: Target, collection: str | None, key: SealKey | None
+    directory: WorkFolder, target: Target, part: SourcePart, key: SealKey | None
 ) -> Snapshot:
     """The snapshot that a catch-up of the target continues from.
 
-    The newest one of the collection that is, or is a difference to, what was last moved to the
+    The newest one of the part that is, or is a difference to, what was last moved to the
     target: a later snapshot that nothing was moved from, as a flattened one, does not count. Else
     the newest sealed one. Raises UsageError when there is none.
     """
     for folder in reversed(sealed_folders(directory)):
         snapshot = Snapshot(folder, key)
-        if collection not in {None, snapshot.manifest.collection}:
+        if not part.fits(snapshot.manifest.collection, snapshot.manifest.filter):
             continue
         run = _last_written(snapshot.chain, target)
         if run is not None:
@@ -391,7 +392,7 @@ def check_collection(snapshot: Snapshot, wanted: str | None, *, named_by: str) -
     if wanted in {None, found}:
         return
     assert wanted is not None
-    fitting = _newest_of(snapshot.folder.parent, wanted, snapshot)
+    fitting = _newest_of(lambda one: one.collection == wanted, snapshot)
     way = (
         f"name the newest snapshot of '{wanted}', {fitting}"
         if fitting is not None
@@ -404,10 +405,33 @@ def check_collection(snapshot: Snapshot, wanted: str | None, *, named_by: str) -
     )
 
 
-def _newest_of(directory: WorkFolder, collection: str, than: Snapshot) -> WorkFolder | None:
-    """The newest sealed snapshot of a collection in a folder; damaged snapshots are skipped."""
-    for folder in reversed(sealed_folders(directory)):
+def check_part(snapshot: Snapshot, wanted: str | None) -> None:
+    """Raises ForeignStateError for a snapshot of another part of its collection.
+
+    `wanted` is the filter of the source, None the whole collection.
+    """
+    manifest = snapshot.manifest
+    if wanted == manifest.filter:
+        return
+    part = SourcePart(manifest.collection, wanted)
+    fitting = _newest_of(lambda one: part.fits(one.collection, one.filter), snapshot)
+    way = (
+        f"name {fitting}, the newest snapshot of {name_part(wanted)}, or one of its runs"
+        if fitting is not None
+        else f"take a snapshot of {name_part(wanted)} with `q2v snapshot`"
+    )
+    back = "remove source.filter" if manifest.filter is None else f"set it to {manifest.filter}"
+    raise ForeignStateError(
+        f"snapshot {manifest.snapshot_id} of collection '{manifest.collection}' holds "
+        f"{name_part(manifest.filter)}, source.filter picks {name_part(wanted)}",
+        remedy=f"{way}; or {back}",
+    )
+
+
+def _newest_of(fits: Callable[[SnapshotManifest], bool], than: Snapshot) -> WorkFolder | None:
+    """The newest sealed snapshot beside another that fits; damaged snapshots are skipped."""
+    for folder in reversed(sealed_folders(than.folder.parent)):
         with suppress(MigrationError):
-            if Snapshot(folder, than.key).manifest.collection == collection:
+            if fits(Snapshot(folder, than.key).manifest):
                 return folder
     return None

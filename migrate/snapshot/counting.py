@@ -50,6 +50,21 @@ def check_counted(
         raise disagreement(collection, readings)
 
 
+def no_points(source: PointSource, collection: Collection) -> PreconditionError:
+    """The error for a source of which nothing would move."""
+    wanted = source.identity().get("filter")
+    if wanted is not None:
+        return PreconditionError(
+            f"no point of collection '{collection.name}' matches source.filter, which is {wanted}; "
+            f"it leaves out {source.count_left_out():,} points",
+            remedy="correct the names and values in source.filter, or pass --allow-empty",
+        )
+    return PreconditionError(
+        f"collection '{collection.name}' holds no points",
+        remedy="check the collection's name, or pass --allow-empty",
+    )
+
+
 def check_hidden(collection: Collection) -> None:
     """Raises PreconditionError while the source holds points that no request returns."""
     if collection.hidden:

@@ -25,6 +25,9 @@ CHAIN_FORMAT = 3
 PAYLOAD_FORMAT = 4
 # What others wrote to the target after a run: read from the vector index, not from Qdrant.
 LATER_FORMAT = 5
+# The part of a collection that a filter picks, whole or a difference: older versions would compare
+# it with the whole collection.
+FILTER_FORMAT = 6
 UNREADABLE_MAX = 1_000  # unreadable points that a snapshot may leave out
 
 
@@ -101,7 +104,7 @@ class SnapshotManifest:
 
     snapshot_id: str
     tool: str  # name and version that wrote it
-    source: dict[str, str]  # where it was read, without secrets
+    source: dict[str, str]  # where it was read, without secrets; `filter` if one picked the points
     collection: str
     server: str
     config: dict[str, object]  # the server's own description, verbatim
@@ -126,12 +129,21 @@ class SnapshotManifest:
     # or have another payload. The digests of the other points are the parent's.
     payload_only: bool = False
     later: LaterRecord | None = None  # of an export of later writes
+    # With a filter: points of the collection that did not match it, counted when this was sealed.
+    left_out: int | None = None
+
+    @property
+    def filter(self) -> str | None:
+        """The filter of the source that picked the points, as JSON; None: the whole collection."""
+        return self.source.get("filter")
 
     @property
     def format(self) -> int:
-        """1 to 5: an older q2v refuses a later format instead of misreading it."""
+        """1 to 6: an older q2v refuses a later format instead of misreading it."""
         if self.later is not None:
             return LATER_FORMAT
+        if self.filter is not None:
+            return FILTER_FORMAT
         if self.payload_only:
             return PAYLOAD_FORMAT
         if self.parent is not None or self.moving:
@@ -151,12 +163,33 @@ class SnapshotManifest:
             **({"unreadable": list(self.unreadable)} if self.unreadable else {}),
             **({} if self.changes is None else {"changes": asdict(self.changes)}),
             **({} if self.later is None else {"later": asdict(self.later)}),
+            **({} if self.filter is None else {"filter": self.filter}),
         }
         return hashlib.sha256(encode_canonical_json(content)).hexdigest()
 
     def spec(self, name: str) -> VectorSpec | None:
         """The vector of this name, None when the collection has none."""
         return next((spec for spec in self.vectors if spec.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePart:
+    """A collection, or the part of it that a filter picks, as the settings name it."""
+
+    collection: str | None  # None: not named, any will do
+    filter: str | None  # as in a manifest; None: the whole
+
+    def fits(self, collection: str, point_filter: object) -> bool:
+        """Whether this part of this collection is the one."""
+        return self.collection is None or (self.collection, self.filter) == (
+            collection,
+            point_filter,
+        )
+
+
+def name_part(point_filter: str | None) -> str:
+    """The points of a collection that a filter picks, in words."""
+    return "all points" if point_filter is None else f"the points that match {point_filter}"
 
 
 def encode_manifest(manifest: SnapshotManifest, key: SealKey | None = None) -> bytes:
@@ -170,13 +203,15 @@ def encode_manifest(manifest: SnapshotManifest, key: SealKey | None = None) -> b
         fields.pop("shards")
     if not manifest.unreadable:
         del fields["unreadable"]
-    if manifest.format < CHAIN_FORMAT:
+    if manifest.parent is None and not manifest.moving:
         for name in ("parent_id", "changes", "moving"):
             del fields[name]
     if not manifest.payload_only:
         del fields["payload_only"]
     if manifest.later is None:
         del fields["later"]
+    if manifest.left_out is None:
+        del fields["left_out"]
     return seal_json(fields, key)
 
 
@@ -188,6 +223,7 @@ def decode_manifest(content: bytes, *, where: str, key: SealKey | None = None) -
         CHAIN_FORMAT,
         PAYLOAD_FORMAT,
         LATER_FORMAT,
+        FILTER_FORMAT,
     )
     fields = unseal_json(content, where=where, format_version=formats, key=key)
     root = fields.pop("content_root", None)
@@ -229,6 +265,8 @@ def _manifest(fields: dict[str, object]) -> SnapshotManifest:
         raise ValueError("only a part of parent, parent_id and changes is there")
     if manifest.payload_only and manifest.parent is None:
         raise ValueError("payload_only without a parent")
+    if (manifest.filter is None) != (manifest.left_out is None):
+        raise ValueError("only one of filter and left_out is there")
     return manifest
 
 

@@ -28,6 +28,7 @@ from migrate.snapshot.counting import (
     check_counted,
     check_hidden,
     disagreement,
+    no_points,
     read_again,
 )
 from migrate.snapshot.folder import Snapshot, newest_stamp, part_file, unsealed_folders
@@ -219,15 +220,13 @@ def _count(copy: _Copy) -> int:
     """The source's count of its points, before anything is read."""
     count = copy.source.count_points()
     if count == 0 and not copy.options.allow_empty:
-        raise PreconditionError(
-            f"collection '{copy.collection.name}' holds no points",
-            remedy="check the collection's name, or pass --allow-empty",
-        )
+        raise no_points(copy.source, copy.collection)
     return count
 
 
 def _open(copy: _Copy, count: int, runtime: Runtime) -> None:
     """Count the ids, cut them into ranges, and journal both before the first part."""
+    wanted = copy.source.identity().get("filter")
     rows = copy.options.part_points or part_rows(copy.collection.vectors)
     starts, points = _cut_ranges(copy.source, count, rows, runtime.progress)
     check_counted(copy.source, copy.collection, Reading(count, points), runtime)
@@ -237,6 +236,7 @@ def _open(copy: _Copy, count: int, runtime: Runtime) -> None:
             "format": JOURNAL_FORMAT,
             "fingerprint": fingerprint(copy.source, copy.collection),
             "collection": copy.collection.name,
+            **({} if wanted is None else {"filter": wanted}),
             "starts": [[start.text, start.id_type.value] for start in starts],
             "points": points,
             "count_start": count,
@@ -428,6 +428,7 @@ def _seal(
         sealed_at=_stamp(runtime.clock),
         shards=now.shards,
         unreadable=unreadable,
+        left_out=copy.source.count_left_out(),
     )
     key = copy.options.seal_key
     copy.folder.file(MANIFEST).create(encode_manifest(manifest, key))

@@ -8,6 +8,7 @@ from migrate.clock import SystemClock
 from migrate.model.choices import Compression, TransportChoice
 from migrate.model.records import VectorSpec
 from migrate.ports import Progress
+from migrate.qdrant.filters.point_filter import PointFilter
 from migrate.qdrant.server import open_server_source
 from migrate.qdrant.source import ServerOptions
 from migrate.snapshot.chain.range_changes import KnownRows, RangeChanges
@@ -36,6 +37,7 @@ class ReadJob:
     transport: TransportChoice
     compression: Compression
     ca_file: Path | None
+    filter: PointFilter | None
     page_points: int
     second_reading: SecondReading
     leave_unreadable: bool
@@ -102,7 +104,10 @@ def _open_reader(job: ReadJob) -> PartReader:
         transport=job.transport,
         clock=SystemClock(),
         options=ServerOptions(
-            say=worker_progress().say, compression=job.compression, ca_file=job.ca_file
+            say=worker_progress().say,
+            compression=job.compression,
+            ca_file=job.ca_file,
+            filter=job.filter,
         ),
     )
     return PartReader(

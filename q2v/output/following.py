@@ -22,6 +22,7 @@ from migrate.run.next_step import (
     read_finding,
 )
 from migrate.snapshot.folder import Snapshot, sealed_folders, unsealed_folders
+from migrate.snapshot.manifest import SourcePart
 from migrate.storage.folder import Folder, WorkFolder
 from migrate.storage.journal_file import JournalFile
 from migrate.storage.layout import REPORT, reconcile_name
@@ -57,11 +58,11 @@ def following_folder(
     folder: WorkFolder, settings: Settings, key: SealKey | None, *, provisioned: bool | None = None
 ) -> Following:
     """What comes next in a folder where no run is meant: its newest snapshot counts."""
-    newest, sealed = _newest(folder, None, settings.source.collection, key)
+    newest, sealed = _newest(folder, None, wiring.configured_part(settings), key)
     situation = next_step(Position(newest=newest, provisioned=provisioned))
     named = []
     if sealed is not None and sealed != _last(sealed_folders(folder)):
-        named = [sealed]  # the newest one is of another collection
+        named = [sealed]  # the newest one is of another collection, or of another part
     is_moved = situation is Situation.SNAPSHOT_SEALED
     return _following(situation, folder, settings, named if is_moved else [])
 
@@ -102,7 +103,8 @@ def following_snapshot(
 def following_run(run: RunFolder, settings: Settings, *, index_added: bool = False) -> Following:
     """What comes next for a run."""
     folder, manifest = run.snapshot.folder.parent, run.snapshot.manifest
-    newest, sealed = _newest(folder, run.snapshot.folder, manifest.collection, run.snapshot.key)
+    part = SourcePart(manifest.collection, manifest.filter)
+    newest, sealed = _newest(folder, run.snapshot.folder, part, run.snapshot.key)
     later = None if sealed is None else _readable(sealed, run.snapshot.key)
     if later is not None and _is_flattened(later, run):
         newest, sealed = Sealing.NONE, None
@@ -177,9 +179,9 @@ def _newest_run(folder: WorkFolder) -> WorkFolder | None:
 
 
 def _newest(
-    folder: WorkFolder, than: WorkFolder | None, collection: str | None, key: SealKey | None
+    folder: WorkFolder, than: WorkFolder | None, part: SourcePart, key: SealKey | None
 ) -> tuple[Sealing, WorkFolder | None]:
-    """The newest snapshot of a collection that is newer than another, and its folder if sealed."""
+    """The newest snapshot of a part that is newer than another, and its folder if sealed."""
 
     def counts(one: WorkFolder) -> bool:
         return than is None or one.name > than.name
@@ -187,19 +189,23 @@ def _newest(
     begun = [one for one in unsealed_folders(folder) if counts(one)]
     sealed = [one for one in sealed_folders(folder) if counts(one)]
     for one in sorted([*begun, *sealed], key=str, reverse=True):
-        found = _collection(one, key, sealed=one in sealed)
-        if collection is None or found in {None, collection}:
+        found = _part(one, key, sealed=one in sealed)
+        if found is None or part.fits(*found):
             return (Sealing.SEALED, one) if one in sealed else (Sealing.BEGUN, None)
     return Sealing.NONE, None
 
 
-def _collection(folder: WorkFolder, key: SealKey | None, *, sealed: bool) -> str | None:
-    """The collection of a snapshot; None when its files cannot be read: its command says why."""
+def _part(folder: WorkFolder, key: SealKey | None, *, sealed: bool) -> tuple[str, object] | None:
+    """Collection and filter of a snapshot; None when its files cannot be read.
+
+    The command that reads them says why.
+    """
     with suppress(MigrationError):
         if sealed:
-            return Snapshot(folder, key).manifest.collection
+            manifest = Snapshot(folder, key).manifest
+            return manifest.collection, manifest.filter
         entries = JournalFile(folder).entries
-        return str(entries[0]["collection"]) if entries else None
+        return (str(entries[0]["collection"]), entries[0].get("filter")) if entries else None
     return None
 
 

@@ -5,9 +5,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from migrate.cloudflare.client.base_url import account_fingerprint, parse_base_url
-from migrate.ports import Clock
+from migrate.ports import Clock, PointSource
 from migrate.run.choose import Destination
 from migrate.snapshot.folder import Snapshot
+from migrate.snapshot.manifest import name_part
 from q2v.output.render import Cell, format_duration
 from q2v.settings import Settings
 
@@ -29,10 +30,15 @@ class Route:
     sealed_at: str | None  # RFC 3339
     age_s: float | None  # of the snapshot, by the wall clock
     target: Destination
+    filter: str | None = None  # that picks the points; None: the whole collection
+    left_out: int | None = None  # points that it leaves out
 
     def document(self) -> dict[str, object]:
         """For JSON."""
-        return asdict(self)
+        document = asdict(self)
+        if self.filter is None:
+            del document["filter"], document["left_out"]
+        return document
 
     def cells(self) -> list[tuple[str, Cell]]:
         """The first lines for people."""
@@ -42,6 +48,7 @@ class Route:
             where = f"{target.vector_index} (account fingerprint {target.account} at {target.host})"
         return [
             ("source", f"collection '{self.collection}' at {self.source}"),
+            *([] if self.filter is None else [("part", self._part())]),
             *([("snapshot", f"{self.snapshot_id}, {self._age()}")] if self.snapshot_id else []),
             ("vector index", where),
             ("KV namespace", target.kv_namespace or NOT_CONFIGURED),
@@ -49,19 +56,24 @@ class Route:
 
     def sentence(self) -> str:
         """One line, before anything is written."""
+        of = "" if self.filter is None else f"{name_part(self.filter)} of "
         return (
-            f"snapshot {self.snapshot_id} of collection '{self.collection}' ({self._age()}) into "
-            f"vector index '{self.target.vector_index}' and KV namespace "
+            f"snapshot {self.snapshot_id} of {of}collection '{self.collection}' ({self._age()}) "
+            f"into vector index '{self.target.vector_index}' and KV namespace "
             f"{self.target.kv_namespace} of the account with fingerprint "
             f"{self.target.account} at {self.target.host}"
         )
+
+    def _part(self) -> str:
+        return f"{name_part(self.filter)}; {self.left_out:,} others are left out"
 
     def _age(self) -> str:
         return "of unknown age" if self.age_s is None else f"{format_duration(self.age_s)} old"
 
 
-def route_from_source(identity: Mapping[str, str], settings: Settings) -> Route:
+def route_from_source(source: PointSource, settings: Settings) -> Route:
     """The source as it is now, to the configured target."""
+    identity = source.identity()
     return Route(
         collection=identity["collection"],
         source=_place(identity),
@@ -69,6 +81,8 @@ def route_from_source(identity: Mapping[str, str], settings: Settings) -> Route:
         sealed_at=None,
         age_s=None,
         target=configured_target(settings),
+        filter=identity.get("filter"),
+        left_out=source.count_left_out(),
     )
 
 
@@ -82,6 +96,8 @@ def route_from_snapshot(snapshot: Snapshot, target: Destination, clock: Clock) -
         sealed_at=manifest.sealed_at,
         age_s=_age_s(manifest.sealed_at, clock),
         target=target,
+        filter=manifest.filter,
+        left_out=manifest.left_out,
     )
 
 

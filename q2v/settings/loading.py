@@ -115,7 +115,7 @@ def _click_type(rule: Rule, declared: Field[Any]) -> click.ParamType[Any]:
     """What help shows and a shell completes; the rule decides what fits."""
     if rule.words:
         return click.Choice(rule.words)
-    if rule.native in {str, list}:
+    if rule.native not in {int, (int, float)}:
         return click.Path() if declared.type == Path | None else click.STRING
     return click.INT if rule.native is int else click.FLOAT
 

@@ -50,6 +50,8 @@ class SourceSettings:
         "auto", one_of(choices.TransportChoice), "Q2V_TRANSPORT", "--transport"
     )
     """How to talk to the server."""
+    filter: str | None = setting(None, rules.FILTER, unset="the whole collection")
+    """Filter of Qdrant as JSON: only points that match it move; docs/part-of-a-collection.md."""
     compression: choices.Compression = setting("identity", one_of(choices.Compression))
     """Packing of the server's answers: none, or gzip, which suits a slow line and costs it work."""
 

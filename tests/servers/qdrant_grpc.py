@@ -20,6 +20,7 @@ from typing import Any
 import grpc
 import numpy as np
 from qdrant_client import grpc as wire
+from qdrant_client.conversions.conversion import GrpcToRest
 from typing_extensions import override
 
 from migrate.model.records import PointId
@@ -226,7 +227,8 @@ class _Points(wire.PointsServicer):
     @override
     def Count(self, request: Any, context: Any) -> wire.CountResponse:
         collection = _find(self._server.collection, request.collection_name, context)
-        return wire.CountResponse(result=wire.CountResult(count=len(collection.points)))
+        count = collection.count(_filter(collection, request, context))
+        return wire.CountResponse(result=wire.CountResult(count=count))
 
     @override
     def Scroll(self, request: Any, context: Any) -> wire.ScrollResponse:
@@ -241,7 +243,8 @@ class _Points(wire.PointsServicer):
         if request.HasField("offset"):
             chosen = request.offset.WhichOneof("point_id_options")
             start = PointId.parse(getattr(request.offset, chosen))
-        page, cursor, looked_at = collection.scroll_looking_on(start, request.limit)
+        wanted = _filter(collection, request, context)
+        page, cursor, looked_at = collection.scroll_looking_on(start, request.limit, wanted)
         if request.with_payload.enable and collection.breaks(looked_at):
             self._fail(context)
         answer = wire.ScrollResponse(
@@ -294,6 +297,18 @@ class _Points(wire.PointsServicer):
         if "size" in collection.vectors and not collection.sparse_vectors:
             return wire.VectorsOutput(vector=named.get(""))
         return wire.VectorsOutput(vectors=wire.NamedVectorsOutput(vectors=named))
+
+
+def _filter(collection: StoredCollection, request: Any, context: Any) -> Mapping[str, Any] | None:
+    """The filter of a request, as the REST API has it."""
+    if not request.HasField("filter"):
+        return None
+    if collection.filter_refusal is not None:
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, collection.filter_refusal)
+    found: dict[str, Any] = GrpcToRest.convert_filter(request.filter).model_dump(
+        by_alias=True, exclude_none=True
+    )
+    return found
 
 
 def _find(collection: StoredCollection, name: str, context: Any) -> StoredCollection:

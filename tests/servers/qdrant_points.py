@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from qdrant_client import models
+from qdrant_client.local.payload_filters import check_filter
+
 from migrate.model.records import PointId
 
 
@@ -68,6 +71,7 @@ class StoredCollection:
     is_stored: Callable[[StoredPoint], bool] = lambda point: True
     other_names: Sequence[str] = ()  # further collections the server lists
     max_query_limit: int | None = None  # strict mode: a larger limit is refused
+    filter_refusal: str | None = None  # what the server says to every filter; None: it takes them
     # Called before every page is listed; may change `points`, as concurrent writers do.
     before_page: Callable[["StoredCollection"], None] | None = None
     # Called on every page about to leave; may drop, repeat or swap points.
@@ -120,6 +124,10 @@ class StoredCollection:
             return None
         return f'Limit exceeded {limit} > {self.max_query_limit} for "limit"'
 
+    def count(self, wanted: Mapping[str, Any] | None) -> int:
+        """How many points a filter finds; all without one."""
+        return len(matching(self.points, wanted))
+
     def describe(self) -> dict[str, object]:
         """The `result` of `GET /collections/{name}`."""
         params: dict[str, object] = {"vectors": self.vectors, "shard_number": 1}
@@ -150,25 +158,16 @@ class StoredCollection:
 
 
 def matching(points: Points, wanted: Mapping[str, Any] | None) -> Points:
-    """The points that a filter finds; conditions on ids, and on values of the payload."""
-    given = wanted or {}
-    assert set(given) <= {"must", "must_not"}, f"a filter that this server does not know: {given}"
-    must = [_condition(one) for one in given.get("must") or ()]
-    must_not = [_condition(one) for one in given.get("must_not") or ()]
-    return [
-        point
-        for point in points
-        if all(meets(point) for meets in must) and not any(meets(point) for meets in must_not)
-    ]
+    """The points that a filter finds, as the client's local mode evaluates filters."""
+    if not wanted:
+        return points
+    filter_ = models.Filter.model_validate(wanted)
+    return [point for point in points if _matches(point, filter_)]
 
 
-def _condition(given: Mapping[str, Any]) -> Callable[[StoredPoint], bool]:
-    if "has_id" in given:
-        ids = {PointId.parse(one) for one in given["has_id"]}
-        return lambda point: point.key in ids
-    key, match = given["key"], given["match"]
-    values = set(match["any"]) if "any" in match else {match["value"]}
-    return lambda point: (point.payload or {}).get(key) in values
+def _matches(point: StoredPoint, wanted: models.Filter) -> bool:
+    payload, point_id = dict(point.payload or {}), point.key.wire
+    return check_filter(wanted, payload, point_id, dict.fromkeys(point.vectors, True))
 
 
 def larger_than(points: int) -> Callable[[Points], bool]:

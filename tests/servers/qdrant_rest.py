@@ -277,8 +277,16 @@ def _cluster(collection: StoredCollection, _request: Mapping[str, object]) -> by
 
 
 def _count(collection: StoredCollection, request: Mapping[str, object]) -> bytes:
-    assert request.get("filter") is None, "this server counts all points"
-    return _envelope({"count": len(collection.points)})
+    return _envelope({"count": collection.count(_filter(collection, request))})
+
+
+def _filter(
+    collection: StoredCollection, request: Mapping[str, object]
+) -> Mapping[str, object] | None:
+    wanted = request.get("filter")
+    if wanted is not None and collection.filter_refusal is not None:
+        raise _RefusedError(400, f"Bad request: {collection.filter_refusal}")
+    return cast(Mapping[str, object] | None, wanted)
 
 
 def _scroll(collection: StoredCollection, request: Mapping[str, object]) -> bytes:
@@ -293,9 +301,8 @@ def _scroll(collection: StoredCollection, request: Mapping[str, object]) -> byte
         raise _RefusedError(400, f"Bad request: {complaint}")
     offset = request.get("offset")
     start = PointId.parse(offset) if offset is not None else None
-    page, cursor, looked_at = collection.scroll_looking_on(
-        start, limit, cast(Mapping[str, object] | None, request.get("filter"))
-    )
+    wanted = _filter(collection, request)
+    page, cursor, looked_at = collection.scroll_looking_on(start, limit, wanted)
     whole = bool(request.get("with_payload", True)), bool(request.get("with_vector", False))
     body = _envelope(
         {

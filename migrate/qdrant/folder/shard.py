@@ -8,6 +8,8 @@ from typing import Any, cast
 
 from migrate.errors import LocalStorageError, PreconditionError, RunLockedError
 from migrate.model.records import PointId
+from migrate.qdrant import filters
+from migrate.qdrant.filters.point_filter import PointFilter
 
 PACKAGE = "qdrant-edge-py"
 
@@ -27,10 +29,11 @@ def engine_version() -> str:
 class EdgeShard:
     """A copy of a shard, held by the engine until `close`. Errors name the original folder."""
 
-    def __init__(self, copy: Path, original: Path) -> None:
-        """Raises PreconditionError when the engine cannot open it."""
+    def __init__(self, copy: Path, original: Path, point_filter: PointFilter | None = None) -> None:
+        """Raises PreconditionError when the engine cannot open it, UsageError for its filter."""
         self._copy = copy
         self._original = original
+        self._filter = None if point_filter is None else filters.encode_for_engine(point_filter)
         self._shard = self._load()
 
     def _load(self) -> Any:
@@ -49,13 +52,14 @@ class EdgeShard:
                 "(its storage format is no longer read)",
             ) from error
 
-    def count(self) -> int:
-        """The exact count."""
+    def count(self, *, whole: bool = False) -> int:
+        """The exact count of the points that match the filter; of all points if `whole`."""
+        wanted = None if whole else self._filter
         with self._reading():
-            return int(self._shard.count(load_engine().CountRequest(exact=True)))
+            return int(self._shard.count(load_engine().CountRequest(exact=True, filter=wanted)))
 
     def ids(self, start: PointId | None, limit: int) -> Sequence[PointId]:
-        """At most `limit` ids >= `start`, as the engine orders them."""
+        """At most `limit` ids >= `start` that match the filter, as the engine orders them."""
         return [
             PointId.parse(record.id)
             for record in self._scroll(start, limit, payload=False, vectors=False)
@@ -64,7 +68,7 @@ class EdgeShard:
     def records(self, start: PointId | None, limit: int, *, vectors: bool) -> list[Any]:
         """At most `limit` of the engine's records with payload and, if asked, vectors.
 
-        Their ids are >= `start`.
+        Their ids are >= `start`, and they match the filter.
         """
         return self._scroll(start, limit, payload=True, vectors=vectors)
 
@@ -83,6 +87,7 @@ class EdgeShard:
         request = load_engine().ScrollRequest(
             offset=start.wire if start is not None else None,
             limit=limit,
+            filter=self._filter,
             with_payload=payload,
             with_vector=vectors,
         )

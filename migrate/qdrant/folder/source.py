@@ -18,6 +18,7 @@ from migrate.model.canonical import decode_json, encode_canonical_json
 from migrate.model.records import Collection, Page, PointId, ShardCount, VectorSpec
 from migrate.qdrant.collection import Json, read_vector_specs
 from migrate.qdrant.columns import Floats, Nonconforming, PageBuilder, Received, count_bytes
+from migrate.qdrant.filters.point_filter import PointFilter
 from migrate.qdrant.folder.copy import copied
 from migrate.qdrant.folder.layout import EMBEDDED_CONFIG, StoredCollection, find_collection
 from migrate.qdrant.folder.shard import EdgeShard, engine_version
@@ -52,18 +53,20 @@ class EdgeSource:
         collection: str,
         copies: Path | None = None,
         say: Callable[[str], None] = lambda _: None,
+        point_filter: PointFilter | None = None,
     ) -> None:
         """`copies` is the folder for the copies; None: the system's temporary folder.
 
-        `say` reports a copy that takes a while.
+        `say` reports a copy that takes a while. Only points that match `point_filter` are read.
         """
         self._path = path
         self._name = collection
+        self._filter = point_filter
         with ExitStack() as stack:
             self._stored, self._copies = stack.enter_context(self._at_hand(copies, say))
             self._shards: list[EdgeShard] = []
             for copy, original in zip(self._copies, self._stored.shards, strict=True):
-                self._shards.append(EdgeShard(copy, original.path))
+                self._shards.append(EdgeShard(copy, original.path, point_filter))
                 stack.callback(self._shards[-1].close)
             self._vectors = self.read_collection().vectors
             self._page_size = PageSize(
@@ -98,6 +101,7 @@ class EdgeSource:
             "path": str(self._path.resolve()),
             "collection": self._name,
             "transport": "embedded",
+            **({} if self._filter is None else {"filter": self._filter.text}),
         }
 
     def read_collection(self) -> Collection:
@@ -133,8 +137,14 @@ class EdgeSource:
             return cast(Json, decode_json(settings_path.read_bytes()))
 
     def count_points(self) -> int:
-        """The exact count over all shards."""
+        """The exact count over all shards of the points that match the filter."""
         return sum(shard.count() for shard in self._shards)
+
+    def count_left_out(self) -> int | None:
+        """The exact count of the points that the filter leaves out; None without a filter."""
+        if self._filter is None:
+            return None
+        return sum(shard.count(whole=True) for shard in self._shards) - self.count_points()
 
     def read_ids(self, start: PointId | None, *, limit: int) -> Sequence[PointId]:
         """At most `limit` ids >= `start`, ascending."""

@@ -16,6 +16,7 @@ from typing_extensions import override
 from migrate.errors import AccessError, PreconditionError, UnreadablePointError
 from migrate.model.records import Page, PointId, VectorSpec
 from migrate.ports import Clock
+from migrate.qdrant import filters
 from migrate.qdrant.address import ServerAddress
 from migrate.qdrant.first_contact import FirstContact
 from migrate.qdrant.grpc.info import describe
@@ -112,6 +113,8 @@ class GrpcTransport:
         if api_key is not None:
             self._metadata.append(("api-key", api_key))
         self._contact = FirstContact(address, address.grpc_port, Spoken.HTTP2, options)
+        wanted = options.filter
+        self._filter_message = None if wanted is None else filters.encode_for_grpc(wanted)
         self._channel = _open_channel(address, options)
         self._points = wire.PointsStub(self._channel)  # type: ignore[no-untyped-call]
         self._collections = wire.CollectionsStub(self._channel)  # type: ignore[no-untyped-call]
@@ -144,10 +147,11 @@ class GrpcTransport:
         answer = self._send(self._collections.List, wire.ListCollectionsRequest())
         return [entry.name for entry in answer.collections]
 
-    def fetch_count(self) -> int:
-        """`Points.Count`, exact."""
+    def fetch_count(self, *, whole: bool = False) -> int:
+        """`Points.Count`, exact; of all points if `whole`."""
         request = wire.CountPoints(collection_name=self._collection, exact=True)
-        return int(self._send(self._points.Count, request).result.count)
+        send = self._send if whole else self._send_filtered
+        return int(send(self._points.Count, request).result.count)
 
     def fetch_ids(self, start: PointId | None, limit: int) -> tuple[Sequence[PointId], int]:
         """`Points.Scroll` for ids alone."""
@@ -211,8 +215,19 @@ class GrpcTransport:
             with_payload=wire.WithPayloadSelector(enable=payload),
             with_vectors=wire.WithVectorsSelector(enable=vectors),
         )
-        answer: bytes = self._send(self._fetch_scroll, request)
+        answer: bytes = self._send_filtered(self._fetch_scroll, request)
         return answer
+
+    def _send_filtered(self, method: Callable[..., Message], request: Any) -> Any:
+        """The answer to a request for the points that match the filter."""
+        wanted = self._options.filter
+        if wanted is None:
+            return self._send(method, request)
+        request.filter.CopyFrom(self._filter_message)
+        try:
+            return self._send(method, request)
+        except (PreconditionError, PageRefusal) as refusal:
+            raise wanted.judge(refusal) from refusal
 
     def _send(self, method: Callable[..., Message], request: Message) -> Any:
         try:

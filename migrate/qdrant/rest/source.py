@@ -116,9 +116,11 @@ class RestTransport:
         names = [entry.get("name") for entry in found] if isinstance(found, list) else []
         return [name for name in names if isinstance(name, str)]
 
-    def fetch_count(self) -> int:
-        """`POST .../points/count`, exact."""
-        count = self._result("POST", f"{self._path}/points/count", {"exact": True}).get("count")
+    def fetch_count(self, *, whole: bool = False) -> int:
+        """`POST .../points/count`, exact; of all points if `whole`."""
+        path, request = f"{self._path}/points/count", {"exact": True}
+        body = self._send("POST", path, request) if whole else self._send_filtered(path, request)
+        count = self._read_result(body).get("count")
         if not isinstance(count, int) or isinstance(count, bool):
             raise PassingFailure(f"{self.url} answered a count without a number")
         return count
@@ -176,12 +178,22 @@ class RestTransport:
         }
         if start is not None:
             request["offset"] = start.wire
-        return self._send("POST", f"{self._path}/points/scroll", request)
+        return self._send_filtered(f"{self._path}/points/scroll", request)
 
-    def _result(
-        self, method: str, path: str, request: Mapping[str, object] | None = None
-    ) -> dict[str, object]:
-        body = self._send(method, path, request)
+    def _send_filtered(self, path: str, request: Mapping[str, object]) -> bytes:
+        """The body of the answer to a request for the points that match the filter."""
+        wanted = self._options.filter
+        if wanted is None:
+            return self._send("POST", path, request)
+        try:
+            return self._send("POST", path, {**request, "filter": wanted.members})
+        except (PreconditionError, PageRefusal) as refusal:
+            raise wanted.judge(refusal) from refusal
+
+    def _result(self, method: str, path: str) -> dict[str, object]:
+        return self._read_result(self._send(method, path))
+
+    def _read_result(self, body: bytes) -> dict[str, object]:
         try:
             result = _json_object(body).get("result")
         except ValueError as error:

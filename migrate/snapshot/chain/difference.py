@@ -329,6 +329,7 @@ class _Reading:
             parent_id=self._parent.manifest.snapshot_id,
             moving=self._options.moving,
             payload_only=self._options.payload_only,
+            left_out=self._source.count_left_out(),
         )
 
     def _second_reading(self) -> str:

@@ -43,6 +43,10 @@ class SnapshotSource:
         """The number of points."""
         return self._snapshot.manifest.points
 
+    def count_left_out(self) -> int | None:
+        """The points that the filter left out when the snapshot was sealed; None without one."""
+        return self._snapshot.manifest.left_out
+
     def read_ids(self, start: PointId | None, *, limit: int) -> Sequence[PointId]:
         """See `PointSource`."""
         first = self._row_of(start)

@@ -64,7 +64,7 @@ class Flags(TypedDict):
     as_json: bool
 
 
-@takes("source.collection", *TARGET, *PLANNING, "limits.settle_timeout_s", SEAL)
+@takes("source.collection", "source.filter", *TARGET, *PLANNING, "limits.settle_timeout_s", SEAL)
 @click.command("migrate")
 @click.argument("snapshot", required=False, type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Do everything but write to the target.")

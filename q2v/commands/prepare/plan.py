@@ -163,7 +163,7 @@ def gather(
                 wiring.open_source(settings, directory, clock=clock, progress=progress)
             )
             stack.enter_context(FolderLock(directory))
-            route = route_from_source(source.identity(), settings)
+            route = route_from_source(source, settings)
             reading = describe_reading(source.identity(), settings)
             values, findings = check_source(
                 source, rules, directory, runtime, page_points=settings.snapshot.page_points
@@ -287,6 +287,7 @@ def rows(result: PlanResult, settings: Settings) -> list[tuple[str, Cell]]:
         *result.route.cells(),
         *([] if result.reading is None else [("read over", result.reading.words())]),
         ("points", findings.points),
+        *_left_out(result),
         ("vectors that move", findings.vectors),
         ("files (KV entries)", findings.files),
         ("dimensions", f"{reduction}, {values.metric}"),
@@ -326,6 +327,15 @@ def rows(result: PlanResult, settings: Settings) -> list[tuple[str, Cell]]:
             f"(prices of {PRICES_AS_OF})",
         ),
     ]
+
+
+def _left_out(result: PlanResult) -> list[tuple[str, Cell]]:
+    """How many points of the collection do not match source.filter; no line without one."""
+    left_out = result.route.left_out
+    if left_out is None:
+        return []
+    in_all = result.findings.points + left_out
+    return [("left out by source.filter", f"{left_out:,} of {in_all:,} points")]
 
 
 def notes(result: PlanResult, settings: Settings, *, show_settings: bool) -> list[str]:

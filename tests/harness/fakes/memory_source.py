@@ -73,6 +73,9 @@ class MemorySource:
         self._note("count", None)
         return len(self.points)
 
+    def count_left_out(self) -> int | None:
+        return None
+
     def read_ids(self, start: PointId | None, *, limit: int) -> Sequence[PointId]:
         self._note("ids", start)
         return self._from(start, limit)

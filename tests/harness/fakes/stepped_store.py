@@ -86,6 +86,9 @@ class _Source:
     def count_points(self) -> int:
         return self._source.count_points()
 
+    def count_left_out(self) -> int | None:
+        return self._source.count_left_out()
+
     def read_ids(self, start: PointId | None, *, limit: int) -> Sequence[PointId]:
         return self._source.read_ids(start, limit=limit)
 

@@ -26,7 +26,9 @@ from qdrant_edge import (
 from migrate.clock import SystemClock
 from migrate.model.choices import TransportChoice
 from migrate.ports import PointSource
+from migrate.qdrant.filters.point_filter import PointFilter
 from migrate.qdrant.folder.local_mode.source import LocalModeSource
+from migrate.qdrant.folder.open import open_stored_source
 from migrate.qdrant.folder.source import EdgeSource
 from migrate.qdrant.server import open_server_source
 from migrate.qdrant.source import ServerOptions
@@ -45,6 +47,41 @@ def edge(collection: StoredCollection, folder: Path) -> Iterator[PointSource]:
     write_shard(collection, path)
     with closing(EdgeSource(path, collection=collection.name)) as source:
         yield source
+
+
+@contextmanager
+def part(
+    way: str, collection: StoredCollection, folder: Path, point_filter: PointFilter
+) -> Iterator[PointSource]:
+    """The points that a filter picks, read over "rest", "grpc", or from a "folder" or "local"."""
+    if way in {"folder", "local"}:
+        if way == "folder":
+            write_shard(collection, folder / "store")
+        else:
+            write_local_mode(folder / "store", collection)
+        stored = open_stored_source(
+            folder / "store",
+            collection=collection.name,
+            copies=folder / "copies",
+            say=lambda _: None,
+            point_filter=point_filter,
+        )
+        with closing(stored):
+            yield stored
+        return
+    transport: TransportChoice = "rest" if way == "rest" else "grpc"
+    serving = rest_server(collection) if way == "rest" else grpc_server(collection)
+    with serving as server:
+        opened = open_server_source(
+            server.url,
+            collection=collection.name,
+            api_key=None,
+            transport=transport,
+            clock=VirtualClock(),
+            options=ServerOptions(filter=point_filter),
+        )
+        with closing(opened):
+            yield opened
 
 
 def write_shard(collection: StoredCollection, path: Path) -> None:

@@ -83,6 +83,7 @@ def test_a_worker_process_shows_no_lines_of_the_library(
             transport="grpc",
             compression="identity",
             ca_file=None,
+            filter=None,
             page_points=10,
             second_reading="digest",
             leave_unreadable=False,

@@ -3,7 +3,7 @@
 import base64
 import sqlite3
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +51,10 @@ class Rows:
             self._database.close()
             raise
         self.ids = sorted(self._rows)
+
+    def keep(self, wanted: Callable[[StoredPoint], bool]) -> None:
+        """Leave out of `ids` the points that are not wanted; every point is read once."""
+        self.ids = [one for one in self.ids if wanted(self.read(one))]
 
     def from_id(self, start: PointId | None, limit: int) -> Sequence[PointId]:
         """At most `limit` ids >= `start`, ascending."""

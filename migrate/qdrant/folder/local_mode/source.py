@@ -8,8 +8,10 @@ from pathlib import Path
 from migrate.errors import PreconditionError, UnreadablePointError
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.records import Collection, Page, PointId, VectorSpec
+from migrate.qdrant import filters
 from migrate.qdrant.collection import custom_sharding, read_vector_specs
 from migrate.qdrant.columns import PageBuilder, count_bytes
+from migrate.qdrant.filters.point_filter import PointFilter
 from migrate.qdrant.folder.copy import copied_folders, locked
 from migrate.qdrant.folder.local_mode.layout import STORAGE, find_local_collection
 from migrate.qdrant.folder.local_mode.rows import Rows
@@ -28,11 +30,21 @@ class LocalModeSource:
     """
 
     def __init__(
-        self, path: Path, *, collection: str, copies: Path | None, say: Callable[[str], None]
+        self,
+        path: Path,
+        *,
+        collection: str,
+        copies: Path | None,
+        say: Callable[[str], None],
+        point_filter: PointFilter | None = None,
     ) -> None:
-        """`copies` is the folder for the copy; `say` reports a copy that takes a while."""
+        """`copies` is the folder for the copy; `say` reports a copy that takes a while.
+
+        Only points that match `point_filter` are read; to find them, every payload is read once.
+        """
         self._path = path
         self._name = collection
+        self._filter = point_filter
         self._stored = find_local_collection(path, collection)
         try:
             self._vectors = read_vector_specs(self._stored.config)
@@ -54,6 +66,16 @@ class LocalModeSource:
             (copy,) = stack.enter_context(copied_folders([self._stored.folder], copies, say))
             self._rows = Rows(copy / STORAGE, self._stored.folder)
             stack.callback(self._rows.close)
+            self._in_all = len(self._rows.ids)
+            if point_filter is not None:
+                matches = filters.matcher_for_local_mode(point_filter)
+                self._rows.keep(
+                    lambda point: matches(
+                        point.id,
+                        point.payload,
+                        {name: stored is not None for name, stored in point.vectors.items()},
+                    )
+                )
             self._opened = stack.pop_all()
 
     def kind(self) -> str:
@@ -66,6 +88,7 @@ class LocalModeSource:
             "path": str(self._path.resolve()),
             "collection": self._name,
             "transport": "local mode",
+            **({} if self._filter is None else {"filter": self._filter.text}),
         }
 
     def read_collection(self) -> Collection:
@@ -79,8 +102,12 @@ class LocalModeSource:
         )
 
     def count_points(self) -> int:
-        """The exact count."""
+        """The exact count of the points that match the filter."""
         return len(self._rows.ids)
+
+    def count_left_out(self) -> int | None:
+        """The exact count of the points that the filter leaves out; None without a filter."""
+        return None if self._filter is None else self._in_all - len(self._rows.ids)
 
     def read_ids(self, start: PointId | None, *, limit: int) -> Sequence[PointId]:
         """At most `limit` ids >= `start`, ascending."""
