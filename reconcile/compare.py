@@ -22,9 +22,11 @@ from migrate.ports import Clock, ContentVerifier, PointSource, Target, VectorTar
 from migrate.run.choose import check_part
 from migrate.run.folder import RunFolder
 from migrate.run.next_step import flags_again, next_step, position_of
+from migrate.run.refused_vectors import former_of_refused
 from migrate.runtime import Runtime
 from migrate.snapshot.manifest import SnapshotManifest
 from reconcile.differences import Named
+from reconcile.others import Others, read_others
 from reconcile.report.report import (
     ReconcileReport,
     Verdict,
@@ -58,6 +60,7 @@ COMPARES = 2
 class _Findings:
     """The scans so far; None for a store that has not been read."""
 
+    others: Others
     source: SourceScan | None = None
     ids: IdScan | None = None
     contents: ContentScan | None = None
@@ -106,11 +109,12 @@ def compare(
     if source is not None:
         check_part(run.snapshot, source.identity().get("filter"))
     check_same_index(run, target.vectors)
-    inputs = _inputs(run, rules, source)
+    others = read_others(run)
+    inputs = _inputs(run, rules, source, others)
     session = open_session(run, inputs, runtime, fresh=fresh)
-    stores = Stores(run, session, rules, runtime)
+    stores = Stores(run, session, rules, runtime, others)
     with closing(session):
-        findings = _Findings()
+        findings = _Findings(others)
         try:
             if source is not None:
                 findings.source = stores.source(source)
@@ -132,7 +136,9 @@ def compare(
         )
 
 
-def _inputs(run: RunFolder, rules: ReconcileRules, source: PointSource | None) -> str:
+def _inputs(
+    run: RunFolder, rules: ReconcileRules, source: PointSource | None, others: Others
+) -> str:
     """SHA-256 over what decides what is compared; a session with another is not resumed."""
     inputs: dict[str, object] = {
         "plan": run.plan.fingerprint,
@@ -143,6 +149,8 @@ def _inputs(run: RunFolder, rules: ReconcileRules, source: PointSource | None) -
     }
     if rules.metadata_indexes:
         inputs["metadata_indexes"] = dict(rules.metadata_indexes)
+    if others.runs:
+        inputs["other_runs"] = list(others.runs)
     return hashlib.sha256(encode_canonical_json(inputs)).hexdigest()
 
 
@@ -205,6 +213,8 @@ def _conclude(
         folder=session.folder,
         rollback_manifest=manifest_path,
         rollback_sha256=manifest_sha256,
+        other_runs=findings.others.run_ids,
+        elsewhere=len(findings.others.vectors) - len(former_of_refused(run)),
     )
     report_sha256 = write_report(report, run.snapshot.key)
     session.note(Kind.CONCLUDED, verdict=verdict, report_sha256=report_sha256)

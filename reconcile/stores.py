@@ -12,6 +12,7 @@ from migrate.runtime import Runtime
 from migrate.snapshot.agreement import Reading
 from migrate.snapshot.counting import check_counted
 from reconcile.differences import Differences, Named
+from reconcile.others import Others
 from reconcile.report.report import (
     content_classes,
     id_classes,
@@ -69,8 +70,10 @@ class Stores:
         session: Session,
         rules: ReconcileRules,
         runtime: Runtime,
+        others: Others,
     ) -> None:
         self._run = run
+        self._others = others
         self._session = session
         self._rules = rules
         self._runtime = runtime
@@ -107,6 +110,7 @@ class Stores:
         if scan is None:
             scan = scan_ids(
                 self._run,
+                self._others.vectors,
                 target,
                 self._runtime,
                 pause_s=self._rules.pause_s,
@@ -176,6 +180,7 @@ class Stores:
             with open_files(self._run) as table:
                 scan = scan_kv(
                     self._run,
+                    self._others,
                     table,
                     target,
                     self._runtime,

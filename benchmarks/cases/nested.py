@@ -77,6 +77,9 @@ class _NestedPoints:
     def count_points(self) -> int:
         return self._size
 
+    def count_left_out(self) -> int | None:
+        return None
+
     def read_ids(self, start: PointId | None, *, limit: int) -> Sequence[PointId]:
         first = 1 if start is None else start.number
         return PointId.from_numbers(range(first, min(self._size + 1, first + limit)))

@@ -82,6 +82,8 @@ class RoundState:
     refused_at_end: Refusals | None = None  # when the next round was opened; None: no next round
     processed: bool = False
     completed: bool = False
+    # Vectors of others that the counter of this round counts; None: as when the run began.
+    elsewhere: int | None = None
 
     def acknowledged(self, store: Store) -> int:
         """Vectors (or KV entries) in acknowledged batches."""
@@ -212,7 +214,8 @@ def _round_opened(state: RunState, entry: Entry) -> None:
     if state.rounds:
         state.rounds[-1].refused_at_end = state.refusals()
     kind = _text(entry, "kind")
-    state.rounds.append(RoundState(ordinal=len(state.rounds), kind=kind))
+    elsewhere = _int(entry, "elsewhere") if "elsewhere" in entry else None
+    state.rounds.append(RoundState(ordinal=len(state.rounds), kind=kind, elsewhere=elsewhere))
     if kind == RETRY:
         for row in _rows(entry):
             _forget_refusal(state, row)

@@ -112,11 +112,14 @@ def entries_written(run: RunFolder) -> int:
 def counter_value(run: RunFolder, *, until_round: int | None = None) -> int:
     """Vectors in the index after the run: those of the run, and the others that it held before.
 
-    With `until_round`: the value at the end of this round.
+    A repair counts the vectors that other runs of the folder have written since, too. With
+    `until_round`: the value at the end of this round.
     """
     state = run.state()
     assert state.pre_images is not None
-    elsewhere = state.pre_images["vectors_elsewhere"]
+    rounds = state.rounds if until_round is None else state.rounds[: until_round + 1]
+    counted = [one.elsewhere for one in rounds if one.elsewhere is not None]
+    elsewhere = [state.pre_images["vectors_elsewhere"], *counted][-1]
     assert isinstance(elsewhere, int)
     ours = run.plan.vectors - len(state.refusals(until_round=until_round).rows)
     return ours + elsewhere + len(former_of_refused(run, until_round=until_round))

@@ -118,6 +118,9 @@ def _open_repair(run: RunFolder, forced: frozenset[str], *, ordinal: int) -> Sel
         "report_sha256": report.sha256,
         "only_forced": bool(earlier),
     }
+    elsewhere = _elsewhere(run, report)
+    if elsewhere is not None:
+        entry["elsewhere"] = elsewhere
     selection = _of_report(run, report, frozenset(force), only_forced=bool(earlier))
     writes_counter = bool(report.drift.get("counter")) and (
         run.plan.writes.counter_key not in selection.kept
@@ -130,6 +133,21 @@ def _open_repair(run: RunFolder, forced: frozenset[str], *, ordinal: int) -> Sel
         entry["forced"] = list(write_ids(report.folder.file(forced_name(ordinal)), force))
     run.journal.append(entry)
     return selection
+
+
+def _elsewhere(run: RunFolder, report: DriftReport) -> object:
+    """The vectors of others that the counter of a repair counts; None: as it did before.
+
+    Other runs of the folder may have written to the target since the run began, or since an
+    earlier repair have been rolled back.
+    """
+    state = run.state()
+    assert state.pre_images is not None
+    if "elsewhere" in report.document:
+        return report.document["elsewhere"]
+    if any(one.elsewhere is not None for one in state.rounds):
+        return state.pre_images["vectors_elsewhere"]
+    return None
 
 
 def _open_retry(run: RunFolder) -> Selection:

@@ -64,6 +64,8 @@ class ReconcileReport:
     folder: Folder
     rollback_manifest: str | None
     rollback_sha256: str | None
+    other_runs: tuple[str, ...] = ()  # complete runs of the same folder in the same target
+    elsewhere: int = 0  # vectors of these, and of before the run, that the counter counts too
 
     @property
     def exit_code(self) -> ExitCode:
@@ -114,8 +116,15 @@ class ReconcileReport:
             "html": self.folder.address(PAGE),
             "rollback_manifest": self.rollback_manifest,
             "rollback_sha256": self.rollback_sha256,
+            **self._beside(),
             "exit_code": int(self.exit_code),
         }
+
+    def _beside(self) -> dict[str, object]:
+        """The members about other runs; none where there are none."""
+        if not self.other_runs:
+            return {}
+        return {"other_runs": list(self.other_runs), "elsewhere": self.elsewhere}
 
 
 def drift_counts(

@@ -17,12 +17,12 @@ from migrate.ports import KvTarget
 from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
 from migrate.tables.files import FileTable
-from migrate.upload.kv_index import counter_value, expected_entries
+from migrate.upload.kv_index import expected_entries
 from migrate.upload.listing import list_keys
 from migrate.workers.repeat import doubling, refine_until
 from reconcile.differences import OF_OTHERS, VALUE, Differences, Named, entry_differences
 from reconcile.naming import NAMED_MAX
-from reconcile.rollback.manifest import read_foreign_keys
+from reconcile.others import Others
 
 PASSES_MAX = 3
 SETTLE_S_MAX = 180.0  # docs/services.md, Mutations: growing pauses up to three minutes
@@ -64,20 +64,26 @@ class KvScan:
 
 
 def scan_kv(
-    run: RunFolder, table: FileTable, target: KvTarget, runtime: Runtime, *, settle_s: float
+    run: RunFolder,
+    others: Others,
+    table: FileTable,
+    target: KvTarget,
+    runtime: Runtime,
+    *,
+    settle_s: float,
 ) -> KvScan:
     """Compare every key and value under the run's prefix, and the counter.
 
-    `table` holds the run's files. If anything differs, the comparison is repeated after `settle_s`
-    seconds, doubling, until two passes agree or three have been made; returns the last one.
+    `table` holds the run's files, `others` what may be there beside them. If anything differs, the
+    comparison is repeated after `settle_s` seconds, doubling, until two passes agree or three have
+    been made; returns the last one.
     """
     files = table.count_files()
     requests = kv_compare_requests(files)
     runtime.progress.start("reading the KV index", total=files, unit="files", requests=requests)
-    foreign = read_foreign_keys(run)
 
     def scan_once() -> KvScan:
-        return _scan_once(run, table, target, foreign, runtime)
+        return _scan_once(run, others, table, target, runtime)
 
     return refine_until(
         scan_once,
@@ -92,16 +98,16 @@ def scan_kv(
 
 
 def _scan_once(
-    run: RunFolder, table: FileTable, target: KvTarget, foreign: frozenset[str], runtime: Runtime
+    run: RunFolder, others: Others, table: FileTable, target: KvTarget, runtime: Runtime
 ) -> KvScan:
     plan = run.plan
-    scan = KvScan(counter_expected=counter_value(run))
+    scan = KvScan(counter_expected=run.vectors + len(others.vectors))
     counter_key = plan.writes.counter_key
     entries_listed = list_keys(target, key_prefix(plan.mapping), runtime)
     listed = {entry.key: entry.expiration for entry in entries_listed}
     table.clear_listed_keys()
     table.add_listed_keys(entries_listed)
-    known = foreign | {counter_key}
+    known = others.keys | {counter_key}
     scan.extra = [
         key
         for key in table.keys_elsewhere(plan.mapping.key_template, plan.mapping.group_key)

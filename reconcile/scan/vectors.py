@@ -23,7 +23,6 @@ from migrate.workers.repeat import refine_until
 from reconcile.diff import DriftKind, diff_contents
 from reconcile.differences import Named
 from reconcile.naming import name_vector_differences
-from reconcile.rollback.manifest import read_existing
 from reconcile.scan.by_verifier import ContentReaders, verify_contents
 from reconcile.scan.expected import Expected, Rows, add_batch
 from reconcile.session import Pass
@@ -60,16 +59,22 @@ class ContentScan:
     differs: Named  # id -> names of what differs, for the first 1,000 of `mismatched`
 
 
-def scan_ids(run: RunFolder, target: VectorTarget, runtime: Runtime, *, pause_s: float) -> IdScan:
-    """Compare the listed ids with the expected ones.
+def scan_ids(
+    run: RunFolder,
+    others: frozenset[VectorId],
+    target: VectorTarget,
+    runtime: Runtime,
+    *,
+    pause_s: float,
+) -> IdScan:
+    """Compare the listed ids with the expected ones; `others` may be there beside them.
 
     If ids differ, lists again after `pause_s` seconds until two walks in a row agree. Of the ids
     that are not listed, at most 1,000 are read; one that can be read contradicts the listing.
     """
-    existing = frozenset(read_existing(run))
 
     def list_once() -> IdScan:
-        expected = run.vectors + len(existing)
+        expected = run.vectors + len(others)
         count = list_vectors(listed, target, runtime, expected=expected)
         listed.compare(run.targets(ID_COLUMNS, excluded=run.refused_rows()))
         missing = [vector_id for _, vector_id in listed.missing()]
@@ -78,7 +83,7 @@ def scan_ids(run: RunFolder, target: VectorTarget, runtime: Runtime, *, pause_s:
             listed=count,
             expected=expected,
             missing=tuple(id_ for id_ in missing if id_ not in unlisted),
-            extra=tuple(id_ for id_ in listed.elsewhere() if id_ not in existing),
+            extra=tuple(id_ for id_ in listed.elsewhere() if id_ not in others),
             unlisted=tuple(id_ for id_ in missing if id_ in unlisted),
         )
 

@@ -147,6 +147,8 @@ def show(report: ReconcileReport, route: Route, following: Following, *, as_json
         cells.append(("not read to its end", ", ".join(report.unread)))
     if report.resumed:
         cells.append(("resumed", f"{report.resumed} times, begun {report.started_at}"))
+    if report.other_runs:
+        cells.append(("other runs in the target", ", ".join(report.other_runs)))
     if report.abandoned:
         cells.append(("never finished", ", ".join(report.abandoned)))
     cells += [(f"count: {name}", count) for name, count in report.counts.items()]

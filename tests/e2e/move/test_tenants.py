@@ -1,7 +1,10 @@
 """A part of a collection moves, is proved and comes back as a whole collection does."""
 
 import json
+import re
+import shlex
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +12,10 @@ import pytest
 
 from migrate.errors import ExitCode
 from tests.harness.running.workbench import Workbench, changed_point, points, workbench
+from tests.harness.running.workspace import REPOSITORY, Result
 from tests.servers.qdrant_points import StoredPoint
 
+RECIPE = REPOSITORY / "docs" / "part-of-a-collection.md"
 POINTS = 56  # 8 files of 7 chunks, each file of one tenant, in turn
 FILTER = "Q2V_SOURCE_FILTER"
 
@@ -170,3 +175,147 @@ def test_a_filter_that_picks_nothing_is_named_with_what_it_leaves_out(bench: Wor
         assert result.exit_code == ExitCode.PRECONDITION
         assert "matches source.filter" in result.stderr
         assert "leaves out 56 points" in result.stderr
+
+
+# --- one tenant after the other -------------------------------------------------------------------
+
+
+def recipe() -> Iterator[list[str]]:
+    """The commands of "Moving one tenant", as words."""
+    section = RECIPE.read_text(encoding="utf-8").partition("## Moving one tenant")[2]
+    for block in re.findall(r"^```\n(.*?)^```$", section, re.DOTALL | re.MULTILINE):
+        yield from map(shlex.split, block.splitlines())
+
+
+@dataclass
+class Tenants:
+    """Follows the recipe; knows the run of each tenant."""
+
+    bench: Workbench
+    runs: dict[str, str] = field(default_factory=dict)  # RUN_OF_A -> path
+    results: list[tuple[list[str], Result]] = field(default_factory=list)
+
+    def follow(self, words: list[str]) -> None:
+        if words[0] == "export":
+            name, _, value = words[1].partition("=")
+            self.bench.environment[name] = value
+            return
+        result = self.bench.run(*(self.runs.get(word, word) for word in words[1:]))
+        assert result.exit_code == ExitCode.DONE, (words, result.stderr)
+        self.results.append((words, result))
+        if words[1] == "migrate":
+            self.runs[f"RUN_OF_{'AB'[len(self.runs)]}"] = status_of(self.bench)["path"]
+
+    def counter(self) -> bytes:
+        return self.bench.entries()["_vector_count"]
+
+
+@pytest.mark.fault("M17")
+def test_the_documented_move_of_two_tenants_and_the_way_back_of_the_second(
+    bench: Workbench,
+) -> None:
+    tenants, held = Tenants(bench), []
+    for words in recipe():
+        tenants.follow(words)
+        if words[1] in {"migrate", "rollback"}:
+            held.append((set(bench.stored()), tenants.counter(), bench.entries()))
+
+    both = ids_of(bench, "a") | ids_of(bench, "b")
+    (first, count, entries), (second, of_both, _), (after, left, entries_left) = held
+    assert (first, count) == (ids_of(bench, "a"), b"28")
+    assert (second, of_both) == (both, b"56")
+    assert (after, left, entries_left) == (first, b"28", entries)
+    reports = [result.document for words, result in tenants.results if words[1] == "reconcile"]
+    assert [one["verdict"] for one in reports] == ["equal"] * 4
+    run_of_b = Path(tenants.runs["RUN_OF_B"]).name
+    assert [one.get("other_runs") for one in reports[::3]] == [None, None]
+    assert reports[2]["other_runs"] == [run_of_b]
+    assert reports[2]["counts"]["kv_counter"] == len(both)
+
+
+@pytest.fixture
+def both(bench: Workbench) -> Tenants:
+    """Both tenants moved, and the settings name the first."""
+    tenants = Tenants(bench)
+    for words in recipe():
+        tenants.follow(words)
+        if "RUN_OF_A" in words:
+            return tenants
+    raise AssertionError("the recipe proves the first tenant again")
+
+
+@pytest.mark.fault("M17")
+def test_a_repair_of_one_tenant_counts_the_vectors_of_the_other(both: Tenants) -> None:
+    bench, run = both.bench, both.runs["RUN_OF_A"]
+    bench.sandbox.store.remove_vector(bench.index, min(ids_of(bench, "a")))
+    bench.sandbox.store.put_kv(bench.namespace_id, "_vector_count", b"1")
+    drift = bench.run("reconcile", run)
+    repaired = bench.run("migrate", str(Path(run).parent.parent), "--into-non-empty")
+    counted = both.counter()
+    equal = bench.run("reconcile", run)
+    bench.environment[FILTER] = B
+    of_b = bench.run("reconcile", both.runs["RUN_OF_B"])
+
+    assert drift.exit_code == ExitCode.DRIFT
+    assert repaired.exit_code == ExitCode.DONE, repaired.stderr
+    assert counted == b"56"
+    assert [equal.document["verdict"], of_b.document["verdict"]] == ["equal", "equal"]
+
+
+@pytest.mark.fault("M17")
+def test_after_the_other_is_rolled_back_a_repair_counts_its_own_again(both: Tenants) -> None:
+    bench, run = both.bench, both.runs["RUN_OF_A"]
+    snapshot = str(Path(run).parent.parent)
+    for count in (b"1", b"2"):
+        bench.sandbox.store.put_kv(bench.namespace_id, "_vector_count", count)
+        assert bench.run("reconcile", run).exit_code == ExitCode.DRIFT
+        assert bench.run("migrate", snapshot, "--into-non-empty").exit_code == ExitCode.DONE
+        if count == b"1":
+            undone = bench.run("rollback", both.runs["RUN_OF_B"], "--execute")
+            assert undone.exit_code == ExitCode.DONE, undone.stderr
+
+    assert both.counter() == b"28"
+    assert bench.run("reconcile", run).document["verdict"] == "equal"
+
+
+@pytest.mark.fault("M17")
+def test_a_catch_up_of_one_tenant_leaves_the_other_and_both_stay_provable(both: Tenants) -> None:
+    bench = both.bench
+    held = bench.collection.points
+    bench.collection.points = [changed_point(held[0], tenant="none"), *held[1:]]
+    caught = bench.run("catch-up", "--frozen")
+    equal = bench.run("reconcile")
+    bench.environment[FILTER] = B
+    of_b = bench.run("reconcile", both.runs["RUN_OF_B"])
+
+    assert caught.exit_code == ExitCode.DONE, caught.stderr
+    assert set(bench.stored()) == ids_of(bench, "a") | ids_of(bench, "b")
+    assert both.counter() == b"55"
+    assert [equal.document["verdict"], of_b.document["verdict"]] == ["equal", "equal"]
+
+
+@pytest.mark.fault("M17")
+def test_an_older_tenant_is_not_rolled_back_under_the_newer_one(both: Tenants) -> None:
+    before = both.bench.state()
+    refused = both.bench.run("rollback", both.runs["RUN_OF_A"], "--execute")
+
+    assert refused.exit_code == ExitCode.PRECONDITION
+    assert both.bench.state() == before
+
+
+@pytest.mark.fault("M17")
+def test_a_file_of_two_tenants_is_drift_of_the_first(bench: Workbench) -> None:
+    bench.collection.points = [
+        changed_point(point, tenant="b") if number == 3 else point
+        for number, point in enumerate(bench.collection.points)
+    ]
+    assert bench.move().exit_code == ExitCode.DONE
+    first = status_of(bench)["path"]
+    bench.environment[FILTER] = B
+    assert bench.run("snapshot").exit_code == ExitCode.DONE
+    assert bench.run("migrate", "--into-non-empty").exit_code == ExitCode.DONE
+    bench.environment[FILTER] = A
+    drift = bench.run("reconcile", first)
+
+    assert drift.exit_code == ExitCode.DRIFT
+    assert drift.document["drift"]["kv_mismatched"] == 1
