@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from migrate.errors import MigrationError
 from migrate.mapping.agreement import idle_rules
 from migrate.mapping.ids import DIGEST_BITS, collision_bound
 from migrate.mapping.kv_entries import COUNTER_MEANING
+from migrate.mapping.payload import Quarantined
 from migrate.mapping.values import ValueRules
 from migrate.model.limits import PRICES_AS_OF
 from migrate.plan.estimate import LINE_MBIT_PER_S, LONG_ROLLBACK, Estimate, is_long_rollback
@@ -46,7 +48,8 @@ from q2v.output.render import Cell, format_bytes, render
 from q2v.output.route import Route, configured_target, route_from_snapshot, route_from_source
 from q2v.settings import Settings
 
-QUARANTINED_SHOWN_MAX = 20
+QUARANTINED_SHOWN_MAX = 20  # lines
+LEFT_OUT_IDS_MAX = 3  # of one line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,17 +365,32 @@ def notes(result: PlanResult, settings: Settings, *, show_settings: bool) -> lis
         f"note: unknown environment variable {name} ignored; did you mean {nearest}?"
         for name, nearest in unknown_environment()
     ]
-    for point in findings.quarantined_points[:QUARANTINED_SHOWN_MAX]:
-        outcome = point.outcome
-        lines.append(
-            f"left out: {point.point_id.text}: {outcome.reason} {outcome.field}: {outcome.detail}"
-        )
-    lines.append("")
+    lines += [*_left_out(findings), ""]
     for row in shown_settings(settings):
         if show_settings or row["key"] in settings.origins:
             lines.append(f"{row['key']} = {row['shown']}  ({row['origin']})")
     if not show_settings:
         lines.append("all other settings have their defaults (--show-settings shows them)")
+    return lines
+
+
+def _left_out(findings: PlanFindings) -> list[str]:
+    """One line for all points that are left out for the same reason, with the ids of the first."""
+    alike: dict[Quarantined, list[str]] = {}
+    for point in findings.quarantined_points:
+        alike.setdefault(point.outcome, []).append(point.point_id.text)
+    lines = []
+    for outcome, ids in islice(alike.items(), QUARANTINED_SHOWN_MAX):
+        named = ", ".join(ids[:LEFT_OUT_IDS_MAX])
+        more = len(ids) - LEFT_OUT_IDS_MAX
+        named += f" and {more:,} more" if more > 0 else ""
+        lines.append(f"left out: {named}: {outcome.reason} {outcome.field}: {outcome.detail}")
+    total, listed = sum(findings.quarantined.values()), len(findings.quarantined_points)
+    if listed < total:
+        lines.append(
+            f"left out: {total:,} points in all, of which the first {listed:,} are listed; "
+            f"`--max-quarantine {total}` lists all of them"
+        )
     return lines
 
 

@@ -107,8 +107,12 @@ def _files(outcome: Outcome) -> list[str]:
     """The changes to files; of files that were not named, what belongs in them."""
     bindings, files = outcome.report.bindings, outcome.files
     lines: list[str] = []
+    done = "not written, because of --dry-run" if outcome.dry_run else "written"
     for change in outcome.changes:
-        lines += ["", *(change.diff() if change.is_change else [f"{change.path}: no change"])]
+        if change.is_change:
+            lines += ["", *change.diff(), f"{change.path}: {done}"]
+        else:
+            lines += ["", f"{change.path}: no change"]
     if files.wrangler is None:
         title = "wrangler.toml (--wrangler FILE puts it into yours):"
         lines += ["", title, *bindings.toml().splitlines()]

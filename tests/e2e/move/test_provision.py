@@ -94,6 +94,16 @@ def test_one_name_for_both_bindings_is_refused(bench: Workbench) -> None:
     assert len(bench.sandbox.requests) == 0
 
 
+def test_a_person_reads_whether_a_file_was_written(bench: Workbench) -> None:
+    file = str(bench.folder / "worker" / "wrangler.toml")
+
+    made = bench.run("provision", "--wrangler", file, "--yes", as_json=False)
+    again = bench.run("provision", "--wrangler", file, as_json=False)
+
+    assert f"{file}: written" in made.stdout.splitlines()
+    assert f"{file}: no change" in again.stdout.splitlines()
+
+
 @pytest.mark.fault("V07")
 def test_a_dry_run_reads_and_says_what_it_would_do(bench: Workbench) -> None:
     file, types = bench.folder / "worker" / "wrangler.toml", bench.folder / "worker" / "env.d.ts"
@@ -113,6 +123,7 @@ def test_a_dry_run_reads_and_says_what_it_would_do(bench: Workbench) -> None:
     assert (document["kv_namespace_id"], document["index_created"]) == (None, False)
     assert [one["written"] for one in document["files"]] == [False, False]
     assert "would create" in shown.stdout
+    assert f"{file}: not written, because of --dry-run" in shown.stdout.splitlines()
     assert '+binding = "FILE_VECTOR_INDEX"' in shown.stdout
     assert worker_files(bench) == {"wrangler.toml": WRANGLER}
     assert titles(bench) == []

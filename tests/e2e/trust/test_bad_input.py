@@ -112,6 +112,27 @@ def test_points_that_cannot_move_are_quarantined_each_with_its_reason(tmp_path: 
     assert _snapshot(bench).manifest.points == len(stored)
 
 
+def test_a_plan_has_one_line_for_all_points_left_out_for_one_reason(tmp_path: Path) -> None:
+    def left_out(shown: str) -> list[str]:
+        return [line for line in shown.splitlines() if line.startswith("left out: ")]
+
+    without_file = [replace(_odd_point(_without("file_id")), id=number) for number in range(9, 50)]
+    stored = [*points(5), *without_file, _odd_point(chunk("odd", 0, chunk_index=-1))]
+    with workbench(tmp_path, stored) as bench:
+        short = left_out(bench.run("plan", as_json=False).stdout)
+        whole = left_out(bench.run("plan", "--max-quarantine", "42", as_json=False).stdout)
+
+    [first, last] = short
+    assert first.startswith("left out: 9, 10, 11 and 8 more: field_missing file_id: ")
+    assert last == (
+        "left out: 42 points in all, of which the first 11 are listed; "
+        "`--max-quarantine 42` lists all of them"
+    )
+    [many, one] = whole
+    assert many.startswith("left out: 9, 10, 11 and 38 more: field_missing file_id: ")
+    assert one.startswith("left out: 10000: field_range chunk_index: ")
+
+
 def _quarantine(bench: Workbench) -> list[dict[str, Any]]:
     (path,) = bench.directory.glob("*/runs/*/quarantine.jsonl")
     return [json.loads(line) for line in path.read_text().splitlines()]

@@ -1,6 +1,6 @@
 /** Which vectors the store takes, before anything is sent. Pure. The rules are those of a move. */
 
-import { UsageError } from "./errors";
+import { counted, UsageError } from "./errors";
 import { METADATA_BYTES, VECTOR_ID_BYTES } from "./limits";
 import { type FileChunk, type FileStoreRules, type Naming, utf8Bytes } from "./rules";
 
@@ -69,7 +69,7 @@ function checkValues(vector: FileVector, rules: FileStoreRules): number[] {
   if (found !== dimensions) {
     throw refused(
       vector,
-      `${found} values, the store takes ${dimensions}`,
+      `${counted(found, "value")}, the store takes ${dimensions}`,
       `ask the embedding model for ${dimensions} dimensions`,
     );
   }

@@ -12,6 +12,11 @@ export class FileStoreError extends Error {
   }
 }
 
+/** `1 vector`, `2 vectors`. */
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 /** The arguments cannot be meant. Nothing was sent: correct the call. */
 export class UsageError extends FileStoreError {
   override name = "UsageError";

@@ -14,7 +14,7 @@ import {
   NO_ENTRY,
   removalIn,
 } from "./entry";
-import { PreconditionError, RemoteUnavailableError, UsageError } from "./errors";
+import { counted, PreconditionError, RemoteUnavailableError, UsageError } from "./errors";
 import { CONNECTIONS, KV_KEYS_PER_GET, KV_VALUE_BYTES } from "./limits";
 import { type RetryRules, repeat, verdictOf } from "./retry";
 import { type Naming, utf8Bytes } from "./rules";
@@ -124,7 +124,7 @@ export class FileIndex {
   async #readKeys(keys: readonly string[]): Promise<Map<string, FileEntry>> {
     const found = new Map<string, FileEntry>();
     for (const some of slices(keys, KV_KEYS_PER_GET)) {
-      const what = `read of ${some.length} KV keys from '${some[0]}'`;
+      const what = `read of ${counted(some.length, "KV key")} from '${some[0]}'`;
       const shown = await repeat(what, this.#retry, () =>
         this.#kv.getWithMetadata(some, { type: "text", cacheTtl: CACHE_S }),
       );

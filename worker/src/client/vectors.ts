@@ -2,7 +2,7 @@
 
 import { batches, inLanes, slices } from "./batches";
 import type { CheckedVector } from "./check";
-import { PreconditionError } from "./errors";
+import { counted, PreconditionError } from "./errors";
 import { CONNECTIONS, IDS_PER_DELETE, IDS_PER_GET, VECTORS_PER_UPSERT } from "./limits";
 import { type RetryRules, repeat } from "./retry";
 
@@ -46,7 +46,7 @@ export class VectorIndex {
         metadata,
         ...(namespace === undefined ? {} : { namespace }),
       }));
-      const what = `upsert of ${batch.length} vectors from '${batch[0]?.id}'`;
+      const what = `upsert of ${counted(batch.length, "vector")} from '${batch[0]?.id}'`;
       last = await this.#mutate(what, () => this.#binding.upsert(sent));
     }
     return last;
@@ -56,7 +56,7 @@ export class VectorIndex {
   async remove(ids: readonly string[]): Promise<string | null> {
     let last: string | null = null;
     for (const some of slices(ids, IDS_PER_DELETE)) {
-      const what = `deletion of ${some.length} vectors from '${some[0]}'`;
+      const what = `deletion of ${counted(some.length, "vector")} from '${some[0]}'`;
       last = await this.#mutate(what, () => this.#binding.deleteByIds(some));
     }
     return last;
@@ -86,7 +86,7 @@ export class VectorIndex {
   }
 
   async #fetchSome(ids: string[]): Promise<VectorizeVector[]> {
-    const what = `read of ${ids.length} vectors from '${ids[0]}'`;
+    const what = `read of ${counted(ids.length, "vector")} from '${ids[0]}'`;
     const vectors = await repeat(what, this.#rules.retry, () => this.#binding.getByIds(ids));
     const foreign = vectors.find((vector) => !ids.includes(vector.id));
     if (foreign !== undefined) {

@@ -69,6 +69,10 @@ test("a vector that cannot be stored is named, and nothing is sent", async () =>
 test("the number of values found and expected is said", async () => {
   const store = await bench.store();
 
+  await expect(
+    store.call("upsertVectors", [refusedChunk({ name: "", values: 1 })]),
+  ).rejects.toMatchObject({ message: expect.stringContaining("1 value, the store takes 32") });
+
   const call = store.call("upsertVectors", [refusedChunk({ name: "", values: 3072 })]);
   await expect(call).rejects.toMatchObject({
     message: expect.stringContaining("3072 values, the store takes 32"),
@@ -103,6 +107,9 @@ test("without an index every call says so", async () => {
       remedy: expect.stringContaining("q2v provision"),
     });
   }
+  await expect(store.call("upsertVectors", chunks("a", 1))).rejects.toMatchObject({
+    message: expect.stringContaining("upsert of 1 vector from 'a_0': "),
+  });
 });
 
 test("an index of another shape is refused", async () => {
