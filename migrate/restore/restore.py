@@ -52,6 +52,7 @@ class Comparison:
     changed: int = 0  # points with an id of the snapshot and another content
     others: int = 0  # points whose id the snapshot does not have
     named: list[str] = field(default_factory=list)  # ids of the changed and other ones, the first
+    replaced: list[str] = field(default_factory=list)  # ids of the changed ones, the first 1,000
 
     def add(self, point_id: PointId, digest: bytes, sealed: "_Sealed | None") -> None:
         """The next point of the collection; `sealed` is the point of that id in the snapshot."""
@@ -61,6 +62,8 @@ class Comparison:
             if digest == sealed.digest:
                 return
             self.changed += 1
+            if len(self.replaced) < IDS_NAMED_MAX:
+                self.replaced.append(point_id.text)
         else:
             self.others += 1
         if len(self.named) < IDS_SHOWN_MAX:
@@ -87,6 +90,7 @@ class RestoreReport:
     already_there: int  # points that were equal before
     written: int
     replaced: int  # of those written: points that had another content
+    replaced_points: tuple[str, ...]  # their ids, the first 1,000
     others: int  # points of the collection whose id the snapshot does not have
     set_digest: str  # of the collection's points with ids of the snapshot; "" after a dry run
     equal: bool  # it is that of the snapshot, and there are no other points unless `append`
@@ -161,6 +165,7 @@ def restore_snapshot(
         already_there=manifest.points - int(before.wanted.sum()),
         written=0 if options.dry_run else len(rows) - len(refused),
         replaced=before.changed,
+        replaced_points=tuple(before.replaced),
         others=after.others,
         set_digest=digest,
         equal=digest == manifest.set_digest and (options.append or not after.others),
@@ -230,7 +235,10 @@ def _check_empty(target: CollectionTarget, before: Comparison) -> None:
 def _sentence(target: CollectionTarget, before: Comparison, rows: int, *, is_new: bool) -> str:
     what = f"writes {rows:,} points into "
     what += "the new collection" if is_new else "the existing collection"
-    replaced = f", of which {before.changed:,} replace another content" if before.changed else ""
+    replaced = ""
+    if before.changed:
+        ids = _shown(before.replaced, before.changed)
+        replaced = f", of which {before.changed:,} replace another content ({ids})"
     return f"{what} '{target.name}' of {_place(target)}{replaced}"
 
 

@@ -41,6 +41,14 @@ class LeftIds(SpillingDatabase):
         query = "SELECT vector_id FROM listed WHERE vector_id IN (SELECT unnest($ids)) ORDER BY 1"
         return [VectorId(one) for (one,) in self._rows(query, {"ids": list(ids)})]
 
+    def unnamed_among(self, ids: Sequence[str]) -> list[VectorId]:
+        """Those of these ids that are listed and not named yet, in order."""
+        query = (
+            "SELECT vector_id FROM listed ANTI JOIN named USING (vector_id) "
+            "WHERE vector_id IN (SELECT unnest($ids)) ORDER BY 1"
+        )
+        return [VectorId(one) for (one,) in self._rows(query, {"ids": list(ids)})]
+
     def left(self) -> Iterator[str]:
         """Every listed id that nothing names, in order."""
         query = "SELECT vector_id FROM listed ANTI JOIN named USING (vector_id) ORDER BY 1"

@@ -71,7 +71,10 @@ class ResetRules:
 def open_chains(
     directory: WorkFolder, target: Target, key: SealKey | None
 ) -> Iterator[list[list[RunFolder]]]:
-    """The chains of runs that wrote to this target and are not rolled back, the newest first."""
+    """The chains of runs that wrote to this target, the newest first.
+
+    Without those that are rolled back, unless their rollback has kept changes of others.
+    """
     here = (target.vectors.identity(), target.kv.identity())
     with ExitStack() as stack:
         tips: list[RunFolder] = []
@@ -83,7 +86,8 @@ def open_chains(
                 run = RunFolder(place, snapshot)
                 state = run.state()
                 is_here = (run.plan.vector_target, run.plan.kv_target) == here
-                is_open = state.pre_images is not None and not state.rollback_completed
+                is_undone = state.rollback_completed and not state.rollback_conflicts
+                is_open = state.pre_images is not None and not is_undone
                 if is_here and is_open and find_later_run(run) is None:
                     stack.callback(run.close)
                     tips.append(run)
@@ -114,6 +118,8 @@ def reset(
     Raises as a rollback, and IndeterminateError when deletions do not become visible in time.
     """
     requests_per_5min = rules.requests_per_5min
+    # Of a chain that is rolled back only its conflicts are left, and only the list settles those.
+    chains, settled = _parted(chains)
     if execute:
         reports = [
             roll_back_chain(
@@ -125,7 +131,7 @@ def reset(
                 forced=rules.allowed,
                 leave_later_writes=True,
             )
-            for chain in chains
+            for chain in (*chains, *(settled if rules.allowed else ()))
         ]
     else:
         reports = [preview_chain(chain, requests_per_5min=requests_per_5min) for chain in chains]
@@ -134,14 +140,18 @@ def reset(
         _list_into(ids, target, runtime)
         vectors = ids.listed_among(names)
         keys = _present_keys(target, names)
+        found = {*vectors, *keys}
         if execute:
             _delete_keys(keys, target, rules.undo, runtime)
             _delete_vectors(vectors, target, ids, rules.undo, runtime)
         else:
-            ids.add_named(names)
             for chain in chains:
                 for run in chain:
                     ids.add_created(run.targets(ID_COLUMNS))
+            # What a run has made goes with the run, and counts there.
+            vectors = ids.unnamed_among(names)
+            keys = sorted(set(keys) - _created_keys(chains))
+            ids.add_named(names)
         left = list(ids.left())
     conflicts = {name for one in reports for name in (*one.conflicts, one.counter_kept)}
     gone = (_created_keys(chains) - conflicts) | rules.allowed
@@ -149,7 +159,6 @@ def reset(
         left_keys = _keys_after(gone, target, rules.undo, runtime)
     else:
         left_keys = [key for key in _all_keys(target, runtime) if key not in gone]
-    found = {*vectors, *keys}
     deletes = -(-len(vectors) // DELETE_IDS_MAX) + -(-len(keys) // KEYS_PER_DELETE)
     return ResetReport(
         executed=execute,
@@ -163,6 +172,14 @@ def reset(
         requests=sum(report.requests for report in reports) + deletes,
         minutes=sum(report.minutes for report in reports) + 5 * deletes / requests_per_5min,
     )
+
+
+def _parted(
+    chains: Sequence[Sequence[RunFolder]],
+) -> tuple[list[Sequence[RunFolder]], list[Sequence[RunFolder]]]:
+    """Those to be rolled back, and those that are rolled back but for their conflicts."""
+    settled = [chain for chain in chains if all(run.state().rollback_completed for run in chain)]
+    return [chain for chain in chains if chain not in settled], settled
 
 
 def _list_into(ids: LeftIds, target: Target, runtime: Runtime) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from migrate.run.folder import RunFolder
 from migrate.upload.settle import SettleRules
+from migrate.workers.repeat import doubling
 from reconcile.differences import Named
 
 PASSES_MAX = (
@@ -72,3 +73,11 @@ class UndoRules:
     settle: SettleRules
     pause_s: float  # between the first two passes over vectors; doubles after each
     kv_settle_s: float  # between the first two passes over KV keys; doubles after each
+
+    @property
+    def conflict_wait_s(self) -> float:
+        """The longest that one run waits before what others seem to have changed is a conflict.
+
+        For the vectors that it has written, for those that it has removed, and for the KV keys.
+        """
+        return sum(doubling(2 * self.pause_s + self.kv_settle_s, times=PASSES_MAX - 1))

@@ -118,6 +118,7 @@ def _show(report: RestoreReport, *, as_json: bool) -> None:
             "already_there": report.already_there,
             "written": report.written,
             "replaced": report.replaced,
+            "replaced_points": report.replaced_points,
             "others": report.others,
             "equal": None if is_dry else report.equal,
             "set_digest": report.set_digest or None,
@@ -148,9 +149,17 @@ def _show(report: RestoreReport, *, as_json: bool) -> None:
         notes=[
             *(f"warning: {warning}" for warning in report.warnings),
             *(f"setting: {text}" for text in report.settings_differ),
+            *_replaced_notes(report),
             *([] if is_dry else _unequal_notes(report)),
         ],
     )
+
+
+def _replaced_notes(report: RestoreReport) -> list[str]:
+    verb = "would replace" if report.dry_run else "replaced"
+    notes = [f"{verb}: point {point}" for point in report.replaced_points[:IDS_SHOWN_MAX]]
+    more = report.replaced - len(notes)
+    return [*notes, *([f"and {more} more; --json names up to 1,000"] if more > 0 else [])]
 
 
 def _unequal_notes(report: RestoreReport) -> list[str]:

@@ -3,6 +3,7 @@
 import shlex
 import sys
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -43,8 +44,8 @@ from reconcile.rollback.report import RollbackReport
 
 _PROMPT = "Type the name of the vector index to undo"
 _WHICH_VERSION = (
-    "VERSION is the id of the version that ran before the cutover, from these lists. Each "
-    "each secret that was put made a version too, so without an id a wrong one may run"
+    "VERSION is the id of the version that ran before the cutover, from these lists. "
+    "Each secret that was put made a version too, so without an id a wrong one may run"
 )
 _EXPORT = "`q2v rollback --export-later-writes`"
 
@@ -152,7 +153,15 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         following = following_run(opened, settings)
         undo_argv = typed_again(opened, Situation.ROLLING_BACK, settings)
     as_json = flags["as_json"]
-    show(report, route, following, undo_argv, not_compared, manifest=manifest, as_json=as_json)
+    waits_s = wiring.undo_rules(settings).conflict_wait_s * len(report.runs or (report.run_id,))
+    shown = Shown(
+        report=report,
+        manifest=manifest,
+        undo_argv=undo_argv,
+        not_compared=not_compared,
+        conflict_waits_s=waits_s,
+    )
+    show(shown, route, following, as_json=as_json)
     ctx.exit(ExitCode.DRIFT if report.conflicts else ExitCode.DONE)
 
 
@@ -171,17 +180,20 @@ def _refuse_without_execute(flags: Flags) -> None:
         )
 
 
-def show(
-    report: RollbackReport,
-    route: Route,
-    following: Following,
-    undo_argv: tuple[str, ...],
-    not_compared: tuple[str, ...],
-    *,
-    manifest: RollbackManifest,
-    as_json: bool,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What is shown of a rollback, or of its preview."""
+
+    report: RollbackReport
+    manifest: RollbackManifest  # of the first run of the chain: what was there before all of them
+    undo_argv: tuple[str, ...]  # the command that undoes it
+    not_compared: tuple[str, ...]  # parts of the target that the settings do not name
+    conflict_waits_s: float  # the longest waits for what others have changed, of all runs
+
+
+def show(shown: Shown, route: Route, following: Following, *, as_json: bool) -> None:
     """The report as JSON or as lines."""
+    report, manifest = shown.report, shown.manifest
     verb = "" if report.executed else "to be "
     cells: list[tuple[str, Cell]] = [
         ("run", report.run_id),
@@ -204,6 +216,11 @@ def show(
     notes = [""]
     if report.already_done:
         notes.append("this run has been rolled back before; nothing was sent")
+    if len(report.runs) > 1:
+        notes.append(
+            f"the figures are sums over these {len(report.runs)} runs: a vector or a key that "
+            "several of them wrote counts once for each"
+        )
     notes += forced_notes(report.forced_unknown)
     notes += [f"kept: {line}" for line in named_lines(report.differs)]
     if report.counter_kept:
@@ -215,14 +232,18 @@ def show(
         )
     notes += _later_notes(report)
     if not report.executed:
-        notes.append(f"to undo it: {shlex.join(undo_argv)}")
+        notes.append(f"to undo it: {shlex.join(shown.undo_argv)}")
         cells.append(
             ("takes", f"{report.requests:,} requests, {format_duration(report.minutes * 60)}")
         )
+        notes.append(
+            "longer when others have changed what it undoes: that is read again, after pauses of "
+            f"at most {format_duration(shown.conflict_waits_s)} in all"
+        )
         if is_long_rollback(report.minutes):
             notes.append(LONG_ROLLBACK)
-        if not_compared:
-            names = ", ".join(not_compared)
+        if shown.not_compared:
+            names = ", ".join(shown.not_compared)
             notes.append(f"not compared, because the settings do not name it: {names}")
         notes += [f"cannot undo: {advise(line)}" for line in report.cannot_undo]
         notes.append("wrangler finds the Worker in its folder; run the commands there")
@@ -230,7 +251,12 @@ def show(
             notes.append(_WHICH_VERSION)
         notes += [f"before: {shlex.join(argv)}" for argv in report.commands_before]
         notes += [f"after: {shlex.join(argv)}" for argv in report.commands_after]
-    document = {**_document(report), "route": route.document(), **following.document()}
+    document = {
+        **_document(report),
+        "conflict_waits_minutes_max": round(shown.conflict_waits_s / 60, 2),
+        "route": route.document(),
+        **following.document(),
+    }
     render(document, cells, as_json=as_json, notes=[*notes, *following.notes()])
 
 

@@ -122,6 +122,8 @@ def test_what_the_new_side_took_comes_back_into_qdrant(moved: Workbench) -> None
     assert restored.exit_code == 0, restored.stderr
     assert (restored.document["equal"], restored.document["written"]) == (True, 4)
     assert (restored.document["replaced"], restored.document["others"]) == (1, POINTS - 1)
+    assert len(restored.document["replaced_points"]) == 1
+    assert again.document["replaced_points"] == []
     assert again.document["written"] == 0
     found = in_qdrant(bench)
     assert found.keys() == before.keys() | {"new-a_0", "new-a_1", "new-b_0"}

@@ -102,6 +102,42 @@ def test_a_change_of_others_is_kept_unless_the_list_names_it(bench: Workbench, a
     assert set(bench.stored()) == {*LEFT, "file-0001_2"}
 
 
+@pytest.mark.fault("Z02")
+def test_a_list_that_names_what_a_rollback_has_kept_leaves_no_conflict_behind(
+    bench: Workbench, allow: str
+) -> None:
+    bench.sandbox.store.put_vector(bench.index, "file-0001_2", VALUES, {"of": "others"})
+    kept = bench.run("rollback", "--execute", "--yes", "--leave-later-writes")
+    conflicts = bench.run("status").document["situation"]
+    unnamed = bench.run("reset-target", "--execute", "--allow", allow)
+    still = bench.run("status").document["situation"]
+    with Path(allow).open("a", encoding="utf-8") as file:
+        file.write("file-0001_2\n")
+    shown = bench.run("reset-target", "--allow", allow)
+    done = bench.run("reset-target", "--execute", "--allow", allow)
+
+    assert (kept.exit_code, kept.document["conflicts"]) == (4, ["file-0001_2"])
+    assert (conflicts, still) == ("conflicts", "conflicts")
+    assert unnamed.document["conflicts"] == ["file-0001_2"]
+    assert (shown.document["vectors_deleted"], shown.document["allowed"]["vectors"]) == (0, 1)
+    assert done.document["conflicts"] == []
+    assert set(bench.stored()) == LEFT
+    assert bench.run("status").document["situation"] == "rolled_back"
+
+
+@pytest.mark.fault("Z01")
+def test_a_dry_run_counts_what_a_run_has_made_once(bench: Workbench, allow: str) -> None:
+    with Path(allow).open("a", encoding="utf-8") as file:
+        file.write("file-0001_2\nfile:file-0001\n")
+    shown = bench.run("reset-target", "--allow", allow).document
+    done = bench.run("reset-target", "--execute", "--allow", allow).document
+
+    for counted in (shown, done):
+        assert (counted["vectors_deleted"], counted["kv_deleted"]) == (40, 7)
+        assert (counted["allowed"]["vectors"], counted["allowed"]["keys"]) == (3, 3)
+    assert shown["allowed"]["unknown"] == ["no-such-name"]
+
+
 @pytest.mark.fault("Z03")
 def test_killed_before_any_write_it_ends_like_an_undisturbed_one(
     bench: Workbench, allow: str, monkeypatch: pytest.MonkeyPatch

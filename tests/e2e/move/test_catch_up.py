@@ -111,8 +111,13 @@ def test_a_writer_goes_on_until_the_freeze_and_nothing_is_lost(
         assert held[vector_id][0].tolist() == pytest.approx(values.tolist())
 
     preview = bench.run("rollback")
+    in_words = bench.run("rollback", as_json=False).stdout
     undone = bench.run("rollback", "--execute")
 
+    runs = len(preview.document["runs"])
+    assert f"the figures are sums over these {runs} runs" in in_words
+    assert "longer when others have changed what it undoes" in in_words
+    assert preview.document["conflict_waits_minutes_max"] > 0
     for count in ("vectors_deleted", "vectors_restored"):
         assert preview.document[count] == undone.document[count]
     assert undone.exit_code == 0, undone.stderr

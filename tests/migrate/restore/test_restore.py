@@ -388,6 +388,7 @@ def test_appending_keeps_other_points_and_says_what_it_replaces(kind: str, tmp_p
 
     assert (planned.replaced, planned.others, planned.written, planned.unequal) == (1, 1, 0, 6)
     assert (report.replaced, report.others, report.written) == (1, 1, 6)
+    assert planned.replaced_points == report.replaced_points == ("7",)
     assert (report.equal, report.exit_code) == (True, ExitCode.DONE)
     assert again.manifest.points == 7
 
