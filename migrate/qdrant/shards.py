@@ -76,6 +76,21 @@ def unseen_cluster(params: Json, cluster: Json | None) -> list[str]:
     ]
 
 
+def describe_shard_keys(cluster: Json | None) -> list[str]:
+    """Each shard key with the numbers of its shards, in words; none if the server shows none."""
+    shards: dict[str, set[int]] = defaultdict(set)
+    for replica in _replicas(cluster):
+        key = replica.get("shard_key")
+        if isinstance(key, Mapping):  # over gRPC: {"keyword": ...} or {"number": ...}
+            key = next(iter(key.values()), None)
+        if key is not None:
+            shards[str(key)].add(_number(replica))
+    return [
+        f"'{key}' (shard {', '.join(map(str, sorted(numbers)))})"
+        for key, numbers in sorted(shards.items())
+    ]
+
+
 def disagreement_suspects(params: Json, info: Json, cluster: Json | None) -> tuple[str, ...]:
     """Possible causes of a permanent difference between counts and pages, one text each."""
     suspects = []
@@ -103,12 +118,22 @@ def _running(cluster: Json | None) -> list[tuple[int, str]]:
 def _states(cluster: Json | None) -> dict[int, list[str]]:
     """Shard -> the states of its replicas. gRPC leaves out a shard 0 and the state Active."""
     states: dict[int, list[str]] = defaultdict(list)
-    for key in ("local_shards", "remote_shards"):
-        for replica in _list((cluster or {}).get(key)):
-            if isinstance(replica, Mapping):
-                number = cast(Json, replica).get("shard_id") or 0
-                states[int(str(number))].append(str(replica.get("state") or "Active"))
+    for replica in _replicas(cluster):
+        states[_number(replica)].append(str(replica.get("state") or "Active"))
     return states
+
+
+def _replicas(cluster: Json | None) -> list[Json]:
+    return [
+        cast(Json, replica)
+        for key in ("local_shards", "remote_shards")
+        for replica in _list((cluster or {}).get(key))
+        if isinstance(replica, Mapping)
+    ]
+
+
+def _number(replica: Json) -> int:
+    return int(str(replica.get("shard_id") or 0))
 
 
 def _list(value: object) -> Sequence[object]:

@@ -18,7 +18,7 @@ from migrate.model.choices import Compression
 from migrate.model.pages import take_rows
 from migrate.model.records import Collection, Page, PointId, VectorSpec
 from migrate.ports import Clock
-from migrate.qdrant.collection import read_collection
+from migrate.qdrant.collection import check_description, read_collection
 from migrate.qdrant.filters.point_filter import PointFilter
 from migrate.qdrant.page_reader import PageReader
 from migrate.qdrant.paging import (
@@ -173,7 +173,7 @@ class ServerSource:
         """The description. One that cannot be read raises PassingFailure and is requested again."""
         info = self._transport.fetch_collection()
         try:
-            read_collection(self._name, info, version=None, cluster=None)
+            check_description(info)
         except ValueError as error:
             raise PassingFailure(f"{self._transport.url}: {error}") from error
         return info

@@ -168,8 +168,8 @@ PLACES = (
     Place(
         f"{SOURCE_COPIES}/",
         f"{SOURCE_COPIES}/copy-0/",
-        "copies of a store read from its folder (`source.path`); removed at the end, or by the "
-        "next command",
+        "copies of a store, or an unpacked snapshot file (`source.path`); removed at the end, or "
+        "by the next command",
     ),
     Place(f"{SPILL}/", f"{SPILL}/", "what did not fit in memory; removed at the end"),
     Place(CRASH_LOG.format("<n>"), CRASH_LOG.format(1), "the traceback of an internal error"),

@@ -200,11 +200,18 @@ class _Collections(wire.CollectionsServicer):
         return wire.CollectionClusterInfoResponse(
             shard_transfers=[wire.ShardTransferInfo(**transfer) for transfer in transfers],
             local_shards=[
-                wire.LocalShardInfo(shard_id=shard["shard_id"], state=_state(shard))
+                wire.LocalShardInfo(
+                    shard_id=shard["shard_id"], state=_state(shard), shard_key=_shard_key(shard)
+                )
                 for shard in _shards(cluster, "local_shards")
             ],
             remote_shards=[
-                wire.RemoteShardInfo(shard_id=shard["shard_id"], peer_id=2, state=_state(shard))
+                wire.RemoteShardInfo(
+                    shard_id=shard["shard_id"],
+                    peer_id=2,
+                    state=_state(shard),
+                    shard_key=_shard_key(shard),
+                )
                 for shard in _shards(cluster, "remote_shards")
             ],
         )
@@ -218,6 +225,16 @@ def _shards(cluster: Mapping[str, object], key: str) -> list[dict[str, Any]]:
 
 def _state(shard: Mapping[str, object]) -> Any:
     return wire.ReplicaState.Value(str(shard["state"]))
+
+
+def _shard_key(shard: Mapping[str, object]) -> Any:
+    match shard.get("shard_key"):
+        case None:
+            return None
+        case int() as number:
+            return wire.ShardKey(number=number)
+        case text:
+            return wire.ShardKey(keyword=str(text))
 
 
 class _Points(wire.PointsServicer):

@@ -400,9 +400,19 @@ def test_an_answer_out_of_order_names_both_ids(
             getattr(source, method)(PointId(0, 10), limit=10)
 
 
-def test_custom_sharding_is_refused_with_a_way_out(transport: Transport) -> None:
+@pytest.mark.fault("F01", "M26")
+def test_custom_sharding_is_refused_with_what_would_be_lost_and_a_way_out(
+    transport: Transport,
+) -> None:
     collection = stored()
     collection.params["sharding_method"] = "custom"
+    collection.cluster = {
+        "local_shards": [{"shard_id": 1, "state": "Active", "shard_key": "west"}],
+        "remote_shards": [
+            {"shard_id": 2, "state": "Active", "shard_key": "west"},
+            {"shard_id": 0, "state": "Active", "shard_key": 7},
+        ],
+    }
     with (
         transport.serve(collection) as server,
         reading(transport, server.url) as source,
@@ -410,4 +420,21 @@ def test_custom_sharding_is_refused_with_a_way_out(transport: Transport) -> None
     ):
         source.read_collection()
 
-    assert "each shard key" in caught.value.remedy
+    assert "would lose the shard key of every point" in str(caught.value)
+    assert "all points but one of an id that is under several keys" in str(caught.value)
+    assert "its shard keys: '7' (shard 0), 'west' (shard 1, 2)" in str(caught.value)
+    assert "for each shard key make a collection of its own" in caught.value.remedy
+
+
+@pytest.mark.fault("F01", "M26")
+def test_custom_sharding_is_refused_where_the_key_may_not_see_the_shards(
+    transport: Transport,
+) -> None:
+    collection = stored()
+    collection.params["sharding_method"] = "custom"
+    with (
+        transport.serve(collection) as server,
+        reading(transport, server.url) as source,
+        pytest.raises(PreconditionError, match=r"under several keys$"),
+    ):
+        source.read_collection()
