@@ -228,13 +228,13 @@ def make_settings(ctx: click.Context) -> Settings:
 
 
 def _choose_source(ctx: click.Context, values: dict[str, Any], origins: dict[str, str]) -> None:
-    """A server or a folder: the one from the stronger source counts."""
+    """A server or a path: the one from the stronger source counts."""
     sources = {key: BY_KEY[key].source(ctx) for key in ("source.url", "source.path")}
     winner, loser = sorted(sources, key=sources.__getitem__)
     if sources[winner] == sources[loser]:
         raise UsageError(
             f"found both {winner} (from {origins[winner]}) and {loser} (from {origins[loser]}), "
             "expected one",
-            remedy="remove one: url is a server, path the folder of an embedded store",
+            remedy="remove one: url is a server, path a folder or file that is read without one",
         )
     values[loser], origins[loser] = None, f"set aside by {origins[winner]}"

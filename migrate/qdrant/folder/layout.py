@@ -59,9 +59,13 @@ def find_collection(path: Path, *, name: str | None = None) -> StoredCollection:
             return _whole(path, config, name=name)
         _refuse_storage(path)
         _refuse_shards_alone(path)
+        snapshots = sorted(path.glob("*.snapshot"))
     raise PreconditionError(
-        f"{path} holds no Qdrant shard (no segments/*/segment.json)",
-        remedy="set source.path to the folder that holds `segments`, or to a server's folder "
+        f"{path} holds no Qdrant shard (no segments/*/segment.json)"
+        + f"; it has {len(snapshots)} snapshot files" * bool(snapshots),
+        remedy=f"set source.path to one of them, such as {snapshots[-1]}"
+        if snapshots
+        else "set source.path to the folder that holds `segments`, or to a server's folder "
         "collections/NAME",
     )
 

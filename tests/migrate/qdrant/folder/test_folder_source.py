@@ -39,6 +39,17 @@ def test_a_folder_without_a_shard_is_refused_and_left_alone(tmp_path: Path) -> N
     assert [empty] == list(tmp_path.rglob("*"))
 
 
+@pytest.mark.fault("M22")
+def test_a_servers_folder_of_snapshot_files_is_refused_with_one_to_set(tmp_path: Path) -> None:
+    for day in ("29", "30"):
+        (tmp_path / f"docs-4711-2026-11-{day}-08-15-00.snapshot").write_bytes(b"")
+
+    with pytest.raises(PreconditionError, match="it has 2 snapshot files") as caught:
+        EdgeSource(tmp_path, collection="docs")
+
+    assert "2026-11-30-08-15-00.snapshot" in caught.value.remedy
+
+
 @pytest.mark.fault("G08")
 def test_a_shard_in_use_is_locked_until_it_is_closed(shard: Path) -> None:
     with closing(EdgeSource(shard, collection="chunks")):

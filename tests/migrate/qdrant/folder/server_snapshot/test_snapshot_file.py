@@ -1,6 +1,8 @@
 """A server's snapshot file is read without a server, whole, or refused in words."""
 
+import errno
 import hashlib
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -8,12 +10,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from migrate.errors import ExitCode, LocalStorageError, PreconditionError
 from migrate.model.digest import digest_points
 from migrate.qdrant.folder.open import open_stored_source
 from migrate.qdrant.folder.server_snapshot.unpack import SegmentForm
 from migrate.snapshot.walk import walk_points
+from migrate.storage.disk import Disk, use_disk
 from tests.servers.on_disk.qdrant_snapshot import (
     Members,
     member,
@@ -259,6 +263,31 @@ def test_a_snapshot_that_does_not_fit_is_refused_before_it_is_unpacked(
     assert list((tmp_path / "c").iterdir()) == []
 
 
+class FullDisk(Disk):
+    """A disk that is full after some files."""
+
+    def __init__(self, files: int) -> None:
+        self._left = files
+
+    @override
+    def create(self, path: Path) -> io.FileIO:
+        self._left -= 1
+        if self._left < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().create(path)
+
+
+@pytest.mark.fault("M21", "G12")
+@pytest.mark.parametrize("files", [0, 1, 20])
+def test_a_disk_that_fills_up_meanwhile_is_an_error_and_nothing_is_left(
+    snapshot: Path, tmp_path: Path, files: int
+) -> None:
+    with use_disk(FullDisk(files)), pytest.raises(LocalStorageError, match="No space left"):
+        open_stored_source(snapshot, collection="docs", copies=tmp_path / "c", say=lambda _: None)
+
+    assert list((tmp_path / "c").iterdir()) == []
+
+
 def test_unpacking_that_takes_a_while_is_said(
     snapshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,9 +296,10 @@ def test_unpacking_that_takes_a_while_is_said(
     with closing(
         open_stored_source(snapshot, collection="docs", copies=tmp_path / "c", say=said.append)
     ):
-        (line,) = said
+        unpacking, kind = said
 
-    assert line.startswith("unpacking ")
+    assert unpacking.startswith("unpacking ")
+    assert kind == f"{snapshot} is a snapshot file of a server, with shards 0, 1, 2"
 
 
 def test_reading_changes_nothing_in_the_file(snapshot: Path, tmp_path: Path) -> None:
