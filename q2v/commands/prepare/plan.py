@@ -365,7 +365,7 @@ def notes(result: PlanResult, settings: Settings, *, show_settings: bool) -> lis
         f"note: unknown environment variable {name} ignored; did you mean {nearest}?"
         for name, nearest in unknown_environment()
     ]
-    lines += [*_left_out(findings), ""]
+    lines += [*_quarantined_lines(findings), ""]
     for row in shown_settings(settings):
         if show_settings or row["key"] in settings.origins:
             lines.append(f"{row['key']} = {row['shown']}  ({row['origin']})")
@@ -374,7 +374,7 @@ def notes(result: PlanResult, settings: Settings, *, show_settings: bool) -> lis
     return lines
 
 
-def _left_out(findings: PlanFindings) -> list[str]:
+def _quarantined_lines(findings: PlanFindings) -> list[str]:
     """One line for all points that are left out for the same reason, with the ids of the first."""
     alike: dict[Quarantined, list[str]] = {}
     for point in findings.quarantined_points:
