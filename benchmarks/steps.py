@@ -153,7 +153,7 @@ class Steps:
                 map_again(point_id, payload, RULES)
                 for point_id, payload in zip(rows.page.ids, rows.page.payloads, strict=True)
             ]
-            ids, _, _, metadata = zip(*mapped, strict=True)
+            ids, _, _, metadata, _ = zip(*mapped, strict=True)
             for _ in encode_lines(ids, values, metadata):
                 pass
 

@@ -244,6 +244,8 @@ def check_findings(findings: PlanFindings, rules: PlanRules) -> None:
     findings.check_quarantine()
     findings.check_counter_key(rules.writes.counter_key)
     findings.check_property_types(chosen=rules.indexes_chosen, waived=rules.waived_indexes)
+    if findings.namespaces is not None:
+        findings.namespaces.check()
 
 
 def refuse_without_refused(snapshot: Snapshot, target: Target, rules: PlanRules) -> None:

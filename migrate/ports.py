@@ -139,10 +139,16 @@ class VectorTarget(Protocol):
         """Remove at most 100 ids; ids that do not exist are no error."""
 
     def find(
-        self, values: Sequence[float], where: Mapping[str, str | float | bool], *, limit: int
+        self,
+        values: Sequence[float],
+        where: Mapping[str, str | float | bool],
+        *,
+        limit: int,
+        namespace: str | None = None,
     ) -> list[VectorId]:
         """At most `limit` (100) ids of the vectors nearest to `values` whose properties are these.
 
+        With a `namespace` only those in it, else those of the whole index.
         With an empty `where` any vector may be found, else only what metadata indexes hold. A read
         may be stale. No order is promised.
         """

@@ -386,6 +386,7 @@ def mapping_rules(settings: Settings) -> MappingRules:
         group_type=settings.mapping.group_type,
         transforms=settings.mapping.transform,
         long_id_field=hashed_field(settings.mapping.long_ids),
+        namespace=settings.mapping.namespace,
     )
 
 

@@ -14,8 +14,9 @@ from migrate.model.records import KvEntry, Vector
 EXPIRATION_TOLERANCE_S = 60
 NAMESPACE = "namespace"
 VALUE, METADATA, EXPIRATION = "kv value", "kv metadata", "kv expiration"
-# q2v never writes these: a record that differs in one of them was changed by another writer.
+# A run writes these only where its plan says so: another record was changed by another writer.
 OF_OTHERS = frozenset({NAMESPACE, METADATA, EXPIRATION})
+_REMOVAL = frozenset({"removing", "since"})
 Differences = tuple[str, ...]  # names, in a fixed order; empty for equal records
 Named = dict[str, Differences]  # id or key -> what differs
 
@@ -36,22 +37,23 @@ def entry_differences(expected: KvEntry, found: KvEntry) -> Differences:
     """The differing ones of `kv value`, `kv metadata` and `kv expiration`, in this order.
 
     Values are compared byte by byte, metadata as JSON values, expirations to within a minute. The
-    note of a removal, which the store in a Worker leaves, counts as no metadata.
+    note of a removal, which the store in a Worker leaves in the metadata, is not compared.
     """
     names = []
     if expected.value != found.value:
         names.append(VALUE)
-    found_metadata = None if _is_removal(found.metadata) else found.metadata
-    if _text(expected.metadata) != _text(found_metadata):
+    if _text(expected.metadata) != _text(_without_removal(found.metadata)):
         names.append(METADATA)
     if not _expire_together(expected.expiration, found.expiration):
         names.append(EXPIRATION)
     return tuple(names)
 
 
-def _is_removal(metadata: object) -> bool:
-    """Whether it is what worker/src/client/entry.ts calls RemovalMetadata."""
-    return isinstance(metadata, dict) and metadata.keys() == {"removing", "since"}
+def _without_removal(metadata: object) -> object:
+    """The metadata without what worker/src/client/entry.ts calls RemovalMetadata; None for none."""
+    if not isinstance(metadata, dict) or not metadata.keys() >= _REMOVAL:
+        return metadata
+    return {name: value for name, value in metadata.items() if name not in _REMOVAL} or None
 
 
 def _expire_together(expected: int | None, found: int | None) -> bool:

@@ -44,7 +44,7 @@ class Pass:
     checked: int = 0  # vectors
     mismatched: list[int] = field(default_factory=list)  # rows
     unreadable: list[int] = field(default_factory=list)
-    foreign: list[int] = field(default_factory=list)  # those of `mismatched` in a namespace
+    foreign: list[int] = field(default_factory=list)  # as in `ContentScan`
     verified: int = 0  # of `checked`, those whose digest a verifier proved
     fell_back: str | None = None  # why REST read the rest in place of the verifier
     completed: bool = False

@@ -197,7 +197,12 @@ class VectorizeTarget:
         return found
 
     def find(
-        self, values: Sequence[float], where: Mapping[str, str | float | bool], *, limit: int
+        self,
+        values: Sequence[float],
+        where: Mapping[str, str | float | bool],
+        *,
+        limit: int,
+        namespace: str | None = None,
     ) -> list[VectorId]:
         """Send one query. It requests ids only, which allows the largest `limit`."""
         assert 0 < limit <= QUERY_IDS_MAX
@@ -209,6 +214,8 @@ class VectorizeTarget:
         }
         if where:  # the service refuses an empty filter
             body["filter"] = dict(where)
+        if namespace is not None:
+            body["namespace"] = namespace
         request = ApiRequest(
             operation=QUERY,
             method="POST",

@@ -17,6 +17,7 @@ from migrate.mapping.kv_entries import (
     encode_counter_entry,
     encode_file_entry,
     encode_file_value,
+    read_entry_namespace,
     split_entries,
 )
 from migrate.mapping.payload import encode_kv_key
@@ -29,14 +30,25 @@ from migrate.upload.kv_index import BODY_BYTES_MAX, KEYS_PER_DELETE, send_until_
 
 # For so long KV may show what was there before a write: a minute or more, by its documentation.
 OWN_WRITES_S = 180.0
-FileEntries = Mapping[str, Sequence[VectorId]]  # file -> the ids of its vectors, in chunk order
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """What the entry of one file says."""
+
+    ids: tuple[VectorId, ...]  # of its vectors, in chunk order; empty: there is no entry
+    namespace: str | None = None  # of its vectors; None: of none, or not known
+
+
+NO_ENTRY = FileEntry(())
+FileEntries = Mapping[str, FileEntry]  # by file
 
 
 @dataclass(frozen=True, slots=True)
 class _Own:
     """What this process wrote last for a file."""
 
-    ids: tuple[VectorId, ...]  # empty: the key was removed
+    entry: FileEntry
     at_s: float  # monotonic
 
 
@@ -55,8 +67,8 @@ class FileIndex:
         self._own: dict[str, _Own] = {}  # by key
         self._written_s: dict[str, float] = {}  # key -> when it was written last, monotonic
 
-    def read(self, file_ids: Iterable[str]) -> dict[str, list[VectorId]]:
-        """The ids of each file as KV shows them now; empty for a file without an entry.
+    def read(self, file_ids: Iterable[str]) -> dict[str, FileEntry]:
+        """The entry of each file as KV shows it now.
 
         What this process wrote lately counts instead of what KV shows. Ids of other files are left
         out, so that they are not removed with this one. Raises PreconditionError
@@ -65,17 +77,22 @@ class FileIndex:
         self._forget_old()
         key_of = {file_id: self._key(file_id) for file_id in file_ids}
         shown = self._kv.read([key for key in key_of.values() if key not in self._own])
-        found: dict[str, list[VectorId]] = {}
+        found: dict[str, FileEntry] = {}
         for file_id, key in key_of.items():
             own = self._own.get(key)
             if own is not None:
-                found[file_id] = list(own.ids)
+                found[file_id] = own.entry
+            elif key in shown:
+                ids = _read_ids(shown[key])
+                found[file_id] = FileEntry(
+                    tuple(one for one in ids if not self._is_elsewhere(one, file_id)),
+                    read_entry_namespace(shown[key]),
+                )
             else:
-                ids = _read_ids(shown[key]) if key in shown else []
-                found[file_id] = [one for one in ids if not self._is_elsewhere(one, file_id)]
+                found[file_id] = NO_ENTRY
         return found
 
-    def read_settled(self, file_ids: Sequence[str]) -> dict[str, list[VectorId]]:
+    def read_settled(self, file_ids: Sequence[str]) -> dict[str, FileEntry]:
         """As `read`, but what an earlier process wrote is shown: a young process waits for it."""
         self._forget_old()
         if any(self._key(file_id) not in self._own for file_id in file_ids):
@@ -90,12 +107,12 @@ class FileIndex:
 
     def check(self, entries: FileEntries) -> None:
         """Raises UsageError for a file with more ids than a KV value holds."""
-        for file_id, ids in entries.items():
-            size = len(encode_file_value(ids))
+        for file_id, entry in entries.items():
+            size = len(encode_file_value(entry.ids))
             if size > KV_VALUE_BYTES_MAX:
                 raise UsageError(
-                    f"file {file_id!r} would have {len(ids)} vectors: their ids make {size} B, "
-                    f"and a KV value takes {KV_VALUE_BYTES_MAX}",
+                    f"file {file_id!r} would have {len(entry.ids)} vectors: their ids make "
+                    f"{size} B, and a KV value takes {KV_VALUE_BYTES_MAX}",
                     remedy="split the file, or make larger chunks of it; nothing was sent",
                 )
 
@@ -106,11 +123,17 @@ class FileIndex:
         """
         expiration = self._expiration()
         kept = [
-            encode_file_entry(file_id, ids, self._rules.mapping, expiration=expiration)
-            for file_id, ids in entries.items()
-            if ids
+            encode_file_entry(
+                file_id,
+                entry.ids,
+                self._rules.mapping,
+                expiration=expiration,
+                namespace=entry.namespace,
+            )
+            for file_id, entry in entries.items()
+            if entry.ids
         ]
-        gone = [self._key(file_id) for file_id, ids in entries.items() if not ids]
+        gone = [self._key(file_id) for file_id, entry in entries.items() if not entry.ids]
         # Noted before they are sent: the vectors are as these entries say, whatever the answer.
         self._note(entries)
         for some in split_entries(
@@ -143,8 +166,8 @@ class FileIndex:
 
     def _note(self, entries: FileEntries) -> None:
         now_s = self._runtime.clock.monotonic_s()
-        for file_id, ids in entries.items():
-            self._own[self._key(file_id)] = _Own(tuple(ids), now_s)
+        for file_id, entry in entries.items():
+            self._own[self._key(file_id)] = _Own(entry, now_s)
 
     def _forget_old(self) -> None:
         """Forget what KV shows by now."""

@@ -50,6 +50,7 @@ class CheckedVector:
     chunk: FileChunk
     values: npt.NDArray[np.float32]  # shape (dimensions,), contiguous
     metadata: bytes  # canonical JSON, as the rules of the mapping make it
+    namespace: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +68,16 @@ class FileStoreRules:
 
     def __post_init__(self) -> None:
         """Check the rules against each other. The store's vectors have metadata, not payloads."""
-        mapping = replace(self.mapping.on_metadata(), long_id_field=None)  # an id has to be parsed
+        given = self.mapping
+        mapping = replace(given.on_metadata(), long_id_field=None)  # an id has to be parsed
         object.__setattr__(self, "mapping", mapping)
         check_agreement(self.mapping.by_setting, {})
+        if given.namespace and not mapping.namespace:
+            raise UsageError(
+                f'mapping.namespace: found "{given.namespace}", expected fields that the metadata '
+                "has: a rule of mapping.transform drops or changes one of them",
+                remedy="keep these fields in the metadata as they are",
+            )
         _id_pattern(self.mapping.id_template, self.mapping.group_key, self.mapping.order_key)
         if self.metric not in METRICS.values():
             raise UsageError(
@@ -145,11 +153,18 @@ class FileStoreRules:
     def check_vectors(self, vectors: Sequence[FileVector]) -> list[CheckedVector]:
         """The vectors in the form in which they are stored. Raises UsageError, naming the first."""
         checked: dict[VectorId, CheckedVector] = {}
+        namespaces: dict[str, str | None] = {}  # by file
         for vector in vectors:
             found = self._check(vector)
             if found.id in checked:
                 raise _refused(vector, "the id occurs twice in this call")
             checked[found.id] = found
+            of_file = namespaces.setdefault(found.chunk.file_id, found.namespace)
+            if found.namespace != of_file:
+                raise _refused(
+                    vector,
+                    f"namespace '{found.namespace}', others of its file are in '{of_file}'",
+                )
         return list(checked.values())
 
     def _check(self, vector: FileVector) -> CheckedVector:
@@ -164,7 +179,11 @@ class FileStoreRules:
             raise _refused(vector, "its id does not name the file and the chunk")
         self.check_file_id(chunk.file_id)
         return CheckedVector(
-            id=mapped.vector_id, chunk=chunk, values=values, metadata=mapped.metadata
+            id=mapped.vector_id,
+            chunk=chunk,
+            values=values,
+            metadata=mapped.metadata,
+            namespace=mapped.namespace,
         )
 
     def _check_values(self, vector: FileVector) -> npt.NDArray[np.float32]:

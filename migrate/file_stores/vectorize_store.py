@@ -8,13 +8,14 @@ counter comes last, and is the total that the index itself announces.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import chain
 
 from typing_extensions import override
 
 from migrate.errors import PreconditionError, TargetRefusedError, UsageError
 from migrate.file_stores.contract import CollectionInfo, FileChunk, FileStore, FileVector
-from migrate.file_stores.file_index import FileIndex
+from migrate.file_stores.file_index import NO_ENTRY, FileEntry, FileIndex
 from migrate.file_stores.rules import CheckedVector, FileStoreRules, group_by_file
 from migrate.mapping.field_paths import is_filterable
 from migrate.mapping.upload_body import Line, build_upload, encode_line
@@ -122,16 +123,23 @@ class VectorizeFileStore(FileStore):
         self._check_index()
         written = group_by_file(checked)
         former = self._files.read_settled(list(written))
+        namespaces = {one.chunk.file_id: one.namespace for one in checked}
         entries = {
-            file_id: self._in_chunk_order(
-                ids if whole_files else dict.fromkeys([*former[file_id], *ids])
+            file_id: FileEntry(
+                tuple(
+                    self._in_chunk_order(
+                        ids if whole_files else dict.fromkeys([*former[file_id].ids, *ids])
+                    )
+                ),
+                namespaces[file_id],
             )
             for file_id, ids in written.items()
         }
         self._files.check(entries)
-        kept = {vector_id for ids in entries.values() for vector_id in ids}
+        _check_undivided(written, former, entries)
+        kept = {vector_id for entry in entries.values() for vector_id in entry.ids}
         self._upload(checked)
-        self._remove([one for ids in former.values() for one in ids if one not in kept])
+        self._remove([one for entry in former.values() for one in entry.ids if one not in kept])
         self._files.write(entries)
         self._write_counter()
 
@@ -140,7 +148,7 @@ class VectorizeFileStore(FileStore):
         """The vectors that the file's entry names and that exist, read 20 a request."""
         self._rules.check_file_id(file_id)
         self._check_index()
-        ids = self._files.read([file_id])[file_id]
+        ids = self._files.read([file_id])[file_id].ids
         found: dict[VectorId, Vector] = {}
         # A read may show a former state, so what it lacks is read again.
         repeat_until(
@@ -165,9 +173,11 @@ class VectorizeFileStore(FileStore):
         former = self._files.read_settled(list(removed))
         self._remove([one for ids in removed.values() for one in ids])
         entries = {
-            file_id: [one for one in former[file_id] if one not in ids]
+            file_id: replace(
+                former[file_id], ids=tuple(one for one in former[file_id].ids if one not in ids)
+            )
             for file_id, ids in removed.items()
-            if not ids.keys().isdisjoint(former[file_id])
+            if not ids.keys().isdisjoint(former[file_id].ids)
         }
         self._files.write(entries)
         self._write_counter()
@@ -177,10 +187,10 @@ class VectorizeFileStore(FileStore):
         """The vectors that the file's entry names, then the entry, then the counter."""
         self._rules.check_file_id(file_id)
         self._check_index()
-        ids = self._files.read_settled([file_id])[file_id]
+        ids = self._files.read_settled([file_id])[file_id].ids
         self._remove(ids)
         if ids:
-            self._files.write({file_id: []})
+            self._files.write({file_id: NO_ENTRY})
         self._write_counter()
 
     @override
@@ -264,7 +274,9 @@ class VectorizeFileStore(FileStore):
         assert last is not None, "an upload has at least one vector"
         accepted, newest = last
         expected: dict[VectorId, bytes | None] = {
-            one.id: digest_vectors([one.id], one.values.reshape(1, -1), [one.metadata])[0]
+            one.id: digest_vectors(
+                [one.id], one.values.reshape(1, -1), [one.metadata], [one.namespace]
+            )[0]
             for one in (newest[at] for at in spread(len(newest), FETCH_IDS_MAX))
         }
         self._wait(accepted, expected, len(vectors))
@@ -289,7 +301,7 @@ class VectorizeFileStore(FileStore):
 
     def _lines(self, vectors: Sequence[CheckedVector]) -> Iterator[Line]:
         for row, one in enumerate(vectors):
-            text = encode_line(one.id, one.values, one.metadata)
+            text = encode_line(one.id, one.values, one.metadata, one.namespace)
             yield Line(row=row, vector_id=one.id, text=text)
 
     def _remove(self, ids: Sequence[VectorId]) -> None:
@@ -319,6 +331,24 @@ class VectorizeFileStore(FileStore):
             clock=self._runtime.clock,
         )
         self._files.write_counter(total)
+
+
+def _check_undivided(
+    written: Mapping[str, Mapping[VectorId, int]],
+    former: Mapping[str, FileEntry],
+    entries: Mapping[str, FileEntry],
+) -> None:
+    """Raises UsageError for a file that would have vectors in two namespaces."""
+    for file_id, entry in entries.items():
+        before = former[file_id].namespace
+        stay = entry.ids if before is not None and before != entry.namespace else ()
+        left = [one for one in stay if one not in written[file_id]]
+        if left:
+            raise UsageError(
+                f"file {file_id!r} has vectors in namespace '{before}', and '{left[0]}' would stay "
+                f"there; this call puts others into '{entry.namespace}'",
+                remedy="pass all vectors of the file, with whole_files=True; nothing was sent",
+            )
 
 
 def _slices(ids: Sequence[VectorId], size: int) -> Iterator[Sequence[VectorId]]:

@@ -19,14 +19,32 @@ def encode_file_value(vector_ids: Sequence[VectorId]) -> bytes:
 
 
 def encode_file_entry(
-    file: str, vector_ids: Sequence[VectorId], mapping: MappingRules, *, expiration: int | None
+    file: str,
+    vector_ids: Sequence[VectorId],
+    mapping: MappingRules,
+    *,
+    expiration: int | None,
+    namespace: str | None = None,
 ) -> KvEntry:
-    """The whole entry of a file; written once, never changed."""
+    """The whole entry of a file; written once, never changed.
+
+    Its metadata names the namespace of the file's vectors, so that a listing of keys shows it.
+    """
     return KvEntry(
         key=encode_kv_key(file, mapping),
         value=encode_file_value(vector_ids),
+        metadata=None if namespace is None else {"namespace": namespace},
         expiration=expiration,
     )
+
+
+def read_entry_namespace(entry: KvEntry) -> str | None:
+    """The namespace that the entry of a file names; None without one."""
+    match entry.metadata:
+        case {"namespace": str() as namespace}:
+            return namespace
+        case _:
+            return None
 
 
 def encode_counter_entry(vectors: int, writes: WriteRules) -> KvEntry:

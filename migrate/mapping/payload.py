@@ -19,7 +19,12 @@ from migrate.mapping.transforms.apply import apply_transforms
 from migrate.mapping.transforms.rules import FieldTakenError
 from migrate.mapping.value_rules import FIELD_IN_BRACES
 from migrate.model.canonical import decode_json, encode_canonical_json
-from migrate.model.limits import EXACT_INTEGER_MAX, METADATA_BYTES_MAX, VECTOR_ID_BYTES_MAX
+from migrate.model.limits import (
+    EXACT_INTEGER_MAX,
+    METADATA_BYTES_MAX,
+    NAMESPACE_BYTES_MAX,
+    VECTOR_ID_BYTES_MAX,
+)
 from migrate.model.records import PointId, VectorId
 
 HASH_HEX_LENGTH = 64  # SHA-256, as the sync service writes it
@@ -28,6 +33,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
 POINT_ID_FIELD = "point_id"
 _NULL = 'null; mapping.nulls = "leave_out" leaves the field out'
 _ABSENT = object()
+_NO_POINT = PointId(0, 0)  # no namespace is made of the id of a point
 _UNREACHED = "which mapping.nulls does not reach"
 
 
@@ -44,6 +50,8 @@ class Reason(StrEnum):
     DUPLICATE = "duplicate"
     ID_CONFLICT = "id_conflict"
     ID_TOO_LONG = "id_too_long"
+    NAMESPACE_TOO_LONG = "namespace_too_long"
+    FILE_IN_NAMESPACES = "file_in_namespaces"
     METADATA_TOO_LARGE = "metadata_too_large"
     BAD_KEY = "bad_key"
     UNREPRESENTABLE = "unrepresentable"
@@ -75,6 +83,7 @@ class Mapped:
     group: str | None  # the file; None without a KV file index
     order: int  # the chunk's number within the file; 0 without an order key
     metadata: bytes  # compact canonical JSON, at most 10,240 bytes
+    namespace: str | None = None  # None where the rules name none
     changes: tuple[tuple[Change, str], ...] = ()  # with the field each applies to
     hash_differs: bool = False  # the text has another hash, and the rules say to warn
 
@@ -106,8 +115,8 @@ def _template_parts(template: str) -> tuple[list[str], list[str]]:
 def map_payload(point_id: PointId, payload: bytes, rules: MappingRules) -> Mapped | Quarantined:
     """Map one payload (canonical JSON object) by the rules.
 
-    Checks, in this order: fields the rules need, keys and values the target can hold, id, KV
-    key, size. The first failing check gives the reason.
+    Checks, in this order: fields the rules need, namespace, keys and values the target can hold,
+    id, KV key, size. The first failing check gives the reason.
     """
     try:
         return _map(point_id, payload, rules)
@@ -117,22 +126,23 @@ def map_payload(point_id: PointId, payload: bytes, rules: MappingRules) -> Mappe
 
 def map_again(
     point_id: PointId, payload: bytes, rules: MappingRules
-) -> tuple[VectorId, str | None, int, bytes]:
-    """Id, group, order and metadata of a payload that `map_payload` accepted, in half the time.
+) -> tuple[VectorId, str | None, int, bytes, str | None]:
+    """Id, group, order, metadata and namespace of a payload that `map_payload` accepted.
 
-    Nothing is checked a second time. A payload that may differ from its metadata (a null in it, or
-    its size) is mapped by `map_payload`.
+    Takes half the time, since little is checked a second time. A payload that may differ from its
+    metadata (a null in it, or its size) is mapped by `map_payload`.
     """
     is_changed = rules.transforms or rules.long_id_field or b"null" in payload
     if is_changed or len(payload) > METADATA_BYTES_MAX:
         mapped = map_payload(point_id, payload, rules)
         assert isinstance(mapped, Mapped), f"the plan let {point_id} pass: {mapped}"
-        return mapped.vector_id, mapped.group, mapped.order, mapped.metadata
+        return mapped.vector_id, mapped.group, mapped.order, mapped.metadata, mapped.namespace
     fields = _parse(payload)
     group = read_group(fields, rules)
     order = read_path(fields, rules.order_key, 0)
     assert isinstance(order, int), f"the plan let {point_id} pass"
-    return VectorId(_whole_id(point_id, fields, rules)), group, order, payload
+    vector_id = VectorId(_fill(rules.id_template, point_id, fields))
+    return vector_id, group, order, payload, _namespace(point_id, fields, rules)
 
 
 def _map(point_id: PointId, payload: bytes, rules: MappingRules) -> Mapped:
@@ -140,13 +150,14 @@ def _map(point_id: PointId, payload: bytes, rules: MappingRules) -> Mapped:
     group = _group(fields, rules)
     order = _order(fields, rules)
     hash_differs = _check_hash(fields, rules)
+    namespace = _namespace(point_id, fields, rules)
     changes: list[tuple[Change, str]] = []
     if rules.transforms:
-        whole_id = _whole_id(point_id, fields, rules)
+        whole_id = _fill(rules.id_template, point_id, fields)
         kept = _transform(fields, rules, changes)
     else:
         kept = _representable(fields, rules, changes)
-        whole_id = _whole_id(point_id, fields, rules)
+        whole_id = _fill(rules.id_template, point_id, fields)
     vector_id = _fitting_id(whole_id, kept, rules, changes)
     if group is not None:
         _check_kv_key(encode_kv_key(group, rules))
@@ -159,6 +170,7 @@ def _map(point_id: PointId, payload: bytes, rules: MappingRules) -> Mapped:
         group=group,
         order=order,
         metadata=metadata,
+        namespace=namespace,
         changes=tuple(changes),
         hash_differs=hash_differs,
     )
@@ -186,7 +198,7 @@ def _parse(payload: bytes) -> dict[str, object]:
     return fields
 
 
-def _required(fields: dict[str, object], key: str) -> object:
+def _required(fields: Mapping[str, object], key: str) -> object:
     value = read_path(fields, key, _ABSENT)
     if value is None or value is _ABSENT:
         found = "null" if value is None else "absent"
@@ -350,12 +362,39 @@ def _check_unicode(text: str, path: str) -> None:
         ) from error
 
 
-def _whole_id(point_id: PointId, fields: dict[str, object], rules: MappingRules) -> str:
-    literals, names = _template_parts(rules.id_template)
+def _fill(template: str, point_id: PointId, fields: Mapping[str, object]) -> str:
+    """The template with the fields' values in place of their names."""
+    literals, names = _template_parts(template)
     text = literals[0]
     for name, literal in zip(names, literals[1:], strict=True):
-        text += _id_part(name, point_id, fields) + literal
+        text += _filled_part(name, point_id, fields) + literal
     return text
+
+
+def _namespace(point_id: PointId, fields: Mapping[str, object], rules: MappingRules) -> str | None:
+    """The namespace of the vector: texts as they are, integers in decimal digits."""
+    if not rules.namespace:
+        return None
+    for name in _template_parts(rules.namespace)[1]:
+        if read_path(fields, name) == "":
+            raise _RefusedError(Reason.FIELD_RANGE, name, "empty text")
+    text = _fill(rules.namespace, point_id, fields)
+    name_bytes = len(text.encode())
+    if name_bytes > NAMESPACE_BYTES_MAX:
+        raise _RefusedError(
+            Reason.NAMESPACE_TOO_LONG,
+            "namespace",
+            f"{name_bytes} bytes, at most {NAMESPACE_BYTES_MAX} are possible",
+        )
+    return text
+
+
+def read_namespace(fields: Mapping[str, object], rules: MappingRules) -> str | None:
+    """The namespace that payload or metadata names; None without one that a vector can be in."""
+    try:
+        return _namespace(_NO_POINT, fields, rules)
+    except _RefusedError:
+        return None
 
 
 def _fitting_id(
@@ -377,7 +416,7 @@ def _fitting_id(
     return hash_long_id(text)
 
 
-def _id_part(name: str, point_id: PointId, fields: dict[str, object]) -> str:
+def _filled_part(name: str, point_id: PointId, fields: Mapping[str, object]) -> str:
     if name == POINT_ID_FIELD:
         return point_id.text
     value = _required(fields, name)

@@ -33,6 +33,7 @@ class MappingRules:
     group_type: GroupType = "text"  # of the field that names the file
     transforms: tuple[Transform, ...] = ()  # payload -> metadata, in this order
     long_id_field: str | None = None  # metadata field for ids that are hashed; None = quarantine
+    namespace: str = ""  # of the vector: fields in braces; "" = no vector is in a namespace
 
     @property
     def group_index_type(self) -> str:
@@ -51,7 +52,12 @@ class MappingRules:
         """The members for a plan. Those that older plans do not have are left out by default."""
         members = asdict(self)
         members["transforms"] = [rule.table() for rule in self.transforms]
-        without: dict[str, object] = {"group_type": "text", "transforms": [], "long_id_field": None}
+        without: dict[str, object] = {
+            "group_type": "text",
+            "transforms": [],
+            "long_id_field": None,
+            "namespace": "",
+        }
         return {name: value for name, value in members.items() if without.get(name, ...) != value}
 
     @classmethod
@@ -63,17 +69,17 @@ class MappingRules:
     def on_metadata(self) -> "MappingRules":
         """The rules for metadata, as the transforms have made it: with its paths.
 
-        A field that metadata has not, or not with its value, is the empty text.
+        A field that metadata has not, or not with its value, is the empty text; so is a namespace
+        that is made of one.
         """
         if not self.transforms:
             return self
         group = self._path_in_metadata(self.group_key)
+        is_there = all(map(self._path_in_metadata, template_fields(self.namespace)))
         return replace(
             self,
-            id_template=FIELD_IN_BRACES.sub(
-                lambda found: f"{{{self._path_in_metadata(found[1]) or found[1]}}}",
-                self.id_template,
-            ),
+            id_template=self._template_in_metadata(self.id_template),
+            namespace=self._template_in_metadata(self.namespace) if is_there else "",
             group_key=group,
             order_key=self._path_in_metadata(self.order_key),
             hash_key=self._path_in_metadata(self.hash_key),
@@ -82,6 +88,11 @@ class MappingRules:
             if group
             else self.key_template,
             transforms=(),
+        )
+
+    def _template_in_metadata(self, template: str) -> str:
+        return FIELD_IN_BRACES.sub(
+            lambda found: f"{{{self._path_in_metadata(found[1]) or found[1]}}}", template
         )
 
     def _path_in_metadata(self, text: str) -> str:

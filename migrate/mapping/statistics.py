@@ -14,9 +14,10 @@ QUARANTINE_SHARE = 0.001  # 0.1 % of the points, ...
 QUARANTINE_MIN = 10  # ... at least 10, ...
 QUARANTINE_MAX = 1_000  # ... at most 1,000
 
-# Bounds of an upload line: "-1.1754944e-38," for a value; id, escapes and member names beside.
+# Bounds of an upload line: "-1.1754944e-38," for a value; beside it id and namespace with their
+# escapes, and member names.
 VALUE_TEXT_BYTES_MAX = 16
-LINE_REST_BYTES_MAX = 512
+LINE_REST_BYTES_MAX = 1_024
 SHORTEST_LINE_REST = len('{"id":"x","values":[]}')
 
 
@@ -108,7 +109,7 @@ def _line_fits(outcome: Mapped, values: Float32Matrix, body_bytes: int) -> Mappe
     bound = len(values) * VALUE_TEXT_BYTES_MAX + len(outcome.metadata) + LINE_REST_BYTES_MAX
     if bound <= body_bytes:
         return outcome
-    size = len(encode_line(outcome.vector_id, values, outcome.metadata))
+    size = len(encode_line(outcome.vector_id, values, outcome.metadata, outcome.namespace))
     if size <= body_bytes:
         return outcome
     return Quarantined(

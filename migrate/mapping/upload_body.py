@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import orjson
@@ -46,24 +47,35 @@ class EncodedUpload:
     body: list[bytes]
 
 
-def encode_line(vector_id: VectorId, values: Float32Matrix, metadata: bytes) -> bytes:
+def encode_line(
+    vector_id: VectorId, values: Float32Matrix, metadata: bytes, namespace: str | None = None
+) -> bytes:
     """One upload line. `values` is one row of a contiguous float32 matrix, shape (dimensions,)."""
-    return next(encode_lines([vector_id], values[np.newaxis], [metadata]))
+    return next(encode_lines([vector_id], values[np.newaxis], [metadata], [namespace]))
 
 
 def encode_lines(
-    vector_ids: Iterable[VectorId], values: Float32Matrix, metadata: Iterable[bytes]
+    vector_ids: Iterable[VectorId],
+    values: Float32Matrix,
+    metadata: Iterable[bytes],
+    namespaces: Iterable[str | None] | None = None,
 ) -> Iterator[bytes]:
     """One upload line for each vector; `values` is contiguous, of shape (vectors, dimensions).
+
+    `namespaces` None: no vector is in one.
 
     orjson writes the shortest text that gives back the same float32, straight from the array
     (docs/services.md), except for the value and its negative in `float_text`: those are looked for
     in all vectors at once. NaN would be written as null: `map_values` has refused those rows.
     """
     exactly = has_twice_rounded(values)
-    for vector_id, row, fields in zip(vector_ids, values, metadata, strict=True):
+    names = repeat(None, len(values)) if namespaces is None else namespaces
+    for vector_id, row, fields, name in zip(vector_ids, values, metadata, names, strict=True):
         text = orjson.Fragment(encode_exactly(row)) if exactly else row
-        record = {"id": vector_id, "values": text, "metadata": orjson.Fragment(fields)}
+        record = {"id": vector_id, "values": text}
+        if name is not None:
+            record["namespace"] = name
+        record["metadata"] = orjson.Fragment(fields)
         yield orjson.dumps(record, option=_OPTIONS)
 
 

@@ -199,6 +199,14 @@ def _is_id_template(template: str) -> bool:
     return _is_template(template) and len(shortest.encode()) <= limits.VECTOR_ID_BYTES_MAX
 
 
+def _is_namespace(template: str) -> bool:
+    """Whether some namespace that is made from the template fits; empty: there is none."""
+    shortest = FIELD_IN_BRACES.sub("x", template)
+    is_short = len(shortest.encode()) <= limits.NAMESPACE_BYTES_MAX
+    names_point = "point_id" in template_fields(template)
+    return not template or (_is_template(template) and is_short and not names_point)
+
+
 def _is_key_template(template: str) -> bool:
     """Whether some key that is made from the template fits."""
     return _is_template(template) and key_fault(FIELD_IN_BRACES.sub("x", template)) is None
@@ -288,6 +296,11 @@ ID_TEMPLATE = text(
     "text with payload fields in braces, as {file_id}_{chunk_index} or {point_id}; no blanks "
     f"inside the braces, and an id of at most {limits.VECTOR_ID_BYTES_MAX} bytes",
     _is_id_template,
+)
+NAMESPACE = text(
+    "text with payload fields in braces, as {tenant}, but not {point_id}; a namespace of at most "
+    f"{limits.NAMESPACE_BYTES_MAX} bytes; or the empty text",
+    _is_namespace,
 )
 KEY_TEMPLATE = text(
     "text with the field of mapping.group_key in braces, as file:{file_id}; no white space or "

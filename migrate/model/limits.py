@@ -17,6 +17,9 @@ DIMENSIONS_MAX = 1536
 DIMENSIONS_MIN = 32  # observed 2026: "range [32, 1536]"; the schema says 1
 VECTOR_ID_BYTES_MAX = 64  # UTF-8, not characters
 METADATA_BYTES_MAX = 10_240  # compact JSON
+NAMESPACE_BYTES_MAX = 64  # UTF-8, of its name
+NAMESPACES_MAX = 50_000  # of one index, on the paid plan
+FREE_NAMESPACES_MAX = 1_000
 # The largest integer that no other integer shares its double with. 2^53 + 1 is read as 2^53 by
 # every reader that keeps numbers as doubles, the target and JavaScript among them.
 EXACT_INTEGER_MAX = 2**53 - 1

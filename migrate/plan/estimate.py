@@ -62,7 +62,7 @@ class Workload:
     vectors: int
     files: int
     dimensions: int
-    metadata_bytes: int  # over all vectors
+    metadata_bytes: int  # over all vectors, with the member that names the namespace
     vectors_per_upload: int
     body_bytes: int  # per upload, at most
 

@@ -26,6 +26,7 @@ from migrate.model.digest import digest_vectors
 from migrate.model.limits import INDEXED_STRING_BYTES_MAX, KV_VALUE_BYTES_MAX
 from migrate.model.records import Page, PointId
 from migrate.plan.estimate import Workload
+from migrate.plan.namespaces import NamespaceFindings, find_namespaces
 from migrate.plan.quarantine import QuarantinedPoint
 from migrate.plan.rules import PlanRules
 from migrate.plan.transforms import RuleEffect, TransformPreview
@@ -37,7 +38,7 @@ from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.walk import walk_points
 from migrate.storage.folder import WorkFolder
 from migrate.storage.layout import SPILL
-from migrate.tables.plan_ids import FileGap, IdTable, PlannedRows
+from migrate.tables.plan_ids import Collision, FileGap, IdTable, PlannedRows
 from migrate.workers.ordered import ahead
 
 GAPS_LISTED_MAX = 20
@@ -67,6 +68,7 @@ class PlanFindings:
     counter_file: str | None = None  # the file that gets the counter's key
     transforms: tuple[RuleEffect, ...] = ()  # of every rule, in their order
     bytes_saved: int = 0  # by which metadata is shorter than the payloads
+    namespaces: NamespaceFindings | None = None  # None: no vector is in a namespace
 
     @property
     def hashed_ids(self) -> int:
@@ -80,7 +82,8 @@ class PlanFindings:
             vectors=self.vectors,
             files=self.files,
             dimensions=values.dimensions,
-            metadata_bytes=self.metadata_bytes,
+            metadata_bytes=self.metadata_bytes
+            + (0 if self.namespaces is None else self.namespaces.bytes),
             vectors_per_upload=writes.vectors_per_upload,
             body_bytes=writes.body_bytes,
         )
@@ -216,6 +219,8 @@ def check_points(
         _add_to_table(table, page, first_row, result, indexes)
         progress.advance(len(page))
     _quarantine_collisions(table, census, listing)
+    if mapping.namespace:
+        _quarantine_divided_files(table, census, listing)
     _quarantine_large_files(table, census, listing)
     notes = table.count_notes()
     gaps = list(table.gaps()) if mapping.order_key else []
@@ -241,6 +246,7 @@ def check_points(
         hash_mismatches=notes.get(HASH_DIFFERS, 0),
         property_types=_property_types(indexes, notes, vectors),
         counter_file=_counter_file(table, mapping, rules.writes.counter_key),
+        namespaces=find_namespaces(table, vectors) if mapping.namespace else None,
     )
 
 
@@ -281,7 +287,9 @@ def _add_to_table(
         return
     ids = [vector.vector_id for _, vector in result.mapped]
     metadata = [vector.metadata for _, vector in result.mapped]
-    contents = digest_vectors(ids, result.values[np.array(positions, np.intp)], metadata)
+    namespaces = [vector.namespace for _, vector in result.mapped]
+    values = result.values[np.array(positions, np.intp)]
+    contents = digest_vectors(ids, values, metadata, namespaces)
     table.add(
         PlannedRows(
             rows=[first_row + position for position in positions],
@@ -292,6 +300,7 @@ def _add_to_table(
             points=[_encode_point(page.ids[position]) for position in positions],
             metadata_bytes=list(map(len, metadata)),
             notes=[_notes(vector, indexes) for _, vector in result.mapped],
+            namespaces=namespaces,
         )
     )
 
@@ -352,11 +361,39 @@ def _quarantine_collisions(table: IdTable, census: Census, listing: _Listing) ->
         outcome = Quarantined(
             reason=reason,
             field="id",
-            detail=f"target id '{collision.vector_id}', first used by row {collision.first_row}",
+            detail=f"target id '{collision.vector_id}', first used by row {collision.first_row}"
+            + _of_two_namespaces(collision),
         )
         census.quarantined[reason] += 1
         listing.add(collision.row, _decode_point(collision.point), outcome)
     table.remove_collisions()
+
+
+def _of_two_namespaces(collision: Collision) -> str:
+    """The namespaces of two rows with one id, with the advice; "" when they do not differ."""
+    here, first = collision.namespace, collision.first_namespace
+    if here == first:
+        return ""
+    return (
+        f" in namespace '{first}', here in '{here}'; an id is unique in the whole index: "
+        "name the field of mapping.namespace in mapping.id_template too"
+    )
+
+
+def _quarantine_divided_files(table: IdTable, census: Census, listing: _Listing) -> None:
+    """Quarantine all points of a file whose vectors would be in several namespaces."""
+    table.find_divided_files()
+    for divided in table.divided_rows():
+        one, other = divided.namespaces
+        outcome = Quarantined(
+            reason=Reason.FILE_IN_NAMESPACES,
+            field="namespace",
+            detail=f"the file '{divided.file}' has vectors in the namespaces '{one}' and "
+            f"'{other}'; a file has one KV entry and one namespace",
+        )
+        census.quarantined[outcome.reason] += 1
+        listing.add(divided.row, _decode_point(divided.point), outcome)
+    table.remove_divided_files()
 
 
 def _quarantine_large_files(table: IdTable, census: Census, listing: _Listing) -> None:

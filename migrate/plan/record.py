@@ -15,7 +15,10 @@ from migrate.model.sealed_json import damaged, seal_json, unseal_json
 PLAN_FORMAT = 2
 CATCH_UP_FORMAT = 3  # the plan of a run that continues from another one
 PATHS = 2  # added to either where the mapping finds fields inside others, or numbered files
-FORMATS = (PLAN_FORMAT, CATCH_UP_FORMAT, PLAN_FORMAT + PATHS, CATCH_UP_FORMAT + PATHS)
+NAMESPACES = 4  # added in its place where the mapping puts vectors into namespaces
+FORMATS = tuple(
+    plain + more for plain in (PLAN_FORMAT, CATCH_UP_FORMAT) for more in (0, PATHS, NAMESPACES)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,8 @@ class RunPlan:
     def format(self) -> int:
         """The lowest that can say it: an older q2v refuses a higher one, and misreads nothing."""
         plain = PLAN_FORMAT if self.base is None else CATCH_UP_FORMAT
+        if self.mapping.namespace:
+            return plain + NAMESPACES
         return plain + (PATHS if self.mapping.reaches_inside else 0)
 
     @property

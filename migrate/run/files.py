@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from migrate.mapping.payload import encode_kv_key
 from migrate.run.folder import RunFolder
-from migrate.tables.files import FILE_COLUMNS, FileTable
+from migrate.tables.files import FILE_COLUMNS, NAMESPACE_COLUMN, FileTable
 
 
 def open_files(run: RunFolder, *, until_round: int | None = None) -> FileTable:
@@ -15,7 +15,8 @@ def open_files(run: RunFolder, *, until_round: int | None = None) -> FileTable:
 
 def open_files_without(run: RunFolder, refused: AbstractSet[int]) -> FileTable:
     """The files without these rows."""
-    return FileTable(run.spill, run.targets(FILE_COLUMNS, excluded=refused))
+    columns = (*FILE_COLUMNS, NAMESPACE_COLUMN) if run.plan.mapping.namespace else FILE_COLUMNS
+    return FileTable(run.spill, run.targets(columns, excluded=refused))
 
 
 @dataclass(frozen=True, slots=True)

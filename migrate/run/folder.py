@@ -26,6 +26,7 @@ from migrate.run.targets import (
     Selection,
     check_targets,
     read_targets,
+    targets_schema,
     write_targets,
 )
 from migrate.snapshot.folder import Snapshot
@@ -156,13 +157,16 @@ class RunFolder:
         end_row: int | None = None,
         only: AbstractSet[int] | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """Columns of `TARGETS_SCHEMA` for the rows of the plan, in row order.
+        """Columns of the run's `targets_schema` for the rows of the plan, in row order.
 
         Rows that the plan quarantined are not in the file; rows refused since are, unless
         `excluded`. Raises ArtefactDamagedError when the file is not the one of the plan.
         """
         selection = Selection(first_row=first_row, end_row=end_row, only=only, excluded=excluded)
-        return read_targets(self.folder.file(TARGETS), self.plan.targets, columns, selection)
+        schema = targets_schema(self.plan.mapping)
+        return read_targets(
+            self.folder.file(TARGETS), self.plan.targets, columns, selection, schema
+        )
 
     def unknown_names(self, names: AbstractSet[str]) -> tuple[str, ...]:
         """Those of these names that are neither a vector id nor a KV key of the run, sorted.
@@ -280,7 +284,8 @@ def create_run(
     the folder.
     """
     folder = _new_folder(snapshot, plan, quarantine)
-    planned = replace(plan, targets=write_targets(folder.file(TARGETS), targets))
+    written = write_targets(folder.file(TARGETS), targets, targets_schema(plan.mapping))
+    planned = replace(plan, targets=written)
     folder.file(PLAN).write(encode_plan(planned, snapshot.key))
     return folder
 
@@ -299,7 +304,9 @@ def create_catch_up(
     except PreconditionError:
         discard_folder(folder)
         raise
-    targets = write_targets(folder.file(TARGETS), comparison.table.targets())
+    targets = write_targets(
+        folder.file(TARGETS), comparison.table.targets(), targets_schema(plan.mapping)
+    )
     planned = replace(plan, targets=targets, base=record)
     folder.file(PLAN).write(encode_plan(planned, snapshot.key))
     return folder

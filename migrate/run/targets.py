@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from migrate.mapping.rules import MappingRules
 from migrate.model.digest import DIGEST_BYTES
 from migrate.model.sealed_json import damaged
 from migrate.plan.record import TargetsFile
@@ -22,6 +23,7 @@ from migrate.storage.hashed_file import hash_open_file
 from migrate.storage.parquet_guard import ParquetShape, arrow_damage, open_parquet
 
 TARGETS_FORMAT = 1
+NAMESPACES_FORMAT = 2  # with the namespace of each vector
 # About 6 MB decoded: it fits in memory, and is a good size for one statement of a database.
 ROW_GROUP_ROWS = 50_000
 TARGETS_SCHEMA = pa.schema(
@@ -34,23 +36,34 @@ TARGETS_SCHEMA = pa.schema(
     ],
     metadata={b"q2v.format": str(TARGETS_FORMAT).encode()},
 )
+NAMESPACES_SCHEMA = pa.schema(
+    [*TARGETS_SCHEMA, pa.field("namespace", pa.string(), nullable=False)],
+    metadata={b"q2v.format": str(NAMESPACES_FORMAT).encode()},
+)
 _REMEDY = (
     "restore the file from a copy; without one, `q2v migrate` cannot continue this run, and it "
     "can be neither compared nor rolled back"
 )
 
 
-def write_targets(stored: StoredFile, tables: Iterable[pa.Table]) -> TargetsFile:
+def targets_schema(mapping: MappingRules) -> pa.Schema:
+    """The columns of the file for these rules."""
+    return NAMESPACES_SCHEMA if mapping.namespace else TARGETS_SCHEMA
+
+
+def write_targets(
+    stored: StoredFile, tables: Iterable[pa.Table], schema: pa.Schema = TARGETS_SCHEMA
+) -> TargetsFile:
     """Write the rows that move, in row order, durably. `tables` have the schema's columns."""
     with stored.open_to_write() as file:
-        rows = _write(file, tables)
+        rows = _write(file, tables, schema)
     return TargetsFile(rows=rows, bytes=file.bytes, sha256=file.sha256)
 
 
-def _write(file: BinaryIO, tables: Iterable[pa.Table]) -> int:
+def _write(file: BinaryIO, tables: Iterable[pa.Table], schema: pa.Schema) -> int:
     writer = pq.ParquetWriter(
         file,
-        TARGETS_SCHEMA,
+        schema,
         compression="zstd",
         compression_level=1,
         use_dictionary=False,  # a small file could expand to a large table: our readers refuse them
@@ -58,7 +71,7 @@ def _write(file: BinaryIO, tables: Iterable[pa.Table]) -> int:
     )
     rows = 0
     try:
-        for group in _groups(tables):
+        for group in _groups(tables, schema):
             writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
             rows += len(group)
         writer.close()
@@ -68,12 +81,12 @@ def _write(file: BinaryIO, tables: Iterable[pa.Table]) -> int:
     return rows
 
 
-def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+def _groups(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
     """The same rows in full row groups; the last one may be smaller."""
     held: list[pa.Table] = []
     held_rows = 0
     for table in tables:
-        rest = table.select(TARGETS_SCHEMA.names).cast(TARGETS_SCHEMA)
+        rest = table.select(schema.names).cast(schema)
         while held_rows + len(rest) >= ROW_GROUP_ROWS:
             piece = rest.slice(0, ROW_GROUP_ROWS - held_rows)
             yield pa.concat_tables([*held, piece]).combine_chunks()
@@ -135,7 +148,11 @@ def check_targets(stored: StoredFile, expected: TargetsFile) -> None:
 
 
 def read_targets(
-    stored: StoredFile, expected: TargetsFile, columns: Sequence[str], selection: Selection
+    stored: StoredFile,
+    expected: TargetsFile,
+    columns: Sequence[str],
+    selection: Selection,
+    schema: pa.Schema = TARGETS_SCHEMA,
 ) -> Iterator[pa.RecordBatch]:
     """These columns of the wanted rows, in row order; empty batches are left out.
 
@@ -145,7 +162,7 @@ def read_targets(
     if not stored.is_there():
         raise damaged(str(stored), "the file is missing", remedy=_REMEDY)
     shape = ParquetShape(
-        schema=TARGETS_SCHEMA,
+        schema=schema,
         rows=expected.rows,
         group_rows_max=ROW_GROUP_ROWS,
         groups_full=True,

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,11 @@ from migrate.model.records import KvEntry, VectorId
 from migrate.tables.spill import SpillingDatabase
 
 FILE_COLUMNS = ("vector_id", "file", "position")
+NAMESPACE_COLUMN = "namespace"  # one more, where vectors are in namespaces
 
 # The order never varies: by file name in UTF-8 order, by the chunk's number, then by id.
 FILES = """
-    SELECT file, vector_id FROM vectors WHERE file IS NOT NULL
+    SELECT file, vector_id, namespace FROM vectors WHERE file IS NOT NULL
     ORDER BY file, position, vector_id
 """
 FILE_COUNT = "SELECT count(DISTINCT file) FROM vectors"
@@ -26,30 +29,28 @@ class FileVectors:
 
     file: str
     vector_ids: tuple[VectorId, ...]  # by the chunk's number, then by id
+    namespace: str | None = None  # of all of them; a plan lets no other file pass
 
 
 def group_files(rows: Iterable[tuple[Any, ...]]) -> Iterator[FileVectors]:
     """Every file with its vectors, from the rows of the query `FILES`."""
-    file: str | None = None
-    held: list[VectorId] = []
-    for name, vector_id in rows:
-        if name != file and file is not None:
-            yield FileVectors(file, tuple(held))
-            held = []
-        file = str(name)
-        held.append(VectorId(str(vector_id)))
-    if file is not None:
-        yield FileVectors(file, tuple(held))
+    for name, of_file in groupby(rows, itemgetter(0)):
+        held = list(of_file)
+        ids = tuple(VectorId(str(vector_id)) for _, vector_id, _ in held)
+        yield FileVectors(str(name), ids, held[0][2])
 
 
 class FileTable(SpillingDatabase):
     """Which vectors each file has, and which keys the KV namespace lists."""
 
     def __init__(self, spill: Path, targets: Iterable[pa.RecordBatch]) -> None:
-        """`targets` have the columns `FILE_COLUMNS`. Raises the errors of reading them."""
+        """`targets` have the columns `FILE_COLUMNS`, and `NAMESPACE_COLUMN` if vectors are in some.
+
+        Raises the errors of reading them.
+        """
         super().__init__(
             spill,
-            "vectors (vector_id VARCHAR, file VARCHAR, position BIGINT)",
+            "vectors (vector_id VARCHAR, file VARCHAR, position BIGINT, namespace VARCHAR)",
             "listed_keys (key VARCHAR, expiration BIGINT)",
         )
         try:

@@ -24,6 +24,7 @@ _SCHEMA = pa.schema(
         ("point", pa.string()),
         ("metadata_bytes", pa.int64()),
         ("notes", pa.list_(pa.string())),
+        ("namespace", pa.string()),
     ]
 )
 
@@ -37,7 +38,9 @@ _COLLISIONS = """
         SELECT vector_id, min(row) AS first_row, min(content) = max(content) AS identical
         FROM vectors GROUP BY vector_id HAVING count(*) > 1
     )
-    SELECT row, vector_id, point, first_row, identical FROM vectors JOIN twice USING (vector_id)
+    SELECT vectors.row AS row, vectors.vector_id AS vector_id, vectors.point AS point, first_row,
+        identical, vectors.namespace AS namespace, first.namespace AS first_namespace
+    FROM vectors JOIN twice USING (vector_id) JOIN vectors AS first ON first.row = first_row
 """
 
 
@@ -50,11 +53,23 @@ class Collision:
     point: str  # as given to `add`
     first_row: int  # the lowest row with this id
     identical: bool  # all rows of this id would write the same vector
+    namespace: str | None = None  # of this row's vector
+    first_namespace: str | None = None  # of that of `first_row`
 
     @property
     def stays(self) -> bool:
         """Whether this row keeps the id: the first of equal rows does."""
         return self.identical and self.row == self.first_row
+
+
+@dataclass(frozen=True, slots=True)
+class DividedRow:
+    """A row of a file whose vectors are in several namespaces."""
+
+    row: int
+    point: str  # as given to `add`
+    file: str
+    namespaces: tuple[str, str]  # two of the file's: the first and the last by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +94,7 @@ class PlannedRows:
     points: Sequence[str] = ()  # names of the points; for `collisions`
     metadata_bytes: Sequence[int] = ()  # for the sum over what moves in the end
     notes: Sequence[Sequence[str]] = ()  # words about a row, counted over what moves in the end
+    namespaces: Sequence[str | None] = ()  # of the vectors
 
 
 class IdTable(SpillingDatabase):
@@ -89,7 +105,7 @@ class IdTable(SpillingDatabase):
         super().__init__(
             spill,
             "vectors (row BIGINT, vector_id VARCHAR, file VARCHAR, position BIGINT, content BLOB, "
-            "point VARCHAR, metadata_bytes BIGINT, notes VARCHAR[])",
+            "point VARCHAR, metadata_bytes BIGINT, notes VARCHAR[], namespace VARCHAR)",
             memory_mb=max(MEMORY_MB, rows // ROWS_PER_MB),
         )
 
@@ -107,6 +123,7 @@ class IdTable(SpillingDatabase):
             planned.points or [""] * len(rows),
             planned.metadata_bytes or [0] * len(rows),
             planned.notes or [()] * len(rows),
+            planned.namespaces or [None] * len(rows),
         ]
         batch = pa.table(
             [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)],
@@ -148,12 +165,50 @@ class IdTable(SpillingDatabase):
     def collisions(self) -> Iterator[Collision]:
         """Every row whose target id occurs more than once, in row order."""
         query = f"{_COLLISIONS} ORDER BY row"
-        for row, vector_id, point, first_row, identical in self._rows(query):
-            yield Collision(int(row), VectorId(vector_id), point, int(first_row), bool(identical))
+        for row, vector_id, point, first_row, identical, *namespaces in self._rows(query):
+            yield Collision(
+                int(row), VectorId(vector_id), point, int(first_row), bool(identical), *namespaces
+            )
 
     def files(self) -> Iterator[FileVectors]:
         """Every file with its vectors, by file name in UTF-8 order; the order never varies."""
         return group_files(self._rows(FILES))
+
+    def find_divided_files(self) -> None:
+        """Note the files whose vectors are in several namespaces, for the two methods below."""
+        self._execute(
+            "CREATE OR REPLACE TABLE divided AS "
+            "SELECT file, min(namespace) AS first, max(namespace) AS last FROM vectors "
+            "WHERE file IS NOT NULL GROUP BY file HAVING min(namespace) <> max(namespace)"
+        )
+
+    def divided_rows(self) -> Iterator[DividedRow]:
+        """Every row of these files, in row order."""
+        query = """
+            SELECT row, point, file, first, last FROM vectors JOIN divided USING (file) ORDER BY row
+        """
+        for row, point, file, first, last in self._rows(query):
+            yield DividedRow(int(row), str(point), str(file), (str(first), str(last)))
+
+    def remove_divided_files(self) -> None:
+        """Take out every row of these files."""
+        self._execute("DELETE FROM vectors WHERE file IN (SELECT file FROM divided)")
+
+    def count_namespaces(self) -> int:
+        """The number of distinct namespaces."""
+        return self._count("SELECT count(*) FROM (SELECT DISTINCT namespace FROM vectors)")
+
+    def sum_namespace_bytes(self) -> int:
+        """Bytes of the names of all vectors' namespaces."""
+        return self._count("SELECT coalesce(sum(strlen(namespace)), 0) FROM vectors")
+
+    def largest_namespaces(self, count: int) -> list[tuple[str, int]]:
+        """The namespaces with the most vectors, the largest first, with their vectors."""
+        query = """
+            SELECT namespace, count(*) FROM vectors
+            GROUP BY namespace ORDER BY count(*) DESC, namespace LIMIT ?
+        """
+        return [(str(name), int(vectors)) for name, vectors in self._execute(query, [count])]
 
     def rows_of_file(self, file: str) -> list[tuple[int, str]]:
         """Row and point of every vector of one file, by row."""
@@ -175,14 +230,15 @@ class IdTable(SpillingDatabase):
                 yield FileGap(str(file), len(numbers), numbers[0], numbers[-1])
 
     def targets(self) -> Iterator[pa.Table]:
-        """The remaining rows, in row order: row, vector_id, file, position, digest (the contents).
+        """The remaining rows, in row order: row, vector_id, file, position, digest, namespace.
 
+        The digest is what was added as contents.
         Sorted in memory in ranges of rows, whatever the number of rows.
         """
         end = self._count("SELECT coalesce(max(row) + 1, 0) FROM vectors")
         for first in range(0, end, _EXPORT_ROWS):
             yield self._arrow(
-                "SELECT row, vector_id, file, position, content AS digest FROM vectors "
+                "SELECT row, vector_id, file, position, content AS digest, namespace FROM vectors "
                 "WHERE row BETWEEN ? AND ? ORDER BY row",
                 [first, first + _EXPORT_ROWS - 1],
             )

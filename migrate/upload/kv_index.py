@@ -95,7 +95,13 @@ def expected_entries(run: RunFolder, table: FileTable) -> Iterator[KvEntry]:
         )
         expiration = int(created.timestamp()) + run.plan.writes.ttl_s
     for file in table.files():
-        yield encode_file_entry(file.file, file.vector_ids, run.plan.mapping, expiration=expiration)
+        yield encode_file_entry(
+            file.file,
+            file.vector_ids,
+            run.plan.mapping,
+            expiration=expiration,
+            namespace=file.namespace,
+        )
 
 
 def entries_written(run: RunFolder) -> int:
@@ -128,7 +134,9 @@ def counter_value(run: RunFolder, *, until_round: int | None = None) -> int:
 def _digest(entries: Sequence[KvEntry]) -> str:
     digest = hashlib.sha256()
     for entry in entries:
-        line = [entry.key, entry.value.decode(), entry.expiration]
+        line: list[object] = [entry.key, entry.value.decode(), entry.expiration]
+        if entry.metadata is not None:
+            line.append(entry.metadata)
         digest.update(encode_canonical_json(line) + b"\n")
     return digest.hexdigest()
 

@@ -32,6 +32,7 @@ class MappedRows:
     files: tuple[str | None, ...]
     positions: tuple[int, ...]  # the chunk's number within its file
     metadata: tuple[bytes, ...]  # compact canonical JSON
+    namespaces: tuple[str | None, ...]
     values: Float32Matrix  # shape (len(rows), dimensions)
 
 
@@ -90,10 +91,11 @@ def read_expected(run: RunFolder, rows: AbstractSet[int]) -> Iterator[tuple[int,
 
 
 def _vectors(mapped: MappedRows) -> Iterator[Vector]:
-    for vector_id, values, text in zip(mapped.ids, mapped.values, mapped.metadata, strict=True):
+    columns = (mapped.ids, mapped.values, mapped.metadata, mapped.namespaces)
+    for vector_id, values, text, namespace in zip(*columns, strict=True):
         metadata = decode_json(text)
         assert isinstance(metadata, dict), "the mapping made it"
-        yield Vector(id=vector_id, values=values, namespace=None, metadata=metadata)
+        yield Vector(id=vector_id, values=values, namespace=namespace, metadata=metadata)
 
 
 def _map_rows(
@@ -101,7 +103,7 @@ def _map_rows(
 ) -> MappedRows:
     page = rows.page
     mapped = [map_again(page.ids[at], page.payloads[at], mapping) for at in kept]
-    ids, files, positions, metadata = zip(*mapped, strict=True)
+    ids, files, positions, metadata, namespaces = zip(*mapped, strict=True)
     whole = map_values(page, values).values
     matrix = whole if len(kept) == len(page) else whole[np.array(kept, np.intp)]
     return MappedRows(
@@ -110,5 +112,6 @@ def _map_rows(
         files=files,
         positions=positions,
         metadata=metadata,
+        namespaces=namespaces,
         values=matrix,
     )

@@ -180,7 +180,7 @@ def _rounds_of(run: RunFolder, report: DriftReport) -> list[Entry]:
 
 
 def _foreign(run: RunFolder, report: DriftReport) -> list[str]:
-    """Ids and keys of records with something that q2v never writes (such as a namespace)."""
+    """Ids and keys of records with something that the run does not write (such as a namespace)."""
     return [
         name
         for foreign_class in report.foreign_classes

@@ -107,6 +107,7 @@ class Uploader:
         places = [at for at, name in enumerate(rows.ids) if only is None or name in only]
         ids = [rows.ids[at] for at in places]
         values = rows.values if len(ids) == len(rows.ids) else rows.values[places]
-        texts = encode_lines(ids, values, [rows.metadata[at] for at in places])
+        metadata = [rows.metadata[at] for at in places]
+        texts = encode_lines(ids, values, metadata, [rows.namespaces[at] for at in places])
         for at, vector_id, text in zip(places, ids, texts, strict=True):
             yield Line(row=rows.rows[at], vector_id=vector_id, text=text)

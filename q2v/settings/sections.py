@@ -98,6 +98,8 @@ class MappingSettings:
 
     id_template: str = setting("{file_id}_{chunk_index}", rules.ID_TEMPLATE, "--id-template")
     """Id of a vector, from payload fields; {point_id} is the id in Qdrant."""
+    namespace: str = setting("", rules.NAMESPACE)
+    """Vectorize namespace of a vector, from payload fields, as {tenant}; docs/namespaces.md."""
     group_key: str = setting("file_id", rules.FIELD_OR_NONE)
     """Payload field that names the file; empty: no KV file index."""
     group_type: choices.GroupType = setting("text", one_of(choices.GroupType))

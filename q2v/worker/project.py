@@ -22,6 +22,7 @@ _SOURCES = {
     "worker",
     "test/example": "store.test worker",
 }
+_OPENING = ("src/index.ts", "test/example/worker.ts")  # those that open the store
 _KIT_PAGE = "kit/README.md"
 _MIGRATION = "src/migration.ts"
 _VERIFIER = "verifier.wrangler.jsonc"
@@ -70,6 +71,8 @@ class WorkerProject:
         _check(self.rules)
         index = self.bindings.vector_index
         found = dict(_package_files())
+        if self.rules.mapping.namespace:
+            found |= {place: _for_tenants(found[place]) for place in _OPENING}
         found |= {
             _MIGRATION: self.migration().encode(),
             "wrangler.jsonc": self._wrangler().encode(),
@@ -86,7 +89,11 @@ class WorkerProject:
         vector, kv = self.bindings.vector_binding, self.bindings.kv_binding
         members = "".join(f"  {name}: {json.dumps(value)},\n" for name, value in self._rules())
         pair = f"{{ vectorize: {json.dumps(vector)}, kv: {json.dumps(kv)} }}"
-        return _MODULE.format(vector=vector, kv=kv, bindings=pair, rules=members)
+        namespace = self.rules.mapping.namespace
+        opener = _TENANTS_OPENER if namespace else _OPENER
+        return (_MODULE + opener).format(
+            vector=vector, kv=kv, bindings=pair, rules=members, namespace=namespace
+        )
 
     def _rules(self) -> Iterator[tuple[str, object]]:
         mapping, writes = self.rules.mapping, self.rules.writes
@@ -119,6 +126,11 @@ def notes(rules: FileStoreRules) -> list[str]:
         found.append(
             "the Worker does not apply [[mapping.transform]]: write metadata in the form that it "
             "leaves, and correct the field names in src/migration.ts if it moves them"
+        )
+    if rules.mapping.namespace:
+        found.append(
+            "the Worker does not compare the namespace that openStore gets with "
+            f"'{rules.mapping.namespace}': pass the one of the file's tenant"
         )
     if rules.mapping.hash_of:
         found.append(
@@ -163,6 +175,13 @@ def _resource(name: str) -> bytes:
     content = pkgutil.get_data("q2v.worker", name)
     assert content is not None, f"{name} is not installed"
     return content
+
+
+def _for_tenants(source: bytes) -> bytes:
+    """A source file of the package that opens the store of one tenant."""
+    opened = source.replace(b"openStore(env)", b'openStore(env, "example")')
+    assert opened != source, "a file of _OPENING opens no store"
+    return opened
 
 
 def _configuration(name: str, main: str, members: Mapping[str, object]) -> str:
@@ -214,11 +233,27 @@ export const BINDINGS = {bindings} as const;
 export const RULES: FileStoreRules = {{
 {rules}}};
 
+"""
+_OPENER = """\
 let store: VectorizeClient | undefined;
 
 /** The store of this isolate. It remembers what it wrote, which KV shows a minute later. */
 export function openStore(env: Env): VectorizeClient {{
   store ??= new VectorizeClient(env.{vector}, env.{kv}, RULES);
+  return store;
+}}
+"""
+_TENANTS_OPENER = """\
+const stores = new Map<string, VectorizeClient>();
+
+/**
+ * The store of one tenant in this isolate. `namespace` is what {namespace} is for its vectors. The
+ * counter is that of the whole index, whatever the tenant.
+ */
+export function openStore(env: Env, namespace: string): VectorizeClient {{
+  const rules = {{ ...RULES, namespace }};
+  const store = stores.get(namespace) ?? new VectorizeClient(env.{vector}, env.{kv}, rules);
+  stores.set(namespace, store);
   return store;
 }}
 """

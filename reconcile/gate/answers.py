@@ -37,6 +37,7 @@ class Sample:
     vector_id: VectorId
     values: Sequence[float]
     file: str | None  # None: the vector belongs to no file
+    namespace: str | None
     of_file: frozenset[str]
 
 
@@ -81,7 +82,7 @@ def choose_samples(run: RunFolder) -> list[Sample]:
     """Vectors at equal distances in the snapshot; fewer where rows were left out."""
     points, excluded = run.snapshot.manifest.points, run.excluded_rows()
     starts = sorted({at * max(0, points - 1) // (SAMPLES - 1) for at in range(SAMPLES)})
-    chosen: dict[VectorId, tuple[str | None, list[float]]] = {}
+    chosen: dict[VectorId, tuple[str | None, str | None, list[float]]] = {}
     for start in starts:
         for rows in read_mapped(
             run.snapshot,
@@ -92,17 +93,19 @@ def choose_samples(run: RunFolder) -> list[Sample]:
             end_row=min(points, start + SEARCHED_ROWS),
         ):
             if rows.ids:
-                chosen.setdefault(rows.ids[0], (rows.files[0], rows.values[0].tolist()))
+                sample = (rows.files[0], rows.namespaces[0], rows.values[0].tolist())
+                chosen.setdefault(rows.ids[0], sample)
                 break
-    files = _ids_of_files(run, {file for file, _ in chosen.values() if file is not None})
+    files = _ids_of_files(run, {file for file, _, _ in chosen.values() if file is not None})
     return [
         Sample(
             vector_id=vector_id,
             values=values,
             file=file,
+            namespace=namespace,
             of_file=frozenset() if file is None else files[file],
         )
-        for vector_id, (file, values) in chosen.items()
+        for vector_id, (file, namespace, values) in chosen.items()
     ]
 
 
@@ -127,13 +130,13 @@ class _Questions:
 
     def wrong(self, sample: Sample) -> str:
         """What is wrong with the answers; empty when they are right."""
-        nearest = self._target.vectors.find(sample.values, {}, limit=QUERY_IDS_MAX)
+        nearest = self._find(sample, {})
         is_found = sample.vector_id in nearest
         if self._by_filter and sample.file is not None:
             mapping = self._run.plan.mapping.on_metadata()
             group, value = mapping.group_key, group_value(sample.file, mapping)
             where = {group: value}
-            of_file = self._target.vectors.find(sample.values, where, limit=QUERY_IDS_MAX)
+            of_file = self._find(sample, where)
             # A hundred others may have the same values; among its own file it still is the nearest.
             is_found = is_found or (len(nearest) == QUERY_IDS_MAX and sample.vector_id in of_file)
             if not _are_all(of_file, sample.of_file):
@@ -144,6 +147,11 @@ class _Questions:
         if not is_found:
             return f"vector '{sample.vector_id}' is not found by its own values"
         return "" if sample.file is None else self._wrong_entry(sample, sample.file)
+
+    def _find(self, sample: Sample, where: Mapping[str, str | float | bool]) -> list[VectorId]:
+        return self._target.vectors.find(
+            sample.values, where, limit=QUERY_IDS_MAX, namespace=sample.namespace
+        )
 
     def _wrong_entry(self, sample: Sample, file: str) -> str:
         key = encode_kv_key(file, self._run.plan.mapping)

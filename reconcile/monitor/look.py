@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from migrate.mapping.kv_entries import key_prefix
-from migrate.mapping.payload import encode_kv_key, read_group
+from migrate.mapping.payload import encode_kv_key, read_group, read_namespace
 from migrate.model.canonical import decode_json
 from migrate.model.digest import digest_vector
 from migrate.model.limits import FETCH_IDS_MAX, KV_READ_KEYS_MAX
@@ -305,12 +305,15 @@ class _Looking:
     def _is_wrong(self, vector: Vector, key: str | None) -> bool:
         """Whether its values cannot be searched, or its file is not that of the entry `key`.
 
-        Metadata may name no file: transforms have dropped or changed that field.
+        Or its namespace is not the one that its metadata names. Metadata may name no file and no
+        namespace: transforms have dropped or changed that field.
         """
         values = vector.values
         is_whole = len(values) == self._run.plan.values.dimensions and np.isfinite(values).all()
         names_file = key is not None and bool(self._on_metadata.group_key)
-        return not is_whole or (names_file and self._key_of(vector) != key)
+        namespace = read_namespace(vector.metadata or {}, self._on_metadata)
+        is_elsewhere = namespace is not None and vector.namespace != namespace
+        return not is_whole or is_elsewhere or (names_file and self._key_of(vector) != key)
 
     def _digests(self, ids: set[str]) -> dict[str, bytes]:
         """Id -> digest of what the run has sent, for those of these ids that it has sent."""

@@ -51,7 +51,7 @@ def add_batch(
     kinds: Mapping[VectorId, DriftKind],
     foreign: Collection[VectorId] = (),
 ) -> None:
-    """Add what a batch turned out to be; `foreign` are ids in a namespace."""
+    """Add what a batch turned out to be; `foreign` as in `ContentScan`."""
     for expected in batch:
         kind = kinds.get(expected.id)
         if kind is DriftKind.MISMATCHED:

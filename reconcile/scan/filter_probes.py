@@ -19,9 +19,10 @@ ASKED_MAX = QUERY_IDS_MAX // 2  # ids that one answer has to contain; the rest i
 
 @dataclass(slots=True)
 class Probe:
-    """A value of a property, and vectors whose metadata holds it."""
+    """A value of a property, and vectors of one namespace whose metadata holds it."""
 
     value: Indexed
+    namespace: str | None
     values: list[float]  # of the first of these vectors
     ids: list[VectorId] = field(default_factory=list)
 
@@ -72,6 +73,9 @@ def _windows(points: int) -> Iterator[tuple[int, int]]:
             yield first, min(end, first + WINDOW_ROWS)
 
 
+_Held = dict[str, dict[tuple[Indexed, str | None], Probe]]  # property -> value, namespace -> probe
+
+
 class _Choice:
     """The probes chosen so far, per property."""
 
@@ -85,7 +89,7 @@ class _Choice:
 
     def search(self, wanted: Mapping[str, str], first: int, end: int) -> None:
         """Choose one further value of each property that these rows hold."""
-        held: dict[str, dict[Indexed, Probe]] = {name: {} for name in wanted}
+        held: _Held = {name: {} for name in wanted}
         plan = self._run.plan
         for rows in read_mapped(
             self._run.snapshot,
@@ -98,15 +102,14 @@ class _Choice:
             self._collect(rows, wanted, held)
         for name, probes in held.items():
             chosen = self.samples[name].probes
-            former = {probe.value for probe in chosen}
-            fresh = [probe for value, probe in probes.items() if value not in former]
+            former = {(probe.value, probe.namespace) for probe in chosen}
+            fresh = [probe for place, probe in probes.items() if place not in former]
             if fresh:
                 chosen.append(min(fresh, key=lambda probe: len(probe.ids)))
 
-    def _collect(
-        self, rows: MappedRows, wanted: Mapping[str, str], held: dict[str, dict[Indexed, Probe]]
-    ) -> None:
-        for position, (vector_id, metadata) in enumerate(zip(rows.ids, rows.metadata, strict=True)):
+    def _collect(self, rows: MappedRows, wanted: Mapping[str, str], held: _Held) -> None:
+        columns = (rows.ids, rows.metadata, rows.namespaces)
+        for position, (vector_id, metadata, namespace) in enumerate(zip(*columns, strict=True)):
             if vector_id in self._left_out:
                 continue
             fields = decode_json(metadata)
@@ -118,8 +121,8 @@ class _Choice:
                     known[vector_id] = value
                 if value is None:
                     continue
-                probes = held[name]
-                if value not in probes:
-                    probes[value] = Probe(value, rows.values[position].tolist())
-                if len(probes[value].ids) < ASKED_MAX:
-                    probes[value].ids.append(vector_id)
+                probes, place = held[name], (value, namespace)
+                if place not in probes:
+                    probes[place] = Probe(value, namespace, rows.values[position].tolist())
+                if len(probes[place].ids) < ASKED_MAX:
+                    probes[place].ids.append(vector_id)

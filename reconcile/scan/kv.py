@@ -20,7 +20,14 @@ from migrate.tables.files import FileTable
 from migrate.upload.kv_index import expected_entries
 from migrate.upload.listing import list_keys
 from migrate.workers.repeat import doubling, refine_until
-from reconcile.differences import OF_OTHERS, VALUE, Differences, Named, entry_differences
+from reconcile.differences import (
+    METADATA,
+    OF_OTHERS,
+    VALUE,
+    Differences,
+    Named,
+    entry_differences,
+)
 from reconcile.naming import NAMED_MAX
 from reconcile.others import Others
 
@@ -41,7 +48,7 @@ class KvScan:
     mismatched: list[str] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)  # can be read but are not listed
     unreadable: list[str] = field(default_factory=list)  # listed, but a read returns nothing
-    # Keys with metadata or an expiration, which q2v never writes; the counter's key included.
+    # Keys with metadata or an expiration that the run does not write; the counter's key included.
     foreign: list[str] = field(default_factory=list)
     differs: Named = field(
         default_factory=dict
@@ -161,7 +168,8 @@ def _differences(scan: KvScan, entry: KvEntry, found: KvEntry, listed: Listed) -
     what = entry_differences(entry, replace(found, expiration=expiration))
     if what and len(scan.differs) < NAMED_MAX:
         scan.differs[entry.key] = what
-    if not OF_OTHERS.isdisjoint(what):
+    of_others = OF_OTHERS - {METADATA} if entry.metadata is not None else OF_OTHERS
+    if not of_others.isdisjoint(what):
         scan.foreign.append(entry.key)
     return what
 

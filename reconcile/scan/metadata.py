@@ -219,7 +219,9 @@ def _find(
     answers = _Answers(shown=set(), wrong=set(sample.known))
 
     def ask() -> bool:
-        ids = target.find(probe.values, {name: probe.value}, limit=QUERY_IDS_MAX)
+        ids = target.find(
+            probe.values, {name: probe.value}, limit=QUERY_IDS_MAX, namespace=probe.namespace
+        )
         answers.shown.update(set(ids) & set(probe.ids))
         answers.wrong &= sample.wrong(probe, ids)
         answers.full = answers.full or len(ids) >= QUERY_IDS_MAX

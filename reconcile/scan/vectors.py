@@ -55,7 +55,7 @@ class ContentScan:
     fell_back: str | None  # why REST read the rest in place of the verifier
     mismatched: tuple[str, ...]  # in row order
     unreadable: tuple[str, ...]
-    foreign: tuple[str, ...]  # ids of `mismatched` that are in a namespace, which q2v never writes
+    foreign: tuple[str, ...]  # ids of `mismatched` in a namespace, where the run writes none
     differs: Named  # id -> names of what differs, for the first 1,000 of `mismatched`
 
 
@@ -215,7 +215,7 @@ def _read_pass(
 
     with closing(in_order(fetch, batches, width=runtime.reads_in_flight)) as answers:
         for requests, (batch, found) in enumerate(answers, start=1):
-            _compare(batch, found, unnoted)
+            _compare(run, batch, found, unnoted)
             runtime.progress.advance(len(batch))
             if requests % REQUESTS_PER_NOTE == 0:
                 session.note_contents(ordinal, unnoted, completed=False)
@@ -224,10 +224,14 @@ def _read_pass(
     return session.content_pass(ordinal)
 
 
-def _compare(batch: list[Expected], found: dict[VectorId, Vector], unnoted: Pass) -> None:
+def _compare(
+    run: RunFolder, batch: list[Expected], found: dict[VectorId, Vector], unnoted: Pass
+) -> None:
     digests = {vector_id: digest_vector(vector) for vector_id, vector in found.items()}
     kinds = diff_contents({expected.id: expected.digest for expected in batch}, digests)
-    foreign = {
+    in_namespace = {
         vector_id for vector_id in kinds if vector_id in found and found[vector_id].namespace
     }
+    # A run that writes namespaces mends a wrong one, as it mends a wrong value.
+    foreign = frozenset() if run.plan.mapping.namespace else in_namespace
     add_batch(unnoted, batch, kinds, foreign)

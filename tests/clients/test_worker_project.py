@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,10 +27,16 @@ NAMES = Bindings(
 )
 
 
+RULES = FileStoreRules(dimensions=64, metric="euclidean")
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "worker"
-    rules = FileStoreRules(dimensions=64, metric="euclidean")
+    return write_project(tmp_path / "worker", RULES)
+
+
+def write_project(folder: Path, rules: FileStoreRules) -> Path:
+    """The project of these rules, with the tools that its own tests need."""
     for name, content in WorkerProject(bindings=NAMES, rules=rules).files().items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
@@ -83,6 +90,14 @@ def run_checks(project: Path, shell: Shell) -> str:
     )
     assert tests.exit_code == 0, tests.stdout + tests.stderr
     return tests.stdout
+
+
+@pytest.mark.fault("M18")
+def test_with_namespaces_its_types_hold_and_its_tests_pass(tmp_path: Path) -> None:
+    rules = replace(RULES, mapping=replace(RULES.mapping, namespace="{tenant}"))
+    project = write_project(tmp_path / "worker", rules)
+    with running_sandbox(tmp_path / "sandbox") as sandbox:
+        assert "2 passed" in run_checks(project, Shell(tmp_path, sandbox))
 
 
 def test_its_types_hold_and_its_tests_pass_in_workerd(project: Path, tmp_path: Path) -> None:

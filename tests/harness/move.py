@@ -16,7 +16,7 @@ from migrate.model.digest import digest_vectors
 from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.ports import Target
 from migrate.run.folder import RunFolder, create_run, new_run_id
-from migrate.run.targets import TARGETS_SCHEMA
+from migrate.run.targets import targets_schema
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions
@@ -99,6 +99,7 @@ class Move:
     progress: Silence = field(default_factory=Silence)
     reads_in_flight: int = 1
     uploaders: int = 1  # threads that upload
+    mapping: MappingRules = RULES
     _snapshot: Snapshot | None = None
     _run_folder: WorkFolder | None = None
 
@@ -151,7 +152,7 @@ class Move:
             vector_target=self.vectors.identity(),
             kv_target=self.kv.identity(),
             index=self.vectors.index,
-            mapping=RULES,
+            mapping=self.mapping,
             values=VALUE_RULES,
             writes=WriteRules(
                 vectors_per_upload=vectors_per_upload,
@@ -350,13 +351,12 @@ def _targets_of(
     snapshot: Snapshot, mapping: MappingRules, values: ValueRules
 ) -> Iterator[pa.Table]:
     """What a plan keeps of every row, made from the snapshot as the upload reads it."""
+    schema = targets_schema(mapping)
     for rows in read_mapped(snapshot, mapping, values, frozenset()):
-        digests = digest_vectors(rows.ids, rows.values, rows.metadata)
+        digests = digest_vectors(rows.ids, rows.values, rows.metadata, rows.namespaces)
         columns = [rows.rows, rows.ids, rows.files, rows.positions, digests]
+        columns += [rows.namespaces] if mapping.namespace else []
         yield pa.table(
-            [
-                pa.array(column, field.type)
-                for column, field in zip(columns, TARGETS_SCHEMA, strict=True)
-            ],
-            schema=TARGETS_SCHEMA,
+            [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)],
+            schema=schema,
         )

@@ -145,6 +145,7 @@ def mapping_rules() -> st.SearchStrategy[MappingRules]:
         key_template=st.sampled_from(["file:{file_id}", "{file_id}"]),
         nulls=st.sampled_from(["quarantine", "leave_out"]),
         truncate_field=st.sampled_from([None, "text"]),
+        namespace=st.sampled_from(["", "{text}", "t-{file_id}-{page}"]),
     )
 
 

@@ -269,6 +269,15 @@ def document(result: PlanResult, settings: Settings) -> dict[str, object]:
         "hash_mismatches": findings.hash_mismatches,
         "hashed_ids": findings.hashed_ids,
         "counter_file": findings.counter_file,
+        "namespaces": None
+        if findings.namespaces is None
+        else {
+            "count": findings.namespaces.count,
+            "largest": [
+                {"namespace": name, "vectors": vectors}
+                for name, vectors in findings.namespaces.largest
+            ],
+        },
         "values": asdict(result.values),
         "estimate": asdict(result.figures),
         "prices_as_of": PRICES_AS_OF,
@@ -290,9 +299,10 @@ def rows(result: PlanResult, settings: Settings) -> list[tuple[str, Cell]]:
         *result.route.cells(),
         *([] if result.reading is None else [("read over", result.reading.words())]),
         ("points", findings.points),
-        *_left_out(result),
+        *_filter_cells(result),
         ("vectors that move", findings.vectors),
         ("files (KV entries)", findings.files),
+        *_namespace_cells(findings),
         ("dimensions", f"{reduction}, {values.metric}"),
         (f"counter ({settings.kv.counter_key})", f"will hold the number of {COUNTER_MEANING}"),
     ]
@@ -332,13 +342,25 @@ def rows(result: PlanResult, settings: Settings) -> list[tuple[str, Cell]]:
     ]
 
 
-def _left_out(result: PlanResult) -> list[tuple[str, Cell]]:
+def _filter_cells(result: PlanResult) -> list[tuple[str, Cell]]:
     """How many points of the collection do not match source.filter; no line without one."""
     left_out = result.route.left_out
     if left_out is None:
         return []
     in_all = result.findings.points + left_out
     return [("left out by source.filter", f"{left_out:,} of {in_all:,} points")]
+
+
+def _namespace_cells(findings: PlanFindings) -> list[tuple[str, Cell]]:
+    """How many namespaces there are, and the largest of them."""
+    found = findings.namespaces
+    if found is None:
+        return []
+    largest = ", ".join(f"{name} {vectors:,}" for name, vectors in found.largest)
+    return [
+        ("namespaces", found.count),
+        ("vectors of the largest namespaces", largest),
+    ]
 
 
 def notes(result: PlanResult, settings: Settings, *, show_settings: bool) -> list[str]:
@@ -413,6 +435,8 @@ def _finding_notes(findings: PlanFindings) -> list[str]:
             f"first '{first.file}' ({first.vectors} vectors, numbers {first.lowest} to "
             f"{first.highest})"
         )
+    if findings.namespaces is not None and not findings.namespaces.fits_free_plan:
+        lines.append("note: more namespaces than the free plan takes: Workers Paid is needed")
     if findings.hashed_ids:
         bound = collision_bound(findings.hashed_ids)
         lines.append(

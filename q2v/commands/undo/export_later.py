@@ -147,7 +147,8 @@ def _notes(report: LaterReport) -> list[str]:
         notes.append(f"{report.normalised} vectors were brought to length 1, as Qdrant does")
     if report.in_namespace:
         notes.append(
-            f"{report.in_namespace} vectors are in a namespace, which only later.parquet keeps"
+            f"{report.in_namespace} vectors are in another namespace than their points name, "
+            "which only later.parquet keeps"
         )
     notes += [
         f"to embed again, and no file is known: vector {one}"

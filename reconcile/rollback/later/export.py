@@ -57,7 +57,7 @@ class LaterReport:
     path: str | None  # of the export; None: there was nothing to export
     manifest: SnapshotManifest | None
     normalised: int  # points whose values were brought to length 1
-    in_namespace: int  # points whose vector is in a namespace, which a point has not
+    in_namespace: int  # points whose vector is in another namespace than their payload names
     missing_vectors: tuple[str, ...]  # vector names of the collection that the points lack
     files: FilesToEmbed | None
     resumed: bool
@@ -113,7 +113,7 @@ def export_later_writes(
         path=None if manifest is None else str(export.folder),
         manifest=manifest,
         normalised=sum(one.length is not None for one in written),
-        in_namespace=sum(one.namespace is not None for one in written),
+        in_namespace=found.written.elsewhere,
         missing_vectors=missing_vectors(run),
         files=files,
         resumed=resumed,

@@ -15,10 +15,17 @@ import numpy as np
 
 from migrate.mapping.field_paths import Path, parse_path
 from migrate.mapping.ids import point_id_of
-from migrate.mapping.payload import POINT_ID_FIELD, Change, Mapped, map_payload, read_group
+from migrate.mapping.payload import (
+    POINT_ID_FIELD,
+    Change,
+    Mapped,
+    map_payload,
+    read_group,
+    read_namespace,
+)
 from migrate.mapping.rules import MappingRules
 from migrate.mapping.transforms.undo import leaves, place_fields, undo_transforms
-from migrate.mapping.value_rules import FIELD_IN_BRACES
+from migrate.mapping.value_rules import template_fields
 from migrate.model.canonical import decode_json, encode_canonical_json
 from migrate.model.digest import canonical_metadata, digest_vector
 from migrate.model.records import (
@@ -64,6 +71,7 @@ class LaterPoint:
     file: str | None
     digest: bytes  # of the vector as it was read
     namespace: str | None  # of the vector; a point has none
+    is_elsewhere: bool  # the payload does not name this namespace by the rules of the run
     length: float | None  # of the values as they were read, where they were normalised
     last_modified: str | None  # TIME_FIELD of the metadata, as JSON
 
@@ -147,9 +155,15 @@ class PointMaker:
             file=self._file(vector),
             digest=digest_vector(vector),
             namespace=vector.namespace or None,
+            is_elsewhere=self._is_elsewhere(vector, payload),
             length=length,
             last_modified=_last_modified(vector),
         )
+
+    def _is_elsewhere(self, vector: Vector, payload: bytes) -> bool:
+        fields = decode_json(payload)
+        assert isinstance(fields, dict)
+        return (vector.namespace or None) != read_namespace(fields, self._mapping)
 
     def _file(self, vector: Vector) -> str | None:
         named = read_group(vector.metadata or {}, self._on_metadata)
@@ -185,7 +199,8 @@ def payload_paths(run: RunFolder) -> tuple[Path, ...]:
     if not mapping.transforms:
         return ()
     keys = (mapping.group_key, mapping.order_key, mapping.hash_key, mapping.hash_of)
-    named = (parse_path(one) for one in (*keys, *FIELD_IN_BRACES.findall(mapping.id_template)))
+    in_templates = template_fields(mapping.id_template + mapping.namespace)
+    named = (parse_path(one) for one in (*keys, *in_templates))
     found = dict.fromkeys(path for path in named if path is not None)
     end_row = min(run.snapshot.manifest.points, SHAPES_MAX)
     for some in run.snapshot.read(with_vectors=(), first_row=0, end_row=end_row):

@@ -50,6 +50,7 @@ class WrittenPoints:
     parts: list[PartRecord] = field(default_factory=list)
     digest: SetDigest = field(default_factory=SetDigest)
     vectors: list[LaterVector] = field(default_factory=list)  # in the order of the points
+    elsewhere: int = 0  # of them in a namespace that the payload does not name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +130,7 @@ def _pages(
         page = page_of(some, specs, chosen)
         digests = digest_points(page)
         written.digest.add(b"".join(digests))
+        written.elsewhere += sum(point.is_elsewhere for point in some)
         written.vectors += [
             LaterVector(
                 point_id=point.point_id,

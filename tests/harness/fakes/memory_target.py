@@ -140,14 +140,23 @@ class MemoryVectors:
         self.unfiltered[property_name] = set(self.stored)
 
     def find(
-        self, values: Sequence[float], where: Mapping[str, str | float | bool], *, limit: int
+        self,
+        values: Sequence[float],
+        where: Mapping[str, str | float | bool],
+        *,
+        limit: int,
+        namespace: str | None = None,
     ) -> list[VectorId]:
         self.calls.note("query")
         assert self.index is not None
         assert len(values) == self.index.dimensions
         if self.stale_answers:
             return self.stale_answers.pop()
-        found = [one for one in self.stored.values() if self._is_found(one, where)]
+        found = [
+            one
+            for one in self.stored.values()
+            if namespace in {None, one.namespace} and self._is_found(one, where)
+        ]
         found.sort(key=lambda one: -float(one.values @ np.array(values, np.float32)))
         return [one.id for one in found[:limit]]
 

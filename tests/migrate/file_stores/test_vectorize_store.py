@@ -17,7 +17,7 @@ from migrate.errors import (
     TargetRefusedError,
     UsageError,
 )
-from migrate.file_stores.file_index import OWN_WRITES_S, FileIndex
+from migrate.file_stores.file_index import OWN_WRITES_S, FileEntry, FileIndex
 from migrate.file_stores.rules import FileStoreRules
 from migrate.file_stores.vectorize_store import VectorizeFileStore
 from migrate.mapping.kv_entries import encode_file_entry
@@ -262,9 +262,9 @@ def test_a_file_with_more_ids_than_a_kv_value_holds_is_refused() -> None:
     of_60_bytes = VectorId("x" * 60)
     fits = (KV_VALUE_BYTES_MAX - 1) // len(f'"{of_60_bytes}",')
 
-    index.check({"a": [of_60_bytes] * fits})
+    index.check({"a": FileEntry((of_60_bytes,) * fits)})
     with pytest.raises(UsageError, match="a KV value takes"):
-        index.check({"a": [of_60_bytes] * (fits + 1)})
+        index.check({"a": FileEntry((of_60_bytes,) * (fits + 1))})
 
 
 # --- KV is eventually consistent -----------------------------------------------------------------

@@ -70,7 +70,8 @@ def test_without_group_order_and_hash_nothing_is_required() -> None:
         outcome.group,
         outcome.order,
         outcome.metadata,
-    ) == ("7", None, 0, b"{}")
+        outcome.namespace,
+    ) == ("7", None, 0, b"{}", None)
 
 
 @pytest.mark.fault("D04")
@@ -498,7 +499,13 @@ def test_what_was_let_pass_maps_again_to_the_same(
     outcome = map_payload(point_id, payload, rules)
     if isinstance(outcome, Mapped):
         again = map_again(point_id, payload, rules)
-        assert again == (outcome.vector_id, outcome.group, outcome.order, outcome.metadata)
+        assert again == (
+            outcome.vector_id,
+            outcome.group,
+            outcome.order,
+            outcome.metadata,
+            outcome.namespace,
+        )
 
 
 @pytest.mark.parametrize("nulls", ["quarantine", "leave_out"])
@@ -512,7 +519,13 @@ def test_nulls_and_large_texts_map_again_to_the_same(
         outcome = map_payload(PointId(0, 1), payload, rules)
         if isinstance(outcome, Mapped):
             again = map_again(PointId(0, 1), payload, rules)
-            assert again == (outcome.vector_id, outcome.group, outcome.order, outcome.metadata)
+            assert again == (
+                outcome.vector_id,
+                outcome.group,
+                outcome.order,
+                outcome.metadata,
+                outcome.namespace,
+            )
 
 
 NESTED = replace(
@@ -538,6 +551,7 @@ def test_fields_are_found_by_their_path() -> None:
         outcome.group,
         outcome.order,
         outcome.metadata,
+        outcome.namespace,
     )
 
 

@@ -29,6 +29,7 @@ TEXTS: dict[str, list[str]] = {
     "target.kv_binding": ["FILES", "kv_index"],
     "target.metadata_indexes": ["file_id:string", "chunk_index:number"],
     "source.filter": ['{"must":[{"key":"n","match":{"value":1}}]}', '{"must_not":[]}'],
+    "mapping.namespace": ["{tenant}", "t-{owner.team}"],
     "mapping.id_template": ["{point_id}", "{file_id}-{chunk_index}", "v{chunk_hash}"],
     "mapping.group_key": ["file_id", "file_id"],
     "mapping.oversize_metadata": ["quarantine", "truncate:text"],

@@ -101,6 +101,18 @@ def test_names_of_a_migration_are_filled_in() -> None:
     ]
 
 
+def test_with_namespaces_a_store_is_opened_for_each_tenant() -> None:
+    files = project(namespace="{tenant.id}").files()
+    module = files["src/migration.ts"].decode()
+
+    assert "openStore(env: Env, namespace: string)" in module
+    assert "`namespace` is what {tenant.id} is for its vectors" in module
+    for place in ("src/index.ts", "test/example/worker.ts"):
+        assert b'openStore(env, "example")' in files[place]
+    (note,) = notes(project(namespace="{tenant.id}").rules)
+    assert "'{tenant.id}'" in note
+
+
 def test_the_verifier_is_bound_to_the_index_alone() -> None:
     made = json.loads(project().files()["verifier.wrangler.jsonc"])
 

@@ -28,9 +28,14 @@ class BentAnswers(MemoryVectors):
 
     @override
     def find(
-        self, values: Sequence[float], where: Mapping[str, str | float | bool], *, limit: int
+        self,
+        values: Sequence[float],
+        where: Mapping[str, str | float | bool],
+        *,
+        limit: int,
+        namespace: str | None = None,
     ) -> list[VectorId]:
-        found = super().find(values, where, limit=limit)
+        found = super().find(values, where, limit=limit, namespace=namespace)
         return self._bend(found) if where else found
 
 

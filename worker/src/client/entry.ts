@@ -5,6 +5,7 @@
 
 import { batches } from "./batches";
 import { KV_METADATA_BYTES } from "./limits";
+import { utf8Bytes } from "./rules";
 
 /** File -> ids of vectors. */
 export type FileIds = ReadonlyMap<string, readonly string[]>;
@@ -41,15 +42,25 @@ interface Range {
   readonly last: number;
 }
 
-const FRAMING = JSON.stringify({ removing: "", since: Number.MAX_SAFE_INTEGER });
-const TEXT_BYTES_MAX = KV_METADATA_BYTES - FRAMING.length;
 /** Numbers of one range, so that a damaged text does not ask the index for millions of ids. */
 const RANGE_NUMBERS_MAX = 10_000;
 const RANGES = /^(\d+(-\d+)?(,\d+(-\d+)?)*)?$/;
 
-/** A removal as metadata. It fits when its numbers are those of one group of `fittingNumbers`. */
-export function metadataOf({ numbers, sinceMs }: Removal): RemovalMetadata {
-  return { removing: textOf(numbers), since: sinceMs };
+/**
+ * The metadata of an entry; null for none. It fits when the numbers of the removal are those of one group of
+ * `fittingNumbers`.
+ */
+export function metadataOf(
+  removal: Removal | null,
+  namespace: string | undefined,
+): Partial<RemovalMetadata & { namespace: string }> | null {
+  if (removal === null && namespace === undefined) {
+    return null;
+  }
+  return {
+    ...(namespace === undefined ? {} : { namespace }),
+    ...(removal === null ? {} : { removing: textOf(removal.numbers), since: removal.sinceMs }),
+  };
 }
 
 /** The removal in metadata; null without one, and for metadata of another program. */
@@ -70,9 +81,10 @@ export function extended(
   removal: Removal | null,
   numbers: readonly number[],
   sinceMs: number,
+  namespace?: string,
 ): Removal {
   const all = new Set([...(removal?.numbers ?? []), ...numbers]);
-  const fits = textOf(all).length <= TEXT_BYTES_MAX;
+  const fits = textOf(all).length <= textBytesMax(namespace);
   return { numbers: fits ? all : new Set(numbers), sinceMs };
 }
 
@@ -86,14 +98,20 @@ export function reduced(removal: Removal | null, numbers: ReadonlySet<number>): 
 }
 
 /** Numbers in groups that the metadata has room for, ascending; one group at least. */
-export function fittingNumbers(numbers: Iterable<number>): number[][] {
+export function fittingNumbers(numbers: Iterable<number>, namespace?: string): number[][] {
   const ranges = rangesOf(numbers).map((range) => ({
     ...range,
     bytesMax: rangeText(range).length + 1,
   }));
-  const limits = { countMax: Number.POSITIVE_INFINITY, bytesMax: TEXT_BYTES_MAX };
+  const limits = { countMax: Number.POSITIVE_INFINITY, bytesMax: textBytesMax(namespace) };
   const groups = batches(ranges, limits).map((some) => some.flatMap(numbersIn));
   return groups.length > 0 ? groups : [[]];
+}
+
+/** Bytes that the numbers of a removal may take beside the rest of the metadata. */
+function textBytesMax(namespace: string | undefined): number {
+  const rest = { namespace, removing: "", since: Number.MAX_SAFE_INTEGER };
+  return KV_METADATA_BYTES - utf8Bytes(JSON.stringify(rest));
 }
 
 /** The ids of the entries and the written ones. */

@@ -114,10 +114,11 @@ export class FileIndex {
   }
 
   #put(key: string, { ids, removal }: FileEntry): Promise<void> {
-    const { ttlSeconds } = this.#naming.rules;
+    const { ttlSeconds, namespace } = this.#naming.rules;
+    const metadata = metadataOf(removal, namespace);
     return this.#kv.put(key, JSON.stringify(ids), {
       ...(ttlSeconds === undefined ? {} : { expirationTtl: ttlSeconds }),
-      ...(removal === null ? {} : { metadata: metadataOf(removal) }),
+      ...(metadata === null ? {} : { metadata }),
     });
   }
 

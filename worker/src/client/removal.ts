@@ -81,11 +81,12 @@ function fileSteps(
   const steps: FileStep[] = [];
   let entry = former;
   let besides: readonly string[] = unnumbered;
-  for (const numbers of fittingNumbers(numbered.keys())) {
+  const { namespace } = naming.rules;
+  for (const numbers of fittingNumbers(numbered.keys(), namespace)) {
     const vectorIds = numbers.flatMap((number) => numbered.get(number) ?? []);
     entry = {
       ids: difference(entry.ids, vectorIds),
-      removal: extended(entry.removal, numbers, nowMs),
+      removal: extended(entry.removal, numbers, nowMs, namespace),
     };
     steps.push({ entry, vectorIds: [...vectorIds, ...besides] });
     besides = [];

@@ -247,6 +247,17 @@ export class Store {
     return { ids: ids.sort(), entries, counter, expirations };
   }
 
+  /** The metadata of every KV key that has some. */
+  async keyMetadata(): Promise<Record<string, unknown>> {
+    const keys = await this.#ask<{ name: string; metadata?: unknown }[]>(
+      "GET",
+      `/storage/kv/namespaces/${this.#namespace}/keys?limit=1000`,
+    );
+    return Object.fromEntries(
+      keys.flatMap(({ name, metadata }) => (metadata === undefined ? [] : [[name, metadata]])),
+    );
+  }
+
   /** A read behind the store, repeated where the sandbox is ordered to fail. */
   async #ask<Result>(method: string, path: string, body?: unknown): Promise<Result> {
     for (let attempt = 1; ; attempt += 1) {

@@ -9,7 +9,7 @@ import {
 } from "../../src/client/entry";
 import { KV_METADATA_BYTES } from "../../src/client/limits";
 import { idsInDoubt, removalSteps } from "../../src/client/removal";
-import { DEFAULT_RULES, Naming } from "../../src/client/rules";
+import { DEFAULT_RULES, Naming, utf8Bytes } from "../../src/client/rules";
 
 const naming = new Naming({ ...DEFAULT_RULES, dimensions: 32 });
 const NOW_MS = 1_790_000_000_000;
@@ -34,7 +34,7 @@ describe("a removal in the metadata of an entry", () => {
     [[0, Number.MAX_SAFE_INTEGER], "0,9007199254740991"],
     [upTo(10_001), "0-9999,10000"],
   ])("is read as it was written", (numbers, text) => {
-    const metadata = metadataOf(removal(...numbers));
+    const metadata = metadataOf(removal(...numbers), undefined);
 
     expect(metadata).toEqual({ removing: text, since: NOW_MS });
     expect(removalIn(JSON.parse(JSON.stringify(metadata)))).toEqual(removal(...numbers));
@@ -59,17 +59,19 @@ describe("a removal in the metadata of an entry", () => {
   });
 
   test.each([
-    ["one after the other", 1, 200_000],
-    ["every other one", 2, 2_000],
-    ["far apart", 100_000_000_000, 200],
-  ])("fits in as few groups as there are kilobytes: %s", (_, step, count) => {
+    ["one after the other", 1, 200_000, undefined],
+    ["every other one", 2, 2_000, undefined],
+    ["far apart", 100_000_000_000, 200, undefined],
+    ["in a namespace", 2, 2_000, "\u0000é".repeat(21)],
+  ])("fits in as few groups as there are kilobytes: %s", (_, step, count, namespace) => {
     const numbers = upTo(count).map((at) => at * step);
-    const groups = fittingNumbers(numbers.toReversed());
+    const groups = fittingNumbers(numbers.toReversed(), namespace);
 
     expect(groups.flat()).toEqual(numbers);
-    const sizes = groups.map(
-      (some) => JSON.stringify(metadataOf({ numbers: new Set(some), sinceMs: NOW_MS })).length,
-    );
+    const sizes = groups.map((some) => {
+      const metadata = metadataOf({ numbers: new Set(some), sinceMs: NOW_MS }, namespace);
+      return utf8Bytes(JSON.stringify(metadata));
+    });
     expect(Math.max(...sizes)).toBeLessThanOrEqual(KV_METADATA_BYTES);
     expect(Math.min(...sizes.slice(0, -1), KV_METADATA_BYTES)).toBeGreaterThan(
       KV_METADATA_BYTES - 64,

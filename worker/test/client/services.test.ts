@@ -216,6 +216,17 @@ test("vectors of another namespace are neither taken into an entry nor removed",
   expect((await store.held()).ids).toEqual(["a_5"]);
 });
 
+test("the metadata of an entry names the namespace, as that of q2v does", async () => {
+  const store = await bench.store({ namespace: "tenant-1" });
+  await store.call("upsertVectors", chunks("a", 2));
+  expect(await store.keyMetadata()).toEqual({ "file:a": { namespace: "tenant-1" } });
+
+  await store.call("deleteVectorsByIds", ["a_1"]);
+  expect(await store.keyMetadata()).toEqual({
+    "file:a": { namespace: "tenant-1", removing: "1", since: expect.any(Number) },
+  });
+});
+
 test("rules that the services cannot meet are refused before anything is sent", async () => {
   for (const [options, message] of [
     [{ dimensions: 3_072 }, "3072 dimensions, a vector index takes 32 to 1536"],

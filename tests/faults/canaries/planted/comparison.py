@@ -22,6 +22,23 @@ OF_COMPARISON = (
         "::test_reconcile_names_what_differs_and_rollback_keeps_it",
     ),
     Canary(
+        name="another-tenant-passes",
+        effect="a vector of one tenant lies in the namespace of another, and reconcile says equal",
+        file="migrate/model/digest.py",
+        old=code(1, "if not namespace:"),
+        new=code(1, "if digest:"),
+        test="tests/reconcile/test_namespaces.py::test_a_wrong_namespace_is_found_named_and_mended",
+    ),
+    Canary(
+        name="tenant-of-equal-points-ignored",
+        effect="two tenants hold equal points with one id: one of them loses its vector in silence",
+        file="migrate/plan/make.py",
+        old="digest_vectors(ids, values, metadata, namespaces)",
+        new="digest_vectors(ids, values, metadata)",
+        test="tests/migrate/plan/test_namespaces.py"
+        "::test_equal_points_of_two_tenants_are_no_duplicates",
+    ),
+    Canary(
         name="kv-expiry-not-compared",
         effect="an entry that another writer lets expire passes for equal until it is gone",
         file="reconcile/differences.py",

@@ -136,6 +136,7 @@ def test_a_payload_is_moved_within_all_limits_or_has_one_reason(
         outcome.group,
         outcome.order,
         outcome.metadata,
+        outcome.namespace,
     )
     if not outcome.changes:
         assert outcome.metadata == text
