@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.made import DIMENSIONS, REDUCED, TEXT_REPEATED
 from benchmarks.services import sink
+from benchmarks.services.changing import CHANGE
 from migrate.clock import SystemClock
 
 _LAUNCH = (sys.executable, "-m", "benchmarks.launch")
@@ -105,10 +106,16 @@ class Place:
 
     environment: dict[str, str]
     folder: Path
+    servers: tuple[int, ...]  # process ids
 
     def run(self, name: str, *words: str) -> Run:
         """One command."""
         return run([name, *words, "--dir", str(self.folder / "snapshots")], self.environment)
+
+    def change(self) -> None:
+        """Change every hundredth point, in the source and in what the sink makes up."""
+        for process_id in self.servers:
+            os.kill(process_id, CHANGE)
 
 
 @contextmanager
@@ -125,16 +132,22 @@ def place(
     """Serve `size` points, and a target: the sandbox, or the sink that keeps nothing."""
     made = [str(size), str(dimensions), str(text_repeated)]
     with ExitStack() as servers:
-        url = servers.enter_context(serving("benchmarks.services.served", *made)).strip()
+        url, source_pid = servers.enter_context(
+            serving_process("benchmarks.services.served", *made)
+        )
+        pids = [source_pid]
         if into_sink:
-            line = servers.enter_context(serving("benchmarks.services.sink", *made, str(reduced)))
+            line, sink_pid = servers.enter_context(
+                serving_process("benchmarks.services.sink", *made, str(reduced))
+            )
+            pids.append(sink_pid)
             target = sink.credentials(line.strip())
         else:
             state = str(folder / "target")
             line = servers.enter_context(serving("sandbox.server", "--state", state))
             target = json.loads(line)
         environment = {
-            "QDRANT_URL": url,
+            "QDRANT_URL": url.strip(),
             "QDRANT_COLLECTION": "chunks",
             "Q2V_TRANSPORT": "grpc",
             "CLOUDFLARE_ACCOUNT_ID": target["account_id"],
@@ -147,7 +160,7 @@ def place(
             "Q2V_LIMITS_CONTENT_FULL_MAX": "0",  # the budget would let 20,000 take five minutes
             **(settings or {}),
         }
-        found = Place(environment=environment, folder=folder)
+        found = Place(environment=environment, folder=folder, servers=tuple(pids))
         if into_sink:
             environment["Q2V_KV_NAMESPACE_ID"] = sink.NAMESPACE
         else:

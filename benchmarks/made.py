@@ -37,6 +37,7 @@ class Points:
     size: int
     dimensions: int = DIMENSIONS
     text_repeated: int = TEXT_REPEATED
+    changed_every: int = 0  # every n-th point has another hash; 0: none
 
     @cached_property
     def _thread(self) -> threading.local:
@@ -57,10 +58,14 @@ class Points:
             "file_name": f"{file}.txt",
             "file_path": f"/drive/{file}.txt",
             "chunk_index": index,
-            "chunk_hash": hashlib.sha256(b"%d" % number).hexdigest(),
+            "chunk_hash": self._hash(number),
             "last_modified": "2026-11-01T12:00:00Z",
             "text": TEXT * self.text_repeated,
         }
+
+    def _hash(self, number: int) -> str:
+        is_changed = self.changed_every and number % self.changed_every == 0
+        return hashlib.sha256(b"%d changed" % number if is_changed else b"%d" % number).hexdigest()
 
     def vector_id(self, number: int) -> str:
         """The id in the target, by the default template."""
@@ -143,7 +148,7 @@ class Points:
         for place in places["file"]:
             rows[:, place + 5 : place + 12] = files
         rows[:, places["index"][0]] = numbers % CHUNKS_PER_FILE
-        hashes = b"".join(hashlib.sha256(b"%d" % one).hexdigest().encode() for one in numbers)
+        hashes = "".join(map(self._hash, numbers.tolist())).encode()
         at = places["hash"][0]
         rows[:, at : at + 64] = np.frombuffer(hashes, np.uint8).reshape(-1, 64)
         at, end, pool = places["vector"][0], 0, self.pool.view(np.uint8)

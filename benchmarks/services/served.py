@@ -8,6 +8,7 @@ import grpc
 from qdrant_client import grpc as wire
 
 from benchmarks.made import FIRST_ID, Points
+from benchmarks.services.changing import change_when_told
 
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 
@@ -16,24 +17,24 @@ class _Served:
     """The methods that a reader calls."""
 
     def __init__(self, points: Points) -> None:
-        self._points = points
+        self.points = points
 
     def scroll(self, request: Any, _context: Any) -> bytes:
         start = 0
         if request.HasField("offset"):
             uuid = request.offset.WhichOneof("point_id_options") == "uuid"
-            start = self._points.size if uuid else max(0, request.offset.num - FIRST_ID)
-        return self._points.scroll(start, request.limit, whole=request.with_vectors.enable)
+            start = self.points.size if uuid else max(0, request.offset.num - FIRST_ID)
+        return self.points.scroll(start, request.limit, whole=request.with_vectors.enable)
 
     def count(self, _request: Any, _context: Any) -> bytes:
-        result = wire.CountResult(count=self._points.size)
+        result = wire.CountResult(count=self.points.size)
         return bytes(wire.CountResponse(result=result).SerializeToString())
 
     def describe(self, _request: Any, _context: Any) -> bytes:
         info = wire.CollectionInfo(
             status=wire.CollectionStatus.Green,
             optimizer_status=wire.OptimizerStatus(ok=True),
-            points_count=self._points.size,
+            points_count=self.points.size,
         )
         hnsw, optimizer = info.config.hnsw_config, info.config.optimizer_config
         hnsw.m, hnsw.ef_construct, hnsw.full_scan_threshold = 16, 100, 10_000
@@ -43,7 +44,7 @@ class _Served:
         info.config.wal_config.wal_segments_ahead = 0
         params = info.config.params
         params.shard_number = 1
-        params.vectors_config.params.size = self._points.dimensions
+        params.vectors_config.params.size = self.points.dimensions
         params.vectors_config.params.distance = wire.Distance.Cosine
         return bytes(wire.GetCollectionInfoResponse(result=info).SerializeToString())
 
@@ -55,9 +56,8 @@ class _Served:
         return bytes(reply.SerializeToString())
 
 
-def start_server(points: Points) -> tuple[grpc.Server, int]:
+def start_server(served: _Served) -> tuple[grpc.Server, int]:
     """A started server on a free port of this machine, and the port."""
-    served = _Served(points)
     services: dict[str, dict[str, tuple[Any, Any]]] = {
         "qdrant.Points": {
             "Scroll": (served.scroll, wire.ScrollPoints),
@@ -91,7 +91,9 @@ def start_server(points: Points) -> tuple[grpc.Server, int]:
 def main() -> None:
     """Serve until the input ends; the first line on stdout is the address."""
     size, dimensions, text_repeated = map(int, sys.argv[1:])
-    server, port = start_server(Points(size, dimensions, text_repeated))
+    served = _Served(Points(size, dimensions, text_repeated))
+    server, port = start_server(served)
+    change_when_told(served)
     sys.stdout.write(f"http://127.0.0.1:{port}\n")
     sys.stdout.flush()
     sys.stdin.read()

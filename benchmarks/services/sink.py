@@ -9,12 +9,15 @@ import socket
 import sys
 import threading
 from collections import Counter
-from urllib.parse import urlsplit
+from collections.abc import Mapping
+from urllib.parse import parse_qs, urlsplit
 
 from benchmarks.made import Points
+from benchmarks.services.changing import change_when_told
 
 BUFFER_BYTES = 1024 * 1024
 HEAD_BYTES_MAX = 64 * 1024
+LISTED_MAX = 1_000  # ids in one page
 ACCOUNT = "0123456789abcdef0123456789abcdef"
 TOKEN = "sink-token-0123456789-0123456789-0123456789"  # noqa: S105 - of nothing
 INDEX = "bench"
@@ -30,7 +33,7 @@ class Sink:
     """Counts what came in; safe for several connections."""
 
     def __init__(self, points: Points, reduced: int) -> None:
-        self._points = points
+        self.points = points
         self._reduced = reduced
         self._lock = threading.Lock()
         self.requests: Counter[str] = Counter()
@@ -48,7 +51,8 @@ class Sink:
             while (head := _read_head(connection)) is not None:
                 line, headers, rest = head
                 method, target, _ = line.split(" ")
-                path = urlsplit(target).path.rpartition("/")[2]
+                split = urlsplit(target)
+                path, query = split.path.rpartition("/")[2], parse_qs(split.query)
                 left = int(headers.get("content-length", "0")) - len(rest)
                 kept = rest
                 with self._lock:
@@ -61,13 +65,13 @@ class Sink:
                     left -= got
                     if path != "upsert":
                         kept += buffer[:got]
-                answer = self._answer(method, path, kept)
+                answer = self._answer(method, path, query, kept)
                 connection.sendall(
                     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
                     b"Content-Length: %d\r\n\r\n" % len(answer) + answer
                 )
 
-    def _answer(self, method: str, path: str, body: bytes) -> bytes:
+    def _answer(self, method: str, path: str, query: Mapping[str, list[str]], body: bytes) -> bytes:
         match path:
             case "counts":
                 with self._lock:
@@ -75,33 +79,43 @@ class Sink:
             case "get_by_ids":
                 # Before the first upload it holds nothing, as its listing says.
                 ids = json.loads(body)["ids"] if self.requests["upsert"] else []
-                records = [self._points.stored(one, self._reduced) for one in ids]
+                records = [self.points.stored(one, self._reduced) for one in ids]
                 joined = b",".join(records)
                 return b'{"success":true,"errors":[],"messages":[],"result":[%b]}' % joined
             case "list" if method == "GET":
-                result = {
-                    "count": 0, "totalCount": 0, "isTruncated": False, "nextCursor": None,
-                    "cursorExpirationTimestamp": None, "vectors": [],
-                    "metadataIndexes": [{"propertyName": "file_id", "indexType": "String"}],
-                }  # fmt: skip
+                result = self._listed(query)
             case "keys":
                 empty = {"count": 0, "cursor": ""}
                 return _envelope([], result_info=empty)
-            case "info":
-                result = {"vectorCount": 0, "dimensions": self._reduced}
             case "bulk":
                 keys = len(json.loads(body))
                 result = {"successful_key_count": keys, "unsuccessful_keys": []}
+            case "get":  # values of keys: it has kept none
+                result = {"values": dict.fromkeys(json.loads(body)["keys"])}
             case "upsert":
                 result = {"mutationId": "01234567-89ab-cdef-0123-456789abcdef"}
             case _:
                 result = self._describe(path)
         return _envelope(result)
 
+    def _listed(self, query: Mapping[str, list[str]]) -> dict[str, object]:
+        """The ids after the first upload, a page at a time; and the metadata indexes."""
+        size = self.points.size if self.requests["upsert"] else 0
+        start = int(query.get("cursor", ["0"])[0])
+        end = min(size, start + LISTED_MAX)
+        return {
+            "count": end - start, "totalCount": size, "isTruncated": end < size,
+            "nextCursor": str(end) if end < size else None, "cursorExpirationTimestamp": None,
+            "vectors": [{"id": self.points.vector_id(number)} for number in range(start, end)],
+            "metadataIndexes": [{"propertyName": "file_id", "indexType": "String"}],
+        }  # fmt: skip
+
     def _describe(self, path: str) -> dict[str, object]:
         """The namespace, or the index."""
         if path == NAMESPACE:
             return {"id": NAMESPACE, "title": "bench", "supports_url_encoding": True}
+        if path == "info":
+            return {"vectorCount": 0, "dimensions": self._reduced}
         return {
             "name": INDEX, "description": "", "created_on": "2026-11-01T00:00:00Z",
             "modified_on": "2026-11-01T00:00:00Z",
@@ -132,6 +146,7 @@ def main() -> None:
     """Serve until the input ends; the first line on stdout is the address."""
     size, dimensions, text_repeated, reduced = map(int, sys.argv[1:])
     sink = Sink(Points(size, dimensions, text_repeated), reduced)
+    change_when_told(sink)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=sink.serve, args=(listener,), daemon=True).start()
         sys.stdout.write(f"http://127.0.0.1:{listener.getsockname()[1]}/client/v4\n")

@@ -5,12 +5,13 @@ slack. `make faults` runs those that measure; `make check` runs the rest.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks import diff, edge, whole
-from benchmarks.cases import rules
+from benchmarks.cases import catch_up, rules
 from benchmarks.made import Points
 from benchmarks.measure import Line
 from benchmarks.packing import packing_lines
@@ -76,6 +77,11 @@ def test_ten_rules_cost_a_plan_little(tmp_path: Path) -> None:
 
 
 @pytest.mark.search
+def test_a_catch_up_of_few_changes_measures_itself(tmp_path: Path) -> None:
+    check(catch_up.lines(tmp_path, points=2_000))
+
+
+@pytest.mark.search
 def test_memory_beyond_that_of_next_to_nothing_is_within_the_demands(tmp_path: Path) -> None:
     small, moved = whole.move(whole.EMPTY, tmp_path), whole.move(POINTS, tmp_path)
 
@@ -114,3 +120,13 @@ def test_made_points_are_what_a_server_would_send() -> None:
         assert payload == points.payload(number)
         assert values == points.pool[number % len(points.pool)].tolist()
         assert points.number(points.vector_id(number)) == number
+
+
+def test_every_hundredth_made_point_changes() -> None:
+    before = Points(300, dimensions=96)
+    after = replace(before, changed_every=100)
+    found = after.decode(after.scroll(0, 300, whole=True))
+
+    assert [payload for _, payload, _ in found] == [after.payload(number) for number in range(300)]
+    differ = [number for number in range(300) if before.payload(number) != after.payload(number)]
+    assert differ == [0, 100, 200]
