@@ -62,15 +62,22 @@ def manifest(snapshot: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+FILTER = '{"must_not": [{"key": "chunk_index", "match": {"any": [0, 3]}}]}'
+
+
 @pytest.mark.fault("F01", "M20", "M23")
+@pytest.mark.parametrize("settings", [{}, {"Q2V_SOURCE_FILTER": FILTER}], ids=["whole", "part"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_same_points_give_the_same_root(tmp_path: Path, kind: str) -> None:
-    with workbench(tmp_path, points(POINTS)) as bench:
+def test_the_same_points_give_the_same_root(
+    tmp_path: Path, kind: str, settings: dict[str, str]
+) -> None:
+    with workbench(tmp_path, points(POINTS), settings=settings, provision=False) as bench:
         served = bench.run("snapshot")
         read_from(bench, KINDS[kind](bench.collection, tmp_path / "home"))
         taken = bench.run("snapshot")
 
     assert (served.exit_code, taken.exit_code) == (0, 0), taken.stderr
+    assert taken.document["points"] == (15 if settings else POINTS)
     roots = [manifest(one.document)["content_root"] for one in (served, taken)]
     assert roots[0] == roots[1]
 
