@@ -24,7 +24,7 @@ SEAL = "snapshot.hmac_key"
 SHAPE = ("source.vector_name", "mapping.dimensions", "mapping.reduce")
 SOURCE = (
     *(each.key for each in SETTINGS if each.section == "source" and each.key not in SHAPE),
-    "tls.ca_file",
+    *(each.key for each in SETTINGS if each.section == "tls"),
 )
 TARGET = (
     "target.account_id",
@@ -249,6 +249,18 @@ def check_required(settings: Settings, *keys: str) -> None:
             f"found no value for {', '.join(each.key for each in missing)}, expected each to be "
             "configured",
             remedy=f"set {'; '.join(map(_ways, missing))}; `q2v plan` shows what is set",
+        )
+
+
+def check_both(settings: Settings, first: str, second: str) -> None:
+    """Raises UsageError when only one of two settings has a value: neither works alone."""
+    lacking = [key for key in (first, second) if settings.value(key) is None]
+    if len(lacking) == 1:
+        given = second if lacking == [first] else first
+        raise UsageError(
+            f"found {given} (from {settings.origin(given)}) without {lacking[0]}, expected both or "
+            "neither",
+            remedy=f"set {BY_KEY[lacking[0]].ways()}, or remove {given}",
         )
 
 

@@ -122,7 +122,7 @@ def load_secret(
         text = environment.get(place.place, "")
         source = f"environment {place.place}"
     else:
-        text = _read_file(place)
+        text = read_private_file(place)
         source = f"file {place.place}"
     masker.register(text.strip())  # also when it is refused below: it has been in our hands
     word = text.removesuffix("\n").removesuffix("\r")
@@ -151,7 +151,12 @@ def typed_path(text: str) -> Path:
     return Path.home() / text[2:] if text.startswith("~/") else Path(text)
 
 
-def _read_file(place: SecretPlace) -> str:
+def read_private_file(place: SecretPlace, *, remedy: str | None = None) -> str:
+    """The text of a secret's file.
+
+    Raises UsageError for a link, another kind of file, one that is open to others, unreadable or
+    too large; `remedy` is for a secret that is no word on a line.
+    """
     path = typed_path(place.place)
     source = f"file {path} (named by {place.named_by})"
     expected = "a regular file, mode 0600 or stricter, not a link"
@@ -161,13 +166,13 @@ def _read_file(place: SecretPlace) -> str:
         handle = os.open(path, flags)
     except (OSError, ValueError) as error:
         found = "it is a link" if path.is_symlink() else f"it cannot be opened ({_reason(error)})"
-        raise _refused(place, source, found, expected=expected) from error
+        raise _refused(place, source, found, expected=expected, fix=remedy) from error
     try:
         # The open handle is checked, not the name: the name may point elsewhere a moment later.
         state = os.fstat(handle)
         mode = stat.S_IMODE(state.st_mode)
         if not stat.S_ISREG(state.st_mode):
-            raise _refused(place, source, "it is not a regular file", expected=expected)
+            raise _refused(place, source, "it is not a regular file", expected=expected, fix=remedy)
         if mode & ~_ALLOWED_MODE:
             raise _refused(
                 place, source, f"its mode is {mode:04o}", expected=expected, fix=f"chmod 600 {path}"
@@ -175,7 +180,7 @@ def _read_file(place: SecretPlace) -> str:
         content = os.read(handle, SECRET_BYTES_MAX + 1)
     except OSError as error:
         found = f"it cannot be read ({_reason(error)})"
-        raise _refused(place, source, found, expected=expected) from error
+        raise _refused(place, source, found, expected=expected, fix=remedy) from error
     finally:
         os.close(handle)
     if len(content) > SECRET_BYTES_MAX:
@@ -183,7 +188,8 @@ def _read_file(place: SecretPlace) -> str:
             place,
             source,
             f"it is larger than {SECRET_BYTES_MAX:,} B",
-            expected="one line with the secret",
+            expected="one line with the secret" if remedy is None else "a secret",
+            fix=remedy,
         )
     return content.decode("utf-8", "replace")
 

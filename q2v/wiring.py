@@ -43,9 +43,10 @@ from migrate.snapshot.manifest import SourcePart
 from migrate.storage.folder import StoredFile, WorkFolder
 from migrate.storage.layout import BUDGET, BUDGET_FILE, SOURCE_COPIES
 from migrate.storage.local_folder import LocalFolder, local_file
+from migrate.transport.trust import ClientCertificate
 from migrate.upload.settle import SettleRules
-from q2v.options import check_required
-from q2v.secret_files import SecretPlace, load_secret
+from q2v.options import check_both, check_required
+from q2v.secret_files import SecretPlace, load_secret, read_private_file
 from q2v.settings import Settings
 from reconcile.rollback.report import UndoRules
 from reconcile.stores import ReconcileRules
@@ -211,7 +212,26 @@ def _server_options(settings: Settings, progress: Progress) -> ServerOptions:
         say=progress.say,
         compression=settings.source.compression,
         ca_file=settings.tls.ca_file,
+        client=client_certificate(settings),
+        grpc_url=settings.source.grpc_url,
     )
+
+
+def client_certificate(settings: Settings) -> ClientCertificate | None:
+    """The certificate that Qdrant gets to see; None without one.
+
+    Raises UsageError when only one of the two files is named, and for a key that others may read.
+    """
+    cert_file, key_file = settings.tls.client_cert_file, settings.tls.client_key_file
+    check_both(settings, "tls.client_cert_file", "tls.client_key_file")
+    if cert_file is None or key_file is None:
+        return None
+    named_by = settings.origin("tls.client_key_file")
+    place = SecretPlace(
+        key="tls.client_key_file", kind="file", place=str(key_file), named_by=named_by
+    )
+    read_private_file(place, remedy="name the PEM file of the key itself")
+    return ClientCertificate(cert_file, key_file)
 
 
 def open_http(

@@ -69,6 +69,8 @@ def _read_job(
         transport=source.transport,
         compression=source.compression,
         ca_file=settings.tls.ca_file,
+        client=wiring.client_certificate(settings),
+        grpc_url=source.grpc_url,
         filter=wiring.point_filter(settings),
         page_points=options.page_points,
         second_reading=options.second_reading,

@@ -4,12 +4,19 @@ A wrong scheme or port does not change by itself, so it raises UsageError after 
 failure that may also come from a server that is down is retried.
 """
 
-from migrate.errors import RemoteUnavailableError, UsageError
+from migrate.errors import AccessError, RemoteUnavailableError, UsageError
 from migrate.qdrant.address import ServerAddress
-from migrate.qdrant.protocol_probe import Found, Spoken, probe_port
+from migrate.qdrant.protocol_probe import (
+    AfterHandshake,
+    Found,
+    Spoken,
+    probe_port,
+    watch_handshake,
+)
 from migrate.qdrant.retry import PassingFailure
 from migrate.qdrant.source import ServerOptions
 from migrate.transport.deadline import find_proxy
+from migrate.transport.trust import client_remedy
 
 PROBE_FROM_FAILURE = 2  # the port is probed after two failures, or after one time-out
 PROBES_MAX = 3
@@ -23,7 +30,7 @@ def check_rest_port(address: ServerAddress, options: ServerOptions) -> None:
     A client of HTTP waits for the rest of a banner until its time-out. A port that says nothing
     for some seconds is reported by `options.say`.
     """
-    line = address.line(options.ca_file)
+    line = address.line(options.ca_file, options.client)
     if find_proxy(line) is not None:
         return
     found = probe_port(line, address.rest_port, Spoken.HTTP)
@@ -44,11 +51,13 @@ class FirstContact:
         self, address: ServerAddress, port: int, wanted: Spoken, options: ServerOptions
     ) -> None:
         """`wanted` is HTTP for REST and HTTP2 for gRPC."""
-        self._line = address.line(options.ca_file)
-        self._url = address.rest_url if wanted is Spoken.HTTP else address.grpc_url
+        grpc = wanted is Spoken.HTTP2
+        self._line = address.line(options.ca_file, options.client, grpc=grpc)
+        self._url = address.grpc_url if grpc else address.rest_url
+        self._setting = "source.grpc_url" if grpc and address.grpc_given else "source.url"
         self._port = port
         self._wanted = wanted
-        self._hint = address.port_hint
+        self._hint = address.port_hint(grpc=grpc)
         self._failures = 0
         self._probes = 0
         # Behind a proxy the port cannot be probed directly.
@@ -72,13 +81,24 @@ class FirstContact:
         if early or self._probes >= PROBES_MAX:
             return failure
         self._probes += 1
+        return self._probe(failure)
+
+    def _probe(self, failure: PassingFailure) -> Exception:
+        """The failure, or the error for what the port is found to be."""
+        if self._line.tls:
+            match watch_handshake(self._line, self._port):
+                case AfterHandshake.REFUSES:
+                    return client_refused(self._url, str(failure))
+                case AfterHandshake.ENDS:
+                    self._hint = f"if the server wants a client certificate, {client_remedy()}"
+                    failure.remedy = self._hint
         found = probe_port(self._line, self._port, self._wanted)
         if found.spoken is Spoken.SILENCE:
             return self._silent(failure)
         wrong = describe_mismatch(found, self._wanted, tls_wanted=self._line.tls)
         if wrong is None:
             return failure
-        what, remedy = wrong
+        what, remedy = (text.replace("source.url", self._setting) for text in wrong)
         return UsageError(f"{self._url}: {what}", remedy=remedy)
 
     def _silent(self, failure: PassingFailure) -> Exception:
@@ -88,9 +108,17 @@ class FirstContact:
             f"{self._url}: port {self._port} takes connections and answers nothing, neither to "
             f"HTTP nor to TLS; given up after {self._failures} attempts ({failure})",
             remedy=self._hint
-            or "check host and port in source.url; if a Qdrant is starting there, run the same "
-            "command again: it resumes",
+            or f"check host and port in {self._setting}; if a Qdrant is starting there, run the "
+            "same command again: it resumes",
         )
+
+
+def client_refused(url: str, said: str) -> AccessError:
+    """The error for a server that wants another client certificate, or one at all."""
+    return AccessError(
+        f"{url}: the server refuses the certificate of this client, or wants one: {said}",
+        remedy=client_remedy(),
+    )
 
 
 def describe_other(found: Found) -> tuple[str, str]:

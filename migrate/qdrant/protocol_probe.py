@@ -14,9 +14,10 @@ from enum import StrEnum
 
 from migrate.transport.deadline import Line
 from migrate.transport.masking import printable
-from migrate.transport.trust import trusting_context
+from migrate.transport.trust import is_client_refused, trusting_context
 
 ANSWER_S = 3.0  # for each question; a slower server counts as silent
+ALERT_S = 1.0  # for an alert after the handshake; servers of HTTP/1.1 are silent there
 ANSWER_BYTES = 256
 ENOUGH_BYTES = (
     12  # to distinguish the protocols: "HTTP/1.1 200"; a slow peer may send one byte at a time
@@ -62,7 +63,7 @@ class Found:
 def probe_port(line: Line, port: int, wanted: Spoken) -> Found:
     """The protocol of a port. Tries `wanted` (HTTP or HTTP2) first, in TLS if the line has it."""
     plain = {
-        Spoken.HTTP: _HTTP_QUESTION % line.host.encode("ascii", "replace"),
+        Spoken.HTTP: _http_question(line),
         Spoken.HTTP2: _HTTP2_QUESTION,
     }
     questions = [plain.pop(wanted), *plain.values()]
@@ -103,8 +104,7 @@ def _wants_tls(line: Line, port: int, answer: bytes) -> bool:
 
 def _probe_within_tls(line: Line, port: int, questions: Iterable[bytes]) -> Found:
     """The protocol within TLS; an untrusted certificate ends the search."""
-    context = trusting_context(line.ca_file)
-    context.set_alpn_protocols(["h2", "http/1.1"])
+    context = _context(line)
     found = Found(spoken=Spoken.CLOSED, tls=True)
     for question in questions:
         try:
@@ -123,6 +123,44 @@ def _probe_within_tls(line: Line, port: int, questions: Iterable[bytes]) -> Foun
         if found.spoken in KNOWN:
             break
     return found
+
+
+class AfterHandshake(StrEnum):
+    """What a server does when TLS has begun. Since TLS 1.3 it judges a client only then."""
+
+    ANSWERS = "it answers, or is silent"
+    REFUSES = "it refuses the certificate of this client, or wants one"
+    ENDS = "it ends the connection without a word"
+
+
+def watch_handshake(line: Line, port: int) -> AfterHandshake:
+    """Begin TLS with the certificate that this client shows, if any, and wait for a word.
+
+    Nothing is asked: a server that refuses would reset the connection, and its alert be lost.
+    """
+    try:
+        with (
+            socket.create_connection((line.host, port), ANSWER_S) as plain,
+            _context(line).wrap_socket(plain, server_hostname=line.host) as secured,
+        ):
+            secured.settimeout(ALERT_S)
+            answer = secured.recv(ANSWER_BYTES)
+    except ssl.SSLError as error:
+        is_refused = is_client_refused(str(error))
+        return AfterHandshake.REFUSES if is_refused else AfterHandshake.ANSWERS
+    except OSError:
+        return AfterHandshake.ANSWERS
+    return AfterHandshake.ANSWERS if answer else AfterHandshake.ENDS
+
+
+def _context(line: Line) -> ssl.SSLContext:
+    context = trusting_context(line.ca_file, line.client)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    return context
+
+
+def _http_question(line: Line) -> bytes:
+    return _HTTP_QUESTION % line.host.encode("ascii", "replace")
 
 
 def _exchange(host: str, port: int, question: bytes) -> bytes | None:

@@ -31,12 +31,13 @@ def open_server_source(
     REST port does not speak another protocol. Raises UsageError for a url, key or name that cannot
     be used.
     """
-    address = ServerAddress.parse(url, grpc_port=grpc_port)
+    options = options or ServerOptions()
+    address = ServerAddress.parse(url, grpc_port=grpc_port, grpc_url=options.grpc_url)
     address.check_key(api_key)
     if collection in UNUSABLE_NAMES:
         raise UsageError(f"'{collection}' is no collection name", remedy="set source.collection")
-    options = options or ServerOptions()
-    if transport != "rest" and not (transport == "auto" and address.path):
+    has_grpc = not address.path or address.grpc_given  # only REST works below a prefix
+    if transport == "grpc" or (transport == "auto" and has_grpc):
         # The stubs and their library are slow to import, so they are imported only when needed.
         from migrate.qdrant.grpc.source import GrpcSource  # noqa: PLC0415
 

@@ -36,6 +36,7 @@ from migrate.qdrant.retry import (
     RetryPolicy,
 )
 from migrate.qdrant.shards import Json, unseen_cluster
+from migrate.transport.trust import ClientCertificate
 
 ID_BYTES_GUESS = 64  # of one id in an answer without payload and vectors
 NAMES_SHOWN_MAX = 20
@@ -71,6 +72,8 @@ class ServerOptions:
     page_bytes: int = PAGE_BYTES  # aimed at
     attempts_max: int = 7  # per request
     ca_file: Path | None = None  # PEM of authorities that are trusted besides the usual ones
+    client: ClientCertificate | None = None  # that is shown to the server
+    grpc_url: str | None = None  # where gRPC has another host, port or scheme
     # The compression that requests announce. A server compresses every answer if the client
     # accepts it, and then spends most of its time on floats, which hardly shrink.
     compression: Compression = "identity"

@@ -16,6 +16,7 @@ from migrate.snapshot.manifest import PartRecord
 from migrate.snapshot.ranges import Comparison, PartReader, SecondReading
 from migrate.snapshot.state import Range
 from migrate.storage.folder import Folder
+from migrate.transport.trust import ClientCertificate
 from migrate.workers.processes import (
     Prepare,
     WorkerProcess,
@@ -37,6 +38,8 @@ class ReadJob:
     transport: TransportChoice
     compression: Compression
     ca_file: Path | None
+    client: ClientCertificate | None
+    grpc_url: str | None
     filter: PointFilter | None
     page_points: int
     second_reading: SecondReading
@@ -107,6 +110,8 @@ def _open_reader(job: ReadJob) -> PartReader:
             say=worker_progress().say,
             compression=job.compression,
             ca_file=job.ca_file,
+            client=job.client,
+            grpc_url=job.grpc_url,
             filter=job.filter,
         ),
     )

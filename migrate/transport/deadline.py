@@ -23,7 +23,7 @@ from typing_extensions import override
 from migrate.errors import UsageError
 from migrate.model.limits import READS_IN_FLIGHT_MAX
 from migrate.ports import Clock
-from migrate.transport.trust import trusting_context
+from migrate.transport.trust import ClientCertificate, trusting_context
 
 # The deadline is checked between two pieces. Through TLS one piece takes one or two system calls; a
 # socket without TLS takes as much of a piece as it has room for, in one call.
@@ -172,6 +172,7 @@ class Line:
     tls: bool
     loopback: bool
     ca_file: Path | None = None  # PEM of further authorities to trust
+    client: ClientCertificate | None = None  # that is shown to this host, and to no proxy
 
 
 class DeadlineTransport(httpx.HTTPTransport):
@@ -184,7 +185,7 @@ class DeadlineTransport(httpx.HTTPTransport):
         Raises UsageError for a proxy or a trust store that cannot be used.
         """
         context = (
-            trusting_context(line.ca_file)
+            trusting_context(line.ca_file, line.client)
             if line.tls
             else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no certificate; not used
         )
@@ -192,7 +193,7 @@ class DeadlineTransport(httpx.HTTPTransport):
             verify=context,
             trust_env=False,
             limits=httpx.Limits(max_connections=CONNECTIONS_MAX, keepalive_expiry=keep_idle_s),
-            proxy=_proxy(line, context),
+            proxy=_proxy(line),
         )
         # httpx has no public argument for a network backend. Checked with httpx 0.28.1; the tests
         # of rows N10 and F14 fail if this has no effect.
@@ -212,7 +213,7 @@ def find_proxy(line: Line) -> str | None:
     return address if "://" in address else f"http://{address}"
 
 
-def _proxy(line: Line, context: ssl.SSLContext) -> httpx.Proxy | None:
+def _proxy(line: Line) -> httpx.Proxy | None:
     """The proxy of this line, or None. TLS goes through it unopened, so it sees no token."""
     address = find_proxy(line)
     if address is None:
@@ -232,5 +233,5 @@ def _proxy(line: Line, context: ssl.SSLContext) -> httpx.Proxy | None:
     return httpx.Proxy(
         f"{parts.scheme}://{host}{port}",
         auth=auth,
-        ssl_context=context if parts.scheme == "https" else None,
+        ssl_context=trusting_context(line.ca_file) if parts.scheme == "https" else None,
     )

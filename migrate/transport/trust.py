@@ -7,6 +7,7 @@ list for both TLS libraries, so that they trust the same certificates.
 import os
 import re
 import ssl
+from dataclasses import dataclass
 from pathlib import Path
 
 import certifi
@@ -15,6 +16,7 @@ from migrate.errors import UsageError
 
 CERT_FILE, CERT_DIR = "SSL_CERT_FILE", "SSL_CERT_DIR"  # as OpenSSL and most tools name them
 SETTING = "tls.ca_file"
+CLIENT_CERT, CLIENT_KEY = "tls.client_cert_file", "tls.client_key_file"
 FILE_BYTES_MAX = 16 * 1024 * 1024  # the list of all public authorities has 0.3 MB
 
 # Keys and comments in a PEM file are left out: a trust list needs no key.
@@ -42,10 +44,72 @@ def read_authorities(ca_file: Path | None = None) -> bytes:
     return b"\n".join(found) + b"\n"
 
 
-def trusting_context(ca_file: Path | None = None) -> ssl.SSLContext:
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """The certificate that this machine shows to a server (mTLS): two PEM files.
+
+    Only the host that it is configured for gets to see it; no proxy does.
+    """
+
+    cert_file: Path  # the certificate, then those between it and its authority
+    key_file: Path  # its key, without a passphrase
+
+    def show_in(self, context: ssl.SSLContext) -> None:
+        """Have a context show it. Raises UsageError for files that are no such pair."""
+        try:
+            context.load_cert_chain(self.cert_file, self.key_file, password=_no_passphrase)
+        except (OSError, ValueError) as error:  # of OpenSSL, too
+            found = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+            raise UsageError(
+                f"{CLIENT_CERT} ({self.cert_file}) and {CLIENT_KEY} ({self.key_file}): found files "
+                f"that cannot be used ({found}), expected a certificate and its key in PEM form, "
+                "the key without a passphrase",
+                remedy=f"correct {CLIENT_CERT} and {CLIENT_KEY}; `openssl x509 -in FILE -noout "
+                "-text` shows a certificate",
+            ) from error
+
+    def read(self) -> tuple[bytes, bytes]:
+        """The content of both files, the certificate first. Raises as `show_in`."""
+        self.show_in(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))  # gRPC would only fail to connect
+        return self.cert_file.read_bytes(), self.key_file.read_bytes()
+
+
+def _no_passphrase() -> str:
+    """OpenSSL would ask on the terminal."""
+    raise ValueError("the key has a passphrase")
+
+
+# The alerts of servers that refuse a client for its certificate, or for having none.
+_ALERTS = (
+    "ALERT_CERTIFICATE_REQUIRED",
+    "ALERT_BAD_CERTIFICATE",
+    "ALERT_CERTIFICATE_EXPIRED",
+    "ALERT_CERTIFICATE_UNKNOWN",
+    "ALERT_UNKNOWN_CA",
+    "ALERT_HANDSHAKE_FAILURE",
+)
+
+
+def is_client_refused(text: str) -> bool:
+    """Whether an error of OpenSSL says that the server refuses this client's certificate."""
+    return any(alert in text for alert in _ALERTS)
+
+
+def client_remedy() -> str:
+    """The operator's next step after a server has refused the certificate of this client."""
+    return (
+        f"set {CLIENT_CERT} (Q2V_TLS_CLIENT_CERT_FILE) and {CLIENT_KEY} to a certificate of an "
+        "authority that the server trusts, or renew it"
+    )
+
+
+def trusting_context(
+    ca_file: Path | None = None, client: ClientCertificate | None = None
+) -> ssl.SSLContext:
     """A context for TLS 1.2 or newer that verifies certificates and host names.
 
-    No setting weakens it. Raises UsageError for a list that cannot be used.
+    It shows the certificate of `client`. No setting weakens it. Raises UsageError for a list, or a
+    certificate, that cannot be used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -54,6 +118,8 @@ def trusting_context(ca_file: Path | None = None) -> ssl.SSLContext:
         context.load_verify_locations(cadata=authorities)
     except ssl.SSLError as error:
         raise _refused(_named(ca_file), f"a certificate that cannot be read ({error})") from error
+    if client is not None:
+        client.show_in(context)
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
     return context

@@ -37,6 +37,8 @@ class SourceSettings:
 
     url: str | None = setting(None, rules.URL, "QDRANT_URL", "--source-url")
     """Address of the Qdrant server."""
+    grpc_url: str | None = setting(None, rules.URL, unset="host and port of url")
+    """Address of gRPC where it has another host or port than url: http or https, host, port."""
     path: Path | None = setting(None, path_to("a folder or file"), "QDRANT_PATH", "--source-path")
     """Embedded store, a stopped server's collections/NAME or snapshot file, or a local mode's
     folder, instead of a server. Read from a copy under --dir; restore writes an embedded store."""
@@ -195,11 +197,15 @@ class SnapshotSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsSettings:
-    """Which authorities encrypted connections trust, to Qdrant and to Cloudflare."""
+    """Whom encrypted connections trust, and what they show to Qdrant."""
 
     ca_file: Path | None = setting(None, path_to("a PEM file"))
     """PEM file of authorities that are trusted besides the usual ones, by every connection. The
     usual ones are those of SSL_CERT_FILE or SSL_CERT_DIR, else the public ones."""
+    client_cert_file: Path | None = setting(None, path_to("a PEM file"))
+    """PEM file of the certificate, with its chain, that is shown to Qdrant, and to no one else."""
+    client_key_file: Path | None = setting(None, path_to("a PEM file"))
+    """PEM file of its key, mode 0600 or stricter, without a passphrase."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -444,11 +444,13 @@ def grpc_server(
     version: str = "1.19.0",
     api_key: str | None = None,
     certificate: Path | None = None,
+    client_authority: Path | None = None,
     options: Sequence[tuple[str, object]] = (),
 ) -> Iterator[GrpcServer]:
     """Serve `collection` on an ephemeral port of 127.0.0.1 until the block ends.
 
-    With `certificate` (a PEM file holding key and chain) over TLS.
+    With `certificate` (a PEM file holding key and chain) over TLS; with `client_authority` only for
+    clients that show a certificate of this authority.
     """
     served = GrpcServer(collection, version, api_key)
     with ThreadPoolExecutor(max_workers=4) as threads:
@@ -467,7 +469,10 @@ def grpc_server(
             served.port = server.add_insecure_port("127.0.0.1:0")
         else:
             pem = certificate.read_bytes()
-            credentials = grpc.ssl_server_credentials([(pem, pem)])
+            wanted = None if client_authority is None else client_authority.read_bytes()
+            credentials = grpc.ssl_server_credentials(
+                [(pem, pem)], root_certificates=wanted, require_client_auth=wanted is not None
+            )
             served.port = server.add_secure_port("127.0.0.1:0", credentials)
             served.scheme = "https"
         server.start()

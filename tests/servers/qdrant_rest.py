@@ -377,15 +377,20 @@ def rest_server(
     version: str = "1.19.0",
     api_key: str | None = None,
     certificate: Path | None = None,
+    client_authority: Path | None = None,
 ) -> Iterator[RestServer]:
     """Serve `collection` on an ephemeral port of 127.0.0.1 until the block ends.
 
-    With `certificate` (a PEM file holding key and chain) over TLS.
+    With `certificate` (a PEM file holding key and chain) over TLS; with `client_authority` only for
+    clients that show a certificate of this authority.
     """
     server = RestServer(collection, version, api_key)
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
+        if client_authority is not None:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(client_authority)
         server.socket = context.wrap_socket(server.socket, server_side=True)
         server.scheme = "https"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)

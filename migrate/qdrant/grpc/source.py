@@ -18,7 +18,7 @@ from migrate.model.records import Page, PointId, VectorSpec
 from migrate.ports import Clock
 from migrate.qdrant import filters
 from migrate.qdrant.address import ServerAddress
-from migrate.qdrant.first_contact import FirstContact
+from migrate.qdrant.first_contact import FirstContact, client_refused
 from migrate.qdrant.grpc.info import describe
 from migrate.qdrant.grpc.messages import wire
 from migrate.qdrant.grpc.records import decode_ids, decode_named, decode_page, encode_id
@@ -32,7 +32,7 @@ from migrate.qdrant.retry import (
     read_retry_after,
 )
 from migrate.qdrant.source import ServerOptions, ServerSource
-from migrate.transport.trust import distrust_remedy, read_authorities
+from migrate.transport.trust import distrust_remedy, is_client_refused, read_authorities
 
 if TYPE_CHECKING:
     from migrate.qdrant.rest.single_point import RestFallback
@@ -101,8 +101,9 @@ class GrpcTransport:
         options: ServerOptions,
     ) -> None:
         address.check_key(api_key)
+        address.check_client(options.client)
         self.url = address.grpc_url
-        self._host = address.host
+        self._host = address.grpc_host
         self._address = address
         self._rest_fallback: RestFallback | None = None
         self._collection = collection
@@ -252,6 +253,8 @@ class GrpcTransport:
                 f"{self.url}: the server's certificate is not trusted: {said}",
                 remedy=distrust_remedy(self._host),
             )
+        if is_client_refused(details):
+            return client_refused(self.url, said)
         if TOO_LARGE.search(details):
             return PageRefusal(self._too_large(details, what))
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
@@ -309,6 +312,7 @@ def _refusal(code: grpc.StatusCode, what: str, details: str) -> Exception:
 
 
 def _open_channel(address: ServerAddress, options: ServerOptions) -> grpc.Channel:
+    line = address.line(options.ca_file, options.client, grpc=True)
     settings = [
         # The library's default of 4 MB is less than one page; beyond our limit a page is halved.
         ("grpc.max_receive_message_length", options.body_bytes_max),
@@ -320,10 +324,13 @@ def _open_channel(address: ServerAddress, options: ServerOptions) -> grpc.Channe
         ("grpc.enable_retries", 0),
         ("grpc.compression_enabled_algorithms_bitset", ANNOUNCED[options.compression]),
         # A proxy named in the environment must not read requests in plain text.
-        ("grpc.enable_http_proxy", int(address.tls and not address.loopback)),
+        ("grpc.enable_http_proxy", int(line.tls and not line.loopback)),
     ]
-    if not address.tls:
+    if not line.tls:
         return grpc.insecure_channel(address.grpc_target, options=settings)
     roots = read_authorities(options.ca_file)  # the library's own list ignores SSL_CERT_FILE
-    credentials = grpc.ssl_channel_credentials(root_certificates=roots)
+    chain, key = (None, None) if options.client is None else options.client.read()
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=roots, private_key=key, certificate_chain=chain
+    )
     return grpc.secure_channel(address.grpc_target, credentials, options=settings)

@@ -12,7 +12,7 @@ from migrate.model.canonical import decode_json
 from migrate.model.records import Page, PointId, VectorSpec
 from migrate.ports import Clock
 from migrate.qdrant.address import ServerAddress
-from migrate.qdrant.first_contact import FirstContact
+from migrate.qdrant.first_contact import FirstContact, client_refused
 from migrate.qdrant.protocol_probe import Spoken
 from migrate.qdrant.rest.answer import is_result, read_error, show_words
 from migrate.qdrant.rest.records import decode_ids, decode_named, decode_points
@@ -26,7 +26,7 @@ from migrate.qdrant.retry import (
 )
 from migrate.qdrant.source import ServerOptions, ServerSource
 from migrate.transport.deadline import Deadline, DeadlineTransport
-from migrate.transport.trust import distrust_remedy
+from migrate.transport.trust import distrust_remedy, is_client_refused
 
 VALUE_BYTES = 12  # shortest decimal of a float32 with its comma, on average
 KEEP_IDLE_S = 4.0  # the server closes idle connections after 5 s
@@ -67,6 +67,7 @@ class RestTransport:
         options: ServerOptions,
     ) -> None:
         address.check_key(api_key)
+        address.check_client(options.client)
         self.url = address.rest_url
         self._path = f"/collections/{quote_path(collection, safe='')}"
         self._clock = clock
@@ -75,7 +76,7 @@ class RestTransport:
         self._host = address.host
         self._deadline = Deadline(clock)
         self._contact = FirstContact(address, address.rest_port, Spoken.HTTP, options)
-        line = address.line(options.ca_file)
+        line = address.line(options.ca_file, options.client)
         headers = {
             "Accept-Encoding": options.compression,
             "x-qdrant-route-affinity": f"q2v-{options.jitter.getrandbits(64):016x}",
@@ -257,6 +258,8 @@ class RestTransport:
                 f"{self.url}: the server's certificate is not trusted: {text}",
                 remedy=distrust_remedy(self._host),
             )
+        if is_client_refused(str(error)):
+            return client_refused(self.url, text)
         if isinstance(error, httpx.TimeoutException):
             slow = not isinstance(error, httpx.ConnectTimeout)
             return PassingFailure(f"{self.url} is too slow: {text}", timed_out=slow)

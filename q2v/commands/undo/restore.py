@@ -41,6 +41,8 @@ class Flags(TypedDict):
     "source.collection",
     "source.compression",
     "tls.ca_file",
+    "tls.client_cert_file",
+    "tls.client_key_file",
     SEAL,
 )
 @click.command("restore")

@@ -83,6 +83,8 @@ def test_a_worker_process_shows_no_lines_of_the_library(
             transport="grpc",
             compression="identity",
             ca_file=None,
+            client=None,
+            grpc_url=None,
             filter=None,
             page_points=10,
             second_reading="digest",

@@ -220,6 +220,8 @@ def test_a_reader_in_another_process_reads_the_same_part(tmp_path: Path) -> None
             transport="grpc",
             compression="identity",
             ca_file=None,
+            client=None,
+            grpc_url=None,
             filter=of_tenant("b"),
             page_points=5,
             second_reading="digest",
