@@ -37,9 +37,9 @@ from migrate.qdrant.server import open_server_source
 from migrate.qdrant.source import ServerOptions
 from migrate.restore.server import ServerTarget
 from migrate.restore.target import CollectionTarget
-from migrate.run.choose import check_collection, check_part, find_by_id
+from migrate.run.choose import check_collection, check_scope, find_by_id
 from migrate.snapshot.folder import Snapshot
-from migrate.snapshot.manifest import SourcePart
+from migrate.snapshot.manifest import SourceScope
 from migrate.storage.folder import StoredFile, WorkFolder
 from migrate.storage.layout import BUDGET, BUDGET_FILE, SOURCE_COPIES
 from migrate.storage.local_folder import LocalFolder, local_file
@@ -192,7 +192,11 @@ def _source(
         api_key=_source_key(settings),
         transport=settings.source.transport,
         clock=clock,
-        options=replace(_server_options(settings, progress), filter=point_filter(settings)),
+        options=replace(
+            _server_options(settings, progress),
+            grpc_url=settings.source.grpc_url,
+            filter=point_filter(settings),
+        ),
     )
 
 
@@ -213,7 +217,6 @@ def _server_options(settings: Settings, progress: Progress) -> ServerOptions:
         compression=settings.source.compression,
         ca_file=settings.tls.ca_file,
         client=client_certificate(settings),
-        grpc_url=settings.source.grpc_url,
     )
 
 
@@ -500,9 +503,9 @@ def provision_rules(
     )
 
 
-def configured_part(settings: Settings) -> SourcePart:
+def configured_scope(settings: Settings) -> SourceScope:
     """The collection, or the part of it, that the settings name."""
-    return SourcePart(settings.source.collection, settings.source.filter)
+    return SourceScope(settings.source.collection, settings.source.filter)
 
 
 def check_snapshot_collection(snapshot: Snapshot, settings: Settings) -> None:
@@ -513,7 +516,7 @@ def check_snapshot_collection(snapshot: Snapshot, settings: Settings) -> None:
     origin = str(settings.origin("source.collection"))
     check_collection(snapshot, settings.source.collection, named_by=origin)
     if settings.source.collection is not None:
-        check_part(snapshot, settings.source.filter)
+        check_scope(snapshot, settings.source.filter)
 
 
 def wanted_indexes(plan: RunPlan, settings: Settings) -> dict[str, str]:

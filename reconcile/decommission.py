@@ -8,7 +8,7 @@ from migrate.archive.verify import VerifiedArchive, verify_archive
 from migrate.errors import ArtefactDamagedError, ExitCode, ForeignStateError, UsageError
 from migrate.ports import Progress
 from migrate.run.folder import RunFolder
-from migrate.snapshot.manifest import name_part
+from migrate.snapshot.manifest import name_scope
 from migrate.storage.folder import StoredFile
 from migrate.storage.layout import JOURNAL
 from migrate.wrangler.commands import OLD_SECRETS, secret_delete_commands
@@ -86,7 +86,7 @@ def _whole(run: RunFolder) -> list[Item]:
         Item(
             name="whole",
             proven=False,
-            found=f"only a part was moved, {name_part(manifest.filter)}: the collection held "
+            found=f"only a part was moved, {name_scope(manifest.filter)}: the collection held "
             f"{manifest.left_out} other points at {manifest.sealed_at}",
             do="keep the collection; a run of a part never proves that it can go. Move every other "
             "part, and take the collection away when this is the only unproven line of each",

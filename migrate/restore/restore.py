@@ -23,7 +23,7 @@ from migrate.restore.settings import CollectionSettings, read_settings
 from migrate.restore.target import CollectionTarget, check_refused
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
-from migrate.snapshot.manifest import SnapshotManifest, name_part
+from migrate.snapshot.manifest import SnapshotManifest, name_scope
 from migrate.storage.layout import FILES_TO_EMBED
 
 PAGE_POINTS = 1_000  # read back at once
@@ -356,7 +356,7 @@ def _warnings(snapshot: Snapshot, collection: Collection | None) -> tuple[str, .
         "payloads are those of its parent"
     )
     wanted = snapshot.manifest.filter
-    part = f"the snapshot holds a part of the collection: {name_part(wanted)}"
+    part = f"the snapshot holds a part of the collection: {name_scope(wanted)}"
     is_moving = snapshot.manifest.moving and snapshot.manifest.later is None
     return (
         *([] if wanted is None else [part]),

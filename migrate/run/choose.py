@@ -13,7 +13,7 @@ from migrate.ports import Target
 from migrate.run.folder import RunFolder, run_folders
 from migrate.run.next_step import Situation
 from migrate.snapshot.folder import Snapshot, sealed_folders
-from migrate.snapshot.manifest import SnapshotManifest, SourcePart, name_part
+from migrate.snapshot.manifest import SnapshotManifest, SourceScope, name_scope
 from migrate.storage.folder import WorkFolder
 from migrate.storage.layout import PLAN, RUNS
 
@@ -74,17 +74,17 @@ def check_is_of_source(snapshot: Snapshot) -> None:
 
 
 def find_parent(
-    directory: WorkFolder, target: Target, part: SourcePart, key: SealKey | None
+    directory: WorkFolder, target: Target, scope: SourceScope, key: SealKey | None
 ) -> Snapshot:
     """The snapshot that a catch-up of the target continues from.
 
-    The newest one of the part that is, or is a difference to, what was last moved to the
+    The newest one of the scope that is, or is a difference to, what was last moved to the
     target: a later snapshot that nothing was moved from, as a flattened one, does not count. Else
     the newest sealed one. Raises UsageError when there is none.
     """
     for folder in reversed(sealed_folders(directory)):
         snapshot = Snapshot(folder, key)
-        if not part.fits(snapshot.manifest.collection, snapshot.manifest.filter):
+        if not scope.fits(snapshot.manifest.collection, snapshot.manifest.filter):
             continue
         run = _last_written(snapshot.chain, target)
         if run is not None:
@@ -405,7 +405,7 @@ def check_collection(snapshot: Snapshot, wanted: str | None, *, named_by: str) -
     )
 
 
-def check_part(snapshot: Snapshot, wanted: str | None) -> None:
+def check_scope(snapshot: Snapshot, wanted: str | None) -> None:
     """Raises ForeignStateError for a snapshot of another part of its collection.
 
     `wanted` is the filter of the source, None the whole collection.
@@ -413,17 +413,17 @@ def check_part(snapshot: Snapshot, wanted: str | None) -> None:
     manifest = snapshot.manifest
     if wanted == manifest.filter:
         return
-    part = SourcePart(manifest.collection, wanted)
-    fitting = _newest_of(lambda one: part.fits(one.collection, one.filter), snapshot)
+    scope = SourceScope(manifest.collection, wanted)
+    fitting = _newest_of(lambda one: scope.fits(one.collection, one.filter), snapshot)
     way = (
-        f"name {fitting}, the newest snapshot of {name_part(wanted)}, or one of its runs"
+        f"name {fitting}, the newest snapshot of {name_scope(wanted)}, or one of its runs"
         if fitting is not None
-        else f"take a snapshot of {name_part(wanted)} with `q2v snapshot`"
+        else f"take a snapshot of {name_scope(wanted)} with `q2v snapshot`"
     )
     back = "remove source.filter" if manifest.filter is None else f"set it to {manifest.filter}"
     raise ForeignStateError(
         f"snapshot {manifest.snapshot_id} of collection '{manifest.collection}' holds "
-        f"{name_part(manifest.filter)}, source.filter picks {name_part(wanted)}",
+        f"{name_scope(manifest.filter)}, source.filter picks {name_scope(wanted)}",
         remedy=f"{way}; or {back}",
     )
 

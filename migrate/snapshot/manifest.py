@@ -173,21 +173,21 @@ class SnapshotManifest:
 
 
 @dataclass(frozen=True, slots=True)
-class SourcePart:
+class SourceScope:
     """A collection, or the part of it that a filter picks, as the settings name it."""
 
     collection: str | None  # None: not named, any will do
     filter: str | None  # as in a manifest; None: the whole
 
     def fits(self, collection: str, point_filter: object) -> bool:
-        """Whether this part of this collection is the one."""
+        """Whether these points of this collection are meant."""
         return self.collection is None or (self.collection, self.filter) == (
             collection,
             point_filter,
         )
 
 
-def name_part(point_filter: str | None) -> str:
+def name_scope(point_filter: str | None) -> str:
     """The points of a collection that a filter picks, in words."""
     return "all points" if point_filter is None else f"the points that match {point_filter}"
 

@@ -22,7 +22,7 @@ from migrate.run.next_step import (
     read_finding,
 )
 from migrate.snapshot.folder import Snapshot, sealed_folders, unsealed_folders
-from migrate.snapshot.manifest import SourcePart
+from migrate.snapshot.manifest import SourceScope
 from migrate.storage.folder import Folder, WorkFolder
 from migrate.storage.journal_file import JournalFile
 from migrate.storage.layout import REPORT, reconcile_name
@@ -58,7 +58,7 @@ def following_folder(
     folder: WorkFolder, settings: Settings, key: SealKey | None, *, provisioned: bool | None = None
 ) -> Following:
     """What comes next in a folder where no run is meant: its newest snapshot counts."""
-    newest, sealed = _newest(folder, None, wiring.configured_part(settings), key)
+    newest, sealed = _newest(folder, None, wiring.configured_scope(settings), key)
     situation = next_step(Position(newest=newest, provisioned=provisioned))
     named = []
     if sealed is not None and sealed != _last(sealed_folders(folder)):
@@ -103,8 +103,8 @@ def following_snapshot(
 def following_run(run: RunFolder, settings: Settings, *, index_added: bool = False) -> Following:
     """What comes next for a run."""
     folder, manifest = run.snapshot.folder.parent, run.snapshot.manifest
-    part = SourcePart(manifest.collection, manifest.filter)
-    newest, sealed = _newest(folder, run.snapshot.folder, part, run.snapshot.key)
+    scope = SourceScope(manifest.collection, manifest.filter)
+    newest, sealed = _newest(folder, run.snapshot.folder, scope, run.snapshot.key)
     later = None if sealed is None else _readable(sealed, run.snapshot.key)
     if later is not None and _is_flattened(later, run):
         newest, sealed = Sealing.NONE, None
@@ -179,9 +179,9 @@ def _newest_run(folder: WorkFolder) -> WorkFolder | None:
 
 
 def _newest(
-    folder: WorkFolder, than: WorkFolder | None, part: SourcePart, key: SealKey | None
+    folder: WorkFolder, than: WorkFolder | None, scope: SourceScope, key: SealKey | None
 ) -> tuple[Sealing, WorkFolder | None]:
-    """The newest snapshot of a part that is newer than another, and its folder if sealed."""
+    """The newest snapshot of a scope that is newer than another, and its folder if sealed."""
 
     def counts(one: WorkFolder) -> bool:
         return than is None or one.name > than.name
@@ -189,13 +189,15 @@ def _newest(
     begun = [one for one in unsealed_folders(folder) if counts(one)]
     sealed = [one for one in sealed_folders(folder) if counts(one)]
     for one in sorted([*begun, *sealed], key=str, reverse=True):
-        found = _part(one, key, sealed=one in sealed)
-        if found is None or part.fits(*found):
+        found = _scope_of(one, key, sealed=one in sealed)
+        if found is None or scope.fits(*found):
             return (Sealing.SEALED, one) if one in sealed else (Sealing.BEGUN, None)
     return Sealing.NONE, None
 
 
-def _part(folder: WorkFolder, key: SealKey | None, *, sealed: bool) -> tuple[str, object] | None:
+def _scope_of(
+    folder: WorkFolder, key: SealKey | None, *, sealed: bool
+) -> tuple[str, object] | None:
     """Collection and filter of a snapshot; None when its files cannot be read.
 
     The command that reads them says why.

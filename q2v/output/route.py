@@ -8,7 +8,7 @@ from migrate.cloudflare.client.base_url import account_fingerprint, parse_base_u
 from migrate.ports import Clock, PointSource
 from migrate.run.choose import Destination
 from migrate.snapshot.folder import Snapshot
-from migrate.snapshot.manifest import name_part
+from migrate.snapshot.manifest import name_scope
 from q2v.output.render import Cell, format_duration
 from q2v.settings import Settings
 
@@ -48,7 +48,7 @@ class Route:
             where = f"{target.vector_index} (account fingerprint {target.account} at {target.host})"
         return [
             ("source", f"collection '{self.collection}' at {self.source}"),
-            *([] if self.filter is None else [("part", self._part())]),
+            *([] if self.filter is None else [("filter", self._filter())]),
             *([("snapshot", f"{self.snapshot_id}, {self._age()}")] if self.snapshot_id else []),
             ("vector index", where),
             ("KV namespace", target.kv_namespace or NOT_CONFIGURED),
@@ -56,7 +56,7 @@ class Route:
 
     def sentence(self) -> str:
         """One line, before anything is written."""
-        of = "" if self.filter is None else f"{name_part(self.filter)} of "
+        of = "" if self.filter is None else f"{name_scope(self.filter)} of "
         return (
             f"snapshot {self.snapshot_id} of {of}collection '{self.collection}' ({self._age()}) "
             f"into vector index '{self.target.vector_index}' and KV namespace "
@@ -64,8 +64,8 @@ class Route:
             f"{self.target.account} at {self.target.host}"
         )
 
-    def _part(self) -> str:
-        return f"{name_part(self.filter)}; {self.left_out:,} others are left out"
+    def _filter(self) -> str:
+        return f"{name_scope(self.filter)}; {self.left_out:,} others are left out"
 
     def _age(self) -> str:
         return "of unknown age" if self.age_s is None else f"{format_duration(self.age_s)} old"

@@ -25,7 +25,7 @@ from migrate.run.choose import find_parent, find_run, find_snapshot
 from migrate.runtime import Runtime
 from migrate.snapshot.chain.difference import take_difference
 from migrate.snapshot.folder import Snapshot
-from migrate.snapshot.manifest import SourcePart
+from migrate.snapshot.manifest import SourceScope
 from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from migrate.storage.disk import use_disk
 from migrate.storage.folder_lock import FolderLock
@@ -184,7 +184,7 @@ class World:
         """`q2v catch-up --frozen`, or without --frozen (`moving`)."""
         with FolderLock(self.directory), self._target() as target:
             runtime = self.runtime()
-            parent = find_parent(self.directory, target, SourcePart(None, None), None)
+            parent = find_parent(self.directory, target, SourceScope(None, None), None)
             options = SnapshotOptions(page_points=7, part_points=PART_POINTS, moving=moving)
             report = take_difference(self.source, parent, options, runtime)
             return migrate_snapshot(

@@ -123,7 +123,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     ):
         named = wiring.open_named(directory, flags["snapshot"])
         if named is None:
-            parent = find_parent(directory, target, wiring.configured_part(settings), key)
+            parent = find_parent(directory, target, wiring.configured_scope(settings), key)
         else:
             parent = find_snapshot(directory, named, key)
         wiring.check_snapshot_collection(parent, settings)

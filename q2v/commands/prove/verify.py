@@ -8,7 +8,7 @@ import click
 from migrate.archive.verify import VerifiedArchive, verify_archive
 from migrate.run.choose import find_snapshot
 from migrate.run.folder import check_plans
-from migrate.snapshot.manifest import LaterRecord, name_part
+from migrate.snapshot.manifest import LaterRecord, name_scope
 from migrate.snapshot.sealed.verify import verify_points
 from q2v import wiring
 from q2v.options import SEAL, folder_option, json_option, takes
@@ -74,7 +74,7 @@ def command(*, path: Path | None, folder: Path, as_json: bool, settings: Setting
             ("snapshot", manifest.snapshot_id),
             *([] if later is None else [("later writes of run", later.run_id)]),
             ("points", manifest.points),
-            *([] if manifest.filter is None else [("part", name_part(manifest.filter))]),
+            *([] if manifest.filter is None else [("filter", name_scope(manifest.filter))]),
             ("left out as unreadable", len(manifest.unreadable)),
             ("parts", f"{parts} ({format_bytes(size)})"),
             ("content root", manifest.content_root),

@@ -15,7 +15,7 @@ from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
 from migrate.snapshot.chain.difference import take_difference
 from migrate.snapshot.folder import Snapshot
-from migrate.snapshot.manifest import SourcePart
+from migrate.snapshot.manifest import SourceScope
 from migrate.snapshot.take import SnapshotOptions
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.local_folder import LocalFolder
@@ -163,7 +163,7 @@ class RehearsedTool:
             FolderLock(self._snapshots),
         ):
             assert isinstance(target, wiring.CloudflareTarget), "given by `open_target`"
-            parent = find_parent(self._snapshots, target, SourcePart(None, None), None)
+            parent = find_parent(self._snapshots, target, SourceScope(None, None), None)
             difference = take_difference(source, parent, options, runtime)
             found = Snapshot(wiring.open_folder(difference.path))
             choices = wiring.Choices(into_non_empty=True)

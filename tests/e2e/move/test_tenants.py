@@ -245,6 +245,16 @@ def both(bench: Workbench) -> Tenants:
 
 
 @pytest.mark.fault("M17")
+def test_the_run_of_one_tenant_is_not_superseded_by_that_of_the_other(both: Tenants) -> None:
+    situations = {
+        name: both.bench.run("status", run).document["situation"] for name, run in both.runs.items()
+    }
+
+    assert len({*situations.values()}) == 1
+    assert "superseded" not in situations["RUN_OF_A"]
+
+
+@pytest.mark.fault("M17")
 def test_a_repair_of_one_tenant_counts_the_vectors_of_the_other(both: Tenants) -> None:
     bench, run = both.bench, both.runs["RUN_OF_A"]
     bench.sandbox.store.remove_vector(bench.index, min(ids_of(bench, "a")))

@@ -28,6 +28,7 @@ TEXTS: dict[str, list[str]] = {
     "target.vector_binding": ["VECTORIZE", "chunks_2", "_v"],
     "target.kv_binding": ["FILES", "kv_index"],
     "target.metadata_indexes": ["file_id:string", "chunk_index:number"],
+    "source.grpc_url": ["https://grpc.example:443", "http://127.0.0.1:6334"],
     "source.filter": ['{"must":[{"key":"n","match":{"value":1}}]}', '{"must_not":[]}'],
     "mapping.namespace": ["{tenant}", "t-{owner.team}"],
     "mapping.id_template": ["{point_id}", "{file_id}-{chunk_index}", "v{chunk_hash}"],

@@ -15,7 +15,7 @@ from migrate.model.records import Page, PointId, VectorKind, VectorSpec
 from migrate.ports import PointSource
 from migrate.qdrant.filters.check import parse_filter
 from migrate.qdrant.filters.point_filter import PointFilter
-from migrate.run.choose import check_part
+from migrate.run.choose import check_scope
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.state import Range
@@ -267,6 +267,6 @@ def test_the_library_too_compares_a_part_with_itself_alone(
 
     other = None if wanted is None else of_tenant(wanted).text
     with pytest.raises(ForeignStateError, match="holds the points that match") as refused:
-        check_part(snapshot, other)
+        check_scope(snapshot, other)
 
     assert "take a snapshot of" in refused.value.remedy
