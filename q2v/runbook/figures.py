@@ -19,6 +19,7 @@ class Names:
     kv_namespace: str | None
     account: str | None  # fingerprint
     folder: str  # --dir
+    filter: str | None = None  # source.filter; None: the whole collection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,6 +95,11 @@ def _facts(names: Names, figures: Figures, evening: Evening, until: str) -> Iter
     )
     rows = {
         "collection": f"`{names.collection}` at {names.source}",
+        **(
+            {}
+            if names.filter is None
+            else {"only the points that match": f"`{_cell(names.filter)}`"}
+        ),
         "vector index": f"`{names.vector_index}`",
         "KV namespace": f"`{names.kv_namespace}`" if names.kv_namespace else "provision creates it",
         "account": f"fingerprint {names.account}" if names.account else "not configured",

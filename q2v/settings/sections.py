@@ -200,8 +200,7 @@ class TlsSettings:
     """Whom encrypted connections trust, and what they show to Qdrant."""
 
     ca_file: Path | None = setting(None, path_to("a PEM file"))
-    """PEM file of authorities that are trusted besides the usual ones, by every connection. The
-    usual ones are those of SSL_CERT_FILE or SSL_CERT_DIR, else the public ones."""
+    """PEM file of authorities that every connection trusts, besides the usual ones."""
     client_cert_file: Path | None = setting(None, path_to("a PEM file"))
     """PEM file of the certificate, with its chain, that is shown to Qdrant, and to no one else."""
     client_key_file: Path | None = setting(None, path_to("a PEM file"))

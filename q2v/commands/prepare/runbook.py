@@ -106,6 +106,7 @@ def _page(result: PlanResult, evening: Evening, settings: Settings, folder: Path
         kv_namespace=target.kv_namespace,
         account=target.account,
         folder=str(folder),
+        filter=route.filter,
     )
     measured = "assumed" if result.target is None else "measured"
     origin = "the source" if route.snapshot_id is None else f"snapshot {route.snapshot_id}"

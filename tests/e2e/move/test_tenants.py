@@ -54,7 +54,7 @@ def bench(tmp_path: Path) -> Iterator[Workbench]:
 
 @pytest.mark.fault("M16")
 def test_a_part_is_planned_moved_proved_and_restored(bench: Workbench, tmp_path: Path) -> None:
-    plan = bench.run("plan", as_json=False)
+    plan, page = bench.run("plan", as_json=False), bench.run("runbook", as_json=False)
     moved = bench.move()
     equal = bench.run("reconcile")
     status, verified = bench.run("status", as_json=False), bench.run("verify", as_json=False)
@@ -63,6 +63,7 @@ def test_a_part_is_planned_moved_proved_and_restored(bench: Workbench, tmp_path:
     restored = bench.run("restore", status_of(bench)["snapshot_id"], "--yes", as_json=False)
 
     assert "28 of 56 points" in plan.stdout
+    assert f"| only the points that match | `{PICKED}` |" in page.stdout
     assert moved.exit_code == ExitCode.DONE, moved.stderr
     assert set(bench.stored()) == ids_of(bench, "a")
     assert (equal.document["verdict"], equal.document["counts"]["source"]) == ("equal", 28)

@@ -66,7 +66,7 @@ def count(url: str, transport: Any, options: ServerOptions) -> int:
 
 
 @every_protocol
-@pytest.mark.fault("M18")
+@pytest.mark.fault("M19")
 def test_a_server_that_wants_a_certificate_gets_it(serve: Serve, transport: str) -> None:
     with serve(stored(), certificate=GOOD, client_authority=AUTHORITY) as server:
         assert count(server.url, transport, shown(GOOD)) == 1
@@ -100,7 +100,7 @@ def behind_tls(protocol: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(("transport", "protocol"), [("rest", "http/1.1"), ("grpc", "h2")])
-@pytest.mark.fault("M18")
+@pytest.mark.fault("M19")
 @pytest.mark.parametrize("pem", [None, EXPIRED, STRANGER], ids=["none", "expired", "stranger"])
 def test_a_refused_client_is_exit_6_after_few_attempts(
     transport: str, protocol: str, pem: Path | None
@@ -114,7 +114,7 @@ def test_a_refused_client_is_exit_6_after_few_attempts(
     assert "tls.client_cert_file (Q2V_TLS_CLIENT_CERT_FILE)" in refused.value.remedy
 
 
-@pytest.mark.fault("M18")
+@pytest.mark.fault("M19")
 def test_a_server_that_refuses_a_client_without_a_word_is_exit_7_with_the_likely_cause() -> None:
     with (
         grpc_server(stored(), certificate=GOOD, client_authority=AUTHORITY) as server,
@@ -126,7 +126,7 @@ def test_a_server_that_refuses_a_client_without_a_word_is_exit_7_with_the_likely
 
 
 @every_protocol
-@pytest.mark.fault("M18")
+@pytest.mark.fault("M19")
 def test_a_key_that_does_not_fit_is_refused_by_name(
     serve: Serve, transport: str, tmp_path: Path
 ) -> None:
@@ -142,7 +142,7 @@ def test_a_key_that_does_not_fit_is_refused_by_name(
 
 
 @every_protocol
-@pytest.mark.fault("M18")
+@pytest.mark.fault("M19")
 def test_a_plain_address_is_refused_beside_a_certificate(serve: Serve, transport: str) -> None:
     with (
         serve(stored()) as server,
@@ -151,7 +151,7 @@ def test_a_plain_address_is_refused_beside_a_certificate(serve: Serve, transport
         count(server.url, transport, shown(GOOD))
 
 
-@pytest.mark.fault("M18")
+@pytest.mark.fault("M19")
 def test_grpc_has_a_host_port_and_certificate_of_its_own() -> None:
     collection = stored()
     with (
@@ -168,7 +168,7 @@ def test_grpc_has_a_host_port_and_certificate_of_its_own() -> None:
     assert not [request for request in collection.requests if "/points/count" in request]
 
 
-@pytest.mark.fault("M18")
+@pytest.mark.fault("M19")
 @pytest.mark.parametrize(
     ("grpc_url", "said"),
     [
@@ -191,7 +191,7 @@ def test_an_address_of_grpc_that_cannot_be_used_is_named(grpc_url: str, said: st
         )
 
 
-@pytest.mark.fault("M18")
+@pytest.mark.fault("M19")
 def test_a_proxy_does_not_get_to_see_the_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "https://proxy.example")
     loaded: list[object] = []

@@ -57,7 +57,7 @@ def run(folder: Path, *words: str, **environment: str) -> Result:
     return result
 
 
-@pytest.mark.fault("M18")
+@pytest.mark.fault("M19")
 @pytest.mark.parametrize("transport", ["rest", "grpc", "auto"])
 def test_both_files_serve_both_protocols(transport: str, key: Path, tmp_path: Path) -> None:
     result = run(
@@ -71,7 +71,7 @@ def test_both_files_serve_both_protocols(transport: str, key: Path, tmp_path: Pa
     assert result.exit_code == ExitCode.DONE, result.stdout
 
 
-@pytest.mark.fault("M18")
+@pytest.mark.fault("M19")
 def test_a_key_that_others_may_read_is_refused_with_the_command_that_helps(
     key: Path, tmp_path: Path
 ) -> None:
@@ -89,7 +89,7 @@ def test_a_key_that_others_may_read_is_refused_with_the_command_that_helps(
     assert f"chmod 600 {key}" in result.stdout
 
 
-@pytest.mark.fault("M18")
+@pytest.mark.fault("M19")
 @pytest.mark.parametrize("given", ["CERT", "KEY"])
 def test_one_file_without_the_other_is_refused(given: str, key: Path, tmp_path: Path) -> None:
     result = run(tmp_path, "snapshot", **{f"Q2V_TLS_CLIENT_{given}_FILE": str(key)})
@@ -98,7 +98,7 @@ def test_one_file_without_the_other_is_refused(given: str, key: Path, tmp_path: 
     assert "expected both or neither" in result.stdout
 
 
-@pytest.mark.fault("M18")
+@pytest.mark.fault("M19")
 def test_cloudflare_does_not_get_to_see_the_certificate(
     key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
