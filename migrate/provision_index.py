@@ -25,7 +25,7 @@ class FoundIndex:
     index: VectorIndex | None
     wanted: Types
     listed: Mapping[str, str | None]  # each wanted property -> its type, if it is listed
-    holds_vectors: bool  # the index does, and a metadata index is missing
+    holds_vectors: bool  # the index does; not read when all metadata indexes are there
 
     @property
     def metadata_missing(self) -> tuple[str, ...]:
@@ -96,14 +96,16 @@ def find_index(
             vectors, metadata_indexes, pause_s=settle.poll_s, clock=runtime.clock
         )
     name = vectors.identity()["vector_index"]
-    _check_types(name, listed, metadata_indexes)
     is_late = index is not None and None in listed.values()
+    is_other = any(listed[one] not in {None, kind} for one, kind in metadata_indexes.items())
+    holds_vectors = (is_late or is_other) and bool(next(iter(vectors.list_ids()), []))
+    _check_types(name, listed, metadata_indexes, again=_again(into_non_empty=holds_vectors))
     return FoundIndex(
         name=name,
         index=index,
         wanted=metadata_indexes,
         listed=listed,
-        holds_vectors=is_late and bool(next(iter(vectors.list_ids()), [])),
+        holds_vectors=holds_vectors,
     )
 
 
@@ -119,7 +121,13 @@ def create_index(
         check_index(_create(vectors, values), values)
     for name in found.metadata_missing:
         vectors.create_metadata_index(name, found.wanted[name])
-    _wait_until_listed(vectors, found.wanted, settle, runtime)
+    again = _again(into_non_empty=bool(found.late))
+    _wait_until_listed(vectors, found.wanted, settle, runtime, again=again)
+
+
+def _again(*, into_non_empty: bool) -> str:
+    """The command that adds a metadata index, as advice has it."""
+    return "`q2v provision --into-non-empty`" if into_non_empty else "`q2v provision`"
 
 
 def _create(vectors: VectorTarget, values: ValueRules) -> VectorIndex:
@@ -133,7 +141,9 @@ def _create(vectors: VectorTarget, values: ValueRules) -> VectorIndex:
         return index
 
 
-def _check_types(index: str, listed: Mapping[str, str | None], wanted: Types) -> None:
+def _check_types(
+    index: str, listed: Mapping[str, str | None], wanted: Types, *, again: str
+) -> None:
     """Raises PreconditionError for a metadata index that exists with another type."""
     for name, kind in wanted.items():
         if listed[name] not in {None, kind}:
@@ -141,12 +151,12 @@ def _check_types(index: str, listed: Mapping[str, str | None], wanted: Types) ->
             raise PreconditionError(
                 f"metadata index '{name}' is a {listed[name]}, the settings say {kind}",
                 remedy="use a fresh index, or change target.metadata_indexes, or drop it and run "
-                f"`q2v provision` again: {shlex.join([*drop, f'--property-name={name}'])}",
+                f"{again} again: {shlex.join([*drop, f'--property-name={name}'])}",
             )
 
 
 def _wait_until_listed(
-    target: VectorTarget, wanted: Types, settle: SettleRules, runtime: Runtime
+    target: VectorTarget, wanted: Types, settle: SettleRules, runtime: Runtime, *, again: str
 ) -> None:
     """Wait until several reads in a row show all metadata indexes."""
     clock = runtime.clock
@@ -156,7 +166,7 @@ def _wait_until_listed(
         if clock.monotonic_s() > deadline:
             raise IndeterminateError(
                 f"metadata indexes {', '.join(wanted)} are not listed yet",
-                remedy="run `q2v provision` again: it continues to wait",
+                remedy=f"run {again} again: it continues to wait",
             )
         found = target.read_metadata_indexes()
         if all(found.get(name) == kind for name, kind in wanted.items()):

@@ -188,8 +188,9 @@ def test_what_provision_advises_about_a_metadata_index_of_another_type(tmp_path:
         assert refused.exit_code == 5, refused.stderr
         advised = DROP.findall(refused.stderr)
         assert len(advised) == 1, refused.stderr
+        assert "`q2v provision --into-non-empty" in refused.stderr
         run_all(Shell(tmp_path / "shell", moved.sandbox), advised)
-        done = moved.run("provision")
+        done = moved.run("provision", "--into-non-empty")
 
     assert done.exit_code == 0, done.stderr
 
