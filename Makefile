@@ -23,7 +23,7 @@ define q2v
 $(BIN)/q2v $(1) $(ARGS) || { code=$$?; $(BIN)/python -m q2v.exit_code $$code; exit $$code; }
 endef
 
-.PHONY: bench-full clients worker-test dist help setup rehearse test check init plan runbook provision worker snapshot migrate catch-up reconcile gate monitor decommission rollback reset-target restore status verify archive sandbox bench faults audit clean fmt lint types docs-check lock
+.PHONY: bench-full clients worker-test dist help setup rehearse test check init plan runbook provision worker snapshot migrate catch-up reconcile parity gate monitor decommission rollback reset-target restore status verify archive sandbox bench faults audit clean fmt lint types docs-check lock
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -103,6 +103,9 @@ catch-up: $(SETUP) ## move what has changed in Qdrant since; ARGS=--frozen for t
 
 reconcile: $(SETUP) ## compare source, snapshot and target; writes to neither store
 	@$(call q2v,reconcile)
+
+parity: $(SETUP) ## does search still answer the same? at the snapshot; ARGS=--live: by the index
+	@$(call q2v,parity)
 
 gate: $(SETUP) ## go or no-go for the cutover, with the evidence of each row
 	@$(call q2v,gate)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from benchmarks import diff, edge, packing, scrolls, steps, uploads, whole
-from benchmarks.cases import catch_up, rules
+from benchmarks.cases import catch_up, parity, rules
 from benchmarks.measure import HEAD, Line
 from migrate.clock import SystemClock
 from migrate.model.stamps import iso_stamp
@@ -59,6 +59,7 @@ def _table(folder: Path, *, full: bool) -> Iterator[str]:
         yield str(edge.against_rest_line(folder))
         yield from map(str, rules.lines(folder))
         yield from map(str, catch_up.lines(folder))
+        yield from map(str, parity.lines(folder))
     yield from _moves(folder, FULL_MOVES if full else QUICK_MOVES)
     if full:
         yield from map(str, diff.lines(folder))

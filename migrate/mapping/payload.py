@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import Protocol
 
 from migrate.mapping.field_paths import read_path
 from migrate.mapping.ids import hash_long_id
@@ -19,6 +20,7 @@ from migrate.mapping.transforms.apply import apply_transforms
 from migrate.mapping.transforms.rules import FieldTakenError
 from migrate.mapping.value_rules import FIELD_IN_BRACES
 from migrate.model.canonical import decode_json, encode_canonical_json
+from migrate.model.choices import GroupType
 from migrate.model.limits import (
     EXACT_INTEGER_MAX,
     METADATA_BYTES_MAX,
@@ -237,7 +239,19 @@ def _whole_number(value: object, field: str) -> int:
     return value
 
 
-def read_group(fields: Mapping[str, object], rules: MappingRules) -> str | None:
+class GroupRules(Protocol):
+    """Where payload names the file, and how."""
+
+    @property
+    def group_key(self) -> str:
+        """As in `MappingRules`."""
+
+    @property
+    def group_type(self) -> GroupType:
+        """As in `MappingRules`."""
+
+
+def read_group(fields: Mapping[str, object], rules: GroupRules) -> str | None:
     """The file that payload or metadata names; None without one, or of another type."""
     value = read_path(fields, rules.group_key)
     if rules.group_type == "integer":

@@ -25,15 +25,9 @@ def choose_values(
     Raises PreconditionError when the collection has no such dense vector, when the target has no
     such metric, or when the values would not fit: values are cut only if the settings say so.
     """
-    spec = _chosen(vectors, vector_name)
+    spec = chosen_vector(vectors, vector_name)
     assert spec.dimensions is not None
-    metric = METRICS.get(spec.distance or "")
-    if metric is None:
-        raise PreconditionError(
-            f"vector '{spec.name}' is compared by {spec.distance}, the target knows "
-            f"{', '.join(sorted(METRICS.values()))}",
-            remedy="re-embed into a collection with one of these metrics",
-        )
+    metric = metric_of(spec)
     if spec.datatype != EXACT_DATATYPE and not allow_cast:
         raise PreconditionError(
             f"vector '{spec.name}' is stored as {spec.datatype}, "
@@ -50,7 +44,20 @@ def choose_values(
     )
 
 
-def _chosen(vectors: Sequence[VectorSpec], vector_name: str) -> VectorSpec:
+def metric_of(spec: VectorSpec) -> str:
+    """The target's name of the vector's metric. Raises PreconditionError when it has none."""
+    metric = METRICS.get(spec.distance or "")
+    if metric is None:
+        raise PreconditionError(
+            f"vector '{spec.name}' is compared by {spec.distance}, the target knows "
+            f"{', '.join(sorted(METRICS.values()))}",
+            remedy="re-embed into a collection with one of these metrics",
+        )
+    return metric
+
+
+def chosen_vector(vectors: Sequence[VectorSpec], vector_name: str) -> VectorSpec:
+    """The dense vector of this name. Raises PreconditionError when there is none."""
     dense = [spec for spec in vectors if spec.kind is VectorKind.DENSE]
     names = ", ".join(f"'{spec.name}' ({spec.kind})" for spec in vectors) or "none"
     chosen = next((spec for spec in dense if spec.name == vector_name), None)

@@ -57,6 +57,9 @@ COMMANDS: dict[str, LazyCommand] = {
         "q2v.commands.prove.reconcile:command",
         "Compare source, snapshot and target; write to neither.",
     ),
+    "parity": LazyCommand(
+        "q2v.commands.prove.parity:command", "Measure whether search still answers the same."
+    ),
     "gate": LazyCommand(
         "q2v.commands.prove.gate:command", "Say go or no-go for the cutover, with the evidence."
     ),

@@ -23,6 +23,7 @@ _WITH_FOLDER = frozenset(
         "migrate",
         "catch-up",
         "reconcile",
+        "parity",
         "gate",
         "monitor",
         "decommission",

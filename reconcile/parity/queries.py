@@ -1,0 +1,125 @@
+"""The vectors that are searched for: a sample of the stored ones, or those of a file."""
+
+import io
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+import numpy as np
+
+from migrate.errors import ArtefactDamagedError, UsageError
+from migrate.mapping.payload import GroupRules, read_group
+from migrate.model.canonical import decode_json
+from migrate.model.records import DenseColumn, Float32Matrix, Page
+from migrate.snapshot.folder import Snapshot
+from migrate.storage.folder import StoredFile
+from reconcile.parity.nearest import NO_ROW, Queries
+from reconcile.sampling import choose_rows
+
+QUERIES_MAX = 10_000
+FILE_BYTES_MAX = 1024**3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedQueries:
+    """Queries, with a name and a file for each; None: it is of no file."""
+
+    vectors: Queries
+    names: tuple[str, ...]
+    files: tuple[str | None, ...]
+
+
+def usable_rows(page: Page, vector_name: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which points of a page have the vector, with finite numbers that are not all zero."""
+    column = page.vectors[vector_name]
+    assert isinstance(column, DenseColumn), "a dense vector was chosen"
+    usable: np.ndarray[tuple[int], np.dtype[np.bool_]] = (
+        column.present & np.isfinite(column.values).all(axis=1) & column.values.any(axis=1)
+    )
+    return usable
+
+
+def sample_stored(
+    snapshot: Snapshot,
+    vector_name: str,
+    mapping: GroupRules,
+    excluded: AbstractSet[int],
+    *,
+    sample: int,
+    seed: int,
+) -> NamedQueries:
+    """Stored vectors of `sample` rows, drawn by the seed; fewer where a row has no vector.
+
+    A query is named by its point's id.
+    """
+    chosen = choose_rows(snapshot.manifest.points, excluded, sample=sample, seed=seed)
+    values: list[Float32Matrix] = []
+    rows: list[int] = []
+    names: list[str] = []
+    files: list[str | None] = []
+    for read in snapshot.read(with_vectors=(vector_name,)) if chosen else ():
+        page, usable = read.page, usable_rows(read.page, vector_name)
+        for at in (at for at in range(len(page)) if read.first_row + at in chosen and usable[at]):
+            column = page.vectors[vector_name]
+            assert isinstance(column, DenseColumn)
+            values.append(column.values[at])
+            rows.append(read.first_row + at)
+            names.append(page.ids[at].text)
+            files.append(_file(page.payloads[at], mapping))
+    return _named(values, rows, names, files)
+
+
+def read_queries(stored: StoredFile, dimensions: int) -> NamedQueries:
+    """The vectors of a file of NumPy, shape (queries, dimensions), numbers of 32 or 64 bits.
+
+    A query is named by its place, from 1 on. Raises UsageError for a file that is something else.
+    """
+    if not stored.is_there():
+        raise _refused(stored, "no such file", dimensions)
+    try:
+        # np.load makes no objects unless it is asked to.
+        found = np.load(io.BytesIO(stored.read(bytes_max=FILE_BYTES_MAX)))
+    except ArtefactDamagedError as error:
+        raise _refused(stored, f"more than {FILE_BYTES_MAX:,} B", dimensions) from error
+    except (ValueError, EOFError, OSError) as error:
+        raise _refused(
+            stored, f"no file of NumPy that holds numbers ({error})", dimensions
+        ) from error
+    match found:
+        case np.ndarray(ndim=2, shape=(count, width)) if found.dtype.kind == "f":
+            pass
+        case _:
+            raise _refused(stored, "no matrix of floating-point numbers", dimensions)
+    if width != dimensions or count > QUERIES_MAX:
+        raise _refused(stored, f"{count:,} vectors of {width:,} values", dimensions)
+    values = np.ascontiguousarray(found, dtype=np.float32)
+    bad = np.flatnonzero(~(np.isfinite(values).all(axis=1) & values.any(axis=1)))
+    if len(bad):
+        what = f"NaN, infinity or nothing but zeros in vector {bad[0] + 1:,}"
+        raise _refused(stored, what, dimensions)
+    names = [f"query {number}" for number in range(1, len(values) + 1)]
+    return _named(list(values), [NO_ROW] * len(values), names, [None] * len(values))
+
+
+def _file(payload: bytes, mapping: GroupRules) -> str | None:
+    fields = decode_json(payload)
+    return read_group(fields, mapping) if mapping.group_key and isinstance(fields, dict) else None
+
+
+def _named(
+    values: Sequence[Float32Matrix],
+    rows: Sequence[int],
+    names: Sequence[str],
+    files: Sequence[str | None],
+) -> NamedQueries:
+    matrix = np.stack(values) if values else np.empty((0, 0), dtype=np.float32)
+    vectors = Queries(values=matrix, own_rows=np.array(rows, dtype=np.int64))
+    return NamedQueries(vectors=vectors, names=tuple(names), files=tuple(files))
+
+
+def _refused(stored: StoredFile, found: str, dimensions: int) -> UsageError:
+    return UsageError(
+        f"{stored}: found {found}, expected at most {QUERIES_MAX:,} vectors of {dimensions:,} "
+        "finite values, as numpy.save writes them",
+        remedy="correct the file, or leave --queries out: stored vectors are searched for then",
+    )

@@ -1,0 +1,1 @@
+"""Does search still answer the same?"""
