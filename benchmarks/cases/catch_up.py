@@ -1,14 +1,13 @@
 """A catch-up of one change in a hundred points: CPU time of the whole `q2v catch-up`."""
 
-import argparse
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.cases.alone import print_lines
 from benchmarks.commands import place
 from benchmarks.made import DIMENSIONS
-from benchmarks.measure import HEAD, Demand, Line
+from benchmarks.measure import Demand, Line
 from benchmarks.services.changing import CHANGED_EVERY
 from benchmarks.whole import check_disk
 
@@ -41,16 +40,5 @@ def lines(folder: Path, *, points: int = POINTS, dimensions: int = DIMENSIONS) -
     )
 
 
-def main() -> None:
-    """Print the line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="for the snapshot: 1.4 GB")
-    choice = parser.parse_args()
-    choice.folder.mkdir(parents=True, exist_ok=True)
-    sys.stdout.write(f"{HEAD}\n")
-    for line in lines(choice.folder):
-        sys.stdout.write(f"{line}\n")
-
-
 if __name__ == "__main__":
-    main()
+    print_lines(__doc__, "1.4 GB", lines)

@@ -1,16 +1,15 @@
 """`q2v parity` over 100,000 points of 3,072 dimensions: CPU time and memory of the command."""
 
-import argparse
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.cases.alone import print_lines
 from benchmarks.cases.nested import write_snapshot
 from benchmarks.commands import run
-from benchmarks.measure import HEAD, Demand, Line
+from benchmarks.measure import Demand, Line
 
 POINTS, DIMENSIONS, QUERIES = 100_000, 3_072, 1_000
 WIDTHS = (256, 512, 768, 1_024, 1_536)  # and the whole width
@@ -42,16 +41,5 @@ def lines(folder: Path) -> Iterator[Line]:
         )
 
 
-def main() -> None:
-    """Print the lines."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="for the snapshot: 1.3 GB")
-    choice = parser.parse_args()
-    choice.folder.mkdir(parents=True, exist_ok=True)
-    sys.stdout.write(f"{HEAD}\n")
-    for line in lines(choice.folder):
-        sys.stdout.write(f"{line}\n")
-
-
 if __name__ == "__main__":
-    main()
+    print_lines(__doc__, "1.3 GB", lines)

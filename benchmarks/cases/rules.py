@@ -5,18 +5,17 @@ snapshot. What is compared is the CPU time (user and system) of the whole `q2v p
 processes that it starts.
 """
 
-import argparse
 import json
 import statistics
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from benchmarks.cases.alone import print_lines
 from benchmarks.cases.nested import write_snapshot
 from benchmarks.commands import Run, run
 from benchmarks.made import REDUCED
-from benchmarks.measure import HEAD, Demand, Line, ratio_line
+from benchmarks.measure import Demand, Line, ratio_line
 
 POINTS = 100_000
 DIMENSIONS = (64, 3_072)  # the fewer, the more of a plan is mapping; 3,072 move as 1,536
@@ -98,16 +97,5 @@ def _check(planned: Run, points: int, rules: list[dict[str, object]]) -> None:
         raise SystemExit(f"{planned.number('vectors')} vectors move, rules change {changed}")
 
 
-def main() -> None:
-    """Print the lines."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="for the snapshots: 1.5 GB")
-    choice = parser.parse_args()
-    choice.folder.mkdir(parents=True, exist_ok=True)
-    sys.stdout.write(f"{HEAD}\n")
-    for line in lines(choice.folder):
-        sys.stdout.write(f"{line}\n")
-
-
 if __name__ == "__main__":
-    main()
+    print_lines(__doc__, "1.5 GB", lines)

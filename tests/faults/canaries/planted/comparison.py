@@ -125,4 +125,20 @@ OF_COMPARISON = (
         test="tests/migrate/snapshot/test_difference.py"
         "::test_a_chain_holds_what_a_fresh_snapshot_of_the_same_points_holds",
     ),
+    Canary(
+        name="incomplete-index-judged",
+        effect="an index that lost vectors since its reconcile is told to answer as it should",
+        file="reconcile/parity/parity.py",
+        old=code(1, "if listed != now:"),
+        new=code(1, "if not listed:"),
+        test="tests/e2e/trust/test_parity.py::test_an_index_that_lost_a_hundredth_is_not_judged",
+    ),
+    Canary(
+        name="query-finds-itself",
+        effect="every stored query is its own first neighbour, so fewer dimensions look better",
+        file="reconcile/parity/nearest.py",
+        old=code(3, "scores[own] = -np.inf"),
+        new=code(3, "scores[own] = scores[own]"),
+        test="tests/reconcile/parity/test_nearest.py::test_it_finds_what_brute_force_finds",
+    ),
 )
