@@ -371,6 +371,8 @@ def notes(result: PlanResult, settings: Settings, *, show_settings: bool) -> lis
             f"note: after the cutover every query must be embedded with {result.values.dimensions} "
             "dimensions; the reduction is right only for models trained for it"
         )
+        how = f"`q2v parity --at {result.values.dimensions}`"
+        lines.append(advise(f"note: {how} measures in a snapshot how much of search is kept"))
     if not result.figures.fits_free_plan:
         lines.append(
             "note: more stored dimensions than the free plan holds: Workers Paid is needed"

@@ -59,6 +59,15 @@ def upsert(bench: Workbench, vectors: dict[str, "np.ndarray[Any, Any]"]) -> None
     assert answer.is_success, answer.text
 
 
+def test_a_plan_that_cuts_dimensions_names_the_command_that_measures_it(bench: Workbench) -> None:
+    shown = bench.run("plan", as_json=False).stdout
+    words = re.search(r"`q2v (parity --at 32) --dir (\S+)`", shown)
+
+    assert words is not None, shown
+    assert words[2] == str(bench.directory)
+    assert list(bench.run(*words[1].split()).document["curve"]) == ["32"]
+
+
 def test_the_curve_is_that_of_a_computation_by_brute_force(bench: Workbench) -> None:
     measured = bench.run("parity", "--at", "16", "--at", "32", "--at", "64").document
 
