@@ -248,7 +248,8 @@ def check_required(settings: Settings, *keys: str) -> None:
         raise UsageError(
             f"found no value for {', '.join(each.key for each in missing)}, expected each to be "
             "configured",
-            remedy=f"set {'; '.join(map(_ways, missing))}; `q2v plan` shows what is set",
+            remedy=f"set {'; '.join(map(_ways, missing))}; `q2v init` on a terminal asks "
+            "for the names and writes migration.toml",
         )
 
 

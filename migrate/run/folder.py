@@ -218,8 +218,13 @@ class RunFolder:
     @property
     def unwaived(self) -> int:
         """Number of points that are left out for a reason that is not waived."""
+        return sum(self.unwaived_counts().values())
+
+    def unwaived_counts(self) -> dict[str, int]:
+        """Those of `quarantined_counts` whose reason is not waived."""
         waived = self.state().waived | set(self.plan.waived)
-        return sum(n for reason, n in self.quarantined_counts().items() if reason not in waived)
+        counts = self.quarantined_counts()
+        return {reason: n for reason, n in counts.items() if reason not in waived}
 
     @property
     def spill(self) -> Path:

@@ -153,9 +153,15 @@ class Situation(Enum):
         """Whether the operator has to decide something."""
         return not self.words
 
-    def advice_with(self, flags: Sequence[str]) -> str:
-        """The decision; its `q2v migrate` has these flags of an earlier run (`flags_again`)."""
-        return self.advice.replace("`q2v migrate`", f"`{' '.join(['q2v', 'migrate', *flags])}`")
+    def advice_with(self, flags: Sequence[str], unwaived: Sequence[str] = ()) -> str:
+        """The decision; its `q2v migrate` has these flags of an earlier run (`flags_again`).
+
+        `unwaived` are the reasons that the advice asks to accept.
+        """
+        command = f"`{' '.join(['q2v', 'migrate', *flags])}`"
+        return self.advice.replace("`q2v migrate`", command).replace(
+            "REASON", " --waive ".join(unwaived) or "REASON"
+        )
 
     @property
     def remedy(self) -> str:

@@ -32,6 +32,8 @@ from q2v.output.advice import complete, options_for
 from q2v.settings import Settings
 from reconcile.gate.record import is_newest_go
 
+_ANY = SourceScope(collection=None, filter=None)  # every collection, whole or in part
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Following:
@@ -75,11 +77,11 @@ def following_here(
     provisioned: bool | None = None,
     index_added: bool = False,
 ) -> Following:
-    """What comes next for the newest run in a folder, or else for the folder.
+    """What comes next for the newest run of the configured points, or else for the folder.
 
     `index_added`: a metadata index has just been created in an index that holds vectors.
     """
-    newest = _newest_run(folder)
+    newest = _newest_run(folder, wiring.configured_scope(settings), key)
     if newest is None:
         return following_folder(folder, settings, key, provisioned=provisioned)
     snapshot = Snapshot(newest.parent.parent, key)
@@ -114,6 +116,7 @@ def following_run(run: RunFolder, settings: Settings, *, index_added: bool = Fal
     reached = position_of(run.state())
     if reached.run is Reached.ROLLED_BACK and _is_base_left(run):
         reached = replace(reached, run=Reached.ROLLING_BACK)
+    unwaived = run.unwaived_counts()
     position = replace(
         reached,
         newest=newest,
@@ -121,14 +124,22 @@ def following_run(run: RunFolder, settings: Settings, *, index_added: bool = Fal
         reconcile_begun=_reconcile_begun(run),
         finding=(finding := _finding(run)),
         index_added=index_added or _is_index_unasked(run, finding, settings),
-        unwaived=run.unwaived > 0,
+        unwaived=bool(unwaived),
         moving=manifest.moving,
         go=reached.run is Reached.COMPLETE and _is_go(run),
     )
     situation = next_step(position)
     flags = flags_again(situation, run.state(), into_non_empty=run.plan.into_non_empty)
     named = _named(situation, run, folder, sealed)
-    return _following(situation, folder, settings, named, flags, snapshot=run.snapshot.folder)
+    return _following(
+        situation,
+        folder,
+        settings,
+        named,
+        flags,
+        snapshot=run.snapshot.folder,
+        unwaived=tuple(unwaived),
+    )
 
 
 def completed(
@@ -168,9 +179,15 @@ def _last(folders: list[WorkFolder]) -> WorkFolder | None:
     return folders[-1] if folders else None
 
 
-def _newest_run(folder: WorkFolder) -> WorkFolder | None:
-    """The run that a command without RUN takes."""
+def _newest_run(
+    folder: WorkFolder, scope: SourceScope = _ANY, key: SealKey | None = None
+) -> WorkFolder | None:
+    """The newest run of the points of `scope`; without one, the run a command without RUN takes."""
     for sealed in reversed(sealed_folders(folder)):
+        if scope != _ANY:
+            found = _scope_of(sealed, key, sealed=True)
+            if found is not None and not scope.fits(*found):
+                continue
         with suppress(MigrationError):
             runs = run_folders(Snapshot(sealed))
             if runs:
@@ -295,13 +312,15 @@ def _following(
     flags: Sequence[str] = (),
     *,
     snapshot: Folder | None = None,
+    unwaived: Sequence[str] = (),
 ) -> Following:
     """`flags` are those of `flags_again`, for `q2v migrate`.
 
-    `snapshot` is the one that a decision is about.
+    `snapshot` and `unwaived`, reasons for leaving points out, are those a decision is about.
     """
     if situation.decides:
-        text = completed(situation.advice_with(flags), folder, settings, snapshot=snapshot)
+        advice = situation.advice_with(flags, unwaived)
+        text = completed(advice, folder, settings, snapshot=snapshot)
         return Following(situation=situation, argv=(), text=text)
     words = [situation.words[0], *map(str, named), *situation.words[1:], *flags]
     options = options_for(words[0], str(folder), settings, current_invocation().config)

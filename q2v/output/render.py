@@ -21,6 +21,12 @@ _NUMBER_BITS_SHOWN_MAX = 200  # 2^200 has 61 digits; Python prints no number of 
 Cell = str | int | float | None
 
 
+def format_reasons(counts: Mapping[str, int]) -> str:
+    """How many points are left out, and for which reasons: `5 (kv_key 5)`."""
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.items())
+    return f"{sum(counts.values()):,}" + (f" ({reasons})" if reasons else "")
+
+
 def render(
     document: Mapping[str, object],
     rows: Sequence[tuple[str, Cell]],

@@ -13,6 +13,7 @@ from q2v.output.render import Cell, format_duration
 from q2v.settings import Settings
 
 NOT_CONFIGURED = "not configured"
+NO_ACCOUNT = "no account configured,"
 # Of a snapshot whose manifest says `payload_only`.
 UNREAD_VECTORS = (
     "those of unchanged payloads were not read again (--payload-only): only a reconcile that reads "
@@ -45,7 +46,8 @@ class Route:
         target = self.target
         where = NOT_CONFIGURED
         if target.vector_index is not None:
-            where = f"{target.vector_index} (account fingerprint {target.account} at {target.host})"
+            account = f"account fingerprint {target.account}" if target.account else NO_ACCOUNT
+            where = f"{target.vector_index} ({account} at {target.host})"
         return [
             ("source", f"collection '{self.collection}' at {self.source}"),
             *([] if self.filter is None else [("filter", self._filter())]),

@@ -87,9 +87,10 @@ def scan_kv(
     """
     files = table.count_files()
     requests = kv_compare_requests(files)
-    runtime.progress.start("reading the KV index", total=files, unit="files", requests=requests)
 
     def scan_once() -> KvScan:
+        # Each pass counts from 0: over all of them the share would pass 100 %.
+        runtime.progress.start("reading the KV index", total=files, unit="files", requests=requests)
         return _scan_once(run, others, table, target, runtime)
 
     return refine_until(

@@ -147,9 +147,15 @@ def test_the_plan_says_when_no_target_is_configured(bench: Workbench) -> None:
     }
     try:
         result = bench.run("plan")
+        bench.environment["Q2V_VECTOR_INDEX"] = kept["Q2V_VECTOR_INDEX"]
+        account = bench.environment.pop("CLOUDFLARE_ACCOUNT_ID")
+        token = bench.environment.pop("CLOUDFLARE_API_TOKEN")
+        kept |= {"CLOUDFLARE_ACCOUNT_ID": account, "CLOUDFLARE_API_TOKEN": token}
+        shown = bench.run("plan", as_json=False).stdout
     finally:
         bench.environment |= kept
 
+    assert f"{INDEX} (no account configured, at " in shown
     target = result.document["route"]["target"]
     assert (target["vector_index"], target["kv_namespace"]) == (None, None)
 

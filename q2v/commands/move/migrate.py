@@ -11,6 +11,7 @@ from typing import TypedDict, Unpack
 import click
 
 from migrate.begin import Confirm, begin, confirmed, refuse_without_refused
+from migrate.errors import ExitCode
 from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.migrate import migrate
 from migrate.run.choose import find_snapshot
@@ -38,7 +39,7 @@ from q2v.output.following import Following, completed, following_snapshot
 from q2v.output.forced import forced_document, forced_notes
 from q2v.output.progress import open_progress
 from q2v.output.refusal_notes import refusal_notes
-from q2v.output.render import format_duration, render
+from q2v.output.render import format_duration, format_reasons, render
 from q2v.output.route import Route, configured_target, route_from_snapshot
 from q2v.settings import Settings
 from q2v.workers import open_uploaders
@@ -195,6 +196,14 @@ def confirm_index(index_name: str, *, sure: bool) -> None:
     confirm_name(question, sure=sure)
 
 
+def _unwaived_notes(unwaived: int) -> list[str]:
+    """Why a complete migrate does not end with exit 0."""
+    if not unwaived:
+        return []
+    points = "1 point is" if unwaived == 1 else f"{unwaived:,} points are"
+    return [f"exit {ExitCode.QUARANTINED:d}: {points} left out for reasons that were not accepted"]
+
+
 def _kept_notes(kept: tuple[str, ...], advise: Callable[[str], str]) -> list[str]:
     """What a repair has left as another writer made it, and how to overwrite it."""
     if not kept:
@@ -252,7 +261,7 @@ def show(
             *route.cells(),
             ("points", report.points),
             ("acknowledged", report.acknowledged),
-            ("quarantined", quarantined),
+            ("quarantined", format_reasons(report.quarantined)),
             ("KV entries", report.kv_entries),
             ("counter", f"{report.counter:,} ({COUNTER_MEANING})"),
             ("requests", report.requests),
@@ -266,6 +275,7 @@ def show(
             *refusal_notes(report.refused, advise),
             *_kept_notes(report.kept, advise),
             *forced_notes(report.forced_unknown),
+            *_unwaived_notes(report.unwaived),
             *following.notes(),
         ],
     )

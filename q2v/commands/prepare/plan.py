@@ -381,7 +381,7 @@ def notes(result: PlanResult, settings: Settings, *, show_settings: bool) -> lis
         lines.append(f"note: {LONG_ROLLBACK}")
     lines.append(_pace_note(result, settings))
     lines += transforms_shown.lines(findings, show_values=result.show_values)
-    lines += _finding_notes(findings)
+    lines += _finding_notes(findings, settings.mapping.order_key)
     lines += map(advise, _target_notes(result))
     lines += [f"note: {note}" for note in result.credentials]
     lines += [f"note: {note}" for note in idle_rules(wiring.mapping_rules(settings).by_setting)]
@@ -408,12 +408,13 @@ def _quarantined_lines(findings: PlanFindings) -> list[str]:
         named = ", ".join(ids[:LEFT_OUT_IDS_MAX])
         more = len(ids) - LEFT_OUT_IDS_MAX
         named += f" and {more:,} more" if more > 0 else ""
-        lines.append(f"left out: {named}: {outcome.reason} {outcome.field}: {outcome.detail}")
+        where = "" if outcome.field == outcome.reason else f" {outcome.field}"
+        lines.append(f"left out: {named}: {outcome.reason}{where}: {outcome.detail}")
     total, listed = sum(findings.quarantined.values()), len(findings.quarantined_points)
     if listed < total:
         lines.append(
-            f"left out: {total:,} points in all, of which the first {listed:,} are listed; "
-            f"`--max-quarantine {total}` lists all of them"
+            f"left out: {total:,} points in all, of which the first {listed:,} were checked; "
+            f"`--json --max-quarantine {total}` names all of them"
         )
     return lines
 
@@ -428,12 +429,13 @@ def _pace_note(result: PlanResult, settings: Settings) -> str:
     )
 
 
-def _finding_notes(findings: PlanFindings) -> list[str]:
+def _finding_notes(findings: PlanFindings, order_key: str) -> list[str]:
     lines: list[str] = []
     if findings.files_with_gaps:
         first = findings.gaps[0]
         lines.append(
-            f"note: {findings.files_with_gaps} files have gaps or repeats in their chunk numbers, "
+            f"note: in {findings.files_with_gaps} files the numbers of '{order_key}' are not 0, 1, "
+            "2 ..., which is as it should be where they count characters; "
             f"first '{first.file}' ({first.vectors} vectors, numbers {first.lowest} to "
             f"{first.highest})"
         )

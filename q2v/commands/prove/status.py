@@ -21,7 +21,7 @@ from q2v import wiring
 from q2v.options import SEAL, folder_option, json_option, takes
 from q2v.output.following import Following, completed, following_folder, following_run
 from q2v.output.refusal_notes import refusal_notes
-from q2v.output.render import Cell, render
+from q2v.output.render import Cell, format_reasons, render
 from q2v.output.route import UNREAD_VECTORS, route_from_snapshot
 from q2v.settings import Settings
 from reconcile.report.report import Verdict
@@ -83,7 +83,7 @@ def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings
         *([("moved by the run before", unchanged)] if opened.plan.base else []),
         ("pending", pending),
         ("acknowledged", acknowledged),
-        ("quarantined", sum(quarantined.values())),
+        ("quarantined", format_reasons(quarantined)),
         ("uploads in doubt", _in_doubt(state)),
         ("counter when complete", _counter(counter)),
         ("newest verdict", verdict),

@@ -56,6 +56,17 @@ def _count_wrong(bench: Workbench) -> None:
     bench.sandbox.store.put_kv(bench.namespace_id, "_vector_count", b"41")
 
 
+def test_a_second_look_at_the_kv_index_counts_its_files_from_the_start(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(7)) as bench:
+        bench.move()
+        bench.sandbox.store.remove_kv(bench.namespace_id, "file:file-0000")
+        compared = bench.run("reconcile", as_json=False)
+
+    lines = compared.stderr.splitlines()
+    [again] = [number for number, line in enumerate(lines) if "KV index differs" in line]
+    assert lines[again - 1] == lines[again + 1] == "reading the KV index: 1 files"
+
+
 @pytest.mark.slow
 @pytest.mark.fault("R01")
 @pytest.mark.parametrize(

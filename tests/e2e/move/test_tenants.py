@@ -74,6 +74,21 @@ def test_a_part_is_planned_moved_proved_and_restored(bench: Workbench, tmp_path:
     assert f"a part of the collection: the points that match {PICKED}" in restored.stdout
 
 
+def test_the_plan_of_the_next_tenant_names_the_next_command_of_that_tenant(
+    bench: Workbench,
+) -> None:
+    assert bench.move().exit_code == ExitCode.DONE
+
+    bench.environment[FILTER] = B
+    planned = bench.run("plan")
+    bench.environment[FILTER] = A
+    moved = bench.run("plan")
+
+    assert planned.document["situation"] == "no_snapshot"
+    assert planned.document["next"].startswith("q2v snapshot")
+    assert moved.document["situation"] == "written"
+
+
 @pytest.mark.fault("M17")
 def test_a_point_that_leaves_the_part_is_removed_as_a_deleted_one_is(bench: Workbench) -> None:
     assert bench.move().exit_code == ExitCode.DONE

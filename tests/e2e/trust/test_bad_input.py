@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -117,20 +118,24 @@ def test_a_plan_has_one_line_for_all_points_left_out_for_one_reason(tmp_path: Pa
         return [line for line in shown.splitlines() if line.startswith("left out: ")]
 
     without_file = [replace(_odd_point(_without("file_id")), id=number) for number in range(9, 50)]
-    stored = [*points(5), *without_file, _odd_point(chunk("odd", 0, chunk_index=-1))]
+    blank = replace(_odd_point(chunk("a b", 0)), id=10_001)
+    stored = [*points(5), *without_file, _odd_point(chunk("odd", 0, chunk_index=-1)), blank]
     with workbench(tmp_path, stored) as bench:
         short = left_out(bench.run("plan", as_json=False).stdout)
-        whole = left_out(bench.run("plan", "--max-quarantine", "42", as_json=False).stdout)
+        whole = left_out(bench.run("plan", "--max-quarantine", "43", as_json=False).stdout)
+        named = bench.run("plan", "--max-quarantine", "43").document["quarantined_points"]
 
     [first, last] = short
     assert first.startswith("left out: 9, 10, 11 and 8 more: field_missing file_id: ")
     assert last == (
-        "left out: 42 points in all, of which the first 11 are listed; "
-        "`--max-quarantine 42` lists all of them"
+        "left out: 43 points in all, of which the first 11 were checked; "
+        "`--json --max-quarantine 43` names all of them"
     )
-    [many, one] = whole
+    assert len(named) == 43
+    [many, one, key] = whole
     assert many.startswith("left out: 9, 10, 11 and 38 more: field_missing file_id: ")
     assert one.startswith("left out: 10000: field_range chunk_index: ")
+    assert key.startswith("left out: 10001: kv_key: ")
 
 
 def _quarantine(bench: Workbench) -> list[dict[str, Any]]:
@@ -220,6 +225,25 @@ def test_a_waived_reason_is_no_failure(tmp_path: Path) -> None:
 
         assert bench.run("reconcile").exit_code == 0
     assert (result.exit_code, result.document["quarantined"]) == (0, 1)
+
+
+def test_who_is_to_accept_a_reason_is_told_which(tmp_path: Path) -> None:
+    """After the migrate, in the status, and as a command that works as it is printed."""
+    odd = [_odd_point(chunk("odd", 0), _ZERO), replace(_odd_point(chunk("a b", 0)), id=10_001)]
+    with workbench(tmp_path, [*points(GOOD), *odd]) as bench:
+        bench.run("snapshot")
+        moved = bench.run("migrate", as_json=False)
+        bench.run("reconcile")
+        status, asked = bench.run("status", as_json=False), bench.run("status").document["next"]
+        [command] = re.findall(r"`q2v (migrate --waive [^`]*)`", asked)
+        flags = command.split(" --dir")[0].split()
+        accepted = bench.run(*flags)
+
+    for shown in (moved, status):
+        assert re.search(r"quarantined +2 \(\w+ 1, \w+ 1\)", shown.stdout), shown.stdout
+    assert "exit 3: 2 points are left out for reasons that were not accepted" in moved.stdout
+    assert set(flags) == {"migrate", "--waive", "zero_vector", "kv_key"}
+    assert accepted.exit_code == 0, accepted.stderr
 
 
 def test_a_declared_change_is_made_counted_and_only_that(tmp_path: Path) -> None:
@@ -341,6 +365,7 @@ def test_nothing_configured_is_a_usage_error_with_every_name(tmp_path: Path) -> 
 
     assert [result.exit_code for result in results] == [2, 2, 2]
     assert "QDRANT_URL" in results[0].document["error"]["next"]
+    assert "`q2v init" in results[0].document["error"]["next"]
     assert "CLOUDFLARE_API_TOKEN" in results[1].document["error"]["next"]
 
 
