@@ -52,6 +52,11 @@ def find_collection(path: Path, *, name: str | None = None) -> StoredCollection:
     server's folder of several collections.
     """
     with local_io("looking for a shard in", path):
+        if not path.exists():
+            raise PreconditionError(
+                f"{path} does not exist, expected a folder or a snapshot file of Qdrant",
+                remedy="correct source.path; a relative one counts from the folder of the command",
+            )
         if _holds_shard(path):
             return _around(path)
         config = _read_config(path)
@@ -65,8 +70,8 @@ def find_collection(path: Path, *, name: str | None = None) -> StoredCollection:
         + f"; it has {len(snapshots)} snapshot files" * bool(snapshots),
         remedy=f"set source.path to one of them, such as {snapshots[-1]}"
         if snapshots
-        else "set source.path to the folder that holds `segments`, or to a server's folder "
-        "collections/NAME",
+        else "set source.path to the folder that holds `segments`, to a server's folder "
+        "collections/NAME, or to a local mode's folder, which holds meta.json",
     )
 
 

@@ -32,8 +32,8 @@ def test_a_folder_without_a_shard_is_refused_and_left_alone(tmp_path: Path) -> N
     empty = tmp_path / "empty"
     empty.mkdir()
 
-    for path in (empty, tmp_path / "absent"):
-        with pytest.raises(PreconditionError, match="holds no Qdrant shard"):
+    for path, said in ((empty, "holds no Qdrant shard"), (tmp_path / "absent", "does not exist")):
+        with pytest.raises(PreconditionError, match=said):
             EdgeSource(path, collection="chunks")
 
     assert [empty] == list(tmp_path.rglob("*"))
