@@ -52,8 +52,9 @@ from reconcile.stores import ReconcileRules, Stores
 
 DEFAULT_SEED = 1
 # Version of what is compared. 2 added namespaces, metadata and expiry of KV entries, and ids that a
-# listing leaves out. A session of another version is not resumed.
-COMPARES = 2
+# listing leaves out; 3 the vectors of others that are gone, for the counter. A session of another
+# version is not resumed.
+COMPARES = 3
 
 
 @dataclass(slots=True)
@@ -63,10 +64,17 @@ class _Findings:
     others: Others
     source: SourceScan | None = None
     ids: IdScan | None = None
+    elsewhere: int = 0  # vectors of others that the counter counts; known with `ids`
     contents: ContentScan | None = None
     metadata: MetadataScan | None = None
     kv: KvScan | None = None
     unread: MigrationError | None = None
+
+    def counted_elsewhere(self, run: RunFolder) -> int | None:
+        """Vectors of others for the counter of a repair; None: those that it counts anyway."""
+        if self.ids is None or not (self.others.runs or self.ids.others_gone):
+            return None
+        return self.elsewhere - len(former_of_refused(run))
 
     def not_read(self, *, with_source: bool) -> tuple[str, ...]:
         """The stores that had to be read and were not read completely, in reading order."""
@@ -121,7 +129,8 @@ def compare(
             findings.ids = stores.ids(target.vectors)
             findings.contents = stores.contents(target.vectors, verifier, findings.ids)
             findings.metadata = stores.metadata(target.vectors, findings.ids, findings.contents)
-            findings.kv = stores.kv(target.kv)
+            findings.elsewhere = stores.elsewhere(findings.ids)
+            findings.kv = stores.kv(target.kv, findings.ids)
         except (IndeterminateError, RemoteUnavailableError, BudgetExhaustedError) as error:
             findings.unread = error
         coverage = _coverage(run, rules, findings.contents, verifier)
@@ -214,7 +223,7 @@ def _conclude(
         rollback_manifest=manifest_path,
         rollback_sha256=manifest_sha256,
         other_runs=findings.others.run_ids,
-        elsewhere=len(findings.others.vectors) - len(former_of_refused(run)),
+        elsewhere=findings.counted_elsewhere(run),
     )
     report_sha256 = write_report(report, run.snapshot.key)
     session.note(Kind.CONCLUDED, verdict=verdict, report_sha256=report_sha256)

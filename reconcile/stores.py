@@ -11,6 +11,7 @@ from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
 from migrate.snapshot.agreement import Reading
 from migrate.snapshot.counting import check_counted
+from migrate.upload.removal import kept_removals
 from reconcile.differences import Differences, Named
 from reconcile.others import Others
 from reconcile.report.report import (
@@ -173,7 +174,15 @@ class Stores:
             self._session.note(Kind.METADATA_READ, findings=findings, files=files)
         return scan
 
-    def kv(self, target: KvTarget) -> KvScan:
+    def elsewhere(self, ids: IdScan) -> int:
+        """Number of vectors in the index that the run did not write and the counter counts.
+
+        Those that were expected and are listed, and what a catch-up has kept.
+        """
+        kept = self._others.vectors.union(kept_removals(self._run))
+        return len(kept) - ids.others_gone
+
+    def kv(self, target: KvTarget, ids: IdScan) -> KvScan:
         """Compare the KV index and the counter with what the vectors require."""
         scan = _kept_kv(self._session)
         if scan is None:
@@ -184,6 +193,7 @@ class Stores:
                     table,
                     target,
                     self._runtime,
+                    elsewhere=self.elsewhere(ids),
                     settle_s=self._rules.kv_settle_s,
                 )
             files = self._session.write_classes(kv_classes(scan))

@@ -7,6 +7,7 @@ import orjson
 
 from migrate.mapping.payload import encode_kv_key
 from migrate.mapping.rules import MappingRules, WriteRules
+from migrate.model.canonical import decode_json
 from migrate.model.records import KvEntry, VectorId
 
 # The meaning of the counter's number, shown beside it.
@@ -16,6 +17,15 @@ COUNTER_MEANING = "all vectors of the index, those of others included"
 def encode_file_value(vector_ids: Sequence[VectorId]) -> bytes:
     """The value of a file's key: a JSON list of vector ids, in chunk order."""
     return orjson.dumps(vector_ids)
+
+
+def decode_file_value(value: bytes) -> list[object] | None:
+    """The JSON list that a value holds; None when it holds something else."""
+    try:
+        ids = decode_json(value)
+    except ValueError:
+        return None
+    return ids if isinstance(ids, list) else None
 
 
 def encode_file_entry(

@@ -3,6 +3,7 @@
 import hashlib
 import operator
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -14,12 +15,15 @@ from migrate.model.records import KvEntry
 from migrate.model.sealed_json import damaged
 from migrate.plan.request_counts import KV_PAIRS_PER_WRITE, kv_write_requests
 from migrate.ports import Clock, KvTarget
-from migrate.run.files import open_files, touched_keys
+from migrate.run.files import open_files
 from migrate.run.folder import RunFolder
 from migrate.run.journal import FULL, RETRY, Kind, RoundState, Store
+from migrate.run.pre_image_files import read_kv_pre_images
 from migrate.run.refused_vectors import former_of_refused, keys_of_refused
 from migrate.runtime import Runtime
+from migrate.storage.layout import KV_PRE_IMAGES
 from migrate.tables.files import FileTable
+from migrate.upload.removal import kept_removals, open_older, removed_keys
 from migrate.workers.repeat import doubling, repeat_until
 
 Item = TypeVar("Item")
@@ -50,8 +54,8 @@ def write_kv_index(
 
     `only` limits a repair or a catch-up to these keys and to those of files that have a vector
     refused in this round; None means every file. `kept` keys are not written, which may include
-    the counter's. A catch-up removes the keys of files that have no vector any more. Resumes where
-    an earlier call ended. Raises RemoteUnavailableError when keys keep failing.
+    the counter's. A catch-up removes the `removed_keys`. Resumes where an earlier call ended.
+    Raises RemoteUnavailableError when keys keep failing.
     """
     current = run.state().rounds[-1]
     counter = counter_value(run)
@@ -72,10 +76,10 @@ def write_kv_index(
                 wanted, pairs_max=KV_PAIRS_PER_WRITE, body_bytes_max=BODY_BYTES_MAX
             )
             _write_batches(run, target, current, Store.KV, runtime, batches=batches)
-        if current.kind == FULL and (touched := touched_keys(run)) is not None:
+        if current.kind == FULL and (keys_gone := removed_keys(run)):
             removed = (
-                [KvEntry(key=key, value=b"") for key in touched.removed[at : at + KEYS_PER_DELETE]]
-                for at in range(0, len(touched.removed), KEYS_PER_DELETE)
+                [KvEntry(key=key, value=b"") for key in keys_gone[at : at + KEYS_PER_DELETE]]
+                for at in range(0, len(keys_gone), KEYS_PER_DELETE)
             )
             _write_batches(run, target, current, Store.KV_REMOVED, runtime, batches=removed)
         last = iter([[encode_counter_entry(counter, run.plan.writes)]])
@@ -104,6 +108,22 @@ def expected_entries(run: RunFolder, table: FileTable) -> Iterator[KvEntry]:
         )
 
 
+def former_entries(run: RunFolder, keys: AbstractSet[str]) -> dict[str, list[KvEntry]]:
+    """What the runs that this one continues from wrote under these keys, or found; newest first."""
+    known: dict[str, list[KvEntry]] = {}
+    with open_older(run) as older:
+        for base in older:
+            with open_files(base) as files:
+                entries = list(expected_entries(base, files))
+            sha256 = base.state().pre_image_parts[KV_PRE_IMAGES][1]
+            found = read_kv_pre_images(base.pre_images.file(KV_PRE_IMAGES), sha256)
+            entries += [record.former for record in found if record.former is not None]
+            for entry in entries:
+                if entry.key in keys:
+                    known.setdefault(entry.key, []).append(entry)
+    return known
+
+
 def entries_written(run: RunFolder) -> int:
     """Entries of the file index that the run has written, each counted once."""
     state = run.state()
@@ -118,15 +138,17 @@ def entries_written(run: RunFolder) -> int:
 def counter_value(run: RunFolder, *, until_round: int | None = None) -> int:
     """Vectors in the index after the run: those of the run, and the others that it held before.
 
-    A repair counts the vectors that other runs of the folder have written since, too. With
+    A vector that a catch-up keeps because another writer changed it is one of the others. A
+    repair counts the vectors that other runs of the folder have written since, too. With
     `until_round`: the value at the end of this round.
     """
     state = run.state()
     assert state.pre_images is not None
     rounds = state.rounds if until_round is None else state.rounds[: until_round + 1]
     counted = [one.elsewhere for one in rounds if one.elsewhere is not None]
-    elsewhere = [state.pre_images["vectors_elsewhere"], *counted][-1]
-    assert isinstance(elsewhere, int)
+    found = state.pre_images["vectors_elsewhere"]
+    assert isinstance(found, int)
+    elsewhere = counted[-1] if counted else found + len(kept_removals(run))
     ours = run.plan.vectors - len(state.refusals(until_round=until_round).rows)
     return ours + elsewhere + len(former_of_refused(run, until_round=until_round))
 

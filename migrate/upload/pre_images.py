@@ -37,8 +37,9 @@ from migrate.storage.journal_lines import Entry
 from migrate.storage.layout import EXISTING_IDS, KV_PRE_IMAGES, REMOVED, part_name
 from migrate.tables.files import FileTable
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
+from migrate.upload.kv_index import former_entries
 from migrate.upload.listing import list_keys, list_vectors
-from migrate.upload.removal import former_entries, removed_before, whole_state
+from migrate.upload.removal import removed_before, whole_state
 from migrate.upload.settle import spread
 from migrate.workers.ordered import in_order
 from migrate.workers.repeat import repeat_until

@@ -13,6 +13,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, closing, contextmanager
 from itertools import chain
 
+from migrate.mapping.kv_entries import decode_file_value
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.digest import digest_vector
 from migrate.model.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
@@ -20,7 +21,7 @@ from migrate.model.records import Accepted, KvEntry, VectorId
 from migrate.model.sealed_json import damaged
 from migrate.ports import VectorTarget
 from migrate.run.choose import open_base
-from migrate.run.files import open_files, touched_keys
+from migrate.run.files import touched_keys
 from migrate.run.folder import RunFolder
 from migrate.run.journal import FULL, Kind, RoundState, Store
 from migrate.run.pre_image_files import (
@@ -31,7 +32,6 @@ from migrate.run.pre_image_files import (
 from migrate.run.refused_vectors import read_pre_images, unwritten_rows
 from migrate.runtime import Runtime
 from migrate.storage.layout import KV_PRE_IMAGES, REMOVED
-from migrate.upload.kv_index import expected_entries
 from migrate.upload.settle import LastWrite, SettleRules, wait_until_processed
 
 
@@ -70,22 +70,6 @@ def former_digests(
         for record in chain(read_pre_images(run), (one for one, _ in read_removed(run))):
             if record.former is not None and record.vector_id in ids:
                 known[record.vector_id].add(digest_vector(record.former))
-    return known
-
-
-def former_entries(run: RunFolder, keys: AbstractSet[str]) -> dict[str, list[KvEntry]]:
-    """What the runs that this one continues from wrote under these keys, or found; newest first."""
-    known: dict[str, list[KvEntry]] = {}
-    with open_older(run) as older:
-        for base in older:
-            with open_files(base) as files:
-                entries = list(expected_entries(base, files))
-            sha256 = base.state().pre_image_parts[KV_PRE_IMAGES][1]
-            found = read_kv_pre_images(base.pre_images.file(KV_PRE_IMAGES), sha256)
-            entries += [record.former for record in found if record.former is not None]
-            for entry in entries:
-                if entry.key in keys:
-                    known.setdefault(entry.key, []).append(entry)
     return known
 
 
@@ -159,9 +143,32 @@ def removed_before(run: RunFolder) -> tuple[frozenset[VectorId], frozenset[str]]
         for base in older:
             ids.update(record.vector_id for record, _ in read_removed(base))
             ids.difference_update(kept_removals(base))
-            touched = touched_keys(base)
-            keys.update(() if touched is None else touched.removed)
+            keys.update(removed_keys(base))
     return frozenset(ids), frozenset(keys)
+
+
+def removed_keys(run: RunFolder) -> list[str]:
+    """The KV keys that a catch-up removes: of files without a vector in the source.
+
+    A key stays while all vectors that it names are kept: it is then another writer's, such as the
+    run of a tenant that the file belongs to now.
+    """
+    touched = touched_keys(run)
+    if touched is None or not touched.removed:
+        return []
+    kept = frozenset(kept_removals(run))
+    if not kept:
+        return list(touched.removed)
+    sha256 = run.state().pre_image_parts[KV_PRE_IMAGES][1]
+    records = read_kv_pre_images(run.pre_images.file(KV_PRE_IMAGES), sha256)
+    stays = {record.key for record in records if _names_only(record.former, kept)}
+    return [key for key in touched.removed if key not in stays]
+
+
+def _names_only(entry: KvEntry | None, ids: AbstractSet[VectorId]) -> bool:
+    """Whether an entry names vectors, and none but these."""
+    named = None if entry is None else decode_file_value(entry.value)
+    return named is not None and bool(named) and all(one in ids for one in named)
 
 
 def remove_vectors(

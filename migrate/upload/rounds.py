@@ -26,6 +26,7 @@ from migrate.run.refused_vectors import keys_of_rows
 from migrate.storage.id_files import read_checked_ids, write_ids
 from migrate.storage.journal_lines import Entry
 from migrate.storage.layout import forced_name
+from migrate.upload.removal import kept_removals
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,9 @@ def _elsewhere(run: RunFolder, report: DriftReport) -> object:
     if "elsewhere" in report.document:
         return report.document["elsewhere"]
     if any(one.elsewhere is not None for one in state.rounds):
-        return state.pre_images["vectors_elsewhere"]
+        found = state.pre_images["vectors_elsewhere"]
+        assert isinstance(found, int)
+        return found + len(kept_removals(run))
     return None
 
 

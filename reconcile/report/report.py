@@ -65,7 +65,8 @@ class ReconcileReport:
     rollback_manifest: str | None
     rollback_sha256: str | None
     other_runs: tuple[str, ...] = ()  # complete runs of the same folder in the same target
-    elsewhere: int = 0  # vectors of these, and of before the run, that the counter counts too
+    # Vectors of others that the counter counts too; None: those of before the run.
+    elsewhere: int | None = None
 
     @property
     def exit_code(self) -> ExitCode:
@@ -121,10 +122,13 @@ class ReconcileReport:
         }
 
     def _beside(self) -> dict[str, object]:
-        """The members about other runs; none where there are none."""
-        if not self.other_runs:
-            return {}
-        return {"other_runs": list(self.other_runs), "elsewhere": self.elsewhere}
+        """The members about vectors of others; none where these are as before the run."""
+        beside: dict[str, object] = {}
+        if self.other_runs:
+            beside["other_runs"] = list(self.other_runs)
+        if self.elsewhere is not None:
+            beside["elsewhere"] = self.elsewhere
+        return beside
 
 
 def drift_counts(

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from migrate.mapping.kv_entries import encode_counter_entry, key_prefix
-from migrate.model.canonical import decode_json
+from migrate.mapping.kv_entries import decode_file_value, encode_counter_entry, key_prefix
 from migrate.model.limits import KV_READ_KEYS_MAX
 from migrate.model.records import KvEntry
 from migrate.plan.request_counts import kv_compare_requests
@@ -77,11 +76,13 @@ def scan_kv(
     target: KvTarget,
     runtime: Runtime,
     *,
+    elsewhere: int,
     settle_s: float,
 ) -> KvScan:
     """Compare every key and value under the run's prefix, and the counter.
 
-    `table` holds the run's files, `others` what may be there beside them. If anything differs, the
+    `table` holds the run's files, `others` what may be there beside them. The counter
+    counts `elsewhere` vectors that are not the run's. If anything differs, the
     comparison is repeated after `settle_s` seconds, doubling, until two passes agree or three have
     been made; returns the last one.
     """
@@ -91,7 +92,7 @@ def scan_kv(
     def scan_once() -> KvScan:
         # Each pass counts from 0: over all of them the share would pass 100 %.
         runtime.progress.start("reading the KV index", total=files, unit="files", requests=requests)
-        return _scan_once(run, others, table, target, runtime)
+        return _scan_once(run, others, table, target, runtime, elsewhere=elsewhere)
 
     return refine_until(
         scan_once,
@@ -106,10 +107,16 @@ def scan_kv(
 
 
 def _scan_once(
-    run: RunFolder, others: Others, table: FileTable, target: KvTarget, runtime: Runtime
+    run: RunFolder,
+    others: Others,
+    table: FileTable,
+    target: KvTarget,
+    runtime: Runtime,
+    *,
+    elsewhere: int,
 ) -> KvScan:
     plan = run.plan
-    scan = KvScan(counter_expected=run.vectors + len(others.vectors))
+    scan = KvScan(counter_expected=run.vectors + elsewhere)
     counter_key = plan.writes.counter_key
     entries_listed = list_keys(target, key_prefix(plan.mapping), runtime)
     listed = {entry.key: entry.expiration for entry in entries_listed}
@@ -144,7 +151,7 @@ def _compare(scan: KvScan, entry: KvEntry, found: KvEntry | None, listed: Listed
     if found is None:
         (scan.unreadable if entry.key in listed else scan.missing).append(entry.key)
         return
-    scan.ids += len(_ids(found.value) or ())
+    scan.ids += len(decode_file_value(found.value) or ())
     what = _differences(scan, entry, found, listed)
     if what:
         scan.mismatched.append(entry.key)
@@ -173,15 +180,6 @@ def _differences(scan: KvScan, entry: KvEntry, found: KvEntry, listed: Listed) -
     if not of_others.isdisjoint(what):
         scan.foreign.append(entry.key)
     return what
-
-
-def _ids(value: bytes) -> list[object] | None:
-    """The JSON list that a value holds; None when it holds something else."""
-    try:
-        ids = decode_json(value)
-    except ValueError:
-        return None
-    return ids if isinstance(ids, list) else None
 
 
 def _number(entry: KvEntry) -> int | None:

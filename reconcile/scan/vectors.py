@@ -45,6 +45,12 @@ class IdScan:
     extra: tuple[str, ...]
     unlisted: tuple[str, ...] = ()  # not listed, but can be read by id
 
+    @property
+    def others_gone(self) -> int:
+        """Number of vectors of others that were expected and are not listed."""
+        run_differs = len(self.missing) + len(self.unlisted) - len(self.extra)
+        return self.expected - self.listed - run_differs
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentScan:
@@ -96,7 +102,8 @@ def scan_ids(
             clock=runtime.clock,
             before_pause=lambda scan, _: runtime.progress.say(
                 f"{len(scan.missing)} vectors missing, {len(scan.extra)} extra, "
-                f"{len(scan.unlisted)} readable but not listed: listing again in {pause_s:.0f} s"
+                f"{len(scan.unlisted)} readable but not listed, {scan.others_gone} of others gone: "
+                f"listing again in {pause_s:.0f} s"
             ),
         )
 
@@ -108,9 +115,13 @@ def _is_settled(before: IdScan | None, scan: IdScan) -> bool:
     """
     if scan.unlisted:
         return False
-    if not scan.missing and not scan.extra:
+    if not scan.missing and not scan.extra and not scan.others_gone:
         return True
-    return before is not None and (before.missing, before.extra) == (scan.missing, scan.extra)
+    return before is not None and (before.missing, before.extra, before.others_gone) == (
+        scan.missing,
+        scan.extra,
+        scan.others_gone,
+    )
 
 
 def _read_though_unlisted(target: VectorTarget, missing: list[VectorId]) -> frozenset[str]:

@@ -345,3 +345,48 @@ def test_a_file_of_two_tenants_is_drift_of_the_first(bench: Workbench) -> None:
 
     assert drift.exit_code == ExitCode.DRIFT
     assert drift.document["drift"]["kv_mismatched"] == 1
+
+
+@pytest.mark.fault("M17")
+def test_a_file_keeps_its_entry_when_its_former_tenant_catches_up_last(both: Tenants) -> None:
+    bench, runs = both.bench, {}
+    bench.collection.points = [
+        changed_point(point, tenant="b") if number < 7 else point
+        for number, point in enumerate(bench.collection.points)
+    ]
+    for tenant in (B, A):
+        bench.environment[FILTER] = tenant
+        assert bench.run("catch-up", "--frozen").exit_code == ExitCode.DONE
+        runs[tenant] = status_of(bench)["path"]
+    held = bench.state()
+    entry, counted = bench.entries()["file:file-0000"], both.counter()
+    verdicts = []
+    for tenant, run in runs.items():
+        bench.environment[FILTER] = tenant
+        verdicts.append(bench.run("reconcile", run).document["verdict"])
+
+    assert set(bench.stored()) == ids_of(bench, "a") | ids_of(bench, "b")
+    assert json.loads(entry) == [f"file-0000_{number}" for number in range(7)]
+    assert counted == b"56"
+    assert verdicts == ["equal", "equal"]
+    assert bench.state() == held
+
+
+@pytest.mark.fault("M17")
+def test_the_counter_does_not_count_a_tenant_that_was_rolled_back_under_a_newer_one(
+    both: Tenants,
+) -> None:
+    bench, run_of_b = both.bench, both.runs["RUN_OF_B"]
+    undone = bench.run("rollback", both.runs["RUN_OF_A"], "--execute", "--leave-later-writes")
+    bench.environment[FILTER] = B
+    drift = bench.run("reconcile", run_of_b)
+    repaired = bench.run("migrate", str(Path(run_of_b).parent.parent), "--into-non-empty")
+    equal = bench.run("reconcile", run_of_b)
+
+    assert undone.exit_code == ExitCode.DONE, undone.stderr
+    assert set(bench.stored()) == ids_of(bench, "b")
+    assert drift.exit_code == ExitCode.DRIFT
+    assert [name for name, count in drift.document["drift"].items() if count] == ["counter"]
+    assert repaired.exit_code == ExitCode.DONE, repaired.stderr
+    assert both.counter() == b"28"
+    assert equal.document["verdict"] == "equal"
