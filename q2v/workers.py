@@ -1,6 +1,5 @@
 """Start as many worker processes as the settings say."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -18,19 +17,9 @@ from migrate.storage.local_folder import LocalFolder
 from migrate.upload.tasks import UploadJob, UploadProcess
 from migrate.workers.processes import workers_for
 from q2v import wiring
-from q2v.output.logs import PROCESS_MASKER, masked_logging, silence_libraries
+from q2v.output.logs import prepare_worker
 from q2v.secret_files import load_secret
 from q2v.settings import Settings
-
-_LASTING = ExitStack()  # contexts of a worker that last as long as its process
-
-
-def prepare_worker(secrets: tuple[str, ...]) -> None:
-    """In a worker, before its first task: no secret and no library's own line gets out."""
-    silence_libraries()
-    for secret in secrets:
-        PROCESS_MASKER.register(secret)
-    _LASTING.enter_context(masked_logging(PROCESS_MASKER, sys.stderr))
 
 
 @contextmanager

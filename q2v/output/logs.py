@@ -8,7 +8,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from typing_extensions import override
@@ -75,6 +75,18 @@ class Masker:
 # The logging module and the exception hooks belong to the process, so this does as well:
 # a secret is registered where it is read, and every writer masks it.
 PROCESS_MASKER = Masker()
+_LASTING = ExitStack()  # contexts of a worker that last as long as its process
+
+
+def prepare_worker(secrets: tuple[str, ...]) -> None:
+    """In a worker, before its first task: no secret and no library's own line gets out.
+
+    Here and not where workers are started: a worker loads this module, and no command's modules.
+    """
+    silence_libraries()
+    for secret in secrets:
+        PROCESS_MASKER.register(secret)
+    _LASTING.enter_context(masked_logging(PROCESS_MASKER, sys.stderr))
 
 
 def _pattern(secret: str) -> re.Pattern[str]:

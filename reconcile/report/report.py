@@ -2,30 +2,24 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from functools import cache
-from itertools import islice
 from typing import Literal
 
-import jinja2
-
 from migrate.errors import ExitCode
-from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.model.hmac_key import SealKey
 from migrate.model.sealed_json import seal_json
 from migrate.run.drift_report import REPORT_FORMAT, UNFILTERED, IdSums
 from migrate.storage.folder import Folder, StoredFile
 from migrate.storage.id_files import encode_id, write_lines
 from migrate.storage.layout import COMBINED, DIFFERS, PAGE, REPORT
+from reconcile import report as pages
 from reconcile.diff import DriftKind
 from reconcile.differences import Named
-from reconcile.naming import first_named, named_lines, write_named
+from reconcile.naming import first_named, write_named
 from reconcile.sampling import Coverage
 from reconcile.scan.kv import KvScan
 from reconcile.scan.metadata import IndexFinding, MetadataScan
 from reconcile.scan.source import SourceScan
 from reconcile.scan.vectors import ContentScan, IdScan
-
-LISTED_ON_PAGE_MAX = 50
 
 Verdict = Literal["equal", "drift", "indeterminate"]
 
@@ -207,32 +201,5 @@ def write_report(report: ReconcileReport, key: SealKey | None) -> str:
     A repair reads report.json, so it is sealed: with its own digest and, with a key, an HMAC.
     """
     write_named(report.folder, report.differs)
-    report.folder.file(PAGE).write(render_page(report).encode())
+    report.folder.file(PAGE).write(pages.render_page(report).encode())
     return report.folder.file(REPORT).write(seal_json(report.document(), key))
-
-
-def render_page(report: ReconcileReport) -> str:
-    """The HTML page. All data is escaped; the page has no script and loads nothing."""
-    shown = {name: _first_lines(file) for name, file in report.files.items()}
-    return _template().render(
-        report=report,
-        document=report.document(),
-        shown=shown,
-        differs=named_lines(report.differs),
-        counter_meaning=COUNTER_MEANING,
-    )
-
-
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("reconcile.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("report.html.jinja")
-
-
-def _first_lines(stored: StoredFile) -> list[str]:
-    with stored.open_to_read() as file:
-        return [line.decode().rstrip("\n") for line in islice(file, LISTED_ON_PAGE_MAX)]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from migrate.errors import ExitCode
+from q2v.output.logs import prepare_worker
 from tests.harness.running.programs import run_python, start_python
 
 HEAVY = ("pyarrow", "numpy", "duckdb", "qdrant_client", "grpc", "httpx", "orjson", "tqdm")
@@ -108,6 +109,18 @@ def test_settings_and_options_import_nothing_heavy() -> None:
     )
 
     assert process.communicate(timeout=300)[1] == "[]\n"
+
+
+def test_a_worker_loads_its_tasks_and_nothing_of_a_command() -> None:
+    """What prepares it is in a light module; what makes the page of a reconcile comes when used."""
+    process = start(
+        "import sys, q2v.output.logs, reconcile.report.report\n"
+        "names = ('q2v.wiring', 'q2v.settings', 'jinja2')\n"
+        "print([name for name in names if name in sys.modules], file=sys.stderr)"
+    )
+
+    assert process.communicate(timeout=300)[1] == "[]\n"
+    assert prepare_worker.__module__ == "q2v.output.logs"
 
 
 PRINTING = """

@@ -11,7 +11,7 @@ from migrate.errors import UsageError
 from migrate.snapshot.state import Range
 from migrate.snapshot.tasks import ReaderProcess, ReadJob
 from migrate.storage.local_folder import LocalFolder
-from q2v.workers import prepare_worker
+from q2v.output.logs import prepare_worker
 from tests.harness.fakes.silence import Silence
 from tests.harness.running.programs import run_python
 from tests.servers.qdrant_grpc import grpc_server

@@ -11,7 +11,8 @@ from typing_extensions import override
 
 from migrate.storage.id_files import encode_id, write_ids
 from migrate.storage.local_folder import LocalFolder, local_file
-from reconcile.report.report import ReconcileReport, render_page
+from reconcile.report.page import render_page
+from reconcile.report.report import ReconcileReport
 from reconcile.sampling import Coverage
 from reconcile.scan.metadata import IndexFinding
 
