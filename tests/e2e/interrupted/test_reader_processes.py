@@ -15,7 +15,7 @@ from tests.harness.running.workspace import ending
 
 pytestmark = pytest.mark.slow
 COUNT = 5_000
-READERS = 3
+READERS = 2
 # Parts of 1,000 points, and readers for as little as a test reads.
 SNAPSHOT = (
     "import migrate.workers.processes as p; p.WORKER_BYTES_MIN = 1; "
