@@ -413,7 +413,7 @@ def _quarantined_lines(findings: PlanFindings) -> list[str]:
     total, listed = sum(findings.quarantined.values()), len(findings.quarantined_points)
     if listed < total:
         lines.append(
-            f"left out: {total:,} points in all, of which the first {listed:,} were checked; "
+            f"left out: {total:,} points in all, the lines above are about {listed:,} of them; "
             f"`--json --max-quarantine {total}` names all of them"
         )
     return lines

@@ -128,7 +128,7 @@ def test_a_plan_has_one_line_for_all_points_left_out_for_one_reason(tmp_path: Pa
     [first, last] = short
     assert first.startswith("left out: 9, 10, 11 and 8 more: field_missing file_id: ")
     assert last == (
-        "left out: 43 points in all, of which the first 11 were checked; "
+        "left out: 43 points in all, the lines above are about 11 of them; "
         "`--json --max-quarantine 43` names all of them"
     )
     assert len(named) == 43
