@@ -192,7 +192,8 @@ def _notes(snapshot: Snapshot) -> list[str]:
     more = f" and {len(kept) - KEPT_SHOWN_MAX} more" if len(kept) > KEPT_SHOWN_MAX else ""
     return [
         f"not deleted, because another writer changed them: {shown}{more}",
-        "they count as extra in `q2v reconcile`; delete what is not wanted with wrangler",
+        "`q2v reconcile` names as extra those that no other run of this folder has written; "
+        "delete only such ones, with wrangler, when they are not wanted",
     ]
 
 
