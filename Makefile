@@ -57,7 +57,7 @@ PYTEST := $(BIN)/python -m pytest -q -n 4 --dist worksteal
 test: $(SETUP) $(NODE) ## the tests except the slow ones; ALL=1 for all, T=path K=pattern for a part
 	@$(PYTEST) $(if $(T),$(T),tests) $(if $(K),-k '$(K)') $(if $(T)$(K),,-m '$(if $(ALL),,not slow and )not search')
 
-check: lint types audit worker-test ## all that CI asks for: format, lint, layers, types, audit, every test (about a quarter of an hour)
+check: lint types audit worker-test ## all that CI asks for: format, lint, layers, types, audit, every test (about twenty minutes)
 	@$(MAKE) --no-print-directory test ALL=1
 
 lint: $(SETUP) ## format, lint rules, import layers
