@@ -64,6 +64,11 @@ def gate(script: Script, context: Context, snapshot: Snapshot) -> None:
         if run.unwaived:
             step.lines.append("in the window: no go until the reasons are accepted (--waive)")
             failed.discard(Criterion.POINTS)
+        if run.plan.values.is_cut:
+            step.lines.append(
+                "in the window: no go until `q2v parity --at WIDTH --min-overlap SHARE` has passed"
+            )
+            failed.discard(Criterion.PARITY)
         expect(not failed, f"the gate says {report.verdict}")
 
 

@@ -15,6 +15,7 @@ from migrate.storage.layout import (
     DIFFERENCE_BEGUN,
     JOURNAL,
     MANIFEST,
+    PARITY,
     PARTS,
     PLAN,
     RUNS,
@@ -44,7 +45,8 @@ class Members:
 def list_members(run: RunFolder) -> Members:
     """The files of the chain of a run and of all its runs.
 
-    Of a snapshot these are the files that its manifest names, and its journals; of a run everything
+    Of a snapshot these are the files that its manifest names, its journals, and its records of
+    `q2v parity`; of a run everything
     in its folder. Names that begin with a dot are files that were being written, and scratch space;
     they and the stop file never belong to it. Raises LocalStorageError for a link or a device.
     """
@@ -81,7 +83,8 @@ def _of_snapshot(link: Snapshot, left_out: list[str]) -> Iterator[Member]:
     for part in manifest.parts:
         name = part_name(part.ordinal)
         yield Member(f"{place}/{PARTS}/{name}", parts.file(name))
-    others = set(link.folder.names()) - {*named, PARTS, RUNS}
+    yield from _walk(link.folder.child(PARITY), f"{place}/{PARITY}", 1)
+    others = set(link.folder.names()) - {*named, PARITY, PARTS, RUNS}
     left_out += [f"{place}/{name}" for name in others if not name.startswith(".")]
     left_out += [f"{place}/{name}" for name in link.unknown_files()]
 

@@ -26,6 +26,11 @@ class ValueRules:
     reduce: Reduce
     metric: str  # cosine, euclidean, dot-product
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether fewer dimensions move than the source has."""
+        return self.dimensions < self.source_dimensions
+
 
 @dataclass(frozen=True, slots=True)
 class MappedValues:

@@ -51,6 +51,9 @@ DIFFERS = "differs.jsonl"  # also of a rollback
 # Of a gate.
 GATE = "gate"
 
+# Of a snapshot, and of a run whose index was asked.
+PARITY = "parity"
+
 # Of the looks after the cutover.
 MONITOR = "monitor"
 
@@ -78,6 +81,11 @@ def reconcile_name(ordinal: int) -> str:
 
 def gate_name(ordinal: int) -> str:
     """The record of a gate within its run; `ordinal` from 1."""
+    return f"{ordinal:03d}.json"
+
+
+def parity_name(ordinal: int) -> str:
+    """The record of a parity measurement within its snapshot or run; `ordinal` from 1."""
     return f"{ordinal:03d}.json"
 
 
@@ -183,6 +191,9 @@ PLACES = (
     _of_snapshot(f"{PARTS}/part-<n>.parquet", "points", f"{PARTS}/{part_name(0)}"),
     _of_snapshot(CHANGES, "of a difference: the points that differ from the parent"),
     _of_snapshot(DIFFERENCE_BEGUN, "of a difference: what it is to be a difference to"),
+    _of_snapshot(
+        f"{PARITY}/<n>.json", "how much of search fewer dimensions keep", f"{PARITY}/001.json"
+    ),
     _of_run(PLAN, "the decisions before the first write; written last of the plan"),
     _of_run(QUARANTINE, "the points that the plan leaves out, with reasons"),
     _of_run(TARGETS, "what every moving point becomes"),
@@ -207,6 +218,9 @@ PLACES = (
     _of_reconcile("<class>.ids", "the ids of one class of drift", id_file_name("missing")),
     _of_reconcile("forced-<n>.ids", "the ids forced in repair round n", forced_name(1)),
     _of_run(f"{GATE}/<n>.json", "go or no-go, with the evidence of each row", f"{GATE}/001.json"),
+    _of_run(
+        f"{PARITY}/<n>.json", "how the vector index answers, and the same", f"{PARITY}/001.json"
+    ),
     _of_run(f"{MONITOR}/{JOURNAL}", "one entry for each look at the target after the cutover"),
     _of_run(
         f"{MONITOR}/<class>.ids",

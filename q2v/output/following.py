@@ -89,6 +89,16 @@ def following_here(
         return following_run(run, settings, index_added=index_added)
 
 
+def newest_snapshot(folder: WorkFolder, settings: Settings, key: SealKey | None) -> Snapshot | None:
+    """The newest sealed snapshot of the configured points; None when there is none to be read."""
+    scope = wiring.configured_scope(settings)
+    for sealed in reversed(sealed_folders(folder)):
+        found = _scope_of(sealed, key, sealed=True)
+        if found is not None and scope.fits(*found):
+            return Snapshot(sealed, key)
+    return None
+
+
 def following_snapshot(
     snapshot: Snapshot, settings: Settings, *, provisioned: bool | None = None
 ) -> Following:

@@ -159,7 +159,7 @@ def steps(names: Names, until: str) -> Sequence[Step]:
             title="Go or no-go",
             who=DECIDES,
             argv=(("gate", "--until", until),),
-            does="Twelve rows of evidence, and below them what only people can see. With "
+            does="Thirteen rows of evidence, and below them what only people can see. With "
             "`q2v gate --until TIME --worker-version VERSION` (the version that runs now, by "
             "`wrangler deployments list`) the way back names that version.",
             sees="go",

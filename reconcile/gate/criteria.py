@@ -70,6 +70,12 @@ class Criterion(Enum):
         ExitCode.DRIFT,
         "wait some minutes and run `q2v gate` again; if it lasts, `q2v reconcile --full`",
     )
+    PARITY = (
+        "no dimensions are cut, or enough of search was measured to be kept",
+        ExitCode.DRIFT,
+        "measure the cut with `q2v parity --at WIDTH --min-overlap SHARE`, the least share being "
+        "your decision; or choose more dimensions; an index that fails: `q2v reconcile --full`",
+    )
     ROLLBACK = (
         "a rollback is prepared, and takes a known time",
         ExitCode.DAMAGED,

@@ -21,6 +21,7 @@ from reconcile.gate.criteria import (
     is_go,
     judge,
 )
+from reconcile.gate.cut import of_the_cut
 from reconcile.gate.files import (
     later_difference,
     of_the_comparison,
@@ -105,6 +106,7 @@ def decide(
     evidence = [
         *of_the_comparison(run, compared, rules.indexes),
         of_the_points(run),
+        of_the_cut(run),
         rollback,
         *(recorded(run) if asked is None else _found_now(run, *asked, rules, runtime)),
     ]

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,6 +27,7 @@ class NamedQueries:
     vectors: Queries
     names: tuple[str, ...]
     files: tuple[str | None, ...]
+    file_sha256: str | None = None  # of the file that they come from; None: a sample
 
 
 def usable_rows(page: Page, vector_name: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -98,7 +99,8 @@ def read_queries(stored: StoredFile, dimensions: int) -> NamedQueries:
         what = f"NaN, infinity or nothing but zeros in vector {bad[0] + 1:,}"
         raise _refused(stored, what, dimensions)
     names = [f"query {number}" for number in range(1, len(values) + 1)]
-    return _named(list(values), [NO_ROW] * len(values), names, [None] * len(values))
+    named = _named(list(values), [NO_ROW] * len(values), names, [None] * len(values))
+    return replace(named, file_sha256=stored.hash()[1])
 
 
 def _file(payload: bytes, mapping: GroupRules) -> str | None:

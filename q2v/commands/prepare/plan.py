@@ -42,11 +42,17 @@ from q2v.options import (
 )
 from q2v.output.advice import advise
 from q2v.output.configured import shown_settings, unknown_environment
-from q2v.output.following import Following, following_here, following_snapshot
+from q2v.output.following import (
+    Following,
+    following_here,
+    following_snapshot,
+    newest_snapshot,
+)
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, format_bytes, render
 from q2v.output.route import Route, configured_target, route_from_snapshot, route_from_source
 from q2v.settings import Settings
+from reconcile.parity.record import MeasuredCut, find_cut
 
 QUARANTINED_SHOWN_MAX = 20  # lines
 LEFT_OUT_IDS_MAX = 3  # of one line
@@ -63,6 +69,7 @@ class PlanResult:
     target: TargetState | None  # None: not configured, not read
     credentials: tuple[str, ...] = ()  # what keys and tokens can do beyond their work
     reading: "Transfer | None" = None  # None: no server is read
+    cut: MeasuredCut | None = None  # what fewer dimensions keep; None: not cut, or not measured
     show_values: bool = False  # of payloads, in the examples of transforms
 
 
@@ -203,8 +210,20 @@ def gather(
         target=state,
         credentials=credentials,
         reading=reading,
+        cut=find_measured_cut(directory, found, values, settings),
     )
     return result, found
+
+
+def find_measured_cut(
+    directory: LocalFolder, snapshot: Snapshot | None, values: ValueRules, settings: Settings
+) -> MeasuredCut | None:
+    """What `q2v parity` has measured of this cut, in the snapshot, or else in the newest one."""
+    if not values.is_cut:
+        return None
+    if snapshot is None:
+        snapshot = newest_snapshot(directory, settings, wiring.seal_key(settings))
+    return None if snapshot is None else find_cut(snapshot, values)
 
 
 def _find_failure(
@@ -279,6 +298,7 @@ def document(result: PlanResult, settings: Settings) -> dict[str, object]:
             ],
         },
         "values": asdict(result.values),
+        "parity": None if result.cut is None else asdict(result.cut),
         "estimate": asdict(result.figures),
         "prices_as_of": PRICES_AS_OF,
         "target": None if result.target is None else asdict(result.target),
@@ -366,13 +386,12 @@ def _namespace_cells(findings: PlanFindings) -> list[tuple[str, Cell]]:
 def notes(result: PlanResult, settings: Settings, *, show_settings: bool) -> list[str]:
     """What a reader should not miss, then the settings with their origins."""
     findings, lines = result.findings, [""]
-    if result.values.reduce == "matryoshka":
+    if result.values.is_cut:
         lines.append(
             f"note: after the cutover every query must be embedded with {result.values.dimensions} "
             "dimensions; the reduction is right only for models trained for it"
         )
-        how = f"`q2v parity --at {result.values.dimensions}`"
-        lines.append(advise(f"note: {how} measures in a snapshot how much of search is kept"))
+        lines.append(advise(_cut_note(result)))
     if not result.figures.fits_free_plan:
         lines.append(
             "note: more stored dimensions than the free plan holds: Workers Paid is needed"
@@ -396,6 +415,20 @@ def notes(result: PlanResult, settings: Settings, *, show_settings: bool) -> lis
     if not show_settings:
         lines.append("all other settings have their defaults (--show-settings shows them)")
     return lines
+
+
+def _cut_note(result: PlanResult) -> str:
+    """What a cut of dimensions keeps of search, as far as it was measured."""
+    width, cut = result.values.dimensions, result.cut
+    if cut is None:
+        return (
+            f"warning: nothing says how much of search the cut to {width:,} dimensions keeps: "
+            f"measure it in a snapshot with `q2v parity --at {width} --min-overlap SHARE`"
+        )
+    if cut.holds is None:
+        how = f"`q2v parity --at {width} --min-overlap SHARE`"
+        return f"warning: {cut.in_words()}; {how} judges it, as the gate wants"
+    return f"{'note' if cut.holds else 'warning'}: {cut.in_words()}"
 
 
 def _quarantined_lines(findings: PlanFindings) -> list[str]:

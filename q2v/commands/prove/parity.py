@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -11,6 +10,7 @@ import click
 
 from migrate.errors import UsageError
 from migrate.mapping.payload import GroupRules
+from migrate.model.stamps import iso_stamp
 from migrate.run.choose import check_same_target, find_run, find_snapshot
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
@@ -21,6 +21,7 @@ from q2v.options import SEAL, TARGET, folder_option, json_option, refuse_flags, 
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, render
 from q2v.settings import Settings
+from reconcile.parity import record
 from reconcile.parity.parity import (
     ParityReport,
     ParityRules,
@@ -102,7 +103,8 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
 
     Searches the snapshot at PATH (default: the newest) exactly, at its whole width and at smaller
     ones, for the same queries. With --live the vector index of a run is asked as well, one request
-    a query, and judged against exact search over the same vectors. Writes nothing.
+    a query, and judged against exact search over the same vectors. Writes to no store; the figures
+    are kept beside what was measured, for `q2v plan` and `q2v gate`.
     """
     if flags["live"]:
         refuse_flags(settings, ("source.vector_name",), why="with --live: the run names the vector")
@@ -128,16 +130,20 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             run = find_run(directory, wiring.open_named(directory, flags["path"]), key)
             stack.callback(run.close)
             check_same_target(run, target)
+            folder = record.make_folder(run)
             snapshot, values = run.snapshot, run.plan.values
             rules = _rules(snapshot, values.vector_name, flags)
             queries = _queries(snapshot, rules, run.plan.mapping, run.excluded_rows(), flags)
             report = measure_index(run, target.vectors, queries, rules, runtime)
         else:
             snapshot = find_snapshot(directory, wiring.open_named(directory, flags["path"]), key)
+            run, folder = None, record.make_folder(snapshot)
             rules = _rules(snapshot, settings.source.vector_name, flags)
             queries = _queries(snapshot, rules, settings.mapping, frozenset(), flags)
             report = measure_snapshot(snapshot, queries, rules, runtime)
-    show(snapshot.manifest.snapshot_id, report, as_json=flags["as_json"])
+        fields = record.document(report, snapshot, run, queries, at=iso_stamp(clock.wall_s()))
+        kept_in = record.keep(folder, fields, snapshot)
+    show(report, {**fields, "record": str(kept_in)}, as_json=flags["as_json"])
     ctx.exit(report.exit_code)
 
 
@@ -172,11 +178,11 @@ def _queries(
     )
 
 
-def show(snapshot_id: str, report: ParityReport, *, as_json: bool) -> None:
-    """The report as JSON or as lines."""
+def show(report: ParityReport, document: dict[str, object], *, as_json: bool) -> None:
+    """The report as JSON or as lines; `document` is the record, with the address of its file."""
     rules = report.rules
     cells: list[tuple[str, Cell]] = [
-        ("snapshot", snapshot_id),
+        ("snapshot", str(document["snapshot_id"])),
         ("verdict", report.verdict),
         ("why", report.why),
         ("compared", f"{rules.dimensions:,} dimensions, {rules.metric}, first {rules.top}"),
@@ -192,11 +198,7 @@ def show(snapshot_id: str, report: ParityReport, *, as_json: bool) -> None:
         ]
     if report.strangers:
         cells.append(("answers that are no vectors of the run", report.strangers))
-    document = {
-        "snapshot_id": snapshot_id,
-        **asdict(report),
-        "exit_code": int(report.exit_code),
-    }
+    cells.append(("kept in", str(document["record"])))
     render(document, cells, as_json=as_json, notes=_notes(report))
 
 

@@ -61,11 +61,75 @@ def upsert(bench: Workbench, vectors: dict[str, "np.ndarray[Any, Any]"]) -> None
 
 def test_a_plan_that_cuts_dimensions_names_the_command_that_measures_it(bench: Workbench) -> None:
     shown = bench.run("plan", as_json=False).stdout
-    words = re.search(r"`q2v (parity --at 32) --dir (\S+)`", shown)
+    words = re.search(r"`q2v (parity --at 32 --min-overlap) SHARE --dir (\S+)`", shown)
 
     assert words is not None, shown
     assert words[2] == str(bench.directory)
-    assert list(bench.run(*words[1].split()).document["curve"]) == ["32"]
+    assert list(bench.run(*words[1].split(), "0.5").document["curve"]) == ["32"]
+
+
+def judged(bench: Workbench) -> dict[str, object]:
+    """The row `parity` of the gate."""
+    rows = bench.run("gate", "--until", "2036-01-01T00:00+00:00").document["rows"]
+    return next(row for row in rows if row["criterion"] == "parity")
+
+
+@pytest.mark.fault("Q04")
+def test_a_cut_is_a_warning_of_the_plan_and_no_go_until_it_was_measured_and_judged(
+    bench: Workbench,
+) -> None:
+    words = "warning: nothing says how much of search the cut to 32 dimensions keeps"
+    assert words in bench.run("plan", as_json=False).stdout
+    assert (judged(bench)["verdict"], judged(bench)["do"] != "") == ("unknown", True)
+
+    measured = bench.run("parity", "--at", "32").document
+    kept = measured["curve"]["32"]["overlap"]["mean"]
+    assert bench.run("plan").document["parity"]["overlap"] == kept
+    assert "so nothing is judged; `q2v parity --at 32" in bench.run("plan", as_json=False).stdout
+    assert judged(bench)["verdict"] == "unknown"
+
+    assert bench.run("parity", "--at", "32", "--min-overlap", "0.999").exit_code == 4
+    assert "warning: exact search at 32" in bench.run("plan", as_json=False).stdout
+    assert judged(bench)["verdict"] == "fail"
+
+    assert bench.run("parity", "--at", "32", "--min-overlap", "0.1").exit_code == 0
+    assert "note: exact search at 32" in bench.run("plan", as_json=False).stdout
+    row = judged(bench)
+    assert row["verdict"] == "pass"
+    assert f"keeps {kept:.3f} of the first 10" in str(row["found"])
+
+
+@pytest.mark.fault("Q05")
+def test_a_record_holds_what_was_printed_and_is_refused_when_a_byte_of_it_changes(
+    bench: Workbench,
+) -> None:
+    printed = bench.run("parity", "--at", "32", "--min-overlap", "0.1").document
+    file = Path(printed.pop("record"))
+    held = orjson.loads(file.read_bytes())
+    del held["sha256"]
+
+    assert file.parent.parent.name == printed["snapshot_id"]
+    assert held == printed
+    file.write_bytes(file.read_bytes().replace(b'"overlap_min":0.1', b'"overlap_min":0.0'))
+    assert bench.run("plan").exit_code == 10
+    assert judged(bench)["verdict"] == "fail"
+
+
+@pytest.mark.fault("Q01")
+def test_an_index_that_failed_is_no_go_until_the_run_writes_again(bench: Workbench) -> None:
+    bench.run("parity", "--at", "32", "--min-overlap", "0.1")
+    held = bench.stored()
+    ids = sorted(held)
+    shuffled = [*ids[COUNT // 2 :], *ids[: COUNT // 2]]
+    upsert(bench, {one: held[other][0] for one, other in zip(ids, shuffled, strict=True)})
+
+    live = bench.run(*LIVE).document
+    assert Path(live["record"]).parent.parent.name == live["run_id"]
+    assert judged(bench)["verdict"] == "fail"
+
+    assert bench.run("reconcile").document["verdict"] == "drift"
+    assert bench.run("migrate").exit_code == 0
+    assert judged(bench)["verdict"] == "pass"
 
 
 def test_the_curve_is_that_of_a_computation_by_brute_force(bench: Workbench) -> None:

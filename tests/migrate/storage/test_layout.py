@@ -36,6 +36,8 @@ NOT_LEFT = {
     *UNTIL_THE_SEAL,
     "<snapshot>/runs/<run>/.spill/",
     # Of commands after the move, with tests of their own.
+    "<snapshot>/parity/<n>.json",
+    "<snapshot>/runs/<run>/parity/<n>.json",
     "<snapshot>/runs/<run>/gate/<n>.json",
     "<snapshot>/runs/<run>/monitor/journal.jsonl",
     "<snapshot>/runs/<run>/monitor/<class>.ids",

@@ -1,4 +1,4 @@
-"""The rule from evidence to go or no-go: nothing but twelve fresh proofs is a go."""
+"""The rule from evidence to go or no-go: nothing but thirteen fresh proofs is a go."""
 
 from dataclasses import replace
 from typing import Any
