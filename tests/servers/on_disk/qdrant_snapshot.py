@@ -64,10 +64,19 @@ def member(path: str, content: bytes = b"", kind: bytes = tarfile.REGTYPE, link:
     """One member of a tar archive."""
     info = tarfile.TarInfo(path)
     info.type, info.linkname, info.size = kind, link, len(content)
-    stored = content.rstrip(b"\0")
-    if len(content) - len(stored) >= HOLE_BYTES:
-        return _sparse(info, stored, len(content))
+    zeros = _zeros_at_end(content)
+    if zeros >= HOLE_BYTES:
+        return _sparse(info, content[:-zeros], len(content))
     return info.tobuf(tarfile.GNU_FORMAT) + _padded(content)
+
+
+def _zeros_at_end(content: bytes) -> int:
+    """How many. Most of 32 MB may be zeros, so they are compared by the piece."""
+    end, piece = len(content), bytes(HOLE_BYTES)
+    while content.endswith(piece, 0, end):
+        end -= len(piece)
+    last = content[max(0, end - len(piece)) : end]
+    return len(content) - end + len(last) - len(last.rstrip(b"\0"))
 
 
 def _sparse(info: tarfile.TarInfo, stored: bytes, size: int) -> bytes:
