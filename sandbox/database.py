@@ -80,9 +80,9 @@ class Database:
         # SQLite gives its side files the mode of the main file.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self.connection.execute("PRAGMA journal_mode = WAL")
         # The page cache outlives the process, so a kill loses nothing and no write waits for disk.
         self.connection.execute("PRAGMA synchronous = OFF")
+        self.connection.execute("PRAGMA journal_mode = WAL")
         self._prepare()
 
     def _prepare(self) -> None:
