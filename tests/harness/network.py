@@ -1,5 +1,9 @@
-"""A network without sockets: the tool's real HTTP client on one side, the sandbox on the other."""
+"""A network without sockets: the tool's real HTTP client on one side, the sandbox on the other.
 
+Tests that ask a server on loopback past the tool use `LOOPBACK`.
+"""
+
+import ssl
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
@@ -9,6 +13,9 @@ from typing_extensions import override
 from sandbox.app import SandboxApp
 from sandbox.exchange.answers import CUT_EXTENSION
 from tests.harness.fakes.steps import Kind, Steps
+
+# For clients that speak plain HTTP: reading the list of authorities takes 30 CPU ms each time.
+LOOPBACK = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 # Decides about one request: None lets it pass. Called with the request's number from 1.
 Weather = Callable[[int, httpx.Request], "Trouble | None"]

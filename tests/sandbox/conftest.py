@@ -14,6 +14,7 @@ import pytest
 from sandbox.clock import ManualClock
 from sandbox.profile import INSTANT, Profile
 from sandbox.server import RunningSandbox, running_sandbox
+from tests.harness.network import LOOPBACK
 from tests.harness.running.programs import start_program
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -49,6 +50,7 @@ class Client:
             base_url=sandbox.base_url,
             headers={"authorization": f"Bearer {sandbox.api_token}"},
             timeout=300,
+            verify=LOOPBACK,
         )
         account = f"/accounts/{sandbox.account_id}"
         self.indexes = f"{account}/vectorize/v2/indexes"

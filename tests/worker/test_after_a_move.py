@@ -13,6 +13,7 @@ from migrate.errors import ExitCode
 from rehearsal.corpus.build import read_chunks
 from rehearsal.corpus.embedding import embed_texts
 from sandbox.profile import INSTANT, with_budget
+from tests.harness.network import LOOPBACK
 from tests.harness.running.node import WORKER
 from tests.harness.running.target import DIMENSIONS
 from tests.harness.running.workbench import Workbench, chunk, points, unit_vectors, workbench
@@ -40,7 +41,9 @@ def worker_of(bench: Workbench) -> Iterator[RunningWorker]:
 def call(worker: RunningWorker, dimensions: int, *calls: list[object]) -> Any:
     """Calls of one store in one invocation; the value of the last."""
     body = {"options": {"dimensions": dimensions}, "calls": calls}
-    outcome = httpx.post(worker.url, json=body, timeout=120).raise_for_status().json()
+    outcome = (
+        httpx.post(worker.url, json=body, timeout=120, verify=LOOPBACK).raise_for_status().json()
+    )
     assert "error" not in outcome, outcome
     return outcome.get("value")
 

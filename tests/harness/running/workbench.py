@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from q2v.main import cli
 from sandbox.profile import INSTANT, Profile
 from sandbox.server import RunningSandbox, running_sandbox
+from tests.harness.network import LOOPBACK
 from tests.harness.running.target import DIMENSIONS
 from tests.harness.running.workspace import NAMESPACE, Result, Workspace, target_settings
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
@@ -75,6 +76,7 @@ class Workbench(InProcessCommands):
             json=body,
             headers={"Authorization": f"Bearer {self.environment['CLOUDFLARE_API_TOKEN']}"},
             timeout=60,
+            verify=LOOPBACK,
         )
         document: dict[str, Any] = answer.raise_for_status().json()
         return document

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 
 from sandbox.server import RunningSandbox
+from tests.harness.network import LOOPBACK
 from tests.harness.running.node import WORKER, installed, node_program
 from tests.harness.running.programs import start_program
 
@@ -36,7 +37,7 @@ class RunningWorker:
 
     def order(self, **orders: object) -> None:
         """Give the shim orders: `targets`, `cut` and `after`; worker/kit/README.md."""
-        httpx.put(self.control_url, json=orders).raise_for_status()
+        httpx.put(self.control_url, json=orders, verify=LOOPBACK).raise_for_status()
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from migrate.errors import ExitCode, RemoteUnavailableError
 from migrate.model.hmac_key import SealKey
 from migrate.model.records import VectorId
 from reconcile.scan import by_verifier
+from tests.harness.network import LOOPBACK
 from tests.harness.running.target import DIMENSIONS
 from tests.harness.running.workbench import Workbench, points, workbench
 from tests.harness.running.workerd import RunningWorker
@@ -297,7 +298,7 @@ def missing_values_at_the_end(bench: Workbench) -> dict[str, list[str]]:
 def kill_when_held(running: RunningWorker) -> None:
     """Kill the runtime once it waits for a read."""
     for _ in range(3_000):
-        if httpx.get(running.control_url).json()["waiting"]:
+        if httpx.get(running.control_url, verify=LOOPBACK).json()["waiting"]:
             break
         SystemClock().wait(0.01)
     os.kill(running.pid, signal.SIGKILL)
@@ -343,8 +344,9 @@ def test_what_is_not_a_good_request_gets_404_from_the_real_runtime(
         edge.url + (path if broken != "path" else "/v1/verify/"),
         content=body[:-1] if broken == "cut" else body,
         headers={"x-q2v-time": str(time_s), "x-q2v-nonce": nonce, "x-q2v-hmac": signature},
+        verify=LOOPBACK,
     )
-    seen = [one["operation"] for one in httpx.get(edge.control_url).json()["seen"]]
+    seen = [one["operation"] for one in httpx.get(edge.control_url, verify=LOOPBACK).json()["seen"]]
 
     if broken == "none":
         assert (answer.status_code, seen) == (200, ["getByIds"])
@@ -365,8 +367,10 @@ def test_with_the_key_no_write_can_be_reached(bench: Workbench, edge: RunningWor
                 time_s, nonce = int(SystemClock().wall_s()), secrets.token_hex(16)
                 signed = key.code(protocol.request_text(method, path, time_s, nonce, sent))
                 headers = {"x-q2v-time": str(time_s), "x-q2v-nonce": nonce, "x-q2v-hmac": signed}
-                httpx.request(method, edge.url + path, content=sent, headers=headers)
-    seen = {one["operation"] for one in httpx.get(edge.control_url).json()["seen"]}
+                httpx.request(
+                    method, edge.url + path, content=sent, headers=headers, verify=LOOPBACK
+                )
+    seen = {one["operation"] for one in httpx.get(edge.control_url, verify=LOOPBACK).json()["seen"]}
 
     assert seen == {"info", "getByIds"}
     assert bench.state() == before

@@ -15,6 +15,7 @@ from migrate.model.digest import digest_vector
 from migrate.model.hmac_key import SealKey
 from migrate.model.records import Vector, VectorId
 from reconcile.scan import by_verifier
+from tests.harness.network import LOOPBACK
 from tests.harness.running.secrecy import assert_secret_absent
 from tests.harness.running.workbench import Workbench, points, workbench
 from tests.reconcile.verifier.edge import KEY, pointed_at
@@ -59,6 +60,7 @@ def lying(
             f"{bench.sandbox.base_url}/accounts/{bench.sandbox.account_id}"
             f"/vectorize/v2/indexes/{bench.index}/info",
             headers={"Authorization": f"Bearer {bench.environment['CLOUDFLARE_API_TOKEN']}"},
+            verify=LOOPBACK,
         )
         return str(answer.json()["result"]["processedUpToMutation"])
 
