@@ -1,5 +1,8 @@
 """Which q2v this is: the version of the distribution and the commit it was built from."""
 
+import os
+import platform
+import pwd
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,6 +15,22 @@ UNKNOWN = "unknown"
 def describe_version() -> str:
     """One line: name, version, commit; e.g. "q2v 0.1.0 (commit abcdef123456)"."""
     return f"q2v {version(DISTRIBUTION)} (commit {read_commit()})"
+
+
+def made_by() -> dict[str, str]:
+    """Who compares with what, for a report: tool, commit, Python, system, and user at host."""
+    system = os.uname()
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container may run as a number without a name
+        user = str(os.getuid())
+    return {
+        "tool": f"q2v {version(DISTRIBUTION)}",
+        "commit": read_commit(),
+        "python": platform.python_version(),
+        "system": f"{system.sysname} {system.release} {system.machine}",
+        "operator": f"{user}@{system.nodename}",
+    }
 
 
 def read_commit(root: Path | None = None) -> str:

@@ -48,6 +48,7 @@ from migrate.upload.settle import SettleRules
 from q2v.options import check_both, check_required
 from q2v.secret_files import SecretPlace, load_secret, read_private_file
 from q2v.settings import Settings
+from q2v.version import made_by
 from reconcile.rollback.report import UndoRules
 from reconcile.stores import ReconcileRules
 
@@ -569,4 +570,5 @@ def reconcile_rules(settings: Settings, plan: RunPlan, *, full: bool, seed: int)
         page_points=settings.snapshot.page_points,
         requests_per_5min=settings.limits.requests_per_5min,
         metadata_indexes=wanted_indexes(plan, settings),
+        made_by=made_by(),
     )

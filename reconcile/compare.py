@@ -224,8 +224,9 @@ def _conclude(
         rollback_sha256=manifest_sha256,
         other_runs=findings.others.run_ids,
         elsewhere=findings.counted_elsewhere(run),
+        made_by=rules.made_by,
     )
-    report_sha256 = write_report(report, run.snapshot.key)
+    report_sha256 = write_report(run, report)
     session.note(Kind.CONCLUDED, verdict=verdict, report_sha256=report_sha256)
     write_statement(run, report)
     return report

@@ -50,6 +50,8 @@ class ReconcileRules:
     requests_per_5min: int
     # Property -> type of the metadata indexes that filters use.
     metadata_indexes: Mapping[str, str] = field(default_factory=dict)
+    # Member of the report: who compares with what.
+    made_by: Mapping[str, str] = field(default_factory=dict)
 
     def is_full(self, vectors: int) -> bool:
         """Whether the contents of a run with this number of vectors are compared in full."""

@@ -19,6 +19,14 @@ def new_file(run: RunFolder) -> StoredFile:
     return folder.file(gate_name(_newest_number(run) + 1))
 
 
+def newest_record(run: RunFolder) -> tuple[StoredFile, dict[str, object]] | None:
+    """The file of the newest record and its members; raises as `read_newest`."""
+    fields = read_newest(run)
+    if fields is None:
+        return None
+    return run.folder.child(GATE).file(gate_name(_newest_number(run))), fields
+
+
 def _number(name: str) -> int:
     """The number of a record by its name; 0 for another file."""
     number = name.partition(".")[0]

@@ -1,17 +1,18 @@
-"""The result of a reconcile: as a JSON document, as id files, and as an HTML page."""
+"""The result of a reconcile: as a JSON document, as id files, and as a page (`reconcile.page`)."""
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from migrate.errors import ExitCode
-from migrate.model.hmac_key import SealKey
 from migrate.model.sealed_json import seal_json
 from migrate.run.drift_report import REPORT_FORMAT, UNFILTERED, IdSums
+from migrate.run.folder import RunFolder
 from migrate.storage.folder import Folder, StoredFile
 from migrate.storage.id_files import encode_id, write_lines
 from migrate.storage.layout import COMBINED, DIFFERS, PAGE, REPORT
-from reconcile import report as pages
+from reconcile import page as pages
 from reconcile.diff import DriftKind
 from reconcile.differences import Named
 from reconcile.naming import first_named, write_named
@@ -61,6 +62,8 @@ class ReconcileReport:
     other_runs: tuple[str, ...] = ()  # complete runs of the same folder in the same target
     # Vectors of others that the counter counts too; None: those of before the run.
     elsewhere: int | None = None
+    # Tool, commit, Python, system and operator: who compared with what.
+    made_by: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> ExitCode:
@@ -112,6 +115,7 @@ class ReconcileReport:
             "rollback_manifest": self.rollback_manifest,
             "rollback_sha256": self.rollback_sha256,
             **self._beside(),
+            **({"made_by": dict(self.made_by)} if self.made_by else {}),
             "exit_code": int(self.exit_code),
         }
 
@@ -195,11 +199,15 @@ def write_combined(folder: Folder, ids: IdScan, contents: ContentScan) -> None:
     )
 
 
-def write_report(report: ReconcileReport, key: SealKey | None) -> str:
+def write_report(run: RunFolder, report: ReconcileReport) -> str:
     """Write differs.jsonl, the page and, last, report.json; returns the SHA-256 of report.json.
 
     A repair reads report.json, so it is sealed: with its own digest and, with a key, an HMAC.
     """
-    write_named(report.folder, report.differs)
-    report.folder.file(PAGE).write(pages.render_page(report).encode())
-    return report.folder.file(REPORT).write(seal_json(report.document(), key))
+    folder, document = report.folder, report.document()
+    write_named(folder, report.differs)
+    sealed = seal_json(document, run.snapshot.key)
+    sha256 = hashlib.sha256(sealed).hexdigest()
+    page = pages.render_page(pages.of_reconcile(run, document, folder, sha256))
+    folder.file(PAGE).write(page.encode())
+    return folder.file(REPORT).write(sealed)

@@ -149,7 +149,7 @@ def test_a_clean_target_is_equal_and_the_verifier_read_all(
     shown = bench.run("reconcile", as_json=False)
     assert f"the verifier at {edge.url} {POINTS}, REST 0" in shown.stdout
     page = Path(result.document["html"]).read_text()
-    assert f"the verifier at {edge.url} {POINTS}, REST 0" in page
+    assert f'the verifier at <span class="code">{edge.url}</span> {POINTS}, REST 0' in page
 
 
 @pytest.mark.fault("H03")

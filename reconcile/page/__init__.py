@@ -1,0 +1,28 @@
+"""The page: one HTML file about a reconcile or a whole run, made of the JSON documents beside it.
+
+What the page says is in those documents; nothing is read from a store, and no figure is computed a
+second time. The page is loaded when it is rendered: every command knows the report, and few write
+one. Decision 0063.
+"""
+
+from typing import TYPE_CHECKING
+
+from migrate.lazy_names import load_when_used
+
+if TYPE_CHECKING:
+    from reconcile.page.documents import Documents as Documents
+    from reconcile.page.documents import NextStep as NextStep
+    from reconcile.page.gather import of_reconcile as of_reconcile
+    from reconcile.page.gather import of_run as of_run
+    from reconcile.page.render import render_page as render_page
+
+load_when_used(
+    __name__,
+    {
+        "Documents": "reconcile.page.documents",
+        "NextStep": "reconcile.page.documents",
+        "of_reconcile": "reconcile.page.gather",
+        "of_run": "reconcile.page.gather",
+        "render_page": "reconcile.page.render",
+    },
+)

@@ -1,0 +1,202 @@
+"""Read the documents of a page from the folders of a snapshot and a run."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+
+from migrate.model.canonical import decode_json
+from migrate.model.sealed_json import damaged
+from migrate.run.drift_report import FOREIGN_CLASSES, journals_compared
+from migrate.run.folder import PLAN_BYTES_MAX, REPORT_BYTES_MAX, RunFolder
+from migrate.run.next_step import flags_again, next_step, position_of, read_finding
+from migrate.storage.folder import Folder, StoredFile
+from migrate.storage.id_files import encode_id
+from migrate.storage.layout import (
+    DIFFERS,
+    JOURNAL,
+    MANIFEST,
+    PLAN,
+    QUARANTINE,
+    RECONCILE,
+    REPORT,
+    RUNS,
+    id_file_name,
+)
+from reconcile.gate.record import newest_record
+from reconcile.page.documents import (
+    ROWS_MAX,
+    Document,
+    Documents,
+    FileSum,
+    IdRows,
+    NextStep,
+    shared_fairly,
+)
+from reconcile.page.drift import in_order
+
+_DIFFERS_BYTES_MAX = 64 * 1024 * 1024  # names of 2,000 records
+
+
+def of_reconcile(run: RunFolder, report: Document, folder: Folder, sha256: str) -> Documents:
+    """The documents of a reconcile's own page; `report` are the members of its report.json.
+
+    The page is written before report.json, whose digest will be `sha256`.
+    """
+    found = _with_drift(_of_run_alone(run), run, report, folder)
+    return replace(
+        found,
+        report=report,
+        reconciles=(report,),
+        next_step=_step_after(run, report),
+        files=(*found.files, FileSum(name=_place(run, folder, REPORT), sha256=sha256)),
+    )
+
+
+def of_run(run: RunFolder) -> Documents:
+    """The documents of a whole run: its newest reconcile, those before it, its newest gate.
+
+    Raises ArtefactDamagedError for a file that is not what was written.
+    """
+    found = _of_run_alone(run)
+    folders = [
+        run.reconciles.child(name)
+        for name in sorted(filter(str.isdigit, run.reconciles.names()), key=int)
+        if run.reconciles.child(name).has_file(REPORT)
+    ]
+    reports = [one.file(REPORT).read_json_object(bytes_max=REPORT_BYTES_MAX) for one in folders]
+    gate = newest_record(run)
+    files = [*found.files]
+    if folders:
+        newest = folders[-1]
+        files.append(_sum(_place(run, newest, REPORT), newest.file(REPORT)))
+        found = _with_drift(found, run, reports[-1], newest)
+    if gate is not None:
+        files.append(_sum(f"{_run_place(run)}/{gate[0].folder.name}/{gate[0].name}", gate[0]))
+    journal = run.journal.file.hash()[1]
+    outdated = ""
+    if folders and journal not in journals_compared(run, folders[-1]):
+        outdated = "the run was rolled back" if run.state().rollback_opened else "the run wrote"
+    return replace(
+        found,
+        report=reports[-1] if reports else None,
+        outdated=outdated,
+        gate_outdated=gate is not None and gate[1].get("journal_sha256") != journal,
+        reconciles=tuple(reports),
+        gate=None if gate is None else gate[1],
+        files=tuple(files),
+    )
+
+
+def _of_run_alone(run: RunFolder) -> Documents:
+    """Manifest, plan and journal: they were checked when the run was opened."""
+    snapshot, folder = run.snapshot.folder, run.folder
+    own = [(_run_place(run), folder, name) for name in (PLAN, JOURNAL, QUARANTINE)]
+    return Documents(
+        manifest=snapshot.file(MANIFEST).read_json_object(bytes_max=REPORT_BYTES_MAX),
+        plan=folder.file(PLAN).read_json_object(bytes_max=PLAN_BYTES_MAX),
+        quarantined=run.quarantined_counts(),
+        entries=tuple(run.journal.entries),
+        files=tuple(
+            _sum(f"{place}/{name}".lstrip("/"), where.file(name))
+            for place, where, name in [("", snapshot, MANIFEST), *own]
+        ),
+    )
+
+
+def _with_drift(found: Documents, run: RunFolder, report: Document, folder: Folder) -> Documents:
+    """The documents, with the ids that a report names and what differs in them."""
+    sums = report.get("id_files")
+    classes = sums if isinstance(sums, Mapping) else {}
+    totals = {str(name): _count(found) for name, found in classes.items()}
+    listed = in_order(name for name in totals if totals[name] and name not in FOREIGN_CLASSES)
+    shares = shared_fairly([totals[name] for name in listed], ROWS_MAX)
+    foreign = (
+        islice(_lines(folder.file(id_file_name(name))), ROWS_MAX)
+        for name in FOREIGN_CLASSES
+        if totals.get(name)
+    )
+    rows = [
+        IdRows(
+            name=name,
+            total=totals[name],
+            lines=tuple(islice(_lines(folder.file(id_file_name(name))), share)),
+            place=_place(run, folder, id_file_name(name)),
+        )
+        for name, share in zip(listed, shares, strict=True)
+    ]
+    return replace(
+        found,
+        rows=(*rows, *_counter(run, report)),
+        foreign=frozenset(line for lines in foreign for line in lines),
+        differs=dict(_read_named(folder.file(DIFFERS))),
+    )
+
+
+def _counter(run: RunFolder, report: Document) -> tuple[IdRows, ...]:
+    """The key of a wrong counter, which no id file names: it is one of a kind."""
+    if not (report.get("drift") or {}).get("counter"):
+        return ()
+    line = encode_id(run.plan.writes.counter_key)
+    return (IdRows(name="counter", total=1, lines=(line,), place=DIFFERS),)
+
+
+def _count(found: object) -> int:
+    """The number of ids of an entry of `id_files`."""
+    match found:
+        case [int() as count, *_] | (int() as count, *_):
+            return count
+        case _:
+            return 0
+
+
+def _lines(file: StoredFile) -> Iterator[str]:
+    """The lines of an id file as they stand there: a form that shows every character."""
+    if not file.is_there():
+        raise damaged(str(file), "the file is missing", remedy="run `q2v reconcile` again")
+    with file.open_to_read() as lines:
+        for line in lines:
+            yield line.decode(errors="replace").rstrip("\n")
+
+
+def _read_named(file: StoredFile) -> Iterator[tuple[str, Sequence[str]]]:
+    if not file.is_there():  # a report of an earlier version
+        return
+    for line in file.read(bytes_max=_DIFFERS_BYTES_MAX).splitlines():
+        try:
+            record = decode_json(line)
+        except ValueError:
+            record = None
+        match record:
+            case {"id": str() as name, "differs": list() as what}:
+                yield encode_id(name), tuple(map(str, what))
+            case _:
+                raise damaged(str(file), "a line of it names no id with what differs")
+
+
+def _step_after(run: RunFolder, report: Document) -> NextStep:
+    """What follows from the run and this report alone; `q2v status` also knows what came later."""
+    state, unwaived = run.state(), run.unwaived_counts()
+    situation = next_step(
+        replace(
+            position_of(state),
+            finding=read_finding(report),
+            unwaived=bool(unwaived),
+            moving=run.snapshot.manifest.moving,
+        )
+    )
+    flags = flags_again(situation, state, into_non_empty=run.plan.into_non_empty)
+    text = situation.advice_with(flags, tuple(unwaived))
+    command = " ".join(["q2v", *situation.words, *flags])
+    return NextStep(means=situation.means, text=text or command, is_command=not text)
+
+
+def _run_place(run: RunFolder) -> str:
+    return f"{RUNS}/{run.folder.name}"
+
+
+def _place(run: RunFolder, folder: Folder, name: str) -> str:
+    return f"{_run_place(run)}/{RECONCILE}/{folder.name}/{name}"
+
+
+def _sum(name: str, file: StoredFile) -> FileSum:
+    return FileSum(name=name, sha256=file.hash()[1])

@@ -1,0 +1,221 @@
+"""What the page draws and says follows from the documents."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from migrate.model.limits import REQUEST_WINDOW_S
+from migrate.run.drift_report import FOREIGN_CLASSES
+from reconcile.page.curve import curve_of
+from reconcile.page.documents import Documents, shared_fairly
+from reconcile.page.drift import CLASSES, encode_data, in_order, what_differs
+from reconcile.page.flow import draw, stations_of
+from reconcile.page.timeline import timeline_of
+from reconcile.page.words import facts_of, verdict_of
+from reconcile.report import report as reports
+from tests.reconcile.page.documents import KEPT, documents_with, report_with
+
+
+@given(st.lists(st.integers(0, 50), max_size=8), st.integers(0, 120))
+def test_room_is_shared_fairly(totals: list[int], most: int) -> None:
+    taken = shared_fairly(totals, most)
+
+    assert sum(taken) == min(most, sum(totals)) or sum(taken) > most - len(totals)
+    assert sum(taken) <= most
+    assert all(0 <= one <= total for one, total in zip(taken, totals, strict=True))
+    cut = [one for one, total in zip(taken, totals, strict=True) if one < total]
+    assert not cut or max(cut) - min(cut) <= 1, "those that are cut get alike"
+
+
+@given(st.recursive(st.text() | st.integers(), st.lists))
+def test_data_in_a_page_has_no_character_of_markup(value: object) -> None:
+    text = encode_data(value)
+
+    assert text.isascii()
+    assert not set("<>&\n") & set(text)
+
+
+def test_every_class_of_a_report_has_words() -> None:
+    written = [
+        *reports.id_classes(_EMPTY),
+        *reports.content_classes(_EMPTY),
+        *reports.metadata_classes(()),
+        *reports.kv_classes(_EMPTY),
+        *reports.source_classes(_EMPTY),
+    ]
+
+    assert set(written) - set(CLASSES) == set(FOREIGN_CLASSES)
+
+
+class _Empty:
+    """Stands for a scan of each kind; each of its members is empty."""
+
+    def __getattr__(self, name: str) -> Sequence[str]:
+        return ()
+
+
+_EMPTY: Any = _Empty()
+
+
+def test_classes_stand_in_the_order_in_which_a_reader_asks() -> None:
+    assert in_order(["kv_extra", "new", "extra", "missing"]) == [
+        "missing",
+        "extra",
+        "kv_extra",
+        "new",
+    ]
+
+
+def test_what_differs_is_counted_over_all_named_records() -> None:
+    documents = Documents(differs={"a": ("values", "metadata.x"), "b": ("values",), "c": ()})
+
+    assert what_differs(documents) == [("values", 2), ("metadata.x", 1)]
+
+
+def test_the_flow_names_every_count_and_the_points_that_were_left_out() -> None:
+    stations, branch = stations_of(documents_with(["t"]))
+
+    assert [(one.name, one.count, one.tone) for one in stations] == [
+        ("source", 10, "bad"),
+        ("snapshot", 10, "ok"),
+        ("moved", 6, "ok"),
+        ("vector index", 6, "bad"),
+        ("KV index", None, "none"),
+        ("KV counter", 7, "ok"),
+    ]
+    assert [one.note for one in stations[3:]] == ["1 missing", "not read", "right"]
+    assert branch is not None
+    assert (branch.name, branch.count, branch.note) == ("left out", 4, "t 4")
+
+
+@pytest.mark.parametrize("tall", [False, True])
+@pytest.mark.parametrize("left_out", [{}, {"kv_key": 3}])
+def test_the_boxes_of_a_flow_lie_apart_and_inside(tall: bool, left_out: dict[str, int]) -> None:
+    documents = replace(documents_with(["t"]), quarantined=left_out)
+    flow = draw(*stations_of(documents), tall=tall)
+
+    assert len(flow.boxes) == 6 + bool(left_out)
+    assert len(flow.bands) == len(flow.boxes) - 1
+    for box in flow.boxes:
+        assert box.x + box.width <= flow.width
+        assert box.y + box.height <= flow.height
+        for other in flow.boxes:
+            apart_x = box.x + box.width < other.x or other.x + other.width < box.x
+            apart_y = box.y + box.height < other.y or other.y + other.height < box.y
+            assert box is other or apart_x or apart_y
+    assert all(band.width > 0 for band in flow.bands)
+
+
+def test_the_curve_rises_with_the_overlap_and_is_in_order_of_the_dimensions() -> None:
+    overlaps = {"768": 0.9, "96": 0.6, "384": 0.8}
+    curve = curve_of(
+        {
+            "curve": {
+                width: {**KEPT, "overlap": {"mean": at, "low": at, "high": at, "tenth": at}}
+                for width, at in overlaps.items()
+            }
+        }
+    )
+
+    assert curve is not None
+    assert [dot.width for dot in curve.dots] == [96, 384, 768]
+    assert all(a.x < b.x and a.y > b.y for a, b in pairwise(curve.dots))
+    assert all(0 < dot.x < curve.width and 0 < dot.y <= curve.base for dot in curve.dots)
+
+
+def test_without_a_measured_width_there_is_no_curve() -> None:
+    assert curve_of({"curve": {}}) is None
+
+
+def _acks(seconds: Sequence[int]) -> Documents:
+    """A journal with an upload at each of these seconds after ten o'clock."""
+    entries: list[dict[str, object]] = []
+    for batch, at in enumerate(seconds):
+        common = {"round": 0, "store": "vectors", "batch": batch}
+        date = f"Mon, 23 Nov 2026 {10 + at // 3600}:{at // 60 % 60:02d}:{at % 60:02d} GMT"
+        entries += [
+            {"type": "intent", "count": 5, "bytes": 10, **common},
+            {"type": "ack", "server_date": date, **common},
+        ]
+    return Documents(entries=entries)
+
+
+@given(st.lists(st.integers(0, 1500), min_size=2, max_size=30))
+def test_the_busiest_five_minutes_are_counted(seconds: list[int]) -> None:
+    timeline = timeline_of(_acks(seconds))
+
+    assert timeline is not None
+    assert timeline.uploads == max(
+        sum(at <= other < at + REQUEST_WINDOW_S for other in seconds) for at in seconds
+    )
+    assert all(timeline.left <= bar.x <= timeline.right for bar in timeline.bars)
+
+
+def test_the_timeline_has_a_lane_for_each_stage_in_order_of_time() -> None:
+    timeline = timeline_of(documents_with(["t"]))
+
+    assert timeline is not None
+    assert [name for name, _ in timeline.lanes] == [
+        "snapshot",
+        "plan",
+        "upload",
+        "reconcile",
+        "gate",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("report", "word", "tone", "sentence"),
+    [
+        (report_with("t", "equal"), "equal", "ok", "at most 50.00% of all contents do."),
+        (
+            {**report_with("t"), "drift": {"extra": 1, "missing": 2, "counter": 1}},
+            "drift",
+            "bad",
+            "Found 2 missing vectors, 1 extra vector, 1 wrong counter and 2 points added in the "
+            "source.",
+        ),
+        (report_with("t", "indeterminate"), "indeterminate", "warn", "it proves nothing."),
+    ],
+)
+def test_a_verdict_is_said_in_words(
+    report: dict[str, object], word: str, tone: str, sentence: str
+) -> None:
+    verdict = verdict_of(Documents(report=report))
+
+    assert (verdict.word, verdict.tone) == (word, tone)
+    assert verdict.sentence.endswith(sentence)
+
+
+def test_a_verdict_about_an_earlier_state_is_no_verdict() -> None:
+    report = report_with("t", "equal")
+
+    verdict = verdict_of(Documents(report=report, outdated="the run was rolled back"))
+
+    assert (verdict.word, verdict.tone) == ("outdated", "warn")
+    assert "found: equal. After it, the run was rolled back" in verdict.sentence
+
+
+def test_the_identity_names_both_sides_and_who_compared_them() -> None:
+    facts = {fact.label: fact.value for fact in facts_of(documents_with(["t"]))}
+
+    assert facts == {
+        "collection": "t",
+        "source": "t",
+        "read with": "t",
+        "snapshot": "t",
+        "content root": "t",
+        "vector index": "t",
+        "KV namespace": "t",
+        "account": "t at t",
+        "run": "t",
+        "made with": "t, commit t",
+        "made by": "t",
+        "read from": "2026-11-23 11:00:00 UTC",
+        "read until": "2026-11-23 12:00:00 UTC",
+    }
