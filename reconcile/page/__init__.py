@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from reconcile.page.documents import NextStep as NextStep
     from reconcile.page.gather import of_reconcile as of_reconcile
     from reconcile.page.gather import of_run as of_run
+    from reconcile.page.payloads import payloads_of as payloads_of
     from reconcile.page.render import render_page as render_page
+    from reconcile.page.words import verdict_of as verdict_of
 
 load_when_used(
     __name__,
@@ -23,6 +25,8 @@ load_when_used(
         "NextStep": "reconcile.page.documents",
         "of_reconcile": "reconcile.page.gather",
         "of_run": "reconcile.page.gather",
+        "payloads_of": "reconcile.page.payloads",
         "render_page": "reconcile.page.render",
+        "verdict_of": "reconcile.page.words",
     },
 )

@@ -56,13 +56,17 @@ class Documents:
     outdated: str = ""  # what the run did after that reconcile; "" for nothing
     reconciles: tuple[Document, ...] = ()  # report.json of each, the oldest first
     gate: Document | None = None
-    gate_outdated: bool = False  # the run has written since
+    journal_sha256: str = ""  # of the run's journal as it stands
     parity: tuple[Document, ...] = ()
     preflight: Document | None = None  # of `q2v plan --json`
     next_step: NextStep | None = None
     made_by: Document = field(default_factory=dict)  # of a page that is not a reconcile's
     payloads: Mapping[str, str] = field(default_factory=dict)  # line of an id -> payload, if asked
     files: tuple[FileSum, ...] = ()
+
+    def is_stale(self, record: Document) -> bool:
+        """Whether a record of the gate or of parity is about the run before its last write."""
+        return record.get("journal_sha256") not in {None, self.journal_sha256}
 
     def tool(self) -> Document:
         """Who made the documents, with what; the plan names at least the version."""

@@ -13,6 +13,7 @@ from migrate.storage.folder import Folder, StoredFile
 from migrate.storage.id_files import encode_id
 from migrate.storage.layout import (
     DIFFERS,
+    GATE,
     JOURNAL,
     MANIFEST,
     PLAN,
@@ -33,6 +34,7 @@ from reconcile.page.documents import (
     shared_fairly,
 )
 from reconcile.page.drift import in_order
+from reconcile.parity.record import newest_records
 
 _DIFFERS_BYTES_MAX = 64 * 1024 * 1024  # names of 2,000 records
 
@@ -71,8 +73,10 @@ def of_run(run: RunFolder) -> Documents:
         files.append(_sum(_place(run, newest, REPORT), newest.file(REPORT)))
         found = _with_drift(found, run, reports[-1], newest)
     if gate is not None:
-        files.append(_sum(f"{_run_place(run)}/{gate[0].folder.name}/{gate[0].name}", gate[0]))
-    journal = run.journal.file.hash()[1]
+        files.append(_sum(f"{_run_place(run)}/{GATE}/{gate[0].name}", gate[0]))
+    parity = newest_records(run)
+    files += [_sum(_place_from_snapshot(run, file), file) for file, _ in parity]
+    journal = found.journal_sha256
     outdated = ""
     if folders and journal not in journals_compared(run, folders[-1]):
         outdated = "the run was rolled back" if run.state().rollback_opened else "the run wrote"
@@ -80,7 +84,7 @@ def of_run(run: RunFolder) -> Documents:
         found,
         report=reports[-1] if reports else None,
         outdated=outdated,
-        gate_outdated=gate is not None and gate[1].get("journal_sha256") != journal,
+        parity=tuple(fields for _, fields in parity),
         reconciles=tuple(reports),
         gate=None if gate is None else gate[1],
         files=tuple(files),
@@ -96,6 +100,7 @@ def _of_run_alone(run: RunFolder) -> Documents:
         plan=folder.file(PLAN).read_json_object(bytes_max=PLAN_BYTES_MAX),
         quarantined=run.quarantined_counts(),
         entries=tuple(run.journal.entries),
+        journal_sha256=run.journal.file.hash()[1],
         files=tuple(
             _sum(f"{place}/{name}".lstrip("/"), where.file(name))
             for place, where, name in [("", snapshot, MANIFEST), *own]
@@ -192,6 +197,14 @@ def _step_after(run: RunFolder, report: Document) -> NextStep:
 
 def _run_place(run: RunFolder) -> str:
     return f"{RUNS}/{run.folder.name}"
+
+
+def _place_from_snapshot(run: RunFolder, file: StoredFile) -> str:
+    """A file's path from the folder of the snapshot; it may lie in a snapshot before it."""
+    snapshot = run.snapshot.folder
+    below = str(file).removeprefix(f"{snapshot.parent}/")
+    own = f"{snapshot.name}/"
+    return below.removeprefix(own) if below.startswith(own) else f"../{below}"
 
 
 def _place(run: RunFolder, folder: Folder, name: str) -> str:

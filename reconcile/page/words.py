@@ -99,7 +99,7 @@ def of_gate(documents: Documents) -> Verdict:
     passed = sum(row.get("verdict") == "pass" for row in rows)
     sentence = f"{passed} of {len(rows)} criteria of the cutover passed."
     word, tone = str(gate.get("verdict")), "ok" if gate.get("verdict") == "go" else "bad"
-    if documents.gate_outdated:
+    if documents.is_stale(gate):
         word, tone = f"{word}, outdated", "warn"
         sentence += " The run has written since."
     return Verdict(word=word, tone=tone, sentence=sentence, why="")

@@ -125,6 +125,21 @@ def newest_of_index(run: RunFolder) -> dict[str, object] | None:
     return found[-1] if found else None
 
 
+def newest_records(run: RunFolder) -> list[tuple[StoredFile, dict[str, object]]]:
+    """The newest record of the run's snapshots, and the newest of its index; each if there is one.
+
+    Raises ArtefactDamagedError when a record was changed, ForeignStateError for another format.
+    """
+    of_snapshots = [
+        record
+        for link in run.snapshot.chain
+        for record in _read(link.folder.child(PARITY), run.snapshot)
+    ]
+    of_index = list(_read(run.folder.child(PARITY), run.snapshot))
+    newest = sorted(of_snapshots, key=lambda record: str(record[1].get("at")))[-1:]
+    return [*newest, *of_index[-1:]]
+
+
 def _records(
     snapshot: Snapshot, run: RunFolder | None
 ) -> Iterator[tuple[StoredFile, dict[str, object]]]:
