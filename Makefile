@@ -23,7 +23,7 @@ define q2v
 $(BIN)/q2v $(1) $(ARGS) || { code=$$?; $(BIN)/python -m q2v.exit_code $$code; exit $$code; }
 endef
 
-.PHONY: bench-full clients worker-test dist help setup rehearse test check init plan runbook provision worker snapshot migrate catch-up reconcile parity gate monitor decommission rollback reset-target restore status verify archive sandbox bench faults audit clean fmt lint types docs-check lock
+.PHONY: bench-full clients worker-test dist help setup rehearse test check init plan runbook provision worker snapshot migrate catch-up reconcile parity gate report monitor browser-test decommission rollback reset-target restore status verify archive sandbox bench faults audit clean fmt lint types docs-check lock
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -57,7 +57,7 @@ PYTEST := $(BIN)/python -m pytest -q -n 4 --dist worksteal
 test: $(SETUP) $(NODE) ## the tests except the slow ones; ALL=1 for all, T=path K=pattern for a part
 	@$(PYTEST) $(if $(T),$(T),tests) $(if $(K),-k '$(K)') $(if $(T)$(K),,-m '$(if $(ALL),,not slow and )not search')
 
-check: lint types audit worker-test ## all that CI asks for: format, lint, layers, types, audit, every test (about twenty minutes)
+check: lint types audit worker-test browser-test ## all that CI asks for: format, lint, layers, types, audit, every test (about twenty minutes)
 	@$(MAKE) --no-print-directory test ALL=1
 
 lint: $(SETUP) ## format, lint rules, import layers
@@ -110,6 +110,9 @@ parity: $(SETUP) ## does search still answer the same? at the snapshot; ARGS=--l
 gate: $(SETUP) ## go or no-go for the cutover, with the evidence of each row
 	@$(call q2v,gate)
 
+report: $(SETUP) ## one HTML page about a run, for the ticket; ARGS="RUN --out FILE"
+	@$(call q2v,report)
+
 monitor: $(SETUP) ## look once at the target after the cutover: do its parts agree with each other?
 	@$(call q2v,monitor)
 
@@ -149,6 +152,18 @@ clients: $(SETUP) $(NODE) ## the official clients against the sandbox; needs npm
 # With the Node.js that the lock names; on other systems with the machine's own.
 worker-test: $(SETUP) $(NODE) ## the Worker's side: format, lint, types, tests in Node.js and in workerd
 	@cd $(WORKER) && PATH="$$(ls -d $(CURDIR)/$(WORKER)/node_modules/node-linux-*/bin 2> /dev/null | head -1):$$PATH" npm run --silent check
+
+# Debian removes a version of Chromium when it has a newer one, so the package alone is named.
+browser-test: $(SETUP) $(NODE) ## the pages in a headless Chromium, which is installed when there is none and root or sudo can
+	@if ! $(BIN)/python -m tests.browser.chromium; then \
+		if ! command -v apt-get > /dev/null; then echo "found no Chromium and no apt-get to install it: put a Chromium into PATH"; exit 2; fi; \
+		if [ "$$(id -u)" = 0 ]; then as=; elif sudo -n true 2> /dev/null; then as="sudo -n"; \
+		else echo "found no Chromium, and installing it needs root: run: sudo apt-get install chromium"; exit 2; fi; \
+		echo "installing Chromium (once; about a minute)"; \
+		{ $$as apt-get update -qq && $$as apt-get install -y -qq --no-install-recommends chromium; } > $(TMPDIR)/chromium.log 2>&1 \
+			|| { cat $(TMPDIR)/chromium.log; exit 1; }; \
+	fi
+	@$(BIN)/python -m pytest -q -m browser tests/browser
 
 SEEDS ?= 2000
 faults: $(SETUP) ## every fault at every step, simulated cutovers, operators, planted bugs, fifty kills (an hour and more; SEEDS=20000: hours)

@@ -43,7 +43,7 @@ REMOVED = "removed.parquet"  # of a catch-up
 # Of a reconcile.
 RECONCILE = "reconcile"
 REPORT = "report.json"
-PAGE = "report.html"
+PAGE = "report.html"  # also of a run
 STATEMENT = "statement.json"
 COMBINED = "combined.ids"
 DIFFERS = "differs.jsonl"  # also of a rollback
@@ -221,6 +221,7 @@ PLACES = (
     _of_run(
         f"{PARITY}/<n>.json", "how the vector index answers, and the same", f"{PARITY}/001.json"
     ),
+    _of_run(PAGE, "the page of the whole run, for people"),
     _of_run(f"{MONITOR}/{JOURNAL}", "one entry for each look at the target after the cutover"),
     _of_run(
         f"{MONITOR}/<class>.ids",

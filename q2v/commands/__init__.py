@@ -63,6 +63,9 @@ COMMANDS: dict[str, LazyCommand] = {
     "gate": LazyCommand(
         "q2v.commands.prove.gate:command", "Say go or no-go for the cutover, with the evidence."
     ),
+    "report": LazyCommand(
+        "q2v.commands.prove.report:command", "Write one HTML page about a run, for a ticket."
+    ),
     "monitor": LazyCommand(
         "q2v.commands.after.monitor:command", "Check the target against itself, after the cutover."
     ),

@@ -25,6 +25,7 @@ _WITH_FOLDER = frozenset(
         "reconcile",
         "parity",
         "gate",
+        "report",
         "monitor",
         "decommission",
         "reset-target",

@@ -7,7 +7,7 @@ from itertools import islice
 from migrate.model.canonical import decode_json
 from migrate.model.sealed_json import damaged
 from migrate.run.drift_report import FOREIGN_CLASSES, journals_compared
-from migrate.run.folder import PLAN_BYTES_MAX, REPORT_BYTES_MAX, RunFolder
+from migrate.run.folder import PLAN_BYTES_MAX, REPORT_BYTES_MAX, RunFolder, report_folders
 from migrate.run.next_step import flags_again, next_step, position_of, read_finding
 from migrate.storage.folder import Folder, StoredFile
 from migrate.storage.id_files import encode_id
@@ -60,11 +60,7 @@ def of_run(run: RunFolder) -> Documents:
     Raises ArtefactDamagedError for a file that is not what was written.
     """
     found = _of_run_alone(run)
-    folders = [
-        run.reconciles.child(name)
-        for name in sorted(filter(str.isdigit, run.reconciles.names()), key=int)
-        if run.reconciles.child(name).has_file(REPORT)
-    ]
+    folders = report_folders(run, REPORT)
     reports = [one.file(REPORT).read_json_object(bytes_max=REPORT_BYTES_MAX) for one in folders]
     gate = newest_record(run)
     files = [*found.files]

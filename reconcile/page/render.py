@@ -73,7 +73,7 @@ def _code(char: str) -> str:
 
 
 def in_lines(text: str, most: float, lines: int) -> list[str]:
-    """A text in at most so many lines of so many characters, for a drawing; its rest is spoken."""
+    """A text in lines of at most `most` characters, for a drawing; what is cut is spoken."""
     found = textwrap.wrap(text, int(most), max_lines=lines, placeholder=" …")
     if found == ["…"]:  # its first word alone is too long
         return [f"{text[: int(most) - 1]}…"]

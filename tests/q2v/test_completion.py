@@ -44,7 +44,7 @@ def test_each_shell_gets_its_script(shell: str, line: str) -> None:
 
 def test_commands_are_completed() -> None:
     assert list(COMMANDS) == completions("")
-    assert completions("re") == ["reconcile", "restore", "reset-target", "rehearse"]
+    assert completions("re") == ["reconcile", "report", "restore", "reset-target", "rehearse"]
 
 
 def test_the_flags_that_a_command_takes_are_completed_and_no_others() -> None:

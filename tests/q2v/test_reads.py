@@ -53,6 +53,7 @@ WAYS = (
     ("parity", "--live"),
     ("reconcile", "--verifier", "http://127.0.0.1:9"),
     ("gate", "--until", "2036-01-01T00:00+00:00"),
+    ("report",),
     ("status",),
     ("monitor",),
     ("decommission",),

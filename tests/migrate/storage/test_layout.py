@@ -39,6 +39,7 @@ NOT_LEFT = {
     "<snapshot>/parity/<n>.json",
     "<snapshot>/runs/<run>/parity/<n>.json",
     "<snapshot>/runs/<run>/gate/<n>.json",
+    "<snapshot>/runs/<run>/report.html",
     "<snapshot>/runs/<run>/monitor/journal.jsonl",
     "<snapshot>/runs/<run>/monitor/<class>.ids",
     "<snapshot>/runs/<run>/reconcile/<n>/forced-<n>.ids",

@@ -192,6 +192,7 @@ def test_a_verdict_is_said_in_words(
     assert verdict.sentence.endswith(sentence)
 
 
+@pytest.mark.fault("J07")
 def test_a_verdict_about_an_earlier_state_is_no_verdict() -> None:
     report = report_with("t", "equal")
 

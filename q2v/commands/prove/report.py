@@ -1,0 +1,187 @@
+"""`q2v report`: one HTML page about a run, from the files that other commands wrote."""
+
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+import click
+
+from migrate.errors import UsageError
+from migrate.run.choose import find_run
+from migrate.run.folder import REPORT_BYTES_MAX, RunFolder
+from migrate.snapshot.folder import snapshot_around
+from migrate.storage.folder import StoredFile
+from migrate.storage.folder_lock import FolderLock
+from migrate.storage.layout import PAGE
+from migrate.storage.local_folder import LocalFolder, local_file
+from q2v import wiring
+from q2v.options import SEAL, folder_option, json_option, takes
+from q2v.output.following import Following, following_run
+from q2v.output.render import Cell, format_bytes, render
+from q2v.settings import Settings
+from q2v.version import made_by
+from reconcile.page import Documents, NextStep, of_run, payloads_of, render_page, verdict_of
+
+
+class Flags(TypedDict):
+    """What the operator typed."""
+
+    run: Path | None
+    out: Path | None
+    plan: Path | None
+    parity: tuple[Path, ...]
+    show_payloads: bool
+    folder: Path
+    as_json: bool
+
+
+@takes("target.metadata_indexes", SEAL)
+@click.command("report")
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The file to write; an existing one is replaced.  [default: report.html of the run]",
+)
+@click.option(
+    "--plan",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="What `q2v plan --json` printed, to be shown too.",
+)
+@click.option(
+    "--parity",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="What `q2v parity --json` printed, to be shown too; the records of the run are anyway.",
+)
+@click.option(
+    "--show-payloads",
+    is_flag=True,
+    help="Show the payloads of the first 100 vectors that differ. Without it no content is shown.",
+)
+@folder_option
+@json_option
+def command(settings: Settings, **flags: Unpack[Flags]) -> None:
+    """Write one HTML page about RUN (default: the newest), for a ticket.
+
+    It has identity, verdict, counts, every id that differs, gate, parity, timeline and the sums of
+    the files that it is made from, and loads nothing. The same files give the same bytes.
+    With --plan or --parity and --out no run is needed. Reads files only; asks no store.
+    """
+    directory = wiring.open_folder(flags["folder"])
+    following: Following | None = None
+    with ExitStack() as stack:
+        stack.enter_context(FolderLock(directory))
+        run = _find_run(directory, settings, flags)
+        documents = Documents(made_by=made_by())
+        if run is not None:
+            stack.callback(run.close)
+            documents = replace(of_run(run), made_by=made_by())
+            following = following_run(run, settings)
+            step = NextStep(
+                means=following.situation.means,
+                text=following.text,
+                is_command=bool(following.argv),
+            )
+            documents = replace(documents, next_step=step)
+            if flags["show_payloads"]:
+                documents = replace(documents, payloads=payloads_of(run, documents))
+        documents = _with_files(documents, flags)
+        out = _place(run, flags["out"])
+        content = render_page(documents).encode()
+        sha256 = out.write(content)
+    _show(out, documents, following, size=len(content), sha256=sha256, as_json=flags["as_json"])
+
+
+def _find_run(directory: LocalFolder, settings: Settings, flags: Flags) -> RunFolder | None:
+    """The run; None when there is none and the page is about the files that were named."""
+    named = wiring.open_named(directory, flags["run"])
+    try:
+        return find_run(directory, named, wiring.seal_key(settings), read_only=True)
+    except UsageError:
+        is_about_files = flags["plan"] is not None or flags["parity"]
+        if named is not None or not is_about_files or flags["out"] is None:
+            raise
+        return None
+
+
+def _with_files(documents: Documents, flags: Flags) -> Documents:
+    """The documents, with those that the operator names."""
+    plan = flags["plan"]
+    named = [local_file(path) for path in flags["parity"]]
+    return replace(
+        documents,
+        preflight=None if plan is None else _read(local_file(plan), ("vectors", "error"), "plan"),
+        parity=(*documents.parity, *(_read(file, ("rules",), "parity") for file in named)),
+    )
+
+
+def _read(file: StoredFile, members: tuple[str, ...], command_name: str) -> dict[str, object]:
+    """The document in a file. Raises UsageError when it has none of these members."""
+    if not file.is_there():
+        raise UsageError(
+            f"{file}: found no such file, expected what `q2v {command_name} --json` prints",
+            remedy=f"write it with `q2v {command_name} --json > FILE`",
+        )
+    document = file.read_json_object(bytes_max=REPORT_BYTES_MAX)
+    if not document.keys() & set(members):
+        raise UsageError(
+            f"{file}: found another document, expected what `q2v {command_name} --json` prints",
+            remedy=f"write it with `q2v {command_name} --json > FILE`",
+        )
+    return document
+
+
+def _place(run: RunFolder | None, out: Path | None) -> StoredFile:
+    """Where the page is written. Raises UsageError for another file inside of a snapshot."""
+    if out is None:
+        assert run is not None
+        return run.folder.file(PAGE)
+    file = local_file(out)
+    owner = snapshot_around(LocalFolder(Path(str(file.folder)).absolute()))
+    if owner is not None:
+        raise UsageError(
+            f"--out {out}: found a folder of snapshot {owner.name}, expected one outside of it",
+            remedy="name a file in another folder, or leave --out out: the page then lies beside "
+            "the run's plan",
+        )
+    return file
+
+
+def _show(
+    out: StoredFile,
+    documents: Documents,
+    following: Following | None,
+    *,
+    size: int,
+    sha256: str,
+    as_json: bool,
+) -> None:
+    verdict = verdict_of(documents)
+    run_id = None if documents.plan is None else str(documents.plan["run_id"])
+    cells: list[tuple[str, Cell]] = [
+        ("page", str(out)),
+        *([] if run_id is None else [("run", run_id)]),
+        ("verdict", verdict.word),
+        ("why", verdict.sentence),
+        ("size", format_bytes(size)),
+        ("sha256", sha256),
+    ]
+    render(
+        {
+            "page": str(out),
+            "run_id": run_id,
+            "verdict": verdict.word,
+            "why": verdict.sentence,
+            "bytes": size,
+            "sha256": sha256,
+            **({} if following is None else following.document()),
+        },
+        cells,
+        as_json=as_json,
+        notes=[] if following is None else following.notes(),
+    )
