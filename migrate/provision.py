@@ -23,7 +23,6 @@ from migrate.mapping.values import ValueRules
 from migrate.model.records import VectorIndex
 from migrate.plan.metadata_indexes import missing_metadata_indexes
 from migrate.plan.rules import PlanRules
-from migrate.plan.target_shape import check_index
 from migrate.ports import VectorTarget
 from migrate.provision_index import FoundIndex, create_index, find_index
 from migrate.runtime import Runtime
@@ -275,7 +274,6 @@ class TargetState:
 
 def read_target_state(
     http: CloudflareHttp,
-    values: ValueRules,
     rules: PlanRules,
     runtime: Runtime,
     *,
@@ -285,7 +283,7 @@ def read_target_state(
     """Read whether token, index, namespace and metadata indexes are as the plan needs them.
 
     Something not yet configured or provisioned is reported and not an error. Raises AccessError
-    naming a missing scope, PreconditionError for an index of another shape.
+    naming a missing scope. Whether the index has the shape of the values is the caller's question.
     """
     probe_access(http, index_name=name, namespace_id=namespace_id, write=True)
     namespace = None
@@ -305,7 +303,6 @@ def read_target_state(
             kv_namespace_id=namespace_id,
             kv_namespace=namespace,
         )
-    check_index(index, values)
     return TargetState(
         index=index,
         vectors_listed=len(next(iter(vectors.list_ids()), [])),

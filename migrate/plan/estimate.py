@@ -47,7 +47,8 @@ class Estimate:
     usd_per_month: float  # storage and KV writes, paid plan, list prices of limits.PRICES_AS_OF
     # Cost of a full reconcile if reading by id counts as a query, which is not documented.
     usd_reconcile_if_reads_count: float
-    fits_free_plan: bool
+    fits_free_plan: bool  # by its stored dimensions
+    kv_writes: int  # keys that are written: an entry for each file, and the counter
 
     @property
     def window_minutes(self) -> float:
@@ -149,6 +150,7 @@ def estimate(load: Workload, pace: RequestPace, *, contents_read: int | None = N
             2,
         ),
         fits_free_plan=stored <= limits.FREE_STORED_DIMENSIONS,
+        kv_writes=files + 1,
     )
 
 

@@ -32,7 +32,8 @@ COMMANDS: dict[str, LazyCommand] = {
         "Write the first migration.toml for the shape of the payloads.",
     ),
     "plan": LazyCommand(
-        "q2v.commands.prepare.plan:command", "Check every point against every limit; write nothing."
+        "q2v.commands.prepare.plan.command:command",
+        "Check every point against every limit; write nothing.",
     ),
     "runbook": LazyCommand(
         "q2v.commands.prepare.runbook:command", "Write the runbook of this migration."

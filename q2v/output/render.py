@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import re
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
@@ -17,6 +19,9 @@ _SECONDS_WITH_FRACTION_MAX = 10
 _TENS_SHOWN_MAX_S = 180
 _FOUND_LENGTH_MAX = 60
 _NUMBER_BITS_SHOWN_MAX = 200  # 2^200 has 61 digits; Python prints no number of 4,301 digits
+
+_COMMAND = re.compile(r"`[^`]*`")
+_NO_BREAK = "\uffff"  # in no text: stands for a space inside a command
 
 Cell = str | int | float | None
 
@@ -33,8 +38,11 @@ def render(
     *,
     as_json: bool,
     notes: Sequence[str] = (),
+    width: int | None = None,
 ) -> None:
     """Write the result: `document` as JSON, or `rows` (label and value) with `notes` below.
+
+    With `width` rows are wrapped at this many characters, but not inside a command in backquotes.
 
     Whole numbers get thousands separators; ids and ordinals are therefore passed as text.
     The document may hold dataclasses, paths and tuples; a secret in it is an error.
@@ -42,11 +50,34 @@ def render(
     if as_json:
         write_document(document)
         return
-    width = max((len(label) for label, _ in rows), default=0)
+    column = max((len(label) for label, _ in rows), default=0)
     for label, cell in rows:
-        write_line(f"{label:<{width}}  {format_cell(cell)}")
+        line = f"{label:<{column}}  {format_cell(cell)}"
+        for part in [line] if width is None else wrap(line, width, indent=column + 2):
+            write_line(part)
     for note in notes:
         write_line(note)
+
+
+def wrap(line: str, width: int, *, indent: int) -> list[str]:
+    """A line as lines of at most `width` characters, all but the first one indented.
+
+    A word, and a command in backquotes, is never divided: what is pasted has to work.
+    """
+    if len(line) <= width:
+        return [line]
+    kept = _COMMAND.sub(lambda found: found[0].replace(" ", _NO_BREAK), line)
+    head = len(kept) - len(kept.lstrip())
+    parts = textwrap.wrap(
+        kept,
+        width,
+        initial_indent=kept[:head],
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+    )
+    return [part.replace(_NO_BREAK, " ") for part in parts]
 
 
 def write_line(text: str) -> None:

@@ -13,7 +13,7 @@ from migrate.runtime import Runtime
 from migrate.snapshot.folder import sealed_folders
 from migrate.storage.local_folder import local_file
 from q2v import wiring
-from q2v.commands.prepare.plan import PlanResult, gather
+from q2v.commands.prepare.plan.gathering import PlanResult, gather
 from q2v.invocation import current_invocation
 from q2v.options import PLANNING, SEAL, SOURCE, TARGET, folder_option, json_option, takes
 from q2v.output.advice import complete

@@ -23,7 +23,7 @@ def test_a_jurisdiction_is_chosen_at_provision_shown_by_plan_and_kept_to(tmp_pat
         bench.environment["Q2V_KV_NAMESPACE_ID"] = made.document["kv_namespace_id"]
         again = bench.run("provision", "--kv-jurisdiction", "eu", as_json=False)
         planned = bench.run("plan", "--kv-jurisdiction", "eu")
-        shown = bench.run("plan", as_json=False)
+        shown = bench.run("plan", "--details", as_json=False)
         other = bench.run("plan", "--kv-jurisdiction", "us")
         bench.run("snapshot")
         refused = bench.run("migrate", "--kv-jurisdiction", "us")
@@ -65,7 +65,8 @@ def test_every_command_that_shows_the_counter_says_what_it_counts(tmp_path: Path
     with workbench(tmp_path, points(POINTS)) as bench:
         bench.run("snapshot")
         commands = ("plan", "migrate", "status", "reconcile", "rollback")
-        shown = {name: bench.run(name, as_json=False) for name in commands}
+        more = {"plan": ["--details"]}
+        shown = {name: bench.run(name, *more.get(name, []), as_json=False) for name in commands}
         (page,) = bench.directory.rglob("report.html")
         text = page.read_text()
 

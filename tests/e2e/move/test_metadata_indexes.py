@@ -32,7 +32,7 @@ def test_an_index_added_after_the_upload_is_warned_of_found_and_filled(tmp_path:
         before = bench.run("reconcile")
         bench.environment["Q2V_TARGET_METADATA_INDEXES"] = "file_id:string,chunk_index:number"
         declared = bench.run("status")
-        planned = bench.run("plan", as_json=False)
+        planned = bench.run("plan", "--details", as_json=False)
         absent = bench.run("migrate")
         refused = bench.run("provision")
         shown = bench.run("provision", "--dry-run")

@@ -332,7 +332,7 @@ def test_the_advice_of_a_refusal_works_when_it_is_pasted(tmp_path: Path, as_json
 @pytest.mark.fault("F11")
 def test_notes_name_the_folder_as_well(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20), provision=False) as bench:
-        noted = advised(bench.run("plan", as_json=False).stdout)
+        noted = advised(bench.run("plan", "--details", as_json=False).stdout)
 
     assert ["provision", "--dir", str(bench.directory)] in noted
     assert all("--dir" in words for words in noted)

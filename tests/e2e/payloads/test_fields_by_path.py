@@ -92,7 +92,7 @@ def test_ids_that_do_not_fit_move_as_digests_when_declared(tmp_path: Path) -> No
     }
     with workbench(tmp_path, documents(sources), settings=settings) as bench:
         before = bench.state()
-        plan = bench.run("plan", as_json=False)
+        plan = bench.run("plan", "--details", as_json=False)
         assert bench.move().exit_code == 0
         assert bench.run("reconcile").document["verdict"] == "equal"
 

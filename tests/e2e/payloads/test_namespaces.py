@@ -168,7 +168,7 @@ def test_a_plan_counts_namespaces_and_names_what_two_tenants_cannot_share(tmp_pa
     settings = {**SETTINGS, "Q2V_LIMITS_VECTORS_PER_UPLOAD": "1000"}
     with workbench(tmp_path, stored, settings=settings, provision=False) as bench:
         document = bench.run("plan").document
-        text = bench.run("plan", as_json=False).stdout
+        text = bench.run("plan", "--details", as_json=False).stdout
 
     assert document["quarantined"] == {"file_in_namespaces": 3, "namespace_too_long": 1}
     assert document["namespaces"] == {

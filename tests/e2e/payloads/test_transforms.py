@@ -91,7 +91,7 @@ def test_a_plan_shows_what_each_rule_does(tmp_path: Path) -> None:
     with workbench(tmp_path, points(30), settings=SETTINGS) as bench:
         masked = bench.run("plan").document["transforms"]
         shown = bench.run("plan", "--show-values").document["transforms"]
-        text = bench.run("plan", as_json=False)
+        text = bench.run("plan", "--details", as_json=False)
 
     assert [(one["rule"], one["points"]) for one in masked] == [
         ("drop internal", 30),

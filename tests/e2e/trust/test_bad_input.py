@@ -121,8 +121,9 @@ def test_a_plan_has_one_line_for_all_points_left_out_for_one_reason(tmp_path: Pa
     blank = replace(_odd_point(chunk("a b", 0)), id=10_001)
     stored = [*points(5), *without_file, _odd_point(chunk("odd", 0, chunk_index=-1)), blank]
     with workbench(tmp_path, stored) as bench:
-        short = left_out(bench.run("plan", as_json=False).stdout)
-        whole = left_out(bench.run("plan", "--max-quarantine", "43", as_json=False).stdout)
+        short = left_out(bench.run("plan", "--details", as_json=False).stdout)
+        more = ("--details", "--max-quarantine", "43")
+        whole = left_out(bench.run("plan", *more, as_json=False).stdout)
         named = bench.run("plan", "--max-quarantine", "43").document["quarantined_points"]
 
     [first, last] = short

@@ -49,7 +49,7 @@ def test_reconcile_sends_nothing_that_a_read_only_token_may_not(tmp_path: Path) 
 def test_a_plan_tells_of_keys_that_can_visibly_do_more(tmp_path: Path) -> None:
     with workbench(tmp_path, points(5), api_token="cfoat_" + "a" * 40) as bench:
         told = bench.run("plan").document["credentials"]
-        shown = bench.run("plan", as_json=False).stdout
+        shown = bench.run("plan", "--details", as_json=False).stdout
 
     assert any("login of wrangler" in note for note in told)
     assert any("source.api_key is a plain key" in note for note in told)

@@ -186,7 +186,13 @@ def test_payload_text_is_in_the_stores_and_nowhere_else(tmp_path: Path) -> None:
     with workbench(tmp_path, stored) as bench:
         done = [
             loudly(bench, *words)
-            for words in (("plan",), ("snapshot",), ("migrate",), ("reconcile",), ("status",))
+            for words in (
+                ("plan", "--details"),
+                ("snapshot",),
+                ("migrate",),
+                ("reconcile",),
+                ("status",),
+            )
         ]
         written = [path for path in bench.files() if path.suffix != ".parquet"]
 
