@@ -23,7 +23,7 @@ define q2v
 $(BIN)/q2v $(1) $(ARGS) || { code=$$?; $(BIN)/python -m q2v.exit_code $$code; exit $$code; }
 endef
 
-.PHONY: bench-full clients worker-test dist help setup rehearse test check init plan runbook provision worker snapshot migrate catch-up reconcile parity gate report monitor browser-test decommission rollback reset-target restore status verify archive sandbox bench faults audit clean fmt lint types docs-check lock
+.PHONY: bench-full clients worker-test dist help setup rehearse test check init preflight plan runbook provision worker snapshot migrate catch-up reconcile parity gate report monitor browser-test decommission rollback reset-target restore status list explain verify archive sandbox bench faults audit clean fmt lint types docs-check lock
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -80,6 +80,9 @@ fmt: $(SETUP) ## format and fix
 init: $(SETUP) ## the first migration.toml, for the shape of the payloads; ARGS="--shape NAME"
 	@$(call q2v,init)
 
+preflight: $(SETUP) ## q2v check: what a move needs, asked in seconds; writes nothing
+	@$(call q2v,check)
+
 plan: $(SETUP) ## read both sides, write nothing: what would move, what cannot, how long
 	@$(call q2v,plan)
 
@@ -130,6 +133,12 @@ restore: $(SETUP) ## write a snapshot back into a Qdrant collection; ARGS="SNAPS
 
 status: $(SETUP) ## where a run stands, and the exact next command
 	@$(call q2v,status)
+
+list: $(SETUP) ## snapshots, runs and reconciles below --dir, with verdict, size and age
+	@$(call q2v,list)
+
+explain: $(SETUP) ## what a word or message of q2v means; ARGS=kv_missing
+	@$(call q2v,explain)
 
 verify: $(SETUP) ## check a snapshot or an archive against its own digests
 	@$(call q2v,verify)

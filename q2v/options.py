@@ -59,6 +59,8 @@ PLANNING = (
 )
 
 
+ASK_FOR_NAMES = "`q2v init` on a terminal asks for the names and writes migration.toml"
+
 _TAKEN: dict[click.Command, list[Setting]] = {}
 
 
@@ -102,8 +104,8 @@ def takes(*keys: str) -> Callable[[click.Command], click.Command]:
 
 
 def taken_by(command: str) -> list[Setting]:
-    """The settings that `q2v COMMAND` takes."""
-    return _TAKEN[COMMANDS[command].load()]
+    """The settings that `q2v COMMAND` takes; none where it reads no settings at all."""
+    return _TAKEN.get(COMMANDS[command].load(), [])
 
 
 def _remember_folder(context: click.Context, parameter: click.Parameter, folder: Path) -> Path:
@@ -238,19 +240,23 @@ def check_required(settings: Settings, *keys: str) -> None:
 
     For "source.url" a `source.path` will do, and for "source.path" a `source.url`.
     """
-    either = {"source.url": "source.path", "source.path": "source.url"}
-    missing = [
-        BY_KEY[key]
-        for key in keys
-        if settings.value(key) is None and settings.value(either.get(key, key)) is None
-    ]
+    missing = missing_settings(settings, *keys)
     if missing:
         raise UsageError(
             f"found no value for {', '.join(each.key for each in missing)}, expected each to be "
             "configured",
-            remedy=f"set {'; '.join(map(_ways, missing))}; `q2v init` on a terminal asks "
-            "for the names and writes migration.toml",
+            remedy=f"set {'; '.join(map(ways_to_set, missing))}; {ASK_FOR_NAMES}",
         )
+
+
+def missing_settings(settings: Settings, *keys: str) -> list[Setting]:
+    """Those of these settings that are not set, as `check_required` judges it."""
+    either = {"source.url": "source.path", "source.path": "source.url"}
+    return [
+        BY_KEY[key]
+        for key in keys
+        if settings.value(key) is None and settings.value(either.get(key, key)) is None
+    ]
 
 
 def check_both(settings: Settings, first: str, second: str) -> None:
@@ -265,7 +271,7 @@ def check_both(settings: Settings, first: str, second: str) -> None:
         )
 
 
-def _ways(setting: Setting) -> str:
+def ways_to_set(setting: Setting) -> str:
     """Every way to give a value; for a server also the setting that names a folder instead."""
     return setting.ways() + (" or source.path" if setting.key == "source.url" else "")
 

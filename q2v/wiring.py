@@ -4,7 +4,7 @@ import random
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +14,7 @@ from migrate.cloudflare.access import verify_token
 from migrate.cloudflare.budget.budget import RequestBudget
 from migrate.cloudflare.client.base_url import BaseUrl, parse_base_url
 from migrate.cloudflare.client.client import Account, CloudflareHttp
+from migrate.cloudflare.client.wire import HttpLimits
 from migrate.cloudflare.credentials import source_key_notes, target_token_notes
 from migrate.cloudflare.kv import WorkersKvTarget
 from migrate.cloudflare.kv_namespaces import WorkersKvNamespaces
@@ -106,18 +107,39 @@ def system_clock() -> Clock:
     return SystemClock()
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a service may keep a command waiting; for both services."""
+
+    connect_s: float
+    read_s: float  # without a byte
+    total_s: float  # one request
+    attempts_max: int  # per request
+
+
+IMPATIENT = Patience(connect_s=4.0, read_s=10.0, total_s=15.0, attempts_max=2)  # for `q2v check`
+
+
 @contextmanager
 def open_source(
-    settings: Settings, folder: LocalFolder, *, clock: Clock, progress: Progress
+    settings: Settings,
+    folder: LocalFolder,
+    *,
+    clock: Clock,
+    progress: Progress,
+    patience: Patience | None = None,
 ) -> Iterator[PointSource]:
     """The configured collection: a folder or a server. Closed at the end.
 
     A folder is read from a copy below `folder`, the --dir. Raises UsageError when it is not
-    configured: nothing else takes its place.
+    configured: nothing else takes its place. `patience` None: as an evening's work waits.
     """
     check_required(settings, "source.url", "source.collection")
     assert settings.source.collection is not None
-    source = _source(settings, settings.source.collection, folder, clock, progress)
+    options = _server_options(settings, progress)
+    if patience is not None:
+        options = replace(options, **asdict(patience))
+    source = _source(settings, folder, clock, progress, options)
     try:
         yield source
     finally:
@@ -173,8 +195,14 @@ def source_readers(settings: Settings) -> int:
 
 
 def _source(
-    settings: Settings, collection: str, folder: LocalFolder, clock: Clock, progress: Progress
+    settings: Settings,
+    folder: LocalFolder,
+    clock: Clock,
+    progress: Progress,
+    options: ServerOptions,
 ) -> PointSource:
+    collection = settings.source.collection
+    assert collection is not None
     if settings.source.path is not None:
         # The engine is 14 MB of machine code: loaded only when it is the source.
         from migrate.qdrant.folder.open import open_stored_source  # noqa: PLC0415
@@ -193,11 +221,7 @@ def _source(
         api_key=_source_key(settings),
         transport=settings.source.transport,
         clock=clock,
-        options=replace(
-            _server_options(settings, progress),
-            grpc_url=settings.source.grpc_url,
-            filter=point_filter(settings),
-        ),
+        options=replace(options, grpc_url=settings.source.grpc_url, filter=point_filter(settings)),
     )
 
 
@@ -239,9 +263,17 @@ def client_certificate(settings: Settings) -> ClientCertificate | None:
 
 
 def open_http(
-    settings: Settings, folder: LocalFolder, *, clock: Clock, progress: Progress
+    settings: Settings,
+    folder: LocalFolder,
+    *,
+    clock: Clock,
+    progress: Progress,
+    patience: Patience | None = None,
 ) -> tuple[CloudflareHttp, RequestBudget, BaseUrl]:
-    """The one client for the account. The address is checked before the token is read."""
+    """The one client for the account. The address is checked before the token is read.
+
+    `patience` None: as an evening's work waits.
+    """
     check_required(settings, "target.account_id", "target.api_token")
     base_url = parse_base_url(
         settings.target.api_base_url, allow_other_host=settings.target.allow_other_host
@@ -255,36 +287,15 @@ def open_http(
         requests_max=settings.limits.requests_per_5min,
     )
     progress.watch(budget)
-    http = make_http(
-        base_url,
-        settings.target.account_id,
-        token,
-        ca_file=settings.tls.ca_file,
-        budget=budget,
-        clock=clock,
-        progress=progress,
-    )
-    return http, budget, base_url
-
-
-def make_http(
-    base_url: BaseUrl,
-    account_id: str,
-    token: str,
-    *,
-    ca_file: Path | None,
-    budget: RequestBudget,
-    clock: Clock,
-    progress: Progress,
-) -> CloudflareHttp:
-    """The client for an account; every process that sends has one, and they share the budget."""
-    return CloudflareHttp(
-        Account(base_url, account_id, token, ca_file),
+    http = CloudflareHttp(
+        Account(base_url, settings.target.account_id, token, settings.tls.ca_file),
         budget=budget,
         clock=clock,
         jitter=jitter,
         progress=progress,
+        limits=None if patience is None else HttpLimits(**asdict(patience)),
     )
+    return http, budget, base_url
 
 
 def jitter() -> float:

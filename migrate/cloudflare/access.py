@@ -14,7 +14,7 @@ from migrate.cloudflare.client.api import (
 from migrate.cloudflare.client.client import CloudflareHttp
 from migrate.errors import AccessError
 
-VERIFY = Operation(name="verify token", scope="any permission: the service does not know this one")
+VERIFY = Operation(name="verify token", scope="")  # any token of the account may ask this
 ACTIVE = "active"
 
 

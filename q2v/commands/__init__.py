@@ -31,6 +31,10 @@ COMMANDS: dict[str, LazyCommand] = {
         "q2v.commands.prepare.init:command",
         "Write the first migration.toml for the shape of the payloads.",
     ),
+    "check": LazyCommand(
+        "q2v.commands.inspect.check:command",
+        "Ask everything that a move needs, in seconds; write nothing.",
+    ),
     "plan": LazyCommand(
         "q2v.commands.prepare.plan.command:command",
         "Check every point against every limit; write nothing.",
@@ -86,7 +90,14 @@ COMMANDS: dict[str, LazyCommand] = {
         "Empty the target of what runs and a list name.",
     ),
     "status": LazyCommand(
-        "q2v.commands.prove.status:command", "Say where a run stands, and the exact next command."
+        "q2v.commands.inspect.status:command", "Say where a run stands, and the exact next command."
+    ),
+    "list": LazyCommand(
+        "q2v.commands.inspect.list:command", "List snapshots, runs and reconciles of a folder."
+    ),
+    "explain": LazyCommand(
+        "q2v.commands.inspect.explain:command",
+        "Say what a word or message of q2v means, and what to do.",
     ),
     "verify": LazyCommand(
         "q2v.commands.prove.verify:command",

@@ -15,6 +15,7 @@ _COMMAND = re.compile(r"`(q2v [^`]+)`")
 _WITH_FOLDER = frozenset(
     {
         "init",
+        "check",
         "plan",
         "runbook",
         "provision",
@@ -32,6 +33,7 @@ _WITH_FOLDER = frozenset(
         "rollback",
         "restore",
         "status",
+        "list",
         "verify",
         "archive",
     }

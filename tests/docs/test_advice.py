@@ -62,9 +62,10 @@ def flags_of(command: str) -> frozenset[str]:
 def commands_with(module: Path) -> frozenset[str]:
     """The commands that can show a text of this module.
 
-    All of them for what `main` itself shows, and for the rehearsal's story, which is about all.
+    All of them for what `main` itself shows, for the rehearsal's story, which is about all, and for
+    the words that `q2v explain` explains.
     """
-    if module in reachable(ROOT / "q2v" / "main.py"):
+    if module in reachable(ROOT / "q2v" / "main.py") or module.parent == ROOT / "q2v" / "words":
         return frozenset(COMMANDS)
     modules_of = {name: each.place.partition(":")[0] for name, each in COMMANDS.items()}
     places = {name: ROOT / f"{place.replace('.', '/')}.py" for name, place in modules_of.items()}

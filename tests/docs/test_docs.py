@@ -19,6 +19,8 @@ from migrate.snapshot.manifest import SnapshotManifest
 from migrate.storage import layout
 from q2v.commands import COMMANDS
 from q2v.main import cli
+from q2v.words.drift import DRIFT
+from q2v.words.reasons import REASONS
 from reconcile.gate import criteria
 from reconcile.rollback.manifest import RollbackManifest
 from reconcile.session import Kind as AttemptKind
@@ -59,6 +61,12 @@ def _first_cells(text: str, marker: str) -> list[str]:
     table = text.partition(f"<!-- {marker} -->")[2].lstrip("\n").partition("\n\n")[0]
     rows = [line for line in table.splitlines() if line.startswith("| `")]
     return [name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
+
+
+def _meanings(text: str, mark: str) -> dict[str, str]:
+    """First cell without its backquotes -> second cell, of the table behind a mark."""
+    table = text.partition(f"<!-- {mark} -->")[2].partition("\n\n")[0]
+    return dict(re.findall(r"^\| `([^`]+)` \| (.+) \|$", table, flags=re.MULTILINE))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -182,6 +190,15 @@ def test_the_formats_page_names_every_journal_entry_and_every_reason() -> None:
     assert [kind.value for kind in Kind] == _first_cells(text, "kinds: run")
     assert [kind.value for kind in AttemptKind] == _first_cells(text, "kinds: reconcile")
     assert [reason.value for reason in Reason] == _first_cells(text, "reasons")
+
+
+@pytest.mark.fault("E04")
+def test_the_formats_page_says_of_reasons_and_classes_what_explain_says() -> None:
+    text = _text("docs/formats.md")
+    reasons = {reason.value: means for reason, (means, _) in REASONS.items()}
+
+    assert _meanings(text, "reasons") == reasons
+    assert _meanings(text, "drift") == {name: means for name, (means, _) in DRIFT.items()}
 
 
 def test_ci_calls_only_the_makefile() -> None:

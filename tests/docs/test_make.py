@@ -14,7 +14,7 @@ from q2v.main import cli
 from tests.harness.running.programs import run_program
 
 ROOT = Path(__file__).parents[2]
-TARGETS = list(cli.table)
+OTHER_TARGETS = {"check": "preflight"}  # `make check` is all that CI asks for
 
 
 def make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -47,15 +47,16 @@ def test_make_says_the_exit_code_in_words(code: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.fault("F15")
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("command", list(cli.table))
 def test_a_target_passes_its_arguments_on_and_is_quiet_on_success(
-    target: str, tmp_path: Path
+    command: str, tmp_path: Path
 ) -> None:
+    target = OTHER_TARGETS.get(command, command)
     done = make(programs(tmp_path / "bin", 'printf "%s|" "$@"'), target, "ARGS=--dir 'a b' --json")
 
     said = [line for line in done.stderr.splitlines() if not line.startswith("make: Warning")]
     assert (done.returncode, said) == (0, []), "a clock that jumped is make's own business"
-    assert done.stdout == f"{target}|--dir|a b|--json|"
+    assert done.stdout == f"{command}|--dir|a b|--json|"
 
 
 @pytest.mark.fault("F15")

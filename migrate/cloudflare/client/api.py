@@ -79,7 +79,7 @@ class Operation:
     """The purpose of a request, as errors name it, and the permission that it needs."""
 
     name: str
-    scope: str  # as the dashboard spells it
+    scope: str  # as the dashboard spells it; "" where any token may ask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -238,8 +238,16 @@ def refusal_remedy(status: int, code: int | None) -> str:
 
 
 def access_remedy(code: int | None, scope: str) -> str:
-    """The operator's next step after a refusal of the token; `scope` is the permission needed."""
-    return remedy_of(code) or f"use a token of this account with '{scope}'"
+    """The operator's next step after a refusal of the token; `scope` is the permission needed.
+
+    "" for a request that every token may send: then the service does not know this token.
+    """
+    unknown = (
+        "the service does not know this token, or not in this account: copy both again, or make "
+        "another token; `q2v init` says which permissions it needs"
+    )
+    needed = f"use a token of this account with '{scope}'" if scope else unknown
+    return remedy_of(code) or needed
 
 
 def quota_remedy(code: int | None) -> str:

@@ -1,0 +1,1 @@
+"""Commands that only read: what a move would meet, what is kept here, what a word means."""

@@ -1,0 +1,1 @@
+"""How texts stand on a terminal: width, columns, colours."""

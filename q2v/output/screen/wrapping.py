@@ -1,0 +1,50 @@
+"""Wrap texts at the width of the terminal; commands and paths stay whole."""
+
+import os
+import re
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from q2v.output.render import write_line
+
+WIDTH_DEFAULT = 80  # also of a pipe, so that what is pasted reads as it was seen
+_WIDTH_MAX = 120  # longer lines are hard to read
+_WIDTH_MIN = 40
+_QUOTED = re.compile(r"`[^`]+`")
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+
+
+def width_here() -> int:
+    """Columns to write in: the terminal's, between 40 and 120; 80 for a pipe."""
+    if not sys.stdout or not sys.stdout.isatty():
+        return WIDTH_DEFAULT
+    try:
+        columns = os.get_terminal_size(sys.stdout.fileno()).columns
+    except OSError:  # a terminal that does not say how wide it is
+        return WIDTH_DEFAULT
+    return max(_WIDTH_MIN, min(columns or WIDTH_DEFAULT, _WIDTH_MAX))
+
+
+def wrapped(text: str, *, first: str = "", then: str = "", width: int | None = None) -> list[str]:
+    """Lines of at most `width` columns, `first` before the first one and `then` before the others.
+
+    A word longer than a line stays whole, and so does a command in backquotes: both are pasted.
+    """
+    lines = textwrap.wrap(
+        _QUOTED.sub(lambda found: found[0].replace(" ", _NO_BREAK), text),
+        width_here() if width is None else width,
+        initial_indent=first,
+        subsequent_indent=then,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace(_NO_BREAK, " ") for line in lines] or [first.rstrip()]
+
+
+def write_wrapped(texts: Iterable[str]) -> None:
+    """Each text as lines on stdout; a command after `next: ` stays on one line."""
+    for text in texts:
+        lines: Sequence[str] = [text] if text.startswith("next: q2v ") else wrapped(text)
+        for line in lines:
+            write_line(line)
