@@ -67,12 +67,21 @@ class SpillingDatabase:
     def _insert(self, table: str, rows: pa.Table | pa.RecordBatch) -> None:
         """Insert rows by column name; missing columns are null."""
         if len(rows):
-            self._database.register("given", rows)
-            self._execute(f"INSERT INTO {table} BY NAME SELECT * FROM given")  # noqa: S608 - our own names
-            self._database.unregister("given")
+            query = f"INSERT INTO {table} BY NAME SELECT * FROM given"  # noqa: S608 - our own names
+            self._execute(query, given=rows)
 
-    def _execute(self, query: str, parameters: Parameters = None) -> list[tuple[Any, ...]]:
-        """All rows at once: a half-read result would block the connection."""
+    def _execute(
+        self,
+        query: str,
+        parameters: Parameters = None,
+        *,
+        given: pa.Table | pa.RecordBatch | pa.RecordBatchReader | None = None,
+    ) -> list[tuple[Any, ...]]:
+        """All rows at once: a half-read result would block the connection.
+
+        A query that names the table `given` reads this parameter: duckdb looks for a name that it
+        does not know among the variables of the caller. To register it would take twice as long.
+        """
         with _spilling(self._spill):
             return self._database.execute(query, parameters).fetchall()
 
@@ -93,16 +102,13 @@ class SpillingDatabase:
                 raise
 
         stream = passing()
-        given = pa.RecordBatchReader.from_batches(schema, stream)
-        self._database.register("given", given)
         try:
-            return self._execute(query)
+            return self._execute(query, given=pa.RecordBatchReader.from_batches(schema, stream))
         except Exception:
             if raised:
                 raise raised.pop() from None  # not kept: it would keep this frame alive
             raise
         finally:
-            self._database.unregister("given")
             stream.close()  # with its source, also when duckdb did not read to the end
 
     def _count(self, query: str) -> int:
