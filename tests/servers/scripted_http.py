@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 
-TRICKLE_PAUSE_S = 0.02
+TRICKLE_PAUSE_S = 0.02  # between two pieces of an answer that has no end, or not for long
 POLL_S = 0.05  # how soon a waiting thread sees that the test is over
 HANG_S_MAX = 10.0  # a client that never gives up fails its test, not the whole run
 
@@ -243,7 +243,7 @@ class ScriptedServer:
             return False
         else:
             connection.sendall(data)
-        while step.endless and not self._stop.is_set():
+        while step.endless and not self._stop.wait(TRICKLE_PAUSE_S):
             connection.sendall(step.body)
         connection.settimeout(POLL_S)
         return length == len(step.body)
