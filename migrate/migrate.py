@@ -128,7 +128,7 @@ def _write_round(
         requests = sum(worker.requests for worker in workers)
     write_kv_index(run, target.kv, runtime, only=selection.keys, kept=selection.kept)
     remove_vectors(run, target.vectors, options.settle, runtime)
-    complete_round(run)
+    complete_round(run, runtime.clock)
     return RoundReport(run.state().rounds[-1].kind, uploaded.evidence, requests)
 
 

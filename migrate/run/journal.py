@@ -23,14 +23,14 @@ class Kind(StrEnum):
 
     RUN_OPENED = "run_opened"  # format, run_id, plan_sha256
     PRE_IMAGE_PART = "pre_image_part"  # name, rows, sha256
-    PRE_IMAGES_SEALED = "pre_images_sealed"  # vectors_present, kv_present, existing_elsewhere
+    PRE_IMAGES_SEALED = "pre_images_sealed"  # vectors_present, kv_present, existing_elsewhere, at
     ROUND_OPENED = "round_opened"  # ordinal, kind: full|repair|retry, report and digest, or rows
     INTENT = "intent"  # round, store, batch, first, end, count, bytes, sha256; vectors also start
     ACK = "ack"  # round, store, batch, mutation_id, server_date
     REFUSED = "refused"  # round, store, batch, status, code, text, and middle or vector_id
     RETRIED = "retried"  # round, rows: refused in this round, now pending again
-    VECTORS_PROCESSED = "vectors_processed"  # round, evidence
-    ROUND_COMPLETED = "round_completed"  # round
+    VECTORS_PROCESSED = "vectors_processed"  # round, evidence, at
+    ROUND_COMPLETED = "round_completed"  # round, at
     WAIVED = "waived"  # reasons
     ROLLBACK_OPENED = "rollback_opened"  # manifest_sha256
     ROLLBACK_COMPLETED = "rollback_completed"  # conflicts, counter_kept

@@ -19,6 +19,7 @@ from migrate.mapping.payload import encode_kv_key
 from migrate.model.limits import FETCH_IDS_MAX
 from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.model.sealed_json import damaged
+from migrate.model.stamps import iso_stamp
 from migrate.plan.request_counts import fetch_requests
 from migrate.ports import KvTarget, Target, VectorTarget
 from migrate.run.files import open_files, touched_keys
@@ -130,6 +131,7 @@ def _capture(run: RunFolder, target: Target, runtime: Runtime) -> None:
             **({} if run.plan.base is None else {"vectors_removed": removed}),
             "kv_present": sum(record.former is not None for record in kv),
             "kv_elsewhere": sum(not record.ours for record in kv),
+            "at": iso_stamp(runtime.clock.wall_s()),
         }
     )
 

@@ -10,6 +10,8 @@ it reads, but possibly after writes have begun.
 from dataclasses import dataclass
 
 from migrate.model.records import VectorId
+from migrate.model.stamps import iso_stamp
+from migrate.ports import Clock
 from migrate.run.drift_report import (
     KEY_CLASSES,
     VECTOR_CLASSES,
@@ -225,11 +227,17 @@ def _of_full(run: RunFolder) -> Selection:
     return Selection(None, None if touched is None else touched.written)
 
 
-def complete_round(run: RunFolder) -> None:
-    """Note that everything of the open round is written."""
+def complete_round(run: RunFolder, clock: Clock) -> None:
+    """Note that everything of the open round is written, and when."""
     current = run.state().rounds[-1]
     if not current.completed:
-        run.journal.append({"type": Kind.ROUND_COMPLETED.value, "round": current.ordinal})
+        run.journal.append(
+            {
+                "type": Kind.ROUND_COMPLETED.value,
+                "round": current.ordinal,
+                "at": iso_stamp(clock.wall_s()),
+            }
+        )
 
 
 def _selection(run: RunFolder, entry: Entry) -> Selection:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from migrate.model.limits import FETCH_IDS_MAX, UPLOADS_IN_FLIGHT_MAX
 from migrate.model.records import VectorId
+from migrate.model.stamps import iso_stamp
 from migrate.plan.request_counts import upload_bytes, upload_requests
 from migrate.ports import VectorTarget
 from migrate.run.folder import RunFolder
@@ -79,6 +80,7 @@ def upload_vectors(
                 "type": Kind.VECTORS_PROCESSED.value,
                 "round": current.ordinal,
                 "evidence": evidence,
+                "at": iso_stamp(runtime.clock.wall_s()),
             }
         )
     batches = _taken(run)

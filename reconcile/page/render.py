@@ -41,6 +41,7 @@ def render_page(documents: Documents) -> str:
             verdict=words.verdict_of(documents),
             gate_verdict=None if documents.gate is None else words.of_gate(documents),
             moment=words.moment,
+            period=words.period,
             stations=stations,
             branch=branch,
             flows=[draw(stations, branch, tall=tall) for tall in (False, True)],

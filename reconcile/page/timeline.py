@@ -32,6 +32,8 @@ class Bar:
     x: float
     y: float
     width: float
+    begins: str  # RFC 3339
+    ends: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,8 @@ def timeline_of(documents: Documents) -> Timeline | None:
                 x=round(min(_LEFT + (span.start_s - begins) * scale, _WIDTH - _RIGHT - _LEAST), 1),
                 y=lanes.index(span.lane) * _LANE,
                 width=round(max(_LEAST, (span.end_s - span.start_s) * scale), 1),
+                begins=iso_stamp(span.start_s),
+                ends=iso_stamp(span.end_s),
             )
             for span in spans
         ),
@@ -86,7 +90,7 @@ def _spans(documents: Documents) -> Iterator[Span]:
     )
     created = plan.get("created_at")
     yield from _span("plan", created, created, "made", "none")
-    yield from _uploads(documents.entries)
+    yield from _stages(documents.entries, created)
     for report in documents.reconciles:
         tone = {"equal": "ok", "drift": "bad"}.get(str(report.get("verdict")), "warn")
         words = f"{report.get('ordinal', '')}: {report.get('verdict')}".lstrip(": ")
@@ -103,6 +107,30 @@ def _span(lane: str, start: object, end: object, text: str, tone: str) -> Iterat
     start_s, end_s = _seconds(start), _seconds(end)
     if start_s is not None and end_s is not None:
         yield Span(lane=lane, start_s=start_s, end_s=max(start_s, end_s), text=text, tone=tone)
+
+
+def _stages(entries: Sequence[Document], created: object) -> Iterator[Span]:
+    """Pre-images, uploads, the wait until they are processed, and the KV index, of each round.
+
+    Uploads are dated by the target and the rest by this machine; a wait is never shown as negative.
+    """
+    begun = created
+    uploads = list(_uploads(entries))
+    for entry in entries:
+        at = entry.get("at")
+        match entry.get("type"):
+            case "pre_images_sealed":
+                yield from _span("pre-images", begun, at, "captured", "none")
+            case "vectors_processed":
+                at_s = _seconds(at)
+                before = [one.end_s for one in uploads if at_s is not None and one.end_s <= at_s]
+                last = iso_stamp(max(before)) if before else at
+                text = f"waited until processed: {entry.get('evidence', '')}"
+                yield from _span("wait", last, at, text, "none")
+                begun = at
+            case "round_completed":
+                yield from _span("KV index", begun, at, "entries and counter written", "none")
+    yield from uploads
 
 
 def _uploads(entries: Sequence[Document]) -> Iterator[Span]:

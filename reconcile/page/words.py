@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from reconcile.page.documents import Document, Documents, numbers_of
 from reconcile.page.drift import in_order, listed, words_of
 
+_NO_DRIFT = "no drift at the stated coverage"  # how the reason of an equal report begins
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
@@ -56,7 +58,9 @@ def _of_report(report: Document) -> Verdict:
     why = str(report.get("why", ""))
     match report.get("verdict"):
         case "equal":
-            return Verdict(word="equal", tone="ok", sentence=_of_equal(report), why=why)
+            # What the sentence does not say: what was left out of the comparison.
+            rest = why.removeprefix(_NO_DRIFT).removeprefix("; ")
+            return Verdict(word="equal", tone="ok", sentence=_of_equal(report), why=rest)
         case "drift":
             return Verdict(word="drift", tone="bad", sentence=_of_drift(report), why="")
         case other:
@@ -184,8 +188,17 @@ def _facts(documents: Documents) -> Iterator[Fact]:
     commit = f", commit {tool['commit']}" if tool.get("commit") else ""
     yield Fact(label="made with", value=f"{_text(tool.get('tool'))}{commit}")
     yield Fact(label="made by", value=_text(tool.get("operator")))
-    yield Fact(label="read from", value=moment(report.get("started_at")))
-    yield Fact(label="read until", value=moment(report.get("at")))
+    yield Fact(label="compared", value=period(report.get("started_at"), report.get("at")))
+
+
+def period(start: object, end: object) -> str:
+    """Two times of a document for people; the day is said once when it is the same."""
+    first, last = moment(start), moment(end)
+    if not first or not last or first == last:
+        return first or last
+    day, _, clock = last.partition(" ")
+    same_day = first.startswith(f"{day} ") and first.endswith(" UTC")
+    return f"{first.removesuffix(' UTC')} to {clock}" if same_day else f"{first} to {last}"
 
 
 def moment(stamp: object) -> str:

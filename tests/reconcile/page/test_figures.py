@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from migrate.model.limits import REQUEST_WINDOW_S
 from migrate.run.drift_report import FOREIGN_CLASSES
 from reconcile.page.curve import curve_of
-from reconcile.page.documents import Documents, shared_fairly
+from reconcile.page.documents import Document, Documents, shared_fairly
 from reconcile.page.drift import CLASSES, encode_data, in_order, what_differs
 from reconcile.page.flow import draw, stations_of
 from reconcile.page.timeline import timeline_of
-from reconcile.page.words import facts_of, verdict_of
+from reconcile.page.words import facts_of, period, verdict_of
 from reconcile.report import report as reports
 from tests.reconcile.page.documents import KEPT, documents_with, report_with
 
@@ -134,7 +134,7 @@ def test_without_a_measured_width_there_is_no_curve() -> None:
 
 def _acks(seconds: Sequence[int]) -> Documents:
     """A journal with an upload at each of these seconds after ten o'clock."""
-    entries: list[dict[str, object]] = []
+    entries: list[Document] = []
     for batch, at in enumerate(seconds):
         common = {"round": 0, "store": "vectors", "batch": batch}
         date = f"Mon, 23 Nov 2026 {10 + at // 3600}:{at // 60 % 60:02d}:{at % 60:02d} GMT"
@@ -154,6 +154,49 @@ def test_the_busiest_five_minutes_are_counted(seconds: list[int]) -> None:
         sum(at <= other < at + REQUEST_WINDOW_S for other in seconds) for at in seconds
     )
     assert all(timeline.left <= bar.x <= timeline.right for bar in timeline.bars)
+
+
+def test_the_journal_dates_what_the_run_waited_for() -> None:
+    """The wait ends by this machine's clock, and begins with the target's last answer before."""
+    entries: list[Document] = [
+        {"type": "pre_images_sealed", "at": "2026-11-23T09:59:00+00:00"},
+        *_acks([0, 60]).entries,
+        {
+            "type": "vectors_processed",
+            "round": 0,
+            "evidence": "read back",
+            "at": "2026-11-23T10:03:00+00:00",
+        },
+        {"type": "round_completed", "round": 0, "at": "2026-11-23T10:04:00+00:00"},
+    ]
+    plan = {"created_at": "2026-11-23T09:58:00+00:00"}
+
+    timeline = timeline_of(Documents(entries=entries, plan=plan))
+    undated = timeline_of(Documents(entries=[{**one, "at": None} for one in entries], plan=plan))
+
+    assert timeline is not None
+    assert undated is not None
+    found = {bar.span.lane: (bar.begins[11:19], bar.ends[11:19]) for bar in timeline.bars}
+    assert found == {
+        "plan": ("09:58:00", "09:58:00"),
+        "pre-images": ("09:58:00", "09:59:00"),
+        "upload": ("10:01:00", "10:01:00"),
+        "wait": ("10:01:00", "10:03:00"),
+        "KV index": ("10:03:00", "10:04:00"),
+    }
+    assert [name for name, _ in undated.lanes] == ["plan", "upload"]
+
+
+def test_a_wait_is_never_negative_when_the_clocks_differ() -> None:
+    entries: list[Document] = [
+        *_acks([0, 600]).entries,
+        {"type": "vectors_processed", "round": 0, "at": "2026-11-23T09:59:00+00:00"},
+    ]
+
+    timeline = timeline_of(Documents(entries=entries))
+
+    assert timeline is not None
+    assert all(bar.begins <= bar.ends for bar in timeline.bars)
 
 
 def test_the_timeline_has_a_lane_for_each_stage_in_order_of_time() -> None:
@@ -202,6 +245,27 @@ def test_a_verdict_about_an_earlier_state_is_no_verdict() -> None:
     assert "found: equal. After it, the run was rolled back" in verdict.sentence
 
 
+def test_a_verdict_equal_says_what_was_left_out() -> None:
+    whole = {**report_with("t", "equal"), "why": "no drift at the stated coverage"}
+    partly = {**whole, "why": f"{whole['why']}; the source was left out"}
+
+    assert verdict_of(Documents(report=whole)).why == ""
+    assert verdict_of(Documents(report=partly)).why == "the source was left out"
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ("2026-11-23T12:00:00+00:00", "2026-11-23 11:00:00 to 12:00:00 UTC"),
+        ("2026-11-24T01:00:00+00:00", "2026-11-23 11:00:00 UTC to 2026-11-24 01:00:00 UTC"),
+        ("2026-11-23T11:00:00+00:00", "2026-11-23 11:00:00 UTC"),
+        (None, "2026-11-23 11:00:00 UTC"),
+    ],
+)
+def test_a_period_names_its_day_once(end: str | None, said: str) -> None:
+    assert period("2026-11-23T11:00:00+00:00", end) == said
+
+
 def test_the_identity_names_both_sides_and_who_compared_them() -> None:
     facts = {fact.label: fact.value for fact in facts_of(documents_with(["t"]))}
 
@@ -217,6 +281,5 @@ def test_the_identity_names_both_sides_and_who_compared_them() -> None:
         "run": "t",
         "made with": "t, commit t",
         "made by": "t",
-        "read from": "2026-11-23 11:00:00 UTC",
-        "read until": "2026-11-23 12:00:00 UTC",
+        "compared": "2026-11-23 11:00:00 to 12:00:00 UTC",
     }
