@@ -20,6 +20,8 @@ from migrate.plan.metadata_indexes import check_metadata_indexes
 from migrate.plan.quarantine import encode_quarantine
 from migrate.plan.record import NO_TARGETS, RunPlan
 from migrate.plan.rules import PlanRules, check_waived
+from migrate.plan.saved.record import PlannedPoints
+from migrate.plan.saved.rows import COLUMNS, digest_rows
 from migrate.plan.target_shape import check_index
 from migrate.ports import Progress, Target
 from migrate.run.choose import base_of, check_is_of_source, choose_base, choose_run
@@ -82,6 +84,7 @@ def begin(
     """
     run = choose_run(snapshot, target, rules)
     if run is not None:
+        _check_agreed(run, rules)
         if dry_run:
             run.close()
             return Begun(run.plan, None, is_new=False)
@@ -115,6 +118,25 @@ def begin(
         run.close()
         raise
     return Begun(run.plan, run, is_new=True)
+
+
+def _check_agreed(run: RunFolder, rules: PlanRules) -> None:
+    """Raises PreconditionError, the run closed, for a run that is not the one agreed on."""
+    if rules.agreed is None:
+        return
+    plan = run.plan
+    try:
+        counts = PlannedPoints(
+            points=plan.points,
+            vectors=plan.vectors,
+            files=plan.files,
+            quarantined=plan.quarantined,
+            rows_sha256=digest_rows(run.targets(COLUMNS)),
+        )
+        rules.agreed.check_run(plan.index, counts)
+    except BaseException:
+        run.close()
+        raise
 
 
 def _former_rows(base: RunFolder, table: IdTable) -> Iterator[pa.RecordBatch]:
@@ -198,8 +220,12 @@ def make_plan(
     if namespaces is not None:
         namespace_id = target.kv.identity()["kv_namespace"]
         read_kv_namespace(namespaces, namespace_id, rules.kv_jurisdiction)
+    if rules.agreed is not None:
+        rules.agreed.check_target(target, index)
     values, findings = check_snapshot(snapshot, rules, table, runtime)
     check_index(index, values)
+    if rules.agreed is not None:
+        rules.agreed.check_points(findings.counts())
     check_findings(findings, rules)
     if rules.window is not None:
         rules.window.check(rules.window.estimate(findings.load(values, rules.writes)))

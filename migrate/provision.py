@@ -23,6 +23,7 @@ from migrate.mapping.values import ValueRules
 from migrate.model.records import VectorIndex
 from migrate.plan.metadata_indexes import missing_metadata_indexes
 from migrate.plan.rules import PlanRules
+from migrate.plan.saved.holdings import Holdings, read_keys, read_vectors
 from migrate.ports import VectorTarget
 from migrate.provision_index import FoundIndex, create_index, find_index
 from migrate.runtime import Runtime
@@ -264,6 +265,7 @@ class TargetState:
     metadata_indexes_missing: tuple[str, ...]
     kv_namespace_id: str | None  # None: not configured yet
     kv_namespace: KvNamespace | None = None
+    holds: Holdings = field(default_factory=Holdings)
 
     @property
     def is_ready(self) -> bool:
@@ -286,13 +288,13 @@ def read_target_state(
     naming a missing scope. Whether the index has the shape of the values is the caller's question.
     """
     probe_access(http, index_name=name, namespace_id=namespace_id, write=True)
-    namespace = None
+    namespace, holds = None, Holdings()
     if namespace_id is not None:
         namespaces = WorkersKvNamespaces(http)
         namespace = read_kv_namespace(namespaces, namespace_id, rules.kv_jurisdiction)
         # Listing is the only read after which KV does not cache an absence.
-        kv = WorkersKvTarget(http, namespace_id)
-        next(iter(kv.list_keys(rules.writes.counter_key)), None)
+        keys, keys_sha256 = read_keys(WorkersKvTarget(http, namespace_id))
+        holds = replace(holds, keys=keys, keys_sha256=keys_sha256)
     vectors = VectorizeTarget(http, name)
     index = vectors.read_index()
     if index is None:
@@ -302,10 +304,13 @@ def read_target_state(
             metadata_indexes_missing=tuple(rules.metadata_indexes),
             kv_namespace_id=namespace_id,
             kv_namespace=namespace,
+            holds=holds,
         )
+    listed, listed_sha256 = read_vectors(vectors)
     return TargetState(
         index=index,
-        vectors_listed=len(next(iter(vectors.list_ids()), [])),
+        vectors_listed=listed,
+        holds=replace(holds, vectors=listed, vectors_sha256=listed_sha256),
         metadata_indexes_missing=missing_metadata_indexes(
             vectors,
             rules.metadata_indexes,

@@ -29,6 +29,7 @@ from migrate.model.hmac_key import SealKey
 from migrate.plan.estimate import RequestPace
 from migrate.plan.record import RunPlan
 from migrate.plan.rules import DELETE_SHARE_DEFAULT, PlanRules
+from migrate.plan.saved.agreed import AgreedPlan
 from migrate.plan.window import Window
 from migrate.ports import Clock, PointSource, Progress, Target
 from migrate.provision import ProvisionRules
@@ -448,6 +449,8 @@ class Choices:
     forced: frozenset[str] = frozenset()  # ids and keys that a repair overwrites all the same
     dry_run: bool = False  # plan, and write nothing
     max_delete: float = DELETE_SHARE_DEFAULT  # share of the vectors that a catch-up may delete
+    agreed: AgreedPlan | None = None  # a saved plan that the run is held to
+    saves: bool = False  # the plan is saved, so it needs the digest of its rows
 
 
 def plan_rules(settings: Settings, choices: Choices | None = None) -> PlanRules:
@@ -471,6 +474,8 @@ def plan_rules(settings: Settings, choices: Choices | None = None) -> PlanRules:
         kv_jurisdiction=settings.target.kv_jurisdiction,
         window=window(settings),
         poll_s=settings.limits.poll_s,
+        agreed=choices.agreed,
+        digests_rows=choices.saves,
         tool=TOOL,
         origins=settings.origins,
     )

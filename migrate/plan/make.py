@@ -29,6 +29,8 @@ from migrate.plan.estimate import Workload
 from migrate.plan.namespaces import NamespaceFindings, find_namespaces
 from migrate.plan.quarantine import QuarantinedPoint
 from migrate.plan.rules import PlanRules
+from migrate.plan.saved.record import PlannedPoints
+from migrate.plan.saved.rows import digest_rows
 from migrate.plan.transforms import RuleEffect, TransformPreview
 from migrate.ports import PointSource, Progress
 from migrate.runtime import Runtime
@@ -69,6 +71,7 @@ class PlanFindings:
     transforms: tuple[RuleEffect, ...] = ()  # of every rule, in their order
     bytes_saved: int = 0  # by which metadata is shorter than the payloads
     namespaces: NamespaceFindings | None = None  # None: no vector is in a namespace
+    rows_sha256: str | None = None  # `digest_rows`, where the rules ask for it
 
     @property
     def hashed_ids(self) -> int:
@@ -86,6 +89,17 @@ class PlanFindings:
             + (0 if self.namespaces is None else self.namespaces.bytes),
             vectors_per_upload=writes.vectors_per_upload,
             body_bytes=writes.body_bytes,
+        )
+
+    def counts(self) -> PlannedPoints:
+        """The counts and the digest, which was computed."""
+        assert self.rows_sha256 is not None, "the rules asked for the digest"
+        return PlannedPoints(
+            points=self.points,
+            vectors=self.vectors,
+            files=self.files,
+            quarantined=self.quarantined,
+            rows_sha256=self.rows_sha256,
         )
 
     def check_quarantine(self) -> None:
@@ -247,7 +261,15 @@ def check_points(
         property_types=_property_types(indexes, notes, vectors),
         counter_file=_counter_file(table, mapping, rules.writes.counter_key),
         namespaces=find_namespaces(table, vectors) if mapping.namespace else None,
+        rows_sha256=_digest_rows(table, rules),
     )
+
+
+def _digest_rows(table: IdTable, rules: PlanRules) -> str | None:
+    """Of what is written; None where no saved plan names it."""
+    if rules.agreed is None and not rules.digests_rows:
+        return None
+    return digest_rows(table.targets())
 
 
 def _counter_file(table: IdTable, mapping: MappingRules, counter_key: str) -> str | None:

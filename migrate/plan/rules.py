@@ -12,6 +12,7 @@ from migrate.mapping.statistics import shortest_line_bytes
 from migrate.mapping.values import ValueRules
 from migrate.model.choices import Reduce
 from migrate.model.records import VectorSpec
+from migrate.plan.saved.agreed import AgreedPlan
 from migrate.plan.target_shape import choose_values
 from migrate.plan.window import Window
 
@@ -41,6 +42,8 @@ class PlanRules:
     kv_jurisdiction: str | None = None
     window: Window | None = None  # None: no limit on how long the work takes
     poll_s: float = 1.0  # between two reads of a list that may be stale
+    agreed: AgreedPlan | None = None  # what the run is held to
+    digests_rows: bool = False  # compute the digest that a saved plan names
     tool: str = "migrate"
     origins: Mapping[str, str] = field(default_factory=dict)  # setting -> where its value is from
 

@@ -13,6 +13,7 @@ from migrate.errors import ExitCode
 from migrate.mapping.payload import Reason
 from migrate.mapping.transforms.table import read_transforms
 from migrate.plan.record import RunPlan
+from migrate.plan.saved.record import SavedPlan
 from migrate.run.journal import Kind
 from migrate.run.next_step import runbook_table
 from migrate.snapshot.manifest import SnapshotManifest
@@ -175,6 +176,7 @@ def test_the_settings_page_is_the_table_of_the_code() -> None:
         (SnapshotManifest, {"format", "content_root", "hmac", "sha256"}),
         (RunPlan, {"format", "fingerprint", "hmac", "sha256"}),
         (RollbackManifest, {"format", "sha256"}),
+        (SavedPlan, {"format", "kind", "fingerprint", "hmac", "sha256"}),
     ],
 )
 def test_the_formats_page_names_every_field(record: type, added: set[str]) -> None:

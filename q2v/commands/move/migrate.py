@@ -14,6 +14,8 @@ from migrate.begin import Confirm, begin, confirmed, refuse_without_refused
 from migrate.errors import ExitCode
 from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.migrate import migrate
+from migrate.plan.saved.agreed import AgreedPlan
+from migrate.plan.saved.agreement import check_source
 from migrate.run.choose import find_snapshot
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
@@ -21,6 +23,12 @@ from migrate.storage.folder_lock import FolderLock
 from migrate.storage.local_folder import LocalFolder
 from migrate.upload.report import MigrateReport, report_dry_run
 from q2v import wiring
+from q2v.commands.prepare.plan.saving import (
+    held_to,
+    open_agreed,
+    planned,
+    planned_source,
+)
 from q2v.options import (
     PLANNING,
     SEAL,
@@ -102,6 +110,9 @@ class Flags(TypedDict):
 def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> None:
     """Write SNAPSHOT (default: the newest) to the configured target.
 
+    SNAPSHOT may be a file of `q2v plan --out FILE`: exactly that plan is carried out, or refused
+    when source, settings or target have moved since.
+
     Pre-images first, then vectors, then the KV index and the counter. Run it again after a kill to
     resume. Run it again after a reconcile that found drift to repair.
     """
@@ -117,15 +128,25 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         max_delete=flags["max_delete"],
     )
     directory, clock = wiring.open_folder(flags["folder"]), wiring.system_clock()
+    agreed = open_agreed(directory, flags["snapshot"], wiring.seal_key(settings))
+    if agreed is not None:
+        choices = held_to(agreed, choices, settings)
     with (
         open_progress(sys.stderr, clock) as progress,
         wiring.open_target(settings, directory, clock=clock, progress=progress) as target,
         FolderLock(directory),
     ):
-        named = wiring.open_named(directory, flags["snapshot"])
+        named = wiring.open_named(
+            directory, flags["snapshot"] if agreed is None else planned(agreed)
+        )
         found = find_snapshot(directory, named, wiring.seal_key(settings))
         wiring.check_snapshot_collection(found, settings)
         route = route_from_snapshot(found, configured_target(settings), clock)
+        if agreed is not None:
+            check_source(agreed.plan, planned_source(route, found), agreed.where)
+            progress.say(
+                f"as planned in {agreed.where}, fingerprint {agreed.plan.fingerprint[:16]}"
+            )
         progress.say(route.sentence())
         report = migrate_snapshot(
             found,
@@ -140,7 +161,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         )
         following = following_snapshot(found, settings)
     advise = partial(completed, folder=directory, settings=settings, snapshot=found.folder)
-    show(report, route, following, advise, as_json=flags["as_json"])
+    show(report, route, following, advise, agreed=agreed, as_json=flags["as_json"])
     ctx.exit(report.exit_code)
 
 
@@ -225,6 +246,7 @@ def show(
     following: Following,
     advise: Callable[[str], str],
     *,
+    agreed: AgreedPlan | None,
     as_json: bool,
 ) -> None:
     """The report as JSON or as lines."""
@@ -233,6 +255,9 @@ def show(
         {
             "run_id": report.run_id,
             "path": report.path,
+            "saved_plan": None
+            if agreed is None
+            else {"file": agreed.where, "fingerprint": agreed.plan.fingerprint},
             "snapshot_id": report.snapshot_id,
             "route": route.document(),
             "points": report.points,
@@ -258,6 +283,7 @@ def show(
         [
             ("run", report.run_id),
             ("path", report.path),
+            *([] if agreed is None else [("plan", agreed.where)]),
             *route.cells(),
             ("points", report.points),
             ("acknowledged", report.acknowledged),

@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -14,10 +15,12 @@ from migrate.plan.make import PlanFindings
 from migrate.plan.rules import PlanRules
 from migrate.run.next_step import Situation
 from migrate.runtime import Runtime
+from migrate.snapshot.folder import Snapshot
 from q2v import wiring
-from q2v.commands.prepare.plan import details, screen
+from q2v.commands.prepare.plan import details, saving, screen
 from q2v.commands.prepare.plan.document import document
 from q2v.commands.prepare.plan.gathering import PlanResult, gather
+from q2v.commands.prepare.plan.saving import with_plan
 from q2v.commands.prepare.plan.verdict import judge
 from q2v.options import (
     PLANNING,
@@ -56,6 +59,7 @@ class Flags(TypedDict):
     show_settings: bool
     show_details: bool
     show_values: bool
+    out: Path | None
     folder: Path
     as_json: bool
 
@@ -80,6 +84,12 @@ class Flags(TypedDict):
     help="Show notes, examples of transforms, and points that are left out.",
 )
 @click.option("--show-values", is_flag=True, help="Show values in the examples of transforms.")
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Save the plan; `q2v migrate FILE` carries out exactly this one, or refuses.",
+)
 @folder_option
 @json_option
 def command(settings: Settings, **flags: Unpack[Flags]) -> None:
@@ -90,7 +100,11 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
     if flags["snapshot"] is not None:
         why = "with SNAPSHOT: the source is not read"
         refuse_flags(settings, (*SOURCE, "snapshot.page_points"), why=why)
+    out = flags["out"]
+    if out is not None:
+        saving.refuse_unset_target(settings, out)
     choices = wiring.Choices(
+        saves=out is not None,
         allow_cast=flags["allow_cast"],
         allow_empty=flags["allow_empty"],
         waived_indexes=frozenset(flags["waived_indexes"]),
@@ -111,7 +125,12 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
             else following_snapshot(found, settings, provisioned=is_ready)
         )
     failure = _find_failure(result.findings, result.figures, rules)
-    show(result, settings, failure, following, flags)
+    show(
+        Shown(result, found, failure, following if out is None else with_plan(following, out)),
+        settings,
+        choices,
+        flags,
+    )
     if failure is not None:
         raise failure
 
@@ -129,18 +148,34 @@ def _find_failure(
     return None
 
 
-def show(
-    result: PlanResult,
-    settings: Settings,
-    failure: MigrationError | None,
-    following: Following,
-    flags: Flags,
-) -> None:
-    """The plan as JSON or as lines. After a failure the error says what comes next."""
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What was planned, and what comes next."""
+
+    result: PlanResult
+    snapshot: Snapshot | None
+    failure: MigrationError | None  # of a plan that does not fit
+    following: Following
+
+
+def show(shown: Shown, settings: Settings, choices: wiring.Choices, flags: Flags) -> None:
+    """Save the plan if it fits and --out says so; show it as JSON or as lines.
+
+    After a failure the error says what comes next.
+    """
+    result, failure, following = shown.result, shown.failure, shown.following
     is_moved = following.situation not in _BEFORE_A_RUN
     verdict = judge(result, settings, failure, is_moved=is_moved)
-    members = {} if failure is not None else following.document()
-    values = flags["show_values"]
+    members: dict[str, object] = {} if failure is not None else following.document()
+    content = document(result, settings, verdict, show_values=flags["show_values"])
+    rows = screen.rows(result, settings, verdict)
+    out = flags["out"]
+    if out is not None and failure is None:
+        saved = saving.save(
+            result, settings, choices, snapshot=shown.snapshot, shown=content, out=out
+        )
+        members["saved"] = {"file": str(out), "fingerprint": saved.fingerprint}
+        rows.append(("saved", f"{out}, fingerprint {saved.fingerprint[:16]}"))
     notes: list[str] = []
     if not flags["as_json"]:
         notes = [
@@ -148,8 +183,8 @@ def show(
             *(following.notes() if failure is None else []),
         ]
     render(
-        {**document(result, settings, verdict, show_values=values), **members},
-        screen.rows(result, settings, verdict),
+        {**content, **members},
+        rows,
         as_json=flags["as_json"],
         notes=notes,
         width=screen.WIDTH,
