@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from migrate.lazy_names import load_when_used
 
 if TYPE_CHECKING:
+    from reconcile.page.accepted import is_parity as is_parity
+    from reconcile.page.accepted import is_preflight as is_preflight
     from reconcile.page.documents import Documents as Documents
     from reconcile.page.documents import NextStep as NextStep
     from reconcile.page.gather import of_reconcile as of_reconcile
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 load_when_used(
     __name__,
     {
+        "is_parity": "reconcile.page.accepted",
+        "is_preflight": "reconcile.page.accepted",
         "Documents": "reconcile.page.documents",
         "NextStep": "reconcile.page.documents",
         "of_reconcile": "reconcile.page.gather",

@@ -1,11 +1,12 @@
 """The counts as a flow from the source to KV: boxes and bands of an SVG drawing. Pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from reconcile.page.documents import Document, Documents, numbers_of
 
+MOVED = "moved"  # the station after the points that were left out
 _BAND_MAX = 24.0  # width of the band of the largest count, in units of the drawing
 _BAND_MIN = 2.0  # of one record
 
@@ -22,6 +23,7 @@ class _Measures:
 
 
 _WIDE = _Measures(width=134.0, height=84.0, gap=28.0, branch_gap=40.0, branch_width=296.0)
+_FULL_WIDTH = 6 * _WIDE.width + 5 * _WIDE.gap
 _TALL = _Measures(width=200.0, height=72.0, gap=22.0, branch_gap=24.0, branch_width=116.0)
 
 
@@ -71,10 +73,13 @@ class Flow:
 
 
 def stations_of(documents: Documents) -> tuple[list[Station], Station | None]:
-    """The stations in the order of the data, and the branch of points that were left out."""
+    """The stations in the order of the data, and the points that were left out, if there are any.
+
+    The station before `MOVED` is the one that they leave.
+    """
     report, plan = documents.report or {}, documents.plan or documents.preflight or {}
     counts, drift = report.get("counts") or {}, report.get("drift") or {}
-    left_out = dict(numbers_of(documents.quarantined))
+    left_out = dict(numbers_of(documents.quarantined or plan.get("quarantined")))
     branch = Station(
         name="left out",
         count=sum(left_out.values()),
@@ -93,10 +98,19 @@ def stations_of(documents: Documents) -> tuple[list[Station], Station | None]:
             tone=_tone(counts.get("source"), report.get("source_drift")),
         ),
         Station(name="snapshot", count=points, unit="points", note="sealed", tone="ok"),
-        Station(name="moved", count=moved, unit="vectors", note="by the plan", tone="ok"),
+        Station(name=MOVED, count=moved, unit="vectors", note="by the plan", tone="ok"),
     ]
     if documents.report is not None:
         stations += _of_target(counts, drift, moved)
+    elif documents.plan is not None:
+        stations = stations[1:]
+    else:  # a plan reads the source, or a snapshot
+        route = plan.get("route") or {}
+        name = "source" if route.get("snapshot_id") is None else "snapshot"
+        stations = [
+            Station(name=name, count=points, unit="points", note="every point checked", tone="ok"),
+            replace(stations[2], name=MOVED, note="if it were done now"),
+        ]
     return stations, branch if left_out else None
 
 
@@ -111,7 +125,11 @@ def _of_target(counts: Document, drift: Document, moved: int | None) -> Iterator
         name="vector index",
         count=counts.get("vector_index"),
         unit="vectors",
-        note=_drift_note(vectors, _expected_note(expected, moved)),
+        note=_drift_note(
+            vectors,
+            _expected_note(expected, moved),
+            unread="not read" if expected is None else "contents not read",
+        ),
         tone=_tone(counts.get("vector_index"), vectors),
     )
     yield Station(
@@ -121,14 +139,14 @@ def _of_target(counts: Document, drift: Document, moved: int | None) -> Iterator
         note=_drift_note(keys, "every key as written"),
         tone=_tone(counts.get("kv_ids"), keys),
     )
-    counter = {"wrong": drift.get("counter")}
-    wrong = "wrong" if drift.get("counter") else "right"
+    wrong, counter = drift.get("counter"), counts.get("kv_counter")
+    known = "right" if not wrong else "wrong" if counter is not None else "absent, or not a number"
     yield Station(
         name="KV counter",
-        count=counts.get("kv_counter"),
+        count=counter,
         unit="vectors counted",
-        note=wrong if counts.get("kv_counter") is not None else "not a number",
-        tone=_tone(0, counter),
+        note="not read" if wrong is None else known,
+        tone="bad" if wrong else "none" if wrong is None else "ok",
     )
 
 
@@ -145,11 +163,11 @@ def _tone(count: object, drift: object) -> str:
     return "none" if count is None else "ok"
 
 
-def _drift_note(drift: object, otherwise: str) -> str:
-    """What differs; with nothing, `otherwise`; "not read" when the store was not."""
+def _drift_note(drift: object, otherwise: str, *, unread: str = "not read") -> str:
+    """What differs; with nothing, `otherwise`, or `unread` when a store was not read to its end."""
     found = ", ".join(f"{count:,} {name}" for name, count in numbers_of(drift))
     is_read = isinstance(drift, dict) and None not in drift.values()
-    return found or (otherwise if is_read else "not read")
+    return found or (otherwise if is_read else unread)
 
 
 def draw(stations: list[Station], branch: Station | None, *, tall: bool) -> Flow:
@@ -170,7 +188,7 @@ def draw(stations: list[Station], branch: Station | None, *, tall: bool) -> Flow
     most = max((station.count or 0 for station in [*stations, branch] if station), default=0)
     bands = [_band(*pair, most, tall=tall) for pair in pairwise(boxes)]
     if branch is not None:
-        start = boxes[1]
+        start = next(before for before, after in pairwise(boxes) if after.station.name == MOVED)
         side = Box(
             station=branch,
             x=start.width + size.branch_gap if tall else start.x,
@@ -182,7 +200,8 @@ def draw(stations: list[Station], branch: Station | None, *, tall: bool) -> Flow
         boxes.append(side)
     return Flow(
         name="tall" if tall else "wide",
-        width=max(box.x + box.width for box in boxes),
+        # Fewer stations are not drawn larger.
+        width=max(_FULL_WIDTH * (not tall), *(box.x + box.width for box in boxes)),
         height=max(box.y + box.height for box in boxes),
         boxes=tuple(boxes),
         bands=tuple(bands),

@@ -1,14 +1,23 @@
 """Read the documents of a page from the folders of a snapshot and a run."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 
+from migrate.errors import PreconditionError
 from migrate.model.canonical import decode_json
 from migrate.model.sealed_json import damaged
-from migrate.run.drift_report import FOREIGN_CLASSES, journals_compared
-from migrate.run.folder import PLAN_BYTES_MAX, REPORT_BYTES_MAX, RunFolder, report_folders
+from migrate.run.drift_report import (
+    FOREIGN_CLASSES,
+    DriftReport,
+    IdSums,
+    journals_compared,
+    read_report,
+)
+from migrate.run.folder import PLAN_BYTES_MAX, RunFolder, report_folders
 from migrate.run.next_step import flags_again, next_step, position_of, read_finding
+from migrate.snapshot.folder import MANIFEST_BYTES_MAX
 from migrate.storage.folder import Folder, StoredFile
 from migrate.storage.id_files import encode_id
 from migrate.storage.layout import (
@@ -44,7 +53,8 @@ def of_reconcile(run: RunFolder, report: Document, folder: Folder, sha256: str) 
 
     The page is written before report.json, whose digest will be `sha256`.
     """
-    found = _with_drift(_of_run_alone(run), run, report, folder)
+    sums: IdSums = {name: (count, digest) for name, (count, digest) in report["id_files"].items()}
+    found = _with_drift(_of_run_alone(run), run, report, sums, folder)
     return replace(
         found,
         report=report,
@@ -55,36 +65,41 @@ def of_reconcile(run: RunFolder, report: Document, folder: Folder, sha256: str) 
 
 
 def of_run(run: RunFolder) -> Documents:
-    """The documents of a whole run: its newest reconcile, those before it, its newest gate.
+    """The documents of a whole run: its newest reconcile, those before it, gate and parity.
 
     Raises ArtefactDamagedError for a file that is not what was written.
     """
     found = _of_run_alone(run)
-    folders = report_folders(run, REPORT)
-    reports = [one.file(REPORT).read_json_object(bytes_max=REPORT_BYTES_MAX) for one in folders]
-    gate = newest_record(run)
+    reports = list(_finished_reports(run))
+    gate, parity = newest_record(run), newest_records(run)
     files = [*found.files]
-    if folders:
-        newest = folders[-1]
-        files.append(_sum(_place(run, newest, REPORT), newest.file(REPORT)))
-        found = _with_drift(found, run, reports[-1], newest)
+    outdated = ""
+    if reports:
+        newest = reports[-1]
+        folder = newest.folder
+        files.append(FileSum(name=_place(run, folder, REPORT), sha256=newest.sha256))
+        found = _with_drift(found, run, newest.document, newest.sums, folder)
+        if found.journal_sha256 not in journals_compared(run, folder):
+            outdated = "the run was rolled back" if run.state().rollback_opened else "the run wrote"
     if gate is not None:
         files.append(_sum(f"{_run_place(run)}/{GATE}/{gate[0].name}", gate[0]))
-    parity = newest_records(run)
     files += [_sum(_place_from_snapshot(run, file), file) for file, _ in parity]
-    journal = found.journal_sha256
-    outdated = ""
-    if folders and journal not in journals_compared(run, folders[-1]):
-        outdated = "the run was rolled back" if run.state().rollback_opened else "the run wrote"
     return replace(
         found,
-        report=reports[-1] if reports else None,
+        report=reports[-1].document if reports else None,
         outdated=outdated,
         parity=tuple(fields for _, fields in parity),
-        reconciles=tuple(reports),
+        reconciles=tuple(one.document for one in reports),
         gate=None if gate is None else gate[1],
         files=tuple(files),
     )
+
+
+def _finished_reports(run: RunFolder) -> Iterator[DriftReport]:
+    """The reports of the run, oldest first; one that a kill left without its conclusion is none."""
+    for folder in report_folders(run, REPORT):
+        with suppress(PreconditionError):
+            yield read_report(run, folder)
 
 
 def _of_run_alone(run: RunFolder) -> Documents:
@@ -92,7 +107,7 @@ def _of_run_alone(run: RunFolder) -> Documents:
     snapshot, folder = run.snapshot.folder, run.folder
     own = [(_run_place(run), folder, name) for name in (PLAN, JOURNAL, QUARANTINE)]
     return Documents(
-        manifest=snapshot.file(MANIFEST).read_json_object(bytes_max=REPORT_BYTES_MAX),
+        manifest=snapshot.file(MANIFEST).read_json_object(bytes_max=MANIFEST_BYTES_MAX),
         plan=folder.file(PLAN).read_json_object(bytes_max=PLAN_BYTES_MAX),
         quarantined=run.quarantined_counts(),
         entries=tuple(run.journal.entries),
@@ -104,27 +119,25 @@ def _of_run_alone(run: RunFolder) -> Documents:
     )
 
 
-def _with_drift(found: Documents, run: RunFolder, report: Document, folder: Folder) -> Documents:
-    """The documents, with the ids that a report names and what differs in them."""
-    sums = report.get("id_files")
-    classes = sums if isinstance(sums, Mapping) else {}
-    totals = {str(name): _count(found) for name, found in classes.items()}
-    listed = in_order(name for name in totals if totals[name] and name not in FOREIGN_CLASSES)
-    shares = shared_fairly([totals[name] for name in listed], ROWS_MAX)
-    foreign = (
-        islice(_lines(folder.file(id_file_name(name))), ROWS_MAX)
-        for name in FOREIGN_CLASSES
-        if totals.get(name)
-    )
+def _with_drift(
+    found: Documents, run: RunFolder, report: Document, sums: IdSums, folder: Folder
+) -> Documents:
+    """The documents, with the ids that a report names and what differs in them.
+
+    `sums` are those of the id files; a file with another sum raises ArtefactDamagedError.
+    """
+    listed = in_order(name for name in sums if sums[name][0] and name not in FOREIGN_CLASSES)
+    shares = shared_fairly([sums[name][0] for name in listed], ROWS_MAX)
     rows = [
         IdRows(
             name=name,
-            total=totals[name],
-            lines=tuple(islice(_lines(folder.file(id_file_name(name))), share)),
+            total=sums[name][0],
+            lines=_lines(folder, name, sums, share),
             place=_place(run, folder, id_file_name(name)),
         )
         for name, share in zip(listed, shares, strict=True)
     ]
+    foreign = [_lines(folder, name, sums, ROWS_MAX) for name in FOREIGN_CLASSES if name in sums]
     return replace(
         found,
         rows=(*rows, *_counter(run, report)),
@@ -141,22 +154,17 @@ def _counter(run: RunFolder, report: Document) -> tuple[IdRows, ...]:
     return (IdRows(name="counter", total=1, lines=(line,), place=DIFFERS),)
 
 
-def _count(found: object) -> int:
-    """The number of ids of an entry of `id_files`."""
-    match found:
-        case [int() as count, *_] | (int() as count, *_):
-            return count
-        case _:
-            return 0
-
-
-def _lines(file: StoredFile) -> Iterator[str]:
-    """The lines of an id file as they stand there: a form that shows every character."""
+def _lines(folder: Folder, name: str, sums: IdSums, most: int) -> tuple[str, ...]:
+    """The first lines of an id file as they stand there: a form that shows every character."""
+    file = folder.file(id_file_name(name))
+    remedy = "find out what changed the file, then run `q2v reconcile` again"
     if not file.is_there():
-        raise damaged(str(file), "the file is missing", remedy="run `q2v reconcile` again")
+        raise damaged(str(file), "the file is missing", remedy=remedy)
+    found = file.hash()[1]
+    if found != sums[name][1]:
+        raise damaged(str(file), f"its sha256 is {found}, expected {sums[name][1]}", remedy=remedy)
     with file.open_to_read() as lines:
-        for line in lines:
-            yield line.decode(errors="replace").rstrip("\n")
+        return tuple(line.decode(errors="replace").rstrip("\n") for line in islice(lines, most))
 
 
 def _read_named(file: StoredFile) -> Iterator[tuple[str, Sequence[str]]]:

@@ -6,6 +6,13 @@ from dataclasses import dataclass
 from reconcile.page.documents import Document, Documents, numbers_of
 from reconcile.page.drift import in_order, listed, words_of
 
+_STORES = {
+    "source": "the source",
+    "ids": "the ids of the vector index",
+    "contents": "the contents of the vector index",
+    "metadata": "the metadata indexes",
+    "kv": "the KV index",
+}
 _NO_DRIFT = "no drift at the stated coverage"  # how the reason of an equal report begins
 
 
@@ -128,6 +135,12 @@ def _of_preflight(plan: Document) -> Verdict:
             why=_text(error.get("next")),
         )
     return Verdict(word="planned", tone="warn" if left_out else "ok", sentence=sentence, why="")
+
+
+def unread_of(report: Document | None) -> str:
+    """The stores that were not read to their end, as a list in a sentence."""
+    names = [_STORES.get(name, str(name)) for name in (report or {}).get("unread") or ()]
+    return listed(names) if names else ""
 
 
 def title_of(documents: Documents) -> str:

@@ -1,5 +1,6 @@
 """`q2v report`: one HTML page about a run, from the files that other commands wrote."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,17 @@ from q2v.output.following import Following, following_run
 from q2v.output.render import Cell, format_bytes, render
 from q2v.settings import Settings
 from q2v.version import made_by
-from reconcile.page import Documents, NextStep, of_run, payloads_of, render_page, verdict_of
+from reconcile.page import (
+    Documents,
+    NextStep,
+    is_parity,
+    is_preflight,
+    of_run,
+    payloads_of,
+    render_page,
+    verdict_of,
+)
+from reconcile.page.documents import Document, FileSum
 
 
 class Flags(TypedDict):
@@ -111,28 +122,30 @@ def _find_run(directory: LocalFolder, settings: Settings, flags: Flags) -> RunFo
 
 def _with_files(documents: Documents, flags: Flags) -> Documents:
     """The documents, with those that the operator names."""
-    plan = flags["plan"]
-    named = [local_file(path) for path in flags["parity"]]
+    plans = [] if flags["plan"] is None else [local_file(flags["plan"])]
+    parities = [local_file(path) for path in flags["parity"]]
+    preflights = [_read(file, is_preflight, "plan") for file in plans]
+    measured = [_read(file, is_parity, "parity") for file in parities]
+    sums = [FileSum(name=str(one), sha256=one.hash()[1]) for one in [*plans, *parities]]
     return replace(
         documents,
-        preflight=None if plan is None else _read(local_file(plan), ("vectors", "error"), "plan"),
-        parity=(*documents.parity, *(_read(file, ("rules",), "parity") for file in named)),
+        preflight=preflights[0] if preflights else None,
+        parity=(*documents.parity, *measured),
+        files=(*documents.files, *sums),
     )
 
 
-def _read(file: StoredFile, members: tuple[str, ...], command_name: str) -> dict[str, object]:
-    """The document in a file. Raises UsageError when it has none of these members."""
+def _read(
+    file: StoredFile, accepts: Callable[[Document], bool], command_name: str
+) -> dict[str, object]:
+    """The document in a file. Raises UsageError for another document than this command prints."""
+    expected = f"expected what `q2v {command_name} --json` prints"
+    remedy = f"write it with `q2v {command_name} --json > FILE`"
     if not file.is_there():
-        raise UsageError(
-            f"{file}: found no such file, expected what `q2v {command_name} --json` prints",
-            remedy=f"write it with `q2v {command_name} --json > FILE`",
-        )
+        raise UsageError(f"{file}: found no such file, {expected}", remedy=remedy)
     document = file.read_json_object(bytes_max=REPORT_BYTES_MAX)
-    if not document.keys() & set(members):
-        raise UsageError(
-            f"{file}: found another document, expected what `q2v {command_name} --json` prints",
-            remedy=f"write it with `q2v {command_name} --json > FILE`",
-        )
+    if not accepts(document):
+        raise UsageError(f"{file}: found another document, {expected}", remedy=remedy)
     return document
 
 

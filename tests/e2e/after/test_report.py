@@ -112,7 +112,7 @@ def test_without_a_run_the_page_is_about_the_files_that_are_named(tmp_path: Path
 
 
 @pytest.mark.parametrize("option", ["--plan", "--parity"])
-@pytest.mark.parametrize("content", ["{}", "[]", "no JSON", None])
+@pytest.mark.parametrize("content", ["{}", "[]", "no JSON", '{"rules": {}, "vectors": 1}', None])
 def test_a_file_that_is_no_such_document_is_refused(
     bench: Workbench, tmp_path: Path, option: str, content: str | None
 ) -> None:

@@ -163,3 +163,17 @@ def _manifest(snapshot: Path) -> dict[str, Any]:
     manifest = json.loads((snapshot / "manifest.json").read_text(encoding="utf-8"))
     assert manifest.keys() >= NAMES_THE_OCCASION
     return {name: value for name, value in manifest.items() if name not in NAMES_THE_OCCASION}
+
+
+def test_a_page_is_made_of_an_older_run(tmp_path: Path, version: str) -> None:
+    with older_run(tmp_path, "complete-with-drift", version) as older:
+        (missing,) = older.run_folder.glob("reconcile/001/missing.ids")
+
+        written = older.run("report")
+
+        assert written.exit_code == 0, written.stderr
+        assert written.document["verdict"] == "drift"
+        page = Path(written.document["page"]).read_text(encoding="utf-8")
+        ids = missing.read_text(encoding="utf-8").split()
+        assert ids
+        assert [one for one in ids if f'"{one}"' not in page] == []

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from migrate.model.limits import REQUEST_WINDOW_S
 from migrate.run.drift_report import FOREIGN_CLASSES
+from reconcile.page.accepted import is_parity, is_preflight
 from reconcile.page.curve import curve_of
 from reconcile.page.documents import Document, Documents, shared_fairly
 from reconcile.page.drift import CLASSES, encode_data, in_order, what_differs
 from reconcile.page.flow import draw, stations_of
+from reconcile.page.render import render_page
 from reconcile.page.timeline import timeline_of
 from reconcile.page.words import facts_of, period, verdict_of
 from reconcile.report import report as reports
@@ -91,6 +93,69 @@ def test_the_flow_names_every_count_and_the_points_that_were_left_out() -> None:
     assert [one.note for one in stations[3:]] == ["1 missing", "not read", "right"]
     assert branch is not None
     assert (branch.name, branch.count, branch.note) == ("left out", 4, "t 4")
+
+
+def test_what_was_not_read_is_not_called_right_or_compared() -> None:
+    report = {
+        **report_with("t", "indeterminate"),
+        "unread": ["ids", "contents", "kv"],
+        "counts": {"source": 10, "snapshot": 10, "expected": None, "vector_index": None},
+        "drift": {"missing": None, "kv_missing": None, "counter": None},
+        "source_drift": {"added": 0},
+    }
+    documents = replace(documents_with(["t"]), report=report)
+
+    stations, _ = stations_of(documents)
+    page = render_page(documents)
+
+    assert [(one.note, one.tone) for one in stations[3:]] == [("not read", "none")] * 3
+    assert "compared in full" not in page
+    assert "Contents: " not in page
+    assert "the ids of the vector index, the contents of the vector index and the KV index." in page
+
+
+def test_contents_that_were_not_read_are_not_called_equal() -> None:
+    report = {
+        **report_with("t", "indeterminate"),
+        "drift": {"missing": 0, "extra": 0, "mismatched": None, "unreadable": None},
+    }
+
+    stations, _ = stations_of(replace(documents_with(["t"]), report=report))
+
+    assert (stations[3].note, stations[3].count) == ("contents not read", 6)
+
+
+@pytest.mark.parametrize(
+    ("count", "drift", "note", "tone"),
+    [(7, 0, "right", "ok"), (7, 1, "wrong", "bad"), (None, 1, "absent, or not a number", "bad")],
+)
+def test_the_counter_is_right_or_wrong(count: int | None, drift: int, note: str, tone: str) -> None:
+    report = {**report_with("t"), "counts": {"kv_counter": count}, "drift": {"counter": drift}}
+
+    stations, _ = stations_of(Documents(report=report))
+
+    assert (stations[-1].note, stations[-1].tone) == (note, tone)
+
+
+@pytest.mark.parametrize("where", [None, "20261129T201500Z-7f4c3d-00"])
+def test_a_plan_flows_from_where_its_points_were_read(where: str | None) -> None:
+    plan = {
+        "points": 10,
+        "vectors": 8,
+        "quarantined": {"kv_key": 2},
+        "route": {"snapshot_id": where},
+    }
+
+    stations, branch = stations_of(Documents(preflight=plan))
+    flow = draw(stations, branch, tall=False)
+
+    assert [(one.name, one.count) for one in stations] == [
+        ("source" if where is None else "snapshot", 10),
+        ("moved", 8),
+    ]
+    assert branch is not None
+    assert branch.count == 2
+    assert flow.width == draw(*stations_of(documents_with(["t"])), tall=False).width
 
 
 @pytest.mark.parametrize("tall", [False, True])
@@ -283,3 +348,26 @@ def test_the_identity_names_both_sides_and_who_compared_them() -> None:
         "made by": "t",
         "compared": "2026-11-23 11:00:00 to 12:00:00 UTC",
     }
+
+
+@pytest.mark.parametrize("left_out", ["verdict", "why", "rules", "curve"])
+def test_a_document_of_parity_has_all_that_is_shown(left_out: str) -> None:
+    (whole,) = documents_with(["t"]).parity
+
+    assert is_parity(whole)
+    assert not is_parity({name: value for name, value in whole.items() if name != left_out})
+    assert not is_parity({**whole, "curve": {"wide": whole["curve"]["16"]}})
+    assert not is_parity({**whole, "curve": {"16": {**whole["curve"]["16"], "overlap": {}}}})
+    assert not is_parity({**whole, "strangers": "two"})
+
+
+def test_a_document_of_a_plan_has_all_that_is_shown() -> None:
+    whole = dict(documents_with(["t"]).preflight or {})
+    planned = {"points": 1, "vectors": 1, **whole}
+    del planned["error"]
+
+    assert is_preflight(whole)
+    assert is_preflight(planned)
+    for name in planned["estimate"]:
+        cut = {one: number for one, number in planned["estimate"].items() if one != name}
+        assert not is_preflight({**planned, "estimate": cut})

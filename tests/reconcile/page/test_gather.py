@@ -93,6 +93,29 @@ def test_a_run_that_was_never_compared_says_so(tmp_path: Path) -> None:
     assert "No reconcile of this run has been finished" in page
 
 
+@pytest.mark.parametrize("name", ["missing.ids", "report.json", "mismatched.ids"])
+def test_a_changed_file_is_damage_and_no_other_verdict(tmp_path: Path, name: str) -> None:
+    move = drifted(tmp_path)
+    file = path_of(move.reconcile().folder) / name
+    file.write_bytes(file.read_bytes().replace(b"drift", b"equal") + b"more\n")
+
+    with move.opened() as run, pytest.raises(ArtefactDamagedError, match=name):
+        of_run(run)
+
+
+def test_a_report_without_its_conclusion_is_left_out(tmp_path: Path) -> None:
+    move = drifted(tmp_path)
+    move.reconcile()
+    again = move.reconcile(fresh=True)
+    journal = path_of(again.folder) / "journal.jsonl"
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-1]))
+
+    with move.opened() as run:
+        documents = of_run(run)
+
+    assert [one["ordinal"] for one in documents.reconciles] == [1]
+
+
 def test_a_missing_id_file_is_damage_and_not_an_empty_list(tmp_path: Path) -> None:
     move = drifted(tmp_path)
     report = move.reconcile()
