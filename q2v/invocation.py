@@ -1,5 +1,6 @@
 """What `main` has to know about the command it runs: its folder, and whether its result is out."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,10 @@ class Invocation:
     config: Path | None = None  # of --config
     settings: "Settings | None" = None  # None: not read yet, or refused
     document_written: bool = False  # with --json there is exactly one
+    progress: str | None = None  # of --progress; None: by what stderr is
+    on_success: list[str] | None = None  # the words of --on-success, and of --on-failure
+    on_failure: list[str] | None = None
+    lasting: ExitStack | None = None  # closed when the end has been told
 
 
 def current_invocation() -> Invocation:

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, NoReturn
 
 import click
@@ -96,10 +97,16 @@ class LazyGroup(click.Group):
         self._main_shell_completion({}, name)  # ends the process when a shell asks
         words = list(sys.argv[1:] if args is None else args)
         invocation = Invocation()
-        try:
-            code = self._run(words, name, invocation)
-        except BaseException as error:  # noqa: BLE001 - the last resort has no exceptions
-            code = _end(error, invocation, stop, as_json=_asks_for_json(words))
+        with ExitStack() as lasting:
+            invocation.lasting = lasting
+            try:
+                code = self._run(words, name, invocation)
+            except BaseException as error:  # noqa: BLE001 - the last resort has no exceptions
+                code = _end(error, invocation, stop, as_json=_asks_for_json(words))
+            if invocation.on_success or invocation.on_failure:
+                from q2v.watching.options import run_end_program  # noqa: PLC0415 - few calls need it
+
+                run_end_program(words, code, invocation)
         sys.exit(code)
 
     def _run(self, words: list[str], name: str, invocation: Invocation) -> int:

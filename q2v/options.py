@@ -13,8 +13,10 @@ import click
 from migrate.errors import UsageError
 from q2v.commands import COMMANDS
 from q2v.invocation import DEFAULT_FOLDER, current_invocation
+from q2v.output.progress import set_progress_aside
 from q2v.settings import BY_KEY, SETTINGS, Setting, Settings
 from q2v.settings.loading import CONFIG_NAME, make_settings, read_file
+from q2v.watching.options import running_options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -96,7 +98,7 @@ def takes(*keys: str) -> Callable[[click.Command], click.Command]:
                 help=f"Settings file.  [default: {CONFIG_NAME}, if it exists]",
             )
         )
-        command.params += with_flag
+        command.params += [*with_flag, *running_options()]
         _TAKEN[command] = taken
         return command
 
@@ -180,6 +182,7 @@ def confirm_name(question: Question, *, sure: bool) -> None:
             f"{question.what} needs confirmation, but stdin is not a terminal",
             remedy=question.remedy,
         )
+    set_progress_aside()
     if question.said:
         click.echo(question.said, err=True)
     typed = click.prompt(f"{question.prompt} ({question.name})", err=True)

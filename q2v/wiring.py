@@ -48,6 +48,7 @@ from migrate.storage.local_folder import LocalFolder, local_file
 from migrate.transport.trust import ClientCertificate
 from migrate.upload.settle import SettleRules
 from q2v.options import check_both, check_required
+from q2v.output.progress.waits import ToldClock
 from q2v.secret_files import SecretPlace, load_secret, read_private_file
 from q2v.settings import Settings
 from q2v.version import made_by
@@ -104,8 +105,8 @@ def budget_file(folder: LocalFolder) -> Path:
 
 
 def system_clock() -> Clock:
-    """The machine's clock."""
-    return SystemClock()
+    """The machine's clock; a progress that gets it shows its waits."""
+    return ToldClock(SystemClock())
 
 
 @dataclass(frozen=True, slots=True)

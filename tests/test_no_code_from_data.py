@@ -21,7 +21,7 @@ BANNED_MODULES = {
 }  # fmt: skip
 # Who may start a process, and which: q2v itself, to rehearse its being killed; and the program that
 # the operator names for an alert.
-STARTS_PROCESSES = {"rehearsal/child_process.py", "q2v/commands/after/alert.py"}
+STARTS_PROCESSES = {"rehearsal/child_process.py", "q2v/watching/programs.py"}
 BANNED_NAMES = {"eval", "exec", "compile", "__import__", "breakpoint", "input"}
 BANNED_ATTRIBUTES = {
     "system", "popen", "spawnl", "spawnv", "spawnlp", "spawnvp", "execv", "execl", "execvp",

@@ -58,6 +58,9 @@ COMMANDS: dict[str, LazyCommand] = {
         "q2v.commands.move.catch_up:command",
         "Move what has changed in Qdrant since; deletions too.",
     ),
+    "pace": LazyCommand(
+        "q2v.commands.move.pace:command", "Slow down or pause the commands that run."
+    ),
     "reconcile": LazyCommand(
         "q2v.commands.prove.reconcile:command",
         "Compare source, snapshot and target; write to neither.",

@@ -23,6 +23,7 @@ _WITH_FOLDER = frozenset(
         "snapshot",
         "migrate",
         "catch-up",
+        "pace",
         "reconcile",
         "parity",
         "gate",

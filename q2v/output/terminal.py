@@ -1,6 +1,12 @@
 """Text that is safe to put on a terminal, whatever the data holds and the terminal can show."""
 
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TextIO
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_COPIES: list[Callable[[str], None]] = []  # who gets what is written, without colours
 
 
 def escape_terminal(text: str) -> str:
@@ -20,8 +26,26 @@ def write_text(stream: TextIO | None, text: str) -> None:
 
     None, which Python gives for a stream that the caller has closed, takes nothing.
     """
+    if text:
+        copy_text(text)
     if stream is None:
         return
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()
+
+
+@contextmanager
+def copies_to(take: Callable[[str], None]) -> Iterator[None]:
+    """While this lasts, `take` gets every text that is written, and those of `copy_text`."""
+    _COPIES.append(take)
+    try:
+        yield
+    finally:
+        _COPIES.remove(take)
+
+
+def copy_text(text: str) -> None:
+    """Give a text to those who take copies, without writing it here."""
+    for take in _COPIES:
+        take(_COLOUR.sub("", text))

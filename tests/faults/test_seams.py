@@ -36,7 +36,7 @@ ALLOWED = {
         # test_budget_after_kills.py.
         "migrate/cloudflare/budget/departures.py": "the kernel's name of this boot; SQLite's file",
         "q2v/version.py": "which commit the program is: a part of the program, not of its data",
-        "q2v/commands/after/alert.py": "finds the program that the operator names",
+        "q2v/watching/programs.py": "finds the program that the operator names",
         "q2v/secret_files.py": "opens secrets under stricter rules than any file of ours",
     },
     "clock": {"migrate/clock.py": "the seam"},

@@ -27,8 +27,8 @@ from migrate.plan.estimate import (
     estimate,
 )
 from migrate.ports import Limiter
-from q2v.output.eta import Pace
 from q2v.output.progress import open_progress
+from q2v.output.progress.pace import Pace
 from tests.harness.fakes.clock import VirtualClock
 from tests.harness.fakes.silence import Silence
 from tests.harness.move import new_move

@@ -48,6 +48,7 @@ WAYS = (
     ("migrate", "--dry-run"),
     ("migrate",),
     ("catch-up", "--frozen"),
+    ("pace",),
     ("verify",),
     ("status",),
     ("list",),

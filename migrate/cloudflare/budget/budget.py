@@ -27,11 +27,13 @@ from migrate.workers.ordered import raise_if_cancelled, wait_or_cancel
 REQUESTS_MAX_DEFAULT = 900
 QUIET_WAIT_S = 3.0  # shorter waits are not reported
 WAIT_PIECE_S = 60.0  # after each piece the table is read again, in case of a new block
+PACE_PIECE_S = 1.0  # of a wait that the operator may end at any time
 WAIT_S_MAX = 3_600.0  # longer means that other processes take every free request
 _REASONS = {
     Why.BLOCK: "the service blocked the account",
     Why.REMAINING: "the service says that the account may send no further request",
     Why.BOOT: "the machine restarted: the number of requests before that is not known",
+    Why.PACE: "the operator wants no more to be sent now (`q2v pace --resume` ends this)",
     Why.REPLACED: "the file of earlier requests could not be read: it may have held a whole budget",
 }
 
@@ -46,7 +48,12 @@ class Departure(NamedTuple):
 class _Wait(NamedTuple):
     seconds: float
     reason: str
-    blocked: bool
+    why: Why | None
+
+    @property
+    def piece_s(self) -> float:
+        """Seconds after which the table is read again."""
+        return min(self.seconds, PACE_PIECE_S if self.why is Why.PACE else WAIT_PIECE_S)
 
 
 class RequestBudget:
@@ -96,7 +103,7 @@ class RequestBudget:
             self._check(found, waited_s)
             if progress is not None:
                 self._announce(found, progress)
-            piece_s = min(found.seconds, WAIT_PIECE_S)
+            piece_s = found.piece_s
             with self._holding_back():
                 wait_or_cancel(self._clock, piece_s)
             waited_s += piece_s
@@ -125,7 +132,7 @@ class RequestBudget:
         reason = f"{sent} requests sent in the last {REQUEST_WINDOW_S} s"
         if last.why is not None:
             reason = _REASONS.get(last.why, reason)
-        return _Wait(last.until_s - now_s, reason, last.why is Why.BLOCK)
+        return _Wait(last.until_s - now_s, reason, last.why)
 
     def release(self, departure: Departure | None = None) -> None:
         """Note that a request has been answered or has failed.
@@ -173,6 +180,27 @@ class RequestBudget:
             until_s = now_s + seconds
             self._table.add(Why.BLOCK, REQUESTS_PER_WINDOW_MAX, now_s=now_s, until_s=until_s)
 
+    def set_pace(self, requests: int, seconds: float) -> None:
+        """Send at most `requests` in each 300 s, in any process, for `seconds`; 0 sends nothing.
+
+        Replaces what was set before; `requests` of the budget's own maximum ends it.
+        """
+        assert requests >= 0
+        with self._threads, self._table.locked(durable=True) as now_s:
+            self._table.drop(Why.PACE)
+            if requests < self._requests_max:
+                cost = self._requests_max - requests
+                self._table.add(Why.PACE, cost, now_s=now_s, until_s=now_s + seconds)
+
+    def pace(self) -> tuple[int, float] | None:
+        """What `set_pace` has set: requests in 300 s, and for how many seconds still."""
+        with self._threads:
+            now_s = self._clock.monotonic_s()
+            rows = [row for row in self._table.spent(now_s) if row.why is Why.PACE]
+        if not rows:
+            return None
+        return max(0, self._requests_max - rows[0].cost), rows[0].until_s - now_s
+
     def note_remaining(self, remaining: int, seconds: float) -> bool:
         """Reduce the budget to `remaining` requests in `seconds`. Returns whether that is less.
 
@@ -215,7 +243,7 @@ class RequestBudget:
         progress.say(f"waiting {wait.seconds:.0f} s, until {end} UTC: {wait.reason}")
 
     def _check(self, wait: _Wait, waited_s: float) -> None:
-        if wait.blocked and wait.seconds > RETRY_AFTER_S_MAX + ROUNDING_S:
+        if wait.why is Why.BLOCK and wait.seconds > RETRY_AFTER_S_MAX + ROUNDING_S:
             raise BudgetExhaustedError(
                 f"the service blocked the account for {wait.seconds:.0f} s",
                 remedy=f"run the same command again in {wait.seconds / 60:.0f} minutes: it resumes",

@@ -101,6 +101,10 @@ class Departures:
             "DELETE FROM spent WHERE until_s <= ? AND why <> ?", (now_s, Why.BOOT)
         )
 
+    def drop(self, why: Why) -> None:
+        """Remove the rows of this reason, in the transaction of `locked`."""
+        self._connection.execute("DELETE FROM spent WHERE why = ?", (why,))
+
     def used(self, now_s: float) -> int:
         """How many requests the rows take from the budget."""
         with database_io("reading", self._path):

@@ -21,6 +21,7 @@ class Why(StrEnum):
     BLOCK = "block"  # the service blocked the account
     REMAINING = "remaining"  # the service says that fewer requests remain than we count
     BOOT = "boot"  # the machine restarted: the number of requests before that is not known
+    PACE = "pace"  # the operator wants fewer to be sent for a while: `q2v pace`
     REPLACED = "replaced"  # the file could not be read: its content is not known
 
 

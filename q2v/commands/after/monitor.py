@@ -11,11 +11,11 @@ from migrate.run.choose import check_same_target, find_run
 from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
-from q2v.commands.after.alert import check_program, run_program
 from q2v.options import SEAL, TARGET, folder_option, json_option, takes
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, encode_document, render
 from q2v.settings import Settings
+from q2v.watching.programs import check_program, run_program
 from reconcile.monitor.history import Looked, read_history, sparkline
 from reconcile.monitor.look import LookRules
 from reconcile.monitor.monitor import CLASSES, DROP_SHARE_DEFAULT, MonitorReport, monitor
@@ -76,7 +76,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     Qdrant is not read. New, changed and deleted files are normal. Writes to no store. Exit code 0:
     consistent; 4: not; 13: not everything could be read.
     """
-    argv = check_program(flags["on_alert"])
+    argv = check_program(flags["on_alert"], flag="--on-alert")
     directory, clock = wiring.open_folder(flags["folder"]), wiring.system_clock()
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))

@@ -5,6 +5,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
+from typing import TextIO
 
 from q2v.output.render import write_line
 
@@ -17,13 +18,18 @@ _NO_BREAK = "\N{NO-BREAK SPACE}"
 
 def width_here() -> int:
     """Columns to write in: the terminal's, between 40 and 120; 80 for a pipe."""
-    if not sys.stdout or not sys.stdout.isatty():
-        return WIDTH_DEFAULT
+    columns = terminal_width(sys.stdout)
+    return WIDTH_DEFAULT if columns is None else max(_WIDTH_MIN, min(columns, _WIDTH_MAX))
+
+
+def terminal_width(stream: TextIO | None) -> int | None:
+    """Columns of the terminal behind a stream; None where it is none, or does not say."""
+    if stream is None or not stream.isatty():
+        return None
     try:
-        columns = os.get_terminal_size(sys.stdout.fileno()).columns
-    except OSError:  # a terminal that does not say how wide it is
-        return WIDTH_DEFAULT
-    return max(_WIDTH_MIN, min(columns or WIDTH_DEFAULT, _WIDTH_MAX))
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except OSError:
+        return None
 
 
 def wrapped(text: str, *, first: str = "", then: str = "", width: int | None = None) -> list[str]:

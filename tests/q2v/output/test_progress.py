@@ -1,16 +1,27 @@
 """Progress: a bar on a terminal, one line a minute otherwise."""
 
+import contextlib
 import io
+import json
 import re
 import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typing_extensions import override
 
+from migrate.clock import SystemClock
 from migrate.cloudflare.budget.budget import RequestBudget
 from migrate.ports import Progress
 from q2v.output.logs import PROCESS_MASKER
-from q2v.output.progress import PlainProgress, TerminalProgress, open_progress
+from q2v.output.progress import open_progress, set_progress_aside
+from q2v.output.progress.bar import TerminalProgress
+from q2v.output.progress.events import EventProgress
+from q2v.output.progress.lines import PlainProgress
+from q2v.output.progress.waits import ToldClock
+from q2v.output.progress.work import Work
+from q2v.output.render import format_about
 
 
 class HandClock:
@@ -105,16 +116,150 @@ def test_the_time_in_which_the_limiter_holds_us_back_is_no_pace_but_comes_on_top
     ]
 
 
-def test_the_bar_tells_the_same_as_the_lines() -> None:
-    terminal, stream, clock = Terminal(), io.StringIO(), HandClock()
-    for progress in (PlainProgress(stream, clock), TerminalProgress(terminal, clock)):
-        progress.start("uploading", total=10_000, unit="vectors")
-        clock.wait(60)
-        progress.advance(600, bytes_=21_000_000)
+def test_on_a_terminal_the_time_left_comes_first_and_the_pace_where_there_is_room() -> None:
+    terminal, clock = Terminal(), HandClock()
+    progress = TerminalProgress(terminal, clock)
+    progress.start("uploading", total=10_000, unit="vectors")
+    clock.wait(60)
+    progress.advance(600, bytes_=21_000_000)
 
-    words = "10.0 vectors/s, 350.0 kB/s, about 16 min left"
-    assert stream.getvalue().endswith(f" (6%), {words}\n")
-    assert words in terminal.getvalue()
+    last = terminal.getvalue().split("\r")[-1]
+    assert last.startswith("uploading 600 of 10,000 vectors, about 16 min left, 10.0 vectors/s")
+    assert "6%|" in last
+
+
+@given(
+    what=st.sampled_from(["uploading", "reading vectors and metadata back", "x" * 60]),
+    total=st.one_of(st.none(), st.integers(0, 10**9)),
+    share=st.floats(0, 1.2),
+    passed_s=st.floats(0, 10**6),
+    waits_s=st.one_of(st.none(), st.integers(1, 3600)),
+    width=st.integers(64, 200),
+)
+def test_no_line_is_cut_off_where_its_needed_words_have_room(
+    *,
+    what: str,
+    total: int | None,
+    share: float,
+    passed_s: float,
+    waits_s: int | None,
+    width: int,
+) -> None:
+    hand = HandClock()
+    clock = ToldClock(hand)
+    work = Work(clock)
+    work.start(what, total=total, unit="vectors", requests=0)
+    hand.wait(passed_s)
+    work.pace.advance(int(share * (total or 1_000)), bytes_=10**9, earlier=False)
+    with clock.waits.until(hand.now_s + waits_s) if waits_s else contextlib.nullcontext():
+        line = work.line(width)
+
+    left = work.pace.remaining_s()
+    needed = [what] + ([f"waiting, {waits_s} s to go"] if waits_s else [])
+    needed += [] if left is None else [f"about {format_about(left)} left"]
+    assert all(words in line for words in needed)
+    shortest = len(", ".join(needed)) + len(" 100%") + len(" 1,000,000,000 vectors")
+    assert len(line) <= max(width, shortest)
+
+
+def test_while_a_wait_lasts_the_line_counts_down_every_second() -> None:
+    terminal, hand = Terminal(), HandClock()
+    clock = ToldClock(hand)
+    progress = TerminalProgress(terminal, clock)
+    progress.start("uploading", total=10, unit="vectors")
+    progress.say("HTTP 503; waiting 3 s, then attempt 2 of 8")
+    with clock.waits.until(hand.now_s + 3):
+        for _ in range(3):
+            progress.tick()
+            hand.wait(1)
+    progress.tick()
+
+    drawn = re.findall(r"waiting, (\d) s to go", terminal.getvalue())
+    assert list(dict.fromkeys(drawn)) == ["3", "2", "1"]
+    assert "waiting," not in terminal.getvalue().split("\r")[-1]
+
+
+def test_of_several_waits_the_first_to_end_is_shown() -> None:
+    hand = HandClock()
+    clock = ToldClock(hand)
+    with clock.waits.until(hand.now_s + 30), clock.waits.until(hand.now_s + 5):
+        assert clock.waits.next_end_s() == hand.now_s + 5
+    assert clock.waits.next_end_s() is None
+
+
+def test_a_bar_that_did_not_come_to_its_end_says_how_far_it_came() -> None:
+    terminal = Terminal()
+    with open_progress(terminal, HandClock()) as progress:
+        progress.start("uploading", total=10, unit="vectors")
+        progress.advance(4)
+
+    last = terminal.getvalue().rstrip("\n").split("\r")[-1]
+    assert last.startswith("uploading ended at 4 of 10 vectors, in ")
+
+
+def test_a_question_gets_a_line_of_its_own() -> None:
+    terminal = Terminal()
+    with open_progress(terminal, HandClock()) as progress:
+        progress.start("reading the target", total=10, unit="requests")
+        set_progress_aside()
+        asked_at = len(terminal.getvalue())
+        assert terminal.getvalue().endswith("\n")
+        progress.advance(1)  # a thread that still works
+        assert len(terminal.getvalue()) == asked_at
+
+
+def test_the_open_progress_is_drawn_again_without_any_news() -> None:
+    """A request that takes long must not look like a stop."""
+    drawn = threading.Event()
+
+    class Watched(Terminal):
+        lines = 0
+
+        @override
+        def write(self, text: str) -> int:
+            self.lines += text.count("\r")
+            if self.lines > 3:
+                drawn.set()
+            return super().write(text)
+
+    with open_progress(Watched(), SystemClock()) as progress:
+        progress.start("listing", total=None, unit="ids")
+        assert drawn.wait(60)
+
+
+class TestEvents:
+    """`--progress json`."""
+
+    @staticmethod
+    def events(stream: io.StringIO) -> list[dict[str, object]]:
+        return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+    def test_a_piece_of_work_has_a_start_a_middle_and_an_end(self) -> None:
+        stream, clock = io.StringIO(), HandClock()
+        progress = EventProgress(stream, clock)
+        progress.start("uploading", total=100, unit="vectors")
+        for _ in range(4):
+            clock.wait(0.5)
+            progress.advance(10)
+        progress.say("half way")
+        progress.close()
+        progress.close()
+
+        found = self.events(stream)
+        assert [one["event"] for one in found] == ["start", "progress", "progress", "say", "end"]
+        assert found[0] | {"at": ""} == {
+            "event": "start", "at": "", "what": "uploading", "unit": "vectors", "total": 100,
+        }  # fmt: skip
+        assert [one["done"] for one in found if "done" in one] == [20, 40, 40]
+        assert found[2]["left_s"] == 3.0
+        assert found[3]["text"] == "half way"
+
+    def test_a_secret_is_in_no_event(self) -> None:
+        PROCESS_MASKER.register("hunter2events")
+        stream = io.StringIO()
+        EventProgress(stream, HandClock()).say("the token hunter2events")
+
+        assert self.events(stream)[0]["text"] == "the token ***"
 
 
 @pytest.mark.parametrize(
@@ -158,10 +303,9 @@ def test_a_terminal_gets_a_bar_that_is_finished_on_close() -> None:
         progress.start("listing", total=None, unit="ids")
 
     text = terminal.getvalue()
-    assert "uploading: 100%" in text
-    assert "10/10" in text
+    assert re.search(r"uploading 10 of 10 vectors, in 0.0 s 100%\|#+\|\n", text)
     assert re.search(r"[\r\n]waiting for the index\n", text)
-    assert "listing" in text
+    assert "listing 0 ids" in text
     assert text.endswith("\n")
 
 

@@ -1,7 +1,11 @@
 """How fast a piece of work goes, and how long it will still take."""
 
-from migrate.ports import Clock, Limiter
+from typing import TYPE_CHECKING
+
 from q2v.output.render import format_about, format_bytes
+
+if TYPE_CHECKING:
+    from migrate.ports import Clock, Limiter
 
 
 class Pace:
@@ -11,7 +15,7 @@ class Pace:
     back do not count into it. They come back in what is left, by the limiter's own arithmetic.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: "Clock") -> None:
         self.total: int | None = None
         self.done = 0  # units, those of former commands too
         self._clock = clock
@@ -19,7 +23,7 @@ class Pace:
         self._requests = self._earlier = self._bytes = 0
         self._started_s = self._held_before_s = 0.0
 
-    def watch(self, limiter: Limiter) -> None:
+    def watch(self, limiter: "Limiter") -> None:
         """Requests wait for their turn at `limiter` from now on."""
         self._limiter = limiter
         self._held_before_s = limiter.held_s()
@@ -51,13 +55,18 @@ class Pace:
 
     def words(self, unit: str) -> str:
         """`10.0 vectors/s, 2.1 MB/s, about 4 min left`, as much of it as is known."""
-        active_s = self._active_s()
-        per_s = (self.done - self._earlier) / active_s if active_s else 0.0
-        words = f"{per_s:,.1f} {unit}/s"
-        if self._bytes and active_s:
-            words += f", {format_bytes(round(self._bytes / active_s))}/s"
+        words = ", ".join(self.rates(unit))
         left_s = self.remaining_s()
         return words if left_s is None else f"{words}, about {format_about(left_s)} left"
+
+    def rates(self, unit: str) -> list[str]:
+        """`10.0 vectors/s` and, where bytes are moved, `2.1 MB/s`."""
+        active_s = self._active_s()
+        per_s = (self.done - self._earlier) / active_s if active_s else 0.0
+        rates = [f"{per_s:,.1f} {unit}/s"]
+        if self._bytes and active_s:
+            rates.append(f"{format_bytes(round(self._bytes / active_s))}/s")
+        return rates
 
     def _active_s(self) -> float:
         held_s = self._held_s() - self._held_before_s

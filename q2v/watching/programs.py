@@ -1,4 +1,4 @@
-"""Start the program that the operator has named for an alert; no shell is involved."""
+"""Start a program that the operator has named for an end or an alert; no shell is involved."""
 
 import os
 import shlex
@@ -15,10 +15,10 @@ SECONDS_MAX = 60.0
 _STDERR = 2  # of this process; its stdout holds the JSON document and nothing else
 
 
-def check_program(typed: str | None) -> list[str]:
+def check_program(typed: str | None, *, flag: str) -> list[str]:
     """The words of the command line; none without one. Raises UsageError if it cannot be started.
 
-    Checked before the look: otherwise a misspelt program is noticed when the alert is due.
+    Checked before the work: otherwise a misspelt program is noticed when it is due.
     """
     if typed is None:
         return []
@@ -26,11 +26,11 @@ def check_program(typed: str | None) -> list[str]:
         words = shlex.split(typed)
     except ValueError as error:
         raise UsageError(
-            f"--on-alert {typed!r}: {error}", remedy="quote it as in a shell: 'PROGRAM ARGUMENT'"
+            f"{flag} {typed!r}: {error}", remedy="quote it as in a shell: 'PROGRAM ARGUMENT'"
         ) from error
     if not words or shutil.which(words[0]) is None:
         raise UsageError(
-            f"--on-alert {typed!r}: found no program of this name, expected one to start",
+            f"{flag} {typed!r}: found no program of this name, expected one to start",
             remedy="name it with its whole path; a pipe or && needs a script of its own",
         )
     return words
@@ -45,7 +45,7 @@ def run_program(words: list[str], document: str) -> None:
     """Start it with the document on its input, and wait. A failure is reported and changes nothing.
 
     What it prints goes to stderr. It has the environment of the command but for keys and tokens.
-    The exit code of the command stays that of the look.
+    The exit code of the command stays as it is.
     """
     try:
         done = subprocess.run(  # noqa: S603 - what the operator typed, without a shell
@@ -57,9 +57,7 @@ def run_program(words: list[str], document: str) -> None:
             env=_without_secrets(os.environ),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        write_text(sys.stderr, f"warning: the alert was not sent: {error}\n")
+        write_text(sys.stderr, f"warning: {words[0]} was not run to its end: {error}\n")
         return
     if done.returncode:
-        write_text(
-            sys.stderr, f"warning: the alert program ended with exit code {done.returncode}\n"
-        )
+        write_text(sys.stderr, f"warning: {words[0]} ended with exit code {done.returncode}\n")

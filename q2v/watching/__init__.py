@@ -1,0 +1,1 @@
+"""What runs beside the work: its log, the form of its progress, programs at its end."""
