@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from reconcile.page.documents import Document, Documents, numbers_of
 
-MOVED = "moved"  # the station after the points that were left out
+VECTORS = "vectors"  # unit of the stations from that on which points leave before
 _BAND_MAX = 24.0  # width of the band of the largest count, in units of the drawing
 _BAND_MIN = 2.0  # of one record
 
@@ -75,7 +75,7 @@ class Flow:
 def stations_of(documents: Documents) -> tuple[list[Station], Station | None]:
     """The stations in the order of the data, and the points that were left out, if there are any.
 
-    The station before `MOVED` is the one that they leave.
+    They leave the flow before the first station that counts vectors.
     """
     report, plan = documents.report or {}, documents.plan or documents.preflight or {}
     counts, drift = report.get("counts") or {}, report.get("drift") or {}
@@ -98,7 +98,7 @@ def stations_of(documents: Documents) -> tuple[list[Station], Station | None]:
             tone=_tone(counts.get("source"), report.get("source_drift")),
         ),
         Station(name="snapshot", count=points, unit="points", note="sealed", tone="ok"),
-        Station(name=MOVED, count=moved, unit="vectors", note="by the plan", tone="ok"),
+        Station(name="moved", count=moved, unit=VECTORS, note="by the plan", tone="ok"),
     ]
     if documents.report is not None:
         stations += _of_target(counts, drift, moved)
@@ -109,7 +109,7 @@ def stations_of(documents: Documents) -> tuple[list[Station], Station | None]:
         name = "source" if route.get("snapshot_id") is None else "snapshot"
         stations = [
             Station(name=name, count=points, unit="points", note="every point checked", tone="ok"),
-            replace(stations[2], name=MOVED, note="if it were done now"),
+            replace(stations[2], name="would move", note="if it were done now"),
         ]
     return stations, branch if left_out else None
 
@@ -124,7 +124,7 @@ def _of_target(counts: Document, drift: Document, moved: int | None) -> Iterator
     yield Station(
         name="vector index",
         count=counts.get("vector_index"),
-        unit="vectors",
+        unit=VECTORS,
         note=_drift_note(
             vectors,
             _expected_note(expected, moved),
@@ -188,7 +188,7 @@ def draw(stations: list[Station], branch: Station | None, *, tall: bool) -> Flow
     most = max((station.count or 0 for station in [*stations, branch] if station), default=0)
     bands = [_band(*pair, most, tall=tall) for pair in pairwise(boxes)]
     if branch is not None:
-        start = next(before for before, after in pairwise(boxes) if after.station.name == MOVED)
+        start = next(before for before, after in pairwise(boxes) if after.station.unit == VECTORS)
         side = Box(
             station=branch,
             x=start.width + size.branch_gap if tall else start.x,

@@ -19,7 +19,7 @@ from migrate.model.limits import REQUESTS_PER_WINDOW_MAX
 from reconcile.page import drift, words
 from reconcile.page.curve import curve_of
 from reconcile.page.documents import Documents
-from reconcile.page.flow import MOVED, draw, stations_of
+from reconcile.page.flow import VECTORS, draw, stations_of
 from reconcile.page.timeline import timeline_of
 
 _CODE = re.compile(r"`([^`]*)`")
@@ -44,7 +44,7 @@ def render_page(documents: Documents) -> str:
             period=words.period,
             stations=stations,
             branch=branch,
-            moved=next((one.count for one in stations if one.name == MOVED), None),
+            moved=next((one.count for one in stations if one.unit == VECTORS), None),
             unread_in_words=words.unread_of(documents.report),
             flows=[draw(stations, branch, tall=tall) for tall in (False, True)],
             counter_meaning=COUNTER_MEANING,

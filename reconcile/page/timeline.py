@@ -9,8 +9,14 @@ from migrate.model.stamps import iso_stamp, parse_http_date
 from reconcile.page.documents import Document, Documents
 
 _WIDTH, _LEFT, _RIGHT, _LANE = 640.0, 92.0, 12.0, 30.0
+_PAUSE = 34.0  # width of a long pause
+_PAUSE_S_MIN = 600.0
 _LEAST = 3.0  # width of a bar, however short it was
 _UPLOAD, _REPAIR = "upload", "repair"  # lanes; only uploads of vectors have a date in the journal
+_LANES = (
+    *("snapshot", "plan", "pre-images", _UPLOAD, "wait", "KV index"),
+    *("reconcile", _REPAIR, "parity", "gate"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +47,7 @@ class Timeline:
     """A drawing, with the same as text."""
 
     width: float
+    base: float  # y below the lanes; times stand there
     height: float
     lanes: tuple[tuple[str, float], ...]  # name, y
     bars: tuple[Bar, ...]
@@ -48,7 +55,52 @@ class Timeline:
     ends: str
     left: float
     right: float
+    breaks: tuple[tuple[float, str], ...]  # x and length of a pause that is drawn short
     uploads: int  # within the five minutes that had the most of them
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """Time as a place in the drawing: in proportion, but for long pauses, which are all alike."""
+
+    begins: float
+    pauses: tuple[tuple[float, float], ...]  # start and end, in order
+    pause: float  # width of each
+    scale: float  # units of the drawing for a second
+
+    def x(self, at_s: float) -> float:
+        """The place of a moment."""
+        shown = at_s - self.begins
+        drawn = 0.0
+        for start, end in self.pauses:
+            share = min(1.0, max(0.0, (at_s - start) / (end - start)))
+            shown -= share * (end - start)
+            drawn += share * self.pause
+        return _LEFT + shown * self.scale + drawn
+
+
+def _axis_of(spans: Sequence[Span]) -> _Axis:
+    """A pause is drawn short when it is longer than all work together, and than ten minutes."""
+    pauses: list[tuple[float, float]] = []
+    worked, until = 0.0, spans[0].start_s
+    for span in spans:
+        if span.start_s > until:
+            pauses.append((until, span.start_s))
+        worked += max(0.0, span.end_s - max(until, span.start_s))
+        until = max(until, span.end_s)
+    long = tuple(one for one in pauses if one[1] - one[0] > max(worked, _PAUSE_S_MIN))
+    shown = until - spans[0].start_s - sum(end - start for start, end in long)
+    room = _WIDTH - _LEFT - _RIGHT
+    pause = min(_PAUSE, room / 2 / max(1, len(long)))  # many pauses leave half of the room to work
+    return _Axis(spans[0].start_s, long, pause, (room - pause * len(long)) / max(1.0, shown))
+
+
+def _in_words(seconds: float) -> str:
+    """A long pause for people: 3 d, 5 h, 40 min."""
+    for unit, size in (("d", 86_400), ("h", 3_600)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 60:.0f} min"
 
 
 def timeline_of(documents: Documents) -> Timeline | None:
@@ -56,27 +108,30 @@ def timeline_of(documents: Documents) -> Timeline | None:
     spans = sorted(_spans(documents), key=lambda span: span.start_s)
     if len(spans) <= 1:
         return None
-    begins, ends = spans[0].start_s, max(span.end_s for span in spans)
-    lanes = list(dict.fromkeys(span.lane for span in spans))
-    inner = _WIDTH - _LEFT - _RIGHT
-    scale = inner / max(1.0, ends - begins)
+    axis = _axis_of(spans)
+    lanes = [lane for lane in _LANES if lane in {span.lane for span in spans}]
     return Timeline(
         width=_WIDTH,
-        height=_LANE * len(lanes) + 22,
+        base=_LANE * len(lanes),
+        height=_LANE * len(lanes) + (36 if axis.pauses else 22),
         lanes=tuple((lane, at * _LANE) for at, lane in enumerate(lanes)),
         bars=tuple(
             Bar(
                 span=span,
-                x=round(min(_LEFT + (span.start_s - begins) * scale, _WIDTH - _RIGHT - _LEAST), 1),
+                x=round(min(axis.x(span.start_s), _WIDTH - _RIGHT - _LEAST), 1),
                 y=lanes.index(span.lane) * _LANE,
-                width=round(max(_LEAST, (span.end_s - span.start_s) * scale), 1),
+                width=round(max(_LEAST, axis.x(span.end_s) - axis.x(span.start_s)), 1),
                 begins=iso_stamp(span.start_s),
                 ends=iso_stamp(span.end_s),
             )
             for span in spans
         ),
-        begins=iso_stamp(begins),
-        ends=iso_stamp(ends),
+        begins=iso_stamp(spans[0].start_s),
+        ends=iso_stamp(max(span.end_s for span in spans)),
+        breaks=tuple(
+            (round((axis.x(start) + axis.x(end)) / 2, 1), _in_words(end - start))
+            for start, end in axis.pauses
+        ),
         left=_LEFT,
         right=_WIDTH - _RIGHT,
         uploads=_most_uploads([span for span in spans if span.lane in {_UPLOAD, _REPAIR}]),

@@ -198,7 +198,8 @@ def _facts(documents: Documents) -> Iterator[Fact]:
     yield Fact(label="account", value=f"{account} at {host}" if account else "", is_code=True)
     yield Fact(label="run", value=_text(plan.get("run_id")), is_code=True)
     tool = documents.tool()
-    commit = f", commit {tool['commit']}" if tool.get("commit") else ""
+    is_known = tool.get("commit") not in {None, "unknown"}  # an installation without git
+    commit = f", commit {tool['commit']}" if is_known else ""
     yield Fact(label="made with", value=f"{_text(tool.get('tool'))}{commit}")
     yield Fact(label="made by", value=_text(tool.get("operator")))
     yield Fact(label="compared", value=period(report.get("started_at"), report.get("at")))

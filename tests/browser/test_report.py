@@ -324,12 +324,15 @@ def test_nothing_is_wider_than_the_window(page: Page, tmp_path: Path, width: int
 def test_on_paper_the_tools_are_left_out(page: Page, tmp_path: Path) -> None:
     show(page, tmp_path, drift_of(["a"], ["b"]))
 
+    page.resize(700)  # about the width of a sheet
     page.media(kind="print")
 
     shows = "getComputedStyle(document.querySelector({})).display"
     assert page.run(shows.format("'.tools'")) == "none"
     assert page.run(shows.format("'.pager'")) == "none"
     assert page.run(shows.format("'.rows'")) == "table"
+    assert page.run(shows.format("'.flow.wide'")) == "block"
+    assert page.run(shows.format("'.flow.tall'")) == "none"
     assert len(page.call("Page.printToPDF")["data"]) > 10_000
 
 

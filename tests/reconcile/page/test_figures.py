@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrate.model.limits import REQUEST_WINDOW_S
+from migrate.model.stamps import iso_stamp
 from migrate.run.drift_report import FOREIGN_CLASSES
 from reconcile.page.accepted import is_parity, is_preflight
 from reconcile.page.curve import curve_of
@@ -151,7 +152,7 @@ def test_a_plan_flows_from_where_its_points_were_read(where: str | None) -> None
 
     assert [(one.name, one.count) for one in stations] == [
         ("source" if where is None else "snapshot", 10),
-        ("moved", 8),
+        ("would move", 8),
     ]
     assert branch is not None
     assert branch.count == 2
@@ -249,7 +250,40 @@ def test_the_journal_dates_what_the_run_waited_for() -> None:
         "wait": ("10:01:00", "10:03:00"),
         "KV index": ("10:03:00", "10:04:00"),
     }
+    assert [name for name, _ in timeline.lanes] == [
+        *("plan", "pre-images", "upload", "wait", "KV index"),
+    ]
     assert [name for name, _ in undated.lanes] == ["plan", "upload"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 5_000)), min_size=2, max_size=40))
+def test_a_timeline_keeps_the_order_of_time_and_stays_inside(times: list[tuple[int, int]]) -> None:
+    start = 1_795_000_000
+    reports = tuple(
+        {"started_at": iso_stamp(start + at), "at": iso_stamp(start + at + length)}
+        for at, length in times
+    )
+
+    timeline = timeline_of(Documents(reconciles=reports))
+
+    assert timeline is not None
+    assert [bar.x for bar in timeline.bars] == sorted(bar.x for bar in timeline.bars)
+    assert all(bar.x >= timeline.left for bar in timeline.bars)
+    assert all(bar.x + bar.width <= timeline.right + 4 for bar in timeline.bars)
+
+
+def test_a_long_pause_is_drawn_short_and_named() -> None:
+    evening = ("2026-11-23T20:00:00+00:00", "2026-11-23T21:00:00+00:00")
+    later = ("2026-11-26T21:00:00+00:00", "2026-11-26T22:00:00+00:00")
+    reports = [{"started_at": start, "at": end} for start, end in (evening, later)]
+
+    timeline = timeline_of(Documents(reconciles=tuple(reports)))
+
+    assert timeline is not None
+    assert [words for _, words in timeline.breaks] == ["3 d"]
+    first, second = timeline.bars
+    assert first.width == pytest.approx(second.width, abs=0.2)
+    assert first.width > 200
 
 
 def test_a_wait_is_never_negative_when_the_clocks_differ() -> None:
