@@ -22,6 +22,7 @@ _METADATA_INDEX = re.compile(r"([^:]+):(string|number|boolean)")
 _INDEXED_NAME_CHARACTERS_MAX = 512  # of a filter's key
 _COLLECTION_BYTES_MAX = 255  # Qdrant's own limit for a name
 _TRUNCATE, _HASH = "truncate:", "hash:"
+_JSON_DIGITS_MAX = 4_000  # Python reads no number of 4,301 digits, and says so in its own terms
 
 
 def _comma_parts(value: str) -> list[Any]:
@@ -30,10 +31,34 @@ def _comma_parts(value: str) -> list[Any]:
 
 def _json_list(value: str) -> list[Any]:
     """Raises ValueError."""
-    found = json.loads(value)
+    found = _read_json(value, "a JSON list of objects")
     if not isinstance(found, list):
         raise TableError(f"found a {type(found).__name__}, expected a JSON list of objects")
     return found
+
+
+def _read_json(value: str, expected: str) -> object:
+    """Raises TableError for a text that is no JSON, or that JSON readers take differently."""
+
+    def refuse(name: str) -> None:
+        raise TableError(f"found {name}, which is no JSON, expected {expected}")
+
+    try:
+        return json.loads(
+            value, object_pairs_hook=_unique_members, parse_constant=refuse, parse_int=_whole_number
+        )
+    except json.JSONDecodeError as error:
+        raise TableError(f"found no JSON ({error}), expected {expected}") from error
+    except RecursionError as error:
+        raise TableError(f"found JSON that is nested too deeply, expected {expected}") from error
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > _JSON_DIGITS_MAX:
+        raise TableError(
+            f"found a number of {len(digits):,} digits, expected at most {_JSON_DIGITS_MAX:,}"
+        )
+    return int(digits)
 
 
 def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -46,30 +71,24 @@ def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return members
 
 
-def _refuse_constant(name: str) -> None:
-    raise TableError(f"found {name}, which is no JSON, expected {_FILTER_FORM}")
-
-
 def read_filter(value: str | dict[str, object]) -> str | None:
     """A filter of Qdrant as one JSON text with sorted members, so that equal ones have equal texts.
 
     None for what is no JSON object with a member. Whether it is a filter is found out when the
     source is opened. Raises ValueError for a text that is no JSON.
     """
+    found = _read_json(value, _FILTER_FORM) if isinstance(value, str) else value
+    if not isinstance(found, dict) or not found:
+        return None
     try:
-        found: object = value
-        if isinstance(value, str):
-            found = json.loads(
-                value, object_pairs_hook=_unique_members, parse_constant=_refuse_constant
-            )
-        if not isinstance(found, dict) or not found:
-            return None
         texts = (_sorted_json(found, with_escapes=with_escapes) for with_escapes in (False, True))
         return next((text for text in texts if text.isprintable()), None)
-    except json.JSONDecodeError as error:
-        raise TableError(f"found no JSON ({error}), expected {_FILTER_FORM}") from error
     except RecursionError as error:
-        raise TableError("found JSON that is nested too deeply for a filter") from error
+        raise TableError("found tables nested too deeply for a filter") from error
+    except ValueError as error:  # json names no number
+        raise TableError(
+            "found a number that is not finite, as nan, inf or 1e999, expected numbers of JSON"
+        ) from error
 
 
 def _sorted_json(members: dict[str, object], *, with_escapes: bool) -> str:

@@ -24,7 +24,7 @@ from q2v.settings.sections import MEANINGS, SECRET, SECTIONS, SWITCH, Settings
 CONFIG_NAME = "migration.toml"  # read where it exists, unless --config names another file
 CONFIG_BYTES_MAX = 1024 * 1024
 _DIGITS_MAX = 4_000  # Python reads no number of 4,301 digits, and then does not say which one
-_LONG_NUMBER = re.compile(rb"(?m)^[ \t]*([A-Za-z0-9_.-]{1,64})[ \t]*=[ \t]*[+-]?[0-9_]{4000}")
+_LONG_NUMBER = re.compile(rb"([A-Za-z0-9_.-]{1,64})[ \t]*=[ \t]*[+-]?[0-9_]{4000}")
 _FILE = "q2v.settings.file"  # in the context: the name of the file that was read
 
 
@@ -168,7 +168,10 @@ def read_config(path: Path) -> dict[str, object]:
     except UnicodeDecodeError as error:
         found = f"a byte that is not UTF-8 at offset {error.start}"
         raise _refused(path, found, "save the file as UTF-8") from error
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        fix = "write that value with fewer levels; source.filter may be a text of JSON"
+        raise _refused(path, "lists or tables that are nested too deeply", fix) from error
+    except ValueError as error:
         number, found = _LONG_NUMBER.search(content), f"a syntax error: {error}"
         if number is not None:
             found = f"a number of more than {_DIGITS_MAX} digits for {number[1].decode()}"

@@ -1,5 +1,6 @@
 """Rules as the operator writes them, `[[mapping.transform]]`, and as a plan keeps them."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from migrate.mapping.transforms.rules import (
 
 CHARACTERS_MAX = 10_240  # metadata holds no more bytes
 SEPARATOR_MAX = 8
+_SHOWN_MAX = 80  # characters of a refused value
 Table = Mapping[str, object]
 
 
@@ -129,7 +131,7 @@ def _truncate(table: Table) -> Transform:
 
 def _constant(table: Table) -> Transform:
     value = table.get("value")
-    if not isinstance(value, str | int | float):
+    if not isinstance(value, str | int | float) or not _is_json(value):
         raise _refused("value", value, "a text, a number, or true or false")
     return Constant(_name(table, "constant"), value)
 
@@ -169,6 +171,13 @@ def _name(table: Table, key: str) -> str:
     return name
 
 
+def _is_json(value: str | float) -> bool:
+    """Whether JSON and UTF-8 can hold it: a number that is finite, a text of whole characters."""
+    if isinstance(value, str):
+        return not any("\ud800" <= character <= "\udfff" for character in value)
+    return isinstance(value, int) or math.isfinite(value)
+
+
 def _whole(given: Any, key: str, low: int, high: int) -> int:
     if type(given) is int and low <= given <= high:
         return given
@@ -176,4 +185,7 @@ def _whole(given: Any, key: str, low: int, high: int) -> int:
 
 
 def _refused(key: str, found: object, expected: str) -> TableError:
-    return TableError(f"{key}: found {found!r}, expected {expected}")
+    shown = repr(found)
+    if len(shown) > _SHOWN_MAX:
+        shown = f"{shown[:_SHOWN_MAX]}..."
+    return TableError(f"{key}: found {shown}, expected {expected}")

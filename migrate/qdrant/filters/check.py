@@ -40,6 +40,8 @@ _KNOWN = (
     f"with {', '.join(CLAUSES)}"
 )
 _SHOWN_MAX = 200
+LEVELS_MAX = 90  # of objects and lists: gRPC carries 100 messages within each other
+_WHOLE_NUMBERS = range(-(2**63), 2**64)
 
 
 def parse_filter(text: str) -> PointFilter:
@@ -57,8 +59,33 @@ def parse_filter(text: str) -> PointFilter:
             remedy="correct source.filter",
         )
     found = PointFilter(canonical)
+    _check_depth_and_numbers(found.members)
     _check_filter(found.members, "")
     return found
+
+
+def _check_depth_and_numbers(members: object) -> None:
+    """Raises UsageError for what a protocol cannot carry, whatever it stands for."""
+    pending = [(members, 1)]
+    while pending:
+        value, depth = pending.pop()
+        if isinstance(value, dict | list) and depth > LEVELS_MAX:
+            raise UsageError(
+                f"source.filter: found more than {LEVELS_MAX} levels of objects and lists within "
+                "each other, expected fewer",
+                remedy="write the conditions with fewer levels",
+            )
+        match value:
+            case dict():
+                pending += [(one, depth + 1) for one in value.values()]
+            case list():
+                pending += [(one, depth + 1) for one in value]
+            case int() if value not in _WHOLE_NUMBERS:
+                raise UsageError(
+                    f"source.filter: found the number {str(value)[:_SHOWN_MAX]}, expected whole "
+                    "numbers of at most 64 bits",
+                    remedy="correct source.filter",
+                )
 
 
 def conditions_of(clause: Any) -> Iterator[Any]:

@@ -120,8 +120,10 @@ def test_an_unknown_section_is_refused_without_its_value(tmp_path: Path) -> None
     [
         (b"[source\n", "syntax error"),
         (b"api_token = 'hunter2hunter2'\n", "a single value for api_token"),
-        (b"x = " + b"[" * 100_000, "syntax error"),
+        (b"x = " + b"[" * 100_000, "nested too deeply"),
+        (b"[source]\nfilter = " + b"{must = [" * 3_000, "nested too deeply"),
         (b"[limits]\nbody_bytes = " + b"9" * 5_000, "of more than 4000 digits for body_bytes"),
+        (b"[source]\nfilter = {gt = " + b"9" * 5_000, "of more than 4000 digits for gt"),
         (b"[source]\ncollection = '\xff'\n", "not UTF-8 at offset"),
         (b"[source.url]\nhost = 'x'\n", "source.url"),
     ],
@@ -137,6 +139,38 @@ def test_a_broken_file_is_refused_whole(tmp_path: Path, content: bytes, finding:
     assert finding in text
     assert str(path) in text
     assert "hunter2" not in text
+
+
+@pytest.mark.fault("M09", "M15")
+@pytest.mark.parametrize(
+    ("text", "finding"),
+    [
+        ("[" * 20_000 + "]" * 20_000, "nested too deeply"),
+        ('[{"drop": ["a"], "drop": ["b"]}]', "found the member 'drop' twice"),
+        ('[{"constant": "a", "value": NaN}]', "found NaN, which is no JSON"),
+        ('[{"constant": "a", "value": 1e999}]', "value: found inf, expected a text, a number"),
+        (f'[{{"constant": "a", "value": {"9" * 5_000}}}]', "found a number of 5,000 digits"),
+        ('[{"constant": "a", "value": "\\ud800"}]', r"value: found '\ud800', expected"),
+        (f'[{{"flatten": "a", "separator": "{"x" * 30_000}"}}]', "xxx..., expected a text"),
+        ('[{"drop": ["a"]}', "found no JSON"),
+    ],
+)
+def test_rules_in_a_variable_that_cannot_be_meant_are_refused(text: str, finding: str) -> None:
+    with pytest.raises(UsageError) as error:
+        load_settings(config=None, environment={"Q2V_MAPPING_TRANSFORM": text}, flags={})
+
+    assert finding in refusal(error)
+    assert len(refusal(error)) < 600
+
+
+def test_numbers_of_a_filter_in_the_file_are_numbers_of_json(tmp_path: Path) -> None:
+    path = tmp_path / "migration.toml"
+    path.write_text('[source.filter]\nmust = [{ key = "n", range = { gte = nan } }]\n')
+
+    with pytest.raises(UsageError) as error:
+        load_settings(config=path, environment={}, flags={})
+
+    assert "found a number that is not finite" in refusal(error)
 
 
 def test_a_file_that_is_missing_or_a_folder_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,12 @@ import pytest
 from migrate.errors import UsageError
 from migrate.mapping.value_rules import read_filter
 from migrate.qdrant import filters
+from migrate.qdrant.filters.check import LEVELS_MAX
 from migrate.qdrant.filters.point_filter import PointFilter
+from tests.harness.running.target import DIMENSIONS
+from tests.harness.running.workbench import changed_point, points
+from tests.migrate.qdrant.sources import part
+from tests.servers.qdrant_points import StoredCollection
 
 TENANT: dict[str, Any] = {"key": "tenant", "match": {"value": "a"}}
 POINT = {"lat": 52.5, "lon": 13.4}
@@ -51,6 +57,8 @@ REFUSED: list[tuple[object, str]] = [
     ({"must": [{"nested": {"key": 1, "filter": {}}}]}, "the name of a field"),
     ({"min_should": {"conditions": [TENANT]}}, "expected conditions and min_count"),
     ({"min_should": {"conditions": [TENANT], "min_count": True}}, "a whole number"),
+    ({"must": [{"has_id": [2**64]}]}, "found the number 18446744073709551616"),
+    ({"must": [{"key": "n", "match": {"value": -(2**63) - 1}}]}, "at most 64 bits"),
     ({}, "expected a filter of Qdrant"),
     ([TENANT], "expected a filter of Qdrant"),
 ]
@@ -74,12 +82,45 @@ def test_what_is_no_filter_is_refused_with_its_place(members: object, where: str
     assert str(refused.value).startswith("source.filter: ")
 
 
+def within(form: str, times: int) -> str:
+    """A filter within others; `form` has its place."""
+    text = json.dumps({"must": [TENANT]})
+    for _ in range(times):
+        text = form.replace("%s", text)
+    return text
+
+
+DEEP = (
+    ('{"must":[%s]}', LEVELS_MAX // 2 - 2),
+    ('{"must":[{"nested":{"key":"parts[]","filter":%s}}]}', LEVELS_MAX // 4 - 1),
+)
+
+
+@pytest.mark.parametrize("form", DEEP, ids=["clauses", "nested"])
+@pytest.mark.parametrize("way", ["rest", "grpc", "folder", "local"])
+def test_the_deepest_filter_is_read_in_every_way(
+    way: str, form: tuple[str, int], tmp_path: Path
+) -> None:
+    stored = [changed_point(one, tenant="a") for one in points(2)]
+    collection = StoredCollection(points=stored, vectors={"size": DIMENSIONS, "distance": "Dot"})
+    deepest = filters.parse_filter(within(*form))
+    found = 0 if "nested" in form[0] else len(stored)
+
+    with part(way, collection, tmp_path, deepest) as source:
+        assert source.count_points() == found
+
+
 @pytest.mark.fault("M15")
 def test_a_text_that_is_no_json_or_says_one_member_twice_is_refused() -> None:
     for text, said in (
         ("tenant = a", "found no JSON"),
         ('{"must": [], "must": []}', "found the member 'must' twice"),
         ('{"must":' * 5_000 + "[]" + "}" * 5_000, "nested too deeply"),
+        (within('{"must":[%s]}', LEVELS_MAX // 2), "more than 90 levels of objects and lists"),
+        (within('{"must":[%s]}', 300), "more than 90 levels of objects and lists"),
+        ('{"must": [{"key": "n", "range": {"gt": NaN}}]}', "found NaN, which is no JSON"),
+        ('{"must": [{"key": "n", "range": {"gt": 1e999}}]}', "found a number that is not finite"),
+        (f'{{"must": [{{"has_id": [{"9" * 5_000}]}}]}}', "found a number of 5,000 digits"),
     ):
         with pytest.raises(UsageError, match=said):
             filters.parse_filter(text)
