@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from migrate.storage.folder import WorkFolder
     from q2v.settings import Settings
 
 DEFAULT_FOLDER = Path("snapshots")
@@ -18,10 +19,11 @@ class Invocation:
     """One call of q2v; filled in while the command runs."""
 
     folder: Path = DEFAULT_FOLDER  # of --dir: a crash log goes there
-    # The next three are repeated in the commands that are printed as advice.
+    # The next four are repeated in the commands that are printed as advice.
     snapshots: Path | None = None  # of --dir; None: the command has no folder of snapshots
     config: Path | None = None  # of --config
     settings: "Settings | None" = None  # None: not read yet, or refused
+    named: "WorkFolder | None" = None  # the snapshot or run that was named to the command
     document_written: bool = False  # with --json there is exactly one
     progress: str | None = None  # of --progress; None: by what stderr is
     on_success: list[str] | None = None  # the words of --on-success, and of --on-failure

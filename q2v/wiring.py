@@ -47,6 +47,7 @@ from migrate.storage.layout import BUDGET, BUDGET_FILE, SOURCE_COPIES
 from migrate.storage.local_folder import LocalFolder, local_file
 from migrate.transport.trust import ClientCertificate
 from migrate.upload.settle import SettleRules
+from q2v.invocation import current_invocation
 from q2v.options import check_both, check_required
 from q2v.output.progress.waits import ToldClock
 from q2v.secret_files import SecretPlace, load_secret, read_private_file
@@ -73,13 +74,18 @@ def open_folder(address: Path | str) -> LocalFolder:
 
 
 def open_named(directory: WorkFolder, named: Path | None) -> WorkFolder | None:
-    """The folder at a path as typed, or the snapshot or run of that id in `directory`."""
+    """The folder at a path as typed, or the snapshot or run of that id in `directory`.
+
+    Advice of this command then names it too.
+    """
     if named is None:
         return None
     typed = open_folder(named)
-    if len(named.parts) > 1 or typed.parent.has(named.name):
-        return typed
-    return find_by_id(directory, str(named)) or typed
+    found: WorkFolder = typed
+    if len(named.parts) == 1 and not typed.parent.has(named.name):
+        found = find_by_id(directory, str(named)) or typed
+    current_invocation().named = found
+    return found
 
 
 def open_named_file(directory: LocalFolder, named: Path | None) -> StoredFile | None:

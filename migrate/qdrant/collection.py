@@ -22,6 +22,7 @@ Json = Mapping[str, object]
 EXACT_DATATYPE = "float32"
 CALM_STATUSES = {"green", "yellow"}
 PRODUCT = "qdrant"
+_SIZES = range(1, 2**20 + 1)  # of a vector; servers take 65,536
 TESTED_VERSIONS = ((1, 7), (1, 20))  # first and last minor version this reader was written for
 SCROLL_LOCK_VERSION = (1, 14)  # before it a delete between listing and fetching shortened pages
 
@@ -86,7 +87,7 @@ def read_vector_specs(params: Json) -> tuple[VectorSpec, ...]:
 
 def _dense_spec(name: str, found: Json) -> VectorSpec:
     size = found.get("size")
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+    if not isinstance(size, int) or isinstance(size, bool) or size not in _SIZES:
         raise ValueError(f"vector '{name}' has size {size!r}")
     return VectorSpec(
         name=name,

@@ -219,18 +219,27 @@ def check_is_last(run: RunFolder) -> None:
 
     What this run writes or undoes would then destroy what the catch-up has written.
     """
-    later = find_later_run(run)
-    if later is not None:
-        raise PreconditionError(
-            f"run {later.run_id} of snapshot {later.snapshot_id} continues from run "
-            f"{run.plan.run_id}, and is not rolled back",
-            remedy="leave the run and the snapshot out: the command then takes the newest run; "
-            "`q2v rollback --execute` undoes the whole chain",
-        )
+    later = newest = _later_run(run)
+    if later is None or newest is None:
+        return
+    while (further := _later_run(newest)) is not None:
+        newest = further
+    raise PreconditionError(
+        f"run {later.plan.run_id} of snapshot {later.plan.snapshot_id} continues from run "
+        f"{run.plan.run_id}, and is not rolled back",
+        remedy=f"name the newest run of its chain, {newest.folder}, or its snapshot; "
+        f"`q2v rollback {_quoted(newest.folder)} --execute` undoes the whole chain",
+    )
 
 
 def find_later_run(run: RunFolder) -> RunPlan | None:
     """The plan of a run that continues from this one, has written and is not rolled back."""
+    later = _later_run(run)
+    return None if later is None else later.plan
+
+
+def _later_run(run: RunFolder) -> RunFolder | None:
+    """The run of `find_later_run`, closed: its folder, plan and state can be read."""
     place = (run.plan.snapshot_id, run.plan.run_id)
     for folder in sealed_folders(run.snapshot.folder.parent):
         if folder.name <= run.snapshot.folder.name or not folder.has(RUNS):
@@ -242,7 +251,7 @@ def find_later_run(run: RunFolder) -> RunPlan | None:
             base = found.plan.base
             continues = base is not None and (base.snapshot_id, base.run_id) == place
             if continues and found.state().rounds and not found.state().rollback_completed:
-                return found.plan
+                return found
     return None
 
 

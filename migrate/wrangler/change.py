@@ -4,9 +4,9 @@ import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrate.errors import PreconditionError, UsageError
+from migrate.errors import LocalStorageError, PreconditionError, UsageError
 from migrate.storage.disk import disk
-from migrate.storage.durable import is_file, local_io, write_for_others
+from migrate.storage.durable import local_io, write_for_others
 
 FILE_BYTES_MAX = 1024 * 1024
 
@@ -45,14 +45,21 @@ class FileChange:
                 f"{self.path} has changed since it was read; it is not written",
                 remedy="run the same command again",
             )
-        write_for_others(self.path, self.after)
+        try:
+            write_for_others(self.path, self.after)
+        except LocalStorageError as error:  # its advice is about --dir, and this file is elsewhere
+            raise LocalStorageError(
+                str(error),
+                remedy=f"make the folder {self.path.parent} writable, with room for the file, or "
+                "name another file; the file is as it was",
+            ) from error
 
 
 def read_file(path: Path) -> bytes | None:
     """The content; None without such a file.
 
-    Raises UsageError for a link, a file that is too large, or a folder that does not exist;
-    LocalStorageError when the file cannot be read.
+    Raises UsageError for a link, a folder or a device, a file that is too large, or a folder that
+    does not exist; LocalStorageError when the file cannot be read.
     """
     if disk().is_link(path):
         raise UsageError(
@@ -63,8 +70,10 @@ def read_file(path: Path) -> bytes | None:
             f"{path}: there is no folder {path.parent}",
             remedy="make the folder, or correct the path",
         )
-    if not is_file(path):
+    if not disk().exists(path):
         return None
+    if not disk().is_file(path):
+        raise UsageError(f"{path} is no regular file, one was expected", remedy="name another file")
     with local_io("reading", path), disk().open_to_read(path) as file:
         content = file.read(FILE_BYTES_MAX + 1)
     if len(content) > FILE_BYTES_MAX:

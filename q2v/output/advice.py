@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from q2v.invocation import DEFAULT_FOLDER, Invocation, current_invocation
@@ -39,35 +40,59 @@ _WITH_FOLDER = frozenset(
         "archive",
     }
 )
+# Commands whose first word is a snapshot, or a run, where it is not the newest one that they take.
+_OF_SNAPSHOT = frozenset({"migrate", "verify"})
+_OF_RUN = frozenset(
+    {"reconcile", "gate", "monitor", "decommission", "rollback", "status", "archive"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """What commands have to name, because they would take another one; None: they take it."""
+
+    snapshot: str | None = None
+    run: str | None = None
+
+    def word(self, command: str) -> list[str]:
+        """The argument of a command."""
+        found = self.snapshot if command in _OF_SNAPSHOT else None
+        found = self.run if command in _OF_RUN else found
+        return [] if found is None else [found]
 
 
 def advise(text: str, invocation: Invocation | None = None) -> str:
     """A text whose commands, in backquotes, name the folder and the flags of the running command.
 
-    `invocation`: of a command that has ended. A command without a folder of snapshots, as
+    They also name the snapshot or the run that it was given. `invocation`: of a command that has
+    ended. A command without a folder of snapshots, as
     `q2v rehearse`, gives the text as it is.
     """
     invocation = invocation or current_invocation()
     if invocation.snapshots is None:
         return text
+    named = Named()
+    if invocation.named is not None:
+        # Here and not above: it imports this module.
+        from q2v.output.following import named_beside  # noqa: PLC0415
+
+        named = named_beside(invocation.named, invocation.snapshots)
     folder, settings = str(invocation.snapshots), invocation.settings
-    return complete(text, folder, settings, invocation.config, [])
+    return complete(text, folder, settings, invocation.config, named)
 
 
 def complete(
-    text: str, folder: str, settings: Settings | None, config: Path | None, named: list[str]
+    text: str, folder: str, settings: Settings | None, config: Path | None, named: Named
 ) -> str:
-    """Add the options of `options_for` to each command in backquotes.
-
-    `named`: the snapshot that `q2v migrate` and `q2v verify` have to name, if any.
-    """
+    """Add the options of `options_for`, and what has to be named, to each command in backquotes."""
 
     def completed(found: re.Match[str]) -> str:
         words = shlex.split(found[1])
         command = words[1]
         if command not in _WITH_FOLDER or "--help" in words:
             return found[0]
-        argument = named if command in {"migrate", "verify"} else []
+        is_named = len(words) > 2 and not words[2].startswith("-")  # noqa: PLR2004 - q2v COMMAND
+        argument = [] if is_named else named.word(command)
         options = options_for(command, folder, settings, config, given=words)
         return f"`{shlex.join([*words[:2], *argument, *words[2:], *options])}`"
 

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from migrate.errors import ArtefactDamagedError, MigrationError
 from migrate.model.hmac_key import SealKey
@@ -25,10 +26,10 @@ from migrate.snapshot.folder import Snapshot, sealed_folders, unsealed_folders
 from migrate.snapshot.manifest import SourceScope
 from migrate.storage.folder import Folder, WorkFolder
 from migrate.storage.journal_file import JournalFile
-from migrate.storage.layout import REPORT, reconcile_name
+from migrate.storage.layout import REPORT, RUNS, reconcile_name
 from q2v import wiring
 from q2v.invocation import current_invocation
-from q2v.output.advice import complete, options_for
+from q2v.output.advice import Named, complete, options_for
 from q2v.settings import Settings
 from reconcile.gate.record import is_newest_go
 
@@ -121,8 +122,7 @@ def following_run(run: RunFolder, settings: Settings, *, index_added: bool = Fal
     if later is not None and _is_flattened(later, run):
         newest, sealed = Sealing.NONE, None
     later_runs = [one for one in run_folders(run.snapshot) if one.name > run.folder.name]
-    if sealed is not None and later is not None and run_folders(later):
-        later_runs.append(sealed)
+    later_runs += [] if later is None else run_folders(later)
     reached = position_of(run.state())
     if reached.run is Reached.ROLLED_BACK and _is_base_left(run):
         reached = replace(reached, run=Reached.ROLLING_BACK)
@@ -141,6 +141,8 @@ def following_run(run: RunFolder, settings: Settings, *, index_added: bool = Fal
     situation = next_step(position)
     flags = flags_again(situation, run.state(), into_non_empty=run.plan.into_non_empty)
     named = _named(situation, run, folder, sealed)
+    if situation is Situation.SUPERSEDED and later_runs[-1] != _newest_run(folder):
+        named = [later_runs[-1]]
     return _following(
         situation,
         folder,
@@ -148,19 +150,45 @@ def following_run(run: RunFolder, settings: Settings, *, index_added: bool = Fal
         named,
         flags,
         snapshot=run.snapshot.folder,
+        run=run.folder,
         unwaived=tuple(unwaived),
     )
 
 
 def completed(
-    advice: str, folder: WorkFolder, settings: Settings, *, snapshot: Folder | None = None
+    advice: str,
+    folder: WorkFolder,
+    settings: Settings,
+    *,
+    snapshot: Folder | None = None,
+    run: Folder | None = None,
 ) -> str:
     """Advice whose commands, in backquotes, name this folder and the flags of this command.
 
-    `q2v migrate` and `q2v verify` also name `snapshot`, where that is not the one they would take.
+    They also name `snapshot` or `run`, where that is not the one they would take.
     """
-    other = [] if snapshot in {None, _last(sealed_folders(folder))} else [str(snapshot)]
-    return complete(advice, str(folder), settings, current_invocation().config, other)
+    named = _named_beside(folder, snapshot, run)
+    return complete(advice, str(folder), settings, current_invocation().config, named)
+
+
+def named_beside(found: WorkFolder, directory: Path) -> Named:
+    """What advice has to name after a command that was given `found`, a snapshot or a run of it."""
+    is_run = found.parent.name == RUNS
+    snapshot = found.parent.parent if is_run else found
+    run: Folder | None = found
+    if not is_run:
+        names = sorted(found.child(RUNS).names()) if found.has(RUNS) else []
+        run = found.child(RUNS).child(names[-1]) if names else None
+    return _named_beside(wiring.open_folder(directory), snapshot, run)
+
+
+def _named_beside(folder: WorkFolder, snapshot: Folder | None, run: Folder | None) -> Named:
+    """The snapshot and the run, each unless it is the one that a command here would take."""
+    taken = {None, _last(sealed_folders(folder))}, {None, _newest_run(folder)}
+    return Named(
+        snapshot=None if snapshot in taken[0] else str(snapshot),
+        run=None if run in taken[1] else str(run),
+    )
 
 
 def typed_again(run: RunFolder, situation: Situation, settings: Settings) -> tuple[str, ...]:
@@ -322,15 +350,16 @@ def _following(
     flags: Sequence[str] = (),
     *,
     snapshot: Folder | None = None,
+    run: Folder | None = None,
     unwaived: Sequence[str] = (),
 ) -> Following:
     """`flags` are those of `flags_again`, for `q2v migrate`.
 
-    `snapshot` and `unwaived`, reasons for leaving points out, are those a decision is about.
+    `snapshot`, `run` and `unwaived`, reasons for leaving points out, are those a decision is about.
     """
     if situation.decides:
         advice = situation.advice_with(flags, unwaived)
-        text = completed(advice, folder, settings, snapshot=snapshot)
+        text = completed(advice, folder, settings, snapshot=snapshot, run=run)
         return Following(situation=situation, argv=(), text=text)
     words = [situation.words[0], *map(str, named), *situation.words[1:], *flags]
     options = options_for(words[0], str(folder), settings, current_invocation().config)

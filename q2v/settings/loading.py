@@ -132,7 +132,8 @@ def read_file(ctx: click.Context, _: click.Parameter, path: Path | None) -> None
     """Put the values of the file, all of them checked, where click looks for defaults."""
     current_invocation().config = path
     found = path or Path(CONFIG_NAME)
-    if ctx.resilient_parsing or (path is None and not disk().exists(found)):
+    is_there = disk().exists(found) or disk().is_link(found)  # a link may lead nowhere
+    if ctx.resilient_parsing or (path is None and not is_there):
         return
     name, ctx.default_map = str(found), {}
     ctx.meta[_FILE] = name
@@ -161,7 +162,7 @@ def read_config(path: Path) -> dict[str, object]:
             raise _refused(path, f"more than {CONFIG_BYTES_MAX:,} B", "name the settings file")
         document = tomllib.loads(content.decode())
     except FileNotFoundError as error:
-        raise _refused(path, "no such file", "correct the path, or leave --config out") from error
+        raise _absent(path) from error
     except OSError as error:
         found = f"that it cannot be read ({error.strerror})"
         raise _refused(path, found, "make it a regular file that this user can read") from error
@@ -189,6 +190,12 @@ def _flat(document: dict[str, object], path: Path) -> dict[str, object]:
             raise _refused(path, found, f"move {section} below its section, as [source]")
         values |= {f"{section}.{name}": value for name, value in table.items()}
     return values
+
+
+def _absent(path: Path) -> UsageError:
+    if disk().is_link(path):
+        return _refused(path, "a link that leads to no file", "correct the link, or remove it")
+    return _refused(path, "no such file", "correct the path, or leave --config out")
 
 
 def _refused(path: Path, found: str, fix: str) -> UsageError:

@@ -1,5 +1,6 @@
 """`q2v init`: the first migration.toml, for the shape that the payloads of the source have."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def command(
     if asking:
         settings = with_answers(settings, _ASKED)
     check_required(settings, *_REQUIRED)
-    sample = Sample() if no_source else _read_sample(settings, wiring.open_folder(folder))
+    sample = Sample() if no_source else _read_sample(settings, wiring.open_folder(folder), out)
     settings = _with_vector_name(settings, sample, asking=asking)
     found = recognise(sample.points)
     shape = SHAPES[shape_name] if shape_name is not None else _recognised(found, asking=asking)
@@ -106,7 +107,7 @@ def command(
     show(outcome, folder, as_json=as_json)
 
 
-def _read_sample(settings: Settings, folder: LocalFolder) -> Sample:
+def _read_sample(settings: Settings, folder: LocalFolder, out: Path) -> Sample:
     """The first points of the source, by their ids.
 
     Raises RemoteUnavailableError, with the way on without a source.
@@ -117,10 +118,11 @@ def _read_sample(settings: Settings, folder: LocalFolder) -> Sample:
             with wiring.open_source(settings, folder, clock=clock, progress=progress) as source:
                 return _first_points(source)
         except RemoteUnavailableError as error:
+            named = [] if out == Path(CONFIG_NAME) else ["--out", str(out)]
+            words = shlex.join(["q2v", "init", "--no-source", "--shape", "NAME", *named])
             raise RemoteUnavailableError(
                 str(error),
-                remedy=f"{error.remedy}; or name the shape, and leave the source out: "
-                "`q2v init --no-source --shape NAME`",
+                remedy=f"{error.remedy}; or name the shape, and leave the source out: `{words}`",
             ) from error
 
 

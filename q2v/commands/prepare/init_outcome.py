@@ -9,7 +9,7 @@ from migrate.mapping.shapes.recognise import Recognition, marks_in_words
 from migrate.model.limits import DIMENSIONS_MAX
 from migrate.wrangler.change import FileChange
 from q2v.commands.prepare.migration_file import SECRETS
-from q2v.output.advice import complete
+from q2v.output.advice import Named, complete
 from q2v.output.render import render
 from q2v.settings.loading import CONFIG_NAME
 
@@ -66,7 +66,7 @@ def show(outcome: Outcome, folder: Path, *, as_json: bool) -> None:
     reasons, decisions = list(outcome.reasons()), list(outcome.decisions())
     config = None if path == Path(CONFIG_NAME) else path
     plan, *decisions = (
-        complete(text, str(folder), None, config, []) for text in ("`q2v plan`", *decisions)
+        complete(text, str(folder), None, config, Named()) for text in ("`q2v plan`", *decisions)
     )
     document = {
         "file": path,

@@ -16,7 +16,7 @@ from q2v import wiring
 from q2v.commands.prepare.plan.gathering import PlanResult, gather
 from q2v.invocation import current_invocation
 from q2v.options import PLANNING, SEAL, SOURCE, TARGET, folder_option, json_option, takes
-from q2v.output.advice import complete
+from q2v.output.advice import Named, complete
 from q2v.output.progress import open_progress
 from q2v.output.render import render, write_line
 from q2v.runbook.figures import Names, figures_of
@@ -123,7 +123,7 @@ def _page(result: PlanResult, evening: Evening, settings: Settings, folder: Path
 
     def completed(text: str) -> str:
         """Commands with the folder and the settings of this one."""
-        return complete(text, str(folder), settings, config, [])
+        return complete(text, str(folder), settings, config, Named())
 
     title = f"Runbook: {route.collection} to {names.vector_index}"
     return page(title, names, figures, evening, completed)

@@ -329,6 +329,71 @@ def test_an_older_tenant_is_not_rolled_back_under_the_newer_one(both: Tenants) -
     assert both.bench.state() == before
 
 
+def advised(result: Result, *commands: str) -> list[list[str]]:
+    """The words of every such command that the output advises."""
+    found = re.findall(r"`(q2v [^`]+)`", result.stdout + result.stderr)
+    found += re.findall(r"^next: (q2v .*)$", result.stdout + result.stderr, re.MULTILINE)
+    return [words for words in map(shlex.split, found) if words[1] in commands]
+
+
+OF_A_RUN = ("reconcile", "gate", "monitor", "rollback", "status", "archive", "decommission")
+
+
+@pytest.mark.fault("F11")
+def test_advice_about_the_run_of_an_older_tenant_names_that_run(both: Tenants) -> None:
+    bench, run = both.bench, both.runs["RUN_OF_A"]
+    snapshot = str(Path(run).parent.parent)
+    equal = bench.run("reconcile", run, as_json=False)
+    preview = bench.run("rollback", run, as_json=False)
+    refused = bench.run("rollback", run, "--execute", as_json=False)
+    in_the_way = "file-0000_0"
+    values, _ = bench.stored()[in_the_way]
+    bench.sandbox.store.put_vector(bench.index, in_the_way, values, {"by": "another"})
+    kept = bench.run("rollback", run, "--execute", "--leave-later-writes", as_json=False)
+
+    assert refused.exit_code == ExitCode.PRECONDITION
+    assert kept.exit_code == ExitCode.DRIFT
+    for result in (equal, preview, refused, kept):
+        commands = advised(result, *OF_A_RUN)
+        assert commands, result
+        assert {words[2] for words in commands} == {run}
+        assert {words[2] for words in advised(result, "migrate")} <= {snapshot}
+    assert set(bench.stored()) == ids_of(bench, "b") | {in_the_way}
+
+
+@pytest.mark.fault("F11")
+def test_the_advised_export_is_of_the_run_that_was_named(both: Tenants) -> None:
+    bench, run = both.bench, both.runs["RUN_OF_A"]
+    refused = bench.run("rollback", run, "--execute", as_json=False)
+    [export] = advised(refused, "rollback")
+    exported = bench.run_as_typed(export[1:])
+    undone = bench.run("rollback", run, "--execute")
+
+    assert exported.exit_code == ExitCode.DONE, exported.stderr
+    assert undone.exit_code == ExitCode.DONE, undone.stderr
+    assert Path(undone.document["later_export"]).is_relative_to(Path(run).parent.parent.parent)
+    assert set(bench.stored()) == ids_of(bench, "b")
+
+
+@pytest.mark.fault("F11")
+def test_a_run_with_a_later_catch_up_is_refused_with_the_end_of_its_own_chain(
+    both: Tenants,
+) -> None:
+    bench, run = both.bench, both.runs["RUN_OF_A"]
+    bench.collection.points[0] = changed_point(bench.collection.points[0], tenant="none")
+    assert bench.run("catch-up", "--frozen").exit_code == ExitCode.DONE
+    newest = status_of(bench)["path"]
+    bench.environment[FILTER] = B
+    bench.collection.points[10] = changed_point(bench.collection.points[10], tenant="none")
+    assert bench.run("catch-up", "--frozen").exit_code == ExitCode.DONE
+    refused = bench.run("rollback", run, "--execute", as_json=False)
+    situation = bench.run("status", run, as_json=False)
+
+    assert refused.exit_code == ExitCode.PRECONDITION
+    assert [words[2:4] for words in advised(refused, "rollback")] == [[newest, "--execute"]]
+    assert [words[2] for words in advised(situation, "status")] == [newest]
+
+
 @pytest.mark.fault("M17")
 def test_a_file_of_two_tenants_is_drift_of_the_first(bench: Workbench) -> None:
     bench.collection.points = [

@@ -109,7 +109,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path, path: Path) -> None:
     with pytest.raises(UsageError, match="is a link") as refusal:
         read_file(link)
     assert "leads to" in refusal.value.remedy
-    with pytest.raises(LocalStorageError, match="not a regular file"):
+    with pytest.raises(UsageError, match="is no regular file"):
         read_file(folder)
     with pytest.raises(UsageError, match="more than 1,048,576 B"):
         read_file(large)

@@ -1,5 +1,6 @@
 """`q2v init` writes the first migration.toml: what it looks at, asks, refuses and says."""
 
+import errno
 import os
 import stat
 import tomllib
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 
 from migrate.errors import ExitCode
 from migrate.mapping.shapes.known import SHAPES
+from migrate.storage.disk import Disk
 from q2v import wiring
 from q2v.main import cli
 from tests.harness.fakes.clock import ImpatientClock
@@ -213,6 +215,35 @@ def test_a_link_is_not_followed_and_a_missing_folder_not_made(tmp_path: Path) ->
 
 
 @pytest.mark.fault("M32")
+@pytest.mark.parametrize("out", ["", "/dev/null", "/dev/full"])
+def test_what_is_no_file_is_refused_as_a_wrong_name(out: str, tmp_path: Path) -> None:
+    refused = CliRunner().invoke(
+        cli, ["init", "--out", out, "--shape", "seed", "--no-source", *NAMED]
+    )
+
+    assert refused.exit_code == ExitCode.USAGE
+    assert "is no regular file" in refused.stderr
+    assert "next: name another file" in refused.stderr
+
+
+@pytest.mark.fault("M32", "G06")
+def test_a_folder_that_takes_no_file_is_named_with_the_way_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Disk, "create", refuse)
+    refused = alone(tmp_path, "--shape", "seed", "--no-source", *NAMED)
+
+    assert refused.exit_code == ExitCode.LOCAL_IO
+    assert "Read-only file system" in refused.stderr
+    assert f"make the folder {tmp_path} writable" in refused.stderr
+    assert "--dir" not in refused.stderr
+    assert not list(tmp_path.glob("*.toml"))
+
+
+@pytest.mark.fault("M32")
 def test_the_file_has_the_mode_of_the_operators_own_files(tmp_path: Path) -> None:
     """It holds no secret, and others may have to read it; no other file is left beside it."""
     mask = os.umask(0o027)
@@ -281,7 +312,8 @@ def test_a_source_that_cannot_be_read_names_the_way_without_it(
         refused = init(bench)
 
     assert refused.exit_code == ExitCode.UNAVAILABLE
-    assert "q2v init --no-source --shape NAME" in refused.document["error"]["next"]
+    advised = f"q2v init --no-source --shape NAME --out {file_of(bench)}"
+    assert advised in refused.document["error"]["next"]
 
 
 @pytest.mark.fault("M33")

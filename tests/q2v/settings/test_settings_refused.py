@@ -141,6 +141,18 @@ def test_a_broken_file_is_refused_whole(tmp_path: Path, content: bytes, finding:
     assert "hunter2" not in text
 
 
+def test_a_link_that_leads_nowhere_is_not_taken_for_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "migration.toml").symlink_to(tmp_path / "gone.toml")
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(UsageError) as error:
+        load_settings(config=None, environment={}, flags={})
+
+    assert "found a link that leads to no file" in refusal(error)
+
+
 @pytest.mark.fault("M09", "M15")
 @pytest.mark.parametrize(
     ("text", "finding"),

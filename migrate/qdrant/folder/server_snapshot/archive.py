@@ -22,6 +22,8 @@ COPIED_BYTES = 1 << 20  # at once
 _ZEROS = bytes(COPIED_BYTES)
 MEMBERS_MAX = 200_000  # a header of each is kept in memory
 FOLDERS_DEEP_MAX = 20
+NAME_BYTES_MAX, PATH_BYTES_MAX = 255, 1_024  # file systems take no longer names; paths of 4,096
+SHOWN_MAX = 200  # characters of a refused name
 DOWNLOAD_AGAIN = (
     "download the snapshot again and compare its SHA-256 with that of the server, or read the "
     "running server with source.url"
@@ -103,15 +105,21 @@ class Archive:
 
     def _checked(self, member: tarfile.TarInfo) -> PurePosixPath:
         """The path of a member. The first part `.` is left out, as a server writes it."""
+        name = member.name.encode("utf-8", "surrogateescape")
+        shown = repr(member.name[:SHOWN_MAX])
         if not (member.isreg() or member.isdir()):
-            raise self.refused(f"its member {member.name!r} is neither a file nor a folder")
+            raise self.refused(f"its member {shown} is neither a file nor a folder")
         path = PurePosixPath(member.name)
         if path.is_absolute() or ".." in path.parts or "\0" in member.name:
-            raise self.refused(f"its member {member.name!r} leads out of its folder")
+            raise self.refused(f"its member {shown} leads out of its folder")
         if len(path.parts) > FOLDERS_DEEP_MAX:
-            raise self.refused(f"its member {member.name!r} is too deep")
+            raise self.refused(f"its member {shown} is too deep")
+        if len(name) > PATH_BYTES_MAX or any(
+            len(part) > NAME_BYTES_MAX for part in name.split(b"/")
+        ):
+            raise self.refused(f"its member {shown}... has a longer name than a file can have")
         if member.isreg() and not path.parts:
-            raise self.refused(f"its member {member.name!r} has no name")
+            raise self.refused(f"its member {shown} has no name")
         # The library has the ranges of a sparse file here: start and length of each.
         ranges = cast(Sequence[tuple[int, int]], member.sparse or ())
         sparse = [(start, length) for start, length in ranges if length]
@@ -121,7 +129,7 @@ class Archive:
             for (start, length), (following, _) in pairwise([(0, 0), *sparse, (member.size, 0)])
         )
         if not ascending or member.size < 0 or member.offset_data + stored > self._bytes:
-            raise self.refused(f"it ends before its member {member.name!r} does")
+            raise self.refused(f"it ends before its member {shown} does")
         return path
 
     def _check_end(self, file: IO[bytes]) -> None:

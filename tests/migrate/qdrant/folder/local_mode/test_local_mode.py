@@ -240,6 +240,7 @@ def make_old(folder: Path) -> None:
         (describe("{"), "meta.json is no JSON"),
         (describe("[]"), "meta.json names no collections"),
         (describe('{"collections": {"docs": {"vectors": {"size": 0}}}}'), "does not describe"),
+        (describe('{"collections": {"docs": {"vectors": {"size": 1048577}}}}'), "has size 1048577"),
         (lambda folder: (folder / "meta.json").unlink(), "it has no meta.json"),
         (lambda folder: shutil.rmtree(folder / "collection" / "docs"), "has no storage.sqlite"),
         (make_old, "by a Python client before 1.1.7"),
@@ -252,6 +253,19 @@ def test_a_folder_that_is_not_whole_is_refused(
     path = folder if (folder / "meta.json").exists() else folder / "collection/docs"
 
     assert said in str(refused(path))
+
+
+@pytest.mark.fault("M25")
+def test_an_id_that_the_disk_has_changed_is_refused(folder: Path) -> None:
+    """The row is whole, and the index of the ids shows the other id."""
+    file = folder / "collection/docs/storage.sqlite"
+    five, six = (base64.b64encode(pickle.dumps(number, 4)) for number in (5, 6))
+    content = file.read_bytes()
+    assert content.count(five) == len(("row", "index"))
+    file.write_bytes(content.replace(five, six, 1))
+
+    with pytest.raises(MigrationError, match="SQLite cannot read"):
+        opened(folder)
 
 
 @pytest.mark.fault("M25")

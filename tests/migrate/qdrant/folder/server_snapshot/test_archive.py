@@ -75,6 +75,14 @@ def test_too_many_members_and_too_many_folders_are_refused(monkeypatch: pytest.M
     assert "it has more than 2 members" in refused(WHOLE)
 
 
+@pytest.mark.parametrize("name", ["n" * 256, "n" * 5_000_000, "ü" * 128], ids=len)
+def test_a_name_that_no_file_can_have_is_refused_and_not_shown_whole(name: str) -> None:
+    said = refused(pack({f"0/{name}": b""}))
+
+    assert "has a longer name than a file can have" in said
+    assert len(said) < 400
+
+
 @given(length=st.integers(0, len(WHOLE) - 1))
 @settings(max_examples=60, deadline=None)
 def test_an_archive_that_is_cut_anywhere_is_refused(length: int) -> None:
