@@ -81,6 +81,9 @@ class PointSource(Protocol):
         With a filter the member `filter` is its text.
         """
 
+    def urls(self) -> frozenset[str]:
+        """Every address under which `identity` may name the same server; empty without a server."""
+
     def read_collection(self) -> Collection:
         """The collection's description as it is now."""
 

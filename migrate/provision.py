@@ -273,6 +273,11 @@ class TargetState:
         missing = self.index is None or self.kv_namespace_id is None
         return not missing and not self.metadata_indexes_missing
 
+    @property
+    def is_late(self) -> bool:
+        """Whether a metadata index is missing in an index that holds vectors."""
+        return bool(self.metadata_indexes_missing) and bool(self.vectors_listed)
+
 
 def read_target_state(
     http: CloudflareHttp,

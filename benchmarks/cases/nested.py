@@ -69,6 +69,9 @@ class _NestedPoints:
     def identity(self) -> dict[str, str]:
         return {"kind": "made", "collection": "chunks"}
 
+    def urls(self) -> frozenset[str]:
+        return frozenset()
+
     def read_collection(self) -> Collection:
         return Collection(
             name="chunks", vectors=(self._spec,), config={}, server="made", warnings=()

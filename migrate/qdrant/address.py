@@ -86,6 +86,11 @@ class ServerAddress:
         """`grpc_target` with its scheme, for manifests and messages."""
         return f"{_scheme(tls=self.grpc_tls)}://{self.grpc_target}"
 
+    @property
+    def urls(self) -> frozenset[str]:
+        """Those of both APIs, which serve one collection."""
+        return frozenset({self.rest_url, self.grpc_url})
+
     def port_hint(self, *, grpc: bool) -> str | None:
         """Advice for a port that does not answer; None if a url names the port."""
         if self.port_given or (grpc and self.grpc_given):

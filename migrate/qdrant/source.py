@@ -92,6 +92,7 @@ class Transport(Protocol):
 
     kind: str  # "rest" or "grpc"
     url: str  # host and port, without secrets
+    urls: frozenset[str]  # that of each protocol of the server
     value_bytes: int  # approximate bytes of one float in an answer
 
     def fetch_version(self) -> str | None:
@@ -160,6 +161,10 @@ class ServerSource:
             "consistency": CONSISTENCY,
             **({} if self._filter is None else {"filter": self._filter.text}),
         }
+
+    def urls(self) -> frozenset[str]:
+        """The addresses of both protocols."""
+        return self._transport.urls
 
     def read_collection(self) -> Collection:
         """The collection's description as it is now."""

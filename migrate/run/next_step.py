@@ -74,7 +74,7 @@ class Situation(Enum):
         self.means = means
         self.advice = advice
 
-    NO_SNAPSHOT = "snapshot", "there is no snapshot in this folder"
+    NO_SNAPSHOT = "snapshot", "this folder holds no snapshot of the points that are to move"
     NOT_PROVISIONED = "provision", "the vector index, a metadata index or the namespace is missing"
     SNAPSHOT_BEGUN = (
         "snapshot",

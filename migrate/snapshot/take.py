@@ -5,14 +5,12 @@ everything is read again and compared by digest. Only a second reading without a
 the snapshot, so points that were added, changed or deleted meanwhile are found.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 
 from migrate.errors import ExitCode, PreconditionError
-from migrate.model.canonical import encode_canonical_json
 from migrate.model.digest import SetDigest
 from migrate.model.hmac_key import SealKey
 from migrate.model.irregular import is_unreadable
@@ -34,6 +32,7 @@ from migrate.snapshot.counting import (
 from migrate.snapshot.folder import Snapshot, newest_stamp, part_file, unsealed_folders
 from migrate.snapshot.manifest import PartRecord, SnapshotManifest, encode_manifest
 from migrate.snapshot.parts import read_digests
+from migrate.snapshot.place import fingerprint, fingerprints
 from migrate.snapshot.ranges import (
     Comparison,
     PartReader,
@@ -186,29 +185,17 @@ def dense_dimensions(vectors: tuple[VectorSpec, ...]) -> int | dict[str, int]:
     return next(iter(dense.values())) if len(dense) == 1 else dense
 
 
-def fingerprint(source: PointSource, collection: Collection) -> str:
-    """SHA-256 over what makes two readings readings of the same collection."""
-    # The protocol may differ between two calls (`auto`); the points are the same.
-    place = {key: value for key, value in source.identity().items() if key != "transport"}
-    content = {
-        "source": place,
-        "collection": collection.name,
-        "vectors": [asdict(spec) for spec in collection.vectors],
-    }
-    return hashlib.sha256(encode_canonical_json(content)).hexdigest()
-
-
 def _choose_folder(
     source: PointSource, collection: Collection, directory: WorkFolder, clock: Clock
 ) -> tuple[WorkFolder, bool]:
     """The newest unsealed snapshot of the same source, or a new folder."""
-    mark = fingerprint(source, collection)
+    marks = fingerprints(source, collection)
     for folder in reversed(unsealed_folders(directory)):
         opened = fold_snapshot(JournalFile(folder).entries).opened
-        if opened is not None and opened["fingerprint"] == mark:
+        if opened is not None and opened["fingerprint"] in marks:
             return folder, True
     stamp = name_stamp(clock.wall_s(), after=newest_stamp(directory))
-    ordinal = 0
+    mark, ordinal = fingerprint(source, collection), 0
     while directory.has(name := f"{stamp}-{mark[:6]}-{ordinal:02d}"):
         ordinal += 1
     folder = directory.child(name)

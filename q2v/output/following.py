@@ -58,16 +58,25 @@ class Following:
 
 
 def following_folder(
-    folder: WorkFolder, settings: Settings, key: SealKey | None, *, provisioned: bool | None = None
+    folder: WorkFolder,
+    settings: Settings,
+    key: SealKey | None,
+    *,
+    provisioned: bool | None = None,
+    holds_vectors: bool = False,
 ) -> Following:
-    """What comes next in a folder where no run is meant: its newest snapshot counts."""
+    """What comes next in a folder where no run is meant: its newest snapshot counts.
+
+    `holds_vectors`: the index does, where a metadata index is missing.
+    """
     newest, sealed = _newest(folder, None, wiring.configured_scope(settings), key)
     situation = next_step(Position(newest=newest, provisioned=provisioned))
     named = []
     if sealed is not None and sealed != _last(sealed_folders(folder)):
         named = [sealed]  # the newest one is of another collection, or of another part
     is_moved = situation is Situation.SNAPSHOT_SEALED
-    return _following(situation, folder, settings, named if is_moved else [])
+    flags = _flags_of_provision(situation, holds_vectors=holds_vectors)
+    return _following(situation, folder, settings, named if is_moved else [], flags)
 
 
 def following_here(
@@ -76,15 +85,19 @@ def following_here(
     key: SealKey | None,
     *,
     provisioned: bool | None = None,
+    holds_vectors: bool = False,
     index_added: bool = False,
 ) -> Following:
     """What comes next for the newest run of the configured points, or else for the folder.
 
     `index_added`: a metadata index has just been created in an index that holds vectors.
+    `holds_vectors`: as in `following_folder`.
     """
     newest = _newest_run(folder, wiring.configured_scope(settings), key)
     if newest is None:
-        return following_folder(folder, settings, key, provisioned=provisioned)
+        return following_folder(
+            folder, settings, key, provisioned=provisioned, holds_vectors=holds_vectors
+        )
     snapshot = Snapshot(newest.parent.parent, key)
     with closing(RunFolder(newest, snapshot, read_only=True)) as run:
         return following_run(run, settings, index_added=index_added)
@@ -101,16 +114,33 @@ def newest_snapshot(folder: WorkFolder, settings: Settings, key: SealKey | None)
 
 
 def following_snapshot(
-    snapshot: Snapshot, settings: Settings, *, provisioned: bool | None = None
+    snapshot: Snapshot,
+    settings: Settings,
+    *,
+    provisioned: bool | None = None,
+    holds_vectors: bool = False,
 ) -> Following:
-    """What comes next for a snapshot: for its newest run, or else its first."""
+    """What comes next for a snapshot: for its newest run, or else its first.
+
+    `holds_vectors`: as in `following_folder`.
+    """
     folder, runs = snapshot.folder.parent, run_folders(snapshot)
     if runs:
         with closing(RunFolder(runs[-1], snapshot, read_only=True)) as run:
             return following_run(run, settings)
     situation = next_step(Position(newest=Sealing.SEALED, provisioned=provisioned))
-    named = [] if snapshot.folder == _last(sealed_folders(folder)) else [snapshot.folder]
-    return _following(situation, folder, settings, named)
+    is_named = situation is Situation.SNAPSHOT_SEALED
+    named = (
+        [snapshot.folder] if is_named and snapshot.folder != _last(sealed_folders(folder)) else []
+    )
+    flags = _flags_of_provision(situation, holds_vectors=holds_vectors)
+    return _following(situation, folder, settings, named, flags)
+
+
+def _flags_of_provision(situation: Situation, *, holds_vectors: bool) -> list[str]:
+    """The flag that `q2v provision` asks for before it adds an index beside vectors."""
+    is_asked = situation is Situation.NOT_PROVISIONED and holds_vectors
+    return ["--into-non-empty"] if is_asked else []
 
 
 def following_run(run: RunFolder, settings: Settings, *, index_added: bool = False) -> Following:
@@ -149,8 +179,7 @@ def following_run(run: RunFolder, settings: Settings, *, index_added: bool = Fal
         settings,
         named,
         flags,
-        snapshot=run.snapshot.folder,
-        run=run.folder,
+        run=run,
         unwaived=tuple(unwaived),
     )
 
@@ -349,17 +378,17 @@ def _following(
     named: list[WorkFolder],
     flags: Sequence[str] = (),
     *,
-    snapshot: Folder | None = None,
-    run: Folder | None = None,
+    run: RunFolder | None = None,
     unwaived: Sequence[str] = (),
 ) -> Following:
-    """`flags` are those of `flags_again`, for `q2v migrate`.
+    """`flags` are those of `flags_again`, for `q2v migrate`, or of `q2v provision`.
 
-    `snapshot`, `run` and `unwaived`, reasons for leaving points out, are those a decision is about.
+    `run` and `unwaived`, reasons for leaving points out, are those a decision is about.
     """
     if situation.decides:
         advice = situation.advice_with(flags, unwaived)
-        text = completed(advice, folder, settings, snapshot=snapshot, run=run)
+        about = (None, None) if run is None else (run.snapshot.folder, run.folder)
+        text = completed(advice, folder, settings, snapshot=about[0], run=about[1])
         return Following(situation=situation, argv=(), text=text)
     words = [situation.words[0], *map(str, named), *situation.words[1:], *flags]
     options = options_for(words[0], str(folder), settings, current_invocation().config)

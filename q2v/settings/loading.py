@@ -89,9 +89,8 @@ class Setting(click.Option):
             raise UsageError(f"{self.key} from {origin}: {error}", remedy="correct it") from error
         if final is not None:
             return final
-        for secret in SETTINGS:
-            if secret.is_secret:  # masks it: it may have been pasted to this place too
-                find_secret(secret.key, str(secret.environment))
+        for secret in (one for one in SETTINGS if one.is_secret):
+            find_secret(secret.key, str(secret.environment))  # masks it: it may stand here too
         is_shown = not (self.is_secret or self.rule.may_hold_secret)
         found = format_found(value) if is_shown else "a value that is not shown here"
         raise UsageError(
@@ -132,8 +131,7 @@ def read_file(ctx: click.Context, _: click.Parameter, path: Path | None) -> None
     """Put the values of the file, all of them checked, where click looks for defaults."""
     current_invocation().config = path
     found = path or Path(CONFIG_NAME)
-    is_there = disk().exists(found) or disk().is_link(found)  # a link may lead nowhere
-    if ctx.resilient_parsing or (path is None and not is_there):
+    if ctx.resilient_parsing or not (path or disk().exists(found) or disk().is_link(found)):
         return
     name, ctx.default_map = str(found), {}
     ctx.meta[_FILE] = name
@@ -162,18 +160,16 @@ def read_config(path: Path) -> dict[str, object]:
             raise _refused(path, f"more than {CONFIG_BYTES_MAX:,} B", "name the settings file")
         document = tomllib.loads(content.decode())
     except FileNotFoundError as error:
-        raise _absent(path) from error
+        raise _refused(path, "no such file, or a link to none", "correct the path") from error
     except OSError as error:
         found = f"that it cannot be read ({error.strerror})"
         raise _refused(path, found, "make it a regular file that this user can read") from error
     except UnicodeDecodeError as error:
         found = f"a byte that is not UTF-8 at offset {error.start}"
         raise _refused(path, found, "save the file as UTF-8") from error
-    except RecursionError as error:
-        fix = "write that value with fewer levels; source.filter may be a text of JSON"
-        raise _refused(path, "lists or tables that are nested too deeply", fix) from error
-    except ValueError as error:
-        number, found = _LONG_NUMBER.search(content), f"a syntax error: {error}"
+    except (ValueError, RecursionError) as error:
+        said = "nested too deeply" if isinstance(error, RecursionError) else error
+        found, number = f"a syntax error: {said}", _LONG_NUMBER.search(content)
         if number is not None:
             found = f"a number of more than {_DIGITS_MAX} digits for {number[1].decode()}"
         fix = "correct that line; texts need quotes, tables a [section] line"
@@ -190,12 +186,6 @@ def _flat(document: dict[str, object], path: Path) -> dict[str, object]:
             raise _refused(path, found, f"move {section} below its section, as [source]")
         values |= {f"{section}.{name}": value for name, value in table.items()}
     return values
-
-
-def _absent(path: Path) -> UsageError:
-    if disk().is_link(path):
-        return _refused(path, "a link that leads to no file", "correct the link, or remove it")
-    return _refused(path, "no such file", "correct the path, or leave --config out")
 
 
 def _refused(path: Path, found: str, fix: str) -> UsageError:

@@ -104,6 +104,10 @@ class EdgeSource:
             **({} if self._filter is None else {"filter": self._filter.text}),
         }
 
+    def urls(self) -> frozenset[str]:
+        """None: there is no server."""
+        return frozenset()
+
     def read_collection(self) -> Collection:
         """The collection's settings, in the shape of the REST API."""
         config = self._stored.config

@@ -102,7 +102,7 @@ class GrpcTransport:
     ) -> None:
         address.check_key(api_key)
         address.check_client(options.client)
-        self.url = address.grpc_url
+        self.url, self.urls = address.grpc_url, address.urls
         self._host = address.grpc_host
         self._address = address
         self._rest_fallback: RestFallback | None = None

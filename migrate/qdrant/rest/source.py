@@ -68,7 +68,7 @@ class RestTransport:
     ) -> None:
         address.check_key(api_key)
         address.check_client(options.client)
-        self.url = address.rest_url
+        self.url, self.urls = address.rest_url, address.urls
         self._path = f"/collections/{quote_path(collection, safe='')}"
         self._clock = clock
         self._options = options

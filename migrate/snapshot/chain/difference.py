@@ -28,6 +28,7 @@ from migrate.snapshot.chain.range_changes import KnownRows, RangeChanges
 from migrate.snapshot.counting import FREEZE, check_hidden, disagreement, read_again
 from migrate.snapshot.folder import Snapshot, newest_stamp
 from migrate.snapshot.manifest import SnapshotManifest, encode_manifest
+from migrate.snapshot.place import fingerprint, is_place_of, place_of
 from migrate.snapshot.ranges import PartReader, RangeReader, Readers, check_unreadable
 from migrate.snapshot.state import Range, part_rows
 from migrate.snapshot.take import (
@@ -35,7 +36,6 @@ from migrate.snapshot.take import (
     READINGS_MAX,
     OpenReaders,
     SnapshotOptions,
-    fingerprint,
     if_frozen,
     no_readers,
 )
@@ -128,14 +128,12 @@ def _proves_more(options: SnapshotOptions, parent: Snapshot) -> bool:
 
 
 def _check_same_source(source: PointSource, collection: Collection, parent: Snapshot) -> None:
-    # The protocol may differ between two calls (`auto`); the points are the same.
-    place = {key: value for key, value in source.identity().items() if key != "transport"}
-    sealed = {key: value for key, value in parent.manifest.source.items() if key != "transport"}
-    if (place, collection.name) != (sealed, parent.manifest.collection):
+    sealed = parent.manifest.source
+    if not is_place_of(sealed, source) or collection.name != parent.manifest.collection:
         raise ForeignStateError(
             f"snapshot {parent.manifest.snapshot_id} was read from collection "
-            f"'{parent.manifest.collection}' of {sealed}, the settings name '{collection.name}' of "
-            f"{place}",
+            f"'{parent.manifest.collection}' of {place_of(sealed)}, the settings name "
+            f"'{collection.name}' of {place_of(source.identity())}",
             remedy="configure the source of the snapshot, or name another run",
         )
     if collection.vectors != parent.manifest.vectors:

@@ -28,6 +28,10 @@ class SnapshotSource:
         """Where the snapshot was read from."""
         return self._snapshot.manifest.source
 
+    def urls(self) -> frozenset[str]:
+        """None: there is no server."""
+        return frozenset()
+
     def read_collection(self) -> Collection:
         """The collection's description, as the snapshot has it."""
         manifest = self._snapshot.manifest

@@ -14,6 +14,7 @@ from migrate.ports import PointSource, Progress
 from migrate.snapshot.folder import Snapshot, part_file
 from migrate.snapshot.manifest import PartRecord
 from migrate.snapshot.parts import write_part
+from migrate.snapshot.place import is_place_of, place_of
 from migrate.snapshot.walk import walk_points
 from migrate.storage.layout import PARTS
 
@@ -76,13 +77,11 @@ def _part(snapshot: Snapshot, ordinal: int) -> PartRecord:
 
 
 def _check_same_source(source: PointSource, snapshot: Snapshot) -> None:
-    # The protocol may differ between two calls (`auto`); the points are the same.
-    place = {key: value for key, value in source.identity().items() if key != "transport"}
-    sealed = {key: value for key, value in snapshot.manifest.source.items() if key != "transport"}
-    if place != sealed:
+    sealed = snapshot.manifest.source
+    if not is_place_of(sealed, source):
         raise ForeignStateError(
-            f"snapshot {snapshot.manifest.snapshot_id} was read from {sealed}, the settings name "
-            f"{place}",
+            f"snapshot {snapshot.manifest.snapshot_id} was read from {place_of(sealed)}, the "
+            f"settings name {place_of(source.identity())}",
             remedy="configure the source of the snapshot",
         )
     vectors = source.read_collection().vectors

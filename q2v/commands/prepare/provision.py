@@ -27,6 +27,7 @@ from migrate.provision import (
     describe,
     find_target,
 )
+from migrate.run.choose import check_collection
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot, sealed_folders
 from migrate.storage.folder_lock import FolderLock
@@ -204,6 +205,7 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
             settings,
             key,
             provisioned=not (flags["dry_run"] and report.missing),
+            holds_vectors=bool(found.index.late),
             index_added=bool(report.warnings) and not flags["dry_run"],
         )
     outcome = Outcome(
@@ -324,7 +326,9 @@ def target_values(
     sealed = sealed_folders(folder)
     if sealed:
         snapshot = Snapshot(sealed[-1], wiring.seal_key(settings))
-        wiring.check_snapshot_collection(snapshot, settings)
+        # The vectors are those of the collection, whichever part of it the snapshot holds.
+        origin = str(settings.origin("source.collection"))
+        check_collection(snapshot, settings.source.collection, named_by=origin)
         vectors = snapshot.manifest.vectors
     else:
         with wiring.open_source(

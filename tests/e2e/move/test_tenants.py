@@ -394,6 +394,24 @@ def test_a_run_with_a_later_catch_up_is_refused_with_the_end_of_its_own_chain(
     assert [words[2] for words in advised(situation, "status")] == [newest]
 
 
+@pytest.mark.fault("F03", "F11")
+def test_the_plan_of_the_next_tenant_leads_to_an_index_that_is_missing(bench: Workbench) -> None:
+    """The commands are run as they are printed; the index holds the vectors of the first tenant."""
+    assert bench.move().exit_code == ExitCode.DONE
+    bench.environment[FILTER] = B
+    bench.environment["Q2V_TARGET_METADATA_INDEXES"] = "file_id:string,tenant:string"
+    done = []
+    while (following := bench.run("plan").document)["next_argv"]:
+        words = following["next_argv"][1:]
+        result = bench.run_as_typed(words)
+        assert result.exit_code == ExitCode.DONE, (words, result.stderr)
+        done.append(words[0])
+        if words[0] == "snapshot":
+            break
+
+    assert done == ["provision", "snapshot"]
+
+
 @pytest.mark.fault("M17")
 def test_a_file_of_two_tenants_is_drift_of_the_first(bench: Workbench) -> None:
     bench.collection.points = [

@@ -59,6 +59,9 @@ class MemorySource:
     def identity(self) -> dict[str, str]:
         return {"kind": "memory", "collection": self.name}
 
+    def urls(self) -> frozenset[str]:
+        return frozenset()
+
     def read_collection(self) -> Collection:
         self._note("collection", None)
         return Collection(

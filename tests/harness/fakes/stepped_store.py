@@ -80,6 +80,9 @@ class _Source:
     def identity(self) -> dict[str, str]:
         return self._source.identity()
 
+    def urls(self) -> frozenset[str]:
+        return self._source.urls()
+
     def read_collection(self) -> Collection:
         return self._source.read_collection()
 

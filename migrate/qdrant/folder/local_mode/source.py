@@ -91,6 +91,10 @@ class LocalModeSource:
             **({} if self._filter is None else {"filter": self._filter.text}),
         }
 
+    def urls(self) -> frozenset[str]:
+        """None: there is no server."""
+        return frozenset()
+
     def read_collection(self) -> Collection:
         """The collection's settings, in the shape of the REST API."""
         given = {name: value for name, value in self._stored.config.items() if value is not None}

@@ -13,9 +13,11 @@ from migrate.errors import MigrationError
 from migrate.plan.estimate import Estimate
 from migrate.plan.make import PlanFindings
 from migrate.plan.rules import PlanRules
+from migrate.provision import TargetState
 from migrate.run.next_step import Situation
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
+from migrate.storage.local_folder import LocalFolder
 from q2v import wiring
 from q2v.commands.prepare.plan import details, saving, screen
 from q2v.commands.prepare.plan.document import document
@@ -118,12 +120,7 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
         )
         named = wiring.open_named(directory, flags["snapshot"])
         result, found = gather(settings, rules, directory, runtime, named)
-        is_ready = None if result.target is None else result.target.is_ready
-        following = (
-            following_here(directory, settings, wiring.seal_key(settings), provisioned=is_ready)
-            if found is None
-            else following_snapshot(found, settings, provisioned=is_ready)
-        )
+        following = _following(result.target, found, directory, settings)
     failure = _find_failure(result.findings, result.figures, rules)
     show(
         Shown(result, found, failure, following if out is None else with_plan(following, out)),
@@ -133,6 +130,18 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
     )
     if failure is not None:
         raise failure
+
+
+def _following(
+    target: TargetState | None, found: Snapshot | None, directory: LocalFolder, settings: Settings
+) -> Following:
+    """What comes next for the snapshot that was checked, or else for the source."""
+    is_ready = None if target is None else target.is_ready
+    is_late = target is not None and target.is_late
+    if found is not None:
+        return following_snapshot(found, settings, provisioned=is_ready, holds_vectors=is_late)
+    key = wiring.seal_key(settings)
+    return following_here(directory, settings, key, provisioned=is_ready, holds_vectors=is_late)
 
 
 def _find_failure(
