@@ -43,7 +43,7 @@ _WITH_FOLDER = frozenset(
 # Commands whose first word is a snapshot, or a run, where it is not the newest one that they take.
 _OF_SNAPSHOT = frozenset({"migrate", "verify"})
 _OF_RUN = frozenset(
-    {"reconcile", "gate", "monitor", "decommission", "rollback", "status", "archive"}
+    {"reconcile", "gate", "report", "monitor", "decommission", "rollback", "status", "archive"}
 )
 
 
