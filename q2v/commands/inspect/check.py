@@ -86,14 +86,19 @@ def command(
             look.verifier(rows)
         check_window(rows, found, rules, request_s)
     if rows.exit_code is ExitCode.DONE:
-        is_ready = not any(row.state is State.WARN and row.name in _PROVISIONED for row in rows.all)
+        missing = [row for row in rows.all if row.state is State.WARN and row.name in _PROVISIONED]
         following = following_here(
-            directory, settings, wiring.seal_key(settings), provisioned=is_ready
+            directory,
+            settings,
+            wiring.seal_key(settings),
+            provisioned=not missing,
+            holds_vectors=any(_ASKED in row.advice for row in missing),
         )
     show(rows, following, as_json=as_json)
     ctx.exit(rows.exit_code)
 
 
+_ASKED = "`q2v provision --into-non-empty`"  # in the advice of a row
 _PROVISIONED = {"index", "metadata indexes", "KV namespace"}
 
 

@@ -400,7 +400,7 @@ def test_the_plan_of_the_next_tenant_leads_to_an_index_that_is_missing(bench: Wo
     assert bench.move().exit_code == ExitCode.DONE
     bench.environment[FILTER] = B
     bench.environment["Q2V_TARGET_METADATA_INDEXES"] = "file_id:string,tenant:string"
-    done = []
+    checked, done = bench.run("check"), []
     while (following := bench.run("plan").document)["next_argv"]:
         words = following["next_argv"][1:]
         result = bench.run_as_typed(words)
@@ -410,6 +410,7 @@ def test_the_plan_of_the_next_tenant_leads_to_an_index_that_is_missing(bench: Wo
             break
 
     assert done == ["provision", "snapshot"]
+    assert checked.document["next_argv"][1:3] == ["provision", "--into-non-empty"]
 
 
 @pytest.mark.fault("M17")
