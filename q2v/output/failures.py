@@ -85,7 +85,7 @@ def _explain_abort(error: KeyboardInterrupt | click.Abort) -> Failure:
     return Failure(
         exit_code=ExitCode.USAGE,
         what="the question was not answered; nothing has been done",
-        remedy="answer it at a terminal, or with the flag that --help names for it",
+        remedy="answer it at a terminal, or pass --yes where --help names it",
     )
 
 
