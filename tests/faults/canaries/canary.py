@@ -1,6 +1,7 @@
 """What a canary is: one bug planted on purpose, and the test that has to meet it."""
 
 import ast
+import functools
 from dataclasses import dataclass
 from textwrap import dedent, indent
 
@@ -34,6 +35,7 @@ def code(depth: int, *lines: str) -> str:
     return indent("".join(f"{line}\n" for line in lines), "    " * depth)
 
 
+@functools.lru_cache(maxsize=64)  # most files have several canaries
 def _whole(text: str) -> str:
     return ast.unparse(ast.parse(text)) + "\n"
 

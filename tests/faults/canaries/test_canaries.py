@@ -1,6 +1,7 @@
 """The canaries fit the code as it is, and a bug that no test sees is told as such."""
 
 import ast
+import functools
 from collections import Counter
 from dataclasses import replace
 
@@ -27,21 +28,28 @@ def test_every_bug_of_the_matrix_is_there_and_names_are_unique() -> None:
     assert len(CANARIES) >= 30
 
 
+@functools.cache
+def functions_of(path: str) -> set[str]:
+    """The names of a file's functions."""
+    body = ast.parse((ROOT / path).read_text(encoding="utf-8")).body
+    return {node.name for node in body if isinstance(node, ast.FunctionDef)}
+
+
+@functools.cache
+def unparsed(text: str) -> str:
+    """The text without comments and line breaks."""
+    return ast.unparse(ast.parse(text))
+
+
 @pytest.mark.parametrize("canary", CANARIES, ids=lambda canary: canary.name)
 def test_a_canary_fits_the_code_as_it_is(canary: Canary) -> None:
     """One that does not would still be counted and prove nothing."""
     whole = (ROOT / canary.file).read_text(encoding="utf-8")
     path, _, name = canary.test.partition("::")
-    functions = {
-        node.name
-        for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body
-        if isinstance(node, ast.FunctionDef)
-    }
 
     assert canary.occurrences(whole) == 1
-    planted = ast.unparse(ast.parse(canary.plant(whole)))
-    assert planted != ast.unparse(ast.parse(whole))
-    assert name in functions
+    assert ast.unparse(ast.parse(canary.plant(whole))) != unparsed(whole)
+    assert name in functions_of(path)
     assert {canary.file.partition("/")[0], path.partition("/")[0]} <= set(TREE)
 
 
