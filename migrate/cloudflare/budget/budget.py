@@ -145,7 +145,8 @@ class RequestBudget:
             self._in_flight -= 1
             if departure is None:
                 return
-            with suppress(LocalStorageError), self._table.locked() as now_s:
+            with suppress(LocalStorageError):
+                now_s = self._clock.monotonic_s()
                 self._table.end_early(departure.row_id, now_s + REQUEST_WINDOW_S)
 
     def held_s(self) -> float:

@@ -55,6 +55,7 @@ class Departures:
         self._path = path
         self._clock = clock
         self._boot = boot
+        self._durable: bool | None = None  # what the connection knows
         self._open()
 
     @contextmanager
@@ -65,10 +66,7 @@ class Departures:
         all before it survive a power cut.
         """
         with database_io("writing", self._path):
-            if self._path is not None and _file_id(self._path) != self._opened:
-                self._close()  # the file was removed or replaced while this process runs
-                self._open()
-            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
+            self._prepare(durable=durable)
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._clock.monotonic_s()
@@ -84,10 +82,15 @@ class Departures:
         return self._connection.execute(INSERT, row).lastrowid or 0
 
     def end_early(self, row_id: int, until_s: float) -> None:
-        """Let the row end at `until_s` if that is earlier. A missing row is no error."""
-        self._connection.execute(
-            "UPDATE spent SET until_s = min(until_s, ?) WHERE id = ?", (until_s, row_id)
-        )
+        """Let the row end at `until_s` if that is earlier, in a transaction of its own.
+
+        A missing row is no error.
+        """
+        with database_io("writing", self._path):
+            self._prepare(durable=False)
+            self._connection.execute(
+                "UPDATE spent SET until_s = min(until_s, ?) WHERE id = ?", (until_s, row_id)
+            )
 
     def keep_all(self, now_s: float, until_s: float) -> None:
         """Let every row that counts at `now_s` count at least until `until_s`."""
@@ -127,6 +130,15 @@ class Departures:
     ) -> Row:
         return (why, cost, self._boot, now_s, self._clock.wall_s(), until_s)
 
+    def _prepare(self, *, durable: bool) -> None:
+        """Before a transaction: open the file that is there, and say whether it is flushed."""
+        if self._path is not None and _file_id(self._path) != self._opened:
+            self._close()  # the file was removed or replaced while this process runs
+            self._open()
+        if durable != self._durable:
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
+            self._durable = durable
+
     def _open(self) -> None:
         now_s = self._clock.monotonic_s()
         new = [self._row(Why.BOOT, now_s, 0.0)]
@@ -138,6 +150,7 @@ class Departures:
             self._connection = open_file(self._path, new, [*new, replaced])
             self._opened = _file_id(self._path)
         self._close = weakref.finalize(self, self._connection.close)
+        self._durable = None
         self._adopt()
 
     def _adopt(self) -> None:
