@@ -1,5 +1,39 @@
-"""`python -m q2v`: the command without its installed script."""
+"""`q2v` and `python -m q2v`: a command as a process, which starts and ends without detours."""
+
+import atexit
+import gc
+import os
+import sys
+from contextlib import suppress
+from typing import NoReturn
 
 from q2v.main import main
 
-main()
+
+def run() -> NoReturn:
+    """What the installed command calls. Run the command of this process, and end the process."""
+    codes: list[int] = []
+    atexit.register(_end, codes)  # registered first, so it is called last
+    gc.disable()  # until the modules of the command are loaded: they stay, none is garbage
+    try:
+        main()
+    except SystemExit as end:
+        if isinstance(end.code, int):
+            codes.append(end.code)
+        raise
+
+
+def _end(codes: list[int]) -> None:
+    """Exit; the interpreter would take all modules apart first, which takes 0.1 s.
+
+    What cannot be flushed has been reported.
+    """
+    if codes:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):  # it is closed, or there is none
+                stream.flush()
+        os._exit(codes[0])
+
+
+if __name__ == "__main__":
+    run()

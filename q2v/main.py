@@ -1,5 +1,6 @@
 """The command `q2v`: finds its subcommands when they are asked for, and ends with a known code."""
 
+import gc
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -42,7 +43,7 @@ class LazyGroup(click.Group):
         if entry is None:
             return None
         try:
-            return entry.load()
+            command = entry.load()
         except ModuleNotFoundError as error:
             if not entry.extra or (error.name or "").partition(".")[0] in OWN_PACKAGES:
                 raise
@@ -53,6 +54,10 @@ class LazyGroup(click.Group):
                 f"({error.name} was not found)",
                 remedy=f"run: pip install '{DISTRIBUTION}[{entry.extra}]'",
             ) from error
+        if not gc.isenabled():  # by `q2v.__main__`, until here
+            gc.freeze()
+            gc.enable()
+        return command
 
     @override
     def resolve_command(
@@ -170,7 +175,7 @@ def cli() -> None:
 
 
 def main() -> NoReturn:
-    """What the installed command calls."""
+    """A command and its end as SystemExit; `q2v.__main__` makes a process of it."""
     silence_libraries()
     with masked_logging(PROCESS_MASKER, sys.stderr), StopSignals() as stop:
         try:

@@ -30,7 +30,7 @@ def completions(*words: str) -> list[str]:
 )
 def test_each_shell_gets_its_script(shell: str, line: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "from q2v.main import main; main()"],
+        [sys.executable, "-c", "from q2v.__main__ import run; run()"],
         env={**os.environ, "_Q2V_COMPLETE": f"{shell}_source"},
         capture_output=True,
         text=True,

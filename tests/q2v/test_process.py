@@ -20,7 +20,8 @@ WAITING = """
     from pathlib import Path
     from q2v import options
     from q2v.commands import LazyCommand
-    from q2v.main import cli, main
+    from q2v.__main__ import run
+    from q2v.main import cli
 
     @click.command()
     @options.folder_option
@@ -34,7 +35,7 @@ WAITING = """
             AFTER
 
     cli.table["wait"] = LazyCommand("__main__:command", "Wait.")
-    main()
+    run()
 """
 
 
@@ -126,7 +127,8 @@ def test_a_worker_loads_its_tasks_and_nothing_of_a_command() -> None:
 PRINTING = """
     import click
     from q2v.commands import LazyCommand
-    from q2v.main import cli, main
+    from q2v.__main__ import run
+    from q2v.main import cli
     from q2v.output.render import write_line
 
     @click.command()
@@ -135,7 +137,7 @@ PRINTING = """
             write_line("x" * 70)
 
     cli.table["print"] = LazyCommand("__main__:command", "Print.")
-    main()
+    run()
 """
 
 
@@ -162,7 +164,8 @@ def test_a_full_disk_under_stdout_is_local_io(write: str) -> None:
     script = f"""
         import sys, click
         from q2v.commands import LazyCommand
-        from q2v.main import cli, main
+        from q2v.__main__ import run
+        from q2v.main import cli
         from q2v.output.render import write_line
 
         @click.command()
@@ -170,7 +173,7 @@ def test_a_full_disk_under_stdout_is_local_io(write: str) -> None:
             {write}
 
         cli.table["print"] = LazyCommand("__main__:command", "Print.")
-        main()
+        run()
     """
     with Path("/dev/full").open("w") as full:
         done = run_python("-c", textwrap.dedent(script), "print", stdout=full)
@@ -178,6 +181,32 @@ def test_a_full_disk_under_stdout_is_local_io(write: str) -> None:
     assert done.returncode == ExitCode.LOCAL_IO
     assert done.stderr.startswith("q2v: local input or output failed: No space left")
     assert len(done.stderr.splitlines()) == 2
+
+
+def test_the_end_of_a_process_waits_for_threads_and_for_what_libraries_do_at_exit() -> None:
+    script = """
+        import atexit, click, threading
+        from q2v.__main__ import run
+        from q2v.commands import LazyCommand
+        from q2v.main import cli
+
+        def finish() -> None:
+            threading.main_thread().join()
+            print("a thread has finished")
+
+        @click.command()
+        def command() -> None:
+            atexit.register(print, "a library has finished")
+            threading.Thread(target=finish).start()
+            click.get_current_context().exit(5)
+
+        cli.table["end"] = LazyCommand("__main__:command", "End.")
+        run()
+    """
+    done = run_python("-c", textwrap.dedent(script), "end")
+
+    assert done.returncode == 5, done.stderr
+    assert done.stdout.splitlines() == ["a thread has finished", "a library has finished"]
 
 
 @pytest.mark.fault("X01", "X02")
@@ -188,7 +217,8 @@ def test_a_secret_is_in_no_output_of_a_crash(tmp_path: Path) -> None:
         from pathlib import Path
         from q2v import options
         from q2v.commands import LazyCommand
-        from q2v.main import cli, main
+        from q2v.__main__ import run
+        from q2v.main import cli
         from q2v.secret_files import load_secret
         from q2v.options import takes
         from q2v.settings import Settings
@@ -203,7 +233,7 @@ def test_a_secret_is_in_no_output_of_a_crash(tmp_path: Path) -> None:
             raise RuntimeError(f"the service said {token}")
 
         cli.table["crash"] = LazyCommand("__main__:command", "Crash.")
-        main()
+        run()
     """
     done = run_python(
         *("-c", textwrap.dedent(script), "crash", "--json", "--dir", tmp_path),
