@@ -20,7 +20,7 @@ READERS = 2
 SNAPSHOT = (
     "import migrate.workers.processes as p; p.WORKER_BYTES_MIN = 1; "
     "import migrate.snapshot.state as s; s.PART_BYTES = 1; "
-    "import q2v.main; q2v.main.main()"
+    "import q2v.__main__ as q; q.run()"
 )
 
 

@@ -21,7 +21,7 @@ COUNT = 1_200  # three row groups: there is something to share
 SETTINGS = {"Q2V_LIMITS_VECTORS_PER_UPLOAD": "40", "Q2V_LIMITS_UPLOADS_IN_FLIGHT": "2"}
 SLOW = replace(INSTANT, name="slow-commits", commit_delay_s=1.0)
 EVEN_FOR_LITTLE = "import migrate.workers.processes as p; p.WORKER_BYTES_MIN = 1; "
-MIGRATE = EVEN_FOR_LITTLE + "import q2v.main; q2v.main.main()"
+MIGRATE = EVEN_FOR_LITTLE + "import q2v.__main__ as q; q.run()"
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ CASES = Path(__file__).parents[2] / "cases" / "23-payload-that-json-libraries-re
 SEVERAL_READERS = (
     "import migrate.workers.processes as p; p.WORKER_BYTES_MIN = 1; "
     "import migrate.snapshot.state as s; s.PART_BYTES = 1; "
-    "import q2v.main; q2v.main.main()"
+    "import q2v.__main__ as q; q.run()"
 )
 
 
