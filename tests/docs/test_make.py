@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -65,3 +66,24 @@ def test_the_runbook_says_which_exit_code_make_gives() -> None:
 
     assert re.search(r"every\s+failure of `make X` is exit 2", text)
     assert '`make X ARGS="..."` and `.venv/bin/q2v X ...` are the same' not in text
+
+
+@pytest.mark.fault("F15")
+def test_without_a_browser_make_says_what_to_install(tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("bash", "make", "mkdir", "id"):  # and neither a Chromium nor apt-get
+        found = shutil.which(name)
+        assert found is not None
+        (tools / name).symlink_to(found)
+
+    done = run_program(
+        *("make", "--no-print-directory", "-o", ".venv/.installed"),
+        *("-o", "worker/node_modules/.installed", "browser-test"),
+        cwd=ROOT,
+        env={"PATH": str(tools), "MAKEFLAGS": ""},
+    )
+
+    assert done.returncode == 2
+    assert "put a Chromium into PATH" in done.stdout
+    assert "passed" not in done.stdout
