@@ -48,7 +48,18 @@ def is_preflight(document: Document) -> bool:
             "estimate": Mapping() as estimate,
             "prices_as_of": str(),
         }:
-            return all(_is_number(estimate.get(name)) for name in _ESTIMATE)
+            numbers = all(_is_number(estimate.get(name)) for name in _ESTIMATE)
+            return numbers and _is_verdict(document.get("verdict"))
+        case _:
+            return False
+
+
+def _is_verdict(verdict: object) -> bool:
+    match verdict:
+        case None:  # of an earlier version
+            return True
+        case {"word": str(), "reasons": list() as reasons}:
+            return all(isinstance(reason, str) for reason in reasons)
         case _:
             return False
 

@@ -24,6 +24,7 @@ class Verdict:
     tone: str  # ok, bad, warn
     sentence: str
     why: str  # the document's own words; "" where the sentence says the same
+    reasons: tuple[str, ...] = ()  # further sentences, each of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,18 +124,22 @@ def _of_parity(parity: Document) -> Verdict:
 
 
 def _of_preflight(plan: Document) -> Verdict:
-    left_out = sum(count for _, count in numbers_of(plan.get("quarantined")))
-    moving, points = plan.get("vectors", 0), plan.get("points", 0)
-    error = plan.get("error") or {}
-    sentence = f"{moving:,} of {points:,} points can move; {left_out:,} are left out."
+    """The verdict of a plan in its own words; of a plan that failed, its error."""
+    error = plan.get("error")
     if error:
         return Verdict(
-            word="refused",
-            tone="bad",
-            sentence=_text(error.get("what")),
-            why=_text(error.get("next")),
+            word="refused", tone="bad", sentence=_text(error["what"]), why=_text(error["next"])
         )
-    return Verdict(word="planned", tone="warn" if left_out else "ok", sentence=sentence, why="")
+    judged = plan.get("verdict") or {"word": "planned", "reasons": []}
+    word, reasons = str(judged["word"]), [str(reason) for reason in judged["reasons"]]
+    moving, points = plan.get("vectors", 0), plan.get("points", 0)
+    return Verdict(
+        word=word,
+        tone={"fits": "ok", "does not fit": "bad"}.get(word, "warn"),
+        sentence=f"{moving:,} of {points:,} points can move.",
+        why=reasons[0] if len(reasons) == 1 else "",
+        reasons=tuple(reasons) if len(reasons) > 1 else (),
+    )
 
 
 def unread_of(report: Document | None) -> str:

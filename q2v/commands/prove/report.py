@@ -1,6 +1,5 @@
 """`q2v report`: one HTML page about a run, from the files that other commands wrote."""
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import TypedDict, Unpack
 import click
 
 from migrate.errors import UsageError
+from migrate.model.hmac_key import SealKey
+from migrate.plan.saved.record import BYTES_MAX, KIND, decode_saved
 from migrate.run.choose import find_run
 from migrate.run.folder import REPORT_BYTES_MAX, RunFolder
 from migrate.snapshot.folder import snapshot_around
@@ -32,7 +33,7 @@ from reconcile.page import (
     render_page,
     verdict_of,
 )
-from reconcile.page.documents import Document, FileSum
+from reconcile.page.documents import FileSum
 
 
 class Flags(TypedDict):
@@ -60,7 +61,7 @@ class Flags(TypedDict):
     "--plan",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="What `q2v plan --json` printed, to be shown too.",
+    help="What `q2v plan` saved with --out, or printed with --json, to be shown too.",
 )
 @click.option(
     "--parity",
@@ -101,7 +102,7 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
             documents = replace(documents, next_step=step)
             if flags["show_payloads"]:
                 documents = replace(documents, payloads=payloads_of(run, documents))
-        documents = _with_files(documents, flags)
+        documents = _with_files(documents, flags, wiring.seal_key(settings))
         out = _place(run, flags["out"])
         content = render_page(documents).encode()
         sha256 = out.write(content)
@@ -120,12 +121,12 @@ def _find_run(directory: LocalFolder, settings: Settings, flags: Flags) -> RunFo
         return None
 
 
-def _with_files(documents: Documents, flags: Flags) -> Documents:
+def _with_files(documents: Documents, flags: Flags, key: SealKey | None) -> Documents:
     """The documents, with those that the operator names."""
     plans = [] if flags["plan"] is None else [local_file(flags["plan"])]
     parities = [local_file(path) for path in flags["parity"]]
-    preflights = [_read(file, is_preflight, "plan") for file in plans]
-    measured = [_read(file, is_parity, "parity") for file in parities]
+    preflights = [_read_plan(file, key) for file in plans]
+    measured = [_read_parity(file) for file in parities]
     sums = [FileSum(name=str(one), sha256=one.hash()[1]) for one in [*plans, *parities]]
     return replace(
         documents,
@@ -135,18 +136,41 @@ def _with_files(documents: Documents, flags: Flags) -> Documents:
     )
 
 
-def _read(
-    file: StoredFile, accepts: Callable[[Document], bool], command_name: str
-) -> dict[str, object]:
-    """The document in a file. Raises UsageError for another document than this command prints."""
-    expected = f"expected what `q2v {command_name} --json` prints"
-    remedy = f"write it with `q2v {command_name} --json > FILE`"
-    if not file.is_there():
-        raise UsageError(f"{file}: found no such file, {expected}", remedy=remedy)
+def _read_plan(file: StoredFile, key: SealKey | None) -> dict[str, object]:
+    """What a plan showed: of a saved plan, whose seal is checked, or of the JSON document."""
+    _check_there(file, "plan")
+    document = file.read_json_object(bytes_max=BYTES_MAX)
+    if document.get("kind") == KIND:
+        content = file.read(bytes_max=BYTES_MAX)
+        document = decode_saved(content, where=str(file), key=key).shown
+    return _accepted(file, document, is_preflight(document), "plan")
+
+
+def _read_parity(file: StoredFile) -> dict[str, object]:
+    """What a measurement found."""
+    _check_there(file, "parity")
     document = file.read_json_object(bytes_max=REPORT_BYTES_MAX)
-    if not accepts(document):
-        raise UsageError(f"{file}: found another document, {expected}", remedy=remedy)
+    return _accepted(file, document, is_parity(document), "parity")
+
+
+def _check_there(file: StoredFile, command_name: str) -> None:
+    if not file.is_there():
+        raise _refused(file, "no such file", command_name)
+
+
+def _accepted(
+    file: StoredFile, document: dict[str, object], is_one: bool, command_name: str
+) -> dict[str, object]:
+    if not is_one:
+        raise _refused(file, "another document", command_name)
     return document
+
+
+def _refused(file: StoredFile, found: str, command_name: str) -> UsageError:
+    return UsageError(
+        f"{file}: found {found}, expected what `q2v {command_name} --json` prints",
+        remedy=f"write it with `q2v {command_name} --json > FILE`",
+    )
 
 
 def _place(run: RunFolder | None, out: Path | None) -> StoredFile:

@@ -96,19 +96,35 @@ def test_no_content_is_in_a_page_unless_it_was_asked_for(bench: Workbench) -> No
     assert "chunk_index" in shown
 
 
-def test_without_a_run_the_page_is_about_the_files_that_are_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("saved", [False, True])
+def test_without_a_run_the_page_is_about_the_plan_that_is_named(
+    tmp_path: Path, saved: bool
+) -> None:
+    kept, out = tmp_path / "plan.q2v.json", tmp_path / "plan.html"
     with workbench(tmp_path / "bench", points(COUNT)) as bench:
-        plan = bench.run("plan")
-        kept = tmp_path / "plan.out.json"
-        kept.write_text(plan.stdout, encoding="utf-8")
+        plan = bench.run("plan", *(("--out", str(kept)) if saved else ()))
+        if not saved:
+            kept.write_text(plan.stdout, encoding="utf-8")
 
         nowhere = bench.run("report", "--plan", str(kept))
-        result = bench.run("report", "--plan", str(kept), "--out", str(tmp_path / "plan.html"))
+        result = bench.run("report", "--plan", str(kept), "--out", str(out))
 
     assert nowhere.exit_code == ExitCode.USAGE
     page = page_of(result)
-    assert result.document["verdict"] == "planned"
+    assert result.document["verdict"] == plan.document["verdict"]["word"]
     assert f"{COUNT} of {COUNT} points can move" in page
+
+
+def test_a_saved_plan_that_was_changed_is_refused(tmp_path: Path) -> None:
+    kept, out = tmp_path / "plan.q2v.json", tmp_path / "plan.html"
+    with workbench(tmp_path / "bench", points(COUNT)) as bench:
+        bench.run("plan", "--out", str(kept))
+        kept.write_bytes(kept.read_bytes().replace(b'"points":60', b'"points":61'))
+
+        result = bench.run("report", "--plan", str(kept), "--out", str(out))
+
+    assert result.exit_code == ExitCode.DAMAGED
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("option", ["--plan", "--parity"])

@@ -334,6 +334,21 @@ def test_a_verdict_is_said_in_words(
     assert verdict.sentence.endswith(sentence)
 
 
+def test_the_verdict_of_a_plan_is_said_in_its_own_words() -> None:
+    plan = {"points": 10, "vectors": 8}
+    one = {"word": "fits", "reasons": ["8 points of 10 move"]}
+    two = {"word": "needs a decision", "reasons": ["first", "second"]}
+
+    fits = verdict_of(Documents(preflight={**plan, "verdict": one}))
+    decides = verdict_of(Documents(preflight={**plan, "verdict": two}))
+    page = render_page(Documents(preflight={**plan, "verdict": two}))
+
+    assert (fits.word, fits.tone, fits.why) == ("fits", "ok", "8 points of 10 move")
+    assert (decides.word, decides.tone) == ("needs a decision", "warn")
+    assert decides.reasons == ("first", "second")
+    assert "<li>first</li>" in page
+
+
 @pytest.mark.fault("J07")
 def test_a_verdict_about_an_earlier_state_is_no_verdict() -> None:
     report = report_with("t", "equal")
@@ -402,6 +417,8 @@ def test_a_document_of_a_plan_has_all_that_is_shown() -> None:
 
     assert is_preflight(whole)
     assert is_preflight(planned)
+    assert is_preflight({**planned, "verdict": {"word": "fits", "reasons": ["a"]}})
+    assert not is_preflight({**planned, "verdict": {"word": "fits", "reasons": "a"}})
     for name in planned["estimate"]:
         cut = {one: number for one, number in planned["estimate"].items() if one != name}
         assert not is_preflight({**planned, "estimate": cut})
