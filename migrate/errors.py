@@ -104,7 +104,8 @@ class PreconditionError(MigrationError):
 class UnreadablePointError(MigrationError):
     """The source cannot give one point; it gives the points before and after it.
 
-    `point_id` and `point_id_type` are as in a snapshot's columns; a caller may leave the point out.
+    `point_id` and `point_id_type` are as in a snapshot's columns, and so is `shard_key` where the
+    collection has custom sharding; a caller may leave the point out.
     """
 
     exit_code = ExitCode.PRECONDITION
@@ -113,6 +114,7 @@ class UnreadablePointError(MigrationError):
         super().__init__(what, remedy=remedy)
         self.point_id = point_id
         self.point_id_type = point_id_type
+        self.shard_key: str | None = None
 
 
 class RefusedPart(StrEnum):

@@ -10,7 +10,7 @@ from migrate.run.files import open_files
 from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
 from migrate.snapshot.agreement import Reading
-from migrate.snapshot.counting import check_counted
+from migrate.snapshot.counting import check_counted, check_same_keys
 from migrate.upload.removal import kept_removals
 from reconcile.differences import Differences, Named
 from reconcile.others import Others
@@ -35,6 +35,8 @@ from reconcile.scan.source import SourceScan, scan_source
 from reconcile.scan.vectors import ContentScan, IdScan, scan_contents, scan_ids
 from reconcile.session import Kind, integer
 from reconcile.session_folder import Session
+
+KEYS_CHANGED = "stop the writers (RUNBOOK: freeze), then run `q2v reconcile` again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,12 +87,14 @@ class Stores:
         """Compare the points of the source with the snapshot."""
         scan = _kept_source(self._session)
         if scan is None:
+            before = source.read_collection()
             scan = scan_source(
                 source,
                 self._run.snapshot,
                 page_points=self._rules.page_points,
                 progress=self._runtime.progress,
             )
+            check_same_keys(before, source.read_collection(), KEYS_CHANGED)
             self._check_source_count(source, scan.points)
             files = self._session.write_classes(source_classes(scan))
             self._session.note(Kind.SOURCE_READ, points=scan.points, files=files)

@@ -40,7 +40,11 @@ def _head(tag: bytes, content_bytes: int) -> bytes:
 
 
 def digest_points(page: Page) -> list[bytes]:
-    """One digest per point of the page: id, payload and every vector, absent ones included."""
+    """One digest per point of the page: id, payload and every vector, absent ones included.
+
+    In a collection with custom sharding also the shard key: the same point under another key is
+    another point.
+    """
     columns = [_Column(name, page.vectors[name]) for name in sorted(page.vectors)]
     digests = []
     for position, (point_id, payload) in enumerate(zip(page.ids, page.payloads, strict=True)):
@@ -54,6 +58,8 @@ def digest_points(page: Page) -> list[bytes]:
         irregular = page.irregular[position]
         if irregular is not None:
             digest.update(_field(b"x", irregular))
+        if page.shard_keys is not None:
+            digest.update(_field(b"k", page.shard_keys[position].encode()))
         digests.append(digest.digest())
     return digests
 
@@ -61,11 +67,16 @@ def digest_points(page: Page) -> list[bytes]:
 def digest_payloads(page: Page) -> list[bytes]:
     """One digest per point of the page, of its payload alone; NO_PAYLOAD_DIGEST for irregular ones.
 
-    The payload of an irregular point may not be all that the source sent.
+    The payload of an irregular point may not be all that the source sent. A shard key counts as a
+    part of the payload: a point that moved to another key is read whole.
     """
+    payloads: Sequence[bytes] = page.payloads
+    if page.shard_keys is not None:  # no payload holds a line break: it is canonical JSON
+        keys = map(str.encode, page.shard_keys)
+        payloads = [b"\n".join(both) for both in zip(page.payloads, keys, strict=True)]
     return [
         hashlib.sha256(payload).digest() if irregular is None else NO_PAYLOAD_DIGEST
-        for payload, irregular in zip(page.payloads, page.irregular, strict=True)
+        for payload, irregular in zip(payloads, page.irregular, strict=True)
     ]
 
 

@@ -11,6 +11,7 @@ from migrate.model.records import (
     MultiColumn,
     Page,
     PointId,
+    ShardKey,
     SparseColumn,
     VectorColumn,
     VectorKind,
@@ -27,6 +28,7 @@ def take_rows(page: Page, start: int, end: int) -> Page:
         payloads=page.payloads[start:end],
         vectors={name: _take(column, start, end) for name, column in page.vectors.items()},
         irregular=page.irregular[start:end],
+        shard_keys=None if page.shard_keys is None else page.shard_keys[start:end],
     )
 
 
@@ -42,13 +44,18 @@ def _take(column: VectorColumn, start: int, end: int) -> VectorColumn:
 
 def take_positions(page: Page, positions: Sequence[int]) -> Page:
     """The rows at these positions, which are ascending."""
-    if len(positions) == len(page):
-        return page
+    return page if len(positions) == len(page) else _reorder(page, positions)
+
+
+def _reorder(page: Page, positions: Sequence[int]) -> Page:
     return Page(
         ids=tuple(page.ids[position] for position in positions),
         payloads=tuple(page.payloads[position] for position in positions),
         vectors={name: _pick(column, positions) for name, column in page.vectors.items()},
         irregular=tuple(page.irregular[position] for position in positions),
+        shard_keys=None
+        if page.shard_keys is None
+        else tuple(page.shard_keys[position] for position in positions),
     )
 
 
@@ -70,13 +77,50 @@ def take_before(page: Page, stop: PointId | None) -> Page:
     return take_rows(page, 0, bisect_left(page.ids, stop))
 
 
-def unreadable_page(point_id: PointId, vectors: Sequence[VectorSpec]) -> Page:
-    """A page of one point of which only the id could be read."""
+def merge_pages(pages: Sequence[Page]) -> Page:
+    """The rows of all pages, which have the same columns, in the order of their ids."""
+    filled = [page for page in pages if len(page)]
+    if len(filled) < 2:  # noqa: PLR2004 - nothing to merge
+        return filled[0] if filled else pages[0]
+    ids = [point_id for page in filled for point_id in page.ids]
+    keys = [page.shard_keys for page in filled if page.shard_keys is not None]
+    whole = Page(
+        ids=tuple(ids),
+        payloads=tuple(payload for page in filled for payload in page.payloads),
+        vectors={
+            name: _join([page.vectors[name] for page in filled]) for name in filled[0].vectors
+        },
+        irregular=tuple(one for page in filled for one in page.irregular),
+        shard_keys=tuple(key for some in keys for key in some) if keys else None,
+    )
+    return _reorder(whole, sorted(range(len(ids)), key=ids.__getitem__))
+
+
+def _join(columns: Sequence[VectorColumn]) -> VectorColumn:
+    first = columns[0]
+    if isinstance(first, DenseColumn):
+        dense = [column for column in columns if isinstance(column, DenseColumn)]
+        return DenseColumn(
+            np.concatenate([column.values for column in dense]),
+            np.concatenate([column.present for column in dense]),
+        )
+    if isinstance(first, MultiColumn):
+        multi = [column for column in columns if isinstance(column, MultiColumn)]
+        return MultiColumn(tuple(row for column in multi for row in column.rows))
+    sparse = [column for column in columns if isinstance(column, SparseColumn)]
+    return SparseColumn(tuple(row for column in sparse for row in column.rows))
+
+
+def unreadable_page(
+    point_id: PointId, vectors: Sequence[VectorSpec], shard_key: ShardKey | None = None
+) -> Page:
+    """A page of one point of which only the id, and its shard key if any, could be read."""
     return Page(
         ids=(point_id,),
         payloads=(b"{}",),
         vectors={spec.name: _absent(spec) for spec in vectors},
         irregular=(UNREADABLE,),
+        shard_keys=None if shard_key is None else (shard_key,),
     )
 
 

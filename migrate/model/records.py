@@ -4,8 +4,9 @@ Hot paths work on whole pages: one float32 matrix and one list of payloads per p
 `Vector` describe one record each and are created only where a single record is needed.
 """
 
+import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import repeat
@@ -16,6 +17,8 @@ import numpy.typing as npt
 
 VectorId = NewType("VectorId", str)  # 1..64 bytes of UTF-8 in the target
 MutationId = NewType("MutationId", str)  # a UUID; carries no order
+# A shard key of a collection with custom sharding, as JSON: `7` and `"7"` are two keys.
+ShardKey = NewType("ShardKey", str)
 Float32Matrix = npt.NDArray[np.float32]  # shape (rows, dimensions), C-contiguous
 
 UINT64_MAX = 2**64 - 1
@@ -103,6 +106,40 @@ class PointId(NamedTuple):
         return PointId(1, self.number + 1) if self.number < UUID_MAX else None
 
 
+def encode_shard_key(raw: object) -> ShardKey:
+    """The key that a server names: an integer or a text. Raises ValueError for anything else."""
+    match raw:
+        case bool():
+            pass
+        case str() | int() if isinstance(raw, str) or 0 <= raw <= UINT64_MAX:
+            return ShardKey(json.dumps(raw, ensure_ascii=False))
+        case _:
+            pass
+    raise ValueError(f"not a shard key: {raw!r}; a u64 or a text was expected")
+
+
+def decode_shard_key(key: ShardKey) -> int | str:
+    """The key in the form the Qdrant API takes. Raises ValueError for a text that is no key."""
+    raw: object = json.loads(key)
+    if encode_shard_key(raw) != key:
+        raise ValueError(f"not a shard key: {key!r}")
+    assert isinstance(raw, int | str), "it was encoded"
+    return raw
+
+
+def name_shard_key(key: ShardKey) -> str:
+    """The key in a message: a text in quotes, an integer without."""
+    raw = decode_shard_key(key)
+    return f"'{raw}'" if isinstance(raw, str) else str(raw)
+
+
+def order_shard_keys(keys: Iterable[ShardKey]) -> list[ShardKey]:
+    """The keys, each once: all integers ascending, then all texts ascending."""
+    raw = {decode_shard_key(key) for key in keys}
+    ordered = sorted(raw, key=lambda one: (isinstance(one, str), one))
+    return [encode_shard_key(one) for one in ordered]
+
+
 class VectorKind(StrEnum):
     """The kind of vector that a vector name of a collection holds."""
 
@@ -131,6 +168,14 @@ class ShardCount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShardKeyCount:
+    """One shard key of a collection with custom sharding."""
+
+    key: ShardKey
+    points: int  # the exact count under it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Collection:
     """A source collection as its server describes it."""
 
@@ -147,6 +192,8 @@ class Collection:
     hidden: tuple[str, ...] = ()
     # Why the count and the pages of this collection may disagree permanently, in words.
     suspects: tuple[str, ...] = ()
+    # All shard keys, integers before texts; None: the collection has no custom sharding.
+    shard_keys: tuple[ShardKeyCount, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +235,7 @@ class Page:
     # (wrong length, null inside), a payload with a key twice. Written as model/irregular.py says;
     # None for the regular rows.
     irregular: tuple[bytes | None, ...]
+    shard_keys: tuple[ShardKey, ...] | None = None  # None: the collection has no custom sharding
 
     def __len__(self) -> int:
         """Number of points."""

@@ -5,13 +5,11 @@ needed fields are read; unknown fields stay in `config`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import cast
 
-from migrate.errors import PreconditionError
 from migrate.model.records import Collection, VectorKind, VectorSpec
-from migrate.qdrant.shards import (
-    describe_shard_keys,
+from migrate.qdrant.sharding.shards import (
     disagreement_suspects,
     readable_shards,
     shard_warnings,
@@ -32,14 +30,12 @@ def read_collection(
 ) -> Collection:
     """Describe collection `name` from `GET /collections/{name}` and, where visible, `.../cluster`.
 
-    `version` is the server's version, None when it is not known. Raises PreconditionError for
-    custom sharding and for shards that cannot be read, ValueError when `info` is no description of
-    a collection.
+    `version` is the server's version, None when it is not known. Shard keys are added by the
+    source, which counts their points. Raises PreconditionError for shards that cannot be read,
+    ValueError when `info` is no description of a collection.
     """
     config = _object(info.get("config"), "config")
     params = _object(config.get("params"), "config.params")
-    if str(params.get("sharding_method") or "auto").lower() == "custom":
-        raise custom_sharding(name, describe_shard_keys(cluster))
     return Collection(
         name=name,
         vectors=read_vector_specs(params),
@@ -60,18 +56,6 @@ def read_collection(
 def check_description(info: Json) -> None:
     """Raises ValueError when `info` is no description of a collection."""
     read_vector_specs(_object(_object(info.get("config"), "config").get("params"), "config.params"))
-
-
-def custom_sharding(name: str, shard_keys: Sequence[str] = ()) -> PreconditionError:
-    """The error for a collection with shard keys; `shard_keys` are those known, for the message."""
-    known = f"; its shard keys: {', '.join(shard_keys)}" if shard_keys else ""
-    return PreconditionError(
-        f"collection '{name}' uses custom sharding: a move would lose the shard key of every "
-        "point, which no payload holds, and all points but one of an id that is under several "
-        f"keys{known}",
-        remedy="for each shard key make a collection of its own without custom sharding, copy the "
-        "points of that key into it (docs/sources.md shows how), then move those collections",
-    )
 
 
 def read_vector_specs(params: Json) -> tuple[VectorSpec, ...]:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar, cast
+from typing import TypeVar, cast
 
 from migrate.errors import (
     AccessError,
@@ -16,7 +16,14 @@ from migrate.errors import (
 )
 from migrate.model.choices import Compression
 from migrate.model.pages import take_rows
-from migrate.model.records import Collection, Page, PointId, VectorSpec
+from migrate.model.records import (
+    Collection,
+    Page,
+    PointId,
+    ShardKey,
+    ShardKeyCount,
+    VectorSpec,
+)
 from migrate.ports import Clock
 from migrate.qdrant.collection import check_description, read_collection
 from migrate.qdrant.filters.point_filter import PointFilter
@@ -35,7 +42,10 @@ from migrate.qdrant.retry import (
     PassingFailure,
     RetryPolicy,
 )
-from migrate.qdrant.shards import Json, unseen_cluster
+from migrate.qdrant.sharding.keys import read_shard_keys
+from migrate.qdrant.sharding.merged import KeyedTransport
+from migrate.qdrant.sharding.shards import Json, is_custom, unseen_cluster
+from migrate.qdrant.transport import Transport
 from migrate.transport.trust import ClientCertificate
 
 ID_BYTES_GUESS = 64  # of one id in an answer without payload and vectors
@@ -83,51 +93,6 @@ class ServerOptions:
     jitter: random.Random = field(default_factory=random.Random)
 
 
-class Transport(Protocol):
-    """Sends single requests over one protocol, without retries and without checking the order.
-
-    Every method raises PassingFailure, CollectionMissing, AccessError, PreconditionError or
-    BudgetExhaustedError; the two that read pages also PageRefusal, and that of points PointRefusal.
-    """
-
-    kind: str  # "rest" or "grpc"
-    url: str  # host and port, without secrets
-    urls: frozenset[str]  # that of each protocol of the server
-    value_bytes: int  # approximate bytes of one float in an answer
-
-    def fetch_version(self) -> str | None:
-        """The server's version; None when the answer does not hold it."""
-
-    def fetch_collection(self) -> dict[str, object]:
-        """The collection's description in the shape of the REST API."""
-
-    def fetch_cluster(self) -> dict[str, object]:
-        """Shards and transfers of the collection in the shape of the REST API."""
-
-    def fetch_collection_names(self) -> list[str]:
-        """All collections this key may see."""
-
-    def fetch_count(self, *, whole: bool = False) -> int:
-        """The exact number of points that match the filter; of all points if `whole`."""
-
-    def fetch_ids(self, start: PointId | None, limit: int) -> tuple[Sequence[PointId], int]:
-        """Ids >= `start` of points that match the filter, and the bytes of the answer."""
-
-    def fetch_points(
-        self, start: PointId | None, limit: int, vectors: Sequence[VectorSpec]
-    ) -> tuple[Page, int]:
-        """Points >= `start` that match the filter, and the bytes of the answer.
-
-        Without `vectors` the answer holds no vectors.
-        """
-
-    def fetch_named(self, ids: Sequence[PointId], vectors: Sequence[VectorSpec]) -> Page:
-        """The points with these ids, whatever the filter; absent ones are left out."""
-
-    def close(self) -> None:
-        """Close the connections. Calling it again does nothing."""
-
-
 class ServerSource:
     """Reads one collection of a server through a `Transport`; see `ports.PointSource`."""
 
@@ -144,6 +109,7 @@ class ServerSource:
             jitter=options.jitter,
             say=options.say,
         )
+        self._keyed: KeyedTransport | None = None  # of a collection with custom sharding
         self._vectors: tuple[VectorSpec, ...] | None = None
         self._pages = PageReader(self._retry, self._first_id, where=transport.url)
         self._id_page = PageSize(point_bytes=ID_BYTES_GUESS, bytes_target=options.page_bytes)
@@ -167,15 +133,32 @@ class ServerSource:
         return self._transport.urls
 
     def read_collection(self) -> Collection:
-        """The collection's description as it is now."""
+        """The collection's description as it is now; with custom sharding each key is counted."""
         info = self._ask(self._fetch_description)
         version = self._ask_if_allowed(self._transport.fetch_version)
         cluster = self._ask_if_allowed(self._transport.fetch_cluster)
         collection = read_collection(self._name, info, version=version, cluster=cluster)
-        self._vectors = collection.vectors
         params = cast(Json, cast(Json, info["config"])["params"])  # `read_collection` has seen them
+        keys = self._count_keys(read_shard_keys(self._name, cluster)) if is_custom(params) else None
+        if keys is not None:
+            self._keyed = KeyedTransport(self._transport, keys, self._retry, self._name)
+        self._vectors = collection.vectors
         unseen = unseen_cluster(params, cluster)
-        return replace(collection, warnings=(*collection.warnings, *unseen))
+        return replace(collection, warnings=(*collection.warnings, *unseen), shard_keys=keys)
+
+    def _count_keys(self, keys: Sequence[ShardKey]) -> tuple[ShardKeyCount, ...]:
+        """The exact number of points under each key that match the filter."""
+        return tuple(
+            ShardKeyCount(key=key, points=self._ask(self._transport.under_key(key).fetch_count))
+            for key in keys
+        )
+
+    def _reading(self) -> tuple[Transport, tuple[VectorSpec, ...]]:
+        """Where points are read, and their vectors. Reads the description at first."""
+        if self._vectors is None:
+            self.read_collection()
+        assert self._vectors is not None
+        return self._keyed or self._transport, self._vectors
 
     def _fetch_description(self) -> dict[str, object]:
         """The description. One that cannot be read raises PassingFailure and is requested again."""
@@ -198,17 +181,14 @@ class ServerSource:
 
     def read_ids(self, start: PointId | None, *, limit: int) -> Sequence[PointId]:
         """At most `limit` ids >= `start`, ascending."""
-        ids = self._read_page(
-            self._id_page, limit, start, partial(self._transport.fetch_ids, start)
-        )
+        transport, _ = self._reading()
+        ids = self._read_page(self._id_page, limit, start, partial(transport.fetch_ids, start))
         check_order(ids, start, where=self._transport.url)
         return ids[:limit]
 
     def read_points(self, start: PointId | None, *, limit: int) -> Page:
         """At most `limit` whole points >= `start`, ascending."""
-        vectors = self._vectors
-        if vectors is None:
-            vectors = self.read_collection().vectors
+        _, vectors = self._reading()
         if self._point_page is None:
             point_bytes = estimate_point_bytes(vectors, value_bytes=self._transport.value_bytes)
             self._point_page = PageSize(
@@ -223,18 +203,34 @@ class ServerSource:
     def _read_points(
         self, size: PageSize, start: PointId | None, limit: int, vectors: Sequence[VectorSpec]
     ) -> Page:
+        transport, _ = self._reading()
         try:
             page = self._read_page(
                 size,
                 limit,
                 start,
-                lambda asked: self._transport.fetch_points(start, asked, vectors),
-                lambda point_id: self._transport.fetch_named([point_id], vectors),
+                lambda asked: transport.fetch_points(start, asked, vectors),
+                lambda point_id: transport.fetch_named([point_id], vectors),
             )
         except UnreadablePointError as error:
-            page = self.read_otherwise(error, vectors)
+            page = self._read_under_key(error, vectors)
         check_order(page.ids, start, where=self._transport.url)
         return take_rows(page, 0, limit)
+
+    def _read_under_key(self, error: UnreadablePointError, vectors: Sequence[VectorSpec]) -> Page:
+        """As `read_otherwise`, with the shard key of the point if it has one."""
+        if self._keyed is None:
+            return self.read_otherwise(error, vectors)
+        point_id = PointId.from_text(error.point_id, error.point_id_type)
+        key = self._ask(partial(self._keyed.key_of, point_id))
+        if key is None:  # it was deleted meanwhile
+            raise error
+        try:
+            page = self.read_otherwise(error, vectors)
+        except UnreadablePointError as unread:
+            unread.shard_key = key
+            raise
+        return replace(page, shard_keys=(key,))
 
     def read_otherwise(self, error: UnreadablePointError, vectors: Sequence[VectorSpec]) -> Page:
         """Read a point over another protocol, without vectors if `vectors` is empty.
@@ -262,7 +258,8 @@ class ServerSource:
 
     def _first_id(self, start: PointId | None) -> PointId | None:
         """The first id from `start` on; None if there is none. Sends one small request."""
-        ids, _ = self._transport.fetch_ids(start, 1)
+        transport, _ = self._reading()
+        ids, _ = transport.fetch_ids(start, 1)
         return ids[0] if ids else None
 
     def _ask(self, fetch: Callable[[], Answer]) -> Answer:

@@ -1,6 +1,6 @@
 """Write an embedded store, through the engine's own storage code."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from migrate.errors import LocalStorageError, PreconditionError, RunLockedError
 from migrate.model.canonical import decode_json
-from migrate.model.records import Collection, Page, PointId
+from migrate.model.records import Collection, Page, PointId, ShardKey
 from migrate.ports import PointSource
 from migrate.qdrant.collection import Json
 from migrate.qdrant.columns import Received
@@ -35,6 +35,8 @@ HNSW_DEFAULTS = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10_000}  #
 
 class FolderTarget(CollectionTarget):
     """An embedded store in a folder that may not exist yet."""
+
+    holds_shard_keys = False
 
     def __init__(
         self,
@@ -80,6 +82,10 @@ class FolderTarget(CollectionTarget):
         described = orjson.dumps(_engine_settings(settings))
         write_durably(self._path / EMBEDDED_CONFIG, described)
         _open_shard(self._path).close()
+
+    @override
+    def create_shard_keys(self, keys: Sequence[ShardKey]) -> None:
+        """There are none: `restore_snapshot` refuses points that have a shard key."""
 
     @override
     @contextmanager

@@ -5,7 +5,7 @@ are missing or differ are sent. So an interrupted restore continues when it is c
 finished one sends nothing.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import NamedTuple
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from migrate.errors import ExitCode, PreconditionError
 from migrate.model.digest import SetDigest, digest_points
 from migrate.model.pages import take_positions, take_rows
-from migrate.model.records import Collection, PointId
+from migrate.model.records import Collection, Page, PointId, ShardKey
 from migrate.ports import PointSource
 from migrate.qdrant.columns import count_bytes
 from migrate.restore.settings import CollectionSettings, read_settings
@@ -51,31 +51,44 @@ class Comparison:
     digests: SetDigest = field(default_factory=SetDigest)  # of the points with ids of the snapshot
     changed: int = 0  # points with an id of the snapshot and another content
     others: int = 0  # points whose id the snapshot does not have
+    misplaced: list[str] = field(default_factory=list)  # ids that are under another shard key
     named: list[str] = field(default_factory=list)  # ids of the changed and other ones, the first
     replaced: list[str] = field(default_factory=list)  # ids of the changed ones, the first 1,000
 
-    def add(self, point_id: PointId, digest: bytes, sealed: "_Sealed | None") -> None:
+    def add(self, found: "_Found", sealed: "_Sealed | None") -> None:
         """The next point of the collection; `sealed` is the point of that id in the snapshot."""
+        text = found.point_id.text
         if sealed is not None:
-            self.digests.add(digest)
-            self.wanted[sealed.row] = digest != sealed.digest
-            if digest == sealed.digest:
+            self.digests.add(found.digest)
+            self.wanted[sealed.row] = found.digest != sealed.digest
+            if found.digest == sealed.digest:
                 return
             self.changed += 1
             if len(self.replaced) < IDS_NAMED_MAX:
-                self.replaced.append(point_id.text)
+                self.replaced.append(text)
+            if found.shard_key != sealed.shard_key:
+                self.misplaced.append(text)
         else:
             self.others += 1
         if len(self.named) < IDS_SHOWN_MAX:
-            self.named.append(point_id.text)
+            self.named.append(text)
+
+
+class _Found(NamedTuple):
+    """A point of the collection; a tuple, because one is created for every point."""
+
+    point_id: PointId
+    digest: bytes
+    shard_key: ShardKey | None
 
 
 class _Sealed(NamedTuple):
-    """A point of the snapshot; a tuple, because one is created for every point."""
+    """A point of the snapshot; a tuple as well."""
 
     point_id: PointId
     row: int
     digest: bytes
+    shard_key: ShardKey | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +150,7 @@ def restore_snapshot(
             remedy="check source.url and source.collection; if the collection is gone, restore "
             f"snapshot {manifest.later.snapshot_id} first",
         )
+    _check_sharding(snapshot, target, found)
     if found is None:
         before = Comparison(np.ones(manifest.points, dtype=np.bool_))
     else:
@@ -144,6 +158,7 @@ def restore_snapshot(
         before = _compare(snapshot, target, runtime, "comparing what is there")
         if not options.append:
             _check_empty(target, before)
+        _check_places(target, before)
     rows = np.flatnonzero(before.wanted & writable)
     after, refused, collection = before, dict[PointId, str](), found
     if not options.dry_run:
@@ -151,6 +166,7 @@ def restore_snapshot(
             confirm(_sentence(target, before, len(rows), is_new=found is None))
         is_empty = not before.others and not before.changed and bool(before.wanted.all())
         _write_settings(target, settings, found, options, is_empty=is_empty)
+        target.create_shard_keys(_missing_keys(manifest, found))
         refused = _write_rows(snapshot, target, rows, runtime)
         after = _compare(snapshot, target, runtime, "reading the collection back")
         collection = target.read_collection()
@@ -216,6 +232,41 @@ def _check_vectors(snapshot: Snapshot, target: CollectionTarget, found: Collecti
             f"the snapshot {[asdict(spec) for spec in snapshot.manifest.vectors]}",
             remedy="name a collection that does not exist yet with --collection",
         )
+
+
+def _check_sharding(snapshot: Snapshot, target: CollectionTarget, found: Collection | None) -> None:
+    """Points with a shard key go into a collection with custom sharding, and others do not."""
+    keyed = snapshot.manifest.shard_keys is not None
+    if keyed and not target.holds_shard_keys:
+        raise PreconditionError(
+            f"the points of snapshot {snapshot.manifest.snapshot_id} are under shard keys, and an "
+            "embedded store has none: they would be lost",
+            remedy="restore into a server: set source.url",
+        )
+    if found is not None and keyed != (found.shard_keys is not None):
+        has, have = ("has no", "are under shard keys") if keyed else ("uses", "have no shard key")
+        raise PreconditionError(
+            f"collection '{target.name}' {has} custom sharding, and the points of snapshot "
+            f"{snapshot.manifest.snapshot_id} {have}",
+            remedy="name a collection that does not exist yet with --collection",
+        )
+
+
+def _check_places(target: CollectionTarget, before: Comparison) -> None:
+    """A point that was written under another key would be there twice."""
+    if before.misplaced:
+        raise PreconditionError(
+            f"collection '{target.name}' has {len(before.misplaced)} points of the snapshot under "
+            f"another shard key ({_shown(before.misplaced, len(before.misplaced))})",
+            remedy="delete them there, or name a collection that does not exist yet with "
+            "--collection",
+        )
+
+
+def _missing_keys(manifest: SnapshotManifest, found: Collection | None) -> list[ShardKey]:
+    """The shard keys of the snapshot that the collection does not have, in their order."""
+    there = {one.key for one in (found.shard_keys if found is not None else None) or ()}
+    return [one.key for one in manifest.shard_keys or () if one.key not in there]
 
 
 def _check_empty(target: CollectionTarget, before: Comparison) -> None:
@@ -306,27 +357,31 @@ def _compare(
     sealed_points = _sealed_points(snapshot, runtime)
     sealed = next(sealed_points, None)
     with target.open_source() as source:
-        for point_id, digest in _digests(source):
-            while sealed is not None and sealed.point_id < point_id:
+        for point in _points(source):
+            while sealed is not None and sealed.point_id < point.point_id:
                 sealed = next(sealed_points, None)
-            is_same = sealed is not None and sealed.point_id == point_id
-            found.add(point_id, digest, sealed if is_same else None)
+            is_same = sealed is not None and sealed.point_id == point.point_id
+            found.add(point, sealed if is_same else None)
     return found
 
 
 def _sealed_points(snapshot: Snapshot, runtime: Runtime) -> Iterator[_Sealed]:
     for rows in snapshot.read(with_vectors=()):
         numbers = range(rows.first_row, rows.first_row + len(rows.page))
-        yield from map(_Sealed, rows.page.ids, numbers, rows.digests)
+        yield from map(_Sealed, rows.page.ids, numbers, rows.digests, _keys(rows.page))
         runtime.progress.advance(len(rows.page))
 
 
-def _digests(source: PointSource) -> Iterator[tuple[PointId, bytes]]:
-    """Id and digest of every point, in id order."""
+def _keys(page: Page) -> Sequence[ShardKey | None]:
+    return (None,) * len(page) if page.shard_keys is None else page.shard_keys
+
+
+def _points(source: PointSource) -> Iterator[_Found]:
+    """Every point, in id order."""
     source.read_collection()
     start: PointId | None = None
     while len(page := source.read_points(start, limit=PAGE_POINTS)):
-        yield from zip(page.ids, digest_points(page), strict=True)
+        yield from map(_Found, page.ids, digest_points(page), _keys(page))
         start = page.ids[-1].successor()
         if start is None:
             return

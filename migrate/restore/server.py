@@ -4,7 +4,7 @@ Over REST and not gRPC, because gRPC has no integers beyond 2^63 - 1 in payloads
 them. The collection is read back over REST too.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 
@@ -12,12 +12,20 @@ import orjson
 from typing_extensions import override
 
 from migrate.errors import AccessError, PreconditionError
-from migrate.model.records import Collection, Page, PointId
+from migrate.model.records import (
+    Collection,
+    Page,
+    PointId,
+    ShardKey,
+    decode_shard_key,
+    name_shard_key,
+)
 from migrate.ports import Clock, PointSource
 from migrate.qdrant.address import ServerAddress
 from migrate.qdrant.columns import Received
 from migrate.qdrant.rest.source import RestSource, RestTransport
 from migrate.qdrant.retry import CollectionMissing, PageRefusal, RetryPolicy
+from migrate.qdrant.sharding.keys import read_shard_keys
 from migrate.qdrant.source import ServerOptions
 from migrate.restore.settings import CollectionSettings
 from migrate.restore.target import (
@@ -31,6 +39,8 @@ from migrate.restore.target import (
 
 class ServerTarget(CollectionTarget, CollectionWriter):
     """One collection of a server, existing or not."""
+
+    holds_shard_keys = True
 
     def __init__(
         self,
@@ -79,6 +89,23 @@ class ServerTarget(CollectionTarget, CollectionWriter):
             self._write("PATCH", "", {"params": settings.update})
 
     @override
+    def create_shard_keys(self, keys: Sequence[ShardKey]) -> None:
+        for key in keys:
+            request = {"shard_key": decode_shard_key(key)}
+            try:
+                self._write("PUT", "/shards", request, unless=partial(self._has_key, key))
+            except PreconditionError as error:
+                raise PreconditionError(
+                    f"shard key {name_shard_key(key)} cannot be made: {error}",
+                    remedy="see what the server says; a server makes shard keys only when it runs "
+                    "as a cluster, also with one node",
+                ) from error
+
+    def _has_key(self, key: ShardKey) -> bool:
+        """An attempt whose answer was lost may have made it."""
+        return key in read_shard_keys(self.name, self._transport.fetch_cluster())
+
+    @override
     @contextmanager
     def open_source(self) -> Iterator[PointSource]:
         with closing(
@@ -110,9 +137,13 @@ class ServerTarget(CollectionTarget, CollectionWriter):
         self._transport.close()
 
     def _upsert(self, page: Page) -> None:
-        points = [_point(page, position) for position in range(len(page))]
+        by_key: dict[ShardKey | None, list[dict[str, object]]] = {}
+        for position, key in enumerate(page.shard_keys or [None] * len(page)):
+            by_key.setdefault(key, []).append(_point(page, position))
         try:
-            self._write("PUT", "/points?wait=true", {"points": points})
+            for key, points in by_key.items():
+                selected = {} if key is None else {"shard_key": decode_shard_key(key)}
+                self._write("PUT", "/points?wait=true", {"points": points, **selected})
         except (PreconditionError, PageRefusal) as error:
             if isinstance(error.__cause__, CollectionMissing):
                 raise

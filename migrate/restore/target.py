@@ -1,12 +1,12 @@
 """What a restore needs of the collection that it writes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from migrate.errors import PreconditionError
 from migrate.model.pages import take_rows
-from migrate.model.records import Collection, DenseColumn, Page, PointId
+from migrate.model.records import Collection, DenseColumn, Page, PointId, ShardKey
 from migrate.ports import PointSource
 from migrate.qdrant.columns import Received
 from migrate.restore.settings import CollectionSettings
@@ -27,6 +27,8 @@ class CollectionWriter(Protocol):
     def upsert(self, page: Page) -> Mapping[PointId, str]:
         """Write the points of the page; the result names those that are refused, and says why.
 
+        Each point is written under its shard key if it has one.
+
         Raises PreconditionError as `check_refused` does.
         """
 
@@ -35,6 +37,7 @@ class CollectionTarget(Protocol):
     """A collection that may not exist yet. It is read or written, never both at once."""
 
     name: str
+    holds_shard_keys: bool  # whether such a collection can have custom sharding
 
     def identity(self) -> dict[str, str]:
         """The place of the collection, without secrets."""
@@ -44,6 +47,9 @@ class CollectionTarget(Protocol):
 
     def create(self, settings: CollectionSettings) -> None:
         """Create the collection, without points and payload indexes. May be repeated."""
+
+    def create_shard_keys(self, keys: Sequence[ShardKey]) -> None:
+        """Create these shard keys in a collection with custom sharding. May be repeated."""
 
     def open_source(self) -> AbstractContextManager[PointSource]:
         """The existing collection, to be read."""

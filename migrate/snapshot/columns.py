@@ -15,6 +15,7 @@ from migrate.model.records import (
     Page,
     PointId,
     PointIdType,
+    ShardKey,
     SparseColumn,
     VectorColumn,
     VectorKind,
@@ -25,6 +26,7 @@ from migrate.snapshot.manifest import SNAPSHOT_FORMAT
 # 500 rows of 3,072 values are 6 MB. Larger groups are neither smaller on disk nor faster to write
 # or to read (docs/services.md), and take more memory: with 1,000, two readers 25 MB each.
 ROW_GROUP_ROWS = 500
+SHARD_KEY = "shard_key"  # the column of the keys, as JSON: `7` or `"east"`
 
 
 def vector_column(name: str) -> str:
@@ -32,12 +34,13 @@ def vector_column(name: str) -> str:
     return f"vector.{name}" if name else "vector"
 
 
-def part_schema(vectors: Sequence[VectorSpec]) -> pa.Schema:
-    """The columns of every part of a snapshot with these vectors."""
+def part_schema(vectors: Sequence[VectorSpec], *, keyed: bool = False) -> pa.Schema:
+    """The columns of every part of a snapshot with these vectors; `keyed`: with shard keys."""
     return pa.schema(
         [
             pa.field("point_id", pa.string(), nullable=False),
             pa.field("point_id_type", pa.string(), nullable=False),
+            *([pa.field(SHARD_KEY, pa.string(), nullable=False)] if keyed else []),
             *(pa.field(vector_column(spec.name), _vector_type(spec)) for spec in vectors),
             pa.field("payload", pa.string(), nullable=False),
             pa.field("irregular", pa.string()),
@@ -73,9 +76,11 @@ class RowGroup:
     can be freed at once and no new memory is allocated.
     """
 
-    def __init__(self, vectors: Sequence[VectorSpec]) -> None:
+    def __init__(self, vectors: Sequence[VectorSpec], *, keyed: bool = False) -> None:
+        """`keyed`: every row has a shard key, else none has."""
         self._vectors = vectors
-        self._schema = part_schema(vectors)
+        self._keyed = keyed
+        self._schema = part_schema(vectors, keyed=keyed)
         self._dense = {
             spec.name: _DenseRows(spec.dimensions or 0)
             for spec in vectors
@@ -105,6 +110,9 @@ class RowGroup:
         self._payloads += page.payloads[start:end]
         self._irregular += page.irregular[start:end]
         self._digests += digests[start:end]
+        if (page.shard_keys is not None) != self._keyed:
+            raise ValueError("a part holds points with shard keys, or points without, never both")
+        self._shard_keys += (page.shard_keys or ())[start:end]
         return end
 
     def take(self) -> pa.RecordBatch:
@@ -112,6 +120,7 @@ class RowGroup:
         columns = [
             pa.array([point_id.text for point_id in self._ids], pa.string()),
             pa.array([point_id.id_type for point_id in self._ids], pa.string()),
+            *([pa.array(self._shard_keys, pa.string())] if self._keyed else []),
             *(self._encode(spec) for spec in self._vectors),
             pa.array(self._payloads, pa.binary()).cast(pa.string()),
             pa.array(self._irregular, pa.binary()).cast(pa.string()),
@@ -125,6 +134,7 @@ class RowGroup:
         self._payloads: list[bytes] = []
         self._irregular: list[bytes | None] = []
         self._digests: list[bytes] = []
+        self._shard_keys: list[ShardKey] = []
         self._rows: dict[str, list[Any]] = {spec.name: [] for spec in self._vectors}
 
     def _encode(self, spec: VectorSpec) -> pa.Array:
@@ -171,6 +181,9 @@ def decode_rows(table: pa.Table, vectors: Sequence[VectorSpec]) -> tuple[Page, t
             for spec in vectors
         },
         irregular=tuple(table.column("irregular").cast(pa.binary()).to_pylist()),
+        shard_keys=tuple(table.column(SHARD_KEY).to_pylist())
+        if SHARD_KEY in table.column_names
+        else None,
     )
     return page, tuple(table.column("digest").to_pylist())
 

@@ -5,13 +5,20 @@ readings are not: then some counted points are in no page, or the reverse, and s
 does not change that.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from migrate.errors import PreconditionError
-from migrate.model.records import Collection
+from migrate.model.records import (
+    Collection,
+    ShardKey,
+    ShardKeyCount,
+    name_shard_key,
+    order_shard_keys,
+)
 from migrate.ports import PointSource
 from migrate.runtime import Runtime
 from migrate.snapshot.agreement import Agreement, Reading, judge
+from migrate.snapshot.manifest import SnapshotManifest
 from migrate.snapshot.walk import walk_ids
 from migrate.workers.ordered import wait_or_cancel
 
@@ -75,6 +82,56 @@ def check_hidden(collection: Collection) -> None:
             "length 0 and no deferred_points (switch optimizer_config.prevent_unoptimized off if "
             "it does not change), then run the same command again",
         )
+
+
+def check_same_sharding(collection: Collection, sealed: SnapshotManifest) -> None:
+    """Raises PreconditionError when only one of the two has shard keys."""
+    if (collection.shard_keys is None) != (sealed.shard_keys is None):
+        has, had = ("has", "had none") if sealed.shard_keys is None else ("has no", "had some")
+        raise PreconditionError(
+            f"collection '{collection.name}' {has} shard keys, and {had} when snapshot "
+            f"{sealed.snapshot_id} was taken",
+            remedy="the collection was created again: take a new snapshot with `q2v snapshot`, and "
+            "migrate it into a fresh index",
+        )
+
+
+def check_same_keys(before: Collection, now: Collection, remedy: str = FREEZE) -> None:
+    """Raises PreconditionError for a shard key that was made or removed while points were read."""
+    former, found = _keys(before), _keys(now)
+    if former == found:
+        return
+    changes = [f"{name_shard_key(key)} was made" for key in order_shard_keys(found - former)]
+    changes += [f"{name_shard_key(key)} was removed" for key in order_shard_keys(former - found)]
+    raise PreconditionError(
+        f"the shard keys of collection '{now.name}' changed while it was read: "
+        f"{', '.join(changes)}",
+        remedy=remedy,
+    )
+
+
+def _keys(collection: Collection) -> set[ShardKey]:
+    return {one.key for one in collection.shard_keys or ()}
+
+
+def sealed_keys(
+    collection: Collection, read: Mapping[ShardKey, int], *, moving: bool
+) -> tuple[ShardKeyCount, ...] | None:
+    """Every shard key with the points that were `read` under it; None without custom sharding.
+
+    Raises PreconditionError when the source counts other points under a key, unless `moving`.
+    """
+    if collection.shard_keys is None:
+        return None
+    for one in () if moving else collection.shard_keys:
+        if read.get(one.key, 0) != one.points:
+            raise PreconditionError(
+                f"collection '{collection.name}' counts {one.points} points under shard key "
+                f"{name_shard_key(one.key)}, and its pages hold {read.get(one.key, 0)}",
+                remedy=FREEZE,
+            )
+    keys = order_shard_keys([*_keys(collection), *read])
+    return tuple(ShardKeyCount(key=key, points=read.get(key, 0)) for key in keys)
 
 
 def disagreement(collection: Collection, readings: Sequence[Reading]) -> PreconditionError:

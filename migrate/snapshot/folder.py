@@ -89,6 +89,8 @@ class Snapshot:
                 remedy=f"move or restore the folder {parent_id} to {beside}",
             )
         parent = Snapshot(beside.child(parent_id), self.key)
+        if (parent.manifest.shard_keys is None) != (self.manifest.shard_keys is None):
+            raise damaged(str(self.folder), "only one of it and its parent has shard keys")
         if parent.manifest.content_root != self.manifest.parent:
             raise ForeignStateError(
                 f"{self.folder}: the parent {parent_id} has content root "
@@ -251,6 +253,8 @@ class Snapshot:
                 remedy=self._remedy(part),
                 wanted=range(first_row, end_row),
             ):
+                if (rows.page.shard_keys is None) != (self.manifest.shard_keys is None):
+                    raise damaged(str(file), "only one of part and manifest has shard keys")
                 yield cut_rows(rows, first_row, end_row)
 
     def _remedy(self, part: PartRecord) -> str:

@@ -7,13 +7,21 @@ an HMAC, which only a holder of the key can compute.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.hmac_key import SealKey
-from migrate.model.records import ShardCount, VectorKind, VectorSpec
+from migrate.model.records import (
+    ShardCount,
+    ShardKeyCount,
+    VectorKind,
+    VectorSpec,
+    decode_shard_key,
+    encode_shard_key,
+    order_shard_keys,
+)
 from migrate.model.sealed_json import damaged, seal_json, unseal_json
 
 SNAPSHOT_FORMAT = 1
@@ -28,6 +36,8 @@ LATER_FORMAT = 5
 # The part of a collection that a filter picks, whole or a difference: older versions would compare
 # it with the whole collection.
 FILTER_FORMAT = 6
+# A collection with custom sharding: the parts have a column of shard keys.
+KEYED_FORMAT = 7
 UNREADABLE_MAX = 1_000  # unreadable points that a snapshot may leave out
 
 
@@ -131,6 +141,8 @@ class SnapshotManifest:
     later: LaterRecord | None = None  # of an export of later writes
     # With a filter: points of the collection that did not match it, counted when this was sealed.
     left_out: int | None = None
+    # Of a collection with custom sharding: every shard key with its points, integers before texts.
+    shard_keys: tuple[ShardKeyCount, ...] | None = None
 
     @property
     def filter(self) -> str | None:
@@ -139,7 +151,9 @@ class SnapshotManifest:
 
     @property
     def format(self) -> int:
-        """1 to 6: an older q2v refuses a later format instead of misreading it."""
+        """1 to 7: an older q2v refuses a later format instead of misreading it."""
+        if self.shard_keys is not None:
+            return KEYED_FORMAT
         if self.later is not None:
             return LATER_FORMAT
         if self.filter is not None:
@@ -164,6 +178,7 @@ class SnapshotManifest:
             **({} if self.changes is None else {"changes": asdict(self.changes)}),
             **({} if self.later is None else {"later": asdict(self.later)}),
             **({} if self.filter is None else {"filter": self.filter}),
+            **({} if self.shard_keys is None else {"shard_keys": _encode_keys(self.shard_keys)}),
         }
         return hashlib.sha256(encode_canonical_json(content)).hexdigest()
 
@@ -199,20 +214,23 @@ def encode_manifest(manifest: SnapshotManifest, key: SealKey | None = None) -> b
         **asdict(manifest),
         "content_root": manifest.content_root,
     }
-    if not manifest.shards:
-        fields.pop("shards")
-    if not manifest.unreadable:
-        del fields["unreadable"]
-    if manifest.parent is None and not manifest.moving:
-        for name in ("parent_id", "changes", "moving"):
-            del fields[name]
-    if not manifest.payload_only:
-        del fields["payload_only"]
-    if manifest.later is None:
-        del fields["later"]
-    if manifest.left_out is None:
-        del fields["left_out"]
+    if manifest.shard_keys is not None:
+        fields["shard_keys"] = _encode_keys(manifest.shard_keys)
+    for name in _left_out(manifest):
+        del fields[name]
     return seal_json(fields, key)
+
+
+def _left_out(manifest: SnapshotManifest) -> Iterator[str]:
+    """The members that say nothing of this snapshot: they are not written."""
+    yield from [
+        name for name in ("shards", "unreadable", "payload_only") if not getattr(manifest, name)
+    ]
+    yield from [
+        name for name in ("later", "left_out", "shard_keys") if getattr(manifest, name) is None
+    ]
+    if manifest.parent is None and not manifest.moving:
+        yield from ("parent_id", "changes", "moving")
 
 
 def decode_manifest(content: bytes, *, where: str, key: SealKey | None = None) -> SnapshotManifest:
@@ -224,6 +242,7 @@ def decode_manifest(content: bytes, *, where: str, key: SealKey | None = None) -
         PAYLOAD_FORMAT,
         LATER_FORMAT,
         FILTER_FORMAT,
+        KEYED_FORMAT,
     )
     fields = unseal_json(content, where=where, format_version=formats, key=key)
     root = fields.pop("content_root", None)
@@ -259,6 +278,7 @@ def _manifest(fields: dict[str, object]) -> SnapshotManifest:
         unreadable=tuple(unreadable),
         changes=ChangesRecord(**changes) if isinstance(changes, dict) else None,
         later=_later(later) if isinstance(later, dict) else None,
+        shard_keys=_decode_keys(fields) if "shard_keys" in fields else None,
         **rest,
     )
     if len({manifest.parent is None, manifest.parent_id is None, manifest.changes is None}) != 1:
@@ -267,6 +287,9 @@ def _manifest(fields: dict[str, object]) -> SnapshotManifest:
         raise ValueError("payload_only without a parent")
     if (manifest.filter is None) != (manifest.left_out is None):
         raise ValueError("only one of filter and left_out is there")
+    counted = sum(one.points for one in manifest.shard_keys or ())
+    if manifest.shard_keys is not None and counted != manifest.points:
+        raise ValueError(f"{counted} points by shard key, {manifest.points} in all")
     return manifest
 
 
@@ -275,7 +298,22 @@ def _later(fields: dict[str, Any]) -> LaterRecord:
     return LaterRecord(**{**fields, "files": files})
 
 
-_CONVERTED = {"vectors", "parts", "shards", "unreadable", "changes", "later"}
+def _encode_keys(keys: Iterable[ShardKeyCount]) -> list[dict[str, object]]:
+    return [{"key": decode_shard_key(one.key), "points": one.points} for one in keys]
+
+
+def _decode_keys(fields: dict[str, object]) -> tuple[ShardKeyCount, ...]:
+    found = tuple(
+        ShardKeyCount(key=encode_shard_key(one["key"]), points=int(one["points"]))
+        for one in _objects(fields, "shard_keys")
+    )
+    keys = [one.key for one in found]
+    if keys != order_shard_keys(keys):
+        raise ValueError("shard_keys are not in their order, or one of them is there twice")
+    return found
+
+
+_CONVERTED = {"vectors", "parts", "shards", "unreadable", "changes", "later", "shard_keys"}
 
 
 def _objects(fields: dict[str, object], key: str) -> Iterable[dict[str, Any]]:

@@ -3,17 +3,20 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from migrate.errors import PreconditionError
+from migrate.model.irregular import is_unreadable
 from migrate.model.pages import take_rows
-from migrate.model.records import Page, VectorKind, VectorSpec
+from migrate.model.records import Page, ShardKey, VectorKind, VectorSpec
 from migrate.model.sealed_json import damaged
 from migrate.snapshot.columns import (
     ROW_GROUP_ROWS,
+    SHARD_KEY,
     RowGroup,
     decode_rows,
     part_schema,
@@ -72,11 +75,14 @@ def abandon_writer(writer: pq.ParquetWriter) -> None:
 class PartWriter:
     """Writes one part in row groups of fixed size, whatever the size of the pages."""
 
-    def __init__(self, file: BinaryIO, vectors: Sequence[VectorSpec]) -> None:
+    def __init__(
+        self, file: BinaryIO, vectors: Sequence[VectorSpec], *, keyed: bool = False
+    ) -> None:
+        """`keyed`: the points have shard keys."""
         dense = [spec for spec in vectors if spec.kind is VectorKind.DENSE]
         self._writer = pq.ParquetWriter(
             file,
-            part_schema(vectors),
+            part_schema(vectors, keyed=keyed),
             compression="zstd",
             compression_level=1,
             use_dictionary=False,
@@ -84,7 +90,7 @@ class PartWriter:
             use_byte_stream_split=[f"{vector_column(spec.name)}.list.element" for spec in dense],
             write_batch_size=_VALUES_AT_ONCE,
         )
-        self._group = RowGroup(vectors)
+        self._group = RowGroup(vectors, keyed=keyed)
         self.rows = 0
 
     def add(self, page: Page, digests: Sequence[bytes]) -> None:
@@ -121,10 +127,15 @@ class PartWriter:
 def write_part(
     file: HashedFile, pages: Iterator[tuple[Page, list[bytes]]], vectors: Sequence[VectorSpec]
 ) -> tuple[int, int, str]:
-    """Write the points into an open file; returns rows, bytes and SHA-256 of the part."""
-    writer = PartWriter(file, vectors)
+    """Write the points into an open file; returns rows, bytes and SHA-256 of the part.
+
+    The part has a column of shard keys if the points have some.
+    """
+    first = next(pages, None)
+    keyed = first is not None and first[0].shard_keys is not None
+    writer = PartWriter(file, vectors, keyed=keyed)
     try:
-        for page, digests in pages:
+        for page, digests in chain([] if first is None else [first], pages):
             writer.add(page, digests)
         writer.close()
     except BaseException:
@@ -163,6 +174,7 @@ def read_part(
     specs = [spec for spec in vectors if spec.name in with_vectors]
     columns = ["point_id", "point_id_type", "payload", "irregular", "digest"]
     columns += [vector_column(spec.name) for spec in specs]
+    columns.append(SHARD_KEY)  # a column that a part does not have is left out
     with _open_part(file, part, vectors, check_bytes=True, remedy=remedy) as parquet:
         for group in range(parquet.num_row_groups):
             row, end = first_row + group * ROW_GROUP_ROWS, first_row + (group + 1) * ROW_GROUP_ROWS
@@ -174,15 +186,25 @@ def read_part(
             yield SnapshotRows(row, page, digests)
 
 
+@dataclass(frozen=True, slots=True)
+class DigestedRows:
+    """Some consecutive rows of a part, without their contents."""
+
+    ids: list[str]
+    digests: list[bytes]
+    unreadable: list[str]  # those of the ids of which the source gave nothing else
+    shard_keys: list[ShardKey]  # of every row; empty where points have none
+
+
 def read_digests(
     file: StoredFile, part: PartRecord, vectors: Sequence[VectorSpec]
-) -> Iterator[tuple[list[str], list[bytes], list[bytes | None]]]:
-    """Id as text, digest and `irregular` of every row of a part, one row group at a time.
+) -> Iterator[DigestedRows]:
+    """Id, digest and shard key of every row of a part, one row group at a time.
 
     Checks the file's size and schema, but not its SHA-256: for parts whose bytes the same process
     has hashed, when it wrote or found them.
     """
-    columns = ["point_id", "digest", "irregular"]
+    columns = ["point_id", "digest", "irregular", SHARD_KEY]
     remedy = "run the same command again: it reads the part from the source again"
     with _open_part(file, part, vectors, check_bytes=False, remedy=remedy) as parquet:
         for group in range(parquet.num_row_groups):
@@ -193,7 +215,12 @@ def read_digests(
                     table.column("digest").to_pylist(),
                     table.column("irregular").cast(pa.binary()).to_pylist(),
                 )
-            yield texts, digests, irregular
+                keyed = SHARD_KEY in table.column_names
+                keys = table.column(SHARD_KEY).to_pylist() if keyed else []
+            unreadable = [
+                text for text, one in zip(texts, irregular, strict=True) if is_unreadable(one)
+            ]
+            yield DigestedRows(texts, digests, unreadable, keys)
 
 
 @contextmanager
@@ -206,7 +233,11 @@ def _open_part(
     remedy: str,
 ) -> Iterator[pq.ParquetFile]:
     shape = ParquetShape(
-        schema=part_schema(vectors), rows=part.rows, group_rows_max=ROW_GROUP_ROWS, groups_full=True
+        schema=part_schema(vectors),
+        or_schema=part_schema(vectors, keyed=True),
+        rows=part.rows,
+        group_rows_max=ROW_GROUP_ROWS,
+        groups_full=True,
     )
     with stored.open_to_read() as file:
         size = file.seek(0, 2)

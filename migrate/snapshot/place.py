@@ -41,5 +41,6 @@ def _fingerprint(place: Place, collection: Collection) -> str:
         "source": place,
         "collection": collection.name,
         "vectors": [asdict(spec) for spec in collection.vectors],
+        **({} if collection.shard_keys is None else {"sharding": "custom"}),
     }
     return hashlib.sha256(encode_canonical_json(content)).hexdigest()

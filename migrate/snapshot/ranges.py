@@ -5,6 +5,7 @@ bytes.
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
@@ -13,7 +14,7 @@ from typing import Literal, Protocol, TypeVar
 from migrate.errors import PreconditionError
 from migrate.model.digest import digest_points
 from migrate.model.irregular import is_unreadable
-from migrate.model.records import Page, PointId, VectorSpec
+from migrate.model.records import Page, PointId, ShardKey, VectorSpec
 from migrate.ports import PointSource
 from migrate.snapshot.chain.range_changes import (
     KnownRows,
@@ -41,6 +42,8 @@ class Comparison:
     differing: list[str]  # ids that were added, changed or deleted since the part was written
     digests: bytes  # of the part's rows in id order, DIGEST_BYTES each
     unreadable: list[str] = field(default_factory=list)  # ids of the part's marked rows
+    # Rows of the part by shard key; empty where points have none.
+    by_key: Counter[ShardKey] = field(default_factory=Counter)
 
 
 class RangeReader(Protocol):
@@ -119,7 +122,7 @@ class PartReader:
 
     def compare(self, span: Range, part: PartRecord) -> Comparison:
         """See RangeReader."""
-        written, unreadable = self._written_digests(part)
+        written, unreadable, by_key = self._written_digests(part)
         if self._second_reading == "digest":
             found = self._found_digests(span, part)
         else:
@@ -130,7 +133,7 @@ class PartReader:
             )
         differing = [text for text, digest in found.items() if written.get(text) != digest]
         differing += [text for text in written if text not in found]
-        return Comparison(differing, b"".join(written.values()), unreadable)
+        return Comparison(differing, b"".join(written.values()), unreadable, by_key)
 
     def differ(self, span: Range, known: KnownRows) -> RangeChanges:
         """See RangeReader."""
@@ -143,6 +146,7 @@ class PartReader:
             found.unreadable,
             None if known.payloads is None else b"".join(found.payloads),
             found.read_whole,
+            found.by_key,
         )
 
     def recheck(self, span: Range, known: KnownRows) -> list[str]:
@@ -208,20 +212,22 @@ class PartReader:
             if end < len(ids) or start is None:
                 return
 
-    def _written_digests(self, part: PartRecord) -> tuple[dict[str, bytes], list[str]]:
-        """Id and digest of every row of a part, and the ids of the marked ones.
+    def _written_digests(
+        self, part: PartRecord
+    ) -> tuple[dict[str, bytes], list[str], Counter[ShardKey]]:
+        """Id and digest of every row of a part, the ids of the marked ones, rows by shard key.
 
         A few thousand rows, so a dict is fine.
         """
         file = part_file(self._folder, part.ordinal)
         written: dict[str, bytes] = {}
         unreadable: list[str] = []
-        for texts, digests, irregular in read_digests(file, part, self._vectors):
-            written.update(zip(texts, digests, strict=True))
-            unreadable += [
-                text for text, one in zip(texts, irregular, strict=True) if is_unreadable(one)
-            ]
-        return written, unreadable
+        by_key: Counter[ShardKey] = Counter()
+        for rows in read_digests(file, part, self._vectors):
+            written.update(zip(rows.ids, rows.digests, strict=True))
+            unreadable += rows.unreadable
+            by_key.update(rows.shard_keys)
+        return written, unreadable, by_key
 
 
 def check_unreadable(points: int) -> None:

@@ -5,16 +5,16 @@ everything is read again and compared by digest. Only a second reading without a
 the snapshot, so points that were added, changed or deleted meanwhile are found.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 
 from migrate.errors import ExitCode, PreconditionError
 from migrate.model.digest import SetDigest
 from migrate.model.hmac_key import SealKey
-from migrate.model.irregular import is_unreadable
-from migrate.model.records import Collection, PointId, VectorKind, VectorSpec
+from migrate.model.records import Collection, PointId, ShardKey, VectorKind, VectorSpec
 from migrate.model.sealed_json import damaged
 from migrate.model.stamps import iso_stamp, name_stamp
 from migrate.ports import Clock, PointSource, Progress
@@ -25,9 +25,11 @@ from migrate.snapshot.counting import (
     ID_PAGE_POINTS,
     check_counted,
     check_hidden,
+    check_same_keys,
     disagreement,
     no_points,
     read_again,
+    sealed_keys,
 )
 from migrate.snapshot.folder import Snapshot, newest_stamp, part_file, unsealed_folders
 from migrate.snapshot.manifest import PartRecord, SnapshotManifest, encode_manifest
@@ -120,6 +122,22 @@ class _Copy:
     options: SnapshotOptions
 
 
+@dataclass(slots=True)
+class _Found:
+    """What the parts of a snapshot hold."""
+
+    set_digest: SetDigest = field(default_factory=SetDigest)
+    unreadable: list[str] = field(default_factory=list)  # ids of the points that are left out
+    by_key: Counter[ShardKey] = field(default_factory=Counter)  # points by shard key
+
+    def add(self, digests: bytes, unreadable: Iterable[str], by_key: Iterable[ShardKey]) -> None:
+        """Add the next points, in id order."""
+        self.set_digest.add(digests)
+        self.unreadable += unreadable
+        self.by_key.update(by_key)
+        check_unreadable(len(self.unreadable))
+
+
 def take_snapshot(
     source: PointSource,
     directory: WorkFolder,
@@ -157,8 +175,8 @@ def take_snapshot(
             readers = Readers(processes or [_reader(copy)] * options.readers)
             _write_missing_parts(copy, readers, runtime.progress)
             read = _read_once if options.moving else _read_again
-            set_digest, unreadable = read(copy, readers, runtime.progress)
-        manifest = _seal(copy, set_digest, unreadable, runtime)
+            found = read(copy, readers, runtime.progress)
+        manifest = _seal(copy, found, runtime)
     finally:
         journal.close()
         if not journal.entries:  # nothing was begun: remove the folder
@@ -303,28 +321,20 @@ def _write_ranges(
             progress.advance(part.rows, bytes_=part.bytes)
 
 
-def _read_again(
-    copy: _Copy, readers: Readers, progress: Progress
-) -> tuple[SetDigest, tuple[str, ...]]:
-    """Read everything again until a whole reading finds no difference.
-
-    Returns the digest of all points, and the ids of the points that are left out.
-    """
+def _read_again(copy: _Copy, readers: Readers, progress: Progress) -> _Found:
+    """Read everything again until a whole reading finds no difference."""
     differing: list[str] = []
     for _ in range(READINGS_MAX):
         state = fold_snapshot(copy.journal.entries)
         total = sum(part.rows for part in state.parts.values())
         progress.start("reading again", total=total, unit="points")
-        set_digest = SetDigest()
+        found = _Found()
         differing = []
         moved: list[Range] = []
-        unreadable: list[str] = []
         work = partial(_compare, state.parts)
         with closing(readers.each(work, state.ranges())) as comparisons:
             for span, comparison in comparisons:
-                set_digest.add(comparison.digests)
-                unreadable += comparison.unreadable
-                check_unreadable(len(unreadable))
+                found.add(comparison.digests, comparison.unreadable, comparison.by_key.elements())
                 if comparison.differing:
                     differing += comparison.differing
                     moved.append(span)
@@ -332,7 +342,7 @@ def _read_again(
                     progress.advance(state.parts[span.ordinal].rows)
         _write_ranges(copy, readers, moved, progress)
         if not differing:
-            return set_digest, tuple(unreadable)
+            return found
         progress.say(f"{len(differing)} points changed while they were read; reading once more")
     shown = ", ".join(differing[:LISTED_IDS_MAX])
     raise PreconditionError(
@@ -344,23 +354,16 @@ def _read_again(
     )
 
 
-def _read_once(
-    copy: _Copy, _readers: Readers, _progress: Progress
-) -> tuple[SetDigest, tuple[str, ...]]:
+def _read_once(copy: _Copy, _readers: Readers, _progress: Progress) -> _Found:
     """The same from the parts alone: each point as it was when it was read."""
-    set_digest = SetDigest()
-    unreadable: list[str] = []
+    found = _Found()
     state = fold_snapshot(copy.journal.entries)
     for span in state.ranges():
         part = state.parts[span.ordinal]
         file = part_file(copy.folder, part.ordinal)
-        for texts, digests, irregular in read_digests(file, part, copy.collection.vectors):
-            set_digest.add(b"".join(digests))
-            unreadable += [
-                text for text, one in zip(texts, irregular, strict=True) if is_unreadable(one)
-            ]
-    check_unreadable(len(unreadable))
-    return set_digest, tuple(unreadable)
+        for rows in read_digests(file, part, copy.collection.vectors):
+            found.add(b"".join(rows.digests), rows.unreadable, rows.shard_keys)
+    return found
 
 
 def if_frozen(collection: Collection) -> str:
@@ -374,9 +377,7 @@ def _compare(parts: Mapping[int, PartRecord], reader: RangeReader, span: Range) 
     return reader.compare(span, parts[span.ordinal])
 
 
-def _seal(
-    copy: _Copy, set_digest: SetDigest, unreadable: tuple[str, ...], runtime: Runtime
-) -> SnapshotManifest:
+def _seal(copy: _Copy, found: _Found, runtime: Runtime) -> SnapshotManifest:
     """Check the source a last time, then write the manifest, which completes the snapshot."""
     state = fold_snapshot(copy.journal.entries)
     assert state.opened is not None
@@ -390,12 +391,15 @@ def _seal(
             "has other vectors",
             remedy=FREEZE,
         )
+    if not copy.options.moving:
+        check_same_keys(copy.collection, now)
     if count_end != points and not copy.options.moving:
         readings = read_again(copy.source, Reading(count_end, points), runtime)
         raise disagreement(now, readings)
+    shard_keys = sealed_keys(now, found.by_key, moving=copy.options.moving)
     check_hidden(now)
-    if set_digest.count != points:
-        raise damaged(str(copy.folder), f"{set_digest.count} digests in {points} rows")
+    if found.set_digest.count != points:
+        raise damaged(str(copy.folder), f"{found.set_digest.count} digests in {points} rows")
     manifest = SnapshotManifest(
         snapshot_id=copy.folder.name,
         tool=copy.options.tool,
@@ -406,7 +410,7 @@ def _seal(
         vectors=copy.collection.vectors,
         points=points,
         parts=parts,
-        set_digest=set_digest.hexdigest(),
+        set_digest=found.set_digest.hexdigest(),
         count_start=int(str(state.opened["count_start"])),
         count_end=count_end,
         second_reading="none" if copy.options.moving else copy.options.second_reading,
@@ -414,7 +418,8 @@ def _seal(
         started_at=str(state.opened["started_at"]),
         sealed_at=_stamp(runtime.clock),
         shards=now.shards,
-        unreadable=unreadable,
+        unreadable=tuple(found.unreadable),
+        shard_keys=shard_keys,
         left_out=copy.source.count_left_out(),
     )
     key = copy.options.seal_key

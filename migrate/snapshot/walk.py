@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from migrate.errors import UnreadablePointError
 from migrate.model.pages import take_before, unreadable_page
-from migrate.model.records import Page, PointId, VectorSpec
+from migrate.model.records import Page, PointId, ShardKey, VectorSpec
 from migrate.ports import PointSource
 
 
@@ -52,7 +52,8 @@ def walk_points(
                 return  # all points before it were read, and this one is of another range
             if leave_unreadable is None:
                 raise
-            page = unreadable_page(point_id, leave_unreadable)
+            key = None if error.shard_key is None else ShardKey(error.shard_key)
+            page = unreadable_page(point_id, leave_unreadable, key)
         if not len(page):
             return
         left = max(0, left - len(page))

@@ -36,6 +36,7 @@ class ParquetShape:
     """The shape of a Parquet file that q2v writes."""
 
     schema: pa.Schema
+    or_schema: pa.Schema | None = None  # another one that it may have
     rows: int | None  # None: not known beforehand
     group_rows_max: int
     groups_full: bool  # every row group but the last holds group_rows_max
@@ -63,7 +64,7 @@ def open_parquet(file: BinaryIO, where: str, shape: ParquetShape) -> pq.ParquetF
         size = _check_footer(file)
         with arrow_damage(where):
             parquet = pq.ParquetFile(file, pre_buffer=False)
-        _check_schema(parquet, shape.schema)
+        _check_schema(parquet, shape)
         _check_rows(parquet.metadata, shape)
         for ordinal in range(parquet.num_row_groups):
             _check_group(file, parquet.metadata.row_group(ordinal), ordinal, size)
@@ -110,8 +111,10 @@ def _varint(content: bytes, position: int) -> tuple[int, int]:
     raise ValueError("a number that does not end")
 
 
-def _check_schema(parquet: pq.ParquetFile, schema: pa.Schema) -> None:
-    found = parquet.schema_arrow
+def _check_schema(parquet: pq.ParquetFile, shape: ParquetShape) -> None:
+    found, schema, other = parquet.schema_arrow, shape.schema, shape.or_schema
+    if other is not None and found.equals(other) and found.metadata == other.metadata:
+        return
     if not found.equals(schema) or found.metadata != schema.metadata:
         raise ValueError(f"columns {_columns(found)}, expected {_columns(schema)}")
 

@@ -28,6 +28,7 @@ from tests.servers.qdrant_points import (
     AnyVector,
     Dense,
     Multi,
+    NoShardKeyError,
     SparseValues,
     StoredCollection,
     StoredPoint,
@@ -237,6 +238,18 @@ def _shard_key(shard: Mapping[str, object]) -> Any:
             return wire.ShardKey(keyword=str(text))
 
 
+def _selected(collection: StoredCollection, request: Any, context: Any) -> list[int | str] | None:
+    """The shard keys that a request names; None: it names none."""
+    if not request.HasField("shard_key_selector"):
+        return None
+    keys = request.shard_key_selector.shard_keys
+    named = [getattr(key, key.WhichOneof("key")) for key in keys]
+    for key in named:
+        if key not in collection.shard_keys:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(NoShardKeyError(key)))
+    return named
+
+
 class _Points(wire.PointsServicer):
     def __init__(self, server: GrpcServer) -> None:
         self._server = server
@@ -244,7 +257,8 @@ class _Points(wire.PointsServicer):
     @override
     def Count(self, request: Any, context: Any) -> wire.CountResponse:
         collection = _find(self._server.collection, request.collection_name, context)
-        count = collection.count(_filter(collection, request, context))
+        keys = _selected(collection, request, context)
+        count = collection.count(_filter(collection, request, context), keys)
         return wire.CountResponse(result=wire.CountResult(count=count))
 
     @override
@@ -261,7 +275,8 @@ class _Points(wire.PointsServicer):
             chosen = request.offset.WhichOneof("point_id_options")
             start = PointId.parse(getattr(request.offset, chosen))
         wanted = _filter(collection, request, context)
-        page, cursor, looked_at = collection.scroll_looking_on(start, request.limit, wanted)
+        keys = _selected(collection, request, context)
+        page, cursor, looked_at = collection.scroll_looking_on(start, request.limit, wanted, keys)
         if request.with_payload.enable and collection.breaks(looked_at):
             self._fail(context)
         answer = wire.ScrollResponse(
@@ -277,7 +292,7 @@ class _Points(wire.PointsServicer):
         ids = [
             PointId.parse(getattr(raw, raw.WhichOneof("point_id_options"))) for raw in request.ids
         ]
-        found = collection.retrieve(ids)
+        found = collection.retrieve(ids, _selected(collection, request, context))
         if collection.is_away():
             collection.refused += 1
             self._fail(context)
@@ -301,6 +316,8 @@ class _Points(wire.PointsServicer):
     def _fill(self, record: wire.RetrievedPoint, point: StoredPoint, request: Any) -> None:
         """In place: a message that is copied may nest no deeper than one that is read."""
         record.id.CopyFrom(encode_id(point.key))
+        if point.shard_key is not None:
+            record.shard_key.CopyFrom(_shard_key({"shard_key": point.shard_key}))
         if request.with_payload.enable:
             for key, value in (point.payload or {}).items():
                 fill_value(record.payload[key], value)

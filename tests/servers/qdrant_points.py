@@ -39,6 +39,7 @@ class StoredPoint:
     vectors: Mapping[str, AnyVector] = field(default_factory=dict)
     payload: Mapping[str, object] | None = None
     payload_text: str | None = None  # sent over REST as it is, in place of the payload
+    shard_key: int | str | None = None  # in a collection with custom sharding
 
     @property
     def key(self) -> PointId:
@@ -47,6 +48,14 @@ class StoredPoint:
 
 
 Points = list[StoredPoint]
+
+
+class NoShardKeyError(Exception):
+    """A request names a shard key that the collection does not have."""
+
+    def __init__(self, key: int | str) -> None:
+        shown = f'"{key}"' if isinstance(key, str) else str(key)
+        super().__init__(f"Shard key {shown} not found")
 
 
 @dataclass(kw_only=True)
@@ -90,24 +99,54 @@ class StoredCollection:
         page, cursor, _ = self.scroll_looking_on(offset, limit)
         return page, cursor
 
-    def retrieve(self, ids: Sequence[PointId]) -> Points:
+    def retrieve(
+        self, ids: Sequence[PointId], shard_keys: Sequence[int | str] | None = None
+    ) -> Points:
         """The points of these ids that there are."""
-        found = {point.key: point for point in self.points}
+        found = {point.key: point for point in self.under(shard_keys)}
         return [found[point_id] for point_id in ids if point_id in found]
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether the collection has custom sharding."""
+        info: Any = self.describe()["config"]
+        return bool(info["params"].get("sharding_method") == "custom")
+
+    @property
+    def shard_keys(self) -> list[int | str]:
+        """All shard keys, as the cluster has them."""
+        cluster: dict[str, Any] = self.cluster or {}
+        shards = [*cluster.get("local_shards", ()), *cluster.get("remote_shards", ())]
+        return [shard["shard_key"] for shard in shards if "shard_key" in shard]
+
+    def under(self, shard_keys: Sequence[int | str] | None) -> Points:
+        """The points under these keys, every id once, as a server picks one; None: under all."""
+        return list({point.key: point for point in self._all_under(shard_keys)}.values())
+
+    def _all_under(self, shard_keys: Sequence[int | str] | None) -> Points:
+        if shard_keys is None:
+            return self.points
+        for key in shard_keys:
+            if key not in self.shard_keys:
+                raise NoShardKeyError(key)
+        return [point for point in self.points if point.shard_key in shard_keys]
 
     def scroll_looking_on(
         self,
         offset: PointId | None,
         limit: int,
         wanted: Mapping[str, Any] | None = None,
+        shard_keys: Sequence[int | str] | None = None,
     ) -> tuple[Points, PointId | None, Points]:
         """Also what the server looked at: one point more, to name the cursor, and it is whole.
 
-        `wanted` is a filter of the REST API.
+        `wanted` is a filter of the REST API. Without `shard_keys` all keys are read, and of an id
+        that is under several of them one point.
         """
         if self.before_page is not None:
             self.before_page(self)
-        ordered = sorted(matching(self.points, wanted), key=lambda point: point.key)
+        held = matching(self.under(shard_keys), wanted)
+        ordered = sorted(held, key=lambda point: point.key)
         keys = [point.key for point in ordered]
         first = 0 if offset is None else bisect_left(keys, offset)
         found = ordered[first : first + limit + 1]
@@ -124,9 +163,11 @@ class StoredCollection:
             return None
         return f'Limit exceeded {limit} > {self.max_query_limit} for "limit"'
 
-    def count(self, wanted: Mapping[str, Any] | None) -> int:
-        """How many points a filter finds; all without one."""
-        return len(matching(self.points, wanted))
+    def count(
+        self, wanted: Mapping[str, Any] | None, shard_keys: Sequence[int | str] | None = None
+    ) -> int:
+        """How many points a filter finds; all without one. An id under two keys counts twice."""
+        return len(matching(self._all_under(shard_keys), wanted))
 
     def describe(self) -> dict[str, object]:
         """The `result` of `GET /collections/{name}`."""
@@ -155,6 +196,18 @@ class StoredCollection:
     def served_names(self, method: str) -> list[str]:
         """The collection's name; while it is missing, only for the request that creates it."""
         return [self.name] if not self.is_missing or method == "PUT" else []
+
+
+def make_keyed(collection: StoredCollection, *keys: int | str) -> None:
+    """Give the collection custom sharding with these keys, a shard for each."""
+    collection.params["sharding_method"] = "custom"
+    collection.cluster = {
+        "local_shards": [
+            {"shard_id": number, "state": "Active", "shard_key": key}
+            for number, key in enumerate(keys, 1)
+        ],
+        "remote_shards": [],
+    }
 
 
 def matching(points: Points, wanted: Mapping[str, Any] | None) -> Points:

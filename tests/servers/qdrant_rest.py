@@ -30,7 +30,13 @@ import orjson
 from typing_extensions import override
 
 from migrate.model.records import PointId
-from tests.servers.qdrant_points import AnyVector, SparseValues, StoredCollection, StoredPoint
+from tests.servers.qdrant_points import (
+    AnyVector,
+    NoShardKeyError,
+    SparseValues,
+    StoredCollection,
+    StoredPoint,
+)
 from tests.servers.qdrant_writes import WRITES, WriteRefusedError
 
 BROKEN = -1  # in place of a status: the page fails as the server was told
@@ -250,7 +256,10 @@ class _Handler(BaseHTTPRequestHandler):
         if name not in collection.served_names(self.command) and rest != "exists":
             raise _RefusedError(404, f"Not found: Collection `{name}` doesn't exist!")
         request = json.loads(content) if content else {}
-        return serve(collection, {"name": name, **request})
+        try:
+            return serve(collection, {"name": name, **request})
+        except NoShardKeyError as error:
+            raise _RefusedError(400, f"Bad request: {error}") from error
 
     def _take_write(self, collection: StoredCollection, request: Mapping[str, object]) -> bytes:
         path = self.path.partition("?")[0]
@@ -277,7 +286,16 @@ def _cluster(collection: StoredCollection, _request: Mapping[str, object]) -> by
 
 
 def _count(collection: StoredCollection, request: Mapping[str, object]) -> bytes:
-    return _envelope({"count": collection.count(_filter(collection, request))})
+    wanted = _filter(collection, request)
+    return _envelope({"count": collection.count(wanted, _shard_keys(request))})
+
+
+def _shard_keys(request: Mapping[str, object]) -> list[int | str] | None:
+    """A request names one key, or a list of them; None: it names none."""
+    named = request.get("shard_key")
+    if named is None:
+        return None
+    return cast(list[int | str], named if isinstance(named, list) else [named])
 
 
 def _filter(
@@ -302,7 +320,8 @@ def _scroll(collection: StoredCollection, request: Mapping[str, object]) -> byte
     offset = request.get("offset")
     start = PointId.parse(offset) if offset is not None else None
     wanted = _filter(collection, request)
-    page, cursor, looked_at = collection.scroll_looking_on(start, limit, wanted)
+    keys = _shard_keys(request)
+    page, cursor, looked_at = collection.scroll_looking_on(start, limit, wanted, keys)
     whole = bool(request.get("with_payload", True)), bool(request.get("with_vector", False))
     body = _envelope(
         {
@@ -319,7 +338,8 @@ def _retrieve(collection: StoredCollection, request: Mapping[str, object]) -> by
     if collection.is_away():
         collection.refused += 1
         raise _BrokenPageError(b"")
-    found = collection.retrieve([PointId.parse(raw) for raw in cast(list[object], request["ids"])])
+    ids = [PointId.parse(raw) for raw in cast(list[object], request["ids"])]
+    found = collection.retrieve(ids, _shard_keys(request))
     whole = bool(request.get("with_payload", True)), bool(request.get("with_vector", False))
     body = _envelope([_record(collection, point, *whole) for point in found])
     if collection.breaks(found):
@@ -341,6 +361,8 @@ def _record(
     collection: StoredCollection, point: StoredPoint, with_payload: bool, with_vector: bool
 ) -> dict[str, object]:
     record: dict[str, object] = {"id": point.key.wire}
+    if point.shard_key is not None:
+        record["shard_key"] = point.shard_key
     if with_payload:
         # The standard library keeps what orjson refuses: lone surrogates, huge integers.
         text = point.payload_text

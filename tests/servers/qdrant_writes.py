@@ -6,6 +6,7 @@ of another length than 1 are normalised, a vector of another shape fails the who
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -46,7 +47,9 @@ def _create(collection: StoredCollection, request: Request) -> bool:
     collection.vectors = dict(request.get("vectors", {}))
     collection.sparse_vectors = dict(request.get("sparse_vectors") or {})
     collection.points = []
-    params = ("shard_number", "replication_factor", "write_consistency_factor", "on_disk_payload")
+    params = (*DEFAULTS, "on_disk_payload", "sharding_method")
+    if request.get("sharding_method") == "custom":  # it begins without a shard
+        collection.cluster = {"local_shards": [], "remote_shards": []}
     config = {
         "params": {
             **DEFAULTS,
@@ -83,11 +86,34 @@ def _index(collection: StoredCollection, request: Request) -> dict[str, object]:
 
 
 def _upsert(collection: StoredCollection, request: Request) -> dict[str, object]:
-    points = [_point(collection, point) for point in request["points"]]
-    held = {point.key: point for point in collection.points}
-    held |= {point.key: point for point in points if collection.is_stored(point)}
+    key = request.get("shard_key")
+    if (key is None) is collection.is_custom:
+        text = "Shard key not specified" if key is None else f"Shard key {_shown(key)} not found"
+        raise WriteRefusedError(400, f"Wrong input: {text}")
+    if key is not None and key not in collection.shard_keys:
+        raise WriteRefusedError(400, f"Wrong input: Shard key {_shown(key)} not found")
+    points = [replace(_point(collection, point), shard_key=key) for point in request["points"]]
+    # An id under another key is another point: the server does not look there.
+    held = {(point.shard_key, point.key): point for point in collection.points}
+    held |= {(key, point.key): point for point in points if collection.is_stored(point)}
     collection.points = list(held.values())
     return {"operation_id": len(collection.writes), "status": "completed"}
+
+
+def _make_key(collection: StoredCollection, request: Request) -> bool:
+    key = request["shard_key"]
+    if not collection.is_custom:
+        text = f"Shard Key {_shown(key)} cannot be created with Auto sharding method"
+        raise WriteRefusedError(400, f"Bad request: {text}")
+    if key in collection.shard_keys:
+        raise WriteRefusedError(400, f"Bad request: Shard key {_shown(key)} already exists")
+    shards = cast(list[object], cast(dict[str, object], collection.cluster)["local_shards"])
+    shards.append({"shard_id": len(shards) + 1, "state": "Active", "shard_key": key})
+    return True
+
+
+def _shown(key: object) -> str:
+    return f'"{key}"' if isinstance(key, str) else str(key)
 
 
 def _delete(collection: StoredCollection, request: Request) -> dict[str, object]:
@@ -100,6 +126,7 @@ WRITES: dict[tuple[str, str], Callable[[StoredCollection, Request], object]] = {
     ("PUT", ""): _create,
     ("PATCH", ""): _update,
     ("PUT", "index"): _index,
+    ("PUT", "shards"): _make_key,
     ("PUT", "points"): _upsert,
     ("POST", "points/delete"): _delete,
 }

@@ -12,8 +12,7 @@ from typing import cast
 
 from migrate.errors import PreconditionError
 from migrate.model.canonical import decode_json
-from migrate.qdrant.collection import Json, custom_sharding
-from migrate.qdrant.shards import READABLE
+from migrate.qdrant.sharding.shards import READABLE, Json, is_custom
 from migrate.storage.durable import local_io
 
 CONFIG = "config.json"  # of a collection
@@ -121,8 +120,8 @@ def _whole(path: Path, config: Json, *, name: str | None = None) -> StoredCollec
     """All shards of the collection in `path`. Raises PreconditionError when one is missing."""
     name = path.resolve().name if name is None else name
     params = _params(path, config)
-    if str(params.get("sharding_method") or "auto").lower() == "custom":
-        raise custom_sharding(name, _shard_keys(path))
+    if is_custom(params):
+        raise _custom_sharding(name, _shard_keys(path))
     declared = params.get("shard_number", 1)
     if not isinstance(declared, int) or isinstance(declared, bool) or declared < 1:
         raise _no_description(path, f"shard_number is {declared!r}")
@@ -259,6 +258,16 @@ def _shard_keys(path: Path) -> list[str]:
             if isinstance(entry, Mapping)
         ]
     return [f"'{key}' (shard {_numbers(ids)})" for key, ids in pairs if isinstance(ids, list)]
+
+
+def _custom_sharding(name: str, shard_keys: Sequence[str]) -> PreconditionError:
+    known = f"; its shard keys: {', '.join(shard_keys)}" if shard_keys else ""
+    return PreconditionError(
+        f"collection '{name}' uses custom sharding, and q2v reads shard keys from a running server "
+        f"only{known}",
+        remedy="start a server on this folder, or let one recover the snapshot file, and set "
+        "source.url",
+    )
 
 
 def _read_json(path: Path) -> object:

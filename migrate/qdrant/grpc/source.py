@@ -7,6 +7,7 @@ server whose REST port is closed can be read; `info.py` converts it to the shape
 
 import re
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -14,7 +15,7 @@ from google.protobuf.message import Message
 from typing_extensions import override
 
 from migrate.errors import AccessError, PreconditionError, UnreadablePointError
-from migrate.model.records import Page, PointId, VectorSpec
+from migrate.model.records import Page, PointId, ShardKey, VectorSpec, decode_shard_key
 from migrate.ports import Clock
 from migrate.qdrant import filters
 from migrate.qdrant.address import ServerAddress
@@ -106,6 +107,8 @@ class GrpcTransport:
         self._host = address.grpc_host
         self._address = address
         self._rest_fallback: RestFallback | None = None
+        self._whole = self  # of a view for one shard key: what it is a view of
+        self.selector: wire.ShardKeySelector | None = None
         self._collection = collection
         self._clock = clock
         self._options = options
@@ -150,7 +153,9 @@ class GrpcTransport:
 
     def fetch_count(self, *, whole: bool = False) -> int:
         """`Points.Count`, exact; of all points if `whole`."""
-        request = wire.CountPoints(collection_name=self._collection, exact=True)
+        request = wire.CountPoints(
+            collection_name=self._collection, exact=True, shard_key_selector=self.selector
+        )
         send = self._send if whole else self._send_filtered
         return int(send(self._points.Count, request).result.count)
 
@@ -180,6 +185,7 @@ class GrpcTransport:
             ids=list(map(encode_id, ids)),
             with_payload=wire.WithPayloadSelector(enable=True),
             with_vectors=wire.WithVectorsSelector(enable=bool(vectors)),
+            shard_key_selector=self.selector,
         )
         answer = self._send(self._fetch_points, request)
         try:
@@ -190,6 +196,8 @@ class GrpcTransport:
 
     def rest_fallback(self) -> "RestFallback":
         """REST of the same server, for payloads that gRPC cannot carry. Opened when needed."""
+        if self._whole is not self:
+            return self._whole.rest_fallback()
         if self._rest_fallback is None:
             from migrate.qdrant.rest.single_point import RestFallback  # noqa: PLC0415 - as needed
 
@@ -201,6 +209,14 @@ class GrpcTransport:
                 options=self._options,
             )
         return self._rest_fallback
+
+    def under_key(self, key: ShardKey) -> "GrpcTransport":
+        """The same connections, for the points under one shard key."""
+        raw = decode_shard_key(key)
+        one = wire.ShardKey(keyword=raw) if isinstance(raw, str) else wire.ShardKey(number=raw)
+        view = copy(self)
+        view.selector = wire.ShardKeySelector(shard_keys=[one])
+        return view
 
     def close(self) -> None:
         """Close the channel. Calling it again does nothing."""
@@ -215,6 +231,7 @@ class GrpcTransport:
             offset=encode_id(start) if start is not None else None,
             with_payload=wire.WithPayloadSelector(enable=payload),
             with_vectors=wire.WithVectorsSelector(enable=vectors),
+            shard_key_selector=self.selector,
         )
         answer: bytes = self._send_filtered(self._fetch_scroll, request)
         return answer

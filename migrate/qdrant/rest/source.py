@@ -1,6 +1,7 @@
 """Read a Qdrant collection over REST."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import cast
 from urllib.parse import quote as quote_path
 
@@ -9,7 +10,7 @@ import orjson
 
 from migrate.errors import AccessError, PreconditionError, RemoteUnavailableError, UsageError
 from migrate.model.canonical import decode_json
-from migrate.model.records import Page, PointId, VectorSpec
+from migrate.model.records import Page, PointId, ShardKey, VectorSpec, decode_shard_key
 from migrate.ports import Clock
 from migrate.qdrant.address import ServerAddress
 from migrate.qdrant.first_contact import FirstContact, client_refused
@@ -73,6 +74,7 @@ class RestTransport:
         self._clock = clock
         self._options = options
         self._api_key = api_key
+        self.shard_key: ShardKey | None = None
         self._host = address.host
         self._deadline = Deadline(clock)
         self._contact = FirstContact(address, address.rest_port, Spoken.HTTP, options)
@@ -119,7 +121,7 @@ class RestTransport:
 
     def fetch_count(self, *, whole: bool = False) -> int:
         """`POST .../points/count`, exact; of all points if `whole`."""
-        path, request = f"{self._path}/points/count", {"exact": True}
+        path, request = f"{self._path}/points/count", {"exact": True, **self._selected()}
         body = self._send("POST", path, request) if whole else self._send_filtered(path, request)
         count = self._read_result(body).get("count")
         if not isinstance(count, int) or isinstance(count, bool):
@@ -153,6 +155,7 @@ class RestTransport:
             "ids": [point_id.wire for point_id in ids],
             "with_payload": True,
             "with_vector": bool(vectors),
+            **self._selected(),
         }
         body = self._send("POST", f"{self._path}/points", request)
         try:
@@ -167,15 +170,26 @@ class RestTransport:
         """
         self._send(method, self._path + suffix, request)
 
+    def under_key(self, key: ShardKey) -> "RestTransport":
+        """The same connections, for the points under one shard key."""
+        view = copy(self)
+        view.shard_key = key
+        return view
+
     def close(self) -> None:
         """Close the connections. Calling it again does nothing."""
         self._client.close()
+
+    def _selected(self) -> dict[str, object]:
+        """The member of a request that names the shard key."""
+        return {} if self.shard_key is None else {"shard_key": decode_shard_key(self.shard_key)}
 
     def _scroll(self, start: PointId | None, limit: int, *, payload: bool, vectors: bool) -> bytes:
         request: dict[str, object] = {
             "limit": limit,
             "with_payload": payload,
             "with_vector": vectors,
+            **self._selected(),
         }
         if start is not None:
             request["offset"] = start.wire

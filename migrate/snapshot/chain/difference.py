@@ -10,6 +10,7 @@ new or have another payload (decision 0047). The manifest says so, because a vec
 under an unchanged payload is not found.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -18,14 +19,22 @@ from itertools import pairwise
 from migrate.errors import ForeignStateError, PreconditionError
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.digest import SetDigest, digest_payloads
-from migrate.model.records import Collection, PointId
+from migrate.model.records import Collection, PointId, ShardKey
 from migrate.model.stamps import iso_stamp, name_stamp
 from migrate.ports import PointSource
 from migrate.runtime import Runtime
 from migrate.snapshot.agreement import Reading
 from migrate.snapshot.chain.changes import Change, ChangeKind, write_changes
 from migrate.snapshot.chain.range_changes import KnownRows, RangeChanges
-from migrate.snapshot.counting import FREEZE, check_hidden, disagreement, read_again
+from migrate.snapshot.counting import (
+    FREEZE,
+    check_hidden,
+    check_same_keys,
+    check_same_sharding,
+    disagreement,
+    read_again,
+    sealed_keys,
+)
 from migrate.snapshot.folder import Snapshot, newest_stamp
 from migrate.snapshot.manifest import SnapshotManifest, encode_manifest
 from migrate.snapshot.place import fingerprint, is_place_of, place_of
@@ -41,6 +50,8 @@ from migrate.snapshot.take import (
 )
 from migrate.storage.folder import WorkFolder
 from migrate.storage.layout import CHANGES, DIFFERENCE_BEGUN, MANIFEST, PARTS
+
+CATCH_UP_FROZEN = "stop the writers (RUNBOOK: freeze), then run `q2v catch-up --frozen` again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +154,7 @@ def _check_same_source(source: PointSource, collection: Collection, parent: Snap
             remedy="the collection was created again or changed: take a new snapshot with "
             "`q2v snapshot`, and migrate it into a fresh index",
         )
+    check_same_sharding(collection, parent.manifest)
 
 
 def _choose_folder(
@@ -205,6 +217,8 @@ class _Reading:
         found = self._differ(readers, spans, runtime)
         if not self._options.moving:
             self._prove(readers, spans, found, runtime)
+            if self._collection.shard_keys is not None:  # also when nothing is sealed
+                check_same_keys(self._collection, self._source.read_collection(), CATCH_UP_FROZEN)
         check_unreadable(sum(len(one.unreadable) for one in found.values()))
         return list(found.values())
 
@@ -297,13 +311,19 @@ class _Reading:
             set_digest.add(one.digests)
         count_end = self._source.count_points()
         now = self._source.read_collection()
+        by_key: Counter[ShardKey] = Counter()
+        for one in found:
+            by_key.update(one.by_key)
         if now.vectors != self._collection.vectors:
             raise PreconditionError(
                 "the source has other vectors than when the reading began", remedy=FREEZE
             )
+        if not self._options.moving:
+            check_same_keys(self._collection, now, CATCH_UP_FROZEN)
         if count_end != set_digest.count and not self._options.moving:
             readings = read_again(self._source, Reading(count_end, set_digest.count), runtime)
             raise disagreement(now, readings)
+        shard_keys = sealed_keys(now, by_key, moving=self._options.moving)
         check_hidden(now)
         return SnapshotManifest(
             snapshot_id=self._folder.name,
@@ -327,6 +347,7 @@ class _Reading:
             parent_id=self._parent.manifest.snapshot_id,
             moving=self._options.moving,
             payload_only=self._options.payload_only,
+            shard_keys=shard_keys,
             left_out=self._source.count_left_out(),
         )
 

@@ -41,6 +41,7 @@ class SnapshotSource:
             config=manifest.config,
             server=manifest.server,
             shards=manifest.shards,
+            shard_keys=manifest.shard_keys,
         )
 
     def count_points(self) -> int:

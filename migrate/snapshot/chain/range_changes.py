@@ -1,7 +1,8 @@
 """Compare a range of the source with what a snapshot holds of it."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from migrate.model.digest import (
@@ -12,7 +13,7 @@ from migrate.model.digest import (
 )
 from migrate.model.irregular import is_unreadable
 from migrate.model.pages import take_rows
-from migrate.model.records import Page, PointId
+from migrate.model.records import Page, PointId, ShardKey
 from migrate.snapshot.chain.changes import Change, ChangeKind
 from migrate.snapshot.manifest import PartRecord
 
@@ -45,6 +46,7 @@ class UnreadVectors:
     ids: tuple[PointId, ...]
     digests: list[bytes]  # the known ones, of the whole points
     payloads: list[bytes]  # digests
+    shard_keys: tuple[ShardKey, ...] | None  # None: the collection has no custom sharding
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class RangeChanges:
     unreadable: list[str]  # ids of its points that the source did not give
     payloads: bytes | None = None  # digests of the payloads, when `KnownRows` has them
     read_whole: int = 0  # points of the range that were read with their vectors
+    # Points of the range by shard key, as it is now; empty where points have none.
+    by_key: Counter[ShardKey] = field(default_factory=Counter)
 
 
 class RangeCompared:
@@ -71,10 +75,12 @@ class RangeCompared:
         self.unreadable: list[str] = []
         self.payloads: list[bytes] = []  # when `known` has them
         self.read_whole = 0
+        self.by_key: Counter[ShardKey] = Counter()
 
     def compare(self, pages: Iterable[Page | UnreadVectors]) -> None:
         """Compare the pages of the whole range, which are in id order."""
         for page in pages:
+            self.by_key.update(page.shard_keys or ())
             if isinstance(page, UnreadVectors):
                 self.digests += page.digests
                 self.payloads += page.payloads
@@ -155,12 +161,14 @@ def read_where_changed(
         end = 0
         for first, after in _stretches(changed):
             if end < first:
-                yield _unread(known, page.ids[end:first], found[end:first], digests[end:first])
+                unread = take_rows(page, end, first)
+                yield _unread(known, unread, found[end:first], digests[end:first])
             last = page.ids[after - 1]
             yield from read_whole(page.ids[first], last.successor(), after - first)
             end = after
         if end < len(page):
-            yield _unread(known, page.ids[end:], found[end:], digests[end:])
+            unread = take_rows(page, end, len(page))
+            yield _unread(known, unread, found[end:], digests[end:])
 
 
 def _stretches(changed: Sequence[bool]) -> list[tuple[int, int]]:
@@ -177,10 +185,7 @@ def _stretches(changed: Sequence[bool]) -> list[tuple[int, int]]:
 
 
 def _unread(
-    known: KnownRows,
-    ids: tuple[PointId, ...],
-    positions: Sequence[int | None],
-    payloads: list[bytes],
+    known: KnownRows, page: Page, positions: Sequence[int | None], payloads: list[bytes]
 ) -> UnreadVectors:
     digests = [known.digest(at) for at in positions if at is not None]
-    return UnreadVectors(ids, digests, payloads)
+    return UnreadVectors(page.ids, digests, payloads, page.shard_keys)

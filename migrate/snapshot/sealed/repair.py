@@ -11,6 +11,7 @@ from migrate.errors import ForeignStateError, PreconditionError, UsageError
 from migrate.model.digest import digest_points
 from migrate.model.records import Page, PointId
 from migrate.ports import PointSource, Progress
+from migrate.snapshot.counting import check_same_sharding
 from migrate.snapshot.folder import Snapshot, part_file
 from migrate.snapshot.manifest import PartRecord
 from migrate.snapshot.parts import write_part
@@ -84,7 +85,9 @@ def _check_same_source(source: PointSource, snapshot: Snapshot) -> None:
             f"settings name {place_of(source.identity())}",
             remedy="configure the source of the snapshot",
         )
-    vectors = source.read_collection().vectors
+    collection = source.read_collection()
+    check_same_sharding(collection, snapshot.manifest)
+    vectors = collection.vectors
     if vectors != snapshot.manifest.vectors:
         raise PreconditionError(
             f"the source has vectors {[asdict(spec) for spec in vectors]}, the snapshot "

@@ -1,9 +1,11 @@
 """Check a sealed snapshot, or a chain of them, against its own digests. Reads files only."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from migrate.model.digest import SetDigest, digest_points
 from migrate.model.irregular import is_unreadable
+from migrate.model.records import ShardKey, name_shard_key
 from migrate.model.sealed_json import damaged
 from migrate.ports import Progress
 from migrate.snapshot.folder import Snapshot
@@ -66,10 +68,12 @@ def _first_other(rows: SnapshotRows, digests: Sequence[bytes]) -> str:
 
 
 def _check_whole(snapshot: Snapshot, whole: Iterable[SnapshotRows]) -> None:
-    """Compare set digest and unreadable points of all rows with the manifest."""
+    """Compare set digest, unreadable points and shard keys of all rows with the manifest."""
     found = SetDigest()
     unreadable: list[str] = []
+    by_key: Counter[ShardKey] = Counter()
     for rows in whole:
+        by_key.update(rows.page.shard_keys or ())
         found.add(b"".join(rows.digests))
         unreadable += [
             point_id.text
@@ -84,3 +88,10 @@ def _check_whole(snapshot: Snapshot, whole: Iterable[SnapshotRows]) -> None:
             f"{len(unreadable)} points are marked as unreadable, the manifest names "
             f"{len(snapshot.manifest.unreadable)}",
         )
+    for one in snapshot.manifest.shard_keys or ():
+        if by_key[one.key] != one.points:
+            raise damaged(
+                str(snapshot.folder),
+                f"{by_key[one.key]} points are under shard key {name_shard_key(one.key)}, the "
+                f"manifest names {one.points}",
+            )

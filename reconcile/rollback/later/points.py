@@ -299,6 +299,11 @@ def later_specs(run: RunFolder) -> tuple[VectorSpec, ...]:
 
 def why_no_return(run: RunFolder) -> str:
     """Why points of the new side cannot be written into the collection; "" when they can."""
+    if run.snapshot.manifest.shard_keys is not None:
+        return (
+            "the collection has custom sharding, and the vector index does not hold the shard key "
+            "of a point"
+        )
     spec, dimensions = chosen_spec(run), run.plan.values.dimensions
     if spec.dimensions != dimensions:
         return (

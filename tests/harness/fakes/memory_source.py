@@ -13,8 +13,11 @@ from migrate.model.records import (
     DenseColumn,
     Page,
     PointId,
+    ShardKeyCount,
     VectorKind,
     VectorSpec,
+    encode_shard_key,
+    order_shard_keys,
 )
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
@@ -55,6 +58,8 @@ class MemorySource:
         self.warnings: tuple[str, ...] = ()
         self.config: dict[str, object] = {"threshold": 0.2}
         self.answer_points_max = 10**9  # a server may give fewer than asked for
+        # With custom sharding: every key, with the ids under it. A point is under one key only.
+        self.keys: dict[int | str, set[int]] | None = None
 
     def identity(self) -> dict[str, str]:
         return {"kind": "memory", "collection": self.name}
@@ -70,6 +75,17 @@ class MemorySource:
             config=self.config,
             server="memory 1",
             warnings=self.warnings,
+            shard_keys=self._counted_keys(),
+        )
+
+    def _counted_keys(self) -> tuple[ShardKeyCount, ...] | None:
+        if self.keys is None:
+            return None
+        counted = {
+            encode_shard_key(key): len(ids & self.points.keys()) for key, ids in self.keys.items()
+        }
+        return tuple(
+            ShardKeyCount(key=key, points=counted[key]) for key in order_shard_keys(counted)
         )
 
     def count_points(self) -> int:
@@ -86,12 +102,20 @@ class MemorySource:
     def read_points(self, start: PointId | None, *, limit: int) -> Page:
         self._note("points", start)
         ids = self._from(start, min(limit, self.answer_points_max))
-        return page_of(self.points, ids, dimensions=self._dimensions, unit=self._unit)
+        page = page_of(self.points, ids, dimensions=self._dimensions, unit=self._unit)
+        return self._under_keys(page)
+
+    def _under_keys(self, page: Page) -> Page:
+        if self.keys is None:
+            return page
+        key_of = {one: encode_shard_key(key) for key, ids in self.keys.items() for one in ids}
+        return replace(page, shard_keys=tuple(key_of[one.number] for one in page.ids))
 
     def read_payloads(self, start: PointId | None, *, limit: int) -> Page:
         self._note("payloads", start)
         ids = self._from(start, min(limit, self.answer_points_max))
-        return replace(page_of(self.points, ids, dimensions=self._dimensions), vectors={})
+        page = page_of(self.points, ids, dimensions=self._dimensions)
+        return self._under_keys(replace(page, vectors={}))
 
     def close(self) -> None:
         pass

@@ -9,7 +9,7 @@ from migrate.errors import PreconditionError, UnreadablePointError
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.records import Collection, Page, PointId, VectorSpec
 from migrate.qdrant import filters
-from migrate.qdrant.collection import custom_sharding, read_vector_specs
+from migrate.qdrant.collection import read_vector_specs
 from migrate.qdrant.columns import PageBuilder, count_bytes
 from migrate.qdrant.filters.point_filter import PointFilter
 from migrate.qdrant.folder.copy import copied_folders, locked
@@ -54,7 +54,12 @@ class LocalModeSource:
                 remedy="open the folder with the client that wrote it",
             ) from error
         if self._stored.config.get("sharding_method") == "custom":
-            raise custom_sharding(collection)
+            raise PreconditionError(
+                f"collection '{collection}' of {path} uses custom sharding, and the client's local "
+                "mode keeps no shard keys",
+                remedy="copy its points with the client into a collection without custom sharding, "
+                "and set source.collection to it",
+            )
         self._specs = {spec.name: spec for spec in self._vectors}
         self._page_size = PageSize(
             point_bytes=estimate_point_bytes(self._vectors, value_bytes=VALUE_BYTES)

@@ -22,6 +22,11 @@ RUNNING = (
 )
 
 
+def is_custom(params: Json) -> bool:
+    """Whether the `config.params` of a collection name custom sharding."""
+    return str(params.get("sharding_method") or "auto").lower() == "custom"
+
+
 def readable_shards(name: str, params: Json, cluster: Json | None) -> tuple[ShardCount, ...]:
     """Every shard of the collection; none if the server does not list them.
 
@@ -30,7 +35,8 @@ def readable_shards(name: str, params: Json, cluster: Json | None) -> tuple[Shar
     states = _states(cluster)
     if not states:
         return ()
-    declared = params.get("shard_number")
+    # With shard keys `shard_number` is that of one key, and the numbers of shards have gaps.
+    declared = None if is_custom(params) else params.get("shard_number")
     flaws = [
         f"shard {number} is on no node that the server names"
         for number in range(declared if isinstance(declared, int) else 0)
@@ -76,21 +82,6 @@ def unseen_cluster(params: Json, cluster: Json | None) -> list[str]:
     ]
 
 
-def describe_shard_keys(cluster: Json | None) -> list[str]:
-    """Each shard key with the numbers of its shards, in words; none if the server shows none."""
-    shards: dict[str, set[int]] = defaultdict(set)
-    for replica in _replicas(cluster):
-        key = replica.get("shard_key")
-        if isinstance(key, Mapping):  # over gRPC: {"keyword": ...} or {"number": ...}
-            key = next(iter(key.values()), None)
-        if key is not None:
-            shards[str(key)].add(_number(replica))
-    return [
-        f"'{key}' (shard {', '.join(map(str, sorted(numbers)))})"
-        for key, numbers in sorted(shards.items())
-    ]
-
-
 def disagreement_suspects(params: Json, info: Json, cluster: Json | None) -> tuple[str, ...]:
     """Possible causes of a permanent difference between counts and pages, one text each."""
     suspects = []
@@ -118,12 +109,13 @@ def _running(cluster: Json | None) -> list[tuple[int, str]]:
 def _states(cluster: Json | None) -> dict[int, list[str]]:
     """Shard -> the states of its replicas. gRPC leaves out a shard 0 and the state Active."""
     states: dict[int, list[str]] = defaultdict(list)
-    for replica in _replicas(cluster):
-        states[_number(replica)].append(str(replica.get("state") or "Active"))
+    for replica in replicas(cluster):
+        states[replica_number(replica)].append(str(replica.get("state") or "Active"))
     return states
 
 
-def _replicas(cluster: Json | None) -> list[Json]:
+def replicas(cluster: Json | None) -> list[Json]:
+    """Every replica of every shard that the server names."""
     return [
         cast(Json, replica)
         for key in ("local_shards", "remote_shards")
@@ -132,7 +124,8 @@ def _replicas(cluster: Json | None) -> list[Json]:
     ]
 
 
-def _number(replica: Json) -> int:
+def replica_number(replica: Json) -> int:
+    """The number of the shard of which this is a replica. gRPC leaves out a 0."""
     return int(str(replica.get("shard_id") or 0))
 
 
