@@ -27,7 +27,7 @@ from migrate.model.limits import (
     NAMESPACE_BYTES_MAX,
     VECTOR_ID_BYTES_MAX,
 )
-from migrate.model.records import PointId, VectorId
+from migrate.model.records import PointId, ShardKey, VectorId, decode_shard_key
 
 HASH_HEX_LENGTH = 64  # SHA-256, as the sync service writes it
 HASH_FORM = re.compile(f"[0-9a-fA-F]{{{HASH_HEX_LENGTH}}}")
@@ -114,20 +114,22 @@ def _template_parts(template: str) -> tuple[list[str], list[str]]:
     return parts[::2], parts[1::2]
 
 
-def map_payload(point_id: PointId, payload: bytes, rules: MappingRules) -> Mapped | Quarantined:
-    """Map one payload (canonical JSON object) by the rules.
+def map_payload(
+    point_id: PointId, payload: bytes, rules: MappingRules, shard_key: ShardKey | None = None
+) -> Mapped | Quarantined:
+    """Map one payload (canonical JSON object) by the rules; `shard_key`: of the point, if any.
 
     Checks, in this order: fields the rules need, namespace, keys and values the target can hold,
     id, KV key, size. The first failing check gives the reason.
     """
     try:
-        return _map(point_id, payload, rules)
+        return _map(point_id, payload, rules, shard_key)
     except _RefusedError as refusal:
         return refusal.outcome
 
 
 def map_again(
-    point_id: PointId, payload: bytes, rules: MappingRules
+    point_id: PointId, payload: bytes, rules: MappingRules, shard_key: ShardKey | None = None
 ) -> tuple[VectorId, str | None, int, bytes, str | None]:
     """Id, group, order, metadata and namespace of a payload that `map_payload` accepted.
 
@@ -136,7 +138,7 @@ def map_again(
     """
     is_changed = rules.transforms or rules.long_id_field or b"null" in payload
     if is_changed or len(payload) > METADATA_BYTES_MAX:
-        mapped = map_payload(point_id, payload, rules)
+        mapped = map_payload(point_id, payload, rules, shard_key)
         assert isinstance(mapped, Mapped), f"the plan let {point_id} pass: {mapped}"
         return mapped.vector_id, mapped.group, mapped.order, mapped.metadata, mapped.namespace
     fields = _parse(payload)
@@ -147,8 +149,30 @@ def map_again(
     return vector_id, group, order, payload, _namespace(point_id, fields, rules)
 
 
-def _map(point_id: PointId, payload: bytes, rules: MappingRules) -> Mapped:
+def with_shard_key(payload: bytes, rules: MappingRules, shard_key: ShardKey | None) -> bytes:
+    """The payload as the rules see it, of a point that a plan let pass."""
+    if shard_key is None or rules.shard_key_rule is None:
+        return payload
     fields = _parse(payload)
+    _add_shard_key(fields, rules, shard_key)
+    return encode_canonical_json(fields)
+
+
+def _add_shard_key(fields: dict[str, object], rules: MappingRules, shard_key: ShardKey) -> None:
+    rule = rules.shard_key_rule
+    try:
+        if rule is not None:
+            rule.put(fields, decode_shard_key(shard_key))
+    except FieldTakenError as error:
+        raise _RefusedError(Reason.FIELD_TAKEN, error.field, str(error)) from error
+
+
+def _map(
+    point_id: PointId, payload: bytes, rules: MappingRules, shard_key: ShardKey | None
+) -> Mapped:
+    fields = _parse(payload)
+    if shard_key is not None:
+        _add_shard_key(fields, rules, shard_key)
     group = _group(fields, rules)
     order = _order(fields, rules)
     hash_differs = _check_hash(fields, rules)

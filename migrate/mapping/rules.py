@@ -6,7 +6,7 @@ from typing import Any
 
 from migrate.mapping.field_paths import format_path, parse_path
 from migrate.mapping.transforms.apply import path_after
-from migrate.mapping.transforms.rules import Transform
+from migrate.mapping.transforms.rules import ShardKeyField, Transform
 from migrate.mapping.transforms.table import read_transforms
 from migrate.mapping.value_rules import FIELD_IN_BRACES, template_fields
 from migrate.model.choices import GroupType, HashMismatch, Nulls
@@ -47,6 +47,11 @@ class MappingRules:
         paths = [*filter(None, fields), *template_fields(self.id_template)]
         is_inside = any(parse_path(path) != (path,) for path in paths)
         return is_inside or self.group_type != "text" or bool(self.transforms or self.long_id_field)
+
+    @property
+    def shard_key_rule(self) -> ShardKeyField | None:
+        """The rule that puts the shard key of a point into its payload."""
+        return next((rule for rule in self.transforms if isinstance(rule, ShardKeyField)), None)
 
     def record(self) -> dict[str, object]:
         """The members for a plan. Those that older plans do not have are left out by default."""

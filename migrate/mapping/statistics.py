@@ -83,7 +83,8 @@ def _map_payload(page: Page, position: int, mapping: MappingRules) -> Mapped | Q
     irregular = page.irregular[position]
     if payload_is_irregular(irregular):
         return _irregular_payload(irregular)
-    return map_payload(page.ids[position], page.payloads[position], mapping)
+    key = None if page.shard_keys is None else page.shard_keys[position]
+    return map_payload(page.ids[position], page.payloads[position], mapping, key)
 
 
 def _irregular_payload(irregular: bytes | None) -> Quarantined:

@@ -24,7 +24,7 @@ from migrate.mapping.values import ValueRules
 from migrate.model.canonical import decode_json
 from migrate.model.digest import digest_vectors
 from migrate.model.limits import INDEXED_STRING_BYTES_MAX, KV_VALUE_BYTES_MAX
-from migrate.model.records import Page, PointId
+from migrate.model.records import Page, PointId, ShardKey
 from migrate.plan.estimate import Workload
 from migrate.plan.namespaces import NamespaceFindings, find_namespaces
 from migrate.plan.quarantine import QuarantinedPoint
@@ -72,6 +72,7 @@ class PlanFindings:
     bytes_saved: int = 0  # by which metadata is shorter than the payloads
     namespaces: NamespaceFindings | None = None  # None: no vector is in a namespace
     rows_sha256: str | None = None  # `digest_rows`, where the rules ask for it
+    shard_keys: int = 0  # that points are under; 0 without custom sharding
 
     @property
     def hashed_ids(self) -> int:
@@ -224,7 +225,9 @@ def check_points(
     progress.start("checking points", total=points, unit="points")
     listing = _Listing(quarantine_cap(points, rules.max_quarantine))
     census, preview = Census(), TransformPreview(mapping.transforms)
+    shard_keys: set[ShardKey] = set()
     for page in pages:
+        shard_keys.update(page.shard_keys or ())
         first_row = census.points
         result = take_census(census, page, mapping, values, body_bytes=rules.writes.body_bytes)
         for position, outcome in result.quarantined:
@@ -241,6 +244,7 @@ def check_points(
     vectors = table.count_vectors()
     return PlanFindings(
         points=census.points,
+        shard_keys=len(shard_keys),
         vectors=vectors,
         files=table.count_files(),
         metadata_bytes=table.sum_metadata_bytes(),

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from migrate.mapping.field_paths import Path, format_path
 from migrate.mapping.payload import Change, Mapped, shape_of
-from migrate.mapping.transforms.rules import Fields, Transform
+from migrate.mapping.transforms.rules import Fields, ShardKeyField, Transform
 from migrate.mapping.transforms.undo import leaves
 from migrate.model.canonical import decode_json, encode_canonical_json
-from migrate.model.records import Page, PointId
+from migrate.model.records import Page, PointId, ShardKey, decode_shard_key
 
 EXAMPLES = 3  # of each rule
 CHANGES_SHOWN = 3  # of one example
@@ -58,14 +58,22 @@ class TransformPreview:
                 return
             applied = {int(n) for change, n in outcome.changes if change is Change.TRANSFORMED}
             if applied & open_rules:
-                self._add(page.ids[position], page.payloads[position], applied & open_rules)
+                key = None if page.shard_keys is None else page.shard_keys[position]
+                self._add(page.ids[position], page.payloads[position], key, applied & open_rules)
                 open_rules = {n for n, found in self._examples.items() if len(found) < EXAMPLES}
 
-    def _add(self, point_id: PointId, payload: bytes, wanted: set[int]) -> None:
+    def _add(
+        self, point_id: PointId, payload: bytes, key: ShardKey | None, wanted: set[int]
+    ) -> None:
         fields = decode_json(payload)
         assert isinstance(fields, dict), "the point was mapped"
+        for rule in self._rules:
+            if isinstance(rule, ShardKeyField) and key is not None:
+                rule.put(fields, decode_shard_key(key))
         for number, rule in enumerate(self._rules, 1):
             before = _leaves(fields) if number in wanted else {}
+            if isinstance(rule, ShardKeyField):  # the mapping has added it
+                before.pop((rule.name,), None)
             rule.apply(fields)
             if number in wanted:
                 self._examples[number].append(_example(point_id, before, _leaves(fields)))

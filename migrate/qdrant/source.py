@@ -140,8 +140,9 @@ class ServerSource:
         collection = read_collection(self._name, info, version=version, cluster=cluster)
         params = cast(Json, cast(Json, info["config"])["params"])  # `read_collection` has seen them
         keys = self._count_keys(read_shard_keys(self._name, cluster)) if is_custom(params) else None
-        if keys is not None:
-            self._keyed = KeyedTransport(self._transport, keys, self._retry, self._name)
+        self._keyed = (
+            None if keys is None else KeyedTransport(self._transport, keys, self._retry, self._name)
+        )
         self._vectors = collection.vectors
         unseen = unseen_cluster(params, cluster)
         return replace(collection, warnings=(*collection.warnings, *unseen), shard_keys=keys)

@@ -18,6 +18,7 @@ from migrate.model.records import Collection, PointId, ShardKey, VectorKind, Vec
 from migrate.model.sealed_json import damaged
 from migrate.model.stamps import iso_stamp, name_stamp
 from migrate.ports import Clock, PointSource, Progress
+from migrate.qdrant.sharding.keys import name_keys
 from migrate.runtime import Runtime
 from migrate.snapshot.agreement import Reading
 from migrate.snapshot.counting import (
@@ -159,6 +160,9 @@ def take_snapshot(
     collection = source.read_collection()
     for warning in collection.warnings:
         runtime.progress.say(f"source: {warning}")
+    if collection.shard_keys is not None:
+        keys = [one.key for one in collection.shard_keys]
+        runtime.progress.say(f"source: {len(keys)} shard keys: {name_keys(keys) or 'none'}")
     folder, resumed = _choose_folder(source, collection, directory, runtime.clock)
     folder.refuse_links(PARTS)  # parts that the journal does not name are removed
     journal = JournalFile(folder)

@@ -102,7 +102,8 @@ def _map_rows(
     rows: SnapshotRows, kept: list[int], mapping: MappingRules, values: ValueRules
 ) -> MappedRows:
     page = rows.page
-    mapped = [map_again(page.ids[at], page.payloads[at], mapping) for at in kept]
+    keys = page.shard_keys or (None,) * len(page)
+    mapped = [map_again(page.ids[at], page.payloads[at], mapping, keys[at]) for at in kept]
     ids, files, positions, metadata, namespaces = zip(*mapped, strict=True)
     whole = map_values(page, values).values
     matrix = whole if len(kept) == len(page) else whole[np.array(kept, np.intp)]

@@ -333,6 +333,39 @@ class Constant(Transform):
         return self.name
 
 
+@dataclass(frozen=True, slots=True)
+class ShardKeyField(Transform):
+    """A field with the shard key of the point, in a collection with custom sharding.
+
+    The mapping puts it into the payload before it reads a field, so that templates and other rules
+    may name it.
+    """
+
+    name: str
+
+    @property
+    @override
+    def label(self) -> str:
+        return f"shard key as {format_path((self.name,))}"
+
+    @override
+    def table(self) -> Table:
+        return {"shard_key": self.name}
+
+    @override
+    def apply(self, fields: Fields) -> bool:
+        return self.name in fields
+
+    def put(self, fields: Fields, key: int | str) -> None:
+        """Add the field. Raises FieldTakenError."""
+        _put(fields, self.name, key, self)
+
+    @property
+    @override
+    def makes(self) -> str | None:
+        return self.name
+
+
 _NOTHING = object()
 _CONTAINERS = (dict, list)  # tuples: the union `dict | list` would be built at each test
 _NUMBERS = (int, float)

@@ -17,6 +17,7 @@ from migrate.mapping.transforms.rules import (
     Keys,
     Nulls,
     Rename,
+    ShardKeyField,
     ToText,
     Transform,
     Truncate,
@@ -64,7 +65,10 @@ def _read_table(table: object) -> Transform:
 
 
 def _check_together(rules: Sequence[Transform]) -> None:
-    """Two rules that make one field, and a rule that stands there twice."""
+    """Two rules that make one field, a rule that stands there twice, and two for shard keys."""
+    named = [rule.name for rule in rules if isinstance(rule, ShardKeyField)]
+    if len(named) > 1:
+        raise TableError(f"found {len(named)} rules for the shard key, expected one")
     for numbers in ("makes", "label"):
         first: dict[object, int] = {}
         for number, rule in enumerate(rules, 1):
@@ -136,6 +140,10 @@ def _constant(table: Table) -> Transform:
     return Constant(_name(table, "constant"), value)
 
 
+def _shard_key(table: Table) -> Transform:
+    return ShardKeyField(_name(table, "shard_key"))
+
+
 _READERS: dict[str, tuple[tuple[str, ...], Callable[[Table], Transform]]] = {
     "keep": ((), _keep),
     "drop": ((), _drop),
@@ -145,6 +153,7 @@ _READERS: dict[str, tuple[tuple[str, ...], Callable[[Table], Transform]]] = {
     "nulls": (("text",), _nulls),
     "truncate": (("characters",), _truncate),
     "constant": (("value",), _constant),
+    "shard_key": ((), _shard_key),
 }
 
 

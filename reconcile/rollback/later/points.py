@@ -22,6 +22,7 @@ from migrate.mapping.payload import (
     map_payload,
     read_group,
     read_namespace,
+    with_shard_key,
 )
 from migrate.mapping.rules import MappingRules
 from migrate.mapping.transforms.undo import leaves, place_fields, undo_transforms
@@ -76,8 +77,10 @@ class LaterPoint:
     last_modified: str | None  # TIME_FIELD of the metadata, as JSON
 
 
-def read_former(snapshot: Snapshot, rows: Sequence[int]) -> Iterator[FormerPoint]:
-    """The points at these rows, which are ascending."""
+def read_former(
+    snapshot: Snapshot, mapping: MappingRules, rows: Sequence[int]
+) -> Iterator[FormerPoint]:
+    """The points at these rows, which are ascending, with payloads as the mapping sees them."""
     pending = iter(rows)
     row = next(pending, None)
     if row is None:
@@ -86,7 +89,9 @@ def read_former(snapshot: Snapshot, rows: Sequence[int]) -> Iterator[FormerPoint
         end = some.first_row + len(some.page)
         while row is not None and row < end:
             at = row - some.first_row
-            yield FormerPoint(row, some.page.ids[at], some.page.payloads[at])
+            key = None if some.page.shard_keys is None else some.page.shard_keys[at]
+            payload = with_shard_key(some.page.payloads[at], mapping, key)
+            yield FormerPoint(row, some.page.ids[at], payload)
             row = next(pending, None)
 
 

@@ -83,7 +83,7 @@ def later_points(
     changed = (
         maker.changed(vector, former)
         for (_, vector), former in zip(
-            reading.changed(), read_former(run.snapshot, rows), strict=True
+            reading.changed(), read_former(run.snapshot, run.plan.mapping, rows), strict=True
         )
     )
     added = (_added(vectors, maker, wanted) for vectors in reading.added())
@@ -158,7 +158,7 @@ def deleted_vectors(run: RunFolder, rows: Sequence[int]) -> Iterator[LaterVector
         for batch in batches
         for pair in zip(*(column.to_pylist() for column in batch.columns), strict=True)
     )
-    former = read_former(run.snapshot, rows)
+    former = read_former(run.snapshot, run.plan.mapping, rows)
     for (vector_id, file), point in zip(named, former, strict=True):
         yield LaterVector(
             point_id=point.point_id, vector_id=VectorId(vector_id), change=DELETED, file=file

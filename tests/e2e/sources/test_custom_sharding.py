@@ -1,4 +1,4 @@
-"""The way on that docs/sources.md shows for a collection with custom sharding."""
+"""The way on that docs/sources.md shows where an id is under several shard keys."""
 
 import importlib.util
 import re
@@ -24,7 +24,7 @@ def load_from_page(folder: Path) -> Any:
     return module
 
 
-@pytest.mark.fault("M26")
+@pytest.mark.fault("M27")
 @pytest.mark.parametrize("count", [0, 1, 256, 300])
 def test_the_documented_copy_has_every_point_with_its_key_in_the_payload(
     tmp_path: Path, count: int

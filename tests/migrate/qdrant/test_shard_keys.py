@@ -84,6 +84,7 @@ def read_all(source: PointSource, limit: int) -> Page:
     return merge_pages(pages) if pages else source.read_points(None, limit=limit)
 
 
+@pytest.mark.fault("M26")
 @BOTH
 @settings(max_examples=30, deadline=None)
 @given(placed=PLACED, limit=st.integers(1, 40))
@@ -125,7 +126,7 @@ def test_both_protocols_give_the_same_points_and_the_key_is_under_the_digest() -
     ]
 
 
-@pytest.mark.fault("M26")
+@pytest.mark.fault("M27")
 @BOTH
 @settings(max_examples=15, deadline=None)
 @given(placed=PLACED.filter(bool), limit=st.integers(1, 40), data=st.data())
@@ -151,7 +152,7 @@ def test_an_id_under_two_keys_is_refused_with_the_id_and_both_keys(
         assert all(one in str(caught.value) for one in keys)
 
 
-@pytest.mark.fault("M26")
+@pytest.mark.fault("M27")
 @BOTH
 def test_an_id_that_comes_under_a_second_key_while_it_is_read_is_found(
     transport: TransportChoice,
@@ -207,7 +208,7 @@ def test_points_deleted_between_their_ids_and_their_contents_end_nothing(
     assert [one.text for page in pages for one in page.ids] == ["99"]
 
 
-@pytest.mark.fault("M26")
+@pytest.mark.fault("M28")
 @BOTH
 @pytest.mark.parametrize("wanted", [None, parse_filter('{"must": []}')])
 def test_a_key_that_is_removed_while_it_is_read_is_named(
@@ -221,7 +222,7 @@ def test_a_key_that_is_removed_while_it_is_read_is_named(
             source.read_points(None, limit=10)
 
 
-@pytest.mark.fault("M26")
+@pytest.mark.fault("M28")
 @BOTH
 def test_keys_that_may_not_be_seen_are_refused(transport: TransportChoice) -> None:
     collection = stored(point(1, "east"))
@@ -234,7 +235,7 @@ def test_keys_that_may_not_be_seen_are_refused(transport: TransportChoice) -> No
     assert "GET /collections/chunks/cluster" in caught.value.remedy
 
 
-@pytest.mark.fault("M26")
+@pytest.mark.fault("M28")
 @BOTH
 def test_a_shard_without_a_key_is_refused(transport: TransportChoice) -> None:
     collection = stored(point(1, "east"))

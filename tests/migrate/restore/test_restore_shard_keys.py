@@ -110,7 +110,7 @@ def test_a_restored_collection_has_every_point_under_its_key(
     assert again.manifest.shard_keys == snapshot.manifest.shard_keys
 
 
-@pytest.mark.fault("M26")
+@pytest.mark.fault("M29")
 def test_a_collection_without_custom_sharding_does_not_take_the_points(tmp_path: Path) -> None:
     snapshot = snapshot_of(stored(PLAIN), tmp_path)
     plain = StoredCollection(name="again", vectors={"size": 2, "distance": "Dot"})
@@ -121,7 +121,7 @@ def test_a_collection_without_custom_sharding_does_not_take_the_points(tmp_path:
         assert server.collection.points == []
 
 
-@pytest.mark.fault("M26")
+@pytest.mark.fault("M29")
 def test_points_without_keys_do_not_go_into_a_collection_with_custom_sharding(
     tmp_path: Path,
 ) -> None:
@@ -135,7 +135,7 @@ def test_points_without_keys_do_not_go_into_a_collection_with_custom_sharding(
         assert server.collection.points == []
 
 
-@pytest.mark.fault("M26")
+@pytest.mark.fault("M29")
 def test_an_embedded_store_does_not_take_the_points(tmp_path: Path) -> None:
     snapshot = snapshot_of(stored(PLAIN), tmp_path / "snapshots")
     target = FolderTarget(tmp_path / "store", collection="again")
@@ -144,7 +144,7 @@ def test_an_embedded_store_does_not_take_the_points(tmp_path: Path) -> None:
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.fault("M26")
+@pytest.mark.fault("M29")
 def test_a_point_that_is_under_another_key_is_not_written_a_second_time(tmp_path: Path) -> None:
     snapshot = snapshot_of(stored(PLAIN), tmp_path)
     there = stored([(1, "east"), (2, "empty"), (99, 7)])

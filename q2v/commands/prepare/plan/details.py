@@ -27,6 +27,7 @@ def notes(result: PlanResult, settings: Settings) -> list[str]:
     return [
         *_shape_notes(result, settings),
         *_finding_notes(findings, settings.mapping.order_key),
+        *_shard_key_notes(findings, settings),
         *result.credentials,
         *idle_rules(wiring.mapping_rules(settings).by_setting),
     ]
@@ -103,6 +104,15 @@ def _finding_notes(findings: PlanFindings, order_key: str) -> Iterator[str]:
         yield (
             f"{counted(findings.hash_mismatches, 'vector')} move with a hash that is not the one "
             'of their text; mapping.hash_mismatch = "quarantine" leaves such points behind'
+        )
+
+
+def _shard_key_notes(findings: PlanFindings, settings: Settings) -> Iterator[str]:
+    if findings.shard_keys and wiring.mapping_rules(settings).shard_key_rule is None:
+        yield (
+            f"the points are under {counted(findings.shard_keys, 'shard key')}, and no vector will "
+            'hold its key: a rule with shard_key = "NAME" in mapping.transform puts it into the '
+            "field NAME of the payload; the snapshot keeps the keys in any case"
         )
 
 

@@ -21,6 +21,7 @@ def document(
         "verdict": verdict.document(),
         "reading": None if result.reading is None else asdict(result.reading),
         "points": findings.points,
+        "shard_keys": findings.shard_keys,
         "vectors": findings.vectors,
         "files": findings.files,
         "quarantined": findings.quarantined,

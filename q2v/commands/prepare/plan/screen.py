@@ -3,6 +3,7 @@
 from migrate.model.limits import FREE_KV_WRITES_PER_DAY, FREE_STORED_DIMENSIONS, PRICES_AS_OF
 from migrate.plan.estimate import LINE_MBIT_PER_S
 from migrate.words import counted
+from q2v import wiring
 from q2v.commands.prepare.plan.gathering import PlanResult
 from q2v.commands.prepare.plan.verdict import Verdict
 from q2v.output.advice import advise
@@ -23,6 +24,7 @@ def rows(result: PlanResult, settings: Settings, verdict: Verdict) -> list[tuple
         ("verdict", first),
         *(("", line) for line in more),
         *_counts(result),
+        *_shard_key_cells(result, settings),
         *_work(result),
         *_money(result),
         ("pace", pace(result, settings)),
@@ -45,6 +47,15 @@ def _counts(result: PlanResult) -> list[tuple[str, Cell]]:
         *_namespace_cells(result),
         ("dimensions", f"{reduction}, {values.metric}"),
     ]
+
+
+def _shard_key_cells(result: PlanResult, settings: Settings) -> list[tuple[str, Cell]]:
+    """How many shard keys there are, and whether a rule takes them; no line without one."""
+    keys, rule = result.findings.shard_keys, wiring.mapping_rules(settings).shard_key_rule
+    if not keys:
+        return []
+    taken = "in no vector (--details)" if rule is None else f"in the field '{rule.name}'"
+    return [("shard keys", f"{keys:,}, {taken}")]
 
 
 def _filter_cells(result: PlanResult) -> list[tuple[str, Cell]]:

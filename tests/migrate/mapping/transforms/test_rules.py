@@ -22,6 +22,7 @@ from migrate.mapping.transforms.rules import (
     Keep,
     Nulls,
     Rename,
+    ShardKeyField,
     ToText,
     Transform,
     Truncate,
@@ -251,8 +252,12 @@ def test_the_same_rules_give_the_same_fields(fields: Fields, rules: list[Transfo
     assert outcome() == outcome()
 
 
-@given(st.lists(RULES, max_size=4, unique_by=lambda rule: rule.label))
-def test_a_table_comes_back(rules: list[Transform]) -> None:
+@given(
+    st.lists(RULES, max_size=4, unique_by=lambda rule: rule.label),
+    st.sampled_from([[], [ShardKeyField("tenant")]]),
+)
+def test_a_table_comes_back(others: list[Transform], first: list[Transform]) -> None:
+    rules = [*first, *others]
     tables = json.loads(json.dumps([rule.table() for rule in rules]))
     made = [rule.makes for rule in rules if rule.makes is not None]
     if len(made) == len(set(made)):

@@ -185,7 +185,7 @@ def test_a_single_node_that_never_told_its_shards_active_is_read(folder: Path) -
     assert len(contents(folder)) == POINTS
 
 
-@pytest.mark.fault("F01", "M26")
+@pytest.mark.fault("F01", "M29")
 @pytest.mark.parametrize(
     "keys", [{"east": [0, 1], "west": [2]}, [{"key": "east", "shard_ids": [0, 1]}]]
 )

@@ -157,7 +157,7 @@ def test_after_a_kill_the_bytes_are_those_of_an_undisturbed_snapshot(
     assert root == undisturbed
 
 
-@pytest.mark.fault("M26")
+@pytest.mark.fault("M28")
 @pytest.mark.parametrize("change", ["made", "removed"])
 @pytest.mark.parametrize("way", ["snapshot", "catch-up"])
 def test_a_key_that_is_made_or_removed_while_points_are_read_is_named(
@@ -207,7 +207,7 @@ class Miscounting(MemorySource):
         return tuple(counted)
 
 
-@pytest.mark.fault("M26")
+@pytest.mark.fault("M28")
 @pytest.mark.parametrize("options", [FROZEN, replace(FROZEN, second_reading="ids")])
 def test_a_count_by_key_that_its_pages_do_not_hold_is_refused(
     tmp_path: Path, options: SnapshotOptions

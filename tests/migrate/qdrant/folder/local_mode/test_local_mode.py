@@ -401,7 +401,7 @@ def test_a_vector_that_does_not_fit_is_kept_as_it_is(folder: Path, vector: objec
     assert page.irregular[0] is not None
 
 
-@pytest.mark.fault("M26")
+@pytest.mark.fault("M29")
 def test_custom_sharding_is_refused(folder: Path) -> None:
     meta = folder / "meta.json"
     meta.write_text(

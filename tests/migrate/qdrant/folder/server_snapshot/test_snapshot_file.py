@@ -233,7 +233,7 @@ def test_a_segment_twice_is_refused(members: Members, tmp_path: Path) -> None:
     assert "it has a segment twice" in str(refused(path, tmp_path))
 
 
-@pytest.mark.fault("M26")
+@pytest.mark.fault("M29")
 def test_custom_sharding_is_refused_as_from_a_folder(members: Members, tmp_path: Path) -> None:
     describe(b'{"params": {"sharding_method": "custom"}}')(members)
     path = write_snapshot(members, tmp_path / SERVER_NAME)
