@@ -80,7 +80,7 @@ def take_before(page: Page, stop: PointId | None) -> Page:
 def merge_pages(pages: Sequence[Page]) -> Page:
     """The rows of all pages, which have the same columns, in the order of their ids."""
     filled = [page for page in pages if len(page)]
-    if len(filled) < 2:  # noqa: PLR2004 - nothing to merge
+    if len(filled) <= 1:
         return filled[0] if filled else pages[0]
     ids = [point_id for page in filled for point_id in page.ids]
     keys = [page.shard_keys for page in filled if page.shard_keys is not None]

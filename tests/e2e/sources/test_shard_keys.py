@@ -92,7 +92,8 @@ def test_a_point_that_moves_to_another_key_is_found_and_followed(tmp_path: Path)
 
         assert (drift.exit_code, drift.document["source_drift"]["changed"]) == (4, 1)
         assert followed.exit_code == 0, followed.stderr
-        assert bench.stored()["file-1_1"][1]["tenant"] == "acme"  # type: ignore[index]
+        _, metadata = bench.stored()["file-1_1"]
+        assert (metadata or {})["tenant"] == "acme"
         assert equal.document["verdict"] == "equal"
 
 
