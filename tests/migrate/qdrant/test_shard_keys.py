@@ -4,9 +4,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+import grpc as grpc_library
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from qdrant_client import QdrantClient, models
+from qdrant_client.http.exceptions import UnexpectedResponse
 
 from migrate.errors import PreconditionError
 from migrate.model.choices import TransportChoice
@@ -304,3 +307,46 @@ def test_anything_else_is_no_shard_key(raw: object) -> None:
 def test_a_number_and_the_same_digits_are_two_keys() -> None:
     assert encode_shard_key(7) != encode_shard_key("7")
     assert encode_shard_key(str(uuid.UUID(int=1))) == f'"{uuid.UUID(int=1)}"'
+
+
+@pytest.mark.parametrize("prefer_grpc", [False, True])
+def test_the_official_client_finds_the_test_server_to_be_as_a_server(prefer_grpc: bool) -> None:
+    """What these tests stand on: the client's own calls, answered as the server's source says."""
+    collection = StoredCollection(name="c", is_writable=True, is_missing=True)
+    with rest_server(collection) as rest, grpc_server(collection) as grpc:
+        writer = QdrantClient(url=rest.url, check_compatibility=False)
+        client = QdrantClient(
+            host="127.0.0.1",
+            port=rest.port,
+            grpc_port=int(grpc.url.rpartition(":")[2]),
+            prefer_grpc=prefer_grpc,
+            check_compatibility=False,
+        )
+        with closing(writer), closing(client):
+            writer.create_collection(
+                "c",
+                vectors_config=models.VectorParams(size=2, distance=models.Distance.DOT),
+                sharding_method=models.ShardingMethod.CUSTOM,
+            )
+            one = [models.PointStruct(id=1, vector=[1.0, 2.0], payload={})]
+            with pytest.raises(UnexpectedResponse, match="Shard key not specified"):
+                writer.upsert("c", one)
+            with pytest.raises(UnexpectedResponse, match=r"Shard key \S*east\S* not found"):
+                writer.upsert("c", one, shard_key_selector="east")
+            for key in ("east", 7):
+                writer.create_shard_key("c", key)
+            with pytest.raises(UnexpectedResponse, match="Shard key 7 already exists"):
+                writer.create_shard_key("c", 7)
+            for key in ("east", 7):
+                writer.upsert("c", one, shard_key_selector=key)
+
+            assert client.count("c").count == 2, "a count over all keys counts an id twice"
+            assert len(client.scroll("c")[0]) == 1, "a scroll over all keys shows it once"
+            for key in ("east", 7):
+                (record,) = client.scroll("c", shard_key_selector=key)[0]
+                assert (record.id, record.shard_key) == (1, key)
+                assert client.count("c", shard_key_selector=key).count == 1
+                assert len(client.retrieve("c", [1], shard_key_selector=key)) == 1
+            refusal = grpc_library.RpcError if prefer_grpc else UnexpectedResponse
+            with pytest.raises(refusal, match=r"Shard key \S*west\S* not found"):
+                client.scroll("c", shard_key_selector="west")
