@@ -94,7 +94,8 @@ class Stores:
                 page_points=self._rules.page_points,
                 progress=self._runtime.progress,
             )
-            check_same_keys(before, source.read_collection(), KEYS_CHANGED)
+            if before.shard_keys is not None:
+                check_same_keys(before, source.read_collection(), KEYS_CHANGED)
             self._check_source_count(source, scan.points)
             files = self._session.write_classes(source_classes(scan))
             self._session.note(Kind.SOURCE_READ, points=scan.points, files=files)

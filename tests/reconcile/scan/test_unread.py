@@ -92,7 +92,7 @@ def test_a_source_that_fails_at_any_read_is_indeterminate(move: Move) -> None:
     read = len(move.source.reads)
     move.reconcile(small)
     reads = len(move.source.reads) - read
-    assert reads == 9  # seven pages, the empty one, and the count
+    assert reads == 10  # the description, seven pages, the empty one, and the count
     for wanted in range(reads):
         start = len(move.source.reads)
 
