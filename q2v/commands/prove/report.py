@@ -1,5 +1,6 @@
 """`q2v report`: one HTML page about a run, from the files that other commands wrote."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -126,7 +127,10 @@ def _with_files(documents: Documents, flags: Flags, key: SealKey | None) -> Docu
     plans = [] if flags["plan"] is None else [local_file(flags["plan"])]
     parities = [local_file(path) for path in flags["parity"]]
     preflights = [_read_plan(file, key) for file in plans]
-    measured = [_read_parity(file) for file in parities]
+    kept = {_occasion(record) for record in documents.parity}
+    measured = [
+        one for file in parities if _occasion(one := _read_parity(file)) not in kept
+    ]  # what a command printed is often in its record too
     sums = [FileSum(name=str(one), sha256=one.hash()[1]) for one in [*plans, *parities]]
     return replace(
         documents,
@@ -134,6 +138,11 @@ def _with_files(documents: Documents, flags: Flags, key: SealKey | None) -> Docu
         parity=(*documents.parity, *measured),
         files=(*documents.files, *sums),
     )
+
+
+def _occasion(parity: Mapping[str, object]) -> tuple[object, ...]:
+    """What tells one measurement from another."""
+    return tuple(parity.get(name) for name in ("at", "snapshot_id", "run_id"))
 
 
 def _read_plan(file: StoredFile, key: SealKey | None) -> dict[str, object]:

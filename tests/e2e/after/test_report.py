@@ -115,6 +115,21 @@ def test_without_a_run_the_page_is_about_the_plan_that_is_named(
     assert f"{COUNT} of {COUNT} points can move" in page
 
 
+def test_what_parity_printed_is_shown_once(bench: Workbench, tmp_path: Path) -> None:
+    kept, out = tmp_path / "parity.json", tmp_path / "parity.html"
+    kept.write_text(bench.run("parity", "--sample", "20").stdout, encoding="utf-8")
+    title = "Does search answer the same?"
+
+    of_run = page_of(bench.run("report", "--parity", str(kept)))
+    alone = page_of(
+        bench.run("report", "--parity", str(kept), "--out", str(out), "--dir", str(tmp_path))
+    )
+
+    assert of_run.count(title) == 1
+    assert alone.count(title) == 1
+    assert str(kept) in alone
+
+
 def test_a_saved_plan_that_was_changed_is_refused(tmp_path: Path) -> None:
     kept, out = tmp_path / "plan.q2v.json", tmp_path / "plan.html"
     with workbench(tmp_path / "bench", points(COUNT)) as bench:
