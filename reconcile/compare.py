@@ -223,6 +223,7 @@ def _conclude(
         rollback_manifest=manifest_path,
         rollback_sha256=manifest_sha256,
         other_runs=findings.others.run_ids,
+        shared=len(findings.others.shared),
         elsewhere=findings.counted_elsewhere(run),
         made_by=rules.made_by,
     )

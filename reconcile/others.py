@@ -24,6 +24,7 @@ class Others:
 
     vectors: frozenset[VectorId]
     keys: frozenset[str]
+    shared: frozenset[str] = frozenset()  # ids and keys of the run that others have written too
     # Id and end of the journal of the newest run of each other chain in the target, oldest first.
     runs: tuple[tuple[str, str], ...] = ()
 
@@ -39,18 +40,27 @@ def read_others(run: RunFolder) -> Others:
     A run that is not complete, or is being rolled back, counts as another writer.
     """
     vectors, keys = set(read_existing(run)), set(read_foreign_keys(run))
-    runs = []
+    runs, by_others = [], set[str]()
     with ExitStack() as stack:
         for chain in _other_chains(run, stack):
             newest, *before = chain
             written = set(_ids_of(newest))
             vectors.difference_update(*map(_ids_of, before))  # what catch-ups have removed since
             vectors |= written
-            keys |= _keys_of(newest)
+            written_keys = _keys_of(newest)
+            keys |= written_keys
+            by_others |= written | written_keys
             runs.append((newest.plan.run_id, newest.journal.chain))
+    shared = set[str]()
     if runs:
         vectors.difference_update(_ids_of(run))
-    return Others(vectors=frozenset(vectors), keys=frozenset(keys), runs=tuple(runs))
+        shared = by_others.intersection(_ids_of(run)) | (by_others & _keys_of(run))
+    return Others(
+        vectors=frozenset(vectors),
+        keys=frozenset(keys),
+        shared=frozenset(shared),
+        runs=tuple(runs),
+    )
 
 
 def _other_chains(run: RunFolder, stack: ExitStack) -> Iterator[Sequence[RunFolder]]:

@@ -41,6 +41,7 @@ class Finding:
     source_moved: bool = False  # the source differs from the snapshot
     repairable: bool = False  # something that the run wrote is missing or different
     filters_need_full: bool = False  # a repair for filters needs a reconcile of all contents
+    shared: bool = False  # another run of the folder has written some of the ids that differ
     indexes: frozenset[tuple[str, str]] | None = None  # property, type; None: not in the report
 
 
@@ -102,6 +103,15 @@ class Situation(Enum):
         "",
         "a repair did not last: the reconcile after it found drift again",
         "find what else writes to the target and take its token away; then `q2v migrate` repairs",
+    )
+    SHARED = (
+        "",
+        "vectors or files of the run differ, and another run of this folder has written the same "
+        "ids",
+        "if their points went to the other part, run `q2v catch-up --frozen` for this one; if two "
+        "points have one id, put what tells the parts apart into mapping.id_template, and move "
+        "them again into a fresh index; `q2v migrate` writes the ids of this run again, and takes "
+        "them from the other run",
     )
     SOURCE_MOVED = (
         "",
@@ -256,6 +266,8 @@ def _of_drift(finding: Finding, *, repaired: bool) -> Situation:
         return Situation.FILTERS
     if not finding.repairable:
         return Situation.OTHERS
+    if finding.shared:
+        return Situation.SHARED
     return Situation.DRIFT_AGAIN if repaired else Situation.DRIFT
 
 
@@ -269,6 +281,8 @@ def read_finding(report: Mapping[str, object]) -> Finding | None:
                 verdict=verdict,
                 source_moved=isinstance(moved, dict) and any(moved.values()),
                 repairable=_count(drift, REPAIRED) + unfiltered > _kept(report.get("id_files")),
+                shared=_is_count(report.get("shared"))
+                and _count(drift, ("mismatched", "kv_mismatched")) > 0,
                 filters_need_full=bool(drift.get("metadata_indexes")) and not unfiltered,
                 indexes=_indexes(report.get("metadata_indexes")),
             )
@@ -286,6 +300,10 @@ def _indexes(found: object) -> frozenset[tuple[str, str]] | None:
     return frozenset(
         (name, kind) for name, kind in both if isinstance(name, str) and isinstance(kind, str)
     )
+
+
+def _is_count(found: object) -> bool:
+    return isinstance(found, int) and found > 0
 
 
 def _count(drift: Mapping[str, object], classes: tuple[str, ...]) -> int:

@@ -60,6 +60,7 @@ class ReconcileReport:
     rollback_manifest: str | None
     rollback_sha256: str | None
     other_runs: tuple[str, ...] = ()  # complete runs of the same folder in the same target
+    shared: int = 0  # ids and keys of the run that these have written too
     # Vectors of others that the counter counts too; None: those of before the run.
     elsewhere: int | None = None
     # Tool, commit, Python, system and operator: who compared with what.
@@ -124,6 +125,8 @@ class ReconcileReport:
         beside: dict[str, object] = {}
         if self.other_runs:
             beside["other_runs"] = list(self.other_runs)
+        if self.shared:
+            beside["shared"] = self.shared
         if self.elsewhere is not None:
             beside["elsewhere"] = self.elsewhere
         return beside

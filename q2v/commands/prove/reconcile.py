@@ -149,6 +149,7 @@ def show(report: ReconcileReport, route: Route, following: Following, *, as_json
         cells.append(("resumed", f"{report.resumed} times, begun {report.started_at}"))
     if report.other_runs:
         cells.append(("other runs in the target", ", ".join(report.other_runs)))
+        cells.append(("written by them too", report.shared))
     if report.abandoned:
         cells.append(("never finished", ", ".join(report.abandoned)))
     cells += [(f"count: {name}", count) for name, count in report.counts.items()]

@@ -413,6 +413,29 @@ def test_the_plan_of_the_next_tenant_leads_to_an_index_that_is_missing(bench: Wo
     assert checked.document["next_argv"][1:3] == ["provision", "--into-non-empty"]
 
 
+@pytest.mark.fault("M17", "F11")
+def test_a_repair_that_would_take_ids_from_another_tenant_is_a_decision(bench: Workbench) -> None:
+    """Both tenants have files of the same names; the second has written over the first."""
+    bench.collection.points = [
+        changed_point(point, file_id=f"file-{number // 14}", chunk_index=number % 7)
+        for number, point in enumerate(bench.collection.points)
+    ]
+    assert bench.move().exit_code == ExitCode.DONE
+    first = status_of(bench)["path"]
+    bench.environment[FILTER] = B
+    assert bench.run("snapshot").exit_code == ExitCode.DONE
+    assert bench.run("migrate", "--into-non-empty").exit_code == ExitCode.DONE
+    of_b = bench.run("reconcile")
+    bench.environment[FILTER] = A
+    drift = bench.run("reconcile", first)
+
+    assert of_b.document["verdict"] == "equal"
+    assert (drift.exit_code, drift.document["shared"]) == (ExitCode.DRIFT, 28 + 4)
+    assert drift.document["situation"] == "shared"
+    assert drift.document["next_argv"] is None
+    assert "mapping.id_template" in drift.document["next"]
+
+
 @pytest.mark.fault("M17")
 def test_a_file_of_two_tenants_is_drift_of_the_first(bench: Workbench) -> None:
     bench.collection.points = [
@@ -429,6 +452,7 @@ def test_a_file_of_two_tenants_is_drift_of_the_first(bench: Workbench) -> None:
 
     assert drift.exit_code == ExitCode.DRIFT
     assert drift.document["drift"]["kv_mismatched"] == 1
+    assert (drift.document["shared"], drift.document["situation"]) == (1, "shared")
 
 
 @pytest.mark.fault("M17")

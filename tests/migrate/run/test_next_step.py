@@ -21,10 +21,15 @@ STEPS_MAX = 12
 FINDINGS = (
     None,
     *(
-        Finding(verdict=verdict, source_moved=moved, repairable=repairable, filters_need_full=full)
-        for verdict, moved, repairable, full in product(
-            ("equal", "drift", "indeterminate"), (False, True), (False, True), (False, True)
+        Finding(
+            verdict=verdict,
+            source_moved=moved,
+            repairable=repairable,
+            filters_need_full=full,
+            shared=shared,
         )
+        for verdict in ("equal", "drift", "indeterminate")
+        for moved, repairable, full, shared in product((False, True), repeat=4)
     ),
 )
 
