@@ -6,7 +6,7 @@ are asked for; they say which points the page holds. Then each key is asked for 
 the page, so that no vector is read twice.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -31,6 +31,7 @@ COLLISIONS_NAMED_MAX = 20
 # Ids that a key is asked for, beside its share of a page: its ids are not spread evenly.
 SPARE_SHARE = 1.25
 SPARE_IDS = 8
+MORE_MAX = 8  # further requests for the ids of one page
 
 Answer = TypeVar("Answer")
 Place = tuple[PointId, ShardKey]
@@ -125,22 +126,38 @@ class KeyedTransport:
 
     def _fetch_places(self, start: PointId | None, limit: int) -> tuple[list[Place], int]:
         """At most `limit` ids >= `start` of all keys with the key of each, and the bytes."""
-        places: list[Place] = []
+        found: dict[ShardKey, list[PointId]] = {}
         size = 0
-        last: PointId | None = None  # up to which the answers of all keys are known
-        for key, transport in self._by_key.items():
+        for key in self._by_key:
             asked = min(limit, int(limit * self._shares[key] * SPARE_SHARE) + SPARE_IDS)
-            ids, answer_bytes = self._patiently(key, partial(transport.fetch_ids, start, asked))
-            check_order(ids, start, where=self.url)
+            found[key], answer_bytes = self._fetch_ids_under(key, start, asked)
             size += answer_bytes
-            places += [(point_id, key) for point_id in ids]
-            if ids:
-                last = ids[-1] if last is None else min(last, ids[-1])
-        places.sort()
-        if last is not None:
-            places = [place for place in places if place[0] <= last]
+        ended = {key for key, ids in found.items() if not ids}
+        for _ in range(MORE_MAX):
+            places, last_key = _known_places(found, ended)
+            if last_key is None or len(places) * 2 >= limit:
+                break
+            # The ids of this key lie together here: it holds more of the page than of the whole.
+            after = found[last_key][-1].successor()
+            more, answer_bytes = (
+                ([], 0)
+                if after is None
+                else self._fetch_ids_under(last_key, after, limit - len(places))
+            )
+            size += answer_bytes
+            found[last_key] += more
+            ended |= set() if more else {last_key}
+        places, _ = _known_places(found, ended)
         self._refuse_collisions([one for one, _ in places], [key for _, key in places])
         return places[:limit], size
+
+    def _fetch_ids_under(
+        self, key: ShardKey, start: PointId | None, asked: int
+    ) -> tuple[list[PointId], int]:
+        fetch = partial(self._by_key[key].fetch_ids, start, asked)
+        ids, answer_bytes = self._patiently(key, fetch)
+        check_order(ids, start, where=self.url)
+        return list(ids), answer_bytes
 
     def _fetch_page(
         self, places: Sequence[Place], vectors: Sequence[VectorSpec]
@@ -204,6 +221,21 @@ class KeyedTransport:
                 f"while it was read: {refusal}",
                 remedy="stop the writers (RUNBOOK: freeze), then run the same command again",
             ) from refusal
+
+
+def _known_places(
+    found: Mapping[ShardKey, Sequence[PointId]], ended: Container[ShardKey]
+) -> tuple[list[Place], ShardKey | None]:
+    """The ids up to which the answers of all keys are known, and the key that ends them.
+
+    `ended`: keys that have no further ids; None: all of them are.
+    """
+    lasts = [(ids[-1], key) for key, ids in found.items() if key not in ended]
+    last, last_key = min(lasts, default=(None, None))
+    places = sorted((point_id, key) for key, ids in found.items() for point_id in ids)
+    if last is not None:
+        places = [place for place in places if place[0] <= last]
+    return places, last_key
 
 
 def _keyed(page: Page, key: ShardKey) -> Page:

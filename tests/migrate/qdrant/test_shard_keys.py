@@ -298,6 +298,18 @@ def test_no_point_is_sent_twice_for_one_page(transport: TransportChoice) -> None
     assert sent <= len(points) + len(KEYS) * 8
 
 
+@BOTH
+def test_keys_whose_ids_lie_together_are_read_in_whole_pages(transport: TransportChoice) -> None:
+    """Tenants that were written one after the other, with ids that count."""
+    points = [point(number, KEYS[number // 100 % len(KEYS)]) for number in range(600)]
+    collection = stored(*points)
+    with reading(collection, transport) as source:
+        source.read_collection()
+        sizes = [len(page) for page in walk_points(source, None, None, limit=100)]
+    assert sum(sizes) == len(points)
+    assert len(sizes) <= 2 * len(points) // 100 + 1, "pages are at least half full"
+
+
 @pytest.mark.parametrize("raw", [True, 1.0, -1, 2**64, None, ["east"], {"keyword": "east"}])
 def test_anything_else_is_no_shard_key(raw: object) -> None:
     with pytest.raises(ValueError, match="not a shard key"):
