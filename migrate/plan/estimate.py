@@ -48,6 +48,11 @@ class Estimate:
     # Cost of a full reconcile if reading by id counts as a query, which is not documented.
     usd_reconcile_if_reads_count: float
     fits_free_plan: bool  # by its stored dimensions
+    # Whole commands, without the polls while the index settles: one migrate with its listing, its
+    # uploads and the KV index; one reconcile by the settings, and one that reads all contents.
+    migrate_requests: int
+    planned_reconcile_requests: int
+    reconcile_requests: int
     kv_writes: int  # keys that are written: an entry for each file, and the counter
 
     @property
@@ -66,6 +71,7 @@ class Workload:
     metadata_bytes: int  # over all vectors, with the member that names the namespace
     vectors_per_upload: int
     body_bytes: int  # per upload, at most
+    line_bytes: float | None = None  # mean of a line beside its metadata, measured; None: assumed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +98,9 @@ def estimate(load: Workload, pace: RequestPace, *, contents_read: int | None = N
     LINE_MBIT_PER_S. Each piece of work starts with an unused budget of five minutes.
     """
     vectors, files = load.vectors, load.files
-    upload_bytes = request_counts.upload_bytes(vectors, load.dimensions, load.metadata_bytes)
+    upload_bytes = request_counts.upload_bytes(
+        vectors, load.dimensions, load.metadata_bytes, load.line_bytes
+    )
     uploads = _Work(
         request_counts.upload_requests(
             vectors, upload_bytes, per_upload=load.vectors_per_upload, body_bytes=load.body_bytes
@@ -150,6 +158,9 @@ def estimate(load: Workload, pace: RequestPace, *, contents_read: int | None = N
             2,
         ),
         fits_free_plan=stored <= limits.FREE_STORED_DIMENSIONS,
+        migrate_requests=lists.requests + uploads.requests + kv.requests,
+        planned_reconcile_requests=lists.requests + planned.requests + kv_compare.requests,
+        reconcile_requests=lists.requests + contents.requests + kv_compare.requests,
         kv_writes=files + 1,
     )
 

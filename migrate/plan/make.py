@@ -24,7 +24,16 @@ from migrate.mapping.values import ValueRules
 from migrate.model.canonical import decode_json
 from migrate.model.digest import digest_vectors
 from migrate.model.limits import INDEXED_STRING_BYTES_MAX, KV_VALUE_BYTES_MAX
-from migrate.model.records import Page, PointId, ShardKey
+from migrate.model.records import DenseColumn, Page, PointId, ShardKey
+from migrate.plan.census.histograms import (
+    CHUNKS,
+    ID_BYTES,
+    METADATA_BYTES,
+    Histogram,
+    NormCounts,
+    count_sizes,
+)
+from migrate.plan.census.line_sizes import LineSizes
 from migrate.plan.estimate import Workload
 from migrate.plan.namespaces import NamespaceFindings, find_namespaces
 from migrate.plan.quarantine import QuarantinedPoint
@@ -44,6 +53,7 @@ from migrate.tables.plan_ids import Collision, FileGap, IdTable, PlannedRows
 from migrate.workers.ordered import ahead
 
 GAPS_LISTED_MAX = 20
+LISTED_MAX = 200_000  # points that are left out, in the list of a saved plan: about 80 MB
 
 # Notes about a row, counted only if the row moves; two of them are followed by a name.
 CHANGED, LONG, HASH_DIFFERS = "changed ", "long ", "hash differs"
@@ -59,7 +69,8 @@ class PlanFindings:
     files: int
     metadata_bytes: int  # over all vectors; this and all counts below are of points that move
     quarantined: dict[str, int]  # reason -> points
-    quarantined_points: tuple[QuarantinedPoint, ...]  # at most cap + 1 of them, in row order
+    # In row order: at most cap + 1 of them, or LISTED_MAX where the plan is saved.
+    quarantined_points: tuple[QuarantinedPoint, ...]
     quarantine_cap: int
     changes: dict[str, int]  # declared changes of metadata, without transforms -> points
     gaps: tuple[FileGap, ...]  # files whose chunk numbers are not 0, 1, 2, ...; the first 20
@@ -73,6 +84,8 @@ class PlanFindings:
     namespaces: NamespaceFindings | None = None  # None: no vector is in a namespace
     rows_sha256: str | None = None  # `digest_rows`, where the rules ask for it
     shard_keys: int = 0  # that points are under; 0 without custom sharding
+    histograms: tuple[Histogram, ...] = ()  # metadata, ids, files, norms
+    line_bytes: float | None = None  # mean over some upload lines, beside metadata and namespace
 
     @property
     def hashed_ids(self) -> int:
@@ -88,6 +101,7 @@ class PlanFindings:
             dimensions=values.dimensions,
             metadata_bytes=self.metadata_bytes
             + (0 if self.namespaces is None else self.namespaces.bytes),
+            line_bytes=self.line_bytes,
             vectors_per_upload=writes.vectors_per_upload,
             body_bytes=writes.body_bytes,
         )
@@ -223,9 +237,10 @@ def check_points(
     """
     mapping, indexes = rules.mapping, rules.metadata_indexes
     progress.start("checking points", total=points, unit="points")
-    listing = _Listing(quarantine_cap(points, rules.max_quarantine))
+    listing = _Listing(quarantine_cap(points, rules.max_quarantine), whole=rules.digests_rows)
     census, preview = Census(), TransformPreview(mapping.transforms)
     shard_keys: set[ShardKey] = set()
+    norms, lines = NormCounts(), LineSizes()
     for page in pages:
         shard_keys.update(page.shard_keys or ())
         first_row = census.points
@@ -234,6 +249,8 @@ def check_points(
             listing.add(first_row + position, page.ids[position], outcome)
         preview.add_page(page, result.mapped)
         _add_to_table(table, page, first_row, result, indexes)
+        _count_norms(norms, page, result, values)
+        lines.add(result)
         progress.advance(len(page))
     _quarantine_collisions(table, census, listing)
     if mapping.namespace:
@@ -266,7 +283,24 @@ def check_points(
         counter_file=_counter_file(table, mapping, rules.writes.counter_key),
         namespaces=find_namespaces(table, vectors) if mapping.namespace else None,
         rows_sha256=_digest_rows(table, rules),
+        histograms=(
+            count_sizes("metadata bytes", METADATA_BYTES, table.metadata_sizes()),
+            count_sizes("id bytes", ID_BYTES, table.id_sizes()),
+            count_sizes("chunks a file", CHUNKS, table.file_sizes()),
+            norms.histogram(),
+        ),
+        line_bytes=lines.mean(),
     )
+
+
+def _count_norms(norms: NormCounts, page: Page, result: CensusPage, values: ValueRules) -> None:
+    """Of the points that map, as the source has them."""
+    column = page.vectors[values.vector_name]
+    assert isinstance(column, DenseColumn), "the plan chose a dense vector"
+    if len(result.mapped) == len(page):
+        norms.add(column.values)  # without a copy
+    else:
+        norms.add(column.values[[position for position, _ in result.mapped]])
 
 
 def _digest_rows(table: IdTable, rules: PlanRules) -> str | None:
@@ -287,12 +321,14 @@ def _counter_file(table: IdTable, mapping: MappingRules, counter_key: str) -> st
 class _Listing:
     """The first quarantined points, for quarantine.jsonl; the census has the counts."""
 
-    def __init__(self, cap: int) -> None:
+    def __init__(self, cap: int, *, whole: bool) -> None:
+        """With `whole` points beyond the cap are listed too, as many as memory allows."""
         self.cap = cap
+        self._listed_max = max(cap + 1, LISTED_MAX if whole else 0)
         self.points: list[QuarantinedPoint] = []
 
     def add(self, row: int, point_id: PointId, outcome: Quarantined) -> None:
-        if len(self.points) <= self.cap:
+        if len(self.points) < self._listed_max:
             self.points.append(QuarantinedPoint(row=row, point_id=point_id, outcome=outcome))
 
 

@@ -12,9 +12,16 @@ TEXT_BYTES_PER_VALUE = 12.51
 LINE_FRAMING_BYTES = 40
 
 
-def upload_bytes(vectors: int, dimensions: int, metadata_bytes: int) -> int:
-    """Bytes of all upload bodies; `metadata_bytes` is the sum over all vectors."""
-    return ceil(vectors * (dimensions * TEXT_BYTES_PER_VALUE + LINE_FRAMING_BYTES)) + metadata_bytes
+def upload_bytes(
+    vectors: int, dimensions: int, metadata_bytes: int, line_bytes: float | None = None
+) -> int:
+    """Bytes of all upload bodies; `metadata_bytes` is the sum over all vectors.
+
+    `line_bytes` is the mean size of a line beside its metadata; None: that of a unit vector.
+    """
+    if line_bytes is None:
+        line_bytes = dimensions * TEXT_BYTES_PER_VALUE + LINE_FRAMING_BYTES
+    return ceil(vectors * line_bytes) + metadata_bytes
 
 
 def upload_requests(vectors: int, sent_bytes: int, *, per_upload: int, body_bytes: int) -> int:

@@ -154,6 +154,24 @@ class IdTable(SpillingDatabase):
         """The sum over the rows that are still in the table."""
         return self._count("SELECT coalesce(sum(metadata_bytes), 0) FROM vectors")
 
+    def metadata_sizes(self) -> list[tuple[int, int]]:
+        """Each size of metadata in bytes, and how many rows have it."""
+        return self._sizes("SELECT metadata_bytes, count(*) FROM vectors GROUP BY metadata_bytes")
+
+    def id_sizes(self) -> list[tuple[int, int]]:
+        """Each size of a target id in bytes, and how many rows have it."""
+        return self._sizes("SELECT strlen(vector_id) AS size, count(*) FROM vectors GROUP BY size")
+
+    def file_sizes(self) -> list[tuple[int, int]]:
+        """Each number of vectors that a file has, and how many files have it."""
+        return self._sizes(
+            "SELECT vectors, count(*) FROM (SELECT count(*) AS vectors FROM vectors "
+            "WHERE file IS NOT NULL GROUP BY file) GROUP BY vectors"
+        )
+
+    def _sizes(self, query: str) -> list[tuple[int, int]]:
+        return [(int(size), int(times)) for size, times in self._execute(query)]
+
     def count_notes(self) -> dict[str, int]:
         """Note -> rows that are still there and have it, by note."""
         query = """

@@ -1,5 +1,7 @@
 """The plan as a preflight: the target first, one screen, a verdict in words."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -109,3 +111,47 @@ def test_settings_and_details_are_shown_when_asked_for(tmp_path: Path) -> None:
     assert shown[0].endswith(("(environment QDRANT_URL)", "(environment QDRANT_COLLECTION)"))
     assert any(line.startswith("note: the counter (") for line in details)
     assert not any(line.startswith("note: ") for line in plain)
+
+
+def test_details_show_how_sizes_are_spread_and_what_breaks_each_limit(tmp_path: Path) -> None:
+    stored = points(70)
+    stored[3].payload["text"] = "x" * 11_000  # type: ignore[index]
+    with workbench(tmp_path, stored) as bench:
+        lines = screen(bench, "--details")
+        document = bench.run("plan").document
+
+    histograms = {one["name"]: one for one in document["histograms"]}
+    assert list(histograms) == ["metadata bytes", "id bytes", "chunks a file", "norm"]
+    assert sum(histograms["metadata bytes"]["counts"]) == document["vectors"] == 69
+    assert sum(histograms["chunks a file"]["counts"]) == document["files"]
+    (limit,) = [one for one in document["limits"] if one["broken"]]
+    assert (limit["name"], limit["limit"], limit["examples"]) == (
+        "metadata of a vector",
+        10_240,
+        [str(stored[3].id)],
+    )
+    largest = histograms["metadata bytes"]["highest"]
+    assert (
+        f"  metadata of a vector: at most 10,240 B; found {largest}; broken by 1 point: "
+        f"{stored[3].id}"
+    ) in lines
+    assert any(line.startswith("norm: ") for line in lines)
+
+
+@pytest.mark.parametrize(("fits", "code"), [(True, 0), (False, 3)])
+def test_the_whole_list_of_points_that_are_left_out_is_a_file(
+    tmp_path: Path, fits: bool, code: int
+) -> None:
+    stored = points(60)
+    for point in stored[:40]:
+        point.payload["chunk_index"] = -1  # type: ignore[index]
+    file = tmp_path / "agreed.json"
+    most = ("--max-quarantine", "40" if fits else "3")
+    with workbench(tmp_path, stored) as bench:
+        planned = bench.run("plan", *most, "--out", str(file), as_json=False)
+        listed = (tmp_path / "agreed.quarantine.jsonl").read_text().splitlines()
+
+    assert planned.exit_code == code
+    assert file.exists() == fits
+    assert [json.loads(line)["point_id"] for line in listed] == [str(p.id) for p in stored[:40]]
+    assert re.search(r"^left out\s+\S+agreed\.quarantine\.jsonl$", planned.stdout, re.MULTILINE)

@@ -179,6 +179,10 @@ def show(shown: Shown, settings: Settings, choices: wiring.Choices, flags: Flags
     content = document(result, settings, verdict, show_values=flags["show_values"])
     rows = screen.rows(result, settings, verdict)
     out = flags["out"]
+    if out is not None and result.findings.quarantined:
+        left_out = saving.save_left_out(result.findings, out)
+        members["quarantine_file"] = str(left_out)
+        rows.append(("left out", str(left_out)))
     if out is not None and failure is None:
         saved = saving.save(
             result, settings, choices, snapshot=shown.snapshot, shown=content, out=out

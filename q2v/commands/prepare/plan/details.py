@@ -7,12 +7,14 @@ from migrate.mapping.agreement import idle_rules
 from migrate.mapping.ids import DIGEST_BITS, collision_bound
 from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.mapping.payload import Quarantined
+from migrate.plan.census.limits_met import Found, LimitMet, limits_met
 from migrate.plan.make import PlanFindings
 from migrate.provision import TargetState
 from migrate.words import counted
 from q2v import wiring
 from q2v.commands.prepare.plan import transforms_shown
 from q2v.commands.prepare.plan.gathering import PlanResult
+from q2v.commands.prepare.plan.spread_shown import histogram_lines, limit_lines
 from q2v.output.advice import advise
 from q2v.output.configured import shown_settings
 from q2v.settings import Settings
@@ -36,10 +38,38 @@ def notes(result: PlanResult, settings: Settings) -> list[str]:
 def lines(result: PlanResult, settings: Settings, *, show_values: bool) -> list[str]:
     """All of the details."""
     findings = result.findings
+    spread = [
+        *limit_lines(met(result, settings)),
+        "",
+        *histogram_lines(findings.histograms),
+        "",
+    ]
     shown = [advise(f"note: {note}") for note in notes(result, settings)]
     shown += [f"changed: {change}: {counted(n, 'point')}" for change, n in findings.changes.items()]
     shown += transforms_shown.lines(findings, show_values=show_values)
-    return [*shown, *_quarantined_lines(findings)]
+    return [*spread, *shown, *_quarantined_lines(findings)]
+
+
+def met(result: PlanResult, settings: Settings) -> tuple[LimitMet, ...]:
+    """The limits of the target, with what was found."""
+    findings = result.findings
+    largest = {one.name: one.highest for one in findings.histograms}
+    return limits_met(
+        Found(
+            quarantined=findings.quarantined,
+            listed=findings.quarantined_points,
+            dimensions=result.values.dimensions,
+            vectors=findings.vectors,
+            namespaces=None if findings.namespaces is None else findings.namespaces.count,
+            id_bytes=_whole(largest.get("id bytes")),
+            metadata_bytes=_whole(largest.get("metadata bytes")),
+            body_bytes=settings.limits.body_bytes,
+        )
+    )
+
+
+def _whole(size: float | None) -> int | None:
+    return None if size is None else int(size)
 
 
 def setting_lines(settings: Settings) -> Iterator[str]:

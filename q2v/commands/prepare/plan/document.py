@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from migrate.model.limits import PRICES_AS_OF
 from q2v.commands.prepare.plan import transforms_shown
-from q2v.commands.prepare.plan.details import notes
+from q2v.commands.prepare.plan.details import met, notes
 from q2v.commands.prepare.plan.gathering import PlanResult
 from q2v.commands.prepare.plan.verdict import Verdict
 from q2v.output.configured import shown_settings
@@ -60,6 +60,8 @@ def document(
         "prices_as_of": PRICES_AS_OF,
         "target": None if result.target is None else asdict(result.target),
         "credentials": result.credentials,
+        "histograms": [asdict(one) for one in findings.histograms],
+        "limits": [asdict(one) for one in met(result, settings)],
         "notes": notes(result, settings),
         "settings": shown_settings(settings),
     }

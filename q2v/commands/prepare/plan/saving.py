@@ -9,6 +9,8 @@ from pathlib import Path
 from migrate.errors import UsageError
 from migrate.model.hmac_key import SealKey
 from migrate.model.stamps import iso_stamp
+from migrate.plan.make import PlanFindings
+from migrate.plan.quarantine import encode_quarantine
 from migrate.plan.saved.agreed import AgreedPlan
 from migrate.plan.saved.agreement import check_settings, check_target_names
 from migrate.plan.saved.record import (
@@ -86,6 +88,13 @@ def save(
     plan = _plan_of(result, settings, choices, snapshot, shown)
     local_file(out).write(encode_saved(plan, wiring.seal_key(settings)))
     return plan
+
+
+def save_left_out(findings: PlanFindings, out: Path) -> Path:
+    """Write every point that is left out beside the plan, also of one that does not fit."""
+    path = out.with_name(f"{out.stem}.quarantine.jsonl")
+    local_file(path).write(encode_quarantine(findings.quarantined_points))
+    return path
 
 
 def _plan_of(

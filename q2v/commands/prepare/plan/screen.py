@@ -78,19 +78,19 @@ def _namespace_cells(result: PlanResult) -> list[tuple[str, Cell]]:
 
 def _work(result: PlanResult) -> list[tuple[str, Cell]]:
     figures = result.figures
-    full = counted(figures.list_requests + figures.content_requests, "request")
-    reconcile = f"{full}, {_about(figures.reconcile_minutes)}"
+    planned = counted(figures.planned_reconcile_requests, "request")
+    reconcile = f"{planned}, {_about(figures.planned_reconcile_minutes)}"
     if figures.contents_read < figures.vectors:
-        reconcile = (
-            f"{_about(figures.planned_reconcile_minutes)} with {figures.contents_read:,} of "
-            f"{counted(figures.vectors, 'content')}; {_about(figures.reconcile_minutes)} and "
-            f"{full} with all"
+        reconcile += (
+            f", reads {figures.contents_read:,} of {counted(figures.vectors, 'content')}; all of "
+            f"them: {counted(figures.reconcile_requests, 'request')}, "
+            f"{_about(figures.reconcile_minutes)}"
         )
     return [
         (
             "upload",
-            f"{counted(figures.upload_requests, 'request')}, {format_bytes(figures.upload_bytes)}, "
-            f"{_about(figures.upload_minutes)}",
+            f"{counted(figures.upload_requests, 'upload')}, {format_bytes(figures.upload_bytes)}; "
+            f"{counted(figures.migrate_requests, 'request')}, {_about(figures.upload_minutes)}",
         ),
         ("reconcile", reconcile),
         (

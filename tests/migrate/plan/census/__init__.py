@@ -1,0 +1,1 @@
+"""How sizes are spread, and which limit meets what."""
