@@ -33,10 +33,10 @@ from migrate.tables.plan_ids import FORMER_COLUMNS, IdTable
 from migrate.upload.removal import left_by_refusals
 
 REMOVALS_SHOWN_MAX = 10
-Confirm = Callable[[str], None]  # gets the name of the vector index; raises UsageError to refuse
+Confirm = Callable[[RunPlan], None]  # before the first write; raises UsageError to refuse
 
 
-def confirmed(_index_name: str) -> None:
+def confirmed(_plan: RunPlan) -> None:
     """Accept: the caller has confirmed already."""
 
 
@@ -88,7 +88,7 @@ def begin(
         if dry_run:
             run.close()
             return Begun(run.plan, None, is_new=False)
-        confirm(run.plan.index.name)
+        confirm(run.plan)
         check_waived(rules.waived)
         run.waive(rules.waived)
         return Begun(run.plan, run, is_new=False)
@@ -102,11 +102,11 @@ def begin(
         if dry_run:
             return Begun(plan, None, is_new=True)
         if base is None:
-            confirm(plan.index.name)
+            confirm(plan)
             folder = create_run(snapshot, plan, quarantine, table.targets())
         else:
             _check_index_of(base, plan)
-            confirm(plan.index.name)
+            confirm(plan)
             former = _former_rows(base, table)
             difference = Comparison(table, former, base.vectors, rules.max_delete)
             planned = replace(plan, base=base_of(base))

@@ -25,6 +25,7 @@ class Invocation:
     settings: "Settings | None" = None  # None: not read yet, or refused
     named: "WorkFolder | None" = None  # the snapshot or run that was named to the command
     document_written: bool = False  # with --json there is exactly one
+    asks: bool = False  # of --ask: a question is asked also where it could be left out
     progress: str | None = None  # of --progress; None: by what stderr is
     on_success: list[str] | None = None  # the words of --on-success, and of --on-failure
     on_failure: list[str] | None = None

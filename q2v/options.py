@@ -13,7 +13,10 @@ import click
 from migrate.errors import UsageError
 from q2v.commands import COMMANDS
 from q2v.invocation import DEFAULT_FOLDER, current_invocation
+from q2v.output.logs import PROCESS_MASKER
 from q2v.output.progress import set_progress_aside
+from q2v.output.screen.wrapping import wrapped
+from q2v.output.terminal import escape_lines, write_text
 from q2v.settings import BY_KEY, SETTINGS, Setting, Settings
 from q2v.settings.loading import CONFIG_NAME, make_settings, read_file
 from q2v.watching.options import running_options
@@ -171,11 +174,11 @@ class Question:
 
 
 def confirm_name(question: Question, *, sure: bool) -> None:
-    """Ask for a name to be typed, unless the operator is `sure`.
+    """Ask for a name to be typed, unless the operator is `sure` and has not asked for it (--ask).
 
-    Raises UsageError when another one is typed, or stdin is no terminal.
+    Raises UsageError when another one is typed, or none, or stdin is no terminal.
     """
-    if sure:
+    if sure and not current_invocation().asks:
         return
     if not sys.stdin.isatty():
         raise UsageError(
@@ -184,10 +187,12 @@ def confirm_name(question: Question, *, sure: bool) -> None:
         )
     set_progress_aside()
     if question.said:
-        click.echo(question.said, err=True)
-    typed = click.prompt(f"{question.prompt} ({question.name})", err=True)
+        write_text(sys.stderr, f"{escape_lines(PROCESS_MASKER.mask(question.said))}\n")
+    prompt = "\n".join(wrapped(f"{question.prompt} ({question.name})"))
+    typed = click.prompt(prompt, default="", show_default=False, err=True)
     if typed != question.name:
-        raise UsageError(f"typed '{typed}', not '{question.name}'", remedy=question.refused)
+        what = f"typed '{typed}'" if typed else "nothing was typed"
+        raise UsageError(f"{what}, not '{question.name}'", remedy=question.refused)
 
 
 def read_forced(file: Path | None) -> frozenset[str]:
@@ -234,8 +239,19 @@ def max_delete_option(command: Command) -> Command:
 
 
 def yes_option(command: Command) -> Command:
-    """`--yes`, given to the command as `yes`."""
-    return click.option("--yes", is_flag=True, help="Do not ask for confirmation.")(command)
+    """`--yes`, given to the command as `yes`, and `--ask`, which `confirm_name` follows."""
+    ask = click.option(
+        "--ask",
+        is_flag=True,
+        expose_value=False,
+        callback=_remember_asking,
+        help="Ask for confirmation also where the target is on this machine: to rehearse it.",
+    )
+    return ask(click.option("--yes", is_flag=True, help="Do not ask for confirmation.")(command))
+
+
+def _remember_asking(context: click.Context, _: click.Parameter, ask: bool) -> None:
+    current_invocation().asks = ask
 
 
 def check_required(settings: Settings, *keys: str) -> None:

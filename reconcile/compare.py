@@ -190,7 +190,7 @@ def _conclude(
     clock: Clock,
 ) -> ReconcileReport:
     if findings.ids is not None and findings.contents is not None:
-        write_combined(session.folder, findings.ids, findings.contents)
+        write_combined(session.folder, findings.ids, findings.contents, findings.kv)
     manifest_path, manifest_sha256 = write_manifest(
         run, build_manifest(run, requests_per_5min=rules.requests_per_5min)
     )

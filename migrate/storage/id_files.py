@@ -44,6 +44,15 @@ def read_ids(file: StoredFile) -> list[str]:
     return _decode_ids(file.read(bytes_max=ID_FILE_BYTES_MAX), file)
 
 
+def read_first_ids(file: StoredFile, count: int) -> list[str]:
+    """The first `count` ids, without reading the others; none where there is no file."""
+    if not file.is_there():
+        return []
+    with file.open_to_read() as opened:
+        lines = [opened.readline(LINE_CHARACTERS_MAX) for _ in range(count)]
+    return _decode_ids(b"".join(lines), file)
+
+
 def read_typed_ids(file: StoredFile) -> list[str]:
     """The ids of a file that an operator wrote: also with blanks around them, as editors leave.
 

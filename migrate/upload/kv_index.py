@@ -66,8 +66,8 @@ def write_kv_index(
             files = table.count_files()
             runtime.progress.start(
                 "writing the KV index",
-                total=files,
-                unit="files",
+                total=files + 1,  # the counter comes last
+                unit="entries",
                 requests=kv_write_requests(files),
             )
             entries = expected_entries(run, table)

@@ -15,6 +15,7 @@ from q2v.invocation import Invocation
 from q2v.memory import MEMORY_REMEDY, is_memory_short
 from q2v.output.logs import PROCESS_MASKER
 from q2v.output.render import encode_document
+from q2v.output.screen.wrapping import terminal_width, wrapped
 from q2v.output.terminal import escape_lines, escape_terminal, write_text
 from q2v.signals import Stopped
 
@@ -34,6 +35,7 @@ class Failure:
     exit_code: ExitCode
     what: str
     remedy: str
+    after_key: bool = False  # a key was pressed in the middle of a line
 
 
 def explain(error: BaseException, invocation: Invocation) -> Failure:
@@ -74,6 +76,7 @@ def explain_stop(number: signal.Signals) -> Failure:
         exit_code=ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED,
         what=f"stopped by {number.name}; everything written so far is safe",
         remedy="run the same command again: it resumes where this one stopped",
+        after_key=not terminated,
     )
 
 
@@ -86,6 +89,7 @@ def _explain_abort(error: KeyboardInterrupt | click.Abort) -> Failure:
         exit_code=ExitCode.USAGE,
         what="the question was not answered; nothing has been done",
         remedy="answer it at a terminal, or pass --yes where --help names it",
+        after_key=True,
     )
 
 
@@ -154,11 +158,20 @@ def tell(failure: Failure, invocation: Invocation, *, as_json: bool) -> None:
     """
     what, remedy = PROCESS_MASKER.mask(failure.what), PROCESS_MASKER.mask(failure.remedy)
     with suppress(OSError, ValueError):
-        write_text(sys.stderr, f"q2v: {escape_terminal(what)}\nnext: {escape_terminal(remedy)}\n")
+        first = [""] if failure.after_key and terminal_width(sys.stderr) else []
+        lines = (*first, *_lines("q2v", what), *_lines("next", remedy), "")
+        write_text(sys.stderr, "\n".join(lines))
     if as_json and not invocation.document_written:
         error = {"exit_code": int(failure.exit_code), "what": what, "next": remedy}
         with suppress(OSError, ValueError):
             write_text(sys.stdout, encode_document({"error": error}))
+
+
+def _lines(label: str, text: str) -> list[str]:
+    """One line for a log; on a terminal as many as its width makes of it."""
+    line = f"{label}: {escape_terminal(text)}"
+    width = terminal_width(sys.stderr)
+    return [line] if width is None else wrapped(line, then="  ", width=width)
 
 
 def is_reader_gone(error: BaseException) -> bool:

@@ -2,16 +2,16 @@
 
 import dataclasses
 import json
-import re
 import sys
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 
 from q2v.invocation import current_invocation
 from q2v.output.logs import PROCESS_MASKER
+from q2v.output.screen.wrapping import split_words, terminal_width, wrapped
 from q2v.output.terminal import escape_terminal, write_text
 
+_PASTED = "next: q2v "
 _UNIT = 1_000
 _BYTE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
@@ -20,8 +20,6 @@ _TENS_SHOWN_MAX_S = 180
 _FOUND_LENGTH_MAX = 60
 _NUMBER_BITS_SHOWN_MAX = 200  # 2^200 has 61 digits; Python prints no number of 4,301 digits
 
-_COMMAND = re.compile(r"`[^`]*`")
-_NO_BREAK = "\uffff"  # in no text: stands for a space inside a command
 
 Cell = str | int | float | None
 
@@ -42,7 +40,8 @@ def render(
 ) -> None:
     """Write the result: `document` as JSON, or `rows` (label and value) with `notes` below.
 
-    With `width` rows are wrapped at this many characters, but not inside a command in backquotes.
+    On a terminal both are wrapped at its width, or rows at `width` where that is given; never
+    inside a command in backquotes.
 
     Whole numbers get thousands separators; ids and ordinals are therefore passed as text.
     The document may hold dataclasses, paths and tuples; a secret in it is an error.
@@ -51,38 +50,42 @@ def render(
         write_document(document)
         return
     column = max((len(label) for label, _ in rows), default=0)
+    columns = terminal_width(sys.stdout) if width is None else width
     for label, cell in rows:
-        line = f"{label:<{column}}  {format_cell(cell)}"
-        for part in [line] if width is None else wrap(line, width, indent=column + 2):
-            write_line(part)
+        _write_wrapped(f"{label:<{column}}  ", format_cell(cell), columns)
     for note in notes:
-        write_line(note)
+        # The notes of a caller that wraps by itself are wrapped already.
+        _write_wrapped("", note, None if width else columns)
 
 
-def wrap(line: str, width: int, *, indent: int) -> list[str]:
-    """A line as lines of at most `width` characters, all but the first one indented.
+def _write_wrapped(label: str, text: str, columns: int | None) -> None:
+    """A label and its text, in one line or in lines of at most `columns`.
 
-    A word, and a command in backquotes, is never divided: what is pasted has to work.
+    A command to be pasted stays on its line. A word that has no room beside the label stands below.
     """
-    if len(line) <= width:
-        return [line]
-    kept = _COMMAND.sub(lambda found: found[0].replace(" ", _NO_BREAK), line)
-    head = len(kept) - len(kept.lstrip())
-    parts = textwrap.wrap(
-        kept,
-        width,
-        initial_indent=kept[:head],
-        subsequent_indent=" " * indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-        drop_whitespace=True,
-    )
-    return [part.replace(_NO_BREAK, " ") for part in parts]
+    if columns is None or len(label) + len(text) <= columns or text.startswith(_PASTED):
+        write_line(label + text)
+        return
+    indent = " " * len(label) if label else "  "
+    longest = max(map(len, split_words(text)), default=0)
+    if label and longest > columns - len(indent):
+        write_line(label.rstrip())
+        label = indent = "  "
+    for line in wrapped(text, first=label, then=indent, width=columns):
+        write_line(line)
 
 
 def write_line(text: str) -> None:
     """One line on stdout, without secrets or control characters."""
     write_text(sys.stdout, escape_terminal(PROCESS_MASKER.mask(text)) + "\n")
+
+
+def write_texts(texts: Iterable[str]) -> None:
+    """Each text as lines of at most 80 columns; a command after `next: ` stays on one line."""
+    for text in texts:
+        lines = [text] if text.startswith(_PASTED) else wrapped(text)
+        for line in lines:
+            write_line(line)
 
 
 def write_document(document: Mapping[str, object]) -> None:

@@ -193,13 +193,20 @@ def kv_classes(scan: KvScan) -> dict[str, Iterable[str]]:
     }
 
 
-def write_combined(folder: Folder, ids: IdScan, contents: ContentScan) -> None:
-    """Write combined.ids: a symbol and an id per differing vector, as `rclone check --combined`."""
-    classes = id_classes(ids) | content_classes(contents)
-    write_lines(
-        folder.file(COMBINED),
-        (f"{kind.symbol} {encode_id(text)}" for kind in DriftKind for text in classes[kind.value]),
-    )
+def write_combined(folder: Folder, ids: IdScan, contents: ContentScan, kv: KvScan | None) -> None:
+    """Write combined.ids: a symbol and an id per differing vector, as `rclone check --combined`.
+
+    A line of a KV key has `kv` after its symbol; there is none where KV was not read.
+    """
+    vectors = id_classes(ids) | content_classes(contents)
+    keys = {} if kv is None else kv_classes(kv)
+    lines = [f"{kind.symbol} {encode_id(text)}" for kind in DriftKind for text in vectors[kind]]
+    lines += [
+        f"{kind.symbol}kv {encode_id(key)}"
+        for kind in DriftKind
+        for key in keys.get(f"kv_{kind}", ())
+    ]
+    write_lines(folder.file(COMBINED), lines)
 
 
 def write_report(run: RunFolder, report: ReconcileReport) -> str:

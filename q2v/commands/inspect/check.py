@@ -36,9 +36,8 @@ from q2v.output.advice import advise
 from q2v.output.configured import unknown_environment
 from q2v.output.following import Following, following_here
 from q2v.output.progress import open_progress
-from q2v.output.render import write_document
+from q2v.output.render import write_document, write_texts
 from q2v.output.screen.table import TableRow, write_table
-from q2v.output.screen.wrapping import write_wrapped
 from q2v.secret_files import load_secret
 from q2v.settings import Settings
 
@@ -218,7 +217,7 @@ def show(rows: Rows, following: Following | None, *, as_json: bool) -> None:
         write_document({**_document(rows), **members})
         return
     write_table(list(_table_rows(rows.all)))
-    write_wrapped(["", _verdict(rows), *([] if following is None else following.notes())])
+    write_texts(["", _verdict(rows), *([] if following is None else following.notes())])
 
 
 def _document(rows: Rows) -> dict[str, object]:

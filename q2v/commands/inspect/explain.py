@@ -6,8 +6,8 @@ import click
 
 from migrate.errors import UsageError
 from q2v.options import json_option
-from q2v.output.render import write_document, write_line
-from q2v.output.screen.wrapping import wrapped, write_wrapped
+from q2v.output.render import write_document, write_line, write_texts
+from q2v.output.screen.wrapping import wrapped
 from q2v.words.entry import Word
 from q2v.words.lookup import look_up, words
 
@@ -45,7 +45,7 @@ def _show(found: list[Word]) -> None:
             write_line("")
         for line in wrapped(f"{word.name} - {word.kind}" if word.name != word.means else word.kind):
             write_line(line)
-        write_wrapped([f"  {word.means}", *([f"  -> {word.advice}"] if word.advice else [])])
+        write_texts([f"  {word.means}", *([f"  -> {word.advice}"] if word.advice else [])])
     left = len(found) - _SHOWN_MAX
     if left > 0:
         write_line("")

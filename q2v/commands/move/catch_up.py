@@ -22,7 +22,8 @@ from migrate.storage.folder_lock import FolderLock
 from migrate.upload.removal import kept_removals
 from migrate.upload.report import MigrateReport
 from q2v import wiring
-from q2v.commands.move.migrate import KEPT_SHOWN_MAX, confirm_index, migrate_snapshot
+from q2v.commands.move.confirm import confirm_write
+from q2v.commands.move.migrate import KEPT_SHOWN_MAX, migrate_snapshot
 from q2v.options import (
     PLANNING,
     SEAL,
@@ -154,7 +155,9 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
                 choices,
                 runtime,
                 folder=directory,
-                confirm=lambda name: confirm_index(name, sure=flags["yes"] or target.is_local),
+                confirm=lambda plan: confirm_write(
+                    plan, route, sure=flags["yes"] or target.is_local
+                ),
             )
             exit_code = moved.exit_code
         following = following_snapshot(found, settings)

@@ -23,6 +23,7 @@ from migrate.storage.folder_lock import FolderLock
 from migrate.storage.local_folder import LocalFolder
 from migrate.upload.report import MigrateReport, report_dry_run
 from q2v import wiring
+from q2v.commands.move.confirm import confirm_write
 from q2v.commands.prepare.plan.saving import (
     held_to,
     open_agreed,
@@ -33,8 +34,6 @@ from q2v.options import (
     PLANNING,
     SEAL,
     TARGET,
-    Question,
-    confirm_name,
     folder_option,
     json_option,
     max_delete_option,
@@ -157,7 +156,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
                 clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
             ),
             folder=directory,
-            confirm=lambda name: confirm_index(name, sure=flags["yes"] or target.is_local),
+            confirm=lambda plan: confirm_write(plan, route, sure=flags["yes"] or target.is_local),
         )
         following = following_snapshot(found, settings)
     advise = partial(completed, folder=directory, settings=settings, snapshot=found.folder)
@@ -205,16 +204,6 @@ def migrate_snapshot(
             report = migrate(run, target, options, runtime, open_uploaders=uploaders)
         report = replace(report, requests=report.requests + target.budget.taken - sent_before)
     return replace(report, seconds=round(runtime.clock.monotonic_s() - started, 3))
-
-
-def confirm_index(index_name: str, *, sure: bool) -> None:
-    """Ask for the index's name to be typed. Raises UsageError when it is not."""
-    question = Question(
-        f"writing to vector index '{index_name}'",
-        "Type the name of the vector index to write to",
-        index_name,
-    )
-    confirm_name(question, sure=sure)
 
 
 def _unwaived_notes(unwaived: int) -> list[str]:

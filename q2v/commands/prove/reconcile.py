@@ -1,6 +1,7 @@
 """`q2v reconcile`: source x snapshot x vector index x KV index x counter."""
 
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -11,6 +12,7 @@ from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.run.choose import check_same_target, find_run, planned_target
 from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
+from migrate.storage.id_files import read_first_ids
 from q2v import wiring
 from q2v.options import (
     CONTENTS,
@@ -33,6 +35,7 @@ from reconcile.compare import DEFAULT_SEED, compare
 from reconcile.naming import named_lines
 from reconcile.report.report import ReconcileReport
 
+FIRST_IDS = 3  # of each class
 LINES_MAX = 10  # about what differs; the file has all
 
 SEED_MAX = 2**53  # every JSON reader keeps integers up to here exactly
@@ -154,7 +157,7 @@ def show(report: ReconcileReport, route: Route, following: Following, *, as_json
         cells.append(("never finished", ", ".join(report.abandoned)))
     cells += [(f"count: {name}", count) for name, count in report.counts.items()]
     cells.append(("what kv_counter counts", COUNTER_MEANING))
-    cells += [(f"drift: {name}", count) for name, count in report.drift.items() if count]
+    cells += list(_drift_cells(report))
     cells += [("report", str(document["html"])), ("rollback manifest", report.rollback_manifest)]
     indexes = report.metadata_indexes or ()
     cells += [("metadata index", advise(index.in_words())) for index in indexes]
@@ -165,3 +168,17 @@ def show(report: ReconcileReport, route: Route, following: Following, *, as_json
         lines.append(f"differs: all in {document['differs_file']}")
     document |= following.document()
     render(document, cells, as_json=as_json, notes=[*lines, *following.notes()])
+
+
+def _drift_cells(report: ReconcileReport) -> Iterator[tuple[str, Cell]]:
+    """For each class that was found: how many, the first of them, and the file with all."""
+    source = {f"source_{name}": count for name, count in (report.source_drift or {}).items()}
+    for name, count in (report.drift | source).items():
+        if not count:
+            continue
+        file = report.files.get(name)
+        first = [] if file is None else read_first_ids(file, FIRST_IDS)
+        shown = ", ".join(first)
+        if file is not None and count > len(first):
+            shown += f" and {count - len(first):,} more in {file.name}"
+        yield f"drift: {name}", f"{count:,}: {shown}" if shown else f"{count:,}"

@@ -4,10 +4,7 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
 from typing import TextIO
-
-from q2v.output.render import write_line
 
 WIDTH_DEFAULT = 80  # also of a pipe, so that what is pasted reads as it was seen
 _WIDTH_MAX = 120  # longer lines are hard to read
@@ -38,7 +35,7 @@ def wrapped(text: str, *, first: str = "", then: str = "", width: int | None = N
     A word longer than a line stays whole, and so does a command in backquotes: both are pasted.
     """
     lines = textwrap.wrap(
-        _QUOTED.sub(lambda found: found[0].replace(" ", _NO_BREAK), text),
+        _kept_whole(text),
         width_here() if width is None else width,
         initial_indent=first,
         subsequent_indent=then,
@@ -48,9 +45,10 @@ def wrapped(text: str, *, first: str = "", then: str = "", width: int | None = N
     return [line.replace(_NO_BREAK, " ") for line in lines] or [first.rstrip()]
 
 
-def write_wrapped(texts: Iterable[str]) -> None:
-    """Each text as lines on stdout; a command after `next: ` stays on one line."""
-    for text in texts:
-        lines: Sequence[str] = [text] if text.startswith("next: q2v ") else wrapped(text)
-        for line in lines:
-            write_line(line)
+def split_words(text: str) -> list[str]:
+    """What is never broken: words, and commands in backquotes."""
+    return [word.replace(_NO_BREAK, " ") for word in _kept_whole(text).split(" ")]
+
+
+def _kept_whole(text: str) -> str:
+    return _QUOTED.sub(lambda found: found[0].replace(" ", _NO_BREAK), text)

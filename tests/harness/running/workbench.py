@@ -69,7 +69,7 @@ class Workbench(InProcessCommands):
         assert taken.exit_code == 0, taken.stderr
         return self.run("migrate")
 
-    def ask_target(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
+    def ask_target(self, path: str, body: Mapping[str, object] | list[str]) -> dict[str, Any]:
         """A request to the target past q2v; `path` is below the account's. Returns the answer."""
         answer = httpx.post(
             f"{self.sandbox.base_url}/accounts/{self.sandbox.account_id}/{path}",

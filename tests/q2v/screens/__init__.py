@@ -1,0 +1,1 @@
+"""What commands show on a terminal, kept as files that a person has read."""
