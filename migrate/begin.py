@@ -31,6 +31,7 @@ from migrate.snapshot.folder import Snapshot
 from migrate.storage.layout import DIFFERENCE
 from migrate.tables.plan_ids import FORMER_COLUMNS, IdTable
 from migrate.upload.removal import left_by_refusals
+from migrate.words import subject
 
 REMOVALS_SHOWN_MAX = 10
 Confirm = Callable[[RunPlan], None]  # before the first write; raises UsageError to refuse
@@ -189,7 +190,8 @@ def _announce_removals(run: RunFolder, progress: Progress) -> None:
         return
     shown = ", ".join(f"'{one.vector_id}'" for one in difference.removals[:REMOVALS_SHOWN_MAX])
     progress.say(
-        f"{len(difference.removals)} vectors are no longer wanted and will be deleted, among them "
+        f"{subject(len(difference.removals), 'vector', 'is')} no longer wanted and will be "
+        "deleted, among them "
         f"{shown}; {run.folder.address(DIFFERENCE)} names all of them"
     )
 

@@ -25,6 +25,7 @@ from migrate.run.next_step import flags_again, next_step, position_of
 from migrate.run.refused_vectors import former_of_refused
 from migrate.runtime import Runtime
 from migrate.snapshot.manifest import SnapshotManifest
+from migrate.words import counted
 from reconcile.differences import Named
 from reconcile.others import Others, read_others
 from reconcile.report.report import (
@@ -313,7 +314,8 @@ def _unknown(findings: _Findings) -> str | None:
     if findings.source is not None and findings.source.unreadable:
         ids = findings.source.unreadable
         return (
-            f"the source did not return {len(ids)} points that the snapshot holds, first {ids[0]}"
+            f"the source did not return {counted(len(ids), 'point')} that the snapshot "
+            f"holds, first {ids[0]}"
         )
     return None
 
@@ -356,7 +358,9 @@ def _left_out(run: RunFolder, *, with_source: bool) -> str:
     unreadable = len(run.snapshot.manifest.unreadable)
     return (
         "" if with_source else "; the source was left out"
-    ) + f"; {unreadable} points that the source could not return are left out" * bool(unreadable)
+    ) + f"; left out: {counted(unreadable, 'point')} that the source could not return" * bool(
+        unreadable
+    )
 
 
 def _source_drift(source: SourceScan | None) -> dict[str, int] | None:

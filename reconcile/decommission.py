@@ -11,6 +11,7 @@ from migrate.run.folder import RunFolder
 from migrate.snapshot.manifest import name_scope
 from migrate.storage.folder import StoredFile
 from migrate.storage.layout import JOURNAL
+from migrate.words import counted
 from migrate.wrangler.commands import OLD_SECRETS, secret_delete_commands
 from reconcile.gate.files import later_difference
 from reconcile.gate.record import is_newest_go, read_newest
@@ -116,7 +117,7 @@ def _gate(run: RunFolder) -> Item:
 
 def _week(run: RunFolder, now_s: float) -> Item:
     observed = observe(read_history(run), now_s=now_s)
-    found = f"{observed.looks} looks in {observed.days:.1f} days"
+    found = f"{counted(observed.looks, 'look')} in {observed.days:.1f} days"
     if observed.problems:
         found += f"; {'; '.join(observed.problems)}"
     return Item(

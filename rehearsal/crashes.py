@@ -5,6 +5,7 @@ from contextlib import closing
 from migrate.run.folder import RunFolder, run_folders
 from migrate.run.journal import Store
 from migrate.snapshot.folder import Snapshot
+from migrate.words import counted, subject
 from rehearsal.child_process import kill_within
 from rehearsal.context import Context
 from rehearsal.script import Step, expect
@@ -28,7 +29,7 @@ def kill_some(context: Context, step: Step, *words: str) -> None:
         ):
             killed.append(f"{after_s} s")
     step.lines.append(
-        f"killed {len(killed)} of {len(KILLED_AFTER_S)} times"
+        f"killed {len(killed)} of {counted(len(KILLED_AFTER_S), 'time')}"
         + (f", {', '.join(killed)} after it had begun; then started again" if killed else "")
     )
 
@@ -60,6 +61,6 @@ class Acknowledged:
         expect(not again, f"{len(again)} acknowledged uploads were sent again")
         if self._scene.kills and self._sha256:
             step.lines.append(
-                f"{len(self._sha256):,} uploads were acknowledged before the last "
+                f"{subject(len(self._sha256), 'upload', 'was')} acknowledged before the last "
                 "start, 0 of them were sent again"
             )

@@ -11,6 +11,7 @@ from migrate.ports import Target
 from migrate.run.folder import RunFolder, run_folders
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder_lock import FolderLock
+from migrate.words import counted
 from reconcile.gate.criteria import Criterion
 from reconcile.rollback.chain import open_chain, roll_back_chain
 from reconcile.rollback.later.export import export_later_writes
@@ -45,8 +46,8 @@ def catch_up(
         step.lines += [
             f"difference {caught.snapshot.manifest.snapshot_id}: {difference.added} added, "
             f"{difference.changed} changed, {difference.deleted} deleted; "
-            f"{difference.points:,} points now",
-            f"run {moved.run_id}: counter {moved.counter}, {moved.requests} requests",
+            f"{counted(difference.points, 'point')} now",
+            f"run {moved.run_id}: counter {moved.counter}, {counted(moved.requests, 'request')}",
         ]
         expect(caught.snapshot.manifest.moving is not frozen, "the difference says how it was read")
     return caught.snapshot
@@ -84,12 +85,15 @@ def cut_over(script: Script, context: Context, snapshot: Snapshot) -> NewSide:
     with script.step("Cutover; writes on the new side; a look of the monitor") as step:
         with _opened(context, snapshot) as (run, _):
             ids = write_to_the_new_side(context, run.plan.values.dimensions)
-        step.lines.append(f"the Worker writes a file of {len(ids)} chunks, its entry, the counter")
+        step.lines.append(
+            f"the Worker writes a file of {counted(len(ids), 'chunk')}, its entry, the counter"
+        )
         with _opened(context, snapshot) as (run, target):
             report = context.tool.look(run, target, context.runtime)
         looked = report.looked
         step.lines.append(
-            f"monitor: {looked.verdict}, {looked.vectors} vectors in {looked.files} files, counter "
+            f"monitor: {looked.verdict}, {counted(looked.vectors or 0, 'vector')} in "
+            f"{counted(looked.files or 0, 'file')}, counter "
             f"{looked.counter}; {looked.as_moved} of {looked.sampled} sampled as they were moved"
         )
         expect(looked.verdict == "consistent", f"the monitor says {looked.why}")
@@ -117,8 +121,9 @@ def go_back(
             exported = _export(context, chain, target, later)
         held = {vector_id for vector_id, *_ in context.sandbox.store.read_vectors(INDEX)}
         step.lines += [
-            f"{report.vectors_deleted:,} vectors deleted, {report.vectors_restored} restored; "
-            f"{report.kv_deleted:,} KV keys deleted, {report.kv_restored} restored",
+            f"{counted(report.vectors_deleted, 'vector')} deleted, {report.vectors_restored} "
+            "restored; "
+            f"{counted(report.kv_deleted, 'KV key')} deleted, {report.kv_restored} restored",
             f"kept: {report.later_writes} ids and keys of the Worker; {len(report.conflicts)} that "
             "it has changed",
             *exported,
@@ -139,10 +144,14 @@ def _export(
     if report.manifest is None or report.manifest.later is None or report.files is None:
         raise NotHeldError("the export found nothing that is later than the run")
     found = report.manifest.later
-    expect(found.added == len(later.ids), f"the export holds {found.added} vectors of the Worker")
+    expect(
+        found.added == len(later.ids),
+        f"the export holds {counted(found.added, 'vector')} of the Worker",
+    )
     returns = "return to Qdrant" if found.returns else f"do not return to Qdrant: {found.why_not}"
     return [
-        f"export {report.manifest.snapshot_id}: {found.added} vectors added, {found.changed} "
+        f"export {report.manifest.snapshot_id}: {counted(found.added, 'vector')} added, "
+        f"{found.changed} "
         f"changed, {found.deleted} deleted; they {returns}",
         f"files to embed again: {report.files.files}",
     ]
@@ -166,7 +175,7 @@ def restore(script: Script, context: Context, snapshot: Snapshot) -> None:
     with script.step("Restore: the chain into a new Qdrant collection") as step:
         report = context.tool.restore(snapshot, context.folder / "restored", context.runtime)
         step.lines.append(
-            f"{report.written:,} points written, set digest {report.set_digest[:16]}..., "
+            f"{counted(report.written, 'point')} written, set digest {report.set_digest[:16]}..., "
             f"{'equal' if report.equal else 'not equal'} to the snapshot"
         )
         expect(report.equal, "the restored collection differs from the snapshot")

@@ -29,6 +29,7 @@ from migrate.storage.id_files import read_ids
 from migrate.storage.local_folder import LocalFolder
 from migrate.upload.mapped import MappedRows
 from migrate.upload.report import MigrateReport
+from migrate.words import counted, subject
 from reconcile.compare import compare
 from reconcile.report.report import ReconcileReport
 from rehearsal.context import INDEX, Context, Tool, first_rows
@@ -87,7 +88,8 @@ def build_source(script: Script, folder: Path, *, chunks: int | None) -> Path:
     with script.step("A source: real text in an embedded Qdrant") as step:
         report = build_corpus(folder / "source", chunks_max=chunks)
         step.lines += [
-            f"{report.files:,} files, {report.chunks:,} chunks of the Python documentation,",
+            f"{counted(report.files, 'file')}, {counted(report.chunks, 'chunk')} of the Python "
+            "documentation,",
             f"embedded by wordllama, projected to {report.dimensions} dimensions (synthetic width)",
             f"content sha256 {report.content_sha256[:16]}...",
         ]
@@ -163,7 +165,7 @@ def _report_faults(script: Script, sandbox: RunningSandbox, scenario: str) -> No
         struck = sandbox.struck()
         if struck:
             step.lines.append(
-                f"in {len(sandbox.requests):,} requests: "
+                f"in {counted(len(sandbox.requests), 'request')}: "
                 + ", ".join(f"{name} {count:,}" for name, count in struck.items())
             )
         expect(bool(struck), "nothing has gone wrong: the corpus is too small")
@@ -184,16 +186,18 @@ def _plan(script: Script, context: Context) -> Context:
         findings.check_quarantine()
         if findings.vectors < VECTORS_MIN:
             raise PreconditionError(
-                f"{findings.vectors} points move, a rehearsal needs {VECTORS_MIN}",
+                f"{subject(findings.vectors, 'point', 'moves')}, a rehearsal needs {VECTORS_MIN}",
                 remedy="rehearse a larger collection",
             )
         assert rules.window is not None
         figures = rules.window.estimate(findings.load(values, rules.writes))
         step.lines += [
-            f"{findings.vectors:,} of {findings.points:,} points move, into {findings.files:,} "
+            f"{findings.vectors:,} of {counted(findings.points, 'point')} move, into "
+            f"{findings.files:,} "
             f"files; {sum(findings.quarantined.values())} are left out",
-            f"{figures.upload_requests} uploads, {_megabytes(figures.upload_bytes)}; full "
-            f"reconcile {figures.list_requests + figures.content_requests} requests",
+            f"{counted(figures.upload_requests, 'upload')}, {_megabytes(figures.upload_bytes)}; "
+            "full "
+            f"reconcile {counted(figures.list_requests + figures.content_requests, 'request')}",
             f"about {figures.window_minutes:.1f} min at {context.tool.requests_per_5min} "
             f"requests per 5 min; {figures.usd_per_month:.2f} USD a month",
         ]
@@ -240,7 +244,7 @@ def _snapshot(script: Script, context: Context, *, moving: bool) -> Snapshot:
         kill_some(context, step, "snapshot", *(["--moving"] if moving else []))
         report = _run_snapshot(context, moving=moving)
         step.lines += [
-            f"{report.points:,} points in {report.parts} parts, "
+            f"{counted(report.points, 'point')} in {counted(report.parts, 'part')}, "
             f"{_megabytes(report.bytes)}, content root {report.content_root[:16]}...",
             f"in {report.path}",
         ]
@@ -275,7 +279,8 @@ def _earlier_trial(script: Script, context: Context, snapshot: Snapshot, rows: M
             store.put_kv(context.namespace_id, key, b'["old"]', {"by": "trial"}, 4_000_000_000)
         store.put_kv(context.namespace_id, rules.writes.counter_key, COUNTER_BEFORE)
         step.lines.append(
-            f"{len(ours)} vectors under ids that will be written, {len(foreign)} others, one file "
+            f"{counted(len(ours), 'vector')} under ids that will be written, {len(foreign)} "
+            "others, one file "
             "entry, a counter"
         )
         with context.target() as target:
@@ -297,9 +302,9 @@ def _migrate(script: Script, context: Context, snapshot: Snapshot, title: str) -
         report = context.tool.migrate(snapshot, target, context.runtime, into_non_empty=True)
         acknowledged.check_not_sent_again(step)
         step.lines += [
-            f"run {report.run_id}: {report.acknowledged:,} vectors, "
+            f"run {report.run_id}: {counted(report.acknowledged, 'vector')}, "
             f"{report.kv_entries:,} KV entries, counter {report.counter}, "
-            f"{report.requests} requests",
+            f"{counted(report.requests, 'request')}",
             f"processed: {report.evidence}",
         ]
         quarantined = sum(report.quarantined.values())
@@ -376,7 +381,7 @@ def _repair(script: Script, context: Context, snapshot: Snapshot, planted: Plant
         with context.target() as target:
             report = context.tool.migrate(snapshot, target, context.runtime, into_non_empty=True)
         step.lines.append(
-            f"round '{report.round}' of run {report.run_id}, {report.requests} requests"
+            f"round '{report.round}' of run {report.run_id}, {counted(report.requests, 'request')}"
         )
         expect(report.round == "repair", f"a repair was due, the round is {report.round}")
         checked = _run_reconcile(context, snapshot, sample=True)

@@ -18,6 +18,7 @@ from migrate.mapping.payload import encode_kv_key
 from migrate.model.canonical import decode_json
 from migrate.model.records import VectorId
 from migrate.snapshot.folder import Snapshot
+from migrate.words import counted
 from rehearsal.context import INDEX, Context
 from rehearsal.corpus.embedding import embed_texts
 
@@ -36,7 +37,9 @@ class Writes:
 
     def in_words(self) -> str:
         """For people."""
-        return f"{self.added} points added, {self.changed} changed, {self.deleted} deleted"
+        return (
+            f"{counted(self.added, 'point')} added, {self.changed} changed, {self.deleted} deleted"
+        )
 
 
 def write_to_source(path: Path, snapshot: Snapshot, turn: int) -> Writes:

@@ -19,6 +19,7 @@ from migrate.plan.rules import PlanRules
 from migrate.ports import Clock, PointSource
 from migrate.snapshot.counting import check_hidden, no_points
 from migrate.snapshot.walk import walk_points
+from migrate.words import counted
 
 SAMPLE_POINTS = 200
 OF_A_SOURCE = ("source", "collection", "points", "vector", "sample")
@@ -190,7 +191,7 @@ def _show_sample(rows: Rows, sample: Sample) -> None:
     if not sample.points:
         rows.skip(["sample"], "there are no points")
         return
-    what = f"{sample.moved:,} of the first {sample.points:,} points would move"
+    what = f"{sample.moved:,} of the first {counted(sample.points, 'point')} would move"
     if not sample.left_out:
         rows.ok("sample", what)
         return

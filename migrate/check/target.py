@@ -18,6 +18,7 @@ from migrate.plan.metadata_indexes import missing_metadata_indexes
 from migrate.plan.rules import PlanRules
 from migrate.plan.target_shape import check_index
 from migrate.ports import Clock
+from migrate.words import counted
 
 OF_A_TARGET = (
     "requests",
@@ -159,7 +160,7 @@ def _check_index(
     if held:
         rows.warn(
             "index",
-            f"{shape}; holds {held:,} vectors already",
+            f"{shape}; holds {counted(held, 'vector')} already",
             "a run of this --dir finds its own again; for a first one take another index name, or "
             "pass --into-non-empty to `q2v migrate`",
         )

@@ -20,6 +20,7 @@ from migrate.cloudflare.client.api import (
 from migrate.cloudflare.client.client import CloudflareHttp
 from migrate.cloudflare.client.codes import DUPLICATE_NAMESPACE_CODE, NO_KV_NAMESPACE_CODE
 from migrate.errors import IndeterminateError, PreconditionError
+from migrate.words import subject
 
 INSTANT = "instant"  # the private beta of 2026-10-01
 # Ordinary namespaces have no mode today; the words allow for names that the service may add.
@@ -185,7 +186,8 @@ def _only(same: list[KvNamespace], title: str) -> KvNamespace | None:
     by_id = {namespace.namespace_id: namespace for namespace in same}
     if len(by_id) > 1:
         raise PreconditionError(
-            f"{len(by_id)} KV namespaces have the title '{title}': {', '.join(sorted(by_id))}",
+            f"{subject(len(by_id), 'KV namespace', 'has')} the title '{title}': "
+            f"{', '.join(sorted(by_id))}",
             remedy="rename all but one of them (wrangler kv namespace rename), or choose other "
             "titles with `q2v provision --kv-title TITLE --kv-preview-title TITLE`",
         )

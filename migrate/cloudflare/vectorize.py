@@ -45,6 +45,7 @@ from migrate.model.records import (
     VectorId,
     VectorIndex,
 )
+from migrate.words import counted
 
 READ = "Vectorize: Read"
 EDIT = "Vectorize: Edit"
@@ -280,7 +281,8 @@ class VectorizeTarget:
         distinct = len(np.unique(hashes))
         if distinct != total or len(hashes) != total:
             raise self._broken_walk(
-                f"it gave {len(hashes)} ids, {distinct} of them distinct, and announced {total}"
+                f"it gave {counted(len(hashes), 'id')}, {distinct} of them distinct, and "
+                f"announced {total}"
             )
 
     def _broken_walk(self, why: str) -> IndeterminateError:

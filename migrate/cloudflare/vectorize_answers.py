@@ -24,6 +24,7 @@ from migrate.model.records import (
     VectorId,
     VectorIndex,
 )
+from migrate.words import counted
 
 _IDS_MAX_IN_TEXT = re.compile(r"max id count is ([0-9]{1,6})", re.ASCII)
 
@@ -128,7 +129,7 @@ def read_page(answer: Answer) -> ListedPage:
     cursor = optional_member(record, "nextCursor", str, "the page") or None
     count = optional_member(record, "count", int, "the page")
     if count is not None and count != len(vectors):
-        raise UnusableAnswerError(f"with {len(vectors)} ids on a page of {count}")
+        raise UnusableAnswerError(f"with {counted(len(vectors), 'id')} on a page of {count}")
     return ListedPage(
         ids=[VectorId(member(vector, "id", str, "an id")) for vector in vectors],
         next_cursor=cursor if truncated else None,

@@ -27,6 +27,7 @@ from migrate.plan.request_counts import KV_PAIRS_PER_WRITE
 from migrate.ports import KvTarget
 from migrate.runtime import Runtime
 from migrate.upload.kv_index import BODY_BYTES_MAX, KEYS_PER_DELETE, send_until_all_succeed
+from migrate.words import counted, subject
 
 # For so long KV may show what was there before a write: a minute or more, by its documentation.
 OWN_WRITES_S = 180.0
@@ -111,7 +112,8 @@ class FileIndex:
             size = len(encode_file_value(entry.ids))
             if size > KV_VALUE_BYTES_MAX:
                 raise UsageError(
-                    f"file {file_id!r} would have {len(entry.ids)} vectors: their ids make "
+                    f"file {file_id!r} would have {counted(len(entry.ids), 'vector')}: their "
+                    "ids make "
                     f"{size} B, and a KV value takes {KV_VALUE_BYTES_MAX}",
                     remedy="split the file, or make larger chunks of it; nothing was sent",
                 )
@@ -202,7 +204,7 @@ class FileIndex:
         self._written_s |= dict.fromkeys(keys, self._runtime.clock.monotonic_s())
         if failed:
             raise RemoteUnavailableError(
-                f"{len(failed)} KV keys keep failing, among them '{failed[0]}'",
+                f"{subject(len(failed), 'KV key', 'keeps')} failing, among them '{failed[0]}'",
                 remedy="make the same call again: it writes the same values",
             )
 

@@ -23,6 +23,7 @@ from migrate.storage.folder import StoredFile
 from migrate.storage.hashed_file import hash_open_file
 from migrate.storage.parquet_guard import ParquetShape, arrow_damage, open_parquet
 from migrate.tables.plan_ids import IdTable
+from migrate.words import counted
 
 ROW_GROUP_ROWS = 50_000
 _REMEDY = (
@@ -124,7 +125,7 @@ def _check_removals(base: BaseRun, comparison: Comparison) -> None:
     allowed = max(DELETES_ALWAYS, int(vectors * comparison.max_delete))
     if base.removed > allowed:
         raise PreconditionError(
-            f"the catch-up would delete {base.removed:,} of {vectors:,} vectors, at most "
+            f"the catch-up would delete {base.removed:,} of {counted(vectors, 'vector')}, at most "
             f"{allowed:,} are allowed",
             remedy="check source.url and source.collection; if that many points were deleted, pass "
             f"--max-delete {min(1.0, math.ceil(base.removed / max(vectors, 1) * 100) / 100)}; "

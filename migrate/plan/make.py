@@ -50,6 +50,7 @@ from migrate.snapshot.walk import walk_points
 from migrate.storage.folder import WorkFolder
 from migrate.storage.layout import SPILL
 from migrate.tables.plan_ids import Collision, FileGap, IdTable, PlannedRows
+from migrate.words import counted
 from migrate.workers.ordered import ahead
 
 GAPS_LISTED_MAX = 20
@@ -126,7 +127,7 @@ class PlanFindings:
             if self.quarantined.get(Reason.UPLOAD_TOO_LARGE):
                 larger = "raise limits.body_bytes for upload_too_large; "
             raise QuarantineExceededError(
-                f"{total} of {self.points} points cannot move ({reasons}); "
+                f"{total} of {counted(self.points, 'point')} cannot move ({reasons}); "
                 f"at most {self.quarantine_cap} may be left out",
                 remedy=f"{larger}correct them in the source, adapt the mapping, or raise "
                 "--max-quarantine; `q2v plan` lists them; nothing has been written to the target",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from migrate.errors import PreconditionError
 from migrate.model.limits import FREE_NAMESPACES_MAX, NAMESPACES_MAX
 from migrate.tables.plan_ids import IdTable
+from migrate.words import counted
 
 LISTED_MAX = 5
 _MEMBER_BYTES = len(',"namespace":""')
@@ -28,8 +29,8 @@ class NamespaceFindings:
         if self.count > NAMESPACES_MAX:
             name, vectors = self.largest[0]
             raise PreconditionError(
-                f"mapping.namespace makes {self.count:,} namespaces, a vector index takes "
-                f"{NAMESPACES_MAX:,}; the largest, '{name}', has {vectors:,} vectors",
+                f"mapping.namespace makes {counted(self.count, 'namespace')}, a vector index takes "
+                f"{NAMESPACES_MAX:,}; the largest, '{name}', has {counted(vectors, 'vector')}",
                 remedy="name a field with fewer values in mapping.namespace, or remove it and "
                 "filter by a metadata index; nothing has been written to the target",
             )

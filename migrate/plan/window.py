@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from migrate.errors import PreconditionError
 from migrate.plan.estimate import Estimate, RequestPace, Workload, estimate
+from migrate.words import counted
 
 _SAMPLE_MINUTES = 5.0  # most that reading a sample and the KV index takes: one budget's window
 
@@ -30,7 +31,8 @@ class Window:
             raise PreconditionError(
                 f"the window has {deadline / 60:.0f} min (limits.deadline_s), the work takes "
                 f"{figures.window_minutes:.0f}: upload and settling {figures.upload_minutes:.0f}, "
-                f"reconcile with {figures.contents_read:,} of {figures.vectors:,} contents "
+                f"reconcile with {figures.contents_read:,} of "
+                f"{counted(figures.vectors, 'content')} "
                 f"{figures.planned_reconcile_minutes:.0f}; a rollback would take "
                 f"{figures.rollback_minutes:.0f}",
                 remedy=self._remedy(figures),

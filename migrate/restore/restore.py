@@ -25,6 +25,7 @@ from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.manifest import SnapshotManifest, name_scope
 from migrate.storage.layout import FILES_TO_EMBED
+from migrate.words import counted
 
 PAGE_POINTS = 1_000  # read back at once
 BATCH_BYTES = 2_000_000  # of values and payloads; about 8 MB as JSON, a server takes 32
@@ -216,7 +217,8 @@ def _writable_rows(snapshot: Snapshot, options: RestoreOptions) -> npt.NDArray[n
     kept = np.flatnonzero(~writable)
     if len(kept) and not options.leave_irregular:
         raise PreconditionError(
-            f"{len(kept)} points of snapshot {snapshot.manifest.snapshot_id} cannot be written "
+            f"{counted(len(kept), 'point')} of snapshot {snapshot.manifest.snapshot_id} cannot "
+            "be written "
             "back: the source did not give them, or gave a vector or payload that Qdrant does not "
             f"take ({_shown(list(_ids_at(snapshot, kept[:IDS_SHOWN_MAX])), len(kept))})",
             remedy="pass --leave-irregular to restore the others; the report names these, and the "
@@ -256,7 +258,8 @@ def _check_places(target: CollectionTarget, before: Comparison) -> None:
     """A point that was written under another key would be there twice."""
     if before.misplaced:
         raise PreconditionError(
-            f"collection '{target.name}' has {len(before.misplaced)} points of the snapshot under "
+            f"collection '{target.name}' has {counted(len(before.misplaced), 'point')} of the "
+            "snapshot under "
             f"another shard key ({_shown(before.misplaced, len(before.misplaced))})",
             remedy="delete them there, or name a collection that does not exist yet with "
             "--collection",
@@ -284,7 +287,7 @@ def _check_empty(target: CollectionTarget, before: Comparison) -> None:
 
 
 def _sentence(target: CollectionTarget, before: Comparison, rows: int, *, is_new: bool) -> str:
-    what = f"writes {rows:,} points into "
+    what = f"writes {counted(rows, 'point')} into "
     what += "the new collection" if is_new else "the existing collection"
     replaced = ""
     if before.changed:

@@ -10,6 +10,7 @@ from migrate.model.records import Collection, DenseColumn, Page, PointId, ShardK
 from migrate.ports import PointSource
 from migrate.qdrant.columns import Received
 from migrate.restore.settings import CollectionSettings
+from migrate.words import subject
 
 REFUSED_MAX = 20  # points; if no other one was taken, the cause is not in the points
 
@@ -88,7 +89,8 @@ def check_refused(refused: Mapping[PointId, str], *, taken: int) -> None:
         return
     point_id, why = list(refused.items())[-1]
     raise PreconditionError(
-        f"the first {len(refused)} points were all refused, the last one {point_id.text}: {why}",
+        f"the first {subject(len(refused), 'point', 'was')} all refused, the last one "
+        f"{point_id.text}: {why}",
         remedy="correct what the message says, then run the same command again: it sends only "
         "what is missing",
     )

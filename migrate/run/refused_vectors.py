@@ -16,6 +16,7 @@ from migrate.run.folder import RunFolder
 from migrate.run.journal import RunState
 from migrate.run.pre_image_files import VectorPreImage, read_vector_pre_images
 from migrate.storage.layout import part_name
+from migrate.words import counted, subject
 
 REFUSED_SHOWN_MAX = 20
 
@@ -102,7 +103,7 @@ def too_many_refused(
     refused, planned = len(state.refused), sum(plan.quarantined.values())
     last = max(state.refused.values(), key=lambda vector: (vector.round, vector.row))
     return QuarantineExceededError(
-        f"the target refused {refused} vectors one by one and took "
+        f"the target refused {counted(refused, 'vector')} one by one and took "
         f"{state.vectors_acknowledged()}; {allowed} may be left out here ({cap} in all, {planned} "
         f"of them by the plan); its last answer, for '{last.vector_id}': {last.text}",
         remedy="correct what the answer names, then send them again with `q2v migrate "
@@ -114,7 +115,8 @@ def too_many_refused(
 def unexplained_refusals(error: TargetRefusedError, vectors: int) -> TargetRefusedError:
     """Build the error for single vectors that were refused without evidence of their fault."""
     return TargetRefusedError(
-        f"{error}; {vectors} vectors were refused one by one with this answer; there is no "
+        f"{error}; {subject(vectors, 'vector', 'was')} refused one by one with this answer; "
+        "there is no "
         "evidence that they are at fault: no upload was taken in between",
         remedy="find the cause that the answer names, then run `q2v migrate` again: it sends them "
         "again; or leave them out with `q2v migrate --waive refused`",

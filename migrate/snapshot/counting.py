@@ -20,6 +20,7 @@ from migrate.runtime import Runtime
 from migrate.snapshot.agreement import Agreement, Reading, judge
 from migrate.snapshot.manifest import SnapshotManifest
 from migrate.snapshot.walk import walk_ids
+from migrate.words import counted, subject
 from migrate.workers.ordered import wait_or_cancel
 
 ID_PAGE_POINTS = 10_000  # ids alone are cheap: 20,000 took 0.1 s (docs/services.md)
@@ -31,7 +32,7 @@ FREEZE = "stop the writers (RUNBOOK: freeze), then run `q2v snapshot` again"
 def read_again(source: PointSource, first: Reading, runtime: Runtime) -> list[Reading]:
     """Return the first reading, which disagreed, and further readings some seconds apart."""
     runtime.progress.say(
-        f"the source counts {first.count} points and its pages hold {first.ids}; "
+        f"the source counts {counted(first.count, 'point')} and its pages hold {first.ids}; "
         f"counting {READINGS - 1} times more"
     )
     readings = [first]
@@ -63,7 +64,7 @@ def no_points(source: PointSource, collection: Collection) -> PreconditionError:
     if wanted is not None:
         return PreconditionError(
             f"no point of collection '{collection.name}' matches source.filter, which is {wanted}; "
-            f"it leaves out {source.count_left_out():,} points",
+            f"it leaves out {counted(source.count_left_out() or 0, 'point')}",
             remedy="correct the names and values in source.filter, or pass --allow-empty",
         )
     return PreconditionError(
@@ -126,7 +127,8 @@ def sealed_keys(
     for one in () if moving else collection.shard_keys:
         if read.get(one.key, 0) != one.points:
             raise PreconditionError(
-                f"collection '{collection.name}' counts {one.points} points under shard key "
+                f"collection '{collection.name}' counts {counted(one.points, 'point')} under "
+                "shard key "
                 f"{name_shard_key(one.key)}, and its pages hold {read.get(one.key, 0)}",
                 remedy=FREEZE,
             )
@@ -137,11 +139,12 @@ def sealed_keys(
 def disagreement(collection: Collection, readings: Sequence[Reading]) -> PreconditionError:
     """Build the error for readings that disagreed, by their classification."""
     first = readings[0]
-    numbers = f"counts {first.count} points and its pages hold {first.ids}"
+    numbers = f"counts {counted(first.count, 'point')} and its pages hold {first.ids}"
     match judge(readings):
         case Agreement.PERMANENT:
             return PreconditionError(
-                f"collection '{collection.name}' {numbers}, the same in {len(readings)} readings: "
+                f"collection '{collection.name}' {numbers}, the same in "
+                f"{counted(len(readings), 'reading')}: "
                 f"a writer does not cause this; {_cause(collection)}",
                 remedy=_repair(collection),
             )
@@ -156,7 +159,8 @@ def disagreement(collection: Collection, readings: Sequence[Reading]) -> Precond
             )
         case Agreement.MOVING:
             return PreconditionError(
-                f"the source changed: {first.ids} points were read twice, it now counts "
+                f"the source changed: {subject(first.ids, 'point', 'was')} read twice, it now "
+                "counts "
                 f"{first.count}",
                 remedy=FREEZE,
             )

@@ -19,6 +19,7 @@ from migrate.snapshot.manifest import PartRecord, SnapshotManifest, decode_manif
 from migrate.snapshot.parts import RESTORE_REMEDY, SnapshotRows, cut_rows, read_part, repair_remedy
 from migrate.storage.folder import Folder, StoredFile, WorkFolder
 from migrate.storage.layout import CHANGES, JOURNAL, MANIFEST, PARTS, RUNS, part_name
+from migrate.words import counted
 
 _DEPTH_MAX = 6  # of a folder in a snapshot: runs/<run_id>/rollback/later/<export>/parts
 MANIFEST_BYTES_MAX = 256 * 1024 * 1024
@@ -142,7 +143,8 @@ class Snapshot:
         if (found.points, found.own_rows) != (self.manifest.points, own_rows):
             raise damaged(
                 file,
-                f"{found.points} points, {found.own_rows} of them in parts; the manifest has "
+                f"{counted(found.points, 'point')}, {found.own_rows} of them in parts; the "
+                "manifest has "
                 f"{self.manifest.points} and {own_rows}",
                 remedy=CHANGES_REMEDY,
             )

@@ -31,6 +31,7 @@ from migrate.storage.parquet_guard import (
     arrow_damage,
     open_parquet,
 )
+from migrate.words import counted
 
 # Below the limit of a reader, because Parquet adds lengths and levels to the values.
 _WRITTEN_GROUP_BYTES_MAX = GROUP_BYTES_MAX // 8 * 7
@@ -116,7 +117,7 @@ class PartWriter:
         if batch.nbytes > _WRITTEN_GROUP_BYTES_MAX:
             first = batch.column("point_id")[0].as_py()
             raise PreconditionError(
-                f"{len(batch)} points from {first} on take {batch.nbytes:,} B, at most "
+                f"{counted(len(batch), 'point')} from {first} on take {batch.nbytes:,} B, at most "
                 f"{_WRITTEN_GROUP_BYTES_MAX:,} are read back at once",
                 remedy="shorten their payloads in the source",
             )

@@ -57,6 +57,7 @@ from migrate.storage.folder import Folder, WorkFolder
 from migrate.storage.journal_file import JournalFile
 from migrate.storage.journal_lines import JOURNAL_FORMAT
 from migrate.storage.layout import MANIFEST, PARTS, part_name
+from migrate.words import counted, subject
 
 READINGS_MAX = 4  # second readings of a changing source before the error
 LISTED_IDS_MAX = 20
@@ -347,10 +348,13 @@ def _read_again(copy: _Copy, readers: Readers, progress: Progress) -> _Found:
         _write_ranges(copy, readers, moved, progress)
         if not differing:
             return found
-        progress.say(f"{len(differing)} points changed while they were read; reading once more")
+        progress.say(
+            f"{counted(len(differing), 'point')} changed while they were read; reading once more"
+        )
     shown = ", ".join(differing[:LISTED_IDS_MAX])
     raise PreconditionError(
-        f"the source keeps changing: after {READINGS_MAX} readings still {len(differing)} points "
+        f"the source keeps changing: after {READINGS_MAX} readings still "
+        f"{counted(len(differing), 'point')} "
         f"differ, among them {shown}" + if_frozen(copy.collection),
         remedy="stop the writers (RUNBOOK: freeze), then run `q2v snapshot` again: it "
         "continues from here; or, while they go on, take a first snapshot with --moving and "
@@ -391,7 +395,8 @@ def _seal(copy: _Copy, found: _Found, runtime: Runtime) -> SnapshotManifest:
     now = copy.source.read_collection()
     if now.vectors != copy.collection.vectors:
         raise PreconditionError(
-            f"the source changed: {points} points were read twice, it now counts {count_end} and "
+            f"the source changed: {subject(points, 'point', 'was')} read twice, it now counts "
+            f"{count_end} and "
             "has other vectors",
             remedy=FREEZE,
         )
@@ -403,7 +408,10 @@ def _seal(copy: _Copy, found: _Found, runtime: Runtime) -> SnapshotManifest:
     shard_keys = sealed_keys(now, found.by_key, moving=copy.options.moving)
     check_hidden(now)
     if found.set_digest.count != points:
-        raise damaged(str(copy.folder), f"{found.set_digest.count} digests in {points} rows")
+        raise damaged(
+            str(copy.folder),
+            f"{counted(found.set_digest.count, 'digest')} in {counted(points, 'row')}",
+        )
     manifest = SnapshotManifest(
         snapshot_id=copy.folder.name,
         tool=copy.options.tool,

@@ -24,6 +24,7 @@ from migrate.runtime import Runtime
 from migrate.storage.layout import KV_PRE_IMAGES
 from migrate.tables.files import FileTable
 from migrate.upload.removal import kept_removals, open_older, removed_keys
+from migrate.words import counted
 from migrate.workers.repeat import doubling, repeat_until
 
 Item = TypeVar("Item")
@@ -236,7 +237,7 @@ def _write(
     """Write, or remove, all entries, then those that did not succeed, until all succeed."""
 
     def announce(failed: Sequence[KvEntry]) -> None:
-        runtime.progress.say(f"{len(failed)} keys did not succeed: writing them again")
+        runtime.progress.say(f"{counted(len(failed), 'key')} did not succeed: writing them again")
 
     def remove(some: Sequence[KvEntry]) -> list[str]:
         return target.delete([entry.key for entry in some])
@@ -250,7 +251,7 @@ def _write(
     )
     if failed:
         raise RemoteUnavailableError(
-            f"{len(failed)} KV keys failed {WRITE_ATTEMPTS_MAX} times, among them "
+            f"{counted(len(failed), 'KV key')} failed {WRITE_ATTEMPTS_MAX} times, among them "
             f"'{failed[0].key}'",
             remedy="run the same command again: the same values are written again",
         )

@@ -42,6 +42,7 @@ from migrate.upload.kv_index import former_entries
 from migrate.upload.listing import list_keys, list_vectors
 from migrate.upload.removal import removed_before, whole_state
 from migrate.upload.settle import spread
+from migrate.words import counted
 from migrate.workers.ordered import in_order
 from migrate.workers.repeat import repeat_until
 
@@ -215,7 +216,9 @@ def _check_unlisted(run: RunFolder, listed: ListedIds, target: VectorTarget) -> 
 
 
 def _refuse_non_empty(run: RunFolder, vectors: int, keys: int) -> NoReturn:
-    found = f"vector index '{run.plan.index.name}' is not empty: it lists {vectors} vectors"
+    found = (
+        f"vector index '{run.plan.index.name}' is not empty: it lists {counted(vectors, 'vector')}"
+    )
     if not vectors:
         found = (
             f"KV namespace {run.plan.kv_target.get('kv_namespace')} is not empty: it lists {keys} "

@@ -36,6 +36,7 @@ from migrate.run.refused_vectors import too_many_refused, unexplained_refusals
 from migrate.runtime import Runtime
 from migrate.storage.journal_lines import Entry
 from migrate.upload.share import UploadWorker
+from migrate.words import counted
 
 
 class Sender:
@@ -271,7 +272,7 @@ class Sender:
         }
         if upload.vectors > 1:
             message = (
-                f"upload {ordinal} of {upload.vectors} vectors is refused: {error}; "
+                f"upload {ordinal} of {counted(upload.vectors, 'vector')} is refused: {error}; "
                 "sending its halves"
             )
             entry["middle"] = upload.middle_row

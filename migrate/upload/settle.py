@@ -18,6 +18,7 @@ from migrate.model.records import IndexProgress, Vector, VectorId
 from migrate.model.stamps import parse_http_date
 from migrate.ports import VectorTarget
 from migrate.runtime import Runtime
+from migrate.words import counted
 from migrate.workers.repeat import polling, repeat_until
 
 SERVER_TIME_MARGIN_S = 30.0
@@ -82,7 +83,10 @@ def wait_until_processed(
     )
     if agreeing >= AGREEING_READS:
         hint = "the watermark passed and" if passed else "the watermark did not advance, but"
-        return f"{hint} {len(expected)} vectors read back as written, {agreeing} times in a row"
+        return (
+            f"{hint} {counted(len(expected), 'vector')} read back as written, "
+            f"{counted(agreeing, 'time')} in a row"
+        )
     raise IndeterminateError(
         f"the last write (mutation {last.mutation_id}) is not visible after {limit_s:.0f} s; "
         "it may still be processed",

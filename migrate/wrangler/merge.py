@@ -9,6 +9,7 @@ from codecs import BOM_UTF8
 from collections.abc import Iterator
 
 from migrate.errors import PreconditionError, UsageError
+from migrate.words import counted
 from migrate.wrangler.bindings import Bindings, Members
 from migrate.wrangler.document import Document, Entry
 from migrate.wrangler.jsonc_document import JsoncDocument
@@ -154,7 +155,8 @@ def _expect(scope: dict[str, object], name: str, members: Members, file: str) ->
     same = [one for one in listed if one.get("binding") == members["binding"]]
     if len(same) > 1:
         raise UsageError(
-            f"{file}: {len(same)} entries of {name} have the binding {members['binding']}",
+            f"{file}: {counted(len(same), 'entry')} of {name} have the binding "
+            f"{members['binding']}",
             remedy="remove all but one; nothing has been written",
         )
     if same:

@@ -22,6 +22,7 @@ from migrate.ports import Target
 from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
 from migrate.upload.mapped import read_mapped
+from migrate.words import counted
 from migrate.workers.repeat import doubling, repeat_until
 from reconcile.gate.criteria import Criterion, Evidence
 
@@ -141,7 +142,8 @@ class _Questions:
             is_found = is_found or (len(nearest) == QUERY_IDS_MAX and sample.vector_id in of_file)
             if not _are_all(of_file, sample.of_file):
                 return (
-                    f"a filter {group} = {value!r} finds {len(of_file)} vectors, expected "
+                    f"a filter {group} = {value!r} finds {counted(len(of_file), 'vector')}, "
+                    "expected "
                     f"{min(len(sample.of_file), QUERY_IDS_MAX)} of that file"
                 )
         if not is_found:
@@ -163,7 +165,10 @@ class _Questions:
         except ValueError:
             listed = None
         if not isinstance(listed, list) or set(map(str, listed)) != sample.of_file:
-            return f"KV key '{key}' does not list the {len(sample.of_file)} vectors of its file"
+            return (
+                f"KV key '{key}' does not list the {counted(len(sample.of_file), 'vector')} "
+                "of its file"
+            )
         return ""
 
 

@@ -16,6 +16,7 @@ from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot, sealed_folders
 from migrate.snapshot.sealed.verify import verify_points
 from migrate.storage.layout import MANIFEST, REPORT
+from migrate.words import counted, minutes_in_words
 from reconcile.gate.criteria import Criterion, Evidence
 from reconcile.rollback.manifest import build_manifest, check_manifest
 
@@ -220,7 +221,8 @@ def of_the_snapshots(run: RunFolder, runtime: Runtime) -> Evidence:
     else:
         holds = True
         found = (
-            f"{snapshot.manifest.points} points in {len(snapshot.chain)} snapshots and {plans} "
+            f"{counted(snapshot.manifest.points, 'point')} in "
+            f"{counted(len(snapshot.chain), 'snapshot')} and {plans} "
             f"plans, content root {snapshot.manifest.content_root[:16]}"
         )
     return Evidence(
@@ -239,7 +241,8 @@ def of_the_points(run: RunFolder) -> Evidence:
     return Evidence(
         criterion=Criterion.POINTS,
         holds=state.completed and not state.rollback_opened and run.unwaived == 0,
-        found=f"run {run.plan.run_id} is {state.phase}: {run.vectors} of {run.plan.points} points "
+        found=f"run {run.plan.run_id} is {state.phase}: {run.vectors} of "
+        f"{counted(run.plan.points, 'point')} "
         f"moved, left out: {reasons}, not accepted of these: {run.unwaived}",
         place=str(run.journal.file),
         at=None,
@@ -264,7 +267,7 @@ def of_the_rollback(
         try:
             minutes = _checked_minutes(chain, requests_per_5min)
             holds = file.hash()[1] == named
-            found = f"{minutes:.0f} min ({minutes / 60:.1f} h) for {len(chain)} runs"
+            found = f"{minutes_in_words(minutes)} for {counted(len(chain), 'run')}"
             if not holds:
                 found = "the rollback manifest is not the one that the reconcile wrote"
         except ArtefactDamagedError as error:

@@ -20,6 +20,7 @@ from migrate.ports import Target
 from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
 from migrate.upload.listing import list_keys, walk_again
+from migrate.words import counted, subject
 from reconcile.monitor.table import TargetTable
 from reconcile.rollback.manifest import read_existing, read_foreign_keys
 
@@ -145,7 +146,7 @@ class _Looking:
                 differing = self._still(differing)
         sampled = self._table.sample(self._rules.sample, seed=self._rules.seed)
         as_moved, contents = self._read_sample(sampled)
-        counter = f"{reading.counters[1]} for {reading.vectors} vectors"
+        counter = f"{reading.counters[1]} for {counted(reading.vectors, 'vector')}"
         found: dict[str, Ids] = {
             "dangling": tuple(dict.fromkeys(str(one) for _, one in differing.dangling)),
             "orphaned": tuple(map(str, differing.orphaned)),
@@ -168,7 +169,7 @@ class _Looking:
 
     def _pause(self, ordinal: int, differing: int, *, is_counted: bool) -> None:
         pause_s = self._rules.settle_s * 2**ordinal
-        what = f"{differing} records differ" if differing else "the counter differs"
+        what = f"{subject(differing, 'record', 'differs')}" if differing else "the counter differs"
         if differing and not is_counted:
             what += ", and so does the counter"
         self._runtime.progress.say(f"{what}: looking again in {pause_s:.0f} s")

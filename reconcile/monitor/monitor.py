@@ -16,6 +16,7 @@ from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
 from migrate.storage.id_files import write_ids
 from migrate.storage.layout import id_file_name
+from migrate.words import counted
 from reconcile.compare import check_same_index
 from reconcile.monitor.history import (
     Looked,
@@ -150,7 +151,7 @@ def _dropped(found: Look, history: Sequence[Looked], max_drop: float) -> dict[st
     before = next((one.vectors for one in reversed(history) if one.vectors is not None), None)
     if before is None or before - found.vectors <= max(DROPS_ALWAYS, max_drop * before):
         return {}
-    return {"dropped": (f"{before} vectors before, {found.vectors} now",)}
+    return {"dropped": (f"{counted(before, 'vector')} before, {found.vectors} now",)}
 
 
 def _verdict(findings: Mapping[str, Sequence[str]], unread: str) -> tuple[Verdict, str]:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from migrate.model.limits import REQUEST_WINDOW_S
 from migrate.model.stamps import iso_stamp, parse_http_date
+from migrate.words import counted
 from reconcile.page.documents import Document, Documents
 
 _WIDTH, _LEFT, _RIGHT, _LANE = 640.0, 92.0, 12.0, 30.0
@@ -200,7 +201,7 @@ def _uploads(entries: Sequence[Document]) -> Iterator[Span]:
             if at_s is not None:
                 count, size = sent[name].get("count", 0), sent[name].get("bytes", 0)
                 lane = _UPLOAD if entry.get("round") == 0 else _REPAIR
-                text = f"{count:,} vectors, {size / 1e6:,.1f} MB"
+                text = f"{counted(count, 'vector')}, {size / 1e6:,.1f} MB"
                 yield Span(lane=lane, start_s=at_s, end_s=at_s, text=text)
 
 

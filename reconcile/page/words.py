@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from migrate.words import counted
 from reconcile.page.documents import Document, Documents, numbers_of
 from reconcile.page.drift import in_order, listed, words_of
 
@@ -136,7 +137,7 @@ def _of_preflight(plan: Document) -> Verdict:
     return Verdict(
         word=word,
         tone={"fits": "ok", "does not fit": "bad"}.get(word, "warn"),
-        sentence=f"{moving:,} of {points:,} points can move.",
+        sentence=f"{moving:,} of {counted(points, 'point')} can move.",
         why=reasons[0] if len(reasons) == 1 else "",
         reasons=tuple(reasons) if len(reasons) > 1 else (),
     )

@@ -17,6 +17,7 @@ from migrate.ports import VectorTarget
 from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
+from migrate.words import counted
 from migrate.workers.ordered import in_order
 from reconcile.gate.files import read_compared
 from reconcile.parity.measures import measure
@@ -178,7 +179,8 @@ def incomplete(run: RunFolder, target: VectorTarget) -> str:
     listed, now = compared.member("counts").get("vector_index"), target.count_vectors()
     if listed != now:
         return (
-            f"the index announces {now:,} vectors, the newest reconcile listed {listed}: run "
+            f"the index announces {counted(now, 'vector')}, the newest reconcile listed "
+            f"{listed}: run "
             "`q2v reconcile` again"
         )
     return ""

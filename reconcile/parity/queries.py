@@ -13,6 +13,7 @@ from migrate.model.canonical import decode_json
 from migrate.model.records import DenseColumn, Float32Matrix, Page
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder import StoredFile
+from migrate.words import counted
 from reconcile.parity.nearest import NO_ROW, Queries
 from reconcile.sampling import choose_rows
 
@@ -92,7 +93,7 @@ def read_queries(stored: StoredFile, dimensions: int) -> NamedQueries:
         case _:
             raise _refused(stored, "no matrix of floating-point numbers", dimensions)
     if width != dimensions or count > QUERIES_MAX:
-        raise _refused(stored, f"{count:,} vectors of {width:,} values", dimensions)
+        raise _refused(stored, f"{counted(count, 'vector')} of {width:,} values", dimensions)
     values = np.ascontiguousarray(found, dtype=np.float32)
     bad = np.flatnonzero(~(np.isfinite(values).all(axis=1) & values.any(axis=1)))
     if len(bad):

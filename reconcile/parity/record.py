@@ -10,6 +10,7 @@ from migrate.run.folder import REPORT_BYTES_MAX, RunFolder
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder import Folder, StoredFile
 from migrate.storage.layout import PARITY, parity_name
+from migrate.words import counted
 from reconcile.parity.parity import ParityReport
 from reconcile.parity.queries import NamedQueries
 
@@ -38,7 +39,7 @@ class MeasuredCut:
         """For people."""
         words = (
             f"exact search at {self.width:,} dimensions keeps {self.overlap:.3f} of the first "
-            f"{self.top} ({self.queries:,} queries, {self.at[:10]})"
+            f"{self.top} ({counted(self.queries, 'query')}, {self.at[:10]})"
         )
         if self.overlap_min is None:
             return f"{words}; no least share was named, so nothing is judged"

@@ -20,6 +20,7 @@ from migrate.storage.layout import RUNS, SPILL
 from migrate.tables.target_ids import ID_COLUMNS
 from migrate.upload.kv_index import KEYS_PER_DELETE
 from migrate.upload.listing import list_keys, walk_again
+from migrate.words import counted
 from migrate.workers.repeat import doubling, polling, repeat_until
 from reconcile.reset.left import LeftIds
 from reconcile.rollback.chain import open_chain, preview_chain, roll_back_chain
@@ -208,7 +209,7 @@ def _delete_keys(keys: Sequence[str], target: Target, rules: UndoRules, runtime:
         pauses = doubling(rules.kv_settle_s, times=ATTEMPTS_MAX - 1)
         if repeat_until(send, lambda failed: not failed, pauses, clock=runtime.clock):
             raise RemoteUnavailableError(
-                f"{len(failing)} KV keys could not be deleted, first '{failing[0]}'",
+                f"{counted(len(failing), 'KV key')} could not be deleted, first '{failing[0]}'",
                 remedy="run the same command again: it continues",
             )
 

@@ -14,6 +14,7 @@ from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.id_files import read_ids
 from migrate.storage.layout import FILES_TO_EMBED, FILES_TO_EMBED_JSON, LATER_DELETIONS
+from migrate.words import counted
 from reconcile.rollback.later.current import Newer, find_newer, read_exported_entries
 from reconcile.rollback.later.find import LaterWrites, find_later_writes, write_later_writes
 from reconcile.rollback.later.folder import find_export
@@ -107,7 +108,8 @@ def check_later_writes(
 
 def _not_exported(later: LaterWrites, file: str) -> PreconditionError:
     return PreconditionError(
-        f"other writers added {len(later.vectors)} vectors and {len(later.keys)} KV keys to the "
+        f"other writers added {counted(len(later.vectors), 'vector')} and "
+        f"{counted(len(later.keys), 'KV key')} to the "
         f"target since the run, among them {_named([*later.vectors, *later.keys])}; a rollback "
         "does not copy them to Qdrant",
         remedy=f"run `q2v rollback --export-later-writes`, which seals all that {file} lists and "
@@ -118,7 +120,8 @@ def _not_exported(later: LaterWrites, file: str) -> PreconditionError:
 
 def _not_current(export: Snapshot, newer: Newer) -> PreconditionError:
     return PreconditionError(
-        f"{len(newer.vectors)} vectors and {len(newer.keys)} KV keys of the target were written or "
+        f"{counted(len(newer.vectors), 'vector')} and {counted(len(newer.keys), 'KV key')} of "
+        "the target were written or "
         f"removed after export {export.manifest.snapshot_id} was made, among them "
         f"{_named([*newer.vectors, *newer.keys])}",
         remedy="stop the writers of the new side, then run `q2v rollback --export-later-writes` "

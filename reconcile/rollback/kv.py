@@ -24,6 +24,7 @@ from migrate.upload.kv_index import (
     send_until_all_succeed,
 )
 from migrate.upload.listing import list_keys
+from migrate.words import counted, subject
 from migrate.workers.repeat import doubling, refine_until
 from reconcile.differences import VALUE, Differences, Named, entry_differences
 from reconcile.naming import NAMED_MAX
@@ -74,7 +75,8 @@ def undo_kv(
         doubling(rules.kv_settle_s, times=PASSES_MAX - 1),
         clock=runtime.clock,
         before_pause=lambda found, pause_s: runtime.progress.say(
-            f"{len(found)} keys seem changed by another writer: reading again in {pause_s:.0f} s"
+            f"{subject(len(found), 'key', 'seems')} changed by another writer: reading again in "
+            f"{pause_s:.0f} s"
         ),
     )
     report.conflicts += [record.key for record in candidates]
@@ -183,7 +185,7 @@ class _KvUndo:
         failed = send_until_all_succeed(send, items, key_of, clock=self._runtime.clock)
         if failed:
             raise RemoteUnavailableError(
-                f"{len(failed)} KV keys failed {WRITE_ATTEMPTS_MAX} times, among them "
+                f"{counted(len(failed), 'KV key')} failed {WRITE_ATTEMPTS_MAX} times, among them "
                 f"'{key_of(failed[0])}'",
                 remedy="run the same command again: it undoes the remaining keys",
             )

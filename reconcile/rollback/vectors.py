@@ -23,6 +23,7 @@ from migrate.tables.target_ids import ID_COLUMNS, ListedIds
 from migrate.upload.listing import list_vectors
 from migrate.upload.removal import former_digests, kept_removals, read_removed
 from migrate.upload.settle import LastWrite, wait_until_processed
+from migrate.words import subject
 from migrate.workers.ordered import in_order
 from migrate.workers.repeat import doubling, refine_until, repeat_until
 from reconcile.naming import name_vector_differences
@@ -92,7 +93,8 @@ class VectorUndo:
             doubling(self._rules.pause_s, times=PASSES_MAX - 1),
             clock=self._runtime.clock,
             before_pause=lambda found, pause_s: self._runtime.progress.say(
-                f"{len(found)} vectors seem changed by another writer: reading again in "
+                f"{subject(len(found), 'vector', 'seems')} changed by another writer: reading "
+                "again in "
                 f"{pause_s:.0f} s"
             ),
         )

@@ -20,6 +20,7 @@ from migrate.plan.metadata_indexes import read_listed_types
 from migrate.ports import VectorTarget
 from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
+from migrate.words import counted
 from migrate.workers.repeat import doubling, repeat_until
 from reconcile.scan.filter_probes import WINDOWS, Probe, Sample, choose_probes
 
@@ -55,7 +56,10 @@ class IndexFinding:
         """The finding as one sentence for the operator, with the next step."""
         match self.state:
             case "found":
-                text = f"filters find {self.found} of {self.asked} vectors asked for{self._since}"
+                text = (
+                    f"filters find {self.found} of {counted(self.asked, 'vector')} asked "
+                    f"for{self._since}"
+                )
             case "missing":
                 text = (
                     "there is none, so a filter finds nothing; "
@@ -69,12 +73,14 @@ class IndexFinding:
                 )
             case "not found":
                 text = (
-                    f"filters find {self.found} of {self.asked} vectors asked for; the others "
+                    f"filters find {self.found} of {counted(self.asked, 'vector')} asked for; "
+                    "the others "
                     f"were written before the index was created{self._since}"
                 )
             case "finds others":
                 text = (
-                    f"filters find {self.wrong} vectors that hold another value than the one "
+                    f"filters find {counted(self.wrong, 'vector')} that hold another value than "
+                    "the one "
                     "asked for; `q2v migrate` writes the vectors again"
                 )
             case "not asked":

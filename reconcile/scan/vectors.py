@@ -18,6 +18,7 @@ from migrate.runtime import Runtime
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
 from migrate.upload.listing import list_vectors
 from migrate.upload.settle import spread
+from migrate.words import counted, subject
 from migrate.workers.ordered import in_order
 from migrate.workers.repeat import refine_until
 from reconcile.diff import DriftKind, diff_contents
@@ -101,7 +102,7 @@ def scan_ids(
             [pause_s] * (PASSES_MAX - 1),
             clock=runtime.clock,
             before_pause=lambda scan, _: runtime.progress.say(
-                f"{len(scan.missing)} vectors missing, {len(scan.extra)} extra, "
+                f"{counted(len(scan.missing), 'vector')} missing, {len(scan.extra)} extra, "
                 f"{len(scan.unlisted)} readable but not listed, {scan.others_gone} of others gone: "
                 f"listing again in {pause_s:.0f} s"
             ),
@@ -155,7 +156,9 @@ def scan_contents(
     latest = Pass()
     for ordinal in range(PASSES_MAX):
         if ordinal and not session.content_pass(ordinal).completed:
-            runtime.progress.say(f"{len(candidates)} vectors differ: reading them again")
+            runtime.progress.say(
+                f"{subject(len(candidates), 'vector', 'differs')}: reading them again"
+            )
             runtime.clock.wait(pause_s * 2 ** (ordinal - 1))
         latest = _read_pass(run, session, ordinal, readers, runtime, rows=rows, pause_s=pause_s)
         before, candidates = candidates, latest.candidates

@@ -21,6 +21,7 @@ from migrate.model.limits import (
 )
 from migrate.model.stamps import clock_stamp
 from migrate.ports import Clock, Progress
+from migrate.words import counted
 from migrate.workers.ordered import raise_if_cancelled, wait_or_cancel
 
 # Of the account's 1,200. The rest is kept for dashboards and deployments.
@@ -129,7 +130,7 @@ class RequestBudget:
         found = holds(spent, requests_max=self._requests_max, now_s=now_s)
         last = max((hold for hold in found if hold.number == 1), key=lambda hold: hold.until_s)
         sent = sum(row.cost for row in spent if row.why is Why.REQUEST)
-        reason = f"{sent} requests sent in the last {REQUEST_WINDOW_S} s"
+        reason = f"{counted(sent, 'request')} sent in the last {REQUEST_WINDOW_S} s"
         if last.why is not None:
             reason = _REASONS.get(last.why, reason)
         return _Wait(last.until_s - now_s, reason, last.why)

@@ -56,6 +56,7 @@ from migrate.model.stamps import parse_http_date
 from migrate.ports import Clock, Progress
 from migrate.transport.answer_words import is_page, words_of
 from migrate.transport.trust import distrust_remedy
+from migrate.words import counted
 from migrate.workers.repeat import retry_on
 
 T = TypeVar("T")
@@ -314,7 +315,8 @@ class CloudflareHttp:
         if state is not None and self._budget.note_remaining(*state) and self._progress is not None:
             remaining, seconds = state
             self._progress.say(
-                f"the service allows {remaining} more requests in {seconds:.0f} s, because other "
+                f"the service allows {counted(remaining, 'more request')} in {seconds:.0f} s, "
+                "because other "
                 "programs use the account: slowing down"
             )
 

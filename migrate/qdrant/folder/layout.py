@@ -14,6 +14,7 @@ from migrate.errors import PreconditionError
 from migrate.model.canonical import decode_json
 from migrate.qdrant.sharding.shards import READABLE, Json, is_custom
 from migrate.storage.durable import local_io
+from migrate.words import counted
 
 CONFIG = "config.json"  # of a collection
 SHARD_CONFIG = "shard_config.json"
@@ -66,7 +67,7 @@ def find_collection(path: Path, *, name: str | None = None) -> StoredCollection:
         snapshots = sorted(path.glob("*.snapshot"))
     raise PreconditionError(
         f"{path} holds no Qdrant shard (no segments/*/segment.json)"
-        + f"; it has {len(snapshots)} snapshot files" * bool(snapshots),
+        + f"; it has {counted(len(snapshots), 'snapshot file')}" * bool(snapshots),
         remedy=f"set source.path to one of them, such as {snapshots[-1]}"
         if snapshots
         else "set source.path to the folder that holds `segments`, to a server's folder "

@@ -26,6 +26,7 @@ from migrate.model.records import (
 from migrate.qdrant.paging import check_order
 from migrate.qdrant.retry import PageRefusal, PointRefusal, RetryPolicy
 from migrate.qdrant.transport import Transport
+from migrate.words import counted
 
 COLLISIONS_NAMED_MAX = 20
 # Ids that a key is asked for, beside its share of a page: its ids are not spread evenly.
@@ -251,7 +252,7 @@ def _collision(
     ]
     more = len(collisions) - len(named)
     shown = ", ".join(named) + f" and {more} more" * bool(more)
-    ids = "an id that is" if len(collisions) == 1 else f"{len(collisions)} ids that are"
+    ids = "an id that is" if len(collisions) == 1 else f"{counted(len(collisions), 'id')} that are"
     return PreconditionError(
         f"collection '{collection}' has {ids} under several shard keys: {shown}. A snapshot holds "
         "one point of an id",

@@ -11,6 +11,7 @@ from typing import cast
 
 from migrate.errors import PreconditionError
 from migrate.model.records import ShardCount
+from migrate.words import counted
 
 Json = Mapping[str, object]
 
@@ -91,7 +92,7 @@ def disagreement_suspects(params: Json, info: Json, cluster: Json | None) -> tup
         suspects.append("replicas of a shard that do not hold the same points")
     idle = len([state for state in states if state != "Active"])
     if idle:
-        suspects.append(f"{idle} shard replicas that are not active")
+        suspects.append(f"{counted(idle, 'shard replica')} that are not active")
     suspects += [f"{running} {what} that do not end" for running, what in _running(cluster)]
     if params.get("shard_number") not in {None, 1}:
         suspects.append("points that were left in a former shard by a resharding")

@@ -50,6 +50,7 @@ from migrate.snapshot.take import (
 )
 from migrate.storage.folder import WorkFolder
 from migrate.storage.layout import CHANGES, DIFFERENCE_BEGUN, MANIFEST, PARTS
+from migrate.words import counted
 
 CATCH_UP_FROZEN = "stop the writers (RUNBOOK: freeze), then run `q2v catch-up --frozen` again"
 
@@ -293,7 +294,8 @@ class _Reading:
             if not differing:
                 return
             runtime.progress.say(
-                f"{len(differing)} points changed while they were read; reading once more"
+                f"{counted(len(differing), 'point')} changed while they were read; reading once "
+                "more"
             )
             found.update(self._differ(readers, moved, runtime))
         shown = ", ".join(differing[:LISTED_IDS_MAX])

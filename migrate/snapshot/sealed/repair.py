@@ -18,6 +18,7 @@ from migrate.snapshot.parts import write_part
 from migrate.snapshot.place import is_place_of, place_of
 from migrate.snapshot.walk import walk_points
 from migrate.storage.layout import PARTS
+from migrate.words import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +112,8 @@ def _write_again(
         rows, size, sha256 = write_part(file, pages, snapshot.manifest.vectors)
         if (rows, size, sha256) != (part.rows, part.bytes, part.sha256):
             raise PreconditionError(
-                f"part {part.ordinal}: the source gives {rows} points from {part.first_id} to "
+                f"part {part.ordinal}: the source gives {counted(rows, 'point')} from "
+                f"{part.first_id} to "
                 f"{part.last_id} with sha256 {sha256}, expected {part.rows} "
                 f"points with {part.sha256}",
                 remedy="they have changed since, or another version of q2v sealed them: restore "

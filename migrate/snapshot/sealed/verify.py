@@ -10,6 +10,7 @@ from migrate.model.sealed_json import damaged
 from migrate.ports import Progress
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.parts import SnapshotRows
+from migrate.words import subject
 
 
 def verify_points(snapshot: Snapshot, progress: Progress) -> int:
@@ -85,13 +86,14 @@ def _check_whole(snapshot: Snapshot, whole: Iterable[SnapshotRows]) -> None:
     if tuple(unreadable) != snapshot.manifest.unreadable:
         raise damaged(
             str(snapshot.folder),
-            f"{len(unreadable)} points are marked as unreadable, the manifest names "
+            f"{subject(len(unreadable), 'point', 'is')} marked as unreadable, the manifest names "
             f"{len(snapshot.manifest.unreadable)}",
         )
     for one in snapshot.manifest.shard_keys or ():
         if by_key[one.key] != one.points:
             raise damaged(
                 str(snapshot.folder),
-                f"{by_key[one.key]} points are under shard key {name_shard_key(one.key)}, the "
+                f"{subject(by_key[one.key], 'point', 'is')} under shard key "
+                f"{name_shard_key(one.key)}, the "
                 f"manifest names {one.points}",
             )

@@ -10,6 +10,7 @@ import click
 from migrate.run.choose import check_same_target, find_run
 from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
+from migrate.words import counted
 from q2v import wiring
 from q2v.options import SEAL, TARGET, folder_option, json_option, takes
 from q2v.output.progress import open_progress
@@ -131,6 +132,8 @@ def show(report: MonitorReport, *, as_json: bool) -> None:
 
 def _line(looked: Looked) -> str:
     counts = (
-        "-" if looked.vectors is None else f"{looked.vectors:,} vectors, {looked.files:,} files"
+        "-"
+        if looked.vectors is None
+        else f"{counted(looked.vectors, 'vector')}, {counted(looked.files or 0, 'file')}"
     )
     return f"{looked.at}  {looked.verdict:<13}  {counts}"

@@ -21,6 +21,7 @@ from migrate.snapshot.take import SnapshotOptions
 from migrate.storage.folder_lock import FolderLock
 from migrate.upload.removal import kept_removals
 from migrate.upload.report import MigrateReport
+from migrate.words import counted
 from q2v import wiring
 from q2v.commands.move.confirm import confirm_write
 from q2v.commands.move.migrate import KEPT_SHOWN_MAX, migrate_snapshot
@@ -204,7 +205,7 @@ def _cells_of_vectors(difference: DifferenceReport) -> list[tuple[str, str]]:
     """Which vectors were read; nothing when all were."""
     if not difference.payload_only:
         return []
-    return [("vectors", f"{difference.read_whole:,} points read whole; {UNREAD_VECTORS}")]
+    return [("vectors", f"{counted(difference.read_whole, 'point')} read whole; {UNREAD_VECTORS}")]
 
 
 def show(

@@ -22,6 +22,7 @@ from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.local_folder import LocalFolder
 from migrate.upload.report import MigrateReport, report_dry_run
+from migrate.words import subject
 from q2v import wiring
 from q2v.commands.move.confirm import confirm_write
 from q2v.commands.prepare.plan.saving import (
@@ -210,7 +211,7 @@ def _unwaived_notes(unwaived: int) -> list[str]:
     """Why a complete migrate does not end with exit 0."""
     if not unwaived:
         return []
-    points = "1 point is" if unwaived == 1 else f"{unwaived:,} points are"
+    points = subject(unwaived, "point", "is")
     return [f"exit {ExitCode.QUARANTINED:d}: {points} left out for reasons that were not accepted"]
 
 

@@ -17,6 +17,7 @@ from migrate.model.records import VectorKind, VectorSpec
 from migrate.ports import PointSource
 from migrate.snapshot.walk import walk_points
 from migrate.storage.local_folder import LocalFolder
+from migrate.words import counted
 from migrate.wrangler.change import FileChange, read_file
 from q2v import wiring
 from q2v.commands.prepare.init_answers import can_ask, choose, with_answers, with_value
@@ -171,7 +172,8 @@ def _recognised(found: Recognition, *, asking: bool) -> Shape:
     seen = ", ".join(f"{count} of shape {name}" for name, count in found.counts.items())
     fields = ", ".join(list(found.fields)[:_FIELDS_SHOWN_MAX])
     what = (
-        f"no shape was recognised in {found.points} points: found {seen or 'none of a known one'}, "
+        f"no shape was recognised in {counted(found.points, 'point')}: found "
+        f"{seen or 'none of a known one'}, "
         f"with the fields {fields or '(none)'}"
     )
     if asking:

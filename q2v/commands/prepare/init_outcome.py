@@ -7,6 +7,7 @@ from pathlib import Path
 from migrate.mapping.shapes.proposal import Proposal
 from migrate.mapping.shapes.recognise import Recognition, marks_in_words
 from migrate.model.limits import DIMENSIONS_MAX
+from migrate.words import counted
 from migrate.wrangler.change import FileChange
 from q2v.commands.prepare.migration_file import SECRETS
 from q2v.output.advice import Named, complete
@@ -30,7 +31,7 @@ class Outcome:
             yield "the source was not read: shape and fields are as named"
         elif shape.marks:
             fitting = self.proposal.fitting
-            yield f"{fitting:,} of {points:,} points have {marks_in_words(shape)}"
+            yield f"{fitting:,} of {counted(points, 'point')} have {marks_in_words(shape)}"
         yield from self.proposal.reasons
 
     def decisions(self) -> Iterator[str]:
@@ -38,14 +39,18 @@ class Outcome:
         proposal, points = self.proposal, self.found.points
         if proposal.shape.marks and proposal.fitting < points:
             others = points - proposal.fitting
-            yield f"{others:,} of {points:,} points are not of this shape: are they to move too?"
+            yield (
+                f"{others:,} of {counted(points, 'point')} are not of this shape: are they to "
+                "move too?"
+            )
         left_out = sum(proposal.left_out.values())
         if left_out:
             named = ", ".join(
                 f"{reason} ({count:,})" for reason, count in proposal.left_out.items()
             )
             yield (
-                f"{left_out:,} of {points:,} points would be left out: {named}; `q2v plan` "
+                f"{left_out:,} of {counted(points, 'point')} would be left out: {named}; `q2v "
+                "plan` "
                 "names them"
             )
         if not proposal.group_key:

@@ -12,6 +12,7 @@ from migrate.ports import Clock
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import sealed_folders
 from migrate.storage.local_folder import local_file
+from migrate.words import counted
 from q2v import wiring
 from q2v.commands.prepare.plan.gathering import PlanResult, gather
 from q2v.invocation import current_invocation
@@ -116,7 +117,7 @@ def _page(result: PlanResult, evening: Evening, settings: Settings, folder: Path
         quarantined=sum(findings.quarantined.values()),
         source_dimensions=values.source_dimensions,
         dimensions=values.dimensions,
-        basis=f"{origin}, {settings.limits.requests_per_5min} requests in five minutes, "
+        basis=f"{origin}, {counted(settings.limits.requests_per_5min, 'request')} in five minutes, "
         f"{result.figures.request_s:.2f} s a request ({measured}) and 100 Mbit/s",
     )
     config = current_invocation().config

@@ -16,6 +16,7 @@ from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.local_folder import local_file
+from migrate.words import counted
 from q2v import wiring
 from q2v.options import SEAL, TARGET, folder_option, json_option, refuse_flags, takes
 from q2v.output.progress import open_progress
@@ -215,7 +216,7 @@ def _notes(report: ParityReport) -> list[str]:
     kept = report.index or next(iter(report.curve.values()), None)
     if kept is None:
         return []
-    notes = ["", f"{kept.queries:,} queries; in brackets the 95 % interval of the mean"]
+    notes = ["", f"{counted(kept.queries, 'query')}; in brackets the 95 % interval of the mean"]
     for what, worst in (("query", kept.worst_queries), ("file", kept.worst_files)):
         notes += [f"worst {what}: {one.name} keeps {one.overlap:.2f}" for one in worst]
     return notes

@@ -13,6 +13,7 @@ from migrate.run.choose import check_same_target, find_run, planned_target
 from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.id_files import read_first_ids
+from migrate.words import counted
 from q2v import wiring
 from q2v.options import (
     CONTENTS,
@@ -134,7 +135,7 @@ def show(report: ReconcileReport, route: Route, following: Following, *, as_json
     """The report as JSON or as lines."""
     document = {**report.document(), "route": route.document()}
     coverage = report.coverage
-    checked = f"{coverage.checked:,} of {coverage.vectors:,} vectors read back"
+    checked = f"{coverage.checked:,} of {counted(coverage.vectors, 'vector')} read back"
     if coverage.contents == "sampled":
         checked += f" (sampled, seed {coverage.seed}): at most {coverage.bound:.3%} of all differ"
     cells: list[tuple[str, Cell]] = [
@@ -149,7 +150,7 @@ def show(report: ReconcileReport, route: Route, following: Following, *, as_json
     if report.unread:
         cells.append(("not read to its end", ", ".join(report.unread)))
     if report.resumed:
-        cells.append(("resumed", f"{report.resumed} times, begun {report.started_at}"))
+        cells.append(("resumed", f"{counted(report.resumed, 'time')}, begun {report.started_at}"))
     if report.other_runs:
         cells.append(("other runs in the target", ", ".join(report.other_runs)))
         cells.append(("written by them too", report.shared))

@@ -10,6 +10,7 @@ from migrate.run.folder import RunFolder
 from migrate.run.next_step import Situation
 from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
+from migrate.words import subject
 from q2v import wiring
 from q2v.commands.prove.verify import later_document
 from q2v.invocation import current_invocation
@@ -144,10 +145,13 @@ def _notes(report: LaterReport) -> list[str]:
     if later.deleted:
         notes.append("no restore removes from Qdrant what the new side has deleted")
     if report.normalised:
-        notes.append(f"{report.normalised} vectors were brought to length 1, as Qdrant does")
+        notes.append(
+            f"{subject(report.normalised, 'vector', 'was')} brought to length 1, as Qdrant does"
+        )
     if report.in_namespace:
         notes.append(
-            f"{report.in_namespace} vectors are in another namespace than their points name, "
+            f"{subject(report.in_namespace, 'vector', 'is')} in another namespace than their "
+            "points name, "
             "which only later.parquet keeps"
         )
     notes += [

@@ -8,6 +8,7 @@ import click
 
 from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
+from migrate.words import counted
 from q2v import wiring
 from q2v.options import (
     SEAL,
@@ -143,7 +144,7 @@ def show(report: ResetReport, settings: Settings, *, as_json: bool) -> None:
         notes.append("`q2v status` says what comes next")
     else:
         minutes = format_duration(report.minutes * 60)
-        cells.append(("takes", f"{report.requests:,} requests, {minutes}"))
+        cells.append(("takes", f"{counted(report.requests, 'request')}, {minutes}"))
         notes += [
             "quicker, and nothing is deleted: another name for target.vector_index and no "
             "target.kv_namespace_id; then `q2v provision`",

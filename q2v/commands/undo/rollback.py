@@ -16,6 +16,7 @@ from migrate.run.choose import check_named_target, check_same_target, find_run, 
 from migrate.run.next_step import Situation
 from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
+from migrate.words import counted
 from migrate.wrangler.commands import VERSION
 from q2v import wiring
 from q2v.commands.undo.export_later import export_later, restore_argv
@@ -218,7 +219,8 @@ def show(shown: Shown, route: Route, following: Following, *, as_json: bool) -> 
         notes.append("this run has been rolled back before; nothing was sent")
     if len(report.runs) > 1:
         notes.append(
-            f"the figures are sums over these {len(report.runs)} runs: a vector or a key that "
+            f"the figures are sums over these {counted(len(report.runs), 'run')}: a vector or a "
+            "key that "
             "several of them wrote counts once for each"
         )
     notes += forced_notes(report.forced_unknown)
@@ -234,7 +236,10 @@ def show(shown: Shown, route: Route, following: Following, *, as_json: bool) -> 
     if not report.executed:
         notes.append(f"to undo it: {shlex.join(shown.undo_argv)}")
         cells.append(
-            ("takes", f"{report.requests:,} requests, {format_duration(report.minutes * 60)}")
+            (
+                "takes",
+                f"{counted(report.requests, 'request')}, {format_duration(report.minutes * 60)}",
+            )
         )
         notes.append(
             "longer when others have changed what it undoes: that is read again, after pauses of "

@@ -20,6 +20,7 @@ from migrate.run.pre_image_files import read_kv_pre_images
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.layout import KV_PRE_IMAGES
+from migrate.words import subject
 from migrate.workers.ordered import in_order
 from migrate.workers.repeat import doubling, refine_until
 from reconcile.differences import entry_differences
@@ -123,7 +124,8 @@ def _differing(
         doubling(pause_s, times=PASSES_MAX - 1),
         clock=runtime.clock,
         before_pause=lambda found, pause_s: runtime.progress.say(
-            f"{len(found)} vectors are not as exported: reading again in {pause_s:.0f} s"
+            f"{subject(len(found), 'vector', 'is')} not as exported: reading again in "
+            f"{pause_s:.0f} s"
         ),
     )
     return [one.vector_id for one in differing]

@@ -16,6 +16,7 @@ from migrate.run.folder import RunFolder
 from migrate.run.pre_image_files import KvPreImage
 from migrate.runtime import Runtime
 from migrate.upload.listing import list_keys
+from migrate.words import subject
 from migrate.workers.repeat import doubling, refine_until
 from reconcile.rollback.later.find import is_untouched
 from reconcile.rollback.later.known import KnownEntries
@@ -50,7 +51,8 @@ def find_later_entries(
         doubling(settle_s, times=PASSES_MAX - 1),
         clock=runtime.clock,
         before_pause=lambda found, pause_s: runtime.progress.say(
-            f"{len(found.entries)} KV keys are not as the run left them: reading again in "
+            f"{subject(len(found.entries), 'KV key', 'is')} not as the run left them: reading "
+            "again in "
             f"{pause_s:.0f} s"
         ),
     )

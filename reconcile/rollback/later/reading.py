@@ -22,6 +22,7 @@ from migrate.run.refused_vectors import unwritten_rows
 from migrate.runtime import Runtime
 from migrate.storage.id_files import read_checked_ids, write_ids
 from migrate.storage.layout import listed_name
+from migrate.words import subject
 from migrate.workers.ordered import in_order
 from migrate.workers.repeat import doubling, refine_until
 from reconcile.rollback.later.folder import ExportFolder
@@ -189,7 +190,7 @@ class LaterReading:
             doubling(pause_s, times=PASSES_MAX - 1),
             clock=self._runtime.clock,
             before_pause=lambda found, pause_s: self._runtime.progress.say(
-                f"{len(found)} vectors are not as the run left them: reading again in "
+                f"{subject(len(found), 'vector', 'is')} not as the run left them: reading again in "
                 f"{pause_s:.0f} s"
             ),
         )

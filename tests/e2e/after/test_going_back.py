@@ -359,8 +359,8 @@ def test_what_is_not_of_length_1_is_said_and_reads_back_as_sealed(moved: Workben
     restored = bench.run("restore", exported["path"], "--append", "--yes")
 
     assert (exported["normalised"], exported["in_namespace"]) == (1, 1)
-    assert "1 vectors were brought to length 1" in in_words
-    assert "1 vectors are in another namespace than their points name" in in_words
+    assert "1 vector was brought to length 1" in in_words
+    assert "1 vector is in another namespace than their points name" in in_words
     assert restored.exit_code == 0, restored.stderr
 
 

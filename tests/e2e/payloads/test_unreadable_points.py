@@ -81,7 +81,7 @@ def test_a_point_left_out_is_quarantined_by_every_command_and_never_simply_equal
     assert document["acknowledged"] + document["quarantined"] == document["points"] == COUNT
     assert [moved.exit_code, compared.exit_code, waived.exit_code] == [3, 3, 0]
     assert compared.document["verdict"] == "equal"
-    assert "1 points that the source could not return are left out" in compared.document["why"]
+    assert "left out: 1 point that the source could not return" in compared.document["why"]
     assert compared.document["quarantined"] == {"unreadable": 1}
     assert status.document["quarantined"] == {"unreadable": 1}
     assert (compared_again.exit_code, compared_again.document["verdict"]) == (0, "equal")
@@ -102,7 +102,7 @@ def test_a_point_that_became_unreadable_or_readable_since_is_told_by_reconcile(
         found = bench.run("reconcile")
 
     assert (lost.exit_code, lost.document["verdict"]) == (13, "indeterminate")
-    assert "did not return 1 points that the snapshot holds, first 3" in lost.document["why"]
+    assert "did not return 1 point that the snapshot holds, first 3" in lost.document["why"]
     assert lost.document["unread"] == ["source"]
     names = Path(lost.document["files"]["source_unreadable"]).read_text(encoding="utf-8")
     assert names.splitlines() == ["3"]

@@ -333,7 +333,7 @@ def test_keys_that_keep_failing_are_an_error_and_the_same_call_heals() -> None:
 
     kv = Failing()
     store = memory_store(MemoryVectors(dimensions=DIMENSIONS), kv, VirtualClock())
-    with pytest.raises(RemoteUnavailableError, match="1 KV keys keep failing, among them 'file:a'"):
+    with pytest.raises(RemoteUnavailableError, match="1 KV key keeps failing, among them 'file:a'"):
         store.upsert_vectors(vectors("a", 2))
     kv.is_failing = False
     store.upsert_vectors(vectors("a", 2))

@@ -150,7 +150,7 @@ def test_a_point_that_is_under_another_key_is_not_written_a_second_time(tmp_path
     there = stored([(1, "east"), (2, "empty"), (99, 7)])
     with serving(there) as (target, server):
         before = placed_in(server.collection)
-        with pytest.raises(PreconditionError, match=r"1 points .* under another shard key \(2\)"):
+        with pytest.raises(PreconditionError, match=r"1 point .* under another shard key \(2\)"):
             restore(snapshot, target, append=True)
         assert placed_in(server.collection) == before
 

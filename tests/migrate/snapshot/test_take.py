@@ -247,7 +247,7 @@ def test_a_source_that_never_rests_is_never_sealed(tmp_path: Path) -> None:
         source.points[60]["shift"] = number
 
     source.before_read = change
-    with pytest.raises(PreconditionError, match=r"keeps changing: .* 1 points .* 60$") as caught:
+    with pytest.raises(PreconditionError, match=r"keeps changing: .* 1 point .* 60$") as caught:
         take(source, tmp_path)
 
     assert caught.value.exit_code == ExitCode.PRECONDITION

@@ -214,7 +214,7 @@ def test_the_cap_of_the_plan_counts_what_the_target_refuses(
         move.migrate()
         check_end(move, of_rows(set(range(20, 20 + bad))))
         return
-    with pytest.raises(QuarantineExceededError, match=f"refused {cap + 1} vectors"):
+    with pytest.raises(QuarantineExceededError, match=rf"refused {cap + 1} vectors?"):
         move.migrate()
     move.roll_back()
 

@@ -120,7 +120,7 @@ def test_a_deletion_is_settled_when_the_vector_is_gone() -> None:
         settle(SlowIndex(OURS, visible_from=1), expected={VectorId("a"): None})
     said, _ = settle(SlowIndex(OURS, visible_from=10**9), expected={VectorId("a"): None})
 
-    assert "1 vectors read back" in said
+    assert "1 vector read back" in said
 
 
 @pytest.mark.fault("U05")

@@ -350,7 +350,7 @@ def test_a_shape_that_was_not_recognised_is_asked_for_on_a_terminal(tmp_path: Pa
         done = CliRunner().invoke(cli, words, env=bench.environment, input="qdrant\nplain\n")
 
     assert done.exit_code == 0, done.stderr
-    assert "no shape was recognised in 1 points" in done.stderr
+    assert "no shape was recognised in 1 point" in done.stderr
     assert table(tmp_path / "migration.toml")["mapping"]["id_template"] == "{point_id}"
 
 

@@ -342,7 +342,7 @@ def test_later_writes_are_named_before_anything_is_sent_and_want_consent(tmp_pat
     move.kv.stored["file:since"] = KvEntry(key="file:since", value=b"[]")
     before = move.held()
 
-    with pytest.raises(PreconditionError, match="1 vectors and 1 KV keys") as caught:
+    with pytest.raises(PreconditionError, match="1 vector and 1 KV key") as caught:
         move.roll_back()
 
     assert "--leave-later-writes" in caught.value.remedy

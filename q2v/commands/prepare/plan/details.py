@@ -160,6 +160,7 @@ def _quarantined_lines(findings: PlanFindings) -> Iterator[str]:
     total, listed = sum(findings.quarantined.values()), len(findings.quarantined_points)
     if listed < total:
         yield (
-            f"left out: {total:,} points in all, the lines above are about {listed:,} of them; "
+            f"left out: {counted(total, 'point')} in all, the lines above are about {listed:,} "
+            "of them; "
             f"`--json --max-quarantine {total}` names all of them"
         )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from migrate.plan.make import PlanFindings
 from migrate.plan.transforms import Example, FieldChange, RuleEffect
+from migrate.words import counted
 from q2v.output.render import format_bytes
 
 NOTHING = "-"
@@ -44,7 +45,7 @@ def _effect_lines(number: int, effect: RuleEffect, *, show_values: bool) -> Iter
     if not effect.points:
         yield f"note: rule {number} ({effect.rule}) changes no point; correct it, or remove it"
         return
-    yield f"rule {number} ({effect.rule}) changes {effect.points:,} points, for example"
+    yield f"rule {number} ({effect.rule}) changes {counted(effect.points, 'point')}, for example"
     for example in effect.examples:
         for one in _changes(example, show_values=show_values):
             yield (

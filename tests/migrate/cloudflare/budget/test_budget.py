@@ -274,7 +274,7 @@ def test_it_says_why_it_waits(tmp_path: Path) -> None:
     budget.acquire(talker)
 
     # The wall clock of the machine began at 22:13:20.
-    assert talker.said == ["waiting 300 s, until 22:18:20 UTC: 1 requests sent in the last 300 s"]
+    assert talker.said == ["waiting 300 s, until 22:18:20 UTC: 1 request sent in the last 300 s"]
     assert machine.true_s == pytest.approx(300, abs=0.1)
 
 
