@@ -23,7 +23,7 @@ define q2v
 $(BIN)/q2v $(1) $(ARGS) || { code=$$?; $(BIN)/python -m q2v.exit_code $$code; exit $$code; }
 endef
 
-.PHONY: bench-full clients worker-test dist help setup rehearse test check init preflight plan runbook provision worker snapshot migrate catch-up pace reconcile parity gate report monitor browser-test decommission rollback reset-target restore status list explain verify archive sandbox bench faults audit clean fmt lint types docs-check lock
+.PHONY: site bench-full clients worker-test dist help setup rehearse test check init preflight plan runbook provision worker snapshot migrate catch-up pace reconcile parity gate report monitor browser-test decommission rollback reset-target restore status list explain verify archive sandbox bench faults audit clean fmt lint types docs-check lock
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -57,7 +57,7 @@ PYTEST := $(BIN)/python -m pytest -q -n 4 --dist worksteal
 test: $(SETUP) $(NODE) ## the tests except the slow ones; ALL=1 for all, T=path K=pattern for a part
 	@$(PYTEST) $(if $(T),$(T),tests) $(if $(K),-k '$(K)') $(if $(T)$(K),,-m '$(if $(ALL),,not slow and )not search')
 
-check: lint types audit worker-test browser-test ## all that CI asks for: format, lint, layers, types, audit, every test (about twenty minutes)
+check: lint types audit site worker-test browser-test ## all that CI asks for: format, lint, layers, types, audit, site, every test (about twenty minutes)
 	@$(MAKE) --no-print-directory test ALL=1
 
 lint: $(SETUP) ## format, lint rules, import layers
@@ -70,6 +70,11 @@ types: $(SETUP) ## mypy, strict
 
 docs-check: $(SETUP) ## README, RUNBOOK and formats against the code
 	@$(BIN)/python -m pytest tests/docs -q
+
+site: $(SETUP) ## the pages as a site, in build/site; a link that leads nowhere ends it
+	@$(BIN)/python -m tools.site build/site-pages
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --config-file docs/mkdocs.yml
+	@echo "build/site/index.html"
 
 audit: $(SETUP) ## installed against locked, known vulnerabilities, bill of materials
 	@$(BIN)/python -m tools.audit.run
