@@ -29,7 +29,7 @@ CODE = (
     "rehearsal",
     "sandbox",
 )
-PAGES = ("*.md", "docs/*.md", "sandbox/*.md", "benchmarks/*.md", "snapshots/*.md")
+PAGES = ("*.md", "docs/*.md", "sandbox/*.md", "benchmarks/*.md", "examples/*.md", "snapshots/*.md")
 # Frozen when they were written.
 HISTORY = {"CHANGELOG.md"}
 

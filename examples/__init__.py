@@ -1,0 +1,1 @@
+"""Programs of docs/tutorial.md. Each of them also runs alone: `python examples/NAME.py`."""
