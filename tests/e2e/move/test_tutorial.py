@@ -1,7 +1,7 @@
 """docs/tutorial.md runs as written, and prints what it shows.
 
-After a change: `ACCEPT_TUTORIAL=1 .venv/bin/python -m pytest tests/docs/test_tutorial.py` writes
-the outputs into the page; then read the difference that git shows.
+After a change: `ACCEPT_TUTORIAL=1 .venv/bin/python -m pytest tests/e2e/move/test_tutorial.py`
+writes the outputs into the page; then read the difference that git shows.
 """
 
 import os
@@ -17,7 +17,7 @@ import pytest
 
 from tests.q2v.screens.plain import plain
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "tutorial.md"
 ACCEPT = "ACCEPT_TUTORIAL"
 OTHER_SHELL = "<!-- in another shell -->"
@@ -26,7 +26,10 @@ PORT_IN_PAGE = "8787"
 _BLOCK = re.compile(rf"({OTHER_SHELL}\n)?```console\n(.*?)```\n", re.DOTALL)
 _NAMESPACE = re.compile(r"(?<=Q2V_KV_NAMESPACE_ID=)[0-9a-f]{32}")
 _CREATED = re.compile(r"^KV namespace +([0-9a-f]{32}) \(", re.MULTILINE)
-_PROGRESS = re.compile(r"\(\d+%\)|: reading (it|them) again")  # as often as the machine is slow
+_PROGRESS = re.compile(
+    r"\(\d+%\)|: reading (it|them) again|^waiting until "
+)  # as often as the machine is slow
+_REQUESTS = re.compile(r"^requests +\d+$")  # waiting asks as often as it has to
 _SHA256 = re.compile(r"\b[0-9a-f]{64}\b")
 _AGES = re.compile(r"N (?:ms|s|min)(?: N s)?")
 _MARK = "--- end of a command, exit "
@@ -124,7 +127,8 @@ def _run_page(page: str, clone: Path) -> str:
 def _same(page: str) -> list[str]:
     """The page without what differs from one run to the next."""
     lines = [line for line in page.splitlines() if not _PROGRESS.search(line)]
-    text = plain([_SHA256.sub("SHA256", line) for line in lines], {})
+    lines = [_REQUESTS.sub("requests N", _SHA256.sub("SHA256", line)) for line in lines]
+    text = plain(lines, {})
     return " ".join(_AGES.sub(r"N s", text).split()).split("$ ")
 
 
