@@ -73,7 +73,9 @@ def _snapshot(kept: Kept, now_s: float) -> str:
 
 
 def _run(run: Moved, now_s: float) -> str:
-    words = [f"run {Path(run.path).name}", f"{run.phase}{_age(run.created_at, now_s)}"]
+    words = [f"run {Path(run.path).name}", run.phase]
+    if begun := _age(run.created_at, now_s):
+        words.append(f"begun{begun}")
     if run.vectors is not None:
         words.append(_plural(run.vectors, "vector"))
     if run.index is not None:
