@@ -22,6 +22,7 @@ from migrate.upload.mapped import MappedRows, read_mapped
 from migrate.upload.report import MigrateReport
 from reconcile.gate.gate import GateReport
 from reconcile.monitor.monitor import MonitorReport
+from reconcile.parity.parity import ParityReport
 from reconcile.rollback.report import UndoRules
 from reconcile.stores import ReconcileRules
 from rehearsal.child_process import ChildSettings
@@ -102,6 +103,11 @@ class Tool(Protocol):
 
     def catch_up(self, runtime: Runtime, *, frozen: bool) -> CaughtUp:
         """Seal what has changed in the source since the newest snapshot, and move it."""
+
+    def parity(
+        self, snapshot: Snapshot, runtime: Runtime, *, width: int | None, least: float | None
+    ) -> ParityReport:
+        """Measure and keep what a cut keeps of search; `width` None: half of the snapshot's."""
 
     def gate(
         self, chain: Sequence[RunFolder], target: Target, runtime: Runtime, *, until_s: float

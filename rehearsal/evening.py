@@ -53,8 +53,8 @@ def catch_up(
     return caught.snapshot
 
 
-def gate(script: Script, context: Context, snapshot: Snapshot) -> None:
-    """Ask go or no-go, and expect go."""
+def gate(script: Script, context: Context, snapshot: Snapshot, *, of_the_corpus: bool) -> None:
+    """Ask go or no-go, and expect go but for what only an own collection's owner can say."""
     with script.step("Gate: go or no-go") as step, _opened(context, snapshot) as (run, target):
         with open_chain(run) as chain:
             until_s = context.clock.wall_s() + WINDOW_S
@@ -65,7 +65,7 @@ def gate(script: Script, context: Context, snapshot: Snapshot) -> None:
         if run.unwaived:
             step.lines.append("in the window: no go until the reasons are accepted (--waive)")
             failed.discard(Criterion.POINTS)
-        if run.plan.values.is_cut:
+        if Criterion.PARITY in failed and not of_the_corpus:
             step.lines.append(
                 "in the window: no go until `q2v parity --at WIDTH --min-overlap SHARE` has passed"
             )

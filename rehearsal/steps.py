@@ -39,6 +39,7 @@ from rehearsal.edge import running_verifier
 from rehearsal.evening import catch_up, cut_over, gate, go_back, restore
 from rehearsal.planted_drift import Planted, plant
 from rehearsal.script import NotHeldError, Script, Step, expect
+from rehearsal.search import measure_search
 from rehearsal.sync_service import COUNTER_BEFORE
 from sandbox.faults.scenarios import FAULT_SCENARIOS
 from sandbox.profile import STRICT, Profile, with_budget
@@ -140,6 +141,7 @@ def rehearse(
         context = _plan(script, context)
         context = _provision(script, context)
         snapshot = _snapshot(script, context, moving=source is not None)
+        measure_search(script, context, snapshot, of_the_corpus=source is not None)
         rows = first_rows(context, snapshot)
         before = _earlier_trial(script, context, snapshot, rows)
         _migrate(script, context, snapshot, "Migrate: pre-images, vectors, KV index, counter")
@@ -150,7 +152,7 @@ def rehearse(
         planted = plant(script, context, rows)
         _find(script, context, snapshot, planted)
         _repair(script, context, snapshot, planted)
-        gate(script, context, snapshot)
+        gate(script, context, snapshot, of_the_corpus=source is not None)
         later = cut_over(script, context, snapshot)
         go_back(script, context, snapshot, before, later)
         restore(script, context, snapshot)

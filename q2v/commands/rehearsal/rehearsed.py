@@ -5,8 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from migrate.model.stamps import iso_stamp
 from migrate.plan.record import RunPlan
 from migrate.plan.rules import PlanRules
+from migrate.plan.target_shape import chosen_vector
 from migrate.ports import ContentVerifier, PointSource, Target
 from migrate.provision import ProvisionReport
 from migrate.restore.restore import RestoreOptions, RestoreReport, restore_snapshot
@@ -25,6 +27,7 @@ from q2v.child_settings import child_environment, encode_config
 from q2v.commands.after.monitor import SAMPLE_DEFAULT
 from q2v.commands.move.migrate import migrate_snapshot
 from q2v.commands.prepare.provision import provision_target
+from q2v.commands.prove.parity import TOP_DEFAULT
 from q2v.secret_files import SecretPlace
 from q2v.settings import Settings
 from reconcile.compare import DEFAULT_SEED
@@ -32,6 +35,9 @@ from reconcile.gate.criteria import AGE_MAX_S_DEFAULT
 from reconcile.gate.gate import GateReport, GateRules, decide
 from reconcile.monitor.look import LookRules
 from reconcile.monitor.monitor import DROP_SHARE_DEFAULT, MonitorReport, monitor
+from reconcile.parity import record
+from reconcile.parity.parity import ParityReport, measure_snapshot, rules_for
+from reconcile.parity.queries import sample_stored
 from reconcile.rollback.report import UndoRules
 from reconcile.stores import ReconcileRules
 from rehearsal.child_process import ChildSettings
@@ -39,6 +45,7 @@ from rehearsal.context import INDEX, CaughtUp
 from rehearsal.steps import SETTLED_S
 from sandbox.server import RunningSandbox
 
+PARITY_QUERIES, PARITY_SEED = 200, 1
 TOKEN_VARIABLE = "Q2V_REHEARSAL_TOKEN"  # noqa: S105 - the name of a variable
 VERIFIER_KEY_VARIABLE = "Q2V_REHEARSAL_VERIFIER_KEY"
 
@@ -171,6 +178,27 @@ class RehearsedTool:
                 found, target, self.settings, choices, runtime, folder=self._snapshots
             )
         return CaughtUp(difference, moved, found)
+
+    def parity(
+        self, snapshot: Snapshot, runtime: Runtime, *, width: int | None, least: float | None
+    ) -> ParityReport:
+        """See Tool."""
+        name, mapping = self.settings.source.vector_name, self.settings.mapping
+        spec = chosen_vector(snapshot.manifest.vectors, name)
+        assert spec.dimensions is not None, "a dense vector was chosen"
+        half = max(1, spec.dimensions // 2)
+        widths = [half if width is None else width]
+        rules = rules_for(
+            snapshot, name, widths, top=TOP_DEFAULT, overlap_min=least, seed=PARITY_SEED
+        )
+        queries = sample_stored(
+            snapshot, name, mapping, frozenset(), sample=PARITY_QUERIES, seed=PARITY_SEED
+        )
+        folder = record.make_folder(snapshot)
+        report = measure_snapshot(snapshot, queries, rules, runtime)
+        stamp = iso_stamp(runtime.clock.wall_s())
+        record.keep(folder, record.document(report, snapshot, None, queries, at=stamp), snapshot)
+        return report
 
     def gate(
         self, chain: Sequence[RunFolder], target: Target, runtime: Runtime, *, until_s: float

@@ -31,7 +31,7 @@ def test_a_rehearsal_holds_and_can_be_repeated_at_once(tmp_path: Path) -> None:
     documents = [json.loads(result.stdout) for result in results]
     for document in documents:
         assert document["held"]
-        assert len(document["steps"]) == 16
+        assert len(document["steps"]) == 17
     told = [documents[0]["steps"][0]["lines"], documents[1]["steps"][0]["lines"]]
     assert told[0] == told[1], "the corpus has the same bytes every time"
     assert [folder] == list(tmp_path.iterdir())
@@ -84,7 +84,7 @@ def test_a_fault_scenario_can_be_rehearsed_and_every_step_holds(
     assert result.exit_code == 0, result.stdout
     document = json.loads(result.stdout)
     assert (document["held"], document["bad_day"]) == (True, scenario)
-    assert len(document["steps"]) == 17
+    assert len(document["steps"]) == 18
     lines = [line for step in document["steps"] for line in step["lines"]]
     assert any("requests: " in line for line in lines), "it says which faults struck"
     assert any(line.startswith("killed ") for line in lines) == (scenario == "crashy")
