@@ -18,6 +18,8 @@ from tests.harness.running.workbench import Workbench, points, workbench
 from tests.q2v.screens.plain import plain
 
 KEPT = Path(__file__).with_name("kept")
+pytestmark = pytest.mark.slow  # each is a process of its own
+
 ACCEPT = "ACCEPT_SCREENS"
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 SIZES = [(80, 24), (120, 40)]
