@@ -106,8 +106,7 @@ def _check_collection(rows: Rows, collection: Collection) -> bool:
     if not rows.look("collection", is_whole):
         return False
     vectors = ", ".join(map(_vector_words, collection.vectors)) or "no vectors"
-    warnings = collection.warnings + collection.suspects
-    rows.note("collection", f"'{collection.name}' with {vectors}", warnings)
+    rows.note("collection", f"'{collection.name}' with {vectors}", collection.warnings)
     return True
 
 

@@ -89,5 +89,6 @@ def check_waived(waived: Sequence[str]) -> None:
     if unknown:
         raise UsageError(
             f"unknown reason to waive: {', '.join(unknown)}",
-            remedy=f"known are {', '.join(reason.value for reason in Reason)}",
+            remedy="name each reason with a --waive of its own; known are "
+            f"{', '.join(reason.value for reason in Reason)}",
         )

@@ -6,7 +6,7 @@ import click
 
 from migrate.errors import UsageError
 from q2v.options import json_option
-from q2v.output.render import write_document, write_line, write_texts
+from q2v.output.render import write_document, write_line
 from q2v.output.screen.wrapping import wrapped
 from q2v.words.entry import Word
 from q2v.words.lookup import look_up, words
@@ -45,7 +45,10 @@ def _show(found: list[Word]) -> None:
             write_line("")
         for line in wrapped(f"{word.name} - {word.kind}" if word.name != word.means else word.kind):
             write_line(line)
-        write_texts([f"  {word.means}", *([f"  -> {word.advice}"] if word.advice else [])])
+        lines = wrapped(word.means, first="  ", then="  ")
+        lines += wrapped(word.advice, first="  -> ", then="     ") if word.advice else []
+        for line in lines:
+            write_line(line)
     left = len(found) - _SHOWN_MAX
     if left > 0:
         write_line("")

@@ -71,7 +71,7 @@ def show(outcome: Outcome, folder: Path, *, as_json: bool) -> None:
     reasons, decisions = list(outcome.reasons()), list(outcome.decisions())
     config = None if path == Path(CONFIG_NAME) else path
     plan, *decisions = (
-        complete(text, str(folder), None, config, Named()) for text in ("`q2v plan`", *decisions)
+        complete(text, str(folder), None, config, Named()) for text in ("`q2v check`", *decisions)
     )
     document = {
         "file": path,

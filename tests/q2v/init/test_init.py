@@ -281,7 +281,7 @@ def test_both_tokens_and_their_rights_are_named_in_the_file_and_on_stdout(tmp_pa
         assert "QDRANT_API_KEY" in words
         assert "Vectorize: Edit and Workers KV Storage: Edit" in words
         assert "Vectorize: Read and Workers KV Storage: Read" in words
-    assert done.stdout.splitlines()[-1].startswith("next: q2v plan --dir ")
+    assert done.stdout.splitlines()[-1].startswith("next: q2v check --dir ")
 
 
 @pytest.mark.fault("M33")
