@@ -1,5 +1,6 @@
 """A command has the flags of the settings that it reads, and no others: proved by real runs."""
 
+import os
 from pathlib import Path
 
 import click
@@ -99,6 +100,7 @@ def _run(bench: Workbench, words: tuple[str, ...]) -> None:
     named = [places.get(word, word) for word in words]
     result = bench.run(*named)
     bench.directory = at
+    assert [name for name in os.environ if name.startswith("Q2V_REHEARSAL_")] == []
     # The week is not over; there is no verifier.
     others = {"decommission": ExitCode.PRECONDITION, "check --verifier": ExitCode.UNAVAILABLE}
     expected = others.get(" ".join(words[:2]), ExitCode.DONE)

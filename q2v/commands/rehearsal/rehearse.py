@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -105,9 +107,6 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     if not live:
         refuse_flags(settings, CORPUS_HAS_ITS_OWN, why="without --live: the corpus has its own")
     _check_together(flags)
-    # The sandbox's token is passed like a real one: in the environment, never by a flag.
-    os.environ[TOKEN_VARIABLE] = API_TOKEN
-    os.environ[VERIFIER_KEY_VARIABLE] = VERIFIER_KEY
     clock = wiring.system_clock()
     script = Script(tell=(lambda _: None) if flags["as_json"] else _Teller().tell, clock=clock)
     prepare_folder(folder, is_leftover=is_crash_log)
@@ -120,7 +119,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             mapping=type(settings.mapping)(),
             kv=type(settings.kv)(),
         )
-    with open_progress(sys.stderr, clock) as progress:
+    with _secrets_in_environment(), open_progress(sys.stderr, clock) as progress:
         try:
             chunks = flags["chunks"]
             if chunks is None and scenario is not None:
@@ -144,6 +143,18 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     seconds = clock.monotonic_s() - started
     _show(script, folder, error, seconds, scenario=scenario, as_json=flags["as_json"])
     ctx.exit(_exit_code(error))
+
+
+@contextmanager
+def _secrets_in_environment() -> Iterator[None]:
+    """The sandbox's secrets are passed like real ones: in the environment, never by a flag."""
+    secrets = {TOKEN_VARIABLE: API_TOKEN, VERIFIER_KEY_VARIABLE: VERIFIER_KEY}
+    os.environ.update(secrets)
+    try:
+        yield
+    finally:
+        for name in secrets:
+            os.environ.pop(name, None)
 
 
 def _check_together(flags: Flags) -> None:

@@ -40,7 +40,7 @@ def test_cron_gets_one_line_and_the_program_for_alerts_gets_it_too(tmp_path: Pat
     assert unknown.exit_code == 2
     assert "no-such-program" in unknown.stderr
     assert failing.exit_code == 4
-    assert "the alert program ended with exit code 1" in failing.stderr
+    assert "warning: false ended with exit code 1" in failing.stderr
 
 
 @pytest.mark.fault("W04")
