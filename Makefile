@@ -23,7 +23,7 @@ define q2v
 $(BIN)/q2v $(1) $(ARGS) || { code=$$?; $(BIN)/python -m q2v.exit_code $$code; exit $$code; }
 endef
 
-.PHONY: site bench-full clients worker-test dist help setup rehearse test check init preflight plan runbook provision worker snapshot migrate catch-up pace reconcile parity gate report monitor browser-test decommission rollback reset-target restore status list explain verify archive sandbox bench faults audit clean fmt lint types docs-check lock
+.PHONY: man site bench-full clients worker-test dist help setup rehearse test check init preflight plan runbook provision worker snapshot migrate catch-up pace reconcile parity gate report monitor browser-test decommission rollback reset-target restore status list explain verify archive sandbox bench faults audit clean fmt lint types docs-check lock
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ types: $(SETUP) ## mypy, strict
 
 docs-check: $(SETUP) ## README, RUNBOOK and formats against the code
 	@$(BIN)/python -m pytest tests/docs -q
+
+man: $(SETUP) ## man pages of q2v and of each command, in build/man
+	@$(BIN)/python -m tools.man_pages build/man
 
 site: $(SETUP) ## the pages as a site, in build/site; a link that leads nowhere ends it
 	@$(BIN)/python -m tools.site build/site-pages
