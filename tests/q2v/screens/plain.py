@@ -22,7 +22,8 @@ def plain(lines: Sequence[str], names: Mapping[str, str]) -> str:
     """The lines, with `names` (text -> name) and all times, sizes, ids and ports replaced."""
     text = "\n".join(lines)
     for found, name in sorted(names.items(), key=lambda pair: -len(pair[0])):
-        text = text.replace(found, name)
+        # A terminal breaks a path that is longer than its line anywhere.
+        text = name.join(re.split("\n?".join(map(re.escape, found)), text))
     for pattern, name in _SAME_LENGTH:
         text = pattern.sub(name, text)
     return text.rstrip() + "\n"

@@ -64,7 +64,8 @@ def check_kept(name: str, terminal: Terminal, bench: Bench) -> None:
 
     With ACCEPT in the environment the file is written before.
     """
-    names = {str(bench.cwd): "FOLDER", bench.workbench.environment["QDRANT_URL"]: "http://QDRANT"}
+    names = {str(bench.cwd / FOLDER): f"FOLDER/{FOLDER}", str(bench.cwd): "FOLDER"}
+    names |= {bench.workbench.environment["QDRANT_URL"]: "http://QDRANT"}
     shown = plain(terminal.shown(), names)
     file = KEPT / f"{name}-{terminal.columns}.txt"
     if os.environ.get(ACCEPT):
