@@ -19,7 +19,8 @@ SECTION = 1
 
 def pages() -> dict[str, str]:
     """File name -> page in roff."""
-    context = click.Context(cli, info_name="q2v")
+    # With the settings of a real call: click keeps the help option that it makes first.
+    context = click.Context(cli, info_name="q2v", **cli.context_settings)
     _summarise(cli)
     version = describe_version()
     made = {f"q2v.{SECTION}": _with_commands(generate_man_page(context, version))}
