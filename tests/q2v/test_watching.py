@@ -60,7 +60,7 @@ def test_a_log_that_cannot_be_written_stops_the_command_before_it_begins(
     without_folder = bench.run("migrate", "--log-file", str(tmp_path / "none" / "log"))
 
     assert as_folder.exit_code == ExitCode.USAGE
-    assert without_folder.exit_code == ExitCode.LOCAL_IO
+    assert without_folder.exit_code == ExitCode.USAGE
     assert len(bench.sandbox.requests) == before
 
 

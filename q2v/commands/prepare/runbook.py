@@ -18,11 +18,14 @@ from q2v.commands.prepare.plan.gathering import PlanResult, gather
 from q2v.invocation import current_invocation
 from q2v.options import PLANNING, SEAL, SOURCE, TARGET, folder_option, json_option, takes
 from q2v.output.advice import Named, complete
+from q2v.output.named_files import Kind, check_result_file
 from q2v.output.progress import open_progress
 from q2v.output.render import render, write_line
 from q2v.runbook.figures import Names, figures_of
 from q2v.runbook.page import Evening, page
 from q2v.settings import Settings
+
+_KIND = Kind("a runbook of q2v", (b"For the operator, in the order of the evening.",))
 
 
 @takes(*SOURCE, *TARGET, *PLANNING, "snapshot.page_points", SEAL)
@@ -33,7 +36,7 @@ from q2v.settings import Settings
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write, in place of the output.",
+    help="File to write, in place of the output; an earlier runbook is replaced, no other file.",
 )
 @folder_option
 @json_option
@@ -52,6 +55,8 @@ def command(
     Counts come from SNAPSHOT (default: the newest, or else the source), minutes from the plan at
     the pace that is measured at the target. Writes to no store.
     """
+    if out is not None:
+        check_result_file(out, flag="--out", kind=_KIND)
     directory, clock = wiring.open_folder(folder), wiring.system_clock()
     evening = _evening(at, until, clock)
     rules = wiring.plan_rules(settings, wiring.Choices(allow_cast=True, allow_empty=True))

@@ -21,6 +21,7 @@ from migrate.storage.local_folder import LocalFolder, local_file
 from q2v import wiring
 from q2v.options import SEAL, folder_option, json_option, takes
 from q2v.output.following import Following, following_run
+from q2v.output.named_files import Kind, check_result_file
 from q2v.output.render import Cell, format_bytes, render
 from q2v.settings import Settings
 from q2v.version import made_by
@@ -35,6 +36,8 @@ from reconcile.page import (
     verdict_of,
 )
 from reconcile.page.documents import FileSum
+
+_KIND = Kind("a page of q2v", (b"<!doctype html>", b" - q2v</title>"))
 
 
 class Flags(TypedDict):
@@ -56,7 +59,8 @@ class Flags(TypedDict):
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="The file to write; an existing one is replaced.  [default: report.html of the run]",
+    help="The file to write; an earlier page is replaced, no other file.  [default: report.html "
+    "of the run]",
 )
 @click.option(
     "--plan",
@@ -86,6 +90,7 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
     With --plan or --parity and --out no run is needed. Reads files only; asks no store.
     """
     directory = wiring.open_folder(flags["folder"])
+    named = None if flags["out"] is None else _place(flags["out"])
     following: Following | None = None
     with ExitStack() as stack:
         stack.enter_context(FolderLock(directory))
@@ -104,7 +109,7 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
             if flags["show_payloads"]:
                 documents = replace(documents, payloads=payloads_of(run, documents))
         documents = _with_files(documents, flags, wiring.seal_key(settings))
-        out = _place(run, flags["out"])
+        out = _beside(run) if named is None else named
         content = render_page(documents).encode()
         sha256 = out.write(content)
     _show(out, documents, following, size=len(content), sha256=sha256, as_json=flags["as_json"])
@@ -182,20 +187,26 @@ def _refused(file: StoredFile, found: str, command_name: str) -> UsageError:
     )
 
 
-def _place(run: RunFolder | None, out: Path | None) -> StoredFile:
-    """Where the page is written. Raises UsageError for another file inside of a snapshot."""
-    if out is None:
-        assert run is not None
-        return run.folder.file(PAGE)
-    file = local_file(out)
-    owner = snapshot_around(LocalFolder(Path(str(file.folder)).absolute()))
+def _beside(run: RunFolder | None) -> StoredFile:
+    """Where the page lies without a name: in the folder of the run, which then has to be there."""
+    assert run is not None
+    return run.folder.file(PAGE)
+
+
+def _place(out: Path) -> StoredFile:
+    """The file that is named for the page, before anything is read.
+
+    Raises UsageError for one inside of a snapshot, and as `check_result_file`.
+    """
+    owner = snapshot_around(LocalFolder(out.parent.absolute()))
     if owner is not None:
         raise UsageError(
             f"--out {out}: found a folder of snapshot {owner.name}, expected one outside of it",
             remedy="name a file in another folder, or leave --out out: the page then lies beside "
             "the run's plan",
         )
-    return file
+    check_result_file(out, flag="--out", kind=_KIND)
+    return local_file(out)
 
 
 def _show(

@@ -105,6 +105,7 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
     out = flags["out"]
     if out is not None:
         saving.refuse_unset_target(settings, out)
+        saving.check_files(out)
     choices = wiring.Choices(
         saves=out is not None,
         allow_cast=flags["allow_cast"],
@@ -179,8 +180,8 @@ def show(shown: Shown, settings: Settings, choices: wiring.Choices, flags: Flags
     content = document(result, settings, verdict, show_values=flags["show_values"])
     rows = screen.rows(result, settings, verdict)
     out = flags["out"]
-    if out is not None and result.findings.quarantined:
-        left_out = saving.save_left_out(result.findings, out)
+    left_out = None if out is None else saving.save_left_out(result.findings, out)
+    if left_out is not None:
         members["quarantine_file"] = str(left_out)
         rows.append(("left out", str(left_out)))
     if out is not None and failure is None:

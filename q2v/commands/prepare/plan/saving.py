@@ -15,6 +15,7 @@ from migrate.plan.saved.agreed import AgreedPlan
 from migrate.plan.saved.agreement import check_settings, check_target_names
 from migrate.plan.saved.record import (
     BYTES_MAX,
+    KIND,
     PlannedSource,
     PlannedTarget,
     SavedPlan,
@@ -28,10 +29,13 @@ from q2v import wiring
 from q2v.commands.prepare.plan.gathering import PlanResult, unset_target
 from q2v.options import MAPPING, SHAPE
 from q2v.output.following import Following
+from q2v.output.named_files import Kind, check_result_file
 from q2v.output.render import encode_document
 from q2v.output.route import Route, configured_target
 from q2v.settings import BY_KEY, Settings
 
+_PLAN = Kind("a saved plan", (f'"kind":"{KIND}"'.encode(),))
+_LEFT_OUT = Kind("a list of points that are left out", (b'"point_id_type":', b'"reason":'))
 # The settings that decide what is written, beside the names of source and target.
 DECIDING = (
     *SHAPE,
@@ -54,6 +58,14 @@ def refuse_unset_target(settings: Settings, out: Path) -> None:
             f"--out {out}: a saved plan names its target, and the target is not configured",
             remedy=f"set {named}; or leave --out away",
         )
+
+
+def check_files(out: Path) -> None:
+    """Before a point is read. Raises UsageError and LocalStorageError as `check_result_file`."""
+    check_result_file(out, flag="--out", kind=_PLAN)
+    check_result_file(
+        _left_out_path(out), flag="--out writes the points that are left out to", kind=_LEFT_OUT
+    )
 
 
 def deciding_settings(settings: Settings) -> dict[str, str]:
@@ -90,11 +102,20 @@ def save(
     return plan
 
 
-def save_left_out(findings: PlanFindings, out: Path) -> Path:
-    """Write every point that is left out beside the plan, also of one that does not fit."""
-    path = out.with_name(f"{out.stem}.quarantine.jsonl")
-    local_file(path).write(encode_quarantine(findings.quarantined_points))
-    return path
+def save_left_out(findings: PlanFindings, out: Path) -> Path | None:
+    """Write every point that is left out beside the plan, also of one that does not fit.
+
+    When none is left out, the list of an earlier plan is emptied, and None is returned.
+    """
+    path = _left_out_path(out)
+    file, has_any = local_file(path), bool(findings.quarantined)
+    if has_any or file.is_there():
+        file.write(encode_quarantine(findings.quarantined_points))
+    return path if has_any else None
+
+
+def _left_out_path(out: Path) -> Path:
+    return out.with_name(f"{out.stem}.quarantine.jsonl")
 
 
 def _plan_of(
