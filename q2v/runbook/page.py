@@ -163,6 +163,8 @@ def _minutes(minutes: float) -> str:
 
 def _messages() -> Iterator[str]:
     for entry in orjson.loads(_text("messages.json")):
+        if entry["exit_code"] is None:
+            continue  # a part of a message, or what is said on the way
         message, advice = (_cell(entry[name]) for name in ("message", "advice"))
         yield f"| {message} | {entry['exit_code']} | {advice} |"
 

@@ -11,4 +11,5 @@ class Word:
     kind: str  # what it is a name of
     means: str
     advice: str = ""  # what to do; may name commands in backquotes
+    forms: tuple[str, ...] = ()  # of a message: what it becomes
     written_as: str = ""  # the form in a JSON document, where that is another

@@ -1,10 +1,15 @@
 """`q2v explain`: every word that q2v prints for a state has a meaning and a way on."""
 
+import ast
 import json
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from migrate import errors
+from migrate.cloudflare.client.codes import CODES
 from migrate.errors import ExitCode
 from migrate.mapping.payload import Reason
 from migrate.run.next_step import Situation
@@ -25,7 +30,9 @@ from reconcile.report.report import (
 from reconcile.scan.kv import KvScan
 from reconcile.scan.source import SourceScan
 from reconcile.scan.vectors import ContentScan, IdScan
+from tools.messages import ELSEWHERE, PACKAGES
 
+ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.fault("E04")
 
 NO_IDS = IdScan(listed=0, expected=0, missing=(), extra=())
@@ -33,6 +40,7 @@ NO_CONTENTS = ContentScan(
     checked=0, verified=0, fell_back=None, mismatched=(), unreadable=(), foreign=(), differs={}
 )
 NO_SOURCE = SourceScan(points=0, added=(), changed=(), deleted=())
+ERRORS = {name for name in dir(errors) if name.endswith("Error")}
 MESSAGES = [word for word in messages() if "..." in word.name]
 
 
@@ -87,6 +95,78 @@ def test_a_message_is_found_with_any_values_in_it(word: Word) -> None:
     found = look_up(word.name.replace("...", "'a value of 17'"))
 
     assert word in found
+
+
+def printed_texts() -> Iterator[str]:
+    """Every text of the code that is given to an error, or said while a command works."""
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            if not str(path.relative_to(ROOT)).startswith(ELSEWHERE):
+                calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+                yield from (text for call in calls if is_said(call) for text in texts_in(call))
+
+
+def is_said(call: ast.Call) -> bool:
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    return name in ERRORS or name in {"damaged", "say", "warning", "write_line"}
+
+
+def texts_in(call: ast.Call) -> Iterator[str]:
+    for given in (*call.args, *(each.value for each in call.keywords)):
+        for part in ast.walk(given):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                yield part.value
+
+
+TEXTS = [text for text in dict.fromkeys(printed_texts()) if len(text.split()) > 4]
+
+
+def test_every_text_of_an_error_is_found_by_its_middle_words() -> None:
+    known = "\n".join(
+        " ".join(form.lower().split())
+        for word in messages()
+        for form in (word.name, word.advice, *word.forms)
+    )
+
+    assert len(TEXTS) > 600
+    lost = [text for text in TEXTS if " ".join(text.lower().split()[1:-1]) not in known]
+    assert lost == []
+
+
+@pytest.mark.parametrize("text", TEXTS[::40], ids=lambda text: str(text)[:40])
+def test_a_few_words_one_after_the_other_find_their_message(text: str) -> None:
+    some = " ".join(text.split()[1:5])
+
+    found = look_up(some)
+
+    assert any(
+        " ".join(some.lower().split()) in " ".join(form.lower().split())
+        for word in found
+        for form in (word.name, word.advice, *word.forms)
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("found no value for", "found no value for ..., expected each to be configured"),
+        ("q2v: found no value for source.url, expected each", "q2v init"),
+        ("its mode is 0644", "found that its mode is"),
+        ("waiting 28 s, until 21:02:03 UTC", "the command continues by itself"),
+        ("attempt 2 of 8", "attempt ... of ..."),
+        ("probe of 'Vectorize: Edit': HTTP 403, code 10000: Authentication error", "code 10000"),
+        ("HTTP 429", "asks again by itself"),
+    ],
+)
+def test_what_is_built_at_run_time_is_found_by_what_stands_on_the_screen(
+    typed: str, shown: str
+) -> None:
+    assert shown in " ".join(explain(typed).split())
+
+
+def test_every_code_of_the_target_is_explained() -> None:
+    assert [code for code in CODES if not look_up(f"code {code}")] == []
 
 
 def test_an_unknown_word_is_refused_with_the_nearest_ones() -> None:
