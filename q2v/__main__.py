@@ -2,12 +2,12 @@
 
 import atexit
 import gc
+import importlib
 import os
+import signal
 import sys
 from contextlib import suppress
 from typing import NoReturn
-
-from q2v.main import main
 
 
 def run() -> NoReturn:
@@ -15,12 +15,15 @@ def run() -> NoReturn:
     codes: list[int] = []
     atexit.register(_end, codes)  # registered first, so it is called last
     gc.disable()  # until the modules of the command are loaded: they stay, none is garbage
+    # Until `main` watches the signals: Ctrl-C while modules load shows no page of Python.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        main()
+        importlib.import_module("q2v.main").main()
     except SystemExit as end:
         if isinstance(end.code, int):
             codes.append(end.code)
         raise
+    raise AssertionError("`main` ends with SystemExit")
 
 
 def _end(codes: list[int]) -> None:

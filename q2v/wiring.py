@@ -76,7 +76,7 @@ def open_folder(address: Path | str) -> LocalFolder:
 def open_named(directory: WorkFolder, named: Path | None) -> WorkFolder | None:
     """The folder at a path as typed, or the snapshot or run of that id in `directory`.
 
-    Advice of this command then names it too.
+    Advice of this command then names it too. Raises UsageError for a name of nothing.
     """
     if named is None:
         return None
@@ -84,6 +84,12 @@ def open_named(directory: WorkFolder, named: Path | None) -> WorkFolder | None:
     found: WorkFolder = typed
     if len(named.parts) == 1 and not typed.parent.has(named.name):
         found = find_by_id(directory, str(named)) or typed
+    if found is typed and not typed.parent.has(typed.path.name):
+        raise UsageError(
+            f"{named}: found no file or folder of this name, and no snapshot or run of this id in "
+            f"{directory}",
+            remedy="correct the name; `q2v list` shows the snapshots and runs that are there",
+        )
     current_invocation().named = found
     return found
 

@@ -17,7 +17,7 @@ _REMEDIES = {
     errno.EROFS: "the file system is read-only: use another --dir",
     errno.EACCES: "make the folder writable for this user, or use another --dir",
     errno.ELOOP: "a link has the name of a file of q2v: put the file itself there",
-    errno.EINVAL: "put a regular file in its place, or remove it",
+    errno.EINVAL: "name a regular file; where q2v itself names it, move this one away",
     errno.ENOLCK: "put --dir on a file system with locks (a local disk)",
 }
 

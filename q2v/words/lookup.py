@@ -16,6 +16,7 @@ from q2v.words.entry import Word
 from q2v.words.reasons import REASONS
 
 _HOLE = "..."  # in a message, where a value stands
+_EXIT = re.compile(r"exit (?:code )?(\d+)\b")  # as the output writes an exit code
 _WORDS_MIN = 2  # of a text that is searched in the messages
 _RUN_MIN = 3  # words one after the other that a text and a message share
 _MARKS = ".,:;!?()'`\""
@@ -77,11 +78,14 @@ def messages() -> Iterator[Word]:
 def look_up(text: str) -> list[Word]:
     """The words named `text`, or else the messages that hold it; empty for an unknown one.
 
+    A line that begins with an exit code, as `exit 3: ...`, is looked up as that code.
     A text of two words or more is looked for in messages and situations: as a piece of one, as one
     with values in it, in advice, and at last by the longest run of words that both have. What
     shares most words with it comes first.
     """
     wanted = _plain(_LABEL.sub("", text.strip()))
+    if code := _EXIT.match(wanted):
+        wanted = code[1]
     named = [word for word in words() if wanted in {_plain(word.name), _plain(word.written_as)}]
     if named or len(wanted.split()) < _WORDS_MIN:
         return named

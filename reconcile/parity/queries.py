@@ -94,7 +94,8 @@ def read_queries(stored: StoredFile, dimensions: int) -> NamedQueries:
             raise _refused(stored, "no matrix of floating-point numbers", dimensions)
     if width != dimensions or count > QUERIES_MAX:
         raise _refused(stored, f"{counted(count, 'vector')} of {width:,} values", dimensions)
-    values = np.ascontiguousarray(found, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what no float32 can hold is refused as infinity below
+        values = np.ascontiguousarray(found, dtype=np.float32)
     bad = np.flatnonzero(~(np.isfinite(values).all(axis=1) & values.any(axis=1)))
     if len(bad):
         what = f"NaN, infinity or nothing but zeros in vector {bad[0] + 1:,}"

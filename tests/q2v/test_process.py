@@ -102,6 +102,29 @@ def test_help_imports_nothing_heavy() -> None:
     assert "Commands:" in stdout
 
 
+@pytest.mark.fault("G12")
+def test_ctrl_c_while_modules_load_ends_the_process_without_a_page_of_python() -> None:
+    process = start(
+        """
+        import importlib.abc, os, signal, sys
+        from q2v.__main__ import run
+
+        class Interrupted(importlib.abc.MetaPathFinder):
+            def find_spec(self, name, path=None, target=None):
+                if name == "q2v.main":
+                    os.kill(os.getpid(), signal.SIGINT)
+                    sum(range(10))  # Python code, so that a handler runs
+
+        sys.meta_path.insert(0, Interrupted())
+        run()
+        """
+    )
+    stdout, stderr = process.communicate(timeout=300)
+
+    assert (stdout, stderr) == ("", "")
+    assert process.returncode == -signal.SIGINT
+
+
 def test_settings_and_options_import_nothing_heavy() -> None:
     """The help of a command waits for its options only."""
     process = start(

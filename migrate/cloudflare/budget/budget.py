@@ -80,7 +80,7 @@ class RequestBudget:
         self.taken = 0  # requests let through by this object, for reports
         self._clock = clock
         self._requests_max = requests_max
-        self._table = Departures(path, clock=clock, boot=boot_id())
+        self._table = Departures(path, clock=clock, boot=boot_id(), requests_max=requests_max)
         self._threads = threading.Lock()
         self._in_flight = 0  # sent and not answered yet
         self._holding = 0  # callers that wait in `acquire`
@@ -185,13 +185,14 @@ class RequestBudget:
     def set_pace(self, requests: int, seconds: float) -> None:
         """Send at most `requests` in each 300 s, in any process, for `seconds`; 0 sends nothing.
 
-        Replaces what was set before; `requests` of the budget's own maximum ends it.
+        That holds whatever the budget of the other process is. Replaces what was set before; with
+        no seconds it ends that.
         """
         assert requests >= 0
+        cost = REQUESTS_PER_WINDOW_MAX - requests
         with self._threads, self._table.locked(durable=True) as now_s:
             self._table.drop(Why.PACE)
-            if requests < self._requests_max:
-                cost = self._requests_max - requests
+            if cost > 0 and seconds > 0:
                 self._table.add(Why.PACE, cost, now_s=now_s, until_s=now_s + seconds)
 
     def pace(self) -> tuple[int, float] | None:

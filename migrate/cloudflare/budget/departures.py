@@ -34,6 +34,16 @@ UPDATE spent SET
     at_s = :now, wall_s = :wall, boot = :boot
 WHERE boot <> :boot OR at_s > :now
 """
+# A pace takes its cost from what the service allows, whatever the budget of the process is that
+# reads it: so all processes send as many. A budget that is smaller already is not cut further.
+_USED = """
+SELECT coalesce(sum(CASE why WHEN :pace THEN max(0, cost - :unused) ELSE cost END), 0)
+FROM spent WHERE until_s > :now
+"""
+_SPENT = """
+SELECT until_s, CASE why WHEN :pace THEN max(0, cost - :unused) ELSE cost END, why
+FROM spent WHERE until_s > :now ORDER BY until_s DESC
+"""
 
 
 def read_boot_id() -> str:
@@ -47,14 +57,16 @@ def read_boot_id() -> str:
 class Departures:
     """The table. Use it from one thread at a time. Every method raises LocalStorageError."""
 
-    def __init__(self, path: Path | None, *, clock: Clock, boot: str) -> None:
+    def __init__(self, path: Path | None, *, clock: Clock, boot: str, requests_max: int) -> None:
         """`path` is the file, which is created if it is missing; None keeps the table in memory.
 
-        Raises ForeignStateError for a file of another format.
+        `requests_max` is the budget of this process; others may have another one. Raises
+        ForeignStateError for a file of another format.
         """
         self._path = path
         self._clock = clock
         self._boot = boot
+        self._unused = REQUESTS_PER_WINDOW_MAX - requests_max  # of what the service allows
         self._durable: bool | None = None  # what the connection knows
         self._open()
 
@@ -111,19 +123,17 @@ class Departures:
     def used(self, now_s: float) -> int:
         """How many requests the rows take from the budget."""
         with database_io("reading", self._path):
-            rows = self._connection.execute(
-                "SELECT coalesce(sum(cost), 0) FROM spent WHERE until_s > ?", (now_s,)
-            )
+            rows = self._connection.execute(_USED, self._known(now_s))
             return int(rows.fetchone()[0])
 
     def spent(self, now_s: float) -> list[Spent]:
         """The rows that count, ordered by their end, the latest first."""
         with database_io("reading", self._path):
-            rows = self._connection.execute(
-                "SELECT until_s, cost, why FROM spent WHERE until_s > ? ORDER BY until_s DESC",
-                (now_s,),
-            )
-            return [Spent(until_s, cost, Why(why)) for until_s, cost, why in rows]
+            rows = self._connection.execute(_SPENT, self._known(now_s))
+            return [Spent(until_s, cost, Why(why)) for until_s, cost, why in rows if cost]
+
+    def _known(self, now_s: float) -> dict[str, float | int | str]:
+        return {"now": now_s, "unused": self._unused, "pace": Why.PACE.value}
 
     def _row(
         self, why: Why, now_s: float, until_s: float, cost: int = REQUESTS_PER_WINDOW_MAX

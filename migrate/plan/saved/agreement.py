@@ -60,7 +60,11 @@ def check_target_names(plan: SavedPlan, now: Mapping[str, str | None], where: st
     ]
     if planned.kv_namespace is not None:
         named.append(("KV namespace", planned.kv_namespace, now["kv_namespace"]))
-    moved = [_moved(name, before, after) for name, before, after in named if before != after]
+    moved = [
+        _moved(name, before, "not configured" if after is None else after)
+        for name, before, after in named
+        if before != after
+    ]
     _refuse(where, moved, f"name the target that was planned, or {_AGAIN}")
 
 

@@ -12,6 +12,7 @@ from q2v.words.entry import Word
 from q2v.words.lookup import look_up, words
 
 _SHOWN_MAX = 5  # of several messages that hold a text
+_TYPED_SHOWN_MAX = 80  # characters
 
 
 @click.command("explain")
@@ -22,13 +23,14 @@ def command(*, word: tuple[str, ...], as_json: bool) -> None:
 
     WORD may be a part of an error message. Without WORD all names are listed. Reads nothing.
     """
-    text = " ".join(word)
+    text = " ".join(word).strip()
     found = look_up(text) if text else list(words())
     if not found:
         names = sorted({each.name for each in words() if " " not in each.name})
         near = ", ".join(get_close_matches(text.lower(), names, n=3))
+        shown = text if len(text) <= _TYPED_SHOWN_MAX else f"{text[:_TYPED_SHOWN_MAX]}..."
         raise UsageError(
-            f"{text!r}: found no word of q2v by this name, and no message that holds it",
+            f"{shown!r}: found no word of q2v by this name, and no message that holds it",
             remedy=(f"near it: {near}; " if near else "") + "`q2v explain` lists all words",
         )
     if as_json:

@@ -7,6 +7,7 @@ import click
 from migrate.cloudflare.budget.budget import RequestBudget
 from migrate.errors import UsageError
 from migrate.model.stamps import clock_stamp
+from migrate.storage.layout import BUDGET
 from q2v import wiring
 from q2v.options import folder_option, json_option, takes
 from q2v.output.render import Cell, format_about, render
@@ -23,9 +24,7 @@ MINUTES_DEFAULT, MINUTES_MAX = 30, 1_440
 @click.option(
     "--minutes",
     type=click.IntRange(1, MINUTES_MAX),
-    default=MINUTES_DEFAULT,
-    show_default=True,
-    help="How long it lasts.",
+    help=f"How long it lasts.  [default: {MINUTES_DEFAULT}]",
 )
 @folder_option
 @json_option
@@ -34,7 +33,7 @@ def command(
     pause: bool,
     at_most: int | None,
     resume: bool,
-    minutes: int,
+    minutes: int | None,
     folder: Path,
     as_json: bool,
     settings: Settings,
@@ -49,15 +48,24 @@ def command(
         raise UsageError(
             "found several of --pause, --at-most and --resume, expected one", remedy="pass one"
         )
+    sets = pause or at_most is not None
+    if minutes is not None and not sets:
+        raise UsageError(
+            "--minutes: found neither --pause nor --at-most, expected one of them",
+            remedy="say what is to last that long, or leave --minutes out",
+        )
     clock, allowed = wiring.system_clock(), settings.limits.requests_per_5min
-    budget = RequestBudget(
-        wiring.budget_file(wiring.open_folder(folder)), clock=clock, requests_max=allowed
-    )
-    if pause or at_most is not None:
-        budget.set_pace(0 if pause else at_most or 0, minutes * 60)
-    elif resume:
-        budget.set_pace(allowed, 0)
-    pace = budget.pace()
+    directory = wiring.open_folder(folder)
+    is_used = directory.has(BUDGET)
+    pace = None
+    if is_used or sets:  # else no command has worked here, and none is made to look as if
+        budget = RequestBudget(wiring.budget_file(directory), clock=clock, requests_max=allowed)
+        if sets:
+            budget.set_pace(0 if pause else at_most or 0, (minutes or MINUTES_DEFAULT) * 60)
+        elif resume:
+            budget.set_pace(allowed, 0)
+        pace = budget.pace()
+    notes = [] if is_used else [_unused_note(folder)]
     requests, left_s = pace or (allowed, None)
     until = None if left_s is None else f"{clock_stamp(clock.wall_s() + left_s)} UTC"
     cells: list[tuple[str, Cell]] = [
@@ -65,5 +73,18 @@ def command(
         ("until", "-" if left_s is None else f"{until}, for {format_about(left_s)}"),
         ("then", f"{allowed:,} (limits.requests_per_5min)"),
     ]
-    document = {"requests_per_5min": requests, "left_s": left_s, "configured": allowed}
-    render(document, cells, as_json=as_json)
+    document = {
+        "requests_per_5min": requests,
+        "left_s": left_s,
+        "configured": allowed,
+        "folder_used": is_used,
+    }
+    render(document, cells, as_json=as_json, notes=notes)
+
+
+def _unused_note(folder: Path) -> str:
+    """A pace for another folder than the one of the running command changes nothing there."""
+    return (
+        f"no command has sent a request in {folder} yet: name the folder of the command that runs "
+        "with --dir"
+    )

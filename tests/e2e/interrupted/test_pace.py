@@ -40,3 +40,28 @@ def test_two_orders_at_once_are_refused(tmp_path: Path) -> None:
         result = bench.run("pace", "--pause", "--resume")
 
     assert result.exit_code == ExitCode.USAGE
+
+
+@pytest.mark.fault("F13")
+def test_minutes_without_an_order_are_refused(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(5), provision=False) as bench:
+        alone = bench.run("pace", "--minutes", "5")
+        with_resume = bench.run("pace", "--resume", "--minutes", "5")
+
+    assert (alone.exit_code, with_resume.exit_code) == (ExitCode.USAGE, ExitCode.USAGE)
+    assert "--minutes" in alone.stderr
+
+
+@pytest.mark.fault("E06")
+def test_a_folder_in_which_no_command_has_worked_is_said_and_not_made_by_a_question(
+    tmp_path: Path,
+) -> None:
+    with workbench(tmp_path, points(5), provision=False) as bench:
+        asked = bench.run("pace", as_json=False)
+        assert not bench.directory.exists()
+        paused = bench.run("pace", "--pause", as_json=False)
+        again = bench.run("pace").document
+
+    for one in (asked, paused):
+        assert f"no command has sent a request in {bench.directory} yet" in one.stdout
+    assert again["requests_per_5min"] == 0

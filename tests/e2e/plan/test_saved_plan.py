@@ -277,6 +277,21 @@ def test_a_file_that_is_no_saved_plan_is_refused(bench: Workbench) -> None:
     assert "found a file of another kind" in other.document["error"]["what"]
 
 
+def test_a_name_of_nothing_and_a_target_that_is_not_configured_are_said_in_words(
+    bench: Workbench,
+) -> None:
+    file = save(bench)
+    missing = bench.run("migrate", f"{file}.old")
+    index = bench.environment.pop("Q2V_VECTOR_INDEX")
+    unset = bench.run("migrate", file)
+    bench.environment["Q2V_VECTOR_INDEX"] = index
+
+    assert missing.exit_code == ExitCode.USAGE
+    assert "found no file or folder of this name" in missing.stderr
+    assert unset.exit_code == ExitCode.PRECONDITION
+    assert f"vector index: planned {index}, now not configured" in unset.stderr
+
+
 def test_a_plan_without_a_target_and_one_that_does_not_fit_are_not_saved(bench: Workbench) -> None:
     file = bench.folder / "agreed.json"
 

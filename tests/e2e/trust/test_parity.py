@@ -239,10 +239,11 @@ def test_queries_from_a_file_are_named_by_their_place(bench: Workbench, tmp_path
         (np.ones(DIMENSIONS, dtype=np.float32), "no matrix of floating-point numbers"),
         (np.ones((2, 8), dtype=np.float32), "2 vectors of 8 values"),
         (np.zeros((2, DIMENSIONS), dtype=np.float32), "nothing but zeros in vector 1"),
+        (np.full((2, DIMENSIONS), 1e300), "NaN, infinity"),
         (np.array([[object()]]), "no file of NumPy"),
         (None, "no such file"),
     ],
-    ids=["json", "integers", "flat", "other width", "zeros", "pickled objects", "missing"],
+    ids=["json", "integers", "flat", "other width", "zeros", "beyond float32", "pickled objects", "missing"],
 )
 def test_a_file_that_holds_no_queries_is_refused(
     tmp_path: Path, content: "bytes | np.ndarray[Any, Any] | None", found: str

@@ -169,6 +169,22 @@ def test_every_code_of_the_target_is_explained() -> None:
     assert [code for code in CODES if not look_up(f"code {code}")] == []
 
 
+@pytest.mark.parametrize("typed", ["exit 3", "exit code 3", "exit 3: 3 points are left out for"])
+def test_an_exit_code_is_found_as_the_output_writes_it(typed: str) -> None:
+    assert look_up(typed) == look_up("3") != []
+
+
+def test_a_blank_word_is_no_word() -> None:
+    assert explain(" ") == explain()
+
+
+def test_a_long_text_that_is_unknown_is_shown_in_part() -> None:
+    result = CliRunner().invoke(cli, ["explain", "x" * 5_000])
+
+    assert result.exit_code == ExitCode.USAGE
+    assert len(result.stderr) < 300
+
+
 def test_an_unknown_word_is_refused_with_the_nearest_ones() -> None:
     result = CliRunner().invoke(cli, ["explain", "kv_ky"])
 

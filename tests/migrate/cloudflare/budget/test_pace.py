@@ -95,3 +95,22 @@ def test_the_newest_order_counts_and_more_than_the_budget_is_the_budget(tmp_path
     for _ in range(REQUESTS_MAX):
         working.acquire()
     assert clock.waits == []
+
+
+@pytest.mark.parametrize("working_max", [3, REQUESTS_MAX, 60])
+@pytest.mark.parametrize("allowed", [0, 2, 4])
+def test_a_pace_is_the_same_for_processes_with_other_budgets(
+    tmp_path: Path, working_max: int, allowed: int
+) -> None:
+    clock = VirtualClock()
+    asking = budget(tmp_path / "requests", clock)
+    working = RequestBudget(tmp_path / "requests", clock=clock, requests_max=working_max)
+
+    asking.set_pace(allowed, 600)
+    sent = min(allowed, working_max)
+    for _ in range(sent):
+        working.acquire()
+    assert clock.waits == [], "as many as were asked for are sent at once"
+    working.acquire()
+
+    assert clock.monotonic_s() >= 300, "and not one more"
