@@ -1,6 +1,7 @@
 """The command `q2v`: finds its subcommands when they are asked for, and ends with a known code."""
 
 import gc
+import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -107,6 +108,7 @@ class LazyGroup(click.Group):
             try:
                 code = self._run(words, name, invocation)
             except BaseException as error:  # noqa: BLE001 - the last resort has no exceptions
+                _take_unread(words, invocation)
                 code = _end(error, invocation, stop, as_json=_asks_for_json(words))
             if invocation.on_success or invocation.on_failure:
                 from q2v.watching.options import run_end_program  # noqa: PLC0415 - few calls need it
@@ -132,6 +134,12 @@ def _asks_for_json(words: Sequence[str]) -> bool:
     """Read from the words themselves: the error may be that they could not be parsed."""
     end = words.index("--") if "--" in words else len(words)
     return "--json" in words[:end]
+
+
+def _take_unread(words: list[str], invocation: Invocation) -> None:
+    """What is typed about the end, of a command whose words were not read to theirs."""
+    if any(word.startswith(("--on-failure", "--progress")) for word in words):
+        importlib.import_module("q2v.options").take_unread(words, invocation)
 
 
 def _end(

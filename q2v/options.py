@@ -4,6 +4,7 @@ import functools
 import shlex
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,14 +13,14 @@ import click
 
 from migrate.errors import UsageError
 from q2v.commands import COMMANDS
-from q2v.invocation import DEFAULT_FOLDER, current_invocation
+from q2v.invocation import DEFAULT_FOLDER, Invocation, current_invocation
 from q2v.output.logs import PROCESS_MASKER
 from q2v.output.progress import set_progress_aside
 from q2v.output.screen.wrapping import wrapped
 from q2v.output.terminal import escape_lines, write_text
 from q2v.settings import BY_KEY, SETTINGS, Setting, Settings
 from q2v.settings.loading import CONFIG_NAME, make_settings, read_file
-from q2v.watching.options import running_options
+from q2v.watching import options as watching
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -101,7 +102,7 @@ def takes(*keys: str) -> Callable[[click.Command], click.Command]:
                 help=f"Settings file.  [default: {CONFIG_NAME}, if it exists]",
             )
         )
-        command.params += [*with_flag, *running_options()]
+        command.params += [*with_flag, *watching.running_options()]
         _TAKEN[command] = taken
         return command
 
@@ -111,6 +112,13 @@ def takes(*keys: str) -> Callable[[click.Command], click.Command]:
 def taken_by(command: str) -> list[Setting]:
     """The settings that `q2v COMMAND` takes; none where it reads no settings at all."""
     return _TAKEN.get(COMMANDS[command].load(), [])
+
+
+def take_unread(words: list[str], invocation: Invocation) -> None:
+    """See `watching.options.take_unread`; nothing for a command without those options."""
+    with suppress(ModuleNotFoundError):  # the command is not installed
+        if words[0] in COMMANDS and COMMANDS[words[0]].load() in _TAKEN:
+            watching.take_unread(words, invocation)
 
 
 def _remember_folder(context: click.Context, parameter: click.Parameter, folder: Path) -> Path:

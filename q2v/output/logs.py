@@ -207,19 +207,34 @@ def masked_logging(masker: Masker, stream: TextIO) -> Iterator[None]:
         mask_record(record, masker)
         return record
 
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(_Written(stream))
     handler.setFormatter(MaskingFormatter(masker))
     root = logging.getLogger()
     hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
     logging.setLogRecordFactory(masked_record)
     root.addHandler(handler)
+    logging.captureWarnings(capture=True)  # else a library's warning gets out as it is
     _install_hooks(masker, stream)
     try:
         yield
     finally:
+        logging.captureWarnings(capture=False)
         sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
         root.removeHandler(handler)
         logging.setLogRecordFactory(factory)
+
+
+class _Written:
+    """Takes the lines of a handler to where all other texts go."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        write_text(self._stream, text)
+
+    def flush(self) -> None:
+        """Nothing: every text is flushed."""
 
 
 def _install_hooks(masker: Masker, stream: TextIO) -> None:

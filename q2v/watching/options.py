@@ -1,18 +1,24 @@
 """Options of every command that works: its log, the form of its progress, programs at its end."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
-from migrate.errors import ExitCode
+from migrate.clock import SystemClock
+from migrate.errors import ExitCode, UsageError
 from q2v.invocation import Invocation, current_invocation
+from q2v.output.progress.events import as_events
 from q2v.output.render import encode_document
-from q2v.output.terminal import copy_text
+from q2v.output.terminal import copy_text, stderr_as
 from q2v.watching.log_file import logged_to
 from q2v.watching.programs import check_program, run_program
 
-FORMS = ("bar", "lines", "json")
+EVENTS = "json"
+FORMS = ("bar", "lines", EVENTS)
+_ON_FAILURE, _PROGRESS = "--on-failure", "--progress"
 
 
 def running_options() -> list[click.Option]:
@@ -27,7 +33,7 @@ def running_options() -> list[click.Option]:
             help="Add all that is written here to this file too, each line with its time.",
         ),
         click.Option(
-            ["--progress"],
+            [_PROGRESS],
             type=click.Choice(FORMS),
             callback=_remember_form,
             expose_value=False,
@@ -41,7 +47,7 @@ def running_options() -> list[click.Option]:
             help="Program to start when the exit code is 0, with a JSON document on its input.",
         ),
         click.Option(
-            ["--on-failure"],
+            [_ON_FAILURE],
             callback=_remember_program,
             expose_value=False,
             metavar="PROGRAM",
@@ -69,6 +75,29 @@ def run_end_program(words: list[str], code: int, invocation: Invocation) -> None
     run_program(due, encode_document(document))
 
 
+def take_unread(words: list[str], invocation: Invocation) -> None:
+    """Take `--on-failure` and `--progress json` from the words of a command that was refused.
+
+    An option that is wrong ends the reading of all others: without this the program for a failure
+    would not be started, and machines would get a text. Only for commands with these options.
+    """
+    typed = dict(_typed(words))
+    if invocation.progress is None and typed.get(_PROGRESS) == EVENTS:
+        _take_form(EVENTS, invocation)
+    if invocation.on_failure is None and _ON_FAILURE in typed:
+        with suppress(UsageError):  # it is that program that was refused
+            invocation.on_failure = check_program(typed[_ON_FAILURE], flag=_ON_FAILURE)
+
+
+def _typed(words: list[str]) -> Iterator[tuple[str, str]]:
+    """Option and value, where both are plain to see."""
+    end = words.index("--") if "--" in words else len(words)
+    for word, following in zip(words[:end], [*words[1:end], ""], strict=True):
+        flag, has_value, value = word.partition("=")
+        if flag in {_ON_FAILURE, _PROGRESS}:
+            yield flag, value if has_value else following
+
+
 def _open_log(context: click.Context, _: click.Parameter, path: Path | None) -> None:
     if path is None or context.resilient_parsing:
         return
@@ -80,7 +109,13 @@ def _open_log(context: click.Context, _: click.Parameter, path: Path | None) -> 
 
 def _remember_form(context: click.Context, _: click.Parameter, form: str | None) -> None:
     if form is not None:
-        current_invocation().progress = form
+        _take_form(form, current_invocation())
+
+
+def _take_form(form: str, invocation: Invocation) -> None:
+    invocation.progress = form
+    if form == EVENTS and invocation.lasting is not None:
+        invocation.lasting.enter_context(stderr_as(as_events(SystemClock())))
 
 
 def _remember_program(context: click.Context, option: click.Parameter, typed: str | None) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 
 from migrate.errors import UsageError
-from q2v.output.terminal import write_text
+from q2v.output.terminal import escape_lines, is_formed, write_text
 from q2v.settings import SETTINGS
 
 SECONDS_MAX = 60.0
@@ -44,20 +44,29 @@ def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
 def run_program(words: list[str], document: str) -> None:
     """Start it with the document on its input, and wait. A failure is reported and changes nothing.
 
-    What it prints goes to stderr. It has the environment of the command but for keys and tokens.
-    The exit code of the command stays as it is.
+    What it prints goes to stderr, in the form that stderr has. It has the environment of the
+    command but for keys and tokens. The exit code of the command stays as it is.
     """
     try:
         done = subprocess.run(  # noqa: S603 - what the operator typed, without a shell
             words,
             input=document.encode(),
-            stdout=_STDERR,
+            stdout=subprocess.PIPE if is_formed() else _STDERR,
+            stderr=subprocess.STDOUT if is_formed() else None,
             timeout=SECONDS_MAX,
             check=False,
             env=_without_secrets(os.environ),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
+        _show(getattr(error, "stdout", None))
         write_text(sys.stderr, f"warning: {words[0]} was not run to its end: {error}\n")
         return
+    _show(done.stdout)
     if done.returncode:
         write_text(sys.stderr, f"warning: {words[0]} ended with exit code {done.returncode}\n")
+
+
+def _show(printed: bytes | None) -> None:
+    """What was not printed by the program itself."""
+    if printed:
+        write_text(sys.stderr, escape_lines(printed.decode("utf-8", "replace")) + "\n")

@@ -131,3 +131,75 @@ def test_for_machines_the_progress_is_one_json_object_a_line(bench: Workbench) -
     ended = {one["what"]: (one["done"], one["total"]) for one in events if one["event"] == "end"}
     assert ended["checking points"] == (40, 40)
     assert result.document["vectors"] == 40
+
+
+PRINTS = "import sys; print('one\\ntwo'); print('three \\x1b[31m', file=sys.stderr); sys.exit(4)"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status", "--no-such-option"),
+        ("status", "--log-file", "no-such-folder/log"),
+        ("status", "--config", "no-such-file.toml"),
+        ("plan", "--dimensions", "many"),
+        ("migrate", "--max-delete", "many"),
+        ("migrate", "--deadline-s", "1"),
+        ("migrate", "no-such-snapshot"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("is_last", [True, False], ids=["last", "first"])
+def test_a_command_that_is_refused_starts_the_program_and_tells_machines(
+    bench: Workbench, tmp_path: Path, words: tuple[str, ...], is_last: bool
+) -> None:
+    """Whatever was wrong, and wherever the options stand."""
+    typed, kept = program(tmp_path)
+    watching = ("--progress=json", "--on-failure", typed)
+    name, *others = words
+
+    result = bench.run(name, *((*others, *watching) if is_last else (*watching, *others)))
+
+    assert json.loads(kept.read_text(encoding="utf-8"))["exit_code"] == result.exit_code != 0
+    events = [json.loads(line) for line in result.stderr.splitlines()]
+    said = [one["text"] for one in events if one["event"] == "say"]
+    assert any(text.startswith("q2v: ") for text in said)
+    assert any(text.startswith("next: ") for text in said)
+    assert "x" in said, "what the program has printed"
+
+
+def test_the_program_of_an_option_that_a_command_does_not_have_is_not_started(
+    bench: Workbench, tmp_path: Path
+) -> None:
+    typed, kept = program(tmp_path)
+
+    refused = bench.run_as_typed(["explain", "drift", "--on-failure", typed])
+
+    assert refused.exit_code == ExitCode.USAGE
+    assert not kept.exists()
+
+
+def test_for_machines_stderr_holds_events_alone(bench: Workbench, tmp_path: Path) -> None:
+    """Also of a library that warns, and a program that prints and fails."""
+    script = tmp_path / "prints.py"
+    script.write_text(PRINTS)
+    code = (
+        "import logging, warnings, q2v.__main__ as q, q2v.commands.inspect.status as status\n"
+        "shown = status.render\n"
+        "def show(*words, **named):\n"
+        "    warnings.warn('overflow'); logging.getLogger('library').warning('odd\\nline')\n"
+        "    return shown(*words, **named)\n"
+        "status.render = show\n"
+        "q.run()"
+    )
+    ended = bench.run_process(
+        "status", "--progress", "json", "--on-success", f"{sys.executable} {script}", program=code
+    )
+
+    assert ended.exit_code == ExitCode.DONE, ended.stderr
+    events = [json.loads(line) for line in ended.stderr.splitlines()]
+    texts = [one["text"] for one in events]
+    assert {"one", "two", "three \\x1b[31m"} <= set(texts)
+    assert any("UserWarning: overflow" in text for text in texts)
+    assert any("WARNING library: odd" in text for text in texts)
+    assert any("ended with exit code 4" in text for text in texts)

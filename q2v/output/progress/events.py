@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, TextIO
 from migrate.model.stamps import iso_stamp
 from q2v.output.logs import PROCESS_MASKER
 from q2v.output.progress.work import Work
-from q2v.output.terminal import write_text
+from q2v.output.terminal import copy_text, write_formed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from migrate.ports import Clock, Limiter
 
 EVENT_EVERY_S = 1.0
@@ -83,5 +85,20 @@ class EventProgress:
 
     def _write(self, event: str, **members: object) -> None:
         self._written_s = self._clock.monotonic_s()
-        record = {"event": event, "at": iso_stamp(self._clock.wall_s()), **members}
-        write_text(self._stream, json.dumps(PROCESS_MASKER.mask_values(record)) + "\n")
+        line = _line(event, self._clock, **members)
+        copy_text(line)
+        write_formed(self._stream, line)
+
+
+def as_events(clock: "Clock") -> "Callable[[str], str]":
+    """The form of stderr for machines: each line of a text for people is a `say`."""
+
+    def form(text: str) -> str:
+        return "".join(_line("say", clock, text=line) for line in text.splitlines() if line.strip())
+
+    return form
+
+
+def _line(event: str, clock: "Clock", **members: object) -> str:
+    record = {"event": event, "at": iso_stamp(clock.wall_s()), **members}
+    return json.dumps(PROCESS_MASKER.mask_values(record)) + "\n"
