@@ -243,7 +243,16 @@ def test_queries_from_a_file_are_named_by_their_place(bench: Workbench, tmp_path
         (np.array([[object()]]), "no file of NumPy"),
         (None, "no such file"),
     ],
-    ids=["json", "integers", "flat", "other width", "zeros", "beyond float32", "pickled objects", "missing"],
+    ids=[
+        "json",
+        "integers",
+        "flat",
+        "other width",
+        "zeros",
+        "beyond float32",
+        "pickled objects",
+        "missing",
+    ],
 )
 def test_a_file_that_holds_no_queries_is_refused(
     tmp_path: Path, content: "bytes | np.ndarray[Any, Any] | None", found: str
