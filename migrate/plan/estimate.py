@@ -82,6 +82,7 @@ class RequestPace:
     request_s: float = REQUEST_S  # between a small request and its answer
     uploads_in_flight: int = 1
     reads_in_flight: int = 1
+    line_mbit_per_s: float = LINE_MBIT_PER_S
 
 
 def is_long_rollback(minutes: float) -> bool:
@@ -95,7 +96,7 @@ def estimate(load: Workload, pace: RequestPace, *, contents_read: int | None = N
     `contents_read` is how many vectors the planned reconcile reads back; None: all.
 
     Minutes are those of the limiter (`forecast`), at `pace.request_s` a request and
-    LINE_MBIT_PER_S. Each piece of work starts with an unused budget of five minutes.
+    `pace.line_mbit_per_s`. Each piece of work starts with an unused budget of five minutes.
     """
     vectors, files = load.vectors, load.files
     upload_bytes = request_counts.upload_bytes(
@@ -125,7 +126,8 @@ def estimate(load: Workload, pace: RequestPace, *, contents_read: int | None = N
     rollback = (
         *(lists, _Work(request_counts.kv_list_requests(files))),  # keys written since
         _Work(request_counts.undo_kv_requests(files + 1)),
-        _Work(request_counts.undo_vector_requests(vectors), contents.bytes),
+        contents,  # each vector is compared before it is undone
+        _Work(request_counts.undo_vector_requests(vectors) - contents.requests),
         _Work(1),  # listing the remaining keys
     )
 
@@ -173,21 +175,23 @@ class _Work:
     bytes: int = 0  # of all bodies or answers, where the line matters; else 0
     in_flight: int = 1
 
-    def seconds(self, request_s: float) -> float:
+    def seconds(self, pace: RequestPace) -> float:
         """Seconds without a limiter: requests in flight share the line, but wait in parallel."""
-        line_s = self.bytes * 8 / (LINE_MBIT_PER_S * 1_000_000)
-        return max(line_s, (self.requests * request_s + line_s) / self.in_flight)
+        line_s = self.bytes * 8 / (pace.line_mbit_per_s * 1_000_000)
+        return max(line_s, (self.requests * pace.request_s + line_s) / self.in_flight)
 
 
 def _seconds(works: Iterable[_Work], pace: RequestPace) -> float:
     """Seconds for all kinds in sequence, at the mean time of a request."""
     some = [work for work in works if work.requests]
     requests = sum(work.requests for work in some)
-    unlimited_s = sum(work.seconds(pace.request_s) for work in some)
+    unlimited_s = sum(work.seconds(pace) for work in some)
+    waited_s = sum(work.seconds(pace) * work.in_flight for work in some)  # by all requests
     return duration_s(
         requests=requests,
         requests_max=pace.requests_per_5min,
         request_s=unlimited_s / max(1, requests),
+        answer_s=waited_s / max(1, requests),
     )
 
 

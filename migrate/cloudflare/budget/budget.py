@@ -160,19 +160,27 @@ class RequestBudget:
         """Seconds until `requests` more requests are answered, those in flight included.
 
         `request_s` is the time per request while the budget allows them, in seconds: with several
-        in flight, the time of one divided by their number. Raises LocalStorageError.
+        in flight, the time of one divided by their number. A request in flight is expected to be
+        answered as late as any other, not at its deadline. Raises LocalStorageError.
         """
         with self._threads:
             now_s = self._clock.monotonic_s()
             to_come = requests - self._in_flight
             if to_come <= 0:
                 return requests * request_s
+            answer_s = request_s * max(1, self._in_flight)
             spent = self._table.spent(now_s)
+        expected_s = now_s + answer_s + REQUEST_WINDOW_S
+        likely = [
+            row._replace(until_s=min(row.until_s, expected_s)) if row.why is Why.REQUEST else row
+            for row in spent
+        ]
         answered_s = last_answer_s(
-            holds(spent, requests_max=self._requests_max, now_s=now_s),
+            holds(sorted(likely, reverse=True), requests_max=self._requests_max, now_s=now_s),
             requests=to_come,
             requests_max=self._requests_max,
             request_s=request_s,
+            answer_s=answer_s,
         )
         return answered_s - now_s
 

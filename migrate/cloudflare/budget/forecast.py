@@ -59,24 +59,27 @@ def last_answer_s(
     requests: int,
     requests_max: int,
     request_s: float,
+    answer_s: float | None = None,
 ) -> float:
     """The monotonic time at which the last of `requests` is answered.
 
     `holds` is the result of the function `holds`; `requests_max` is the budget of a window.
-    `request_s` is the time between a request and its answer; with several requests in flight, that
-    time divided by their number. The result is then off by at most one such time, because the
-    requests are assumed to be sent evenly.
+    `answer_s` is the time between a request and its answer. `request_s` is that time divided by the
+    number of requests in flight; `answer_s` is left out where it is 1. With several in flight the
+    result is off by at most one `answer_s`, because the requests are assumed to be sent evenly.
 
     A request is sent at the latest of three moments: the end of its hold, `request_s` after the
-    request before it, and a window after the request `requests_max` before it. The last request is
-    therefore sent at the end of the longest path from any hold to it. The steps of a path are
-    single requests and whole budgets. Where a whole budget takes longer than its single requests,
-    the longest path has as many whole budgets as fit.
+    request before it, and a window after the answer to the request `requests_max` before it. The
+    last request is therefore sent at the end of the longest path from any hold to it. The steps of
+    a path are single requests and whole budgets. Where a whole budget takes longer than its single
+    requests, the longest path has as many whole budgets as fit.
     """
     assert requests > 0
     assert requests_max > 0
-    # How much longer a step of a whole budget takes than its single requests.
-    gained_s = REQUEST_WINDOW_S + ROUNDING_S - requests_max * request_s
+    answer_s = request_s if answer_s is None else answer_s
+    # How much longer a step of a whole budget takes than its single requests. The limiter counts a
+    # request until a window after its answer.
+    gained_s = answer_s + REQUEST_WINDOW_S + ROUNDING_S - requests_max * request_s
     sent_s = max(
         hold.until_s
         + (requests - hold.number) * request_s
@@ -87,8 +90,13 @@ def last_answer_s(
     return sent_s + request_s
 
 
-def duration_s(*, requests: int, requests_max: int, request_s: float) -> float:
-    """Seconds until the last of `requests` is answered, if none was sent in the last 5 minutes."""
+def duration_s(
+    *, requests: int, requests_max: int, request_s: float, answer_s: float | None = None
+) -> float:
+    """Seconds until the last of `requests` is answered, if none was sent in the last 5 minutes.
+
+    `request_s` and `answer_s` are those of `last_answer_s`.
+    """
     if not requests:
         return 0.0
     return last_answer_s(
@@ -96,4 +104,5 @@ def duration_s(*, requests: int, requests_max: int, request_s: float) -> float:
         requests=requests,
         requests_max=requests_max,
         request_s=request_s,
+        answer_s=answer_s,
     )

@@ -90,11 +90,16 @@ def test_kv_writes_beyond_the_included_ones_cost() -> None:
 
 
 def test_narrow_vectors_are_read_back_as_the_limiter_lets_them() -> None:
-    """5,000 reads of 32 dimensions: five times a whole budget in five minutes, then 500 reads."""
+    """5,000 reads of 32 dimensions: five times a whole budget in five minutes, then 500 reads.
+
+    A request counts until five minutes after its answer, so a budget is back one read later.
+    """
     found = of(100_000, dimensions=32)
 
     fetch_s = 0.3 + 20 * (32 * 21.3 + 500) * 8 / 1e8
-    assert found.content_minutes == pytest.approx((5 * 300 + 500 * fetch_s) / 60, abs=0.01)
+    assert found.content_minutes == pytest.approx(
+        (5 * (300 + fetch_s) + 500 * fetch_s) / 60, abs=0.01
+    )
 
 
 def test_several_in_flight_share_the_line_and_not_the_waiting() -> None:
@@ -131,3 +136,46 @@ def test_a_rollback_beyond_four_hours_is_called_long() -> None:
     assert not is_long_rollback(of(675_000).rollback_minutes)
     assert is_long_rollback(of(690_000).rollback_minutes)
     assert not is_long_rollback(240.0)
+
+
+def test_a_rollback_compares_with_as_many_reads_in_flight_as_a_reconcile() -> None:
+    """6,170 requests of 1,536 dimensions: one by one slower than the limiter, eight at once not."""
+    load = Workload(
+        vectors=100_000,
+        files=5_000,
+        dimensions=1536,
+        metadata_bytes=50_000_000,
+        vectors_per_upload=1000,
+        body_bytes=40_000_000,
+    )
+
+    found = estimate(load, RequestPace(requests_per_5min=900, request_s=0.3, reads_in_flight=8))
+
+    # Six whole budgets, each back after the answer to its first request, then 770 requests.
+    assert found.rollback_requests == 6 * 900 + 770
+    line_s = (100_000 * 1536 * 21.3 + 50_000_000) * 8 / 1e8
+    mean_s = (line_s + 1_170 * 0.3) / 6_170
+    answer_s = (8 * line_s + 1_170 * 0.3) / 6_170
+    expected_s = 6 * (300 + answer_s) + 770 * mean_s
+    assert found.rollback_minutes == pytest.approx(expected_s / 60 + 2, abs=0.01)
+
+
+def test_the_line_is_that_of_the_pace() -> None:
+    def over(line_mbit_per_s: float) -> Estimate:
+        load = Workload(
+            vectors=1_000_000,
+            files=0,
+            dimensions=1536,
+            metadata_bytes=0,
+            vectors_per_upload=2_500,
+            body_bytes=40_000_000,
+        )
+        pace = RequestPace(
+            requests_per_5min=900, uploads_in_flight=2, line_mbit_per_s=line_mbit_per_s
+        )
+        return estimate(load, pace)
+
+    slow, fast = over(100), over(400)
+
+    # Held by the line both times; the last request writes the counter.
+    assert (slow.upload_minutes - 2) / (fast.upload_minutes - 2) == pytest.approx(4, rel=0.01)

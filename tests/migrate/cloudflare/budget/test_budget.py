@@ -336,14 +336,37 @@ def test_it_tells_how_long_requests_will_take_those_in_flight_among_them() -> No
     machine.wait(100)
     budget.release()
 
-    # One is in flight and one may leave at once; the next two follow the first two.
+    # One is in flight and one may leave at once; the next two follow the first two, and the last
+    # one follows the answer to the one that leaves at once.
     assert budget.remaining_s(1, 10.0) == 10
     assert budget.remaining_s(2, 10.0) == pytest.approx(10, abs=0.1)
     assert budget.remaining_s(3, 10.0) == pytest.approx(200 + 10, abs=0.1)
-    assert budget.remaining_s(5, 10.0) == pytest.approx(300 + 10, abs=0.1)
+    assert budget.remaining_s(5, 10.0) == pytest.approx(310 + 10, abs=0.1)
     budget.block(250)
     assert budget.remaining_s(2, 10.0) == pytest.approx(250 + 10, abs=0.1)
-    assert budget.remaining_s(5, 10.0) == pytest.approx(550 + 10, abs=0.1)
+    assert budget.remaining_s(5, 10.0) == pytest.approx(560 + 10, abs=0.1)
+
+
+@pytest.mark.parametrize(("sent", "requests_max"), [(0, 5), (3, 5), (40, 17)])
+def test_what_it_tells_of_many_requests_is_what_they_take(sent: int, requests_max: int) -> None:
+    """Each request takes 4 s and could take its deadline, 120 s; one of them is in flight."""
+    machine = Machine()
+    budget = open_budget(None, machine, requests_max=requests_max)
+    for _ in range(sent):
+        departure = budget.acquire(within_s=120)
+        machine.wait(4)
+        budget.release(departure)
+    departure = budget.acquire(within_s=120)
+    told_s = machine.monotonic_s() + budget.remaining_s(61, 4.0)
+
+    for _ in range(60):
+        machine.wait(4)
+        budget.release(departure)
+        departure = budget.acquire(within_s=120)
+    machine.wait(4)
+    budget.release(departure)
+
+    assert told_s == pytest.approx(machine.monotonic_s(), abs=0.1)
 
 
 @pytest.mark.fault("N02", "G13")

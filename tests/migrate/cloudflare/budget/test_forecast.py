@@ -35,7 +35,10 @@ def windows(draw: st.DrawFn) -> Window:
 
 
 def send_all(window: Window, *, requests: int, request_s: float, in_flight: int = 1) -> float:
-    """Send each request as soon as the budget has room for it; when is the last one answered?"""
+    """Send each request as soon as the budget has room for it; when is the last one answered?
+
+    A request takes room until five minutes after its answer, as in the limiter.
+    """
     spent = list(window.spent)
     free_s = [NOW_S] * in_flight  # when each of the senders may send again
     last_s = now_s = NOW_S
@@ -43,8 +46,8 @@ def send_all(window: Window, *, requests: int, request_s: float, in_flight: int 
         now_s = max(now_s, heapq.heappop(free_s))
         while sum(row.cost for row in spent if row.until_s > now_s) >= window.requests_max:
             now_s = min(row.until_s for row in spent if row.until_s > now_s)
-        spent.append(Spent(now_s + 300, 1, Why.REQUEST))
         last_s = now_s + request_s
+        spent.append(Spent(last_s + 300, 1, Why.REQUEST))
         heapq.heappush(free_s, last_s)
     return last_s
 
@@ -76,6 +79,7 @@ def test_with_several_in_flight_it_is_at_most_one_answer_off(
         requests=requests,
         requests_max=window.requests_max,
         request_s=request_s / in_flight,
+        answer_s=request_s,
     )
 
     expected = send_all(window, requests=requests, request_s=request_s, in_flight=in_flight)
@@ -88,11 +92,11 @@ def test_with_several_in_flight_it_is_at_most_one_answer_off(
         (0, 0.0),
         (1, 0.2),
         (900, 180.0),
-        (901, 300.2),
-        (1_800, 480.0),
-        (1_801, 600.2),
-        (5_000, 1_600.0),  # five windows, then 500 requests
-        (50_000_000, 16_666_500.0 + 100.0),
+        (901, 300.4),  # the first is five minutes old 300 s after its answer
+        (1_800, 480.2),
+        (1_801, 600.6),
+        (5_000, 1_601.0),  # five windows, then 500 requests
+        (50_000_000, 55_555 * 300.2 + 100.0),
     ],
 )
 def test_a_budget_leaves_at_once_and_the_next_five_minutes_later(

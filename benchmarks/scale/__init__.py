@@ -1,0 +1,1 @@
+"""How long, how much and how many at sizes that this machine does not reach."""

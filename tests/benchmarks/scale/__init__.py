@@ -1,0 +1,1 @@
+"""The arithmetic of large moves, its page, and the simulation that checks it."""
