@@ -48,8 +48,9 @@ def rehearsed_figures() -> Figures:
         quarantined=0,
         source_dimensions=DIMENSIONS,
         dimensions=REDUCED,
-        basis="the corpus of `make rehearse`, the budget of the service, 0.3 s a request (assumed) "
-        "and 100 Mbit/s; `q2v runbook` writes this page with the figures of your collection",
+        basis="the corpus of `make rehearse`, the budget of the service, 0.3 s a request "
+        "(assumed), 100 Mbit/s, and 2 min until the index shows what was written; `q2v runbook` "
+        "writes this page with the figures of your collection",
     )
 
 

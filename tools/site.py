@@ -14,11 +14,12 @@ ROOT = Path(__file__).parents[1]
 _MARKER = re.compile(r"(?:[*-]|\d+\.) +")
 _FENCE = re.compile(r"`{3,}|~{3,}")
 _LEVEL = 4  # blanks
+_KINDS = {".md", ".png", ".css", ".js"}
 
 
 def pages(root: Path) -> list[Path]:
-    """Every page and picture of the site, and the licence that README links to."""
-    docs = [path for path in root.glob("docs/**/*") if path.suffix in {".md", ".png"}]
+    """Every page, picture, style and script of the site, and the licence that README links to."""
+    docs = [path for path in root.glob("docs/**/*") if path.suffix in _KINDS]
     others = [*root.glob("*.md"), *root.glob("[a-z]*/README.md"), root / "benchmarks/RESULTS.md"]
     return sorted({*docs, *others, root / "LICENSE"})
 

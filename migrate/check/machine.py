@@ -75,5 +75,6 @@ def check_window(
     rows.ok(
         "window",
         f"about {figures.window_minutes:,.1f} min for upload and reconcile, "
-        f"{figures.rollback_minutes:,.1f} min for a rollback; {limit}",
+        f"{figures.rollback_minutes:,.1f} min for a rollback, {figures.settle_minutes:.0f} min of "
+        f"each to wait for the index; {limit}",
     )

@@ -10,6 +10,7 @@ import orjson
 
 from q2v.output.render import format_duration
 from q2v.runbook.figures import Figures, Names
+from q2v.runbook.samples import read_samples
 from q2v.runbook.timeline import Step, steps, way_back
 
 PEOPLE_MINUTES = 10.0  # assumed for a step that people take
@@ -151,10 +152,30 @@ def _step(step: Step, number: int, completed: Callable[[str], str]) -> Iterator[
     for command in step.others:
         yield from ("```", command, "```", "")
     exits = f" (exit {' or '.join(map(str, step.exits))})" if step.argv else ""
-    yield f"* **You see**: {step.sees}{exits}."
-    yield f"* **Abort when**: {completed(step.abort)}."
-    yield f"* **Undo**: {completed(step.undo)}."
+    samples = read_samples()
+    yield from _seen(f"* **You see**: {step.sees}{exits}", samples.get(step.name))
+    if step.trouble is not None:
+        code = step.trouble.exit_code
+        cause = completed(step.trouble.cause)
+        shown = samples.get(f"{step.name} {code}")
+        yield from _seen(f"* **When it is not well**, for example (exit {code}): {cause}", shown)
+    yield _sentence(f"* **Abort when**: {completed(step.abort)}")
+    yield _sentence(f"* **Undo**: {completed(step.undo)}")
     yield ""
+
+
+def _seen(text: str, sample: str | None) -> Iterator[str]:
+    """What is on the screen: in words, and as it looked when a test ran the command."""
+    yield _sentence(text)
+    if sample is None:
+        return
+    yield from ("", "  ```text")
+    yield from (f"  {line}".rstrip() for line in sample.splitlines())
+    yield from ("  ```", "")
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith("?") else f"{text}."
 
 
 def _minutes(minutes: float) -> str:

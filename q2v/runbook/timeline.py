@@ -10,6 +10,14 @@ WORKER = "Worker engineer"
 DECIDES = "operator and owner of the service"
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """How a command ends when something is likely to be wrong."""
+
+    exit_code: int
+    cause: str  # and what to do
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One step of the timeline."""
@@ -24,6 +32,7 @@ class Step:
     others: tuple[str, ...] = ()  # commands of other programs, to be run in the Worker's folder
     does: str = ""  # one or two sentences
     sees: str
+    trouble: Trouble | None = None  # samples.txt shows it
     abort: str
     undo: str
     minutes: Callable[[Figures], float | None] = lambda _: None  # None: depends on people
@@ -56,6 +65,10 @@ def steps(names: Names, until: str) -> Sequence[Step]:
             argv=(("plan",),),
             does="Asks the target, then reads every point of the source; writes nothing.",
             sees="a verdict in words; points, requests, minutes, cost, the time of a rollback",
+            trouble=Trouble(
+                5,
+                "an index of that name has another shape: give target.vector_index a free name",
+            ),
             abort="exit 5: something does not fit; exit 3: too many points cannot move",
             undo="nothing to undo",
             minutes=lambda figures: figures.read_once + 1,
@@ -70,6 +83,7 @@ def steps(names: Names, until: str) -> Sequence[Step]:
             does="A fresh index and fresh namespaces, which nothing uses yet. With --wrangler FILE "
             "it also puts the bindings into the Worker's file.",
             sees="the namespace ids: put the first into target.kv_namespace_id",
+            trouble=Trouble(5, "as in the plan, and nothing has been created: choose another name"),
             abort="exit 5: something of that name has another shape; choose another name",
             undo=f"`wrangler vectorize delete {index}`",
             minutes=lambda _: 1,
@@ -83,6 +97,9 @@ def steps(names: Names, until: str) -> Sequence[Step]:
             argv=(("snapshot", "--moving"),),
             does="Each point as it was when it was read. It proves nothing yet, and need not.",
             sees="the path of the snapshot and its content root: note it in the ticket",
+            trouble=Trouble(
+                6, "the key of Qdrant is not accepted: put the right one into QDRANT_API_KEY"
+            ),
             abort="exit 5: it cannot be read whole; the message names the shard or point",
             undo="delete the folder of the snapshot",
             minutes=lambda figures: figures.read_once,
@@ -96,6 +113,11 @@ def steps(names: Names, until: str) -> Sequence[Step]:
             argv=(("migrate",),),
             does="Pre-images, vectors, the KV index, the counter. Readers still use Qdrant.",
             sees="all vectors acknowledged and processed",
+            trouble=Trouble(
+                13,
+                "the service has taken the vectors and does not show them yet: run the same "
+                "command again, which sends nothing twice",
+            ),
             abort="exit 3 or 5: see the message; no reader uses the target yet, so there is time",
             undo="`q2v rollback --execute`",
             minutes=lambda figures: figures.upload,
@@ -110,6 +132,7 @@ def steps(names: Names, until: str) -> Sequence[Step]:
             does="What was added, changed and deleted since. Each one takes less time. On a slow "
             "line `q2v catch-up --payload-only` reads vectors only where the payload changed.",
             sees="how many points were added, changed and deleted",
+            trouble=Trouble(5, "too many points are gone: is this the right source?"),
             abort='exit 5 "would delete": is it the right source?',
             undo="`q2v rollback --execute` undoes the whole chain",
             minutes=lambda figures: figures.read_once + 3,
@@ -135,6 +158,10 @@ def steps(names: Names, until: str) -> Sequence[Step]:
             argv=(("catch-up", "--frozen"),),
             does="Reads everything twice.",
             sees="the target holds what the source holds",
+            trouble=Trouble(
+                5,
+                "a writer still writes: find it and take its key away, then the same command again",
+            ),
             abort='exit 5 "the source keeps changing": the freeze is not one; find the writer',
             undo="`q2v rollback --execute`",
             minutes=lambda figures: 2 * figures.read_once + 3,
@@ -148,6 +175,11 @@ def steps(names: Names, until: str) -> Sequence[Step]:
             argv=(("reconcile",),),
             does="Source x snapshot x vector index x KV index x counter.",
             sees="verdict equal, at the coverage that is printed",
+            trouble=Trouble(
+                4,
+                "another program has deleted a vector: run `q2v migrate`, which writes it again, "
+                "then this step again",
+            ),
             abort="exit 4: `q2v status` says what comes next; exit 13: run it again",
             undo="nothing to undo",
             minutes=lambda figures: figures.read_once + figures.compare,
@@ -163,6 +195,7 @@ def steps(names: Names, until: str) -> Sequence[Step]:
             "`q2v gate --until TIME --worker-version VERSION` (the version that runs now, by "
             "`wrangler deployments list`) the way back names that version.",
             sees="go",
+            trouble=Trouble(4, "each row that does not pass says what to do"),
             abort="anything else than go, or a no to what only people can see: take the way back",
             undo="nothing to undo",
             minutes=lambda figures: figures.read_once / 4 + 1,
@@ -192,6 +225,9 @@ def steps(names: Names, until: str) -> Sequence[Step]:
             argv=(("monitor",),),
             does="The parts of the target against each other. Cron or a timer repeats it.",
             sees="consistent",
+            trouble=Trouble(
+                4, "a Worker stopped between two writes: sync the files that are named"
+            ),
             abort="exit 4 that stays after the files named were synced again: take the way back",
             undo="nothing to undo",
             minutes=lambda figures: figures.look,
@@ -205,6 +241,7 @@ def steps(names: Names, until: str) -> Sequence[Step]:
             argv=(("archive",),),
             does="One file with snapshots, runs, reports and how to read them in ten years.",
             sees="the file and its SHA-256: note it in the ticket",
+            trouble=Trouble(5, "the run is not proven: the message says what is missing"),
             abort="exit 5: the chain is not final; the message says what is missing",
             undo="delete the file",
             minutes=lambda figures: figures.read_once,
@@ -218,6 +255,7 @@ def steps(names: Names, until: str) -> Sequence[Step]:
             argv=(("decommission",),),
             does="A checklist. Delete nothing of Qdrant before it says done.",
             sees="done, and the commands for the secrets",
+            trouble=Trouble(5, "a line is unproven, and says what to do"),
             abort="anything unproven: leave Qdrant for another week",
             undo="`q2v restore SNAPSHOT`, from the snapshot or the archive",
             minutes=lambda _: 1,
@@ -256,6 +294,7 @@ def way_back(names: Names) -> Sequence[Step]:
             argv=(("rollback",),),
             does="Sends nothing.",
             sees="vectors and keys to be deleted and put back, and the time",
+            trouble=Trouble(12, "the settings name another target than the run"),
             abort=f"it takes longer than there is: leave {names.vector_index} as it is",
             undo="nothing to undo",
             minutes=lambda _: 1,
@@ -282,6 +321,7 @@ def way_back(names: Names) -> Sequence[Step]:
             argv=(("rollback", "--execute"),),
             does="The whole chain. What the new side has accepted since is named before.",
             sees="vectors deleted and put back; no conflict",
+            trouble=Trouble(5, "the new side has written: take the step before this one"),
             abort="exit 4: another writer changed something; it is kept and named",
             undo="begin again at the step `migrate`",
             minutes=lambda figures: figures.rollback,

@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.docs.named import ROOT
+
+AXE = ROOT / "worker" / "node_modules" / "axe-core" / "axe.min.js"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 WAIT_S = 120.0  # for any answer or event; a busy machine is slow, a broken page is silent
 _READ_BYTES = 1 << 20
@@ -159,8 +162,12 @@ class Page:
 
     def open(self, path: Path) -> None:
         """Show a file, and return when it is loaded and its script has run."""
+        self.visit(path.as_uri())
+
+    def visit(self, address: str) -> None:
+        """Show what an address answers with, and return when it is loaded."""
         self.browser.events.clear()
-        self.call("Page.navigate", url=path.as_uri())
+        self.call("Page.navigate", url=address)
         self.browser.wait_for("Page.loadEventFired")
 
     def run(self, expression: str) -> Any:
@@ -223,6 +230,15 @@ class Page:
         """A picture of the window, or of the whole page."""
         answer = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(answer["data"]))
+
+    def serious(self) -> list[object]:
+        """What axe-core finds in the page that is serious or critical, and where."""
+        self.run(AXE.read_text(encoding="utf-8"))
+        found: list[list[object]] = self.run(
+            "axe.run(document, {resultTypes: ['violations']}).then(all => all.violations.map("
+            "one => [one.id, one.impact, one.nodes.map(node => node.html + node.failureSummary)]))"
+        )
+        return [one for one in found if one[1] in {"serious", "critical"}]
 
     def complaints(self) -> list[str]:
         """What the browser has complained about since the page was opened."""

@@ -1,6 +1,7 @@
 """Make the pictures of docs/pictures: `.venv/bin/python -m tests.browser.pictures`.
 
-They show pages of documents that are made up, so that no name of a machine is in them.
+The reports are pages of documents that are made up, so that no name of a machine is in them. The
+rehearsal is the screen of a real one, which is run here and takes about a minute and a half.
 """
 
 import tempfile
@@ -9,10 +10,12 @@ from pathlib import Path
 
 from reconcile.page.documents import Documents, FileSum, IdRows, NextStep
 from reconcile.page.render import render_page
-from tests.browser.chromium import opened_page
+from tests.browser.chromium import Page, opened_page
+from tests.browser.rehearsal_picture import rehearsal_page, rehearsal_screen
 from tests.docs.named import ROOT
 
 FOLDER = ROOT / "docs" / "pictures"
+REHEARSAL_WIDTH = 880  # 100 columns, about as wide as a page of README
 POINTS, LEFT_OUT, OTHERS = 100_412, 15, 10
 MOVED = POINTS - LEFT_OUT
 RUN = "000-20261129T203000Z"
@@ -131,10 +134,23 @@ def drift() -> Documents:
     )
 
 
+def take_rehearsal(page: Page, folder: Path) -> None:
+    """A picture for light pages and one for dark ones, of the same screen."""
+    path = folder / "rehearsal.html"
+    path.write_text(rehearsal_page(rehearsal_screen(folder)), encoding="utf-8")
+    page.resize(REHEARSAL_WIDTH, 100)
+    for scheme in ("light", "dark"):
+        page.media(scheme=scheme)
+        page.open(path)
+        page.settle()
+        page.picture(FOLDER / f"rehearsal-{scheme}.png", whole=True)
+
+
 def main() -> None:
     """Write the pictures."""
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name, opened_page(Path(name) / "profile") as page:
+        take_rehearsal(page, Path(name))
         path = Path(name) / "report.html"
         for picture, shown, scheme, height in (
             ("report-equal.png", equal(), "light", 985),

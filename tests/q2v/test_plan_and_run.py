@@ -12,8 +12,9 @@ import orjson
 import pytest
 from typing_extensions import override
 
-from migrate.plan.estimate import Estimate
+from migrate.plan.estimate import SETTLE_S_MIN, Estimate
 from migrate.plan.make import PlanFindings, check_snapshot, open_id_table
+from migrate.ports import Clock
 from migrate.run.choose import find_snapshot
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.storage.folder_lock import FolderLock
@@ -63,6 +64,7 @@ class Played:
     moved: MigrateReport
     compared: ReconcileReport
     minutes: float  # of migrate and reconcile
+    waited: float  # minutes of these, until the index showed what was written
     requests: int
     upload_requests: int
     upload_bytes: int
@@ -70,16 +72,25 @@ class Played:
 
 
 class Announced(Silence):
-    """Keeps the most requests that the progress announced for each piece of work."""
+    """Keeps what the progress announced of each piece of work: most requests, minutes."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         super().__init__()
         self.requests: dict[str, int] = {}
+        self._clock = clock
+        self._begun: list[tuple[str, float]] = []
 
     @override
     def start(self, what: str, *, total: int | None, unit: str, requests: int = 0) -> None:
         super().start(what, total=total, unit=unit, requests=requests)
         self.requests[what] = max(requests, self.requests.get(what, 0))
+        self._begun.append((what, self._clock.monotonic_s()))
+
+    def minutes(self, what: str) -> float:
+        """The time of all pieces of work of this name."""
+        ends = [begun for _, begun in self._begun[1:]] + [self._clock.monotonic_s()]
+        pieces = zip(self._begun, ends, strict=True)
+        return sum(end - begun for (name, begun), end in pieces if name == what) / 60
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +104,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
             poll_s=5.0,
         )
         world.settings = replace(world.settings, limits=limits)
-        slow, announced = Slow(world), Announced()
+        slow, announced = Slow(world), Announced(world.clock)
         world.progress = announced
         world.weather = lambda number, request: slow
         with world.calm():
@@ -110,6 +121,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
             moved = world.migrate()
             compared = world.reconcile()
             minutes = (world.clock.monotonic_s() - began_s) / 60
+            waited = announced.minutes("waiting until processed")
         requests = world.requests[sent:]
         uploads = [one for one in requests if one.path.endswith("/upsert")]
         yield Played(
@@ -118,6 +130,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
             moved,
             compared,
             minutes,
+            waited,
             len(requests),
             len(uploads),
             sum(one.body_bytes for one in uploads),
@@ -152,6 +165,9 @@ def test_bytes_requests_and_minutes_are_those_of_the_run(played: Played) -> None
     assert off(figures.upload_bytes, played.upload_bytes) < OFF_MAX
     assert off(requests, played.requests) < OFF_MAX, played.requests
     assert off(figures.window_minutes, played.minutes) < OFF_MAX, played.minutes
+    work = figures.window_minutes - figures.settle_minutes
+    assert off(work, played.minutes - played.waited) < OFF_MAX, played.waited
+    assert SETTLE_S_MIN <= played.waited * 60 <= figures.settle_minutes * 60
 
 
 def test_the_progress_announces_the_requests_of_the_plan(played: Played) -> None:

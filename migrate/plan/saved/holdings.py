@@ -19,6 +19,11 @@ class Holdings:
     keys: int = 0
     keys_sha256: str | None = None
 
+    @property
+    def is_part(self) -> bool:
+        """Whether a page is full, so that only its number can be compared later."""
+        return self.vectors >= LIST_IDS_MAX or self.keys >= KV_LIST_KEYS_MAX
+
 
 def read_vectors(target: VectorTarget) -> tuple[int, str | None]:
     """Number and digest of the first page of the ids; the index is there."""

@@ -13,6 +13,7 @@ from migrate.storage.folder_lock import FolderLock
 from migrate.words import counted
 from q2v import wiring
 from q2v.options import SEAL, TARGET, folder_option, json_option, takes
+from q2v.output.advice import advise
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, encode_document, render
 from q2v.settings import Settings
@@ -23,6 +24,11 @@ from reconcile.monitor.monitor import CLASSES, DROP_SHARE_DEFAULT, MonitorReport
 
 SAMPLE_DEFAULT = 100
 LOOKS_SHOWN = 10
+NEXT = {
+    "inconsistent": "do what RUNBOOK: monitor says of each class, most often let the sync service "
+    "write the files again; then run `q2v monitor` again",
+    "indeterminate": "run `q2v monitor` again; if it lasts, read the service's status page",
+}
 
 
 class Flags(TypedDict):
@@ -124,9 +130,11 @@ def show(report: MonitorReport, *, as_json: bool) -> None:
         ("contents", f"{looked.sampled} read, {looked.as_moved} of them as they were moved"),
     ]
     cells += [(name, f"{looked.findings[name]}: {CLASSES[name]}") for name in looked.findings]
-    cells += [(f"{name} are in", file) for name, file in report.files.items()]
+    cells += [(f"file: {name}", file) for name, file in report.files.items()]
     vectors = [one.vectors for one in report.history]
     notes = ["", f"vectors  {sparkline(vectors)}", *map(_line, report.history[-LOOKS_SHOWN:])]
+    if looked.verdict in NEXT:
+        notes += ["", f"next: {advise(NEXT[looked.verdict])}"]
     render(document, cells, as_json=as_json, notes=notes)
 
 

@@ -123,7 +123,8 @@ def _page(result: PlanResult, evening: Evening, settings: Settings, folder: Path
         source_dimensions=values.source_dimensions,
         dimensions=values.dimensions,
         basis=f"{origin}, {counted(settings.limits.requests_per_5min, 'request')} in five minutes, "
-        f"{result.figures.request_s:.2f} s a request ({measured}) and 100 Mbit/s",
+        f"{result.figures.request_s:.2f} s a request ({measured}), 100 Mbit/s, and 2 min "
+        "until the index shows what was written",
     )
     config = current_invocation().config
 

@@ -143,12 +143,13 @@ def _until(typed: str | None, clock: Clock) -> float | None:
 
 
 def show(report: GateReport, route: Route, following: Following, *, as_json: bool) -> None:
-    """The gate as JSON or as lines."""
+    """The gate as JSON or as lines, whose files are named from the run's folder."""
+    run_folder = str(report.file).rpartition("/gate/")[0] + "/"
     cells: list[tuple[str, Cell]] = [
         ("run", report.run_id),
         *route.cells(),
         ("verdict", report.verdict),
-        *((row.criterion.word, _line(row)) for row in report.rows),
+        *((row.criterion.word, _line(row, run_folder)) for row in report.rows),
         ("kept in", str(report.file)),
     ]
     notes = [""]
@@ -167,7 +168,7 @@ def show(report: GateReport, route: Route, following: Following, *, as_json: boo
     render(document, cells, as_json=as_json, notes=[*notes, *following.notes()])
 
 
-def _line(row: Row) -> str:
+def _line(row: Row, run_folder: str) -> str:
     age = "" if row.age_s is None else f", {format_duration(max(0.0, row.age_s))} old"
-    where = "" if row.evidence is None else f" [{row.evidence.place}{age}]"
+    where = "" if row.evidence is None else f" [{row.evidence.place.removeprefix(run_folder)}{age}]"
     return f"{row.verdict:<7} {row.found}{where}"

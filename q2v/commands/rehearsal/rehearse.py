@@ -30,8 +30,9 @@ from q2v.options import (
     takes,
 )
 from q2v.output.failures import is_crash_log
-from q2v.output.progress import open_progress
+from q2v.output.progress import open_progress, set_progress_aside
 from q2v.output.render import format_duration, render, write_line
+from q2v.output.screen.wrapping import terminal_width, wrapped
 from q2v.settings import Settings
 from rehearsal.corpus import COLLECTION
 from rehearsal.edge import VERIFIER_KEY, check_runtime
@@ -190,12 +191,18 @@ class _Teller:
         self._number = 0
 
     def tell(self, step: Step) -> None:
-        """One step on stdout, as it ends."""
+        """One step on stdout, as it ends; within the width of a terminal, if it is one."""
+        set_progress_aside()
         self._number += 1
         mark = "ok" if step.held else "FAILED"
         write_line(f"{self._number:2}. {step.title}  [{mark}, {format_duration(step.seconds)}]")
-        for line in step.lines:
-            write_line(f"    {line}")
+        columns = terminal_width(sys.stdout)
+        for text in step.lines:
+            if columns is None:
+                write_line(f"    {text}")
+                continue
+            for line in wrapped(text, first="    ", then="      ", width=columns):
+                write_line(line)
 
 
 def _show(

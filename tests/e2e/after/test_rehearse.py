@@ -1,6 +1,7 @@
 """The rehearsal tells a story whose every step held, and touches nothing else."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from migrate.errors import ExitCode
 from q2v.main import cli
 from rehearsal.steps import MARKER
 from sandbox.faults.scenarios import FAULT_SCENARIOS
+from tests.harness.running.terminal import on_terminal
 from tests.harness.running.workbench import chunk, points, unit_vectors, workbench
+from tests.q2v.screens.excerpt import check_samples
 from tests.servers.qdrant_points import StoredPoint
 
 # `make check` rehearses one of them, `make faults` all.
@@ -24,17 +27,22 @@ SCENARIOS = [
 @pytest.mark.slow
 def test_a_rehearsal_holds_and_can_be_repeated_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "rehearsal"
-    words = ["rehearse", "--dir", str(folder), "--chunks", "150", "--json"]
-    results = [CliRunner().invoke(cli, words) for _ in range(2)]
+    words = ["rehearse", "--dir", str(folder), "--chunks", "150"]
+    result = CliRunner().invoke(cli, [*words, "--json"])
+    with on_terminal(*words, environment={}, cwd=tmp_path, columns=100) as terminal:
+        code, shown = terminal.end(), terminal.shown()
 
-    assert [result.exit_code for result in results] == [0, 0], results[0].stdout
-    documents = [json.loads(result.stdout) for result in results]
-    for document in documents:
-        assert document["held"]
-        assert len(document["steps"]) == 17
-    told = [documents[0]["steps"][0]["lines"], documents[1]["steps"][0]["lines"]]
-    assert told[0] == told[1], "the corpus has the same bytes every time"
+    assert (result.exit_code, code) == (0, 0), result.stdout
+    document = json.loads(result.stdout)
+    assert document["held"]
+    assert len(document["steps"]) == 17
+    again = "".join("".join(shown).split())
+    for line in document["steps"][0]["lines"]:
+        assert "".join(line.split()) in again, "the corpus has the same bytes every time"
     assert [folder] == list(tmp_path.iterdir())
+    told = [line for line in shown if re.match(r"[ \d]\d\. |\d+ of \d+ steps held", line)]
+    assert len(told) == 17 + 1, "each title has a line of its own"
+    check_samples({"rehearse": "\n".join(told)})
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import select
 import struct
 import subprocess
 import termios
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,13 +99,16 @@ def on_terminal(
     cwd: Path,
     columns: int = 80,
     lines: int = 24,
+    program: Sequence[str] = ("-m", "q2v"),
 ) -> Iterator[Terminal]:
-    """`q2v` with these words; killed at the end of the block if it still runs."""
+    """`q2v` with these words; killed at the end of the block if it still runs.
+
+    `program` are other arguments of Python in the place of `-m q2v`.
+    """
     handle, other = pty.openpty()
     fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     process = start_python(
-        "-m",
-        "q2v",
+        *program,
         *words,
         stdin=other,
         stdout=other,

@@ -51,6 +51,12 @@ _BEFORE_A_RUN = (
 )
 
 
+PART_COMPARED = (
+    "index or namespace holds 1,000 names or more: `q2v migrate` will compare only that it still "
+    "does, and not the names"
+)
+
+
 class Flags(TypedDict):
     """What the operator typed."""
 
@@ -190,6 +196,8 @@ def show(shown: Shown, settings: Settings, choices: wiring.Choices, flags: Flags
         )
         members["saved"] = {"file": str(out), "fingerprint": saved.fingerprint}
         rows.append(("saved", f"{out}, fingerprint {saved.fingerprint[:16]}"))
+        if saved.target.holds.is_part:
+            rows.append(("", PART_COMPARED))
     notes: list[str] = []
     if not flags["as_json"]:
         notes = [

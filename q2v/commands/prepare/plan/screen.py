@@ -1,7 +1,7 @@
 """The one screen of `q2v plan`: header, verdict, figures."""
 
 from migrate.model.limits import FREE_KV_WRITES_PER_DAY, FREE_STORED_DIMENSIONS, PRICES_AS_OF
-from migrate.plan.estimate import LINE_MBIT_PER_S
+from migrate.plan.estimate import LINE_MBIT_PER_S, SETTLE_S_MIN
 from migrate.words import counted
 from q2v import wiring
 from q2v.commands.prepare.plan.gathering import PlanResult
@@ -78,6 +78,7 @@ def _namespace_cells(result: PlanResult) -> list[tuple[str, Cell]]:
 
 def _work(result: PlanResult) -> list[tuple[str, Cell]]:
     figures = result.figures
+    upload, rollback = figures.upload_work_minutes, figures.rollback_work_minutes
     planned = counted(figures.planned_reconcile_requests, "request")
     reconcile = f"{planned}, {_about(figures.planned_reconcile_minutes)}"
     if figures.contents_read < figures.vectors:
@@ -90,13 +91,19 @@ def _work(result: PlanResult) -> list[tuple[str, Cell]]:
         (
             "upload",
             f"{counted(figures.upload_requests, 'upload')}, {format_bytes(figures.upload_bytes)}; "
-            f"{counted(figures.migrate_requests, 'request')}, {_about(figures.upload_minutes)}",
+            f"{counted(figures.migrate_requests, 'request')}, {_about(upload)} "
+            "and the wait",
         ),
         ("reconcile", reconcile),
         (
             "rollback",
-            f"{counted(figures.rollback_requests, 'request')}, {_about(figures.rollback_minutes)}, "
-            "should it come to that",
+            f"{counted(figures.rollback_requests, 'request')}, {_about(rollback)} "
+            "and the wait, should it come to that",
+        ),
+        (
+            "wait",
+            f"{format_about(SETTLE_S_MIN)} to {format_about(figures.settle_minutes * 60)} after "
+            "an upload or a rollback, until the index shows it",
         ),
     ]
 
