@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.harness.running.terminal import on_terminal
 
 COLUMNS = 100
+WAIT_S = 1_800.0  # a busy machine is slow
 FIRST, LAST, END = "11. ", "14. ", "17. "  # steps: shown from, up to, and again from
 _STEP = re.compile(r"[ \d]\d\. ")
 _CUT = ("", "⋮", "")
@@ -23,7 +24,7 @@ b {{ color: light-dark(#0a5c2b, #7ee2a0); }}
 def rehearsal_screen(folder: Path) -> Sequence[str]:
     """What `q2v rehearse` leaves on a terminal of 100 columns; it has to end with 0."""
     with on_terminal("rehearse", environment={}, cwd=folder, columns=COLUMNS) as terminal:
-        code = terminal.end()
+        code = terminal.end(wait_s=WAIT_S)
         shown = terminal.shown()
     assert code == 0, shown
     return shown

@@ -50,9 +50,9 @@ class Terminal:
         r"""Type; "\r" is the Enter key, "\x03" Ctrl-C."""
         os.write(self.handle, keys.encode())
 
-    def end(self) -> int:
+    def end(self, *, wait_s: float = WAIT_S) -> int:
         """Everything until the program ends; its exit code."""
-        until = SystemClock().monotonic_s() + WAIT_S
+        until = SystemClock().monotonic_s() + wait_s
         while self._read(1.0):
             assert SystemClock().monotonic_s() < until, f"no end: {self.shown()}"
         return self.process.wait(WAIT_S)

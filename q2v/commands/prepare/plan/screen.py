@@ -103,7 +103,7 @@ def _work(result: PlanResult) -> list[tuple[str, Cell]]:
         (
             "wait",
             f"{format_about(SETTLE_S_MIN)} to {format_about(figures.settle_minutes * 60)} after "
-            "an upload or a rollback, until the index shows it",
+            "upload or rollback, until the index shows it",
         ),
     ]
 
