@@ -35,7 +35,7 @@ def test_the_common_case_is_one_screen_that_ends_with_the_next_command(tmp_path:
     ] == []
     labels = [line.split("  ")[0] for line in lines if line and not line.startswith(" ")]
     header = ["source", "snapshot", "vector index", "KV namespace", "verdict"]
-    figures = ["points", "files", "dimensions", "upload", "reconcile", "rollback", "cost"]
+    figures = ["points", "files", "dimensions", "upload", "reconcile", "rollback", "wait", "cost"]
     assert labels[: len(header) + len(figures)] == [*header, *figures]
     assert lines[-1].startswith("next: q2v provision")
     assert verdict["word"] == "fits"
