@@ -16,6 +16,7 @@ from migrate.model.records import (
 )
 from migrate.plan.estimate import Workload
 from migrate.plan.rules import PlanRules
+from migrate.plan.target_shape import BEYOND_AN_INDEX_REMEDY, beyond_an_index
 from migrate.ports import Clock, PointSource
 from migrate.snapshot.counting import check_hidden, no_points
 from migrate.snapshot.walk import walk_points
@@ -85,7 +86,7 @@ def check_source(
     is_whole = _check_collection(rows, collection)
     points = rows.look("points", lambda: _count(source, collection, rules))
     if points is not None:
-        rows.ok("points", _counted(points, source.count_left_out()))
+        _show_points(rows, points, source.count_left_out())
     values = rows.look("vector", lambda: rules.choose_values(collection.vectors))
     if values is None:
         rows.skip(["sample"], "no vector of the collection can move")
@@ -122,6 +123,14 @@ def _count(source: PointSource, collection: Collection, rules: PlanRules) -> int
     if not points and not rules.allow_empty:
         raise no_points(source, collection)
     return points
+
+
+def _show_points(rows: Rows, points: int, left_out: int | None) -> None:
+    what, beyond = _counted(points, left_out), beyond_an_index(points)
+    if beyond is None:
+        rows.ok("points", what)
+    else:
+        rows.warn("points", f"{what}; {beyond}", BEYOND_AN_INDEX_REMEDY)
 
 
 def _counted(points: int, left_out: int | None) -> str:

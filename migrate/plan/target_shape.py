@@ -5,11 +5,16 @@ from collections.abc import Sequence
 from migrate.errors import PreconditionError
 from migrate.mapping.values import ValueRules
 from migrate.model.choices import Reduce
-from migrate.model.limits import DIMENSIONS_MAX, DIMENSIONS_MIN
+from migrate.model.limits import DIMENSIONS_MAX, DIMENSIONS_MIN, VECTORS_PER_INDEX_MAX
 from migrate.model.records import VectorIndex, VectorKind, VectorSpec
+from migrate.words import subject
 
 METRICS = {"Cosine": "cosine", "Euclid": "euclidean", "Dot": "dot-product"}
 EXACT_DATATYPE = "float32"
+BEYOND_AN_INDEX_REMEDY = (
+    "move parts of the collection, each with a source.filter and an index of its own, or ask the "
+    "provider for a larger index"
+)
 
 
 def choose_values(
@@ -108,3 +113,13 @@ def check_index(index: VectorIndex, rules: ValueRules) -> None:
             f"the plan needs {expected[0]} and {expected[1]}",
             remedy="use a fresh index name (`q2v provision` creates it), or change the mapping",
         )
+
+
+def beyond_an_index(vectors: int) -> str | None:
+    """What is wrong with this number of vectors in one index; None: an index takes them.
+
+    No refusal: the provider has raised the limit before.
+    """
+    if vectors <= VECTORS_PER_INDEX_MAX:
+        return None
+    return f"{subject(vectors, 'vector', 'is')} too many for an index of {VECTORS_PER_INDEX_MAX:,}"

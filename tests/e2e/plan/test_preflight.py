@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from migrate.plan import target_shape
 from tests.harness.running.target import DIMENSIONS
 from tests.harness.running.workbench import Workbench, points, workbench
 
@@ -98,6 +99,20 @@ def test_points_that_are_left_out_and_an_index_in_use_are_decisions(tmp_path: Pa
     assert before["word"] == after["word"] == "needs a decision"
     assert len(before["reasons"]) == len(after["reasons"]) == 1
     assert before["reasons"][0].startswith("1 (field_range 1) of 20 points cannot move")
+
+
+@pytest.mark.parametrize(("limit", "word"), [(20, "fits"), (19, "needs a decision")])
+def test_more_vectors_than_an_index_takes_are_a_decision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, word: str
+) -> None:
+    monkeypatch.setattr(target_shape, "VECTORS_PER_INDEX_MAX", limit)
+    with workbench(tmp_path, points(20)) as bench:
+        found = bench.run("plan").document["verdict"]
+
+    assert found["word"] == word
+    if word != "fits":
+        (reason,) = found["reasons"]
+        assert reason.startswith("20 vectors are too many for an index of 19: move parts ")
 
 
 def test_settings_and_details_are_shown_when_asked_for(tmp_path: Path) -> None:

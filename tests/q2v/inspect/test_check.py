@@ -10,6 +10,7 @@ import pytest
 from migrate.check.source import OF_A_SOURCE, SAMPLE_POINTS
 from migrate.check.target import OF_A_TARGET
 from migrate.errors import ExitCode
+from migrate.plan import target_shape
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.local_folder import LocalFolder
 from tests.harness.running.workbench import Workbench, changed_point, points, workbench
@@ -85,6 +86,19 @@ def test_without_settings_each_missing_one_is_named_with_the_ways_to_set_it(tmp_
     for name in ("QDRANT_URL", "CLOUDFLARE_API_TOKEN", "Q2V_VECTOR_INDEX"):
         assert name in settings["advice"]
     assert {states(result)[name] for name in (*OF_A_SOURCE, *OF_A_TARGET)} == {"skipped"}
+
+
+def test_more_points_than_an_index_takes_are_a_warning(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(target_shape, "VECTORS_PER_INDEX_MAX", 499)
+
+    result = bench.run("check")
+
+    assert result.exit_code == ExitCode.DONE
+    assert row(result, "points")["state"] == "warn"
+    assert row(result, "points")["found"] == "500; 500 vectors are too many for an index of 499"
+    assert "an index of its own" in row(result, "points")["advice"]
 
 
 def test_points_that_would_be_left_out_are_counted_by_reason_in_the_sample(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from migrate.errors import MigrationError
 from migrate.plan.estimate import LONG_ROLLBACK, is_long_rollback
+from migrate.plan.target_shape import BEYOND_AN_INDEX_REMEDY, beyond_an_index
 from migrate.words import counted
 from q2v.commands.prepare.plan.gathering import PlanResult, unset_target
 from q2v.output.configured import unknown_environment
@@ -86,6 +87,9 @@ def _decisions(result: PlanResult, *, is_moved: bool) -> Iterator[str]:
             f"{format_reasons(findings.quarantined)} of {counted(findings.points, 'point')} cannot "
             "move: mend them, or accept a reason with `q2v migrate --waive REASON`"
         )
+    beyond = beyond_an_index(findings.vectors)
+    if beyond is not None:
+        yield f"{beyond}: {BEYOND_AN_INDEX_REMEDY}"
     if result.values.is_cut:
         yield from _of_the_cut(result)
     if result.target is not None and result.target.vectors_listed and not is_moved:
