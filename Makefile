@@ -23,7 +23,7 @@ define q2v
 $(BIN)/q2v $(1) $(ARGS) || { code=$$?; $(BIN)/python -m q2v.exit_code $$code; exit $$code; }
 endef
 
-.PHONY: man site bench-full clients worker-test dist help setup rehearse test check init preflight plan runbook provision worker snapshot migrate catch-up pace reconcile parity gate report monitor browser-test decommission rollback reset-target restore status list explain verify archive sandbox bench faults audit clean fmt lint types docs-check lock
+.PHONY: store-server man site bench-full clients worker-test dist help setup rehearse test check init preflight plan runbook provision worker snapshot migrate catch-up pace reconcile parity gate report monitor browser-test decommission rollback reset-target restore status list explain verify archive sandbox bench faults audit clean fmt lint types docs-check lock
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -165,6 +165,9 @@ bench: $(SETUP) $(NODE) ## speed and size against their floors, in one table (ab
 
 bench-full: $(SETUP) $(NODE) ## the same with 100,000 and 1,000,000 points and a diff of 10,000,000 (15 GB of disk)
 	@$(BIN)/python -m benchmarks.run --full $(ARGS)
+
+store-server: ## a whole S3 server on files, for the tests of object storage; needs Go (some minutes, once)
+	@GOBIN=$(CURDIR)/build/bin go install github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
 clients: $(SETUP) $(NODE) ## the official clients against the sandbox; needs npm (about three minutes)
 	@$(BIN)/python -m tests.clients.run

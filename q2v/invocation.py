@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from migrate.object_store.address import ObjectAddress
+
 if TYPE_CHECKING:
     from migrate.storage.folder import WorkFolder
     from q2v.settings import Settings
 
 DEFAULT_FOLDER = Path("snapshots")
+Place = Path | ObjectAddress  # what --dir names: a folder, or one in an object store
 
 
 @dataclass(slots=True)
@@ -20,7 +23,8 @@ class Invocation:
 
     folder: Path = DEFAULT_FOLDER  # of --dir: a crash log goes there
     # The next four are repeated in the commands that are printed as advice.
-    snapshots: Path | None = None  # of --dir; None: the command has no folder of snapshots
+    snapshots: Place | None = None  # of --dir; None: the command has no folder of snapshots
+    local: Path | None = None  # of --local; None: see `local_of`
     config: Path | None = None  # of --config
     settings: "Settings | None" = None  # None: not read yet, or refused
     named: "WorkFolder | None" = None  # the snapshot or run that was named to the command
@@ -30,6 +34,17 @@ class Invocation:
     on_success: list[str] | None = None  # the words of --on-success, and of --on-failure
     on_failure: list[str] | None = None
     lasting: ExitStack | None = None  # closed when the end has been told
+
+
+def absolute(place: Place) -> str:
+    """The address from the root, for programs that work elsewhere."""
+    return str(place.absolute() if isinstance(place, Path) else place)
+
+
+def local_of(address: ObjectAddress) -> Path:
+    """The folder on this machine of a --dir in an object store: --local, or one for each --dir."""
+    own = DEFAULT_FOLDER / "s3" / address.bucket.name / address.key
+    return current_invocation().local or own
 
 
 def current_invocation() -> Invocation:

@@ -10,10 +10,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
+from typing_extensions import override
 
 from migrate.errors import UsageError
+from migrate.object_store.address import (
+    ObjectAddress,
+    is_object_address,
+    parse_object_address,
+)
 from q2v.commands import COMMANDS
-from q2v.invocation import DEFAULT_FOLDER, Invocation, current_invocation
+from q2v.invocation import DEFAULT_FOLDER, Invocation, Place, current_invocation, local_of
 from q2v.output.logs import PROCESS_MASKER
 from q2v.output.progress import set_progress_aside
 from q2v.output.screen.wrapping import wrapped
@@ -121,6 +128,31 @@ def take_unread(words: list[str], invocation: Invocation) -> None:
             watching.take_unread(words, invocation)
 
 
+class PlaceType(click.ParamType[Place]):
+    """A folder of this machine, or of an object store: s3://BUCKET/PREFIX."""
+
+    name = "directory"
+    _folder = click.Path(file_okay=False, path_type=Path)
+
+    @override
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Place:
+        """A path, or an address that can be opened."""
+        if isinstance(value, ObjectAddress):
+            return value
+        if is_object_address(value):
+            return parse_object_address(value)
+        return Path(str(self._folder.convert(value, param, ctx)))
+
+    @override
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The folders of this machine."""
+        return self._folder.shell_complete(ctx, param, incomplete)
+
+
 def _remember_folder(context: click.Context, parameter: click.Parameter, folder: Path) -> Path:
     if context.resilient_parsing:  # a shell asks for completions
         return folder
@@ -139,23 +171,46 @@ def _remember_folder(context: click.Context, parameter: click.Parameter, folder:
     return folder
 
 
-def _remember_snapshots(context: click.Context, parameter: click.Parameter, folder: Path) -> Path:
+def _remember_snapshots(context: click.Context, parameter: click.Parameter, folder: Place) -> Place:
     current_invocation().snapshots = folder
+    if isinstance(folder, ObjectAddress):
+        current_invocation().folder = local_of(folder)
+        return folder
     return _remember_folder(context, parameter, folder)
 
 
+def _remember_local(_: click.Context, __: click.Parameter, local: Path | None) -> None:
+    invocation = current_invocation()
+    invocation.local = local
+    if isinstance(invocation.snapshots, ObjectAddress):
+        invocation.folder = local_of(invocation.snapshots)
+
+
 def folder_option(command: Command) -> Command:
-    """`--dir`, given to the command as `folder`."""
-    doc = "Folder of the snapshots and their runs."
-    return own_folder_option("--dir", DEFAULT_FOLDER, doc, _remember_snapshots)(command)
+    """`--dir`, given to the command as `folder`, and `--local`, which `wiring` asks for."""
+    local = click.option(
+        "--local",
+        type=click.Path(file_okay=False, path_type=Path),
+        is_eager=True,
+        expose_value=False,
+        callback=_remember_local,
+        help="With --dir in an object store: the folder on this machine for runs, locks and copies "
+        "of parts.  [default: snapshots/s3/BUCKET/PREFIX]",
+    )
+    directory = click.option(
+        "--dir",
+        "folder",
+        type=PlaceType(),
+        default=DEFAULT_FOLDER,
+        show_default=True,
+        is_eager=True,  # a crash log has to find its folder whatever else is wrong
+        callback=_remember_snapshots,
+        help="Folder of the snapshots and their runs, or s3://BUCKET/PREFIX.",
+    )
+    return directory(local(command))
 
 
-def own_folder_option(
-    flag: str,
-    default: Path,
-    doc: str,
-    remember: Callable[[click.Context, click.Parameter, Path], Path] = _remember_folder,
-) -> Callable[[Command], Command]:
+def own_folder_option(flag: str, default: Path, doc: str) -> Callable[[Command], Command]:
     """A folder of its own for a command, given to it as `folder`; its crash log goes there too."""
     return click.option(
         flag,
@@ -163,8 +218,8 @@ def own_folder_option(
         type=click.Path(file_okay=False, path_type=Path),
         default=default,
         show_default=True,
-        is_eager=True,  # a crash log has to find its folder whatever else is wrong
-        callback=remember,
+        is_eager=True,
+        callback=_remember_folder,
         help=doc,
     )
 

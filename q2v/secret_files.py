@@ -17,7 +17,7 @@ from q2v.output.logs import PROCESS_MASKER, Masker
 
 SECRET_BYTES_MAX = 16_384  # of a secret's file; a token is far shorter
 _ALLOWED_MODE = 0o600
-_MASKED_LENGTH_MIN = 8  # a shorter text is found in ordinary words
+MASKED_LENGTH_MIN = 8  # a shorter text is found in ordinary words
 # What an HTTP header takes without complaint. A library that refuses the header would show it.
 _ONE_WORD = re.compile(r"[\x21-\x7e]+")
 _FILE_REMEDY = "create it with: (umask 077; cat > FILE), paste the secret as its only line"
@@ -90,7 +90,7 @@ def find_secret(key: str, variable: str) -> SecretPlace | None:
     Raises UsageError when both are set.
     """
     value, file = os.environ.get(variable, ""), os.environ.get(f"{variable}_FILE", "")
-    if len(value.strip()) >= _MASKED_LENGTH_MIN:
+    if len(value.strip()) >= MASKED_LENGTH_MIN:
         PROCESS_MASKER.register(value.strip())
     if value and file:
         raise UsageError(

@@ -1,5 +1,6 @@
 """Pick the adapters of the services that the settings call for; the only place that does."""
 
+import os
 import random
 import secrets
 from collections.abc import Iterator
@@ -26,6 +27,13 @@ from migrate.mapping.rules import MappingRules, WriteRules
 from migrate.mapping.value_rules import hashed_field, index_types, truncated_field
 from migrate.migrate import WriteOptions
 from migrate.model.hmac_key import SealKey
+from migrate.object_store.address import (
+    ObjectAddress,
+    is_object_address,
+    parse_object_address,
+)
+from migrate.object_store.credentials import SECRETS as STORE_SECRETS
+from migrate.object_store.folder import find_below, object_folder
 from migrate.plan.estimate import RequestPace
 from migrate.plan.record import RunPlan
 from migrate.plan.rules import DELETE_SHARE_DEFAULT, PlanRules
@@ -47,10 +55,11 @@ from migrate.storage.layout import BUDGET, BUDGET_FILE, SOURCE_COPIES
 from migrate.storage.local_folder import LocalFolder, local_file
 from migrate.transport.trust import ClientCertificate
 from migrate.upload.settle import SettleRules
-from q2v.invocation import current_invocation
+from q2v.invocation import Place, current_invocation, local_of
 from q2v.options import check_both, check_required
+from q2v.output.logs import PROCESS_MASKER
 from q2v.output.progress.waits import ToldClock
-from q2v.secret_files import SecretPlace, load_secret, read_private_file
+from q2v.secret_files import MASKED_LENGTH_MIN, SecretPlace, load_secret, read_private_file
 from q2v.settings import Settings
 from q2v.version import made_by
 from reconcile.rollback.report import UndoRules
@@ -68,9 +77,15 @@ class CloudflareTarget(Target):
     is_local: bool  # a loopback address: the sandbox
 
 
-def open_folder(address: Path | str) -> LocalFolder:
-    """The folder at a path that the operator named, or at the address of another folder."""
-    return LocalFolder(Path(address))
+def open_folder(place: Place | str) -> WorkFolder:
+    """The folder that the operator named, or at the address of another folder."""
+    if isinstance(place, ObjectAddress) or is_object_address(place):
+        address = place if isinstance(place, ObjectAddress) else parse_object_address(place)
+        for name in STORE_SECRETS:
+            if len(os.environ.get(name, "")) >= MASKED_LENGTH_MIN:
+                PROCESS_MASKER.register(os.environ[name])
+        return object_folder(address, local_of(address))
+    return LocalFolder(Path(place))
 
 
 def open_named(directory: WorkFolder, named: Path | None) -> WorkFolder | None:
@@ -80,25 +95,35 @@ def open_named(directory: WorkFolder, named: Path | None) -> WorkFolder | None:
     """
     if named is None:
         return None
-    typed = open_folder(named)
-    found: WorkFolder = typed
-    if len(named.parts) == 1 and not typed.parent.has(named.name):
-        found = find_by_id(directory, str(named)) or typed
-    if found is typed and not typed.parent.has(typed.path.name):
-        raise UsageError(
-            f"{named}: found no file or folder of this name, and no snapshot or run of this id in "
-            f"{directory}",
-            remedy="correct the name; `q2v list` shows the snapshots and runs that are there",
-        )
+    found = find_below(directory, named)
+    if found is None:
+        found = typed = open_folder(named)
+        is_there = typed.parent.has(typed.name if typed.is_shared else named.name)
+        if len(named.parts) == 1 and not is_there:
+            found = find_by_id(directory, str(named)) or typed
+        if found is typed and not is_there:
+            raise UsageError(
+                f"{named}: found no file or folder of this name, and no snapshot or run of this id "
+                f"in {directory}",
+                remedy="correct the name; `q2v list` shows the snapshots and runs that are there",
+            )
     current_invocation().named = found
     return found
 
 
-def open_named_file(directory: LocalFolder, named: Path | None) -> StoredFile | None:
+def open_file(place: Path) -> StoredFile:
+    """The file at a path that the operator named, or in an object store."""
+    if is_object_address(place):
+        address = parse_object_address(place)
+        return open_folder(address.parent).file(address.name)
+    return local_file(place)
+
+
+def open_named_file(directory: WorkFolder, named: Path | None) -> StoredFile | None:
     """The file at a path as typed, or of that name in `directory`; None when it is no file."""
     if named is None:
         return None
-    typed, beside = local_file(named), directory.file(str(named))
+    typed, beside = open_file(named), directory.file(str(named))
     if _is_file(typed):
         return typed
     return beside if len(named.parts) == 1 and _is_file(beside) else None
@@ -111,9 +136,9 @@ def _is_file(stored: StoredFile) -> bool:
         return False
 
 
-def budget_file(folder: LocalFolder) -> Path:
+def budget_file(folder: WorkFolder) -> Path:
     """The file of the request budget that all commands of a --dir share."""
-    return folder.path / BUDGET / BUDGET_FILE
+    return folder.local.path / BUDGET / BUDGET_FILE
 
 
 def system_clock() -> Clock:
@@ -137,7 +162,7 @@ IMPATIENT = Patience(connect_s=4.0, read_s=10.0, total_s=15.0, attempts_max=2)  
 @contextmanager
 def open_source(
     settings: Settings,
-    folder: LocalFolder,
+    folder: WorkFolder,
     *,
     clock: Clock,
     progress: Progress,
@@ -164,7 +189,7 @@ def open_source(
 def open_restore_target(
     settings: Settings,
     snapshot: Snapshot,
-    folder: LocalFolder,
+    folder: WorkFolder,
     *,
     clock: Clock,
     progress: Progress,
@@ -185,7 +210,7 @@ def open_restore_target(
         yield FolderTarget(
             settings.source.path,
             collection=name,
-            copies=folder.path / SOURCE_COPIES,
+            copies=folder.local.path / SOURCE_COPIES,
             say=progress.say,
         )
         return
@@ -210,7 +235,7 @@ def source_readers(settings: Settings) -> int:
 
 def _source(
     settings: Settings,
-    folder: LocalFolder,
+    folder: WorkFolder,
     clock: Clock,
     progress: Progress,
     options: ServerOptions,
@@ -224,7 +249,7 @@ def _source(
         return open_stored_source(
             settings.source.path,
             collection=collection,
-            copies=folder.path / SOURCE_COPIES,
+            copies=folder.local.path / SOURCE_COPIES,
             say=progress.say,
             point_filter=point_filter(settings),
         )
@@ -278,7 +303,7 @@ def client_certificate(settings: Settings) -> ClientCertificate | None:
 
 def open_http(
     settings: Settings,
-    folder: LocalFolder,
+    folder: WorkFolder,
     *,
     clock: Clock,
     progress: Progress,
@@ -319,7 +344,7 @@ def jitter() -> float:
 
 @contextmanager
 def open_target(
-    settings: Settings, folder: LocalFolder, *, clock: Clock, progress: Progress
+    settings: Settings, folder: WorkFolder, *, clock: Clock, progress: Progress
 ) -> Iterator[CloudflareTarget]:
     """Both stores as configured. Raises UsageError when they are not."""
     check_required(

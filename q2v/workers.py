@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 
 from migrate.model.records import VectorSpec
@@ -9,11 +10,10 @@ from migrate.plan.request_counts import upload_bytes
 from migrate.ports import Progress
 from migrate.run.folder import RunFolder
 from migrate.run.pending import PendingRows
-from migrate.snapshot.state import point_bytes
+from migrate.snapshot.begun.state import point_bytes
 from migrate.snapshot.take import SnapshotOptions
 from migrate.snapshot.tasks import ReaderProcess, ReadJob
-from migrate.storage.folder import Folder
-from migrate.storage.local_folder import LocalFolder
+from migrate.storage.folder import Folder, WorkFolder
 from migrate.upload.tasks import UploadJob, UploadProcess
 from migrate.workers.processes import workers_for
 from q2v import wiring
@@ -31,14 +31,18 @@ def open_readers(
     settings: Settings,
     options: SnapshotOptions,
     progress: Progress,
+    recorded: bool = True,
 ) -> Iterator[list[ReaderProcess]]:
-    """The readers for `points` points; none when one process reads them all."""
+    """The readers for `points` points; none when one process reads them all.
+
+    `recorded`: of a snapshot, not a difference.
+    """
     count = workers_for(points * point_bytes(vectors), options.readers)
     with ExitStack() as readers:
         if not count:
             yield []
             return
-        job = _read_job(settings, options, folder, vectors)
+        job = replace(_read_job(settings, options, folder, vectors), recorded=recorded)
         prepare = partial(prepare_worker, (job.api_key or "",))
         yield [readers.enter_context(ReaderProcess(job, progress, prepare)) for _ in range(count)]
 
@@ -64,12 +68,14 @@ def _read_job(
         page_points=options.page_points,
         second_reading=options.second_reading,
         leave_unreadable=options.leave_unreadable,
+        recorded=True,
+        moving=options.moving,
     )
 
 
 @contextmanager
 def open_uploaders(
-    run: RunFolder, settings: Settings, folder: LocalFolder, *, progress: Progress
+    run: RunFolder, settings: Settings, folder: WorkFolder, *, progress: Progress
 ) -> Iterator[list[UploadProcess]]:
     """The workers for what a full round has left to send; none where one process does it all."""
     count = workers_for(_bytes_left(run), settings.limits.uploads_in_flight)
@@ -93,7 +99,7 @@ def _bytes_left(run: RunFolder) -> int:
     return upload_bytes(rows, run.plan.values.dimensions, metadata_bytes=0)
 
 
-def _upload_job(run: RunFolder, settings: Settings, folder: LocalFolder) -> UploadJob:
+def _upload_job(run: RunFolder, settings: Settings, folder: WorkFolder) -> UploadJob:
     target, key = settings.target, settings.snapshot.hmac_key
     assert target.account_id is not None
     assert target.api_token is not None

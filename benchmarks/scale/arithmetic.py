@@ -11,7 +11,7 @@ from migrate.model import limits
 from migrate.model.records import VectorId, VectorKind, VectorSpec
 from migrate.plan import request_counts
 from migrate.plan.estimate import Estimate, RequestPace, Workload, estimate
-from migrate.snapshot.state import part_rows
+from migrate.snapshot.begun.state import part_rows
 from q2v.settings.sections import LimitSettings
 from reconcile.scan.by_verifier import QUESTION_VECTORS_MAX
 

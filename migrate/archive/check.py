@@ -6,6 +6,7 @@ from migrate.model.sealed_json import damaged, unseal_json
 from migrate.ports import Progress
 from migrate.run.drift_report import CONCLUDED, REPORT_FORMAT
 from migrate.run.folder import REPORT_BYTES_MAX, RunFolder, run_folders
+from migrate.snapshot.begun.journal import open_snapshot_journal
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.parts import RESTORE_REMEDY
 from migrate.snapshot.sealed.verify import verify_chain
@@ -21,7 +22,7 @@ def check_snapshots(snapshot: Snapshot, progress: Progress) -> None:
     """
     verify_chain(snapshot, progress)
     for link in snapshot.chain:
-        JournalFile(link.folder)  # it checks the chain of all lines
+        open_snapshot_journal(link.folder)  # it checks the chain of all lines
 
 
 def check_runs(snapshot: Snapshot) -> int:

@@ -13,6 +13,7 @@ from migrate.archive.frames import FrameReader, FrameSlice
 from migrate.errors import LocalStorageError
 from migrate.storage.folder import Appender, Check, StoredFile
 from migrate.storage.hashed_file import HashedFile
+from migrate.storage.local_folder import LocalFolder
 
 _BUFFER_BYTES = 1 << 16
 
@@ -72,6 +73,16 @@ class ArchiveFolder:
     def address(self, name: str) -> str:
         """See Folder."""
         return f"{self.contents.address}:{self._place(name)}"
+
+    @property
+    def local(self) -> LocalFolder:
+        """See WorkFolder."""
+        self._refuse("")
+
+    @property
+    def is_shared(self) -> bool:
+        """See Folder; nothing is written to an archive."""
+        return False
 
     def refuse_links(self, *children: str) -> None:
         """See Folder; an archive has none."""

@@ -15,9 +15,11 @@ from migrate.storage.layout import (
     DIFFERENCE_BEGUN,
     JOURNAL,
     MANIFEST,
+    OPENED_RECORD,
     PARITY,
     PARTS,
     PLAN,
+    RECORDS,
     RUNS,
     STOP,
     part_name,
@@ -76,15 +78,17 @@ def _of_snapshot(link: Snapshot, left_out: list[str]) -> Iterator[Member]:
     """The files of one link without its runs; all that its manifest calls for, there or not."""
     place, manifest = link.manifest.snapshot_id, link.manifest
     named = [MANIFEST, *([] if manifest.changes is None else [CHANGES])]
-    named += [name for name in (JOURNAL, DIFFERENCE_BEGUN) if link.folder.has_file(name)]
+    begun = (JOURNAL, OPENED_RECORD, DIFFERENCE_BEGUN)
+    named += [name for name in begun if link.folder.has_file(name)]
     for name in named:
         yield Member(f"{place}/{name}", link.folder.file(name))
     parts = link.folder.child(PARTS)
     for part in manifest.parts:
-        name = part_name(part.ordinal)
+        name = part_name(part.ordinal, part.revision)
         yield Member(f"{place}/{PARTS}/{name}", parts.file(name))
-    yield from _walk(link.folder.child(PARITY), f"{place}/{PARITY}", 1)
-    others = set(link.folder.names()) - {*named, PARITY, PARTS, RUNS}
+    for beside in (PARITY, RECORDS):
+        yield from _walk(link.folder.child(beside), f"{place}/{beside}", 1)
+    others = set(link.folder.names()) - {*named, PARITY, PARTS, RECORDS, RUNS}
     left_out += [f"{place}/{name}" for name in others if not name.startswith(".")]
     left_out += [f"{place}/{name}" for name in link.unknown_files()]
 

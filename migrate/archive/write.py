@@ -141,9 +141,7 @@ def _hash_members(
     run: RunFolder, members: Sequence[Member], progress: Progress
 ) -> Iterator[ArchivedFile]:
     """Size and SHA-256 of each file. Raises ArtefactDamagedError for a damaged part."""
-    parts = {
-        str(part_file(part.folder, part.part.ordinal)): part for part in run.snapshot.stored_parts()
-    }
+    parts = {str(part_file(part.folder, part.part)): part for part in run.snapshot.stored_parts()}
     progress.start("reading files", total=len(members), unit="files")
     for member in members:
         part = parts.get(str(member.stored))

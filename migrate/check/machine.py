@@ -4,8 +4,8 @@ from migrate.check.rows import Rows
 from migrate.check.source import SourceFound
 from migrate.errors import LocalStorageError
 from migrate.plan.rules import PlanRules
+from migrate.storage.folder import WorkFolder
 from migrate.storage.folder_lock import FolderLock
-from migrate.storage.local_folder import LocalFolder
 
 # A snapshot is written once; its files for ids and the run beside it take a tenth at most
 # (docs/formats.md), and a second snapshot should not fill the disk at night.
@@ -14,7 +14,7 @@ AMPLE_SHARE = 2.5
 _MB, _GB = 1_000_000, 1_000_000_000
 
 
-def check_folder(rows: Rows, folder: LocalFolder) -> bool:
+def check_folder(rows: Rows, folder: WorkFolder) -> bool:
     """Whether the folder can be written, and no other q2v works in it."""
 
     def lock() -> bool:
@@ -23,12 +23,20 @@ def check_folder(rows: Rows, folder: LocalFolder) -> bool:
 
     if not rows.look("folder", lock):
         return False
-    rows.ok("folder", f"{folder}, no other q2v works in it")
+    rows.ok("folder", f"{folder}, no other q2v works in {_here(folder)}")
     return True
 
 
-def check_disk(rows: Rows, folder: LocalFolder, found: SourceFound | None) -> None:
+def _here(folder: WorkFolder) -> str:
+    """What the lock is for: of an object store only the folder on this machine."""
+    return str(folder.local) if folder.is_shared else "it"
+
+
+def check_disk(rows: Rows, folder: WorkFolder, found: SourceFound | None) -> None:
     """Whether a snapshot fits on the disk below the folder."""
+    if folder.is_shared:
+        rows.ok("disk", "an object store names no limit")
+        return
     free = rows.look("disk", folder.room_bytes)
     if free is None:
         return

@@ -1,6 +1,5 @@
 """The address of a Qdrant server: host, both ports, and whether an API key may be sent to it."""
 
-import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 import httpx
 
 from migrate.errors import UsageError
+from migrate.loopback import is_loopback
 from migrate.transport.deadline import Line
 from migrate.transport.trust import ClientCertificate
 
@@ -69,7 +69,7 @@ class ServerAddress:
     @property
     def loopback(self) -> bool:
         """Whether the traffic of REST stays on this machine."""
-        return _is_loopback(self.host)
+        return is_loopback(self.host)
 
     @property
     def rest_url(self) -> str:
@@ -112,7 +112,7 @@ class ServerAddress:
         `client` is the certificate that is shown to the server.
         """
         host, tls = (self.grpc_host, self.grpc_tls) if grpc else (self.host, self.tls)
-        return Line(host=host, tls=tls, loopback=_is_loopback(host), ca_file=ca_file, client=client)
+        return Line(host=host, tls=tls, loopback=is_loopback(host), ca_file=ca_file, client=client)
 
     def check_client(self, client: ClientCertificate | None) -> None:
         """Raise UsageError for a client certificate that a connection would not show."""
@@ -142,7 +142,7 @@ class ServerAddress:
                 remedy="check QDRANT_API_KEY for line ends and stray characters",
             )
         for _, host, tls in self._ends():
-            if not tls and not _is_loopback(host):
+            if not tls and not is_loopback(host):
                 raise UsageError(
                     f"the api key would be sent in plain text to {host}",
                     remedy="use an https:// url, or a tunnel that ends on localhost",
@@ -155,16 +155,6 @@ def _scheme(*, tls: bool) -> str:
 
 def _netloc(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _is_loopback(host: str) -> bool:
-    """Whether traffic to the host stays on this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _read(setting: str, url: str) -> SplitResult:

@@ -12,22 +12,23 @@ from functools import cached_property
 from migrate.errors import ForeignStateError, UsageError
 from migrate.model.hmac_key import SealKey
 from migrate.model.sealed_json import damaged
+from migrate.snapshot.begun.journal import is_begun
 from migrate.snapshot.chain.changes import CHANGES_REMEDY, Change, RowMap, read_changes
 from migrate.snapshot.chain.merge import merge_rows
 from migrate.snapshot.columns import ROW_GROUP_ROWS
 from migrate.snapshot.manifest import PartRecord, SnapshotManifest, decode_manifest
 from migrate.snapshot.parts import RESTORE_REMEDY, SnapshotRows, cut_rows, read_part, repair_remedy
 from migrate.storage.folder import Folder, StoredFile, WorkFolder
-from migrate.storage.layout import CHANGES, JOURNAL, MANIFEST, PARTS, RUNS, part_name
+from migrate.storage.layout import CHANGES, MANIFEST, PARTS, RUNS, part_name
 from migrate.words import counted
 
 _DEPTH_MAX = 6  # of a folder in a snapshot: runs/<run_id>/rollback/later/<export>/parts
 MANIFEST_BYTES_MAX = 256 * 1024 * 1024
 
 
-def part_file(folder: Folder, ordinal: int) -> StoredFile:
+def part_file(folder: Folder, part: PartRecord) -> StoredFile:
     """The file of a part, in the folder of a snapshot."""
-    return folder.child(PARTS).file(part_name(ordinal))
+    return folder.child(PARTS).file(part_name(part.ordinal, part.revision))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class StoredPart:
 
     def check(self) -> None:
         """Raises ArtefactDamagedError when the file is missing or not that of the manifest."""
-        file = part_file(self.folder, self.part.ordinal)
+        file = part_file(self.folder, self.part)
         if not file.is_there():
             raise damaged(str(file), "the part is missing", remedy=self.remedy)
         if file.hash() != (self.part.bytes, self.part.sha256):
@@ -243,7 +244,7 @@ class Snapshot:
         for part_start, part in self._own_parts():
             if part.rows == 0 or part_start + part.rows <= first_row or part_start >= end_row:
                 continue
-            file = part_file(self.folder, part.ordinal)
+            file = part_file(self.folder, part)
             if not file.is_there():
                 raise damaged(str(file), "the part is missing", remedy=self._remedy(part))
             for rows in read_part(
@@ -266,7 +267,7 @@ class Snapshot:
 
     def unknown_files(self) -> list[str]:
         """Files that the manifest does not name; they are never read."""
-        known = {part_name(part.ordinal) for part in self.manifest.parts}
+        known = {part_name(part.ordinal, part.revision) for part in self.manifest.parts}
         held = self.folder.child(PARTS).names()
         return [f"{PARTS}/{name}" for name in held if name not in known]
 
@@ -281,7 +282,7 @@ def unsealed_folders(directory: WorkFolder) -> list[WorkFolder]:
     return [
         folder
         for folder in _folders(directory)
-        if folder.has_file(JOURNAL) and not folder.has_file(MANIFEST)
+        if is_begun(folder) and not folder.has_file(MANIFEST)
     ]
 
 
@@ -295,7 +296,7 @@ def snapshot_around(folder: Folder) -> Folder | None:
     """The outermost snapshot folder that is or contains this folder; None for one of snapshots."""
     found: Folder | None = None
     for _ in range(_DEPTH_MAX + 1):
-        begun_or_sealed = folder.has_file(MANIFEST) or folder.has_file(JOURNAL)
+        begun_or_sealed = folder.has_file(MANIFEST) or is_begun(folder)
         if begun_or_sealed and folder.has(PARTS):
             found = folder  # an export of later writes lies within the snapshot of its run
         folder = folder.parent

@@ -8,7 +8,7 @@ an HMAC, which only a holder of the key can compute.
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from migrate.model.canonical import encode_canonical_json
@@ -38,6 +38,8 @@ LATER_FORMAT = 5
 FILTER_FORMAT = 6
 # A collection with custom sharding: the parts have a column of shard keys.
 KEYED_FORMAT = 7
+# Parts that were written again in an object store have other names.
+REVISED_FORMAT = 8
 UNREADABLE_MAX = 1_000  # unreadable points that a snapshot may leave out
 
 
@@ -51,6 +53,20 @@ class PartRecord:
     sha256: str  # of the file
     first_id: str
     last_id: str
+    # How often it was written again where no file is replaced; the file of the second writing is
+    # parts/part-<ordinal>.1.parquet.
+    revision: int = 0
+
+    def as_json(self) -> dict[str, object]:
+        """The fields for a file; a revision of 0 is left out."""
+        fields = asdict(self)
+        if not self.revision:
+            del fields["revision"]
+        return fields
+
+    def content(self) -> dict[str, object]:
+        """The fields that say what was copied, wherever it lies."""
+        return replace(self, revision=0).as_json()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +167,14 @@ class SnapshotManifest:
 
     @property
     def format(self) -> int:
-        """1 to 7: an older q2v refuses a later format instead of misreading it."""
+        """1 to 8: an older q2v refuses a later format instead of misreading it."""
+        if any(part.revision for part in self.parts):
+            return REVISED_FORMAT
+        return self._content_format
+
+    @property
+    def _content_format(self) -> int:
+        """The format of the same points where files are replaced."""
         if self.shard_keys is not None:
             return KEYED_FORMAT
         if self.later is not None:
@@ -168,10 +191,10 @@ class SnapshotManifest:
     def content_root(self) -> str:
         """SHA-256 over what was copied: the same for every copy of the same points."""
         content = {
-            "format": self.format,
+            "format": self._content_format,
             "vectors": [asdict(spec) for spec in self.vectors],
             "points": self.points,
-            "parts": [asdict(part) for part in self.parts],
+            "parts": [part.content() for part in self.parts],
             "set_digest": self.set_digest,
             "parent": self.parent,
             **({"unreadable": list(self.unreadable)} if self.unreadable else {}),
@@ -212,6 +235,7 @@ def encode_manifest(manifest: SnapshotManifest, key: SealKey | None = None) -> b
     fields = {
         "format": manifest.format,
         **asdict(manifest),
+        "parts": [part.as_json() for part in manifest.parts],
         "content_root": manifest.content_root,
     }
     if manifest.shard_keys is not None:
@@ -243,6 +267,7 @@ def decode_manifest(content: bytes, *, where: str, key: SealKey | None = None) -
         LATER_FORMAT,
         FILTER_FORMAT,
         KEYED_FORMAT,
+        REVISED_FORMAT,
     )
     fields = unseal_json(content, where=where, format_version=formats, key=key)
     root = fields.pop("content_root", None)

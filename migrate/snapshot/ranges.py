@@ -14,8 +14,10 @@ from typing import Literal, Protocol, TypeVar
 from migrate.errors import PreconditionError
 from migrate.model.digest import digest_points
 from migrate.model.irregular import is_unreadable
-from migrate.model.records import Page, PointId, ShardKey, VectorSpec
+from migrate.model.records import Page, PointId, ShardKey
 from migrate.ports import PointSource
+from migrate.snapshot.begun.part_writing import PartWriting, Points
+from migrate.snapshot.begun.state import Range, part_rows
 from migrate.snapshot.chain.range_changes import (
     KnownRows,
     RangeChanges,
@@ -25,10 +27,8 @@ from migrate.snapshot.chain.range_changes import (
 from migrate.snapshot.counting import ID_PAGE_POINTS
 from migrate.snapshot.folder import part_file
 from migrate.snapshot.manifest import UNREADABLE_MAX, PartRecord
-from migrate.snapshot.parts import read_digests, write_part
-from migrate.snapshot.state import Range, part_rows
+from migrate.snapshot.parts import read_digests
 from migrate.snapshot.walk import walk_points
-from migrate.storage.folder import Folder
 from migrate.workers.ordered import in_order, raise_if_cancelled
 
 SecondReading = Literal["digest", "ids"]
@@ -71,54 +71,32 @@ class PartReader:
     def __init__(
         self,
         source: PointSource,
-        folder: Folder,
-        vectors: tuple[VectorSpec, ...],
+        parts: PartWriting,
         *,
         page_points: int,
         second_reading: SecondReading,
         leave_unreadable: bool = False,
     ) -> None:
-        """`folder` is the snapshot's. An unreadable point raises, or is stored as its id."""
+        """`parts` is where they go. An unreadable point raises, or is stored as its id."""
         self._source = source
-        self._folder = folder
-        self._vectors = vectors
+        self._parts = parts
+        self._folder = parts.folder
+        self._vectors = parts.vectors
         self._page_points = page_points
         self._second_reading = second_reading
-        self._left_with = vectors if leave_unreadable else None
+        self._left_with = parts.vectors if leave_unreadable else None
 
     def write(self, span: Range) -> PartRecord:
         """See RangeReader."""
-        left = 0
 
-        def pages() -> Iterator[tuple[Page, list[bytes]]]:
-            nonlocal left
+        def pages() -> Points:
+            left = 0
             for page in self._pages(span, part_rows(self._vectors)):
                 left += sum(map(is_unreadable, page.irregular))
                 check_unreadable(left)
                 yield page, digest_points(page)
 
-        return self._write_part(span, pages())
-
-    def _write_part(self, span: Range, points: Iterable[tuple[Page, list[bytes]]]) -> PartRecord:
-        ends: list[str] = []
-
-        def pages() -> Iterator[tuple[Page, list[bytes]]]:
-            for page, digests in points:
-                if not ends:
-                    ends.append(page.ids[0].text)
-                ends[1:] = [page.ids[-1].text]
-                yield page, digests
-
-        with part_file(self._folder, span.ordinal).open_to_write() as file:
-            rows, size, sha256 = write_part(file, pages(), self._vectors)
-        return PartRecord(
-            ordinal=span.ordinal,
-            rows=rows,
-            bytes=size,
-            sha256=sha256,
-            first_id=ends[0] if ends else "",
-            last_id=ends[-1] if ends else "",
-        )
+        return self._parts.write(span, pages)
 
     def compare(self, span: Range, part: PartRecord) -> Comparison:
         """See RangeReader."""
@@ -138,7 +116,9 @@ class PartReader:
     def differ(self, span: Range, known: KnownRows) -> RangeChanges:
         """See RangeReader."""
         found = self._compare_range(span, known)
-        part = self._write_part(span, found.differing) if found.differing else None
+        part = None
+        if found.differing:
+            part = self._parts.write(span, lambda: iter(found.differing))
         return RangeChanges(
             found.changes,
             part,
@@ -219,7 +199,7 @@ class PartReader:
 
         A few thousand rows, so a dict is fine.
         """
-        file = part_file(self._folder, part.ordinal)
+        file = part_file(self._folder, part)
         written: dict[str, bytes] = {}
         unreadable: list[str] = []
         by_key: Counter[ShardKey] = Counter()

@@ -6,9 +6,9 @@ the snapshot, so points that were added, changed or deleted meanwhile are found.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from migrate.errors import ExitCode, PreconditionError
@@ -21,6 +21,16 @@ from migrate.ports import Clock, PointSource, Progress
 from migrate.qdrant.sharding.keys import name_keys
 from migrate.runtime import Runtime
 from migrate.snapshot.agreement import Reading
+from migrate.snapshot.begun.journal import SnapshotJournal, open_snapshot_journal
+from migrate.snapshot.begun.part_writing import PartWriting
+from migrate.snapshot.begun.state import (
+    OPENED,
+    PART_SEALED,
+    Range,
+    SnapshotState,
+    fold_snapshot,
+    part_rows,
+)
 from migrate.snapshot.counting import (
     FREEZE,
     ID_PAGE_POINTS,
@@ -44,17 +54,8 @@ from migrate.snapshot.ranges import (
     SecondReading,
     check_unreadable,
 )
-from migrate.snapshot.state import (
-    OPENED,
-    PART_SEALED,
-    Range,
-    SnapshotState,
-    fold_snapshot,
-    part_rows,
-)
 from migrate.snapshot.walk import walk_ids
 from migrate.storage.folder import Folder, WorkFolder
-from migrate.storage.journal_file import JournalFile
 from migrate.storage.journal_lines import JOURNAL_FORMAT
 from migrate.storage.layout import MANIFEST, PARTS, part_name
 from migrate.words import counted, subject
@@ -120,7 +121,7 @@ class _Copy:
     source: PointSource
     collection: Collection
     folder: WorkFolder
-    journal: JournalFile
+    journal: SnapshotJournal
     options: SnapshotOptions
 
 
@@ -166,7 +167,7 @@ def take_snapshot(
         runtime.progress.say(f"source: {len(keys)} shard keys: {name_keys(keys) or 'none'}")
     folder, resumed = _choose_folder(source, collection, directory, runtime.clock)
     folder.refuse_links(PARTS)  # parts that the journal does not name are removed
-    journal = JournalFile(folder)
+    journal = open_snapshot_journal(folder)
     copy = _Copy(
         source=source, collection=collection, folder=folder, journal=journal, options=options
     )
@@ -184,7 +185,7 @@ def take_snapshot(
         manifest = _seal(copy, found, runtime)
     finally:
         journal.close()
-        if not journal.entries:  # nothing was begun: remove the folder
+        if not journal.entries and not folder.is_shared:  # nothing was begun: remove the folder
             folder.clear()
     return SnapshotReport(
         snapshot_id=manifest.snapshot_id,
@@ -214,7 +215,7 @@ def _choose_folder(
     """The newest unsealed snapshot of the same source, or a new folder."""
     marks = fingerprints(source, collection)
     for folder in reversed(unsealed_folders(directory)):
-        opened = fold_snapshot(JournalFile(folder).entries).opened
+        opened = fold_snapshot(open_snapshot_journal(folder).entries).opened
         if opened is not None and opened["fingerprint"] in marks:
             return folder, True
     stamp = name_stamp(clock.wall_s(), after=newest_stamp(directory))
@@ -271,7 +272,12 @@ def _cut_ranges(
 
 
 def _drop_unsealed_parts(folder: Folder, state: SnapshotState) -> None:
-    """Remove part files of a killed process that have no journal entry."""
+    """Remove part files of a killed process that have no journal entry.
+
+    Where others may write too, such a part may be about to get its record: it stays.
+    """
+    if folder.is_shared:
+        return
     known = {part_name(ordinal) for ordinal in state.parts}
     parts = folder.child(PARTS)
     for name in parts.names():
@@ -279,7 +285,7 @@ def _drop_unsealed_parts(folder: Folder, state: SnapshotState) -> None:
             parts.remove(name)
 
 
-def _points(journal: JournalFile) -> int:
+def _points(journal: SnapshotJournal) -> int:
     """The number of points, as counted when the snapshot was begun."""
     opened = fold_snapshot(journal.entries).opened
     assert opened is not None
@@ -289,8 +295,12 @@ def _points(journal: JournalFile) -> int:
 def _reader(copy: _Copy) -> PartReader:
     return PartReader(
         copy.source,
-        copy.folder,
-        copy.collection.vectors,
+        PartWriting(
+            copy.folder,
+            copy.collection.vectors,
+            recorded=True,
+            moving=copy.options.moving,
+        ),
         page_points=copy.options.page_points,
         second_reading=copy.options.second_reading,
         leave_unreadable=copy.options.leave_unreadable,
@@ -301,19 +311,31 @@ def _write_missing_parts(copy: _Copy, readers: Readers, progress: Progress) -> N
     state = fold_snapshot(copy.journal.entries)
     progress.start("reading points", total=_points(copy.journal), unit="points")
     missing = []
+    names = set(copy.folder.child(PARTS).names())
     for span in state.ranges():
         part = state.parts.get(span.ordinal)
-        if part is None or not _is_there(copy.folder, part):
+        if part is None:
             missing.append(span)
+        elif not _is_there(copy.folder, part, names):
+            missing.append(_anew(span, part))
         else:
             progress.advance(part.rows, bytes_=part.bytes, earlier=True)
     _write_ranges(copy, readers, missing, progress)
 
 
-def _is_there(folder: Folder, part: PartRecord) -> bool:
-    """Whether the file is the one of its journal entry; a kill may separate the two."""
-    file = part_file(folder, part.ordinal)
-    return file.is_there() and file.hash() == (part.bytes, part.sha256)
+def _anew(span: Range, part: PartRecord) -> Range:
+    """The range, to be written again; where no file is replaced it gets another name."""
+    return replace(span, revision=part.revision + 1)
+
+
+def _is_there(folder: Folder, part: PartRecord, names: Set[str]) -> bool:
+    """Whether the file is the one of its entry; in a local folder a kill may separate the two.
+
+    `names` are those of the folder of the parts.
+    """
+    if part_name(part.ordinal, part.revision) not in names:
+        return False
+    return folder.is_shared or part_file(folder, part).hash() == (part.bytes, part.sha256)
 
 
 def _write_ranges(
@@ -322,7 +344,7 @@ def _write_ranges(
     """Read ranges into their parts, and journal each part when it is durable."""
     with closing(readers.each(lambda reader, span: reader.write(span), spans)) as parts:
         for _, part in parts:
-            copy.journal.append({"type": PART_SEALED, **asdict(part)})
+            copy.journal.append({"type": PART_SEALED, **part.as_json()})
             progress.advance(part.rows, bytes_=part.bytes)
 
 
@@ -342,7 +364,7 @@ def _read_again(copy: _Copy, readers: Readers, progress: Progress) -> _Found:
                 found.add(comparison.digests, comparison.unreadable, comparison.by_key.elements())
                 if comparison.differing:
                     differing += comparison.differing
-                    moved.append(span)
+                    moved.append(_anew(span, state.parts[span.ordinal]))
                 else:
                     progress.advance(state.parts[span.ordinal].rows)
         _write_ranges(copy, readers, moved, progress)
@@ -368,7 +390,7 @@ def _read_once(copy: _Copy, _readers: Readers, _progress: Progress) -> _Found:
     state = fold_snapshot(copy.journal.entries)
     for span in state.ranges():
         part = state.parts[span.ordinal]
-        file = part_file(copy.folder, part.ordinal)
+        file = part_file(copy.folder, part)
         for rows in read_digests(file, part, copy.collection.vectors):
             found.add(b"".join(rows.digests), rows.unreadable, rows.shard_keys)
     return found
@@ -435,8 +457,28 @@ def _seal(copy: _Copy, found: _Found, runtime: Runtime) -> SnapshotManifest:
         left_out=copy.source.count_left_out(),
     )
     key = copy.options.seal_key
-    copy.folder.file(MANIFEST).create(encode_manifest(manifest, key))
+    try:
+        copy.folder.file(MANIFEST).create(encode_manifest(manifest, key))
+    except PreconditionError:
+        if not copy.folder.is_shared:
+            raise
+        return _sealed_by_another(copy.folder, manifest, key)
     return Snapshot(copy.folder, key).manifest
+
+
+def _sealed_by_another(
+    folder: WorkFolder, manifest: SnapshotManifest, key: SealKey | None
+) -> SnapshotManifest:
+    """The manifest of another q2v that was first, and read the same points or moving ones."""
+    sealed = Snapshot(folder, key).manifest
+    if sealed.content_root != manifest.content_root and not (sealed.moving and manifest.moving):
+        raise PreconditionError(
+            f"{folder}: another q2v has sealed this snapshot with content root "
+            f"{sealed.content_root}, this one read points with {manifest.content_root}",
+            remedy="points changed in between: stop the writers (RUNBOOK: freeze), and take a new "
+            "snapshot with `q2v snapshot`",
+        )
+    return sealed
 
 
 def _stamp(clock: Clock) -> str:

@@ -11,10 +11,11 @@ from migrate.ports import Progress
 from migrate.qdrant.filters.point_filter import PointFilter
 from migrate.qdrant.server import open_server_source
 from migrate.qdrant.source import ServerOptions
+from migrate.snapshot.begun.part_writing import PartWriting
+from migrate.snapshot.begun.state import Range
 from migrate.snapshot.chain.range_changes import KnownRows, RangeChanges
 from migrate.snapshot.manifest import PartRecord
 from migrate.snapshot.ranges import Comparison, PartReader, SecondReading
-from migrate.snapshot.state import Range
 from migrate.storage.folder import Folder
 from migrate.transport.trust import ClientCertificate
 from migrate.workers.processes import (
@@ -44,6 +45,8 @@ class ReadJob:
     page_points: int
     second_reading: SecondReading
     leave_unreadable: bool
+    recorded: bool  # of a snapshot, not a difference: see `PartWriting`
+    moving: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +120,7 @@ def _open_reader(job: ReadJob) -> PartReader:
     )
     return PartReader(
         source,
-        job.folder,
-        job.vectors,
+        PartWriting(job.folder, job.vectors, recorded=job.recorded, moving=job.moving),
         page_points=job.page_points,
         second_reading=job.second_reading,
         leave_unreadable=job.leave_unreadable,

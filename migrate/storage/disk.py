@@ -12,7 +12,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,6 +47,10 @@ class Disk:
         """Whether two paths lead to the same file or folder; False while one is missing."""
         return path.exists() and other.exists() and path.samefile(other)
 
+    def absolute(self, path: Path) -> Path:
+        """The path from the root, with links, `.` and `..` resolved."""
+        return path.resolve()
+
     def real_name(self, folder: Path) -> str:
         """The folder's own name, with links, `.` and `..` resolved."""
         return folder.resolve().name
@@ -57,6 +61,15 @@ class Disk:
             return sorted(path.name for path in folder.iterdir())
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+    def sizes(self, folder: Path) -> list[tuple[str, int]]:
+        """Names and sizes of the files in a folder, the oldest first; what goes is left out."""
+        found: list[tuple[int, str, int]] = []
+        for name in self.names(folder):
+            with suppress(FileNotFoundError):
+                state = (folder / name).stat()
+                found.append((state.st_mtime_ns, name, state.st_size))
+        return [(name, size) for _, name, size in sorted(found)]
 
     def open_to_read(self, path: Path, *, follow_links: bool = False) -> BinaryIO:
         """An open file. Hash and parse the same handle, because the file may change in between.

@@ -11,13 +11,16 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from typing_extensions import override
 
 from migrate.model.canonical import decode_json
 from migrate.model.sealed_json import damaged
 from migrate.storage.hashed_file import HashedFile, hash_open_file
+
+if TYPE_CHECKING:
+    from migrate.storage.local_folder import LocalFolder
 
 
 class Folder(Protocol):
@@ -27,7 +30,8 @@ class Folder(Protocol):
     and opens the same folder again. Two objects of one address are equal.
 
     A file appears under its name when it is complete and durable, and is only replaced as a whole.
-    Every method raises LocalStorageError when the storage fails. Calling a method again is safe.
+    Every method raises LocalStorageError when the storage fails, and the errors of a remote service
+    when the storage is one. Calling a method again is safe.
     """
 
     @property
@@ -37,6 +41,13 @@ class Folder(Protocol):
     @property
     def parent(self) -> "Folder":
         """The folder that this one lies in."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other machines may write here at the same time.
+
+        Then nothing may be replaced or removed: of all creators of a file the first one decides.
+        """
 
     def file(self, name: str) -> "StoredFile":
         """The file of this name, which need not exist."""
@@ -60,7 +71,10 @@ class Folder(Protocol):
         """
 
     def names(self) -> list[str]:
-        """The names of files and folders, sorted; an absent folder has none."""
+        """The names of files and folders, sorted; an absent folder has none.
+
+        Some storage has no empty folders: there a folder shows with its first file.
+        """
 
     def has(self, name: str) -> bool:
         """Whether a file or a folder has this name."""
@@ -114,6 +128,10 @@ class WorkFolder(Folder, Protocol):
     At least a part of it is on a local disk, because an object store cannot append, and libraries
     write temporary files to paths.
     """
+
+    @property
+    def local(self) -> "LocalFolder":
+        """The folder on this machine: locks, the request budget and crash logs lie there."""
 
     @property
     @override

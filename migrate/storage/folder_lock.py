@@ -18,8 +18,8 @@ from migrate.storage.durable import (
     remove_file,
     remove_folder,
 )
+from migrate.storage.folder import WorkFolder
 from migrate.storage.layout import BUDGET, DIFFERENCE_BEGUN, JOURNAL, LOCK, SPILL
-from migrate.storage.local_folder import LocalFolder
 
 _REPAIR = ".repair"  # a part that earlier versions were reading again when they were killed
 
@@ -27,8 +27,9 @@ _REPAIR = ".repair"  # a part that earlier versions were reading again when they
 class FolderLock:
     """The lock of a folder. The operating system frees it when the process ends."""
 
-    def __init__(self, folder: LocalFolder) -> None:
-        self._path = folder.path / LOCK
+    def __init__(self, folder: WorkFolder) -> None:
+        self._folder = folder
+        self._path = folder.local.path / LOCK
         self._file: io.FileIO | None = None
 
     def __enter__(self) -> Self:
@@ -46,7 +47,9 @@ class FolderLock:
             with local_io("locking", self._path):
                 disk().truncate(self._file, 0)
                 self._file.write(f"pid {os.getpid()} on {socket.gethostname()}\n".encode())
-            clear_left_overs(self._path.parent)
+            clear_left_overs(self._path.parent, only_ours=self._folder.is_shared)
+            if self._folder.is_shared:
+                self._folder.make()
         except BaseException:
             self._free()
             raise
@@ -72,15 +75,16 @@ class FolderLock:
 _OF_A_SNAPSHOT = (JOURNAL, DIFFERENCE_BEGUN, f".{DIFFERENCE_BEGUN}{TEMPORARY_SUFFIX}")
 
 
-def clear_left_overs(directory: Path) -> None:
+def clear_left_overs(directory: Path, *, only_ours: bool = False) -> None:
     """Remove temporary files and spilled tables below a --dir; raises LocalStorageError.
 
-    Looks only into snapshots and the budget: --dir may be a home directory.
+    Looks only into snapshots and the budget: --dir may be a home directory. `only_ours`: all in the
+    folder is of q2v, as in the local folder of an object store.
     """
     _clear(directory, deep=False)
     _clear(directory / BUDGET, deep=False)
     for name in folder_names(directory):
-        if any(is_file(directory / name / mark) for mark in _OF_A_SNAPSHOT):
+        if only_ours or any(is_file(directory / name / mark) for mark in _OF_A_SNAPSHOT):
             _clear(directory / name, deep=True)
 
 

@@ -25,6 +25,8 @@ ARCHIVE_FORMATS = "formats.md"
 MANIFEST = "manifest.json"  # also the name of the rollback's manifest
 JOURNAL = "journal.jsonl"  # of a snapshot, a run and a reconcile
 PARTS = "parts"
+OPENED_RECORD = "opened.json"  # in an object store: what a journal begins with
+RECORDS = "records"  # in an object store: one for each part that is written
 CHANGES = "changes.parquet"  # of a difference
 DIFFERENCE_BEGUN = "begun.jsonl"  # of a difference; without a manifest it is begun again
 RUNS = "runs"
@@ -69,9 +71,21 @@ LATER_INDEX = "later.parquet"
 READ = "read"  # of an export that is not sealed
 
 
-def part_name(ordinal: int) -> str:
-    """A part of a snapshot's points, or of a run's vector pre-images; `ordinal` from 0."""
-    return f"part-{ordinal:05d}.parquet"
+def part_name(ordinal: int, revision: int = 0) -> str:
+    """A part of a snapshot's points, or of a run's vector pre-images; `ordinal` from 0.
+
+    `revision` counts how often it was written again where no file is replaced.
+    """
+    return f"{_part(ordinal, revision)}.parquet"
+
+
+def record_name(ordinal: int, revision: int = 0) -> str:
+    """The record of a part in an object store."""
+    return f"{_part(ordinal, revision)}.json"
+
+
+def _part(ordinal: int, revision: int) -> str:
+    return f"part-{ordinal:05d}{f'.{revision}' if revision else ''}"
 
 
 def reconcile_name(ordinal: int) -> str:
@@ -189,6 +203,12 @@ PLACES = (
     _of_snapshot(JOURNAL, "ranges, and the parts that are written"),
     _of_snapshot(MANIFEST, "written last: its presence means sealed"),
     _of_snapshot(f"{PARTS}/part-<n>.parquet", "points", f"{PARTS}/{part_name(0)}"),
+    _of_snapshot(OPENED_RECORD, "in an object store, in place of the journal: the ranges"),
+    _of_snapshot(
+        f"{RECORDS}/part-<n>.json",
+        "in an object store: a part that is written",
+        f"{RECORDS}/{record_name(0)}",
+    ),
     _of_snapshot(CHANGES, "of a difference: the points that differ from the parent"),
     _of_snapshot(DIFFERENCE_BEGUN, "of a difference: what it is to be a difference to"),
     _of_snapshot(

@@ -50,6 +50,16 @@ class LocalFolder:
         """See Folder."""
         return LocalFolder(self.path.parent)
 
+    @property
+    def local(self) -> "LocalFolder":
+        """See WorkFolder: the folder itself."""
+        return self
+
+    @property
+    def is_shared(self) -> bool:
+        """See Folder: the holder of the lock of --dir is the only writer."""
+        return False
+
     def file(self, name: str) -> StoredFile:
         """See Folder."""
         return StoredFile(self, name)

@@ -112,6 +112,8 @@ def options_for(
     Flags among the `given` words are left out. `settings` is None when they were refused.
     """
     options: list[tuple[str, ...]] = [] if folder == str(DEFAULT_FOLDER) else [("--dir", folder)]
+    local = current_invocation().local
+    options += [] if local is None else [("--local", str(local))]
     options += [] if config is None else [("--config", str(config))]
     for setting in taken_by(command) if settings is not None else []:
         assert settings is not None

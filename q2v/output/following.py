@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from migrate.errors import ArtefactDamagedError, MigrationError
 from migrate.model.hmac_key import SealKey
@@ -22,13 +21,13 @@ from migrate.run.next_step import (
     position_of,
     read_finding,
 )
+from migrate.snapshot.begun.journal import open_snapshot_journal
 from migrate.snapshot.folder import Snapshot, sealed_folders, unsealed_folders
 from migrate.snapshot.manifest import SourceScope
 from migrate.storage.folder import Folder, WorkFolder
-from migrate.storage.journal_file import JournalFile
 from migrate.storage.layout import REPORT, RUNS, reconcile_name
 from q2v import wiring
-from q2v.invocation import current_invocation
+from q2v.invocation import Place, current_invocation
 from q2v.output.advice import Named, complete, options_for
 from q2v.settings import Settings
 from reconcile.gate.record import is_newest_go
@@ -200,7 +199,7 @@ def completed(
     return complete(advice, str(folder), settings, current_invocation().config, named)
 
 
-def named_beside(found: WorkFolder, directory: Path) -> Named:
+def named_beside(found: WorkFolder, directory: Place) -> Named:
     """What advice has to name after a command that was given `found`, a snapshot or a run of it."""
     is_run = found.parent.name == RUNS
     snapshot = found.parent.parent if is_run else found
@@ -290,7 +289,7 @@ def _scope_of(
         if sealed:
             manifest = Snapshot(folder, key).manifest
             return manifest.collection, manifest.filter
-        entries = JournalFile(folder).entries
+        entries = open_snapshot_journal(folder).entries
         return (str(entries[0]["collection"]), entries[0].get("filter")) if entries else None
     return None
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 
 from migrate.errors import UsageError
+from migrate.object_store.credentials import SECRETS as STORE_SECRETS
 from q2v.output.terminal import escape_lines, is_formed, write_text
 from q2v.settings import SETTINGS
 
@@ -37,7 +38,7 @@ def check_program(typed: str | None, *, flag: str) -> list[str]:
 
 
 def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    secret = {setting.environment for setting in SETTINGS if setting.is_secret}
+    secret = {setting.environment for setting in SETTINGS if setting.is_secret} | {*STORE_SECRETS}
     return {name: value for name, value in environment.items() if name not in secret}
 
 

@@ -1,12 +1,12 @@
 """Decide, before the token is loaded, whether it may be sent to an address."""
 
 import hashlib
-import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from migrate.errors import UsageError
+from migrate.loopback import is_loopback
 
 PUBLIC_BASE_URL = "https://api.cloudflare.com/client/v4"
 PUBLIC_HOST = "api.cloudflare.com"
@@ -68,7 +68,7 @@ def parse_plain_url(text: str, refused: Callable[[str, str], UsageError]) -> Bas
     port = None if match["port"] is None else int(match["port"])
     if port is not None and not 0 < port <= PORT_MAX:
         raise refused(text, f"there is no port {port}")
-    loopback = _is_loopback(host)
+    loopback = is_loopback(host)
     if not loopback and match["scheme"] != "https":
         raise refused(text, "plain http is for this machine only")
     return BaseUrl(
@@ -79,15 +79,6 @@ def parse_plain_url(text: str, refused: Callable[[str, str], UsageError]) -> Bas
 def account_fingerprint(account_id: str) -> str:
     """16 hex digits that stand for the account's id in plans and manifests."""
     return hashlib.sha256(f"cloudflare-account:{account_id}".encode()).hexdigest()[:16]
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def shown_url(text: str) -> str:

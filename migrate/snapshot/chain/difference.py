@@ -24,6 +24,8 @@ from migrate.model.stamps import iso_stamp, name_stamp
 from migrate.ports import PointSource
 from migrate.runtime import Runtime
 from migrate.snapshot.agreement import Reading
+from migrate.snapshot.begun.part_writing import PartWriting
+from migrate.snapshot.begun.state import Range, part_rows
 from migrate.snapshot.chain.changes import Change, ChangeKind, write_changes
 from migrate.snapshot.chain.range_changes import KnownRows, RangeChanges
 from migrate.snapshot.counting import (
@@ -39,7 +41,6 @@ from migrate.snapshot.folder import Snapshot, newest_stamp
 from migrate.snapshot.manifest import SnapshotManifest, encode_manifest
 from migrate.snapshot.place import fingerprint, is_place_of, place_of
 from migrate.snapshot.ranges import PartReader, RangeReader, Readers, check_unreadable
-from migrate.snapshot.state import Range, part_rows
 from migrate.snapshot.take import (
     LISTED_IDS_MAX,
     READINGS_MAX,
@@ -165,7 +166,8 @@ def _choose_folder(
     directory = parent.folder.parent
     for name in directory.names():
         folder = directory.child(name)
-        if folder.has_file(DIFFERENCE_BEGUN) and not folder.has_file(MANIFEST):
+        unfinished = folder.has_file(DIFFERENCE_BEGUN) and not folder.has_file(MANIFEST)
+        if unfinished and not directory.is_shared:  # there another machine may work on it
             folder.clear()
     stamp = name_stamp(runtime.clock.wall_s(), after=newest_stamp(directory))
     ordinal = 0
@@ -203,8 +205,12 @@ class _Reading:
         """A reader in this process."""
         return PartReader(
             self._source,
-            self._folder,
-            self._collection.vectors,
+            PartWriting(
+                self._folder,
+                self._collection.vectors,
+                recorded=False,
+                moving=self._options.moving,
+            ),
             page_points=self._options.page_points,
             second_reading="digest",
             leave_unreadable=self._options.leave_unreadable,

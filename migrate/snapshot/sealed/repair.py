@@ -53,7 +53,7 @@ def repair_part(
             f"{snapshot.manifest.parent_id}: its parts are not ranges of the source",
             remedy="restore the part from a copy, or name the whole snapshot with --of",
         )
-    file = part_file(snapshot.folder, ordinal)
+    file = part_file(snapshot.folder, part)
     whole = file.is_there() and file.hash() == (part.bytes, part.sha256)
     if not whole:
         _check_same_source(source, snapshot)
@@ -108,7 +108,7 @@ def _write_again(
     """Write the part again. Raises before it is replaced when the points give other bytes."""
     snapshot.folder.child(PARTS).refuse_links()
     pages = _pages(source, part, snapshot, page_points=page_points, progress=progress)
-    with part_file(snapshot.folder, part.ordinal).open_to_write() as file:
+    with part_file(snapshot.folder, part).open_to_write() as file:
         rows, size, sha256 = write_part(file, pages, snapshot.manifest.vectors)
         if (rows, size, sha256) != (part.rows, part.bytes, part.sha256):
             raise PreconditionError(

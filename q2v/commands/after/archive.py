@@ -13,11 +13,12 @@ from migrate.errors import UsageError
 from migrate.run.choose import find_run
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import snapshot_around
-from migrate.storage.folder import StoredFile
+from migrate.storage.folder import StoredFile, WorkFolder
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.layout import archive_name
-from migrate.storage.local_folder import LocalFolder, local_file
+from migrate.storage.local_folder import LocalFolder
 from q2v import wiring
+from q2v.invocation import Place
 from q2v.options import SEAL, folder_option, json_option, takes
 from q2v.output.progress import open_progress
 from q2v.output.render import format_bytes, render
@@ -30,7 +31,7 @@ class Flags(TypedDict):
     run: Path | None
     out: Path | None
     not_final: bool
-    folder: Path
+    folder: Place
     as_json: bool
 
 
@@ -62,9 +63,8 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
         opened.enter_context(FolderLock(directory))
         named = wiring.open_named(directory, flags["run"])
         run = opened.enter_context(closing(find_run(directory, named, key, read_only=True)))
-        out = local_file(
-            flags["out"] or directory.path / archive_name(run.plan.snapshot_id, run.plan.run_id)
-        )
+        name = archive_name(run.plan.snapshot_id, run.plan.run_id)
+        out = directory.file(name) if flags["out"] is None else wiring.open_file(flags["out"])
         _lock_folder_of(out, directory, opened)
         report = write_archive(
             run,
@@ -79,20 +79,21 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
     _show(report, as_json=flags["as_json"])
 
 
-def _lock_folder_of(out: StoredFile, directory: LocalFolder, opened: ExitStack) -> None:
+def _lock_folder_of(out: StoredFile, directory: WorkFolder, opened: ExitStack) -> None:
     """Keep a second q2v from writing the same file; --dir is locked already.
 
     Raises UsageError for a file in a snapshot: the next archive would hold it.
     """
-    folder = wiring.open_folder(str(out.folder))
-    owner = snapshot_around(LocalFolder(folder.path.absolute()))
+    folder = out.folder
+    here = LocalFolder(folder.path.absolute()) if isinstance(folder, LocalFolder) else None
+    owner = snapshot_around(here or folder)
     if owner is not None:
         raise UsageError(
             f"--out {out}: found a folder of snapshot {owner.name}, expected one outside of it",
             remedy="name a file in another folder",
         )
-    if not folder.is_same(directory):
-        opened.enter_context(FolderLock(folder))
+    if here is not None and not here.is_same(directory.local):
+        opened.enter_context(FolderLock(here))
 
 
 def _show(report: ArchiveReport, *, as_json: bool) -> None:

@@ -9,8 +9,8 @@ import click
 from migrate.run.choose import find_run
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.layout import archive_name, newest_archive
-from migrate.storage.local_folder import local_file
 from q2v import wiring
+from q2v.invocation import Place
 from q2v.options import SEAL, folder_option, json_option, takes
 from q2v.output.advice import advise
 from q2v.output.progress import open_progress
@@ -36,7 +36,7 @@ def command(
     *,
     run: Path | None,
     archive: Path | None,
-    folder: Path,
+    folder: Place,
     as_json: bool,
 ) -> None:
     """Say what is still unproven of RUN (default: the newest) before Qdrant is taken away.
@@ -53,8 +53,9 @@ def command(
         plan = opened.plan
         named = (plan.snapshot_id, plan.run_id)
         number = max(1, newest_archive(directory.names(), *named))
-        file = archive or directory.path / archive_name(*named, number)
-        checklist = check(opened, local_file(file), progress, now_s=clock.wall_s())
+        beside = directory.file(archive_name(*named, number))
+        file = beside if archive is None else wiring.open_file(archive)
+        checklist = check(opened, file, progress, now_s=clock.wall_s())
     show(checklist, as_json=as_json)
     ctx.exit(checklist.exit_code)
 

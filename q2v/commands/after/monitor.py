@@ -12,6 +12,7 @@ from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
 from migrate.words import counted
 from q2v import wiring
+from q2v.invocation import Place
 from q2v.options import SEAL, TARGET, folder_option, json_option, takes
 from q2v.output.advice import advise
 from q2v.output.progress import open_progress
@@ -38,7 +39,7 @@ class Flags(TypedDict):
     sample: int
     max_drop: float
     on_alert: str | None
-    folder: Path
+    folder: Place
     as_json: bool
 
 

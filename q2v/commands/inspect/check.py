@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import groupby
-from pathlib import Path
 
 import click
 
@@ -17,8 +16,9 @@ from migrate.cloudflare.client.client import CloudflareHttp
 from migrate.errors import ExitCode, UsageError
 from migrate.plan.rules import PlanRules
 from migrate.ports import Clock, PointSource, Progress
-from migrate.storage.local_folder import LocalFolder
+from migrate.storage.folder import WorkFolder
 from q2v import wiring
+from q2v.invocation import Place
 from q2v.options import (
     ASK_FOR_NAMES,
     PLANNING,
@@ -62,7 +62,7 @@ def command(
     *,
     allow_cast: bool,
     allow_empty: bool,
-    folder: Path,
+    folder: Place,
     as_json: bool,
     settings: Settings,
 ) -> None:
@@ -105,7 +105,7 @@ class _Look:
     """What the rows are asked with."""
 
     def __init__(
-        self, settings: Settings, folder: LocalFolder, clock: Clock, progress: Progress
+        self, settings: Settings, folder: WorkFolder, clock: Clock, progress: Progress
     ) -> None:
         self._settings, self._folder = settings, folder
         self._clock, self._progress = clock, progress

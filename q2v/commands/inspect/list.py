@@ -9,6 +9,7 @@ import click
 
 from q2v import wiring
 from q2v.commands.inspect.inventory import Judged, Kept, Moved, take_inventory
+from q2v.invocation import Place, absolute
 from q2v.options import SEAL, folder_option, json_option, takes
 from q2v.output.advice import advise
 from q2v.output.render import (
@@ -26,16 +27,14 @@ from q2v.settings import Settings
 @click.command("list")
 @folder_option
 @json_option
-def command(*, folder: Path, as_json: bool, settings: Settings) -> None:
+def command(*, folder: Place, as_json: bool, settings: Settings) -> None:
     """List what is below --dir: snapshots, runs and reconciles, with verdict, size and age.
 
     Reads files only. What cannot be read is listed with the reason.
     """
     kept = take_inventory(wiring.open_folder(folder), wiring.seal_key(settings))
     if as_json:
-        write_document(
-            {"folder": str(folder.absolute()), "snapshots": [asdict(one) for one in kept]}
-        )
+        write_document({"folder": absolute(folder), "snapshots": [asdict(one) for one in kept]})
         return
     for line in _lines(kept, str(folder), now_s=wiring.system_clock().wall_s()):
         write_line(line)

@@ -18,6 +18,7 @@ from migrate.storage.folder import WorkFolder
 from migrate.storage.layout import REPORT
 from migrate.upload.kv_index import counter_value
 from q2v import wiring
+from q2v.invocation import Place, absolute
 from q2v.options import SEAL, folder_option, json_option, takes
 from q2v.output.following import Following, completed, following_folder, following_run
 from q2v.output.refusal_notes import refusal_notes
@@ -34,7 +35,7 @@ _ELSEWHERE = "no snapshot here: if there is one in another folder, name that fol
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @folder_option
 @json_option
-def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings) -> None:
+def command(*, run: Path | None, folder: Place, as_json: bool, settings: Settings) -> None:
     """Say where RUN (default: the newest) stands. Reads files only; asks no store."""
     directory, key = wiring.open_folder(folder), wiring.seal_key(settings)
     try:
@@ -44,7 +45,7 @@ def command(*, run: Path | None, folder: Path, as_json: bool, settings: Settings
         if run is not None:
             raise
         following = following_folder(directory, settings, key)
-        _show_without_run(directory, str(folder.absolute()), following, as_json=as_json)
+        _show_without_run(directory, absolute(folder), following, as_json=as_json)
         return
     state = opened.state()
     verdict = _newest_verdict(opened)

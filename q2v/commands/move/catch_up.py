@@ -25,6 +25,7 @@ from migrate.words import counted
 from q2v import wiring
 from q2v.commands.move.confirm import confirm_write
 from q2v.commands.move.migrate import KEPT_SHOWN_MAX, migrate_snapshot
+from q2v.invocation import Place
 from q2v.options import (
     PLANNING,
     SEAL,
@@ -55,7 +56,7 @@ class Flags(TypedDict):
     allow_empty: bool
     max_delete: float
     yes: bool
-    folder: Path
+    folder: Place
     as_json: bool
 
 
@@ -138,10 +139,14 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             options,
             runtime,
             open_readers=partial(
-                open_readers, settings=settings, options=options, progress=progress
+                open_readers,
+                settings=settings,
+                options=options,
+                progress=progress,
+                recorded=False,
             ),
         )
-        found = Snapshot(wiring.open_folder(difference.path), key)
+        found = Snapshot(directory.child(difference.snapshot_id), key)
         route = route_from_snapshot(found, configured_target(settings), clock)
         moved, exit_code = (
             None,

@@ -19,8 +19,8 @@ from migrate.plan.saved.agreement import check_source
 from migrate.run.choose import find_snapshot
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
+from migrate.storage.folder import WorkFolder
 from migrate.storage.folder_lock import FolderLock
-from migrate.storage.local_folder import LocalFolder
 from migrate.upload.report import MigrateReport, report_dry_run
 from migrate.words import subject
 from q2v import wiring
@@ -31,6 +31,7 @@ from q2v.commands.prepare.plan.saving import (
     planned,
     planned_source,
 )
+from q2v.invocation import Place
 from q2v.options import (
     PLANNING,
     SEAL,
@@ -69,7 +70,7 @@ class Flags(TypedDict):
     retry_refused: bool
     max_delete: float
     yes: bool
-    folder: Path
+    folder: Place
     as_json: bool
 
 
@@ -172,7 +173,7 @@ def migrate_snapshot(
     choices: wiring.Choices,
     runtime: Runtime,
     *,
-    folder: LocalFolder,
+    folder: WorkFolder,
     confirm: Confirm = confirmed,
 ) -> MigrateReport:
     """Begin or continue the run that is due, and write it. The caller holds the lock of `folder`.

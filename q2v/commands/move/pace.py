@@ -1,7 +1,5 @@
 """`q2v pace`: slow down or pause the commands that run, from another shell."""
 
-from pathlib import Path
-
 import click
 
 from migrate.cloudflare.budget.budget import RequestBudget
@@ -9,6 +7,7 @@ from migrate.errors import UsageError
 from migrate.model.stamps import clock_stamp
 from migrate.storage.layout import BUDGET
 from q2v import wiring
+from q2v.invocation import Place
 from q2v.options import folder_option, json_option, takes
 from q2v.output.render import Cell, format_about, render
 from q2v.settings import Settings
@@ -34,7 +33,7 @@ def command(
     at_most: int | None,
     resume: bool,
     minutes: int | None,
-    folder: Path,
+    folder: Place,
     as_json: bool,
     settings: Settings,
 ) -> None:
@@ -82,7 +81,7 @@ def command(
     render(document, cells, as_json=as_json, notes=notes)
 
 
-def _unused_note(folder: Path) -> str:
+def _unused_note(folder: Place) -> str:
     """A pace for another folder than the one of the running command changes nothing there."""
     return (
         f"no command has sent a request in {folder} yet: name the folder of the command that runs "

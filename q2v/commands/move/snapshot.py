@@ -16,9 +16,10 @@ from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.ranges import SecondReading
 from migrate.snapshot.sealed.repair import repair_part
 from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
+from migrate.storage.folder import WorkFolder
 from migrate.storage.folder_lock import FolderLock
-from migrate.storage.local_folder import LocalFolder
 from q2v import wiring
+from q2v.invocation import Place
 from q2v.options import SEAL, SOURCE, folder_option, json_option, refuse_flags, takes
 from q2v.output.following import Following, completed, following_snapshot
 from q2v.output.progress import open_progress
@@ -39,7 +40,7 @@ class Flags(TypedDict):
     flatten: bool
     repair_part: int | None
     repaired: Path | None
-    folder: Path
+    folder: Place
     as_json: bool
 
 
@@ -131,7 +132,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
                 open_readers, settings=settings, options=options, progress=progress
             ),
         )
-        sealed = Snapshot(wiring.open_folder(report.path), options.seal_key)
+        sealed = Snapshot(directory.child(report.snapshot_id), options.seal_key)
         following = following_snapshot(sealed, settings)
     show(report, following, as_json=flags["as_json"])
     ctx.exit(report.exit_code)
@@ -161,7 +162,7 @@ def _refuse_beside(flags: dict[str, str], why: str) -> None:
             raise UsageError(f"{flag}: this has no effect {why}", remedy="leave it out")
 
 
-def _flatten(ctx: click.Context, directory: LocalFolder, settings: Settings, flags: Flags) -> None:
+def _flatten(ctx: click.Context, directory: WorkFolder, settings: Settings, flags: Flags) -> None:
     """Take a snapshot of the chain that ends in a snapshot, in the place of the source."""
     clock, key = wiring.system_clock(), wiring.seal_key(settings)
     with open_progress(sys.stderr, clock) as progress, FolderLock(directory):
@@ -190,7 +191,7 @@ def _flatten(ctx: click.Context, directory: LocalFolder, settings: Settings, fla
     ctx.exit(report.exit_code)
 
 
-def _repair(ordinal: int, directory: LocalFolder, settings: Settings, flags: Flags) -> None:
+def _repair(ordinal: int, directory: WorkFolder, settings: Settings, flags: Flags) -> None:
     clock = wiring.system_clock()
     with (
         open_progress(sys.stderr, clock) as progress,

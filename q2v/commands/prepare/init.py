@@ -16,13 +16,14 @@ from migrate.mapping.shapes.shape import Shape
 from migrate.model.records import VectorKind, VectorSpec
 from migrate.ports import PointSource
 from migrate.snapshot.walk import walk_points
-from migrate.storage.local_folder import LocalFolder
+from migrate.storage.folder import WorkFolder
 from migrate.words import counted
 from migrate.wrangler.change import FileChange, read_file
 from q2v import wiring
 from q2v.commands.prepare.init_answers import can_ask, choose, with_answers, with_value
 from q2v.commands.prepare.init_outcome import Outcome, show
 from q2v.commands.prepare.migration_file import migration_file
+from q2v.invocation import Place
 from q2v.options import SOURCE, check_required, folder_option, json_option, takes
 from q2v.output.logs import PROCESS_MASKER
 from q2v.output.progress import open_progress
@@ -70,7 +71,7 @@ def command(
     shape_name: str | None,
     no_source: bool,
     out: Path,
-    folder: Path,
+    folder: Place,
     as_json: bool,
     settings: Settings,
 ) -> None:
@@ -108,7 +109,7 @@ def command(
     show(outcome, folder, as_json=as_json)
 
 
-def _read_sample(settings: Settings, folder: LocalFolder, out: Path) -> Sample:
+def _read_sample(settings: Settings, folder: WorkFolder, out: Path) -> Sample:
     """The first points of the source, by their ids.
 
     Raises RemoteUnavailableError, with the way on without a source.

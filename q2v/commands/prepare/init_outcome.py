@@ -10,6 +10,7 @@ from migrate.model.limits import DIMENSIONS_MAX
 from migrate.words import counted
 from migrate.wrangler.change import FileChange
 from q2v.commands.prepare.migration_file import SECRETS
+from q2v.invocation import Place
 from q2v.output.advice import Named, complete
 from q2v.output.render import render
 from q2v.settings.loading import CONFIG_NAME
@@ -65,7 +66,7 @@ class Outcome:
             )
 
 
-def show(outcome: Outcome, folder: Path, *, as_json: bool) -> None:
+def show(outcome: Outcome, folder: Place, *, as_json: bool) -> None:
     """The outcome as JSON or as lines; `folder` is --dir."""
     path, proposal = outcome.change.path, outcome.proposal
     reasons, decisions = list(outcome.reasons()), list(outcome.decisions())

@@ -30,8 +30,8 @@ from migrate.provision import (
 from migrate.run.choose import check_collection
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot, sealed_folders
+from migrate.storage.folder import WorkFolder
 from migrate.storage.folder_lock import FolderLock
-from migrate.storage.local_folder import LocalFolder
 from migrate.wrangler.commands import (
     OLD_SECRETS,
     back_commands,
@@ -47,6 +47,7 @@ from q2v.commands.prepare.worker_files import (
     check_ending,
     write_changes,
 )
+from q2v.invocation import Place
 from q2v.options import (
     SEAL,
     SHAPE,
@@ -80,7 +81,7 @@ class Flags(TypedDict):
     into_non_empty: bool
     dry_run: bool
     yes: bool
-    folder: Path
+    folder: Place
     as_json: bool
 
 
@@ -283,7 +284,7 @@ class _Wanted:
 @contextmanager
 def _open_wanted(
     settings: Settings,
-    folder: LocalFolder,
+    folder: WorkFolder,
     choices: wiring.Choices,
     rules: ProvisionRules,
     runtime: Runtime,
@@ -308,7 +309,7 @@ def _open_wanted(
 
 
 def provision_target(
-    settings: Settings, folder: LocalFolder, choices: wiring.Choices, runtime: Runtime
+    settings: Settings, folder: WorkFolder, choices: wiring.Choices, runtime: Runtime
 ) -> ProvisionReport:
     """Create what the settings name, in the shape of the newest snapshot or of the source.
 
@@ -320,7 +321,7 @@ def provision_target(
 
 
 def target_values(
-    settings: Settings, folder: LocalFolder, choices: wiring.Choices, runtime: Runtime
+    settings: Settings, folder: WorkFolder, choices: wiring.Choices, runtime: Runtime
 ) -> ValueRules:
     """The shape of the newest snapshot, or of the source."""
     sealed = sealed_folders(folder)

@@ -15,7 +15,7 @@ from migrate.storage.local_folder import local_file
 from migrate.words import counted
 from q2v import wiring
 from q2v.commands.prepare.plan.gathering import PlanResult, gather
-from q2v.invocation import current_invocation
+from q2v.invocation import Place, current_invocation
 from q2v.options import PLANNING, SEAL, SOURCE, TARGET, folder_option, json_option, takes
 from q2v.output.advice import Named, complete
 from q2v.output.named_files import Kind, check_result_file
@@ -46,7 +46,7 @@ def command(
     at: str | None,
     until: str | None,
     out: Path | None,
-    folder: Path,
+    folder: Place,
     as_json: bool,
     settings: Settings,
 ) -> None:
@@ -102,7 +102,7 @@ def _moment(flag: str, typed: str, clock: Clock) -> datetime:
         ) from error
 
 
-def _page(result: PlanResult, evening: Evening, settings: Settings, folder: Path) -> str:
+def _page(result: PlanResult, evening: Evening, settings: Settings, folder: Place) -> str:
     route, values, findings = result.route, result.values, result.findings
     target = route.target
     names = Names(

@@ -10,11 +10,12 @@ from migrate.errors import PreconditionError
 from migrate.file_stores.rules import FileStoreRules
 from migrate.runtime import Runtime
 from migrate.storage.durable import is_folder, make_folder
-from migrate.storage.local_folder import LocalFolder
+from migrate.storage.folder import WorkFolder
 from migrate.wrangler.bindings import Bindings
 from migrate.wrangler.change import FileChange, read_file
 from q2v import wiring
 from q2v.commands.prepare.provision import target_values
+from q2v.invocation import Place
 from q2v.options import (
     MAPPING,
     SEAL,
@@ -52,7 +53,9 @@ from q2v.worker.removal import removal_steps
 @click.argument("project", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @folder_option
 @json_option
-def command(*, action: str, project: Path, folder: Path, as_json: bool, settings: Settings) -> None:
+def command(
+    *, action: str, project: Path, folder: Place, as_json: bool, settings: Settings
+) -> None:
     """Write a Worker's project into DIR, or say how to remove the verifier that it deployed.
 
     init writes the store, the verifier, tests, and wrangler's files, with the names and rules of
@@ -80,7 +83,7 @@ def _show_removal(project: Path, settings: Settings, *, as_json: bool) -> None:
     render(document, [("project", str(project))], as_json=as_json, notes=lines)
 
 
-def _init(project: Path, settings: Settings, folder: Path, *, as_json: bool) -> None:
+def _init(project: Path, settings: Settings, folder: Place, *, as_json: bool) -> None:
     check_required(settings, "target.vector_index", "target.kv_namespace_id")
     found = _project(settings, wiring.open_folder(folder))
     changes = _changes(project, found.files())
@@ -108,7 +111,7 @@ def _init(project: Path, settings: Settings, folder: Path, *, as_json: bool) -> 
     render(document, rows, as_json=as_json, notes=[*notes(rules), following])
 
 
-def _project(settings: Settings, folder: LocalFolder) -> WorkerProject:
+def _project(settings: Settings, folder: WorkFolder) -> WorkerProject:
     clock = wiring.system_clock()
     with open_progress(sys.stderr, clock) as progress:
         runtime = Runtime(clock=clock, progress=progress)

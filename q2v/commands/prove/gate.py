@@ -15,6 +15,7 @@ from migrate.run.choose import check_same_target, find_run, planned_target
 from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
+from q2v.invocation import Place
 from q2v.options import SEAL, TARGET, folder_option, json_option, refuse_flags, takes
 from q2v.output.advice import advise
 from q2v.output.following import Following, following_run
@@ -38,7 +39,7 @@ class Flags(TypedDict):
     worker_version: str | None
     max_age: int
     recorded: bool
-    folder: Path
+    folder: Place
     as_json: bool
 
 

@@ -18,6 +18,7 @@ from migrate.storage.folder_lock import FolderLock
 from migrate.storage.local_folder import local_file
 from migrate.words import counted
 from q2v import wiring
+from q2v.invocation import Place
 from q2v.options import SEAL, TARGET, folder_option, json_option, refuse_flags, takes
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, render
@@ -50,7 +51,7 @@ class Flags(TypedDict):
     seed: int
     top: int
     min_overlap: float | None
-    folder: Path
+    folder: Place
     as_json: bool
 
 

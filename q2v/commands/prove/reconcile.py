@@ -15,6 +15,7 @@ from migrate.storage.folder_lock import FolderLock
 from migrate.storage.id_files import read_first_ids
 from migrate.words import counted
 from q2v import wiring
+from q2v.invocation import Place
 from q2v.options import (
     CONTENTS,
     SEAL,
@@ -50,7 +51,7 @@ class Flags(TypedDict):
     seed: int
     no_source: bool
     fresh: bool
-    folder: Path
+    folder: Place
     as_json: bool
 
 

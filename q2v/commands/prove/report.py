@@ -14,11 +14,12 @@ from migrate.plan.saved.record import BYTES_MAX, KIND, decode_saved
 from migrate.run.choose import find_run
 from migrate.run.folder import REPORT_BYTES_MAX, RunFolder
 from migrate.snapshot.folder import snapshot_around
-from migrate.storage.folder import StoredFile
+from migrate.storage.folder import StoredFile, WorkFolder
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.layout import PAGE
 from migrate.storage.local_folder import LocalFolder, local_file
 from q2v import wiring
+from q2v.invocation import Place
 from q2v.options import SEAL, folder_option, json_option, takes
 from q2v.output.following import Following, following_run
 from q2v.output.named_files import Kind, check_result_file
@@ -48,7 +49,7 @@ class Flags(TypedDict):
     plan: Path | None
     parity: tuple[Path, ...]
     show_payloads: bool
-    folder: Path
+    folder: Place
     as_json: bool
 
 
@@ -115,7 +116,7 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
     _show(out, documents, following, size=len(content), sha256=sha256, as_json=flags["as_json"])
 
 
-def _find_run(directory: LocalFolder, settings: Settings, flags: Flags) -> RunFolder | None:
+def _find_run(directory: WorkFolder, settings: Settings, flags: Flags) -> RunFolder | None:
     """The run; None when there is none and the page is about the files that were named."""
     named = wiring.open_named(directory, flags["run"])
     try:

@@ -11,6 +11,7 @@ from migrate.run.folder import check_plans
 from migrate.snapshot.manifest import LaterRecord, name_scope
 from migrate.snapshot.sealed.verify import verify_points
 from q2v import wiring
+from q2v.invocation import Place
 from q2v.options import SEAL, folder_option, json_option, takes
 from q2v.output.following import following_snapshot
 from q2v.output.progress import open_progress
@@ -24,7 +25,7 @@ from q2v.settings import Settings
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @folder_option
 @json_option
-def command(*, path: Path | None, folder: Path, as_json: bool, settings: Settings) -> None:
+def command(*, path: Path | None, folder: Place, as_json: bool, settings: Settings) -> None:
     """Check the snapshot at PATH (default: the newest): manifest, bytes, and every point's digest.
 
     The plans of its runs are checked too; with snapshot.hmac_key all of these have to fit the key.

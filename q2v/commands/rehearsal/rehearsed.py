@@ -85,7 +85,7 @@ class RehearsedTool:
 
     @property
     def _snapshots(self) -> LocalFolder:
-        return wiring.open_folder(self.folder / "snapshots")
+        return LocalFolder(self.folder / "snapshots")
 
     def shortened(self) -> "RehearsedTool":
         """See Tool."""

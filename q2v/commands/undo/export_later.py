@@ -13,7 +13,7 @@ from migrate.storage.folder_lock import FolderLock
 from migrate.words import subject
 from q2v import wiring
 from q2v.commands.prove.verify import later_document
-from q2v.invocation import current_invocation
+from q2v.invocation import Place, current_invocation
 from q2v.output.advice import options_for
 from q2v.output.following import typed_again
 from q2v.output.progress import open_progress
@@ -28,7 +28,7 @@ _RESTORE = "`q2v restore EXPORT --append`"
 
 
 def export_later(
-    settings: Settings, *, folder: Path, named_run: Path | None, as_json: bool
+    settings: Settings, *, folder: Place, named_run: Path | None, as_json: bool
 ) -> None:
     """Export the later writes of the named run, or of the newest, and show the result."""
     directory, clock = wiring.open_folder(folder), wiring.system_clock()

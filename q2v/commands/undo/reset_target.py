@@ -10,6 +10,7 @@ from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
 from migrate.words import counted
 from q2v import wiring
+from q2v.invocation import Place
 from q2v.options import (
     SEAL,
     TARGET,
@@ -56,7 +57,7 @@ def command(
     execute: bool,
     allow_file: Path | None,
     yes: bool,
-    folder: Path,
+    folder: Place,
     as_json: bool,
 ) -> None:
     """Empty the target for a fresh start: roll back every run in it, then delete what FILE names.

@@ -16,6 +16,7 @@ from migrate.run.choose import find_snapshot
 from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
+from q2v.invocation import Place
 from q2v.options import SEAL, Question, confirm_name, folder_option, json_option, takes, yes_option
 from q2v.output.progress import open_progress
 from q2v.output.render import format_duration, render
@@ -30,7 +31,7 @@ class Flags(TypedDict):
     leave_irregular: bool
     dry_run: bool
     yes: bool
-    folder: Path
+    folder: Place
     as_json: bool
 
 

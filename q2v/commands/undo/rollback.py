@@ -20,6 +20,7 @@ from migrate.words import counted
 from migrate.wrangler.commands import VERSION
 from q2v import wiring
 from q2v.commands.undo.export_later import export_later, restore_argv
+from q2v.invocation import Place
 from q2v.options import (
     SEAL,
     TARGET,
@@ -60,7 +61,7 @@ class Flags(TypedDict):
     force_file: Path | None
     leave_later_writes: bool
     yes: bool
-    folder: Path
+    folder: Place
     as_json: bool
 
 

@@ -11,7 +11,8 @@ from migrate.model.digest import SetDigest, digest_points
 from migrate.model.records import Page, Vector, VectorId, VectorSpec
 from migrate.run.folder import RunFolder
 from migrate.run.pre_image_files import write_kv_pre_images
-from migrate.snapshot.folder import Snapshot, part_file
+from migrate.snapshot.begun.state import part_rows
+from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.manifest import (
     FileRecord,
     LaterRecord,
@@ -20,9 +21,8 @@ from migrate.snapshot.manifest import (
     encode_manifest,
 )
 from migrate.snapshot.parts import write_part
-from migrate.snapshot.state import part_rows
 from migrate.storage.folder import WorkFolder
-from migrate.storage.layout import KV_PRE_IMAGES, LATER_INDEX, MANIFEST, PARTS
+from migrate.storage.layout import KV_PRE_IMAGES, LATER_INDEX, MANIFEST, PARTS, part_name
 from reconcile.rollback.later.entries import LaterEntry
 from reconcile.rollback.later.index_file import LaterVector, write_index
 from reconcile.rollback.later.points import (
@@ -106,7 +106,7 @@ def write_points(
     for first in points:
         some = chained([first], islice(points, part_rows(specs) - 1))
         ordinal, count = len(written.parts), len(written.vectors)
-        with part_file(folder, ordinal).open_to_write() as file:
+        with folder.child(PARTS).open_to_write(part_name(ordinal)) as file:
             rows, size, sha256 = write_part(file, _pages(some, specs, chosen, written), specs)
         part = PartRecord(
             ordinal=ordinal,

@@ -19,7 +19,7 @@ READERS = 2
 # Parts of 1,000 points, and readers for as little as a test reads.
 SNAPSHOT = (
     "import migrate.workers.processes as p; p.WORKER_BYTES_MIN = 1; "
-    "import migrate.snapshot.state as s; s.PART_BYTES = 1; "
+    "import migrate.snapshot.begun.state as s; s.PART_BYTES = 1; "
     "import q2v.__main__ as q; q.run()"
 )
 

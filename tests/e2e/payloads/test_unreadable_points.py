@@ -20,7 +20,7 @@ CASES = Path(__file__).parents[2] / "cases" / "23-payload-that-json-libraries-re
 # Parts of 1,000 points, and readers for as little as a test reads.
 SEVERAL_READERS = (
     "import migrate.workers.processes as p; p.WORKER_BYTES_MIN = 1; "
-    "import migrate.snapshot.state as s; s.PART_BYTES = 1; "
+    "import migrate.snapshot.begun.state as s; s.PART_BYTES = 1; "
     "import q2v.__main__ as q; q.run()"
 )
 

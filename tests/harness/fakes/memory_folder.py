@@ -16,6 +16,7 @@ from typing_extensions import Buffer, override
 from migrate.errors import LocalStorageError
 from migrate.storage.folder import Check, StoredFile
 from migrate.storage.hashed_file import HashedFile, check_same_bytes, hash_open_file
+from migrate.storage.local_folder import LocalFolder
 
 
 @dataclass(slots=True)
@@ -70,6 +71,14 @@ class MemoryFolder:
     @property
     def parent(self) -> "MemoryFolder":
         return MemoryFolder(self._address.rpartition("/")[0], self._memory)
+
+    @property
+    def local(self) -> LocalFolder:
+        return LocalFolder(self._memory.scratch)
+
+    @property
+    def is_shared(self) -> bool:
+        return False
 
     def file(self, name: str) -> StoredFile:
         return StoredFile(self, name)

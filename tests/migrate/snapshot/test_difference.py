@@ -293,7 +293,7 @@ def test_every_stored_part_covers_its_rows(tmp_path: Path) -> None:
     _, last = differ(source, base)
 
     for part in last.stored_parts():
-        file = part_file(part.folder, part.part.ordinal)
+        file = part_file(part.folder, part.part)
         content = file.read(bytes_max=10**6)
         file.write(b"")
         untouched = [(0, part.first_row), (part.end_row, last.manifest.points)]

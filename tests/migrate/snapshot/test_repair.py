@@ -31,7 +31,7 @@ POINTS = 23  # four parts of five points and one of three
 
 @pytest.fixture
 def source(monkeypatch: pytest.MonkeyPatch) -> MemorySource:
-    monkeypatch.setattr("migrate.snapshot.state._PART_ROWS_MAX", 5)
+    monkeypatch.setattr("migrate.snapshot.begun.state._PART_ROWS_MAX", 5)
     return MemorySource(chunk_payloads(POINTS))
 
 
@@ -55,7 +55,7 @@ def content(snapshot: Snapshot) -> dict[str, str]:
 
 
 def damage(snapshot: Snapshot, ordinal: int) -> None:
-    path = path_of(part_file(snapshot.folder, ordinal))
+    path = path_of(part_file(snapshot.folder, snapshot.manifest.parts[ordinal]))
     path.write_bytes(path.read_bytes()[:-9])
 
 
@@ -76,7 +76,7 @@ def test_a_damaged_part_comes_back_bit_for_bit(
 
 def test_a_part_that_is_gone_comes_back(source: MemorySource, snapshot: Snapshot) -> None:
     before = content(snapshot)
-    part_file(snapshot.folder, 1).remove()
+    part_file(snapshot.folder, snapshot.manifest.parts[1]).remove()
 
     assert repair(source, snapshot, 1).repaired
     assert before == content(snapshot)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from migrate.errors import ForeignStateError
 from migrate.model.records import PointId, VectorKind, VectorSpec
+from migrate.snapshot.begun.state import Range, fold_snapshot, part_rows
 from migrate.snapshot.manifest import PartRecord
-from migrate.snapshot.state import Range, fold_snapshot, part_rows
 from migrate.storage.journal_lines import JOURNAL_FORMAT, Entry
 from tests.harness.strategies import point_ids
 

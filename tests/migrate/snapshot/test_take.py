@@ -11,10 +11,11 @@ from migrate.errors import ExitCode, PreconditionError, UnreadablePointError
 from migrate.model.digest import digest_points
 from migrate.model.pages import take_rows
 from migrate.model.records import Page, PointId
-from migrate.snapshot.folder import Snapshot, part_file
+from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.manifest import UNREADABLE_MAX, SnapshotManifest
 from migrate.snapshot.ranges import SecondReading
 from migrate.snapshot.take import SnapshotOptions, SnapshotReport
+from migrate.storage.layout import part_name
 from migrate.storage.local_folder import LocalFolder
 from tests.harness.fakes.memory_source import (
     SMALL_PAGES,
@@ -39,7 +40,7 @@ SECOND_READING = 4 + 15
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Five rows a part instead of 64,000: the number is a constant, its meaning is the same."""
-    monkeypatch.setattr("migrate.snapshot.state._PART_ROWS_MAX", PART_ROWS)
+    monkeypatch.setattr("migrate.snapshot.begun.state._PART_ROWS_MAX", PART_ROWS)
 
 
 def sealed(report: SnapshotReport) -> SnapshotManifest:
@@ -184,8 +185,9 @@ def test_parts_that_no_entry_vouches_for_are_read_anew(tmp_path: Path) -> None:
     with pytest.raises(UnexpectedError):
         take(source, tmp_path / "run")
     (folder,) = (tmp_path / "run").iterdir()
-    part_file(LocalFolder(folder), 0).write(b"torn")
-    part_file(LocalFolder(folder), 9).write(b"of nobody")
+    parts = LocalFolder(folder / "parts")
+    parts.file(part_name(0)).write(b"torn")
+    parts.file(part_name(9)).write(b"of nobody")
     (folder / "parts" / ".part-00003.parquet.q2v-tmp").write_bytes(b"half")
     source.before_read = lambda number: None
     report = take(source, tmp_path / "run")

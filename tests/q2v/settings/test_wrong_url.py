@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from migrate.errors import UsageError
-from migrate.snapshot.state import Range
+from migrate.snapshot.begun.state import Range
 from migrate.snapshot.tasks import ReaderProcess, ReadJob
 from migrate.storage.local_folder import LocalFolder
 from q2v.output.logs import prepare_worker
@@ -89,6 +89,8 @@ def test_a_worker_process_shows_no_lines_of_the_library(
             page_points=10,
             second_reading="digest",
             leave_unreadable=False,
+            recorded=True,
+            moving=False,
         )
         with (
             ReaderProcess(job, Silence(), partial(prepare_worker, ())) as reader,

@@ -17,13 +17,14 @@ from migrate.provision import TargetState
 from migrate.run.next_step import Situation
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
-from migrate.storage.local_folder import LocalFolder
+from migrate.storage.folder import WorkFolder
 from q2v import wiring
 from q2v.commands.prepare.plan import details, saving, screen
 from q2v.commands.prepare.plan.document import document
 from q2v.commands.prepare.plan.gathering import PlanResult, gather
 from q2v.commands.prepare.plan.saving import with_plan
 from q2v.commands.prepare.plan.verdict import judge
+from q2v.invocation import Place
 from q2v.options import (
     PLANNING,
     SEAL,
@@ -68,7 +69,7 @@ class Flags(TypedDict):
     show_details: bool
     show_values: bool
     out: Path | None
-    folder: Path
+    folder: Place
     as_json: bool
 
 
@@ -140,7 +141,7 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
 
 
 def _following(
-    target: TargetState | None, found: Snapshot | None, directory: LocalFolder, settings: Settings
+    target: TargetState | None, found: Snapshot | None, directory: WorkFolder, settings: Settings
 ) -> Following:
     """What comes next for the snapshot that was checked, or else for the source."""
     is_ready = None if target is None else target.is_ready

@@ -15,7 +15,6 @@ from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder import WorkFolder
 from migrate.storage.folder_lock import FolderLock
-from migrate.storage.local_folder import LocalFolder
 from q2v import wiring
 from q2v.output.following import newest_snapshot
 from q2v.output.route import Route, configured_target, route_from_snapshot, route_from_source
@@ -65,7 +64,7 @@ class _Asked:
 def gather(
     settings: Settings,
     rules: PlanRules,
-    directory: LocalFolder,
+    directory: WorkFolder,
     runtime: Runtime,
     named: WorkFolder | None,
 ) -> tuple[PlanResult, Snapshot | None]:
@@ -123,7 +122,7 @@ def unset_target(settings: Settings) -> list[str]:
 
 
 def _ask_target(
-    settings: Settings, rules: PlanRules, directory: LocalFolder, runtime: Runtime
+    settings: Settings, rules: PlanRules, directory: WorkFolder, runtime: Runtime
 ) -> _Asked | None:
     """Read token, index, namespace and metadata indexes; None when the target is not configured."""
     if unset_target(settings):
@@ -162,7 +161,7 @@ def describe_reading(identity: Mapping[str, str], settings: Settings) -> Transfe
 
 
 def find_measured_cut(
-    directory: LocalFolder, snapshot: Snapshot | None, values: ValueRules, settings: Settings
+    directory: WorkFolder, snapshot: Snapshot | None, values: ValueRules, settings: Settings
 ) -> MeasuredCut | None:
     """What `q2v parity` has measured of this cut, in the snapshot, or else in the newest one."""
     if not values.is_cut:

@@ -24,7 +24,8 @@ from migrate.plan.saved.record import (
 )
 from migrate.run.next_step import Situation
 from migrate.snapshot.folder import Snapshot
-from migrate.storage.local_folder import LocalFolder, local_file
+from migrate.storage.folder import WorkFolder
+from migrate.storage.local_folder import local_file
 from q2v import wiring
 from q2v.commands.prepare.plan.gathering import PlanResult, unset_target
 from q2v.options import MAPPING, SHAPE
@@ -158,7 +159,7 @@ def _plan_of(
 
 
 def open_agreed(
-    directory: LocalFolder, named: Path | None, key: SealKey | None
+    directory: WorkFolder, named: Path | None, key: SealKey | None
 ) -> AgreedPlan | None:
     """The saved plan of this name; None when the name is not that of a file."""
     file = wiring.open_named_file(directory, named)

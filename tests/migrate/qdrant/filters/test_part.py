@@ -17,8 +17,8 @@ from migrate.qdrant.filters.check import parse_filter
 from migrate.qdrant.filters.point_filter import PointFilter
 from migrate.run.choose import check_scope
 from migrate.runtime import Runtime
+from migrate.snapshot.begun.state import Range
 from migrate.snapshot.folder import Snapshot
-from migrate.snapshot.state import Range
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.snapshot.tasks import ReaderProcess, ReadJob
 from migrate.storage.layout import PARTS
@@ -226,6 +226,8 @@ def test_a_reader_in_another_process_reads_the_same_part(tmp_path: Path) -> None
             page_points=5,
             second_reading="digest",
             leave_unreadable=False,
+            recorded=True,
+            moving=False,
         )
         with ReaderProcess(job, Silence()) as reader:
             record = reader.write(Range(0, None, None))

@@ -11,10 +11,11 @@ from migrate.model.choices import TransportChoice
 from migrate.model.records import VectorKind, VectorSpec
 from migrate.qdrant.server import open_server_source
 from migrate.runtime import Runtime
+from migrate.snapshot.begun.part_writing import PartWriting
+from migrate.snapshot.begun.state import Range
 from migrate.snapshot.chain.flatten import SnapshotSource
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.ranges import PartReader
-from migrate.snapshot.state import Range
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.snapshot.tasks import ReaderProcess, ReadJob
 from migrate.storage.layout import PARTS
@@ -62,6 +63,8 @@ def test_a_range_is_the_same_part_whoever_reads_it(
             page_points=7,
             second_reading="digest",
             leave_unreadable=False,
+            recorded=True,
+            moving=False,
         )
         job.folder.child(PARTS).make()
         with ReaderProcess(job, Silence()) as reader:
@@ -78,9 +81,12 @@ def test_a_range_is_the_same_part_whoever_reads_it(
         ) as source:
             folder = LocalFolder(tmp_path / "b")
             folder.child(PARTS).make()
-            here = PartReader(source, folder, SPECS, page_points=3, second_reading="digest").write(
-                WHOLE
-            )
+            here = PartReader(
+                source,
+                PartWriting(folder, SPECS, recorded=True),
+                page_points=3,
+                second_reading="digest",
+            ).write(WHOLE)
 
     assert (part.rows, part.sha256) == (here.rows, here.sha256)
     assert compared.differing == []

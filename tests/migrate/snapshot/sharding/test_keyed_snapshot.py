@@ -289,7 +289,7 @@ def test_a_collection_that_got_or_lost_its_keys_is_another_one(tmp_path: Path) -
 
 
 def part_of(snapshot: Snapshot) -> Path:
-    return Path(str(part_file(snapshot.folder, 0)))
+    return Path(str(part_file(snapshot.folder, snapshot.manifest.parts[0])))
 
 
 def test_a_part_is_read_again_with_its_keys(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ The ids are counted first and cut into ranges of equal row counts. A range is an
 work: every process that reads it, in pages of any size, writes the same part.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,7 @@ class Range:
     ordinal: int
     start: PointId | None
     stop: PointId | None
+    revision: int = 0  # of its part, where a part that is written again gets another name
 
 
 @dataclass(slots=True)
@@ -68,6 +69,12 @@ class SnapshotState:
         ]
 
 
+def decode_part(entry: Mapping[str, object]) -> PartRecord:
+    """The part of a journal entry or a record. Raises KeyError, TypeError."""
+    fields: dict[str, Any] = {key: entry[key] for key in PartRecord.__slots__ if key != "revision"}
+    return PartRecord(**fields, revision=int(str(entry.get("revision", 0))))
+
+
 def fold_snapshot(entries: Iterable[Entry]) -> SnapshotState:
     """The state after these entries. Raises ValueError for an entry that cannot be there."""
     state = SnapshotState()
@@ -77,8 +84,7 @@ def fold_snapshot(entries: Iterable[Entry]) -> SnapshotState:
                 check_format(entry)
                 state.opened = entry
             case "part_sealed" if state.opened is not None:
-                fields: dict[str, Any] = {key: entry[key] for key in PartRecord.__slots__}
-                part = PartRecord(**fields)
+                part = decode_part(entry)
                 state.parts[part.ordinal] = part
             case other:
                 raise ValueError(f"a snapshot journal holds no {other!r} here")

@@ -1,0 +1,1 @@
+"""A --dir in an object store, from end to end."""

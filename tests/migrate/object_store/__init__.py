@@ -1,0 +1,1 @@
+"""Snapshots and archives in an object store."""
