@@ -53,7 +53,7 @@ class ExitCode(IntEnum):
     FOREIGN = 12, "state of another plan, account, index or format", "no: right folder or new plan"
     INDETERMINATE = 13, "could not read everything, or writes did not settle", "yes"
     INTERRUPTED = 130, "stopped by SIGINT after a flush", "yes, resumes"
-    TERMINATED = 143, "stopped by SIGTERM after a flush", "yes, resumes"
+    TERMINATED = 143, "stopped by SIGTERM or SIGHUP after a flush", "yes, resumes"
 
 
 class MigrationError(Exception):

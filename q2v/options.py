@@ -24,7 +24,7 @@ from q2v.invocation import DEFAULT_FOLDER, Invocation, Place, current_invocation
 from q2v.output.logs import PROCESS_MASKER
 from q2v.output.progress import set_progress_aside
 from q2v.output.screen.wrapping import wrapped
-from q2v.output.terminal import escape_lines, write_text
+from q2v.output.terminal import can_ask, escape_lines, write_text
 from q2v.settings import BY_KEY, SETTINGS, Setting, Settings
 from q2v.settings.loading import CONFIG_NAME, make_settings, read_file
 from q2v.watching import options as watching
@@ -243,7 +243,7 @@ def confirm_name(question: Question, *, sure: bool) -> None:
     """
     if sure and not current_invocation().asks:
         return
-    if not sys.stdin.isatty():
+    if not can_ask():
         raise UsageError(
             f"{question.what} needs confirmation, but stdin is not a terminal",
             remedy=question.remedy,

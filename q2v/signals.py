@@ -1,10 +1,10 @@
-"""Turn the first SIGINT or SIGTERM into an exception, so that every `finally` still runs."""
+"""Turn the first SIGINT, SIGTERM or SIGHUP into an exception, so every `finally` still runs."""
 
 import signal
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+_NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(KeyboardInterrupt):
@@ -22,7 +22,8 @@ class StopSignals:
     """While it lasts, the first signal raises `Stopped` in the main thread, the second kills.
 
     The second one goes back to the operating system: it works even where no Python code runs
-    any more, and every file is written so that this is harmless.
+    any more, and every file is written so that this is harmless. A second SIGHUP is ignored: a
+    terminal that is closed often sends two.
     """
 
     def __init__(self) -> None:
@@ -30,8 +31,10 @@ class StopSignals:
         self._former: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        """Take over both signals, also a SIGINT that the parent ignores."""
+        """Take over the signals, also a SIGINT that the parent ignores, but not for `nohup`."""
         for number in _NUMBERS:
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue
             self._former[number] = signal.signal(number, self._receive)
         return self
 
@@ -46,7 +49,7 @@ class StopSignals:
             signal.signal(number, former)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        for each in _NUMBERS:
-            signal.signal(each, signal.SIG_DFL)
+        for each in self._former:
+            signal.signal(each, signal.SIG_IGN if each == signal.SIGHUP else signal.SIG_DFL)
         self.received = signal.Signals(number)
         raise Stopped(self.received)

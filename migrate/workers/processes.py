@@ -151,7 +151,7 @@ def _begin(say: Connection, prepare: Prepare) -> None:
     global _to_parent  # noqa: PLW0603 - a worker has one parent, and its tasks are plain functions
     _to_parent = say
     # A terminal sends these to all processes; the parent ends its workers.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # Skip the interpreter's end: it takes time, and libraries write to stderr what gc.freeze kept.

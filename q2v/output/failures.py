@@ -71,12 +71,12 @@ def _explain_refusal(error: MigrationError, invocation: Invocation) -> Failure:
 
 def explain_stop(number: signal.Signals) -> Failure:
     """A signal has ended the command, whatever else failed on the way out."""
-    terminated = number == signal.SIGTERM
+    by_key = number == signal.SIGINT
     return Failure(
-        exit_code=ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED,
+        exit_code=ExitCode.INTERRUPTED if by_key else ExitCode.TERMINATED,
         what=f"stopped by {number.name}; everything written so far is safe",
         remedy="run the same command again: it resumes where this one stopped",
-        after_key=not terminated,
+        after_key=by_key,
     )
 
 

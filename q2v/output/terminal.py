@@ -11,6 +11,11 @@ _FORMS: list[Callable[[str], str]] = []  # of what is written to stderr; the new
 _COPIES: list[Callable[[str], None]] = []  # who gets what is written, without colours
 
 
+def can_ask() -> bool:
+    """Whether a person can answer: stdin is a terminal. Python has None for a closed one."""
+    return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
+
+
 def escape_terminal(text: str) -> str:
     """One line without control characters, ANSI escapes, or invisible and direction marks."""
     if text.isprintable():

@@ -55,7 +55,11 @@ def wait_for(process: subprocess.Popen[str], line: str) -> None:
 @pytest.mark.fault("G12")
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)],
+    [
+        (signal.SIGINT, ExitCode.INTERRUPTED),
+        (signal.SIGTERM, ExitCode.TERMINATED),
+        (signal.SIGHUP, ExitCode.TERMINATED),
+    ],
 )
 @pytest.mark.parametrize("after", ["pass", "raise OSError('while flushing')"])
 def test_a_signal_lets_the_command_flush_and_decides_the_code(
@@ -83,6 +87,37 @@ def test_a_second_signal_stops_now(number: signal.Signals) -> None:
     process.communicate(timeout=300)
 
     assert process.returncode == -number
+
+
+@pytest.mark.fault("G12")
+def test_a_second_hangup_does_not_disturb_the_flush() -> None:
+    """A shell passes on the one that it gets, and the system sends another one."""
+    process = start(WAITING.replace("AFTER", "sys.stdin.readline()"), "wait")
+    wait_for(process, "ready")
+    process.send_signal(signal.SIGHUP)
+    wait_for(process, "flushing")
+    process.send_signal(signal.SIGHUP)
+    process.communicate("\n", timeout=300)
+
+    assert process.returncode == ExitCode.TERMINATED
+
+
+@pytest.mark.fault("G12")
+def test_a_hangup_that_the_caller_ignores_is_ignored() -> None:
+    """As with nohup."""
+    process = start(
+        WAITING.replace("import sys,", "import signal, sys,", 1).replace(
+            "    run()", "    signal.signal(signal.SIGHUP, signal.SIG_IGN); run()"
+        ),
+        "wait",
+    )
+    wait_for(process, "ready")
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=300)
+
+    assert process.returncode == ExitCode.TERMINATED
+    assert "stopped by SIGTERM" in stderr
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -1,6 +1,5 @@
 """What `q2v init` asks on a terminal, and the settings with the answers."""
 
-import sys
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -11,11 +10,6 @@ from q2v.settings import BY_KEY, Settings
 
 _SERVER, _FOLDER = "source.url", "source.path"
 _SCHEMES = ("http://", "https://")
-
-
-def can_ask() -> bool:
-    """Whether stdin is a terminal."""
-    return sys.stdin.isatty()
 
 
 def with_value(settings: Settings, key: str, value: object) -> Settings:

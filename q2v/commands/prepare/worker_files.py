@@ -14,7 +14,7 @@ from migrate.wrangler.change import FileChange, new_file, read_file
 from migrate.wrangler.env_types import env_file
 from migrate.wrangler.merge import ENDINGS, environments_without, merge_bindings
 from q2v.output.logs import PROCESS_MASKER
-from q2v.output.terminal import escape_terminal, write_text
+from q2v.output.terminal import can_ask, escape_terminal, write_text
 
 # The names that wrangler looks for in a folder, the first one that exists.
 _SEARCHED = ("wrangler.json", "wrangler.jsonc", "wrangler.toml")
@@ -98,7 +98,7 @@ def check_ending(_: click.Context, __: click.Parameter, path: Path | None) -> Pa
 def check_askable(changes: Sequence[FileChange], *, yes: bool) -> None:
     """Raises UsageError when a change needs an answer that cannot be given."""
     for change in changes:
-        if change.is_change and not yes and not sys.stdin.isatty():
+        if change.is_change and not yes and not can_ask():
             raise UsageError(
                 f"writing {change.path} needs confirmation, but stdin is not a terminal",
                 remedy="pass --yes; with --dry-run the change is shown and nothing is written",

@@ -277,6 +277,19 @@ def test_a_file_that_is_no_saved_plan_is_refused(bench: Workbench) -> None:
     assert "found a file of another kind" in other.document["error"]["what"]
 
 
+def test_the_command_for_a_plan_with_any_name_carries_it_out(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    taken = bench.run("snapshot").document["path"]
+    planned = bench.run("plan", taken, "--out=-agreed plan").document
+
+    done = bench.run_as_typed(planned["next_argv"][1:])
+
+    assert planned["next_argv"][2] == "./-agreed plan"
+    assert done.exit_code == ExitCode.DONE, done.stderr
+
+
 def test_a_name_of_nothing_and_a_target_that_is_not_configured_are_said_in_words(
     bench: Workbench,
 ) -> None:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from migrate.errors import ExitCode
 from q2v.main import cli
 from tests.e2e.older.older_files import older_run, read_target
+from tests.harness.running.workbench import points, workbench
 
 pytestmark = [pytest.mark.fault("F22"), pytest.mark.fault("G06")]
 RUN_FILES = (
@@ -101,3 +102,22 @@ def test_a_settings_file_of_another_kind_is_refused(
 
     assert ended.exit_code == ExitCode.USAGE
     assert "migration.toml" in ended.stderr
+
+
+@pytest.mark.parametrize("words", [("init",), ("provision", "--ask"), ("migrate", "--ask")])
+def test_a_question_without_any_stdin_is_refused_in_words(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """The caller has closed it: Python then has no stdin at all."""
+    closed = "import sys; sys.stdin = None; from q2v.__main__ import run; run()"
+    with workbench(tmp_path, points(5)) as bench:
+        assert bench.run("snapshot").exit_code == ExitCode.DONE
+        named = ("--out", str(tmp_path / "new.toml")) if words == ("init",) else ()
+        index = bench.environment["Q2V_VECTOR_INDEX"]
+        if words == ("init",):
+            del bench.environment["Q2V_VECTOR_INDEX"]
+        refused = bench.run_process(*words, *named, program=closed)
+        bench.environment["Q2V_VECTOR_INDEX"] = index
+
+    assert refused.exit_code == ExitCode.USAGE, refused.stderr
+    assert "internal error" not in refused.stderr

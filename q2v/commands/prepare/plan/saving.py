@@ -197,5 +197,7 @@ def with_plan(following: Following, out: Path) -> Following:
     options = [word for at, word in enumerate(following.argv) if at > 1]
     if options and not options[0].startswith("-"):
         del options[0]  # the snapshot, which the plan names
-    argv = ("q2v", "migrate", str(out), *options)
+    # As an argument a name that begins with "-" is read as an option.
+    named = f"./{out}" if str(out).startswith("-") else str(out)
+    argv = ("q2v", "migrate", named, *options)
     return replace(following, argv=argv, text=shlex.join(argv))
