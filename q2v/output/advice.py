@@ -84,11 +84,17 @@ def advise(text: str, invocation: Invocation | None = None) -> str:
 def complete(
     text: str, folder: str, settings: Settings | None, config: Path | None, named: Named
 ) -> str:
-    """Add the options of `options_for`, and what has to be named, to each command in backquotes."""
+    """Add the options of `options_for`, and what has to be named, to each command in backquotes.
+
+    Data may be in the text too: what only looks like a command is left as it stands.
+    """
 
     def completed(found: re.Match[str]) -> str:
-        words = shlex.split(found[1])
-        command = words[1]
+        try:
+            words = shlex.split(found[1])
+        except ValueError:  # a quote without its end
+            return found[0]
+        command = words[1] if len(words) > 1 else ""
         if command not in _WITH_FOLDER or "--help" in words:
             return found[0]
         is_named = len(words) > 2 and not words[2].startswith("-")  # noqa: PLR2004 - q2v COMMAND
