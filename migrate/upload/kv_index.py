@@ -63,11 +63,15 @@ def write_kv_index(
     if not current.completed:
         assert current.processed, "a KV entry is only written for vectors that are processed"
         keys = None if only is None else (only | keys_of_refused(run, current.ordinal)) - kept
+        gone = removed_keys(run) if current.kind == FULL else []
+        counter_key = run.plan.writes.counter_key
         with open_files(run) as table:
             files = table.count_files()
+            if keys is not None:
+                files = min(files, len(keys - {counter_key, *gone}))
             runtime.progress.start(
                 "writing the KV index",
-                total=files + 1,  # the counter comes last
+                total=files + len(gone) + (counter_key not in kept),  # the counter comes last
                 unit="entries",
                 requests=kv_write_requests(files),
             )
@@ -77,14 +81,14 @@ def write_kv_index(
                 wanted, pairs_max=KV_PAIRS_PER_WRITE, body_bytes_max=BODY_BYTES_MAX
             )
             _write_batches(run, target, current, Store.KV, runtime, batches=batches)
-        if current.kind == FULL and (keys_gone := removed_keys(run)):
+        if gone:
             removed = (
-                [KvEntry(key=key, value=b"") for key in keys_gone[at : at + KEYS_PER_DELETE]]
-                for at in range(0, len(keys_gone), KEYS_PER_DELETE)
+                [KvEntry(key=key, value=b"") for key in gone[at : at + KEYS_PER_DELETE]]
+                for at in range(0, len(gone), KEYS_PER_DELETE)
             )
             _write_batches(run, target, current, Store.KV_REMOVED, runtime, batches=removed)
         last = iter([[encode_counter_entry(counter, run.plan.writes)]])
-        if run.plan.writes.counter_key not in kept:
+        if counter_key not in kept:
             _write_batches(run, target, current, Store.COUNTER, runtime, batches=last)
     entries_written = run.state().rounds[-1].acknowledged(Store.KV)
     return KvIndexReport(entries=entries_written, counter=counter)
