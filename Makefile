@@ -23,7 +23,7 @@ define q2v
 $(BIN)/q2v $(1) $(ARGS) || { code=$$?; $(BIN)/python -m q2v.exit_code $$code; exit $$code; }
 endef
 
-.PHONY: store-server man site bench-full clients worker-test dist help setup rehearse test check init preflight plan runbook provision worker snapshot migrate catch-up pace reconcile parity gate report monitor browser-test decommission rollback reset-target restore status list explain verify archive sandbox bench faults audit clean fmt lint types docs-check lock
+.PHONY: store-server man site bench-full clients worker-test dist help setup rehearse test check init preflight plan runbook provision worker snapshot migrate catch-up pace reconcile parity gate report monitor browser-test decommission rollback reset-target restore status list explain verify archive sandbox bench faults audit clean fmt lint types docs-check worker-lint lock
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -57,7 +57,7 @@ PYTEST := $(BIN)/python -m pytest -q -n 4 --dist worksteal
 test: $(SETUP) $(NODE) ## the tests except the slow ones; ALL=1 for all, T=path K=pattern for a part
 	@$(PYTEST) $(if $(T),$(T),tests) $(if $(K),-k '$(K)') $(if $(T)$(K),,-m '$(if $(ALL),,not slow and )not search')
 
-check: lint types audit site worker-test browser-test ## all that CI asks for: format, lint, layers, types, audit, site, every test (about twenty minutes)
+check: lint types audit site worker-lint browser-test ## all that CI asks for: format, lint, layers, types, audit, site, every test (about twenty minutes)
 	@$(MAKE) --no-print-directory test ALL=1
 
 lint: $(SETUP) ## format, lint rules, import layers
@@ -173,8 +173,16 @@ clients: $(SETUP) $(NODE) ## the official clients against the sandbox; needs npm
 	@$(BIN)/python -m tests.clients.run
 
 # With the Node.js that the lock names; on other systems with the machine's own.
+define in_worker
+cd $(WORKER) && PATH="$$(ls -d $(CURDIR)/$(WORKER)/node_modules/node-linux-*/bin 2> /dev/null | head -1):$$PATH" npm run --silent $(1)
+endef
+
 worker-test: $(SETUP) $(NODE) ## the Worker's side: format, lint, types, tests in Node.js and in workerd
-	@cd $(WORKER) && PATH="$$(ls -d $(CURDIR)/$(WORKER)/node_modules/node-linux-*/bin 2> /dev/null | head -1):$$PATH" npm run --silent check
+	@$(call in_worker,check)
+
+# `make check` runs the tests of the Worker's side with all others: tests/worker/test_store.py.
+worker-lint: $(SETUP) $(NODE) ## the Worker's side: format, lint, types
+	@$(call in_worker,lint)
 
 # Debian removes a version of Chromium when it has a newer one, so the package alone is named.
 browser-test: $(SETUP) $(NODE) ## the pages in a headless Chromium, which is installed when there is none and root or sudo can
@@ -196,7 +204,7 @@ faults: $(SETUP) ## every fault at every step, simulated cutovers, operators, pl
 	@$(BIN)/python -m tests.faults.operators
 	@$(BIN)/python -m tests.faults.canaries
 	@$(BIN)/python -m tests.e2e.interrupted.kills
-	@$(BIN)/python -m pytest tests -q -m search
+	@$(BIN)/python -m pytest tests -q -m 'search or hypothesis'
 
 # The same bytes for the same commit: every time in a wheel is that of the commit.
 dist: $(SETUP) ## both wheels, into dist/

@@ -10,20 +10,21 @@ from migrate.storage.disk import Disk, use_disk
 from tests.docs.fault_matrix import read_rows
 from tests.harness.fakes.kept_databases import kept_databases, new_databases
 from tests.harness.fakes.quick_disk import QuickDisk
+from tests.harness.tiers import EXAMPLES, OF_CHECK, SEARCH, share_of_examples
 
-# How long an example takes says how busy the machine is, and nothing about the rule.
-settings.register_profile(
-    "ci",
-    derandomize=True,
-    deadline=None,
-    max_examples=50,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-settings.load_profile("ci")
-
-SEARCH = "search"
-OF_CHECK = f"not {SEARCH}"  # what `make check` runs
 FAULT, TOLD = "fault", "told"  # names of test properties: a row covered, a line for the summary
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say how examples are drawn, before the modules with tests are imported."""
+    settings.register_profile(
+        "tier",
+        derandomize=True,
+        deadline=None,  # how long one takes says how busy the machine is, and nothing of the rule
+        max_examples=round(EXAMPLES * share_of_examples(config.option.markexpr)),
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    settings.load_profile("tier")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -44,8 +45,8 @@ def real_storage(_quick_storage: None) -> Iterator[None]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Note the rows that each test names; a name that is no row stops everything.
 
-    So does a row that only tests of `make faults` name. Tests that mostly wait come first: the
-    others fill their pauses.
+    So does a row that only tests of `make faults` name. Tests that take a minute each come first:
+    the others fill their pauses, and none is left alone at the end.
     """
     rows = read_rows()
     for item in items:

@@ -89,6 +89,7 @@ def test_memory_beyond_that_of_next_to_nothing_is_within_the_demands(tmp_path: P
         assert line.demand.holds(line.figure), str(line)
 
 
+@pytest.mark.slow
 def test_a_comparison_of_listed_ids_measures_itself(tmp_path: Path) -> None:
     found = diff.measure(5_000, tmp_path)
 

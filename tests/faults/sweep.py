@@ -32,7 +32,7 @@ from reconcile.monitor.history import read_history
 from tests.harness.fakes.stepped_store import stored_indexes
 from tests.harness.fakes.steps import NO_SPACE, Fault, Kind, Step
 from tests.harness.running.target import INDEX
-from tests.harness.world import RESTORED, World, WorldClock, open_world
+from tests.harness.world import RESTORED, TARGET, World, WorldClock, open_world
 
 WRITES = ("upsert", "delete_by_ids", "bulk", "bulk/delete")  # how a path of a write ends
 REPLAY = ".venv/bin/python -m tests.faults.sweep --stage '{}' --fault {} --step {}"
@@ -64,7 +64,9 @@ class Truth:
     journals: list[list[bytes]]  # of every run, after it
     archives: dict[str, str]  # name -> SHA-256 of the file, after it
     steps: list[Step]
-    ends: set[str] = field(default_factory=set)  # of lives so far, see `_is_new_end`
+    # Of the lives so far, see `_is_new`.
+    left: set[str] = field(default_factory=set)  # what a strike left behind
+    ends: set[str] = field(default_factory=set)
 
 
 def _check_snapshot(world: World, truth: Truth) -> None:
@@ -84,7 +86,7 @@ def _check_reconcile(world: World, truth: Truth) -> None:
 
 def _check_undone(world: World, truth: Truth) -> None:
     assert world.state() == truth.state_before_run, "I7: the target is not as it was"
-    if not _is_new_end(world, truth):
+    if not _is_new(world, truth.ends):
         return
     requests = len(world.requests)
     with world.calm():
@@ -93,20 +95,27 @@ def _check_undone(world: World, truth: Truth) -> None:
     assert not written, "I7: a second rollback sent something"
 
 
-def _is_new_end(world: World, truth: Truth) -> bool:
-    """Whether no life before ended with the same bytes in every file and the same target.
+def _is_new(world: World, known: set[str]) -> bool:
+    """Whether no life before came to the same bytes in every file and the same target.
 
     The command that follows finds nothing else; the requests of the last five minutes make it wait
-    and decide nothing. So it is run once for each end, of which there are a few in a hundred lives.
+    and decide nothing. So it is run once for each state, of which a hundred lives have some.
+    A write that was sent makes another state too: what only reads is held to send none.
     """
-    digest = hashlib.sha256(world.state().encode())
-    for path in sorted(one for one in world.directory.path.rglob("*") if one.is_file()):
-        name = str(path.relative_to(world.directory.path))
-        if not name.startswith(f"{BUDGET}/"):
-            digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    is_new = digest.hexdigest() not in truth.ends
-    truth.ends.add(digest.hexdigest())
+    digest = hashlib.sha256(f"{world.state()} {world.clock.boots} {_writes(world)}".encode())
+    for path in sorted(one for one in world.folder.rglob("*") if one.is_file()):
+        name = path.relative_to(world.folder)
+        if name.parts[0] != TARGET:
+            content = b"" if path.parent.name == BUDGET else path.read_bytes()
+            digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
+    is_new = digest.hexdigest() not in known
+    known.add(digest.hexdigest())
     return is_new
+
+
+def _writes(world: World) -> list[str]:
+    """The path of every write that the target was sent."""
+    return [one.path for one in world.requests if one.path.endswith(WRITES)]
 
 
 def _roll_back(world: World) -> None:
@@ -127,7 +136,7 @@ def _reconcile(world: World) -> None:
 
 def _check_caught_up(world: World, truth: Truth) -> None:
     _check_migrate(world, truth)
-    if _is_new_end(world, truth):
+    if _is_new(world, truth.ends):
         with world.calm():
             _reconcile(world)
 
@@ -184,13 +193,12 @@ def _check_restored(world: World, truth: Truth) -> None:
 
 def _check_only_read(world: World, truth: Truth) -> None:
     assert world.state() == truth.state, "a command that only reads wrote to the target"
-    writes = [one for one in world.requests if one.path.endswith(WRITES)]
-    assert not writes, f"a command that only reads sent {writes[0].path}"
+    assert not _writes(world), f"a command that only reads sent {_writes(world)[0]}"
 
 
 def _check_emptied(world: World, truth: Truth) -> None:
     assert world.state() == truth.state, "the target is not what an undisturbed reset leaves"
-    if not _is_new_end(world, truth):
+    if not _is_new(world, truth.ends):
         return
     requests = len(world.requests)
     with world.calm():
@@ -203,7 +211,7 @@ def _check_exported(world: World, truth: Truth) -> None:
     roots = {one.manifest.content_root for one in world.exports()}
     assert roots == set(truth.exported), "I8: another export than an undisturbed one"
     _check_only_read(world, truth)
-    if not _is_new_end(world, truth):
+    if not _is_new(world, truth.ends):
         return
     with world.calm():
         report = world.roll_back(leave_later_writes=False)
@@ -290,12 +298,17 @@ Case = tuple[Fault, int]  # what strikes, and at which step
 
 
 def check_case(template: StageTemplate, fault: Fault, at: int, folder: Path) -> None:
-    """One life with the fault at that step, the next one without; raises AssertionError."""
+    """One life with the fault at that step, the next one without; raises AssertionError.
+
+    What a life leaves is checked, and the next one lived, once for each state.
+    """
     try:
         with template.world(folder) as world:
             _live(world, template.stage.act, fault, at)
-            _check_at_once(world, template.truth)
-            _live_on(world, template)
+            world.check_secrecy()
+            if _is_new(world, template.truth.left):
+                _check_at_once(world, template.truth)
+                _live_on(world, template)
     except (AssertionError, MigrationError) as error:
         replay = REPLAY.format(template.stage.name, fault.name, at)
         raise AssertionError(f"{error}\n  at {template.truth.steps[at - 1]}: {replay}") from error

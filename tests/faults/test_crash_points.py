@@ -18,8 +18,8 @@ from tests.faults.sweep import (
 from tests.harness.fakes.steps import Kind
 from tests.harness.world import World
 
-SLICES = 4  # of each stage, for the workers to share
-PAIRS = 6  # of each stage; `make faults` takes 500
+SLICES = 2  # of each stage, for the workers to share
+PAIRS = 3  # of each stage; `make faults` takes 500
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +53,12 @@ def test_whatever_strikes_at_any_step_the_next_run_ends_as_if_nothing_had_happen
         f"crash points of {name}: N = {len(steps)} ({requests} requests), {len(cases)} cases",
     )
 
-    for fault, at in cases[part::SLICES]:
+    # Neighbours together: what they leave is often the same.
+    for fault, at in cases[len(cases) * part // SLICES : len(cases) * (part + 1) // SLICES]:
         check_case(template, fault, at, tmp_path / "life")
 
 
+@pytest.mark.slow
 def test_every_step_of_every_command_is_struck(
     templates: Callable[[str], StageTemplate],
 ) -> None:

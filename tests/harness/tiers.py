@@ -1,8 +1,31 @@
-"""Long rows of cases: `make test` runs some of them, `make check` all."""
+"""How much of what repeats a tier runs: rows of cases, and the examples that hypothesis draws.
+
+`make test` runs some of each row and a third of the examples, `make check` all. `make faults` draws
+four times the examples that `make check` draws.
+"""
 
 from collections.abc import Iterable
+from math import ceil
 
 import pytest
+from hypothesis import settings
+
+SEARCH = "search"
+OF_CHECK = f"not {SEARCH}"  # what `make check` runs
+EXAMPLES = 50  # that `make check` draws of a rule that does not say how many
+EXAMPLES_MIN = 5  # in every tier, of a rule with that many
+
+
+def share_of_examples(marks: str) -> float:
+    """Of the examples of `make check`; `marks` is the `-m` with which a tier runs pytest."""
+    if marks.startswith(SEARCH):
+        return 4
+    return 1 / 3 if "not slow" in marks else 1
+
+
+def examples(count: int) -> int:
+    """How many examples the tier that runs draws of a rule for which `make check` draws `count`."""
+    return max(ceil(count * settings().max_examples / EXAMPLES), min(count, EXAMPLES_MIN))
 
 
 def one_in(count: int, cases: Iterable[object]) -> list[pytest.ParameterSet]:

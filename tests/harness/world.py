@@ -66,6 +66,7 @@ from tests.harness.running.target import DIMENSIONS, INDEX, put_former_content
 TOKEN = "world-token-4b7e19c2d8f0a6935e"
 BASE_URL = "http://127.0.0.1:9/client/v4"
 POINTS, FILES, PART_POINTS, BATCH_VECTORS = 40, 5, 15, 12  # 3 parts, 4 uploads
+TARGET = "target"  # what the sandbox keeps, in the folder of a world
 RESTORED = "restored"  # the embedded store in the folder of a world
 EDITED = "edited"  # in the folder of a world whose source others have changed
 WINDOW_S = 86_400.0  # that is left when the gate is asked
@@ -483,7 +484,7 @@ def open_world(
     (folder / "snapshots").mkdir(exist_ok=True)
     log = RequestLog()
     app = create_app(
-        folder / "target", profile=profile, api_token=TOKEN, clock=clock, log=log, fault=fault
+        folder / TARGET, profile=profile, api_token=TOKEN, clock=clock, log=log, fault=fault
     )
     with contextlib.closing(app), kept_databases():
         namespaces = app.store.kv.namespaces.select_all()

@@ -38,7 +38,7 @@ from tests.harness.fakes.memory_target import Calls, MemoryKv, MemoryVectors
 from tests.harness.fakes.silence import Silence
 from tests.harness.fakes.steps import KilledError
 from tests.harness.strategies import RULES
-from tests.harness.tiers import one_in
+from tests.harness.tiers import examples, one_in
 
 POINTS = 23
 DIMENSIONS = 32  # the fewest that a target takes
@@ -434,38 +434,21 @@ edits = st.dictionaries(
 )
 
 
-@settings(max_examples=8)
-@given(steps=st.lists(edits, min_size=1, max_size=3))
-def test_after_some_catch_ups_the_target_is_that_of_one_move_of_the_same_points(
-    past_moving: Evening,
-    tmp_path_factory: pytest.TempPathFactory,
-    steps: list[dict[int, int | None]],
-) -> None:
-    _check_catch_ups(past_moving, tmp_path_factory, steps)
-
-
-@pytest.mark.slow
-@settings(max_examples=25)
+@settings(max_examples=examples(16))
 @given(steps=st.lists(edits, min_size=1, max_size=3))
 def test_after_any_catch_ups_the_target_is_that_of_one_move_of_the_same_points(
     past_moving: Evening,
     tmp_path_factory: pytest.TempPathFactory,
     steps: list[dict[int, int | None]],
 ) -> None:
-    _check_catch_ups(past_moving, tmp_path_factory, steps)
-
-
-def _check_catch_ups(
-    past: Evening, folders: pytest.TempPathFactory, steps: list[dict[int, int | None]]
-) -> None:
-    evening = past.copy(folders.mktemp("chain"))
+    evening = past_moving.copy(tmp_path_factory.mktemp("chain"))
     last = evening.newest()
     for step in steps:
         evening.edit(step)
         last = evening.difference(last, moving=step is not steps[-1])
         evening.migrate(last)
     report = evening.reconcile()
-    fresh = Evening(folders.mktemp("fresh"))
+    fresh = Evening(tmp_path_factory.mktemp("fresh"))
     fresh.source.points = dict(evening.source.points)
     fresh.migrate(fresh.snapshot())
     found = evening.held()

@@ -18,7 +18,7 @@ from reconcile.report.report import ReconcileReport
 from reconcile.scan import vectors
 from tests.harness.fakes.memory_source import DIMENSIONS
 from tests.harness.move import COUNTER, RECONCILE_RULES, Move, new_move
-from tests.harness.tiers import one_in
+from tests.harness.tiers import examples, one_in
 from tests.reconcile.plants import (
     KEYS,
     OF_COUNTER,
@@ -108,7 +108,7 @@ def plantings(draw: st.DrawFn) -> list[tuple[Plant, str]]:
 @pytest.mark.slow
 @pytest.mark.fault("R01", "R02", "I6")
 @settings(
-    max_examples=25,
+    max_examples=examples(25),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(plantings())

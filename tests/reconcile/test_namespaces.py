@@ -145,6 +145,7 @@ def test_a_former_state_in_other_namespaces_comes_back(
     assert move.held() == before
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M13")
 def test_a_kill_around_any_entry_of_the_journal_changes_nothing_of_the_end(tmp_path: Path) -> None:
     undisturbed = finished(tmp_path / "whole").held()

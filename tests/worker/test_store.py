@@ -1,40 +1,60 @@
-"""The store in a Worker keeps the promises of the fault matrix, in real workerd."""
+"""The tests of the Worker's side, in Node.js and in real workerd, run once by its own runner.
+
+Among them are the promises of the fault matrix that the store in a Worker makes.
+"""
 
 import os
+import re
+from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
 
 from tests.harness.running.node import WORKER, installed, node_program
 from tests.harness.running.programs import run_program
 
-pytestmark = pytest.mark.slow
+# Row of the fault matrix -> files of worker/test, and which of their tests.
+PROMISES = {
+    "O01": [("client/conformance", "")],
+    "O02": [("client/crashes", "killed between|are killed")],
+    "O03": [
+        ("client/crashes", "answer lost|used up"),
+        ("client/services", "that fail now and then"),
+    ],
+    "O04": [("client/crashes", "at once")],
+    "O05": [("client/delays", "")],
+}
 
 
-def run_tests(*words: str) -> str:
-    """Tests of worker/test that have to pass, and of which there has to be one."""
+@pytest.mark.slow
+@pytest.mark.early
+@pytest.mark.fault(*PROMISES)
+def test_every_test_of_the_workers_side_passes_and_each_promise_of_the_store_has_one(
+    tmp_path: Path,
+) -> None:
+    report = tmp_path / "report.json"
     done = run_program(
         node_program(),
         installed("vitest", "vitest.mjs"),
-        *("run", *words),
+        *("run", "--reporter=default", "--reporter=json", f"--outputFile.json={report}"),
         cwd=WORKER,
         env={**os.environ, "NO_COLOR": "1"},
     )
+
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    outcomes = outcomes_by_file(orjson.loads(report.read_bytes()))
+    for row, places in PROMISES.items():
+        for file, names in places:
+            found = {name: one for name, one in outcomes[file].items() if re.search(names, name)}
+            assert set(found.values()) == {"passed"}, f"{row}: {file}, {names!r}: {found}"
 
 
-@pytest.mark.parametrize(
-    ("file", "name"),
-    [
-        pytest.param("conformance", "", marks=pytest.mark.fault("O01")),
-        pytest.param("crashes", "killed between|are killed", marks=pytest.mark.fault("O02")),
-        pytest.param("crashes", "answer lost|used up", marks=pytest.mark.fault("O03")),
-        pytest.param("services", "that fail now and then", marks=pytest.mark.fault("O03")),
-        pytest.param("crashes", "at once", marks=pytest.mark.fault("O04")),
-        pytest.param("delays", "", marks=pytest.mark.fault("O05")),
-    ],
-)
-def test_a_promise_of_the_store(file: str, name: str) -> None:
-    chosen = ("-t", name) if name else ()
-
-    assert " passed" in run_tests(f"test/client/{file}.test.ts", *chosen)
+def outcomes_by_file(report: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """File below worker/test, without its ending -> full name of each of its tests -> outcome."""
+    return {
+        Path(file["name"]).relative_to(WORKER / "test").as_posix().removesuffix(".test.ts"): {
+            one["fullName"]: one["status"] for one in file["assertionResults"]
+        }
+        for file in report["testResults"]
+    }

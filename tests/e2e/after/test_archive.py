@@ -370,6 +370,7 @@ def test_points_left_out_without_consent_are_in_the_way(tmp_path: Path) -> None:
     assert (final.exit_code, final.document["final"]) == (0, True), final.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.fault("A05", "W06")
 def test_a_later_state_gets_the_next_number_and_decommission_takes_it(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:

@@ -56,6 +56,7 @@ def test_a_history_that_was_changed_is_not_believed(tmp_path: Path) -> None:
     assert str(journal) in changed.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.fault("W04")
 def test_what_the_alert_program_prints_is_not_in_the_json(tmp_path: Path) -> None:
     """A log of looks, as of cron, holds one document a line."""
@@ -72,6 +73,7 @@ def test_what_the_alert_program_prints_is_not_in_the_json(tmp_path: Path) -> Non
     assert "accepted by the pager" in look.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.fault("X01")
 def test_the_alert_program_gets_no_key_and_no_token(tmp_path: Path) -> None:
     seen = tmp_path / "environment"

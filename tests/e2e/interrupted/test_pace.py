@@ -10,6 +10,7 @@ from tests.harness.running.workbench import points, workbench
 from tests.harness.running.workspace import ending
 
 
+@pytest.mark.slow
 @pytest.mark.fault("E06")
 def test_a_paused_migrate_sends_nothing_and_finishes_after_the_resume(tmp_path: Path) -> None:
     with workbench(tmp_path, points(60)) as bench:

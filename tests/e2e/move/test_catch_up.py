@@ -72,6 +72,7 @@ def _expected(bench: Workbench) -> dict[str, int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.fault("C01")
 def test_a_writer_goes_on_until_the_freeze_and_nothing_is_lost(
     evening: tuple[Workbench, Writer],

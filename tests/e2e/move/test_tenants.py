@@ -226,6 +226,7 @@ class Tenants:
         return self.bench.entries()["_vector_count"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M17")
 def test_the_documented_move_of_two_tenants_and_the_way_back_of_the_second(
     bench: Workbench,

@@ -144,6 +144,7 @@ def test_a_catch_up_moves_a_file_to_its_new_tenant_and_a_rollback_moves_it_back(
         assert bench.state() == before
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M13")
 def test_a_killed_migrate_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     stored = points()

@@ -262,6 +262,7 @@ def test_what_dify_would_have_written_arrives_and_filters_find_it(tmp_path: Path
         assert find(bench, "group_id", point_uuid(-1)) == set(written.ids)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M30")
 def test_what_langchain_for_javascript_wrote_arrives_and_filters_find_it(tmp_path: Path) -> None:
     """By the store that n8n and Flowise call."""

@@ -82,6 +82,7 @@ def test_the_same_points_give_the_same_root(
     assert roots[0] == roots[1]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M20")
 def test_a_whole_move_from_a_snapshot_file(tmp_path: Path) -> None:
     with workbench(tmp_path, points(POINTS)) as bench:
@@ -101,6 +102,7 @@ def test_a_whole_move_from_a_snapshot_file(tmp_path: Path) -> None:
     assert manifest(taken.document)["source"]["sha256"] == digest
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M20")
 def test_another_snapshot_file_is_another_source(tmp_path: Path) -> None:
     with workbench(tmp_path, points(POINTS)) as bench:

@@ -80,6 +80,7 @@ def decisions(bench: Workbench) -> list[str]:
     return list(verdict["reasons"]) if verdict["word"] == "needs a decision" else []
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Q04")
 def test_a_cut_is_a_warning_of_the_plan_and_no_go_until_it_was_measured_and_judged(
     bench: Workbench,

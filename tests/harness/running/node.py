@@ -6,6 +6,8 @@ from pathlib import Path
 
 WORKER = Path(__file__).parents[3] / "worker"
 MODULES = WORKER / "node_modules"
+# Node.js keeps here what it compiled: a start of wrangler then takes a quarter less CPU time.
+COMPILED = MODULES / ".cache" / "node-code"
 _ARCHITECTURES = {"x86_64": "x64", "aarch64": "arm64"}
 
 

@@ -14,6 +14,7 @@ from migrate.cloudflare.kv import EMPTY_PAGES_MAX, WorkersKvTarget
 from migrate.errors import IndeterminateError, RemoteUnavailableError, TargetRefusedError
 from migrate.model.records import KvEntry
 from migrate.ports import KvTarget
+from tests.harness.tiers import examples
 from tests.migrate.cloudflare.clients import ACCOUNT_ID, ATTEMPTS_MAX, PATIENT, scripted
 from tests.servers.scripted_http import Reply, Script, ScriptedServer, Seen, Step, envelope, failure
 
@@ -117,7 +118,7 @@ def test_a_bulk_write_above_the_limit_leaves_in_halves() -> None:
 
 @pytest.mark.fault("K06", "N17", "F09")
 @given(limit=st.integers(200, 2_000), count=st.integers(1, 60), bad=st.integers(0, 59))
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 def test_bulk_bodies_that_get_a_413_are_halved_and_further_ones_are_smaller(
     limit: int, count: int, bad: int
 ) -> None:
@@ -193,7 +194,7 @@ class Namespace:
 
 
 @pytest.mark.fault("K05")
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     st.dictionaries(
         st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
@@ -348,6 +349,7 @@ def test_a_listing_that_breaks_is_not_told_for_complete(script: list[Reply]) -> 
         list(target.list_keys(""))
 
 
+@pytest.mark.slow
 @pytest.mark.fault("K07")
 def test_empty_pages_do_not_go_on_for_ever() -> None:
     number = iter(range(10**9))

@@ -23,6 +23,7 @@ from migrate.model.limits import READS_IN_FLIGHT_MAX, UPLOAD_BYTES_MAX
 from migrate.model.records import Accepted, IndexProgress, MutationId, VectorId, VectorIndex
 from migrate.ports import VectorTarget
 from migrate.workers.ordered import in_order
+from tests.harness.tiers import examples
 from tests.migrate.cloudflare.clients import ACCOUNT_ID, ATTEMPTS_MAX, FAST, PATIENT, scripted
 from tests.servers.scripted_http import (
     CutAfterRequest,
@@ -235,7 +236,7 @@ def test_records_are_matched_by_id_not_by_place() -> None:
     assert found[VectorId("c")].values.tobytes() == np.array([58.8, 1], np.float32).tobytes()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=40)
 )

@@ -26,6 +26,7 @@ from migrate.upload.mapped import read_mapped
 from tests.harness.fakes.memory_source import MemorySource, chunk_payloads, page_of, take_and_open
 from tests.harness.fakes.silence import Silence
 from tests.harness.strategies import HASH, RULES
+from tests.harness.tiers import examples
 
 VALUES = ValueRules(
     vector_name="", source_dimensions=4, dimensions=4, reduce="none", metric="cosine"
@@ -237,7 +238,7 @@ def test_ids_that_only_look_alike_are_two(tmp_path: Path) -> None:
     ),
     st.integers(1, 5),
 )
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 def test_each_point_moves_or_stays_for_one_reason_whatever_the_pages(
     tmp_path_factory: pytest.TempPathFactory,
     rows: list[tuple[str | int, int, int]],

@@ -14,6 +14,7 @@ from migrate.mapping.transforms.table import read_transforms
 from migrate.model.limits import FREE_NAMESPACES_MAX, NAMESPACES_MAX
 from migrate.plan.namespaces import NamespaceFindings
 from tests.harness.strategies import RULES
+from tests.harness.tiers import examples
 from tests.migrate.plan.test_make import VALUES, chunk, find, reasons, rules_of, same_values
 
 BY_TENANT = replace(RULES, namespace="{tenant}")
@@ -66,7 +67,7 @@ def test_a_file_of_two_tenants_is_left_out_whole(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.sampled_from("abcdefgh"), max_size=30))
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 def test_namespaces_are_counted_over_what_moves(tenants: list[str]) -> None:
     points = {n: {**chunk(f"f{n}", 0), "tenant": tenant} for n, tenant in enumerate(tenants)}
     with TemporaryDirectory() as folder:

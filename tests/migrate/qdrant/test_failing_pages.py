@@ -163,6 +163,7 @@ def test_pages_that_are_late_for_their_size_are_read_in_smaller_ones() -> None:
         assert reader.read_all() == list(range(60))
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F06")
 def test_a_size_that_fails_is_not_tried_again_with_every_other_page() -> None:
     """2,000 points in pages of at most 30 are at least 67 pages; few more are wasted."""

@@ -23,6 +23,7 @@ from migrate.qdrant.server import open_server_source
 from migrate.qdrant.source import ServerOptions
 from migrate.snapshot.walk import walk_ids, walk_points
 from tests.harness.fakes.clock import VirtualClock
+from tests.harness.tiers import examples
 from tests.servers.qdrant_grpc import grpc_server
 from tests.servers.qdrant_points import (
     Points,
@@ -89,7 +90,7 @@ def read_all(source: PointSource, limit: int) -> Page:
 
 @pytest.mark.fault("M26")
 @BOTH
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(placed=PLACED, limit=st.integers(1, 40))
 def test_all_points_of_all_keys_are_one_ascending_row(
     transport: TransportChoice, placed: list[tuple[int | str, int | str]], limit: int
@@ -131,7 +132,7 @@ def test_both_protocols_give_the_same_points_and_the_key_is_under_the_digest() -
 
 @pytest.mark.fault("M27")
 @BOTH
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(placed=PLACED.filter(bool), limit=st.integers(1, 40), data=st.data())
 def test_an_id_under_two_keys_is_refused_with_the_id_and_both_keys(
     transport: TransportChoice,

@@ -28,6 +28,7 @@ from migrate.model.records import (
     VectorKind,
 )
 from migrate.ports import PointSource
+from tests.harness.tiers import examples
 from tests.migrate.qdrant.sources import BACKENDS, grpc, rest
 from tests.servers.qdrant_points import SparseValues, StoredCollection, StoredPoint
 
@@ -381,7 +382,7 @@ def test_every_way_of_reading_gives_the_same_digests(tmp_path: Path) -> None:
 @pytest.mark.fault("S09")
 @pytest.mark.parametrize("name", ["rest", "grpc-1.16", "grpc-1.19"])
 @settings(
-    max_examples=15,
+    max_examples=examples(15),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -20,6 +20,7 @@ from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.storage.local_folder import LocalFolder
 from tests.harness.fakes.clock import VirtualClock
 from tests.harness.fakes.silence import Silence
+from tests.harness.tiers import examples
 from tests.servers.qdrant_points import StoredCollection, StoredPoint, make_keyed
 from tests.servers.qdrant_rest import Answer, Cut, RestServer, rest_server
 
@@ -91,7 +92,7 @@ def placed_in(collection: StoredCollection) -> set[tuple[object, object]]:
     return {(point.id, point.shard_key) for point in collection.points}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(placed=PLACED)
 def test_a_restored_collection_has_every_point_under_its_key(
     tmp_path_factory: pytest.TempPathFactory, placed: list[tuple[int | str, int | str]]

@@ -24,6 +24,7 @@ from migrate.run.pre_image_files import (
 from migrate.storage.layout import part_name
 from migrate.storage.local_folder import local_file
 from tests.harness.strategies import finite_floats, json_objects, json_values
+from tests.harness.tiers import examples
 
 ids = st.text(min_size=1, max_size=8).map(VectorId)
 
@@ -58,7 +59,7 @@ def comparable(record: VectorPreImage) -> tuple[object, ...]:
 @pytest.mark.slow
 @pytest.mark.fault("B01", "S09")
 @given(vector_pre_images())
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_vectors_come_back(records: list[VectorPreImage]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, part_name(0))
@@ -89,7 +90,7 @@ def kv_pre_images(draw: st.DrawFn) -> list[KvPreImage]:
 
 @pytest.mark.fault("B01")
 @given(kv_pre_images())
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_kv_entries_come_back_with_metadata_and_expiry(records: list[KvPreImage]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "kv")
@@ -125,7 +126,7 @@ def in_key_order(value: object) -> object:
 
 
 @given(st.lists(ids, max_size=6))
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 def test_ids_of_others_come_back(found: list[VectorId]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "existing")

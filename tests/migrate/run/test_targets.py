@@ -22,6 +22,7 @@ from migrate.run.targets import (
 )
 from migrate.storage.durable import file_sha256
 from migrate.storage.local_folder import local_file
+from tests.harness.tiers import examples
 
 COLUMNS = TARGETS_SCHEMA.names
 FILE = pa.array(["f", None, "🙂", "a\x00b"], pa.string())
@@ -59,7 +60,7 @@ ROWS = st.lists(st.integers(0, 60), unique=True, max_size=30).map(sorted)
 
 @pytest.mark.fault("I5")
 @given(ROWS, st.integers(1, 7), st.integers(1, 9))
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_rows_come_back_as_they_were_in_full_row_groups(
     rows: list[int], piece: int, group_rows: int
 ) -> None:
@@ -83,7 +84,7 @@ def test_rows_come_back_as_they_were_in_full_row_groups(
     st.none() | st.frozensets(st.integers(0, 60)),
     st.frozensets(st.integers(0, 60)),
 )
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_of_the_rows_exactly_the_wanted_ones_come(
     rows: list[int],
     first: int,

@@ -19,6 +19,7 @@ from tests.harness.fakes.clock import VirtualClock
 from tests.harness.fakes.memory_source import MemorySource, chunk_payloads
 from tests.harness.fakes.silence import Silence
 from tests.harness.fakes.steps import KilledError
+from tests.harness.tiers import examples
 
 PART_POINTS = 5
 POINTS = 23
@@ -68,7 +69,7 @@ edits = st.dictionaries(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(chain=st.lists(edits, min_size=1, max_size=4), is_moving=st.booleans())
 def test_a_chain_holds_what_a_fresh_snapshot_of_the_same_points_holds(
     tmp_path_factory: pytest.TempPathFactory, chain: list[dict[int, int | None]], is_moving: bool
@@ -94,7 +95,7 @@ def test_a_chain_holds_what_a_fresh_snapshot_of_the_same_points_holds(
 
 
 @given(step=edits, data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_any_range_of_a_difference_is_that_part_of_the_whole(
     tmp_path_factory: pytest.TempPathFactory, step: dict[int, int | None], data: st.DataObject
 ) -> None:

@@ -31,6 +31,7 @@ from migrate.snapshot.parts import read_part, write_part
 from migrate.storage.durable import file_sha256
 from migrate.storage.local_folder import local_file
 from tests.harness.strategies import SPECS, pages
+from tests.harness.tiers import examples
 from tests.migrate.storage.full_disk import file_size_max
 
 ROWS = 2 * ROW_GROUP_ROWS + 345
@@ -99,7 +100,7 @@ def test_the_bytes_do_not_depend_on_the_size_of_the_pages(tmp_path: Path) -> Non
 
 @pytest.mark.fault("S09", "I8")
 @given(pages(), st.integers(1, 4))
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_every_kind_of_vector_comes_back_bit_for_bit(page: Page, page_points: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "part")

@@ -22,6 +22,7 @@ from migrate.storage.local_folder import LocalFolder
 from tests.harness.fakes.memory_source import MemorySource, chunk_payloads
 from tests.harness.fakes.silence import Silence
 from tests.harness.fakes.steps import KilledError
+from tests.harness.tiers import examples
 from tests.migrate.snapshot.test_difference import (
     FROZEN,
     MOVING,
@@ -64,7 +65,7 @@ class TunedSource(MemorySource):
 
 
 @pytest.mark.slow
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 @given(chain=st.lists(edits, min_size=1, max_size=3), frozen=st.booleans())
 def test_payload_changes_give_the_chain_of_a_catch_up_that_reads_everything(
     tmp_path_factory: pytest.TempPathFactory, chain: list[dict[int, int | None]], frozen: bool

@@ -34,6 +34,7 @@ from migrate.storage.folder import StoredFile
 from migrate.storage.hashed_file import hash_open_file
 from migrate.storage.local_folder import local_file
 from tests.harness.strategies import SPECS
+from tests.harness.tiers import examples
 from tests.migrate.snapshot.test_parts import pieces, whole_page
 
 pytestmark = pytest.mark.fault("X10")
@@ -156,6 +157,7 @@ def part_with_a_larger_page(path: Path, *, column: int) -> None:
     tampered(path, lambda was: was[:place] + zigzag(larger) + was[place + len(zigzag(size)) :])
 
 
+@pytest.mark.slow
 def test_a_page_that_is_larger_than_the_footer_says_is_refused(tmp_path: Path) -> None:
     """Arrow would allocate what the page asks for."""
     path = tmp_path / "part"
@@ -166,6 +168,7 @@ def test_a_page_that_is_larger_than_the_footer_says_is_refused(tmp_path: Path) -
         list(read_digests(local_file(path), record(path, 500), [SPEC]))
 
 
+@pytest.mark.slow
 def test_the_digests_of_a_part_are_read_only_if_its_other_columns_are_as_they_should_be(
     tmp_path: Path,
 ) -> None:
@@ -345,7 +348,7 @@ def part() -> Iterator[bytes]:
 
 
 @given(data=st.data())
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_any_change_under_a_right_digest_is_damage_or_harmless(
     part: bytes, data: st.DataObject
 ) -> None:

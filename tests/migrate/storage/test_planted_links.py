@@ -22,6 +22,7 @@ from tests.harness.fakes.memory_source import (
     take_and_open,
 )
 from tests.harness.paths import path_of
+from tests.harness.tiers import examples
 from tests.migrate.run.test_folder import QUARANTINE, plan_of
 
 
@@ -157,7 +158,7 @@ NAMES = [
 @given(name=st.sampled_from(NAMES) | st.text(max_size=40))
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    max_examples=30,
+    max_examples=examples(30),
 )
 def test_no_name_of_a_collection_becomes_part_of_a_path(tmp_path: Path, name: str) -> None:
     """Nor does any id or payload: names come from counters, times and digests."""

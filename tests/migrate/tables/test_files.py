@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from migrate.model.records import KvEntry
 from migrate.tables.files import FILE_COLUMNS, FileTable
+from tests.harness.tiers import examples
 from tests.migrate.tables.test_plan_ids import FILES, Row, by_file, files, rows
 
 
@@ -25,7 +26,7 @@ def batch_of(source: list[Row]) -> pa.RecordBatch:
 
 
 @given(rows())
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_files_in_order_with_their_vectors_in_order(source: list[Row]) -> None:
     batches = [batch_of(source[:3]), batch_of(source[3:])]
     with (
@@ -40,7 +41,7 @@ def test_files_in_order_with_their_vectors_in_order(source: list[Row]) -> None:
 @given(
     rows(), st.lists(st.sampled_from(FILES[1:]).map("file:{}".format) | st.just("x"), max_size=6)
 )
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_keys_that_belong_to_none_of_our_files(source: list[Row], keys: list[str]) -> None:
     entries = [
         KvEntry(key=key, value=b"", expiration=number if number % 2 else None)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from migrate.model.records import VectorId
 from migrate.tables.files import FileVectors
 from migrate.tables.plan_ids import Collision, FileGap, IdTable, PlannedRows
+from tests.harness.tiers import examples
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def gaps(source: list[Row]) -> list[FileGap]:
 
 @pytest.mark.fault("D05", "D12")
 @given(rows())
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_collisions_files_and_gaps(source: list[Row]) -> None:
     with table_of(source) as table:
         assert list(table.collisions()) == collisions(source)
@@ -129,7 +130,7 @@ def test_collisions_files_and_gaps(source: list[Row]) -> None:
 
 @pytest.mark.fault("D05")
 @given(rows())
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_of_equal_vectors_the_first_stays_and_of_different_ones_none(source: list[Row]) -> None:
     gone = {one.row for one in collisions(source) if not one.stays}
     kept = [one for one in source if one.row not in gone]
@@ -174,7 +175,7 @@ def test_a_file_of_fifty_thousand_chunks(tmp_path: Path) -> None:
 
 
 @given(rows(), st.integers(1, 4))
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_what_is_left_comes_out_in_row_order(source: list[Row], export_rows: int) -> None:
     gone = {one.row for one in collisions(source) if not one.stays}
     with table_of(source) as table, pytest.MonkeyPatch.context() as patch:

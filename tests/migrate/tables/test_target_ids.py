@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from migrate.model.records import VectorId
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
+from tests.harness.tiers import examples
 from tests.migrate.tables.test_plan_ids import IDS
 
 OURS = st.lists(st.sampled_from(IDS), unique=True)
@@ -27,7 +28,7 @@ def batches(ours: list[VectorId]) -> Iterator[pa.RecordBatch]:
 
 @pytest.mark.fault("R01", "R09")
 @given(OURS, PAGES, st.integers(1, 4))
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_what_is_listed_and_what_is_not(
     ours: list[VectorId], pages: list[list[VectorId]], insert_ids: int
 ) -> None:

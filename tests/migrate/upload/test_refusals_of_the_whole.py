@@ -24,7 +24,7 @@ from migrate.storage.journal_lines import Entry
 from tests.harness.fakes.memory_source import UnexpectedError
 from tests.harness.fakes.memory_target import MemoryVectors, Refusals
 from tests.harness.move import Move, all_ids, planned_move, snapshot_of_chunks
-from tests.harness.tiers import one_in
+from tests.harness.tiers import examples, one_in
 from tests.migrate.upload.test_refused_uploads import (
     IDS,
     POINTS,
@@ -80,7 +80,7 @@ def test_a_target_that_refuses_all_stops_the_run_and_condemns_no_vector(
     code=st.sampled_from([49_999, None]),
     workers=st.sampled_from([1, 3]),
 )
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 def test_a_while_of_refusals_costs_uploads_and_no_vector(  # noqa: PLR0917 - drawn
     taken: Snapshot, first: int, length: int, per_upload: int, code: int | None, workers: int
 ) -> None:
@@ -106,7 +106,7 @@ def test_a_while_of_refusals_costs_uploads_and_no_vector(  # noqa: PLR0917 - dra
 @pytest.mark.slow
 @pytest.mark.fault("F05", "N16", "I1", "I5")
 @given(bad=rows_sets(), case=st.sampled_from(UNNAMED))
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 def test_bad_vectors_are_found_under_a_code_that_names_no_line(
     taken: Snapshot, bad: frozenset[int], case: tuple[int, int | None]
 ) -> None:
@@ -156,7 +156,7 @@ def test_codes_about_the_whole_are_never_searched(taken: Snapshot, code: int) ->
 @pytest.mark.slow
 @pytest.mark.fault("F05", "N16", "I1", "I5", "I7")
 @given(bad=rows_sets(), again=rows_sets())
-@settings(max_examples=6)
+@settings(max_examples=examples(6))
 def test_refused_vectors_are_taken_on_a_retry(
     taken: Snapshot, bad: frozenset[int], again: frozenset[int]
 ) -> None:

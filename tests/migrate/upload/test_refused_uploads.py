@@ -20,7 +20,7 @@ from migrate.storage.journal_lines import Entry
 from tests.harness.fakes.memory_source import UnexpectedError
 from tests.harness.fakes.memory_target import MemoryKv, MemoryVectors, Refusals
 from tests.harness.move import Move, all_ids, planned_move, snapshot_of_chunks
-from tests.harness.tiers import one_in
+from tests.harness.tiers import examples, one_in
 
 POINTS = 40
 PER_UPLOAD = 8
@@ -67,7 +67,7 @@ def check_end(move: Move, bad: frozenset[VectorId]) -> None:
 @pytest.mark.slow
 @pytest.mark.fault("N16", "I1", "I5")
 @given(bad=rows_sets())
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 def test_exactly_the_bad_vectors_stay_behind_at_a_bounded_price(
     taken: Snapshot, bad: frozenset[int]
 ) -> None:
@@ -84,7 +84,7 @@ def test_exactly_the_bad_vectors_stay_behind_at_a_bounded_price(
 @pytest.mark.slow
 @pytest.mark.fault("N17")
 @given(bad=rows_sets(), bytes_max=st.integers(LINE_BYTES_MAX, LINE_BYTES_MAX * 9))
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 def test_a_hidden_limit_of_the_body_costs_some_uploads_and_no_vector(
     taken: Snapshot, bad: frozenset[int], bytes_max: int
 ) -> None:
@@ -97,7 +97,7 @@ def test_a_hidden_limit_of_the_body_costs_some_uploads_and_no_vector(
 @pytest.mark.slow
 @pytest.mark.fault("N17")
 @given(bytes_max=st.integers(LINE_BYTES_MAX, LINE_BYTES_MAX * 9))
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 def test_what_a_413_taught_holds_for_all_further_batches(taken: Snapshot, bytes_max: int) -> None:
     """Only parts of the first batch are ever too large."""
     move = planned_move(taken, MemoryVectors(Refusals(bytes_max=bytes_max)))

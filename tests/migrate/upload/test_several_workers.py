@@ -13,6 +13,7 @@ from migrate.snapshot.folder import Snapshot
 from tests.harness.fakes.memory_source import UnexpectedError
 from tests.harness.fakes.memory_target import MemoryVectors, Refusals
 from tests.harness.move import Move, all_ids, planned_move, snapshot_of_chunks
+from tests.harness.tiers import examples
 
 POINTS = 1_300  # three row groups, so that there are shares
 PER_UPLOAD = 60
@@ -45,7 +46,7 @@ def check_end(move: Move, bad: frozenset[VectorId]) -> None:
     bad=st.frozensets(st.sampled_from(range(POINTS)), max_size=4),
     workers=st.integers(2, 5),
 )
-@settings(max_examples=5)
+@settings(max_examples=examples(5))
 def test_refusals_are_searched_by_whoever_had_them(
     taken: Snapshot, bad: frozenset[int], workers: int
 ) -> None:
@@ -59,7 +60,7 @@ def test_refusals_are_searched_by_whoever_had_them(
 @pytest.mark.slow
 @pytest.mark.fault("U01", "I1", "I3")
 @given(data=st.data(), workers=st.integers(2, 5), kills=st.lists(st.integers(0, 12), max_size=4))
-@settings(max_examples=5)
+@settings(max_examples=examples(5))
 def test_killed_at_any_upload_and_gone_on_with_by_any_number_of_workers(
     taken: Snapshot, data: st.DataObject, workers: int, kills: list[int]
 ) -> None:

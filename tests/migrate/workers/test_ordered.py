@@ -12,6 +12,7 @@ from migrate.clock import SystemClock
 from migrate.workers.ordered import CancelledError, ahead, in_order, raise_if_cancelled
 from migrate.workers.ordered import wait_or_cancel as wait_wanted
 from tests.harness.fakes.clock import VirtualClock
+from tests.harness.tiers import examples
 
 LONG_S = (
     300.0  # no event takes so long, however busy the machine is; a test that waits it out fails
@@ -26,7 +27,7 @@ def no_thread_is_left() -> Iterator[None]:
 
 
 @given(st.integers(0, 30), st.integers(1, 6), st.none() | st.integers(1, 3))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_results_come_in_the_order_of_the_items(
     count: int, width: int, threads: int | None
 ) -> None:

@@ -13,6 +13,7 @@ from q2v.output.logs import PROCESS_MASKER
 from q2v.output.render import encode_document, format_bytes, format_duration, render
 from q2v.output.terminal import escape_lines, escape_terminal, write_text
 from q2v.secret_files import Secret
+from tests.harness.tiers import examples
 
 JSON_VALUES = st.recursive(
     st.none()
@@ -57,7 +58,7 @@ def test_people_get_aligned_lines_with_readable_numbers(capsys: pytest.CaptureFi
     )
 
 
-@settings(max_examples=40)  # deep documents take long to draw
+@settings(max_examples=examples(40))  # deep documents take long to draw
 @given(st.dictionaries(st.text(), JSON_VALUES))
 def test_a_document_is_one_line_of_ascii_that_reads_back(document: dict[str, object]) -> None:
     text = encode_document(document)

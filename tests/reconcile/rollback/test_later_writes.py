@@ -24,6 +24,7 @@ from reconcile.rollback.later.points import normalised
 from reconcile.rollback.report import PASSES_MAX
 from tests.harness.fakes.memory_source import DIMENSIONS, UnexpectedError
 from tests.harness.move import COUNTER, Move, all_ids, finished_move, new_move
+from tests.harness.tiers import examples
 from tests.reconcile.rollback.test_way_back import vectors
 
 POINTS = 45
@@ -447,7 +448,7 @@ def test_a_journal_that_no_export_wrote_is_refused(entries: list[dict[str, objec
 
 @pytest.mark.slow
 @pytest.mark.fault("L01", "I6")
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(
     vectors(["since-1", "since-2", "since-3"]),
     vectors(OURS[:12]),

@@ -26,6 +26,7 @@ from migrate.upload.pre_images import capture_pre_images
 from reconcile.rollback.report import PASSES_MAX
 from tests.harness.fakes.memory_source import DIMENSIONS, UnexpectedError
 from tests.harness.move import COUNTER, Move, all_ids, new_move
+from tests.harness.tiers import examples
 
 POINTS = 23
 OURS = all_ids(POINTS)
@@ -87,7 +88,7 @@ def fill(move: Move, held: dict[VectorId, Vector], keys: dict[str, KvEntry]) -> 
 
 @pytest.mark.slow
 @pytest.mark.fault("I7", "B01", "B02", "B05", "K08", "R09")
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(
     st.tuples(vectors(OURS), vectors(THEIR_IDS)),
     st.tuples(entries(OUR_KEYS), entries(THEIR_KEYS)),
@@ -124,7 +125,7 @@ def test_undoing_a_run_gives_back_what_was_there_and_keeps_what_others_did_since
 
 @pytest.mark.slow
 @pytest.mark.fault("I7", "B03")
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 @given(vectors(OURS), entries(OUR_KEYS), vectors(OURS), entries(OUR_KEYS))
 def test_what_others_changed_since_is_kept_and_listed_and_only_undone_by_name(
     held: dict[VectorId, Vector],

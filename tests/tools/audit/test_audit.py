@@ -125,6 +125,7 @@ def test_a_database_that_does_not_answer_is_no_clean_bill(answer: object) -> Non
     assert found.why
 
 
+@pytest.mark.slow
 def test_the_bill_of_materials_holds_every_distribution_once() -> None:
     """The members that CycloneDX 1.6 requires, references that lead somewhere, no time in it."""
     found = list(distributions())

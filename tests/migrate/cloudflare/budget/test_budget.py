@@ -26,6 +26,7 @@ from migrate.errors import (
 )
 from tests.harness.fakes.clock import VirtualClock
 from tests.harness.running.programs import start_python
+from tests.harness.tiers import examples
 from tests.migrate.cloudflare.clients import Talker
 
 WINDOW_S = 300.0 - 1e-6  # the true time and the clock add up the same floats in another order
@@ -132,7 +133,7 @@ STEPS = st.lists(
 
 @pytest.mark.slow
 @pytest.mark.fault("G11", "G13", "N02", "G02", "I9")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(STEPS, st.integers(1, 5))
 @example([(TwoProcesses.block, 346), (TwoProcesses.cut_power, 0.0), (TwoProcesses.send, 1)], 1)
 def test_no_sliding_window_ever_holds_more_than_the_maximum(

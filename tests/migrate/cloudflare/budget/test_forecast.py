@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrate.cloudflare.budget.forecast import Spent, Why, duration_s, holds, last_answer_s
+from tests.harness.tiers import examples
 
 NOW_S = 1_000.0
 
@@ -52,7 +53,7 @@ def send_all(window: Window, *, requests: int, request_s: float, in_flight: int 
     return last_s
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(windows(), st.integers(1, 60), st.floats(0, 400))
 def test_one_after_the_other_it_is_what_the_limiter_does(
     window: Window, requests: int, request_s: float
@@ -69,7 +70,7 @@ def test_one_after_the_other_it_is_what_the_limiter_does(
     assert found == pytest.approx(expected, abs=0.002 * (1 + requests))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(windows(), st.integers(1, 60), st.floats(0, 100), st.integers(2, 6))
 def test_with_several_in_flight_it_is_at_most_one_answer_off(
     window: Window, requests: int, request_s: float, in_flight: int

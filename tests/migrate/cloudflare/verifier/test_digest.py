@@ -57,6 +57,7 @@ def test_a_million_numbers_have_one_digest_on_both_sides(tmp_path: Path) -> None
     assert differing(number_vectors(SEED, NUMBERS), tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.fault("H01")
 def test_hard_vectors_have_one_digest_on_both_sides(tmp_path: Path) -> None:
     assert differing(hard_vectors(SEED, VECTORS), tmp_path) == []

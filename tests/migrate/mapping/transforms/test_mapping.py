@@ -47,6 +47,7 @@ from tests.harness.strategies import (
     scalars,
     texts,
 )
+from tests.harness.tiers import examples
 from tests.migrate.mapping.transforms.test_rules import RULES as TRANSFORMS
 from tests.migrate.mapping.transforms.test_rules import SMALL
 
@@ -142,7 +143,7 @@ def test_a_payload_is_moved_within_all_limits_or_has_one_reason(
         assert outcome.metadata == text
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(st.lists(PAYLOADS, min_size=1, max_size=4), RULE_TABLES)
 def test_the_snapshot_and_the_rules_give_the_metadata_again_byte_for_byte(
     several: list[dict[str, Any]], rules: MappingRules

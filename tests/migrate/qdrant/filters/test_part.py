@@ -26,6 +26,7 @@ from migrate.storage.local_folder import LocalFolder
 from tests.harness.fakes.clock import VirtualClock
 from tests.harness.fakes.memory_source import UnexpectedError
 from tests.harness.fakes.silence import Silence
+from tests.harness.tiers import examples
 from tests.migrate.qdrant.sources import part
 from tests.servers.qdrant_grpc import grpc_server
 from tests.servers.qdrant_points import StoredCollection, StoredPoint
@@ -150,7 +151,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.mark.fault("M16")
 @given(payloads=COLLECTIONS, wanted=FILTERS)
-@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(12), suppress_health_check=[HealthCheck.too_slow])
 def test_each_way_seals_the_points_that_the_filter_picks_under_one_root(
     folders: Iterator[Path], payloads: dict[int | str, Payload], wanted: Wanted
 ) -> None:
@@ -206,6 +207,7 @@ def test_a_killed_snapshot_is_resumed_by_its_own_filter_alone(way: str, tmp_path
     assert of_b.manifest.content_root != whole.manifest.content_root
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M16")
 def test_a_reader_in_another_process_reads_the_same_part(tmp_path: Path) -> None:
     folder, collection = LocalFolder(tmp_path), tenants()

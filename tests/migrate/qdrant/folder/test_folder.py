@@ -272,6 +272,7 @@ def state_of(folder: Path) -> dict[str, tuple[bytes, int]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F01", "G08")
 def test_reading_changes_nothing_in_the_folder(folder: Path, tmp_path: Path) -> None:
     before = state_of(folder)

@@ -1,5 +1,7 @@
 """The stubs without the client around them: fast to load, and in nobody else's way."""
 
+import pytest
+
 from tests.harness.running.programs import output_of_python
 
 
@@ -16,6 +18,7 @@ def test_reading_over_grpc_loads_no_model_of_a_rest_message() -> None:
     assert loaded == "[]"
 
 
+@pytest.mark.slow
 def test_the_client_can_be_imported_afterwards_and_speaks_the_same_messages() -> None:
     same = run(
         "from migrate.qdrant.grpc.messages import wire\n"
@@ -28,6 +31,7 @@ def test_the_client_can_be_imported_afterwards_and_speaks_the_same_messages() ->
     assert same == "True"
 
 
+@pytest.mark.slow
 def test_a_client_that_is_imported_already_is_left_as_it_is() -> None:
     same = run(
         "import sys, qdrant_client\n"

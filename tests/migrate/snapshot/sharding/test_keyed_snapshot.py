@@ -27,6 +27,7 @@ from tests.harness.fakes.clock import VirtualClock
 from tests.harness.fakes.memory_source import MemorySource, chunk_payloads
 from tests.harness.fakes.silence import Silence
 from tests.harness.fakes.steps import KilledError
+from tests.harness.tiers import examples
 
 POINTS = 23
 KEYS: tuple[int | str, ...] = ("east", 7, "7", "empty")
@@ -225,7 +226,7 @@ EDITS = st.dictionaries(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     chain=st.lists(EDITS, min_size=1, max_size=4),
     options=st.sampled_from([FROZEN, MOVING, PAYLOADS]),

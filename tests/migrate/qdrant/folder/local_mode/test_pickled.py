@@ -17,6 +17,7 @@ from qdrant_client import models
 from typing_extensions import override
 
 from migrate.qdrant.folder.local_mode.pickled import Instance, NotAPointError, decode_pickled
+from tests.harness.tiers import examples
 
 pytestmark = pytest.mark.fault("M24", "X05")
 
@@ -40,7 +41,7 @@ VALUES = st.recursive(
 
 
 @given(value=VALUES, protocol=st.sampled_from([4, 5]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_values_come_back_as_they_were_pickled(value: object, protocol: int) -> None:
     assert repr(value) == repr(decode_pickled(pickle.dumps(value, protocol)))
 
@@ -147,14 +148,14 @@ POINT = pickle.dumps(
 
 
 @given(length=st.integers(0, len(POINT) - 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_a_cut_pickle_is_refused(length: int) -> None:
     with pytest.raises(NotAPointError):
         decode_pickled(POINT[:length])
 
 
 @given(changes=st.lists(st.tuples(st.integers(0, len(POINT) - 1), st.integers(0, 255)), min_size=1))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_any_other_bytes_are_decoded_or_refused_and_nothing_else(
     changes: list[tuple[int, int]],
 ) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from migrate.errors import PreconditionError
 from migrate.qdrant.folder.server_snapshot.archive import Archive
 from tests.harness.running.programs import run_program
+from tests.harness.tiers import examples
 from tests.servers.on_disk.qdrant_snapshot import member, pack
 
 pytestmark = pytest.mark.fault("M21")
@@ -84,13 +85,13 @@ def test_a_name_that_no_file_can_have_is_refused_and_not_shown_whole(name: str) 
 
 
 @given(length=st.integers(0, len(WHOLE) - 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_an_archive_that_is_cut_anywhere_is_refused(length: int) -> None:
     refused(WHOLE[:length])
 
 
 @given(position=st.integers(0, len(WHOLE) - 1), bit=st.integers(0, 7))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_flipped_bit_is_refused_or_only_in_a_content(position: int, bit: int) -> None:
     """A header has a check sum, which the library compares; contents are checked by no archive."""
     damaged = bytearray(WHOLE)
