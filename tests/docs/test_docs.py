@@ -124,6 +124,13 @@ def test_every_make_target_that_the_readme_names_exists() -> None:
     assert set() == promised - targets
 
 
+def test_no_page_expects_of_make_alone_more_than_a_list() -> None:
+    """Without a target it shows the targets; `make setup` installs."""
+    assert "DEFAULT_GOAL := help" in _text("Makefile")
+    pages = [page for page in PAGES if page.parent.name != "decisions"]
+    assert [page.name for page in pages if "`make`" in page.read_text(encoding="utf-8")] == []
+
+
 def test_the_runbook_holds_every_stage_and_every_command_of_use() -> None:
     text = _text("RUNBOOK.md")
     for name in COMMANDS:
