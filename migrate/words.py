@@ -2,7 +2,13 @@
 
 _HOURS_FROM = 120  # minutes
 _PLURAL_VERBS = {"is": "are", "was": "were", "has": "have", "does": "do"}
-_IRREGULAR = {"index": "indexes", "entry": "entries", "query": "queries", "body": "bodies"}
+_IRREGULAR = {
+    "index": "indexes",
+    "entry": "entries",
+    "query": "queries",
+    "body": "bodies",
+    "property": "properties",
+}
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -13,6 +19,14 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
         head, _, last = noun.rpartition(" ")
         plural = f"{head} {_IRREGULAR.get(last, f'{last}s')}".strip()
     return f"{number:,} {plural}"
+
+
+def of_unit(number: int, unit: str) -> str:
+    """`1 vector`, `2 vectors`, for a `unit` that is given in the plural."""
+    singular = next(
+        (one for one, some in _IRREGULAR.items() if some == unit), unit.removesuffix("s")
+    )
+    return counted(number, singular, unit)
 
 
 def subject(number: int, noun: str, verb: str) -> str:

@@ -124,8 +124,8 @@ def go_back(
             f"{counted(report.vectors_deleted, 'vector')} deleted, {report.vectors_restored} "
             "restored; "
             f"{counted(report.kv_deleted, 'KV key')} deleted, {report.kv_restored} restored",
-            f"kept: {report.later_writes} ids and keys of the Worker; {len(report.conflicts)} that "
-            "it has changed",
+            f"kept of the Worker, ids and keys: {report.later_writes}; "
+            f"{len(report.conflicts)} that it has changed",
             *exported,
         ]
         expect(held.issuperset(later.ids), "a vector of the Worker is gone")

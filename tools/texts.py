@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from itertools import islice, product
 from pathlib import Path
 
+from migrate.words import counted, subject
+
 HOLE = "..."
+_SEVERAL = 2  # a count in the plural
 _ALTERNATIVES_MAX = 24  # of one expression; with more it is a hole
 _OF_VALUES = ("migrate/words.py", "q2v/output/render.py")  # their functions put values into words
 _DEPTH_MAX = 4  # names and calls that are followed
@@ -110,6 +113,8 @@ class Code:
                 yield from self._table(name, at)
                 for one in args[1:]:
                     yield from self.texts(one, at)
+            case ast.Call(func=ast.Name(id="counted" | "subject")):
+                yield _counted(node)
             case ast.Call(func=ast.Name(id=name)):
                 yield from self._returned(name, at)
             case ast.Call(func=ast.Attribute(value=ast.Name(id="self"), attr=name)):
@@ -195,12 +200,30 @@ class Code:
 def own_text(node: ast.expr) -> str:
     """The text as it stands there, with a hole for each value."""
     match node:
+        case ast.FormattedValue(value=ast.Call() as call):
+            return _counted(call)
         case ast.Constant(value=str() as text):
             return text
         case ast.JoinedStr(values=parts):
             return "".join(map(own_text, parts))
         case ast.BinOp(left=left, op=ast.Add(), right=right):
             return own_text(left) + own_text(right)
+        case _:
+            return HOLE
+
+
+def _counted(call: ast.expr) -> str:
+    """`... vectors` for `counted(number, "vector")`, `... vectors are` for `subject(...)`."""
+    match call:
+        case ast.Call(
+            func=ast.Name(id="counted"), args=[_, ast.Constant(value=str() as noun), *rest]
+        ) if not rest:
+            return counted(_SEVERAL, noun).replace(str(_SEVERAL), HOLE)
+        case ast.Call(
+            func=ast.Name(id="subject"),
+            args=[_, ast.Constant(value=str() as noun), ast.Constant(value=str() as verb)],
+        ):
+            return subject(_SEVERAL, noun, verb).replace(str(_SEVERAL), HOLE)
         case _:
             return HOLE
 

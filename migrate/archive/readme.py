@@ -21,6 +21,7 @@ from migrate.storage.layout import (
     TARGETS,
     archive_name,
 )
+from migrate.words import counted
 
 
 def write_readme(record: ArchiveRecord, snapshot: Snapshot) -> bytes:
@@ -60,7 +61,8 @@ def _section(title: str, text: str, *, sh: str = "", sql: str = "") -> str:
 def _head(record: ArchiveRecord) -> str:
     final = "It is final." if record.final else f"It is not final: {record.why_not_final}."
     links = "\n".join(
-        f"* `{link.snapshot_id}`: {link.points:,} points, content root `{link.content_root}`"
+        f"* `{link.snapshot_id}`: {counted(link.points, 'point')}, "
+        f"content root `{link.content_root}`"
         for link in record.chain
     )
     text = f"""

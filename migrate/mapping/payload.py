@@ -28,6 +28,7 @@ from migrate.model.limits import (
     VECTOR_ID_BYTES_MAX,
 )
 from migrate.model.records import PointId, ShardKey, VectorId, decode_shard_key
+from migrate.words import counted
 
 HASH_HEX_LENGTH = 64  # SHA-256, as the sync service writes it
 HASH_FORM = re.compile(f"[0-9a-fA-F]{{{HASH_HEX_LENGTH}}}")
@@ -302,7 +303,8 @@ def _check_hash(fields: dict[str, object], rules: MappingRules) -> bool:
         raise _RefusedError(
             Reason.FIELD_RANGE,
             rules.hash_key,
-            f"text of {len(value)} characters, {HASH_HEX_LENGTH} hex digits were expected",
+            f"text of {counted(len(value), 'character')}, {HASH_HEX_LENGTH} hex digits were "
+            "expected",
         )
     if not rules.hash_of or value.lower() == _text_hash(read_path(fields, rules.hash_of)):
         return False

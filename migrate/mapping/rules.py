@@ -1,6 +1,6 @@
 """What a run does with payloads and how it writes: frozen into its plan."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -51,7 +51,7 @@ class MappingRules:
     @property
     def shard_key_rule(self) -> ShardKeyField | None:
         """The rule that puts the shard key of a point into its payload."""
-        return next((rule for rule in self.transforms if isinstance(rule, ShardKeyField)), None)
+        return shard_key_rule(self.transforms)
 
     def record(self) -> dict[str, object]:
         """The members for a plan. Those that older plans do not have are left out by default."""
@@ -127,3 +127,8 @@ class WriteRules:
     body_bytes: int  # per upload
     counter_key: str
     ttl_s: int | None  # of KV entries; None = no expiry
+
+
+def shard_key_rule(transforms: Sequence[Transform]) -> ShardKeyField | None:
+    """The one of these rules that puts the shard key of a point into its payload."""
+    return next((rule for rule in transforms if isinstance(rule, ShardKeyField)), None)

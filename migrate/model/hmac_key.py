@@ -6,6 +6,8 @@ from typing import NoReturn
 
 from typing_extensions import override
 
+from migrate.words import counted
+
 KEY_LENGTH_MIN = 32  # characters; 64 hex digits are what `openssl rand -hex 32` gives
 
 
@@ -17,7 +19,9 @@ class SealKey:
     def __init__(self, key: str) -> None:
         """`key` is the text of the key file; raises ValueError when it is too short to be one."""
         if len(key) < KEY_LENGTH_MIN:
-            raise ValueError(f"{len(key)} characters, at least {KEY_LENGTH_MIN} are needed")
+            raise ValueError(
+                f"{counted(len(key), 'character')}, at least {KEY_LENGTH_MIN} are needed"
+            )
         self._key = key.encode()
 
     def code(self, content: bytes) -> str:

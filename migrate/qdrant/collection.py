@@ -14,6 +14,7 @@ from migrate.qdrant.sharding.shards import (
     readable_shards,
     shard_warnings,
 )
+from migrate.words import subject
 
 Json = Mapping[str, object]
 
@@ -151,10 +152,12 @@ def _queue_warnings(info: Json, config: Json) -> list[str]:
     queue = info.get("update_queue")
     if isinstance(queue, Mapping):
         if queue.get("length"):
-            warnings.append(f"{queue['length']} writes are acknowledged but not visible yet")
+            warnings.append(
+                f"{subject(queue['length'], 'write', 'is')} acknowledged but not visible yet"
+            )
         if queue.get("deferred_points"):
             warnings.append(
-                f"{queue['deferred_points']} points are invisible until they are optimized: "
+                f"{subject(queue['deferred_points'], 'point', 'is')} invisible until optimized: "
                 "neither pages nor counts hold them"
             )
     optimizers = config.get("optimizer_config")

@@ -17,6 +17,7 @@ from migrate.qdrant.retry import PassingFailure
 from migrate.qdrant.source import ServerOptions
 from migrate.transport.deadline import find_proxy
 from migrate.transport.trust import client_remedy
+from migrate.words import counted
 
 PROBE_FROM_FAILURE = 2  # the port is probed after two failures, or after one time-out
 PROBES_MAX = 3
@@ -106,7 +107,7 @@ class FirstContact:
             return failure
         return RemoteUnavailableError(
             f"{self._url}: port {self._port} takes connections and answers nothing, neither to "
-            f"HTTP nor to TLS; given up after {self._failures} attempts ({failure})",
+            f"HTTP nor to TLS; given up after {counted(self._failures, 'attempt')} ({failure})",
             remedy=self._hint
             or f"check host and port in {self._setting}; if a Qdrant is starting there, run the "
             "same command again: it resumes",

@@ -18,6 +18,7 @@ from migrate.errors import MigrationError, PreconditionError, UnreadablePointErr
 from migrate.model.records import PointId
 from migrate.qdrant.paging import PageSize
 from migrate.qdrant.retry import PageRefusal, PassingFailure, PointRefusal, RetryPolicy
+from migrate.words import counted
 
 PAGE_ATTEMPTS = 2  # of a page, before a smaller one is asked for
 POINT_ATTEMPTS = 3  # of one point by its id, before it is reported
@@ -129,7 +130,7 @@ class PageReader:
         else:
             size.halve(asked)
         tries.smaller(asked)
-        self._say(f"{refusal}; asking for {asked // 2} points a page")
+        self._say(f"{refusal}; asking for {counted(asked // 2, 'point')} a page")
 
     def _fail(
         self,

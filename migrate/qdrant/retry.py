@@ -8,6 +8,7 @@ from typing import TypeVar
 from migrate.errors import BudgetExhaustedError, RemoteUnavailableError
 from migrate.model.stamps import parse_retry_after
 from migrate.ports import Clock
+from migrate.words import counted
 from migrate.workers.ordered import wait_or_cancel
 from migrate.workers.repeat import retry_on
 
@@ -141,7 +142,7 @@ class RetryPolicy:
     def given_up(self, failure: PassingFailure) -> RemoteUnavailableError:
         """The error after the last attempt."""
         return RemoteUnavailableError(
-            f"{failure}; given up after {self.attempts_max} attempts",
+            f"{failure}; given up after {counted(self.attempts_max, 'attempt')}",
             remedy=failure.remedy
             or "check that the source is running and reachable, then run the same command again: "
             "it resumes",

@@ -355,9 +355,16 @@ def _compare(
     snapshot: Snapshot, target: CollectionTarget, runtime: Runtime, what: str
 ) -> Comparison:
     """Read the collection and compare it with the snapshot, point by point in id order."""
-    found = Comparison(np.ones(snapshot.manifest.points, dtype=np.bool_))
-    runtime.progress.start(what, total=snapshot.manifest.points, unit="points")
-    sealed_points = _sealed_points(snapshot, runtime)
+    points, read = snapshot.manifest.points, 0
+
+    def count(rows: int) -> None:
+        nonlocal read
+        read += rows
+        runtime.progress.advance(rows)
+
+    found = Comparison(np.ones(points, dtype=np.bool_))
+    runtime.progress.start(what, total=points, unit="points")
+    sealed_points = _sealed_points(snapshot, count)
     sealed = next(sealed_points, None)
     with target.open_source() as source:
         for point in _points(source):
@@ -365,14 +372,15 @@ def _compare(
                 sealed = next(sealed_points, None)
             is_same = sealed is not None and sealed.point_id == point.point_id
             found.add(point, sealed if is_same else None)
+    count(points - read)  # beyond the last point of the collection: they are not there
     return found
 
 
-def _sealed_points(snapshot: Snapshot, runtime: Runtime) -> Iterator[_Sealed]:
+def _sealed_points(snapshot: Snapshot, count: Callable[[int], None]) -> Iterator[_Sealed]:
     for rows in snapshot.read(with_vectors=()):
+        count(len(rows.page))
         numbers = range(rows.first_row, rows.first_row + len(rows.page))
         yield from map(_Sealed, rows.page.ids, numbers, rows.digests, _keys(rows.page))
-        runtime.progress.advance(len(rows.page))
 
 
 def _keys(page: Page) -> Sequence[ShardKey | None]:

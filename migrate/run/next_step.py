@@ -89,6 +89,13 @@ class Situation(Enum):
         "`q2v catch-up` moves what has changed since, as often as you like; then stop the writers "
         "(RUNBOOK: freeze) and run `q2v catch-up --frozen`",
     )
+    LEFT_OUT = (
+        "",
+        "the run is complete, and points are left out for reasons that were not accepted",
+        "decide on them first: `q2v status` names the reasons, quarantine.jsonl beside the plan "
+        "the points; accept a reason with `q2v migrate --waive REASON`, or mend the points in the "
+        "source and run `q2v catch-up --frozen`; `q2v reconcile` compares the others meanwhile",
+    )
     WRITTEN = "reconcile", "the run is complete and was not compared since its last write"
     RECONCILE_BEGUN = "reconcile", "a reconcile was interrupted"
     INDEX_ADDED = "reconcile", "a metadata index was added after the newest reconcile"
@@ -243,7 +250,7 @@ def _after_a_run(position: Position) -> Situation:
     if position.reconcile_begun:
         return Situation.RECONCILE_BEGUN
     if finding is None:
-        return Situation.WRITTEN
+        return Situation.LEFT_OUT if position.unwaived else Situation.WRITTEN
     if finding.verdict == "indeterminate":
         return Situation.INDETERMINATE
     if finding.verdict == "equal":

@@ -314,7 +314,7 @@ def _manifest(fields: dict[str, object]) -> SnapshotManifest:
         raise ValueError("only one of filter and left_out is there")
     counted = sum(one.points for one in manifest.shard_keys or ())
     if manifest.shard_keys is not None and counted != manifest.points:
-        raise ValueError(f"{counted} points by shard key, {manifest.points} in all")
+        raise ValueError(f"points by shard key: {counted}, in all: {manifest.points}")
     return manifest
 
 

@@ -116,7 +116,9 @@ def _capture(run: RunFolder, target: Target, runtime: Runtime) -> None:
         others = list(listed.elsewhere())
         gone = _listed_and_gone(run, removals, others, target.vectors)
         elsewhere = [one for one in others if one not in removals and one not in gone]
-        to_read = run.plan.vectors_to_write if run.plan.base else count - len(elsewhere)
+        to_read = count - len(elsewhere)
+        if run.written_rows is not None:
+            to_read = len(listed.present_rows(0, run.plan.points) & run.written_rows)
         present = _capture_vectors(run, listed, target.vectors, to_read, runtime)
         removed = _capture_removed(run, removals.intersection(others), target.vectors, runtime)
     _journal_part(run, EXISTING_IDS, len(elsewhere), _write_existing(run, elsewhere))
@@ -179,6 +181,10 @@ def _capture_removed(
     difference = run.difference
     if difference is None or not difference.removals:
         return 0
+    total = len(listed)
+    runtime.progress.start(
+        "keeping what is removed", total=total, unit="vectors", requests=fetch_requests(total)
+    )
     former = fetch_all(target, sorted(listed), runtime)
     unlisted = [one.vector_id for one in difference.removals if one.vector_id not in listed]
     for some in _batches(unlisted):

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from migrate.words import subject
+
 SHOWN_MAX = 10
 
 
@@ -17,6 +19,6 @@ def forced_notes(unknown: Sequence[str]) -> list[str]:
     shown = ", ".join(f"'{name}'" for name in unknown[:SHOWN_MAX])
     more = f" and {len(unknown) - SHOWN_MAX:,} more" if len(unknown) > SHOWN_MAX else ""
     return [
-        f"warning: --force: {len(unknown):,} ids or keys of the file name nothing of this run and "
-        f"had no effect: {shown}{more}"
+        f"warning: --force: {subject(len(unknown), 'name', 'is')} of nothing in this run and had "
+        f"no effect: {shown}{more}"
     ]

@@ -11,7 +11,8 @@ from q2v.output.logs import PROCESS_MASKER
 from q2v.output.screen.wrapping import split_words, terminal_width, wrapped
 from q2v.output.terminal import escape_terminal, write_text
 
-_PASTED = "next: q2v "
+_PASTED = ("next: q2v ", "  wrangler ")  # commands that are alone on their line
+_INDENT = "  "  # of the second line of a text
 _UNIT = 1_000
 _BYTE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
@@ -81,9 +82,9 @@ def write_line(text: str) -> None:
 
 
 def write_texts(texts: Iterable[str]) -> None:
-    """Each text as lines of at most 80 columns; a command after `next: ` stays on one line."""
+    """Each text as lines within the terminal, of at most 80 on a pipe; a command stays whole."""
     for text in texts:
-        lines = [text] if text.startswith(_PASTED) else wrapped(text)
+        lines = [text] if text.startswith(_PASTED) else wrapped(text, then=_INDENT)
         for line in lines:
             write_line(line)
 

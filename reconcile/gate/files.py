@@ -127,19 +127,23 @@ def _freeze(run: RunFolder, compared: Compared) -> tuple[bool | None, str]:
         return None, "the reconcile left the source out, or could not read it"
     changes = ", ".join(f"{count} {name}" for name, count in moved.items())
     source = compared.member("counts").get("source")
-    counted = manifest.count_start == manifest.count_end
-    if any(moved.values()) or not counted:
+    if any(moved.values()) or manifest.count_start != manifest.count_end:
         return False, f"the source differs from the snapshot: {changes}"
     if manifest.payload_only:
         return True, (
             f"ids and payloads read twice at {manifest.sealed_at}, the vectors of unchanged "
             f"payloads not again (`q2v catch-up --payload-only`); the source was "
-            f"read in full by the reconcile alone, {source} points: {changes}"
+            f"read in full by the reconcile alone, {_counted(source, 'point')}: {changes}"
         )
     return True, (
         f"read twice at {manifest.sealed_at} ({manifest.second_reading} compared) and again by the "
-        f"reconcile, {source} points: {changes}"
+        f"reconcile, {_counted(source, 'point')}: {changes}"
     )
+
+
+def _counted(found: object, noun: str) -> str:
+    """A number of the report in words."""
+    return counted(found, noun) if isinstance(found, int) else f"{found} {noun}s"
 
 
 def _ids(compared: Compared) -> tuple[bool | None, str]:
@@ -166,7 +170,8 @@ def _contents(run: RunFolder, compared: Compared) -> tuple[bool | None, str]:
 def _counter(compared: Compared) -> tuple[bool | None, str]:
     holds, _ = _classes(compared, ("counter",), ())
     counts = compared.member("counts")
-    return holds, f"it says {counts.get('kv_counter')}; {counts.get('vector_index')} vectors listed"
+    listed = _counted(counts.get("vector_index"), "vector")
+    return holds, f"it says {counts.get('kv_counter')}; {listed} listed"
 
 
 def _filters(report: DriftReport, indexes: Mapping[str, str]) -> tuple[bool | None, str]:
@@ -182,7 +187,8 @@ def _filters(report: DriftReport, indexes: Mapping[str, str]) -> tuple[bool | No
     if not indexes:
         return True, "no metadata index is declared, so no filter is used"
     said = "; ".join(
-        f"{one.get('name')}: {one.get('state')}, {one.get('found')} of {one.get('asked')} vectors"
+        f"{one.get('name')}: {one.get('state')}, {one.get('found')} of "
+        f"{_counted(one.get('asked'), 'vector')}"
         for one in states.values()
     )
     found = {one.get("state") for one in states.values()}

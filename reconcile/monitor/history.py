@@ -12,6 +12,7 @@ from migrate.storage.folder import WorkFolder
 from migrate.storage.journal_file import JournalFile
 from migrate.storage.journal_lines import Entry
 from migrate.storage.layout import MONITOR
+from migrate.words import counted
 
 LOOK_FORMAT = 1
 DAY_S = 86_400.0
@@ -118,7 +119,9 @@ def observe(history: Sequence[Looked], *, now_s: float) -> Observation:
     times = [since_s, *(one.at_s for one in history if one.at_s >= since_s), now_s]
     gap_s = max(after - before for before, after in pairwise(times))
     if gap_s > GAP_S_MAX:
-        problems.append(f"no look for {gap_s / 3_600:.0f} hours, at most 26 were expected")
+        problems.append(
+            f"no look for {counted(round(gap_s / 3_600), 'hour')}, at most 26 were expected"
+        )
     newest = {int(one.at_s // DAY_S): one for one in history if one.at_s >= since_s}
     problems += [
         f"the last look of {one.at[:10]} was {one.verdict}: {one.why}"

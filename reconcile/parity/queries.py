@@ -1,7 +1,7 @@
 """The vectors that are searched for: a sample of the stored ones, or those of a file."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
@@ -10,7 +10,7 @@ import numpy as np
 from migrate.errors import ArtefactDamagedError, UsageError
 from migrate.mapping.payload import GroupRules, read_group
 from migrate.model.canonical import decode_json
-from migrate.model.records import DenseColumn, Float32Matrix, Page
+from migrate.model.records import DenseColumn, Float32Matrix, Page, decode_shard_key
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder import StoredFile
 from migrate.words import counted
@@ -49,10 +49,12 @@ def sample_stored(
     *,
     sample: int,
     seed: int,
+    key_field: str | None = None,
 ) -> NamedQueries:
     """Stored vectors of `sample` rows, drawn by the seed; fewer where a row has no vector.
 
-    A query is named by its point's id.
+    A query is named by its point's id. `key_field`: what a rule of the mapping calls the shard
+    key, which is then a field of the payload.
     """
     chosen = choose_rows(snapshot.manifest.points, excluded, sample=sample, seed=seed)
     values: list[Float32Matrix] = []
@@ -67,7 +69,9 @@ def sample_stored(
             values.append(column.values[at])
             rows.append(read.first_row + at)
             names.append(page.ids[at].text)
-            files.append(_file(page.payloads[at], mapping))
+            key = None if page.shard_keys is None else page.shard_keys[at]
+            own = {} if key_field is None or key is None else {key_field: decode_shard_key(key)}
+            files.append(_file(page.payloads[at], own, mapping))
     return _named(values, rows, names, files)
 
 
@@ -105,9 +109,11 @@ def read_queries(stored: StoredFile, dimensions: int) -> NamedQueries:
     return replace(named, file_sha256=stored.hash()[1])
 
 
-def _file(payload: bytes, mapping: GroupRules) -> str | None:
+def _file(payload: bytes, own: Mapping[str, object], mapping: GroupRules) -> str | None:
     fields = decode_json(payload)
-    return read_group(fields, mapping) if mapping.group_key and isinstance(fields, dict) else None
+    if not mapping.group_key or not isinstance(fields, dict):
+        return None
+    return read_group({**fields, **own}, mapping)
 
 
 def _named(

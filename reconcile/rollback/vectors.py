@@ -77,7 +77,7 @@ class VectorUndo:
         deletions do not become visible in time.
         """
         touched = self._touched = [(batch.first, batch.end) for batch in written]
-        total = sum(batch.count for batch in written)
+        total = self._count_touched()
         self._runtime.progress.start(
             "undoing vectors",
             total=total,
@@ -155,6 +155,25 @@ class VectorUndo:
                     continue
                 if self._only is None or record.vector_id in self._only:
                     yield record, digest
+
+    def _count_touched(self) -> int:
+        """How many rows are in a written batch; a row of several batches counts once."""
+        if self._only is not None:
+            return len(self._only)
+        runs: list[list[int]] = []  # first and end of rows that follow each other
+        for first, end in sorted(self._touched):
+            if runs and first <= runs[-1][1]:
+                runs[-1][1] = max(runs[-1][1], end)
+            else:
+                runs.append([first, end])
+        unwritten, only = unwritten_rows(self._run), self._run.written_rows
+        return sum(
+            batch.num_rows
+            for first, end in runs
+            for batch in self._run.targets(
+                ["row"], first_row=first, end_row=end, only=only, excluded=unwritten
+            )
+        )
 
     def _is_touched(self, row: int) -> bool:
         written = self._run.written_rows

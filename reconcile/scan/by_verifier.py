@@ -66,8 +66,7 @@ def verify_contents(
         unnoted.fell_back = str(error)
     session.note_contents(0, unnoted, completed=False)
     if unnoted.fell_back is not None:
-        wanted = run.vectors if rows.only is None else len(rows.only)
-        left = max(0, wanted - session.content_pass(0).checked)
+        left = max(0, rows.count(run) - session.content_pass(0).checked)
         runtime.progress.start(
             "reading vectors back over REST",
             total=left,

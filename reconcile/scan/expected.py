@@ -25,6 +25,10 @@ class Rows:
     only: frozenset[int] | None  # None means every row
     missing: frozenset[str]  # ids that are left out
 
+    def count(self, run: RunFolder) -> int:
+        """How many at most: of a sample, missing ones are counted too."""
+        return run.vectors - len(self.missing) if self.only is None else len(self.only)
+
     def batches(self, run: RunFolder, first_row: int, vectors_max: int) -> Iterator[list[Expected]]:
         """Those from `first_row` on, in row order, in batches of at most `vectors_max`."""
         held: list[Expected] = []

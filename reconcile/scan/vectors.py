@@ -149,7 +149,7 @@ def scan_contents(
     after pauses that double from `pause_s`. One stale read may follow another, so up to 1,000
     differences are reported only if every pass finds them.
     """
-    total = run.vectors if rows.only is None else len(rows.only)
+    total = rows.count(run)
     requests = 0 if readers.verifier is not None else fetch_requests(total)
     runtime.progress.start("reading vectors back", total=total, unit="vectors", requests=requests)
     candidates: dict[int, DriftKind] = {}
@@ -160,6 +160,14 @@ def scan_contents(
                 f"{subject(len(candidates), 'vector', 'differs')}: reading them again"
             )
             runtime.clock.wait(pause_s * 2 ** (ordinal - 1))
+        if ordinal:
+            again = len(candidates)
+            runtime.progress.start(
+                "reading vectors again",
+                total=again,
+                unit="vectors",
+                requests=fetch_requests(again),
+            )
         latest = _read_pass(run, session, ordinal, readers, runtime, rows=rows, pause_s=pause_s)
         before, candidates = candidates, latest.candidates
         agreed = ordinal > 0 and candidates == before

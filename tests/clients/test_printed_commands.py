@@ -148,7 +148,7 @@ def test_what_provision_prints_around_a_release(
     moved: OlderRun, shell: Shell, tmp_path: Path
 ) -> None:
     """The version that was noted is the one that runs again, also after a secret was put."""
-    document = moved.run("provision").document
+    document = moved.run("provision", "--secret", "OPENAI_API_KEY").document
     (put,), (back,) = document["secret_commands"], document["back_commands"]
     deletes = document["secret_delete_commands"]
     scripts = moved.sandbox.store.scripts

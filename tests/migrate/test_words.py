@@ -2,7 +2,7 @@
 
 import pytest
 
-from migrate.words import counted, minutes_in_words, subject
+from migrate.words import counted, minutes_in_words, of_unit, subject
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,12 @@ from migrate.words import counted, minutes_in_words, subject
 )
 def test_a_count_has_its_number(number: int, noun: str, words: str) -> None:
     assert counted(number, noun) == words
+
+
+@pytest.mark.parametrize("unit", ["vectors", "entries", "queries", "properties", "ids", "files"])
+def test_a_unit_in_the_plural_has_its_singular(unit: str) -> None:
+    assert of_unit(2, unit) == f"2 {unit}"
+    assert of_unit(1, unit) in {"1 vector", "1 entry", "1 query", "1 property", "1 id", "1 file"}
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from migrate.model.limits import (
 )
 from migrate.model.stamps import clock_stamp
 from migrate.ports import Clock, Progress
-from migrate.words import counted
+from migrate.words import counted, minutes_in_words
 from migrate.workers.ordered import raise_if_cancelled, wait_or_cancel
 
 # Of the account's 1,200. The rest is kept for dashboards and deployments.
@@ -257,7 +257,8 @@ class RequestBudget:
         if wait.why is Why.BLOCK and wait.seconds > RETRY_AFTER_S_MAX + ROUNDING_S:
             raise BudgetExhaustedError(
                 f"the service blocked the account for {wait.seconds:.0f} s",
-                remedy=f"run the same command again in {wait.seconds / 60:.0f} minutes: it resumes",
+                remedy=f"run the same command again in {minutes_in_words(wait.seconds / 60)}: it "
+                "resumes",
             )
         if waited_s >= WAIT_S_MAX:
             raise BudgetExhaustedError(

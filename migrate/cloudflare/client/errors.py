@@ -22,6 +22,7 @@ from migrate.errors import (
 from migrate.model.limits import RETRY_AFTER_S_MAX
 from migrate.transport.answer_words import words_of
 from migrate.transport.masking import mask_secrets, printable
+from migrate.words import counted
 
 SHOWN_CHARACTERS_MAX = 200  # of a server's text
 REASON_CHARACTERS_MAX = 2 * SHOWN_CHARACTERS_MAX  # of a reason that quotes the server
@@ -114,7 +115,7 @@ class AnswerErrors:
         self, operation: Operation, error: RetryableError, attempts: int
     ) -> MigrationError:
         """The error after the last attempt."""
-        what = f"{operation.name}: no usable answer in {attempts} attempts: {error}"
+        what = f"{operation.name}: no usable answer in {counted(attempts, 'attempt')}: {error}"
         if error.blocked:
             return BudgetExhaustedError(
                 what,

@@ -10,6 +10,7 @@ from migrate.mapping.rules import MappingRules
 from migrate.mapping.shapes.recognise import Fields, SamplePoint
 from migrate.mapping.shapes.shape import FieldChoice, Shape, is_of_kind
 from migrate.mapping.transforms.table import read_transforms
+from migrate.words import counted
 
 _KEY_WITHOUT_FILE = "file:{file_id}"  # not used without a group key; the default of the setting
 
@@ -102,15 +103,12 @@ def _reasons(
 
 
 def _reason(setting: str, field: str, choice: FieldChoice, payloads: Sequence[Fields]) -> str:
-    total = f"{len(payloads):,}"
+    total = counted(len(payloads), "point")
     if field:
         different = len(set(map(str, _values(field, choice, payloads))))
-        return (
-            f'{setting} = "{field}": a {choice.kind} in all of {total} points, '
-            f"{different:,} different"
-        )
+        return f'{setting} = "{field}": a {choice.kind} in all of {total}, {different:,} different'
     found = (
-        f"{one} is a {choice.kind} in {len(_values(one, choice, payloads)):,} of {total} points"
+        f"{one} is a {choice.kind} in {len(_values(one, choice, payloads)):,} of {total}"
         for one in choice.fields
     )
     unknown = f' ("{", ".join(choice.placeholders)}" does not count)' if choice.placeholders else ""

@@ -261,7 +261,7 @@ class _Reading:
     def _differ(
         self, readers: Readers, spans: Mapping[Range, _Rows], runtime: Runtime
     ) -> dict[Range, RangeChanges]:
-        points = self._parent.manifest.points
+        points = sum(rows.end - rows.first for rows in spans.values())
         runtime.progress.start("reading what has changed", total=points, unit="points")
 
         def differ(reader: RangeReader, span: Range) -> RangeChanges:

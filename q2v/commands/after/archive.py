@@ -136,7 +136,8 @@ def _show(report: ArchiveReport, *, as_json: bool) -> None:
                 for path in report.left_out
             ),
             "",
-            f"check it at any time with `{shlex.join(['q2v', 'verify', report.path])}`",
+            "next: keep a copy elsewhere; "
+            f"`{shlex.join(['q2v', 'verify', report.path])}` checks one at any time",
         ],
     )
 

@@ -1,6 +1,7 @@
 """The question before a run writes: from where to where, and how much."""
 
 from migrate.plan.record import RunPlan
+from migrate.words import counted
 from q2v.options import Question, confirm_name
 from q2v.output.render import format_cell, format_reasons
 from q2v.output.route import Route
@@ -12,7 +13,7 @@ def confirm_write(plan: RunPlan, route: Route, *, sure: bool) -> None:
     index_name = plan.index.name
     cells = [
         *route.cells(),
-        ("vectors", f"{plan.vectors:,} of {plan.points:,} points"),
+        ("vectors", f"{plan.vectors:,} of {counted(plan.points, 'point')}"),
         ("files (KV entries)", f"{plan.files:,}"),
         *([("left out", format_reasons(plan.quarantined))] if plan.quarantined else []),
     ]

@@ -22,7 +22,7 @@ from migrate.wrangler.change import FileChange, read_file
 from q2v import wiring
 from q2v.commands.prepare.init_answers import choose, with_answers, with_value
 from q2v.commands.prepare.init_outcome import Outcome, show
-from q2v.commands.prepare.migration_file import migration_file
+from q2v.commands.prepare.migration_file import migration_file, secrets_for
 from q2v.invocation import Place
 from q2v.options import SOURCE, check_required, folder_option, json_option, takes
 from q2v.output.logs import PROCESS_MASKER
@@ -105,7 +105,13 @@ def command(
             remedy="name another file with --out, and take over what you need",
         )
     change.write()
-    outcome = Outcome(change=change, found=found, proposal=proposal, dimensions=dimensions)
+    outcome = Outcome(
+        change=change,
+        found=found,
+        proposal=proposal,
+        dimensions=dimensions,
+        secrets=secrets_for(settings),
+    )
     show(outcome, folder, as_json=as_json)
 
 

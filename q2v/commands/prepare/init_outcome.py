@@ -9,7 +9,7 @@ from migrate.mapping.shapes.recognise import Recognition, marks_in_words
 from migrate.model.limits import DIMENSIONS_MAX
 from migrate.words import counted
 from migrate.wrangler.change import FileChange
-from q2v.commands.prepare.migration_file import SECRETS
+from q2v.commands.prepare.migration_file import Secrets
 from q2v.invocation import Place
 from q2v.output.advice import Named, complete
 from q2v.output.render import render
@@ -24,6 +24,7 @@ class Outcome:
     found: Recognition
     proposal: Proposal
     dimensions: int | None  # of the source; None where it was not read
+    secrets: Secrets  # that the other commands need
 
     def reasons(self) -> Iterator[str]:
         """Why this shape, and why these fields."""
@@ -83,7 +84,7 @@ def show(outcome: Outcome, folder: Place, *, as_json: bool) -> None:
         "recognised": outcome.found.counts,
         "left_out": proposal.left_out,
         "decisions": decisions,
-        "secrets": [{"variable": name, "uses": uses} for name, uses in SECRETS],
+        "secrets": [{"variable": name, "uses": uses} for name, uses in outcome.secrets],
         "next": plan.strip("`"),
     }
     rows = (
@@ -93,6 +94,6 @@ def show(outcome: Outcome, folder: Place, *, as_json: bool) -> None:
     )
     notes = [f"because: {reason}" for reason in reasons]
     notes += [f"decide: {decision}" for decision in decisions]
-    for name, uses in SECRETS:
+    for name, uses in outcome.secrets:
         notes += ["", f"{name} or {name}_FILE:", *(f"  {use}" for use in uses)]
     render(document, rows, as_json=as_json, notes=[*notes, "", f"next: {plan.strip('`')}"])

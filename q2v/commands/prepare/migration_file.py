@@ -22,7 +22,8 @@ TARGET_KEYS = ("target.account_id", "target.vector_index")
 WRITTEN_KEYS = (*SOURCE_KEYS, *TARGET_KEYS, "tls.ca_file")
 
 # Each variable with what has to be in it; RUNBOOK.md says which command needs which rights.
-SECRETS: tuple[tuple[str, tuple[str, ...]], ...] = (
+Secrets = tuple[tuple[str, tuple[str, ...]], ...]  # variable, and what it is for
+_SECRETS: Secrets = (
     (
         "QDRANT_API_KEY",
         ("key of the Qdrant server, if it has keys: read-only, for this one collection",),
@@ -42,10 +43,15 @@ _MAPPING = "mapping"
 _WIDTH = 98
 
 
+def secrets_for(settings: Settings) -> Secrets:
+    """The secrets that the commands need for these settings; a folder has no key."""
+    return _SECRETS if settings.source.path is None else _SECRETS[1:]
+
+
 def migration_file(settings: Settings, proposal: Proposal, dimensions: int | None) -> str:
     """The whole file; `dimensions` of the source, None where it was not read."""
     blocks = [
-        _head(proposal),
+        _head(settings, proposal),
         _section("source", _given(settings, SOURCE_KEYS)),
         _target(settings, proposal),
         _mapping(proposal, dimensions),
@@ -58,7 +64,7 @@ def migration_file(settings: Settings, proposal: Proposal, dimensions: int | Non
     return "\n".join("\n".join(lines) + "\n" for lines in blocks)
 
 
-def _head(proposal: Proposal) -> list[str]:
+def _head(settings: Settings, proposal: Proposal) -> list[str]:
     shape = proposal.shape
     lines = [
         *_comment(
@@ -71,7 +77,7 @@ def _head(proposal: Proposal) -> list[str]:
             "file of mode 0600 whose path is in the variable with _FILE at its end:"
         ),
     ]
-    for variable, uses in SECRETS:
+    for variable, uses in secrets_for(settings):
         lines.append(f"#   {variable}")
         lines += _items(uses, indent="    ")
     return lines

@@ -138,9 +138,8 @@ def _check_env(_: click.Context, __: click.Parameter, env: str | None) -> str | 
     "secrets",
     multiple=True,
     callback=_check_names,
-    default=("OPENAI_API_KEY",),
-    show_default=True,
-    help="Name of a secret of your Worker, for the commands printed. May be repeated.",
+    help="Name of a secret that your Worker needs, such as a key of its embedding model; for the "
+    "commands and the type printed. May be repeated.",
 )
 @click.option(
     "--old-secret",

@@ -103,6 +103,11 @@ def _lines(commands: Sequence[Command]) -> list[str]:
     return [shlex.join(one) for one in commands]
 
 
+def _typed(commands: Sequence[Command]) -> list[str]:
+    """Each on a line of its own, which is never wrapped."""
+    return [f"  {line}" for line in _lines(commands)]
+
+
 def _files(outcome: Outcome) -> list[str]:
     """The changes to files; of files that were not named, what belongs in them."""
     bindings, files = outcome.report.bindings, outcome.files
@@ -123,23 +128,37 @@ def _files(outcome: Outcome) -> list[str]:
     return lines
 
 
+def _put(commands: WorkerCommands) -> list[str]:
+    """How to store the secrets that were named, or how to name them."""
+    if not commands.put:
+        return ["secrets of the Worker, such as a key to embed texts: --secret NAME prints how", ""]
+    return [
+        "secrets of the Worker (a value is asked for, or read from a pipe; each makes a version):",
+        *_typed(commands.put),
+        "",
+    ]
+
+
 def _commands(commands: WorkerCommands) -> list[str]:
     """Each group of commands, under a line that says when to run it."""
     return [
         "",
-        "Run these in the Worker's folder, where wrangler finds its name. First, to note the id of",
-        advise("the version that runs now (`q2v gate --until TIME --worker-version ID` keeps it):"),
-        *_lines(commands.release),
+        advise(
+            "Run these in the Worker's folder, where wrangler finds its name. First, to note the "
+            "id of the version that runs now (`q2v gate --until TIME --worker-version ID` keeps "
+            "it):"
+        ),
+        *_typed(commands.release),
         "",
-        "secrets of the Worker (a value is asked for, or read from a pipe; each makes a version):",
-        *_lines(commands.put),
-        "",
-        "to go back after the cutover, with the id that was noted in place of VERSION (without an",
-        "id the version before the newest runs, which may be one that a secret made); KV and",
+        *_put(commands),
+        "to go back after the cutover, with the id that was noted in place of VERSION (without an "
+        "id the version before the newest runs, which may be one that a secret made); KV and "
         "Vectorize stay as they are:",
-        *_lines(commands.back),
+        *_typed(commands.back),
         "",
-        "not before a week after the cutover, because the way back needs them until then",
-        advise("(`q2v decommission` says when):"),
-        *_lines(commands.delete),
+        advise(
+            "not before a week after the cutover, because the way back needs them until then "
+            "(`q2v decommission` says when):"
+        ),
+        *_typed(commands.delete),
     ]

@@ -1,6 +1,7 @@
 """`q2v gate`: go or no-go, as a table of evidence."""
 
 import sys
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -14,14 +15,16 @@ from migrate.ports import Clock
 from migrate.run.choose import check_same_target, find_run, planned_target
 from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
+from migrate.storage.layout import GATE
 from q2v import wiring
 from q2v.invocation import Place
 from q2v.options import SEAL, TARGET, folder_option, json_option, refuse_flags, takes
 from q2v.output.advice import advise
 from q2v.output.following import Following, following_run
 from q2v.output.progress import open_progress
-from q2v.output.render import Cell, format_duration, render
+from q2v.output.render import Cell, format_duration, render, write_line, write_texts
 from q2v.output.route import Route, route_from_snapshot
+from q2v.output.screen.table import TableRow, write_table
 from q2v.settings import Settings
 from reconcile.gate.criteria import AGE_MAX_S_DEFAULT, OF_THE_OPERATOR, Row
 from reconcile.gate.gate import GateReport, GateRules, decide
@@ -144,32 +147,54 @@ def _until(typed: str | None, clock: Clock) -> float | None:
 
 
 def show(report: GateReport, route: Route, following: Following, *, as_json: bool) -> None:
-    """The gate as JSON or as lines, whose files are named from the run's folder."""
-    run_folder = str(report.file).rpartition("/gate/")[0] + "/"
-    cells: list[tuple[str, Cell]] = [
-        ("run", report.run_id),
-        *route.cells(),
-        ("verdict", report.verdict),
-        *((row.criterion.word, _line(row, run_folder)) for row in report.rows),
-        ("kept in", str(report.file)),
-    ]
-    notes = [""]
-    for row in report.rows:
-        if row.do:
-            notes.append(f"{row.verdict}: {row.criterion.word}: {advise(row.do)}")
-    notes += [f"yours: {advise(task)}" for task in OF_THE_OPERATOR]
-    if report.worker_version is not None:
-        notes.append(f"the way back deploys version {report.worker_version} of the Worker again")
+    """The gate as JSON; or the verdict, a table of the rows, and what only a person can do."""
     document = {
         **report.document(),
         "record": str(report.file),
         "route": route.document(),
         **following.document(),
     }
-    render(document, cells, as_json=as_json, notes=[*notes, *following.notes()])
+    cells: list[tuple[str, Cell]] = [
+        ("verdict", _verdict(report)),
+        ("run", report.run_id),
+        *route.cells(),
+        ("kept in", str(report.file)),
+    ]
+    render(document, cells, as_json=as_json)
+    if as_json:
+        return
+    write_line("")
+    write_table([_table_row(row, _run_folder(report)) for row in report.rows])
+    notes = ["", "Only you can see or do these:"]
+    write_texts(notes)
+    write_table([TableRow(mark="-", name="", text=advise(task)) for task in OF_THE_OPERATOR])
+    notes = []
+    if report.worker_version is not None:
+        version = report.worker_version
+        notes = ["", f"the way back deploys version {version} of the Worker again"]
+    write_texts([*notes, *following.notes()])
 
 
-def _line(row: Row, run_folder: str) -> str:
+def _verdict(report: GateReport) -> str:
+    """Go or no-go, and how many rows stand against it."""
+    counts = Counter(row.verdict for row in report.rows if row.verdict != "pass")
+    against = ", ".join(f"{count} {mark}" for mark, count in counts.items())
+    return f"{report.verdict} ({against})" if against else report.verdict
+
+
+def _run_folder(report: GateReport) -> str:
+    """The address of the run, which is that of most of the evidence."""
+    return str(report.file).rpartition(f"/{GATE}/")[0]
+
+
+def _table_row(row: Row, run: str) -> TableRow:
+    """A place in the folder of the run is named within it."""
     age = "" if row.age_s is None else f", {format_duration(max(0.0, row.age_s))} old"
-    where = "" if row.evidence is None else f" [{row.evidence.place.removeprefix(run_folder)}{age}]"
-    return f"{row.verdict:<7} {row.found}{where}"
+    place = "" if row.evidence is None else row.evidence.place.removeprefix(f"{run}/")
+    where = f" [{place}{age}]" if place else ""
+    return TableRow(
+        mark=row.verdict,
+        name=row.criterion.word,
+        text=f"{row.found}{where}",
+        advice=advise(row.do) if row.do else "",
+    )

@@ -10,6 +10,8 @@ import click
 
 from migrate.errors import UsageError
 from migrate.mapping.payload import GroupRules
+from migrate.mapping.rules import shard_key_rule
+from migrate.mapping.transforms.rules import ShardKeyField
 from migrate.model.stamps import iso_stamp
 from migrate.run.choose import check_same_target, find_run, find_snapshot
 from migrate.runtime import Runtime
@@ -20,6 +22,7 @@ from migrate.words import counted
 from q2v import wiring
 from q2v.invocation import Place
 from q2v.options import SEAL, TARGET, folder_option, json_option, refuse_flags, takes
+from q2v.output.advice import advise
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, render
 from q2v.settings import Settings
@@ -37,7 +40,7 @@ from reconcile.parity.summary import Kept
 SAMPLE_DEFAULT = 400  # queries: the mean overlap is then known within about 0.02
 TOP_DEFAULT = 10
 INDEX_OVERLAP_MIN = 0.9  # of the index with exact search at its own width
-_MAPPING = ("mapping.group_key", "mapping.group_type")
+_MAPPING = ("mapping.group_key", "mapping.group_type", "mapping.transform")
 
 
 class Flags(TypedDict):
@@ -135,13 +138,20 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             folder = record.make_folder(run)
             snapshot, values = run.snapshot, run.plan.values
             rules = _rules(snapshot, values.vector_name, flags)
-            queries = _queries(snapshot, rules, run.plan.mapping, run.excluded_rows(), flags)
+            mapping = run.plan.mapping
+            rule = mapping.shard_key_rule
+            queries = _queries(
+                snapshot, rules, mapping, flags, key_rule=rule, excluded=run.excluded_rows()
+            )
             report = measure_index(run, target.vectors, queries, rules, runtime)
         else:
             snapshot = find_snapshot(directory, wiring.open_named(directory, flags["path"]), key)
             run, folder = None, record.make_folder(snapshot)
             rules = _rules(snapshot, settings.source.vector_name, flags)
-            queries = _queries(snapshot, rules, settings.mapping, frozenset(), flags)
+            rule = shard_key_rule(settings.mapping.transform)
+            queries = _queries(
+                snapshot, rules, settings.mapping, flags, key_rule=rule, excluded=frozenset()
+            )
             report = measure_snapshot(snapshot, queries, rules, runtime)
         fields = record.document(report, snapshot, run, queries, at=iso_stamp(clock.wall_s()))
         kept_in = record.keep(folder, fields, snapshot)
@@ -165,8 +175,10 @@ def _queries(
     snapshot: Snapshot,
     rules: ParityRules,
     mapping: GroupRules,
-    excluded: AbstractSet[int],
     flags: Flags,
+    *,
+    key_rule: ShardKeyField | None,
+    excluded: AbstractSet[int],
 ) -> NamedQueries:
     if flags["queries"] is not None:
         return read_queries(local_file(flags["queries"]), rules.dimensions)
@@ -177,6 +189,7 @@ def _queries(
         excluded,
         sample=flags["sample"],
         seed=flags["seed"],
+        key_field=None if key_rule is None else key_rule.name,
     )
 
 
@@ -201,7 +214,20 @@ def show(report: ParityReport, document: dict[str, object], *, as_json: bool) ->
     if report.strangers:
         cells.append(("answers that are no vectors of the run", report.strangers))
     cells.append(("kept in", str(document["record"])))
-    render(document, cells, as_json=as_json, notes=_notes(report))
+    render(document, cells, as_json=as_json, notes=[*_notes(report), "", _next(report)])
+
+
+def _next(report: ParityReport) -> str:
+    """What is done with the figures."""
+    if report.verdict == "indeterminate":
+        return advise("next: `q2v status` says what has to be complete first")
+    if report.verdict == "fail" and report.index is None:
+        return "next: choose more dimensions (mapping.dimensions), or decide that less is enough"
+    if report.verdict == "fail":
+        return advise("next: `q2v reconcile --full` says whether the index holds what was sent")
+    if report.index is None:
+        return advise("next: decide how many dimensions are enough; `q2v plan` shows these figures")
+    return advise("next: `q2v gate --until TIME` takes these figures as evidence")
 
 
 def _line(kept: Kept, top: int) -> str:

@@ -218,6 +218,7 @@ def _show(
     notes = ["", f"{held} of {len(script.steps)} steps held, {format_duration(seconds)}"]
     if error is None:
         notes.append(f"source, snapshot, runs, reports and the sandbox's data lie in {folder}/")
+        notes += ["", "next: `q2v init` writes the settings of your own migration"]
     else:
         notes.append(f"the rehearsal stopped: {error}")
     render(

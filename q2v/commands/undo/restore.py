@@ -154,8 +154,18 @@ def _show(report: RestoreReport, *, as_json: bool) -> None:
             *(f"setting: {text}" for text in report.settings_differ),
             *_replaced_notes(report),
             *([] if is_dry else _unequal_notes(report)),
+            "",
+            f"next: {_next(report)}",
         ],
     )
+
+
+def _next(report: RestoreReport) -> str:
+    if report.dry_run:
+        return "the same command without --dry-run writes"
+    if report.unequal:
+        return "read above what differs; the same command writes those points again"
+    return "let the application read this collection again"
 
 
 def _replaced_notes(report: RestoreReport) -> list[str]:

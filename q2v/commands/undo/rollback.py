@@ -3,7 +3,7 @@
 import shlex
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -46,8 +46,8 @@ from reconcile.rollback.report import RollbackReport
 
 _PROMPT = "Type the name of the vector index to undo"
 _WHICH_VERSION = (
-    "VERSION is the id of the version that ran before the cutover, from these lists. "
-    "Each secret that was put made a version too, so without an id a wrong one may run"
+    "VERSION is the id of the version that ran before the cutover, from the first two lists: each "
+    "secret that was put made a version too, so without an id a wrong one may run"
 )
 _EXPORT = "`q2v rollback --export-later-writes`"
 
@@ -215,7 +215,7 @@ def show(shown: Shown, route: Route, following: Following, *, as_json: bool) -> 
     ]
     former = "absent" if manifest.counter_former is None else manifest.counter_former
     cells.append((f"counter ({manifest.counter_key})", f"{former} before ({COUNTER_MEANING})"))
-    notes = [""]
+    notes = []
     if report.already_done:
         notes.append("this run has been rolled back before; nothing was sent")
     if len(report.runs) > 1:
@@ -235,7 +235,6 @@ def show(shown: Shown, route: Route, following: Following, *, as_json: bool) -> 
         )
     notes += _later_notes(report)
     if not report.executed:
-        notes.append(f"to undo it: {shlex.join(shown.undo_argv)}")
         cells.append(
             (
                 "takes",
@@ -252,18 +251,44 @@ def show(shown: Shown, route: Route, following: Following, *, as_json: bool) -> 
             names = ", ".join(shown.not_compared)
             notes.append(f"not compared, because the settings do not name it: {names}")
         notes += [f"cannot undo: {advise(line)}" for line in report.cannot_undo]
-        notes.append("wrangler finds the Worker in its folder; run the commands there")
-        if any(VERSION in argv for argv in report.commands_before):
-            notes.append(_WHICH_VERSION)
-        notes += [f"before: {shlex.join(argv)}" for argv in report.commands_before]
-        notes += [f"after: {shlex.join(argv)}" for argv in report.commands_after]
+        notes += _wrangler_notes(report)
+        following = _next_of_preview(shown, following)
     document = {
         **_document(report),
         "conflict_waits_minutes_max": round(shown.conflict_waits_s / 60, 2),
         "route": route.document(),
         **following.document(),
     }
-    render(document, cells, as_json=as_json, notes=[*notes, *following.notes()])
+    shown_cells = [(label, cell) for label, cell in cells if cell is not None]
+    blank = [""] if notes else []
+    render(document, shown_cells, as_json=as_json, notes=[*blank, *notes, *following.notes()])
+
+
+def _wrangler_notes(report: RollbackReport) -> list[str]:
+    """What is to be typed beside the rollback, each command on a line of its own."""
+    heads = (
+        "before it, in the folder of the Worker, when readers are on the new side:",
+        "after it, to see what is left:",
+    )
+    notes: list[str] = []
+    for head, commands in zip(heads, (report.commands_before, report.commands_after), strict=True):
+        if commands:
+            notes += ["", head, *(f"  {shlex.join(argv)}" for argv in commands)]
+        if any(VERSION in argv for argv in commands):
+            notes.append(_WHICH_VERSION)
+    return notes
+
+
+def _next_of_preview(shown: Shown, following: Following) -> Following:
+    """The rollback itself, or what it needs first; after a rollback the step of the run."""
+    if shown.report.already_done:
+        return following
+    text = shlex.join(shown.undo_argv)
+    if shown.not_compared:
+        names = " and ".join(shown.not_compared)
+        needed = f"name {names} in the settings, as the run has it; then `{text}` undoes it"
+        return replace(following, argv=(), text=needed)
+    return replace(following, argv=shown.undo_argv, text=text)
 
 
 def _later_notes(report: RollbackReport) -> list[str]:

@@ -55,6 +55,7 @@ class TerminalProgress:
             self._work.pace.advance(count, bytes_=bytes_, earlier=earlier)
             if self._bar is None:
                 return
+            self._bar.total = self._work.pace.total
             self._bar.update(count)
             if self._clock.monotonic_s() - self._worded_s >= WORDS_EVERY_S:
                 self._word()
@@ -96,8 +97,6 @@ class TerminalProgress:
         if self._worded_s - self._copied_s >= LINE_EVERY_S:
             self._copied_s = self._worded_s
             copy_text(shown(self._work.state()))
-        if self._work.pace.done > (self._work.pace.total or 0):
-            self._bar.bar_format = _WITHOUT_BAR  # no total, or a wrong one
         room = BAR_COLUMNS if self._bar.bar_format == _WITH_BAR else 1
         self._bar.set_description_str(shown(self._work.line(self._width() - room)))
 

@@ -37,6 +37,9 @@ class Pace:
     def advance(self, count: int, *, bytes_: int, earlier: bool) -> None:
         """`count` more units and `bytes_`; `earlier` ones do not count for the pace."""
         self.done += count
+        if self.total is not None:
+            # A source that grows while it is read, or an estimate that was too low.
+            self.total = max(self.total, self.done)
         if earlier:
             self._earlier += count
         else:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from migrate.words import of_unit
 from q2v.output.progress.pace import Pace
 from q2v.output.progress.waits import waits_of
 from q2v.output.render import format_about, format_count, format_duration
@@ -33,16 +34,14 @@ class Work:
     def announced(self) -> str:
         """The first line of it: `uploading: 10,000 vectors`."""
         total = self.pace.total
-        return self.what if total is None else f"{self.what}: {format_count(total)} {self.unit}"
+        return self.what if total is None else f"{self.what}: {of_unit(total, self.unit)}"
 
     def state(self) -> str:
         """How far it is, in a whole sentence for logs."""
         total, done = self.pace.total, self.pace.done
-        state, words = f"{self.what}: {format_count(done)}", self.pace.words(self.unit)
-        if total is None:
-            return f"{state} {self.unit}, {words}"
-        share = f"({done / total:.0%})" if total else "(100%)"
-        return f"{state} of {format_count(total)} {self.unit} {share}, {words}"
+        words = self.pace.words(self.unit)
+        share = "" if total is None else f" ({done / total:.0%})" if total else " (100%)"
+        return f"{self.what}: {self._counted()}{share}, {words}"
 
     def waits_s(self) -> float | None:
         """Seconds until the first of the waits ends; None while nothing waits."""
@@ -77,15 +76,13 @@ class Work:
 
     def _counted(self) -> str:
         total, done = self.pace.total, self.pace.done
-        if total is None or done > total:
-            return f"{format_count(done)} {self.unit}"
-        return f"{format_count(done)} of {format_count(total)} {self.unit}"
+        if total is None:
+            return of_unit(done, self.unit)
+        return f"{format_count(done)} of {of_unit(total, self.unit)}"
 
     def _share(self) -> str:
         total, done = self.pace.total, self.pace.done
-        if not total or done > total:
-            return format_count(done)
-        return f"{done / total:.0%}"
+        return f"{done / total:.0%}" if total else format_count(done)
 
     def _elapsed_s(self) -> float:
         return self._clock.monotonic_s() - self._started_s

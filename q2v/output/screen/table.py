@@ -15,6 +15,8 @@ _COLOURS = {
     "pass": _GREEN,
     "warn": _YELLOW,
     "decide": _YELLOW,
+    "stale": _YELLOW,
+    "unknown": _YELLOW,
     "fail": _RED,
     "skipped": _GREY,
 }

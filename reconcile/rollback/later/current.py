@@ -98,12 +98,10 @@ def _differing(
     exported: Sequence[LaterVector], target: VectorTarget, runtime: Runtime, *, pause_s: float
 ) -> list[VectorId]:
     """Ids whose vector is not the one that was exported, or is absent."""
-    total = len(exported)
-    runtime.progress.start(
-        "comparing the export", total=total, unit="vectors", requests=fetch_requests(total)
-    )
 
-    def compare(some: Iterable[LaterVector]) -> list[LaterVector]:
+    def compare(some: Sequence[LaterVector], what: str) -> list[LaterVector]:
+        total = len(some)
+        runtime.progress.start(what, total=total, unit="vectors", requests=fetch_requests(total))
         batches = _chunks(some)
         reads = in_order(
             lambda batch: target.fetch([one.vector_id for one in batch]),
@@ -118,8 +116,8 @@ def _differing(
         return found
 
     differing = refine_until(
-        lambda: compare(exported),
-        compare,
+        lambda: compare(exported, "comparing the export"),
+        lambda found: compare(found, "comparing the export again"),
         lambda _, found: not found or len(found) > FEW_CANDIDATES,
         doubling(pause_s, times=PASSES_MAX - 1),
         clock=runtime.clock,

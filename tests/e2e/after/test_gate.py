@@ -192,7 +192,7 @@ def test_a_move_that_was_compared_whole_is_a_go_and_the_next_step_is_the_cutover
     rights = next(row for row in first.document["rows"] if row["criterion"] == "rights")
     assert "source.api_key is a plain key" in rights["found"]
     assert shown.exit_code == 0
-    assert shown.stdout.count("yours: ") == len(first.document["of_the_operator"]) > 0
+    assert shown.stdout.count("\n-  ") == len(first.document["of_the_operator"]) > 0
     assert bench.state() == before
     assert Path(first.document["record"]).is_file()
     assert bench.run("status").document["situation"] == "go"

@@ -181,7 +181,8 @@ def test_files_that_wrangler_would_not_read_and_environments_without_bindings_ar
     file.with_name("wrangler.jsonc").write_text("{}")
 
     made = bench.run("provision", "--wrangler", str(file), "--yes")
-    other = bench.run("provision", "--wrangler", str(file), "--env", "production", "--yes")
+    words = ("--env", "production", "--secret", "MODEL_KEY", "--yes")
+    other = bench.run("provision", "--wrangler", str(file), *words)
 
     first, second = made.document["warnings"]
     assert "wrangler reads wrangler.jsonc and not wrangler.toml" in first
@@ -196,14 +197,16 @@ def test_commands_for_the_worker_say_when_to_run_them(bench: Workbench) -> None:
     document = bench.run("provision").document
     lines = shown.splitlines()
 
-    at = lines.index("wrangler secret delete QDRANT_URL")
-    assert "not before a week after the cutover" in lines[at - 2]
+    at = lines.index("  wrangler secret delete QDRANT_URL")
+    assert "not before a week after the cutover" in lines[at - 1]
     assert "q2v decommission" in lines[at - 1]
-    assert any(line.startswith("wrangler rollback VERSION ") for line in lines)
+    assert any(line.startswith("  wrangler rollback VERSION ") for line in lines)
+    assert "--secret NAME" in shown, "no secret is known that was not named"
+    assert document["secret_commands"] == []
     assert document["secret_delete_commands"] == [
         f"wrangler secret delete {name}" for name in OLD_SECRETS
     ]
-    assert {"wrangler deployments list", "wrangler versions list"} <= set(lines)
+    assert {"  wrangler deployments list", "  wrangler versions list"} <= set(lines)
 
 
 @pytest.mark.fault("V05")

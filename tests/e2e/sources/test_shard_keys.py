@@ -183,3 +183,15 @@ def test_a_key_that_is_made_while_reconcile_reads_the_source_gives_no_verdict(
         assert refused.exit_code == 5, refused.document
         assert "changed while it was read: 'late' was made" in refused.stderr
         assert bench.run("reconcile").document["verdict"] == "equal"
+
+
+@pytest.mark.fault("M26")
+def test_parity_knows_the_file_that_the_shard_key_names(tmp_path: Path) -> None:
+    settings = {**SETTINGS, "Q2V_MAPPING_GROUP_KEY": "tenant", "Q2V_KV_KEY_TEMPLATE": "t:{tenant}"}
+    with keyed(tmp_path, points(keys=("acme", "7")), settings) as bench:
+        assert bench.run("snapshot").exit_code == 0
+        measured = bench.run("parity", "--at", "32")
+
+        assert measured.exit_code == 0, measured.stderr
+        kept = measured.document["curve"]["32"]
+        assert {one["name"] for one in kept["worst_files"]} == {"acme", "7"}

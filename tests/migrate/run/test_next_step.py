@@ -175,6 +175,7 @@ def test_every_situation_is_reached_and_says_what_it_means() -> None:
         (Position(run=Reached.BEGUN), Situation.RUN_BEGUN),
         (Position(run=Reached.BEGUN, newest=Sealing.SEALED), Situation.RUN_BEGUN),
         (Position(run=Reached.COMPLETE), Situation.WRITTEN),
+        (Position(run=Reached.COMPLETE, unwaived=True), Situation.LEFT_OUT),
         (Position(run=Reached.COMPLETE, repaired=True), Situation.WRITTEN),
         (Position(run=Reached.COMPLETE, reconcile_begun=True), Situation.RECONCILE_BEGUN),
         (Position(run=Reached.COMPLETE, newest=Sealing.SEALED), Situation.SNAPSHOT_SEALED),

@@ -268,7 +268,8 @@ class TestEvents:
         (None, 60, "60 points, 1.0 points/s"),
         (0, 0, "0 of 0 points (100%), 0.0 points/s"),
         (60, 60, "60 of 60 points (100%), 1.0 points/s"),
-        (60, 61, "61 of 60 points (102%), 1.0 points/s"),
+        (60, 61, "61 of 61 points (100%), 1.0 points/s"),
+        (1, 1, "1 of 1 point (100%), 0.0 points/s"),
         (60, 0, "0 of 60 points (0%), 0.0 points/s"),
     ],
 )

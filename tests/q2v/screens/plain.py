@@ -8,6 +8,7 @@ _SAME_LENGTH = (
     (re.compile(r"(?<=Z-)[0-9a-f]{6}(?=-\d\d)"), "f9e4ca"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d"), "2026-11-30T20:00:00"),
     (re.compile(r"\b\d\d:\d\d:\d\d\b"), "20:00:00"),
+    (re.compile(r"\b[0-9a-f]{64}\b"), "0123456789abcdef" * 4),
     (re.compile(r"\b[0-9a-f]{32}\b"), "0123456789abcdef0123456789abcdef"),
     (re.compile(r"\b[0-9a-f]{16}\b"), "0123456789abcdef"),
     (re.compile(r"(?<=127\.0\.0\.1:)\d+"), "PORT"),

@@ -4,52 +4,17 @@ After a change: `ACCEPT_SCREENS=1 .venv/bin/python -m pytest tests/q2v/screens`,
 difference that git shows.
 """
 
-import os
-import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from migrate.errors import ExitCode
-from tests.harness.running.terminal import Terminal, on_terminal
-from tests.harness.running.workbench import Workbench, points, workbench
-from tests.q2v.screens.plain import plain
+from tests.harness.running.terminal import Terminal
+from tests.harness.running.workbench import points, workbench
+from tests.q2v.screens.bench import FOLDER, SIZES, Bench, check_kept, check_width
 
-KEPT = Path(__file__).with_name("kept")
 pytestmark = pytest.mark.slow  # each is a process of its own
-
-ACCEPT = "ACCEPT_SCREENS"
-ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-SIZES = [(80, 24), (120, 40)]
-# Short, so that lines do not wrap in one place on one machine and in another on the next.
-FOLDER = "snapshots"
-
-
-@dataclass(frozen=True)
-class Bench:
-    """A move in a folder of its own."""
-
-    workbench: Workbench
-    cwd: Path
-
-    def show(
-        self,
-        *words: str,
-        columns: int,
-        lines: int,
-        act: Callable[[Terminal], None] = lambda _: None,
-    ) -> tuple[int, Terminal]:
-        with on_terminal(
-            *words,
-            environment=self.workbench.environment,
-            cwd=self.cwd,
-            columns=columns,
-            lines=lines,
-        ) as terminal:
-            act(terminal)
-            return terminal.end(), terminal
 
 
 @pytest.fixture
@@ -57,35 +22,6 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     with workbench(tmp_path, points(60)) as made:
         made.directory = tmp_path / FOLDER
         yield Bench(made, tmp_path)
-
-
-def check_kept(name: str, terminal: Terminal, bench: Bench) -> None:
-    """Compare with the kept file, word by word: where lines break depends on lengths of times.
-
-    With ACCEPT in the environment the file is written before.
-    """
-    names = {str(bench.cwd / FOLDER): f"FOLDER/{FOLDER}", str(bench.cwd): "FOLDER"}
-    names |= {bench.workbench.environment["QDRANT_URL"]: "http://QDRANT"}
-    shown = plain(terminal.shown(), names)
-    file = KEPT / f"{name}-{terminal.columns}.txt"
-    if os.environ.get(ACCEPT):
-        file.write_text(shown, encoding="utf-8")
-    assert shown.split() == file.read_text(encoding="utf-8").split(), shown
-
-
-def check_width(terminal: Terminal, bench: Bench) -> None:
-    """No line that is written is longer than the terminal, but for what is to be pasted."""
-    place = str(bench.cwd)
-    lines = ANSI.sub("", terminal.drawn()).replace("\r\n", "\n").split("\n")
-    long = [
-        piece
-        for line in lines
-        for piece in line.split("\r")
-        if len(piece.replace(place, "")) > terminal.columns
-        and not piece.startswith("next: q2v")
-        and " " in piece.strip()  # a path
-    ]
-    assert long == []
 
 
 @pytest.mark.parametrize(("columns", "lines"), SIZES)
