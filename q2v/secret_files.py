@@ -138,6 +138,11 @@ def load_secret(
     return Secret(word)
 
 
+def reveal(place: SecretPlace) -> str:
+    """The secret at a place of this machine, masked from now on. Raises as `load_secret`."""
+    return load_secret(place).reveal()
+
+
 def path_to(what: str) -> Rule:
     """What a setting with a path has to be: the path of something, as the operator types it."""
     return Rule(

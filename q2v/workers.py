@@ -1,9 +1,10 @@
 """Start as many worker processes as the settings say."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from migrate.model.records import VectorSpec
 from migrate.plan.request_counts import upload_bytes
@@ -11,40 +12,56 @@ from migrate.ports import Progress
 from migrate.run.folder import RunFolder
 from migrate.run.pending import PendingRows
 from migrate.snapshot.begun.state import point_bytes
+from migrate.snapshot.ranges import RangeReader
 from migrate.snapshot.take import SnapshotOptions
-from migrate.snapshot.tasks import ReaderProcess, ReadJob
+from migrate.snapshot.tasks import ExecutorReader, ReaderProcess, ReadJob
 from migrate.storage.folder import Folder, WorkFolder
 from migrate.upload.tasks import UploadJob, UploadProcess
 from migrate.workers.processes import workers_for
 from q2v import wiring
+from q2v.executors.options import Machines
 from q2v.output.logs import prepare_worker
-from q2v.secret_files import load_secret
+from q2v.secret_files import load_secret, reveal
 from q2v.settings import Settings
 
 
-@contextmanager
-def open_readers(
-    folder: Folder,
-    vectors: tuple[VectorSpec, ...],
-    points: int,
-    *,
-    settings: Settings,
-    options: SnapshotOptions,
-    progress: Progress,
-    recorded: bool = True,
-) -> Iterator[list[ReaderProcess]]:
-    """The readers for `points` points; none when one process reads them all.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderOpening:
+    """Opens the readers of a snapshot or a difference; see `OpenReaders`."""
 
-    `recorded`: of a snapshot, not a difference.
-    """
-    count = workers_for(points * point_bytes(vectors), options.readers)
-    with ExitStack() as readers:
-        if not count:
-            yield []
-            return
-        job = replace(_read_job(settings, options, folder, vectors), recorded=recorded)
-        prepare = partial(prepare_worker, (job.api_key or "",))
-        yield [readers.enter_context(ReaderProcess(job, progress, prepare)) for _ in range(count)]
+    settings: Settings
+    options: SnapshotOptions
+    progress: Progress
+    machines: Machines | None = None  # these read, in place of processes of this machine
+    recorded: bool = True  # a snapshot, not a difference
+
+    @contextmanager
+    def __call__(
+        self, folder: Folder, vectors: tuple[VectorSpec, ...], points: int
+    ) -> Iterator[Sequence[RangeReader]]:
+        """The readers for `points` points; none when one process reads them all."""
+        count = workers_for(points * point_bytes(vectors), self.options.readers)
+        with ExitStack() as readers:
+            if self.machines is None and not count:
+                yield []
+                return
+            job = _read_job(self.settings, self.options, folder, vectors)
+            job = replace(job, recorded=self.recorded)
+            if self.machines is not None:
+                job = replace(job, **_by_name(self.settings))
+                yield [ExecutorReader(job, self.machines.executor)] * self.machines.ranges
+                return
+            prepare = partial(prepare_worker, (job.api_key or "",))
+            yield [
+                readers.enter_context(ReaderProcess(job, self.progress, prepare))
+                for _ in range(count)
+            ]
+
+
+def _by_name(settings: Settings) -> dict[str, Any]:
+    """The key of the source as its place: every machine reads it where it is."""
+    place = settings.source.api_key
+    return {"api_key": None, "load_key": None if place is None else partial(reveal, place)}
 
 
 def _read_job(
@@ -58,7 +75,8 @@ def _read_job(
         vectors=vectors,
         url=source.url,
         collection=source.collection,
-        api_key=None if source.api_key is None else load_secret(source.api_key).reveal(),
+        api_key=None if source.api_key is None else reveal(source.api_key),
+        load_key=None,
         transport=source.transport,
         compression=source.compression,
         ca_file=settings.tls.ca_file,

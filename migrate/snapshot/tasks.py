@@ -1,8 +1,13 @@
 """Read one range of a collection, as a function of a task that any process can run."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
+
+from typing_extensions import override
 
 from migrate.clock import SystemClock
 from migrate.model.choices import Compression, TransportChoice
@@ -18,6 +23,7 @@ from migrate.snapshot.manifest import PartRecord
 from migrate.snapshot.ranges import Comparison, PartReader, SecondReading
 from migrate.storage.folder import Folder
 from migrate.transport.trust import ClientCertificate
+from migrate.workers.executors import TaskExecutor
 from migrate.workers.processes import (
     Prepare,
     WorkerProcess,
@@ -25,6 +31,9 @@ from migrate.workers.processes import (
     no_preparation,
     worker_progress,
 )
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +45,8 @@ class ReadJob:
     url: str
     collection: str
     api_key: str | None = field(repr=False)
+    # On another machine: reads the key there, so that no task has it. It is given the place.
+    load_key: Callable[[], str] | None
     transport: TransportChoice
     compression: Compression
     ca_file: Path | None
@@ -106,7 +117,7 @@ def _open_reader(job: ReadJob) -> PartReader:
     source = open_server_source(
         job.url,
         collection=job.collection,
-        api_key=job.api_key,
+        api_key=job.api_key if job.load_key is None else job.load_key(),
         transport=job.transport,
         clock=SystemClock(),
         options=ServerOptions(
@@ -127,25 +138,58 @@ def _open_reader(job: ReadJob) -> PartReader:
     )
 
 
-class ReaderProcess(WorkerProcess):
-    """A reader in another process; see `RangeReader`."""
+class TaskReader(ABC):
+    """A `RangeReader` whose tasks run somewhere else."""
 
-    def __init__(self, job: ReadJob, progress: Progress, prepare: Prepare = no_preparation) -> None:
-        super().__init__(progress, prepare, load=load)
-        self._job = job
+    def __init__(self, job: ReadJob) -> None:
+        self.job = job
+
+    @abstractmethod
+    def run(self, work: Callable[[Task], Result], task: Task) -> Result:
+        """The result of a task; raises its error."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """See RangeReader."""
 
     def write(self, span: Range) -> PartRecord:
         """See RangeReader."""
-        return self.run(read_range, RangeTask(self._job, span))
+        return self.run(read_range, RangeTask(self.job, span))
 
     def compare(self, span: Range, part: PartRecord) -> Comparison:
         """See RangeReader."""
-        return self.run(compare_range, CompareTask(self._job, span, part))
+        return self.run(compare_range, CompareTask(self.job, span, part))
 
     def differ(self, span: Range, known: KnownRows) -> RangeChanges:
         """See RangeReader."""
-        return self.run(differ_range, ChangesTask(self._job, span, known))
+        return self.run(differ_range, ChangesTask(self.job, span, known))
 
     def recheck(self, span: Range, known: KnownRows) -> list[str]:
         """See RangeReader."""
-        return self.run(recheck_range, ChangesTask(self._job, span, known))
+        return self.run(recheck_range, ChangesTask(self.job, span, known))
+
+
+class ReaderProcess(WorkerProcess, TaskReader):
+    """A reader in another process of this machine."""
+
+    def __init__(self, job: ReadJob, progress: Progress, prepare: Prepare = no_preparation) -> None:
+        WorkerProcess.__init__(self, progress, prepare, load=load)
+        TaskReader.__init__(self, job)
+
+
+class ExecutorReader(TaskReader):
+    """A reader on any machine of an executor; several readers share one executor."""
+
+    def __init__(self, job: ReadJob, executor: TaskExecutor) -> None:
+        super().__init__(job)
+        self._executor = executor
+
+    @override
+    def run(self, work: Callable[[Task], Result], task: Task) -> Result:
+        """See TaskReader. A machine that ends meanwhile is replaced by another one."""
+        return self._executor.run(work, task)
+
+    @override
+    def cancel(self) -> None:
+        """See RangeReader: what is not begun yet is not begun."""
+        self._executor.cancel()

@@ -8,6 +8,7 @@ speed only: in a new process it gives the same result.
 
 import atexit
 import gc
+import logging
 import os
 import signal
 import sys
@@ -120,7 +121,10 @@ def freeze_gc() -> None:
 
 
 def worker_progress() -> Progress:
-    """In a worker: the progress that sends lines to the parent process."""
+    """In a worker: the progress that sends lines to the parent process.
+
+    A worker of an executor has no parent that listens: there the lines go to its log.
+    """
     return _ForwardingProgress()
 
 
@@ -138,10 +142,13 @@ class _ForwardingProgress:
 
     def say(self, text: str) -> None:
         """Send the line to the parent process."""
-        assert _to_parent is not None, "called in a worker"
-        _to_parent.send(text)
+        if _to_parent is None:
+            _LOG.info(text)
+        else:
+            _to_parent.send(text)
 
 
+_LOG = logging.getLogger(__name__)
 _to_parent: Connection | None = None  # in a worker
 
 

@@ -25,6 +25,7 @@ from migrate.words import counted
 from q2v import wiring
 from q2v.commands.move.confirm import confirm_write
 from q2v.commands.move.migrate import KEPT_SHOWN_MAX, migrate_snapshot
+from q2v.executors.options import executor_options, open_machines
 from q2v.invocation import Place
 from q2v.options import (
     PLANNING,
@@ -43,7 +44,7 @@ from q2v.output.refusal_notes import refusal_notes
 from q2v.output.render import format_duration, render
 from q2v.output.route import UNREAD_VECTORS, Route, configured_target, route_from_snapshot
 from q2v.settings import Settings
-from q2v.workers import open_readers
+from q2v.workers import ReaderOpening
 
 
 class Flags(TypedDict):
@@ -56,6 +57,8 @@ class Flags(TypedDict):
     allow_empty: bool
     max_delete: float
     yes: bool
+    executor: str
+    scheduler: str | None
     folder: Place
     as_json: bool
 
@@ -93,6 +96,7 @@ class Flags(TypedDict):
 @click.option("--allow-empty", is_flag=True, help="Go on although the collection has become empty.")
 @max_delete_option
 @yes_option
+@executor_options
 @folder_option
 @json_option
 @click.pass_context
@@ -120,6 +124,9 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     )
     with (
         open_progress(sys.stderr, clock) as progress,
+        open_machines(
+            flags["executor"], flags["scheduler"], directory, settings, say=progress.say
+        ) as machines,
         wiring.open_source(settings, directory, clock=clock, progress=progress) as source,
         wiring.open_target(settings, directory, clock=clock, progress=progress) as target,
         FolderLock(directory),
@@ -138,12 +145,12 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             parent,
             options,
             runtime,
-            open_readers=partial(
-                open_readers,
+            open_readers=ReaderOpening(
                 settings=settings,
                 options=options,
                 progress=progress,
                 recorded=False,
+                machines=machines,
             ),
         )
         found = Snapshot(directory.child(difference.snapshot_id), key)

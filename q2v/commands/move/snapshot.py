@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -19,13 +18,14 @@ from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from migrate.storage.folder import WorkFolder
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
+from q2v.executors.options import executor_options, open_machines
 from q2v.invocation import Place
 from q2v.options import SEAL, SOURCE, folder_option, json_option, refuse_flags, takes
 from q2v.output.following import Following, completed, following_snapshot
 from q2v.output.progress import open_progress
 from q2v.output.render import format_bytes, format_duration, render
 from q2v.settings import Settings
-from q2v.workers import open_readers
+from q2v.workers import ReaderOpening
 
 SHOWN_MAX = 20  # points that are left out
 
@@ -40,6 +40,8 @@ class Flags(TypedDict):
     flatten: bool
     repair_part: int | None
     repaired: Path | None
+    executor: str
+    scheduler: str | None
     folder: Place
     as_json: bool
 
@@ -85,6 +87,7 @@ class Flags(TypedDict):
     type=click.Path(path_type=Path),
     help="The snapshot of --repair-part or --flatten, if it is not the newest.",
 )
+@executor_options
 @folder_option
 @json_option
 @click.pass_context
@@ -120,6 +123,9 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     )
     with (
         open_progress(sys.stderr, clock) as progress,
+        open_machines(
+            flags["executor"], flags["scheduler"], directory, settings, say=progress.say
+        ) as machines,
         wiring.open_source(settings, directory, clock=clock, progress=progress) as source,
         FolderLock(directory),
     ):
@@ -128,8 +134,11 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             directory,
             options,
             Runtime(clock=clock, progress=progress),
-            open_readers=partial(
-                open_readers, settings=settings, options=options, progress=progress
+            open_readers=ReaderOpening(
+                settings=settings,
+                options=options,
+                progress=progress,
+                machines=machines,
             ),
         )
         sealed = Snapshot(directory.child(report.snapshot_id), options.seal_key)
@@ -144,6 +153,8 @@ _NOT_OF_A_REPAIR = {
     "leave_unreadable": "--leave-unreadable",
     "moving": "--moving",
     "flatten": "--flatten",
+    "executor": "--executor",
+    "scheduler": "--scheduler",
 }
 _NOT_OF_A_FLATTENING = {name: flag for name, flag in _NOT_OF_A_REPAIR.items() if name != "flatten"}
 

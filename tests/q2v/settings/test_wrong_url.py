@@ -80,6 +80,7 @@ def test_a_worker_process_shows_no_lines_of_the_library(
             url=f"https://127.0.0.1:{server.port}",
             collection="chunks",
             api_key=None,
+            load_key=None,
             transport="grpc",
             compression="identity",
             ca_file=None,

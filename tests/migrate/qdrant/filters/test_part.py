@@ -219,6 +219,7 @@ def test_a_reader_in_another_process_reads_the_same_part(tmp_path: Path) -> None
             url=server.url,
             collection=collection.name,
             api_key=None,
+            load_key=None,
             transport="grpc",
             compression="identity",
             ca_file=None,

@@ -54,6 +54,7 @@ def test_a_range_is_the_same_part_whoever_reads_it(
             url=server.url,
             collection=collection.name,
             api_key=None,
+            load_key=None,
             transport=transport,
             compression="identity",
             ca_file=None,

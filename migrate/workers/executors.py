@@ -1,0 +1,83 @@
+"""Run tasks on the machines of an executor: any `concurrent.futures.Executor`.
+
+An executor may do a task twice, and gives up a task after some machines that had it have ended.
+Every task here has the same effect on every machine, done once or twice (decision 0069).
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import CancelledError, Executor, Future
+from threading import Lock
+from typing import Any, TypeVar
+
+from migrate.errors import MigrationError, PreconditionError, RemoteUnavailableError
+from migrate.words import counted
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+Prepare = Callable[[], None]  # called on a machine before its first task; picklable
+
+_AGAIN = "run the same command again: it resumes, and reads nothing again that has a record"
+_prepared: set[int] = set()  # processes in which `prepare` has been called
+
+
+class TaskExecutor:
+    """The tasks of one command on an executor. Safe to use from several threads."""
+
+    def __init__(
+        self, executor: Executor, prepare: Prepare, losses: Iterable[type[Exception]] = ()
+    ) -> None:
+        """`losses` are the executor's own errors for machines that ended, or cannot be reached."""
+        self._executor = executor
+        self._prepare = prepare
+        self._losses: tuple[type[Exception], ...] = (*losses, CancelledError, OSError)
+        self._running: set[Future[Any]] = set()
+        self._lock = Lock()
+        self._stopped = False
+
+    def run(self, work: Callable[[Task], Result], task: Task) -> Result:
+        """The result of a task. Raises its error, RemoteUnavailableError if no machine does it."""
+        with self._lock:
+            if self._stopped:
+                raise RemoteUnavailableError("the command is ending", remedy=_AGAIN)
+            future = self._executor.submit(run_prepared, self._prepare, work, task)
+            self._running.add(future)
+        try:
+            return future.result()
+        except MigrationError:
+            raise
+        except self._losses as error:
+            raise RemoteUnavailableError(
+                f"no worker could finish a range: {type(error).__name__}: {error}",
+                remedy=f"look into the logs of the workers, whether memory ran out; then {_AGAIN}",
+            ) from error
+        finally:
+            with self._lock:
+                self._running.discard(future)
+
+    def cancel(self) -> None:
+        """End at once: what is not begun yet is not begun, and the rest is not waited for."""
+        with self._lock:
+            self._stopped = True
+            running = [*self._running]
+        for future in running:
+            future.cancel()
+
+
+def run_prepared(prepare: Prepare, work: Callable[[Task], Result], task: Task) -> Result:
+    """On a worker: a task, after what has to come before the first one."""
+    if os.getpid() not in _prepared:
+        prepare()
+        _prepared.add(os.getpid())
+    return work(task)
+
+
+def check_one_version(found: Iterable[str], own: str) -> None:
+    """Raises PreconditionError unless every worker runs the q2v of this command."""
+    others = sorted({one for one in found if one != own})
+    if others:
+        raise PreconditionError(
+            f"found {counted(len(others), 'other version')} of q2v on the workers: "
+            f"{', '.join(others)}; this command is {own}",
+            remedy="install the same q2v everywhere: two versions could write other bytes",
+        )

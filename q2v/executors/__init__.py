@@ -1,0 +1,1 @@
+"""Where ranges are read: by this machine, or by the workers of a cluster that exists already."""

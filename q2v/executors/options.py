@@ -1,0 +1,89 @@
+"""`--executor` and `--scheduler` of the commands that read a collection whole."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from migrate.errors import UsageError
+from migrate.storage.folder import Folder
+from migrate.workers.executors import TaskExecutor
+from q2v.settings import Settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+LOCAL = "local"
+_KINDS = (LOCAL, "dask", "ray")
+# Ranges that are under way for each worker: one is read while the next one waits beside it.
+_RANGES_A_WORKER = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Machines:
+    """Workers that read ranges, and how many ranges are given to them at once."""
+
+    executor: TaskExecutor
+    ranges: int
+
+
+def executor_options(command: Command) -> Command:
+    """`--executor` and `--scheduler`, given to the command as `executor` and `scheduler`."""
+    where = click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Of --executor: tls://HOST:PORT of the Dask scheduler, or the address of Ray.  "
+        "[default: DASK_SCHEDULER_ADDRESS, RAY_ADDRESS]",
+    )
+    who = click.option(
+        "--executor",
+        type=click.Choice(_KINDS),
+        default=LOCAL,
+        show_default=True,
+        help="Who reads the ranges: processes of this machine, or the workers of a cluster. "
+        "A cluster needs --dir in an object store.",
+    )
+    return who(where(command))
+
+
+@contextmanager
+def open_machines(
+    executor: str,
+    scheduler: str | None,
+    directory: Folder,
+    settings: Settings,
+    *,
+    say: Callable[[str], object],
+) -> Iterator[Machines | None]:
+    """The workers of a cluster; None when this machine reads. `say` gets what could be better.
+
+    Raises UsageError for a --dir or a source that they cannot reach, or an address that is not
+    safe; RemoteUnavailableError when no worker answers.
+    """
+    if executor == LOCAL:
+        if scheduler is not None:
+            raise UsageError(
+                f"--scheduler {scheduler}: this has no effect with --executor {LOCAL}",
+                remedy="pass --executor dask, or leave it out",
+            )
+        yield None
+        return
+    if not directory.is_shared:
+        raise UsageError(
+            f"--executor {executor}: found --dir {directory}, expected one that every worker "
+            "reaches",
+            remedy="pass --dir s3://BUCKET/PREFIX",
+        )
+    if settings.source.path is not None:
+        raise UsageError(
+            f"--executor {executor}: found source.path, expected a server: a folder is read from "
+            "a copy on this machine",
+            remedy=f"configure source.url, or leave --executor {executor} out",
+        )
+    # Each loads a library of its own, which is an extra of the distribution.
+    if executor == "dask":
+        from q2v.executors.dask_cluster import open_dask as open_cluster  # noqa: PLC0415
+    else:
+        from q2v.executors.ray_cluster import open_ray as open_cluster  # noqa: PLC0415
+    with open_cluster(scheduler, say) as (tasks, workers):
+        yield Machines(tasks, _RANGES_A_WORKER * workers)

@@ -1,0 +1,219 @@
+"""Ranges are read by the workers of a Dask scheduler; workers and drivers may be killed."""
+
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import dask
+import psutil  # type: ignore[import-untyped]
+import pytest
+from distributed import LocalCluster
+
+from migrate.errors import ExitCode
+from migrate.object_store.address import parse_object_address
+from migrate.object_store.folder import ObjectFolder, object_folder
+from migrate.storage.layout import RECORDS
+from tests.e2e.processes import wait_until
+from tests.harness.fakes.object_stores import CREDENTIALS, s3_server
+from tests.harness.running.workbench import Workbench, points, workbench
+from tests.harness.running.workspace import Result, start_here
+
+pytestmark = pytest.mark.slow
+
+POINTS = 3_000
+PART_POINTS = 100
+WORKERS = 4
+# q2v with small parts: their size is a constant, its meaning is the same.
+PROGRAM = f"""
+from migrate.snapshot.begun import state
+state._PART_ROWS_MAX = {PART_POINTS}
+from q2v.__main__ import run
+run()
+"""
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
+    folder = tmp_path_factory.mktemp("dask")
+    with workbench(folder, points(POINTS), provision=False) as bench:
+        yield bench
+
+
+@dataclass
+class Undisturbed:
+    """A snapshot of the same points into a local folder."""
+
+    content_root: str
+    pages: int  # asked for in all, those with ids alone included
+
+
+@pytest.fixture(scope="module")
+def undisturbed(bench: Workbench) -> Undisturbed:
+    taken = bench.run_process("snapshot", program=PROGRAM)
+    assert taken.exit_code == 0, taken.stderr
+    return Undisturbed(taken.document["content_root"], pages(bench))
+
+
+def pages(bench: Workbench) -> int:
+    """The pages that the source was asked for since this was asked last."""
+    found = sum("scroll" in one for one in bench.collection.requests)
+    bench.collection.requests.clear()
+    return found
+
+
+@pytest.fixture
+def store() -> Iterator[str]:
+    with s3_server() as address:
+        yield address
+
+
+@contextmanager
+def cluster(bench: Workbench) -> Iterator[Any]:
+    """Four workers as processes; a worker that ends is replaced."""
+    environment = {**CREDENTIALS, **bench.environment}
+    with (
+        dask.config.set(
+            {
+                "distributed.scheduler.allowed-failures": 10,
+                "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**30,
+            }
+        ),
+        LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=WORKERS,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+            env=environment,
+            silence_logs=50,
+        ) as running,
+    ):
+        yield running
+
+
+def words(store: str, local: Path, scheduler: str) -> list[str]:
+    place = ["--dir", store, "--local", str(local)]
+    return ["snapshot", *place, "--executor", "dask", "--scheduler", scheduler, "--json"]
+
+
+def start(bench: Workbench, store: str, local: Path, scheduler: str) -> subprocess.Popen[str]:
+    """The driver as a process."""
+    return start_here(
+        "-c",
+        PROGRAM,
+        *words(store, local, scheduler),
+        environment={**bench.environment, **CREDENTIALS},
+        output=(subprocess.PIPE, subprocess.PIPE),
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> Result:
+    stdout, stderr = process.communicate()
+    return Result(process.returncode, stdout, stderr)
+
+
+def test_the_root_is_that_of_this_machine(
+    bench: Workbench, store: str, tmp_path: Path, undisturbed: Undisturbed
+) -> None:
+    with cluster(bench) as running:
+        result = finish(start(bench, store, tmp_path, running.scheduler_address))
+
+        listening = list(addresses(running))
+
+    assert result.exit_code == 0, result.stderr
+    assert "MALLOC_TRIM_THRESHOLD_" not in result.stderr, "the workers were started as we say"
+    assert result.document["content_root"] == undisturbed.content_root
+    assert listening
+    assert {one for one in listening if not ip_address(one).is_loopback} == set()
+
+
+def addresses(running: Any) -> Iterator[str]:
+    """Where the scheduler, which is in this process, and the workers listen."""
+    for pid in [os.getpid(), *worker_pids(running)]:
+        for one in psutil.Process(pid).net_connections(kind="inet"):
+            if one.status == psutil.CONN_LISTEN:
+                yield one.laddr.ip
+
+
+def worker_pids(running: Any) -> list[int]:
+    return sorted(nanny.pid for nanny in running.workers.values() if nanny.pid is not None)
+
+
+def test_two_drivers_at_once_seal_the_same_or_one_is_refused(
+    bench: Workbench, store: str, tmp_path: Path, undisturbed: Undisturbed
+) -> None:
+    with cluster(bench) as running:
+        drivers = [
+            start(bench, store, tmp_path / f"{number}", running.scheduler_address)
+            for number in range(2)
+        ]
+        results = [finish(driver) for driver in drivers]
+
+    assert ExitCode.DONE in {result.exit_code for result in results}
+    for result in results:
+        if result.exit_code == ExitCode.DONE:
+            assert result.document["content_root"] == undisturbed.content_root
+        else:  # both began at the same second
+            assert result.exit_code == ExitCode.PRECONDITION, result.stderr
+
+
+def recorded(folder: ObjectFolder) -> int:
+    """Parts that have a record by now, over all snapshots in the store."""
+    return sum(len(folder.child(name).child(RECORDS).names()) for name in folder.names())
+
+
+def play(seed: int, bench: Workbench, store: str, tmp_path: Path) -> tuple[Result, int]:
+    """A snapshot in which workers and drivers are killed, at moments that the seed gives.
+
+    Returns the result of the last driver, and the records that were there when it started.
+    """
+    chance = random.Random(seed)
+    looking = object_folder(parse_object_address(store), tmp_path / "looking")
+    parts = POINTS // PART_POINTS
+    moments = sorted(chance.sample(range(1, parts), 4))
+    before = 0
+    with cluster(bench) as running:
+        driver = start(bench, store, tmp_path / "driver-0", running.scheduler_address)
+        for number, moment in enumerate(moments, start=1):
+            wait_until(driver, lambda moment=moment: recorded(looking) >= moment)  # type: ignore[misc]
+            if chance.random() < 0.6:
+                kill_a_worker(running, chance)
+            if chance.random() < 0.6 or number == len(moments):
+                driver.kill()
+                finish(driver)
+                before = recorded(looking)
+                pages(bench)
+                # Another machine: nothing of the first one's folder is there.
+                local = tmp_path / f"driver-{number}"
+                driver = start(bench, store, local, running.scheduler_address)
+        return finish(driver), before
+
+
+def kill_a_worker(running: Any, chance: random.Random) -> None:
+    """Without a word, as when memory runs out; the nanny starts another one."""
+    os.kill(chance.choice(worker_pids(running)), signal.SIGKILL)
+
+
+# `make check` has two of the evenings, `make faults` all twenty.
+@pytest.mark.parametrize(
+    "seed",
+    [*range(2), *(pytest.param(seed, marks=pytest.mark.search) for seed in range(2, 20))],
+)
+def test_whoever_is_killed_the_root_is_the_same(
+    bench: Workbench, store: str, tmp_path: Path, undisturbed: Undisturbed, seed: int
+) -> None:
+    result, before = play(seed, bench, store, tmp_path)
+
+    assert result.exit_code == 0, result.stderr
+    assert result.document["content_root"] == undisturbed.content_root
+    # Of the first reading the last driver had the missing ranges alone, and of those that a killed
+    # worker had in its hands some twice; the second reading has them all.
+    parts = POINTS // PART_POINTS
+    a_range = undisturbed.pages / (2 * parts)
+    assert pages(bench) <= (parts - before + parts + 2 * WORKERS) * a_range

@@ -1,0 +1,163 @@
+"""Who may read the ranges of a snapshot, and that no secret leaves with a task."""
+
+import os
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from migrate.errors import ExitCode, PreconditionError, RemoteUnavailableError, UsageError
+from migrate.snapshot.take import SnapshotOptions
+from migrate.snapshot.tasks import ExecutorReader
+from migrate.storage.local_folder import LocalFolder
+from migrate.workers.executors import TaskExecutor, check_one_version
+from migrate.workers.processes import no_preparation
+from q2v.executors.options import Machines, open_machines
+from q2v.main import cli
+from q2v.secret_files import SecretPlace
+from q2v.settings import Settings
+from q2v.settings.sections import SourceSettings
+from q2v.workers import ReaderOpening
+from tests.harness.fakes.memory_source import SPEC
+from tests.harness.fakes.object_stores import objects_in_memory
+from tests.harness.fakes.silence import Silence
+
+KEY = "key-of-a-source-1f3d5b79"
+
+
+def executor(losses: tuple[type[Exception], ...] = ()) -> TaskExecutor:
+    return TaskExecutor(ThreadPoolExecutor(2), no_preparation, losses)
+
+
+def double(task: int) -> int:
+    return 2 * task
+
+
+def fail(task: type[Exception]) -> int:
+    raise task("in the task")
+
+
+def test_a_task_gives_its_result_and_its_error() -> None:
+    tasks = executor()
+
+    assert tasks.run(double, 21) == 42
+    with pytest.raises(KeyError):
+        tasks.run(fail, KeyError)
+
+
+@pytest.mark.parametrize("loss", [LookupError, OSError])
+def test_a_lost_machine_is_unavailable_with_advice(loss: type[Exception]) -> None:
+    with pytest.raises(RemoteUnavailableError, match=loss.__name__) as caught:
+        executor((LookupError,)).run(fail, loss)
+
+    assert "it resumes" in caught.value.remedy
+
+
+def test_after_a_cancel_nothing_is_begun() -> None:
+    tasks = executor()
+    tasks.cancel()
+
+    with pytest.raises(RemoteUnavailableError):
+        tasks.run(double, 1)
+
+
+def test_what_is_done_before_the_first_task_is_done_once_in_a_process() -> None:
+    calls: list[int] = []
+    pool = ThreadPoolExecutor(1)
+    tasks = TaskExecutor(pool, partial(calls.append, os.getpid()))
+    # Another test of this process may have been first.
+    for number in range(3):
+        tasks.run(double, number)
+
+    assert len(calls) <= 1
+
+
+def test_two_versions_of_q2v_do_not_read_one_snapshot() -> None:
+    check_one_version(["q2v 1", "q2v 1"], "q2v 1")
+    with pytest.raises(PreconditionError, match=r"q2v 2; this command is q2v 1"):
+        check_one_version(["q2v 1", "q2v 2"], "q2v 1")
+
+
+def settings() -> Settings:
+    place = SecretPlace(
+        key="source.api_key", kind="environment", place="QDRANT_API_KEY", named_by="a test"
+    )
+    source = SourceSettings(url="http://127.0.0.1:6333", collection="chunks", api_key=place)
+    return Settings(source=source)
+
+
+def test_no_task_of_another_machine_has_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QDRANT_API_KEY", KEY)
+    with objects_in_memory(tmp_path) as folder:
+        tasks = executor()
+        opening = ReaderOpening(
+            settings=settings(),
+            options=SnapshotOptions(),
+            progress=Silence(),
+            machines=Machines(tasks, 4),
+        )
+        with opening(folder, (SPEC,), 100) as readers:
+            (reader,) = set(readers)
+            assert isinstance(reader, ExecutorReader)
+            job = reader.job
+
+    assert KEY.encode() not in pickle.dumps(job)
+    assert job.load_key is not None
+    assert job.load_key() == KEY
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--executor", "dask"], "expected one that every worker reaches"),
+        (["--scheduler", "tls://host:8786"], "no effect"),
+        (["--executor", "slurm"], "is not one of"),
+        (
+            ["--dir", "s3://bucket/dir", "--executor", "dask", "--scheduler", "tcp://host:8786"],
+            "found no TLS",
+        ),
+        (["--dir", "s3://bucket/dir", "--executor", "dask"], "DASK_SCHEDULER_ADDRESS"),
+        (["--dir", "s3://bucket/dir", "--executor", "ray"], "found no Ray"),
+    ],
+)
+def test_what_workers_cannot_do_is_refused_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    environment = {"QDRANT_URL": "http://127.0.0.1:9", "QDRANT_COLLECTION": "chunks"}
+
+    result = CliRunner().invoke(cli, ["snapshot", *words], env=environment)
+
+    assert result.exit_code == ExitCode.USAGE
+    assert says in result.stderr.replace("\n  ", " ")
+
+
+def test_a_scheduler_that_is_not_there_is_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("q2v.executors.dask_cluster.CONNECT_S", 1)
+    with (
+        objects_in_memory(tmp_path) as folder,
+        pytest.raises(RemoteUnavailableError, match=r"no Dask scheduler answers"),
+        open_machines("dask", "tcp://127.0.0.1:9", folder, settings(), say=Silence().say),
+    ):
+        pass
+
+
+def test_a_folder_is_read_by_this_machine(tmp_path: Path) -> None:
+    embedded = Settings(source=SourceSettings(path=tmp_path, collection="chunks"))
+    with (
+        objects_in_memory(tmp_path) as folder,
+        pytest.raises(UsageError, match=r"found source\.path"),
+        open_machines("dask", "tcp://127.0.0.1:9", folder, embedded, say=Silence().say),
+    ):
+        pass
+    with open_machines(
+        "local", None, LocalFolder(tmp_path), embedded, say=Silence().say
+    ) as machines:
+        assert machines is None
