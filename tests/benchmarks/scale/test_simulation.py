@@ -30,6 +30,7 @@ from benchmarks.scale.tables import WIDE
 from migrate.cloudflare.budget.budget import RequestBudget
 from migrate.cloudflare.budget.forecast import duration_s
 from tests.harness.fakes.clock import VirtualClock
+from tests.harness.tiers import examples
 
 APART_MAX = 0.01  # of the whole duration, between arithmetic and simulation
 MILLIONS = {size.points // 1_000_000: size for size in WIDE}
@@ -97,7 +98,7 @@ faults_drawn = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     requests_max=st.integers(1, 8),
     count=st.integers(1, 120),
@@ -123,7 +124,7 @@ def test_no_window_holds_more_than_the_budget_and_all_is_done(
     assert len(sent_s) == count + outcome.repeated
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.integers(1, 60),
     st.integers(1, 6),
@@ -143,7 +144,7 @@ def test_every_unit_is_done_whoever_dies(
     assert outcome.seconds >= 3.0 * count / workers - 1e-6
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.integers(1, 80), st.integers(1, 9), st.floats(0.1, 30), st.floats(0, 3_000_000))
 def test_more_workers_are_never_slower(
     count: int, workers: int, work_s: float, size: float
@@ -155,7 +156,7 @@ def test_more_workers_are_never_slower(
     assert seconds(workers + 1) <= seconds(workers) + work_s + 1e-6
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.integers(1, 12), st.integers(1, 150), st.floats(0.01, 60), st.integers(1, 6))
 def test_the_forecast_of_the_product_is_at_most_one_answer_off(
     requests_max: int, count: int, answer_s: float, in_flight: int
@@ -173,7 +174,7 @@ def test_the_forecast_of_the_product_is_at_most_one_answer_off(
     assert found == pytest.approx(seconds, abs=answer_s + 0.002 * (1 + count))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.integers(1, 5), st.lists(st.tuples(st.floats(0, 90), st.floats(0, 100)), max_size=40))
 def test_the_budget_is_that_of_the_product(
     requests_max: int, requests: list[tuple[float, float]]
