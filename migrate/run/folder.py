@@ -35,6 +35,7 @@ from migrate.storage.journal_file import JournalFile
 from migrate.storage.journal_lines import JOURNAL_FORMAT
 from migrate.storage.layout import (
     DIFFERENCE,
+    JOURNAL,
     PLAN,
     PRE_IMAGES,
     QUARANTINE,
@@ -350,8 +351,26 @@ def check_plans(snapshot: Snapshot) -> int:
 
 
 def run_folders(snapshot: Snapshot) -> list[WorkFolder]:
-    """The runs of a snapshot, oldest first."""
-    return _numbered(snapshot.runs, PLAN)
+    """The runs of a snapshot, oldest first.
+
+    A folder without a plan is no run: it was not finished, or is discarded. Raises
+    ArtefactDamagedError for one whose journal says that the run has written to the target.
+    """
+    runs = _numbered(snapshot.runs, PLAN)
+    named = {folder.name for folder in runs}
+    for folder in _numbered(snapshot.runs, JOURNAL):
+        if folder.name not in named and _has_written(folder):
+            raise damaged(
+                str(folder.file(PLAN)),
+                "the plan is missing, and the journal of the run has writes to the target",
+                remedy="restore the file from a copy of the run folder: without the plan q2v can "
+                "neither continue nor undo the run",
+            )
+    return runs
+
+
+def _has_written(folder: WorkFolder) -> bool:
+    return any(entry["type"] == Kind.INTENT for entry in JournalFile(folder).entries)
 
 
 def report_folders(run: RunFolder, file: str) -> list[WorkFolder]:

@@ -109,6 +109,22 @@ def test_runs_stay_in_order_beyond_a_thousand_and_after_a_removal(run: RunFolder
     assert new_run_id(run.snapshot, 1_800_000_000.0) == "1001-20270115T080000Z"
 
 
+def test_a_run_that_has_written_does_not_vanish_with_its_plan(run: RunFolder) -> None:
+    """Else the run before it would count as the newest, and a rollback would leave this one."""
+    plan = path_of(run.folder.file("plan.json"))
+    content = plan.read_bytes()
+    plan.unlink()
+    assert run_folders(run.snapshot) == [], "it had written nothing"
+
+    run.journal.append({"type": "intent"})
+    run.close()
+    with pytest.raises(ArtefactDamagedError, match=r"plan\.json.*the plan is missing") as caught:
+        run_folders(run.snapshot)
+    assert "restore the file from a copy" in caught.value.remedy
+    plan.write_bytes(content)
+    assert [folder.name for folder in run_folders(run.snapshot)] == [run.folder.name]
+
+
 def test_the_newest_report_is_the_one_with_the_highest_number(run: RunFolder) -> None:
     for name in ("001", "999", "1000", "1001"):
         (path_of(run.folder) / "reconcile" / name).mkdir(parents=True)
