@@ -244,6 +244,8 @@ def _tell(record_property: Callable[[str, object], None], how: str, struck: Coun
 
 _LIMITED = """
 import resource
+import sys
+sys.dont_write_bytecode = True  # else Python leaves compiled code that is cut off at the limit
 resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))
 import q2v.main
 q2v.main.main()

@@ -21,8 +21,11 @@ WORDS = {
     "log": ("status", "--log-file"),
 }
 # The process may write no file of more than 100 bytes, as on a disk that becomes full.
+# Python would leave the code that it compiles cut off there, for all later processes.
 FULL = """
 import resource
+import sys
+sys.dont_write_bytecode = True
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 from q2v.__main__ import run
 run()
