@@ -28,6 +28,7 @@ from migrate.ports import VectorTarget
 from migrate.provision_index import FoundIndex, create_index, find_index
 from migrate.runtime import Runtime
 from migrate.upload.settle import SettleRules
+from migrate.words import counted
 from migrate.wrangler.bindings import KV_BINDING, VECTOR_BINDING, Bindings
 
 PREVIEW = "-preview"
@@ -211,8 +212,8 @@ def _check_title(flag: str, title: str, bytes_max: int) -> None:
     size = len(title.encode())
     if not title.strip() or not title.isprintable() or size > bytes_max:
         raise UsageError(
-            f"{flag}: found {size} bytes, expected printable text of at most {bytes_max} bytes, "
-            "and not only blanks",
+            f"{flag}: found {counted(size, 'byte')}, expected printable text of at most "
+            f"{bytes_max} bytes, and not only blanks",
             remedy=f"correct {flag}, or leave it out to use the name of the vector index",
         )
 

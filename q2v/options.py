@@ -250,12 +250,18 @@ def confirm_name(question: Question, *, sure: bool) -> None:
         )
     set_progress_aside()
     if question.said:
-        write_text(sys.stderr, f"{escape_lines(PROCESS_MASKER.mask(question.said))}\n")
+        said = "\n".join(
+            line for text in question.said.split("\n") for line in wrapped(text, then="  ")
+        )
+        write_text(sys.stderr, f"{escape_lines(PROCESS_MASKER.mask(said))}\n")
     prompt = "\n".join(wrapped(f"{question.prompt} ({question.name})"))
     typed = click.prompt(prompt, default="", show_default=False, err=True)
     if typed != question.name:
         what = f"typed '{typed}'" if typed else "nothing was typed"
-        raise UsageError(f"{what}, not '{question.name}'", remedy=question.refused)
+        raise UsageError(
+            f"{what}, not '{question.name}'",
+            remedy=f"{question.refused}; the same command asks again",
+        )
 
 
 def read_forced(file: Path | None) -> frozenset[str]:

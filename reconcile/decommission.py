@@ -17,7 +17,9 @@ from reconcile.gate.files import later_difference
 from reconcile.gate.record import is_newest_go, read_newest
 from reconcile.monitor.history import observe, read_history
 
-NEVER_DELETE_FIRST = "delete nothing of Qdrant before every line above says proven"
+NEVER_DELETE_FIRST = (
+    "next: prove each UNPROVEN line as said above; until then delete nothing of Qdrant"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,9 +119,8 @@ def _gate(run: RunFolder) -> Item:
 
 def _week(run: RunFolder, now_s: float) -> Item:
     observed = observe(read_history(run), now_s=now_s)
-    found = f"{counted(observed.looks, 'look')} in {observed.days:.1f} days"
-    if observed.problems:
-        found += f"; {'; '.join(observed.problems)}"
+    looks = [f"{counted(observed.looks, 'look')} in {observed.days:.1f} days"]
+    found = "; ".join([*(looks if observed.looks else []), *observed.problems])
     return Item(
         name="week",
         proven=observed.is_green,

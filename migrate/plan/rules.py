@@ -15,6 +15,7 @@ from migrate.model.records import VectorSpec
 from migrate.plan.saved.agreed import AgreedPlan
 from migrate.plan.target_shape import choose_values
 from migrate.plan.window import Window
+from migrate.words import counted
 
 # More is likelier a wrong source or a wrong filter than an evening's work.
 DELETE_SHARE_DEFAULT = 0.1
@@ -76,9 +77,9 @@ class PlanRules:
         if self.writes.body_bytes < shortest:
             origin = self.origins.get("limits.body_bytes", "default")
             raise UsageError(
-                f"limits.body_bytes from {origin}: found {self.writes.body_bytes:,} bytes, "
-                f"expected room for one vector: {values.dimensions} values take at least "
-                f"{shortest:,} bytes",
+                f"limits.body_bytes from {origin}: found "
+                f"{counted(self.writes.body_bytes, 'byte')}, expected room for one vector: "
+                f"{values.dimensions} values take at least {shortest:,} bytes",
                 remedy="raise limits.body_bytes, or remove it (default: 40,000,000 bytes)",
             )
 

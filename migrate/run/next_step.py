@@ -52,6 +52,7 @@ class Position:
     newest: Sealing = Sealing.NONE  # the newest snapshot, if it is newer than that of the run
     run: Reached | None = None  # None: no run
     provisioned: bool | None = None  # None: the target was not read
+    configured: bool = True  # the settings name a source, or there is a file of settings
     superseded: bool = False  # a newer run of the same collection exists
     conflicts: bool = False  # the rollback kept what others had changed
     reconcile_begun: bool = False  # a reconcile was interrupted after the last write
@@ -75,6 +76,7 @@ class Situation(Enum):
         self.means = means
         self.advice = advice
 
+    NOT_CONFIGURED = "init", "no settings name a source yet"
     NO_SNAPSHOT = "snapshot", "this folder holds no snapshot of the points that are to move"
     NOT_PROVISIONED = "provision", "the vector index, a metadata index or the namespace is missing"
     SNAPSHOT_BEGUN = (
@@ -238,6 +240,8 @@ def position_of(state: RunState) -> Position:
 def _before_a_run(position: Position) -> Situation:
     if position.provisioned is False:
         return Situation.NOT_PROVISIONED
+    if position.newest is Sealing.NONE and position.run is None and not position.configured:
+        return Situation.NOT_CONFIGURED
     return {
         Sealing.NONE: Situation.NO_SNAPSHOT,
         Sealing.BEGUN: Situation.SNAPSHOT_BEGUN,

@@ -41,12 +41,13 @@ def list_vectors(
             requests=0 if expected is None else list_requests(expected),
         )
         with closing(ahead(iter(target.list_ids()), held_max=held_max)) as pages:
-            return listed.replace(_counted(pages, runtime.progress))
+            return listed.replace(counted_pages(pages, runtime.progress))
 
     return walk_again("listing", walk, runtime)
 
 
-def _counted(pages: Iterator[list[VectorId]], progress: Progress) -> Iterator[list[VectorId]]:
+def counted_pages(pages: Iterator[list[VectorId]], progress: Progress) -> Iterator[list[VectorId]]:
+    """The pages, each of which advances the progress once it is stored."""
     for ids in pages:
         yield ids
         progress.advance(len(ids))

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from migrate.errors import ArtefactDamagedError, MigrationError
 from migrate.model.hmac_key import SealKey
@@ -26,10 +27,12 @@ from migrate.snapshot.folder import Snapshot, sealed_folders, unsealed_folders
 from migrate.snapshot.manifest import SourceScope
 from migrate.storage.folder import Folder, WorkFolder
 from migrate.storage.layout import REPORT, RUNS, reconcile_name
+from migrate.storage.local_folder import local_file
 from q2v import wiring
 from q2v.invocation import Place, current_invocation
 from q2v.output.advice import Named, complete, options_for
 from q2v.settings import Settings
+from q2v.settings.loading import CONFIG_NAME
 from reconcile.gate.record import is_newest_go
 
 _ANY = SourceScope(collection=None, filter=None)  # every collection, whole or in part
@@ -69,13 +72,25 @@ def following_folder(
     `holds_vectors`: the index does, where a metadata index is missing.
     """
     newest, sealed = _newest(folder, None, wiring.configured_scope(settings), key)
-    situation = next_step(Position(newest=newest, provisioned=provisioned))
+    situation = next_step(
+        Position(newest=newest, provisioned=provisioned, configured=_is_configured(settings))
+    )
     named = []
     if sealed is not None and sealed != _last(sealed_folders(folder)):
         named = [sealed]  # the newest one is of another collection, or of another part
     is_moved = situation is Situation.SNAPSHOT_SEALED
     flags = _flags_of_provision(situation, holds_vectors=holds_vectors)
     return _following(situation, folder, settings, named if is_moved else [], flags)
+
+
+def _is_configured(settings: Settings) -> bool:
+    """Whether a source is named, or a file of settings exists: init would not replace it."""
+    source = settings.source
+    return (source.url, source.path, current_invocation().config) != (
+        None,
+        None,
+        None,
+    ) or local_file(Path(CONFIG_NAME)).is_there()
 
 
 def following_here(

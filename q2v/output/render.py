@@ -130,14 +130,14 @@ def format_cell(cell: Cell) -> str:
 
 
 def format_value(value: object, unit: str = "") -> str:
-    """A value of a setting: 900 seconds, true, a, b; of a place or a path its text."""
+    """A value of a setting: 900 seconds, 1 second, true, a, b; of a place or a path its text."""
     match value:
         case bool():
             return "true" if value else "false"
         case int() | float():
             # `repr` would say 900.0 and 1e+16.
             number = f"{value:,.15g}" if isinstance(value, float) else f"{value:,}"
-            return f"{number} {unit}".rstrip()
+            return f"{number} {unit.removesuffix('s') if value == 1 else unit}".rstrip()
         case tuple():
             return ", ".join(map(str, value)) or "none"
         case _:

@@ -19,7 +19,7 @@ from migrate.storage.folder import WorkFolder
 from migrate.storage.layout import RUNS, SPILL
 from migrate.tables.target_ids import ID_COLUMNS
 from migrate.upload.kv_index import KEYS_PER_DELETE
-from migrate.upload.listing import list_keys, walk_again
+from migrate.upload.listing import counted_pages, list_keys, walk_again
 from migrate.words import counted
 from migrate.workers.repeat import doubling, polling, repeat_until
 from reconcile.reset.left import LeftIds
@@ -184,8 +184,11 @@ def _parted(
 
 
 def _list_into(ids: LeftIds, target: Target, runtime: Runtime) -> None:
-    runtime.progress.start("listing vectors", total=None, unit="ids")
-    walk_again("listing", lambda: ids.add_listed(target.vectors.list_ids()), runtime)
+    def walk() -> None:
+        runtime.progress.start("listing vectors", total=None, unit="ids")
+        ids.add_listed(counted_pages(iter(target.vectors.list_ids()), runtime.progress))
+
+    walk_again("listing", walk, runtime)
 
 
 def _present_keys(target: Target, names: Sequence[str]) -> list[str]:

@@ -217,7 +217,12 @@ def show(rows: Rows, following: Following | None, *, as_json: bool) -> None:
         write_document({**_document(rows), **members})
         return
     write_table(list(_table_rows(rows.all)))
-    write_texts(["", _verdict(rows), *([] if following is None else following.notes())])
+    if following is None:
+        again = advise("`q2v check`").strip("`")
+        notes = ["", f"next: mend what fails above, then {again}"]
+    else:
+        notes = following.notes()
+    write_texts(["", _verdict(rows), *notes])
 
 
 def _document(rows: Rows) -> dict[str, object]:

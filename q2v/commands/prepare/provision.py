@@ -247,7 +247,8 @@ def confirm_creation(report: ProvisionReport, *, sure: bool) -> None:
     missing = ", ".join(report.missing)
     question = Question(
         f"creating {missing}",
-        f"Creates {missing}. Type the name of the vector index to do so",
+        f"Creates {missing}. Type the name of the vector index to do so; anything else creates "
+        "nothing",
         report.vector_index,
         remedy="pass --yes; --dry-run shows what would be created",
         refused="nothing was created",

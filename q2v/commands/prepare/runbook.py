@@ -75,6 +75,7 @@ def command(
         render({"runbook": str(out) if out else text}, [], as_json=True)
     elif out is not None:
         write_line(f"written: {out}")
+        write_line(f"next: read {out} from its first step on, before the window begins")
     else:
         for line in text.splitlines():
             write_line(line)

@@ -73,6 +73,7 @@ def command(*, path: Path | None, folder: Place, as_json: bool, settings: Settin
         },
         [
             ("snapshot", manifest.snapshot_id),
+            ("verdict", "every byte and every digest is as it was sealed"),
             *([] if later is None else [("later writes of run", later.run_id)]),
             ("points", manifest.points),
             *([] if manifest.filter is None else [("filter", name_scope(manifest.filter))]),
@@ -82,7 +83,6 @@ def command(*, path: Path | None, folder: Place, as_json: bool, settings: Settin
             *([("vectors", UNREAD_VECTORS)] if manifest.payload_only else []),
             ("plans", plans),
             ("HMAC", _hmac(checked=key is not None)),
-            ("verdict", "every byte and every digest is as it was sealed"),
         ],
         as_json=as_json,
         notes=[

@@ -1,5 +1,6 @@
 """`q2v reset-target`: empty the target of what runs and an allow list name."""
 
+import shlex
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,12 +23,13 @@ from q2v.options import (
     takes,
     yes_option,
 )
+from q2v.output.advice import advise
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, format_duration, render
 from q2v.settings import Settings
 from reconcile.reset.reset import ResetReport, ResetRules, open_chains, reset
 
-_PROMPT = "Type the name of the vector index to empty"
+_PROMPT = "Type the name of the vector index to empty; anything else writes nothing"
 
 
 @takes(
@@ -74,7 +76,13 @@ def command(
         )
         stack.enter_context(FolderLock(directory))
         if execute:
-            question = Question("emptying a target", _PROMPT, str(settings.target.vector_index))
+            question = Question(
+                "emptying a target",
+                _PROMPT,
+                str(settings.target.vector_index),
+                said="This rolls back every run in this target, and deletes what --allow "
+                "names; without --execute it is counted.",
+            )
             confirm_name(question, sure=yes or target.is_local)
         key = wiring.seal_key(settings)
         report = reset(
@@ -91,11 +99,20 @@ def command(
             ),
             execute=execute,
         )
-    show(report, settings, as_json=as_json)
+    show(report, settings, allow_file, as_json=as_json)
     ctx.exit(report.exit_code)
 
 
-def show(report: ResetReport, settings: Settings, *, as_json: bool) -> None:
+def _again(allow_file: Path | None) -> str:
+    """This command with --execute."""
+    allowed = [] if allow_file is None else ["--allow", str(allow_file)]
+    words = shlex.join(["q2v", "reset-target", "--execute", *allowed])
+    return advise(f"`{words}`").replace("`", "")
+
+
+def show(
+    report: ResetReport, settings: Settings, allow_file: Path | None, *, as_json: bool
+) -> None:
     """The reset as JSON or as lines."""
     runs = [run for one in report.rolled_back for run in (one.runs or (one.run_id,))]
     sums = {
@@ -142,7 +159,7 @@ def show(report: ResetReport, settings: Settings, *, as_json: bool) -> None:
     if report.unknown:
         notes.append(f"warning: the allow list names what is not there: {report.unknown[0]}")
     if report.executed:
-        notes.append("`q2v status` says what comes next")
+        notes.append(advise("next: `q2v status`").replace("`", ""))
     else:
         minutes = format_duration(report.minutes * 60)
         cells.append(("takes", f"{counted(report.requests, 'request')}, {minutes}"))
@@ -151,5 +168,7 @@ def show(report: ResetReport, settings: Settings, *, as_json: bool) -> None:
             "target.kv_namespace_id; then `q2v provision`",
             "the old index is deleted later with: wrangler vectorize delete "
             f"{settings.target.vector_index}",
+            "",
+            f"next: {_again(allow_file)}",
         ]
     render(document, cells, as_json=as_json, notes=notes)

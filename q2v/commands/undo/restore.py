@@ -99,7 +99,7 @@ def _confirm(name: str, sentence: str, *, sure: bool) -> None:
     """Ask for the collection's name to be typed. Raises UsageError when it is not."""
     question = Question(
         f"{sentence}: this",
-        "Type the name of the collection to write to",
+        "Type the name of the collection to write to; anything else writes nothing",
         name,
         said=f"This {sentence}.",
     )
@@ -137,6 +137,7 @@ def _show(report: RestoreReport, *, as_json: bool) -> None:
         [
             ("snapshot", report.snapshot_id),
             ("collection", f"{report.target['collection']} of {place}"),
+            ("verdict", "nothing was written: --dry-run" if is_dry else verdict),
             ("points", report.points),
             ("already there", report.already_there),
             (
@@ -145,7 +146,6 @@ def _show(report: RestoreReport, *, as_json: bool) -> None:
             ),
             ("of these replacing others", report.replaced),
             ("other points there", report.others),
-            ("verdict", "nothing was written: --dry-run" if is_dry else verdict),
             ("took", format_duration(report.seconds)),
         ],
         as_json=as_json,

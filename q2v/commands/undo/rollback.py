@@ -44,7 +44,7 @@ from reconcile.rollback.chain import open_chain, preview_chain, roll_back_chain
 from reconcile.rollback.manifest import RollbackManifest, build_manifest
 from reconcile.rollback.report import RollbackReport
 
-_PROMPT = "Type the name of the vector index to undo"
+_PROMPT = "Type the name of the vector index to undo; anything else writes nothing"
 _WHICH_VERSION = (
     "VERSION is the id of the version that ran before the cutover, from the first two lists: each "
     "secret that was put made a version too, so without an id a wrong one may run"
@@ -135,7 +135,12 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
                 wiring.open_target(settings, directory, clock=clock, progress=progress)
             )
             check_same_target(opened, target)
-            question = Question("undoing a run", _PROMPT, manifest.index)
+            question = Question(
+                "undoing a run",
+                _PROMPT,
+                manifest.index,
+                said=f"This undoes run {opened.plan.run_id}; without --execute it is shown.",
+            )
             confirm_name(question, sure=flags["yes"] or target.is_local)
             report = roll_back_chain(
                 chain,

@@ -13,6 +13,7 @@ from rehearsal.steps import MARKER
 from sandbox.faults.scenarios import FAULT_SCENARIOS
 from tests.harness.running.terminal import on_terminal
 from tests.harness.running.workbench import chunk, points, unit_vectors, workbench
+from tests.q2v.screens.bench import check_lines
 from tests.q2v.screens.excerpt import check_samples
 from tests.servers.qdrant_points import StoredPoint
 
@@ -43,6 +44,8 @@ def test_a_rehearsal_holds_and_can_be_repeated_at_once(tmp_path: Path) -> None:
     told = [line for line in shown if re.match(r"[ \d]\d\. |\d+ of \d+ steps held", line)]
     assert len(told) == 17 + 1, "each title has a line of its own"
     check_samples({"rehearse": "\n".join(told)})
+    end = next(at for at, line in enumerate(shown) if line.startswith("17. "))
+    check_lines("rehearse-100", shown[end:], {str(tmp_path): "FOLDER"})
 
 
 @pytest.mark.slow

@@ -39,7 +39,8 @@ def positions() -> Iterator[Position]:
     flags = [False, True]
     for newest, superseded, unwaived in product(Sealing, flags, flags):
         for provisioned in (None, False, True):
-            yield Position(newest=newest, provisioned=provisioned)
+            for configured in flags:
+                yield Position(newest=newest, provisioned=provisioned, configured=configured)
         common = Position(newest=newest, superseded=superseded, unwaived=unwaived)
         yield replace(common, run=Reached.BEGUN)
         yield replace(common, run=Reached.ROLLING_BACK)
@@ -76,6 +77,9 @@ class Surroundings:
         if self.source_moves:
             return replace(position, newest=Sealing.BEGUN), 5
         return replace(position, newest=Sealing.SEALED), 0
+
+    def _init(self, position: Position) -> tuple[Position, int]:
+        return replace(position, configured=True), 0
 
     def _provision(self, position: Position) -> tuple[Position, int]:
         return replace(position, provisioned=True), 0
@@ -169,7 +173,9 @@ def test_every_situation_is_reached_and_says_what_it_means() -> None:
     ("position", "expected"),
     [
         (Position(), Situation.NO_SNAPSHOT),
+        (Position(configured=False), Situation.NOT_CONFIGURED),
         (Position(newest=Sealing.BEGUN), Situation.SNAPSHOT_BEGUN),
+        (Position(newest=Sealing.SEALED, configured=False), Situation.SNAPSHOT_SEALED),
         (Position(newest=Sealing.SEALED), Situation.SNAPSHOT_SEALED),
         (Position(newest=Sealing.SEALED, provisioned=False), Situation.NOT_PROVISIONED),
         (Position(run=Reached.BEGUN), Situation.RUN_BEGUN),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from q2v.output.logs import PROCESS_MASKER
-from q2v.output.render import encode_document, format_bytes, format_duration, render
+from q2v.output.render import encode_document, format_bytes, format_duration, format_value, render
 from q2v.output.terminal import escape_lines, escape_terminal, write_text
 from q2v.secret_files import Secret
 from tests.harness.tiers import examples
@@ -166,3 +166,11 @@ def test_rendering_goes_to_stdout_alone(capsys: pytest.CaptureFixture[str]) -> N
 
     assert capsys.readouterr().err == ""
     assert sys.stdout is not None
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [(1, "bytes", "1 byte"), (1.0, "seconds", "1 second"), (2, "bytes", "2 bytes"), (1, "", "1")],
+)
+def test_one_of_a_unit_is_singular(value: float, unit: str, text: str) -> None:
+    assert format_value(value, unit) == text

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 SIZES = [(80, 24), (120, 40)]
 # Short, so that lines do not wrap in one place on one machine and in another on the next.
 FOLDER = "snapshots"
+PROGRAM = ("-m", "q2v")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Bench:
         columns: int,
         lines: int,
         act: Callable[[Terminal], None] = lambda _: None,
+        program: Sequence[str] = PROGRAM,
     ) -> tuple[int, Terminal]:
         with on_terminal(
             *words,
@@ -39,6 +41,7 @@ class Bench:
             cwd=self.cwd,
             columns=columns,
             lines=lines,
+            program=program,
         ) as terminal:
             act(terminal)
             return terminal.end(), terminal
@@ -53,9 +56,16 @@ def check_kept(
     is written before.
     """
     names = {str(bench.cwd / FOLDER): f"FOLDER/{FOLDER}", str(bench.cwd): "FOLDER"}
-    names |= {bench.workbench.environment["QDRANT_URL"]: "http://QDRANT"}
-    shown = plain(terminal.shown() if lines is None else lines, names)
-    file = KEPT / f"{name}-{terminal.columns}.txt"
+    source = bench.workbench.environment.get("QDRANT_URL")
+    names |= {} if source is None else {source: "http://QDRANT"}
+    shown = terminal.shown() if lines is None else lines
+    check_lines(f"{name}-{terminal.columns}", shown, names)
+
+
+def check_lines(name: str, lines: Sequence[str], names: Mapping[str, str]) -> None:
+    """As `check_kept`, of these lines; `names` is what `plain` takes."""
+    shown = plain(lines, names)
+    file = KEPT / f"{name}.txt"
     if os.environ.get(ACCEPT):
         file.write_text(shown, encoding="utf-8")
     assert shown.split() == file.read_text(encoding="utf-8").split(), shown

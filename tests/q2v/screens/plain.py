@@ -15,7 +15,7 @@ _SAME_LENGTH = (
     (re.compile(r"\b(\d+ min\s+)?\d+(\.\d+)?(\s+)(ms|s|min|GB|MB|kB|B)(/s)?\b"), r"N\3\4\5"),
     (re.compile(r"\d+(\.\d+)? \w+/s"), "N/s"),
     (re.compile(r"\b\d+%\|[^|]*\|"), "N%|###|"),
-    (re.compile(r"(?<=cf-ray )\S+"), "RAY"),
+    (re.compile(r"(?<=cf-ray )[^\s)]+"), "RAY"),
 )
 
 

@@ -44,6 +44,7 @@ from q2v.settings import Settings
 
 # Before these no run has written anything.
 _BEFORE_A_RUN = (
+    Situation.NOT_CONFIGURED,
     Situation.NO_SNAPSHOT,
     Situation.NOT_PROVISIONED,
     Situation.SNAPSHOT_BEGUN,
