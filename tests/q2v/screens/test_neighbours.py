@@ -50,20 +50,17 @@ def show(
     after: Callable[[], object] = lambda: None,
     program: Sequence[str] = PROGRAM,
     is_short: bool = False,
-    is_wide: bool = False,
 ) -> None:
     """The command at both sizes, each compared with its kept screen; `after` follows each.
 
     `is_short`: at the smaller size only, because the other one would show the same.
-    `is_wide`: it writes a line for a program, which may be longer than the terminal.
     """
     differs = []
     for columns, lines in SIZES[:1] if is_short else SIZES:
         ended, terminal = bench.show(*words, columns=columns, lines=lines, act=act, program=program)
         after()
         assert ended == code, terminal.shown()
-        if not is_wide:
-            check_width(terminal, bench)
+        check_width(terminal, bench)
         try:
             check_kept(name, terminal, bench)
         except AssertionError as error:  # the other size is to be seen too
@@ -162,9 +159,17 @@ def test_a_folder_that_another_one_works_in(bench: Bench, monkeypatch: pytest.Mo
 
 
 def test_the_sandbox_says_where_it_listens(bench: Bench, tmp_path: Path) -> None:
+    """A line for a program, which may be longer than the terminal."""
+    shown: list[str] = []
+
     def interrupt(terminal: Terminal) -> None:
-        terminal.wait_for("api_token")
+        terminal.wait_for('00"}')
+        shown.extend(terminal.shown())
         terminal.press("\x03")
 
+    here, (columns, lines) = elsewhere(bench, tmp_path), SIZES[0]
     words = ("sandbox", "--state", "state")
-    show(elsewhere(bench, tmp_path), "sandbox", *words, act=interrupt, is_short=True, is_wide=True)
+    ended, terminal = here.show(*words, columns=columns, lines=lines, act=interrupt)
+
+    assert ended == ExitCode.DONE
+    check_kept("sandbox", terminal, here, shown)
