@@ -44,9 +44,10 @@ class StopSignals:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Give the signals back."""
+        """Give the signals back; after a SIGHUP the next one stays ignored until the very end."""
         for number, former in self._former.items():
-            signal.signal(number, former)
+            if not number == self.received == signal.SIGHUP:
+                signal.signal(number, former)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         for each in self._former:

@@ -8,6 +8,7 @@ import pytest
 
 from reconcile.report.report import ReconcileReport
 from tests.harness.fakes.memory_source import MemorySource, chunk_payloads
+from tests.harness.fakes.silence import Silence
 from tests.harness.network import Trouble
 from tests.harness.paths import path_of
 from tests.harness.running.target import DIMENSIONS, INDEX
@@ -64,7 +65,15 @@ def _another_machine(ours: World, folder: Path) -> World:
     }
     source = MemorySource(payloads, dimensions=DIMENSIONS)
     (folder / "snapshots").mkdir()
-    return replace(ours, folder=folder, source=source, weather=None, sent_at=[], sent_uploads=[])
+    return replace(
+        ours,
+        folder=folder,
+        source=source,
+        progress=Silence(),
+        weather=None,
+        sent_at=[],
+        sent_uploads=[],
+    )
 
 
 def _take_snapshot(world: World) -> None:

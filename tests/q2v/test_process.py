@@ -102,6 +102,24 @@ def test_a_second_hangup_does_not_disturb_the_flush() -> None:
     assert process.returncode == ExitCode.TERMINATED
 
 
+def test_a_second_hangup_after_the_flush_does_not_kill_the_process_at_its_end() -> None:
+    script = """
+        import signal
+        from q2v.signals import Stopped, StopSignals
+        try:
+            with StopSignals():
+                signal.raise_signal(signal.SIGHUP)
+        except Stopped:
+            pass
+        signal.raise_signal(signal.SIGHUP)
+        print("still here")
+    """
+    process = start(script)
+    stdout, _ = process.communicate(timeout=300)
+
+    assert (process.returncode, stdout) == (0, "still here\n")
+
+
 @pytest.mark.fault("G12")
 def test_a_hangup_that_the_caller_ignores_is_ignored() -> None:
     """As with nohup."""
