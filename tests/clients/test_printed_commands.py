@@ -196,13 +196,14 @@ def test_what_provision_advises_about_a_metadata_index_of_another_type(tmp_path:
 
 
 def preview_lines(moved: OlderRun) -> dict[str, list[str]]:
-    """What stands behind `before:` and `after:` in the preview of a rollback."""
+    """The commands below "before it" and "after it" in the preview of a rollback."""
     shown = moved.run("rollback", str(moved.run_folder), as_json=False)
     assert shown.exit_code == 0, shown.stderr
-    lines = shown.stdout.splitlines()
+    _, _, rest = shown.stdout.partition("\nbefore it")
+    before, _, after = rest.partition("\nafter it")
     return {
-        when: [line.removeprefix(f"{when}: ") for line in lines if line.startswith(f"{when}: ")]
-        for when in ("before", "after")
+        when: [line.strip() for line in text.splitlines() if line.startswith("  wrangler ")]
+        for when, text in (("before", before), ("after", after))
     }
 
 

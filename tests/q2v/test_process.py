@@ -23,6 +23,9 @@ WAITING = """
     from q2v.__main__ import run
     from q2v.main import cli
 
+    import signal
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run with nohup
+
     @click.command()
     @options.folder_option
     @options.json_option

@@ -64,7 +64,7 @@ def test_a_second_look_at_the_kv_index_counts_its_files_from_the_start(tmp_path:
 
     lines = compared.stderr.splitlines()
     [again] = [number for number, line in enumerate(lines) if "KV index differs" in line]
-    assert lines[again - 1] == lines[again + 1] == "reading the KV index: 1 files"
+    assert lines[again - 1] == lines[again + 1] == "reading the KV index: 1 file"
 
 
 @pytest.mark.slow
@@ -447,7 +447,7 @@ def test_ids_to_force_that_name_nothing_of_the_run_are_said(tmp_path: Path) -> N
         without = bench.run("rollback", "--execute", "--force", str(force), as_json=False)
 
     for text in said:
-        assert "warning: --force: 2 ids or keys of the file name nothing of this run" in text
+        assert "warning: --force: 2 names are of nothing in this run and had no effect" in text
         assert "'file-0001-2', 'file:nosuch'" in text
     for result in (migrated, undone):
         assert result.document["force_unknown"] == ["file-0001-2", "file:nosuch"]

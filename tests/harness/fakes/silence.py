@@ -4,7 +4,10 @@ import sys
 
 from migrate.ports import Limiter
 
-_MAY_GROW = ("listing", "counting ids", "reading points")
+_MAY_GROW = (
+    *("listing", "counting ids", "reading points", "reading again", "reading the source"),
+    "reading part",
+)
 
 
 class Silence:
@@ -23,7 +26,7 @@ class Silence:
 
     def advance(self, count: int, *, bytes_: int = 0, earlier: bool = False) -> None:
         self._left -= count
-        may_grow = self._what.startswith(_MAY_GROW)
+        may_grow = self._what.startswith(_MAY_GROW) or not self._what  # nothing was announced
         assert self._left >= 0 or may_grow, f"{self._what}: more than 100 %"
 
     def watch(self, limiter: Limiter) -> None:
