@@ -45,7 +45,7 @@ def test_a_rehearsal_holds_and_can_be_repeated_at_once(tmp_path: Path) -> None:
     assert len(told) == 17 + 1, "each title has a line of its own"
     check_samples({"rehearse": "\n".join(told)})
     end = next(at for at, line in enumerate(shown) if line.startswith("17. "))
-    check_lines("rehearse-100", shown[end:], {str(tmp_path): "FOLDER"})
+    check_lines("rehearse", shown[end:], {str(tmp_path): "FOLDER"}, columns=100)
 
 
 @pytest.mark.slow
