@@ -22,9 +22,10 @@ class Invocation:
     """One call of q2v; filled in while the command runs."""
 
     folder: Path = DEFAULT_FOLDER  # of --dir: a crash log goes there
-    # The next four are repeated in the commands that are printed as advice.
+    # The next five are repeated in the commands that are printed as advice.
     snapshots: Place | None = None  # of --dir; None: the command has no folder of snapshots
     local: Path | None = None  # of --local; None: see `local_of`
+    budget: Path | None = None  # of --budget; None: it lies in --dir
     config: Path | None = None  # of --config
     settings: "Settings | None" = None  # None: not read yet, or refused
     named: "WorkFolder | None" = None  # the snapshot or run that was named to the command

@@ -110,10 +110,29 @@ def takes(*keys: str) -> Callable[[click.Command], click.Command]:
             )
         )
         command.params += [*with_flag, *watching.running_options()]
+        if "limits.requests_per_5min" in keys:
+            command.params.append(_budget_option())
         _TAKEN[command] = taken
         return command
 
     return decorate
+
+
+def _budget_option() -> click.Option:
+    return click.Option(
+        ["--budget"],
+        type=click.Path(file_okay=False, path_type=Path),
+        envvar="Q2V_BUDGET_DIR",
+        show_envvar=True,
+        expose_value=False,
+        callback=_remember_budget,
+        help="Folder of the request budget, for commands of one account that do not share a --dir. "
+        " [default: .budget in --dir]",
+    )
+
+
+def _remember_budget(context: click.Context, _: click.Parameter, folder: Path | None) -> None:
+    current_invocation().budget = folder
 
 
 def taken_by(command: str) -> list[Setting]:

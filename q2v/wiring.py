@@ -137,8 +137,8 @@ def _is_file(stored: StoredFile) -> bool:
 
 
 def budget_file(folder: WorkFolder) -> Path:
-    """The file of the request budget that all commands of a --dir share."""
-    return folder.local.path / BUDGET / BUDGET_FILE
+    """The file of the request budget that all commands of a --dir, or of a --budget, share."""
+    return (current_invocation().budget or folder.local.path / BUDGET) / BUDGET_FILE
 
 
 def system_clock() -> Clock:

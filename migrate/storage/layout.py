@@ -174,8 +174,9 @@ PLACES = (
     Place(
         f"{BUDGET}/{BUDGET_FILE}",
         f"{BUDGET}/{BUDGET_FILE}",
-        "SQLite, format 2: the requests of the last five minutes, for the shared budget; safe to "
-        "lose after five minutes without requests",
+        "SQLite, format 2: the requests of the last five minutes, and those that wait (table "
+        "`waiting`, which versions without it ignore), for the shared budget; safe to lose after "
+        "five minutes without requests. With `--budget DIR` it is `DIR/requests`",
     ),
     Place(
         f"{BUDGET}/{BUDGET_FILE}-journal",

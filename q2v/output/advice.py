@@ -118,8 +118,13 @@ def options_for(
     Flags among the `given` words are left out. `settings` is None when they were refused.
     """
     options: list[tuple[str, ...]] = [] if folder == str(DEFAULT_FOLDER) else [("--dir", folder)]
-    local = current_invocation().local
+    invocation = current_invocation()
+    local, budget = invocation.local, invocation.budget
     options += [] if local is None else [("--local", str(local))]
+    if budget is not None and any(
+        one.key == "limits.requests_per_5min" for one in taken_by(command)
+    ):
+        options.append(("--budget", str(budget)))
     options += [] if config is None else [("--config", str(config))]
     for setting in taken_by(command) if settings is not None else []:
         assert settings is not None

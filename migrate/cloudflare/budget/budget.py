@@ -3,6 +3,10 @@
 The service counts a request when it arrives. The limiter records it before it is sent. Until a
 request is answered it counts as sent just now. A request of a process that was killed before the
 answer counts as sent at the latest moment at which it can have arrived.
+
+Requests that have to wait are sent in the order in which they began to, over all processes. Each
+waits until more requests are free than are before it in the line, so that wakes are no race. A
+process announces when it wakes. If it does not (it was killed), its requests are passed over.
 """
 
 import threading
@@ -11,8 +15,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from migrate.cloudflare.budget.departures import Departures, read_boot_id
-from migrate.cloudflare.budget.forecast import ROUNDING_S, Why, holds, last_answer_s
+from migrate.cloudflare.budget.departures import Before, Departures, Turn, read_boot_id
+from migrate.cloudflare.budget.forecast import (
+    ROUNDING_S,
+    Spent,
+    Why,
+    holds,
+    last_answer_s,
+    next_place_s,
+)
 from migrate.errors import BudgetExhaustedError, LocalStorageError, UsageError
 from migrate.model.limits import (
     REQUEST_WINDOW_S,
@@ -29,6 +40,7 @@ REQUESTS_MAX_DEFAULT = 900
 QUIET_WAIT_S = 3.0  # shorter waits are not reported
 WAIT_PIECE_S = 60.0  # after each piece the table is read again, in case of a new block
 PACE_PIECE_S = 1.0  # of a wait that the operator may end at any time
+WAKE_LATE_S = 5.0  # a process that wakes later than announced by more than this is passed over
 WAIT_S_MAX = 3_600.0  # longer means that other processes take every free request
 _REASONS = {
     Why.BLOCK: "the service blocked the account",
@@ -47,14 +59,11 @@ class Departure(NamedTuple):
 
 
 class _Wait(NamedTuple):
-    seconds: float
+    seconds: float  # until the request may be sent
+    piece_s: float  # until the tables are read again
     reason: str
-    why: Why | None
-
-    @property
-    def piece_s(self) -> float:
-        """Seconds after which the table is read again."""
-        return min(self.seconds, PACE_PIECE_S if self.why is Why.PACE else WAIT_PIECE_S)
+    blocked_s: float  # how long the service blocks the account
+    turn: Turn
 
 
 class RequestBudget:
@@ -96,44 +105,78 @@ class RequestBudget:
         waits, or when no request may be sent within an hour; LocalStorageError.
         """
         waited_s = 0.0
-        while True:
-            raise_if_cancelled()
-            found = self._try_to_send(within_s)
-            if isinstance(found, Departure):
-                return found
-            self._check(found, waited_s)
-            if progress is not None:
-                self._announce(found, progress)
-            piece_s = found.piece_s
-            with self._holding_back():
-                wait_or_cancel(self._clock, piece_s)
-            waited_s += piece_s
-            if progress is not None:
-                progress.advance(0)  # lets progress print during a long wait
+        turn = None
+        try:
+            while True:
+                raise_if_cancelled()
+                found = self._try_to_send(within_s, turn)
+                if isinstance(found, Departure):
+                    turn = None
+                    return found
+                turn = found.turn
+                self._check(found, waited_s)
+                if progress is not None:
+                    self._announce(found, progress)
+                with self._holding_back():
+                    wait_or_cancel(self._clock, found.piece_s)
+                waited_s += found.piece_s
+                if progress is not None:
+                    progress.advance(0)  # lets progress print during a long wait
+        finally:
+            if turn is not None:
+                self._leave(turn)
 
-    def _try_to_send(self, within_s: float) -> Departure | _Wait:
+    def _try_to_send(self, within_s: float, turn: Turn | None) -> Departure | _Wait:
         """Record a request if one is allowed. A request that cannot be recorded is not sent."""
         with self._threads:
             with self._table.locked() as now_s:
                 self._table.drop_old(now_s)
-                if self._table.used(now_s) >= self._requests_max:
-                    return self._wait(now_s)
+                before = self._table.before(turn, now_s)
+                if self._requests_max - self._table.used(now_s) <= before.requests:
+                    return self._wait(turn, before, now_s)
                 until_s = now_s + within_s + REQUEST_WINDOW_S
                 row_id = self._table.add(Why.REQUEST, 1, now_s=now_s, until_s=until_s)
+                if turn is not None:
+                    self._table.leave(turn)
             self.taken += 1
             self._in_flight += 1
             return Departure(row_id, now_s)
 
-    def _wait(self, now_s: float) -> _Wait:
-        """How long until the next request may be sent, and why."""
+    def _wait(self, turn: Turn | None, before: Before, now_s: float) -> _Wait:
+        """Take or keep a place in the line: how long until the request may be sent, and why."""
         spent = self._table.spent(now_s)
+        place = before.requests + 1
+        wakes_s = next_place_s(spent, place=place, requests_max=self._requests_max, now_s=now_s)
+        is_paced = any(row.why is Why.PACE for row in spent)
+        checks_s = now_s + (PACE_PIECE_S if is_paced else WAIT_PIECE_S)
+        if before.until_s is not None:  # then the request before it is renewed, or passed over
+            checks_s = min(checks_s, before.until_s + ROUNDING_S)
+        checks_s = min(checks_s, wakes_s)
+        turn = self._table.stand(turn, now_s=now_s, until_s=checks_s + WAKE_LATE_S)
+        blocks = [row.until_s - now_s for row in spent if row.why is Why.BLOCK]
+        return _Wait(
+            wakes_s - now_s,
+            checks_s - now_s,
+            self._reason(spent, before, now_s),
+            max(blocks, default=0.0),
+            turn,
+        )
+
+    def _reason(self, spent: list[Spent], before: Before, now_s: float) -> str:
         found = holds(spent, requests_max=self._requests_max, now_s=now_s)
         last = max((hold for hold in found if hold.number == 1), key=lambda hold: hold.until_s)
         sent = sum(row.cost for row in spent if row.why is Why.REQUEST)
         reason = f"{counted(sent, 'request')} sent in the last {REQUEST_WINDOW_S} s"
         if last.why is not None:
             reason = _REASONS.get(last.why, reason)
-        return _Wait(last.until_s - now_s, reason, last.why)
+        if before.requests:
+            reason += f", {counted(before.requests, 'other request')} before it"
+        return reason
+
+    def _leave(self, turn: Turn) -> None:
+        """Give the place in the line back. If that fails, it is passed over in time."""
+        with self._threads, suppress(LocalStorageError), self._table.locked():
+            self._table.leave(turn)
 
     def release(self, departure: Departure | None = None) -> None:
         """Note that a request has been answered or has failed.
@@ -254,11 +297,11 @@ class RequestBudget:
         progress.say(f"waiting {wait.seconds:.0f} s, until {end} UTC: {wait.reason}")
 
     def _check(self, wait: _Wait, waited_s: float) -> None:
-        if wait.why is Why.BLOCK and wait.seconds > RETRY_AFTER_S_MAX + ROUNDING_S:
+        if wait.blocked_s > RETRY_AFTER_S_MAX:
             raise BudgetExhaustedError(
-                f"the service blocked the account for {wait.seconds:.0f} s",
-                remedy=f"run the same command again in {minutes_in_words(wait.seconds / 60)}: it "
-                "resumes",
+                f"the service blocked the account for {wait.blocked_s:.0f} s",
+                remedy="run the same command again in "
+                f"{minutes_in_words(wait.blocked_s / 60)}: it resumes",
             )
         if waited_s >= WAIT_S_MAX:
             raise BudgetExhaustedError(

@@ -18,6 +18,15 @@ _PAGE_BYTES = 4096
 _LOCK_S_MAX = 60.0  # a transaction takes a millisecond
 _DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT", "SQLITE_ERROR"}
 
+# Not part of format 2, which older versions of q2v also open: they neither read nor write it.
+_WAITING = """
+CREATE TABLE IF NOT EXISTS waiting (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    boot TEXT NOT NULL,     -- the boot of the machine in which the row was written
+    begun_s REAL NOT NULL,  -- monotonic: since when the request waits
+    until_s REAL NOT NULL   -- monotonic: the process has renewed the row by then, or has ended
+)
+"""
 _SCHEMA = f"""
 PRAGMA page_size = {_PAGE_BYTES};
 CREATE TABLE spent (
@@ -30,6 +39,7 @@ CREATE TABLE spent (
     until_s REAL NOT NULL   -- monotonic: the row counts until then
 );
 CREATE INDEX spent_by_end ON spent (until_s, cost);
+{_WAITING};
 PRAGMA user_version = {FORMAT};
 """
 INSERT = "INSERT INTO spent (why, cost, boot, at_s, wall_s, until_s) VALUES (?, ?, ?, ?, ?, ?)"
@@ -129,6 +139,8 @@ def _is_whole(connection: sqlite3.Connection, path: Path) -> bool:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if damage == "ok" and version == FORMAT:
             connection.execute("SELECT id, why, cost, boot, at_s, wall_s, until_s FROM spent")
+            connection.execute(_WAITING)
+            connection.execute("SELECT id, boot, begun_s, until_s FROM waiting")
     except sqlite3.Error as error:
         if error.sqlite_errorname not in _DAMAGED:
             raise

@@ -1,4 +1,4 @@
-"""The requests of the last five minutes, in one SQLite table that all processes of a host share.
+"""The requests of the last five minutes, in one SQLite file that all processes of a host share.
 
 A row takes `cost` requests from the budget until the monotonic clock reads `until_s`. SQLite's
 write lock (`BEGIN IMMEDIATE`) allows one process at a time to read and write. A commit is not
@@ -6,12 +6,16 @@ flushed to the disk: a kill loses nothing, a power cut may lose the last rows. R
 are therefore given the smallest age that they can have, and no request is sent until this boot is
 as old as the window. Ages are measured on the monotonic clock, which is near 0 when the machine
 starts.
+
+A second table holds the requests that wait, in the order in which they began to.
 """
 
+import math
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from migrate.cloudflare.budget.database import (
     INSERT,
@@ -45,6 +49,32 @@ SELECT until_s, CASE why WHEN :pace THEN max(0, cost - :unused) ELSE cost END, w
 FROM spent WHERE until_s > :now ORDER BY until_s DESC
 """
 
+_ENTER = "INSERT INTO waiting (boot, begun_s, until_s) VALUES (:boot, :begun, :until)"
+_RENEW = "UPDATE waiting SET until_s = :until WHERE id = :id AND begun_s = :begun"
+_LEAVE = "DELETE FROM waiting WHERE id = :id AND begun_s = :begun"
+_BEFORE = """
+SELECT count(*), min(until_s) FROM waiting
+WHERE until_s > :now AND (begun_s, id) < (:begun, :id)
+"""
+
+
+class Turn(NamedTuple):
+    """The place of a waiting request in the line: those that began to wait earlier are before it.
+
+    The time decides and not the row. A process that was stopped for so long that its row was
+    removed enters it again, and is where it was.
+    """
+
+    row_id: int
+    begun_s: float  # monotonic
+
+
+class Before(NamedTuple):
+    """The requests before one in the line."""
+
+    requests: int
+    until_s: float | None  # monotonic: by then the first of them is renewed, or passed over
+
 
 def read_boot_id() -> str:
     """The id of the running boot of this machine; "-" where the system has none."""
@@ -55,7 +85,7 @@ def read_boot_id() -> str:
 
 
 class Departures:
-    """The table. Use it from one thread at a time. Every method raises LocalStorageError."""
+    """Both tables. Use it from one thread at a time. Every method raises LocalStorageError."""
 
     def __init__(self, path: Path | None, *, clock: Clock, boot: str, requests_max: int) -> None:
         """`path` is the file, which is created if it is missing; None keeps the table in memory.
@@ -120,6 +150,28 @@ class Departures:
         """Remove the rows of this reason, in the transaction of `locked`."""
         self._connection.execute("DELETE FROM spent WHERE why = ?", (why,))
 
+    def before(self, turn: Turn | None, now_s: float) -> Before:
+        """The live requests before `turn`; without one, all that wait. For a `locked` block."""
+        known = {"now": now_s, "begun": math.inf, "id": 0}
+        if turn is not None:
+            known |= {"begun": turn.begun_s, "id": turn.row_id}
+        return Before(*self._connection.execute(_BEFORE, known).fetchone())
+
+    def stand(self, turn: Turn | None, *, now_s: float, until_s: float) -> Turn:
+        """Enter a waiting request, or renew its row: it is alive until `until_s`. In `locked`."""
+        self._connection.execute("DELETE FROM waiting WHERE until_s <= ?", (now_s,))
+        begun_s = now_s if turn is None else turn.begun_s
+        row = {"boot": self._boot, "begun": begun_s, "until": until_s}
+        if turn is not None:
+            renewed = self._connection.execute(_RENEW, {**row, "id": turn.row_id})
+            if renewed.rowcount:
+                return turn
+        return Turn(self._connection.execute(_ENTER, row).lastrowid or 0, begun_s)
+
+    def leave(self, turn: Turn) -> None:
+        """Take a request out of the line, in the transaction of `locked`."""
+        self._connection.execute(_LEAVE, {"id": turn.row_id, "begun": turn.begun_s})
+
     def used(self, now_s: float) -> int:
         """How many requests the rows take from the budget."""
         with database_io("reading", self._path):
@@ -167,6 +219,10 @@ class Departures:
         """Take over the rows of another boot. If there are any, send nothing for 300 s of boot."""
         with self.locked() as now_s:
             known = {"now": now_s, "wall": self._clock.wall_s(), "boot": self._boot}
+            # The processes of another boot have ended. One that began in the future is of another.
+            self._connection.execute(
+                "DELETE FROM waiting WHERE boot <> ? OR begun_s > ?", (self._boot, now_s)
+            )
             if self._connection.execute(_ADOPT, known).rowcount:
                 self._connection.execute("DELETE FROM spent WHERE why = ?", (Why.BOOT,))
                 # The monotonic clock was 0 at the start of this boot.

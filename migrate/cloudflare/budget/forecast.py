@@ -53,6 +53,28 @@ def holds(spent: Iterable[Spent], *, requests_max: int, now_s: float) -> list[Ho
     return found
 
 
+def next_place_s(spent: Sequence[Spent], *, place: int, requests_max: int, now_s: float) -> float:
+    """The monotonic time at which the request at `place` of a line may be sent; 1 is the first.
+
+    Those before it are sent as soon as they may be. `spent` is that of `holds`. A pace is assumed
+    to last, or to end at its time, whichever lets the request be sent earlier.
+    """
+    paced = [row for row in spent if row.why is Why.PACE]
+    paced_max = requests_max - sum(row.cost for row in paced)
+    ways = [(spent, requests_max)]
+    if paced and paced_max > 0:
+        ways.append(([row for row in spent if row.why is not Why.PACE], paced_max))
+    return min(
+        last_answer_s(
+            holds(rows, requests_max=most, now_s=now_s),
+            requests=place,
+            requests_max=most,
+            request_s=0.0,
+        )
+        for rows, most in ways
+    )
+
+
 def last_answer_s(
     holds: Sequence[Hold],
     *,

@@ -5,9 +5,9 @@ import click
 from migrate.cloudflare.budget.budget import RequestBudget
 from migrate.errors import UsageError
 from migrate.model.stamps import clock_stamp
-from migrate.storage.layout import BUDGET
+from migrate.storage.durable import is_folder
 from q2v import wiring
-from q2v.invocation import Place
+from q2v.invocation import Place, current_invocation
 from q2v.options import folder_option, json_option, takes
 from q2v.output.render import Cell, format_about, render
 from q2v.settings import Settings
@@ -37,7 +37,7 @@ def command(
     as_json: bool,
     settings: Settings,
 ) -> None:
-    """Say, or change for a while, how many requests all commands with this --dir send.
+    """Say, or change for a while, how many requests all commands with this --dir or --budget send.
 
     A command that runs follows within seconds, and so does one that is started later. It cannot be
     more than limits.requests_per_5min. A command that may send nothing for an hour ends with exit
@@ -55,7 +55,7 @@ def command(
         )
     clock, allowed = wiring.system_clock(), settings.limits.requests_per_5min
     directory = wiring.open_folder(folder)
-    is_used = directory.has(BUDGET)
+    is_used = is_folder(wiring.budget_file(directory).parent)
     pace = None
     if is_used or sets:  # else no command has worked here, and none is made to look as if
         budget = RequestBudget(wiring.budget_file(directory), clock=clock, requests_max=allowed)
@@ -64,7 +64,7 @@ def command(
         elif resume:
             budget.set_pace(allowed, 0)
         pace = budget.pace()
-    notes = [] if is_used else [_unused_note(folder)]
+    notes = [] if is_used else [_unused_note(current_invocation().budget or folder)]
     requests, left_s = pace or (allowed, None)
     until = None if left_s is None else f"{clock_stamp(clock.wall_s() + left_s)} UTC"
     cells: list[tuple[str, Cell]] = [
@@ -85,5 +85,5 @@ def _unused_note(folder: Place) -> str:
     """A pace for another folder than the one of the running command changes nothing there."""
     return (
         f"no command has sent a request in {folder} yet: name the folder of the command that runs "
-        "with --dir"
+        "with --dir, or its budget with --budget"
     )

@@ -1,6 +1,8 @@
 """`q2v pace` holds a command that runs in another process, and lets it go on."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,31 @@ def test_a_paused_migrate_sends_nothing_and_finishes_after_the_resume(tmp_path: 
         assert resumed.document["left_s"] is None
         assert process.returncode == ExitCode.DONE, stdout
         assert len(bench.stored()) == 60
+
+
+@pytest.mark.fault("E06", "I9")
+def test_commands_in_two_folders_share_the_budget_that_both_name(tmp_path: Path) -> None:
+    """Every request that reached the service is in the one file, and an order holds for both."""
+    shared = tmp_path / "account"
+    with workbench(tmp_path, points(20)) as bench:
+        before = len(bench.sandbox.requests)
+        for name in ("one", "two"):
+            bench.directory = tmp_path / name
+            assert bench.run("snapshot").exit_code == ExitCode.DONE
+            moved = bench.run("migrate", "--dry-run", "--budget", str(shared), as_json=False)
+            assert moved.exit_code == ExitCode.DONE, moved.stderr
+            assert f"--budget {shared}" in moved.stdout
+        sent = len(bench.sandbox.requests) - before
+        bench.run("pace", "--pause", "--budget", str(shared))
+        bench.directory = tmp_path / "one"
+        bench.environment["Q2V_BUDGET_DIR"] = str(shared)
+        paused = bench.run("pace").document
+
+    with closing(sqlite3.connect(shared / "requests")) as rows:
+        (counted,) = rows.execute("SELECT count(*) FROM spent WHERE why = 'request'").fetchone()
+    assert counted == sent > 0
+    assert paused["requests_per_5min"] == 0
+    assert not list(tmp_path.glob("[ot]*/.budget/requests"))
 
 
 @pytest.mark.fault("F13")
