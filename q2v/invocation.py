@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from q2v.settings import Settings
 
 DEFAULT_FOLDER = Path("snapshots")
+BUDGET_ENVIRONMENT = "Q2V_BUDGET_DIR"  # in place of --budget
 Place = Path | ObjectAddress  # what --dir names: a folder, or one in an object store
 
 

@@ -20,7 +20,14 @@ from migrate.object_store.address import (
     parse_object_address,
 )
 from q2v.commands import COMMANDS
-from q2v.invocation import DEFAULT_FOLDER, Invocation, Place, current_invocation, local_of
+from q2v.invocation import (
+    BUDGET_ENVIRONMENT,
+    DEFAULT_FOLDER,
+    Invocation,
+    Place,
+    current_invocation,
+    local_of,
+)
 from q2v.output.logs import PROCESS_MASKER
 from q2v.output.progress import set_progress_aside
 from q2v.output.screen.wrapping import wrapped
@@ -122,7 +129,7 @@ def _budget_option() -> click.Option:
     return click.Option(
         ["--budget"],
         type=click.Path(file_okay=False, path_type=Path),
-        envvar="Q2V_BUDGET_DIR",
+        envvar=BUDGET_ENVIRONMENT,
         show_envvar=True,
         expose_value=False,
         callback=_remember_budget,

@@ -9,6 +9,7 @@ import click
 import pytest
 
 from q2v.commands import COMMANDS
+from q2v.invocation import BUDGET_ENVIRONMENT
 from q2v.main import cli
 from q2v.settings import BY_KEY, SETTINGS
 from tests.docs.named import (
@@ -78,7 +79,7 @@ def variables() -> frozenset[str]:
     """Every environment variable that is read."""
     plain = {each.environment for each in SETTINGS if each.environment is not None}
     files = {f"{each.environment}_FILE" for each in SETTINGS if each.is_secret}
-    return frozenset(plain | files | OURS_INSIDE)
+    return frozenset(plain | files | OURS_INSIDE | {BUDGET_ENVIRONMENT})
 
 
 @cache

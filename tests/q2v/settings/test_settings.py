@@ -186,6 +186,12 @@ def test_a_misspelt_environment_variable_is_noticed() -> None:
         assert unknown_environment() == [("Q2V_DIMENSION", "Q2V_DIMENSIONS")]
 
 
+def test_variables_that_name_a_file_or_a_budget_are_known() -> None:
+    given = {"Q2V_VERIFIER_KEY_FILE": "key", "Q2V_BUDGET_DIR": "budget", "Q2V_REDUCE_FILE": "x"}
+    with patch.dict(os.environ, given, clear=True):
+        assert [name for name, _ in unknown_environment()] == ["Q2V_REDUCE_FILE"]
+
+
 def test_every_setting_is_resolved_and_documented_once() -> None:
     rows = shown_settings(Settings())
     keys = [row["key"] for row in rows]
