@@ -23,7 +23,7 @@ define q2v
 $(BIN)/q2v $(1) $(ARGS) || { code=$$?; $(BIN)/python -m q2v.exit_code $$code; exit $$code; }
 endef
 
-.PHONY: store-server man site bench-full clients worker-test dist help setup rehearse test check init preflight plan runbook provision worker snapshot migrate catch-up pace reconcile parity gate report monitor browser-test decommission rollback reset-target restore status list explain verify archive sandbox bench faults audit clean fmt lint types docs-check worker-lint lock
+.PHONY: store-server man site bench-full clients worker-test dist help setup rehearse test check init preflight plan runbook provision worker snapshot migrate catch-up pace fleet reconcile parity gate report monitor browser-test decommission rollback reset-target restore status list explain verify archive sandbox bench faults audit clean fmt lint types docs-check worker-lint lock
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -114,6 +114,9 @@ catch-up: $(SETUP) ## move what has changed in Qdrant since; ARGS=--frozen for t
 
 pace: $(SETUP) ## slow down or pause the commands that run; ARGS=--pause
 	@$(call q2v,pace)
+
+fleet: $(SETUP) ## many moves under one budget; ARGS=plan, ARGS=run or ARGS=status
+	@$(call q2v,fleet)
 
 reconcile: $(SETUP) ## compare source, snapshot and target; writes to neither store
 	@$(call q2v,reconcile)

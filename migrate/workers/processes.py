@@ -110,6 +110,14 @@ class WorkerProcess:
             ) from error
 
 
+def start_process(work: Callable[..., None], *args: object) -> BaseProcess:
+    """Start a process by `spawn` that calls a module's function with picklable arguments."""
+    process = get_context("spawn").Process(target=work, args=args)
+    with _STARTING, _no_main_module():
+        process.start()
+    return process
+
+
 def freeze_gc() -> None:
     """Exclude every object that exists now from garbage collection, and turn that on.
 

@@ -65,6 +65,10 @@ COMMANDS: dict[str, LazyCommand] = {
         "q2v.commands.prove.reconcile:command",
         "Compare source, snapshot and target; write to neither.",
     ),
+    "fleet": LazyCommand(
+        "q2v.commands.fleet.command:command",
+        "Plan, run or show many moves under one budget an account.",
+    ),
     "parity": LazyCommand(
         "q2v.commands.prove.parity:command", "Measure whether search still answers the same."
     ),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from reconcile.page.accepted import is_preflight as is_preflight
     from reconcile.page.documents import Documents as Documents
     from reconcile.page.documents import NextStep as NextStep
+    from reconcile.page.fleet import render_fleet as render_fleet
     from reconcile.page.gather import of_reconcile as of_reconcile
     from reconcile.page.gather import of_run as of_run
     from reconcile.page.payloads import payloads_of as payloads_of
@@ -30,6 +31,7 @@ load_when_used(
         "of_reconcile": "reconcile.page.gather",
         "of_run": "reconcile.page.gather",
         "payloads_of": "reconcile.page.payloads",
+        "render_fleet": "reconcile.page.fleet",
         "render_page": "reconcile.page.render",
         "verdict_of": "reconcile.page.words",
     },

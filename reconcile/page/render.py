@@ -64,6 +64,21 @@ def render_page(documents: Documents) -> str:
     )
 
 
+def render_with_style(template: str, **values: object) -> str:
+    """The page of a template that has the style of every page, and no script."""
+    style = _own("page.css")
+    rendered = (
+        _environment()
+        .get_template(template)
+        .render(
+            style=Markup(style),  # noqa: S704 - a file of this package
+            style_digest=_digest(style),
+            **values,
+        )
+    )
+    return f"{rendered}\n"
+
+
 def visible(value: object) -> object:
     """A text with every character that would not be seen as its code; anything else as it is."""
     if isinstance(value, Markup) or not isinstance(value, str) or value.isprintable():

@@ -31,6 +31,7 @@ from tests.docs.settings_table import TAKEN
 OF_OTHERS = re.compile(r"`?\b(?:wrangler|rclone|tar --zstd|python -m|pip install|ARGS=)[^`]*")
 BY_CLICK = {"--help", "-h", "--version"}
 # The rehearsal sets them for itself.
+RUN_OTHERS = {"rehearse", "fleet"}  # their texts name what other commands take
 OURS_INSIDE = {"Q2V_REHEARSAL_TOKEN", "Q2V_REHEARSAL_VERIFIER_KEY"}
 FILES = {"kv.parquet", "limits.py"}  # have the form of a setting's name
 # As a message or a page writes it -> the setting.
@@ -71,7 +72,7 @@ def commands_with(module: Path) -> frozenset[str]:
     modules_of = {name: each.place.partition(":")[0] for name, each in COMMANDS.items()}
     places = {name: ROOT / f"{place.replace('.', '/')}.py" for name, place in modules_of.items()}
     found = {name for name, place in places.items() if module in reachable(place)}
-    return frozenset(found if found - {"rehearse"} else COMMANDS)
+    return frozenset(found if found - RUN_OTHERS else COMMANDS)
 
 
 @cache

@@ -45,7 +45,9 @@ FOLDER = "the folder"
 def words_of(command: str, folder: Path) -> list[str]:
     """Arguments that the command can parse."""
     flag = "--state" if command == "sandbox" else "--dir"
-    named = {"restore": ["a snapshot"], "worker": ["init", "a project"]}.get(command, [])
+    named = {"restore": ["a snapshot"], "worker": ["init", "a project"], "fleet": ["run"]}.get(
+        command, []
+    )
     return [*named, flag, str(folder)]
 
 

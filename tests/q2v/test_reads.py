@@ -17,7 +17,8 @@ from tests.q2v.settings.recorded import recorded_reads
 
 HMAC_KEY = "0123456789abcdef" * 4
 FLAGS = {setting.flag: setting.key for setting in SETTINGS if setting.flag is not None}
-SETTINGS_COMMANDS = [name for name in COMMANDS if name not in {"sandbox", "explain"}]
+# A fleet reads the settings of each of its moves.
+SETTINGS_COMMANDS = [name for name in COMMANDS if name not in {"sandbox", "explain", "fleet"}]
 
 TAKEN = {name: {setting.key for setting in taken_by(name)} for name in SETTINGS_COMMANDS}
 

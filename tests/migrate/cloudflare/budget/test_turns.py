@@ -126,7 +126,7 @@ def test_every_request_is_sent_in_its_turn_as_soon_as_the_maximum_allows(
         assert one.sent_s <= fleet.latest_by_the_line(number) + ROUNDED_S
 
 
-@pytest.mark.fault("I9", "G13")
+@pytest.mark.fault("I9", "G13", "E08")
 @settings(max_examples=examples(60), deadline=None)
 @given(
     SENDERS,

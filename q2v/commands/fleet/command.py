@@ -1,0 +1,207 @@
+"""`q2v fleet`: many moves under one budget for each account: plan, run, status."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+from urllib.parse import urlsplit
+
+import click
+
+from migrate.errors import UsageError
+from migrate.loopback import is_loopback
+from migrate.ports import Clock
+from migrate.storage.folder_lock import FolderLock
+from migrate.storage.journal_file import JournalFile
+from migrate.storage.local_folder import LocalFolder
+from migrate.words import counted
+from q2v import wiring
+from q2v.commands.fleet.shown import show_plan, show_report
+from q2v.fleet.file import FLEET_NAME, read_fleet
+from q2v.fleet.model import Fleet
+from q2v.fleet.outlook import make_outlook
+from q2v.fleet.page import write_report
+from q2v.fleet.report import make_report
+from q2v.fleet.run import FleetRun
+from q2v.fleet.schedule import standings
+from q2v.fleet.state import FLEET_JOURNAL, PLAN_ORDER, PLAN_STEPS, FleetState, fold_fleet
+from q2v.fleet.steps import asks_first
+from q2v.options import Question, confirm_name, json_option, own_folder_option, yes_option
+from q2v.output.progress import open_progress
+from q2v.watching.options import running_options
+
+FOLDER_DEFAULT = Path("fleet")
+
+
+class Flags(TypedDict):
+    """What the operator typed."""
+
+    steps: tuple[str, ...]
+    file: Path
+    folder: Path
+    again: tuple[str, ...]
+    no_wait: bool
+    yes: bool
+    as_json: bool
+
+
+@click.command("fleet")
+@click.argument("action", type=click.Choice(["plan", "run", "status"]))
+@click.argument("steps", metavar="[STEP]...", nargs=-1)
+@click.option(
+    "--file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=FLEET_NAME,
+    show_default=True,
+    help="The moves, what they share, and what each account may send.",
+)
+@click.option(
+    "--again",
+    multiple=True,
+    metavar="NAME",
+    help="Start the steps of this move over, for its settings have changed. May be repeated.",
+)
+@click.option(
+    "--no-wait",
+    is_flag=True,
+    help="End with exit code 8 instead of waiting for a window to open.",
+)
+@own_folder_option(
+    "--dir",
+    FOLDER_DEFAULT,
+    "Folder of the fleet: a folder for each move, the budgets, journal, logs and report.",
+)
+@yes_option
+@json_option
+def command(action: str, **flags: Unpack[Flags]) -> None:
+    """Plan, run or show many moves, with one request budget for each account.
+
+    Each step of a move is a command of q2v in a process of its own. Exit code 0 leads to the next
+    step; 7, 8, 11 and 13 to another try; any other stops this move, and the others continue. `run`
+    continues where it was ended. With STEP it does other steps of every move: "reconcile",
+    "rollback --execute". docs/fleet.md has the file and the exit codes.
+    """
+    if flags["steps"] and action != "run":
+        raise UsageError(
+            f"fleet {action}: found the step {flags['steps'][0]!r}, expected none",
+            remedy="leave it out, or use `q2v fleet run STEP`",
+        )
+    typed = PLAN_STEPS if action == "plan" else flags["steps"]
+    fleet = read_fleet(flags["file"], flags["folder"], steps=typed)
+    _check_names(fleet, flags["again"])
+    clock = wiring.system_clock()
+    if action == "status":
+        _show_status(fleet, clock, as_json=flags["as_json"])
+    elif action == "plan":
+        _plan(fleet, clock, as_json=flags["as_json"])
+    else:
+        _run(fleet, clock, flags)
+
+
+command.params += running_options()
+
+
+def _check_names(fleet: Fleet, again: tuple[str, ...]) -> None:
+    names = [move.name for move in fleet.moves]
+    for name in again:
+        if name not in names:
+            raise UsageError(
+                f"--again {name}: found no such move, expected one of {', '.join(names)}",
+                remedy="correct the name",
+            )
+
+
+def _show_status(fleet: Fleet, clock: Clock, *, as_json: bool) -> None:
+    """From the journal; starts nothing and takes no lock."""
+    journal = JournalFile(LocalFolder(fleet.directory), FLEET_JOURNAL)
+    state = fold_fleet(journal.entries)
+    journal.close()
+    state.order = state.shown
+    report = _report(_with_steps(fleet, state), state, clock)
+    show_report(report, as_json=as_json)
+
+
+def _with_steps(fleet: Fleet, state: FleetState) -> Fleet:
+    """The fleet with the steps that it was started with last."""
+    if not state.order:
+        return fleet
+    return read_fleet(fleet.path, fleet.directory, steps=tuple(state.order.split("\n")))
+
+
+def _report(fleet: Fleet, state: FleetState, clock: Clock) -> dict[str, Any]:
+    now_s = clock.wall_s()
+    return make_report(fleet, state, standings(fleet, state, now_s), now_s=now_s)
+
+
+@contextmanager
+def _opened(fleet: Fleet, clock: Clock) -> Iterator[FleetRun]:
+    """The fleet with its lock: a second one gets exit code 11."""
+    folder = LocalFolder(fleet.directory)
+    with FolderLock(folder), open_progress(sys.stderr, clock) as progress:
+        run = FleetRun(fleet, JournalFile(folder, FLEET_JOURNAL), clock, progress)
+        try:
+            yield run
+        finally:
+            run.journal.close()
+
+
+def _plan(fleet: Fleet, clock: Clock, *, as_json: bool) -> None:
+    """`check` and `plan` of every move, whatever their windows and their order."""
+    with _opened(fleet.unordered(), clock) as run:
+        run.begin(PLAN_ORDER, is_new=True)
+        run.run()
+        report = _report(run.fleet, run.state, clock)
+        outlook = make_outlook(run.fleet, run.state, report)
+    show_plan(outlook, as_json=as_json)
+    click.get_current_context().exit(outlook["exit_code"])
+
+
+def _run(fleet: Fleet, clock: Clock, flags: Flags) -> None:
+    _confirm(fleet, sure=flags["yes"])
+    order = "\n".join(flags["steps"])
+    with _opened(fleet, clock) as run:
+        run.waits_for_windows = not flags["no_wait"]
+        run.begin(order, is_new=_is_over(run, order), again=flags["again"])
+        run.on_end = lambda: write_report(fleet, _report(fleet, run.state, clock))
+        try:
+            run.run()
+        finally:
+            report = _report(fleet, run.state, clock)
+            write_report(fleet, report)
+    show_report(report, as_json=flags["as_json"])
+    click.get_current_context().exit(report["exit_code"])
+
+
+def _is_over(run: FleetRun, order: str) -> bool:
+    """Whether these steps, typed, were all done: then they are done once more."""
+    known = run.state.rounds.get(order)
+    if not order or known is None:
+        return False
+    return all(
+        move.name in known and all(known[move.name].step(step.name).is_done for step in move.steps)
+        for move in run.fleet.moves
+    )
+
+
+def _confirm(fleet: Fleet, *, sure: bool) -> None:
+    """One question for all moves, where one of their commands would ask one."""
+    asking = [move for move in fleet.moves if any(asks_first(step) for step in move.steps)]
+    far = [
+        move
+        for move in asking
+        if not is_loopback(urlsplit(move.settings.target.api_base_url).hostname or "")
+    ]
+    question = Question(
+        what="a fleet that may write",
+        prompt=f"To run the steps of {counted(len(fleet.moves), 'move')}, type the name of the "
+        "file; anything else writes nothing",
+        name=fleet.path.name,
+        said="\n".join(
+            f"{move.name}: {', '.join(step.name for step in move.steps)} -> "
+            f"{move.settings.target.vector_index}"
+            for move in asking
+        ),
+    )
+    if asking:
+        confirm_name(question, sure=sure or not far)

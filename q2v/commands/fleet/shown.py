@@ -1,0 +1,116 @@
+"""What `q2v fleet` prints: a row for each move, the sums, and the next command."""
+
+import shlex
+from typing import Any
+
+from migrate.words import counted
+from q2v.fleet.report import FLEET_PAGE, RUN
+from q2v.fleet.schedule import Phase
+from q2v.output.render import format_about, write_document, write_texts
+from q2v.output.screen.table import TableRow, write_table
+
+_MARKS = {
+    Phase.DONE.value: "ok",
+    Phase.STOPPED.value: "fail",
+    Phase.TRIED.value: "fail",
+    Phase.CHANGED.value: "decide",
+    Phase.OVER.value: "fail",
+    Phase.NOT_BEGUN.value: "skipped",
+}
+
+
+def show_report(report: dict[str, Any], *, as_json: bool) -> None:
+    """What came of the moves, in the order of the file."""
+    if as_json:
+        write_document(report)
+        return
+    write_table([_report_row(row) for row in report["moves"]])
+    counts = report["counts"]
+    write_texts(
+        [
+            "",
+            f"{counts['done']} of {counted(counts['moves'], 'move')} done{_sums(report)}",
+            f"page: {report['folder']}/{FLEET_PAGE}",
+            *_following(report),
+        ]
+    )
+
+
+def _sums(report: dict[str, Any]) -> str:
+    """What was moved, where one of the steps moves."""
+    if all(row["moved"] is None for row in report["moves"]):
+        return ""
+    sums = report["sums"]
+    return (
+        f": {counted(sums['moved'], 'vector')} moved, {sums['quarantined']:,} quarantined, "
+        f"{counted(sums['requests'], 'request')}"
+    )
+
+
+def _report_row(row: dict[str, Any]) -> TableRow:
+    phase = row["phase"]
+    parts = [phase if not row["verdict"] else f"{phase}, {row['verdict']}"]
+    if row["moved"] is not None:
+        parts.append(f"{row['moved']:,} of {counted(row['points'] or 0, 'point')} moved")
+    if row["quarantined"]:
+        parts.append(f"{row['quarantined']:,} quarantined")
+    if row["worked_s"]:
+        parts.append(format_about(row["worked_s"]))
+    if row["why"] and phase != Phase.DONE:
+        parts.append(row["why"])
+    advice = row["next"] if phase != Phase.DONE and row["next"] else ""
+    return TableRow(
+        mark=_MARKS.get(phase, "warn"), name=row["name"], text="; ".join(parts), advice=advice
+    )
+
+
+def _following(report: dict[str, Any]) -> list[str]:
+    """The next command of the whole fleet."""
+    if report["counts"]["done"] == report["counts"]["moves"]:
+        return []
+    return ["", f"next: {shlex.join([*RUN, *(report['steps'] or []), *_options(report)])}"]
+
+
+def _options(report: dict[str, Any]) -> list[str]:
+    options = [] if report["fleet"] == "fleet.toml" else ["--file", report["fleet"]]
+    return [*options, *([] if report["folder"] == "fleet" else ["--dir", report["folder"]])]
+
+
+def show_plan(outlook: dict[str, Any], *, as_json: bool) -> None:
+    """The plans of all moves, what each account takes, and the sums."""
+    if as_json:
+        write_document(outlook)
+        return
+    write_table([_plan_row(row) for row in outlook["moves"]])
+    lines = [""]
+    for account in outlook["accounts"]:
+        lines.append(
+            f"account with fingerprint {account['account']}: {counted(account['moves'], 'move')}, "
+            f"{counted(account['requests'], 'request')} at {account['requests_per_5min']:,} in "
+            f"5 min, about {format_about(account['minutes'] * 60)}; a rollback of all "
+            f"{counted(account['rollback_requests'], 'request')}, about "
+            f"{format_about(account['rollback_minutes'] * 60)}"
+        )
+    sums = outlook["sums"]
+    lines.append(
+        f"in all: {counted(int(sums['vectors']), 'vector')}, {int(sums['quarantined']):,} "
+        f"quarantined, {sums['usd_per_month']:.2f} USD a month"
+    )
+    lines.append("to wait for the indexes is not in these minutes: see the plan of each move")
+    if outlook["exit_code"] == 0:
+        lines += ["", f"next: {shlex.join([*RUN, *_options(outlook)])}"]
+    write_texts(lines)
+
+
+def _plan_row(row: dict[str, Any]) -> TableRow:
+    if row["exit_code"] or row["verdict"] is None:
+        text = f"exit code {row['exit_code']}: {row['why'] or 'see its log'}"
+        return TableRow(mark="fail", name=row["name"], text=text, advice=row["next"] or "")
+    parts = [
+        row["verdict"],
+        counted(row["vectors"] or 0, "vector"),
+        f"{row['quarantined']:,} quarantined",
+        counted(row["requests"], "request"),
+        f"about {format_about(row['minutes'] * 60)} alone",
+    ]
+    return TableRow(mark="ok", name=row["name"], text=", ".join(parts))

@@ -1,0 +1,1 @@
+"""Many moves with a budget for each account: fleet.toml, order, processes and report."""

@@ -1,0 +1,131 @@
+"""What came of a fleet: a row for each move, and sums. From the documents of its commands."""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from migrate.errors import ExitCode, MigrationError
+from migrate.model.stamps import iso_stamp
+from migrate.run.folder import REPORT_BYTES_MAX
+from migrate.storage.local_folder import LocalFolder
+from q2v.fleet.model import Fleet, Move
+from q2v.fleet.schedule import Phase, Standing, exit_code
+from q2v.fleet.state import FleetState, MoveState, StepState
+
+REPORT_FORMAT = 1
+RUN = ("q2v", "fleet", "run")
+FLEET_REPORT, FLEET_PAGE = "report.json", "report.html"
+_SUMS = ("points", "moved", "quarantined", "kv_entries", "requests")
+
+
+def make_report(
+    fleet: Fleet, state: FleetState, found: Mapping[str, Standing], *, now_s: float
+) -> dict[str, Any]:
+    """The document, in the order of the file."""
+    rows = [_row(fleet, move, state.move(move.name), found[move.name]) for move in fleet.moves]
+    code = exit_code(fleet, state, dict(found))
+    return {
+        "format": REPORT_FORMAT,
+        "at": iso_stamp(now_s),
+        "fleet": str(fleet.path),
+        "folder": str(fleet.directory),
+        "steps": state.order.split("\n") if state.order else None,
+        "exit_code": code,
+        "counts": {
+            "moves": len(rows),
+            **{phase.value: sum(row["phase"] == phase for row in rows) for phase in Phase},
+        },
+        "sums": {key: sum(row[key] or 0 for row in rows) for key in _SUMS},
+        "moves": rows,
+    }
+
+
+def _row(fleet: Fleet, move: Move, state: MoveState, standing: Standing) -> dict[str, Any]:
+    documents = {
+        step.command: document_of(fleet, state.steps.get(step.name)) for step in move.steps
+    }
+    written = documents.get("migrate") or documents.get("catch-up") or {}
+    compared = documents.get("reconcile") or {}
+    taken = documents.get("snapshot") or {}
+    steps = [_step(state.steps.get(step.name) or StepState(step.name)) for step in move.steps]
+    failed = _failure(fleet, state, standing)
+    page = (documents.get("report") or {}).get("page")
+    return {
+        "name": move.name,
+        "phase": standing.phase.value,
+        "why": ": ".join(text for text in (standing.why, failed.get("what")) if text),
+        "verdict": compared.get("verdict"),
+        "points": written.get("points", taken.get("points")),
+        "moved": written.get("acknowledged"),
+        "quarantined": written.get("quarantined"),
+        "kv_entries": written.get("kv_entries"),
+        "drift": sum((compared.get("drift") or {}).values()),
+        "requests": _requests(documents),
+        "worked_s": round(sum(step["worked_s"] for step in steps), 1),
+        "exit_code": failed.get("exit_code", 0),
+        "config": str(move.config),
+        "folder": str(move.directory),
+        "vector_index": move.settings.target.vector_index,
+        "account": move.account,
+        "page": page,
+        "next": failed.get("next") or _following(move, documents, standing),
+        "steps": steps,
+    }
+
+
+def _step(state: StepState) -> dict[str, Any]:
+    return {
+        "step": state.name,
+        "exit_code": state.code,
+        "meaning": next((one.meaning for one in ExitCode if one == state.code), None),
+        "is_running": state.is_begun,
+        "tries": state.tried,
+        "begun_at": None if state.begun_s is None else iso_stamp(state.begun_s),
+        "ended_at": None if state.ended_s is None else iso_stamp(state.ended_s),
+        "worked_s": round(state.worked_s, 1),
+        "log": state.log,
+        "document": state.document,
+    }
+
+
+def _requests(documents: Mapping[str, dict[str, Any] | None]) -> int | None:
+    found = [one["requests"] for one in documents.values() if one and "requests" in one]
+    counts = [count for count in found if isinstance(count, int)]
+    return sum(counts) if counts else None
+
+
+def _failure(fleet: Fleet, state: MoveState, standing: Standing) -> dict[str, Any]:
+    """What the last step that failed has said: `exit_code`, `what` and `next`."""
+    if standing.phase is Phase.CHANGED:
+        return {"exit_code": int(ExitCode.PRECONDITION), "next": None}
+    if standing.step is None or standing.phase is Phase.NOT_BEGUN:
+        return {}
+    known = state.steps.get(standing.step.name)
+    if known is None or not known.code or known.is_begun:
+        return {}
+    document = document_of(fleet, known) or {}
+    error = document.get("error")
+    said = error if isinstance(error, dict) else {"next": document.get("next")}
+    return {**said, "exit_code": known.code}
+
+
+def _following(
+    move: Move, documents: Mapping[str, dict[str, Any] | None], standing: Standing
+) -> str | None:
+    if standing.phase is Phase.CHANGED:
+        return shlex.join([*RUN, "--again", move.name])
+    if standing.phase is not Phase.DONE:
+        return None
+    last = documents.get(move.steps[-1].command) or {}
+    return last.get("next")
+
+
+def document_of(fleet: Fleet, state: StepState | None) -> dict[str, Any] | None:
+    """What the last try of a step printed; None where it printed none, or not all of it."""
+    if state is None or state.document is None:
+        return None
+    file = LocalFolder(fleet.directory).file(state.document)
+    try:
+        return file.read_json_object(bytes_max=REPORT_BYTES_MAX) if file.is_there() else None
+    except (MigrationError, ValueError):
+        return None

@@ -1,0 +1,140 @@
+"""Which step of which move is due, and what keeps the others. Pure."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from migrate.errors import ExitCode
+from migrate.words import counted
+from q2v.fleet.model import Fleet, Move, Step
+from q2v.fleet.state import FleetState, MoveState, is_retried
+
+
+class Phase(StrEnum):
+    """How a move stands."""
+
+    DONE = "done"
+    RUNNING = "running"
+    READY = "ready"
+    PAUSED = "paused"  # before another try
+    CLOSED = "window closed"
+    WAITING = "waiting"  # for a move that comes before it
+    STOPPED = "stopped"  # by an exit code that is not tried again
+    TRIED = "tries used up"
+    CHANGED = "settings changed"
+    OVER = "window over"
+    NOT_BEGUN = "not begun"  # because a move before it has stopped
+
+
+# These do not change while the fleet runs.
+FINAL = frozenset(
+    {Phase.DONE, Phase.STOPPED, Phase.TRIED, Phase.CHANGED, Phase.OVER, Phase.NOT_BEGUN}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a move stands, with its next step."""
+
+    phase: Phase
+    step: Step | None = None
+    until_s: float | None = None  # when it has to be asked again, in seconds since 1970
+    why: str = ""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more comes of it while the fleet runs."""
+        return self.phase in FINAL
+
+
+def standings(fleet: Fleet, state: FleetState, now_s: float) -> dict[str, Standing]:
+    """How every move stands at this moment, in the order of the file."""
+    found: dict[str, Standing] = {}
+    moves = {move.name: move for move in fleet.moves}
+
+    def find(move: Move) -> Standing:
+        if move.name not in found:
+            before = {name: find(moves[name]) for name in move.after}
+            found[move.name] = _standing(fleet, move, state.move(move.name), before, now_s)
+        return found[move.name]
+
+    return {move.name: find(move) for move in fleet.moves}
+
+
+def _standing(
+    fleet: Fleet, move: Move, state: MoveState, before: dict[str, Standing], now_s: float
+) -> Standing:
+    step = next((one for one in move.steps if not state.step(one.name).is_done), None)
+    if step is None:
+        return Standing(Phase.DONE)
+    known = state.step(step.name)
+    if known.is_begun:
+        return Standing(Phase.RUNNING, step)
+    return (
+        _ended(move, state, step)
+        or _held_by(before, step)
+        or _when(fleet, move, state, step, now_s)
+    )
+
+
+def _ended(move: Move, state: MoveState, step: Step) -> Standing | None:
+    """What ends a move before it is done."""
+    known = state.step(step.name)
+    if state.config_sha256 not in {None, move.config_sha256}:
+        why = f"{move.config} is not as it was when {move.name} began"
+        return Standing(Phase.CHANGED, step, why=why)
+    if not known.tries or known.code is None:
+        return None
+    ended = f"{step.name} ended with {known.code}"
+    if not is_retried(known.code):
+        return Standing(Phase.STOPPED, step, why=ended)
+    if known.tries >= move.tries:
+        return Standing(Phase.TRIED, step, why=f"{ended}, tried {counted(known.tries, 'time')}")
+    return None
+
+
+def _held_by(before: dict[str, Standing], step: Step) -> Standing | None:
+    """What keeps a move because of those that come before it."""
+    for name, one in before.items():
+        if one.is_final and one.phase is not Phase.DONE:
+            return Standing(Phase.NOT_BEGUN, step, why=f"because of {name}: {one.why}")
+    for name, one in before.items():
+        if one.phase is not Phase.DONE:
+            return Standing(Phase.WAITING, step, why=f"for {name}")
+    return None
+
+
+def _when(fleet: Fleet, move: Move, state: MoveState, step: Step, now_s: float) -> Standing:
+    """Ready, or kept by its window or by the pause before another try."""
+    if move.window is not None:
+        opens_s = move.window.opens_s(now_s)
+        if opens_s is None:
+            return Standing(Phase.OVER, step, why="its window is over")
+        if opens_s > now_s:
+            return Standing(Phase.CLOSED, step, opens_s)
+    known = state.step(step.name)
+    if known.tries and known.ended_s is not None and now_s < known.ended_s + fleet.pause_s:
+        return Standing(Phase.PAUSED, step, known.ended_s + fleet.pause_s)
+    return Standing(Phase.READY, step)
+
+
+def exit_code(fleet: Fleet, state: FleetState, found: dict[str, Standing]) -> int:
+    """Of the whole fleet: 0 when all is done; a code that stops before one that is tried again."""
+    codes = [_code(state.move(move.name), found[move.name]) for move in fleet.moves]
+    failed = [code for code in codes if code]
+    stops = [code for code in failed if not is_retried(code)]
+    return next(iter(stops + failed), ExitCode.DONE)
+
+
+def _code(state: MoveState, standing: Standing) -> int:
+    """The exit code of a move; 0 for one that was not begun: another has one."""
+    match standing.phase:
+        case Phase.DONE | Phase.NOT_BEGUN | Phase.WAITING:
+            return ExitCode.DONE
+        case Phase.STOPPED | Phase.TRIED:
+            assert standing.step is not None
+            code = state.step(standing.step.name).code or ExitCode.INTERNAL
+            return code if code in set(ExitCode) else ExitCode.UNAVAILABLE
+        case Phase.CHANGED:
+            return ExitCode.PRECONDITION
+        case _:
+            return ExitCode.BUDGET

@@ -1,0 +1,139 @@
+"""The journal of a fleet, fleet.jsonl, and the state that it folds to. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from migrate.errors import ExitCode
+from migrate.model.sealed_json import damaged
+from migrate.storage.journal_lines import Entry, check_format
+
+FLEET_JOURNAL = "fleet.jsonl"
+PLAN_STEPS = ("check", "plan")  # of `q2v fleet plan`
+PLAN_ORDER = "\n".join(PLAN_STEPS)
+# A step that ends with one of these is tried again. A test holds docs/fleet.md to it.
+RETRY = frozenset(
+    {
+        ExitCode.UNAVAILABLE,
+        ExitCode.BUDGET,
+        ExitCode.LOCKED,
+        ExitCode.INDETERMINATE,
+        ExitCode.INTERRUPTED,
+        ExitCode.TERMINATED,
+    }
+)
+KILLED = 128  # an exit code above it, other than those of q2v: a signal has ended the process
+
+
+def is_retried(code: int) -> bool:
+    """Whether a step that ended with this code is tried again; 0 is not asked about."""
+    return code in RETRY or code > KILLED
+
+
+@dataclass(slots=True)
+class StepState:
+    """How far a step of a move is."""
+
+    name: str
+    tries: int = 0  # since the fleet was started last; those that count
+    tried: int = 0  # in all
+    code: int | None = None  # of the last try that has ended
+    is_begun: bool = False  # and not ended
+    begun_s: float | None = None  # of the last try, in seconds since 1970
+    ended_s: float | None = None
+    log: str | None = None  # names below the fleet's folder
+    document: str | None = None
+    worked_s: float = 0.0  # of all tries
+
+    @property
+    def is_done(self) -> bool:
+        """It has ended with 0."""
+        return self.code == ExitCode.DONE and not self.is_begun
+
+
+@dataclass(slots=True)
+class MoveState:
+    """How far a move is with the steps of a round."""
+
+    config_sha256: str | None = None  # None: nothing was begun
+    steps: dict[str, StepState] = field(default_factory=dict)
+
+    def step(self, name: str) -> StepState:
+        """The state of a step, also of one that was not begun."""
+        return self.steps.setdefault(name, StepState(name))
+
+
+@dataclass(slots=True)
+class FleetState:
+    """The state of a fleet: of the round that its last start was for."""
+
+    order: str = ""  # the steps of the round, as typed; "": those of the file
+    rounds: dict[str, dict[str, MoveState]] = field(default_factory=dict)
+    shown: str = ""  # the same, but for the last start that was no plan
+    begun: int = 0  # commands, in all: numbers the logs
+
+    def move(self, name: str) -> MoveState:
+        """The state of a move in the present round."""
+        return self.rounds.setdefault(self.order, {}).setdefault(name, MoveState())
+
+
+def fold_fleet(entries: Iterable[Entry]) -> FleetState:
+    """The state after these entries. Raises ForeignStateError, ArtefactDamagedError."""
+    state = FleetState()
+    for number, entry in enumerate(entries):
+        if number == 0:
+            check_format(entry)
+        apply(state, entry)
+    return state
+
+
+def apply(state: FleetState, entry: Entry) -> None:
+    """Change the state by one entry."""
+    match entry:
+        case {"type": "opened"}:
+            pass
+        case {"type": "started", "order": str(order), "is_new": bool(is_new)}:
+            _started(state, order, is_new=is_new)
+        case {"type": "again", "move": str(move)}:
+            state.rounds.setdefault(state.order, {}).pop(move, None)
+        case {
+            "type": "begun",
+            "move": str(move),
+            "step": str(step),
+            "at_s": float(at_s),
+            "config_sha256": str(sha256),
+            "log": str(log),
+            "document": str(document),
+        }:
+            state.begun += 1
+            of_move = state.move(move)
+            of_move.config_sha256 = sha256
+            found = of_move.step(step)
+            found.is_begun, found.begun_s, found.ended_s = True, at_s, None
+            found.log, found.document = log, document
+            found.tried += 1
+        case {
+            "type": "ended",
+            "move": str(move),
+            "step": str(step),
+            "at_s": float(at_s),
+            "code": int(code),
+            "counts": bool(counts),
+        }:
+            found = state.move(move).step(step)
+            found.is_begun, found.ended_s, found.code = False, at_s, code
+            found.tries += counts
+            found.worked_s += max(0.0, at_s - (found.begun_s or at_s))
+        case _:
+            raise damaged(FLEET_JOURNAL, f"it holds an entry that is none: {entry.get('type')!r}")
+
+
+def _started(state: FleetState, order: str, *, is_new: bool) -> None:
+    state.order = order
+    if order != PLAN_ORDER:
+        state.shown = order
+    if is_new:
+        state.rounds.pop(order, None)
+    for move in state.rounds.get(order, {}).values():
+        for step in move.steps.values():
+            # What was begun has ended with the fleet: each start has all tries.
+            step.is_begun, step.tries = False, 0

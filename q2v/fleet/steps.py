@@ -1,0 +1,103 @@
+"""The steps of a move: which commands they may be, and the words that the fleet adds."""
+
+import shlex
+
+import click
+
+from q2v.commands import COMMANDS
+from q2v.fleet.model import Fleet, Move, Step
+
+STEPS_DEFAULT = ("snapshot", "migrate", "reconcile")
+# What the fleet gives each command, where it takes it.
+_GIVEN = ("--dir", "--config", "--json", "--budget", "--local", "--log-file", "--progress")
+_NEEDED = frozenset({"--dir", "--config", "--json"})
+# These read the source and write no index: a move over several indexes does them once.
+ONCE = frozenset({"snapshot", "verify"})
+
+
+def parse_step(text: str) -> Step:
+    """The step of a text. Raises ValueError that says what was found and expected."""
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise ValueError(f"found {text!r}, which cannot be split into words ({error})") from error
+    if not words or words[0] not in allowed_commands():
+        raise ValueError(
+            f"found {text!r}, expected one of the commands {', '.join(allowed_commands())}, with "
+            "its words"
+        )
+    known = _options(words[0])
+    for word in words[1:]:
+        flag = word.partition("=")[0]
+        if flag in _GIVEN:
+            raise ValueError(f"found {flag} in {text!r}, which the fleet sets for each move")
+        if flag.startswith("--") and flag not in known:
+            raise ValueError(f"found {flag} in {text!r}, which q2v {words[0]} does not take")
+    return Step(words)
+
+
+def allowed_commands() -> list[str]:
+    """The commands that can be a step: those that work in a --dir and print one document."""
+    return [name for name in COMMANDS if name in _ALLOWED]
+
+
+# By name, so that reading a fleet.toml does not import every command; a test compares them with
+# what the commands take.
+_ALLOWED = frozenset(
+    {
+        "check",
+        "plan",
+        "runbook",
+        "provision",
+        "snapshot",
+        "migrate",
+        "catch-up",
+        "reconcile",
+        "parity",
+        "gate",
+        "report",
+        "monitor",
+        "decommission",
+        "rollback",
+        "reset-target",
+        "status",
+        "list",
+        "verify",
+        "archive",
+    }
+)
+
+
+def _options(command: str) -> set[str]:
+    params = COMMANDS[command].load().params
+    return {name for each in params if isinstance(each, click.Option) for name in each.opts}
+
+
+def command_words(fleet: Fleet, move: Move, step: Step, *, deadline_s: float | None) -> list[str]:
+    """The words of the command, after q2v: those of the step, and what is of this move.
+
+    `deadline_s` is the time that is left of the move's window.
+    """
+    known = _options(step.command)
+    assert known >= _NEEDED
+    added: list[tuple[str, ...]] = [
+        ("--config", str(move.config)),
+        ("--dir", str(move.directory)),
+        ("--budget", str(fleet.budget_folder(move))),
+        ("--yes",),
+        ("--json",),
+        ("--progress", "lines"),
+    ]
+    if move.account_id in fleet.budgets:
+        added.append(("--requests-per-5min", str(fleet.budgets[move.account_id])))
+    if step.index is not None:
+        added.append(("--vector-index", step.index))
+    if deadline_s is not None:
+        added.append(("--deadline-s", str(max(1, int(deadline_s)))))
+    words = [each for pair in added if pair[0] in known for each in pair]
+    return [*step.words, *words]
+
+
+def asks_first(step: Step) -> bool:
+    """Whether the command wants to be confirmed: it may write."""
+    return "--yes" in _options(step.command)

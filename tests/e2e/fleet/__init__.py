@@ -1,0 +1,1 @@
+"""Fleets of moves, as real processes between test servers and the sandbox."""

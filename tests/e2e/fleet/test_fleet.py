@@ -1,0 +1,210 @@
+"""A fleet as real processes: who is stopped, who goes on, what is resumed, what is reported."""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from migrate.errors import ExitCode
+from migrate.model.limits import REQUEST_WINDOW_S
+from tests.e2e.fleet.bench import FleetBench, commands_of, fleet_bench, names_of, rows
+from tests.harness.running.target import DIMENSIONS
+from tests.harness.running.workspace import ending
+
+TRIES, PIECE_S = 6_000, 0.05
+STEPS = ("snapshot", "migrate", "reconcile")
+
+
+def wait_until(happens: Callable[[], bool]) -> None:
+    waiting = threading.Event()
+    for _ in range(TRIES):
+        if happens():
+            return
+        waiting.wait(PIECE_S)
+    raise AssertionError("it did not happen")
+
+
+def counts_hold(bench: FleetBench, most: int) -> bool:
+    """Whether the service never received more than `most` requests in five minutes."""
+    arrived = sorted(request.at for request in bench.sandbox.requests)
+    later = arrived[most:]
+    return all(
+        last - first >= REQUEST_WINDOW_S for first, last in zip(arrived, later, strict=False)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.fault("E07", "E08", "I9")
+def test_ten_moves_share_a_budget_and_one_that_fails_stops_no_other(tmp_path: Path) -> None:
+    """One index is too narrow, one source is away at first, and the fleet is killed half-way."""
+    counts = {f"move-{number}": 15 + number for number in range(10)}
+    with fleet_bench(
+        tmp_path, counts, dimensions=lambda name: 32 if name == "move-3" else DIMENSIONS
+    ) as bench:
+        bench.shared = [
+            "at_once = 4",
+            "pause_s = 0",
+            "tries = 50",
+            "[[budget]]",
+            f'account_id = "{bench.sandbox.account_id}"',
+            "requests_per_5min = 600",
+        ]
+        bench.write()
+        before = len(bench.sandbox.requests)
+        away = iter(range(3))
+        bench.collections["move-5"].is_away = lambda: next(away, None) is not None
+
+        with ending(bench.start("run")) as first:
+            journal = bench.directory / "fleet.jsonl"
+            wait_until(lambda: journal.exists() and len(names_of(bench.entries(), "ended")) >= 6)
+            second = bench.run("run")
+            first.kill()
+        assert second.exit_code == ExitCode.LOCKED
+        wait_until(lambda: not commands_of(bench.directory))
+        done_before = {
+            (one["move"], one["step"])
+            for one in bench.entries()
+            if one["type"] == "ended" and one["code"] == 0
+        }
+        begun_before = len(names_of(bench.entries(), "begun"))
+        resumed = bench.run("run")
+        begun = names_of(bench.entries(), "begun")[begun_before:]
+        del bench.sandbox.requests[:before]
+
+        report = resumed.document
+        found = rows(report)
+        assert resumed.exit_code == ExitCode.PRECONDITION
+        assert list(found) == list(counts)
+        assert not done_before & set(begun), "what has ended with 0 is not done again"
+        assert {name for name, row in found.items() if row["phase"] == "done"} == (
+            set(counts) - {"move-3"}
+        )
+        assert "32 dimensions" in found["move-3"]["why"]
+        assert [step["exit_code"] for step in found["move-3"]["steps"]] == [0, 5, None]
+        for name, count in counts.items():
+            assert bench.vectors(name) == (0 if name == "move-3" else count)
+            assert found[name]["verdict"] == (None if name == "move-3" else "equal")
+        assert report["sums"]["moved"] == sum(counts.values()) - counts["move-3"]
+        assert counts_hold(bench, 600)
+        page = (bench.directory / "report.html").read_text()
+        kept = json.loads((bench.directory / "report.json").read_text())
+    for name in counts:
+        assert f">{name}<" in page
+    assert kept["moves"] == report["moves"]
+    assert "script" not in page.replace("script-src", "")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.fault("E08", "I9")
+def test_a_small_budget_holds_all_and_a_stop_ends_the_commands_too(tmp_path: Path) -> None:
+    """Three moves need more than ten requests; the eleventh is not sent, and SIGTERM ends all."""
+    with fleet_bench(tmp_path, {"docs": 20, "wiki": 20, "blog": 20}) as bench:
+        bench.shared += [
+            "[[budget]]",
+            f'account_id = "{bench.sandbox.account_id}"',
+            "requests_per_5min = 10",
+        ]
+        bench.write()
+        before = len(bench.sandbox.requests)
+
+        with ending(bench.start("run")) as fleet:
+            logs = bench.directory / "logs"
+            wait_until(
+                lambda: sum("waiting" in log.read_text() for log in logs.glob("*/*.log")) == 3
+            )
+            sent = len(bench.sandbox.requests) - before
+            fleet.send_signal(signal.SIGTERM)
+            _, stderr = fleet.communicate()
+        entries = bench.entries()
+        status = bench.run("status")
+
+        assert sent == 10
+        assert fleet.returncode == ExitCode.TERMINATED, stderr
+        assert not commands_of(bench.directory)
+        stopped = [one for one in entries if one["type"] == "ended" and not one["counts"]]
+        assert {one["code"] for one in stopped} == {ExitCode.TERMINATED}
+        assert {one["move"] for one in stopped} == {"docs", "wiki", "blog"}
+        assert {row["phase"] for row in status.document["moves"]} == {"ready"}
+        assert (bench.directory / "report.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.fault("E08")
+def test_the_commands_end_when_the_fleet_is_killed(tmp_path: Path) -> None:
+    with fleet_bench(tmp_path, {"docs": 20, "wiki": 20}) as bench:
+        released = threading.Event()
+        bench.collections["docs"].before_page = lambda _: released.wait(60)  # type: ignore[assignment]
+        with ending(bench.start("run")) as fleet:
+            wait_until(lambda: len(commands_of(bench.directory)) >= 1)
+            fleet.kill()
+            released.set()
+        wait_until(lambda: not commands_of(bench.directory))
+
+        for process in commands_of(bench.directory):
+            os.kill(process, signal.SIGKILL)
+        assert bench.run("run").exit_code == ExitCode.DONE
+
+
+@pytest.mark.fault("E07")
+def test_a_closed_window_and_changed_settings_are_said_and_nothing_is_begun(tmp_path: Path) -> None:
+    with fleet_bench(tmp_path, {"docs": 5}) as bench:
+        bench.more["docs"] = ['window = "2036-01-01T00:00Z/2036-01-02T00:00Z"']
+        bench.write()
+        closed = bench.run("run", "--no-wait")
+        bench.more["docs"] = ['window = "2016-01-01T00:00Z/2016-01-02T00:00Z"']
+        bench.write()
+        over = bench.run("run")
+        entries = bench.entries()
+
+    assert (closed.exit_code, over.exit_code) == (ExitCode.BUDGET, ExitCode.BUDGET)
+    assert rows(closed.document)["docs"]["phase"] == "window closed"
+    assert rows(over.document)["docs"]["phase"] == "window over"
+    assert not names_of(entries, "begun")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.fault("E07", "E09")
+def test_plan_run_other_steps_and_settings_that_change(tmp_path: Path) -> None:
+    with fleet_bench(tmp_path, {"docs": 20, "wiki": 30}) as bench:
+        planned = bench.run("plan")
+        bench.shared.append("tries = 1")
+        bench.write()
+        bench.collections["wiki"].is_away = lambda: True
+        moved = bench.run("run")
+        bench.collections["wiki"].is_away = lambda: False
+        with (tmp_path / "wiki.toml").open("a") as file:
+            file.write("# read again\n")
+        changed = bench.run("run")
+        again = bench.run("run", "--again", "wiki")
+        nothing = bench.run("run")
+        compared = bench.run("run", "reconcile")
+        undone = bench.run("run", "rollback --execute")
+        left = {name: bench.vectors(name) for name in bench.collections}
+        begun = names_of(bench.entries(), "begun")
+
+    assert planned.exit_code == ExitCode.DONE, planned.stdout
+    outlook = planned.document
+    assert outlook["sums"]["vectors"] == 50
+    assert outlook["accounts"][0]["requests"] == sum(row["requests"] for row in outlook["moves"])
+    assert outlook["accounts"][0]["minutes"] >= max(row["minutes"] for row in outlook["moves"])
+    assert moved.exit_code == ExitCode.UNAVAILABLE, moved.stdout
+    assert rows(moved.document)["wiki"]["phase"] == "tries used up"
+    assert changed.exit_code == ExitCode.PRECONDITION
+    assert rows(changed.document)["docs"]["phase"] == "done"
+    assert rows(changed.document)["wiki"]["next"] == "q2v fleet run --again wiki"
+    assert again.exit_code == nothing.exit_code == ExitCode.DONE, again.stdout
+    assert rows(again.document)["wiki"]["moved"] == 30
+    assert compared.exit_code == ExitCode.DONE, "other steps are a round of their own"
+    assert undone.exit_code == ExitCode.DONE, undone.stdout
+    assert left == {"docs": 0, "wiki": 0}
+    assert begun.count(("docs", "snapshot")) == 1
+    assert begun.count(("docs", "reconcile")) == 2
+    assert begun.count(("wiki", "snapshot")) == 2

@@ -1,0 +1,1 @@
+"""Tests of q2v.fleet."""

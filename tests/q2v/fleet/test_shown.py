@@ -1,0 +1,175 @@
+"""What a fleet shows: a row for each move, the sums, the next command; and the page for people."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from q2v.commands.fleet.shown import show_plan, show_report
+from q2v.invocation import Invocation
+from q2v.main import cli
+from reconcile.page import render_fleet
+
+
+def row(name: str, phase: str, **more: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "name": name,
+        "phase": phase,
+        "why": "",
+        "verdict": None,
+        "points": None,
+        "moved": None,
+        "quarantined": None,
+        "kv_entries": None,
+        "drift": 0,
+        "requests": None,
+        "worked_s": 0.0,
+        "exit_code": 0,
+        "config": f"{name}.toml",
+        "folder": f"fleet/{name}",
+        "vector_index": f"{name}-index",
+        "account": "81f5a2d08797b265",
+        "page": None,
+        "next": None,
+        "steps": [],
+    }
+    return found | more
+
+
+def report() -> dict[str, Any]:
+    step = {
+        "step": "migrate",
+        "exit_code": 5,
+        "tries": 1,
+        "begun_at": "2026-12-01T20:00:00+00:00",
+        "ended_at": "2026-12-01T20:01:00+00:00",
+        "log": "logs/wiki/00004-migrate.log",
+    }
+    rows = [
+        row(
+            "docs",
+            "done",
+            verdict="equal",
+            points=1_000,
+            moved=998,
+            quarantined=2,
+            requests=40,
+            worked_s=90.0,
+            page="fleet/docs/s/runs/r/report.html",
+        ),
+        row(
+            "wiki",
+            "stopped",
+            why="migrate ended with 5: <b>the index</b> is too narrow",
+            next="use a fresh index name (`q2v provision` creates it)",
+            exit_code=5,
+            steps=[step],
+        ),
+        row("blog", "not begun", why="because of wiki: migrate ended with 5"),
+    ]
+    return {
+        "at": "2026-12-01T20:02:00+00:00",
+        "fleet": "fleet.toml",
+        "folder": "fleet",
+        "steps": None,
+        "exit_code": 5,
+        "counts": {"moves": 3, "done": 1},
+        "sums": {
+            "points": 1_000,
+            "moved": 998,
+            "quarantined": 2,
+            "kv_entries": 0,
+            "requests": 40,
+        },
+        "moves": rows,
+    }
+
+
+def shown(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_report_has_a_row_for_each_move_and_the_next_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show_report(report(), as_json=False)
+
+    assert shown(capsys) == [
+        "ok       docs  done, equal; 998 of 1,000 points moved; 2 quarantined; 1 min 30 s",
+        "fail     wiki  stopped; migrate ended with 5: <b>the index</b> is too narrow",
+        "               -> use a fresh index name (`q2v provision` creates it)",
+        "skipped  blog  not begun; because of wiki: migrate ended with 5",
+        "",
+        "1 of 3 moves done: 998 vectors moved, 2 quarantined, 40 requests",
+        "page: fleet/report.html",
+        "",
+        "next: q2v fleet run",
+    ]
+
+
+def test_other_steps_are_in_the_next_command(capsys: pytest.CaptureFixture[str]) -> None:
+    document = report() | {"steps": ["rollback --execute"], "fleet": "all.toml"}
+    show_report(document, as_json=False)
+    assert shown(capsys)[-1] == "next: q2v fleet run 'rollback --execute' --file all.toml"
+
+
+def test_the_page_names_each_move_escapes_texts_and_loads_nothing() -> None:
+    page = render_fleet(report())
+
+    for name in ("docs", "wiki", "blog"):
+        assert name in page
+    assert "&lt;b&gt;the index&lt;/b&gt;" in page
+    assert "<b>the index" not in page
+    assert 'href="docs/s/runs/r/report.html"' in page
+    assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+    assert "<script" not in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert render_fleet(report()) == page
+
+
+def test_a_plan_adds_up(capsys: pytest.CaptureFixture[str]) -> None:
+    planned = {
+        "verdict": "fits", "vectors": 100, "quarantined": 0, "requests": 11, "minutes": 2.0,
+        "exit_code": 0, "why": "", "next": None,
+    }  # fmt: skip
+    failed = planned | {"name": "wiki", "verdict": None, "exit_code": 6, "why": "no rights"}
+    account = {
+        "account": "81f5a2d08797b265", "moves": 2, "requests_per_5min": 900, "requests": 11,
+        "minutes": 2.0, "rollback_requests": 8, "rollback_minutes": 2.0,
+    }  # fmt: skip
+    outlook = {
+        "moves": [planned | {"name": "docs"}, failed],
+        "accounts": [account],
+        "sums": {"vectors": 100, "quarantined": 0, "usd_per_month": 0.25},
+        "exit_code": 6,
+        "fleet": "fleet.toml",
+        "folder": "fleet",
+    }
+    show_plan(outlook, as_json=False)
+
+    lines = shown(capsys)
+    assert (
+        lines[0] == "ok    docs  fits, 100 vectors, 0 quarantined, 11 requests, about 2 min alone"
+    )
+    assert lines[1] == "fail  wiki  exit code 6: no rights"
+    assert "11 requests at 900 in" in " ".join(lines)
+    assert not [line for line in lines if line.startswith("next:")]
+
+
+@pytest.mark.fault("E09")
+def test_a_step_is_only_for_run_and_again_names_a_move(tmp_path: Path) -> None:
+    (tmp_path / "docs.toml").write_text('[target]\naccount_id = "a"\nvector_index = "docs"\n')
+    (tmp_path / "fleet.toml").write_text('[[move]]\nconfig = "docs.toml"\n')
+    place = ["--file", str(tmp_path / "fleet.toml"), "--dir", str(tmp_path / "fleet")]
+
+    for words, said in (
+        (["plan", "migrate"], "expected none"),
+        (["run", "--again", "dosc"], "expected one of docs"),
+        (["run", "migrat"], "'migrat'"),
+        (["run"], "stdin is not a terminal"),
+    ):
+        ended = CliRunner().invoke(cli, ["fleet", *words, *place], obj=Invocation())
+        assert ended.exit_code == 2, ended.output
+        assert said in ended.output
+    assert not (tmp_path / "fleet").exists()
