@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from migrate.mapping.rules import MappingRules
@@ -116,6 +115,8 @@ class Selection:
 
     def take(self, table: pa.Table) -> pa.Table:
         """The wanted rows of a table that has the column `row`."""
+        import pyarrow.compute as pc  # noqa: PLC0415 - 0.05 s, and few commands select rows
+
         row = table.column("row")
         if self.first_row > 0:
             table = table.filter(pc.greater_equal(row, self.first_row))

@@ -4,13 +4,15 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import duckdb
 import pyarrow as pa
 
 from migrate.errors import LocalStorageError
 from migrate.storage.durable import make_folder, remove_folder
+
+if TYPE_CHECKING:  # loading it takes 0.1 s, and most commands open no database
+    import duckdb
 
 MEMORY_MB = (
     60  # beyond it duckdb spills; with 200 a million rows took 100 MB more and the same time
@@ -19,8 +21,10 @@ _FETCH_ROWS = 10_000
 Parameters = Sequence[object] | Mapping[str, object] | None
 
 
-def open_database(spill: Path, memory_mb: int = MEMORY_MB) -> duckdb.DuckDBPyConnection:
+def open_database(spill: Path, memory_mb: int = MEMORY_MB) -> "duckdb.DuckDBPyConnection":
     """An empty database in memory that spills into a folder; opening it takes about 20 CPU ms."""
+    import duckdb  # noqa: PLC0415 - see above
+
     return duckdb.connect(
         ":memory:",
         config={
@@ -136,6 +140,8 @@ def _spilling(spill: Path) -> Iterator[None]:
     duckdb reports a full disk in three ways: out of memory (no space to offload to), a failed
     commit, or a fatal error (in a checkpoint).
     """
+    import duckdb  # noqa: PLC0415 - see above
+
     try:
         yield
     except (duckdb.OperationalError, duckdb.FatalException) as error:

@@ -6,18 +6,13 @@ Built on tenacity. Every wait goes through `ports.Clock` and ends early in a thr
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import TypeVar
-
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    retry_if_not_result,
-    stop_after_attempt,
-)
+from typing import TYPE_CHECKING, TypeVar
 
 from migrate.ports import Clock
 from migrate.workers.ordered import wait_or_cancel
+
+if TYPE_CHECKING:  # it loads asyncio, which takes 0.06 s; a command that asks nobody needs neither
+    from tenacity import RetryCallState
 
 Result = TypeVar("Result")
 Failure = TypeVar("Failure", bound=Exception)
@@ -47,20 +42,22 @@ def repeat_until(
     `read` is called once, and once after each pause. `before_pause` gets the result that was not
     accepted and the seconds until the next call.
     """
+    from tenacity import Retrying, retry_if_not_result  # noqa: PLC0415 - see above
+
     pauses = iter(pauses_s)
     pause_s: float | None = None
 
-    def is_over(_: RetryCallState) -> bool:
+    def is_over(_: "RetryCallState") -> bool:
         nonlocal pause_s
         pause_s = next(pauses, None)
         return pause_s is None
 
-    def last_result(state: RetryCallState) -> Result:
+    def last_result(state: "RetryCallState") -> Result:
         assert state.outcome is not None
         result: Result = state.outcome.result()
         return result
 
-    def announce(state: RetryCallState) -> None:
+    def announce(state: "RetryCallState") -> None:
         before_pause(last_result(state), pause_s or 0.0)
 
     retrying = Retrying(
@@ -117,13 +114,14 @@ def retry_on(
     `wait_s` gets the failure and the number of the attempt, 1 for the first; `before_pause` also
     the seconds until the next one. Raises the last failure; other errors are raised at once.
     """
+    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt  # noqa: PLC0415
 
-    def failure_of(state: RetryCallState) -> Failure:
+    def failure_of(state: "RetryCallState") -> Failure:
         error = state.outcome.exception() if state.outcome else None
         assert isinstance(error, failure)
         return error
 
-    def announce(state: RetryCallState) -> None:
+    def announce(state: "RetryCallState") -> None:
         assert state.next_action is not None
         before_pause(failure_of(state), state.attempt_number, state.next_action.sleep)
 

@@ -9,11 +9,16 @@ from pathlib import Path
 LOOK_S = 0.005  # between two looks: short beside an upload
 
 
-def wait_until(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
-    """Return when `reached` says so, or when the process has ended."""
+def wait_until(
+    process: subprocess.Popen[str], reached: Callable[[], bool], look_s: float = LOOK_S
+) -> None:
+    """Return when `reached` says so, or when the process has ended.
+
+    `look_s` is longer where a look is itself some requests to a server of the tests.
+    """
     while process.poll() is None and not reached():
         with suppress(subprocess.TimeoutExpired):
-            process.wait(LOOK_S)
+            process.wait(look_s)
 
 
 def wait_for_end(pids: list[int]) -> None:

@@ -19,7 +19,7 @@ from tests.harness.fakes.steps import Kind
 from tests.harness.world import World
 
 SLICES = 2  # of each stage, for the workers to share
-PAIRS = 3  # of each stage; `make faults` takes 500
+PAIRS = 2  # of each stage; `make faults` takes 500
 
 
 @pytest.fixture(scope="module")

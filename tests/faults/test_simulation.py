@@ -14,7 +14,7 @@ from tests.faults.simulated.evening import EveningSimulation
 # Two found errors of the simulation: it expected silence of a process that nobody could tell of a
 # 429 (215), and took a late first try for one that the tool had sent anew (465).
 FOUND_SOMETHING = {4, 17, 23, 30, 40, 46, 55, 63, 79, 105, 215, 465}
-SEEDS = sorted({*range(12), *FOUND_SOMETHING})  # `make faults` takes 2,000
+SEEDS = sorted({*range(3), *FOUND_SOMETHING})  # `make faults` takes 2,000
 SLICES = 11
 PARTS_OF_CHECK = [pytest.param(part, marks=pytest.mark.slow) for part in range(1, SLICES)]
 
@@ -38,7 +38,7 @@ def test_every_seed_moves_everything_proves_it_and_takes_it_back(
 # pre-images of two catch-ups, with which a rollback took its own writes for another writer's (13);
 # a stale read that made a vector to remove another writer's (191).
 EVENINGS_THAT_FOUND_SOMETHING = {13, 24, 191}
-EVENINGS = sorted({0, *EVENINGS_THAT_FOUND_SOMETHING})  # `make faults` takes 300
+EVENINGS = sorted(EVENINGS_THAT_FOUND_SOMETHING)  # `make faults` takes 300
 
 
 @pytest.mark.slow

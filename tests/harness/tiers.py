@@ -1,7 +1,7 @@
 """How much of what repeats a tier runs: rows of cases, and the examples that hypothesis draws.
 
-`make test` runs some of each row and a third of the examples, `make check` all. `make faults` draws
-four times the examples that `make check` draws.
+`make test` runs some of each row, `make check` all. Of the examples that a rule names `make test`
+draws a sixth, `make check` a half, and `make faults` four times as many.
 """
 
 from collections.abc import Iterable
@@ -12,19 +12,21 @@ from hypothesis import settings
 
 SEARCH = "search"
 OF_CHECK = f"not {SEARCH}"  # what `make check` runs
-EXAMPLES = 50  # that `make check` draws of a rule that does not say how many
+EXAMPLES = 50  # of a rule that does not say how many
 EXAMPLES_MIN = 5  # in every tier, of a rule with that many
 
 
 def share_of_examples(marks: str) -> float:
-    """Of the examples of `make check`; `marks` is the `-m` with which a tier runs pytest."""
+    """Of the examples that a rule names; `marks` is the `-m` with which a tier runs pytest."""
     if marks.startswith(SEARCH):
         return 4
-    return 1 / 3 if "not slow" in marks else 1
+    if "not slow" in marks:
+        return 1 / 6
+    return 1 / 2 if marks == OF_CHECK else 1  # a test that is run by itself draws all
 
 
 def examples(count: int) -> int:
-    """How many examples the tier that runs draws of a rule for which `make check` draws `count`."""
+    """How many examples the tier that runs draws of a rule that names `count`."""
     return max(ceil(count * settings().max_examples / EXAMPLES), min(count, EXAMPLES_MIN))
 
 

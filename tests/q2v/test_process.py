@@ -191,6 +191,17 @@ def test_settings_and_options_import_nothing_heavy() -> None:
     assert process.communicate(timeout=300)[1] == "[]\n"
 
 
+def test_a_command_loads_no_database_and_no_event_loop_before_it_uses_one() -> None:
+    """Half of the commands need neither; both take a fifth of the time until a command works."""
+    process = start(
+        "import sys, q2v.wiring\n"
+        "names = ('duckdb', 'tenacity', 'asyncio', 'pyarrow.compute')\n"
+        "print([name for name in names if name in sys.modules], file=sys.stderr)"
+    )
+
+    assert process.communicate(timeout=300)[1] == "[]\n"
+
+
 def test_a_worker_loads_its_tasks_and_nothing_of_a_command() -> None:
     """What prepares it is in a light module; what makes the page of a reconcile comes when used."""
     process = start(
