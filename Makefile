@@ -54,6 +54,8 @@ rehearse: $(SETUP) ## the whole move, into a local sandbox: move, prove, roll ba
 
 PYTEST := $(BIN)/python -m pytest -q -n 4 --dist worksteal
 
+# Matrices of tests are small: threads that wait for each other would take ten times as much CPU.
+test: export OPENBLAS_NUM_THREADS := 1
 test: $(SETUP) $(NODE) ## the tests except the slow ones; ALL=1 for all, T=path K=pattern for a part
 	@$(PYTEST) $(if $(T),$(T),tests) $(if $(K),-k '$(K)') $(if $(T)$(K),,-m '$(if $(ALL),,not slow and )not search')
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from migrate.ports import Clock
 from migrate.workers.ordered import wait_or_cancel
 
-if TYPE_CHECKING:  # it loads asyncio, which takes 0.06 s; a command that asks nobody needs neither
+if TYPE_CHECKING:  # it loads asyncio, in 0.06 s; a command that sends no request needs neither
     from tenacity import RetryCallState
 
 Result = TypeVar("Result")

@@ -2,7 +2,7 @@
 
 import hashlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -49,7 +49,7 @@ def read_chunks(chunks_max: int | None = None) -> list[Chunk]:
     return list(islice(chunks, CHUNKS_MAX if chunks_max is None else chunks_max))
 
 
-def _spread(documents: list[Document]) -> list[Document]:
+def _spread(documents: Sequence[Document]) -> list[Document]:
     """Large files first, then all others in an order that mixes both kinds."""
     by_size = sorted(documents, key=lambda document: (-len(document.text), document.path))
     large, rest = by_size[:8], by_size[8:]

@@ -5,8 +5,9 @@ import base64
 import hashlib
 import pydoc_data.topics
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 DOCUMENT_CHARACTERS_MIN = 400
@@ -28,13 +29,12 @@ class Document:
     text: str
 
 
-def read_documents() -> list[Document]:
+@cache  # a rehearsal needs them twice, and reading them takes seconds
+def read_documents() -> Sequence[Document]:
     """Every document, by path. At least 300 on any supported Python."""
     found = [*_topics(), *_modules()]
-    return sorted(
-        (document for document in found if len(document.text) >= DOCUMENT_CHARACTERS_MIN),
-        key=lambda document: document.path,
-    )
+    long = (document for document in found if len(document.text) >= DOCUMENT_CHARACTERS_MIN)
+    return tuple(sorted(long, key=lambda document: document.path))
 
 
 def _topics() -> Iterator[Document]:

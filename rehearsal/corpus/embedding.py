@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 MODEL_DIMENSIONS = 256
 _SEED = 20_261_123
@@ -49,8 +50,12 @@ def embed_texts(texts: Sequence[str], dimensions: int) -> npt.NDArray[np.float32
 
 
 def _widen(narrow: npt.NDArray[np.float32], dimensions: int) -> npt.NDArray[np.float32]:
-    """Multiply by a fixed orthonormal matrix, in double precision with one rounding."""
-    wide = narrow.astype(np.float64) @ _projection(dimensions)
+    """Multiply by a fixed orthonormal matrix, in double precision with one rounding.
+
+    In one thread: several that wait for each other take ten times as much CPU.
+    """
+    with threadpool_limits(1):
+        wide = narrow.astype(np.float64) @ _projection(dimensions)
     wide /= np.linalg.norm(wide, axis=1, keepdims=True)
     return wide.astype(np.float32)
 
