@@ -168,6 +168,7 @@ def faults(text: Text, commands: frozenset[str]) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F09")
 def test_every_name_in_a_text_of_the_code_exists_and_is_read() -> None:
     """In every string of the product: messages, remedies, help texts, docstrings."""

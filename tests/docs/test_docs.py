@@ -155,6 +155,7 @@ def test_the_runbook_is_the_page_of_the_code() -> None:
     assert runbook_page.main() == _text("RUNBOOK.md")
 
 
+@pytest.mark.slow
 def test_the_index_of_messages_is_that_of_the_code() -> None:
     """To renew it: `.venv/bin/python -m tools.messages > q2v/runbook/messages.json`."""
     assert messages.document() == _text("q2v/runbook/messages.json")

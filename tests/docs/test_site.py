@@ -52,6 +52,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
+@pytest.mark.slow  # so is each that builds the site
 def test_every_page_is_in_the_site(site: Path) -> None:
     written = [page.relative_to(ROOT) for page in pages(ROOT) if page.suffix == ".md"]
     places = [
@@ -63,6 +64,7 @@ def test_every_page_is_in_the_site(site: Path) -> None:
     assert [str(place) for place in places if not (site / place).is_file()] == []
 
 
+@pytest.mark.slow
 def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
     found: dict[str, list[str]] = {}
     for page in site.rglob("*.html"):
@@ -79,6 +81,7 @@ def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
     assert [style[:80] for style in styles if re.search(r"url\([\"']?(?:https?:)?//", style)] == []
 
 
+@pytest.mark.slow
 def test_a_link_that_leads_nowhere_ends_the_build(tmp_path: Path) -> None:
     lay_out(tmp_path / "pages")
     page = tmp_path / "pages" / "docs" / "trust.md"

@@ -16,9 +16,10 @@ from tests.faults.sweep import (
     share_of,
 )
 from tests.harness.fakes.steps import Kind
-from tests.harness.world import World
 
 SLICES = 2  # of each stage, for the workers to share
+# The tests of a stage run one after the other, so that one process builds its template once.
+OF_EACH_STAGE = pytest.mark.parametrize("name", sorted(STAGES), scope="module")
 PAIRS = 2  # of each stage; `make faults` takes 500
 
 
@@ -36,7 +37,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Stage
     *("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I10", "X02"),
 )
 @pytest.mark.parametrize("part", range(SLICES))
-@pytest.mark.parametrize("name", sorted(STAGES))
+@OF_EACH_STAGE
 def test_whatever_strikes_at_any_step_the_next_run_ends_as_if_nothing_had_happened(
     name: str,
     part: int,
@@ -59,23 +60,21 @@ def test_whatever_strikes_at_any_step_the_next_run_ends_as_if_nothing_had_happen
 
 
 @pytest.mark.slow
+@OF_EACH_STAGE
 def test_every_step_of_every_command_is_struck(
-    templates: Callable[[str], StageTemplate],
+    name: str, templates: Callable[[str], StageTemplate]
 ) -> None:
-    struck: dict[Callable[[World], object], set[int]] = {}
-    steps: dict[Callable[[World], object], int] = {}
-    for name, stage in STAGES.items():
-        template = templates(name)
-        struck.setdefault(stage.act, set()).update(at for _, at in share_of(template))
-        steps[stage.act] = len(template.truth.steps)
+    """By this stage, or by another one of the same command."""
+    alike = [other for other, stage in STAGES.items() if stage.act is STAGES[name].act]
+    struck = {at for other in alike for _, at in share_of(templates(other))}
 
-    assert struck == {act: set(range(1, count + 1)) for act, count in steps.items()}
+    assert struck == set(range(1, len(templates(name).truth.steps) + 1))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.fault("G01", "G02", "G17", "B02", "I2", "I3", "I5", "I7", "I10")
-@pytest.mark.parametrize("name", sorted(STAGES))
+@OF_EACH_STAGE
 def test_a_second_strike_in_the_life_that_mends_the_first_loses_nothing(
     name: str, templates: Callable[[str], StageTemplate], tmp_path: Path
 ) -> None:

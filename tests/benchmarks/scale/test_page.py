@@ -22,6 +22,7 @@ def test_a_table_of_the_page_is_the_output(name: str) -> None:
     assert kept(PAGE, name) == TABLES[name]()
 
 
+@pytest.mark.slow
 def test_the_simulated_rows_of_the_page_are_the_output() -> None:
     """Those of 1 and 10 million; the larger ones are written by the same command."""
     shown = kept(PAGE, SIMULATED).splitlines()

@@ -30,7 +30,7 @@ from benchmarks.scale.tables import WIDE
 from migrate.cloudflare.budget.budget import RequestBudget
 from migrate.cloudflare.budget.forecast import duration_s
 from tests.harness.fakes.clock import VirtualClock
-from tests.harness.tiers import examples
+from tests.harness.tiers import examples, one_in
 
 APART_MAX = 0.01  # of the whole duration, between arithmetic and simulation
 MILLIONS = {size.points // 1_000_000: size for size in WIDE}
@@ -59,7 +59,7 @@ def alone(task: Task, world: World, *, keeps_every: int = 1) -> Outcome:
 
 @pytest.mark.parametrize(
     ("millions", "name"),
-    [*QUICK, *LARGE, *(pytest.param(*one, marks=pytest.mark.slow) for one in LONG)],
+    [*one_in(3, [*QUICK, *LARGE]), *(pytest.param(*one, marks=pytest.mark.slow) for one in LONG)],
 )
 def test_the_arithmetic_is_what_the_simulation_shows(millions: int, name: str) -> None:
     case = CASES[name](MILLIONS[millions])

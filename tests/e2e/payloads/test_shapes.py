@@ -147,6 +147,7 @@ def inside(number: int) -> dict[str, Any]:
     return {**plain(number), "loc": f'{{"lines":{{"from":{number},"to":{number + 1}}}}}'}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M30")
 def test_what_langchain_wrote_arrives_and_filters_find_it(
     tmp_path: Path, by_packages: dict[str, Written]
@@ -163,6 +164,7 @@ def test_what_langchain_wrote_arrives_and_filters_find_it(
         }
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M30")
 def test_the_page_on_langchain_shows_what_is_written_for_it(
     tmp_path: Path, by_packages: dict[str, Written]
@@ -176,6 +178,7 @@ def test_the_page_on_langchain_shows_what_is_written_for_it(
     assert tomllib.loads(shown) == made
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M30")
 def test_what_llamaindex_wrote_arrives_and_its_nodes_can_be_parsed(
     tmp_path: Path, by_packages: dict[str, Written]
@@ -194,6 +197,7 @@ def test_what_llamaindex_wrote_arrives_and_its_nodes_can_be_parsed(
     assert metadata == {**plain(4), **document, "_node_type": "TextNode"}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M30")
 def test_what_haystack_wrote_arrives_and_filters_find_it(
     tmp_path: Path, by_packages: dict[str, Written]
@@ -216,6 +220,7 @@ def test_what_haystack_wrote_arrives_and_filters_find_it(
     assert meta.items() >= {**inside(0), "split_id": 1, "file_path": "a b.md"}.items()
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M30")
 def test_what_a_program_of_ones_own_wrote_arrives_with_the_file_that_the_operator_names(
     tmp_path: Path, by_packages: dict[str, Written]
