@@ -122,6 +122,7 @@ if TYPE_CHECKING:
     from migrate.file_stores.contract import FileVector as FileVector
     from migrate.file_stores.qdrant_store import QdrantFileStore as QdrantFileStore
     from migrate.file_stores.rules import FileStoreRules as FileStoreRules
+    from migrate.file_stores.sharded_store import ShardedFileStore as ShardedFileStore
     from migrate.file_stores.vectorize_store import VectorizeFileStore as VectorizeFileStore
     from migrate.mapping.rules import MappingRules as MappingRules
     from migrate.mapping.rules import WriteRules as WriteRules
@@ -193,6 +194,7 @@ PUBLIC_NAMES = {
     "CollectionInfo": "migrate.file_stores.contract",
     "FileStoreRules": "migrate.file_stores.rules",
     "QdrantFileStore": "migrate.file_stores.qdrant_store",
+    "ShardedFileStore": "migrate.file_stores.sharded_store",
     "VectorizeFileStore": "migrate.file_stores.vectorize_store",
     "write_archive": "migrate.archive.write",
     "ArchiveOptions": "migrate.archive.write",

@@ -95,8 +95,9 @@ def begin(
         return Begun(run.plan, run, is_new=False)
     base = choose_base(snapshot, target, rules)
     rules = _as_before(rules, base)
+    own = rules.mapping.own_index
     with (
-        open_id_table(snapshot.folder.parent, snapshot.manifest.points) as table,
+        open_id_table(snapshot.folder.parent, snapshot.manifest.points, own=own) as table,
         nullcontext() if base is None else closing(base),
     ):
         plan, quarantine = make_plan(snapshot, target, rules, table, runtime, namespaces=namespaces)
@@ -223,7 +224,7 @@ def make_plan(
         namespace_id = target.kv.identity()["kv_namespace"]
         read_kv_namespace(namespaces, namespace_id, rules.kv_jurisdiction)
     if rules.agreed is not None:
-        rules.agreed.check_target(target, index)
+        rules.agreed.check_target(target, index, rules.mapping, rules.writes)
     values, findings = check_snapshot(snapshot, rules, table, runtime)
     check_index(index, values)
     if rules.agreed is not None:
@@ -241,7 +242,7 @@ def make_plan(
     check_waived(rules.waived)
     quarantine = encode_quarantine(findings.quarantined_points)
     plan = RunPlan(
-        run_id=new_run_id(snapshot, runtime.clock.wall_s()),
+        run_id=new_run_id(snapshot, runtime.clock.wall_s(), rules.mapping.own_index),
         tool=rules.tool,
         created_at=iso_stamp(runtime.clock.wall_s()),
         snapshot_id=snapshot.manifest.snapshot_id,
@@ -263,6 +264,7 @@ def make_plan(
         writes=rules.writes,
         targets=NO_TARGETS,
         metadata_indexes=dict(rules.metadata_indexes),
+        elsewhere=findings.elsewhere,
     )
     return plan, quarantine
 

@@ -19,6 +19,7 @@ from migrate.errors import (
     TargetRefusedError,
     UsageError,
 )
+from migrate.mapping.kv_entries import index_of_key
 from migrate.mapping.values import ValueRules
 from migrate.model.records import VectorIndex
 from migrate.plan.metadata_indexes import missing_metadata_indexes
@@ -299,7 +300,10 @@ def read_target_state(
         namespaces = WorkersKvNamespaces(http)
         namespace = read_kv_namespace(namespaces, namespace_id, rules.kv_jurisdiction)
         # Listing is the only read after which KV does not cache an absence.
-        keys, keys_sha256 = read_keys(WorkersKvTarget(http, namespace_id))
+        keys, keys_sha256 = read_keys(
+            WorkersKvTarget(http, namespace_id),
+            lambda key: index_of_key(key, rules.mapping, rules.writes) is None,
+        )
         holds = replace(holds, keys=keys, keys_sha256=keys_sha256)
     vectors = VectorizeTarget(http, name)
     index = vectors.read_index()

@@ -19,6 +19,7 @@ from migrate.object_store.address import (
     is_object_address,
     parse_object_address,
 )
+from migrate.words import counted
 from q2v.commands import COMMANDS
 from q2v.invocation import (
     BUDGET_ENVIRONMENT,
@@ -52,15 +53,19 @@ TARGET = (
     "target.api_base_url",
     "target.allow_other_host",
     "target.vector_index",
+    "target.shards",
     "target.kv_namespace_id",
     "tls.ca_file",
     "limits.requests_per_5min",
 )
 MAPPING = (
     *(each.key for each in SETTINGS if each.section == "mapping" and each.key not in SHAPE),
+    "target.shards",
     "kv.key_template",
     "kv.counter_key",
 )
+# What finds the run of a command that asks no target.
+RUN = ("target.vector_index", "target.shards", SEAL)
 UPLOADS = ("limits.vectors_per_upload", "limits.body_bytes", "limits.uploads_in_flight")
 VERIFIER = ("target.verifier_url", "target.verifier_key")
 CONTENTS = ("limits.content_full_max", "limits.content_sample")
@@ -355,6 +360,13 @@ def check_required(settings: Settings, *keys: str) -> None:
     For "source.url" a `source.path` will do, and for "source.path" a `source.url`.
     """
     missing = missing_settings(settings, *keys)
+    if [each.key for each in missing] == ["target.vector_index"] and settings.target.shards:
+        indexes = settings.target.shards
+        raise UsageError(
+            f"found {counted(len(indexes), 'vector index')} in target.shards "
+            f"({', '.join(indexes)}), expected to be told which one",
+            remedy=f"name one of them, as --vector-index {indexes[0]}; each has a run of its own",
+        )
     if missing:
         raise UsageError(
             f"found no value for {', '.join(each.key for each in missing)}, expected each to be "

@@ -24,6 +24,7 @@ from migrate.cloudflare.verifier.address import parse_verifier_url
 from migrate.cloudflare.verifier.client import EdgeVerifier, VerifierAccess
 from migrate.errors import LocalStorageError, UsageError
 from migrate.mapping.rules import MappingRules, WriteRules
+from migrate.mapping.shards import Shards, counter_key_of
 from migrate.mapping.value_rules import hashed_field, index_types, truncated_field
 from migrate.migrate import WriteOptions
 from migrate.model.hmac_key import SealKey
@@ -51,10 +52,12 @@ from migrate.run.choose import check_collection, check_scope, find_by_id
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.manifest import SourceScope
 from migrate.storage.folder import StoredFile, WorkFolder
-from migrate.storage.layout import BUDGET, BUDGET_FILE, SOURCE_COPIES
+from migrate.storage.folder_lock import FolderLock
+from migrate.storage.layout import BUDGET, BUDGET_FILE, SOURCE_COPIES, index_of_run
 from migrate.storage.local_folder import LocalFolder, local_file
 from migrate.transport.trust import ClientCertificate
 from migrate.upload.settle import SettleRules
+from migrate.wrangler.bindings import binding_of
 from q2v.invocation import Place, current_invocation, local_of
 from q2v.options import check_both, check_required
 from q2v.output.logs import PROCESS_MASKER
@@ -445,8 +448,8 @@ def target_credential_notes(settings: Settings, http: CloudflareHttp) -> tuple[s
     return target_token_notes(token, verify_token(http).expires_on)
 
 
-def mapping_rules(settings: Settings) -> MappingRules:
-    """How payload becomes id, metadata and KV key."""
+def mapping_rules(settings: Settings, *, of_all: bool = False) -> MappingRules:
+    """How payload becomes id, metadata and KV key; `of_all`: see `shards_of`."""
     return MappingRules(
         id_template=settings.mapping.id_template,
         group_key=settings.mapping.group_key,
@@ -461,15 +464,58 @@ def mapping_rules(settings: Settings) -> MappingRules:
         transforms=settings.mapping.transform,
         long_id_field=hashed_field(settings.mapping.long_ids),
         namespace=settings.mapping.namespace,
+        shards=shards_of(settings, of_all=of_all),
     )
 
 
-def write_rules(settings: Settings) -> WriteRules:
-    """How the target is written."""
+def shards_of(settings: Settings, *, of_all: bool = False) -> Shards | None:
+    """The indexes that the files are divided over, and the one that the command works on.
+
+    `of_all`: it works on all of them. None where one index takes all vectors. Raises UsageError
+    where the settings do not say which one.
+    """
+    if not settings.target.shards:
+        return None
+    if of_all:
+        return Shards(settings.target.shards)
+    check_required(settings, "target.vector_index")
+    return Shards(settings.target.shards, settings.target.vector_index)
+
+
+def own_index(settings: Settings, named: WorkFolder | None = None) -> str | None:
+    """The one of several vector indexes that a command works on; None where there is one.
+
+    `named` is a run that the operator has named, which says it too. Raises as `shards_of`.
+    """
+    if settings.target.shards and settings.target.vector_index is None and named is not None:
+        return index_of_run(named.name)
+    shards = shards_of(settings)
+    return None if shards is None else shards.own
+
+
+def configured_index(settings: Settings) -> str | None:
+    """As `own_index`; None also where the settings do not say which one."""
+    return settings.target.vector_index if settings.target.shards else None
+
+
+def lock_folder(directory: WorkFolder, settings: Settings) -> FolderLock:
+    """The lock of a command that works on one of several indexes; on the folder where there is one.
+
+    Raises as `shards_of`.
+    """
+    return FolderLock(directory, own_index(settings))
+
+
+def write_rules(settings: Settings, *, of_all: bool = False) -> WriteRules:
+    """How the target is written; `of_all`: see `shards_of`, the counters are not named then."""
+    shards = shards_of(settings, of_all=of_all)
+    own = None if shards is None else shards.own
     return WriteRules(
         vectors_per_upload=settings.limits.vectors_per_upload,
         body_bytes=settings.limits.body_bytes,
-        counter_key=settings.kv.counter_key,
+        counter_key=settings.kv.counter_key
+        if own is None
+        else counter_key_of(settings.kv.counter_key, own),
         ttl_s=settings.kv.ttl_s,
     )
 
@@ -534,6 +580,18 @@ def window(settings: Settings) -> Window:
     )
 
 
+def vector_binding(settings: Settings) -> str:
+    """The binding of the index that the command works on."""
+    name, own = settings.target.vector_binding, own_index(settings)
+    return name if own is None else binding_of(name, own, of_several=True)
+
+
+def _kv_title(settings: Settings) -> str:
+    """The title of the namespace, which several indexes share."""
+    first, *_ = settings.target.shards or (settings.target.vector_index,)
+    return f"{first}-files"
+
+
 def provision_rules(
     settings: Settings,
     *,
@@ -546,10 +604,10 @@ def provision_rules(
     check_required(settings, "target.vector_index")
     return ProvisionRules(
         metadata_indexes=index_types(settings.target.metadata_indexes),
-        kv_title=f"{settings.target.vector_index}-files" if kv_title is None else kv_title,
+        kv_title=_kv_title(settings) if kv_title is None else kv_title,
         kv_preview_title=kv_preview_title,
         with_preview=with_preview,
-        vector_binding=settings.target.vector_binding,
+        vector_binding=vector_binding(settings),
         kv_binding=settings.target.kv_binding,
         kv_namespace_id=settings.target.kv_namespace_id,
         kv_jurisdiction=settings.target.kv_jurisdiction,

@@ -114,6 +114,7 @@ def _bytes_left(run: RunFolder) -> int:
         return 0  # a repair or a catch-up sends some vectors, and one process finds them
     pending = state.rounds[-1].pending if state.rounds else PendingRows()
     rows = sum(max(0, min(one.end, points) - one.first) for one in pending.ranges)
+    rows = rows * run.plan.vectors // max(points, 1)  # the others are of other indexes
     return upload_bytes(rows, run.plan.values.dimensions, metadata_bytes=0)
 
 
@@ -125,7 +126,7 @@ def _upload_job(run: RunFolder, settings: Settings, folder: WorkFolder) -> Uploa
     return UploadJob(
         snapshot=run.snapshot.folder,
         run=run.folder,
-        excluded=frozenset(run.excluded_rows()),
+        excluded=run.excluded_rows(),
         api_base_url=target.api_base_url,
         allow_other_host=target.allow_other_host,
         account_id=target.account_id,

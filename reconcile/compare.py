@@ -378,6 +378,7 @@ def _counts(run: RunFolder, findings: _Findings) -> dict[str, int | None]:
     return {
         "source": None if findings.source is None else findings.source.points,
         "snapshot": run.snapshot.manifest.points,
+        **({} if run.plan.mapping.shards is None else {"elsewhere": run.plan.points_elsewhere}),
         "expected": None if ids is None else ids.expected,
         "vector_index": None if ids is None else ids.listed,
         "kv_ids": None if kv is None else kv.ids,

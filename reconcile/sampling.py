@@ -1,7 +1,7 @@
 """Choose the rows of a sampled comparison, and compute what the sample proves. Pure and seeded."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 RULE_OF_THREE = 3.0  # no mismatch in n draws: with 95 % confidence fewer than 3/n of all differ
@@ -46,19 +46,20 @@ class Coverage:
         return min(1.0, RULE_OF_THREE / self.checked) if self.checked else 1.0
 
 
-def choose_rows(points: int, excluded: Iterable[int], *, sample: int, seed: int) -> frozenset[int]:
+def choose_rows(
+    points: int, excluded: AbstractSet[int], *, sample: int, seed: int
+) -> frozenset[int]:
     """`sample` rows of 0 .. points - 1 without the excluded ones; the same for the same seed.
 
     All of them if there are not more than `sample`.
     """
-    left_out = frozenset(excluded)
     chosen: set[int] = set()
-    available = points - len(left_out)
+    available = points - len(excluded)
     generator = random.Random(seed)  # noqa: S311 - a reproducible sample, no secret
     if sample >= available:
-        return frozenset(row for row in range(points) if row not in left_out)
+        return frozenset(row for row in range(points) if row not in excluded)
     while len(chosen) < sample:
         row = generator.randrange(points)
-        if row not in left_out:
+        if row not in excluded:
             chosen.add(row)
     return frozenset(chosen)

@@ -62,7 +62,11 @@ def _is_continued(snapshot: Snapshot) -> bool:
 
 
 def _is_superseded(run: RunFolder) -> bool:
-    later = [one for one in run_folders(run.snapshot) if one.name > run.folder.name]
+    later = [
+        one
+        for one in run_folders(run.snapshot, run.plan.mapping.own_index)
+        if one.name > run.folder.name
+    ]
     return bool(later) or find_later_run(run) is not None
 
 

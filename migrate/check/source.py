@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from migrate.check.rows import Rows
-from migrate.mapping.statistics import Census, take_census
 from migrate.mapping.values import ValueRules
 from migrate.model.records import (
     Collection,
@@ -14,6 +13,7 @@ from migrate.model.records import (
     VectorColumn,
     VectorSpec,
 )
+from migrate.plan.census.statistics import Census, take_census
 from migrate.plan.estimate import Workload
 from migrate.plan.rules import PlanRules
 from migrate.plan.target_shape import BEYOND_AN_INDEX_REMEDY, beyond_an_index

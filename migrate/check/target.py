@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from migrate.check.rows import Rows
 from migrate.cloudflare.access import probe_access, verify_token
@@ -12,7 +13,9 @@ from migrate.cloudflare.kv import WorkersKvTarget
 from migrate.cloudflare.kv_namespaces import KvNamespace, WorkersKvNamespaces, read_kv_namespace
 from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.errors import BudgetExhaustedError
+from migrate.mapping.kv_entries import index_of_key
 from migrate.mapping.values import ValueRules
+from migrate.model.limits import KV_LIST_KEYS_MAX
 from migrate.model.records import VectorIndex
 from migrate.plan.metadata_indexes import missing_metadata_indexes
 from migrate.plan.rules import PlanRules
@@ -208,8 +211,10 @@ def _check_namespace(
     def read() -> tuple[KvNamespace, str]:
         found = read_kv_namespace(WorkersKvNamespaces(http), namespace_id, rules.kv_jurisdiction)
         # Listing is the only read after which KV does not cache an absence.
-        keys = (entry.key for entry in WorkersKvTarget(http, namespace_id).list_keys(""))
-        return found, _first(keys)
+        listed = WorkersKvTarget(http, namespace_id).list_keys("")
+        keys = islice((entry.key for entry in listed), KV_LIST_KEYS_MAX)  # one page
+        own = (one for one in keys if index_of_key(one, rules.mapping, rules.writes) is None)
+        return found, _first(own)
 
     found = rows.look("KV namespace", read)
     if found is None:
@@ -222,7 +227,10 @@ def _check_namespace(
             "a run of this --dir finds its own again; else take another namespace",
         )
     else:
-        rows.ok("KV namespace", f"{namespace.in_words()}, empty")
+        state = (
+            "empty" if rules.mapping.shards is None else "no keys of this index on its first page"
+        )
+        rows.ok("KV namespace", f"{namespace.in_words()}, {state}")
 
 
 def _first(keys: Iterator[str]) -> str:

@@ -131,6 +131,7 @@ class FileIndex:
                 self._rules.mapping,
                 expiration=expiration,
                 namespace=entry.namespace,
+                index=self._rules.index,
             )
             for file_id, entry in entries.items()
             if entry.ids

@@ -16,7 +16,7 @@ from migrate.errors import UsageError
 from migrate.file_stores.contract import FileChunk, FileVector
 from migrate.mapping.agreement import check_agreement
 from migrate.mapping.kv_keys import key_fault
-from migrate.mapping.payload import Mapped, encode_kv_key, map_payload
+from migrate.mapping.payload import Elsewhere, Mapped, encode_kv_key, map_payload
 from migrate.mapping.rules import MappingRules, WriteRules
 from migrate.mapping.value_rules import FIELD_IN_BRACES
 from migrate.mapping.values import ValueRules
@@ -65,6 +65,7 @@ class FileStoreRules:
     metric: str = "cosine"  # cosine, euclidean, dot-product
     mapping: MappingRules = field(default=_MAPPING)
     writes: WriteRules = field(default=_WRITES)
+    index: str | None = None  # the one of several vector indexes that the store writes into
 
     def __post_init__(self) -> None:
         """Check the rules against each other. The store's vectors have metadata, not payloads."""
@@ -170,6 +171,8 @@ class FileStoreRules:
     def _check(self, vector: FileVector) -> CheckedVector:
         values = self._check_values(vector)
         mapped = map_payload(_NO_POINT, _encode_metadata(vector), self.mapping)
+        if isinstance(mapped, Elsewhere):
+            raise _refused(vector, f"its file belongs to vector index '{mapped.index}'")
         if not isinstance(mapped, Mapped):
             raise _refused(vector, f"'{mapped.field}' in the metadata: {mapped.detail}")
         if mapped.vector_id != vector.id:

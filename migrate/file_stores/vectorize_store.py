@@ -220,6 +220,10 @@ class VectorizeFileStore(FileStore):
         """See `FileStore`."""
         return self._rules.parse_vector_id(vector_id)
 
+    def check_file_id(self, file_id: str) -> None:
+        """Raises UsageError for a file that has no KV key, or the key of the counter."""
+        self._rules.check_file_id(file_id)
+
     def _read_index(self) -> VectorIndex:
         """Raises PreconditionError when it does not exist or has another shape."""
         index = self._vectors.read_index()

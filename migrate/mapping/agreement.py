@@ -1,8 +1,11 @@
 """Rules of a mapping that fit each by itself and cannot work together; pure."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from migrate.errors import UsageError
+from migrate.mapping.kv_keys import key_fault
+from migrate.mapping.shards import counter_key_of
 from migrate.mapping.value_rules import template_fields
 
 # Two fields of a point that are never the same: an integer, a text of 64 hex digits, and its text.
@@ -13,7 +16,7 @@ _NEVER_THE_SAME = (
 )
 
 
-def check_agreement(values: Mapping[str, str], origins: Mapping[str, str]) -> None:
+def check_agreement(values: Mapping[str, Any], origins: Mapping[str, str]) -> None:
     """Raises UsageError for values with which no point could move, naming them.
 
     `values` has the rules by the names of their settings, as `MappingRules.by_setting` does; those
@@ -36,12 +39,32 @@ def check_agreement(values: Mapping[str, str], origins: Mapping[str, str]) -> No
                 remedy=f"correct {first} or {second}, or set the one that is not needed to the "
                 "empty text in migration.toml",
             )
+    _check_shards(values, origins)
     binding = values.get("target.vector_binding")
     if binding is not None and binding == values.get("target.kv_binding"):
         raise UsageError(
             f'target.kv_binding from {_origin("target.kv_binding", origins)}: found "{binding}", '
             "the same name as target.vector_binding; expected two names",
             remedy="correct target.kv_binding or target.vector_binding",
+        )
+
+
+def _check_shards(values: Mapping[str, Any], origins: Mapping[str, str]) -> None:
+    shards, index = values.get("target.shards"), values.get("target.vector_index")
+    if not shards:
+        return
+    if index is not None and index not in shards:
+        raise UsageError(
+            f'target.vector_index from {_origin("target.vector_index", origins)}: found "{index}", '
+            f"expected one of target.shards: {', '.join(shards)}",
+            remedy="name one of them with --vector-index, or correct target.shards",
+        )
+    fault = key_fault(counter_key_of(values["kv.counter_key"], max(shards, key=len)))
+    if fault is not None:
+        raise UsageError(
+            f"kv.counter_key from {_origin('kv.counter_key', origins)}: found a key that is too "
+            f"long with the name of an index of target.shards after it: {fault}",
+            remedy="shorten kv.counter_key",
         )
 
 

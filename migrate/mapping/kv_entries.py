@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import orjson
 
+from migrate.mapping.kv_keys import group_of_key
 from migrate.mapping.payload import encode_kv_key
 from migrate.mapping.rules import MappingRules, WriteRules
 from migrate.model.canonical import decode_json
@@ -35,15 +36,21 @@ def encode_file_entry(
     *,
     expiration: int | None,
     namespace: str | None = None,
+    index: str | None = None,
 ) -> KvEntry:
     """The whole entry of a file; written once, never changed.
 
-    Its metadata names the namespace of the file's vectors, so that a listing of keys shows it.
+    Its metadata names the namespace of the file's vectors, so that a listing of keys shows it; and
+    where the files are divided over several vector indexes, the one that holds them: `index`, or
+    that of the rules.
     """
+    metadata = {} if namespace is None else {"namespace": namespace}
+    if mapping.shards is not None:
+        metadata["index"] = mapping.shards.index_of(file) if index is None else index
     return KvEntry(
         key=encode_kv_key(file, mapping),
         value=encode_file_value(vector_ids),
-        metadata=None if namespace is None else {"namespace": namespace},
+        metadata=metadata or None,
         expiration=expiration,
     )
 
@@ -57,6 +64,15 @@ def read_entry_namespace(entry: KvEntry) -> str | None:
             return None
 
 
+def read_entry_index(entry: KvEntry) -> str | None:
+    """The vector index that the entry of a file names; None without one."""
+    match entry.metadata:
+        case {"index": str() as index}:
+            return index
+        case _:
+            return None
+
+
 def encode_counter_entry(vectors: int, writes: WriteRules) -> KvEntry:
     """The counter: an absolute number, computed by us, never an increment (COUNTER_MEANING)."""
     return KvEntry(key=writes.counter_key, value=str(vectors).encode())
@@ -65,6 +81,22 @@ def encode_counter_entry(vectors: int, writes: WriteRules) -> KvEntry:
 def key_prefix(mapping: MappingRules) -> str:
     """The common prefix of all keys of the file index; used to list them."""
     return mapping.key_template.partition("{")[0]
+
+
+def index_of_key(key: str, mapping: MappingRules, writes: WriteRules) -> str | None:
+    """The other vector index that a key of the namespace belongs to.
+
+    None: it belongs to the run, to a file that no index holds, or there is one index. A key
+    belongs to the index that holds its file, whatever its entry names.
+    """
+    shards = mapping.shards
+    if shards is None or shards.own is None:
+        return None
+    for index, counter_key in shards.counter_keys(writes.counter_key).items():
+        if key == counter_key:
+            return None if index == shards.own else index
+    group = group_of_key(mapping.key_template, mapping.group_key, key)
+    return None if group is None else shards.other_than_own(group)
 
 
 def split_entries(

@@ -100,6 +100,16 @@ class Quarantined:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A point of another vector index, whose run moves or quarantines it."""
+
+    index: str
+
+
+Outcome = Mapped | Quarantined | Elsewhere
+
+
 class _RefusedError(Exception):
     """Carries a `Quarantined` out of the checks; never leaves this module."""
 
@@ -117,16 +127,40 @@ def _template_parts(template: str) -> tuple[list[str], list[str]]:
 
 def map_payload(
     point_id: PointId, payload: bytes, rules: MappingRules, shard_key: ShardKey | None = None
-) -> Mapped | Quarantined:
+) -> Outcome:
     """Map one payload (canonical JSON object) by the rules; `shard_key`: of the point, if any.
 
     Checks, in this order: fields the rules need, namespace, keys and values the target can hold,
-    id, KV key, size. The first failing check gives the reason.
+    id, KV key, size. The first failing check gives the reason. `Elsewhere` for every point that
+    belongs to another of several indexes, also for one that cannot move.
     """
     try:
-        return _map(point_id, payload, rules, shard_key)
+        fields = _parse(payload)
+        if shard_key is not None:
+            _add_shard_key(fields, rules, shard_key)
+        group = _group(fields, rules)
     except _RefusedError as refusal:
-        return refusal.outcome
+        return judge_point(refusal.outcome, point_id, rules)
+    if group is not None and (elsewhere := _elsewhere(group, rules)) is not None:
+        return elsewhere
+    try:
+        mapped = _map(point_id, payload, fields, group, rules)
+    except _RefusedError as refusal:
+        is_judged = group is not None
+        return refusal.outcome if is_judged else judge_point(refusal.outcome, point_id, rules)
+    return mapped if group is not None else _elsewhere(mapped.vector_id, rules) or mapped
+
+
+def judge_point(
+    outcome: Quarantined, point_id: PointId, rules: MappingRules
+) -> Quarantined | Elsewhere:
+    """The outcome of a point that has no key: one of several indexes judges it, by its id."""
+    return _elsewhere(point_id.text, rules) or outcome
+
+
+def _elsewhere(key: str, rules: MappingRules) -> Elsewhere | None:
+    other = None if rules.shards is None else rules.shards.other_than_own(key)
+    return None if other is None else Elsewhere(other)
 
 
 def map_again(
@@ -169,12 +203,13 @@ def _add_shard_key(fields: dict[str, object], rules: MappingRules, shard_key: Sh
 
 
 def _map(
-    point_id: PointId, payload: bytes, rules: MappingRules, shard_key: ShardKey | None
+    point_id: PointId,
+    payload: bytes,
+    fields: dict[str, object],
+    group: str | None,
+    rules: MappingRules,
 ) -> Mapped:
-    fields = _parse(payload)
-    if shard_key is not None:
-        _add_shard_key(fields, rules, shard_key)
-    group = _group(fields, rules)
+    """`fields` is the payload with the shard key of the point; `group` is its file."""
     order = _order(fields, rules)
     hash_differs = _check_hash(fields, rules)
     namespace = _namespace(point_id, fields, rules)

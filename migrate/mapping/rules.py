@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from migrate.mapping.field_paths import format_path, parse_path
+from migrate.mapping.shards import Shards
 from migrate.mapping.transforms.apply import path_after
 from migrate.mapping.transforms.rules import ShardKeyField, Transform
 from migrate.mapping.transforms.table import read_transforms
@@ -34,6 +35,7 @@ class MappingRules:
     transforms: tuple[Transform, ...] = ()  # payload -> metadata, in this order
     long_id_field: str | None = None  # metadata field for ids that are hashed; None = quarantine
     namespace: str = ""  # of the vector: fields in braces; "" = no vector is in a namespace
+    shards: Shards | None = None  # the indexes that the files are divided over; None = one index
 
     @property
     def group_index_type(self) -> str:
@@ -49,6 +51,11 @@ class MappingRules:
         return is_inside or self.group_type != "text" or bool(self.transforms or self.long_id_field)
 
     @property
+    def own_index(self) -> str | None:
+        """The one of several vector indexes that a run writes into; None where there is one."""
+        return None if self.shards is None else self.shards.own
+
+    @property
     def shard_key_rule(self) -> ShardKeyField | None:
         """The rule that puts the shard key of a point into its payload."""
         return shard_key_rule(self.transforms)
@@ -62,6 +69,7 @@ class MappingRules:
             "transforms": [],
             "long_id_field": None,
             "namespace": "",
+            "shards": None,
         }
         return {name: value for name, value in members.items() if without.get(name, ...) != value}
 
@@ -69,7 +77,8 @@ class MappingRules:
     def from_record(cls, members: Mapping[str, Any]) -> "MappingRules":
         """The inverse of `record`. Raises TypeError or TableError for members that are none."""
         transforms = read_transforms(members.get("transforms", []))
-        return cls(**{**members, "transforms": transforms})
+        shards = _read_shards(members.get("shards"))
+        return cls(**{**members, "transforms": transforms, "shards": shards})
 
     def on_metadata(self) -> "MappingRules":
         """The rules for metadata, as the transforms have made it: with its paths.
@@ -127,6 +136,11 @@ class WriteRules:
     body_bytes: int  # per upload
     counter_key: str
     ttl_s: int | None  # of KV entries; None = no expiry
+
+
+def _read_shards(members: dict[str, Any] | None) -> Shards | None:
+    """Raises TypeError for members of another form."""
+    return None if members is None else Shards(**{**members, "indexes": tuple(members["indexes"])})
 
 
 def shard_key_rule(transforms: Sequence[Transform]) -> ShardKeyField | None:

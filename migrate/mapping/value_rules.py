@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from migrate.mapping import field_paths
 from migrate.mapping.kv_keys import key_fault
+from migrate.mapping.shards import SHARDS_MIN, binding_part
 from migrate.mapping.transforms.table import TableError, read_transforms
 from migrate.model import limits
 
@@ -256,6 +257,13 @@ def _is_metadata_index(entry: str) -> bool:
     return all(map(_is_field, found[1].split(".")))
 
 
+def _read_shards(names: list[object]) -> tuple[str, ...] | None:
+    """The names in order; nothing for an empty list, which divides nothing."""
+    texts = sorted(name for name in names if isinstance(name, str) and INDEX_NAME.read(name))
+    are_names = len(texts) == len(names) == len(set(map(binding_part, texts)))
+    return tuple(texts) if are_names and len(texts) not in range(1, SHARDS_MIN) else None
+
+
 def _is_collection(name: str) -> bool:
     """Whether Qdrant can have a collection of this name, and a URL can hold it."""
     is_path = "/" in name or name in {"", ".", ".."}
@@ -291,6 +299,8 @@ _FIELD_FORM = 'a payload field: no . or " in it, no $ in front, no blanks around
 ANY_TEXT = text("text", str.isprintable)
 DIMENSIONS = whole(limits.DIMENSIONS_MIN, limits.DIMENSIONS_MAX)
 DEADLINE_S = number(1, limits.DEADLINE_S_MAX, "seconds")
+KV_TTL_S = whole(limits.KV_TTL_S_MIN, limits.KV_TTL_S_MAX, "seconds")
+BODY_BYTES = whole(limits.UPLOAD_BYTES_MIN, limits.UPLOAD_BYTES_MAX, "bytes")
 POINTS = whole(0, limits.SETTING_COUNT_MAX, "points")
 URL = text(
     "an http or https URL without user name, password, query or fragment",
@@ -305,6 +315,12 @@ NAME = text(_NAME_FORM, re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch)
 # wrangler takes the name of an index as a word of its own and would read a dash as an option.
 INDEX_NAME = text(
     f"{_NAME_FORM}, a letter first", re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}").fullmatch
+)
+SHARDS = Rule(
+    expected=f"a list of at least {SHARDS_MIN} texts, each the name of an index ({_NAME_FORM}, a "
+    "letter first); two differ in more than case, - and _",
+    read=_read_shards,
+    native=list,
 )
 VARIABLE_NAME = text(
     "the name of a variable: letters, digits and _, no digit first",

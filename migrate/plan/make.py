@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,7 +19,6 @@ from migrate.mapping.kv_keys import group_of_key
 from migrate.mapping.metadata_indexes import PropertyTypes, look_up, type_of
 from migrate.mapping.payload import Change, Mapped, Quarantined, Reason
 from migrate.mapping.rules import MappingRules, WriteRules
-from migrate.mapping.statistics import Census, CensusPage, quarantine_cap, take_census
 from migrate.mapping.values import ValueRules
 from migrate.model.canonical import decode_json
 from migrate.model.digest import digest_vectors
@@ -34,6 +33,7 @@ from migrate.plan.census.histograms import (
     count_sizes,
 )
 from migrate.plan.census.line_sizes import LineSizes
+from migrate.plan.census.statistics import Census, CensusPage, quarantine_cap, take_census
 from migrate.plan.estimate import Workload
 from migrate.plan.namespaces import NamespaceFindings, find_namespaces
 from migrate.plan.quarantine import QuarantinedPoint
@@ -48,7 +48,7 @@ from migrate.snapshot.counting import check_counted, no_points
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.walk import walk_points
 from migrate.storage.folder import WorkFolder
-from migrate.storage.layout import SPILL
+from migrate.storage.layout import scratch_name
 from migrate.tables.plan_ids import Collision, FileGap, IdTable, PlannedRows
 from migrate.words import counted
 from migrate.workers.ordered import ahead
@@ -79,6 +79,7 @@ class PlanFindings:
     long_indexed: dict[str, int]  # indexed text field -> values beyond 64 bytes
     hash_mismatches: int  # vectors whose text does not match their stored hash
     property_types: tuple[PropertyTypes, ...] = ()  # of every declared metadata index
+    elsewhere: dict[str, int] = field(default_factory=dict)  # other index -> points of its run
     counter_file: str | None = None  # the file that gets the counter's key
     transforms: tuple[RuleEffect, ...] = ()  # of every rule, in their order
     bytes_saved: int = 0  # by which metadata is shorter than the payloads
@@ -93,6 +94,11 @@ class PlanFindings:
         """Vectors whose id is a digest."""
         kind = f"{Change.ID_HASHED}:"
         return sum(n for change, n in self.changes.items() if change.startswith(kind))
+
+    @property
+    def own_points(self) -> int:
+        """The points that are judged here: all but those of other indexes."""
+        return self.points - sum(self.elsewhere.values())
 
     def load(self, values: ValueRules, writes: WriteRules) -> Workload:
         """The amount of data to write, for the estimate."""
@@ -127,7 +133,7 @@ class PlanFindings:
             if self.quarantined.get(Reason.UPLOAD_TOO_LARGE):
                 larger = "raise limits.body_bytes for upload_too_large; "
             raise QuarantineExceededError(
-                f"{total} of {counted(self.points, 'point')} cannot move ({reasons}); "
+                f"{total} of {counted(self.own_points, 'point')} cannot move ({reasons}); "
                 f"at most {self.quarantine_cap} may be left out",
                 remedy=f"{larger}correct them in the source, adapt the mapping, or raise "
                 "--max-quarantine; `q2v plan` lists them; nothing has been written to the target",
@@ -193,7 +199,7 @@ def check_source(
         limit=page_points,
         leave_unreadable=collection.vectors,  # a plan counts them instead of stopping at the first
     )
-    with open_id_table(folder, points) as table:
+    with open_id_table(folder, points, own=rules.mapping.own_index) as table:
         findings = check_points(pages, values, rules, table, runtime.progress, points=points)
     check_counted(source, collection, Reading(points, findings.points), runtime)
     return values, findings
@@ -217,9 +223,12 @@ def check_snapshot(
         return values, check_points(drawn, values, rules, table, runtime.progress, points=points)
 
 
-def open_id_table(folder: WorkFolder, points: int) -> IdTable:
-    """The table that a plan fills; rows that do not fit in memory go to `folder`."""
-    return IdTable(folder.scratch(SPILL), rows=points)
+def open_id_table(folder: WorkFolder, points: int, *, own: str | None = None) -> IdTable:
+    """The table that a plan fills; rows that do not fit in memory go to `folder`.
+
+    `own`: the one of several indexes that the plan is for; those of the others may be made at once.
+    """
+    return IdTable(folder.scratch(scratch_name(own)), rows=points)
 
 
 def check_points(
@@ -268,7 +277,10 @@ def check_points(
         metadata_bytes=table.sum_metadata_bytes(),
         quarantined={reason.value: n for reason, n in sorted(census.quarantined.items())},
         quarantined_points=tuple(sorted(listing.points, key=lambda point: point.row)),
-        quarantine_cap=listing.cap,
+        quarantine_cap=quarantine_cap(
+            census.points - census.elsewhere.total(), rules.max_quarantine
+        ),
+        elsewhere=dict(sorted(census.elsewhere.items())),
         changes={
             name: n
             for name, n in _after(CHANGED, notes).items()

@@ -1,9 +1,10 @@
 """The plan of a run: every decision, frozen before the first write."""
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from migrate.errors import UsageError
 from migrate.mapping.rules import MappingRules, WriteRules
 from migrate.mapping.transforms.table import TableError
 from migrate.mapping.values import ValueRules
@@ -16,8 +17,11 @@ PLAN_FORMAT = 2
 CATCH_UP_FORMAT = 3  # the plan of a run that continues from another one
 PATHS = 2  # added to either where the mapping finds fields inside others, or numbered files
 NAMESPACES = 4  # added in its place where the mapping puts vectors into namespaces
+SHARDS = 6  # added in its place where the files are divided over several indexes
 FORMATS = tuple(
-    plain + more for plain in (PLAN_FORMAT, CATCH_UP_FORMAT) for more in (0, PATHS, NAMESPACES)
+    plain + more
+    for plain in (PLAN_FORMAT, CATCH_UP_FORMAT)
+    for more in (0, PATHS, NAMESPACES, SHARDS)
 )
 
 
@@ -80,11 +84,16 @@ class RunPlan:
     # of older versions. It does not affect what is written.
     metadata_indexes: dict[str, str] | None = None
     base: BaseRun | None = None
+    # Index -> points of its run, of the other indexes that the files are divided over; {} where one
+    # index takes all.
+    elsewhere: dict[str, int] = field(default_factory=dict)
 
     @property
     def format(self) -> int:
         """The lowest that can say it: an older q2v refuses a higher one, and misreads nothing."""
         plain = PLAN_FORMAT if self.base is None else CATCH_UP_FORMAT
+        if self.mapping.shards is not None:
+            return plain + SHARDS
         if self.mapping.namespace:
             return plain + NAMESPACES
         return plain + (PATHS if self.mapping.reaches_inside else 0)
@@ -115,6 +124,16 @@ class RunPlan:
         return hashlib.sha256(encode_canonical_json(decided)).hexdigest()
 
     @property
+    def points_elsewhere(self) -> int:
+        """The points of other vector indexes."""
+        return sum(self.elsewhere.values())
+
+    @property
+    def own_points(self) -> int:
+        """The points that the run moves or quarantines: all but those of other indexes."""
+        return self.points - self.points_elsewhere
+
+    @property
     def unwaived(self) -> int:
         """Number of quarantined points whose reason is not waived."""
         return sum(n for reason, n in self.quarantined.items() if reason not in self.waived)
@@ -130,6 +149,8 @@ def encode_plan(plan: RunPlan, key: SealKey | None = None) -> bytes:
     }
     if plan.base is None:
         del fields["base"]
+    if plan.mapping.shards is None:
+        del fields["elsewhere"]
     return seal_json(fields, key)
 
 
@@ -152,7 +173,7 @@ def decode_plan(content: bytes, *, where: str, key: SealKey | None = None) -> Ru
                 "base": None if base is None else BaseRun(**base),
             }
         )
-    except (KeyError, TypeError, TableError) as error:
+    except (KeyError, TypeError, TableError, UsageError) as error:
         raise damaged(where, f"a field is missing or of another type ({error})") from error
     if plan.format != version:
         raise damaged(where, f"format {version} with the fields of format {plan.format}")

@@ -8,10 +8,10 @@ from migrate.errors import UsageError
 from migrate.mapping.agreement import check_agreement
 from migrate.mapping.payload import Reason
 from migrate.mapping.rules import MappingRules, WriteRules
-from migrate.mapping.statistics import shortest_line_bytes
 from migrate.mapping.values import ValueRules
 from migrate.model.choices import Reduce
 from migrate.model.records import VectorSpec
+from migrate.plan.census.statistics import shortest_line_bytes
 from migrate.plan.saved.agreed import AgreedPlan
 from migrate.plan.target_shape import choose_values
 from migrate.plan.window import Window

@@ -3,14 +3,14 @@
 import shlex
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from migrate.errors import ForeignStateError, MigrationError, PreconditionError, UsageError
 from migrate.model.hmac_key import SealKey
 from migrate.plan.record import BaseRun, RunPlan
 from migrate.plan.rules import PlanRules
 from migrate.ports import Target
-from migrate.run.folder import RunFolder, run_folders
+from migrate.run.folder import RunFolder, read_plan, run_folders
 from migrate.run.next_step import Situation
 from migrate.snapshot.folder import Snapshot, sealed_folders
 from migrate.snapshot.manifest import SnapshotManifest, SourceScope, name_scope
@@ -95,11 +95,17 @@ def find_parent(
 
 
 def find_run(
-    directory: WorkFolder, named: WorkFolder | None, key: SealKey | None, *, read_only: bool = False
+    directory: WorkFolder,
+    named: WorkFolder | None,
+    key: SealKey | None,
+    *,
+    own: str | None = None,
+    read_only: bool = False,
 ) -> RunFolder:
     """The named run, or the newest run of the newest snapshot that has runs.
 
-    `read_only` for a command that does not hold the folder's lock.
+    `own` is the one of several vector indexes whose runs count; `read_only` for a command that does
+    not hold the folder's lock.
 
     Raises UsageError when there is none.
     """
@@ -111,11 +117,13 @@ def find_run(
         if not folder.has(RUNS):
             continue
         snapshot = Snapshot(folder, key)
-        runs = run_folders(snapshot)
+        runs = run_folders(snapshot, own)
         if runs:
             return RunFolder(runs[-1], snapshot, read_only=read_only)
+    into = "" if own is None else f" into vector index '{own}'"
     raise UsageError(
-        f"no run under {directory}", remedy="run `q2v migrate` first, or name the folder with --dir"
+        f"no run{into} under {directory}",
+        remedy="run `q2v migrate` first, or name the folder with --dir",
     )
 
 
@@ -134,7 +142,8 @@ def choose_run(snapshot: Snapshot, target: Target, rules: PlanRules) -> RunFolde
     rolled back since. Raises ForeignStateError for a half-written run with other decisions,
     PreconditionError when a later catch-up has written over what the run wrote.
     """
-    runs = run_folders(snapshot)
+    _check_shards(snapshot, target, rules)
+    runs = run_folders(snapshot, rules.mapping.own_index)
     if not runs:
         return None
     run = RunFolder(runs[-1], snapshot)
@@ -158,6 +167,53 @@ def choose_run(snapshot: Snapshot, target: Target, rules: PlanRules) -> RunFolde
             remedy="restore the former settings and finish it, or roll it back first",
         )
     return None
+
+
+def _check_shards(snapshot: Snapshot, target: Target, rules: PlanRules) -> None:
+    """Raises ForeignStateError for a run of this chain that divides the same files otherwise.
+
+    Runs into several indexes share a KV namespace. With another list or another mapping a file
+    could belong to two of them, or to none.
+    """
+    ours, kv = rules.mapping.shards, target.kv.identity()
+    for link in snapshot.chain:
+        for folder in run_folders(link):
+            plan = read_plan(folder, link)
+            theirs = plan.mapping.shards
+            if (ours is None and theirs is None) or plan.kv_target != kv:
+                continue
+            is_own = plan.vector_target == target.vectors.identity() and ours == theirs
+            different = [] if is_own else _divided_otherwise(plan, rules)
+            if different and _stands(folder, link):
+                raise ForeignStateError(
+                    f"run {plan.run_id} of snapshot {plan.snapshot_id} has written into the same "
+                    f"KV namespace and has other decisions: {'; '.join(different)}",
+                    remedy="restore the former settings; another list of indexes is a new move: "
+                    "into fresh indexes and a fresh namespace, or after a rollback of every run",
+                )
+
+
+def _divided_otherwise(plan: RunPlan, rules: PlanRules) -> list[str]:
+    """What the run into another index has decided otherwise, as text with both values."""
+    theirs, ours = plan.mapping.shards, rules.mapping.shards
+    lists = [", ".join(one.indexes) if one is not None else "none" for one in (theirs, ours)]
+    if lists[0] != lists[1]:
+        return [f"target.shards {lists[0]}, the settings say {lists[1]}"]
+    planned, configured = (
+        asdict(replace(one, shards=None)) for one in (plan.mapping, rules.mapping)
+    )
+    return [
+        f"{name} {planned[name]!r}, the settings say {configured[name]!r}"
+        for name in planned
+        if planned[name] != configured[name]
+    ]
+
+
+def _stands(folder: WorkFolder, snapshot: Snapshot) -> bool:
+    """Whether the run in a folder may have written, and is not rolled back."""
+    with closing(RunFolder(folder, snapshot, read_only=True)) as run:
+        state = run.state()
+        return state.pre_images is not None and not state.rollback_completed
 
 
 def choose_base(snapshot: Snapshot, target: Target, rules: PlanRules) -> RunFolder | None:

@@ -43,7 +43,10 @@ from migrate.storage.layout import (
     ROLLBACK,
     SPILL,
     TARGETS,
+    index_of_run,
+    run_name,
 )
+from migrate.tables.row_set import RowSet
 
 PLAN_BYTES_MAX = 4 * 1024 * 1024  # a plan is a few kB
 REPORT_BYTES_MAX = 4 * 1024 * 1024  # counts and paths; ids lie in files beside it
@@ -138,12 +141,18 @@ class RunFolder:
         """The rows that the plan quarantined."""
         return frozenset(point.row for point in self.quarantined())
 
-    def excluded_rows(self, *, until_round: int | None = None) -> frozenset[int]:
-        """The rows that are left out: quarantined by the plan, or refused by the target since.
+    def excluded_rows(self) -> frozenset[int] | RowSet:
+        """The rows that the run has not written.
 
-        With `until_round`: those at the end of this round.
+        They were quarantined by the plan, refused by the target since, or belong to another of
+        several indexes.
         """
-        return self.planned_exclusions() | self.refused_rows(until_round=until_round)
+        if self.plan.mapping.shards is None:
+            return self.planned_exclusions() | self.refused_rows()
+        moving = self.targets(["row"], excluded=self.refused_rows())
+        return RowSet.all_but(
+            self.plan.points, (batch.column("row").to_numpy() for batch in moving)
+        )
 
     def refused_rows(self, *, until_round: int | None = None) -> frozenset[int]:
         """The rows that the target refused since the plan; `until_round`: at that round's end."""
@@ -333,10 +342,13 @@ def discard_folder(folder: WorkFolder) -> None:
     folder.clear()
 
 
-def new_run_id(snapshot: Snapshot, wall_s: float) -> str:
-    """A run id whose number is above that of every earlier run of the snapshot."""
+def new_run_id(snapshot: Snapshot, wall_s: float, own: str | None = None) -> str:
+    """A run id whose number is above that of every earlier run of the snapshot.
+
+    A run into one of several vector indexes names it, so that two of them may begin at once.
+    """
     number = max((_number(name) for name in snapshot.runs.names()), default=-1) + 1
-    return f"{number:03d}-{name_stamp(wall_s)}"
+    return run_name(number, name_stamp(wall_s), own)
 
 
 def check_plans(snapshot: Snapshot) -> int:
@@ -350,8 +362,8 @@ def check_plans(snapshot: Snapshot) -> int:
     return len(folders)
 
 
-def run_folders(snapshot: Snapshot) -> list[WorkFolder]:
-    """The runs of a snapshot, oldest first.
+def run_folders(snapshot: Snapshot, own: str | None = None) -> list[WorkFolder]:
+    """The runs of a snapshot, oldest first; with `own` those into this one of several indexes.
 
     A folder without a plan is no run: it was not finished, or is discarded. Raises
     ArtefactDamagedError for one whose journal says that the run has written to the target.
@@ -366,7 +378,7 @@ def run_folders(snapshot: Snapshot) -> list[WorkFolder]:
                 remedy="restore the file from a copy of the run folder: without the plan q2v can "
                 "neither continue nor undo the run",
             )
-    return runs
+    return [one for one in runs if own is None or index_of_run(one.name) == own]
 
 
 def _has_written(folder: WorkFolder) -> bool:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from migrate.mapping.statistics import QUARANTINE_MIN, quarantine_cap
 from migrate.model.records import VectorId
+from migrate.plan.census.statistics import QUARANTINE_MIN, quarantine_cap
 
 CANDIDATES_MAX = 10  # vectors refused one after the other, with no upload taken in between
 

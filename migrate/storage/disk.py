@@ -153,15 +153,17 @@ class Disk:
         finally:
             os.close(handle)
 
-    def lock(self, path: Path, *, wait: bool) -> io.FileIO:
+    def lock(self, path: Path, *, wait: bool, shared: bool = False) -> io.FileIO:
         """The file, locked until it is closed or the process ends in any way.
 
-        Without `wait`, a file that is locked already raises LockedFileError.
+        Without `wait`, a file that is locked already raises LockedFileError. Several processes may
+        have it `shared`, and then none has it alone.
         """
         handle = _open_regular(path, os.O_RDWR | os.O_CREAT)
         file = io.FileIO(handle, "r+b")
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            fcntl.flock(handle, kind | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             holder = os.read(handle, 200).decode(errors="replace").strip()
             file.close()

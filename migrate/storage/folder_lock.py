@@ -19,41 +19,68 @@ from migrate.storage.durable import (
     remove_folder,
 )
 from migrate.storage.folder import WorkFolder
-from migrate.storage.layout import BUDGET, DIFFERENCE_BEGUN, JOURNAL, LOCK, SPILL
+from migrate.storage.layout import (
+    BUDGET,
+    DIFFERENCE_BEGUN,
+    JOURNAL,
+    LOCK,
+    RUNS,
+    SPILL,
+    index_of_run,
+    lock_name,
+    scratch_name,
+)
 
 _REPAIR = ".repair"  # a part that earlier versions were reading again when they were killed
 
 
 class FolderLock:
-    """The lock of a folder. The operating system frees it when the process ends."""
+    """The lock of a folder. The operating system frees it when the process ends.
 
-    def __init__(self, folder: WorkFolder) -> None:
+    Processes that work on different ones of several vector indexes share a folder: each has the
+    lock of its index alone. A process for no particular index has the folder alone.
+    """
+
+    def __init__(self, folder: WorkFolder, own: str | None = None) -> None:
+        """`own`: the one of several vector indexes that the caller works on."""
         self._folder = folder
-        self._path = folder.local.path / LOCK
-        self._file: io.FileIO | None = None
+        self._own = own
+        self._held: list[io.FileIO] = []
 
     def __enter__(self) -> Self:
         """Take the lock at once or raise RunLockedError naming the holder."""
-        make_folder(self._path.parent)
+        directory = self._folder.local.path
+        make_folder(directory)
         try:
-            with local_io("locking", self._path):
-                self._file = disk().lock(self._path, wait=False)
-        except LockedFileError as error:
-            raise RunLockedError(
-                f"another q2v works in {self._path.parent}: {error.holder or 'holder unknown'}",
-                remedy="wait until it has ended, or stop it; nothing has been written here",
-            ) from error
-        try:
-            with local_io("locking", self._path):
-                disk().truncate(self._file, 0)
-                self._file.write(f"pid {os.getpid()} on {socket.gethostname()}\n".encode())
-            clear_left_overs(self._path.parent, only_ours=self._folder.is_shared)
+            if self._own is None:
+                self._take(directory, LOCK)
+                clear_left_overs(directory, only_ours=self._folder.is_shared)
+            else:
+                self._take(directory, LOCK, shared=True)
+                self._take(directory, lock_name(self._own))
+                _clear_of_index(directory, self._own)
             if self._folder.is_shared:
                 self._folder.make()
         except BaseException:
             self._free()
             raise
         return self
+
+    def _take(self, directory: Path, name: str, *, shared: bool = False) -> None:
+        path = directory / name
+        try:
+            with local_io("locking", path):
+                file = disk().lock(path, wait=False, shared=shared)
+        except LockedFileError as error:
+            where = str(directory) if name == LOCK else f"{directory} on index '{self._own}'"
+            raise RunLockedError(
+                f"another q2v works in {where}: {error.holder or 'holder unknown'}",
+                remedy="wait until it has ended, or stop it; nothing has been written here",
+            ) from error
+        self._held.append(file)
+        with local_io("locking", path):
+            disk().truncate(file, 0)
+            file.write(f"pid {os.getpid()} on {socket.gethostname()}\n".encode())
 
     def __exit__(
         self,
@@ -65,9 +92,9 @@ class FolderLock:
         self._free()
 
     def _free(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        for file in self._held:
+            file.close()
+        self._held = []
 
 
 # A folder with one of these is a snapshot of q2v, begun or sealed. The last one is what a kill
@@ -88,10 +115,20 @@ def clear_left_overs(directory: Path, *, only_ours: bool = False) -> None:
             _clear(directory / name, deep=True)
 
 
+def _clear_of_index(directory: Path, own: str) -> None:
+    """The same of the runs into one of several vector indexes: others may be under way."""
+    remove_folder(directory / scratch_name(own))
+    for name in folder_names(directory):
+        runs = directory / name / RUNS
+        for run_id in folder_names(runs) if disk().is_folder(runs) else ():
+            if index_of_run(run_id) == own:
+                _clear(runs / run_id, deep=True)
+
+
 def _clear(folder: Path, *, deep: bool) -> None:
     for name in folder_names(folder):
         path = folder / name
-        if name in {SPILL, _REPAIR}:
+        if name in {SPILL, _REPAIR} or name.startswith(scratch_name("")):
             remove_folder(path)
         elif name.startswith(".") and name.endswith(TEMPORARY_SUFFIX):
             remove_file(path)

@@ -71,6 +71,16 @@ LATER_INDEX = "later.parquet"
 READ = "read"  # of an export that is not sealed
 
 
+def lock_name(own: str | None = None) -> str:
+    """The lock of a folder; with `own` that of one of several vector indexes in it."""
+    return LOCK if own is None else f"{LOCK}-{own}"
+
+
+def scratch_name(own: str | None = None) -> str:
+    """The scratch space of a plan; with `own` of one for one of several vector indexes."""
+    return SPILL if own is None else f"{SPILL}-{own}"
+
+
 def part_name(ordinal: int, revision: int = 0) -> str:
     """A part of a snapshot's points, or of a run's vector pre-images; `ordinal` from 0.
 
@@ -86,6 +96,17 @@ def record_name(ordinal: int, revision: int = 0) -> str:
 
 def _part(ordinal: int, revision: int) -> str:
     return f"part-{ordinal:05d}{f'.{revision}' if revision else ''}"
+
+
+def run_name(number: int, stamp: str, own: str | None = None) -> str:
+    """The folder of a run; one into one of several vector indexes names the index."""
+    return f"{number:03d}-{stamp}" + ("" if own is None else f"-{own}")
+
+
+def index_of_run(name: str) -> str | None:
+    """The one of several vector indexes that the name of a run has; None for a single one."""
+    _, _, own = name.partition("-")[2].partition("-")
+    return own or None
 
 
 def reconcile_name(ordinal: int) -> str:
@@ -172,6 +193,11 @@ def _of_export(name: str, holds: str, example: str = "") -> Place:
 PLACES = (
     Place(LOCK, LOCK, "the process that works in the folder: one at a time"),
     Place(
+        lock_name("<index>"),
+        lock_name("wiki-0"),
+        "with several vector indexes, the process that works on one of them",
+    ),
+    Place(
         f"{BUDGET}/{BUDGET_FILE}",
         f"{BUDGET}/{BUDGET_FILE}",
         "SQLite, format 2: the requests of the last five minutes, and those that wait (table "
@@ -195,6 +221,11 @@ PLACES = (
         "by the next command",
     ),
     Place(f"{SPILL}/", f"{SPILL}/", "what did not fit in memory; removed at the end"),
+    Place(
+        f"{scratch_name('<index>')}/",
+        f"{scratch_name('wiki-0')}/",
+        "the same of a plan for one of several vector indexes",
+    ),
     Place(CRASH_LOG.format("<n>"), CRASH_LOG.format(1), "the traceback of an internal error"),
     Place(
         archive_name("<snapshot>", "<run>"),

@@ -5,7 +5,9 @@ from contextlib import closing
 from typing import TypeVar
 
 from migrate.errors import IndeterminateError
+from migrate.mapping.kv_entries import index_of_key, key_prefix
 from migrate.model.records import KvEntry, VectorId
+from migrate.plan.record import RunPlan
 from migrate.plan.request_counts import list_requests
 from migrate.ports import KvTarget, Progress, VectorTarget
 from migrate.runtime import Runtime
@@ -56,6 +58,14 @@ def counted_pages(pages: Iterator[list[VectorId]], progress: Progress) -> Iterat
 def list_keys(target: KvTarget, prefix: str, runtime: Runtime) -> list[KvEntry]:
     """All keys under `prefix` of one listing, without values. Raises as `list_vectors`."""
     return walk_again("listing keys", lambda: list(target.list_keys(prefix)), runtime)
+
+
+def list_own_keys(target: KvTarget, plan: RunPlan, runtime: Runtime) -> list[KvEntry]:
+    """All keys under the prefix of the run's file index, without those of other vector indexes."""
+    listed = list_keys(target, key_prefix(plan.mapping), runtime)
+    if plan.mapping.shards is None:
+        return listed
+    return [one for one in listed if index_of_key(one.key, plan.mapping, plan.writes) is None]
 
 
 def walk_again(what: str, walk: Callable[[], Walked], runtime: Runtime) -> Walked:

@@ -21,6 +21,7 @@ from migrate.model.records import Float32Matrix, Vector, VectorId
 from migrate.run.folder import RunFolder
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.parts import SnapshotRows
+from migrate.tables.row_set import mask_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +56,11 @@ def read_mapped(
     names = (values.vector_name,)
     for first, stop in _spans(snapshot, only, first_row, end):
         for rows in snapshot.read(with_vectors=names, first_row=first, end_row=stop):
-            kept = [
-                position
-                for position, row in enumerate(
-                    range(rows.first_row, rows.first_row + len(rows.page))
-                )
-                if row not in excluded and (only is None or row in only)
-            ]
+            end_row = rows.first_row + len(rows.page)
+            wanted = ~mask_of(excluded, rows.first_row, end_row)
+            if only is not None:
+                wanted &= mask_of(only, rows.first_row, end_row)
+            kept = np.flatnonzero(wanted).tolist()
             if kept:
                 yield _map_rows(rows, kept, mapping, values)
 

@@ -39,7 +39,7 @@ from migrate.storage.layout import EXISTING_IDS, KV_PRE_IMAGES, REMOVED, part_na
 from migrate.tables.files import FileTable
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
 from migrate.upload.kv_index import former_entries
-from migrate.upload.listing import list_keys, list_vectors
+from migrate.upload.listing import list_keys, list_own_keys, list_vectors
 from migrate.upload.removal import removed_before, whole_state
 from migrate.upload.settle import spread
 from migrate.words import counted
@@ -203,13 +203,16 @@ def _check_unlisted(run: RunFolder, listed: ListedIds, target: VectorTarget) -> 
 
     Raises IndeterminateError when one of at most 20, spread over the run, can be read.
     """
-    rows = frozenset(spread(run.plan.points, FETCH_IDS_MAX))
+    shards = run.plan.mapping.shards
+    indexes = 1 if shards is None else len(shards.indexes)  # about one row of as many is the run's
+    rows = frozenset(spread(run.plan.points, FETCH_IDS_MAX * indexes))
     unlisted = [
         VectorId(vector_id)
         for batch in run.targets(ID_COLUMNS, only=rows)
         for row, vector_id in zip(*(column.to_pylist() for column in batch.columns), strict=True)
         if not listed.present_rows(row, row + 1)
     ]
+    unlisted = [unlisted[at] for at in spread(len(unlisted), FETCH_IDS_MAX)]
     found = sorted(target.fetch(unlisted)) if unlisted else []
     if found:
         raise IndeterminateError(
@@ -323,7 +326,7 @@ def _listed_keys(run: RunFolder, target: KvTarget, runtime: Runtime) -> dict[str
     """Keys that the namespace lists under the run's prefix, and the counter if listed."""
     plan = run.plan
     counter = plan.writes.counter_key
-    entries = list_keys(target, key_prefix(plan.mapping), runtime)
+    entries = list_own_keys(target, plan, runtime)
     listed = {entry.key: entry for entry in entries}
     for entry in list_keys(target, counter, runtime):
         if entry.key == counter:

@@ -35,6 +35,7 @@ class MigrateReport:
     points: int
     acknowledged: int  # points whose vector the target took and has processed
     quarantined: dict[str, int]  # reason -> points
+    elsewhere: dict[str, int]  # other vector index -> points of its run
     unwaived: int
     requests: int  # of this call, retries included; the caller adds those of its own process
     mutations: int  # uploads taken, over all rounds
@@ -67,6 +68,7 @@ def report_run(run: RunFolder, done: RoundReport) -> MigrateReport:
         points=run.plan.points,
         acknowledged=state.vectors_acknowledged(),
         quarantined=run.quarantined_counts(),
+        elsewhere=run.plan.elsewhere,
         unwaived=run.unwaived,
         requests=done.requests,
         mutations=len(state.vectors_written()),
@@ -89,6 +91,7 @@ def report_dry_run(plan: RunPlan, snapshot: Snapshot) -> MigrateReport:
         points=plan.points,
         acknowledged=0,
         quarantined=plan.quarantined,
+        elsewhere=plan.elsewhere,
         unwaived=plan.unwaived,
         requests=0,
         mutations=0,

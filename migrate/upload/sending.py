@@ -304,7 +304,7 @@ class Sender:
             state = self._run.state()
         plan = self._run.plan
         allowed = refusals_max(
-            points=plan.points,
+            points=plan.own_points,
             cap=self._cap,
             quarantined=sum(plan.quarantined.values()),
             acknowledged=state.vectors_acknowledged(),

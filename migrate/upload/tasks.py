@@ -23,6 +23,7 @@ from migrate.run.folder import read_plan
 from migrate.run.pending import RowRange
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder import WorkFolder
+from migrate.tables.row_set import RowSet
 from migrate.upload.share import Uploader
 from migrate.workers.processes import (
     Prepare,
@@ -39,7 +40,7 @@ class UploadJob:
 
     snapshot: WorkFolder
     run: WorkFolder
-    excluded: frozenset[int]  # rows
+    excluded: frozenset[int] | RowSet  # rows
     api_base_url: str
     allow_other_host: bool
     account_id: str = field(repr=False)

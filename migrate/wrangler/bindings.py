@@ -3,9 +3,16 @@
 import json
 from dataclasses import dataclass
 
+from migrate.mapping.shards import binding_part
+
 VECTORIZE, KV_NAMESPACES = "vectorize", "kv_namespaces"  # lists of wrangler's configuration
 VECTOR_BINDING, KV_BINDING = "VECTORIZE_INDEX", "FILE_VECTOR_INDEX"  # the default names
 Members = dict[str, str]  # of one entry of such a list, in the order in which they are written
+
+
+def binding_of(vector_binding: str, index: str, *, of_several: bool) -> str:
+    """The binding of an index; where a collection has several, each has one of its own."""
+    return f"{vector_binding}_{binding_part(index)}" if of_several else vector_binding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

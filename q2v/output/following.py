@@ -26,7 +26,7 @@ from migrate.snapshot.begun.journal import open_snapshot_journal
 from migrate.snapshot.folder import Snapshot, sealed_folders, unsealed_folders
 from migrate.snapshot.manifest import SourceScope
 from migrate.storage.folder import Folder, WorkFolder
-from migrate.storage.layout import REPORT, RUNS, reconcile_name
+from migrate.storage.layout import REPORT, RUNS, index_of_run, reconcile_name
 from migrate.storage.local_folder import local_file
 from q2v import wiring
 from q2v.invocation import Place, current_invocation
@@ -107,7 +107,8 @@ def following_here(
     `index_added`: a metadata index has just been created in an index that holds vectors.
     `holds_vectors`: as in `following_folder`.
     """
-    newest = _newest_run(folder, wiring.configured_scope(settings), key)
+    scope, own = wiring.configured_scope(settings), wiring.configured_index(settings)
+    newest = _newest_run(folder, scope, key, own=own)
     if newest is None:
         return following_folder(
             folder, settings, key, provisioned=provisioned, holds_vectors=holds_vectors
@@ -138,7 +139,8 @@ def following_snapshot(
 
     `holds_vectors`: as in `following_folder`.
     """
-    folder, runs = snapshot.folder.parent, run_folders(snapshot)
+    folder = snapshot.folder.parent
+    runs = run_folders(snapshot, wiring.configured_index(settings))
     if runs:
         with closing(RunFolder(runs[-1], snapshot, read_only=True)) as run:
             return following_run(run, settings)
@@ -165,8 +167,9 @@ def following_run(run: RunFolder, settings: Settings, *, index_added: bool = Fal
     later = None if sealed is None else _readable(sealed, run.snapshot.key)
     if later is not None and _is_flattened(later, run):
         newest, sealed = Sealing.NONE, None
-    later_runs = [one for one in run_folders(run.snapshot) if one.name > run.folder.name]
-    later_runs += [] if later is None else run_folders(later)
+    own = run.plan.mapping.own_index
+    later_runs = [one for one in run_folders(run.snapshot, own) if one.name > run.folder.name]
+    later_runs += [] if later is None else run_folders(later, own)
     reached = position_of(run.state())
     if reached.run is Reached.ROLLED_BACK and _is_base_left(run):
         reached = replace(reached, run=Reached.ROLLING_BACK)
@@ -185,7 +188,7 @@ def following_run(run: RunFolder, settings: Settings, *, index_added: bool = Fal
     situation = next_step(position)
     flags = flags_again(situation, run.state(), into_non_empty=run.plan.into_non_empty)
     named = _named(situation, run, folder, sealed)
-    if situation is Situation.SUPERSEDED and later_runs[-1] != _newest_run(folder):
+    if situation is Situation.SUPERSEDED and later_runs[-1] != _newest_run(folder, own=own):
         named = [later_runs[-1]]
     return _following(
         situation,
@@ -220,14 +223,18 @@ def named_beside(found: WorkFolder, directory: Place) -> Named:
     snapshot = found.parent.parent if is_run else found
     run: Folder | None = found
     if not is_run:
+        settings = current_invocation().settings
+        own = None if settings is None else wiring.configured_index(settings)
         names = sorted(found.child(RUNS).names()) if found.has(RUNS) else []
+        names = [name for name in names if own in {None, index_of_run(name)}]
         run = found.child(RUNS).child(names[-1]) if names else None
     return _named_beside(wiring.open_folder(directory), snapshot, run)
 
 
 def _named_beside(folder: WorkFolder, snapshot: Folder | None, run: Folder | None) -> Named:
     """The snapshot and the run, each unless it is the one that a command here would take."""
-    taken = {None, _last(sealed_folders(folder))}, {None, _newest_run(folder)}
+    own = None if run is None else index_of_run(run.name)
+    taken = {None, _last(sealed_folders(folder))}, {None, _newest_run(folder, own=own)}
     return Named(
         snapshot=None if snapshot in taken[0] else str(snapshot),
         run=None if run in taken[1] else str(run),
@@ -250,7 +257,7 @@ def _named(
     elif situation.words[:1] == ("migrate",):
         wanted, taken = run.snapshot.folder, _last(sealed_folders(folder))
     elif situation.words[:1] in {("reconcile",), ("rollback",)}:
-        wanted, taken = run.folder, _newest_run(folder)
+        wanted, taken = run.folder, _newest_run(folder, own=run.plan.mapping.own_index)
     else:
         return []
     return [] if wanted is None or wanted == taken else [wanted]
@@ -261,16 +268,23 @@ def _last(folders: list[WorkFolder]) -> WorkFolder | None:
 
 
 def _newest_run(
-    folder: WorkFolder, scope: SourceScope = _ANY, key: SealKey | None = None
+    folder: WorkFolder,
+    scope: SourceScope = _ANY,
+    key: SealKey | None = None,
+    *,
+    own: str | None = None,
 ) -> WorkFolder | None:
-    """The newest run of the points of `scope`; without one, the run a command without RUN takes."""
+    """The newest run of the points of `scope`; without one, the run a command without RUN takes.
+
+    `own`: only runs into this one of several vector indexes.
+    """
     for sealed in reversed(sealed_folders(folder)):
         if scope != _ANY:
             found = _scope_of(sealed, key, sealed=True)
             if found is not None and not scope.fits(*found):
                 continue
         with suppress(MigrationError):
-            runs = run_folders(Snapshot(sealed))
+            runs = run_folders(Snapshot(sealed), own)
             if runs:
                 return runs[-1]
     return None

@@ -31,6 +31,14 @@ def format_reasons(counts: Mapping[str, int]) -> str:
     return f"{sum(counts.values()):,}" + (f" ({reasons})" if reasons else "")
 
 
+def elsewhere_cells(elsewhere: Mapping[str, int]) -> list[tuple[str, Cell]]:
+    """How many points belong to each of the other indexes; no line where there is one index."""
+    if not elsewhere:
+        return []
+    shown = ", ".join(f"{index} {points:,}" for index, points in elsewhere.items())
+    return [("elsewhere", f"{sum(elsewhere.values()):,} of other vector indexes: {shown}")]
+
+
 def render(
     document: Mapping[str, object],
     rows: Sequence[tuple[str, Cell]],

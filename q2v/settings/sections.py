@@ -74,6 +74,8 @@ class TargetSettings:
     """Send the token, or ids, to a host that is neither Cloudflare's nor this machine."""
     vector_index: str | None = setting(None, rules.INDEX_NAME, "Q2V_VECTOR_INDEX", "--vector-index")
     """Vectorize index that gets the vectors."""
+    shards: tuple[str, ...] = setting((), rules.SHARDS)
+    """Indexes that the files are divided over; vector_index is one; docs/several-indexes.md."""
     kv_namespace_id: str | None = setting(
         None, rules.NAME, "Q2V_KV_NAMESPACE_ID", "--kv-namespace-id"
     )
@@ -140,9 +142,7 @@ class KvSettings:
     """KV key of a file."""
     counter_key: str = setting("_vector_count", rules.KEY)
     """KV key of the counter: how many vectors the index holds, those of before the run too."""
-    ttl_s: int | None = setting(
-        None, whole(limits.KV_TTL_S_MIN, limits.KV_TTL_S_MAX, "seconds"), unset="for ever"
-    )
+    ttl_s: int | None = setting(None, rules.KV_TTL_S, unset="for ever")
     """Life of KV entries; with one, entries vanish while the vectors stay."""
 
 
@@ -156,9 +156,7 @@ class LimitSettings:
     """Requests to Vectorize and KV together in any five minutes."""
     vectors_per_upload: int = setting(2_500, whole(1, limits.VECTORS_PER_UPLOAD_MAX, "vectors"))
     """Vectors in one upload."""
-    body_bytes: int = setting(
-        40_000_000, whole(limits.UPLOAD_BYTES_MIN, limits.UPLOAD_BYTES_MAX, "bytes")
-    )
+    body_bytes: int = setting(40_000_000, rules.BODY_BYTES)
     """Size of one upload."""
     uploads_in_flight: int = setting(2, whole(1, limits.UPLOADS_IN_FLIGHT_MAX, "uploads"))
     """Uploads that are made and sent at once, each by a process of its own."""

@@ -244,12 +244,14 @@ def of_the_points(run: RunFolder) -> Evidence:
     """From the journal: is everything written, and is everything else accepted?"""
     state, left_out = run.state(), run.quarantined_counts()
     reasons = ", ".join(f"{number} {reason}" for reason, number in left_out.items()) or "none"
+    shards = run.plan.mapping.shards
+    elsewhere = "" if shards is None else f"of other vector indexes: {run.plan.points_elsewhere}, "
     return Evidence(
         criterion=Criterion.POINTS,
         holds=state.completed and not state.rollback_opened and run.unwaived == 0,
         found=f"run {run.plan.run_id} is {state.phase}: {run.vectors} of "
         f"{counted(run.plan.points, 'point')} "
-        f"moved, left out: {reasons}, not accepted of these: {run.unwaived}",
+        f"moved, {elsewhere}left out: {reasons}, not accepted of these: {run.unwaived}",
         place=str(run.journal.file),
         at=None,
     )

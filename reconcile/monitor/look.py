@@ -8,7 +8,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from migrate.mapping.kv_entries import key_prefix
 from migrate.mapping.payload import encode_kv_key, read_group, read_namespace
 from migrate.model.canonical import decode_json
 from migrate.model.digest import digest_vector
@@ -19,7 +18,7 @@ from migrate.plan.request_counts import list_requests
 from migrate.ports import Target
 from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
-from migrate.upload.listing import list_keys, walk_again
+from migrate.upload.listing import list_own_keys, walk_again
 from migrate.words import counted, subject
 from reconcile.monitor.table import TargetTable
 from reconcile.rollback.manifest import read_existing, read_foreign_keys
@@ -227,7 +226,7 @@ class _Looking:
         """The keys of the file index, without those that were there before the run."""
         if not self._has_files:
             return []
-        listed = list_keys(self._target.kv, key_prefix(self._mapping), self._runtime)
+        listed = list_own_keys(self._target.kv, self._run.plan, self._runtime)
         return [entry for entry in listed if entry.key not in self._foreign]
 
     def _entries(

@@ -73,22 +73,25 @@ class Flow:
 
 
 def stations_of(documents: Documents) -> tuple[list[Station], Station | None]:
-    """The stations in the order of the data, and the points that were left out, if there are any.
+    """The stations in the order of the data, and the points that are not moved, if there are any.
 
-    They leave the flow before the first station that counts vectors.
+    They were left out, or belong to other vector indexes. They leave the flow before the first
+    station that counts vectors.
     """
     report, plan = documents.report or {}, documents.plan or documents.preflight or {}
     counts, drift = report.get("counts") or {}, report.get("drift") or {}
     left_out = dict(numbers_of(documents.quarantined or plan.get("quarantined")))
+    elsewhere = dict(numbers_of(plan.get("elsewhere")))
+    gone = {**left_out, **{f"of {index}": count for index, count in elsewhere.items()}}
     branch = Station(
-        name="left out",
-        count=sum(left_out.values()),
+        name=" and ".join(["left out"] * bool(left_out) + ["elsewhere"] * bool(elsewhere)),
+        count=sum(gone.values()),
         unit="points",
-        note=", ".join(f"{reason} {count:,}" for reason, count in left_out.items()),
-        tone="warn",
+        note=", ".join(f"{reason} {count:,}" for reason, count in gone.items()),
+        tone="warn" if left_out else "ok",
     )
     points = counts.get("snapshot", plan.get("points"))
-    moved = None if points is None else points - sum(left_out.values())
+    moved = None if points is None else points - sum(gone.values())
     stations = [
         Station(
             name="source",
@@ -111,7 +114,7 @@ def stations_of(documents: Documents) -> tuple[list[Station], Station | None]:
             Station(name=name, count=points, unit="points", note="every point checked", tone="ok"),
             replace(stations[2], name="would move", note="if it were done now"),
         ]
-    return stations, branch if left_out else None
+    return stations, branch if gone else None
 
 
 def _of_target(counts: Document, drift: Document, moved: int | None) -> Iterator[Station]:

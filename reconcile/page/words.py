@@ -194,6 +194,7 @@ def _facts(documents: Documents) -> Iterator[Fact]:
         value=_text(target.get("vector_index") or planned.get("vector_index")),
         is_code=True,
     )
+    yield Fact(label="one of", value=_list_of_indexes(plan))
     yield Fact(
         label="KV namespace",
         value=_text(kv_target.get("kv_namespace") or planned.get("kv_namespace")),
@@ -209,6 +210,16 @@ def _facts(documents: Documents) -> Iterator[Fact]:
     yield Fact(label="made with", value=f"{_text(tool.get('tool'))}{commit}")
     yield Fact(label="made by", value=_text(tool.get("operator")))
     yield Fact(label="compared", value=period(report.get("started_at"), report.get("at")))
+
+
+def _list_of_indexes(plan: Document) -> str:
+    """The vector indexes that share the collection, and which of them this is; "" for one."""
+    shards = (plan.get("mapping") or {}).get("shards") or {}
+    indexes, own = shards.get("indexes") or [], shards.get("own")
+    if own not in indexes:
+        return ""
+    place = f"number {indexes.index(own) + 1} of {counted(len(indexes), 'vector index')}"
+    return f"{place}: {', '.join(map(_text, indexes))}"
 
 
 def period(start: object, end: object) -> str:

@@ -17,6 +17,7 @@ from migrate.ports import VectorTarget
 from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
+from migrate.tables.row_set import mask_of
 from migrate.words import counted
 from migrate.workers.ordered import in_order
 from reconcile.gate.files import read_compared
@@ -243,10 +244,10 @@ def _search(
     name = rules.vector_name
     points = snapshot.manifest.points
     runtime.progress.start("searching the snapshot", total=points, unit="points")
-    left_out = np.array(sorted(excluded), dtype=np.int64)
     for read in snapshot.read(with_vectors=(name,)):
         rows = np.arange(read.first_row, read.first_row + len(read.page))
-        moving = usable_rows(read.page, name) & ~np.isin(rows, left_out)
+        left_out = mask_of(excluded, read.first_row, read.first_row + len(read.page))
+        moving = usable_rows(read.page, name) & ~left_out
         column = read.page.vectors[name]
         assert isinstance(column, DenseColumn)
         if moving.all():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from migrate.errors import ExitCode, IndeterminateError, RemoteUnavailableError
+from migrate.mapping.kv_entries import index_of_key
 from migrate.model.hmac_key import SealKey
 from migrate.model.limits import DELETE_IDS_MAX, KV_READ_KEYS_MAX
 from migrate.model.records import VectorId
@@ -157,9 +158,9 @@ def reset(
     conflicts = {name for one in reports for name in (*one.conflicts, one.counter_kept)}
     gone = (_created_keys(chains) - conflicts) | rules.allowed
     if execute:
-        left_keys = _keys_after(gone, target, rules.undo, runtime)
+        left_keys = _keys_after(gone, chains, target, rules.undo, runtime)
     else:
-        left_keys = [key for key in _all_keys(target, runtime) if key not in gone]
+        left_keys = [key for key in _all_keys(chains, target, runtime) if key not in gone]
     deletes = -(-len(vectors) // DELETE_IDS_MAX) + -(-len(keys) // KEYS_PER_DELETE)
     return ResetReport(
         executed=execute,
@@ -280,14 +281,27 @@ def _created_keys(chains: Sequence[Sequence[RunFolder]]) -> set[str]:
     return created
 
 
-def _all_keys(target: Target, runtime: Runtime) -> list[str]:
-    return [entry.key for entry in list_keys(target.kv, "", runtime)]
+def _all_keys(chains: Sequence[Sequence[RunFolder]], target: Target, runtime: Runtime) -> list[str]:
+    """All keys but those of other vector indexes, which the runs into one of several know."""
+    listed = [entry.key for entry in list_keys(target.kv, "", runtime)]
+    plans = [chain[0].plan for chain in chains]
+    return [
+        key
+        for key in listed
+        if all(index_of_key(key, plan.mapping, plan.writes) is None for plan in plans)
+    ]
 
 
-def _keys_after(gone: set[str], target: Target, rules: UndoRules, runtime: Runtime) -> list[str]:
+def _keys_after(
+    gone: set[str],
+    chains: Sequence[Sequence[RunFolder]],
+    target: Target,
+    rules: UndoRules,
+    runtime: Runtime,
+) -> list[str]:
     """The keys that are left; a listing may show deleted ones for some time, so it is repeated."""
     return repeat_until(
-        lambda: _all_keys(target, runtime),
+        lambda: _all_keys(chains, target, runtime),
         gone.isdisjoint,
         doubling(rules.kv_settle_s, times=LISTINGS_MAX - 1),
         clock=runtime.clock,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from migrate.mapping.kv_entries import decode_file_value, encode_counter_entry, key_prefix
+from migrate.mapping.kv_entries import decode_file_value, encode_counter_entry
 from migrate.model.limits import KV_READ_KEYS_MAX
 from migrate.model.records import KvEntry
 from migrate.plan.request_counts import kv_compare_requests
@@ -17,7 +17,7 @@ from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
 from migrate.tables.files import FileTable
 from migrate.upload.kv_index import expected_entries
-from migrate.upload.listing import list_keys
+from migrate.upload.listing import list_keys, list_own_keys
 from migrate.workers.repeat import doubling, refine_until
 from reconcile.differences import (
     METADATA,
@@ -118,7 +118,7 @@ def _scan_once(
     plan = run.plan
     scan = KvScan(counter_expected=run.vectors + elsewhere)
     counter_key = plan.writes.counter_key
-    entries_listed = list_keys(target, key_prefix(plan.mapping), runtime)
+    entries_listed = list_own_keys(target, plan, runtime)
     listed = {entry.key: entry.expiration for entry in entries_listed}
     table.clear_listed_keys()
     table.add_listed_keys(entries_listed)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from migrate.mapping.statistics import CensusPage
 from migrate.mapping.upload_body import encode_line
+from migrate.plan.census.statistics import CensusPage
 
 LINES_PER_PAGE = 3  # of a page of 256 points or more: less than a hundredth of the encoding
 

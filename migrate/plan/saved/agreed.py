@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from migrate.mapping.rules import MappingRules, WriteRules
 from migrate.model.records import VectorIndex
 from migrate.plan.saved.agreement import check_index, check_points, check_target
 from migrate.plan.saved.holdings import read_holdings
@@ -16,9 +17,11 @@ class AgreedPlan:
     plan: SavedPlan
     where: str  # address of its file
 
-    def check_target(self, target: Target, index: VectorIndex) -> None:
+    def check_target(
+        self, target: Target, index: VectorIndex, mapping: MappingRules, writes: WriteRules
+    ) -> None:
         """Before a point is read. Raises PreconditionError when the target has moved."""
-        holds = read_holdings(target.vectors, target.kv)
+        holds = read_holdings(target.vectors, target.kv, mapping, writes)
         check_target(self.plan.target, index, holds, self.where)
 
     def check_points(self, now: PlannedPoints) -> None:

@@ -1,10 +1,12 @@
 """What a target holds, as far as one page of each store shows it."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from migrate.mapping.kv_entries import index_of_key
+from migrate.mapping.rules import MappingRules, WriteRules
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.limits import KV_LIST_KEYS_MAX, LIST_IDS_MAX
 from migrate.ports import KvTarget, VectorTarget
@@ -30,16 +32,22 @@ def read_vectors(target: VectorTarget) -> tuple[int, str | None]:
     return _digest(next(iter(target.list_ids()), []), LIST_IDS_MAX)
 
 
-def read_keys(target: KvTarget) -> tuple[int, str | None]:
-    """Number and digest of the first page of the keys."""
-    keys = [entry.key for entry in islice(target.list_keys(""), KV_LIST_KEYS_MAX)]
-    return _digest(keys, KV_LIST_KEYS_MAX)
+def read_keys(target: KvTarget, is_own: Callable[[str], bool]) -> tuple[int, str | None]:
+    """Number and digest of the keys on the first page, without those of other vector indexes.
+
+    A full page of which some are own counts as full.
+    """
+    listed = [entry.key for entry in islice(target.list_keys(""), KV_LIST_KEYS_MAX)]
+    keys = list(filter(is_own, listed))
+    return _digest(listed if keys and len(listed) == KV_LIST_KEYS_MAX else keys, KV_LIST_KEYS_MAX)
 
 
-def read_holdings(vectors: VectorTarget, kv: KvTarget) -> Holdings:
+def read_holdings(
+    vectors: VectorTarget, kv: KvTarget, mapping: MappingRules, writes: WriteRules
+) -> Holdings:
     """Both; the vector index is there. One request each."""
     vector_count, vectors_sha256 = read_vectors(vectors)
-    key_count, keys_sha256 = read_keys(kv)
+    key_count, keys_sha256 = read_keys(kv, lambda key: index_of_key(key, mapping, writes) is None)
     return Holdings(
         vectors=vector_count, vectors_sha256=vectors_sha256, keys=key_count, keys_sha256=keys_sha256
     )

@@ -134,6 +134,26 @@ def take_difference(
     )
 
 
+def describe_difference(snapshot: Snapshot) -> DifferenceReport:
+    """The report of a difference that is sealed already, by its manifest; no vectors were read."""
+    manifest = snapshot.manifest
+    assert manifest.parent_id is not None, "it is a difference"
+    assert manifest.changes is not None, "it is a difference"
+    return DifferenceReport(
+        snapshot_id=manifest.snapshot_id,
+        path=str(snapshot.folder),
+        parent_id=manifest.parent_id,
+        sealed=True,
+        added=manifest.changes.added,
+        changed=manifest.changes.changed,
+        deleted=manifest.changes.deleted,
+        points=manifest.points,
+        moving=manifest.moving,
+        seconds=0.0,
+        payload_only=manifest.payload_only,
+    )
+
+
 def _proves_more(options: SnapshotOptions, parent: Snapshot) -> bool:
     """Whether this reading proves what the parent does not prove."""
     unread = parent.manifest.payload_only and not options.payload_only

@@ -19,7 +19,7 @@ from migrate.storage.layout import archive_name
 from migrate.storage.local_folder import LocalFolder
 from q2v import wiring
 from q2v.invocation import Place
-from q2v.options import SEAL, folder_option, json_option, takes
+from q2v.options import RUN, folder_option, json_option, takes
 from q2v.output.progress import open_progress
 from q2v.output.render import format_bytes, render
 from q2v.settings import Settings
@@ -35,7 +35,7 @@ class Flags(TypedDict):
     as_json: bool
 
 
-@takes(SEAL)
+@takes(*RUN)
 @click.command("archive")
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option(
@@ -62,7 +62,10 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
         progress = opened.enter_context(open_progress(sys.stderr, clock))
         opened.enter_context(FolderLock(directory))
         named = wiring.open_named(directory, flags["run"])
-        run = opened.enter_context(closing(find_run(directory, named, key, read_only=True)))
+        own = wiring.own_index(settings, named)
+        run = opened.enter_context(
+            closing(find_run(directory, named, key, own=own, read_only=True))
+        )
         name = archive_name(run.plan.snapshot_id, run.plan.run_id)
         out = directory.file(name) if flags["out"] is None else wiring.open_file(flags["out"])
         _lock_folder_of(out, directory, opened)

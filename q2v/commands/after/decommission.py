@@ -11,7 +11,7 @@ from migrate.storage.folder_lock import FolderLock
 from migrate.storage.layout import archive_name, newest_archive
 from q2v import wiring
 from q2v.invocation import Place
-from q2v.options import SEAL, folder_option, json_option, takes
+from q2v.options import RUN, folder_option, json_option, takes
 from q2v.output.advice import advise
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, render
@@ -19,7 +19,7 @@ from q2v.settings import Settings
 from reconcile.decommission import NEVER_DELETE_FIRST, Checklist, check
 
 
-@takes(SEAL)
+@takes(*RUN)
 @click.command("decommission")
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option(
@@ -48,7 +48,9 @@ def command(
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
         stack.enter_context(FolderLock(directory))
-        opened = find_run(directory, wiring.open_named(directory, run), wiring.seal_key(settings))
+        chosen = wiring.open_named(directory, run)
+        own = wiring.own_index(settings, chosen)
+        opened = find_run(directory, chosen, wiring.seal_key(settings), own=own)
         stack.callback(opened.close)
         plan = opened.plan
         named = (plan.snapshot_id, plan.run_id)

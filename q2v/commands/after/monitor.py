@@ -9,7 +9,6 @@ import click
 
 from migrate.run.choose import check_same_target, find_run
 from migrate.runtime import Runtime
-from migrate.storage.folder_lock import FolderLock
 from migrate.words import counted
 from q2v import wiring
 from q2v.invocation import Place
@@ -91,9 +90,11 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         target = stack.enter_context(
             wiring.open_target(settings, directory, clock=clock, progress=progress)
         )
-        stack.enter_context(FolderLock(directory))
+        stack.enter_context(wiring.lock_folder(directory, settings))
         named = wiring.open_named(directory, flags["run"])
-        opened = find_run(directory, named, wiring.seal_key(settings))
+        opened = find_run(
+            directory, named, wiring.seal_key(settings), own=wiring.own_index(settings)
+        )
         stack.callback(opened.close)
         check_same_target(opened, target)
         report = monitor(

@@ -19,10 +19,10 @@ from migrate.storage.layout import REPORT
 from migrate.upload.kv_index import counter_value
 from q2v import wiring
 from q2v.invocation import Place, absolute
-from q2v.options import SEAL, folder_option, json_option, takes
+from q2v.options import RUN, folder_option, json_option, takes
 from q2v.output.following import Following, completed, following_folder, following_run
 from q2v.output.refusal_notes import refusal_notes
-from q2v.output.render import Cell, format_reasons, render
+from q2v.output.render import Cell, elsewhere_cells, format_reasons, render
 from q2v.output.route import UNREAD_VECTORS, route_from_snapshot
 from q2v.settings import Settings
 from reconcile.report.report import Verdict
@@ -30,7 +30,7 @@ from reconcile.report.report import Verdict
 _ELSEWHERE = "no snapshot here: if there is one in another folder, name that folder with --dir"
 
 
-@takes("target.metadata_indexes", SEAL)
+@takes("target.metadata_indexes", *RUN)
 @click.command("status")
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @folder_option
@@ -38,9 +38,10 @@ _ELSEWHERE = "no snapshot here: if there is one in another folder, name that fol
 def command(*, run: Path | None, folder: Place, as_json: bool, settings: Settings) -> None:
     """Say where RUN (default: the newest) stands. Reads files only; asks no store."""
     directory, key = wiring.open_folder(folder), wiring.seal_key(settings)
+    named = wiring.open_named(directory, run)
+    own = wiring.own_index(settings, named)
     try:
-        named = wiring.open_named(directory, run)
-        opened = find_run(directory, named, key, read_only=True)
+        opened = find_run(directory, named, key, own=own, read_only=True)
     except UsageError:
         if run is not None:
             raise
@@ -67,6 +68,7 @@ def command(*, run: Path | None, folder: Place, as_json: bool, settings: Setting
         "pending": pending,
         "acknowledged": acknowledged,
         "quarantined": quarantined,
+        "elsewhere": opened.plan.elsewhere,
         "refused": refused,
         "in_doubt": _in_doubt(state),
         "counter": counter,
@@ -81,6 +83,7 @@ def command(*, run: Path | None, folder: Place, as_json: bool, settings: Setting
         *([("vectors", UNREAD_VECTORS)] if opened.snapshot.manifest.payload_only else []),
         ("phase", state.phase),
         ("points", opened.plan.points),
+        *elsewhere_cells(opened.plan.elsewhere),
         *([("moved by the run before", unchanged)] if opened.plan.base else []),
         ("pending", pending),
         ("acknowledged", acknowledged),

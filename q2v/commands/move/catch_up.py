@@ -15,10 +15,11 @@ from migrate.ports import Target
 from migrate.run.choose import check_decisions, find_parent, find_snapshot
 from migrate.run.folder import RunFolder, run_folders
 from migrate.runtime import Runtime
-from migrate.snapshot.chain.difference import DifferenceReport, take_difference
+from migrate.snapshot.chain.difference import DifferenceReport, describe_difference, take_difference
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.take import SnapshotOptions
 from migrate.storage.folder_lock import FolderLock
+from migrate.storage.layout import index_of_run
 from migrate.upload.removal import kept_removals
 from migrate.upload.report import MigrateReport
 from migrate.words import counted
@@ -140,19 +141,27 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         runtime = Runtime(
             clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
         )
-        difference = take_difference(
-            source,
-            parent,
-            options,
-            runtime,
-            open_readers=ReaderOpening(
-                settings=settings,
-                options=options,
-                progress=progress,
-                recorded=False,
-                machines=machines,
-            ),
-        )
+        own = wiring.own_index(settings)
+        if _has_moved_elsewhere(parent, own, options):
+            progress.say(
+                f"moving {parent.manifest.snapshot_id}, which a run into another of the vector "
+                "indexes moves: no further difference is taken"
+            )
+            difference = describe_difference(parent)
+        else:
+            difference = take_difference(
+                source,
+                parent,
+                options,
+                runtime,
+                open_readers=ReaderOpening(
+                    settings=settings,
+                    options=options,
+                    progress=progress,
+                    recorded=False,
+                    machines=machines,
+                ),
+            )
         found = Snapshot(directory.child(difference.snapshot_id), key)
         route = route_from_snapshot(found, configured_target(settings), clock)
         moved, exit_code = (
@@ -175,7 +184,9 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             exit_code = moved.exit_code
         following = following_snapshot(found, settings)
         advise = partial(completed, folder=directory, settings=settings, snapshot=found.folder)
-        notes = [] if moved is None else [*_notes(found), *refusal_notes(moved.refused, advise)]
+        notes = []
+        if moved is not None:
+            notes = [*_notes(found, own), *refusal_notes(moved.refused, advise)]
     show(difference, moved, route, following, exit_code, notes=notes, as_json=flags["as_json"])
     ctx.exit(exit_code)
 
@@ -186,7 +197,7 @@ def _exit_code_held(snapshot: Snapshot, target: Target, rules: PlanRules) -> Exi
     QUARANTINED while points are left out for reasons that were not accepted, as of `migrate`.
     Raises ForeignStateError when that run was planned with other decisions.
     """
-    runs = run_folders(snapshot)
+    runs = run_folders(snapshot, rules.mapping.own_index)
     if not runs:
         return None
     with closing(RunFolder(runs[-1], snapshot, read_only=True)) as run:
@@ -198,9 +209,20 @@ def _exit_code_held(snapshot: Snapshot, target: Target, rules: PlanRules) -> Exi
         return ExitCode.QUARANTINED if run.unwaived else ExitCode.DONE
 
 
-def _notes(snapshot: Snapshot) -> list[str]:
+def _has_moved_elsewhere(parent: Snapshot, own: str | None, options: SnapshotOptions) -> bool:
+    """Whether a run into another of several indexes moves this difference, and none into `own`.
+
+    All indexes then get the same points. With --frozen a difference that proves less is not enough.
+    """
+    if own is None or parent.manifest.parent_id is None or run_folders(parent, own):
+        return False
+    proves_enough = options.moving or not parent.manifest.moving
+    return proves_enough and any(index_of_run(one.name) for one in run_folders(parent))
+
+
+def _notes(snapshot: Snapshot, own: str | None) -> list[str]:
     """What the newest run of a snapshot has not deleted, because another writer changed it."""
-    with closing(RunFolder(run_folders(snapshot)[-1], snapshot, read_only=True)) as run:
+    with closing(RunFolder(run_folders(snapshot, own)[-1], snapshot, read_only=True)) as run:
         kept = kept_removals(run)
     if not kept:
         return []

@@ -3,7 +3,7 @@
 from migrate.plan.record import RunPlan
 from migrate.words import counted
 from q2v.options import Question, confirm_name
-from q2v.output.render import format_cell, format_reasons
+from q2v.output.render import elsewhere_cells, format_cell, format_reasons
 from q2v.output.route import Route
 from q2v.output.screen.wrapping import wrapped
 
@@ -14,6 +14,7 @@ def confirm_write(plan: RunPlan, route: Route, *, sure: bool) -> None:
     cells = [
         *route.cells(),
         ("vectors", f"{plan.vectors:,} of {counted(plan.points, 'point')}"),
+        *elsewhere_cells(plan.elsewhere),
         ("files (KV entries)", f"{plan.files:,}"),
         *([("left out", format_reasons(plan.quarantined))] if plan.quarantined else []),
     ]

@@ -20,7 +20,6 @@ from migrate.run.choose import find_snapshot
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder import WorkFolder
-from migrate.storage.folder_lock import FolderLock
 from migrate.upload.report import MigrateReport, report_dry_run
 from migrate.words import subject
 from q2v import wiring
@@ -48,7 +47,7 @@ from q2v.output.following import Following, completed, following_snapshot
 from q2v.output.forced import forced_document, forced_notes
 from q2v.output.progress import open_progress
 from q2v.output.refusal_notes import refusal_notes
-from q2v.output.render import format_duration, format_reasons, render
+from q2v.output.render import elsewhere_cells, format_duration, format_reasons, render
 from q2v.output.route import Route, configured_target, route_from_snapshot
 from q2v.settings import Settings
 from q2v.workers import open_uploaders
@@ -135,7 +134,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     with (
         open_progress(sys.stderr, clock) as progress,
         wiring.open_target(settings, directory, clock=clock, progress=progress) as target,
-        FolderLock(directory),
+        wiring.lock_folder(directory, settings),
     ):
         named = wiring.open_named(
             directory, flags["snapshot"] if agreed is None else planned(agreed)
@@ -254,6 +253,7 @@ def show(
             "points": report.points,
             "acknowledged": report.acknowledged,
             "quarantined": quarantined,
+            "elsewhere": report.elsewhere,
             "quarantined_reasons": report.quarantined,
             "requests": report.requests,
             "mutations": report.mutations,
@@ -277,6 +277,7 @@ def show(
             *([] if agreed is None else [("plan", agreed.where)]),
             *route.cells(),
             ("points", report.points),
+            *elsewhere_cells(report.elsewhere),
             ("acknowledged", report.acknowledged),
             ("quarantined", format_reasons(report.quarantined)),
             ("KV entries", report.kv_entries),

@@ -16,7 +16,6 @@ from migrate.model.stamps import iso_stamp
 from migrate.run.choose import check_same_target, find_run, find_snapshot
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
-from migrate.storage.folder_lock import FolderLock
 from migrate.storage.local_folder import local_file
 from migrate.words import counted
 from q2v import wiring
@@ -131,8 +130,9 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             target = stack.enter_context(
                 wiring.open_target(settings, directory, clock=clock, progress=progress)
             )
-            stack.enter_context(FolderLock(directory))
-            run = find_run(directory, wiring.open_named(directory, flags["path"]), key)
+            stack.enter_context(wiring.lock_folder(directory, settings))
+            named = wiring.open_named(directory, flags["path"])
+            run = find_run(directory, named, key, own=wiring.own_index(settings))
             stack.callback(run.close)
             check_same_target(run, target)
             folder = record.make_folder(run)

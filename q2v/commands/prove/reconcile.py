@@ -11,7 +11,6 @@ import click
 from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.run.choose import check_same_target, find_run, planned_target
 from migrate.runtime import Runtime
-from migrate.storage.folder_lock import FolderLock
 from migrate.storage.id_files import read_first_ids
 from migrate.words import counted
 from q2v import wiring
@@ -109,9 +108,11 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         target = stack.enter_context(
             wiring.open_target(settings, directory, clock=clock, progress=progress)
         )
-        stack.enter_context(FolderLock(directory))
+        stack.enter_context(wiring.lock_folder(directory, settings))
         named = wiring.open_named(directory, flags["run"])
-        opened = find_run(directory, named, wiring.seal_key(settings))
+        opened = find_run(
+            directory, named, wiring.seal_key(settings), own=wiring.own_index(settings)
+        )
         stack.callback(opened.close)
         wiring.check_snapshot_collection(opened.snapshot, settings)
         check_same_target(opened, target)

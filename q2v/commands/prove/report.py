@@ -20,7 +20,7 @@ from migrate.storage.layout import PAGE
 from migrate.storage.local_folder import LocalFolder, local_file
 from q2v import wiring
 from q2v.invocation import Place
-from q2v.options import SEAL, folder_option, json_option, takes
+from q2v.options import RUN, folder_option, json_option, takes
 from q2v.output.following import Following, following_run
 from q2v.output.named_files import Kind, check_result_file
 from q2v.output.render import Cell, format_bytes, render
@@ -53,7 +53,7 @@ class Flags(TypedDict):
     as_json: bool
 
 
-@takes("target.metadata_indexes", SEAL)
+@takes("target.metadata_indexes", *RUN)
 @click.command("report")
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option(
@@ -119,8 +119,15 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
 def _find_run(directory: WorkFolder, settings: Settings, flags: Flags) -> RunFolder | None:
     """The run; None when there is none and the page is about the files that were named."""
     named = wiring.open_named(directory, flags["run"])
+    own = wiring.own_index(settings, named)
     try:
-        return find_run(directory, named, wiring.seal_key(settings), read_only=True)
+        return find_run(
+            directory,
+            named,
+            wiring.seal_key(settings),
+            own=own,
+            read_only=True,
+        )
     except UsageError:
         is_about_files = flags["plan"] is not None or flags["parity"]
         if named is not None or not is_about_files or flags["out"] is None:

@@ -260,6 +260,7 @@ def rehearsal_settings(settings: Settings, sandbox: RunningSandbox, delays: floa
         api_base_url=sandbox.base_url,
         allow_other_host=False,
         vector_index=INDEX,
+        shards=(),  # a rehearsal has one index
         kv_namespace_id=None,
     )
     limits = replace(

@@ -9,7 +9,6 @@ from migrate.run.choose import check_same_target, find_run, planned_target
 from migrate.run.folder import RunFolder
 from migrate.run.next_step import Situation
 from migrate.runtime import Runtime
-from migrate.storage.folder_lock import FolderLock
 from migrate.words import subject
 from q2v import wiring
 from q2v.commands.prove.verify import later_document
@@ -34,9 +33,11 @@ def export_later(
     directory, clock = wiring.open_folder(folder), wiring.system_clock()
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
-        stack.enter_context(FolderLock(directory))
+        stack.enter_context(wiring.lock_folder(directory, settings))
         named = wiring.open_named(directory, named_run)
-        opened = find_run(directory, named, wiring.seal_key(settings))
+        opened = find_run(
+            directory, named, wiring.seal_key(settings), own=wiring.own_index(settings)
+        )
         stack.callback(opened.close)
         chain = stack.enter_context(open_chain(opened))
         target = stack.enter_context(

@@ -15,7 +15,6 @@ from migrate.plan.estimate import LONG_ROLLBACK, is_long_rollback
 from migrate.run.choose import check_named_target, check_same_target, find_run, planned_target
 from migrate.run.next_step import Situation
 from migrate.runtime import Runtime
-from migrate.storage.folder_lock import FolderLock
 from migrate.words import counted
 from migrate.wrangler.commands import VERSION
 from q2v import wiring
@@ -123,9 +122,11 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     not_compared: tuple[str, ...] = ()
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
-        stack.enter_context(FolderLock(directory))
+        stack.enter_context(wiring.lock_folder(directory, settings))
         named = wiring.open_named(directory, flags["run"])
-        opened = find_run(directory, named, wiring.seal_key(settings))
+        opened = find_run(
+            directory, named, wiring.seal_key(settings), own=wiring.own_index(settings)
+        )
         stack.callback(opened.close)
         requests_per_5min = settings.limits.requests_per_5min
         chain = stack.enter_context(open_chain(opened))

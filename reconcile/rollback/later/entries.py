@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from migrate.errors import IndeterminateError
-from migrate.mapping.kv_entries import key_prefix
 from migrate.mapping.kv_keys import group_of_key
 from migrate.model.canonical import decode_json
 from migrate.model.records import VectorId
@@ -15,7 +14,7 @@ from migrate.ports import KvTarget
 from migrate.run.folder import RunFolder
 from migrate.run.pre_image_files import KvPreImage
 from migrate.runtime import Runtime
-from migrate.upload.listing import list_keys
+from migrate.upload.listing import list_own_keys
 from migrate.words import subject
 from migrate.workers.repeat import doubling, refine_until
 from reconcile.rollback.later.find import is_untouched
@@ -76,9 +75,8 @@ def _find_once(
     chain: Sequence[RunFolder], target: KvTarget, known: KnownEntries, runtime: Runtime
 ) -> _Found:
     newest, oldest = chain[0], chain[-1]
-    prefix = key_prefix(newest.plan.mapping)
     skipped = read_foreign_keys(oldest) | {newest.plan.writes.counter_key}
-    listed = {one.key: one.expiration for one in list_keys(target, prefix, runtime)}
+    listed = {one.key: one.expiration for one in list_own_keys(target, newest.plan, runtime)}
     found: list[LaterEntry] = []
     unreadable: list[str] = []
     wanted = sorted(listed.keys() - skipped)

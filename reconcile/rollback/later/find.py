@@ -6,7 +6,6 @@ Both stores are listed; contents are not read. A listing takes a minute per 100,
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from migrate.mapping.kv_entries import key_prefix
 from migrate.model.records import VectorId
 from migrate.ports import Target
 from migrate.run.files import open_files_without, touched_keys
@@ -16,7 +15,7 @@ from migrate.runtime import Runtime
 from migrate.storage.id_files import write_ids
 from migrate.storage.layout import LATER_DELETIONS, LATER_WRITES
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
-from migrate.upload.listing import list_keys, list_vectors
+from migrate.upload.listing import list_own_keys, list_vectors
 from reconcile.rollback.manifest import read_existing, read_foreign_keys
 
 
@@ -68,7 +67,7 @@ def find_later_writes(chain: Sequence[RunFolder], target: Target, runtime: Runti
         missing = list(listed.missing())
     known = {*read_foreign_keys(oldest), *_removed_keys(chain), plan.writes.counter_key}
     with open_files_without(newest, unwritten) as files:
-        files.add_listed_keys(list_keys(target.kv, key_prefix(plan.mapping), runtime))
+        files.add_listed_keys(list_own_keys(target.kv, plan, runtime))
         elsewhere = files.keys_elsewhere(plan.mapping.key_template, plan.mapping.group_key)
         keys = tuple(key for key in elsewhere if key not in known)
     return LaterWrites(

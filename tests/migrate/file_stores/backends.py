@@ -17,7 +17,9 @@ from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.file_stores.contract import FileStore
 from migrate.file_stores.qdrant_store import QdrantFileStore
 from migrate.file_stores.rules import FileStoreRules
+from migrate.file_stores.sharded_store import ShardedFileStore
 from migrate.file_stores.vectorize_store import VectorizeFileStore
+from migrate.mapping.shards import counter_key_of
 from migrate.ports import Clock, Target
 from migrate.runtime import NoProgress, Runtime
 from migrate.upload.settle import SettleRules
@@ -241,6 +243,54 @@ def vectorize_strict(folder: Path) -> Iterator[Backend]:
         yield Backend(open=opened.open, held=opened.held, wait=opened.settle)
 
 
+INDEXES = ("wiki-0", "wiki-1", "wiki-2")
+
+
+@contextmanager
+def several_indexes(folder: Path) -> Iterator[Backend]:
+    """Three vector indexes with one namespace, in the sandbox with the service's delays."""
+    with edge(folder, profile=STRICT, with_index=False) as opened:
+        kv = WorkersKvTarget(opened.http, opened.namespace_id)
+
+        def open_store() -> ShardedFileStore:
+            return ShardedFileStore(
+                {name: VectorizeTarget(opened.http, name) for name in INDEXES},
+                kv,
+                rules(),
+                Runtime(clock=opened.clock, progress=opened.progress, reads_in_flight=1),
+                settle=SettleRules(timeout_s=600, poll_s=1),
+                kv_settle_s=opened.kv_settle_s,
+            )
+
+        yield Backend(
+            open=open_store,
+            held=lambda: _held_by_several(opened.store, opened.namespace_id),
+            wait=opened.settle,
+        )
+
+
+def _held_by_several(store: SandboxStore, namespace_id: str) -> Held:
+    """As `_held`; every entry names the index that holds its vectors."""
+    ids = {name: {one for one, *_ in store.read_vectors(name)} for name in INDEXES}
+    entries: dict[str, list[str]] = {}
+    counters: dict[str, int] = {}
+    for key, value, metadata, _ in store.read_kv(namespace_id):
+        if metadata is None:
+            counters[key] = int(value)
+            continue
+        assert isinstance(metadata, dict)
+        entries[key] = json.loads(value)
+        assert set(entries[key]) <= ids[str(metadata["index"])]
+    expected = {counter_key_of(rules().writes.counter_key, one): len(ids[one]) for one in INDEXES}
+    assert counters == expected
+    return Held(
+        ids=sorted(one for some in ids.values() for one in some),
+        entries=entries,
+        expirations={},
+        counter=sum(counters.values()),
+    )
+
+
 @contextmanager
 def vectorize_served(folder: Path) -> Iterator[Backend]:
     """The sandbox behind a socket."""
@@ -275,4 +325,5 @@ BACKENDS: dict[str, Callable[[Path], AbstractContextManager[Backend]]] = {
     "vectorize-instant": vectorize_instant,
     "vectorize-strict": vectorize_strict,
     "vectorize-served": vectorize_served,
+    "several-indexes": several_indexes,
 }

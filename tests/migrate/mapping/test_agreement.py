@@ -62,3 +62,22 @@ def test_a_rule_without_effect_is_named(changed: dict[str, str], idle: list[str]
     notes = idle_rules({**WORKING, **changed})
 
     assert idle == [note.partition(" ")[0] for note in notes]
+
+
+def test_the_index_of_a_run_is_one_of_the_list() -> None:
+    several = {**WORKING, "target.shards": ("a", "b"), "kv.counter_key": "_vector_count"}
+
+    check_agreement({**several, "target.vector_index": "b"}, {})
+    check_agreement({**several, "target.vector_index": None}, {})
+    check_agreement({**WORKING, "target.shards": (), "target.vector_index": "c"}, {})
+    with pytest.raises(UsageError, match=r'found "c", expected one of target\.shards: a, b'):
+        check_agreement({**several, "target.vector_index": "c"}, {})
+
+
+def test_every_index_has_a_counter_whose_key_fits() -> None:
+    names = ("a", "b" * 64)
+    values = {**WORKING, "target.shards": names, "target.vector_index": "a"}
+
+    check_agreement({**values, "kv.counter_key": "n" * 447}, {})
+    with pytest.raises(UsageError, match=r"kv\.counter_key"):
+        check_agreement({**values, "kv.counter_key": "n" * 448}, {})

@@ -25,7 +25,9 @@ BY_TENANT = replace(RULES, namespace="{tenant}")
 
 
 def outcome(fields: dict[str, object], rules: MappingRules = BY_TENANT) -> Mapped | Quarantined:
-    return map_payload(POINT, encode_canonical_json({**GOOD, **fields}), rules)
+    found = map_payload(POINT, encode_canonical_json({**GOOD, **fields}), rules)
+    assert isinstance(found, Mapped | Quarantined)
+    return found
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,9 @@ BY_FILE = replace(BY_POINT, group_key="file_id")
 
 
 def map_fields(fields: dict[str, object], rules: MappingRules = RULES) -> Mapped | Quarantined:
-    return map_payload(POINT, encode_canonical_json(fields), rules)
+    found = map_payload(POINT, encode_canonical_json(fields), rules)
+    assert isinstance(found, Mapped | Quarantined)
+    return found
 
 
 def mapped(fields: dict[str, object], rules: MappingRules = RULES) -> Mapped:

@@ -1,16 +1,28 @@
 """The plan: it comes back as it was, and its fingerprint knows every decision."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from migrate.errors import ArtefactDamagedError, ForeignStateError
+from migrate.mapping.shards import Shards
 from migrate.model.sealed_json import seal_json, unseal_json
-from migrate.plan.record import PLAN_FORMAT, RunPlan, decode_plan, encode_plan
+from migrate.plan.record import PLAN_FORMAT, BaseRun, RunPlan, decode_plan, encode_plan
 from tests.migrate.model.records import PLAN
 
 CONTENT = encode_plan(PLAN)
+BASE = BaseRun(
+    snapshot_id="s",
+    run_id="r",
+    fingerprint="0" * 64,
+    kv_expires_from=PLAN.created_at,
+    written=0,
+    removed=0,
+    bytes=0,
+    sha256="",
+)
 
 DECIDING = [
     replace(PLAN, content_root="0" * 64),
@@ -116,8 +128,32 @@ def test_a_plan_that_reaches_inside_fields_has_a_format_that_older_versions_refu
 
 @pytest.mark.fault("G14")
 def test_a_plan_of_another_format_is_foreign() -> None:
-    with pytest.raises(ForeignStateError, match="format version 9"):
-        decode_plan(seal_json({"format": 9}), where="plan.json")
+    with pytest.raises(ForeignStateError, match="format version 10"):
+        decode_plan(seal_json({"format": 10}), where="plan.json")
+
+
+def test_a_plan_for_one_of_several_indexes_has_a_format_of_its_own() -> None:
+    shards = Shards(("wiki-0", "wiki-1"), "wiki-1")
+    mapping = replace(PLAN.mapping, shards=shards, namespace="{tenant}")
+    plan = replace(PLAN, mapping=mapping, elsewhere={"wiki-0": 3})
+
+    assert (plan.format, replace(plan, base=BASE).format) == (8, 9)
+    assert decode_plan(encode_plan(plan), where="plan.json") == plan
+    assert plan.own_points == PLAN.points - 3
+    assert b"elsewhere" not in CONTENT  # as in the plans of older versions
+    assert b"shards" not in CONTENT
+
+
+def test_a_plan_for_an_index_that_is_not_in_its_list_is_damaged() -> None:
+    content = encode_plan(
+        replace(PLAN, mapping=replace(PLAN.mapping, shards=Shards(("a", "b"), "a")))
+    )
+    fields = json.loads(content)
+    del fields["sha256"]
+    fields["mapping"]["shards"]["own"] = "c"
+
+    with pytest.raises(ArtefactDamagedError, match=r"expected one of target\.shards"):
+        decode_plan(seal_json(fields), where="plan.json")
 
 
 def test_waived_reasons_do_not_count() -> None:

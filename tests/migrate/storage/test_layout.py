@@ -27,6 +27,9 @@ UNTIL_THE_SEAL = {f"{_EXPORT}/listed-<n>.ids", f"{_EXPORT}/read/part-<n>.parquet
 NOT_LEFT = {
     ".source/",
     ".spill/",
+    # With several vector indexes: tests/e2e/several_indexes.
+    ".lock-<index>",
+    ".spill-<index>/",
     "q2v-crash-<n>.log",
     "<snapshot>/runs/<run>/STOP",
     # Of a catch-up: `test_a_catch_up_leaves_its_own_places_too`.

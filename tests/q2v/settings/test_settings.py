@@ -24,6 +24,7 @@ from tests.q2v.settings.layers import bounds, load, load_settings, refusal, writ
 TEXTS: dict[str, list[str]] = {
     "source.url": ["http://localhost:6333", "https://qdrant.example:6333", "http://[::1]:6333"],
     "target.api_base_url": ["http://127.0.0.1:8787/client/v4", "https://example.com/v4"],
+    "target.vector_index": ["wiki-0"],  # one of every list below
     "target.verifier_url": ["https://q2v-verifier.a.workers.dev", "http://127.0.0.1:8787"],
     "target.vector_binding": ["VECTORIZE", "chunks_2", "_v"],
     "target.kv_binding": ["FILES", "kv_index"],
@@ -37,6 +38,9 @@ TEXTS: dict[str, list[str]] = {
     "mapping.long_ids": ["quarantine", "hash:vector_id"],
     "kv.key_template": ["file:{file_id}", "f/{file_id}"],
 }
+LISTS = {  # in the order in which they are shown
+    "target.shards": [["wiki-0", "wiki-1"], ["B", "wiki-0", "wiki_1"]],
+}
 TRANSFORMS: list[dict[str, object]] = [
     {"drop": ["internal", 'meta."a.b"']},
     {"rename": "metadata.source", "to": "source"},
@@ -49,8 +53,9 @@ def values_of(setting: Setting) -> st.SearchStrategy[Any]:
     """Values of a setting as a TOML file would give them."""
     if setting.is_flag:
         return st.just(True)
-    if setting.rule.words:
-        return st.sampled_from(setting.rule.words)
+    some = setting.rule.words or LISTS.get(setting.key)
+    if some:
+        return st.sampled_from(some)
     if setting.key == "mapping.transform":
         return st.lists(st.sampled_from(TRANSFORMS), min_size=1, unique_by=json.dumps)
     if setting.key in TEXTS:

@@ -24,13 +24,13 @@ def test_a_sample_has_its_size_and_leaves_out_what_is_excluded(
 
 @pytest.mark.fault("R06")
 def test_another_seed_draws_another_sample() -> None:
-    samples = {choose_rows(10_000, (), sample=50, seed=seed) for seed in range(20)}
+    samples = {choose_rows(10_000, set(), sample=50, seed=seed) for seed in range(20)}
 
     assert len(samples) == 20
 
 
 def test_every_row_can_be_drawn() -> None:
-    drawn = [choose_rows(10, (), sample=1, seed=seed) for seed in range(200)]
+    drawn = [choose_rows(10, set(), sample=1, seed=seed) for seed in range(200)]
 
     assert frozenset().union(*drawn) == set(range(10))
 

@@ -25,6 +25,7 @@ def document(
         "vectors": findings.vectors,
         "files": findings.files,
         "quarantined": findings.quarantined,
+        "elsewhere": findings.elsewhere,
         "quarantine_cap": findings.quarantine_cap,
         "quarantined_points": [
             {

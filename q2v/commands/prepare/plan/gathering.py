@@ -14,7 +14,6 @@ from migrate.run.choose import find_snapshot
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder import WorkFolder
-from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
 from q2v.output.following import newest_snapshot
 from q2v.output.route import Route, configured_target, route_from_snapshot, route_from_source
@@ -83,7 +82,7 @@ def gather(
                     settings, directory, clock=runtime.clock, progress=runtime.progress
                 )
             )
-            stack.enter_context(FolderLock(directory))
+            stack.enter_context(wiring.lock_folder(directory, settings))
             route = route_from_source(source, settings)
             reading = describe_reading(source.identity(), settings)
             _check_shape(asked, rules.choose_values(source.read_collection().vectors))
@@ -91,13 +90,15 @@ def gather(
                 source, rules, directory, runtime, page_points=settings.snapshot.page_points
             )
         else:
-            stack.enter_context(FolderLock(directory))
+            stack.enter_context(wiring.lock_folder(directory, settings))
             found, reading = find_snapshot(directory, named, wiring.seal_key(settings)), None
             wiring.check_snapshot_collection(found, settings)
             route = route_from_snapshot(found, configured_target(settings), runtime.clock)
             asked = _ask_target(settings, rules, directory, runtime)
             _check_shape(asked, rules.choose_values(found.manifest.vectors))
-            with open_id_table(directory, found.manifest.points) as table:
+            with open_id_table(
+                directory, found.manifest.points, own=rules.mapping.own_index
+            ) as table:
                 values, findings = check_snapshot(found, rules, table, runtime)
     assert rules.window is not None
     request_s = None

@@ -70,10 +70,11 @@ def check_files(out: Path) -> None:
 
 
 def deciding_settings(settings: Settings) -> dict[str, str]:
-    """Name -> value, as JSON."""
+    """Name -> value, as JSON; plans of older versions do not have `target.shards`."""
     return {
         key: json.dumps(settings.value(key), default=str, sort_keys=True, ensure_ascii=False)
         for key in DECIDING
+        if key != "target.shards" or settings.target.shards
     }
 
 

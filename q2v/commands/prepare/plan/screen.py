@@ -7,7 +7,7 @@ from q2v import wiring
 from q2v.commands.prepare.plan.gathering import PlanResult
 from q2v.commands.prepare.plan.verdict import Verdict
 from q2v.output.advice import advise
-from q2v.output.render import Cell, format_about, format_bytes, format_reasons
+from q2v.output.render import Cell, elsewhere_cells, format_about, format_bytes, format_reasons
 from q2v.settings import Settings
 
 WIDTH = 80  # characters of a line
@@ -43,6 +43,7 @@ def _counts(result: PlanResult) -> list[tuple[str, Cell]]:
     return [
         ("points", f"{moving}; {left_out}" if left_out else moving),
         *_filter_cells(result),
+        *elsewhere_cells(findings.elsewhere),
         ("files", f"{findings.files:,}, with one KV entry each"),
         *_namespace_cells(result),
         ("dimensions", f"{reduction}, {values.metric}"),

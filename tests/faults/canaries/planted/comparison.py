@@ -2,6 +2,8 @@
 
 from tests.faults.canaries.canary import Canary, code
 
+SEVERAL = "tests/e2e/several_indexes/test_several_indexes.py"
+
 OF_COMPARISON = (
     Canary(
         name="numbers-compared-by-spelling",
@@ -28,6 +30,47 @@ OF_COMPARISON = (
         old=code(1, "if not namespace:"),
         new=code(1, "if digest:"),
         test="tests/reconcile/test_namespaces.py::test_a_wrong_namespace_is_found_named_and_mended",
+    ),
+    Canary(
+        name="entry-names-no-index",
+        effect="readers look for the vectors of a file in every index, or in the wrong one",
+        file="migrate/mapping/kv_entries.py",
+        old=code(1, "if mapping.shards is not None:"),
+        new=code(1, "if index is not None:"),
+        test="tests/migrate/mapping/test_shards.py"
+        "::test_the_indexes_are_those_that_every_language_finds",
+    ),
+    Canary(
+        name="keys-of-other-indexes-taken",
+        effect="the run into one of several indexes reports the entries of the others as extra",
+        file="migrate/upload/listing.py",
+        old=code(1, "if plan.mapping.shards is None:"),
+        new=code(1, "if plan.mapping.group_key:"),
+        test=f"{SEVERAL}::test_a_vector_that_is_lost_in_one_index_changes_that_verdict_alone",
+    ),
+    Canary(
+        name="rows-of-other-indexes-sent",
+        effect="each of several indexes gets the vectors of the whole collection",
+        file="migrate/run/folder.py",
+        old=code(2, "if self.plan.mapping.shards is None:"),
+        new=code(2, "if self.plan.points:"),
+        test=f"{SEVERAL}::test_a_vector_that_is_lost_in_one_index_changes_that_verdict_alone",
+    ),
+    Canary(
+        name="runs-of-other-indexes-continued",
+        effect="a command for one of several indexes takes the newest run, which is of another",
+        file="migrate/run/folder.py",
+        old="return [one for one in runs if own is None or index_of_run(one.name) == own]",
+        new="return runs",
+        test=f"{SEVERAL}::test_two_indexes_are_written_at_once_and_a_killed_run_continues",
+    ),
+    Canary(
+        name="another-list-accepted",
+        effect="a file belongs to two of several indexes, or to none, after the list has changed",
+        file="migrate/run/choose.py",
+        old=code(2, 'return [f"target.shards {lists[0]}, the settings say {lists[1]}"]'),
+        new=code(2, "return []"),
+        test=f"{SEVERAL}::test_another_list_or_another_mapping_is_refused_while_a_run_stands",
     ),
     Canary(
         name="tenant-of-equal-points-ignored",

@@ -122,6 +122,7 @@ def test_a_payload_is_moved_within_all_limits_or_has_one_reason(
     if isinstance(outcome, Quarantined):
         assert outcome.reason in Reason
         return
+    assert isinstance(outcome, Mapped)
     metadata = decode_json(outcome.metadata)
     assert len(outcome.metadata) <= METADATA_BYTES_MAX
     assert encode_canonical_json(metadata) == outcome.metadata

@@ -8,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrate.mapping.payload import Reason
-from migrate.mapping.statistics import (
+from migrate.mapping.upload_body import encode_line
+from migrate.mapping.values import ValueRules
+from migrate.model.canonical import encode_canonical_json
+from migrate.model.irregular import encode_irregular
+from migrate.model.records import DenseColumn, Page, PointId, VectorId
+from migrate.plan.census.statistics import (
     LINE_REST_BYTES_MAX,
     VALUE_TEXT_BYTES_MAX,
     Census,
     quarantine_cap,
     take_census,
 )
-from migrate.mapping.upload_body import encode_line
-from migrate.mapping.values import ValueRules
-from migrate.model.canonical import encode_canonical_json
-from migrate.model.irregular import encode_irregular
-from migrate.model.records import DenseColumn, Page, PointId, VectorId
 from tests.harness.strategies import HASH, RULES, finite_floats, payloads
 
 BODY_BYTES = 100_000

@@ -3,7 +3,15 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from migrate.mapping.payload import Mapped, Quarantined, Reason, map_payload
+from migrate.mapping.payload import (
+    Elsewhere,
+    Mapped,
+    Outcome,
+    Quarantined,
+    Reason,
+    judge_point,
+    map_payload,
+)
 from migrate.mapping.rules import MappingRules
 from migrate.mapping.upload_body import encode_line
 from migrate.mapping.values import ValueRules, map_values
@@ -40,11 +48,15 @@ class Census:
     points: int = 0
     bytes_saved: int = 0  # by which metadata is shorter than payloads, of points that map
     quarantined: Counter[Reason] = field(default_factory=Counter)
+    elsewhere: Counter[str] = field(default_factory=Counter)  # index -> points of its run
 
 
 @dataclass(frozen=True, slots=True)
 class CensusPage:
-    """The outcome of one page: positions that map, and positions that cannot."""
+    """The outcome of one page: positions that map, and positions that cannot.
+
+    A position in neither belongs to another vector index.
+    """
 
     mapped: tuple[tuple[int, Mapped], ...]  # (position in the page, result)
     quarantined: tuple[tuple[int, Quarantined], ...]
@@ -75,14 +87,16 @@ def take_census(
             case Quarantined():
                 quarantined.append((position, outcome))
                 census.quarantined[outcome.reason] += 1
+            case Elsewhere():
+                census.elsewhere[outcome.index] += 1
     census.points += len(page)
     return CensusPage(tuple(mapped), tuple(quarantined), in_target_form.values)
 
 
-def _map_payload(page: Page, position: int, mapping: MappingRules) -> Mapped | Quarantined:
+def _map_payload(page: Page, position: int, mapping: MappingRules) -> Outcome:
     irregular = page.irregular[position]
     if payload_is_irregular(irregular):
-        return _irregular_payload(irregular)
+        return judge_point(_irregular_payload(irregular), page.ids[position], mapping)
     key = None if page.shard_keys is None else page.shard_keys[position]
     return map_payload(page.ids[position], page.payloads[position], mapping, key)
 

@@ -1,0 +1,1 @@
+"""One collection over several vector indexes."""
