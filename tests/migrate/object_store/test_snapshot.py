@@ -126,6 +126,7 @@ def requests_of_a_snapshot(tmp_path: Path) -> int:
         return len(store.requests)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_kill_at_any_request_is_resumed_on_another_machine(
     tmp_path: Path, undisturbed: Snapshot, when: str
@@ -174,6 +175,7 @@ def test_a_resumed_snapshot_reads_no_part_again_that_has_a_record(tmp_path: Path
         assert first_read[0].number == 160
 
 
+@pytest.mark.slow
 def test_two_machines_at_once_seal_one_snapshot(tmp_path: Path, undisturbed: Snapshot) -> None:
     """The second one begins and ends while the first is between two requests, anywhere."""
     for at in range(requests_of_a_snapshot(tmp_path)):
