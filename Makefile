@@ -60,7 +60,7 @@ test: $(SETUP) $(NODE) ## the tests except the slow ones; ALL=1 for all, T=path 
 	@$(PYTEST) $(if $(T),$(T),tests) $(if $(K),-k '$(K)') $(if $(T)$(K),,-m '$(if $(ALL),,not slow and )not search')
 
 # All but the tests keep one core busy each, so two run at once; each prints what it has when it ends.
-check: $(SETUP) $(NODE) ## all that CI asks for: format, lint, layers, types, audit, site, every test (about ten minutes)
+check: $(SETUP) $(NODE) ## all that CI asks for: format, lint, layers, types, audit, site, every test (about a quarter of an hour)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target types lint audit site worker-lint browser-test
 	@$(MAKE) --no-print-directory test ALL=1
 
