@@ -76,8 +76,9 @@ def lines(folder: Path, *, points: int = POINTS, dimensions: int = DIMENSIONS) -
         figure=stored.cpu_s / here.cpu_s,
         demand=Demand(),
     )
+    memory = f"{max(peaks)} MB each at most, the command {spread.peak_mb} MB"
     yield Line(
-        name=f"the same by {WORKERS} Dask workers, {max(peaks)} MB each at most",
+        name=f"the same by {WORKERS} Dask workers, {memory}",
         ours=spread.cpu_s + workers_s,
         unit="s",
         against="into the store, two processes",

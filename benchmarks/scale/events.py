@@ -346,6 +346,7 @@ class Step:
     task: Task
     keeps_every: int = 0  # done tasks are noted in groups of this many; 0: it starts over
     check_s: float = 0.0  # for each that is done, when the driver starts again
+    each_time: bool = False  # all of it is done again whenever the driver starts again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,7 +354,6 @@ class Stage:
     """Steps one after the other, as a command does them."""
 
     steps: tuple[Step, ...]
-    starts_over: bool = False  # all of it, when the driver ends
     idle_s_max: float = inf  # interruptions of more than this in all: it starts over
 
 
@@ -390,13 +390,16 @@ def simulate(stage: Stage, world: World, *, give_up_s: float = inf) -> Outcome:
         world.loop.forget()
         world.budget.lose()
         idle_s += faults.restart_s
-        if stage.starts_over or idle_s > stage.idle_s_max:
+        if idle_s > stage.idle_s_max:
             idle_s, at = 0.0, 0
             for one in works:
                 one.lose(0)
         else:
             every = stage.steps[at].keeps_every
             work.lose(work.done // every * every if every else 0)
+            for before in [one for one in range(at) if stage.steps[one].each_time]:
+                works[before].lose(0)
+                at = min(at, before)
         checked_s = sum(
             one.done * step.check_s for one, step in zip(works, stage.steps, strict=True)
         )

@@ -31,9 +31,11 @@ from benchmarks.scale.events import (
     World,
     simulate,
 )
+from migrate.model.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
 from migrate.plan import request_counts
 from migrate.plan.estimate import ANSWER_BYTES_PER_VALUE
 from q2v.settings.sections import LimitSettings
+from reconcile.rollback.report import VECTORS_PER_NOTE
 from reconcile.scan.vectors import REQUESTS_PER_NOTE
 from reconcile.session import IDLE_S_MAX
 
@@ -192,19 +194,26 @@ def _contents(size: Size, group: int, requests: int) -> Requests:
 
 
 def rollback(size: Size, *, line_mbit_per_s: float = 1_000) -> Case:
-    """Listings, KV entries undone, every vector compared, then deleted."""
+    """Listings and KV entries undone, every vector compared and deleted, what is left listed.
+
+    A driver that starts again lists and undoes the entries again; of the vectors it goes on where
+    the journal says.
+    """
     found = figures(size, line_mbit_per_s)
     group = _grouped(found.rollback_requests)
     contents = _contents(size, group, found.content_requests)
-    small = found.rollback_requests - found.content_requests
+    deletes = request_counts.undo_vector_requests(size.points) - found.content_requests
+    small = found.rollback_requests - found.content_requests - deletes
+    noted = VECTORS_PER_NOTE
+    keeps = max(1, noted // FETCH_IDS_MAX // group), max(1, noted // DELETE_IDS_MAX // group)
     return Case(
         stage=Stage(
             steps=(
-                Step(task=contents),
-                Step(task=_requests(small, group=group)),
+                Step(task=_requests(small, group=group), each_time=True),
+                Step(task=contents, keeps_every=keeps[0]),
+                Step(task=_requests(deletes, group=group), keeps_every=keeps[1]),
                 Step(task=Pause(seconds=facts.SETTLE.value)),
             ),
-            starts_over=True,
         ),
         line_mbit_per_s=line_mbit_per_s,
         expected_s=found.rollback_minutes * 60,

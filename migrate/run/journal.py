@@ -32,7 +32,8 @@ class Kind(StrEnum):
     VECTORS_PROCESSED = "vectors_processed"  # round, evidence, at
     ROUND_COMPLETED = "round_completed"  # round, at
     WAIVED = "waived"  # reasons
-    ROLLBACK_OPENED = "rollback_opened"  # manifest_sha256
+    ROLLBACK_OPENED = "rollback_opened"  # manifest_sha256, continues
+    UNDONE = "undone"  # end, seem_foreign, vectors_deleted, vectors_restored, mutation_id, ...
     ROLLBACK_COMPLETED = "rollback_completed"  # conflicts, counter_kept
 
 
@@ -90,6 +91,18 @@ class RoundState:
         return sum(batch.count for batch in self.batches[store] if batch.acknowledged)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undone:
+    """How far the vectors of a run have been undone, in the order of their rows."""
+
+    end: int  # rows before it are undone, but for those that seem to be of another writer
+    seem_foreign: frozenset[int]  # these rows: they are compared again before they are a conflict
+    vectors_deleted: int  # so far, by all attempts
+    vectors_restored: int
+    mutation_id: str | None  # of the last write, of whichever attempt; None: nothing was written
+    server_date: str | None
+
+
 @dataclass(slots=True, kw_only=True)
 class RunState:
     """The state of a run after the last entry of its journal."""
@@ -105,6 +118,7 @@ class RunState:
     upload_sizes: UploadSizes = field(default_factory=UploadSizes)
     waived: set[str] = field(default_factory=set)  # reasons, beyond those of the plan
     rollback_opened: bool = False
+    undone: Undone | None = None  # of the rollback that is not complete
     rollback_completed: bool = False
     rollback_conflicts: int = 0
     rollback_counter_kept: bool = False  # one of these is a counter that later writes changed
@@ -331,13 +345,33 @@ def _round_completed(state: RunState, entry: Entry) -> None:
     _round(state, entry).completed = True
 
 
-def _rollback_opened(state: RunState, _entry: Entry) -> None:
+def _rollback_opened(state: RunState, entry: Entry) -> None:
     state.rollback_opened = True
     state.rollback_completed = False
+    if entry.get("continues") is not True:
+        state.undone = None
+
+
+def _undone(state: RunState, entry: Entry) -> None:
+    former, end = state.undone, _int(entry, "end")
+    if not state.rollback_opened or state.rollback_completed:
+        raise ValueError("vectors are undone while a rollback is open")
+    if former is not None and end <= former.end:
+        raise ValueError("vectors are undone in the order of their rows")
+    kept = frozenset[int]() if former is None else former.seem_foreign
+    state.undone = Undone(
+        end=end,
+        seem_foreign=kept.union(_rows(entry, "seem_foreign")),
+        vectors_deleted=_int(entry, "vectors_deleted"),
+        vectors_restored=_int(entry, "vectors_restored"),
+        mutation_id=_optional_text(entry, "mutation_id"),
+        server_date=_optional_text(entry, "server_date"),
+    )
 
 
 def _rollback_completed(state: RunState, entry: Entry) -> None:
     state.rollback_completed = True
+    state.undone = None
     state.rollback_conflicts = _int(entry, "conflicts")
     state.rollback_counter_kept = entry.get("counter_kept") is True
 
@@ -355,6 +389,7 @@ _APPLY = {
     Kind.ROUND_COMPLETED: _round_completed,
     Kind.WAIVED: _waived,
     Kind.ROLLBACK_OPENED: _rollback_opened,
+    Kind.UNDONE: _undone,
     Kind.ROLLBACK_COMPLETED: _rollback_completed,
 }
 
@@ -378,12 +413,12 @@ def _optional_text(entry: Entry, key: str) -> str | None:
     return None if entry.get(key) is None else _text(entry, key)
 
 
-def _rows(entry: Entry) -> list[int]:
-    match entry.get("rows"):
+def _rows(entry: Entry, key: str = "rows") -> list[int]:
+    match entry.get(key):
         case list() as rows if all(isinstance(row, int) for row in rows):
             return rows
         case _:
-            raise ValueError("journal entry without a list of integers 'rows'")
+            raise ValueError(f"journal entry without a list of integers {key!r}")
 
 
 def _int(entry: Entry, key: str) -> int:

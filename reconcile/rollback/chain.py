@@ -25,7 +25,14 @@ from reconcile.rollback.roll_back import (
     undo_run,
 )
 
-_SUMMED = ("vectors_deleted", "vectors_restored", "kv_deleted", "kv_restored", "requests")
+_SUMMED = (
+    "vectors_deleted",
+    "vectors_restored",
+    "kv_deleted",
+    "kv_restored",
+    "undone_before",
+    "requests",
+)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from reconcile.differences import Named
 PASSES_MAX = (
     4  # reads of a record that another writer seems to have changed, before it is a conflict
 )
+VECTORS_PER_NOTE = 1_000  # most that a kill repeats, 60 requests: 20 s at the default budget
 FEW_CANDIDATES = 1_000  # up to this many are read again; their former contents are held in memory
 
 
@@ -24,6 +25,7 @@ class RollbackReport:
     vectors_restored: int = 0
     kv_deleted: int = 0
     kv_restored: int = 0
+    undone_before: int = 0  # vectors that an interrupted attempt has undone, of those above
     conflicts: list[str] = field(default_factory=list)  # ids and keys that others changed
     counter_kept: str = ""  # key of a counter that later writes changed; it is no conflict
     forced_unknown: tuple[str, ...] = ()  # forced ids and keys that name nothing of the run
@@ -73,6 +75,7 @@ class UndoRules:
     settle: SettleRules
     pause_s: float  # between the first two passes over vectors; doubles after each
     kv_settle_s: float  # between the first two passes over KV keys; doubles after each
+    note_every: int = VECTORS_PER_NOTE  # after these the journal says how far it is
 
     @property
     def conflict_wait_s(self) -> float:

@@ -38,6 +38,7 @@ def preview_rollback(run: RunFolder, manifest: RollbackManifest) -> RollbackRepo
         kv_restored=manifest.kv_overwritten,
         requests=manifest.requests,
         minutes=manifest.minutes,
+        undone_before=_undone_before(run),
         manifest=path,
         cannot_undo=manifest.cannot_undo,
         commands_before=manifest.commands_before,
@@ -130,7 +131,8 @@ def undo_run(
     # What was undone before may hold what was there before an earlier run of the chain.
     only = frozenset(_kept_conflicts(run)) if state.rollback_completed else None
     written, removed = state.vectors_written(), state.may_have_removed()
-    run.journal.append({"type": Kind.ROLLBACK_OPENED.value, "manifest_sha256": sha256})
+    continues = {} if state.undone is None else {"continues": True}
+    run.journal.append({"type": Kind.ROLLBACK_OPENED.value, "manifest_sha256": sha256, **continues})
     undo = VectorUndo(run, target.vectors, report, rules, runtime, scope=scope, only=only)
     if removed:
         undo.restore_removed()
@@ -170,9 +172,15 @@ def is_repeated(run: RunFolder, forced: frozenset[str]) -> bool:
     return bool(state.rollback_completed and state.rollback_conflicts and forced)
 
 
+def _undone_before(run: RunFolder) -> int:
+    """Vectors that a rollback has undone that is not complete."""
+    undone = run.state().undone
+    return 0 if undone is None else undone.vectors_deleted + undone.vectors_restored
+
+
 def reopen_rollback(run: RunFolder, manifest: RollbackManifest) -> None:
-    """Make a completed rollback incomplete: what it undid may be written again."""
-    if run.state().rollback_completed:
+    """Make a rollback start over that is complete or interrupted: its writes may be overwritten."""
+    if run.state().rollback_completed or run.state().undone is not None:
         _, sha256 = write_manifest(run, manifest)
         run.journal.append({"type": Kind.ROLLBACK_OPENED.value, "manifest_sha256": sha256})
 

@@ -58,7 +58,8 @@ RECONCILE_RULES = ReconcileRules(
     requests_per_5min=900,
 )
 SETTLE_RULES = SettleRules(timeout_s=100, poll_s=1)
-UNDO_RULES = UndoRules(settle=SETTLE_RULES, pause_s=1, kv_settle_s=1)
+# Notes its progress often, so that a kill finds a part undone.
+UNDO_RULES = UndoRules(settle=SETTLE_RULES, pause_s=1, kv_settle_s=1, note_every=7)
 VALUE_RULES = ValueRules(
     vector_name="",
     source_dimensions=DIMENSIONS,

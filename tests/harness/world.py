@@ -7,7 +7,7 @@ are the sockets, the clock and the disk's memory of what was fsynced. Time passe
 import contextlib
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
@@ -20,6 +20,7 @@ from migrate.cloudflare.client.base_url import parse_base_url
 from migrate.cloudflare.client.client import Account, CloudflareHttp
 from migrate.cloudflare.kv import WorkersKvTarget
 from migrate.cloudflare.vectorize import VectorizeTarget
+from migrate.model.limits import FETCH_IDS_MAX
 from migrate.restore.restore import RestoreOptions, RestoreReport, restore_snapshot
 from migrate.run.choose import find_parent, find_run, find_snapshot
 from migrate.runtime import Runtime
@@ -47,7 +48,7 @@ from reconcile.report.report import ReconcileReport
 from reconcile.reset.reset import ResetReport, ResetRules, open_chains, reset
 from reconcile.rollback.chain import open_chain, roll_back_chain
 from reconcile.rollback.later.export import LaterReport, export_later_writes
-from reconcile.rollback.report import RollbackReport
+from reconcile.rollback.report import RollbackReport, UndoRules
 from sandbox.app import ACCOUNT_ID, SandboxApp, create_app
 from sandbox.exchange.request_log import RequestLog, RequestRecord
 from sandbox.profile import INSTANT, Profile
@@ -237,7 +238,7 @@ class World:
             return export_later_writes(
                 chain,
                 target,
-                wiring.undo_rules(self.settings),
+                self._undo_rules(),
                 self.runtime(),
             )
 
@@ -252,7 +253,7 @@ class World:
             return roll_back_chain(
                 chain,
                 target,
-                wiring.undo_rules(self.settings),
+                self._undo_rules(),
                 self.runtime(),
                 requests_per_5min=self.requests_max,
                 leave_later_writes=leave_later_writes,
@@ -303,6 +304,10 @@ class World:
                 self.runtime(),
             )
 
+    def _undo_rules(self) -> UndoRules:
+        """As the command's, but noting each read, so that a kill finds a part undone."""
+        return replace(wiring.undo_rules(self.settings), note_every=FETCH_IDS_MAX)
+
     def runtime(self) -> Runtime:
         """What every command runs with."""
         return Runtime(clock=self.clock, progress=self.progress)
@@ -323,7 +328,7 @@ class World:
                 chains,
                 target,
                 ResetRules(
-                    undo=wiring.undo_rules(self.settings),
+                    undo=self._undo_rules(),
                     allowed=allowed,
                     requests_per_5min=self.requests_max,
                 ),

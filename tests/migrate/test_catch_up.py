@@ -43,6 +43,7 @@ from tests.harness.tiers import examples, one_in
 POINTS = 23
 DIMENSIONS = 32  # the fewest that a target takes
 SETTLE = SettleRules(timeout_s=60, poll_s=1)
+UNDO = UndoRules(settle=SETTLE, pause_s=1, kv_settle_s=1, note_every=5)
 WRITES = WriteRules(vectors_per_upload=7, body_bytes=10**6, counter_key="_vector_count", ttl_s=None)
 PLAN_RULES = PlanRules(mapping=RULES, writes=WRITES)
 RECONCILE_RULES = ReconcileRules(
@@ -122,7 +123,7 @@ class Evening:
             return roll_back_chain(
                 chain,
                 self.target,
-                UndoRules(settle=SETTLE, pause_s=1, kv_settle_s=1),
+                UNDO,
                 self.runtime(),
                 requests_per_5min=900,
                 forced=forced,
@@ -475,7 +476,7 @@ def test_a_chain_that_was_not_read_frozen_is_never_equal(tmp_path: Path) -> None
 
 
 CALLS = 24
-CALLS_OF_UNDOING = 36
+CALLS_OF_UNDOING = 38
 
 
 @pytest.mark.fault("C02")
@@ -525,6 +526,45 @@ def test_the_calls_of_undoing_a_chain_are_all_struck(caught_up: Evening) -> None
     assert len(caught_up.calls.made) <= CALLS_OF_UNDOING
 
 
+@pytest.mark.fault("C06", "B03")
+def test_an_interrupted_run_is_undone_again_when_a_later_one_puts_its_vectors_back(
+    tmp_path: Path,
+) -> None:
+    """The attempt had passed the vector; what the later run puts back is what it had written."""
+    evening, name = Evening(tmp_path), VectorId("file-0_0")
+    former = Vector(
+        id=name, values=np.ones(DIMENSIONS, np.float32), namespace=None, metadata={"old": True}
+    )
+    evening.vectors.stored[name] = former
+    held = evening.held()
+    rules = replace(PLAN_RULES, into_non_empty=True)
+    evening.migrate(evening.snapshot(), rules)
+    evening.edit({10: None})
+    second = evening.difference(evening.newest())
+    evening.migrate(second, rules)
+    evening.vectors.stored[name] = replace(former, metadata={"theirs": True})
+
+    def strike(_: int, what: str) -> None:
+        with (
+            closing(find_run(evening.folder, None, None)) as newest,
+            open_chain(newest) as (later, earlier),
+        ):
+            if earlier.state().undone is not None:
+                raise KilledError
+            if what == "fetch" and later.state().rollback_completed:
+                evening.vectors.stored.pop(name, None)  # the other writer takes it away again
+
+    evening.calls.before = strike
+    with pytest.raises(KilledError):
+        evening.roll_back()
+    evening.calls.before = lambda number, what: None
+    assert evening.held()[0][name] == held[0][name]
+
+    evening.roll_back(forced=frozenset([name]))
+
+    assert evening.held() == held
+
+
 def test_no_kv_entry_names_a_vector_that_is_gone(differing: Evening) -> None:
     """Neither while the catch-up deletes nor while its rollback puts back."""
     evening = differing
@@ -541,7 +581,7 @@ def test_no_kv_entry_names_a_vector_that_is_gone(differing: Evening) -> None:
         roll_back_chain(
             [run],
             evening.target,
-            UndoRules(settle=SETTLE, pause_s=1, kv_settle_s=1),
+            UNDO,
             evening.runtime(),
             requests_per_5min=900,
         )

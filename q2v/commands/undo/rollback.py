@@ -15,7 +15,7 @@ from migrate.plan.estimate import LONG_ROLLBACK, is_long_rollback
 from migrate.run.choose import check_named_target, check_same_target, find_run, planned_target
 from migrate.run.next_step import Situation
 from migrate.runtime import Runtime
-from migrate.words import counted
+from migrate.words import counted, subject
 from migrate.wrangler.commands import VERSION
 from q2v import wiring
 from q2v.commands.undo.export_later import export_later, restore_argv
@@ -224,6 +224,12 @@ def show(shown: Shown, route: Route, following: Following, *, as_json: bool) -> 
     notes = []
     if report.already_done:
         notes.append("this run has been rolled back before; nothing was sent")
+    if report.undone_before:
+        undone = subject(report.undone_before, "vector", "is")
+        notes.append(
+            f"{undone} undone already, by an attempt that was interrupted: only what is listed "
+            "again is compared again"
+        )
     if len(report.runs) > 1:
         notes.append(
             f"the figures are sums over these {counted(len(report.runs), 'run')}: a vector or a "

@@ -213,13 +213,28 @@ def test_a_driver_that_ends_takes_a_listing_back_to_its_start() -> None:
 
 
 def test_a_stage_that_starts_over_too_often_is_given_up() -> None:
-    stage = Stage(
-        steps=(Step(task=Pause(seconds=10.0)), Step(task=Pause(seconds=1_000.0))), starts_over=True
-    )
+    stage = Stage(steps=(Step(task=Pause(seconds=10.0)), Step(task=Pause(seconds=1_000.0))))
     world = new_world(900, Faults(driver_s=50.0))
 
     assert isinf(simulate(stage, world, give_up_s=20_000).seconds)
     assert world.restarts > 100
+
+
+def test_a_step_that_is_done_each_time_delays_what_is_kept_and_takes_none_of_it() -> None:
+    def run(*, each_time: bool) -> Outcome:
+        steps = (
+            Step(task=Requests(count=20, answer_s=0.3), each_time=each_time, keeps_every=1),
+            Step(task=Requests(count=500, answer_s=0.3), keeps_every=1),
+        )
+        return simulate(
+            Stage(steps=steps), new_world(900, Faults(driver_s=50.0, restart_s=1.0), seed=5)
+        )
+
+    once, again = run(each_time=False), run(each_time=True)
+
+    assert once.repeated <= once.restarts  # the one in flight
+    assert 20 <= again.repeated <= 21 * again.restarts
+    assert again.seconds > once.seconds
 
 
 def test_interruptions_of_more_than_the_limit_start_a_stage_over() -> None:

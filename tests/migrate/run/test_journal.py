@@ -464,3 +464,50 @@ def test_a_round_of_retries_counts_what_it_takes_and_what_is_refused_again() -> 
 def test_a_retry_of_what_is_not_refused_there_is_damage(entries: list[Entry]) -> None:
     with pytest.raises(ValueError, match=r"refused|rows|processed"):
         fold_run([*REFUSED_ALONE, *entries])
+
+
+def undone(end: int, *rows: int) -> Entry:
+    return {
+        "type": "undone",
+        "end": end,
+        "seem_foreign": list(rows),
+        "vectors_deleted": end,
+        "vectors_restored": 0,
+        "mutation_id": f"m{end}",
+        "server_date": None,
+    }
+
+
+BACK: Entry = {"type": "rollback_opened", "manifest_sha256": "b" * 64}
+
+
+@pytest.mark.fault("B02")
+def test_a_rollback_that_continues_keeps_what_is_undone_and_one_that_does_not_begins_again() -> (
+    None
+):
+    entries = [*FULL[:-1], undone(10, 3), undone(20, 14)]
+
+    state = fold_run([*entries, {**BACK, "continues": True}])
+
+    assert state.undone is not None
+    assert (state.undone.end, state.undone.seem_foreign) == (20, frozenset({3, 14}))
+    assert (state.undone.vectors_deleted, state.undone.mutation_id) == (20, "m20")
+    assert fold_run([*entries, BACK]).undone is None
+    assert fold_run([*entries, FULL[-1]]).undone is None, "it is complete"
+
+
+@pytest.mark.fault("G15")
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [*FULL[:-2], undone(10)],
+        [*FULL, undone(10)],
+        [*FULL[:-1], undone(10), undone(10)],
+        [*FULL[:-1], {**undone(10), "seem_foreign": ["3"]}],
+        [*FULL[:-1], {**undone(10), "end": None}],
+    ],
+    ids=["before-a-rollback", "after-it", "not-further", "no-rows", "no-end"],
+)
+def test_what_is_undone_follows_the_opening_of_a_rollback_row_by_row(entries: list[Entry]) -> None:
+    with pytest.raises(ValueError, match=r"undone|integer"):
+        fold_run(entries)
