@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from migrate.clock import SystemClock
 from migrate.cloudflare.access import verify_token
@@ -65,8 +66,10 @@ from q2v.output.progress.waits import ToldClock
 from q2v.secret_files import MASKED_LENGTH_MIN, SecretPlace, load_secret, read_private_file
 from q2v.settings import Settings
 from q2v.version import made_by
-from reconcile.rollback.report import UndoRules
-from reconcile.stores import ReconcileRules
+
+if TYPE_CHECKING:  # loading these takes a fifteenth of a start; few commands compare or undo
+    from reconcile.rollback.report import UndoRules
+    from reconcile.stores import ReconcileRules
 
 TOOL = f"q2v {version('qdrant-to-vectorize')}"
 
@@ -662,8 +665,10 @@ def write_options(settings: Settings, plan: RunPlan, choices: Choices) -> WriteO
     )
 
 
-def undo_rules(settings: Settings) -> UndoRules:
+def undo_rules(settings: Settings) -> "UndoRules":
     """How long a rollback waits, and how often it looks at what others seem to have changed."""
+    from reconcile.rollback.report import UndoRules  # noqa: PLC0415 - see above
+
     return UndoRules(
         settle=settle_rules(settings),
         pause_s=2 * settings.limits.poll_s,
@@ -671,8 +676,12 @@ def undo_rules(settings: Settings) -> UndoRules:
     )
 
 
-def reconcile_rules(settings: Settings, plan: RunPlan, *, full: bool, seed: int) -> ReconcileRules:
+def reconcile_rules(
+    settings: Settings, plan: RunPlan, *, full: bool, seed: int
+) -> "ReconcileRules":
     """How much reconcile reads; `full` reads every content whatever the size."""
+    from reconcile.stores import ReconcileRules  # noqa: PLC0415 - see above
+
     return ReconcileRules(
         content_full_max=2**63 if full else settings.limits.content_full_max,
         content_sample=settings.limits.content_sample,

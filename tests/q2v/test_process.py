@@ -195,7 +195,7 @@ def test_a_command_loads_no_database_and_no_event_loop_before_it_uses_one() -> N
     """Half of the commands need neither; both take a fifth of the time until a command works."""
     process = start(
         "import sys, q2v.wiring\n"
-        "names = ('duckdb', 'tenacity', 'asyncio', 'pyarrow.compute')\n"
+        "names = ('duckdb', 'tenacity', 'asyncio', 'pyarrow.compute', 'reconcile.stores')\n"
         "print([name for name in names if name in sys.modules], file=sys.stderr)"
     )
 
