@@ -17,9 +17,13 @@ from tests.harness.running.programs import run_program
 # Row of the fault matrix -> files of worker/test, and which of their tests.
 PROMISES = {
     "O01": [("client/conformance", "")],
-    "O02": [("client/crashes", "killed between|are killed")],
+    "O02": [
+        ("client/crashes", "killed between|are killed"),
+        ("client/crashes_over_indexes", "killed between|are killed|heals it"),
+    ],
     "O03": [
         ("client/crashes", "answer lost|used up"),
+        ("client/crashes_over_indexes", "answer lost"),
         ("client/services", "that fail now and then"),
     ],
     "O04": [("client/crashes", "at once")],

@@ -5,6 +5,9 @@
  * entry that names them, and removed after the entry no longer names them: so it never names a vector
  * that is not there. What an invocation left undone is found in the index by the next call that writes
  * the file. The counter comes last, and is the number that the index announces.
+ *
+ * With several indexes each file is in one of them (decision 0076), and what a call does is done for the files of
+ * one index after those of another: the order holds for each by itself.
  */
 
 import { inLanes } from "./batches";
@@ -22,13 +25,14 @@ import {
 } from "./entry";
 import { PreconditionError, UsageError } from "./errors";
 import { FileIndex } from "./file_index";
+import { Indexes, indexNames, type VectorizeBindings } from "./indexes";
 import { CONNECTIONS } from "./limits";
+import { type OpenedIndex, PROCESSED_WITHIN_MS } from "./opened_index";
 import { idsInDoubt, removalSteps } from "./removal";
 import { findUnlisted, idsThatMayFollow } from "./repair";
 import { DEFAULT_RETRY, type RetryRules } from "./retry";
 import { DEFAULT_RULES, type FileChunk, type FileStoreRules, Naming } from "./rules";
-import { LastWrites } from "./settle";
-import { VectorIndex } from "./vectors";
+import type { IndexState } from "./vectors";
 
 /** The rules of the move, and how the services are asked. Only `dimensions` has no default. */
 export type VectorizeClientOptions = Partial<FileStoreRules> &
@@ -38,14 +42,16 @@ export type VectorizeClientOptions = Partial<FileStoreRules> &
     readonly bodyBytesMax?: number;
   };
 
-/** A vector index as its service describes it now. */
+/** A vector index, or several of one shape, as the service describes them now. */
 export interface CollectionInfo {
   readonly dimensions: number;
   readonly metric: string;
-  /** All vectors of the index, those of other writers included; may be some seconds old. */
+  /** All vectors, those of other writers included; may be some seconds old. */
   readonly vectors: number;
-  /** The last mutation that readers see. */
+  /** The last mutation that readers see; null for several indexes, of which each has its own. */
   readonly processedUpToMutation: string | null;
+  /** With several indexes: name of the index -> how it is. */
+  readonly indexes?: Readonly<Record<string, IndexState>>;
 }
 
 /** A vector as it is read. */
@@ -54,8 +60,6 @@ export interface StoredVector extends FileVector {
 }
 
 const BODY_BYTES_MAX = 10_000_000;
-/** For so long the index may show vectors whose deletion was accepted. */
-const PROCESSED_WITHIN_MS = 300_000;
 
 /**
  * The chunks of files as vectors, with a KV entry for each file and a counter.
@@ -70,25 +74,29 @@ const PROCESSED_WITHIN_MS = 300_000;
  */
 export class VectorizeClient {
   readonly #naming: Naming;
-  readonly #index: VectorIndex;
+  readonly #indexes: Indexes;
   readonly #files: FileIndex;
-  readonly #last = new LastWrites();
-  readonly #removed = new Map<string, number>(); // id -> when its deletion was accepted, ms
 
-  /** Sends nothing. Throws PreconditionError for rules that the services cannot meet. */
-  constructor(vectorize: Vectorize, kv: KVNamespace, options: VectorizeClientOptions) {
+  /**
+   * Sends nothing. `vectorize` is the binding of the one index, or a record of index name -> binding for a
+   * collection over several: pass all of `target.shards`, under their names.
+   *
+   * Throws PreconditionError for rules that the services cannot meet.
+   */
+  constructor(vectorize: VectorizeBindings, kv: KVNamespace, options: VectorizeClientOptions) {
     const { retry, bodyBytesMax = BODY_BYTES_MAX, ...rules } = options;
     const retryRules = { ...DEFAULT_RETRY, ...retry };
-    this.#naming = new Naming({ ...DEFAULT_RULES, ...rules });
+    this.#naming = new Naming({ ...DEFAULT_RULES, ...rules }, indexNames(vectorize));
     const { namespace } = this.#naming.rules;
-    this.#index = new VectorIndex(vectorize, { retry: retryRules, bodyBytesMax, namespace });
+    const ofIndex = { retry: retryRules, bodyBytesMax, namespace };
+    this.#indexes = new Indexes(vectorize, this.#naming, ofIndex);
     this.#files = new FileIndex(kv, this.#naming, retryRules);
   }
 
   /**
-   * Check the index and write the counter. A Worker cannot create an index: `q2v provision` does.
+   * Check each index and write its counter. A Worker cannot create an index: `q2v provision` does.
    *
-   * Throws PreconditionError when the index does not exist or has other dimensions.
+   * Throws PreconditionError when an index does not exist or has other dimensions.
    */
   async initializeCollection(): Promise<void> {
     await this.getCollectionInfo();
@@ -115,17 +123,24 @@ export class VectorizeClient {
     const written = groupByFile(checked);
     const former = await this.#files.read([...written.keys()]);
     this.#files.check(merged(former, written));
-    await this.#upsert(checked);
-    const entries = await this.#entriesNow(former, written);
-    await this.#write(entries, options.wholeFiles === true ? others(entries, written) : new Map());
-    await this.refreshCounter();
+    for (const [index, files] of await this.#indexes.place(former, written)) {
+      await index.upsert(checked.filter(({ chunk }) => files.has(chunk.fileId)));
+      const entries = await this.#entriesNow(index, files, written);
+      const removed = options.wholeFiles === true ? others(entries, written) : new Map();
+      await this.#write(index, entries, removed);
+      await this.#writeCounter(index);
+    }
   }
 
   /** The vectors of a file by ascending chunk number, as readers see them; empty for an unknown file. */
   async getVectorsByFileId(fileId: string): Promise<StoredVector[]> {
     this.#naming.checkFileId(fileId);
-    const { ids = [] } = (await this.#files.read([fileId])).get(fileId) ?? {};
-    const found = await this.#index.fetch(ids);
+    const entry = (await this.#files.read([fileId])).get(fileId);
+    if (entry === undefined || entry.ids.length === 0) {
+      return [];
+    }
+    const { ids } = entry;
+    const found = await this.#indexes.of(entry).fetch(ids);
     return ids.flatMap((id) => {
       const vector = found.get(id);
       return vector === undefined
@@ -141,48 +156,67 @@ export class VectorizeClient {
       return;
     }
     const former = await this.#files.read([...asked.keys()]);
-    const entries = await this.#entriesNow(former);
-    const removed = common(entries, asked);
-    const changed = [...entries].filter(
-      ([fileId, entry]) => removed.has(fileId) || !isSame(entry, former.get(fileId)),
-    );
-    await this.#write(new Map(changed), removed, unnamed(asked, removed));
-    await this.refreshCounter();
+    for (const [index, files] of await this.#indexes.place(former, asked)) {
+      const entries = await this.#entriesNow(index, files);
+      const removed = common(entries, asked);
+      const changed = [...entries].filter(
+        ([fileId, entry]) => removed.has(fileId) || !isSame(entry, files.get(fileId)),
+      );
+      const ofFiles = new Map([...asked].filter(([fileId]) => files.has(fileId)));
+      await this.#write(index, new Map(changed), removed, unnamed(ofFiles, removed));
+      await this.#writeCounter(index);
+    }
   }
 
   /** Remove all vectors of a file. */
   async deleteVectorsByFileId(fileId: string): Promise<void> {
     this.#naming.checkFileId(fileId);
-    const entries = await this.#entriesNow(await this.#files.read([fileId]));
-    const { ids = [] } = entries.get(fileId) ?? {};
-    // In another namespace the same id may belong to others: only what was found is removed.
-    const isShared = this.#naming.rules.namespace !== undefined;
-    const more = isShared ? [] : idsThatMayFollow(this.#naming, fileId, ids);
-    await this.#write(entries, new Map([[fileId, ids]]), more);
-    await this.refreshCounter();
-  }
-
-  /** Shape and size of the index. Throws PreconditionError when it has other dimensions. */
-  async getCollectionInfo(): Promise<CollectionInfo> {
-    const state = await this.#index.describe();
-    const { dimensions, metric } = this.#naming.rules;
-    if (state.dimensions !== dimensions) {
-      throw new PreconditionError(
-        `the index has ${state.dimensions} dimensions, the store was opened for ${dimensions}`,
-        "bind the index of the migration, or correct `dimensions`",
-      );
+    const former = await this.#files.read([fileId]);
+    for (const [index, files] of await this.#indexes.place(former, new Map())) {
+      const entries = await this.#entriesNow(index, files);
+      const { ids = [] } = entries.get(fileId) ?? {};
+      // In another namespace the same id may belong to others: only what was found is removed.
+      const isShared = this.#naming.rules.namespace !== undefined;
+      const more = isShared ? [] : idsThatMayFollow(this.#naming, fileId, ids);
+      await this.#write(index, entries, new Map([[fileId, ids]]), more);
+      await this.#writeCounter(index);
     }
-    return { ...state, metric };
   }
 
-  /** The number of vectors in the index, those of other writers included; may be some seconds old. */
+  /** Shape and size of the index, or of all. Throws PreconditionError when one has other dimensions. */
+  async getCollectionInfo(): Promise<CollectionInfo> {
+    const { dimensions, metric } = this.#naming.rules;
+    const states = await this.#describe();
+    for (const [name, state] of states) {
+      if (state.dimensions !== dimensions) {
+        throw new PreconditionError(
+          `the index ${name === null ? "" : `'${name}' `}has ${state.dimensions} dimensions, the ` +
+            `store was opened for ${dimensions}`,
+          "bind the index of the migration, or correct `dimensions`",
+        );
+      }
+    }
+    const ofOne = this.#naming.indexes === null ? states.get(null) : undefined;
+    return {
+      dimensions,
+      metric,
+      vectors: sum([...states.values()].map(({ vectors }) => vectors)),
+      processedUpToMutation: ofOne?.processedUpToMutation ?? null,
+      ...(ofOne === undefined ? { indexes: Object.fromEntries(states) } : {}),
+    };
+  }
+
+  /** The number of vectors, those of other writers included; may be some seconds old. */
   async countVectors(): Promise<number> {
-    return (await this.#index.describe()).vectors;
+    return sum([...(await this.#describe()).values()].map(({ vectors }) => vectors));
   }
 
-  /** Write the counter as the index announces it now, and return it. For a cron trigger, for example. */
-  refreshCounter(): Promise<number> {
-    return this.#files.writeCounter(() => this.countVectors());
+  /**
+   * Write the counter of each index as that announces it now, and return their sum. For a cron trigger, for
+   * example.
+   */
+  async refreshCounter(): Promise<number> {
+    return sum(await inLanes(this.#indexes.all, CONNECTIONS, (index) => this.#writeCounter(index)));
   }
 
   /**
@@ -194,7 +228,7 @@ export class VectorizeClient {
     options: { readonly timeoutMs?: number; readonly pollMs?: number } = {},
   ): Promise<void> {
     const { timeoutMs = 180_000, pollMs = 2_000 } = options;
-    await this.#last.wait(this.#index, timeoutMs, pollMs);
+    await Promise.all(this.#indexes.all.map((index) => index.wait(timeoutMs, pollMs)));
     await this.refreshCounter();
   }
 
@@ -208,16 +242,35 @@ export class VectorizeClient {
     return this.#naming.parse(vectorId);
   }
 
-  /** The entries of the files as the index shows them now, with what this call has `written`. */
-  async #entriesNow(former: FileEntries, written: FileIds = new Map()): Promise<FileEntries> {
+  /** Name -> how the index is. */
+  async #describe(): Promise<Map<string | null, IndexState>> {
+    const states = await inLanes(
+      this.#indexes.all,
+      CONNECTIONS,
+      async (index) => [index.name, await index.describe()] as const,
+    );
+    return new Map(states);
+  }
+
+  #writeCounter(index: OpenedIndex): Promise<number> {
+    return this.#files.writeCounter(index.name, async () => (await index.describe()).vectors);
+  }
+
+  /** The entries of files as their index shows them now, with what this call has `written`. */
+  async #entriesNow(
+    index: OpenedIndex,
+    former: FileEntries,
+    written: FileIds = new Map(),
+  ): Promise<FileEntries> {
     const found = new Map<string, FileEntry>();
     await inLanes([...former], CONNECTIONS, async ([fileId, entry]) => {
-      found.set(fileId, await this.#entryNow(fileId, entry, written.get(fileId) ?? []));
+      found.set(fileId, await this.#entryNow(index, fileId, entry, written.get(fileId) ?? []));
     });
     return found;
   }
 
   async #entryNow(
+    index: OpenedIndex,
     fileId: string,
     entry: FileEntry,
     written: readonly string[],
@@ -225,51 +278,26 @@ export class VectorizeClient {
     const inDoubt = new Set(idsInDoubt(this.#naming, fileId, entry));
     const certain = new Set([...entry.ids.filter((id) => !inDoubt.has(id)), ...written]);
     const asked = [...inDoubt].filter((id) => !certain.has(id));
-    const shown = await findUnlisted(this.#index, this.#naming, fileId, certain, asked);
-    const ids = this.#inOrder([...certain, ...shown.filter((id) => !this.#wasRemoved(id))]);
+    const shown = await findUnlisted(index, this.#naming, fileId, certain, asked);
+    const ids = this.#inOrder([...certain, ...shown.filter((id) => !index.wasRemoved(id))]);
     // The index may still show a vector whose deletion was accepted: the next call looks again.
     const isSettled =
       ids.length === 0 || (entry.removal?.sinceMs ?? 0) < Date.now() - PROCESSED_WITHIN_MS;
     const numbers = new Set(written.map((id) => this.#naming.parse(id)?.chunkIndex ?? -1));
-    return { ids, removal: isSettled ? null : reduced(entry.removal, numbers) };
+    return { ...entry, ids, removal: isSettled ? null : reduced(entry.removal, numbers) };
   }
 
-  /** Write the entries, without `removed`; remove these vectors and `more`. */
+  /** Write the entries, without `removed`; remove these vectors and `more` from their index. */
   async #write(
+    index: OpenedIndex,
     entries: FileEntries,
     removed: FileIds,
     more: readonly string[] = [],
   ): Promise<void> {
-    const steps = removalSteps(this.#naming, entries, removed, more, Date.now());
-    for (const step of steps) {
+    for (const step of removalSteps(this.#naming, entries, removed, more, Date.now())) {
       await this.#files.write(step.entries);
-      await this.#remove(step.vectorIds);
+      await index.remove(step.vectorIds);
     }
-  }
-
-  async #upsert(vectors: readonly CheckedVector[]): Promise<void> {
-    this.#last.upserted(await this.#index.upsert(vectors), vectors);
-    for (const { id } of vectors) {
-      this.#removed.delete(id);
-    }
-  }
-
-  async #remove(ids: readonly string[]): Promise<void> {
-    this.#last.removed(await this.#index.remove(ids), ids);
-    const nowMs = Date.now();
-    for (const [id, atMs] of this.#removed) {
-      if (atMs < nowMs - PROCESSED_WITHIN_MS) {
-        this.#removed.delete(id);
-      }
-    }
-    for (const id of ids) {
-      this.#removed.set(id, nowMs);
-    }
-  }
-
-  #wasRemoved(id: string): boolean {
-    const atMs = this.#removed.get(id);
-    return atMs !== undefined && atMs >= Date.now() - PROCESSED_WITHIN_MS;
   }
 
   /** File -> ids, each once. Throws UsageError for an id of another form. */
@@ -310,4 +338,8 @@ function groupByFile(vectors: readonly CheckedVector[]): Map<string, string[]> {
     }
   }
   return found;
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
 }

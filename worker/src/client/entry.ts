@@ -1,6 +1,6 @@
 /**
- * What KV holds of a file: the ids of its vectors as the value, and in the metadata the chunks whose vectors
- * a call has begun to remove (decision 0055). Pure.
+ * What KV holds of a file: the ids of its vectors as the value, and in the metadata the index that has them
+ * (decision 0076) and the chunks whose vectors a call has begun to remove (decision 0055). Pure.
  */
 
 import { batches } from "./batches";
@@ -21,13 +21,15 @@ export interface FileEntry {
   /** In chunk order. */
   readonly ids: readonly string[];
   readonly removal: Removal | null;
+  /** Name of the index that has the vectors; null in a store of one index, and for a file without an entry. */
+  readonly index: string | null;
 }
 
 /** File -> its entry. */
 export type FileEntries = ReadonlyMap<string, FileEntry>;
 
 /** The entry of a file that has none. */
-export const NO_ENTRY: FileEntry = { ids: [], removal: null };
+export const NO_ENTRY: FileEntry = { ids: [], removal: null, index: null };
 
 /** A removal as metadata of a KV entry. */
 export interface RemovalMetadata {
@@ -35,6 +37,12 @@ export interface RemovalMetadata {
   readonly removing: string;
   /** Milliseconds since 1970. */
   readonly since: number;
+}
+
+/** What the metadata of an entry says about where its vectors are. */
+export interface Place {
+  readonly namespace?: string;
+  readonly index?: string;
 }
 
 interface Range {
@@ -52,15 +60,29 @@ const RANGES = /^(\d+(-\d+)?(,\d+(-\d+)?)*)?$/;
  */
 export function metadataOf(
   removal: Removal | null,
-  namespace: string | undefined,
-): Partial<RemovalMetadata & { namespace: string }> | null {
-  if (removal === null && namespace === undefined) {
+  place: Place,
+): Partial<RemovalMetadata & Place> | null {
+  if (removal === null && Object.keys(place).length === 0) {
     return null;
   }
   return {
-    ...(namespace === undefined ? {} : { namespace }),
+    ...place,
     ...(removal === null ? {} : { removing: textOf(removal.numbers), since: removal.sinceMs }),
   };
+}
+
+/** Where the vectors of an entry are. */
+export function placeOf({ index }: FileEntry, namespace: string | undefined): Place {
+  return {
+    ...(namespace === undefined ? {} : { namespace }),
+    ...(index === null ? {} : { index }),
+  };
+}
+
+/** The name of the index in metadata; null without one. */
+export function indexIn(metadata: unknown): string | null {
+  const { index } = (metadata ?? {}) as { readonly index?: unknown };
+  return typeof index === "string" ? index : null;
 }
 
 /** The removal in metadata; null without one, and for metadata of another program. */
@@ -81,10 +103,10 @@ export function extended(
   removal: Removal | null,
   numbers: readonly number[],
   sinceMs: number,
-  namespace?: string,
+  place: Place,
 ): Removal {
   const all = new Set([...(removal?.numbers ?? []), ...numbers]);
-  const fits = textOf(all).length <= textBytesMax(namespace);
+  const fits = textOf(all).length <= textBytesMax(place);
   return { numbers: fits ? all : new Set(numbers), sinceMs };
 }
 
@@ -98,19 +120,19 @@ export function reduced(removal: Removal | null, numbers: ReadonlySet<number>): 
 }
 
 /** Numbers in groups that the metadata has room for, ascending; one group at least. */
-export function fittingNumbers(numbers: Iterable<number>, namespace?: string): number[][] {
+export function fittingNumbers(numbers: Iterable<number>, place: Place): number[][] {
   const ranges = rangesOf(numbers).map((range) => ({
     ...range,
     bytesMax: rangeText(range).length + 1,
   }));
-  const limits = { countMax: Number.POSITIVE_INFINITY, bytesMax: textBytesMax(namespace) };
+  const limits = { countMax: Number.POSITIVE_INFINITY, bytesMax: textBytesMax(place) };
   const groups = batches(ranges, limits).map((some) => some.flatMap(numbersIn));
   return groups.length > 0 ? groups : [[]];
 }
 
 /** Bytes that the numbers of a removal may take beside the rest of the metadata. */
-function textBytesMax(namespace: string | undefined): number {
-  const rest = { namespace, removing: "", since: Number.MAX_SAFE_INTEGER };
+function textBytesMax(place: Place): number {
+  const rest = { ...place, removing: "", since: Number.MAX_SAFE_INTEGER };
   return KV_METADATA_BYTES - utf8Bytes(JSON.stringify(rest));
 }
 

@@ -10,8 +10,10 @@ import {
   type FileEntries,
   type FileEntry,
   type FileIds,
+  indexIn,
   metadataOf,
   NO_ENTRY,
+  placeOf,
   removalIn,
 } from "./entry";
 import { counted, PreconditionError, RemoteUnavailableError, UsageError } from "./errors";
@@ -45,7 +47,7 @@ export class FileIndex {
   /**
    * The entry of each file; without ids for a file that has none. Ids of other files are left out.
    *
-   * Throws PreconditionError for an entry in another form.
+   * Throws PreconditionError for an entry in another form, and for one that names no index of this store.
    */
   async read(fileIds: readonly string[]): Promise<Map<string, FileEntry>> {
     this.#forgetOld();
@@ -55,7 +57,7 @@ export class FileIndex {
     for (const fileId of fileIds) {
       const entry = this.#own.get(fileId)?.entry ?? shown.get(this.#naming.key(fileId)) ?? NO_ENTRY;
       const ids = entry.ids.filter((id) => !this.#isElsewhere(id, fileId));
-      found.set(fileId, { ids, removal: entry.removal });
+      found.set(fileId, { ...entry, ids });
     }
     return found;
   }
@@ -92,12 +94,12 @@ export class FileIndex {
   }
 
   /**
-   * Write the counter, which never expires. `count` is asked for before each attempt.
+   * Write the counter of an index, which never expires. `count` is asked for before each attempt.
    *
    * A key takes one write a second. When others keep writing it, theirs is as good.
    */
-  async writeCounter(count: () => Promise<number>): Promise<number> {
-    const key = this.#naming.rules.counterKey;
+  async writeCounter(index: string | null, count: () => Promise<number>): Promise<number> {
+    const key = this.#naming.counterKey(index);
     let vectors = 0;
     try {
       await repeat(`counter '${key}'`, this.#retry, async () => {
@@ -113,10 +115,10 @@ export class FileIndex {
     return vectors;
   }
 
-  #put(key: string, { ids, removal }: FileEntry): Promise<void> {
+  #put(key: string, entry: FileEntry): Promise<void> {
     const { ttlSeconds, namespace } = this.#naming.rules;
-    const metadata = metadataOf(removal, namespace);
-    return this.#kv.put(key, JSON.stringify(ids), {
+    const metadata = metadataOf(entry.removal, placeOf(entry, namespace));
+    return this.#kv.put(key, JSON.stringify(entry.ids), {
       ...(ttlSeconds === undefined ? {} : { expirationTtl: ttlSeconds }),
       ...(metadata === null ? {} : { metadata }),
     });
@@ -133,7 +135,9 @@ export class FileIndex {
         // A key that is not there has null instead of both, which the type does not say.
         const value = one?.value ?? null;
         if (value !== null) {
-          found.set(key, { ids: idsIn(key, value), removal: removalIn(one.metadata) });
+          const index = indexIn(one.metadata);
+          checkIndex(key, index, this.#naming.indexes);
+          found.set(key, { ids: idsIn(key, value), removal: removalIn(one.metadata), index });
         }
       }
     }
@@ -153,6 +157,35 @@ export class FileIndex {
         this.#own.delete(fileId);
       }
     }
+  }
+}
+
+/** Throws PreconditionError for an entry of which the store does not know the index. */
+function checkIndex(key: string, index: string | null, indexes: readonly string[] | null): void {
+  if (indexes === null) {
+    if (index !== null) {
+      throw new PreconditionError(
+        `KV entry '${key}' names the index '${index}', and the store was opened with one binding ` +
+          "that has no name",
+        "open it with a record of all indexes: new VectorizeClient({ " +
+          `${JSON.stringify(index)}: env.NAME_OF_ITS_BINDING, ... }, ...)`,
+      );
+    }
+    return;
+  }
+  const known = indexes.map((name) => `'${name}'`).join(", ");
+  if (index === null) {
+    throw new PreconditionError(
+      `KV entry '${key}' names no index, and the store has several: ${known}`,
+      "run `q2v reconcile` and `q2v migrate` for the index that has its vectors: that writes the " +
+        "name into the entry. An entry without vectors can be removed",
+    );
+  }
+  if (!indexes.includes(index)) {
+    throw new PreconditionError(
+      `KV entry '${key}' names the index '${index}', and the store has ${known}`,
+      `put a binding of '${index}' into wrangler's file, and into the record of VectorizeClient`,
+    );
   }
 }
 

@@ -14,4 +14,5 @@ export {
   TargetRefusedError,
   UsageError,
 } from "./errors";
+export type { VectorizeBindings } from "./indexes";
 export { DEFAULT_RULES, type FileChunk, type FileStoreRules } from "./rules";

@@ -12,6 +12,8 @@ export const VECTOR_ID_BYTES = 64;
 export const METADATA_BYTES = 10_240;
 /** Bytes of a namespace's name. */
 export const NAMESPACE_BYTES = 64;
+/** Bytes of an index's name. */
+export const INDEX_NAME_BYTES = 64;
 export const DIMENSIONS_MIN = 32;
 export const DIMENSIONS_MAX = 1_536;
 /** Keys of one `get` with a list. */

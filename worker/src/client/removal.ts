@@ -5,7 +5,14 @@
  * are removed. So an entry never names a vector that was removed, and no vector is forgotten (decision 0055).
  */
 
-import { extended, type FileEntries, type FileEntry, type FileIds, fittingNumbers } from "./entry";
+import {
+  extended,
+  type FileEntries,
+  type FileEntry,
+  type FileIds,
+  fittingNumbers,
+  placeOf,
+} from "./entry";
 import type { Naming } from "./rules";
 
 /** Entries to write, then vectors to remove. */
@@ -81,21 +88,23 @@ function fileSteps(
   const steps: FileStep[] = [];
   let entry = former;
   let besides: readonly string[] = unnumbered;
-  const { namespace } = naming.rules;
-  for (const numbers of fittingNumbers(numbered.keys(), namespace)) {
+  const { index } = former;
+  const place = placeOf(former, naming.rules.namespace);
+  for (const numbers of fittingNumbers(numbered.keys(), place)) {
     const vectorIds = numbers.flatMap((number) => numbered.get(number) ?? []);
     entry = {
       ids: difference(entry.ids, vectorIds),
-      removal: extended(entry.removal, numbers, nowMs, namespace),
+      removal: extended(entry.removal, numbers, nowMs, place),
+      index,
     };
     steps.push({ entry, vectorIds: [...vectorIds, ...besides] });
     besides = [];
   }
   const left = difference(entry.ids, unnumbered);
   if (left.length === 0) {
-    steps.push({ entry: { ids: left, removal: null }, vectorIds: [] });
+    steps.push({ entry: { ids: left, removal: null, index }, vectorIds: [] });
   } else if (unnumbered.length > 0) {
-    steps.push({ entry: { ids: left, removal: entry.removal }, vectorIds: [] });
+    steps.push({ entry: { ids: left, removal: entry.removal, index }, vectorIds: [] });
   }
   return steps;
 }

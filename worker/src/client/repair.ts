@@ -6,15 +6,15 @@
  */
 
 import { IDS_PER_DELETE, IDS_PER_GET } from "./limits";
+import type { OpenedIndex } from "./opened_index";
 import type { Naming } from "./rules";
-import type { VectorIndex } from "./vectors";
 
 /** Of the numbers below the highest that an entry lacks, so many are asked for, the lowest first. */
 export const GAPS_MAX = 200;
 
 /** The ids of a file that the index shows now beside the known ones: those in doubt, and others. */
 export async function findUnlisted(
-  index: VectorIndex,
+  index: OpenedIndex,
   naming: Naming,
   fileId: string,
   known: ReadonlySet<string>,
@@ -81,6 +81,7 @@ function gaps(numbers: ReadonlySet<number>): number[] {
   return found;
 }
 
-function upFrom(first: number, count: number): number[] {
+/** Numbers one after the other. */
+export function upFrom(first: number, count: number): number[] {
   return Array.from({ length: count }, (_, at) => first + at);
 }

@@ -25,7 +25,7 @@ export interface FileStoreRules {
   readonly idTemplate: string;
   /** KV key of a file: `groupKey` in braces. */
   readonly keyTemplate: string;
-  /** KV key of the counter. */
+  /** KV key of the counter; with several indexes it is followed by a colon and the name of the index. */
   readonly counterKey: string;
   /** What a `null` in the metadata means. */
   readonly nulls: "refuse" | "leave_out";
@@ -66,13 +66,19 @@ export function utf8Bytes(text: string): number {
 /** Ids of vectors and keys of KV, by the rules. */
 export class Naming {
   readonly rules: FileStoreRules;
+  /** Names of the indexes of which each file is in one; null in a store of one index. */
+  readonly indexes: readonly string[] | null;
   readonly #pattern: RegExp;
 
   /** Throws PreconditionError for rules that the services cannot meet, or that name two chunks alike. */
-  constructor(rules: FileStoreRules) {
+  constructor(rules: FileStoreRules, indexes: readonly string[] | null = null) {
     checkRules(rules);
     this.rules = rules;
+    this.indexes = indexes;
     this.#pattern = idPattern(rules);
+    for (const index of indexes ?? [null]) {
+      checkCounterKey(this.counterKey(index));
+    }
   }
 
   /** The id of a chunk. Throws UsageError for a chunk that has none. */
@@ -125,7 +131,13 @@ export class Naming {
     return this.rules.keyTemplate.replace(FIELD, () => fileId);
   }
 
-  /** Throws UsageError for a file that has no KV key, or the key of the counter. */
+  /** The KV key of the counter of an index; of the one index for null. */
+  counterKey(index: string | null): string {
+    const { counterKey } = this.rules;
+    return index === null ? counterKey : `${counterKey}:${index}`;
+  }
+
+  /** Throws UsageError for a file that has no KV key, or the key of a counter. */
   checkFileId(fileId: string): void {
     const fault = this.fileFault(fileId);
     if (fault !== null) {
@@ -142,7 +154,8 @@ export class Naming {
       return "the file's id is no text, or empty";
     }
     const key = this.key(fileId);
-    return key === this.rules.counterKey ? "the counter has this key" : keyFault(key);
+    const counterKeys = (this.indexes ?? [null]).map((index) => this.counterKey(index));
+    return counterKeys.includes(key) ? "the counter has this key" : keyFault(key);
   }
 }
 
@@ -162,7 +175,7 @@ export function keyFault(key: string): string | null {
 }
 
 function checkRules(rules: FileStoreRules): void {
-  const { dimensions, ttlSeconds, namespace, groupKey, keyTemplate, counterKey } = rules;
+  const { dimensions, ttlSeconds, namespace, groupKey, keyTemplate } = rules;
   if (!Number.isInteger(dimensions) || dimensions < DIMENSIONS_MIN || dimensions > DIMENSIONS_MAX) {
     throw new PreconditionError(
       `${dimensions} dimensions, a vector index takes ${DIMENSIONS_MIN} to ${DIMENSIONS_MAX}`,
@@ -188,9 +201,12 @@ function checkRules(rules: FileStoreRules): void {
       `use file:{${groupKey}} or similar`,
     );
   }
-  const fault = keyFault(counterKey);
+}
+
+function checkCounterKey(key: string): void {
+  const fault = keyFault(key);
   if (fault !== null) {
-    throw new PreconditionError(`counterKey '${counterKey}': ${fault}`, "use another key");
+    throw new PreconditionError(`counterKey '${key}': ${fault}`, "use another key");
   }
 }
 

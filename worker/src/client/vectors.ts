@@ -28,10 +28,13 @@ export interface VectorIndexRules {
 export class VectorIndex {
   readonly #binding: Vectorize;
   readonly #rules: VectorIndexRules;
+  readonly #place: string;
 
-  constructor(binding: Vectorize, rules: VectorIndexRules) {
+  /** `name` is for messages; null when there is one index, which needs none. */
+  constructor(binding: Vectorize, rules: VectorIndexRules, name: string | null) {
     this.#binding = binding;
     this.#rules = rules;
+    this.#place = name === null ? "" : `index '${name}': `;
   }
 
   /** Write the vectors, one request after the other. The id of the last mutation; null without one. */
@@ -46,7 +49,7 @@ export class VectorIndex {
         metadata,
         ...(namespace === undefined ? {} : { namespace }),
       }));
-      const what = `upsert of ${counted(batch.length, "vector")} from '${batch[0]?.id}'`;
+      const what = `${this.#place}upsert of ${counted(batch.length, "vector")} from '${batch[0]?.id}'`;
       last = await this.#mutate(what, () => this.#binding.upsert(sent));
     }
     return last;
@@ -56,7 +59,7 @@ export class VectorIndex {
   async remove(ids: readonly string[]): Promise<string | null> {
     let last: string | null = null;
     for (const some of slices(ids, IDS_PER_DELETE)) {
-      const what = `deletion of ${counted(some.length, "vector")} from '${some[0]}'`;
+      const what = `${this.#place}deletion of ${counted(some.length, "vector")} from '${some[0]}'`;
       last = await this.#mutate(what, () => this.#binding.deleteByIds(some));
     }
     return last;
@@ -74,9 +77,8 @@ export class VectorIndex {
 
   /** What the index says about itself now. Throws PreconditionError without an index. */
   async describe(): Promise<IndexState> {
-    const info = await repeat("description of the index", this.#rules.retry, () =>
-      this.#binding.describe(),
-    );
+    const what = `${this.#place}description of the index`;
+    const info = await repeat(what, this.#rules.retry, () => this.#binding.describe());
     const mutation: unknown = info.processedUpToMutation; // the type says number, the service text
     return {
       dimensions: info.dimensions,
@@ -86,7 +88,7 @@ export class VectorIndex {
   }
 
   async #fetchSome(ids: string[]): Promise<VectorizeVector[]> {
-    const what = `read of ${counted(ids.length, "vector")} from '${ids[0]}'`;
+    const what = `${this.#place}read of ${counted(ids.length, "vector")} from '${ids[0]}'`;
     const vectors = await repeat(what, this.#rules.retry, () => this.#binding.getByIds(ids));
     const foreign = vectors.find((vector) => !ids.includes(vector.id));
     if (foreign !== undefined) {

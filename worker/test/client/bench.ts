@@ -17,6 +17,12 @@ export interface Held {
   readonly expirations: Record<string, number>;
 }
 
+/** What one index of several holds, and what KV says about it. */
+export interface Part {
+  readonly ids: readonly string[];
+  readonly counter: number | null;
+}
+
 type Call = readonly [method: string, ...args: unknown[]];
 
 /** An error of the store, as it left the Worker. */
@@ -31,6 +37,9 @@ export class CallError extends Error {
   }
 }
 
+/** Of the Worker under test; a store of n indexes uses the first n. */
+const BINDINGS = ["VECTORIZE_INDEX", "SECOND_INDEX", "THIRD_INDEX"] as const;
+
 /** One sandbox and one runtime for a file of tests. */
 export class Bench {
   readonly sandbox: RunningSandbox;
@@ -44,7 +53,7 @@ export class Bench {
       const worker = await startWorker(
         {
           main: join(import.meta.dirname, "worker.ts"),
-          vectorize: { VECTORIZE_INDEX: "none" },
+          vectorize: Object.fromEntries(BINDINGS.map((binding) => [binding, "none"])),
           kv: { FILE_VECTOR_INDEX: "none" },
         },
         sandbox.address,
@@ -67,22 +76,30 @@ export class Bench {
     await this.sandbox.stop();
   }
 
-  /** A store on a new index and a new namespace. One at a time is bound. */
-  async store(options: Partial<VectorizeClientOptions> = {}): Promise<Store> {
+  /**
+   * A store on a new index and a new namespace; with `indexes`, on so many new ones, each with its name. One store
+   * at a time is bound.
+   */
+  async store(options: Partial<VectorizeClientOptions> = {}, indexes = 0): Promise<Store> {
     this.#stores += 1;
-    const index = `store-${this.#stores}`;
+    const title = `store-${this.#stores}`;
+    const names =
+      indexes === 0 ? [title] : Array.from({ length: indexes }, (_, at) => `${title}-${at}`);
     const { dimensions, metric } = CASES.rules;
-    await this.sandbox.call("POST", "/vectorize/v2/indexes", {
-      name: index,
-      config: { dimensions, metric },
-    });
+    for (const name of names) {
+      await this.sandbox.call("POST", "/vectorize/v2/indexes", {
+        name,
+        config: { dimensions, metric },
+      });
+    }
     const namespaces = "/storage/kv/namespaces";
     if (this.#namespace !== null) {
       await this.sandbox.call("DELETE", `${namespaces}/${this.#namespace}`); // an account has 1,000
     }
-    const { id } = await this.sandbox.call<{ id: string }>("POST", namespaces, { title: index });
+    const { id } = await this.sandbox.call<{ id: string }>("POST", namespaces, { title });
     this.#namespace = id;
-    const store = new Store(this, index, id, options);
+    const bound = new Map(names.map((name, at) => [name, BINDINGS[at] ?? ""]));
+    const store = new Store(this, bound, indexes > 0, id, options);
     await store.order({});
     return store;
   }
@@ -91,18 +108,23 @@ export class Bench {
 /** A store, called through a Worker. Each call is an invocation with an object of its own. */
 export class Store {
   readonly #bench: Bench;
-  readonly #index: string;
+  /** Index -> its binding. */
+  readonly #bound: ReadonlyMap<string, string>;
+  /** Whether it was opened with the names of its indexes. */
+  readonly isNamed: boolean;
   readonly #namespace: string;
   readonly #options: VectorizeClientOptions;
 
   constructor(
     bench: Bench,
-    index: string,
+    bound: ReadonlyMap<string, string>,
+    isNamed: boolean,
     namespace: string,
     options: Partial<VectorizeClientOptions>,
   ) {
     this.#bench = bench;
-    this.#index = index;
+    this.#bound = bound;
+    this.isNamed = isNamed;
     this.#namespace = namespace;
     const { id_template, key_template, counter_key, dimensions, metric } = CASES.rules;
     this.#options = {
@@ -116,6 +138,11 @@ export class Store {
     };
   }
 
+  /** The indexes of the store. */
+  get indexes(): string[] {
+    return [...this.#bound.keys()];
+  }
+
   /** One call. */
   call(method: string, ...args: unknown[]): Promise<unknown> {
     return this.inOneInvocation([[method, ...args]]);
@@ -123,7 +150,9 @@ export class Store {
 
   /** Calls of one object, one after the other; the value of the last. */
   async inOneInvocation(calls: readonly Call[], signal?: AbortSignal): Promise<unknown> {
-    const body: Calls = { options: this.#options, calls };
+    const [first = ""] = this.#bound.values();
+    const vectorize = this.isNamed ? Object.fromEntries(this.#bound) : first;
+    const body: Calls = { options: this.#options, vectorize, calls };
     const answer = await fetch(this.#bench.worker.url, {
       method: "POST",
       body: JSON.stringify(body),
@@ -138,7 +167,8 @@ export class Store {
 
   /** Give the shim orders; the subrequests are counted from here. */
   async order(orders: ShimOrders): Promise<void> {
-    const targets = { VECTORIZE_INDEX: this.#index, FILE_VECTOR_INDEX: this.#namespace };
+    const indexes = [...this.#bound].map(([name, binding]) => [binding, name]);
+    const targets = { ...Object.fromEntries(indexes), FILE_VECTOR_INDEX: this.#namespace };
     await fetch(this.#bench.worker.controlUrl, {
       method: "PUT",
       body: JSON.stringify({ ...orders, targets: { ...targets, ...orders.targets } }),
@@ -180,7 +210,27 @@ export class Store {
 
   /** The same index and namespace, opened with other rules. */
   with(options: Partial<VectorizeClientOptions>): Store {
-    return new Store(this.#bench, this.#index, this.#namespace, { ...this.#options, ...options });
+    return this.#opened(this.#bound, this.isNamed, options);
+  }
+
+  /** The same store, opened with some of its indexes. */
+  over(indexes: readonly string[]): Store {
+    const some = [...this.#bound].filter(([name]) => indexes.includes(name));
+    return this.#opened(new Map(some), true);
+  }
+
+  /** The first index of the store and its namespace, opened with the binding alone. */
+  withoutNames(): Store {
+    return this.#opened(new Map([...this.#bound].slice(0, 1)), false);
+  }
+
+  #opened(
+    bound: ReadonlyMap<string, string>,
+    isNamed: boolean,
+    options: Partial<VectorizeClientOptions> = {},
+  ): Store {
+    const whole = { ...this.#options, ...options };
+    return new Store(this.#bench, bound, isNamed, this.#namespace, whole);
   }
 
   async #state(): Promise<ShimState> {
@@ -193,9 +243,15 @@ export class Store {
     return this.#bench.sandbox.call("PUT", path, [{ key, value, metadata }]);
   }
 
+  /** Remove a KV key behind the store. */
+  removeKey(key: string): Promise<unknown> {
+    const path = `/storage/kv/namespaces/${this.#namespace}/bulk/delete`;
+    return this.#bench.sandbox.call("POST", path, [key]);
+  }
+
   /** Remove vectors behind the store. */
   removeBehind(ids: readonly string[]): Promise<unknown> {
-    const path = `/vectorize/v2/indexes/${this.#index}/delete_by_ids`;
+    const path = `/vectorize/v2/indexes/${this.indexes[0]}/delete_by_ids`;
     return this.#bench.sandbox.call("POST", path, { ids });
   }
 
@@ -208,18 +264,47 @@ export class Store {
     );
   }
 
-  /** What is behind the store now. */
-  async held(): Promise<Held> {
+  /** The ids in an index, in order. */
+  async #idsIn(index: string): Promise<string[]> {
     const ids: string[] = [];
     let cursor = "";
     do {
       const page = await this.#ask<{
         vectors: { id: string }[];
         nextCursor: string | null;
-      }>("GET", `/vectorize/v2/indexes/${this.#index}/list?count=1000${cursor}`);
+      }>("GET", `/vectorize/v2/indexes/${index}/list?count=1000${cursor}`);
       ids.push(...page.vectors.map(({ id }) => id));
       cursor = page.nextCursor === null ? "" : `&cursor=${page.nextCursor}`;
     } while (cursor !== "");
+    return ids.sort();
+  }
+
+  /** What each of several indexes holds now. */
+  async parts(): Promise<Record<string, Part>> {
+    const { counters } = await this.#readKv();
+    const found: Record<string, Part> = {};
+    for (const index of this.indexes) {
+      const key = `${CASES.rules.counter_key}:${index}`;
+      found[index] = { ids: await this.#idsIn(index), counter: counters[key] ?? null };
+    }
+    return found;
+  }
+
+  /** What is behind the store now; of several indexes the sum. */
+  async held(): Promise<Held> {
+    const ids: string[] = [];
+    for (const index of this.indexes) {
+      ids.push(...(await this.#idsIn(index)));
+    }
+    const { counters, ...rest } = await this.#readKv();
+    const numbers = Object.values(counters);
+    const counter = numbers.length === 0 ? null : numbers.reduce((sum, number) => sum + number);
+    return { ids: ids.sort(), counter, ...rest };
+  }
+
+  async #readKv(): Promise<
+    Pick<Held, "entries" | "expirations"> & { counters: Record<string, number> }
+  > {
     const kv = `/storage/kv/namespaces/${this.#namespace}`;
     const keys = await this.#ask<{ name: string; expiration?: number }[]>(
       "GET",
@@ -227,7 +312,7 @@ export class Store {
     );
     const entries: Record<string, unknown> = {};
     const expirations: Record<string, number> = {};
-    let counter: number | null = null;
+    const counters: Record<string, number> = {};
     for (const { name, expiration } of keys) {
       const { values } = await this.#ask<{ values: Record<string, string> }>(
         "POST",
@@ -235,8 +320,8 @@ export class Store {
         { keys: [name] },
       );
       const value = JSON.parse(values[name] ?? "null") as unknown;
-      if (name === CASES.rules.counter_key) {
-        counter = value as number;
+      if (name.startsWith(CASES.rules.counter_key)) {
+        counters[name] = value as number;
       } else {
         entries[name] = value;
       }
@@ -244,18 +329,7 @@ export class Store {
         expirations[name] = expiration;
       }
     }
-    return { ids: ids.sort(), entries, counter, expirations };
-  }
-
-  /** The metadata of every KV key that has some. */
-  async keyMetadata(): Promise<Record<string, unknown>> {
-    const keys = await this.#ask<{ name: string; metadata?: unknown }[]>(
-      "GET",
-      `/storage/kv/namespaces/${this.#namespace}/keys?limit=1000`,
-    );
-    return Object.fromEntries(
-      keys.flatMap(({ name, metadata }) => (metadata === undefined ? [] : [[name, metadata]])),
-    );
+    return { entries, counters, expirations };
   }
 
   /** A read behind the store, repeated where the sandbox is ordered to fail. */

@@ -34,8 +34,13 @@ test("the runner knows the format of the cases", () => {
   expect(CASES.format).toBe(1);
 });
 
-test.each(CASES.cases)("$name", async ({ steps }: Case) => {
-  const store = await bench.store();
+const RUNS = CASES.cases.flatMap((one) => [
+  { ...one, over: "one index", indexes: 0 },
+  { ...one, over: "three indexes", indexes: 3 },
+]);
+
+test.each(RUNS)("$name, over $over", async ({ steps, indexes }: Case & { indexes: number }) => {
+  const store = await bench.store({}, indexes);
   await store.call("initializeCollection");
   for (const step of steps) {
     const done = store.inOneInvocation([callOf(step)]);

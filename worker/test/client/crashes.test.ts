@@ -1,188 +1,32 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Bench, type Store } from "./bench";
-import { byFile, type Chunk, chunk, chunks } from "./cases";
-
-type Call = readonly [method: string, ...args: unknown[]];
+import { chunk, chunks } from "./cases";
+import {
+  type Call,
+  checkConsistent,
+  checkExact,
+  checkNoOrphan,
+  checkReader,
+  filesOf,
+  killThen,
+  NEXT,
+  numbersFrom,
+  SCENARIOS,
+  storeOf,
+  sweepWrites,
+  WHOLE,
+  type Where,
+} from "./crashing";
 
 let bench: Bench;
+let one: Where;
 
 beforeAll(async () => {
   bench = await Bench.start();
+  one = { bench, indexes: 0 };
 });
 
 afterAll(() => bench?.stop());
-
-const WHOLE = { wholeFiles: true };
-const SMALL_BODIES = { bodyBytesMax: 5_000 }; // three or four vectors
-
-/** A call that is killed, what the store held before it, and what it holds after it. */
-interface Scenario {
-  readonly name: string;
-  readonly before: readonly Chunk[];
-  readonly call: Call;
-  readonly after: readonly Chunk[];
-}
-
-function filesOf({ before, after }: Scenario): readonly string[] {
-  return [...byFile([...before, ...after]).keys()];
-}
-
-/** Two groups of chunks, further apart than a search without the entry goes. */
-const SPARSE = [...chunks("a", 2), ...chunks("a", 100, 500)];
-/** Chunks of which the numbers do not fit into the metadata of a KV entry. */
-const SCATTERED = Array.from({ length: 75 }, (_, at) => chunk("a", (at + 1) * 100_000_000_000));
-
-const SCENARIOS: readonly Scenario[] = [
-  {
-    name: "an upsert of a new file",
-    before: [],
-    call: ["upsertVectors", chunks("a", 5)],
-    after: chunks("a", 5),
-  },
-  {
-    name: "an upsert that replaces and adds chunks",
-    before: chunks("a", 5),
-    call: ["upsertVectors", chunks("a", 4, 3, 2)],
-    after: [...chunks("a", 3), ...chunks("a", 4, 3, 2)],
-  },
-  {
-    name: "an upsert in three requests",
-    before: [],
-    call: ["upsertVectors", chunks("a", 9)],
-    after: chunks("a", 9),
-  },
-  {
-    name: "an upsert of two files",
-    before: [],
-    call: ["upsertVectors", [...chunks("a", 2), ...chunks("b", 2)]],
-    after: [...chunks("a", 2), ...chunks("b", 2)],
-  },
-  {
-    name: "an upsert of a file that became shorter",
-    before: chunks("a", 25),
-    call: ["upsertVectors", chunks("a", 3, 0, 2), WHOLE],
-    after: chunks("a", 3, 0, 2),
-  },
-  {
-    name: "a deletion of ids",
-    before: chunks("a", 5),
-    call: ["deleteVectorsByIds", ["a_1", "a_4"]],
-    after: [chunk("a", 0), chunk("a", 2), chunk("a", 3)],
-  },
-  {
-    name: "a deletion of ids of two files, of one all",
-    before: [...chunks("a", 3), ...chunks("b", 2)],
-    call: ["deleteVectorsByIds", ["a_1", "b_0", "b_1", "a_7"]],
-    after: [chunk("a", 0), chunk("a", 2)],
-  },
-  {
-    name: "a deletion of ids far apart, in two steps",
-    before: [chunk("a", 0), ...SCATTERED],
-    call: ["deleteVectorsByIds", SCATTERED.map(({ id }) => id)],
-    after: [chunk("a", 0)],
-  },
-  {
-    name: "a deletion of a file in two requests",
-    before: chunks("a", 101),
-    call: ["deleteVectorsByFileId", "a"],
-    after: [],
-  },
-  {
-    name: "a deletion of a file with a wide gap",
-    before: SPARSE,
-    call: ["deleteVectorsByFileId", "a"],
-    after: [],
-  },
-];
-
-/** The next calls that write the files, whatever they are; none of them completes the killed call. */
-const NEXT: readonly (readonly [name: string, calls: (fileId: string) => Call])[] = [
-  ["an upsert of a chunk", (fileId) => ["upsertVectors", [chunk(fileId, 0, 3)]]],
-  ["an upsert of a chunk that follows", (fileId) => ["upsertVectors", [chunk(fileId, 30, 3)]]],
-  ["an upsert of the whole file", (fileId) => ["upsertVectors", chunks(fileId, 2, 0, 3), WHOLE]],
-  ["a deletion of a chunk", (fileId) => ["deleteVectorsByIds", [`${fileId}_2`]]],
-  ["a deletion of a chunk that is not there", (fileId) => ["deleteVectorsByIds", [`${fileId}_77`]]],
-];
-
-/** Index, entries and counter agree, and the index holds these vectors. */
-async function checkExact(store: Store, expected: readonly Chunk[]): Promise<void> {
-  const files = byFile(expected);
-  expect(await store.held()).toEqual({
-    ids: expected.map(({ id }) => id).sort(),
-    entries: Object.fromEntries(
-      [...files].map(([fileId, wanted]) => [`file:${fileId}`, wanted.map(({ id }) => id)]),
-    ),
-    counter: expected.length,
-    expirations: {},
-  });
-  for (const [fileId, wanted] of files) {
-    expect(await store.call("getVectorsByFileId", fileId)).toEqual(wanted);
-  }
-}
-
-/** The entries name the vectors that are there, each under its file's key; the counter is right. */
-async function checkConsistent(store: Store): Promise<void> {
-  const { ids, entries, counter } = await store.held();
-  const byKey = Map.groupBy(ids, (id) => `file:${id.slice(0, id.lastIndexOf("_"))}`);
-  const named = Object.entries(entries).map(([key, some]) => [key, (some as string[]).toSorted()]);
-  expect(Object.fromEntries(named)).toEqual(Object.fromEntries(byKey));
-  expect(counter).toBe(ids.length);
-}
-
-/** Every vector of the file is in its entry, and the counter is right. */
-async function checkNoOrphan(store: Store): Promise<void> {
-  const { ids, entries, counter } = await store.held();
-  const listed = Object.values(entries).flat();
-  expect(ids.filter((id) => !listed.includes(id))).toEqual([]);
-  expect(counter).toBe(ids.length);
-}
-
-/** A reader gets no error, and no entry names a vector that is not there. */
-async function checkReader(store: Store): Promise<void> {
-  const { ids, entries } = await store.held();
-  const named = Object.values(entries).flat();
-  expect(named.filter((id) => !ids.includes(id as string))).toEqual([]);
-  const read = (await store.call("getVectorsByFileId", "a")) as Chunk[];
-  expect(read.map(({ id }) => id)).toEqual(entries["file:a"] ?? []);
-}
-
-/** A new store that holds what the scenario begins with. */
-async function storeOf({ before }: Scenario): Promise<Store> {
-  const store = await bench.store(SMALL_BODIES);
-  if (before.length > 0) {
-    await store.with({ bodyBytesMax: 1_000_000 }).call("upsertVectors", before);
-  }
-  await store.order({});
-  return store;
-}
-
-/** Kill the call when it has made `after` subrequests, then do `next`. False: it made no more. */
-async function killThen(
-  scenario: Scenario,
-  after: number,
-  next: (store: Store) => Promise<void>,
-): Promise<boolean> {
-  const store = await storeOf(scenario);
-  const wasKilled = await store.killAfter(after, scenario.call);
-  await next(store);
-  return wasKilled;
-}
-
-const READS: ReadonlySet<string> = new Set(["bulk", "getByIds", "info"]);
-
-/** Kill the call at the start and after each subrequest that changes something, then do `next`. */
-async function sweepWrites(
-  scenario: Scenario,
-  next: (store: Store) => Promise<void>,
-): Promise<void> {
-  const store = await storeOf(scenario);
-  await store.inOneInvocation([scenario.call]);
-  const seen = await store.seen();
-  const points = [0, ...seen.flatMap(({ operation }, at) => (READS.has(operation) ? [] : at + 1))];
-  for (const after of points) {
-    await killThen(scenario, after, next);
-  }
-}
 
 describe.each(SCENARIOS)("$name, killed between any two subrequests", (scenario) => {
   test("the same call again completes it", async () => {
@@ -192,14 +36,14 @@ describe.each(SCENARIOS)("$name, killed between any two subrequests", (scenario)
       await store.inOneInvocation([scenario.call]);
       await checkExact(store, scenario.after);
     };
-    while (await killThen(scenario, subrequests, next)) {
+    while (await killThen(one, scenario, subrequests, next)) {
       subrequests += 1;
     }
     expect(subrequests).toBeGreaterThanOrEqual(6);
   });
 
   test("a deletion of the files leaves no vector, no key and the right counter", async () => {
-    await sweepWrites(scenario, async (store) => {
+    await sweepWrites(one, scenario, async (store) => {
       for (const fileId of filesOf(scenario)) {
         await store.call("deleteVectorsByFileId", fileId);
       }
@@ -208,7 +52,7 @@ describe.each(SCENARIOS)("$name, killed between any two subrequests", (scenario)
   });
 
   test.each(NEXT)("%s heals it", async (_, next) => {
-    await sweepWrites(scenario, async (store) => {
+    await sweepWrites(one, scenario, async (store) => {
       for (const fileId of filesOf(scenario)) {
         await store.inOneInvocation([next(fileId)]);
       }
@@ -219,15 +63,6 @@ describe.each(SCENARIOS)("$name, killed between any two subrequests", (scenario)
 
 /** What is known of a chunk after calls of which some were killed. */
 type Fate = "there" | "gone" | "either";
-
-/** Numbers from 0 to `end` - 1 that only depend on the seed. */
-function numbersFrom(seed: number): (end: number) => number {
-  let state = seed;
-  return (end) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return Math.floor((state / 2 ** 32) * end);
-  };
-}
 
 /** A call on file `a`, and what becomes of its chunks when it is completed. */
 function anyCall(draw: (end: number) => number): [Call, Map<number, "there" | "gone">] {
@@ -284,7 +119,7 @@ test.each(Array.from({ length: 20 }, (_, seed) => seed))(
 test.each(SCENARIOS)("$name, with one answer lost, ends as undisturbed", async (scenario) => {
   let subrequests = 0;
   for (let after = 0; after <= subrequests; after += 1) {
-    const store = await storeOf(scenario);
+    const store = await storeOf(one, scenario);
     await store.order({ cut: "lose", after });
     await store.inOneInvocation([scenario.call]);
     subrequests = (await store.seen()).length;

@@ -19,7 +19,7 @@ function removal(...numbers: number[]) {
 }
 
 function entry(ids: readonly string[], ...numbers: number[]): FileEntry {
-  return { ids, removal: numbers.length === 0 ? null : removal(...numbers) };
+  return { ids, removal: numbers.length === 0 ? null : removal(...numbers), index: null };
 }
 
 function upTo(end: number): number[] {
@@ -34,7 +34,7 @@ describe("a removal in the metadata of an entry", () => {
     [[0, Number.MAX_SAFE_INTEGER], "0,9007199254740991"],
     [upTo(10_001), "0-9999,10000"],
   ])("is read as it was written", (numbers, text) => {
-    const metadata = metadataOf(removal(...numbers), undefined);
+    const metadata = metadataOf(removal(...numbers), {});
 
     expect(metadata).toEqual({ removing: text, since: NOW_MS });
     expect(removalIn(JSON.parse(JSON.stringify(metadata)))).toEqual(removal(...numbers));
@@ -59,17 +59,19 @@ describe("a removal in the metadata of an entry", () => {
   });
 
   test.each([
-    ["one after the other", 1, 200_000, undefined],
-    ["every other one", 2, 2_000, undefined],
-    ["far apart", 100_000_000_000, 200, undefined],
-    ["in a namespace", 2, 2_000, "\u0000é".repeat(21)],
-  ])("fits in as few groups as there are kilobytes: %s", (_, step, count, namespace) => {
+    ["one after the other", 1, 200_000, {}],
+    ["every other one", 2, 2_000, {}],
+    ["far apart", 100_000_000_000, 200, {}],
+    ["in a namespace", 2, 2_000, { namespace: "\u0000é".repeat(21) }],
+    ["in one of several indexes", 2, 2_000, { index: "i".repeat(64) }],
+    ["in both", 2, 2_000, { namespace: "\u0000é".repeat(21), index: "i".repeat(64) }],
+  ])("fits in as few groups as there are kilobytes: %s", (_, step, count, place) => {
     const numbers = upTo(count).map((at) => at * step);
-    const groups = fittingNumbers(numbers.toReversed(), namespace);
+    const groups = fittingNumbers(numbers.toReversed(), place);
 
     expect(groups.flat()).toEqual(numbers);
     const sizes = groups.map((some) => {
-      const metadata = metadataOf({ numbers: new Set(some), sinceMs: NOW_MS }, namespace);
+      const metadata = metadataOf({ numbers: new Set(some), sinceMs: NOW_MS }, place);
       return utf8Bytes(JSON.stringify(metadata));
     });
     expect(Math.max(...sizes)).toBeLessThanOrEqual(KV_METADATA_BYTES);
@@ -79,11 +81,14 @@ describe("a removal in the metadata of an entry", () => {
   });
 
   test("is joined with the one before where both fit, or else takes its place", () => {
-    const [full = []] = fittingNumbers(upTo(500).map((at) => 2 * at));
+    const [full = []] = fittingNumbers(
+      upTo(500).map((at) => 2 * at),
+      {},
+    );
 
-    expect(extended(removal(1), [3], NOW_MS)).toEqual(removal(1, 3));
-    expect(extended(null, [3], NOW_MS)).toEqual(removal(3));
-    expect(extended(removal(...full), [100_001, 100_003], NOW_MS)).toEqual(
+    expect(extended(removal(1), [3], NOW_MS, {})).toEqual(removal(1, 3));
+    expect(extended(null, [3], NOW_MS, {})).toEqual(removal(3));
+    expect(extended(removal(...full), [100_001, 100_003], NOW_MS, {})).toEqual(
       removal(100_001, 100_003),
     );
   });
@@ -118,7 +123,7 @@ describe("the steps of a removal", () => {
   });
 
   test("name an id of another form until it is removed", () => {
-    const noted = { ids: ["other"], removal: removal() };
+    const noted = { ids: ["other"], removal: removal(), index: null };
 
     expect(steps(["other"], ["other"])).toEqual([
       oneStep(noted, ["other"]),

@@ -219,10 +219,10 @@ test("vectors of another namespace are neither taken into an entry nor removed",
 test("the metadata of an entry names the namespace, as that of q2v does", async () => {
   const store = await bench.store({ namespace: "tenant-1" });
   await store.call("upsertVectors", chunks("a", 2));
-  expect(await store.keyMetadata()).toEqual({ "file:a": { namespace: "tenant-1" } });
+  expect(await store.metadata()).toEqual({ "file:a": { namespace: "tenant-1" } });
 
   await store.call("deleteVectorsByIds", ["a_1"]);
-  expect(await store.keyMetadata()).toEqual({
+  expect(await store.metadata()).toEqual({
     "file:a": { namespace: "tenant-1", removing: "1", since: expect.any(Number) },
   });
 });

@@ -1,15 +1,19 @@
 /** A Worker that makes calls of one store, one after the other, in one invocation. */
 
-import { FileStoreError, VectorizeClient, type VectorizeClientOptions } from "../../src/client";
+import {
+  FileStoreError,
+  type VectorizeBindings,
+  VectorizeClient,
+  type VectorizeClientOptions,
+} from "../../src/client";
 
-interface Env {
-  readonly VECTORIZE_INDEX: Vectorize;
-  readonly FILE_VECTOR_INDEX: KVNamespace;
-}
+type Env = { readonly FILE_VECTOR_INDEX: KVNamespace } & Readonly<Record<string, Vectorize>>;
 
 /** The body of a request. */
 export interface Calls {
   readonly options: VectorizeClientOptions;
+  /** The name of the binding; or name of each index -> name of its binding. */
+  readonly vectorize: string | Readonly<Record<string, string>>;
   readonly calls: readonly (readonly [method: string, ...args: unknown[]])[];
 }
 
@@ -21,10 +25,18 @@ export interface Outcome {
 
 export default {
   async fetch(request: Request, env: Env): Promise<Response> {
-    const { options, calls } = await request.json<Calls>();
+    const { options, vectorize, calls } = await request.json<Calls>();
     let outcome: Outcome = {};
     try {
-      const client = new VectorizeClient(env.VECTORIZE_INDEX, env.FILE_VECTOR_INDEX, options);
+      const bound =
+        typeof vectorize === "string"
+          ? env[vectorize]
+          : Object.fromEntries(Object.entries(vectorize).map(([name, one]) => [name, env[one]]));
+      const client = new VectorizeClient(
+        bound as VectorizeBindings,
+        env.FILE_VECTOR_INDEX,
+        options,
+      );
       const methods = client as unknown as Record<string, (...args: unknown[]) => unknown>;
       for (const [method, ...args] of calls) {
         outcome = { value: await methods[method]?.(...args) };

@@ -1,0 +1,227 @@
+/** Calls that are killed between two subrequests, and what has to hold afterwards. */
+
+import { expect } from "vitest";
+import type { Bench, Store } from "./bench";
+import { byFile, type Chunk, chunk, chunks } from "./cases";
+
+export type Call = readonly [method: string, ...args: unknown[]];
+
+export const WHOLE = { wholeFiles: true };
+const SMALL_BODIES = { bodyBytesMax: 5_000 }; // three or four vectors
+
+/** A call that is killed, what the store held before it, and what it holds after it. */
+export interface Scenario {
+  readonly name: string;
+  readonly before: readonly Chunk[];
+  readonly call: Call;
+  readonly after: readonly Chunk[];
+}
+
+export function filesOf({ before, after }: Scenario): readonly string[] {
+  return [...byFile([...before, ...after]).keys()];
+}
+
+/** Two groups of chunks, further apart than a search without the entry goes. */
+const SPARSE = [...chunks("a", 2), ...chunks("a", 100, 500)];
+/** Chunks of which the numbers do not fit into the metadata of a KV entry. */
+const SCATTERED = Array.from({ length: 75 }, (_, at) => chunk("a", (at + 1) * 100_000_000_000));
+
+export const SCENARIOS: readonly Scenario[] = [
+  {
+    name: "an upsert of a new file",
+    before: [],
+    call: ["upsertVectors", chunks("a", 5)],
+    after: chunks("a", 5),
+  },
+  {
+    name: "an upsert that replaces and adds chunks",
+    before: chunks("a", 5),
+    call: ["upsertVectors", chunks("a", 4, 3, 2)],
+    after: [...chunks("a", 3), ...chunks("a", 4, 3, 2)],
+  },
+  {
+    name: "an upsert in three requests",
+    before: [],
+    call: ["upsertVectors", chunks("a", 9)],
+    after: chunks("a", 9),
+  },
+  {
+    name: "an upsert of two files",
+    before: [],
+    call: ["upsertVectors", [...chunks("a", 2), ...chunks("b", 2)]],
+    after: [...chunks("a", 2), ...chunks("b", 2)],
+  },
+  {
+    name: "an upsert of a file that became shorter",
+    before: chunks("a", 25),
+    call: ["upsertVectors", chunks("a", 3, 0, 2), WHOLE],
+    after: chunks("a", 3, 0, 2),
+  },
+  {
+    name: "a deletion of ids",
+    before: chunks("a", 5),
+    call: ["deleteVectorsByIds", ["a_1", "a_4"]],
+    after: [chunk("a", 0), chunk("a", 2), chunk("a", 3)],
+  },
+  {
+    name: "a deletion of ids of two files, of one all",
+    before: [...chunks("a", 3), ...chunks("b", 2)],
+    call: ["deleteVectorsByIds", ["a_1", "b_0", "b_1", "a_7"]],
+    after: [chunk("a", 0), chunk("a", 2)],
+  },
+  {
+    name: "a deletion of ids far apart, in two steps",
+    before: [chunk("a", 0), ...SCATTERED],
+    call: ["deleteVectorsByIds", SCATTERED.map(({ id }) => id)],
+    after: [chunk("a", 0)],
+  },
+  {
+    name: "a deletion of a file in two requests",
+    before: chunks("a", 101),
+    call: ["deleteVectorsByFileId", "a"],
+    after: [],
+  },
+  {
+    name: "a deletion of a file with a wide gap",
+    before: SPARSE,
+    call: ["deleteVectorsByFileId", "a"],
+    after: [],
+  },
+];
+
+/** The next calls that write the files, whatever they are; none of them completes the killed call. */
+export const NEXT: readonly (readonly [name: string, calls: (fileId: string) => Call])[] = [
+  ["an upsert of a chunk", (fileId) => ["upsertVectors", [chunk(fileId, 0, 3)]]],
+  ["an upsert of a chunk that follows", (fileId) => ["upsertVectors", [chunk(fileId, 30, 3)]]],
+  ["an upsert of the whole file", (fileId) => ["upsertVectors", chunks(fileId, 2, 0, 3), WHOLE]],
+  ["a deletion of a chunk", (fileId) => ["deleteVectorsByIds", [`${fileId}_2`]]],
+  ["a deletion of a chunk that is not there", (fileId) => ["deleteVectorsByIds", [`${fileId}_77`]]],
+];
+
+/** Index, entries and counter agree, and the index holds these vectors. */
+export async function checkExact(store: Store, expected: readonly Chunk[]): Promise<void> {
+  const files = byFile(expected);
+  expect(await store.held()).toEqual({
+    ids: expected.map(({ id }) => id).sort(),
+    entries: Object.fromEntries(
+      [...files].map(([fileId, wanted]) => [`file:${fileId}`, wanted.map(({ id }) => id)]),
+    ),
+    counter: expected.length,
+    expirations: {},
+  });
+  for (const [fileId, wanted] of files) {
+    expect(await store.call("getVectorsByFileId", fileId)).toEqual(wanted);
+  }
+  await checkPlaces(store);
+}
+
+/** Where there are several indexes: each has the vectors of the files whose entries name it, and its counter. */
+async function checkPlaces(store: Store): Promise<void> {
+  if (!store.isNamed) {
+    return;
+  }
+  const metadata = await store.metadata();
+  for (const [index, { ids, counter }] of Object.entries(await store.parts())) {
+    for (const id of ids) {
+      expect(metadata[`file:${fileOf(id)}`]).toMatchObject({ index });
+    }
+    expect([index, counter ?? 0]).toEqual([index, ids.length]);
+  }
+}
+
+function fileOf(id: string): string {
+  return id.slice(0, id.lastIndexOf("_"));
+}
+
+/** The entries name the vectors that are there, each under its file's key; the counter is right. */
+export async function checkConsistent(store: Store): Promise<void> {
+  const { ids, entries, counter } = await store.held();
+  const byKey = Map.groupBy(ids, (id) => `file:${fileOf(id)}`);
+  const named = Object.entries(entries).map(([key, some]) => [key, (some as string[]).toSorted()]);
+  expect(Object.fromEntries(named)).toEqual(Object.fromEntries(byKey));
+  expect(counter).toBe(ids.length);
+  await checkPlaces(store);
+}
+
+/** Every vector of the file is in its entry, and the counter is right. */
+export async function checkNoOrphan(store: Store): Promise<void> {
+  const { ids, entries, counter } = await store.held();
+  const listed = Object.values(entries).flat();
+  expect(ids.filter((id) => !listed.includes(id))).toEqual([]);
+  expect(counter).toBe(ids.length);
+}
+
+/** A reader gets no error, and no entry names a vector that is not there, in the index that it names. */
+export async function checkReader(store: Store, fileIds: readonly string[] = ["a"]): Promise<void> {
+  const { ids, entries } = await store.held();
+  const named = Object.values(entries).flat();
+  expect(named.filter((id) => !ids.includes(id as string))).toEqual([]);
+  if (store.isNamed) {
+    const metadata = await store.metadata();
+    const parts = await store.parts();
+    for (const [key, some] of Object.entries(entries)) {
+      const { index } = metadata[key] as { index: string };
+      expect(parts[index]?.ids).toEqual(expect.arrayContaining(some as string[]));
+    }
+  }
+  for (const fileId of fileIds) {
+    const read = (await store.call("getVectorsByFileId", fileId)) as Chunk[];
+    expect(read.map(({ id }) => id)).toEqual(entries[`file:${fileId}`] ?? []);
+  }
+}
+
+/** Where a scenario runs. */
+export interface Where {
+  readonly bench: Bench;
+  /** 0: one, whose binding is given alone. */
+  readonly indexes: number;
+}
+
+/** A new store that holds what the scenario begins with. */
+export async function storeOf({ bench, indexes }: Where, { before }: Scenario): Promise<Store> {
+  const store = await bench.store(SMALL_BODIES, indexes);
+  if (before.length > 0) {
+    await store.with({ bodyBytesMax: 1_000_000 }).call("upsertVectors", before);
+  }
+  await store.order({});
+  return store;
+}
+
+/** Kill the call when it has made `after` subrequests, then do `next`. False: it made no more. */
+export async function killThen(
+  where: Where,
+  scenario: Scenario,
+  after: number,
+  next: (store: Store) => Promise<void>,
+): Promise<boolean> {
+  const store = await storeOf(where, scenario);
+  const wasKilled = await store.killAfter(after, scenario.call);
+  await next(store);
+  return wasKilled;
+}
+
+const READS: ReadonlySet<string> = new Set(["bulk", "getByIds", "info"]);
+
+/** Kill the call at the start and after each subrequest that changes something, then do `next`. */
+export async function sweepWrites(
+  where: Where,
+  scenario: Scenario,
+  next: (store: Store) => Promise<void>,
+): Promise<void> {
+  const store = await storeOf(where, scenario);
+  await store.inOneInvocation([scenario.call]);
+  const seen = await store.seen();
+  const points = [0, ...seen.flatMap(({ operation }, at) => (READS.has(operation) ? [] : at + 1))];
+  for (const after of points) {
+    await killThen(where, scenario, after, next);
+  }
+}
+
+/** Numbers from 0 to `end` - 1 that only depend on the seed. */
+export function numbersFrom(seed: number): (end: number) => number {
+  let state = seed;
+  return (end) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((state / 2 ** 32) * end);
+  };
+}
