@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -97,10 +98,10 @@ def _expected(ids: Sequence[str], values: np.ndarray, metadata: Sequence[bytes])
 def _cpu_line(folder: Path, port: int, expected: Expected, records: object) -> Line:
     body = orjson.dumps(records)
     with _workerd(folder, port) as (url, pid), _verifier(url) as verifier:
-        verifier.verify(expected)  # compiled from then on
+        verifier.verify(INDEX, expected)  # compiled from then on
         before = _cpu_s(pid)
         for _ in range(ROUNDS):
-            found = verifier.verify(expected)
+            found = verifier.verify(INDEX, expected)
             assert not found.suspects
         ours = (_cpu_s(pid) - before) * 1e6 / (ROUNDS * len(expected))
     started = time.process_time()
@@ -142,7 +143,8 @@ def _passes(folder: Path, port: int, expected: Expected, heap_mb: int) -> bool:
         _verifier(url, first=INVOCATIONS) as verifier,
     ):
         try:
-            answers = in_order(verifier.verify, [expected] * INVOCATIONS, width=INVOCATIONS)
+            verify = partial(verifier.verify, INDEX)
+            answers = in_order(verify, [expected] * INVOCATIONS, width=INVOCATIONS)
             return not any(found.suspects for _, found in answers)
         except MigrationError:
             return False
@@ -189,7 +191,7 @@ def _fill(sandbox: RunningSandbox, count: int) -> Expected:
 
 def _by_verifier(verifier: EdgeVerifier, expected: Expected) -> int:
     batches = [expected[at : at + QUESTION] for at in range(0, len(expected), QUESTION)]
-    for _, found in in_order(verifier.verify, batches, width=INVOCATIONS):
+    for _, found in in_order(partial(verifier.verify, INDEX), batches, width=INVOCATIONS):
         assert not found.suspects
     return len(batches)
 
@@ -312,6 +314,10 @@ def _wait_for(port: int) -> None:
             return
 
 
+# A text of Cap'n Proto.
+_INDEXES = orjson.dumps({INDEX: "VECTORIZE_INDEX"}).decode().replace('"', r"\"")
+
+
 def _config(index_port: int, port: int, v8_flags: Sequence[str]) -> str:
     flags = ", ".join(f'"{flag}"' for flag in v8_flags)
     return f"""using Workerd = import "/workerd/workerd.capnp";
@@ -327,6 +333,7 @@ const config :Workerd.Config = (
           innerBindings = [
             (name = "fetcher", service = "index"), (name = "indexId", text = "{INDEX}"),
             (name = "indexVersion", text = "v2"), (name = "useNdJson", json = "true")])),
+        (name = "Q2V_INDEXES", json = "{_INDEXES}"),
         (name = "Q2V_VERIFIER_KEY", text = "{KEY}")],
       globalOutbound = "nothing")),
     (name = "index", external = (address = "127.0.0.1:{index_port}", http = ())),
@@ -344,7 +351,7 @@ def _kit(sandbox: RunningSandbox) -> Iterator[str]:
         "worker": {
             "main": str(WORKER / "src" / "verifier" / "worker.ts"),
             "vectorize": {"VECTORIZE_INDEX": INDEX},
-            "vars": {"Q2V_VERIFIER_KEY": KEY},
+            "vars": {"Q2V_VERIFIER_KEY": KEY, "Q2V_INDEXES": {INDEX: "VECTORIZE_INDEX"}},
         },
         "sandbox": {
             "base_url": sandbox.base_url,

@@ -171,7 +171,7 @@ class VectorTarget(Protocol):
 
 
 class ContentVerifier(Protocol):
-    """A Worker that reads vectors of the target through its binding and answers their digests.
+    """A Worker that reads vectors through its bindings and answers their digests.
 
     It is not trusted: an answer that does not prove that the vectors were read is an error. Every
     method raises VerifierUnusableError, after its own retries. Safe to use from several threads.
@@ -180,13 +180,13 @@ class ContentVerifier(Protocol):
     def address(self) -> str:
         """Where it answers, without secrets."""
 
-    def read_state(self) -> VerifierState:
-        """What it says of itself now."""
+    def read_state(self, index: str) -> VerifierState:
+        """What it says of itself and of a vector index now."""
 
-    def verify(self, expected: Sequence[tuple[VectorId, bytes]]) -> Verified:
-        """Have these distinct vectors read and compared with their digests.
+    def verify(self, index: str, expected: Sequence[tuple[VectorId, bytes]]) -> Verified:
+        """Have these distinct vectors of an index read and compared with their digests.
 
-        At most `read_state().vectors_max`.
+        At most `read_state(index).vectors_max`.
         """
 
 

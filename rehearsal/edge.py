@@ -51,7 +51,10 @@ def running_verifier(sandbox: RunningSandbox) -> Iterator[str]:
         "worker": {
             "main": str(WORKER / "src" / "verifier" / "worker.ts"),
             "vectorize": {"VECTORIZE_INDEX": INDEX},
-            "vars": {"Q2V_VERIFIER_KEY": VERIFIER_KEY},
+            "vars": {
+                "Q2V_VERIFIER_KEY": VERIFIER_KEY,
+                "Q2V_INDEXES": {INDEX: "VECTORIZE_INDEX"},
+            },
         },
         "sandbox": {
             "base_url": sandbox.base_url,

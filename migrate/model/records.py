@@ -283,7 +283,7 @@ class IndexProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifierState:
-    """What a verifier says of itself and of the vector index that it is bound to."""
+    """What a verifier says of itself and of one vector index that it is bound to."""
 
     vectors_max: int  # of one question
     dimensions: int

@@ -85,14 +85,15 @@ def _check_binding(
 ) -> VerifierState:
     """Raise VerifierUnusableError unless the verifier is bound to the index of the run.
 
-    A binding does not say its index's name. The last processed mutation is a UUID that no other
+    A binding does not say its index's name, and the verifier's names are those of its
+    configuration. The last processed mutation is a UUID that no other
     index has; REST and the verifier have to show the same one.
     """
     seen: list[tuple[object, object]] = []
 
     def look() -> VerifierState:
         before = target.read_progress().processed_mutation
-        state = verifier.read_state()
+        state = verifier.read_state(run.plan.index.name)
         seen.append((state.processed_mutation, before))
         return state
 
@@ -110,7 +111,8 @@ def _check_binding(
         raise VerifierUnusableError(
             f"it is bound to another index than '{run.plan.index.name}', or others write to it: "
             f"its last mutation is {theirs}, REST shows {ours}",
-            remedy="bind VECTORIZE_INDEX of the verifier to this index, and deploy it again",
+            remedy="correct the binding that `Q2V_INDEXES` in verifier.wrangler.jsonc names for "
+            "this index, and deploy the verifier again",
         )
     return state
 
@@ -132,7 +134,8 @@ def _read(
     started_s, read = runtime.clock.monotonic_s(), 0
 
     def verify(batch: list[Expected]) -> Verified:
-        return verifier.verify([(expected.id, expected.digest) for expected in batch])
+        asked = [(expected.id, expected.digest) for expected in batch]
+        return verifier.verify(run.plan.index.name, asked)
 
     with closing(in_order(verify, batches, width=VERIFIER_REQUESTS_MAX)) as answers:
         for ordinal, (batch, found) in enumerate(answers, start=1):

@@ -10,7 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from migrate.cloudflare.verifier.protocol import PREFIX_BYTES, answer_text, request_text
+from migrate.cloudflare.verifier.protocol import (
+    PREFIX_BYTES,
+    answer_text,
+    question_path,
+    request_text,
+)
 from migrate.model.hmac_key import SealKey
 from tests.servers.scripted_http import Reply, Seen, Step, running_script
 
@@ -25,7 +30,9 @@ class EdgeVerifierInPython:
     key: SealKey
     digests: Callable[[], Mapping[str, bytes]]  # of what the index holds now
     mutation: Callable[[], str]
+    index: str
     state: Document = field(default_factory=dict)  # other members of /ready
+    state_of_index: Document = field(default_factory=dict)  # and of its index
     lie: Callable[[Asked, Document], Document | Step] = lambda _, document: document
     lie_of_headers: Callable[[Reply], Reply] = lambda reply: reply
     questions: list[Asked] = field(default_factory=list)
@@ -44,6 +51,8 @@ class EdgeVerifierInPython:
             return Reply(status=404)
         if seen.target == "/ready":
             return self._signed(headers["x-q2v-hmac"], 200, self._ready())
+        if seen.target != question_path(self.index):
+            return Reply(status=404)
         asked = read_question(seen.body)
         self.questions.append(asked)
         told = self.lie(asked, self.truth(asked))
@@ -71,12 +80,17 @@ class EdgeVerifierInPython:
     def _ready(self) -> Document:
         return {
             "service": "q2v verifier",
-            "protocol": 1,
+            "protocol": 2,
             "vectors_max": 20,
             "body_bytes_max": 2_000,
-            "dimensions": 32,
-            "vector_count": 0,
-            "processed_mutation": self.mutation(),
+            "indexes": {
+                self.index: {
+                    "dimensions": 32,
+                    "vector_count": 0,
+                    "processed_mutation": self.mutation(),
+                    **self.state_of_index,
+                }
+            },
             **self.state,
         }
 

@@ -10,8 +10,8 @@ export interface WorkerUnderTest {
   readonly vectorize?: Readonly<Record<string, string>>;
   /** Name of the binding -> id of the KV namespace. */
   readonly kv?: Readonly<Record<string, string>>;
-  /** Variables and secrets: texts. */
-  readonly vars?: Readonly<Record<string, string>>;
+  /** Variables and secrets: texts, or what JSON can hold. */
+  readonly vars?: Readonly<Record<string, unknown>>;
   /** Flags of V8, such as `--max-heap-size=64`. */
   readonly v8Flags?: readonly string[];
 }
@@ -90,8 +90,10 @@ function bindingsOf(worker: WorkerUnderTest): string[] {
   const kv = Object.entries(worker.kv ?? {}).map(
     ([name, id]) => `(name = ${text(name)}, kvNamespace = ${shimFor("Kv", name, id)})`,
   );
-  const vars = Object.entries(worker.vars ?? {}).map(
-    ([name, value]) => `(name = ${text(name)}, text = ${text(value)})`,
+  const vars = Object.entries(worker.vars ?? {}).map(([name, value]) =>
+    typeof value === "string"
+      ? `(name = ${text(name)}, text = ${text(value)})`
+      : `(name = ${text(name)}, json = ${text(JSON.stringify(value))})`,
   );
   return [...vectorize, ...kv, ...vars];
 }

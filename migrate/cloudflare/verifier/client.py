@@ -11,13 +11,21 @@ from migrate.cloudflare.client.base_url import BaseUrl
 from migrate.cloudflare.client.faults import FAULTS, Fault, is_untrusted, speaks_no_tls
 from migrate.cloudflare.client.verdict import backoff_s
 from migrate.cloudflare.client.wire import read_capped
-from migrate.cloudflare.verifier.judging import SIGNATURE_HEADER, FailedOnceError, judge, unusable
+from migrate.cloudflare.verifier.judging import (
+    SIGNATURE_HEADER,
+    WORDS_MAX,
+    FailedOnceError,
+    judge,
+    unusable,
+)
 from migrate.cloudflare.verifier.lanes import Lanes
 from migrate.cloudflare.verifier.protocol import (
+    OtherProtocolError,
     UnprovenError,
     encode_question,
+    question_path,
     read_answer,
-    read_state,
+    read_states,
     request_text,
 )
 from migrate.model.hmac_key import SealKey
@@ -25,12 +33,16 @@ from migrate.model.limits import VERIFIER_REQUESTS_MAX
 from migrate.model.records import VectorId, Verified, VerifierState
 from migrate.ports import Clock, Progress
 from migrate.transport.deadline import Deadline, DeadlineTransport, Line
+from migrate.transport.masking import printable
 from migrate.transport.trust import distrust_remedy
 from migrate.workers.repeat import retry_on
 
 T = TypeVar("T")
 
 ATTEMPTS_MAX = 4
+_OTHER_PROTOCOL_REMEDY = (
+    "deploy the verifier of this version of q2v: `q2v worker init` writes it into a new folder"
+)
 _UNPROVEN_REMEDY = "deploy the verifier again from this version of q2v, and give it a new key"
 
 
@@ -97,14 +109,18 @@ class EdgeVerifier:
         """See `ContentVerifier`."""
         return self._address.url
 
-    def read_state(self) -> VerifierState:
+    def read_state(self, index: str) -> VerifierState:
         """See `ContentVerifier`."""
-        return self._exchange("GET", "/ready", b"", read_state)
+        return self._exchange("GET", "/ready", b"", lambda text: _state_of(index, text))
 
-    def verify(self, expected: Sequence[tuple[VectorId, bytes]]) -> Verified:
+    def verify(self, index: str, expected: Sequence[tuple[VectorId, bytes]]) -> Verified:
         """See `ContentVerifier`."""
-        body = encode_question(expected)
-        found = self._exchange("POST", "/v1/verify", body, lambda text: read_answer(text, expected))
+        found = self._exchange(
+            "POST",
+            question_path(index),
+            encode_question(expected),
+            lambda text: read_answer(text, expected),
+        )
         if found.retries:
             self.lanes.narrow()  # the service has had enough
         else:
@@ -118,15 +134,14 @@ class EdgeVerifier:
     def _exchange(self, method: str, path: str, body: bytes, read: Callable[[bytes], T]) -> T:
         """Send until there is an answer that proves something, within the attempts."""
         try:
-            text = retry_on(
+            return retry_on(
                 FailedOnceError,
-                lambda: self._attempt(method, path, body),
+                lambda: read(self._attempt(method, path, body)),
                 attempts_max=ATTEMPTS_MAX,
                 wait_s=lambda _, attempt: backoff_s(attempt, self._jitter()),
                 clock=self._clock,
                 before_pause=self._report_failure,
             )
-            return read(text)
         except FailedOnceError as error:
             raise unusable(
                 f"no usable answer in {ATTEMPTS_MAX} attempts: {error}",
@@ -134,6 +149,8 @@ class EdgeVerifier:
             ) from error
         except UnprovenError as error:
             raise unusable(f"its answer proves nothing: {error}", remedy=_UNPROVEN_REMEDY) from None
+        except OtherProtocolError as error:
+            raise unusable(str(error), remedy=_OTHER_PROTOCOL_REMEDY) from None
 
     def _attempt(self, method: str, path: str, body: bytes) -> bytes:
         with self.lanes.one():
@@ -196,3 +213,23 @@ class EdgeVerifier:
     def _report_failure(self, error: FailedOnceError, attempt: int, _: float) -> None:
         self.lanes.narrow()
         self._progress.say(f"verifier: attempt {attempt} of {ATTEMPTS_MAX} failed: {error}")
+
+
+def _state_of(index: str, text: bytes) -> VerifierState:
+    """How an index is, from the answer about all.
+
+    Raises VerifierUnusableError without the index, FailedOnceError when it could not be described.
+    """
+    states = read_states(text)
+    state = states.get(index)
+    if isinstance(state, VerifierState):
+        return state
+    if state is not None:
+        shown = printable(state, characters_max=WORDS_MAX)
+        raise FailedOnceError(f"it could not describe vector index '{index}': {shown}")
+    known = ", ".join(f"'{printable(name, characters_max=WORDS_MAX)}'" for name in states)
+    raise unusable(
+        f"it has no vector index '{index}', it has {known or 'none'}",
+        remedy="put a binding for the index into `vectorize` and its name into `Q2V_INDEXES` of "
+        "verifier.wrangler.jsonc, and deploy the verifier again",
+    )

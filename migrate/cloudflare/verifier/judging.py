@@ -22,7 +22,7 @@ _PAID = (
     "deploy it to an account with Workers Paid; Workers Free allows 50 subrequests and 10 ms of "
     "CPU time for a request"
 )
-_WORDS_MAX = 200
+WORDS_MAX = 200
 
 
 class FailedOnceError(Exception):
@@ -57,7 +57,7 @@ def judge(
         )
     if status == _NOT_FOUND:
         raise _not_found(headers.get("date"), now_s)
-    shown = printable(words_of(body), characters_max=_WORDS_MAX)
+    shown = printable(words_of(body), characters_max=WORDS_MAX)
     if status >= _SERVER_ERRORS_MIN and _CPU_LIMIT in body:
         raise unusable(f"it exceeds the CPU time of its plan (HTTP {status})", remedy=_PAID)
     if status >= _SERVER_ERRORS_MIN or status == _TOO_MANY_REQUESTS:
@@ -76,9 +76,14 @@ def _judge_signed(status: int, body: bytes) -> bytes:
     except orjson.JSONDecodeError:
         record = None
     found = record if isinstance(record, dict) else {}
-    what = printable(str(found.get("what", "")), characters_max=_WORDS_MAX)
+    what = printable(str(found.get("what", "")), characters_max=WORDS_MAX)
     if found.get("error") == "subrequests":
         raise unusable(f"its plan allows too few subrequests: {what}", remedy=_PAID)
+    if found.get("error") == "configuration":
+        raise unusable(
+            f"it is configured wrongly: {what}",
+            remedy="correct verifier.wrangler.jsonc, and deploy the verifier again",
+        )
     raise FailedOnceError(f"it could not read: {what}")
 
 

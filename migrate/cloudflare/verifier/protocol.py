@@ -13,7 +13,7 @@ from migrate.model.digest import DIGEST_BYTES
 from migrate.model.limits import VECTOR_ID_BYTES_MAX
 from migrate.model.records import MutationId, VectorId, Verified, VerifierState
 
-PROTOCOL = 1
+PROTOCOL = 2
 SERVICE = "q2v verifier"
 PREFIX_BYTES = 8
 _READ = b"q2v read 1\n"
@@ -21,6 +21,15 @@ _READ = b"q2v read 1\n"
 
 class UnprovenError(Exception):
     """The answer does not prove that the vectors were read."""
+
+
+class OtherProtocolError(Exception):
+    """The verifier is of another version."""
+
+
+def question_path(index: str) -> str:
+    """The path of questions about a vector index; the signature covers it."""
+    return f"/v2/verify/{index}"
 
 
 def request_text(method: str, path: str, time_s: int, nonce: str, body: bytes) -> bytes:
@@ -44,23 +53,36 @@ def encode_question(expected: Sequence[tuple[VectorId, bytes]]) -> bytes:
     return b"".join(pieces)
 
 
-def read_state(body: bytes) -> VerifierState:
-    """The answer to /ready. Raises UnprovenError for another service or protocol."""
+def read_states(body: bytes) -> dict[str, VerifierState | str]:
+    """The answer to /ready: for each vector index how it is, or why that could not be read.
+
+    Raises UnprovenError for another service, OtherProtocolError for another version.
+    """
     record = _object(body)
     service, protocol = record.get("service"), record.get("protocol")
     if service != SERVICE:
         raise UnprovenError("it is no verifier of q2v")
     if protocol != PROTOCOL:
-        raise UnprovenError(
-            f"it speaks protocol {protocol!r}, q2v speaks {PROTOCOL}: deploy the verifier of this "
-            "version of q2v"
-        )
-    mutation = record.get("processed_mutation")
-    return VerifierState(
-        vectors_max=_count(record, "vectors_max"),
-        dimensions=_count(record, "dimensions"),
-        processed_mutation=None if mutation is None else MutationId(str(mutation)),
-    )
+        raise OtherProtocolError(f"it speaks protocol {protocol!r}, this q2v speaks {PROTOCOL}")
+    vectors_max, indexes = _count(record, "vectors_max"), record.get("indexes")
+    if not isinstance(indexes, dict):
+        raise UnprovenError("it names no vector indexes")
+    return {name: _state(members, vectors_max) for name, members in indexes.items()}
+
+
+def _state(members: object, vectors_max: int) -> VerifierState | str:
+    match members:
+        case {"error": str(why)}:
+            return why
+        case dict() as record:
+            mutation = record.get("processed_mutation")
+            return VerifierState(
+                vectors_max=vectors_max,
+                dimensions=_count(record, "dimensions"),
+                processed_mutation=None if mutation is None else MutationId(str(mutation)),
+            )
+        case _:
+            raise UnprovenError("it describes no vector index")
 
 
 def read_answer(body: bytes, expected: Sequence[tuple[VectorId, bytes]]) -> Verified:

@@ -185,10 +185,11 @@ class _Look:
                 verifier = stack.enter_context(
                     wiring.open_verifier(self._settings, clock=self._clock, progress=self._progress)
                 )
-                if verifier is None:
+                index = self._settings.target.vector_index
+                if verifier is None or index is None:
                     return ""
-                found = verifier.read_state()
-                return f"answers, bound to an index of {found.dimensions:,} dimensions"
+                found = verifier.read_state(index)
+                return f"answers, reads '{index}' of {found.dimensions:,} dimensions"
 
             what = rows.look("verifier", state)
             if what:

@@ -22,7 +22,7 @@ class WorkerUnderTest:
     main: Path  # TypeScript or JavaScript
     vectorize: Mapping[str, str] = field(default_factory=dict)  # binding -> index
     kv: Mapping[str, str] = field(default_factory=dict)  # binding -> namespace id
-    vars: Mapping[str, str] = field(default_factory=dict)
+    vars: Mapping[str, object] = field(default_factory=dict)  # texts, or what JSON can hold
     compatibility_flags: tuple[str, ...] = ()
     v8_flags: tuple[str, ...] = ()
 

@@ -14,13 +14,24 @@ ENTRY = WORKER / "src" / "verifier" / "worker.ts"
 
 @contextmanager
 def running_verifier(
-    bench: Workbench, *, index: str | None = None, key: str = KEY, main: Path = ENTRY
+    bench: Workbench,
+    *,
+    index: str | None = None,
+    name: str | None = None,
+    key: str = KEY,
+    main: Path = ENTRY,
 ) -> Iterator[RunningWorker]:
-    """Run it while the block runs; the commands of the bench use it, with `KEY`."""
+    """Run it while the block runs; the commands of the bench use it, with `KEY`.
+
+    It is bound to `index`, and calls it `name`; without them that of the bench.
+    """
     worker = WorkerUnderTest(
         main=main,
         vectorize={"VECTORIZE_INDEX": index or bench.index},
-        vars={"Q2V_VERIFIER_KEY": key},
+        vars={
+            "Q2V_VERIFIER_KEY": key,
+            "Q2V_INDEXES": {name or bench.index: "VECTORIZE_INDEX"},
+        },
     )
     with running_worker(worker, bench.sandbox) as running, pointed_at(bench, running.url):
         yield running

@@ -229,7 +229,7 @@ def test_a_verifier_of_another_index_is_not_believed(bench: Workbench) -> None:
     created(other, "", {"dimensions": DIMENSIONS, "metric": "cosine"})
     for vector_id, (values, metadata) in bench.stored().items():
         bench.sandbox.store.put_vector(other, vector_id, values, metadata)
-    with running_verifier(bench, index=other), put_back(bench):
+    with running_verifier(bench, index=other, name=bench.index), put_back(bench):
         fell_back(bench, f"it is bound to another index than '{bench.index}'")
         expected = one_ulp(bench)
         result = bench.run("reconcile")
@@ -335,13 +335,13 @@ def test_what_is_not_a_good_request_gets_404_from_the_real_runtime(
 ) -> None:
     edge.order()
     body = protocol.encode_question([(VectorId("file-0000_0"), bytes(32))])
-    key, nonce, path = SealKey(KEY), "0" * 32, "/v1/verify"
+    key, nonce, path = SealKey(KEY), "0" * 32, protocol.question_path(bench.index)
     time_s = int(SystemClock().wall_s()) - 200 * (broken == "time")
     signature = key.code(protocol.request_text("POST", path, time_s, nonce, body))
     if broken == "signature":
         signature = "0" * 64
     answer = httpx.post(
-        edge.url + (path if broken != "path" else "/v1/verify/"),
+        edge.url + (path if broken != "path" else f"{path}/"),
         content=body[:-1] if broken == "cut" else body,
         headers={"x-q2v-time": str(time_s), "x-q2v-nonce": nonce, "x-q2v-hmac": signature},
         verify=LOOPBACK,
@@ -360,9 +360,9 @@ def test_with_the_key_no_write_can_be_reached(bench: Workbench, edge: RunningWor
     edge.order()
     before, key = bench.state(), SealKey(KEY)
     body = protocol.encode_question([(VectorId("file-0000_0"), bytes(32))])
-    vectors = b'{"id":"file-0000_0","values":[1]}'
+    vectors, asked = b'{"id":"file-0000_0","values":[1]}', protocol.question_path(bench.index)
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
-        for path in ("/ready", "/v1/verify", "/v1/upsert", "/v1/insert", "/v1/deleteByIds", "/"):
+        for path in ("/ready", asked, "/v2/upsert", "/v2/insert", "/v2/deleteByIds", "/"):
             for sent in (b"", body, vectors):
                 time_s, nonce = int(SystemClock().wall_s()), secrets.token_hex(16)
                 signed = key.code(protocol.request_text(method, path, time_s, nonce, sent))

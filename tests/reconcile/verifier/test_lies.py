@@ -64,7 +64,8 @@ def lying(
         )
         return str(answer.json()["result"]["processedUpToMutation"])
 
-    verifier = EdgeVerifierInPython(key=SealKey(KEY), digests=digests, mutation=mutation, **more)
+    known = {"key": SealKey(KEY), "digests": digests, "mutation": mutation, "index": bench.index}
+    verifier = EdgeVerifierInPython(**{**known, **more})
     if lie is not None:
         verifier.lie = lie
     with serving(verifier) as url, pointed_at(bench, url):
@@ -224,11 +225,10 @@ def test_an_answer_that_contradicts_itself_is_not_believed(
 @pytest.mark.parametrize(
     ("state", "reason"),
     [
-        ({"protocol": 0}, "it speaks protocol 0, q2v speaks 1: deploy the verifier of this"),
         ({"service": "another"}, "it is no verifier of q2v"),
-        ({"processed_mutation": None}, "it is bound to another index"),
-        ({"processed_mutation": "6f1c"}, "it is bound to another index"),
         ({"vectors_max": "many"}, "it has no number 'vectors_max'"),
+        ({"indexes": ["wiki-0"]}, "it names no vector indexes"),
+        ({"indexes": {"chunks": None}}, "it describes no vector index"),
     ],
 )
 def test_an_old_or_foreign_verifier_is_named(
@@ -236,6 +236,60 @@ def test_an_old_or_foreign_verifier_is_named(
 ) -> None:
     with lying(bench, state=state), one_change(bench):
         assert_found(bench, reason)
+
+
+@pytest.mark.fault("H05")
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ({"processed_mutation": None}, "it is bound to another index"),
+        ({"processed_mutation": "6f1c"}, "it is bound to another index"),
+        ({"dimensions": -1}, "it has no number 'dimensions'"),
+    ],
+)
+def test_a_verifier_that_reads_another_index_is_named(
+    bench: Workbench, state: Document, reason: str
+) -> None:
+    with lying(bench, state_of_index=state), one_change(bench):
+        assert_found(bench, reason)
+
+
+@pytest.mark.fault("H05")
+def test_a_verifier_of_another_version_is_named_with_what_to_do(bench: Workbench) -> None:
+    """That of protocol 1 described its one index beside its own members."""
+    of_old = {"protocol": 1, "dimensions": 32, "vector_count": 60, "processed_mutation": "6f1c"}
+    with lying(bench, state=of_old), one_change(bench):
+        assert_found(bench, "it speaks protocol 1, this q2v speaks 2")
+        shown = bench.run("reconcile", as_json=False)
+
+    assert "Advice: deploy the verifier of this version of q2v: `q2v worker init`" in shown.stderr
+
+
+@pytest.mark.fault("H02")
+@pytest.mark.parametrize(
+    ("indexes", "known"),
+    [({"wiki-0": {}, "wiki-1": {}}, "'wiki-0', 'wiki-1'"), ({}, "none")],
+)
+def test_a_verifier_without_the_index_is_refused_with_both_named(
+    bench: Workbench, indexes: Document, known: str
+) -> None:
+    states = {name: {"dimensions": 32, "processed_mutation": "6f1c"} for name in indexes}
+    with lying(bench, state={"indexes": states}), one_change(bench):
+        coverage = assert_found(bench, f"it has no vector index '{bench.index}', it has {known}")
+        shown = bench.run("reconcile", as_json=False)
+
+    assert coverage["read_by"] == {"rest": POINTS, "verifier": 0}
+    assert "Advice: put a binding for the index into `vectorize` and its name" in shown.stderr
+
+
+@pytest.mark.fault("H05")
+def test_an_index_that_the_verifier_cannot_describe_is_asked_for_again(bench: Workbench) -> None:
+    failing = {"indexes": {bench.index: {"error": "INDEX_GET_ERROR (code = 10000): \x1b[2J"}}}
+    with lying(bench, state=failing), one_change(bench):
+        coverage = assert_found(bench, "no usable answer in 4 attempts: it could not describe")
+
+    assert "INDEX_GET_ERROR (code = 10000)" in coverage["fell_back"]
+    assert "\x1b" not in coverage["fell_back"]
 
 
 @pytest.mark.fault("H05")

@@ -1,18 +1,21 @@
 /**
- * A Worker that reads vectors through its binding and answers what it read, so that
+ * A Worker that reads vectors through its bindings and answers what it read, so that
  * `q2v reconcile --verifier` compares contents without the request budget of the REST API
  * (docs/decisions/0049). It writes nothing. What is not a good request gets 404.
  */
 
-import { type IndexReader, readerOf } from "./index_reader.ts";
-import { BODY_BYTES_MAX, readBody, readQuestion, VECTORS_MAX } from "./question.ts";
+import { ConfigurationError, type IndexInfo, type IndexReader, readersOf } from "./index_reader.ts";
+import { type Asked, BODY_BYTES_MAX, readBody, readQuestion, VECTORS_MAX } from "./question.ts";
 import { ReadingError, read } from "./reading.ts";
 import { checkRequest, KEY_LENGTH_MIN, SIGNATURE_HEADER, signAnswer } from "./signature.ts";
 
-const PROTOCOL = 1;
+const PROTOCOL = 2;
+const READY = "GET /ready";
+const VERIFY = /^POST \/v2\/verify\/([A-Za-z0-9_-]{1,64})$/; // the name of the index
 
+/** Beside these it holds the bindings that `Q2V_INDEXES` names. */
 export interface Env {
-  VECTORIZE_INDEX: Vectorize;
+  Q2V_INDEXES: Record<string, string>; // name of each index -> name of its binding
   Q2V_VERIFIER_KEY: string; // a secret: `wrangler secret put Q2V_VERIFIER_KEY`
 }
 
@@ -20,6 +23,8 @@ interface Answer {
   status: number;
   document: object;
 }
+
+type Indexes = ReadonlyMap<string, IndexReader>;
 
 export default {
   async fetch(request: Request, env: Env): Promise<Response> {
@@ -29,13 +34,14 @@ export default {
       return notFound();
     }
     const { pathname: path, search } = new URL(request.url);
-    const answers = ANSWERS[`${request.method} ${path}${search}`];
-    const body = answers === undefined ? null : await readBody(request);
-    if (answers === undefined || body === null) return notFound();
+    const asked = `${request.method} ${path}${search}`;
+    const index = VERIFY.exec(asked)?.[1] ?? null;
+    const body = index === null && asked !== READY ? null : await readBody(request);
+    if (body === null) return notFound();
     const { method, headers } = request;
     const signature = checkRequest(key, { method, path, headers, body }, Date.now());
     if (signature === null) return notFound();
-    const answer = await answers(readerOf(env.VECTORIZE_INDEX), body);
+    const answer = await answerTo(env, index, body);
     if (answer === null) return notFound();
     const text = JSON.stringify(answer.document);
     return new Response(text, {
@@ -49,46 +55,66 @@ export default {
   },
 };
 
-const ANSWERS: Record<string, (index: IndexReader, body: Uint8Array) => Promise<Answer | null>> = {
-  "GET /ready": ready,
-  "POST /v1/verify": verify,
-};
-
 function notFound(): Response {
   return new Response(null, { status: 404 });
 }
 
-async function ready(index: IndexReader, body: Uint8Array): Promise<Answer | null> {
-  if (body.length > 0) return null;
+/** The answer to a request with a good signature: about one index, or about all for null. */
+async function answerTo(env: Env, index: string | null, body: Uint8Array): Promise<Answer | null> {
+  const asked = index === null ? [] : readQuestion(body);
+  if (asked === null || (index === null && body.length > 0)) return null;
   try {
-    const info = await index.describe();
-    const document = {
-      service: "q2v verifier",
-      protocol: PROTOCOL,
-      vectors_max: VECTORS_MAX,
-      body_bytes_max: BODY_BYTES_MAX,
-      dimensions: info.dimensions,
-      vector_count: info.vectorCount,
-      processed_mutation: info.processedUpToMutation ?? null,
-    };
-    return { status: 200, document };
+    const indexes = readersOf(env, env.Q2V_INDEXES);
+    return index === null ? await ready(indexes) : await verify(indexes, index, asked);
   } catch (error) {
-    return failed("reads", error);
-  }
-}
-
-async function verify(index: IndexReader, body: Uint8Array): Promise<Answer | null> {
-  const asked = readQuestion(body);
-  if (asked === null) return null;
-  try {
-    return { status: 200, document: await read(index, asked) };
-  } catch (error) {
-    if (error instanceof ReadingError) return failed(error.kind, error);
+    if (error instanceof ConfigurationError) return failed("configuration", error.message);
+    if (error instanceof ReadingError) return failed(error.kind, error.message);
     throw error;
   }
 }
 
-function failed(kind: string, error: unknown): Answer {
-  const what = error instanceof Error ? error.message : String(error);
-  return { status: 503, document: { error: kind, what: what.slice(0, 300) } };
+async function ready(indexes: Indexes): Promise<Answer> {
+  const described = await Promise.all(
+    [...indexes].map(async ([name, index]) => [name, await describe(index)] as const),
+  );
+  const document = {
+    service: "q2v verifier",
+    protocol: PROTOCOL,
+    vectors_max: VECTORS_MAX,
+    body_bytes_max: BODY_BYTES_MAX,
+    indexes: Object.fromEntries(described),
+  };
+  return { status: 200, document };
+}
+
+/** How an index is. One that cannot be described does not keep the others from being read. */
+async function describe(index: IndexReader): Promise<object> {
+  let info: IndexInfo;
+  try {
+    info = await index.describe();
+  } catch (error) {
+    return { error: shortened(error instanceof Error ? error.message : String(error)) };
+  }
+  return {
+    dimensions: info.dimensions,
+    vector_count: info.vectorCount,
+    processed_mutation: info.processedUpToMutation ?? null,
+  };
+}
+
+async function verify(indexes: Indexes, name: string, asked: Asked[]): Promise<Answer> {
+  const index = indexes.get(name);
+  if (index === undefined) {
+    const known = [...indexes.keys()].join(", ");
+    throw new ConfigurationError(`Q2V_INDEXES: found no index '${name}' among ${known}`);
+  }
+  return { status: 200, document: await read(index, asked) };
+}
+
+function failed(kind: string, what: string): Answer {
+  return { status: 503, document: { error: kind, what: shortened(what) } };
+}
+
+function shortened(what: string): string {
+  return what.slice(0, 300);
 }

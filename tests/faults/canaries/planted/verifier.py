@@ -34,6 +34,7 @@ OF_THE_VERIFIER = (
         file="reconcile/scan/by_verifier.py",
         old=code(1, "if theirs is None or theirs != ours:"),
         new=code(1, "if theirs is None:"),
-        test="tests/reconcile/verifier/test_lies.py::test_an_old_or_foreign_verifier_is_named",
+        test="tests/reconcile/verifier/test_lies.py"
+        "::test_a_verifier_that_reads_another_index_is_named",
     ),
 )
