@@ -333,7 +333,7 @@ const config :Workerd.Config = (
           innerBindings = [
             (name = "fetcher", service = "index"), (name = "indexId", text = "{INDEX}"),
             (name = "indexVersion", text = "v2"), (name = "useNdJson", json = "true")])),
-        (name = "Q2V_INDEXES", json = "{_INDEXES}"),
+        (name = "VECTORIZE_INDEXES", json = "{_INDEXES}"),
         (name = "Q2V_VERIFIER_KEY", text = "{KEY}")],
       globalOutbound = "nothing")),
     (name = "index", external = (address = "127.0.0.1:{index_port}", http = ())),
@@ -351,7 +351,7 @@ def _kit(sandbox: RunningSandbox) -> Iterator[str]:
         "worker": {
             "main": str(WORKER / "src" / "verifier" / "worker.ts"),
             "vectorize": {"VECTORIZE_INDEX": INDEX},
-            "vars": {"Q2V_VERIFIER_KEY": KEY, "Q2V_INDEXES": {INDEX: "VECTORIZE_INDEX"}},
+            "vars": {"Q2V_VERIFIER_KEY": KEY, "VECTORIZE_INDEXES": {INDEX: "VECTORIZE_INDEX"}},
         },
         "sandbox": {
             "base_url": sandbox.base_url,

@@ -70,6 +70,7 @@ class ProvisionRules:
     with_preview: bool = True  # a second namespace, for previews of a Worker
     kv_preview_title: str | None = None  # None: kv_title and "-preview"
     vector_binding: str = VECTOR_BINDING
+    shards: tuple[str, ...] = ()  # all indexes that the files are divided over
     kv_binding: str = KV_BINDING
     into_non_empty: bool = False  # add metadata indexes to an index that holds vectors
     settle: SettleRules  # time limit and pauses until the metadata indexes are listed
@@ -182,6 +183,7 @@ def describe(found: Found, values: ValueRules, rules: ProvisionRules) -> Provisi
             vector_binding=rules.vector_binding,
             kv_binding=rules.kv_binding,
             vector_index=found.index.name,
+            shards=rules.shards,
             kv_namespace_id=namespace_id,
             kv_preview_id=wanted_preview,
         ),

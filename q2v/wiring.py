@@ -58,7 +58,6 @@ from migrate.storage.layout import BUDGET, BUDGET_FILE, SOURCE_COPIES, index_of_
 from migrate.storage.local_folder import LocalFolder, local_file
 from migrate.transport.trust import ClientCertificate
 from migrate.upload.settle import SettleRules
-from migrate.wrangler.bindings import binding_of
 from q2v.invocation import Place, current_invocation, local_of
 from q2v.options import check_both, check_required
 from q2v.output.logs import PROCESS_MASKER
@@ -583,12 +582,6 @@ def window(settings: Settings) -> Window:
     )
 
 
-def vector_binding(settings: Settings) -> str:
-    """The binding of the index that the command works on."""
-    name, own = settings.target.vector_binding, own_index(settings)
-    return name if own is None else binding_of(name, own, of_several=True)
-
-
 def _kv_title(settings: Settings) -> str:
     """The title of the namespace, which several indexes share."""
     first, *_ = settings.target.shards or (settings.target.vector_index,)
@@ -608,9 +601,10 @@ def provision_rules(
     return ProvisionRules(
         metadata_indexes=index_types(settings.target.metadata_indexes),
         kv_title=_kv_title(settings) if kv_title is None else kv_title,
+        shards=settings.target.shards,
         kv_preview_title=kv_preview_title,
         with_preview=with_preview,
-        vector_binding=vector_binding(settings),
+        vector_binding=settings.target.vector_binding,
         kv_binding=settings.target.kv_binding,
         kv_namespace_id=settings.target.kv_namespace_id,
         kv_jurisdiction=settings.target.kv_jurisdiction,

@@ -53,7 +53,7 @@ def running_verifier(sandbox: RunningSandbox) -> Iterator[str]:
             "vectorize": {"VECTORIZE_INDEX": INDEX},
             "vars": {
                 "Q2V_VERIFIER_KEY": VERIFIER_KEY,
-                "Q2V_INDEXES": {INDEX: "VECTORIZE_INDEX"},
+                "VECTORIZE_INDEXES": {INDEX: "VECTORIZE_INDEX"},
             },
         },
         "sandbox": {

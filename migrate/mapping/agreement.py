@@ -5,7 +5,7 @@ from typing import Any
 
 from migrate.errors import UsageError
 from migrate.mapping.kv_keys import key_fault
-from migrate.mapping.shards import counter_key_of
+from migrate.mapping.shards import counter_key_of, shard_binding
 from migrate.mapping.value_rules import template_fields
 
 # Two fields of a point that are never the same: an integer, a text of 64 hex digits, and its text.
@@ -40,11 +40,16 @@ def check_agreement(values: Mapping[str, Any], origins: Mapping[str, str]) -> No
                 "empty text in migration.toml",
             )
     _check_shards(values, origins)
-    binding = values.get("target.vector_binding")
-    if binding is not None and binding == values.get("target.kv_binding"):
+    binding, kv_binding = values.get("target.vector_binding"), values.get("target.kv_binding")
+    shards = values.get("target.shards") or ()
+    if kv_binding is not None and kv_binding in {
+        binding,
+        *(shard_binding(str(binding), index) for index in shards),
+    }:
         raise UsageError(
-            f'target.kv_binding from {_origin("target.kv_binding", origins)}: found "{binding}", '
-            "the same name as target.vector_binding; expected two names",
+            f"target.kv_binding from {_origin('target.kv_binding', origins)}: found "
+            f'"{kv_binding}", the same name as target.vector_binding or that which target.shards '
+            "makes of it; expected two names",
             remedy="correct target.kv_binding or target.vector_binding",
         )
 

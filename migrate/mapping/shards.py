@@ -72,3 +72,8 @@ class Shards:
 def binding_part(index: str) -> str:
     """The name of an index as a part of the name of a variable; names of a list differ in it."""
     return index.replace("-", "_").upper()
+
+
+def shard_binding(vector_binding: str, index: str) -> str:
+    """The name of the binding of one index; `vector_binding` is the setting."""
+    return f"{vector_binding}_{binding_part(index)}"

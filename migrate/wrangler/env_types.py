@@ -12,7 +12,8 @@ _HEAD = (
 
 def env_interface(bindings: Bindings, secrets: Sequence[str]) -> str:
     """`interface Env`, each secret as a string. `Vectorize` is the type of indexes of version 2."""
-    members = {bindings.vector_binding: "Vectorize", bindings.kv_binding: "KVNamespace"}
+    members = dict.fromkeys(bindings.vector_bindings().values(), "Vectorize")
+    members |= {bindings.kv_binding: "KVNamespace"}
     members |= {name: "string" for name in secrets if name not in members}
     lines = "".join(f"  {name}: {kind};\n" for name, kind in members.items())
     return f"interface Env {{\n{lines}}}\n"

@@ -1,6 +1,6 @@
 """Merge the bindings into the text of a wrangler.toml, wrangler.json or wrangler.jsonc.
 
-Only values of the two entries are replaced, and only these entries and their members are added:
+Only values of these entries are replaced, and only these entries and their members are added:
 every other byte is kept. Decision 0040.
 """
 
@@ -39,10 +39,10 @@ def merge_bindings(
         _check_environment(expected, env, file)
     scope = () if env is None else ("env", env)
     _check_names(_table(expected, scope), bindings, file)
-    for name, members in bindings.entries().items():
+    for name, members in bindings.entries():
         _expect(_table(expected, scope), name, members, file)
     try:
-        for name, members in bindings.entries().items():
+        for name, members in bindings.entries():
             source = _merged(source, (*scope, name), members)
         is_right = _open(source).values == expected
     except UsageError:  # the file was valid before
@@ -106,7 +106,7 @@ def _table(values: dict[str, object], path: Path) -> dict[str, object]:
 
 def _check_names(scope: dict[str, object], bindings: Bindings, file: str) -> None:
     """Raises PreconditionError when something of another kind has the name of a binding."""
-    for kind, members in bindings.entries().items():
+    for kind, members in bindings.entries():
         name = members["binding"]
         for other, found in _named(scope):
             if found == name and other != kind:
@@ -196,7 +196,7 @@ def _with(source: Text, splices: list[Splice]) -> Text:
 
 
 def environments_without(content: bytes, bindings: Bindings, *, file: str) -> tuple[str, ...]:
-    """The environments of a valid file that do not have both bindings: they inherit none."""
+    """The environments of a valid file that do not have all bindings: they inherit none."""
     _, source = _decoded(content, file)
     found = _open(source).values.get("env")
     return tuple(
@@ -205,6 +205,6 @@ def environments_without(content: bytes, bindings: Bindings, *, file: str) -> tu
         if isinstance(scope, dict)
         and not all(
             (members["binding"] in _bindings_in(scope.get(kind)))
-            for kind, members in bindings.entries().items()
+            for kind, members in bindings.entries()
         )
     )

@@ -3,13 +3,13 @@
 import json
 import pkgutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from migrate.errors import UsageError
 from migrate.file_stores.rules import FileStoreRules
 from migrate.mapping.field_paths import parse_path
-from migrate.wrangler.bindings import Bindings
+from migrate.wrangler.bindings import VECTOR_BINDING, VECTORIZE, Bindings
 
 COMPATIBILITY_DATE = "2026-11-01"
 # Taken over as they are, folder by folder; a test compares this with worker/.
@@ -69,31 +69,44 @@ class WorkerProject:
     def files(self) -> dict[str, bytes]:
         """Path in the project -> content. Raises UsageError for rules that the store has not."""
         _check(self.rules)
-        index = self.bindings.vector_index
+        name = self._name()
         found = dict(_package_files())
         if self.rules.mapping.namespace:
             found |= {place: _for_tenants(found[place]) for place in _OPENING}
         found |= {
             _MIGRATION: self.migration().encode(),
             "wrangler.jsonc": self._wrangler().encode(),
-            _VERIFIER: _verifier(index),
-            "package.json": _package(index).encode(),
+            _VERIFIER: _verifier(self.bindings),
+            "package.json": _package(name).encode(),
             "tsconfig.json": _resource("tsconfig.json"),
             "vitest.config.ts": _resource("vitest.config.ts"),
-            "README.md": _README.format(name=index).encode(),
+            "README.md": _README.format(name=name).encode(),
         }
         return dict(sorted(found.items()))
 
     def migration(self) -> str:
         """The TypeScript module with the names of the migration."""
-        vector, kv = self.bindings.vector_binding, self.bindings.kv_binding
+        kv, bound = self.bindings.kv_binding, self.bindings.vector_bindings()
         members = "".join(f"  {name}: {json.dumps(value)},\n" for name, value in self._rules())
-        pair = f"{{ vectorize: {json.dumps(vector)}, kv: {json.dumps(kv)} }}"
+        of_several = bool(self.bindings.shards)
         namespace = self.rules.mapping.namespace
         opener = _TENANTS_OPENER if namespace else _OPENER
-        return (_MODULE + opener).format(
-            vector=vector, kv=kv, bindings=pair, rules=members, namespace=namespace
+        return (_MODULE + (_SEVERAL if of_several else "") + opener).format(
+            members="".join(f"  {name}: Vectorize;\n" for name in bound.values()),
+            indexes="".join(f"    {name}: {json.dumps(index)},\n" for index, name in bound.items()),
+            record="".join(
+                f"    {json.dumps(index)}: env.{one},\n" for index, one in bound.items()
+            ),
+            vector="indexesOf(env)" if of_several else f"env.{self.bindings.vector_binding}",
+            kv=kv,
+            kv_text=json.dumps(kv),
+            rules=members,
+            namespace=namespace,
         )
+
+    def _name(self) -> str:
+        """For the Worker and the package: the first index names a collection over several."""
+        return next(iter(self.bindings.vector_bindings()))
 
     def _rules(self) -> Iterator[tuple[str, object]]:
         mapping, writes = self.rules.mapping, self.rules.writes
@@ -110,8 +123,7 @@ class WorkerProject:
             yield "ttlSeconds", writes.ttl_s
 
     def _wrangler(self) -> str:
-        entries = {name: [members] for name, members in self.bindings.entries().items()}
-        return _configuration(f"{self.bindings.vector_index}-sync", "src/index.ts", entries)
+        return _configuration(f"{self._name()}-sync", "src/index.ts", self.bindings.lists())
 
 
 def notes(rules: FileStoreRules) -> list[str]:
@@ -189,21 +201,22 @@ def _configuration(name: str, main: str, members: Mapping[str, object]) -> str:
     return json.dumps({**head, **members}, indent=2) + "\n"
 
 
-def _verifier(index: str) -> bytes:
-    """The package's configuration, bound to the index of the migration."""
-    whole = _resource(_VERIFIER)
-    placed = whole.replace(b'"index_name": "INDEX"', b'"index_name": ' + json.dumps(index).encode())
-    assert placed != whole, f"{_VERIFIER} names no index to replace"
-    comment, _, members = placed.partition(b"\n")
+def _verifier(bindings: Bindings) -> bytes:
+    """The package's configuration, bound to each index of the migration."""
+    comment, _, members = _resource(_VERIFIER).partition(b"\n")
     assert comment.startswith(b"//"), f"{_VERIFIER} has no line that says to replace the index"
-    return members
+    document: dict[str, Any] = json.loads(members)
+    own = replace(bindings, vector_binding=VECTOR_BINDING)
+    document[VECTORIZE] = own.lists()[VECTORIZE]
+    document["vars"] = {"VECTORIZE_INDEXES": own.vector_bindings()}
+    return (json.dumps(document, indent=2) + "\n").encode()
 
 
-def _package(index: str) -> str:
+def _package(name: str) -> str:
     whole: dict[str, Any] = json.loads(_resource("package.json"))
     tools = whole["devDependencies"]
     document = {
-        "name": f"{index}-sync",
+        "name": f"{name}-sync",
         "private": True,
         "type": "module",
         "scripts": {
@@ -222,16 +235,27 @@ import {{ type FileStoreRules, VectorizeClient }} from "./client";
 
 /** What the Worker finds in `env`. */
 export interface Env {{
-  {vector}: Vectorize;
-  {kv}: KVNamespace;
+{members}  {kv}: KVNamespace;
 }}
 
-/** The names of the bindings in wrangler's configuration. */
-export const BINDINGS = {bindings} as const;
+/** The bindings in wrangler's file: those of Vectorize with their index, and that of KV. */
+export const BINDINGS = {{
+  vectorize: {{
+{indexes}  }},
+  kv: {kv_text},
+}} as const;
 
 /** The rules that filled the index. Ask the embedding model for the same number of `dimensions`. */
 export const RULES: FileStoreRules = {{
 {rules}}};
+
+"""
+_SEVERAL = """\
+/** Each index of the collection with its binding. The names decide where a new file goes. */
+function indexesOf(env: Env): Record<string, Vectorize> {{
+  return {{
+{record}  }};
+}}
 
 """
 _OPENER = """\
@@ -239,7 +263,7 @@ let store: VectorizeClient | undefined;
 
 /** The store of this isolate. It remembers what it wrote, which KV shows a minute later. */
 export function openStore(env: Env): VectorizeClient {{
-  store ??= new VectorizeClient(env.{vector}, env.{kv}, RULES);
+  store ??= new VectorizeClient({vector}, env.{kv}, RULES);
   return store;
 }}
 """
@@ -252,7 +276,7 @@ const stores = new Map<string, VectorizeClient>();
  */
 export function openStore(env: Env, namespace: string): VectorizeClient {{
   const rules = {{ ...RULES, namespace }};
-  const store = stores.get(namespace) ?? new VectorizeClient(env.{vector}, env.{kv}, rules);
+  const store = stores.get(namespace) ?? new VectorizeClient({vector}, env.{kv}, rules);
   stores.set(namespace, store);
   return store;
 }}

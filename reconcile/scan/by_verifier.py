@@ -111,8 +111,8 @@ def _check_binding(
         raise VerifierUnusableError(
             f"it is bound to another index than '{run.plan.index.name}', or others write to it: "
             f"its last mutation is {theirs}, REST shows {ours}",
-            remedy="correct the binding that `Q2V_INDEXES` in verifier.wrangler.jsonc names for "
-            "this index, and deploy the verifier again",
+            remedy="correct the binding that `VECTORIZE_INDEXES` in verifier.wrangler.jsonc names "
+            "for this index, and deploy the verifier again",
         )
     return state
 

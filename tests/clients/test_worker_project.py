@@ -35,9 +35,9 @@ def project(tmp_path: Path) -> Path:
     return write_project(tmp_path / "worker", RULES)
 
 
-def write_project(folder: Path, rules: FileStoreRules) -> Path:
+def write_project(folder: Path, rules: FileStoreRules, names: Bindings = NAMES) -> Path:
     """The project of these rules, with the tools that its own tests need."""
-    for name, content in WorkerProject(bindings=NAMES, rules=rules).files().items():
+    for name, content in WorkerProject(bindings=names, rules=rules).files().items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     installed("vitest", "package.json")
@@ -90,6 +90,27 @@ def run_checks(project: Path, shell: Shell) -> str:
     )
     assert tests.exit_code == 0, tests.stdout + tests.stderr
     return tests.stdout
+
+
+@pytest.mark.parametrize("namespace", ["", "{tenant}"])
+def test_over_several_indexes_its_types_hold_its_tests_pass_and_wrangler_takes_it(
+    tmp_path: Path, namespace: str
+) -> None:
+    names = replace(NAMES, vector_index="wiki-0", shards=("wiki-0", "wiki-1", "wiki-2"))
+    rules = replace(RULES, mapping=replace(RULES.mapping, namespace=namespace))
+    project = write_project(tmp_path / "worker", rules, names)
+    with running_sandbox(tmp_path / "sandbox") as sandbox:
+        shell = Shell(tmp_path, sandbox)
+        assert "2 passed" in run_checks(project, shell)
+        store = shell.run("wrangler deploy --dry-run", within=project)
+        verifier = shell.run(
+            "wrangler deploy --dry-run --config verifier.wrangler.jsonc", within=project
+        )
+    for done, name in ((store, "CHUNKS"), (verifier, "VECTORIZE_INDEX")):
+        assert done.exit_code == 0, done.stdout + done.stderr
+        assert "warning" not in (done.stdout + done.stderr).lower()
+        for number in range(3):
+            assert f"env.{name}_WIKI_{number} (wiki-{number})" in done.stdout
 
 
 @pytest.mark.fault("M18")

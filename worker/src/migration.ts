@@ -8,8 +8,13 @@ export interface Env {
   FILE_VECTOR_INDEX: KVNamespace;
 }
 
-/** The names of the bindings in wrangler's configuration. */
-export const BINDINGS = { vectorize: "VECTORIZE_INDEX", kv: "FILE_VECTOR_INDEX" } as const;
+/** The bindings in wrangler's file: those of Vectorize with their index, and that of KV. */
+export const BINDINGS = {
+  vectorize: {
+    VECTORIZE_INDEX: "chunks-2026-11",
+  },
+  kv: "FILE_VECTOR_INDEX",
+} as const;
 
 /** The rules that filled the index. Ask the embedding model for the same number of `dimensions`. */
 export const RULES: FileStoreRules = {

@@ -230,6 +230,6 @@ def _state_of(index: str, text: bytes) -> VerifierState:
     known = ", ".join(f"'{printable(name, characters_max=WORDS_MAX)}'" for name in states)
     raise unusable(
         f"it has no vector index '{index}', it has {known or 'none'}",
-        remedy="put a binding for the index into `vectorize` and its name into `Q2V_INDEXES` of "
-        "verifier.wrangler.jsonc, and deploy the verifier again",
+        remedy="put a binding for the index into `vectorize` and its name into `VECTORIZE_INDEXES` "
+        "of verifier.wrangler.jsonc, and deploy the verifier again",
     )

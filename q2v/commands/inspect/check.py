@@ -185,11 +185,15 @@ class _Look:
                 verifier = stack.enter_context(
                     wiring.open_verifier(self._settings, clock=self._clock, progress=self._progress)
                 )
-                index = self._settings.target.vector_index
-                if verifier is None or index is None:
+                target = self._settings.target
+                indexes = [target.vector_index] if target.vector_index else list(target.shards)
+                if verifier is None or not indexes:
                     return ""
-                found = verifier.read_state(index)
-                return f"answers, reads '{index}' of {found.dimensions:,} dimensions"
+                states = {index: verifier.read_state(index) for index in indexes}
+                return "answers, reads " + ", ".join(
+                    f"'{index}' of {state.dimensions:,} dimensions"
+                    for index, state in states.items()
+                )
 
             what = rows.look("verifier", state)
             if what:

@@ -105,6 +105,7 @@ def _check_env(_: click.Context, __: click.Parameter, env: str | None) -> str | 
     *TARGET,
     *SHAPE,
     "target.kv_jurisdiction",
+    "target.shards",
     "target.vector_binding",
     "target.kv_binding",
     "target.metadata_indexes",

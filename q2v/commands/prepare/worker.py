@@ -39,6 +39,7 @@ from q2v.worker.removal import removal_steps
     *SHAPE,
     *MAPPING,
     "target.vector_index",
+    "target.shards",
     "target.kv_namespace_id",
     "target.vector_binding",
     "target.kv_binding",
@@ -84,7 +85,8 @@ def _show_removal(project: Path, settings: Settings, *, as_json: bool) -> None:
 
 
 def _init(project: Path, settings: Settings, folder: Place, *, as_json: bool) -> None:
-    check_required(settings, "target.vector_index", "target.kv_namespace_id")
+    index = () if settings.target.shards else ("target.vector_index",)
+    check_required(settings, *index, "target.kv_namespace_id")
     found = _project(settings, wiring.open_folder(folder))
     changes = _changes(project, found.files())
     for change in changes:
@@ -97,7 +99,7 @@ def _init(project: Path, settings: Settings, folder: Place, *, as_json: bool) ->
         "files": list(found.files()),
         "written": written,
         "dimensions": rules.dimensions,
-        "vector_index": names.vector_index,
+        "vector_indexes": names.vector_bindings(),
         "kv_namespace_id": names.kv_namespace_id,
         "notes": notes(rules),
     }
@@ -116,20 +118,23 @@ def _project(settings: Settings, folder: WorkFolder) -> WorkerProject:
     with open_progress(sys.stderr, clock) as progress:
         runtime = Runtime(clock=clock, progress=progress)
         values = target_values(settings, folder, wiring.Choices(allow_cast=True), runtime)
-    assert settings.target.vector_index is not None
+    shards = settings.target.shards
+    index = shards[0] if shards else settings.target.vector_index
+    assert index is not None
     assert settings.target.kv_namespace_id is not None
     return WorkerProject(
         bindings=Bindings(
             vector_binding=settings.target.vector_binding,
             kv_binding=settings.target.kv_binding,
-            vector_index=settings.target.vector_index,
+            vector_index=index,
+            shards=shards,
             kv_namespace_id=settings.target.kv_namespace_id,
         ),
         rules=FileStoreRules(
             dimensions=values.dimensions,
             metric=values.metric,
-            mapping=wiring.mapping_rules(settings),
-            writes=wiring.write_rules(settings),
+            mapping=wiring.mapping_rules(settings, of_all=True),
+            writes=wiring.write_rules(settings, of_all=True),
         ),
     )
 

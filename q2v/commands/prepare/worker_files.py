@@ -31,18 +31,19 @@ class WorkerFiles:
 
     def check(self, rules: ProvisionRules) -> None:
         """As `changes`, before the ids of the namespaces are known."""
-        clash = {rules.vector_binding, rules.kv_binding} & set(self.secrets)
-        if clash:
-            raise UsageError(
-                f"--secret {clash.pop()}: found the name of a binding, expected another name",
-                remedy="correct --secret, or target.vector_binding and target.kv_binding",
-            )
         bindings = Bindings(
             vector_binding=rules.vector_binding,
             kv_binding=rules.kv_binding,
             vector_index="",
+            shards=rules.shards,
             kv_namespace_id="",
         )
+        clash = bindings.names().intersection(self.secrets)
+        if clash:
+            raise UsageError(
+                f"--secret {min(clash)}: found the name of a binding, expected another name",
+                remedy="correct --secret, or target.vector_binding and target.kv_binding",
+            )
         if self.wrangler is not None:
             self._merged(self.wrangler, bindings)
         if self.types is not None:

@@ -13,6 +13,9 @@ from migrate.wrangler.bindings import Bindings
 
 WANTED = Bindings(vector_index="chunks-2026-11", kv_namespace_id="0" * 32, kv_preview_id="f" * 32)
 OTHERS = Bindings(vector_index="elsewhere", kv_namespace_id="1" * 32, kv_preview_id="2" * 32)
+SEVERAL = Bindings(
+    vector_index="wiki-0", shards=("wiki-0", "wiki-1", "wiki-2"), kv_namespace_id="0" * 32
+)
 ENVIRONMENTS = ("production", "staging")
 _KEYS = ("name", "main", "compatibility_date", "workers_dev", "x-y", "ä b", 'q"')
 _TEXTS = ("", "reader", "// none", "# none", '"q"', "[x]", "{,}", "a\\b", "größe", "*/ , ]", "'")
@@ -26,7 +29,7 @@ def merged_values(values: Values, bindings: Bindings, env: str | None) -> Values
     """What a file has to hold after the merge."""
     copied: Values = json.loads(json.dumps(values))
     scope = copied if env is None else copied["env"][env]
-    for name, members in bindings.entries().items():
+    for name, members in bindings.entries():
         entries = scope.setdefault(name, [])
         same = [one for one in entries if one.get("binding") == members["binding"]]
         if same:
@@ -96,7 +99,7 @@ class _Author:
             key: self._random.choice([self.one_of(_TEXTS), self._random.randint(-9, 9), True])
             for key in self._random.sample(_KEYS, self._random.randint(0, 3))
         }
-        own = {name: members["binding"] for name, members in WANTED.entries().items()}
+        own = {name: members["binding"] for name, members in WANTED.entries()}
         for name in self._random.sample(_LISTS, self._random.randint(0, 3)):
             bindings = self._random.sample(["A", "B"], self._random.randint(0, 2))
             if name in own and self.happens():

@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrate.errors import PreconditionError, UsageError
+from migrate.wrangler.bindings import Bindings
 from migrate.wrangler.merge import merge_bindings
 from tests.migrate.wrangler.configurations import (
     ENVIRONMENTS,
     OTHERS,
+    SEVERAL,
     WANTED,
     files,
     jsonc_comments,
@@ -31,19 +33,34 @@ READERS: dict[str, tuple[Callable[[str], Any], Callable[[str], list[str]]]] = {
 
 
 @settings(deadline=None)
-@given(files, SCOPES, st.booleans())
-def test_only_the_two_entries_change(named: tuple[str, str], env: str | None, marked: bool) -> None:
+@given(files, SCOPES, st.booleans(), st.sampled_from([WANTED, SEVERAL]))
+def test_only_the_entries_change(
+    named: tuple[str, str], env: str | None, marked: bool, bindings: Bindings
+) -> None:
     """By readers that are not the merge's own; comments keep their order and their words."""
     file, before = named
     mark = BOM if marked else b""
     values, comments = READERS[file]
 
-    content = merge_bindings(mark + before.encode(), WANTED, file=file, env=env)
+    content = merge_bindings(mark + before.encode(), bindings, file=file, env=env)
 
     assert content.startswith(mark)
     after = content[len(mark) :].decode()
-    assert merged_values(values(before), WANTED, env) == values(after)
+    assert merged_values(values(before), bindings, env) == values(after)
     assert comments(before) == comments(after)
+
+
+@settings(deadline=None)
+@given(files, SCOPES)
+def test_the_bindings_of_several_indexes_are_added_once(
+    named: tuple[str, str], env: str | None
+) -> None:
+    file, before = named
+    first = merge_bindings(before.encode(), SEVERAL, file=file, env=env)
+
+    assert merge_bindings(first, SEVERAL, file=file, env=env) == first
+    if not has_entries(READERS[file][0](before), env, SEVERAL):
+        assert is_subsequence(before, first.decode()), "something was removed"
 
 
 @settings(deadline=None)
@@ -60,11 +77,11 @@ def test_what_is_there_stays_in_its_order(named: tuple[str, str], env: str | Non
         assert is_subsequence(before, first.decode()), "something was removed"
 
 
-def has_entries(values: dict[str, Any], env: str | None) -> bool:
+def has_entries(values: dict[str, Any], env: str | None, bindings: Bindings = WANTED) -> bool:
     scope = values if env is None else values["env"][env]
     return any(
         one.get("binding") == members["binding"]
-        for name, members in WANTED.entries().items()
+        for name, members in bindings.entries()
         for one in scope.get(name, [])
     )
 

@@ -9,12 +9,14 @@ import pytest
 
 from migrate.errors import ExitCode, UsageError
 from migrate.file_stores.rules import FileStoreRules
+from migrate.mapping.shards import Shards
 from migrate.wrangler.bindings import Bindings
 from q2v.worker.project import WorkerProject, notes
 from tests.harness.running.node import WORKER
 from tests.harness.running.workbench import Workbench, points, workbench
 
 RULES = FileStoreRules(dimensions=1536)
+SHARDS = Shards(("wiki-0", "wiki-1"))
 NAMES = Bindings(vector_index="chunks-2026-11", kv_namespace_id="0123456789abcdef0123456789abcdef")
 
 
@@ -81,7 +83,8 @@ def test_names_of_a_migration_are_filled_in() -> None:
         "  CHUNKS: Vectorize;",
         "  FILES: KVNamespace;",
         "env.CHUNKS, env.FILES, RULES",
-        '{ vectorize: "CHUNKS", kv: "FILES" }',
+        '    CHUNKS: "other-index",',
+        '  kv: "FILES",',
         "  dimensions: 768,",
         '  metric: "dot-product",',
         '  groupKey: "doc",',
@@ -117,7 +120,40 @@ def test_the_verifier_is_bound_to_the_index_alone() -> None:
     made = json.loads(project().files()["verifier.wrangler.jsonc"])
 
     assert made["vectorize"] == [{"binding": "VECTORIZE_INDEX", "index_name": "chunks-2026-11"}]
+    assert made["vars"] == {"VECTORIZE_INDEXES": {"chunks-2026-11": "VECTORIZE_INDEX"}}
     assert "kv_namespaces" not in made
+
+
+def test_over_several_indexes_each_has_a_binding_and_the_store_gets_all() -> None:
+    names = replace(NAMES, vector_binding="CHUNKS", vector_index="wiki-0", shards=SHARDS.indexes)
+    rules = replace(RULES, mapping=replace(RULES.mapping, shards=SHARDS))
+    files = WorkerProject(bindings=names, rules=rules).files()
+    module = files["src/migration.ts"].decode()
+
+    for line in (
+        "  CHUNKS_WIKI_0: Vectorize;",
+        "  CHUNKS_WIKI_1: Vectorize;",
+        '    CHUNKS_WIKI_1: "wiki-1",',
+        '    "wiki-0": env.CHUNKS_WIKI_0,',
+        "new VectorizeClient(indexesOf(env), env.FILE_VECTOR_INDEX, RULES)",
+        '  counterKey: "_vector_count",',
+    ):
+        assert line in module
+    assert [one["index_name"] for one in json.loads(files["wrangler.jsonc"])["vectorize"]] == [
+        "wiki-0",
+        "wiki-1",
+    ]
+    verifier = json.loads(files["verifier.wrangler.jsonc"])
+    assert verifier["vectorize"] == [
+        {"binding": "VECTORIZE_INDEX_WIKI_0", "index_name": "wiki-0"},
+        {"binding": "VECTORIZE_INDEX_WIKI_1", "index_name": "wiki-1"},
+    ]
+    assert verifier["vars"] == {
+        "VECTORIZE_INDEXES": {
+            "wiki-0": "VECTORIZE_INDEX_WIKI_0",
+            "wiki-1": "VECTORIZE_INDEX_WIKI_1",
+        }
+    }
 
 
 @pytest.mark.fault("O06")
@@ -174,6 +210,19 @@ def test_a_project_is_written_and_may_be_written_again(bench: Workbench, tmp_pat
 
     again = init(bench, folder)
     assert (again.exit_code, again.document["written"]) == (ExitCode.DONE, 0)
+
+
+def test_over_several_indexes_no_index_has_to_be_named(bench: Workbench, tmp_path: Path) -> None:
+    bench.environment["Q2V_TARGET_SHARDS"] = "wiki-0,wiki-1"
+    del bench.environment["Q2V_VECTOR_INDEX"]
+    made = init(bench, tmp_path / "worker")
+
+    assert made.exit_code == ExitCode.DONE, made.stderr
+    assert made.document["vector_indexes"] == {
+        "wiki-0": "VECTORIZE_INDEX_WIKI_0",
+        "wiki-1": "VECTORIZE_INDEX_WIKI_1",
+    }
+    assert '  counterKey: "_vector_count",' in (tmp_path / "worker/src/migration.ts").read_text()
 
 
 @pytest.mark.fault("O06")

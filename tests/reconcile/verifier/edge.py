@@ -1,6 +1,6 @@
 """The verifier of this project in the real workerd, bound to the index of a workbench."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,22 +16,21 @@ ENTRY = WORKER / "src" / "verifier" / "worker.ts"
 def running_verifier(
     bench: Workbench,
     *,
-    index: str | None = None,
-    name: str | None = None,
+    indexes: Mapping[str, str] | None = None,
     key: str = KEY,
     main: Path = ENTRY,
 ) -> Iterator[RunningWorker]:
     """Run it while the block runs; the commands of the bench use it, with `KEY`.
 
-    It is bound to `index`, and calls it `name`; without them that of the bench.
+    `indexes`: the name that it gives to an index, and the index that is bound. Without them, that
+    of the bench under its own name.
     """
+    named = {bench.index: bench.index} if indexes is None else indexes
+    bindings = {name: f"INDEX_{number}" for number, name in enumerate(named)}
     worker = WorkerUnderTest(
         main=main,
-        vectorize={"VECTORIZE_INDEX": index or bench.index},
-        vars={
-            "Q2V_VERIFIER_KEY": key,
-            "Q2V_INDEXES": {name or bench.index: "VECTORIZE_INDEX"},
-        },
+        vectorize={bindings[name]: index for name, index in named.items()},
+        vars={"Q2V_VERIFIER_KEY": key, "VECTORIZE_INDEXES": bindings},
     )
     with running_worker(worker, bench.sandbox) as running, pointed_at(bench, running.url):
         yield running

@@ -224,18 +224,60 @@ def test_another_key_is_named_and_rest_reads_all(bench: Workbench, edge: Running
 @pytest.mark.fault("H02")
 def test_a_verifier_of_another_index_is_not_believed(bench: Workbench) -> None:
     """The other index holds the same vectors; a difference in the right one is still found."""
-    other = "elsewhere"
-    created = bench.sandbox.store.vectors.indexes.create
-    created(other, "", {"dimensions": DIMENSIONS, "metric": "cosine"})
-    for vector_id, (values, metadata) in bench.stored().items():
-        bench.sandbox.store.put_vector(other, vector_id, values, metadata)
-    with running_verifier(bench, index=other, name=bench.index), put_back(bench):
+    copied_to(bench, "elsewhere")
+    with running_verifier(bench, indexes={bench.index: "elsewhere"}), put_back(bench):
         fell_back(bench, f"it is bound to another index than '{bench.index}'")
         expected = one_ulp(bench)
         result = bench.run("reconcile")
 
     assert result.exit_code == ExitCode.DRIFT
     assert named(result) == expected
+
+
+def copied_to(bench: Workbench, other: str) -> None:
+    """Make an index with the vectors of the bench."""
+    created = bench.sandbox.store.vectors.indexes.create
+    created(other, "", {"dimensions": DIMENSIONS, "metric": "cosine"})
+    for vector_id, (values, metadata) in bench.stored().items():
+        bench.sandbox.store.put_vector(other, vector_id, values, metadata)
+
+
+@pytest.mark.fault("H02")
+def test_of_several_indexes_the_one_of_the_run_is_read(bench: Workbench) -> None:
+    """Both hold the same vectors. With their names exchanged the verifier is not believed."""
+    copied_to(bench, "wiki-1")
+    with put_back(bench):
+        with running_verifier(bench, indexes={"wiki-1": "wiki-1", bench.index: bench.index}):
+            result = bench.run("reconcile")
+            expected = one_ulp(bench)
+            drift = bench.run("reconcile")
+        assert coverage_of(result)["read_by"] == {"rest": 0, "verifier": POINTS}
+        assert named(drift) == expected
+        with running_verifier(bench, indexes={"wiki-1": bench.index, bench.index: "wiki-1"}):
+            other = bench.run("reconcile")
+    assert f"bound to another index than '{bench.index}'" in coverage_of(other)["fell_back"]
+    assert named(other) == expected
+
+
+@pytest.mark.fault("H02")
+def test_a_verifier_without_the_index_is_refused_with_both_named(bench: Workbench) -> None:
+    copied_to(bench, "wiki-2")
+    with running_verifier(bench, indexes={"wiki-2": "wiki-2"}):
+        fell_back(bench, f"it has no vector index '{bench.index}', it has 'wiki-2'")
+        checked = bench.run("check", "--verifier", bench.environment["Q2V_VERIFIER_URL"])
+
+    assert f"it has no vector index '{bench.index}'" in checked.stdout + checked.stderr
+
+
+@pytest.mark.fault("H05")
+def test_a_verifier_that_is_configured_wrongly_says_what_is_wrong(bench: Workbench) -> None:
+    """An index that does not exist does not keep the others from being read."""
+    with running_verifier(bench, indexes={bench.index: bench.index, "wiki-3": "absent"}):
+        result = bench.run("reconcile")
+    assert coverage_of(result)["read_by"] == {"rest": 0, "verifier": POINTS}
+    with running_verifier(bench, indexes={}):
+        result = fell_back(bench, "it is configured wrongly: VECTORIZE_INDEXES: found no object")
+    assert "Advice: correct verifier.wrangler.jsonc" in result.stderr
 
 
 @pytest.mark.fault("H05")

@@ -29,7 +29,9 @@ export class ConfigurationError extends Error {}
  */
 export function readersOf(env: object, names: unknown): Map<string, IndexReader> {
   if (typeof names !== "object" || names === null || Object.keys(names).length === 0) {
-    throw new ConfigurationError("Q2V_INDEXES: found no object of index name to binding name");
+    throw new ConfigurationError(
+      "VECTORIZE_INDEXES: found no object of index name to binding name",
+    );
   }
   const bindings = env as Readonly<Record<string, Vectorize | undefined>>;
   return new Map(
@@ -37,7 +39,7 @@ export function readersOf(env: object, names: unknown): Map<string, IndexReader>
       const binding = bindings[String(name)];
       if (typeof binding?.getByIds !== "function") {
         throw new ConfigurationError(
-          `Q2V_INDEXES: found '${name}' for index '${index}', which is no Vectorize binding`,
+          `VECTORIZE_INDEXES: found '${name}' for index '${index}', which is no Vectorize binding`,
         );
       }
       return [index, readerOf(binding)];

@@ -13,9 +13,9 @@ const PROTOCOL = 2;
 const READY = "GET /ready";
 const VERIFY = /^POST \/v2\/verify\/([A-Za-z0-9_-]{1,64})$/; // the name of the index
 
-/** Beside these it holds the bindings that `Q2V_INDEXES` names. */
+/** Beside these it holds the bindings that `VECTORIZE_INDEXES` names. */
 export interface Env {
-  Q2V_INDEXES: Record<string, string>; // name of each index -> name of its binding
+  VECTORIZE_INDEXES: Record<string, string>; // name of each index -> name of its binding
   Q2V_VERIFIER_KEY: string; // a secret: `wrangler secret put Q2V_VERIFIER_KEY`
 }
 
@@ -64,7 +64,7 @@ async function answerTo(env: Env, index: string | null, body: Uint8Array): Promi
   const asked = index === null ? [] : readQuestion(body);
   if (asked === null || (index === null && body.length > 0)) return null;
   try {
-    const indexes = readersOf(env, env.Q2V_INDEXES);
+    const indexes = readersOf(env, env.VECTORIZE_INDEXES);
     return index === null ? await ready(indexes) : await verify(indexes, index, asked);
   } catch (error) {
     if (error instanceof ConfigurationError) return failed("configuration", error.message);
@@ -106,7 +106,7 @@ async function verify(indexes: Indexes, name: string, asked: Asked[]): Promise<A
   const index = indexes.get(name);
   if (index === undefined) {
     const known = [...indexes.keys()].join(", ");
-    throw new ConfigurationError(`Q2V_INDEXES: found no index '${name}' among ${known}`);
+    throw new ConfigurationError(`VECTORIZE_INDEXES: found no index '${name}' among ${known}`);
   }
   return { status: 200, document: await read(index, asked) };
 }

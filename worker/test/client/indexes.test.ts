@@ -1,6 +1,10 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { VectorizeClient } from "../../src/client";
+import { metadataOf, placeOf } from "../../src/client/entry";
 import { ranked } from "../../src/client/placement";
+import { DEFAULT_RULES, Naming } from "../../src/client/rules";
 import { Bench, type Store } from "./bench";
 import { CASES, type Chunk, chunk, chunks } from "./cases";
 
@@ -31,6 +35,51 @@ async function seen(store: Store): Promise<[string, string][]> {
     bindings.includes(binding) ? (indexes[bindings.indexOf(binding)] ?? "") : key,
   ]);
 }
+
+/** tests/conformance/shards.json; the README there says what the members mean. */
+const SHARDS = JSON.parse(
+  readFileSync(join(import.meta.dirname, "../../../tests/conformance/shards.json"), "utf8"),
+) as {
+  readonly format: number;
+  readonly cases: readonly {
+    readonly indexes: readonly string[];
+    readonly keys: readonly (readonly [key: string, index: string])[];
+  }[];
+  readonly counters: readonly (readonly [counterKey: string, index: string, key: string])[];
+  readonly entries: readonly {
+    readonly indexes: readonly string[];
+    readonly file: string;
+    readonly namespace: string | null;
+    readonly metadata: unknown;
+  }[];
+};
+
+describe("what every language agrees on", () => {
+  test("the runner knows the format of the cases", () => {
+    expect(SHARDS.format).toBe(1);
+  });
+
+  test.each(SHARDS.cases)("which index of $indexes has a file", async ({ indexes, keys }) => {
+    for (const [key, index] of keys) {
+      expect([key, (await ranked(indexes, key))[0]]).toEqual([key, index]);
+      expect([key, (await ranked(indexes.toReversed(), key))[0]]).toEqual([key, index]);
+    }
+  });
+
+  test.each(SHARDS.counters)("the counter %s of index %s", (counterKey, index, key) => {
+    const naming = new Naming({ ...DEFAULT_RULES, dimensions: 32, counterKey }, [index]);
+    expect(naming.counterKey(index)).toBe(key);
+  });
+
+  test.each(SHARDS.entries)(
+    "the metadata of $file",
+    async ({ indexes, file, namespace, metadata }) => {
+      const [index = ""] = await ranked(indexes, file);
+      const place = placeOf({ ids: [], removal: null, index }, namespace ?? undefined);
+      expect(metadataOf(null, place)).toEqual(metadata);
+    },
+  );
+});
 
 describe("where a file is", () => {
   test("the first of the order has the largest hash, whatever the order of the list", async () => {

@@ -16,14 +16,13 @@ beforeAll(async () => {
   const { id } = await sandbox.call<{ id: string }>("POST", "/storage/kv/namespaces", {
     title: "files",
   });
-  await sandbox.call("POST", "/vectorize/v2/indexes", {
-    name: "chunks",
-    config: { dimensions, metric },
-  });
+  for (const name of Object.values(BINDINGS.vectorize)) {
+    await sandbox.call("POST", "/vectorize/v2/indexes", { name, config: { dimensions, metric } });
+  }
   worker = await startWorker(
     {
       main: join(import.meta.dirname, "worker.ts"),
-      vectorize: { [BINDINGS.vectorize]: "chunks" },
+      vectorize: BINDINGS.vectorize,
       kv: { [BINDINGS.kv]: id },
     },
     sandbox.address,

@@ -20,7 +20,7 @@ function recording(reached: Set<string>): Env {
     },
   });
   const bound = { VECTORIZE_INDEX: binding };
-  return { ...bound, Q2V_INDEXES: { "wiki-0": "VECTORIZE_INDEX" }, Q2V_VERIFIER_KEY: KEY };
+  return { ...bound, VECTORIZE_INDEXES: { "wiki-0": "VECTORIZE_INDEX" }, Q2V_VERIFIER_KEY: KEY };
 }
 
 const VERIFY = "/v2/verify/wiki-0";
@@ -131,7 +131,7 @@ async function answered(request: Request, env: object): Promise<[number, unknown
 
 test("a question reaches the index that it names, and /ready has each", async () => {
   const names = { "wiki-0": "FIRST", "wiki-1": "SECOND", "wiki-2": "THIRD" };
-  const env = { FIRST: index(3), SECOND: index(4), THIRD: index(0), Q2V_INDEXES: names };
+  const env = { FIRST: index(3), SECOND: index(4), THIRD: index(0), VECTORIZE_INDEXES: names };
   const ask = async (name: string) =>
     (await answered(signed("POST", `/v2/verify/${name}`, question(["a"])), env))[1];
 
@@ -168,9 +168,9 @@ test.each([
   [undefined, "wiki-0", "found no object of index name to binding name"],
   ["wiki-0", "wiki-0", "found no object of index name to binding name"],
 ])(
-  "with Q2V_INDEXES %j a question to %s is answered with what is wrong",
+  "with VECTORIZE_INDEXES %j a question to %s is answered with what is wrong",
   async (names, name, what) => {
-    const env = { FIRST: index(3), Q2V_INDEXES: names };
+    const env = { FIRST: index(3), VECTORIZE_INDEXES: names };
     const request = signed("POST", `/v2/verify/${name}`, question(["a"]));
 
     expect(await answered(request, env)).toEqual([
