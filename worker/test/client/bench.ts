@@ -150,9 +150,8 @@ export class Store {
 
   /** Calls of one object, one after the other; the value of the last. */
   async inOneInvocation(calls: readonly Call[], signal?: AbortSignal): Promise<unknown> {
-    const [first = ""] = this.#bound.values();
-    const vectorize = this.isNamed ? Object.fromEntries(this.#bound) : first;
-    const body: Calls = { options: this.#options, vectorize, calls };
+    const named = this.isNamed ? { vectorize: Object.fromEntries(this.#bound) } : {};
+    const body: Calls = { options: this.#options, ...named, calls };
     const answer = await fetch(this.#bench.worker.url, {
       method: "POST",
       body: JSON.stringify(body),

@@ -12,8 +12,8 @@ type Env = { readonly FILE_VECTOR_INDEX: KVNamespace } & Readonly<Record<string,
 /** The body of a request. */
 export interface Calls {
   readonly options: VectorizeClientOptions;
-  /** The name of the binding; or name of each index -> name of its binding. */
-  readonly vectorize: string | Readonly<Record<string, string>>;
+  /** Name of each index -> name of its binding; VECTORIZE_INDEX alone without it. */
+  readonly vectorize?: Readonly<Record<string, string>>;
   readonly calls: readonly (readonly [method: string, ...args: unknown[]])[];
 }
 
@@ -25,7 +25,7 @@ export interface Outcome {
 
 export default {
   async fetch(request: Request, env: Env): Promise<Response> {
-    const { options, vectorize, calls } = await request.json<Calls>();
+    const { options, vectorize = "VECTORIZE_INDEX", calls } = await request.json<Calls>();
     let outcome: Outcome = {};
     try {
       const bound =
