@@ -5,20 +5,27 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
+from typing import Any
 from urllib.parse import urlsplit
 
-from migrate.errors import RemoteUnavailableError, UsageError
+from migrate.errors import AccessError, PreconditionError, RemoteUnavailableError, UsageError
 from migrate.loopback import is_loopback
+from migrate.words import counted
 from migrate.workers.executors import TaskExecutor, check_one_version
 from q2v.output.logs import prepare_worker
 from q2v.version import describe_version
 
 CONNECT_S = 30
-# Dask's nanny tells glibc so in the environment of its workers, unless its settings say otherwise:
-# each freed page of points goes back to the system, and is cleared again.
-TRIM_SETTING = "DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON__MALLOC_TRIM_THRESHOLD_"
+# Dask's nanny sets this for its workers, unless its own environment has it: each freed page of
+# points goes back to the system, and is cleared again. (A variable of Dask's settings would not do:
+# Dask reads their names in lower case.)
+TRIM_VARIABLE = "MALLOC_TRIM_THRESHOLD_"
 KEPT_BYTES = 2**30
 KEPT_BYTES_MIN = 2**27
+_CERTIFICATES = (
+    "DASK_DISTRIBUTED__COMM__TLS__CA_FILE, DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT and "
+    "DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY"
+)
 
 
 @contextmanager
@@ -35,26 +42,9 @@ def open_dask(
             remedy="pip install 'qdrant-to-vectorize[dask]', here and on the workers",
         ) from error
     address = _checked(scheduler or dask.config.get("scheduler-address", None))
+    client = _connect(distributed, address)
     try:
-        client = distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
-    except OSError as error:
-        raise RemoteUnavailableError(
-            f"no Dask scheduler answers at {address}: {error}",
-            remedy="start it, or correct --scheduler; for tls:// set the certificates of Dask",
-        ) from error
-    try:
-        workers = client.run(describe_version)
-        if not workers:
-            raise RemoteUnavailableError(
-                f"the Dask scheduler at {address} has no workers",
-                remedy="start some, with one thread each: docs/executors.md",
-            )
-        check_one_version(workers.values(), describe_version())
-        if any(value and int(value) < KEPT_BYTES_MIN for value in client.run(trims).values()):
-            say(
-                "the workers give freed memory back at once, which costs 1.6 times the CPU: start "
-                f"them with {TRIM_SETTING}={KEPT_BYTES}"
-            )
+        _check_workers(client, address, say)
         threads = sum(client.nthreads().values())
         # Not pure: a range that is read again is not the former answer.
         executor = client.get_executor(pure=False)
@@ -68,9 +58,84 @@ def open_dask(
         client.close(timeout=CONNECT_S)
 
 
-def trims() -> str | None:
+def _connect(distributed: Any, address: str) -> Any:
+    """A client of the scheduler.
+
+    Raises UsageError for certificates that cannot be used, AccessError when one side refuses those
+    of the other, RemoteUnavailableError when nothing answers.
+    """
+    if address.startswith("tls://"):
+        _check_certificates(distributed)
+    try:
+        return distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
+    except OSError as error:
+        if _is_refusal(error, distributed):
+            raise AccessError(
+                f"{address}: found a certificate that one side refuses ({error}), expected that "
+                "scheduler and command have theirs from one authority",
+                remedy="correct DASK_DISTRIBUTED__COMM__TLS__CA_FILE, and CLIENT__CERT and "
+                "CLIENT__KEY beside it; the log of the scheduler says which one it refused",
+            ) from error
+        raise RemoteUnavailableError(
+            f"no Dask scheduler answers at {address}: {error}",
+            remedy="start it, or correct --scheduler: one with certificates is at tls://HOST:PORT",
+        ) from error
+
+
+def _check_certificates(distributed: Any) -> None:
+    """Raises UsageError unless Dask's settings name files that a client can show and check with."""
+    try:
+        found = distributed.Security().get_connection_args("client")["ssl_context"]
+    except (OSError, ValueError) as error:  # a file that is missing, or holds something else
+        raise UsageError(
+            f"--scheduler tls://: found certificates that cannot be used: {error}",
+            remedy=f"correct {_CERTIFICATES}, each the path of a PEM file",
+        ) from error
+    if found is None:
+        raise UsageError(
+            "--scheduler tls://: found no certificate of this command, expected one from the "
+            "authority of the scheduler",
+            remedy=f"set {_CERTIFICATES}: docs/executors.md",
+        )
+
+
+def _is_refusal(error: BaseException | None, distributed: Any) -> bool:
+    """Whether a handshake failed, rather than a connection."""
+    while error is not None:
+        names = {kind.__name__ for kind in type(error).__mro__}
+        if "SSLError" in names or isinstance(error, distributed.comm.core.FatalCommClosedError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _check_workers(client: Any, address: str, say: Callable[[str], object]) -> None:
+    """Raises an error unless there are workers, and all of them have the q2v of this command."""
+    # What a worker cannot load is an exception without a type.
+    found = client.run(describe_version, on_error="return")
+    failed = [answer for answer in found.values() if not isinstance(answer, str)]
+    if failed:
+        raise PreconditionError(
+            f"{address}: {counted(len(failed), 'worker')} cannot load q2v: {failed[0]}",
+            remedy="install qdrant-to-vectorize[dask,object-storage] where the workers run",
+        )
+    if not found:
+        raise RemoteUnavailableError(
+            f"the Dask scheduler at {address} has no workers",
+            remedy="start some, with one thread each: docs/executors.md",
+        )
+    check_one_version(found.values(), describe_version())
+    if any(kept is not None and kept < KEPT_BYTES_MIN for kept in client.run(trims).values()):
+        say(
+            "the workers give freed memory back at once, which costs 1.6 times the CPU: start "
+            f"them with {TRIM_VARIABLE}={KEPT_BYTES} in their environment"
+        )
+
+
+def trims() -> int | None:
     """On a worker: from how many freed bytes on memory goes back; None: as glibc decides."""
-    return os.environ.get("MALLOC_TRIM_THRESHOLD_")
+    text = os.environ.get(TRIM_VARIABLE, "")
+    return int(text) if text.isdecimal() else None
 
 
 def _checked(address: str | None) -> str:

@@ -28,7 +28,9 @@ from tests.docs.named import (
 from tests.docs.settings_table import TAKEN
 
 # Flags of other programs stand in a command of theirs; the real ones run them in other tests.
-OF_OTHERS = re.compile(r"`?\b(?:wrangler|rclone|tar --zstd|python -m|pip install|ARGS=)[^`]*")
+OF_OTHERS = re.compile(
+    r"`?\b(?:wrangler|rclone|dask (?:scheduler|worker)|tar --zstd|python -m|pip install|ARGS=)[^`]*"
+)
 BY_CLICK = {"--help", "-h", "--version"}
 # The rehearsal sets them for itself.
 RUN_OTHERS = {"rehearse", "fleet"}  # their texts name what other commands take

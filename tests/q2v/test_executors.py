@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import dask
 import pytest
 from click.testing import CliRunner
 
@@ -147,6 +148,36 @@ def test_a_scheduler_that_is_not_there_is_unavailable(
         open_machines("dask", "tcp://127.0.0.1:9", folder, settings(), say=Silence().say),
     ):
         pass
+
+
+TLS = Path(__file__).parents[1] / "assets" / "tls"
+GOOD, STRANGER = str(TLS / "good.pem"), str(TLS / "loopback.pem")
+
+
+@pytest.mark.parametrize(
+    ("named", "says"),
+    [
+        ({}, "found no certificate of this command"),
+        ({"ca-file": str(TLS / "authority.pem")}, "found no certificate of this command"),
+        ({"ca-file": "absent.pem", "client.cert": GOOD, "client.key": GOOD}, "No such file"),
+        ({"ca-file": __file__, "client.cert": GOOD, "client.key": GOOD}, "cannot be used"),
+        ({"ca-file": GOOD, "client.cert": GOOD, "client.key": STRANGER}, "mismatch"),
+        ({"min-version": 0.9}, "min-version"),
+    ],
+    ids=["none", "no client", "absent", "no certificate", "another key", "version"],
+)
+def test_certificates_that_dask_cannot_use_are_refused_before_it_connects(
+    tmp_path: Path, named: dict[str, object], says: str
+) -> None:
+    with (
+        objects_in_memory(tmp_path) as folder,
+        dask.config.set({f"distributed.comm.tls.{key}": value for key, value in named.items()}),
+        pytest.raises(UsageError, match=says) as caught,
+        open_machines("dask", "tls://127.0.0.1:9", folder, settings(), say=Silence().say),
+    ):
+        pass
+
+    assert "DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY" in caught.value.remedy
 
 
 def test_a_folder_is_read_by_this_machine(tmp_path: Path) -> None:
