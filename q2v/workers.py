@@ -17,9 +17,9 @@ from migrate.snapshot.take import SnapshotOptions
 from migrate.snapshot.tasks import ExecutorReader, ReaderProcess, ReadJob
 from migrate.storage.folder import Folder, WorkFolder
 from migrate.upload.tasks import UploadJob, UploadProcess
+from migrate.workers.executors import Machines
 from migrate.workers.processes import workers_for
 from q2v import wiring
-from q2v.executors.options import Machines
 from q2v.output.logs import prepare_worker
 from q2v.secret_files import load_secret, reveal
 from q2v.settings import Settings
@@ -49,7 +49,7 @@ class ReaderOpening:
             job = replace(job, recorded=self.recorded)
             if self.machines is not None:
                 job = replace(job, **_by_name(self.settings))
-                yield [ExecutorReader(job, self.machines.executor)] * self.machines.ranges
+                yield [ExecutorReader(job, self.machines.executor)] * self.machines.at_once
                 return
             prepare = partial(prepare_worker, (job.api_key or "",))
             yield [

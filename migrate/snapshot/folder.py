@@ -6,8 +6,10 @@ snapshot takes a chain of them.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+
+import numpy as np
 
 from migrate.errors import ForeignStateError, UsageError
 from migrate.model.hmac_key import SealKey
@@ -16,6 +18,7 @@ from migrate.snapshot.begun.journal import is_begun
 from migrate.snapshot.chain.changes import CHANGES_REMEDY, Change, RowMap, read_changes
 from migrate.snapshot.chain.merge import merge_rows
 from migrate.snapshot.columns import ROW_GROUP_ROWS
+from migrate.snapshot.live_part import LivePart, Rows
 from migrate.snapshot.manifest import PartRecord, SnapshotManifest, decode_manifest
 from migrate.snapshot.parts import RESTORE_REMEDY, SnapshotRows, cut_rows, read_part, repair_remedy
 from migrate.storage.folder import Folder, StoredFile, WorkFolder
@@ -197,6 +200,33 @@ class Snapshot:
             if part.rows
         ]
         return [*inherited, *added]
+
+    def live_parts(self) -> Iterator[LivePart]:
+        """Every part with rows of this snapshot, each with their numbers.
+
+        Of all parts together these are the rows 0 .. points - 1, each once; in a chain not in
+        order. Raises ArtefactDamagedError for a chain whose changes are damaged.
+        """
+        if self.parent is None:
+            for first, part in self._own_parts():
+                yield self._live_part(part, np.arange(first, first + part.rows))
+            return
+        for inherited in self.parent.live_parts():
+            rows = self._row_map.rows_of_parent(inherited.rows)
+            yield replace(inherited, rows=rows)
+        rows = np.array(self._row_map.rows_of_own(), dtype=np.int64)
+        for first, part in self._own_parts():
+            yield self._live_part(part, rows[first : first + part.rows])
+
+    def _live_part(self, part: PartRecord, rows: Rows) -> LivePart:
+        return LivePart(
+            file=part_file(self.folder, part),
+            part=part,
+            vectors=self.manifest.vectors,
+            keyed=self.manifest.shard_keys is not None,
+            remedy=self._remedy(part),
+            rows=rows,
+        )
 
     def read(
         self, *, with_vectors: Sequence[str], first_row: int = 0, end_row: int | None = None

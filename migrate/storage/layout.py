@@ -124,6 +124,11 @@ def parity_name(ordinal: int) -> str:
     return f"{ordinal:03d}.json"
 
 
+def queries_name(sha256: str) -> str:
+    """What workers search a snapshot for, beside the records of its parity; derived."""
+    return f".queries-{sha256}.npz"
+
+
 def listed_name(ordinal: int) -> str:
     """The ids that the n-th listing of an export has found, before it is sealed; from 0."""
     return f"listed-{ordinal}.ids"
@@ -245,6 +250,11 @@ PLACES = (
     _of_snapshot(DIFFERENCE_BEGUN, "of a difference: what it is to be a difference to"),
     _of_snapshot(
         f"{PARITY}/<n>.json", "how much of search fewer dimensions keep", f"{PARITY}/001.json"
+    ),
+    _of_snapshot(
+        f"{PARITY}/.queries-<digest>.npz",
+        "in an object store: what workers searched for; safe to remove when none works",
+        f"{PARITY}/{queries_name('9f27ab10')}",
     ),
     _of_run(PLAN, "the decisions before the first write; written last of the plan"),
     _of_run(QUARANTINE, "the points that the plan leaves out, with reasons"),

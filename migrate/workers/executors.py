@@ -5,19 +5,23 @@ Every task here has the same effect on every machine, done once or twice (decisi
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import CancelledError, Executor, Future
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 
 from migrate.errors import MigrationError, PreconditionError, RemoteUnavailableError
 from migrate.words import counted
+from migrate.workers.ordered import in_order
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 Prepare = Callable[[], None]  # called on a machine before its first task; picklable
 
-_AGAIN = "run the same command again: it resumes, and reads nothing again that has a record"
+_AGAIN = "run the same command again: it resumes, where parts have records"
 _prepared: set[int] = set()  # processes in which `prepare` has been called
 
 
@@ -48,7 +52,7 @@ class TaskExecutor:
             raise
         except self._losses as error:
             raise RemoteUnavailableError(
-                f"no worker could finish a range: {type(error).__name__}: {error}",
+                f"no worker could finish a task: {type(error).__name__}: {error}",
                 remedy=f"look into the logs of the workers, whether memory ran out; then {_AGAIN}",
             ) from error
         finally:
@@ -62,6 +66,33 @@ class TaskExecutor:
             running = [*self._running]
         for future in running:
             future.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class Machines:
+    """The workers of a cluster, and how many tasks are given to them at once."""
+
+    executor: TaskExecutor
+    at_once: int
+
+
+def run_tasks(
+    work: Callable[[Task], Result], tasks: Iterable[Task], machines: Machines | None
+) -> Generator[Result, None, None]:
+    """The results, in the order of the tasks; None: this thread does them, one after the other.
+
+    A task is drawn when its turn comes, so it may hold what earlier results have shown. Raises the
+    error of the first task that failed, RemoteUnavailableError if no machine does it.
+    """
+    if machines is None:
+        yield from map(work, tasks)
+        return
+    run = partial(machines.executor.run, work)
+    with closing(
+        in_order(run, tasks, width=machines.at_once, on_stop=machines.executor.cancel)
+    ) as done:
+        for _, result in done:
+            yield result
 
 
 def run_prepared(prepare: Prepare, work: Callable[[Task], Result], task: Task) -> Result:

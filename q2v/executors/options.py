@@ -1,30 +1,21 @@
-"""`--executor` and `--scheduler` of the commands that read a collection whole."""
+"""`--executor` and `--scheduler` of the commands that read a collection or a snapshot whole."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
 
 from migrate.errors import UsageError
 from migrate.storage.folder import Folder
-from migrate.workers.executors import TaskExecutor
+from migrate.workers.executors import Machines
 from q2v.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 LOCAL = "local"
 _KINDS = (LOCAL, "dask", "ray")
-# Ranges that are under way for each worker: one is read while the next one waits beside it.
-_RANGES_A_WORKER = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Machines:
-    """Workers that read ranges, and how many ranges are given to them at once."""
-
-    executor: TaskExecutor
-    ranges: int
+# Tasks that are under way for each worker: one is done while the next one waits beside it.
+_TASKS_A_WORKER = 2
 
 
 def executor_options(command: Command) -> Command:
@@ -40,7 +31,7 @@ def executor_options(command: Command) -> Command:
         type=click.Choice(_KINDS),
         default=LOCAL,
         show_default=True,
-        help="Who reads the ranges: processes of this machine, or the workers of a cluster. "
+        help="Who reads ranges or parts: this machine, or the workers of a cluster. "
         "A cluster needs --dir in an object store.",
     )
     return who(where(command))
@@ -51,11 +42,13 @@ def open_machines(
     executor: str,
     scheduler: str | None,
     directory: Folder,
-    settings: Settings,
+    settings: Settings | None = None,
     *,
     say: Callable[[str], object],
 ) -> Iterator[Machines | None]:
-    """The workers of a cluster; None when this machine reads. `say` gets what could be better.
+    """The workers of a cluster; None when this machine works. `say` gets what could be better.
+
+    `settings` where the workers read the source.
 
     Raises UsageError for a --dir or a source that they cannot reach, or an address that is not
     safe; RemoteUnavailableError when no worker answers.
@@ -74,7 +67,7 @@ def open_machines(
             "reaches",
             remedy="pass --dir s3://BUCKET/PREFIX",
         )
-    if settings.source.path is not None:
+    if settings is not None and settings.source.path is not None:
         raise UsageError(
             f"--executor {executor}: found source.path, expected a server: a folder is read from "
             "a copy on this machine",
@@ -86,4 +79,4 @@ def open_machines(
     else:
         from q2v.executors.ray_cluster import open_ray as open_cluster  # noqa: PLC0415
     with open_cluster(scheduler, say) as (tasks, workers):
-        yield Machines(tasks, _RANGES_A_WORKER * workers)
+        yield Machines(tasks, _TASKS_A_WORKER * workers)

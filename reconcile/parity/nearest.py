@@ -1,10 +1,12 @@
 """Exact nearest neighbours at several widths, in one pass over the vectors. Pure.
 
 A reduced vector is the start of the whole one, so its dot product is a partial sum of the whole
-one: each block of columns is multiplied once, and every width is answered on the way.
+one: each block of columns is multiplied once, and every width is answered on the way. A part of the
+vectors can be searched by itself, on any machine: `NestedSearch` finds what may be among the best
+of all, and `MergedSearch` takes the parts together.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +56,32 @@ class Answers:
     rows: _Rows  # the row that it found; never the query's own
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Rows that may be among the best of a query. Arrays of one length, in no order."""
+
+    queries: npt.NDArray[np.int32]
+    rows: _Rows
+    scores: _Scores
+    reference: _Scores
+
+
+@dataclass(frozen=True, slots=True)
+class PartFound:
+    """What the search of a part of the vectors has found."""
+
+    widths: dict[int, Found]
+    answered: Found  # of the answers of another search
+
+
+def all_widths(queries: Queries, widths: Sequence[int], answers: Answers | None) -> list[int]:
+    """The widths that are searched, ascending; the last one is the whole width."""
+    dimensions = queries.values.shape[1]
+    found = sorted({*widths, dimensions, *([answers.width] if answers else [])})
+    assert found[-1] == dimensions, "no width is beyond the vectors"
+    return found
+
+
 class NestedSearch:
     """Searches vectors, as they come, for the neighbours of all queries.
 
@@ -69,15 +97,19 @@ class NestedSearch:
         metric: str,
         depth: int = DEPTH,
         answers: Answers | None = None,
+        floors: Mapping[int, _Scores] | None = None,
     ) -> None:
-        """The whole width is added to `widths` when it is not among them."""
+        """The whole width is added to `widths` when it is not among them.
+
+        `floors`: width -> a score for each query; what is not above it need not be found.
+        """
         self._queries = queries
         self._metric = metric
         self._answers = answers
         dimensions = self._dimensions = queries.values.shape[1]
-        self._widths = sorted({*widths, dimensions, *([answers.width] if answers else [])})
-        assert self._widths[-1] == dimensions, "no width is beyond the vectors"
-        self._best = {width: _Best(len(queries), depth) for width in self._widths}
+        self._widths = all_widths(queries, widths, answers)
+        known = floors or {}
+        self._best = {width: _Best(len(queries), depth, known.get(width)) for width in self._widths}
         self._answered = _Best(len(queries), depth)
         self._norms = {
             width: np.sqrt(_squares(queries.values[:, :width])) for width in self._widths
@@ -109,6 +141,13 @@ class NestedSearch:
         if self._held:
             self._search()
         return self._answered.ranking()
+
+    def found(self) -> PartFound:
+        """What may be among the best of all vectors, for `MergedSearch`."""
+        if self._held:
+            self._search()
+        widths = {width: best.found() for width, best in self._best.items()}
+        return PartFound(widths, self._answered.found())
 
     def _search(self) -> None:
         """Search the vectors that are held."""
@@ -161,11 +200,48 @@ class NestedSearch:
             out /= np.where(norms == 0, np.float32(1), norms)
 
 
+class MergedSearch:
+    """What the searches of all parts have found, taken in any order."""
+
+    def __init__(
+        self,
+        queries: Queries,
+        widths: Sequence[int],
+        *,
+        depth: int = DEPTH,
+        answers: Answers | None = None,
+    ) -> None:
+        """As for `NestedSearch`."""
+        wanted = all_widths(queries, widths, answers)
+        self._best = {width: _Best(len(queries), depth) for width in wanted}
+        self._answered = _Best(len(queries), depth)
+
+    def floors(self, first_row: int) -> dict[int, _Scores]:
+        """Width -> the score of each query that rows from `first_row` on have to exceed."""
+        return {width: best.floor(first_row) for width, best in self._best.items()}
+
+    def add(self, part: PartFound) -> None:
+        """Take what was found in a part."""
+        for width, found in part.widths.items():
+            self._best[width].take(found)
+        self._answered.take(part.answered)
+
+    def rankings(self) -> dict[int, Ranking]:
+        """Width -> what was found; the last one is that of the whole width."""
+        return {width: best.ranking() for width, best in self._best.items()}
+
+    def answered(self) -> Ranking:
+        """The answers, by their scores at the width of the other search."""
+        return self._answered.ranking()
+
+
 class _Best:
     """The best rows of every query so far, at one width."""
 
-    def __init__(self, count: int, depth: int) -> None:
+    def __init__(self, count: int, depth: int, floor: _Scores | None = None) -> None:
+        """What is not above the floor of its query is not kept."""
         self._depth = depth
+        self._floor = np.full(count, -np.inf, dtype=np.float32) if floor is None else floor
         self._rows = np.full((count, depth), NO_ROW, dtype=np.int64)
         self._scores = np.full((count, depth), -np.inf, dtype=np.float32)
         self._reference = np.full((count, depth), -np.inf, dtype=np.float32)
@@ -175,15 +251,14 @@ class _Best:
     def candidates(self, scores: _Scores) -> tuple[_Positions, _Positions, _Scores]:
         """What may be among the best: query, position, score of each."""
         width = scores.shape[1]
-        if width <= self._depth:
-            queries, positions = np.nonzero(scores > -np.inf)
-        elif np.isneginf(self._scores[:, -1]).any():
+        least = np.maximum(self._floor, self._scores[:, -1])
+        if width > self._depth and np.isneginf(least).any():
             last = width - self._depth
             lowest = np.partition(scores, last, axis=1)[:, last]
             lowest[np.isneginf(lowest)] = np.finfo(np.float32).min
             queries, positions = np.nonzero(scores >= lowest[:, None])
         else:
-            queries, positions = np.nonzero(scores > self._scores[:, -1:])
+            queries, positions = np.nonzero(scores > least[:, None])
         return queries, positions, scores[queries, positions]
 
     def add(self, queries: _Positions, rows: _Rows, scores: _Scores, reference: _Scores) -> None:
@@ -216,6 +291,31 @@ class _Best:
         """What is kept."""
         self._sort_in()
         return Ranking(self._rows, self._scores, self._reference)
+
+    def found(self) -> Found:
+        """What is kept and above the floor, without the places that are empty."""
+        self._sort_in()
+        queries, places = np.nonzero((self._rows != NO_ROW) & (self._scores > self._floor[:, None]))
+        return Found(
+            queries.astype(np.int32),
+            self._rows[queries, places],
+            self._scores[queries, places],
+            self._reference[queries, places],
+        )
+
+    def take(self, found: Found) -> None:
+        """Take what was found elsewhere, among other rows."""
+        self.add(found.queries.astype(np.intp), found.rows, found.scores, found.reference)
+
+    def floor(self, first_row: int) -> _Scores:
+        """The score of each query that a row from `first_row` on has to exceed to be kept.
+
+        Of equal scores the lower row is kept, so behind the last place only more will do.
+        """
+        self._sort_in()
+        last, is_before = self._scores[:, -1], self._rows[:, -1] < first_row
+        floor: _Scores = np.where(is_before, last, np.nextafter(last, np.float32(-np.inf)))
+        return floor
 
 
 def _find(rows: _Rows, wanted: _Rows) -> tuple[_Positions, _Positions]:

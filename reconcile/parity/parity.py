@@ -1,6 +1,6 @@
 """Measure how much of the source's answers smaller vectors keep, and how much the index answers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -11,20 +11,22 @@ import numpy as np
 from migrate.errors import ExitCode, UsageError
 from migrate.mapping.values import ValueRules, reduce_values
 from migrate.model.limits import DIMENSIONS_MAX, DIMENSIONS_MIN, QUERY_IDS_MAX
-from migrate.model.records import DenseColumn, VectorId
+from migrate.model.records import VectorId
 from migrate.plan.target_shape import chosen_vector, metric_of
 from migrate.ports import VectorTarget
 from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
-from migrate.tables.row_set import mask_of
+from migrate.storage.layout import PARITY
 from migrate.words import counted
+from migrate.workers.executors import Machines, run_tasks
 from migrate.workers.ordered import in_order
 from reconcile.gate.files import read_compared
 from reconcile.parity.measures import measure
-from reconcile.parity.nearest import Answers, NestedSearch, Ranking
-from reconcile.parity.queries import NamedQueries, usable_rows
+from reconcile.parity.nearest import NO_ROW, Answers, MergedSearch, Ranking
+from reconcile.parity.queries import NamedQueries
 from reconcile.parity.summary import Kept, summarise
+from reconcile.parity.tasks import Searched, SearchTask, search, store
 
 Verdict = Literal["pass", "fail", "measured", "indeterminate"]
 
@@ -107,16 +109,22 @@ def _halves(dimensions: int) -> list[int]:
 
 
 def measure_snapshot(
-    snapshot: Snapshot, queries: NamedQueries, rules: ParityRules, runtime: Runtime
+    snapshot: Snapshot,
+    queries: NamedQueries,
+    rules: ParityRules,
+    runtime: Runtime,
+    *,
+    machines: Machines | None = None,
 ) -> ParityReport:
     """What exact search in reduced vectors keeps of exact search in whole ones.
 
-    Reads the snapshot once. The smallest width is the one that is judged.
+    Reads the snapshot once; `machines` search its parts, None: this process. The smallest width is
+    the one that is judged.
     """
     if not queries.names:
         return _without_queries(rules)
-    search = _search(snapshot, queries, rules, runtime)
-    curve = _curve(search, queries, rules)
+    found = _search(snapshot, queries, rules, runtime, machines=machines)
+    curve = _curve(found, queries, rules)
     least = min(curve, default=rules.dimensions)
     verdict, why = _judge(curve.get(least), rules, f"exact search at {least:,} dimensions")
     return ParityReport(verdict=verdict, why=why, rules=rules, curve=curve)
@@ -128,6 +136,8 @@ def measure_index(
     queries: NamedQueries,
     rules: ParityRules,
     runtime: Runtime,
+    *,
+    machines: Machines | None = None,
 ) -> ParityReport:
     """What the run's vector index answers, against exact search over the same vectors.
 
@@ -140,14 +150,20 @@ def measure_index(
     if not queries.names:
         return _without_queries(rules)
     values = run.plan.values
-    found = _ask(target, queries, values, runtime)
-    answers, strangers = _rows_of(run, found, queries)
-    search = _search(
-        run.snapshot, queries, rules, runtime, excluded=run.excluded_rows(), answers=answers
+    ids = _ask(target, queries, values, runtime)
+    answers, strangers = _rows_of(run, ids, queries)
+    found = _search(
+        run.snapshot,
+        queries,
+        rules,
+        runtime,
+        excluded=run.excluded_rows(),
+        answers=answers,
+        machines=machines,
     )
-    answered = search.answered()
+    answered = found.answered()
     index = _kept(
-        _by_own_scores(search.rankings()[values.dimensions]),
+        _by_own_scores(found.rankings()[values.dimensions]),
         _by_own_scores(answered),
         queries,
         rules,
@@ -157,10 +173,10 @@ def measure_index(
         verdict=verdict,
         why=why,
         rules=rules,
-        curve=_curve(search, queries, rules),
+        curve=_curve(found, queries, rules),
         index_width=values.dimensions,
         index=index,
-        whole=_kept(_whole(search), answered, queries, rules),
+        whole=_kept(_whole(found), answered, queries, rules),
         strangers=strangers,
     )
 
@@ -238,33 +254,44 @@ def _search(
     *,
     excluded: AbstractSet[int] = frozenset(),
     answers: Answers | None = None,
-) -> NestedSearch:
-    """Search all rows but the excluded ones."""
-    search = NestedSearch(queries.vectors, rules.widths, metric=rules.metric, answers=answers)
-    name = rules.vector_name
+    machines: Machines | None = None,
+) -> MergedSearch:
+    """Search all rows but the excluded ones, a part at a time."""
+    vectors = queries.vectors
+    merged = MergedSearch(vectors, rules.widths, answers=answers)
     points = snapshot.manifest.points
     runtime.progress.start("searching the snapshot", total=points, unit="points")
-    for read in snapshot.read(with_vectors=(name,)):
-        rows = np.arange(read.first_row, read.first_row + len(read.page))
-        left_out = mask_of(excluded, read.first_row, read.first_row + len(read.page))
-        moving = usable_rows(read.page, name) & ~left_out
-        column = read.page.vectors[name]
-        assert isinstance(column, DenseColumn)
-        if moving.all():
-            search.add(rows, column.values)  # without a copy of the page
-        else:
-            search.add(rows[moving], column.values[moving])
-        runtime.progress.advance(len(rows))
-    return search
+    here = Searched(queries=vectors, answers=answers)
+    searched = here if machines is None else store(here, snapshot.folder.child(PARITY))
+    counts: list[int] = []  # of the rows of each task, in their order
+
+    def tasks() -> Iterator[SearchTask]:
+        for whole in snapshot.live_parts():
+            part = whole.without(excluded)
+            counts.append(whole.wanted)
+            first_row = int(part.rows[part.rows != NO_ROW].min(initial=points))
+            yield SearchTask(
+                part=part,
+                vector_name=rules.vector_name,
+                searched=searched,
+                widths=rules.widths,
+                metric=rules.metric,
+                floors=merged.floors(first_row),
+            )
+
+    for number, found in enumerate(run_tasks(search, tasks(), machines)):
+        merged.add(found)
+        runtime.progress.advance(counts[number])
+    return merged
 
 
-def _curve(search: NestedSearch, queries: NamedQueries, rules: ParityRules) -> dict[int, Kept]:
-    *smaller, (_, whole) = search.rankings().items()
+def _curve(found: MergedSearch, queries: NamedQueries, rules: ParityRules) -> dict[int, Kept]:
+    *smaller, (_, whole) = found.rankings().items()
     return {width: _kept(whole, ranking, queries, rules) for width, ranking in smaller}
 
 
-def _whole(search: NestedSearch) -> Ranking:
-    rankings = search.rankings()
+def _whole(found: MergedSearch) -> Ranking:
+    rankings = found.rankings()
     return rankings[max(rankings)]
 
 

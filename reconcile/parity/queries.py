@@ -1,20 +1,20 @@
 """The vectors that are searched for: a sample of the stored ones, or those of a file."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from migrate.errors import ArtefactDamagedError, UsageError
-from migrate.mapping.payload import GroupRules, read_group
-from migrate.model.canonical import decode_json
-from migrate.model.records import DenseColumn, Float32Matrix, Page, decode_shard_key
+from migrate.model.records import Float32Matrix
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder import StoredFile
 from migrate.words import counted
+from migrate.workers.executors import Machines, run_tasks
 from reconcile.parity.nearest import NO_ROW, Queries
+from reconcile.parity.tasks import DrawTask, FileRule, draw
 from reconcile.sampling import choose_rows
 
 QUERIES_MAX = 10_000
@@ -31,48 +31,42 @@ class NamedQueries:
     file_sha256: str | None = None  # of the file that they come from; None: a sample
 
 
-def usable_rows(page: Page, vector_name: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which points of a page have the vector, with finite numbers that are not all zero."""
-    column = page.vectors[vector_name]
-    assert isinstance(column, DenseColumn), "a dense vector was chosen"
-    usable: np.ndarray[tuple[int], np.dtype[np.bool_]] = (
-        column.present & np.isfinite(column.values).all(axis=1) & column.values.any(axis=1)
-    )
-    return usable
-
-
 def sample_stored(
     snapshot: Snapshot,
     vector_name: str,
-    mapping: GroupRules,
+    rule: FileRule,
     excluded: AbstractSet[int],
     *,
     sample: int,
     seed: int,
-    key_field: str | None = None,
+    machines: Machines | None = None,
 ) -> NamedQueries:
     """Stored vectors of `sample` rows, drawn by the seed; fewer where a row has no vector.
 
-    A query is named by its point's id. `key_field`: what a rule of the mapping calls the shard
-    key, which is then a field of the payload.
+    A query is named by its point's id. The parts are read by `machines`; None: here.
     """
     chosen = choose_rows(snapshot.manifest.points, excluded, sample=sample, seed=seed)
-    values: list[Float32Matrix] = []
-    rows: list[int] = []
-    names: list[str] = []
-    files: list[str | None] = []
-    for read in snapshot.read(with_vectors=(vector_name,)) if chosen else ():
-        page, usable = read.page, usable_rows(read.page, vector_name)
-        for at in (at for at in range(len(page)) if read.first_row + at in chosen and usable[at]):
-            column = page.vectors[vector_name]
-            assert isinstance(column, DenseColumn)
-            values.append(column.values[at])
-            rows.append(read.first_row + at)
-            names.append(page.ids[at].text)
-            key = None if page.shard_keys is None else page.shard_keys[at]
-            own = {} if key_field is None or key is None else {key_field: decode_shard_key(key)}
-            files.append(_file(page.payloads[at], own, mapping))
-    return _named(values, rows, names, files)
+    wanted = np.array(sorted(chosen), dtype=np.int64)
+    tasks = (
+        DrawTask(part=part, vector_name=vector_name, rule=rule)
+        for whole in snapshot.live_parts()
+        if (part := whole.only(np.isin(whole.rows, wanted))).wanted
+    )
+    # In the order of the rows, which in a chain is not that of the parts.
+    drawn = sorted(
+        (
+            each
+            for one in run_tasks(draw, tasks, machines)
+            for each in zip(one.rows, one.values, one.names, one.files, strict=True)
+        ),
+        key=lambda each: each[0],
+    )
+    return _named(
+        [values for _, values, _, _ in drawn],
+        [row for row, _, _, _ in drawn],
+        [name for _, _, name, _ in drawn],
+        [file for _, _, _, file in drawn],
+    )
 
 
 def read_queries(stored: StoredFile, dimensions: int) -> NamedQueries:
@@ -107,13 +101,6 @@ def read_queries(stored: StoredFile, dimensions: int) -> NamedQueries:
     names = [f"query {number}" for number in range(1, len(values) + 1)]
     named = _named(list(values), [NO_ROW] * len(values), names, [None] * len(values))
     return replace(named, file_sha256=stored.hash()[1])
-
-
-def _file(payload: bytes, own: Mapping[str, object], mapping: GroupRules) -> str | None:
-    fields = decode_json(payload)
-    if not mapping.group_key or not isinstance(fields, dict):
-        return None
-    return read_group({**fields, **own}, mapping)
 
 
 def _named(

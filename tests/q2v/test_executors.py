@@ -14,9 +14,9 @@ from migrate.errors import ExitCode, PreconditionError, RemoteUnavailableError, 
 from migrate.snapshot.take import SnapshotOptions
 from migrate.snapshot.tasks import ExecutorReader
 from migrate.storage.local_folder import LocalFolder
-from migrate.workers.executors import TaskExecutor, check_one_version
+from migrate.workers.executors import Machines, TaskExecutor, check_one_version
 from migrate.workers.processes import no_preparation
-from q2v.executors.options import Machines, open_machines
+from q2v.executors.options import open_machines
 from q2v.main import cli
 from q2v.secret_files import SecretPlace
 from q2v.settings import Settings

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -23,6 +25,7 @@ from migrate.storage.hashed_file import hash_open_file
 from migrate.storage.parquet_guard import ParquetShape, arrow_damage, open_parquet
 
 ROW_GROUP_ROWS = 50_000
+NO_ROW = -1
 CHANGES_REMEDY = "restore the file from a copy; without it, the snapshot cannot be read"
 _SCHEMA = pa.schema(
     [
@@ -191,6 +194,23 @@ class RowMap:
             if row < stretch.origin_row + stretch.rows:
                 return stretch.first_row + row - stretch.origin_row
         return self._parents[at + 1].first_row if at + 1 < len(self._parents) else self.points
+
+    def rows_of_parent(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The row of the whole of each of these rows of the parent; NO_ROW where it has changed.
+
+        NO_ROW among `rows` stays.
+        """
+        if not self._parents:
+            return np.full_like(rows, NO_ROW)
+        firsts = np.array([stretch.first_row for stretch in self._parents])
+        counts = np.array([stretch.rows for stretch in self._parents])
+        starts = np.array(self._parent_starts)
+        at = np.searchsorted(starts, rows, side="right") - 1
+        within = rows - starts[at]  # of what lies before the first stretch this is negative
+        found: npt.NDArray[np.int64] = np.where(
+            (at >= 0) & (within < counts[at]), firsts[at] + within, NO_ROW
+        )
+        return found
 
     def rows_of_own(self) -> list[int]:
         """The row of the whole of each row of the difference's parts, in order."""

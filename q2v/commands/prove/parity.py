@@ -9,7 +9,6 @@ from typing import TypedDict, Unpack
 import click
 
 from migrate.errors import UsageError
-from migrate.mapping.payload import GroupRules
 from migrate.mapping.rules import shard_key_rule
 from migrate.mapping.transforms.rules import ShardKeyField
 from migrate.model.stamps import iso_stamp
@@ -18,7 +17,9 @@ from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.local_folder import local_file
 from migrate.words import counted
+from migrate.workers.executors import Machines
 from q2v import wiring
+from q2v.executors.options import executor_options, open_machines
 from q2v.invocation import Place
 from q2v.options import SEAL, TARGET, folder_option, json_option, refuse_flags, takes
 from q2v.output.advice import advise
@@ -35,6 +36,7 @@ from reconcile.parity.parity import (
 )
 from reconcile.parity.queries import QUERIES_MAX, NamedQueries, read_queries, sample_stored
 from reconcile.parity.summary import Kept
+from reconcile.parity.tasks import FileRule, file_rule
 
 SAMPLE_DEFAULT = 400  # queries: the mean overlap is then known within about 0.02
 TOP_DEFAULT = 10
@@ -53,6 +55,8 @@ class Flags(TypedDict):
     seed: int
     top: int
     min_overlap: float | None
+    executor: str
+    scheduler: str | None
     folder: Place
     as_json: bool
 
@@ -99,6 +103,7 @@ class Flags(TypedDict):
     help="Mean share of them that must be kept, at the smallest width or by the index.  "
     "[default: nothing is judged; with --live 0.9]",
 )
+@executor_options
 @folder_option
 @json_option
 @click.pass_context
@@ -126,6 +131,9 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         runtime = Runtime(
             clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
         )
+        machines = stack.enter_context(
+            open_machines(flags["executor"], flags["scheduler"], directory, say=progress.say)
+        )
         if flags["live"]:
             target = stack.enter_context(
                 wiring.open_target(settings, directory, clock=clock, progress=progress)
@@ -139,20 +147,30 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             snapshot, values = run.snapshot, run.plan.values
             rules = _rules(snapshot, values.vector_name, flags)
             mapping = run.plan.mapping
-            rule = mapping.shard_key_rule
+            rule = _key_field(mapping.shard_key_rule)
             queries = _queries(
-                snapshot, rules, mapping, flags, key_rule=rule, excluded=run.excluded_rows()
+                snapshot,
+                rules,
+                file_rule(mapping, rule),
+                flags,
+                excluded=run.excluded_rows(),
+                machines=machines,
             )
-            report = measure_index(run, target.vectors, queries, rules, runtime)
+            report = measure_index(run, target.vectors, queries, rules, runtime, machines=machines)
         else:
             snapshot = find_snapshot(directory, wiring.open_named(directory, flags["path"]), key)
             run, folder = None, record.make_folder(snapshot)
             rules = _rules(snapshot, settings.source.vector_name, flags)
-            rule = shard_key_rule(settings.mapping.transform)
+            rule = _key_field(shard_key_rule(settings.mapping.transform))
             queries = _queries(
-                snapshot, rules, settings.mapping, flags, key_rule=rule, excluded=frozenset()
+                snapshot,
+                rules,
+                file_rule(settings.mapping, rule),
+                flags,
+                excluded=frozenset(),
+                machines=machines,
             )
-            report = measure_snapshot(snapshot, queries, rules, runtime)
+            report = measure_snapshot(snapshot, queries, rules, runtime, machines=machines)
         fields = record.document(report, snapshot, run, queries, at=iso_stamp(clock.wall_s()))
         kept_in = record.keep(folder, fields, snapshot)
     show(report, {**fields, "record": str(kept_in)}, as_json=flags["as_json"])
@@ -174,23 +192,27 @@ def _rules(snapshot: Snapshot, vector_name: str, flags: Flags) -> ParityRules:
 def _queries(
     snapshot: Snapshot,
     rules: ParityRules,
-    mapping: GroupRules,
+    rule: FileRule,
     flags: Flags,
     *,
-    key_rule: ShardKeyField | None,
     excluded: AbstractSet[int],
+    machines: Machines | None,
 ) -> NamedQueries:
     if flags["queries"] is not None:
         return read_queries(local_file(flags["queries"]), rules.dimensions)
     return sample_stored(
         snapshot,
         rules.vector_name,
-        mapping,
+        rule,
         excluded,
         sample=flags["sample"],
         seed=flags["seed"],
-        key_field=None if key_rule is None else key_rule.name,
+        machines=machines,
     )
+
+
+def _key_field(rule: ShardKeyField | None) -> str | None:
+    return None if rule is None else rule.name
 
 
 def show(report: ParityReport, document: dict[str, object], *, as_json: bool) -> None:

@@ -38,6 +38,7 @@ from reconcile.monitor.monitor import DROP_SHARE_DEFAULT, MonitorReport, monitor
 from reconcile.parity import record
 from reconcile.parity.parity import ParityReport, measure_snapshot, rules_for
 from reconcile.parity.queries import sample_stored
+from reconcile.parity.tasks import file_rule
 from reconcile.rollback.report import UndoRules
 from reconcile.stores import ReconcileRules
 from rehearsal.child_process import ChildSettings
@@ -192,7 +193,12 @@ class RehearsedTool:
             snapshot, name, widths, top=TOP_DEFAULT, overlap_min=least, seed=PARITY_SEED
         )
         queries = sample_stored(
-            snapshot, name, mapping, frozenset(), sample=PARITY_QUERIES, seed=PARITY_SEED
+            snapshot,
+            name,
+            file_rule(mapping, None),
+            frozenset(),
+            sample=PARITY_QUERIES,
+            seed=PARITY_SEED,
         )
         folder = record.make_folder(snapshot)
         report = measure_snapshot(snapshot, queries, rules, runtime)

@@ -1,14 +1,19 @@
 """A snapshot that one machine sealed in a store is moved, proved and undone by another one."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from migrate.errors import ExitCode
 from migrate.storage.local_folder import local_file
+from migrate.workers.executors import TaskExecutor
+from migrate.workers.processes import no_preparation
 from tests.harness.fakes.object_stores import CREDENTIALS, s3_server
 from tests.harness.running.secrecy import assert_secret_absent
 from tests.harness.running.workbench import Workbench, points, workbench
@@ -53,6 +58,29 @@ def machine(bench: Workbench, store: str, tmp_path: Path) -> Machine:
     return Machine(bench, store, tmp_path / "here")
 
 
+LIVE = ("parity", "--live", "--sample", "20", "--at", "3")
+
+
+def measured(machine: Machine, *words: str) -> dict[str, object]:
+    """What the index answers, without the time and the place of the record."""
+    document = machine.done(*LIVE, *words)
+    return {key: value for key, value in document.items() if key not in {"at", "record"}}
+
+
+def measured_by_workers(machine: Machine) -> dict[str, object]:
+    """The same by an executor of the standard library, in the place of a cluster's."""
+
+    @contextmanager
+    def open_pool(
+        scheduler: str | None, say: Callable[[str], object]
+    ) -> Iterator[tuple[TaskExecutor, int]]:
+        with ThreadPoolExecutor(2) as pool:
+            yield TaskExecutor(pool, no_preparation), 2
+
+    with patch("q2v.executors.dask_cluster.open_dask", open_pool):
+        return measured(machine, "--executor", "dask", "--scheduler", "tcp://127.0.0.1:9")
+
+
 def test_what_one_machine_seals_another_one_moves_proves_and_undoes(
     bench: Workbench, store: str, tmp_path: Path
 ) -> None:
@@ -70,6 +98,7 @@ def test_what_one_machine_seals_another_one_moves_proves_and_undoes(
     )
     assert len(bench.stored()) == POINTS
     assert other.done("reconcile")["verdict"] == "equal"
+    assert measured_by_workers(other) == measured(other)
     assert other.done("status")["run_id"] == moved["run_id"]
     named = other.done("reconcile", str(moved["path"]))
     assert named["run_id"] == moved["run_id"]

@@ -69,16 +69,53 @@ def pages(bench: Workbench) -> int:
     return found
 
 
+# The first worker that draws queries and the first that searches end in the middle of it.
+KILLS = """
+import os
+import signal
+
+import reconcile.parity.tasks as tasks
+
+
+def killing(name):
+    work = getattr(tasks, name)
+
+    def once(task):
+        try:
+            os.close(os.open(FOLDER + "/" + name, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return work(task)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(tasks, name, once)
+
+
+killing("draw")
+killing("search")
+"""
+
+
 @pytest.fixture(scope="module")
-def running(bench: Workbench) -> Iterator[Any]:
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an empty file for each task of parity in which a worker has ended."""
+    return tmp_path_factory.mktemp("killed")
+
+
+@pytest.fixture(scope="module")
+def running(
+    bench: Workbench, killed: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
     """A cluster of four workers as processes, for all tests: a worker that ends is replaced.
 
     Without Dask's profiler, which looks at every worker a hundred times a second.
     """
     environment = {**CREDENTIALS, **bench.environment}
+    kills = tmp_path_factory.mktemp("preload") / "kills.py"
+    kills.write_text(f"FOLDER = {str(killed)!r}\n{KILLS}")
     with (
         dask.config.set(
             {
+                "distributed.worker.preload": [str(kills)],
                 "distributed.scheduler.allowed-failures": 10,
                 "distributed.worker.profile.enabled": False,
                 "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**30,
@@ -115,17 +152,16 @@ def place(running: Any) -> Iterator[Place]:
         yield Place(running, address)
 
 
-def words(place: Place, local: Path) -> list[str]:
+def by_workers(place: Place) -> list[str]:
+    """Words of a command whose work the cluster does."""
+    return ["--executor", "dask", "--scheduler", place.scheduler]
+
+
+def start(bench: Workbench, place: Place, local: Path, *words: str) -> subprocess.Popen[str]:
+    """The driver as a process; without words it takes a snapshot with the workers."""
     folders = ["--dir", place.store, "--local", str(local)]
-    return ["snapshot", *folders, "--executor", "dask", "--scheduler", place.scheduler, "--json"]
-
-
-def start(bench: Workbench, place: Place, local: Path) -> subprocess.Popen[str]:
-    """The driver as a process."""
     return start_here(
-        "-c",
-        PROGRAM,
-        *words(place, local),
+        *("-c", PROGRAM, *(words or ("snapshot", *by_workers(place))), *folders, "--json"),
         environment={**bench.environment, **CREDENTIALS},
         output=(subprocess.PIPE, subprocess.PIPE),
     )
@@ -147,6 +183,28 @@ def test_the_root_is_that_of_this_machine(
     assert result.document["content_root"] == undisturbed.content_root
     assert listening
     assert {one for one in listening if not ip_address(one).is_loopback} == set()
+
+
+PARITY = ("parity", "--sample", "60", "--at", "2", "--at", "5")
+
+
+def test_parity_is_that_of_this_machine_though_workers_are_killed(
+    bench: Workbench, place: Place, tmp_path: Path, killed: Path
+) -> None:
+    taken = finish(start(bench, place, tmp_path / "one", "snapshot"))
+    there = finish(start(bench, place, tmp_path / "two", *PARITY, *by_workers(place)))
+    here = finish(start(bench, place, tmp_path / "three", *PARITY))
+
+    assert taken.exit_code == 0, taken.stderr
+    assert there.exit_code == here.exit_code == 0, there.stderr
+    assert sorted(one.name for one in killed.iterdir()) == ["draw", "search"]
+    assert figures(there) == figures(here)
+    assert figures(here)["curve"]["2"]["overlap"]["mean"] < 1, "something could differ"
+
+
+def figures(result: Result) -> dict[str, Any]:
+    """A record of parity without its time and its place."""
+    return {key: result.document[key] for key in result.document.keys() - {"at", "record"}}
 
 
 def addresses(running: Any) -> Iterator[str]:

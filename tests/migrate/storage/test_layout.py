@@ -40,6 +40,7 @@ NOT_LEFT = {
     "<snapshot>/runs/<run>/.spill/",
     # Of commands after the move, with tests of their own.
     "<snapshot>/parity/<n>.json",
+    "<snapshot>/parity/.queries-<digest>.npz",
     "<snapshot>/runs/<run>/parity/<n>.json",
     "<snapshot>/runs/<run>/gate/<n>.json",
     "<snapshot>/runs/<run>/report.html",

@@ -1,12 +1,21 @@
 """The search finds what a computation by brute force finds, at every width and metric."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconcile.parity.nearest import NO_ROW, Answers, NestedSearch, Queries, Ranking
+from reconcile.parity.nearest import (
+    NO_ROW,
+    Answers,
+    MergedSearch,
+    NestedSearch,
+    Queries,
+    Ranking,
+)
 
 DIMENSIONS, WIDTHS = 24, (4, 8, 24)
 _Vectors = npt.NDArray[np.float32]
@@ -123,3 +132,82 @@ def test_answers_of_another_search_are_ranked_by_the_scores_of_their_width() -> 
     np.testing.assert_allclose(found.reference[0, :3], whole[found.rows[0, :3]], atol=2e-5)
     assert found.rows[1].tolist() == [8, *[NO_ROW] * 4]
     assert list(search.rankings()) == [4, 8, DIMENSIONS]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Vectors in parts, some of them equal, and what is searched for among them."""
+
+    values: _Vectors
+    queries: Queries
+    answers: Answers
+    parts: list[npt.NDArray[np.int64]]
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    count = draw(st.integers(1, 200))
+    values = vectors(count, draw(st.integers(0, 2**32 - 1)))
+    # Equal vectors have equal scores; the lower row comes first.
+    chosen = draw(st.lists(st.integers(0, count - 1), min_size=count, max_size=count))
+    values = values[np.array(chosen)]
+    rows = np.arange(count)
+    of_part = np.array(draw(st.lists(st.integers(0, 5), min_size=count, max_size=count)))
+    own = np.array(draw(st.lists(st.integers(0, count - 1), min_size=1, max_size=4)))
+    given = np.array(draw(st.lists(st.integers(0, count - 1), max_size=5, unique=True)), np.int64)
+    return Case(
+        values,
+        Queries(values=values[own], own_rows=own),
+        Answers(width=4, queries=np.zeros(len(given), np.intp), rows=given),
+        [rows[of_part == part] for part in range(6)],
+    )
+
+
+def search_parts(
+    case: Case, order: list[int], *, ahead: int, metric: str, depth: int
+) -> MergedSearch:
+    """Search the parts in an order; each knows what `ahead` parts before it have found, not more.
+
+    A part that has waited knows less than it could: a cluster does several at once.
+    """
+    merged = MergedSearch(case.queries, WIDTHS, depth=depth, answers=case.answers)
+    waiting: list[NestedSearch] = []
+    for number in order:
+        rows = case.parts[number]
+        floors = merged.floors(int(rows.min(initial=len(case.values))))
+        search = NestedSearch(
+            case.queries, WIDTHS, metric=metric, depth=depth, answers=case.answers, floors=floors
+        )
+        search.add(rows, case.values[rows])
+        waiting.append(search)
+        if len(waiting) > ahead:
+            merged.add(waiting.pop(0).found())
+    for search in waiting:
+        merged.add(search.found())
+    return merged
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot-product", "euclidean"])
+@given(
+    case=cases(),
+    order=st.permutations(range(6)),
+    ahead=st.integers(0, 6),
+    depth=st.integers(1, 40),
+)
+def test_parts_in_any_order_find_bit_for_bit_the_same(
+    metric: str, case: Case, order: list[int], ahead: int, depth: int
+) -> None:
+    """With parts that know nothing of each other, in their order, as the reference."""
+    first = search_parts(case, list(range(6)), ahead=6, metric=metric, depth=depth)
+    other = search_parts(case, order, ahead=ahead, metric=metric, depth=depth)
+
+    for one, two in zip(
+        [*first.rankings().values(), first.answered()],
+        [*other.rankings().values(), other.answered()],
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one.rows, two.rows)
+        np.testing.assert_array_equal(one.scores, two.scores)
+        np.testing.assert_array_equal(one.reference, two.reference)
+    for width, found in first.rankings().items():
+        check(found, case.queries, case.values, width, metric)
