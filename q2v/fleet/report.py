@@ -8,12 +8,14 @@ from migrate.errors import ExitCode, MigrationError
 from migrate.model.stamps import iso_stamp
 from migrate.run.folder import REPORT_BYTES_MAX
 from migrate.storage.local_folder import LocalFolder
+from q2v.fleet.file import FLEET_NAME
 from q2v.fleet.model import Fleet, Move
 from q2v.fleet.schedule import Phase, Standing, exit_code
 from q2v.fleet.state import FleetState, MoveState, StepState
 
 REPORT_FORMAT = 1
 RUN = ("q2v", "fleet", "run")
+FOLDER_NAME = "fleet"
 FLEET_REPORT, FLEET_PAGE = "report.json", "report.html"
 _SUMS = ("points", "moved", "quarantined", "kv_entries", "requests")
 
@@ -68,7 +70,7 @@ def _row(fleet: Fleet, move: Move, state: MoveState, standing: Standing) -> dict
         "vector_index": move.settings.target.vector_index,
         "account": move.account,
         "page": page,
-        "next": failed.get("next") or _following(move, documents, standing),
+        "next": failed.get("next") or _following(fleet, move, documents, standing),
         "steps": steps,
     }
 
@@ -109,11 +111,21 @@ def _failure(fleet: Fleet, state: MoveState, standing: Standing) -> dict[str, An
     return {**said, "exit_code": known.code}
 
 
+def options_of(fleet: str, folder: str) -> list[str]:
+    """What names this fleet in the next command; nothing for the defaults."""
+    options = [] if fleet == FLEET_NAME else ["--file", fleet]
+    return [*options, *([] if folder == FOLDER_NAME else ["--dir", folder])]
+
+
 def _following(
-    move: Move, documents: Mapping[str, dict[str, Any] | None], standing: Standing
+    fleet: Fleet,
+    move: Move,
+    documents: Mapping[str, dict[str, Any] | None],
+    standing: Standing,
 ) -> str | None:
     if standing.phase is Phase.CHANGED:
-        return shlex.join([*RUN, "--again", move.name])
+        place = options_of(str(fleet.path), str(fleet.directory))
+        return shlex.join([*RUN, "--again", move.name, *place])
     if standing.phase is not Phase.DONE:
         return None
     last = documents.get(move.steps[-1].command) or {}

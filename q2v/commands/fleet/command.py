@@ -22,7 +22,7 @@ from q2v.fleet.file import FLEET_NAME, read_fleet
 from q2v.fleet.model import Fleet
 from q2v.fleet.outlook import make_outlook
 from q2v.fleet.page import write_report
-from q2v.fleet.report import make_report
+from q2v.fleet.report import FOLDER_NAME, make_report
 from q2v.fleet.run import FleetRun
 from q2v.fleet.schedule import standings
 from q2v.fleet.state import FLEET_JOURNAL, PLAN_ORDER, PLAN_STEPS, FleetState, fold_fleet
@@ -30,8 +30,6 @@ from q2v.fleet.steps import asks_first
 from q2v.options import Question, confirm_name, json_option, own_folder_option, yes_option
 from q2v.output.progress import open_progress
 from q2v.watching.options import running_options
-
-FOLDER_DEFAULT = Path("fleet")
 
 
 class Flags(TypedDict):
@@ -69,7 +67,7 @@ class Flags(TypedDict):
 )
 @own_folder_option(
     "--dir",
-    FOLDER_DEFAULT,
+    Path(FOLDER_NAME),
     "Folder of the fleet: a folder for each move, the budgets, journal, logs and report.",
 )
 @yes_option

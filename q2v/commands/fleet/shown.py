@@ -4,7 +4,7 @@ import shlex
 from typing import Any
 
 from migrate.words import counted
-from q2v.fleet.report import FLEET_PAGE, RUN
+from q2v.fleet.report import FLEET_PAGE, RUN, options_of
 from q2v.fleet.schedule import Phase
 from q2v.output.render import format_about, write_document, write_texts
 from q2v.output.screen.table import TableRow, write_table
@@ -71,9 +71,8 @@ def _following(report: dict[str, Any]) -> list[str]:
     return ["", f"next: {shlex.join([*RUN, *(report['steps'] or []), *_options(report)])}"]
 
 
-def _options(report: dict[str, Any]) -> list[str]:
-    options = [] if report["fleet"] == "fleet.toml" else ["--file", report["fleet"]]
-    return [*options, *([] if report["folder"] == "fleet" else ["--dir", report["folder"]])]
+def _options(document: dict[str, Any]) -> list[str]:
+    return options_of(document["fleet"], document["folder"])
 
 
 def show_plan(outlook: dict[str, Any], *, as_json: bool) -> None:

@@ -139,14 +139,14 @@ def fleet_bench(
         bench.namespace_id = made["result"]["id"]
         for name, collection in collections.items():
             server = stack.enter_context(rest_server(collection, api_key=API_KEY))
-            _make_index(bench, name, dimensions(name))
+            make_index(bench, f"{name}-index", dimensions(name))
             (folder / f"{name}.toml").write_text(_settings(bench, name, server.url))
         bench.write()
         yield bench
 
 
-def _make_index(bench: FleetBench, name: str, dimensions: int) -> None:
-    index = f"{name}-index"
+def make_index(bench: FleetBench, index: str, dimensions: int = DIMENSIONS) -> None:
+    """A vector index with the metadata index of the file."""
     shape = {"dimensions": dimensions, "metric": "cosine"}
     bench.ask("vectorize/v2/indexes", {"name": index, "config": shape})
     of_file = {"propertyName": "file_id", "indexType": "string"}

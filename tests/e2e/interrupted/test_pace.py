@@ -36,6 +36,7 @@ def test_a_paused_migrate_sends_nothing_and_finishes_after_the_resume(tmp_path: 
         assert len(bench.stored()) == 60
 
 
+@pytest.mark.slow
 @pytest.mark.fault("E06", "I9")
 def test_commands_in_two_folders_share_the_budget_that_both_name(tmp_path: Path) -> None:
     """Every request that reached the service is in the one file, and an order holds for both."""

@@ -126,6 +126,7 @@ def test_every_request_is_sent_in_its_turn_as_soon_as_the_maximum_allows(
         assert one.sent_s <= fleet.latest_by_the_line(number) + ROUNDED_S
 
 
+@pytest.mark.slow
 @pytest.mark.fault("I9", "G13", "E08")
 @settings(max_examples=examples(60), deadline=None)
 @given(
@@ -166,6 +167,7 @@ class Order(NamedTuple):
     seconds: float
 
 
+@pytest.mark.slow
 @pytest.mark.fault("I9", "E06", "N02")
 @settings(max_examples=examples(40), deadline=None)
 @given(
