@@ -59,7 +59,7 @@ from migrate.storage.local_folder import LocalFolder, local_file
 from migrate.transport.trust import ClientCertificate
 from migrate.upload.settle import SettleRules
 from q2v.invocation import Place, current_invocation, local_of
-from q2v.options import check_both, check_required
+from q2v.options import check_both, check_required, refuse_flags
 from q2v.output.logs import PROCESS_MASKER
 from q2v.output.progress.waits import ToldClock
 from q2v.secret_files import MASKED_LENGTH_MIN, SecretPlace, load_secret, read_private_file
@@ -493,6 +493,16 @@ def own_index(settings: Settings, named: WorkFolder | None = None) -> str | None
         return index_of_run(named.name)
     shards = shards_of(settings)
     return None if shards is None else shards.own
+
+
+def refuse_idle_index(settings: Settings) -> None:
+    """For a command that asks no target: --vector-index says only which of several indexes.
+
+    Raises UsageError where there is one index: it would have no effect.
+    """
+    index = settings.target.vector_index
+    if index is not None and not settings.target.shards:
+        refuse_flags(settings, ["target.vector_index"], why="where target.shards lists no indexes")
 
 
 def configured_index(settings: Settings) -> str | None:

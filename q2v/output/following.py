@@ -132,15 +132,16 @@ def following_snapshot(
     snapshot: Snapshot,
     settings: Settings,
     *,
+    own: str | None = None,
     provisioned: bool | None = None,
     holds_vectors: bool = False,
 ) -> Following:
     """What comes next for a snapshot: for its newest run, or else its first.
 
-    `holds_vectors`: as in `following_folder`.
+    `own`: only runs into this one of several vector indexes. `holds_vectors`: as in
+    `following_folder`.
     """
-    folder = snapshot.folder.parent
-    runs = run_folders(snapshot, wiring.configured_index(settings))
+    folder, runs = snapshot.folder.parent, run_folders(snapshot, own)
     if runs:
         with closing(RunFolder(runs[-1], snapshot, read_only=True)) as run:
             return following_run(run, settings)

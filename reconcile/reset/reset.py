@@ -17,7 +17,7 @@ from migrate.run.refused_vectors import read_pre_images, unwritten_rows
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot, sealed_folders
 from migrate.storage.folder import WorkFolder
-from migrate.storage.layout import RUNS, SPILL
+from migrate.storage.layout import RUNS, scratch_name
 from migrate.tables.target_ids import ID_COLUMNS
 from migrate.upload.kv_index import KEYS_PER_DELETE
 from migrate.upload.listing import counted_pages, list_keys, walk_again
@@ -71,11 +71,12 @@ class ResetRules:
 
 @contextmanager
 def open_chains(
-    directory: WorkFolder, target: Target, key: SealKey | None
+    directory: WorkFolder, target: Target, key: SealKey | None, *, own: str | None = None
 ) -> Iterator[list[list[RunFolder]]]:
     """The chains of runs that wrote to this target, the newest first.
 
-    Without those that are rolled back, unless their rollback has kept changes of others.
+    `own`: only runs into this one of several vector indexes. Without those that are rolled back,
+    unless their rollback has kept changes of others.
     """
     here = (target.vectors.identity(), target.kv.identity())
     with ExitStack() as stack:
@@ -84,7 +85,7 @@ def open_chains(
             if not folder.has(RUNS):
                 continue
             snapshot = Snapshot(folder, key)
-            for place in run_folders(snapshot):
+            for place in run_folders(snapshot, own):
                 run = RunFolder(place, snapshot)
                 state = run.state()
                 is_here = (run.plan.vector_target, run.plan.kv_target) == here
@@ -138,7 +139,8 @@ def reset(
     else:
         reports = [preview_chain(chain, requests_per_5min=requests_per_5min) for chain in chains]
     names = sorted(rules.allowed)
-    with LeftIds(directory.scratch(SPILL)) as ids:
+    own = next((chain[0].plan.mapping.own_index for chain in chains), None)
+    with LeftIds(directory.scratch(scratch_name(own))) as ids:
         _list_into(ids, target, runtime)
         vectors = ids.listed_among(names)
         keys = _present_keys(target, names)

@@ -56,6 +56,7 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
 
     The file is read back before it gets its name. `q2v verify FILE` checks it. Asks no store.
     """
+    wiring.refuse_idle_index(settings)
     directory, key = wiring.open_folder(flags["folder"]), wiring.seal_key(settings)
     clock = wiring.system_clock()
     with ExitStack() as opened:

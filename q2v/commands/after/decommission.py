@@ -44,6 +44,7 @@ def command(
     Exit code 0 when the gate said go, a week of `q2v monitor` was consistent and the archive is
     whole; else 5. Reads files only, asks no store, and deletes nothing.
     """
+    wiring.refuse_idle_index(settings)
     directory, clock = wiring.open_folder(folder), wiring.system_clock()
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))

@@ -37,6 +37,7 @@ _ELSEWHERE = "no snapshot here: if there is one in another folder, name that fol
 @json_option
 def command(*, run: Path | None, folder: Place, as_json: bool, settings: Settings) -> None:
     """Say where RUN (default: the newest) stands. Reads files only; asks no store."""
+    wiring.refuse_idle_index(settings)
     directory, key = wiring.open_folder(folder), wiring.seal_key(settings)
     named = wiring.open_named(directory, run)
     own = wiring.own_index(settings, named)

@@ -90,6 +90,7 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
     the files that it is made from, and loads nothing. The same files give the same bytes.
     With --plan or --parity and --out no run is needed. Reads files only; asks no store.
     """
+    wiring.refuse_idle_index(settings)
     directory = wiring.open_folder(flags["folder"])
     named = None if flags["out"] is None else _place(flags["out"])
     following: Following | None = None

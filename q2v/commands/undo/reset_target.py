@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from migrate.runtime import Runtime
-from migrate.storage.folder_lock import FolderLock
 from migrate.words import counted
 from q2v import wiring
 from q2v.invocation import Place
@@ -74,7 +73,7 @@ def command(
         target = stack.enter_context(
             wiring.open_target(settings, directory, clock=clock, progress=progress)
         )
-        stack.enter_context(FolderLock(directory))
+        stack.enter_context(wiring.lock_folder(directory, settings))
         if execute:
             question = Question(
                 "emptying a target",
@@ -87,7 +86,9 @@ def command(
         key = wiring.seal_key(settings)
         report = reset(
             directory,
-            stack.enter_context(open_chains(directory, target, key)),
+            stack.enter_context(
+                open_chains(directory, target, key, own=wiring.own_index(settings))
+            ),
             target,
             ResetRules(
                 undo=wiring.undo_rules(settings),

@@ -14,6 +14,7 @@ from tests.e2e.several_indexes.bench import INDEXES, Several, check_moved, sever
 from tests.harness.running.target import DIMENSIONS
 from tests.harness.running.workbench import chunk, points
 
+pytestmark = pytest.mark.slow  # each moves a collection into three indexes
 STORED = points(60, per_file=3)
 
 

@@ -52,8 +52,8 @@ OF_THE_DISK = (
         name="two-workers-at-once",
         effect="a second q2v works in the same folder and both append to one journal",
         file="migrate/storage/disk.py",
-        old="fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))",
-        new="fcntl.flock(handle, fcntl.LOCK_SH | (0 if wait else fcntl.LOCK_NB))",
+        old="kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX",
+        new="kind = fcntl.LOCK_SH",
         test="tests/migrate/storage/test_durable.py"
         "::test_a_second_worker_is_refused_at_once_and_told_who_holds_the_lock",
     ),
