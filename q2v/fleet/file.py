@@ -14,7 +14,7 @@ from migrate.errors import UsageError
 from migrate.model.limits import REQUESTS_PER_WINDOW_MAX
 from migrate.storage.local_folder import local_file
 from q2v.fleet.model import Fleet, Move, Step
-from q2v.fleet.steps import STEPS_DEFAULT, parse_step
+from q2v.fleet.steps import STEPS_DEFAULT, expand, parse_step
 from q2v.fleet.windows import EXPECTED, Window, parse_window
 from q2v.invocation import Invocation
 from q2v.output.render import format_found
@@ -170,13 +170,15 @@ def _move(
     file = local_file(config)
     if not file.is_there():
         raise table.said("config", f"found no file {config}, expected one as for --config")
+    settings = _settings(config, table)
+    steps = _steps(shared, table, typed)
     return Move(
         name=name,
         config=config,
         config_sha256=file.hash()[1],
-        settings=_settings(config, table),
+        settings=settings,
         directory=path.parent / table.text("dir") if table.has("dir") else directory / name,
-        steps=_steps(shared, table, typed),
+        steps=tuple(expand(steps, settings.target.shards)) if settings.target.shards else steps,
         tries=int(table.number("tries", default, least=1, most=TRIES_MAX)),
         after=tuple(table.texts("after", ())),
         window=_window(table),
@@ -188,9 +190,12 @@ def _settings(config: Path, table: _Table) -> Settings:
     with click.Context(click.Command("fleet"), obj=Invocation()) as context:
         read_file(context, click.Option(["--config"]), config)
         settings = make_settings(context)
-    for key in ("target.account_id", "target.vector_index"):
-        if settings.value(key) is None:
-            raise table.said("config", f"found no {key} in {config}, expected it to be set there")
+    lacking = [key for key in ("target.account_id",) if settings.value(key) is None]
+    if settings.target.vector_index is None and not settings.target.shards:
+        lacking.append("target.vector_index")
+    if lacking:
+        what = f"found no {lacking[0]} in {config}, expected it to be set there"
+        raise table.said("config", what)
     return settings
 
 
@@ -265,12 +270,13 @@ def _check_apart(fleet: Fleet, move: Move, other: Move, table: _Table) -> None:
     if move.account_id != other.account_id:
         return
     mine, theirs = move.settings.target, other.settings.target
-    if mine.vector_index == theirs.vector_index:
-        origin = move.settings.origin("target.vector_index")
+    both = set(move.indexes) & set(other.indexes)
+    if both:
+        key = "target.shards" if move.is_sharded else "target.vector_index"
         raise table.said(
             "config",
-            f"found the vector index {mine.vector_index} (from {origin}), as {other.name} has, "
-            "expected an index of its own",
+            f"found the vector index {min(both)} (from {move.settings.origin(key)}), as "
+            f"{other.name} has, expected an index of its own",
         )
     if mine.kv_namespace_id is None or mine.kv_namespace_id != theirs.kv_namespace_id:
         return

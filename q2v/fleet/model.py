@@ -43,6 +43,17 @@ class Move:
     window: Window | None  # None: at any time
 
     @property
+    def indexes(self) -> tuple[str, ...]:
+        """The vector indexes that it writes."""
+        target = self.settings.target
+        return target.shards or tuple(filter(None, [target.vector_index]))
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether its files are divided over several indexes, each with a run of its own."""
+        return bool(self.settings.target.shards)
+
+    @property
     def account_id(self) -> str:
         """The account whose budget it shares."""
         assert self.settings.target.account_id is not None

@@ -38,31 +38,45 @@ def make_outlook(fleet: Fleet, state: FleetState, report: dict[str, Any]) -> dic
 
 def _row(fleet: Fleet, state: FleetState, move: Move) -> dict[str, Any]:
     steps = state.move(move.name).steps
-    check, plan = (document_of(fleet, steps.get(name)) or {} for name in ("check", "plan"))
-    estimate = plan.get("estimate") or {}
+    known = [(step, document_of(fleet, steps.get(step.name)) or {}) for step in move.steps]
+    checks = [document for step, document in known if step.command == "check"]
+    plans = [document for step, document in known if step.command == "plan"]
+    estimates = [one.get("estimate") or {} for one in plans]
     failed = next((step for step in steps.values() if step.code), None)
-    error = (check if failed is not None and failed.name == "check" else plan).get("error") or {}
-    failing = [one for one in check.get("checks", []) if one.get("state") == "fail"]
+    error: dict[str, Any] = next((one["error"] for _, one in known if one.get("error")), {})
+    failing = [one for check in checks for one in check.get("checks", []) if _fails(one)]
     found = [f"{one['name']}: {one['found']}" for one in failing]
     return {
         "name": move.name,
         "account": move.account,
-        "vector_index": move.settings.target.vector_index,
-        "check": {key: check.get(key) for key in ("ok", "warn", "fail")},
-        "verdict": (plan.get("verdict") or {}).get("word"),
+        "vector_index": ", ".join(move.indexes),
+        "check": {key: _sum(checks, key) for key in ("ok", "warn", "fail")},
+        "verdict": _verdict(move, plans),
         "exit_code": 0 if failed is None else failed.code,
         "why": error.get("what") or "; ".join(found),
         "next": error.get("next"),
-        "points": plan.get("points"),
-        "quarantined": sum((plan.get("quarantined") or {}).values()),
-        **{key: estimate.get(key) for key in _ESTIMATES},
-        "requests": sum(estimate.get(key) or 0 for key in _REQUESTS),
-        "minutes": round(sum(estimate.get(key) or 0.0 for key in _OWN_MINUTES), 1),
-        "request_s": estimate.get("request_s"),
-        "rollback_requests": estimate.get("rollback_requests"),
-        "rollback_minutes": estimate.get("rollback_minutes"),
-        "usd_per_month": estimate.get("usd_per_month"),
+        "points": next((one["points"] for one in plans if "points" in one), None),
+        "quarantined": sum(sum((one.get("quarantined") or {}).values()) for one in plans),
+        **{key: _sum(estimates, key) for key in _ESTIMATES},
+        "requests": sum(_sum(estimates, key) for key in _REQUESTS),
+        "minutes": round(sum(_sum(estimates, key) for key in _OWN_MINUTES), 1),
+        "request_s": max((one.get("request_s") or 0.0 for one in estimates), default=0.0),
+        "rollback_requests": _sum(estimates, "rollback_requests"),
+        "rollback_minutes": round(_sum(estimates, "rollback_minutes"), 1),
+        "usd_per_month": round(_sum(estimates, "usd_per_month"), 2),
     }
+
+
+def _verdict(move: Move, plans: list[dict[str, Any]]) -> str | None:
+    """Of all indexes: the first that does not fit; None while one is missing."""
+    words = [str((one.get("verdict") or {}).get("word")) for one in plans if one.get("verdict")]
+    if len(words) < len(move.indexes):
+        return None
+    return next((word for word in words if word != "fits"), "fits")
+
+
+def _fails(check: dict[str, Any]) -> bool:
+    return check.get("state") == "fail"
 
 
 def _account(fleet: Fleet, account: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -118,4 +132,4 @@ def _accounts(fleet: Fleet) -> list[str]:
 
 
 def _sum(rows: Iterable[dict[str, Any]], key: str) -> float:
-    return sum(row[key] or 0 for row in rows)
+    return sum(row.get(key) or 0 for row in rows)

@@ -11,7 +11,7 @@ from migrate.storage.local_folder import LocalFolder
 from q2v.fleet.file import FLEET_NAME
 from q2v.fleet.model import Fleet, Move
 from q2v.fleet.schedule import Phase, Standing, exit_code
-from q2v.fleet.state import FleetState, MoveState, StepState
+from q2v.fleet.state import FleetState, MoveState, StepState, is_retried
 
 REPORT_FORMAT = 1
 RUN = ("q2v", "fleet", "run")
@@ -26,13 +26,15 @@ def make_report(
     """The document, in the order of the file."""
     rows = [_row(fleet, move, state.move(move.name), found[move.name]) for move in fleet.moves]
     code = exit_code(fleet, state, dict(found))
+    if any(row["adds_up"] is False for row in rows) and (not code or is_retried(code)):
+        code = ExitCode.DRIFT
     return {
         "format": REPORT_FORMAT,
         "at": iso_stamp(now_s),
         "fleet": str(fleet.path),
         "folder": str(fleet.directory),
         "steps": state.order.split("\n") if state.order else None,
-        "exit_code": code,
+        "exit_code": int(code),
         "counts": {
             "moves": len(rows),
             **{phase.value: sum(row["phase"] == phase for row in rows) for phase in Phase},
@@ -42,37 +44,95 @@ def make_report(
     }
 
 
+Documents = dict[str, dict[str | None, dict[str, Any]]]  # by command, and by vector index
+
+
 def _row(fleet: Fleet, move: Move, state: MoveState, standing: Standing) -> dict[str, Any]:
-    documents = {
-        step.command: document_of(fleet, state.steps.get(step.name)) for step in move.steps
-    }
-    written = documents.get("migrate") or documents.get("catch-up") or {}
-    compared = documents.get("reconcile") or {}
-    taken = documents.get("snapshot") or {}
+    documents = _documents(fleet, move, state)
+    written = list((documents.get("migrate") or documents.get("catch-up") or {}).values())
+    compared = list(documents.get("reconcile", {}).values())
+    taken = [*documents.get("snapshot", {}).values(), *written]
     steps = [_step(state.steps.get(step.name) or StepState(step.name)) for step in move.steps]
     failed = _failure(fleet, state, standing)
-    page = (documents.get("report") or {}).get("page")
-    return {
+    pages = [one["page"] for one in documents.get("report", {}).values() if "page" in one]
+    row = {
         "name": move.name,
         "phase": standing.phase.value,
         "why": ": ".join(text for text in (standing.why, failed.get("what")) if text),
-        "verdict": compared.get("verdict"),
-        "points": written.get("points", taken.get("points")),
-        "moved": written.get("acknowledged"),
-        "quarantined": written.get("quarantined"),
-        "kv_entries": written.get("kv_entries"),
-        "drift": sum((compared.get("drift") or {}).values()),
-        "requests": _requests(documents),
+        "verdict": _verdict(move, compared),
+        "points": next((one["points"] for one in taken if "points" in one), None),
+        "moved": _total(written, "acknowledged"),
+        "quarantined": _total(written, "quarantined"),
+        "kv_entries": _total(written, "kv_entries"),
+        "drift": sum(sum((one.get("drift") or {}).values()) for one in compared),
+        "requests": _total([one for of in documents.values() for one in of.values()], "requests"),
         "worked_s": round(sum(step["worked_s"] for step in steps), 1),
         "exit_code": failed.get("exit_code", 0),
         "config": str(move.config),
         "folder": str(move.directory),
-        "vector_index": move.settings.target.vector_index,
+        "vector_index": ", ".join(move.indexes),
         "account": move.account,
-        "page": page,
+        "page": pages[0] if pages else None,
         "next": failed.get("next") or _following(fleet, move, documents, standing),
         "steps": steps,
     }
+    return row | _of_indexes(move, row, documents)
+
+
+def _of_indexes(move: Move, row: dict[str, Any], documents: Documents) -> dict[str, Any]:
+    """The indexes of a move over several, and whether their rows are those of the snapshot."""
+    if not move.is_sharded:
+        return {"indexes": [], "adds_up": None}
+    written, compared = documents.get("migrate", {}), documents.get("reconcile", {})
+    indexes = [
+        {
+            "vector_index": name,
+            "verdict": compared.get(name, {}).get("verdict"),
+            "moved": written.get(name, {}).get("acknowledged"),
+            "quarantined": written.get(name, {}).get("quarantined"),
+        }
+        for name in move.indexes
+    ]
+    if any(one["moved"] is None for one in indexes):
+        return {"indexes": indexes, "adds_up": None}
+    found = row["moved"] + row["quarantined"]
+    if found == row["points"]:
+        return {"indexes": indexes, "adds_up": True}
+    why = (
+        f"found {row['moved']:,} moved and {row['quarantined']:,} quarantined over all indexes, "
+        f"expected {row['points']:,}, the rows of the snapshot"
+    )
+    return {
+        "indexes": indexes,
+        "adds_up": False,
+        "phase": Phase.STOPPED.value,
+        "why": why,
+        "exit_code": int(ExitCode.DRIFT),
+    }
+
+
+def _documents(fleet: Fleet, move: Move, state: MoveState) -> Documents:
+    """What the last try of each step printed."""
+    found: Documents = {}
+    for step in move.steps:
+        document = document_of(fleet, state.steps.get(step.name))
+        if document is not None:
+            found.setdefault(step.command, {})[step.index] = document
+    return found
+
+
+def _verdict(move: Move, compared: list[dict[str, Any]]) -> str | None:
+    """Of all indexes: the first that is not equal; equal when all of them are."""
+    verdicts = [str(one["verdict"]) for one in compared if one.get("verdict")]
+    others = [one for one in verdicts if one != "equal"]
+    if others:
+        return others[0]
+    return "equal" if verdicts and len(verdicts) == len(move.indexes) else None
+
+
+def _total(documents: list[dict[str, Any]], key: str) -> int | None:
+    counts = [one[key] for one in documents if isinstance(one.get(key), int)]
+    return sum(counts) if counts else None
 
 
 def _step(state: StepState) -> dict[str, Any]:
@@ -88,12 +148,6 @@ def _step(state: StepState) -> dict[str, Any]:
         "log": state.log,
         "document": state.document,
     }
-
-
-def _requests(documents: Mapping[str, dict[str, Any] | None]) -> int | None:
-    found = [one["requests"] for one in documents.values() if one and "requests" in one]
-    counts = [count for count in found if isinstance(count, int)]
-    return sum(counts) if counts else None
 
 
 def _failure(fleet: Fleet, state: MoveState, standing: Standing) -> dict[str, Any]:
@@ -117,19 +171,14 @@ def options_of(fleet: str, folder: str) -> list[str]:
     return [*options, *([] if folder == FOLDER_NAME else ["--dir", folder])]
 
 
-def _following(
-    fleet: Fleet,
-    move: Move,
-    documents: Mapping[str, dict[str, Any] | None],
-    standing: Standing,
-) -> str | None:
+def _following(fleet: Fleet, move: Move, documents: Documents, standing: Standing) -> str | None:
     if standing.phase is Phase.CHANGED:
         place = options_of(str(fleet.path), str(fleet.directory))
         return shlex.join([*RUN, "--again", move.name, *place])
     if standing.phase is not Phase.DONE:
         return None
-    last = documents.get(move.steps[-1].command) or {}
-    return last.get("next")
+    last = move.steps[-1]
+    return documents.get(last.command, {}).get(last.index, {}).get("next")
 
 
 def document_of(fleet: Fleet, state: StepState | None) -> dict[str, Any] | None:

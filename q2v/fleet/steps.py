@@ -1,6 +1,8 @@
 """The steps of a move: which commands they may be, and the words that the fleet adds."""
 
 import shlex
+from collections.abc import Iterable
+from dataclasses import replace
 
 import click
 
@@ -11,8 +13,6 @@ STEPS_DEFAULT = ("snapshot", "migrate", "reconcile")
 # What the fleet gives each command, where it takes it.
 _GIVEN = ("--dir", "--config", "--json", "--budget", "--local", "--log-file", "--progress")
 _NEEDED = frozenset({"--dir", "--config", "--json"})
-# These read the source and write no index: a move over several indexes does them once.
-ONCE = frozenset({"snapshot", "verify"})
 
 
 def parse_step(text: str) -> Step:
@@ -96,6 +96,20 @@ def command_words(fleet: Fleet, move: Move, step: Step, *, deadline_s: float | N
         added.append(("--deadline-s", str(max(1, int(deadline_s)))))
     words = [each for pair in added if pair[0] in known for each in pair]
     return [*step.words, *words]
+
+
+def expand(steps: Iterable[Step], indexes: Iterable[str]) -> list[Step]:
+    """The steps of a move over several indexes: each that works on one is done for each of them.
+
+    A step is done for all indexes before the next one is begun. A snapshot is taken once.
+    """
+    found: list[Step] = []
+    for step in steps:
+        if "--vector-index" in _options(step.command):
+            found += [replace(step, index=index) for index in indexes]
+        else:
+            found.append(step)
+    return found
 
 
 def asks_first(step: Step) -> bool:

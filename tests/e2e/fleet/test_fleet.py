@@ -12,7 +12,14 @@ import pytest
 
 from migrate.errors import ExitCode
 from migrate.model.limits import REQUEST_WINDOW_S
-from tests.e2e.fleet.bench import FleetBench, commands_of, fleet_bench, names_of, rows
+from tests.e2e.fleet.bench import (
+    FleetBench,
+    commands_of,
+    fleet_bench,
+    make_index,
+    names_of,
+    rows,
+)
 from tests.harness.running.target import DIMENSIONS
 from tests.harness.running.workspace import ending
 
@@ -211,3 +218,38 @@ def test_plan_run_other_steps_and_settings_that_change(tmp_path: Path) -> None:
     assert begun.count(("docs", "snapshot")) == 1
     assert begun.count(("docs", "reconcile")) == 2
     assert begun.count(("wiki", "snapshot")) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.fault("E07", "E08")
+def test_a_collection_over_several_indexes_is_one_move_whose_rows_add_up(tmp_path: Path) -> None:
+    with fleet_bench(tmp_path, {"docs": 70, "wiki": 10}) as bench:
+        shards = ("docs-0", "docs-1", "docs-2")
+        for name in shards:
+            make_index(bench, name)
+        settings = (tmp_path / "docs.toml").read_text()
+        named = 'vector_index = "docs-index"'
+        listed = f"shards = {json.dumps(shards)}"
+        (tmp_path / "docs.toml").write_text(settings.replace(named, listed))
+        planned = bench.run("plan")
+        moved = bench.run("run")
+        held = {name: len(list(bench.sandbox.store.read_vectors(name))) for name in shards}
+        undone = bench.run("run", "rollback --execute")
+        left = {name: len(list(bench.sandbox.store.read_vectors(name))) for name in shards}
+        begun = names_of(bench.entries(), "begun")
+
+    assert planned.exit_code == ExitCode.DONE, planned.stdout
+    assert rows(planned.document)["docs"]["vectors"] == 70
+    row = rows(moved.document)["docs"]
+    assert moved.exit_code == ExitCode.DONE, moved.stdout
+    assert (row["points"], row["moved"], row["adds_up"], row["verdict"]) == (70, 70, True, "equal")
+    assert {one["vector_index"]: one["moved"] for one in row["indexes"]} == held
+    assert sum(held.values()) == 70
+    assert all(held.values())
+    assert begun.count(("docs", "snapshot")) == 1
+    assert [step for move, step in begun if move == "docs" and step.startswith("migrate")] == [
+        f"migrate [{name}]" for name in shards
+    ]
+    assert undone.exit_code == ExitCode.DONE, undone.stdout
+    assert left == dict.fromkeys(shards, 0)
