@@ -67,7 +67,10 @@ def test_three_runs_move_a_collection_into_three_indexes_and_all_of_it_comes_bac
         assert {one.document["verdict"] for one in reconciled.values()} == {"equal"}
         assert {one.document["verdict"] for one in gates.values()} == {"go"}
         assert {json.dumps(one.document["findings"]) for one in monitored.values()} == {"{}"}
-        assert len({one.document["page"] for one in reports.values()}) == 3
+        pages = [Path(one.document["page"]).read_text(encoding="utf-8") for one in reports.values()]
+        for number, page in enumerate(pages, start=1):
+            assert f"number {number} of 3 vector indexes: wiki-0, wiki-1, wiki-2" in page
+            assert "elsewhere" in page
 
         undone = both.run("rollback", "wiki-1", "--execute", "--yes")
         left = {index: both.run("reconcile", index, "--fresh") for index in ("wiki-0", "wiki-2")}
