@@ -365,7 +365,8 @@ def check_required(settings: Settings, *keys: str) -> None:
         raise UsageError(
             f"found {counted(len(indexes), 'vector index')} in target.shards "
             f"({', '.join(indexes)}), expected to be told which one",
-            remedy=f"name one of them, as --vector-index {indexes[0]}; each has a run of its own",
+            remedy=f"name one of them, as --vector-index {indexes[0]}; each has a run of its "
+            "own; a fleet does every step for each of them (docs/fleet.md)",
         )
     if missing:
         raise UsageError(
