@@ -12,8 +12,10 @@ import click
 
 from migrate.errors import UsageError
 from migrate.model.limits import REQUESTS_PER_WINDOW_MAX
+from migrate.storage.disk import disk
+from migrate.storage.layout import BUDGET
 from migrate.storage.local_folder import local_file
-from q2v.fleet.model import Fleet, Move, Step
+from q2v.fleet.model import LOGS, Fleet, Move, Step
 from q2v.fleet.steps import STEPS_DEFAULT, expand, parse_step
 from q2v.fleet.windows import EXPECTED, Window, parse_window
 from q2v.invocation import Invocation
@@ -26,7 +28,6 @@ AT_ONCE_DEFAULT, AT_ONCE_MAX = 4, 64
 TRIES_DEFAULT, TRIES_MAX = 3, 100
 PAUSE_S_DEFAULT, PAUSE_S_MAX = 60.0, 3_600.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_RESERVED = "logs"  # a folder of the fleet itself
 _FLEET = {"at_once", "tries", "steps", "pause_s"}
 _BUDGET = {"account_id", "requests_per_5min"}
 _MOVE = {"name", "config", "steps", "tries", "after", "window", "dir"}
@@ -38,9 +39,10 @@ class _Table:
     def __init__(self, path: Path, name: str, content: object, known: set[str]) -> None:
         self._where, self._content = f"{path}: {name}", content
         if not isinstance(content, dict):
+            heading, *_ = name.split()
             raise UsageError(
                 f"{self._where}: found {format_found(content)}, expected a table",
-                remedy=f"write it as {name} on a line of its own, and its keys below",
+                remedy=f"write {heading} on a line of its own, and its keys below it",
             )
         for key in content:
             if key not in known:
@@ -162,10 +164,8 @@ def _move(
 ) -> Move:
     config = path.parent / table.text("config")
     name = table.text("name", config.stem)
-    if not _NAME.fullmatch(name) or name == _RESERVED:
-        raise table.refused(
-            "name", name, f"letters, digits, - and _, at most 64, and not {_RESERVED}"
-        )
+    if not _NAME.fullmatch(name) or name == LOGS:
+        raise table.refused("name", name, f"letters, digits, - and _, at most 64, and not {LOGS}")
     default = int(shared.number("tries", TRIES_DEFAULT, least=1, most=TRIES_MAX))
     file = local_file(config)
     if not file.is_there():
@@ -240,6 +240,7 @@ def _check_together(fleet: Fleet, tables: dict[str, _Table]) -> None:
         )
     for number, move in enumerate(moves):
         table = tables[move.name]
+        _check_not_ours(fleet, move, table)
         for other in moves[:number]:
             _check_apart(fleet, move, other, table)
         if fleet.budgets and move.account_id not in fleet.budgets:
@@ -261,9 +262,20 @@ def _check_together(fleet: Fleet, tables: dict[str, _Table]) -> None:
         )
 
 
+def _check_not_ours(fleet: Fleet, move: Move, table: _Table) -> None:
+    """Raises UsageError for a --dir that is the fleet's, whose lock would keep the move out."""
+    ours, found = disk().absolute(fleet.directory), disk().absolute(move.directory)
+    kept = [ours / name for name in (LOGS, BUDGET)]
+    if found == ours or any(found == one or one in found.parents for one in kept):
+        raise table.said(
+            "dir",
+            f"found {move.directory}, which the fleet itself uses, expected a folder of its own",
+        )
+
+
 def _check_apart(fleet: Fleet, move: Move, other: Move, table: _Table) -> None:
     """Raises UsageError for two moves that would write the same folder, index or keys."""
-    if move.directory == other.directory:
+    if disk().absolute(move.directory) == disk().absolute(other.directory):
         raise table.said(
             "dir", f"found {move.directory}, as {other.name} has, expected a folder of its own"
         )
@@ -299,13 +311,13 @@ def _key_beginnings(settings: Settings) -> list[str]:
 
 
 def _check_no_cycle(move: Move, moves: dict[str, Move], table: _Table) -> None:
-    seen: list[str] = []
-    ahead = list(move.after)
+    seen: set[str] = set()
+    ahead = [(name, [move.name]) for name in move.after]
     while ahead:
-        name = ahead.pop()
+        name, before = ahead.pop()
         if name == move.name:
-            way = " after ".join([move.name, *seen, move.name])
+            way = " after ".join([*before, name])
             raise table.said("after", f"found a circle ({way}), expected an order")
         if name in moves and name not in seen:
-            seen.append(name)
-            ahead += moves[name].after
+            seen.add(name)
+            ahead += [(each, [*before, name]) for each in moves[name].after]

@@ -8,6 +8,8 @@ from migrate.storage.layout import BUDGET
 from q2v.fleet.windows import Window
 from q2v.settings import Settings
 
+LOGS = "logs"  # the folder of the fleet itself, below its --dir
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

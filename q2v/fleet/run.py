@@ -6,11 +6,11 @@ from multiprocessing.connection import wait
 
 from migrate.errors import ExitCode
 from migrate.ports import Clock, Progress
-from migrate.storage.durable import make_folder
 from migrate.storage.journal_file import JournalFile
 from migrate.storage.journal_lines import JOURNAL_FORMAT, Entry
+from migrate.storage.local_folder import LocalFolder
 from migrate.words import counted
-from q2v.fleet.model import Fleet, Move, Step
+from q2v.fleet.model import LOGS, Fleet, Move, Step
 from q2v.fleet.process import RunningCommand
 from q2v.fleet.schedule import Phase, Standing, standings
 from q2v.fleet.state import FleetState, apply, fold_fleet, is_retried
@@ -86,9 +86,7 @@ class FleetRun:
             step,
             deadline_s=None if closes_s is None else closes_s - now_s,
         )
-        logs = self.fleet.directory / "logs" / move.name
-        make_folder(logs)
-        name = f"logs/{move.name}/{self.state.begun + 1:05d}-{step.command}"
+        name = self._new_name(move, step)
         self._note(
             {
                 "type": "begun",
@@ -109,6 +107,14 @@ class FleetRun:
         number = self.state.move(move.name).step(step.name).tries + 1
         again = "" if number == 1 else f", try {number} of {move.tries}"
         self.progress.say(f"{move.name}: {step.name} begun{again}")
+
+    def _new_name(self, move: Move, step: Step) -> str:
+        """Of log and document: a new one, also where a journal was lost and its logs were not."""
+        folder = LocalFolder(self.fleet.directory / LOGS / move.name)
+        folder.make()
+        numbers = [name.partition("-")[0] for name in folder.names()]
+        number = max([self.state.begun, *(int(one) for one in numbers if one.isdecimal())]) + 1
+        return f"{LOGS}/{move.name}/{number:05d}-{step.command}"
 
     def _take_ended(self, timeout_s: float) -> None:
         ended = set(wait([one.command.sentinel for one in self._running], timeout_s))

@@ -80,7 +80,10 @@ def _ended(move: Move, state: MoveState, step: Step) -> Standing | None:
     """What ends a move before it is done."""
     known = state.step(step.name)
     if state.config_sha256 not in {None, move.config_sha256}:
-        why = f"{move.config} is not as it was when {move.name} began"
+        why = (
+            f"{move.config} is not as it was when {move.name} began; put it back to continue, or "
+            f"take the steps of {move.name} over, from the first"
+        )
         return Standing(Phase.CHANGED, step, why=why)
     if not known.tries or known.code is None:
         return None

@@ -13,6 +13,8 @@ STEPS_DEFAULT = ("snapshot", "migrate", "reconcile")
 # What the fleet gives each command, where it takes it.
 _GIVEN = ("--dir", "--config", "--json", "--budget", "--local", "--log-file", "--progress")
 _NEEDED = frozenset({"--dir", "--config", "--json"})
+# What the fleet reads from the settings file of a move, to keep moves apart and to ask once.
+_OF_SETTINGS = ("--account-id", "--api-base-url", "--kv-namespace-id", "--vector-index")
 
 
 def parse_step(text: str) -> Step:
@@ -26,14 +28,29 @@ def parse_step(text: str) -> Step:
             f"found {text!r}, expected one of the commands {', '.join(allowed_commands())}, with "
             "its words"
         )
-    known = _options(words[0])
     for word in words[1:]:
         flag = word.partition("=")[0]
         if flag in _GIVEN:
             raise ValueError(f"found {flag} in {text!r}, which the fleet sets for each move")
-        if flag.startswith("--") and flag not in known:
-            raise ValueError(f"found {flag} in {text!r}, which q2v {words[0]} does not take")
+        if flag in _OF_SETTINGS:
+            raise ValueError(
+                f"found {flag} in {text!r}, expected it in the settings file of the move"
+            )
+    _check_words(text, words)
     return Step(words)
+
+
+def _check_words(text: str, words: tuple[str, ...]) -> None:
+    """Raises ValueError for words that the command does not take; `-h` would do nothing."""
+    loaded = COMMANDS[words[0]].load()
+    refused = f"found {text!r}, which q2v {words[0]} does not take"
+    try:
+        parser = loaded.make_parser(click.Context(loaded, info_name=words[0]))
+        _, left, _ = parser.parse_args(list(words[1:]))
+    except click.UsageError as error:
+        raise ValueError(f"{refused} ({error.format_message()})") from error
+    if left:
+        raise ValueError(f"{refused} (no use for {' '.join(left)})")
 
 
 def allowed_commands() -> list[str]:

@@ -22,7 +22,7 @@ from q2v.fleet.file import FLEET_NAME, read_fleet
 from q2v.fleet.model import Fleet
 from q2v.fleet.outlook import make_outlook
 from q2v.fleet.page import write_report
-from q2v.fleet.report import FOLDER_NAME, make_report
+from q2v.fleet.report import FLEET_PAGE, FOLDER_NAME, make_report
 from q2v.fleet.run import FleetRun
 from q2v.fleet.schedule import standings
 from q2v.fleet.state import FLEET_JOURNAL, PLAN_ORDER, PLAN_STEPS, FleetState, fold_fleet
@@ -85,6 +85,13 @@ def command(action: str, **flags: Unpack[Flags]) -> None:
             f"fleet {action}: found the step {flags['steps'][0]!r}, expected none",
             remedy="leave it out, or use `q2v fleet run STEP`",
         )
+    given = [flag for flag in ("again", "no_wait") if flags[flag]]
+    if given and action != "run":
+        flag = f"--{given[0].replace('_', '-')}"
+        raise UsageError(
+            f"fleet {action}: found {flag}, expected it with `q2v fleet run` alone",
+            remedy="leave it out",
+        )
     typed = PLAN_STEPS if action == "plan" else flags["steps"]
     fleet = read_fleet(flags["file"], flags["folder"], steps=typed)
     _check_names(fleet, flags["again"])
@@ -117,7 +124,8 @@ def _show_status(fleet: Fleet, clock: Clock, *, as_json: bool) -> None:
     journal.close()
     state.order = state.shown
     report = _report(_with_steps(fleet, state), state, clock)
-    show_report(report, as_json=as_json)
+    has_page = LocalFolder(fleet.directory).has_file(FLEET_PAGE)
+    show_report(report, as_json=as_json, has_page=has_page)
 
 
 def _with_steps(fleet: Fleet, state: FleetState) -> Fleet:
@@ -197,7 +205,7 @@ def _confirm(fleet: Fleet, *, sure: bool) -> None:
         name=fleet.path.name,
         said="\n".join(
             f"{move.name}: {', '.join(step.name for step in move.steps)} -> "
-            f"{move.settings.target.vector_index}"
+            f"{', '.join(move.indexes)}"
             for move in asking
         ),
     )

@@ -19,8 +19,8 @@ _MARKS = {
 }
 
 
-def show_report(report: dict[str, Any], *, as_json: bool) -> None:
-    """What came of the moves, in the order of the file."""
+def show_report(report: dict[str, Any], *, as_json: bool, has_page: bool = True) -> None:
+    """What came of the moves, in the order of the file. `has_page`: report.html was written."""
     if as_json:
         write_document(report)
         return
@@ -30,7 +30,7 @@ def show_report(report: dict[str, Any], *, as_json: bool) -> None:
         [
             "",
             f"{counts['done']} of {counted(counts['moves'], 'move')} done{_sums(report)}",
-            f"page: {report['folder']}/{FLEET_PAGE}",
+            *([f"page: {report['folder']}/{FLEET_PAGE}"] if has_page else []),
             *_following(report),
         ]
     )

@@ -21,6 +21,7 @@ from tests.e2e.fleet.bench import (
     rows,
 )
 from tests.harness.running.target import DIMENSIONS
+from tests.harness.running.terminal import on_terminal
 from tests.harness.running.workspace import ending
 
 TRIES, PIECE_S = 6_000, 0.05
@@ -158,6 +159,40 @@ def test_the_commands_end_when_the_fleet_is_killed(tmp_path: Path) -> None:
         for process in commands_of(bench.directory):
             os.kill(process, signal.SIGKILL)
         assert bench.run("run").exit_code == ExitCode.DONE
+
+
+@pytest.mark.slow
+@pytest.mark.fault("E07")
+def test_a_journal_that_is_lost_leaves_logs_that_are_not_written_over(tmp_path: Path) -> None:
+    with fleet_bench(tmp_path, {"docs": 5}) as bench:
+        bench.more["docs"] = ['steps = ["snapshot"]']
+        bench.write()
+        first = bench.run("run")
+        (bench.directory / "fleet.jsonl").unlink()
+        logs = {path: path.read_bytes() for path in bench.directory.glob("logs/*/*")}
+        second = bench.run("run")
+
+        assert (first.exit_code, second.exit_code) == (0, 0), second.stderr
+        assert {path: path.read_bytes() for path in logs} == logs
+        (step,) = rows(second.document)["docs"]["steps"]
+        assert step["log"] == "logs/docs/00002-snapshot.log"
+
+
+@pytest.mark.slow
+@pytest.mark.fault("E09")
+def test_the_question_names_every_index_that_may_be_written(tmp_path: Path) -> None:
+    (tmp_path / "wiki.toml").write_text(
+        '[target]\naccount_id = "a"\nshards = ["wiki-0", "wiki-1"]\n'
+    )
+    (tmp_path / "fleet.toml").write_text('[[move]]\nconfig = "wiki.toml"\n')
+    with on_terminal("fleet", "run", environment={}, cwd=tmp_path) as terminal:
+        terminal.wait_for("type the name of the file")
+        terminal.press("no\r")
+        code = terminal.end()
+
+    assert "-> wiki-0, wiki-1" in " ".join(" ".join(terminal.shown()).split())
+    assert code == ExitCode.USAGE
+    assert not (tmp_path / "fleet").exists()
 
 
 @pytest.mark.slow

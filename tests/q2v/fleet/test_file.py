@@ -95,6 +95,10 @@ def test_what_the_file_says_and_what_it_leaves_out(tmp_path: Path) -> None:
         ("[[move]]\nconfig = 'docs.toml'\nname = 'logs'", ["[[move]] 1", "name", "logs"]),
         (MOVES + "name = 'docs'", ["two moves of the name docs"]),
         (MOVES + "dir = 'fleet/docs'", ["[[move]] 2", "dir", "as docs has"]),
+        (MOVES + "dir = 'x/../fleet/docs'", ["[[move]] 2", "dir", "as docs has"]),
+        (MOVES + "dir = 'fleet'", ["[[move]] 2", "dir", "the fleet itself uses"]),
+        (MOVES + "dir = 'fleet/logs/wiki'", ["[[move]] 2", "dir", "the fleet itself uses"]),
+        (MOVES + "dir = 'fleet/.budget'", ["[[move]] 2", "dir", "the fleet itself uses"]),
         (MOVES + "after = ['dosc']", ["[[move]] 2", "after", "dosc", "docs, wiki"]),
         (MOVES + "after = ['wiki']", ["after", "circle", "wiki after wiki"]),
         (
@@ -107,6 +111,11 @@ def test_what_the_file_says_and_what_it_leaves_out(tmp_path: Path) -> None:
         (MOVES + "steps = ['fleet run']", ["[[move]] 2", "steps", "fleet run"]),
         (MOVES + "steps = ['migrate --dir x']", ["steps", "--dir", "the fleet sets"]),
         (MOVES + "steps = ['migrate --execute']", ["steps", "--execute", "does not take"]),
+        (MOVES + "steps = ['migrate -h']", ["steps", "'migrate -h'", "does not take"]),
+        (MOVES + "steps = ['snapshot | tee x']", ["steps", "no use for | tee x"]),
+        (MOVES + "steps = ['migrate --waive']", ["steps", "requires an argument"]),
+        (MOVES + "steps = ['migrate --vector-index x']", ["--vector-index", "settings file"]),
+        (MOVES + "steps = ['migrate --account-id=x']", ["--account-id", "settings file"]),
         (MOVES + "steps = ['migrate', 'migrate']", ["steps", "twice"]),
         (MOVES + "steps = []", ["steps", "no step"]),
         (
@@ -184,6 +193,30 @@ def test_an_index_that_the_environment_gives_to_all_is_named_with_its_origin(
     monkeypatch.setenv("Q2V_VECTOR_INDEX", "one-for-all")
     with pytest.raises(UsageError, match=r"one-for-all \(from environment Q2V_VECTOR_INDEX\)"):
         fleet_of(tmp_path, MOVES)
+
+
+@pytest.mark.fault("E09")
+def test_one_folder_under_two_names_is_one_folder(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").symlink_to("here")
+    with pytest.raises(UsageError, match=r"\[\[move\]\] 2: dir: found .*there, as docs has"):
+        fleet_of(
+            tmp_path,
+            "[[move]]\nconfig = 'docs.toml'\ndir = 'here'\n"
+            "[[move]]\nconfig = 'wiki.toml'\ndir = 'there'\n",
+        )
+
+
+@pytest.mark.fault("E09")
+def test_a_circle_is_shown_without_the_moves_that_are_not_in_it(tmp_path: Path) -> None:
+    (tmp_path / "blog.toml").write_text(settings("blog"))
+    with pytest.raises(UsageError, match=r"a circle \(docs after wiki after docs\)"):
+        fleet_of(
+            tmp_path,
+            "[[move]]\nconfig = 'docs.toml'\nafter = ['wiki', 'blog']\n"
+            "[[move]]\nconfig = 'wiki.toml'\nafter = ['docs']\n"
+            "[[move]]\nconfig = 'blog.toml'\n",
+        )
 
 
 def test_the_steps_are_the_commands_that_work_in_a_folder_and_print_a_document() -> None:

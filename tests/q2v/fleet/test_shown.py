@@ -166,6 +166,8 @@ def test_a_step_is_only_for_run_and_again_names_a_move(tmp_path: Path) -> None:
     for words, said in (
         (["plan", "migrate"], "expected none"),
         (["run", "--again", "dosc"], "expected one of docs"),
+        (["status", "--again", "docs"], "found --again"),
+        (["plan", "--no-wait"], "found --no-wait"),
         (["run", "migrat"], "'migrat'"),
         (["run"], "stdin is not a terminal"),
     ):
@@ -173,3 +175,15 @@ def test_a_step_is_only_for_run_and_again_names_a_move(tmp_path: Path) -> None:
         assert ended.exit_code == 2, ended.output
         assert said in ended.output
     assert not (tmp_path / "fleet").exists()
+
+
+def test_before_the_first_start_no_page_is_named(tmp_path: Path) -> None:
+    (tmp_path / "docs.toml").write_text('[target]\naccount_id = "a"\nvector_index = "docs"\n')
+    (tmp_path / "fleet.toml").write_text('[[move]]\nconfig = "docs.toml"\n')
+    place = ["--file", str(tmp_path / "fleet.toml"), "--dir", str(tmp_path / "fleet")]
+
+    ended = CliRunner().invoke(cli, ["fleet", "status", *place], obj=Invocation())
+
+    assert ended.exit_code == 0, ended.output
+    assert "0 of 1 move done" in ended.output
+    assert "report.html" not in ended.output
