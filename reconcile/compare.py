@@ -51,6 +51,11 @@ from reconcile.session import Kind
 from reconcile.session_folder import Session, open_session
 from reconcile.stores import ReconcileRules, Stores
 
+# A run keeps to the index that its plan names, so the new one gets a run of its own.
+_AFTER_A_DELETION = (
+    "`q2v provision` creates one where there is none; then `q2v rollback --execute` ends this run, "
+    "and `q2v migrate` moves the snapshot again, as a new run"
+)
 DEFAULT_SEED = 1
 # Version of what is compared. 2 added namespaces, metadata and expiry of KV entries, and ids that a
 # listing leaves out; 3 the vectors of others that are gone, for the counter. A session of another
@@ -170,13 +175,13 @@ def check_same_index(run: RunFolder, target: VectorTarget) -> None:
     if index is None:
         raise PreconditionError(
             f"vector index '{run.plan.index.name}' no longer exists",
-            remedy="provision a fresh index and migrate into it",
+            remedy=_AFTER_A_DELETION,
         )
     if index != run.plan.index:
         raise PreconditionError(
             f"vector index '{index.name}' is not the one that the plan names: created "
             f"{index.created_on}, planned with {run.plan.index.created_on}",
-            remedy="the former index was deleted with everything in it: start a new run",
+            remedy=f"the former index was deleted with everything in it: {_AFTER_A_DELETION}",
         )
 
 

@@ -86,6 +86,27 @@ def test_the_target_is_reset_index_by_index(moved: Several) -> None:
 
 
 @pytest.mark.fault("M40")
+def test_an_index_that_others_have_deleted_is_filled_again_by_the_way_that_is_advised(
+    moved: Several,
+) -> None:
+    moved.bench.sandbox.store.vectors.delete_index("wiki-1")
+    gone = moved.run("reconcile", "wiki-1")
+    assert moved.run("provision", "wiki-1").exit_code == 0
+    fresh = moved.run("reconcile", "wiki-1")
+    ended = moved.run("rollback", "wiki-1", "--execute", "--yes")
+    again = moved.run("migrate", "wiki-1")
+
+    for refused, said in ((gone, "no longer exists"), (fresh, "not the one that the plan names")):
+        assert refused.exit_code == ExitCode.PRECONDITION
+        assert said in refused.document["error"]["what"]
+        for command in ("provision", "rollback --execute", "migrate"):
+            assert f"`q2v {command} " in refused.document["error"]["next"]
+    assert (ended.exit_code, again.exit_code) == (0, 0), again.stderr
+    moved.all("reconcile")
+    check_moved(moved, STORED)
+
+
+@pytest.mark.fault("M40")
 def test_a_command_has_its_index_alone_and_one_without_an_index_the_folder(moved: Several) -> None:
     directory = LocalFolder(moved.bench.directory)
     with FolderLock(directory, "wiki-0"):
