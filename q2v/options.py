@@ -360,7 +360,7 @@ def check_required(settings: Settings, *keys: str) -> None:
     For "source.url" a `source.path` will do, and for "source.path" a `source.url`.
     """
     missing = missing_settings(settings, *keys)
-    if settings.target.shards and "target.vector_index" in [each.key for each in missing]:
+    if "target.vector_index" in [each.key for each in missing] and settings.target.shards:
         indexes = settings.target.shards
         raise UsageError(
             f"found {counted(len(indexes), 'vector index')} in target.shards "

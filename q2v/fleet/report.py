@@ -93,7 +93,8 @@ def _of_indexes(move: Move, row: dict[str, Any], documents: Documents) -> dict[s
         }
         for name in move.indexes
     ]
-    if any(one["moved"] is None for one in indexes):
+    counts = [row["points"], *(one[key] for one in indexes for key in ("moved", "quarantined"))]
+    if None in counts:
         return {"indexes": indexes, "adds_up": None}
     found = row["moved"] + row["quarantined"]
     if found == row["points"]:
@@ -181,12 +182,32 @@ def _following(fleet: Fleet, move: Move, documents: Documents, standing: Standin
     return documents.get(last.command, {}).get(last.index, {}).get("next")
 
 
+# What the members of a command's document are that are shown or added up.
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("points", "acknowledged", "kv_entries", "requests"), int),
+    **dict.fromkeys(("page", "next"), str),
+    **dict.fromkeys(("drift", "error", "estimate"), dict),
+    "quarantined": (int, dict),
+    "verdict": (str, dict),
+    "checks": list,
+}
+
+
 def document_of(fleet: Fleet, state: StepState | None) -> dict[str, Any] | None:
-    """What the last try of a step printed; None where it printed none, or not all of it."""
+    """What the last try of a step printed; None where it printed none, or not all of it.
+
+    Without members of another kind: exit codes alone decide what a fleet does, so a document that
+    was damaged must not end it.
+    """
     if state is None or state.document is None:
         return None
     file = LocalFolder(fleet.directory).file(state.document)
     try:
-        return file.read_json_object(bytes_max=REPORT_BYTES_MAX) if file.is_there() else None
+        found = file.read_json_object(bytes_max=REPORT_BYTES_MAX) if file.is_there() else None
     except (MigrationError, ValueError):
         return None
+    return None if found is None else {key: one for key, one in found.items() if _fits(key, one)}
+
+
+def _fits(key: str, value: object) -> bool:
+    return value is None or isinstance(value, _KINDS.get(key, object))

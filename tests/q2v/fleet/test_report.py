@@ -115,3 +115,21 @@ def test_a_changed_file_leads_to_again(tmp_path: Path) -> None:
         "settings changed",
         f"q2v fleet run --again docs {place}",
     )
+
+
+def test_a_document_that_was_damaged_ends_no_fleet(tmp_path: Path) -> None:
+    of = fleet(tmp_path)
+    odd = {
+        "points": "x",
+        "requests": {"a": 1},
+        "error": [1],
+        "next": 5,
+        "drift": 7,
+        "verdict": ["x"],
+    }
+    state = done(of, {step: odd for step, _ in STEPS})
+
+    (row,) = report(of, state)["moves"]
+
+    assert (row["phase"], row["moved"], row["points"], row["verdict"]) == ("done", 9, None, None)
+    assert (row["adds_up"], row["exit_code"]) == (None, 0)

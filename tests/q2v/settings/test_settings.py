@@ -181,6 +181,13 @@ def test_everything_missing_is_named_at_once_with_each_way_to_set_it() -> None:
         assert way in text
 
 
+def test_the_indexes_are_named_where_one_of_them_and_more_is_missing(tmp_path: Path) -> None:
+    settings = load(tmp_path, {"target.shards": ["wiki-0", "wiki-1"]})
+    with pytest.raises(UsageError) as error:
+        check_required(settings, "target.vector_index", "target.kv_namespace_id")
+    assert "target.shards (wiki-0, wiki-1)" in refusal(error)
+
+
 def test_a_folder_will_do_where_a_server_is_required(tmp_path: Path) -> None:
     check_required(load(tmp_path, {"source.path": "store"}), "source.url")
 
