@@ -101,6 +101,7 @@ class Move:
     reads_in_flight: int = 1
     uploaders: int = 1  # threads that upload
     mapping: MappingRules = RULES
+    undo_rules: UndoRules = UNDO_RULES
     _snapshot: Snapshot | None = None
     _run_folder: WorkFolder | None = None
 
@@ -239,7 +240,7 @@ class Move:
                 run,
                 build_manifest(run, requests_per_5min=900),
                 self.target(),
-                UNDO_RULES,
+                self.undo_rules,
                 self._runtime(),
                 forced=forced,
                 leave_later_writes=leave_later_writes,
@@ -248,7 +249,7 @@ class Move:
     def export_later(self) -> LaterReport:
         """Export what others wrote since the run."""
         with self.opened() as run:
-            return export_later_writes([run], self.target(), UNDO_RULES, self._runtime())
+            return export_later_writes([run], self.target(), self.undo_rules, self._runtime())
 
     def target(self) -> Target:
         """Both stores."""

@@ -10,7 +10,7 @@ import itertools
 import random
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from migrate.plan.estimate import (
 from migrate.ports import Limiter
 from q2v.output.progress import open_progress
 from q2v.output.progress.pace import Pace
+from reconcile.rollback.report import VECTORS_PER_NOTE
 from tests.harness.fakes.clock import VirtualClock
 from tests.harness.fakes.silence import Silence
 from tests.harness.move import new_move
@@ -380,6 +381,7 @@ def test_the_stages_announce_what_their_work_takes(tmp_path: Path) -> None:
     witness = Witness(clock)
     move = new_move(tmp_path, POINTS)
     move.clock, move.progress, move.vectors.page_ids = clock, witness, 1_000
+    move.undo_rules = replace(move.undo_rules, note_every=VECTORS_PER_NOTE)
     move.plan(vectors_per_upload=20)
     budget = RequestBudget(None, clock=clock, requests_max=BUDGET)
     witness.watch(budget)

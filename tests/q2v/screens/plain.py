@@ -12,7 +12,7 @@ _SAME_LENGTH = (
     (re.compile(r"\b[0-9a-f]{32}\b"), "0123456789abcdef0123456789abcdef"),
     (re.compile(r"\b[0-9a-f]{16}\b"), "0123456789abcdef"),
     (re.compile(r"(?<=127\.0\.0\.1:)\d+"), "PORT"),
-    (re.compile(r"\b(\d+ min\s+)?\d+(\.\d+)?(\s+)(ms|s|min|GB|MB|kB|B)(/s)?\b"), r"N\3\4\5"),
+    (re.compile(r"\b(\d+ min\s+)?\d[\d,]*(\.\d+)?(\s+)(ms|s|min|GB|MB|kB|B)(/s)?\b"), r"N\3\4\5"),
     (re.compile(r"\d+(\.\d+)? \w+/s"), "N/s"),
     (re.compile(r"\b\d+%\|[^|]*\|"), "N%|###|"),
     (re.compile(r"(?<=cf-ray )[^\s)]+"), "RAY"),
