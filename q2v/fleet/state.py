@@ -75,6 +75,12 @@ class FleetState:
         """The state of a move in the present round."""
         return self.rounds.setdefault(self.order, {}).setdefault(name, MoveState())
 
+    @property
+    def in_progress(self) -> list[StepState]:
+        """The steps that were begun and have not ended, of the present round."""
+        moves = self.rounds.get(self.order, {}).values()
+        return [step for move in moves for step in move.steps.values() if step.is_begun]
+
 
 def fold_fleet(entries: Iterable[Entry]) -> FleetState:
     """The state after these entries. Raises ForeignStateError, ArtefactDamagedError."""

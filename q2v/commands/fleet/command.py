@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from migrate.errors import UsageError
+from migrate.errors import RunLockedError, UsageError
 from migrate.loopback import is_loopback
 from migrate.ports import Clock
 from migrate.storage.folder_lock import FolderLock
@@ -118,14 +118,29 @@ def _check_names(fleet: Fleet, again: tuple[str, ...]) -> None:
 
 
 def _show_status(fleet: Fleet, clock: Clock, *, as_json: bool) -> None:
-    """From the journal; starts nothing and takes no lock."""
+    """From the journal; starts nothing.
+
+    A step that was begun runs only while a fleet does: one that was killed has ended no step.
+    """
     journal = JournalFile(LocalFolder(fleet.directory), FLEET_JOURNAL)
     state = fold_fleet(journal.entries)
     journal.close()
     state.order = state.shown
+    if state.in_progress and not _is_at_work(fleet):
+        for step in state.in_progress:
+            step.is_begun = False
     report = _report(_with_steps(fleet, state), state, clock)
     has_page = LocalFolder(fleet.directory).has_file(FLEET_PAGE)
     show_report(report, as_json=as_json, has_page=has_page)
+
+
+def _is_at_work(fleet: Fleet) -> bool:
+    """Whether a fleet works in the folder. Takes its lock for a moment."""
+    try:
+        with FolderLock(LocalFolder(fleet.directory)):
+            return False
+    except RunLockedError:
+        return True
 
 
 def _with_steps(fleet: Fleet, state: FleetState) -> Fleet:

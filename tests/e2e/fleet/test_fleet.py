@@ -146,15 +146,20 @@ def test_a_small_budget_holds_all_and_a_stop_ends_the_commands_too(tmp_path: Pat
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.fault("E08")
-def test_the_commands_end_when_the_fleet_is_killed(tmp_path: Path) -> None:
+def test_the_commands_end_when_the_fleet_is_killed_and_none_is_said_to_run(tmp_path: Path) -> None:
+    def phases() -> set[str]:
+        return {row["phase"] for row in bench.run("status").document["moves"]}
+
     with fleet_bench(tmp_path, {"docs": 20, "wiki": 20}) as bench:
         released = threading.Event()
         bench.collections["docs"].before_page = lambda _: released.wait(60)  # type: ignore[assignment]
         with ending(bench.start("run")) as fleet:
             wait_until(lambda: len(commands_of(bench.directory)) >= 1)
+            assert "running" in phases()
             fleet.kill()
             released.set()
         wait_until(lambda: not commands_of(bench.directory))
+        assert "running" not in phases()
 
         for process in commands_of(bench.directory):
             os.kill(process, signal.SIGKILL)
