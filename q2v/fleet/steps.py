@@ -41,11 +41,12 @@ def parse_step(text: str) -> Step:
 
 
 def _check_words(text: str, words: tuple[str, ...]) -> None:
-    """Raises ValueError for words that the command does not take; `-h` would do nothing."""
+    """Raises ValueError for words that the command does not take; a help option does nothing."""
     loaded = COMMANDS[words[0]].load()
     refused = f"found {text!r}, which q2v {words[0]} does not take"
     try:
-        parser = loaded.make_parser(click.Context(loaded, info_name=words[0]))
+        context = click.Context(loaded, info_name=words[0], help_option_names=[])
+        parser = loaded.make_parser(context)
         _, left, _ = parser.parse_args(list(words[1:]))
     except click.UsageError as error:
         raise ValueError(f"{refused} ({error.format_message()})") from error

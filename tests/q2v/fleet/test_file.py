@@ -4,12 +4,14 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from migrate.errors import UsageError
 from q2v.commands import COMMANDS
 from q2v.fleet.file import read_fleet
 from q2v.fleet.model import Fleet
 from q2v.fleet.steps import allowed_commands, command_words
+from q2v.main import cli
 
 ACCOUNT = "0123456789abcdef0123456789abcdef"
 MOVES = '[[move]]\nconfig = "docs.toml"\n[[move]]\nconfig = "wiki.toml"\n'
@@ -112,6 +114,7 @@ def test_what_the_file_says_and_what_it_leaves_out(tmp_path: Path) -> None:
         (MOVES + "steps = ['migrate --dir x']", ["steps", "--dir", "the fleet sets"]),
         (MOVES + "steps = ['migrate --execute']", ["steps", "--execute", "does not take"]),
         (MOVES + "steps = ['migrate -h']", ["steps", "'migrate -h'", "does not take"]),
+        (MOVES + "steps = ['migrate --help']", ["steps", "--help", "does not take"]),
         (MOVES + "steps = ['snapshot | tee x']", ["steps", "no use for | tee x"]),
         (MOVES + "steps = ['migrate --waive']", ["steps", "requires an argument"]),
         (MOVES + "steps = ['migrate --vector-index x']", ["--vector-index", "settings file"]),
@@ -231,3 +234,13 @@ def test_the_steps_are_the_commands_that_work_in_a_folder_and_print_a_document()
     # These write a file for people, slow all commands down, or have a folder of another kind.
     assert fitting - set(allowed_commands()) == {"init", "pace", "rehearse"}
     assert set(allowed_commands()) <= fitting
+
+
+@pytest.mark.fault("E09")
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_a_step_for_help_is_refused_also_after_help_was_shown(tmp_path: Path, flag: str) -> None:
+    """Click keeps a help option in the command; and the check leaves none behind."""
+    for _ in range(2):
+        assert CliRunner().invoke(cli, ["migrate", flag]).exit_code == 0
+        with pytest.raises(UsageError, match="does not take"):
+            fleet_of(tmp_path, MOVES + f"steps = ['migrate {flag}']")
