@@ -226,7 +226,7 @@ def make_plan(
     if rules.agreed is not None:
         rules.agreed.check_target(target, index, rules.mapping, rules.writes)
     values, findings = check_snapshot(snapshot, rules, table, runtime)
-    check_index(index, values)
+    check_index(index, values, keeps_name=rules.mapping.shards is not None)
     if rules.agreed is not None:
         rules.agreed.check_points(findings.counts())
     check_findings(findings, rules)

@@ -131,7 +131,14 @@ def find_target(
 ) -> Found:
     """Read what exists and check that it fits; writes nothing. Raises as `provision` does."""
     check_titles(rules)
-    index = find_index(vectors, values, rules.metadata_indexes, rules.settle, runtime)
+    index = find_index(
+        vectors,
+        values,
+        rules.metadata_indexes,
+        rules.settle,
+        runtime,
+        keeps_name=bool(rules.shards),
+    )
     namespace, preview = _find_namespaces(namespaces, rules)
     return Found(index=index, namespace=namespace, preview=preview)
 

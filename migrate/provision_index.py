@@ -26,6 +26,7 @@ class FoundIndex:
     wanted: Types
     listed: Mapping[str, str | None]  # each wanted property -> its type, if it is listed
     holds_vectors: bool  # the index does; not read when all metadata indexes are there
+    keeps_name: bool = False  # it is one of several, by whose names the files are divided
 
     @property
     def metadata_missing(self) -> tuple[str, ...]:
@@ -50,8 +51,8 @@ class FoundIndex:
                 f"vector index '{self.name}' holds vectors and has no metadata index {names}: a "
                 "filter would not find those vectors by it until they are written again",
                 remedy="`q2v provision --into-non-empty` creates it all the same; for the vectors "
-                "of a run then `q2v reconcile` and `q2v migrate`, for others their own writer; "
-                "or use a fresh index",
+                "of a run then `q2v reconcile` and `q2v migrate`, for others their own writer"
+                + ("" if self.keeps_name else "; or use a fresh index"),
             )
 
 
@@ -86,12 +87,17 @@ def find_index(
     metadata_indexes: Types,
     settle: SettleRules,
     runtime: Runtime,
+    *,
+    keeps_name: bool = False,
 ) -> FoundIndex:
-    """Read what exists and check that it fits; writes nothing. Raises PreconditionError."""
+    """Read what exists and check that it fits; writes nothing. Raises PreconditionError.
+
+    `keeps_name`: it is one of several vector indexes, so advice names no other one.
+    """
     index = vectors.read_index()
     listed: dict[str, str | None] = dict.fromkeys(metadata_indexes)
     if index is not None:
-        check_index(index, values)
+        check_index(index, values, keeps_name=keeps_name)
         listed = read_listed_types(
             vectors, metadata_indexes, pause_s=settle.poll_s, clock=runtime.clock
         )
@@ -106,6 +112,7 @@ def find_index(
         wanted=metadata_indexes,
         listed=listed,
         holds_vectors=holds_vectors,
+        keeps_name=keeps_name,
     )
 
 
@@ -118,7 +125,7 @@ def create_index(
 ) -> None:
     """Create what was not found. Raises as `provision_index` does."""
     if found.index is None:
-        check_index(_create(vectors, values), values)
+        check_index(_create(vectors, values), values, keeps_name=found.keeps_name)
     for name in found.metadata_missing:
         vectors.create_metadata_index(name, found.wanted[name])
     again = _again(into_non_empty=bool(found.late))
@@ -150,7 +157,7 @@ def _check_types(
             drop = ["wrangler", "vectorize", "delete-metadata-index", index]
             raise PreconditionError(
                 f"metadata index '{name}' is a {listed[name]}, the settings say {kind}",
-                remedy="use a fresh index, or change target.metadata_indexes, or drop it and run "
+                remedy="change target.metadata_indexes, or drop it and run "
                 f"{again} again: {shlex.join([*drop, f'--property-name={name}'])}",
             )
 
@@ -181,5 +188,5 @@ def _late_warning(index: str, name: str) -> str:
     return (
         f"vector index '{index}' held vectors before the metadata index '{name}' was created: a "
         f"filter on '{name}' does not find those until they are written again. For the vectors of "
-        "a run: `q2v reconcile`, then `q2v migrate`. Others: their own writer, or a fresh index"
+        "a run: `q2v reconcile`, then `q2v migrate`. Others: their own writer"
     )

@@ -3,7 +3,7 @@
 import os
 import random
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -24,6 +24,7 @@ from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.cloudflare.verifier.address import parse_verifier_url
 from migrate.cloudflare.verifier.client import EdgeVerifier, VerifierAccess
 from migrate.errors import LocalStorageError, UsageError
+from migrate.mapping.kv_entries import KeyRules, other_index_of
 from migrate.mapping.rules import MappingRules, WriteRules
 from migrate.mapping.shards import Shards, counter_key_of
 from migrate.mapping.value_rules import hashed_field, index_types, truncated_field
@@ -493,6 +494,15 @@ def own_index(settings: Settings, named: WorkFolder | None = None) -> str | None
         return index_of_run(named.name)
     shards = shards_of(settings)
     return None if shards is None else shards.own
+
+
+def other_index(settings: Settings) -> Callable[[str], str | None]:
+    """Which other one of several vector indexes a KV key belongs to, by the settings."""
+    shards, counter_key = shards_of(settings), settings.kv.counter_key
+    if shards is not None and shards.own is not None:
+        counter_key = counter_key_of(counter_key, shards.own)
+    keys = KeyRules(settings.kv.key_template, settings.mapping.group_key, counter_key)
+    return lambda key: other_index_of(key, shards, keys)
 
 
 def refuse_idle_index(settings: Settings) -> None:

@@ -1,17 +1,18 @@
 """The checklist before the source is taken away: what is proven, and what is not."""
 
 import shlex
+from contextlib import closing
 from dataclasses import dataclass
 
 from migrate.archive.standing import run_place
 from migrate.archive.verify import VerifiedArchive, verify_archive
 from migrate.errors import ArtefactDamagedError, ExitCode, ForeignStateError, UsageError
 from migrate.ports import Progress
-from migrate.run.folder import RunFolder
+from migrate.run.folder import RunFolder, run_folders
 from migrate.snapshot.manifest import name_scope
 from migrate.storage.folder import StoredFile
 from migrate.storage.layout import JOURNAL
-from migrate.words import counted
+from migrate.words import counted, subject
 from migrate.wrangler.commands import OLD_SECRETS, secret_delete_commands
 from reconcile.gate.files import later_difference
 from reconcile.gate.record import is_newest_go, read_newest
@@ -64,6 +65,7 @@ def check(run: RunFolder, archive: StoredFile, progress: Progress, *, now_s: flo
             *_whole(run),
             _gate(run),
             _week(run, now_s),
+            *_other_indexes(run, now_s),
             _archive(run, archive, progress),
         ),
         commands=_commands(run),
@@ -129,6 +131,40 @@ def _week(run: RunFolder, now_s: float) -> Item:
     )
 
 
+def _other_indexes(run: RunFolder, now_s: float) -> list[Item]:
+    """A line for the runs into the other vector indexes: readers use all of them, or none."""
+    shards = run.plan.mapping.shards
+    if shards is None:
+        return []
+    unproven: dict[str, str] = {}
+    for index in shards.indexes:
+        folders = run_folders(run.snapshot, index)
+        if index == shards.own:
+            continue
+        if not folders:
+            unproven[index] = "no run of this snapshot"
+            continue
+        with closing(RunFolder(folders[-1], run.snapshot, read_only=True)) as other:
+            items = (_run_stands(other), _gate(other), _week(other, now_s))
+            lacking = [item.name for item in items if not item.proven]
+        if lacking:
+            unproven[index] = ", ".join(lacking)
+    shown = "; ".join(f"{index}: {lacking}" for index, lacking in unproven.items())
+    return [
+        Item(
+            name="other indexes",
+            proven=not unproven,
+            found=f"unproven: {shown}"
+            if unproven
+            else subject(len(shards.indexes) - 1, "other vector index", "is") + " proven",
+            do="run `q2v decommission --vector-index "
+            f"{next(iter(unproven), '')}`: it says what to do"
+            if unproven
+            else "",
+        )
+    ]
+
+
 def _archive(run: RunFolder, archive: StoredFile, progress: Progress) -> Item:
     proven, found = False, f"{archive} is not there"
     if archive.is_there():
@@ -148,12 +184,17 @@ def _archive(run: RunFolder, archive: StoredFile, progress: Progress) -> Item:
 
 
 def _of_this_run(run: RunFolder, checked: VerifiedArchive) -> tuple[bool, str]:
-    record = checked.record
-    if (record.snapshot_id, record.run_id) != (run.plan.snapshot_id, run.plan.run_id):
+    record, named = checked.record, (run.plan.snapshot_id, run.plan.run_id)
+    # One archive holds the runs into all of several vector indexes; final says so of each.
+    held = {(one.snapshot_id, one.run_id) for one in record.runs}
+    is_whole = record.snapshot_id == run.plan.snapshot_id and named in held
+    if named != (record.snapshot_id, record.run_id) and (
+        run.plan.mapping.shards is None or not is_whole
+    ):
         return False, f"it holds run {record.run_id} of snapshot {record.snapshot_id}"
     if not record.final:
         return False, f"it is not final: {record.why_not_final}"
-    journal = f"{run_place(record.snapshot_id, record.run_id)}/{JOURNAL}"
+    journal = f"{run_place(*named)}/{JOURNAL}"
     kept = {file.path: file.sha256 for file in record.files}
     if kept.get(journal) != run.journal.file.hash()[1]:
         return False, "the run has written since it was archived"

@@ -6,7 +6,7 @@ of it.
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from migrate.archive.record import ArchivedRun, ArchivedSnapshot, ArchivedVerdict
 from migrate.errors import ArtefactDamagedError, ForeignStateError
@@ -20,19 +20,61 @@ from migrate.run.next_step import (
     next_step,
     position_of,
     read_finding,
+    with_index,
 )
 from migrate.snapshot.folder import Snapshot, sealed_folders
 from migrate.storage.folder import Folder
 from migrate.storage.layout import REPORT, RUNS
 
 
-def find_obstacle(run: RunFolder) -> Situation | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obstacle:
+    """Why a run cannot be archived as final."""
+
+    means: str  # where it stands
+    remedy: str  # the next step
+
+
+def find_obstacle(run: RunFolder) -> Obstacle | None:
     """Why the run is not final, with the next step; None when it can be archived as final.
 
     It is final when it is complete, is not rolled back, no later run or snapshot continues from it,
     its snapshot was read with the writers stopped, the newest reconcile since its last write said
-    equal, and every reason for leaving out points was accepted. Raises ArtefactDamagedError.
+    equal, and every reason for leaving out points was accepted. Of a move over several vector
+    indexes that has to hold for the newest run of its snapshot into each of them. Raises
+    ArtefactDamagedError.
     """
+    situation = _find_situation(run)
+    shards = run.plan.mapping.shards
+    if situation is not None:
+        return _obstacle(situation, run.plan.mapping.own_index)
+    if shards is None:
+        return None
+    for index in shards.indexes:
+        if index == shards.own:
+            continue
+        folders = run_folders(run.snapshot, index)
+        if not folders:
+            means = f"no run has moved snapshot {run.plan.snapshot_id} into vector index '{index}'"
+            return Obstacle(means=means, remedy=f"run `q2v migrate --vector-index {index}`")
+        with closing(RunFolder(folders[-1], run.snapshot, read_only=True)) as other:
+            situation = _find_situation(other)
+        if situation is not None:
+            return _obstacle(situation, index)
+    return None
+
+
+def _obstacle(situation: Situation, index: str | None) -> Obstacle:
+    """With the index that it is about, where there are several."""
+    if index is None:
+        return Obstacle(means=situation.means, remedy=situation.remedy)
+    return Obstacle(
+        means=f"vector index '{index}': {situation.means}",
+        remedy=with_index(situation.remedy, index),
+    )
+
+
+def _find_situation(run: RunFolder) -> Situation | None:
     situation = next_step(
         replace(
             position_of(run.state()),

@@ -19,7 +19,7 @@ from migrate.model.limits import KV_LIST_KEYS_MAX
 from migrate.model.records import VectorIndex
 from migrate.plan.metadata_indexes import missing_metadata_indexes
 from migrate.plan.rules import PlanRules
-from migrate.plan.target_shape import check_index
+from migrate.plan.target_shape import KEPT_NAME, check_index
 from migrate.ports import Clock
 from migrate.words import counted
 
@@ -148,7 +148,7 @@ def _check_index(
     def read() -> tuple[VectorIndex | None, int]:
         index = vectors.read_index()
         if index is not None and values is not None:
-            check_index(index, values)
+            check_index(index, values, keeps_name=rules.mapping.shards is not None)
         return index, 0 if index is None else vectors.count_vectors()
 
     found = rows.look("index", read)
@@ -164,12 +164,19 @@ def _check_index(
         rows.warn(
             "index",
             f"{shape}; holds {counted(held, 'vector')} already",
-            "a run of this --dir finds its own again; for a first one take another index name, or "
+            f"a run of this --dir finds its own again; for a first one {_way_to_empty(rules)}, or "
             "pass --into-non-empty to `q2v migrate`",
         )
     else:
         rows.ok("index", f"{shape}, empty")
     _check_metadata_indexes(rows, account, vectors, rules, holds_vectors=bool(held))
+
+
+def _way_to_empty(rules: PlanRules) -> str:
+    """How an empty vector index is had."""
+    if rules.mapping.shards is None:
+        return "take another index name"
+    return f"`q2v reset-target` empties it ({KEPT_NAME})"
 
 
 def _check_metadata_indexes(

@@ -2,12 +2,14 @@
 
 import base64
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import orjson
 
 from migrate.mapping.kv_keys import group_of_key
 from migrate.mapping.payload import encode_kv_key
 from migrate.mapping.rules import MappingRules, WriteRules
+from migrate.mapping.shards import Shards
 from migrate.model.canonical import decode_json
 from migrate.model.records import KvEntry, VectorId
 
@@ -89,13 +91,27 @@ def index_of_key(key: str, mapping: MappingRules, writes: WriteRules) -> str | N
     None: it belongs to the run, to a file that no index holds, or there is one index. A key
     belongs to the index that holds its file, whatever its entry names.
     """
-    shards = mapping.shards
+    keys = KeyRules(mapping.key_template, mapping.group_key, writes.counter_key)
+    return other_index_of(key, mapping.shards, keys)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRules:
+    """What names the keys of the file index."""
+
+    key_template: str
+    group_key: str  # "" = no KV file index
+    counter_key: str  # of the run's index
+
+
+def other_index_of(key: str, shards: Shards | None, keys: KeyRules) -> str | None:
+    """As `index_of_key`, by the rules of the keys alone."""
     if shards is None or shards.own is None:
         return None
-    for index, counter_key in shards.counter_keys(writes.counter_key).items():
+    for index, counter_key in shards.counter_keys(keys.counter_key).items():
         if key == counter_key:
             return None if index == shards.own else index
-    group = group_of_key(mapping.key_template, mapping.group_key, key)
+    group = group_of_key(keys.key_template, keys.group_key, key)
     return None if group is None else shards.other_than_own(group)
 
 

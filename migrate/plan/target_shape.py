@@ -1,5 +1,6 @@
 """Choose the vector of a collection that moves and its shape; refuse impossible ones."""
 
+import shlex
 from collections.abc import Sequence
 
 from migrate.errors import PreconditionError
@@ -12,8 +13,15 @@ from migrate.words import subject
 METRICS = {"Cosine": "cosine", "Euclid": "euclidean", "Dot": "dot-product"}
 EXACT_DATATYPE = "float32"
 BEYOND_AN_INDEX_REMEDY = (
-    "move parts of the collection, each with a source.filter and an index of its own, or ask the "
-    "provider for a larger index"
+    "divide its files over several indexes, or over more of them, with target.shards "
+    "(docs/several-indexes.md), or ask the provider for a larger index"
+)
+# Of several vector indexes one alone gets no other name.
+KEPT_NAME = "the files are divided by the names in target.shards, so this one stays"
+FRESH_INDEXES = (
+    "set target.shards to new names, all of them and with no run of the move left standing (the "
+    "files are divided by these names), leave target.kv_namespace_id out, and create each with "
+    "`q2v provision --vector-index NAME`"
 )
 
 
@@ -103,15 +111,26 @@ def _check_dimensions(found: int, wanted: int | None, reduce: Reduce) -> None:
         )
 
 
-def check_index(index: VectorIndex, rules: ValueRules) -> None:
-    """Raises PreconditionError unless the vector index takes these values as they are."""
+def check_index(index: VectorIndex, rules: ValueRules, *, keeps_name: bool = False) -> None:
+    """Raises PreconditionError unless the vector index takes these values as they are.
+
+    `keeps_name`: files are divided over several indexes by their names, so a fresh name for one of
+    them is no way out.
+    """
     found = (index.dimensions, index.metric)
     expected = (rules.dimensions, rules.metric)
     if found != expected:
+        way = "use a fresh index name (`q2v provision` creates it)"
+        if keeps_name:
+            way = (
+                f"{KEPT_NAME}; if nothing uses the index, run "
+                f"{shlex.join(['wrangler', 'vectorize', 'delete', index.name])}, then "
+                "`q2v provision`"
+            )
         raise PreconditionError(
             f"vector index '{index.name}' has {found[0]} dimensions and metric {found[1]}, "
             f"the plan needs {expected[0]} and {expected[1]}",
-            remedy="use a fresh index name (`q2v provision` creates it), or change the mapping",
+            remedy=f"{way}, or change the mapping",
         )
 
 

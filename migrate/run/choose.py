@@ -9,6 +9,7 @@ from migrate.errors import ForeignStateError, MigrationError, PreconditionError,
 from migrate.model.hmac_key import SealKey
 from migrate.plan.record import BaseRun, RunPlan
 from migrate.plan.rules import PlanRules
+from migrate.plan.target_shape import FRESH_INDEXES
 from migrate.ports import Target
 from migrate.run.folder import RunFolder, read_plan, run_folders
 from migrate.run.next_step import Situation
@@ -189,7 +190,8 @@ def _check_shards(snapshot: Snapshot, target: Target, rules: PlanRules) -> None:
                     f"run {plan.run_id} of snapshot {plan.snapshot_id} has written into the same "
                     f"KV namespace and has other decisions: {'; '.join(different)}",
                     remedy="restore the former settings; another list of indexes is a new move: "
-                    "into fresh indexes and a fresh namespace, or after a rollback of every run",
+                    "into fresh indexes and a fresh namespace, or after a rollback of every run: "
+                    "`q2v rollback --execute` for each index",
                 )
 
 
@@ -266,7 +268,9 @@ def check_decisions(run: RunFolder, target: Target, rules: PlanRules) -> None:
     if different:
         raise ForeignStateError(
             f"run {run.plan.run_id} has other decisions: {'; '.join(different)}",
-            remedy="restore the former settings, or migrate into a fresh index and namespace",
+            remedy="restore the former settings, or migrate into a fresh index and namespace"
+            if rules.mapping.shards is None
+            else f"restore the former settings, or begin a new move: {FRESH_INDEXES}",
         )
 
 

@@ -5,6 +5,7 @@ command that changes the position, or a decision of the operator. No sequence of
 end with exit code 0 leads in a circle: `tests/migrate/run/test_next_step.py` tests every position.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
@@ -210,6 +211,64 @@ def next_step(position: Position) -> Situation:
     if position.run is Reached.ROLLED_BACK:
         return Situation.CONFLICTS if position.conflicts else Situation.ROLLED_BACK
     return Situation.MOVING if position.moving else _after_a_run(position)
+
+
+# How far an index is. At these its next step waits until the other vector indexes are as far:
+# readers move to all of them at once.
+_REACHED = {
+    Situation.NO_SNAPSHOT: 1,
+    Situation.SNAPSHOT_BEGUN: 1,
+    Situation.SNAPSHOT_SEALED: 1,
+    Situation.MOVING: 2,
+    Situation.WRITTEN: 3,
+    Situation.EQUAL: 4,
+    Situation.GO: 5,
+}
+_NOT_MOVED = frozenset(
+    {
+        Situation.NOT_CONFIGURED,
+        Situation.NO_SNAPSHOT,
+        Situation.NOT_PROVISIONED,
+        Situation.SNAPSHOT_BEGUN,
+        Situation.SNAPSHOT_SEALED,
+        Situation.RUN_BEGUN,
+        Situation.ROLLING_BACK,
+        Situation.CONFLICTS,
+        Situation.ROLLED_BACK,
+        Situation.SUPERSEDED,
+    }
+)
+
+
+# A command of one index, with its words.
+_OF_AN_INDEX = re.compile(r"`(q2v (?:migrate|catch-up|reconcile|gate|monitor|rollback)\b[^`]*)`")
+
+
+def choose_index(situations: Mapping[str, Situation], own: str | None = None) -> str:
+    """Which of several vector indexes has the next step; `situations` are not empty, by index.
+
+    `own`: the index of the command, which comes first unless it waits for those that are less far.
+    """
+    if own is not None and situations[own] not in _REACHED:
+        return own
+    return min(situations, key=lambda index: (_reached(situations[index]), index != own))
+
+
+def _reached(situation: Situation) -> int:
+    if situation is Situation.NOT_PROVISIONED:
+        return 0
+    is_moved = situation not in _NOT_MOVED
+    return _REACHED.get(situation, _REACHED[Situation.WRITTEN] if is_moved else 1)
+
+
+def is_standing(situation: Situation) -> bool:
+    """Whether the run has moved its points and is not rolled back."""
+    return situation is Situation.RUN_BEGUN or situation not in _NOT_MOVED
+
+
+def with_index(advice: str, index: str) -> str:
+    """Advice whose commands, in backquotes, name one of several vector indexes."""
+    return _OF_AN_INDEX.sub(rf"`\1 --vector-index {index}`", advice)
 
 
 def flags_again(situation: Situation, state: RunState, *, into_non_empty: bool) -> list[str]:

@@ -21,6 +21,7 @@ from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.model.sealed_json import damaged
 from migrate.model.stamps import iso_stamp
 from migrate.plan.request_counts import fetch_requests
+from migrate.plan.target_shape import FRESH_INDEXES
 from migrate.ports import KvTarget, Target, VectorTarget
 from migrate.run.files import open_files, touched_keys
 from migrate.run.folder import RunFolder
@@ -233,11 +234,19 @@ def _refuse_non_empty(run: RunFolder, vectors: int, keys: int) -> NoReturn:
             f"KV namespace {run.plan.kv_target.get('kv_namespace')} is not empty: it lists {keys} "
             f"keys under '{key_prefix(run.plan.mapping)}' and '{run.plan.writes.counter_key}'"
         )
+    fresh = (
+        "set target.vector_index to a new name, leave target.kv_namespace_id out, run "
+        "`q2v provision`, and cut over by changing the bindings"
+    )
+    if run.plan.mapping.shards is not None:
+        fresh = (
+            "`q2v reset-target` shows what of it runs of this folder have written, and empties it "
+            f"with --execute; or {FRESH_INDEXES}"
+        )
     raise PreconditionError(
         found,
-        remedy="set target.vector_index to a new name, leave target.kv_namespace_id out, run "
-        "`q2v provision`, and cut over by changing the bindings; or pass --into-non-empty: records "
-        "that are overwritten are stored first and can be restored",
+        remedy=f"{fresh}; or pass --into-non-empty: records that are overwritten are stored first "
+        "and can be restored",
     )
 
 

@@ -8,6 +8,7 @@ import click
 
 from q2v.commands import COMMANDS
 from q2v.fleet.model import Fleet, Move, Step
+from q2v.output.advice import OF_ALL_INDEXES
 
 STEPS_DEFAULT = ("snapshot", "migrate", "reconcile")
 # What the fleet gives each command, where it takes it.
@@ -119,11 +120,12 @@ def command_words(fleet: Fleet, move: Move, step: Step, *, deadline_s: float | N
 def expand(steps: Iterable[Step], indexes: Iterable[str]) -> list[Step]:
     """The steps of a move over several indexes: each that works on one is done for each of them.
 
-    A step is done for all indexes before the next one is begun. A snapshot is taken once.
+    A step is done for all indexes before the next one is begun. A snapshot is taken once, and so is
+    an archive, which holds the runs into all of them.
     """
     found: list[Step] = []
     for step in steps:
-        if "--vector-index" in _options(step.command):
+        if step.command not in OF_ALL_INDEXES and "--vector-index" in _options(step.command):
             found += [replace(step, index=index) for index in indexes]
         else:
             found.append(step)

@@ -47,12 +47,17 @@ _OF_RUN = frozenset(
 )
 
 
+# Commands that, without --vector-index, are about all of several vector indexes.
+OF_ALL_INDEXES = frozenset({"init", "runbook", "worker", "archive", "status"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
     """What commands have to name, because they would take another one; None: they take it."""
 
     snapshot: str | None = None
     run: str | None = None
+    index: str | None = None  # of several vector indexes
 
     def word(self, command: str) -> list[str]:
         """The argument of a command."""
@@ -99,7 +104,7 @@ def complete(
             return found[0]
         is_named = len(words) > 2 and not words[2].startswith("-")  # noqa: PLR2004 - q2v COMMAND
         argument = [] if is_named else named.word(command)
-        options = options_for(command, folder, settings, config, given=words)
+        options = options_for(command, folder, settings, config, given=words, index=named.index)
         return f"`{shlex.join([*words[:2], *argument, *words[2:], *options])}`"
 
     return _COMMAND.sub(completed, text)
@@ -112,10 +117,12 @@ def options_for(
     config: Path | None,
     *,
     given: Sequence[str] = (),
+    index: str | None = None,
 ) -> list[str]:
     """What this command was given, as far as the next one takes it: the same folder and target.
 
-    Flags among the `given` words are left out. `settings` is None when they were refused.
+    Flags among the `given` words are left out. `settings` is None when they were refused. `index`:
+    which of several vector indexes is meant; None: the one of this command, or else the first.
     """
     options: list[tuple[str, ...]] = [] if folder == str(DEFAULT_FOLDER) else [("--dir", folder)]
     invocation = current_invocation()
@@ -128,10 +135,22 @@ def options_for(
     options += [] if config is None else [("--config", str(config))]
     for setting in taken_by(command) if settings is not None else []:
         assert settings is not None
-        if settings.is_typed(setting.key) and setting.flag is not None:
+        if setting.key == "target.vector_index" and settings.target.shards:
+            options += _name_index(command, settings, index)
+        elif settings.is_typed(setting.key) and setting.flag is not None:
             value = settings.value(setting.key)
             options.append((setting.flag, *([] if value is True else [_as_typed(value)])))
     return [word for option in options if option[0] not in given for word in option]
+
+
+def _name_index(command: str, settings: Settings, index: str | None) -> list[tuple[str, ...]]:
+    """The flag that says which of several vector indexes, where the settings do not say it."""
+    configured = settings.target.vector_index
+    wanted = configured if index is None else index
+    if wanted is None and command not in OF_ALL_INDEXES:
+        wanted = settings.target.shards[0]
+    is_said = wanted == configured and not settings.is_typed("target.vector_index")
+    return [] if wanted is None or is_said else [("--vector-index", wanted)]
 
 
 def _as_typed(value: object) -> str:

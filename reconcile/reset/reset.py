@@ -1,12 +1,11 @@
 """Roll back every run of a folder in a target, then delete what an allow list names."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
 from migrate.errors import ExitCode, IndeterminateError, RemoteUnavailableError
-from migrate.mapping.kv_entries import index_of_key
 from migrate.model.hmac_key import SealKey
 from migrate.model.limits import DELETE_IDS_MAX, KV_READ_KEYS_MAX
 from migrate.model.records import VectorId
@@ -67,6 +66,9 @@ class ResetRules:
     undo: UndoRules
     allowed: frozenset[str]  # ids and keys that may be deleted although others wrote them
     requests_per_5min: int
+    own: str | None = None  # the one of several vector indexes that is emptied
+    # The other one of several vector indexes that a key belongs to, also where no run stands.
+    other_index: Callable[[str], str | None] = lambda _: None
 
 
 @contextmanager
@@ -139,8 +141,7 @@ def reset(
     else:
         reports = [preview_chain(chain, requests_per_5min=requests_per_5min) for chain in chains]
     names = sorted(rules.allowed)
-    own = next((chain[0].plan.mapping.own_index for chain in chains), None)
-    with LeftIds(directory.scratch(scratch_name(own))) as ids:
+    with LeftIds(directory.scratch(scratch_name(rules.own))) as ids:
         _list_into(ids, target, runtime)
         vectors = ids.listed_among(names)
         keys = _present_keys(target, names)
@@ -160,9 +161,9 @@ def reset(
     conflicts = {name for one in reports for name in (*one.conflicts, one.counter_kept)}
     gone = (_created_keys(chains) - conflicts) | rules.allowed
     if execute:
-        left_keys = _keys_after(gone, chains, target, rules.undo, runtime)
+        left_keys = _keys_after(gone, target, rules, runtime)
     else:
-        left_keys = [key for key in _all_keys(chains, target, runtime) if key not in gone]
+        left_keys = [key for key in _all_keys(target, rules, runtime) if key not in gone]
     deletes = -(-len(vectors) // DELETE_IDS_MAX) + -(-len(keys) // KEYS_PER_DELETE)
     return ResetReport(
         executed=execute,
@@ -283,28 +284,17 @@ def _created_keys(chains: Sequence[Sequence[RunFolder]]) -> set[str]:
     return created
 
 
-def _all_keys(chains: Sequence[Sequence[RunFolder]], target: Target, runtime: Runtime) -> list[str]:
-    """All keys but those of other vector indexes, which the runs into one of several know."""
-    listed = [entry.key for entry in list_keys(target.kv, "", runtime)]
-    plans = [chain[0].plan for chain in chains]
-    return [
-        key
-        for key in listed
-        if all(index_of_key(key, plan.mapping, plan.writes) is None for plan in plans)
-    ]
+def _all_keys(target: Target, rules: ResetRules, runtime: Runtime) -> list[str]:
+    """All keys but those of other vector indexes."""
+    listed = (entry.key for entry in list_keys(target.kv, "", runtime))
+    return [key for key in listed if rules.other_index(key) is None]
 
 
-def _keys_after(
-    gone: set[str],
-    chains: Sequence[Sequence[RunFolder]],
-    target: Target,
-    rules: UndoRules,
-    runtime: Runtime,
-) -> list[str]:
+def _keys_after(gone: set[str], target: Target, rules: ResetRules, runtime: Runtime) -> list[str]:
     """The keys that are left; a listing may show deleted ones for some time, so it is repeated."""
     return repeat_until(
-        lambda: _all_keys(chains, target, runtime),
+        lambda: _all_keys(target, rules, runtime),
         gone.isdisjoint,
-        doubling(rules.kv_settle_s, times=LISTINGS_MAX - 1),
+        doubling(rules.undo.kv_settle_s, times=LISTINGS_MAX - 1),
         clock=runtime.clock,
     )

@@ -22,16 +22,28 @@ from reconcile.rollback.vectors import VectorUndo
 
 
 def preview_rollback(run: RunFolder, manifest: RollbackManifest) -> RollbackReport:
-    """What a rollback would do, from the files of the run; sends no request.
+    """What a rollback would do, from the files of the run; nothing, of one that is done.
 
-    Writes the rollback manifest. Raises ArtefactDamagedError when a file that it names has changed.
+    Sends no request. Writes the rollback manifest. Raises ArtefactDamagedError when a file that it
+    names has changed.
     """
     check_manifest(run, manifest)
     path, _ = write_manifest(run, manifest)
+    state = run.state()
+    if state.rollback_completed:
+        done = RollbackReport(
+            run_id=manifest.run_id,
+            executed=False,
+            already_done=True,
+            conflicts=_kept_conflicts(run),
+            manifest=path,
+            cannot_undo=manifest.cannot_undo,
+        )
+        _set_counter_apart(run, done, is_explained=state.rollback_counter_kept)
+        return done
     return RollbackReport(
         run_id=manifest.run_id,
         executed=False,
-        already_done=run.state().rollback_completed,
         vectors_deleted=manifest.vectors_created,
         vectors_restored=manifest.vectors_overwritten + manifest.vectors_removed,
         kv_deleted=manifest.kv_created,

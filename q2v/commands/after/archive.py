@@ -54,7 +54,9 @@ class Flags(TypedDict):
 def command(settings: Settings, **flags: Unpack[Flags]) -> None:
     """Write RUN (default: the newest), its snapshots and all their runs into one file.
 
-    The file is read back before it gets its name. `q2v verify FILE` checks it. Asks no store.
+    Of a move over several vector indexes it holds the runs into all of them, each of which has to
+    be final. The file is read back before it gets its name. `q2v verify FILE` checks it. Asks no
+    store.
     """
     wiring.refuse_idle_index(settings)
     directory, key = wiring.open_folder(flags["folder"]), wiring.seal_key(settings)
@@ -63,7 +65,7 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
         progress = opened.enter_context(open_progress(sys.stderr, clock))
         opened.enter_context(FolderLock(directory))
         named = wiring.open_named(directory, flags["run"])
-        own = wiring.own_index(settings, named)
+        own = wiring.configured_index(settings)  # without one the newest run of any index
         run = opened.enter_context(
             closing(find_run(directory, named, key, own=own, read_only=True))
         )

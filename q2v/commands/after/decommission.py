@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from migrate.run.choose import find_run
+from migrate.run.folder import RunFolder, run_folders
+from migrate.storage.folder import StoredFile, WorkFolder
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.layout import archive_name, newest_archive
 from q2v import wiring
@@ -53,14 +55,24 @@ def command(
         own = wiring.own_index(settings, chosen)
         opened = find_run(directory, chosen, wiring.seal_key(settings), own=own)
         stack.callback(opened.close)
-        plan = opened.plan
-        named = (plan.snapshot_id, plan.run_id)
-        number = max(1, newest_archive(directory.names(), *named))
-        beside = directory.file(archive_name(*named, number))
-        file = beside if archive is None else wiring.open_file(archive)
+        file = _kept(directory, opened) if archive is None else wiring.open_file(archive)
         checklist = check(opened, file, progress, now_s=clock.wall_s())
     show(checklist, as_json=as_json)
     ctx.exit(checklist.exit_code)
+
+
+def _kept(directory: WorkFolder, run: RunFolder) -> StoredFile:
+    """The newest archive of the run; else one of a run of its snapshot into another vector index.
+
+    One archive holds the runs into all of them.
+    """
+    names, snapshot = directory.names(), run.plan.snapshot_id
+    others = [] if run.plan.mapping.shards is None else run_folders(run.snapshot)
+    for one in (run.plan.run_id, *(folder.name for folder in others)):
+        number = newest_archive(names, snapshot, one)
+        if number:
+            return directory.file(archive_name(snapshot, one, number))
+    return directory.file(archive_name(snapshot, run.plan.run_id))
 
 
 def show(checklist: Checklist, *, as_json: bool) -> None:

@@ -34,7 +34,7 @@ from q2v.options import (
 )
 from q2v.output.advice import advise
 from q2v.output.configured import unknown_environment
-from q2v.output.following import Following, following_here
+from q2v.output.following import Following, TargetNow, following_here
 from q2v.output.progress import open_progress
 from q2v.output.render import write_document, write_texts
 from q2v.output.screen.table import TableRow, write_table
@@ -90,8 +90,10 @@ def command(
             directory,
             settings,
             wiring.seal_key(settings),
-            provisioned=not missing,
-            holds_vectors=any(_ASKED in row.advice for row in missing),
+            TargetNow(
+                provisioned=not missing,
+                holds_vectors=any(_ASKED in row.advice for row in missing),
+            ),
         )
     show(rows, following, as_json=as_json)
     ctx.exit(rows.exit_code)

@@ -18,6 +18,7 @@ from migrate.storage.folder import WorkFolder
 from migrate.storage.layout import REPORT
 from migrate.upload.kv_index import counter_value
 from q2v import wiring
+from q2v.commands.inspect.indexes import show_indexes
 from q2v.invocation import Place, absolute
 from q2v.options import RUN, folder_option, json_option, takes
 from q2v.output.following import Following, completed, following_folder, following_run
@@ -36,10 +37,16 @@ _ELSEWHERE = "no snapshot here: if there is one in another folder, name that fol
 @folder_option
 @json_option
 def command(*, run: Path | None, folder: Place, as_json: bool, settings: Settings) -> None:
-    """Say where RUN (default: the newest) stands. Reads files only; asks no store."""
+    """Say where RUN (default: the newest) stands. Reads files only; asks no store.
+
+    Of a move over several vector indexes: where each of them stands, unless one is named.
+    """
     wiring.refuse_idle_index(settings)
     directory, key = wiring.open_folder(folder), wiring.seal_key(settings)
     named = wiring.open_named(directory, run)
+    if settings.target.shards and settings.target.vector_index is None and named is None:
+        show_indexes(directory, absolute(folder), settings, key, as_json=as_json)
+        return
     own = wiring.own_index(settings, named)
     try:
         opened = find_run(directory, named, key, own=own, read_only=True)

@@ -182,7 +182,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
                 ),
             )
             exit_code = moved.exit_code
-        following = following_snapshot(found, settings, own=wiring.own_index(settings))
+        following = following_snapshot(found, settings)
         advise = partial(completed, folder=directory, settings=settings, snapshot=found.folder)
         notes = []
         if moved is not None:

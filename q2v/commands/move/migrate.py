@@ -159,7 +159,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             folder=directory,
             confirm=lambda plan: confirm_write(plan, route, sure=flags["yes"] or target.is_local),
         )
-        following = following_snapshot(found, settings, own=wiring.own_index(settings))
+        following = following_snapshot(found, settings)
     advise = partial(completed, folder=directory, settings=settings, snapshot=found.folder)
     show(report, route, following, advise, agreed=agreed, as_json=flags["as_json"])
     ctx.exit(report.exit_code)

@@ -46,7 +46,7 @@ class Flags(TypedDict):
     as_json: bool
 
 
-@takes(*SOURCE, "snapshot.page_points", "snapshot.readers", SEAL)
+@takes(*SOURCE, "snapshot.page_points", "snapshot.readers", "target.shards", SEAL)
 @click.command("snapshot")
 @click.option(
     "--second-reading",

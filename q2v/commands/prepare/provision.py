@@ -11,6 +11,7 @@ from typing import TypedDict, Unpack
 import click
 
 from migrate.cloudflare.access import probe_access, verify_token
+from migrate.cloudflare.client.client import CloudflareHttp
 from migrate.cloudflare.kv_namespaces import WorkersKvNamespaces
 from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.errors import UsageError
@@ -61,7 +62,7 @@ from q2v.options import (
     yes_option,
 )
 from q2v.output.advice import advise
-from q2v.output.following import following_here
+from q2v.output.following import TargetNow, following_here
 from q2v.output.progress import open_progress
 from q2v.settings import Settings
 
@@ -205,9 +206,12 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
             directory,
             settings,
             key,
-            provisioned=not (flags["dry_run"] and report.missing),
-            holds_vectors=bool(found.index.late),
-            index_added=bool(report.warnings) and not flags["dry_run"],
+            TargetNow(
+                provisioned=not (flags["dry_run"] and report.missing),
+                holds_vectors=bool(found.index.late),
+                index_added=bool(report.warnings) and not flags["dry_run"],
+                missing=wanted.missing_indexes(),
+            ),
         )
     outcome = Outcome(
         report=report,
@@ -261,6 +265,7 @@ def confirm_creation(report: ProvisionReport, *, sure: bool) -> None:
 class _Wanted:
     """The wanted target, and the account in which it is to be."""
 
+    http: CloudflareHttp
     vectors: VectorizeTarget
     namespaces: WorkersKvNamespaces
     values: ValueRules
@@ -271,6 +276,14 @@ class _Wanted:
     def find(self) -> Found:
         """See find_target."""
         return find_target(self.vectors, self.namespaces, self.values, self.rules, self.runtime)
+
+    def missing_indexes(self) -> frozenset[str]:
+        """Those of several vector indexes that do not exist."""
+        return frozenset(
+            name
+            for name in self.rules.shards
+            if VectorizeTarget(self.http, name).read_index() is None
+        )
 
     def describe(self, found: Found) -> ProvisionReport:
         """See describe."""
@@ -300,6 +313,7 @@ def _open_wanted(
         verify_token(http)
         probe_access(http, index_name=name, namespace_id=None)
         yield _Wanted(
+            http=http,
             vectors=VectorizeTarget(http, name),
             namespaces=wiring.open_namespaces(http),
             values=values,

@@ -101,7 +101,7 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
         if run is not None:
             stack.callback(run.close)
             documents = replace(of_run(run), made_by=made_by())
-            following = following_run(run, settings)
+            following = following_run(run, settings, alone=True)
             step = NextStep(
                 means=following.situation.means,
                 text=following.text,

@@ -20,7 +20,7 @@ from q2v.output.route import UNREAD_VECTORS
 from q2v.settings import Settings
 
 
-@takes(SEAL)
+@takes("target.shards", SEAL)
 @click.command("verify")
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @folder_option

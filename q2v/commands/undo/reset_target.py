@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from migrate.plan.target_shape import FRESH_INDEXES
 from migrate.runtime import Runtime
 from migrate.words import counted
 from q2v import wiring
@@ -37,6 +38,9 @@ _PROMPT = "Type the name of the vector index to empty; anything else writes noth
     "limits.kv_settle_s",
     "limits.settle_timeout_s",
     "limits.reads_in_flight",
+    "mapping.group_key",
+    "kv.key_template",
+    "kv.counter_key",
     SEAL,
 )
 @click.command("reset-target")
@@ -94,6 +98,8 @@ def command(
                 undo=wiring.undo_rules(settings),
                 allowed=allowed,
                 requests_per_5min=settings.limits.requests_per_5min,
+                own=wiring.own_index(settings),
+                other_index=wiring.other_index(settings),
             ),
             Runtime(
                 clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
@@ -109,6 +115,15 @@ def _again(allow_file: Path | None) -> str:
     allowed = [] if allow_file is None else ["--allow", str(allow_file)]
     words = shlex.join(["q2v", "reset-target", "--execute", *allowed])
     return advise(f"`{words}`").replace("`", "")
+
+
+def _fresh(settings: Settings) -> str:
+    """How a fresh target is had without a reset."""
+    if settings.target.shards:
+        return advise(FRESH_INDEXES)
+    return advise(
+        "another name for target.vector_index and no target.kv_namespace_id; then `q2v provision`"
+    )
 
 
 def show(
@@ -165,8 +180,7 @@ def show(
         minutes = format_duration(report.minutes * 60)
         cells.append(("takes", f"{counted(report.requests, 'request')}, {minutes}"))
         notes += [
-            "quicker, and nothing is deleted: another name for target.vector_index and no "
-            "target.kv_namespace_id; then `q2v provision`",
+            f"quicker, and nothing is deleted: {_fresh(settings)}",
             "the old index is deleted later with: wrangler vectorize delete "
             f"{settings.target.vector_index}",
             "",

@@ -158,7 +158,8 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             not_compared = check_named_target(opened, configured_target(settings))
             report = preview_chain(chain, requests_per_5min=requests_per_5min)
         route = route_from_snapshot(opened.snapshot, planned_target(opened), clock)
-        following = following_run(opened, settings)
+        is_shown = not flags["execute"] and not report.already_done
+        following = following_run(opened, settings, alone=is_shown)
         undo_argv = typed_again(opened, Situation.ROLLING_BACK, settings)
     as_json = flags["as_json"]
     waits_s = wiring.undo_rules(settings).conflict_wait_s * len(report.runs or (report.run_id,))
@@ -246,7 +247,7 @@ def show(shown: Shown, route: Route, following: Following, *, as_json: bool) -> 
             )
         )
     notes += _later_notes(report)
-    if not report.executed:
+    if not report.executed and not report.already_done:
         cells.append(
             (
                 "takes",
@@ -322,7 +323,7 @@ def _later_notes(report: RollbackReport) -> list[str]:
         notes.append(f"kept, and not in the export: {name}")
     if report.conflicts and (report.not_exported or not report.later_export):
         notes.append(advise(f"what was kept can still be exported: {_EXPORT} seals it"))
-    elif not report.executed and not report.later_export:
+    elif not (report.executed or report.already_done or report.later_export):
         notes.append(
             advise(
                 "later writes are not looked for here: --execute lists them first, and "

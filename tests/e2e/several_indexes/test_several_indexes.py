@@ -98,7 +98,7 @@ def test_without_the_name_of_an_index_a_command_names_the_flag_and_the_list(
 ) -> None:
     with several(tmp_path, points(8)) as both:
         assert both.bench.run("snapshot").exit_code == 0
-        for command in ("migrate", "reconcile", "status", "rollback", "gate", "monitor", "archive"):
+        for command in ("migrate", "reconcile", "rollback", "gate", "monitor", "decommission"):
             refused = both.bench.run(command)
 
             assert refused.exit_code == ExitCode.USAGE, command

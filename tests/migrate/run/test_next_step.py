@@ -13,6 +13,7 @@ from migrate.run.next_step import (
     Reached,
     Sealing,
     Situation,
+    choose_index,
     next_step,
     read_finding,
 )
@@ -155,6 +156,42 @@ def test_a_command_that_is_advised_changes_where_things_stand() -> None:
             after, code = quiet.run(position, situation.words)
             assert code in {0, 3}, (position, situation)
             assert after != position, (position, situation)
+
+
+@pytest.mark.fault("F11")
+@pytest.mark.parametrize(
+    ("own", "others", "expected"),
+    [
+        (Situation.SNAPSHOT_SEALED, [Situation.SNAPSHOT_SEALED] * 2, "own"),
+        (Situation.NO_SNAPSHOT, [Situation.NO_SNAPSHOT, Situation.NOT_PROVISIONED], "c"),
+        (Situation.RUN_BEGUN, [Situation.SNAPSHOT_SEALED, Situation.NOT_PROVISIONED], "own"),
+        (Situation.WRITTEN, [Situation.WRITTEN, Situation.SNAPSHOT_SEALED], "c"),
+        (Situation.WRITTEN, [Situation.GO, Situation.OTHERS], "own"),
+        (Situation.MOVING, [Situation.WRITTEN, Situation.MOVING], "own"),
+        (Situation.EQUAL, [Situation.GO, Situation.OTHERS], "c"),
+        (Situation.EQUAL, [Situation.EQUAL, Situation.EQUAL], "own"),
+        (Situation.GO, [Situation.EQUAL, Situation.DRIFT], "c"),
+        (Situation.GO, [Situation.GO, Situation.ROLLED_BACK], "c"),
+        (Situation.DRIFT, [Situation.SNAPSHOT_SEALED, Situation.ROLLING_BACK], "own"),
+        (Situation.ROLLED_BACK, [Situation.GO, Situation.SNAPSHOT_SEALED], "own"),
+    ],
+)
+def test_of_several_indexes_the_one_that_is_less_far_comes_first(
+    own: Situation, others: list[Situation], expected: str
+) -> None:
+    found = dict(zip(("b", "c"), others, strict=True)) | {"own": own}
+
+    assert choose_index(found, "own") == expected
+
+
+@pytest.mark.fault("F11")
+def test_readers_move_when_every_index_is_go() -> None:
+    """Of two indexes the decision about the cutover is said only where both are as far."""
+    for one, other in product(Situation, Situation):
+        chosen = choose_index({"a": one, "b": other}, "a")
+        said = {"a": one, "b": other}[chosen]
+        if said is Situation.GO:
+            assert (one, other) == (Situation.GO, Situation.GO)
 
 
 @pytest.mark.fault("F11")

@@ -37,7 +37,7 @@ from q2v.options import (
     waive_index_option,
 )
 from q2v.output.advice import advise
-from q2v.output.following import Following, following_here, following_snapshot
+from q2v.output.following import Following, TargetNow, following_here, following_snapshot
 from q2v.output.progress import open_progress
 from q2v.output.render import render
 from q2v.settings import Settings
@@ -145,12 +145,13 @@ def _following(
     target: TargetState | None, found: Snapshot | None, directory: WorkFolder, settings: Settings
 ) -> Following:
     """What comes next for the snapshot that was checked, or else for the source."""
-    is_ready = None if target is None else target.is_ready
-    is_late = target is not None and target.is_late
+    now = TargetNow(
+        provisioned=None if target is None else target.is_ready,
+        holds_vectors=target is not None and target.is_late,
+    )
     if found is not None:
-        return following_snapshot(found, settings, provisioned=is_ready, holds_vectors=is_late)
-    key = wiring.seal_key(settings)
-    return following_here(directory, settings, key, provisioned=is_ready, holds_vectors=is_late)
+        return following_snapshot(found, settings, now)
+    return following_here(directory, settings, wiring.seal_key(settings), now)
 
 
 def _find_failure(

@@ -107,7 +107,7 @@ def _target_notes(state: TargetState) -> Iterator[str]:
         way = "`q2v provision --into-non-empty`" if state.vectors_listed else "`q2v provision`"
         yield f"metadata indexes are missing ({names}): {way} creates them"
     if state.vectors_listed:
-        yield "the vector index is not empty: migrate wants a fresh one, or --into-non-empty"
+        yield "the vector index is not empty: migrate wants an empty one, or --into-non-empty"
 
 
 def _finding_notes(findings: PlanFindings, order_key: str) -> Iterator[str]:

@@ -85,7 +85,7 @@ def gather(
             stack.enter_context(wiring.lock_folder(directory, settings))
             route = route_from_source(source, settings)
             reading = describe_reading(source.identity(), settings)
-            _check_shape(asked, rules.choose_values(source.read_collection().vectors))
+            _check_shape(asked, rules.choose_values(source.read_collection().vectors), rules)
             values, findings = check_source(
                 source, rules, directory, runtime, page_points=settings.snapshot.page_points
             )
@@ -95,7 +95,7 @@ def gather(
             wiring.check_snapshot_collection(found, settings)
             route = route_from_snapshot(found, configured_target(settings), runtime.clock)
             asked = _ask_target(settings, rules, directory, runtime)
-            _check_shape(asked, rules.choose_values(found.manifest.vectors))
+            _check_shape(asked, rules.choose_values(found.manifest.vectors), rules)
             with open_id_table(
                 directory, found.manifest.points, own=rules.mapping.own_index
             ) as table:
@@ -147,10 +147,10 @@ def _ask_target(
         http.close()
 
 
-def _check_shape(asked: _Asked | None, values: ValueRules) -> None:
+def _check_shape(asked: _Asked | None, values: ValueRules, rules: PlanRules) -> None:
     """Raises PreconditionError when the index that is there has another shape."""
     if asked is not None and asked.state.index is not None:
-        check_index(asked.state.index, values)
+        check_index(asked.state.index, values, keeps_name=rules.mapping.shards is not None)
 
 
 def describe_reading(identity: Mapping[str, str], settings: Settings) -> Transfer | None:

@@ -45,7 +45,7 @@ def judge(
     result: PlanResult, settings: Settings, failure: MigrationError | None, *, is_moved: bool
 ) -> Verdict:
     """What the plan says in words. `is_moved`: a run has begun to move these points."""
-    decisions = list(_decisions(result, is_moved=is_moved))
+    decisions = list(_decisions(result, settings, is_moved=is_moved))
     if failure is not None:
         return Verdict(word=Word.DOES_NOT_FIT, reasons=(str(failure), *decisions))
     unset = unset_target(settings)
@@ -78,7 +78,7 @@ def _moving(result: PlanResult) -> str:
     return f"{moving}; {way} has to create {' and '.join(lacking)} first"
 
 
-def _decisions(result: PlanResult, *, is_moved: bool) -> Iterator[str]:
+def _decisions(result: PlanResult, settings: Settings, *, is_moved: bool) -> Iterator[str]:
     """What the operator has to decide or to mend before the move."""
     findings, figures = result.findings, result.figures
     left_out = sum(findings.quarantined.values())
@@ -94,7 +94,7 @@ def _decisions(result: PlanResult, *, is_moved: bool) -> Iterator[str]:
         yield from _of_the_cut(result)
     if result.target is not None and result.target.vectors_listed and not is_moved:
         yield (
-            "the vector index is not empty: name a fresh one, or write into it with "
+            f"the vector index is not empty: {_way_to_empty(settings)}, or write into it with "
             "`q2v migrate --into-non-empty`"
         )
     yield from (
@@ -107,6 +107,10 @@ def _decisions(result: PlanResult, *, is_moved: bool) -> Iterator[str]:
         yield LONG_ROLLBACK
     for name, nearest in unknown_environment():
         yield f"unknown environment variable {name} ignored; did you mean {nearest}?"
+
+
+def _way_to_empty(settings: Settings) -> str:
+    return "`q2v reset-target` empties it" if settings.target.shards else "name a fresh one"
 
 
 def _of_the_cut(result: PlanResult) -> Iterator[str]:
