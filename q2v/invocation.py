@@ -1,7 +1,7 @@
 """What `main` has to know about the command it runs: its folder, and whether its result is out."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,8 @@ import click
 from migrate.object_store.address import ObjectAddress
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from migrate.storage.folder import WorkFolder
     from q2v.settings import Settings
 
@@ -30,6 +32,10 @@ class Invocation:
     config: Path | None = None  # of --config
     settings: "Settings | None" = None  # None: not read yet, or refused
     named: "WorkFolder | None" = None  # the snapshot or run that was named to the command
+    # What a stop by a signal says beside its name, and in place of "run the same command again".
+    stopped_at: str | None = None
+    continued_by: str | None = None
+    sent: "list[Callable[[], int]]" = field(default_factory=list)  # requests, by each that counts
     document_written: bool = False  # with --json there is exactly one
     asks: bool = False  # of --ask: a question is asked also where it could be left out
     progress: str | None = None  # of --progress; None: by what stderr is

@@ -151,7 +151,7 @@ def _end(
     if failures.is_reader_gone(error):
         return ExitCode.LOCAL_IO
     if stop is not None and stop.received is not None:
-        failure = failures.explain_stop(stop.received)
+        failure = failures.explain_stop(stop.received, invocation)
     else:
         failure = failures.explain(error, invocation)
     failures.tell(failure, invocation, as_json=as_json)
@@ -189,7 +189,7 @@ def main() -> NoReturn:
         try:
             cli.main(stop=stop)
         except Stopped as late:  # while another failure was being reported
-            _leave(failures.explain_stop(late.number).exit_code)
+            _leave(failures.explain_stop(late.number, Invocation()).exit_code)
         except SystemExit as end:
             _leave(end.code)
 

@@ -332,6 +332,7 @@ def open_http(
         requests_max=settings.limits.requests_per_5min,
     )
     progress.watch(budget)
+    current_invocation().sent.append(lambda: budget.taken)
     http = CloudflareHttp(
         Account(base_url, settings.target.account_id, token, settings.tls.ca_file),
         budget=budget,

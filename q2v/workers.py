@@ -20,6 +20,7 @@ from migrate.upload.tasks import UploadJob, UploadProcess
 from migrate.workers.executors import Machines
 from migrate.workers.processes import workers_for
 from q2v import wiring
+from q2v.invocation import current_invocation
 from q2v.output.logs import prepare_worker
 from q2v.secret_files import load_secret, reveal
 from q2v.settings import Settings
@@ -104,7 +105,12 @@ def open_uploaders(
         job = _upload_job(run, settings, folder)
         secrets = (job.account_id, job.api_token, job.seal_key or "")
         prepare = partial(prepare_worker, secrets)
-        yield [workers.enter_context(UploadProcess(job, progress, prepare)) for _ in range(count)]
+        opened = [
+            workers.enter_context(UploadProcess(job, progress, prepare)) for _ in range(count)
+        ]
+        # A failure reports what they have sent too.
+        current_invocation().sent.append(lambda: sum(worker.requests for worker in opened))
+        yield opened
 
 
 def _bytes_left(run: RunFolder) -> int:

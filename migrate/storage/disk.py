@@ -174,6 +174,20 @@ class Disk:
         os.fchmod(handle, FILE_MODE)
         return file
 
+    @contextmanager
+    def alone_in(self, folder: Path) -> Iterator[None]:
+        """Wait until no other process is in such a block for this folder. Leaves no file behind.
+
+        On a file system without locks of folders none is kept out.
+        """
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
 
 class NotRegularError(OSError):
     """A pipe, a device, a socket or a folder has the name of a file."""

@@ -1,9 +1,12 @@
 """Read fleet.toml. Everything is checked before the first command is started."""
 
+import hashlib
+import json
 import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -12,16 +15,16 @@ import click
 
 from migrate.errors import UsageError
 from migrate.model.limits import REQUESTS_PER_WINDOW_MAX
+from migrate.object_store.address import is_object_address
 from migrate.storage.disk import disk
 from migrate.storage.layout import BUDGET
-from migrate.storage.local_folder import local_file
 from q2v.fleet.model import LOGS, Fleet, Move, Step
-from q2v.fleet.steps import STEPS_DEFAULT, expand, parse_step
+from q2v.fleet.steps import STEPS_DEFAULT, UNDOING, expand, parse_step, typed
 from q2v.fleet.windows import EXPECTED, Window, parse_window
 from q2v.invocation import Invocation
 from q2v.output.render import format_found
 from q2v.settings import Settings
-from q2v.settings.loading import CONFIG_BYTES_MAX, make_settings, read_file
+from q2v.settings.loading import CONFIG_BYTES_MAX, make_settings, read_config, read_file
 
 FLEET_NAME = "fleet.toml"
 AT_ONCE_DEFAULT, AT_ONCE_MAX = 4, 64
@@ -68,11 +71,24 @@ class _Table:
         """An error whose text says what was found and expected."""
         return UsageError(f"{self._where}: {key}: {what}", remedy=f"correct {key} there")
 
+    def because(self, key: str, error: UsageError) -> UsageError:
+        """The error of a file that a key names, with the place of the key."""
+        return UsageError(f"{self._where}: {key}: {error}", remedy=error.remedy)
+
     def text(self, key: str, default: str | None = None) -> str:
         found = self._values.get(key, default)
         if not isinstance(found, str) or not found:
             raise self.refused(key, found, "a text")
         return found
+
+    def path(self, key: str, *, within: Path) -> Path:
+        """A path of this machine, from the folder of the file where it is not a whole one."""
+        found = self.text(key)
+        if is_object_address(found):
+            raise self.refused(key, found, "a path of this machine")
+        if not found.isprintable():
+            raise self.refused(key, found, "a path without control characters")
+        return within / found
 
     def number(self, key: str, default: float, *, least: float, most: float) -> float:
         found: Any = self._values.get(key, default)
@@ -117,24 +133,54 @@ def read_fleet(path: Path, directory: Path, *, steps: tuple[str, ...] = ()) -> F
         moves=moves,
         budgets=budgets,
     )
-    _check_together(fleet, dict(zip((move.name for move in moves), tables, strict=True)))
-    return fleet
+    tables_of = dict(zip((move.name for move in moves), tables, strict=True))
+    _check_together(fleet, tables_of)
+    undoes = any(parse_step(text).command in UNDOING for text in steps)
+    return replace(fleet, moves=_turned_round(moves)) if undoes else fleet
+
+
+def _turned_round(moves: tuple[Move, ...]) -> tuple[Move, ...]:
+    """What comes after another is undone before it."""
+    return tuple(
+        replace(move, after=tuple(one.name for one in moves if move.name in one.after))
+        for move in moves
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:
-    file = local_file(path)
-    if not file.is_there():
+    content = _content(path)
+    if content is None:
         raise UsageError(
             f"--file {path}: found no such file, expected a fleet.toml",
             remedy='write one: [[move]] and below it config = "docs.toml", for each move',
         )
+    if isinstance(content, str):
+        raise UsageError(
+            f"--file {path}: found {content}, expected a fleet.toml",
+            remedy="make it a regular file that this user can read, or name another one",
+        )
     try:
-        return tomllib.loads(file.read(bytes_max=CONFIG_BYTES_MAX).decode())
+        return tomllib.loads(content.decode())
     except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{path}: found a syntax error ({error}), expected TOML",
             remedy="correct that line; texts need quotes",
         ) from error
+
+
+def _content(path: Path) -> bytes | str | None:
+    """The bytes of a file of the operator, which may be a link; a text says why there are none.
+
+    None for no file.
+    """
+    try:
+        with disk().open_to_read(path, follow_links=True) as file:
+            content = file.read(CONFIG_BYTES_MAX + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"that it cannot be read ({error.strerror})"
+    return content if len(content) <= CONFIG_BYTES_MAX else f"more than {CONFIG_BYTES_MAX:,} B"
 
 
 def _list_of(top: _Table, document: dict[str, Any], key: str) -> list[Any]:
@@ -162,22 +208,24 @@ def _budgets(path: Path, found: list[Any]) -> dict[str, int]:
 def _move(
     path: Path, directory: Path, shared: _Table, table: _Table, typed: tuple[str, ...]
 ) -> Move:
-    config = path.parent / table.text("config")
+    config = table.path("config", within=path.parent)
+    content = _content(config)
+    if not isinstance(content, bytes):
+        found = content or "no such file"
+        raise table.said("config", f"found {found} at {config}, expected a file as for --config")
     name = table.text("name", config.stem)
     if not _NAME.fullmatch(name) or name == LOGS:
         raise table.refused("name", name, f"letters, digits, - and _, at most 64, and not {LOGS}")
     default = int(shared.number("tries", TRIES_DEFAULT, least=1, most=TRIES_MAX))
-    file = local_file(config)
-    if not file.is_there():
-        raise table.said("config", f"found no file {config}, expected one as for --config")
     settings = _settings(config, table)
     steps = _steps(shared, table, typed)
     return Move(
         name=name,
         config=config,
-        config_sha256=file.hash()[1],
+        config_sha256=hashlib.sha256(content).hexdigest(),
+        settings_sha256=_digest(read_config(config)),
         settings=settings,
-        directory=path.parent / table.text("dir") if table.has("dir") else directory / name,
+        directory=table.path("dir", within=path.parent) if table.has("dir") else directory / name,
         steps=tuple(expand(steps, settings.target.shards)) if settings.target.shards else steps,
         tries=int(table.number("tries", default, least=1, most=TRIES_MAX)),
         after=tuple(table.texts("after", ())),
@@ -185,11 +233,20 @@ def _move(
     )
 
 
+def _digest(sets: dict[str, object]) -> str:
+    """Of what a settings file sets: the same for every order, and whatever its comments are."""
+    text = json.dumps(sets, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _settings(config: Path, table: _Table) -> Settings:
     """The settings of a move, as a command with that --config would read them."""
-    with click.Context(click.Command("fleet"), obj=Invocation()) as context:
-        read_file(context, click.Option(["--config"]), config)
-        settings = make_settings(context)
+    try:
+        with click.Context(click.Command("fleet"), obj=Invocation()) as context:
+            read_file(context, click.Option(["--config"]), config)
+            settings = make_settings(context)
+    except UsageError as error:
+        raise table.because("config", error) from error
     lacking = [key for key in ("target.account_id",) if settings.value(key) is None]
     if settings.target.vector_index is None and not settings.target.shards:
         lacking.append("target.vector_index")
@@ -264,13 +321,21 @@ def _check_together(fleet: Fleet, tables: dict[str, _Table]) -> None:
 
 def _check_not_ours(fleet: Fleet, move: Move, table: _Table) -> None:
     """Raises UsageError for a --dir that is the fleet's, whose lock would keep the move out."""
-    ours, found = disk().absolute(fleet.directory), disk().absolute(move.directory)
+    try:
+        ours, found = disk().absolute(fleet.directory), disk().absolute(move.directory)
+        is_there = disk().exists(found)
+        is_other = not disk().is_folder(found) if is_there else disk().is_link(move.directory)
+    except (OSError, RuntimeError) as error:  # a name that is too long; a circle of links
+        why = getattr(error, "strerror", None) or "its links lead in a circle"
+        raise table.refused("dir", str(move.directory), f"a folder ({why})") from error
     kept = [ours / name for name in (LOGS, BUDGET)]
     if found == ours or any(found == one or one in found.parents for one in kept):
         raise table.said(
             "dir",
             f"found {move.directory}, which the fleet itself uses, expected a folder of its own",
         )
+    if is_other:
+        raise table.said("dir", f"found {move.directory}, which is no folder, expected a folder")
 
 
 def _check_apart(fleet: Fleet, move: Move, other: Move, table: _Table) -> None:
@@ -281,7 +346,6 @@ def _check_apart(fleet: Fleet, move: Move, other: Move, table: _Table) -> None:
         )
     if move.account_id != other.account_id:
         return
-    mine, theirs = move.settings.target, other.settings.target
     both = set(move.indexes) & set(other.indexes)
     if both:
         key = "target.shards" if move.is_sharded else "target.vector_index"
@@ -290,7 +354,8 @@ def _check_apart(fleet: Fleet, move: Move, other: Move, table: _Table) -> None:
             f"found the vector index {min(both)} (from {move.settings.origin(key)}), as "
             f"{other.name} has, expected an index of its own",
         )
-    if mine.kv_namespace_id is None or mine.kv_namespace_id != theirs.kv_namespace_id:
+    namespace = _namespace(move)
+    if namespace is None or namespace != _namespace(other):
         return
     keys, others = _key_beginnings(move.settings), _key_beginnings(other.settings)
     for key in keys:
@@ -298,10 +363,17 @@ def _check_apart(fleet: Fleet, move: Move, other: Move, table: _Table) -> None:
             if key.startswith(another) or another.startswith(key):
                 raise table.said(
                     "config",
-                    f"found KV keys that begin with {key!r} in namespace {mine.kv_namespace_id}, "
+                    f"found KV keys that begin with {key!r} in namespace {namespace}, "
                     f"where those of {other.name} begin with {another!r}, expected other keys or "
                     "another namespace",
                 )
+
+
+def _namespace(move: Move) -> str | None:
+    """The id of the KV namespace, or the title by which `provision` finds or makes it."""
+    found = move.settings.target.kv_namespace_id
+    made = [typed(step, "kv_title") for step in move.steps if step.command == "provision"]
+    return found or next((title for title in made if title is not None), None)
 
 
 def _key_beginnings(settings: Settings) -> list[str]:

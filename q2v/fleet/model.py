@@ -37,12 +37,14 @@ class Move:
     name: str
     config: Path
     config_sha256: str
+    settings_sha256: str  # of what the file sets, without its comments and its order
     settings: Settings = field(repr=False)
     directory: Path  # its --dir
     steps: tuple[Step, ...]
     tries: int
     after: tuple[str, ...]  # names of moves that have to be done first
     window: Window | None  # None: at any time
+    idle: str = ""  # why it has no steps
 
     @property
     def indexes(self) -> tuple[str, ...]:

@@ -38,20 +38,25 @@ def make_outlook(fleet: Fleet, state: FleetState, report: dict[str, Any]) -> dic
 
 def _row(fleet: Fleet, state: FleetState, move: Move) -> dict[str, Any]:
     steps = state.move(move.name).steps
-    known = [(step, document_of(fleet, steps.get(step.name)) or {}) for step in move.steps]
+    known = [
+        (step, document_of(fleet, steps[step.name].document) or {})
+        for step in move.steps
+        if step.name in steps
+    ]
     checks = [document for step, document in known if step.command == "check"]
     plans = [document for step, document in known if step.command == "plan"]
     estimates = [one.get("estimate") or {} for one in plans]
     failed = next((step for step in steps.values() if step.code), None)
     error: dict[str, Any] = next((one["error"] for _, one in known if one.get("error")), {})
-    failing = [one for check in checks for one in check.get("checks", []) if _fails(one)]
-    found = [f"{one['name']}: {one['found']}" for one in failing]
+    found, warned = _rows_of(checks, "fail"), _rows_of(checks, "warn")
     return {
         "name": move.name,
         "account": move.account,
         "vector_index": ", ".join(move.indexes),
         "check": {key: _sum(checks, key) for key in ("ok", "warn", "fail")},
+        "warnings": warned,
         "verdict": _verdict(move, plans),
+        "reasons": _reasons(plans),
         "exit_code": 0 if failed is None else failed.code,
         "why": error.get("what") or "; ".join(found),
         "next": error.get("next"),
@@ -75,8 +80,19 @@ def _verdict(move: Move, plans: list[dict[str, Any]]) -> str | None:
     return next((word for word in words if word != "fits"), "fits")
 
 
-def _fails(check: dict[str, Any]) -> bool:
-    return check.get("state") == "fail"
+def _reasons(plans: list[dict[str, Any]]) -> list[str]:
+    """What the operator has to know or to decide, of plans that do more than fit."""
+    verdicts = [one["verdict"] for one in plans if isinstance(one.get("verdict"), dict)]
+    found = [one.get("reasons") for one in verdicts if one.get("word") != "fits"]
+    texts = [str(text) for reasons in found if isinstance(reasons, list) for text in reasons]
+    return list(dict.fromkeys(texts))
+
+
+def _rows_of(checks: list[dict[str, Any]], state: str) -> list[str]:
+    """The rows of `q2v check` with this state, each text once, in words."""
+    rows = [one for check in checks for one in check.get("checks", []) if isinstance(one, dict)]
+    texts = [f"{one.get('name')}: {one.get('found')}" for one in rows if one.get("state") == state]
+    return list(dict.fromkeys(texts))
 
 
 def _account(fleet: Fleet, account: str, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from migrate.storage.local_folder import LocalFolder
 from q2v.fleet.file import FLEET_NAME
 from q2v.fleet.model import Fleet, Move
 from q2v.fleet.schedule import Phase, Standing, exit_code
-from q2v.fleet.state import FleetState, MoveState, StepState, is_retried
+from q2v.fleet.state import PLAN_ORDER, FleetState, MoveState, StepState, is_retried
 
 REPORT_FORMAT = 1
-RUN = ("q2v", "fleet", "run")
+RUN, PLAN = ("q2v", "fleet", "run"), ("q2v", "fleet", "plan")
 FOLDER_NAME = "fleet"
 FLEET_REPORT, FLEET_PAGE = "report.json", "report.html"
 _SUMS = ("points", "moved", "quarantined", "kv_entries", "requests")
@@ -24,7 +24,7 @@ def make_report(
     fleet: Fleet, state: FleetState, found: Mapping[str, Standing], *, now_s: float
 ) -> dict[str, Any]:
     """The document, in the order of the file."""
-    rows = [_row(fleet, move, state.move(move.name), found[move.name]) for move in fleet.moves]
+    rows = [_row(fleet, move, state, found[move.name]) for move in fleet.moves]
     code = exit_code(fleet, state, dict(found))
     if any(row["adds_up"] is False for row in rows) and (not code or is_retried(code)):
         code = ExitCode.DRIFT
@@ -47,13 +47,14 @@ def make_report(
 Documents = dict[str, dict[str | None, dict[str, Any]]]  # by command, and by vector index
 
 
-def _row(fleet: Fleet, move: Move, state: MoveState, standing: Standing) -> dict[str, Any]:
+def _row(fleet: Fleet, move: Move, whole: FleetState, standing: Standing) -> dict[str, Any]:
+    state = whole.move(move.name)
     documents = _documents(fleet, move, state)
     written = list((documents.get("migrate") or documents.get("catch-up") or {}).values())
     compared = list(documents.get("reconcile", {}).values())
     taken = [*documents.get("snapshot", {}).values(), *written]
     steps = [_step(state.steps.get(step.name) or StepState(step.name)) for step in move.steps]
-    failed = _failure(fleet, state, standing)
+    failed = _failure(fleet, whole, move, standing)
     pages = [one["page"] for one in documents.get("report", {}).values() if "page" in one]
     row = {
         "name": move.name,
@@ -65,12 +66,13 @@ def _row(fleet: Fleet, move: Move, state: MoveState, standing: Standing) -> dict
         "quarantined": _total(written, "quarantined"),
         "kv_entries": _total(written, "kv_entries"),
         "drift": sum(sum((one.get("drift") or {}).values()) for one in compared),
-        "requests": _total([one for of in documents.values() for one in of.values()], "requests"),
+        "requests": _total(_of_all_tries(fleet, move, state), "requests"),
         "worked_s": round(sum(step["worked_s"] for step in steps), 1),
         "exit_code": failed.get("exit_code", 0),
         "config": str(move.config),
         "folder": str(move.directory),
         "vector_index": ", ".join(move.indexes),
+        "kv_namespace_id": move.settings.target.kv_namespace_id or whole.namespaces.get(move.name),
         "account": move.account,
         "page": pages[0] if pages else None,
         "next": failed.get("next") or _following(fleet, move, documents, standing),
@@ -116,10 +118,20 @@ def _documents(fleet: Fleet, move: Move, state: MoveState) -> Documents:
     """What the last try of each step printed."""
     found: Documents = {}
     for step in move.steps:
-        document = document_of(fleet, state.steps.get(step.name))
+        known = state.steps.get(step.name)
+        document = None if known is None else document_of(fleet, known.document)
         if document is not None:
             found.setdefault(step.command, {})[step.index] = document
     return found
+
+
+def _of_all_tries(fleet: Fleet, move: Move, state: MoveState) -> list[dict[str, Any]]:
+    """What every try of each step printed; one that failed says what it has sent."""
+    names = [
+        name for step in move.steps if step.name in state.steps
+        for name in state.steps[step.name].documents
+    ]  # fmt: skip
+    return [one for one in (document_of(fleet, name) for name in names) if one is not None]
 
 
 def _verdict(move: Move, compared: list[dict[str, Any]]) -> str | None:
@@ -151,19 +163,33 @@ def _step(state: StepState) -> dict[str, Any]:
     }
 
 
-def _failure(fleet: Fleet, state: MoveState, standing: Standing) -> dict[str, Any]:
+def _failure(fleet: Fleet, whole: FleetState, move: Move, standing: Standing) -> dict[str, Any]:
     """What the last step that failed has said: `exit_code`, `what` and `next`."""
     if standing.phase is Phase.CHANGED:
         return {"exit_code": int(ExitCode.PRECONDITION), "next": None}
     if standing.step is None or standing.phase is Phase.NOT_BEGUN:
         return {}
-    known = state.steps.get(standing.step.name)
+    known = whole.move(move.name).steps.get(standing.step.name)
     if known is None or not known.code or known.is_begun:
         return {}
-    document = document_of(fleet, known) or {}
+    document = document_of(fleet, known.document) or {}
     error = document.get("error")
     said = error if isinstance(error, dict) else {"next": document.get("next")}
-    return {**said, "exit_code": known.code}
+    found = {**said, "exit_code": known.code}
+    if isinstance(found.get("next"), str):
+        # In a fleet the same command is not the one that the operator has typed.
+        again = f"`{continuing(fleet, whole)}`"
+        found["next"] = found["next"].replace("the same command", again)
+    return found
+
+
+def continuing(fleet: Fleet, state: FleetState) -> str:
+    """The command that continues what was started last, for whatever moves it was started."""
+    place = options_of(str(fleet.path), str(fleet.directory))
+    if state.order == PLAN_ORDER:
+        return shlex.join([*PLAN, *place])
+    typed = state.order.split("\n") if state.order else []
+    return shlex.join([*RUN, *typed, *place])
 
 
 def options_of(fleet: str, folder: str) -> list[str]:
@@ -175,8 +201,14 @@ def options_of(fleet: str, folder: str) -> list[str]:
 def _following(fleet: Fleet, move: Move, documents: Documents, standing: Standing) -> str | None:
     if standing.phase is Phase.CHANGED:
         place = options_of(str(fleet.path), str(fleet.directory))
-        return shlex.join([*RUN, "--again", move.name, *place])
-    if standing.phase is not Phase.DONE:
+        accept, again = (
+            shlex.join([*RUN, flag, move.name, *place]) for flag in ("--accept", "--again")
+        )
+        return (
+            f"put the file back; or `{accept}` continues with it as it is; or `{again}` takes the "
+            "steps over, from the first"
+        )
+    if standing.phase is not Phase.DONE or not move.steps:
         return None
     last = move.steps[-1]
     return documents.get(last.command, {}).get(last.index, {}).get("next")
@@ -193,15 +225,15 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 }
 
 
-def document_of(fleet: Fleet, state: StepState | None) -> dict[str, Any] | None:
-    """What the last try of a step printed; None where it printed none, or not all of it.
+def document_of(fleet: Fleet, name: str | None) -> dict[str, Any] | None:
+    """What a try of a step printed; None where it printed none, or not all of it.
 
     Without members of another kind: exit codes alone decide what a fleet does, so a document that
     was damaged must not end it.
     """
-    if state is None or state.document is None:
+    if name is None:
         return None
-    file = LocalFolder(fleet.directory).file(state.document)
+    file = LocalFolder(fleet.directory).file(name)
     try:
         found = file.read_json_object(bytes_max=REPORT_BYTES_MAX) if file.is_there() else None
     except (MigrationError, ValueError):

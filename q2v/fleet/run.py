@@ -10,11 +10,13 @@ from migrate.storage.journal_file import JournalFile
 from migrate.storage.journal_lines import JOURNAL_FORMAT, Entry
 from migrate.storage.local_folder import LocalFolder
 from migrate.words import counted
+from q2v.fleet.held import planned_snapshot
 from q2v.fleet.model import LOGS, Fleet, Move, Step
 from q2v.fleet.process import RunningCommand
-from q2v.fleet.schedule import Phase, Standing, standings
+from q2v.fleet.report import document_of
+from q2v.fleet.schedule import Phase, Standing, is_changed, standings
 from q2v.fleet.state import FleetState, apply, fold_fleet, is_retried
-from q2v.fleet.steps import command_words
+from q2v.fleet.steps import Given, command_words
 from q2v.output.render import format_about
 
 WAIT_S_MAX = 60.0  # then windows and pauses are looked up again: the wall clock may have jumped
@@ -45,13 +47,34 @@ class FleetRun:
         """Take the state from the journal."""
         self.state = fold_fleet(self.journal.entries)
 
-    def begin(self, order: str, *, is_new: bool, again: Sequence[str] = ()) -> None:
-        """Note the start. `order`: the steps that were typed; `again`: moves that start over."""
+    def begin(
+        self,
+        order: str,
+        *,
+        is_new: bool,
+        again: Sequence[str] = (),
+        accepted: Sequence[str] = (),
+    ) -> None:
+        """Note the start. `order`: the steps that were typed; `again`: moves that start over.
+
+        `accepted`: moves that continue with settings that have changed.
+        """
         if not self.journal.entries:
             self._note({"type": "opened", "format": JOURNAL_FORMAT})
         self._note({"type": "started", "order": order, "is_new": is_new, "at_s": self._now_s()})
         for name in again:
             self._note({"type": "again", "move": name, "at_s": self._now_s()})
+        for move in self.fleet.moves:
+            if move.name in accepted and is_changed(move, self.state.move(move.name)):
+                self._note(
+                    {
+                        "type": "accepted",
+                        "move": move.name,
+                        "at_s": self._now_s(),
+                        "config_sha256": move.config_sha256,
+                        "settings_sha256": move.settings_sha256,
+                    }
+                )
 
     def run(self) -> dict[str, Standing]:
         """Until nothing is left that can be started; returns how each move stands.
@@ -80,12 +103,12 @@ class FleetRun:
     def _start(self, move: Move, step: Step) -> None:
         now_s = self._now_s()
         closes_s = None if move.window is None else move.window.open_until_s(now_s)
-        words = command_words(
-            self.fleet,
-            move,
-            step,
+        given = Given(
             deadline_s=None if closes_s is None else closes_s - now_s,
+            kv_namespace_id=self.state.namespaces.get(move.name),
+            snapshot_id=planned_snapshot(move, step),
         )
+        words = command_words(self.fleet, move, step, given)
         name = self._new_name(move, step)
         self._note(
             {
@@ -94,6 +117,7 @@ class FleetRun:
                 "step": step.name,
                 "at_s": now_s,
                 "config_sha256": move.config_sha256,
+                "settings_sha256": move.settings_sha256,
                 "log": f"{name}.log",
                 "document": f"{name}.json",
             }
@@ -127,18 +151,26 @@ class FleetRun:
         is_closed = one.deadline_s is not None and now_s >= one.deadline_s
         # A command that its window or the end of the fleet has stopped has not failed.
         counts = not (is_stopped or (is_closed and code == ExitCode.BUDGET))
-        self._note(
-            {
-                "type": "ended",
-                "move": one.move.name,
-                "step": one.step.name,
-                "at_s": now_s,
-                "code": code,
-                "counts": counts,
-            }
-        )
+        entry: Entry = {
+            "type": "ended",
+            "move": one.move.name,
+            "step": one.step.name,
+            "at_s": now_s,
+            "code": code,
+            "counts": counts,
+        }
+        namespace = self._namespace_of(one, code)
+        self._note(entry if namespace is None else entry | {"kv_namespace_id": namespace})
         self.progress.say(f"{one.move.name}: {one.step.name} {self._ending(one, code)}")
         self.on_end()
+
+    def _namespace_of(self, one: _Running, code: int) -> str | None:
+        """The id of the KV namespace that a `provision` has made or found, for the later steps."""
+        if one.step.command != "provision" or code != ExitCode.DONE:
+            return None
+        known = self.state.move(one.move.name).step(one.step.name)
+        found = (document_of(self.fleet, known.document) or {}).get("kv_namespace_id")
+        return found if isinstance(found, str) else None
 
     def _ending(self, one: _Running, code: int) -> str:
         known = self.state.move(one.move.name).step(one.step.name)

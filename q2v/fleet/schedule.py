@@ -65,7 +65,7 @@ def _standing(
 ) -> Standing:
     step = next((one for one in move.steps if not state.step(one.name).is_done), None)
     if step is None:
-        return Standing(Phase.DONE)
+        return Standing(Phase.DONE, why=move.idle)
     known = state.step(step.name)
     if known.is_begun:
         return Standing(Phase.RUNNING, step)
@@ -79,11 +79,8 @@ def _standing(
 def _ended(move: Move, state: MoveState, step: Step) -> Standing | None:
     """What ends a move before it is done."""
     known = state.step(step.name)
-    if state.config_sha256 not in {None, move.config_sha256}:
-        why = (
-            f"{move.config} is not as it was when {move.name} began; put it back to continue, or "
-            f"take the steps of {move.name} over, from the first"
-        )
+    if is_changed(move, state):
+        why = f"{move.config} sets something else than when {move.name} began"
         return Standing(Phase.CHANGED, step, why=why)
     if not known.tries or known.code is None:
         return None
@@ -93,6 +90,16 @@ def _ended(move: Move, state: MoveState, step: Step) -> Standing | None:
     if known.tries >= move.tries:
         return Standing(Phase.TRIED, step, why=f"{ended}, tried {counted(known.tries, 'time')}")
     return None
+
+
+def is_changed(move: Move, state: MoveState) -> bool:
+    """Whether the settings file sets something else than when the move began.
+
+    A comment, and the order of its lines, set nothing.
+    """
+    if state.settings_sha256 is not None:
+        return state.settings_sha256 != move.settings_sha256
+    return state.config_sha256 not in {None, move.config_sha256}
 
 
 def _held_by(before: dict[str, Standing], step: Step) -> Standing | None:

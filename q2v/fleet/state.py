@@ -42,6 +42,7 @@ class StepState:
     ended_s: float | None = None
     log: str | None = None  # names below the fleet's folder
     document: str | None = None
+    documents: list[str] = field(default_factory=list)  # of all tries, the last one too
     worked_s: float = 0.0  # of all tries
 
     @property
@@ -54,7 +55,8 @@ class StepState:
 class MoveState:
     """How far a move is with the steps of a round."""
 
-    config_sha256: str | None = None  # None: nothing was begun
+    config_sha256: str | None = None  # of the settings file; None: nothing was begun
+    settings_sha256: str | None = None  # of what it sets; None: begun by a q2v that did not note it
     steps: dict[str, StepState] = field(default_factory=dict)
 
     def step(self, name: str) -> StepState:
@@ -70,6 +72,7 @@ class FleetState:
     rounds: dict[str, dict[str, MoveState]] = field(default_factory=dict)
     shown: str = ""  # the same, but for the last start that was no plan
     begun: int = 0  # commands, in all: numbers the logs
+    namespaces: dict[str, str] = field(default_factory=dict)  # KV, by move: made by `provision`
 
     def move(self, name: str) -> MoveState:
         """The state of a move in the present round."""
@@ -101,6 +104,8 @@ def apply(state: FleetState, entry: Entry) -> None:
             _started(state, order, is_new=is_new)
         case {"type": "again", "move": str(move)}:
             state.rounds.setdefault(state.order, {}).pop(move, None)
+        case {"type": "accepted", "move": str(move), "config_sha256": str(sha256)}:
+            _accepted(state, move, sha256, entry.get("settings_sha256"))
         case {
             "type": "begun",
             "move": str(move),
@@ -111,11 +116,14 @@ def apply(state: FleetState, entry: Entry) -> None:
             "document": str(document),
         }:
             state.begun += 1
+            _forget_elsewhere(state, move)
             of_move = state.move(move)
             of_move.config_sha256 = sha256
+            of_move.settings_sha256 = _text(entry.get("settings_sha256"))
             found = of_move.step(step)
             found.is_begun, found.begun_s, found.ended_s = True, at_s, None
             found.log, found.document = log, document
+            found.documents.append(document)
             found.tried += 1
         case {
             "type": "ended",
@@ -129,8 +137,35 @@ def apply(state: FleetState, entry: Entry) -> None:
             found.is_begun, found.ended_s, found.code = False, at_s, code
             found.tries += counts
             found.worked_s += max(0.0, at_s - (found.begun_s or at_s))
+            namespace = _text(entry.get("kv_namespace_id"))
+            if namespace is not None:
+                state.namespaces[move] = namespace
         case _:
             raise damaged(FLEET_JOURNAL, f"it holds an entry that is none: {entry.get('type')!r}")
+
+
+def _accepted(state: FleetState, name: str, config_sha256: str, settings_sha256: object) -> None:
+    """The settings of a move have changed, and its steps continue with them, in every round."""
+    for moves in state.rounds.values():
+        if name in moves and moves[name].config_sha256 is not None:
+            moves[name].config_sha256 = config_sha256
+            moves[name].settings_sha256 = _text(settings_sha256)
+
+
+def _forget_elsewhere(state: FleetState, name: str) -> None:
+    """A command of a move begins: what other typed steps have done before is not as it was.
+
+    The steps of the file stay as done as they were. A plan changes nothing.
+    """
+    if state.order == PLAN_ORDER:
+        return
+    for order, moves in state.rounds.items():
+        if order not in {"", state.order}:
+            moves.pop(name, None)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _started(state: FleetState, order: str, *, is_new: bool) -> None:

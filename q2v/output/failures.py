@@ -46,7 +46,7 @@ def explain(error: BaseException, invocation: Invocation) -> Failure:
         case click.ClickException():
             return _explain_usage(error)
         case KeyboardInterrupt() | click.Abort():
-            return _explain_abort(error)
+            return _explain_abort(error, invocation)
         case _ if is_memory_short(error):
             return Failure(
                 exit_code=ExitCode.LOCAL_IO,
@@ -69,22 +69,24 @@ def _explain_refusal(error: MigrationError, invocation: Invocation) -> Failure:
     return Failure(exit_code=error.exit_code, what=what, remedy=remedy)
 
 
-def explain_stop(number: signal.Signals) -> Failure:
+def explain_stop(number: signal.Signals, invocation: Invocation) -> Failure:
     """A signal has ended the command, whatever else failed on the way out."""
     by_key = number == signal.SIGINT
+    where = "" if invocation.stopped_at is None else f"; {invocation.stopped_at}"
     return Failure(
         exit_code=ExitCode.INTERRUPTED if by_key else ExitCode.TERMINATED,
-        what=f"stopped by {number.name}; everything written so far is safe",
-        remedy="run the same command again: it resumes where this one stopped",
+        what=f"stopped by {number.name}; everything written so far is safe{where}",
+        remedy=invocation.continued_by
+        or "run the same command again: it resumes where this one stopped",
         after_key=by_key,
     )
 
 
-def _explain_abort(error: KeyboardInterrupt | click.Abort) -> Failure:
+def _explain_abort(error: KeyboardInterrupt | click.Abort, invocation: Invocation) -> Failure:
     if isinstance(error, Stopped):
-        return explain_stop(error.number)
+        return explain_stop(error.number, invocation)
     if isinstance(error, KeyboardInterrupt):
-        return explain_stop(signal.SIGINT)
+        return explain_stop(signal.SIGINT, invocation)
     return Failure(
         exit_code=ExitCode.USAGE,
         what="the question was not answered; nothing has been done",
@@ -162,9 +164,13 @@ def tell(failure: Failure, invocation: Invocation, *, as_json: bool) -> None:
         lines = (*first, *_lines("q2v", what), *_lines("next", remedy), "")
         write_text(sys.stderr, "\n".join(lines))
     if as_json and not invocation.document_written:
-        error = {"exit_code": int(failure.exit_code), "what": what, "next": remedy}
+        document: dict[str, object] = {
+            "error": {"exit_code": int(failure.exit_code), "what": what, "next": remedy}
+        }
+        if invocation.sent:
+            document["requests"] = sum(sent() for sent in invocation.sent)
         with suppress(OSError, ValueError):
-            write_text(sys.stdout, encode_document({"error": error}))
+            write_text(sys.stdout, encode_document(document))
 
 
 def _lines(label: str, text: str) -> list[str]:

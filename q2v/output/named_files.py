@@ -1,5 +1,7 @@
 """Files that the operator names to be written: checked before the work, and never another's."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,11 +63,27 @@ def named_head(path: Path, *, flag: str) -> bytes:
         return file.read(_HEAD_BYTES)
 
 
+@contextmanager
+def only_writer(path: Path | None) -> Iterator[None]:
+    """While it lasts no other q2v writes a file that is named to it in this folder.
+
+    Two commands may be given one name at the same time: each file is whole, and the last one
+    stays. None: no file is named. Raises LocalStorageError.
+    """
+    if path is None:
+        yield
+        return
+    with ExitStack() as stack:
+        with local_io("locking", path.parent):
+            stack.enter_context(disk().alone_in(path.parent))
+        yield
+
+
 def _check_room(path: Path, flag: str) -> None:
     """Make a file beside the one that will be written, and remove it."""
     temporary = path.with_name(f".{path.name}{TEMPORARY_SUFFIX}")
     try:
-        with local_io("making", temporary):
+        with local_io("making", temporary), disk().alone_in(path.parent):
             disk().remove(temporary)
             disk().create(temporary).close()
             disk().remove(temporary)

@@ -75,6 +75,7 @@ def _write_wrapped(label: str, text: str, columns: int | None) -> None:
     if columns is None or len(label) + len(text) <= columns or text.startswith(_PASTED):
         write_line(label + text)
         return
+    text = escape_terminal(text)
     indent = " " * len(label) if label else "  "
     longest = max(map(len, split_words(text)), default=0)
     if label and longest > columns - len(indent):
@@ -92,7 +93,7 @@ def write_line(text: str) -> None:
 def write_texts(texts: Iterable[str]) -> None:
     """Each text as lines within the terminal, of at most 80 on a pipe; a command stays whole."""
     for text in texts:
-        lines = [text] if text.startswith(_PASTED) else wrapped(text, then=_INDENT)
+        lines = [text] if text.startswith(_PASTED) else wrapped(escape_terminal(text), then=_INDENT)
         for line in lines:
             write_line(line)
 

@@ -18,6 +18,7 @@ from migrate.errors import ExitCode, MigrationError, UnreadablePointError
 from q2v import main as main_module
 from q2v import options
 from q2v.commands import COMMANDS, LazyCommand
+from q2v.invocation import current_invocation
 from q2v.main import LazyGroup
 from q2v.output.logs import PROCESS_MASKER
 from q2v.output.render import render
@@ -92,6 +93,14 @@ def test_with_json_the_error_is_also_the_one_document(
     expected = {"exit_code": int(kind.exit_code), "what": "it broke", "next": "do this"}
     assert json.loads(result.stdout) == {"error": expected}
     assert result.stderr == "q2v: it broke\nnext: do this\n"
+
+
+def test_a_failure_says_how_many_requests_were_sent(tmp_path: Path) -> None:
+    def body() -> None:
+        current_invocation().sent.extend([lambda: 3, lambda: 4])
+        raise errors.LocalStorageError("disk full", remedy="free space")
+
+    assert json.loads(run(tmp_path, body, "--json").stdout)["requests"] == 7
 
 
 def test_a_document_that_is_out_already_stays_the_only_one(tmp_path: Path) -> None:

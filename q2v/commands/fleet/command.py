@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePath
 from typing import Any, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 import click
 
-from migrate.errors import RunLockedError, UsageError
+from migrate.errors import MigrationError, PreconditionError, RunLockedError, UsageError
 from migrate.loopback import is_loopback
 from migrate.ports import Clock
 from migrate.storage.folder_lock import FolderLock
@@ -17,16 +18,18 @@ from migrate.storage.journal_file import JournalFile
 from migrate.storage.local_folder import LocalFolder
 from migrate.words import counted
 from q2v import wiring
-from q2v.commands.fleet.shown import show_plan, show_report
+from q2v.commands.fleet.shown import ended_in_words, show_plan, show_report
 from q2v.fleet.file import FLEET_NAME, read_fleet
-from q2v.fleet.model import Fleet
+from q2v.fleet.held import has_run, runs_that_stand
+from q2v.fleet.model import Fleet, Move, Step
 from q2v.fleet.outlook import make_outlook
 from q2v.fleet.page import write_report
-from q2v.fleet.report import FLEET_PAGE, FOLDER_NAME, make_report
+from q2v.fleet.report import FLEET_PAGE, FOLDER_NAME, continuing, make_report
 from q2v.fleet.run import FleetRun
 from q2v.fleet.schedule import standings
 from q2v.fleet.state import FLEET_JOURNAL, PLAN_ORDER, PLAN_STEPS, FleetState, fold_fleet
-from q2v.fleet.steps import asks_first
+from q2v.fleet.steps import Given, asks_first, command_by_hand, starts_a_run
+from q2v.invocation import current_invocation
 from q2v.options import Question, confirm_name, json_option, own_folder_option, yes_option
 from q2v.output.progress import open_progress
 from q2v.watching.options import running_options
@@ -39,6 +42,7 @@ class Flags(TypedDict):
     file: Path
     folder: Path
     again: tuple[str, ...]
+    accept: tuple[str, ...]
     no_wait: bool
     yes: bool
     as_json: bool
@@ -58,7 +62,13 @@ class Flags(TypedDict):
     "--again",
     multiple=True,
     metavar="NAME",
-    help="Start the steps of this move over, for its settings have changed. May be repeated.",
+    help="Start the steps of this move over, from the first. May be repeated.",
+)
+@click.option(
+    "--accept",
+    multiple=True,
+    metavar="NAME",
+    help="Continue this move with its settings file as it is now. May be repeated.",
 )
 @click.option(
     "--no-wait",
@@ -85,7 +95,7 @@ def command(action: str, **flags: Unpack[Flags]) -> None:
             f"fleet {action}: found the step {flags['steps'][0]!r}, expected none",
             remedy="leave it out, or use `q2v fleet run STEP`",
         )
-    given = [flag for flag in ("again", "no_wait") if flags[flag]]
+    given = [flag for flag in ("again", "accept", "no_wait") if flags[flag]]
     if given and action != "run":
         flag = f"--{given[0].replace('_', '-')}"
         raise UsageError(
@@ -94,7 +104,14 @@ def command(action: str, **flags: Unpack[Flags]) -> None:
         )
     typed = PLAN_STEPS if action == "plan" else flags["steps"]
     fleet = read_fleet(flags["file"], flags["folder"], steps=typed)
-    _check_names(fleet, flags["again"])
+    _check_names(fleet, "--again", flags["again"])
+    _check_names(fleet, "--accept", flags["accept"])
+    both = sorted({*flags["again"]} & {*flags["accept"]})
+    if both:
+        raise UsageError(
+            f"{both[0]}: found --again and --accept, expected one of them",
+            remedy="leave --accept out to start its steps over, or --again to continue",
+        )
     clock = wiring.system_clock()
     if action == "status":
         _show_status(fleet, clock, as_json=flags["as_json"])
@@ -107,12 +124,12 @@ def command(action: str, **flags: Unpack[Flags]) -> None:
 command.params += running_options()
 
 
-def _check_names(fleet: Fleet, again: tuple[str, ...]) -> None:
+def _check_names(fleet: Fleet, flag: str, named: tuple[str, ...]) -> None:
     names = [move.name for move in fleet.moves]
-    for name in again:
+    for name in named:
         if name not in names:
             raise UsageError(
-                f"--again {name}: found no such move, expected one of {', '.join(names)}",
+                f"{flag} {name}: found no such move, expected one of {', '.join(names)}",
                 remedy="correct the name",
             )
 
@@ -171,27 +188,100 @@ def _plan(fleet: Fleet, clock: Clock, *, as_json: bool) -> None:
     """`check` and `plan` of every move, whatever their windows and their order."""
     with _opened(fleet.unordered(), clock) as run:
         run.begin(PLAN_ORDER, is_new=True)
-        run.run()
+        with _told_of_the_end(run):
+            run.run()
         report = _report(run.fleet, run.state, clock)
         outlook = make_outlook(run.fleet, run.state, report)
     show_plan(outlook, as_json=as_json)
     click.get_current_context().exit(outlook["exit_code"])
 
 
+@contextmanager
+def _told_of_the_end(run: FleetRun) -> Iterator[None]:
+    """A signal that ends the block is reported with how each move stands, and what continues.
+
+    So is an error of the fleet itself: the same command may have an --again, which starts over.
+    """
+    command = continuing(run.fleet, run.state)
+    try:
+        yield
+    except MigrationError as error:
+        error.remedy = error.remedy.replace("the same command", f"`{command}`")
+        raise
+    except KeyboardInterrupt:
+        state = run.state
+        found = standings(run.fleet, state, run.clock.wall_s())
+        invocation = current_invocation()
+        invocation.stopped_at = ended_in_words(run.fleet, state, found)
+        invocation.continued_by = (
+            f"`{command}` continues: it repeats no step that has ended with 0, and a step that was "
+            "stopped resumes where it was"
+        )
+        raise
+
+
+def _refuse_again(fleet: Fleet, clock: Clock, names: tuple[str, ...]) -> None:
+    """Raises PreconditionError for a move whose steps, from the first, would stop at its own run.
+
+    A run that has written is the reason why the index is not empty.
+    """
+    journal = JournalFile(LocalFolder(fleet.directory), FLEET_JOURNAL)
+    state = fold_fleet(journal.entries)
+    journal.close()
+    for move in fleet.moves:
+        runs = runs_that_stand(move) if move.name in names and starts_a_run(move.steps) else []
+        if not runs:
+            continue
+        given = Given(kv_namespace_id=state.namespaces.get(move.name))
+        undo, later = (
+            f"`{command_by_hand(fleet, move, Step(words), given)}`"
+            for words in (("rollback", runs[0], "--execute"), ("catch-up",))
+        )
+        more = "" if len(runs) == 1 else f", as does each of {counted(len(runs), 'run')}"
+        raise PreconditionError(
+            f"--again {move.name}: found run {PurePath(runs[0]).name}, which has written to "
+            f"{', '.join(move.indexes)} and is not rolled back, expected none: the steps from the "
+            "first would stop at its vectors",
+            remedy=f"{undo} takes it back{more}, and then the same command starts over; or {later} "
+            "moves what has changed in the source since, without starting over",
+        )
+
+
 def _run(fleet: Fleet, clock: Clock, flags: Flags) -> None:
+    _refuse_again(fleet, clock, flags["again"])
+    fleet = _without_idle(fleet)
     _confirm(fleet, sure=flags["yes"])
     order = "\n".join(flags["steps"])
     with _opened(fleet, clock) as run:
         run.waits_for_windows = not flags["no_wait"]
-        run.begin(order, is_new=_is_over(run, order), again=flags["again"])
+        run.begin(
+            order,
+            is_new=_is_over(run, order),
+            again=flags["again"],
+            accepted=flags["accept"],
+        )
         run.on_end = lambda: write_report(fleet, _report(fleet, run.state, clock))
         try:
-            run.run()
+            with _told_of_the_end(run):
+                run.run()
         finally:
             report = _report(fleet, run.state, clock)
             write_report(fleet, report)
     show_report(report, as_json=flags["as_json"])
     click.get_current_context().exit(report["exit_code"])
+
+
+def _without_idle(fleet: Fleet) -> Fleet:
+    """The fleet without the rollbacks of moves and indexes into which there is no run."""
+
+    def idle(move: Move) -> Move:
+        steps = tuple(
+            step for step in move.steps if step.command != "rollback" or has_run(move, step.index)
+        )
+        why = "" if steps else "there is no run to undo"
+        return replace(move, steps=steps, idle=why)
+
+    return replace(fleet, moves=tuple(map(idle, fleet.moves)))
 
 
 def _is_over(run: FleetRun, order: str) -> bool:

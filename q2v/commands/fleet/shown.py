@@ -1,11 +1,14 @@
 """What `q2v fleet` prints: a row for each move, the sums, and the next command."""
 
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from migrate.words import counted
+from q2v.fleet.model import Fleet
 from q2v.fleet.report import FLEET_PAGE, RUN, options_of
-from q2v.fleet.schedule import Phase
+from q2v.fleet.schedule import Phase, Standing
+from q2v.fleet.state import FleetState
 from q2v.output.render import format_about, write_document, write_texts
 from q2v.output.screen.table import TableRow, write_table
 
@@ -36,6 +39,27 @@ def show_report(report: dict[str, Any], *, as_json: bool, has_page: bool = True)
     )
 
 
+def ended_in_words(fleet: Fleet, state: FleetState, found: Mapping[str, Standing]) -> str:
+    """How far each move of a fleet is that was stopped."""
+    groups: dict[str, list[str]] = {}
+    for move in fleet.moves:
+        standing = found[move.name]
+        step = None if standing.step is None else standing.step.name
+        if standing.phase is Phase.DONE:
+            groups.setdefault("done", []).append(move.name)
+        elif not any(one.tried for one in state.move(move.name).steps.values()):
+            groups.setdefault("not begun", []).append(move.name)
+        elif standing.is_final:
+            groups.setdefault("failed", []).append(f"{move.name} at {step}")
+        else:
+            groups.setdefault("to be continued", []).append(f"{move.name} at {step}")
+    return "; ".join(
+        f"{counted(len(groups[name]), 'move')} {name}: {', '.join(groups[name])}"
+        for name in ("done", "to be continued", "failed", "not begun")
+        if name in groups
+    )
+
+
 def _sums(report: dict[str, Any]) -> str:
     """What was moved, where one of the steps moves."""
     if all(row["moved"] is None for row in report["moves"]):
@@ -56,7 +80,7 @@ def _report_row(row: dict[str, Any]) -> TableRow:
         parts.append(f"{row['quarantined']:,} quarantined")
     if row["worked_s"]:
         parts.append(format_about(row["worked_s"]))
-    if row["why"] and phase != Phase.DONE:
+    if row["why"] and (phase != Phase.DONE or not row["steps"]):
         parts.append(row["why"])
     advice = row["next"] if phase != Phase.DONE and row["next"] else ""
     return TableRow(
@@ -112,4 +136,6 @@ def _plan_row(row: dict[str, Any]) -> TableRow:
         counted(row["requests"], "request"),
         f"about {format_about(row['minutes'] * 60)} alone",
     ]
-    return TableRow(mark="ok", name=row["name"], text=", ".join(parts))
+    told = [*row["reasons"], *row["warnings"]]
+    mark = "warn" if told else "ok"
+    return TableRow(mark=mark, name=row["name"], text=", ".join(parts), advice="\n".join(told))

@@ -21,6 +21,7 @@ from q2v import wiring
 from q2v.commands.inspect.indexes import show_indexes
 from q2v.invocation import Place, absolute
 from q2v.options import RUN, folder_option, json_option, takes
+from q2v.output.configured import unknown_environment
 from q2v.output.following import Following, completed, following_folder, following_run
 from q2v.output.refusal_notes import refusal_notes
 from q2v.output.render import Cell, elsewhere_cells, format_reasons, render
@@ -103,9 +104,17 @@ def command(*, run: Path | None, folder: Place, as_json: bool, settings: Setting
     advise = partial(
         completed, folder=directory, settings=settings, snapshot=opened.snapshot.folder
     )
-    notes = [*refusal_notes(refused, advise), *following.notes()]
+    notes = [*_warnings(), *refusal_notes(refused, advise), *following.notes()]
     render(document, cells, as_json=as_json, notes=notes)
     opened.close()
+
+
+def _warnings() -> list[str]:
+    """Variables that look like settings and set nothing."""
+    return [
+        f"warning: unknown environment variable {name} ignored; did you mean {nearest}?"
+        for name, nearest in unknown_environment()
+    ]
 
 
 def _show_without_run(
@@ -126,6 +135,7 @@ def _show_without_run(
         [("folder", place), ("snapshot", newest), ("phase", phase)],
         as_json=as_json,
         notes=[
+            *_warnings(),
             *([] if newest else ["", _ELSEWHERE]),
             *following.notes(),
         ],

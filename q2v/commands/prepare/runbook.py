@@ -18,7 +18,7 @@ from q2v.commands.prepare.plan.gathering import PlanResult, gather
 from q2v.invocation import Place, current_invocation
 from q2v.options import PLANNING, SEAL, SOURCE, TARGET, folder_option, json_option, takes
 from q2v.output.advice import Named, complete
-from q2v.output.named_files import Kind, check_result_file
+from q2v.output.named_files import Kind, check_result_file, only_writer
 from q2v.output.progress import open_progress
 from q2v.output.render import render, write_line
 from q2v.runbook.figures import Names, figures_of
@@ -70,7 +70,8 @@ def command(
         result, _ = gather(settings, rules, directory, runtime, read)
     text = _page(result, evening, settings, folder)
     if out is not None:
-        local_file(out).write(text.encode())
+        with only_writer(out):
+            local_file(out).write(text.encode())
     if as_json:
         render({"runbook": str(out) if out else text}, [], as_json=True)
     elif out is not None:

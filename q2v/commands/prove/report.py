@@ -22,7 +22,7 @@ from q2v import wiring
 from q2v.invocation import Place
 from q2v.options import RUN, folder_option, json_option, takes
 from q2v.output.following import Following, following_run
-from q2v.output.named_files import Kind, check_result_file
+from q2v.output.named_files import Kind, check_result_file, only_writer
 from q2v.output.render import Cell, format_bytes, render
 from q2v.settings import Settings
 from q2v.version import made_by
@@ -113,7 +113,8 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
         documents = _with_files(documents, flags, wiring.seal_key(settings))
         out = _beside(run) if named is None else named
         content = render_page(documents).encode()
-        sha256 = out.write(content)
+        with only_writer(flags["out"]):
+            sha256 = out.write(content)
     _show(out, documents, following, size=len(content), sha256=sha256, as_json=flags["as_json"])
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -54,13 +55,17 @@ class FleetBench:
         return ["fleet", *words, *place, *(["--json"] if as_json else [])]
 
     def start(self, *words: str, as_json: bool = True) -> subprocess.Popen[str]:
-        return start_here(
-            "-m",
-            "q2v",
-            *self.words(*words, as_json=as_json),
-            environment=self.environment,
-            output=(subprocess.PIPE, subprocess.PIPE),
-        )
+        return self._start(self.words(*words, as_json=as_json))
+
+    def _start(self, words: Sequence[str]) -> subprocess.Popen[str]:
+        pipes = (subprocess.PIPE, subprocess.PIPE)
+        return start_here("-m", "q2v", *words, environment=self.environment, output=pipes)
+
+    def run_as_typed(self, command: str) -> Result:
+        """Run a command as it was printed."""
+        process = self._start(shlex.split(command)[1:])
+        stdout, stderr = process.communicate()
+        return Result(process.returncode, stdout, stderr)
 
     def run(self, *words: str, as_json: bool = True) -> Result:
         process = self.start(*words, as_json=as_json)

@@ -1,5 +1,8 @@
 """fleet.toml is checked whole before a command is started; an error names file, table and key."""
 
+import os
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import click
@@ -10,7 +13,14 @@ from migrate.errors import UsageError
 from q2v.commands import COMMANDS
 from q2v.fleet.file import read_fleet
 from q2v.fleet.model import Fleet
-from q2v.fleet.steps import allowed_commands, command_words
+from q2v.fleet.steps import (
+    Given,
+    allowed_commands,
+    command_words,
+    parse_step,
+    reads_source,
+    starts_a_run,
+)
 from q2v.main import cli
 
 ACCOUNT = "0123456789abcdef0123456789abcdef"
@@ -69,12 +79,12 @@ def test_what_the_file_says_and_what_it_leaves_out(tmp_path: Path) -> None:
         "migrate",
         "reconcile",
     ]
-    words = command_words(fleet, docs, docs.steps[1], deadline_s=90.5)
+    words = command_words(fleet, docs, docs.steps[1], Given(deadline_s=90.5))
     assert words[:2] == ["migrate", "--into-non-empty"]
     assert words[words.index("--requests-per-5min") + 1] == "700"
     assert words[words.index("--deadline-s") + 1] == "90"
     assert "--yes" in words
-    assert "--budget" not in command_words(fleet, docs, docs.steps[0], deadline_s=None)
+    assert "--budget" not in command_words(fleet, docs, docs.steps[0])
 
 
 @pytest.mark.fault("E09")
@@ -93,6 +103,50 @@ def test_what_the_file_says_and_what_it_leaves_out(tmp_path: Path) -> None:
         (MOVES + "tires = 3", ["[[move]] 2", "tires", "tries"]),
         ("[[move]]\nname = 'docs'", ["[[move]] 1", "config", "found nothing"]),
         ("[[move]]\nconfig = 'none.toml'", ["[[move]] 1", "config", "none.toml"]),
+        ("[[move]]\nconfig = '.'", ["[[move]] 1", "config", "not a regular file"]),
+        ("[[move]]\nconfig = '.'\nname = 'docs'", ["[[move]] 1", "config", "not a regular file"]),
+        ("[[move]]\nconfig = '/dev/null'", ["[[move]] 1", "config", "not a regular file"]),
+        ("[[move]]\nconfig = 'pipe.toml'", ["[[move]] 1", "config", "not a regular file"]),
+        ("[[move]]\nconfig = 'loop.toml'", ["[[move]] 1", "config", "loop.toml"]),
+        ("[[move]]\nconfig = 'docs.toml/x'", ["[[move]] 1", "config", "docs.toml/x"]),
+        ("[[move]]\nconfig = '" + "x" * 300 + "'", ["[[move]] 1", "config", "too long"]),
+        ("[[move]]\nconfig = 'bad.toml'", ["[[move]] 1", "config", "bad.toml", "syntax error"]),
+        ("[[move]]\nconfig = 'large.toml'", ["[[move]] 1", "config", "more than 1,048,576 B"]),
+        ('[[move]]\nconfig = "docs\\u0000.toml"', ["[[move]] 1", "config", "control char"]),
+        ('[[move]]\nconfig = "docs\\n.toml"', ["[[move]] 1", "config", "control char"]),
+        ("[[move]]\nconfig = 's3://bucket/docs.toml'", ["[[move]] 1", "config", "this machine"]),
+        ("[[move]]\nconfig = ''", ["[[move]] 1", "config", 'found ""']),
+        ("[[move]]\nconfig = 5", ["[[move]] 1", "config", "found 5", "a text"]),
+        ("[[move]]\nconfig = 2026-12-01", ["[[move]] 1", "config", "found 2026-12-01"]),
+        ("[[move]]\nconfig = ['docs.toml']", ["[[move]] 1", "config", "a text"]),
+        ("[[move]]\nconfig = {a = 1}", ["[[move]] 1", "config", "found a table"]),
+        ("move = 5", ["move", "found 5", "[[move]]"]),
+        ("move = [5]", ["[[move]] 1", "found 5", "expected a table"]),
+        ("budget = 'x'\n" + MOVES, ["budget", "[[budget]]"]),
+        ("[fleet]\npause_s = nan\n" + MOVES, ["pause_s", "found NaN", "a number"]),
+        ("[fleet]\npause_s = inf\n" + MOVES, ["pause_s", "found Infinity", "a number"]),
+        ("[fleet]\npause_s = '1'\n" + MOVES, ["pause_s", 'found "1"', "a number"]),
+        ("[fleet]\ntries = 1" + "0" * 400 + "\n" + MOVES, ["tries", "whole number"]),
+        ("[fleet]\nsteps = 'migrate'\n" + MOVES, ["[fleet]", "steps", "a list of texts"]),
+        ("[fleet]\nsteps = [1979-05-27]\n" + MOVES, ["[fleet]", "steps", "a list of texts"]),
+        (MOVES + "steps = ['']", ["[[move]] 2", "steps", "found ''"]),
+        (MOVES + 'steps = ["migrate \\u0000"]', ["[[move]] 2", "steps", "control char"]),
+        (MOVES + "steps = ['migrate \"x']", ["[[move]] 2", "steps", "cannot be split"]),
+        (MOVES + "after = 'docs'", ["[[move]] 2", "after", "a list of texts"]),
+        (MOVES + "after = [1]", ["[[move]] 2", "after", "a list of texts"]),
+        (MOVES + "window = 22:00:00", ["[[move]] 2", "window", "found 22:00:00", "a text"]),
+        (MOVES + "window = '9999-99-99T00:00Z/2026-12-06T04:00Z'", ["[[move]] 2", "window"]),
+        (MOVES + "name = true", ["[[move]] 2", "name", "found true"]),
+        (MOVES + 'name = "wiki\\n"', ["[[move]] 2", "name", "letters, digits"]),
+        (MOVES + "dir = ''", ["[[move]] 2", "dir", 'found ""']),
+        (MOVES + "dir = 7.5", ["[[move]] 2", "dir", "found 7.5"]),
+        (MOVES + 'dir = "a\\nb"', ["[[move]] 2", "dir", "control char"]),
+        (MOVES + "dir = 's3://bucket/wiki'", ["[[move]] 2", "dir", "this machine"]),
+        (MOVES + "dir = 'docs.toml'", ["[[move]] 2", "dir", "no folder"]),
+        (MOVES + "dir = 'pipe.toml'", ["[[move]] 2", "dir", "no folder"]),
+        (MOVES + "dir = '" + "x" * 300 + "'", ["[[move]] 2", "dir", "too long"]),
+        (MOVES + "dir = 'loop.toml'", ["[[move]] 2", "dir", "expected a folder"]),
+        (MOVES + "dir = 'dangling'", ["[[move]] 2", "dir", "expected a folder"]),
         ("[[move]]\nconfig = 'docs.toml'\nname = 'a/b'", ["[[move]] 1", "name", "a/b"]),
         ("[[move]]\nconfig = 'docs.toml'\nname = 'logs'", ["[[move]] 1", "name", "logs"]),
         (MOVES + "name = 'docs'", ["two moves of the name docs"]),
@@ -148,6 +202,11 @@ def test_what_the_file_says_and_what_it_leaves_out(tmp_path: Path) -> None:
 def test_what_is_wrong_is_named_with_its_table_and_key(
     tmp_path: Path, text: str, said: list[str]
 ) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "loop.toml").symlink_to("loop.toml")
+    (tmp_path / "dangling").symlink_to("nothing")
+    (tmp_path / "bad.toml").write_text("[target")
+    (tmp_path / "large.toml").write_text("#" * 1_048_577)
     with pytest.raises(UsageError) as found:
         fleet_of(tmp_path, text)
 
@@ -196,6 +255,130 @@ def test_an_index_that_the_environment_gives_to_all_is_named_with_its_origin(
     monkeypatch.setenv("Q2V_VECTOR_INDEX", "one-for-all")
     with pytest.raises(UsageError, match=r"one-for-all \(from environment Q2V_VECTOR_INDEX\)"):
         fleet_of(tmp_path, MOVES)
+
+
+@pytest.mark.fault("E09")
+@pytest.mark.parametrize("kind", ["folder", "pipe", "loop", "large", "unreadable link"])
+def test_a_fleet_file_that_cannot_be_read_is_a_usage_error(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "fleet.toml"
+    match kind:
+        case "folder":
+            file.mkdir()
+        case "pipe":
+            os.mkfifo(file)
+        case "loop":
+            file.symlink_to("fleet.toml")
+        case "large":
+            file.write_text("#" * 1_048_577)
+        case _:
+            file.symlink_to("/dev/null")
+    with pytest.raises(UsageError, match=r"--file .*fleet\.toml: found"):
+        read_fleet(file, tmp_path / "fleet")
+
+
+def test_files_may_be_links_as_in_a_volume_of_kubernetes(tmp_path: Path) -> None:
+    data = tmp_path / "..data"
+    data.mkdir()
+    (data / "docs.toml").write_text(settings("docs"))
+    (data / "fleet.toml").write_text("[[move]]\nconfig = 'docs.toml'\n")
+    for name in ("docs.toml", "fleet.toml"):
+        (tmp_path / name).symlink_to(f"..data/{name}")
+
+    (move,) = read_fleet(tmp_path / "fleet.toml", tmp_path / "fleet").moves
+
+    assert move.name == "docs"
+
+
+def test_a_comment_and_an_order_of_lines_are_no_change(tmp_path: Path) -> None:
+    before = fleet_of(tmp_path, MOVES).moves[0]
+    lines = (tmp_path / "docs.toml").read_text().splitlines()
+    assert lines[0] == "[target]"
+    text = "\n".join(["# moved on Friday", lines[0], *lines[3:0:-1], *lines[4:], ""])
+    (tmp_path / "docs.toml").write_text(text)
+    after = read_fleet(tmp_path / "fleet.toml", tmp_path / "fleet").moves[0]
+    (tmp_path / "docs.toml").write_text(text.replace("docs-index", "docs-indeks"))
+    changed = read_fleet(tmp_path / "fleet.toml", tmp_path / "fleet").moves[0]
+
+    assert before.config_sha256 != after.config_sha256
+    assert before.settings_sha256 == after.settings_sha256 != changed.settings_sha256
+
+
+AFTER = "[[move]]\nconfig = 'docs.toml'\n[[move]]\nconfig = 'wiki.toml'\nafter = ['docs']\n"
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        (("rollback --execute",), {"docs": ("wiki",), "wiki": ()}),
+        (("reset-target --execute", "status"), {"docs": ("wiki",), "wiki": ()}),
+        (("reconcile",), {"docs": (), "wiki": ("docs",)}),
+        ((), {"docs": (), "wiki": ("docs",)}),
+    ],
+)
+def test_what_comes_after_another_is_undone_before_it(
+    tmp_path: Path, steps: tuple[str, ...], expected: dict[str, tuple[str, ...]]
+) -> None:
+    fleet_of(tmp_path, AFTER)
+    fleet = read_fleet(tmp_path / "fleet.toml", tmp_path / "fleet", steps=steps)
+    assert {move.name: move.after for move in fleet.moves} == expected
+
+
+def test_the_namespace_that_a_provision_made_goes_to_the_later_steps(tmp_path: Path) -> None:
+    fleet = fleet_of(tmp_path, MOVES)
+    docs, _ = fleet.moves
+    target = replace(docs.settings.target, kv_namespace_id=None)
+    unset = replace(docs, settings=replace(docs.settings, target=target))
+    given = Given(kv_namespace_id="0a" * 16)
+
+    for step, expected in (("migrate", ["0a" * 16]), ("provision", []), ("snapshot", [])):
+        words = command_words(fleet, unset, parse_step(step), given)
+        assert words[words.index("--config") + 1] == str(docs.config)
+        assert [after for word, after in pairwise(words) if word == "--kv-namespace-id"] == expected
+    assert "--kv-namespace-id" not in command_words(fleet, docs, parse_step("migrate"), given)
+
+
+@pytest.mark.fault("E09")
+def test_two_moves_do_not_provision_one_namespace_for_the_same_keys(tmp_path: Path) -> None:
+    for name in ("docs", "wiki"):
+        text = settings(name).replace("kv_namespace_id", "# kv_namespace_id")
+        (tmp_path / f"{name}.toml").write_text(text)
+    (tmp_path / "fleet.toml").write_text(
+        "[fleet]\nsteps = ['provision --kv-title files', 'migrate']\n" + MOVES
+    )
+    with pytest.raises(UsageError, match="in namespace files"):
+        read_fleet(tmp_path / "fleet.toml", tmp_path / "fleet")
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        ("plan", True),
+        ("plan --allow-cast", True),
+        ("plan 20261201T200000Z-f9e4ca", False),
+        ("plan --collection chunks", False),
+        ("plan --page-points 10", False),
+        ("check", False),
+    ],
+)
+def test_a_plan_that_says_how_the_source_is_read_reads_it(step: str, expected: bool) -> None:
+    assert reads_source(parse_step(step)) is expected
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        (("snapshot", "migrate", "reconcile"), True),
+        (("migrate --into-non-empty",), False),
+        (("migrate --dry-run",), False),
+        (("rollback --execute", "snapshot", "migrate"), False),
+        (("reset-target --execute", "migrate"), False),
+        (("catch-up", "reconcile"), False),
+    ],
+)
+def test_which_steps_need_an_index_without_an_earlier_run(
+    steps: tuple[str, ...], expected: bool
+) -> None:
+    assert starts_a_run(map(parse_step, steps)) is expected
 
 
 @pytest.mark.fault("E09")

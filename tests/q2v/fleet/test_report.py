@@ -102,7 +102,7 @@ def test_a_document_that_was_cut_off_counts_as_none(tmp_path: Path) -> None:
     assert (row["moved"], row["adds_up"]) == (6, None)
 
 
-def test_a_changed_file_leads_to_again(tmp_path: Path) -> None:
+def test_a_changed_file_leads_to_a_choice(tmp_path: Path) -> None:
     of = fleet(tmp_path)
     state = done(of, {})
     state.move("docs").step("reconcile [docs-1]").code = 7
@@ -111,10 +111,46 @@ def test_a_changed_file_leads_to_again(tmp_path: Path) -> None:
 
     (row,) = report(changed, state)["moves"]
     place = f"--file {changed.path} --dir {changed.directory}"
-    assert (row["phase"], row["next"]) == (
-        "settings changed",
-        f"q2v fleet run --again docs {place}",
-    )
+    assert row["phase"] == "settings changed"
+    assert f"`q2v fleet run --accept docs {place}` continues" in row["next"]
+    assert f"`q2v fleet run --again docs {place}` takes the steps over" in row["next"]
+
+
+def tried(of: Fleet, *tries: tuple[int, dict[str, Any]]) -> FleetState:
+    """The snapshot was tried so often: exit codes, and what each try printed."""
+    (of.directory / "logs").mkdir(parents=True)
+    entries: list[dict[str, object]] = [{"type": "opened", "format": 1}]
+    entries.append({"type": "started", "order": "", "is_new": False, "at_s": 0.0})
+    for number, (code, document) in enumerate(tries):
+        name = f"logs/{number}.json"
+        (of.directory / name).write_text(json.dumps(document))
+        common: dict[str, object] = {"move": "docs", "step": "snapshot"}
+        begun = {"at_s": 1.0, "config_sha256": of.moves[0].config_sha256, "log": "a.log"}
+        entries.append({"type": "begun", **common, **begun, "document": name})
+        entries.append({"type": "ended", **common, "at_s": 3.0, "code": code, "counts": True})
+    return fold_fleet(entries)
+
+
+def test_the_requests_of_every_try_are_added_up(tmp_path: Path) -> None:
+    of = fleet(tmp_path)
+    error = {"exit_code": 7, "what": "no answer", "next": "wait"}
+    state = tried(of, (7, {"error": error, "requests": 20}), (9, {"requests": 4}), (0, {"x": 1}))
+
+    found = report(of, state)
+
+    assert found["moves"][0]["requests"] == 24
+    assert found["sums"]["requests"] == 24
+
+
+def test_the_same_command_is_that_of_the_fleet(tmp_path: Path) -> None:
+    of = fleet(tmp_path)
+    said = "free some disk space, then run the same command again"
+    state = tried(of, (9, {"error": {"exit_code": 9, "what": "full", "next": said}}))
+
+    (row,) = report(of, state)["moves"]
+
+    place = f"--file {of.path} --dir {of.directory}"
+    assert row["next"] == f"free some disk space, then run `q2v fleet run {place}` again"
 
 
 def test_a_document_that_was_damaged_ends_no_fleet(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ def move(name: str, *, after: tuple[str, ...] = (), tries: int = 3, **more: obje
         name=name,
         config=Path(f"{name}.toml"),
         config_sha256=f"sha256 of {name}",
+        settings_sha256=f"settings of {name}",
         settings=Settings(),
         directory=Path(name),
         steps=(Step(("snapshot",)), Step(("migrate",))),
@@ -142,6 +143,63 @@ def test_a_changed_settings_file_stops_a_move_that_was_begun_until_it_starts_ove
     apply(known, {"type": "again", "move": "docs", "at_s": NOW_S})
     found = standings(changed, known, NOW_S)["docs"]
     assert (found.phase, found.step) == (Phase.READY, Step(("snapshot",)))
+
+
+def accepted(name: str, settings: str) -> dict[str, object]:
+    return {
+        "type": "accepted", "move": name, "at_s": NOW_S, "config_sha256": "another",
+        "settings_sha256": settings,
+    }  # fmt: skip
+
+
+def test_a_move_continues_with_settings_that_were_accepted_and_repeats_no_step() -> None:
+    known = state(ended("docs", "snapshot", 0))
+    changed = fleet(move("docs", config_sha256="another", settings_sha256="others"))
+    assert phases(changed, known) == [Phase.CHANGED]
+
+    apply(known, accepted("docs", "others"))
+
+    found = standings(changed, known, NOW_S)["docs"]
+    assert (found.phase, found.step) == (Phase.READY, Step(("migrate",)))
+    later = fleet(move("docs", config_sha256="another", settings_sha256="once more"))
+    assert phases(later, known) == [Phase.CHANGED]
+
+
+def test_bytes_that_set_nothing_change_nothing() -> None:
+    noted = {"settings_sha256": "settings of docs"}
+    known = state(begun("docs", "snapshot") | noted, ended("docs", "snapshot", 0)[1])
+    commented = fleet(move("docs", config_sha256="with a comment"))
+    assert phases(commented, known) == [Phase.READY]
+    other = fleet(move("docs", settings_sha256="other settings"))
+    assert phases(other, known) == [Phase.CHANGED]
+
+
+def test_what_was_typed_is_due_again_when_other_steps_have_begun_since() -> None:
+    """A move that was rolled back and moved again is rolled back again."""
+    undo = "rollback --execute"
+    words = Step(("rollback", "--execute"))
+    known = state(ended("docs", "snapshot", 0), ended("docs", "migrate", 0))
+    undone = fleet(move("docs", steps=(words,)), move("wiki", steps=(words,)))
+    apply(known, started(undo))
+    for entry in [*ended("docs", undo, 0), *ended("wiki", undo, 4)]:
+        apply(known, entry)
+    assert phases(undone, known) == [Phase.DONE, Phase.STOPPED]
+
+    apply(known, started())
+    apply(known, {"type": "again", "move": "docs", "at_s": NOW_S})
+    for entry in [*ended("docs", "snapshot", 0), *ended("docs", "migrate", 0)]:
+        apply(known, entry)
+    apply(known, started(undo))
+
+    assert phases(undone, known) == [Phase.READY, Phase.READY]
+
+
+def test_the_namespace_of_a_provision_is_known_to_the_later_steps() -> None:
+    known = state(begun("docs", "provision"))
+    end = ended("docs", "provision", 0)[1] | {"kv_namespace_id": "0a" * 16}
+    apply(known, end)
+    apply(known, started("reconcile", is_new=True))
+    assert known.namespaces == {"docs": "0a" * 16}
 
 
 def test_a_window_that_is_closed_holds_and_one_that_is_over_ends_a_move() -> None:

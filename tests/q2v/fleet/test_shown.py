@@ -131,15 +131,21 @@ def test_the_page_names_each_move_escapes_texts_and_loads_nothing() -> None:
 def test_a_plan_adds_up(capsys: pytest.CaptureFixture[str]) -> None:
     planned = {
         "verdict": "fits", "vectors": 100, "quarantined": 0, "requests": 11, "minutes": 2.0,
-        "exit_code": 0, "why": "", "next": None,
+        "exit_code": 0, "why": "", "next": None, "reasons": [], "warnings": [],
     }  # fmt: skip
+    warned = planned | {
+        "name": "blog",
+        "verdict": "needs a decision",
+        "reasons": ["5 points cannot move"],
+        "warnings": ["disk: 2 GB are free"],
+    }
     failed = planned | {"name": "wiki", "verdict": None, "exit_code": 6, "why": "no rights"}
     account = {
         "account": "81f5a2d08797b265", "moves": 2, "requests_per_5min": 900, "requests": 11,
         "minutes": 2.0, "rollback_requests": 8, "rollback_minutes": 2.0,
     }  # fmt: skip
     outlook = {
-        "moves": [planned | {"name": "docs"}, failed],
+        "moves": [planned | {"name": "docs"}, failed, warned],
         "accounts": [account],
         "sums": {"vectors": 100, "quarantined": 0, "usd_per_month": 0.25},
         "exit_code": 6,
@@ -153,6 +159,11 @@ def test_a_plan_adds_up(capsys: pytest.CaptureFixture[str]) -> None:
         lines[0] == "ok    docs  fits, 100 vectors, 0 quarantined, 11 requests, about 2 min alone"
     )
     assert lines[1] == "fail  wiki  exit code 6: no rights"
+    assert lines[2].startswith("warn  blog  needs a decision, 100 vectors")
+    assert [line.strip() for line in lines[4:6]] == [
+        "-> 5 points cannot move",
+        "-> disk: 2 GB are free",
+    ]
     assert "11 requests at 900 in" in " ".join(lines)
     assert not [line for line in lines if line.startswith("next:")]
 
@@ -166,6 +177,9 @@ def test_a_step_is_only_for_run_and_again_names_a_move(tmp_path: Path) -> None:
     for words, said in (
         (["plan", "migrate"], "expected none"),
         (["run", "--again", "dosc"], "expected one of docs"),
+        (["run", "--accept", "dosc"], "expected one of docs"),
+        (["run", "--accept", "docs", "--again", "docs"], "expected one of them"),
+        (["plan", "--accept", "docs"], "found --accept"),
         (["status", "--again", "docs"], "found --again"),
         (["plan", "--no-wait"], "found --no-wait"),
         (["run", "migrat"], "'migrat'"),

@@ -41,3 +41,30 @@ def test_a_file_of_settings_is_not_written_again(empty: Path) -> None:
     (empty / "migration.toml").write_text('[source]\ncollection = "chunks"\n')
 
     assert last_line() == "next: q2v snapshot"
+
+
+@pytest.mark.usefixtures("empty")
+def test_a_variable_that_sets_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("Q2V_DIMENSION", "32")
+
+    result = CliRunner().invoke(cli, ["status"])
+
+    warning = "warning: unknown environment variable Q2V_DIMENSION ignored"
+    assert f"{warning}; did you mean Q2V_DIMENSIONS?" in result.stdout.splitlines()
+
+
+@pytest.mark.parametrize("command", ["status", "list", "pace", "fleet"])
+def test_a_folder_with_a_line_end_in_its_name_is_one_line(empty: Path, command: str) -> None:
+    named = "here\nq2v: there\x1b[2J"
+    (empty / named).mkdir()
+    (empty / named / "report.html").touch()
+    (empty / "docs.toml").write_text('[target]\naccount_id = "a"\nvector_index = "d"\n')
+    (empty / "fleet.toml").write_text("[[move]]\nconfig = 'docs.toml'\n")
+    words = ["fleet", "status"] if command == "fleet" else [command]
+
+    result = CliRunner().invoke(cli, [*words, "--dir", named])
+
+    assert result.exit_code == 0, result.output
+    assert "\x1b" not in result.output
+    assert not [line for line in result.output.splitlines() if line.startswith("q2v: there")]
+    assert "here q2v: there" not in result.output, "a line end is no space"

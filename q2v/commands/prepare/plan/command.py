@@ -38,6 +38,7 @@ from q2v.options import (
 )
 from q2v.output.advice import advise
 from q2v.output.following import Following, TargetNow, following_here, following_snapshot
+from q2v.output.named_files import only_writer
 from q2v.output.progress import open_progress
 from q2v.output.render import render
 from q2v.settings import Settings
@@ -189,18 +190,19 @@ def show(shown: Shown, settings: Settings, choices: wiring.Choices, flags: Flags
     content = document(result, settings, verdict, show_values=flags["show_values"])
     rows = screen.rows(result, settings, verdict)
     out = flags["out"]
-    left_out = None if out is None else saving.save_left_out(result.findings, out)
-    if left_out is not None:
-        members["quarantine_file"] = str(left_out)
-        rows.append(("left out", str(left_out)))
-    if out is not None and failure is None:
-        saved = saving.save(
-            result, settings, choices, snapshot=shown.snapshot, shown=content, out=out
-        )
-        members["saved"] = {"file": str(out), "fingerprint": saved.fingerprint}
-        rows.append(("saved", f"{out}, fingerprint {saved.fingerprint[:16]}"))
-        if saved.target.holds.is_part:
-            rows.append(("", PART_COMPARED))
+    with only_writer(out):
+        left_out = None if out is None else saving.save_left_out(result.findings, out)
+        if left_out is not None:
+            members["quarantine_file"] = str(left_out)
+            rows.append(("left out", str(left_out)))
+        if out is not None and failure is None:
+            saved = saving.save(
+                result, settings, choices, snapshot=shown.snapshot, shown=content, out=out
+            )
+            members["saved"] = {"file": str(out), "fingerprint": saved.fingerprint}
+            rows.append(("saved", f"{out}, fingerprint {saved.fingerprint[:16]}"))
+            if saved.target.holds.is_part:
+                rows.append(("", PART_COMPARED))
     notes: list[str] = []
     if not flags["as_json"]:
         notes = [
