@@ -146,7 +146,8 @@ def options_for(
 def _name_index(command: str, settings: Settings, index: str | None) -> list[tuple[str, ...]]:
     """The flag that says which of several vector indexes, where the settings do not say it."""
     configured = settings.target.vector_index
-    wanted = configured if index is None else index
+    is_meant = index is not None and (command not in OF_ALL_INDEXES or command == "status")
+    wanted = index if is_meant else configured
     if wanted is None and command not in OF_ALL_INDEXES:
         wanted = settings.target.shards[0]
     is_said = wanted == configured and not settings.is_typed("target.vector_index")

@@ -96,6 +96,10 @@ class TargetNow:
 
 
 _UNREAD = TargetNow()
+# What comes next is the same for all of several vector indexes.
+_OF_NO_INDEX = frozenset(
+    {Situation.NOT_CONFIGURED, Situation.NO_SNAPSHOT, Situation.SNAPSHOT_BEGUN}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +271,25 @@ def _among_several(
     """
     if not settings.target.shards:
         return find(None)
+    found = _find_each(find, settings, own)
+    index = choose_index({name: one.situation for name, one in found.items()}, own)
+    following = found[index]
+    if following.situation in _OF_NO_INDEX:
+        return following
+    following = replace(following, index=index)
+    if following.situation is Situation.GO:
+        text = f"{following.text}; both are for one vector index at a time"
+        return replace(following, text=text)
+    if following.situation in {Situation.ROLLED_BACK, Situation.CONFLICTS}:
+        standing = [name for name, one in found.items() if is_standing(one.situation)]
+        return _with_standing(following, standing, settings)
+    return following
+
+
+def _find_each(
+    find: Callable[[str | None], Following], settings: Settings, own: str | None
+) -> dict[str, Following]:
+    """By index, without those that cannot be read; raises for `own`, and where none is left."""
     found: dict[str, Following] = {}
     unread: list[MigrationError] = []
     for index in settings.target.shards:
@@ -278,12 +301,7 @@ def _among_several(
             unread.append(error)
     if not found:
         raise unread[0]
-    index = choose_index({name: one.situation for name, one in found.items()}, own)
-    following = replace(found[index], index=index)
-    if following.situation in {Situation.ROLLED_BACK, Situation.CONFLICTS}:
-        standing = [name for name, one in found.items() if is_standing(one.situation)]
-        return _with_standing(following, standing, settings)
-    return following
+    return found
 
 
 def _with_standing(following: Following, standing: list[str], settings: Settings) -> Following:

@@ -5,14 +5,18 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 
 import orjson
 
+from q2v.options import taken_by
+from q2v.output.advice import OF_ALL_INDEXES
 from q2v.output.render import format_duration
 from q2v.runbook.figures import Figures, Names
 from q2v.runbook.samples import read_samples
 from q2v.runbook.timeline import Step, steps, way_back
 
+EACH_INDEX = "INDEX"  # in texts, of several vector indexes
 PEOPLE_MINUTES = 10.0  # assumed for a step that people take
 ROOM_MINUTES = 60.0  # in the window, beside the work and a rollback
 UNTIL_EXAMPLE = "23:30"
@@ -50,6 +54,7 @@ def page(
             "",
             _text("introduction.md"),
             *_facts(names, figures, evening, until),
+            *_parts(figures),
             "## Timeline",
             "",
             *_table(ahead, figures, evening),
@@ -57,7 +62,7 @@ def page(
             *(
                 line
                 for number, step in enumerate(ahead, 1)
-                for line in _step(step, number, completed)
+                for line in _step(step, number, completed, names.indexes)
             ),
             "## The way back",
             "",
@@ -68,7 +73,7 @@ def page(
             *(
                 line
                 for number, step in enumerate(way_back(names), 1)
-                for line in _step(step, number, completed)
+                for line in _step(step, number, completed, names.indexes)
             ),
             "## The commands",
             "",
@@ -101,7 +106,11 @@ def _facts(names: Names, figures: Figures, evening: Evening, until: str) -> Iter
             if names.filter is None
             else {"only the points that match": f"`{_cell(names.filter)}`"}
         ),
-        "vector index": f"`{names.vector_index}`",
+        **(
+            {"vector indexes": ", ".join(f"`{one}`" for one in names.indexes)}
+            if names.indexes
+            else {"vector index": f"`{names.vector_index}`"}
+        ),
         "KV namespace": f"`{names.kv_namespace}`" if names.kv_namespace else "provision creates it",
         "account": f"fingerprint {names.account}" if names.account else "not configured",
         "snapshots and runs": f"`{names.folder}`",
@@ -118,6 +127,25 @@ def _facts(names: Names, figures: Figures, evening: Evening, until: str) -> Iter
         rows["the window ends"] = until
     yield from ("| | |", "|---|---|")
     yield from (f"| {name} | {value} |" for name, value in rows.items())
+    yield ""
+
+
+def _parts(figures: Figures) -> Iterator[str]:
+    """A row for each of several vector indexes, and how its commands are given."""
+    if not figures.parts:
+        return
+    yield "| vector index | vectors | files | left out | upload | compare | rollback |"
+    yield "|---|---|---|---|---|---|---|"
+    for name, one in [*((f"`{name}`", one) for name, one in figures.parts), ("together", figures)]:
+        counts = (f"{count:,}" for count in (one.vectors, one.files, one.quarantined))
+        takes = map(_minutes, (one.upload, one.compare, one.rollback))
+        yield f"| {' | '.join([name, *counts, *takes])} |"
+    yield ""
+    yield (
+        "A command that names a vector index is given for each of them, and the next step begins "
+        f"when all have done it. In the texts {EACH_INDEX} stands for each. `q2v fleet run` with "
+        "a fleet.toml gives them in this order (docs/fleet.md)."
+    )
     yield ""
 
 
@@ -139,13 +167,24 @@ def _table(some: Sequence[Step], figures: Figures, evening: Evening) -> Iterator
         yield f"| {' | '.join(cells)} |"
 
 
-def _step(step: Step, number: int, completed: Callable[[str], str]) -> Iterator[str]:
+def _for_each(argv: Sequence[str], indexes: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The command, once for each vector index that it can work on."""
+    takes_one = any(one.key == "target.vector_index" for one in taken_by(argv[0]))
+    if not indexes or argv[0] in OF_ALL_INDEXES or not takes_one:
+        yield argv
+        return
+    yield from ([*argv, "--vector-index", index] for index in indexes)
+
+
+def _step(
+    step: Step, number: int, completed: Callable[[str], str], indexes: Sequence[str]
+) -> Iterator[str]:
     yield f"### {number}. {step.title}"
     yield ""
     if step.does:
         yield step.does
         yield ""
-    for argv in step.argv:
+    for argv in chain.from_iterable(_for_each(words, indexes) for words in step.argv):
         exits = " ".join(map(str, step.exits))
         yield f"<!-- step: {step.name} exits: {exits} -->"
         yield from ("```sh", completed(f"`q2v {shlex.join(argv)}`").strip("`"), "```", "")

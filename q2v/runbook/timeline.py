@@ -42,6 +42,9 @@ class Step:
 def steps(names: Names, until: str) -> Sequence[Step]:
     """All steps in order; `until` is the end of the window, as `q2v gate --until` takes it."""
     index = names.vector_index
+    free, other = "give target.vector_index a free name", "choose another name"
+    if names.indexes:  # the files are divided by these names
+        free = other = "delete it if nothing uses it, or give all of target.shards other names"
     return (
         Step(
             name="rehearse",
@@ -50,7 +53,8 @@ def steps(names: Names, until: str) -> Sequence[Step]:
             title="Rehearse on this machine",
             who=OPERATOR,
             argv=(("rehearse",),),
-            does="The whole evening, into a local sandbox.",
+            does="The whole evening, into a local sandbox."
+            + (" It rehearses a move into one vector index." if names.indexes else ""),
             sees="a numbered story; every step held",
             abort="a step does not hold: it says why; do not set a date before it does",
             undo="delete build/rehearsal",
@@ -67,11 +71,11 @@ def steps(names: Names, until: str) -> Sequence[Step]:
             sees="a verdict in words; points, requests, minutes, cost, the time of a rollback",
             trouble=Trouble(
                 5,
-                "an index of that name has another shape: give target.vector_index a free name",
+                f"an index of that name has another shape: {free}",
             ),
             abort="exit 5: something does not fit; exit 3: too many points cannot move",
             undo="nothing to undo",
-            minutes=lambda figures: figures.read_once + 1,
+            minutes=lambda figures: (figures.read_once + 1) * figures.indexes,
         ),
         Step(
             name="provision",
@@ -83,10 +87,10 @@ def steps(names: Names, until: str) -> Sequence[Step]:
             does="A fresh index and fresh namespaces, which nothing uses yet. With --wrangler FILE "
             "it also puts the bindings into the Worker's file.",
             sees="the namespace ids: put the first into target.kv_namespace_id",
-            trouble=Trouble(5, "as in the plan, and nothing has been created: choose another name"),
-            abort="exit 5: something of that name has another shape; choose another name",
+            trouble=Trouble(5, f"as in the plan, and nothing has been created: {other}"),
+            abort=f"exit 5: something of that name has another shape; {other}",
             undo=f"`wrangler vectorize delete {index}`",
-            minutes=lambda _: 1,
+            minutes=lambda figures: figures.indexes,
         ),
         Step(
             name="snapshot-moving",
@@ -135,7 +139,7 @@ def steps(names: Names, until: str) -> Sequence[Step]:
             trouble=Trouble(5, "too many points are gone: is this the right source?"),
             abort='exit 5 "would delete": is it the right source?',
             undo="`q2v rollback --execute` undoes the whole chain",
-            minutes=lambda figures: figures.read_once + 3,
+            minutes=lambda figures: figures.catch_up,
         ),
         Step(
             name="freeze",
@@ -164,7 +168,7 @@ def steps(names: Names, until: str) -> Sequence[Step]:
             ),
             abort='exit 5 "the source keeps changing": the freeze is not one; find the writer',
             undo="`q2v rollback --execute`",
-            minutes=lambda figures: 2 * figures.read_once + 3,
+            minutes=lambda figures: figures.last_catch_up,
         ),
         Step(
             name="reconcile",
@@ -182,7 +186,7 @@ def steps(names: Names, until: str) -> Sequence[Step]:
             ),
             abort="exit 4: `q2v status` says what comes next; exit 13: run it again",
             undo="nothing to undo",
-            minutes=lambda figures: figures.read_once + figures.compare,
+            minutes=lambda figures: figures.reconcile,
         ),
         Step(
             name="gate",
@@ -198,7 +202,7 @@ def steps(names: Names, until: str) -> Sequence[Step]:
             trouble=Trouble(4, "each row that does not pass says what to do"),
             abort="anything else than go, or a no to what only people can see: take the way back",
             undo="nothing to undo",
-            minutes=lambda figures: figures.read_once / 4 + 1,
+            minutes=lambda figures: figures.gate,
             is_decision=True,
         ),
         Step(
@@ -258,7 +262,7 @@ def steps(names: Names, until: str) -> Sequence[Step]:
             trouble=Trouble(5, "a line is unproven, and says what to do"),
             abort="anything unproven: leave Qdrant for another week",
             undo="`q2v restore SNAPSHOT`, from the snapshot or the archive",
-            minutes=lambda _: 1,
+            minutes=lambda figures: figures.indexes,
             is_decision=True,
         ),
     )

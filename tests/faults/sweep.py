@@ -27,15 +27,18 @@ from migrate.snapshot.sealed.verify import verify_points
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.storage.layout import BUDGET, archive_name
 from migrate.storage.local_folder import LocalFolder
+from q2v import wiring
 from reconcile.gate.record import is_newest_go
 from reconcile.monitor.history import read_history
 from tests.harness.fakes.stepped_store import stored_indexes
 from tests.harness.fakes.steps import NO_SPACE, Fault, Kind, Step
-from tests.harness.running.target import INDEX
-from tests.harness.world import RESTORED, TARGET, World, WorldClock, open_world
+from tests.harness.several_world import POINTS as SEVERAL_POINTS
+from tests.harness.several_world import SeveralWorld
+from tests.harness.world import POINTS, RESTORED, TARGET, World, WorldClock, open_world
 
 WRITES = ("upsert", "delete_by_ids", "bulk", "bulk/delete")  # how a path of a write ends
 REPLAY = ".venv/bin/python -m tests.faults.sweep --stage '{}' --fault {} --step {}"
+SEVERAL_EVERY = 24
 REPLAY_PAIR = f"{REPLAY} --then-fault {{}} --then-step {{}}"
 
 
@@ -51,6 +54,15 @@ class Stage:
     act: Callable[[World], object]
     check: Callable[[World, "Truth"], None]
     undo: Callable[[World], object] | None = None
+    of: type[World] = World
+    points: int = POINTS
+    every: int = 1  # `make check` strikes at one in so many steps; `make faults` at each
+
+    @contextmanager
+    def open(self, folder: Path, *, clock: WorldClock | None = None) -> Iterator[World]:
+        """The world of this stage that lies in a folder."""
+        with open_world(folder, clock=clock, of=self.of, points=self.points) as world:
+            yield world
 
 
 @dataclass(slots=True)
@@ -82,6 +94,29 @@ def _check_migrate(world: World, truth: Truth) -> None:
 
 def _check_reconcile(world: World, truth: Truth) -> None:
     _check_only_read(world, truth)
+
+
+def _migrate_each(world: World) -> None:
+    for _ in world.each_index():
+        world.migrate()
+
+
+def _roll_back_each(world: World) -> None:
+    for _ in world.each_index():
+        _roll_back(world)
+
+
+def _check_each_moved(world: World, truth: Truth) -> None:
+    _check_migrate(world, truth)
+    if not _is_new(world, truth.ends):
+        return
+    for _ in world.each_index():
+        with world.calm():
+            _reconcile(world)
+
+
+def _check_each_undone(world: World, truth: Truth) -> None:
+    assert world.state() == truth.state_before_run, "I7: an index is not as it was"
 
 
 def _check_undone(world: World, truth: Truth) -> None:
@@ -246,6 +281,25 @@ STAGES = {
         Stage(
             "migrate, then rollback", (World.snapshot,), World.migrate, _check_undone, _roll_back
         ),
+        Stage(
+            "migrate into two indexes",
+            (World.snapshot,),
+            _migrate_each,
+            _check_each_moved,
+            of=SeveralWorld,
+            points=SEVERAL_POINTS,
+            every=SEVERAL_EVERY,
+        ),
+        Stage(
+            "migrate into two indexes, then rollback",
+            (World.snapshot,),
+            _migrate_each,
+            _check_each_undone,
+            _roll_back_each,
+            of=SeveralWorld,
+            points=SEVERAL_POINTS,
+            every=SEVERAL_EVERY,
+        ),
     )
 }
 
@@ -263,7 +317,7 @@ class StageTemplate:
     def world(self, folder: Path) -> Iterator[World]:
         """A copy of the template, alive."""
         shutil.copytree(self.path, folder)
-        with open_world(folder, clock=WorldClock(elapsed_s=self.elapsed_s)) as world:
+        with self.stage.open(folder, clock=WorldClock(elapsed_s=self.elapsed_s)) as world:
             yield world
         shutil.rmtree(folder)
 
@@ -272,14 +326,14 @@ def build_template(stage: Stage, folder: Path) -> StageTemplate:
     """Live undisturbed once: up to the stage for the template, through it for the truth."""
     template, lived = folder / "template", folder / "lived"
     template.mkdir(parents=True)
-    with open_world(template) as world:
+    with stage.open(template) as world:
         state_before_run = world.state()
         for command in stage.before:
             with world.calm():
                 command(world)
         elapsed_s = world.clock.monotonic_s()
     shutil.copytree(template, lived)
-    with open_world(lived, clock=WorldClock(elapsed_s=elapsed_s)) as world:
+    with stage.open(lived, clock=WorldClock(elapsed_s=elapsed_s)) as world:
         with world.calm() as steps:
             stage.act(world)
         truth = Truth(
@@ -327,8 +381,7 @@ def check_pair(template: StageTemplate, first: Case, second: Case, folder: Path)
             _live(world, template.stage.undo or template.stage.act, *second)
             for before, now in zip(kept, _whole_journals(world), strict=False):
                 expect(now[: len(before)] == before, "I2: a journal has changed")
-            _check_partition(world)
-            _check_references(world)
+            _check_each_index(world)
             world.check_secrecy()
             _live_on(world, template)
     except (AssertionError, MigrationError) as error:
@@ -390,19 +443,25 @@ def _check_at_once(world: World, truth: Truth) -> None:
             pass  # I4: whatever a manifest names is there and verifies
     for export in world.exports():
         verify_points(export, world.progress)
-    _check_partition(world)
-    _check_references(world)
+    _check_each_index(world)
     world.check_secrecy()
+
+
+def _check_each_index(world: World) -> None:
+    for index in world.each_index():
+        _check_partition(world)
+        _check_references(world, index)
 
 
 def _check_partition(world: World) -> None:
     """I1: every point is in exactly one of pending, in doubt, acknowledged, left behind."""
     try:
-        run = find_run(world.directory, None, None)
+        run = find_run(world.directory, None, None, own=world.own)
     except UsageError:
         return  # no run yet
     with closing(run):
-        state, left_behind, written_rows = run.state(), run.excluded_rows(), run.written_rows
+        state, written_rows = run.state(), run.written_rows
+        left_behind = frozenset(run.excluded_rows())
     if not state.rounds:
         return
     spans = [(one.first, one.end) for one in state.rounds[0].pending.ranges]
@@ -423,16 +482,21 @@ def _whole_journals(world: World) -> list[list[bytes]]:
     return [[line for line in lines if line.endswith(b"\n")] for lines in world.journals()]
 
 
-def _check_references(world: World) -> None:
+def _check_references(world: World, index: str) -> None:
     """I4: a KV entry of ours names vectors that are there; the counter comes after the entries."""
-    entries = {key: value for key, value, _, _ in world.app.store.read_kv(world.namespace_id)}
-    vectors = {vector_id for vector_id, *_ in world.app.store.read_vectors(INDEX)}
+    other_index, counter_key = wiring.other_index(world.settings), world.counter_key
+    entries = {
+        key: value
+        for key, value, _, _ in world.app.store.read_kv(world.namespace_id)
+        if other_index(key) is None
+    }
+    vectors = {vector_id for vector_id, *_ in world.app.store.read_vectors(index)}
     files = {key: orjson.loads(value) for key, value in entries.items() if key.startswith("file:")}
     for key, ids in files.items():
         if ids not in (["old"], ["x"]):  # what was there before us
             assert vectors.issuperset(ids), f"I4: {key} names vectors that are not there"
-    if entries[world.settings.kv.counter_key] != b"4":
-        assert len(files) == 6, "I4: the counter was written before the entries"
+    if entries[counter_key] != b"4":
+        assert len(files) == world.files_of(index), "I4: the counter was written before the entries"
 
 
 def faults_at(step: Step) -> list[Fault]:
@@ -441,11 +505,19 @@ def faults_at(step: Step) -> list[Fault]:
 
 
 def share_of(template: StageTemplate) -> Iterator[Case]:
-    """The cases of `make check`: at every step one fault, every second time a kill.
+    """The cases of `make check`: at every step, or at one in `every`, a fault; often a kill.
 
     A migrate or catch-up that is undone takes its even steps only; the odd ones are struck when it
     goes on.
     """
+    every = template.stage.every
+    # Of two stages with one command each takes other steps.
+    first = 1 if template.stage.undo is None else 1 + every // 2
+    if every > 1:
+        for at in range(first, len(template.truth.steps) + 1, every):
+            fits = faults_at(template.truth.steps[at - 1])
+            yield (Fault.KILL if at // every % 2 and Fault.KILL in fits else fits[-1]), at
+        return
     for at, step in enumerate(template.truth.steps, start=1):
         kill, others = step.takes(Fault.KILL), [f for f in faults_at(step) if f is not Fault.KILL]
         if template.stage.act not in {World.migrate, World.catch_up}:

@@ -132,6 +132,41 @@ class World:
         return LocalFolder(self.folder / "snapshots")
 
     @property
+    def index(self) -> str:
+        """The vector index that commands work on."""
+        assert self.settings.target.vector_index is not None
+        return self.settings.target.vector_index
+
+    @property
+    def own(self) -> str | None:
+        """The same where it is one of several."""
+        return wiring.configured_index(self.settings)
+
+    @staticmethod
+    def first_settings() -> Settings:
+        """The settings of a new world."""
+        return settings()
+
+    def fill(self) -> None:
+        """Make the target, and put into it what another writer has left."""
+        self.app.store.create_vector_index(INDEX, DIMENSIONS, "cosine")
+        put_former_content(self.app.store, self.namespace_id, ours=["file-0_0", "file-3_2"])
+
+    @property
+    def counter_key(self) -> str:
+        """The KV key of the counter of the index."""
+        return wiring.write_rules(self.settings).counter_key
+
+    def each_index(self) -> Iterator[str]:
+        """The vector indexes; commands work on the one that was given last."""
+        yield self.index
+
+    def files_of(self, index: str) -> int:
+        """How many files the KV entries of an index have after a move."""
+        assert index == self.index
+        return FILES + 1  # and one of another writer
+
+    @property
     def requests(self) -> list[RequestRecord]:
         """Everything the target was asked, oldest first."""
         return self.log.records()
@@ -152,7 +187,7 @@ class World:
     def migrate(self, named: Path | None = None) -> MigrateReport:
         """`q2v migrate --into-non-empty`, of the newest snapshot or of the one at `named`."""
         snapshot = None if named is None else LocalFolder(named)
-        with FolderLock(self.directory), self._target() as target:
+        with FolderLock(self.directory, self.own), self._target() as target:
             return migrate_snapshot(
                 find_snapshot(self.directory, snapshot, None),
                 target,
@@ -214,9 +249,9 @@ class World:
     def reconcile(self) -> ReconcileReport:
         """`q2v reconcile`."""
         with (
-            FolderLock(self.directory),
+            FolderLock(self.directory, self.own),
             self._target() as target,
-            contextlib.closing(find_run(self.directory, None, None)) as run,
+            contextlib.closing(find_run(self.directory, None, None, own=self.own)) as run,
         ):
             rules = wiring.reconcile_rules(self.settings, run.plan, full=True, seed=1)
             return compare(
@@ -230,9 +265,9 @@ class World:
     def export_later(self) -> LaterReport:
         """`q2v rollback --export-later-writes`."""
         with (
-            FolderLock(self.directory),
+            FolderLock(self.directory, self.own),
             self._target() as target,
-            contextlib.closing(find_run(self.directory, None, None)) as run,
+            contextlib.closing(find_run(self.directory, None, None, own=self.own)) as run,
             open_chain(run) as chain,
         ):
             return export_later_writes(
@@ -245,9 +280,9 @@ class World:
     def roll_back(self, *, leave_later_writes: bool = True) -> RollbackReport:
         """`q2v rollback --execute`."""
         with (
-            FolderLock(self.directory),
+            FolderLock(self.directory, self.own),
             self._target() as target,
-            contextlib.closing(find_run(self.directory, None, None)) as run,
+            contextlib.closing(find_run(self.directory, None, None, own=self.own)) as run,
             open_chain(run) as chain,
         ):
             return roll_back_chain(
@@ -262,9 +297,9 @@ class World:
     def gate(self) -> GateReport:
         """`q2v gate --until` a day from now."""
         with (
-            FolderLock(self.directory),
+            FolderLock(self.directory, self.own),
             self._target() as target,
-            contextlib.closing(find_run(self.directory, None, None)) as run,
+            contextlib.closing(find_run(self.directory, None, None, own=self.own)) as run,
             open_chain(run) as chain,
         ):
             rules = GateRules(
@@ -280,9 +315,9 @@ class World:
     def monitor(self) -> MonitorReport:
         """`q2v monitor`."""
         with (
-            FolderLock(self.directory),
+            FolderLock(self.directory, self.own),
             self._target() as target,
-            contextlib.closing(find_run(self.directory, None, None)) as run,
+            contextlib.closing(find_run(self.directory, None, None, own=self.own)) as run,
         ):
             rules = LookRules(
                 indexes=wiring.wanted_indexes(run.plan, self.settings),
@@ -319,9 +354,9 @@ class World:
     def reset_target(self, allowed: frozenset[str] = ALLOWED) -> ResetReport:
         """`q2v reset-target --execute --allow` a list: one vector, its key and a key of a run."""
         with (
-            FolderLock(self.directory),
+            FolderLock(self.directory, self.own),
             self._target() as target,
-            open_chains(self.directory, target, None) as chains,
+            open_chains(self.directory, target, None, own=self.own) as chains,
         ):
             return reset(
                 self.directory,
@@ -331,6 +366,8 @@ class World:
                     undo=self._undo_rules(),
                     allowed=allowed,
                     requests_per_5min=self.requests_max,
+                    own=self.own,
+                    other_index=wiring.other_index(self.settings),
                 ),
                 self.runtime(),
                 execute=True,
@@ -362,7 +399,7 @@ class World:
         )
         try:
             yield CloudflareTarget(
-                VectorizeTarget(http, INDEX),
+                VectorizeTarget(http, self.index),
                 WorkersKvTarget(http, self.namespace_id),
                 http,
                 budget,
@@ -412,7 +449,10 @@ class World:
 
     def state(self) -> str:
         """Digest of everything the target holds."""
-        return self.app.store.state_digest(INDEX, self.namespace_id)
+        digests = [
+            self.app.store.state_digest(index, self.namespace_id) for index in self.each_index()
+        ]
+        return " ".join(digests)
 
     def content_root(self) -> str:
         """What the sealed snapshot holds."""
@@ -483,6 +523,7 @@ def open_world(
     requests_max: int = 1_200,
     clock: WorldClock | None = None,
     fault: str | None = None,
+    of: type[World] = World,
 ) -> Iterator[World]:
     """The world that lies in `folder`; an empty one gets a target that another writer has used."""
     clock = clock or WorldClock()
@@ -497,7 +538,7 @@ def open_world(
         namespace_id = (
             app.store.create_kv_namespace("small-files") if fresh else namespaces[0].namespace_id
         )
-        world = World(
+        world = of(
             folder=folder,
             app=app,
             log=log,
@@ -505,7 +546,7 @@ def open_world(
             source=MemorySource(
                 chunk_payloads(points, files=FILES), dimensions=DIMENSIONS, unit=True
             ),
-            settings=settings(),
+            settings=of.first_settings(),
             namespace_id=namespace_id,
             requests_max=requests_max,
         )
@@ -517,6 +558,5 @@ def open_world(
         if (folder / EDITED).exists():
             edit_points(world.source)
         if fresh:
-            app.store.create_vector_index(INDEX, DIMENSIONS, "cosine")
-            put_former_content(app.store, namespace_id, ours=["file-0_0", "file-3_2"])
+            world.fill()
         yield world

@@ -37,7 +37,7 @@ class _Row:
     def words(self, following: Following) -> str:
         """One line for people."""
         if self.run_id is None:
-            return f"no run; {following.situation.means}"
+            return "no run"
         parts = [self.phase, counted(self.vectors, "vector")]
         parts += [f"{self.pending:,} pending"] if self.pending else []
         parts += [f"{self.quarantined:,} left out"] if self.quarantined else []

@@ -1,6 +1,8 @@
 """`q2v runbook`: the runbook of this migration, with its names, counts and minutes."""
 
 import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from migrate.model.stamps import parse_moment
 from migrate.ports import Clock
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import sealed_folders
+from migrate.storage.folder import WorkFolder
 from migrate.storage.local_folder import local_file
 from migrate.words import counted
 from q2v import wiring
@@ -21,8 +24,8 @@ from q2v.output.advice import Named, complete
 from q2v.output.named_files import Kind, check_result_file, only_writer
 from q2v.output.progress import open_progress
 from q2v.output.render import render, write_line
-from q2v.runbook.figures import Names, figures_of
-from q2v.runbook.page import Evening, page
+from q2v.runbook.figures import Figures, Names, figures_of, together
+from q2v.runbook.page import EACH_INDEX, Evening, page
 from q2v.settings import Settings
 
 _KIND = Kind("a runbook of q2v", (b"For the operator, in the order of the evening.",))
@@ -52,6 +55,7 @@ def command(
 ) -> None:
     """Write the runbook of this migration as Markdown: timeline, steps, way back, messages.
 
+    Of a move over several vector indexes it is about all of them, unless one is named.
     Counts come from SNAPSHOT (default: the newest, or else the source), minutes from the plan at
     the pace that is measured at the target. Writes to no store.
     """
@@ -59,7 +63,6 @@ def command(
         check_result_file(out, flag="--out", kind=_KIND)
     directory, clock = wiring.open_folder(folder), wiring.system_clock()
     evening = _evening(at, until, clock)
-    rules = wiring.plan_rules(settings, wiring.Choices(allow_cast=True, allow_empty=True))
     with open_progress(sys.stderr, clock) as progress:
         runtime = Runtime(
             clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
@@ -67,8 +70,10 @@ def command(
         named = wiring.open_named(directory, snapshot)
         newest = sealed_folders(directory)[-1:]
         read = named if named is not None else newest[0] if newest else None
-        result, _ = gather(settings, rules, directory, runtime, read)
-    text = _page(result, evening, settings, folder)
+        results = [
+            (index, _gather(one, directory, runtime, read)) for index, one in _each(settings)
+        ]
+    text = _page(results, evening, settings, folder)
     if out is not None:
         with only_writer(out):
             local_file(out).write(text.encode())
@@ -80,6 +85,23 @@ def command(
     else:
         for line in text.splitlines():
             write_line(line)
+
+
+def _each(settings: Settings) -> Iterator[tuple[str, Settings]]:
+    """The vector index that is named, or each of several, with the settings for it."""
+    target = settings.target
+    if target.vector_index is not None or not target.shards:
+        yield target.vector_index or "(not configured)", settings
+        return
+    for index in target.shards:
+        yield index, replace(settings, target=replace(target, vector_index=index))
+
+
+def _gather(
+    settings: Settings, directory: WorkFolder, runtime: Runtime, read: WorkFolder | None
+) -> PlanResult:
+    rules = wiring.plan_rules(settings, wiring.Choices(allow_cast=True, allow_empty=True))
+    return gather(settings, rules, directory, runtime, read)[0]
 
 
 def _evening(at: str | None, until: str | None, clock: Clock) -> Evening:
@@ -104,21 +126,43 @@ def _moment(flag: str, typed: str, clock: Clock) -> datetime:
         ) from error
 
 
-def _page(result: PlanResult, evening: Evening, settings: Settings, folder: Place) -> str:
-    route, values, findings = result.route, result.values, result.findings
-    target = route.target
+def _page(
+    results: Sequence[tuple[str, PlanResult]],
+    evening: Evening,
+    settings: Settings,
+    folder: Place,
+) -> str:
+    """Of one vector index, or of several."""
+    parts = [(index, _figures(result, settings)) for index, result in results]
+    (first, result), *others = results
+    route, indexes = result.route, tuple(index for index, _ in results if others)
     names = Names(
         collection=route.collection,
         source=route.source,
-        vector_index=target.vector_index or "(not configured)",
-        kv_namespace=target.kv_namespace,
-        account=target.account,
+        vector_index=EACH_INDEX if indexes else first,
+        kv_namespace=route.target.kv_namespace,
+        account=route.target.account,
         folder=str(folder),
         filter=route.filter,
+        indexes=indexes,
     )
+    figures = together(parts) if indexes else parts[0][1]
+    config = current_invocation().config
+    named = Named(index=EACH_INDEX if indexes else None)
+
+    def completed(text: str) -> str:
+        """Commands with the folder and the settings of this one."""
+        return complete(text, str(folder), settings, config, named)
+
+    title = f"Runbook: {route.collection} to {', '.join(indexes) or first}"
+    return page(title, names, figures, evening, completed)
+
+
+def _figures(result: PlanResult, settings: Settings) -> Figures:
+    values, findings, snapshot_id = result.values, result.findings, result.route.snapshot_id
     measured = "assumed" if result.target is None else "measured"
-    origin = "the source" if route.snapshot_id is None else f"snapshot {route.snapshot_id}"
-    figures = figures_of(
+    origin = "the source" if snapshot_id is None else f"snapshot {snapshot_id}"
+    return figures_of(
         result.figures,
         points=findings.points,
         quarantined=sum(findings.quarantined.values()),
@@ -128,11 +172,3 @@ def _page(result: PlanResult, evening: Evening, settings: Settings, folder: Plac
         f"{result.figures.request_s:.2f} s a request ({measured}), 100 Mbit/s, and 2 min "
         "until the index shows what was written",
     )
-    config = current_invocation().config
-
-    def completed(text: str) -> str:
-        """Commands with the folder and the settings of this one."""
-        return complete(text, str(folder), settings, config, Named())
-
-    title = f"Runbook: {route.collection} to {names.vector_index}"
-    return page(title, names, figures, evening, completed)

@@ -142,8 +142,22 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         except (MigrationError, NotHeldError) as failure:
             error = failure
     seconds = clock.monotonic_s() - started
-    _show(script, folder, error, seconds, scenario=scenario, as_json=flags["as_json"])
+    _show(
+        script,
+        folder,
+        error,
+        seconds,
+        scenario=scenario,
+        several=bool(settings.target.shards),
+        as_json=flags["as_json"],
+    )
     ctx.exit(_exit_code(error))
+
+
+_OF_ONE_INDEX = (
+    "target.shards was left out: a rehearsal moves into one vector index. The files of a move over "
+    "several are divided by the same rule in `q2v plan`, which counts the vectors of each index"
+)
 
 
 @contextmanager
@@ -212,12 +226,16 @@ def _show(
     seconds: float,
     *,
     scenario: str | None,
+    several: bool,
     as_json: bool,
 ) -> None:
+    """`several`: the settings divide the files over several vector indexes."""
     held = sum(step.held for step in script.steps)
     notes = ["", f"{held} of {len(script.steps)} steps held, {format_duration(seconds)}"]
     if error is None:
         notes.append(f"source, snapshot, runs, reports and the sandbox's data lie in {folder}/")
+        if several:
+            notes.append(_OF_ONE_INDEX)
         notes += ["", "next: `q2v init` writes the settings of your own migration"]
     else:
         notes.append(f"the rehearsal stopped: {error}")
@@ -225,6 +243,7 @@ def _show(
         {
             "held": error is None,
             "bad_day": scenario,
+            "not_rehearsed": [_OF_ONE_INDEX] if several else [],
             "folder": folder,
             "seconds": round(seconds, 2),
             "steps": [

@@ -29,13 +29,15 @@ SCENARIOS = [
 def test_a_rehearsal_holds_and_can_be_repeated_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "rehearsal"
     words = ["rehearse", "--dir", str(folder), "--chunks", "150"]
-    result = CliRunner().invoke(cli, [*words, "--json"])
+    several = {"Q2V_TARGET_SHARDS": "wiki-0,wiki-1"}
+    result = CliRunner().invoke(cli, [*words, "--json"], env=several)
     with on_terminal(*words, environment={}, cwd=tmp_path, columns=100) as terminal:
         code, shown = terminal.end(), terminal.shown()
 
     assert (result.exit_code, code) == (0, 0), result.stdout
     document = json.loads(result.stdout)
     assert document["held"]
+    assert "target.shards was left out" in document["not_rehearsed"][0]
     assert len(document["steps"]) == 17
     again = "".join("".join(shown).split())
     for line in document["steps"][0]["lines"]:

@@ -69,7 +69,7 @@ def test_following_what_comes_next_moves_and_compares_every_index(tmp_path: Path
     assert sum(one["vectors"] for one in seen.document["indexes"]) == len(STORED)
 
 
-@pytest.mark.slow
+@pytest.mark.search
 @pytest.mark.fault("F11", "M42")
 def test_a_moving_snapshot_and_a_catch_up_lead_through_every_index(tmp_path: Path) -> None:
     stored = list(STORED)
@@ -114,7 +114,7 @@ def test_what_commands_without_an_index_advise_names_one(tmp_path: Path) -> None
         assert both.bench.run_as_typed(shlex.split(command)[1:]).exit_code == 0
 
 
-@pytest.mark.slow
+@pytest.mark.search
 @pytest.mark.fault("F11", "M42")
 def test_each_index_that_provision_has_not_made_comes_next(tmp_path: Path) -> None:
     with several(tmp_path, STORED) as both:
@@ -128,6 +128,7 @@ def test_each_index_that_provision_has_not_made_comes_next(tmp_path: Path) -> No
     assert last["situation"] == "equal"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F11", "M42")
 def test_after_the_rollback_of_one_the_way_to_undo_all_is_named(tmp_path: Path) -> None:
     with several(tmp_path, STORED) as both:

@@ -11,7 +11,14 @@ INDEX = "chunk-vectors"
 DIMENSIONS = 64
 
 
-def put_former_content(store: SandboxStore, namespace_id: str, *, ours: Sequence[str]) -> None:
+def put_former_content(
+    store: SandboxStore,
+    namespace_id: str,
+    *,
+    ours: Sequence[str],
+    index: str = INDEX,
+    counter_key: str = Settings().kv.counter_key,
+) -> None:
     """Content of another writer: under two ids of the run, `ours`, and their file; and elsewhere.
 
     The counter counts the four vectors.
@@ -20,8 +27,8 @@ def put_former_content(store: SandboxStore, namespace_id: str, *, ours: Sequence
         values = np.zeros(DIMENSIONS, np.float32)
         values[number] = 1.0
         namespace = "theirs" if number == 1 else None
-        store.put_vector(INDEX, vector_id, values, {"from": "a trial", "n": number}, namespace)
+        store.put_vector(index, vector_id, values, {"from": "a trial", "n": number}, namespace)
     file_id = ours[0].rpartition("_")[0]
     store.put_kv(namespace_id, f"file:{file_id}", b'["old"]', {"by": "a trial"}, 4_000_000_000)
     store.put_kv(namespace_id, "file:elsewhere", b'["x"]')
-    store.put_kv(namespace_id, Settings().kv.counter_key, b"4")
+    store.put_kv(namespace_id, counter_key, b"4")

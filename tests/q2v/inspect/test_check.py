@@ -98,7 +98,7 @@ def test_more_points_than_an_index_takes_are_a_warning(
     assert result.exit_code == ExitCode.DONE
     assert row(result, "points")["state"] == "warn"
     assert row(result, "points")["found"] == "500; 500 vectors are too many for an index of 499"
-    assert "an index of its own" in row(result, "points")["advice"]
+    assert "target.shards" in row(result, "points")["advice"]
 
 
 def test_points_that_would_be_left_out_are_counted_by_reason_in_the_sample(tmp_path: Path) -> None:
