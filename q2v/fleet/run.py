@@ -161,7 +161,14 @@ class FleetRun:
         }
         namespace = self._namespace_of(one, code)
         self._note(entry if namespace is None else entry | {"kv_namespace_id": namespace})
-        self.progress.say(f"{one.move.name}: {one.step.name} {self._ending(one, code)}")
+        ending, log = (
+            self._ending(one, code),
+            self.state.move(one.move.name).step(one.step.name).log,
+        )
+        if code and not counts:
+            stopped = "with the fleet" if is_stopped else "at the end of its window"
+            ending = f"stopped {stopped}, with {code}; it will be continued (log: {log})"
+        self.progress.say(f"{one.move.name}: {one.step.name} {ending}")
         self.on_end()
 
     def _namespace_of(self, one: _Running, code: int) -> str | None:

@@ -233,16 +233,18 @@ def _refuse_again(fleet: Fleet, clock: Clock, names: tuple[str, ...]) -> None:
         if not runs:
             continue
         given = Given(kv_namespace_id=state.namespaces.get(move.name))
+        # A rollback takes the newest run by itself, where there is one index.
+        named = runs[:1] if len(runs) > 1 or move.is_sharded else []
         undo, later = (
             f"`{command_by_hand(fleet, move, Step(words), given)}`"
-            for words in (("rollback", runs[0], "--execute"), ("catch-up",))
+            for words in (("rollback", *named, "--execute"), ("catch-up",))
         )
-        more = "" if len(runs) == 1 else f", as does each of {counted(len(runs), 'run')}"
+        more = "" if len(runs) == 1 else f", or names the next of {counted(len(runs), 'run')}"
         raise PreconditionError(
             f"--again {move.name}: found run {PurePath(runs[0]).name}, which has written to "
             f"{', '.join(move.indexes)} and is not rolled back, expected none: the steps from the "
             "first would stop at its vectors",
-            remedy=f"{undo} takes it back{more}, and then the same command starts over; or {later} "
+            remedy=f"{undo} takes it back, then the same command starts over{more}; or {later} "
             "moves what has changed in the source since, without starting over",
         )
 
