@@ -32,6 +32,7 @@ from migrate.storage.layout import DIFFERENCE
 from migrate.tables.plan_ids import FORMER_COLUMNS, IdTable
 from migrate.upload.removal import left_by_refusals
 from migrate.words import subject
+from migrate.workers.executors import OpenMachines, this_machine
 
 REMOVALS_SHOWN_MAX = 10
 Confirm = Callable[[RunPlan], None]  # before the first write; raises UsageError to refuse
@@ -43,7 +44,7 @@ def confirmed(_plan: RunPlan) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """The run to write. With `dry_run` there is no run, only its plan."""
+    """The run to write. After a dry run there is no run, only its plan."""
 
     plan: RunPlan
     run: RunFolder | None
@@ -58,13 +59,23 @@ def begin_run(
     *,
     namespaces: KvNamespaces | None = None,
     confirm: Confirm = confirmed,
+    open_machines: OpenMachines = this_machine,
 ) -> RunFolder:
     """Return the run of this snapshot to continue or repair, or a new run, for `migrate`.
 
-    The caller holds the lock of the snapshot's folder, and closes the run. Raises
+    The caller holds the lock of the snapshot's folder, and closes the run. `open_machines` gives
+    the machines that map the parts of a new run, by default this one alone. Raises
     PreconditionError, QuarantineExceededError, ForeignStateError, UsageError.
     """
-    begun = begin(snapshot, target, rules, runtime, namespaces=namespaces, confirm=confirm)
+    begun = begin(
+        snapshot,
+        target,
+        rules,
+        runtime,
+        namespaces=namespaces,
+        confirm=confirm,
+        open_machines=open_machines,
+    )
     assert begun.run is not None
     return begun.run
 
@@ -76,17 +87,18 @@ def begin(
     runtime: Runtime,
     *,
     namespaces: KvNamespaces | None = None,
-    confirm: Confirm = confirmed,
-    dry_run: bool = False,
+    confirm: Confirm | None = confirmed,
+    open_machines: OpenMachines = this_machine,
 ) -> Begun:
-    """As `begin_run`; with `dry_run` no run folder is written and nothing is confirmed.
+    """As `begin_run`; without `confirm` it is a dry run: no run folder is written.
 
-    With `namespaces` the KV namespace is looked up before the snapshot is read.
+    With `namespaces` the KV namespace is looked up before the snapshot is read. `open_machines`
+    map the parts of a new run; for one that is continued they are not opened.
     """
     run = choose_run(snapshot, target, rules)
     if run is not None:
         _check_agreed(run, rules)
-        if dry_run:
+        if confirm is None:
             run.close()
             return Begun(run.plan, None, is_new=False)
         confirm(run.plan)
@@ -100,8 +112,16 @@ def begin(
         open_id_table(snapshot.folder.parent, snapshot.manifest.points, own=own) as table,
         nullcontext() if base is None else closing(base),
     ):
-        plan, quarantine = make_plan(snapshot, target, rules, table, runtime, namespaces=namespaces)
-        if dry_run:
+        plan, quarantine = make_plan(
+            snapshot,
+            target,
+            rules,
+            table,
+            runtime,
+            namespaces=namespaces,
+            open_machines=open_machines,
+        )
+        if confirm is None:
             return Begun(plan, None, is_new=True)
         if base is None:
             confirm(plan)
@@ -205,6 +225,7 @@ def make_plan(
     runtime: Runtime,
     *,
     namespaces: KvNamespaces | None = None,
+    open_machines: OpenMachines = this_machine,
 ) -> tuple[RunPlan, bytes]:
     """Freeze every decision about a new run. Returns its plan and its quarantine.jsonl.
 
@@ -225,7 +246,7 @@ def make_plan(
         read_kv_namespace(namespaces, namespace_id, rules.kv_jurisdiction)
     if rules.agreed is not None:
         rules.agreed.check_target(target, index, rules.mapping, rules.writes)
-    values, findings = check_snapshot(snapshot, rules, table, runtime)
+    values, findings = check_snapshot(snapshot, rules, table, runtime, open_machines=open_machines)
     check_index(index, values, keeps_name=rules.mapping.shards is not None)
     if rules.agreed is not None:
         rules.agreed.check_points(findings.counts())

@@ -59,6 +59,7 @@ from migrate.storage.layout import BUDGET, BUDGET_FILE, SOURCE_COPIES, index_of_
 from migrate.storage.local_folder import LocalFolder, local_file
 from migrate.transport.trust import ClientCertificate
 from migrate.upload.settle import SettleRules
+from migrate.workers.executors import OpenMachines, this_machine
 from q2v.invocation import Place, current_invocation, local_of
 from q2v.options import check_both, check_required, refuse_flags
 from q2v.output.logs import PROCESS_MASKER
@@ -558,6 +559,7 @@ class Choices:
     max_delete: float = DELETE_SHARE_DEFAULT  # share of the vectors that a catch-up may delete
     agreed: AgreedPlan | None = None  # a saved plan that the run is held to
     saves: bool = False  # the plan is saved, so it needs the digest of its rows
+    open_machines: OpenMachines = this_machine  # they map the parts of a new run
 
 
 def plan_rules(settings: Settings, choices: Choices | None = None) -> PlanRules:

@@ -11,36 +11,27 @@ from collections.abc import Set as AbstractSet
 from contextlib import closing
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from migrate.errors import PreconditionError, QuarantineExceededError
 from migrate.mapping.kv_entries import encode_file_value
 from migrate.mapping.kv_keys import group_of_key
-from migrate.mapping.metadata_indexes import PropertyTypes, look_up, type_of
-from migrate.mapping.payload import Change, Mapped, Quarantined, Reason
+from migrate.mapping.metadata_indexes import PropertyTypes
+from migrate.mapping.payload import Change, Quarantined, Reason
 from migrate.mapping.rules import MappingRules, WriteRules
 from migrate.mapping.values import ValueRules
-from migrate.model.canonical import decode_json
-from migrate.model.digest import digest_vectors
-from migrate.model.limits import INDEXED_STRING_BYTES_MAX, KV_VALUE_BYTES_MAX
-from migrate.model.records import DenseColumn, Page, PointId, ShardKey
-from migrate.plan.census.histograms import (
-    CHUNKS,
-    ID_BYTES,
-    METADATA_BYTES,
-    Histogram,
-    NormCounts,
-    count_sizes,
-)
-from migrate.plan.census.line_sizes import LineSizes
-from migrate.plan.census.statistics import Census, CensusPage, quarantine_cap, take_census
+from migrate.model.limits import KV_VALUE_BYTES_MAX
+from migrate.model.records import Page, PointId
+from migrate.plan.census.counts import PointCounts, PointRules
+from migrate.plan.census.histograms import CHUNKS, ID_BYTES, METADATA_BYTES, Histogram, count_sizes
+from migrate.plan.census.planned import CHANGED, HASH_DIFFERS, LONG, OTHER_TYPE, decode_point
+from migrate.plan.census.statistics import Census, quarantine_cap
+from migrate.plan.census.tasks import MapTask, map_part
 from migrate.plan.estimate import Workload
 from migrate.plan.namespaces import NamespaceFindings, find_namespaces
 from migrate.plan.quarantine import QuarantinedPoint
 from migrate.plan.rules import PlanRules
 from migrate.plan.saved.record import PlannedPoints
 from migrate.plan.saved.rows import digest_rows
-from migrate.plan.transforms import RuleEffect, TransformPreview
+from migrate.plan.transforms import RuleEffect
 from migrate.ports import PointSource, Progress
 from migrate.runtime import Runtime
 from migrate.snapshot.agreement import Reading
@@ -49,16 +40,13 @@ from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.walk import walk_points
 from migrate.storage.folder import WorkFolder
 from migrate.storage.layout import scratch_name
-from migrate.tables.plan_ids import Collision, FileGap, IdTable, PlannedRows
+from migrate.tables.plan_ids import Collision, FileGap, IdTable
 from migrate.words import counted
+from migrate.workers.executors import Machines, OpenMachines, run_tasks, this_machine
 from migrate.workers.ordered import ahead
 
 GAPS_LISTED_MAX = 20
 LISTED_MAX = 200_000  # points that are left out, in the list of a saved plan: about 80 MB
-
-# Notes about a row, counted only if the row moves; two of them are followed by a name.
-CHANGED, LONG, HASH_DIFFERS = "changed ", "long ", "hash differs"
-OTHER_TYPE = "type "  # then the type that was found, a colon, and the property
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,9 +194,17 @@ def check_source(
 
 
 def check_snapshot(
-    snapshot: Snapshot, rules: PlanRules, table: IdTable, runtime: Runtime
+    snapshot: Snapshot,
+    rules: PlanRules,
+    table: IdTable,
+    runtime: Runtime,
+    *,
+    open_machines: OpenMachines = this_machine,
 ) -> tuple[ValueRules, PlanFindings]:
-    """Check every point of a snapshot; the empty `table` then holds the rows that move."""
+    """Check every point of a snapshot; the empty `table` then holds the rows that move.
+
+    The machines map parts, and are let go before the whole set is checked.
+    """
     values = rules.choose_values(snapshot.manifest.vectors)
     points = snapshot.manifest.points
     if points == 0 and not rules.allow_empty:
@@ -216,11 +212,46 @@ def check_snapshot(
             "there are no points to move",
             remedy="check source.collection, or pass --allow-empty",
         )
-    pages = (rows.page for rows in snapshot.read(with_vectors=(values.vector_name,)))
+    mapping = point_rules(rules, values, points)
+    with open_machines() as machines:
+        runtime.progress.start("checking points", total=points, unit="points")
+        if machines is None:
+            counts = _map_here(snapshot, mapping, table, runtime)
+        else:
+            counts = _map_there(snapshot, mapping, table, runtime.progress, machines)
+    return values, check_whole_set(counts, rules, table, listed_max=mapping.listed_max)
+
+
+def _map_here(
+    snapshot: Snapshot, rules: PointRules, table: IdTable, runtime: Runtime
+) -> PointCounts:
+    """As `map_part` does for each part, one page after the other."""
+    counts = PointCounts(rules)
+    names = (rules.values.vector_name,)
+    pages = (
+        page for part in snapshot.live_parts() for page in part.read_wanted(with_vectors=names)
+    )
     # Hashing and decoding a part release Python's lock, so a second core can do it.
     held_max = min(2, runtime.reads_in_flight)
     with closing(ahead(pages, held_max=held_max)) as drawn:
-        return values, check_points(drawn, values, rules, table, runtime.progress, points=points)
+        for rows, page in drawn:
+            table.add_table(counts.add_page(rows.tolist(), page))
+            runtime.progress.advance(len(page))
+    return counts
+
+
+def _map_there(
+    snapshot: Snapshot, rules: PointRules, table: IdTable, progress: Progress, machines: Machines
+) -> PointCounts:
+    """A task for each part; what a machine returns is added as it comes."""
+    counts = PointCounts(rules)
+    tasks = (MapTask(part=part, rules=rules) for part in snapshot.live_parts() if part.wanted)
+    with closing(run_tasks(map_part, tasks, machines)) as done:
+        for found in done:
+            counts.merge(found.counts)
+            table.add_table(found.rows)
+            progress.advance(found.counts.census.points)
+    return counts
 
 
 def open_id_table(folder: WorkFolder, points: int, *, own: str | None = None) -> IdTable:
@@ -242,26 +273,37 @@ def check_points(
 ) -> PlanFindings:
     """Map every point, then make the checks that need the whole set.
 
-    `points` is the expected number, for the progress and the quarantine cap. `table` is empty and
-    holds the rows that move at the end.
+    `pages` are in row order. `points` is the expected number, for the progress and the quarantine
+    cap. `table` is empty and holds the rows that move at the end.
     """
-    mapping, indexes = rules.mapping, rules.metadata_indexes
     progress.start("checking points", total=points, unit="points")
-    listing = _Listing(quarantine_cap(points, rules.max_quarantine), whole=rules.digests_rows)
-    census, preview = Census(), TransformPreview(mapping.transforms)
-    shard_keys: set[ShardKey] = set()
-    norms, lines = NormCounts(), LineSizes()
+    mapping = point_rules(rules, values, points)
+    counts = PointCounts(mapping)
     for page in pages:
-        shard_keys.update(page.shard_keys or ())
-        first_row = census.points
-        result = take_census(census, page, mapping, values, body_bytes=rules.writes.body_bytes)
-        for position, outcome in result.quarantined:
-            listing.add(first_row + position, page.ids[position], outcome)
-        preview.add_page(page, result.mapped)
-        _add_to_table(table, page, first_row, result, indexes)
-        _count_norms(norms, page, result, values)
-        lines.add(result)
+        first_row = counts.census.points
+        table.add_table(counts.add_page(range(first_row, first_row + len(page)), page))
         progress.advance(len(page))
+    return check_whole_set(counts, rules, table, listed_max=mapping.listed_max)
+
+
+def point_rules(rules: PlanRules, values: ValueRules, points: int) -> PointRules:
+    """What decides about a point; a plan that is saved lists as many as memory allows."""
+    cap = quarantine_cap(points, rules.max_quarantine)
+    return PointRules(
+        mapping=rules.mapping,
+        values=values,
+        body_bytes=rules.writes.body_bytes,
+        metadata_indexes=dict(rules.metadata_indexes),
+        listed_max=max(cap + 1, LISTED_MAX if rules.digests_rows else 0),
+    )
+
+
+def check_whole_set(
+    counts: PointCounts, rules: PlanRules, table: IdTable, *, listed_max: int
+) -> PlanFindings:
+    """What the points are together; rows that cannot move are taken out of the table."""
+    mapping, indexes, census = rules.mapping, rules.metadata_indexes, counts.census
+    listing = _Listing(counts.quarantined.points(), listed_max)
     _quarantine_collisions(table, census, listing)
     if mapping.namespace:
         _quarantine_divided_files(table, census, listing)
@@ -271,7 +313,7 @@ def check_points(
     vectors = table.count_vectors()
     return PlanFindings(
         points=census.points,
-        shard_keys=len(shard_keys),
+        shard_keys=len(counts.shard_keys),
         vectors=vectors,
         files=table.count_files(),
         metadata_bytes=table.sum_metadata_bytes(),
@@ -286,7 +328,7 @@ def check_points(
             for name, n in _after(CHANGED, notes).items()
             if not name.startswith(f"{Change.TRANSFORMED}:")
         },
-        transforms=preview.effects(_after(f"{CHANGED}{Change.TRANSFORMED}:", notes)),
+        transforms=counts.preview.effects(_after(f"{CHANGED}{Change.TRANSFORMED}:", notes)),
         bytes_saved=census.bytes_saved,
         gaps=tuple(gaps[:GAPS_LISTED_MAX]),
         files_with_gaps=len(gaps),
@@ -300,20 +342,10 @@ def check_points(
             count_sizes("metadata bytes", METADATA_BYTES, table.metadata_sizes()),
             count_sizes("id bytes", ID_BYTES, table.id_sizes()),
             count_sizes("chunks a file", CHUNKS, table.file_sizes()),
-            norms.histogram(),
+            counts.norms.histogram(),
         ),
-        line_bytes=lines.mean(),
+        line_bytes=counts.lines.mean(),
     )
-
-
-def _count_norms(norms: NormCounts, page: Page, result: CensusPage, values: ValueRules) -> None:
-    """Of the points that map, as the source has them."""
-    column = page.vectors[values.vector_name]
-    assert isinstance(column, DenseColumn), "the plan chose a dense vector"
-    if len(result.mapped) == len(page):
-        norms.add(column.values)  # without a copy
-    else:
-        norms.add(column.values[[position for position, _ in result.mapped]])
 
 
 def _digest_rows(table: IdTable, rules: PlanRules) -> str | None:
@@ -334,78 +366,18 @@ def _counter_file(table: IdTable, mapping: MappingRules, counter_key: str) -> st
 class _Listing:
     """The first quarantined points, for quarantine.jsonl; the census has the counts."""
 
-    def __init__(self, cap: int, *, whole: bool) -> None:
-        """With `whole` points beyond the cap are listed too, as many as memory allows."""
-        self.cap = cap
-        self._listed_max = max(cap + 1, LISTED_MAX if whole else 0)
-        self.points: list[QuarantinedPoint] = []
+    def __init__(self, points: list[QuarantinedPoint], points_max: int) -> None:
+        self.points = points
+        self._points_max = points_max
 
     def add(self, row: int, point_id: PointId, outcome: Quarantined) -> None:
-        if len(self.points) < self._listed_max:
+        if len(self.points) < self._points_max:
             self.points.append(QuarantinedPoint(row=row, point_id=point_id, outcome=outcome))
 
 
 def _after(prefix: str, notes: dict[str, int]) -> dict[str, int]:
     """Name -> rows, of the notes with this prefix."""
     return {note.removeprefix(prefix): n for note, n in notes.items() if note.startswith(prefix)}
-
-
-def _add_to_table(
-    table: IdTable,
-    page: Page,
-    first_row: int,
-    result: CensusPage,
-    indexes: Mapping[str, str],
-) -> None:
-    positions = [position for position, _ in result.mapped]
-    if not positions:
-        return
-    ids = [vector.vector_id for _, vector in result.mapped]
-    metadata = [vector.metadata for _, vector in result.mapped]
-    namespaces = [vector.namespace for _, vector in result.mapped]
-    values = result.values[np.array(positions, np.intp)]
-    contents = digest_vectors(ids, values, metadata, namespaces)
-    table.add(
-        PlannedRows(
-            rows=[first_row + position for position in positions],
-            vector_ids=ids,
-            files=[vector.group for _, vector in result.mapped],
-            positions=[vector.order for _, vector in result.mapped],
-            contents=contents,
-            points=[_encode_point(page.ids[position]) for position in positions],
-            metadata_bytes=list(map(len, metadata)),
-            notes=[_notes(vector, indexes) for _, vector in result.mapped],
-            namespaces=namespaces,
-        )
-    )
-
-
-def _encode_point(point_id: PointId) -> str:
-    return f"{point_id.id_type.value}:{point_id.text}"
-
-
-def _decode_point(text: str) -> PointId:
-    id_type, _, name = text.partition(":")
-    return PointId.from_text(name, id_type)
-
-
-def _notes(vector: Mapped, indexes: Mapping[str, str]) -> list[str]:
-    notes = [f"{CHANGED}{change}:{name}" for change, name in vector.changes]
-    if vector.hash_differs:
-        notes.append(HASH_DIFFERS)
-    if not indexes:
-        return notes
-    fields = decode_json(vector.metadata)
-    assert isinstance(fields, dict), "metadata is an object"
-    for name, declared in indexes.items():
-        value = look_up(fields, name)
-        found = type_of(value)
-        if found != declared:  # most values have the declared type
-            notes.append(f"{OTHER_TYPE}{found}:{name}")
-        elif isinstance(value, str) and len(value.encode()) > INDEXED_STRING_BYTES_MAX:
-            # Only its first 64 bytes are indexed: a filter may match further vectors.
-            notes.append(f"{LONG}{name}")
-    return notes
 
 
 def _property_types(
@@ -440,7 +412,7 @@ def _quarantine_collisions(table: IdTable, census: Census, listing: _Listing) ->
             + _of_two_namespaces(collision),
         )
         census.quarantined[reason] += 1
-        listing.add(collision.row, _decode_point(collision.point), outcome)
+        listing.add(collision.row, decode_point(collision.point), outcome)
     table.remove_collisions()
 
 
@@ -467,7 +439,7 @@ def _quarantine_divided_files(table: IdTable, census: Census, listing: _Listing)
             f"'{other}'; a file has one KV entry and one namespace",
         )
         census.quarantined[outcome.reason] += 1
-        listing.add(divided.row, _decode_point(divided.point), outcome)
+        listing.add(divided.row, decode_point(divided.point), outcome)
     table.remove_divided_files()
 
 
@@ -486,5 +458,5 @@ def _quarantine_large_files(table: IdTable, census: Census, listing: _Listing) -
         )
         for row, point in table.rows_of_file(file):
             census.quarantined[Reason.KV_VALUE] += 1
-            listing.add(row, _decode_point(point), outcome)
+            listing.add(row, decode_point(point), outcome)
         table.remove_file(file)

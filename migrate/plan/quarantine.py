@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from heapq import heappush, heappushpop
+from operator import itemgetter
 
 from migrate.mapping.payload import Quarantined, Reason
 from migrate.model.canonical import decode_json, encode_canonical_json
@@ -16,6 +18,31 @@ class QuarantinedPoint:
     row: int  # 0-based number in the snapshot
     point_id: PointId
     outcome: Quarantined
+
+
+class FirstQuarantined:
+    """Of the points that are added, in whatever order, those with the lowest rows."""
+
+    def __init__(self, points_max: int) -> None:
+        self._points_max = points_max
+        self._heap: list[tuple[int, QuarantinedPoint]] = []  # the highest row first
+
+    def add(self, point: QuarantinedPoint) -> None:
+        """Keep the point while it is one of the first; no two points have one row."""
+        entry = (-point.row, point)
+        if len(self._heap) < self._points_max:
+            heappush(self._heap, entry)
+        else:
+            heappushpop(self._heap, entry)
+
+    def merge(self, other: "FirstQuarantined") -> None:
+        """Add the points of other rows."""
+        for point in other.points():
+            self.add(point)
+
+    def points(self) -> list[QuarantinedPoint]:
+        """By row."""
+        return [point for _, point in sorted(self._heap, key=itemgetter(0), reverse=True)]
 
 
 def encode_quarantine(points: Iterable[QuarantinedPoint]) -> bytes:

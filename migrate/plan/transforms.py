@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from migrate.mapping.field_paths import Path, format_path
 from migrate.mapping.payload import Change, Mapped, shape_of
@@ -44,27 +45,57 @@ class RuleEffect:
 
 
 class TransformPreview:
-    """Collects examples while a plan walks over the points."""
+    """Collects examples of each rule: its first points by row, in whatever order pages are added.
+
+    Pages that are added hold different rows.
+    """
 
     def __init__(self, rules: Sequence[Transform]) -> None:
         self._rules = rules
-        self._examples: dict[int, list[Example]] = {n: [] for n in range(1, len(rules) + 1)}
+        # By row, the lowest first.
+        self.examples: dict[int, list[tuple[int, Example]]] = {
+            number: [] for number in range(1, len(rules) + 1)
+        }
 
-    def add_page(self, page: Page, mapped: Sequence[tuple[int, Mapped]]) -> None:
-        """Take examples from the points of a page, as long as a rule has too few."""
-        open_rules = {n for n, found in self._examples.items() if len(found) < EXAMPLES}
+    def add_page(
+        self, rows: Sequence[int], page: Page, mapped: Sequence[tuple[int, Mapped]]
+    ) -> None:
+        """Take examples from the points of a page; `rows` has the row of each, ascending."""
+        open_rules = self._open_rules(rows[0]) if mapped else set()
         for position, outcome in mapped:
             if not open_rules:
-                return
+                return  # nor for a later row
             applied = {int(n) for change, n in outcome.changes if change is Change.TRANSFORMED}
             if applied & open_rules:
                 key = None if page.shard_keys is None else page.shard_keys[position]
-                self._add(page.ids[position], page.payloads[position], key, applied & open_rules)
-                open_rules = {n for n, found in self._examples.items() if len(found) < EXAMPLES}
+                point_id, payload = page.ids[position], page.payloads[position]
+                row = rows[position]
+                found = self._read(point_id, payload, key, applied & open_rules)
+                self._keep({number: [(row, example)] for number, example in found.items()})
+                open_rules = self._open_rules(row)
 
-    def _add(
+    def _open_rules(self, row: int) -> set[int]:
+        """The rules of which an example from this row would be one of the first."""
+        return {
+            number
+            for number, found in self.examples.items()
+            if len(found) < EXAMPLES or row < found[-1][0]
+        }
+
+    def merge(self, other: "TransformPreview") -> None:
+        """Add the examples from other rows, by the same rules."""
+        self._keep(other.examples)
+
+    def _keep(self, examples: Mapping[int, list[tuple[int, Example]]]) -> None:
+        for number, found in examples.items():
+            by_row = sorted(self.examples[number] + found, key=itemgetter(0))
+            self.examples[number] = by_row[:EXAMPLES]
+
+    def _read(
         self, point_id: PointId, payload: bytes, key: ShardKey | None, wanted: set[int]
-    ) -> None:
+    ) -> dict[int, Example]:
+        """What each of these rules does to a point."""
+        examples: dict[int, Example] = {}
         fields = decode_json(payload)
         assert isinstance(fields, dict), "the point was mapped"
         for rule in self._rules:
@@ -76,7 +107,8 @@ class TransformPreview:
                 before.pop((rule.name,), None)
             rule.apply(fields)
             if number in wanted:
-                self._examples[number].append(_example(point_id, before, _leaves(fields)))
+                examples[number] = _example(point_id, before, _leaves(fields))
+        return examples
 
     def effects(self, points: Mapping[str, int]) -> tuple[RuleEffect, ...]:
         """The effect of each rule; `points`: rule number -> points that move."""
@@ -84,7 +116,7 @@ class TransformPreview:
             RuleEffect(
                 rule=rule.label,
                 points=points.get(str(number), 0),
-                examples=tuple(self._examples[number]),
+                examples=tuple(example for _, example in self.examples[number]),
             )
             for number, rule in enumerate(self._rules, 1)
         )

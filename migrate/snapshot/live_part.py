@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from migrate.model.pages import take_positions
 from migrate.model.records import Page, VectorSpec
 from migrate.model.sealed_json import damaged
 from migrate.snapshot.chain.changes import NO_ROW
@@ -75,3 +76,10 @@ class LivePart:
             if (read.page.shard_keys is not None) != self.keyed:
                 raise damaged(str(self.file), "only one of part and manifest has shard keys")
             yield self.rows[read.first_row : read.first_row + len(read.page)], read.page
+
+    def read_wanted(self, *, with_vectors: Sequence[str]) -> Iterator[tuple[Rows, Page]]:
+        """As `read`, without the rows that are NO_ROW."""
+        for rows, page in self.read(with_vectors=with_vectors):
+            wanted = np.flatnonzero(rows != NO_ROW)
+            if len(wanted):
+                yield rows[wanted], take_positions(page, wanted.tolist())

@@ -96,6 +96,30 @@ class PlannedRows:
     notes: Sequence[Sequence[str]] = ()  # words about a row, counted over what moves in the end
     namespaces: Sequence[str | None] = ()  # of the vectors
 
+    def table(self) -> pa.Table:
+        """The rows for `IdTable.add_table`."""
+        count = len(self.rows)
+        columns = [
+            self.rows,
+            self.vector_ids,
+            self.files,
+            self.positions,
+            self.contents or [b""] * count,
+            self.points or [""] * count,
+            self.metadata_bytes or [0] * count,
+            self.notes or [()] * count,
+            self.namespaces or [None] * count,
+        ]
+        return pa.table(
+            [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)],
+            schema=_SCHEMA,
+        )
+
+
+def join_tables(tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows of all of them, for `IdTable.add_table`."""
+    return pa.concat_tables(tables).combine_chunks() if tables else _SCHEMA.empty_table()
+
 
 class IdTable(SpillingDatabase):
     """A table of (row, target id, file, order, content digest)."""
@@ -110,26 +134,13 @@ class IdTable(SpillingDatabase):
         )
 
     def add(self, planned: PlannedRows) -> None:
-        """Add some rows."""
-        rows = planned.rows
-        if not rows:
-            return
-        columns = [
-            rows,
-            planned.vector_ids,
-            planned.files,
-            planned.positions,
-            planned.contents or [b""] * len(rows),
-            planned.points or [""] * len(rows),
-            planned.metadata_bytes or [0] * len(rows),
-            planned.notes or [()] * len(rows),
-            planned.namespaces or [None] * len(rows),
-        ]
-        batch = pa.table(
-            [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)],
-            schema=_SCHEMA,
-        )
-        self._insert("vectors", batch)
+        """Add some rows. The order in which rows are added makes no difference."""
+        self.add_table(planned.table())
+
+    def add_table(self, rows: pa.Table) -> None:
+        """As `add`, of `PlannedRows.table` or `join_tables`."""
+        if rows.num_rows:
+            self._insert("vectors", rows)
 
     def remove_collisions(self) -> None:
         """Take out every row that does not keep its id (`Collision.stays`)."""

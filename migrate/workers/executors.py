@@ -7,7 +7,7 @@ Every task here has the same effect on every machine, done once or twice (decisi
 import os
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import CancelledError, Executor, Future
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
@@ -74,6 +74,14 @@ class Machines:
 
     executor: TaskExecutor
     at_once: int
+
+
+OpenMachines = Callable[[], AbstractContextManager[Machines | None]]  # see `run_tasks`
+
+
+def this_machine() -> AbstractContextManager[None]:
+    """The `OpenMachines` of a command that works alone."""
+    return nullcontext()
 
 
 def run_tasks(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
@@ -37,30 +38,71 @@ def executor_options(command: Command) -> Command:
     return who(where(command))
 
 
-@contextmanager
-def open_machines(
-    executor: str,
-    scheduler: str | None,
-    directory: Folder,
-    settings: Settings | None = None,
-    *,
-    say: Callable[[str], object],
-) -> Iterator[Machines | None]:
-    """The workers of a cluster; None when this machine works. `say` gets what could be better.
+@dataclass(frozen=True, slots=True)
+class ChosenExecutor:
+    """What `--executor` and `--scheduler` say."""
 
-    `settings` where the workers read the source.
+    kind: str
+    scheduler: str | None
 
-    Raises UsageError for a --dir or a source that they cannot reach, or an address that is not
-    safe; RemoteUnavailableError when no worker answers.
+    @property
+    def is_local(self) -> bool:
+        """Whether this machine does the work."""
+        return self.kind == LOCAL
+
+    def check_reads_snapshot(self) -> None:
+        """Raises UsageError for workers where a command would read the source itself."""
+        if not self.is_local:
+            raise UsageError(
+                f"--executor {self.kind}: found no snapshot, expected one: without it this command "
+                "reads the source by itself",
+                remedy=f"take one with `q2v snapshot --executor {self.kind}` and name it; or leave "
+                f"--executor {self.kind} out",
+            )
+
+    def check_reached(self, snapshot: Folder) -> None:
+        """Raises UsageError for a snapshot that workers would have to read and cannot."""
+        if not self.is_local and not snapshot.is_shared:
+            raise UsageError(
+                f"--executor {self.kind}: found the snapshot {snapshot} on a disk of this "
+                "machine, expected one that every worker reaches",
+                remedy=f"name a snapshot that is in --dir, or leave --executor {self.kind} out",
+            )
+
+    @contextmanager
+    def machines(self, say: Callable[[str], object]) -> Iterator[Machines | None]:
+        """The workers of a cluster; None when this machine works.
+
+        `say` gets what could be better. Raises UsageError for an address that is not safe,
+        RemoteUnavailableError when no worker answers.
+        """
+        if self.is_local:
+            yield None
+            return
+        # Each loads a library of its own, which is an extra of the distribution.
+        if self.kind == "dask":
+            from q2v.executors.dask_cluster import open_dask as open_cluster  # noqa: PLC0415
+        else:
+            from q2v.executors.ray_cluster import open_ray as open_cluster  # noqa: PLC0415
+        with open_cluster(self.scheduler, say) as (tasks, workers):
+            yield Machines(tasks, _TASKS_A_WORKER * workers)
+
+
+def choose_executor(
+    executor: str, scheduler: str | None, directory: Folder, settings: Settings | None = None
+) -> ChosenExecutor:
+    """What the operator typed; `settings` where the workers read the source.
+
+    Raises UsageError for a --dir or a source that they cannot reach.
     """
-    if executor == LOCAL:
+    chosen = ChosenExecutor(executor, scheduler)
+    if chosen.is_local:
         if scheduler is not None:
             raise UsageError(
                 f"--scheduler {scheduler}: this has no effect with --executor {LOCAL}",
                 remedy="pass --executor dask, or leave it out",
             )
-        yield None
-        return
+        return chosen
     if not directory.is_shared:
         raise UsageError(
             f"--executor {executor}: found --dir {directory}, expected one that every worker "
@@ -73,10 +115,4 @@ def open_machines(
             "a copy on this machine",
             remedy=f"configure source.url, or leave --executor {executor} out",
         )
-    # Each loads a library of its own, which is an extra of the distribution.
-    if executor == "dask":
-        from q2v.executors.dask_cluster import open_dask as open_cluster  # noqa: PLC0415
-    else:
-        from q2v.executors.ray_cluster import open_ray as open_cluster  # noqa: PLC0415
-    with open_cluster(scheduler, say) as (tasks, workers):
-        yield Machines(tasks, _TASKS_A_WORKER * workers)
+    return chosen

@@ -16,7 +16,7 @@ from migrate.snapshot.tasks import ExecutorReader
 from migrate.storage.local_folder import LocalFolder
 from migrate.workers.executors import Machines, TaskExecutor, check_one_version
 from migrate.workers.processes import no_preparation
-from q2v.executors.options import open_machines
+from q2v.executors.options import choose_executor
 from q2v.main import cli
 from q2v.secret_files import SecretPlace
 from q2v.settings import Settings
@@ -145,7 +145,7 @@ def test_a_scheduler_that_is_not_there_is_unavailable(
     with (
         objects_in_memory(tmp_path) as folder,
         pytest.raises(RemoteUnavailableError, match=r"no Dask scheduler answers"),
-        open_machines("dask", "tcp://127.0.0.1:9", folder, settings(), say=Silence().say),
+        choose_executor("dask", "tcp://127.0.0.1:9", folder, settings()).machines(Silence().say),
     ):
         pass
 
@@ -173,7 +173,7 @@ def test_certificates_that_dask_cannot_use_are_refused_before_it_connects(
         objects_in_memory(tmp_path) as folder,
         dask.config.set({f"distributed.comm.tls.{key}": value for key, value in named.items()}),
         pytest.raises(UsageError, match=says) as caught,
-        open_machines("dask", "tls://127.0.0.1:9", folder, settings(), say=Silence().say),
+        choose_executor("dask", "tls://127.0.0.1:9", folder, settings()).machines(Silence().say),
     ):
         pass
 
@@ -185,10 +185,8 @@ def test_a_folder_is_read_by_this_machine(tmp_path: Path) -> None:
     with (
         objects_in_memory(tmp_path) as folder,
         pytest.raises(UsageError, match=r"found source\.path"),
-        open_machines("dask", "tcp://127.0.0.1:9", folder, embedded, say=Silence().say),
     ):
-        pass
-    with open_machines(
-        "local", None, LocalFolder(tmp_path), embedded, say=Silence().say
-    ) as machines:
+        choose_executor("dask", "tcp://127.0.0.1:9", folder, embedded)
+    chosen = choose_executor("local", None, LocalFolder(tmp_path), embedded)
+    with chosen.machines(Silence().say) as machines:
         assert machines is None

@@ -53,7 +53,7 @@ def count_sizes(name: str, edges: Sequence[int], sizes: Iterable[tuple[int, int]
 
 @dataclass(slots=True)
 class NormCounts:
-    """The lengths of vectors as the source has them, counted page by page."""
+    """The lengths of vectors as the source has them; where pages are cut makes no difference."""
 
     counts: npt.NDArray[np.int64] = field(
         default_factory=lambda: np.zeros(len(NORMS), dtype=np.int64)
@@ -75,6 +75,12 @@ class NormCounts:
         self.counts += np.bincount(places, minlength=len(NORMS))
         self.lowest = min(self.lowest, float(norms.min()))
         self.highest = max(self.highest, float(norms.max()))
+
+    def merge(self, other: "NormCounts") -> None:
+        """Add the counts of other vectors."""
+        self.counts += other.counts
+        self.lowest = min(self.lowest, other.lowest)
+        self.highest = max(self.highest, other.highest)
 
     def histogram(self) -> Histogram:
         """What was counted."""

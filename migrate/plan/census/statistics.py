@@ -50,6 +50,13 @@ class Census:
     quarantined: Counter[Reason] = field(default_factory=Counter)
     elsewhere: Counter[str] = field(default_factory=Counter)  # index -> points of its run
 
+    def merge(self, other: "Census") -> None:
+        """Add the counts of other points."""
+        self.points += other.points
+        self.bytes_saved += other.bytes_saved
+        self.quarantined.update(other.quarantined)
+        self.elsewhere.update(other.elsewhere)
+
 
 @dataclass(frozen=True, slots=True)
 class CensusPage:

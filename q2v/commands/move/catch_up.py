@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -26,7 +27,7 @@ from migrate.words import counted
 from q2v import wiring
 from q2v.commands.move.confirm import confirm_write
 from q2v.commands.move.migrate import KEPT_SHOWN_MAX, migrate_snapshot
-from q2v.executors.options import executor_options, open_machines
+from q2v.executors.options import choose_executor, executor_options
 from q2v.invocation import Place
 from q2v.options import (
     PLANNING,
@@ -109,6 +110,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     moved to. Run it as often as you like while others write; the last time with --frozen.
     """
     directory, clock = wiring.open_folder(flags["folder"]), wiring.system_clock()
+    executor = choose_executor(flags["executor"], flags["scheduler"], directory, settings)
     key = wiring.seal_key(settings)
     options = SnapshotOptions(
         page_points=settings.snapshot.page_points,
@@ -125,9 +127,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     )
     with (
         open_progress(sys.stderr, clock) as progress,
-        open_machines(
-            flags["executor"], flags["scheduler"], directory, settings, say=progress.say
-        ) as machines,
+        executor.machines(progress.say) as machines,
         wiring.open_source(settings, directory, clock=clock, progress=progress) as source,
         wiring.open_target(settings, directory, clock=clock, progress=progress) as target,
         FolderLock(directory),
@@ -137,6 +137,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             parent = find_parent(directory, target, wiring.configured_scope(settings), key)
         else:
             parent = find_snapshot(directory, named, key)
+        executor.check_reached(parent.folder)
         wiring.check_snapshot_collection(parent, settings)
         runtime = Runtime(
             clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
@@ -174,7 +175,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
                 found,
                 target,
                 settings,
-                choices,
+                replace(choices, open_machines=partial(nullcontext, machines)),
                 runtime,
                 folder=directory,
                 confirm=lambda plan: confirm_write(

@@ -30,6 +30,7 @@ from q2v.commands.prepare.plan.saving import (
     planned,
     planned_source,
 )
+from q2v.executors.options import choose_executor, executor_options
 from q2v.invocation import Place
 from q2v.options import (
     PLANNING,
@@ -69,6 +70,8 @@ class Flags(TypedDict):
     retry_refused: bool
     max_delete: float
     yes: bool
+    executor: str
+    scheduler: str | None
     folder: Place
     as_json: bool
 
@@ -104,6 +107,7 @@ class Flags(TypedDict):
 )
 @max_delete_option
 @yes_option
+@executor_options
 @folder_option
 @json_option
 @click.pass_context
@@ -128,6 +132,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         max_delete=flags["max_delete"],
     )
     directory, clock = wiring.open_folder(flags["folder"]), wiring.system_clock()
+    executor = choose_executor(flags["executor"], flags["scheduler"], directory)
     agreed = open_agreed(directory, flags["snapshot"], wiring.seal_key(settings))
     if agreed is not None:
         choices = held_to(agreed, choices, settings)
@@ -140,6 +145,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             directory, flags["snapshot"] if agreed is None else planned(agreed)
         )
         found = find_snapshot(directory, named, wiring.seal_key(settings))
+        executor.check_reached(found.folder)
         wiring.check_snapshot_collection(found, settings)
         route = route_from_snapshot(found, configured_target(settings), clock)
         if agreed is not None:
@@ -152,7 +158,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             found,
             target,
             settings,
-            choices,
+            replace(choices, open_machines=partial(executor.machines, progress.say)),
             Runtime(
                 clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
             ),
@@ -189,8 +195,8 @@ def migrate_snapshot(
         rules,
         runtime,
         namespaces=wiring.open_namespaces(target.http),
-        confirm=confirm,
-        dry_run=choices.dry_run,
+        confirm=None if choices.dry_run else confirm,
+        open_machines=choices.open_machines,
     )
     if begun.run is None:
         report = report_dry_run(begun.plan, snapshot)

@@ -18,7 +18,7 @@ from migrate.snapshot.take import SnapshotOptions, SnapshotReport, take_snapshot
 from migrate.storage.folder import WorkFolder
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
-from q2v.executors.options import executor_options, open_machines
+from q2v.executors.options import choose_executor, executor_options
 from q2v.invocation import Place
 from q2v.options import SEAL, SOURCE, folder_option, json_option, refuse_flags, takes
 from q2v.output.following import Following, completed, following_snapshot
@@ -111,6 +111,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             remedy="pass --repair-part N or --flatten, or leave --of out",
         )
     clock = wiring.system_clock()
+    executor = choose_executor(flags["executor"], flags["scheduler"], directory, settings)
     options = SnapshotOptions(
         page_points=settings.snapshot.page_points,
         readers=wiring.source_readers(settings),
@@ -123,9 +124,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     )
     with (
         open_progress(sys.stderr, clock) as progress,
-        open_machines(
-            flags["executor"], flags["scheduler"], directory, settings, say=progress.say
-        ) as machines,
+        executor.machines(progress.say) as machines,
         wiring.open_source(settings, directory, clock=clock, progress=progress) as source,
         FolderLock(directory),
     ):

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import click
 
@@ -18,6 +19,7 @@ from migrate.storage.local_folder import local_file
 from migrate.words import counted
 from q2v import wiring
 from q2v.commands.prepare.plan.gathering import PlanResult, gather
+from q2v.executors.options import ChosenExecutor, choose_executor, executor_options
 from q2v.invocation import Place, current_invocation
 from q2v.options import PLANNING, SEAL, SOURCE, TARGET, folder_option, json_option, takes
 from q2v.output.advice import Named, complete
@@ -31,6 +33,19 @@ from q2v.settings import Settings
 _KIND = Kind("a runbook of q2v", (b"For the operator, in the order of the evening.",))
 
 
+class Flags(TypedDict):
+    """What the operator typed."""
+
+    snapshot: Path | None
+    at: str | None
+    until: str | None
+    out: Path | None
+    executor: str
+    scheduler: str | None
+    folder: Place
+    as_json: bool
+
+
 @takes(*SOURCE, *TARGET, *PLANNING, "snapshot.page_points", SEAL)
 @click.command("runbook")
 @click.argument("snapshot", required=False, type=click.Path(path_type=Path))
@@ -41,43 +56,38 @@ _KIND = Kind("a runbook of q2v", (b"For the operator, in the order of the evenin
     type=click.Path(dir_okay=False, path_type=Path),
     help="File to write, in place of the output; an earlier runbook is replaced, no other file.",
 )
+@executor_options
 @folder_option
 @json_option
-def command(
-    *,
-    snapshot: Path | None,
-    at: str | None,
-    until: str | None,
-    out: Path | None,
-    folder: Place,
-    as_json: bool,
-    settings: Settings,
-) -> None:
+def command(settings: Settings, **flags: Unpack[Flags]) -> None:
     """Write the runbook of this migration as Markdown: timeline, steps, way back, messages.
 
     Of a move over several vector indexes it is about all of them, unless one is named.
     Counts come from SNAPSHOT (default: the newest, or else the source), minutes from the plan at
     the pace that is measured at the target. Writes to no store.
     """
+    out, folder = flags["out"], flags["folder"]
     if out is not None:
         check_result_file(out, flag="--out", kind=_KIND)
     directory, clock = wiring.open_folder(folder), wiring.system_clock()
-    evening = _evening(at, until, clock)
+    executor = choose_executor(flags["executor"], flags["scheduler"], directory)
+    evening = _evening(flags["at"], flags["until"], clock)
     with open_progress(sys.stderr, clock) as progress:
         runtime = Runtime(
             clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
         )
-        named = wiring.open_named(directory, snapshot)
+        named = wiring.open_named(directory, flags["snapshot"])
         newest = sealed_folders(directory)[-1:]
         read = named if named is not None else newest[0] if newest else None
         results = [
-            (index, _gather(one, directory, runtime, read)) for index, one in _each(settings)
+            (index, _gather(one, directory, runtime, read, executor))
+            for index, one in _each(settings)
         ]
     text = _page(results, evening, settings, folder)
     if out is not None:
         with only_writer(out):
             local_file(out).write(text.encode())
-    if as_json:
+    if flags["as_json"]:
         render({"runbook": str(out) if out else text}, [], as_json=True)
     elif out is not None:
         write_line(f"written: {out}")
@@ -98,10 +108,14 @@ def _each(settings: Settings) -> Iterator[tuple[str, Settings]]:
 
 
 def _gather(
-    settings: Settings, directory: WorkFolder, runtime: Runtime, read: WorkFolder | None
+    settings: Settings,
+    directory: WorkFolder,
+    runtime: Runtime,
+    read: WorkFolder | None,
+    executor: ChosenExecutor,
 ) -> PlanResult:
     rules = wiring.plan_rules(settings, wiring.Choices(allow_cast=True, allow_empty=True))
-    return gather(settings, rules, directory, runtime, read)[0]
+    return gather(settings, rules, directory, runtime, read, executor=executor)[0]
 
 
 def _evening(at: str | None, until: str | None, clock: Clock) -> Evening:

@@ -19,7 +19,7 @@ from migrate.storage.local_folder import local_file
 from migrate.words import counted
 from migrate.workers.executors import Machines
 from q2v import wiring
-from q2v.executors.options import executor_options, open_machines
+from q2v.executors.options import choose_executor, executor_options
 from q2v.invocation import Place
 from q2v.options import SEAL, TARGET, folder_option, json_option, refuse_flags, takes
 from q2v.output.advice import advise
@@ -125,15 +125,14 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
                 remedy="name the width with --at, or ask the index with --live",
             )
     directory, clock = wiring.open_folder(flags["folder"]), wiring.system_clock()
+    executor = choose_executor(flags["executor"], flags["scheduler"], directory)
     key = wiring.seal_key(settings)
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
         runtime = Runtime(
             clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
         )
-        machines = stack.enter_context(
-            open_machines(flags["executor"], flags["scheduler"], directory, say=progress.say)
-        )
+        machines = stack.enter_context(executor.machines(progress.say))
         if flags["live"]:
             target = stack.enter_context(
                 wiring.open_target(settings, directory, clock=clock, progress=progress)
@@ -145,6 +144,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             check_same_target(run, target)
             folder = record.make_folder(run)
             snapshot, values = run.snapshot, run.plan.values
+            executor.check_reached(snapshot.folder)
             rules = _rules(snapshot, values.vector_name, flags)
             mapping = run.plan.mapping
             rule = _key_field(mapping.shard_key_rule)
@@ -159,6 +159,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             report = measure_index(run, target.vectors, queries, rules, runtime, machines=machines)
         else:
             snapshot = find_snapshot(directory, wiring.open_named(directory, flags["path"]), key)
+            executor.check_reached(snapshot.folder)
             run, folder = None, record.make_folder(snapshot)
             rules = _rules(snapshot, settings.source.vector_name, flags)
             rule = _key_field(shard_key_rule(settings.mapping.transform))

@@ -1,22 +1,18 @@
 """A snapshot that one machine sealed in a store is moved, proved and undone by another one."""
 
 import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 
 from migrate.errors import ExitCode
 from migrate.storage.local_folder import local_file
-from migrate.workers.executors import TaskExecutor
-from migrate.workers.processes import no_preparation
+from tests.harness.executors import BY_WORKERS, workers_here
 from tests.harness.fakes.object_stores import CREDENTIALS, s3_server
 from tests.harness.running.secrecy import assert_secret_absent
-from tests.harness.running.workbench import Workbench, points, workbench
+from tests.harness.running.workbench import API_TOKEN, Workbench, points, workbench
 from tests.harness.running.workspace import Result
 
 POINTS = 60
@@ -69,16 +65,10 @@ def measured(machine: Machine, *words: str) -> dict[str, object]:
 
 def measured_by_workers(machine: Machine) -> dict[str, object]:
     """The same by an executor of the standard library, in the place of a cluster's."""
-
-    @contextmanager
-    def open_pool(
-        scheduler: str | None, say: Callable[[str], object]
-    ) -> Iterator[tuple[TaskExecutor, int]]:
-        with ThreadPoolExecutor(2) as pool:
-            yield TaskExecutor(pool, no_preparation), 2
-
-    with patch("q2v.executors.dask_cluster.open_dask", open_pool):
-        return measured(machine, "--executor", "dask", "--scheduler", "tcp://127.0.0.1:9")
+    with workers_here() as workers:
+        found = measured(machine, *BY_WORKERS)
+    assert workers.tasks
+    return found
 
 
 def test_what_one_machine_seals_another_one_moves_proves_and_undoes(
@@ -111,6 +101,64 @@ def test_what_one_machine_seals_another_one_moves_proves_and_undoes(
     # The first machine has no run, and the second has no part.
     assert not list((tmp_path / "first").rglob("plan.json"))
     assert not list((tmp_path / "second").glob("*/parts"))
+
+
+def planned(machine: Machine, snapshot_id: object, *words: str) -> dict[str, object]:
+    """What a plan says, without the times that were measured."""
+    document = machine.done("plan", str(snapshot_id), *words)
+    measured = {"estimate", "route"}
+    return {key: value for key, value in document.items() if key not in measured}
+
+
+def test_workers_map_what_is_planned_and_moved_and_get_no_secret(
+    bench: Workbench, store: str, tmp_path: Path
+) -> None:
+    taken = Machine(bench, store, tmp_path / "first").done("snapshot")["snapshot_id"]
+    other = Machine(bench, store, tmp_path / "second")
+    here = planned(other, taken)
+    saved = tmp_path / "saved.json"
+    with workers_here() as workers:
+        assert planned(other, taken, *BY_WORKERS) == here
+        tasks = []
+        for words in (
+            ("plan", str(taken), "--out", str(saved)),
+            ("runbook", str(taken)),
+            ("migrate", str(saved), "--yes"),
+        ):
+            workers.tasks.clear()
+            other.done(*words, *BY_WORKERS)
+            assert workers.tasks, words
+            tasks += workers.tasks
+        workers.tasks.clear()
+        other.done("migrate", "--yes", *BY_WORKERS)
+
+    assert not workers.tasks, "a run that is there is not mapped again"
+    assert len(bench.stored()) == POINTS
+    assert other.done("reconcile")["verdict"] == "equal"
+    for secret in (API_TOKEN, *CREDENTIALS.values()):
+        assert_secret_absent(secret, texts=tasks)
+
+
+@pytest.mark.parametrize("command", ["plan", "runbook"])
+def test_workers_do_not_plan_a_source(machine: Machine, command: str) -> None:
+    result = machine.run(command, *BY_WORKERS)
+
+    assert result.exit_code == ExitCode.USAGE
+    assert "found no snapshot, expected one" in result.stdout
+    assert "`q2v snapshot --executor dask --" in result.stdout
+
+
+@pytest.mark.parametrize("words", [("plan",), ("runbook",), ("parity",), ("migrate", "--yes")])
+def test_workers_do_not_read_a_snapshot_on_a_disk(
+    bench: Workbench, machine: Machine, words: tuple[str, ...]
+) -> None:
+    path = str(bench.run("snapshot").document["path"])
+    command, *more = words
+    with workers_here() as workers:
+        result = machine.run(command, path, *more, *BY_WORKERS)
+
+    assert (result.exit_code, workers.tasks) == (ExitCode.USAGE, [])
+    assert "expected one that every worker reaches" in result.stdout
 
 
 def test_a_restore_reads_from_the_store(bench: Workbench, store: str, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Ranges are read by the workers of a Dask scheduler; workers and drivers may be killed."""
 
+import json
 import os
 import random
 import signal
@@ -69,15 +70,17 @@ def pages(bench: Workbench) -> int:
     return found
 
 
-# The first worker that draws queries and the first that searches end in the middle of it.
+# The first worker that draws queries, the first that searches and the first that maps a part end in
+# the middle of it.
 KILLS = """
 import os
 import signal
 
-import reconcile.parity.tasks as tasks
+from migrate.plan.census import tasks as mapping
+from reconcile.parity import tasks as parity
 
 
-def killing(name):
+def killing(tasks, name):
     work = getattr(tasks, name)
 
     def once(task):
@@ -90,14 +93,15 @@ def killing(name):
     setattr(tasks, name, once)
 
 
-killing("draw")
-killing("search")
+killing(parity, "draw")
+killing(parity, "search")
+killing(mapping, "map_part")
 """
 
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an empty file for each task of parity in which a worker has ended."""
+    """A folder with an empty file for each kind of task in which a worker has ended."""
     return tmp_path_factory.mktemp("killed")
 
 
@@ -125,7 +129,7 @@ def running(
             n_workers=WORKERS,
             threads_per_worker=1,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             env=environment,
             silence_logs=50,
         ) as running,
@@ -197,7 +201,7 @@ def test_parity_is_that_of_this_machine_though_workers_are_killed(
 
     assert taken.exit_code == 0, taken.stderr
     assert there.exit_code == here.exit_code == 0, there.stderr
-    assert sorted(one.name for one in killed.iterdir()) == ["draw", "search"]
+    assert {"draw", "search"} <= {one.name for one in killed.iterdir()}
     assert figures(there) == figures(here)
     assert figures(here)["curve"]["2"]["overlap"]["mean"] < 1, "something could differ"
 
@@ -205,6 +209,31 @@ def test_parity_is_that_of_this_machine_though_workers_are_killed(
 def figures(result: Result) -> dict[str, Any]:
     """A record of parity without its time and its place."""
     return {key: result.document[key] for key in result.document.keys() - {"at", "record"}}
+
+
+def test_a_plan_is_that_of_this_machine_though_a_worker_is_killed(
+    bench: Workbench, place: Place, tmp_path: Path, killed: Path
+) -> None:
+    taken = finish(start(bench, place, tmp_path / "one", "snapshot"))
+    assert taken.exit_code == 0, taken.stderr
+    plan = ("plan", str(taken.document["snapshot_id"]), "--out")
+    there = start(
+        bench, place, tmp_path / "two", *plan, str(tmp_path / "there"), *by_workers(place)
+    )
+    here = start(bench, place, tmp_path / "three", *plan, str(tmp_path / "here"))
+
+    assert finish(there).exit_code == finish(here).exit_code == 0
+    assert "map_part" in {one.name for one in killed.iterdir()}
+    saved = [json.loads((tmp_path / one).read_bytes()) for one in ("here", "there")]
+    planned = [without(one, "created_at", "sha256", "shown") for one in saved]
+    shown = [without(one["shown"], "estimate", "route") for one in saved]  # the rest has no time
+    assert "rows_sha256" in str(planned[0])
+    assert planned[0] == planned[1]
+    assert shown[0] == shown[1]
+
+
+def without(document: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name not in names}
 
 
 def addresses(running: Any) -> Iterator[str]:

@@ -24,6 +24,7 @@ from q2v.commands.prepare.plan.document import document
 from q2v.commands.prepare.plan.gathering import PlanResult, gather
 from q2v.commands.prepare.plan.saving import with_plan
 from q2v.commands.prepare.plan.verdict import judge
+from q2v.executors.options import choose_executor, executor_options
 from q2v.invocation import Place
 from q2v.options import (
     PLANNING,
@@ -71,6 +72,8 @@ class Flags(TypedDict):
     show_details: bool
     show_values: bool
     out: Path | None
+    executor: str
+    scheduler: str | None
     folder: Place
     as_json: bool
 
@@ -101,6 +104,7 @@ class Flags(TypedDict):
     type=click.Path(dir_okay=False, path_type=Path),
     help="Save the plan; `q2v migrate FILE` carries out exactly this one, or refuses.",
 )
+@executor_options
 @folder_option
 @json_option
 def command(settings: Settings, **flags: Unpack[Flags]) -> None:
@@ -108,6 +112,8 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
 
     Writes nothing to either side. The target is read first, when it is configured.
     """
+    directory, clock = wiring.open_folder(flags["folder"]), wiring.system_clock()
+    executor = choose_executor(flags["executor"], flags["scheduler"], directory)
     if flags["snapshot"] is not None:
         why = "with SNAPSHOT: the source is not read"
         refuse_flags(settings, (*SOURCE, "snapshot.page_points"), why=why)
@@ -122,14 +128,13 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
         waived_indexes=frozenset(flags["waived_indexes"]),
     )
     rules = wiring.plan_rules(settings, choices)
-    directory, clock = wiring.open_folder(flags["folder"]), wiring.system_clock()
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
         runtime = Runtime(
             clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
         )
         named = wiring.open_named(directory, flags["snapshot"])
-        result, found = gather(settings, rules, directory, runtime, named)
+        result, found = gather(settings, rules, directory, runtime, named, executor=executor)
         following = _following(result.target, found, directory, settings)
     failure = _find_failure(result.findings, result.figures, rules)
     show(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from migrate.mapping.values import ValueRules
 from migrate.plan.estimate import Estimate
@@ -15,6 +16,7 @@ from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder import WorkFolder
 from q2v import wiring
+from q2v.executors.options import ChosenExecutor
 from q2v.output.following import newest_snapshot
 from q2v.output.route import Route, configured_target, route_from_snapshot, route_from_source
 from q2v.settings import Settings
@@ -66,12 +68,18 @@ def gather(
     directory: WorkFolder,
     runtime: Runtime,
     named: WorkFolder | None,
+    *,
+    executor: ChosenExecutor,
 ) -> tuple[PlanResult, Snapshot | None]:
     """Ask the target, then check every point of the snapshot in `named`, or of the source.
 
     Returns the snapshot too, None for the source. Holds the lock of the folder meanwhile. A token
     without rights, or an index of another shape, is refused before a point is read.
+
+    Raises UsageError for workers without a snapshot that they reach.
     """
+    if named is None:
+        executor.check_reads_snapshot()
     with ExitStack() as stack:
         credentials = wiring.source_credential_notes(settings) if named is None else ()
         found: Snapshot | None = None
@@ -92,6 +100,7 @@ def gather(
         else:
             stack.enter_context(wiring.lock_folder(directory, settings))
             found, reading = find_snapshot(directory, named, wiring.seal_key(settings)), None
+            executor.check_reached(found.folder)
             wiring.check_snapshot_collection(found, settings)
             route = route_from_snapshot(found, configured_target(settings), runtime.clock)
             asked = _ask_target(settings, rules, directory, runtime)
@@ -99,7 +108,13 @@ def gather(
             with open_id_table(
                 directory, found.manifest.points, own=rules.mapping.own_index
             ) as table:
-                values, findings = check_snapshot(found, rules, table, runtime)
+                values, findings = check_snapshot(
+                    found,
+                    rules,
+                    table,
+                    runtime,
+                    open_machines=partial(executor.machines, runtime.progress.say),
+                )
     assert rules.window is not None
     request_s = None
     if asked is not None:

@@ -207,7 +207,7 @@ def test_a_payload_deeper_than_the_stack_is_mapped_or_has_a_reason(
     sys.setrecursionlimit(len(stack()) + 100)
     try:
         outcome = map_payload(page.ids[0], page.payloads[0], replace(ANY, transforms=(rule,)))
-        preview.add_page(page, [(0, changed)])
+        preview.add_page([0], page, [(0, changed)])
     finally:
         sys.setrecursionlimit(limit)
 
