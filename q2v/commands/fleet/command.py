@@ -15,6 +15,7 @@ from migrate.loopback import is_loopback
 from migrate.ports import Clock
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.journal_file import JournalFile
+from migrate.storage.layout import index_of_run
 from migrate.storage.local_folder import LocalFolder
 from migrate.words import counted
 from q2v import wiring
@@ -146,7 +147,7 @@ def _show_status(fleet: Fleet, clock: Clock, *, as_json: bool) -> None:
     if state.in_progress and not _is_at_work(fleet):
         for step in state.in_progress:
             step.is_begun = False
-    report = _report(_with_steps(fleet, state), state, clock)
+    report = _report(_without_idle(_with_steps(fleet, state)), state, clock)
     has_page = LocalFolder(fleet.directory).has_file(FLEET_PAGE)
     show_report(report, as_json=as_json, has_page=has_page)
 
@@ -234,9 +235,10 @@ def _refuse_again(fleet: Fleet, clock: Clock, names: tuple[str, ...]) -> None:
             continue
         given = Given(kv_namespace_id=state.namespaces.get(move.name))
         # A rollback takes the newest run by itself, where there is one index.
-        named = runs[:1] if len(runs) > 1 or move.is_sharded else []
+        named = runs[:1] if len(runs) > 1 else []
+        index = index_of_run(PurePath(runs[0]).name) if move.is_sharded else None
         undo, later = (
-            f"`{command_by_hand(fleet, move, Step(words), given)}`"
+            f"`{command_by_hand(fleet, move, Step(words, index), given)}`"
             for words in (("rollback", *named, "--execute"), ("catch-up",))
         )
         more = "" if len(runs) == 1 else f", or names the next of {counted(len(runs), 'run')}"
@@ -291,9 +293,10 @@ def _is_over(run: FleetRun, order: str) -> bool:
     known = run.state.rounds.get(order)
     if not order or known is None:
         return False
+    moves = [move for move in run.fleet.moves if move.steps]
     return all(
         move.name in known and all(known[move.name].step(step.name).is_done for step in move.steps)
-        for move in run.fleet.moves
+        for move in moves
     )
 
 

@@ -281,6 +281,10 @@ def test_a_collection_over_several_indexes_is_one_move_whose_rows_add_up(tmp_pat
         planned = bench.run("plan")
         moved = bench.run("run")
         held = {name: len(list(bench.sandbox.store.read_vectors(name))) for name in shards}
+        refused = bench.run("run", "--again", "docs")
+        undo = re.findall(r"`([^`]+)`", refused.document["error"]["next"])[0]
+        taken_back = bench.run_as_typed(undo)
+        held_then = {name: len(list(bench.sandbox.store.read_vectors(name))) for name in shards}
         undone = bench.run("run", "rollback --execute")
         left = {name: len(list(bench.sandbox.store.read_vectors(name))) for name in shards}
         begun = names_of(bench.entries(), "begun")
@@ -297,6 +301,10 @@ def test_a_collection_over_several_indexes_is_one_move_whose_rows_add_up(tmp_pat
     assert [step for move, step in begun if move == "docs" and step.startswith("migrate")] == [
         f"migrate [{name}]" for name in shards
     ]
+    assert refused.exit_code == ExitCode.PRECONDITION
+    assert "the next of 3 runs" in refused.document["error"]["next"]
+    assert taken_back.exit_code == ExitCode.DONE, taken_back.stderr
+    assert held_then == held | {"docs-2": 0}, "the newest run comes first"
     assert undone.exit_code == ExitCode.DONE, undone.stdout
     assert left == dict.fromkeys(shards, 0)
 

@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from q2v.commands.fleet.shown import show_plan, show_report
+from q2v.commands.fleet.shown import ended_in_words, show_plan, show_report
+from q2v.fleet.model import Move
+from q2v.fleet.schedule import standings
 from q2v.invocation import Invocation
 from q2v.main import cli
 from reconcile.page import render_fleet
+from tests.q2v.fleet.test_schedule import NOW_S, ended, fleet, move, state
 
 
 def row(name: str, phase: str, **more: Any) -> dict[str, Any]:
@@ -201,3 +204,37 @@ def test_before_the_first_start_no_page_is_named(tmp_path: Path) -> None:
     assert ended.exit_code == 0, ended.output
     assert "0 of 1 move done" in ended.output
     assert "report.html" not in ended.output
+
+
+def test_a_move_without_a_run_has_nothing_to_undo(tmp_path: Path) -> None:
+    """No command is started for it, and as a failure it would hold those that it comes after."""
+    (tmp_path / "docs.toml").write_text('[target]\naccount_id = "a"\nvector_index = "docs"\n')
+    (tmp_path / "fleet.toml").write_text('[[move]]\nconfig = "docs.toml"\n')
+    place = ["--file", str(tmp_path / "fleet.toml"), "--dir", str(tmp_path / "fleet")]
+
+    for words in (["run", "rollback --execute", "--yes"], ["status"]):
+        ended = CliRunner().invoke(cli, ["fleet", *words, *place], obj=Invocation())
+
+        assert ended.exit_code == 0, ended.output
+        assert "ok  docs  done; there is no run to undo" in ended.output
+        assert "1 of 1 move done" in ended.output
+    assert not (tmp_path / "fleet" / "logs").exists()
+
+
+def test_a_stop_says_how_far_each_move_is() -> None:
+    def of(name: str) -> Move:
+        return move(name, after=("docs",) if name == "late" else ())
+
+    moves = fleet(*(of(name) for name in ("docs", "wiki", "blog", "late", "news")))
+    known = state(
+        ended("docs", "snapshot", 0), ended("docs", "migrate", 5),
+        ended("wiki", "snapshot", 0), ended("wiki", "migrate", 143, counts=False),
+        ended("blog", "snapshot", 0), ended("blog", "migrate", 0),
+    )  # fmt: skip
+
+    found = ended_in_words(moves, known, standings(moves, known, NOW_S))
+
+    assert found == (
+        "1 move done: blog; 1 move to be continued: wiki at migrate; "
+        "1 move failed: docs at migrate; 2 moves not begun: late, news"
+    )
