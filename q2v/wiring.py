@@ -487,6 +487,16 @@ def shards_of(settings: Settings, *, of_all: bool = False) -> Shards | None:
     return Shards(settings.target.shards, settings.target.vector_index)
 
 
+def of_run(settings: Settings, run: Path | None) -> Settings:
+    """The settings for a run that the operator has named, which says which of several indexes."""
+    index = None if run is None else index_of_run(run.name)
+    if settings.target.vector_index is not None or index not in settings.target.shards:
+        return settings
+    origins = {**settings.origins, "target.vector_index": f"flag RUN {run}"}
+    target = replace(settings.target, vector_index=index)
+    return replace(settings, target=target, origins=origins)
+
+
 def own_index(settings: Settings, named: WorkFolder | None = None) -> str | None:
     """The one of several vector indexes that a command works on; None where there is one.
 

@@ -38,7 +38,7 @@ from tests.harness.world import POINTS, RESTORED, TARGET, World, WorldClock, ope
 
 WRITES = ("upsert", "delete_by_ids", "bulk", "bulk/delete")  # how a path of a write ends
 REPLAY = ".venv/bin/python -m tests.faults.sweep --stage '{}' --fault {} --step {}"
-SEVERAL_EVERY = 24
+SEVERAL_EVERY = 40
 REPLAY_PAIR = f"{REPLAY} --then-fault {{}} --then-step {{}}"
 
 
@@ -516,7 +516,9 @@ def share_of(template: StageTemplate) -> Iterator[Case]:
     if every > 1:
         for at in range(first, len(template.truth.steps) + 1, every):
             fits = faults_at(template.truth.steps[at - 1])
-            yield (Fault.KILL if at // every % 2 and Fault.KILL in fits else fits[-1]), at
+            number = at // every
+            is_kill = number % 2 and Fault.KILL in fits
+            yield (Fault.KILL if is_kill else fits[number // 2 % len(fits)]), at
         return
     for at, step in enumerate(template.truth.steps, start=1):
         kill, others = step.takes(Fault.KILL), [f for f in faults_at(step) if f is not Fault.KILL]

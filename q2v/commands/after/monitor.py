@@ -84,6 +84,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     consistent; 4: not; 13: not everything could be read.
     """
     argv = check_program(flags["on_alert"], flag="--on-alert")
+    settings = wiring.of_run(settings, flags["run"])
     directory, clock = wiring.open_folder(flags["folder"]), wiring.system_clock()
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))

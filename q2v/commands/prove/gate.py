@@ -94,6 +94,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     """
     if flags["recorded"]:
         refuse_flags(settings, (*TARGET, "limits.poll_s"), why="with --recorded: nothing is asked")
+    settings = wiring.of_run(settings, flags["run"])
     directory, clock = wiring.open_folder(flags["folder"]), wiring.system_clock()
     until_s = _until(flags["until"], clock)
     with ExitStack() as stack:

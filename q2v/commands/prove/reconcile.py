@@ -94,6 +94,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     if flags["full"]:
         samples = ("limits.content_full_max", "limits.content_sample")
         refuse_flags(settings, samples, why="with --full: every content is read")
+    settings = wiring.of_run(settings, flags["run"])
     directory, clock = wiring.open_folder(flags["folder"]), wiring.system_clock()
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))

@@ -112,6 +112,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         )
     if not flags["execute"]:
         _refuse_without_execute(flags)
+    settings = wiring.of_run(settings, flags["run"])
     if flags["export_later_writes"]:
         export_later(
             settings, folder=flags["folder"], named_run=flags["run"], as_json=flags["as_json"]

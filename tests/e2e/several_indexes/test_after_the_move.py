@@ -56,6 +56,7 @@ def test_later_writes_into_one_index_are_exported_from_it_and_stop_its_rollback_
     assert moved.run("reconcile", "wiki-2").document["verdict"] == "equal"
 
 
+@pytest.mark.search
 @pytest.mark.fault("M40")
 def test_each_saved_plan_is_carried_out_after_the_runs_of_the_others(tmp_path: Path) -> None:
     with several(tmp_path, STORED) as both:
@@ -85,6 +86,7 @@ def test_the_target_is_reset_index_by_index(moved: Several) -> None:
     assert not any(more == {"index": "wiki-0"} for _, more in moved.entries().values())
 
 
+@pytest.mark.search
 @pytest.mark.fault("M40")
 def test_an_index_that_others_have_deleted_is_filled_again_by_the_way_that_is_advised(
     moved: Several,
@@ -129,6 +131,8 @@ def test_what_is_printed_names_the_index_that_was_typed_and_its_run(moved: Sever
     compared = moved.run("reconcile", "wiki-0")
     parity = moved.run("parity", "wiki-0", "--live")
     listed = moved.bench.run("list").document
+    named = moved.bench.run("reconcile", status["wiki-1"]["run_id"])
+    undone = moved.bench.run("rollback", status["wiki-1"]["run_id"])
 
     for index, found in status.items():
         assert found["run_id"].endswith(f"-{index}")
@@ -136,6 +140,9 @@ def test_what_is_printed_names_the_index_that_was_typed_and_its_run(moved: Sever
         assert found["next_argv"][-2:] == ["--vector-index", index]
         assert sum(found["elsewhere"].values()) + found["acknowledged"] == len(STORED)
     assert by_name["run_id"] == status["wiki-1"]["run_id"]
+    assert (named.exit_code, named.document["run_id"]) == (0, status["wiki-1"]["run_id"])
+    assert named.document["next_argv"][-2:] == ["--vector-index", "wiki-2"]
+    assert undone.document["next_argv"][-2:] == ["--vector-index", "wiki-1"]
     assert archived.exit_code == ExitCode.PRECONDITION  # it is not reconciled
     assert "-wiki-2" in archived.stderr
     assert compared.exit_code == 0, compared.stderr

@@ -25,6 +25,7 @@ def written(both: Several) -> str:
     return str(result.document["runbook"])
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M42")
 def test_each_index_has_its_row_and_its_command(tmp_path: Path) -> None:
     with several(tmp_path, STORED) as both:

@@ -203,8 +203,8 @@ OF_THE_END = (
         name="deleted-keys-are-left",
         effect="keys that a listing still shows are counted as those of others",
         file="reconcile/reset/reset.py",
-        old="doubling(rules.kv_settle_s, times=LISTINGS_MAX - 1),",
-        new="doubling(rules.kv_settle_s, times=0),",
+        old="doubling(rules.undo.kv_settle_s, times=LISTINGS_MAX - 1),",
+        new="doubling(rules.undo.kv_settle_s, times=0),",
         test=f"{RESET}::test_a_listing_that_shows_deleted_keys_for_a_while_is_repeated",
     ),
     Canary(

@@ -64,6 +64,15 @@ OF_THE_ARCHIVE = (
         test=f"{TESTS}/test_write.py::test_a_run_that_is_not_final_needs_consent_and_says_why",
     ),
     Canary(
+        name="final-of-one-index",
+        effect="an archive is final although a run into another vector index is missing",
+        file="migrate/archive/standing.py",
+        old="        if index == shards.own:",
+        new="        if index:",
+        test="tests/e2e/several_indexes/test_advice.py"
+        "::test_an_archive_is_final_when_the_runs_into_all_indexes_are",
+    ),
+    Canary(
         name="replaced-points-unchecked",
         effect="a damaged point that a catch-up replaced is found when it is needed",
         file="migrate/snapshot/sealed/verify.py",
