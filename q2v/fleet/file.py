@@ -320,22 +320,36 @@ def _check_together(fleet: Fleet, tables: dict[str, _Table]) -> None:
 
 
 def _check_not_ours(fleet: Fleet, move: Move, table: _Table) -> None:
-    """Raises UsageError for a --dir that is the fleet's, whose lock would keep the move out."""
+    """Raises UsageError for a --dir that cannot be one, or is the fleet's and has its lock."""
     try:
         ours, found = disk().absolute(fleet.directory), disk().absolute(move.directory)
-        is_there = disk().exists(found)
-        is_other = not disk().is_folder(found) if is_there else disk().is_link(move.directory)
+        obstacle = _obstacle(found, move.directory)
     except (OSError, RuntimeError) as error:  # a name that is too long; a circle of links
-        why = getattr(error, "strerror", None) or "its links lead in a circle"
-        raise table.refused("dir", str(move.directory), f"a folder ({why})") from error
+        obstacle = getattr(error, "strerror", None) or "its links lead in a circle"
+    if obstacle and table.has("dir"):
+        raise table.refused("dir", str(move.directory), f"a folder ({obstacle})")
+    if obstacle:
+        raise UsageError(
+            f"--dir {fleet.directory}: found no place for {move.directory} ({obstacle}), expected "
+            "a folder",
+            remedy="name another folder with --dir",
+        )
     kept = [ours / name for name in (LOGS, BUDGET)]
     if found == ours or any(found == one or one in found.parents for one in kept):
         raise table.said(
             "dir",
             f"found {move.directory}, which the fleet itself uses, expected a folder of its own",
         )
-    if is_other:
-        raise table.said("dir", f"found {move.directory}, which is no folder, expected a folder")
+
+
+def _obstacle(folder: Path, named: Path) -> str | None:
+    """Why no folder can be there; None when it is there, or can be made."""
+    for place in (folder, *folder.parents):
+        if disk().exists(place):
+            return None if disk().is_folder(place) else f"{place} is no folder"
+        if disk().is_link(named):
+            return "the link leads to nothing"
+    return None
 
 
 def _check_apart(fleet: Fleet, move: Move, other: Move, table: _Table) -> None:

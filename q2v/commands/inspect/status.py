@@ -83,6 +83,7 @@ def command(*, run: Path | None, folder: Place, as_json: bool, settings: Setting
         "counter": counter,
         "payload_only": opened.snapshot.manifest.payload_only,
         "verdict": verdict,
+        "warnings": _warnings(),
         **following.document(),
     }
     cells: list[tuple[str, Cell]] = [
@@ -104,7 +105,11 @@ def command(*, run: Path | None, folder: Place, as_json: bool, settings: Setting
     advise = partial(
         completed, folder=directory, settings=settings, snapshot=opened.snapshot.folder
     )
-    notes = [*_warnings(), *refusal_notes(refused, advise), *following.notes()]
+    notes = [
+        *(f"warning: {text}" for text in _warnings()),
+        *refusal_notes(refused, advise),
+        *following.notes(),
+    ]
     render(document, cells, as_json=as_json, notes=notes)
     opened.close()
 
@@ -112,7 +117,7 @@ def command(*, run: Path | None, folder: Place, as_json: bool, settings: Setting
 def _warnings() -> list[str]:
     """Variables that look like settings and set nothing."""
     return [
-        f"warning: unknown environment variable {name} ignored; did you mean {nearest}?"
+        f"unknown environment variable {name} ignored; did you mean {nearest}?"
         for name, nearest in unknown_environment()
     ]
 
@@ -130,12 +135,13 @@ def _show_without_run(
             "folder": place,
             "snapshot": newest,
             "phase": phase,
+            "warnings": _warnings(),
             **following.document(),
         },
         [("folder", place), ("snapshot", newest), ("phase", phase)],
         as_json=as_json,
         notes=[
-            *_warnings(),
+            *(f"warning: {text}" for text in _warnings()),
             *([] if newest else ["", _ELSEWHERE]),
             *following.notes(),
         ],

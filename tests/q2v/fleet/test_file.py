@@ -142,7 +142,8 @@ def test_what_the_file_says_and_what_it_leaves_out(tmp_path: Path) -> None:
         (MOVES + "dir = 7.5", ["[[move]] 2", "dir", "found 7.5"]),
         (MOVES + 'dir = "a\\nb"', ["[[move]] 2", "dir", "control char"]),
         (MOVES + "dir = 's3://bucket/wiki'", ["[[move]] 2", "dir", "this machine"]),
-        (MOVES + "dir = 'docs.toml'", ["[[move]] 2", "dir", "no folder"]),
+        (MOVES + "dir = 'docs.toml'", ["[[move]] 2", "dir", "is no folder"]),
+        (MOVES + "dir = 'docs.toml/x/y'", ["[[move]] 2", "dir", "is no folder"]),
         (MOVES + "dir = 'pipe.toml'", ["[[move]] 2", "dir", "no folder"]),
         (MOVES + "dir = '" + "x" * 300 + "'", ["[[move]] 2", "dir", "too long"]),
         (MOVES + "dir = 'loop.toml'", ["[[move]] 2", "dir", "expected a folder"]),
@@ -255,6 +256,15 @@ def test_an_index_that_the_environment_gives_to_all_is_named_with_its_origin(
     monkeypatch.setenv("Q2V_VECTOR_INDEX", "one-for-all")
     with pytest.raises(UsageError, match=r"one-for-all \(from environment Q2V_VECTOR_INDEX\)"):
         fleet_of(tmp_path, MOVES)
+
+
+@pytest.mark.fault("E09")
+@pytest.mark.parametrize("name", ["loop", "docs.toml"])
+def test_a_folder_of_the_fleet_that_cannot_be_one_is_named(tmp_path: Path, name: str) -> None:
+    fleet_of(tmp_path, MOVES)
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UsageError, match=f"--dir .*/{name}: found no place for .*/{name}/docs"):
+        read_fleet(tmp_path / "fleet.toml", tmp_path / name)
 
 
 @pytest.mark.fault("E09")

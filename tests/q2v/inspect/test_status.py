@@ -1,5 +1,6 @@
 """`q2v status` before there is anything to tell."""
 
+import json
 import os
 from pathlib import Path
 
@@ -49,8 +50,10 @@ def test_a_variable_that_sets_nothing_is_named(monkeypatch: pytest.MonkeyPatch) 
 
     result = CliRunner().invoke(cli, ["status"])
 
-    warning = "warning: unknown environment variable Q2V_DIMENSION ignored"
-    assert f"{warning}; did you mean Q2V_DIMENSIONS?" in result.stdout.splitlines()
+    warning = "unknown environment variable Q2V_DIMENSION ignored; did you mean Q2V_DIMENSIONS?"
+    assert f"warning: {warning}" in result.stdout.splitlines()
+    document = json.loads(CliRunner().invoke(cli, ["status", "--json"]).stdout)
+    assert document["warnings"] == [warning]
 
 
 @pytest.mark.parametrize("command", ["status", "list", "pace", "fleet"])
