@@ -10,8 +10,8 @@ import subprocess
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.exceptions import AirflowException, AirflowFailException
 from airflow.sdk import dag, task
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 RETRY = {7, 8, 11, 13, 130, 143}
 STEPS = ("snapshot", "migrate", "reconcile")

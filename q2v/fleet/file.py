@@ -321,19 +321,16 @@ def _check_together(fleet: Fleet, tables: dict[str, _Table]) -> None:
 
 def _check_not_ours(fleet: Fleet, move: Move, table: _Table) -> None:
     """Raises UsageError for a --dir that cannot be one, or is the fleet's and has its lock."""
-    try:
-        ours, found = disk().absolute(fleet.directory), disk().absolute(move.directory)
-        obstacle = _obstacle(found, move.directory)
-    except (OSError, RuntimeError) as error:  # a name that is too long; a circle of links
-        obstacle = getattr(error, "strerror", None) or "its links lead in a circle"
-    if obstacle and table.has("dir"):
+    obstacle = _obstacle(move.directory)
+    if obstacle is not None and table.has("dir"):
         raise table.refused("dir", str(move.directory), f"a folder ({obstacle})")
-    if obstacle:
+    if obstacle is not None:
         raise UsageError(
             f"--dir {fleet.directory}: found no place for {move.directory} ({obstacle}), expected "
             "a folder",
             remedy="name another folder with --dir",
         )
+    ours, found = disk().absolute(fleet.directory), disk().absolute(move.directory)
     kept = [ours / name for name in (LOGS, BUDGET)]
     if found == ours or any(found == one or one in found.parents for one in kept):
         raise table.said(
@@ -342,14 +339,16 @@ def _check_not_ours(fleet: Fleet, move: Move, table: _Table) -> None:
         )
 
 
-def _obstacle(folder: Path, named: Path) -> str | None:
+def _obstacle(folder: Path) -> str | None:
     """Why no folder can be there; None when it is there, or can be made."""
-    for place in (folder, *folder.parents):
-        if disk().exists(place):
-            return None if disk().is_folder(place) else f"{place} is no folder"
-        if disk().is_link(named):
-            return "the link leads to nothing"
-    return None
+    try:
+        found = disk().absolute(folder)
+        if disk().is_link(folder) and not disk().exists(folder):
+            return "its link leads to nothing"
+        there = next(place for place in (found, *found.parents) if disk().exists(place))
+    except (OSError, RuntimeError) as error:  # a name that is too long; a circle of links
+        return getattr(error, "strerror", None) or "its links lead in a circle"
+    return None if disk().is_folder(there) else f"{there} is no folder"
 
 
 def _check_apart(fleet: Fleet, move: Move, other: Move, table: _Table) -> None:
