@@ -1,14 +1,16 @@
 """A snapshot whose ranges are read by two Dask workers into an object store, beside a local one.
 
 CPU of the command with all its workers; the source and the store are processes of their own and do
-not count. The store is versitygw, which `make store-server` builds.
+not count. The store is versitygw, which `make store-server` builds. Then the same with the command
+killed half-way and started again: how many points the source has sent more than once.
 """
 
 import os
 import socket
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,9 +19,10 @@ import psutil  # type: ignore[import-untyped]
 from distributed import LocalCluster
 
 from benchmarks.cases.alone import print_lines
-from benchmarks.commands import Run, run, serving_process
+from benchmarks.commands import run, serving_process
 from benchmarks.made import DIMENSIONS, TEXT_REPEATED
 from benchmarks.measure import Demand, Line
+from benchmarks.services.served import points_sent
 from benchmarks.whole import check_disk
 from migrate.clock import SystemClock
 
@@ -33,11 +36,13 @@ _CREDENTIALS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench-of
 
 def lines(folder: Path, *, points: int = POINTS, dimensions: int = DIMENSIONS) -> Iterator[Line]:
     """Local folder, object store, object store with workers: the roots have to be the same."""
-    check_disk(folder, 3 * points)
+    check_disk(folder, 4 * points)
     with (
         tempfile.TemporaryDirectory(dir=folder.absolute()) as scratch,
         serving_process(
-            "benchmarks.services.served", str(points), str(dimensions), str(TEXT_REPEATED)
+            "benchmarks.services.served",
+            *(str(points), str(dimensions), str(TEXT_REPEATED)),
+            str(sent := Path(scratch) / "sent"),
         ) as (url, _),
         _gateway(Path(scratch) / "objects") as endpoint,
     ):
@@ -49,23 +54,30 @@ def lines(folder: Path, *, points: int = POINTS, dimensions: int = DIMENSIONS) -
             **_CREDENTIALS,
         }
 
-        def take(name: str, *words: str) -> Run:
+        def words(name: str, *others: str) -> list[str]:
             place = ["--dir", f"s3://{_BUCKET}/{name}?endpoint={endpoint}&region=us-east-1"]
-            local = Path(scratch) / name
-            words = (*(place if words != ("local",) else []), *words)
-            if words == ("local",):
-                return run(["snapshot", "--dir", str(local)], settings)
-            return run(["snapshot", *words, "--local", str(local)], settings)
+            return ["snapshot", *place, "--local", str(Path(scratch) / name), *others]
 
-        here, stored = take("here", "local"), take("stored")
+        here = run(["snapshot", "--dir", str(Path(scratch) / "here")], settings)
+        stored = run(words("stored"), settings)
         with _cluster(settings) as (scheduler, pids):
-            before = _cpu_s(pids)
-            spread = take("spread", "--executor", "dask", "--scheduler", scheduler)
+            by_workers = ("--executor", "dask", "--scheduler", scheduler)
+            before, sent_before = _cpu_s(pids), points_sent(sent)
+            spread = run(words("spread", *by_workers), settings)
             workers_s = _cpu_s(pids) - before
             peaks = [_peak_mb(pid) for pid in pids]
-    roots = {one.document["content_root"] for one in (here, stored, spread)}
+            undisturbed = points_sent(sent) - sent_before
+            of_one = points // (parts := len(list(_parts(Path(scratch), "spread"))))
+            _kill_when(
+                words("killed", *by_workers),
+                settings,
+                when=lambda: len(list(_parts(Path(scratch), "killed"))) >= parts // 2,
+            )
+            again = run(words("killed", *by_workers), settings)
+            twice = points_sent(sent) - sent_before - 2 * undisturbed
+    roots = {one.document["content_root"] for one in (here, stored, spread, again)}
     if len(roots) != 1:
-        raise SystemExit(f"three snapshots of the same points have roots {roots}")
+        raise SystemExit(f"four snapshots of the same points have roots {roots}")
     size = f"{points:,} points of {dimensions}"
     yield Line(
         name=f"snapshot of {size} into a store",
@@ -86,6 +98,35 @@ def lines(folder: Path, *, points: int = POINTS, dimensions: int = DIMENSIONS) -
         figure=(spread.cpu_s + workers_s) / stored.cpu_s,
         demand=Demand(at_most=RATIO_MAX),
     )
+    yield Line(
+        name=f"command killed at half of {parts} parts and started again: points read twice",
+        ours=twice,
+        unit="points",
+        against=f"parts of {of_one:,} points, one a worker in flight",
+        theirs=WORKERS * of_one,
+        figure=twice / of_one,
+        demand=Demand(at_most=WORKERS),
+    )
+
+
+def _parts(scratch: Path, name: str) -> Iterator[Path]:
+    """The parts that a snapshot has in the store's files."""
+    return (scratch / "objects" / _BUCKET / name).glob("*/parts/part-*.parquet")
+
+
+def _kill_when(words: list[str], environment: dict[str, str], when: Callable[[], bool]) -> None:
+    """Start q2v, and kill it when that is true."""
+    with subprocess.Popen(  # noqa: S603 - our own commands
+        [sys.executable, "-m", "q2v", *words],
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        while not when():
+            if process.poll() is not None:
+                raise SystemExit(f"q2v {words[0]} ended with {process.returncode} before the kill")
+            SystemClock().wait(0.05)
+        process.kill()
 
 
 @contextmanager

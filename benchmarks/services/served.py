@@ -1,7 +1,11 @@
 """Serve a Qdrant collection that exists nowhere, over gRPC, faster than it can be read."""
 
+import mmap
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import grpc
@@ -11,20 +15,26 @@ from benchmarks.made import FIRST_ID, Points
 from benchmarks.services.changing import change_when_told
 
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
+COUNT_BYTES = 8
 
 
 class _Served:
     """The methods that a reader calls."""
 
-    def __init__(self, points: Points) -> None:
+    def __init__(self, points: Points, count_sent: Callable[[int], None]) -> None:
+        """`count_sent` is given the points of each answer that has vectors."""
         self.points = points
+        self._count_sent = count_sent
 
     def scroll(self, request: Any, _context: Any) -> bytes:
         start = 0
         if request.HasField("offset"):
             uuid = request.offset.WhichOneof("point_id_options") == "uuid"
             start = self.points.size if uuid else max(0, request.offset.num - FIRST_ID)
-        return self.points.scroll(start, request.limit, whole=request.with_vectors.enable)
+        whole = request.with_vectors.enable
+        if whole:
+            self._count_sent(max(0, min(request.limit, self.points.size - start)))
+        return self.points.scroll(start, request.limit, whole=whole)
 
     def count(self, _request: Any, _context: Any) -> bytes:
         result = wire.CountResult(count=self.points.size)
@@ -54,6 +64,10 @@ class _Served:
     def health(self, _request: Any, _context: Any) -> bytes:
         reply = wire.HealthCheckReply(title="made points", version="1.19.0")
         return bytes(reply.SerializeToString())
+
+
+def _uncounted(_points: int) -> None:
+    """For a server whose answers no one counts."""
 
 
 def start_server(served: _Served) -> tuple[grpc.Server, int]:
@@ -88,10 +102,30 @@ def start_server(served: _Served) -> tuple[grpc.Server, int]:
     return server, port
 
 
+def counting_in(file: Path) -> Callable[[int], None]:
+    """Add numbers up in the file, for `points_sent` of another process."""
+    file.write_bytes(bytes(COUNT_BYTES))
+    with file.open("r+b") as opened:
+        count = mmap.mmap(opened.fileno(), COUNT_BYTES)
+    lock = Lock()
+
+    def add(points: int) -> None:
+        with lock:
+            count[:] = (int.from_bytes(count[:]) + points).to_bytes(COUNT_BYTES)
+
+    return add
+
+
+def points_sent(file: Path) -> int:
+    """Points with vectors that the server of this file has sent since it started."""
+    return int.from_bytes(file.read_bytes())
+
+
 def main() -> None:
     """Serve until the input ends; the first line on stdout is the address."""
-    size, dimensions, text_repeated = map(int, sys.argv[1:])
-    served = _Served(Points(size, dimensions, text_repeated))
+    size, dimensions, text_repeated = map(int, sys.argv[1:4])
+    count_sent = counting_in(Path(sys.argv[4])) if sys.argv[4:] else _uncounted
+    served = _Served(Points(size, dimensions, text_repeated), count_sent)
     server, port = start_server(served)
     change_when_told(served)
     sys.stdout.write(f"http://127.0.0.1:{port}\n")
