@@ -56,6 +56,7 @@ export interface ShimOrders {
 
 const state = { seen: [] as Subrequest[], waiting: 0, orders: {} as ShimOrders, round: 0 };
 
+const POLL_MS = 2;
 const REFUSED = "Too many subrequests by single Worker invocation.";
 
 /** Vectorize: what `cloudflare-internal:vectorize-api` sends, with the answers it expects. */
@@ -116,7 +117,7 @@ export class Kv extends WorkerEntrypoint<Env> {
   }
 }
 
-/** Orders of a test, and what arrived. */
+/** Orders of a test, and what arrived; `held-within-ms` waits as long until a subrequest is held. */
 export class Control extends WorkerEntrypoint<Env> {
   override async fetch(request: Request): Promise<Response> {
     if (request.method === "PUT") {
@@ -124,6 +125,14 @@ export class Control extends WorkerEntrypoint<Env> {
       state.seen = [];
       state.waiting = 0;
       state.round += 1;
+    }
+    const round = state.round;
+    const waitMs = Number(new URL(request.url).searchParams.get("held-within-ms") ?? "0");
+    for (let passed = 0; passed < waitMs; passed += POLL_MS) {
+      if (state.waiting > 0 || state.round !== round) {
+        break;
+      }
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
     const answer: ShimState = { seen: state.seen, waiting: state.waiting };
     return Response.json(answer);
@@ -169,7 +178,7 @@ async function untilNextOrders(): Promise<void> {
   const round = state.round;
   state.waiting += 1;
   while (state.round === round) {
-    await new Promise((resolve) => setTimeout(resolve, 2));
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }
 

@@ -37,6 +37,8 @@ export class CallError extends Error {
   }
 }
 
+const HOUR_MS = 3_600_000;
+const KEYS_MAX = 100; // of one request for values
 /** Of the Worker under test; a store of n indexes uses the first n. */
 const BINDINGS = ["VECTORIZE_INDEX", "SECOND_INDEX", "THIRD_INDEX"] as const;
 
@@ -183,28 +185,24 @@ export class Store {
   async killAfter(after: number, call: Call): Promise<boolean> {
     await this.order({ cut: "hold", after });
     const kill = new AbortController();
-    let ended = false;
-    const running = this.inOneInvocation([call], kill.signal).then(
-      () => {
-        ended = true;
-      },
-      () => {
-        ended = true;
-      },
-    );
-    while (!ended && !(await this.isHolding())) {
-      await new Promise((resolve) => setTimeout(resolve, 3));
-    }
-    const wasKilled = !ended;
+    const running = this.inOneInvocation([call], kill.signal).catch(() => undefined);
+    const wasKilled = await this.isHeldBeforeEnd(running);
     kill.abort();
     await running;
     await this.order({});
     return wasKilled;
   }
 
-  /** Whether a subrequest waits for the next orders. */
-  async isHolding(): Promise<boolean> {
-    return (await this.#state()).waiting > 0;
+  /** Whether a subrequest of a running call comes to wait for the next orders. False: the call has ended before. */
+  async isHeldBeforeEnd(running: Promise<unknown>): Promise<boolean> {
+    const ended = new AbortController();
+    const held = this.#state(`?held-within-ms=${HOUR_MS}`, ended.signal).then(
+      ({ waiting }) => waiting > 0,
+      () => false,
+    );
+    const isHeld = await Promise.race([running.then(() => false), held]);
+    ended.abort();
+    return isHeld;
   }
 
   /** The same index and namespace, opened with other rules. */
@@ -232,8 +230,9 @@ export class Store {
     return new Store(this.#bench, bound, isNamed, this.#namespace, whole);
   }
 
-  async #state(): Promise<ShimState> {
-    return (await (await fetch(this.#bench.worker.controlUrl)).json()) as ShimState;
+  async #state(query = "", signal: AbortSignal | null = null): Promise<ShimState> {
+    const answer = await fetch(`${this.#bench.worker.controlUrl}${query}`, { signal });
+    return (await answer.json()) as ShimState;
   }
 
   /** Write a KV value behind the store. */
@@ -312,12 +311,15 @@ export class Store {
     const entries: Record<string, unknown> = {};
     const expirations: Record<string, number> = {};
     const counters: Record<string, number> = {};
+    const values: Record<string, string> = {};
+    for (let at = 0; at < keys.length; at += KEYS_MAX) {
+      const names = keys.slice(at, at + KEYS_MAX).map(({ name }) => name);
+      const answer = await this.#ask<{ values: Record<string, string> }>("POST", `${kv}/bulk/get`, {
+        keys: names,
+      });
+      Object.assign(values, answer.values);
+    }
     for (const { name, expiration } of keys) {
-      const { values } = await this.#ask<{ values: Record<string, string> }>(
-        "POST",
-        `${kv}/bulk/get`,
-        { keys: [name] },
-      );
       const value = JSON.parse(values[name] ?? "null") as unknown;
       if (name.startsWith(CASES.rules.counter_key)) {
         counters[name] = value as number;

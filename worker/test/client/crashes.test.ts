@@ -148,14 +148,8 @@ describe("two upserts of one file at once", () => {
   /** The first waits after `after` subrequests while the second runs; false: it made no more. */
   async function race(store: Store, first: Call, second: Call, after: number): Promise<boolean> {
     await store.order({ cut: "pause", after });
-    let ended = false;
-    const running = store.inOneInvocation([first]).finally(() => {
-      ended = true;
-    });
-    while (!ended && !(await store.isHolding())) {
-      await new Promise((resolve) => setTimeout(resolve, 1));
-    }
-    const wasHeld = !ended;
+    const running = store.inOneInvocation([first]);
+    const wasHeld = await store.isHeldBeforeEnd(running);
     if (!wasHeld) {
       await store.order({}); // or else the second would be held
     }
