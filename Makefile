@@ -23,7 +23,7 @@ define q2v
 $(BIN)/q2v $(1) $(ARGS) || { code=$$?; $(BIN)/python -m q2v.exit_code $$code; exit $$code; }
 endef
 
-.PHONY: store-server man site bench-full clients worker-test dist help setup rehearse test check init preflight plan runbook provision worker snapshot migrate catch-up pace fleet reconcile parity gate report monitor browser-test decommission rollback reset-target restore status list explain verify archive sandbox bench faults audit clean fmt lint types docs-check worker-lint lock
+.PHONY: store-server man site bench-full clients worker-test chromium dist help setup rehearse test check init preflight plan runbook provision worker snapshot migrate catch-up pace fleet reconcile parity gate report monitor browser-test decommission rollback reset-target restore status list explain verify archive sandbox bench faults audit clean fmt lint types docs-check worker-lint lock
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -57,12 +57,14 @@ PYTEST := $(BIN)/python -m pytest -q -n 4 --dist worksteal
 # Matrices of tests are small: threads that wait for each other would take ten times as much CPU.
 test: export OPENBLAS_NUM_THREADS := 1
 test: $(SETUP) $(NODE) ## the tests except the slow ones; ALL=1 for all, T=path K=pattern for a part
-	@$(PYTEST) $(if $(T),$(T),tests) $(if $(K),-k '$(K)') $(if $(T)$(K),,-m '$(if $(ALL),,not slow and )not search')
+	@$(PYTEST) $(if $(T),$(T),tests) $(if $(K),-k '$(K)') $(if $(T)$(K),,-m '$(if $(ALL),,not slow and not browser and )not search')
 
-# All but the tests keep one core busy each, so two run at once; each prints what it has when it ends.
-check: $(SETUP) $(NODE) ## all that CI asks for: format, lint, layers, types, audit, site, every test (about a quarter of an hour)
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target types lint audit site worker-lint browser-test
-	@$(MAKE) --no-print-directory test ALL=1
+# Tests wait for sockets a quarter of their time; the other checks fill it, and are shown after them.
+check: $(SETUP) $(NODE) lint chromium ## all that CI asks for: format, lint, layers, types, audit, site, every test (about a quarter of an hour)
+	@nice -n 19 $(MAKE) --no-print-directory types audit site worker-lint > $(TMPDIR)/checks.log 2>&1 & checks=$$!; \
+		trap 'kill $$checks 2> /dev/null' EXIT; \
+		$(MAKE) --no-print-directory test ALL=1; tests=$$?; \
+		wait $$checks; checks=$$?; cat $(TMPDIR)/checks.log; exit $$((tests + checks))
 
 lint: $(SETUP) ## format, lint rules, import layers
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make fmt"; exit 1; }
@@ -192,7 +194,7 @@ worker-lint: $(SETUP) $(NODE) ## the Worker's side: format, lint, types
 	@$(call in_worker,lint)
 
 # Debian removes a version of Chromium when it has a newer one, so the package alone is named.
-browser-test: $(SETUP) $(NODE) ## the pages in a headless Chromium, which is installed when there is none and root or sudo can
+chromium: $(SETUP)
 	@if ! $(BIN)/python -m tests.browser.chromium; then \
 		if ! command -v apt-get > /dev/null; then echo "found no Chromium and no apt-get to install it: put a Chromium into PATH"; exit 2; fi; \
 		if [ "$$(id -u)" = 0 ]; then as=; elif sudo -n true 2> /dev/null; then as="sudo -n"; \
@@ -201,6 +203,8 @@ browser-test: $(SETUP) $(NODE) ## the pages in a headless Chromium, which is ins
 		{ $$as apt-get update -qq && $$as apt-get install -y -qq --no-install-recommends chromium; } > $(TMPDIR)/chromium.log 2>&1 \
 			|| { cat $(TMPDIR)/chromium.log; exit 1; }; \
 	fi
+
+browser-test: $(SETUP) $(NODE) chromium ## the pages in a headless Chromium, which is installed when there is none and root or sudo can
 	@$(BIN)/python -m pytest -q -m browser tests/browser
 
 SEEDS ?= 2000

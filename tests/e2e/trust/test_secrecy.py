@@ -217,7 +217,7 @@ def test_a_secret_from_a_file_is_in_no_command_line_and_no_environment(tmp_path:
             del bench.environment[name]
             bench.environment[f"{name}_FILE"] = str(path)
 
-        process = bench.start("migrate")
+        process = bench.start("migrate", new_interpreter=True)
         seen: list[bytes] = []
         while process.poll() is None:
             seen += list(seen_by_ps(process.pid))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pyte
 
 from migrate.clock import SystemClock
-from tests.harness.running.programs import start_python
+from tests.harness.running.loaded.client import start_loaded
 from tests.harness.running.workspace import REPOSITORY
 
 WAIT_S = 120.0  # for a text that has to appear, or the end; a busy machine is slow
@@ -86,12 +86,6 @@ class Terminal:
         return bool(some)
 
 
-def _own_the_terminal() -> None:
-    """In the new process: Ctrl-C on the terminal of its stdin reaches it and nothing else."""
-    os.setsid()
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-
 @contextmanager
 def on_terminal(
     *words: str,
@@ -107,14 +101,14 @@ def on_terminal(
     """
     handle, other = pty.openpty()
     fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-    process = start_python(
+    process = start_loaded(
         *program,
         *words,
         stdin=other,
         stdout=other,
         stderr=other,
         cwd=cwd,
-        preexec_fn=_own_the_terminal,
+        has_terminal=True,
         env={**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(REPOSITORY), **environment},
     )
     os.close(other)

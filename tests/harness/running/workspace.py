@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests.harness.journal_files import acknowledged_uploads, newest_journal
+from tests.harness.running.loaded.client import start_loaded
 from tests.harness.running.programs import start_python
 from tests.harness.running.target import INDEX
 from tests.harness.running.target_reader import TargetContent, read_target
@@ -83,13 +84,18 @@ class Workspace:
         as_json: bool = True,
         environment: Mapping[str, str] | None = None,
         output: Output = (subprocess.PIPE, subprocess.PIPE),
+        new_interpreter: bool = False,
     ) -> subprocess.Popen[str]:
-        """Start a command as a process; `program` is Python code in place of `-m q2v`."""
+        """Start a command as a process; `program` is Python code in place of `-m q2v`.
+
+        `new_interpreter` is for tests of what the system shows of the process.
+        """
         return start_here(
             *(("-m", "q2v") if program is None else ("-c", program)),
             *self.arguments(*words, as_json=as_json),
             environment={**self.environment, **(environment or {})},
             output=output,
+            new_interpreter=new_interpreter,
         )
 
     def run_process(self, *words: str, program: str | None = None, as_json: bool = True) -> Result:
@@ -112,10 +118,11 @@ class Workspace:
 
 
 def start_here(
-    *arguments: str, environment: Mapping[str, str], output: Output
+    *arguments: str, environment: Mapping[str, str], output: Output, new_interpreter: bool = False
 ) -> subprocess.Popen[str]:
     """Start a Python in the repository's folder, with this added to the environment."""
-    return start_python(
+    start = start_python if new_interpreter else start_loaded
+    return start(
         *arguments,
         cwd=REPOSITORY,
         env={**os.environ, **environment},
