@@ -189,7 +189,7 @@ def _plan(fleet: Fleet, clock: Clock, *, as_json: bool) -> None:
     """`check` and `plan` of every move, whatever their windows and their order."""
     with _opened(fleet.unordered(), clock) as run:
         run.begin(PLAN_ORDER, is_new=True)
-        with _told_of_the_end(run):
+        with told_of_the_end(run):
             run.run()
         report = _report(run.fleet, run.state, clock)
         outlook = make_outlook(run.fleet, run.state, report)
@@ -198,7 +198,7 @@ def _plan(fleet: Fleet, clock: Clock, *, as_json: bool) -> None:
 
 
 @contextmanager
-def _told_of_the_end(run: FleetRun) -> Iterator[None]:
+def told_of_the_end(run: FleetRun) -> Iterator[None]:
     """A signal that ends the block is reported with how each move stands, and what continues.
 
     So is an error of the fleet itself: the same command may have an --again, which starts over.
@@ -266,7 +266,7 @@ def _run(fleet: Fleet, clock: Clock, flags: Flags) -> None:
         )
         run.on_end = lambda: write_report(fleet, _report(fleet, run.state, clock))
         try:
-            with _told_of_the_end(run):
+            with told_of_the_end(run):
                 run.run()
         finally:
             report = _report(fleet, run.state, clock)

@@ -6,12 +6,19 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from migrate.clock import SystemClock
+from migrate.errors import LocalStorageError
+from migrate.storage.journal_file import JournalFile
+from migrate.storage.local_folder import LocalFolder
+from q2v.commands.fleet.command import told_of_the_end
 from q2v.commands.fleet.shown import ended_in_words, show_plan, show_report
 from q2v.fleet.model import Move
+from q2v.fleet.run import FleetRun
 from q2v.fleet.schedule import standings
 from q2v.invocation import Invocation
 from q2v.main import cli
 from reconcile.page import render_fleet
+from tests.migrate.cloudflare.clients import Talker
 from tests.q2v.fleet.test_schedule import NOW_S, ended, fleet, move, state
 
 
@@ -238,3 +245,16 @@ def test_a_stop_says_how_far_each_move_is() -> None:
         "1 move done: blog; 1 move to be continued: wiki at migrate; "
         "1 move failed: docs at migrate; 2 moves not begun: late, news"
     )
+
+
+def test_an_error_of_the_fleet_names_the_command_that_continues_it(tmp_path: Path) -> None:
+    """The command that was typed may have an --again, which would start a move over once more."""
+    journal = JournalFile(LocalFolder(tmp_path), "fleet.jsonl")
+    run = FleetRun(fleet(move("docs")), journal, SystemClock(), Talker())
+    run.begin("reconcile", is_new=True, again=["docs"])
+
+    with pytest.raises(LocalStorageError) as found, told_of_the_end(run):
+        raise LocalStorageError("full", remedy="free some space, then run the same command again")
+    journal.close()
+
+    assert found.value.remedy == "free some space, then run `q2v fleet run reconcile` again"
