@@ -112,7 +112,7 @@ def test_more_vectors_than_an_index_takes_are_a_decision(
     assert found["word"] == word
     if word != "fits":
         (reason,) = found["reasons"]
-        assert reason.startswith("20 vectors are too many for an index of 19: move parts ")
+        assert reason.startswith("20 vectors are too many for an index of 19: divide its files ")
 
 
 def test_settings_and_details_are_shown_when_asked_for(tmp_path: Path) -> None:

@@ -10,6 +10,9 @@ from migrate.errors import ExitCode
 from migrate.mapping.shards import binding_part, shard_of
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.local_folder import LocalFolder
+from q2v import wiring
+from reconcile.monitor.history import DAYS_WANTED
+from tests.e2e.after.test_decommission import LaterClock
 from tests.e2e.several_indexes.bench import INDEXES, Several, check_moved, several
 from tests.harness.running.target import DIMENSIONS
 from tests.harness.running.workbench import chunk, points
@@ -178,3 +181,31 @@ def test_a_file_that_belongs_to_no_index_of_the_run_is_left_to_its_own_run(
 
     assert moved.run("reconcile", "wiki-0").document["verdict"] == "equal"
     assert moved.run("reconcile", "wiki-2").document["drift"]["kv_missing"] == 1
+
+
+@pytest.mark.search
+@pytest.mark.fault("W06")
+def test_the_source_goes_when_every_index_is_proven(
+    moved: Several, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    LaterClock.days = 0.0
+    monkeypatch.setattr(wiring, "system_clock", LaterClock)
+    moved.all("reconcile")
+    moved.all("gate", "--until", "2036-01-01T00:00+00:00")
+    for day in range(DAYS_WANTED + 1):
+        LaterClock.days = float(day)
+        for index in INDEXES[:2]:
+            assert moved.run("monitor", index).exit_code == 0
+    assert moved.bench.run("archive").exit_code == 0
+    one = moved.run("decommission", "wiki-0")
+    LaterClock.days = 0.0
+    for day in range(DAYS_WANTED + 1):
+        LaterClock.days = float(day)
+        assert moved.run("monitor", "wiki-2").exit_code == 0
+    assert moved.bench.run("archive").exit_code == 0
+    done = moved.all("decommission")
+
+    (lacking,) = (item for item in one.document["items"] if not item["proven"])
+    assert one.exit_code == ExitCode.PRECONDITION
+    assert (lacking["name"], lacking["found"]) == ("other indexes", "unproven: wiki-2: week")
+    assert {result.document["done"] for result in done.values()} == {True}
