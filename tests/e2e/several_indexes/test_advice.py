@@ -43,6 +43,7 @@ def all_of(command: str) -> list[str]:
     return [f"{command} {index}" for index in INDEXES]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F11", "M42")
 def test_following_what_comes_next_moves_and_compares_every_index(tmp_path: Path) -> None:
     with several(tmp_path, STORED) as both:
@@ -136,6 +137,8 @@ def test_after_the_rollback_of_one_the_way_to_undo_all_is_named(tmp_path: Path) 
         assert both.bench.run("snapshot").exit_code == 0
         both.all("migrate")
         result = both.run("rollback", "wiki-1", "--execute", "--yes")
+        reset = both.run("reset-target", "wiki-1", "--execute")
+        kept = {more["index"] for _, more in both.entries().values() if isinstance(more, dict)}
         undone = []
         while "--execute" in result.document["next"]:
             argv = in_backquotes(result.document["next"])[-1]
@@ -146,6 +149,8 @@ def test_after_the_rollback_of_one_the_way_to_undo_all_is_named(tmp_path: Path) 
         seen = both.bench.run("status").document
         after = both.states()
 
+    assert (reset.exit_code, reset.document["left"]["keys"]) == (0, 0), reset.stderr
+    assert kept == {"wiki-0", "wiki-2"}, "the keys of the others are neither counted nor deleted"
     assert undone == ["rollback wiki-0", "rollback wiki-2"]
     assert {one["phase"] for one in seen["indexes"]} == {"rolled back"}
     assert after == before
@@ -177,24 +182,6 @@ def test_an_index_that_is_not_empty_is_emptied_and_keeps_its_name(tmp_path: Path
     assert "another name for target.vector_index" not in screen
     assert emptied.exit_code == 0, emptied.stderr
     assert moved.exit_code == 0, moved.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.fault("M42")
-def test_a_reset_leaves_the_keys_of_other_indexes_uncounted_whatever_stands(tmp_path: Path) -> None:
-    with several(tmp_path, STORED) as both:
-        assert both.bench.run("snapshot").exit_code == 0
-        both.all("migrate")
-        undone = both.run("rollback", "wiki-0", "--execute", "--yes")
-        reset = both.run("reset-target", "wiki-0", "--execute")
-        kept = both.entries()
-
-        assert undone.exit_code == 0, undone.stderr
-        assert (reset.exit_code, reset.document["left"]["keys"]) == (0, 0), reset.stderr
-        assert {more["index"] for _, more in kept.values() if isinstance(more, dict)} == {
-            "wiki-1",
-            "wiki-2",
-        }
 
 
 @pytest.mark.slow
