@@ -110,9 +110,15 @@ class WorkerProcess:
             ) from error
 
 
-def start_process(work: Callable[..., None], *args: object) -> BaseProcess:
-    """Start a process by `spawn` that calls a module's function with picklable arguments."""
-    process = get_context("spawn").Process(target=work, args=args)
+def start_process(loaded: str, work: Callable[..., None], *args: object) -> BaseProcess:
+    """Start a process that calls a module's function with picklable arguments.
+
+    The first call starts a process that imports the module `loaded` and then waits; it forks for
+    each call, as it is at that time: without threads or connections.
+    """
+    context = get_context("forkserver")
+    context.set_forkserver_preload([loaded])
+    process = context.Process(target=work, args=args)
     with _STARTING, _no_main_module():
         process.start()
     return process

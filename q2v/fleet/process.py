@@ -15,6 +15,7 @@ from migrate.storage.durable import open_new
 from migrate.workers.processes import start_process
 
 _STDOUT, _STDERR = 1, 2
+_LOADED = "q2v.commands.loaded"
 
 
 class RunningCommand:
@@ -22,7 +23,7 @@ class RunningCommand:
 
     def __init__(self, words: Sequence[str], *, document: Path, log: Path) -> None:
         """Start `q2v WORDS`: stdout goes to `document`, stderr to `log`, both new files."""
-        self._process: BaseProcess = start_process(_run, list(words), document, log)
+        self._process: BaseProcess = start_process(_LOADED, _run, list(words), document, log)
 
     @property
     def sentinel(self) -> int:
