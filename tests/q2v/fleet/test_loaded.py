@@ -1,21 +1,53 @@
 """The process that forks for each command of a fleet has every command and nothing that runs."""
 
+import os
+
 from tests.harness.running.programs import output_of_python
 
 _LOOK = """
-import gc, sys
+import gc, sys, threading
 from pathlib import Path
 import q2v.commands.loaded
 from q2v.commands import COMMANDS
 
 places = [one.place.partition(":")[0] for one in COMMANDS.values() if not one.extra]
-links = [path for path in Path("/proc/self/fd").iterdir() if path.exists()]
+links = [path.readlink() for path in Path("/proc/self/fd").iterdir() if path.exists()]
 print(sorted(place for place in places if place not in sys.modules))
-print(len(list(Path("/proc/self/task").iterdir())))
-print([str(path.readlink()) for path in links if "socket" in str(path.readlink())])
+print(threading.active_count(), sorted({path.read_text().strip() for path in
+      Path("/proc/self/task").glob("*/comm")} - {Path("/proc/self/comm").read_text().strip()}))
+print([str(link) for link in links if "socket" in str(link)])
 print(gc.get_freeze_count() > 0)
+sys.stdout.flush()
+os._exit(0)
+"""
+_WORK = """
+import os, sys
+import q2v.commands.loaded
+import duckdb, numpy, pyarrow.compute
+
+process = os.fork()
+if process == 0:
+    square = numpy.ones((600, 600), dtype=numpy.float32)
+    total = pyarrow.compute.sum(pyarrow.array((square @ square)[0])).as_py()
+    (rows,) = duckdb.connect().execute("SELECT count(*) FROM range(200000)").fetchone()
+    os._exit(0 if (total, rows) == (360_000.0, 200_000) else 3)
+print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+sys.stdout.flush()
+os._exit(0)
 """
 
 
 def test_all_commands_are_loaded_without_a_thread_or_a_connection() -> None:
-    assert output_of_python("-c", _LOOK).splitlines() == ["[]", "1", "[]", "True"]
+    """But for the one that the jemalloc in Arrow keeps, and stops while a process forks."""
+    said = output_of_python(
+        "-c", f"import os\n{_LOOK}", env={**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    ).splitlines()
+
+    assert said in (["[]", "1 ['jemalloc_bg_thd']", "[]", "True"], ["[]", "1 []", "[]", "True"])
+
+
+def test_the_libraries_work_in_a_process_that_was_forked() -> None:
+    """With the threads that OpenBLAS has on several cores; it stops them while a process forks."""
+    several = {**os.environ, "OPENBLAS_NUM_THREADS": "2"}
+
+    assert output_of_python("-c", _WORK, env=several).strip() == "0"
