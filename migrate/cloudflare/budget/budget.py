@@ -157,18 +157,22 @@ class RequestBudget:
         return _Wait(
             wakes_s - now_s,
             checks_s - now_s,
-            self._reason(spent, before, now_s),
+            self._reason(spent, before),
             max(blocks, default=0.0),
             turn,
         )
 
-    def _reason(self, spent: list[Spent], before: Before, now_s: float) -> str:
-        found = holds(spent, requests_max=self._requests_max, now_s=now_s)
-        last = max((hold for hold in found if hold.number == 1), key=lambda hold: hold.until_s)
+    def _reason(self, spent: list[Spent], before: Before) -> str:
+        used, last = 0, None
+        for row in spent:  # the latest first: which of them the next request waits for
+            used += row.cost
+            if used >= self._requests_max:
+                last = row.why
+                break
         sent = sum(row.cost for row in spent if row.why is Why.REQUEST)
         reason = f"{counted(sent, 'request')} sent in the last {REQUEST_WINDOW_S} s"
-        if last.why is not None:
-            reason = _REASONS.get(last.why, reason)
+        if last is not None:
+            reason = _REASONS.get(last, reason)
         if before.requests:
             reason += f", {counted(before.requests, 'other request')} before it"
         return reason
@@ -215,8 +219,8 @@ class RequestBudget:
             spent = self._table.spent(now_s)
         expected_s = now_s + answer_s + REQUEST_WINDOW_S
         likely = [
-            row._replace(until_s=min(row.until_s, expected_s)) if row.why is Why.REQUEST else row
-            for row in spent
+            Spent(min(until_s, expected_s) if why is Why.REQUEST else until_s, cost, why)
+            for until_s, cost, why in spent
         ]
         answered_s = last_answer_s(
             holds(sorted(likely, reverse=True), requests_max=self._requests_max, now_s=now_s),

@@ -29,6 +29,7 @@ from migrate.model.limits import REQUEST_WINDOW_S, REQUESTS_PER_WINDOW_MAX
 from migrate.ports import Clock
 
 UNKNOWN_BOOT = "-"
+_WHY = {why.value: why for why in Why}
 _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 # A row of another boot is at least as old as this boot. By the wall clock it can be younger, since
 # another machine may have written it. A row from the future is of another boot with the same name.
@@ -182,7 +183,7 @@ class Departures:
         """The rows that count, ordered by their end, the latest first."""
         with database_io("reading", self._path):
             rows = self._connection.execute(_SPENT, self._known(now_s))
-            return [Spent(until_s, cost, Why(why)) for until_s, cost, why in rows if cost]
+            return [Spent(until_s, cost, _WHY[why]) for until_s, cost, why in rows if cost]
 
     def _known(self, now_s: float) -> dict[str, float | int | str]:
         return {"now": now_s, "unused": self._unused, "pace": Why.PACE.value}
