@@ -244,6 +244,7 @@ def test_shortened_vectors_do_not_return_and_their_files_are_listed(tmp_path: Pa
     assert bench.collection.writes == []
 
 
+@pytest.mark.slow
 @pytest.mark.fault("L01", "C06")
 def test_what_is_later_than_a_chain_is_exported_and_the_whole_chain_undone(
     tmp_path: Path,

@@ -171,6 +171,7 @@ def test_a_collection_that_has_become_empty_is_caught_up_with(bench: Workbench) 
     assert bench.entries() == {}
 
 
+@pytest.mark.slow
 def test_after_a_flattening_the_chain_is_continued(bench: Workbench) -> None:
     _change(bench)
     _catch_up(bench)

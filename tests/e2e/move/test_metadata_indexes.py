@@ -24,6 +24,7 @@ def _found(bench: Workbench, where: dict[str, object]) -> set[str]:
     return {match["id"] for match in answer["result"]["matches"]}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F03")
 def test_an_index_added_after_the_upload_is_warned_of_found_and_filled(tmp_path: Path) -> None:
     first_chunks = {f"file-{number:04d}_0" for number in range(5)}

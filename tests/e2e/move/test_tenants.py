@@ -261,6 +261,7 @@ def both(bench: Workbench) -> Tenants:
     raise AssertionError("the recipe proves the first tenant again")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M17")
 def test_the_run_of_one_tenant_is_not_superseded_by_that_of_the_other(both: Tenants) -> None:
     situations = {
@@ -271,6 +272,7 @@ def test_the_run_of_one_tenant_is_not_superseded_by_that_of_the_other(both: Tena
     assert "superseded" not in situations["RUN_OF_A"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M17")
 def test_a_repair_of_one_tenant_counts_the_vectors_of_the_other(both: Tenants) -> None:
     bench, run = both.bench, both.runs["RUN_OF_A"]
@@ -289,6 +291,7 @@ def test_a_repair_of_one_tenant_counts_the_vectors_of_the_other(both: Tenants) -
     assert [equal.document["verdict"], of_b.document["verdict"]] == ["equal", "equal"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M17")
 def test_after_the_other_is_rolled_back_a_repair_counts_its_own_again(both: Tenants) -> None:
     bench, run = both.bench, both.runs["RUN_OF_A"]
@@ -321,6 +324,7 @@ def test_a_catch_up_of_one_tenant_leaves_the_other_and_both_stay_provable(both: 
     assert [equal.document["verdict"], of_b.document["verdict"]] == ["equal", "equal"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M17")
 def test_an_older_tenant_is_not_rolled_back_under_the_newer_one(both: Tenants) -> None:
     before = both.bench.state()
@@ -340,6 +344,7 @@ def advised(result: Result, *commands: str) -> list[list[str]]:
 OF_A_RUN = ("reconcile", "gate", "monitor", "rollback", "status", "archive", "decommission")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F11")
 def test_advice_about_the_run_of_an_older_tenant_names_that_run(both: Tenants) -> None:
     bench, run = both.bench, both.runs["RUN_OF_A"]
@@ -362,6 +367,7 @@ def test_advice_about_the_run_of_an_older_tenant_names_that_run(both: Tenants) -
     assert set(bench.stored()) == ids_of(bench, "b") | {in_the_way}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F11")
 def test_the_advised_export_is_of_the_run_that_was_named(both: Tenants) -> None:
     bench, run = both.bench, both.runs["RUN_OF_A"]
@@ -376,6 +382,7 @@ def test_the_advised_export_is_of_the_run_that_was_named(both: Tenants) -> None:
     assert set(bench.stored()) == ids_of(bench, "b")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F11")
 def test_a_run_with_a_later_catch_up_is_refused_with_the_end_of_its_own_chain(
     both: Tenants,
@@ -481,6 +488,7 @@ def test_a_file_keeps_its_entry_when_its_former_tenant_catches_up_last(both: Ten
     assert bench.state() == held
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M17")
 def test_the_counter_does_not_count_a_tenant_that_was_rolled_back_under_a_newer_one(
     both: Tenants,

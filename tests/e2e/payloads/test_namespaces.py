@@ -119,6 +119,7 @@ def test_a_vector_in_the_namespace_of_another_tenant_is_found_and_mended(
         assert bench.run("reconcile", "--fresh").document["verdict"] == "equal"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M13")
 def test_a_catch_up_moves_a_file_to_its_new_tenant_and_a_rollback_moves_it_back(
     tmp_path: Path,

@@ -58,6 +58,7 @@ def test_an_unreadable_point_stops_the_snapshot_and_is_left_out_only_on_request(
     assert (verified.exit_code, verified.document["unreadable"]) == (0, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F06")
 def test_a_point_left_out_is_quarantined_by_every_command_and_never_simply_equal(
     tmp_path: Path,

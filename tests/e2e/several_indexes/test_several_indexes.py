@@ -110,6 +110,7 @@ def test_without_the_name_of_an_index_a_command_names_the_flag_and_the_list(
     assert "expected one of target.shards" in stranger.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M40")
 def test_a_vector_that_is_lost_in_one_index_changes_that_verdict_alone(tmp_path: Path) -> None:
     stored = points(60, per_file=3)
@@ -132,6 +133,7 @@ def test_a_vector_that_is_lost_in_one_index_changes_that_verdict_alone(tmp_path:
         both.all("reconcile", "--fresh")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M41")
 @pytest.mark.parametrize("metadata", [None, {"index": "wiki-0"}, {"index": "elsewhere"}])
 def test_an_entry_that_leads_to_another_index_is_drift_and_is_mended(
@@ -161,6 +163,7 @@ def test_an_entry_that_leads_to_another_index_is_drift_and_is_mended(
         check_moved(both, stored)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M40")
 def test_two_indexes_are_written_at_once_and_a_killed_run_continues(tmp_path: Path) -> None:
     stored = points(150, per_file=3)
@@ -182,6 +185,7 @@ def test_two_indexes_are_written_at_once_and_a_killed_run_continues(tmp_path: Pa
         both.all("reconcile")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M40")
 def test_a_catch_up_moves_changes_into_each_index_also_from_one_to_another(
     tmp_path: Path,

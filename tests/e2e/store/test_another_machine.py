@@ -110,6 +110,7 @@ def planned(machine: Machine, snapshot_id: object, *words: str) -> dict[str, obj
     return {key: value for key, value in document.items() if key not in measured}
 
 
+@pytest.mark.slow
 def test_workers_map_what_is_planned_and_moved_and_get_no_secret(
     bench: Workbench, store: str, tmp_path: Path
 ) -> None:

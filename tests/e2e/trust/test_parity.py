@@ -123,6 +123,7 @@ def test_a_record_holds_what_was_printed_and_is_refused_when_a_byte_of_it_change
     assert judged(bench)["verdict"] == "fail"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Q01")
 def test_an_index_that_failed_is_no_go_until_the_run_writes_again(bench: Workbench) -> None:
     bench.run("parity", "--at", "32", "--min-overlap", "0.1")

@@ -53,6 +53,7 @@ def test_the_archive_is_whole(content: bytes) -> None:
 # --- damage ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.fault("A01")
 def test_no_flipped_bit_passes(content: bytes) -> None:
     for at in {*range(0, len(content), STRIDE), *range(len(content) - TRAILER_BYTES, len(content))}:

@@ -92,6 +92,7 @@ def placed_in(collection: StoredCollection) -> set[tuple[object, object]]:
     return {(point.id, point.shard_key) for point in collection.points}
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(12), deadline=None)
 @given(placed=PLACED)
 def test_a_restored_collection_has_every_point_under_its_key(

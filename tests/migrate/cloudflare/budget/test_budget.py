@@ -238,6 +238,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F21", "I9")
 def test_a_kill_at_any_moment_loses_no_departure(tmp_path: Path) -> None:
     """Every request that left before the kill is in the table; at most one more is."""

@@ -108,6 +108,7 @@ SENDERS = st.lists(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.fault("I9")
 @settings(max_examples=examples(60), deadline=None)
 @given(SENDERS, st.integers(1, 6))

@@ -149,6 +149,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     return each()
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M16")
 @given(payloads=COLLECTIONS, wanted=FILTERS)
 @settings(max_examples=examples(12), suppress_health_check=[HealthCheck.too_slow])

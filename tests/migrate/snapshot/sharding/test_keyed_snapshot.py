@@ -226,6 +226,7 @@ EDITS = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(25), deadline=None)
 @given(
     chain=st.lists(EDITS, min_size=1, max_size=4),
