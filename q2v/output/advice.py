@@ -83,14 +83,21 @@ def advise(text: str, invocation: Invocation | None = None) -> str:
 
         named = named_beside(invocation.named, invocation.snapshots)
     folder, settings = str(invocation.snapshots), invocation.settings
-    return complete(text, folder, settings, invocation.config, named)
+    return complete(text, folder, settings, invocation.config, named, invocation=invocation)
 
 
 def complete(
-    text: str, folder: str, settings: Settings | None, config: Path | None, named: Named
+    text: str,
+    folder: str,
+    settings: Settings | None,
+    config: Path | None,
+    named: Named,
+    *,
+    invocation: Invocation | None = None,
 ) -> str:
     """Add the options of `options_for`, and what has to be named, to each command in backquotes.
 
+    `invocation`: of a command that has ended; None: the running one.
     Data may be in the text too: what only looks like a command is left as it stands.
     """
 
@@ -104,7 +111,15 @@ def complete(
             return found[0]
         is_named = len(words) > 2 and not words[2].startswith("-")  # noqa: PLR2004 - q2v COMMAND
         argument = [] if is_named else named.word(command)
-        options = options_for(command, folder, settings, config, given=words, index=named.index)
+        options = options_for(
+            command,
+            folder,
+            settings,
+            config,
+            given=words,
+            index=named.index,
+            invocation=invocation,
+        )
         return f"`{shlex.join([*words[:2], *argument, *words[2:], *options])}`"
 
     return _COMMAND.sub(completed, text)
@@ -118,14 +133,16 @@ def options_for(
     *,
     given: Sequence[str] = (),
     index: str | None = None,
+    invocation: Invocation | None = None,
 ) -> list[str]:
     """What this command was given, as far as the next one takes it: the same folder and target.
 
     Flags among the `given` words are left out. `settings` is None when they were refused. `index`:
     which of several vector indexes is meant; None: the one of this command, or else the first.
+    `invocation`: of a command that has ended.
     """
     options: list[tuple[str, ...]] = [] if folder == str(DEFAULT_FOLDER) else [("--dir", folder)]
-    invocation = current_invocation()
+    invocation = invocation or current_invocation()
     local, budget = invocation.local, invocation.budget
     options += [] if local is None else [("--local", str(local))]
     if budget is not None and any(
