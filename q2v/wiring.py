@@ -490,9 +490,14 @@ def shards_of(settings: Settings, *, of_all: bool = False) -> Shards | None:
 def of_run(settings: Settings, run: Path | None) -> Settings:
     """The settings for a run that the operator has named, which says which of several indexes."""
     index = None if run is None else index_of_run(run.name)
+    return of_index(settings, index, f"flag RUN {run}")
+
+
+def of_index(settings: Settings, index: str | None, origin: str) -> Settings:
+    """The settings for one of several indexes, where they do not say which one."""
     if settings.target.vector_index is not None or index not in settings.target.shards:
         return settings
-    origins = {**settings.origins, "target.vector_index": f"flag RUN {run}"}
+    origins = {**settings.origins, "target.vector_index": origin}
     target = replace(settings.target, vector_index=index)
     return replace(settings, target=target, origins=origins)
 

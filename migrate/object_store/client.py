@@ -39,6 +39,7 @@ CREATE_BYTES_MAX = 5 * 1024**3
 # attempt fail while it connects, and that is tried again with pauses.
 CREATES_MAX = 5
 _CHUNK_BYTES = 1 << 20
+_REGION = "us-east-1"  # of obstore, where none is named
 _NO_BUCKET = "NoSuchBucket"
 _AGAIN = "run the same command again: it resumes"
 
@@ -62,8 +63,10 @@ class ObjectStore:
     exist, RemoteUnavailableError (exit 7) when no attempt succeeds.
     """
 
-    def __init__(self, store: "Obstore", bucket: Bucket) -> None:
+    def __init__(self, store: "Obstore", bucket: Bucket, endpoint: str | None = None) -> None:
+        """`endpoint` is where requests go; None: to the endpoint of the bucket."""
         self._store = store
+        self._endpoint = endpoint or bucket.endpoint or _amazon(bucket.region)
         self._bucket = bucket
         self.keeps = False  # whether it keeps what is there, as a probe has shown
 
@@ -192,7 +195,11 @@ class ObjectStore:
                 f"{doing}: found no credentials ({words})",
                 remedy="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
             )
-        return RemoteUnavailableError(f"{doing}: {words}", remedy=f"check the line, then {_AGAIN}")
+        return RemoteUnavailableError(
+            f"{doing}: {words}",
+            remedy=f"check whether the endpoint {self._endpoint} can be reached from this machine, "
+            f"then {_AGAIN}",
+        )
 
 
 _REFUSALS = ("401 Unauthorized", "403 Forbidden")  # of a listing: obstore has no type for them
@@ -286,7 +293,12 @@ def open_store(bucket: Bucket) -> ObjectStore:
             f"the object store of bucket {bucket.name} cannot be opened: {_words(error)}",
             remedy="correct the address, or the AWS variables",
         ) from None
-    return ObjectStore(store, bucket)
+    return ObjectStore(store, bucket, options.get("endpoint") or _amazon(options.get("region")))
+
+
+def _amazon(region: str | None) -> str:
+    """Where requests go that no endpoint is named for."""
+    return f"https://s3.{region or _REGION}.amazonaws.com"
 
 
 def as_file(content: bytes) -> BinaryIO:

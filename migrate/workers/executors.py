@@ -25,13 +25,34 @@ _AGAIN = "run the same command again: it resumes, where parts have records"
 _prepared: set[int] = set()  # processes in which `prepare` has been called
 
 
+@dataclass(frozen=True, slots=True)
+class Scheduler:
+    """Who hands the tasks of an executor to its machines."""
+
+    name: str  # in a sentence
+    is_gone: Callable[[], bool]
+
+    def gone(self) -> RemoteUnavailableError:
+        """The error when no task can be handed on."""
+        return RemoteUnavailableError(f"{self.name} has gone", remedy=f"start it, then {_AGAIN}")
+
+
 class TaskExecutor:
     """The tasks of one command on an executor. Safe to use from several threads."""
 
     def __init__(
-        self, executor: Executor, prepare: Prepare, losses: Iterable[type[Exception]] = ()
+        self,
+        executor: Executor,
+        prepare: Prepare,
+        losses: Iterable[type[Exception]] = (),
+        *,
+        scheduler: Scheduler | None = None,
     ) -> None:
-        """`losses` are the executor's own errors for machines that ended, or cannot be reached."""
+        """`losses` are the executor's own errors for machines that ended, or cannot be reached.
+
+        An executor with a scheduler cancels tasks when it has lost that one.
+        """
+        self._scheduler = scheduler
         self._executor = executor
         self._prepare = prepare
         self._losses: tuple[type[Exception], ...] = (*losses, CancelledError, OSError)
@@ -44,6 +65,8 @@ class TaskExecutor:
         with self._lock:
             if self._stopped:
                 raise RemoteUnavailableError("the command is ending", remedy=_AGAIN)
+            if self._scheduler is not None and self._scheduler.is_gone():
+                raise self._scheduler.gone()
             future = self._executor.submit(run_prepared, self._prepare, work, task)
             self._running.add(future)
         try:
@@ -51,6 +74,9 @@ class TaskExecutor:
         except MigrationError:
             raise
         except self._losses as error:
+            scheduler = self._scheduler
+            if scheduler is not None and (isinstance(error, CancelledError) or scheduler.is_gone()):
+                raise scheduler.gone() from error
             raise RemoteUnavailableError(
                 f"no worker could finish a task: {type(error).__name__}: {error}",
                 remedy=f"look into the logs of the workers, whether memory ran out; then {_AGAIN}",

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from migrate.errors import AccessError, PreconditionError, RemoteUnavailableError, UsageError
 from migrate.loopback import is_loopback
 from migrate.words import counted
-from migrate.workers.executors import TaskExecutor, check_one_version
-from q2v.output.logs import prepare_worker
+from migrate.workers.executors import Scheduler, TaskExecutor, check_one_version
+from q2v.output.logs import prepare_worker, silenced
 from q2v.version import describe_version
 
 CONNECT_S = 30
@@ -22,6 +22,9 @@ CONNECT_S = 30
 TRIM_VARIABLE = "MALLOC_TRIM_THRESHOLD_"
 KEPT_BYTES = 2**30
 KEPT_BYTES_MIN = 2**27
+# What they log is an error of this command as well, which says it with what to do.
+_LOGGERS = ("distributed", "tornado", "asyncio")
+_SCHEMES = ("tcp", "tls")
 _CERTIFICATES = (
     "DASK_DISTRIBUTED__COMM__TLS__CA_FILE, DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT and "
     "DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY"
@@ -33,39 +36,62 @@ def open_dask(
     scheduler: str | None, say: Callable[[str], object]
 ) -> Iterator[tuple[TaskExecutor, int]]:
     """An executor over all workers, and the number of their threads."""
+    address = check_dask(scheduler)
+    distributed = _load()[1]
+    with silenced(_LOGGERS):
+        client = _connect(distributed, address)
+        try:
+            asked = Scheduler(
+                f"the Dask scheduler at {address}", lambda: bool(client.status != "running")
+            )
+            try:
+                _check_workers(client, address, say)
+                threads = sum(client.nthreads().values())
+            except OSError as error:  # it has ended since it answered
+                raise asked.gone() from error
+            # Not pure: a range that is read again is not the former answer.
+            executor = client.get_executor(pure=False)
+            losses = (
+                distributed.scheduler.KilledWorker,
+                distributed.comm.CommClosedError,
+                TimeoutError,
+            )
+            prepare = partial(prepare_worker, ())
+            yield TaskExecutor(executor, prepare, losses, scheduler=asked), threads
+        finally:
+            client.close(timeout=CONNECT_S)
+
+
+def check_dask(scheduler: str | None) -> str:
+    """The address of the scheduler. Asks nothing.
+
+    Raises UsageError without Dask, for an address that cannot be used or is not safe, and for
+    certificates that cannot be used.
+    """
+    dask, distributed = _load()
+    address = _checked(scheduler or dask.config.get("scheduler-address", None))
+    if address.startswith("tls://"):
+        _check_certificates(distributed)
+    return address
+
+
+def _load() -> tuple[Any, Any]:
     try:
         # An extra of the distribution, without types.
-        dask, distributed = import_module("dask"), import_module("distributed")
+        return import_module("dask"), import_module("distributed")
     except ImportError as error:
         raise UsageError(
             "--executor dask: found no Dask",
             remedy="pip install 'qdrant-to-vectorize[dask]', here and on the workers",
         ) from error
-    address = _checked(scheduler or dask.config.get("scheduler-address", None))
-    client = _connect(distributed, address)
-    try:
-        _check_workers(client, address, say)
-        threads = sum(client.nthreads().values())
-        # Not pure: a range that is read again is not the former answer.
-        executor = client.get_executor(pure=False)
-        losses = (
-            distributed.scheduler.KilledWorker,
-            distributed.comm.CommClosedError,
-            TimeoutError,
-        )
-        yield TaskExecutor(executor, partial(prepare_worker, ()), losses), threads
-    finally:
-        client.close(timeout=CONNECT_S)
 
 
 def _connect(distributed: Any, address: str) -> Any:
     """A client of the scheduler.
 
-    Raises UsageError for certificates that cannot be used, AccessError when one side refuses those
-    of the other, RemoteUnavailableError when nothing answers.
+    Raises AccessError when one side refuses the certificate of the other,
+    RemoteUnavailableError when nothing answers.
     """
-    if address.startswith("tls://"):
-        _check_certificates(distributed)
     try:
         return distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
     except OSError as error:
@@ -139,7 +165,7 @@ def trims() -> int | None:
 
 
 def _checked(address: str | None) -> str:
-    """Raises UsageError for no address, and for one without TLS beyond this machine."""
+    """Raises UsageError for no address, another form of one, and one without TLS beyond here."""
     if not address:
         raise UsageError(
             "--executor dask: found no address of a scheduler",
@@ -147,9 +173,14 @@ def _checked(address: str | None) -> str:
         )
     try:
         parts = urlsplit(address if "://" in address else f"tcp://{address}")
-        host = parts.hostname or ""
+        host, port = parts.hostname or "", parts.port  # a port beyond 65535 is a ValueError
     except ValueError:
-        parts, host = urlsplit(""), ""
+        parts, host, port = urlsplit(""), "", None
+    if parts.scheme not in _SCHEMES or not host or not port:
+        raise UsageError(
+            f"--scheduler {address}: found no address of a scheduler, expected tls://HOST:PORT",
+            remedy="pass the address that the scheduler prints when it starts",
+        )
     if parts.scheme != "tls" and not is_loopback(host):
         raise UsageError(
             f"--scheduler {address}: found no TLS, expected it beyond this machine: who reaches "

@@ -10,6 +10,7 @@ import click
 from migrate.errors import UsageError
 from migrate.storage.folder import Folder
 from migrate.workers.executors import Machines
+from q2v.executors import dask_cluster, ray_cluster
 from q2v.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -50,6 +51,16 @@ class ChosenExecutor:
         """Whether this machine does the work."""
         return self.kind == LOCAL
 
+    def check_usable(self) -> None:
+        """Raises UsageError for a library that is missing, and for an address that cannot be used.
+
+        Asks nothing.
+        """
+        if self.kind == "dask":
+            dask_cluster.check_dask(self.scheduler)
+        elif self.kind == "ray":
+            ray_cluster.load_ray()
+
     def check_reads_snapshot(self) -> None:
         """Raises UsageError for workers where a command would read the source itself."""
         if not self.is_local:
@@ -79,11 +90,8 @@ class ChosenExecutor:
         if self.is_local:
             yield None
             return
-        # Each loads a library of its own, which is an extra of the distribution.
-        if self.kind == "dask":
-            from q2v.executors.dask_cluster import open_dask as open_cluster  # noqa: PLC0415
-        else:
-            from q2v.executors.ray_cluster import open_ray as open_cluster  # noqa: PLC0415
+        is_dask = self.kind == "dask"
+        open_cluster = dask_cluster.open_dask if is_dask else ray_cluster.open_ray
         with open_cluster(self.scheduler, say) as (tasks, workers):
             yield Machines(tasks, _TASKS_A_WORKER * workers)
 
@@ -93,7 +101,8 @@ def choose_executor(
 ) -> ChosenExecutor:
     """What the operator typed; `settings` where the workers read the source.
 
-    Raises UsageError for a --dir or a source that they cannot reach.
+    Asks nothing. Raises UsageError for a --dir or a source that they cannot reach, and as
+    `check_usable`.
     """
     chosen = ChosenExecutor(executor, scheduler)
     if chosen.is_local:
@@ -115,4 +124,5 @@ def choose_executor(
             "a copy on this machine",
             remedy=f"configure source.url, or leave --executor {executor} out",
         )
+    chosen.check_usable()
     return chosen

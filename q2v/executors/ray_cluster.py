@@ -22,13 +22,7 @@ def open_ray(
     scheduler: str | None, say: Callable[[str], object]
 ) -> Iterator[tuple[TaskExecutor, int]]:
     """An executor over all machines of the cluster, and the number of their cores."""
-    try:
-        ray = import_module("ray")  # an extra of the distribution, without types
-    except ImportError as error:
-        raise UsageError(
-            "--executor ray: found no Ray",
-            remedy="pip install 'qdrant-to-vectorize[ray]', here and on the machines",
-        ) from error
+    ray = load_ray()
     try:
         ray.init(address=scheduler or "auto", log_to_driver=False, configure_logging=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -44,6 +38,17 @@ def open_ray(
         yield TaskExecutor(executor, partial(prepare_worker, ()), losses), cores
     finally:
         ray.shutdown()
+
+
+def load_ray() -> Any:
+    """The library. Raises UsageError where it is not installed."""
+    try:
+        return import_module("ray")  # an extra of the distribution, without types
+    except ImportError as error:
+        raise UsageError(
+            "--executor ray: found no Ray",
+            remedy="pip install 'qdrant-to-vectorize[ray]', here and on the machines",
+        ) from error
 
 
 class RayExecutor(Executor):

@@ -194,6 +194,23 @@ def silence_libraries() -> None:
 
 
 @contextmanager
+def silenced(libraries: tuple[str, ...]) -> Iterator[None]:
+    """These libraries log nothing while this lasts, whatever level each of their loggers has."""
+    loggers = [logging.getLogger(name) for name in libraries]
+    for logger in list(logging.root.manager.loggerDict.values()):
+        if isinstance(logger, logging.Logger) and logger.name.partition(".")[0] in libraries:
+            loggers.append(logger)
+    levels = {logger: logger.level for logger in loggers}
+    for logger in levels:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
+
+
+@contextmanager
 def masked_logging(masker: Masker, stream: TextIO) -> Iterator[None]:
     """Everything logged or raised unseen while this lasts is masked; warnings go to `stream`.
 

@@ -2,7 +2,8 @@
 
 import os
 import pickle
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from migrate.errors import ExitCode, PreconditionError, RemoteUnavailableError, 
 from migrate.snapshot.take import SnapshotOptions
 from migrate.snapshot.tasks import ExecutorReader
 from migrate.storage.local_folder import LocalFolder
-from migrate.workers.executors import Machines, TaskExecutor, check_one_version
+from migrate.workers.executors import Machines, Scheduler, TaskExecutor, check_one_version
 from migrate.workers.processes import no_preparation
 from q2v.executors.options import choose_executor
 from q2v.main import cli
@@ -23,8 +24,9 @@ from q2v.settings import Settings
 from q2v.settings.sections import SourceSettings
 from q2v.workers import ReaderOpening
 from tests.harness.fakes.memory_source import SPEC
-from tests.harness.fakes.object_stores import objects_in_memory
+from tests.harness.fakes.object_stores import CREDENTIALS, objects_in_memory
 from tests.harness.fakes.silence import Silence
+from tests.harness.running.workspace import target_settings
 
 KEY = "key-of-a-source-1f3d5b79"
 
@@ -123,6 +125,13 @@ def test_no_task_of_another_machine_has_the_key(
             "found no TLS",
         ),
         (["--dir", "s3://bucket/dir", "--executor", "dask"], "DASK_SCHEDULER_ADDRESS"),
+        *(
+            (
+                ["--dir", "s3://bucket/dir", "--executor", "dask", "--scheduler", address],
+                "found no address of a scheduler",
+            )
+            for address in ("tcp://127.0.0.1", "udp://127.0.0.1:1", "tls://:8786", "tcp://[:1")
+        ),
         (["--dir", "s3://bucket/dir", "--executor", "ray"], "found no Ray"),
     ],
 )
@@ -136,6 +145,39 @@ def test_what_workers_cannot_do_is_refused_before_anything_is_read(
 
     assert result.exit_code == ExitCode.USAGE
     assert says in result.stderr.replace("\n  ", " ")
+
+
+@pytest.mark.parametrize("command", ["migrate", "runbook", "plan", "parity"])
+def test_an_address_is_checked_before_the_target_and_the_store_are_asked(command: str) -> None:
+    environment = {
+        "QDRANT_URL": "http://127.0.0.1:9",
+        "QDRANT_COLLECTION": "chunks",
+        **target_settings("http://127.0.0.1:9", "0" * 32, "token"),
+        **CREDENTIALS,
+    }
+    store = "s3://bucket/dir?endpoint=http://127.0.0.1:9"
+
+    words = [command, "--dir", store, "--executor", "dask"]
+    for more in ([], ["--scheduler", "tcp://127.0.0.1:99999"]):
+        result = CliRunner().invoke(cli, [*words, *more], env=environment)
+
+        assert result.exit_code == ExitCode.USAGE, result.stderr
+        assert result.stderr.startswith("q2v: --"), result.stderr
+
+
+def test_a_scheduler_that_has_gone_is_named_in_place_of_the_workers() -> None:
+    pool, gone = ThreadPoolExecutor(1), threading.Event()
+    tasks = TaskExecutor(
+        pool, no_preparation, (LookupError,), scheduler=Scheduler("the scheduler", gone.is_set)
+    )
+    with pytest.raises(RemoteUnavailableError, match=r"no worker could finish"):
+        tasks.run(fail, LookupError)
+    with pytest.raises(RemoteUnavailableError, match=r"^the scheduler has gone$"):
+        tasks.run(fail, CancelledError)
+    gone.set()
+    with pytest.raises(RemoteUnavailableError, match=r"^the scheduler has gone$") as caught:
+        tasks.run(double, 1)
+    assert caught.value.remedy.startswith("start it, then run the same command again")
 
 
 def test_a_scheduler_that_is_not_there_is_unavailable(

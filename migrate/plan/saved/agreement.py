@@ -1,6 +1,6 @@
 """Whether what was agreed on still holds; each difference says what was planned and what is now."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from migrate.errors import PreconditionError
 from migrate.model.records import VectorIndex
@@ -9,6 +9,7 @@ from migrate.plan.saved.record import PlannedPoints, PlannedSource, PlannedTarge
 from migrate.words import counted
 
 _WRITERS = "find out what else writes there"
+_FLAGS = {"vector index": "--vector-index", "KV namespace": "--kv-namespace-id"}
 _AGAIN = "run `q2v plan --out FILE` again and agree on it"
 
 
@@ -65,7 +66,15 @@ def check_target_names(plan: SavedPlan, now: Mapping[str, str | None], where: st
         for name, before, after in named
         if before != after
     ]
-    _refuse(where, moved, f"name the target that was planned, or {_AGAIN}")
+    flags = "".join(_flags(named))
+    _refuse(where, moved, f"name the target that was planned{flags}, or {_AGAIN}")
+
+
+def _flags(named: Iterable[tuple[str, str, str | None]]) -> Iterator[str]:
+    """What to type for the planned names, of those that have a flag."""
+    for name, before, after in named:
+        if before != after and name in _FLAGS:
+            yield f", with {_FLAGS[name]} {before}"
 
 
 def check_target(planned: PlannedTarget, index: VectorIndex, holds: Holdings, where: str) -> None:

@@ -31,7 +31,7 @@ from q2v.commands.prepare.plan.saving import (
     planned_source,
 )
 from q2v.executors.options import choose_executor, executor_options
-from q2v.invocation import Place
+from q2v.invocation import Place, current_invocation
 from q2v.options import (
     PLANNING,
     SEAL,
@@ -115,7 +115,8 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     """Write SNAPSHOT (default: the newest) to the configured target.
 
     SNAPSHOT may be a file of `q2v plan --out FILE`: exactly that plan is carried out, or refused
-    when source, settings or target have moved since.
+    when source, settings or target have moved since. Of several vector indexes it is the planned
+    one.
 
     Pre-images first, then vectors, then the KV index and the counter. Run it again after a kill to
     resume. Run it again after a reconcile that found drift to repair.
@@ -135,6 +136,10 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     executor = choose_executor(flags["executor"], flags["scheduler"], directory)
     agreed = open_agreed(directory, flags["snapshot"], wiring.seal_key(settings))
     if agreed is not None:
+        settings = wiring.of_index(
+            settings, agreed.plan.target.vector_index, f"flag SNAPSHOT {agreed.where}"
+        )
+        current_invocation().settings = settings  # what is advised names this index as well
         choices = held_to(agreed, choices, settings)
     with (
         open_progress(sys.stderr, clock) as progress,

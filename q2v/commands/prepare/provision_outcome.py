@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from migrate.provision import NOT_CREATED, ProvisionReport
 from migrate.wrangler.change import FileChange
@@ -41,9 +41,11 @@ def show(outcome: Outcome, commands: WorkerCommands, *, as_json: bool) -> None:
     """The outcome as JSON or as lines."""
     report, dry_run = outcome.report, outcome.dry_run
     kv_id = _existing(report.kv_namespace_id)
-    then = outcome.following.text
+    following, environment = outcome.following, {}
     if kv_id is not None and kv_id != outcome.configured_id:
-        then = f"set Q2V_KV_NAMESPACE_ID={kv_id}, then {then}"
+        environment["Q2V_KV_NAMESPACE_ID"] = kv_id
+        text = f"set Q2V_KV_NAMESPACE_ID={kv_id}, then {following.text}"
+        following = replace(following, text=text)
     render(
         {
             "vector_index": report.vector_index,
@@ -65,7 +67,8 @@ def show(outcome: Outcome, commands: WorkerCommands, *, as_json: bool) -> None:
             "back_commands": _lines(commands.back),
             "secret_delete_commands": _lines(commands.delete),
             "warnings": outcome.warnings,
-            **outcome.following.document(),
+            **following.document(),
+            "next_environment": environment,
         },
         [
             *([("dry run", "nothing is created or written")] if dry_run else []),
@@ -81,7 +84,7 @@ def show(outcome: Outcome, commands: WorkerCommands, *, as_json: bool) -> None:
             *_files(outcome),
             *_commands(commands),
             "",
-            f"next: {then}",
+            f"next: {following.text}",
         ],
     )
 

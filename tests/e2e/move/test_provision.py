@@ -94,6 +94,29 @@ def test_one_name_for_both_bindings_is_refused(bench: Workbench) -> None:
     assert len(bench.sandbox.requests) == 0
 
 
+def test_the_document_and_the_lines_lead_to_the_same_step(bench: Workbench) -> None:
+    made = bench.run("provision").document
+    again = bench.run("provision").document
+    shown = bench.run("provision", as_json=False).stdout
+    namespace = made["kv_namespace_id"]
+    bench.environment["Q2V_KV_NAMESPACE_ID"] = namespace
+    named = bench.run("provision").document
+    last = bench.run("provision", as_json=False).stdout
+
+    assert made["next"].startswith(f"set Q2V_KV_NAMESPACE_ID={namespace}, then q2v snapshot")
+    assert again["next"] == made["next"]
+    assert unwrapped(shown).endswith(f" next: {made['next']}")
+    assert made["next_environment"] == {"Q2V_KV_NAMESPACE_ID": namespace}
+    assert named["next_environment"] == {}
+    assert named["next"].startswith("q2v snapshot")
+    assert unwrapped(last).endswith(f" next: {named['next']}")
+    assert made["next_argv"] == named["next_argv"]
+
+
+def unwrapped(text: str) -> str:
+    return " ".join(text.split())
+
+
 def test_a_person_reads_whether_a_file_was_written(bench: Workbench) -> None:
     file = str(bench.folder / "worker" / "wrangler.toml")
 

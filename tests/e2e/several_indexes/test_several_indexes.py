@@ -1,6 +1,7 @@
 """One collection moves into three indexes, a run for each, and comes back; over sockets."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,6 +109,36 @@ def test_without_the_name_of_an_index_a_command_names_the_flag_and_the_list(
 
     assert stranger.exit_code == ExitCode.USAGE
     assert "expected one of target.shards" in stranger.stderr
+
+
+@pytest.mark.fault("F29", "M42")
+def test_a_saved_plan_says_which_index_it_is_for(tmp_path: Path) -> None:
+    stored, file = points(40), str(tmp_path / "agreed.json")
+    with several(tmp_path, stored) as both:
+        assert both.bench.run("snapshot").exit_code == 0
+        assert both.run("plan", "wiki-2", str(newest(both)), "--out", file).exit_code == 0
+        empty = both.states()
+        other = both.run("migrate", "wiki-0", file)
+        both.bench.environment["Q2V_LIMITS_VECTORS_PER_UPLOAD"] = "6"
+        moved = both.bench.run("migrate", file)
+        both.bench.environment["Q2V_LIMITS_VECTORS_PER_UPLOAD"] = "5"
+        untouched = both.states()
+        done = both.bench.run("migrate", file)
+
+        assert other.exit_code == moved.exit_code == ExitCode.PRECONDITION
+        assert "vector index: planned wiki-2, now wiki-0" in other.document["error"]["what"]
+        assert "with --vector-index wiki-2, or" in other.document["error"]["next"]
+        assert "--out FILE --vector-index wiki-2" in flat(moved.document["error"]["next"])
+        assert untouched == empty
+        assert done.exit_code == 0, done.stderr
+        assert done.document["route"]["target"]["vector_index"] == "wiki-2"
+        assert both.ids("wiki-2") == {vector_id(one) for one in stored if index_of(one) == "wiki-2"}
+        assert both.ids("wiki-0") == both.ids("wiki-1") == set()
+
+
+def flat(advice: str) -> str:
+    """Without the flags that name folders."""
+    return re.sub(r" --(dir|local|config) \S+", "", advice)
 
 
 @pytest.mark.slow

@@ -133,5 +133,36 @@ def test_what_answers_in_place_of_a_store_is_no_store(tmp_path: Path) -> None:
 def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     with served(ScriptedS3(), tmp_path) as folder:
         pass
-    with pytest.raises(RemoteUnavailableError, match=r"s3://bucket/dir"):
+    with pytest.raises(RemoteUnavailableError, match=r"s3://bucket/dir") as caught:
         folder.names()
+
+    said = re.match(r"check whether the endpoint (\S+) can be reached", caught.value.remedy)
+    assert said is not None
+    assert f"?endpoint={said[1]}&" in str(folder)
+
+
+@pytest.mark.parametrize(
+    ("variables", "address", "endpoint"),
+    [
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "s3://absent/dir", "http://127.0.0.1:9"),
+        (
+            {"HTTPS_PROXY": "http://127.0.0.1:9"},
+            "s3://absent/dir?region=eu-west-1",
+            "https://s3.eu-west-1.amazonaws.com",
+        ),
+    ],
+)
+def test_an_endpoint_that_cannot_be_reached_is_named_wherever_it_comes_from(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    address: str,
+    endpoint: str,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(RemoteUnavailableError) as caught:
+        object_folder(parse_object_address(address), tmp_path).names()
+
+    assert f"endpoint {endpoint} can be reached" in caught.value.remedy
